@@ -1,0 +1,39 @@
+/** Every maximum of the project in one place; each has a test that reaches it. */
+export const BOUNDS = {
+  /** Keys a rule keeps in the memory store; 2^20. About 51 bytes each. */
+  keysPerRule: 1_048_576,
+  /** Topics whose route is remembered. */
+  routes: 65_536,
+  /** Distinct shapes of routes (sets of patterns that match together) kept compiled. */
+  routeShapes: 16_384,
+  /** Topics a sender remembers its keys for. */
+  topicsPerSender: 4,
+  /** Senders kept for consumers and captures, which have no connection per sender. */
+  internedSenders: 65_536,
+  /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */
+  keyPartChars: 256,
+  /** Entries of one sliding log; a rule that could need more is refused when it loads. */
+  logEntries: 10_000,
+  /** Keys looked at for one eviction. */
+  evictionProbe: 32,
+  /** Keys a sweep looks at in one go; keeps its pause far under 1 ms. */
+  sweepSlice: 2_048,
+  /** Payload bytes that are parsed for a condition or a cost; a larger payload counts as not parseable. */
+  parsedPayloadBytes: 262_144,
+  /** Bytes of a topic, of the MQTT standard. */
+  topicBytes: 65_535,
+  /** Levels of a topic that are looked at; a deeper one matches no pattern but # and >. */
+  topicLevels: 256,
+  /** Depth of all / any / not in a condition. */
+  conditionDepth: 16,
+  /** Messages held for one sender, and for all senders of a guard. */
+  heldPerSender: 1_000,
+  heldTotal: 100_000,
+  /** Payload bytes held for one sender, and for all senders of a guard. */
+  heldBytesPerSender: 4_194_304,
+  heldBytesTotal: 268_435_456,
+  /** The longest a message is held before it is refused, in milliseconds. */
+  holdMs: 300_000,
+  /** Rules and exemptions of one policy, each. */
+  rules: 100_000,
+} as const

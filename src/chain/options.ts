@@ -1,0 +1,116 @@
+import type { AlgorithmName } from '../algorithms/limit.ts'
+import type { ConditionSpec } from '../conditions/condition.ts'
+import type { Outcome } from '../decision.ts'
+import type { Action, Message } from '../message.ts'
+
+/**
+ * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
+ * pattern), `header.NAME`, or the name of a capture of the rule's topic. A list counts by the combination.
+ * Senders that lack the part share one counter.
+ */
+export type Scope =
+  | 'global'
+  | 'client'
+  | 'device'
+  | 'user'
+  | 'apiKey'
+  | 'role'
+  | 'tier'
+  | 'ip'
+  | 'topic'
+  | 'pattern'
+  | `header.${string}`
+  | (string & {})
+
+/** The four standing words for a cost. */
+export const COST_WORDS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
+export type CostWord = keyof typeof COST_WORDS
+
+/**
+ * What a message costs: units, `bytes` of the payload, a word, a payload or header field, by topic pattern, or a
+ * function. A cost that cannot be read, is negative or not a number counts as 1.
+ */
+export type Cost =
+  | number
+  | 'bytes'
+  | CostWord
+  | { readonly payload: string }
+  | { readonly header: string }
+  | { readonly topics: Readonly<Record<string, number | CostWord>>; readonly default?: number | CostWord }
+  | ((message: Message) => number)
+
+/** An outcome a rule may ask for when it is exceeded, with what that outcome needs to know. */
+export type ExceededWord = Exclude<Outcome, 'deliver'>
+export interface QueueOptions {
+  /** Most messages held. */
+  readonly max?: number
+  readonly order?: 'arrival' | 'priority'
+  /** Longest wait, as a duration. */
+  readonly upTo?: string
+  /** What becomes of a message that finds no room or waits too long. */
+  readonly then?: 'drop' | 'reject' | 'disconnect'
+}
+export type Exceeded =
+  | ExceededWord
+  | { readonly queue: QueueOptions }
+  | { readonly throttle: { readonly upTo?: string; readonly then?: 'drop' | 'disconnect' } }
+  | { readonly redirect: { readonly to: string } }
+  | { readonly degrade: Readonly<Record<string, unknown>> }
+
+interface RuleOptions {
+  /** Unique in a gate; the state of the limit lives under it. */
+  readonly name: string
+  readonly description?: string
+  /** Default: publish. */
+  readonly on?: Action
+  /** Default: global. */
+  readonly per?: Scope | readonly Scope[]
+  readonly cost?: Cost
+  /** Default: reject. */
+  readonly exceeded?: Exceeded
+  /** Decides and reports, refuses nothing. */
+  readonly shadow?: boolean
+  /** Default: true. */
+  readonly enabled?: boolean
+  /** Higher ones stand earlier; equal ones keep the order of the list. Default: 0. */
+  readonly priority?: number
+}
+
+export interface LimitOptions extends RuleOptions {
+  /** `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10/s burst 20`, `unlimited`. */
+  readonly rate: string
+  /** Most units held by a token bucket; overrides a burst in `rate`. Default: the rate's count. */
+  readonly burst?: number
+  /** Units a token bucket starts with. Default: its burst. */
+  readonly initial?: number
+  /** Default: token-bucket. */
+  readonly algorithm?: AlgorithmName
+}
+
+export interface QuotaOptions extends RuleOptions {
+  /** `10000/day`, `1GB/month`. */
+  readonly rate: string
+  /** Calendar windows begin at local midnight (weeks on Monday); rolling ones look back. Default: calendar. */
+  readonly window?: 'calendar' | 'rolling'
+  /** IANA name of the zone of the calendar. Default: UTC. */
+  readonly zone?: string
+}
+
+/** Lists are alternatives (one entry of one list is enough); `when` must hold as well. */
+export interface ExemptOptions {
+  readonly name?: string
+  readonly description?: string
+  readonly topics?: readonly string[]
+  readonly clients?: readonly string[]
+  readonly devices?: readonly string[]
+  readonly users?: readonly string[]
+  readonly apiKeys?: readonly string[]
+  readonly roles?: readonly string[]
+  /** Addresses and CIDR blocks, v4 and v6. */
+  readonly ips?: readonly string[]
+  readonly when?: ConditionSpec
+  /** The exemption's own limit, as `5/min per device`: beyond it the message is judged like any other. */
+  readonly limit?: string
+  readonly enabled?: boolean
+  readonly priority?: number
+}

@@ -1,0 +1,61 @@
+/** What becomes of a message, mildest first; of several denials the harshest wins. */
+export const OUTCOMES = [
+  'deliver',
+  'degrade',
+  'latest',
+  'throttle',
+  'queue',
+  'retry',
+  'redirect',
+  'drop',
+  'reject',
+  'disconnect',
+] as const
+
+export type Outcome = (typeof OUTCOMES)[number]
+
+/** How harsh an outcome is: its place in {@link OUTCOMES}. */
+export const HARSHNESS: Readonly<Record<Outcome, number>> = Object.fromEntries(
+  OUTCOMES.map((outcome, index) => [outcome, index]),
+) as Record<Outcome, number>
+
+export type Reason =
+  | 'ok'
+  | 'exempt'
+  | 'override'
+  | 'rate_limit_exceeded'
+  | 'quota_exceeded'
+  | 'banned'
+  | 'store_unavailable'
+
+/** The answer to a message. */
+export interface Decision {
+  /** True for `deliver` and `degrade`. */
+  readonly allowed: boolean
+  readonly outcome: Outcome
+  readonly reason: Reason
+  /** The rule that denied, or of an allowed message the one nearest to its limit; absent where none applied. */
+  readonly rule?: string
+  /** The most the rule can hold: a token bucket's burst, any other rule's count. */
+  readonly limit?: number
+  /** Whole units left. */
+  readonly remaining?: number
+  /** Whole milliseconds after which the same message passes; 0 when allowed, `Infinity` when it never can. */
+  readonly retryAfterMs: number
+  /** Whole milliseconds until the rule is whole again. */
+  readonly resetMs?: number
+  /** Shadow rules that would have refused. */
+  readonly shadow?: readonly string[]
+  /** Answered without the policy's store. */
+  readonly fallback?: boolean
+  /** The exemption that let it pass, where it has a name. */
+  readonly exemption?: string
+}
+
+/** No rule applied. */
+export const PASSED: Decision = Object.freeze({
+  allowed: true,
+  outcome: 'deliver',
+  reason: 'ok',
+  retryAfterMs: 0,
+})

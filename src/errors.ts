@@ -1,0 +1,50 @@
+/** Where in a policy a problem stands; line and column count from 1. */
+export interface Position {
+  readonly file?: string
+  readonly line?: number
+  readonly column?: number
+  /** The way to the value, as `rules[2].limit`. */
+  readonly path?: string
+}
+
+/** One thing wrong with a policy: what, where, and the remedy. */
+export interface Problem extends Position {
+  readonly message: string
+  readonly remedy?: string
+}
+
+export function formatProblem(problem: Problem): string {
+  const place = [problem.file, problem.line, problem.column].filter(part => part !== undefined).join(':')
+  const subject = problem.path ? `${problem.path}: ` : ''
+  const remedy = problem.remedy ? ` (${problem.remedy})` : ''
+  return `${place ? `${place}: ` : ''}${subject}${problem.message}${remedy}`
+}
+
+/** A policy, or an option given in code, that cannot be used. Holds all its problems at once. */
+export class PolicyError extends Error {
+  override readonly name = 'PolicyError'
+  readonly code = 'TOPICGATE_POLICY'
+  readonly problems: readonly Problem[]
+
+  constructor(problems: readonly Problem[], options?: ErrorOptions) {
+    super(problems.map(formatProblem).join('\n'), options)
+    this.problems = problems
+  }
+}
+
+/** A store that is broken or out of reach. Never a refusal. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError'
+  readonly code = 'TOPICGATE_STORE'
+}
+
+/** Something asked of a broker, store or version that cannot do it. */
+export class UnsupportedError extends Error {
+  override readonly name = 'UnsupportedError'
+  readonly code = 'TOPICGATE_UNSUPPORTED'
+}
+
+/** A policy error with a single problem. */
+export function policyError(path: string, message: string, remedy?: string): PolicyError {
+  return new PolicyError([{ path, message, ...(remedy === undefined ? {} : { remedy }) }])
+}

@@ -1,0 +1,49 @@
+import type { Verdict } from '../algorithms/kernel.ts'
+import type { Limit } from '../algorithms/limit.ts'
+import type { MaybePromise } from '../message.ts'
+
+
+export type { Verdict }
+/** What one message asks of one rule. */
+export interface Charge {
+  readonly limit: Limit
+  /** Which of the rule's counters; injective over the rule's `per`. */
+  readonly key: string
+  /** Units, at least 0, in steps of 1 / limit.scale. */
+  readonly cost: number
+  /** A soft charge (shadow, degrade) that does not fit is left out and stops no other. */
+  readonly soft?: boolean
+}
+
+
+
+/** Which state to forget: all of it, a rule's, or one key of a rule. */
+export interface Selector {
+  readonly rule?: string
+  readonly key?: string
+}
+
+export interface StoreHealth {
+  readonly ok: boolean
+  readonly keys?: number
+  readonly evictions?: number
+  readonly detail?: string
+}
+
+/**
+ * Where the state of limits lives. `decide` is one atomic step: with `commit` all charges are taken, or, when a
+ * charge that is not soft is denied, none. Throws (or rejects with) StoreError when broken, never when denied.
+ */
+export interface Store {
+  readonly name: string
+  readonly algorithms: ReadonlySet<string>
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): MaybePromise<readonly Verdict[]>
+  forget(selector: Selector): MaybePromise<number>
+  /** Gives back what an allowed decision took; never lifts a key above whole. */
+  refund(charges: readonly Charge[]): MaybePromise<void>
+  health(): MaybePromise<StoreHealth>
+  close(): Promise<void>
+}
