@@ -12,23 +12,36 @@ export const ALGORITHMS = [
 
 export type AlgorithmName = (typeof ALGORITHMS)[number]
 
-/** A rule's numbers, checked and ready for the kernels. Made by `createLimit`, never by hand. */
+/**
+ * A rule's numbers, checked and ready for the kernels. Made by `createLimit`, never by hand. Kernels count in
+ * whole **grains**: units, or thousandths of a unit where a cost may be a fraction.
+ */
 export interface Limit {
   /** The rule's name: its state lives under it. */
   readonly name: string
+  readonly algorithm: AlgorithmName
   readonly kernel: Kernel
   /** Units per period. */
   readonly count: number
   readonly periodMs: number
-  /** The most the rule can hold: burst of a token bucket, else the count. */
+  /** The most the rule can hold, in units: burst of a token bucket, else the count. */
   readonly capacity: number
-  /** Units a token bucket starts with. */
-  readonly initial: number
-  /** Costs are whole multiples of 1 / scale: 1, or 1000 where a cost may be a fraction. */
+  /** Grains in a unit: 1 or 1000. */
   readonly scale: 1 | 1000
-  /** One unit in the whole-number steps a token bucket counts in, and the steps it regains each millisecond. */
-  readonly unitSteps: number
-  readonly refillSteps: number
+  readonly countGrains: number
+  readonly capacityGrains: number
+  /** Grains a token bucket starts with. */
+  readonly initialGrains: number
+  /** A token bucket counts in steps: whole numbers of them make a grain and a millisecond's refill. */
+  readonly stepsPerGrain: number
+  readonly stepsPerMs: number
+  readonly capacitySteps: number
   /** Only of a calendar quota. */
   readonly calendar?: CalendarWindow
+}
+
+/** A cost in grains of a limit, rounded up to its grid. */
+export function toGrains(cost: number, limit: Limit): number {
+  // The subtraction keeps 0.07 × 1000 = 70.00000000000001 from becoming 71.
+  return limit.scale === 1 ? Math.ceil(cost) : Math.ceil(cost * limit.scale - 1e-6)
 }

@@ -2,7 +2,6 @@ import type { Verdict } from '../algorithms/kernel.ts'
 import type { Limit } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../message.ts'
 
-
 export type { Verdict }
 /** What one message asks of one rule. */
 export interface Charge {
@@ -14,8 +13,6 @@ export interface Charge {
   /** A soft charge (shadow, degrade) that does not fit is left out and stops no other. */
   readonly soft?: boolean
 }
-
-
 
 /** Which state to forget: all of it, a rule's, or one key of a rule. */
 export interface Selector {

@@ -1,0 +1,129 @@
+import { BOUNDS } from '../bounds.ts'
+import { policyError } from '../errors.ts'
+import { type CalendarUnit, CalendarWindow } from './calendar.ts'
+import { fixedWindow } from './fixed-window.ts'
+import type { Kernel } from './kernel.ts'
+import { leakyBucket } from './leaky-bucket.ts'
+import { ALGORITHMS, type AlgorithmName, type Limit } from './limit.ts'
+import { quota } from './quota.ts'
+import { slidingCounter } from './sliding-counter.ts'
+import { slidingLog } from './sliding-log.ts'
+import { tokenBucket } from './token-bucket.ts'
+
+export const KERNELS: Readonly<Record<AlgorithmName, Kernel>> = {
+  'token-bucket': tokenBucket,
+  'leaky-bucket': leakyBucket,
+  'fixed-window': fixedWindow,
+  'sliding-log': slidingLog,
+  'sliding-counter': slidingCounter,
+  quota,
+}
+
+export interface LimitSpec {
+  readonly name: string
+  readonly algorithm: AlgorithmName
+  /** Units per period, a whole number above 0. */
+  readonly count: number
+  readonly periodMs: number
+  /** Only of a token bucket; default: the count. */
+  readonly burst?: number
+  /** Only of a token bucket; default: the burst. */
+  readonly initial?: number
+  /** Costs may be fractions, in thousandths. */
+  readonly fractional?: boolean
+  /** Required by a quota. */
+  readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string }
+}
+
+/** Whole numbers stay exact in a double below this; half of 2^53 leaves room for one addition. */
+const EXACT = 2 ** 52
+
+/** A checked limit. Throws PolicyError where the numbers are no limit or too large to be counted exactly. */
+export function createLimit(spec: LimitSpec): Limit {
+  const { name, algorithm, count, periodMs } = spec
+  const burst = spec.burst ?? count
+  const initial = spec.initial ?? burst
+  if (!ALGORITHMS.includes(algorithm)) {
+    throw policyError(
+      'algorithm',
+      `unknown algorithm "${String(algorithm)}"`,
+      `use one of ${ALGORITHMS.join(', ')}`,
+    )
+  }
+  wholeAbove('limit', count, 1)
+  wholeAbove('limit', periodMs, 1)
+  wholeAbove('burst', burst, 1)
+  wholeAbove('initial', initial, 0)
+  if (algorithm !== 'token-bucket' && (spec.burst !== undefined || spec.initial !== undefined)) {
+    throw policyError(
+      spec.burst === undefined ? 'initial' : 'burst',
+      `a ${algorithm} has no burst`,
+      'leave it out, or use algorithm: token-bucket',
+    )
+  }
+  if (initial > burst) throw policyError('initial', `${initial} is more than the burst of ${burst}`)
+  if (algorithm === 'quota' && spec.calendar === undefined) {
+    throw policyError('quota', 'needs a calendar window', 'write N/day, N/week, N/month or N/year')
+  }
+
+  const scale = spec.fractional ? 1000 : 1
+  const divisor = greatestCommonDivisor(count * scale, periodMs)
+  const stepsPerGrain = periodMs / divisor
+  const stepsPerMs = (count * scale) / divisor
+  const capacity = algorithm === 'token-bucket' ? burst : count
+  const largest = {
+    'token-bucket': capacity * scale * stepsPerGrain,
+    'leaky-bucket': count * scale * periodMs,
+    'fixed-window': count * scale,
+    'sliding-log': count * scale,
+    'sliding-counter': count * scale * periodMs,
+    quota: count * scale,
+  } satisfies Record<AlgorithmName, number>
+  if (largest[algorithm] > EXACT) {
+    throw policyError(
+      'limit',
+      `${count} per ${periodMs} ms is too large for a ${algorithm} to count exactly`,
+      'use a larger unit of cost, a shorter period, or algorithm: fixed-window',
+    )
+  }
+  if (algorithm === 'sliding-log' && Math.min(count * scale, periodMs) > BOUNDS.logEntries) {
+    throw policyError(
+      'algorithm',
+      `a sliding-log of ${count} could need more than ${BOUNDS.logEntries} entries a key`,
+      'use algorithm: sliding-counter',
+    )
+  }
+
+  return {
+    name,
+    algorithm,
+    kernel: KERNELS[algorithm],
+    count,
+    periodMs,
+    capacity,
+    scale,
+    countGrains: count * scale,
+    capacityGrains: capacity * scale,
+    initialGrains: initial * scale,
+    stepsPerGrain,
+    stepsPerMs,
+    capacitySteps: capacity * scale * stepsPerGrain,
+    ...(algorithm === 'quota' && spec.calendar
+      ? { calendar: new CalendarWindow(spec.calendar.unit, spec.calendar.zone) }
+      : {}),
+  }
+}
+
+function wholeAbove(path: string, value: number, least: number): void {
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw policyError(
+      path,
+      `${value} is not a whole number of at least ${least}`,
+      'for rates below 1/s write 1 per 5s',
+    )
+  }
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b)
+}

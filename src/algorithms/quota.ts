@@ -1,0 +1,8 @@
+import { windowKernel } from './window.ts'
+
+/** A counter over calendar days, weeks, months or years of a time zone; a day may have 23 or 25 hours. */
+export const quota = windowKernel(
+  'quota',
+  (limit, moment) => limit.calendar!.startOf(moment),
+  (limit, moment) => limit.calendar!.endOf(moment),
+)

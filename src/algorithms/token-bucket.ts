@@ -1,0 +1,72 @@
+import type { Kernel } from './kernel.ts'
+
+/*
+ * Cells: last charge, deficit. The deficit is what is missing from a full bucket, in steps so small that a grain
+ * and a millisecond's refill are both whole numbers of them: no interval is ever rounded and nothing drifts.
+ * Counting what is missing makes zeroed cells a full bucket and lets the burst change under a live key.
+ */
+const LAST = 0
+const DEFICIT = 1
+
+/** The deficit at a moment. The product may pass 2^53 after a long rest; it is then larger than any deficit. */
+function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsPerMs: number): number {
+  const last = cells[at + LAST]!
+  const deficit = cells[at + DEFICIT]!
+  if (nowMs <= last) return deficit
+  const left = deficit - (nowMs - last) * stepsPerMs
+  return left > 0 ? left : 0
+}
+
+/** Capacity `burst`, starts full, refills continuously at count per period. */
+export const tokenBucket: Kernel = {
+  name: 'token-bucket',
+  width: 2,
+
+  begin(cells, at, nowMs, limit) {
+    cells[at + LAST] = nowMs
+    cells[at + DEFICIT] = (limit.capacityGrains - limit.initialGrains) * limit.stepsPerGrain
+  },
+
+  probe(cells, at, nowMs, grains, limit, out) {
+    const deficit = deficitAt(cells, at, nowMs, limit.stepsPerMs)
+    const after = deficit + grains * limit.stepsPerGrain
+    const free = limit.capacitySteps - after
+    const unitSteps = limit.stepsPerGrain * limit.scale
+    if (free >= 0) {
+      out.allowed = true
+      out.remaining = Math.floor(free / unitSteps)
+      out.retryAfterMs = 0
+      out.resetMs = Math.ceil(after / limit.stepsPerMs)
+      return true
+    }
+    out.allowed = false
+    out.remaining =
+      deficit < limit.capacitySteps ? Math.floor((limit.capacitySteps - deficit) / unitSteps) : 0
+    out.retryAfterMs = grains > limit.capacityGrains ? Infinity : Math.ceil(-free / limit.stepsPerMs)
+    out.resetMs = Math.ceil(deficit / limit.stepsPerMs)
+    return false
+  },
+
+  take(cells, at, nowMs, grains, limit) {
+    const deficit = deficitAt(cells, at, nowMs, limit.stepsPerMs)
+    if (nowMs > cells[at + LAST]!) cells[at + LAST] = nowMs
+    cells[at + DEFICIT] = deficit + grains * limit.stepsPerGrain
+  },
+
+  refund(cells, at, _nowMs, grains, limit) {
+    cells[at + DEFICIT] = Math.max(0, cells[at + DEFICIT]! - grains * limit.stepsPerGrain)
+  },
+
+  spent(cells, at, nowMs, limit) {
+    return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)
+  },
+
+  seed(cells, at, nowMs, grains, limit) {
+    cells[at + LAST] = nowMs
+    cells[at + DEFICIT] = grains * limit.stepsPerGrain
+  },
+
+  wholeAt(cells, at, limit) {
+    return cells[at + LAST]! + Math.ceil(cells[at + DEFICIT]! / limit.stepsPerMs)
+  },
+}
