@@ -14,6 +14,8 @@ export const BOUNDS = {
   keyPartChars: 256,
   /** Entries of one sliding log; a rule that could need more is refused when it loads. */
   logEntries: 10_000,
+  /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */
+  logEntriesPerRule: 16_777_216,
   /** Keys looked at for one eviction. */
   evictionProbe: 32,
   /** Keys a sweep looks at in one go; keeps its pause far under 1 ms. */

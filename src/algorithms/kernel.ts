@@ -45,7 +45,7 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
   return {
     name: kernel.name,
     step(state, nowMs, cost, limit): Step<readonly number[]> {
-      let cells = state === undefined ? undefined : Float64Array.from(state)
+      let cells: Float64Array | undefined = state && Float64Array.from(state)
       if (kernel.room) cells = kernel.room(cells)
       cells ??= new Float64Array(kernel.width)
       if (state === undefined) kernel.begin?.(cells, 0, nowMs, limit)

@@ -24,7 +24,17 @@ export interface StoreHealth {
   readonly ok: boolean
   readonly keys?: number
   readonly evictions?: number
+  readonly overflows?: number
   readonly detail?: string
+}
+
+/** A rule has more keys than it may keep: some that were not refusing were evicted, or new ones share a counter. */
+export interface StoreWarning {
+  readonly kind: 'table_full'
+  readonly rule: string
+  readonly keys: number
+  readonly evictions: number
+  readonly overflows: number
 }
 
 /**

@@ -1,0 +1,156 @@
+import { ALGORITHMS, type Limit, toGrains } from '../algorithms/limit.ts'
+import { BOUNDS } from '../bounds.ts'
+import { type Clock, systemClock } from '../clock.ts'
+import { Table } from './memory/table.ts'
+import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from './store.ts'
+
+/** A whole pass over all keys takes about this long while few expire. */
+const PASS_MS = 30_000
+const SHORTEST_PAUSE_MS = 5
+const LONGEST_PAUSE_MS = 1_000
+/** Evictions are counted each, but told at most this often for a rule. */
+const WARNING_EVERY_MS = 10_000
+
+export interface MemoryStoreOptions {
+  readonly clock?: Clock
+  /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
+  readonly maxKeysPerRule?: number
+}
+
+/** State in this process: synchronous, bounded, idle keys go. The default store. */
+export class MemoryStore implements Store {
+  readonly name = 'memory'
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly #clock: Clock
+  readonly #maxKeys: number
+  readonly #tables = new Map<string, Table>()
+  readonly #listeners = new Set<(warning: StoreWarning) => void>()
+  readonly #warned = new Map<string, { lost: number; atMs: number }>()
+  #verdicts: Verdict[] = []
+  #cancelSweep: (() => void) | undefined
+  #sweepAt = 0
+  #closed = false
+
+  constructor(options: MemoryStoreOptions = {}) {
+    this.#clock = options.clock ?? systemClock
+    this.#maxKeys = options.maxKeysPerRule ?? BOUNDS.keysPerRule
+  }
+
+  /** The keys of a rule, carried over to `limit` where it has changed. */
+  table(limit: Limit): Table {
+    let table = this.#tables.get(limit.name)
+    if (table === undefined) {
+      table = new Table(limit, this.#maxKeys)
+      this.#tables.set(limit.name, table)
+      if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(LONGEST_PAUSE_MS)
+    } else if (table.limit !== limit) {
+      table.adopt(limit, this.#clock.now())
+    }
+    return table
+  }
+
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): readonly Verdict[] {
+    const nowMs = options.nowMs ?? this.#clock.now()
+    while (this.#verdicts.length < charges.length) {
+      this.#verdicts.push({ allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 })
+    }
+    let denied = false
+    const slots = charges.map((charge, index) => {
+      const table = this.table(charge.limit)
+      const verdict = this.#verdicts[index]!
+      const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
+      const grains = toGrains(charge.cost, charge.limit)
+      if (slot < 0) table.probeUnseen(nowMs, grains, verdict)
+      else table.probe(slot, nowMs, grains, verdict)
+      if (!verdict.allowed && charge.soft !== true) denied = true
+      return slot
+    })
+    if (options.commit && !denied) {
+      charges.forEach((charge, index) => {
+        if (!this.#verdicts[index]!.allowed) return
+        this.table(charge.limit).take(slots[index]!, nowMs, toGrains(charge.cost, charge.limit))
+      })
+    }
+    return this.#verdicts.slice(0, charges.length)
+  }
+
+  refund(charges: readonly Charge[]): void {
+    const nowMs = this.#clock.now()
+    for (const charge of charges) {
+      const table = this.table(charge.limit)
+      const slot = table.find(charge.key)
+      if (slot >= 0) table.refund(slot, nowMs, toGrains(charge.cost, charge.limit))
+    }
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget(selector: Selector): number {
+    let count = 0
+    for (const [rule, table] of this.#tables) {
+      if (selector.rule !== undefined && selector.rule !== rule) continue
+      count += selector.key === undefined ? table.clear() : table.forget(selector.key) ? 1 : 0
+    }
+    return count
+  }
+
+  /** Calls a listener when keys had to be evicted or to share a counter; the returned function ends it. */
+  watch(listener: (warning: StoreWarning) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  health(): StoreHealth {
+    let keys = 0
+    let evictions = 0
+    let overflows = 0
+    for (const table of this.#tables.values()) {
+      keys += table.size
+      evictions += table.evictions
+      overflows += table.overflows
+    }
+    return { ok: !this.#closed, keys, evictions, overflows }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelSweep?.()
+    this.#tables.clear()
+  }
+
+  #scheduleSweep(pauseMs: number): void {
+    this.#cancelSweep = this.#clock.after(pauseMs, () => this.#sweep())
+  }
+
+  /** One slice of one table; the tables take turns, and a table that had much to forget is asked again at once. */
+  #sweep(): void {
+    const nowMs = this.#clock.now()
+    const tables = [...this.#tables.values()]
+    const table = tables[this.#sweepAt % tables.length]!
+    const swept = table.sweep(nowMs, BOUNDS.sweepSlice)
+    this.#warn(table, nowMs)
+    const busy = 4 * swept > BOUNDS.sweepSlice
+    if (!busy) this.#sweepAt = (this.#sweepAt + 1) % tables.length
+    const slices = tables.reduce((sum, each) => sum + Math.ceil(each.slots / BOUNDS.sweepSlice), 0)
+    const pauseMs = busy ? SHORTEST_PAUSE_MS : Math.floor(PASS_MS / slices)
+    this.#scheduleSweep(Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, pauseMs)))
+  }
+
+  #warn(table: Table, nowMs: number): void {
+    const lost = table.evictions + table.overflows
+    const rule = table.limit.name
+    const before = this.#warned.get(rule)
+    if (lost === (before?.lost ?? 0) || nowMs - (before?.atMs ?? -Infinity) < WARNING_EVERY_MS) return
+    this.#warned.set(rule, { lost, atMs: nowMs })
+    const warning: StoreWarning = {
+      kind: 'table_full',
+      rule,
+      keys: table.size,
+      evictions: table.evictions,
+      overflows: table.overflows,
+    }
+    for (const listener of this.#listeners) listener(warning)
+  }
+}
