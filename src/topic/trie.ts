@@ -1,0 +1,155 @@
+import { policyError } from '../errors.ts'
+import type { Dialect } from '../message.ts'
+import { GRAMMARS, type Grammar, sharedFilter, validTopic } from './dialect.ts'
+import type { Pattern } from './pattern.ts'
+
+/** A place reached by the levels walked so far. */
+interface Node {
+  /** A Map, for strangers' levels may be called `__proto__`. */
+  literals: Map<string, Node> | undefined
+  /** Where the wildcard of one level leads. */
+  one: Node | undefined
+  /** Patterns that end here, ascending. */
+  ends: number[] | undefined
+  /** Patterns whose wildcard for the rest follows here, ascending. */
+  rests: number[] | undefined
+}
+
+const NONE: readonly number[] = Object.freeze([])
+
+/**
+ * Finds all patterns that match a topic in one walk over its levels: each level is one Map look-up per place
+ * reached, whatever the number of patterns. Of d levels walked at most 2^d places are reached, never more than the
+ * patterns themselves spell out (a literal and a wildcard side by side at every level); and no walk is longer
+ * than the longest pattern, so a topic of ten thousand levels costs no more than one of BOUNDS.topicLevels.
+ */
+export class Trie {
+  readonly dialect: Dialect
+  readonly #grammar: Grammar
+  readonly #root: Node = emptyNode()
+  // Scratch of a walk, kept so that a walk allocates only its answer. A walk is synchronous and calls no one.
+  #places: Node[] = []
+  #reached: Node[] = []
+
+  constructor(dialect: Dialect) {
+    this.dialect = dialect
+    this.#grammar = GRAMMARS[dialect]
+  }
+
+  /** Adds a pattern under an id; ids may repeat, a rule may have several patterns. */
+  add(pattern: Pattern, id: number): void {
+    if (pattern.dialect !== this.dialect)
+      throw policyError(
+        'topic',
+        `a pattern of ${pattern.dialect} among those of ${this.dialect}`,
+        'use one dialect',
+      )
+    let node = this.#root
+    for (const level of pattern.levels) {
+      // A sound pattern has the wildcard for the rest at its end only.
+      if (level === this.#grammar.rest) {
+        node.rests = insert(node.rests, id)
+        return
+      }
+      node = level === this.#grammar.one ? oneOf(node) : literalOf(node, level)
+    }
+    node.ends = insert(node.ends, id)
+  }
+
+  /** Ids of the patterns that match a topic, ascending, each once. An invalid topic matches none. Never throws. */
+  match(topic: string): readonly number[] {
+    return validTopic(topic, this.dialect) ? this.#walk(topic) : NONE
+  }
+
+  /**
+   * Ids of the patterns that cover a filter someone subscribes to, ascending, each once: its wildcards are read as
+   * ordinary levels, so that `fleet/#` covers `fleet/+/x` and `fleet/#` but not `#`. Of `$share/group/filter` the
+   * filter counts. Never throws.
+   */
+  matchFilter(filter: string): readonly number[] {
+    if (typeof filter !== 'string') return NONE
+    if (this.dialect === 'nats') return this.match(filter)
+    const plain = sharedFilter(filter) ?? filter
+    return plain === '' ? NONE : this.#walk(plain)
+  }
+
+  #walk(topic: string): readonly number[] {
+    const { separator, restMatchesParent, hidesDollar } = this.#grammar
+    const found: number[] = []
+    let places = this.#places
+    let reached = this.#reached
+    let count = 1
+    places[0] = this.#root
+    let wild = !(hidesDollar && topic[0] === '$')
+    for (let from = 0; count > 0; ) {
+      const at = topic.indexOf(separator, from)
+      const level = topic.slice(from, at < 0 ? topic.length : at)
+      let next = 0
+      for (let index = 0; index < count; index++) {
+        const node = places[index]!
+        if (wild) {
+          if (node.rests !== undefined) append(found, node.rests)
+          if (node.one !== undefined) reached[next++] = node.one
+        }
+        const literal = node.literals?.get(level)
+        if (literal !== undefined) reached[next++] = literal
+      }
+      wild = true
+      const passed = places
+      places = reached
+      reached = passed
+      count = next
+      if (at < 0) break
+      from = at + 1
+    }
+    // The topic ends at these places; where it went on past all of them, none is left.
+    for (let index = 0; index < count; index++) {
+      const node = places[index]!
+      if (restMatchesParent && node.rests !== undefined) append(found, node.rests)
+      if (node.ends !== undefined) append(found, node.ends)
+    }
+    return found.length === 0 ? NONE : inOrder(found)
+  }
+}
+
+function emptyNode(): Node {
+  return { literals: undefined, one: undefined, ends: undefined, rests: undefined }
+}
+
+function oneOf(node: Node): Node {
+  node.one ??= emptyNode()
+  return node.one
+}
+
+function literalOf(node: Node, level: string): Node {
+  node.literals ??= new Map()
+  let child = node.literals.get(level)
+  if (child === undefined) {
+    child = emptyNode()
+    node.literals.set(level, child)
+  }
+  return child
+}
+
+// Ids mostly come in rising order, and are then appended.
+function insert(ids: number[] | undefined, id: number): number[] {
+  if (ids === undefined) return [id]
+  let at = ids.length
+  while (at > 0 && ids[at - 1]! > id) at--
+  if (ids[at - 1] !== id) ids.splice(at, 0, id)
+  return ids
+}
+
+function append(found: number[], ids: readonly number[]): void {
+  for (const id of ids) found.push(id)
+}
+
+function inOrder(found: number[]): readonly number[] {
+  for (let index = 1; index < found.length; index++) {
+    if (found[index - 1]! >= found[index]!) {
+      found.sort((a, b) => a - b)
+      return found.filter((id, place) => place === 0 || id !== found[place - 1])
+    }
+  }
+  return found
+}
