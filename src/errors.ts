@@ -48,3 +48,20 @@ export class UnsupportedError extends Error {
 export function policyError(path: string, message: string, remedy?: string): PolicyError {
   return new PolicyError([{ path, message, ...(remedy === undefined ? {} : { remedy }) }])
 }
+
+/** Runs a check of something nested: the paths of the problems it throws are prefixed with `path`. */
+export function checkWithin<T>(path: string, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    throw new PolicyError(
+      error.problems.map(problem => ({ ...problem, path: joinPath(path, problem.path ?? '') })),
+      { cause: error },
+    )
+  }
+}
+
+function joinPath(path: string, inner: string): string {
+  return inner === '' ? path : inner.startsWith('[') ? path + inner : `${path}.${inner}`
+}

@@ -1,7 +1,7 @@
 import type { AlgorithmName } from '../algorithms/limit.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Outcome } from '../decision.ts'
-import type { Action, Message } from '../message.ts'
+import type { Action, Dialect, Message } from '../message.ts'
 
 /**
  * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
@@ -74,6 +74,8 @@ interface RuleOptions {
   readonly enabled?: boolean
   /** Higher ones stand earlier; equal ones keep the order of the list. Default: 0. */
   readonly priority?: number
+  /** How the patterns of `cost.topics` are read. Default: mqtt. */
+  readonly dialect?: Dialect
 }
 
 export interface LimitOptions extends RuleOptions {
@@ -113,4 +115,6 @@ export interface ExemptOptions {
   readonly limit?: string
   readonly enabled?: boolean
   readonly priority?: number
+  /** How `topics` are read. Default: mqtt. */
+  readonly dialect?: Dialect
 }

@@ -1,0 +1,112 @@
+import { type Decision, PASSED } from '../decision.ts'
+import type { MaybePromise, Message } from '../message.ts'
+import type { Charge, Store, Verdict } from '../stores/store.ts'
+import type { Binding } from './binding.ts'
+import { holdsFor } from './exempt.ts'
+import { combine, fold } from './fold.ts'
+import { keyOf } from './key.ts'
+import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
+
+/**
+ * Any chain on any store, step by step: custom middleware stands between, and the store may be far away. Each
+ * stretch of limits is one call of the store; what a stretch took is given back when the message is refused later.
+ */
+export class ChainedPlan {
+  readonly #steps: readonly Step[]
+  readonly #store: Store
+
+  constructor(steps: readonly Step[], store: Store) {
+    this.#steps = steps
+    this.#store = store
+  }
+
+  decide(message: Message, binding: Binding<unknown>, nowMs: number): MaybePromise<Decision> {
+    return this.#decideFrom(0, message, binding, nowMs)
+  }
+
+  #decideFrom(
+    place: number,
+    message: Message,
+    binding: Binding<unknown>,
+    nowMs: number,
+  ): MaybePromise<Decision> {
+    const step = this.#steps[place]
+    if (step === undefined) return PASSED
+    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, binding, nowMs)
+    switch (step.kind) {
+      case 'custom':
+        return step.middleware(message, once(next))
+      case 'exempt':
+        return then(this.#exempts(step, message, binding, nowMs), exempt =>
+          exempt ? step.station.decision : next(),
+        )
+      case 'limits':
+        return this.#charge(step, message, binding, nowMs, next)
+      default:
+        return step satisfies never
+    }
+  }
+
+  #exempts(
+    step: ExemptStep,
+    message: Message,
+    binding: Binding<unknown>,
+    nowMs: number,
+  ): MaybePromise<boolean> {
+    if (!step.station.covers(message.topic, binding.sender)) return false
+    if (!holdsFor(step.station, message, nowMs)) return false
+    if (step.own === undefined) return true
+    const charges = [chargeOf(step.own, message, binding)]
+    return then(this.#store.decide(charges, { commit: true, nowMs }), verdicts => verdicts[0]!.allowed)
+  }
+
+  #charge(
+    step: LimitsStep,
+    message: Message,
+    binding: Binding<unknown>,
+    nowMs: number,
+    next: () => MaybePromise<Decision>,
+  ): MaybePromise<Decision> {
+    const charges = step.rules.map(planned => chargeOf(planned, message, binding))
+    return then(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
+      const decision = foldStep(step.rules, verdicts)
+      if (!decision.allowed) return decision
+      const taken = charges.filter((_, index) => verdicts[index]!.allowed)
+      return then(next(), later => {
+        if (later.allowed) return combine(decision, later)
+        return then(this.#store.refund(taken), () => combine(decision, later))
+      })
+    })
+  }
+}
+
+export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Verdict[]): Decision {
+  return fold(
+    planned.map(({ rule }) => rule),
+    verdicts,
+  )
+}
+
+/** What a message asks of a rule, for any store. */
+export function chargeOf(planned: PlannedRule, message: Message, binding: Binding<unknown>): Charge {
+  const { rule, index } = planned
+  let key = binding.keys[index]
+  if (key === undefined) {
+    key = keyOf(planned, message, binding.sender)
+    if (!rule.keys.changing) binding.keys[index] = key
+  }
+  return { limit: rule.limit, key, cost: rule.cost.unitsOf(message), soft: rule.soft }
+}
+
+/** Goes on with a value, at once where it is there. */
+export function then<T, U>(value: MaybePromise<T>, run: (value: T) => MaybePromise<U>): MaybePromise<U> {
+  return value instanceof Promise ? value.then(run) : run(value)
+}
+
+function once<T>(run: () => T): () => T {
+  let answer: { readonly value: T } | undefined
+  return () => {
+    answer ??= { value: run() }
+    return answer.value
+  }
+}

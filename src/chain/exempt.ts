@@ -1,0 +1,143 @@
+import { createLimit } from '../algorithms/create-limit.ts'
+import { compileAddresses } from '../conditions/cidr.ts'
+import { compileCondition } from '../conditions/compile.ts'
+import type { Condition } from '../conditions/condition.ts'
+import { type Decision, HARSHNESS } from '../decision.ts'
+import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
+import type { Message, Sender } from '../message.ts'
+import { parsePattern } from '../topic/pattern.ts'
+import { Trie } from '../topic/trie.ts'
+import { parseRate } from '../units.ts'
+import { compileCost } from './cost.ts'
+import { type Rule, STATION } from './limit.ts'
+import type { Middleware } from './middleware.ts'
+import type { ExemptOptions, Scope } from './options.ts'
+import { compileScopes, scopeFlaw } from './scope.ts'
+
+/** One exemption, compiled. */
+export interface ExemptStation {
+  readonly kind: 'exempt'
+  readonly name?: string
+  readonly enabled: boolean
+  readonly priority: number
+  /** Whether its lists hold for a sender on a topic: the part that no message of theirs can change. */
+  covers(topic: string, sender: Sender): boolean
+  /** What must hold of the message itself. */
+  readonly when?: Condition
+  /** The exemption's own limit: beyond it the message is judged like any other. */
+  readonly rule?: Rule
+  readonly decision: Decision
+  readonly options: ExemptOptions
+}
+
+/**
+ * Lets messages pass the limits that follow: `exempt({ roles: ['admin'], ips: ['10.0.0.0/8'] })`. Lists are
+ * alternatives, `when` must hold as well; without lists `when` alone decides. With `limit` the exemption is bounded.
+ * Throws PolicyError.
+ */
+export function exempt(options: ExemptOptions): Middleware {
+  const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)
+  const station: ExemptStation = {
+    kind: 'exempt',
+    ...(options.name === undefined ? {} : { name: options.name }),
+    enabled: options.enabled ?? true,
+    priority: options.priority ?? 0,
+    covers: compileLists(options),
+    ...(options.when === undefined ? {} : { when: compileCondition(options.when, 'when') }),
+    ...(rule === undefined ? {} : { rule }),
+    decision: Object.freeze({
+      allowed: true,
+      outcome: 'deliver',
+      reason: 'exempt',
+      retryAfterMs: 0,
+      ...(options.name === undefined ? {} : { exemption: options.name }),
+    }),
+    options,
+  }
+  const middleware: Middleware = () => {
+    throw new UnsupportedError('exempt() was called by itself: give it to gate.use()')
+  }
+  return Object.assign(middleware, { [STATION]: station })
+}
+
+type Cover = (topic: string, sender: Sender) => boolean
+
+function compileLists(options: ExemptOptions): Cover {
+  const covers: Cover[] = []
+  if (options.topics) covers.push(coverTopics(options.topics, options))
+  if (options.clients) covers.push(coverNames(options.clients, sender => sender.client))
+  if (options.devices) covers.push(coverNames(options.devices, sender => sender.device))
+  if (options.users) covers.push(coverNames(options.users, sender => sender.user))
+  if (options.apiKeys) covers.push(coverNames(options.apiKeys, sender => sender.apiKey))
+  if (options.roles) {
+    const roles = new Set(options.roles)
+    covers.push((_topic, sender) => sender.roles?.some(role => roles.has(role)) ?? false)
+  }
+  if (options.ips) {
+    const listed = compileAddresses(options.ips, 'ips')
+    covers.push((_topic, sender) => sender.ip !== undefined && listed(sender.ip))
+  }
+  if (covers.length === 0) return () => true
+  return (topic, sender) => covers.some(cover => cover(topic, sender))
+}
+
+function coverTopics(topics: readonly string[], options: ExemptOptions): Cover {
+  const dialect = options.dialect ?? 'mqtt'
+  const trie = new Trie(dialect)
+  topics.forEach((topic, index) => {
+    trie.add(parsePattern(topic, dialect, `topics[${index}]`), index)
+  })
+  return topic => trie.match(topic).length > 0
+}
+
+function coverNames(names: readonly string[], nameOf: (sender: Sender) => string | undefined): Cover {
+  const known = new Set(names)
+  return (_topic, sender) => {
+    const name = nameOf(sender)
+    return name !== undefined && known.has(name)
+  }
+}
+
+/** The limit of a bounded exemption, counted under a name that no rule of a policy can have. */
+function ownRule(options: ExemptOptions, text: string): Rule | undefined {
+  const name = `exempt:${options.name ?? JSON.stringify(options)}`
+  return checkWithin('limit', () => {
+    const rate = parseRate(text)
+    if (rate.count === Infinity) return undefined
+    const cost = compileCost(rate.bytes ? 'bytes' : 1)
+    const per: readonly Scope[] | undefined = rate.per?.split(',')
+    for (const scope of per ?? []) {
+      const flaw = scopeFlaw(scope, [])
+      if (flaw !== undefined) throw policyError('', flaw)
+    }
+    return {
+      name,
+      on: 'publish',
+      limit: createLimit({
+        name,
+        algorithm: 'token-bucket',
+        count: rate.count,
+        periodMs: rate.periodMs,
+        ...(rate.burst === undefined ? {} : { burst: rate.burst }),
+      }),
+      keys: compileScopes(per),
+      cost,
+      outcome: 'reject',
+      exceeded: 'reject',
+      harshness: HARSHNESS.reject,
+      reason: 'rate_limit_exceeded',
+      shadow: false,
+      soft: false,
+    }
+  })
+}
+
+/** Whether an exemption lets a message of a covered sender pass without being asked again for the next one. */
+export function isSettled(station: ExemptStation): boolean {
+  return station.when === undefined && station.rule === undefined
+}
+
+/** Whether what must hold of the message itself does. Never throws. */
+export function holdsFor(station: ExemptStation, message: Message, nowMs: number): boolean {
+  return station.when === undefined || station.when(message, nowMs)
+}

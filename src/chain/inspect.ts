@@ -1,0 +1,158 @@
+import type { Decision } from '../decision.ts'
+import type { MaybePromise, Message, Sender } from '../message.ts'
+import type { Store, Verdict } from '../stores/store.ts'
+import type { Binding } from './binding.ts'
+import { chargeOf, foldStep, then } from './chained-plan.ts'
+import { holdsFor } from './exempt.ts'
+import type { ExemptOptions } from './options.ts'
+import type { ExemptStep, PlannedRule, Step } from './steps.ts'
+
+/** An exemption as it met one message. */
+export interface ExemptionTrace {
+  readonly name: string | undefined
+  readonly options: ExemptOptions
+  /** Whether its lists hold for the sender and topic. */
+  readonly covers: boolean
+  /** Whether its `when` holds for the message. */
+  readonly holds: boolean
+  /** Its own limit, where it has one and was asked. */
+  readonly own: LimitTrace | undefined
+  readonly exempts: boolean
+}
+
+/** A limit as it met one message; nothing was charged. */
+export interface LimitTrace extends Verdict {
+  readonly rule: string
+  readonly pattern: string | undefined
+  readonly per: readonly string[]
+  readonly key: string
+  readonly cost: number
+  readonly limit: number
+  readonly shadow: boolean
+  readonly algorithm: string
+}
+
+/** Every step for one message. */
+export interface Explanation {
+  readonly topic: string
+  readonly sender: Sender
+  /** Patterns that match the topic, in the order of the list; undefined stands for every topic. */
+  readonly patterns: readonly (string | undefined)[]
+  readonly exemptions: readonly ExemptionTrace[]
+  readonly limits: readonly LimitTrace[]
+  /** Middleware that is not asked by an explanation. */
+  readonly custom: number
+  readonly decision: Decision
+}
+
+/** Walks all steps of a plan without charging anything. */
+export async function inspect(
+  steps: readonly Step[],
+  store: Store,
+  message: Message,
+  binding: Binding<unknown>,
+  nowMs: number,
+): Promise<Omit<Explanation, 'patterns'>> {
+  const exemptions: ExemptionTrace[] = []
+  const rules: PlannedRule[] = []
+  for (const step of steps) {
+    if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, binding, nowMs))
+    else if (step.kind === 'limits') rules.push(...step.rules)
+  }
+  const verdicts = await look(rules, store, message, binding, nowMs)
+  const exempting = steps
+    .filter(step => step.kind === 'exempt')
+    .find((_, index) => exemptions[index]!.exempts)
+  return {
+    topic: message.topic,
+    sender: binding.sender,
+    exemptions,
+    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, binding)),
+    custom: steps.filter(step => step.kind === 'custom').length,
+    decision: exempting?.station.decision ?? foldStep(rules, verdicts),
+  }
+}
+
+/** One decision a rule, or the one of the exemption that would let the message pass. Charges nothing. */
+export function peekSteps(
+  steps: readonly Step[],
+  store: Store,
+  message: Message,
+  binding: Binding<unknown>,
+  nowMs: number,
+): MaybePromise<readonly Decision[]> {
+  const exempts = steps.filter(step => step.kind === 'exempt')
+  const rules = steps.flatMap(step => (step.kind === 'limits' ? step.rules : []))
+  const peekFrom = (place: number): MaybePromise<readonly Decision[]> => {
+    const step = exempts[place]
+    if (step === undefined) {
+      return then(look(rules, store, message, binding, nowMs), verdicts =>
+        rules.map((planned, index) => foldStep([planned], [verdicts[index]!])),
+      )
+    }
+    if (!step.station.covers(message.topic, binding.sender) || !holdsFor(step.station, message, nowMs)) {
+      return peekFrom(place + 1)
+    }
+    if (step.own === undefined) return [step.station.decision]
+    return then(look([step.own], store, message, binding, nowMs), ([own]) =>
+      own!.allowed ? [step.station.decision] : peekFrom(place + 1),
+    )
+  }
+  return peekFrom(0)
+}
+
+function look(
+  rules: readonly PlannedRule[],
+  store: Store,
+  message: Message,
+  binding: Binding<unknown>,
+  nowMs: number,
+): MaybePromise<readonly Verdict[]> {
+  if (rules.length === 0) return []
+  const charges = rules.map(planned => chargeOf(planned, message, binding))
+  return then(store.decide(charges, { commit: false, nowMs }), verdicts =>
+    verdicts.map(each => ({ ...each })),
+  )
+}
+
+async function traceExemption(
+  step: ExemptStep,
+  store: Store,
+  message: Message,
+  binding: Binding<unknown>,
+  nowMs: number,
+): Promise<ExemptionTrace> {
+  const { station } = step
+  const covers = station.covers(message.topic, binding.sender)
+  const holds = holdsFor(station, message, nowMs)
+  const [own] = covers && holds && step.own ? await look([step.own], store, message, binding, nowMs) : []
+  return {
+    name: station.name,
+    options: station.options,
+    covers,
+    holds,
+    own: own && step.own && trace(step.own, own, message, binding),
+    exempts: covers && holds && (own?.allowed ?? true),
+  }
+}
+
+function trace(
+  planned: PlannedRule,
+  verdict: Verdict,
+  message: Message,
+  binding: Binding<unknown>,
+): LimitTrace {
+  const { rule, pattern } = planned
+  const { key, cost } = chargeOf(planned, message, binding)
+  return {
+    rule: rule.name,
+    pattern: pattern?.text,
+    per: rule.keys.scopes,
+    key,
+    cost,
+    limit: rule.limit.capacity,
+    shadow: rule.shadow,
+    algorithm: rule.limit.algorithm,
+    ...verdict,
+  }
+}

@@ -1,0 +1,148 @@
+import { createLimit } from '../algorithms/create-limit.ts'
+import type { Limit } from '../algorithms/limit.ts'
+import { HARSHNESS, type Outcome, type Reason } from '../decision.ts'
+import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
+import type { Action } from '../message.ts'
+import { parseRate, type Rate } from '../units.ts'
+import { type CostMeter, compileCost } from './cost.ts'
+import type { Middleware } from './middleware.ts'
+import type { Exceeded, LimitOptions, QuotaOptions } from './options.ts'
+import { compileScopes, type KeyMaker } from './scope.ts'
+
+/** One rule, compiled: what the chain charges. */
+export interface Rule {
+  readonly name: string
+  readonly description?: string
+  readonly on: Action
+  /** Undefined for an unlimited rule, which never charges anything. */
+  readonly limit: Limit
+  readonly keys: KeyMaker
+  readonly cost: CostMeter
+  readonly outcome: Outcome
+  readonly exceeded: Exceeded
+  readonly harshness: number
+  readonly reason: Reason
+  readonly shadow: boolean
+  /** Shadow and degrade: exceeded, it is not charged and stops no other. */
+  readonly soft: boolean
+}
+
+/** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
+export interface LimitStation {
+  readonly kind: 'limit'
+  readonly name: string
+  readonly enabled: boolean
+  readonly priority: number
+  /** Absent where the rate is unlimited. */
+  readonly rule?: Rule
+}
+
+/** Where a made middleware carries its station. */
+export const STATION: unique symbol = Symbol('topicgate.station')
+
+/**
+ * A rate limit: `limit({ name: 'telemetry', rate: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
+ * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
+ */
+export function limit(options: LimitOptions): Middleware {
+  const rate = checkWithin('rate', () => parseRate(options.rate))
+  const algorithm = options.algorithm ?? 'token-bucket'
+  const burst = options.burst ?? rate.burst
+  return station('limit', options, rate, 'rate_limit_exceeded', (fractional, count) => ({
+    name: options.name,
+    algorithm,
+    count,
+    periodMs: rate.periodMs,
+    ...(burst === undefined ? {} : { burst }),
+    ...(options.initial === undefined ? {} : { initial: options.initial }),
+    fractional,
+  }))
+}
+
+/**
+ * A quota: `quota({ name: 'daily', rate: '10000/day', per: 'device', zone: 'Europe/Berlin' })`. Refusals say
+ * `quota_exceeded`. Throws PolicyError.
+ */
+export function quota(options: QuotaOptions): Middleware {
+  const rate = checkWithin('rate', () => parseRate(options.rate))
+  const rolling = options.window === 'rolling'
+  if (rate.burst !== undefined)
+    throw policyError('rate', 'a quota has no burst', 'leave it out, or use limit')
+  if (!rolling && rate.window === undefined && rate.count !== Infinity) {
+    throw policyError(
+      'rate',
+      `"${options.rate}" is no calendar window`,
+      'write N/day, N/week, N/month or N/year, or window: rolling',
+    )
+  }
+  const algorithm = rolling ? 'sliding-log' : 'quota'
+  return station('quota', options, rate, 'quota_exceeded', (fractional, count) => ({
+    name: options.name,
+    algorithm,
+    count,
+    periodMs: rate.periodMs,
+    fractional,
+    ...(rolling || rate.window === undefined
+      ? {}
+      : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC' } }),
+  }))
+}
+
+type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]
+
+function station(
+  kind: 'limit' | 'quota',
+  options: LimitOptions | QuotaOptions,
+  rate: Rate,
+  reason: Reason,
+  specOf: LimitSpecOf,
+): Middleware {
+  if (typeof options.name !== 'string' || options.name === '') {
+    throw policyError('name', 'a rule needs a name', 'its state lives under it: give each rule its own')
+  }
+  if (rate.per !== undefined)
+    throw policyError('rate', `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
+  // A rate in bytes counts bytes unless something else is said.
+  const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
+  const keys = compileScopes(options.per)
+  const outcome = outcomeOf(options.exceeded)
+  const common = {
+    kind: 'limit',
+    name: options.name,
+    enabled: options.enabled ?? true,
+    priority: options.priority ?? 0,
+  } as const
+  if (rate.count === Infinity) return tagged(kind, options.name, common)
+  const shadow = options.shadow ?? false
+  const rule: Rule = {
+    name: options.name,
+    ...(options.description === undefined ? {} : { description: options.description }),
+    on: options.on ?? 'publish',
+    limit: createLimit(specOf(cost.fractional, rate.count)),
+    keys,
+    cost,
+    outcome,
+    exceeded: options.exceeded ?? 'reject',
+    harshness: HARSHNESS[outcome],
+    reason,
+    shadow,
+    soft: shadow || outcome === 'degrade',
+  }
+  return tagged(kind, options.name, { ...common, rule })
+}
+
+function tagged(kind: string, name: string, made: LimitStation): Middleware {
+  const middleware: Middleware = () => {
+    throw new UnsupportedError(
+      `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,
+    )
+  }
+  return Object.assign(middleware, { [STATION]: made })
+}
+
+function outcomeOf(exceeded: Exceeded | undefined): Outcome {
+  const word = typeof exceeded === 'object' ? Object.keys(exceeded)[0] : (exceeded ?? 'reject')
+  if (word !== undefined && word !== 'deliver' && Object.hasOwn(HARSHNESS, word)) return word as Outcome
+  const words = Object.keys(HARSHNESS).filter(each => each !== 'deliver')
+  throw policyError('exceeded', `"${String(word)}" is no outcome`, `use one of ${words.join(', ')}`)
+}

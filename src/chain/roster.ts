@@ -1,0 +1,64 @@
+import { BOUNDS } from '../bounds.ts'
+import { HARSHNESS, type Outcome } from '../decision.ts'
+import { policyError } from '../errors.ts'
+import type { Action, Dialect } from '../message.ts'
+import { type Pattern, parsePattern } from '../topic/pattern.ts'
+import type { Rule } from './limit.ts'
+import type { Middleware } from './middleware.ts'
+import { scopeFlaw } from './scope.ts'
+import { type Entry, stationOf } from './steps.ts'
+
+/** All middleware of a gate in its order, with the checks that need to see them together. */
+export class Roster {
+  readonly dialect: Dialect
+  readonly entries: Entry[] = []
+  readonly #rules = new Map<string, Rule>()
+
+  constructor(dialect: Dialect) {
+    this.dialect = dialect
+  }
+
+  /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
+  add(pattern: string | undefined, middleware: Middleware): void {
+    const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
+    const rule = stationOf(middleware)?.rule
+    if (rule !== undefined) this.#admit(rule, parsed)
+    this.entries.push({ pattern: parsed, middleware })
+  }
+
+  get rules(): readonly Rule[] {
+    return [...this.#rules.values()]
+  }
+
+  /** Every outcome a rule that can refuse asks for, with the rules that do. */
+  outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
+    const outcomes = new Map<Outcome, string[]>()
+    for (const rule of this.#rules.values()) {
+      if (rule.shadow || (on !== undefined && rule.on !== on)) continue
+      const names = outcomes.get(rule.outcome)
+      if (names === undefined) outcomes.set(rule.outcome, [rule.name])
+      else names.push(rule.name)
+    }
+    return new Map([...outcomes].sort(([a], [b]) => HARSHNESS[a] - HARSHNESS[b]))
+  }
+
+  #admit(rule: Rule, pattern: Pattern | undefined): void {
+    const other = this.#rules.get(rule.name)
+    if (other !== undefined && other !== rule) {
+      throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
+    }
+    if (this.#rules.size >= BOUNDS.rules) {
+      throw policyError(
+        'rules',
+        `more than ${BOUNDS.rules} rules`,
+        'count by captures instead of listing topics',
+      )
+    }
+    const captures = pattern?.captures.map(({ name }) => name) ?? []
+    for (const scope of rule.keys.scopes) {
+      const flaw = scopeFlaw(scope, captures)
+      if (flaw !== undefined) throw policyError('per', flaw)
+    }
+    this.#rules.set(rule.name, rule)
+  }
+}

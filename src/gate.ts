@@ -1,0 +1,330 @@
+import { EventEmitter } from 'node:events'
+import type { Binding } from './chain/binding.ts'
+import { ChainedPlan } from './chain/chained-plan.ts'
+import { isSettled } from './chain/exempt.ts'
+import { FusedPlan } from './chain/fused-plan.ts'
+import type { Identity } from './chain/identity.ts'
+import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
+import type { Middleware } from './chain/middleware.ts'
+import { Roster } from './chain/roster.ts'
+import { type Seat, seatOf } from './chain/seat.ts'
+import { type Entry, type ExemptStep, planSteps, type Step } from './chain/steps.ts'
+import { type Clock, systemClock } from './clock.ts'
+import type { Decision, Outcome } from './decision.ts'
+import { policyError } from './errors.ts'
+import { type Logger, SILENT } from './logger.ts'
+import type { Action, Dialect, MaybePromise, Message, Sender } from './message.ts'
+import type { CompiledPolicy } from './policy/compile.ts'
+import { MemoryStore } from './stores/memory.ts'
+import type { Selector, Store, StoreWarning } from './stores/store.ts'
+import { captureLevels } from './topic/pattern.ts'
+import { Router } from './topic/router.ts'
+
+export interface GateOptions {
+  /** Where the state of the limits lives. Default: a MemoryStore of its own. */
+  readonly store?: Store
+  readonly clock?: Clock
+  readonly dialect?: Dialect
+  readonly logger?: Logger
+  /** Environment for `${NAME}` in policies. Default: process.env. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+/** A policy in any form: paths, YAML or JSON text, an object, or a list of them where the later wins. */
+export type PolicySource = string | object | readonly (string | object)[]
+
+/** What a gate tells. Listeners are called at once, one after another; what they throw is logged. */
+export interface GateEvents {
+  decision: [decision: Decision, message: Message]
+  warning: [warning: StoreWarning]
+  store: [state: { readonly store: string; readonly ok: boolean; readonly detail?: string }]
+  policy: [change: PolicyChange]
+}
+
+export type PolicyChange =
+  | { readonly kind: 'applied'; readonly rules: readonly string[] }
+  | { readonly kind: 'refused'; readonly error: Error }
+
+/** One action on one route: its steps, and how they are decided. */
+interface ActionPlan {
+  readonly steps: readonly Step[]
+  readonly decider: FusedPlan | ChainedPlan
+}
+
+interface RoutePlan {
+  readonly entries: readonly Entry[]
+  readonly actions: Map<Action, ActionPlan>
+}
+
+const NO_SLOTS: readonly number[] = []
+
+/** Decides, for every message, whether it may pass. */
+export class Gate {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly store: Store
+  readonly #env: Readonly<Record<string, string | undefined>> | undefined
+  readonly #emitter = new EventEmitter<GateEvents>()
+  /** What was given by `use`, after the policy's own. */
+  readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
+  #identity: Identity | undefined
+  #roster: Roster
+  #router: Router<RoutePlan>
+  /** Whether anyone listens to decisions; asking the emitter costs more than the answer is worth. */
+  #heard = false
+  /** Counts up with every change of the chain; bindings of an earlier epoch are void. */
+  #epoch = 0
+  #applying: Promise<void> = Promise.resolve()
+  #unwatch: (() => void) | undefined
+
+  constructor(options: GateOptions = {}) {
+    this.clock = options.clock ?? systemClock
+    this.logger = options.logger ?? SILENT
+    this.store = options.store ?? new MemoryStore({ clock: this.clock })
+    this.#env = options.env
+    this.#roster = new Roster(options.dialect ?? 'mqtt')
+    this.#router = this.#routerOf(this.#roster)
+    if (this.store instanceof MemoryStore) {
+      this.#unwatch = this.store.watch(warning => this.#emit('warning', warning))
+    }
+  }
+
+  /** A gate that follows a policy. Throws PolicyError with every problem of the policy. */
+  static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
+    const compiled = await compile(policy, options.env)
+    const gate = new Gate({ dialect: compiled.dialect, ...options })
+    gate.#swap(compiled)
+    return gate
+  }
+
+  get dialect(): Dialect {
+    return this.#roster.dialect
+  }
+
+  /** Adds middleware, for every topic or for those a pattern matches. Order is that of the calls. Throws PolicyError. */
+  use(...middleware: Middleware[]): this
+  use(pattern: string, ...middleware: Middleware[]): this
+  use(first: string | Middleware, ...rest: Middleware[]): this {
+    const pattern = typeof first === 'string' ? first : undefined
+    const added = typeof first === 'string' ? rest : [first, ...rest]
+    for (const middleware of added) {
+      this.#roster.add(pattern, middleware)
+      this.#used.push({ pattern, middleware })
+    }
+    this.#router = this.#routerOf(this.#roster)
+    this.#epoch++
+    return this
+  }
+
+  /**
+   * Decides a message and charges its limits. Synchronous, without a promise, where the store is local and no
+   * middleware of the user's own is asynchronous.
+   */
+  check(message: Message): MaybePromise<Decision> {
+    const nowMs = this.clock.now()
+    const seat: Seat<ActionPlan> = seatOf(message.sender, this)
+    let binding = seat.latest
+    // The likely case first: same sender, same topic as before, and nothing has changed.
+    if (
+      binding === undefined ||
+      binding.epoch !== this.#epoch ||
+      binding.on !== message.on ||
+      binding.topic !== message.topic
+    ) {
+      binding = this.#bindingFor(seat, message)
+    }
+    const decision = binding.plan.decider.decide(message, binding, nowMs)
+    if (this.#heard) this.#tell(decision, message)
+    return decision
+  }
+
+  /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
+  peek(message: Message): MaybePromise<readonly Decision[]> {
+    const binding = this.#bind(message)
+    return peekSteps(binding.plan.steps, this.store, message, binding, this.clock.now())
+  }
+
+  /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
+  async explain(message: Message): Promise<Explanation> {
+    const binding = this.#bind(message)
+    const trace = await inspect(binding.plan.steps, this.store, message, binding, this.clock.now())
+    const { entries } = this.#routeOf(message)
+    return { ...trace, patterns: entries.map(({ pattern }) => pattern?.text) }
+  }
+
+  /**
+   * Puts a policy in the place of the one before; what limits of the same name have counted is kept. A policy that
+   * cannot be used is refused with a PolicyError and leaves the old one running.
+   */
+  apply(policy: PolicySource): Promise<void> {
+    const applied = this.#applying.then(async () => {
+      try {
+        this.#swap(await compile(policy, this.#env))
+      } catch (error) {
+        this.#emit('policy', { kind: 'refused', error: error as Error })
+        throw error
+      }
+    })
+    this.#applying = applied.catch(() => {})
+    return applied
+  }
+
+  /** Names of all rules, in their order. */
+  rules(): readonly string[] {
+    return this.#roster.rules.map(({ name }) => name)
+  }
+
+  /** Every outcome a rule may come to, and the rules that ask for it. */
+  outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
+    return this.#roster.outcomes(on)
+  }
+
+  /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
+  async reset(selector: Selector = {}): Promise<number> {
+    return this.store.forget(selector)
+  }
+
+  on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
+    ;(this.#emitter as EventEmitter).on(event, listener)
+    this.#heard = this.#emitter.listenerCount('decision') > 0
+    return this
+  }
+
+  off<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
+    ;(this.#emitter as EventEmitter).off(event, listener)
+    this.#heard = this.#emitter.listenerCount('decision') > 0
+    return this
+  }
+
+  async close(): Promise<void> {
+    this.#unwatch?.()
+    await this.store.close()
+  }
+
+  /** A listener that throws harms no message. */
+  #emit<Name extends keyof GateEvents>(event: Name, ...args: GateEvents[Name]): void {
+    try {
+      ;(this.#emitter as EventEmitter).emit(event, ...args)
+    } catch (err) {
+      this.logger.error({ err, event }, 'a listener threw')
+    }
+  }
+
+  #tell(decision: MaybePromise<Decision>, message: Message): void {
+    if (decision instanceof Promise) {
+      decision.then(
+        settled => this.#emit('decision', settled, message),
+        () => {},
+      )
+    } else this.#emit('decision', decision, message)
+  }
+
+  #bindingFor(seat: Seat<ActionPlan>, message: Message): Binding<ActionPlan> {
+    const known = seat.recall(message.topic, message.on, this.#epoch)
+    if (known !== undefined) return known
+    const binding = this.#bind(message)
+    // Where headers tell who the sender is, the next message may come from someone else.
+    if (this.#identity?.usesHeaders !== true) seat.keep(binding)
+    return binding
+  }
+
+  #bind(message: Message): Binding<ActionPlan> {
+    const route = this.#routeOf(message)
+    const plan = this.#actionPlan(route, message.on)
+    const sender = this.#senderOf(message, route)
+    const covering = plan.steps.filter(
+      (step): step is ExemptStep => step.kind === 'exempt' && step.station.covers(message.topic, sender),
+    )
+    const fused = plan.decider instanceof FusedPlan
+    return {
+      epoch: this.#epoch,
+      topic: message.topic,
+      on: message.on,
+      plan,
+      sender,
+      exempt: fused ? covering.find(({ station }) => isSettled(station))?.station.decision : undefined,
+      conditional: covering.filter(({ station }) => !isSettled(station)),
+      slots: fused ? plan.steps.flatMap(slotsOf) : [...NO_SLOTS],
+      keys: [],
+    }
+  }
+
+  #routeOf(message: Message): RoutePlan {
+    const { topic, on } = message
+    return (on === 'subscribe' ? this.#router.routeOfFilter(topic) : this.#router.route(topic)).plan
+  }
+
+  #senderOf(message: Message, plan: RoutePlan): Sender {
+    if (this.#identity === undefined) return message.sender
+    const captures = new Map<string, string>()
+    for (const { pattern } of plan.entries) {
+      if (pattern === undefined || pattern.captures.length === 0) continue
+      for (const [name, level] of captureLevels(pattern, message.topic)) {
+        if (!captures.has(name)) captures.set(name, level)
+      }
+    }
+    return this.#identity.resolve(message, captures)
+  }
+
+  #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
+    let action = plan.actions.get(on)
+    if (action === undefined) {
+      const steps = planSteps(plan.entries, on)
+      action = { steps, decider: this.#deciderOf(steps) }
+      plan.actions.set(on, action)
+    }
+    return action
+  }
+
+  #deciderOf(steps: readonly Step[]): FusedPlan | ChainedPlan {
+    const exempts = steps.filter(step => step.kind === 'exempt')
+    const last = steps.at(-1)
+    const rules = last?.kind === 'limits' ? last.rules : []
+    const fusable = exempts.length + (rules.length > 0 ? 1 : 0) === steps.length
+    return fusable && this.store instanceof MemoryStore
+      ? new FusedPlan(exempts, rules, this.store)
+      : new ChainedPlan(steps, this.store)
+  }
+
+  #routerOf(roster: Roster): Router<RoutePlan> {
+    const router = new Router<RoutePlan>(roster.dialect, ids => ({
+      entries: ids.map(id => roster.entries[id]!),
+      actions: new Map(),
+    }))
+    roster.entries.forEach(({ pattern }, id) => {
+      router.add(pattern, id)
+    })
+    return router
+  }
+
+  #swap(policy: CompiledPolicy): void {
+    if (policy.dialect !== this.dialect && this.#used.length > 0) {
+      throw policyError(
+        'dialect',
+        `the gate's own middleware reads ${this.dialect}`,
+        `write dialect: ${this.dialect}`,
+      )
+    }
+    const roster = new Roster(policy.dialect)
+    for (const { pattern, middleware } of [...policy.entries, ...this.#used]) roster.add(pattern, middleware)
+    const gone = this.#roster.rules.filter(({ name }) => !roster.rules.some(rule => rule.name === name))
+    this.#identity = policy.identity
+    this.#roster = roster
+    this.#router = this.#routerOf(roster)
+    this.#epoch++
+    for (const rule of gone) void this.store.forget({ rule: rule.name })
+    this.#emit('policy', { kind: 'applied', rules: this.rules() })
+  }
+}
+
+/** Two numbers a rule: a slot that is no slot yet, and a generation that none has. */
+function slotsOf(step: Step): readonly number[] {
+  if (step.kind === 'limits') return step.rules.flatMap(() => [0, -1])
+  return step.kind === 'exempt' && step.own !== undefined ? [0, -1] : NO_SLOTS
+}
+
+/** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */
+async function compile(source: PolicySource, env: GateOptions['env']): Promise<CompiledPolicy> {
+  const { compilePolicy, loadPolicy } = await import('./policy/index.ts')
+  return compilePolicy(await loadPolicy(source, env === undefined ? {} : { env }))
+}

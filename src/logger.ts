@@ -1,0 +1,11 @@
+/** What is asked of a logger; pino fits. A library is silent unless it is given one. */
+export interface Logger {
+  debug(context: object, text?: string): void
+  info(context: object, text?: string): void
+  warn(context: object, text?: string): void
+  error(context: object, text?: string): void
+}
+
+function ignore(): void {}
+
+export const SILENT: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore }

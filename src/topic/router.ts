@@ -1,0 +1,103 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Dialect } from '../message.ts'
+import type { Pattern } from './pattern.ts'
+import { Trie } from './trie.ts'
+
+/** What a topic leads to: the plan compiled for all patterns that match it together. */
+export interface Route<Plan> {
+  readonly topic: string
+  readonly plan: Plan
+}
+
+/**
+ * Topic → plan. Two topics that match the same patterns share one plan, compiled once; routes that were found are
+ * remembered in a bounded cache.
+ */
+export class Router<Plan> {
+  readonly #trie: Trie
+  readonly #compile: (ids: readonly number[]) => Plan
+  readonly #everywhere: number[] = []
+  readonly #plans = new Map<string, Plan>()
+  readonly #topics = new RouteCache<Plan>()
+  readonly #filters = new RouteCache<Plan>()
+
+  /** `compile` gets the ids that match, ascending. */
+  constructor(dialect: Dialect, compile: (ids: readonly number[]) => Plan) {
+    this.#trie = new Trie(dialect)
+    this.#compile = compile
+  }
+
+  /** Adds what stands for a pattern, or, without one, for every topic. Ids count upwards. */
+  add(pattern: Pattern | undefined, id: number): void {
+    if (pattern === undefined) this.#everywhere.push(id)
+    else this.#trie.add(pattern, id)
+    this.#plans.clear()
+    this.#topics.clear()
+    this.#filters.clear()
+  }
+
+  /** The route of a topic. Never throws. */
+  route(topic: string): Route<Plan> {
+    return this.#topics.get(topic) ?? this.#topics.add(topic, this.#planOf(this.#trie.match(topic)))
+  }
+
+  /** The route of a subscription's filter, whose wildcards are read as ordinary levels. Never throws. */
+  routeOfFilter(filter: string): Route<Plan> {
+    return (
+      this.#filters.get(filter) ?? this.#filters.add(filter, this.#planOf(this.#trie.matchFilter(filter)))
+    )
+  }
+
+  #planOf(matched: readonly number[]): Plan {
+    const ids = this.#withEverywhere(matched)
+    const shape = ids.join()
+    let plan = this.#plans.get(shape)
+    if (plan === undefined) {
+      plan = this.#compile(ids)
+      if (this.#plans.size >= BOUNDS.routeShapes) this.#plans.clear()
+      this.#plans.set(shape, plan)
+    }
+    return plan
+  }
+
+  #withEverywhere(matched: readonly number[]): readonly number[] {
+    if (this.#everywhere.length === 0) return matched
+    return matched.length === 0 ? this.#everywhere : [...this.#everywhere, ...matched].sort((a, b) => a - b)
+  }
+}
+
+/**
+ * Routes by topic, in two halves: a full young half becomes the old one, and what is asked again comes back, so
+ * that strangers who invent topics can neither push out those in use nor make it grow.
+ */
+class RouteCache<Plan> {
+  #young = new Map<string, Route<Plan>>()
+  #old = new Map<string, Route<Plan>>()
+
+  get(topic: string): Route<Plan> | undefined {
+    const young = this.#young.get(topic)
+    if (young !== undefined) return young
+    const old = this.#old.get(topic)
+    if (old !== undefined) this.#keep(old)
+    return old
+  }
+
+  add(topic: string, plan: Plan): Route<Plan> {
+    const route = { topic, plan }
+    this.#keep(route)
+    return route
+  }
+
+  clear(): void {
+    this.#young.clear()
+    this.#old.clear()
+  }
+
+  #keep(route: Route<Plan>): void {
+    if (this.#young.size >= BOUNDS.routes / 2) {
+      this.#old = this.#young
+      this.#young = new Map()
+    }
+    this.#young.set(route.topic, route)
+  }
+}
