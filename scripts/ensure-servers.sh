@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Makes sure that the servers the tests start are there: Redis, NATS and Mosquitto with its clients.
+# Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
+# apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
+# Exits 69 (service unavailable) with a hint when one cannot be had.
+set -euo pipefail
+
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+cd "${BASH_SOURCE[0]%/*}/.."
+
+# Where wrappers around container images go; test/support/server.ts looks there too.
+readonly shims="$PWD/node_modules/.cache/topicgate/bin"
+
+# program | environment variable | Debian package | image
+readonly servers='
+redis-server|TOPICGATE_REDIS_SERVER|redis-server|redis:7-alpine
+nats-server|TOPICGATE_NATS_SERVER|nats-server|nats:2-alpine
+mosquitto|TOPICGATE_MOSQUITTO|mosquitto|eclipse-mosquitto:2
+mosquitto_pub|TOPICGATE_MOSQUITTO_PUB|mosquitto-clients|eclipse-mosquitto:2
+mosquitto_sub|TOPICGATE_MOSQUITTO_SUB|mosquitto-clients|eclipse-mosquitto:2
+'
+
+say() { printf 'ensure-servers: %s\n' "$*" >&2; }
+
+present() { # program, environment variable
+  local named="${!2:-}"
+  if [[ -n "$named" ]]; then
+    [[ -x "$named" ]] && return 0
+    say "$2 names $named, which cannot be run; correct it or unset it"
+    exit 69
+  fi
+  [[ -x "$shims/$1" ]] || command -v "$1" >/dev/null
+}
+
+# Lines of the table above whose program is missing.
+list_missing() {
+  local program variable package image
+  while IFS='|' read -r program variable package image; do
+    [[ -z "$program" ]] || present "$program" "$variable" || printf '%s|%s|%s|%s\n' "$program" "$variable" "$package" "$image"
+  done <<<"$servers"
+}
+
+become_root() {
+  if [[ "$(id -u)" == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Installs Debian packages without starting their services: a server of the system on a well-known port would
+# only stand in the way of those that tests start for themselves.
+install_with_apt() {
+  command -v apt-get >/dev/null || return 1
+  become_root true 2>/dev/null </dev/null || return 1
+  say "installing $* with apt-get"
+  local policy=/usr/sbin/policy-rc.d log wrote_policy=0 status=0
+  log="$(mktemp)"
+  if [[ ! -e "$policy" ]]; then
+    printf '#!/bin/sh\nexit 101\n' | become_root tee "$policy" >/dev/null
+    become_root chmod 755 "$policy"
+    wrote_policy=1
+  fi
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
+  { become_root "${apt[@]}" update && become_root "${apt[@]}" install -y --no-install-recommends "$@"; } \
+    >"$log" 2>&1 </dev/null || status=$?
+  [[ "$wrote_policy" == 0 ]] || become_root rm -f "$policy"
+  if [[ "$status" != 0 ]]; then
+    say "apt-get failed ($status):"
+    tail -n 15 "$log" >&2
+  fi
+  rm -f "$log"
+  hash -r
+  return "$status"
+}
+
+# Writes a program that runs the same one inside a container on the host's network.
+wrap_containers() {
+  command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1 </dev/null || return 1
+  mkdir -p "$shims"
+  local program image
+  while IFS='|' read -r program _ _ image; do
+    say "wrapping $program of the image $image"
+    docker pull -q "$image" >/dev/null </dev/null || return 1
+    printf '#!/bin/sh\nexec docker run --rm -i --init --network host -v /tmp:/tmp --entrypoint %s %s "$@"\n' \
+      "$program" "$image" >"$shims/$program"
+    chmod 755 "$shims/$program"
+  done <<<"$1"
+}
+
+missing="$(list_missing)"
+[[ -n "$missing" ]] || exit 0
+
+# shellcheck disable=SC2046  # package names are words
+install_with_apt $(cut -d'|' -f3 <<<"$missing" | sort -u) || true
+missing="$(list_missing)"
+[[ -n "$missing" ]] || exit 0
+
+wrap_containers "$missing" || true
+missing="$(list_missing)"
+[[ -n "$missing" ]] || exit 0
+
+say "cannot find or install: $(cut -d'|' -f1 <<<"$missing" | paste -sd' ')"
+say 'The tests talk to real servers. Do one of these and run again:'
+say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients"
+say "  macOS:           brew install redis nats-server mosquitto"
+say "  elsewhere:       name the binaries in $(cut -d'|' -f2 <<<"$missing" | paste -sd' ')"
+say '  or start a Docker engine'
+exit 69

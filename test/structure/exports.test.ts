@@ -1,0 +1,95 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { listImports, ROOT, readText, stripComments } from './project.ts'
+
+// After a deliberate change of the public names: npx vitest run test/structure/exports.test.ts -u
+
+interface Door {
+  readonly types: string
+  readonly default: string
+}
+
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  readonly bin: Readonly<Record<string, string>>
+  readonly exports: Readonly<Record<string, Door | string>>
+}
+const doors = Object.keys(manifest.exports)
+
+/** The source a built file is made of. */
+function sourceOf(built: string): string {
+  return built.replace(/^(\.\/)?dist\//, '').replace(/\.js$/, '.ts')
+}
+
+/** The values a door gives out, by name, and its types behind `type`. */
+async function namesOf(door: string): Promise<string[]> {
+  const built = manifest.exports[door]
+  if (built === undefined || typeof built === 'string') throw new Error(`package.json has no door ${door}`)
+  const source = sourceOf(built.default)
+  if (!existsSync(join(ROOT, source)))
+    throw new Error(`the door ${door} leads to ${source}: write it, or take it out`)
+  const values = Object.keys((await import(join(ROOT, source))) as object)
+  return [...values.sort(), ...typesOf(source).map(name => `type ${name}`)]
+}
+
+function typesOf(source: string): string[] {
+  const text = stripComments(readText(source), { strings: 'blank' })
+  const lists = [...text.matchAll(/export\s+(type\s+)?\{([^}]*)\}/g)].flatMap(([, type, names]) =>
+    names!
+      .split(',')
+      .map(name => name.trim())
+      .filter(name => name !== '' && (type || name.startsWith('type ')))
+      .map(name => name.replace(/^type\s+/, '').replace(/^.*\sas\s+/, '')),
+  )
+  const own = [...text.matchAll(/^export\s+(?:interface|type)\s+(\w+)/gm)].map(([, name]) => name!)
+  return [...new Set([...lists, ...own])].sort()
+}
+
+describe('the public doors', () => {
+  it('are these', () => {
+    expect(doors).toMatchInlineSnapshot()
+  })
+
+  it.each(Object.entries(manifest.exports))(
+    '%s leads to a source that is built to where it says',
+    (door, built) => {
+      if (typeof built === 'string') return expect(existsSync(join(ROOT, built))).toBe(true)
+      expect(built.types, `types of ${door}`).toBe(built.default.replace(/\.js$/, '.d.ts'))
+      expect(existsSync(join(ROOT, sourceOf(built.default))), `${sourceOf(built.default)} exists`).toBe(true)
+    },
+  )
+
+  it.each(Object.entries(manifest.bin))('the command %s has a source that can be run', (_name, built) => {
+    const source = sourceOf(built)
+    expect(existsSync(join(ROOT, source)), `${source} exists`).toBe(true)
+    expect(readText(source).split('\n')[0]).toBe('#!/usr/bin/env node')
+  })
+
+  it('. gives out', async () => {
+    expect(await namesOf('.')).toMatchInlineSnapshot()
+  })
+
+  it('./aedes gives out', async () => {
+    expect(await namesOf('./aedes')).toMatchInlineSnapshot()
+  })
+
+  it('hide nothing behind a star', () => {
+    const starred = doors.flatMap(door => {
+      const built = manifest.exports[door]
+      if (built === undefined || typeof built === 'string') return []
+      const source = sourceOf(built.default)
+      return existsSync(join(ROOT, source)) && /export\s+\*\s+from/.test(readText(source)) ? [source] : []
+    })
+    expect(starred, 'name each export, so that a door can be read').toEqual([])
+  })
+})
+
+describe('the front door', () => {
+  it('only re-exports', () => {
+    const source = 'src/index.ts'
+    const text = stripComments(readText(source), { strings: 'blank' })
+    const rest = text.replace(/export\s+(type\s+)?\{[^}]*\}\s+from\s+''/g, '').trim()
+    expect(rest, `${source} holds more than export { … } from`).toBe('')
+    expect(listImports(source).every(({ kind }) => kind !== 'dynamic')).toBe(true)
+  })
+})

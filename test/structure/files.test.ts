@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../src/bounds.ts'
+import { listFiles, listSources, readText, stripComments } from './project.ts'
+
+const MAX_LINES = 260
+
+const sources = listSources()
+const typescript = ['src', 'brokers', 'test', 'bench', 'examples'].flatMap(folder => listFiles(folder, '.ts'))
+const everything = [...typescript, ...listFiles('scripts')]
+
+/** Lines of the files where a pattern is found in the text `read` gives, each with the remedy. */
+function find(
+  files: readonly string[],
+  pattern: RegExp,
+  remedy: string,
+  read: (path: string) => string,
+): string[] {
+  return files.flatMap(path =>
+    read(path)
+      .split('\n')
+      .flatMap((line, index) =>
+        pattern.test(line) ? [`${path}:${index + 1}: ${line.trim()} — ${remedy}`] : [],
+      ),
+  )
+}
+
+const withoutWords = (path: string): string => stripComments(readText(path), { strings: 'blank' })
+
+describe('files', () => {
+  it(`have at most ${MAX_LINES} lines`, () => {
+    const long = sources
+      .map(path => ({ path, lines: readText(path).trimEnd().split('\n').length }))
+      .filter(({ lines }) => lines > MAX_LINES)
+      .map(({ path, lines }) => `${path} has ${lines} lines: split it by concept`)
+    expect(long).toEqual([])
+  })
+
+  it('have kebab-case names', () => {
+    const named = /^(_?[a-z0-9]+(-[a-z0-9]+)*)(\.[a-z0-9-]+)*$/
+    const wrong = everything
+      .filter(path => !named.test(path.split('/').at(-1)!))
+      .map(path => `${path}: rename it in kebab-case`)
+    expect(wrong).toEqual([])
+  })
+
+  it('leave nothing for later', () => {
+    const marks = /\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b/
+    expect(find(everything, marks, 'do it now or write what is true', readText)).toEqual([])
+  })
+
+  it('run all of their tests, always', () => {
+    const parked = /\b(it|test|describe|bench)(\.\w+)*\.(only|skip|todo|fails)\b/
+    const remedy = 'install what is missing, or choose the tests by what the thing under test can do'
+    expect(find(typescript, parked, remedy, withoutWords)).toEqual([])
+  })
+
+  it('keep the compiler strict', () => {
+    const silenced = /@ts-(?:ig[n]ore|no[c]heck)|biome-ig[n]ore-all/
+    expect(find(everything, silenced, 'give it its true type', readText)).toEqual([])
+    const loose = /(:\s*|\bas\s+|<)any(?=\s*(?:[,;)=>|&[\]}]|$))/
+    expect(find(typescript, loose, 'say unknown and narrow it', withoutWords)).toEqual([])
+    expect(find(sources, /^\s*(export\s+)?(const\s+)?enum\s/, 'a union of strings', withoutWords)).toEqual([])
+    expect(find(sources, /^\s*export\s+default\b/, 'export it by name', withoutWords)).toEqual([])
+  })
+
+  it('name things by what they are', () => {
+    const exported =
+      /^\s*export\s+(?:declare\s+|abstract\s+|async\s+)*(?:class|interface|type|function\*?|const|let)\s+(\w*(?:Manager|Helper|Util|Impl)(?:s|[A-Z]\w*)?)\b/
+    expect(find(sources, exported, 'name it with a word of the domain', withoutWords)).toEqual([])
+  })
+})
+
+describe('bounds', () => {
+  it('each is used', () => {
+    const code = sources
+      .filter(path => path !== 'src/bounds.ts')
+      .map(withoutWords)
+      .join('\n')
+    const unused = Object.keys(BOUNDS)
+      .filter(
+        key => !new RegExp(`\\bBOUNDS\\.${key}\\b|\\{[^}]*\\b${key}\\b[^}]*\\}\\s*=\\s*BOUNDS\\b`).test(code),
+      )
+      .map(key => `BOUNDS.${key} bounds nothing: use it where that grows, or take it out of src/bounds.ts`)
+    expect(unused).toEqual([])
+  })
+
+  it('each is a whole number above zero', () => {
+    for (const [key, bound] of Object.entries(BOUNDS)) {
+      expect(Number.isSafeInteger(bound) && bound > 0, `BOUNDS.${key} = ${bound}`).toBe(true)
+    }
+  })
+})

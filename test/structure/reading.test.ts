@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest'
+import { findCircles } from './circles.ts'
+import { parseImports, stripComments } from './project.ts'
+import { roomOf } from './rooms.ts'
+
+describe('reading imports', () => {
+  it('tells values, types and dynamic imports apart', () => {
+    const source = `#!/usr/bin/env node
+import './start.ts'
+import type { A } from '../message.ts'
+import { type B, type C } from '../bounds.ts'
+import {
+  type D,
+  decide,
+} from "../decision.ts"
+import * as net from 'node:net'
+import pino, { type Logger } from 'pino'
+export type { E } from './e.ts'
+export { f } from './f.ts'
+export * from '@nats-io/jetstream/internal'
+const { load } = await import('../policy/load.ts')
+let lazy: import('mqtt').MqttClient
+`
+    expect(parseImports('src/chain/x.ts', source).map(({ to, kind }) => `${kind} ${to}`)).toEqual([
+      'value src/chain/start.ts',
+      'type src/message.ts',
+      'type src/bounds.ts',
+      'value src/decision.ts',
+      'value node:net',
+      'value pino',
+      'type src/chain/e.ts',
+      'value src/chain/f.ts',
+      'value @nats-io/jetstream',
+      'dynamic src/policy/load.ts',
+      'type mqtt',
+    ])
+  })
+
+  it('is not led astray by comments, strings and regular expressions', () => {
+    const source = `// import { a } from './a.ts'
+/* import './b.ts' */
+const quote = /['"\`]|[/*]/
+const url = 'mqtt://host' // import('./c.ts')
+const half = total / count / 2
+import('./d.ts')
+`
+    expect(parseImports('src/x.ts', source)).toEqual([{ to: 'src/d.ts', kind: 'dynamic' }])
+  })
+
+  it('blanks words and keeps lines', () => {
+    const source = "const a = 'as any' // : any\nconst b = `x\ny` as const\n"
+    expect(stripComments(source, { strings: 'blank' })).toBe("const a = '' \nconst b = `\n` as const\n")
+  })
+})
+
+describe('finding circles', () => {
+  it('names each once, wherever it is entered', () => {
+    const graph: Record<string, string[]> = {
+      top: ['b'],
+      a: ['b'],
+      b: ['c'],
+      c: ['a', 'leaf'],
+      leaf: [],
+      self: ['self'],
+    }
+    expect(findCircles(Object.keys(graph), node => graph[node] ?? [])).toEqual([
+      'a → b → c → a',
+      'self → self',
+    ])
+  })
+})
+
+describe('finding rooms', () => {
+  it.each([
+    ['src/clock.ts', 'ground'],
+    ['src/gate.ts', 'gate'],
+    ['src/guard/hold.ts', 'guard'],
+    ['src/stores/redis/store.ts', 'stores'],
+    ['brokers/aedes/index.ts', 'brokers'],
+    ['src/attic/box.ts', undefined],
+    ['src/stray.ts', undefined],
+    ['src/constructor/x.ts', undefined],
+  ])('%s is in %s', (path, room) => {
+    expect(roomOf(path)).toBe(room)
+  })
+})

@@ -1,0 +1,54 @@
+import type { Reporter, TestCase, TestModule, TestSuite, Vitest } from 'vitest/node'
+
+/** What a run came to. A file, suite or hook that broke counts as one failure, like a test. */
+export interface Tally {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+function countTest(test: TestCase, tally: Tally): void {
+  const { state } = test.result()
+  if (state === 'passed') tally.passed++
+  else if (state === 'failed') tally.failed++
+  else tally.skipped++
+}
+
+function countEntry(entry: TestModule | TestSuite, tally: Tally): void {
+  tally.failed += entry.errors().length
+  for (const child of entry.children) {
+    if (child.type === 'test') countTest(child, tally)
+    else countEntry(child, tally)
+  }
+}
+
+/**
+ * Closes a run with `N passed, N failed, N skipped` alone on the last line of standard output, below everything that
+ * other reporters and the runner print. Errors outside of any test count as failed.
+ */
+export class TallyReporter implements Reporter {
+  #watching = false
+  #tally: Tally | undefined
+
+  onInit(vitest: Vitest): void {
+    this.#watching = vitest.config.watch
+    if (this.#watching) return
+    process.once('exit', code => {
+      const tally = this.#tally ?? { passed: 0, failed: 0, skipped: 0 }
+      // The runner gave up, or failed for a reason that belongs to no test.
+      if (code !== 0 && tally.failed === 0) tally.failed = 1
+      this.#print(tally)
+    })
+  }
+
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    const tally: Tally = { passed: 0, failed: unhandledErrors.length, skipped: 0 }
+    for (const module of modules) countEntry(module, tally)
+    this.#tally = tally
+    if (this.#watching) this.#print(tally)
+  }
+
+  #print({ passed, failed, skipped }: Tally): void {
+    process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`)
+  }
+}

@@ -1,0 +1,34 @@
+export interface WaitOptions {
+  readonly timeoutMs?: number
+  readonly everyMs?: number
+  /** What is waited for, for the message when it does not come. */
+  readonly what?: string | (() => string)
+}
+
+type Truthy<T> = Exclude<T, undefined | null | false | 0 | ''>
+
+/**
+ * Resolves with what `condition` returns once that is truthy; asks every few milliseconds and waits for promises.
+ * Rejects after `timeoutMs`, with the last error of the condition as the cause.
+ */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  { timeoutMs = 10_000, everyMs = 5, what = 'the condition' }: WaitOptions = {},
+): Promise<Truthy<T>> {
+  const deadlineMs = performance.now() + timeoutMs
+  let cause: unknown
+  while (true) {
+    try {
+      const value = await condition()
+      if (value) return value as Truthy<T>
+      cause = undefined
+    } catch (error) {
+      cause = error
+    }
+    if (performance.now() >= deadlineMs) {
+      const name = typeof what === 'function' ? what() : what
+      throw new Error(`waited ${timeoutMs} ms in vain for ${name}`, { cause })
+    }
+    await new Promise(resolve => setTimeout(resolve, everyMs))
+  }
+}
