@@ -37,7 +37,7 @@ export class ChainedPlan {
       case 'custom':
         return step.middleware(message, once(next))
       case 'exempt':
-        return then(this.#exempts(step, message, binding, nowMs), exempt =>
+        return andThen(this.#exempts(step, message, binding, nowMs), exempt =>
           exempt ? step.station.decision : next(),
         )
       case 'limits':
@@ -57,7 +57,7 @@ export class ChainedPlan {
     if (!holdsFor(step.station, message, nowMs)) return false
     if (step.own === undefined) return true
     const charges = [chargeOf(step.own, message, binding)]
-    return then(this.#store.decide(charges, { commit: true, nowMs }), verdicts => verdicts[0]!.allowed)
+    return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => verdicts[0]!.allowed)
   }
 
   #charge(
@@ -68,13 +68,13 @@ export class ChainedPlan {
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
     const charges = step.rules.map(planned => chargeOf(planned, message, binding))
-    return then(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
+    return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
       const decision = foldStep(step.rules, verdicts)
       if (!decision.allowed) return decision
       const taken = charges.filter((_, index) => verdicts[index]!.allowed)
-      return then(next(), later => {
+      return andThen(next(), later => {
         if (later.allowed) return combine(decision, later)
-        return then(this.#store.refund(taken), () => combine(decision, later))
+        return andThen(this.#store.refund(taken), () => combine(decision, later))
       })
     })
   }
@@ -99,7 +99,7 @@ export function chargeOf(planned: PlannedRule, message: Message, binding: Bindin
 }
 
 /** Goes on with a value, at once where it is there. */
-export function then<T, U>(value: MaybePromise<T>, run: (value: T) => MaybePromise<U>): MaybePromise<U> {
+export function andThen<T, U>(value: MaybePromise<T>, run: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return value instanceof Promise ? value.then(run) : run(value)
 }
 

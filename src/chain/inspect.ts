@@ -2,7 +2,7 @@ import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
 import type { Binding } from './binding.ts'
-import { chargeOf, foldStep, then } from './chained-plan.ts'
+import { andThen, chargeOf, foldStep } from './chained-plan.ts'
 import { holdsFor } from './exempt.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
@@ -86,7 +86,7 @@ export function peekSteps(
   const peekFrom = (place: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
-      return then(look(rules, store, message, binding, nowMs), verdicts =>
+      return andThen(look(rules, store, message, binding, nowMs), verdicts =>
         rules.map((planned, index) => foldStep([planned], [verdicts[index]!])),
       )
     }
@@ -94,7 +94,7 @@ export function peekSteps(
       return peekFrom(place + 1)
     }
     if (step.own === undefined) return [step.station.decision]
-    return then(look([step.own], store, message, binding, nowMs), ([own]) =>
+    return andThen(look([step.own], store, message, binding, nowMs), ([own]) =>
       own!.allowed ? [step.station.decision] : peekFrom(place + 1),
     )
   }
@@ -110,7 +110,7 @@ function look(
 ): MaybePromise<readonly Verdict[]> {
   if (rules.length === 0) return []
   const charges = rules.map(planned => chargeOf(planned, message, binding))
-  return then(store.decide(charges, { commit: false, nowMs }), verdicts =>
+  return andThen(store.decide(charges, { commit: false, nowMs }), verdicts =>
     verdicts.map(each => ({ ...each })),
   )
 }

@@ -110,7 +110,10 @@ export function levelAt(topic: string, index: number, dialect: Dialect): string 
   return topic.slice(from, endOfLevel(topic, separator, from))
 }
 
-/** What the captures of a pattern hold of a topic it matches; of any other topic those levels that exist. */
+/**
+ * What the captures of a pattern hold of a topic it matches; of any other topic those levels that exist. The levels
+ * are copies: keeping one does not keep its topic.
+ */
 export function captureLevels(pattern: Pattern, topic: string): Map<string, string> {
   const held = new Map<string, string>()
   const { separator } = GRAMMARS[pattern.dialect]
@@ -121,7 +124,12 @@ export function captureLevels(pattern: Pattern, topic: string): Map<string, stri
       from = topic.indexOf(separator, from) + 1
       if (from === 0) return held
     }
-    held.set(capture.name, topic.slice(from, endOfLevel(topic, separator, from)))
+    held.set(capture.name, detach(topic.slice(from, endOfLevel(topic, separator, from))))
   }
   return held
+}
+
+/** A slice keeps the whole topic alive behind it; captures end up in keys, which live longer than topics. */
+function detach(slice: string): string {
+  return ` ${slice}`.slice(1)
 }
