@@ -47,7 +47,13 @@ function typesOf(source: string): string[] {
 
 describe('the public doors', () => {
   it('are these', () => {
-    expect(doors).toMatchInlineSnapshot()
+    expect(doors).toMatchInlineSnapshot(`
+      [
+        ".",
+        "./aedes",
+        "./package.json",
+      ]
+    `)
   })
 
   it.each(Object.entries(manifest.exports))(
