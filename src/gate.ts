@@ -1,24 +1,18 @@
 import { EventEmitter } from 'node:events'
-import type { Binding } from './chain/binding.ts'
-import { ChainedPlan } from './chain/chained-plan.ts'
-import { isSettled } from './chain/exempt.ts'
-import { FusedPlan } from './chain/fused-plan.ts'
 import type { Identity } from './chain/identity.ts'
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { Roster } from './chain/roster.ts'
+import { type Binding, Routes } from './chain/routes.ts'
 import { type Seat, seatOf } from './chain/seat.ts'
-import { type Entry, type ExemptStep, planSteps, type Step } from './chain/steps.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { policyError } from './errors.ts'
 import { type Logger, SILENT } from './logger.ts'
-import type { Action, Dialect, MaybePromise, Message, Sender } from './message.ts'
+import type { Action, Dialect, MaybePromise, Message } from './message.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
 import type { Selector, Store, StoreWarning } from './stores/store.ts'
-import { captureLevels } from './topic/pattern.ts'
-import { Router } from './topic/router.ts'
 
 export interface GateOptions {
   /** Where the state of the limits lives. Default: a MemoryStore of its own. */
@@ -45,19 +39,6 @@ export type PolicyChange =
   | { readonly kind: 'applied'; readonly rules: readonly string[] }
   | { readonly kind: 'refused'; readonly error: Error }
 
-/** One action on one route: its steps, and how they are decided. */
-interface ActionPlan {
-  readonly steps: readonly Step[]
-  readonly decider: FusedPlan | ChainedPlan
-}
-
-interface RoutePlan {
-  readonly entries: readonly Entry[]
-  readonly actions: Map<Action, ActionPlan>
-}
-
-const NO_SLOTS: readonly number[] = []
-
 /** Decides, for every message, whether it may pass. */
 export class Gate {
   readonly clock: Clock
@@ -69,11 +50,10 @@ export class Gate {
   readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   #identity: Identity | undefined
   #roster: Roster
-  #router: Router<RoutePlan>
+  /** Made anew after every change of the chain, which makes all bindings void. */
+  #routes: Routes | undefined
   /** Whether anyone listens to decisions; asking the emitter costs more than the answer is worth. */
   #heard = false
-  /** Counts up with every change of the chain; bindings of an earlier epoch are void. */
-  #epoch = 0
   #applying: Promise<void> = Promise.resolve()
   #unwatch: (() => void) | undefined
 
@@ -83,7 +63,6 @@ export class Gate {
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#env = options.env
     this.#roster = new Roster(options.dialect ?? 'mqtt')
-    this.#router = this.#routerOf(this.#roster)
     if (this.store instanceof MemoryStore) {
       this.#unwatch = this.store.watch(warning => this.#emit('warning', warning))
     }
@@ -111,8 +90,7 @@ export class Gate {
       this.#roster.add(pattern, middleware)
       this.#used.push({ pattern, middleware })
     }
-    this.#router = this.#routerOf(this.#roster)
-    this.#epoch++
+    this.#routes = undefined
     return this
   }
 
@@ -122,12 +100,12 @@ export class Gate {
    */
   check(message: Message): MaybePromise<Decision> {
     const nowMs = this.clock.now()
-    const seat: Seat<ActionPlan> = seatOf(message.sender, this)
+    const seat = seatOf(message.sender, this)
     let binding = seat.latest
     // The likely case first: same sender, same topic as before, and nothing has changed.
     if (
       binding === undefined ||
-      binding.epoch !== this.#epoch ||
+      binding.routes !== this.#routes ||
       binding.on !== message.on ||
       binding.topic !== message.topic
     ) {
@@ -140,16 +118,15 @@ export class Gate {
 
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
   peek(message: Message): MaybePromise<readonly Decision[]> {
-    const binding = this.#bind(message)
+    const binding = this.#routesNow().bind(message)
     return peekSteps(binding.plan.steps, this.store, message, binding, this.clock.now())
   }
 
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
   async explain(message: Message): Promise<Explanation> {
-    const binding = this.#bind(message)
+    const binding = this.#routesNow().bind(message)
     const trace = await inspect(binding.plan.steps, this.store, message, binding, this.clock.now())
-    const { entries } = this.#routeOf(message)
-    return { ...trace, patterns: entries.map(({ pattern }) => pattern?.text) }
+    return { ...trace, patterns: this.#routesNow().patternsOf(message) }
   }
 
   /**
@@ -219,82 +196,18 @@ export class Gate {
     } else this.#emit('decision', decision, message)
   }
 
-  #bindingFor(seat: Seat<ActionPlan>, message: Message): Binding<ActionPlan> {
-    const known = seat.recall(message.topic, message.on, this.#epoch)
+  #bindingFor(seat: Seat, message: Message): Binding {
+    const routes = this.#routesNow()
+    const known = seat.recall(message.topic, message.on, routes)
     if (known !== undefined) return known
-    const binding = this.#bind(message)
-    // Where headers tell who the sender is, the next message may come from someone else.
-    if (this.#identity?.usesHeaders !== true) seat.keep(binding)
+    const binding = routes.bind(message)
+    if (routes.areKept) seat.keep(binding)
     return binding
   }
 
-  #bind(message: Message): Binding<ActionPlan> {
-    const route = this.#routeOf(message)
-    const plan = this.#actionPlan(route, message.on)
-    const sender = this.#senderOf(message, route)
-    const covering = plan.steps.filter(
-      (step): step is ExemptStep => step.kind === 'exempt' && step.station.covers(message.topic, sender),
-    )
-    const fused = plan.decider instanceof FusedPlan
-    return {
-      epoch: this.#epoch,
-      topic: message.topic,
-      on: message.on,
-      plan,
-      sender,
-      exempt: fused ? covering.find(({ station }) => isSettled(station))?.station.decision : undefined,
-      conditional: covering.filter(({ station }) => !isSettled(station)),
-      slots: fused ? plan.steps.flatMap(slotsOf) : [...NO_SLOTS],
-      keys: [],
-    }
-  }
-
-  #routeOf(message: Message): RoutePlan {
-    const { topic, on } = message
-    return (on === 'subscribe' ? this.#router.routeOfFilter(topic) : this.#router.route(topic)).plan
-  }
-
-  #senderOf(message: Message, plan: RoutePlan): Sender {
-    if (this.#identity === undefined) return message.sender
-    const captures = new Map<string, string>()
-    for (const { pattern } of plan.entries) {
-      if (pattern === undefined || pattern.captures.length === 0) continue
-      for (const [name, level] of captureLevels(pattern, message.topic)) {
-        if (!captures.has(name)) captures.set(name, level)
-      }
-    }
-    return this.#identity.resolve(message, captures)
-  }
-
-  #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
-    let action = plan.actions.get(on)
-    if (action === undefined) {
-      const steps = planSteps(plan.entries, on)
-      action = { steps, decider: this.#deciderOf(steps) }
-      plan.actions.set(on, action)
-    }
-    return action
-  }
-
-  #deciderOf(steps: readonly Step[]): FusedPlan | ChainedPlan {
-    const exempts = steps.filter(step => step.kind === 'exempt')
-    const last = steps.at(-1)
-    const rules = last?.kind === 'limits' ? last.rules : []
-    const fusable = exempts.length + (rules.length > 0 ? 1 : 0) === steps.length
-    return fusable && this.store instanceof MemoryStore
-      ? new FusedPlan(exempts, rules, this.store)
-      : new ChainedPlan(steps, this.store)
-  }
-
-  #routerOf(roster: Roster): Router<RoutePlan> {
-    const router = new Router<RoutePlan>(roster.dialect, ids => ({
-      entries: ids.map(id => roster.entries[id]!),
-      actions: new Map(),
-    }))
-    roster.entries.forEach(({ pattern }, id) => {
-      router.add(pattern, id)
-    })
-    return router
+  #routesNow(): Routes {
+    this.#routes ??= new Routes(this.#roster, this.#identity, this.store)
+    return this.#routes
   }
 
   #swap(policy: CompiledPolicy): void {
@@ -310,17 +223,10 @@ export class Gate {
     const gone = this.#roster.rules.filter(({ name }) => !roster.rules.some(rule => rule.name === name))
     this.#identity = policy.identity
     this.#roster = roster
-    this.#router = this.#routerOf(roster)
-    this.#epoch++
+    this.#routes = undefined
     for (const rule of gone) void this.store.forget({ rule: rule.name })
     this.#emit('policy', { kind: 'applied', rules: this.rules() })
   }
-}
-
-/** Two numbers a rule: a slot that is no slot yet, and a generation that none has. */
-function slotsOf(step: Step): readonly number[] {
-  if (step.kind === 'limits') return step.rules.flatMap(() => [0, -1])
-  return step.kind === 'exempt' && step.own !== undefined ? [0, -1] : NO_SLOTS
 }
 
 /** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */

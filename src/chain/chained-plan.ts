@@ -1,10 +1,10 @@
 import { type Decision, PASSED } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Charge, Store, Verdict } from '../stores/store.ts'
-import type { Binding } from './binding.ts'
 import { holdsFor } from './exempt.ts'
 import { combine, fold } from './fold.ts'
 import { keyOf } from './key.ts'
+import type { Binding } from './routes.ts'
 import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
 
 /**
@@ -20,16 +20,11 @@ export class ChainedPlan {
     this.#store = store
   }
 
-  decide(message: Message, binding: Binding<unknown>, nowMs: number): MaybePromise<Decision> {
+  decide(message: Message, binding: Binding, nowMs: number): MaybePromise<Decision> {
     return this.#decideFrom(0, message, binding, nowMs)
   }
 
-  #decideFrom(
-    place: number,
-    message: Message,
-    binding: Binding<unknown>,
-    nowMs: number,
-  ): MaybePromise<Decision> {
+  #decideFrom(place: number, message: Message, binding: Binding, nowMs: number): MaybePromise<Decision> {
     const step = this.#steps[place]
     if (step === undefined) return PASSED
     const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, binding, nowMs)
@@ -47,12 +42,7 @@ export class ChainedPlan {
     }
   }
 
-  #exempts(
-    step: ExemptStep,
-    message: Message,
-    binding: Binding<unknown>,
-    nowMs: number,
-  ): MaybePromise<boolean> {
+  #exempts(step: ExemptStep, message: Message, binding: Binding, nowMs: number): MaybePromise<boolean> {
     if (!step.station.covers(message.topic, binding.sender)) return false
     if (!holdsFor(step.station, message, nowMs)) return false
     if (step.own === undefined) return true
@@ -63,7 +53,7 @@ export class ChainedPlan {
   #charge(
     step: LimitsStep,
     message: Message,
-    binding: Binding<unknown>,
+    binding: Binding,
     nowMs: number,
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
@@ -88,7 +78,7 @@ export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Ver
 }
 
 /** What a message asks of a rule, for any store. */
-export function chargeOf(planned: PlannedRule, message: Message, binding: Binding<unknown>): Charge {
+export function chargeOf(planned: PlannedRule, message: Message, binding: Binding): Charge {
   const { rule, index } = planned
   let key = binding.keys[index]
   if (key === undefined) {

@@ -4,11 +4,11 @@ import { type Decision, PASSED } from '../decision.ts'
 import type { Message } from '../message.ts'
 import type { Table } from '../stores/memory/table.ts'
 import type { MemoryStore } from '../stores/memory.ts'
-import type { Binding } from './binding.ts'
 import { holdsFor } from './exempt.ts'
 import { fold } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
+import type { Binding } from './routes.ts'
 import type { ExemptStep, PlannedRule } from './steps.ts'
 
 /** Grains of a rule whose cost differs from message to message. */
@@ -39,7 +39,7 @@ class FusedRules {
     this.#verdicts = planned.map(() => ({ allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }))
   }
 
-  charge(message: Message, binding: Binding<unknown>, nowMs: number): Decision {
+  charge(message: Message, binding: Binding, nowMs: number): Decision {
     const count = this.#rules.length
     let denied = false
     for (let index = 0; index < count; index++) {
@@ -64,7 +64,7 @@ class FusedRules {
   }
 
   /** Finds the slot of a key by its string and keeps it on the binding. */
-  #seat(index: number, message: Message, binding: Binding<unknown>, nowMs: number): number {
+  #seat(index: number, message: Message, binding: Binding, nowMs: number): number {
     const planned = this.#planned[index]!
     const table = this.#tables[index]!
     const slot = table.acquire(keyOf(planned, message, binding.sender), nowMs)
@@ -87,7 +87,7 @@ export class FusedPlan {
     this.#rules = rules.length === 0 ? undefined : new FusedRules(rules, store)
   }
 
-  decide(message: Message, binding: Binding<unknown>, nowMs: number): Decision {
+  decide(message: Message, binding: Binding, nowMs: number): Decision {
     if (binding.exempt !== undefined) return binding.exempt
     const { conditional } = binding
     for (let index = 0; index < conditional.length; index++) {

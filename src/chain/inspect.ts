@@ -1,10 +1,10 @@
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
-import type { Binding } from './binding.ts'
 import { andThen, chargeOf, foldStep } from './chained-plan.ts'
 import { holdsFor } from './exempt.ts'
 import type { ExemptOptions } from './options.ts'
+import type { Binding } from './routes.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
 /** An exemption as it met one message. */
@@ -50,7 +50,7 @@ export async function inspect(
   steps: readonly Step[],
   store: Store,
   message: Message,
-  binding: Binding<unknown>,
+  binding: Binding,
   nowMs: number,
 ): Promise<Omit<Explanation, 'patterns'>> {
   const exemptions: ExemptionTrace[] = []
@@ -78,7 +78,7 @@ export function peekSteps(
   steps: readonly Step[],
   store: Store,
   message: Message,
-  binding: Binding<unknown>,
+  binding: Binding,
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
@@ -105,7 +105,7 @@ function look(
   rules: readonly PlannedRule[],
   store: Store,
   message: Message,
-  binding: Binding<unknown>,
+  binding: Binding,
   nowMs: number,
 ): MaybePromise<readonly Verdict[]> {
   if (rules.length === 0) return []
@@ -119,7 +119,7 @@ async function traceExemption(
   step: ExemptStep,
   store: Store,
   message: Message,
-  binding: Binding<unknown>,
+  binding: Binding,
   nowMs: number,
 ): Promise<ExemptionTrace> {
   const { station } = step
@@ -136,12 +136,7 @@ async function traceExemption(
   }
 }
 
-function trace(
-  planned: PlannedRule,
-  verdict: Verdict,
-  message: Message,
-  binding: Binding<unknown>,
-): LimitTrace {
+function trace(planned: PlannedRule, verdict: Verdict, message: Message, binding: Binding): LimitTrace {
   const { rule, pattern } = planned
   const { key, cost } = chargeOf(planned, message, binding)
   return {

@@ -1,16 +1,16 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Action, Sender } from '../message.ts'
-import type { Binding } from './binding.ts'
+import type { Binding, Routes } from './routes.ts'
 
 const SEAT: unique symbol = Symbol('topicgate.seat')
 
 /** What one gate keeps on a sender: its bindings on the topics it used last. */
-export class Seat<Plan> {
+export class Seat {
   readonly owner: Sender
   readonly gate: object
   /** The binding used last: nearly always the one asked for next. */
-  latest: Binding<Plan> | undefined
-  #others: Binding<Plan>[] | undefined
+  latest: Binding | undefined
+  #others: Binding[] | undefined
   #oldest = 0
 
   constructor(owner: Sender, gate: object) {
@@ -19,17 +19,17 @@ export class Seat<Plan> {
   }
 
   /** The binding kept for a topic, if it is still valid; becomes the latest. */
-  recall(topic: string, on: Action, epoch: number): Binding<Plan> | undefined {
-    const found = this.#others?.find(each => each.on === on && each.topic === topic && each.epoch === epoch)
+  recall(topic: string, on: Action, routes: Routes): Binding | undefined {
+    const found = this.#others?.find(each => each.on === on && each.topic === topic && each.routes === routes)
     if (found !== undefined) this.latest = found
     return found
   }
 
   /** Keeps a binding in place of the oldest; a sender of a single topic needs no list. */
-  keep(binding: Binding<Plan>): void {
+  keep(binding: Binding): void {
     const before = this.latest
     this.latest = binding
-    if (before === undefined || before.epoch !== binding.epoch) {
+    if (before === undefined || before.routes !== binding.routes) {
       this.#others = undefined
       return
     }
@@ -42,12 +42,12 @@ export class Seat<Plan> {
   }
 }
 
-interface Seated<Plan> extends Sender {
-  [SEAT]?: Seat<Plan> | undefined
+interface Seated extends Sender {
+  [SEAT]?: Seat | undefined
 }
 
-class Connection implements Seated<unknown> {
-  [SEAT]: Seat<unknown> | undefined = undefined
+class Connection implements Seated {
+  [SEAT]: Seat | undefined = undefined
   readonly client: string | undefined
   readonly user: string | undefined
   readonly device: string | undefined
@@ -76,32 +76,32 @@ export function createSender(sender: Sender): Sender {
 }
 
 /** Seats of senders that are frozen, or that several gates know. */
-const ASIDE = new WeakMap<object, WeakMap<Sender, unknown>>()
+const ASIDE = new WeakMap<object, WeakMap<Sender, Seat>>()
 
 /**
  * The seat of a sender at a gate. It hangs on the sender itself, which costs one load a message where a WeakMap
  * costs 20 to 50 ns. A copy of a sender (`{ ...sender }`) copies the seat too, hence the look at its owner.
  */
-export function seatOf<Plan>(sender: Sender, gate: object): Seat<Plan> {
-  const seat = (sender as Seated<Plan>)[SEAT]
+export function seatOf(sender: Sender, gate: object): Seat {
+  const seat = (sender as Seated)[SEAT]
   return seat !== undefined && seat.gate === gate && seat.owner === sender ? seat : newSeat(sender, gate)
 }
 
-function newSeat<Plan>(sender: Sender, gate: object): Seat<Plan> {
-  const held = (sender as Seated<Plan>)[SEAT]
+function newSeat(sender: Sender, gate: object): Seat {
+  const held = (sender as Seated)[SEAT]
   if (Object.isExtensible(sender) && (held === undefined || held.owner !== sender)) {
-    const seat = new Seat<Plan>(sender, gate)
-    ;(sender as Seated<Plan>)[SEAT] = seat
+    const seat = new Seat(sender, gate)
+    ;(sender as Seated)[SEAT] = seat
     return seat
   }
-  let seats = ASIDE.get(gate) as WeakMap<Sender, Seat<Plan>> | undefined
+  let seats = ASIDE.get(gate)
   if (seats === undefined) {
     seats = new WeakMap()
     ASIDE.set(gate, seats)
   }
   let seat = seats.get(sender)
   if (seat === undefined) {
-    seat = new Seat<Plan>(sender, gate)
+    seat = new Seat(sender, gate)
     seats.set(sender, seat)
   }
   return seat
