@@ -28,6 +28,11 @@ export const BOUNDS = {
   topicLevels: 256,
   /** Depth of all / any / not in a condition. */
   conditionDepth: 16,
+  /** Values of one header that a condition looks at, and characters of each; each is hashed to be compared. */
+  headerValues: 16,
+  headerValueChars: 4_096,
+  /** Names of a message's headers looked at for one that differs in case only. */
+  headerNames: 256,
   /** Messages held for one sender, and for all senders of a guard. */
   heldPerSender: 1_000,
   heldTotal: 100_000,
@@ -36,6 +41,15 @@ export const BOUNDS = {
   heldBytesTotal: 268_435_456,
   /** The longest a message is held before it is refused, in milliseconds. */
   holdMs: 300_000,
+  /** Bytes of one policy file; a larger one is refused unread. */
+  policyBytes: 8_388_608,
+  /** Depth of lists and objects in a policy, and values it may repeat by YAML aliases. */
+  policyDepth: 64,
+  policyAliasedValues: 10_000,
+  /** Problems of one policy that are listed; the rest is counted. */
+  policyProblems: 100,
+  /** Roles a sender can be given by the policy. */
+  rolesPerSender: 16,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,
 } as const

@@ -1,0 +1,172 @@
+import { BOUNDS } from '../bounds.ts'
+import { limit, quota } from '../chain/limit.ts'
+import type { LimitOptions, QuotaOptions } from '../chain/options.ts'
+import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
+import type { Dialect } from '../message.ts'
+import { parsePattern, validTopic } from '../topic/pattern.ts'
+import { parseBytes, parseDuration } from '../units.ts'
+import { attempt, makeOrReport, type Report } from './collect.ts'
+import type { CompiledEntry, CompiledRule } from './loaded.ts'
+import { nearest } from './nearest.ts'
+import type { PolicyRule } from './schema.ts'
+
+const ONLY_OF_LIMITS = ['burst', 'initial', 'algorithm'] as const
+const ONLY_OF_QUOTAS = ['window', 'zone'] as const
+
+/** What exempt() counts the limits of exemptions under. */
+const RESERVED = 'exempt:'
+const NAME = /^[^\p{Cc}\p{Cs}]{1,200}$/u
+
+export interface RuleContext {
+  readonly dialect: Dialect
+  /** Whether the schema had nothing to say against the rule. */
+  readonly sound: boolean
+  /** Stands for a name that is missing or wrong. */
+  readonly placeholder: string
+  readonly report: Report
+}
+
+export interface MadeRule {
+  readonly entry: CompiledEntry
+  readonly rule: CompiledRule
+  readonly captures: readonly string[]
+}
+
+/** Compiles one rule; what is wrong is reported, with paths relative to the rule. */
+export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): MadeRule | undefined {
+  const { dialect, sound, report } = context
+  checkWords(rule, sound, report)
+  const { topic } = rule
+  const pattern =
+    topic === undefined ? undefined : attempt(() => parsePattern(topic, dialect, 'topic'), report)
+  const captures = pattern?.captures.map(({ name }) => name) ?? []
+  if (topic === undefined || pattern) checkScopes(rule.per, captures, report)
+  checkExceeded(rule.exceeded, dialect, report)
+  const options = commonOptions(rule, context)
+  const made =
+    rule.quota !== undefined && rule.limit === undefined
+      ? makeQuota(rule, rule.quota, options, report)
+      : makeLimit(rule, rule.limit ?? 'unlimited', options, report)
+  if (!made) return undefined
+  const entry = { pattern: pattern?.text, middleware: made.middleware }
+  const summary = topic === undefined ? made.rule : { ...made.rule, topic }
+  return { entry, rule: summary, captures }
+}
+
+type Common = Omit<LimitOptions & QuotaOptions, 'rate'>
+type Made = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
+
+function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common {
+  const { description, on, per, cost, exceeded, shadow, enabled, priority } = rule
+  const given = { description, on, per, cost, exceeded, shadow, enabled, priority, dialect: context.dialect }
+  return { name: rule.name ?? context.placeholder, ...defined(given) } as Common
+}
+
+function makeLimit(
+  rule: Partial<PolicyRule>,
+  rate: string,
+  common: Common,
+  report: Report,
+): Made | undefined {
+  const { burst: written, initial, algorithm } = rule
+  const burst =
+    written === undefined ? undefined : attempt(() => parseBytes(written), inside('burst', report))
+  const options: LimitOptions = { ...common, rate, ...defined({ burst, initial, algorithm }) }
+  const middleware = makeOrReport(limit, options, { rate: 'unlimited' }, problem => {
+    const [first = '', ...rest] = (problem.path ?? '').split('.')
+    // What the rate says is written under `limit`, and a burst may be part of it.
+    const inRate = first === 'rate' || (first === 'burst' && written === undefined)
+    report({ ...problem, path: inRate || first === 'limit' ? 'limit' : [first, ...rest].join('.') })
+  })
+  return middleware && { middleware, rule: { kind: 'limit', options } }
+}
+
+function makeQuota(
+  rule: Partial<PolicyRule>,
+  rate: string,
+  common: Common,
+  report: Report,
+): Made | undefined {
+  const options: QuotaOptions = { ...common, rate, ...defined({ window: rule.window, zone: rule.zone }) }
+  const middleware = makeOrReport(quota, options, { rate: 'unlimited' }, problem => {
+    const inRate = ['rate', 'limit', 'algorithm', 'burst'].includes(problem.path ?? '')
+    report(inRate ? { ...problem, path: 'quota' } : problem)
+  })
+  return middleware && { middleware, rule: { kind: 'quota', options } }
+}
+
+function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
+  const { name } = rule
+  if (name !== undefined && (name.startsWith(RESERVED) || !NAME.test(name))) {
+    const message = `${JSON.stringify(name.slice(0, 60))} cannot be the name of a rule`
+    const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED}`
+    report({ path: 'name', message, remedy })
+  }
+  if (rule.warn !== undefined) report({ path: 'warn', ...notYet('warn') })
+  const isLimit = rule.limit !== undefined
+  const isQuota = rule.quota !== undefined
+  if (isLimit && isQuota) {
+    const remedy = 'write two rules: every rule that matches is asked'
+    report({ path: 'quota', message: '`limit` and `quota` stand together', remedy })
+  } else if (!isLimit && !isQuota) {
+    if (sound) {
+      const remedy = 'give one of them, as limit: 10/s or quota: 10000/day'
+      report({ path: '', message: 'there is neither `limit` nor `quota`', remedy })
+    }
+    return
+  }
+  for (const word of isLimit ? ONLY_OF_QUOTAS : ONLY_OF_LIMITS) {
+    if (rule[word] === undefined || (isLimit && isQuota)) continue
+    const [mine, other] = isLimit ? ['limit', 'quota'] : ['quota', 'limit']
+    const message = `\`${word}\` has no effect on a ${mine}`
+    report({ path: word, message, remedy: `remove it, or write ${other} instead of ${mine}` })
+  }
+}
+
+function checkScopes(per: PolicyRule['per'], captures: readonly string[], report: Report): void {
+  const scopes = per === undefined ? [] : typeof per === 'string' ? [per] : per
+  scopes.forEach((scope, index) => {
+    const flaw = scopeFlaw(scope, captures)
+    if (flaw === undefined) return
+    const [message = flaw, known] = flaw.split('; ')
+    const near = nearest(scope, [...SCOPE_WORDS, ...captures])
+    const remedy =
+      near === undefined ? (known ?? 'use another') : `did you mean ${near}? ${known ?? ''}`.trim()
+    report({ path: typeof per === 'string' ? 'per' : `per[${index}]`, message, remedy })
+  })
+}
+
+function checkExceeded(exceeded: PolicyRule['exceeded'], dialect: Dialect, report: Report): void {
+  if (typeof exceeded !== 'object') return
+  if ('redirect' in exceeded && !validTopic(exceeded.redirect.to, dialect)) {
+    const message = `${JSON.stringify(exceeded.redirect.to.slice(0, 60))} is no topic a message can go to`
+    report({ path: 'exceeded.redirect.to', message, remedy: 'write a topic without wildcards' })
+  }
+  const [word, held] =
+    'queue' in exceeded
+      ? ['queue', exceeded.queue]
+      : 'throttle' in exceeded
+        ? ['throttle', exceeded.throttle]
+        : []
+  const upTo = held?.upTo
+  if (upTo === undefined) return
+  const path = `exceeded.${word}.upTo`
+  const ms = attempt(() => parseDuration(upTo), inside(path, report))
+  if (ms !== undefined && ms > BOUNDS.holdMs) {
+    const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
+    report({ path, message, remedy: `write at most ${BOUNDS.holdMs / 60_000}m` })
+  }
+}
+
+/** A problem of a word that policies know and this version does nothing with. */
+export function notYet(word: string): { readonly message: string; readonly remedy: string } {
+  return { message: `\`${word}\` is not available in this version`, remedy: 'remove it' }
+}
+
+function inside(path: string, report: Report): Report {
+  return problem => report({ ...problem, path })
+}
+
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>
+}

@@ -1,0 +1,163 @@
+import { BOUNDS } from '../bounds.ts'
+import { exempt } from '../chain/exempt.ts'
+import { compileIdentity, type Identity, type IdentitySpec, parseTemplate } from '../chain/identity.ts'
+import type { ExemptOptions } from '../chain/options.ts'
+import { PolicyError, type Problem } from '../errors.ts'
+import type { Dialect } from '../message.ts'
+import { parsePattern } from '../topic/pattern.ts'
+import { attempt, makeOrReport, type Report, within } from './collect.ts'
+import { compileRule, notYet } from './compile-rule.ts'
+import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './loaded.ts'
+import { formatPath, type Path } from './positions.ts'
+import type { PolicyDocument, PolicyExemption } from './schema.ts'
+import { checkStore } from './store-url.ts'
+
+export type { CompiledEntry, CompiledPolicy, CompiledRule } from './loaded.ts'
+
+/** The middleware of a policy, ready for a gate. Throws PolicyError; never for a policy that `loadPolicy` gave. */
+export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
+  const { compiled, problems } = compileDocument(loaded.document, [])
+  if (problems.length > 0) {
+    throw new PolicyError(problems.map(problem => ({ ...loaded.locate(problem.path ?? ''), ...problem })))
+  }
+  return { ...compiled, source: loaded }
+}
+
+/** Lists, words of `when` and the like: what an exemption must have one of. */
+const GROUNDS = ['topics', 'clients', 'devices', 'users', 'apiKeys', 'roles', 'ips', 'when'] as const
+
+/**
+ * Compiles a document, and finds everything wrong with what it means. `wrong` are the paths whose form is wrong:
+ * they are left out, and not complained of again.
+ */
+export function compileDocument(
+  document: PolicyDocument,
+  wrong: readonly Path[],
+): { readonly compiled: Omit<CompiledPolicy, 'source'>; readonly problems: readonly Problem[] } {
+  const problems: Problem[] = []
+  const report: Report = problem => problems.push(problem)
+  const sound = leaveOut(document, wrong)
+  const dialect: Dialect = sound.dialect ?? 'mqtt'
+  for (const word of ['tiers', 'adaptive', 'penalties'] as const) {
+    if (document[word] !== undefined) report({ path: word, ...notYet(word) })
+  }
+  const storeUrl = checkStore(sound.store, within(report, 'store'))
+  const entries: CompiledEntry[] = []
+  const exemptions: ExemptOptions[] = []
+  sound.exempt?.forEach((entry, index) => {
+    const made = compileExemption(
+      entry,
+      dialect,
+      isSound(wrong, 'exempt', index),
+      within(report, 'exempt', index),
+    )
+    if (!made) return
+    exemptions.push(made.options)
+    entries.push(made.entry)
+  })
+  const rules: CompiledRule[] = []
+  const captures = new Set<string>()
+  sound.rules?.forEach((rule, index) => {
+    const made = compileRule(rule, {
+      dialect,
+      sound: isSound(wrong, 'rules', index),
+      placeholder: `rules[${index}]`,
+      report: within(report, 'rules', index),
+    })
+    if (!made) return
+    rules.push(made.rule)
+    entries.push(made.entry)
+    for (const name of made.captures) captures.add(name)
+  })
+  for (const list of ['exempt', 'rules'] as const) {
+    if ((sound[list]?.length ?? 0) <= BOUNDS.rules) continue
+    report({
+      path: list,
+      message: `there are more than ${BOUNDS.rules}`,
+      remedy: 'count by captures instead',
+    })
+  }
+  const senders = sound.senders as IdentitySpec | undefined
+  const allSound = !wrong.some(([first]) => first === 'rules')
+  const identity = compileSenders(senders, allSound ? captures : undefined, within(report, 'senders'))
+  return { compiled: { dialect, storeUrl, senders, identity, entries, rules, exemptions }, problems }
+}
+
+function compileExemption(
+  entry: PolicyExemption,
+  dialect: Dialect,
+  sound: boolean,
+  report: Report,
+): { readonly options: ExemptOptions; readonly entry: CompiledEntry } | undefined {
+  if (sound && GROUNDS.every(ground => entry[ground] === undefined)) {
+    const remedy = `say for whom: give one of ${GROUNDS.join(', ')}`
+    report({ path: '', message: 'the exemption would let everything pass', remedy })
+  }
+  const topics = entry.topics?.filter((topic, index) =>
+    attempt(() => parsePattern(topic, dialect, `topics[${index}]`), report),
+  )
+  const options: ExemptOptions = { ...entry, ...(topics ? { topics } : {}), dialect }
+  const middleware = makeOrReport(exempt, options, {}, problem => {
+    report(problem.path?.startsWith('limit') ? { ...problem, path: 'limit' } : problem)
+  })
+  return middleware && { options, entry: { pattern: undefined, middleware } }
+}
+
+/** `captures` are those of all rules; undefined where not all rules could be read. */
+function compileSenders(
+  spec: IdentitySpec | undefined,
+  captures: ReadonlySet<string> | undefined,
+  report: Report,
+): Identity | undefined {
+  const identity = attempt(() => compileIdentity(spec), report)
+  if (!spec || !captures || !identity) return identity
+  const { roles, ...parts } = spec
+  const templates = {
+    ...parts,
+    ...(typeof roles === 'object' ? { 'roles.from': roles.from } : roles ? { roles } : {}),
+  }
+  for (const [path, text] of Object.entries(templates)) {
+    for (const capture of parseTemplate(text, path).captures) {
+      if (captures.has(capture)) continue
+      const message = `no rule's topic has the capture {${capture}}`
+      const known = [...captures].slice(0, 20).map(name => `{topic.${name}}`)
+      const remedy =
+        known.length > 0 ? `use ${known.join(', ')}` : `name a level {${capture}} in the topic of a rule`
+      report({ path, message, remedy })
+    }
+  }
+  return identity
+}
+
+function isSound(wrong: readonly Path[], list: string, index: number): boolean {
+  return !wrong.some(path => path[0] === list && path[1] === index)
+}
+
+/** The document without what is wrong: of rules and exemptions the field, elsewhere the part under the root. */
+function leaveOut(document: PolicyDocument, wrong: readonly Path[]): Partial<PolicyDocument> {
+  if (wrong.length === 0) return document
+  if (wrong.some(path => path.length === 0)) return {}
+  const rest: Record<string, unknown> = { ...document }
+  const omitted = new Set(wrong.map(path => formatPath(path.slice(0, 3))))
+  for (const list of ['rules', 'exempt'] as const) {
+    const entries = rest[list]
+    if (!Array.isArray(entries)) continue
+    rest[list] = entries.map((entry: unknown, index) => {
+      if (omitted.has(formatPath([list, index])) || typeof entry !== 'object' || entry === null) return {}
+      return Object.fromEntries(
+        Object.entries(entry).filter(([field]) => !omitted.has(formatPath([list, index, field]))),
+      )
+    })
+  }
+  for (const path of wrong) {
+    const [first, second] = path
+    if (path.length === 1 || (first !== 'rules' && first !== 'exempt')) {
+      // Of the senders each part stands for itself; of a store, nothing does.
+      const part = rest[String(first)]
+      if (first === 'senders' && second !== undefined && typeof part === 'object') {
+        rest.senders = Object.fromEntries(Object.entries(part ?? {}).filter(([name]) => name !== second))
+      } else delete rest[String(first)]
+    }
+  }
+  return rest as Partial<PolicyDocument>
+}

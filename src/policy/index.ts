@@ -1,0 +1,5 @@
+export { compilePolicy } from './compile.ts'
+export { loadPolicy, type PolicyPart } from './load.ts'
+export type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './loaded.ts'
+export { redact } from './redact.ts'
+export { type PolicyDocument, policyJsonSchema } from './schema.ts'

@@ -1,0 +1,40 @@
+import type { Identity, IdentitySpec } from '../chain/identity.ts'
+import type { Middleware } from '../chain/middleware.ts'
+import type { ExemptOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
+import type { Position } from '../errors.ts'
+import type { Dialect } from '../message.ts'
+import type { PolicyDocument } from './schema.ts'
+
+/** A policy that was read, merged and found sound in every part. */
+export interface LoadedPolicy {
+  /** The merged document, with all variables put in. May hold secrets: print it through `redact`. */
+  readonly document: PolicyDocument
+  /** The files it was read from, in order. */
+  readonly files: readonly string[]
+  /** Where a value stands, by its path (`rules[2].limit`); what was given as an object has no line. */
+  locate(path: string): Position
+}
+
+/** A rule of a policy as the options its middleware was made of. */
+export type CompiledRule =
+  | { readonly kind: 'limit'; readonly topic?: string; readonly options: LimitOptions }
+  | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
+
+/** A middleware, and the pattern of the topics it stands for; undefined for every topic. */
+export interface CompiledEntry {
+  readonly pattern: string | undefined
+  readonly middleware: Middleware
+}
+
+/** A policy as a gate takes it. */
+export interface CompiledPolicy {
+  readonly dialect: Dialect
+  readonly storeUrl: string
+  readonly senders: IdentitySpec | undefined
+  readonly identity: Identity | undefined
+  /** Exemptions first, then rules, each in the order of its list. */
+  readonly entries: readonly CompiledEntry[]
+  readonly rules: readonly CompiledRule[]
+  readonly exemptions: readonly ExemptOptions[]
+  readonly source: LoadedPolicy
+}

@@ -1,0 +1,42 @@
+const HIDDEN = '***'
+
+/** Headers that by their name hold a secret. */
+const SECRET_HEADER = /auth|token|secret|passw|api-?_?key|cookie|bypass/i
+
+/**
+ * A copy of a policy document fit for logs and terminals: secrets, api keys, passwords in URLs and values compared
+ * with secret headers stand as `***`.
+ */
+export function redact(document: unknown): unknown {
+  return hide(document, '')
+}
+
+function hide(value: unknown, key: string): unknown {
+  if (typeof value === 'string') return key === 'secret' || key === 'apiKeys' ? HIDDEN : hidePassword(value)
+  if (typeof value !== 'object' || value === null)
+    return key === 'secret' || key === 'apiKeys' ? HIDDEN : value
+  if (Array.isArray(value)) return value.map((item: unknown) => hide(item, key))
+  const words = value as Readonly<Record<string, unknown>>
+  const hidesTests = key === 'header' && typeof words.name === 'string' && SECRET_HEADER.test(words.name)
+  const hidesKeys = key === 'roles' && typeof words.from === 'string' && words.from.includes('{header.')
+  return Object.fromEntries(
+    Object.entries(words).map(([name, inner]) => {
+      if (hidesTests && (name === 'equals' || name === 'in')) return [name, HIDDEN]
+      if (hidesKeys && name === 'map') return [name, hideKeys(inner)]
+      return [name, hide(inner, name)]
+    }),
+  )
+}
+
+/** A table looked up by header: its keys are what senders prove themselves with. */
+function hideKeys(table: unknown): unknown {
+  if (typeof table !== 'object' || table === null) return table
+  return Object.fromEntries(Object.values(table).map((roles, index) => [`${HIDDEN}${index + 1}`, roles]))
+}
+
+/** `redis://user:***@host?password=***`. */
+function hidePassword(text: string): string {
+  return text
+    .replaceAll(/([a-z][a-z0-9+.-]{0,30}:\/\/[^\s/?#:@]{0,200}):[^\s/?#]{0,1000}@/gi, `$1:${HIDDEN}@`)
+    .replaceAll(/([?&](?:password|token|secret|auth|apikey)=)[^&\s#]+/gi, `$1${HIDDEN}`)
+}

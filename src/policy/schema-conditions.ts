@@ -1,0 +1,116 @@
+import * as z from 'zod'
+import type { ConditionSpec } from '../conditions/condition.ts'
+import { descriptionText, expects, flag, text, zoneText } from './schema-words.ts'
+
+const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()], {
+  error: expects('a value to compare with', 'write a text, a number, true, false or null'),
+})
+
+const valueTest = {
+  equals: scalar.optional().meta({ description: 'Exactly this value.' }),
+  in: z
+    .array(scalar, { error: expects('a list of values', 'write a list, as [high, emergency]') })
+    .optional()
+    .meta({ description: 'One of these values.' }),
+  range: z
+    .tuple(
+      [
+        z.union([z.number(), z.null()], { error: expects('a number or null', 'null leaves a side open') }),
+        z.union([z.number(), z.null()], { error: expects('a number or null', 'null leaves a side open') }),
+      ],
+      { error: expects('a range', 'write [from, to], both inclusive; null leaves a side open') },
+    )
+    .optional()
+    .meta({ description: '[from, to], both inclusive; null leaves a side open.' }),
+  exists: flag.optional().meta({ description: 'Whether it is there at all.' }),
+}
+
+const bytes = z
+  .union([z.int().min(0), z.string()], {
+    error: expects('a number of bytes', 'write a whole number of bytes, or 10kB, 64KiB'),
+  })
+  .optional()
+const qos = z.union([z.literal(0), z.literal(1), z.literal(2)], {
+  error: expects('a QoS', 'write 0, 1 or 2'),
+})
+const dayText = text('a range of days', 'write mon-fri, sat,sun or fri-mon', 'Days of the week.', 'mon-fri')
+
+const conditions = z.lazy(() =>
+  z
+    .array(conditionSchema, { error: expects('a list of conditions', 'write a list, with a dash each') })
+    .optional(),
+)
+
+/** What stands under `when`: all words of one object must hold. */
+export const conditionSchema: z.ZodType<ConditionSpec> = z
+  .strictObject(
+    {
+      description: descriptionText.optional(),
+      time: text(
+        'a time range',
+        'write it as 22:00-06:00, in quotes',
+        'From inclusive, to exclusive; overnight where the end is not later than the start.',
+        '22:00-06:00',
+      ).optional(),
+      days: z
+        .union([dayText, z.array(dayText)], {
+          error: expects('a range of days', 'write mon-fri, sat,sun or fri-mon'),
+        })
+        .optional()
+        .meta({ description: 'Days of the week; of an overnight range the day on which it began.' }),
+      zone: zoneText.optional(),
+      payload: z
+        .strictObject(
+          {
+            field: text(
+              'a field',
+              'write a path, as priority or alarm.level',
+              'Path to a field of the parsed payload.',
+              'priority',
+              'alarm.level',
+              'readings[0].value',
+            ),
+            ...valueTest,
+          },
+          { error: expects('a test of a payload field', 'write { field: priority, equals: emergency }') },
+        )
+        .optional()
+        .meta({ description: 'A field of the parsed payload, and one of equals, in, range, exists.' }),
+      header: z
+        .strictObject(
+          {
+            name: text('a header name', 'write the name of a header or user property', 'The header.'),
+            ...valueTest,
+            secret: text(
+              'a secret',
+              'write a long random text, in quotes',
+              'Compared in constant time and never printed.',
+            ).optional(),
+          },
+          { error: expects('a test of a header', 'write { name: x-priority, equals: high }') },
+        )
+        .optional()
+        .meta({ description: 'A header or user property, and one of equals, in, range, exists, secret.' }),
+      size: z
+        .strictObject(
+          { min: bytes, max: bytes },
+          { error: expects('a range of sizes', 'write { max: 10kB }') },
+        )
+        .optional()
+        .meta({ description: 'Payload bytes, inclusive: numbers or 10kB (k = 1000, Ki = 1024).' }),
+      qos: z
+        .union([qos, z.array(qos)], { error: expects('a QoS', 'write 0, 1 or 2, or a list of them') })
+        .optional()
+        .meta({ description: 'One QoS, or a list of alternatives.' }),
+      retain: flag.optional().meta({ description: 'Whether the message is to be retained.' }),
+      protocol: z
+        .enum(['mqtt', 'nats'], { error: expects('a protocol') })
+        .optional()
+        .meta({ description: 'The protocol the message came by.' }),
+      all: conditions.meta({ description: 'All of these hold.' }),
+      any: conditions.meta({ description: 'At least one of these holds.' }),
+      not: z.lazy(() => conditionSchema.optional()).meta({ description: 'This does not hold.' }),
+    },
+    { error: expects('a condition', 'write an object, as { time: "22:00-06:00" }') },
+  )
+  .meta({ id: 'condition', description: 'A condition: all of its words must hold.' })

@@ -1,0 +1,197 @@
+import * as z from 'zod'
+import { ALGORITHMS } from '../algorithms/limit.ts'
+import { COST_WORDS } from '../chain/options.ts'
+import { conditionSchema } from './schema-conditions.ts'
+import {
+  descriptionText,
+  durationText,
+  exceededWords,
+  expects,
+  flag,
+  nameText,
+  percentText,
+  rateText,
+  text,
+  wholeNumber,
+  zoneText,
+} from './schema-words.ts'
+
+const pattern = text(
+  'a topic pattern',
+  'write a text in quotes, as "fleet/{site}/#"',
+  'A topic pattern of the dialect; {name} is one level that is captured.',
+  'fleet/{site}/{device}/telemetry/#',
+)
+
+const COST_REMEDY =
+  'write a number, bytes, light, medium, heavy, premium, { payload: field }, { header: name } or { topics: … }'
+const costUnits = z.union(
+  [z.number().min(0), z.enum(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[])],
+  {
+    error: expects('a number of units', `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`),
+  },
+)
+const cost = z
+  .union(
+    [
+      z.number({ error: expects('a cost', COST_REMEDY) }).min(0, { error: expects('a cost', COST_REMEDY) }),
+      z.enum(['bytes', ...(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[])]),
+      z.strictObject({
+        payload: text('a field', 'write a path, as price', 'Path to a number in the payload.'),
+      }),
+      z.strictObject({ header: text('a header name', 'write a name', 'A header that holds a number.') }),
+      z.strictObject({
+        topics: z
+          .record(z.string(), costUnits)
+          .meta({ description: 'Units by topic pattern, the first match.' }),
+        default: costUnits.optional(),
+      }),
+    ],
+    { error: expects('a cost', COST_REMEDY) },
+  )
+  .meta({
+    description:
+      'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
+  })
+
+const queue = z.strictObject({
+  max: wholeNumber(1, 'Most messages held.').optional(),
+  order: z.enum(['arrival', 'priority'], { error: expects('an order') }).optional(),
+  upTo: durationText.optional(),
+  // biome-ignore lint/suspicious/noThenProperty: a word of the policy; a schema is never awaited
+  then: z.enum(['drop', 'reject', 'disconnect'], { error: expects('an outcome here') }).optional(),
+})
+const throttle = z.strictObject({
+  upTo: durationText.optional(),
+  // biome-ignore lint/suspicious/noThenProperty: a word of the policy; a schema is never awaited
+  then: z.enum(['drop', 'disconnect'], { error: expects('an outcome here') }).optional(),
+})
+const exceeded = z
+  .union(
+    [
+      z.enum(exceededWords),
+      z.strictObject({ queue }),
+      z.strictObject({ throttle }),
+      z.strictObject({
+        redirect: z.strictObject({ to: text('a topic', 'write the topic messages go to', 'The topic.') }),
+      }),
+      z.strictObject({ degrade: z.record(z.string(), z.unknown()) }),
+    ],
+    { error: expects('an outcome', `use one of ${exceededWords.join(', ')}`) },
+  )
+  .meta({ description: 'What becomes of a message over the limit. Default: reject.' })
+
+const scope = text(
+  'a scope',
+  'write global, client, device, user, apiKey, role, tier, ip, topic, pattern, header.NAME or a capture of the topic',
+  'global, client, device, user, apiKey, role, tier, ip, ip/24, topic, pattern, header.NAME or a capture of the topic.',
+  'client',
+  'device',
+  'ip',
+  'topic',
+)
+
+const enabled = flag.optional().meta({ description: 'Default: true.' })
+const priority = z
+  .int({ error: expects('a whole number', 'write a whole number; higher ones stand earlier') })
+  .optional()
+  .meta({ description: 'Higher ones stand earlier, equal ones in the order of the list. Default: 0.' })
+
+/** One entry of `rules`. */
+export const ruleSchema = z
+  .strictObject(
+    {
+      name: nameText,
+      description: descriptionText.optional(),
+      enabled,
+      priority,
+      topic: pattern.optional().meta({ description: 'The topics it holds for. Default: all.' }),
+      on: z
+        .enum(['publish', 'subscribe', 'connect', 'deliver'], { error: expects('an action') })
+        .optional()
+        .meta({ description: 'Default: publish.' }),
+      per: z
+        .union([scope, z.array(scope).min(1)], {
+          error: expects('a scope', 'write a scope, as device, or a list of them, as [device, topic]'),
+        })
+        .optional()
+        .meta({ description: 'What it counts by; a list counts by the combination. Default: global.' }),
+      limit: rateText.optional(),
+      quota: rateText
+        .meta({ description: 'Units per calendar window.', examples: ['10000/day', '1GB/month'] })
+        .optional(),
+      burst: z
+        .union([z.int().min(1), z.string()], {
+          error: expects('a burst', 'write a whole number of at least 1, or bytes as 2MB'),
+        })
+        .optional()
+        .meta({ description: 'Most units a token bucket holds. Default: the count of the rate.' }),
+      initial: wholeNumber(0, 'Units a token bucket starts with. Default: its burst.').optional(),
+      algorithm: z
+        .enum(
+          ALGORITHMS.filter(name => name !== 'quota'),
+          { error: expects('an algorithm') },
+        )
+        .optional()
+        .meta({ description: 'Default: token-bucket.' }),
+      window: z
+        .enum(['calendar', 'rolling'], { error: expects('a window') })
+        .optional()
+        .meta({ description: 'Of a quota: calendar windows begin at local midnight. Default: calendar.' }),
+      zone: zoneText.optional(),
+      cost: cost.optional(),
+      exceeded: exceeded.optional(),
+      warn: z
+        .array(percentText, { error: expects('a list of percentages', 'write [80%, 95%]') })
+        .optional()
+        .meta({ description: 'Shares of the limit at which a warning is given. Not in this version.' }),
+      shadow: flag.optional().meta({ description: 'Decides and reports, refuses nothing. Default: false.' }),
+    },
+    { error: expects('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
+  )
+  .meta({
+    id: 'rule',
+    description: 'A limit or a quota.',
+    oneOf: [{ required: ['limit'] }, { required: ['quota'] }],
+  })
+
+function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {
+  const remedy = `write a list of ${what}, as [a, b]`
+  return z
+    .array(text('a text', 'put it in quotes', `One of the ${what}.`), {
+      error: expects(`a list of ${what}`, remedy),
+    })
+    .optional()
+}
+
+/** One entry of `exempt`. */
+export const exemptSchema = z
+  .strictObject(
+    {
+      name: nameText.optional(),
+      description: descriptionText.optional(),
+      enabled,
+      priority,
+      topics: z
+        .array(pattern, { error: expects('a list of topic patterns', 'write ["$SYS/#", "admin/#"]') })
+        .optional(),
+      clients: names('client ids'),
+      devices: names('devices'),
+      users: names('users'),
+      apiKeys: names('api keys'),
+      roles: names('roles'),
+      ips: names('addresses and CIDR blocks'),
+      when: conditionSchema.optional(),
+      limit: rateText
+        .meta({
+          description: 'Its own limit: beyond it a message is judged like any other.',
+          examples: ['5/min per device'],
+        })
+        .optional(),
+    },
+    { error: expects('an exemption', 'write an object, as { name: operators, roles: [admin] }') },
+  )
+  .meta({
+    id: 'exemption',
+    description: 'Lets messages pass all rules. Lists are alternatives; `when` must hold as well.',
+  })

@@ -1,0 +1,142 @@
+import * as z from 'zod'
+import { exemptSchema, ruleSchema } from './schema-rules.ts'
+import { durationText, expects, rateText, templateText, text } from './schema-words.ts'
+
+const LATER = 'Not in this version.'
+
+const storeUrl = text(
+  'a store',
+  'write memory',
+  'Where the state of limits lives. This version knows memory only.',
+  'memory',
+)
+const store = z
+  .union(
+    [
+      storeUrl,
+      z.strictObject({
+        url: storeUrl,
+        prefix: text('a prefix', 'write a text', `Before every key. ${LATER}`).optional(),
+        timeout: durationText.optional(),
+        lease: z.union([z.int().min(1), durationText]).optional(),
+        fallback: z.enum(['memory', 'half', 'allow', 'deny'], { error: expects('a fallback') }).optional(),
+      }),
+    ],
+    { error: expects('a store', 'write memory') },
+  )
+  .meta({ description: 'Where the state of limits lives. Default: memory.' })
+
+const roles = z
+  .union(
+    [
+      templateText,
+      z.strictObject({
+        from: templateText,
+        map: z
+          .record(
+            z.string(),
+            z.array(text('a role', 'put it in quotes', 'A role.'), {
+              error: expects('a list of roles', 'write a list, as [admin]'),
+            }),
+            { error: expects('a table of roles', 'write { operator: [admin] }') },
+          )
+          .meta({ description: 'Which roles a value of `from` gives.' }),
+      }),
+    ],
+    { error: expects('roles', 'write a template, or { from: "{user}", map: { operator: [admin] } }') },
+  )
+  .meta({ description: 'Roles: the text of a template is one role, or is looked up in a table.' })
+
+const senders = z
+  .strictObject(
+    {
+      client: templateText.optional(),
+      user: templateText.optional(),
+      device: templateText.optional(),
+      apiKey: templateText.optional(),
+      tier: templateText.optional(),
+      roles: roles.optional(),
+    },
+    { error: expects('an object', 'write { device: "{topic.device}" }') },
+  )
+  .meta({ description: 'Who is sending, over what the broker knows.' })
+
+const factor = text('a factor', 'write x0.5', 'A factor.', 'x0.5')
+const tier = z.strictObject({ limit: rateText.optional(), cost: factor.optional() })
+const tiers = z
+  .object(
+    {
+      assign: z.strictObject({ from: templateText, default: z.string().optional() }).optional(),
+    },
+    { error: expects('an object', 'remove it') },
+  )
+  .catchall(tier)
+  .meta({ description: `Limits by tier. ${LATER}` })
+
+const level = z.union([z.number(), text('a level', 'write 1.5 up to 30%', 'A factor, up to a load.')])
+const adaptive = z
+  .strictObject(
+    {
+      levels: z.record(z.string(), level).optional(),
+      signals: z.array(z.enum(['cpu', 'memory', 'event-loop'])).optional(),
+      every: durationText.optional(),
+    },
+    { error: expects('an object', 'remove it') },
+  )
+  .meta({ description: `Limits that follow the load. ${LATER}` })
+
+const penalties = z
+  .strictObject(
+    {
+      block: durationText.optional(),
+      after: text('a count', 'write 3 refusals in 10s', 'Refusals within a time.').optional(),
+      grow: text('a growth', 'write x2 up to 1h', 'A factor, up to a duration.').optional(),
+    },
+    { error: expects('an object', 'remove it') },
+  )
+  .meta({ description: `Blocks for senders that go on. ${LATER}` })
+
+/** The whole policy document, as an operator writes it. Unknown keys are errors. */
+export const policySchema = z
+  .strictObject(
+    {
+      $schema: z.string().optional().meta({ description: 'For editors.' }),
+      version: z
+        .literal(1, { error: expects('a version', 'write version: 1') })
+        .optional()
+        .meta({ description: 'The version of the format: 1.' }),
+      description: z.string({ error: expects('a text', 'put it in quotes') }).optional(),
+      dialect: z
+        .enum(['mqtt', 'nats'], { error: expects('a dialect') })
+        .optional()
+        .meta({ description: 'How topic patterns are read. Default: mqtt.' }),
+      store: store.optional(),
+      senders: senders.optional(),
+      tiers: tiers.optional(),
+      exempt: z
+        .array(exemptSchema, {
+          error: expects('a list of exemptions', 'begin each with a dash, or remove it'),
+        })
+        .optional()
+        .meta({ description: 'What passes all rules, first match.' }),
+      rules: z
+        .array(ruleSchema, { error: expects('a list of rules', 'begin each with a dash, or remove it') })
+        .optional()
+        .meta({ description: 'Limits and quotas; every one that matches a message is asked.' }),
+      adaptive: adaptive.optional(),
+      penalties: penalties.optional(),
+    },
+    { error: expects('a policy', 'write an object, with version: 1 and a list of rules') },
+  )
+  .meta({ title: 'topicgate policy', description: 'Limits for the messages that pass a broker.' })
+
+/** A policy document whose form is right. */
+export type PolicyDocument = z.infer<typeof policySchema>
+export type PolicyRule = z.infer<typeof ruleSchema>
+export type PolicyExemption = z.infer<typeof exemptSchema>
+
+/** The JSON Schema of the policy file (draft 2020-12), for editors. */
+export function policyJsonSchema(): Readonly<Record<string, unknown>> {
+  const schema = z.toJSONSchema(policySchema, { target: 'draft-2020-12', io: 'input' })
+  return schema as Readonly<Record<string, unknown>>
+}

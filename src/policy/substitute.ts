@@ -1,0 +1,77 @@
+/** Variables by name, as `process.env`. */
+export type Env = Readonly<Record<string, string | undefined>>
+
+export interface Substitution {
+  readonly text: string
+  /** Whether anything stood to be replaced. */
+  readonly changed: boolean
+  /** What is wrong: each with the remedy. */
+  readonly flaws: readonly { readonly message: string; readonly remedy: string }[]
+}
+
+/** How deep defaults may hold references themselves. */
+const DEEPEST = 8
+
+/**
+ * Replaces `${NAME}` and `${NAME:-default}` (the default where the variable is unset or empty, as in a shell);
+ * `$${` is a literal `${`. A value is never read again, so that it cannot refer to other variables.
+ */
+export function substitute(text: string, env: Env, depth = 0): Substitution {
+  if (!text.includes('${')) return { text, changed: false, flaws: [] }
+  const flaws: { message: string; remedy: string }[] = []
+  let result = ''
+  let from = 0
+  for (let at = text.indexOf('${'); at >= 0; at = text.indexOf('${', from)) {
+    if (at > from && text[at - 1] === '$') {
+      result += `${text.slice(from, at - 1)}\${`
+      from = at + 2
+      continue
+    }
+    result += text.slice(from, at)
+    const end = endOfReference(text, at + 2)
+    const match =
+      depth < DEEPEST && /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/.exec(text.slice(at + 2, end))
+    if (end < 0 || !match) {
+      flaws.push({
+        message: `${JSON.stringify(text.slice(at, end < 0 ? at + 20 : end + 1))} is no reference to a variable`,
+        remedy: `write \${NAME} or \${NAME:-default}, and $\${ for a literal \${`,
+      })
+      return { text, changed: true, flaws }
+    }
+    const [, name = '', fallback] = match
+    const value = Object.hasOwn(env, name) ? env[name] : undefined
+    if (fallback !== undefined && (value === undefined || value === '')) {
+      const inner = substitute(fallback, env, depth + 1)
+      result += inner.text
+      flaws.push(...inner.flaws)
+    } else if (value !== undefined) result += value
+    else {
+      flaws.push({
+        message: `the variable ${name} is not set`,
+        remedy: `set it, or give a default: \${${name}:-…}`,
+      })
+    }
+    from = end + 1
+  }
+  return { text: result + text.slice(from), changed: true, flaws }
+}
+
+/** The closing brace; a default may hold pairs of braces, as a topic with captures does. */
+function endOfReference(text: string, from: number): number {
+  let depth = 1
+  for (let at = from; at < text.length; at++) {
+    if (text[at] === '{') depth++
+    else if (text[at] === '}' && --depth === 0) return at
+  }
+  return -1
+}
+
+/** What a plain YAML scalar of this text is, by the core schema (YAML 1.2, 10.3.2). */
+export function resolvePlain(text: string): string | number | boolean | null {
+  if (/^(?:~|null|Null|NULL)?$/.test(text)) return null
+  if (/^(?:true|True|TRUE)$/.test(text)) return true
+  if (/^(?:false|False|FALSE)$/.test(text)) return false
+  if (/^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$/.test(text)) return Number(text)
+  if (/^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/.test(text)) return Number(text)
+  return text
+}
