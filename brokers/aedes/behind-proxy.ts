@@ -1,0 +1,64 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Aedes } from 'aedes'
+import type { TrustProxy } from './proxies.ts'
+import { readProxyHeader } from './proxy-header.ts'
+
+export interface BehindProxyOptions {
+  /** The proxies that may say where a connection comes from; those of `trustProxies`. */
+  readonly trust: TrustProxy
+  /** How long a proxy may take to send its header. Default: 5,000. */
+  readonly headerTimeoutMs?: number
+}
+
+/**
+ * A connection listener for a broker that stands behind a load balancer which sends PROXY protocol headers, version
+ * 1 or 2: `net.createServer(behindProxy(broker, { trust: trustProxies(['10.0.0.0/8']) }))`. The sender's address is
+ * then the one the proxy names. Connections of others are passed on as they are, so a header of theirs is an MQTT
+ * protocol error; a trusted proxy that sends a broken header or none in time is disconnected.
+ */
+export function behindProxy(broker: Aedes, options: BehindProxyOptions): (socket: Socket) => void {
+  const timeoutMs = options.headerTimeoutMs ?? 5_000
+  return socket => {
+    if (!options.trust(socket.remoteAddress ?? '')) {
+      broker.handle(socket)
+      return
+    }
+    awaitHeader(socket, timeoutMs, ip => {
+      // aedes takes the details of a connection from its request; a plain socket has none.
+      const request = ip === undefined ? undefined : { connDetails: { ipAddress: ip }, headers: {}, socket }
+      broker.handle(socket, request as unknown as IncomingMessage | undefined)
+    })
+  }
+}
+
+function awaitHeader(socket: Socket, timeoutMs: number, done: (ip: string | undefined) => void): void {
+  let seen: Buffer = Buffer.alloc(0)
+  const timer = setTimeout(() => socket.destroy(), timeoutMs)
+  timer.unref()
+  const ignoreError = (): void => {}
+  const stop = (): void => {
+    clearTimeout(timer)
+    socket.off('readable', read)
+    socket.off('close', stop)
+    socket.off('error', ignoreError)
+  }
+  const read = (): void => {
+    const chunk: Buffer | null = socket.read()
+    if (chunk === null) return
+    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
+    const header = readProxyHeader(seen)
+    if (header.kind === 'partial') return
+    stop()
+    if (header.kind === 'broken') {
+      socket.destroy()
+      return
+    }
+    const rest = header.kind === 'found' ? seen.subarray(header.sizeBytes) : seen
+    if (rest.length > 0) socket.unshift(rest)
+    done(header.kind === 'found' ? header.ip : undefined)
+  }
+  socket.on('readable', read)
+  socket.on('close', stop)
+  socket.on('error', ignoreError)
+}

@@ -1,0 +1,69 @@
+import type { AuthenticateError, Client } from 'aedes'
+import type { Decision } from '../../src/decision.ts'
+import type { Ask } from '../../src/guard.ts'
+import type { Message } from '../../src/message.ts'
+import { composeHook } from './hooks.ts'
+import { AedesMessage } from './message.ts'
+import { refusalError } from './refusal.ts'
+import type { Station } from './station.ts'
+
+/** The topic of a connect, which has none: rules for connects stand on every topic or on this one. */
+export const CONNECT_TOPIC = 'connect'
+
+/**
+ * Limits connects, before the application's `authenticate` is asked, which may cost much. A refused one gets its
+ * CONNACK; with `disconnect` it gets none. Returns what takes it off again.
+ */
+export function limitConnects(station: Station): () => void {
+  const { broker, guard, settings, tally } = station
+
+  // A client gives up on its CONNACK after a while: a wait that long is a refusal.
+  const askSoon: Ask<Message> = message => {
+    const answer = guard.ask(message)
+    return answer instanceof Promise ? answer.then(shorten) : shorten(answer)
+  }
+  function shorten(decision: Decision): Decision {
+    const tooLong = decision.outcome === 'throttle' && decision.retryAfterMs > settings.maxConnectHoldMs
+    return tooLong ? { ...decision, outcome: 'reject' } : decision
+  }
+
+  const detachPreConnect = composeHook(broker, 'preConnect', users => (client, packet, callback) => {
+    station.greet(client, packet)
+    users().call(broker, client, packet, callback)
+  })
+
+  const detachAuthenticate = composeHook(
+    broker,
+    'authenticate',
+    users => (client, username, password, done) => {
+      const connection = station.connectionOf(client)
+      const message = new AedesMessage('connect', connection.sender, { topic: CONNECT_TOPIC })
+      const enact = (decision: Decision): void => {
+        if (client.closed) return
+        if (decision.allowed) {
+          users().call(broker, client, username, password, done)
+          return
+        }
+        tally.connectsRefused++
+        station.refusals.note(message, decision)
+        if (decision.outcome === 'disconnect') closeSoon(client)
+        else done(connackError(decision, settings.refusedReturnCode), false)
+      }
+      connection.lane.admit(message, enact, askSoon)
+    },
+  )
+
+  return () => {
+    detachPreConnect()
+    detachAuthenticate()
+  }
+}
+
+function connackError(decision: Decision, returnCode: number): AuthenticateError {
+  return Object.assign(refusalError(decision, 'connect'), { returnCode })
+}
+
+/** Not at once: aedes is in the midst of its own steps. */
+function closeSoon(client: Client): void {
+  setImmediate(() => client.close())
+}

@@ -1,0 +1,121 @@
+import type { Client, ConnectPacket } from 'aedes'
+import type { Decision } from '../../src/decision.ts'
+import type { Guard, Lane } from '../../src/guard.ts'
+import type { Logger } from '../../src/logger.ts'
+import type { Message, Sender } from '../../src/message.ts'
+import { PublishMessage, type Source } from './message.ts'
+import type { Settings } from './options.ts'
+import { ReadGate } from './read-gate.ts'
+import { createSender } from './sender.ts'
+
+/** The shortest and, where a rule does not say when it is whole, the assumed pause after refusals. */
+const SHORTEST_PAUSE_MS = 5
+const PRESSURE_WINDOW_MS = 1_000
+const PAYLOAD_BYTES_PER_REFUSAL = 8_192
+
+/** What aedes keeps to itself of a client; used where it is there. */
+interface Inside {
+  readonly _keepaliveTimer?: { refresh?(): void } | null
+  readonly _keepaliveInterval?: number
+}
+
+/** What a connection shares with the others of its limiter. */
+export interface Surroundings {
+  readonly guard: Guard
+  readonly settings: Settings
+  readonly logger: Logger
+  readonly connections: Set<Connection>
+}
+
+/** One connection of aedes: who sends, what of it is held, whether it is read. */
+export class Connection implements Source {
+  readonly sender: Sender
+  readonly lane: Lane
+  readonly reading: ReadGate
+  /** It is being disconnected: nothing of it is taken any more, nor acknowledged. */
+  condemned = false
+  readonly #around: Surroundings
+  readonly #client: Client
+  readonly #keepaliveMs: number
+  #pressure = 0
+  #pressureSinceMs = 0
+  #refusals = 0
+  #refusalsSinceMs = 0
+  #gone = false
+
+  constructor(around: Surroundings, client: Client, connect: ConnectPacket | undefined) {
+    this.#around = around
+    this.#client = client
+    this.#keepaliveMs = readKeepaliveMs(client, connect)
+    this.sender = createSender(client, connect, around.settings, around.logger)
+    this.reading = new ReadGate(client.conn, {
+      clock: around.guard.clock,
+      keepaliveMs: () => this.#keepaliveMs,
+      roomFor: () => around.settings.maxHeldPerSender - this.lane.held,
+      held: () => this.lane.held,
+      onAlive: () => (client as Inside)._keepaliveTimer?.refresh?.(),
+    })
+    this.lane = around.guard.lane({
+      onHold: () => this.reading.hold(),
+      onFree: () => this.reading.release(),
+    })
+    client.conn.once('close', () => this.leave())
+  }
+
+  /**
+   * Notes a refusal that was acknowledged and discarded: refusals that come thick shut the read gate for a while,
+   * and too many of them condemn the client where that is configured. True when the client is to be disconnected.
+   */
+  refused(message: Message, decision: Decision): boolean {
+    const { settings, guard } = this.#around
+    const nowMs = guard.clock.now()
+    if (nowMs - this.#refusalsSinceMs >= settings.disconnectWithinMs) {
+      this.#refusalsSinceMs = nowMs
+      this.#refusals = 0
+    }
+    if (++this.#refusals >= settings.disconnectAfter) return true
+    if (settings.dropGateMs === 0) return false
+    if (nowMs - this.#pressureSinceMs >= PRESSURE_WINDOW_MS) {
+      this.#pressureSinceMs = nowMs
+      this.#pressure = 0
+    }
+    this.#pressure += 1 + Math.floor(message.size / PAYLOAD_BYTES_PER_REFUSAL)
+    if (this.#pressure >= settings.dropGateAfter && !this.reading.shut) {
+      // Not longer than the rule takes to be whole: a limit with a small burst would be wasted while nobody reads.
+      const wholeMs = Math.max(SHORTEST_PAUSE_MS, decision.resetMs ?? settings.dropGateMs)
+      this.reading.pause(Math.min(settings.dropGateMs, wholeMs))
+      this.#pressure = 0
+    }
+    return false
+  }
+
+  /**
+   * The connection has closed. Held messages of QoS 0 and the will go on in their turn, as nobody sends them again;
+   * those of QoS 1 and 2 are forgotten unacknowledged: their client sends them again.
+   */
+  leave(): void {
+    if (this.#gone) return
+    this.#gone = true
+    this.#around.connections.delete(this)
+    this.reading.dispose()
+    this.lane.leave(message => message instanceof PublishMessage && (message.will || message.qos === 0))
+  }
+
+  /** Disconnects: later, as aedes may be in the midst of parsing. Earlier acknowledgements leave first. */
+  condemn(error: Error, callback?: (error: Error) => void): void {
+    if (this.condemned) return
+    this.condemned = true
+    setImmediate(() => {
+      if (this.#client.closed) return
+      if (callback) callback(error)
+      else this.#client.close()
+    })
+  }
+}
+
+function readKeepaliveMs(client: Client, connect: ConnectPacket | undefined): number {
+  if (connect !== undefined) return (connect.keepalive ?? 0) * 1_000
+  // A client that was there before the limiter: aedes counts to one and a half keepalives.
+  const interval = (client as Inside)._keepaliveInterval ?? 0
+  return interval > 0 ? Math.floor(interval / 1.5) : 0
+}

@@ -1,0 +1,6 @@
+export { type BehindProxyOptions, behindProxy } from './behind-proxy.ts'
+export { CONNECT_TOPIC } from './connect.ts'
+export { type BrokerLimits, type BrokerStats, limitBroker } from './limit-broker.ts'
+export { type LimitServerOptions, limitServer, type ServerLimits } from './limit-server.ts'
+export type { Identify, LimitBrokerOptions } from './options.ts'
+export { type TrustProxy, trustProxies } from './proxies.ts'

@@ -1,0 +1,82 @@
+import type { Aedes } from 'aedes'
+import type { Gate, PolicyChange } from '../../src/gate.ts'
+import type { GuardStats } from '../../src/guard.ts'
+import { limitConnects } from './connect.ts'
+import { limitDeliveries } from './deliver.ts'
+import { discardMarked } from './discard.ts'
+import type { LimitBrokerOptions } from './options.ts'
+import { limitPublishes } from './publish.ts'
+import { Station, type Tally } from './station.ts'
+import { limitSubscriptions } from './subscribe.ts'
+import { assertSupported, findUnsupported } from './support.ts'
+
+export interface BrokerStats extends GuardStats, Readonly<Tally> {
+  readonly connections: number
+}
+
+/** A limiter on a broker. */
+export interface BrokerLimits {
+  readonly gate: Gate
+  stats(): BrokerStats
+  /** Told of each socket that has sent its CONNECT; the returned function ends it. For `limitServer`. */
+  onGreeting(listener: (socket: object) => void): () => void
+  /** Takes the limiter off a running broker: the hooks are the application's again, what was held passes. */
+  detach(): void
+}
+
+/**
+ * Limits all that passes an aedes broker: publishes, wills, subscriptions, connects, deliveries. One call, before or
+ * after the application sets its own hooks, which are asked first. `broker.publish`, `$SYS`, and retained or queued
+ * messages are not limited.
+ *
+ * Refused publishes: `drop` and `reject` acknowledge and discard, as MQTT 3.1.1 has no reason codes; `throttle` holds
+ * them in order and stops reading the client; `disconnect` disconnects it. Throws UnsupportedError when a rule asks
+ * for another outcome. A policy loaded later that does is warned of: there `degrade` delivers in full, any other drops.
+ */
+export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
+  assertSupported(gate)
+  const station = new Station(broker, gate, options)
+  const discards = discardMarked(broker)
+  const detachAll = [
+    limitPublishes(station, discards),
+    limitSubscriptions(station),
+    limitConnects(station),
+    limitDeliveries(station),
+    warnOnReload(station),
+    closeWith(station),
+  ]
+  let attached = true
+  return {
+    gate,
+    stats: () => ({ ...station.guard.stats(), ...station.tally, connections: station.connections.size }),
+    onGreeting: listener => {
+      station.greetings.add(listener)
+      return () => void station.greetings.delete(listener)
+    },
+    detach: () => {
+      if (!attached) return
+      attached = false
+      for (const detach of detachAll) detach()
+      station.guard.close('pass')
+      for (const connection of station.connections) connection.reading.detach()
+      station.connections.clear()
+      discards.detach()
+    },
+  }
+}
+
+function warnOnReload(station: Station): () => void {
+  const warn = (change: PolicyChange): void => {
+    if (change.kind !== 'applied') return
+    for (const flaw of findUnsupported(station.gate)) station.logger.warn({ flaw }, flaw)
+  }
+  station.gate.on('policy', warn)
+  return () => void station.gate.off('policy', warn)
+}
+
+/** A closed broker takes nothing any more: what is held is forgotten. */
+function closeWith(station: Station): () => void {
+  const close = (): void => station.guard.close('discard')
+  station.broker.on('closed', close)
+  return () => void station.broker.off('closed', close)
+}

@@ -1,0 +1,76 @@
+import type { Server, Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
+import { canonicalIp } from '../../src/conditions/cidr.ts'
+import type { BrokerLimits } from './limit-broker.ts'
+import type { TrustProxy } from './proxies.ts'
+
+export interface LimitServerOptions {
+  /** How long a socket may go without a CONNECT. Default: 10,000. */
+  readonly silentMs?: number
+  /** Most sockets without a CONNECT at once, of all and of one address. Default: 1,000 and 50. */
+  readonly maxSilent?: number
+  readonly maxSilentPerIp?: number
+  /** Proxies, whose address stands for many: not counted by address. */
+  readonly trust?: TrustProxy
+}
+
+export interface ServerLimits {
+  stats(): { readonly silent: number; readonly refused: number; readonly expired: number }
+  detach(): void
+}
+
+/**
+ * Bounds the sockets of a net, tls, http or https server that have not sent a CONNECT: aedes asks no hook about
+ * these. Rates of connects are the gate's: write a rule `on: connect`.
+ */
+export function limitServer(
+  server: Server,
+  limits: BrokerLimits,
+  options: LimitServerOptions = {},
+): ServerLimits {
+  const { silentMs = 10_000, maxSilent = 1_000, maxSilentPerIp = 50, trust = () => false } = options
+  const silent = new Map<object, { readonly ip: string; readonly timer: NodeJS.Timeout }>()
+  const perIp = new Map<string, number>()
+  let refused = 0
+  let expired = 0
+
+  function accept(socket: Socket): void {
+    const ip = canonicalIp(socket.remoteAddress ?? '')
+    const ofIp = perIp.get(ip) ?? 0
+    if (silent.size >= maxSilent || (ofIp >= maxSilentPerIp && !trust(ip))) {
+      refused++
+      socket.destroy()
+      return
+    }
+    const timer = setTimeout(() => {
+      expired++
+      socket.destroy()
+    }, silentMs)
+    timer.unref()
+    silent.set(socket, { ip, timer })
+    perIp.set(ip, ofIp + 1)
+    socket.once('close', () => forget(socket))
+  }
+
+  function forget(socket: object): void {
+    const known = silent.get(socket)
+    if (known === undefined) return
+    clearTimeout(known.timer)
+    silent.delete(socket)
+    const ofIp = (perIp.get(known.ip) ?? 1) - 1
+    if (ofIp === 0) perIp.delete(known.ip)
+    else perIp.set(known.ip, ofIp)
+  }
+
+  const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
+  const endGreetings = limits.onGreeting(forget)
+  server.prependListener(event, accept)
+  return {
+    stats: () => ({ silent: silent.size, refused, expired }),
+    detach: () => {
+      server.off(event, accept)
+      endGreetings()
+      for (const socket of [...silent.keys()]) forget(socket)
+    },
+  }
+}

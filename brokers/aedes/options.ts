@@ -1,0 +1,77 @@
+import type { Client, ConnectPacket } from 'aedes'
+import type { GuardOptions } from '../../src/guard.ts'
+import type { Sender } from '../../src/message.ts'
+import type { TrustProxy } from './proxies.ts'
+
+/** What the application knows of a sender beyond what the broker does. */
+export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>
+
+/** How `limitBroker` behaves where it is not told otherwise; see also {@link GuardOptions}. */
+export interface LimitBrokerOptions extends GuardOptions {
+  /** Proxies whose X-Forwarded-For counts on WebSocket; those of `trustProxies`. Default: none. */
+  readonly trust?: TrustProxy
+  /** Adds to a sender, as its roles, tier or device. Asked once for each connection; what it throws is logged. */
+  readonly identify?: Identify
+  /**
+   * For how long a client is not read after refusals came thick (see `dropGateAfter`): dropping alone does not
+   * protect a broker. Never longer than the rule needs to be whole again. 0 turns it off. Default: 250.
+   */
+  readonly dropGateMs?: number
+  /** Refusals (one for each 8 KiB of payload begun) within a second that shut the gate. Default: 10. */
+  readonly dropGateAfter?: number
+  /** Disconnects a client after so many refusals within `disconnectWithinMs`. Default: never; 10,000. */
+  readonly disconnectAfter?: number
+  readonly disconnectWithinMs?: number
+  /** The CONNACK return code of a refused connect, 2 to 5. Default: 3, server unavailable. */
+  readonly refusedReturnCode?: 2 | 3 | 4 | 5
+  /** The longest a throttled connect waits for its CONNACK; clients give up. Default: 10,000. */
+  readonly maxConnectHoldMs?: number
+  /**
+   * Unsent bytes of a subscriber beyond which nothing more is delivered to it where that loses nothing it was
+   * promised; one frozen subscriber starves others. 0 turns it off. Default: 1,048,576.
+   */
+  readonly maxUnsentBytes?: number
+  /**
+   * Asks the gate about every delivery. Default: while a rule is `on: deliver`, looked up when the limiter is attached
+   * and at each new policy; set it where middleware of yours decides about deliveries.
+   */
+  readonly limitDeliveries?: boolean
+  /** Keeps clients from publishing to `$SYS/`, also where a hook of yours takes the place of aedes' own. Default: true. */
+  readonly guardSys?: boolean
+}
+
+/** The options with their defaults. */
+export interface Settings {
+  readonly trust: TrustProxy
+  readonly identify: Identify | undefined
+  readonly dropGateMs: number
+  readonly dropGateAfter: number
+  readonly disconnectAfter: number
+  readonly disconnectWithinMs: number
+  readonly refusedReturnCode: number
+  readonly maxConnectHoldMs: number
+  readonly maxUnsentBytes: number
+  readonly limitDeliveries: boolean | undefined
+  readonly guardSys: boolean
+  readonly maxHeldPerSender: number
+}
+
+/** The smallest packets one 80 KiB socket chunk can hold: a first burst is never cut short by the count alone. */
+const CHUNK_MESSAGES = 16_384
+
+export function completeSettings(options: LimitBrokerOptions): Settings {
+  return {
+    trust: options.trust ?? (() => false),
+    identify: options.identify,
+    dropGateMs: options.dropGateMs ?? 250,
+    dropGateAfter: options.dropGateAfter ?? 10,
+    disconnectAfter: options.disconnectAfter ?? Number.POSITIVE_INFINITY,
+    disconnectWithinMs: options.disconnectWithinMs ?? 10_000,
+    refusedReturnCode: options.refusedReturnCode ?? 3,
+    maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,
+    maxUnsentBytes: options.maxUnsentBytes || Number.POSITIVE_INFINITY,
+    limitDeliveries: options.limitDeliveries,
+    guardSys: options.guardSys ?? true,
+    maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,
+  }
+}

@@ -1,0 +1,114 @@
+import type { Aedes, Client } from 'aedes'
+import type { Decision } from '../../src/decision.ts'
+import type { Ask } from '../../src/guard.ts'
+import type { Discards } from './discard.ts'
+import { composeHook } from './hooks.ts'
+import { PublishMessage } from './message.ts'
+import { refusalError } from './refusal.ts'
+import type { Station } from './station.ts'
+
+/** A PUBLISH of a client; or a will, which has no `cmd`, and its client's id where aedes restored it. */
+type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }
+type Callback = Parameters<Aedes['authorizePublish']>[2]
+
+/** aedes' persistence is not in its types. */
+interface Persistent {
+  readonly persistence?: { incomingGetPacket?(client: Client, packet: object): Promise<unknown> }
+}
+
+const SYS = '$SYS/'
+
+/** A QoS 2 message aedes already has: it is only acknowledged again, and counts once. */
+const SENT_AGAIN: Decision = Object.freeze({
+  allowed: true,
+  outcome: 'deliver',
+  reason: 'ok',
+  retryAfterMs: 0,
+})
+
+/**
+ * Limits what clients publish, and their wills. aedes asks `authorizePublish` for neither its own messages nor
+ * `broker.publish`. Returns what takes it off again.
+ */
+export function limitPublishes(station: Station, discards: Discards): () => void {
+  const { broker, guard, settings, tally } = station
+
+  function admit(client: Client | null, packet: Packet, callback: Callback): void {
+    const will = client === null || client.closed || packet.cmd !== 'publish'
+    if (settings.guardSys && packet.topic.startsWith(SYS)) {
+      if (will) discard(packet, callback)
+      else callback(new Error(`${SYS} topic is reserved`))
+      return
+    }
+    if (client === null) {
+      const message = new PublishMessage({ client: packet.clientId ?? '' }, packet, callback, true, undefined)
+      guard.lane().admit(message, enact)
+      return
+    }
+    const connection = station.connectionOf(client)
+    if (connection.condemned && !will) return
+    const message = new PublishMessage(connection.sender, packet, callback, will, connection)
+    if (packet.qos === 2 && packet.dup === true && !will) {
+      connection.lane.admit(message, enact, askUnlessStored(client))
+    } else {
+      connection.lane.admit(message, enact)
+    }
+  }
+
+  function enact(decision: Decision, message: PublishMessage): void {
+    // A broker that has closed, or a client that is being disconnected, gets no answer any more.
+    if (broker.closed || (message.source?.condemned && !message.will)) return
+    if (!decision.allowed) {
+      refuse(decision, message)
+      return
+    }
+    if (decision.outcome === 'degrade') tally.unsupported++
+    message.callback(null)
+  }
+
+  function refuse(decision: Decision, message: PublishMessage): void {
+    const { source, packet, callback } = message
+    station.refusals.note(message, decision)
+    if (message.will) {
+      // An error would make aedes emit 'error' for a will it restored, which can end the process.
+      tally.willsRefused++
+      discard(packet, callback)
+      return
+    }
+    if (decision.outcome === 'disconnect' || source?.refused(message, decision)) {
+      tally.disconnected++
+      source?.condemn(refusalError(decision, 'publish'), callback)
+      return
+    }
+    if (decision.outcome !== 'drop' && decision.outcome !== 'reject') tally.unsupported++
+    // MQTT 3.1.1 has no word for a refusal: acknowledge [MQTT-3.3.5-2] and discard.
+    tally.dropped++
+    discard(packet, callback)
+  }
+
+  function discard(packet: object, callback: Callback): void {
+    discards.mark(packet)
+    callback(null)
+  }
+
+  function askUnlessStored(client: Client): Ask<PublishMessage> {
+    return message => {
+      const { persistence } = broker as unknown as Persistent
+      if (typeof persistence?.incomingGetPacket !== 'function') return guard.ask(message)
+      return new Promise<unknown>(resolve => {
+        resolve(persistence.incomingGetPacket?.(client, message.packet))
+      }).then(
+        () => SENT_AGAIN,
+        () => guard.ask(message),
+      )
+    }
+  }
+
+  return composeHook(broker, 'authorizePublish', users => (client, packet, callback) => {
+    users().call(broker, client, packet, error => {
+      if (!error) admit(client, packet, callback)
+      else if (client === null) discard(packet, callback)
+      else callback(error)
+    })
+  })
+}

@@ -1,0 +1,184 @@
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../src/clock.ts'
+
+/** Bytes read at a time from a sender that was held back a moment ago; doubles while it behaves. */
+const FIRST_BITE_BYTES = 8_192
+const LARGEST_BITE_BYTES = 65_536
+
+/** The smallest PUBLISH: two bytes of fixed header, two of topic length, a topic of one. */
+const SMALLEST_PUBLISH_BYTES = 5
+
+/** What a read gate needs to know of its connection. */
+export interface GateKeeping {
+  readonly clock: Clock
+  /** 0 where the client asked for no keepalive. */
+  keepaliveMs(): number
+  /** Messages that may still be held. */
+  roomFor(): number
+  /** Messages held now: each takes one `readable` to be passed over. */
+  held(): number
+  /**
+   * The client counts as alive: bytes of it wait unread because of us, or it waits for acknowledgements we hold, on
+   * which some (MQTT.js) put off their PINGREQ.
+   */
+  onAlive(): void
+}
+
+/**
+ * Stops and starts the reading of one connection, so that TCP slows its sender down. aedes reads in one place,
+ * `conn.read(null)`: while shut an own `read` of the connection answers null. What was read already still comes.
+ *
+ * While shut, a sip is taken twice a keepalive, no larger than what can be held: a PINGREQ may stand behind the
+ * messages. After a hold the connection is read in bites, one a turn of the event loop, so that what one chunk brings
+ * stays within what can be held. A connection that was never held back is left alone.
+ */
+export class ReadGate {
+  readonly #conn: Duplex
+  readonly #keeping: GateKeeping
+  #read: Duplex['read'] | undefined
+  #ownRead = false
+  #holding = false
+  #endPause: (() => void) | undefined
+  #endSips: (() => void) | undefined
+  #sipBytes = 0
+  #biteBytes = FIRST_BITE_BYTES
+  #biting = false
+  #disposed = false
+
+  constructor(conn: Duplex, keeping: GateKeeping) {
+    this.#conn = conn
+    this.#keeping = keeping
+  }
+
+  get shut(): boolean {
+    return this.#holding || this.#endPause !== undefined
+  }
+
+  /** Shut until `release`. */
+  hold(): void {
+    this.#holding = true
+    this.#biteBytes = FIRST_BITE_BYTES
+    this.#close()
+  }
+
+  release(): void {
+    this.#holding = false
+    this.#keeping.onAlive()
+    this.#reopen()
+  }
+
+  /** Shut for a while, at most half a keepalive; a pause that runs is not made longer. */
+  pause(ms: number): void {
+    if (this.#endPause !== undefined || this.#disposed || ms <= 0) return
+    const mostMs = this.#keeping.keepaliveMs() / 2 || ms
+    this.#endPause = this.#keeping.clock.after(Math.min(ms, mostMs), () => {
+      this.#endPause = undefined
+      this.#reopen()
+    })
+    this.#biteBytes = LARGEST_BITE_BYTES
+    this.#close()
+  }
+
+  /** Ends all that runs and gives the connection its own `read` back. */
+  dispose(): void {
+    this.#disposed = true
+    this.#holding = false
+    this.#endPause?.()
+    this.#endPause = undefined
+    this.#stopSips()
+    this.#uninstall()
+  }
+
+  /** Reads on without any gate; for a limiter that is taken off. */
+  detach(): void {
+    const wasShut = this.shut || this.#biting
+    this.dispose()
+    if (wasShut) setImmediate(() => this.#conn.emit('readable'))
+  }
+
+  #close(): void {
+    if (this.#disposed) return
+    this.#install()
+    if (this.#endSips === undefined) this.#scheduleSip()
+  }
+
+  #reopen(): void {
+    if (this.shut || this.#disposed) return
+    this.#stopSips()
+    this.#kickSoon()
+  }
+
+  /** Later, not now: reading parses, and the parser must not be entered while it runs. */
+  #kickSoon(): void {
+    setImmediate(() => {
+      if (!this.shut && !this.#disposed && !this.#conn.destroyed) this.#conn.emit('readable')
+    })
+  }
+
+  #install(): void {
+    if (this.#read !== undefined) return
+    this.#read = this.#conn.read
+    this.#ownRead = Object.hasOwn(this.#conn, 'read')
+    this.#conn.read = size => this.#readSome(size)
+  }
+
+  #uninstall(): void {
+    if (this.#read === undefined) return
+    if (this.#ownRead) this.#conn.read = this.#read
+    else delete (this.#conn as { read?: unknown }).read
+    this.#read = undefined
+  }
+
+  #readSome(size: number | undefined): unknown {
+    const read = this.#read!
+    // A stream's own question whether there is more to fetch; its answer is no data.
+    if (size === 0) return read.call(this.#conn, 0)
+    const waiting = this.#conn.readableLength
+    if (this.shut) {
+      if (this.#sipBytes === 0 || waiting === 0) return null
+      const bytes = Math.min(this.#sipBytes, waiting)
+      this.#sipBytes = 0
+      return read.call(this.#conn, bytes)
+    }
+    if (this.#biting) return null
+    if (waiting <= this.#biteBytes) return read.call(this.#conn, size)
+    this.#biting = true
+    setImmediate(() => this.#endBite())
+    return read.call(this.#conn, this.#biteBytes)
+  }
+
+  #endBite(): void {
+    this.#biting = false
+    if (this.shut || this.#disposed || this.#conn.destroyed) return
+    this.#biteBytes *= 2
+    if (this.#biteBytes > LARGEST_BITE_BYTES) this.#uninstall()
+    this.#conn.emit('readable')
+  }
+
+  #scheduleSip(): void {
+    const keepaliveMs = this.#keeping.keepaliveMs()
+    if (keepaliveMs === 0) return
+    this.#endSips = this.#keeping.clock.after(keepaliveMs / 2, () => {
+      this.#endSips = undefined
+      if (!this.shut || this.#disposed || this.#conn.destroyed) return
+      this.#sip()
+      if (this.shut) this.#scheduleSip()
+    })
+  }
+
+  #stopSips(): void {
+    this.#endSips?.()
+    this.#endSips = undefined
+  }
+
+  #sip(): void {
+    const waiting = this.#conn.readableLength
+    if (waiting > 0 || this.#holding) this.#keeping.onAlive()
+    if (waiting === 0) return
+    this.#sipBytes = Math.min(LARGEST_BITE_BYTES, this.#keeping.roomFor() * SMALLEST_PUBLISH_BYTES)
+    // aedes passes over one `readable` for each packet under way before it reads again.
+    for (let left = this.#keeping.held() + 64; this.#sipBytes > 0 && left > 0; left--)
+      this.#conn.emit('readable')
+    this.#sipBytes = 0
+  }
+}

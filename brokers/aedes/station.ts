@@ -1,0 +1,84 @@
+import type { Aedes, Client, ConnectPacket } from 'aedes'
+import type { Gate } from '../../src/gate.ts'
+import { Guard } from '../../src/guard.ts'
+import type { Logger } from '../../src/logger.ts'
+import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
+import { Connection, type Surroundings } from './connection.ts'
+import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
+
+/** What was done with messages since the limiter was attached. */
+export interface Tally {
+  /** Acknowledged and discarded. */
+  dropped: number
+  disconnected: number
+  connectsRefused: number
+  subscriptionsRefused: number
+  willsRefused: number
+  deliveriesRefused: number
+  /** Deliveries a rule refused that could not be withheld without harm to the subscriber's session. */
+  deliveriesSpared: number
+  /** Deliveries withheld from subscribers that do not read. */
+  frozen: number
+  /** Refused with an outcome aedes cannot enact, and dropped instead. */
+  unsupported: number
+}
+
+/** All that one limiter of one broker shares: gate, guard, connections, counts. */
+export class Station implements Surroundings {
+  readonly broker: Aedes
+  readonly gate: Gate
+  readonly guard: Guard
+  readonly settings: Settings
+  readonly logger: Logger
+  readonly refusals: RefusalLog
+  readonly connections = new Set<Connection>()
+  /** Told of each socket that has sent its CONNECT. */
+  readonly greetings = new Set<(socket: object) => void>()
+  readonly tally: Tally = {
+    dropped: 0,
+    disconnected: 0,
+    connectsRefused: 0,
+    subscriptionsRefused: 0,
+    willsRefused: 0,
+    deliveriesRefused: 0,
+    deliveriesSpared: 0,
+    frozen: 0,
+    unsupported: 0,
+  }
+  /** Where a client carries its connection: a property is found faster than an entry of a WeakMap. */
+  readonly #place: symbol = Symbol('topicgate.connection')
+  readonly #connects = new WeakMap<Client, ConnectPacket>()
+
+  constructor(broker: Aedes, gate: Gate, options: LimitBrokerOptions) {
+    this.broker = broker
+    this.gate = gate
+    this.settings = completeSettings(options)
+    this.logger = options.logger ?? gate.logger
+    this.guard = new Guard(gate, {
+      ...options,
+      maxHeldPerSender: this.settings.maxHeldPerSender,
+      logger: this.logger,
+    })
+    this.refusals = new RefusalLog(this.logger, this.guard.clock)
+  }
+
+  /** Remembers a CONNECT: only there username and keepalive are told. */
+  greet(client: Client, connect: ConnectPacket): void {
+    this.#connects.set(client, connect)
+    const socket = client.req?.socket ?? client.conn
+    for (const listener of this.greetings) listener(socket)
+  }
+
+  /** The connection of a client, made when first asked for: aedes knows the client's id from `authenticate` on. */
+  connectionOf(client: Client): Connection {
+    const places = client as unknown as Record<symbol, Connection | undefined>
+    const known = places[this.#place]
+    if (known !== undefined) return known
+    const connection = new Connection(this, client, this.#connects.get(client))
+    places[this.#place] = connection
+    // The will of a client that has gone is the last that is asked for.
+    if (client.closed) connection.leave()
+    else this.connections.add(connection)
+    return connection
+  }
+}

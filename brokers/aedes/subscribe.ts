@@ -1,0 +1,86 @@
+import type { Client, Subscription } from 'aedes'
+import { composeHook } from './hooks.ts'
+import { AedesMessage } from './message.ts'
+import { refusalError } from './refusal.ts'
+import type { Station } from './station.ts'
+
+/** What SUBACK answers to a refused filter [MQTT-3.9.3-2]. */
+const FAILURE = 0x80
+
+/** Of aedes, but not in its types. */
+interface Persistent {
+  readonly persistence?: {
+    addSubscriptions?(client: Client, subscriptions: readonly Subscription[]): Promise<unknown>
+    removeSubscriptions?(client: Client, topics: readonly string[]): Promise<unknown>
+  }
+}
+interface Subscribed {
+  readonly subscriptions?: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>>
+}
+
+/**
+ * Limits subscriptions, one message for each filter: refused ones get 0x80. Filters that a session brings back on
+ * reconnect are not counted. Returns what takes it off again.
+ */
+export function limitSubscriptions(station: Station): () => void {
+  const { broker, tally } = station
+
+  const detach = composeHook(broker, 'authorizeSubscribe', users => (client, subscription, callback) => {
+    users().call(broker, client, subscription, (error, granted) => {
+      // While it connects, aedes restores the filters of a session; refusing would silently lose them.
+      if (error || !granted || !client.connected) {
+        callback(error, granted)
+        return
+      }
+      const connection = station.connectionOf(client)
+      const message = new AedesMessage('subscribe', connection.sender, {
+        topic: granted.topic,
+        qos: granted.qos,
+      })
+      connection.lane.admit(message, decision => {
+        if (connection.condemned || client.closed) return
+        if (decision.allowed) {
+          callback(null, granted)
+          return
+        }
+        tally.subscriptionsRefused++
+        station.refusals.note(message, decision)
+        if (decision.outcome === 'disconnect') {
+          tally.disconnected++
+          connection.condemn(refusalError(decision, 'subscribe'), refusal => callback(refusal))
+        } else {
+          callback(null, null)
+        }
+      })
+    })
+  })
+
+  // aedes persists all filters of a SUBSCRIBE of which one was granted.
+  const forgetRefused = (subscriptions: readonly Subscription[], client: Client): void => {
+    if (client.clean) return
+    const refused = subscriptions.filter(({ qos }) => Number(qos) === FAILURE).map(({ topic }) => topic)
+    if (refused.length > 0) void restoreSession(station, client, refused)
+  }
+  broker.on('subscribe', forgetRefused)
+
+  return () => {
+    detach()
+    broker.off('subscribe', forgetRefused)
+  }
+}
+
+/** Takes refused filters out of a session, or back to what was granted before. */
+async function restoreSession(station: Station, client: Client, refused: readonly string[]): Promise<void> {
+  const { persistence } = station.broker as unknown as Persistent
+  const granted = (client as Subscribed).subscriptions ?? {}
+  const earlier = refused.flatMap(topic => (granted[topic] ? [{ ...granted[topic], topic }] : []))
+  try {
+    await persistence?.removeSubscriptions?.(
+      client,
+      refused.filter(topic => !granted[topic]),
+    )
+    if (earlier.length > 0) await persistence?.addSubscriptions?.(client, earlier)
+  } catch (err) {
+    station.logger.warn({ err, client: client.id }, 'refused subscriptions may come back with the session')
+  }
+}

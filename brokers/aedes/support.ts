@@ -1,0 +1,36 @@
+import type { Outcome } from '../../src/decision.ts'
+import { UnsupportedError } from '../../src/errors.ts'
+import type { Gate } from '../../src/gate.ts'
+import type { Action } from '../../src/message.ts'
+
+const HOLDING: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
+
+/** What aedes can do with a refusal. */
+const SUPPORTED: Readonly<Record<Action, ReadonlySet<Outcome>>> = {
+  publish: HOLDING,
+  subscribe: HOLDING,
+  connect: HOLDING,
+  // aedes asks synchronously: nothing can wait there.
+  deliver: new Set(['drop', 'reject', 'disconnect']),
+}
+
+/** What rules of the gate ask for that aedes cannot do, each with its remedy; empty where all is well. */
+export function findUnsupported(gate: Gate): readonly string[] {
+  const flaws: string[] = []
+  for (const [action, supported] of Object.entries(SUPPORTED) as [Action, ReadonlySet<Outcome>][]) {
+    for (const [outcome, rules] of gate.outcomes(action)) {
+      if (supported.has(outcome)) continue
+      const names = rules.map(rule => `"${rule}"`).join(', ')
+      flaws.push(
+        `aedes cannot enact "${outcome}" on ${action}, which ${names} asks for (use ${[...supported].join(', ')})`,
+      )
+    }
+  }
+  return flaws
+}
+
+/** Throws UnsupportedError when a rule asks for what aedes cannot do. */
+export function assertSupported(gate: Gate): void {
+  const flaws = findUnsupported(gate)
+  if (flaws.length > 0) throw new UnsupportedError(flaws.join('\n'))
+}

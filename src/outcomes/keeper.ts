@@ -1,0 +1,190 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Clock } from '../clock.ts'
+import type { Decision } from '../decision.ts'
+import { policyError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { MaybePromise, Message } from '../message.ts'
+import type { HeldLine, LaneKeeper } from './holding.ts'
+
+export interface GuardOptions {
+  /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
+  readonly maxHeldPerSender?: number
+  readonly maxHeldTotal?: number
+  /** Most payload bytes held for one sender (a single larger message is still held), and for all. Default: 4 and 256 MiB. */
+  readonly maxHeldBytesPerSender?: number
+  readonly maxHeldBytesTotal?: number
+  /** The longest a message is held. Default: 300,000. */
+  readonly maxHoldMs?: number
+  /** How long an answer that comes later may take before the fallback answers. Default: 1,000. */
+  readonly decideTimeoutMs?: number
+  /** What is answered when the gate fails or is late. Default: allow. */
+  readonly fallback?: 'allow' | 'deny'
+  /** What becomes of a message that finds no room or would wait too long. Default: drop. */
+  readonly overflow?: 'drop' | 'disconnect'
+  readonly logger?: Logger
+}
+
+export interface GuardStats {
+  /** Messages and payload bytes held now. */
+  readonly held: number
+  readonly heldBytes: number
+  /** Most messages ever held at once. */
+  readonly heldPeak: number
+  /** Refused because there was no room or the wait was too long. */
+  readonly overflowed: number
+  /** Held messages forgotten because their sender had gone or the guard was closed. */
+  readonly discarded: number
+  /** Decisions the fallback made, and of these the ones made because an answer was late. */
+  readonly fallbacks: number
+  readonly timeouts: number
+}
+
+const ALLOWED_BY_FALLBACK: Decision = Object.freeze({
+  allowed: true,
+  outcome: 'deliver',
+  reason: 'store_unavailable',
+  retryAfterMs: 0,
+  fallback: true,
+})
+export const DENIED_BY_FALLBACK: Decision = Object.freeze({
+  allowed: false,
+  outcome: 'reject',
+  reason: 'store_unavailable',
+  retryAfterMs: 1_000,
+  fallback: true,
+})
+
+/** Causes of failure logged once each; beyond them failures are only counted. */
+const LOGGED_CAUSES = 32
+
+/** The books of a guard: what is held, the bounds, the fallback. */
+export class Keeper implements LaneKeeper {
+  readonly clock: Clock
+  readonly maxHoldMs: number
+  readonly overflow: 'drop' | 'disconnect'
+  readonly ask: (message: Message) => MaybePromise<Decision>
+  closed = false
+  readonly #perSender: number
+  readonly #total: number
+  readonly #bytesPerSender: number
+  readonly #bytesTotal: number
+  readonly #timeoutMs: number
+  readonly #fallback: Decision
+  readonly #logger: Logger | undefined
+  readonly #busy = new Set<HeldLine>()
+  readonly #causes = new Set<string>()
+  #held = 0
+  #heldBytes = 0
+  #heldPeak = 0
+  #overflowed = 0
+  #discarded = 0
+  #fallbacks = 0
+  #timeouts = 0
+
+  constructor(ask: (message: Message) => MaybePromise<Decision>, clock: Clock, options: GuardOptions) {
+    this.ask = ask
+    this.clock = clock
+    this.maxHoldMs = bounded('maxHoldMs', options.maxHoldMs ?? BOUNDS.holdMs)
+    this.overflow = options.overflow ?? 'drop'
+    this.#perSender = bounded('maxHeldPerSender', options.maxHeldPerSender ?? BOUNDS.heldPerSender)
+    this.#total = bounded('maxHeldTotal', options.maxHeldTotal ?? BOUNDS.heldTotal)
+    this.#bytesPerSender = bounded(
+      'maxHeldBytesPerSender',
+      options.maxHeldBytesPerSender ?? BOUNDS.heldBytesPerSender,
+    )
+    this.#bytesTotal = bounded('maxHeldBytesTotal', options.maxHeldBytesTotal ?? BOUNDS.heldBytesTotal)
+    this.#timeoutMs = bounded('decideTimeoutMs', options.decideTimeoutMs ?? 1_000)
+    this.#fallback = options.fallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
+    this.#logger = options.logger
+  }
+
+  reserve(line: HeldLine, sizeBytes: number): boolean {
+    if (this.closed || this.#held >= this.#total || this.#heldBytes + sizeBytes > this.#bytesTotal)
+      return false
+    // A lone message larger than its sender's bytes would otherwise never pass, however long it waited.
+    const fits = line.held === 0 || line.heldBytes + sizeBytes <= this.#bytesPerSender
+    if (!fits || line.held >= this.#perSender) return false
+    this.#held++
+    this.#heldBytes += sizeBytes
+    if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
+    this.#busy.add(line)
+    return true
+  }
+
+  release(line: HeldLine, sizeBytes: number): void {
+    this.#held--
+    this.#heldBytes -= sizeBytes
+    if (line.held === 0) this.#busy.delete(line)
+  }
+
+  overflowed(): void {
+    this.#overflowed++
+  }
+
+  discarded(count: number): void {
+    this.#discarded += count
+  }
+
+  /** The answer, or the fallback when it fails or takes too long; a later answer is ignored. */
+  await(answer: Promise<Decision>): Promise<Decision> {
+    return new Promise(resolve => {
+      const cancel = this.clock.after(this.#timeoutMs, () => {
+        this.#timeouts++
+        resolve(this.fall(new Error(`no decision within ${this.#timeoutMs} ms`)))
+      })
+      answer.then(
+        decision => {
+          cancel()
+          resolve(decision)
+        },
+        (cause: unknown) => {
+          cancel()
+          resolve(this.fall(cause))
+        },
+      )
+    })
+  }
+
+  fall(cause: unknown): Decision {
+    this.#fallbacks++
+    this.#report(cause)
+    return this.#fallback
+  }
+
+  #report(cause: unknown): void {
+    if (this.#logger === undefined || this.#causes.size >= LOGGED_CAUSES) return
+    try {
+      const text = cause instanceof Error ? cause.message : String(cause)
+      if (this.#causes.has(text)) return
+      this.#causes.add(text)
+      this.#logger.error(
+        { err: cause, fallback: this.#fallback.outcome },
+        'gate failed, the fallback answers',
+      )
+    } catch {
+      // Neither a cause that cannot be read nor a logger that throws may stop a broker.
+    }
+  }
+
+  stats(): GuardStats {
+    return {
+      held: this.#held,
+      heldBytes: this.#heldBytes,
+      heldPeak: this.#heldPeak,
+      overflowed: this.#overflowed,
+      discarded: this.#discarded,
+      fallbacks: this.#fallbacks,
+      timeouts: this.#timeouts,
+    }
+  }
+
+  close(decision: Decision | undefined): void {
+    this.closed = true
+    for (const line of [...this.#busy]) line.flush(decision)
+  }
+}
+
+function bounded(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value
+  throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
+}

@@ -1,0 +1,92 @@
+import type { Clock } from '../clock.ts'
+import type { Decision } from '../decision.ts'
+import type { Logger } from '../logger.ts'
+import type { Message } from '../message.ts'
+
+/** Pairs of rule and client whose last line is remembered; beyond it the table starts anew. */
+const PAIRS = 1_024
+
+/** Characters of a stranger's words that reach a log line. */
+const SHOWN_CHARS = 128
+
+interface Line {
+  shownAtMs: number
+  suppressed: number
+}
+
+/**
+ * Logs refusals, sampled: the first of each rule and client, then one line each `everyMs` that tells how many it
+ * stands for. Bounded in memory and in the length of what strangers chose. Silent without a logger.
+ */
+export class RefusalLog {
+  readonly #logger: Logger | undefined
+  readonly #clock: Clock
+  readonly #everyMs: number
+  /** By rule, then by client: no string is built to look one up. */
+  #lines = new Map<string, Map<string, Line>>()
+  #pairs = 0
+
+  constructor(logger: Logger | undefined, clock: Clock, everyMs = 10_000) {
+    this.#logger = logger
+    this.#clock = clock
+    this.#everyMs = everyMs
+  }
+
+  /** Notes one refusal; writes a line when its pair has been silent for `everyMs`. Never throws. */
+  note(message: Message, decision: Decision): void {
+    if (this.#logger === undefined) return
+    const nowMs = this.#clock.now()
+    const line = this.#find(
+      decision.rule ?? decision.reason,
+      message.sender.client ?? message.sender.ip ?? '',
+    )
+    if (nowMs - line.shownAtMs < this.#everyMs) {
+      line.suppressed++
+      return
+    }
+    const suppressed = line.suppressed
+    line.shownAtMs = nowMs
+    line.suppressed = 0
+    this.#write(message, decision, suppressed)
+  }
+
+  #find(rule: string, client: string): Line {
+    const known = this.#lines.get(rule)?.get(client)
+    if (known) return known
+    if (this.#pairs >= PAIRS) {
+      this.#lines = new Map()
+      this.#pairs = 0
+    }
+    this.#pairs++
+    const line = { shownAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 }
+    const clients = this.#lines.get(rule)
+    if (clients) clients.set(client, line)
+    else this.#lines.set(rule, new Map([[client, line]]))
+    return line
+  }
+
+  #write(message: Message, decision: Decision, suppressed: number): void {
+    try {
+      this.#logger?.info(
+        {
+          rule: decision.rule,
+          reason: decision.reason,
+          outcome: decision.outcome,
+          on: message.on,
+          topic: shorten(message.topic),
+          client: shorten(message.sender.client),
+          ip: message.sender.ip,
+          retryAfterMs: decision.retryAfterMs,
+          suppressed,
+        },
+        'message refused',
+      )
+    } catch {
+      // A logger that throws must not stop a broker.
+    }
+  }
+}
+
+function shorten(text: string | undefined): string | undefined {
+  return text !== undefined && text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text
+}

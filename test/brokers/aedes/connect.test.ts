@@ -1,0 +1,122 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import mqttPacket from 'mqtt-packet'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type LimitBrokerOptions, limitServer } from '../../../brokers/aedes/index.ts'
+import { limit } from '../../../src/chain/limit.ts'
+import { Gate } from '../../../src/gate.ts'
+import { eventually, startBroker, type TestBroker } from './harness.ts'
+
+let running: TestBroker | undefined
+afterEach(async () => {
+  await running?.close()
+  running = undefined
+})
+
+async function start(
+  exceeded: 'reject' | 'disconnect' | 'throttle',
+  rate: string,
+  limiter: LimitBrokerOptions = {},
+) {
+  const gate = new Gate().use(limit({ name: 'storm', on: 'connect', rate, per: 'ip', exceeded }))
+  running = await startBroker({ gate, limiter })
+  return running
+}
+
+const CONNECT = {
+  cmd: 'connect' as const,
+  protocolId: 'MQTT' as const,
+  protocolVersion: 4 as const,
+  clean: true,
+  keepalive: 0,
+}
+
+describe('a refused connect', () => {
+  it('gets a CONNACK that says unavailable, and is closed before the password is looked at', async () => {
+    const test = await start('reject', '1/hour')
+    let asked = 0
+    test.broker.authenticate = (_client, _user, _password, done) => {
+      asked++
+      done(null, true)
+    }
+    await test.connectRaw({ clientId: 'a' })
+    const raw = await test.connectRaw()
+    raw.send({ ...CONNECT, clientId: 'b' })
+    expect(await raw.until('connack')).toMatchObject({ returnCode: 3 })
+    await eventually(() => expect(raw.closed).toBe(true))
+    expect(asked).toBe(1)
+    expect(test.limits.stats()).toMatchObject({ connectsRefused: 1, connections: 1 })
+  })
+  it('gets the return code that was asked for', async () => {
+    const test = await start('reject', '1/hour', { refusedReturnCode: 5 })
+    await test.connectRaw({ clientId: 'a' })
+    const raw = await test.connectRaw()
+    raw.send({ ...CONNECT, clientId: 'b' })
+    expect(await raw.until('connack')).toMatchObject({ returnCode: 5 })
+  })
+  it('gets none where a rule disconnects', async () => {
+    const test = await start('disconnect', '1/hour')
+    await test.connectRaw({ clientId: 'a' })
+    const raw = await test.connectRaw()
+    raw.send({ ...CONNECT, clientId: 'b' })
+    await eventually(() => expect(raw.closed).toBe(true))
+    expect(raw.packets).toEqual([])
+  })
+})
+
+describe('a throttled connect', () => {
+  it('waits for its CONNACK, and is smoothed', async () => {
+    const test = await start('throttle', '20/s burst 1')
+    const startMs = performance.now()
+    await Promise.all(Array.from({ length: 5 }, (_, i) => test.connect({ clientId: `c${i}` })))
+    expect(performance.now() - startMs).toBeGreaterThan(150)
+  })
+  it('that would wait too long is refused at once', async () => {
+    const test = await start('throttle', '1/hour')
+    await test.connectRaw({ clientId: 'a' })
+    const raw = await test.connectRaw()
+    raw.send({ ...CONNECT, clientId: 'b' })
+    expect(await raw.until('connack')).toMatchObject({ returnCode: 3 })
+  })
+  it('of a client that does not wait leaves nothing behind', async () => {
+    const test = await start('throttle', '1 per 5s')
+    await test.connectRaw({ clientId: 'a' })
+    const raw = await test.connectRaw()
+    raw.send({ ...CONNECT, clientId: 'b' })
+    await eventually(() => expect(test.limits.stats().held).toBe(1))
+    raw.socket.destroy()
+    await eventually(() =>
+      expect(test.limits.stats()).toMatchObject({ held: 0, discarded: 1, connections: 1 }),
+    )
+  })
+})
+
+describe('sockets without a CONNECT', () => {
+  it('are bounded by address, closed after a while, and forgotten once they greet', async () => {
+    const test = await start('reject', '100/s')
+    const server = createServer(socket => void test.broker.handle(socket))
+    const bound = limitServer(server, test.limits, { maxSilentPerIp: 2, silentMs: 300 })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const sockets: Socket[] = []
+    const open = () => {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('error', () => {})
+      sockets.push(socket)
+      return socket
+    }
+    const first = open()
+    const second = open()
+    await eventually(() => expect(bound.stats().silent).toBe(2))
+    const third = open()
+    await eventually(() => expect(third.destroyed || third.readableEnded).toBe(true))
+    expect(bound.stats().refused).toBe(1)
+    first.write(mqttPacket.generate({ ...CONNECT, clientId: 'a' }))
+    await eventually(() => expect(bound.stats().silent).toBe(1))
+    await eventually(() => expect(bound.stats()).toEqual({ silent: 0, refused: 1, expired: 1 }))
+    expect(second.destroyed || second.readableEnded).toBe(true)
+    expect(first.destroyed).toBe(false)
+    bound.detach()
+    for (const socket of sockets) socket.destroy()
+    await new Promise<void>(resolve => server.close(() => resolve()))
+  })
+})

@@ -1,0 +1,162 @@
+import { Aedes } from 'aedes'
+import { afterEach, describe, expect, it } from 'vitest'
+import { limitBroker } from '../../../brokers/aedes/index.ts'
+import { limit } from '../../../src/chain/limit.ts'
+import type { Exceeded } from '../../../src/chain/options.ts'
+import { UnsupportedError } from '../../../src/errors.ts'
+import { Gate } from '../../../src/gate.ts'
+import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'
+
+let running: TestBroker | undefined
+afterEach(async () => {
+  await running?.close()
+  running = undefined
+})
+
+function gateOf(exceeded: Exceeded, on: 'publish' | 'deliver' = 'publish'): Gate {
+  return new Gate().use('t/#', limit({ name: 'two', on, rate: '2/hour', per: 'client', exceeded }))
+}
+
+describe('the application’s hooks', () => {
+  it('set before are asked first, and what they refuse is not counted', async () => {
+    const order: string[] = []
+    running = await startBroker({
+      gate: gateOf('drop').use((message, next) => {
+        if (message.on === 'publish') order.push(`gate ${message.topic}`)
+        return next()
+      }),
+      aedes: {
+        authorizePublish: (_client, packet, callback) => {
+          order.push(`app ${packet.topic}`)
+          callback(packet.topic === 't/no' ? new Error('no') : null)
+        },
+      },
+    })
+    const raw = await running.connectRaw({ clientId: 'r' })
+    raw.send(raw.publish('t/a'), raw.publish('t/no'))
+    await eventually(() => expect(raw.closed).toBe(true))
+    expect(order).toEqual(['app t/a', 'gate t/a', 'app t/no'])
+  })
+
+  it('set after, even asynchronous ones, are asked first too', async () => {
+    running = await startBroker({ gate: gateOf('drop') })
+    const order: string[] = []
+    running.broker.authorizePublish = (_client, packet, callback) => {
+      order.push(packet.topic)
+      packet.topic = packet.topic.replace('alias', 't/x')
+      setTimeout(() => callback(null), 5)
+    }
+    const seen = await subscribeAll(await running.connect(), 't/#')
+    const publisher = await running.connect()
+    for (let i = 0; i < 4; i++) await publisher.publishAsync('alias', String(i), { qos: 1 })
+    await eventually(() => expect(running?.limits.stats().dropped).toBe(2))
+    expect(order).toHaveLength(4)
+    expect(seen.map(({ topic }) => topic)).toEqual(['t/x', 't/x'])
+  })
+
+  it('that wrap the one before them do not call themselves', async () => {
+    running = await startBroker({ gate: gateOf('drop') })
+    const { broker } = running
+    const before = broker.authorizePublish
+    broker.authorizePublish = before
+    const publisher = await running.connect()
+    await publisher.publishAsync('t/x', 'm', { qos: 1 })
+    expect(running.limits.stats().dropped).toBe(0)
+  })
+})
+
+describe('detach', () => {
+  it('puts every hook and method back as it was', async () => {
+    const broker = await Aedes.createBroker()
+    const names = [
+      'preConnect',
+      'authenticate',
+      'authorizePublish',
+      'authorizeSubscribe',
+      'authorizeForward',
+    ] as const
+    const before = names.map(name => Object.getOwnPropertyDescriptor(broker, name))
+    const listeners = broker.eventNames().map(name => [name, broker.listenerCount(name)])
+    const publish = broker.publish
+    const gate = gateOf('drop')
+    const limits = limitBroker(broker, gate)
+    expect(broker.publish).not.toBe(publish)
+    limits.detach()
+    limits.detach()
+    expect(names.map(name => Object.getOwnPropertyDescriptor(broker, name))).toEqual(before)
+    expect(broker.eventNames().map(name => [name, broker.listenerCount(name)])).toEqual(listeners)
+    expect(Object.hasOwn(broker, 'publish')).toBe(false)
+    expect(broker.publish).toBe(publish)
+    await new Promise<void>(resolve => broker.close(resolve))
+    await gate.close()
+  })
+
+  it('keeps a hook that was set while the limiter was on', async () => {
+    const broker = await Aedes.createBroker()
+    const limits = limitBroker(broker, new Gate())
+    const hook: Aedes['authorizePublish'] = (_client, _packet, callback) => callback(null)
+    broker.authorizePublish = hook
+    limits.detach()
+    expect(broker.authorizePublish).toBe(hook)
+    await new Promise<void>(resolve => broker.close(resolve))
+  })
+
+  it('lets what was held pass in order, and the client go on unlimited', async () => {
+    running = await startBroker({ gate: gateOf('throttle'), limiter: { maxHoldMs: 4_000_000 } })
+    const seen = await subscribeAll(await running.connect(), 't/#')
+    const raw = await running.connectRaw({ clientId: 'r' })
+    const numbers = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, i) => raw.publish('t/x', { payload: String(from + i) }))
+    raw.send(...numbers(0, 10))
+    await eventually(() => expect(running?.limits.stats().held).toBe(8))
+    raw.send(...numbers(10, 3_000))
+    running.limits.detach()
+    await eventually(() => expect(seen).toHaveLength(3_000))
+    expect(seen.map(({ text }) => Number(text))).toEqual(Array.from({ length: 3_000 }, (_, i) => i))
+  })
+})
+
+describe('outcomes aedes cannot enact', () => {
+  it.each(['retry', 'queue', 'latest', 'degrade', { redirect: { to: 'dead' } }] as Exceeded[])(
+    'as %j are refused when the limiter is attached, with the rule and the remedy',
+    async exceeded => {
+      const broker = await Aedes.createBroker()
+      const attach = () => limitBroker(broker, gateOf(exceeded))
+      expect(attach).toThrow(UnsupportedError)
+      expect(attach).toThrow(/on publish, which "two" asks for \(use throttle, drop, reject, disconnect\)/)
+      expect(Object.hasOwn(broker, 'publish')).toBe(false)
+      await new Promise<void>(resolve => broker.close(resolve))
+    },
+  )
+  it('include throttling a delivery', async () => {
+    const broker = await Aedes.createBroker()
+    expect(() => limitBroker(broker, gateOf('throttle', 'deliver'))).toThrow(
+      /cannot enact "throttle" on deliver/,
+    )
+    await new Promise<void>(resolve => broker.close(resolve))
+  })
+  it('that middleware answers at run time drop the message and are counted', async () => {
+    const gate = new Gate().use('t/#', () => ({
+      allowed: false,
+      outcome: 'redirect',
+      reason: 'rate_limit_exceeded',
+      retryAfterMs: 5,
+    }))
+    running = await startBroker({ gate })
+    const publisher = await running.connect()
+    await publisher.publishAsync('t/x', 'm', { qos: 1 })
+    expect(running.limits.stats()).toMatchObject({ dropped: 1, unsupported: 1 })
+  })
+})
+
+describe('a gate that fails', () => {
+  it('is answered for by the fallback', async () => {
+    const gate = new Gate().use('t/#', () => {
+      throw new Error('broken middleware')
+    })
+    running = await startBroker({ gate, limiter: { fallback: 'deny' } })
+    const publisher = await running.connect()
+    await publisher.publishAsync('t/x', 'm', { qos: 1 })
+    expect(running.limits.stats()).toMatchObject({ fallbacks: 1, dropped: 1 })
+  })
+})

@@ -1,0 +1,109 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { limit } from '../../../src/chain/limit.ts'
+import { Gate } from '../../../src/gate.ts'
+import { eventually, pause, startBroker, type TestBroker } from './harness.ts'
+
+let running: TestBroker | undefined
+afterEach(async () => {
+  await running?.close()
+  running = undefined
+})
+
+/** Two subscriptions, then none for an hour. */
+async function start(exceeded: 'reject' | 'disconnect' | 'throttle' = 'reject', rate = '2/hour') {
+  const gate = new Gate().use(limit({ name: 'subs', on: 'subscribe', rate, per: 'client', exceeded }))
+  running = await startBroker({ gate })
+  return running
+}
+
+function subscribe(messageId: number, ...topics: string[]) {
+  return {
+    cmd: 'subscribe' as const,
+    messageId,
+    subscriptions: topics.map(topic => ({ topic, qos: 1 as const })),
+  }
+}
+
+describe('a refused subscription', () => {
+  it('gets 0x80, delivers nothing, and leaves the granted ones alone', async () => {
+    const test = await start()
+    const raw = await test.connectRaw({ clientId: 'r' })
+    raw.send(subscribe(1, 'a/#', 'b/#', 'c/#'))
+    expect(await raw.until('suback')).toMatchObject({ granted: [1, 1, 0x80] })
+    const publisher = await test.connect()
+    for (const topic of ['c/x', 'b/x', 'a/x']) await publisher.publishAsync(topic, topic)
+    await raw.until('publish', 2)
+    await pause(50)
+    const topics = raw.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.topic] : []))
+    expect(topics).toEqual(['b/x', 'a/x'])
+    expect(test.limits.stats().subscriptionsRefused).toBe(1)
+  })
+
+  it('does not come back with a persistent session', async () => {
+    const test = await start()
+    const connect = { clientId: 'keeps', clean: false }
+    const first = await test.connectRaw(connect)
+    first.send(subscribe(1, 'a/#', 'b/#', 'c/#'))
+    await first.until('suback')
+    await pause(50)
+    first.socket.destroy()
+    const second = await test.connectRaw(connect)
+    const publisher = await test.connect()
+    for (const topic of ['c/x', 'a/x']) await publisher.publishAsync(topic, topic)
+    await second.until('publish')
+    await pause(50)
+    const topics = second.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.topic] : []))
+    expect(topics).toEqual(['a/x'])
+  })
+
+  it('of a filter already granted leaves it as it was', async () => {
+    const test = await start('reject', '3/hour')
+    const connect = { clientId: 'keeps', clean: false }
+    const first = await test.connectRaw(connect)
+    first.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'a/#', qos: 0 }] })
+    await first.until('suback')
+    first.send(subscribe(2, 'b/#', 'c/#', 'a/#'))
+    expect(await first.until('suback', 2)).toMatchObject({ granted: [1, 1, 0x80] })
+    await pause(50)
+    first.socket.destroy()
+    const second = await test.connectRaw(connect)
+    const publisher = await test.connect()
+    await publisher.publishAsync('a/x', 'm', { qos: 1 })
+    expect(await second.until('publish')).toMatchObject({ topic: 'a/x', qos: 0 })
+  })
+})
+
+describe('restored filters of a session', () => {
+  it('are not counted and never refused', async () => {
+    const test = await start()
+    for (let i = 0; i < 5; i++) {
+      const raw = await test.connectRaw({ clientId: 'keeps', clean: false })
+      if (i === 0) {
+        raw.send(subscribe(1, 'a/#', 'b/#'))
+        await raw.until('suback')
+      }
+      raw.socket.destroy()
+      await pause(20)
+    }
+    const last = await test.connectRaw({ clientId: 'keeps', clean: false })
+    const publisher = await test.connect()
+    await publisher.publishAsync('b/x', 'm')
+    expect(await last.until('publish')).toMatchObject({ topic: 'b/x' })
+  })
+})
+
+describe('too many subscriptions', () => {
+  it('disconnect where a rule says so', async () => {
+    const test = await start('disconnect')
+    const raw = await test.connectRaw({ clientId: 'r' })
+    raw.send(subscribe(1, 'a', 'b', 'c'))
+    await eventually(() => expect(raw.closed).toBe(true))
+    expect(test.limits.stats().disconnected).toBe(1)
+  })
+  it('wait where a rule throttles', async () => {
+    const test = await start('throttle', '10/s burst 1')
+    const raw = await test.connectRaw({ clientId: 'r' })
+    raw.send(subscribe(1, 'a', 'b', 'c'))
+    expect(await raw.until('suback')).toMatchObject({ granted: [1, 1, 1] })
+  })
+})
