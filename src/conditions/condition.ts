@@ -1,11 +1,18 @@
 import type { Message } from '../message.ts'
 
-/** Matches one value: exactly one of the words is given. Numbers in payloads and headers compare as numbers in `range`. */
+/** What a value can be compared with. */
+export type Scalar = string | number | boolean | null
+
+/**
+ * Matches one value: exactly one of the words is given. Payload values compare with their type (`5` is not `"5"`),
+ * headers as text; in `range` a header that is a decimal number compares as that number.
+ */
 export interface ValueTest {
-  readonly equals?: string | number | boolean | null
-  readonly in?: readonly (string | number | boolean | null)[]
+  readonly equals?: Scalar
+  readonly in?: readonly Scalar[]
   /** Inclusive bounds; `null` leaves a side open. */
   readonly range?: readonly [number | null, number | null]
+  /** True: the value is there, be it null. False: it is not. */
   readonly exists?: boolean
 }
 
@@ -17,17 +24,22 @@ export interface ConditionSpec {
   readonly description?: string
   /** `22:00-06:00`, from inclusive, to exclusive; overnight where the end is not later than the start. */
   readonly time?: string
-  /** `mon-fri`, `sat,sun`, `fri-mon`; of an overnight range the day on which it began. */
-  readonly days?: string
+  /** `mon-fri`, `sat,sun`, `fri-mon`, or a list; of an overnight range the day on which it began. */
+  readonly days?: string | readonly string[]
   /** IANA name; default UTC. Holds for `time` and `days` of the same object. */
   readonly zone?: string
-  /** A field of the parsed payload by path: `priority`, `alarm.level`, `readings[0].value`. */
+  /** A field of the parsed payload by path: `priority`, `alarm.level`, `readings[0].value`, `["a.b"]`. */
   readonly payload?: ValueTest & { readonly field: string }
-  /** A header or user property. `secret` is compared in constant time and never printed. */
+  /**
+   * A header or user property; of several values one is enough. `equals`, `in` and `secret` are compared in
+   * constant time; `secret` is never printed. The exact name counts; on NATS, where it is missing, any case.
+   */
   readonly header?: ValueTest & { readonly name: string; readonly secret?: string }
   /** Payload bytes, inclusive; numbers or `10kB` (k = 1000, Ki = 1024). */
   readonly size?: { readonly min?: number | string; readonly max?: number | string }
+  /** A message that has no QoS, as on NATS, matches none. */
   readonly qos?: 0 | 1 | 2 | readonly (0 | 1 | 2)[]
+  /** A message that says nothing of it is not retained. */
   readonly retain?: boolean
   readonly protocol?: 'mqtt' | 'nats'
   readonly all?: readonly ConditionSpec[]

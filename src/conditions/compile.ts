@@ -1,0 +1,153 @@
+import { BOUNDS } from '../bounds.ts'
+import { PolicyError, type Problem } from '../errors.ts'
+import type { Condition, ConditionSpec } from './condition.ts'
+import { compileProtocol, compileQos, compileRetain } from './flags.ts'
+import { compileHeader } from './header.ts'
+import { compilePayloadField } from './payload-field.ts'
+import { compileSize } from './size.ts'
+import { compileTimeRange } from './time-range.ts'
+import { quote, readWords, refuseUnknown, type Words } from './words.ts'
+
+type Compile = (value: unknown, path: string, problems: Problem[]) => Condition | undefined
+
+/** Words asked before the time and after it: the cheapest come first. */
+const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
+  ['protocol', compileProtocol],
+  ['qos', compileQos],
+  ['retain', compileRetain],
+  ['size', compileSize],
+]
+const COSTLY_WORDS: readonly (readonly [string, Compile])[] = [
+  ['header', compileHeader],
+  ['payload', compilePayloadField],
+]
+const TIME_WORDS = ['time', 'days', 'zone']
+const KNOWN_WORDS = [
+  'description',
+  ...TIME_WORDS,
+  ...[...CHEAP_WORDS, ...COSTLY_WORDS].map(([word]) => word),
+  'all',
+  'any',
+  'not',
+]
+
+const OBJECT_REMEDY = 'write an object, as { time: "22:00-06:00" }'
+
+/**
+ * Compiles what stands under `when`, or throws one PolicyError with all its problems, their paths prefixed with
+ * `path`. The condition never throws: what cannot be read in a message counts as absent, and a message that cannot
+ * be read at all matches no condition.
+ */
+export function compileCondition(spec: ConditionSpec, path = 'when'): Condition {
+  const problems: Problem[] = []
+  const condition = compileObject(spec, path, problems, [])
+  if (problems.length > 0 || !condition) throw new PolicyError(problems)
+  return (message, nowMs) => {
+    try {
+      return condition(message, nowMs)
+    } catch {
+      return false
+    }
+  }
+}
+
+/** Whether a condition asks for the payload anywhere, so that it has to be parsed. */
+export function usesPayload(spec: ConditionSpec): boolean {
+  return (
+    spec.payload !== undefined ||
+    [...(spec.all ?? []), ...(spec.any ?? [])].some(usesPayload) ||
+    (spec.not !== undefined && usesPayload(spec.not))
+  )
+}
+
+/** `parents` are the objects around this one; a condition that holds itself ends at the bound of its depth. */
+function compileObject(
+  value: unknown,
+  path: string,
+  problems: Problem[],
+  parents: readonly unknown[],
+): Condition | undefined {
+  if (parents.includes(value)) {
+    problems.push({ path, message: 'the condition holds itself', remedy: 'write it out without the circle' })
+    return undefined
+  }
+  if (parents.length > BOUNDS.conditionDepth) {
+    const message = `all, any and not nest deeper than ${BOUNDS.conditionDepth}`
+    problems.push({ path, message, remedy: 'flatten the condition' })
+    return undefined
+  }
+  const words = readWords(value, path, problems, OBJECT_REMEDY)
+  if (!words) return undefined
+  const before = problems.length
+  refuseUnknown(words, KNOWN_WORDS, path, problems)
+  if (words.description !== undefined && typeof words.description !== 'string') {
+    const message = `${quote(words.description)} is not a text`
+    problems.push({ path: `${path}.description`, message, remedy: 'put the description in quotes' })
+  }
+  const parts = compileParts(words, path, problems, [...parents, value])
+  if (parts.length === 0 && problems.length === before) {
+    const remedy = 'give at least one condition, or leave it out'
+    problems.push({ path, message: 'the condition says nothing, so it would always hold', remedy })
+  }
+  return problems.length === before ? every(parts) : undefined
+}
+
+function compileParts(
+  words: Words,
+  path: string,
+  problems: Problem[],
+  parents: readonly unknown[],
+): readonly Condition[] {
+  const parts: (Condition | undefined)[] = []
+  const addAll = (list: typeof CHEAP_WORDS): void => {
+    for (const [word, compile] of list) {
+      if (words[word] !== undefined) parts.push(compile(words[word], `${path}.${word}`, problems))
+    }
+  }
+  addAll(CHEAP_WORDS)
+  if (TIME_WORDS.some(word => words[word] !== undefined)) parts.push(compileTimeRange(words, path, problems))
+  addAll(COSTLY_WORDS)
+  if (words.all !== undefined) parts.push(every(compileList(words.all, `${path}.all`, problems, parents)))
+  if (words.any !== undefined) parts.push(some(compileList(words.any, `${path}.any`, problems, parents)))
+  if (words.not !== undefined) {
+    const inner = compileObject(words.not, `${path}.not`, problems, parents)
+    parts.push(inner && ((message, nowMs) => !inner(message, nowMs)))
+  }
+  return parts.filter(part => part !== undefined)
+}
+
+function compileList(
+  value: unknown,
+  path: string,
+  problems: Problem[],
+  parents: readonly unknown[],
+): readonly Condition[] {
+  if (!Array.isArray(value) || value.length === 0) {
+    const message = Array.isArray(value) ? 'the list is empty' : `${quote(value)} is not a list`
+    problems.push({ path, message, remedy: 'write a list of conditions, or leave it out' })
+    return []
+  }
+  const list: readonly unknown[] = value
+  return list
+    .map((entry, index) => compileObject(entry, `${path}[${index}]`, problems, parents))
+    .filter(condition => condition !== undefined)
+}
+
+function every(parts: readonly Condition[]): Condition {
+  const [first, second] = parts
+  if (parts.length === 1 && first) return first
+  if (parts.length === 2 && first && second) {
+    return (message, nowMs) => first(message, nowMs) && second(message, nowMs)
+  }
+  return (message, nowMs) => {
+    for (const part of parts) if (!part(message, nowMs)) return false
+    return true
+  }
+}
+
+function some(parts: readonly Condition[]): Condition {
+  return (message, nowMs) => {
+    for (const part of parts) if (part(message, nowMs)) return true
+    return false
+  }
+}

@@ -1,0 +1,75 @@
+import type { ConditionSpec, ValueTest } from './condition.ts'
+
+/** Past this a description is cut; it stands on one line of an explanation. */
+const MOST_CHARS = 2_000
+
+/**
+ * A condition that has been checked, in one line for people:
+ * `time 22:00-06:00 mon-fri Europe/Berlin and payload priority = "emergency"`. Secrets stand as `***`.
+ */
+export function describeCondition(spec: ConditionSpec): string {
+  const text = describe(spec)
+  return text.length > MOST_CHARS ? `${text.slice(0, MOST_CHARS - 1)}…` : text
+}
+
+function describe(spec: ConditionSpec): string {
+  const words = describeParts(spec).join(' and ')
+  return spec.description === undefined ? words : `${oneLine(spec.description)} (${words})`
+}
+
+function describeParts(spec: ConditionSpec): readonly string[] {
+  const parts: string[] = []
+  const { protocol, qos, retain, size, header, payload, all, any, not } = spec
+  const time = describeTime(spec)
+  if (time !== '') parts.push(time)
+  if (protocol !== undefined) parts.push(`protocol ${protocol}`)
+  if (qos !== undefined) parts.push(`qos ${[qos].flat().join(' or ')}`)
+  if (retain !== undefined) parts.push(retain ? 'retained' : 'not retained')
+  if (size) parts.push(`size ${describeRange(size.min ?? null, size.max ?? null)}`)
+  if (header) {
+    const test = header.secret === undefined ? describeTest(header) : '= ***'
+    parts.push(`header ${oneLine(header.name)} ${test}`)
+  }
+  if (payload) parts.push(`payload ${oneLine(payload.field)} ${describeTest(payload)}`)
+  if (all) parts.push(group(all, ' and '))
+  if (any) parts.push(group(any, ' or '))
+  if (not) parts.push(`not (${describe(not)})`)
+  return parts
+}
+
+function describeTime({ time, days, zone }: ConditionSpec): string {
+  const word = time === undefined ? 'days' : 'time'
+  const list = typeof days === 'string' ? days : days?.join(',')
+  if (time === undefined && list === undefined) return ''
+  return [word, time, list, zone ?? 'UTC']
+    .filter(part => part !== undefined)
+    .map(oneLine)
+    .join(' ')
+}
+
+function group(list: readonly ConditionSpec[], glue: string): string {
+  const [only, ...others] = list
+  if (only && others.length === 0) return describe(only)
+  return `(${list.map(entry => (needsBrackets(entry) ? `(${describe(entry)})` : describe(entry))).join(glue)})`
+}
+
+/** One word stands alone; several, or a list, would run into the words around it. */
+function needsBrackets(spec: ConditionSpec): boolean {
+  return spec.description === undefined && describeParts(spec).length > 1
+}
+
+function describeTest(test: ValueTest): string {
+  if (test.equals !== undefined) return `= ${JSON.stringify(test.equals)}`
+  if (test.in !== undefined) return `in ${JSON.stringify(test.in)}`
+  if (test.range !== undefined) return describeRange(test.range[0], test.range[1])
+  return test.exists ? 'exists' : 'is absent'
+}
+
+function describeRange(min: number | string | null, max: number | string | null): string {
+  if (min === null) return `<= ${max}`
+  return max === null ? `>= ${min}` : `${min} to ${max}`
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim()
+}

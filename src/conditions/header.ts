@@ -1,0 +1,134 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { BOUNDS } from '../bounds.ts'
+import type { Problem } from '../errors.ts'
+import type { Message } from '../message.ts'
+import type { Condition } from './condition.ts'
+import { type CheckedTest, checkValueTest, VALUE_WORDS } from './value-test.ts'
+import { quote, readWords, refuseUnknown, type Words } from './words.ts'
+
+type Match = (value: string) => boolean
+
+const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?$/
+const MOST_DIGITS = 64
+
+/**
+ * The values of a header, empty where it is absent or cannot be read: at most `BOUNDS.headerValues`, without those
+ * that are no text. The exact name counts; on NATS, where it is missing, the first that differs in case only.
+ * Own properties only. Never throws, whatever the headers are.
+ */
+export function readHeader(message: Message, name: string): readonly string[] {
+  try {
+    const value = findHeader(message, name)
+    if (typeof value === 'string') return [value]
+    if (!Array.isArray(value)) return []
+    const values: string[] = []
+    const most = Math.min(value.length, BOUNDS.headerValues)
+    for (let index = 0; index < most; index++) {
+      const entry: unknown = value[index]
+      if (typeof entry === 'string') values.push(entry)
+    }
+    return values
+  } catch {
+    return []
+  }
+}
+
+function findHeader(message: Message, name: string): unknown {
+  const headers: Words | undefined = message.headers
+  if (typeof headers !== 'object' || headers === null) return undefined
+  if (Object.hasOwn(headers, name)) return headers[name]
+  if (message.protocol !== 'nats') return undefined
+  const lower = name.toLowerCase()
+  let looked = 0
+  for (const other of Object.keys(headers)) {
+    if (++looked > BOUNDS.headerNames) return undefined
+    if (other.length === name.length && other.toLowerCase() === lower) return headers[other]
+  }
+  return undefined
+}
+
+/** Compiles the word `header`. One of several values is enough; `exists: false` holds where there is none. */
+export function compileHeader(value: unknown, path: string, problems: Problem[]): Condition | undefined {
+  const words = readWords(value, path, problems, 'write it as { name: x-priority, equals: high }')
+  if (!words) return undefined
+  refuseUnknown(words, ['name', 'secret', ...VALUE_WORDS], path, problems)
+  const { name } = words
+  if (typeof name !== 'string' || name === '') {
+    problems.push({
+      path: `${path}.name`,
+      message: name === undefined ? 'the name is missing' : `${quote(name)} is not the name of a header`,
+      remedy: 'write the name of a header or user property',
+    })
+  }
+  const test =
+    words.secret === undefined ? checkValueTest(words, path, problems) : checkSecret(words, path, problems)
+  const before = problems.length
+  if (test?.kind === 'among') checkTexts(test.values, words, path, problems)
+  if (!test || typeof name !== 'string' || problems.length > before) return undefined
+
+  if (test.kind === 'exists') {
+    const { wanted } = test
+    return message => readHeader(message, name).length > 0 === wanted
+  }
+  const match = test.kind === 'range' ? matchRange(test.min, test.max) : matchTexts(test.values.map(String))
+  return message => {
+    let found = false
+    // Every value is compared, also after a match: the time must not tell which one it was.
+    for (const text of readHeader(message, name)) found = match(text) || found
+    return found
+  }
+}
+
+function checkSecret(words: Words, path: string, problems: Problem[]): CheckedTest | undefined {
+  const others = VALUE_WORDS.filter(word => words[word] !== undefined)
+  if (others.length > 0) {
+    const remedy = 'give the secret alone; join several conditions with all or any'
+    problems.push({ path, message: `secret and ${others.join(' and ')} stand together`, remedy })
+  }
+  if (typeof words.secret !== 'string' || words.secret === '') {
+    // Its value is not repeated: even a wrong secret is none of a log's business.
+    const remedy = 'write a long random text, in quotes'
+    problems.push({ path: `${path}.secret`, message: 'the secret is not a text, or empty', remedy })
+    return undefined
+  }
+  return others.length > 0 ? undefined : { kind: 'among', values: [words.secret] }
+}
+
+function checkTexts(values: readonly unknown[], words: Words, path: string, problems: Problem[]): void {
+  const word = VALUE_WORDS.find(each => words[each] !== undefined) ?? 'secret'
+  values.forEach((value, index) => {
+    const place = `${path}.${word}${word === 'in' ? `[${index}]` : ''}`
+    if (value === null) {
+      const remedy = 'for a missing header write exists: false'
+      problems.push({ path: place, message: 'a header is a text, never null', remedy })
+    } else if (typeof value === 'string' && value.length > BOUNDS.headerValueChars) {
+      const message = `the text has ${value.length} characters; longer headers than ${BOUNDS.headerValueChars} match nothing`
+      problems.push({ path: place, message, remedy: 'use a shorter text' })
+    }
+  })
+}
+
+/** Compares digests, all of them: neither the length nor a common beginning shows in the time. */
+function matchTexts(candidates: readonly string[]): Match {
+  const digests = candidates.map(digest)
+  return value => {
+    if (value.length > BOUNDS.headerValueChars) return false
+    const actual = digest(value)
+    let found = false
+    for (const expected of digests) found = timingSafeEqual(actual, expected) || found
+    return found
+  }
+}
+
+function matchRange(min: number, max: number): Match {
+  return value => {
+    if (value.length > MOST_DIGITS || !DECIMAL.test(value)) return false
+    const number = Number(value)
+    return number >= min && number <= max
+  }
+}
+
+/** Of UTF-16, in which no two texts look alike; UTF-8 would make all lone surrogates one character. */
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text, 'utf16le').digest()
+}

@@ -1,0 +1,39 @@
+import { PolicyError, type Problem } from '../errors.ts'
+import { parseBytes } from '../units.ts'
+import type { Condition } from './condition.ts'
+import { quote, readWords, refuseUnknown } from './words.ts'
+
+/** Compiles the word `size`: payload bytes between `min` and `max`, both inclusive, either may be missing. */
+export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {
+  const words = readWords(value, path, problems, 'write it as { max: 10kB }')
+  if (!words) return undefined
+  const before = problems.length
+  refuseUnknown(words, ['min', 'max'], path, problems)
+  if (words.min === undefined && words.max === undefined) {
+    problems.push({
+      path,
+      message: 'the size has neither min nor max',
+      remedy: 'give one of them, as max: 10kB',
+    })
+  }
+  const minBytes = readBytes(words.min, 0, `${path}.min`, problems)
+  const maxBytes = readBytes(words.max, Infinity, `${path}.max`, problems)
+  if (minBytes > maxBytes) {
+    problems.push({ path, message: 'min is above max, so no size fits', remedy: 'exchange min and max' })
+  }
+  if (problems.length > before) return undefined
+  return message => message.size >= minBytes && message.size <= maxBytes
+}
+
+function readBytes(value: unknown, missing: number, path: string, problems: Problem[]): number {
+  if (value === undefined) return missing
+  try {
+    if (typeof value === 'string' || typeof value === 'number') return parseBytes(value)
+    const remedy = 'write a whole number of bytes, or 10kB, 64KiB'
+    problems.push({ path, message: `${quote(value)} is not a number of bytes`, remedy })
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    problems.push(...error.problems.map(problem => ({ ...problem, path })))
+  }
+  return missing
+}

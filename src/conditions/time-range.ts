@@ -1,0 +1,129 @@
+import type { Problem } from '../errors.ts'
+import type { Condition } from './condition.ts'
+import { localClock } from './local-clock.ts'
+import { quote, type Words } from './words.ts'
+
+/** Seconds of the local day; `fromSecond` inclusive, `toSecond` exclusive. */
+export interface TimeRange {
+  readonly fromSecond: number
+  readonly toSecond: number
+}
+
+const DAY_SECONDS = 86_400
+const EVERY_DAY = 0b111_1111
+const MOST_CHARS = 200
+
+const TIME_REMEDY = 'write it as 22:00-06:00, with seconds if need be; 24:00 only as the end'
+const DAYS_REMEDY = 'write mon-fri, sat,sun or fri-mon'
+const ZONE_REMEDY = 'write an IANA name, as Europe/Berlin or UTC'
+
+const DAY_NAMES = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday']
+const DAY_NUMBERS: ReadonlyMap<string, number> = new Map(
+  DAY_NAMES.flatMap((name, day) => [[name, day] as const, [name.slice(0, 3), day] as const]),
+)
+
+/** Reads `22:00-06:00` or `08:00:30-24:00`; undefined where it is none. Equal ends span a whole day. */
+export function parseTimeRange(text: string): TimeRange | undefined {
+  if (text.length > MOST_CHARS) return undefined
+  const ends = text.split('-')
+  const fromSecond = parseTimeOfDay(ends[0] ?? '')
+  const toSecond = parseTimeOfDay(ends[1] ?? '')
+  if (ends.length !== 2 || fromSecond === undefined || toSecond === undefined) return undefined
+  return fromSecond === DAY_SECONDS ? undefined : { fromSecond, toSecond }
+}
+
+function parseTimeOfDay(text: string): number | undefined {
+  const match = /^(\d{1,2}):(\d{2})(?::(\d{2}))?$/.exec(text.trim())
+  if (!match) return undefined
+  const [hours, minutes, seconds] = [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)]
+  if (minutes > 59 || seconds > 59) return undefined
+  const second = hours * 3600 + minutes * 60 + seconds
+  return second > DAY_SECONDS ? undefined : second
+}
+
+/**
+ * Reads `mon-fri`, `sat,sun`, `fri-mon` or `mon-wed,fri` into a set of bits, bit 0 for Sunday; undefined where it
+ * is none. Full names and any case are understood.
+ */
+export function parseDays(text: string): number | undefined {
+  if (text.length > MOST_CHARS) return undefined
+  let days = 0
+  for (const part of text.toLowerCase().split(',')) {
+    const ends = part.split('-').map(word => DAY_NUMBERS.get(word.trim()))
+    const [first, last = first] = ends
+    if (ends.length > 2 || first === undefined || last === undefined || ends.includes(undefined))
+      return undefined
+    for (let day = first; ; day = (day + 1) % 7) {
+      days |= 1 << day
+      if (day === last) break
+    }
+  }
+  return days
+}
+
+/**
+ * Compiles the words `time`, `days` and `zone` of one object. All are read on the wall clock of the zone: an hour
+ * that daylight saving skips never comes, one that it repeats comes twice.
+ */
+export function compileTimeRange(words: Words, path: string, problems: Problem[]): Condition | undefined {
+  const before = problems.length
+  const range = readTime(words.time, `${path}.time`, problems)
+  const days = readDays(words.days, `${path}.days`, problems)
+  const clock = readZone(words.zone, `${path}.zone`, problems)
+  if (words.time === undefined && words.days === undefined) {
+    problems.push({
+      path: `${path}.zone`,
+      message: 'a zone without time or days has no effect',
+      remedy: 'give time or days beside it, in the same object',
+    })
+  }
+  if (problems.length > before || !clock) return undefined
+
+  const { fromSecond, toSecond } = range
+  if (fromSecond < toSecond) {
+    return (_message, nowMs) =>
+      clock.turn(nowMs) &&
+      clock.second >= fromSecond &&
+      clock.second < toSecond &&
+      ((days >> clock.weekday) & 1) === 1
+  }
+  return (_message, nowMs) => {
+    if (!clock.turn(nowMs)) return false
+    if (clock.second >= fromSecond) return ((days >> clock.weekday) & 1) === 1
+    // Before the end of an overnight range: it began the day before.
+    return clock.second < toSecond && ((days >> ((clock.weekday + 6) % 7)) & 1) === 1
+  }
+}
+
+const WHOLE_DAY: TimeRange = { fromSecond: 0, toSecond: DAY_SECONDS }
+
+function readTime(time: unknown, path: string, problems: Problem[]): TimeRange {
+  if (time === undefined) return WHOLE_DAY
+  const range = typeof time === 'string' ? parseTimeRange(time) : undefined
+  if (!range) problems.push({ path, message: `${quote(time)} is not a time range`, remedy: TIME_REMEDY })
+  return range ?? WHOLE_DAY
+}
+
+function readDays(words: unknown, path: string, problems: Problem[]): number {
+  if (words === undefined) return EVERY_DAY
+  const isList = Array.isArray(words)
+  const list: readonly unknown[] = isList ? words : [words]
+  if (list.length === 0) problems.push({ path, message: 'the list of days is empty', remedy: DAYS_REMEDY })
+  let days = 0
+  list.forEach((word, index) => {
+    const bits = typeof word === 'string' ? parseDays(word) : undefined
+    const place = isList ? `${path}[${index}]` : path
+    if (bits === undefined) {
+      problems.push({ path: place, message: `${quote(word)} names no days`, remedy: DAYS_REMEDY })
+    }
+    days |= bits ?? 0
+  })
+  return days
+}
+
+function readZone(zone: unknown, path: string, problems: Problem[]): ReturnType<typeof localClock> {
+  const clock =
+    zone === undefined ? localClock('UTC') : typeof zone === 'string' ? localClock(zone) : undefined
+  if (!clock) problems.push({ path, message: `${quote(zone)} is not a time zone`, remedy: ZONE_REMEDY })
+  return clock
+}

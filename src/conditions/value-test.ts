@@ -1,0 +1,115 @@
+import type { Problem } from '../errors.ts'
+import type { Scalar } from './condition.ts'
+import { quote, type Words } from './words.ts'
+
+export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
+
+/** A value test that has been checked; `equals` is a list of one. Open sides of a range are infinite. */
+export type CheckedTest =
+  | { readonly kind: 'among'; readonly values: readonly Scalar[] }
+  | { readonly kind: 'range'; readonly min: number; readonly max: number }
+  | { readonly kind: 'exists'; readonly wanted: boolean }
+
+/** Checks that exactly one of equals, in, range and exists is given, and that it can be used. */
+export function checkValueTest(words: Words, path: string, problems: Problem[]): CheckedTest | undefined {
+  const given = VALUE_WORDS.filter(word => words[word] !== undefined)
+  const word = given[0]
+  if (word === undefined || given.length > 1) {
+    problems.push({
+      path,
+      message:
+        word === undefined ? 'there is nothing to compare with' : `${given.join(' and ')} stand together`,
+      remedy: `give exactly one of ${VALUE_WORDS.join(', ')}; join several conditions with all or any`,
+    })
+    return undefined
+  }
+  const value = words[word]
+  const place = `${path}.${word}`
+  switch (word) {
+    case 'equals':
+      return checkScalar(value, place, problems) ? { kind: 'among', values: [value] } : undefined
+    case 'in':
+      return checkList(value, place, problems)
+    case 'range':
+      return checkRange(value, place, problems)
+    case 'exists':
+      if (typeof value === 'boolean') return { kind: 'exists', wanted: value }
+      problems.push({
+        path: place,
+        message: `${quote(value)} is neither true nor false`,
+        remedy: 'write true or false',
+      })
+      return undefined
+    default:
+      return word satisfies never
+  }
+}
+
+/** Compiles a checked test for values of a payload; an absent value is undefined. Types must be the same. */
+export function compileValueTest(test: CheckedTest): (value: unknown) => boolean {
+  switch (test.kind) {
+    case 'among': {
+      const [only, ...others] = test.values
+      if (others.length === 0) return value => value === only
+      const values: ReadonlySet<unknown> = new Set(test.values)
+      return value => values.has(value)
+    }
+    case 'range': {
+      const { min, max } = test
+      return value => typeof value === 'number' && value >= min && value <= max
+    }
+    case 'exists': {
+      const { wanted } = test
+      return value => (value !== undefined) === wanted
+    }
+    default:
+      return test satisfies never
+  }
+}
+
+function checkScalar(value: unknown, path: string, problems: Problem[]): value is Scalar {
+  const fits =
+    value === null ||
+    typeof value === 'string' ||
+    typeof value === 'boolean' ||
+    (typeof value === 'number' && Number.isFinite(value))
+  if (!fits) {
+    problems.push({
+      path,
+      message: `${quote(value)} can never be equal to a value`,
+      remedy: 'write a text, a finite number, true, false or null',
+    })
+  }
+  return fits
+}
+
+function checkList(value: unknown, path: string, problems: Problem[]): CheckedTest | undefined {
+  if (!Array.isArray(value) || value.length === 0) {
+    const message = Array.isArray(value) ? 'an empty list matches nothing' : `${quote(value)} is not a list`
+    problems.push({ path, message, remedy: 'write a list of values, as [high, emergency]' })
+    return undefined
+  }
+  const values = value.filter((entry, index): entry is Scalar =>
+    checkScalar(entry, `${path}[${index}]`, problems),
+  )
+  return values.length === value.length ? { kind: 'among', values } : undefined
+}
+
+function checkRange(value: unknown, path: string, problems: Problem[]): CheckedTest | undefined {
+  const refuse = (message: string, remedy: string): undefined => {
+    problems.push({ path, message, remedy })
+  }
+  const remedy = 'write [from, to], both inclusive; null leaves a side open'
+  if (!Array.isArray(value) || value.length !== 2) return refuse(`${quote(value)} is not a range`, remedy)
+  const ends: readonly unknown[] = value
+  const wrong = ends.find(end => end !== null && !(typeof end === 'number' && Number.isFinite(end)))
+  if (wrong !== undefined || ends.includes(undefined)) {
+    return refuse(`${quote(wrong)} is not the end of a range`, remedy)
+  }
+  if (ends[0] === null && ends[1] === null)
+    return refuse('the range is open on both sides', 'use exists: true')
+  const min = ends[0] === null ? -Infinity : Number(ends[0])
+  const max = ends[1] === null ? Infinity : Number(ends[1])
+  if (min > max) return refuse(`the range [${min}, ${max}] is empty`, `write [${max}, ${min}]`)
+  return { kind: 'range', min, max }
+}
