@@ -7,7 +7,7 @@ export const BOUNDS = {
   /** Distinct shapes of routes (sets of patterns that match together) kept compiled. */
   routeShapes: 16_384,
   /** Topics a sender remembers its keys for. */
-  topicsPerSender: 4,
+  topicsPerSender: 16,
   /** Senders kept for consumers and captures, which have no connection per sender. */
   internedSenders: 65_536,
   /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */

@@ -4,7 +4,7 @@ import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { Roster } from './chain/roster.ts'
 import { type Binding, Routes } from './chain/routes.ts'
-import { type Seat, seatOf } from './chain/seat.ts'
+import { latestOf, seatOf } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { policyError } from './errors.ts'
@@ -100,16 +100,16 @@ export class Gate {
    */
   check(message: Message): MaybePromise<Decision> {
     const nowMs = this.clock.now()
-    const seat = seatOf(message.sender, this)
-    let binding = seat.latest
+    let binding = latestOf(message.sender)
     // The likely case first: same sender, same topic as before, and nothing has changed.
     if (
       binding === undefined ||
       binding.routes !== this.#routes ||
-      binding.on !== message.on ||
-      binding.topic !== message.topic
+      binding.owner !== message.sender ||
+      binding.topic !== message.topic ||
+      binding.on !== message.on
     ) {
-      binding = this.#bindingFor(seat, message)
+      binding = this.#bind(message)
     }
     const decision = binding.plan.decider.decide(message, binding, nowMs)
     if (this.#heard) this.#tell(decision, message)
@@ -118,13 +118,13 @@ export class Gate {
 
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
   peek(message: Message): MaybePromise<readonly Decision[]> {
-    const binding = this.#routesNow().bind(message)
+    const binding = this.#bind(message)
     return peekSteps(binding.plan.steps, this.store, message, binding, this.clock.now())
   }
 
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
   async explain(message: Message): Promise<Explanation> {
-    const binding = this.#routesNow().bind(message)
+    const binding = this.#bind(message)
     const trace = await inspect(binding.plan.steps, this.store, message, binding, this.clock.now())
     return { ...trace, patterns: this.#routesNow().patternsOf(message) }
   }
@@ -196,11 +196,12 @@ export class Gate {
     } else this.#emit('decision', decision, message)
   }
 
-  #bindingFor(seat: Seat, message: Message): Binding {
+  #bind(message: Message): Binding {
     const routes = this.#routesNow()
+    const seat = seatOf(message.sender, this)
     const known = seat.recall(message.topic, message.on, routes)
     if (known !== undefined) return known
-    const binding = routes.bind(message)
+    const binding = routes.bind(message, seat)
     if (routes.areKept) seat.keep(binding)
     return binding
   }

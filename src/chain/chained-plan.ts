@@ -80,10 +80,10 @@ export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Ver
 /** What a message asks of a rule, for any store. */
 export function chargeOf(planned: PlannedRule, message: Message, binding: Binding): Charge {
   const { rule, index } = planned
-  let key = binding.keys[index]
+  let key = binding.keys?.[index]
   if (key === undefined) {
     key = keyOf(planned, message, binding.sender)
-    if (!rule.keys.changing) binding.keys[index] = key
+    if (binding.keys !== undefined && !rule.keys.changing) binding.keys[index] = key
   }
   return { limit: rule.limit, key, cost: rule.cost.unitsOf(message), soft: rule.soft }
 }

@@ -9,6 +9,7 @@ import { isSettled } from './exempt.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
 import type { Roster } from './roster.ts'
+import type { Seat } from './seat.ts'
 import { type Entry, type ExemptStep, planSteps, type Step } from './steps.ts'
 
 /**
@@ -17,6 +18,9 @@ import { type Entry, type ExemptStep, planSteps, type Step } from './steps.ts'
  */
 export interface Binding {
   readonly routes: Routes
+  /** The sender as the message brought it, and where its bindings are kept. */
+  readonly owner: Sender
+  readonly seat: Seat
   readonly topic: string
   readonly on: Action
   readonly plan: ActionPlan
@@ -29,7 +33,7 @@ export interface Binding {
   /** Slot and generation, two numbers a rule; only of a fused plan. */
   readonly slots: number[]
   /** Keys by rule, made when first needed; only of a chained plan. */
-  readonly keys: (string | undefined)[]
+  readonly keys: (string | undefined)[] | undefined
 }
 
 /** One action on one route: its steps, and how they are decided. */
@@ -42,6 +46,10 @@ interface RoutePlan {
   readonly entries: readonly Entry[]
   readonly actions: Map<Action, ActionPlan>
 }
+
+// Shared by all bindings that need none: a binding is kept for each connection.
+const NO_EXEMPTIONS: readonly ExemptStep[] = []
+const NO_SLOTS: number[] = []
 
 /** All routes of one state of the chain; any change of the chain makes new ones. */
 export class Routes {
@@ -73,7 +81,7 @@ export class Routes {
     return this.#routeOf(message).entries.map(({ pattern }) => pattern?.text)
   }
 
-  bind(message: Message): Binding {
+  bind(message: Message, seat: Seat): Binding {
     const { topic, on } = message
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
@@ -81,17 +89,20 @@ export class Routes {
     const covering = plan.steps.filter(
       (step): step is ExemptStep => step.kind === 'exempt' && step.station.covers(topic, sender),
     )
+    const conditional = covering.filter(({ station }) => !isSettled(station))
     const fused = plan.decider instanceof FusedPlan
     return {
       routes: this,
+      owner: message.sender,
+      seat,
       topic,
       on,
       plan,
       sender,
       exempt: fused ? covering.find(({ station }) => isSettled(station))?.station.decision : undefined,
-      conditional: covering.filter(({ station }) => !isSettled(station)),
-      slots: fused ? plan.steps.flatMap(slotsOf) : [],
-      keys: [],
+      conditional: conditional.length === 0 ? NO_EXEMPTIONS : conditional,
+      slots: fused ? plan.steps.flatMap(slotsOf) : NO_SLOTS,
+      keys: fused ? undefined : [],
     }
   }
 

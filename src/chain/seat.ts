@@ -2,52 +2,82 @@ import { BOUNDS } from '../bounds.ts'
 import type { Action, Sender } from '../message.ts'
 import type { Binding, Routes } from './routes.ts'
 
-const SEAT: unique symbol = Symbol('topicgate.seat')
+const LATEST: unique symbol = Symbol('topicgate.latest')
 
-/** What one gate keeps on a sender: its bindings on the topics it used last. */
+interface Seated extends Sender {
+  [LATEST]?: Binding | undefined
+}
+
+/** What one gate keeps of a sender: its bindings on the topics it used last. */
 export class Seat {
   readonly owner: Sender
   readonly gate: object
-  /** The binding used last: nearly always the one asked for next. */
-  latest: Binding | undefined
-  #others: Binding[] | undefined
+  /** Whether the latest binding hangs on the sender itself. */
+  readonly attached: boolean
+  readonly #bindings: Binding[] = []
   #oldest = 0
 
-  constructor(owner: Sender, gate: object) {
+  constructor(owner: Sender, gate: object, attached: boolean) {
     this.owner = owner
     this.gate = gate
+    this.attached = attached
   }
 
-  /** The binding kept for a topic, if it is still valid; becomes the latest. */
+  /** The binding kept for a topic, if it is still valid. */
   recall(topic: string, on: Action, routes: Routes): Binding | undefined {
-    const found = this.#others?.find(each => each.on === on && each.topic === topic && each.routes === routes)
-    if (found !== undefined) this.latest = found
+    const found = this.#bindings.find(
+      each => each.on === on && each.topic === topic && each.routes === routes,
+    )
+    if (found !== undefined && this.attached) (this.owner as Seated)[LATEST] = found
     return found
   }
 
-  /** Keeps a binding in place of the oldest; a sender of a single topic needs no list. */
+  /** Keeps a binding, in place of the oldest where there are too many or others are void. */
   keep(binding: Binding): void {
-    const before = this.latest
-    this.latest = binding
-    if (before === undefined || before.routes !== binding.routes) {
-      this.#others = undefined
-      return
+    if (this.#bindings[0]?.routes !== binding.routes) {
+      this.#bindings.length = 0
+      this.#oldest = 0
     }
-    this.#others ??= [before]
-    if (this.#others.length < BOUNDS.topicsPerSender) this.#others.push(binding)
+    if (this.#bindings.length < BOUNDS.topicsPerSender) this.#bindings.push(binding)
     else {
-      this.#others[this.#oldest] = binding
+      this.#bindings[this.#oldest] = binding
       this.#oldest = (this.#oldest + 1) % BOUNDS.topicsPerSender
     }
+    if (this.attached) (this.owner as Seated)[LATEST] = binding
   }
 }
 
-interface Seated extends Sender {
-  [SEAT]?: Seat | undefined
+/**
+ * The binding a sender used last, nearly always the one it needs next; perhaps that of another gate or, on a copy
+ * (`{ ...sender }`), of another sender. It hangs on the sender itself: one load a message, where a WeakMap costs
+ * 20 to 50 ns.
+ */
+export function latestOf(sender: Sender): Binding | undefined {
+  return (sender as Seated)[LATEST]
+}
+
+/** Seats of senders that are frozen, or that several gates know. */
+const ASIDE = new WeakMap<object, WeakMap<Sender, Seat>>()
+
+/** The seat of a sender at a gate, made if need be. */
+export function seatOf(sender: Sender, gate: object): Seat {
+  const held = (sender as Seated)[LATEST]?.seat
+  if (held?.owner === sender && held.gate === gate) return held
+  let seats = ASIDE.get(gate)
+  const aside = seats?.get(sender)
+  if (aside !== undefined) return aside
+  if (Object.isExtensible(sender) && held?.owner !== sender) return new Seat(sender, gate, true)
+  const seat = new Seat(sender, gate, false)
+  if (seats === undefined) {
+    seats = new WeakMap()
+    ASIDE.set(gate, seats)
+  }
+  seats.set(sender, seat)
+  return seat
 }
 
 class Connection implements Seated {
-  [SEAT]: Seat | undefined = undefined
+  [LATEST]: Binding | undefined = undefined
   readonly client: string | undefined
   readonly user: string | undefined
   readonly device: string | undefined
@@ -68,41 +98,9 @@ class Connection implements Seated {
 }
 
 /**
- * A sender for a connection. Any object will do as a sender; one made here has its seat built in, which saves a
- * load a message and a property list a connection.
+ * A sender for a connection. Any object will do as a sender; one made here has room for its latest binding built
+ * in, which saves a load a message and a property list a connection.
  */
 export function createSender(sender: Sender): Sender {
   return new Connection(sender)
-}
-
-/** Seats of senders that are frozen, or that several gates know. */
-const ASIDE = new WeakMap<object, WeakMap<Sender, Seat>>()
-
-/**
- * The seat of a sender at a gate. It hangs on the sender itself, which costs one load a message where a WeakMap
- * costs 20 to 50 ns. A copy of a sender (`{ ...sender }`) copies the seat too, hence the look at its owner.
- */
-export function seatOf(sender: Sender, gate: object): Seat {
-  const seat = (sender as Seated)[SEAT]
-  return seat !== undefined && seat.gate === gate && seat.owner === sender ? seat : newSeat(sender, gate)
-}
-
-function newSeat(sender: Sender, gate: object): Seat {
-  const held = (sender as Seated)[SEAT]
-  if (Object.isExtensible(sender) && (held === undefined || held.owner !== sender)) {
-    const seat = new Seat(sender, gate)
-    ;(sender as Seated)[SEAT] = seat
-    return seat
-  }
-  let seats = ASIDE.get(gate)
-  if (seats === undefined) {
-    seats = new WeakMap()
-    ASIDE.set(gate, seats)
-  }
-  let seat = seats.get(sender)
-  if (seat === undefined) {
-    seat = new Seat(sender, gate)
-    seats.set(sender, seat)
-  }
-  return seat
 }

@@ -1,0 +1,35 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { Aedes } from 'aedes'
+import { limitBroker } from '../brokers/aedes/index.ts'
+import { report } from './harness.ts'
+import { makeGate } from './load.ts'
+
+/** One cell: CPU of a broker per message. Arguments: subject (bare, topicgate), QoS, subscribers, messages. */
+const [subject, qos, subscribers, messages] = process.argv.slice(2) as [string, string, string, string]
+const PUBLISHERS = '10'
+
+const broker = await Aedes.createBroker()
+if (subject === 'topicgate') limitBroker(broker, makeGate(3, 'allowed'))
+const server = createServer({ noDelay: true }, broker.handle)
+server.listen(0, '127.0.0.1')
+await once(server, 'listening')
+const port = String((server.address() as AddressInfo).port)
+
+const flood = fork(fileURLToPath(new URL('./flood.js', import.meta.url)), [
+  port,
+  PUBLISHERS,
+  subscribers,
+  qos,
+  messages,
+])
+await once(flood, 'message')
+const startCpu = process.cpuUsage()
+const start = process.hrtime.bigint()
+flood.send('go')
+const [sent] = (await once(flood, 'message')) as [number]
+const spent = process.cpuUsage(startCpu)
+const seconds = Number(process.hrtime.bigint() - start) / 1e9
+report({ cpuNs: ((spent.user + spent.system) * 1_000) / sent, perSecond: sent / seconds })

@@ -1,0 +1,108 @@
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { alternate, describeMachine, type Findings, nanoseconds, runCell, table, times } from './harness.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string', default: '5' }, write: { type: 'string' } },
+})
+const rounds = Number(values.rounds)
+const MORE_MEMORY = ['--max-old-space-size=8192']
+
+async function decide(): Promise<string> {
+  const rows: string[][] = []
+  for (const rules of ['1', '3']) {
+    for (const outcome of ['allowed', 'refused']) {
+      for (const senders of ['1', '10000', '1000000']) {
+        const run = (subject: string, decisions: string) => (): Promise<Findings> =>
+          runCell('decide', [subject, senders, rules, outcome, decisions], MORE_MEMORY)
+        const found = await alternate(rounds, {
+          topicgate: run('topicgate', '1000000'),
+          flexible: run('flexible', '200000'),
+        })
+        const ours = found.topicgate!.ns!
+        const theirs = found.flexible!.ns!
+        const sizes = Number(senders).toLocaleString('en')
+        rows.push([
+          `${rules} ${rules === '1' ? 'rule' : 'rules'}, ${sizes} senders, ${outcome}`,
+          nanoseconds(ours),
+          nanoseconds(theirs),
+          times(theirs / ours),
+        ])
+      }
+    }
+  }
+  return section(
+    'A decision',
+    'Two exemptions, topic routing and a fresh message object are part of each decision of topicgate; the peer is given its key ready made and routes nothing. One rule stands beside RateLimiterMemory, three beside its union of three (which is not atomic).',
+    table(['work', 'topicgate', 'rate-limiter-flexible', 'faster by'], rows),
+  )
+}
+
+async function patterns(): Promise<string> {
+  const found = await alternate(
+    rounds,
+    Object.fromEntries(
+      ['10', '1000', '10000'].map(count => [count, () => runCell('patterns', [count])] as const),
+    ),
+  )
+  const rows = Object.entries(found).map(([count, { warm, cold }]) => [
+    Number(count).toLocaleString('en'),
+    nanoseconds(warm!),
+    times(warm! / found['10']!.warm!),
+    nanoseconds(cold!),
+    times(cold! / found['10']!.cold!),
+  ])
+  return section(
+    'Topic patterns',
+    'A decision with one rule matching of so many; a topic seen before, and one never seen.',
+    table(['patterns', 'topic seen before', 'of 10 patterns', 'new topic', 'of 10 patterns'], rows),
+  )
+}
+
+async function broker(): Promise<string> {
+  const rows: string[][] = []
+  for (const subscribers of ['1', '0']) {
+    for (const qos of ['0', '1']) {
+      const messages = subscribers === '1' ? '200000' : '400000'
+      const run = (subject: string) => (): Promise<Findings> =>
+        runCell('broker', [subject, qos, subscribers, messages])
+      const found = await alternate(rounds, { bare: run('bare'), topicgate: run('topicgate') })
+      const { bare, topicgate } = found
+      rows.push([
+        `QoS ${qos}, ${subscribers} subscriber${subscribers === '1' ? '' : 's'}`,
+        nanoseconds(bare!.cpuNs!),
+        nanoseconds(topicgate!.cpuNs!),
+        `${(topicgate!.cpuNs! / bare!.cpuNs!).toFixed(3)}×`,
+        Math.round(bare!.perSecond!).toLocaleString('en'),
+        Math.round(topicgate!.perSecond!).toLocaleString('en'),
+      ])
+    }
+  }
+  return section(
+    'aedes',
+    'CPU of the broker process per message: ten publishers at full speed over TCP, 100-byte payloads, three rules, nothing refused.',
+    table(['work', 'aedes alone', 'with topicgate', 'ratio', 'messages/s alone', 'with topicgate'], rows),
+  )
+}
+
+function section(title: string, text: string, rows: string): string {
+  return `## ${title}\n\n${text}\n\n${rows}\n`
+}
+
+const PARTS = { decide, patterns, broker }
+const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
+const sections: string[] = []
+for (const name of wanted) {
+  const part = PARTS[name as keyof typeof PARTS]
+  if (part === undefined)
+    throw new Error(`no bench called ${name}: there are ${Object.keys(PARTS).join(', ')}`)
+  const text = await part()
+  process.stderr.write('\n')
+  console.log(text)
+  sections.push(text)
+}
+if (values.write !== undefined) {
+  const head = `# Benchmarks\n\nWritten by \`npm run bench -- --write docs/benchmarks.md\`, never by hand. Medians of ${rounds} alternating runs, each in a process of its own. ${describeMachine()}, ${new Date().toISOString().slice(0, 10)}.\n`
+  writeFileSync(values.write, [head, ...sections].join('\n'))
+}
