@@ -2,7 +2,7 @@ import type * as z from 'zod'
 import { BOUNDS } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
 import { nearest } from './nearest.ts'
-import { formatPath, type Located, type Path, placeOf, toPlain } from './positions.ts'
+import { formatPath, type Located, type Path, placeOf, toPlain, unreadPaths } from './positions.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
 import { expected } from './schema-words.ts'
 
@@ -20,15 +20,17 @@ export interface Checked {
 /** Checks the form of a policy against the schema. Of very many problems only the first are explained. */
 export function checkForm(root: Located): Checked {
   const plain = toPlain(root)
+  const unread = unreadPaths(root)
   // Only wrong values get here without a text of their own; an empty one is told from those of the schema.
   const result = policySchema.safeParse(plain, { error: () => '' })
-  if (result.success) return { plain, problems: [], wrong: [] }
   const problems: Problem[] = []
-  const wrong: Path[] = []
+  const wrong: Path[] = [...unread]
+  if (result.success) return { plain, problems, wrong }
   for (const issue of result.error.issues) {
     if (problems.length <= BOUNDS.policyProblems) explain(issue, [], root, problems, wrong)
   }
-  return { plain, problems, wrong }
+  const silent = new Set(unread.map(formatPath))
+  return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), wrong }
 }
 
 function explain(issue: Issue, base: Path, root: Located, problems: Problem[], wrong: Path[]): void {

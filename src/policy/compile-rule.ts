@@ -76,7 +76,8 @@ function makeLimit(
     const [first = '', ...rest] = (problem.path ?? '').split('.')
     // What the rate says is written under `limit`, and a burst may be part of it.
     const inRate = first === 'rate' || (first === 'burst' && written === undefined)
-    report({ ...problem, path: inRate || first === 'limit' ? 'limit' : [first, ...rest].join('.') })
+    const remedy = problem.remedy ?? 'lower it, or raise the other'
+    report({ ...problem, remedy, path: inRate || first === 'limit' ? 'limit' : [first, ...rest].join('.') })
   })
   return middleware && { middleware, rule: { kind: 'limit', options } }
 }

@@ -98,7 +98,10 @@ function compileExemption(
   )
   const options: ExemptOptions = { ...entry, ...(topics ? { topics } : {}), dialect }
   const middleware = makeOrReport(exempt, options, {}, problem => {
-    report(problem.path?.startsWith('limit') ? { ...problem, path: 'limit' } : problem)
+    const [message = '', known] = problem.message.split('; ')
+    const remedy = problem.remedy ?? known ?? 'correct it'
+    const path = problem.path?.startsWith('limit') ? 'limit' : (problem.path ?? '')
+    report({ path, message: problem.remedy === undefined ? message : problem.message, remedy })
   })
   return middleware && { options, entry: { pattern: undefined, middleware } }
 }

@@ -21,13 +21,13 @@ function locate(
   if (typeof value === 'string') {
     const { text, flaws } = substitute(value, env)
     for (const flaw of flaws) problems.push({ path: formatPath(path), ...flaw })
-    return { kind: 'scalar', place: {}, value: text }
+    return { kind: 'scalar', place: {}, value: text, unread: flaws.length > 0 }
   }
   if (typeof value !== 'object' || value === null) return { kind: 'scalar', place: {}, value }
   if (parents.length > BOUNDS.policyDepth || parents.includes(value)) {
     const message = `lists and objects nest deeper than ${BOUNDS.policyDepth}, or hold themselves`
     problems.push({ path: formatPath(path.slice(0, 3)), message, remedy: 'write them out, and flat' })
-    return { kind: 'scalar', place: {}, value: null }
+    return { kind: 'scalar', place: {}, value: null, unread: true }
   }
   const within = [...parents, value]
   if (Array.isArray(value)) {

@@ -34,10 +34,10 @@ export async function loadPolicy(
   for (const part of parts) {
     const { root, problems: found, file } = await read(part, env)
     if (file !== undefined) files.push(file)
-    problems.push(...found)
+    for (const problem of found) problems.push(problem)
     if (root) {
       roots.push(root)
-      problems.push(...findDuplicateNames(root))
+      for (const problem of findDuplicateNames(root)) problems.push(problem)
     }
   }
   const [first, ...others] = roots
@@ -48,7 +48,8 @@ export async function loadPolicy(
   problems.push(...ofForm)
   const document = plain as PolicyDocument
   if (ofForm.length <= BOUNDS.policyProblems && root.kind === 'map') {
-    problems.push(...compileDocument(document, wrong).problems.map(problem => locate(root, problem)))
+    const { problems: ofMeaning } = compileDocument(document, wrong)
+    for (const problem of ofMeaning) problems.push(locate(root, problem))
   }
   if (problems.length > 0) throw failure(problems, root)
   return { document, files, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }

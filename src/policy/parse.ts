@@ -142,7 +142,9 @@ class Reader {
     if (this.#inAlias > 0) {
       const tooDeep = path.length > BOUNDS.policyDepth
       this.#aliased = tooDeep ? BOUNDS.policyAliasedValues + 1 : this.#aliased + 1
-      if (this.#aliased > BOUNDS.policyAliasedValues) return { kind: 'scalar', place, value: null }
+      if (this.#aliased > BOUNDS.policyAliasedValues) {
+        return { kind: 'scalar', place, value: null, unread: true }
+      }
     }
     if (isAlias(node)) return this.#readAlias(node.source, place, path)
     const anchor = node.anchor
@@ -168,7 +170,8 @@ class Reader {
     }
     const { text, changed, flaws } = substitute(value, this.#env)
     for (const flaw of flaws) this.problems.push({ ...place, path: formatPath(path), ...flaw })
-    return { kind: 'scalar', place, value: changed && node.type === 'PLAIN' ? resolvePlain(text) : text }
+    const resolved = changed && node.type === 'PLAIN' ? resolvePlain(text) : text
+    return { kind: 'scalar', place, value: resolved, unread: flaws.length > 0 }
   }
 
   #readMap(
@@ -199,7 +202,7 @@ class Reader {
 
   #readAlias(name: string, place: Place, path: Path): Located {
     const target = this.#anchors.get(name)
-    const nothing: Located = { kind: 'scalar', place, value: null }
+    const nothing: Located = { kind: 'scalar', place, value: null, unread: true }
     if (!target) {
       const known = this.#anchors.has(name)
       this.problems.push({

@@ -10,6 +10,8 @@ export interface LocatedScalar {
   readonly kind: 'scalar'
   readonly place: Place
   readonly value: unknown
+  /** True where it could not be read, which was reported: nothing more is to be said of it. */
+  readonly unread?: boolean
 }
 
 export interface LocatedList {
@@ -57,6 +59,14 @@ export function placeOf(root: Located, path: Path, at: 'key' | 'value' = 'value'
     place = entry !== undefined && at === 'key' && index === path.length - 1 ? entry.key : next.place
   }
   return place
+}
+
+/** The paths of all values that could not be read. */
+export function unreadPaths(located: Located, path: Path = []): readonly Path[] {
+  if (located.kind === 'scalar') return located.unread ? [path] : []
+  if (located.kind === 'list')
+    return located.items.flatMap((item, index) => unreadPaths(item, [...path, index]))
+  return [...located.entries].flatMap(([key, { value }]) => unreadPaths(value, [...path, key]))
 }
 
 /** `rules[2].cost.topics["a/b"]`, of its parts. */

@@ -25,9 +25,10 @@ const valueTest = {
   exists: flag.optional().meta({ description: 'Whether it is there at all.' }),
 }
 
+const BYTES = expects('a number of bytes', 'write a whole number of bytes, or 10kB, 64KiB')
 const bytes = z
-  .union([z.int().min(0), z.string()], {
-    error: expects('a number of bytes', 'write a whole number of bytes, or 10kB, 64KiB'),
+  .union([z.int({ error: BYTES }).min(0, { error: BYTES }), z.string({ error: BYTES })], {
+    error: BYTES,
   })
   .optional()
 const qos = z.union([z.literal(0), z.literal(1), z.literal(2)], {

@@ -25,11 +25,13 @@ const pattern = text(
 
 const COST_REMEDY =
   'write a number, bytes, light, medium, heavy, premium, { payload: field }, { header: name } or { topics: … }'
+const UNITS = expects('a number of units', `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`)
 const costUnits = z.union(
-  [z.number().min(0), z.enum(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[])],
-  {
-    error: expects('a number of units', `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`),
-  },
+  [
+    z.number({ error: UNITS }).min(0, { error: UNITS }),
+    z.enum(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[]),
+  ],
+  { error: UNITS },
 )
 const cost = z
   .union(
@@ -81,6 +83,7 @@ const exceeded = z
   )
   .meta({ description: 'What becomes of a message over the limit. Default: reject.' })
 
+const BURST = expects('a burst', 'write a whole number of at least 1, or bytes as 2MB')
 const scope = text(
   'a scope',
   'write global, client, device, user, apiKey, role, tier, ip, topic, pattern, header.NAME or a capture of the topic',
@@ -121,8 +124,8 @@ export const ruleSchema = z
         .meta({ description: 'Units per calendar window.', examples: ['10000/day', '1GB/month'] })
         .optional(),
       burst: z
-        .union([z.int().min(1), z.string()], {
-          error: expects('a burst', 'write a whole number of at least 1, or bytes as 2MB'),
+        .union([z.int({ error: BURST }).min(1, { error: BURST }), z.string({ error: BURST })], {
+          error: BURST,
         })
         .optional()
         .meta({ description: 'Most units a token bucket holds. Default: the count of the rate.' }),

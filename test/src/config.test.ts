@@ -1,0 +1,114 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import type { Clock } from '../../src/clock.ts'
+import type { Decision } from '../../src/decision.ts'
+import { Gate } from '../../src/gate.ts'
+import type { Message, Sender } from '../../src/message.ts'
+import { compilePolicy, loadPolicy, policyJsonSchema } from '../../src/policy/index.ts'
+
+const FOLDER = new URL('../../config/', import.meta.url).pathname
+const POLICIES = readdirSync(FOLDER).filter(name => name.endsWith('.yaml'))
+/** A Wednesday at noon. */
+const NOON = Date.UTC(2025, 0, 1, 12)
+const STANDING: Clock = { now: () => NOON, after: () => () => {} }
+
+function gateOf(name: string): Promise<Gate> {
+  return Gate.fromPolicy(`${FOLDER}${name}.yaml`, { clock: STANDING, env: {} })
+}
+
+function send(gate: Gate, sender: Sender, topic: string, more: Partial<Message> = {}): Decision {
+  const decision = gate.check({ topic, sender, on: 'publish', size: 100, ...more })
+  if (decision instanceof Promise) throw new Error('a local store answered with a promise')
+  return decision
+}
+
+function sendAll(
+  gate: Gate,
+  sender: Sender,
+  topic: string,
+  count: number,
+  more?: Partial<Message>,
+): string[] {
+  return Array.from({ length: count }, () => send(gate, sender, topic, more).outcome)
+}
+
+const count = (outcomes: readonly string[], outcome: string): number =>
+  outcomes.filter(each => each === outcome).length
+
+describe('the ready policies', () => {
+  it('are the four the documentation names', () => {
+    expect(POLICIES).toEqual(['api-style.yaml', 'edge-gateway.yaml', 'fleet.yaml', 'strict-ingest.yaml'])
+  })
+
+  it.each(POLICIES)(
+    '%s loads, says what it is for, and asks only for outcomes every broker has',
+    async name => {
+      const policy = compilePolicy(await loadPolicy(`${FOLDER}${name}`, { env: {} }))
+      expect(policy.storeUrl).toBe('memory')
+      expect(policy.rules.length).toBeGreaterThan(3)
+      for (const { options } of policy.rules) {
+        const outcomes =
+          options.on === 'deliver' ? ['drop', 'reject'] : ['reject', 'drop', 'throttle', 'disconnect']
+        expect(outcomes).toContain(options.exceeded ?? 'reject')
+      }
+      expect(readFileSync(`${FOLDER}${name}`, 'utf8')).toMatch(/^# /)
+    },
+  )
+
+  it('fleet slows down one device, and lets ten of its alarms pass meanwhile', async () => {
+    const gate = await gateOf('fleet')
+    const wild = { client: 'c1' }
+    const outcomes = sendAll(gate, wild, 'fleet/a/d1/telemetry/t', 60)
+    expect(count(outcomes, 'deliver')).toBe(50)
+    expect(count(outcomes, 'throttle')).toBe(10)
+    expect(send(gate, { client: 'c2' }, 'fleet/a/d2/telemetry/t').rule).toBe('telemetry')
+    const alarms = Array.from({ length: 11 }, () => send(gate, wild, 'fleet/a/d1/event/alarm'))
+    expect(alarms.map(({ reason }) => reason)).toEqual([...Array(10).fill('exempt'), 'ok'])
+    expect(send(gate, { client: 'b', user: 'backend' }, 'fleet/a/d1/telemetry/t').exemption).toBe('services')
+  })
+
+  it('edge-gateway shares the line by bytes and trusts the site only in its night', async () => {
+    const gate = await gateOf('edge-gateway')
+    const sensor = { client: 's1', ip: '10.1.2.3' }
+    expect(count(sendAll(gate, sensor, 'up/s1/t', 12), 'drop')).toBe(2)
+    expect(send(gate, { client: 's2' }, 'up/s2/t', { size: 256_001 }).retryAfterMs).toBe(Infinity)
+    const urgent = { payload: () => ({ priority: 'emergency' }) }
+    expect(send(gate, sensor, 'up/s1/t', urgent).exemption).toBe('emergencies')
+    expect(send(gate, sensor, 'up/s1/t', { ...urgent, size: 4_001 }).outcome).toBe('drop')
+  })
+
+  it('strict-ingest refuses the twenty-first message of a second and disconnects a flood', async () => {
+    const gate = await gateOf('strict-ingest')
+    const sender = { client: 'c', ip: '192.0.2.1' }
+    const outcomes = sendAll(gate, sender, 'ingest/a/x', 21)
+    expect(outcomes.lastIndexOf('deliver')).toBe(19)
+    expect(outcomes[20]).toBe('reject')
+    const crowd = Array.from({ length: 2_001 }, (_, n) =>
+      send(gate, { client: `c${n}`, ip: '192.0.2.2' }, 'x'),
+    )
+    expect(crowd.at(-1)).toMatchObject({ outcome: 'disconnect', rule: 'flood' })
+    expect(crowd.at(-2)).toMatchObject({ outcome: 'deliver' })
+  })
+
+  it('api-style counts heavy calls for more and only watches strangers', async () => {
+    const gate = await gateOf('api-style')
+    const caller = { client: 'c', user: 'acme', ip: '192.0.2.1' }
+    expect(send(gate, caller, 'api/v1/report/x')).toMatchObject({
+      allowed: true,
+      rule: 'calls',
+      remaining: 450,
+    })
+    expect(count(sendAll(gate, caller, 'api/v1/report/x', 10), 'reject')).toBe(1)
+    const guests = Array.from({ length: 1_001 }, (_, n) =>
+      send(gate, { user: `u${n}`, ip: '192.0.2.9' }, 'api/v1/x'),
+    )
+    expect(guests.every(({ allowed }) => allowed)).toBe(true)
+    expect(guests.at(-1)?.shadow).toEqual(['strangers'])
+  })
+
+  it('have a JSON Schema that is up to date', () => {
+    const written: unknown = JSON.parse(readFileSync(`${FOLDER}policy.schema.json`, 'utf8'))
+    expect(written).toEqual(JSON.parse(JSON.stringify(policyJsonSchema())))
+    expect(written).toMatchObject({ $schema: 'https://json-schema.org/draft/2020-12/schema' })
+  })
+})
