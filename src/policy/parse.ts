@@ -139,6 +139,10 @@ class Reader {
   read(node: ParsedNode | null, path: Path): Located {
     if (node === null) return { kind: 'scalar', place: {}, value: null }
     const place = this.#at(node.range[0])
+    // Far more than will be listed: the rest need not be looked at.
+    if (this.problems.length > 10 * BOUNDS.policyProblems) {
+      return { kind: 'scalar', place, value: null, unread: true }
+    }
     if (this.#inAlias > 0) {
       const tooDeep = path.length > BOUNDS.policyDepth
       this.#aliased = tooDeep ? BOUNDS.policyAliasedValues + 1 : this.#aliased + 1
