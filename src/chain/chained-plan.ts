@@ -71,10 +71,7 @@ export class ChainedPlan {
 }
 
 export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Verdict[]): Decision {
-  return fold(
-    planned.map(({ rule }) => rule),
-    verdicts,
-  )
+  return fold(planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })))
 }
 
 /** What a message asks of a rule, for any store. */

@@ -2,65 +2,65 @@ import type { Verdict } from '../algorithms/kernel.ts'
 import { type Decision, HARSHNESS, PASSED } from '../decision.ts'
 import type { Rule } from './limit.ts'
 
-/** Whether a verdict stops the message. */
-export function denies(rule: Rule, verdict: Verdict): boolean {
-  return !verdict.allowed && !rule.soft
+/** A rule and the store's verdict about one message. */
+export interface Charged extends Verdict {
+  readonly rule: Rule
 }
 
 /**
- * One decision of the verdicts of one message, rule by rule. Denied: the harshest outcome, among equals the longest
+ * One decision of all that was charged for one message. Denied: the harshest outcome, among equals the longest
  * wait, and the longest wait of all that denied. Allowed: the rule with the least remaining ÷ limit, the first on a
  * tie; shadow rules are only reported.
  */
-export function fold(rules: readonly Rule[], verdicts: readonly Verdict[]): Decision {
-  let worst = -1
-  let tightest = -1
-  let degrading = -1
+export function fold(charges: readonly Charged[]): Decision {
+  let worst: Charged | undefined
+  let tightest: Charged | undefined
+  let degrading: Charged | undefined
   let shadowed = false
   let retryAfterMs = 0
-  for (let index = 0; index < rules.length; index++) {
-    const rule = rules[index]!
-    const verdict = verdicts[index]!
+  for (let index = 0; index < charges.length; index++) {
+    const charge = charges[index]!
+    const { rule } = charge
     if (rule.shadow) {
-      if (!verdict.allowed) shadowed = true
-    } else if (verdict.allowed) {
-      if (tightest < 0 || isTighter(rule, verdict, rules[tightest]!, verdicts[tightest]!)) tightest = index
+      if (!charge.allowed) shadowed = true
+    } else if (charge.allowed) {
+      if (tightest === undefined || isTighter(charge, tightest)) tightest = charge
     } else if (rule.soft) {
-      if (degrading < 0) degrading = index
+      degrading ??= charge
     } else {
-      if (verdict.retryAfterMs > retryAfterMs) retryAfterMs = verdict.retryAfterMs
-      if (worst < 0 || isHarsher(rule, verdict, rules[worst]!, verdicts[worst]!)) worst = index
+      if (charge.retryAfterMs > retryAfterMs) retryAfterMs = charge.retryAfterMs
+      if (worst === undefined || isHarsher(charge, worst)) worst = charge
     }
   }
-  const named = worst >= 0 ? worst : degrading >= 0 ? degrading : tightest
-  const shadow = shadowed ? shadowNames(rules, verdicts) : undefined
-  if (named < 0) return shadow === undefined ? PASSED : { ...PASSED, shadow }
-  const rule = rules[named]!
-  const verdict = verdicts[named]!
+  const exceeded = worst ?? degrading
+  const named = exceeded ?? tightest
+  const shadow = shadowed ? shadowNames(charges) : undefined
+  if (named === undefined) return shadow === undefined ? PASSED : { ...PASSED, shadow }
+  const { rule } = named
   const decision: Decision = {
-    allowed: worst < 0,
-    outcome: worst >= 0 || degrading >= 0 ? rule.outcome : 'deliver',
-    reason: worst >= 0 || degrading >= 0 ? rule.reason : 'ok',
+    allowed: worst === undefined,
+    outcome: exceeded === undefined ? 'deliver' : rule.outcome,
+    reason: exceeded === undefined ? 'ok' : rule.reason,
     rule: rule.name,
     limit: rule.limit.capacity,
-    remaining: verdict.remaining,
+    remaining: named.remaining,
     retryAfterMs,
-    resetMs: verdict.resetMs,
+    resetMs: named.resetMs,
   }
   return shadow === undefined ? decision : { ...decision, shadow }
 }
 
-function isTighter(rule: Rule, verdict: Verdict, other: Rule, otherVerdict: Verdict): boolean {
-  return verdict.remaining * other.limit.capacity < otherVerdict.remaining * rule.limit.capacity
+function isTighter(charge: Charged, other: Charged): boolean {
+  return charge.remaining * other.rule.limit.capacity < other.remaining * charge.rule.limit.capacity
 }
 
-function isHarsher(rule: Rule, verdict: Verdict, other: Rule, otherVerdict: Verdict): boolean {
-  if (rule.harshness !== other.harshness) return rule.harshness > other.harshness
-  return verdict.retryAfterMs > otherVerdict.retryAfterMs
+function isHarsher(charge: Charged, other: Charged): boolean {
+  if (charge.rule.harshness !== other.rule.harshness) return charge.rule.harshness > other.rule.harshness
+  return charge.retryAfterMs > other.retryAfterMs
 }
 
-function shadowNames(rules: readonly Rule[], verdicts: readonly Verdict[]): readonly string[] {
-  return rules.filter((rule, index) => rule.shadow && !verdicts[index]!.allowed).map(rule => rule.name)
+function shadowNames(charges: readonly Charged[]): readonly string[] {
+  return charges.filter(({ rule, allowed }) => rule.shadow && !allowed).map(({ rule }) => rule.name)
 }
 
 /**
