@@ -5,8 +5,8 @@ import type { Logger } from '../../src/logger.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import { PublishMessage, type Source } from './message.ts'
 import type { Settings } from './options.ts'
-import { ReadGate } from './read-gate.ts'
-import { createSender } from './sender.ts'
+import { type Crowd, ReadGate } from './read-gate.ts'
+import { senderOf } from './sender.ts'
 
 /** The shortest and, where a rule does not say when it is whole, the assumed pause after refusals. */
 const SHORTEST_PAUSE_MS = 5
@@ -25,6 +25,7 @@ export interface Surroundings {
   readonly settings: Settings
   readonly logger: Logger
   readonly connections: Set<Connection>
+  readonly crowd: Crowd
 }
 
 /** One connection of aedes: who sends, what of it is held, whether it is read. */
@@ -47,9 +48,10 @@ export class Connection implements Source {
     this.#around = around
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
-    this.sender = createSender(client, connect, around.settings, around.logger)
+    this.sender = senderOf(client, connect, around.settings, around.logger)
     this.reading = new ReadGate(client.conn, {
       clock: around.guard.clock,
+      crowd: around.crowd,
       keepaliveMs: () => this.#keepaliveMs,
       roomFor: () => around.settings.maxHeldPerSender - this.lane.held,
       held: () => this.lane.held,

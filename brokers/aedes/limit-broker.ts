@@ -1,6 +1,6 @@
 import type { Aedes } from 'aedes'
-import type { Gate, PolicyChange } from '../../src/gate.ts'
 import type { GuardStats } from '../../src/guard.ts'
+import type { Gate, PolicyChange } from '../../src/index.ts'
 import { limitConnects } from './connect.ts'
 import { limitDeliveries } from './deliver.ts'
 import { discardMarked } from './discard.ts'

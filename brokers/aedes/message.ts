@@ -10,29 +10,37 @@ export interface PacketLike {
   retain?: boolean | undefined
 }
 
-const NO_PAYLOAD = ''
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
-/** One message of aedes as the gate sees it. Getters and methods stand on the prototype: making one is one object. */
+/**
+ * One message of aedes as the gate sees it. Made for every PUBLISH, so it is one small object: what the packet knows
+ * is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
+ */
 export class AedesMessage implements Message {
-  readonly topic: string
-  readonly on: Action
-  readonly sender: Sender
-  readonly size: number
-  readonly qos: 0 | 1 | 2
-  readonly retain: boolean
-  readonly #payload: string | Buffer
-  #parsed: unknown = NOT_PARSED
+  declare readonly topic: string
+  declare readonly on: Action
+  declare readonly sender: Sender
+  declare readonly size: number
+  declare readonly packet: PacketLike
+  declare private parsed: unknown
 
   constructor(on: Action, sender: Sender, packet: PacketLike) {
-    const payload = packet.payload ?? NO_PAYLOAD
+    const { payload } = packet
+    this.topic = packet.topic
     this.on = on
     this.sender = sender
-    this.topic = packet.topic
-    this.size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
-    this.qos = packet.qos === 1 || packet.qos === 2 ? packet.qos : 0
-    this.retain = packet.retain === true
-    this.#payload = payload
+    this.size = typeof payload === 'object' ? payload.length : Buffer.byteLength(payload ?? '')
+    this.packet = packet
+    this.parsed = NOT_PARSED
+  }
+
+  get qos(): 0 | 1 | 2 {
+    const { qos } = this.packet
+    return qos === 1 || qos === 2 ? qos : 0
+  }
+
+  get retain(): boolean {
+    return this.packet.retain === true
   }
 
   get protocol(): 'mqtt' {
@@ -41,17 +49,17 @@ export class AedesMessage implements Message {
 
   /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
   payload(): unknown {
-    if (this.#parsed === NOT_PARSED) this.#parsed = this.#parse()
-    return this.#parsed
+    if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet, this.size)
+    return this.parsed
   }
+}
 
-  #parse(): unknown {
-    if (this.size === 0 || this.size > BOUNDS.parsedPayloadBytes) return undefined
-    try {
-      return JSON.parse(this.#payload.toString())
-    } catch {
-      return undefined
-    }
+function parse({ payload }: PacketLike, sizeBytes: number): unknown {
+  if (payload === undefined || sizeBytes === 0 || sizeBytes > BOUNDS.parsedPayloadBytes) return undefined
+  try {
+    return JSON.parse(payload.toString())
+  } catch {
+    return undefined
   }
 }
 
@@ -65,11 +73,10 @@ export interface Source {
 
 /** A PUBLISH or a will on its way, with all its enactment needs. */
 export class PublishMessage extends AedesMessage {
-  readonly packet: object
-  readonly callback: (error?: Error | null) => void
-  readonly will: boolean
+  declare readonly callback: (error?: Error | null) => void
+  declare readonly will: boolean
   /** Absent of a will whose client is not there. */
-  readonly source: Source | undefined
+  declare readonly source: Source | undefined
 
   constructor(
     sender: Sender,
@@ -79,7 +86,6 @@ export class PublishMessage extends AedesMessage {
     source: Source | undefined,
   ) {
     super('publish', sender, packet)
-    this.packet = packet
     this.callback = callback
     this.will = will
     this.source = source

@@ -1,4 +1,5 @@
 import type { Client, ConnectPacket } from 'aedes'
+import { policyError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
 import type { TrustProxy } from './proxies.ts'
@@ -6,8 +7,10 @@ import type { TrustProxy } from './proxies.ts'
 /** What the application knows of a sender beyond what the broker does. */
 export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>
 
-/** How `limitBroker` behaves where it is not told otherwise; see also {@link GuardOptions}. */
+/** How `limitBroker` behaves; see also {@link GuardOptions}. */
 export interface LimitBrokerOptions extends GuardOptions {
+  /** Most messages held for one client. Default: 16,384, the smallest packets of one socket chunk. */
+  readonly maxHeldPerSender?: number
   /** Proxies whose X-Forwarded-For counts on WebSocket; those of `trustProxies`. Default: none. */
   readonly trust?: TrustProxy
   /** Adds to a sender, as its roles, tier or device. Asked once for each connection; what it throws is logged. */
@@ -59,7 +62,12 @@ export interface Settings {
 /** The smallest packets one 80 KiB socket chunk can hold: a first burst is never cut short by the count alone. */
 const CHUNK_MESSAGES = 16_384
 
+/** Throws PolicyError for a number that cannot be meant. */
 export function completeSettings(options: LimitBrokerOptions): Settings {
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value !== 'number' || value >= 0) continue
+    throw policyError(name, `${value} is not a number from 0`, `leave ${name} out for its default`)
+  }
   return {
     trust: options.trust ?? (() => false),
     identify: options.identify,

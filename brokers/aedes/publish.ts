@@ -1,4 +1,4 @@
-import type { Aedes, Client } from 'aedes'
+import { Aedes, type Client } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
 import type { Discards } from './discard.ts'
@@ -17,6 +17,7 @@ interface Persistent {
 }
 
 const SYS = '$SYS/'
+const DOLLAR = 36
 
 /** A QoS 2 message aedes already has: it is only acknowledged again, and counts once. */
 const SENT_AGAIN: Decision = Object.freeze({
@@ -35,7 +36,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
 
   function admit(client: Client | null, packet: Packet, callback: Callback): void {
     const will = client === null || client.closed || packet.cmd !== 'publish'
-    if (settings.guardSys && packet.topic.startsWith(SYS)) {
+    if (settings.guardSys && packet.topic.charCodeAt(0) === DOLLAR && packet.topic.startsWith(SYS)) {
       if (will) discard(packet, callback)
       else callback(new Error(`${SYS} topic is reserved`))
       return
@@ -104,8 +105,17 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     }
   }
 
+  // aedes' own hook keeps clients from $SYS and does nothing else: where we do that, it need not be asked, nor a
+  // function be made for its answer to each message.
+  const spared = settings.guardSys ? new Aedes().authorizePublish : undefined
+
   return composeHook(broker, 'authorizePublish', users => (client, packet, callback) => {
-    users().call(broker, client, packet, error => {
+    const hook = users()
+    if (hook === spared) {
+      admit(client, packet, callback)
+      return
+    }
+    hook.call(broker, client, packet, error => {
       if (!error) admit(client, packet, callback)
       else if (client === null) discard(packet, callback)
       else callback(error)

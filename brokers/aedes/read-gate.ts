@@ -5,12 +5,27 @@ import type { Clock } from '../../src/clock.ts'
 const FIRST_BITE_BYTES = 8_192
 const LARGEST_BITE_BYTES = 65_536
 
+/** Bytes that all paused connections together are read after their pauses: many share them, a single one reads on. */
+const CROWD_BYTES = 262_144
+
+/** The pauses of many begin together; shortened by up to a third, each differently, they do not end together. */
+const SHORTEST_PAUSE = 2 / 3
+const GOLDEN_RATIO = 0.618_033_988_749
+
 /** The smallest PUBLISH: two bytes of fixed header, two of topic length, a topic of one. */
 const SMALLEST_PUBLISH_BYTES = 5
+
+/** What the read gates of one broker know of each other. */
+export interface Crowd {
+  /** Connections paused now, and pauses ever begun. */
+  paused: number
+  pauses: number
+}
 
 /** What a read gate needs to know of its connection. */
 export interface GateKeeping {
   readonly clock: Clock
+  readonly crowd: Crowd
   /** 0 where the client asked for no keepalive. */
   keepaliveMs(): number
   /** Messages that may still be held. */
@@ -67,24 +82,35 @@ export class ReadGate {
     this.#reopen()
   }
 
-  /** Shut for a while, at most half a keepalive; a pause that runs is not made longer. */
+  /** Shut for a while: up to `ms`, at most half a keepalive. A pause that runs is not made longer. */
   pause(ms: number): void {
     if (this.#endPause !== undefined || this.#disposed || ms <= 0) return
-    const mostMs = this.#keeping.keepaliveMs() / 2 || ms
-    this.#endPause = this.#keeping.clock.after(Math.min(ms, mostMs), () => {
-      this.#endPause = undefined
+    const { clock, crowd } = this.#keeping
+    const mostMs = Math.min(ms, this.#keeping.keepaliveMs() / 2 || ms)
+    const share = (++crowd.pauses * GOLDEN_RATIO) % 1
+    const cancel = clock.after(Math.ceil(mostMs * (SHORTEST_PAUSE + (1 - SHORTEST_PAUSE) * share)), () => {
+      this.#stopPause()
       this.#reopen()
     })
-    this.#biteBytes = LARGEST_BITE_BYTES
+    this.#endPause = cancel
+    crowd.paused++
+    const fairBytes = Math.floor(CROWD_BYTES / crowd.paused)
+    this.#biteBytes = Math.max(FIRST_BITE_BYTES, Math.min(LARGEST_BITE_BYTES, fairBytes))
     this.#close()
+  }
+
+  #stopPause(): void {
+    if (this.#endPause === undefined) return
+    this.#endPause()
+    this.#endPause = undefined
+    this.#keeping.crowd.paused--
   }
 
   /** Ends all that runs and gives the connection its own `read` back. */
   dispose(): void {
     this.#disposed = true
     this.#holding = false
-    this.#endPause?.()
-    this.#endPause = undefined
+    this.#stopPause()
     this.#stopSips()
     this.#uninstall()
   }

@@ -1,5 +1,6 @@
 import type { Client, ConnectPacket } from 'aedes'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
+import { createSender } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { Sender } from '../../src/message.ts'
 import type { Settings } from './options.ts'
@@ -11,10 +12,10 @@ interface Addressed {
 }
 
 /**
- * The sender of a connection: client id, username, address, and what the application adds. One frozen object for
- * the life of the connection.
+ * The sender of a connection: client id, username, address, and what the application adds. One object for the life of
+ * the connection, on which limits keep their place.
  */
-export function createSender(
+export function senderOf(
   client: Client,
   connect: ConnectPacket | undefined,
   settings: Settings,
@@ -22,7 +23,7 @@ export function createSender(
 ): Sender {
   const ip = readIp(client, settings)
   const id = client.id ?? connect?.clientId
-  return Object.freeze({
+  return createSender({
     ...(id ? { client: id } : {}),
     ...(typeof connect?.username === 'string' ? { user: connect.username } : {}),
     ...(ip === undefined ? {} : { ip }),

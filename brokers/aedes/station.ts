@@ -1,10 +1,11 @@
 import type { Aedes, Client, ConnectPacket } from 'aedes'
-import type { Gate } from '../../src/gate.ts'
 import { Guard } from '../../src/guard.ts'
+import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Connection, type Surroundings } from './connection.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
+import type { Crowd } from './read-gate.ts'
 
 /** What was done with messages since the limiter was attached. */
 export interface Tally {
@@ -32,6 +33,7 @@ export class Station implements Surroundings {
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly connections = new Set<Connection>()
+  readonly crowd: Crowd = { paused: 0, pauses: 0 }
   /** Told of each socket that has sent its CONNECT. */
   readonly greetings = new Set<(socket: object) => void>()
   readonly tally: Tally = {

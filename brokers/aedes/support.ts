@@ -1,6 +1,6 @@
 import type { Outcome } from '../../src/decision.ts'
 import { UnsupportedError } from '../../src/errors.ts'
-import type { Gate } from '../../src/gate.ts'
+import type { Gate } from '../../src/index.ts'
 import type { Action } from '../../src/message.ts'
 
 const HOLDING: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])

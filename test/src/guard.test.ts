@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../src/bounds.ts'
 import type { Clock } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
 import type { GuardOptions } from '../../src/guard.ts'
@@ -21,16 +22,17 @@ function throttle(retryAfterMs: number): Decision {
 
 class HandClock implements Clock {
   ms = 1_000_000
-  timers: { atMs: number; run: () => void }[] = []
+  readonly #timers = new Set<{ readonly atMs: number; readonly run: () => void }>()
+  get timers(): readonly { readonly atMs: number; readonly run: () => void }[] {
+    return [...this.#timers]
+  }
   now(): number {
     return this.ms
   }
   after(ms: number, run: () => void): () => void {
     const timer = { atMs: this.ms + ms, run }
-    this.timers.push(timer)
-    return () => {
-      this.timers = this.timers.filter(other => other !== timer)
-    }
+    this.#timers.add(timer)
+    return () => void this.#timers.delete(timer)
   }
   /** Moves on, running what falls due in order. */
   advance(ms: number): void {
@@ -38,7 +40,7 @@ class HandClock implements Clock {
     for (;;) {
       const due = this.timers.filter(timer => timer.atMs <= end).sort((a, b) => a.atMs - b.atMs)[0]
       if (!due) break
-      this.timers = this.timers.filter(other => other !== due)
+      this.#timers.delete(due)
       this.ms = Math.max(this.ms, due.atMs)
       due.run()
     }
@@ -207,6 +209,33 @@ describe('bounds', () => {
     guard.lane().admit(message('other', 51), enact)
     expect(enacted).toEqual(['small drop', 'other drop'])
     expect(guard.stats().heldBytes).toBe(300)
+  })
+  it('are those of the house where nothing else is said', () => {
+    const { guard, enact } = setUp(() => throttle(100))
+    const lane = guard.lane()
+    for (let i = 0; i <= BOUNDS.heldPerSender; i++) lane.admit(message('m'), enact)
+    expect(guard.stats()).toMatchObject({ held: BOUNDS.heldPerSender, overflowed: 1 })
+    for (let sent = BOUNDS.heldPerSender; sent < BOUNDS.heldTotal; sent++) {
+      guard.lane().admit(message('m'), enact)
+    }
+    expect(guard.stats().held).toBe(BOUNDS.heldTotal)
+    guard.lane().admit(message('m'), enact)
+    expect(guard.stats()).toMatchObject({ held: BOUNDS.heldTotal, overflowed: 2 })
+    guard.close()
+    expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: BOUNDS.heldTotal })
+  })
+  it('of bytes are those of the house too', () => {
+    const { guard, enact } = setUp(() => throttle(100))
+    const half = BOUNDS.heldBytesPerSender / 2
+    const lane = guard.lane()
+    for (let i = 0; i < 3; i++) lane.admit(message('m', half), enact)
+    expect(guard.stats()).toMatchObject({ held: 2, overflowed: 1 })
+    for (let bytes = 2 * half; bytes < BOUNDS.heldBytesTotal; bytes += 2 * half) {
+      guard.lane().admit(message('m', 2 * half), enact)
+    }
+    expect(guard.stats().heldBytes).toBe(BOUNDS.heldBytesTotal)
+    guard.lane().admit(message('m', 1), enact)
+    expect(guard.stats().overflowed).toBe(2)
   })
   it('that are no whole numbers above 0 are refused when the guard is made', () => {
     expect(() => new Guard({ check: () => OK }, { maxHoldMs: 0 })).toThrow(

@@ -135,6 +135,26 @@ describe('outcomes aedes cannot enact', () => {
     )
     await new Promise<void>(resolve => broker.close(resolve))
   })
+  it('that a policy brings in later are warned of, with the rule, and drop', async () => {
+    const policy = (exceeded: string) => ({
+      version: 1,
+      rules: [{ name: 'two', topic: 't/#', per: 'client', limit: '2/hour', exceeded }],
+    })
+    const gate = await Gate.fromPolicy(policy('drop'))
+    const warnings: string[] = []
+    const logger = {
+      debug() {},
+      info() {},
+      warn: (_: object, text?: string) => warnings.push(text ?? ''),
+      error() {},
+    }
+    running = await startBroker({ gate, limiter: { logger } })
+    await gate.apply(policy('queue'))
+    expect(warnings).toEqual([expect.stringMatching(/cannot enact "queue" on publish, which "two" asks for/)])
+    const publisher = await running.connect()
+    for (let i = 0; i < 5; i++) await publisher.publishAsync('t/x', 'm', { qos: 1 })
+    expect(running.limits.stats()).toMatchObject({ dropped: 3, unsupported: 3 })
+  })
   it('that middleware answers at run time drop the message and are counted', async () => {
     const gate = new Gate().use('t/#', () => ({
       allowed: false,
@@ -147,6 +167,18 @@ describe('outcomes aedes cannot enact', () => {
     await publisher.publishAsync('t/x', 'm', { qos: 1 })
     expect(running.limits.stats()).toMatchObject({ dropped: 1, unsupported: 1 })
   })
+})
+
+describe('options that cannot be meant', () => {
+  it.each([{ dropGateMs: -1 }, { disconnectAfter: Number.NaN }, { maxHeldPerSender: 0 }])(
+    'as %j are refused, and leave the broker as it was',
+    async options => {
+      const broker = await Aedes.createBroker()
+      expect(() => limitBroker(broker, new Gate(), options)).toThrow(/leave \w+ out for its default/)
+      expect(Object.hasOwn(broker, 'publish')).toBe(false)
+      await new Promise<void>(resolve => broker.close(resolve))
+    },
+  )
 })
 
 describe('a gate that fails', () => {
