@@ -6,10 +6,16 @@ export const BOUNDS = {
   routes: 65_536,
   /** Distinct shapes of routes (sets of patterns that match together) kept compiled. */
   routeShapes: 16_384,
+  /** Kinds of sender, told apart by the exemptions that cover them, that one route keeps a ruling for. */
+  rulingsPerPlan: 1_024,
   /** Topics a sender remembers its keys for. */
   topicsPerSender: 16,
   /** Senders kept for consumers and captures, which have no connection per sender. */
   internedSenders: 65_536,
+  /** Bytes of one line of a capture. */
+  captureLineBytes: 16_777_216,
+  /** Senders counted at once to find the worst of a capture. */
+  countedSenders: 1_024,
   /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */
   keyPartChars: 256,
   /** Entries of one sliding log; a rule that could need more is refused when it loads. */

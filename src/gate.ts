@@ -3,8 +3,8 @@ import type { Identity } from './chain/identity.ts'
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { Roster } from './chain/roster.ts'
-import { type Binding, Routes } from './chain/routes.ts'
-import { latestOf, seatOf } from './chain/seat.ts'
+import { Routes } from './chain/routes.ts'
+import { likelySeat, Seat, seatOf } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { policyError } from './errors.ts'
@@ -50,7 +50,7 @@ export class Gate {
   readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   #identity: Identity | undefined
   #roster: Roster
-  /** Made anew after every change of the chain, which makes all bindings void. */
+  /** Made anew after every change of the chain, which makes all seats void. */
   #routes: Routes | undefined
   /** Whether anyone listens to decisions; asking the emitter costs more than the answer is worth. */
   #heard = false
@@ -100,32 +100,32 @@ export class Gate {
    */
   check(message: Message): MaybePromise<Decision> {
     const nowMs = this.clock.now()
-    let binding = latestOf(message.sender)
+    let seat = likelySeat(message.sender)
     // The likely case first: same sender, same topic as before, and nothing has changed.
     if (
-      binding === undefined ||
-      binding.routes !== this.#routes ||
-      binding.owner !== message.sender ||
-      binding.topic !== message.topic ||
-      binding.on !== message.on
+      seat === undefined ||
+      seat.routes !== this.#routes ||
+      seat.owner !== message.sender ||
+      seat.topic !== message.topic ||
+      seat.on !== message.on
     ) {
-      binding = this.#bind(message)
+      seat = this.#seatFor(message)
     }
-    const decision = binding.plan.decider.decide(message, binding, nowMs)
+    const decision = seat.ruling!.plan.decider.decide(message, seat, nowMs)
     if (this.#heard) this.#tell(decision, message)
     return decision
   }
 
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
   peek(message: Message): MaybePromise<readonly Decision[]> {
-    const binding = this.#bind(message)
-    return peekSteps(binding.plan.steps, this.store, message, binding, this.clock.now())
+    const seat = this.#seatFor(message)
+    return peekSteps(seat.ruling!.plan.steps, this.store, message, seat, this.clock.now())
   }
 
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
   async explain(message: Message): Promise<Explanation> {
-    const binding = this.#bind(message)
-    const trace = await inspect(binding.plan.steps, this.store, message, binding, this.clock.now())
+    const seat = this.#seatFor(message)
+    const trace = await inspect(seat.ruling!.plan.steps, this.store, message, seat, this.clock.now())
     return { ...trace, patterns: this.#routesNow().patternsOf(message) }
   }
 
@@ -196,18 +196,18 @@ export class Gate {
     } else this.#emit('decision', decision, message)
   }
 
-  #bind(message: Message): Binding {
+  /** The seat of a message's sender, turned to its topic. */
+  #seatFor(message: Message): Seat {
     const routes = this.#routesNow()
+    if (!routes.areKept) return routes.settle(new Seat(message.sender, message.sender), message)
     const seat = seatOf(message.sender, this)
-    const known = seat.recall(message.topic, message.on, routes)
-    if (known !== undefined) return known
-    const binding = routes.bind(message, seat)
-    if (routes.areKept) seat.keep(binding)
-    return binding
+    if (seat.routes === routes && seat.topic === message.topic && seat.on === message.on) return seat
+    if (seat.routes === routes && seat.returnTo(message.topic, message.on)) return seat
+    return routes.settle(seat, message)
   }
 
   #routesNow(): Routes {
-    this.#routes ??= new Routes(this.#roster, this.#identity, this.store)
+    this.#routes ??= new Routes(this, this.#roster, this.#identity, this.store)
     return this.#routes
   }
 

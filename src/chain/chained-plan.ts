@@ -4,7 +4,7 @@ import type { Charge, Store, Verdict } from '../stores/store.ts'
 import { holdsFor } from './exempt.ts'
 import { combine, fold } from './fold.ts'
 import { keyOf } from './key.ts'
-import type { Binding } from './routes.ts'
+import type { Seat } from './seat.ts'
 import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
 
 /**
@@ -20,44 +20,44 @@ export class ChainedPlan {
     this.#store = store
   }
 
-  decide(message: Message, binding: Binding, nowMs: number): MaybePromise<Decision> {
-    return this.#decideFrom(0, message, binding, nowMs)
+  decide(message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
+    return this.#decideFrom(0, message, seat, nowMs)
   }
 
-  #decideFrom(place: number, message: Message, binding: Binding, nowMs: number): MaybePromise<Decision> {
+  #decideFrom(place: number, message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
     const step = this.#steps[place]
     if (step === undefined) return PASSED
-    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, binding, nowMs)
+    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, seat, nowMs)
     switch (step.kind) {
       case 'custom':
         return step.middleware(message, once(next))
       case 'exempt':
-        return andThen(this.#exempts(step, message, binding, nowMs), exempt =>
+        return andThen(this.#exempts(step, message, seat, nowMs), exempt =>
           exempt ? step.station.decision : next(),
         )
       case 'limits':
-        return this.#charge(step, message, binding, nowMs, next)
+        return this.#charge(step, message, seat, nowMs, next)
       default:
         return step satisfies never
     }
   }
 
-  #exempts(step: ExemptStep, message: Message, binding: Binding, nowMs: number): MaybePromise<boolean> {
-    if (!step.station.covers(message.topic, binding.sender)) return false
+  #exempts(step: ExemptStep, message: Message, seat: Seat, nowMs: number): MaybePromise<boolean> {
+    if (!step.station.covers(message.topic, seat.identity)) return false
     if (!holdsFor(step.station, message, nowMs)) return false
     if (step.own === undefined) return true
-    const charges = [chargeOf(step.own, message, binding)]
+    const charges = [chargeOf(step.own, message, seat)]
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => verdicts[0]!.allowed)
   }
 
   #charge(
     step: LimitsStep,
     message: Message,
-    binding: Binding,
+    seat: Seat,
     nowMs: number,
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
-    const charges = step.rules.map(planned => chargeOf(planned, message, binding))
+    const charges = step.rules.map(planned => chargeOf(planned, message, seat))
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
       const decision = foldStep(step.rules, verdicts)
       if (!decision.allowed) return decision
@@ -75,12 +75,15 @@ export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Ver
 }
 
 /** What a message asks of a rule, for any store. */
-export function chargeOf(planned: PlannedRule, message: Message, binding: Binding): Charge {
+export function chargeOf(planned: PlannedRule, message: Message, seat: Seat): Charge {
   const { rule, index } = planned
-  let key = binding.keys?.[index]
+  let key = seat.keys?.[index]
   if (key === undefined) {
-    key = keyOf(planned, message, binding.sender)
-    if (binding.keys !== undefined && !rule.keys.changing) binding.keys[index] = key
+    key = keyOf(planned, message, seat.identity)
+    if (!rule.keys.changing) {
+      seat.keys ??= []
+      seat.keys[index] = key
+    }
   }
   return { limit: rule.limit, key, cost: rule.cost.unitsOf(message), soft: rule.soft }
 }

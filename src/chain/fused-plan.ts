@@ -7,7 +7,7 @@ import { holdsFor } from './exempt.ts'
 import { type Charged, fold } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
-import type { Binding } from './routes.ts'
+import type { Seat } from './seat.ts'
 import type { ExemptStep, PlannedRule } from './steps.ts'
 
 /** Grains of a rule whose cost differs from message to message. */
@@ -19,7 +19,7 @@ class FusedRule implements Charged {
   readonly planned: PlannedRule
   readonly table: Table
   readonly fixedGrains: number
-  /** Where a binding keeps its slot. */
+  /** Its place among the slots of a seat. */
   readonly place: number
   slot = 0
   grains = 0
@@ -34,15 +34,14 @@ class FusedRule implements Charged {
     this.planned = planned
     this.table = store.table(rule.limit)
     this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE : toGrains(rule.cost.fixed, rule.limit)
-    this.place = 2 * planned.index
+    this.place = planned.index
   }
 
-  /** The slot of the message's key, found by its string and kept on the binding. */
-  seek(message: Message, binding: Binding, nowMs: number): number {
-    const slot = this.table.acquire(keyOf(this.planned, message, binding.sender), nowMs)
+  /** The slot of the message's key, found by its string and kept on the seat. */
+  seek(message: Message, seat: Seat, nowMs: number): number {
+    const slot = this.table.acquire(keyOf(this.planned, message, seat.identity), nowMs)
     if (!this.rule.keys.changing) {
-      binding.slots[this.place] = slot
-      binding.slots[this.place + 1] = this.table.generationOf(slot)
+      seat.keep(this.place, slot, this.table.generationOf(slot))
     }
     return slot
   }
@@ -52,14 +51,13 @@ class FusedRule implements Charged {
  * Charges rules together in the memory store: the fast path. It makes one object a message, its decision. All rules
  * are asked before any is charged: a denied message charges nothing.
  */
-function charge(rules: readonly FusedRule[], message: Message, binding: Binding, nowMs: number): Decision {
-  const { slots } = binding
+function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): Decision {
   let denied = false
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
     const { table, place } = one
-    let slot = slots[place]!
-    if (!table.holds(slot, slots[place + 1]!)) slot = one.seek(message, binding, nowMs)
+    let slot = seat.slotOf(place)
+    if (!table.holds(slot, seat.generationOf(place))) slot = one.seek(message, seat, nowMs)
     let grains = one.fixedGrains
     if (grains === VARIABLE) grains = toGrains(one.rule.cost.unitsOf(message), one.rule.limit)
     one.slot = slot
@@ -86,15 +84,15 @@ export class FusedPlan {
     this.#rules = rules.map(planned => new FusedRule(planned, store))
   }
 
-  decide(message: Message, binding: Binding, nowMs: number): Decision {
-    if (binding.exempt !== undefined) return binding.exempt
-    const { conditional } = binding
+  decide(message: Message, seat: Seat, nowMs: number): Decision {
+    const { exempt, conditional } = seat.ruling!
+    if (exempt !== undefined) return exempt
     for (let index = 0; index < conditional.length; index++) {
       const step = conditional[index]!
       if (!holdsFor(step.station, message, nowMs)) continue
       const own = this.#own.get(step)
-      if (own === undefined || charge(own, message, binding, nowMs).allowed) return step.station.decision
+      if (own === undefined || charge(own, message, seat, nowMs).allowed) return step.station.decision
     }
-    return this.#rules.length === 0 ? PASSED : charge(this.#rules, message, binding, nowMs)
+    return this.#rules.length === 0 ? PASSED : charge(this.#rules, message, seat, nowMs)
   }
 }

@@ -4,7 +4,7 @@ import type { Store, Verdict } from '../stores/store.ts'
 import { andThen, chargeOf, foldStep } from './chained-plan.ts'
 import { holdsFor } from './exempt.ts'
 import type { ExemptOptions } from './options.ts'
-import type { Binding } from './routes.ts'
+import type { Seat } from './seat.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
 /** An exemption as it met one message. */
@@ -50,24 +50,24 @@ export async function inspect(
   steps: readonly Step[],
   store: Store,
   message: Message,
-  binding: Binding,
+  seat: Seat,
   nowMs: number,
 ): Promise<Omit<Explanation, 'patterns'>> {
   const exemptions: ExemptionTrace[] = []
   const rules: PlannedRule[] = []
   for (const step of steps) {
-    if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, binding, nowMs))
+    if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, seat, nowMs))
     else if (step.kind === 'limits') rules.push(...step.rules)
   }
-  const verdicts = await look(rules, store, message, binding, nowMs)
+  const verdicts = await look(rules, store, message, seat, nowMs)
   const exempting = steps
     .filter(step => step.kind === 'exempt')
     .find((_, index) => exemptions[index]!.exempts)
   return {
     topic: message.topic,
-    sender: binding.sender,
+    sender: seat.identity,
     exemptions,
-    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, binding)),
+    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
     custom: steps.filter(step => step.kind === 'custom').length,
     decision: exempting?.station.decision ?? foldStep(rules, verdicts),
   }
@@ -78,7 +78,7 @@ export function peekSteps(
   steps: readonly Step[],
   store: Store,
   message: Message,
-  binding: Binding,
+  seat: Seat,
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
@@ -86,15 +86,15 @@ export function peekSteps(
   const peekFrom = (place: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
-      return andThen(look(rules, store, message, binding, nowMs), verdicts =>
+      return andThen(look(rules, store, message, seat, nowMs), verdicts =>
         rules.map((planned, index) => foldStep([planned], [verdicts[index]!])),
       )
     }
-    if (!step.station.covers(message.topic, binding.sender) || !holdsFor(step.station, message, nowMs)) {
+    if (!step.station.covers(message.topic, seat.identity) || !holdsFor(step.station, message, nowMs)) {
       return peekFrom(place + 1)
     }
     if (step.own === undefined) return [step.station.decision]
-    return andThen(look([step.own], store, message, binding, nowMs), ([own]) =>
+    return andThen(look([step.own], store, message, seat, nowMs), ([own]) =>
       own!.allowed ? [step.station.decision] : peekFrom(place + 1),
     )
   }
@@ -105,11 +105,11 @@ function look(
   rules: readonly PlannedRule[],
   store: Store,
   message: Message,
-  binding: Binding,
+  seat: Seat,
   nowMs: number,
 ): MaybePromise<readonly Verdict[]> {
   if (rules.length === 0) return []
-  const charges = rules.map(planned => chargeOf(planned, message, binding))
+  const charges = rules.map(planned => chargeOf(planned, message, seat))
   return andThen(store.decide(charges, { commit: false, nowMs }), verdicts =>
     verdicts.map(each => ({ ...each })),
   )
@@ -119,26 +119,26 @@ async function traceExemption(
   step: ExemptStep,
   store: Store,
   message: Message,
-  binding: Binding,
+  seat: Seat,
   nowMs: number,
 ): Promise<ExemptionTrace> {
   const { station } = step
-  const covers = station.covers(message.topic, binding.sender)
+  const covers = station.covers(message.topic, seat.identity)
   const holds = holdsFor(station, message, nowMs)
-  const [own] = covers && holds && step.own ? await look([step.own], store, message, binding, nowMs) : []
+  const [own] = covers && holds && step.own ? await look([step.own], store, message, seat, nowMs) : []
   return {
     name: station.name,
     options: station.options,
     covers,
     holds,
-    own: own && step.own && trace(step.own, own, message, binding),
+    own: own && step.own && trace(step.own, own, message, seat),
     exempts: covers && holds && (own?.allowed ?? true),
   }
 }
 
-function trace(planned: PlannedRule, verdict: Verdict, message: Message, binding: Binding): LimitTrace {
+function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: Seat): LimitTrace {
   const { rule, pattern } = planned
-  const { key, cost } = chargeOf(planned, message, binding)
+  const { key, cost } = chargeOf(planned, message, seat)
   return {
     rule: rule.name,
     pattern: pattern?.text,

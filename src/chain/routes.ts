@@ -1,4 +1,4 @@
-import type { Decision } from '../decision.ts'
+import { BOUNDS } from '../bounds.ts'
 import type { Action, Message, Sender } from '../message.ts'
 import { MemoryStore } from '../stores/memory.ts'
 import type { Store } from '../stores/store.ts'
@@ -9,56 +9,26 @@ import { isSettled } from './exempt.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
 import type { Roster } from './roster.ts'
+import type { ActionPlan, Ruling } from './ruling.ts'
 import type { Seat } from './seat.ts'
-import { type Entry, type ExemptStep, planSteps, type Step } from './steps.ts'
-
-/**
- * What a sender on one topic amounts to: settled at its first message there, so that the later ones look up no
- * string. Void once the gate has other routes.
- */
-export interface Binding {
-  readonly routes: Routes
-  /** The sender as the message brought it, and where its bindings are kept. */
-  readonly owner: Sender
-  readonly seat: Seat
-  readonly topic: string
-  readonly on: Action
-  readonly plan: ActionPlan
-  /** The sender after the policy's `senders`. */
-  readonly sender: Sender
-  /** Exempt whatever the message holds. */
-  readonly exempt: Decision | undefined
-  /** Exemptions that cover the sender but must be asked about each message. */
-  readonly conditional: readonly ExemptStep[]
-  /** Slot and generation, two numbers a rule; only of a fused plan. */
-  readonly slots: number[]
-  /** Keys by rule, made when first needed; only of a chained plan. */
-  readonly keys: (string | undefined)[] | undefined
-}
-
-/** One action on one route: its steps, and how they are decided. */
-export interface ActionPlan {
-  readonly steps: readonly Step[]
-  readonly decider: FusedPlan | ChainedPlan
-}
+import { type Entry, planSteps, type Step } from './steps.ts'
 
 interface RoutePlan {
   readonly entries: readonly Entry[]
   readonly actions: Map<Action, ActionPlan>
 }
 
-// Shared by all bindings that need none: a binding is kept for each connection.
-const NO_EXEMPTIONS: readonly ExemptStep[] = []
-const NO_SLOTS: number[] = []
-
 /** All routes of one state of the chain; any change of the chain makes new ones. */
 export class Routes {
+  /** Whose routes they are. */
+  readonly gate: object
   readonly #roster: Roster
   readonly #identity: Identity | undefined
   readonly #store: Store
   readonly #router: Router<RoutePlan>
 
-  constructor(roster: Roster, identity: Identity | undefined, store: Store) {
+  constructor(gate: object, roster: Roster, identity: Identity | undefined, store: Store) {
+    this.gate = gate
     this.#roster = roster
     this.#identity = identity
     this.#store = store
@@ -81,36 +51,21 @@ export class Routes {
     return this.#routeOf(message).entries.map(({ pattern }) => pattern?.text)
   }
 
-  bind(message: Message, seat: Seat): Binding {
+  /** Settles what a sender amounts to on a message's topic, and turns its seat to it. */
+  settle(seat: Seat, message: Message): Seat {
     const { topic, on } = message
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
-    const sender = this.#senderOf(message, route)
-    const covering = plan.steps.filter(
-      (step): step is ExemptStep => step.kind === 'exempt' && step.station.covers(topic, sender),
-    )
-    const conditional = covering.filter(({ station }) => !isSettled(station))
-    const fused = plan.decider instanceof FusedPlan
-    return {
-      routes: this,
-      owner: message.sender,
-      seat,
-      topic,
-      on,
-      plan,
-      sender,
-      exempt: fused ? covering.find(({ station }) => isSettled(station))?.station.decision : undefined,
-      conditional: conditional.length === 0 ? NO_EXEMPTIONS : conditional,
-      slots: fused ? plan.steps.flatMap(slotsOf) : NO_SLOTS,
-      keys: fused ? undefined : [],
-    }
+    const identity = this.#identityOf(message, route)
+    seat.turnTo(this, topic, on, rulingOf(plan, topic, identity), identity)
+    return seat
   }
 
   #routeOf({ topic, on }: Message): RoutePlan {
     return (on === 'subscribe' ? this.#router.routeOfFilter(topic) : this.#router.route(topic)).plan
   }
 
-  #senderOf(message: Message, plan: RoutePlan): Sender {
+  #identityOf(message: Message, plan: RoutePlan): Sender {
     if (this.#identity === undefined) return message.sender
     const captures = new Map<string, string>()
     for (const { pattern } of plan.entries) {
@@ -126,7 +81,7 @@ export class Routes {
     let action = plan.actions.get(on)
     if (action === undefined) {
       const steps = planSteps(plan.entries, on)
-      action = { steps, decider: this.#deciderOf(steps) }
+      action = { steps, decider: this.#deciderOf(steps), rulings: new Map() }
       plan.actions.set(on, action)
     }
     return action
@@ -143,8 +98,20 @@ export class Routes {
   }
 }
 
-/** Two numbers a rule: a slot that is none yet, and a generation that no slot has. */
-function slotsOf(step: Step): readonly number[] {
-  if (step.kind === 'limits') return step.rules.flatMap(() => [0, -1])
-  return step.kind === 'exempt' && step.own !== undefined ? [0, -1] : []
+/** The ruling of a plan for a sender; one for each set of exemptions that can cover. */
+function rulingOf(plan: ActionPlan, topic: string, identity: Sender): Ruling {
+  const exempts = plan.steps.filter(step => step.kind === 'exempt')
+  const covering = exempts.filter(({ station }) => station.covers(topic, identity))
+  const shape = covering.map(step => exempts.indexOf(step)).join()
+  let ruling = plan.rulings.get(shape)
+  if (ruling === undefined) {
+    ruling = {
+      plan,
+      exempt: covering.find(({ station }) => isSettled(station))?.station.decision,
+      conditional: covering.filter(({ station }) => !isSettled(station)),
+    }
+    if (plan.rulings.size >= BOUNDS.rulingsPerPlan) plan.rulings.clear()
+    plan.rulings.set(shape, ruling)
+  }
+  return ruling
 }
