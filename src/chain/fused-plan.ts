@@ -1,6 +1,7 @@
 import { toGrains } from '../algorithms/limit.ts'
 import { type Decision, PASSED } from '../decision.ts'
 import type { Message } from '../message.ts'
+import { DENIED, FITS, type Records, STALE } from '../stores/memory/records.ts'
 import type { Table } from '../stores/memory/table.ts'
 import type { MemoryStore } from '../stores/memory.ts'
 import { holdsFor } from './exempt.ts'
@@ -18,6 +19,7 @@ class FusedRule implements Charged {
   readonly rule: Rule
   readonly planned: PlannedRule
   readonly table: Table
+  readonly records: Records
   readonly fixedGrains: number
   /** Its place among the slots of a seat. */
   readonly place: number
@@ -33,6 +35,7 @@ class FusedRule implements Charged {
     this.rule = rule
     this.planned = planned
     this.table = store.table(rule.limit)
+    this.records = this.table.records
     this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE : toGrains(rule.cost.fixed, rule.limit)
     this.place = planned.index
   }
@@ -55,19 +58,22 @@ function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs
   let denied = false
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
-    const { table, place } = one
-    let slot = seat.slotOf(place)
-    if (!table.holds(slot, seat.generationOf(place))) slot = one.seek(message, seat, nowMs)
+    const { records, place } = one
     let grains = one.fixedGrains
     if (grains === VARIABLE) grains = toGrains(one.rule.cost.unitsOf(message), one.rule.limit)
-    one.slot = slot
     one.grains = grains
-    if (!table.probe(slot, nowMs, grains, one) && !one.rule.soft) denied = true
+    one.slot = seat.slotOf(place)
+    let answer = records.ask(one.slot, seat.generationOf(place), nowMs, grains, one)
+    if (answer === STALE) {
+      one.slot = one.seek(message, seat, nowMs)
+      answer = records.probe(one.slot, nowMs, grains, one) ? FITS : DENIED
+    }
+    if (answer === DENIED && !one.rule.soft) denied = true
   }
   if (!denied) {
     for (let index = 0; index < rules.length; index++) {
       const one = rules[index]!
-      if (one.allowed) one.table.take(one.slot, nowMs, one.grains)
+      if (one.allowed) one.records.take(one.slot, nowMs, one.grains)
     }
   }
   return fold(rules)

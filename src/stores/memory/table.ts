@@ -2,69 +2,53 @@ import type { Verdict } from '../../algorithms/kernel.ts'
 import type { Limit } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { KeyIndex } from './key-index.ts'
-
-/*
- * A record of cells per key: generation, refused-until, then the kernel's own. A record of a token bucket is 32
- * bytes, two to a cache line: a decision touches one line per rule.
- */
-const GENERATION = 0
-const REFUSED_UNTIL = 1
-const OWN = 2
-
-/** Records stand in chunks, so that growing copies nothing; only the first chunk starts small and doubles. */
-const CHUNK_BITS = 12
-const CHUNK_SLOTS = 1 << CHUNK_BITS
-const FIRST_CHUNK_SLOTS = 8
+import { Records } from './records.ts'
 
 /** Where keys share a counter when a table is full of keys that are all still refusing. */
 export const OVERFLOW_SLOT = 0
 
 /** A generation that no slot ever has. */
-export const NO_GENERATION = -1
+const NO_GENERATION = -1
 
-/**
- * All keys of one rule: records in typed arrays, found by slot. Whoever keeps a slot also keeps its generation;
- * a slot given to another key has another generation, so a stale slot is noticed and never misused.
- */
+/** A table this small is not emptied as a whole. */
+const SMALL = 64
+
+/** All keys of one rule: which has which slot, who comes and who must go. */
 export class Table {
   limit: Limit
+  readonly records: Records
   size = 0
   evictions = 0
   /** Messages that had to share the overflow counter. */
   overflows = 0
-  readonly maxKeys: number
-  #stride: number
-  #chunks: Float64Array[] = []
-  /** Only of a kernel whose keys own an array each. */
-  #logs: (Float64Array | undefined)[] = []
+  readonly #mostKeys: number
   readonly #keys: (string | undefined)[] = []
   readonly #index = new KeyIndex(this.#keys)
   #freed: number[] = []
-  #next = OVERFLOW_SLOT
-  #generations = 0
   #hand = 0
+  readonly #look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
 
-  constructor(limit: Limit, maxKeys: number) {
+  constructor(limit: Limit, mostKeys: number) {
     this.limit = limit
-    const logKeys = Math.max(1, Math.floor(BOUNDS.logEntriesPerRule / limit.count))
-    this.maxKeys = limit.kernel.width === 0 ? Math.min(maxKeys, logKeys) : maxKeys
-    this.#stride = OWN + limit.kernel.width
-    this.#open(undefined)
+    this.#mostKeys = mostKeys
+    this.records = new Records(limit)
+    this.#openOverflow()
   }
 
   /** Slots a sweep has to look at. */
   get slots(): number {
-    return this.#next
+    return this.#keys.length
   }
 
+  /** Fewer for sliding logs, whose keys are as large as the limit. */
+  get maxKeys(): number {
+    if (this.limit.kernel.width > 0) return this.#mostKeys
+    return Math.min(this.#mostKeys, Math.max(1, Math.floor(BOUNDS.logEntriesPerRule / this.limit.count)))
+  }
+
+  /** What to keep beside a slot; the shared counter is never kept. */
   generationOf(slot: number): number {
-    return slot === OVERFLOW_SLOT ? NO_GENERATION : this.#chunks[slot >> CHUNK_BITS]![this.#at(slot)]!
-  }
-
-  /** Whether a kept slot still belongs to the key it was kept for. */
-  holds(slot: number, generation: number): boolean {
-    const chunk = this.#chunks[slot >> CHUNK_BITS]
-    return chunk !== undefined && chunk[(slot & (CHUNK_SLOTS - 1)) * this.#stride] === generation
+    return slot === OVERFLOW_SLOT ? NO_GENERATION : this.records.generationOf(slot)
   }
 
   /** The slot of a key, or -1. */
@@ -80,24 +64,12 @@ export class Table {
       this.overflows++
       return OVERFLOW_SLOT
     }
-    const slot = this.#open(key)
+    const slot = this.#freed.pop() ?? this.#keys.length
+    this.#keys[slot] = key
     this.#index.add(key, slot)
+    this.records.open(slot, nowMs)
     this.size++
-    this.limit.kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.limit)
     return slot
-  }
-
-  /** Asks without changing what is counted; a refusal is noted, so that the key is not evicted while it lasts. */
-  probe(slot: number, nowMs: number, grains: number, out: Verdict): boolean {
-    const at = (slot & (CHUNK_SLOTS - 1)) * this.#stride
-    const chunk = this.#chunks[slot >> CHUNK_BITS]!
-    const { kernel } = this.limit
-    const fits =
-      kernel.width > 0
-        ? kernel.probe(chunk, at + OWN, nowMs, grains, this.limit, out)
-        : kernel.probe(this.#logs[slot]!, 0, nowMs, grains, this.limit, out)
-    if (!fits && out.retryAfterMs !== Infinity) chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
-    return fits
   }
 
   /** Asks for a key that has no slot. */
@@ -106,24 +78,6 @@ export class Table {
     const cells = kernel.room?.(undefined) ?? new Float64Array(kernel.width)
     kernel.begin?.(cells, 0, nowMs, this.limit)
     return kernel.probe(cells, 0, nowMs, grains, this.limit, out)
-  }
-
-  /** Takes what was just probed and fits. */
-  take(slot: number, nowMs: number, grains: number): void {
-    const { kernel } = this.limit
-    if (kernel.width > 0) {
-      const at = (slot & (CHUNK_SLOTS - 1)) * this.#stride + OWN
-      kernel.take(this.#chunks[slot >> CHUNK_BITS]!, at, nowMs, grains, this.limit)
-    } else {
-      const log = kernel.room!(this.#logs[slot])
-      this.#logs[slot] = log
-      kernel.take(log, 0, nowMs, grains, this.limit)
-    }
-  }
-
-  refund(slot: number, nowMs: number, grains: number): void {
-    this.limit.kernel.refund(this.#cells(slot), this.#own(slot), nowMs, grains, this.limit)
-    this.#chunks[slot >> CHUNK_BITS]![this.#at(slot) + REFUSED_UNTIL] = 0
   }
 
   /** Forgets a key; true when it was there. */
@@ -144,65 +98,37 @@ export class Table {
   /** Looks at some slots and forgets those that are whole again; returns how many. */
   sweep(nowMs: number, slots: number): number {
     const before = this.size
-    for (let left = Math.min(slots, this.#next); left > 0; left--) {
+    for (let left = Math.min(slots, this.slots); left > 0; left--) {
       const slot = this.#turnHand()
-      if (this.#keys[slot] !== undefined && this.#wholeAt(slot) <= nowMs) this.#release(slot)
+      if (this.#keys[slot] !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
     }
     const swept = before - this.size
-    if (this.size === 0 && this.#next > FIRST_CHUNK_SLOTS && this.#wholeAt(OVERFLOW_SLOT) <= nowMs)
-      this.#empty()
+    // An empty table gives its memory back.
+    if (this.size === 0 && this.slots > SMALL && this.records.wholeAt(OVERFLOW_SLOT) <= nowMs) this.#empty()
     return swept
   }
 
   /**
    * Carries all keys over to a changed limit of the same rule. Nothing that was used is given back: a reload
-   * mints at most the difference of the capacities. About 0.1 µs a key where cells must be converted.
+   * mints at most the difference of the capacities. Takes about 0.3 µs a key where cells must be converted.
    */
   adopt(limit: Limit, nowMs: number): void {
     const old = this.limit
+    this.limit = limit
     if (keepsCells(old, limit)) {
-      this.limit = limit
+      this.records.change(limit)
       return
     }
-    const carried: { readonly key: string; readonly units: number }[] = []
+    const spent: [key: string, units: number][] = []
     this.#keys.forEach((key, slot) => {
-      if (key === undefined || this.#wholeAt(slot) <= nowMs) return
-      carried.push({
-        key,
-        units: old.kernel.spent(this.#cells(slot), this.#own(slot), nowMs, old) / old.scale,
-      })
+      if (key !== undefined && this.records.wholeAt(slot) > nowMs)
+        spent.push([key, this.records.spent(slot, nowMs)])
     })
-    this.limit = limit
-    this.#stride = OWN + limit.kernel.width
     this.#empty()
-    for (const { key, units } of carried) {
+    for (const [key, units] of spent) {
       const slot = this.acquire(key, nowMs)
-      if (slot === OVERFLOW_SLOT) continue
-      const cells = this.#cells(slot)
-      cells.fill(0, this.#own(slot), this.#own(slot) + limit.kernel.width)
-      limit.kernel.seed(cells, this.#own(slot), nowMs, Math.ceil(units * limit.scale), limit)
+      if (slot !== OVERFLOW_SLOT) this.records.seed(slot, nowMs, units)
     }
-  }
-
-  #at(slot: number): number {
-    return (slot & (CHUNK_SLOTS - 1)) * this.#stride
-  }
-
-  #cells(slot: number): Float64Array {
-    return this.limit.kernel.width > 0 ? this.#chunks[slot >> CHUNK_BITS]! : this.#logs[slot]!
-  }
-
-  #own(slot: number): number {
-    return this.limit.kernel.width > 0 ? this.#at(slot) + OWN : 0
-  }
-
-  #wholeAt(slot: number): number {
-    return this.limit.kernel.wholeAt(this.#cells(slot), this.#own(slot), this.limit)
-  }
-
-  #turnHand(): number {
-    this.#hand = this.#hand + 1 < this.#next ? this.#hand + 1 : 0
-    return this.#hand
   }
 
   /**
@@ -210,21 +136,17 @@ export class Table {
    * now or would refuse one unit. False where all of those looked at refuse.
    */
   #evict(nowMs: number): boolean {
-    const look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
     let best = -1
     let bestWholeAt = Infinity
     for (let left = BOUNDS.evictionProbe; left > 0; left--) {
       const slot = this.#turnHand()
       if (this.#keys[slot] === undefined) continue
-      const wholeAt = this.#wholeAt(slot)
+      const wholeAt = this.records.wholeAt(slot)
       if (wholeAt <= nowMs) {
         this.#release(slot)
         return true
       }
-      if (wholeAt >= bestWholeAt) continue
-      if (this.#chunks[slot >> CHUNK_BITS]![this.#at(slot) + REFUSED_UNTIL]! > nowMs) continue
-      const { kernel, scale } = this.limit
-      if (!kernel.probe(this.#cells(slot), this.#own(slot), nowMs, scale, this.limit, look)) continue
+      if (wholeAt >= bestWholeAt || this.records.refuses(slot, nowMs, this.#look)) continue
       best = slot
       bestWholeAt = wholeAt
     }
@@ -234,39 +156,15 @@ export class Table {
     return true
   }
 
-  /** A slot with fresh cells and a generation of its own. */
-  #open(key: string | undefined): number {
-    const slot = this.#freed.pop() ?? this.#next++
-    const chunk = this.#chunkFor(slot)
-    const at = this.#at(slot)
-    chunk.fill(0, at, at + this.#stride)
-    chunk[at + GENERATION] = ++this.#generations
-    this.#keys[slot] = key
-    if (this.limit.kernel.room) this.#logs[slot] = this.limit.kernel.room(undefined)
-    return slot
-  }
-
-  #chunkFor(slot: number): Float64Array {
-    const index = slot >> CHUNK_BITS
-    let chunk = this.#chunks[index]
-    const at = this.#at(slot)
-    if (chunk !== undefined && at < chunk.length) return chunk
-    if (index > 0) chunk = new Float64Array(CHUNK_SLOTS * this.#stride)
-    else {
-      const slots = chunk === undefined ? FIRST_CHUNK_SLOTS : (2 * chunk.length) / this.#stride
-      const larger = new Float64Array(slots * this.#stride)
-      if (chunk !== undefined) larger.set(chunk)
-      chunk = larger
-    }
-    this.#chunks[index] = chunk
-    return chunk
+  #turnHand(): number {
+    this.#hand = this.#hand + 1 < this.slots ? this.#hand + 1 : 0
+    return this.#hand
   }
 
   #release(slot: number): void {
     this.#index.remove(this.#keys[slot]!)
     this.#keys[slot] = undefined
-    this.#logs[slot] &&= undefined
-    this.#chunks[slot >> CHUNK_BITS]![this.#at(slot) + GENERATION] = 0
+    this.records.close(slot)
     this.#freed.push(slot)
     this.size--
   }
@@ -274,13 +172,16 @@ export class Table {
   #empty(): void {
     this.#index.clear()
     this.#keys.length = 0
-    this.#logs = []
-    this.#chunks = []
     this.#freed = []
-    this.#next = OVERFLOW_SLOT
     this.#hand = 0
     this.size = 0
-    this.#open(undefined)
+    this.records.restart(this.limit)
+    this.#openOverflow()
+  }
+
+  #openOverflow(): void {
+    this.#keys[OVERFLOW_SLOT] = undefined
+    this.records.open(OVERFLOW_SLOT, 0)
   }
 }
 

@@ -1,0 +1,179 @@
+import type { Kernel, Verdict } from '../../algorithms/kernel.ts'
+import type { Limit } from '../../algorithms/limit.ts'
+
+/*
+ * A record of cells per key: generation, refused-until, then the kernel's own. A record of a token bucket is 32
+ * bytes, two to a cache line: a decision touches one line per rule.
+ */
+const GENERATION = 0
+const REFUSED_UNTIL = 1
+const OWN = 2
+
+/** Records stand in chunks, so that growing copies nothing; only the first chunk starts small and doubles. */
+const CHUNK_BITS = 12
+const CHUNK_SLOTS = 1 << CHUNK_BITS
+const LAST_SLOT = CHUNK_SLOTS - 1
+const FIRST_CHUNK_SLOTS = 8
+
+/** What became of a question that came with a slot's generation. */
+export const STALE = -1
+export const DENIED = 0
+export const FITS = 1
+
+/**
+ * The records of a rule's keys, by slot. Whoever keeps a slot also keeps its generation: a slot given to another
+ * key has another generation, so a stale one is noticed and never misused.
+ */
+export class Records {
+  #limit: Limit
+  #kernel: Kernel
+  #stride: number
+  #chunks: Float64Array[] = []
+  /** Only of a kernel whose keys own an array each. */
+  #logs: (Float64Array | undefined)[] = []
+  #generations = 0
+
+  constructor(limit: Limit) {
+    this.#limit = limit
+    this.#kernel = limit.kernel
+    this.#stride = OWN + limit.kernel.width
+  }
+
+  /** Forgets all records and counts by another limit; slots kept elsewhere stay void. */
+  restart(limit: Limit): void {
+    this.change(limit)
+    this.#stride = OWN + limit.kernel.width
+    this.#chunks = []
+    this.#logs = []
+  }
+
+  /** Counts on by another limit to which the same cells mean the same. */
+  change(limit: Limit): void {
+    this.#limit = limit
+    this.#kernel = limit.kernel
+  }
+
+  /** A fresh record at a slot, with a generation of its own. */
+  open(slot: number, nowMs: number): void {
+    const chunk = this.#chunkFor(slot)
+    const at = this.#at(slot)
+    chunk.fill(0, at, at + this.#stride)
+    chunk[at + GENERATION] = ++this.#generations
+    if (this.#kernel.room) this.#logs[slot] = this.#kernel.room(undefined)
+    this.#kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
+  }
+
+  close(slot: number): void {
+    this.#chunk(slot)[this.#at(slot) + GENERATION] = 0
+    if (this.#logs[slot] !== undefined) this.#logs[slot] = undefined
+  }
+
+  generationOf(slot: number): number {
+    return this.#chunk(slot)[this.#at(slot) + GENERATION]!
+  }
+
+  /**
+   * Asks for a kept slot, if it is still the key's: STALE, DENIED or FITS. The one call a rule costs a message;
+   * changes nothing that is counted.
+   */
+  ask(slot: number, generation: number, nowMs: number, grains: number, out: Verdict): number {
+    const chunk = this.#chunks[slot >> CHUNK_BITS]
+    if (chunk === undefined) return STALE
+    const at = (slot & LAST_SLOT) * this.#stride
+    if (chunk[at] !== generation) return STALE
+    return this.#probeAt(chunk, at, slot, nowMs, grains, out) ? FITS : DENIED
+  }
+
+  /** Asks without changing what is counted. */
+  probe(slot: number, nowMs: number, grains: number, out: Verdict): boolean {
+    return this.#probeAt(this.#chunk(slot), this.#at(slot), slot, nowMs, grains, out)
+  }
+
+  /** Takes what was just probed and fits. */
+  take(slot: number, nowMs: number, grains: number): void {
+    const kernel = this.#kernel
+    if (kernel.width > 0) {
+      const at = (slot & LAST_SLOT) * this.#stride
+      kernel.take(this.#chunks[slot >> CHUNK_BITS]!, at + OWN, nowMs, grains, this.#limit)
+    } else {
+      const log = kernel.room!(this.#logs[slot])
+      this.#logs[slot] = log
+      kernel.take(log, 0, nowMs, grains, this.#limit)
+    }
+  }
+
+  refund(slot: number, nowMs: number, grains: number): void {
+    this.#kernel.refund(this.#cells(slot), this.#own(slot), nowMs, grains, this.#limit)
+    this.#chunk(slot)[this.#at(slot) + REFUSED_UNTIL] = 0
+  }
+
+  /** Whether a key refuses now, what it refused last or a single unit: then it must not be forgotten. */
+  refuses(slot: number, nowMs: number, out: Verdict): boolean {
+    if (this.#chunk(slot)[this.#at(slot) + REFUSED_UNTIL]! > nowMs) return true
+    const unit = this.#limit.scale
+    return !this.#kernel.probe(this.#cells(slot), this.#own(slot), nowMs, unit, this.#limit, out)
+  }
+
+  /** The time from which the record equals a key never seen. */
+  wholeAt(slot: number): number {
+    return this.#kernel.wholeAt(this.#cells(slot), this.#own(slot), this.#limit)
+  }
+
+  /** Units used up at a moment. */
+  spent(slot: number, nowMs: number): number {
+    return this.#kernel.spent(this.#cells(slot), this.#own(slot), nowMs, this.#limit) / this.#limit.scale
+  }
+
+  /** Sets an open record to so many units used. */
+  seed(slot: number, nowMs: number, units: number): void {
+    const cells = this.#cells(slot)
+    const own = this.#own(slot)
+    cells.fill(0, own, own + this.#kernel.width)
+    this.#kernel.seed(cells, own, nowMs, Math.ceil(units * this.#limit.scale), this.#limit)
+  }
+
+  /** A refusal is noted, so that the key is not evicted while it lasts. */
+  #probeAt(
+    chunk: Float64Array,
+    at: number,
+    slot: number,
+    nowMs: number,
+    grains: number,
+    out: Verdict,
+  ): boolean {
+    const kernel = this.#kernel
+    const fits =
+      kernel.width > 0
+        ? kernel.probe(chunk, at + OWN, nowMs, grains, this.#limit, out)
+        : kernel.probe(this.#logs[slot]!, 0, nowMs, grains, this.#limit, out)
+    if (!fits && out.retryAfterMs !== Infinity) chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
+    return fits
+  }
+
+  #chunk(slot: number): Float64Array {
+    return this.#chunks[slot >> CHUNK_BITS]!
+  }
+
+  #at(slot: number): number {
+    return (slot & LAST_SLOT) * this.#stride
+  }
+
+  #cells(slot: number): Float64Array {
+    return this.#kernel.width > 0 ? this.#chunk(slot) : this.#logs[slot]!
+  }
+
+  #own(slot: number): number {
+    return this.#kernel.width > 0 ? this.#at(slot) + OWN : 0
+  }
+
+  #chunkFor(slot: number): Float64Array {
+    const index = slot >> CHUNK_BITS
+    const held = this.#chunks[index]
+    if (held !== undefined && this.#at(slot) < held.length) return held
+    const doubled = held === undefined ? FIRST_CHUNK_SLOTS : (2 * held.length) / this.#stride
+    const chunk = new Float64Array((index > 0 ? CHUNK_SLOTS : doubled) * this.#stride)
+    if (held !== undefined) chunk.set(held)
+    this.#chunks[index] = chunk
+    return chunk
+  }
+}
