@@ -1,0 +1,62 @@
+import { InvalidArgumentError } from 'commander'
+import { PolicyError } from '../errors.ts'
+import { parseBytes, parseDuration } from '../units.ts'
+
+/** Gathers an option that may be given several times. */
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
+}
+
+/** A TCP port; 0 lets the system choose. */
+export function readPort(text: string): number {
+  return readWhole(text, 65_535, 'a port, as 1883, or 0 for a free one')
+}
+
+/** Whole milliseconds of `10s`. */
+export function readDuration(text: string): number {
+  return orInvalid(() => parseDuration(text))
+}
+
+/** Whole bytes of `120` or `10kB`. */
+export function readBytes(text: string): number {
+  return orInvalid(() => parseBytes(/^\d+$/.test(text) ? Number(text) : text))
+}
+
+export function readQos(text: string): 0 | 1 | 2 {
+  return readWhole(text, 2, '0, 1 or 2') as 0 | 1 | 2
+}
+
+/** Whole milliseconds since the epoch of an ISO date, or of such a number. */
+export function readMoment(text: string): number {
+  const atMs = /^\d+$/.test(text) ? Number(text) : Date.parse(text)
+  if (Number.isSafeInteger(atMs) && atMs >= 0 && atMs <= 8.64e15) return atMs
+  throw new InvalidArgumentError('Write a moment as 2026-01-31T12:00:00Z, or milliseconds since 1970.')
+}
+
+/** Adds `name=value` to the headers given before; a name given twice has several values. */
+export function readHeader(
+  text: string,
+  before: Readonly<Record<string, readonly string[]>> = {},
+): Readonly<Record<string, readonly string[]>> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('Write a header as name=value.')
+  const [name, value] = [text.slice(0, at), text.slice(at + 1)]
+  const values = Object.hasOwn(before, name) ? before[name]! : []
+  return Object.fromEntries([...Object.entries(before), [name, [...values, value]]])
+}
+
+function readWhole(text: string, most: number, remedy: string): number {
+  const value = Number(text)
+  if (/^\d+$/.test(text) && value <= most) return value
+  throw new InvalidArgumentError(`Write ${remedy}.`)
+}
+
+function orInvalid<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    const [problem] = error.problems
+    throw new InvalidArgumentError(`${problem?.message ?? ''} (${problem?.remedy ?? ''}).`)
+  }
+}

@@ -1,0 +1,77 @@
+import type { Logger } from 'pino'
+import { formatProblem, PolicyError } from '../errors.ts'
+import { Gate } from '../index.ts'
+import { watchPolicy } from '../policy/index.ts'
+import { EXIT } from './failure.ts'
+import { openLog } from './log.ts'
+import { startMqttServer } from './mqtt-server.ts'
+import { findPolicyFiles } from './policy-files.ts'
+import { StopSignal } from './signals.ts'
+import type { Terminal } from './terminal.ts'
+
+/** How long messages that are held may go on passing when the broker is told to end. */
+const DRAIN_MS = 5_000
+
+export interface BrokerOptions {
+  readonly policy: readonly string[]
+  readonly host: string
+  readonly port: number
+  readonly wsPort?: number | undefined
+  readonly logLevel: string
+  readonly trustProxy: readonly string[]
+  readonly proxyProtocol: boolean
+  readonly json: boolean
+}
+
+/**
+ * Runs a limited MQTT broker until SIGINT or SIGTERM. A changed policy file, or SIGHUP, puts the new policy in the
+ * place of the old one; a policy that cannot be used is told of, and the old one stays.
+ */
+export async function runBroker(options: BrokerOptions, terminal: Terminal): Promise<number> {
+  const log = openLog(options.logLevel, options.json, terminal)
+  const files = await findPolicyFiles(options.policy)
+  const gate = await Gate.fromPolicy(files, { env: terminal.env, logger: log })
+  gate.on('warning', warning => log.warn(warning, 'a rule has more keys than it may keep'))
+  gate.on('policy', change => {
+    if (change.kind === 'applied') log.info({ rules: change.rules.length }, 'policy reloaded')
+    else logRefusal(log, change.error)
+  })
+  const stop = new StopSignal()
+  try {
+    const server = await startMqttServer({ ...options, gate, logger: log })
+    const watch = watchPolicy(files, () => gate.apply(files))
+    const { port, wsPort } = server
+    const urls = [
+      `mqtt://${hostOf(options)}:${port}`,
+      ...(wsPort === undefined ? [] : [`ws://${hostOf(options)}:${wsPort}`]),
+    ]
+    log.info(
+      { port, ...(wsPort === undefined ? {} : { wsPort }), rules: gate.rules().length },
+      `ready: ${urls.join(' ')}`,
+    )
+    const signal = await stop.received
+    const { connections, held } = server.limits.stats()
+    log.info({ signal, connections, held }, 'ending')
+    await watch.close()
+    await server.close(DRAIN_MS)
+    log.info('ended')
+  } finally {
+    stop.release()
+    await gate.close()
+  }
+  return EXIT.fine
+}
+
+/** Every problem is a line of its own, with its place in the file. */
+function logRefusal(log: Logger, error: Error): void {
+  if (!(error instanceof PolicyError)) {
+    log.error({ err: error }, 'the policy was not reloaded, the old one stays')
+    return
+  }
+  for (const problem of error.problems) log.error({ ...problem, message: undefined }, formatProblem(problem))
+  log.error({ problems: error.problems.length }, 'the policy was not reloaded, the old one stays')
+}
+
+function hostOf({ host }: BrokerOptions): string {
+  return host.includes(':') ? `[${host}]` : host
+}

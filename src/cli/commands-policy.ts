@@ -1,0 +1,120 @@
+import { type Command, Option } from 'commander'
+import type { Action } from '../message.ts'
+import { collect, readBytes, readHeader, readMoment, readQos } from './arguments.ts'
+import { CommandFailure, EXIT } from './failure.ts'
+import type { Terminal } from './terminal.ts'
+
+interface ExplainFlags {
+  readonly policy?: readonly string[]
+  readonly json?: boolean
+  readonly topic: string
+  readonly on: Action
+  readonly client?: string
+  readonly user?: string
+  readonly device?: string
+  readonly apiKey?: string
+  readonly ip?: string
+  readonly role?: readonly string[]
+  readonly tier?: string
+  readonly header?: Readonly<Record<string, readonly string[]>>
+  readonly payload?: string
+  readonly size?: number
+  readonly qos: 0 | 1 | 2
+  readonly retain?: boolean
+  readonly at?: number
+}
+
+interface PolicyFlags {
+  readonly policy?: readonly string[]
+  readonly json?: boolean
+}
+
+/** The option by which every command is given a policy; several files are overlays. */
+export function policyOption(): Option {
+  const meaning = 'a policy file; given several times, the later win by name'
+  return new Option('-p, --policy <file>', meaning).argParser(collect)
+}
+
+/** The commands that need a policy and nothing that runs: validate, explain, replay. */
+export function addPolicyCommands(
+  program: Command,
+  terminal: Terminal,
+  done: (exitCode: number) => void,
+): void {
+  program
+    .command('validate')
+    .description('check a policy; several files are overlays, of which the later win')
+    .argument('[files...]', 'policy files')
+    .addOption(policyOption())
+    .option('--schema', 'print the JSON Schema of the policy file')
+    .option('--print', 'print the merged policy, without its secrets')
+    .option('--json', 'print JSON')
+    .action(async (files: readonly string[], flags: PolicyFlags & { schema?: boolean; print?: boolean }) => {
+      const { validate } = await import('./validate.ts')
+      const { schema = false, print = false, json = false } = flags
+      done(await validate({ policy: [...files, ...(flags.policy ?? [])], schema, print, json }, terminal))
+    })
+
+  program
+    .command('explain')
+    .description('tell every step for one message: route, exemptions, limits, outcome')
+    .argument('[files...]', 'policy files')
+    .addOption(policyOption())
+    .requiredOption('--topic <topic>', 'the topic of the message')
+    .addOption(
+      new Option('--on <action>', 'what is done with the topic')
+        .choices(['publish', 'subscribe', 'connect', 'deliver'])
+        .default('publish'),
+    )
+    .option('--client <id>', 'the client id of the sender')
+    .option('--user <name>', 'its user')
+    .option('--device <name>', 'its device')
+    .option('--api-key <key>', 'its api key')
+    .option('--ip <address>', 'its address')
+    .option('--role <role>', 'a role; may be given several times', collect)
+    .option('--tier <tier>', 'its tier')
+    .option('--header <name=value>', 'a header; may be given several times', readHeader)
+    .option('--payload <json>', 'the payload')
+    .option('--size <bytes>', 'payload bytes; default: those of the payload', readBytes)
+    .option('--qos <qos>', 'quality of service', readQos, 0)
+    .option('--retain', 'a retained message')
+    .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
+    .option('--json', 'print JSON')
+    .action(async (files: readonly string[], flags: ExplainFlags) => {
+      const { explain } = await import('./explain.ts')
+      const { topic, on, payload, size, qos, header, role } = flags
+      const { client, user, device, apiKey, ip, tier } = flags
+      const known = Object.entries({ client, user, device, apiKey, ip, roles: role, tier })
+      const options = {
+        policy: named([...files, ...(flags.policy ?? [])], 'explain policy.yaml --topic a/b'),
+        json: flags.json ?? false,
+        ...{ topic, on, payload, size, qos, headers: header },
+        sender: Object.fromEntries(known.filter(([, value]) => value !== undefined)),
+        retain: flags.retain ?? false,
+        atMs: flags.at,
+      }
+      done(await explain(options, terminal))
+    })
+
+  program
+    .command('replay')
+    .description('decide a recorded capture on a virtual clock, each line at its own moment')
+    .argument('<files...>', 'policy files, then the capture: JSON lines; - for the standard input')
+    .addOption(policyOption())
+    .option('--json', 'print a decision for each line, as JSON; default: a table of totals')
+    .action(async (files: readonly string[], flags: PolicyFlags) => {
+      const { replay } = await import('./replay.ts')
+      const policy = [...files.slice(0, -1), ...(flags.policy ?? [])]
+      const options = {
+        policy: named(policy, 'replay policy.yaml capture.jsonl'),
+        capture: files.at(-1) ?? '-',
+        json: flags.json ?? false,
+      }
+      done(await replay(options, terminal))
+    })
+}
+
+function named(policy: readonly string[], example: string): readonly string[] {
+  if (policy.length > 0) return policy
+  throw new CommandFailure(`no policy was named (topicgate ${example})`, EXIT.usage)
+}

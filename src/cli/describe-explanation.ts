@@ -1,0 +1,135 @@
+import { describeCondition } from '../conditions/describe.ts'
+import type { Decision, ExemptionTrace, ExemptOptions, Explanation, LimitTrace } from '../index.ts'
+import type { Dialect, Message, Sender } from '../message.ts'
+import { formatCount, formatWait, printable } from './format.ts'
+import type { Paint } from './terminal.ts'
+
+const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'ips'] as const
+
+/** Every step for one message, in lines for people. */
+export function describeExplanation(
+  explanation: Explanation,
+  message: Message,
+  atMs: number,
+  paint: Paint,
+): readonly string[] {
+  const { exemptions, limits, custom, decision } = explanation
+  const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
+  if (message.retain) about.push('retained')
+  const exempted = exemptions.some(({ exempts }) => exempts)
+  return [
+    `${paint('bold', printable(message.topic, 200))}  ${about.join(', ')}, at ${new Date(atMs).toISOString()}`,
+    '',
+    paint('bold', 'route'),
+    ...indent(describeRoute(explanation, message)),
+    paint('bold', 'sender'),
+    ...indent(describeSender(explanation.sender)),
+    paint('bold', 'exemptions'),
+    ...indent(exemptions.length > 0 ? exemptions.map(each => describeExemption(each, paint)) : ['none']),
+    `${paint('bold', 'limits')}${exempted ? ' (not asked, as an exemption lets it pass)' : ''}`,
+    ...indent(limits.length > 0 ? limits.map(each => describeLimit(each, paint)) : ['none holds for this']),
+    ...(custom > 0 ? indent([`and ${custom} of your own, which an explanation does not ask`]) : []),
+    paint('bold', 'outcome'),
+    ...indent([describeDecision(decision, paint)]),
+  ]
+}
+
+function indent(lines: readonly string[]): readonly string[] {
+  return lines.map(line => `  ${line}`)
+}
+
+function describeRoute({ patterns }: Explanation, message: Message): readonly string[] {
+  const dialect = message.protocol ?? 'mqtt'
+  const named = new Set(patterns.filter(pattern => pattern !== undefined))
+  const lines = [...named].map(pattern => {
+    const captures = readCaptures(pattern, message.topic, dialect)
+    return [pattern, ...captures.map(([name, level]) => `${name}=${printable(level)}`)].join('  ')
+  })
+  if (patterns.includes(undefined)) lines.push('and what holds for every topic')
+  return lines.length > 0 ? lines : ['nothing in the policy matches this topic']
+}
+
+/** The levels a pattern has a name for, as rules count by them. */
+function readCaptures(
+  pattern: string,
+  topic: string,
+  dialect: Dialect,
+): readonly (readonly [string, string])[] {
+  const separator = dialect === 'mqtt' ? '/' : '.'
+  const levels = topic.split(separator)
+  const filter = dialect === 'mqtt' ? pattern.replace(/^\$share\/[^/]+\//, '') : pattern
+  return filter.split(separator).flatMap((level, index) => {
+    const name = /^\{(\w+)\}$/.exec(level)?.[1]
+    const held = levels[index]
+    return name === undefined || held === undefined ? [] : [[name, held] as const]
+  })
+}
+
+function describeSender(sender: Sender): readonly string[] {
+  const { client, user, device, apiKey, ip, roles, tier } = sender
+  const parts = Object.entries({ client, user, device, ip, tier }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name} ${printable(value)}`],
+  )
+  if (apiKey !== undefined) parts.push('apiKey ***')
+  if (roles !== undefined && roles.length > 0)
+    parts.push(`roles ${roles.map(role => printable(role)).join(', ')}`)
+  return [parts.length > 0 ? parts.join(', ') : 'unknown']
+}
+
+function describeExemption(trace: ExemptionTrace, paint: Paint): string {
+  const { exempts, covers, holds, options, own } = trace
+  const name = trace.name ?? '(unnamed)'
+  if (exempts) {
+    const left = own === undefined ? '' : `; its own limit has ${own.remaining} of ${own.limit} left`
+    return `${paint('green', 'yes')}  ${name}: ${grounds(options)}${left}`
+  }
+  const no = paint('dim', 'no ')
+  if (!covers) return `${no}  ${name}: none of its lists has it: ${lists(options)}`
+  if (!holds) return `${no}  ${name}: does not hold: ${options.when ? describeCondition(options.when) : ''}`
+  const wait = own === undefined ? '' : `, again in ${formatWait(own.retryAfterMs)}`
+  return `${no}  ${name}: its own limit is reached: ${options.limit ?? ''}${wait}`
+}
+
+function grounds(options: ExemptOptions): string {
+  const words = [lists(options), options.when ? describeCondition(options.when) : '']
+  return words.filter(word => word !== '').join('; ') || 'holds for all'
+}
+
+function lists(options: ExemptOptions): string {
+  const shown = LISTS.flatMap(list => {
+    const entries = options[list]
+    if (entries === undefined) return []
+    const first = entries.slice(0, 5).map(entry => printable(entry))
+    return [
+      `${list} ${[...first, ...(entries.length > 5 ? [`and ${entries.length - 5} more`] : [])].join(', ')}`,
+    ]
+  })
+  if (options.apiKeys !== undefined) shown.push(`apiKeys (${options.apiKeys.length}, not shown)`)
+  return shown.join('; ')
+}
+
+function describeLimit(limit: LimitTrace, paint: Paint): string {
+  const verdict = limit.allowed ? paint('green', 'yes') : paint('red', 'no ')
+  const counter =
+    limit.per.join('+') === 'global'
+      ? 'for all'
+      : `per ${limit.per.join('+')} ${JSON.stringify(printable(limit.key))}`
+  const numbers = `costs ${limit.cost} of ${formatCount(limit.limit)}, ${formatCount(limit.remaining)} left`
+  const wait = limit.allowed ? '' : `, again in ${formatWait(limit.retryAfterMs)}`
+  const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''
+  return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${shadow}`
+}
+
+function describeDecision(decision: Decision, paint: Paint): string {
+  const { allowed, outcome, reason, rule, exemption, retryAfterMs, shadow } = decision
+  const verdict = paint(allowed ? 'green' : 'red', outcome)
+  const by =
+    rule !== undefined ? `, by rule ${rule}` : exemption === undefined ? '' : `, by exemption ${exemption}`
+  const wait = allowed
+    ? ''
+    : retryAfterMs === Infinity
+      ? ', never passes'
+      : `, again in ${formatWait(retryAfterMs)}`
+  const silent = shadow === undefined ? '' : `; in shadow refused by ${shadow.join(', ')}`
+  return `${verdict} (${reason}${by})${wait}${silent}`
+}

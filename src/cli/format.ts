@@ -1,0 +1,51 @@
+const NUMBERS = new Intl.NumberFormat('en-US')
+
+/** Characters of a stranger's words that are shown. */
+const SHOWN_CHARS = 80
+
+/** `12,000`. */
+export function formatCount(count: number): string {
+  return NUMBERS.format(count)
+}
+
+/** `25.0 %`; of nothing, 0. */
+export function formatShare(part: number, whole: number): string {
+  return `${(whole === 0 ? 0 : (100 * part) / whole).toFixed(1)} %`
+}
+
+/** `850ms`, `1.5s`, `2m 5s`, `3h 4m`, `2d 1h`; `never` for Infinity. */
+export function formatWait(ms: number): string {
+  if (ms === Infinity) return 'never'
+  if (ms < 1_000) return `${ms}ms`
+  if (ms < 60_000) return `${Number((ms / 1_000).toFixed(1))}s`
+  const seconds = Math.round(ms / 1_000)
+  if (seconds < 3_600) return joined(seconds, 60, 'm', 1, 's')
+  if (seconds < 86_400) return joined(seconds, 3_600, 'h', 60, 'm')
+  return joined(seconds, 86_400, 'd', 3_600, 'h')
+}
+
+function joined(seconds: number, large: number, largeUnit: string, small: number, smallUnit: string): string {
+  const rest = Math.floor((seconds % large) / small)
+  return `${Math.floor(seconds / large)}${largeUnit}${rest === 0 ? '' : ` ${rest}${smallUnit}`}`
+}
+
+/** What a stranger chose, fit for a terminal: without control characters, and not too long. */
+export function printable(text: string, mostChars = SHOWN_CHARS): string {
+  const cut = text.length > mostChars ? `${text.slice(0, mostChars - 1)}…` : text
+  return cut.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '�')
+}
+
+/** Columns in line, the first to the left, numbers to the right; empty lines for no rows. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): readonly string[] {
+  const all = [head, ...rows]
+  const widths = head.map((_, column) => Math.max(...all.map(row => (row[column] ?? '').length)))
+  return all.map(row =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ')
+      .trimEnd(),
+  )
+}

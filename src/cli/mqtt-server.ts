@@ -1,0 +1,138 @@
+import type { EventEmitter } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { Aedes } from 'aedes'
+import { createWebSocketStream, WebSocketServer } from 'ws'
+import {
+  type BrokerLimits,
+  behindProxy,
+  limitBroker,
+  limitServer,
+  trustProxies,
+} from '../../brokers/aedes/index.ts'
+import type { Gate, Logger } from '../index.ts'
+import { CommandFailure, EXIT } from './failure.ts'
+
+export interface MqttServerOptions {
+  readonly gate: Gate
+  readonly host: string
+  /** 0 for a free one. */
+  readonly port: number
+  /** Default: no WebSocket. */
+  readonly wsPort?: number | undefined
+  /** Addresses and CIDR blocks of proxies whose word on the sender's address counts. */
+  readonly trustProxy?: readonly string[]
+  /** These proxies send PROXY protocol headers. */
+  readonly proxyProtocol?: boolean
+  readonly logger?: Logger
+}
+
+export interface MqttServer {
+  readonly broker: Aedes
+  readonly limits: BrokerLimits
+  readonly port: number
+  readonly wsPort: number | undefined
+  /** Takes no more connections, lets what is held pass for at most `drainMs`, then disconnects all. */
+  close(drainMs: number): Promise<void>
+}
+
+const DRAIN_LOOK_MS = 20
+
+/** Roomier than the plugin's own: after a power cut a whole site connects at once, from one address. */
+const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
+
+/**
+ * A limited aedes broker behind sockets of its own. Throws PolicyError for addresses that are none, UnsupportedError
+ * for a policy aedes cannot enact, CommandFailure with exit code 69 for a port it cannot have.
+ */
+export async function startMqttServer(options: MqttServerOptions): Promise<MqttServer> {
+  const { gate, host, logger } = options
+  const trust = trustProxies(options.trustProxy ?? [])
+  const broker = await Aedes.createBroker()
+  const servers: Server[] = []
+  const sockets = new Set<Socket>()
+  // aedes ends the process where nobody listens.
+  const emitter: EventEmitter = broker
+  emitter.on('error', err => logger?.error({ err }, 'the broker reports an error'))
+  const closeAll = async (): Promise<void> => {
+    const closed = servers.map(server => new Promise<void>(resolve => server.close(() => resolve())))
+    await new Promise<void>(resolve => broker.close(() => resolve()))
+    for (const socket of sockets) socket.destroy()
+    await Promise.all(closed)
+  }
+  try {
+    const limits = limitBroker(broker, gate, { trust, ...(logger ? { logger } : {}) })
+    const open = async (server: Server, port: number, flag: string): Promise<number> => {
+      server.on('connection', socket => {
+        sockets.add(socket)
+        socket.once('close', () => sockets.delete(socket))
+      })
+      limitServer(server, limits, { trust, ...SILENT_SOCKETS })
+      const bound = await listen(server, port, host, flag)
+      servers.push(server)
+      server.on('error', err => logger?.error({ err }, 'a socket cannot be accepted'))
+      return bound
+    }
+    const accept = options.proxyProtocol
+      ? behindProxy(broker, { trust })
+      : (socket: Socket): void => void broker.handle(socket)
+    // Nagle's algorithm delays acknowledgements of QoS 1 by up to 40 ms.
+    const tcp = createServer({ noDelay: true }, accept)
+    const port = await open(tcp, options.port, '--port')
+    const wsPort =
+      options.wsPort === undefined ? undefined : await open(webSocketServer(broker), options.wsPort, '--ws')
+    return {
+      broker,
+      limits,
+      port,
+      wsPort,
+      close: async drainMs => {
+        for (const server of servers) server.close()
+        await drained(limits, drainMs)
+        await closeAll()
+      },
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+function webSocketServer(broker: Aedes): Server {
+  const http = createHttpServer({ noDelay: true }, (_request, response) => {
+    response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
+    response.end('MQTT over WebSocket is spoken here.\n')
+  })
+  const ws = new WebSocketServer({
+    server: http,
+    perMessageDeflate: false,
+    // MQTT 3.1.1 names "mqtt" [MQTT-6.0.0-3]; clients of 3.1 ask for "mqttv3.1".
+    handleProtocols: offered => [...offered].find(name => name === 'mqtt' || name === 'mqttv3.1') ?? false,
+  })
+  ws.on('connection', (socket, request) => {
+    broker.handle(createWebSocketStream(socket), request)
+  })
+  ws.on('wsClientError', (_error, socket) => socket.destroy())
+  // It repeats the errors of its server, which whoever listens there deals with.
+  ws.on('error', () => {})
+  return http
+}
+
+function listen(server: Server, port: number, host: string, flag: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === 'EADDRINUSE'
+      const reason = taken ? 'another program has it' : cause.message
+      const text = `cannot listen at ${host}:${port}: ${reason} (choose another with ${flag})`
+      reject(new CommandFailure(text, EXIT.unavailable, { cause }))
+    })
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
+  })
+}
+
+async function drained(limits: BrokerLimits, drainMs: number): Promise<void> {
+  const endMs = performance.now() + drainMs
+  while (limits.stats().held > 0 && performance.now() < endMs) {
+    await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS))
+  }
+}

@@ -1,0 +1,50 @@
+import { Command, CommanderError, type OutputConfiguration } from 'commander'
+import { addBrokerCommands } from './commands-broker.ts'
+import { addPolicyCommands } from './commands-policy.ts'
+import { EXIT, explainFailure } from './failure.ts'
+import { readVersion } from './package-files.ts'
+import { type Terminal, write } from './terminal.ts'
+
+/** Runs one command of a terminal, stays silent about nothing and never rejects; resolves with the exit code. */
+export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode: number = EXIT.fine
+  const program = createProgram(terminal, code => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    // Commander has printed what it has to say; help and version that were asked for are fine.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.usage
+    const failure = explainFailure(error, Boolean(terminal.env.DEBUG))
+    await write(terminal.stderr, failure.lines.map(line => `${line}\n`).join(''))
+    return failure.exitCode
+  }
+}
+
+/** All commands; each is told of the terminal and hands its exit code to `done`. */
+export function createProgram(terminal: Terminal, done: (exitCode: number) => void): Command {
+  const output: OutputConfiguration = {
+    writeOut: text => void terminal.stdout.write(text),
+    writeErr: text => void terminal.stderr.write(text),
+    getOutHelpWidth: () => terminal.stdout.columns ?? 100,
+    getErrHelpWidth: () => terminal.stderr.columns ?? 100,
+  }
+  const program = new Command('topicgate')
+    .description('Rate limiting for MQTT and NATS.')
+    .version(readVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand(false)
+    .configureOutput(output)
+    .exitOverride()
+    .showHelpAfterError('(topicgate --help tells what there is)')
+    .showSuggestionAfterError()
+  addPolicyCommands(program, terminal, done)
+  addBrokerCommands(program, terminal, done)
+  program.addHelpText(
+    'after',
+    '\nExit codes: 0 fine, 1 what was checked failed, 2 wrong usage, 69 a service is not to be had.',
+  )
+  return program
+}

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { Folder } from '../src/cli/folder.ts'
+import { until } from '../support/wait.ts'
+import { buildOnce, Command } from './cli.ts'
+
+beforeAll(buildOnce, 120_000)
+
+const CONFIG = join(import.meta.dirname, '../../config')
+
+const BROKEN = `version: 1
+rules:
+  - name: a
+    limt: 5/s
+    limit: 3 parsecs
+  - name: a
+    limit: 1/s
+    exceeded: explode
+    per: nobody
+`
+
+describe('topicgate as a program', () => {
+  it('prints five lines for five mistakes and exits with 1', async () => {
+    using folder = new Folder()
+    await using command = new Command('validate', folder.file('broken.yaml', BROKEN))
+    expect(await command.ended()).toBe(1)
+    expect(command.err.trimEnd().split('\n')).toHaveLength(5)
+  })
+
+  it.each(['fleet', 'api-style', 'edge-gateway', 'strict-ingest'])('finds %s.yaml sound', async name => {
+    await using command = new Command('validate', join(CONFIG, `${name}.yaml`))
+    expect([await command.ended(), command.err]).toEqual([0, ''])
+  })
+
+  it('replays a capture that fills the pipe more than once', async () => {
+    using folder = new Folder()
+    const lines = Array.from(
+      { length: 50_000 },
+      (_, n) => `{"at":${n},"topic":"fleet/s/d${n % 9}/telemetry/t"}\n`,
+    )
+    const capture = folder.file('capture.jsonl', lines.join(''))
+    await using command = new Command('replay', join(CONFIG, 'fleet.yaml'), capture, '--json')
+    expect(await command.ended()).toBe(0)
+    const decisions = command.out.trimEnd().split('\n')
+    expect(decisions).toHaveLength(50_000)
+    expect(JSON.parse(decisions.at(-1) ?? '')).toMatchObject({ at: 49_999, rule: 'telemetry', limit: 50 })
+  })
+
+  it('stops quietly when nobody reads on', async () => {
+    using folder = new Folder()
+    const line = '{"at":0,"topic":"fleet/s/d/telemetry/t"}\n'
+    const capture = folder.file('capture.jsonl', line.repeat(300_000))
+    await using command = new Command('replay', join(CONFIG, 'fleet.yaml'), capture, '--json')
+    await until(() => command.out !== '')
+    command.stopReading()
+    expect([await command.ended(), command.err]).toEqual([0, ''])
+    expect(command.out.length).toBeLessThan(300_000 * 100)
+  })
+
+  it('has the version of the package', async () => {
+    const { version } = JSON.parse(readFileSync(join(CONFIG, '../package.json'), 'utf8')) as {
+      version: string
+    }
+    await using command = new Command('--version')
+    expect([await command.ended(), command.out]).toEqual([0, `${version}\n`])
+  })
+})

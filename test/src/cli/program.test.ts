@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { packageFile } from '../../../src/cli/package-files.ts'
+import { runCommand } from './fake-terminal.ts'
+import { Folder } from './folder.ts'
+
+describe('the command line', () => {
+  it('tells its version', async () => {
+    const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }
+    expect(await runCommand(['--version'])).toEqual({ exitCode: 0, out: `${version}\n`, err: '' })
+  })
+
+  it('helps those who ask', async () => {
+    const { exitCode, out } = await runCommand(['--help'])
+    expect(exitCode).toBe(0)
+    for (const command of ['validate', 'explain', 'replay', 'broker', 'demo'])
+      expect(out).toContain(`  ${command} `)
+    expect((await runCommand(['broker', '--help'])).out).toContain('--proxy-protocol')
+  })
+
+  it.each([
+    [[], 'Usage: topicgate'],
+    [['validat'], 'Did you mean validate?'],
+    [['explain', 'p.yaml'], "required option '--topic <topic>' not specified"],
+    [['replay'], "missing required argument 'files'"],
+    [['replay', 'capture.jsonl'], 'no policy was named'],
+    [['broker'], 'no policy was named'],
+    [['broker', 'p.yaml', '--port', '70000'], 'Write a port'],
+    [['broker', 'p.yaml', '--log-level', 'loud'], 'Allowed choices are'],
+    [['broker', 'p.yaml', '--proxy-protocol'], 'add --trust-proxy'],
+    [['demo', '--for', 'ten'], 'is not a duration'],
+    [['demo', '--outcome', 'explode'], 'Allowed choices are drop, throttle'],
+  ])('%j is wrong usage', async (args, words) => {
+    const { exitCode, out, err } = await runCommand(args)
+    expect([exitCode, out]).toEqual([2, ''])
+    expect(err).toContain(words)
+  })
+
+  it('shows a stack only to those who ask for it', async () => {
+    using folder = new Folder()
+    const policy = folder.file('policy.yaml', 'rules: [{ name: a, limit: 1/s }]')
+    const args = ['replay', policy, folder.path]
+    expect((await runCommand(args)).err).toBe(
+      `error: ${folder.path}: this is a folder (name a capture, or - for the standard input)\n`,
+    )
+    expect((await runCommand(args, { env: { DEBUG: '1' } })).err).toMatch(/\n\s+at /)
+  })
+
+  it.each([
+    [{ isTTY: false }, false],
+    [{ isTTY: true }, true],
+    [{ isTTY: true, env: { NO_COLOR: '1' } }, false],
+    [{ isTTY: true, env: { TERM: 'dumb' } }, false],
+    [{ isTTY: false, env: { FORCE_COLOR: '1' } }, true],
+    [{ isTTY: true, env: { FORCE_COLOR: '0' } }, false],
+  ])('%j has colours: %s', async (setup, colours) => {
+    using folder = new Folder()
+    const policy = folder.file('policy.yaml', 'rules: [{ name: a, limit: 1/s }]')
+    const { out } = await runCommand(['validate', policy], setup)
+    expect(out.includes('\u001b[32mok\u001b[39m')).toBe(colours)
+  })
+})
