@@ -13,8 +13,8 @@ interface LocalDate {
 }
 
 /**
- * The calendar windows of one zone. Remembers the window asked for last: a border is sought through Intl once a
- * window, never once a message.
+ * The calendar windows of one zone. Remembers the two windows asked for last: a border is sought through Intl once
+ * a window, never once a message, also after midnight while a sweep looks at yesterday's keys between messages.
  */
 export class CalendarWindow {
   readonly unit: CalendarUnit
@@ -22,6 +22,8 @@ export class CalendarWindow {
   readonly #format: Intl.DateTimeFormat
   #startMs = 0
   #endMs = 0
+  #otherStartMs = 0
+  #otherEndMs = 0
 
   /** Throws PolicyError for a zone that Intl does not know. */
   constructor(unit: CalendarUnit, zone: string) {
@@ -43,14 +45,23 @@ export class CalendarWindow {
 
   /** The first millisecond of the window that holds a moment. */
   startOf(moment: number): number {
-    if (moment < this.#startMs || moment >= this.#endMs) this.#seek(moment)
+    if (moment < this.#startMs || moment >= this.#endMs) this.#turnTo(moment)
     return this.#startMs
   }
 
   /** The first millisecond after the window that holds a moment. */
   endOf(moment: number): number {
-    if (moment < this.#startMs || moment >= this.#endMs) this.#seek(moment)
+    if (moment < this.#startMs || moment >= this.#endMs) this.#turnTo(moment)
     return this.#endMs
+  }
+
+  #turnTo(moment: number): void {
+    const [startMs, endMs] = [this.#otherStartMs, this.#otherEndMs]
+    this.#otherStartMs = this.#startMs
+    this.#otherEndMs = this.#endMs
+    this.#startMs = startMs
+    this.#endMs = endMs
+    if (moment < startMs || moment >= endMs) this.#seek(moment)
   }
 
   #seek(moment: number): void {

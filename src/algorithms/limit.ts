@@ -40,8 +40,11 @@ export interface Limit {
   readonly calendar?: CalendarWindow
 }
 
-/** A cost in grains of a limit, rounded up to its grid. */
+/** A cost in grains of a limit, rounded up to its grid; never negative, never NaN. */
 export function toGrains(cost: number, limit: Limit): number {
   // The subtraction keeps 0.07 × 1000 = 70.00000000000001 from becoming 71.
-  return limit.scale === 1 ? Math.ceil(cost) : Math.ceil(cost * limit.scale - 1e-6)
+  const grains = limit.scale === 1 ? Math.ceil(cost) : Math.ceil(cost * limit.scale - 1e-6)
+  if (grains > 0) return grains
+  // Rounding makes -0 of 0. What is negative or not a number counts as one unit: no cost gives back, none is NaN.
+  return cost >= 0 ? 0 : limit.scale
 }

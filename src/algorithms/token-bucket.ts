@@ -23,6 +23,8 @@ export const tokenBucket: Kernel = {
   width: 2,
 
   begin(cells, at, nowMs, limit) {
+    // Zeroed cells are a full bucket: one that starts full keeps no trace of a first charge that is denied.
+    if (limit.initialGrains === limit.capacityGrains) return
     cells[at + LAST] = nowMs
     cells[at + DEFICIT] = (limit.capacityGrains - limit.initialGrains) * limit.stepsPerGrain
   },

@@ -1,0 +1,116 @@
+import { expect } from 'vitest'
+import { createLimit } from '../../src/algorithms/index.ts'
+import type { AlgorithmName, Limit } from '../../src/algorithms/limit.ts'
+import type { Charge, Store, Verdict } from '../../src/stores/store.ts'
+import { chooseCost, moveTime, rollMove, rollRule } from '../laws/histories.ts'
+import { type Answer, Model, type ModelCharge, type Rule } from '../laws/model.ts'
+import type { FakeClock } from '../support/fake-clock.ts'
+import { type Random, random } from '../support/random.ts'
+
+/** A store under test with the clock it was opened with. */
+export interface Bench {
+  readonly store: Store
+  readonly clock: FakeClock
+}
+
+const limits = new Map<string, Limit>()
+
+/** The limit of a rule, made once. */
+export function limitOf(rule: Rule): Limit {
+  const id = JSON.stringify(rule)
+  const limit = limits.get(id) ?? createLimit(rule)
+  limits.set(id, limit)
+  return limit
+}
+
+export function chargeOf({ rule, key, cost, soft }: ModelCharge): Charge {
+  return { limit: limitOf(rule), key, cost, ...(soft && { soft }) }
+}
+
+/** The verdicts of one step. */
+export async function decide(
+  { store, clock }: Bench,
+  charges: readonly ModelCharge[],
+  commit = true,
+  nowMs: number | undefined = clock.now(),
+): Promise<Verdict[]> {
+  const verdicts = await store.decide(charges.map(chargeOf), {
+    commit,
+    ...(nowMs !== undefined && { nowMs }),
+  })
+  return verdicts.map(({ allowed, remaining, retryAfterMs, resetMs }) => ({
+    allowed,
+    remaining,
+    retryAfterMs,
+    resetMs,
+  }))
+}
+
+/**
+ * Moves a clock to a moment. Where what is idle may be swept, the last two seconds are lived through, so that the
+ * store's own timers run.
+ */
+export function moveTo(clock: FakeClock, ms: number, sweeping: boolean): void {
+  const stepMs = ms - clock.now()
+  const runMs = sweeping ? Math.min(Math.max(0, stepMs), 2000) : 0
+  clock.set(ms - runMs)
+  clock.advance(runMs)
+}
+
+export interface HistoryOptions {
+  readonly algorithms: readonly AlgorithmName[]
+  readonly steps: number
+  readonly shortestPeriodMs: number
+  /** Whether the clock stumbles back; if not, the store's timers run and sweep what is idle. */
+  readonly stumbling: boolean
+}
+
+/** Plays one seeded history of several rules, keys and charges a step, and holds each verdict against the model's. */
+export async function playHistory(bench: Bench, seed: number, options: HistoryOptions): Promise<void> {
+  const { clock, store } = bench
+  const dice = random(seed)
+  const model = new Model()
+  const rolled = Array.from({ length: dice.int(1, 5) }, (_, index) =>
+    rollRule(dice, dice.pick(options.algorithms), `history ${seed}: rule ${index}`, options.shortestPeriodMs),
+  )
+  // A bucket that begins part full begins so again once it was swept, which the model, that forgets nothing, does not.
+  const rules = rolled.map(({ rule }) => (options.stumbling ? rule : withoutInitial(rule)))
+  clock.set(dice.pick(rolled).startMs)
+  let last: { rule: Rule; answer: Answer } | undefined
+  for (let step = 0; step < options.steps; step++) {
+    const move = rollMove(dice)
+    const nowMs = moveTime(move, clock.now(), last?.rule ?? rules[0]!, last?.answer)
+    moveTo(clock, options.stumbling ? nowMs : Math.max(nowMs, clock.now()), !options.stumbling)
+    const charges = rollCharges(dice, rules)
+    const commit = dice.chance(0.85)
+    const expected = model.decide(charges, clock.now(), commit)
+    const got = await decide(bench, charges, commit, dice.chance(0.5) ? clock.now() : undefined)
+    expect(
+      got,
+      `history ${seed}, step ${step}: ${JSON.stringify({ nowMs: clock.now(), commit, charges })}`,
+    ).toEqual(expected)
+    const passed = charges.every((charge, index) => charge.soft || expected[index]!.allowed)
+    if (commit && passed && dice.chance(0.1)) {
+      const taken = charges.filter((_, index) => expected[index]!.allowed)
+      await store.refund(taken.map(chargeOf))
+      for (const charge of taken) model.giveBack(charge)
+    }
+    const at = dice.int(0, charges.length - 1)
+    last = { rule: charges[at]!.rule, answer: expected[at]! }
+  }
+}
+
+/** Charges of one message: some of the rules, each once, now and then soft. */
+function rollCharges(dice: Random, rules: readonly Rule[]): ModelCharge[] {
+  const some = dice.shuffle(rules).slice(0, dice.int(1, rules.length))
+  return some.map(rule => ({
+    rule,
+    key: dice.pick(['', 'a', 'b']),
+    cost: chooseCost(rollMove(dice), rule),
+    ...(dice.chance(0.2) && { soft: true }),
+  }))
+}
+
+function withoutInitial({ initial: _, ...rule }: Rule): Rule {
+  return rule
+}

@@ -1,0 +1,4 @@
+import { MemoryStore } from '../../src/stores/memory.ts'
+import { storeConformance } from './store-suite.ts'
+
+storeConformance('memory', clock => new MemoryStore({ clock }))

@@ -1,0 +1,51 @@
+export type CalendarUnit = 'day' | 'week' | 'month' | 'year'
+
+const formats = new Map<string, Intl.DateTimeFormat>()
+const known = new Map<string, string>()
+
+/**
+ * The name of the calendar window an instant falls in, read off the wall calendar of the zone: two instants share
+ * a window when they bear the same local day, Monday-to-Sunday week, month or year.
+ */
+export function calendarWindow(
+  calendar: { readonly unit: CalendarUnit; readonly zone: string },
+  ms: number,
+): string {
+  const { unit, zone } = calendar
+  const id = `${unit} ${zone} ${ms}`
+  const found = known.get(id)
+  if (found !== undefined) return found
+  let format = formats.get(zone)
+  if (format === undefined) {
+    format = new Intl.DateTimeFormat('en-US', {
+      timeZone: zone,
+      calendar: 'gregory',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+    })
+    formats.set(zone, format)
+  }
+  const date: Record<string, number> = {}
+  for (const { type, value } of format.formatToParts(ms)) date[type] = Number(value)
+  const name = nameWindow(unit, date.year!, date.month!, date.day!)
+  if (known.size > 200_000) known.clear()
+  known.set(id, name)
+  return name
+}
+
+function nameWindow(unit: CalendarUnit, year: number, month: number, day: number): string {
+  switch (unit) {
+    case 'day':
+      return `${year}-${month}-${day}`
+    case 'week': {
+      // 1 January 1970 was a Thursday; the Monday before it begins week 0.
+      const days = Date.UTC(year, month - 1, day) / 86_400_000
+      return `week ${Math.floor((days + 3) / 7)}`
+    }
+    case 'month':
+      return `${year}-${month}`
+    case 'year':
+      return `${year}`
+  }
+}
