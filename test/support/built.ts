@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
@@ -11,6 +11,7 @@ export const CLI = join(ROOT, 'dist/src/cli/main.js')
 
 const LOCK = join(ROOT, 'node_modules/.cache/topicgate/build.lock')
 const LOOK_MS = 25
+const LONGEST_BUILD_MS = 120_000
 
 let built: Promise<void> | undefined
 
@@ -53,9 +54,9 @@ function takeLock(): boolean {
 function isHeld(): boolean {
   try {
     const pid = Number(readFileSync(LOCK, 'utf8'))
-    // Empty for the moment between its making and its writing.
+    // Without a number only for the moment between its making and its writing.
     if (pid > 0) process.kill(pid, 0)
-    return true
+    return Date.now() - statSync(LOCK).mtimeMs < LONGEST_BUILD_MS
   } catch {
     return false
   }
