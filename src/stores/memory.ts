@@ -26,7 +26,6 @@ export class MemoryStore implements Store {
   readonly #tables = new Map<string, Table>()
   readonly #listeners = new Set<(warning: StoreWarning) => void>()
   readonly #warned = new Map<string, { lost: number; atMs: number }>()
-  #verdicts: Verdict[] = []
   #cancelSweep: (() => void) | undefined
   #sweepAt = 0
   #closed = false
@@ -54,27 +53,31 @@ export class MemoryStore implements Store {
     options: { readonly commit: boolean; readonly nowMs?: number },
   ): readonly Verdict[] {
     const nowMs = options.nowMs ?? this.#clock.now()
-    while (this.#verdicts.length < charges.length) {
-      this.#verdicts.push({ allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 })
-    }
+    // Objects of this step's own: whoever awaits them must not see those of the next step.
+    const verdicts: Verdict[] = charges.map(() => ({
+      allowed: false,
+      remaining: 0,
+      retryAfterMs: 0,
+      resetMs: 0,
+    }))
     let denied = false
     const slots = charges.map((charge, index) => {
       const table = this.table(charge.limit)
-      const verdict = this.#verdicts[index]!
+      const verdict = verdicts[index]!
       const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
       const grains = toGrains(charge.cost, charge.limit)
       if (slot < 0) table.probeUnseen(nowMs, grains, verdict)
-      else table.probe(slot, nowMs, grains, verdict)
+      else table.records.probe(slot, nowMs, grains, verdict)
       if (!verdict.allowed && charge.soft !== true) denied = true
       return slot
     })
     if (options.commit && !denied) {
       charges.forEach((charge, index) => {
-        if (!this.#verdicts[index]!.allowed) return
-        this.table(charge.limit).take(slots[index]!, nowMs, toGrains(charge.cost, charge.limit))
+        if (!verdicts[index]!.allowed) return
+        this.table(charge.limit).records.take(slots[index]!, nowMs, toGrains(charge.cost, charge.limit))
       })
     }
-    return this.#verdicts.slice(0, charges.length)
+    return verdicts
   }
 
   refund(charges: readonly Charge[]): void {
@@ -82,7 +85,7 @@ export class MemoryStore implements Store {
     for (const charge of charges) {
       const table = this.table(charge.limit)
       const slot = table.find(charge.key)
-      if (slot >= 0) table.refund(slot, nowMs, toGrains(charge.cost, charge.limit))
+      if (slot >= 0) table.records.refund(slot, nowMs, toGrains(charge.cost, charge.limit))
     }
   }
 
