@@ -10,6 +10,7 @@ import type { Decision, Outcome } from './decision.ts'
 import { policyError } from './errors.ts'
 import { type Logger, SILENT } from './logger.ts'
 import type { Action, Dialect, MaybePromise, Message } from './message.ts'
+import type { Hold } from './outcomes/holding.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
 import type { Selector, Store, StoreWarning } from './stores/store.ts'
@@ -154,6 +155,11 @@ export class Gate {
   /** Every outcome a rule may come to, and the rules that ask for it. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     return this.#roster.outcomes(on)
+  }
+
+  /** How long a message may be held for a rule, where the rule says so. */
+  holdOf(rule: string): Hold | undefined {
+    return this.#roster.holdOf(rule)
   }
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */

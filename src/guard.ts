@@ -4,7 +4,7 @@ import type { Decision } from './decision.ts'
 import { PASSED } from './decision.ts'
 import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
-import type { LaneHooks } from './outcomes/holding.ts'
+import type { Hold, LaneHooks } from './outcomes/holding.ts'
 import type { GuardOptions, GuardStats } from './outcomes/keeper.ts'
 import { DENIED_BY_FALLBACK, Keeper } from './outcomes/keeper.ts'
 import { Lane } from './outcomes/lane.ts'
@@ -16,6 +16,8 @@ export type { GuardOptions, GuardStats, Lane, Logger }
 export interface Decider {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock
+  /** A rule's own bound on holding. */
+  holdOf?(rule: string): Hold | undefined
 }
 
 /**
@@ -31,7 +33,12 @@ export class Guard {
   constructor(decider: Decider, options: GuardOptions = {}) {
     this.#decider = decider
     this.clock = decider.clock ?? systemClock
-    this.#keeper = new Keeper(message => this.ask(message), this.clock, options)
+    this.#keeper = new Keeper(
+      message => this.ask(message),
+      rule => decider.holdOf?.(rule),
+      this.clock,
+      options,
+    )
   }
 
   /** A place for the messages of one sender: one per connection. */

@@ -3,7 +3,8 @@ import type { Limit } from '../algorithms/limit.ts'
 import { HARSHNESS, type Outcome, type Reason } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
 import type { Action } from '../message.ts'
-import { parseRate, type Rate } from '../units.ts'
+import type { Hold } from '../outcomes/holding.ts'
+import { parseDuration, parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost } from './cost.ts'
 import type { Middleware } from './middleware.ts'
 import type { Exceeded, LimitOptions, QuotaOptions } from './options.ts'
@@ -20,6 +21,8 @@ export interface Rule {
   readonly cost: CostMeter
   readonly outcome: Outcome
   readonly exceeded: Exceeded
+  /** How long a message may be held for this rule and what becomes of it then, where the rule says so. */
+  readonly hold?: Hold
   readonly harshness: number
   readonly reason: Reason
   readonly shadow: boolean
@@ -123,6 +126,7 @@ function station(
     cost,
     outcome,
     exceeded: options.exceeded ?? 'reject',
+    ...holdOf(options.exceeded),
     harshness: HARSHNESS[outcome],
     reason,
     shadow,
@@ -138,6 +142,14 @@ function tagged(kind: string, name: string, made: LimitStation): Middleware {
     )
   }
   return Object.assign(middleware, { [STATION]: made })
+}
+
+function holdOf(exceeded: Exceeded | undefined): { readonly hold?: Hold } {
+  if (typeof exceeded !== 'object' || !('throttle' in exceeded)) return {}
+  const { upTo, then } = exceeded.throttle
+  const upToMs =
+    upTo === undefined ? undefined : checkWithin('exceeded.throttle.upTo', () => parseDuration(upTo))
+  return { hold: { ...(upToMs === undefined ? {} : { upToMs }), ...(then === undefined ? {} : { then }) } }
 }
 
 function outcomeOf(exceeded: Exceeded | undefined): Outcome {

@@ -2,6 +2,7 @@ import { BOUNDS } from '../bounds.ts'
 import { HARSHNESS, type Outcome } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Action, Dialect } from '../message.ts'
+import type { Hold } from '../outcomes/holding.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
@@ -28,6 +29,11 @@ export class Roster {
 
   get rules(): readonly Rule[] {
     return [...this.#rules.values()]
+  }
+
+  /** How long messages may be held for a rule. */
+  holdOf(rule: string): Hold | undefined {
+    return this.#rules.get(rule)?.hold
   }
 
   /** Every outcome a rule that can refuse asks for, with the rules that do. */

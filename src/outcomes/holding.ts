@@ -21,11 +21,23 @@ export interface HeldLine {
   flush(decision?: Decision): void
 }
 
+/** A rule's own bound on holding; what it leaves out is the guard's. */
+export interface Hold {
+  readonly upToMs?: number
+  readonly then?: 'drop' | 'disconnect'
+}
+
+/** How long a message may wait, and what becomes of it then or where it finds no room. */
+export interface HoldBounds {
+  readonly maxHoldMs: number
+  readonly overflow: Outcome
+}
+
 /** What a lane needs of its guard. */
 export interface LaneKeeper {
   readonly clock: Clock
-  readonly maxHoldMs: number
-  readonly overflow: Outcome
+  /** The bounds on holding a message that was decided so: the rule's own, else the guard's. */
+  boundsOf(decision: Decision | undefined): HoldBounds
   ask(message: Message): MaybePromise<Decision>
   /** Takes room for a message; false when a bound is reached. */
   reserve(line: HeldLine, sizeBytes: number): boolean

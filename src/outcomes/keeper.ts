@@ -4,7 +4,7 @@ import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { HeldLine, LaneKeeper } from './holding.ts'
+import type { HeldLine, Hold, HoldBounds, LaneKeeper } from './holding.ts'
 
 export interface GuardOptions {
   /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
@@ -60,10 +60,10 @@ const LOGGED_CAUSES = 32
 /** The books of a guard: what is held, the bounds, the fallback. */
 export class Keeper implements LaneKeeper {
   readonly clock: Clock
-  readonly maxHoldMs: number
-  readonly overflow: 'drop' | 'disconnect'
   readonly ask: (message: Message) => MaybePromise<Decision>
   closed = false
+  readonly #bounds: HoldBounds
+  readonly #holdOf: (rule: string) => Hold | undefined
   readonly #perSender: number
   readonly #total: number
   readonly #bytesPerSender: number
@@ -81,11 +81,19 @@ export class Keeper implements LaneKeeper {
   #fallbacks = 0
   #timeouts = 0
 
-  constructor(ask: (message: Message) => MaybePromise<Decision>, clock: Clock, options: GuardOptions) {
+  constructor(
+    ask: (message: Message) => MaybePromise<Decision>,
+    holdOf: (rule: string) => Hold | undefined,
+    clock: Clock,
+    options: GuardOptions,
+  ) {
     this.ask = ask
+    this.#holdOf = holdOf
     this.clock = clock
-    this.maxHoldMs = bounded('maxHoldMs', options.maxHoldMs ?? BOUNDS.holdMs)
-    this.overflow = options.overflow ?? 'drop'
+    this.#bounds = {
+      maxHoldMs: bounded('maxHoldMs', options.maxHoldMs ?? BOUNDS.holdMs),
+      overflow: options.overflow ?? 'drop',
+    }
     this.#perSender = bounded('maxHeldPerSender', options.maxHeldPerSender ?? BOUNDS.heldPerSender)
     this.#total = bounded('maxHeldTotal', options.maxHeldTotal ?? BOUNDS.heldTotal)
     this.#bytesPerSender = bounded(
@@ -115,6 +123,15 @@ export class Keeper implements LaneKeeper {
     this.#held--
     this.#heldBytes -= sizeBytes
     if (line.held === 0) this.#busy.delete(line)
+  }
+
+  boundsOf(decision: Decision | undefined): HoldBounds {
+    const own = decision?.rule === undefined ? undefined : this.#holdOf(decision.rule)
+    if (own === undefined) return this.#bounds
+    return {
+      maxHoldMs: Math.min(own.upToMs ?? Infinity, this.#bounds.maxHoldMs),
+      overflow: own.then ?? this.#bounds.overflow,
+    }
   }
 
   overflowed(): void {

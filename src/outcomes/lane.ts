@@ -91,7 +91,7 @@ export class Lane implements HeldLine {
       // Refused in the name of the rule that would have held it, or that holds the head.
       this.#keeper.overflowed()
       const refusal = answer !== undefined && !isLater(answer) ? answer : this.#lastRefusal
-      enact(overflow(refusal, this.#keeper.overflow), message)
+      enact(overflow(refusal, this.#keeper.boundsOf(refusal).overflow), message)
       return
     }
     const entry: Held = {
@@ -172,7 +172,7 @@ export class Lane implements HeldLine {
         this.#wait(decision.retryAfterMs)
       } else {
         this.#keeper.overflowed()
-        this.#enactFirst(overflow(decision, this.#keeper.overflow))
+        this.#enactFirst(overflow(decision, this.#keeper.boundsOf(decision).overflow))
       }
     }
   }
@@ -209,7 +209,7 @@ export class Lane implements HeldLine {
 
   #mayWait(entry: Held, decision: Decision): boolean {
     const waitedMs = this.#keeper.clock.now() - entry.sinceMs
-    return waitedMs + decision.retryAfterMs <= this.#keeper.maxHoldMs
+    return waitedMs + decision.retryAfterMs <= this.#keeper.boundsOf(decision).maxHoldMs
   }
 
   #wait(ms: number): void {

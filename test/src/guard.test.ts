@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../src/bounds.ts'
+import { limit } from '../../src/chain/limit.ts'
 import type { Clock } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
+import { Gate } from '../../src/gate.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import { Guard } from '../../src/guard.ts'
 import type { MaybePromise, Message } from '../../src/message.ts'
@@ -182,6 +184,25 @@ describe('a throttled message', () => {
     wait = 601
     clock.advance(400)
     expect(seen).toMatchObject([{ allowed: false, outcome: 'disconnect', rule: 'r', retryAfterMs: 601 }])
+  })
+
+  it('is held no longer than its rule says, and then becomes what the rule says', () => {
+    const clock = new HandClock()
+    const gate = new Gate({ clock })
+    const exceeded = { throttle: { upTo: '500ms', then: 'disconnect' } } as const
+    gate.use('short', limit({ name: 'short', rate: '1 per 1s', exceeded }))
+    gate.use('long', limit({ name: 'long', rate: '1 per 1s', exceeded: 'throttle' }))
+    const guard = new Guard(gate)
+    const seen: string[] = []
+    for (const topic of ['short', 'long']) {
+      const lane = guard.lane()
+      for (let index = 0; index < 2; index++) {
+        lane.admit(message(topic), (decision, m) => seen.push(`${m.topic} ${decision.outcome}`))
+      }
+    }
+    expect(seen).toEqual(['short deliver', 'short disconnect', 'long deliver'])
+    clock.advance(1_000)
+    expect(seen.at(-1)).toBe('long deliver')
   })
 })
 
