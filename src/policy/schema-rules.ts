@@ -60,12 +60,10 @@ const queue = z.strictObject({
   max: wholeNumber(1, 'Most messages held.').optional(),
   order: z.enum(['arrival', 'priority'], { error: expects('an order') }).optional(),
   upTo: durationText.optional(),
-  // biome-ignore lint/suspicious/noThenProperty: a word of the policy; a schema is never awaited
   then: z.enum(['drop', 'reject', 'disconnect'], { error: expects('an outcome here') }).optional(),
 })
 const throttle = z.strictObject({
   upTo: durationText.optional(),
-  // biome-ignore lint/suspicious/noThenProperty: a word of the policy; a schema is never awaited
   then: z.enum(['drop', 'disconnect'], { error: expects('an outcome here') }).optional(),
 })
 const exceeded = z

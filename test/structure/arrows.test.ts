@@ -30,7 +30,7 @@ describe('arrows between rooms', () => {
       const [source, target] = [roomOf(from), roomOf(to)]
       if (!source || !target || source === target) return []
       if (ROOMS[source]?.includes(target)) return []
-      if (kind === 'dynamic' && LAZY_ARROWS.has(`${source} → ${target}`)) return []
+      if (kind !== 'value' && LAZY_ARROWS.has(`${source} → ${target}`)) return []
       return [
         `${from} imports ${to} (${source} → ${target}): ${describeArrows(source)}; move what both need further down`,
       ]

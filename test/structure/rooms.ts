@@ -13,7 +13,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   adapt: ['chain', 'algorithms', 'ground'],
   policy: ['chain', 'conditions', 'adapt', 'topic', 'algorithms', 'ground'],
   // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
-  gate: ['chain', 'topic', 'stores', 'ground'],
+  gate: ['chain', 'topic', 'stores', 'outcomes', 'ground'],
   guard: ['gate', 'outcomes', 'ground'],
   insight: ['gate', 'chain', 'ground'],
   admin: ['gate', 'insight', 'policy', 'chain', 'stores', 'topic', 'ground'],
@@ -21,11 +21,11 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['ground', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'insight', 'admin'],
   ],
-  brokers: ['index', 'guard'],
-  cli: ['index', 'guard', 'policy', 'brokers'],
+  brokers: ['index', 'guard', 'outcomes', 'conditions', 'ground'],
+  cli: ['index', 'guard', 'policy', 'brokers', 'conditions', 'ground'],
 }
 
-/** Arrows that only a dynamic `import()` may take. */
+/** Arrows that only a dynamic `import()`, or a type, may take: nothing of them is loaded before it is asked for. */
 export const LAZY_ARROWS: ReadonlySet<string> = new Set(['gate → policy'])
 
 const GROUND_FLOOR = /^src\/(message|decision|clock|errors|bounds|units|logger)\.ts$/
