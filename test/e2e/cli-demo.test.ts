@@ -1,7 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { buildOnce, Command } from './cli.ts'
+import { ensureBuilt } from '../support/built.ts'
+import { lastLine, logged, startCommand } from './cli.ts'
 
-beforeAll(buildOnce, 120_000)
+beforeAll(ensureBuilt, 120_000)
 
 interface Told {
   readonly ended: boolean
@@ -12,20 +13,18 @@ interface Told {
 
 describe('topicgate demo', () => {
   it('ends by itself, shows its rules, and no quiet device loses a message', async () => {
-    await using demo = new Command('demo', '--for', '3s')
-    expect(await demo.ended()).toBe(0)
-    expect(demo.out).toMatch(/^1s {2}\| {2}quiet \d+ of \d+ delivered in order {2}\| {2}flooder/m)
-    expect(demo.out).toMatch(/^rule telemetry \d+ passed, [\d,]+ throttle$/m)
-    expect(demo.out.trimEnd().split('\n').at(-1)).toBe(
-      'fine: no quiet device lost a message, all came in order',
-    )
-    expect(demo.err).toBe('')
+    await using demo = startCommand('demo', '--for', '3s')
+    expect((await demo.ended).code).toBe(0)
+    expect(demo.stdout).toMatch(/^1s {2}\| {2}quiet \d+ of \d+ delivered in order {2}\| {2}flooder/m)
+    expect(demo.stdout).toMatch(/^rule telemetry \d+ passed, [\d,]+ throttle$/m)
+    expect(lastLine(demo.stdout)).toBe('fine: no quiet device lost a message, all came in order')
+    expect(demo.stderr).toBe('')
   })
 
   it.each(['drop', 'throttle'])('holds the flood back by %s, too', async outcome => {
-    await using demo = new Command('demo', '--for', '3s', '--outcome', outcome, '--json')
-    expect(await demo.ended()).toBe(0)
-    const last = JSON.parse(demo.out.trimEnd().split('\n').at(-1) ?? '') as Told
+    await using demo = startCommand('demo', '--for', '3s', '--outcome', outcome, '--json')
+    expect((await demo.ended).code).toBe(0)
+    const last = JSON.parse(lastLine(demo.stdout)) as Told
     expect(last.ended).toBe(true)
     expect(last.quiet.sent).toBeGreaterThanOrEqual(100)
     expect(last.quiet).toMatchObject({ delivered: last.quiet.sent, disordered: 0 })
@@ -37,10 +36,10 @@ describe('topicgate demo', () => {
   })
 
   it('ends with its summary when it is interrupted', async () => {
-    await using demo = new Command('demo', '--json')
-    await demo.logged('"ended":false')
+    await using demo = startCommand('demo', '--json')
+    await logged(demo, /"ended":false/)
     demo.signal('SIGINT')
-    expect(await demo.ended()).toBe(0)
-    expect(JSON.parse(demo.out.trimEnd().split('\n').at(-1) ?? '')).toMatchObject({ ended: true })
+    expect((await demo.ended).code).toBe(0)
+    expect(JSON.parse(lastLine(demo.stdout))).toMatchObject({ ended: true })
   })
 })
