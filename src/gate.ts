@@ -149,7 +149,7 @@ export class Gate {
 
   /** Names of all rules, in their order. */
   rules(): readonly string[] {
-    return this.#roster.rules.map(({ name }) => name)
+    return this.#roster.limits.map(({ name }) => name)
   }
 
   /** Every outcome a rule may come to, and the rules that ask for it. */
@@ -227,11 +227,11 @@ export class Gate {
     }
     const roster = new Roster(policy.dialect)
     for (const { pattern, middleware } of [...policy.entries, ...this.#used]) roster.add(pattern, middleware)
-    const gone = this.#roster.rules.filter(({ name }) => !roster.rules.some(rule => rule.name === name))
+    const gone = [...this.#roster.names].filter(name => !roster.names.has(name))
     this.#identity = policy.identity
     this.#roster = roster
     this.#routes = undefined
-    for (const rule of gone) void this.store.forget({ rule: rule.name })
+    for (const rule of gone) void this.store.forget({ rule })
     this.#emit('policy', { kind: 'applied', rules: this.rules() })
   }
 }

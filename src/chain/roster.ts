@@ -13,7 +13,9 @@ import { type Entry, stationOf } from './steps.ts'
 export class Roster {
   readonly dialect: Dialect
   readonly entries: Entry[] = []
+  /** All that is counted, also for exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
+  readonly #limits = new Set<Rule>()
 
   constructor(dialect: Dialect) {
     this.dialect = dialect
@@ -22,13 +24,22 @@ export class Roster {
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
   add(pattern: string | undefined, middleware: Middleware): void {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
-    const rule = stationOf(middleware)?.rule
-    if (rule !== undefined) this.#admit(rule, parsed)
+    const station = stationOf(middleware)
+    if (station?.rule !== undefined) {
+      this.#admit(station.rule, parsed)
+      if (station.kind === 'limit') this.#limits.add(station.rule)
+    }
     this.entries.push({ pattern: parsed, middleware })
   }
 
-  get rules(): readonly Rule[] {
-    return [...this.#rules.values()]
+  /** The rules themselves, in their order. */
+  get limits(): readonly Rule[] {
+    return [...this.#limits]
+  }
+
+  /** Names under which anything is counted. */
+  get names(): ReadonlySet<string> {
+    return new Set(this.#rules.keys())
   }
 
   /** How long messages may be held for a rule. */
@@ -39,7 +50,7 @@ export class Roster {
   /** Every outcome a rule that can refuse asks for, with the rules that do. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
-    for (const rule of this.#rules.values()) {
+    for (const rule of this.#limits) {
       if (rule.shadow || (on !== undefined && rule.on !== on)) continue
       const names = outcomes.get(rule.outcome)
       if (names === undefined) outcomes.set(rule.outcome, [rule.name])

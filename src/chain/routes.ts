@@ -11,7 +11,7 @@ import type { Identity } from './identity.ts'
 import type { Roster } from './roster.ts'
 import type { ActionPlan, Ruling } from './ruling.ts'
 import type { Seat } from './seat.ts'
-import { type Entry, planSteps, type Step } from './steps.ts'
+import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
 
 interface RoutePlan {
   readonly entries: readonly Entry[]
@@ -46,9 +46,13 @@ export class Routes {
     return this.#identity?.usesHeaders !== true
   }
 
-  /** Patterns that match a message's topic, in the order of the list; undefined stands for every topic. */
+  /** Patterns that lead a message to a station, in the order of the list; undefined stands for every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
-    return this.#routeOf(message).entries.map(({ pattern }) => pattern?.text)
+    const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
+      const station = stationOf(middleware)
+      return station?.kind !== 'limit' || station.rule?.on === message.on
+    })
+    return [...new Set(asked.map(({ pattern }) => pattern?.text))]
   }
 
   /** Settles what a sender amounts to on a message's topic, and turns its seat to it. */

@@ -82,7 +82,11 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
 }
 
 function partOf(scope: string): Part {
-  if (Object.hasOwn(PARTS, scope)) return PARTS[scope]!
+  if (Object.hasOwn(PARTS, scope)) {
+    const known = PARTS[scope]!
+    // `a/{device}/#` counted per device means the level of that name where the broker knows no device.
+    return source => known(source) ?? source.captures.get(scope)
+  }
   if (scope.startsWith('header.')) {
     const name = scope.slice('header.'.length)
     return source => readHeader(source.message, name)[0]

@@ -155,6 +155,14 @@ describe('a gate', () => {
     expect(gate.check(publish('fleet/a/x'))).toMatchObject({ allowed: true, reason: 'ok' })
   })
 
+  it('counts per device by the level of that name where the broker knows no device', () => {
+    const { gate } = gateAt()
+    gate.use('fleet/{device}/#', limit({ name: 'r', rate: '1/s', per: 'device' }))
+    expect(gate.check(publish('fleet/a/x', { ip: '10.0.0.1' }))).toMatchObject({ allowed: true })
+    expect(gate.check(publish('fleet/b/x', { ip: '10.0.0.1' }))).toMatchObject({ allowed: true })
+    expect(gate.check(publish('fleet/a/y', { ip: '10.0.0.2' }))).toMatchObject({ allowed: false })
+  })
+
   it('refuses for ever what can never pass', () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'bytes', rate: '1kB/s' }))
