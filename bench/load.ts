@@ -32,9 +32,9 @@ export function makeLoad(count: number, decisions: number): Load {
   }
 }
 
-/** A gate with two exemptions and one or three rules on one topic pattern. */
-export function makeGate(rules: 1 | 3, outcome: keyof typeof RATES): Gate {
-  const rate = RATES[outcome]
+/** A gate with two exemptions and one or three rules on one topic pattern, with a rate or so that all or none pass. */
+export function makeGate(rules: 1 | 3, outcome: keyof typeof RATES | `${number}/s`): Gate {
+  const rate = outcome in RATES ? RATES[outcome as keyof typeof RATES] : outcome
   const gate = new Gate()
   gate.use(
     exempt({ name: 'housekeeping', topics: ['$SYS/#', 'admin/#', 'system/health'] }),

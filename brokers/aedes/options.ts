@@ -30,8 +30,8 @@ export interface LimitBrokerOptions extends GuardOptions {
   /** The longest a throttled connect waits for its CONNACK; clients give up. Default: 10,000. */
   readonly maxConnectHoldMs?: number
   /**
-   * Unsent bytes of a subscriber beyond which nothing more is delivered to it where that loses nothing it was
-   * promised; one frozen subscriber starves others. 0 turns it off. Default: 1,048,576.
+   * Unsent bytes of a subscriber beyond which nothing more is delivered to it, at QoS 0 or to a clean session; one
+   * frozen subscriber starves others, and 1 MB cures it. It loses messages that were allowed, hence off by default.
    */
   readonly maxUnsentBytes?: number
   /**
