@@ -1,0 +1,139 @@
+import { existsSync } from 'node:fs'
+import { join, posix } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { completeSettings } from '../../brokers/aedes/options.ts'
+import { BOUNDS } from '../../src/bounds.ts'
+import { listFiles, ROOT, readText } from '../structure/project.ts'
+import { ROOMS } from '../structure/rooms.ts'
+import { BLOCKS, PAGES, placeOf } from './pages.ts'
+
+/** The text of a page without its blocks. */
+const proseOf = (page: string): string => readText(page).replace(/^```[\s\S]*?^```$/gm, '')
+
+/** What GitHub makes of a heading. */
+function anchorsOf(page: string): readonly string[] {
+  return [...proseOf(page).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
+interface Link {
+  readonly from: string
+  readonly to: string
+  readonly anchor: string | undefined
+}
+
+function linksOf(page: string): readonly Link[] {
+  return [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target]) => target!)
+    .filter(target => !/^[a-z]+:/.test(target))
+    .map(target => {
+      const [path = '', anchor] = target.split('#')
+      return { from: page, to: path === '' ? page : posix.join(posix.dirname(page), path), anchor }
+    })
+}
+
+describe('pages', () => {
+  it('the README has fewer than 150 lines', () => {
+    expect(readText('README.md').trimEnd().split('\n').length).toBeLessThan(150)
+  })
+
+  it('links lead to files and headings that are there', () => {
+    const broken = PAGES.flatMap(linksOf).flatMap(({ from, to, anchor }) => {
+      if (!existsSync(join(ROOT, to))) return [`${from} links to ${to}, which is not there`]
+      if (anchor === undefined || anchorsOf(to).includes(anchor)) return []
+      return [`${from} links to ${to}#${anchor}; there are ${anchorsOf(to).join(', ')}`]
+    })
+    expect(broken).toEqual([])
+  })
+
+  it('every page can be reached from the README', () => {
+    const reached = new Set(['README.md'])
+    for (const page of reached) {
+      if (!page.endsWith('.md') || !existsSync(join(ROOT, page))) continue
+      for (const { to } of linksOf(page)) reached.add(to)
+    }
+    expect([...PAGES, ...listFiles('examples', '.js')].filter(page => !reached.has(page))).toEqual([])
+  })
+
+  it('files that are named are there', () => {
+    const named = /`((?:src|brokers|config|test|examples|bench|scripts|docs)\/[\w./-]*)`/g
+    const missing = PAGES.flatMap(page =>
+      [...proseOf(page).matchAll(named)]
+        .filter(([, path]) => !existsSync(join(ROOT, path!)))
+        .map(([, path]) => `${page} names ${path}, which is not there`),
+    )
+    expect(missing).toEqual([])
+  })
+
+  it('every block is of a kind that is tried', () => {
+    const tried = new Set(['js', 'json', 'jsonl', 'sh', 'text', 'yaml'])
+    expect(BLOCKS.filter(({ language }) => !tried.has(language)).map(placeOf)).toEqual([])
+  })
+
+  it('blocks of JSON can be read', () => {
+    for (const { language, text } of BLOCKS) {
+      if (language === 'json') expect(() => JSON.parse(text)).not.toThrow()
+      else if (language === 'jsonl') for (const line of text.trimEnd().split('\n')) JSON.parse(line)
+    }
+  })
+
+  it('examples have fewer than 60 lines', () => {
+    const long = listFiles('examples').filter(path => readText(path).trimEnd().split('\n').length >= 60)
+    expect(long).toEqual([])
+  })
+})
+
+/** How a table may write the default of an option, or a bound. */
+function wordsFor(value: unknown): readonly string[] {
+  if (value === Infinity) return ['off', 'never']
+  if (typeof value === 'number') return [value.toLocaleString('en-US')]
+  return value === undefined || typeof value === 'function' ? ['none', 'by policy'] : [String(value)]
+}
+
+describe('numbers in tables', () => {
+  const known: Readonly<Record<string, unknown>> = { ...completeSettings({}), ...BOUNDS }
+  // What a word of a policy means stands in tables of the same form.
+  const rows = PAGES.filter(page => page !== 'docs/policy.md').flatMap(page =>
+    [...proseOf(page).matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)].flatMap(([, name, text]) =>
+      Object.hasOwn(known, name!) ? [{ page, name: name!, text: text!.trim() }] : [],
+    ),
+  )
+
+  it('are there', () => {
+    expect(rows.length).toBeGreaterThan(15)
+  })
+
+  it.each(rows)('$page says of $name what the code says', ({ name, text }) => {
+    // An option of the plugin and a bound of the same name differ: both are looked at.
+    const values = [completeSettings({}), BOUNDS].flatMap(source =>
+      Object.entries(source).flatMap(([key, value]) => (key === name ? [value as unknown] : [])),
+    )
+    expect(values.flatMap(wordsFor)).toContain(text)
+  })
+})
+
+/** Rooms that are named in the arrows and stand empty in this version. */
+const EMPTY = ['adapt', 'insight', 'admin']
+
+describe('the table of rooms in ARCHITECTURE.md', () => {
+  const table = readText('ARCHITECTURE.md').split('| room | may import')[1]!.split('\n\n')[0]!
+  const rows = [...table.matchAll(/^\| (.+) \| (.+) \|$/gm)].flatMap(([, rooms, arrows]) =>
+    [...rooms!.matchAll(/`(?:src\/)?(\w+)(?:\/|\.ts)`/g)]
+      .map(([, room]) => room!)
+      .filter(room => Object.hasOwn(ROOMS, room) && arrows !== 'all above')
+      .map(room => ({ room, arrows: arrows!.split(/[;.]/)[0]!.split(', ') })),
+  )
+
+  it('names every room that is there', () => {
+    const named = new Set([...rows.map(({ room }) => room), 'ground', 'index', ...EMPTY])
+    expect(Object.keys(ROOMS).filter(room => !named.has(room))).toEqual([])
+  })
+
+  it.each(rows)('$room may import what the code may', ({ room, arrows }) => {
+    expect(arrows.toSorted()).toEqual(ROOMS[room]!.filter(to => !EMPTY.includes(to)).toSorted())
+  })
+})

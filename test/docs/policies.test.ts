@@ -1,0 +1,43 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { findUnsupported } from '../../brokers/aedes/support.ts'
+import { PolicyError } from '../../src/errors.ts'
+import { Gate } from '../../src/gate.ts'
+import { compilePolicy, loadPolicy } from '../../src/policy/index.ts'
+import { ROOT } from '../structure/project.ts'
+import { BLOCKS, placeOf } from './pages.ts'
+
+const policies = BLOCKS.filter(({ language }) => language === 'yaml').map(block => ({
+  ...block,
+  place: placeOf(block),
+}))
+const isBroken = ({ words }: { readonly words: readonly string[] }): boolean =>
+  words.some(word => word.startsWith('broken'))
+
+describe('policies on the pages', () => {
+  it('are there', () => {
+    expect(policies.length).toBeGreaterThan(10)
+  })
+
+  it.each(policies.filter(block => !isBroken(block)))('$place loads, and aedes can enact it', async block => {
+    const loaded = await loadPolicy(block.text, { env: {} })
+    expect(compilePolicy(loaded).source.document).toBe(loaded.document)
+    const gate = await Gate.fromPolicy(block.text, { env: {} })
+    expect(findUnsupported(gate)).toEqual([])
+    await gate.close()
+  })
+
+  it.each(policies.filter(isBroken))('$place is refused', async block => {
+    await expect(loadPolicy(block.text, { env: {} })).rejects.toThrow(PolicyError)
+  })
+})
+
+it.each(readdirSync(join(ROOT, 'config')).filter(file => file.endsWith('.yaml')))(
+  'config/%s is a policy aedes can enact',
+  async file => {
+    const gate = await Gate.fromPolicy(join(ROOT, 'config', file), { env: {} })
+    expect(findUnsupported(gate)).toEqual([])
+    await gate.close()
+  },
+)
