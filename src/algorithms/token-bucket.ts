@@ -42,8 +42,9 @@ export const tokenBucket: Kernel = {
       return true
     }
     out.allowed = false
-    out.remaining =
-      deficit < limit.capacitySteps ? Math.floor((limit.capacitySteps - deficit) / unitSteps) : 0
+    // What a single unit does not fit in has no whole unit left; a division less for the message of a flood.
+    const left = grains <= limit.scale ? 0 : limit.capacitySteps - deficit
+    out.remaining = left > 0 ? Math.floor(left / unitSteps) : 0
     out.retryAfterMs = grains > limit.capacityGrains ? Infinity : Math.ceil(-free / limit.stepsPerMs)
     out.resetMs = Math.ceil(deficit / limit.stepsPerMs)
     return false
