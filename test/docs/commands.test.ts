@@ -75,8 +75,10 @@ async function run({ command, serves, exit, files }: Line): Promise<string> {
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', chunk => {
+    const wasReady = stdout.includes('ready')
     stdout += chunk
-    if (serves && stdout.includes('ready')) child.kill('SIGTERM')
+    // Once: a second signal would end it at once.
+    if (serves && !wasReady && stdout.includes('ready')) child.kill('SIGTERM')
   })
   child.stderr.on('data', chunk => {
     stderr += chunk
