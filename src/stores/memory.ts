@@ -10,6 +10,8 @@ const SHORTEST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 1_000
 /** Evictions are counted each, but told at most this often for a rule. */
 const WARNING_EVERY_MS = 10_000
+/** What a visit to a table costs of a slice at the least, in slots: so many tiny tables are not one long pause. */
+const LEAST_VISIT = 16
 
 export interface MemoryStoreOptions {
   readonly clock?: Clock
@@ -27,7 +29,10 @@ export class MemoryStore implements Store {
   readonly #listeners = new Set<(warning: StoreWarning) => void>()
   readonly #warned = new Map<string, { lost: number; atMs: number }>()
   #cancelSweep: (() => void) | undefined
-  #sweepAt = 0
+  /** The tables in the order of their turns, whose it is, and how many slices a whole round takes. */
+  readonly #turns: Table[] = []
+  #turn = 0
+  #slices = 1
   #closed = false
 
   constructor(options: MemoryStoreOptions = {}) {
@@ -41,6 +46,7 @@ export class MemoryStore implements Store {
     if (table === undefined) {
       table = new Table(limit, this.#maxKeys)
       this.#tables.set(limit.name, table)
+      this.#turns.push(table)
       if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(LONGEST_PAUSE_MS)
     } else if (table.limit !== limit) {
       table.adopt(limit, this.#clock.now())
@@ -121,24 +127,39 @@ export class MemoryStore implements Store {
     this.#closed = true
     this.#cancelSweep?.()
     this.#tables.clear()
+    this.#turns.length = 0
   }
 
   #scheduleSweep(pauseMs: number): void {
     this.#cancelSweep = this.#clock.after(pauseMs, () => this.#sweep())
   }
 
-  /** One slice of one table; the tables take turns, and a table that had much to forget is asked again at once. */
+  /** One slice: tables in turn, as far as it goes. A large one that had much to forget is asked again at once. */
   #sweep(): void {
     const nowMs = this.#clock.now()
-    const tables = [...this.#tables.values()]
-    const table = tables[this.#sweepAt % tables.length]!
-    const swept = table.sweep(nowMs, BOUNDS.sweepSlice)
-    this.#warn(table, nowMs)
-    const busy = 4 * swept > BOUNDS.sweepSlice
-    if (!busy) this.#sweepAt = (this.#sweepAt + 1) % tables.length
-    const slices = tables.reduce((sum, each) => sum + Math.ceil(each.slots / BOUNDS.sweepSlice), 0)
-    const pauseMs = busy ? SHORTEST_PAUSE_MS : Math.floor(PASS_MS / slices)
+    let left: number = BOUNDS.sweepSlice
+    let busy = false
+    for (let visits = this.#turns.length; visits > 0; visits--) {
+      const table = this.#turns[this.#turn]!
+      const slots = Math.min(table.slots, BOUNDS.sweepSlice)
+      // Always a whole turn: what is left of a slice would be little of a large table.
+      if (slots > left) break
+      left -= Math.max(slots, LEAST_VISIT)
+      const swept = table.sweep(nowMs, slots)
+      this.#warn(table, nowMs)
+      busy = slots === BOUNDS.sweepSlice && 4 * swept > slots
+      if (busy) break
+      this.#turn++
+      if (this.#turn === this.#turns.length) this.#beginRound()
+    }
+    const pauseMs = busy ? SHORTEST_PAUSE_MS : Math.floor(PASS_MS / this.#slices)
     this.#scheduleSweep(Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, pauseMs)))
+  }
+
+  #beginRound(): void {
+    this.#turn = 0
+    const slots = this.#turns.reduce((sum, table) => sum + Math.max(table.slots, LEAST_VISIT), 0)
+    this.#slices = Math.ceil(slots / BOUNDS.sweepSlice)
   }
 
   #warn(table: Table, nowMs: number): void {

@@ -1,4 +1,5 @@
 import { hashKey } from './key-hash.ts'
+import type { KeyList } from './key-list.ts'
 
 const SMALLEST = 8
 /** A shard splits when it would pass this, so that no growth ever rehashes more entries in one go. */
@@ -20,9 +21,9 @@ class Shard {
 export class KeyIndex {
   #single: Shard | undefined = new Shard()
   #shards: Shard[] = []
-  readonly #keys: readonly (string | undefined)[]
+  readonly #keys: KeyList
 
-  constructor(keys: readonly (string | undefined)[]) {
+  constructor(keys: KeyList) {
     this.#keys = keys
   }
 
@@ -35,7 +36,7 @@ export class KeyIndex {
     while (true) {
       const slot = entries[2 * place + 1]! - 1
       if (slot < 0) return -1
-      if (entries[2 * place] === hash && this.#keys[slot] === key) return slot
+      if (entries[2 * place] === hash && this.#keys.get(slot) === key) return slot
       place = (place + 1) & mask
     }
   }
@@ -58,7 +59,7 @@ export class KeyIndex {
     const shard = this.#shardOf(hash)
     const { entries, mask } = shard
     let hole = hash & mask
-    while (entries[2 * hole] !== hash || this.#keys[entries[2 * hole + 1]! - 1] !== key)
+    while (entries[2 * hole] !== hash || this.#keys.get(entries[2 * hole + 1]! - 1) !== key)
       hole = (hole + 1) & mask
     let next = (hole + 1) & mask
     while (entries[2 * next + 1] !== 0) {

@@ -7,6 +7,8 @@ import type { Limit } from '../../algorithms/limit.ts'
  */
 const GENERATION = 0
 const REFUSED_UNTIL = 1
+/** Of a record that is closed. */
+const NEXT_FREE = 1
 const OWN = 2
 
 /** Records stand in chunks, so that growing copies nothing; only the first chunk starts small and doubles. */
@@ -63,9 +65,18 @@ export class Records {
     this.#kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
   }
 
-  close(slot: number): void {
-    this.#chunk(slot)[this.#at(slot) + GENERATION] = 0
+  /** Ends a record. Free ones are a list that stands in the records themselves: `nextFree` is the one after it. */
+  close(slot: number, nextFree: number): void {
+    const chunk = this.#chunk(slot)
+    const at = this.#at(slot)
+    chunk[at + GENERATION] = 0
+    chunk[at + NEXT_FREE] = nextFree
     if (this.#logs[slot] !== undefined) this.#logs[slot] = undefined
+  }
+
+  /** What a closed record was given. */
+  nextFreeOf(slot: number): number {
+    return this.#chunk(slot)[this.#at(slot) + NEXT_FREE]!
   }
 
   generationOf(slot: number): number {

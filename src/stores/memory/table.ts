@@ -2,6 +2,7 @@ import type { Verdict } from '../../algorithms/kernel.ts'
 import type { Limit } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { KeyIndex } from './key-index.ts'
+import { KeyList } from './key-list.ts'
 import { Records } from './records.ts'
 
 /** Where keys share a counter when a table is full of keys that are all still refusing. */
@@ -22,9 +23,10 @@ export class Table {
   /** Messages that had to share the overflow counter. */
   overflows = 0
   readonly #mostKeys: number
-  readonly #keys: (string | undefined)[] = []
+  readonly #keys = new KeyList()
   readonly #index = new KeyIndex(this.#keys)
-  #freed: number[] = []
+  /** The first of the free slots; the shared one, which is never free, stands for none. */
+  #free = OVERFLOW_SLOT
   #hand = 0
   readonly #look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
 
@@ -64,8 +66,10 @@ export class Table {
       this.overflows++
       return OVERFLOW_SLOT
     }
-    const slot = this.#freed.pop() ?? this.#keys.length
-    this.#keys[slot] = key
+    let slot = this.#free
+    if (slot === OVERFLOW_SLOT) slot = this.#keys.length
+    else this.#free = this.records.nextFreeOf(slot)
+    this.#keys.set(slot, key)
     this.#index.add(key, slot)
     this.records.open(slot, nowMs)
     this.size++
@@ -100,7 +104,7 @@ export class Table {
     const before = this.size
     for (let left = Math.min(slots, this.slots); left > 0; left--) {
       const slot = this.#turnHand()
-      if (this.#keys[slot] !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
+      if (this.#keys.get(slot) !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
     }
     const swept = before - this.size
     // An empty table gives its memory back.
@@ -120,10 +124,12 @@ export class Table {
       return
     }
     const spent: [key: string, units: number][] = []
-    this.#keys.forEach((key, slot) => {
-      if (key !== undefined && this.records.wholeAt(slot) > nowMs)
+    for (let slot = 0; slot < this.slots; slot++) {
+      const key = this.#keys.get(slot)
+      if (key !== undefined && this.records.wholeAt(slot) > nowMs) {
         spent.push([key, this.records.spent(slot, nowMs)])
-    })
+      }
+    }
     this.#empty()
     for (const [key, units] of spent) {
       const slot = this.acquire(key, nowMs)
@@ -133,22 +139,28 @@ export class Table {
 
   /**
    * Frees the slot of an expired key, else of the key nearest to being whole among some; never of one that refuses
-   * now or would refuse one unit. False where all of those looked at refuse.
+   * now or would refuse one unit. False where all of those looked at refuse. It looks in four places: senders that
+   * flood come in crowds, whose slots are neighbours.
    */
   #evict(nowMs: number): boolean {
     let best = -1
     let bestWholeAt = Infinity
-    for (let left = BOUNDS.evictionProbe; left > 0; left--) {
-      const slot = this.#turnHand()
-      if (this.#keys[slot] === undefined) continue
-      const wholeAt = this.records.wholeAt(slot)
-      if (wholeAt <= nowMs) {
-        this.#release(slot)
-        return true
+    const { slots } = this
+    const apart = Math.ceil(slots / 4)
+    for (let left = BOUNDS.evictionProbe / 4; left > 0; left--) {
+      this.#turnHand()
+      for (let place = 0; place < 4; place++) {
+        const slot = (this.#hand + place * apart) % slots
+        if (this.#keys.get(slot) === undefined) continue
+        const wholeAt = this.records.wholeAt(slot)
+        if (wholeAt <= nowMs) {
+          this.#release(slot)
+          return true
+        }
+        if (wholeAt >= bestWholeAt || this.records.refuses(slot, nowMs, this.#look)) continue
+        best = slot
+        bestWholeAt = wholeAt
       }
-      if (wholeAt >= bestWholeAt || this.records.refuses(slot, nowMs, this.#look)) continue
-      best = slot
-      bestWholeAt = wholeAt
     }
     if (best < 0) return false
     this.#release(best)
@@ -162,17 +174,17 @@ export class Table {
   }
 
   #release(slot: number): void {
-    this.#index.remove(this.#keys[slot]!)
-    this.#keys[slot] = undefined
-    this.records.close(slot)
-    this.#freed.push(slot)
+    this.#index.remove(this.#keys.get(slot)!)
+    this.#keys.set(slot, undefined)
+    this.records.close(slot, this.#free)
+    this.#free = slot
     this.size--
   }
 
   #empty(): void {
     this.#index.clear()
-    this.#keys.length = 0
-    this.#freed = []
+    this.#keys.clear()
+    this.#free = OVERFLOW_SLOT
     this.#hand = 0
     this.size = 0
     this.records.restart(this.limit)
@@ -180,7 +192,7 @@ export class Table {
   }
 
   #openOverflow(): void {
-    this.#keys[OVERFLOW_SLOT] = undefined
+    this.#keys.set(OVERFLOW_SLOT, undefined)
     this.records.open(OVERFLOW_SLOT, 0)
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../../src/algorithms/index.ts'
 import { BOUNDS } from '../../../src/bounds.ts'
 import { KeyIndex } from '../../../src/stores/memory/key-index.ts'
+import { KeyList } from '../../../src/stores/memory/key-list.ts'
 import { STALE } from '../../../src/stores/memory/records.ts'
 import { OVERFLOW_SLOT, Table } from '../../../src/stores/memory/table.ts'
 import { MemoryStore } from '../../../src/stores/memory.ts'
@@ -24,7 +25,7 @@ function holds(table: Table, slot: number, generation: number): boolean {
 
 describe('the index of keys', () => {
   it('finds what a Map finds, over growth, splitting and removal', () => {
-    const keys: (string | undefined)[] = []
+    const keys = new KeyList()
     const index = new KeyIndex(keys)
     const model = new Map<string, number>()
     const chance = random(7)
@@ -34,13 +35,13 @@ describe('the index of keys', () => {
       expect(index.find(key)).toBe(slot ?? -1)
       if (slot === undefined) {
         const fresh = keys.length
-        keys.push(key)
+        keys.set(fresh, key)
         index.add(key, fresh)
         model.set(key, fresh)
       } else if (chance.int(0, 2) === 0) {
         index.remove(key)
         model.delete(key)
-        keys[slot] = undefined
+        keys.set(slot, undefined)
       }
     }
     for (const [key, slot] of model) expect(index.find(key)).toBe(slot)
@@ -48,7 +49,7 @@ describe('the index of keys', () => {
   })
 
   it('keeps the empty key, long keys and keys that differ in one bit apart', () => {
-    const keys = [
+    const all = [
       '',
       'a',
       'b',
@@ -59,11 +60,13 @@ describe('the index of keys', () => {
       '😀',
       '\ud83d',
     ]
+    const keys = new KeyList()
     const index = new KeyIndex(keys)
-    keys.forEach((key, slot) => {
+    all.forEach((key, slot) => {
+      keys.set(slot, key)
       index.add(key, slot)
     })
-    keys.forEach((key, slot) => {
+    all.forEach((key, slot) => {
       expect(index.find(key)).toBe(slot)
     })
   })
@@ -183,6 +186,17 @@ describe('idle keys', () => {
     for (let key = 0; key < keys; key++) store.decide([charge(limit, `k${key}`)], { commit: true })
     clock.advance(1_000)
     expect(store.health().keys).toBeGreaterThanOrEqual(keys - BOUNDS.sweepSlice)
+  })
+
+  it('go in time where there are many rules, of which one is large', () => {
+    const clock = new FakeClock(0)
+    const store = new MemoryStore({ clock })
+    const rules = Array.from({ length: 3_000 }, (_, index) => limitOf({ name: `rule-${index}` }))
+    for (const rule of rules) store.decide([charge(rule, 'k')], { commit: true })
+    for (let key = 0; key < 50_000; key++) store.decide([charge(rules[7]!, `k${key}`)], { commit: true })
+    expect(store.health().keys).toBe(rules.length + 50_000)
+    clock.advance(60_000)
+    expect(store.health().keys).toBe(0)
   })
 
   it('leave no timer behind when the store closes', async () => {

@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest'
+import {
+  Gate,
+  type GateOptions,
+  limit,
+  MemoryStore,
+  type Message,
+  type StoreWarning,
+} from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { random } from '../../support/random.ts'
+
+const MAX_KEYS = 1_000
+const STRANGERS = 200_000
+const REFUSED = 100
+/** Of a fake clock: 200,000 strangers take 40 seconds. */
+const PER_MS = 5
+
+function messageOf(client: string, topic: string): Message {
+  return { topic, on: 'publish', sender: { client }, size: 10 }
+}
+
+/** A gate whose tables are small, and what it warned of. */
+class Flooded {
+  readonly clock = new FakeClock(1_000_000)
+  readonly store = new MemoryStore({ clock: this.clock, maxKeysPerRule: MAX_KEYS })
+  readonly gate: Gate
+  readonly warnings: (StoreWarning & { readonly atMs: number })[] = []
+  #sent = 0
+
+  constructor(rate: string) {
+    const options: GateOptions = { store: this.store, clock: this.clock }
+    this.gate = new Gate(options).use(
+      'fleet/#',
+      limit({ name: 'by-client', rate, per: 'client' }),
+      limit({ name: 'by-topic', rate, per: ['client', 'topic'] }),
+    )
+    this.gate.on('warning', warning => this.warnings.push({ ...warning, atMs: this.clock.now() }))
+  }
+
+  async allows(client: string, topic: string): Promise<boolean> {
+    this.#sent++
+    if (this.#sent % PER_MS === 0) this.clock.advance(1)
+    return (await this.gate.check(messageOf(client, topic))).allowed
+  }
+
+  /** How many of the loud are refused at once. */
+  async countRefused(): Promise<number> {
+    let refused = 0
+    for (let index = 0; index < REFUSED; index++) {
+      if (!(await this.allows(`loud-${index}`, 'fleet/loud'))) refused++
+    }
+    return refused
+  }
+
+  /** Senders and topics that nobody had before; returns how many of them passed. */
+  async flood(seed: number): Promise<number> {
+    const chance = random(seed)
+    let passed = 0
+    let mostKeys = 0
+    for (let index = 0; index < STRANGERS; index++) {
+      const name = `${index}-${chance.int(0, 1_000_000)}`
+      if (await this.allows(name, `fleet/${chance.int(0, 9)}/${name}`)) passed++
+      if (index % 1_000 === 0) mostKeys = Math.max(mostKeys, this.store.health().keys ?? 0)
+    }
+    expect(mostKeys, 'keys of two rules').toBe(2 * MAX_KEYS)
+    return passed
+  }
+}
+
+describe('a flood of strangers', () => {
+  it('frees no key that refuses, though such keys are neighbours, and stops no stranger', async () => {
+    const flooded = new Flooded('10 per 1h')
+    while ((await flooded.countRefused()) < REFUSED);
+    expect(await flooded.flood(1)).toBe(STRANGERS)
+    expect(await flooded.countRefused()).toBe(REFUSED)
+    const { evictions = 0, overflows } = flooded.store.health()
+    expect(overflows).toBe(0)
+    // Each rule has room for so many; every other stranger took the place of one.
+    expect(evictions).toBe(2 * (STRANGERS + REFUSED - MAX_KEYS))
+  })
+
+  it('of strangers that use up all they may shares a counter and leaves the refused refused', async () => {
+    const flooded = new Flooded('1 per 1h')
+    while ((await flooded.countRefused()) < REFUSED);
+    // As many as find room, and one at the shared counter of each.
+    expect(await flooded.flood(2)).toBe(MAX_KEYS - REFUSED + 1)
+    expect(await flooded.countRefused()).toBe(REFUSED)
+    expect(flooded.store.health()).toMatchObject({ evictions: 0, keys: 2 * MAX_KEYS })
+  })
+
+  it('is warned of once in ten seconds for each rule', async () => {
+    const flooded = new Flooded('10 per 1h')
+    await flooded.flood(3)
+    for (const rule of ['by-client', 'by-topic']) {
+      const told = flooded.warnings.filter(warning => warning.rule === rule)
+      expect(told.length, 'in 40 seconds').toBeGreaterThanOrEqual(3)
+      expect(told.length).toBeLessThanOrEqual(4)
+      const gaps = told.slice(1).map(({ atMs }, index) => atMs - told[index]!.atMs)
+      expect(Math.min(...gaps)).toBeGreaterThanOrEqual(10_000)
+      expect(told.at(-1)).toMatchObject({ kind: 'table_full', keys: MAX_KEYS, overflows: 0 })
+      expect(told.at(-1)!.evictions).toBeGreaterThan(told[0]!.evictions)
+    }
+  })
+})
