@@ -1,6 +1,8 @@
 import { fork } from 'node:child_process'
 import { cpus, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
@@ -58,6 +60,21 @@ export async function alternate(
   return Object.fromEntries(medians)
 }
 
+let collect: (() => void) | undefined
+
+/** Bytes in use once all garbage is gone: of the heap with what stands outside of it, and of the whole process. */
+export function measureMemory(): { readonly heap: number; readonly rss: number } {
+  if (collect === undefined) {
+    setFlagsFromString('--expose-gc')
+    collect = runInNewContext('gc') as () => void
+  }
+  // What a finalizer lets go of is only found by the next one.
+  for (let times = 0; times < 3; times++) collect()
+  const { heapUsed, external, rss } = process.memoryUsage()
+  // Typed arrays are part of `external`.
+  return { heap: heapUsed + external, rss }
+}
+
 export function describeMachine(): string {
   const model = cpus()[0]?.model ?? 'unknown'
   return `Node ${process.version}, ${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform}`
@@ -76,4 +93,13 @@ export function nanoseconds(value: number): string {
 
 export function times(value: number): string {
   return `${value.toFixed(value < 10 ? 1 : 0)}×`
+}
+
+export function bytes(value: number): string {
+  return value < 2 ** 20 ? `${value.toFixed(0)} B` : `${(value / 2 ** 20).toFixed(0)} MiB`
+}
+
+/** A part of the page, as Markdown. */
+export function section(title: string, text: string, rows: string): string {
+  return `## ${title}\n\n${text}\n\n${rows}\n`
 }

@@ -1,6 +1,16 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { alternate, describeMachine, type Findings, nanoseconds, runCell, table, times } from './harness.ts'
+import { expiry, memory, strangers } from './footprint.ts'
+import {
+  alternate,
+  describeMachine,
+  type Findings,
+  nanoseconds,
+  runCell,
+  section,
+  table,
+  times,
+} from './harness.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -86,18 +96,14 @@ async function broker(): Promise<string> {
   )
 }
 
-function section(title: string, text: string, rows: string): string {
-  return `## ${title}\n\n${text}\n\n${rows}\n`
-}
-
-const PARTS = { decide, patterns, broker }
+const PARTS = { decide, patterns, broker, memory, strangers, expiry }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
 for (const name of wanted) {
   const part = PARTS[name as keyof typeof PARTS]
   if (part === undefined)
     throw new Error(`no bench called ${name}: there are ${Object.keys(PARTS).join(', ')}`)
-  const text = await part()
+  const text = await part(rounds)
   process.stderr.write('\n')
   console.log(text)
   sections.push(text)

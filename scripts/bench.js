@@ -1,4 +1,4 @@
-// Compiles bench/ and runs it: node scripts/bench.js [decide] [patterns] [broker] [--rounds N] [--write]
+// Compiles bench/ and runs it: node scripts/bench.js [decide] [patterns] [broker] [memory] [strangers] [expiry] [--rounds N] [--write]
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
