@@ -22,6 +22,14 @@ export function readBytes(text: string): number {
   return orInvalid(() => parseBytes(/^\d+$/.test(text) ? Number(text) : text))
 }
 
+/** How many senders a bench has: 1 to a million. */
+export function readSenders(text: string): number {
+  const remedy = 'a whole number of senders, 1 to 1000000'
+  const count = readWhole(text, 1_000_000, remedy)
+  if (count > 0) return count
+  throw new InvalidArgumentError(`Write ${remedy}.`)
+}
+
 export function readQos(text: string): 0 | 1 | 2 {
   return readWhole(text, 2, '0, 1 or 2') as 0 | 1 | 2
 }

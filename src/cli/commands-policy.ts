@@ -1,6 +1,14 @@
 import { type Command, Option } from 'commander'
 import type { Action } from '../message.ts'
-import { collect, readBytes, readHeader, readMoment, readQos } from './arguments.ts'
+import {
+  collect,
+  readBytes,
+  readDuration,
+  readHeader,
+  readMoment,
+  readQos,
+  readSenders,
+} from './arguments.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -29,13 +37,18 @@ interface PolicyFlags {
   readonly json?: boolean
 }
 
+interface BenchFlags extends PolicyFlags {
+  readonly senders: number
+  readonly for: number
+}
+
 /** The option by which every command is given a policy; several files are overlays. */
 export function policyOption(): Option {
   const meaning = 'a policy file; given several times, the later win by name'
   return new Option('-p, --policy <file>', meaning).argParser(collect)
 }
 
-/** The commands that need a policy and nothing that runs: validate, explain, replay. */
+/** The commands that need a policy and nothing that runs: validate, explain, replay, bench. */
 export function addPolicyCommands(
   program: Command,
   terminal: Terminal,
@@ -111,6 +124,25 @@ export function addPolicyCommands(
         json: flags.json ?? false,
       }
       done(await replay(options, terminal))
+    })
+
+  program
+    .command('bench')
+    .description('measure decisions and memory of a policy on this machine')
+    .argument('[files...]', 'policy files')
+    .addOption(policyOption())
+    .option('--senders <count>', 'senders, each on a topic of its own', readSenders, 10_000)
+    .addOption(
+      new Option('--for <duration>', 'how long it may take, about')
+        .argParser(readDuration)
+        .default(5_000, '5s'),
+    )
+    .option('--json', 'print JSON')
+    .action(async (files: readonly string[], flags: BenchFlags) => {
+      const { bench } = await import('./bench.ts')
+      const policy = named([...files, ...(flags.policy ?? [])], 'bench policy.yaml')
+      const { senders, for: forMs, json = false } = flags
+      done(await bench({ policy, senders, forMs, json }, terminal))
     })
 }
 

@@ -1,0 +1,131 @@
+import { createSender } from '../index.ts'
+import type { Action, Dialect, Headers, Message, Sender } from '../message.ts'
+import type { CompiledPolicy, CompiledRule } from '../policy/index.ts'
+
+/** Of a capture that is not the last, and of a wildcard: fleets have many devices on few sites. */
+const FEW = 100
+const SIZE_BYTES = 100
+
+/** A sender and the topic it stays on. */
+export interface Flow {
+  readonly sender: Sender
+  readonly topic: string
+  readonly on: Action
+}
+
+/** What is the same for all messages. */
+export interface Contents {
+  readonly protocol: Dialect
+  readonly headers: Headers | undefined
+  /** JSON. */
+  readonly payload: string
+}
+
+/** Made up traffic that meets every rule of a policy. */
+export interface Traffic {
+  readonly flows: readonly Flow[]
+  readonly contents: Contents
+}
+
+/** A message as an adapter makes one for each packet. */
+export class BenchMessage implements Message {
+  readonly topic: string
+  readonly on: Action
+  readonly sender: Sender
+  readonly size = SIZE_BYTES
+  readonly qos = 0
+  readonly retain = false
+  readonly protocol: Dialect
+  readonly headers?: Headers
+  readonly #payload: string
+
+  constructor({ topic, on, sender }: Flow, { protocol, headers, payload }: Contents) {
+    this.topic = topic
+    this.on = on
+    this.sender = sender
+    this.protocol = protocol
+    if (headers !== undefined) this.headers = headers
+    this.#payload = payload
+  }
+
+  payload(): unknown {
+    return JSON.parse(this.#payload)
+  }
+}
+
+/**
+ * Traffic made from the patterns of a policy: captures and wildcards are filled with names. The senders take the
+ * patterns in turn, each has one topic, and they have all their parts but roles and tier.
+ */
+export function makeTraffic({ dialect, rules, senders }: CompiledPolicy, count: number): Traffic {
+  const enabled = rules.filter(({ options }) => options.enabled !== false)
+  const places = new Map(enabled.map(rule => [`${onOf(rule)} ${rule.topic ?? ''}`, rule]))
+  const patterns = [...places.values()].map(rule => ({
+    topic: rule.topic ?? 'bench/{client}',
+    on: onOf(rule),
+  }))
+  if (patterns.length === 0) patterns.push({ topic: 'bench/{client}', on: 'publish' })
+  const flows = Array.from({ length: count }, (_, index) => {
+    const { topic, on } = patterns[index % patterns.length]!
+    return { sender: makeSender(index), topic: fillPattern(topic, dialect, index), on }
+  })
+  const payload = JSON.stringify(payloadFor(enabled))
+  return { flows, contents: { protocol: dialect, headers: headersFor(enabled, senders), payload } }
+}
+
+/** A topic that matches a pattern; `index` tells those of different senders apart. */
+export function fillPattern(pattern: string, dialect: Dialect, index: number): string {
+  const separator = dialect === 'mqtt' ? '/' : '.'
+  const levels = pattern.split(separator)
+  if (dialect === 'mqtt' && levels[0] === '$share' && levels.length > 2) levels.splice(0, 2)
+  const isCapture = (level: string): boolean => level.startsWith('{') && level.endsWith('}')
+  const last = levels.findLastIndex(isCapture)
+  const filled = levels.map((level, place) => {
+    if (isCapture(level)) return `${level.slice(1, -1)}-${place === last ? index : index % FEW}`
+    if (level === '+' || level === '*') return `any-${index % FEW}`
+    return level === '#' || level === '>' ? 'rest' : level
+  })
+  return filled.join(separator)
+}
+
+function onOf({ options }: CompiledRule): Action {
+  return options.on ?? 'publish'
+}
+
+/** Its address is of the network for measurements, 198.18.0.0/15 (RFC 2544): hardly any exemption names it. */
+function makeSender(index: number): Sender {
+  const host = index % 2 ** 17
+  return createSender({
+    client: `client-${index}`,
+    user: `user-${index}`,
+    device: `device-${index}`,
+    apiKey: `key-${index}`,
+    ip: `198.${18 + (host >> 16)}.${(host >> 8) & 255}.${host & 255}`,
+    roles: [],
+  })
+}
+
+/** The headers rules and senders ask for, each with a value. */
+function headersFor(rules: readonly CompiledRule[], senders: unknown): Headers | undefined {
+  const scopes = rules.flatMap(({ options }) => options.per ?? [])
+  const scoped = scopes.flatMap(scope => (scope.startsWith('header.') ? [scope.slice('header.'.length)] : []))
+  const templates = [...JSON.stringify(senders ?? {}).matchAll(/\{header\.([^{}"]+)\}/g)].map(
+    ([, name]) => name!,
+  )
+  const costs = rules.flatMap(({ options: { cost } }) =>
+    typeof cost === 'object' && 'header' in cost ? [[cost.header, '1'] as const] : [],
+  )
+  const all = [...[...scoped, ...templates].map(name => [name, `${name}-1`] as const), ...costs]
+  return all.length === 0 ? undefined : Object.fromEntries(all)
+}
+
+/** A reading with the fields that costs are read from. */
+function payloadFor(rules: readonly CompiledRule[]): Readonly<Record<string, unknown>> {
+  const payload: Record<string, unknown> = { value: 21.5, unit: 'C' }
+  for (const { options } of rules) {
+    if (typeof options.cost !== 'object' || !('payload' in options.cost)) continue
+    const [first = '', ...rest] = options.cost.payload.split('.')
+    payload[first] = rest.reduceRight<unknown>((inner, name) => ({ [name]: inner }), 1)
+  }
+  return payload
+}

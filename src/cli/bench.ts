@@ -1,0 +1,130 @@
+import { cpus, totalmem } from 'node:os'
+import { Gate } from '../index.ts'
+import { compilePolicy, loadPolicy } from '../policy/index.ts'
+import { Drive, measureMemory, measureTimer, SetClock, type Speed } from './bench-measure.ts'
+import { type BenchReport, describeBench } from './bench-report.ts'
+import { makeTraffic } from './bench-traffic.ts'
+import { EXIT } from './failure.ts'
+import { findPolicyFiles } from './policy-files.ts'
+import { type Terminal, write } from './terminal.ts'
+
+export interface BenchOptions {
+  readonly policy: readonly string[]
+  readonly senders: number
+  readonly forMs: number
+  readonly json: boolean
+}
+
+/** Steps of the clock before each decision; the first with which nothing is refused is used. */
+const STEPS_MS = [0, 1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 86_400_000]
+
+/** Whose memory is measured: fewer are too few. */
+const LEAST_SENDERS = 50_000
+
+/** Of the senders, one in so many. */
+const PARTS = [1, 10, 100]
+
+/**
+ * Measures decisions of a policy on this machine, on traffic made from its patterns: speed of allowed and of refused
+ * ones, and memory. Time is made up, so that limits fill again for the ones and never for the others.
+ */
+export async function bench(options: BenchOptions, terminal: Terminal): Promise<number> {
+  const files = await findPolicyFiles(options.policy)
+  const policy = compilePolicy(await loadPolicy(files, { env: terminal.env }))
+  const traffic = makeTraffic(policy, options.senders)
+  const show = (text: string): void => {
+    if (terminal.stderr.isTTY === true) terminal.stderr.write(`\r\u001b[K${text}`)
+  }
+  // Warm-up, two measures of each kind, and what it takes to come to each.
+  const shareMs = options.forMs / 6
+  const withGate = async <T>(use: (gate: Gate, clock: SetClock) => T): Promise<T> => {
+    const clock = new SetClock()
+    const gate = await Gate.fromPolicy(files, { clock, env: terminal.env })
+    try {
+      return use(gate, clock)
+    } finally {
+      await gate.close()
+    }
+  }
+  // Senders of their own for each gate: to a second one they would be strangers on each message.
+  const drive = (measure: (drive: Drive) => Speed | null): Promise<Speed | null> =>
+    withGate((gate, clock) => measure(new Drive(gate, clock, makeTraffic(policy, options.senders))))
+  show('warming up')
+  await drive(each => measureAllowed(each, shareMs / 4))
+  show('allowed decisions')
+  const allowed = await drive(each => measureAllowed(each, shareMs))
+  show('refused decisions')
+  const refused = await drive(each => measureRefused(each, shareMs))
+  show('memory')
+  const many = makeTraffic(policy, Math.max(options.senders, LEAST_SENDERS))
+  const memory = await withGate(gate => measureMemory(gate, many))
+  show('')
+  const report: BenchReport = {
+    machine: describeMachine(),
+    policy: { files, rules: policy.rules.length, exemptions: policy.exemptions.length },
+    senders: options.senders,
+    topics: new Set(traffic.flows.map(({ topic }) => topic)).size,
+    timerNs: measureTimer(),
+    allowed,
+    refused,
+    memory: memory ?? null,
+  }
+  const text = options.json ? JSON.stringify(report, null, 2) : describeBench(report).join('\n')
+  await write(terminal.stdout, `${text}\n`)
+  return EXIT.fine
+}
+
+/** Time goes on just fast enough for all to pass; what never can, as it costs too much, takes no part. */
+function measureAllowed(drive: Drive, forMs: number): Speed | null {
+  const passing = drive.indexes.filter(index => drive.decide(index).retryAfterMs !== Infinity)
+  if (passing.length === 0) return null
+  drive.pickFrom(passing)
+  let last = 0
+  for (const stepMs of STEPS_MS) {
+    last = stepMs
+    // What was used up under the step before fills again.
+    drive.run(forMs / 20, stepMs, 'allowed')
+    const pace = drive.run(forMs, stepMs, 'allowed', true)
+    if (pace.share === 1) return { ...pace, ...drive.time(forMs, stepMs) }
+  }
+  const pace = drive.run(forMs, last, 'allowed')
+  return pace.share === 0 ? null : { ...pace, ...drive.time(forMs, last) }
+}
+
+/**
+ * Time stands still, and all send until all are refused; where that takes too long a tenth of them, or a hundredth.
+ * Those that are refused then are measured.
+ */
+function measureRefused(drive: Drive, forMs: number): Speed | null {
+  let most: readonly number[] = []
+  for (const part of PARTS) {
+    const some = drive.indexes.filter(index => index % part === 0)
+    const refused = exhaust(drive, some, forMs / PARTS.length)
+    if (refused.length > most.length) most = refused
+    if (refused.length === some.length) break
+  }
+  if (most.length === 0) return null
+  drive.pickFrom(most)
+  return { ...drive.run(forMs, 0, 'refused'), ...drive.time(forMs, 0) }
+}
+
+/** Those that are refused once all are, or time is up. */
+function exhaust(drive: Drive, indexes: readonly number[], forMs: number): readonly number[] {
+  const end = performance.now() + forMs
+  let refused: readonly number[] = []
+  do {
+    refused = indexes.filter(index => !drive.decide(index).allowed)
+  } while (refused.length < indexes.length && performance.now() < end)
+  return refused
+}
+
+function describeMachine(): BenchReport['machine'] {
+  const cores = cpus()
+  return {
+    node: process.version,
+    cpu: cores[0]?.model.trim() ?? 'unknown',
+    cores: cores.length,
+    memoryBytes: totalmem(),
+    platform: `${process.platform} ${process.arch}`,
+  }
+}
