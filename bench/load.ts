@@ -7,7 +7,7 @@ export interface Load {
   readonly order: Int32Array
 }
 
-export const RATES = { allowed: '1000000/s burst 1000000', refused: '1 per 1000000s' } as const
+export const RATES = { allowed: '1000000/s burst 1000000000', refused: '1 per 1000000s' } as const
 
 export function makeLoad(count: number, decisions: number): Load {
   const order = new Int32Array(decisions)
