@@ -109,6 +109,6 @@ for (const name of wanted) {
   sections.push(text)
 }
 if (values.write !== undefined) {
-  const head = `# Benchmarks\n\nWritten by \`npm run bench -- --write docs/benchmarks.md\`, never by hand. Medians of ${rounds} alternating runs, each in a process of its own. ${describeMachine()}, ${new Date().toISOString().slice(0, 10)}.\n`
+  const head = `# Benchmarks\n\nWritten by \`npm run bench -- --write docs/benchmarks.md\`, never by hand. ${rounds === 1 ? 'A single round' : `Medians of ${rounds} rounds`} of alternating runs, each in a process of its own. ${describeMachine()}, ${new Date().toISOString().slice(0, 10)}.\n`
   writeFileSync(values.write, [head, ...sections].join('\n'))
 }
