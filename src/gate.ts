@@ -51,8 +51,8 @@ export class Gate {
   readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   #identity: Identity | undefined
   #roster: Roster
-  /** Made anew after every change of the chain, which makes all seats void. */
-  #routes: Routes | undefined
+  /** Made anew after every change of the chain, which makes all seats void; null is never a new seat's routes. */
+  #routes: Routes | null = null
   /** Whether anyone listens to decisions; asking the emitter costs more than the answer is worth. */
   #heard = false
   #applying: Promise<void> = Promise.resolve()
@@ -91,7 +91,7 @@ export class Gate {
       this.#roster.add(pattern, middleware)
       this.#used.push({ pattern, middleware })
     }
-    this.#routes = undefined
+    this.#routes = null
     return this
   }
 
@@ -230,7 +230,7 @@ export class Gate {
     const gone = [...this.#roster.names].filter(name => !roster.names.has(name))
     this.#identity = policy.identity
     this.#roster = roster
-    this.#routes = undefined
+    this.#routes = null
     for (const rule of gone) void this.store.forget({ rule })
     this.#emit('policy', { kind: 'applied', rules: this.rules() })
   }

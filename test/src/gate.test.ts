@@ -35,6 +35,12 @@ describe('a gate', () => {
     })
   })
 
+  it('answers a new sender on an empty topic', () => {
+    const { gate } = gateAt()
+    gate.use(limit({ name: 'all', rate: '1/s' }))
+    expect(gate.check(publish('', createSender({ client: 'c' })))).toMatchObject({ rule: 'all' })
+  })
+
   it('answers at once, without a promise, and names the rule, what is left and when to retry', () => {
     const { gate, clock } = gateAt()
     gate.use('fleet/+/#', limit({ name: 'telemetry', rate: '2/s', per: 'client', exceeded: 'drop' }))
