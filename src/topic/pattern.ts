@@ -99,17 +99,6 @@ export function parsePattern(text: string, dialect: Dialect, path = 'topic'): Pa
   return { text, dialect, levels, captures }
 }
 
-/** The level at `index`, counted from 0; `undefined` past the last one. Does not split the topic. */
-export function levelAt(topic: string, index: number, dialect: Dialect): string | undefined {
-  const { separator } = GRAMMARS[dialect]
-  let from = 0
-  for (let level = 0; level < index; level++) {
-    from = topic.indexOf(separator, from) + 1
-    if (from === 0) return undefined
-  }
-  return topic.slice(from, endOfLevel(topic, separator, from))
-}
-
 /**
  * What the captures of a pattern hold of a topic it matches; of any other topic those levels that exist. The levels
  * are copies: keeping one does not keep its topic.

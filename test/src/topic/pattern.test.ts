@@ -2,14 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PolicyError } from '../../../src/errors.ts'
 import type { Dialect } from '../../../src/message.ts'
-import {
-  captureLevels,
-  levelAt,
-  matches,
-  parsePattern,
-  validPattern,
-  validTopic,
-} from '../../../src/topic/pattern.ts'
+import { captureLevels, matches, parsePattern, validPattern, validTopic } from '../../../src/topic/pattern.ts'
 import { texts, topics } from './alphabet.ts'
 
 /** The standards' words as recursion over lists; knows nothing of the code under test. */
@@ -201,15 +194,5 @@ describe('levels of a topic', () => {
       ]),
     )
     expect(captureLevels(parsePattern('x/{c}', 'mqtt'), 'x').size).toBe(0)
-  })
-
-  it('levelAt is what splitting gives', () => {
-    for (const dialect of ['mqtt', 'nats'] as const)
-      fc.assert(
-        fc.property(topics(dialect), fc.nat(7), (topic, index) => {
-          expect(levelAt(topic, index, dialect)).toBe(topic.split(dialect === 'mqtt' ? '/' : '.')[index])
-        }),
-        { seed: 45 },
-      )
   })
 })
