@@ -10,6 +10,8 @@ export interface Verdict {
   retryAfterMs: number
   /** Whole milliseconds until the key is whole again. */
   resetMs: number
+  /** Who answered in the store's place: limits of this process alone, or nobody who counts. Absent: the store. */
+  fallback?: 'local' | 'nobody'
 }
 
 /**

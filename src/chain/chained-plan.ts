@@ -71,7 +71,14 @@ export class ChainedPlan {
 }
 
 export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Verdict[]): Decision {
-  return fold(planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })))
+  const decision = fold(planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })))
+  if (verdicts.every(verdict => verdict.fallback === undefined)) return decision
+  // What nobody counted is no rule's doing: the answer names none, and says that the store is out of reach.
+  const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
+  if (named >= 0 && verdicts[named]!.fallback !== 'nobody') return { ...decision, fallback: true }
+  const { allowed, outcome, retryAfterMs, shadow } = decision
+  const answer: Decision = { allowed, outcome, reason: 'store_unavailable', retryAfterMs, fallback: true }
+  return shadow === undefined ? answer : { ...answer, shadow }
 }
 
 /** What a message asks of a rule, for any store. */
@@ -85,7 +92,9 @@ export function chargeOf(planned: PlannedRule, message: Message, seat: Seat): Ch
       seat.keys[index] = key
     }
   }
-  return { limit: rule.limit, key, cost: rule.cost.unitsOf(message), soft: rule.soft }
+  const { limit, soft, fallback } = rule
+  const cost = rule.cost.unitsOf(message)
+  return fallback === undefined ? { limit, key, cost, soft } : { limit, key, cost, soft, fallback }
 }
 
 /** Goes on with a value, at once where it is there. */

@@ -4,6 +4,7 @@ import { HARSHNESS, type Outcome, type Reason } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
 import type { Action } from '../message.ts'
 import type { Hold } from '../outcomes/holding.ts'
+import { FALLBACKS, type Fallback } from '../stores/store.ts'
 import { parseDuration, parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost } from './cost.ts'
 import type { Middleware } from './middleware.ts'
@@ -28,6 +29,7 @@ export interface Rule {
   readonly shadow: boolean
   /** Shadow and degrade: exceeded, it is not charged and stops no other. */
   readonly soft: boolean
+  readonly fallback?: Fallback
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
@@ -131,6 +133,7 @@ function station(
     reason,
     shadow,
     soft: shadow || outcome === 'degrade',
+    ...(options.fallback === undefined ? {} : { fallback: fallbackOf(options.fallback) }),
   }
   return tagged(kind, options.name, { ...common, rule })
 }
@@ -157,4 +160,9 @@ function outcomeOf(exceeded: Exceeded | undefined): Outcome {
   if (word !== undefined && word !== 'deliver' && Object.hasOwn(HARSHNESS, word)) return word as Outcome
   const words = Object.keys(HARSHNESS).filter(each => each !== 'deliver')
   throw policyError('exceeded', `"${String(word)}" is no outcome`, `use one of ${words.join(', ')}`)
+}
+
+function fallbackOf(word: Fallback): Fallback {
+  if (FALLBACKS.includes(word)) return word
+  throw policyError('fallback', `"${String(word)}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)
 }

@@ -2,6 +2,7 @@ import type { AlgorithmName } from '../algorithms/limit.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Outcome } from '../decision.ts'
 import type { Action, Dialect, Message } from '../message.ts'
+import type { Fallback } from '../stores/store.ts'
 
 /**
  * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
@@ -70,6 +71,8 @@ interface RuleOptions {
   readonly exceeded?: Exceeded
   /** Decides and reports, refuses nothing. */
   readonly shadow?: boolean
+  /** Who answers for this rule while a remote store is out of reach. Default: as the store was opened with. */
+  readonly fallback?: Fallback
   /** Default: true. */
   readonly enabled?: boolean
   /** Higher ones stand earlier; equal ones keep the order of the list. Default: 0. */

@@ -3,6 +3,14 @@ import type { Limit } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../message.ts'
 
 export type { Verdict }
+
+/**
+ * Who answers while a store is out of reach: limits in this process, the same at half the rate, or nobody, with all
+ * allowed or all denied.
+ */
+export const FALLBACKS = ['memory', 'degraded', 'allow', 'deny'] as const
+export type Fallback = (typeof FALLBACKS)[number]
+
 /** What one message asks of one rule. */
 export interface Charge {
   readonly limit: Limit
@@ -12,6 +20,8 @@ export interface Charge {
   readonly cost: number
   /** A soft charge (shadow, degrade) that does not fit is left out and stops no other. */
   readonly soft?: boolean
+  /** Who answers this charge while the store is out of reach; default: as the store was opened with. */
+  readonly fallback?: Fallback
 }
 
 /** Which state to forget: all of it, a rule's, or one key of a rule. */
