@@ -22,6 +22,8 @@ export const BOUNDS = {
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */
   logEntriesPerRule: 16_777_216,
+  /** Numbers the state of a custom algorithm may hold, however large it says it is. */
+  stateNumbers: 20_000,
   /** Keys looked at for one eviction. */
   evictionProbe: 32,
   /** Keys a sweep looks at in one go; keeps its pause far under 1 ms. */
@@ -47,6 +49,19 @@ export const BOUNDS = {
   heldBytesTotal: 268_435_456,
   /** The longest a message is held before it is refused, in milliseconds. */
   holdMs: 300_000,
+  /** Messages and payload bytes one rule's queue or keep-latest holds, for all its senders together. */
+  queuedPerRule: 10_000,
+  queuedBytesPerRule: 67_108_864,
+  /** Keys of a degrading rule whose place in its sample is remembered. */
+  sampledKeys: 65_536,
+  /** Messages sent back whose slot is kept until they return. */
+  reservations: 65_536,
+  /** Characters of a text that tells a sender of a refusal. */
+  refusalChars: 1_000,
+  /** Characters of one header or user property that tells of a decision. */
+  fieldChars: 1_000,
+  /** Decisions a store owes at once; the fallback makes those beyond. */
+  storePending: 16_384,
   /** Bytes of one policy file; a larger one is refused unread. */
   policyBytes: 8_388_608,
   /** Depth of lists and objects in a policy, and values it may repeat by YAML aliases. */

@@ -1,4 +1,10 @@
 export type { Algorithm, Step } from './algorithms/algorithm.ts'
+export {
+  type CustomAlgorithm,
+  type CustomState,
+  defineAlgorithm,
+  type LimitNumbers,
+} from './algorithms/custom.ts'
 export { toAlgorithm } from './algorithms/kernel.ts'
 export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
 export { exempt } from './chain/exempt.ts'

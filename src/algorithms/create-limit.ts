@@ -1,6 +1,8 @@
 import { BOUNDS } from '../bounds.ts'
 import { policyError } from '../errors.ts'
 import { type CalendarUnit, CalendarWindow } from './calendar.ts'
+import { type CustomAlgorithm, checkAlgorithm } from './custom.ts'
+import { kernelOf } from './custom-kernel.ts'
 import { fixedWindow } from './fixed-window.ts'
 import type { Kernel } from './kernel.ts'
 import { leakyBucket } from './leaky-bucket.ts'
@@ -21,11 +23,11 @@ export const KERNELS: Readonly<Record<AlgorithmName, Kernel>> = {
 
 export interface LimitSpec {
   readonly name: string
-  readonly algorithm: AlgorithmName
+  readonly algorithm: AlgorithmName | CustomAlgorithm
   /** Units per period, a whole number above 0. */
   readonly count: number
   readonly periodMs: number
-  /** Only of a token bucket; default: the count. */
+  /** Only of a token bucket or a custom algorithm; default: the count. */
   readonly burst?: number
   /** Only of a token bucket; default: the burst. */
   readonly initial?: number
@@ -40,10 +42,13 @@ const EXACT = 2 ** 52
 
 /** A checked limit. Throws PolicyError where the numbers are no limit or too large to be counted exactly. */
 export function createLimit(spec: LimitSpec): Limit {
-  const { name, algorithm, count, periodMs } = spec
+  const { name, count, periodMs } = spec
+  const custom = typeof spec.algorithm === 'object' ? spec.algorithm : undefined
+  if (custom) checkAlgorithm(custom)
+  const algorithm = typeof spec.algorithm === 'object' ? 'custom' : spec.algorithm
   const burst = spec.burst ?? count
   const initial = spec.initial ?? burst
-  if (!ALGORITHMS.includes(algorithm)) {
+  if (custom === undefined && !ALGORITHMS.some(known => known === algorithm)) {
     throw policyError(
       'algorithm',
       `unknown algorithm "${String(algorithm)}"`,
@@ -54,12 +59,13 @@ export function createLimit(spec: LimitSpec): Limit {
   wholeAbove('limit', periodMs, 1)
   wholeAbove('burst', burst, 1)
   wholeAbove('initial', initial, 0)
-  if (algorithm !== 'token-bucket' && (spec.burst !== undefined || spec.initial !== undefined)) {
-    throw policyError(
-      spec.burst === undefined ? 'initial' : 'burst',
-      `a ${algorithm} has no burst`,
-      'leave it out, or use algorithm: token-bucket',
-    )
+  const bursts = algorithm === 'token-bucket' || algorithm === 'custom'
+  const extra =
+    spec.burst !== undefined && !bursts ? 'burst' : spec.initial !== undefined ? 'initial' : undefined
+  if (extra !== undefined && algorithm !== 'token-bucket') {
+    const kind = custom?.name ?? algorithm
+    const what = bursts ? 'initial tokens' : 'burst'
+    throw policyError(extra, `a ${kind} has no ${what}`, 'leave it out, or use algorithm: token-bucket')
   }
   if (initial > burst) throw policyError('initial', `${initial} is more than the burst of ${burst}`)
   if (algorithm === 'quota' && spec.calendar === undefined) {
@@ -70,7 +76,7 @@ export function createLimit(spec: LimitSpec): Limit {
   const divisor = greatestCommonDivisor(count * scale, periodMs)
   const stepsPerGrain = periodMs / divisor
   const stepsPerMs = (count * scale) / divisor
-  const capacity = algorithm === 'token-bucket' ? burst : count
+  const capacity = bursts ? burst : count
   const largest = {
     'token-bucket': capacity * scale * stepsPerGrain,
     'leaky-bucket': count * scale * periodMs,
@@ -78,11 +84,12 @@ export function createLimit(spec: LimitSpec): Limit {
     'sliding-log': count * scale,
     'sliding-counter': count * scale * periodMs,
     quota: count * scale,
-  } satisfies Record<AlgorithmName, number>
+    custom: Math.max(count, capacity) * scale,
+  } satisfies Record<AlgorithmName | 'custom', number>
   if (largest[algorithm] > EXACT) {
     throw policyError(
       'limit',
-      `${count} per ${periodMs} ms is too large for a ${algorithm} to count exactly`,
+      `${count} per ${periodMs} ms is too large for a ${custom?.name ?? algorithm} to count exactly`,
       'use a larger unit of cost, a shorter period, or algorithm: fixed-window',
     )
   }
@@ -96,8 +103,9 @@ export function createLimit(spec: LimitSpec): Limit {
 
   return {
     name,
-    algorithm,
-    kernel: KERNELS[algorithm],
+    algorithm: custom?.name ?? algorithm,
+    ...(custom ? { custom } : {}),
+    kernel: custom ? kernelOf(custom) : KERNELS[algorithm as AlgorithmName],
     count,
     periodMs,
     capacity,

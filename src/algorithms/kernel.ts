@@ -37,6 +37,8 @@ export interface Kernel {
   seed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /** The time from which the cells equal a key never seen. */
   wholeAt(cells: Float64Array, at: number, limit: Limit): number
+  /** Only with width 0: most entries, of two cells each, that a key may need. */
+  entries?(limit: Limit): number
   /** Only with width 0: a first array, and the same array or a larger copy with room for one entry more. */
   room?(cells: Float64Array | undefined): Float64Array
 }
@@ -47,13 +49,17 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
   return {
     name: kernel.name,
     step(state, nowMs, cost, limit): Step<readonly number[]> {
-      let cells: Float64Array | undefined = state && Float64Array.from(state)
-      if (kernel.room) cells = kernel.room(cells)
-      cells ??= new Float64Array(kernel.width)
+      let cells = state
+        ? Float64Array.from(state)
+        : (kernel.room?.(undefined) ?? new Float64Array(kernel.width))
       if (state === undefined) kernel.begin?.(cells, 0, nowMs, limit)
       const grains = toGrains(cost, limit)
       const allowed = kernel.probe(cells, 0, nowMs, grains, limit, verdict)
-      if (allowed) kernel.take(cells, 0, nowMs, grains, limit)
+      if (allowed) {
+        // Only what was just probed tells how much room a charge needs.
+        if (kernel.room) cells = kernel.room(cells)
+        kernel.take(cells, 0, nowMs, grains, limit)
+      }
       return {
         state: allowed || state === undefined ? Array.from(cells) : state,
         allowed,

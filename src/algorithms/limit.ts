@@ -1,4 +1,5 @@
 import type { CalendarWindow } from './calendar.ts'
+import type { CustomAlgorithm } from './custom.ts'
 import type { Kernel } from './kernel.ts'
 
 export const ALGORITHMS = [
@@ -19,12 +20,15 @@ export type AlgorithmName = (typeof ALGORITHMS)[number]
 export interface Limit {
   /** The rule's name: its state lives under it. */
   readonly name: string
-  readonly algorithm: AlgorithmName
+  /** One of {@link ALGORITHMS}, or the name of `custom`. */
+  readonly algorithm: string
+  /** The algorithm of the user's own, where the rule has one. */
+  readonly custom?: CustomAlgorithm
   readonly kernel: Kernel
   /** Units per period. */
   readonly count: number
   readonly periodMs: number
-  /** The most the rule can hold, in units: burst of a token bucket, else the count. */
+  /** The most the rule can hold, in units: burst of a token bucket or a custom algorithm, else the count. */
   readonly capacity: number
   /** Grains in a unit: 1 or 1000. */
   readonly scale: 1 | 1000
@@ -38,6 +42,11 @@ export interface Limit {
   readonly capacitySteps: number
   /** Only of a calendar quota. */
   readonly calendar?: CalendarWindow
+}
+
+/** What a limit counts by, as `createLimit` takes it. */
+export function algorithmOf(limit: Limit): AlgorithmName | CustomAlgorithm {
+  return limit.custom ?? (limit.algorithm as AlgorithmName)
 }
 
 /** A cost in grains of a limit, rounded up to its grid; never negative, never NaN. */

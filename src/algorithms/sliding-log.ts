@@ -48,6 +48,7 @@ function freeAt(cells: Float64Array, needed: number, limit: Limit): number {
 export const slidingLog: Kernel = {
   name: 'sliding-log',
   width: 0,
+  entries: limit => limit.count,
 
   room(cells) {
     if (cells === undefined) return new Float64Array(RING + 2 * SMALLEST_RING)

@@ -42,10 +42,12 @@ export class Table {
     return this.#keys.length
   }
 
-  /** Fewer for sliding logs, whose keys are as large as the limit. */
+  /** Fewer where a key may be large: a sliding log's is as large as its limit. */
   get maxKeys(): number {
-    if (this.limit.kernel.width > 0) return this.#mostKeys
-    return Math.min(this.#mostKeys, Math.max(1, Math.floor(BOUNDS.logEntriesPerRule / this.limit.count)))
+    const { limit } = this
+    const entries = limit.kernel.entries?.(limit)
+    if (entries === undefined) return this.#mostKeys
+    return Math.min(this.#mostKeys, Math.max(1, Math.floor(BOUNDS.logEntriesPerRule / entries)))
   }
 
   /** What to keep beside a slot; the shared counter is never kept. */
@@ -199,6 +201,8 @@ export class Table {
 
 /** Whether the cells of one limit mean the same under the other. */
 function keepsCells(old: Limit, next: Limit): boolean {
+  // Only its author knows what a custom state means: it is kept as it is.
+  if (old.custom !== undefined) return old.custom === next.custom
   return (
     old.kernel === next.kernel &&
     old.periodMs === next.periodMs &&

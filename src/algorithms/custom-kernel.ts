@@ -1,0 +1,162 @@
+import { StoreError } from '../errors.ts'
+import type { Step } from './algorithm.ts'
+import { type CustomAlgorithm, type CustomState, stateSizeOf } from './custom.ts'
+import type { Kernel } from './kernel.ts'
+import type { Limit } from './limit.ts'
+
+/* Cells: last charge, the time the key is whole again, numbers of the state, then the state itself. */
+const LAST = 0
+const WHOLE_AT = 1
+const SIZE = 2
+const STATE = 3
+/** Numbers a first array has room for. */
+const FIRST_ROOM = 4
+/** In the place of a size: the state is that of one charge of so many units, which stands where the state would. */
+const SEEDED = -1
+
+const kernels = new WeakMap<CustomAlgorithm, Kernel>()
+
+/**
+ * The kernel of a custom algorithm, always the same for the same one. Its calls throw StoreError, with the
+ * algorithm's name, where a step throws or returns what no step may.
+ */
+export function kernelOf(algorithm: CustomAlgorithm): Kernel {
+  const made = kernels.get(algorithm) ?? createKernel(algorithm)
+  kernels.set(algorithm, made)
+  return made
+}
+
+function createKernel(algorithm: CustomAlgorithm): Kernel {
+  const stateSize = stateSizeOf(algorithm)
+  /** Numbers a probed state has that the key's array has no room for yet: `room` makes it before the charge is taken. */
+  const wanted = new WeakMap<Float64Array, number>()
+
+  const stateOf = (cells: Float64Array, limit: Limit): CustomState | undefined => {
+    const size = cells[SIZE]!
+    if (size === SEEDED) return checkedStep(algorithm, undefined, cells[LAST]!, cells[STATE]!, limit).state
+    return size === 0 ? undefined : Array.from(cells.subarray(STATE, STATE + size))
+  }
+  const ask = (cells: Float64Array, nowMs: number, grains: number, limit: Limit): Step<CustomState> =>
+    checkedStep(algorithm, stateOf(cells, limit), nowMs, grains / limit.scale, limit)
+
+  return {
+    name: algorithm.name,
+    width: 0,
+    entries: () => Math.ceil(stateSize / 2),
+
+    room(cells) {
+      if (cells === undefined) return new Float64Array(STATE + FIRST_ROOM)
+      const needed = STATE + (wanted.get(cells) ?? 0)
+      if (needed <= cells.length) return cells
+      const larger = new Float64Array(Math.min(STATE + stateSize, Math.max(needed, 2 * cells.length)))
+      larger.set(cells)
+      return larger
+    },
+
+    probe(cells, _at, nowMs, grains, limit, out) {
+      const step = ask(cells, nowMs, grains, limit)
+      out.allowed = step.allowed
+      out.remaining = step.remaining
+      out.retryAfterMs = step.retryAfterMs
+      out.resetMs = step.resetMs
+      if (step.allowed && STATE + step.state.length > cells.length) wanted.set(cells, step.state.length)
+      return step.allowed
+    },
+
+    take(cells, _at, nowMs, grains, limit) {
+      const { allowed, state, expireInMs } = ask(cells, nowMs, grains, limit)
+      // Only a step that is not pure denies what it has just allowed, or gives another state than before.
+      if (!allowed || STATE + state.length > cells.length)
+        throw flawed(algorithm, 'answers the same differently')
+      cells[LAST] = Math.max(nowMs, cells[LAST]!)
+      cells[WHOLE_AT] = nowMs + expireInMs
+      write(cells, state)
+    },
+
+    refund(cells, _at, nowMs, grains, limit) {
+      const before = stateOf(cells, limit)
+      if (algorithm.refund === undefined || before === undefined || cells[SIZE] === SEEDED) return
+      let state: CustomState
+      try {
+        state = algorithm.refund([...before], nowMs, grains / limit.scale, limit)
+      } catch (cause) {
+        throw flawed(algorithm, 'threw in its refund', cause)
+      }
+      const flaw = flawOfState(state, before.length)
+      if (flaw !== undefined) throw flawed(algorithm, `${flaw} from its refund`)
+      write(cells, state)
+    },
+
+    spent(cells, _at, nowMs, limit) {
+      if (cells[SIZE] === 0) return 0
+      return Math.max(0, limit.capacityGrains - ask(cells, nowMs, 0, limit).remaining * limit.scale)
+    },
+
+    seed(cells, _at, nowMs, grains, limit) {
+      const units = Math.min(grains, limit.capacityGrains) / limit.scale
+      const step = checkedStep(algorithm, undefined, nowMs, units, limit)
+      // What a new key would refuse (a cost of many, where only one at a time passes) cannot be carried over.
+      if (units === 0 || !step.allowed) return
+      cells[LAST] = nowMs
+      cells[WHOLE_AT] = nowMs + step.expireInMs
+      cells[SIZE] = SEEDED
+      cells[STATE] = units
+    },
+
+    wholeAt: cells => cells[WHOLE_AT]!,
+  }
+}
+
+function write(cells: Float64Array, state: CustomState): void {
+  cells[SIZE] = state.length
+  cells.set(state, STATE)
+}
+
+/** A step whose answer can be trusted. Throws StoreError. */
+export function checkedStep(
+  algorithm: CustomAlgorithm,
+  state: CustomState | undefined,
+  nowMs: number,
+  cost: number,
+  limit: Limit,
+): Step<CustomState> {
+  let step: Step<CustomState>
+  let flaw: string | undefined
+  try {
+    step = algorithm.step(state, nowMs, cost, limit)
+    flaw = flawOf(step, stateSizeOf(algorithm))
+  } catch (cause) {
+    throw flawed(algorithm, 'threw in its step', cause)
+  }
+  if (flaw !== undefined) throw flawed(algorithm, flaw)
+  return step
+}
+
+function flawed(algorithm: CustomAlgorithm, flaw: string, cause?: unknown): StoreError {
+  const text = `the algorithm "${algorithm.name}" ${flaw}: see docs/custom-algorithms.md for what a step returns`
+  return new StoreError(text, cause === undefined ? undefined : { cause })
+}
+
+function flawOf(step: Step<CustomState>, stateSize: number): string | undefined {
+  if (typeof step !== 'object' || step === null) return 'returned no object'
+  const { state, allowed, retryAfterMs } = step
+  if (typeof allowed !== 'boolean') return 'returned an `allowed` that is not true or false'
+  for (const name of ['remaining', 'resetMs', 'expireInMs'] as const) {
+    if (!isWhole(step[name])) return `returned ${String(step[name])} as ${name}, which is no whole number`
+  }
+  const waits = allowed
+    ? retryAfterMs === 0
+    : retryAfterMs === Infinity || (isWhole(retryAfterMs) && retryAfterMs > 0)
+  if (!waits) return `returned ${String(retryAfterMs)} as retryAfterMs and ${String(allowed)} as allowed`
+  return allowed ? flawOfState(state, stateSize) : undefined
+}
+
+function isWhole(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}
+
+function flawOfState(state: CustomState, most: number): string | undefined {
+  if (!Array.isArray(state)) return 'returned a state that is no list'
+  if (state.length > most) return `returned a state of ${state.length} numbers where it may hold ${most}`
+  return state.every(Number.isFinite) ? undefined : 'returned a state that does not hold finite numbers alone'
+}
