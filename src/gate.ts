@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { CustomAlgorithm } from './algorithms/custom.ts'
 import type { Identity } from './chain/identity.ts'
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
@@ -23,6 +24,8 @@ export interface GateOptions {
   readonly logger?: Logger
   /** Environment for `${NAME}` in policies. Default: process.env. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Algorithms of one's own that policies may name. */
+  readonly algorithms?: readonly CustomAlgorithm[]
 }
 
 /** A policy in any form: paths, YAML or JSON text, an object, or a list of them where the later wins. */
@@ -45,7 +48,7 @@ export class Gate {
   readonly clock: Clock
   readonly logger: Logger
   readonly store: Store
-  readonly #env: Readonly<Record<string, string | undefined>> | undefined
+  readonly #reading: Reading
   readonly #emitter = new EventEmitter<GateEvents>()
   /** What was given by `use`, after the policy's own. */
   readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
@@ -62,7 +65,7 @@ export class Gate {
     this.clock = options.clock ?? systemClock
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
-    this.#env = options.env
+    this.#reading = options
     this.#roster = new Roster(options.dialect ?? 'mqtt')
     if (this.store instanceof MemoryStore) {
       this.#unwatch = this.store.watch(warning => this.#emit('warning', warning))
@@ -71,7 +74,7 @@ export class Gate {
 
   /** A gate that follows a policy. Throws PolicyError with every problem of the policy. */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
-    const compiled = await compile(policy, options.env)
+    const compiled = await compile(policy, options)
     const gate = new Gate({ dialect: compiled.dialect, ...options })
     gate.#swap(compiled)
     return gate
@@ -137,7 +140,7 @@ export class Gate {
   apply(policy: PolicySource): Promise<void> {
     const applied = this.#applying.then(async () => {
       try {
-        this.#swap(await compile(policy, this.#env))
+        this.#swap(await compile(policy, this.#reading))
       } catch (error) {
         this.#emit('policy', { kind: 'refused', error: error as Error })
         throw error
@@ -236,8 +239,11 @@ export class Gate {
   }
 }
 
+/** What it takes to read a policy. */
+type Reading = Pick<GateOptions, 'env' | 'algorithms'>
+
 /** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */
-async function compile(source: PolicySource, env: GateOptions['env']): Promise<CompiledPolicy> {
+async function compile(source: PolicySource, { env, algorithms }: Reading): Promise<CompiledPolicy> {
   const { compilePolicy, loadPolicy } = await import('./policy/index.ts')
-  return compilePolicy(await loadPolicy(source, env === undefined ? {} : { env }))
+  return compilePolicy(await loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) }))
 }

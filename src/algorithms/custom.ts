@@ -1,5 +1,5 @@
 import { BOUNDS } from '../bounds.ts'
-import { policyError } from '../errors.ts'
+import { checkWithin, policyError } from '../errors.ts'
 import type { Algorithm } from './algorithm.ts'
 import { ALGORITHMS, type Limit } from './limit.ts'
 
@@ -40,6 +40,20 @@ const DEFAULT_STATE_SIZE = 256
 export function defineAlgorithm<Mine extends CustomAlgorithm>(algorithm: Mine): Mine {
   checkAlgorithm(algorithm)
   return algorithm
+}
+
+/** Algorithms by their names. Throws PolicyError where one cannot be used, or two have one name. */
+export function byName(algorithms: readonly CustomAlgorithm[]): ReadonlyMap<string, CustomAlgorithm> {
+  const named = new Map<string, CustomAlgorithm>()
+  for (const [index, algorithm] of algorithms.entries()) {
+    checkWithin(`algorithms[${index}]`, () => checkAlgorithm(algorithm))
+    if (named.has(algorithm.name)) {
+      const remedy = 'give each a name of its own'
+      throw policyError(`algorithms[${index}]`, `there are two algorithms "${algorithm.name}"`, remedy)
+    }
+    named.set(algorithm.name, algorithm)
+  }
+  return named
 }
 
 /** Most numbers a state of the algorithm may hold. */

@@ -1,3 +1,4 @@
+import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import type { AlgorithmName } from '../algorithms/limit.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Outcome } from '../decision.ts'
@@ -84,12 +85,12 @@ interface RuleOptions {
 export interface LimitOptions extends RuleOptions {
   /** `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10/s burst 20`, `unlimited`. */
   readonly rate: string
-  /** Most units held by a token bucket; overrides a burst in `rate`. Default: the rate's count. */
+  /** Most units held by a token bucket or an algorithm of one's own; overrides one in `rate`. Default: the count. */
   readonly burst?: number
   /** Units a token bucket starts with. Default: its burst. */
   readonly initial?: number
-  /** Default: token-bucket. */
-  readonly algorithm?: AlgorithmName
+  /** A name, or an algorithm of one's own. Default: token-bucket. */
+  readonly algorithm?: AlgorithmName | CustomAlgorithm
 }
 
 export interface QuotaOptions extends RuleOptions {

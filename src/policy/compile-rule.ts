@@ -1,3 +1,5 @@
+import type { CustomAlgorithm } from '../algorithms/custom.ts'
+import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
 import { limit, quota } from '../chain/limit.ts'
 import type { LimitOptions, QuotaOptions } from '../chain/options.ts'
@@ -23,6 +25,8 @@ export interface RuleContext {
   readonly sound: boolean
   /** Stands for a name that is missing or wrong. */
   readonly placeholder: string
+  /** The user's own, by name. */
+  readonly algorithms: ReadonlyMap<string, CustomAlgorithm>
   readonly report: Report
 }
 
@@ -46,7 +50,7 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
   const made =
     rule.quota !== undefined && rule.limit === undefined
       ? makeQuota(rule, rule.quota, options, report)
-      : makeLimit(rule, rule.limit ?? 'unlimited', options, report)
+      : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
   const entry = { pattern: pattern?.text, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
@@ -66,9 +70,10 @@ function makeLimit(
   rule: Partial<PolicyRule>,
   rate: string,
   common: Common,
-  report: Report,
+  { algorithms, report }: RuleContext,
 ): Made | undefined {
-  const { burst: written, initial, algorithm } = rule
+  const { burst: written, initial } = rule
+  const algorithm = rule.algorithm === undefined ? undefined : algorithmOf(rule.algorithm, algorithms, report)
   const burst =
     written === undefined ? undefined : attempt(() => parseBytes(written), inside('burst', report))
   const options: LimitOptions = { ...common, rate, ...defined({ burst, initial, algorithm }) }
@@ -80,6 +85,23 @@ function makeLimit(
     report({ ...problem, remedy, path: inRate || first === 'limit' ? 'limit' : [first, ...rest].join('.') })
   })
   return middleware && { middleware, rule: { kind: 'limit', options } }
+}
+
+/** The algorithm a name stands for; an unknown one is reported, and stands for the default. */
+function algorithmOf(
+  name: string,
+  own: ReadonlyMap<string, CustomAlgorithm>,
+  report: Report,
+): AlgorithmName | CustomAlgorithm | undefined {
+  const builtIn = ALGORITHMS.filter(known => known !== 'quota')
+  const found = builtIn.find(known => known === name) ?? own.get(name)
+  if (found !== undefined) return found
+  const known = [...builtIn, ...own.keys()]
+  const near = nearest(name, known)
+  const usual = `use one of ${known.join(', ')}`
+  const message = `${JSON.stringify(name.length > 60 ? `${name.slice(0, 57)}…` : name)} is not an algorithm`
+  report({ path: 'algorithm', message, remedy: near === undefined ? usual : `did you mean ${near}? ${usual}` })
+  return undefined
 }
 
 function makeQuota(

@@ -1,3 +1,4 @@
+import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { BOUNDS } from '../bounds.ts'
 import { exempt } from '../chain/exempt.ts'
 import { compileIdentity, type Identity, type IdentitySpec, parseTemplate } from '../chain/identity.ts'
@@ -16,7 +17,7 @@ export type { CompiledEntry, CompiledPolicy, CompiledRule } from './loaded.ts'
 
 /** The middleware of a policy, ready for a gate. Throws PolicyError; never for a policy that `loadPolicy` gave. */
 export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
-  const { compiled, problems } = compileDocument(loaded.document, [])
+  const { compiled, problems } = compileDocument(loaded.document, [], loaded.algorithms)
   if (problems.length > 0) {
     throw new PolicyError(problems.map(problem => ({ ...loaded.locate(problem.path ?? ''), ...problem })))
   }
@@ -33,6 +34,7 @@ const GROUNDS = ['topics', 'clients', 'devices', 'users', 'apiKeys', 'roles', 'i
 export function compileDocument(
   document: PolicyDocument,
   wrong: readonly Path[],
+  algorithms: ReadonlyMap<string, CustomAlgorithm>,
 ): { readonly compiled: Omit<CompiledPolicy, 'source'>; readonly problems: readonly Problem[] } {
   const problems: Problem[] = []
   const report: Report = problem => problems.push(problem)
@@ -62,6 +64,7 @@ export function compileDocument(
       dialect,
       sound: isSound(wrong, 'rules', index),
       placeholder: `rules[${index}]`,
+      algorithms,
       report: within(report, 'rules', index),
     })
     if (!made) return

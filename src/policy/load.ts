@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
+import { byName, type CustomAlgorithm } from '../algorithms/custom.ts'
 import { BOUNDS } from '../bounds.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import { checkForm } from './check.ts'
@@ -19,14 +20,15 @@ export type PolicyPart = string | object
 /**
  * Reads a policy, or several of which the later win, by the names of rules and exemptions. A string is a path when
  * it names a file or ends as one (.yaml, .yml, .json), else YAML. `${NAME}` and `${NAME:-default}` are taken from
- * `env` (default: process.env). Rejects with one PolicyError that holds every problem of form and meaning, each with
+ * `env` (default: process.env). Rules may name the `algorithms` given. Rejects with one PolicyError that holds every problem of form and meaning, each with
  * its place and remedy.
  */
 export async function loadPolicy(
   source: PolicyPart | readonly PolicyPart[],
-  options: { readonly env?: Env } = {},
+  options: { readonly env?: Env; readonly algorithms?: readonly CustomAlgorithm[] } = {},
 ): Promise<LoadedPolicy> {
   const env = options.env ?? process.env
+  const algorithms = byName(options.algorithms ?? [])
   const parts: readonly PolicyPart[] = Array.isArray(source) ? source : [source as PolicyPart]
   const files: string[] = []
   const roots: Located[] = []
@@ -48,11 +50,11 @@ export async function loadPolicy(
   problems.push(...ofForm)
   const document = plain as PolicyDocument
   if (ofForm.length <= BOUNDS.policyProblems && root.kind === 'map') {
-    const { problems: ofMeaning } = compileDocument(document, wrong)
+    const { problems: ofMeaning } = compileDocument(document, wrong, algorithms)
     for (const problem of ofMeaning) problems.push(locate(root, problem))
   }
   if (problems.length > 0) throw failure(problems, root)
-  return { document, files, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }
+  return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }
 }
 
 interface ReadPart extends Parsed {

@@ -1,3 +1,4 @@
+import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import type { Identity, IdentitySpec } from '../chain/identity.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
@@ -11,6 +12,8 @@ export interface LoadedPolicy {
   readonly document: PolicyDocument
   /** The files it was read from, in order. */
   readonly files: readonly string[]
+  /** The user's own algorithms, by the names rules may give. */
+  readonly algorithms: ReadonlyMap<string, CustomAlgorithm>
   /** Where a value stands, by its path (`rules[2].limit`); what was given as an object has no line. */
   locate(path: string): Position
 }

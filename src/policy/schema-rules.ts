@@ -128,13 +128,13 @@ export const ruleSchema = z
         .optional()
         .meta({ description: 'Most units a token bucket holds. Default: the count of the rate.' }),
       initial: wholeNumber(0, 'Units a token bucket starts with. Default: its burst.').optional(),
+      // Which other names there are is known where the policy is compiled.
       algorithm: z
-        .enum(
-          ALGORITHMS.filter(name => name !== 'quota'),
-          { error: expects('an algorithm') },
-        )
+        .union([z.enum(ALGORITHMS.filter(name => name !== 'quota')), z.string()], {
+          error: expects('an algorithm'),
+        })
         .optional()
-        .meta({ description: 'Default: token-bucket.' }),
+        .meta({ description: "Default: token-bucket. Or the name of an algorithm of one's own." }),
       window: z
         .enum(['calendar', 'rolling'], { error: expects('a window') })
         .optional()
