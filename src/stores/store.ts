@@ -32,6 +32,8 @@ export interface Selector {
 
 export interface StoreHealth {
   readonly ok: boolean
+  /** Only of a store behind a circuit breaker. */
+  readonly state?: BreakerState
   readonly keys?: number
   readonly evictions?: number
   readonly overflows?: number
@@ -47,6 +49,23 @@ export interface StoreWarning {
   readonly overflows: number
 }
 
+/** Asked as usual, not asked at all, or asked by one message at a time to see whether it is well again. */
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
+/** What has become of the way to a store. */
+export interface StoreState {
+  readonly kind: 'state'
+  /** The store's name. */
+  readonly store: string
+  readonly state: BreakerState
+  /** Whether the store itself answers. */
+  readonly ok: boolean
+  /** What went wrong, where it opened. */
+  readonly detail?: string
+}
+
+export type StoreEvent = StoreWarning | StoreState
+
 /**
  * Where the state of limits lives. `decide` is one atomic step: with `commit` all charges are taken, or, when a
  * charge that is not soft is denied, none. Throws (or rejects with) StoreError when broken, never when denied.
@@ -54,6 +73,8 @@ export interface StoreWarning {
 export interface Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
+  /** Why this store cannot keep a limit of an algorithm it knows, in words; undefined where it can. */
+  refuses?(limit: Limit): string | undefined
   decide(
     charges: readonly Charge[],
     options: { readonly commit: boolean; readonly nowMs?: number },
@@ -62,5 +83,13 @@ export interface Store {
   /** Gives back what an allowed decision took; never lifts a key above whole. */
   refund(charges: readonly Charge[]): MaybePromise<void>
   health(): MaybePromise<StoreHealth>
+  /** Tells a listener of what becomes of the store; the returned function ends it. */
+  watch?(listener: (event: StoreEvent) => void): () => void
   close(): Promise<void>
+}
+
+/** Why a store cannot keep a limit, in words; undefined where it can. */
+export function refusalOf(store: Store, limit: Limit): string | undefined {
+  if (store.algorithms.has(limit.algorithm)) return store.refuses?.(limit)
+  return `the ${store.name} store does not run ${limit.algorithm}`
 }

@@ -1,0 +1,285 @@
+import type { Limit } from '../algorithms/limit.ts'
+import { BOUNDS } from '../bounds.ts'
+import { type Clock, systemClock } from '../clock.ts'
+import { policyError, StoreError } from '../errors.ts'
+import { type Logger, SILENT } from '../logger.ts'
+import type { MaybePromise } from '../message.ts'
+import { Breaker, type Ticket } from './resilient/breaker.ts'
+import { StandIn } from './resilient/stand-in.ts'
+import { lateError, within, wordsOf } from './resilient/within.ts'
+import {
+  type BreakerState,
+  type Charge,
+  FALLBACKS,
+  type Fallback,
+  type Selector,
+  type Store,
+  type StoreEvent,
+  type StoreHealth,
+  type StoreState,
+  type Verdict,
+} from './store.ts'
+
+export interface ResilientStoreOptions {
+  /** The store that may be slow or out of reach. Closed together with this one. */
+  readonly store: Store
+  /** How long a decision may take before the fallback makes it, in milliseconds. Default: 250. */
+  readonly timeoutMs?: number
+  /** Who answers in its place, for charges that do not say so themselves. Default: memory. */
+  readonly fallback?: Fallback
+  /** Failures in a row after which the store is left alone. Default: 5. */
+  readonly threshold?: number
+  /** How long it is left alone at the most, in milliseconds. Default: 60,000. */
+  readonly recoveryMs?: number
+  /** How often its health is asked for, in milliseconds. Default: 30,000. */
+  readonly healthEveryMs?: number
+  /** How many nodes share the store: `degraded` then takes its share of each limit; where unknown, the half. */
+  readonly nodes?: number
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/** For what an operator asks, which may touch every key. */
+const PATIENCE_MS = 10_000
+
+type DecideOptions = Parameters<Store['decide']>[1]
+
+/**
+ * A store that always answers in time. What the store behind it does not decide, or not in time, its fallback decides,
+ * and the verdicts say so; after several failures in a row the store is left alone for a while (see {@link Breaker}).
+ * `decide` and `refund` never throw nor reject. What the store answers at once is passed on at once.
+ */
+export class ResilientStore implements Store {
+  readonly name: string
+  readonly algorithms: ReadonlySet<string>
+  readonly #store: Store
+  readonly #timeoutMs: number
+  readonly #healthEveryMs: number
+  readonly #fallback: Fallback
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #breaker: Breaker
+  readonly #standIn: StandIn
+  readonly #listeners = new Set<(event: StoreEvent) => void>()
+  readonly #unwatch: readonly (() => void)[]
+  #cancelHealth: () => void
+  #detail: string | undefined
+  /** Decisions and refunds the store has not answered yet, those past their time left out. */
+  #pending = 0
+  #closed = false
+
+  /** Throws PolicyError for an option that makes no sense. */
+  constructor(options: ResilientStoreOptions) {
+    const { store, fallback = 'memory', nodes } = options
+    this.#store = store
+    this.name = store.name
+    this.algorithms = store.algorithms
+    this.#timeoutMs = wholeAbove0('timeoutMs', options.timeoutMs ?? 250)
+    this.#healthEveryMs = wholeAbove0('healthEveryMs', options.healthEveryMs ?? 30_000)
+    if (!FALLBACKS.includes(fallback)) {
+      throw policyError('fallback', `"${fallback}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)
+    }
+    this.#fallback = fallback
+    this.#clock = options.clock ?? systemClock
+    this.#logger = options.logger ?? SILENT
+    this.#standIn = new StandIn({
+      fallback,
+      nodes: nodes === undefined ? undefined : wholeAbove0('nodes', nodes),
+      clock: this.#clock,
+    })
+    this.#breaker = new Breaker({
+      threshold: wholeAbove0('threshold', options.threshold ?? 5),
+      recoveryMs: wholeAbove0('recoveryMs', options.recoveryMs ?? 60_000),
+      clock: this.#clock,
+      onChange: (state, detail) => this.#turned(state, detail),
+    })
+    const pass = (event: StoreEvent): void => this.#tell(event)
+    this.#unwatch = [this.#standIn.watch(pass), store.watch?.(pass) ?? (() => {})]
+    this.#cancelHealth = this.#scheduleHealth()
+  }
+
+  get state(): BreakerState {
+    return this.#breaker.state
+  }
+
+  refuses(limit: Limit): string | undefined {
+    return this.#store.refuses?.(limit)
+  }
+
+  decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
+    const ticket = this.#admit(options.commit)
+    if (ticket === undefined) return this.#standIn.answer(charges, options)
+    let answer: MaybePromise<readonly Verdict[]>
+    try {
+      answer = this.#store.decide(charges, options)
+    } catch (cause) {
+      this.#breaker.fail(ticket, false, wordsOf(cause))
+      return this.#standIn.answer(charges, options)
+    }
+    if (answer instanceof Promise) return this.#await(answer, ticket, charges, options)
+    if (options.commit) this.#breaker.succeed(ticket, false)
+    return answer
+  }
+
+  /**
+   * Gives back where it was taken. What the store took is only given back while it is in reach: else it stays charged
+   * until it is whole again by itself, which lets nothing pass that should not.
+   */
+  refund(charges: readonly Charge[]): MaybePromise<void> {
+    const theirs = this.#standIn.refund(charges)
+    if (theirs.length > 0 && !this.#closed && this.state === 'closed') return this.#giveBack(theirs)
+  }
+
+  /** Forgets here and in the store. Rejects with StoreError where that is out of reach: it has forgotten nothing. */
+  async forget(selector: Selector): Promise<number> {
+    this.#standIn.forget(selector)
+    try {
+      return await within(this.#clock, PATIENCE_MS, () => this.#store.forget(selector))
+    } catch (cause) {
+      const remedy = 'try again once it is in reach'
+      throw new StoreError(`the ${this.name} store forgot nothing: ${wordsOf(cause)} (${remedy})`, { cause })
+    }
+  }
+
+  /** What the store says of itself, with the breaker's state; while it is open, the store is not asked. */
+  async health(): Promise<StoreHealth> {
+    const { state } = this
+    if (state === 'open') return { ok: false, state, detail: this.#detail ?? 'out of reach' }
+    const health = await this.#ask()
+    return { ...health, ok: health.ok && this.state === 'closed', state: this.state }
+  }
+
+  /** Calls a listener when the breaker turns, and passes on what the store has to tell; returns how to end it. */
+  watch(listener: (event: StoreEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Ends its timers and closes the store, or gives up on that; what is still asked is answered within its time. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#cancelHealth()
+    this.#breaker.close()
+    for (const end of this.#unwatch) end()
+    await this.#standIn.close()
+    try {
+      await within(this.#clock, PATIENCE_MS, () => this.#store.close())
+    } catch (err) {
+      this.#logger.warn({ err, store: this.name }, 'the store did not close')
+    }
+  }
+
+  #admit(commit: boolean): Ticket | undefined {
+    if (this.#closed || this.#pending >= BOUNDS.storePending) return undefined
+    // A look proves nothing: a replica that takes no charges answers it.
+    if (!commit && this.state !== 'closed') return undefined
+    return this.#breaker.admit()
+  }
+
+  #await(
+    answer: Promise<readonly Verdict[]>,
+    ticket: Ticket,
+    charges: readonly Charge[],
+    options: DecideOptions,
+  ): Promise<readonly Verdict[]> {
+    this.#pending++
+    return new Promise(resolve => {
+      let late = false
+      const fallBack = (cause: unknown): void => {
+        this.#pending--
+        this.#breaker.fail(ticket, true, wordsOf(cause))
+        resolve(this.#standIn.answer(charges, options))
+      }
+      const cancel = this.#clock.after(this.#timeoutMs, () => {
+        late = true
+        fallBack(lateError(this.#timeoutMs))
+      })
+      answer.then(
+        verdicts => {
+          if (late) return this.#undo(charges, verdicts, options.commit)
+          cancel()
+          this.#pending--
+          if (options.commit) this.#breaker.succeed(ticket, true)
+          resolve(verdicts)
+        },
+        (cause: unknown) => {
+          if (late) return
+          cancel()
+          fallBack(cause)
+        },
+      )
+    })
+  }
+
+  /** The fallback has decided meanwhile: what the store took for the message is given back. */
+  #undo(charges: readonly Charge[], verdicts: readonly Verdict[], commit: boolean): void {
+    if (!commit || this.#closed) return
+    if (charges.some((charge, index) => !verdicts[index]?.allowed && charge.soft !== true)) return
+    const taken = charges.filter((_, index) => verdicts[index]?.allowed)
+    if (taken.length > 0) void this.#giveBack(taken)
+  }
+
+  /** Best effort, within the time of a decision. */
+  #giveBack(charges: readonly Charge[]): MaybePromise<void> {
+    if (this.#pending >= BOUNDS.storePending) return
+    try {
+      const given = this.#store.refund(charges)
+      if (!(given instanceof Promise)) return
+      this.#pending++
+      return within(this.#clock, this.#timeoutMs, () => given)
+        .catch((err: unknown) => this.#logger.debug({ err }, 'the store gave nothing back'))
+        .finally(() => this.#pending--)
+    } catch (err) {
+      this.#logger.debug({ err }, 'the store gave nothing back')
+    }
+  }
+
+  #scheduleHealth(): () => void {
+    return this.#clock.after(this.#healthEveryMs, () => void this.#look())
+  }
+
+  /** A store that is well again is tried before its time; one that is not has failed once more. */
+  async #look(): Promise<void> {
+    const ticket = this.state === 'closed' ? this.#breaker.admit() : undefined
+    const { ok, detail } = await this.#ask()
+    if (this.#closed) return
+    if (ok) this.#breaker.tryAgain()
+    else if (ticket !== undefined) this.#breaker.fail(ticket, true, detail ?? 'it says it is not well')
+    this.#cancelHealth = this.#scheduleHealth()
+  }
+
+  async #ask(): Promise<StoreHealth> {
+    try {
+      return await within(this.#clock, this.#timeoutMs, () => this.#store.health())
+    } catch (cause) {
+      return { ok: false, detail: wordsOf(cause) }
+    }
+  }
+
+  #turned(state: BreakerState, detail: string | undefined): void {
+    const { name: store } = this
+    this.#detail = detail
+    const context = { store, state, fallback: this.#fallback, ...(detail === undefined ? {} : { detail }) }
+    if (state === 'open') this.#logger.warn(context, 'the store is out of reach, the fallback decides')
+    else if (state === 'closed') this.#logger.info(context, 'the store decides again')
+    else this.#logger.debug(context, 'the store is tried')
+    const event: StoreState = { kind: 'state', store, state, ok: state === 'closed' }
+    this.#tell(detail === undefined ? event : { ...event, detail })
+  }
+
+  #tell(event: StoreEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event)
+      } catch (err) {
+        this.#logger.error({ err }, 'a listener threw')
+      }
+    }
+  }
+}
+
+function wholeAbove0(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value > 0) return value
+  throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
+}

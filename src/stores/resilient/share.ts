@@ -1,0 +1,24 @@
+import { createLimit } from '../../algorithms/create-limit.ts'
+import { algorithmOf, type Limit } from '../../algorithms/limit.ts'
+
+/**
+ * A limit at one `parts`-th of its rate and burst, rounded down, at least 1: what one of so many nodes may let pass by
+ * itself. State lives under the same name.
+ */
+export function shareOf(limit: Limit, parts: number): Limit {
+  const part = (units: number): number => Math.max(1, Math.floor(units / parts))
+  const { name, periodMs, capacity, calendar } = limit
+  const algorithm = algorithmOf(limit)
+  const burst = part(capacity)
+  const bucket =
+    algorithm === 'token-bucket'
+      ? { burst, initial: Math.min(burst, Math.floor(limit.initialGrains / limit.scale)) }
+      : limit.custom
+        ? { burst }
+        : {}
+  return createLimit({
+    ...{ name, algorithm, periodMs, count: part(limit.count), fractional: limit.scale > 1 },
+    ...bucket,
+    ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
+  })
+}

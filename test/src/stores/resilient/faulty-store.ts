@@ -1,0 +1,73 @@
+import { StoreError } from '../../../../src/errors.ts'
+import { MemoryStore } from '../../../../src/stores/memory.ts'
+import type { Charge, Selector, Store, StoreHealth, Verdict } from '../../../../src/stores/store.ts'
+import type { FakeClock } from '../../../support/fake-clock.ts'
+
+/** How a call goes: at once, later, or not at all; `late` is carried out at once and answered after a second. */
+export type Way = 'now' | 'soon' | 'throw' | 'reject' | 'hang' | 'late'
+
+export const FAILING = ['throw', 'reject', 'hang', 'late'] as const
+
+/** A memory store whose calls go the way they are told to; counts them. */
+export class FaultyStore implements Store {
+  readonly name = 'faulty'
+  readonly memory: MemoryStore
+  readonly algorithms
+  readonly calls: string[] = []
+  way: Way = 'now'
+  /** The way of the n-th call, from 1, of any kind. */
+  wayOf: (call: number) => Way = () => this.way
+  readonly #clock: FakeClock
+
+  constructor(clock: FakeClock) {
+    this.#clock = clock
+    this.memory = new MemoryStore({ clock })
+    this.algorithms = this.memory.algorithms
+  }
+
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): readonly Verdict[] | Promise<readonly Verdict[]> {
+    return this.#go('decide', () => this.memory.decide(charges, options))
+  }
+
+  forget(selector: Selector): number | Promise<number> {
+    return this.#go('forget', () => this.memory.forget(selector))
+  }
+
+  refund(charges: readonly Charge[]): void | Promise<void> {
+    return this.#go('refund', () => this.memory.refund(charges))
+  }
+
+  health(): StoreHealth | Promise<StoreHealth> {
+    return this.#go('health', () => this.memory.health())
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve(this.#go('close', () => this.memory.close()))
+  }
+
+  #go<T>(name: string, run: () => T): T | Promise<T> {
+    this.calls.push(name)
+    const way = this.wayOf(this.calls.length)
+    switch (way) {
+      case 'now':
+        return run()
+      case 'soon':
+        return Promise.resolve().then(run)
+      case 'throw':
+        throw new StoreError('thrown')
+      case 'reject':
+        return Promise.reject(new StoreError('rejected'))
+      case 'hang':
+        return new Promise(() => {})
+      case 'late': {
+        const answer = run()
+        return new Promise(resolve => this.#clock.after(1_000, () => resolve(answer)))
+      }
+      default:
+        return way satisfies never
+    }
+  }
+}

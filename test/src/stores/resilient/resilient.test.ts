@@ -1,0 +1,290 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { createLimit } from '../../../../src/algorithms/create-limit.ts'
+import { BOUNDS } from '../../../../src/bounds.ts'
+import { ResilientStore, type ResilientStoreOptions } from '../../../../src/stores/resilient.ts'
+import type { Charge, Fallback, StoreEvent, Verdict } from '../../../../src/stores/store.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+import { FaultyStore } from './faulty-store.ts'
+
+const limit = createLimit({ name: 'ten', algorithm: 'fixed-window', count: 10, periodMs: 86_400_000 })
+const other = createLimit({ name: 'other', algorithm: 'fixed-window', count: 10, periodMs: 86_400_000 })
+
+let clock: FakeClock
+let inner: FaultyStore
+let events: StoreEvent[]
+let logged: string[]
+
+beforeEach(() => {
+  clock = new FakeClock()
+  inner = new FaultyStore(clock)
+  events = []
+  logged = []
+})
+
+function open(options: Partial<ResilientStoreOptions> = {}): ResilientStore {
+  const log = (level: string) => (_context: object, text?: string) => void logged.push(`${level} ${text}`)
+  const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
+  const store = new ResilientStore({ store: inner, clock, logger, ...options })
+  store.watch(event => events.push(event))
+  return store
+}
+
+function one(fallback?: Fallback, cost = 1): Charge {
+  return { limit, key: 'k', cost, ...(fallback === undefined ? {} : { fallback }) }
+}
+
+async function ask(store: ResilientStore, ...charges: Charge[]): Promise<readonly Verdict[]> {
+  const answer = store.decide(charges, { commit: true })
+  if (answer instanceof Promise) await clock.advanceAsync(250)
+  return answer
+}
+
+/** How many single units are let through of so many asked for. */
+async function admitted(store: ResilientStore, asked: number, fallback?: Fallback): Promise<number> {
+  let count = 0
+  for (let time = 0; time < asked; time++) {
+    if ((await ask(store, one(fallback)))[0]!.allowed) count++
+  }
+  return count
+}
+
+describe('a resilient store', () => {
+  it('passes on at once what the store answers at once', () => {
+    const answer = open().decide([one()], { commit: true })
+    expect(answer).toEqual([{ allowed: true, remaining: 9, retryAfterMs: 0, resetMs: expect.any(Number) }])
+    expect(inner.calls).toEqual(['decide'])
+  })
+
+  it('answers by its fallback at the millisecond of the time limit, not before', async () => {
+    inner.way = 'hang'
+    const store = open()
+    let answer: readonly Verdict[] | undefined
+    void (async () => {
+      answer = await store.decide([one()], { commit: true })
+    })()
+    await clock.advanceAsync(249)
+    expect(answer).toBeUndefined()
+    await clock.advanceAsync(1)
+    expect(answer).toMatchObject([{ allowed: true, remaining: 9, fallback: 'local' }])
+  })
+
+  it('leaves the store alone after five failures, tries it after a minute and has it decide again', async () => {
+    const store = open({ healthEveryMs: 3_600_000 })
+    inner.way = 'reject'
+    for (let time = 0; time < 20; time++) await ask(store, one())
+    expect(inner.calls).toHaveLength(5)
+    expect(store.state).toBe('open')
+    inner.way = 'soon'
+    await clock.advanceAsync(60_000)
+    expect(store.state).toBe('half-open')
+    expect(await ask(store, one())).toMatchObject([{ allowed: true, remaining: 9 }])
+    expect(store.state).toBe('closed')
+    expect(events).toMatchObject([
+      { kind: 'state', store: 'faulty', state: 'open', ok: false, detail: 'rejected' },
+      { state: 'half-open', ok: false },
+      { state: 'closed', ok: true },
+    ])
+    expect(logged.filter(line => line.startsWith('warn'))).toEqual([
+      'warn the store is out of reach, the fallback decides',
+    ])
+    expect(logged.filter(line => line.startsWith('info'))).toEqual(['info the store decides again'])
+  })
+
+  it('sends one message at a time to a store that may be well again; the others are not kept waiting', async () => {
+    const store = open({ threshold: 1, healthEveryMs: 3_600_000 })
+    inner.way = 'reject'
+    await ask(store, one())
+    await clock.advanceAsync(60_000)
+    inner.way = 'hang'
+    const answers = Array.from({ length: 100 }, () => store.decide([one('allow')], { commit: true }))
+    expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(1)
+    expect(inner.calls).toHaveLength(2)
+    await clock.advanceAsync(250)
+    expect(store.state).toBe('open')
+  })
+
+  it('is not taken for well by those who only look: a replica answers them', async () => {
+    const store = open({ threshold: 2, healthEveryMs: 3_600_000 })
+    for (const way of ['reject', 'soon', 'reject'] as const) {
+      inner.way = way
+      const answer = store.decide([one()], { commit: way === 'reject' })
+      await clock.advanceAsync(1)
+      await answer
+    }
+    expect(store.state).toBe('open')
+    await clock.advanceAsync(60_000)
+    expect(store.decide([one()], { commit: false })).toMatchObject([{ fallback: 'local' }])
+    expect(store.state).toBe('half-open')
+  })
+
+  it('is tried before its time when its health is good, and a bad health is a failure', async () => {
+    const store = open({ threshold: 2 })
+    inner.way = 'reject'
+    await ask(store, one())
+    await clock.advanceAsync(30_000)
+    expect(store.state).toBe('open')
+    expect(inner.calls).toEqual(['decide', 'health'])
+    inner.way = 'soon'
+    await clock.advanceAsync(30_000)
+    expect(store.state).toBe('half-open')
+  })
+
+  it('answers memory by the same limit, degraded by the half, allow and deny by nobody', async () => {
+    inner.way = 'throw'
+    for (const [fallback, count] of [
+      ['memory', 10],
+      ['degraded', 5],
+      ['allow', 30],
+      ['deny', 0],
+    ] as const) {
+      expect(await admitted(open({ fallback }), 30), fallback).toBe(count)
+      // A charge that names one has its own.
+      expect(await admitted(open({ fallback: 'deny' }), 30, fallback), fallback).toBe(count)
+    }
+    expect(await admitted(open({ fallback: 'degraded', nodes: 4 }), 30)).toBe(2)
+    expect(await admitted(open({ fallback: 'degraded', nodes: 100 }), 30)).toBe(1)
+    expect(await ask(open({ fallback: 'deny' }), one())).toEqual([
+      { allowed: false, remaining: 0, retryAfterMs: 1_000, resetMs: 1_000, fallback: 'nobody' },
+    ])
+  })
+
+  it('charges nobody for a message that one of its charges denies', async () => {
+    inner.way = 'throw'
+    const store = open()
+    const denied: Charge = { limit: other, key: 'k', cost: 1, fallback: 'deny' }
+    for (let time = 0; time < 5; time++) {
+      expect(await ask(store, one(), denied)).toMatchObject([{ allowed: true }, { allowed: false }])
+    }
+    expect(await ask(store, one(), { ...denied, soft: true })).toMatchObject([
+      { allowed: true, remaining: 9 },
+      { allowed: false },
+    ])
+    expect(await ask(store, one())).toMatchObject([{ remaining: 8 }])
+  })
+
+  it('never says never of what only a share is too small for', async () => {
+    inner.way = 'throw'
+    const store = open({ fallback: 'degraded' })
+    expect(await ask(store, one(undefined, 6))).toMatchObject([{ allowed: false, retryAfterMs: 1_000 }])
+    expect(await ask(store, one(undefined, 11))).toMatchObject([{ allowed: false, retryAfterMs: Infinity }])
+  })
+
+  it('gives back what a late answer took, so that the store counts only what it decided', async () => {
+    inner.way = 'late'
+    const store = open()
+    expect(await ask(store, one(undefined, 4))).toMatchObject([{ remaining: 6, fallback: 'local' }])
+    expect(inner.memory.decide([one()], { commit: false })).toMatchObject([{ remaining: 5 }])
+    await clock.advanceAsync(2_000)
+    expect(inner.calls).toEqual(['decide', 'refund'])
+    expect(inner.memory.decide([one()], { commit: false })).toMatchObject([{ remaining: 9 }])
+  })
+
+  it('gives nothing back for a late answer that took nothing', async () => {
+    inner.memory.decide([one(undefined, 10)], { commit: true })
+    inner.way = 'late'
+    const store = open()
+    await ask(store, one())
+    const look = store.decide([one()], { commit: false })
+    await clock.advanceAsync(5_000)
+    await look
+    expect(inner.calls).toEqual(['decide', 'decide'])
+  })
+
+  it('gives back where it was taken, also when the store has come and gone meanwhile', async () => {
+    const store = open({ threshold: 1 })
+    const theirs = [one(undefined, 3)]
+    await ask(store, ...theirs)
+    inner.way = 'reject'
+    const ours = [one(undefined, 5)]
+    await ask(store, ...ours)
+    expect(store.state).toBe('open')
+    await store.refund(theirs)
+    expect(inner.calls).toEqual(['decide', 'decide'])
+    await store.refund(ours)
+    expect(await ask(store, one())).toMatchObject([{ remaining: 9, fallback: 'local' }])
+    inner.way = 'soon'
+    await clock.advanceAsync(60_000)
+    expect(await ask(store, one())).toMatchObject([{ remaining: 6 }])
+    await store.refund(theirs)
+    expect(await ask(store, one())).toMatchObject([{ remaining: 8 }])
+  })
+
+  it('says how it is without asking a store that is left alone', async () => {
+    const store = open({ threshold: 1 })
+    expect(await store.health()).toMatchObject({ ok: true, state: 'closed', keys: 0 })
+    inner.way = 'reject'
+    await ask(store, one())
+    const calls = inner.calls.length
+    expect(await store.health()).toEqual({ ok: false, state: 'open', detail: 'rejected' })
+    expect(inner.calls).toHaveLength(calls)
+  })
+
+  it('forgets in both, and says so when the store could not', async () => {
+    const store = open()
+    await ask(store, one())
+    expect(await store.forget({ rule: 'ten' })).toBe(1)
+    for (const way of ['throw', 'reject', 'hang'] as const) {
+      inner.way = way
+      const forgotten = expect(store.forget({})).rejects.toMatchObject({
+        code: 'TOPICGATE_STORE',
+        message: expect.stringContaining('forgot nothing'),
+      })
+      await clock.advanceAsync(10_000)
+      await forgotten
+    }
+  })
+
+  it('owes no more decisions than there is room for: the fallback makes the rest', async () => {
+    inner.way = 'hang'
+    // A fake clock seeks the next of its timers, which takes long with so many.
+    const due: (() => void)[] = []
+    const after = (_ms: number, run: () => void) => {
+      due.push(run)
+      return () => {}
+    }
+    const store = open({ fallback: 'deny', clock: { now: () => clock.now(), after } })
+    const answers: unknown[] = []
+    for (let sent = 0; sent < BOUNDS.storePending + 100; sent++) {
+      answers.push(store.decide([one()], { commit: true }))
+    }
+    expect(inner.calls).toHaveLength(BOUNDS.storePending)
+    expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(BOUNDS.storePending)
+    expect(answers.at(-1)).toMatchObject([{ allowed: false, fallback: 'nobody' }])
+    for (const run of due.splice(1)) run()
+    const verdicts = await Promise.all(answers)
+    expect(verdicts.flat()).toHaveLength(BOUNDS.storePending + 100)
+    expect(store.state).toBe('open')
+  })
+
+  it('closes once, gives up on a store that does not, and answers by its fallback from then on', async () => {
+    inner.way = 'hang'
+    const store = open({ fallback: 'allow' })
+    const closed = store.close()
+    await clock.advanceAsync(10_000)
+    await closed
+    await store.close()
+    expect(store.decide([one()], { commit: true })).toMatchObject([{ fallback: 'nobody' }])
+    expect(inner.calls).toEqual(['close'])
+    expect(clock.pending).toBe(0)
+  })
+
+  it('outlives listeners and causes that throw', async () => {
+    const store = open({ threshold: 1 })
+    store.watch(() => {
+      throw new Error('a listener')
+    })
+    inner.way = 'throw'
+    expect(await ask(store, one())).toMatchObject([{ fallback: 'local' }])
+    expect(logged).toContain('error a listener threw')
+  })
+
+  it.each([
+    { timeoutMs: 0 },
+    { threshold: 0.5 },
+    { recoveryMs: Number.NaN },
+    { nodes: -1 },
+    { fallback: 'half' as Fallback },
+  ])('refuses %j', options => {
+    expect(() => open(options)).toThrow(expect.objectContaining({ code: 'TOPICGATE_POLICY' }))
+  })
+})
