@@ -100,7 +100,11 @@ function algorithmOf(
   const near = nearest(name, known)
   const usual = `use one of ${known.join(', ')}`
   const message = `${JSON.stringify(name.length > 60 ? `${name.slice(0, 57)}…` : name)} is not an algorithm`
-  report({ path: 'algorithm', message, remedy: near === undefined ? usual : `did you mean ${near}? ${usual}` })
+  report({
+    path: 'algorithm',
+    message,
+    remedy: near === undefined ? usual : `did you mean ${near}? ${usual}`,
+  })
   return undefined
 }
 

@@ -31,19 +31,19 @@ describe('a policy', () => {
   })
 
   it('that names one nobody gave is refused, with its place and all names there are', async () => {
-    const text = 'rules:\n  - name: a\n    limit: 10/s\n    algorithm: ones\n'
-    const place = '4:16: rules[0].algorithm: "ones" is not an algorithm'
+    const text = 'rules:\n  - name: a\n    limit: 10/s\n    algorithm: onces\n'
+    const place = '4:16: rules[0].algorithm: "onces" is not an algorithm'
     const builtIn = 'token-bucket, leaky-bucket, fixed-window, sliding-log, sliding-counter'
     const other = { ...once, name: 'another' }
     await expect(Gate.fromPolicy(text)).rejects.toThrow(`${place} (use one of ${builtIn})`)
     await expect(Gate.fromPolicy(text, { algorithms: [once, other] })).rejects.toThrow(
       `${place} (did you mean once? use one of ${builtIn}, once, another)`,
     )
-    await expect(Gate.fromPolicy(text.replace('ones', '[1]'))).rejects.toThrow('a list is not an algorithm')
-    await expect(Gate.fromPolicy(text.replace('ones', 'quota'))).rejects.toThrow(
+    await expect(Gate.fromPolicy(text.replace('onces', '[1]'))).rejects.toThrow('a list is not an algorithm')
+    await expect(Gate.fromPolicy(text.replace('onces', 'quota'))).rejects.toThrow(
       '"quota" is not an algorithm',
     )
-    await expect(Gate.fromPolicy(text.replace('ones', '__proto__'))).rejects.toThrow('is not an algorithm')
+    await expect(Gate.fromPolicy(text.replace('onces', '__proto__'))).rejects.toThrow('is not an algorithm')
   })
 
   it('is not read with algorithms that cannot be used', async () => {
