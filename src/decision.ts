@@ -27,6 +27,8 @@ export type Reason =
   | 'quota_exceeded'
   | 'banned'
   | 'store_unavailable'
+  /** A newer message of the same topic took its place. */
+  | 'superseded'
 
 /** The answer to a message. */
 export interface Decision {

@@ -5,13 +5,14 @@ import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { Roster } from './chain/roster.ts'
 import { Routes } from './chain/routes.ts'
+import { keyUnder } from './chain/rule-facts.ts'
 import { likelySeat, Seat, seatOf } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { policyError } from './errors.ts'
 import { type Logger, SILENT } from './logger.ts'
 import type { Action, Dialect, MaybePromise, Message } from './message.ts'
-import type { Hold } from './outcomes/holding.ts'
+import type { RuleFacts } from './outcomes/rule-facts.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
 import type { Selector, Store, StoreWarning } from './stores/store.ts'
@@ -160,9 +161,15 @@ export class Gate {
     return this.#roster.outcomes(on)
   }
 
-  /** How long a message may be held for a rule, where the rule says so. */
-  holdOf(rule: string): Hold | undefined {
-    return this.#roster.holdOf(rule)
+  /** What a rule is: its numbers, and what it wants done when it is exceeded. */
+  ruleOf(name: string): RuleFacts | undefined {
+    return this.#roster.ruleOf(name)
+  }
+
+  /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
+  keyOf(rule: string, message: Message): string | undefined {
+    const seat = this.#seatFor(message)
+    return keyUnder(seat.ruling!.plan.steps, rule, message, seat.identity, this.clock.now())
   }
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */

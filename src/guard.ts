@@ -4,41 +4,47 @@ import type { Decision } from './decision.ts'
 import { PASSED } from './decision.ts'
 import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
-import type { Hold, LaneHooks } from './outcomes/holding.ts'
+import type { LaneHooks } from './outcomes/holding.ts'
 import type { GuardOptions, GuardStats } from './outcomes/keeper.ts'
 import { DENIED_BY_FALLBACK, Keeper } from './outcomes/keeper.ts'
 import { Lane } from './outcomes/lane.ts'
+import { Parking } from './outcomes/parking.ts'
+import { Refiner } from './outcomes/refine.ts'
+import type { RuleBook } from './outcomes/rule-facts.ts'
 
 export type { Ask, Enact, LaneHooks } from './outcomes/holding.ts'
 export type { GuardOptions, GuardStats, Lane, Logger }
 
 /** The part of a gate a guard stands before. */
-export interface Decider {
+export interface Decider extends RuleBook {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock
-  /** A rule's own bound on holding. */
-  holdOf?(rule: string): Hold | undefined
 }
 
 /**
  * The one loop between a broker and the gate. It asks the gate about each message, holds what is throttled in its
- * sender's own order, asks again in time, keeps what is held within bounds, and answers for a gate that fails.
+ * sender's own order and what a rule queues in the rule's, asks again in time, keeps what is held within bounds, and answers for a gate that fails.
  * Nothing of it ever throws or rejects at the broker. A message that may pass at once costs no timer, promise or object.
  */
 export class Guard {
   readonly clock: Clock
   readonly #decider: Decider
   readonly #keeper: Keeper
+  readonly #parking: Parking
+  readonly #refiner: Refiner
 
   constructor(decider: Decider, options: GuardOptions = {}) {
     this.#decider = decider
     this.clock = decider.clock ?? systemClock
     this.#keeper = new Keeper(
       message => this.ask(message),
-      rule => decider.holdOf?.(rule),
+      decider,
+      parking => this.#parking.park(parking),
       this.clock,
       options,
     )
+    this.#parking = new Parking(this.#keeper, decider, message => this.#askGate(message))
+    this.#refiner = new Refiner(decider, this.#keeper)
   }
 
   /** A place for the messages of one sender: one per connection. */
@@ -46,12 +52,26 @@ export class Guard {
     return new Lane(this.#keeper, hooks)
   }
 
-  /** The gate's decision; the fallback's when the gate throws, rejects or is late. Never throws, never rejects. */
+  /**
+   * The gate's decision; the fallback's when the gate throws, rejects or is late. What its rule queues already is
+   * waited behind, without asking. Never throws, never rejects.
+   */
   ask(message: Message): MaybePromise<Decision> {
+    if (!this.#parking.isEmpty) {
+      const waits = this.#parking.behind(message)
+      if (waits !== undefined) return waits
+    }
+    return this.#askGate(message)
+  }
+
+  #askGate(message: Message): MaybePromise<Decision> {
     if (this.#keeper.closed) return DENIED_BY_FALLBACK
     try {
       const answer = this.#decider.check(message)
-      return answer instanceof Promise ? this.#keeper.await(answer) : answer
+      if (answer instanceof Promise) {
+        return this.#keeper.await(answer).then(decision => this.#refiner.refine(decision, message))
+      }
+      return answer.outcome === 'deliver' ? answer : this.#refiner.refine(answer, message)
     } catch (cause) {
       return this.#keeper.fall(cause)
     }

@@ -3,12 +3,13 @@ import type { Limit } from '../algorithms/limit.ts'
 import { HARSHNESS, type Outcome, type Reason } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
 import type { Action } from '../message.ts'
-import type { Hold } from '../outcomes/holding.ts'
+import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
+import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../stores/store.ts'
-import { parseDuration, parseRate, type Rate } from '../units.ts'
+import { parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost } from './cost.ts'
 import type { Middleware } from './middleware.ts'
-import type { Exceeded, LimitOptions, QuotaOptions } from './options.ts'
+import type { LimitOptions, QuotaOptions } from './options.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
 
 /** One rule, compiled: what the chain charges. */
@@ -21,9 +22,9 @@ export interface Rule {
   readonly keys: KeyMaker
   readonly cost: CostMeter
   readonly outcome: Outcome
-  readonly exceeded: Exceeded
-  /** How long a message may be held for this rule and what becomes of it then, where the rule says so. */
-  readonly hold?: Hold
+  readonly exceeded: ExceededPlan
+  readonly unit: 'messages' | 'bytes'
+  readonly message?: RefusalWords
   readonly harshness: number
   readonly reason: Reason
   readonly shadow: boolean
@@ -110,7 +111,9 @@ function station(
   // A rate in bytes counts bytes unless something else is said.
   const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
   const keys = compileScopes(options.per)
-  const outcome = outcomeOf(options.exceeded)
+  const exceeded = compileExceeded(options.exceeded, options.dialect)
+  const { outcome } = exceeded
+  checkWords(options.message, 'message')
   const common = {
     kind: 'limit',
     name: options.name,
@@ -127,8 +130,9 @@ function station(
     keys,
     cost,
     outcome,
-    exceeded: options.exceeded ?? 'reject',
-    ...holdOf(options.exceeded),
+    exceeded,
+    unit: options.cost === 'bytes' || (options.cost === undefined && rate.bytes) ? 'bytes' : 'messages',
+    ...(options.message === undefined ? {} : { message: options.message }),
     harshness: HARSHNESS[outcome],
     reason,
     shadow,
@@ -145,21 +149,6 @@ function tagged(kind: string, name: string, made: LimitStation): Middleware {
     )
   }
   return Object.assign(middleware, { [STATION]: made })
-}
-
-function holdOf(exceeded: Exceeded | undefined): { readonly hold?: Hold } {
-  if (typeof exceeded !== 'object' || !('throttle' in exceeded)) return {}
-  const { upTo, then } = exceeded.throttle
-  const upToMs =
-    upTo === undefined ? undefined : checkWithin('exceeded.throttle.upTo', () => parseDuration(upTo))
-  return { hold: { ...(upToMs === undefined ? {} : { upToMs }), ...(then === undefined ? {} : { then }) } }
-}
-
-function outcomeOf(exceeded: Exceeded | undefined): Outcome {
-  const word = typeof exceeded === 'object' ? Object.keys(exceeded)[0] : (exceeded ?? 'reject')
-  if (word !== undefined && word !== 'deliver' && Object.hasOwn(HARSHNESS, word)) return word as Outcome
-  const words = Object.keys(HARSHNESS).filter(each => each !== 'deliver')
-  throw policyError('exceeded', `"${String(word)}" is no outcome`, `use one of ${words.join(', ')}`)
 }
 
 function fallbackOf(word: Fallback): Fallback {

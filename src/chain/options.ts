@@ -1,8 +1,9 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import type { AlgorithmName } from '../algorithms/limit.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
-import type { Outcome } from '../decision.ts'
 import type { Action, Dialect, Message } from '../message.ts'
+import type { Exceeded } from '../outcomes/exceeded.ts'
+import type { RefusalWords } from '../outcomes/refusal-text.ts'
 import type { Fallback } from '../stores/store.ts'
 
 /**
@@ -41,23 +42,7 @@ export type Cost =
   | { readonly topics: Readonly<Record<string, number | CostWord>>; readonly default?: number | CostWord }
   | ((message: Message) => number)
 
-/** An outcome a rule may ask for when it is exceeded, with what that outcome needs to know. */
-export type ExceededWord = Exclude<Outcome, 'deliver'>
-export interface QueueOptions {
-  /** Most messages held. */
-  readonly max?: number
-  readonly order?: 'arrival' | 'priority'
-  /** Longest wait, as a duration. */
-  readonly upTo?: string
-  /** What becomes of a message that finds no room or waits too long. */
-  readonly then?: 'drop' | 'reject' | 'disconnect'
-}
-export type Exceeded =
-  | ExceededWord
-  | { readonly queue: QueueOptions }
-  | { readonly throttle: { readonly upTo?: string; readonly then?: 'drop' | 'disconnect' } }
-  | { readonly redirect: { readonly to: string } }
-  | { readonly degrade: Readonly<Record<string, unknown>> }
+export type { Exceeded } from '../outcomes/exceeded.ts'
 
 interface RuleOptions {
   /** Unique in a gate; the state of the limit lives under it. */
@@ -70,6 +55,8 @@ interface RuleOptions {
   readonly cost?: Cost
   /** Default: reject. */
   readonly exceeded?: Exceeded
+  /** What a refused sender is told: a text with places as {retry}, one for each kind of sender, or a function. */
+  readonly message?: RefusalWords
   /** Decides and reports, refuses nothing. */
   readonly shadow?: boolean
   /** Who answers for this rule while a remote store is out of reach. Default: as the store was opened with. */

@@ -2,10 +2,12 @@ import { BOUNDS } from '../bounds.ts'
 import { HARSHNESS, type Outcome } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Action, Dialect } from '../message.ts'
-import type { Hold } from '../outcomes/holding.ts'
+import { redirectFlaw } from '../outcomes/redirect.ts'
+import type { RuleFacts } from '../outcomes/rule-facts.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
+import { factsOf } from './rule-facts.ts'
 import { scopeFlaw } from './scope.ts'
 import { type Entry, stationOf } from './steps.ts'
 
@@ -16,6 +18,7 @@ export class Roster {
   /** All that is counted, also for exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
+  readonly #facts = new Map<string, RuleFacts>()
 
   constructor(dialect: Dialect) {
     this.dialect = dialect
@@ -42,9 +45,9 @@ export class Roster {
     return new Set(this.#rules.keys())
   }
 
-  /** How long messages may be held for a rule. */
-  holdOf(rule: string): Hold | undefined {
-    return this.#rules.get(rule)?.hold
+  /** What a rule is. */
+  ruleOf(name: string): RuleFacts | undefined {
+    return this.#facts.get(name)
   }
 
   /** Every outcome a rule that can refuse asks for, with the rules that do. */
@@ -76,6 +79,9 @@ export class Roster {
       const flaw = scopeFlaw(scope, captures)
       if (flaw !== undefined) throw policyError('per', flaw)
     }
+    const flaw = redirectFlaw(rule.exceeded.redirect, captures)
+    if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
     this.#rules.set(rule.name, rule)
+    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, factsOf(rule, pattern))
   }
 }

@@ -1,6 +1,10 @@
+import { BOUNDS } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision, Outcome } from '../decision.ts'
+import { checkWithin, policyError } from '../errors.ts'
 import type { MaybePromise, Message } from '../message.ts'
+import { parseDuration } from '../units.ts'
+import type { Parked } from './flow.ts'
 
 /** Does with a message what was decided. Called once for each message that is not forgotten. */
 export type Enact<M extends Message> = (decision: Decision, message: M) => void
@@ -18,7 +22,19 @@ export interface LaneHooks {
 export interface HeldLine {
   readonly held: number
   readonly heldBytes: number
+  /** Its own bounds; without them those of a sender hold. */
+  readonly maxHeld?: number
+  readonly maxHeldBytes?: number
   flush(decision?: Decision): void
+}
+
+/** What may become of a message that was to be held and cannot be, or not any longer. */
+export type Then = 'drop' | 'reject' | 'disconnect'
+
+export interface ThrottleOptions {
+  /** Longest wait, as a duration; at most five minutes. */
+  readonly upTo?: string
+  readonly then?: 'drop' | 'disconnect'
 }
 
 /** A rule's own bound on holding; what it leaves out is the guard's. */
@@ -41,8 +57,58 @@ export interface LaneKeeper {
   ask(message: Message): MaybePromise<Decision>
   /** Takes room for a message; false when a bound is reached. */
   reserve(line: HeldLine, sizeBytes: number): boolean
+  /** Takes so many bytes more for what is held already, or gives them back; false when a bound is reached. */
+  grow(bytes: number): boolean
   /** Gives room back; the line's own numbers are already without the message. */
   release(line: HeldLine, sizeBytes: number): void
   overflowed(): void
+  superseded(): void
   discarded(count: number): void
+  /**
+   * Parks a message that its rule queues, for the lane that brings it. False where this guard does not: then its
+   * decision is to be enacted.
+   */
+  park(parking: ToPark): boolean
+}
+
+/** A message that a rule queues, and all that is needed to go on with it. */
+export interface ToPark {
+  readonly message: Message
+  readonly decision: Decision
+  /** Whose turn it takes. */
+  readonly lane: HeldLine
+  readonly enact: Enact<Message>
+  readonly ask: Ask<Message> | undefined
+  /** What this lane has parked. */
+  readonly siblings: Set<Parked>
+}
+
+/** A rule's bound on holding, where its `throttle` says one. Throws PolicyError. */
+export function compileHold(options: ThrottleOptions, path: string): Hold | undefined {
+  const { upTo, then } = options
+  if (upTo === undefined && then === undefined) return undefined
+  if (then !== undefined && then !== 'drop' && then !== 'disconnect')
+    throw policyError(`${path}.then`, `"${String(then)}" is none of them`, 'use one of drop, disconnect')
+  const upToMs = upTo === undefined ? undefined : readHoldMs(upTo, `${path}.upTo`)
+  return { ...(upToMs === undefined ? {} : { upToMs }), ...(then === undefined ? {} : { then }) }
+}
+
+/** The longest a rule may hold a message, in milliseconds. Throws PolicyError. */
+export function readHoldMs(upTo: string, path: string): number {
+  const ms = checkWithin(path, () => parseDuration(upTo))
+  if (ms <= BOUNDS.holdMs) return ms
+  const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
+  throw policyError(path, message, `write at most ${BOUNDS.holdMs / 60_000}m`)
+}
+
+/** Whether an answer is still to come. */
+export function isLater(answer: MaybePromise<Decision>): answer is Promise<Decision> {
+  return typeof (answer as { then?: unknown }).then === 'function'
+}
+
+/** The refusal of a message that finds no room or would wait too long, in the name of the rule that held it. */
+export function overflow(refusal: Decision | undefined, outcome: Outcome): Decision {
+  return refusal !== undefined
+    ? { ...refusal, allowed: false, outcome }
+    : { allowed: false, outcome, reason: 'rate_limit_exceeded', retryAfterMs: 1 }
 }

@@ -4,7 +4,8 @@ import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { HeldLine, Hold, HoldBounds, LaneKeeper } from './holding.ts'
+import type { HeldLine, HoldBounds, LaneKeeper, ToPark } from './holding.ts'
+import type { RuleBook } from './rule-facts.ts'
 
 export interface GuardOptions {
   /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
@@ -21,6 +22,11 @@ export interface GuardOptions {
   readonly fallback?: 'allow' | 'deny'
   /** What becomes of a message that finds no room or would wait too long. Default: drop. */
   readonly overflow?: 'drop' | 'disconnect'
+  /**
+   * What the guard holds: `throttle` alone, or also what rules `queue` and keep as `latest`; what it does not hold is
+   * enacted as it was decided. Whoever says `all` gives messages that own their payload. Default: throttle.
+   */
+  readonly holds?: 'throttle' | 'all'
   readonly logger?: Logger
 }
 
@@ -32,6 +38,8 @@ export interface GuardStats {
   readonly heldPeak: number
   /** Refused because there was no room or the wait was too long. */
   readonly overflowed: number
+  /** Held messages dropped because a newer one of their topic came. */
+  readonly superseded: number
   /** Held messages forgotten because their sender had gone or the guard was closed. */
   readonly discarded: number
   /** Decisions the fallback made, and of these the ones made because an answer was late. */
@@ -63,7 +71,9 @@ export class Keeper implements LaneKeeper {
   readonly ask: (message: Message) => MaybePromise<Decision>
   closed = false
   readonly #bounds: HoldBounds
-  readonly #holdOf: (rule: string) => Hold | undefined
+  readonly #book: RuleBook
+  readonly #park: (parking: ToPark) => void
+  readonly #parksAll: boolean
   readonly #perSender: number
   readonly #total: number
   readonly #bytesPerSender: number
@@ -77,18 +87,22 @@ export class Keeper implements LaneKeeper {
   #heldBytes = 0
   #heldPeak = 0
   #overflowed = 0
+  #superseded = 0
   #discarded = 0
   #fallbacks = 0
   #timeouts = 0
 
   constructor(
     ask: (message: Message) => MaybePromise<Decision>,
-    holdOf: (rule: string) => Hold | undefined,
+    book: RuleBook,
+    park: (parking: ToPark) => void,
     clock: Clock,
     options: GuardOptions,
   ) {
     this.ask = ask
-    this.#holdOf = holdOf
+    this.#book = book
+    this.#park = park
+    this.#parksAll = options.holds === 'all'
     this.clock = clock
     this.#bounds = {
       maxHoldMs: bounded('maxHoldMs', options.maxHoldMs ?? BOUNDS.holdMs),
@@ -110,12 +124,19 @@ export class Keeper implements LaneKeeper {
     if (this.closed || this.#held >= this.#total || this.#heldBytes + sizeBytes > this.#bytesTotal)
       return false
     // A lone message larger than its sender's bytes would otherwise never pass, however long it waited.
-    const fits = line.held === 0 || line.heldBytes + sizeBytes <= this.#bytesPerSender
-    if (!fits || line.held >= this.#perSender) return false
+    const most = line.maxHeldBytes ?? this.#bytesPerSender
+    const fits = line.held === 0 || line.heldBytes + sizeBytes <= most
+    if (!fits || line.held >= (line.maxHeld ?? this.#perSender)) return false
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
     this.#busy.add(line)
+    return true
+  }
+
+  grow(bytes: number): boolean {
+    if (this.#heldBytes + bytes > this.#bytesTotal) return false
+    this.#heldBytes += bytes
     return true
   }
 
@@ -126,7 +147,7 @@ export class Keeper implements LaneKeeper {
   }
 
   boundsOf(decision: Decision | undefined): HoldBounds {
-    const own = decision?.rule === undefined ? undefined : this.#holdOf(decision.rule)
+    const own = decision?.rule === undefined ? undefined : this.#book.ruleOf?.(decision.rule)?.exceeded.hold
     if (own === undefined) return this.#bounds
     return {
       maxHoldMs: Math.min(own.upToMs ?? Infinity, this.#bounds.maxHoldMs),
@@ -138,25 +159,40 @@ export class Keeper implements LaneKeeper {
     this.#overflowed++
   }
 
+  superseded(): void {
+    this.#superseded++
+  }
+
+  park(parking: ToPark): boolean {
+    if (!this.#parksAll || this.closed) return false
+    this.#park(parking)
+    return true
+  }
+
   discarded(count: number): void {
     this.#discarded += count
   }
 
   /** The answer, or the fallback when it fails or takes too long; a later answer is ignored. */
   await(answer: Promise<Decision>): Promise<Decision> {
+    return this.within(answer, cause => this.fall(cause))
+  }
+
+  /** What is answered within the guard's time, else what `otherwise` makes of the failure. Never rejects. */
+  within<T>(answer: Promise<T>, otherwise: (cause: unknown) => T): Promise<T> {
     return new Promise(resolve => {
       const cancel = this.clock.after(this.#timeoutMs, () => {
         this.#timeouts++
-        resolve(this.fall(new Error(`no decision within ${this.#timeoutMs} ms`)))
+        resolve(otherwise(new Error(`no answer within ${this.#timeoutMs} ms`)))
       })
       answer.then(
-        decision => {
+        settled => {
           cancel()
-          resolve(decision)
+          resolve(settled)
         },
         (cause: unknown) => {
           cancel()
-          resolve(this.fall(cause))
+          resolve(otherwise(cause))
         },
       )
     })
@@ -164,11 +200,12 @@ export class Keeper implements LaneKeeper {
 
   fall(cause: unknown): Decision {
     this.#fallbacks++
-    this.#report(cause)
+    this.report(cause)
     return this.#fallback
   }
 
-  #report(cause: unknown): void {
+  /** Logs a failure, once for each cause. Never throws. */
+  report(cause: unknown): void {
     if (this.#logger === undefined || this.#causes.size >= LOGGED_CAUSES) return
     try {
       const text = cause instanceof Error ? cause.message : String(cause)
@@ -189,6 +226,7 @@ export class Keeper implements LaneKeeper {
       heldBytes: this.#heldBytes,
       heldPeak: this.#heldPeak,
       overflowed: this.#overflowed,
+      superseded: this.#superseded,
       discarded: this.#discarded,
       fallbacks: this.#fallbacks,
       timeouts: this.#timeouts,

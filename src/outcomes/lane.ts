@@ -1,6 +1,8 @@
-import type { Decision, Outcome } from '../decision.ts'
+import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
+import type { Parked } from './flow.ts'
 import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper } from './holding.ts'
+import { isLater, overflow } from './holding.ts'
 import type { Entry } from './waiting.ts'
 import { Waiting } from './waiting.ts'
 
@@ -24,6 +26,8 @@ export class Lane implements HeldLine {
   readonly #keeper: LaneKeeper
   readonly #hooks: LaneHooks
   readonly #waiting = new Waiting<Held>()
+  /** What rules hold of this sender outside its own order. */
+  readonly #parked = new Set<Parked>()
   #underWay = 0
   /** One behind the head was refused: nothing more is asked before its turn has come. */
   #stalled = false
@@ -59,7 +63,8 @@ export class Lane implements HeldLine {
     }
     const answer = ask === undefined ? this.#keeper.ask(message) : ask(message)
     if (isLater(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
-    else enact(answer, message)
+    else if (answer.outcome === 'deliver') enact(answer, message)
+    else this.#finish(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
   }
 
   /**
@@ -68,7 +73,13 @@ export class Lane implements HeldLine {
    */
   leave(keep: (message: Message) => boolean = () => false): number {
     this.#left = true
-    const forgotten = this.#sift(keep)
+    let forgotten = this.#sift(keep)
+    for (const parked of [...this.#parked]) {
+      if (parked.gone || keep(parked.message)) continue
+      parked.forget()
+      this.#keeper.discarded(1)
+      forgotten++
+    }
     this.#pump()
     return forgotten
   }
@@ -192,7 +203,15 @@ export class Lane implements HeldLine {
   #enactFirst(decision: Decision): void {
     const entry = this.#waiting.shift()!
     this.#keeper.release(this, entry.sizeBytes)
-    entry.enact(decision, entry.message)
+    this.#finish(decision, entry.message, entry.enact, entry.ask)
+  }
+
+  /** Enacts what is final; what a rule holds outside this order is parked. */
+  #finish(decision: Decision, message: Message, enact: Enact<Message>, ask: Ask<Message> | undefined): void {
+    const parks = decision.outcome === 'queue' || decision.outcome === 'latest'
+    if (parks && this.#keeper.park({ message, decision, lane: this, enact, ask, siblings: this.#parked }))
+      return
+    enact(decision, message)
   }
 
   #sift(keep: (message: Message) => boolean): number {
@@ -238,15 +257,4 @@ export class Lane implements HeldLine {
       this.#hooks.onHold?.()
     }
   }
-}
-
-function isLater(answer: MaybePromise<Decision>): answer is Promise<Decision> {
-  return typeof (answer as { then?: unknown }).then === 'function'
-}
-
-/** The refusal of a message that finds no room or would wait too long, in the name of the rule that held it. */
-function overflow(refusal: Decision | undefined, outcome: Outcome): Decision {
-  return refusal !== undefined
-    ? { ...refusal, allowed: false, outcome }
-    : { allowed: false, outcome, reason: 'rate_limit_exceeded', retryAfterMs: 1 }
 }

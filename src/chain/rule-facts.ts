@@ -1,0 +1,50 @@
+import type { Message, Sender } from '../message.ts'
+import type { RuleFacts } from '../outcomes/rule-facts.ts'
+import { captureLevels, type Pattern } from '../topic/pattern.ts'
+import { holdsFor } from './exempt.ts'
+import { keyOf } from './key.ts'
+import type { Rule } from './limit.ts'
+import type { Step } from './steps.ts'
+
+const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
+
+/** What a rule is, with the pattern it was first used for. */
+export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
+  return {
+    name: rule.name,
+    ...(rule.description === undefined ? {} : { description: rule.description }),
+    on: rule.on,
+    count: rule.limit.count,
+    periodMs: rule.limit.periodMs,
+    capacity: rule.limit.capacity,
+    unit: rule.unit,
+    per: rule.keys.scopes,
+    algorithm: rule.limit.algorithm,
+    exceeded: rule.exceeded,
+    ...(rule.message === undefined ? {} : { message: rule.message }),
+    capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
+  }
+}
+
+/**
+ * The key a message would be charged under by a rule of a plan; undefined where the rule is not in it or an
+ * exemption before it holds, also one with a limit of its own, whose room is not asked. Charges nothing.
+ */
+export function keyUnder(
+  steps: readonly Step[],
+  rule: string,
+  message: Message,
+  identity: Sender,
+  nowMs: number,
+): string | undefined {
+  for (const step of steps) {
+    if (step.kind === 'limits') {
+      const planned = step.rules.find(each => each.rule.name === rule)
+      if (planned !== undefined) return keyOf(planned, message, identity)
+    } else if (step.kind === 'exempt') {
+      const { station } = step
+      if (station.covers(message.topic, identity) && holdsFor(station, message, nowMs)) return undefined
+    }
+  }
+  return undefined
+}

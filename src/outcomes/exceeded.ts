@@ -1,0 +1,98 @@
+import { type Decision, HARSHNESS, type Outcome } from '../decision.ts'
+import { policyError } from '../errors.ts'
+import type { Dialect, MaybePromise, Message } from '../message.ts'
+import { compileDegrade, type DegradeOptions, type DegradePlan } from './degrade.ts'
+import { compileHold, type Hold, type Then, type ThrottleOptions } from './holding.ts'
+import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts'
+import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
+
+/** An outcome a rule may ask for when it is exceeded. */
+export type ExceededWord = Exclude<Outcome, 'deliver'>
+
+export interface LatestOptions {
+  /** Most topics of which a message is held. Default: 10,000. */
+  readonly topics?: number
+  /** Most payload bytes held. Default: 64 MiB. */
+  readonly bytes?: number | string
+  /** What becomes of a message of a topic that finds no room. Default: drop. */
+  readonly then?: Then
+}
+
+/**
+ * An outcome of the user's own: asked about each message that the rule refuses, by a guard. What it throws, and
+ * what it does not answer in time, leaves the message rejected. `deliver` lets a message pass uncharged.
+ */
+export type CustomOutcome = (message: Message, decision: Decision) => MaybePromise<Outcome | Decision>
+
+/** What becomes of a message over its limit: a word, an outcome with what it needs to know, or a function. */
+export type Exceeded =
+  | ExceededWord
+  | { readonly throttle: ThrottleOptions }
+  | { readonly queue: QueueOptions }
+  | { readonly latest: LatestOptions }
+  | { readonly redirect: RedirectOptions }
+  | { readonly degrade: DegradeOptions }
+  | CustomOutcome
+
+/** `exceeded`, checked and ready: the outcome, and the plan of an outcome that has one. */
+export interface ExceededPlan {
+  readonly outcome: ExceededWord
+  /** Of `throttle`, where the rule says how long. */
+  readonly hold?: Hold
+  /** Of `queue` and of `latest`. */
+  readonly queue?: QueuePlan
+  readonly redirect?: RedirectPlan
+  readonly degrade?: DegradePlan
+  readonly custom?: CustomOutcome
+}
+
+const WORDS = Object.keys(HARSHNESS).filter(word => word !== 'deliver') as readonly ExceededWord[]
+
+/** Compiles `exceeded`. Throws PolicyError with the place inside it, as `exceeded.queue.upTo`. */
+export function compileExceeded(
+  exceeded: Exceeded | undefined,
+  dialect: Dialect = 'mqtt',
+  path = 'exceeded',
+): ExceededPlan {
+  if (typeof exceeded === 'function') return { outcome: 'reject', custom: exceeded }
+  const [word, options] = readExceeded(exceeded)
+  const within = `${path}.${word}`
+  switch (word) {
+    case 'throttle': {
+      const hold = compileHold(options, within)
+      return { outcome: word, ...(hold === undefined ? {} : { hold }) }
+    }
+    case 'queue':
+      return { outcome: word, queue: compileQueue(options, within) }
+    case 'latest': {
+      const { topics, ...rest } = options as LatestOptions
+      const queue = compileQueue({ ...rest, ...(topics === undefined ? {} : { max: topics }) }, within, true)
+      return { outcome: word, queue }
+    }
+    case 'redirect':
+      return { outcome: word, redirect: compileRedirect(options, dialect, within) }
+    case 'degrade':
+      return { outcome: word, degrade: compileDegrade(options, within) }
+    case 'retry':
+    case 'drop':
+    case 'reject':
+    case 'disconnect':
+      return { outcome: word }
+    default:
+      return word satisfies never
+  }
+
+  function readExceeded(given: unknown): readonly [ExceededWord, Readonly<Record<string, unknown>>] {
+    const [name, inner] =
+      typeof given === 'object' && given !== null ? (Object.entries(given)[0] ?? []) : [given ?? 'reject', {}]
+    if (!WORDS.includes(name as ExceededWord))
+      throw policyError(path, `"${String(name)}" is no outcome`, `use one of ${WORDS.join(', ')}`)
+    if (typeof inner !== 'object' || inner === null)
+      throw policyError(
+        `${path}.${String(name)}`,
+        'its options are no object',
+        `write exceeded: ${String(name)}`,
+      )
+    return [name as ExceededWord, inner as Readonly<Record<string, unknown>>]
+  }
+}

@@ -1,0 +1,65 @@
+import type { Decision } from '../decision.ts'
+import type { Message } from '../message.ts'
+import type { Ask, Enact } from './holding.ts'
+import type { Line } from './line.ts'
+
+/** One message that a rule holds for its senders. */
+export interface Parked {
+  readonly message: Message
+  readonly sizeBytes: number
+  readonly sinceMs: number
+  readonly flow: Flow
+  readonly enact: Enact<Message>
+  readonly ask: Ask<Message> | undefined
+  /** All that its sender has parked anywhere. */
+  readonly siblings: Set<Parked>
+  /** The last answer that held it. */
+  refusal: Decision
+  /** The gate is being asked about it. */
+  asking: boolean
+  /** No longer held; an answer that comes now is ignored. */
+  gone: boolean
+  previous: Parked | undefined
+  next: Parked | undefined
+  /** Takes it out; it is never enacted. */
+  forget(): void
+}
+
+/**
+ * The messages of one line that take their turn together, in the order they came: those of one sender and rank, or
+ * of one topic. Linked both ways: taking any of them costs the same at any length.
+ */
+export class Flow {
+  readonly line: Line
+  readonly key: unknown
+  readonly rank: number
+  first: Parked | undefined
+  last: Parked | undefined
+  count = 0
+  /** Another rule refuses its head until then. */
+  cancelSleep: (() => void) | undefined
+
+  constructor(line: Line, key: unknown, rank: number) {
+    this.line = line
+    this.key = key
+    this.rank = rank
+  }
+
+  append(entry: Parked): void {
+    entry.previous = this.last
+    if (this.last) this.last.next = entry
+    else this.first = entry
+    this.last = entry
+    this.count++
+  }
+
+  remove(entry: Parked): void {
+    if (entry.previous) entry.previous.next = entry.next
+    else this.first = entry.next
+    if (entry.next) entry.next.previous = entry.previous
+    else this.last = entry.previous
+    entry.previous = undefined
+    entry.next = undefined
+    this.count--
+  }
+}

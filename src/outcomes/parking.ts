@@ -1,0 +1,98 @@
+import type { Decision } from '../decision.ts'
+import type { MaybePromise, Message } from '../message.ts'
+import type { Parked } from './flow.ts'
+import { isLater, type LaneKeeper, type ToPark } from './holding.ts'
+import { DEFAULT_LATEST, DEFAULT_QUEUE } from './queue-plan.ts'
+import type { RuleBook } from './rule-facts.ts'
+import { type QueueHost, RuleQueue } from './rule-queue.ts'
+
+/** All that the rules of a guard queue, and who has to wait behind it. */
+export class Parking implements QueueHost {
+  readonly keeper: LaneKeeper
+  readonly #book: RuleBook
+  readonly #askGate: (message: Message) => MaybePromise<Decision>
+  /** Those that hold something, by rule. */
+  readonly #queues = new Map<string, RuleQueue>()
+  /** Messages asked about in their turn, which must not wait behind themselves. */
+  readonly #inTurn = new Set<Message>()
+  /** Whether a gate answers at once what each rule says; asked in vain it is not asked again. */
+  #peeks = true
+
+  constructor(keeper: LaneKeeper, book: RuleBook, askGate: (message: Message) => MaybePromise<Decision>) {
+    this.keeper = keeper
+    this.#book = book
+    this.#askGate = askGate
+  }
+
+  get isEmpty(): boolean {
+    return this.#queues.size === 0
+  }
+
+  /** What a message is told that has to wait behind others of its rule and key; undefined where it need not. */
+  behind(message: Message): Decision | undefined {
+    if (this.#inTurn.has(message)) return undefined
+    for (const queue of this.#queues.values()) {
+      const key = this.#keyOf(queue.rule, message)
+      const line = key === undefined ? undefined : queue.lines.get(key)
+      if (line !== undefined) return line.refusal
+    }
+    return undefined
+  }
+
+  park(arrived: ToPark): void {
+    const { rule = '', outcome } = arrived.decision
+    const byDefault = outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE
+    let queue = this.#queues.get(rule)
+    if (queue === undefined) {
+      const plan = this.#book.ruleOf?.(rule)?.exceeded.queue ?? byDefault
+      queue = new RuleQueue(rule, plan, this)
+    }
+    queue.park(this.#keyOf(rule, arrived.message) ?? '', arrived)
+  }
+
+  askAgain({ message, ask }: Parked): MaybePromise<Decision> {
+    if (ask === undefined) return this.#askGate(message)
+    this.#inTurn.add(message)
+    const answer = ask(message)
+    if (!isLater(answer)) {
+      this.#inTurn.delete(message)
+      return answer
+    }
+    return answer.then(decision => {
+      this.#inTurn.delete(message)
+      return decision
+    })
+  }
+
+  ownWaitMs(rule: string, message: Message, decision: Decision): number {
+    if (!this.#peeks || this.#book.peek === undefined) return decision.retryAfterMs
+    try {
+      const answers = this.#book.peek(message)
+      if (answers instanceof Promise) {
+        this.#peeks = false
+        answers.catch(() => {})
+        return decision.retryAfterMs
+      }
+      const own = answers.find(answer => answer.rule === rule)
+      return own === undefined || own.allowed ? 0 : Math.min(own.retryAfterMs, decision.retryAfterMs)
+    } catch {
+      return decision.retryAfterMs
+    }
+  }
+
+  filled(queue: RuleQueue): void {
+    this.#queues.set(queue.rule, queue)
+  }
+
+  emptied(queue: RuleQueue): void {
+    if (this.#queues.get(queue.rule) === queue) this.#queues.delete(queue.rule)
+  }
+
+  #keyOf(rule: string, message: Message): string | undefined {
+    try {
+      return this.#book.keyOf?.(rule, message)
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Decision } from '../decision.ts'
+import { checkWithin, policyError } from '../errors.ts'
+import type { Sender } from '../message.ts'
+import type { RuleFacts } from './rule-facts.ts'
+import { fill, parseTemplate, placesOf } from './template.ts'
+
+/** Who is told, by what the sender is known as: an api key, a device, a user, a client id (a device), or nothing. */
+export type SenderKind = 'user' | 'device' | 'api' | 'anonymous'
+
+/**
+ * What a refused sender is told: a text that may hold places, one for each kind of sender (those left out get the
+ * default), or a function. Places: {rule} {limit} {unit} {window} {remaining} {reset} {retry} {reason} {client}.
+ */
+export type RefusalWords =
+  | string
+  | Readonly<Partial<Record<SenderKind, string>>>
+  | ((decision: Decision, sender: Sender) => string)
+
+export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']
+
+const DEFAULT_WORDS: Readonly<Record<SenderKind, string>> = {
+  user: 'Too many messages: {limit} per {window} are allowed. Try again in {retry}; sending less often avoids this.',
+  device: '{reason}: {limit} {unit} per {window}, {remaining} left; retry in {retry}.',
+  api: 'Limit "{rule}" exceeded ({reason}): {limit} {unit} per {window}, {remaining} left, whole again in {reset}. Retry in {retry}, and slow down to the limit or ask for a higher one.',
+  anonymous:
+    'Too many messages from unknown senders. Try again in {retry}, or sign in for a limit of your own.',
+}
+
+const DEFAULT_WITHOUT_RULE = 'Refused ({reason}). Try again in {retry}.'
+const DEFAULT_NEVER = 'Refused ({reason}): it is larger than the limit ever allows. Send less at once.'
+
+const PLACES: readonly string[] = [
+  ...['rule', 'limit', 'unit', 'window', 'remaining', 'reset', 'retry', 'reason', 'client'],
+]
+
+/** Checks a rule's words for a refusal. Throws PolicyError at `path`. */
+export function checkWords(words: RefusalWords | undefined, path: string): void {
+  if (words === undefined || typeof words === 'function') return
+  if (typeof words === 'string') {
+    const unknown = placesOf(parseTemplate(words, path)).find(name => !PLACES.includes(name))
+    if (unknown === undefined) return
+    const known = PLACES.map(name => `{${name}}`).join(', ')
+    throw policyError(path, `{${unknown}} is nothing a refusal can tell`, `use ${known}`)
+  }
+  for (const [kind, text] of Object.entries(words)) {
+    if (!SENDER_KINDS.includes(kind as SenderKind))
+      throw policyError(`${path}.${kind}`, `"${kind}" is no kind of sender`, `use ${SENDER_KINDS.join(', ')}`)
+    checkWithin(path, () => checkWords(text, kind))
+  }
+}
+
+/** What kind of sender it is. */
+export function senderKind(sender: Sender): SenderKind {
+  if (sender.apiKey !== undefined) return 'api'
+  if (sender.device !== undefined) return 'device'
+  if (sender.user !== undefined) return 'user'
+  return sender.client !== undefined && sender.client !== '' ? 'device' : 'anonymous'
+}
+
+/**
+ * One line that tells a sender of a refusal: the rule's own words, else those for its kind. It holds the rule's
+ * numbers and the sender's own client id, nothing of other senders. At most `BOUNDS.refusalChars` characters, no control
+ * characters. A function that throws, or answers no text, is passed over. Never throws.
+ */
+export function refusalText(decision: Decision, sender: Sender, facts?: RuleFacts): string {
+  const own = ownWords(decision, sender, facts?.message)
+  const text = own ?? fillWords(defaultWords(decision, sender, facts), decision, sender, facts)
+  return text.slice(0, BOUNDS.refusalChars).replace(/[\p{Cc}\p{Cs}]/gu, ' ')
+
+  function ownWords(of: Decision, who: Sender, words: RefusalWords | undefined): string | undefined {
+    if (words === undefined) return undefined
+    if (typeof words !== 'function') {
+      const chosen = typeof words === 'string' ? words : words[senderKind(who)]
+      return chosen === undefined ? undefined : fillWords(chosen, of, who, facts)
+    }
+    try {
+      const answer: unknown = words(of, who)
+      return typeof answer === 'string' ? answer : undefined
+    } catch {
+      return undefined
+    }
+  }
+}
+
+function defaultWords(decision: Decision, sender: Sender, facts: RuleFacts | undefined): string {
+  if (decision.retryAfterMs === Infinity) return DEFAULT_NEVER
+  return facts === undefined ? DEFAULT_WITHOUT_RULE : DEFAULT_WORDS[senderKind(sender)]
+}
+
+function fillWords(words: string, decision: Decision, sender: Sender, facts: RuleFacts | undefined): string {
+  const values: Readonly<Record<string, string>> = {
+    rule: decision.rule ?? '',
+    limit: String(facts?.count ?? decision.limit ?? ''),
+    unit: facts?.unit ?? 'messages',
+    window: facts === undefined ? '' : describeMs(facts.periodMs),
+    remaining: String(decision.remaining ?? 0),
+    reset: describeMs(decision.resetMs ?? decision.retryAfterMs),
+    retry: describeMs(decision.retryAfterMs),
+    reason: decision.reason.replaceAll('_', ' '),
+    client: (sender.client ?? '').slice(0, BOUNDS.keyPartChars),
+  }
+  return fill(parseTemplate(words, 'message'), name => values[name] ?? '')
+}
+
+/** A duration for people, rounded up: `250 ms`, `30 s`, `5 min`, `2 h`, `3 d`. */
+function describeMs(ms: number): string {
+  if (ms === Infinity) return 'never'
+  if (ms < 1_000) return `${Math.ceil(ms)} ms`
+  if (ms < 120_000) return `${Math.ceil(ms / 1_000)} s`
+  if (ms < 7_200_000) return `${Math.ceil(ms / 60_000)} min`
+  if (ms < 172_800_000) return `${Math.ceil(ms / 3_600_000)} h`
+  return `${Math.ceil(ms / 86_400_000)} d`
+}

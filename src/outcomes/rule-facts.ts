@@ -1,0 +1,35 @@
+import type { Decision } from '../decision.ts'
+import type { Action, MaybePromise, Message } from '../message.ts'
+import type { ExceededPlan } from './exceeded.ts'
+import type { RefusalWords } from './refusal-text.ts'
+
+/** What a rule is, for those who enact its decisions and tell of them. */
+export interface RuleFacts {
+  readonly name: string
+  readonly description?: string
+  readonly on: Action
+  /** Units per period. */
+  readonly count: number
+  readonly periodMs: number
+  /** The most it can hold: a token bucket's burst, else the count. */
+  readonly capacity: number
+  readonly unit: 'messages' | 'bytes'
+  readonly per: readonly string[]
+  readonly algorithm: string
+  readonly exceeded: ExceededPlan
+  /** The rule's own words for a refusal. */
+  readonly message?: RefusalWords
+  /** What the captures of the rule's topic hold of a topic. */
+  capturesOf(topic: string): ReadonlyMap<string, string>
+}
+
+/** What a guard asks of a gate besides decisions. All of it is optional: without it outcomes go by their defaults. */
+export interface RuleBook {
+  ruleOf?(name: string): RuleFacts | undefined
+  /**
+   * The key a message would be charged under by a rule; undefined where the rule does not meet it or an exemption
+   * holds. Charges nothing.
+   */
+  keyOf?(rule: string, message: Message): string | undefined
+  peek?(message: Message): MaybePromise<readonly Decision[]>
+}

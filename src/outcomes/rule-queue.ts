@@ -1,0 +1,227 @@
+import type { Clock } from '../clock.ts'
+import type { Decision } from '../decision.ts'
+import type { MaybePromise, Message } from '../message.ts'
+import type { Flow, Parked } from './flow.ts'
+import { type HeldLine, type LaneKeeper, overflow, type ToPark } from './holding.ts'
+import { Line, type LineKeeper } from './line.ts'
+import { Longest } from './longest.ts'
+import { MOST_URGENT } from './priority.ts'
+import type { QueuePlan } from './queue-plan.ts'
+
+/** What a rule's queue needs of the guard. */
+export interface QueueHost {
+  readonly keeper: LaneKeeper
+  /** The gate's answer for a message that is parked already. */
+  askAgain(entry: Parked): MaybePromise<Decision>
+  /** How long `rule` alone refuses a message, where that can be known at once; else as the decision says. */
+  ownWaitMs(rule: string, message: Message, decision: Decision): number
+  /** The queue holds something; or nothing any more. */
+  filled(queue: RuleQueue): void
+  emptied(queue: RuleQueue): void
+}
+
+/**
+ * All that one rule holds for its senders: a line for each key it counts by, and bounds on messages, bytes and age
+ * for all of them. Where there is no room the least urgent and newest goes first, of those the one of whoever holds
+ * most, so that no sender crowds out another.
+ */
+export class RuleQueue implements HeldLine, LineKeeper {
+  readonly rule: string
+  readonly plan: QueuePlan
+  readonly lines = new Map<string, Line>()
+  held = 0
+  heldBytes = 0
+  readonly #host: QueueHost
+  readonly #clock: Clock
+  /** In the order they came. */
+  readonly #aged = new Set<Parked>()
+  readonly #lengths = Array.from({ length: MOST_URGENT + 1 }, () => new Longest())
+  #cancelExpiry: (() => void) | undefined
+
+  constructor(rule: string, plan: QueuePlan, host: QueueHost) {
+    this.rule = rule
+    this.plan = plan
+    this.#host = host
+    this.#clock = host.keeper.clock
+  }
+
+  get maxHeld(): number {
+    return this.plan.maxMessages
+  }
+
+  get maxHeldBytes(): number {
+    return this.plan.maxBytes
+  }
+
+  /** Takes a message in, or refuses it at once where it finds no room or cannot wait. */
+  park(key: string, arrived: ToPark): void {
+    const { decision, message, lane } = arrived
+    const { order, rankOf } = this.plan
+    const rank = rankOf(message)
+    const turn = order === 'latest' ? message.topic : order === 'arrival' ? '' : lane
+    const nowMs = this.#clock.now()
+    const older = order === 'latest' ? idle(this.lines.get(key)?.flowOf(turn, rank).last) : undefined
+    const fits =
+      this.#mayWait(nowMs, decision) &&
+      message.size <= this.plan.maxBytes &&
+      (older === undefined ? this.#makeRoom(key, turn, rank, message.size) : this.#exchange(older, message))
+    if (!fits) {
+      this.#host.keeper.overflowed()
+      arrived.enact(overflow(decision, this.plan.then), message)
+      return
+    }
+    // Making room may have emptied the line there was.
+    const known = this.lines.get(key)
+    const line = known ?? new Line(key, this, decision)
+    this.lines.set(key, line)
+    const entry = this.#enter(line.flowOf(turn, rank), arrived, nowMs)
+    if (older !== undefined) this.#supersede(older)
+    else if (known === undefined) line.waitFor(entry, decision)
+    line.pump()
+  }
+
+  after(ms: number, run: () => void): () => void {
+    return this.#clock.after(ms, run)
+  }
+
+  ask(entry: Parked): MaybePromise<Decision> {
+    return this.#host.askAgain(entry)
+  }
+
+  ownWaitMs(entry: Parked, decision: Decision): number {
+    return this.#host.ownWaitMs(this.rule, entry.message, decision)
+  }
+
+  mayWait(entry: Parked, decision: Decision): boolean {
+    return this.#mayWait(entry.sinceMs, decision)
+  }
+
+  release(entry: Parked, decision: Decision): void {
+    this.#takeOut(entry)
+    entry.enact(decision, entry.message)
+  }
+
+  refuse(entry: Parked, decision: Decision): void {
+    this.#host.keeper.overflowed()
+    this.release(entry, overflow(decision, this.plan.then))
+  }
+
+  emptied(line: Line): void {
+    if (this.lines.get(line.key) === line) this.lines.delete(line.key)
+    if (this.lines.size > 0) return
+    this.#cancelExpiry?.()
+    this.#cancelExpiry = undefined
+    this.#host.emptied(this)
+  }
+
+  flush(decision?: Decision): void {
+    let discarded = 0
+    for (const entry of [...this.#aged]) {
+      if (entry.gone) continue
+      if (decision !== undefined) this.release(entry, decision)
+      else {
+        this.#takeOut(entry)
+        discarded++
+      }
+    }
+    this.#host.keeper.discarded(discarded)
+  }
+
+  #mayWait(sinceMs: number, { retryAfterMs }: Decision): boolean {
+    return retryAfterMs < Infinity && this.#clock.now() - sinceMs + retryAfterMs <= this.plan.upToMs
+  }
+
+  #makeRoom(key: string, turn: unknown, rank: number, sizeBytes: number): boolean {
+    while (!this.#host.keeper.reserve(this, sizeBytes)) {
+      const victim = this.#lowerThan(key, turn, rank)
+      if (victim === undefined) return false
+      this.refuse(victim, victim.refusal)
+    }
+    return true
+  }
+
+  /** The newest of the longest flow of the lowest rank, unless the newcomer itself is that. */
+  #lowerThan(key: string, turn: unknown, newcomersRank: number): Parked | undefined {
+    if (this.plan.order !== 'priority') return undefined
+    const rank = this.#lengths.findIndex(({ length }) => length > 0)
+    if (rank < 0 || rank > newcomersRank) return undefined
+    const lengths = this.#lengths[rank]!
+    const own = this.lines.get(key)?.flowOf(turn, rank).count ?? 0
+    if (rank === newcomersRank && own + 1 >= lengths.length) return undefined
+    return idle(lengths.any()?.last)
+  }
+
+  /** Gives the room of an older message to its successor; where that is too large the older keeps it. */
+  #exchange(older: Parked, { size }: Message): boolean {
+    const growth = size - older.sizeBytes
+    if (this.heldBytes + growth > this.plan.maxBytes || !this.#host.keeper.grow(growth)) return false
+    this.heldBytes += growth
+    return true
+  }
+
+  #enter(flow: Flow, { message, decision, enact, ask, siblings }: ToPark, sinceMs: number): Parked {
+    const entry: Parked = {
+      ...{ message, sizeBytes: message.size, sinceMs, flow, enact, ask, siblings },
+      ...{ refusal: decision, asking: false, gone: false, previous: undefined, next: undefined },
+      forget: () => this.#takeOut(entry),
+    }
+    const superseding = idle(flow.last) !== undefined && this.plan.order === 'latest'
+    if (!superseding) {
+      this.held++
+      this.heldBytes += entry.sizeBytes
+    }
+    siblings.add(entry)
+    this.#aged.add(entry)
+    flow.line.append(entry)
+    this.#lengths[flow.rank]!.changed(flow, flow.count - 1)
+    this.#host.filled(this)
+    this.#watchAge()
+    return entry
+  }
+
+  #takeOut(entry: Parked): void {
+    this.held--
+    this.heldBytes -= entry.sizeBytes
+    this.#host.keeper.release(this, entry.sizeBytes)
+    this.#unlink(entry)
+  }
+
+  #unlink(entry: Parked): void {
+    const { flow } = entry
+    entry.gone = true
+    entry.siblings.delete(entry)
+    this.#aged.delete(entry)
+    flow.line.remove(entry)
+    this.#lengths[flow.rank]!.changed(flow, flow.count + 1)
+  }
+
+  /** Its room is its successor's already. */
+  #supersede(older: Parked): void {
+    this.#unlink(older)
+    this.#host.keeper.superseded()
+    older.enact({ ...overflow(older.refusal, 'drop'), reason: 'superseded' }, older.message)
+  }
+
+  #watchAge(): void {
+    if (this.#cancelExpiry !== undefined || this.plan.upToMs === Infinity) return
+    const [oldest] = this.#aged
+    if (oldest === undefined) return
+    const leftMs = oldest.sinceMs + this.plan.upToMs - this.#clock.now()
+    this.#cancelExpiry = this.#clock.after(Math.max(1, leftMs), () => {
+      this.#cancelExpiry = undefined
+      try {
+        for (const entry of [...this.#aged]) {
+          if (this.#clock.now() - entry.sinceMs < this.plan.upToMs) break
+          if (!entry.gone) this.refuse(entry, entry.refusal)
+        }
+      } finally {
+        this.#watchAge()
+      }
+    })
+  }
+}
+
+/** One that nobody asks about now: a charge under way must not be for a message that is taken out. */
+function idle(entry: Parked | undefined): Parked | undefined {
+  return entry?.asking === false ? entry : undefined
+}
