@@ -46,6 +46,11 @@ export async function decide(
   }))
 }
 
+/** Which charges of one step fit. */
+export async function fits(bench: Bench, charges: readonly ModelCharge[], commit = true): Promise<boolean[]> {
+  return (await decide(bench, charges, commit)).map(({ allowed }) => allowed)
+}
+
 /**
  * Moves a clock to a moment. Where what is idle may be swept, the last two seconds are lived through, so that the
  * store's own timers run.

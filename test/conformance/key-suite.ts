@@ -1,16 +1,6 @@
 import { expect } from 'vitest'
-import type { AlgorithmName } from '../../src/algorithms/limit.ts'
-import type { ModelCharge, Rule } from '../laws/model.ts'
-import { type Bench, decide } from './harness.ts'
-
-interface KeySuite {
-  readonly tell: (title: string, test: () => Promise<void>) => void
-  readonly bench: () => Bench
-  readonly algorithms: () => readonly AlgorithmName[]
-  readonly ruleOf: (algorithm: AlgorithmName, count?: number) => Rule
-  readonly one: (rule: Rule, more?: Partial<ModelCharge>) => ModelCharge
-  readonly longestKey: number
-}
+import { decide } from './harness.ts'
+import { one, type Suite } from './suite.ts'
 
 const STRANGE = [
   '',
@@ -30,8 +20,8 @@ const STRANGE = [
 /** Names and keys whose plain joining would collide. */
 const JOINED = ['a', 'a:b', 'b', 'b:c', ':', '::', 'a:', ':a', 'a\u0000b', '1:a', '3:a:b']
 
-/** Which keys there may be, and what is forgotten: the tests about keys and costs that strangers choose. */
-export function describeKeys({ tell, bench, algorithms, ruleOf, one, longestKey }: KeySuite): void {
+/** Which keys and costs there may be: strangers choose them. */
+export function describeKeys({ tell, bench, algorithms, ruleOf, options }: Suite): void {
   tell('keys and rule names are told apart whatever they hold', async () => {
     const names = [...STRANGE, ...JOINED]
     const charges = names.flatMap(name =>
@@ -57,10 +47,12 @@ export function describeKeys({ tell, bench, algorithms, ruleOf, one, longestKey 
 
   tell('the longest keys are told apart by their last character', async () => {
     const rule = ruleOf(algorithms()[0]!, 1)
-    const long = 'k'.repeat(longestKey - 1)
-    for (const key of [`${long}a`, `${long}b`]) {
-      expect((await decide(bench(), [one(rule, { key })]))[0]!.allowed).toBe(true)
-      expect((await decide(bench(), [one(rule, { key })]))[0]!.allowed).toBe(false)
+    for (const letter of ['k', '\u0000', 'ä', '\ud83d']) {
+      const long = letter.repeat(options.longestKey - 1)
+      for (const key of [`${long}a`, `${long}b`]) {
+        expect((await decide(bench(), [one(rule, { key })]))[0]!.allowed).toBe(true)
+        expect((await decide(bench(), [one(rule, { key })]))[0]!.allowed).toBe(false)
+      }
     }
   })
 
@@ -105,35 +97,5 @@ export function describeKeys({ tell, bench, algorithms, ruleOf, one, longestKey 
       const [peeked] = await decide(bench(), [one(rule)], false)
       expect((await decide(bench(), [one(rule, { cost })]))[0]).toEqual(peeked)
     }
-  })
-
-  tell('forgets a key, a rule or everything, and says how many keys that were', async () => {
-    const { store } = bench()
-    await store.forget({})
-    for (const algorithm of algorithms()) {
-      const [first, second] = [ruleOf(algorithm, 1), ruleOf(algorithm, 1)]
-      const charges = [first, second].flatMap(rule => ['a', 'b', 'a:b'].map(key => one(rule, { key })))
-      const takeAll = async (): Promise<boolean[]> => {
-        const allowed: boolean[] = []
-        for (const charge of charges) allowed.push((await decide(bench(), [charge]))[0]!.allowed)
-        return allowed
-      }
-      expect(await takeAll()).toEqual([true, true, true, true, true, true])
-      expect(await takeAll()).toEqual([false, false, false, false, false, false])
-      expect(await store.forget({ rule: 'no such rule' })).toBe(0)
-      expect(await store.forget({ rule: first.name, key: 'no such key' })).toBe(0)
-      expect(await store.forget({ rule: first.name, key: 'a' })).toBe(1)
-      expect(await takeAll()).toEqual([true, false, false, false, false, false])
-      expect(await store.forget({ rule: first.name })).toBe(3)
-      expect(await takeAll()).toEqual([true, true, true, false, false, false])
-      expect(await store.forget({})).toBe(6)
-      expect(await takeAll()).toEqual([true, true, true, true, true, true])
-      await store.forget({})
-    }
-  })
-
-  tell('is in good health, and decides nothing for no charges', async () => {
-    expect((await bench().store.health()).ok).toBe(true)
-    expect(await decide(bench(), [])).toEqual([])
   })
 }

@@ -1,0 +1,180 @@
+import { expect } from 'vitest'
+import { chargeOf, decide, fits, moveTo } from './harness.ts'
+import { one, type Suite } from './suite.ts'
+
+/** What a store remembers, for how long, and what it gives back. */
+export function describeState({ tell, bench, openAlone, algorithms, ruleOf, options }: Suite): void {
+  tell('peek is pure: it answers what a charge would get, and takes nothing', async () => {
+    for (const algorithm of algorithms()) {
+      const rule = ruleOf(algorithm, 2)
+      for (let times = 0; times < 4; times++) {
+        const peeked = await decide(bench(), [one(rule)], false)
+        expect(await decide(bench(), [one(rule)], false)).toEqual(peeked)
+        expect(await bench().store.forget({ rule: rule.name })).toBe(times === 0 ? 0 : 1)
+        await decide(bench(), [one(rule)])
+      }
+      const before = await decide(bench(), [one(rule)], false)
+      for (let times = 0; times < 5; times++) await decide(bench(), [one(rule, { cost: 2 })], false)
+      expect(await decide(bench(), [one(rule)])).toEqual(before)
+    }
+  })
+
+  tell('consume and refund is the identity, and a refund never lifts a key above whole', async () => {
+    const { store } = bench()
+    for (const algorithm of algorithms()) {
+      const rule = ruleOf(algorithm, 5)
+      await store.refund([chargeOf(one(rule, { cost: 3 }))])
+      const fresh = await decide(bench(), [one(rule)], false)
+      await decide(bench(), [one(rule)])
+      await store.refund([chargeOf(one(rule))])
+      expect(await decide(bench(), [one(rule)], false)).toEqual(fresh)
+      for (let times = 0; times < 3; times++) await store.refund([chargeOf(one(rule, { cost: 5 }))])
+      expect(await decide(bench(), [one(rule)], false)).toEqual(fresh)
+      expect(await fits(bench(), [one(rule, { cost: 5 })])).toEqual([true])
+      expect(await fits(bench(), [one(rule)])).toEqual([false])
+    }
+  })
+
+  tell('a refund gives back all charges of a step, each to its own key', async () => {
+    for (const algorithm of algorithms()) {
+      const [first, second] = [ruleOf(algorithm, 2), ruleOf(algorithm, 2)]
+      const charges = [one(first, { key: 'a' }), one(second, { key: 'b' })]
+      const beside = one(first, { key: 'b' })
+      await decide(bench(), [beside])
+      const before = await decide(bench(), [...charges, beside], false)
+      await decide(bench(), charges)
+      await bench().store.refund([])
+      await bench().store.refund(charges.map(chargeOf))
+      expect(await decide(bench(), [...charges, beside], false)).toEqual(before)
+    }
+  })
+
+  tell('a key that is whole again answers like one never seen', async () => {
+    const { clock } = bench()
+    for (const algorithm of algorithms()) {
+      const rule = ruleOf(algorithm)
+      const verdict = (await decide(bench(), [one(rule, { cost: 3 })]))[0]!
+      clock.set(clock.now() + verdict.resetMs)
+      const unseen = one(rule, { key: 'never seen' })
+      expect(await decide(bench(), [one(rule)])).toEqual(await decide(bench(), [unseen]))
+    }
+  })
+
+  tell('no key is forgotten before it is whole', async () => {
+    for (const algorithm of algorithms()) {
+      // A store of its own: where there is one rule only, its keys are swept all the time.
+      const alone = await openAlone()
+      const { clock } = alone
+      const rule = ruleOf(algorithm)
+      const wholeAtMs: number[] = []
+      // Spread over more than a second, so that some are nearly whole whenever the store sweeps.
+      for (let index = 0; index < 200; index++) {
+        const [verdict] = await decide(alone, [one(rule, { key: `${index}` })])
+        wholeAtMs.push(clock.now() + verdict!.resetMs)
+        clock.set(clock.now() + 7)
+      }
+      for (const [index, ms] of wholeAtMs.entries()) {
+        moveTo(clock, ms - 1, true)
+        const [verdict] = await decide(alone, [one(rule, { key: `${index}`, cost: 0 })], false)
+        expect(verdict!.resetMs).toBe(1)
+      }
+      await alone.store.close()
+    }
+  })
+
+  // A store with a clock of its own expires by that, and not by one a test can turn.
+  if (options.shortestPeriodMs === 1) {
+    tell('nothing is left once all keys are whole', async () => {
+      const alone = await openAlone()
+      const { clock, store } = alone
+      let latestMs = 0
+      for (const algorithm of algorithms()) {
+        const rule = ruleOf(algorithm)
+        for (const key of ['a', 'b', 'c']) {
+          const [verdict] = await decide(alone, [one(rule, { key, cost: 2 })])
+          latestMs = Math.max(latestMs, clock.now() + verdict!.resetMs)
+        }
+      }
+      const keysOf = async (): Promise<number> => (await store.health()).keys ?? 0
+      const held = (await store.health()).keys
+      if (held !== undefined) expect(held).toBe(3 * algorithms().length)
+      clock.set(latestMs)
+      // As long as a lazy sweep of few keys may take.
+      await clock.advanceAsync(120_000)
+      expect(await keysOf()).toBe(0)
+      await store.close()
+    })
+  }
+
+  tell(
+    'a changed limit carries over what was used: it mints the difference of capacity, and no more',
+    async () => {
+      const { clock } = bench()
+      for (const algorithm of algorithms().filter(algorithm => algorithm !== 'leaky-bucket')) {
+        for (const count of [14, 5, 3]) {
+          const rule = ruleOf(algorithm, 10)
+          await decide(bench(), [one(rule, { cost: 4 })])
+          const [verdict] = await decide(bench(), [one({ ...rule, count }, { cost: 0 })], false)
+          expect(verdict!.remaining).toBe(Math.max(0, count - 4))
+          expect(
+            await fits(bench(), [one({ ...rule, count }, { cost: Math.max(0, count - 4) + 1 })]),
+          ).toEqual([false])
+        }
+        clock.set(clock.now() + 1)
+      }
+    },
+  )
+
+  tell('a limit that changes its period or its algorithm gives nothing back', async () => {
+    for (const before of algorithms().filter(algorithm => algorithm !== 'leaky-bucket')) {
+      for (const after of algorithms()) {
+        const [rule, next] = [ruleOf(before, 10), ruleOf(after, 10)]
+        await decide(bench(), [one(rule, { cost: 4 })])
+        const periodMs = next.calendar ? next.periodMs : 3 * next.periodMs
+        const changed = { ...next, name: rule.name, periodMs }
+        const [verdict] = await decide(bench(), [one(changed, { cost: 0 })], false)
+        expect(verdict!.remaining, `${before} to ${after}`).toBeLessThanOrEqual(6)
+      }
+    }
+  })
+
+  tell('forgets a key, a rule or everything, and says how many keys that were', async () => {
+    const { store } = bench()
+    await store.forget({})
+    for (const algorithm of algorithms()) {
+      const [first, second] = [ruleOf(algorithm, 1), ruleOf(algorithm, 1)]
+      const charges = [first, second].flatMap(rule => ['a', 'b', 'a:b'].map(key => one(rule, { key })))
+      const takeAll = async (): Promise<boolean[]> => {
+        const allowed: boolean[] = []
+        for (const charge of charges) allowed.push(...(await fits(bench(), [charge])))
+        return allowed
+      }
+      expect(await takeAll()).toEqual([true, true, true, true, true, true])
+      expect(await takeAll()).toEqual([false, false, false, false, false, false])
+      expect(await store.forget({ rule: 'no such rule' })).toBe(0)
+      expect(await store.forget({ rule: first.name, key: 'no such key' })).toBe(0)
+      expect(await store.forget({ rule: first.name, key: 'a' })).toBe(1)
+      expect(await takeAll()).toEqual([true, false, false, false, false, false])
+      expect(await store.forget({ rule: first.name })).toBe(3)
+      expect(await takeAll()).toEqual([true, true, true, false, false, false])
+      expect(await store.forget({})).toBe(6)
+      expect(await takeAll()).toEqual([true, true, true, true, true, true])
+      await store.forget({})
+    }
+  })
+
+  tell(
+    'a store that was closed decides nothing more, says so as a StoreError, and leaves no timer',
+    async () => {
+      const pending = bench().clock.pending
+      const { clock, store } = await openAlone()
+      const charge = chargeOf(one(ruleOf(algorithms()[0]!)))
+      await store.decide([charge], { commit: true })
+      await store.close()
+      const late = async (): Promise<unknown> => store.decide([charge], { commit: true })
+      await expect(late()).rejects.toMatchObject({ name: 'StoreError', code: 'TOPICGATE_STORE' })
+      await store.close()
+      expect(clock.pending, 'timers left behind').toBe(pending)
+    },
+  )
+}
