@@ -1,6 +1,7 @@
 import { ALGORITHMS, type Limit, toGrains } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
+import { StoreError } from '../errors.ts'
 import { Table } from './memory/table.ts'
 import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from './store.ts'
 
@@ -12,6 +13,9 @@ const LONGEST_PAUSE_MS = 1_000
 const WARNING_EVERY_MS = 10_000
 /** What a visit to a table costs of a slice at the least, in slots: so many tiny tables are not one long pause. */
 const LEAST_VISIT = 16
+
+/** Grains of a charge that a later one of the same rule and key takes along. */
+const ADDED = -1
 
 export interface MemoryStoreOptions {
   readonly clock?: Clock
@@ -58,7 +62,9 @@ export class MemoryStore implements Store {
     charges: readonly Charge[],
     options: { readonly commit: boolean; readonly nowMs?: number },
   ): readonly Verdict[] {
+    if (this.#closed) throw new StoreError('the memory store is closed: open another')
     const nowMs = options.nowMs ?? this.#clock.now()
+    const grains = charges.map(charge => toGrains(charge.cost, charge.limit))
     // Objects of this step's own: whoever awaits them must not see those of the next step.
     const verdicts: Verdict[] = charges.map(() => ({
       allowed: false,
@@ -66,21 +72,26 @@ export class MemoryStore implements Store {
       retryAfterMs: 0,
       resetMs: 0,
     }))
+    const repeats = new Set(charges.map(({ limit }) => limit.name)).size < charges.length
     let denied = false
     const slots = charges.map((charge, index) => {
       const table = this.table(charge.limit)
       const verdict = verdicts[index]!
       const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
-      const grains = toGrains(charge.cost, charge.limit)
-      if (slot < 0) table.probeUnseen(nowMs, grains, verdict)
-      else table.records.probe(slot, nowMs, grains, verdict)
-      if (!verdict.allowed && charge.soft !== true) denied = true
+      const earlier = repeats ? earlierOnes(charges, index, verdicts) : []
+      const sum = earlier.reduce((total, place) => total + Math.max(0, grains[place]!), grains[index]!)
+      if (slot < 0) table.probeUnseen(nowMs, sum, verdict)
+      else table.records.probe(slot, nowMs, sum, verdict)
+      if (verdict.allowed) {
+        grains[index] = sum
+        for (const place of earlier) grains[place] = ADDED
+      } else if (charge.soft !== true) denied = true
       return slot
     })
     if (options.commit && !denied) {
       charges.forEach((charge, index) => {
-        if (!verdicts[index]!.allowed) return
-        this.table(charge.limit).records.take(slots[index]!, nowMs, toGrains(charge.cost, charge.limit))
+        if (!verdicts[index]!.allowed || grains[index] === ADDED) return
+        this.table(charge.limit).records.take(slots[index]!, nowMs, grains[index]!)
       })
     }
     return verdicts
@@ -177,4 +188,15 @@ export class MemoryStore implements Store {
     }
     for (const listener of this.#listeners) listener(warning)
   }
+}
+
+/** The places of earlier charges of the same rule and key that passed: they add up. */
+function earlierOnes(charges: readonly Charge[], index: number, verdicts: readonly Verdict[]): number[] {
+  const { limit, key } = charges[index]!
+  const places: number[] = []
+  for (let place = 0; place < index; place++) {
+    const other = charges[place]!
+    if (other.key === key && other.limit.name === limit.name && verdicts[place]!.allowed) places.push(place)
+  }
+  return places
 }

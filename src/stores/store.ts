@@ -68,7 +68,8 @@ export type StoreEvent = StoreWarning | StoreState
 
 /**
  * Where the state of limits lives. `decide` is one atomic step: with `commit` all charges are taken, or, when a
- * charge that is not soft is denied, none. Throws (or rejects with) StoreError when broken, never when denied.
+ * charge that is not soft is denied, none. Charges of the same rule and key in one step add up. Throws (or rejects
+ * with) StoreError when broken or closed, never when denied. `storeConformance` of topicgate/testing holds a store to it.
  */
 export interface Store {
   readonly name: string

@@ -200,7 +200,7 @@ export class Table {
 }
 
 /** Whether the cells of one limit mean the same under the other. */
-function keepsCells(old: Limit, next: Limit): boolean {
+export function keepsCells(old: Limit, next: Limit): boolean {
   // Only its author knows what a custom state means: it is kept as it is.
   if (old.custom !== undefined) return old.custom === next.custom
   return (
