@@ -8,10 +8,10 @@ import type { Dialect } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { attempt, makeOrReport, type Report, within } from './collect.ts'
 import { compileRule, notYet } from './compile-rule.ts'
+import { compileStore } from './compile-store.ts'
 import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './loaded.ts'
 import { formatPath, type Path } from './positions.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
-import { checkStore } from './store-url.ts'
 
 export type { CompiledEntry, CompiledPolicy, CompiledRule } from './loaded.ts'
 
@@ -43,7 +43,7 @@ export function compileDocument(
   for (const word of ['tiers', 'adaptive', 'penalties'] as const) {
     if (document[word] !== undefined) report({ path: word, ...notYet(word) })
   }
-  const storeUrl = checkStore(sound.store, within(report, 'store'))
+  const store = compileStore(sound.store, within(report, 'store'))
   const entries: CompiledEntry[] = []
   const exemptions: ExemptOptions[] = []
   sound.exempt?.forEach((entry, index) => {
@@ -83,7 +83,7 @@ export function compileDocument(
   const senders = sound.senders as IdentitySpec | undefined
   const allSound = !wrong.some(([first]) => first === 'rules')
   const identity = compileSenders(senders, allSound ? captures : undefined, within(report, 'senders'))
-  return { compiled: { dialect, storeUrl, senders, identity, entries, rules, exemptions }, problems }
+  return { compiled: { dialect, store, senders, identity, entries, rules, exemptions }, problems }
 }
 
 function compileExemption(

@@ -4,6 +4,7 @@ import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
 import type { Position } from '../errors.ts'
 import type { Dialect } from '../message.ts'
+import type { StoreSpec } from '../stores/open-store.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** A policy that was read, merged and found sound in every part. */
@@ -32,7 +33,7 @@ export interface CompiledEntry {
 /** A policy as a gate takes it. */
 export interface CompiledPolicy {
   readonly dialect: Dialect
-  readonly storeUrl: string
+  readonly store: StoreSpec
   readonly senders: IdentitySpec | undefined
   readonly identity: Identity | undefined
   /** Exemptions first, then rules, each in the order of its list. */

@@ -2,10 +2,10 @@ import * as z from 'zod'
 import { ALGORITHMS } from '../algorithms/limit.ts'
 import { COST_WORDS } from '../chain/options.ts'
 import { conditionSchema } from './schema-conditions.ts'
+import { exceeded, message } from './schema-exceeded.ts'
+import { fallbackWord } from './schema-store.ts'
 import {
   descriptionText,
-  durationText,
-  exceededWords,
   expects,
   flag,
   nameText,
@@ -55,31 +55,6 @@ const cost = z
     description:
       'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
   })
-
-const queue = z.strictObject({
-  max: wholeNumber(1, 'Most messages held.').optional(),
-  order: z.enum(['arrival', 'priority'], { error: expects('an order') }).optional(),
-  upTo: durationText.optional(),
-  then: z.enum(['drop', 'reject', 'disconnect'], { error: expects('an outcome here') }).optional(),
-})
-const throttle = z.strictObject({
-  upTo: durationText.optional(),
-  then: z.enum(['drop', 'disconnect'], { error: expects('an outcome here') }).optional(),
-})
-const exceeded = z
-  .union(
-    [
-      z.enum(exceededWords),
-      z.strictObject({ queue }),
-      z.strictObject({ throttle }),
-      z.strictObject({
-        redirect: z.strictObject({ to: text('a topic', 'write the topic messages go to', 'The topic.') }),
-      }),
-      z.strictObject({ degrade: z.record(z.string(), z.unknown()) }),
-    ],
-    { error: expects('an outcome', `use one of ${exceededWords.join(', ')}`) },
-  )
-  .meta({ description: 'What becomes of a message over the limit. Default: reject.' })
 
 const BURST = expects('a burst', 'write a whole number of at least 1, or bytes as 2MB')
 const scope = text(
@@ -142,10 +117,14 @@ export const ruleSchema = z
       zone: zoneText.optional(),
       cost: cost.optional(),
       exceeded: exceeded.optional(),
+      message: message.optional(),
       warn: z
         .array(percentText, { error: expects('a list of percentages', 'write [80%, 95%]') })
         .optional()
         .meta({ description: 'Shares of the limit at which a warning is given. Not in this version.' }),
+      fallback: fallbackWord.optional().meta({
+        description: 'Who decides for this rule while the store is out of reach. Default: as the store says.',
+      }),
       shadow: flag.optional().meta({ description: 'Decides and reports, refuses nothing. Default: false.' }),
     },
     { error: expects('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },

@@ -1,30 +1,9 @@
 import * as z from 'zod'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
+import { storeSchema } from './schema-store.ts'
 import { durationText, expects, rateText, templateText, text } from './schema-words.ts'
 
 const LATER = 'Not in this version.'
-
-const storeUrl = text(
-  'a store',
-  'write memory',
-  'Where the state of limits lives. This version knows memory only.',
-  'memory',
-)
-const store = z
-  .union(
-    [
-      storeUrl,
-      z.strictObject({
-        url: storeUrl,
-        prefix: text('a prefix', 'write a text', `Before every key. ${LATER}`).optional(),
-        timeout: durationText.optional(),
-        lease: z.union([z.int().min(1), durationText]).optional(),
-        fallback: z.enum(['memory', 'half', 'allow', 'deny'], { error: expects('a fallback') }).optional(),
-      }),
-    ],
-    { error: expects('a store', 'write memory') },
-  )
-  .meta({ description: 'Where the state of limits lives. Default: memory.' })
 
 const roles = z
   .union(
@@ -110,7 +89,7 @@ export const policySchema = z
         .enum(['mqtt', 'nats'], { error: expects('a dialect') })
         .optional()
         .meta({ description: 'How topic patterns are read. Default: mqtt.' }),
-      store: store.optional(),
+      store: storeSchema.optional(),
       senders: senders.optional(),
       tiers: tiers.optional(),
       exempt: z

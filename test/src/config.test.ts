@@ -44,7 +44,7 @@ describe('the ready policies', () => {
     '%s loads, says what it is for, and asks only for outcomes every broker has',
     async name => {
       const policy = compilePolicy(await loadPolicy(`${FOLDER}${name}`, { env: {} }))
-      expect(policy.storeUrl).toBe('memory')
+      expect(policy.store).toEqual({ url: 'memory' })
       expect(policy.rules.length).toBeGreaterThan(3)
       for (const { options } of policy.rules) {
         const outcomes =

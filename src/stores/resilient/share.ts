@@ -9,16 +9,13 @@ export function shareOf(limit: Limit, parts: number): Limit {
   const part = (units: number): number => Math.max(1, Math.floor(units / parts))
   const { name, periodMs, capacity, calendar } = limit
   const algorithm = algorithmOf(limit)
+  const bucket = algorithm === 'token-bucket'
   const burst = part(capacity)
-  const bucket =
-    algorithm === 'token-bucket'
-      ? { burst, initial: Math.min(burst, Math.floor(limit.initialGrains / limit.scale)) }
-      : limit.custom
-        ? { burst }
-        : {}
+  const initial = Math.min(burst, Math.floor(limit.initialGrains / limit.scale))
   return createLimit({
     ...{ name, algorithm, periodMs, count: part(limit.count), fractional: limit.scale > 1 },
-    ...bucket,
+    ...(bucket || limit.custom !== undefined ? { burst } : {}),
+    ...(bucket ? { initial } : {}),
     ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
   })
 }

@@ -33,7 +33,7 @@ describe('compilePolicy', () => {
     })
     expect(policy).toMatchObject({
       dialect: 'nats',
-      storeUrl: 'memory',
+      store: { url: 'memory' },
       senders: undefined,
       identity: undefined,
     })
@@ -56,7 +56,7 @@ describe('compilePolicy', () => {
 
   it('says nothing and limits nothing for a policy without rules', async () => {
     const policy = await compile({ version: 1 })
-    expect(policy).toMatchObject({ dialect: 'mqtt', storeUrl: 'memory', entries: [], rules: [] })
+    expect(policy).toMatchObject({ dialect: 'mqtt', store: { url: 'memory' }, entries: [], rules: [] })
   })
 
   it('carries every word of a rule into what is decided', async () => {

@@ -1,0 +1,74 @@
+import type { StoreSpec } from '../stores/open-store.ts'
+import { STORE_SCHEMES, schemeOf } from '../stores/store-url.ts'
+import { parseDuration } from '../units.ts'
+import { attempt, type Report } from './collect.ts'
+import { nearest } from './nearest.ts'
+import type { PolicyDocument } from './schema.ts'
+
+const REMEDY = 'write memory, sqlite:FILE or redis://HOST'
+
+/** Words of a store that stands behind a network, or at least in a file. */
+const NOT_OF_MEMORY = ['prefix', 'timeout', 'lease', 'fallback', 'nodes', 'breaker'] as const
+/** Words of a store that several nodes share. */
+const NOT_OF_A_FILE = ['prefix', 'lease', 'nodes'] as const
+
+/** The store a policy names, `memory` where it names none; what is wrong with it is reported. */
+export function compileStore(store: PolicyDocument['store'], report: Report): StoreSpec {
+  if (store === undefined) return { url: 'memory' }
+  if (typeof store === 'string') {
+    checkUrl(store, '', report)
+    return { url: store }
+  }
+  const { url, prefix, lease, fallback, nodes, breaker } = store
+  checkUrl(url, 'url', report)
+  const useless = url === 'memory' ? NOT_OF_MEMORY : schemeOf(url) === 'sqlite' ? NOT_OF_A_FILE : []
+  for (const word of useless) {
+    if (store[word] === undefined) continue
+    const kind = url === 'memory' ? 'memory' : 'SQLite'
+    report({ path: word, message: `\`${word}\` has no effect on the ${kind} store`, remedy: 'remove it' })
+  }
+  const durationOf = (text: string | undefined, path: string): number | undefined =>
+    text === undefined
+      ? undefined
+      : attempt(
+          () => parseDuration(text),
+          problem => report({ ...problem, path }),
+        )
+  return defined<StoreSpec>({
+    ...{ url, prefix, fallback, nodes },
+    timeoutMs: durationOf(store.timeout, 'timeout'),
+    lease:
+      typeof lease === 'object'
+        ? defined({ units: lease.units, ttlMs: durationOf(lease.ttl, 'lease.ttl') })
+        : lease,
+    breaker:
+      breaker &&
+      defined({
+        threshold: breaker.threshold,
+        recoveryMs: durationOf(breaker.recovery, 'breaker.recovery'),
+        healthEveryMs: durationOf(breaker.health, 'breaker.health'),
+      }),
+  })
+}
+
+function checkUrl(url: string, path: string, report: Report): void {
+  if (url === 'memory') return
+  // Never the whole URL: it may hold a password.
+  const scheme = schemeOf(url)
+  if (scheme === 'nats') {
+    const message = 'the store `nats` is not available in this version'
+    report({ path, message, remedy: REMEDY })
+  } else if (!STORE_SCHEMES.some(known => known === scheme)) {
+    const near = nearest(scheme, ['memory', ...STORE_SCHEMES])
+    const message = `${JSON.stringify(scheme)} is no store`
+    report({ path, message, remedy: near === undefined ? REMEDY : `did you mean ${near}?` })
+  } else if (url.length <= scheme.length + 1) {
+    report({ path, message: `a store of \`${scheme}:\` says not where`, remedy: REMEDY })
+  }
+}
+
+type Loose<T> = { readonly [Name in keyof T]: T[Name] | undefined }
+
+function defined<T extends object>(values: Loose<T>): T {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T
+}

@@ -1,0 +1,67 @@
+import * as z from 'zod'
+import { FALLBACKS } from '../stores/store.ts'
+import { durationText, expects, text, wholeNumber } from './schema-words.ts'
+
+const storeUrl = text(
+  'a store',
+  'write memory, sqlite:FILE or redis://HOST',
+  'Where the state of limits lives.',
+  'memory',
+  'sqlite:./limits.db',
+  'redis://127.0.0.1:6379',
+  'redis+sentinel://h1:26379,h2:26379/mymaster',
+  'redis+cluster://h1:7000,h2:7001',
+)
+
+/** Who decides while a store is out of reach; of the whole store, or of one rule. */
+export const fallbackWord = z
+  .enum(FALLBACKS, { error: expects('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
+  .meta({
+    description:
+      'Who decides while the store is out of reach: memory (the same limits in each node), degraded (the half, or one share of `nodes`), allow or deny. Default: memory.',
+  })
+
+const LEASE = expects('a lease', 'write auto, or { units: 20, ttl: 2s }')
+const lease = z
+  .union(
+    [
+      z.literal('auto'),
+      z.strictObject({
+        units: z.union([z.literal('auto'), z.int().min(1)], { error: LEASE }).optional(),
+        ttl: durationText.optional(),
+      }),
+    ],
+    { error: LEASE },
+  )
+  .meta({ description: 'Units taken in advance and decided on here. Default: every message asks.' })
+
+const breaker = z
+  .strictObject({
+    threshold: wholeNumber(1, 'Failures in a row that open it. Default: 5.').optional(),
+    recovery: durationText.meta({ description: 'How long it stays open. Default: 60s.' }).optional(),
+    health: durationText
+      .meta({ description: 'How often the health of the store is asked for. Default: 30s.' })
+      .optional(),
+  })
+  .meta({ description: 'When the store is left alone, and for how long.' })
+
+/** What stands under `store`. */
+export const storeSchema = z
+  .union(
+    [
+      storeUrl,
+      z.strictObject({
+        url: storeUrl,
+        prefix: text('a prefix', 'write a text', 'Before every key of a shared store.').optional(),
+        timeout: durationText
+          .meta({ description: 'How long a decision may take. Default: 250ms.' })
+          .optional(),
+        lease: lease.optional(),
+        fallback: fallbackWord.optional(),
+        nodes: wholeNumber(1, 'How many nodes share the store.').optional(),
+        breaker: breaker.optional(),
+      }),
+    ],
+    { error: expects('a store', 'write memory, sqlite:FILE or redis://HOST') },
+  )
+  .meta({ description: 'Where the state of limits lives. Default: memory.' })

@@ -1,0 +1,79 @@
+import type { Clock } from '../clock.ts'
+import { policyError, UnsupportedError } from '../errors.ts'
+import { type Logger, SILENT } from '../logger.ts'
+import { MemoryStore } from './memory.ts'
+import type { Fallback, Store } from './store.ts'
+import { STORE_SCHEMES, schemeOf } from './store-url.ts'
+
+/** A store as a policy names it; see the constructors of the stores for the defaults. */
+export interface StoreSpec {
+  /** `memory`, `sqlite:./limits.db`, `redis://…` and its kin. */
+  readonly url: string
+  /** Before every key of a shared store. */
+  readonly prefix?: string
+  /** How long a decision may take, in milliseconds. */
+  readonly timeoutMs?: number
+  /** Take units in advance and decide on them here; default: ask for every message. */
+  readonly lease?: 'auto' | { readonly units?: number | 'auto'; readonly ttlMs?: number }
+  /** Who decides while the store is out of reach. */
+  readonly fallback?: Fallback
+  /** How many nodes share the store. */
+  readonly nodes?: number
+  readonly breaker?: {
+    readonly threshold?: number
+    readonly recoveryMs?: number
+    readonly healthEveryMs?: number
+  }
+}
+
+export interface OpenStoreOptions {
+  readonly clock?: Clock
+  readonly logger?: Logger
+}
+
+/**
+ * Opens a store by its URL or specification; whoever asked closes it. All but `memory` stand behind a
+ * {@link ResilientStore}, and on leases where those are asked for. A server that is down is no error: it is connected
+ * to when it comes. Throws PolicyError for what is no store, UnsupportedError where a package is missing.
+ */
+export async function openStore(store: string | StoreSpec, options: OpenStoreOptions = {}): Promise<Store> {
+  const spec = typeof store === 'string' ? { url: store } : store
+  if (spec.url === 'memory') return new MemoryStore(options)
+  const { clock, logger = SILENT } = options
+  const { nodes, lease, fallback, timeoutMs, breaker } = spec
+  const common = clock === undefined ? {} : { clock }
+  const shared = nodes === undefined ? {} : { nodes }
+  let opened = await openRemote(spec, { ...options, logger })
+  if (lease !== undefined) {
+    const { LeasedStore } = await import('./leased.ts')
+    opened = new LeasedStore({ store: opened, ...(lease === 'auto' ? {} : lease), ...shared, ...common })
+  }
+  const { ResilientStore } = await import('./resilient.ts')
+  return new ResilientStore({
+    ...{ store: opened, logger, ...breaker, ...shared, ...common },
+    ...(fallback === undefined ? {} : { fallback }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  })
+}
+
+async function openRemote(spec: StoreSpec, _options: OpenStoreOptions & { logger: Logger }): Promise<Store> {
+  const { url } = spec
+  const scheme = schemeOf(url)
+  switch (STORE_SCHEMES.find(known => known === scheme)) {
+    case 'sqlite':
+    case 'redis':
+    case 'rediss':
+    case 'redis+sentinel':
+    case 'rediss+sentinel':
+    case 'redis+cluster':
+    case 'rediss+cluster':
+    case 'nats':
+      throw new UnsupportedError(`there is no ${scheme} store yet: use memory`)
+    case undefined:
+      throw policyError(
+        'store',
+        `${JSON.stringify(scheme)} is no store`,
+        'write memory, sqlite:FILE or redis://HOST',
+      )
+  }
+}
