@@ -1,12 +1,13 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
 import { limit, quota } from '../chain/limit.ts'
-import type { LimitOptions, QuotaOptions } from '../chain/options.ts'
+import type { Exceeded, LimitOptions, QuotaOptions } from '../chain/options.ts'
 import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
 import type { Dialect } from '../message.ts'
-import { parsePattern, validTopic } from '../topic/pattern.ts'
-import { parseBytes, parseDuration } from '../units.ts'
+import { compileExceeded } from '../outcomes/exceeded.ts'
+import { redirectFlaw } from '../outcomes/redirect.ts'
+import { parsePattern } from '../topic/pattern.ts'
+import { parseBytes } from '../units.ts'
 import { attempt, makeOrReport, type Report } from './collect.ts'
 import type { CompiledEntry, CompiledRule } from './loaded.ts'
 import { nearest } from './nearest.ts'
@@ -45,7 +46,7 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
     topic === undefined ? undefined : attempt(() => parsePattern(topic, dialect, 'topic'), report)
   const captures = pattern?.captures.map(({ name }) => name) ?? []
   if (topic === undefined || pattern) checkScopes(rule.per, captures, report)
-  checkExceeded(rule.exceeded, dialect, report)
+  if (topic === undefined || pattern) checkRedirect(rule.exceeded, dialect, captures, report)
   const options = commonOptions(rule, context)
   const made =
     rule.quota !== undefined && rule.limit === undefined
@@ -61,8 +62,11 @@ type Common = Omit<LimitOptions & QuotaOptions, 'rate'>
 type Made = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
 
 function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common {
-  const { description, on, per, cost, exceeded, shadow, enabled, priority } = rule
-  const given = { description, on, per, cost, exceeded, shadow, enabled, priority, dialect: context.dialect }
+  const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
+  const given = {
+    ...{ description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority },
+    dialect: context.dialect,
+  }
   return { name: rule.name ?? context.placeholder, ...defined(given) } as Common
 }
 
@@ -163,26 +167,24 @@ function checkScopes(per: PolicyRule['per'], captures: readonly string[], report
   })
 }
 
-function checkExceeded(exceeded: PolicyRule['exceeded'], dialect: Dialect, report: Report): void {
-  if (typeof exceeded !== 'object') return
-  if ('redirect' in exceeded && !validTopic(exceeded.redirect.to, dialect)) {
-    const message = `${JSON.stringify(exceeded.redirect.to.slice(0, 60))} is no topic a message can go to`
-    report({ path: 'exceeded.redirect.to', message, remedy: 'write a topic without wildcards' })
+/** Everything else about it is checked where the rule is made, which knows no captures. */
+function checkRedirect(
+  exceeded: PolicyRule['exceeded'],
+  dialect: Dialect,
+  captures: readonly string[],
+  report: Report,
+): void {
+  if (typeof exceeded !== 'object' || !('redirect' in exceeded)) return
+  const path = 'exceeded.redirect.to'
+  let flaw: string | undefined
+  try {
+    flaw = redirectFlaw(compileExceeded(exceeded as Exceeded, dialect).redirect, captures)
+  } catch {
+    return
   }
-  const [word, held] =
-    'queue' in exceeded
-      ? ['queue', exceeded.queue]
-      : 'throttle' in exceeded
-        ? ['throttle', exceeded.throttle]
-        : []
-  const upTo = held?.upTo
-  if (upTo === undefined) return
-  const path = `exceeded.${word}.upTo`
-  const ms = attempt(() => parseDuration(upTo), inside(path, report))
-  if (ms !== undefined && ms > BOUNDS.holdMs) {
-    const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
-    report({ path, message, remedy: `write at most ${BOUNDS.holdMs / 60_000}m` })
-  }
+  if (flaw === undefined) return
+  const [message = flaw, remedy = 'use another'] = flaw.split('; ')
+  report({ path, message, remedy })
 }
 
 /** A problem of a word that policies know and this version does nothing with. */

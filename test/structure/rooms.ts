@@ -11,7 +11,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   stores: ['algorithms', 'ground'],
   chain: ['stores', 'conditions', 'outcomes', 'algorithms', 'topic', 'ground'],
   adapt: ['chain', 'algorithms', 'ground'],
-  policy: ['chain', 'conditions', 'adapt', 'stores', 'topic', 'algorithms', 'ground'],
+  policy: ['chain', 'conditions', 'adapt', 'outcomes', 'stores', 'topic', 'algorithms', 'ground'],
   // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
   gate: ['chain', 'topic', 'stores', 'outcomes', 'ground'],
   guard: ['gate', 'outcomes', 'ground'],

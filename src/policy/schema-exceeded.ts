@@ -1,0 +1,96 @@
+import * as z from 'zod'
+import { durationText, exceededWords, expects, flag, text, wholeNumber } from './schema-words.ts'
+
+const THEN = z.enum(['drop', 'reject', 'disconnect'], { error: expects('an outcome here') }).optional()
+const BYTES = expects('a number of bytes', 'write a whole number, or bytes as 16MiB')
+const bytes = z.union([z.int({ error: BYTES }), z.string({ error: BYTES })], { error: BYTES }).optional()
+const fields = z
+  .array(text('a field', 'write a path, as reading.value', 'Path to a field of a JSON payload.'), {
+    error: expects('a list of fields', 'write a list, as [value, unit]'),
+  })
+  .optional()
+const throttle = z.strictObject({
+  upTo: durationText.optional(),
+  then: z.enum(['drop', 'disconnect'], { error: expects('an outcome here') }).optional(),
+})
+const queue = z.strictObject({
+  max: wholeNumber(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
+  bytes: bytes.meta({ description: 'Most payload bytes held. Default: 64 MiB.' }),
+  order: z
+    .enum(['priority', 'arrival'], { error: expects('an order') })
+    .optional()
+    .meta({ description: 'Default: priority, in turns between the senders of one priority.' }),
+  priority: z
+    .union(
+      [
+        z.strictObject({ payload: text('a field', 'write a path, as priority', 'Path to the priority.') }),
+        z.strictObject({ header: text('a header name', 'write a name', 'The header that holds it.') }),
+      ],
+      { error: expects('a priority', 'write { payload: field } or { header: name }') },
+    )
+    .optional()
+    .meta({ description: 'Where a message says low, normal, high, emergency or a number from 0 to 9.' }),
+  upTo: durationText.optional(),
+  then: THEN,
+})
+const latest = z.strictObject({
+  topics: wholeNumber(1, 'Most topics of which a message is held. Default: 10000.').optional(),
+  bytes: bytes.meta({ description: 'Most payload bytes held. Default: 64 MiB.' }),
+  then: THEN,
+})
+const redirect = z.strictObject({
+  to: text(
+    'a topic',
+    'write the topic messages go to',
+    'The topic; may hold {topic}, {client}, {rule} and captures of the rule.',
+    'dead/{topic}',
+  ).optional(),
+  headers: flag.optional().meta({ description: 'Whether the reason goes along in headers. Default: true.' }),
+})
+const degrade = z.strictObject({
+  sample: wholeNumber(1, 'Deliver 1 in so many of each key. Default: 1.').optional(),
+  keep: fields,
+  strip: fields,
+  clearRetain: flag.optional().meta({ description: 'Default: true.' }),
+  qos: z
+    .union([z.literal(0), z.literal(1), z.literal(2)], { error: expects('a QoS', 'write 0, 1 or 2') })
+    .optional()
+    .meta({ description: 'The highest QoS it is delivered with. Default: 0.' }),
+  mark: text('a header name', 'write a name', 'A header that is to hold the name of the rule.').optional(),
+})
+/** `exceeded` of a rule. */
+export const exceeded = z
+  .union(
+    [
+      z.enum(exceededWords),
+      z.strictObject({ throttle }),
+      z.strictObject({ queue }),
+      z.strictObject({ latest }),
+      z.strictObject({ redirect }),
+      z.strictObject({ degrade }),
+    ],
+    { error: expects('an outcome', `use one of ${exceededWords.join(', ')}`) },
+  )
+  .meta({ description: 'What becomes of a message over the limit. Default: reject.' })
+
+const refusal = text(
+  'a text',
+  'put it in quotes',
+  'A text with places as {retry}, {limit}, {window}, {remaining}, {reset}, {rule}, {reason} or {client}.',
+  'Too fast: {limit} per {window}. Try again in {retry}.',
+)
+/** `message` of a rule. */
+export const message = z
+  .union(
+    [
+      refusal,
+      z.strictObject({
+        user: refusal.optional(),
+        device: refusal.optional(),
+        api: refusal.optional(),
+        anonymous: refusal.optional(),
+      }),
+    ],
+    { error: expects('a message', 'write a text, or one for each of user, device, api and anonymous') },
+  )
+  .meta({ description: 'What a refused sender is told. Default: a text for its kind of sender.' })
