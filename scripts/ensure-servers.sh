@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that the servers the tests start are there: Redis, NATS and Mosquitto with its clients.
+# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, and better-sqlite3.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
 # Exits 69 (service unavailable) with a hint when one cannot be had.
@@ -84,6 +84,46 @@ wrap_containers() {
   done <<<"$1"
 }
 
+# better-sqlite3 is no dependency: where no binary can be downloaded it is built from source, which takes a compiler
+# and more than a minute. So it is installed once, beside the dependencies.
+readonly sqlite_version=12.11.1
+readonly sqlite="$PWD/node_modules/.cache/topicgate/better-sqlite3"
+
+# Also asks whether it fits this version of Node.
+sqlite_works() {
+  node -e "
+    const home = process.argv[1] + '/node_modules/better-sqlite3'
+    if (require(home + '/package.json').version !== '$sqlite_version') process.exit(1)
+    new (require(home))(':memory:').close()" "$sqlite" >/dev/null 2>&1
+}
+
+ensure_sqlite() {
+  sqlite_works && return 0
+  local program wanted=() build log
+  for program in g++ make python3; do command -v "$program" >/dev/null || wanted+=("$program"); done
+  [[ "${#wanted[@]}" == 0 ]] || install_with_apt "${wanted[@]}" || true
+  say "installing better-sqlite3 $sqlite_version; where it has to be built this takes a minute or two"
+  # Made aside and moved in whole: an interrupted build leaves nothing half done behind.
+  build="$sqlite.$$"
+  log="$(mktemp)"
+  rm -rf "$build" && mkdir -p "$build"
+  printf '{ "private": true, "allowScripts": { "better-sqlite3": true } }\n' >"$build/package.json"
+  if (cd "$build" && npm install --no-package-lock "better-sqlite3@$sqlite_version") >"$log" 2>&1 </dev/null; then
+    rm -rf "$sqlite" && mv "$build" "$sqlite"
+  fi
+  if sqlite_works; then
+    rm -f "$log"
+    return 0
+  fi
+  say 'npm install better-sqlite3 failed:'
+  tail -n 15 "$log" >&2
+  rm -rf "$build" "$log"
+  say 'The tests of the SQLite store run on it. It needs g++, make, python3 and the headers of Node:'
+  say '  Debian, Ubuntu:  sudo apt-get install g++ make python3'
+  exit 69
+}
+
+ensure_sqlite
 missing="$(list_missing)"
 [[ -n "$missing" ]] || exit 0
 

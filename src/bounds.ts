@@ -18,12 +18,19 @@ export const BOUNDS = {
   countedSenders: 1_024,
   /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */
   keyPartChars: 256,
+  /** Decisions of the SQLite store in one transaction, and waiting for one; further ones are refused. */
+  sqliteBatch: 128,
+  sqlitePending: 65_536,
+  /** Keys a sweep of the SQLite store looks at in one transaction. */
+  sqliteSweep: 512,
   /** Entries of one sliding log; a rule that could need more is refused when it loads. */
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */
   logEntriesPerRule: 16_777_216,
   /** Numbers the state of a custom algorithm may hold, however large it says it is. */
   stateNumbers: 20_000,
+  /** Keys of all rules of which a leased store holds units, or remembers a refusal. */
+  leases: 65_536,
   /** Keys looked at for one eviction. */
   evictionProbe: 32,
   /** Keys a sweep looks at in one go; keeps its pause far under 1 ms. */

@@ -51,6 +51,7 @@ describe('the public doors', () => {
       [
         ".",
         "./aedes",
+        "./sqlite",
         "./package.json",
       ]
     `)

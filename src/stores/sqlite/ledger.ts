@@ -1,0 +1,127 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import type { Charge, Selector } from '../store.ts'
+import { bytesOf, decodeText } from './encoding.ts'
+import type { Evictor } from './evictor.ts'
+import { type Entry, isNew, OVERFLOW_KEY, Shelf } from './shelf.ts'
+import type { Statements } from './statements.ts'
+
+interface Asked {
+  readonly charge: Charge
+  readonly entry: Entry
+  readonly verdict: Verdict
+  readonly grains: number
+  /** A later charge of the same counter takes this one along. */
+  isAdded: boolean
+}
+
+/** What one transaction reads and writes. What it decides stands once `write` was called and the commit is done. */
+export class Ledger {
+  readonly statements: Statements
+  readonly #evictor: Evictor
+  readonly #shelves = new Map<string, Shelf>()
+
+  constructor(statements: Statements, evictor: Evictor) {
+    this.statements = statements
+    this.#evictor = evictor
+  }
+
+  /** All charges are asked before any is taken; with `commit` all are taken, or none where a hard one is denied. */
+  decide(charges: readonly Charge[], commit: boolean, nowMs: number): Verdict[] {
+    const asked: Asked[] = []
+    let denied = false
+    for (const charge of charges) {
+      const { limit, key, cost, soft } = charge
+      const shelf = this.#shelf(limit.name)
+      const entry = commit ? this.#acquire(shelf, key, limit, nowMs) : shelf.entry(key, limit, nowMs, false)
+      const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
+      // Charges of the same rule and key add up: the last that fits is taken for all of them.
+      const earlier = asked.findLast(one => one.verdict.allowed && isSameCounter(one.charge, charge))
+      const grains = toGrains(cost, limit) + (earlier?.grains ?? 0)
+      limit.kernel.probe(entry.cells, 0, nowMs, grains, limit, verdict)
+      if (verdict.allowed && earlier !== undefined) earlier.isAdded = true
+      if (!verdict.allowed && soft !== true) denied = true
+      asked.push({ charge, entry, verdict, grains, isAdded: false })
+    }
+    for (const { entry, verdict, grains, isAdded } of commit ? asked : []) {
+      if (isAdded) continue
+      if (verdict.allowed && !denied) take(entry, grains, nowMs)
+      else if (!noteRefusal(entry, verdict, nowMs)) continue
+      this.#shelf(entry.limit.name).touch(entry)
+    }
+    return asked.map(({ verdict }) => verdict)
+  }
+
+  /** Gives back what allowed decisions took. */
+  refund(charges: readonly Charge[], nowMs: number): void {
+    for (const { limit, key, cost } of charges) {
+      const shelf = this.#shelf(limit.name)
+      shelf.adopt(limit, nowMs)
+      const entry = shelf.entry(key, limit, nowMs, true)
+      if (isNew(entry)) continue
+      limit.kernel.refund(entry.cells, 0, nowMs, toGrains(cost, limit), limit)
+      entry.refusedUntilMs = 0
+      shelf.touch(entry)
+    }
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget({ rule, key }: Selector): number {
+    this.write()
+    const names = rule === undefined ? this.#names() : [rule]
+    let count = 0
+    for (const name of names) {
+      const shelf = this.#shelf(name)
+      count += key === undefined ? shelf.cutOff() : shelf.forget(key) ? 1 : 0
+    }
+    if (key === undefined) this.#shelves.clear()
+    return count
+  }
+
+  /** Writes what has changed, and reads anew from then on. */
+  write(): void {
+    for (const shelf of this.#shelves.values()) shelf.write()
+    this.#shelves.clear()
+  }
+
+  #acquire(shelf: Shelf, key: string, limit: Limit, nowMs: number): Entry {
+    shelf.adopt(limit, nowMs)
+    const entry = shelf.entry(key, limit, nowMs, true)
+    if (!isNew(entry) || this.#evictor.makeRoom(shelf, limit, nowMs)) return entry
+    return shelf.entry(OVERFLOW_KEY, limit, nowMs, true)
+  }
+
+  #names(): string[] {
+    const rows = this.statements.ruleNames.all() as { name: string | Uint8Array | ArrayBuffer }[]
+    return rows.map(({ name }) => decodeText(typeof name === 'string' ? name : bytesOf(name)))
+  }
+
+  #shelf(name: string): Shelf {
+    const shelf = this.#shelves.get(name) ?? new Shelf(this.statements, name)
+    this.#shelves.set(name, shelf)
+    return shelf
+  }
+}
+
+function isSameCounter(one: Charge, other: Charge): boolean {
+  return one.key === other.key && one.limit.name === other.limit.name
+}
+
+function take(entry: Entry, grains: number, nowMs: number): void {
+  const { kernel } = entry.limit
+  if (kernel.room) entry.cells = kernel.room(entry.cells)
+  kernel.take(entry.cells, 0, nowMs, grains, entry.limit)
+}
+
+/**
+ * What a charge that takes nothing leaves behind; true when there is anything. A flood of refusals writes nothing:
+ * a key that refuses a single unit needs no note that it is not to be evicted, and others need one a wait.
+ */
+function noteRefusal(entry: Entry, verdict: Verdict, nowMs: number): boolean {
+  // A bucket that begins part full fills from its first charge on, also where that was denied.
+  if (isNew(entry)) return entry.cells.some(cell => cell !== 0)
+  if (verdict.allowed || verdict.remaining === 0 || verdict.retryAfterMs === Infinity) return false
+  if (entry.refusedUntilMs > nowMs) return false
+  entry.refusedUntilMs = nowMs + verdict.retryAfterMs
+  return true
+}

@@ -1,0 +1,47 @@
+import { type CalendarUnit, createLimit } from '../../algorithms/index.ts'
+import { ALGORITHMS, type AlgorithmName, type Limit } from '../../algorithms/limit.ts'
+
+type Numbers = readonly [
+  algorithm: string,
+  count: number,
+  periodMs: number,
+  burst: number,
+  initial: number,
+  scale: number,
+  unit?: CalendarUnit,
+  zone?: string,
+]
+
+const texts = new WeakMap<Limit, string>()
+
+/** A rule's numbers as short text: equal where cells mean the same and decide the same. */
+export function describeNumbers(limit: Limit): string {
+  let text = texts.get(limit)
+  if (text === undefined) {
+    const { algorithm, count, periodMs, capacity, initialGrains, scale, calendar } = limit
+    const numbers: Numbers = [algorithm, count, periodMs, capacity, initialGrains / scale, scale]
+    text = JSON.stringify(calendar ? [...numbers, calendar.unit, calendar.zone] : numbers)
+    texts.set(limit, text)
+  }
+  return text
+}
+
+/**
+ * The limit that such a text describes. A custom algorithm is that of `now`, if it has its name; undefined where the
+ * text names an algorithm that is not there.
+ */
+export function limitOf(text: string, now?: Limit): Limit | undefined {
+  const [name, count, periodMs, burst, initial, scale, unit, zone] = JSON.parse(text) as Numbers
+  const own = now?.custom !== undefined && now.algorithm === name ? now.custom : undefined
+  if (own === undefined && !ALGORITHMS.some(known => known === name)) return undefined
+  return createLimit({
+    name: now?.name ?? '',
+    algorithm: own ?? (name as AlgorithmName),
+    count,
+    periodMs,
+    fractional: scale === 1000,
+    ...(own && { burst }),
+    ...(name === 'token-bucket' && { burst, initial }),
+    ...(unit !== undefined && zone !== undefined && { calendar: { unit, zone } }),
+  })
+}

@@ -1,0 +1,169 @@
+import type { Limit } from '../../algorithms/limit.ts'
+import { carryOver, freshCells } from './carry.ts'
+import { decodeCells, decodeText, encodeCells, encodeText } from './encoding.ts'
+import { describeNumbers, limitOf } from './numbers.ts'
+import {
+  type KeptKey,
+  type KeyedRow,
+  keyed,
+  type RuleRow,
+  type Statements,
+  type StateRow,
+} from './statements.ts'
+
+/** Where keys share a counter when a rule is full of keys that all refuse; numbers stand before all text and bytes. */
+export const OVERFLOW_KEY = 0
+
+export type Key = string | typeof OVERFLOW_KEY
+
+/** A key's state within one transaction. */
+export interface Entry {
+  readonly key: Key
+  readonly limit: Limit
+  cells: Float64Array
+  refusedUntilMs: number
+  readonly isStored: boolean
+  hasChanged: boolean
+}
+
+/** The keys of one rule within one transaction: each is read once and written once. */
+export class Shelf {
+  readonly name: string
+  /** How many there are, with those not yet written. */
+  keys: number
+  readonly #statements: Statements
+  readonly #row: RuleRow | undefined
+  #numbers: string
+  /** When the numbers were adopted. */
+  #sinceMs: number
+  #hasChanged = false
+  readonly #entries = new Map<Key, Entry>()
+
+  constructor(statements: Statements, name: string) {
+    this.name = name
+    this.#statements = statements
+    this.#row = statements.findRule.get(encodeText(name), 1) as RuleRow | undefined
+    this.#numbers = this.#row?.limits ?? ''
+    this.#sinceMs = this.#row?.since ?? 0
+    this.keys = this.#row?.keys ?? 0
+  }
+
+  /** From now on the rule counts by these numbers. */
+  adopt(limit: Limit, nowMs: number): void {
+    const numbers = describeNumbers(limit)
+    if (this.#numbers === numbers) return
+    this.#numbers = numbers
+    this.#sinceMs = nowMs
+    this.#hasChanged = true
+  }
+
+  /** The state of a key, carried over where it was written under other numbers. With `keep` it may be changed. */
+  entry(key: Key, limit: Limit, nowMs: number, keep: boolean): Entry {
+    const held = this.#entries.get(key)
+    if (held?.limit === limit) return held
+    const entry = held === undefined ? this.#read(key, limit, nowMs) : this.#renumber(held, limit, nowMs)
+    if (keep) this.#entries.set(key, entry)
+    return entry
+  }
+
+  /** Notes that an entry is to be written. */
+  touch(entry: Entry): void {
+    if (isNew(entry) && entry.key !== OVERFLOW_KEY) this.keys++
+    entry.hasChanged = true
+  }
+
+  /** Keys that stand after one in the file, in their order; none of those in use by this transaction. */
+  after(key: KeptKey, most: number): KeyedRow[] {
+    if (this.#row === undefined) return []
+    return keyed(this.#statements.after.all(this.#row.id, key, most))
+  }
+
+  /** Whether this transaction has looked at a key that stands in the file. */
+  isInUse(key: KeptKey): boolean {
+    return this.#entries.has(typeof key === 'number' ? OVERFLOW_KEY : decodeText(key))
+  }
+
+  /** Removes a key that stands in the file and is not in use. */
+  remove(key: KeptKey): void {
+    this.#statements.remove.run(this.#row!.id, key)
+    this.keys--
+  }
+
+  /** Forgets a key of the file; true when it was there. */
+  forget(key: string): boolean {
+    if (this.#row === undefined) return false
+    const kept = encodeText(key)
+    if (this.#statements.find.get(this.#row.id, kept) === undefined) return false
+    this.remove(kept)
+    return true
+  }
+
+  /** Cuts all keys off from the rule's name, however many they are; the sweep removes them. Returns how many. */
+  cutOff(): number {
+    if (this.#row === undefined) return 0
+    this.#statements.cutOff.run(encodeText(this.name), this.#row.id)
+    return this.#row.keys
+  }
+
+  /** A row's entry under a limit. */
+  open(key: Key, row: StateRow, limit: Limit, nowMs: number): Entry {
+    const cells = decodeCells(row.cells)
+    const old = row.limits === describeNumbers(limit) ? limit : limitOf(row.limits, limit)
+    const carried = carryOver(cells, old, limit, this.#adoptedAt(limit, nowMs))
+    return {
+      key,
+      limit,
+      cells: carried ?? freshCells(limit, nowMs),
+      refusedUntilMs: carried === cells ? row.refused_until : 0,
+      isStored: true,
+      hasChanged: false,
+    }
+  }
+
+  /** Writes what has changed. */
+  write(): void {
+    const changed = [...this.#entries.values()].filter(entry => entry.hasChanged)
+    if (this.#row === undefined && changed.length === 0) return
+    const statements = this.#statements
+    let row = this.#row
+    if (row === undefined) {
+      const name = encodeText(this.name)
+      statements.addRule.run(name, this.#numbers, this.#sinceMs)
+      row = statements.findRule.get(name, 1) as RuleRow
+    }
+    if (this.#hasChanged || this.keys !== row.keys) {
+      statements.changeRule.run(this.#numbers, this.#sinceMs, this.keys, row.id)
+    }
+    for (const { key, limit, cells, refusedUntilMs, isStored } of changed) {
+      const statement = isStored ? statements.change : statements.add
+      const wholeAtMs = limit.kernel.wholeAt(cells, 0, limit)
+      const kept = key === OVERFLOW_KEY ? key : encodeText(key)
+      statement.run(describeNumbers(limit), encodeCells(cells), wholeAtMs, refusedUntilMs, row.id, kept)
+    }
+  }
+
+  #read(key: Key, limit: Limit, nowMs: number): Entry {
+    const kept = key === OVERFLOW_KEY ? key : encodeText(key)
+    const row = this.#row && (this.#statements.find.get(this.#row.id, kept) as StateRow | undefined)
+    if (row !== undefined) return this.open(key, row, limit, nowMs)
+    const cells = freshCells(limit, nowMs)
+    return { key, limit, cells, refusedUntilMs: 0, isStored: false, hasChanged: false }
+  }
+
+  #renumber(held: Entry, limit: Limit, nowMs: number): Entry {
+    const same = describeNumbers(held.limit) === describeNumbers(limit)
+    const carried = same
+      ? held.cells
+      : carryOver(held.cells, held.limit, limit, this.#adoptedAt(limit, nowMs))
+    return { ...held, limit, cells: carried ?? freshCells(limit, nowMs) }
+  }
+
+  #adoptedAt(limit: Limit, nowMs: number): number {
+    return describeNumbers(limit) === this.#numbers ? Math.min(this.#sinceMs, nowMs) : nowMs
+  }
+}
+
+/** Whether a key is in the file neither now nor when the transaction ends. */
+export function isNew(entry: Entry): boolean {
+  return !entry.isStored && !entry.hasChanged
+}

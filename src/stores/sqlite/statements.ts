@@ -1,0 +1,98 @@
+import type { SqliteDatabase, SqliteStatement } from './database.ts'
+import { bytesOf } from './encoding.ts'
+
+/** A row of the table `rule`. */
+export interface RuleRow {
+  readonly id: number
+  readonly limits: string
+  readonly since: number
+  readonly keys: number
+}
+
+/** What a row of the table `state` holds. Bytes come as each driver gives them. */
+export interface StateRow {
+  readonly limits: string
+  readonly cells: Uint8Array | ArrayBuffer
+  readonly whole_at: number
+  readonly refused_until: number
+}
+
+/** A key as it stands in the file. */
+export type KeptKey = string | number | Buffer
+
+export interface KeyedRow extends StateRow {
+  readonly key: KeptKey
+}
+
+/** A row as a sweep sees it: with its rule, and the name and numbers of that. */
+export interface SweptRow {
+  readonly rule: number
+  readonly key: KeptKey
+  readonly limits: string
+  readonly whole_at: number
+  readonly forgotten: number
+  readonly since: number
+  readonly now: string
+}
+
+/** Rows whose keys can be given to a statement again. */
+export function keyed<Row extends { readonly key: KeptKey }>(rows: unknown[]): Row[] {
+  return (rows as Row[]).map(row => ({
+    ...row,
+    key: typeof row.key === 'object' ? bytesOf(row.key) : row.key,
+  }))
+}
+
+/**
+ * Every statement on state, prepared once. All have two parameters or more, or none: libsql takes a lone Buffer for
+ * named parameters.
+ */
+export interface Statements {
+  readonly begin: SqliteStatement
+  readonly beginReading: SqliteStatement
+  readonly commit: SqliteStatement
+  readonly findRule: SqliteStatement
+  readonly addRule: SqliteStatement
+  readonly changeRule: SqliteStatement
+  readonly find: SqliteStatement
+  readonly add: SqliteStatement
+  readonly change: SqliteStatement
+  readonly remove: SqliteStatement
+  readonly after: SqliteStatement
+  readonly sweep: SqliteStatement
+  readonly countKeys: SqliteStatement
+  readonly dropEmptyRules: SqliteStatement
+  readonly ruleNames: SqliteStatement
+  readonly count: SqliteStatement
+  readonly cutOff: SqliteStatement
+}
+
+const SQL: Readonly<Record<keyof Statements, string>> = {
+  begin: 'BEGIN IMMEDIATE',
+  beginReading: 'BEGIN',
+  commit: 'COMMIT',
+  findRule: 'SELECT id, limits, since, keys FROM rule WHERE name = ? LIMIT ?',
+  addRule: 'INSERT INTO rule (name, limits, since, keys) VALUES (?, ?, ?, 0)',
+  changeRule: 'UPDATE rule SET limits = ?, since = ?, keys = ? WHERE id = ?',
+  find: 'SELECT limits, cells, whole_at, refused_until FROM state WHERE rule = ? AND key = ?',
+  add: 'INSERT INTO state (limits, cells, whole_at, refused_until, rule, key) VALUES (?, ?, ?, ?, ?, ?)',
+  change:
+    'UPDATE state SET limits = ?, cells = ?, whole_at = ?, refused_until = ? WHERE rule = ? AND key = ?',
+  remove: 'DELETE FROM state WHERE rule = ? AND key = ?',
+  after:
+    'SELECT key, limits, cells, whole_at, refused_until FROM state WHERE rule = ? AND key > ? ORDER BY key LIMIT ?',
+  sweep: `SELECT state.rule, key, state.limits, whole_at, name IS NULL AS forgotten, since, rule.limits AS now
+          FROM state JOIN rule ON rule.id = state.rule
+          WHERE (state.rule, key) > (?, ?) ORDER BY state.rule, key LIMIT ?`,
+  countKeys: 'UPDATE rule SET keys = keys + ? WHERE id = ?',
+  dropEmptyRules: 'DELETE FROM rule WHERE NOT EXISTS (SELECT 1 FROM state WHERE state.rule = rule.id)',
+  ruleNames: 'SELECT name FROM rule WHERE name IS NOT NULL',
+  count: 'SELECT coalesce(sum(keys), 0) AS keys FROM rule WHERE name IS NOT NULL',
+  cutOff: 'UPDATE rule SET name = NULL WHERE name = ? AND id = ?',
+}
+
+/** Prepares all statements; throws what the driver throws. */
+export function prepare(database: SqliteDatabase): Statements {
+  const entries = Object.entries(SQL).map(([name, sql]) => [name, database.prepare(sql)] as const)
+  return Object.fromEntries(entries) as unknown as Statements
+}

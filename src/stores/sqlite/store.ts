@@ -1,0 +1,172 @@
+import { ALGORITHMS } from '../../algorithms/limit.ts'
+import { BOUNDS } from '../../bounds.ts'
+import { type Clock, systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import { type Logger, SILENT } from '../../logger.ts'
+import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
+import { readValue, type SqliteDatabase } from './database.ts'
+import { Evictor } from './evictor.ts'
+import { prepareFile } from './schema.ts'
+import { START, type Swept, sweep } from './sweep.ts'
+import { Transactions } from './transactions.ts'
+import { storeError } from './trouble.ts'
+
+const LOCK_WAIT_MS = 2_000
+/** Between two slices of a sweep; where much went, the next comes sooner. */
+const SWEEP_EVERY_MS = 1_000
+const BUSY_SWEEP_MS = 20
+/** Evictions are counted each, but told at most this often. */
+const WARNING_EVERY_MS = 10_000
+
+export interface SqliteStoreOptions {
+  /** An open database of topicgate's own. */
+  readonly database: SqliteDatabase
+  /** Whether `close` also closes the database. Default: it stays open. */
+  readonly closesDatabase?: boolean
+  readonly clock?: Clock
+  readonly logger?: Logger
+  /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
+  readonly maxKeysPerRule?: number
+  /** Longest wait for a lock of another process before StoreError, in milliseconds. Default: 2000. */
+  readonly lockWaitMs?: number
+}
+
+/**
+ * State in one file, for one machine: it lasts across restarts, and several processes on one file stay exact
+ * together. What is asked in one turn of the event loop is one transaction. Throws StoreError where the file cannot
+ * be used.
+ */
+export class SqliteStore implements Store {
+  readonly name = 'sqlite'
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #database: SqliteDatabase
+  readonly #closesDatabase: boolean
+  readonly #evictor: Evictor
+  readonly #transactions: Transactions
+  readonly #listeners = new Set<(event: StoreEvent) => void>()
+  #warnedAtMs = -Infinity
+  #place = START
+  #cancelSweep: () => void
+  #closing: Promise<void> | undefined
+
+  constructor(options: SqliteStoreOptions) {
+    this.#clock = options.clock ?? systemClock
+    this.#logger = options.logger ?? SILENT
+    this.#database = options.database
+    this.#closesDatabase = options.closesDatabase ?? false
+    this.#evictor = new Evictor(options.maxKeysPerRule ?? BOUNDS.keysPerRule, (rule, keys) =>
+      this.#warn(rule, keys),
+    )
+    try {
+      prepareFile(this.#database)
+      this.#transactions = new Transactions(this.#database, {
+        clock: this.#clock,
+        lockWaitMs: options.lockWaitMs ?? LOCK_WAIT_MS,
+        evictor: this.#evictor,
+      })
+    } catch (error) {
+      throw storeError(error, 'open its file')
+    }
+    this.#cancelSweep = this.#sweepAfter(SWEEP_EVERY_MS)
+  }
+
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): Promise<readonly Verdict[]> {
+    const nowMs = options.nowMs ?? this.#clock.now()
+    const { commit } = options
+    return this.#ask(ledger => ledger.decide(charges, commit, nowMs), commit ? 'writes' : 'reads')
+  }
+
+  refund(charges: readonly Charge[]): Promise<void> {
+    const nowMs = this.#clock.now()
+    return this.#ask(ledger => ledger.refund(charges, nowMs), 'writes')
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget(selector: Selector): Promise<number> {
+    return this.#ask(ledger => ledger.forget(selector), 'writes')
+  }
+
+  /** Calls a listener when keys had to be evicted or to share a counter; the returned function ends it. */
+  watch(listener: (event: StoreEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Keys of all rules; evictions and overflows of this process; the size of the file. */
+  async health(): Promise<StoreHealth> {
+    const { evictions, overflows } = this.#evictor
+    try {
+      const keys = await this.#ask(({ statements }) => {
+        return (statements.count.get() as { keys: number }).keys
+      }, 'reads')
+      return { ok: true, keys, evictions, overflows, detail: this.#describeFile() }
+    } catch (error) {
+      return { ok: false, evictions, overflows, detail: (error as Error).message }
+    }
+  }
+
+  /** Decides what was asked for already, then writes the log into the file. Later calls are refused. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#cancelSweep()
+    await this.#transactions.drained()
+    this.#cancelSweep()
+    try {
+      this.#database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
+    } catch (error) {
+      // The log is as lasting as the file; the next to open it writes it back.
+      this.#logger.debug({ err: error }, 'the log of the SQLite store was not written back')
+    }
+    if (this.#closesDatabase) this.#database.close()
+  }
+
+  #ask<T>(...[work, kind]: Parameters<typeof Transactions.prototype.ask<T>>): Promise<T> {
+    if (this.#closing === undefined) return this.#transactions.ask(work, kind)
+    return Promise.reject(new StoreError('the SQLite store is closed (open another one)'))
+  }
+
+  #sweepAfter(ms: number): () => void {
+    return this.#clock.after(ms, () => void this.#sweep())
+  }
+
+  async #sweep(): Promise<void> {
+    let swept: Swept | undefined
+    try {
+      const nowMs = this.#clock.now()
+      swept = await this.#ask(
+        ({ statements }) => sweep(statements, this.#place, nowMs, BOUNDS.sqliteSweep),
+        'writes',
+      )
+      this.#place = swept.next
+    } catch (error) {
+      this.#logger.debug({ err: error }, 'the SQLite store could not sweep')
+    }
+    if (this.#closing !== undefined) return
+    const isBusy = swept !== undefined && 4 * swept.removed > BOUNDS.sqliteSweep
+    this.#cancelSweep = this.#sweepAfter(isBusy ? BUSY_SWEEP_MS : SWEEP_EVERY_MS)
+  }
+
+  #warn(rule: string, keys: number): void {
+    const nowMs = this.#clock.now()
+    if (nowMs - this.#warnedAtMs < WARNING_EVERY_MS) return
+    this.#warnedAtMs = nowMs
+    const { evictions, overflows } = this.#evictor
+    this.#logger.warn({ rule, keys, evictions, overflows }, 'a rule has more keys than it may keep')
+    for (const listener of this.#listeners) listener({ kind: 'table_full', rule, keys, evictions, overflows })
+  }
+
+  #describeFile(): string {
+    const pages = Number(readValue(this.#database, 'PRAGMA page_count'))
+    const pageBytes = Number(readValue(this.#database, 'PRAGMA page_size'))
+    return `SQLite ${readValue(this.#database, 'SELECT sqlite_version()')}, ${pages * pageBytes} bytes`
+  }
+}

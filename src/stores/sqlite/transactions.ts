@@ -1,0 +1,126 @@
+import { BOUNDS } from '../../bounds.ts'
+import type { Clock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import type { SqliteDatabase } from './database.ts'
+import type { Evictor } from './evictor.ts'
+import { Ledger } from './ledger.ts'
+import { undo } from './schema.ts'
+import { prepare, type Statements } from './statements.ts'
+import { codeOf, isLocked, storeError } from './trouble.ts'
+
+/** Between two tries for a lock that another process holds. */
+const RETRY_MS = 5
+
+/** Something to do in a transaction. */
+interface Work {
+  readonly run: (ledger: Ledger) => unknown
+  readonly writes: boolean
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: StoreError) => void
+}
+
+export interface TransactionsOptions {
+  readonly clock: Clock
+  /** Longest wait for a lock before what waits is refused with StoreError, in milliseconds. */
+  readonly lockWaitMs: number
+  readonly evictor: Evictor
+}
+
+/**
+ * One after another, what was asked in the same turn of the event loop in one transaction; answers come after its
+ * commit. A lock held by another process is waited for without blocking the loop.
+ */
+export class Transactions {
+  readonly #database: SqliteDatabase
+  readonly #statements: Statements
+  readonly #options: TransactionsOptions
+  #waiting: Work[] = []
+  #isScheduled = false
+  /** Since when another connection has held the lock. */
+  #lockedSinceMs: number | undefined
+  #lock: unknown
+  #idle: (() => void)[] = []
+
+  constructor(database: SqliteDatabase, options: TransactionsOptions) {
+    this.#database = database
+    this.#statements = prepare(database)
+    this.#options = options
+  }
+
+  /** Runs `work` in the next transaction; it may run twice, and what it wrote the first time is then undone. */
+  ask<T>(work: (ledger: Ledger) => T, kind: 'reads' | 'writes'): Promise<T> {
+    if (this.#waiting.length >= BOUNDS.sqlitePending) {
+      const text = `more than ${BOUNDS.sqlitePending} decisions wait for the SQLite store`
+      return Promise.reject(new StoreError(`${text} (it is asked faster than its disk or its lock allows)`))
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({
+        run: work,
+        writes: kind === 'writes',
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      })
+      this.#schedule()
+    })
+  }
+
+  /** Resolves when nothing waits. */
+  drained(): Promise<void> {
+    if (this.#waiting.length === 0) return Promise.resolve()
+    return new Promise(resolve => this.#idle.push(resolve))
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => this.#runNext())
+  }
+
+  #runNext(): void {
+    this.#isScheduled = false
+    const works = this.#waiting.splice(0, BOUNDS.sqliteBatch)
+    const lockedOut = this.#run(works)
+    if (lockedOut.length > 0 && this.#isPatient()) {
+      this.#waiting.unshift(...lockedOut)
+      this.#isScheduled = true
+      this.#options.clock.after(RETRY_MS, () => this.#runNext())
+      return
+    }
+    for (const work of lockedOut) work.reject(storeError(this.#lock, 'decide'))
+    if (this.#waiting.length > 0) this.#schedule()
+    else for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** Waited too long once, what comes is tried once each, until the lock is free again. */
+  #isPatient(): boolean {
+    const nowMs = this.#options.clock.now()
+    this.#lockedSinceMs ??= nowMs
+    return nowMs - this.#lockedSinceMs < this.#options.lockWaitMs
+  }
+
+  /** Returns what could not be done because another connection holds the lock; all else is answered. */
+  #run(works: readonly Work[]): readonly Work[] {
+    let answers: unknown[]
+    try {
+      const writes = works.some(work => work.writes)
+      ;(writes ? this.#statements.begin : this.#statements.beginReading).run()
+      const ledger = new Ledger(this.#statements, this.#options.evictor)
+      answers = works.map(work => work.run(ledger))
+      ledger.write()
+      this.#statements.commit.run()
+    } catch (error) {
+      undo(this.#database)
+      if (isLocked(error)) {
+        this.#lock = error
+        return works
+      }
+      // What throws by itself, as a custom algorithm may, harms nobody else: each is tried alone.
+      if (codeOf(error) === undefined && works.length > 1) return works.flatMap(work => this.#run([work]))
+      for (const work of works) work.reject(storeError(error, 'decide'))
+      return []
+    }
+    this.#lockedSinceMs = undefined
+    for (const [index, work] of works.entries()) work.resolve(answers[index])
+    return []
+  }
+}
