@@ -32,20 +32,39 @@ export function fold(charges: readonly Charged[]): Decision {
       if (worst === undefined || isHarsher(charge, worst)) worst = charge
     }
   }
-  const exceeded = worst ?? degrading
-  const named = exceeded ?? tightest
   const shadow = shadowed ? shadowNames(charges) : undefined
+  if (worst !== undefined) return refusal(worst, retryAfterMs, shadow)
+  const named = degrading ?? tightest
   if (named === undefined) return shadow === undefined ? PASSED : { ...PASSED, shadow }
   const { rule } = named
   const decision: Decision = {
-    allowed: worst === undefined,
-    outcome: exceeded === undefined ? 'deliver' : rule.outcome,
-    reason: exceeded === undefined ? 'ok' : rule.reason,
+    allowed: true,
+    outcome: degrading === undefined ? 'deliver' : rule.outcome,
+    reason: degrading === undefined ? 'ok' : rule.reason,
     rule: rule.name,
     limit: rule.limit.capacity,
     remaining: named.remaining,
-    retryAfterMs,
+    retryAfterMs: 0,
     resetMs: named.resetMs,
+  }
+  return shadow === undefined ? decision : { ...decision, shadow }
+}
+
+/** The decision about a message that is refused: by which rule, and how long the longest of all that denied is. */
+export function refusal(
+  { rule, remaining, resetMs }: Charged,
+  retryAfterMs: number,
+  shadow: readonly string[] | undefined,
+): Decision {
+  const decision: Decision = {
+    allowed: false,
+    outcome: rule.outcome,
+    reason: rule.reason,
+    rule: rule.name,
+    limit: rule.limit.capacity,
+    remaining,
+    retryAfterMs,
+    resetMs,
   }
   return shadow === undefined ? decision : { ...decision, shadow }
 }
@@ -54,12 +73,14 @@ function isTighter(charge: Charged, other: Charged): boolean {
   return charge.remaining * other.rule.limit.capacity < other.remaining * charge.rule.limit.capacity
 }
 
-function isHarsher(charge: Charged, other: Charged): boolean {
+/** Whether a denial stands before another: the harsher outcome, among equals the longer wait. */
+export function isHarsher(charge: Charged, other: Charged): boolean {
   if (charge.rule.harshness !== other.rule.harshness) return charge.rule.harshness > other.rule.harshness
   return charge.retryAfterMs > other.retryAfterMs
 }
 
-function shadowNames(charges: readonly Charged[]): readonly string[] {
+/** Shadow rules that would have refused. */
+export function shadowNames(charges: readonly Charged[]): readonly string[] {
   return charges.filter(({ rule, allowed }) => rule.shadow && !allowed).map(({ rule }) => rule.name)
 }
 

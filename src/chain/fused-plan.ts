@@ -1,11 +1,11 @@
 import { toGrains } from '../algorithms/limit.ts'
 import { type Decision, PASSED } from '../decision.ts'
 import type { Message } from '../message.ts'
-import { DENIED, FITS, type Records, STALE } from '../stores/memory/records.ts'
+import { type Records, STALE } from '../stores/memory/records.ts'
 import type { Table } from '../stores/memory/table.ts'
 import type { MemoryStore } from '../stores/memory.ts'
 import { holdsFor } from './exempt.ts'
-import { type Charged, fold } from './fold.ts'
+import { type Charged, fold, isHarsher, refusal, shadowNames } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
 import type { Seat } from './seat.ts'
@@ -23,6 +23,7 @@ class FusedRule implements Charged {
   readonly fixedGrains: number
   /** Its place among the slots of a seat. */
   readonly place: number
+  readonly soft: boolean
   slot = 0
   grains = 0
   allowed = false
@@ -38,6 +39,7 @@ class FusedRule implements Charged {
     this.records = this.table.records
     this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE : toGrains(rule.cost.fixed, rule.limit)
     this.place = planned.index
+    this.soft = rule.soft
   }
 
   /** The slot of the message's key, found by its string and kept on the seat. */
@@ -52,29 +54,57 @@ class FusedRule implements Charged {
 
 /**
  * Charges rules together in the memory store: the fast path. It makes one object a message, its decision. All rules
- * are asked before any is charged: a denied message charges nothing.
+ * are asked before any is charged: a denied message charges nothing. What denied is known when all have been asked,
+ * so a refusal needs no fold.
  */
 function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): Decision {
-  let denied = false
+  let worst: FusedRule | undefined
+  let retryAfterMs = 0
+  let shadowed = false
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
     const { records, place } = one
     let grains = one.fixedGrains
     if (grains === VARIABLE) grains = toGrains(one.rule.cost.unitsOf(message), one.rule.limit)
     one.grains = grains
-    one.slot = seat.slotOf(place)
-    let answer = records.ask(one.slot, seat.generationOf(place), nowMs, grains, one)
-    if (answer === STALE) {
-      one.slot = one.seek(message, seat, nowMs)
-      answer = records.probe(one.slot, nowMs, grains, one) ? FITS : DENIED
+    let slot: number
+    let generation: number
+    // Two calls a rule would cost 8 ns of a message with three.
+    switch (place) {
+      case 0:
+        slot = seat.slot0
+        generation = seat.generation0
+        break
+      case 1:
+        slot = seat.slot1
+        generation = seat.generation1
+        break
+      case 2:
+        slot = seat.slot2
+        generation = seat.generation2
+        break
+      default:
+        slot = seat.slotOf(place)
+        generation = seat.generationOf(place)
     }
-    if (answer === DENIED && !one.rule.soft) denied = true
+    let waitMs = records.ask(slot, generation, nowMs, grains, one)
+    if (waitMs === STALE) {
+      slot = one.seek(message, seat, nowMs)
+      waitMs = records.probe(slot, nowMs, grains, one)
+    }
+    one.slot = slot
+    if (waitMs === 0) continue
+    if (one.soft) {
+      if (one.rule.shadow) shadowed = true
+      continue
+    }
+    if (waitMs > retryAfterMs) retryAfterMs = waitMs
+    if (worst === undefined || isHarsher(one, worst)) worst = one
   }
-  if (!denied) {
-    for (let index = 0; index < rules.length; index++) {
-      const one = rules[index]!
-      if (one.allowed) one.records.take(one.slot, nowMs, one.grains)
-    }
+  if (worst !== undefined) return refusal(worst, retryAfterMs, shadowed ? shadowNames(rules) : undefined)
+  for (let index = 0; index < rules.length; index++) {
+    const one = rules[index]!
+    if (one.allowed) one.records.take(one.slot, nowMs, one.grains)
   }
   return fold(rules)
 }

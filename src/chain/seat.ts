@@ -34,14 +34,15 @@ export class Seat implements Sender {
   topic = ''
   on: Action = 'publish'
   ruling: Ruling | undefined = undefined
-  #slot0 = NO_SLOT
-  #generation0 = NO_GENERATION
-  #slot1 = NO_SLOT
-  #generation1 = NO_GENERATION
-  #slot2 = NO_SLOT
-  #generation2 = NO_GENERATION
-  #slot3 = NO_SLOT
-  #generation3 = NO_GENERATION
+  /** Slot and generation of the first rules; the fused plan reads them without a call. */
+  slot0 = NO_SLOT
+  generation0 = NO_GENERATION
+  slot1 = NO_SLOT
+  generation1 = NO_GENERATION
+  slot2 = NO_SLOT
+  generation2 = NO_GENERATION
+  slot3 = NO_SLOT
+  generation3 = NO_GENERATION
   #more: number[] | undefined = undefined
   /** The sender after the policy's `senders`. */
   identity: Sender
@@ -79,13 +80,13 @@ export class Seat implements Sender {
   slotOf(index: number): number {
     switch (index) {
       case 0:
-        return this.#slot0
+        return this.slot0
       case 1:
-        return this.#slot1
+        return this.slot1
       case 2:
-        return this.#slot2
+        return this.slot2
       case 3:
-        return this.#slot3
+        return this.slot3
       default:
         return this.#more?.[2 * (index - INLINE)] ?? NO_SLOT
     }
@@ -94,13 +95,13 @@ export class Seat implements Sender {
   generationOf(index: number): number {
     switch (index) {
       case 0:
-        return this.#generation0
+        return this.generation0
       case 1:
-        return this.#generation1
+        return this.generation1
       case 2:
-        return this.#generation2
+        return this.generation2
       case 3:
-        return this.#generation3
+        return this.generation3
       default:
         return this.#more?.[2 * (index - INLINE) + 1] ?? NO_GENERATION
     }
@@ -110,20 +111,20 @@ export class Seat implements Sender {
   keep(index: number, slot: number, generation: number): void {
     switch (index) {
       case 0:
-        this.#slot0 = slot
-        this.#generation0 = generation
+        this.slot0 = slot
+        this.generation0 = generation
         return
       case 1:
-        this.#slot1 = slot
-        this.#generation1 = generation
+        this.slot1 = slot
+        this.generation1 = generation
         return
       case 2:
-        this.#slot2 = slot
-        this.#generation2 = generation
+        this.slot2 = slot
+        this.generation2 = generation
         return
       case 3:
-        this.#slot3 = slot
-        this.#generation3 = generation
+        this.slot3 = slot
+        this.generation3 = generation
         return
       default: {
         const more = this.#more ?? []

@@ -17,10 +17,8 @@ const CHUNK_SLOTS = 1 << CHUNK_BITS
 const LAST_SLOT = CHUNK_SLOTS - 1
 const FIRST_CHUNK_SLOTS = 8
 
-/** What became of a question that came with a slot's generation. */
+/** The answer to a question that came with the generation of another key. */
 export const STALE = -1
-export const DENIED = 0
-export const FITS = 1
 
 /**
  * The records of a rule's keys, by slot. Whoever keeps a slot also keeps its generation: a slot given to another
@@ -84,20 +82,22 @@ export class Records {
   }
 
   /**
-   * Asks for a kept slot, if it is still the key's: STALE, DENIED or FITS. The one call a rule costs a message;
-   * changes nothing that is counted.
+   * Asks for a kept slot, if it is still the key's: how long a cost must wait, 0 where it fits, STALE where the slot
+   * has gone to another key. The one call a rule costs a message; changes nothing that is counted.
    */
   ask(slot: number, generation: number, nowMs: number, grains: number, out: Verdict): number {
     const chunk = this.#chunks[slot >> CHUNK_BITS]
     if (chunk === undefined) return STALE
     const at = (slot & LAST_SLOT) * this.#stride
     if (chunk[at] !== generation) return STALE
-    return this.#probeAt(chunk, at, slot, nowMs, grains, out) ? FITS : DENIED
+    this.#probeAt(chunk, at, slot, nowMs, grains, out)
+    return out.retryAfterMs
   }
 
-  /** Asks without changing what is counted. */
-  probe(slot: number, nowMs: number, grains: number, out: Verdict): boolean {
-    return this.#probeAt(this.#chunk(slot), this.#at(slot), slot, nowMs, grains, out)
+  /** Asks without changing what is counted; returns how long a cost must wait. */
+  probe(slot: number, nowMs: number, grains: number, out: Verdict): number {
+    this.#probeAt(this.#chunk(slot), this.#at(slot), slot, nowMs, grains, out)
+    return out.retryAfterMs
   }
 
   /** Takes what was just probed and fits. */
@@ -143,22 +143,18 @@ export class Records {
     this.#kernel.seed(cells, own, nowMs, Math.ceil(units * this.#limit.scale), this.#limit)
   }
 
-  /** A refusal is noted, so that the key is not evicted while it lasts. */
-  #probeAt(
-    chunk: Float64Array,
-    at: number,
-    slot: number,
-    nowMs: number,
-    grains: number,
-    out: Verdict,
-  ): boolean {
+  /**
+   * The refusal of a large cost is noted, so that the key is not evicted while it lasts. That of a unit or less need
+   * not be: then `refuses` finds that a unit does not fit, and the record stays unwritten.
+   */
+  #probeAt(chunk: Float64Array, at: number, slot: number, nowMs: number, grains: number, out: Verdict): void {
     const kernel = this.#kernel
-    const fits =
-      kernel.width > 0
-        ? kernel.probe(chunk, at + OWN, nowMs, grains, this.#limit, out)
-        : kernel.probe(this.#logs[slot]!, 0, nowMs, grains, this.#limit, out)
-    if (!fits && out.retryAfterMs !== Infinity) chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
-    return fits
+    const limit = this.#limit
+    if (kernel.width > 0) kernel.probe(chunk, at + OWN, nowMs, grains, limit, out)
+    else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
+    if (grains > limit.scale && !out.allowed && out.retryAfterMs !== Infinity) {
+      chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
+    }
   }
 
   #chunk(slot: number): Float64Array {
