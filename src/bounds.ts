@@ -23,6 +23,16 @@ export const BOUNDS = {
   sqlitePending: 65_536,
   /** Keys a sweep of the SQLite store looks at in one transaction. */
   sqliteSweep: 512,
+  /** Characters of a rule's name, a key or a prefix that stand in a key of Redis as they are; longer ones are hashed. */
+  remoteKeyChars: 128,
+  /** Messages, and charges of all of them, that go to Redis in one call; a message of more charges is refused. */
+  callMessages: 128,
+  callCharges: 1_024,
+  /** Custom algorithms one Redis store runs, and numbers a state of theirs may hold there. */
+  customTwins: 64,
+  remoteStateNumbers: 1_024,
+  /** Keys a Redis store knows to be refused. */
+  denials: 65_536,
   /** Entries of one sliding log; a rule that could need more is refused when it loads. */
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */

@@ -52,6 +52,7 @@ describe('the public doors', () => {
         ".",
         "./aedes",
         "./sqlite",
+        "./redis",
         "./package.json",
       ]
     `)
@@ -108,6 +109,7 @@ describe('the public doors', () => {
         "type ExemptOptions",
         "type ExemptionTrace",
         "type Explanation",
+        "type Fallback",
         "type GateEvents",
         "type GateOptions",
         "type GuardOptions",

@@ -1,0 +1,92 @@
+-- The kernel of an algorithm of the user's own, as custom-kernel.ts is: `step` is its Lua twin. Cells: the state (nil
+-- for a key never seen) and the time from which it is whole again. Nothing is given back: a step has no way to.
+local function customTwin(name, step)
+  local function flawed(flaw)
+    error('the Lua twin of the algorithm "' .. name .. '" ' .. flaw)
+  end
+
+  local function whole(result, field)
+    local value = result[field]
+    if type(value) ~= 'number' or value < 0 or value ~= floor(value) or value >= EXACT then
+      flawed('returned no whole number as ' .. field)
+    end
+    return value
+  end
+
+  local function ask(state, now, grains, limit)
+    local copy = state and {unpack(state)} or nil
+    local ran, result = pcall(step, copy, now, grains / limit.scale, limit)
+    if not ran then flawed('failed: ' .. tostring(result)) end
+    if type(result) ~= 'table' or type(result.allowed) ~= 'boolean' then flawed('returned no answer') end
+    local wait = result.retryAfterMs
+    if result.allowed then
+      wait = 0
+    elseif wait == -1 then
+      wait = huge
+    elseif whole(result, 'retryAfterMs') == 0 then
+      flawed('denies and says that no wait is needed')
+    end
+    return result, whole(result, 'remaining'), wait, whole(result, 'resetMs'), whole(result, 'expireInMs')
+  end
+
+  local function keep(cells, now, grains, limit)
+    local result, _, _, _, expireInMs = ask(cells.state, now, grains, limit)
+    if not result.allowed then return false end
+    local state = result.state
+    if type(state) ~= 'table' or #state > limit.stateSize then flawed('returned no state, or one too large') end
+    for place = 1, #state do
+      local number = state[place]
+      if type(number) ~= 'number' or number - number ~= 0 then flawed('returned a state of more than numbers') end
+    end
+    cells.state, cells.wholeAt = #state > 0 and state or nil, now + expireInMs
+    return true
+  end
+
+  return {
+    begin = function()
+      return {wholeAt = 0}, false
+    end,
+
+    pack = function(cells)
+      local state = cells.state or {}
+      return struct.pack('<d' .. rep('d', #state), cells.wholeAt, unpack(state))
+    end,
+
+    unpack = function(value, at)
+      local cells = {wholeAt = (struct.unpack('<d', value, at))}
+      local count = (#value - at + 1) / 8 - 1
+      if count > 0 then
+        cells.state = {struct.unpack('<' .. rep('d', count), value, at + 8)}
+        cells.state[count + 1] = nil
+      end
+      return cells
+    end,
+
+    probe = function(cells, now, grains, limit)
+      local result, remaining, retryAfterMs, resetMs = ask(cells.state, now, grains, limit)
+      return result.allowed, remaining, retryAfterMs, resetMs
+    end,
+
+    take = function(cells, now, grains, limit)
+      if not keep(cells, now, grains, limit) then flawed('answers the same differently') end
+    end,
+
+    refund = function() end,
+
+    spent = function(cells, now, limit)
+      if cells.state == nil then return 0 end
+      local _, remaining = ask(cells.state, now, 0, limit)
+      return max(0, limit.capacityGrains - remaining * limit.scale)
+    end,
+
+    seed = function(now, grains, limit)
+      local cells = {wholeAt = 0}
+      keep(cells, now, min(grains, limit.capacityGrains), limit)
+      return cells
+    end,
+
+    wholeAt = function(cells)
+      return cells.wholeAt
+    end,
+  }
+end

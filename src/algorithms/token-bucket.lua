@@ -1,0 +1,51 @@
+-- The twin of token-bucket.ts, number by number. Cells: last charge, deficit in steps.
+local function deficitAt(cells, now, limit)
+  local last, deficit = cells[1], cells[2]
+  if now <= last then return deficit end
+  local left = deficit - (now - last) * limit.stepsPerMs
+  if left > 0 then return left end
+  return 0
+end
+
+return {
+  format = '<dd',
+
+  begin = function(now, limit)
+    if limit.initialGrains == limit.capacityGrains then return {0, 0}, false end
+    return {now, (limit.capacityGrains - limit.initialGrains) * limit.stepsPerGrain}, true
+  end,
+
+  probe = function(cells, now, grains, limit)
+    local deficit = deficitAt(cells, now, limit)
+    local after = deficit + grains * limit.stepsPerGrain
+    local free = limit.capacitySteps - after
+    local unitSteps = limit.stepsPerGrain * limit.scale
+    if free >= 0 then return true, floor(free / unitSteps), 0, ceil(after / limit.stepsPerMs) end
+    local left = grains <= limit.scale and 0 or limit.capacitySteps - deficit
+    local remaining = left > 0 and floor(left / unitSteps) or 0
+    local retryAfterMs = grains > limit.capacityGrains and huge or ceil(-free / limit.stepsPerMs)
+    return false, remaining, retryAfterMs, ceil(deficit / limit.stepsPerMs)
+  end,
+
+  take = function(cells, now, grains, limit)
+    local deficit = deficitAt(cells, now, limit)
+    if now > cells[1] then cells[1] = now end
+    cells[2] = deficit + grains * limit.stepsPerGrain
+  end,
+
+  refund = function(cells, now, grains, limit)
+    cells[2] = max(0, cells[2] - grains * limit.stepsPerGrain)
+  end,
+
+  spent = function(cells, now, limit)
+    return ceil(deficitAt(cells, now, limit) / limit.stepsPerGrain)
+  end,
+
+  seed = function(now, grains, limit)
+    return {now, grains * limit.stepsPerGrain}
+  end,
+
+  wholeAt = function(cells, limit)
+    return cells[1] + ceil(cells[2] / limit.stepsPerMs)
+  end,
+}

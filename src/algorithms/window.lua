@@ -1,0 +1,53 @@
+-- The twin of window.ts, number by number. Cells: last charge, grains used in its window, the end of that window: so
+-- what was counted is understood by those who know other borders.
+local function windowTwin(endAfter)
+  local function usedAt(cells, moment)
+    return moment < cells[3] and cells[2] or 0
+  end
+
+  local function endOf(cells, moment, limit)
+    return moment < cells[3] and cells[3] or endAfter(moment, limit)
+  end
+
+  return {
+    format = '<ddd',
+
+    begin = function()
+      return {0, 0, 0}, false
+    end,
+
+    probe = function(cells, now, grains, limit)
+      local moment = max(now, cells[1])
+      local used = usedAt(cells, moment)
+      local leftMs = endOf(cells, moment, limit) - moment
+      local after = used + grains
+      local allowed = after <= limit.countGrains
+      local held = allowed and after or used
+      local remaining = max(0, floor((limit.countGrains - held) / limit.scale))
+      local retryAfterMs = allowed and 0 or grains > limit.countGrains and huge or leftMs
+      return allowed, remaining, retryAfterMs, held > 0 and leftMs or 0
+    end,
+
+    take = function(cells, now, grains, limit)
+      local moment = max(now, cells[1])
+      local used, endMs = usedAt(cells, moment), endOf(cells, moment, limit)
+      cells[1], cells[2], cells[3] = moment, used + grains, endMs
+    end,
+
+    refund = function(cells, now, grains)
+      cells[2] = max(0, usedAt(cells, max(now, cells[1])) - grains)
+    end,
+
+    spent = function(cells, now)
+      return usedAt(cells, max(now, cells[1]))
+    end,
+
+    seed = function(now, grains, limit)
+      return {now, grains, endAfter(now, limit)}
+    end,
+
+    wholeAt = function(cells)
+      return cells[2] > 0 and cells[3] or cells[1]
+    end,
+  }
+end

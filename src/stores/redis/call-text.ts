@@ -1,0 +1,114 @@
+import { stateSizeOf } from '../../algorithms/custom.ts'
+import type { Limit } from '../../algorithms/limit.ts'
+import { twinName } from './script.ts'
+
+export const PEEK = 0
+export const COMMIT = 1
+export const REFUND = 2
+
+/** A charge with its state key, counted in grains. */
+export interface KeyedCharge {
+  readonly stateKey: string
+  readonly limit: Limit
+  readonly grains: number
+  readonly soft: boolean
+}
+
+/** One message's charges, all of one slot. */
+export interface Step {
+  readonly kind: typeof PEEK | typeof COMMIT | typeof REFUND
+  readonly charges: readonly KeyedCharge[]
+  /** The caller's time; undefined: the server's. */
+  readonly nowMs: number | undefined
+}
+
+export interface CallText {
+  readonly keys: readonly string[]
+  /** What decide.lua reads as ARGV[1]. */
+  readonly text: string
+  readonly hasCustoms: boolean
+}
+
+export interface CallTimes {
+  /** Of the server's clock; past it nothing is done. */
+  readonly deadlineMs: number
+  /** A moment near that of the decision: which windows of quotas to tell of. */
+  readonly aroundMs: number
+  /** How long state outlives its time, for callers whose clocks stand apart. */
+  readonly graceMs: number
+}
+
+/** Writes steps of equal `nowMs` as one call of decide.lua. */
+export function writeCall(steps: readonly Step[], { deadlineMs, aroundMs, graceMs }: CallTimes): CallText {
+  const keys = new Map<string, number>()
+  const limits = new Map<Limit, number>()
+  let messages = ''
+  let hasCustoms = false
+  for (const { kind, charges } of steps) {
+    messages += `${messages === '' ? '' : ','}${kind},${charges.length}`
+    for (const { stateKey, limit, grains, soft } of charges) {
+      messages += `,${placeOf(keys, stateKey)},${placeOf(limits, limit)},${numberText(grains)},${soft ? 1 : 0}`
+      if (limit.custom !== undefined) hasCustoms = true
+    }
+  }
+  const nowMs = steps[0]?.nowMs
+  const limitTexts = Array.from(limits.keys(), limit => limitText(limit, nowMs ?? aroundMs))
+  const now = nowMs === undefined ? '' : `"nowMs":${nowMs},`
+  const text = `{"deadlineMs":${deadlineMs},${now}"graceMs":${graceMs},"limits":[${limitTexts.join(',')}],"messages":[${messages}]}`
+  return { keys: [...keys.keys()], text, hasCustoms }
+}
+
+/** The place of a thing from 1, as Lua counts. */
+function placeOf<T>(places: Map<T, number>, thing: T): number {
+  let place = places.get(thing)
+  if (place === undefined) {
+    place = places.size + 1
+    places.set(thing, place)
+  }
+  return place
+}
+
+/** JSON has no word for infinity; what is too large for a double is read as infinite. */
+function numberText(value: number): string {
+  return value === Infinity ? '1e999' : String(value)
+}
+
+const texts = new WeakMap<Limit, string>()
+
+function limitText(limit: Limit, aroundMs: number): string {
+  let text = texts.get(limit)
+  if (text === undefined) {
+    text = JSON.stringify(limitFields(limit)).slice(0, -1)
+    texts.set(limit, text)
+  }
+  return limit.calendar === undefined
+    ? `${text}}`
+    : `${text},"borders":[${bordersOf(limit.calendar, aroundMs)}]}`
+}
+
+/** What the twins read of a limit, and the header its values begin with: see readHeader of decide.lua. */
+function limitFields(limit: Limit): object {
+  const { custom, calendar, scale, countGrains, periodMs, capacityGrains } = limit
+  const algorithm = custom === undefined ? limit.algorithm : twinName(custom.name)
+  const zone = calendar === undefined ? '' : ` ${calendar.unit} ${calendar.zone}`
+  const common = {
+    algorithm,
+    header: `1 ${algorithm} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${zone}\n`,
+    scale,
+    countGrains,
+    periodMs,
+    capacityGrains,
+    calendar: zone.slice(1),
+  }
+  if (custom !== undefined) {
+    return { ...common, count: limit.count, capacity: limit.capacity, stateSize: stateSizeOf(custom) }
+  }
+  if (limit.algorithm !== 'token-bucket') return common
+  const { initialGrains, stepsPerGrain, stepsPerMs, capacitySteps } = limit
+  return { ...common, initialGrains, stepsPerGrain, stepsPerMs, capacitySteps }
+}
+
+function bordersOf(calendar: NonNullable<Limit['calendar']>, aroundMs: number): string {
+  const endMs = calendar.endOf(aroundMs)
+  return `${calendar.startOf(aroundMs)},${endMs},${calendar.endOf(endMs)}`
+}

@@ -1,0 +1,142 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import { type Clock, systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import { type CallText, REFUND, type Step, writeCall } from './call-text.ts'
+import type { RedisClient } from './client.ts'
+import type { Scripts } from './script.ts'
+import { ServerTime } from './server-time.ts'
+
+const DONE = 0
+const LATE = 1
+const OUTSIDE = 2
+
+/** Rounds a call may take: asking the time, loading the script, telling of other windows of a quota. */
+const ROUNDS = 4
+
+/** What was granted by one call: the verdicts of each step, in order; none of a refund. */
+export type Answer = readonly (readonly Verdict[])[]
+
+/**
+ * Asks Redis, once for several steps. Every call carries a deadline by the server's clock and does nothing past it: what
+ * is given up here runs nowhere later.
+ */
+export class Caller {
+  readonly #client: RedisClient
+  readonly #scripts: Scripts
+  readonly #timeoutMs: number
+  readonly #graceMs: number
+  readonly #clock: Clock = systemClock
+  /** By server; forgotten when a call fails, for another may stand in its place. */
+  readonly #times = new Map<string, ServerTime>()
+
+  constructor(client: RedisClient, scripts: Scripts, timeoutMs: number, graceMs: number) {
+    this.#client = client
+    this.#scripts = scripts
+    this.#timeoutMs = timeoutMs
+    this.#graceMs = graceMs
+  }
+
+  /** Rejects with StoreError: not connected, no answer until `deadlineMs` of our clock, or what Redis says. */
+  async ask(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+    const waitMs = deadlineMs - this.#clock.now()
+    if (waitMs <= 0) throw this.#late()
+    if (!this.#client.isReady()) throw new StoreError('redis: not connected')
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.after(waitMs, () => {
+        this.#times.delete(this.#client.serverOf(slot))
+        reject(this.#late())
+        // A line that was silent for so long may be dead, and would fail all that is sent on it.
+        this.#client.drop(slot)
+      })
+      this.#run(slot, steps, deadlineMs).then(
+        answer => {
+          cancel()
+          resolve(answer)
+        },
+        (cause: unknown) => {
+          cancel()
+          reject(this.#failed(slot, cause))
+        },
+      )
+    })
+  }
+
+  async #run(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const time = this.#timeOf(slot)
+      const sentMs = this.#clock.now()
+      const call = writeCall(steps, {
+        deadlineMs: time.earliest(deadlineMs),
+        aroundMs: time.likeliest(sentMs),
+        graceMs: this.#graceMs,
+      })
+      const [status, serverMs, ...numbers] = (await this.#send(call)).map(Number)
+      time.learn(sentMs, this.#clock.now(), serverMs!)
+      if (status === DONE) return readVerdicts(steps, numbers)
+      if (status !== LATE && status !== OUTSIDE) throw new StoreError(`redis: an answer of kind ${status}`)
+      if (this.#clock.now() >= deadlineMs) break
+    }
+    throw this.#late()
+  }
+
+  async #send({ keys, text, hasCustoms }: CallText): Promise<readonly unknown[]> {
+    const script = this.#scripts.of(hasCustoms)
+    let reply: unknown
+    try {
+      reply = await this.#client.evalsha(script.sha, keys, [text])
+    } catch (error) {
+      if (!messageOf(error).startsWith('NOSCRIPT')) throw error
+      // EVAL also loads it, and into the very server that lacks it.
+      reply = await this.#client.eval(script.text, keys, [text])
+    }
+    if (!Array.isArray(reply)) throw new StoreError('redis: an answer that is no list')
+    return reply
+  }
+
+  #timeOf(slot: number): ServerTime {
+    const server = this.#client.serverOf(slot)
+    let time = this.#times.get(server)
+    if (time === undefined) {
+      // Servers come and go; a few thousand at the most are a Cluster.
+      time = new ServerTime()
+      this.#times.set(server, time)
+    }
+    return time
+  }
+
+  #late(): StoreError {
+    return new StoreError(`redis: no answer within ${this.#timeoutMs} ms`)
+  }
+
+  #failed(slot: number, cause: unknown): StoreError {
+    if (cause instanceof StoreError) return cause
+    this.#times.delete(this.#client.serverOf(slot))
+    const message = messageOf(cause)
+    // The server has become a replica, for good: only a new connection finds the master.
+    if (message.startsWith('READONLY')) this.#client.drop(slot)
+    return new StoreError(`redis: ${message.split('\n')[0]!.slice(0, 300)}`, { cause })
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function readVerdicts(steps: readonly Step[], numbers: readonly number[]): Answer {
+  let at = 0
+  return steps.map(({ kind, charges }) => {
+    if (kind === REFUND) return []
+    return charges.map(() => {
+      const remaining = numbers[at]!
+      const wait = numbers[at + 1]!
+      const reset = numbers[at + 2]!
+      at += 3
+      return {
+        allowed: wait === 0,
+        remaining,
+        retryAfterMs: wait < 0 ? Infinity : wait,
+        resetMs: reset < 0 ? Infinity : reset,
+      }
+    })
+  })
+}

@@ -1,0 +1,34 @@
+/** What the store asks of a Redis client; {@link fromIoredis} and {@link fromNodeRedis} make it of theirs. */
+export interface RedisClient {
+  /** Whether keys are spread over slots, and a script may touch only keys of one. */
+  readonly isCluster: boolean
+  /** Whether a command sent now goes out now: nothing is ever queued for later. */
+  isReady(): boolean
+  /** Which server answers for a slot; the same name, the same clock. */
+  serverOf(slot: number): string
+  evalsha(sha: string, keys: readonly string[], args: readonly string[]): Promise<unknown>
+  eval(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown>
+  /** Every server that holds keys. */
+  masters(): Promise<readonly RedisServerLink[]>
+  /** Closes the connection to the server of a slot and opens another: commands without an answer fail. */
+  drop(slot: number): void
+  close(): Promise<void>
+}
+
+/** One server of a Redis. */
+export interface RedisServerLink {
+  call(command: string, ...args: string[]): Promise<unknown>
+}
+
+export interface AdapterOptions {
+  /** Told of connections that break; never of passwords. */
+  readonly onError?: (error: unknown) => void
+  /** Whether the client is closed together with the store. Default: false: who made it closes it. */
+  readonly owned?: boolean
+}
+
+/** A client that comes and goes: errors are events, and without a listener they would end the process. */
+export interface Emitting {
+  on(event: 'error', listener: (error: unknown) => void): unknown
+  removeListener(event: 'error', listener: (error: unknown) => void): unknown
+}

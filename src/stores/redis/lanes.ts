@@ -1,0 +1,110 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import { BOUNDS } from '../../bounds.ts'
+import { systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import type { Step } from './call-text.ts'
+import type { Caller } from './caller.ts'
+
+/** Calls of a slot that may be on their way at once: enough that neither end waits for the other. */
+const CALLS_IN_FLIGHT = 4
+
+interface Waiting {
+  readonly step: Step
+  readonly deadlineMs: number
+  resolve(verdicts: readonly Verdict[]): void
+  reject(error: unknown): void
+}
+
+/**
+ * Steps on their way to Redis, a lane for each slot, each in its order. What is asked within one tick, or while enough
+ * calls are on their way, goes together in one call.
+ */
+export class Lanes {
+  readonly #caller: Caller
+  readonly #lanes = new Map<number, Lane>()
+  #pending = 0
+
+  constructor(caller: Caller) {
+    this.#caller = caller
+  }
+
+  /** Steps that wait for an answer. */
+  get pending(): number {
+    return this.#pending
+  }
+
+  /** Rejects with StoreError, at once where too many are waiting. */
+  ask(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
+    if (this.#pending >= BOUNDS.storePending) {
+      return Promise.reject(new StoreError(`redis: ${BOUNDS.storePending} decisions are waiting already`))
+    }
+    let lane = this.#lanes.get(slot)
+    if (lane === undefined) {
+      lane = { slot, waiting: [], calls: 0, isScheduled: false }
+      this.#lanes.set(slot, lane)
+    }
+    const { waiting } = lane
+    this.#pending++
+    const answer = new Promise<readonly Verdict[]>((resolve, reject) => {
+      waiting.push({ step, deadlineMs, resolve, reject })
+    })
+    if (!lane.isScheduled && lane.calls < CALLS_IN_FLIGHT) this.#schedule(lane)
+    return answer
+  }
+
+  #schedule(lane: Lane): void {
+    lane.isScheduled = true
+    queueMicrotask(() => {
+      lane.isScheduled = false
+      while (lane.waiting.length > 0 && lane.calls < CALLS_IN_FLIGHT) this.#call(lane)
+    })
+  }
+
+  #call(lane: Lane): void {
+    const batch = takeBatch(lane.waiting)
+    lane.calls++
+    const answered = this.#caller.ask(
+      lane.slot,
+      batch.map(({ step }) => step),
+      // The first has waited longest.
+      batch[0]!.deadlineMs,
+    )
+    const settle = (each: (waiting: Waiting, index: number) => void): void => {
+      lane.calls--
+      this.#pending -= batch.length
+      batch.forEach(each)
+      if (lane.waiting.length > 0) this.#schedule(lane)
+      else if (lane.calls === 0) this.#lanes.delete(lane.slot)
+    }
+    answered.then(
+      answers => settle((waiting, index) => waiting.resolve(answers[index]!)),
+      error => settle(waiting => waiting.reject(error)),
+    )
+  }
+}
+
+interface Lane {
+  readonly slot: number
+  waiting: Waiting[]
+  calls: number
+  isScheduled: boolean
+}
+
+/** The first of those that wait which can go together: of one time, not too many. */
+function takeBatch(waiting: Waiting[]): readonly Waiting[] {
+  const { nowMs } = waiting[0]!.step
+  let count = 0
+  let charges = 0
+  while (count < waiting.length && count < BOUNDS.callMessages) {
+    const { step } = waiting[count]!
+    charges += step.charges.length
+    if (step.nowMs !== nowMs || (count > 0 && charges > BOUNDS.callCharges)) break
+    count++
+  }
+  return waiting.splice(0, count)
+}
+
+/** The deadline of what is asked now. */
+export function deadlineIn(timeoutMs: number): number {
+  return systemClock.now() + timeoutMs
+}

@@ -1,0 +1,110 @@
+import type { ConnectionOptions } from 'node:tls'
+import { StoreError } from '../../errors.ts'
+import { SILENT } from '../../logger.ts'
+import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
+import { RedisStore, type RedisStoreOptions } from './store.ts'
+import { type HostPort, parseRedisUrl, type RedisAddress } from './url.ts'
+
+export interface OpenRedisOptions extends Omit<RedisStoreOptions, 'client'> {
+  /** In the place of those of the URL. */
+  readonly username?: string
+  readonly password?: string
+  readonly db?: number
+  /** Certificates and the like of `rediss`; see `tls.connect` of Node. */
+  readonly tls?: ConnectionOptions
+  /** Of the sentinels themselves. */
+  readonly sentinelUsername?: string
+  readonly sentinelPassword?: string
+  /** How the package is loaded. Default: `import()`. */
+  readonly load?: (name: string) => Promise<unknown>
+}
+
+interface Ioredis {
+  readonly Redis: new (options: object) => IoredisClient
+  readonly Cluster: new (nodes: readonly HostPort[], options: object) => IoredisCluster
+}
+
+/** Longest pause between two attempts to connect. */
+const LONGEST_PAUSE_MS = 2_000
+const CONNECT_MS = 5_000
+
+/**
+ * Opens a store by the URL of its Redis (several URLs: nodes of a cluster). It connects in the background, again and
+ * again: until it is there, what is asked is rejected at once with StoreError. Rejects with StoreError where the
+ * package ioredis is missing or a URL cannot be read.
+ */
+export async function openRedis(
+  urls: string | readonly string[],
+  options: OpenRedisOptions = {},
+): Promise<RedisStore> {
+  const { load = name => import(name), ...rest } = options
+  const address = addressOf(typeof urls === 'string' ? [urls] : urls)
+  const ioredis = await loadIoredis(load)
+  const client = connect(ioredis, address, rest)
+  const { logger = SILENT } = rest
+  const onError = (err: unknown): void => logger.debug({ err }, 'the connection to Redis')
+  return new RedisStore({ ...rest, client: fromIoredis(client, { owned: true, onError }) })
+}
+
+function addressOf(urls: readonly string[]): RedisAddress {
+  const [first, ...others] = urls.map(parseRedisUrl)
+  if (first === undefined) throw new StoreError('there is no URL of a Redis (write one)')
+  if (others.length === 0) return first
+  const hosts = [...first.hosts, ...others.flatMap(other => other.hosts)] as RedisAddress['hosts']
+  return { ...first, kind: 'cluster', hosts: hosts as [HostPort, ...HostPort[]] }
+}
+
+async function loadIoredis(load: (name: string) => Promise<unknown>): Promise<Ioredis> {
+  try {
+    return (await load('ioredis')) as Ioredis
+  } catch (cause) {
+    throw new StoreError('the package ioredis is missing: run `npm install ioredis`', { cause })
+  }
+}
+
+function connect(
+  { Redis, Cluster }: Ioredis,
+  address: RedisAddress,
+  options: Omit<OpenRedisOptions, 'load'>,
+): IoredisClient | IoredisCluster {
+  const { kind, hosts, isEncrypted, master } = address
+  const username = options.username ?? address.username
+  const password = options.password ?? address.password
+  const db = options.db ?? address.db
+  const tls = isEncrypted ? { tls: options.tls ?? {} } : {}
+  const common = {
+    // What cannot be sent now is never sent later, and what had no answer is never sent again.
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: CONNECT_MS,
+    keepAlive: 10_000,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...tls,
+  }
+  const pauseMs = (attempts: number): number => Math.min(50 * 2 ** Math.min(attempts, 10), LONGEST_PAUSE_MS)
+  if (kind === 'cluster') {
+    const { enableOfflineQueue, ...redisOptions } = common
+    // Nodes in a TLS cluster are named by address; what their certificates say is checked against that.
+    return new Cluster(hosts, {
+      ...{ redisOptions, enableOfflineQueue, clusterRetryStrategy: pauseMs, slotsRefreshInterval: 5_000 },
+      ...(isEncrypted ? { dnsLookup: keepName } : {}),
+    })
+  }
+  const shared = { ...common, ...(db === undefined ? {} : { db }), retryStrategy: pauseMs }
+  if (kind === 'standalone') return new Redis({ ...hosts[0], ...shared })
+  const { sentinelUsername, sentinelPassword } = options
+  return new Redis({
+    ...{ ...shared, sentinels: hosts, name: master, sentinelRetryStrategy: pauseMs },
+    ...{ enableTLSForSentinelMode: isEncrypted, sentinelCommandTimeout: CONNECT_MS, failoverDetector: true },
+    ...(isEncrypted ? { sentinelTLS: options.tls ?? {} } : {}),
+    ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+    ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+  })
+}
+
+/** A node is called by the name it was given, or its certificate would not fit. */
+function keepName(host: string, done: (error: null, address: string) => void): void {
+  done(null, host)
+}

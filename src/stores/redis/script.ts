@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { CustomAlgorithm } from '../../algorithms/custom.ts'
+import { ALGORITHMS } from '../../algorithms/limit.ts'
+import { BOUNDS } from '../../bounds.ts'
+
+function read(path: string): string {
+  return readFileSync(new URL(path, import.meta.url), 'utf8')
+}
+
+/** A Lua script and the SHA-1 that EVALSHA names it by. */
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+/** The name of a custom algorithm's twin; no name of an algorithm has a colon. */
+export function twinName(name: string): string {
+  return `custom:${name}`
+}
+
+/**
+ * The scripts of a store: prelude, a twin for each algorithm, and what decides; and the same with the twins of the custom
+ * algorithms met so far, at most {@link BOUNDS.customTwins}. Each further one gives the second another SHA.
+ */
+export class Scripts {
+  #plain: Script | undefined
+  #extended: Script | undefined
+  readonly #customs = new Map<string, string>()
+
+  /** The script for charges of which some are of a custom algorithm, or none. */
+  of(hasCustoms: boolean): Script {
+    if (hasCustoms) {
+      this.#extended ??= compose(this.#customs)
+      return this.#extended
+    }
+    this.#plain ??= compose(new Map())
+    return this.#plain
+  }
+
+  /** Why a custom algorithm cannot be run, in words; undefined where it can. */
+  refuses({ name, lua, stateSize = 0 }: CustomAlgorithm): string | undefined {
+    if (lua === undefined) return `the algorithm "${name}" has no Lua twin (give it \`lua\`)`
+    if (stateSize > BOUNDS.remoteStateNumbers) {
+      return `a state of the algorithm "${name}" may hold ${stateSize} numbers, Redis is sent ${BOUNDS.remoteStateNumbers}`
+    }
+    const known = this.#customs.get(name)
+    if (known === undefined && this.#customs.size >= BOUNDS.customTwins) {
+      return `there are ${BOUNDS.customTwins} custom algorithms already`
+    }
+    return undefined
+  }
+
+  /** Adds the twin of a custom algorithm, in the place of an earlier one of its name. */
+  add({ name, lua = '' }: CustomAlgorithm): void {
+    if (this.#customs.get(name) === lua) return
+    this.#customs.set(name, lua)
+    this.#extended = undefined
+  }
+}
+
+let shared: { readonly head: string; readonly main: string } | undefined
+
+function compose(customs: ReadonlyMap<string, string>): Script {
+  shared ??= {
+    head: [
+      read('prelude.lua'),
+      read('../../algorithms/window.lua'),
+      ...ALGORITHMS.map(name => asTwin(name, read(`../../algorithms/${name}.lua`))),
+      read('../../algorithms/custom.lua'),
+    ].join('\n'),
+    main: read('decide.lua'),
+  }
+  const own = [...customs].map(([name, lua]) =>
+    asTwin(
+      twinName(name),
+      `return customTwin(${JSON.stringify(name)}, function(state, now, cost, limit)\n${lua}\nend)`,
+    ),
+  )
+  const text = [shared.head, ...own, shared.main].join('\n')
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+function asTwin(name: string, body: string): string {
+  return `twins['${name}'] = function()\n${body}\nend\n`
+}

@@ -1,0 +1,193 @@
+import { ALGORITHMS, type Limit, toGrains } from '../../algorithms/limit.ts'
+import { BOUNDS } from '../../bounds.ts'
+import { type Clock, systemClock } from '../../clock.ts'
+import { policyError, StoreError } from '../../errors.ts'
+import { type Logger, SILENT } from '../../logger.ts'
+import type { MaybePromise } from '../../message.ts'
+import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
+import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
+import { Caller } from './caller.ts'
+import type { RedisClient } from './client.ts'
+import { type AnyRedisClient, adapt } from './connect.ts'
+import { Denials } from './denials.ts'
+import { forgetKeys, pingAll } from './forget.ts'
+import { StateKeys } from './keys.ts'
+import { deadlineIn, Lanes } from './lanes.ts'
+import { Scripts } from './script.ts'
+import { askSpread } from './spread.ts'
+
+/** State outlives its time by this much where callers bring their own clocks, which may stand apart. */
+const GRACE_MS = 60_000
+/** A connection that comes and goes is told of this often. */
+const TOLD_EVERY_MS = 10_000
+
+export interface RedisStoreOptions {
+  /** A client of ioredis or node-redis, standalone, Sentinel or Cluster. Stays open when the store is closed. */
+  readonly client: AnyRedisClient
+  /** What all keys begin with. Default: topicgate. */
+  readonly prefix?: string
+  /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
+  readonly timeoutMs?: number
+  /**
+   * Whose time counts: the server's, or that which callers bring (theirs must be in step), by a clock of the caller's
+   * choice where they bring none. Default: server.
+   */
+  readonly clock?: 'server' | 'caller' | Clock
+  /** Most keys whose refusal is remembered here until it ends; 0 for none. Default: {@link BOUNDS.denials}. */
+  readonly denialCache?: number
+  readonly logger?: Logger
+}
+
+export interface RedisHealth extends StoreHealth {
+  /** Messages refused here, without asking Redis. */
+  readonly refusedHere: number
+  /** Decisions that wait for an answer. */
+  readonly pending: number
+}
+
+/**
+ * State in Redis or Valkey, shared by all who use the same prefix: one script call for all charges of a message, and for
+ * all messages of one tick. Rejects with StoreError while Redis is out of reach; nothing it gave up runs later.
+ */
+export class RedisStore implements Store {
+  readonly name = 'redis'
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly #client: RedisClient
+  readonly #keys: StateKeys
+  readonly #scripts = new Scripts()
+  readonly #lanes: Lanes
+  readonly #denials: Denials
+  readonly #timeoutMs: number
+  /** The callers' clock, where their time counts. */
+  readonly #callers: Clock | undefined
+  readonly #logger: Logger
+  #toldMs = Number.NEGATIVE_INFINITY
+  #closed = false
+
+  /** Throws PolicyError for an option that makes no sense, UnsupportedError for an unknown client. */
+  constructor(options: RedisStoreOptions) {
+    const { clock = 'server', timeoutMs = 250, denialCache = BOUNDS.denials } = options
+    whole('timeoutMs', timeoutMs, 1)
+    whole('denialCache', denialCache, 0)
+    this.#keys = new StateKeys(options.prefix ?? 'topicgate')
+    this.#logger = options.logger ?? SILENT
+    this.#timeoutMs = timeoutMs
+    this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
+    this.#denials = new Denials(Math.min(denialCache, BOUNDS.denials))
+    this.#client = adapt(options.client, { onError: error => this.#tell(error) })
+    const graceMs = this.#callers === undefined ? 0 : GRACE_MS
+    this.#lanes = new Lanes(new Caller(this.#client, this.#scripts, timeoutMs, graceMs))
+  }
+
+  refuses(limit: Limit): string | undefined {
+    if (limit.custom !== undefined) return this.#scripts.refuses(limit.custom)
+    return this.algorithms.has(limit.algorithm) ? undefined : `Redis has no ${limit.algorithm}`
+  }
+
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): MaybePromise<readonly Verdict[]> {
+    if (charges.length === 0) return []
+    let keyed: readonly KeyedCharge[]
+    try {
+      keyed = this.#keyed(charges)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const nowMs = this.#callers === undefined ? undefined : (options.nowMs ?? this.#callers.now())
+    const deadlineMs = deadlineIn(this.#timeoutMs)
+    const sentMs = nowMs ?? deadlineMs - this.#timeoutMs
+    if (!options.commit) return this.#ask({ kind: PEEK, charges: keyed, nowMs }, deadlineMs)
+    const known = this.#denials.answer(keyed, sentMs)
+    if (known !== undefined) return known
+    return this.#ask({ kind: COMMIT, charges: keyed, nowMs }, deadlineMs).then(verdicts => {
+      this.#denials.note(keyed, verdicts, sentMs)
+      return verdicts
+    })
+  }
+
+  async refund(charges: readonly Charge[]): Promise<void> {
+    if (charges.length === 0) return
+    const keyed = this.#keyed(charges)
+    for (const { stateKey } of keyed) this.#denials.forget(stateKey)
+    await this.#ask(
+      { kind: REFUND, charges: keyed, nowMs: this.#callers?.now() },
+      deadlineIn(this.#timeoutMs),
+    )
+  }
+
+  /** How many keys were forgotten. All but a single key are looked for by SCAN, which takes its time. */
+  async forget(selector: Selector): Promise<number> {
+    this.#denials.clear()
+    this.#checkOpen()
+    const count = await forgetKeys(this.#client, this.#keys, selector, this.#timeoutMs)
+    // What was asked while keys were sought may have been refused by them.
+    this.#denials.clear()
+    return count
+  }
+
+  async health(): Promise<RedisHealth> {
+    const detail = this.#closed ? 'closed' : await pingAll(this.#client, this.#timeoutMs)
+    const own = { refusedHere: this.#denials.refused, pending: this.#lanes.pending }
+    return detail === undefined ? { ok: true, ...own } : { ok: false, detail, ...own }
+  }
+
+  /** Decisions that still wait are rejected or answered; a client of the user's own stays open. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#denials.clear()
+    await this.#client.close()
+  }
+
+  #ask(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
+    if (this.#closed) return Promise.reject(closedError())
+    if (!this.#client.isReady()) return Promise.reject(new StoreError('redis: not connected'))
+    if (!this.#client.isCluster) return this.#lanes.ask(0, step, deadlineMs)
+    return askSpread(this.#lanes, step, deadlineMs, err =>
+      this.#logger.warn({ err }, 'charges of a refused message could not be given back'),
+    )
+  }
+
+  #keyed(charges: readonly Charge[]): readonly KeyedCharge[] {
+    if (charges.length > BOUNDS.callCharges) {
+      throw new StoreError(`redis: a message of ${charges.length} charges; ${BOUNDS.callCharges} at the most`)
+    }
+    return charges.map(({ limit, key, cost, soft }) => {
+      if (limit.custom !== undefined) this.#admit(limit)
+      return {
+        stateKey: this.#keys.of(limit.name, key),
+        limit,
+        grains: toGrains(cost, limit),
+        soft: soft === true,
+      }
+    })
+  }
+
+  #admit({ custom }: Limit): void {
+    const refusal = this.#scripts.refuses(custom!)
+    if (refusal !== undefined) throw new StoreError(`redis: ${refusal}`)
+    this.#scripts.add(custom!)
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw closedError()
+  }
+
+  #tell(error: unknown): void {
+    const nowMs = systemClock.now()
+    if (nowMs - this.#toldMs < TOLD_EVERY_MS) return
+    this.#toldMs = nowMs
+    this.#logger.warn({ err: error }, 'the connection to Redis is broken')
+  }
+}
+
+function closedError(): StoreError {
+  return new StoreError('redis: the store is closed')
+}
+
+function whole(path: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return
+  throw policyError(path, `${String(value)} is not a whole number of at least ${least}`)
+}
