@@ -2,7 +2,6 @@ import type { Decision } from '../decision.ts'
 import type { MaybePromise } from '../message.ts'
 import { Flow, type Parked } from './flow.ts'
 import { isLater } from './holding.ts'
-import { MOST_URGENT } from './priority.ts'
 
 /** What a line needs of the rule that holds. */
 export interface LineKeeper {
@@ -20,6 +19,12 @@ export interface LineKeeper {
   emptied(line: Line): void
 }
 
+/** The flows of one rank; and of these the ones that are not asleep, in the order of their turns. */
+interface Rank {
+  readonly flows: Map<unknown, Flow>
+  readonly turns: Set<Flow>
+}
+
 /** What holds a message further. */
 const HOLDING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest'])
 
@@ -32,9 +37,8 @@ export class Line {
   /** The last answer of its rule: what a newcomer is told, who has to wait behind. */
   refusal: Decision
   readonly #keeper: LineKeeper
-  /** All flows by rank; and of these the ones that are not asleep, in the order of their turns. */
-  readonly #flows = ranks<Map<unknown, Flow>>(() => new Map())
-  readonly #turns = ranks<Set<Flow>>(() => new Set())
+  /** By rank; made when first needed: most lines have one. */
+  readonly #ranks: (Rank | undefined)[] = []
   count = 0
   #cancelTimer: (() => void) | undefined
   #asking = false
@@ -48,7 +52,7 @@ export class Line {
 
   /** The flow of a sender or topic at a rank, made if need be. */
   flowOf(key: unknown, rank: number): Flow {
-    return this.#flows[rank]!.get(key) ?? new Flow(this, key, rank)
+    return this.#ranks[rank]?.flows.get(key) ?? new Flow(this, key, rank)
   }
 
   append(entry: Parked): void {
@@ -56,8 +60,9 @@ export class Line {
     flow.append(entry)
     this.count++
     if (flow.count > 1) return
-    this.#flows[flow.rank]!.set(flow.key, flow)
-    this.#turns[flow.rank]!.add(flow)
+    const { flows, turns } = this.#rankOf(flow)
+    flows.set(flow.key, flow)
+    turns.add(flow)
   }
 
   remove(entry: Parked): void {
@@ -65,9 +70,10 @@ export class Line {
     flow.remove(entry)
     this.count--
     if (flow.count === 0) {
+      const { flows, turns } = this.#rankOf(flow)
       flow.cancelSleep?.()
-      this.#flows[flow.rank]!.delete(flow.key)
-      this.#turns[flow.rank]!.delete(flow)
+      flows.delete(flow.key)
+      turns.delete(flow)
     }
     if (this.count === 0) {
       this.stop()
@@ -77,8 +83,8 @@ export class Line {
 
   /** The next in turn; undefined where all who wait are refused by other rules. */
   next(): Parked | undefined {
-    for (let rank = MOST_URGENT; rank >= 0; rank--) {
-      const flow = this.#turns[rank]!.values().next().value
+    for (let rank = this.#ranks.length - 1; rank >= 0; rank--) {
+      const flow = this.#ranks[rank]?.turns.values().next().value
       if (flow !== undefined) return flow.first
     }
     return undefined
@@ -145,8 +151,9 @@ export class Line {
     // The next turn is another's.
     const { flow } = entry
     if (flow.count > 1) {
-      this.#turns[flow.rank]!.delete(flow)
-      this.#turns[flow.rank]!.add(flow)
+      const { turns } = this.#rankOf(flow)
+      turns.delete(flow)
+      turns.add(flow)
     }
     this.#keeper.release(entry, decision)
   }
@@ -160,16 +167,20 @@ export class Line {
   }
 
   #sleep(flow: Flow, ms: number): void {
-    this.#turns[flow.rank]!.delete(flow)
+    this.#rankOf(flow).turns.delete(flow)
     flow.cancelSleep?.()
     flow.cancelSleep = this.#keeper.after(Math.max(1, ms), () => {
       flow.cancelSleep = undefined
-      this.#turns[flow.rank]!.add(flow)
+      this.#rankOf(flow).turns.add(flow)
       this.pump()
     })
   }
-}
 
-function ranks<T>(make: () => T): readonly T[] {
-  return Array.from({ length: MOST_URGENT + 1 }, make)
+  #rankOf({ rank }: Flow): Rank {
+    const known = this.#ranks[rank]
+    if (known !== undefined) return known
+    const made: Rank = { flows: new Map(), turns: new Set() }
+    this.#ranks[rank] = made
+    return made
+  }
 }

@@ -46,6 +46,7 @@ export class Parking implements QueueHost {
     if (queue === undefined) {
       const plan = this.#book.ruleOf?.(rule)?.exceeded.queue ?? byDefault
       queue = new RuleQueue(rule, plan, this)
+      this.#queues.set(rule, queue)
     }
     queue.park(this.#keyOf(rule, arrived.message) ?? '', arrived)
   }
@@ -78,10 +79,6 @@ export class Parking implements QueueHost {
     } catch {
       return decision.retryAfterMs
     }
-  }
-
-  filled(queue: RuleQueue): void {
-    this.#queues.set(queue.rule, queue)
   }
 
   emptied(queue: RuleQueue): void {

@@ -15,8 +15,7 @@ export interface QueueHost {
   askAgain(entry: Parked): MaybePromise<Decision>
   /** How long `rule` alone refuses a message, where that can be known at once; else as the decision says. */
   ownWaitMs(rule: string, message: Message, decision: Decision): number
-  /** The queue holds something; or nothing any more. */
-  filled(queue: RuleQueue): void
+  /** The queue holds nothing any more. */
   emptied(queue: RuleQueue): void
 }
 
@@ -37,6 +36,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
   readonly #aged = new Set<Parked>()
   readonly #lengths = Array.from({ length: MOST_URGENT + 1 }, () => new Longest())
   #cancelExpiry: (() => void) | undefined
+  #entering = 0
 
   constructor(rule: string, plan: QueuePlan, host: QueueHost) {
     this.rule = rule
@@ -55,6 +55,16 @@ export class RuleQueue implements HeldLine, LineKeeper {
 
   /** Takes a message in, or refuses it at once where it finds no room or cannot wait. */
   park(key: string, arrived: ToPark): void {
+    this.#entering++
+    try {
+      this.#place(key, arrived)
+    } finally {
+      this.#entering--
+      this.#settle()
+    }
+  }
+
+  #place(key: string, arrived: ToPark): void {
     const { decision, message, lane } = arrived
     const { order, rankOf } = this.plan
     const rank = rankOf(message)
@@ -108,7 +118,12 @@ export class RuleQueue implements HeldLine, LineKeeper {
 
   emptied(line: Line): void {
     if (this.lines.get(line.key) === line) this.lines.delete(line.key)
-    if (this.lines.size > 0) return
+    this.#settle()
+  }
+
+  /** An empty queue is given up, but not while a message makes room for itself. */
+  #settle(): void {
+    if (this.lines.size > 0 || this.#entering > 0) return
     this.#cancelExpiry?.()
     this.#cancelExpiry = undefined
     this.#host.emptied(this)
@@ -174,7 +189,6 @@ export class RuleQueue implements HeldLine, LineKeeper {
     this.#aged.add(entry)
     flow.line.append(entry)
     this.#lengths[flow.rank]!.changed(flow, flow.count - 1)
-    this.#host.filled(this)
     this.#watchAge()
     return entry
   }

@@ -1,0 +1,151 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Clock } from '../clock.ts'
+import type { Decision } from '../decision.ts'
+import type { MaybePromise, Message } from '../message.ts'
+import { isLater } from './holding.ts'
+import type { RuleBook } from './rule-facts.ts'
+
+export interface ReservationOptions {
+  /** Most messages that have a slot; beyond them the gate's own time is told. Default: 65,536. */
+  readonly max?: number
+  /** How long after its slot a message may come back before its slot is given up. Default: 30,000. */
+  readonly lateMs?: number
+}
+
+/** The slots of one key of a rule. */
+interface SlotLine {
+  readonly rule: string
+  readonly key: string
+  /** The last slot given, not rounded. */
+  lastMs: number
+  outstanding: number
+  refusal: Decision
+}
+
+interface Slot {
+  readonly line: SlotLine
+  readonly atMs: number
+}
+
+/**
+ * For messages that are sent back and come again, as JetStream's: `retry` is answered with a slot of the message's
+ * own, spaced at its rule's rate, instead of the same time for all. While slots are out, newcomers of the same key
+ * get the slots behind them and the gate is not asked, so that whoever comes back in time passes.
+ */
+export class Reservations {
+  readonly #book: RuleBook
+  readonly #ask: (message: Message) => MaybePromise<Decision>
+  readonly #clock: Clock
+  readonly #max: number
+  readonly #lateMs: number
+  readonly #slots = new Map<string, Slot>()
+  /** Lines with slots out, by rule, then by key. */
+  readonly #lines = new Map<string, Map<string, SlotLine>>()
+
+  constructor(
+    book: RuleBook,
+    ask: (message: Message) => MaybePromise<Decision>,
+    clock: Clock,
+    options: ReservationOptions = {},
+  ) {
+    this.#book = book
+    this.#ask = ask
+    this.#clock = clock
+    this.#max = options.max ?? BOUNDS.reservations
+    this.#lateMs = options.lateMs ?? 30_000
+  }
+
+  /** Messages that have a slot. */
+  get size(): number {
+    return this.#slots.size
+  }
+
+  /** Decides about a message that has an id of its own and keeps it when it is delivered again. */
+  ask(message: Message, id: string): MaybePromise<Decision> {
+    const nowMs = this.#clock.now()
+    this.#forgetLate(nowMs)
+    const slot = this.#slots.get(id)
+    if (slot !== undefined) {
+      // Sooner than it was told: its slot stays its own.
+      if (nowMs < slot.atMs) return { ...slot.line.refusal, retryAfterMs: slot.atMs - nowMs }
+      this.#release(id, slot)
+    } else {
+      const line = this.#lineOf(message)
+      if (line !== undefined) return this.#reserve(message, id, line.refusal)
+    }
+    const answer = this.#ask(message)
+    if (!isLater(answer)) return this.#settle(message, id, answer)
+    return answer.then(decision => this.#settle(message, id, decision))
+  }
+
+  /** The message will not come again: its slot is free. */
+  forget(id: string): void {
+    const slot = this.#slots.get(id)
+    if (slot !== undefined) this.#release(id, slot)
+  }
+
+  #settle(message: Message, id: string, decision: Decision): Decision {
+    const waits = decision.outcome === 'retry' && decision.retryAfterMs < Infinity
+    return waits && decision.rule !== undefined ? this.#reserve(message, id, decision) : decision
+  }
+
+  #reserve(message: Message, id: string, refusal: Decision): Decision {
+    if (this.#slots.size >= this.#max || this.#slots.has(id)) return refusal
+    const nowMs = this.#clock.now()
+    const line = this.#lineFor(message, refusal)
+    const facts = this.#book.ruleOf?.(line.rule)
+    const units = facts?.unit === 'bytes' ? message.size : 1
+    const spacingMs = facts === undefined ? refusal.retryAfterMs : (facts.periodMs * units) / facts.count
+    const earliestMs = line.outstanding === 0 ? nowMs + refusal.retryAfterMs : line.lastMs + spacingMs
+    line.lastMs = Math.max(nowMs + 1, earliestMs)
+    line.outstanding++
+    const atMs = Math.ceil(line.lastMs)
+    this.#slots.set(id, { line, atMs })
+    return { ...refusal, retryAfterMs: atMs - nowMs }
+  }
+
+  /** The line with slots out that a message stands in. */
+  #lineOf(message: Message): SlotLine | undefined {
+    for (const [rule, lines] of this.#lines) {
+      const key = this.#keyOf(rule, message)
+      const line = key === undefined ? undefined : lines.get(key)
+      if (line !== undefined) return line
+    }
+    return undefined
+  }
+
+  #lineFor(message: Message, refusal: Decision): SlotLine {
+    const rule = refusal.rule ?? ''
+    const key = this.#keyOf(rule, message) ?? ''
+    const lines = this.#lines.get(rule) ?? new Map<string, SlotLine>()
+    this.#lines.set(rule, lines)
+    const line = lines.get(key) ?? { rule, key, lastMs: 0, outstanding: 0, refusal }
+    lines.set(key, line)
+    return line
+  }
+
+  #release(id: string, { line }: Slot): void {
+    this.#slots.delete(id)
+    line.outstanding--
+    if (line.outstanding > 0) return
+    const lines = this.#lines.get(line.rule)
+    if (lines?.get(line.key) === line) lines.delete(line.key)
+    if (lines?.size === 0) this.#lines.delete(line.rule)
+  }
+
+  /** From the oldest on, until one is in time: a few for each question, all of them in the end. */
+  #forgetLate(nowMs: number): void {
+    for (const [id, slot] of this.#slots) {
+      if (nowMs <= slot.atMs + this.#lateMs) return
+      this.#release(id, slot)
+    }
+  }
+
+  #keyOf(rule: string, message: Message): string | undefined {
+    try {
+      return this.#book.keyOf?.(rule, message)
+    } catch {
+      return undefined
+    }
+  }
+}

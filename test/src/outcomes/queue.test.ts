@@ -1,0 +1,333 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../../src/bounds.ts'
+import { exempt } from '../../../src/chain/exempt.ts'
+import { limit } from '../../../src/chain/limit.ts'
+import { random } from '../../support/random.ts'
+import { priority, setScene } from './scene.ts'
+
+const slow = { name: 'r', rate: '10/s burst 1', exceeded: 'queue' } as const
+
+describe('a queued message', () => {
+  it('is released at the allowed rate, each charged once, in the order of its sender', () => {
+    const { clock, gate, enacted, send, guard } = setScene([slow])
+    let charged = 0
+    gate.on('decision', decision => {
+      if (decision.allowed) charged++
+    })
+    for (let index = 0; index < 5; index++) send('a')
+    expect(enacted.map(({ id }) => id)).toEqual([0])
+    expect(clock.pending).toBe(2)
+    clock.advance(1_000)
+    expect(enacted.map(({ id, atMs }) => [id, atMs])).toEqual([
+      [0, 0],
+      [1, 100],
+      [2, 200],
+      [3, 300],
+      [4, 400],
+    ])
+    expect(charged).toBe(5)
+    expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, heldPeak: 4, overflowed: 0 })
+    expect(clock.pending).toBe(0)
+  })
+
+  it('holds back neither its sender elsewhere nor a sender under another key', () => {
+    const { enacted, send } = setScene([{ ...slow, topic: 'slow/#', per: 'client' }])
+    for (const topic of ['slow/1', 'slow/1', 'quick']) send('a', topic)
+    send('b', 'slow/1')
+    expect(enacted.map(({ id }) => id)).toEqual([0, 2, 3])
+  })
+
+  it('is not overtaken by one that comes when there is room again, nor is the gate asked for that one', () => {
+    const { clock, enacted, send } = setScene([slow])
+    send('a')
+    send('a')
+    send('b')
+    clock.set(clock.now() + 250)
+    send('c')
+    send('a')
+    expect(enacted.map(({ id }) => id)).toEqual([0])
+    clock.advance(2_000)
+    expect(enacted.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it('does not hold back what an exemption lets pass', () => {
+    const { gate, send, idsOf, guard } = setScene([])
+    gate.use(exempt({ when: { payload: { field: 'priority', equals: 'emergency' } } }), limit(slow))
+    send('a')
+    send('a')
+    const free = send('a', 't', priority('emergency'))
+    expect(idsOf('deliver')).toEqual([0, free])
+    expect(guard.stats().held).toBe(1)
+  })
+
+  it('that could never pass is refused at once, as the rule says', () => {
+    const { enacted, send } = setScene([
+      { name: 'r', rate: '10B/s', exceeded: { queue: { then: 'reject' } } },
+    ])
+    send('a', 't', { size: 11 })
+    expect(enacted).toMatchObject([{ decision: { allowed: false, outcome: 'reject', rule: 'r' } }])
+  })
+
+  it('waits on when another rule refuses it for longer, without keeping the others from their turn', () => {
+    const { clock, enacted, send } = setScene([
+      slow,
+      { name: 'own', rate: '1 per 10s', per: 'client', exceeded: 'throttle' },
+    ])
+    send('greedy', 't')
+    send('greedy', 't')
+    for (const client of ['b', 'c', 'd']) send(client)
+    clock.advance(1_000)
+    expect(enacted.map(({ client }) => client)).toEqual(['greedy', 'b', 'c', 'd'])
+    clock.advance(8_999)
+    expect(enacted).toHaveLength(4)
+    clock.advance(1)
+    expect(enacted.at(-1)).toMatchObject({ client: 'greedy', atMs: 10_000, decision: { outcome: 'deliver' } })
+  })
+})
+
+describe('the order of a queue', () => {
+  it('is by priority: no emergency waits behind a lower one', () => {
+    const { clock, enacted, send } = setScene([slow])
+    send('a')
+    const words = ['low', 'normal', 'high', 'emergency', 5, 'nonsense', Number.NaN, 1e9]
+    const ids = words.map(word => send('a', 't', priority(word)))
+    clock.advance(2_000)
+    const [low, normal, high, emergency, five, nonsense, nan, huge] = ids
+    expect(enacted.slice(1).map(({ id }) => id)).toEqual([
+      ...[emergency, huge],
+      ...[high, five],
+      ...[normal, nonsense, nan],
+      low,
+    ])
+  })
+
+  it('reads a header first, or what the rule names', () => {
+    const own = { queue: { priority: { header: 'urgency' } } } as const
+    for (const [exceeded, header] of [
+      ['queue', 'priority'],
+      [own, 'urgency'],
+    ] as const) {
+      const { clock, enacted, send } = setScene([{ ...slow, exceeded }])
+      send('a')
+      send('a')
+      send('a', 't', { headers: { [header]: 'high' }, payload: () => ({ priority: 'low' }) })
+      clock.advance(1_000)
+      expect(enacted.map(({ id }) => id)).toEqual([0, 2, 1])
+    }
+  })
+
+  it('is in turns between the senders of one priority', () => {
+    const { clock, enacted, send } = setScene([slow])
+    for (const client of ['a', 'a', 'a', 'a', 'b', 'b', 'c']) send(client)
+    clock.advance(1_000)
+    expect(enacted.map(({ client }) => client).join('')).toBe('aabcaba')
+  })
+
+  it('is strictly by arrival where the rule says so', () => {
+    const { clock, enacted, send } = setScene([{ ...slow, exceeded: { queue: { order: 'arrival' } } }])
+    for (const client of ['a', 'a', 'a', 'b']) send(client)
+    send('c', 't', priority('emergency'))
+    clock.advance(1_000)
+    expect(enacted.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4])
+  })
+})
+
+describe('the bounds of a queue', () => {
+  const bounded = (queue: object) => [{ ...slow, exceeded: { queue } }]
+
+  it('push out the newest of the lowest priority, enacted as the rule says', () => {
+    const { enacted, send, idsOf, guard } = setScene(bounded({ max: 3, then: 'reject' }))
+    send('a')
+    const [low1, low2, high] = ['low', 'low', 'high'].map(word => send('a', 't', priority(word)))
+    const emergency = send('b', 't', priority('emergency'))
+    expect(idsOf('reject')).toEqual([low2])
+    const normal = send('b', 't', priority('normal'))
+    expect(idsOf('reject')).toEqual([low2, low1])
+    const late = send('b', 't', priority('low'))
+    expect(idsOf('reject')).toEqual([low2, low1, late])
+    expect(guard.stats()).toMatchObject({ held: 3, heldPeak: 3, overflowed: 3 })
+    expect(enacted).toHaveLength(4)
+    expect([high, emergency, normal]).toHaveLength(3)
+  })
+
+  it('count bytes', () => {
+    const { send, idsOf, guard } = setScene(bounded({ bytes: 100 }))
+    send('a')
+    send('a', 't', { size: 60 })
+    send('a', 't', { size: 41 })
+    send('b', 't', { size: 101 })
+    expect(idsOf('drop')).toEqual([2, 3])
+    expect(guard.stats()).toMatchObject({ held: 1, heldBytes: 60 })
+  })
+
+  it('refuse as soon as it is sure what would wait longer than its age allows', () => {
+    const { clock, enacted, send } = setScene([
+      { name: 'r', rate: '1/s burst 1', exceeded: { queue: { upTo: '2500ms' } } },
+    ])
+    for (let index = 0; index < 5; index++) send('a')
+    clock.advance(5_000)
+    expect(enacted.map(({ atMs, decision }) => `${atMs} ${decision.outcome}`)).toEqual([
+      ...['0 deliver', '1000 deliver', '2000 deliver', '2000 drop', '2000 drop'],
+    ])
+    expect(clock.pending).toBe(0)
+  })
+
+  it('count age, also of those whose turn never comes', () => {
+    const { clock, send, idsOf, enacted } = setScene([
+      { name: 'r', rate: '10/s burst 1', exceeded: { queue: { upTo: '1050ms' } } },
+    ])
+    send('a')
+    const low = send('a', 't', priority('low'))
+    for (let ms = 0; ms < 2_000; ms += 50) {
+      send('b', 't', priority('high'))
+      clock.advance(50)
+    }
+    expect(idsOf('drop')[0]).toBe(low)
+    expect(enacted.find(({ id }) => id === low)?.atMs).toBe(1_050)
+  })
+
+  it('let nobody crowd out another: the one who holds most gives way', () => {
+    const { clock, send, enacted } = setScene(bounded({ max: 10 }))
+    for (let index = 0; index < 50; index++) send('flooder')
+    for (let index = 0; index < 3; index++) send('quiet')
+    clock.advance(5_000)
+    const passed = enacted.filter(({ decision }) => decision.allowed)
+    expect(passed.filter(({ client }) => client === 'quiet')).toHaveLength(3)
+    expect(passed.filter(({ client }) => client === 'flooder')).toHaveLength(8)
+  })
+
+  it('are those of the house where the rule says nothing', () => {
+    const perMinute = { ...slow, rate: '1 per 4 minutes' } as const
+    const many = setScene([perMinute])
+    for (let index = 0; index <= BOUNDS.queuedPerRule + 1; index++) many.send('a')
+    expect(many.guard.stats()).toMatchObject({ held: BOUNDS.queuedPerRule, overflowed: 1 })
+    const heavy = setScene([perMinute])
+    for (let index = 0; index < 6; index++) heavy.send('a', 't', { size: BOUNDS.queuedBytesPerRule / 4 })
+    expect(heavy.guard.stats()).toMatchObject({ held: 4, overflowed: 1 })
+    expect(heavy.guard.stats().heldBytes).toBe(BOUNDS.queuedBytesPerRule)
+  })
+
+  it('under four times what is allowed, for 30 s, share it within a tenth between 20 equal senders', () => {
+    const { clock, send, enacted, guard } = setScene([
+      { name: 'r', rate: '200/s burst 20', exceeded: { queue: { max: 500, upTo: '5s' } } },
+    ])
+    for (let ms = 0; ms < 30_000; ms += 25) {
+      for (let sender = 0; sender < 20; sender++) send(`s${sender}`)
+      clock.advance(25)
+      expect(guard.stats().held).toBeLessThanOrEqual(500)
+    }
+    const passed = new Map<string, number>()
+    for (const { client, decision } of enacted) {
+      if (decision.allowed) passed.set(client, (passed.get(client) ?? 0) + 1)
+    }
+    const counts = [...passed.values()]
+    expect(counts).toHaveLength(20)
+    expect(counts.reduce((a, b) => a + b)).toBe(20 + 200 * 30)
+    expect(Math.max(...counts) / Math.min(...counts)).toBeLessThan(1.1)
+    clock.advance(5_000)
+    expect(enacted).toHaveLength(24_000)
+    expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0 })
+    expect(guard.stats().heldPeak).toBe(500)
+  })
+})
+
+describe('a sender that goes', () => {
+  it('takes what is not kept out of the queue', () => {
+    const { clock, enacted, send, laneOf, guard } = setScene([slow])
+    for (const client of ['a', 'a', 'b', 'a']) send(client)
+    expect(laneOf('a').leave(message => (message as { id?: number }).id === 3)).toBe(1)
+    clock.advance(1_000)
+    expect(enacted.map(({ id }) => id).sort()).toEqual([0, 2, 3])
+    expect(guard.stats()).toMatchObject({ held: 0, discarded: 1 })
+  })
+})
+
+describe('a guard that closes', () => {
+  it('lets the queue pass in the order of arrival, or forgets it and counts', () => {
+    const passing = setScene([slow])
+    for (const client of ['a', 'a', 'b']) passing.send(client)
+    passing.guard.close('pass')
+    expect(passing.enacted.map(({ id }) => id)).toEqual([0, 1, 2])
+    expect(passing.clock.pending).toBe(0)
+    const discarding = setScene([slow])
+    for (const client of ['a', 'a', 'b']) discarding.send(client)
+    discarding.guard.close()
+    expect(discarding.enacted.map(({ id }) => id)).toEqual([0])
+    expect(discarding.guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: 2 })
+    expect(discarding.clock.pending).toBe(0)
+  })
+})
+
+describe('a guard that holds throttled messages only', () => {
+  it('has queue and latest enacted as they were decided', () => {
+    const { enacted, send } = setScene([slow], { holds: 'throttle' })
+    send('a')
+    send('a')
+    expect(enacted.map(({ decision }) => decision.outcome)).toEqual(['deliver', 'queue'])
+  })
+})
+
+describe('any history', () => {
+  it('enacts each message once, keeps the order of a sender within a priority, and charges what it delivers', () => {
+    const step = fc.record({
+      client: fc.constantFrom('a', 'b', 'c'),
+      topic: fc.constantFrom('q/1', 'q/2', 'l/1', 'l/2', 't/1'),
+      word: fc.constantFrom('low', 'normal', 'emergency'),
+      waitMs: fc.nat(80),
+      leaves: fc.integer({ min: 0, max: 30 }).map(number => number === 0),
+    })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), steps => {
+        const scene = setScene([
+          { name: 'q', topic: 'q/#', rate: '20/s burst 2', exceeded: { queue: { max: 12, upTo: '2s' } } },
+          { name: 'l', topic: 'l/#', rate: '10/s burst 1', per: 'client', exceeded: 'latest' },
+          { name: 't', topic: 't/#', rate: '20/s burst 1', per: 'client', exceeded: 'throttle' },
+          { name: 'all', rate: '30/s burst 3', exceeded: 'throttle' },
+        ])
+        let allowed = 0
+        scene.gate.on('decision', decision => {
+          if (decision.allowed) allowed++
+        })
+        for (const { client, topic, word, waitMs, leaves } of steps) {
+          scene.send(client, topic, priority(word))
+          if (leaves) scene.laneOf(client).leave(() => true)
+          scene.clock.advance(waitMs)
+          expect(scene.guard.stats().held).toBeLessThanOrEqual(steps.length)
+        }
+        scene.clock.advance(60_000)
+        const { enacted } = scene
+        expect(enacted.map(({ id }) => id).sort((a, b) => a - b)).toEqual(steps.map((_, index) => index))
+        expect(scene.guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: 0 })
+        expect(scene.clock.pending).toBe(0)
+        expect(enacted.filter(({ decision }) => decision.allowed)).toHaveLength(allowed)
+        const lastOf = new Map<string, number>()
+        for (const { id, decision } of enacted) {
+          if (!decision.allowed) continue
+          const { client, topic, word } = steps[id]!
+          const order = `${client} ${topic[0] === 'q' ? `q ${word}` : topic[0] === 't' ? 't' : topic}`
+          expect(lastOf.get(order) ?? -1).toBeLessThan(id)
+          lastOf.set(order, id)
+        }
+      }),
+      { seed: 20_261, numRuns: 200 },
+    )
+  })
+
+  it('of joins and evictions keeps the queue within its bounds', () => {
+    const chance = random(7)
+    const scene = setScene([
+      { name: 'q', rate: '50/s burst 5', exceeded: { queue: { max: 40, bytes: 2_000, upTo: '1s' } } },
+    ])
+    for (let index = 0; index < 5_000; index++) {
+      scene.send(`s${chance.int(0, 30)}`, 't', { size: chance.int(1, 200), ...priority(chance.int(0, 9)) })
+      const { held, heldBytes } = scene.guard.stats()
+      expect(held <= 40 && heldBytes <= 2_000).toBe(true)
+      if (chance.chance(0.2)) scene.clock.advance(chance.int(1, 100))
+    }
+    scene.clock.advance(5_000)
+    expect(scene.enacted).toHaveLength(5_000)
+    expect(new Set(scene.enacted.map(({ id }) => id)).size).toBe(5_000)
+    expect(scene.guard.stats()).toMatchObject({ held: 0, heldBytes: 0 })
+  })
+})
