@@ -1,7 +1,7 @@
 // What `tsc -b` leaves to be done in dist: write what it believes to be there already, take away what has no
 // source any more, copy what is not TypeScript, and make the command runnable.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, extname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,7 +22,11 @@ function list(folder) {
     .map(entry => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
 }
 
-const sources = roots.flatMap(list)
+/** Of the tests, what topicgate/testing is made of: the files the compiler is given by name. */
+const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'))
+const published = include.filter(path => path.startsWith('test/'))
+
+const sources = [...roots.flatMap(list), ...published]
 const modules = sources.filter(file => file.endsWith('.ts') && !file.endsWith('.d.ts'))
 const copied = sources.filter(file => assets.has(extname(file)))
 const stems = modules.map(file => join('dist', file.slice(0, -'.ts'.length)))
@@ -40,7 +44,7 @@ const wanted = new Set([
   ...stems.flatMap(stem => ['.js', '.js.map', '.d.ts', '.d.ts.map'].map(ending => stem + ending)),
   ...copied.map(file => join('dist', file)),
 ])
-for (const file of roots.flatMap(folder => list(join('dist', folder)))) {
+for (const file of [...roots, 'test'].flatMap(folder => list(join('dist', folder)))) {
   if (!wanted.has(file)) rmSync(join(root, file))
 }
 

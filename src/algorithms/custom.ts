@@ -6,7 +6,7 @@ import { ALGORITHMS, type Limit } from './limit.ts'
 /** What a custom algorithm is told of its rule: units per period, and the most it may hold (its burst). */
 export type LimitNumbers = Pick<Limit, 'count' | 'periodMs' | 'capacity'>
 
-/** The state of a custom algorithm: plain finite numbers. Undefined is a key never seen; so is an empty one. */
+/** The state of a custom algorithm: plain finite numbers. An empty one is not kept: the next step is given none. */
 export type CustomState = readonly number[]
 
 /**
@@ -29,6 +29,11 @@ export interface CustomAlgorithm extends Algorithm<LimitNumbers, CustomState> {
    * a message took that is refused later stays taken.
    */
   refund?(state: CustomState, nowMs: number, cost: number, limit: LimitNumbers): CustomState
+  /**
+   * The refund's twin: the body of a Lua `function(state, now, cost, limit)` that returns the state. An algorithm with a
+   * refund and no such twin is refused on Redis.
+   */
+  readonly luaRefund?: string
   /** Most numbers a state may hold; the memory store keeps the fewer keys the larger it is. Default: 256. */
   readonly stateSize?: number
 }
@@ -63,7 +68,7 @@ export function stateSizeOf(algorithm: CustomAlgorithm): number {
 
 /** Throws PolicyError where an object cannot be an algorithm. */
 export function checkAlgorithm(algorithm: CustomAlgorithm): void {
-  const { name, step, lua, refund, stateSize = 1 } = algorithm
+  const { name, step, refund, stateSize = 1 } = algorithm
   const shown = JSON.stringify(String(name).slice(0, 60))
   if (typeof name !== 'string' || !NAME.test(name)) {
     const remedy = 'use small letters, digits and dashes, as two-speeds'
@@ -80,9 +85,11 @@ export function checkAlgorithm(algorithm: CustomAlgorithm): void {
     const remedy = 'give refund(state, nowMs, cost, limit), or leave it out'
     throw policyError('algorithm', `refund of the algorithm ${shown} is no function`, remedy)
   }
-  if (lua !== undefined && (typeof lua !== 'string' || lua.trim() === '')) {
+  for (const word of ['lua', 'luaRefund'] as const) {
+    const text = algorithm[word]
+    if (text === undefined || (typeof text === 'string' && text.trim() !== '')) continue
     const remedy = 'give the body of function(state, now, cost, limit), or leave it out'
-    throw policyError('algorithm', `lua of the algorithm ${shown} is no text`, remedy)
+    throw policyError('algorithm', `${word} of the algorithm ${shown} is no text`, remedy)
   }
   if (!Number.isSafeInteger(stateSize) || stateSize < 1 || stateSize > BOUNDS.stateNumbers) {
     const remedy = `write a whole number from 1 to ${BOUNDS.stateNumbers}`

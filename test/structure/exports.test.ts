@@ -53,6 +53,7 @@ describe('the public doors', () => {
         "./aedes",
         "./sqlite",
         "./redis",
+        "./testing",
         "./package.json",
       ]
     `)
@@ -159,6 +160,27 @@ describe('the public doors', () => {
         "type LimitServerOptions",
         "type ServerLimits",
         "type TrustProxy",
+      ]
+    `)
+  })
+
+  it('./testing gives out', async () => {
+    expect(await namesOf('./testing')).toMatchInlineSnapshot(`
+      [
+        "FakeClock",
+        "Model",
+        "algorithmConformance",
+        "createLimit",
+        "random",
+        "storeConformance",
+        "type AlgorithmOptions",
+        "type Answer",
+        "type ConformanceOptions",
+        "type LimitSpec",
+        "type ModelCharge",
+        "type Random",
+        "type Rule",
+        "type Trial",
       ]
     `)
   })

@@ -247,6 +247,7 @@ describe('an object that is no algorithm', () => {
     [{ name: 'mine' }, 'the algorithm "mine" has no step'],
     [{ name: 'mine', step, refund: 1 }, 'refund of the algorithm "mine" is no function'],
     [{ name: 'mine', step, lua: ' ' }, 'lua of the algorithm "mine" is no text'],
+    [{ name: 'mine', step, luaRefund: '' }, 'luaRefund of the algorithm "mine" is no text'],
     [{ name: 'mine', step, stateSize: 0 }, 'stateSize of the algorithm "mine" is 0'],
     [{ name: 'mine', step, stateSize: 1.5 }, 'stateSize of the algorithm "mine" is 1.5'],
   ])('is refused: %o', (algorithm, says) => {

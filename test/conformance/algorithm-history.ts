@@ -1,0 +1,49 @@
+import { expect } from 'vitest'
+import type { Step } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm, CustomState } from '../../src/algorithms/custom.ts'
+import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
+import { toGrains } from '../../src/algorithms/limit.ts'
+import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
+import { random } from '../support/random.ts'
+import { begin, keptOf, type Trial } from './algorithm-walk.ts'
+import type { Bench } from './harness.ts'
+
+const STEPS = 40
+
+/** Plays one seeded history of several keys on a store, and holds each verdict against the step's. */
+export async function playCustomHistory(
+  algorithm: CustomAlgorithm,
+  { store, clock }: Bench,
+  seed: number,
+  trial: Trial,
+): Promise<void> {
+  const { limit, startMs } = begin(algorithm, seed, trial)
+  const dice = random(seed)
+  const rule = { ...trial, name: '', algorithm: 'token-bucket' } as const
+  const states = new Map<string, CustomState | undefined>()
+  let last: Step<CustomState> | undefined
+  clock.set(startMs)
+  for (let place = 0; place < STEPS; place++) {
+    const move = rollMove(dice)
+    clock.set(moveTime(move, clock.now(), rule, last))
+    const nowMs = clock.now()
+    const key = dice.pick(['', 'a', 'b'])
+    const cost = toGrains(chooseCost(move, rule), limit) / limit.scale
+    const commit = dice.chance(0.85)
+    const step = checkedStep(algorithm, states.get(key), nowMs, cost, limit)
+    const [verdict] = await store.decide([{ limit, key, cost }], { commit, nowMs })
+    const { allowed, remaining, retryAfterMs, resetMs } = step
+    expect(
+      verdict,
+      `seed ${seed}, step ${place}: ${JSON.stringify({ nowMs, key, cost, commit })}`,
+    ).toMatchObject({
+      ...{ allowed, remaining, retryAfterMs, resetMs },
+    })
+    if (commit && allowed) states.set(key, keptOf(step.state))
+    last = step
+    if (!commit || !allowed || !dice.chance(0.1)) continue
+    await store.refund([{ limit, key, cost }])
+    const kept = keptOf(step.state)
+    if (algorithm.refund && kept) states.set(key, keptOf(algorithm.refund(kept, nowMs, cost, limit)))
+  }
+}

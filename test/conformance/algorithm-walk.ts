@@ -1,0 +1,135 @@
+import type { Step } from '../../src/algorithms/algorithm.ts'
+import { createLimit } from '../../src/algorithms/create-limit.ts'
+import type { CustomAlgorithm, CustomState } from '../../src/algorithms/custom.ts'
+import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
+import { type Limit, toGrains } from '../../src/algorithms/limit.ts'
+import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
+import { random } from '../support/random.ts'
+
+/** The numbers of a rule an algorithm is tried with. */
+export interface Trial {
+  readonly count: number
+  readonly periodMs: number
+  readonly burst?: number
+  readonly fractional?: boolean
+}
+
+const TRIALS: readonly Trial[] = [
+  { count: 7, periodMs: 1000 },
+  { count: 10, periodMs: 1000, burst: 25 },
+  { count: 3, periodMs: 7 },
+  { count: 1, periodMs: 1 },
+  { count: 1, periodMs: 60_000 },
+  { count: 100, periodMs: 60_000, burst: 13 },
+  { count: 13, periodMs: 86_400_000 },
+  { count: 29, periodMs: 997, fractional: true },
+  { count: 5, periodMs: 61_000, burst: 4, fractional: true },
+]
+const STEPS = 40
+const STARTS_MS = [0, 1, 999, 1_699_999_999_999, 1_700_000_000_000, 4_102_444_800_000]
+
+/** A seed and the numbers of a rule for each of so many histories. */
+export function* limitsFor(
+  histories: number,
+  trials: readonly Trial[] = TRIALS,
+  shortestPeriodMs: number,
+): Generator<[seed: number, trial: Trial]> {
+  const usable = trials.filter(({ periodMs }) => periodMs >= shortestPeriodMs)
+  if (usable.length === 0) throw new RangeError(`no rule has a period of ${shortestPeriodMs} ms or more`)
+  for (let seed = 1; seed <= histories; seed++) yield [seed, usable[seed % usable.length]!]
+}
+
+/** The limit of a trial, and where its history begins. */
+export function begin(
+  algorithm: CustomAlgorithm,
+  seed: number,
+  trial: Trial,
+): { readonly limit: Limit; readonly startMs: number } {
+  const limit = createLimit({ name: `history ${seed} of ${algorithm.name}`, algorithm, ...trial })
+  return { limit, startMs: random(seed).pick(STARTS_MS) }
+}
+
+/** One step inside a history. */
+export interface CustomStride {
+  readonly before: CustomState | undefined
+  readonly nowMs: number
+  readonly cost: number
+  readonly limit: Limit
+  readonly step: Step<CustomState>
+}
+
+/** One key on a clock that stumbles, always at the same `cost` where one is given; returns its moments. */
+export function walkStumbling(
+  algorithm: CustomAlgorithm,
+  seed: number,
+  trial: Trial,
+  visit: (stride: CustomStride) => void,
+  cost?: number,
+): readonly number[] {
+  return walk(algorithm, seed, trial, visit, { stumbling: true, ...(cost !== undefined && { cost }) })
+}
+
+/** One key on a clock that never goes back, at the given moments where there are some. */
+export function walkForward(
+  algorithm: CustomAlgorithm,
+  seed: number,
+  trial: Trial,
+  visit: (stride: CustomStride) => void,
+  given: { readonly cost?: number; readonly moments?: readonly number[] } = {},
+): void {
+  walk(algorithm, seed, trial, visit, { stumbling: false, ...given })
+}
+
+interface Way {
+  readonly stumbling: boolean
+  readonly cost?: number
+  readonly moments?: readonly number[]
+}
+
+function walk(
+  algorithm: CustomAlgorithm,
+  seed: number,
+  trial: Trial,
+  visit: (stride: CustomStride) => void,
+  way: Way,
+): readonly number[] {
+  const { limit, startMs } = begin(algorithm, seed, trial)
+  const dice = random(seed)
+  const rule = { ...trial, name: '', algorithm: 'token-bucket' } as const
+  const moments: number[] = []
+  let before: CustomState | undefined
+  let last: Step<CustomState> | undefined
+  let nowMs = startMs
+  for (let place = 0; place < STEPS; place++) {
+    const move = rollMove(dice)
+    const movedMs = moveTime(move, nowMs, rule, last)
+    nowMs = way.moments?.[place] ?? (way.stumbling ? movedMs : Math.max(nowMs, movedMs))
+    moments.push(nowMs)
+    // The grid stores count on.
+    const cost = way.cost ?? toGrains(chooseCost(move, rule), limit) / limit.scale
+    const step = checkedStep(algorithm, before, nowMs, cost, limit)
+    visit({ before, nowMs, cost, limit, step })
+    if (step.allowed) before = keptOf(step.state)
+    last = step
+  }
+  return moments
+}
+
+/** What a store gives the next step: an empty state is none. */
+export function keptOf(state: CustomState): CustomState | undefined {
+  return state.length > 0 ? state : undefined
+}
+
+/** What a state answers to several costs, without the state. */
+export function answersOf(
+  algorithm: CustomAlgorithm,
+  state: CustomState | undefined,
+  nowMs: number,
+  limit: Limit,
+): Omit<Step<CustomState>, 'state' | 'expireInMs'>[] {
+  const costs = [0, 1, Math.ceil(limit.capacity / 2), limit.capacity, limit.capacity + 1]
+  return costs.map(cost => {
+    const { allowed, remaining, retryAfterMs, resetMs } = checkedStep(algorithm, state, nowMs, cost, limit)
+    return { allowed, remaining, retryAfterMs, resetMs }
+  })
+}

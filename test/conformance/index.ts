@@ -1,0 +1,7 @@
+export { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
+export { type Answer, Model, type ModelCharge, type Rule } from '../laws/model.ts'
+export { FakeClock } from '../support/fake-clock.ts'
+export { type Random, random } from '../support/random.ts'
+export { type AlgorithmOptions, algorithmConformance } from './algorithm-suite.ts'
+export type { Trial } from './algorithm-walk.ts'
+export { type ConformanceOptions, storeConformance } from './store-suite.ts'

@@ -1,0 +1,20 @@
+import { afterAll } from 'vitest'
+import { RedisStore } from '../../src/stores/redis/index.ts'
+import { openIoredisCluster } from '../support/redis-clients.ts'
+import { startRedisCluster } from '../support/redis-cluster.ts'
+import { storeConformance } from './store-suite.ts'
+
+const cluster = await startRedisCluster()
+const client = await openIoredisCluster(cluster.url)
+afterAll(async () => {
+  client.disconnect()
+  await cluster.stop()
+})
+
+let stores = 0
+
+// Keys are spread over all slots: most messages of these histories span several.
+storeConformance('redis-cluster', clock => {
+  stores++
+  return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 })
+})
