@@ -1,0 +1,225 @@
+import { type Limit, toGrains } from '../algorithms/limit.ts'
+import { BOUNDS } from '../bounds.ts'
+import { type Clock, systemClock } from '../clock.ts'
+import type { MaybePromise } from '../message.ts'
+import { Book } from './leased/book.ts'
+import type { Lease } from './leased/lease.ts'
+import { Lender } from './leased/lender.ts'
+import { guess, peek } from './leased/peek.ts'
+import { type LeaseOptions, type Measure, measureOf, termsOf } from './leased/terms.ts'
+import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from './store.ts'
+
+export interface LeasedStoreOptions extends LeaseOptions {
+  /** The store all nodes share; closed with this one. */
+  readonly store: Store
+  readonly clock?: Clock
+  /** Most keys with a lease; default {@link BOUNDS.leases}. */
+  readonly maxLeases?: number
+}
+
+/** The shared store's health, and what this node did with its leases since it began. */
+export interface LeasedHealth extends StoreHealth {
+  readonly leases: {
+    readonly keys: number
+    readonly evictions: number
+    /** Calls for a lease, those of them that were refused, and calls that failed. */
+    readonly asked: number
+    readonly refused: number
+    readonly failed: number
+    readonly grantedUnits: number
+    readonly returnedUnits: number
+  }
+}
+
+type DecideOptions = Parameters<Store['decide']>[1]
+
+/**
+ * A shared store at the speed of a local one: takes units of a key in advance and decides on them by itself, at
+ * once. A promise is returned only where the shared store must be asked. Over all nodes and any span W no more passes
+ * than burst + rate × W + min(nodes × lease, burst + rate × ttl): docs/leases.md derives it.
+ */
+export class LeasedStore implements Store {
+  readonly name: string
+  readonly algorithms: ReadonlySet<string>
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #measure: Measure
+  readonly #book: Book
+  readonly #lender: Lender
+
+  /** Throws PolicyError where an option is no number it could be. */
+  constructor(options: LeasedStoreOptions) {
+    this.#store = options.store
+    this.#clock = options.clock ?? systemClock
+    this.#measure = measureOf(options)
+    this.name = `leased ${options.store.name}`
+    this.algorithms = options.store.algorithms
+    const giveBack = (lease: Lease, grains: number, nowMs: number): void =>
+      this.#lender.giveBack(lease, grains, nowMs)
+    this.#book = new Book(this.#clock, this.#measure, options.maxLeases ?? BOUNDS.leases, giveBack)
+    this.#lender = new Lender(this.#store, this.#clock, this.#measure, lease => this.#book.limitOf(lease))
+  }
+
+  refuses(limit: Limit): string | undefined {
+    return this.#store.refuses?.(limit)
+  }
+
+  decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
+    const nowMs = options.nowMs ?? this.#clock.now()
+    if (!options.commit) return peek(charges, options, nowMs, this.#book, this.#store)
+    const verdicts: (Verdict | undefined)[] = []
+    let asking = false
+    let denied = false
+    for (let index = 0; index < charges.length; index++) {
+      const charge = charges[index]!
+      const verdict = this.#decideHere(charge, nowMs)
+      verdicts.push(verdict)
+      if (verdict === undefined) asking = true
+      else if (!verdict.allowed && charge.soft !== true) denied = true
+    }
+    if (!asking && !denied) return verdicts as Verdict[]
+    if (!denied) return this.#decideThere(charges, verdicts, options)
+    // One hard refusal settles it. Whom it would have to ask is told of as far as it is known here.
+    this.#takeBack(charges, verdicts, nowMs)
+    return charges.map((charge, index) => verdicts[index] ?? guess(charge, nowMs, this.#book))
+  }
+
+  refund(charges: readonly Charge[]): MaybePromise<void> {
+    const nowMs = this.#clock.now()
+    const rest: Charge[] = []
+    for (const charge of charges) {
+      const cost = this.#refundHere(charge, nowMs)
+      if (cost > 0) rest.push({ ...charge, cost })
+    }
+    return rest.length > 0 ? this.#store.refund(rest) : undefined
+  }
+
+  /** Forgets here and in the shared store; other nodes keep what they hold until it is void. */
+  forget(selector: Selector): MaybePromise<number> {
+    this.#book.forget(selector)
+    return this.#store.forget(selector)
+  }
+
+  async health(): Promise<LeasedHealth> {
+    const { size: keys, evictions } = this.#book
+    const leases = { keys, evictions, ...this.#lender.figures }
+    return { ...(await this.#store.health()), leases }
+  }
+
+  watch(listener: (event: StoreEvent) => void): () => void {
+    return this.#store.watch?.(listener) ?? (() => {})
+  }
+
+  /** Gives back what it holds, waits for that no longer than a lease lasts, and closes the shared store. */
+  async close(): Promise<void> {
+    const underway = [...this.#book.leases()].map(lease => lease.pending)
+    this.#book.close()
+    const settled = Promise.allSettled(underway).then(() => this.#lender.settle())
+    await new Promise<void>(resolve => {
+      const cancel = this.#clock.after(this.#measure.ttlMs, resolve)
+      settled.then(() => {
+        cancel()
+        resolve()
+      })
+    })
+    await this.#store.close()
+  }
+
+  /** Decides by what is held and known here: undefined where the shared store must be asked. */
+  #decideHere(charge: Charge, nowMs: number): Verdict | undefined {
+    const lease = this.#book.find(charge.limit, charge.key)
+    if (lease === undefined) return undefined
+    return this.#spend(lease, toGrains(charge.cost, charge.limit), nowMs)
+  }
+
+  #spend(lease: Lease, grains: number, nowMs: number): Verdict | undefined {
+    if (lease.usable(nowMs) >= grains && lease.grains > 0) {
+      const ended = lease.expire(nowMs)
+      if (ended > 0) this.#lender.giveBack(lease, ended, nowMs)
+      lease.spend(grains)
+      if (lease.grains < lease.lowGrains) this.#lender.renew(lease, nowMs)
+      return lease.allow(lease.grains, nowMs)
+    }
+    return lease.refuses(grains, nowMs) ? lease.deny(grains, nowMs) : undefined
+  }
+
+  /** Asks the shared store for what is missing: leases first, then all that is not lent in one step. */
+  async #decideThere(
+    charges: readonly Charge[],
+    held: readonly (Verdict | undefined)[],
+    options: DecideOptions,
+  ): Promise<readonly Verdict[]> {
+    const verdicts = [...held]
+    try {
+      const missing = charges.map(async (charge, index) => {
+        verdicts[index] ??= await this.#obtain(charge)
+      })
+      // All of them: what one of them was granted is to be taken back when another fails.
+      const failed = (await Promise.allSettled(missing)).find(({ status }) => status === 'rejected')
+      if (failed?.status === 'rejected') throw failed.reason
+      const direct = charges.filter((_, index) => verdicts[index] === undefined)
+      const commit = !charges.some(
+        (charge, index) => verdicts[index]?.allowed === false && charge.soft !== true,
+      )
+      const answers = direct.length > 0 ? await this.#store.decide(direct, { ...options, commit }) : []
+      const denied = direct.some((charge, index) => !answers[index]!.allowed && charge.soft !== true)
+      if (!commit || denied) this.#takeBack(charges, verdicts, this.#clock.now())
+      direct.forEach((charge, index) => {
+        this.#learn(charge, answers[index]!)
+      })
+      return charges.map((charge, index) => verdicts[index] ?? answers[direct.indexOf(charge)]!)
+    } catch (error) {
+      this.#takeBack(charges, verdicts, this.#clock.now())
+      throw error
+    }
+  }
+
+  /** Spends units of a lease that has to be asked for; undefined where nothing is lent of it. */
+  async #obtain(charge: Charge): Promise<Verdict | undefined> {
+    const grains = toGrains(charge.cost, charge.limit)
+    const mostGrains = termsOf(charge.limit, this.#measure)?.mostGrains ?? 0
+    if (grains === 0 || grains > mostGrains) return undefined
+    let lease: Lease | undefined
+    for (;;) {
+      const nowMs = this.#clock.now()
+      if (lease === undefined || lease.gone) lease = this.#book.open(charge.limit, charge.key, nowMs)
+      if (lease === undefined || nowMs < lease.directUntilMs) return undefined
+      const verdict = this.#spend(lease, grains, nowMs)
+      if (verdict !== undefined) return verdict
+      lease.waitingGrains += grains
+      try {
+        await this.#lender.ask(lease, grains - lease.usable(nowMs))
+      } finally {
+        lease.waitingGrains -= grains
+      }
+    }
+  }
+
+  /** Remembers a refusal of the shared store, of limits that can be refused by memory alone. */
+  #learn(charge: Charge, verdict: Verdict): void {
+    if (verdict.allowed || verdict.fallback !== undefined) return
+    const nowMs = this.#clock.now()
+    const lease = this.#book.open(charge.limit, charge.key, nowMs)
+    lease?.hear(verdict, nowMs)
+    lease?.refuse(toGrains(charge.cost, charge.limit), verdict.retryAfterMs, nowMs)
+  }
+
+  /** Gives back locally what a decision spent that did not come to be. */
+  #takeBack(charges: readonly Charge[], verdicts: readonly (Verdict | undefined)[], nowMs: number): void {
+    charges.forEach((charge, index) => {
+      if (!verdicts[index]?.allowed) return
+      const lease = this.#book.find(charge.limit, charge.key)
+      if (lease === undefined) return
+      const grains = toGrains(charge.cost, charge.limit)
+      const rest = lease.takeBack(grains, nowMs)
+      if (rest > 0) this.#lender.giveBack(lease, rest, nowMs)
+    })
+  }
+
+  /** Returns the units for which there was no room. */
+  #refundHere(charge: Charge, nowMs: number): number {
+    const lease = this.#book.find(charge.limit, charge.key)
+    if (lease === undefined) return charge.cost
+    return lease.takeBack(toGrains(charge.cost, charge.limit), nowMs) / charge.limit.scale
+  }
+}
