@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events'
-import type { CustomAlgorithm } from './algorithms/custom.ts'
 import type { Identity } from './chain/identity.ts'
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
@@ -9,40 +8,32 @@ import { keyUnder } from './chain/rule-facts.ts'
 import { likelySeat, Seat, seatOf } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
-import { policyError } from './errors.ts'
+import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
+import type { GateEvents } from './gate/events.ts'
+import { type PolicySource, type Reading, readPolicy, watchFiles } from './gate/reading.ts'
 import { type Logger, SILENT } from './logger.ts'
 import type { Action, Dialect, MaybePromise, Message } from './message.ts'
 import type { RuleFacts } from './outcomes/rule-facts.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
-import type { Selector, Store, StoreWarning } from './stores/store.ts'
+import { openStore, type StoreSpec } from './stores/open-store.ts'
+import type { Selector, Store } from './stores/store.ts'
 
-export interface GateOptions {
-  /** Where the state of the limits lives. Default: a MemoryStore of its own. */
+export type { PolicyChange } from './gate/events.ts'
+export type { GateEvents, PolicySource }
+
+export interface GateOptions extends Reading {
+  /**
+   * Where the state of the limits lives; it stays open when the gate is closed. Default: the store the policy names,
+   * or a MemoryStore, which the gate closes itself.
+   */
   readonly store?: Store
   readonly clock?: Clock
   readonly dialect?: Dialect
   readonly logger?: Logger
-  /** Environment for `${NAME}` in policies. Default: process.env. */
-  readonly env?: Readonly<Record<string, string | undefined>>
-  /** Algorithms of one's own that policies may name. */
-  readonly algorithms?: readonly CustomAlgorithm[]
+  /** Of `fromPolicy`: whether to follow the policy's files and put each sound change into effect. Default: false. */
+  readonly watch?: boolean
 }
-
-/** A policy in any form: paths, YAML or JSON text, an object, or a list of them where the later wins. */
-export type PolicySource = string | object | readonly (string | object)[]
-
-/** What a gate tells. Listeners are called at once, one after another; what they throw is logged. */
-export interface GateEvents {
-  decision: [decision: Decision, message: Message]
-  warning: [warning: StoreWarning]
-  store: [state: { readonly store: string; readonly ok: boolean; readonly detail?: string }]
-  policy: [change: PolicyChange]
-}
-
-export type PolicyChange =
-  | { readonly kind: 'applied'; readonly rules: readonly string[] }
-  | { readonly kind: 'refused'; readonly error: Error }
 
 /** Decides, for every message, whether it may pass. */
 export class Gate {
@@ -60,24 +51,44 @@ export class Gate {
   /** Whether anyone listens to decisions; asking the emitter costs more than the answer is worth. */
   #heard = false
   #applying: Promise<void> = Promise.resolve()
-  #unwatch: (() => void) | undefined
+  /** What the gate opened its store with; undefined where it was given one. */
+  #opened: StoreSpec | undefined
+  readonly #unwatch: (() => void) | undefined
+  #endWatch: (() => Promise<void>) | undefined
 
   constructor(options: GateOptions = {}) {
     this.clock = options.clock ?? systemClock
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
+    this.#opened = options.store === undefined ? { url: 'memory' } : undefined
     this.#reading = options
     this.#roster = new Roster(options.dialect ?? 'mqtt')
-    if (this.store instanceof MemoryStore) {
-      this.#unwatch = this.store.watch(warning => this.#emit('warning', warning))
-    }
+    this.#unwatch = this.store.watch?.(event => {
+      if (event.kind === 'state') this.#emit('store', event)
+      else this.#emit('warning', event)
+    })
   }
 
-  /** A gate that follows a policy. Throws PolicyError with every problem of the policy. */
+  /**
+   * A gate of a policy, with the store it names; with `watch: true` it follows the policy's files. Throws PolicyError
+   * with every problem of the policy.
+   */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
-    const compiled = await compile(policy, options)
-    const gate = new Gate({ dialect: compiled.dialect, ...options })
-    gate.#swap(compiled)
+    const compiled = await readPolicy(policy, options)
+    const store = options.store ?? (await openStore(compiled.store, options))
+    const gate = new Gate({ dialect: compiled.dialect, ...options, store })
+    if (options.store === undefined) gate.#opened = compiled.store
+    try {
+      gate.#swap(compiled)
+      if (options.watch) {
+        // What was refused is told of by the gate itself.
+        const reload = (): Promise<void> => gate.apply(policy)
+        gate.#endWatch = await watchFiles(compiled, reload, gate.clock)
+      }
+    } catch (error) {
+      await gate.close()
+      throw error
+    }
     return gate
   }
 
@@ -92,6 +103,7 @@ export class Gate {
     const pattern = typeof first === 'string' ? first : undefined
     const added = typeof first === 'string' ? rest : [first, ...rest]
     for (const middleware of added) {
+      checkLimit(middleware, this.store)
       this.#roster.add(pattern, middleware)
       this.#used.push({ pattern, middleware })
     }
@@ -141,7 +153,7 @@ export class Gate {
   apply(policy: PolicySource): Promise<void> {
     const applied = this.#applying.then(async () => {
       try {
-        this.#swap(await compile(policy, this.#reading))
+        this.#swap(await readPolicy(policy, this.#reading))
       } catch (error) {
         this.#emit('policy', { kind: 'refused', error: error as Error })
         throw error
@@ -189,9 +201,11 @@ export class Gate {
     return this
   }
 
+  /** Follows no files any more, and closes the store the gate has opened. */
   async close(): Promise<void> {
+    await this.#endWatch?.()
     this.#unwatch?.()
-    await this.store.close()
+    if (this.#opened !== undefined) await this.store.close()
   }
 
   /** A listener that throws harms no message. */
@@ -228,29 +242,17 @@ export class Gate {
   }
 
   #swap(policy: CompiledPolicy): void {
-    if (policy.dialect !== this.dialect && this.#used.length > 0) {
-      throw policyError(
-        'dialect',
-        `the gate's own middleware reads ${this.dialect}`,
-        `write dialect: ${this.dialect}`,
-      )
-    }
+    if (this.#used.length > 0) checkDialect(policy, this.dialect)
+    if (this.#opened !== undefined) checkSameStore(policy, this.#opened)
+    checkLimits(policy, this.store)
     const roster = new Roster(policy.dialect)
     for (const { pattern, middleware } of [...policy.entries, ...this.#used]) roster.add(pattern, middleware)
     const gone = [...this.#roster.names].filter(name => !roster.names.has(name))
     this.#identity = policy.identity
     this.#roster = roster
     this.#routes = null
-    for (const rule of gone) void this.store.forget({ rule })
+    // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
+    if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
     this.#emit('policy', { kind: 'applied', rules: this.rules() })
   }
-}
-
-/** What it takes to read a policy. */
-type Reading = Pick<GateOptions, 'env' | 'algorithms'>
-
-/** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */
-async function compile(source: PolicySource, { env, algorithms }: Reading): Promise<CompiledPolicy> {
-  const { compilePolicy, loadPolicy } = await import('./policy/index.ts')
-  return compilePolicy(await loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) }))
 }

@@ -22,5 +22,7 @@ export { Guard, type GuardOptions, type GuardStats, type Lane } from './guard.ts
 export type { Logger } from './logger.ts'
 export type { Action, Dialect, MaybePromise, Message, Sender } from './message.ts'
 export { MemoryStore, type MemoryStoreOptions } from './stores/memory.ts'
+export { type OpenStoreOptions, openStore, type StoreSpec } from './stores/open-store.ts'
+export { ResilientStore, type ResilientStoreOptions } from './stores/resilient.ts'
 export type { Charge, Fallback, Selector, Store, StoreHealth, StoreWarning, Verdict } from './stores/store.ts'
 export { matches, validPattern, validTopic } from './topic/pattern.ts'

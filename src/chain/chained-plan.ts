@@ -70,15 +70,21 @@ export class ChainedPlan {
   }
 }
 
+/** One decision of a stretch of limits, marked where the store did not make it. */
 export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Verdict[]): Decision {
   const decision = fold(planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })))
   if (verdicts.every(verdict => verdict.fallback === undefined)) return decision
-  // What nobody counted is no rule's doing: the answer names none, and says that the store is out of reach.
   const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
-  if (named >= 0 && verdicts[named]!.fallback !== 'nobody') return { ...decision, fallback: true }
+  const byNobody = named < 0 ? verdicts.some(nobodyCounted) : nobodyCounted(verdicts[named]!)
+  if (!byNobody) return { ...decision, fallback: true }
+  // What nobody counted is no rule's doing: the answer names none, and says that the store is out of reach.
   const { allowed, outcome, retryAfterMs, shadow } = decision
   const answer: Decision = { allowed, outcome, reason: 'store_unavailable', retryAfterMs, fallback: true }
   return shadow === undefined ? answer : { ...answer, shadow }
+}
+
+function nobodyCounted({ fallback }: Verdict): boolean {
+  return fallback === 'nobody'
 }
 
 /** What a message asks of a rule, for any store. */

@@ -86,19 +86,23 @@ export function shadowNames(charges: readonly Charged[]): readonly string[] {
 
 /**
  * One decision of two stretches of a chain that both were asked: what the later denied stands; of two that allow,
- * the one that degrades, else the one nearer to its limit, the first on a tie.
+ * the one that degrades, else the one nearer to its limit, the first on a tie. Where the store did not make one of
+ * them, the answer says so.
  */
 export function combine(first: Decision, later: Decision): Decision {
   const shadow = first.shadow === undefined ? later.shadow : [...first.shadow, ...(later.shadow ?? [])]
   const chosen = !later.allowed || later.reason === 'exempt' ? later : gentler(first, later)
-  return shadow === undefined ? chosen : { ...chosen, shadow }
+  const fallback = chosen.allowed && first.fallback ? { fallback: true } : {}
+  return shadow === undefined && !first.fallback
+    ? chosen
+    : { ...chosen, ...fallback, ...(shadow === undefined ? {} : { shadow }) }
 }
 
 function gentler(first: Decision, later: Decision): Decision {
   if (first.outcome !== later.outcome) {
     return HARSHNESS[first.outcome] > HARSHNESS[later.outcome] ? first : later
   }
-  if (first.rule === undefined) return later
+  if (first.rule === undefined) return later === PASSED ? first : later
   if (later.rule === undefined) return first
   const tighter = later.remaining! * first.limit! < first.remaining! * later.limit!
   return tighter ? later : first

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts'
+import { type Clock, systemClock } from '../clock.ts'
 import { policyError, UnsupportedError } from '../errors.ts'
 import { type Logger, SILENT } from '../logger.ts'
 import { MemoryStore } from './memory.ts'
@@ -31,10 +31,13 @@ export interface OpenStoreOptions {
   readonly logger?: Logger
 }
 
+const CONNECTING_MS = 1_000
+const LOOK_MS = 20
+
 /**
  * Opens a store by its URL or specification; whoever asked closes it. All but `memory` stand behind a
- * {@link ResilientStore}, and on leases where those are asked for. A server that is down is no error: it is connected
- * to when it comes. Throws PolicyError for what is no store, UnsupportedError where a package is missing.
+ * {@link ResilientStore}, and on leases where those are asked for. Waits a second at the most for a server to be
+ * connected: one that is down is no error, and is connected to when it comes. Throws PolicyError for what is no store, StoreError where a package is missing.
  */
 export async function openStore(store: string | StoreSpec, options: OpenStoreOptions = {}): Promise<Store> {
   const spec = typeof store === 'string' ? { url: store } : store
@@ -56,24 +59,48 @@ export async function openStore(store: string | StoreSpec, options: OpenStoreOpt
   })
 }
 
-async function openRemote(spec: StoreSpec, _options: OpenStoreOptions & { logger: Logger }): Promise<Store> {
-  const { url } = spec
+async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger: Logger }): Promise<Store> {
+  const { url, prefix, timeoutMs } = spec
   const scheme = schemeOf(url)
   switch (STORE_SCHEMES.find(known => known === scheme)) {
-    case 'sqlite':
+    case 'sqlite': {
+      const { openSqlite } = await import('./sqlite/index.ts')
+      return openSqlite(url, options)
+    }
     case 'redis':
     case 'rediss':
     case 'redis+sentinel':
     case 'rediss+sentinel':
     case 'redis+cluster':
-    case 'rediss+cluster':
+    case 'rediss+cluster': {
+      const { openRedis } = await import('./redis/index.ts')
+      const redis = await openRedis(url, {
+        logger: options.logger,
+        ...(prefix === undefined ? {} : { prefix }),
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      })
+      await untilWell(redis)
+      return redis
+    }
     case 'nats':
-      throw new UnsupportedError(`there is no ${scheme} store yet: use memory`)
+      throw new UnsupportedError('there is no NATS store yet: use memory, sqlite: or redis:// as a store')
     case undefined:
       throw policyError(
         'store',
         `${JSON.stringify(scheme)} is no store`,
         'write memory, sqlite:FILE or redis://HOST',
       )
+  }
+}
+
+/** Else the first messages would be decided by the fallback, though the server is only a few milliseconds away. */
+async function untilWell(store: Store): Promise<void> {
+  for (let left = CONNECTING_MS / LOOK_MS; left > 0; left--) {
+    const isWell = await Promise.resolve(store.health()).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+    if (isWell) return
+    await new Promise<void>(resolve => systemClock.after(LOOK_MS, resolve))
   }
 }

@@ -1,43 +1,25 @@
 import type { Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import { type Clock, systemClock } from '../clock.ts'
-import { policyError, StoreError } from '../errors.ts'
-import { type Logger, SILENT } from '../logger.ts'
+import type { Clock } from '../clock.ts'
+import { StoreError } from '../errors.ts'
+import type { Logger } from '../logger.ts'
 import type { MaybePromise } from '../message.ts'
 import { Breaker, type Ticket } from './resilient/breaker.ts'
+import { type ResilientStoreOptions, type Settings, settingsOf } from './resilient/settings.ts'
 import { StandIn } from './resilient/stand-in.ts'
 import { lateError, within, wordsOf } from './resilient/within.ts'
-import {
-  type BreakerState,
-  type Charge,
-  FALLBACKS,
-  type Fallback,
-  type Selector,
-  type Store,
-  type StoreEvent,
-  type StoreHealth,
-  type StoreState,
-  type Verdict,
+import type {
+  BreakerState,
+  Charge,
+  Selector,
+  Store,
+  StoreEvent,
+  StoreHealth,
+  StoreState,
+  Verdict,
 } from './store.ts'
 
-export interface ResilientStoreOptions {
-  /** The store that may be slow or out of reach. Closed together with this one. */
-  readonly store: Store
-  /** How long a decision may take before the fallback makes it, in milliseconds. Default: 250. */
-  readonly timeoutMs?: number
-  /** Who answers in its place, for charges that do not say so themselves. Default: memory. */
-  readonly fallback?: Fallback
-  /** Failures in a row after which the store is left alone. Default: 5. */
-  readonly threshold?: number
-  /** How long it is left alone at the most, in milliseconds. Default: 60,000. */
-  readonly recoveryMs?: number
-  /** How often its health is asked for, in milliseconds. Default: 30,000. */
-  readonly healthEveryMs?: number
-  /** How many nodes share the store: `degraded` then takes its share of each limit; where unknown, the half. */
-  readonly nodes?: number
-  readonly clock?: Clock
-  readonly logger?: Logger
-}
+export type { ResilientStoreOptions }
 
 /** For what an operator asks, which may touch every key. */
 const PATIENCE_MS = 10_000
@@ -47,15 +29,13 @@ type DecideOptions = Parameters<Store['decide']>[1]
 /**
  * A store that always answers in time. What the store behind it does not decide, or not in time, its fallback decides,
  * and the verdicts say so; after several failures in a row the store is left alone for a while (see {@link Breaker}).
- * `decide` and `refund` never throw nor reject. What the store answers at once is passed on at once.
+ * `decide` and `refund` neither throw nor reject before it is closed. What the store answers at once is passed on at once.
  */
 export class ResilientStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
   readonly #store: Store
-  readonly #timeoutMs: number
-  readonly #healthEveryMs: number
-  readonly #fallback: Fallback
+  readonly #settings: Settings
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #breaker: Breaker
@@ -64,35 +44,23 @@ export class ResilientStore implements Store {
   readonly #unwatch: readonly (() => void)[]
   #cancelHealth: () => void
   #detail: string | undefined
-  /** Decisions and refunds the store has not answered yet, those past their time left out. */
-  #pending = 0
+  /** How to have the fallback make each decision the store still owes. */
+  readonly #owed = new Set<(cause: unknown) => void>()
+  #refunds = 0
   #closed = false
 
   /** Throws PolicyError for an option that makes no sense. */
   constructor(options: ResilientStoreOptions) {
-    const { store, fallback = 'memory', nodes } = options
+    const settings = settingsOf(options)
+    const { store, clock, fallback, nodes } = settings
     this.#store = store
     this.name = store.name
     this.algorithms = store.algorithms
-    this.#timeoutMs = wholeAbove0('timeoutMs', options.timeoutMs ?? 250)
-    this.#healthEveryMs = wholeAbove0('healthEveryMs', options.healthEveryMs ?? 30_000)
-    if (!FALLBACKS.includes(fallback)) {
-      throw policyError('fallback', `"${fallback}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)
-    }
-    this.#fallback = fallback
-    this.#clock = options.clock ?? systemClock
-    this.#logger = options.logger ?? SILENT
-    this.#standIn = new StandIn({
-      fallback,
-      nodes: nodes === undefined ? undefined : wholeAbove0('nodes', nodes),
-      clock: this.#clock,
-    })
-    this.#breaker = new Breaker({
-      threshold: wholeAbove0('threshold', options.threshold ?? 5),
-      recoveryMs: wholeAbove0('recoveryMs', options.recoveryMs ?? 60_000),
-      clock: this.#clock,
-      onChange: (state, detail) => this.#turned(state, detail),
-    })
+    this.#settings = settings
+    this.#clock = clock
+    this.#logger = settings.logger
+    this.#standIn = new StandIn({ fallback, nodes, clock })
+    this.#breaker = new Breaker({ ...settings, onChange: (state, detail) => this.#turned(state, detail) })
     const pass = (event: StoreEvent): void => this.#tell(event)
     this.#unwatch = [this.#standIn.watch(pass), store.watch?.(pass) ?? (() => {})]
     this.#cancelHealth = this.#scheduleHealth()
@@ -107,6 +75,7 @@ export class ResilientStore implements Store {
   }
 
   decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
+    if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
     const ticket = this.#admit(options.commit)
     if (ticket === undefined) return this.#standIn.answer(charges, options)
     let answer: MaybePromise<readonly Verdict[]>
@@ -155,12 +124,13 @@ export class ResilientStore implements Store {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Ends its timers and closes the store, or gives up on that; what is still asked is answered within its time. */
+  /** Has the fallback decide what the store still owes, ends all timers and closes the store, or gives up on that. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#cancelHealth()
     this.#breaker.close()
+    for (const fallBack of this.#owed) fallBack(new StoreError('it was closed'))
     for (const end of this.#unwatch) end()
     await this.#standIn.close()
     try {
@@ -171,7 +141,7 @@ export class ResilientStore implements Store {
   }
 
   #admit(commit: boolean): Ticket | undefined {
-    if (this.#closed || this.#pending >= BOUNDS.storePending) return undefined
+    if (this.#owed.size >= BOUNDS.storePending) return undefined
     // A look proves nothing: a replica that takes no charges answers it.
     if (!commit && this.state !== 'closed') return undefined
     return this.#breaker.admit()
@@ -183,30 +153,26 @@ export class ResilientStore implements Store {
     charges: readonly Charge[],
     options: DecideOptions,
   ): Promise<readonly Verdict[]> {
-    this.#pending++
     return new Promise(resolve => {
-      let late = false
       const fallBack = (cause: unknown): void => {
-        this.#pending--
+        cancel()
+        this.#owed.delete(fallBack)
         this.#breaker.fail(ticket, true, wordsOf(cause))
         resolve(this.#standIn.answer(charges, options))
       }
-      const cancel = this.#clock.after(this.#timeoutMs, () => {
-        late = true
-        fallBack(lateError(this.#timeoutMs))
-      })
+      const cancel = this.#clock.after(this.#settings.timeoutMs, () =>
+        fallBack(lateError(this.#settings.timeoutMs)),
+      )
+      this.#owed.add(fallBack)
       answer.then(
         verdicts => {
-          if (late) return this.#undo(charges, verdicts, options.commit)
+          if (!this.#owed.delete(fallBack)) return this.#undo(charges, verdicts, options.commit)
           cancel()
-          this.#pending--
           if (options.commit) this.#breaker.succeed(ticket, true)
           resolve(verdicts)
         },
         (cause: unknown) => {
-          if (late) return
-          cancel()
-          fallBack(cause)
+          if (this.#owed.has(fallBack)) fallBack(cause)
         },
       )
     })
@@ -222,21 +188,21 @@ export class ResilientStore implements Store {
 
   /** Best effort, within the time of a decision. */
   #giveBack(charges: readonly Charge[]): MaybePromise<void> {
-    if (this.#pending >= BOUNDS.storePending) return
+    if (this.#refunds >= BOUNDS.storePending) return
     try {
       const given = this.#store.refund(charges)
       if (!(given instanceof Promise)) return
-      this.#pending++
-      return within(this.#clock, this.#timeoutMs, () => given)
+      this.#refunds++
+      return within(this.#clock, this.#settings.timeoutMs, () => given)
         .catch((err: unknown) => this.#logger.debug({ err }, 'the store gave nothing back'))
-        .finally(() => this.#pending--)
+        .finally(() => this.#refunds--)
     } catch (err) {
       this.#logger.debug({ err }, 'the store gave nothing back')
     }
   }
 
   #scheduleHealth(): () => void {
-    return this.#clock.after(this.#healthEveryMs, () => void this.#look())
+    return this.#clock.after(this.#settings.healthEveryMs, () => void this.#look())
   }
 
   /** A store that is well again is tried before its time; one that is not has failed once more. */
@@ -251,7 +217,7 @@ export class ResilientStore implements Store {
 
   async #ask(): Promise<StoreHealth> {
     try {
-      return await within(this.#clock, this.#timeoutMs, () => this.#store.health())
+      return await within(this.#clock, this.#settings.timeoutMs, () => this.#store.health())
     } catch (cause) {
       return { ok: false, detail: wordsOf(cause) }
     }
@@ -260,7 +226,12 @@ export class ResilientStore implements Store {
   #turned(state: BreakerState, detail: string | undefined): void {
     const { name: store } = this
     this.#detail = detail
-    const context = { store, state, fallback: this.#fallback, ...(detail === undefined ? {} : { detail }) }
+    const context = {
+      store,
+      state,
+      fallback: this.#settings.fallback,
+      ...(detail === undefined ? {} : { detail }),
+    }
     if (state === 'open') this.#logger.warn(context, 'the store is out of reach, the fallback decides')
     else if (state === 'closed') this.#logger.info(context, 'the store decides again')
     else this.#logger.debug(context, 'the store is tried')
@@ -277,9 +248,4 @@ export class ResilientStore implements Store {
       }
     }
   }
-}
-
-function wholeAbove0(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value
-  throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
 }

@@ -73,8 +73,9 @@ export type StoreEvent = StoreWarning | StoreState
  */
 export interface Store {
   readonly name: string
+  /** The built-in algorithms it runs. */
   readonly algorithms: ReadonlySet<string>
-  /** Why this store cannot keep a limit of an algorithm it knows, in words; undefined where it can. */
+  /** Why this store cannot keep a limit of these algorithms or of one's own, in words; undefined where it can. */
   refuses?(limit: Limit): string | undefined
   decide(
     charges: readonly Charge[],
@@ -91,6 +92,6 @@ export interface Store {
 
 /** Why a store cannot keep a limit, in words; undefined where it can. */
 export function refusalOf(store: Store, limit: Limit): string | undefined {
-  if (store.algorithms.has(limit.algorithm)) return store.refuses?.(limit)
+  if (limit.custom !== undefined || store.algorithms.has(limit.algorithm)) return store.refuses?.(limit)
   return `the ${store.name} store does not run ${limit.algorithm}`
 }

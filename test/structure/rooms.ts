@@ -13,7 +13,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   adapt: ['chain', 'algorithms', 'ground'],
   policy: ['chain', 'conditions', 'adapt', 'outcomes', 'stores', 'topic', 'algorithms', 'ground'],
   // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
-  gate: ['chain', 'topic', 'stores', 'outcomes', 'ground'],
+  gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'ground'],
   guard: ['gate', 'outcomes', 'ground'],
   insight: ['gate', 'chain', 'ground'],
   admin: ['gate', 'insight', 'policy', 'chain', 'stores', 'topic', 'ground'],

@@ -256,15 +256,17 @@ describe('a resilient store', () => {
     expect(store.state).toBe('open')
   })
 
-  it('closes once, gives up on a store that does not, and answers by its fallback from then on', async () => {
+  it('closes once, owing nobody an answer, and gives up on a store that does not close', async () => {
     inner.way = 'hang'
     const store = open({ fallback: 'allow' })
+    const owed = [store.decide([one()], { commit: true }), store.decide([one('memory')], { commit: false })]
     const closed = store.close()
+    expect(await Promise.all(owed)).toMatchObject([[{ fallback: 'nobody' }], [{ fallback: 'local' }]])
     await clock.advanceAsync(10_000)
     await closed
     await store.close()
-    expect(store.decide([one()], { commit: true })).toMatchObject([{ fallback: 'nobody' }])
-    expect(inner.calls).toEqual(['close'])
+    expect(() => store.decide([one()], { commit: true })).toThrow('closed')
+    expect(inner.calls).toEqual(['decide', 'decide', 'close'])
     expect(clock.pending).toBe(0)
   })
 

@@ -1,0 +1,45 @@
+import { stationOf } from '../chain/steps.ts'
+import { PolicyError, type Problem, policyError } from '../errors.ts'
+import type { Dialect } from '../message.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
+import type { StoreSpec } from '../stores/open-store.ts'
+import { refusalOf, type Store } from '../stores/store.ts'
+import { schemeOf } from '../stores/store-url.ts'
+
+const REMEDY = 'use another algorithm, or another store'
+
+/** Refuses what a store cannot keep, each rule and exemption with its place. Throws PolicyError. */
+export function checkLimits({ entries, exemptions, source }: CompiledPolicy, store: Store): void {
+  const problems: Problem[] = []
+  entries.forEach(({ middleware }, index) => {
+    const limit = stationOf(middleware)?.rule?.limit
+    const refusal = limit && refusalOf(store, limit)
+    if (refusal === undefined) return
+    const at = index - exemptions.length
+    const path = at < 0 ? `exempt[${index}].limit` : `rules[${at}]`
+    problems.push({ ...source.locate(path), message: refusal, remedy: REMEDY })
+  })
+  if (problems.length > 0) throw new PolicyError(problems)
+}
+
+/** Refuses a middleware whose limit a store cannot keep. Throws PolicyError. */
+export function checkLimit(middleware: Parameters<typeof stationOf>[0], store: Store): void {
+  const limit = stationOf(middleware)?.rule?.limit
+  const refusal = limit && refusalOf(store, limit)
+  if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)
+}
+
+/** Refuses a policy that names another store than the one a gate has opened: what was counted would be left behind. */
+export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void {
+  if (JSON.stringify(policy.store) === JSON.stringify(opened)) return
+  // Never the URLs: they may hold passwords.
+  const message = `the store of a running gate cannot be changed, and this one was opened with ${schemeOf(opened.url)}`
+  const remedy = 'restart with the new policy, or leave `store` as it was'
+  throw new PolicyError([{ ...policy.source.locate('store'), message, remedy }])
+}
+
+/** Refuses a policy of another dialect than the gate's own middleware is written in. Throws PolicyError. */
+export function checkDialect(policy: CompiledPolicy, dialect: Dialect): void {
+  if (policy.dialect === dialect) return
+  throw policyError('dialect', `the gate's own middleware reads ${dialect}`, `write dialect: ${dialect}`)
+}

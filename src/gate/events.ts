@@ -1,0 +1,15 @@
+import type { Decision } from '../decision.ts'
+import type { Message } from '../message.ts'
+import type { StoreState, StoreWarning } from '../stores/store.ts'
+
+/** What a gate tells. Listeners are called at once, one after another; what they throw is logged. */
+export interface GateEvents {
+  decision: [decision: Decision, message: Message]
+  warning: [warning: StoreWarning]
+  store: [state: StoreState]
+  policy: [change: PolicyChange]
+}
+
+export type PolicyChange =
+  | { readonly kind: 'applied'; readonly rules: readonly string[] }
+  | { readonly kind: 'refused'; readonly error: Error }
