@@ -14,7 +14,11 @@ afterAll(async () => {
 let stores = 0
 
 // Keys are spread over all slots: most messages of these histories span several.
-storeConformance('redis-cluster', clock => {
-  stores++
-  return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 })
-})
+storeConformance(
+  'redis-cluster',
+  clock => {
+    stores++
+    return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 })
+  },
+  { histories: 20 },
+)

@@ -1,19 +1,28 @@
 import { afterAll } from 'vitest'
 import { RedisStore } from '../../src/stores/redis/index.ts'
 import { startRedis } from '../support/redis.ts'
-import { openIoredis } from '../support/redis-clients.ts'
+import { openIoredis, openNodeRedis } from '../support/redis-clients.ts'
 import { storeConformance } from './store-suite.ts'
 
 const server = await startRedis()
-const client = await openIoredis(server.url)
+const ioredis = await openIoredis(server.url)
+const nodeRedis = await openNodeRedis(server.url)
 afterAll(async () => {
-  client.disconnect()
+  ioredis.disconnect()
+  nodeRedis.destroy()
   await server.stop()
 })
 
 let stores = 0
-
-storeConformance('redis', clock => {
+const options = () => {
   stores++
-  return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 })
-})
+  return { prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 }
+}
+
+storeConformance('redis', clock => new RedisStore({ client: ioredis, clock, ...options() }))
+
+storeConformance(
+  'redis through node-redis',
+  clock => new RedisStore({ client: nodeRedis, clock, ...options() }),
+  { histories: 10 },
+)

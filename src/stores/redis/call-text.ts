@@ -2,9 +2,11 @@ import { stateSizeOf } from '../../algorithms/custom.ts'
 import type { Limit } from '../../algorithms/limit.ts'
 import { twinName } from './script.ts'
 
+/** What is asked of a step's charges. To look is to peek, but buckets that begin part full begin to fill. */
 export const PEEK = 0
 export const COMMIT = 1
 export const REFUND = 2
+export const LOOK = 3
 
 /** A charge with its state key, counted in grains. */
 export interface KeyedCharge {
@@ -16,7 +18,7 @@ export interface KeyedCharge {
 
 /** One message's charges, all of one slot. */
 export interface Step {
-  readonly kind: typeof PEEK | typeof COMMIT | typeof REFUND
+  readonly kind: typeof PEEK | typeof COMMIT | typeof REFUND | typeof LOOK
   readonly charges: readonly KeyedCharge[]
   /** The caller's time; undefined: the server's. */
   readonly nowMs: number | undefined

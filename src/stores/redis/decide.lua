@@ -1,7 +1,7 @@
 -- Decides, peeks and refunds for several messages in one step.
 -- KEYS: state keys, each once.
 -- ARGV[1], JSON: deadlineMs of the server's clock · nowMs (absent: the server's) · graceMs added to times to live ·
---   limits · messages, flat: kind, number of charges, then of each: key, limit (from 1), grains, soft (0 or 1).
+--   limits · messages, flat: kind (see call-text.ts), number of charges, then of each: key, limit (from 1), grains, soft (0 or 1).
 -- Answers: status, the server's time, then for each charge that was not a refund: remaining, retryAfterMs (0: allowed,
 --   -1: never), resetMs.
 local DONE, LATE, OUTSIDE = 0, 1, 2
@@ -132,7 +132,7 @@ while messages[at] do
         denied = true
       end
       -- A bucket that begins part full begins so also when it is first seen by what it denies.
-      if kind == COMMIT and state.changed then state.dirty = true end
+      if kind ~= PEEK and state.changed then state.dirty = true end
     end
   end
   if kind == COMMIT and not denied then

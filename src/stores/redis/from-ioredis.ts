@@ -15,7 +15,7 @@ export interface IoredisClient extends Commands, RedisServerLink {
 
 /** An ioredis Cluster, as far as it is used. */
 export interface IoredisCluster extends Commands {
-  readonly isCluster: true
+  readonly isCluster: boolean
   /** By slot, the servers that hold it, its master first. */
   readonly slots: readonly (readonly string[] | undefined)[]
   nodes(role?: 'all' | 'master' | 'slave'): IoredisClient[]

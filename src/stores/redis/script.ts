@@ -39,8 +39,11 @@ export class Scripts {
   }
 
   /** Why a custom algorithm cannot be run, in words; undefined where it can. */
-  refuses({ name, lua, stateSize = 0 }: CustomAlgorithm): string | undefined {
+  refuses({ name, lua, refund, luaRefund, stateSize = 0 }: CustomAlgorithm): string | undefined {
     if (lua === undefined) return `the algorithm "${name}" has no Lua twin (give it \`lua\`)`
+    if (refund !== undefined && luaRefund === undefined) {
+      return `the refund of the algorithm "${name}" has no Lua twin (give it \`luaRefund\`)`
+    }
     if (stateSize > BOUNDS.remoteStateNumbers) {
       return `a state of the algorithm "${name}" may hold ${stateSize} numbers, Redis is sent ${BOUNDS.remoteStateNumbers}`
     }
@@ -52,9 +55,10 @@ export class Scripts {
   }
 
   /** Adds the twin of a custom algorithm, in the place of an earlier one of its name. */
-  add({ name, lua = '' }: CustomAlgorithm): void {
-    if (this.#customs.get(name) === lua) return
-    this.#customs.set(name, lua)
+  add(algorithm: CustomAlgorithm): void {
+    const twin = customTwin(algorithm)
+    if (this.#customs.get(algorithm.name) === twin) return
+    this.#customs.set(algorithm.name, twin)
     this.#extended = undefined
   }
 }
@@ -71,14 +75,16 @@ function compose(customs: ReadonlyMap<string, string>): Script {
     ].join('\n'),
     main: read('decide.lua'),
   }
-  const own = [...customs].map(([name, lua]) =>
-    asTwin(
-      twinName(name),
-      `return customTwin(${JSON.stringify(name)}, function(state, now, cost, limit)\n${lua}\nend)`,
-    ),
-  )
+  const own = [...customs].map(([name, twin]) => asTwin(twinName(name), twin))
   const text = [shared.head, ...own, shared.main].join('\n')
   return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+/** The call of custom.lua that makes the twin of a step, and of a refund where there is one. */
+function customTwin({ name, lua = '', luaRefund }: CustomAlgorithm): string {
+  const bodies = luaRefund === undefined ? [lua] : [lua, luaRefund]
+  const functions = bodies.map(body => `function(state, now, cost, limit)\n${body}\nend`)
+  return `return customTwin(${[JSON.stringify(name), ...functions].join(', ')})`
 }
 
 function asTwin(name: string, body: string): string {

@@ -1,5 +1,5 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
-import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
+import { COMMIT, type KeyedCharge, LOOK, REFUND, type Step } from './call-text.ts'
 import type { Lanes } from './lanes.ts'
 import { slotOf } from './slot.ts'
 
@@ -11,9 +11,10 @@ interface Group {
 }
 
 /**
- * A step on a Cluster. Charges of one slot are one atomic step. Where a message's charges span slots, all are asked
- * first and only then charged: what another sender took in between is found by the charge itself, and what the other
- * slots took is given back. Never too much is admitted; in such a moment others may be refused a little early.
+ * A step on a Cluster. Charges of one slot are one atomic step. Where a message's charges span slots, all slots are asked
+ * first, and only then charged: a denied message charges none. What others took in between is found by the charge itself,
+ * and what the other slots took is given back. Never too much is admitted; in such a moment others may be refused a
+ * little early. So a slot in which little is left is charged before the others.
  */
 export async function askSpread(
   lanes: Lanes,
@@ -23,28 +24,56 @@ export async function askSpread(
 ): Promise<readonly Verdict[]> {
   const groups = groupBySlot(step.charges)
   if (groups.length === 1) return lanes.ask(groups[0]!.slot, step, deadlineMs)
-  const askAll = (kind: Step['kind']): Promise<readonly Verdict[]>[] =>
-    groups.map(({ slot, charges }) => lanes.ask(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs))
+  const ask = ({ slot, charges }: Group, kind: Step['kind']): Promise<readonly Verdict[]> =>
+    lanes.ask(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
 
-  const asked = merge(groups, await Promise.all(askAll(step.kind === REFUND ? REFUND : PEEK)))
-  if (step.kind !== COMMIT || isDenied(step.charges, asked)) return asked
+  const first = step.kind === COMMIT ? LOOK : step.kind
+  const looked = await Promise.all(groups.map(group => ask(group, first)))
+  const found = merge(groups, looked)
+  if (step.kind !== COMMIT || isDenied(step.charges, found)) return found
 
-  const taken = await Promise.allSettled(askAll(COMMIT))
-  const failure = taken.find(result => result.status === 'rejected')
-  const verdicts = taken.map(result => (result.status === 'fulfilled' ? result.value : []))
-  const merged = merge(groups, verdicts)
-  if (failure === undefined && !isDenied(step.charges, merged)) return merged
-  groups.forEach(({ slot, charges }, index) => {
-    const own = verdicts[index]!
-    // A group that denied one has taken none.
-    if (own.length === 0 || isDenied(charges, own)) return
-    const back = charges.filter((_, place) => own[place]!.allowed)
-    if (back.length === 0) return
-    const refund: Step = { kind: REFUND, charges: back, nowMs: step.nowMs }
-    lanes.ask(slot, refund, deadlineMs).catch(onRefundFailed)
+  const taken: PromiseSettledResult<readonly Verdict[]>[] = []
+  const takeAll = async (some: readonly Group[]): Promise<void> => {
+    taken.push(...(await Promise.allSettled(some.map(group => ask(group, COMMIT)))))
+  }
+  const rooms = looked.map(verdicts => Math.min(...verdicts.map(({ remaining }) => remaining)))
+  const least = Math.min(...rooms)
+  const tightest = groups[rooms.indexOf(least)]!
+  const others = groups.filter(group => group !== tightest)
+  let order = groups
+  if (least < lanes.pending) {
+    order = [tightest, ...others]
+    await takeAll([tightest])
+    if (isTaken(tightest, taken[0]!)) await takeAll(others)
+  } else {
+    await takeAll(groups)
+  }
+  const done = order.slice(0, taken.length)
+  if (taken.length === groups.length && done.every((group, index) => isTaken(group, taken[index]!))) {
+    return merge(order, taken.map(verdictsOf))
+  }
+  done.forEach((group, index) => {
+    if (!isTaken(group, taken[index]!)) return
+    const own = verdictsOf(taken[index]!)
+    const charges = group.charges.filter((_, place) => own[place]!.allowed)
+    if (charges.length > 0) ask({ ...group, charges }, REFUND).catch(onRefundFailed)
   })
+  const failure = taken.find(result => result.status === 'rejected')
   if (failure !== undefined) throw failure.reason
-  return merged
+  // What was not charged any more stands as it was found.
+  return merge(order, [
+    ...taken.map(verdictsOf),
+    ...order.slice(taken.length).map(group => looked[groups.indexOf(group)]!),
+  ])
+}
+
+function verdictsOf(result: PromiseSettledResult<readonly Verdict[]>): readonly Verdict[] {
+  return result.status === 'fulfilled' ? result.value : []
+}
+
+/** Whether a group was answered and charged: one that denies has charged nothing. */
+function isTaken({ charges }: Group, result: PromiseSettledResult<readonly Verdict[]>): boolean {
+  return result.status === 'fulfilled' && !isDenied(charges, result.value)
 }
 
 function groupBySlot(charges: readonly KeyedCharge[]): readonly Group[] {
