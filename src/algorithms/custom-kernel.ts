@@ -75,7 +75,9 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
 
     refund(cells, _at, nowMs, grains, limit) {
       const before = stateOf(cells, limit)
-      if (algorithm.refund === undefined || before === undefined || cells[SIZE] === SEEDED) return
+      if (algorithm.refund === undefined || before === undefined) return
+      // A seeded state has no room of its own: one too large for the first array is left as it is.
+      if (STATE + before.length > cells.length) return
       let state: CustomState
       try {
         state = algorithm.refund([...before], nowMs, grains / limit.scale, limit)

@@ -1,6 +1,6 @@
--- The kernel of an algorithm of the user's own, as custom-kernel.ts is: `step` is its Lua twin. Cells: the state (nil
--- for a key never seen) and the time from which it is whole again. Nothing is given back: a step has no way to.
-local function customTwin(name, step)
+-- The kernel of an algorithm of the user's own, as custom-kernel.ts is: `step` is its Lua twin, `giveBack` that of its
+-- refund, where it has one. Cells: the state (nil for a key never seen) and the time from which it is whole again.
+local function customTwin(name, step, giveBack)
   local function flawed(flaw)
     error('the Lua twin of the algorithm "' .. name .. '" ' .. flaw)
   end
@@ -29,16 +29,19 @@ local function customTwin(name, step)
     return result, whole(result, 'remaining'), wait, whole(result, 'resetMs'), whole(result, 'expireInMs')
   end
 
-  local function keep(cells, now, grains, limit)
-    local result, _, _, _, expireInMs = ask(cells.state, now, grains, limit)
-    if not result.allowed then return false end
-    local state = result.state
-    if type(state) ~= 'table' or #state > limit.stateSize then flawed('returned no state, or one too large') end
+  local function checked(state, most)
+    if type(state) ~= 'table' or #state > most then flawed('returned no state, or one too large') end
     for place = 1, #state do
       local number = state[place]
       if type(number) ~= 'number' or number - number ~= 0 then flawed('returned a state of more than numbers') end
     end
-    cells.state, cells.wholeAt = #state > 0 and state or nil, now + expireInMs
+    return #state > 0 and state or nil
+  end
+
+  local function keep(cells, now, grains, limit)
+    local result, _, _, _, expireInMs = ask(cells.state, now, grains, limit)
+    if not result.allowed then return false end
+    cells.state, cells.wholeAt = checked(result.state, limit.stateSize), now + expireInMs
     return true
   end
 
@@ -71,7 +74,12 @@ local function customTwin(name, step)
       if not keep(cells, now, grains, limit) then flawed('answers the same differently') end
     end,
 
-    refund = function() end,
+    refund = function(cells, now, grains, limit)
+      if giveBack == nil or cells.state == nil then return end
+      local ran, state = pcall(giveBack, {unpack(cells.state)}, now, grains / limit.scale, limit)
+      if not ran then flawed('failed in its refund: ' .. tostring(state)) end
+      cells.state = checked(state, #cells.state)
+    end,
 
     spent = function(cells, now, limit)
       if cells.state == nil then return 0 end

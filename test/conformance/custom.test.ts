@@ -1,16 +1,92 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { createLimit } from '../../src/algorithms/create-limit.ts'
 import type { CustomAlgorithm } from '../../src/algorithms/custom.ts'
 import type { Clock } from '../../src/clock.ts'
 import type { MaybePromise } from '../../src/message.ts'
+import { LeasedStore } from '../../src/stores/leased.ts'
 import { MemoryStore } from '../../src/stores/memory.ts'
+import { RedisStore } from '../../src/stores/redis/index.ts'
+import { openSqlite } from '../../src/stores/sqlite/index.ts'
 import type { Store } from '../../src/stores/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { startRedis } from '../support/redis.ts'
+import { openIoredis } from '../support/redis-clients.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
-
-/** Every store a custom algorithm must answer the same on. */
-const stores: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> = {
-  memory: clock => new MemoryStore({ clock }),
-}
 
 const example = new URL('../../examples/two-speeds.js', import.meta.url).href
 const { twoSpeeds } = (await import(/* @vite-ignore */ example)) as { twoSpeeds: CustomAlgorithm }
 
+const server = await startRedis()
+const client = await openIoredis(server.url)
+afterAll(async () => {
+  client.disconnect()
+  await server.stop()
+})
+
+let opened = 0
+const openRedis = (clock: Clock): Store =>
+  new RedisStore({ client, clock, prefix: `custom-${++opened}`, timeoutMs: 5_000, denialCache: 0 })
+
+/** Every store a custom algorithm must answer the same on. */
+const stores: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> = {
+  memory: clock => new MemoryStore({ clock }),
+  sqlite: clock => openSqlite(':memory:', { clock }),
+  redis: openRedis,
+  leased: clock => new LeasedStore({ store: new MemoryStore({ clock }), clock }),
+  'leased redis': clock => new LeasedStore({ store: openRedis(clock), clock }),
+}
+
 algorithmConformance(twoSpeeds, { stores, mostPerPeriod: ({ capacity, count }) => capacity + count })
+
+describe('an algorithm that is not whole', () => {
+  const limitOf = (algorithm: CustomAlgorithm): ReturnType<typeof createLimit> =>
+    createLimit({ name: 'r', algorithm, count: 5, periodMs: 60_000 })
+  const { lua: _lua, luaRefund: _luaRefund, ...plain } = twoSpeeds
+
+  it('is refused by Redis without a twin of its step, or of its refund', async () => {
+    const store = openRedis(new FakeClock())
+    expect(store.refuses?.(limitOf(twoSpeeds))).toBeUndefined()
+    expect(store.refuses?.(limitOf(plain))).toContain('"two-speeds" has no Lua twin')
+    const halved = { ...plain, lua: twoSpeeds.lua! }
+    expect(store.refuses?.(limitOf(halved))).toContain(
+      'the refund of the algorithm "two-speeds" has no Lua twin',
+    )
+    await store.close()
+  })
+
+  it('runs in memory and in SQLite without a twin', async () => {
+    for (const name of ['memory', 'sqlite']) {
+      const store = await stores[name]!(new FakeClock())
+      expect(store.refuses?.(limitOf(plain))).toBeUndefined()
+      await store.close()
+    }
+  })
+
+  it.each([
+    ['that is no Lua', 'return {', /two-speeds|Lua|script|near/i],
+    ['that fails', 'error("mine")', /the algorithm "two-speeds" failed: .*mine/],
+    ['that returns nothing', 'return nil', /the algorithm "two-speeds" returned no answer/],
+    [
+      'that returns NaN',
+      'return { state = {0/0}, allowed = true, remaining = 1, retryAfterMs = 0, resetMs = 1, expireInMs = 1 }',
+      /the algorithm "two-speeds" returned a state of more than numbers/,
+    ],
+    [
+      'that leaves less than nothing',
+      'return { state = {1}, allowed = true, remaining = -1, retryAfterMs = 0, resetMs = 1, expireInMs = 1 }',
+      /the algorithm "two-speeds" returned no whole number as remaining/,
+    ],
+  ])('a twin %s is a StoreError, and keeps no other rule from being counted', async (_what, lua, says) => {
+    const store = openRedis(new FakeClock())
+    const broken = { limit: limitOf({ ...twoSpeeds, lua }), key: '', cost: 1 }
+    const sound = {
+      limit: createLimit({ name: 's', algorithm: 'token-bucket', count: 5, periodMs: 60_000 }),
+      key: '',
+      cost: 1,
+    }
+    const late = async (): Promise<unknown> => store.decide([broken], { commit: true })
+    await expect(late()).rejects.toMatchObject({ name: 'StoreError', message: expect.stringMatching(says) })
+    expect(await store.decide([sound], { commit: true })).toMatchObject([{ allowed: true, remaining: 4 }])
+    await store.close()
+  })
+})
