@@ -19,7 +19,7 @@ export const BOUNDS = {
   /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */
   keyPartChars: 256,
   /** Decisions of the SQLite store in one transaction, and waiting for one; further ones are refused. */
-  sqliteBatch: 128,
+  sqliteBatch: 64,
   sqlitePending: 65_536,
   /** Keys a sweep of the SQLite store looks at in one transaction. */
   sqliteSweep: 512,

@@ -33,7 +33,8 @@ export const MIGRATIONS: readonly string[] = [
 /** Longest that opening blocks for a lock, and longest that a decision does; it is tried again later. */
 const OPENING_BUSY_MS = 1_000
 const BUSY_MS = 5
-/** The write-ahead log is cut to this once it has been written back. */
+/** The write-ahead log is written back from so many pages on (16 MiB), and cut to this once it was. */
+const LOG_PAGES = 4_096
 const LOG_BYTES = 67_108_864
 
 /**
@@ -45,6 +46,7 @@ export function prepareFile(database: SqliteDatabase): void {
   migrate(database)
   database.exec('PRAGMA journal_mode = WAL')
   database.exec('PRAGMA synchronous = NORMAL')
+  database.exec(`PRAGMA wal_autocheckpoint = ${LOG_PAGES}`)
   database.exec(`PRAGMA journal_size_limit = ${LOG_BYTES}`)
   database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
 }

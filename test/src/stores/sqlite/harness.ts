@@ -1,0 +1,43 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { createLimit, type LimitSpec } from '../../../../src/algorithms/index.ts'
+import type { Limit } from '../../../../src/algorithms/limit.ts'
+import { type OpenSqliteOptions, openSqlite, type SqliteStore } from '../../../../src/stores/sqlite/index.ts'
+import type { Store, Verdict } from '../../../../src/stores/store.ts'
+import { type DriverName, only } from './drivers.ts'
+
+/** The path of a file that is not there yet, in a folder that goes with the test. */
+export function newFile(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'topicgate-sqlite-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return join(folder, 'limits.db')
+}
+
+/** Opens a store that is closed with the test. */
+export async function open(
+  path: string,
+  options: OpenSqliteOptions = {},
+  driver: DriverName = 'better-sqlite3',
+): Promise<SqliteStore> {
+  const store = await openSqlite(path, { load: only(driver), ...options })
+  onTestFinished(() => store.close())
+  return store
+}
+
+export function makeLimit(spec: Partial<LimitSpec> = {}): Limit {
+  return createLimit({ name: 'rule', algorithm: 'token-bucket', count: 3, periodMs: 60_000, ...spec })
+}
+
+/** Charges one key of one rule. */
+export async function charge(store: Store, limit: Limit, key = '', cost = 1): Promise<Verdict> {
+  const [verdict] = await store.decide([{ limit, key, cost }], { commit: true })
+  return verdict!
+}
+
+/** What a key has left, without charging it. */
+export async function remaining(store: Store, limit: Limit, key = ''): Promise<number> {
+  const [verdict] = await store.decide([{ limit, key, cost: 0 }], { commit: false })
+  return verdict!.remaining
+}
