@@ -14,7 +14,7 @@ export interface AlgorithmOptions {
   /** Histories of each kind. Default: 40. */
   readonly histories?: number
   /** Numbers of the rules it is tried with. Default: some awkward ones. */
-  readonly rules?: readonly Trial[]
+  readonly trials?: readonly Trial[]
   /** Stores that must answer as the step does. Default: memory. */
   readonly stores?: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>>
   /** Most units that any span of one period may admit, where it promises that. */
@@ -28,15 +28,15 @@ export interface AlgorithmOptions {
  * for any, and the same answers from each store as from its step. To be called from a test file of vitest.
  */
 export function algorithmConformance(algorithm: CustomAlgorithm, options: AlgorithmOptions = {}): void {
-  const { histories = 40, shortestPeriodMs = 1, rules, mostPerPeriod } = options
+  const { histories = 40, shortestPeriodMs = 1, trials, mostPerPeriod } = options
   const stores: NonNullable<AlgorithmOptions['stores']> = options.stores ?? {
     memory: clock => new MemoryStore({ clock }),
   }
-  const trials = (): Iterable<[seed: number, trial: Trial]> => limitsFor(histories, rules, shortestPeriodMs)
+  const each = (): Iterable<[seed: number, trial: Trial]> => limitsFor(histories, trials, shortestPeriodMs)
 
   describe(`the algorithm ${algorithm.name}`, () => {
     it('is pure: it answers the same for the same, and leaves the state it was given as it was', () => {
-      for (const [seed, trial] of trials()) {
+      for (const [seed, trial] of each()) {
         walkStumbling(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
           const frozen = before && Object.freeze([...before])
           expect(checkedStep(algorithm, frozen, nowMs, cost, limit)).toEqual(step)
@@ -46,7 +46,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
 
     it('waiting retryAfterMs is enough, one millisecond less is not', () => {
       let waits = 0
-      for (const [seed, trial] of trials()) {
+      for (const [seed, trial] of each()) {
         walkForward(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
           const at = (ms: number): boolean => checkedStep(algorithm, before, ms, cost, limit).allowed
           if (step.allowed) return
@@ -60,7 +60,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
     })
 
     it('a state past expireInMs equals no state', () => {
-      for (const [seed, trial] of trials()) {
+      for (const [seed, trial] of each()) {
         walkForward(algorithm, seed, trial, ({ nowMs, limit, step }) => {
           if (!step.allowed) return
           for (const laterMs of [0, 1, limit.periodMs]) {
@@ -73,7 +73,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
     })
 
     it('a clock that stumbles back admits no more', () => {
-      for (const [seed, trial] of trials()) {
+      for (const [seed, trial] of each()) {
         const cost = random(seed).int(1, trial.burst ?? trial.count)
         let stumbling = 0
         const admitted: number[] = []
@@ -104,7 +104,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
 
     if (algorithm.refund) {
       it('consume and refund is the identity, and a refund never lifts a key above whole', () => {
-        for (const [seed, trial] of trials()) {
+        for (const [seed, trial] of each()) {
           walkForward(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
             if (!step.allowed || step.state.length === 0) return
             const plain = answersOf(algorithm, before, nowMs, limit)
@@ -128,7 +128,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
 
     if (mostPerPeriod) {
       it('never over: no span of one period admits more than it promises', () => {
-        for (const [seed, trial] of trials()) {
+        for (const [seed, trial] of each()) {
           const admitted: { atMs: number; cost: number }[] = []
           walkForward(algorithm, seed, trial, ({ nowMs, cost, limit, step }) => {
             if (!step.allowed) return
@@ -144,7 +144,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
     it.each(Object.keys(stores))('the %s store answers as its step does, number by number', async name => {
       const clock = new FakeClock()
       const store = await stores[name]!(clock)
-      for (const [seed, trial] of trials()) {
+      for (const [seed, trial] of each()) {
         await playCustomHistory(algorithm, { store, clock }, seed, trial)
       }
       await store.close()

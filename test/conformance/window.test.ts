@@ -24,7 +24,7 @@ const window: CustomAlgorithm = {
 
 algorithmConformance(window, {
   histories: 20,
-  rules: [
+  trials: [
     { count: 3, periodMs: 1000 },
     { count: 20, periodMs: 7, burst: 5 },
   ],
