@@ -17,9 +17,6 @@ const CHUNK_SLOTS = 1 << CHUNK_BITS
 const LAST_SLOT = CHUNK_SLOTS - 1
 const FIRST_CHUNK_SLOTS = 8
 
-/** The answer to a question that came with the generation of another key. */
-export const STALE = -1
-
 /**
  * The records of a rule's keys, by slot. Whoever keeps a slot also keeps its generation: a slot given to another
  * key has another generation, so a stale one is noticed and never misused.
@@ -81,22 +78,25 @@ export class Records {
     return this.#chunk(slot)[this.#at(slot) + GENERATION]!
   }
 
-  /**
-   * Asks for a kept slot, if it is still the key's: how long a cost must wait, 0 where it fits, STALE where the slot
-   * has gone to another key. The one call a rule costs a message; changes nothing that is counted.
-   */
-  ask(slot: number, generation: number, nowMs: number, grains: number, out: Verdict): number {
+  /** Whether a kept slot is still that of its key. */
+  isOf(slot: number, generation: number): boolean {
     const chunk = this.#chunks[slot >> CHUNK_BITS]
-    if (chunk === undefined) return STALE
-    const at = (slot & LAST_SLOT) * this.#stride
-    if (chunk[at] !== generation) return STALE
-    this.#probeAt(chunk, at, slot, nowMs, grains, out)
-    return out.retryAfterMs
+    return chunk !== undefined && chunk[(slot & LAST_SLOT) * this.#stride] === generation
   }
 
-  /** Asks without changing what is counted; returns how long a cost must wait. */
+  /** Asks without changing what is counted; returns how long the cost must wait, 0 where it fits. */
   probe(slot: number, nowMs: number, grains: number, out: Verdict): number {
-    this.#probeAt(this.#chunk(slot), this.#at(slot), slot, nowMs, grains, out)
+    const kernel = this.#kernel
+    const limit = this.#limit
+    const chunk = this.#chunks[slot >> CHUNK_BITS]!
+    const at = (slot & LAST_SLOT) * this.#stride
+    if (kernel.width > 0) kernel.probe(chunk, at + OWN, nowMs, grains, limit, out)
+    else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
+    // The refusal of a large cost is noted, so that the key is not evicted while it lasts. That of a unit or less
+    // need not be: `refuses` finds that a unit does not fit, and the record stays unwritten.
+    if (grains > limit.scale && !out.allowed && out.retryAfterMs !== Infinity) {
+      chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
+    }
     return out.retryAfterMs
   }
 
@@ -141,20 +141,6 @@ export class Records {
     const own = this.#own(slot)
     cells.fill(0, own, own + this.#kernel.width)
     this.#kernel.seed(cells, own, nowMs, Math.ceil(units * this.#limit.scale), this.#limit)
-  }
-
-  /**
-   * The refusal of a large cost is noted, so that the key is not evicted while it lasts. That of a unit or less need
-   * not be: then `refuses` finds that a unit does not fit, and the record stays unwritten.
-   */
-  #probeAt(chunk: Float64Array, at: number, slot: number, nowMs: number, grains: number, out: Verdict): void {
-    const kernel = this.#kernel
-    const limit = this.#limit
-    if (kernel.width > 0) kernel.probe(chunk, at + OWN, nowMs, grains, limit, out)
-    else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
-    if (grains > limit.scale && !out.allowed && out.retryAfterMs !== Infinity) {
-      chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
-    }
   }
 
   #chunk(slot: number): Float64Array {
