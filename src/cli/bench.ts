@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os'
-import { Gate } from '../index.ts'
+import { Gate, MemoryStore } from '../index.ts'
 import { compilePolicy, loadPolicy } from '../policy/index.ts'
 import { Drive, measureMemory, measureTimer, SetClock, type Speed } from './bench-measure.ts'
 import { type BenchReport, describeBench } from './bench-report.ts'
@@ -29,7 +29,7 @@ const PARTS = [1, 10, 100]
  * ones, and memory. Time is made up, so that limits fill again for the ones and never for the others.
  */
 export async function bench(options: BenchOptions, terminal: Terminal): Promise<number> {
-  const files = await findPolicyFiles(options.policy)
+  const files = await findPolicyFiles(options.policy, terminal.env)
   const policy = compilePolicy(await loadPolicy(files, { env: terminal.env }))
   const traffic = makeTraffic(policy, options.senders)
   const show = (text: string): void => {
@@ -39,7 +39,8 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   const shareMs = options.forMs / 6
   const withGate = async <T>(use: (gate: Gate, clock: SetClock) => T): Promise<T> => {
     const clock = new SetClock()
-    const gate = await Gate.fromPolicy(files, { clock, env: terminal.env })
+    const store = new MemoryStore({ clock })
+    const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env })
     try {
       return use(gate, clock)
     } finally {

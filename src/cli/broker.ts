@@ -2,7 +2,9 @@ import type { Logger } from 'pino'
 import { formatProblem, PolicyError } from '../errors.ts'
 import { Gate } from '../index.ts'
 import { watchPolicy } from '../policy/index.ts'
+import { isEnabled, storeOf } from './environment.ts'
 import { EXIT } from './failure.ts'
+import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
 import { openLog } from './log.ts'
 import { startMqttServer } from './mqtt-server.ts'
 import { findPolicyFiles } from './policy-files.ts'
@@ -17,6 +19,8 @@ export interface BrokerOptions {
   readonly host: string
   readonly port: number
   readonly wsPort?: number | undefined
+  /** Default: nobody is told. */
+  readonly healthPort?: number | undefined
   readonly logLevel: string
   readonly trustProxy: readonly string[]
   readonly proxyProtocol: boolean
@@ -29,27 +33,43 @@ export interface BrokerOptions {
  */
 export async function runBroker(options: BrokerOptions, terminal: Terminal): Promise<number> {
   const log = openLog(options.logLevel, options.json, terminal)
-  const files = await findPolicyFiles(options.policy)
-  const gate = await Gate.fromPolicy(files, { env: terminal.env, logger: log })
+  const { env } = terminal
+  const files = await findPolicyFiles(options.policy, env)
+  const store = storeOf(env)
+  const policy = store === undefined ? files : [...files, store]
+  const isLimiting = isEnabled(env)
+  const gate = isLimiting ? await Gate.fromPolicy(policy, { env, logger: log }) : new Gate({ logger: log })
+  if (!isLimiting) log.warn('TOPICGATE_ENABLED is false: nothing is limited, everything passes')
   gate.on('warning', warning => log.warn(warning, 'a rule has more keys than it may keep'))
   gate.on('policy', change => {
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logRefusal(log, change.error)
   })
   const stop = new StopSignal()
+  let serving = false
+  let health: HealthServer | undefined
   try {
+    if (options.healthPort !== undefined) {
+      const look = (): ReturnType<HealthOptions['look']> => ({ serving, rules: countRules(gate.rules()) })
+      health = await startHealth({ store: gate.store, look, host: options.host, port: options.healthPort })
+    }
     const server = await startMqttServer({ ...options, gate, logger: log })
-    const watch = watchPolicy(files, () => gate.apply(files))
+    const watch = watchPolicy(files, async () => {
+      if (isLimiting) await gate.apply(policy)
+    })
+    serving = true
     const { port, wsPort } = server
     const urls = [
       `mqtt://${hostOf(options)}:${port}`,
       ...(wsPort === undefined ? [] : [`ws://${hostOf(options)}:${wsPort}`]),
+      ...(health === undefined ? [] : [`http://${hostOf(options)}:${health.port}/ready`]),
     ]
     log.info(
       { port, ...(wsPort === undefined ? {} : { wsPort }), rules: countRules(gate.rules()) },
       `ready: ${urls.join(' ')}`,
     )
     const signal = await stop.received
+    serving = false
     const { connections, held } = server.limits.stats()
     log.info({ signal, connections, held }, 'ending')
     await watch.close()
@@ -57,6 +77,7 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     log.info('ended')
   } finally {
     stop.release()
+    await health?.close()
     await gate.close()
   }
   return EXIT.fine

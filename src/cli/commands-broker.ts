@@ -1,7 +1,9 @@
 import { type Command, Option } from 'commander'
 import { collect, readDuration, readPort } from './arguments.ts'
 import { policyOption } from './commands-policy.ts'
+import { healthPortOf, logLevelOf } from './environment.ts'
 import { CommandFailure, EXIT } from './failure.ts'
+import { namedPolicy } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
 
 interface BrokerFlags {
@@ -9,7 +11,8 @@ interface BrokerFlags {
   readonly host: string
   readonly port: number
   readonly ws?: number | true
-  readonly logLevel: string
+  readonly health?: number
+  readonly logLevel?: string
   readonly proxyProtocol?: boolean
   readonly trustProxy?: readonly string[]
   readonly json?: boolean
@@ -43,7 +46,8 @@ export function addBrokerCommands(
       readPort,
     )
     .option('--host <address>', 'the address to listen at; 0.0.0.0 for all of them', '127.0.0.1')
-    .addOption(new Option('--log-level <level>', 'what is logged').choices(LOG_LEVELS).default('info'))
+    .option('--health <port>', 'where /live and /ready are told over HTTP, too; 0 for a free port', readPort)
+    .addOption(new Option('--log-level <level>', 'what is logged; default: info').choices(LOG_LEVELS))
     .option(
       '--trust-proxy <cidr>',
       'a proxy whose word on addresses counts; several times for several',
@@ -52,10 +56,9 @@ export function addBrokerCommands(
     .option('--proxy-protocol', 'those proxies send PROXY protocol headers, version 1 or 2')
     .option('--json', 'log JSON also to a screen')
     .action(async (files: readonly string[], flags: BrokerFlags) => {
-      const policy = [...files, ...(flags.policy ?? [])]
-      if (policy.length === 0) {
-        throw new CommandFailure('no policy was named (topicgate broker --policy policy.yaml)', EXIT.usage)
-      }
+      const { env } = terminal
+      const given = [...files, ...(flags.policy ?? [])]
+      const policy = namedPolicy(given, env, 'broker --policy policy.yaml')
       const trustProxy = flags.trustProxy ?? []
       if (flags.proxyProtocol && trustProxy.length === 0) {
         const remedy = 'add --trust-proxy with their addresses'
@@ -67,7 +70,8 @@ export function addBrokerCommands(
         host: flags.host,
         port: flags.port,
         wsPort: flags.ws === true ? DEFAULT_WS_PORT : flags.ws,
-        logLevel: flags.logLevel,
+        healthPort: flags.health ?? healthPortOf(env),
+        logLevel: flags.logLevel ?? logLevelOf(env, LOG_LEVELS) ?? 'info',
         trustProxy,
         proxyProtocol: flags.proxyProtocol ?? false,
         json: flags.json ?? false,

@@ -9,7 +9,7 @@ import {
   readQos,
   readSenders,
 } from './arguments.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { namedPolicy } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
 
 interface ExplainFlags {
@@ -99,7 +99,11 @@ export function addPolicyCommands(
       const { client, user, device, apiKey, ip, tier } = flags
       const known = Object.entries({ client, user, device, apiKey, ip, roles: role, tier })
       const options = {
-        policy: named([...files, ...(flags.policy ?? [])], 'explain policy.yaml --topic a/b'),
+        policy: namedPolicy(
+          [...files, ...(flags.policy ?? [])],
+          terminal.env,
+          'explain policy.yaml --topic a/b',
+        ),
         json: flags.json ?? false,
         ...{ topic, on, payload, size, qos, headers: header },
         sender: Object.fromEntries(known.filter(([, value]) => value !== undefined)),
@@ -119,7 +123,7 @@ export function addPolicyCommands(
       const { replay } = await import('./replay.ts')
       const policy = [...files.slice(0, -1), ...(flags.policy ?? [])]
       const options = {
-        policy: named(policy, 'replay policy.yaml capture.jsonl'),
+        policy: namedPolicy(policy, terminal.env, 'replay policy.yaml capture.jsonl'),
         capture: files.at(-1) ?? '-',
         json: flags.json ?? false,
       }
@@ -140,13 +144,8 @@ export function addPolicyCommands(
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: BenchFlags) => {
       const { bench } = await import('./bench.ts')
-      const policy = named([...files, ...(flags.policy ?? [])], 'bench policy.yaml')
+      const policy = namedPolicy([...files, ...(flags.policy ?? [])], terminal.env, 'bench policy.yaml')
       const { senders, for: forMs, json = false } = flags
       done(await bench({ policy, senders, forMs, json }, terminal))
     })
-}
-
-function named(policy: readonly string[], example: string): readonly string[] {
-  if (policy.length > 0) return policy
-  throw new CommandFailure(`no policy was named (topicgate ${example})`, EXIT.usage)
 }

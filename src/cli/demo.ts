@@ -1,4 +1,4 @@
-import { Gate, type PolicySource } from '../index.ts'
+import { Gate, MemoryStore, type PolicySource } from '../index.ts'
 import { loadPolicy } from '../policy/index.ts'
 import { Fleet } from './demo-fleet.ts'
 import {
@@ -39,9 +39,10 @@ export interface DemoOptions {
  */
 export async function demo(options: DemoOptions, terminal: Terminal): Promise<number> {
   const given = options.policy.length > 0 ? options.policy : [packageFile('config/fleet.yaml')]
-  const policy = await findPolicyFiles(given)
+  const policy = await findPolicyFiles(given, terminal.env)
   const gate = await Gate.fromPolicy(await withOutcome(policy, options.outcome, terminal), {
     env: terminal.env,
+    store: new MemoryStore(),
   })
   const stop = new StopSignal()
   const closing: (() => Promise<void>)[] = [() => gate.close()]

@@ -1,4 +1,4 @@
-import { type Explanation, Gate } from '../index.ts'
+import { type Explanation, Gate, MemoryStore } from '../index.ts'
 import type { Action, Headers, Sender } from '../message.ts'
 import { redact } from '../policy/index.ts'
 import { CapturedMessage } from './captured-message.ts'
@@ -28,8 +28,9 @@ export interface ExplainOptions {
 export async function explain(options: ExplainOptions, terminal: Terminal): Promise<number> {
   const { stdout, env } = terminal
   const atMs = options.atMs ?? Date.now()
-  const files = await findPolicyFiles(options.policy)
-  const gate = await Gate.fromPolicy(files, { clock: new VirtualClock(atMs), env })
+  const files = await findPolicyFiles(options.policy, env)
+  const clock = new VirtualClock(atMs)
+  const gate = await Gate.fromPolicy(files, { clock, env, store: new MemoryStore({ clock }) })
   try {
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)

@@ -1,18 +1,54 @@
 import { stat } from 'node:fs/promises'
+import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../errors.ts'
+import { overlayOf, policyFilesOf } from './environment.ts'
+import { CommandFailure, EXIT } from './failure.ts'
+import type { Terminal } from './terminal.ts'
+
+/** The policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandFailure where nobody named one. */
+export function namedPolicy(
+  given: readonly string[],
+  env: Terminal['env'],
+  example: string,
+): readonly string[] {
+  const files = given.length > 0 ? given : policyFilesOf(env)
+  if (files.length > 0) return files
+  throw new CommandFailure(`no policy was named (topicgate ${example})`, EXIT.usage)
+}
 
 /**
- * The files of a policy as given on the command line, in their order: later ones are laid over earlier ones.
- * Throws PolicyError for those that are not there, as their names would otherwise be read as YAML.
+ * The files of a policy in their order: later ones are laid over earlier ones. Where TOPICGATE_ENV is `prod`,
+ * `policy.prod.yaml` is laid over `policy.yaml`, if it is there. Throws PolicyError for those that are not there, as
+ * their names would otherwise be read as YAML.
  */
-export async function findPolicyFiles(paths: readonly string[]): Promise<readonly string[]> {
+export async function findPolicyFiles(
+  paths: readonly string[],
+  env: Terminal['env'],
+): Promise<readonly string[]> {
+  const overlay = overlayOf(env)
   const problems: Problem[] = []
+  const files: string[] = []
   for (const file of paths) {
     const found = await stat(file).catch(() => undefined)
-    if (found && !found.isDirectory()) continue
-    const message = found ? 'this is a folder' : 'there is no such file'
-    problems.push({ file, message, remedy: 'name a policy file, as policy.yaml' })
+    if (found === undefined || found.isDirectory()) {
+      const message = found ? 'this is a folder' : 'there is no such file'
+      problems.push({ file, message, remedy: 'name a policy file, as policy.yaml' })
+      continue
+    }
+    files.push(file)
+    const over = overlay && overlayFileOf(file, overlay)
+    if (over && !paths.includes(over) && (await isFile(over))) files.push(over)
   }
   if (problems.length > 0) throw new PolicyError(problems)
-  return paths
+  return files
+}
+
+/** `conf/policy.prod.yaml` of `conf/policy.yaml`. */
+function overlayFileOf(file: string, overlay: string): string {
+  const { dir, name, ext } = parse(file)
+  return join(dir, `${name}.${overlay}${ext}`)
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import type { Decision } from '../decision.ts'
-import { Gate } from '../index.ts'
+import { Gate, MemoryStore } from '../index.ts'
 import { type Captured, CaptureReader } from './capture.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import { formatCount } from './format.ts'
@@ -28,8 +28,9 @@ export interface ReplayOptions {
  */
 export async function replay(options: ReplayOptions, terminal: Terminal): Promise<number> {
   const clock = new VirtualClock()
-  const files = await findPolicyFiles(options.policy)
-  const gate = await Gate.fromPolicy(files, { clock, env: terminal.env })
+  const files = await findPolicyFiles(options.policy, terminal.env)
+  const store = new MemoryStore({ clock })
+  const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env })
   try {
     await new Replay(options, gate, clock, terminal).run()
   } finally {

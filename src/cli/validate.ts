@@ -1,9 +1,9 @@
 import { stringify } from 'yaml'
 import { formatProblem, PolicyError } from '../errors.ts'
 import { loadPolicy, policyJsonSchema, redact } from '../policy/index.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { EXIT } from './failure.ts'
 import { formatCount } from './format.ts'
-import { findPolicyFiles } from './policy-files.ts'
+import { findPolicyFiles, namedPolicy } from './policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 
 export interface ValidateOptions {
@@ -22,11 +22,9 @@ export async function validate(options: ValidateOptions, terminal: Terminal): Pr
     await write(stdout, toJson(policyJsonSchema()))
     return EXIT.fine
   }
-  if (options.policy.length === 0) {
-    throw new CommandFailure('no policy was named (topicgate validate policy.yaml)', EXIT.usage)
-  }
+  const named = namedPolicy(options.policy, env, 'validate policy.yaml')
   try {
-    const files = await findPolicyFiles(options.policy)
+    const files = await findPolicyFiles(named, env)
     const { document } = await loadPolicy(files, { env })
     const [rules, exemptions] = [document.rules?.length ?? 0, document.exempt?.length ?? 0]
     if (options.print) {
@@ -45,7 +43,7 @@ export async function validate(options: ValidateOptions, terminal: Terminal): Pr
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error
     if (options.json) {
-      await write(stdout, toJson({ ok: false, files: options.policy, problems: error.problems }))
+      await write(stdout, toJson({ ok: false, files: named, problems: error.problems }))
     } else await write(stderr, error.problems.map(problem => `${formatProblem(problem)}\n`).join(''))
     return EXIT.failed
   }

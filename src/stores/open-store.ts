@@ -78,6 +78,8 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
         logger: options.logger,
         ...(prefix === undefined ? {} : { prefix }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        // By default the server's own: it is the same for all nodes.
+        ...(options.clock === undefined ? {} : { clock: options.clock }),
       })
       await untilWell(redis)
       return redis
@@ -95,7 +97,8 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
 
 /** Else the first messages would be decided by the fallback, though the server is only a few milliseconds away. */
 async function untilWell(store: Store): Promise<void> {
-  for (let left = CONNECTING_MS / LOOK_MS; left > 0; left--) {
+  const endMs = systemClock.now() + CONNECTING_MS
+  while (systemClock.now() < endMs) {
     const isWell = await Promise.resolve(store.health()).then(
       ({ ok }) => ok,
       () => false,

@@ -113,9 +113,10 @@ export class ResilientStore implements Store {
   /** What the store says of itself, with the breaker's state; while it is open, the store is not asked. */
   async health(): Promise<StoreHealth> {
     const { state } = this
-    if (state === 'open') return { ok: false, state, detail: this.#detail ?? 'out of reach' }
+    const { fallback } = this.#settings
+    if (state === 'open') return { ok: false, state, fallback, detail: this.#detail ?? 'out of reach' }
     const health = await this.#ask()
-    return { ...health, ok: health.ok && this.state === 'closed', state: this.state }
+    return { ...health, ok: health.ok && this.state === 'closed', state: this.state, fallback }
   }
 
   /** Calls a listener when the breaker turns, and passes on what the store has to tell; returns how to end it. */

@@ -34,6 +34,7 @@ export interface StoreHealth {
   readonly ok: boolean
   /** Only of a store behind a circuit breaker. */
   readonly state?: BreakerState
+  readonly fallback?: Fallback
   readonly keys?: number
   readonly evictions?: number
   readonly overflows?: number

@@ -215,7 +215,12 @@ describe('a resilient store', () => {
     inner.way = 'reject'
     await ask(store, one())
     const calls = inner.calls.length
-    expect(await store.health()).toEqual({ ok: false, state: 'open', detail: 'rejected' })
+    expect(await store.health()).toEqual({
+      ok: false,
+      state: 'open',
+      fallback: 'memory',
+      detail: 'rejected',
+    })
     expect(inner.calls).toHaveLength(calls)
   })
 

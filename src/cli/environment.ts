@@ -1,0 +1,105 @@
+import { delimiter } from 'node:path'
+import { PolicyError } from '../errors.ts'
+import { parseDuration } from '../units.ts'
+import { readPort } from './arguments.ts'
+import { CommandFailure, EXIT } from './failure.ts'
+import type { Terminal } from './terminal.ts'
+
+/** What the commands read from the environment, and what for. docs/deployment.md holds the same table. */
+export const VARIABLES = {
+  TOPICGATE_POLICY: 'policy files for commands that name none, separated as in PATH',
+  TOPICGATE_ENV: 'an overlay: `prod` lays policy.prod.yaml, where it is there, over policy.yaml',
+  TOPICGATE_ENABLED: '`false` lets everything pass',
+  TOPICGATE_STORE: 'the URL of the store, in place of the policy’s',
+  TOPICGATE_STORE_PREFIX: 'its prefix',
+  TOPICGATE_STORE_TIMEOUT: 'its time limit, as 250ms',
+  TOPICGATE_STORE_FALLBACK: 'who decides while it is out of reach: memory, degraded, allow, deny',
+  TOPICGATE_STORE_NODES: 'how many nodes share it',
+  TOPICGATE_HEALTH: 'the port of `/live` and `/ready`, as with --health',
+  TOPICGATE_LOG_LEVEL: 'the level of the log, as with --log-level',
+} as const
+
+type Env = Terminal['env']
+type Variable = keyof typeof VARIABLES
+
+/** The policy files named by the environment. */
+export function policyFilesOf(env: Env): readonly string[] {
+  return (read(env, 'TOPICGATE_POLICY') ?? '').split(delimiter).filter(file => file !== '')
+}
+
+export function overlayOf(env: Env): string | undefined {
+  const name = read(env, 'TOPICGATE_ENV')
+  if (name === undefined || /^[\w-]{1,64}$/.test(name)) return name
+  throw wrong('TOPICGATE_ENV', 'use letters, digits, _ and -, as prod')
+}
+
+/** False where everything is to pass. */
+export function isEnabled(env: Env): boolean {
+  const word = read(env, 'TOPICGATE_ENABLED')?.toLowerCase()
+  if (word === undefined || ['true', '1', 'yes', 'on'].includes(word)) return true
+  if (['false', '0', 'no', 'off'].includes(word)) return false
+  throw wrong('TOPICGATE_ENABLED', 'write true or false')
+}
+
+/** A part of a policy to be laid over all files: the store as the environment wants it; undefined where it says nothing. */
+export function storeOf(env: Env): object | undefined {
+  const url = read(env, 'TOPICGATE_STORE')
+  // Nothing of another store's words would have an effect on this one.
+  if (url === 'memory') return { store: 'memory' }
+  const nodes = read(env, 'TOPICGATE_STORE_NODES')
+  const timeout = read(env, 'TOPICGATE_STORE_TIMEOUT')
+  if (timeout !== undefined) readWith('TOPICGATE_STORE_TIMEOUT', () => parseDuration(timeout))
+  if (nodes !== undefined && !/^[1-9]\d{0,5}$/.test(nodes)) {
+    throw wrong('TOPICGATE_STORE_NODES', 'write a whole number of at least 1')
+  }
+  const words = {
+    url: url && literal(url),
+    prefix: literalOf(env, 'TOPICGATE_STORE_PREFIX'),
+    timeout,
+    fallback: literalOf(env, 'TOPICGATE_STORE_FALLBACK'),
+    nodes: nodes && Number(nodes),
+  }
+  const given = Object.entries(words).filter(([, value]) => value !== undefined)
+  return given.length === 0 ? undefined : { store: Object.fromEntries(given) }
+}
+
+export function healthPortOf(env: Env): number | undefined {
+  const text = read(env, 'TOPICGATE_HEALTH')
+  return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => readPort(text))
+}
+
+/** One of the levels the log knows. */
+export function logLevelOf(env: Env, levels: readonly string[]): string | undefined {
+  const level = read(env, 'TOPICGATE_LOG_LEVEL')
+  if (level === undefined || levels.includes(level)) return level
+  throw wrong('TOPICGATE_LOG_LEVEL', `use one of ${levels.join(', ')}`)
+}
+
+/** Empty counts as unset, as compose files leave it. */
+function read(env: Env, name: Variable): string | undefined {
+  return env[name] || undefined
+}
+
+/** Policies put variables in where they see `${`: a password may hold it. */
+function literal(text: string): string {
+  return text.replaceAll('${', '$${')
+}
+
+function literalOf(env: Env, name: Variable): string | undefined {
+  const text = read(env, name)
+  return text && literal(text)
+}
+
+function readWith<T>(name: Variable, parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    const problem = error instanceof PolicyError ? error.problems[0] : undefined
+    throw wrong(name, problem?.remedy ?? (error as Error).message)
+  }
+}
+
+/** Never the value: it may be a secret that was put into the wrong variable. */
+function wrong(name: Variable, remedy: string): CommandFailure {
+  return new CommandFailure(`the value of ${name} cannot be used (${remedy})`, EXIT.usage)
+}

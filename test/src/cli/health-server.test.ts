@@ -1,0 +1,80 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { type HealthServer, startHealth } from '../../../src/cli/health-server.ts'
+import type { StoreHealth } from '../../../src/index.ts'
+import { MemoryStore } from '../../../src/stores/memory.ts'
+
+let server: HealthServer | undefined
+afterEach(() => server?.close())
+
+async function ask(
+  path: string,
+  health: () => StoreHealth,
+  serving = true,
+  method = 'GET',
+): Promise<Response> {
+  const store = Object.assign(new MemoryStore(), { health })
+  const look = (): { serving: boolean; rules: number } => ({ serving, rules: 3 })
+  await server?.close()
+  server = await startHealth({ store, look, host: '127.0.0.1', port: 0 })
+  return fetch(`http://127.0.0.1:${server.port}${path}`, { method })
+}
+
+const well = (): StoreHealth => ({ ok: true })
+
+describe('the health of a broker', () => {
+  it('is live while it answers, also before it serves', async () => {
+    const response = await ask('/live', well, false)
+    expect([response.status, await response.json()]).toEqual([200, { live: true }])
+  })
+
+  it('is ready while it serves', async () => {
+    const response = await ask('/ready?verbose', well)
+    expect([response.status, await response.json()]).toEqual([
+      200,
+      { ready: true, rules: 3, store: { name: 'memory', ok: true } },
+    ])
+    expect((await ask('/ready', well, false)).status).toBe(503)
+  })
+
+  it('stays ready without its store where the fallback serves on, and is not where it denies all', async () => {
+    for (const [fallback, state, status] of [
+      ['memory', 'open', 200],
+      ['deny', 'open', 503],
+      // Else nothing would come that could show the store to be well again.
+      ['deny', 'half-open', 200],
+    ] as const) {
+      const response = await ask('/ready', () => ({ ok: false, state, fallback, detail: 'gone' }))
+      expect([response.status, await response.json()]).toEqual([
+        status,
+        {
+          ready: status === 200,
+          rules: 3,
+          store: { name: 'memory', ok: false, state, fallback, detail: 'gone' },
+        },
+      ])
+    }
+  })
+
+  it('tells of a store that cannot even say how it is', async () => {
+    const response = await ask('/ready', () => {
+      throw new Error('broken')
+    })
+    expect(await response.json()).toMatchObject({ ready: true, store: { ok: false, detail: 'broken' } })
+  })
+
+  it('answers nothing else', async () => {
+    expect((await ask('/', well)).status).toBe(404)
+    expect((await ask('/ready', well, true, 'POST')).status).toBe(405)
+    const head = await ask('/ready', well, true, 'HEAD')
+    expect([head.status, await head.text()]).toEqual([200, ''])
+  })
+
+  it('says with which flag another port is chosen', async () => {
+    await ask('/live', well)
+    const again = { store: new MemoryStore(), look: () => ({ serving: true, rules: 0 }), host: '127.0.0.1' }
+    await expect(startHealth({ ...again, port: server!.port })).rejects.toMatchObject({
+      exitCode: 69,
+      message: expect.stringContaining('choose another with --health'),
+    })
+  })
+})
