@@ -48,9 +48,6 @@ export function keyed<Row extends { readonly key: KeptKey }>(rows: unknown[]): R
  * named parameters.
  */
 export interface Statements {
-  readonly begin: SqliteStatement
-  readonly beginReading: SqliteStatement
-  readonly commit: SqliteStatement
   readonly findRule: SqliteStatement
   readonly addRule: SqliteStatement
   readonly changeRule: SqliteStatement
@@ -68,9 +65,6 @@ export interface Statements {
 }
 
 const SQL: Readonly<Record<keyof Statements, string>> = {
-  begin: 'BEGIN IMMEDIATE',
-  beginReading: 'BEGIN',
-  commit: 'COMMIT',
   findRule: 'SELECT id, limits, since, keys FROM rule WHERE name = ? LIMIT ?',
   addRule: 'INSERT INTO rule (name, limits, since, keys) VALUES (?, ?, ?, 0)',
   changeRule: 'UPDATE rule SET limits = ?, since = ?, keys = ? WHERE id = ?',

@@ -103,11 +103,12 @@ export class Transactions {
     let answers: unknown[]
     try {
       const writes = works.some(work => work.writes)
-      ;(writes ? this.#statements.begin : this.#statements.beginReading).run()
+      // No prepared statements: libsql leaves one that met a lock half done, and then commits nothing.
+      this.#database.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN')
       const ledger = new Ledger(this.#statements, this.#options.evictor)
       answers = works.map(work => work.run(ledger))
       ledger.write()
-      this.#statements.commit.run()
+      this.#database.exec('COMMIT')
     } catch (error) {
       undo(this.#database)
       if (isLocked(error)) {

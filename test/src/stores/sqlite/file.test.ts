@@ -1,0 +1,136 @@
+import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { StoreError } from '../../../../src/errors.ts'
+import { openSqlite, SqliteStore } from '../../../../src/stores/sqlite/index.ts'
+import { MIGRATIONS, migrate } from '../../../../src/stores/sqlite/schema.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+import { connect, DRIVERS, loadDriver } from './drivers.ts'
+import { charge, makeLimit, newFile, open, remaining } from './harness.ts'
+
+const clock = new FakeClock()
+
+describe.each(DRIVERS)('the file, with %s', driver => {
+  const pragma = (path: string, name: string): unknown => {
+    const database = connect(driver, path)
+    const row = database.prepare(`PRAGMA ${name}`).get() as Record<string, unknown>
+    database.close()
+    return row[name]
+  }
+
+  it('is made and brought to the newest schema, with a write-ahead log', async () => {
+    const path = newFile()
+    await open(`sqlite:${path}`, { clock }, driver)
+    expect(pragma(path, 'user_version')).toBe(MIGRATIONS.length)
+    expect(pragma(path, 'journal_mode')).toBe('wal')
+  })
+
+  it('of an older version is brought to the newest, and keeps what it holds', async () => {
+    const path = newFile()
+    const limit = makeLimit()
+    const store = await open(path, { clock }, driver)
+    await charge(store, limit, 'a', 2)
+    await store.close()
+    const database = connect(driver, path)
+    const next = [...MIGRATIONS, "ALTER TABLE rule ADD COLUMN note TEXT DEFAULT 'new'"]
+    migrate(database, next)
+    migrate(database, next)
+    expect(database.prepare('SELECT note, keys FROM rule').get()).toMatchObject({ note: 'new', keys: 1 })
+    database.close()
+    expect(pragma(path, 'user_version')).toBe(MIGRATIONS.length + 1)
+  })
+
+  it('stays as it is when a step to a newer version fails', async () => {
+    const path = newFile()
+    await (await open(path, { clock }, driver)).close()
+    const database = connect(driver, path)
+    const broken = [...MIGRATIONS, 'CREATE TABLE extra (one)', 'CREATE TABLE rule (one)']
+    expect(() => migrate(database, broken)).toThrow(/already exists/)
+    database.close()
+    expect(pragma(path, 'user_version')).toBe(MIGRATIONS.length)
+    await open(path, { clock }, driver)
+  })
+
+  it('of a newer version is refused, and so is one that belongs to somebody else', async () => {
+    const newer = newFile()
+    await (await open(newer, { clock }, driver)).close()
+    const database = connect(driver, newer)
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length + 1}`)
+    database.close()
+    await expect(open(newer, { clock }, driver)).rejects.toThrow(
+      `version ${MIGRATIONS.length + 1} of the schema, this topicgate knows ${MIGRATIONS.length} (update topicgate`,
+    )
+    const foreign = newFile()
+    const other = connect(driver, foreign)
+    other.exec('CREATE TABLE invoice (id INTEGER)')
+    other.close()
+    await expect(open(foreign, { clock }, driver)).rejects.toThrow('give topicgate a file of its own')
+    expect(pragma(foreign, 'journal_mode')).toBe('delete')
+  })
+
+  it('that is no database, or in no folder, is a StoreError that says what to do', async () => {
+    const path = newFile()
+    writeFileSync(path, 'not a database, but long enough to look like one '.repeat(100))
+    await expect(open(path, { clock }, driver)).rejects.toThrow(/SQLITE_NOTADB.*name another file/s)
+    const nowhere = open(`${newFile()}/there/limits.db`, { clock }, driver)
+    await expect(nowhere).rejects.toThrow(StoreError)
+    await expect(open('sqlite:', { clock }, driver)).rejects.toThrow('write sqlite:./limits.db')
+  })
+
+  it('is written back into one piece by close, which decides what was asked before', async () => {
+    const path = newFile()
+    const limit = makeLimit({ count: 1_000 })
+    const store = await open(path, { clock }, driver)
+    const asked = Array.from({ length: 300 }, () => charge(store, limit))
+    await store.close()
+    expect((await Promise.all(asked)).filter(({ allowed }) => allowed)).toHaveLength(300)
+    const log = `${path}-wal`
+    expect(existsSync(log) ? statSync(log).size : 0).toBe(0)
+    await expect(charge(store, limit)).rejects.toThrow('the SQLite store is closed')
+    await expect(store.close()).resolves.toBeUndefined()
+    expect(await remaining(await open(path, { clock }, driver), limit)).toBe(700)
+  })
+})
+
+it('a handle of the user’s own stays open when the store is closed', async () => {
+  const database = connect('better-sqlite3', ':memory:')
+  const store = new SqliteStore({ database, clock })
+  await charge(store, makeLimit())
+  await store.close()
+  expect(database.prepare('SELECT count(*) AS count FROM state').get()).toEqual({ count: 1 })
+  database.close()
+})
+
+describe('the package that opens the file', () => {
+  it('is the first that is there', async () => {
+    const asked: string[] = []
+    const load = (name: string): Promise<unknown> => {
+      asked.push(name)
+      return loadDriver(name === 'better-sqlite3' ? 'no-such-package' : name)
+    }
+    const store = await openSqlite(':memory:', { clock, load })
+    await store.close()
+    expect(asked).toEqual(['better-sqlite3', 'libsql'])
+  })
+
+  it('is named as the remedy where there is none, or none that works', async () => {
+    const none = openSqlite(':memory:', { clock, load: name => import(`no-such-${name}`) })
+    await expect(none).rejects.toThrow(/npm install better-sqlite3.*better-sqlite3: not installed/s)
+    const load = (): Promise<unknown> => Promise.reject(new Error('built for another Node'))
+    await expect(openSqlite(':memory:', { clock, load })).rejects.toThrow(/libsql: built for another Node/)
+  })
+
+  it('a file that cannot be written to is told of, and the store goes on once it can be', async () => {
+    const path = newFile()
+    await (await open(path, { clock })).close()
+    // The system's own user may write everywhere, so the connection itself is made to refuse.
+    const database = connect('better-sqlite3', path)
+    const store = new SqliteStore({ database, clock })
+    database.exec('PRAGMA query_only = ON')
+    await expect(charge(store, makeLimit())).rejects.toThrow(/SQLITE_READONLY.*make the file/s)
+    expect((await store.health()).ok).toBe(true)
+    database.exec('PRAGMA query_only = OFF')
+    expect((await charge(store, makeLimit())).allowed).toBe(true)
+    await store.close()
+    database.close()
+  })
+})

@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../../../src/bounds.ts'
+import { SqliteStore } from '../../../../src/stores/sqlite/index.ts'
+import type { StoreEvent } from '../../../../src/stores/store.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+import { connect, DRIVERS } from './drivers.ts'
+import { charge, makeLimit, newFile, open, remaining } from './harness.ts'
+
+const MINUTE_MS = 60_000
+
+describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver => {
+  it('gives up keys that are whole first, and counts no eviction for them', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock, maxKeysPerRule: 4 }, driver)
+    const limit = makeLimit()
+    for (const key of ['a', 'b', 'c', 'd']) await charge(store, limit, key)
+    clock.set(clock.now() + MINUTE_MS)
+    for (const key of ['a', 'c', 'd']) await charge(store, limit, key)
+    await charge(store, limit, 'e')
+    expect(await store.health()).toMatchObject({ keys: 4, evictions: 0, overflows: 0 })
+    for (const key of ['a', 'c', 'd', 'e']) expect(await remaining(store, limit, key)).toBe(2)
+  })
+
+  it('then the one nearest to being whole, and tells of it', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock, maxKeysPerRule: 4 }, driver)
+    const events: StoreEvent[] = []
+    const unwatch = store.watch(event => events.push(event))
+    const limit = makeLimit()
+    for (const key of ['a', 'b', 'c', 'd']) await charge(store, limit, key, key === 'c' ? 1 : 2)
+    await charge(store, limit, 'e')
+    expect(await store.health()).toMatchObject({ keys: 4, evictions: 1, overflows: 0 })
+    expect(await remaining(store, limit, 'c')).toBe(3)
+    expect(await remaining(store, limit, 'b')).toBe(1)
+    expect(events).toEqual([{ kind: 'table_full', rule: 'rule', keys: 3, evictions: 1, overflows: 0 }])
+    unwatch()
+  })
+
+  it('never one that refuses: where all do, new keys share one counter', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock, maxKeysPerRule: 3 }, driver)
+    const limit = makeLimit()
+    for (const key of ['a', 'b', 'c']) await charge(store, limit, key, 3)
+    const newcomers: boolean[] = []
+    for (const key of ['d', 'e', 'f', 'g']) newcomers.push((await charge(store, limit, key)).allowed)
+    expect(newcomers).toEqual([true, true, true, false])
+    for (const key of ['a', 'b', 'c']) expect((await charge(store, limit, key)).allowed).toBe(false)
+    expect(await store.health()).toMatchObject({ keys: 3, evictions: 0, overflows: 4 })
+  })
+
+  it('nor one that refused a cost of many, though a single unit would fit', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock, maxKeysPerRule: 2 }, driver)
+    const limit = makeLimit()
+    await charge(store, limit, 'a')
+    expect((await charge(store, limit, 'a', 3)).allowed).toBe(false)
+    await charge(store, limit, 'b', 2)
+    await charge(store, limit, 'c')
+    expect(await remaining(store, limit, 'a')).toBe(2)
+    expect(await remaining(store, limit, 'b')).toBe(3)
+  })
+
+  it('keys of any bytes take part', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock, maxKeysPerRule: 3 }, driver)
+    const limit = makeLimit()
+    const strange = ['\ud83d', 'a\u0000b', 'k'.repeat(60_000), '\udc00', 'a\u0000c']
+    for (const key of strange) expect((await charge(store, limit, key)).remaining).toBe(2)
+    expect(await store.health()).toMatchObject({ keys: 3, evictions: 2 })
+    clock.set(clock.now() + MINUTE_MS)
+    await clock.advanceAsync(1_000)
+    expect(await store.health()).toMatchObject({ keys: 0 })
+  })
+})
+
+it('a rule with large logs keeps fewer keys, as in memory', async () => {
+  const clock = new FakeClock()
+  const store = await open(newFile(), { clock, maxKeysPerRule: 2_000 })
+  const limit = makeLimit({ algorithm: 'sliding-log', count: 10_000 })
+  const most = Math.floor(BOUNDS.logEntriesPerRule / 10_000)
+  await Promise.all(Array.from({ length: most + 5 }, (_, index) => charge(store, limit, `${index}`)))
+  expect(await store.health()).toMatchObject({ keys: most, evictions: 5 })
+})
+
+describe('the sweep', () => {
+  it('removes what is whole a slice at a time, then rules without keys, and leaves the rest', async () => {
+    const clock = new FakeClock()
+    const path = newFile()
+    const store = await open(path, { clock })
+    const [short, long] = [
+      makeLimit({ name: 'short' }),
+      makeLimit({ name: 'long', periodMs: 10 * MINUTE_MS }),
+    ]
+    const count = 2 * BOUNDS.sqliteSweep + 10
+    await Promise.all(
+      Array.from({ length: count }, (_, index) => charge(store, index < 5 ? long : short, `${index}`)),
+    )
+    clock.set(clock.now() + MINUTE_MS)
+    await clock.advanceAsync(1_000)
+    expect((await store.health()).keys).toBe(count - (BOUNDS.sqliteSweep - 5))
+    await clock.advanceAsync(2_000)
+    expect(await store.health()).toMatchObject({ keys: 5 })
+    const database = connect('better-sqlite3', path)
+    expect(database.prepare('SELECT name, keys FROM rule').all()).toEqual([{ name: 'long', keys: 5 }])
+    database.close()
+    expect(await remaining(store, long, '3')).toBe(2)
+    expect(clock.pending).toBe(1)
+    await store.close()
+    expect(clock.pending).toBe(0)
+  })
+
+  it('removes what was forgotten, though it is not whole, and nothing of what came later', async () => {
+    const clock = new FakeClock()
+    const path = newFile()
+    const store = await open(path, { clock })
+    const limit = makeLimit()
+    await Promise.all(Array.from({ length: 1_000 }, (_, index) => charge(store, limit, `${index}`)))
+    expect(await store.forget({ rule: 'rule' })).toBe(1_000)
+    expect((await charge(store, limit, '7')).remaining).toBe(2)
+    expect((await store.health()).keys).toBe(1)
+    await clock.advanceAsync(4_000)
+    const database = connect('better-sqlite3', path)
+    expect(database.prepare('SELECT count(*) AS count FROM state').get()).toEqual({ count: 1 })
+    expect(database.prepare('SELECT name, keys FROM rule').all()).toEqual([{ name: 'rule', keys: 1 }])
+    database.close()
+    expect(await remaining(store, limit, '7')).toBe(2)
+  })
+
+  it('goes on after an outage', async () => {
+    const clock = new FakeClock()
+    const path = newFile()
+    const store = await open(path, { clock, lockWaitMs: 10 })
+    await charge(store, makeLimit())
+    clock.set(clock.now() + MINUTE_MS)
+    const other = connect('better-sqlite3', path)
+    other.exec('BEGIN IMMEDIATE')
+    await clock.advanceAsync(1_500)
+    expect((await store.health()).keys).toBe(1)
+    other.exec('COMMIT')
+    other.close()
+    await clock.advanceAsync(1_500)
+    expect((await store.health()).keys).toBe(0)
+  })
+})
+
+it('peeking writes nothing, and refusals of a flood write nothing', async () => {
+  const database = connect('better-sqlite3', newFile())
+  const store = new SqliteStore({ database, clock: new FakeClock() })
+  const changes = (): unknown => database.prepare('SELECT total_changes() AS count').get()
+  const limit = makeLimit()
+  const before = changes()
+  for (const key of ['a', 'b']) expect(await remaining(store, limit, key)).toBe(3)
+  expect(changes()).toEqual(before)
+  await charge(store, limit, 'a', 3)
+  const spent = changes()
+  const flood = await Promise.all(Array.from({ length: 500 }, () => charge(store, limit, 'a')))
+  expect(flood.some(({ allowed }) => allowed)).toBe(false)
+  expect(await remaining(store, limit, 'a')).toBe(0)
+  expect(changes()).toEqual(spent)
+  await store.close()
+  database.close()
+})
