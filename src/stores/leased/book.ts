@@ -117,6 +117,8 @@ export class Book {
     while (this.#tick < last && left > 0) {
       const slot = this.#slots[(this.#tick + 1 + SLOTS) % SLOTS]!
       for (const lease of slot) {
+        // Of a later round; one from before the clock was set back is looked at all the same.
+        if (lease.dueTick > last && lease.dueTick <= last + SLOTS) continue
         if (left-- === 0) break
         this.#visit(lease, nowMs)
       }
@@ -139,10 +141,14 @@ export class Book {
   }
 
   #await(lease: Lease, nowMs: number): void {
-    if (lease.slot >= 0) this.#slots[lease.slot]!.delete(lease)
+    this.#slotOf(lease).delete(lease)
     const dueMs = Math.min(Math.max(lease.deadlineMs, nowMs), nowMs + lease.ttlMs)
-    lease.slot = (this.#tickOf(dueMs) + 1) % SLOTS
-    this.#slots[lease.slot]!.add(lease)
+    lease.dueTick = this.#tickOf(dueMs) + 1
+    this.#slotOf(lease).add(lease)
+  }
+
+  #slotOf(lease: Lease): Set<Lease> {
+    return this.#slots[lease.dueTick % SLOTS]!
   }
 
   #tickOf(ms: number): number {
@@ -174,7 +180,7 @@ export class Book {
   #remove(lease: Lease): void {
     const { rule } = lease
     lease.gone = true
-    this.#slots[lease.slot]!.delete(lease)
+    this.#slotOf(lease).delete(lease)
     this.size--
     rule.leases.delete(lease.key)
     if (rule.leases.size === 0 && this.#rules.get(rule.limit.name) === rule) {

@@ -40,8 +40,8 @@ export class Lease {
   pending: Promise<void> | undefined
   /** No longer in the book: what still arrives goes back at once. */
   gone = false
-  /** The place of the next deadline, kept by the book. */
-  slot = -1
+  /** When the book looks at it next, in its own count of time. */
+  dueTick = 0
   /** What the shared store said last. */
   sharedGrains: number | undefined
   heardAtMs = 0

@@ -1,5 +1,6 @@
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/create-limit.ts'
 import type { Limit } from '../../../../src/algorithms/limit.ts'
+import type { Clock } from '../../../../src/clock.ts'
 import { LeasedStore, type LeasedStoreOptions } from '../../../../src/stores/leased.ts'
 import { MemoryStore } from '../../../../src/stores/memory.ts'
 import type { Charge, Store, Verdict } from '../../../../src/stores/store.ts'
@@ -12,29 +13,59 @@ export interface Fleet {
   /** Calls of the shared store so far. */
   readonly calls: { decide: number; refund: number }
   open(options?: Partial<LeasedStoreOptions>): LeasedStore
+  /** Ends a node without a word: nothing of it runs any more, and what it holds is lost. */
+  crash(node: LeasedStore): void
 }
 
-/** The shared store as a node sees it: one that answers in its own time, and outlives the node. */
 export function openFleet(startMs = 1_700_000_000_000): Fleet {
   const clock = new FakeClock(startMs)
   const shared = new MemoryStore({ clock })
   const calls = { decide: 0, refund: 0 }
-  const link: Store = {
-    name: 'memory',
-    algorithms: shared.algorithms,
-    decide: async (charges, options) => {
-      calls.decide++
-      return shared.decide(charges, options)
-    },
-    refund: async charges => {
-      calls.refund++
-      shared.refund(charges)
-    },
-    forget: async selector => shared.forget(selector),
-    health: async () => shared.health(),
-    close: async () => {},
+  const dead = new Set<object>()
+
+  /** The shared store as a node sees it: one that answers in its own time, and outlives the node. */
+  const link = (node: object): Store => {
+    const call = async <T>(run: () => T): Promise<T> => {
+      const answer = run()
+      await undefined
+      return dead.has(node) ? new Promise<T>(() => {}) : answer
+    }
+    return {
+      name: 'memory',
+      algorithms: shared.algorithms,
+      decide: (charges, options) => {
+        calls.decide++
+        return call(() => shared.decide(charges, options))
+      },
+      refund: charges => {
+        calls.refund++
+        return call(() => shared.refund(charges))
+      },
+      forget: selector => call(() => shared.forget(selector)),
+      health: () => call(() => shared.health()),
+      close: async () => {},
+    }
   }
-  return { clock, shared, calls, open: options => new LeasedStore({ store: link, clock, ...options }) }
+
+  const nodes = new Map<LeasedStore, object>()
+  return {
+    clock,
+    shared,
+    calls,
+    open: options => {
+      const node = {}
+      const own: Clock = {
+        now: () => clock.now(),
+        after: (ms, run) => clock.after(ms, () => dead.has(node) || run()),
+      }
+      const store = new LeasedStore({ store: link(node), clock: own, ...options })
+      nodes.set(store, node)
+      return store
+    },
+    crash: store => {
+      dead.add(nodes.get(store)!)
+    },
+  }
 }
 
 export function bucket(spec: Partial<LimitSpec> = {}): Limit {
