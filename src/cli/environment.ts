@@ -82,7 +82,7 @@ function read(env: Env, name: Variable): string | undefined {
 
 /** Policies put variables in where they see `${`: a password may hold it. */
 function literal(text: string): string {
-  return text.replaceAll('${', '$${')
+  return text.replaceAll('${', () => '$${')
 }
 
 function literalOf(env: Env, name: Variable): string | undefined {
