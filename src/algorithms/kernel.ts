@@ -39,7 +39,10 @@ export interface Kernel {
   wholeAt(cells: Float64Array, at: number, limit: Limit): number
   /** Only with width 0: most entries, of two cells each, that a key may need. */
   entries?(limit: Limit): number
-  /** Only with width 0: a first array, and the same array or a larger copy with room for one entry more. */
+  /**
+   * Only with width 0: a first array, and, between a probe and its take, the same array or a larger copy with room for
+   * what was probed.
+   */
   room?(cells: Float64Array | undefined): Float64Array
 }
 
