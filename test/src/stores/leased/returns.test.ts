@@ -1,0 +1,208 @@
+import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../../../src/bounds.ts'
+import { StoreError } from '../../../../src/errors.ts'
+import { LeasedStore } from '../../../../src/stores/leased.ts'
+import { MemoryStore } from '../../../../src/stores/memory.ts'
+import { bucket, charge, left, openFleet, take } from './nodes.ts'
+
+const COMMIT = { commit: true } as const
+/** Nothing to speak of flows in while a test runs. */
+const SLOW = { periodMs: 86_400_000 }
+
+describe('units that are not used', () => {
+  it('go back when a lease ends, an eighth of its time later at the most', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const store = fleet.open({ units: 100, ttlMs: 800 })
+    await take(store, limit, { cost: 3 })
+    await fleet.clock.advanceAsync(799)
+    expect(left(fleet, limit)).toBe(9_900)
+    await fleet.clock.advanceAsync(101)
+    expect(left(fleet, limit)).toBe(9_997)
+    // What ends is never spent, even where nobody has looked yet.
+    await take(store, limit)
+    fleet.clock.set(fleet.clock.now() + 800)
+    expect(store.decide([charge(limit)], COMMIT)).toBeInstanceOf(Promise)
+  })
+
+  it('go back on close, all of them, and nothing runs on', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const store = fleet.open({ units: 100 })
+    for (let key = 0; key < 50; key++) await take(store, limit, { key: `${key}` })
+    const idle = fleet.clock.pending
+    await store.close()
+    for (let key = 0; key < 50; key++) expect(left(fleet, limit, `${key}`)).toBe(9_999)
+    expect(fleet.clock.pending).toBe(idle - 1)
+  })
+
+  it('go back at once when the lease they were asked for is no more', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const store = fleet.open({ units: 100 })
+    const waiting = take(store, limit)
+    await store.close()
+    expect((await waiting).allowed).toBe(true)
+    expect(left(fleet, limit)).toBe(9_999)
+  })
+
+  it('are never more than one bound of keys: the lease that would end first goes back', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const store = fleet.open({ units: 100, maxLeases: 10 })
+    for (let key = 0; key < 25; key++) {
+      expect((await take(store, limit, { key: `${key}` })).allowed).toBe(true)
+      await fleet.clock.advanceAsync(1)
+    }
+    expect(await store.health()).toMatchObject({ leases: { keys: 10, evictions: 15 } })
+    const whole = Array.from({ length: 25 }, (_, key) => left(fleet, limit, `${key}`)).filter(
+      units => units === 9_999,
+    )
+    expect(whole).toHaveLength(15)
+  })
+
+  it(`of strangers stay within ${BOUNDS.leases} keys`, async () => {
+    const limit = bucket(SLOW)
+    const store = new LeasedStore({ store: new MemoryStore(), units: 100 })
+    for (let key = 0; key < BOUNDS.leases + 100; key++) await take(store, limit, { key: `${key}` })
+    expect(await store.health()).toMatchObject({ leases: { keys: BOUNDS.leases, evictions: 100 } })
+    await store.close()
+  })
+
+  it('of a window are let go when it is about to end: in the next they would be too many', async () => {
+    const fleet = openFleet(1_700_000_000_000)
+    const limit = bucket({ algorithm: 'fixed-window', count: 1_000, periodMs: 1_000 })
+    const store = fleet.open({ units: 100 })
+    await take(store, limit)
+    await fleet.clock.advanceAsync(999)
+    await store.close()
+    expect(left(fleet, limit)).toBe(900)
+    await fleet.clock.advanceAsync(1)
+    expect(left(fleet, limit)).toBe(1_000)
+  })
+
+  it('are void when the clock is set back behind their beginning', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const store = fleet.open({ units: 100 })
+    await take(store, limit)
+    fleet.clock.set(fleet.clock.now() - 3_600_000)
+    expect(store.decide([charge(limit)], COMMIT)).toBeInstanceOf(Promise)
+  })
+})
+
+describe('a refusal of the shared store', () => {
+  it('is remembered for the wait it names: the node refuses at once, and asks again after it', async () => {
+    const fleet = openFleet()
+    const limit = bucket({ count: 10, periodMs: 10_000 })
+    const store = fleet.open({ ttlMs: 5_000 })
+    for (let times = 0; times < 10; times++) expect((await take(store, limit)).allowed).toBe(true)
+    expect(await take(store, limit)).toMatchObject({ allowed: false, retryAfterMs: 1_000, remaining: 0 })
+    const before = fleet.calls.decide
+    fleet.clock.advance(400)
+    for (let times = 0; times < 100; times++) {
+      const verdicts = store.decide([charge(limit)], COMMIT)
+      expect(verdicts).toMatchObject([{ allowed: false, retryAfterMs: 600 }])
+    }
+    expect(fleet.calls.decide).toBe(before)
+    fleet.clock.advance(600)
+    expect((await take(store, limit)).allowed).toBe(true)
+  })
+
+  it('never blocks a cheaper cost that fits', async () => {
+    const fleet = openFleet()
+    const limit = bucket({ count: 10, ...SLOW })
+    const store = fleet.open()
+    await take(store, limit, { cost: 5 })
+    expect((await take(store, limit, { cost: 6 })).allowed).toBe(false)
+    expect(store.decide([charge(limit, { cost: 6 })], COMMIT)).not.toBeInstanceOf(Promise)
+    expect((await take(store, limit, { cost: 5 })).allowed).toBe(true)
+  })
+
+  it('does not outlive a refund', async () => {
+    const fleet = openFleet()
+    const limit = bucket({ count: 10, ...SLOW })
+    const store = fleet.open()
+    await take(store, limit, { cost: 10 })
+    expect((await take(store, limit)).allowed).toBe(false)
+    await store.refund([charge(limit)])
+    expect((await take(store, limit)).allowed).toBe(true)
+  })
+
+  it('is asked about again when a lease would have ended: what other nodes give back is found', async () => {
+    const fleet = openFleet()
+    const limit = bucket({ count: 1_000, ...SLOW })
+    const [idle, busy] = [fleet.open({ units: 100 }), fleet.open({ units: 100 })]
+    await take(idle, limit)
+    let admitted = 0
+    for (let times = 0; times < 1_200; times++) if ((await take(busy, limit)).allowed) admitted++
+    expect(admitted).toBe(900)
+    await fleet.clock.advanceAsync(4_000)
+    for (let times = 0; times < 200; times++) if ((await take(busy, limit)).allowed) admitted++
+    expect(admitted).toBe(999)
+  })
+
+  it('makes a node ask for less: the last units of a limit are found', async () => {
+    const fleet = openFleet()
+    const limit = bucket({ count: 850, ...SLOW })
+    const store = fleet.open({ units: 100 })
+    let admitted = 0
+    for (let times = 0; times < 1_000; times++) if ((await take(store, limit)).allowed) admitted++
+    expect(admitted).toBe(850)
+    expect(fleet.calls.decide).toBeLessThan(40)
+  })
+})
+
+describe('a shared store out of reach', () => {
+  it('costs nobody what was held: it is spent, then the error is told, and no unit is lost here', async () => {
+    const clock = openFleet().clock
+    const shared = new MemoryStore({ clock })
+    const limit = bucket(SLOW)
+    const store = new LeasedStore({ store: shared, clock, units: 100 })
+    await take(store, limit)
+    await shared.close()
+    for (let times = 0; times < 99; times++) {
+      expect(store.decide([charge(limit)], COMMIT)).not.toBeInstanceOf(Promise)
+      await Promise.resolve()
+    }
+    await expect(take(store, limit)).rejects.toThrow(StoreError)
+    expect((await store.health()).leases.failed).toBeGreaterThan(0)
+    await store.close()
+  })
+
+  it('takes nothing of a message that another rule could not be asked about', async () => {
+    const fleet = openFleet()
+    const [lent, broken] = [bucket(SLOW), bucket({ name: 'broken', algorithm: 'sliding-log', count: 5 })]
+    const store = fleet.open({ units: 100 })
+    await take(store, lent)
+    await fleet.shared.close()
+    for (let times = 0; times < 10; times++) {
+      await expect(store.decide([charge(lent), charge(broken)], COMMIT)).rejects.toThrow(StoreError)
+    }
+    expect(await take(store, lent)).toMatchObject({ allowed: true, remaining: 9_998 })
+  })
+
+  it('lends nothing in the name of another who answers for it', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const shared = new MemoryStore({ clock: fleet.clock })
+    const standIn = {
+      name: 'stand-in',
+      algorithms: shared.algorithms,
+      decide: (charges: Parameters<MemoryStore['decide']>[0], options: { readonly commit: boolean }) =>
+        shared.decide(charges, options).map(verdict => ({ ...verdict, fallback: 'local' as const })),
+      refund: (charges: Parameters<MemoryStore['refund']>[0]) => shared.refund(charges),
+      forget: () => 0,
+      health: () => shared.health(),
+      close: () => shared.close(),
+    }
+    const store = new LeasedStore({ store: standIn, clock: fleet.clock, units: 100 })
+    for (let times = 1; times <= 3; times++) {
+      expect(await take(store, limit)).toMatchObject({
+        allowed: true,
+        fallback: 'local',
+        remaining: 10_000 - times,
+      })
+    }
+  })
+})
