@@ -3,7 +3,6 @@ import { createLimit, type LimitSpec } from '../../../src/algorithms/index.ts'
 import { BOUNDS } from '../../../src/bounds.ts'
 import { KeyIndex } from '../../../src/stores/memory/key-index.ts'
 import { KeyList } from '../../../src/stores/memory/key-list.ts'
-import { STALE } from '../../../src/stores/memory/records.ts'
 import { OVERFLOW_SLOT, Table } from '../../../src/stores/memory/table.ts'
 import { MemoryStore } from '../../../src/stores/memory.ts'
 import type { Charge } from '../../../src/stores/store.ts'
@@ -19,8 +18,7 @@ function charge(limit: ReturnType<typeof createLimit>, key: string, cost = 1): C
 }
 
 function holds(table: Table, slot: number, generation: number): boolean {
-  const verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
-  return table.records.ask(slot, generation, 0, 1, verdict) !== STALE
+  return table.records.isOf(slot, generation)
 }
 
 describe('the index of keys', () => {
