@@ -66,7 +66,7 @@ export const BOUNDS = {
   heldBytesTotal: 268_435_456,
   /** The longest a message is held before it is refused, in milliseconds. */
   holdMs: 300_000,
-  /** Messages and payload bytes one rule's queue or keep-latest holds, for all its senders together. */
+  /** Messages and bytes (of payloads and topics) one rule's queue or keep-latest holds, for all its senders together. */
   queuedPerRule: 10_000,
   queuedBytesPerRule: 67_108_864,
   /** Keys of a degrading rule whose place in its sample is remembered. */

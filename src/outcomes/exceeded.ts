@@ -12,7 +12,7 @@ export type ExceededWord = Exclude<Outcome, 'deliver'>
 export interface LatestOptions {
   /** Most topics of which a message is held. Default: 10,000. */
   readonly topics?: number
-  /** Most payload bytes held. Default: 64 MiB. */
+  /** Most bytes held, of payloads and topics. Default: 64 MiB. */
   readonly bytes?: number | string
   /** What becomes of a message of a topic that finds no room. Default: drop. */
   readonly then?: Then

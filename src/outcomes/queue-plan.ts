@@ -8,7 +8,7 @@ import { compilePriority, type PrioritySource } from './priority.ts'
 export interface QueueOptions {
   /** Most messages held, of all senders together. Default: 10,000. */
   readonly max?: number
-  /** Most payload bytes held. Default: 64 MiB. */
+  /** Most bytes held, of payloads and topics. Default: 64 MiB. */
   readonly bytes?: number | string
   /** By the messages' priority and in turns between senders, or strictly by arrival. Default: priority. */
   readonly order?: 'priority' | 'arrival'

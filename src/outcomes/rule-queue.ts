@@ -70,11 +70,12 @@ export class RuleQueue implements HeldLine, LineKeeper {
     const rank = rankOf(message)
     const turn = order === 'latest' ? message.topic : order === 'arrival' ? '' : lane
     const nowMs = this.#clock.now()
+    const sizeBytes = sizeOf(message)
     const older = order === 'latest' ? idle(this.lines.get(key)?.flowOf(turn, rank).last) : undefined
     const fits =
       this.#mayWait(nowMs, decision) &&
-      message.size <= this.plan.maxBytes &&
-      (older === undefined ? this.#makeRoom(key, turn, rank, message.size) : this.#exchange(older, message))
+      sizeBytes <= this.plan.maxBytes &&
+      (older === undefined ? this.#makeRoom(key, turn, rank, sizeBytes) : this.#exchange(older, sizeBytes))
     if (!fits) {
       this.#host.keeper.overflowed()
       arrived.enact(overflow(decision, this.plan.then), message)
@@ -167,8 +168,8 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   /** Gives the room of an older message to its successor; where that is too large the older keeps it. */
-  #exchange(older: Parked, { size }: Message): boolean {
-    const growth = size - older.sizeBytes
+  #exchange(older: Parked, sizeBytes: number): boolean {
+    const growth = sizeBytes - older.sizeBytes
     if (this.heldBytes + growth > this.plan.maxBytes || !this.#host.keeper.grow(growth)) return false
     this.heldBytes += growth
     return true
@@ -176,7 +177,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
 
   #enter(flow: Flow, { message, decision, enact, ask, siblings }: ToPark, sinceMs: number): Parked {
     const entry: Parked = {
-      ...{ message, sizeBytes: message.size, sinceMs, flow, enact, ask, siblings },
+      ...{ message, sizeBytes: sizeOf(message), sinceMs, flow, enact, ask, siblings },
       ...{ refusal: decision, asking: false, gone: false, previous: undefined, next: undefined },
       forget: () => this.#takeOut(entry),
     }
@@ -238,4 +239,9 @@ export class RuleQueue implements HeldLine, LineKeeper {
 /** One that nobody asks about now: a charge under way must not be for a message that is taken out. */
 function idle(entry: Parked | undefined): Parked | undefined {
   return entry?.asking === false ? entry : undefined
+}
+
+/** Of payload and topic: senders choose both, and either may be large. */
+function sizeOf({ size, topic }: Message): number {
+  return size + topic.length
 }

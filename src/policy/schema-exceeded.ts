@@ -15,7 +15,7 @@ const throttle = z.strictObject({
 })
 const queue = z.strictObject({
   max: wholeNumber(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
-  bytes: bytes.meta({ description: 'Most payload bytes held. Default: 64 MiB.' }),
+  bytes: bytes.meta({ description: 'Most bytes held, of payloads and topics. Default: 64 MiB.' }),
   order: z
     .enum(['priority', 'arrival'], { error: expects('an order') })
     .optional()
@@ -35,7 +35,7 @@ const queue = z.strictObject({
 })
 const latest = z.strictObject({
   topics: wholeNumber(1, 'Most topics of which a message is held. Default: 10000.').optional(),
-  bytes: bytes.meta({ description: 'Most payload bytes held. Default: 64 MiB.' }),
+  bytes: bytes.meta({ description: 'Most bytes held, of payloads and topics. Default: 64 MiB.' }),
   then: THEN,
 })
 const redirect = z.strictObject({

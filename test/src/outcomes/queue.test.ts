@@ -151,12 +151,12 @@ describe('the bounds of a queue', () => {
     expect([high, emergency, normal]).toHaveLength(3)
   })
 
-  it('count bytes', () => {
+  it('count bytes, of the topic too', () => {
     const { send, idsOf, guard } = setScene(bounded({ bytes: 100 }))
     send('a')
-    send('a', 't', { size: 60 })
-    send('a', 't', { size: 41 })
-    send('b', 't', { size: 101 })
+    send('a', 't'.repeat(20), { size: 40 })
+    send('a', 't', { size: 40 })
+    send('b', 't', { size: 100 })
     expect(idsOf('drop')).toEqual([2, 3])
     expect(guard.stats()).toMatchObject({ held: 1, heldBytes: 60 })
   })
@@ -203,7 +203,7 @@ describe('the bounds of a queue', () => {
     for (let index = 0; index <= BOUNDS.queuedPerRule + 1; index++) many.send('a')
     expect(many.guard.stats()).toMatchObject({ held: BOUNDS.queuedPerRule, overflowed: 1 })
     const heavy = setScene([perMinute])
-    for (let index = 0; index < 6; index++) heavy.send('a', 't', { size: BOUNDS.queuedBytesPerRule / 4 })
+    for (let index = 0; index < 6; index++) heavy.send('a', 't', { size: BOUNDS.queuedBytesPerRule / 4 - 1 })
     expect(heavy.guard.stats()).toMatchObject({ held: 4, overflowed: 1 })
     expect(heavy.guard.stats().heldBytes).toBe(BOUNDS.queuedBytesPerRule)
   })
