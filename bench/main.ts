@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { profile } from './breakdown.ts'
 import { expiry, memory, strangers } from './footprint.ts'
 import {
   alternate,
@@ -27,8 +28,8 @@ async function decide(): Promise<string> {
         const run = (subject: string, decisions: string) => (): Promise<Findings> =>
           runCell('decide', [subject, senders, rules, outcome, decisions], MORE_MEMORY)
         const found = await alternate(rounds, {
-          topicgate: run('topicgate', '1000000'),
-          flexible: run('flexible', '200000'),
+          topicgate: run('topicgate', senders === '1000000' ? '500000' : '1000000'),
+          flexible: run('flexible', senders === '1000000' ? '100000' : '200000'),
         })
         const ours = found.topicgate!.ns!
         const theirs = found.flexible!.ns!
@@ -96,7 +97,32 @@ async function broker(): Promise<string> {
   )
 }
 
-const PARTS = { decide, patterns, broker, memory, strangers, expiry }
+async function sqlite(): Promise<string> {
+  const rows: string[][] = []
+  for (const driver of ['better-sqlite3', 'libsql']) {
+    for (const rules of ['1', '3']) {
+      for (const inFlight of ['100', '1']) {
+        const decisions = inFlight === '1' ? '10000' : '60000'
+        const run = (): Promise<Findings> => runCell('sqlite', [driver, rules, '10000', inFlight, decisions])
+        const { found } = await alternate(rounds, { found: run })
+        rows.push([
+          `${driver}, ${rules} ${rules === '1' ? 'rule' : 'rules'}, ${inFlight === '1' ? 'one at a time' : `${inFlight} at once`}`,
+          Math.round(found!.perSecond!).toLocaleString('en'),
+          nanoseconds(found!.cpuNs!),
+          nanoseconds(found!.p50Ms! * 1e6),
+          nanoseconds(found!.p99Ms! * 1e6),
+        ])
+      }
+    }
+  }
+  return section(
+    'SQLite',
+    'Ten thousand clients on a file; rules per client, per tenant and global, one step for all. What is asked at once shares transactions, one at a time is a transaction for each decision. How long an answer takes is counted from the call.',
+    table(['work', 'decisions/s', 'CPU a decision', 'median', '99th percentile'], rows),
+  )
+}
+
+const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
 for (const name of wanted) {

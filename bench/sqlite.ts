@@ -55,7 +55,9 @@ async function askInTurn(): Promise<void> {
 
 // Every key is known before it is measured.
 for (let client = 0; client < senders; client += 100) {
-  const some = Array.from({ length: Math.min(100, senders - client) }, (_, index) => chargesOf(client + index))
+  const some = Array.from({ length: Math.min(100, senders - client) }, (_, index) =>
+    chargesOf(client + index),
+  )
   await Promise.all(some.map(charges => store.decide(charges, { commit: true })))
 }
 const startMs = performance.now()
