@@ -1,5 +1,15 @@
 import type { Aedes } from 'aedes'
 
+/**
+ * Puts an object's properties back in the place where V8 finds them fast. An accessor that takes the place of a value
+ * turns them into a table of hashes, and aedes looks at its broker some fifteen times a message: 0.3 µs. An object
+ * that serves as a prototype is put right when a property is looked up through it a few times.
+ */
+export function makeFast(object: object): void {
+  const look = (heir: { closed?: unknown }): unknown => heir.closed
+  for (let times = 0; times < 32; times++) look(Object.create(object))
+}
+
 /** The single-slot hooks of aedes that are composed with. */
 export type HookName =
   | 'preConnect'

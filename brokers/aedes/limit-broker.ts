@@ -4,6 +4,7 @@ import type { Gate, PolicyChange } from '../../src/index.ts'
 import { limitConnects } from './connect.ts'
 import { limitDeliveries } from './deliver.ts'
 import { discardMarked } from './discard.ts'
+import { makeFast } from './hooks.ts'
 import type { LimitBrokerOptions } from './options.ts'
 import { limitPublishes } from './publish.ts'
 import { Station, type Tally } from './station.ts'
@@ -45,6 +46,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     warnOnReload(station),
     closeWith(station),
   ]
+  makeFast(broker)
   let attached = true
   return {
     gate,
@@ -61,6 +63,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       for (const connection of station.connections) connection.reading.detach()
       station.connections.clear()
       discards.detach()
+      makeFast(broker)
     },
   }
 }
