@@ -1,5 +1,7 @@
-// Compiles bench/ and runs it: node scripts/bench.js [decide] [patterns] [broker] [memory] [strangers] [expiry] [--rounds N] [--write]
+// Compiles bench/ and runs it: node scripts/bench.js [decide] [profile] [patterns] [broker] [memory] [strangers] [expiry] [redis] [--rounds N] [--write]
 import { spawnSync } from 'node:child_process'
+import { copyFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const home = fileURLToPath(new URL('..', import.meta.url))
@@ -8,4 +10,8 @@ const run = (command, args) => {
   if (status !== 0) process.exit(status ?? 1)
 }
 run('npx', ['tsc', '-p', 'bench/tsconfig.json'])
-run(process.execPath, ['node_modules/.cache/topicgate/bench/bench/main.js', ...process.argv.slice(2)])
+const built = 'node_modules/.cache/topicgate/bench'
+for (const file of readdirSync(join(home, 'src'), { recursive: true, encoding: 'utf8' })) {
+  if (file.endsWith('.lua')) copyFileSync(join(home, 'src', file), join(home, built, 'src', file))
+}
+run(process.execPath, [`${built}/bench/main.js`, ...process.argv.slice(2)])
