@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { ALGORITHMS } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
@@ -97,7 +98,7 @@ export class SqliteStore implements Store {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Keys of all rules; evictions and overflows of this process; the size of the file. */
+  /** Keys of all rules; evictions and overflows of this process; the size of the file and of its log. */
   async health(): Promise<StoreHealth> {
     const { evictions, overflows } = this.#evictor
     try {
@@ -167,6 +168,9 @@ export class SqliteStore implements Store {
   #describeFile(): string {
     const pages = Number(readValue(this.#database, 'PRAGMA page_count'))
     const pageBytes = Number(readValue(this.#database, 'PRAGMA page_size'))
-    return `SQLite ${readValue(this.#database, 'SELECT sqlite_version()')}, ${pages * pageBytes} bytes`
+    const { file } = this.#database.prepare('PRAGMA database_list').get() as { readonly file: string }
+    const log = file === '' ? undefined : statSync(`${file}-wal`, { throwIfNoEntry: false })
+    const version = readValue(this.#database, 'SELECT sqlite_version()')
+    return `SQLite ${version}, ${pages * pageBytes} bytes, log of ${log?.size ?? 0} bytes`
   }
 }

@@ -100,9 +100,9 @@ export class Transactions {
 
   /** Returns what could not be done because another connection holds the lock; all else is answered. */
   #run(works: readonly Work[]): readonly Work[] {
+    const writes = works.some(work => work.writes)
     let answers: unknown[]
     try {
-      const writes = works.some(work => work.writes)
       // No prepared statements: libsql leaves one that met a lock half done, and then commits nothing.
       this.#database.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN')
       const ledger = new Ledger(this.#statements, this.#options.evictor)
@@ -120,7 +120,7 @@ export class Transactions {
       for (const work of works) work.reject(storeError(error, 'decide'))
       return []
     }
-    this.#lockedSinceMs = undefined
+    if (writes) this.#lockedSinceMs = undefined
     for (const [index, work] of works.entries()) work.resolve(answers[index])
     return []
   }

@@ -60,6 +60,18 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     expect(await remaining(store, limit, 'b')).toBe(3)
   })
 
+  it('a crowd of refusing keys is passed a few at a time, and those that share a counter are limited', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock, maxKeysPerRule: 2 * BOUNDS.evictionProbe + 1 }, driver)
+    const limit = makeLimit()
+    for (let index = 0; index < 2 * BOUNDS.evictionProbe; index++) await charge(store, limit, `a${index}`, 3)
+    await charge(store, limit, 'z')
+    for (const key of ['m1', 'm2', 'm3']) await charge(store, limit, key)
+    expect(await store.health()).toMatchObject({ evictions: 1, overflows: 2 })
+    expect(await remaining(store, limit, 'z')).toBe(3)
+    expect(await remaining(store, limit, 'm3')).toBe(2)
+  })
+
   it('keys of any bytes take part', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 3 }, driver)
@@ -141,6 +153,19 @@ describe('the sweep', () => {
     await clock.advanceAsync(1_500)
     expect((await store.health()).keys).toBe(0)
   })
+})
+
+it('one key is forgotten under every rule, and health tells sizes', async () => {
+  const store = await open(newFile(), { clock: new FakeClock() })
+  const limits = ['one', 'other', '\ud83d'].map(name => makeLimit({ name }))
+  for (const limit of limits) for (const key of ['a', 'b']) await charge(store, limit, key)
+  expect(await store.forget({ key: 'a' })).toBe(3)
+  expect(await store.health()).toMatchObject({
+    keys: 3,
+    detail: expect.stringMatching(/^SQLite 3\.\d+\.\d+, \d{5,} bytes, log of \d{5,} bytes$/),
+  })
+  for (const limit of limits) expect(await remaining(store, limit, 'a')).toBe(3)
+  for (const limit of limits) expect(await remaining(store, limit, 'b')).toBe(2)
 })
 
 it('peeking writes nothing, and refusals of a flood write nothing', async () => {
