@@ -30,11 +30,15 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
   const stateSize = stateSizeOf(algorithm)
   /** Numbers a probed state has that the key's array has no room for yet: `room` makes it before the charge is taken. */
   const wanted = new WeakMap<Float64Array, number>()
+  /** What was probed last: nearly always what is taken next, so that the step need not run twice. */
+  let probed:
+    | { cells: Float64Array; nowMs: number; grains: number; limit: Limit; step: Step<CustomState> }
+    | undefined
 
   const stateOf = (cells: Float64Array, limit: Limit): CustomState | undefined => {
     const size = cells[SIZE]!
     if (size === SEEDED) return checkedStep(algorithm, undefined, cells[LAST]!, cells[STATE]!, limit).state
-    return size === 0 ? undefined : Array.from(cells.subarray(STATE, STATE + size))
+    return size === 0 ? undefined : read(cells, size)
   }
   const ask = (cells: Float64Array, nowMs: number, grains: number, limit: Limit): Step<CustomState> =>
     checkedStep(algorithm, stateOf(cells, limit), nowMs, grains / limit.scale, limit)
@@ -55,6 +59,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
 
     probe(cells, _at, nowMs, grains, limit, out) {
       const step = ask(cells, nowMs, grains, limit)
+      probed = { cells, nowMs, grains, limit, step }
       out.allowed = step.allowed
       out.remaining = step.remaining
       out.retryAfterMs = step.retryAfterMs
@@ -64,7 +69,13 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
     },
 
     take(cells, _at, nowMs, grains, limit) {
-      const { allowed, state, expireInMs } = ask(cells, nowMs, grains, limit)
+      const isProbed =
+        probed?.cells === cells &&
+        probed.nowMs === nowMs &&
+        probed.grains === grains &&
+        probed.limit === limit
+      const { allowed, state, expireInMs } = isProbed ? probed!.step : ask(cells, nowMs, grains, limit)
+      probed = undefined
       // Only a step that is not pure denies what it has just allowed, or gives another state than before.
       if (!allowed || STATE + state.length > cells.length)
         throw flawed(algorithm, 'answers the same differently')
@@ -74,6 +85,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
     },
 
     refund(cells, _at, nowMs, grains, limit) {
+      probed = undefined
       const before = stateOf(cells, limit)
       if (algorithm.refund === undefined || before === undefined) return
       // A seeded state has no room of its own: one too large for the first array is left as it is.
@@ -95,6 +107,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
     },
 
     seed(cells, _at, nowMs, grains, limit) {
+      probed = undefined
       const units = Math.min(grains, limit.capacityGrains) / limit.scale
       const step = checkedStep(algorithm, undefined, nowMs, units, limit)
       // What a new key would refuse (a cost of many, where only one at a time passes) cannot be carried over.
@@ -111,7 +124,14 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
 
 function write(cells: Float64Array, state: CustomState): void {
   cells[SIZE] = state.length
-  cells.set(state, STATE)
+  for (let place = 0; place < state.length; place++) cells[STATE + place] = state[place]!
+}
+
+/** A list of its own for each question: what a step does to it changes nothing. Faster than Array.from of a part. */
+function read(cells: Float64Array, size: number): number[] {
+  const state: number[] = []
+  for (let place = 0; place < size; place++) state.push(cells[STATE + place]!)
+  return state
 }
 
 /** A step whose answer can be trusted. Throws StoreError. */
@@ -143,14 +163,18 @@ function flawOf(step: Step<CustomState>, stateSize: number): string | undefined 
   if (typeof step !== 'object' || step === null) return 'returned no object'
   const { state, allowed, retryAfterMs } = step
   if (typeof allowed !== 'boolean') return 'returned an `allowed` that is not true or false'
-  for (const name of ['remaining', 'resetMs', 'expireInMs'] as const) {
-    if (!isWhole(step[name])) return `returned ${String(step[name])} as ${name}, which is no whole number`
-  }
+  if (!isWhole(step.remaining)) return notWhole('remaining', step.remaining)
+  if (!isWhole(step.resetMs)) return notWhole('resetMs', step.resetMs)
+  if (!isWhole(step.expireInMs)) return notWhole('expireInMs', step.expireInMs)
   const waits = allowed
     ? retryAfterMs === 0
     : retryAfterMs === Infinity || (isWhole(retryAfterMs) && retryAfterMs > 0)
   if (!waits) return `returned ${String(retryAfterMs)} as retryAfterMs and ${String(allowed)} as allowed`
   return allowed ? flawOfState(state, stateSize) : undefined
+}
+
+function notWhole(name: string, value: unknown): string {
+  return `returned ${String(value)} as ${name}, which is no whole number`
 }
 
 function isWhole(value: number): boolean {
@@ -160,5 +184,8 @@ function isWhole(value: number): boolean {
 function flawOfState(state: CustomState, most: number): string | undefined {
   if (!Array.isArray(state)) return 'returned a state that is no list'
   if (state.length > most) return `returned a state of ${state.length} numbers where it may hold ${most}`
-  return state.every(Number.isFinite) ? undefined : 'returned a state that does not hold finite numbers alone'
+  for (const number of state) {
+    if (!Number.isFinite(number)) return 'returned a state that does not hold finite numbers alone'
+  }
+  return undefined
 }

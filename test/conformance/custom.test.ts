@@ -1,7 +1,9 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/create-limit.ts'
 import type { CustomAlgorithm } from '../../src/algorithms/custom.ts'
+import { limit } from '../../src/chain/limit.ts'
 import type { Clock } from '../../src/clock.ts'
+import { Gate } from '../../src/gate.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { LeasedStore } from '../../src/stores/leased.ts'
 import { MemoryStore } from '../../src/stores/memory.ts'
@@ -54,6 +56,19 @@ describe('an algorithm that is not whole', () => {
       'the refund of the algorithm "two-speeds" has no Lua twin',
     )
     await store.close()
+  })
+
+  it('is refused when a policy loads or a limit is used, with its place and the remedy', async () => {
+    const store = openRedis(new FakeClock())
+    const policy = 'rules:\n  - name: mine\n    limit: 1/s\n    algorithm: two-speeds\n'
+    const says = '2:5: rules[0]: the algorithm "two-speeds" has no Lua twin (give it `lua`)'
+    await expect(Gate.fromPolicy(policy, { store, algorithms: [plain] })).rejects.toThrow(says)
+    const gate = await Gate.fromPolicy(policy, { store, algorithms: [twoSpeeds] })
+    const message = { topic: 'a', on: 'publish', sender: { client: 'c' }, size: 0 } as const
+    expect(await gate.check(message)).toMatchObject({ allowed: true, rule: 'mine', remaining: 0 })
+    expect(await gate.check(message)).toMatchObject({ allowed: false, reason: 'rate_limit_exceeded' })
+    expect(() => gate.use(limit({ name: 'other', rate: '1/s', algorithm: plain }))).toThrow('has no Lua twin')
+    await gate.close()
   })
 
   it('runs in memory and in SQLite without a twin', async () => {

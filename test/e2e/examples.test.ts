@@ -142,6 +142,14 @@ describe('examples', () => {
     expect(Number(refused)).toBeLessThanOrEqual(90)
   })
 
+  it('custom-algorithm halves the rate of one who goes on without a rest', async () => {
+    await using program = startNode([join('examples', 'custom-algorithm.js')])
+    const { code, stdout, stderr } = await program.ended
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const seconds = [19, ...Array(17).fill(10), ...Array(12).fill(5)]
+    expect(stdout).toBe(`passed in each second: ${seconds.join(' ')}\n`)
+  })
+
   it('conditional-exemptions lets emergencies pass, but not without bound', async () => {
     await using example = await startExample('conditional-exemptions.js')
     const sinceMs = performance.now()
