@@ -31,6 +31,9 @@ export interface OpenStoreOptions {
   readonly logger?: Logger
 }
 
+const TIMEOUT_MS = 250
+/** Times the time limit of a decision. */
+const HEARD_FOR = 4
 const CONNECTING_MS = 1_000
 const LOOK_MS = 20
 
@@ -55,7 +58,7 @@ export async function openStore(store: string | StoreSpec, options: OpenStoreOpt
   return new ResilientStore({
     ...{ store: opened, logger, ...breaker, ...shared, ...common },
     ...(fallback === undefined ? {} : { fallback }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    timeoutMs: timeoutMs ?? TIMEOUT_MS,
   })
 }
 
@@ -77,7 +80,8 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
       const redis = await openRedis(url, {
         logger: options.logger,
         ...(prefix === undefined ? {} : { prefix }),
-        ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        // Longer than a message waits: what a late answer took is given back, of an answer unheard it is not known.
+        timeoutMs: HEARD_FOR * (timeoutMs ?? TIMEOUT_MS),
         // By default the server's own: it is the same for all nodes.
         ...(options.clock === undefined ? {} : { clock: options.clock }),
       })
