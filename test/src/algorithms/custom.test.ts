@@ -152,6 +152,18 @@ describe('a custom algorithm', () => {
     ).toBe(false)
   })
 
+  it('gives back also of what was carried over from another algorithm, never above whole', () => {
+    const store = new MemoryStore({ clock: new FakeClock() })
+    const bucket = createLimit({ name: 'r', algorithm: 'token-bucket', count: 3, periodMs: 60_000 })
+    store.decide([{ limit: bucket, key: '', cost: 3 }], commit)
+    const charge = { limit: limitOf(counter), key: '', cost: 2 }
+    expect(store.decide([charge], commit)).toMatchObject([{ allowed: false, remaining: 0 }])
+    store.refund([charge])
+    expect(store.decide([{ ...charge, cost: 0 }], { commit: false })).toMatchObject([{ remaining: 2 }])
+    for (let times = 0; times < 3; times++) store.refund([charge])
+    expect(store.decide([{ ...charge, cost: 0 }], { commit: false })).toMatchObject([{ remaining: 3 }])
+  })
+
   it('counts fractions where costs may be fractions', () => {
     const store = new MemoryStore({ clock: new FakeClock() })
     const charge = { limit: limitOf(counter, { count: 1, fractional: true }), key: '', cost: 0.25 }
