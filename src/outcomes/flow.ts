@@ -1,10 +1,10 @@
 import type { Decision } from '../decision.ts'
 import type { Message } from '../message.ts'
-import type { Ask, Enact } from './holding.ts'
+import type { Ask, Enact, ToPark } from './holding.ts'
 import type { Line } from './line.ts'
 
 /** One message that a rule holds for its senders. */
-export interface Parked {
+export class Parked {
   readonly message: Message
   readonly sizeBytes: number
   readonly sinceMs: number
@@ -16,13 +16,27 @@ export interface Parked {
   /** The last answer that held it. */
   refusal: Decision
   /** The gate is being asked about it. */
-  asking: boolean
+  asking = false
   /** No longer held; an answer that comes now is ignored. */
-  gone: boolean
-  previous: Parked | undefined
-  next: Parked | undefined
-  /** Takes it out; it is never enacted. */
-  forget(): void
+  gone = false
+  previous: Parked | undefined = undefined
+  next: Parked | undefined = undefined
+
+  constructor(arrived: ToPark, flow: Flow, sizeBytes: number, sinceMs: number) {
+    this.message = arrived.message
+    this.sizeBytes = sizeBytes
+    this.sinceMs = sinceMs
+    this.flow = flow
+    this.enact = arrived.enact
+    this.ask = arrived.ask
+    this.siblings = arrived.siblings
+    this.refusal = arrived.decision
+  }
+
+  /** Takes it out of its queue; it is never enacted. */
+  forget(): void {
+    this.flow.line.forget(this)
+  }
 }
 
 /**

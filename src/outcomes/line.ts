@@ -16,6 +16,8 @@ export interface LineKeeper {
   release(entry: Parked, decision: Decision): void
   /** Takes a message out that cannot wait any longer. */
   refuse(entry: Parked, decision: Decision): void
+  /** Takes a message out that nobody is to enact. */
+  forget(entry: Parked): void
   emptied(line: Line): void
 }
 
@@ -79,6 +81,10 @@ export class Line {
       this.stop()
       this.#keeper.emptied(this)
     }
+  }
+
+  forget(entry: Parked): void {
+    this.#keeper.forget(entry)
   }
 
   /** The next in turn; undefined where all who wait are refused by other rules. */

@@ -12,21 +12,18 @@ export class Longest {
 
   /** Notes that a flow, which had `before` messages, has `flow.count` now. */
   changed(flow: Flow, before: number): void {
-    this.#byLength[before]?.delete(flow)
+    const left = this.#byLength[before]
+    left?.delete(flow)
+    // The list is never cut: to grow it again would copy all of it.
+    if (left?.size === 0) this.#byLength[before] = undefined
     const { count } = flow
     if (count > 0) {
-      let flows = this.#byLength[count]
-      if (flows === undefined) {
-        flows = new Set()
-        this.#byLength[count] = flows
-      }
-      flows.add(flow)
+      const flows = this.#byLength[count]
+      if (flows === undefined) this.#byLength[count] = new Set([flow])
+      else flows.add(flow)
       if (count > this.#longest) this.#longest = count
     }
-    while (this.#longest > 0 && !this.#byLength[this.#longest]?.size) {
-      this.#byLength.length = this.#longest
-      this.#longest--
-    }
+    while (this.#longest > 0 && this.#byLength[this.#longest] === undefined) this.#longest--
   }
 
   any(): Flow | undefined {

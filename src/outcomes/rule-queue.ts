@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { Flow, Parked } from './flow.ts'
+import { type Flow, Parked } from './flow.ts'
 import { type HeldLine, type LaneKeeper, overflow, type ToPark } from './holding.ts'
 import { Line, type LineKeeper } from './line.ts'
 import { Longest } from './longest.ts'
@@ -108,7 +108,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   release(entry: Parked, decision: Decision): void {
-    this.#takeOut(entry)
+    this.forget(entry)
     entry.enact(decision, entry.message)
   }
 
@@ -136,7 +136,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
       if (entry.gone) continue
       if (decision !== undefined) this.release(entry, decision)
       else {
-        this.#takeOut(entry)
+        this.forget(entry)
         discarded++
       }
     }
@@ -175,26 +175,23 @@ export class RuleQueue implements HeldLine, LineKeeper {
     return true
   }
 
-  #enter(flow: Flow, { message, decision, enact, ask, siblings }: ToPark, sinceMs: number): Parked {
-    const entry: Parked = {
-      ...{ message, sizeBytes: sizeOf(message), sinceMs, flow, enact, ask, siblings },
-      ...{ refusal: decision, asking: false, gone: false, previous: undefined, next: undefined },
-      forget: () => this.#takeOut(entry),
-    }
+  #enter(flow: Flow, arrived: ToPark, sinceMs: number): Parked {
+    const entry = new Parked(arrived, flow, sizeOf(arrived.message), sinceMs)
     const superseding = idle(flow.last) !== undefined && this.plan.order === 'latest'
     if (!superseding) {
       this.held++
       this.heldBytes += entry.sizeBytes
     }
-    siblings.add(entry)
+    entry.siblings.add(entry)
     this.#aged.add(entry)
     flow.line.append(entry)
-    this.#lengths[flow.rank]!.changed(flow, flow.count - 1)
+    this.#measure(flow, flow.count - 1)
     this.#watchAge()
     return entry
   }
 
-  #takeOut(entry: Parked): void {
+  /** Takes a message out; whoever does so enacts it, or counts it. */
+  forget(entry: Parked): void {
     this.held--
     this.heldBytes -= entry.sizeBytes
     this.#host.keeper.release(this, entry.sizeBytes)
@@ -207,7 +204,12 @@ export class RuleQueue implements HeldLine, LineKeeper {
     entry.siblings.delete(entry)
     this.#aged.delete(entry)
     flow.line.remove(entry)
-    this.#lengths[flow.rank]!.changed(flow, flow.count + 1)
+    this.#measure(flow, flow.count + 1)
+  }
+
+  /** Only where messages are pushed out does it matter who holds most. */
+  #measure(flow: Flow, before: number): void {
+    if (this.plan.order === 'priority') this.#lengths[flow.rank]!.changed(flow, before)
   }
 
   /** Its room is its successor's already. */
