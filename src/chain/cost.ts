@@ -3,7 +3,7 @@ import { parseFieldPath, readField } from '../conditions/payload-field.ts'
 import { policyError } from '../errors.ts'
 import type { Dialect, Message } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { Trie } from '../topic/trie.ts'
+import { Router } from '../topic/router.ts'
 import { COST_WORDS, type Cost, type CostWord } from './options.ts'
 
 /** How much a message costs under a rule. */
@@ -58,24 +58,21 @@ function unitsOfWord(cost: number | CostWord): number {
   )
 }
 
-/** The first pattern of the table that matches a topic gives the cost. */
+/** The first pattern of the table that matches a topic gives the cost; those of topics seen before are remembered. */
 function byTopic(
   topics: Readonly<Record<string, number | CostWord>>,
   otherwise: number | CostWord,
   dialect: Dialect,
 ): CostMeter {
-  const trie = new Trie(dialect)
-  const units = Object.entries(topics).map(([pattern, cost], index) => {
-    trie.add(parsePattern(pattern, dialect, `cost.topics["${pattern}"]`), index)
-    return unitsOfWord(cost)
-  })
   const rest = unitsOfWord(otherwise)
+  const units = Object.values(topics).map(unitsOfWord)
+  const router = new Router(dialect, ([first]) => (first === undefined ? rest : units[first]!))
+  Object.keys(topics).forEach((pattern, index) => {
+    router.add(parsePattern(pattern, dialect, `cost.topics["${pattern}"]`), index)
+  })
   return {
     fractional: [...units, rest].some(each => !Number.isInteger(each)),
-    unitsOf(message) {
-      const first = trie.match(message.topic)[0]
-      return first === undefined ? rest : units[first]!
-    },
+    unitsOf: message => router.route(message.topic).plan,
   }
 }
 
@@ -87,7 +84,10 @@ function called(cost: (message: Message) => number, message: Message): number {
   }
 }
 
-/** What strangers write as a cost: a number, also as text; 1 for all else, so that nobody travels free. */
+/**
+ * What strangers write as a cost: a number, also as text; 1 for all else, also for NaN and less than nothing, so that
+ * nobody travels free.
+ */
 function sane(value: unknown): number {
   const units = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
   if (typeof units !== 'number' || !(units >= 0)) return 1
