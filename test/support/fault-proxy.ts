@@ -20,7 +20,7 @@ export class FaultProxy implements AsyncDisposable {
   #fault: Fault = 'none'
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #held: (() => void)[] = []
+  readonly #ways = new Set<Way>()
 
   private constructor(server: Server) {
     this.#server = server
@@ -37,8 +37,7 @@ export class FaultProxy implements AsyncDisposable {
 
   set fault(fault: Fault) {
     this.#fault = fault
-    const held = this.#held.splice(0)
-    if (fault !== 'black-hole') for (const deliver of held) deliver()
+    if (fault !== 'black-hole') for (const way of this.#ways) way.open()
     if (fault === 'refuse' || fault === 'reset') for (const socket of this.#sockets) socket.resetAndDestroy()
   }
 
@@ -54,31 +53,57 @@ export class FaultProxy implements AsyncDisposable {
   #join(client: Socket, targetPort: number): void {
     if (this.#fault === 'refuse' || this.#fault === 'reset') return void client.resetAndDestroy()
     const target = connect(targetPort, '127.0.0.1')
-    for (const [from, to] of [
-      [client, target],
-      [target, client],
-    ] as const) {
-      from.setNoDelay(true)
-      this.#sockets.add(from)
-      from.on('error', () => {})
-      from.on('close', () => {
-        this.#sockets.delete(from)
-        to.destroy()
-      })
-      from.on('data', chunk => this.#pass(chunk, from === client, from, to))
-    }
+    this.#lead(client, target, true)
+    this.#lead(target, client, false)
   }
 
-  #pass(chunk: Buffer, isQuestion: boolean, from: Socket, to: Socket): void {
-    const fault = this.#fault
-    if (fault === 'black-hole') return void this.#held.push(() => to.write(chunk))
-    if (typeof fault !== 'object') return void to.write(chunk)
-    if ('latencyMs' in fault) {
-      setTimeout(() => to.write(chunk), fault.latencyMs).unref()
-      return
+  #lead(from: Socket, to: Socket, isQuestion: boolean): void {
+    const way = new Way(to)
+    from.setNoDelay(true)
+    this.#sockets.add(from)
+    this.#ways.add(way)
+    from.on('error', () => {})
+    from.on('close', () => {
+      this.#sockets.delete(from)
+      this.#ways.delete(way)
+      to.destroy()
+    })
+    from.on('data', chunk => {
+      const fault = this.#fault
+      if (typeof fault !== 'object') way.take(chunk, fault === 'black-hole' ? Infinity : 0)
+      else if ('latencyMs' in fault) way.take(chunk, fault.latencyMs)
+      // A command of Redis is an array: one answer for each that begins in the chunk.
+      else if (isQuestion) {
+        from.write(fault.answer.repeat(chunk.toString('latin1').match(/(^|\r\n)\*\d+\r\n\$/g)?.length ?? 0))
+      }
+    })
+  }
+}
+
+/** One direction of a connection: what is held back is delivered in its order. */
+class Way {
+  readonly #to: Socket
+  readonly #chunks: { readonly bytes: Buffer; dueMs: number }[] = []
+
+  constructor(to: Socket) {
+    this.#to = to
+  }
+
+  take(bytes: Buffer, delayMs: number): void {
+    this.#chunks.push({ bytes, dueMs: performance.now() + delayMs })
+    this.#deliver()
+    if (delayMs > 0 && delayMs < Infinity) setTimeout(() => this.#deliver(), delayMs + 1).unref()
+  }
+
+  /** Delivers what was held for ever. */
+  open(): void {
+    for (const chunk of this.#chunks) if (chunk.dueMs === Infinity) chunk.dueMs = 0
+    this.#deliver()
+  }
+
+  #deliver(): void {
+    while (this.#chunks[0] !== undefined && this.#chunks[0].dueMs <= performance.now()) {
+      this.#to.write(this.#chunks.shift()!.bytes)
     }
-    // A command of Redis is an array: one answer for each that begins in the chunk.
-    if (isQuestion)
-      from.write(fault.answer.repeat(chunk.toString('latin1').match(/(^|\r\n)\*\d+\r\n\$/g)?.length ?? 0))
   }
 }
