@@ -16,6 +16,8 @@ const LOCK_WAIT_MS = 2_000
 /** Between two slices of a sweep; where much went, the next comes sooner. */
 const SWEEP_EVERY_MS = 1_000
 const BUSY_SWEEP_MS = 20
+/** So often at least the log is synced and written back: what a loss of power may take. */
+const WRITE_BACK_EVERY_MS = 10_000
 /** Evictions are counted each, but told at most this often. */
 const WARNING_EVERY_MS = 10_000
 
@@ -48,6 +50,7 @@ export class SqliteStore implements Store {
   readonly #transactions: Transactions
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   #warnedAtMs = -Infinity
+  #writtenBackAtMs: number
   #place = START
   #cancelSweep: () => void
   #closing: Promise<void> | undefined
@@ -70,6 +73,7 @@ export class SqliteStore implements Store {
     } catch (error) {
       throw storeError(error, 'open its file')
     }
+    this.#writtenBackAtMs = this.#clock.now()
     this.#cancelSweep = this.#sweepAfter(SWEEP_EVERY_MS)
   }
 
@@ -121,12 +125,7 @@ export class SqliteStore implements Store {
     this.#cancelSweep()
     await this.#transactions.drained()
     this.#cancelSweep()
-    try {
-      this.#database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
-    } catch (error) {
-      // The log is as lasting as the file; the next to open it writes it back.
-      this.#logger.debug({ err: error }, 'the log of the SQLite store was not written back')
-    }
+    this.#writeBack('TRUNCATE')
     if (this.#closesDatabase) this.#database.close()
   }
 
@@ -152,8 +151,20 @@ export class SqliteStore implements Store {
       this.#logger.debug({ err: error }, 'the SQLite store could not sweep')
     }
     if (this.#closing !== undefined) return
+    if (Math.abs(this.#clock.now() - this.#writtenBackAtMs) >= WRITE_BACK_EVERY_MS) this.#writeBack('PASSIVE')
     const isBusy = swept !== undefined && 4 * swept.removed > BOUNDS.sqliteSweep
     this.#cancelSweep = this.#sweepAfter(isBusy ? BUSY_SWEEP_MS : SWEEP_EVERY_MS)
+  }
+
+  /** Syncs the log and writes it into the file, as far as no other connection is in the way. */
+  #writeBack(mode: 'PASSIVE' | 'TRUNCATE'): void {
+    this.#writtenBackAtMs = this.#clock.now()
+    try {
+      this.#database.prepare(`PRAGMA wal_checkpoint(${mode})`).get()
+    } catch (error) {
+      // Nothing is lost: it is tried again, and the next to open the file does it as well.
+      this.#logger.debug({ err: error }, 'the log of the SQLite store was not written back')
+    }
   }
 
   #warn(rule: string, keys: number): void {

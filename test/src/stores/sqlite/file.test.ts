@@ -1,4 +1,4 @@
-import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { StoreError } from '../../../../src/errors.ts'
 import { openSqlite, SqliteStore } from '../../../../src/stores/sqlite/index.ts'
@@ -74,6 +74,18 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     const nowhere = open(`${newFile()}/there/limits.db`, { clock }, driver)
     await expect(nowhere).rejects.toThrow(StoreError)
     await expect(open('sqlite:', { clock }, driver)).rejects.toThrow('write sqlite:./limits.db')
+  })
+
+  it('takes in the log every ten seconds, however little was written', async () => {
+    const path = newFile()
+    const ticking = new FakeClock()
+    const store = await open(path, { clock: ticking }, driver)
+    const before = readFileSync(path)
+    await charge(store, makeLimit())
+    await ticking.advanceAsync(9_000)
+    expect(readFileSync(path).equals(before)).toBe(true)
+    await ticking.advanceAsync(2_000)
+    expect(readFileSync(path).equals(before)).toBe(false)
   })
 
   it('is written back into one piece by close, which decides what was asked before', async () => {
