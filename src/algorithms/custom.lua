@@ -50,9 +50,9 @@ local function customTwin(name, step, giveBack)
       return {wholeAt = 0}, false
     end,
 
-    pack = function(cells)
+    pack = function(header, cells)
       local state = cells.state or {}
-      return struct.pack('<d' .. rep('d', #state), cells.wholeAt, unpack(state))
+      return pack('<c0d' .. rep('d', #state), header, cells.wholeAt, unpack(state))
     end,
 
     unpack = function(value, at)

@@ -5,6 +5,7 @@ end
 
 return {
   format = '<dd',
+  packing = '<c0dd',
 
   begin = function()
     return {0, 0}, false

@@ -25,6 +25,7 @@ end
 
 return {
   format = '<ddd',
+  packing = '<c0ddd',
 
   begin = function()
     return {0, 0, 0}, false

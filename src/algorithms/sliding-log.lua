@@ -33,8 +33,8 @@ return {
     return {0, 0, ''}, false
   end,
 
-  pack = function(cells)
-    return struct.pack('<dd', cells[1], cells[2]) .. cells[3]
+  pack = function(header, cells)
+    return pack('<c0ddc0', header, cells[1], cells[2], cells[3])
   end,
 
   unpack = function(value, at)
@@ -66,7 +66,7 @@ return {
       held = (struct.unpack('<d', entries, #entries - 7))
       entries = sub(entries, 1, -ENTRY - 1)
     end
-    cells[2], cells[3] = cells[2] + grains, entries .. struct.pack('<dd', moment, held + grains)
+    cells[2], cells[3] = cells[2] + grains, entries .. pack('<dd', moment, held + grains)
   end,
 
   refund = function(cells, now, grains)
@@ -76,7 +76,7 @@ return {
       local time, held = struct.unpack('<dd', entries, #entries - ENTRY + 1)
       local given = min(left, held)
       entries = sub(entries, 1, -ENTRY - 1)
-      if held > given then entries = entries .. struct.pack('<dd', time, held - given) end
+      if held > given then entries = entries .. pack('<dd', time, held - given) end
       left = left - given
     end
     cells[3] = entries
@@ -88,7 +88,7 @@ return {
   end,
 
   seed = function(now, grains)
-    return {now, grains, grains > 0 and struct.pack('<dd', now, grains) or ''}
+    return {now, grains, grains > 0 and pack('<dd', now, grains) or ''}
   end,
 
   wholeAt = function(cells, limit)

@@ -9,6 +9,7 @@ end
 
 return {
   format = '<dd',
+  packing = '<c0dd',
 
   begin = function(now, limit)
     if limit.initialGrains == limit.capacityGrains then return {0, 0}, false end
@@ -20,7 +21,12 @@ return {
     local after = deficit + grains * limit.stepsPerGrain
     local free = limit.capacitySteps - after
     local unitSteps = limit.stepsPerGrain * limit.scale
-    if free >= 0 then return true, floor(free / unitSteps), 0, ceil(after / limit.stepsPerMs) end
+    if free >= 0 then
+      -- Without calls of floor and ceil, which cost as much as all the rest.
+      local units, ms = free / unitSteps, after / limit.stepsPerMs
+      local part = ms % 1
+      return true, units - units % 1, 0, part > 0 and ms - part + 1 or ms
+    end
     local left = grains <= limit.scale and 0 or limit.capacitySteps - deficit
     local remaining = left > 0 and floor(left / unitSteps) or 0
     local retryAfterMs = grains > limit.capacityGrains and huge or ceil(-free / limit.stepsPerMs)

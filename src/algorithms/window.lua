@@ -11,6 +11,7 @@ local function windowTwin(endAfter)
 
   return {
     format = '<ddd',
+    packing = '<c0ddd',
 
     begin = function()
       return {0, 0, 0}, false

@@ -1,6 +1,6 @@
 import { stateSizeOf } from '../../algorithms/custom.ts'
 import type { Limit } from '../../algorithms/limit.ts'
-import { twinName } from './script.ts'
+import { twinOf } from './script.ts'
 
 /** What is asked of a step's charges. To look is to peek, but buckets that begin part full begin to fill. */
 export const PEEK = 0
@@ -91,11 +91,11 @@ function limitText(limit: Limit, aroundMs: number): string {
 /** What the twins read of a limit, and the header its values begin with: see readHeader of decide.lua. */
 function limitFields(limit: Limit): object {
   const { custom, calendar, scale, countGrains, periodMs, capacityGrains } = limit
-  const algorithm = custom === undefined ? limit.algorithm : twinName(custom.name)
+  const twin = twinOf(limit)
   const zone = calendar === undefined ? '' : ` ${calendar.unit} ${calendar.zone}`
   const common = {
-    algorithm,
-    header: `1 ${algorithm} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${zone}\n`,
+    algorithm: twin,
+    header: `1 ${twin} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${zone}\n`,
     scale,
     countGrains,
     periodMs,
