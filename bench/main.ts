@@ -122,7 +122,36 @@ async function sqlite(): Promise<string> {
   )
 }
 
-const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite }
+async function redis(): Promise<string> {
+  const rows: string[][] = []
+  for (const [inFlight, messages] of [
+    ['1', '10000'],
+    ['64', '60000'],
+    ['512', '100000'],
+  ] as const) {
+    const run = (subject: string) => (): Promise<Findings> => runCell('redis', [subject, inFlight, messages])
+    const found = await alternate(rounds, { topicgate: run('topicgate'), flexible: run('flexible') })
+    const { topicgate, flexible } = found
+    rows.push([
+      `${inFlight} in flight`,
+      Math.round(topicgate!.perSecond!).toLocaleString('en'),
+      Math.round(flexible!.perSecond!).toLocaleString('en'),
+      times(topicgate!.perSecond! / flexible!.perSecond!),
+      `${topicgate!.redisUs!.toFixed(1)} / ${flexible!.redisUs!.toFixed(1)} µs`,
+      `${topicgate!.ownUs!.toFixed(1)} / ${flexible!.ownUs!.toFixed(1)} µs`,
+    ])
+  }
+  return section(
+    'Redis',
+    'Messages a second of three limits each, on the loopback, beside a union of three RateLimiterRedis (which is not atomic); CPU of Redis and of the caller per message, ours / theirs.',
+    table(
+      ['work', 'topicgate', 'rate-limiter-flexible', 'faster by', 'CPU of Redis', 'CPU of the caller'],
+      rows,
+    ),
+  )
+}
+
+const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite, redis }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
 for (const name of wanted) {
