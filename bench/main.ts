@@ -101,7 +101,7 @@ async function sqlite(): Promise<string> {
   const rows: string[][] = []
   for (const driver of ['better-sqlite3', 'libsql']) {
     for (const rules of ['1', '3']) {
-      for (const inFlight of ['100', '1']) {
+      for (const inFlight of ['64', '1']) {
         const decisions = inFlight === '1' ? '10000' : '60000'
         const run = (): Promise<Findings> => runCell('sqlite', [driver, rules, '10000', inFlight, decisions])
         const { found } = await alternate(rounds, { found: run })
