@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../../../src/bounds.ts'
+import { PolicyError } from '../../../../src/errors.ts'
+import { encodePart, StateKeys } from '../../../../src/stores/redis/keys.ts'
+import { slotOf } from '../../../../src/stores/redis/slot.ts'
+import { random } from '../../../support/random.ts'
+
+describe('state keys', () => {
+  it('are different for different rules and keys, whatever these hold', () => {
+    const parts = ['', 'a', '~', '#', 'a:b', ':', '{', '}', '}{', 'a}b', '\ud83d', '\ud83e', '\ufffd', 'a b']
+    const long = 'k'.repeat(BOUNDS.remoteKeyChars + 1)
+    const all = [...parts, long, `${long}!`, encodePart('{'), encodePart(long), '__proto__']
+    const keys = new StateKeys('p')
+    const made = all.flatMap(rule => all.map(key => keys.of(rule, key)))
+    expect(new Set(made).size).toBe(all.length ** 2)
+  })
+
+  it('show short and plain names as they are, and have no longer ones than a hash', () => {
+    expect(new StateKeys('limits').of('telemetry', 'device-7')).toBe('limits:{device-7}telemetry')
+    expect(new StateKeys('limits').of('total', '')).toBe('limits:{~}total')
+    expect(encodePart('k'.repeat(BOUNDS.remoteKeyChars))).toHaveLength(BOUNDS.remoteKeyChars)
+    expect(encodePart('k'.repeat(BOUNDS.remoteKeyChars + 1))).toHaveLength(44)
+  })
+
+  it('of a prefix are told from those of a prefix that begins alike', () => {
+    const [mine, other] = [new StateKeys('a'), new StateKeys('a:{x}y')]
+    expect(mine.owns(mine.of('r', 'k'), undefined, undefined)).toBe(true)
+    expect(mine.owns(other.of('r', 'k'), undefined, undefined)).toBe(false)
+    expect(mine.owns('a:{k}', undefined, undefined)).toBe(false)
+    expect(mine.owns('b:{k}r', undefined, undefined)).toBe(false)
+    expect(mine.owns(mine.of('r', 'k'), 'r', 'k')).toBe(true)
+    expect(mine.owns(mine.of('r', 'k'), 'q', undefined)).toBe(false)
+    expect(mine.owns(mine.of('r', 'k'), undefined, 'j')).toBe(false)
+  })
+
+  it('are sought by patterns in which no sign of a name has a meaning', () => {
+    expect(new StateKeys('a*[b]').patternOf('r?', undefined)).toBe('a\\*\\[b\\]:{*}r\\?')
+    expect(new StateKeys('p').patternOf(undefined, '')).toBe('p:{~}*')
+  })
+
+  it('refuse a prefix that is too long or not of plain letters', () => {
+    expect(() => new StateKeys('p'.repeat(BOUNDS.remoteKeyChars + 1))).toThrow(PolicyError)
+    expect(() => new StateKeys('p\u00e4')).toThrow('cannot be a prefix')
+    expect(() => new StateKeys('p\n')).toThrow(PolicyError)
+  })
+})
+
+describe('the slot of a key', () => {
+  it('is that of the specification', () => {
+    // "123456789" is the check value of CRC16-XMODEM: 0x31c3.
+    expect(slotOf('123456789')).toBe(0x31c3 % 16_384)
+    expect(slotOf('foo')).toBe(12_182)
+    expect(slotOf('{user1000}.following')).toBe(slotOf('{user1000}.followers'))
+    expect(slotOf('foo{}{bar}')).not.toBe(slotOf('bar'))
+    expect(slotOf('foo{{bar}}zap')).toBe(slotOf('{bar'))
+    expect(slotOf('foo{bar}{zap}')).toBe(slotOf('bar'))
+  })
+
+  it('is shared by all rules of a key, and by all keys of a prefix in braces', () => {
+    const dice = random(1)
+    const spread = new StateKeys('p')
+    const together = new StateKeys('{p}')
+    for (let times = 0; times < 100; times++) {
+      const key = `device ${dice.int(0, 1e6)}`
+      expect(slotOf(spread.of('a', key))).toBe(slotOf(spread.of('b', key)))
+      expect(slotOf(together.of('a', key))).toBe(slotOf('p'))
+    }
+  })
+})

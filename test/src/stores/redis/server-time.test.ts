@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest'
+import { ServerTime } from '../../../../src/stores/redis/server-time.ts'
+import { random } from '../../../support/random.ts'
+
+describe("a server's time", () => {
+  it('is unknown until a reply tells it: nothing may be done in its name', () => {
+    const time = new ServerTime()
+    expect(time.isKnown).toBe(false)
+    expect(time.earliest(5_000)).toBe(0)
+    expect(time.likeliest(5_000)).toBe(5_000)
+  })
+
+  it('is never thought later than it is, however long replies take', () => {
+    for (let seed = 1; seed <= 200; seed++) {
+      const dice = random(seed)
+      const offsetMs = dice.int(-1e6, 1e6)
+      const time = new ServerTime()
+      let nowMs = 1e12
+      for (let reply = 0; reply < 20; reply++) {
+        const sentMs = nowMs
+        const readMs = sentMs + dice.int(0, 50)
+        nowMs = readMs + dice.int(0, 50)
+        time.learn(sentMs, nowMs, readMs + offsetMs)
+        expect(time.earliest(nowMs)).toBeLessThanOrEqual(nowMs + offsetMs)
+      }
+      expect(Math.abs(time.likeliest(nowMs) - nowMs - offsetMs)).toBeLessThanOrEqual(50)
+    }
+  })
+
+  it('is learned anew where a clock was set', () => {
+    const time = new ServerTime()
+    time.learn(1_000, 1_010, 5_005)
+    time.learn(2_000, 2_010, 9_005)
+    expect(time.earliest(2_010)).toBe(9_005)
+    time.learn(3_000, 3_010, 1_005)
+    expect(time.earliest(3_010)).toBe(1_005)
+  })
+})
