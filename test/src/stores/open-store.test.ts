@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createLimit } from '../../../src/algorithms/create-limit.ts'
+import { MemoryStore } from '../../../src/stores/memory.ts'
+import { openStore } from '../../../src/stores/open-store.ts'
+import { ResilientStore } from '../../../src/stores/resilient.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+let folder: string
+let clock: FakeClock
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'topicgate-open-'))
+  clock = new FakeClock()
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const limit = createLimit({ name: 'ten', algorithm: 'token-bucket', count: 10, periodMs: 60_000 })
+const one = [{ limit, key: 'k', cost: 1 }]
+
+describe('openStore', () => {
+  it('opens memory as it is: nothing can happen to it', async () => {
+    const store = await openStore('memory', { clock })
+    expect(store).toBeInstanceOf(MemoryStore)
+    await store.close()
+  })
+
+  it('puts all others behind a time limit, a breaker and a fallback, as the specification says', async () => {
+    const breaker = { threshold: 1, recoveryMs: 1_000, healthEveryMs: 500 }
+    const store = await openStore({ url: `sqlite:${folder}/a.db`, fallback: 'deny', breaker }, { clock })
+    expect(store).toBeInstanceOf(ResilientStore)
+    expect(await store.decide(one, { commit: true })).toMatchObject([{ allowed: true, remaining: 9 }])
+    expect(await store.health()).toMatchObject({ ok: true, state: 'closed', fallback: 'deny' })
+    await store.close()
+    expect(clock.pending).toBe(0)
+  })
+
+  it('lends in between where leases are asked for', async () => {
+    const url = `sqlite:${folder}/b.db`
+    const store = await openStore({ url, lease: { units: 4, ttlMs: 1_000 }, nodes: 2 }, { clock })
+    expect(store.name).toBe('leased sqlite')
+    expect(await store.decide(one, { commit: true })).toMatchObject([{ allowed: true }])
+    const beside = await openStore(url, { clock })
+    // Three of a lease of four are still in the first node's hand.
+    expect(await beside.decide(one, { commit: false })).toMatchObject([{ remaining: 5 }])
+    await store.close()
+    expect(await beside.decide(one, { commit: false })).toMatchObject([{ remaining: 8 }])
+    await beside.close()
+  })
+
+  it.each([
+    ['nats://:secret@host', 'TOPICGATE_UNSUPPORTED', 'there is no NATS store yet'],
+    ['mysql://:secret@host', 'TOPICGATE_POLICY', '"mysql" is no store'],
+    ['', 'TOPICGATE_POLICY', '"" is no store'],
+  ])('refuses %s without telling its password', async (url, code, text) => {
+    const refused = expect(openStore(url)).rejects
+    await refused.toMatchObject({ code, message: expect.stringContaining(text) })
+    await expect(openStore(url)).rejects.not.toThrow('secret')
+  })
+})
