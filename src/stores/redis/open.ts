@@ -97,7 +97,7 @@ function connect(
   const { sentinelUsername, sentinelPassword } = options
   return new Redis({
     ...{ ...shared, sentinels: hosts, name: master, sentinelRetryStrategy: pauseMs },
-    ...{ enableTLSForSentinelMode: isEncrypted, sentinelCommandTimeout: CONNECT_MS, failoverDetector: true },
+    ...{ enableTLSForSentinelMode: isEncrypted, sentinelCommandTimeout: CONNECT_MS },
     ...(isEncrypted ? { sentinelTLS: options.tls ?? {} } : {}),
     ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),

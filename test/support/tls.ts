@@ -1,0 +1,24 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+export interface Certificate {
+  readonly certFile: string
+  readonly keyFile: string
+  /** The certificate itself, which is its own authority. */
+  readonly ca: string
+}
+
+/** Makes a certificate for localhost and 127.0.0.1 in a folder, good for a day. */
+export async function makeCertificate(folder: string): Promise<Certificate> {
+  const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+  await run('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1'],
+    ...['-keyout', keyFile, '-out', certFile, '-subj', '/CN=localhost'],
+    ...['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
+  ])
+  return { certFile, keyFile, ca: await readFile(certFile, 'utf8') }
+}
