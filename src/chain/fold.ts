@@ -92,10 +92,8 @@ export function shadowNames(charges: readonly Charged[]): readonly string[] {
 export function combine(first: Decision, later: Decision): Decision {
   const shadow = first.shadow === undefined ? later.shadow : [...first.shadow, ...(later.shadow ?? [])]
   const chosen = !later.allowed || later.reason === 'exempt' ? later : gentler(first, later)
-  const fallback = chosen.allowed && first.fallback ? { fallback: true } : {}
-  return shadow === undefined && !first.fallback
-    ? chosen
-    : { ...chosen, ...fallback, ...(shadow === undefined ? {} : { shadow }) }
+  const marked = first.fallback && chosen.allowed ? { ...chosen, fallback: true } : chosen
+  return shadow === undefined ? marked : { ...marked, shadow }
 }
 
 function gentler(first: Decision, later: Decision): Decision {

@@ -99,14 +99,14 @@ export class ResilientStore implements Store {
     if (theirs.length > 0 && !this.#closed && this.state === 'closed') return this.#giveBack(theirs)
   }
 
-  /** Forgets here and in the store. Rejects with StoreError where that is out of reach: it has forgotten nothing. */
+  /** Forgets here and in the store. Rejects with StoreError where the store did not say that it has. */
   async forget(selector: Selector): Promise<number> {
     this.#standIn.forget(selector)
     try {
       return await within(this.#clock, PATIENCE_MS, () => this.#store.forget(selector))
     } catch (cause) {
       const remedy = 'try again once it is in reach'
-      throw new StoreError(`the ${this.name} store forgot nothing: ${wordsOf(cause)} (${remedy})`, { cause })
+      throw new StoreError(`the ${this.name} store did not forget: ${wordsOf(cause)} (${remedy})`, { cause })
     }
   }
 

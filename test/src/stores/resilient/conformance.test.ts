@@ -1,0 +1,6 @@
+import { MemoryStore } from '../../../../src/stores/memory.ts'
+import { ResilientStore } from '../../../../src/stores/resilient.ts'
+import { storeConformance } from '../../../conformance/store-suite.ts'
+
+// While nothing is wrong with the store behind it, it is that store.
+storeConformance('resilient', clock => new ResilientStore({ store: new MemoryStore({ clock }), clock }))
