@@ -151,7 +151,32 @@ async function redis(): Promise<string> {
   )
 }
 
-const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite, redis }
+async function leased(): Promise<string> {
+  const rows: string[][] = []
+  for (const rules of ['1', '3']) {
+    const run = (subject: string, decisions: string) => (): Promise<Findings> =>
+      runCell('leased', [subject, rules, decisions])
+    const found = await alternate(rounds, {
+      leased: run('leased', '2000000'),
+      memory: run('memory', '2000000'),
+      redis: run('redis', '100000'),
+    })
+    const [ours, memory, redis] = ['leased', 'memory', 'redis'].map(name => found[name]!.perSecond!)
+    rows.push([
+      `${rules} ${rules === '1' ? 'rule' : 'rules'}`,
+      ...[ours!, memory!, redis!].map(each => Math.round(each).toLocaleString('en')),
+      times(ours! / memory!),
+      times(ours! / redis!),
+    ])
+  }
+  return section(
+    'Leases',
+    'Decisions a second of a store in bursts of 256, 100 keys in turn: on leases of one Redis, in memory, and with Redis asked for each.',
+    table(['work', 'leased', 'memory', 'redis', 'of memory', 'of redis'], rows),
+  )
+}
+
+const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite, redis, leased }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
 for (const name of wanted) {

@@ -133,9 +133,9 @@ export class LeasedStore implements Store {
   }
 
   #spend(lease: Lease, grains: number, nowMs: number): Verdict | undefined {
-    if (lease.usable(nowMs) >= grains && lease.grains > 0) {
-      const ended = lease.expire(nowMs)
-      if (ended > 0) this.#lender.giveBack(lease, ended, nowMs)
+    const usable = lease.usable(nowMs)
+    if (usable >= grains && usable > 0) {
+      if (usable < lease.grains) this.#lender.giveBack(lease, lease.expire(nowMs), nowMs)
       lease.spend(grains)
       if (lease.grains < lease.lowGrains) this.#lender.renew(lease, nowMs)
       return lease.allow(lease.grains, nowMs)

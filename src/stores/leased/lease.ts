@@ -136,12 +136,13 @@ export class Lease {
 
   /** The verdict on a cost that was spent here, or would fit. */
   allow(grains: number, nowMs: number): Verdict {
-    const shared = this.sharedGrains ?? 0
+    const left = grains + (this.sharedGrains ?? 0)
+    const { scale } = this.rule.limit
     return {
       allowed: true,
-      remaining: Math.floor((grains + shared) / this.rule.limit.scale),
+      remaining: scale === 1 ? left : Math.floor(left / scale),
       retryAfterMs: 0,
-      resetMs: Math.max(0, this.resetAtMs - nowMs),
+      resetMs: nowMs < this.resetAtMs ? this.resetAtMs - nowMs : 0,
     }
   }
 
