@@ -14,6 +14,7 @@ export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
     name: rule.name,
     ...(rule.description === undefined ? {} : { description: rule.description }),
     on: rule.on,
+    ...(pattern === undefined ? {} : { pattern: pattern.text }),
     count: rule.limit.count,
     periodMs: rule.limit.periodMs,
     capacity: rule.limit.capacity,

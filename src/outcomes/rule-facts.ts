@@ -8,6 +8,8 @@ export interface RuleFacts {
   readonly name: string
   readonly description?: string
   readonly on: Action
+  /** The pattern it was first used for, as written; absent where it stands for every topic. */
+  readonly pattern?: string
   /** Units per period. */
   readonly count: number
   readonly periodMs: number
