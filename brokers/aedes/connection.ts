@@ -3,10 +3,12 @@ import type { Decision } from '../../src/decision.ts'
 import type { Guard, Lane } from '../../src/guard.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { Message, Sender } from '../../src/message.ts'
+import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { PublishMessage, type Source } from './message.ts'
 import type { Settings } from './options.ts'
 import { type Crowd, ReadGate } from './read-gate.ts'
 import { senderOf } from './sender.ts'
+import { isTelling, type ParserState, Skim } from './skim.ts'
 
 /** The shortest and, where a rule does not say when it is whole, the assumed pause after refusals. */
 const SHORTEST_PAUSE_MS = 5
@@ -17,6 +19,7 @@ const PAYLOAD_BYTES_PER_REFUSAL = 8_192
 interface Inside {
   readonly _keepaliveTimer?: { refresh?(): void } | null
   readonly _keepaliveInterval?: number
+  readonly _parser?: ParserState
 }
 
 /** What a connection shares with the others of its limiter. */
@@ -26,6 +29,9 @@ export interface Surroundings {
   readonly logger: Logger
   readonly connections: Set<Connection>
   readonly crowd: Crowd
+  readonly refusals: RefusalLog
+  readonly tally: { dropped: number }
+  maySkim(): boolean
 }
 
 /** One connection of aedes: who sends, what of it is held, whether it is read. */
@@ -35,6 +41,10 @@ export class Connection implements Source {
   readonly reading: ReadGate
   /** It is being disconnected: nothing of it is taken any more, nor acknowledged. */
   condemned = false
+  /** Publishes the application's own hook has not answered for yet. */
+  unanswered = 0
+  /** Made at the first refusal. */
+  skim: Skim | undefined
   readonly #around: Surroundings
   readonly #client: Client
   readonly #keepaliveMs: number
@@ -55,7 +65,9 @@ export class Connection implements Source {
       keepaliveMs: () => this.#keepaliveMs,
       roomFor: () => around.settings.maxHeldPerSender - this.lane.held,
       held: () => this.lane.held,
-      onAlive: () => (client as Inside)._keepaliveTimer?.refresh?.(),
+      onAlive: () => this.#refreshKeepalive(),
+      parsing: () => isTelling((client as Inside)._parser),
+      sift: chunk => this.skim?.sift(chunk) ?? null,
     })
     this.lane = around.guard.lane({
       onHold: () => this.reading.hold(),
@@ -89,6 +101,45 @@ export class Connection implements Source {
       this.#pressure = 0
     }
     return false
+  }
+
+  /** More publishes of this topic are looked for in the bytes, unless that is turned off. */
+  expectMore(topic: string): void {
+    const { settings } = this.#around
+    if (this.#gone || settings.skimRefused === false || settings.disconnectAfter !== Number.POSITIVE_INFINITY)
+      return
+    if (this.skim === undefined) {
+      this.skim = this.#makeSkim()
+      this.reading.startSifting()
+    }
+    this.skim.expect(topic)
+  }
+
+  #makeSkim(): Skim {
+    const { guard, refusals, tally } = this.#around
+    return new Skim({
+      conn: this.#client.conn,
+      parser: (this.#client as Inside)._parser,
+      sender: this.sender,
+      mayDecide: () =>
+        this.lane.held === 0 &&
+        this.unanswered === 0 &&
+        !this.condemned &&
+        !this.#client.closed &&
+        this.#around.maySkim(),
+      ask: message => guard.ask(message),
+      refuse: (message, decision) => {
+        refusals.note(message, decision)
+        tally.dropped++
+        this.refused(message, decision)
+        return !this.reading.shut
+      },
+      onAlive: () => this.#refreshKeepalive(),
+    })
+  }
+
+  #refreshKeepalive(): void {
+    ;(this.#client as Inside)._keepaliveTimer?.refresh?.()
   }
 
   /**

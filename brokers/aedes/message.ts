@@ -63,12 +63,55 @@ function parse({ payload }: PacketLike, sizeBytes: number): unknown {
   }
 }
 
+/** A PUBLISH of QoS 0 that is still bytes of a chunk: the payload is cut out only where something asks for it. */
+export class SkimmedMessage implements Message {
+  declare readonly topic: string
+  declare readonly sender: Sender
+  declare readonly size: number
+  declare readonly retain: boolean
+  declare private readonly chunk: Buffer
+  declare private readonly start: number
+  declare private parsed: unknown
+
+  constructor(sender: Sender, topic: string, chunk: Buffer, start: number, end: number, retain: number) {
+    this.topic = topic
+    this.sender = sender
+    this.size = end - start
+    this.retain = retain === 1
+    this.chunk = chunk
+    this.start = start
+    this.parsed = NOT_PARSED
+  }
+
+  get on(): Action {
+    return 'publish'
+  }
+
+  get qos(): 0 {
+    return 0
+  }
+
+  get protocol(): 'mqtt' {
+    return 'mqtt'
+  }
+
+  payload(): unknown {
+    if (this.parsed === NOT_PARSED) {
+      const payload = this.chunk.subarray(this.start, this.start + this.size)
+      this.parsed = parse({ topic: this.topic, payload }, this.size)
+    }
+    return this.parsed
+  }
+}
+
 /** Whoever answers for the messages of one connection. */
 export interface Source {
   readonly condemned: boolean
   /** Notes a refusal; true when the client is to be disconnected for it. */
   refused(message: Message, decision: Decision): boolean
   condemn(error: Error, callback?: (error: Error) => void): void
+  /** A QoS 0 publish was dropped as it came: more of its topic may be dropped before they are parsed. */
+  expectMore(topic: string): void
 }
 
 /** A PUBLISH or a will on its way, with all its enactment needs. */
@@ -77,6 +120,8 @@ export class PublishMessage extends AedesMessage {
   declare readonly will: boolean
   /** Absent of a will whose client is not there. */
   declare readonly source: Source | undefined
+  /** The topic is that of the bytes: no hook of the application's has changed it. */
+  declare readonly asSent: boolean
 
   constructor(
     sender: Sender,
@@ -84,10 +129,12 @@ export class PublishMessage extends AedesMessage {
     callback: (error?: Error | null) => void,
     will: boolean,
     source: Source | undefined,
+    asSent: boolean,
   ) {
     super('publish', sender, packet)
     this.callback = callback
     this.will = will
     this.source = source
+    this.asSent = asSent
   }
 }

@@ -25,6 +25,12 @@ export interface LimitBrokerOptions extends GuardOptions {
   /** Disconnects a client after so many refusals within `disconnectWithinMs`. Default: never; 10,000. */
   readonly disconnectAfter?: number
   readonly disconnectWithinMs?: number
+  /**
+   * Decides QoS 0 publishes of a client that is being refused before aedes parses them. Everything of topicgate
+   * sees them as ever; aedes and your own `authorizePublish` do not. Default: true while you have no such hook;
+   * `true` says that it need not see refused ones, `false` turns it off. Also off with `disconnectAfter`.
+   */
+  readonly skimRefused?: boolean
   /** The CONNACK return code of a refused connect, 2 to 5. Default: 3, server unavailable. */
   readonly refusedReturnCode?: 2 | 3 | 4 | 5
   /** The longest a throttled connect waits for its CONNACK; clients give up. Default: 10,000. */
@@ -50,6 +56,7 @@ export interface Settings {
   readonly dropGateMs: number
   readonly dropGateAfter: number
   readonly disconnectAfter: number
+  readonly skimRefused: boolean | undefined
   readonly disconnectWithinMs: number
   readonly refusedReturnCode: number
   readonly maxConnectHoldMs: number
@@ -74,6 +81,7 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     dropGateMs: options.dropGateMs ?? 250,
     dropGateAfter: options.dropGateAfter ?? 10,
     disconnectAfter: options.disconnectAfter ?? Number.POSITIVE_INFINITY,
+    skimRefused: options.skimRefused,
     disconnectWithinMs: options.disconnectWithinMs ?? 10_000,
     refusedReturnCode: options.refusedReturnCode ?? 3,
     maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,

@@ -1,6 +1,7 @@
 import { Aedes, type Client } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
+import type { MaybePromise } from '../../src/message.ts'
 import type { Discards } from './discard.ts'
 import { composeHook } from './hooks.ts'
 import { PublishMessage } from './message.ts'
@@ -19,6 +20,15 @@ interface Persistent {
 const SYS = '$SYS/'
 const DOLLAR = 36
 
+/** How a packet came to us. */
+interface Way {
+  /** Its topic is still that of the bytes. */
+  readonly asSent: boolean
+  /** What was decided from the bytes, and charged. */
+  readonly decided: MaybePromise<Decision> | undefined
+}
+const UNDECIDED: Way = { asSent: true, decided: undefined }
+
 /** A QoS 2 message aedes already has: it is only acknowledged again, and counts once. */
 const SENT_AGAIN: Decision = Object.freeze({
   allowed: true,
@@ -34,7 +44,7 @@ const SENT_AGAIN: Decision = Object.freeze({
 export function limitPublishes(station: Station, discards: Discards): () => void {
   const { broker, guard, settings, tally } = station
 
-  function admit(client: Client | null, packet: Packet, callback: Callback): void {
+  function admit(client: Client | null, packet: Packet, callback: Callback, way: Way): void {
     const will = client === null || client.closed || packet.cmd !== 'publish'
     if (settings.guardSys && packet.topic.charCodeAt(0) === DOLLAR && packet.topic.startsWith(SYS)) {
       if (will) discard(packet, callback)
@@ -42,17 +52,29 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       return
     }
     if (client === null) {
-      const message = new PublishMessage({ client: packet.clientId ?? '' }, packet, callback, true, undefined)
-      guard.lane().admit(message, enact)
+      const sender = { client: packet.clientId ?? '' }
+      guard.lane().admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)
       return
     }
     const connection = station.connectionOf(client)
     if (connection.condemned && !will) return
-    const message = new PublishMessage(connection.sender, packet, callback, will, connection)
-    if (packet.qos === 2 && packet.dup === true && !will) {
+    const message = new PublishMessage(connection.sender, packet, callback, will, connection, way.asSent)
+    if (way.decided !== undefined && !will) {
+      connection.lane.admit(message, enact, askAfter(way.decided))
+    } else if (packet.qos === 2 && packet.dup === true && !will) {
       connection.lane.admit(message, enact, askUnlessStored(client))
     } else {
       connection.lane.admit(message, enact)
+    }
+  }
+
+  /** Answers what was decided, once: a message that waits for its turn is asked about anew. */
+  function askAfter(decided: MaybePromise<Decision>): Ask<PublishMessage> {
+    let answer: MaybePromise<Decision> | undefined = decided
+    return message => {
+      const first = answer ?? guard.ask(message)
+      answer = undefined
+      return first
     }
   }
 
@@ -84,6 +106,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     if (decision.outcome !== 'drop' && decision.outcome !== 'reject') tally.unsupported++
     // MQTT 3.1.1 has no word for a refusal: acknowledge [MQTT-3.3.5-2] and discard.
     tally.dropped++
+    if (message.asSent && message.qos === 0) source?.expectMore(message.topic)
     discard(packet, callback)
   }
 
@@ -109,16 +132,24 @@ export function limitPublishes(station: Station, discards: Discards): () => void
   // function be made for its answer to each message.
   const spared = settings.guardSys ? new Aedes().authorizePublish : undefined
 
-  return composeHook(broker, 'authorizePublish', users => (client, packet, callback) => {
-    const hook = users()
-    if (hook === spared) {
-      admit(client, packet, callback)
-      return
+  return composeHook(broker, 'authorizePublish', users => {
+    station.maySkim = () => !broker.closed && (settings.skimRefused === true || users() === spared)
+    return (client, packet, callback) => {
+      const hook = users()
+      const connection = client === null ? undefined : station.connectionOf(client)
+      const decided = packet.cmd === 'publish' ? connection?.skim?.takeDecision() : undefined
+      if (hook === spared) {
+        admit(client, packet, callback, decided === undefined ? UNDECIDED : { asSent: true, decided })
+        return
+      }
+      const { topic } = packet
+      if (connection !== undefined) connection.unanswered++
+      hook.call(broker, client, packet, error => {
+        if (connection !== undefined) connection.unanswered--
+        if (!error) admit(client, packet, callback, { asSent: packet.topic === topic, decided })
+        else if (client === null) discard(packet, callback)
+        else callback(error)
+      })
     }
-    hook.call(broker, client, packet, error => {
-      if (!error) admit(client, packet, callback)
-      else if (client === null) discard(packet, callback)
-      else callback(error)
-    })
   })
 }

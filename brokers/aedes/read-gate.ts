@@ -37,6 +37,10 @@ export interface GateKeeping {
    * which some (MQTT.js) put off their PINGREQ.
    */
   onAlive(): void
+  /** Looks at what was read before aedes does, and answers what aedes is to see of it. */
+  sift(chunk: Buffer): Buffer | null
+  /** aedes' parser is in the midst of its work, and must not be entered again. */
+  parsing(): boolean
 }
 
 /**
@@ -45,7 +49,7 @@ export interface GateKeeping {
  *
  * While shut, a sip is taken twice a keepalive, no larger than what can be held: a PINGREQ may stand behind the
  * messages. After a hold the connection is read in bites, one a turn of the event loop, so that what one chunk brings
- * stays within what can be held. A connection that was never held back is left alone.
+ * stays within what can be held. A connection that was never held back nor refused is left alone.
  */
 export class ReadGate {
   readonly #conn: Duplex
@@ -56,8 +60,11 @@ export class ReadGate {
   #endPause: (() => void) | undefined
   #endSips: (() => void) | undefined
   #sipBytes = 0
-  #biteBytes = FIRST_BITE_BYTES
+  /** Infinite while all is read at once. */
+  #biteBytes = Number.POSITIVE_INFINITY
   #biting = false
+  #sifting = false
+  #kicking = false
   #disposed = false
 
   constructor(conn: Duplex, keeping: GateKeeping) {
@@ -106,6 +113,13 @@ export class ReadGate {
     this.#keeping.crowd.paused--
   }
 
+  /** From now on `sift` sees what is read. */
+  startSifting(): void {
+    if (this.#disposed) return
+    this.#sifting = true
+    this.#install()
+  }
+
   /** Ends all that runs and gives the connection its own `read` back. */
   dispose(): void {
     this.#disposed = true
@@ -136,7 +150,10 @@ export class ReadGate {
 
   /** Later, not now: reading parses, and the parser must not be entered while it runs. */
   #kickSoon(): void {
+    if (this.#kicking) return
+    this.#kicking = true
     setImmediate(() => {
+      this.#kicking = false
       if (!this.shut && !this.#disposed && !this.#conn.destroyed) this.#conn.emit('readable')
     })
   }
@@ -160,6 +177,11 @@ export class ReadGate {
     // A stream's own question whether there is more to fetch; its answer is no data.
     if (size === 0) return read.call(this.#conn, 0)
     const waiting = this.#conn.readableLength
+    // A discarded packet is done at once, and aedes then reads on within its own parser, which would tell it twice.
+    if (this.#sifting && waiting > 0 && this.#keeping.parsing()) {
+      this.#kickSoon()
+      return null
+    }
     if (this.shut) {
       if (this.#sipBytes === 0 || waiting === 0) return null
       const bytes = Math.min(this.#sipBytes, waiting)
@@ -167,17 +189,24 @@ export class ReadGate {
       return read.call(this.#conn, bytes)
     }
     if (this.#biting) return null
-    if (waiting <= this.#biteBytes) return read.call(this.#conn, size)
+    if (waiting <= this.#biteBytes) return this.#sifted(read.call(this.#conn, size))
     this.#biting = true
     setImmediate(() => this.#endBite())
-    return read.call(this.#conn, this.#biteBytes)
+    return this.#sifted(read.call(this.#conn, this.#biteBytes))
+  }
+
+  #sifted(chunk: unknown): unknown {
+    return this.#sifting && chunk instanceof Buffer ? this.#keeping.sift(chunk) : chunk
   }
 
   #endBite(): void {
     this.#biting = false
     if (this.shut || this.#disposed || this.#conn.destroyed) return
     this.#biteBytes *= 2
-    if (this.#biteBytes > LARGEST_BITE_BYTES) this.#uninstall()
+    if (this.#biteBytes > LARGEST_BITE_BYTES) {
+      this.#biteBytes = Number.POSITIVE_INFINITY
+      if (!this.#sifting) this.#uninstall()
+    }
     this.#conn.emit('readable')
   }
 

@@ -36,6 +36,8 @@ export class Station implements Surroundings {
   readonly crowd: Crowd = { paused: 0, pauses: 0 }
   /** Told of each socket that has sent its CONNECT. */
   readonly greetings = new Set<(socket: object) => void>()
+  /** Whether refused publishes may stay unseen by the application's own `authorizePublish`, if there is one. */
+  maySkim: () => boolean = () => false
   readonly tally: Tally = {
     dropped: 0,
     disconnected: 0,

@@ -1,0 +1,144 @@
+import type { Duplex } from 'node:stream'
+import type { Decision } from '../../src/decision.ts'
+import type { MaybePromise, Message, Sender } from '../../src/message.ts'
+import { SkimmedMessage } from './message.ts'
+
+/** First bytes of a PUBLISH of QoS 0 that is not marked as sent again, without and with retain [MQTT-3.3.1]. */
+const PUBLISH = 0x30
+const PUBLISH_RETAINED = 0x31
+
+/** What aedes' parser (mqtt-packet) knows of the bytes it was given; not in its types, so read with care. */
+export interface ParserState {
+  readonly error?: unknown
+  readonly packet?: { readonly length?: number } | null
+  readonly _stateCounter?: number
+  readonly _list?: { readonly length?: number }
+}
+
+/** What a skim needs of its connection. */
+export interface Skimming {
+  readonly conn: Duplex
+  readonly parser: ParserState | undefined
+  readonly sender: Sender
+  /** Nothing earlier of this connection is undecided, and whoever else wants to see each packet has agreed. */
+  mayDecide(): boolean
+  ask(message: Message): MaybePromise<Decision>
+  /** Counts and enacts a refusal; false where no more may be read for now. */
+  refuse(message: Message, decision: Decision): boolean
+  /** Packets have come, though aedes sees none of them. */
+  onAlive(): void
+}
+
+/**
+ * Decides the QoS 0 publishes of a sender that is being refused from their bytes, before aedes parses them: each is
+ * asked about, counted and told like any other, but a refused one costs 0.4 µs in place of some 4 µs. It stops at
+ * the first packet that is anything else, so decisions keep the order of the bytes; where packets begin is read off
+ * aedes' parser at each chunk, so nothing is kept between chunks, and senders that behave cost nothing.
+ */
+export class Skim {
+  readonly #on: Skimming
+  #topic = ''
+  #bytes: Buffer = Buffer.alloc(0)
+  #decision: MaybePromise<Decision> | undefined
+
+  constructor(on: Skimming) {
+    this.#on = on
+  }
+
+  /** A publish on this topic was refused: the next ones may be too. */
+  expect(topic: string): void {
+    if (topic === this.#topic) return
+    this.#topic = topic
+    this.#bytes = Buffer.from(topic)
+  }
+
+  /** The decision already made and charged for the packet aedes parses next, if there is one; told once. */
+  takeDecision(): MaybePromise<Decision> | undefined {
+    const decision = this.#decision
+    this.#decision = undefined
+    return decision
+  }
+
+  /** What of a chunk aedes is to parse now; what is to come after it goes back to the stream. Null for nothing. */
+  sift(chunk: Buffer): Buffer | null {
+    const { conn, parser, sender } = this.#on
+    const begun = bytesUntilPacket(parser)
+    if (begun === undefined || begun >= chunk.length || !this.#on.mayDecide()) return chunk
+    if (begun > 0) return this.#cut(chunk, 0, begun)
+    let at = 0
+    for (;;) {
+      const end = this.#endOfMatch(chunk, at)
+      if (end === 0) break
+      const message = new SkimmedMessage(sender, this.#topic, chunk, end - this.#size, end, chunk[at]! & 1)
+      const decision = this.#on.ask(message)
+      if (decision instanceof Promise || !isDropped(decision)) {
+        this.#decision = decision
+        return this.#cut(chunk, at, end)
+      }
+      at = end
+      if (!this.#on.refuse(message, decision)) {
+        if (at < chunk.length) conn.unshift(chunk.subarray(at))
+        this.#on.onAlive()
+        return null
+      }
+    }
+    if (at === 0) return chunk
+    this.#on.onAlive()
+    return at === chunk.length ? null : chunk.subarray(at)
+  }
+
+  #cut(chunk: Buffer, start: number, end: number): Buffer {
+    if (end < chunk.length) this.#on.conn.unshift(chunk.subarray(end))
+    return chunk.subarray(start, end)
+  }
+
+  /** Payload bytes of the last match. */
+  #size = 0
+
+  /** Where the whole publish on the expected topic that begins at `at` ends; 0 where there is none. */
+  #endOfMatch(chunk: Buffer, at: number): number {
+    if (at >= chunk.length) return 0
+    const first = chunk[at]
+    if (first !== PUBLISH && first !== PUBLISH_RETAINED) return 0
+    // Remaining length: seven bits a byte, four bytes at the most [MQTT-2.2.3].
+    let place = at + 1
+    let length = 0
+    for (let shift = 0; ; shift += 7, place++) {
+      if (shift > 21 || place >= chunk.length) return 0
+      const byte = chunk[place]!
+      length += (byte & 0x7f) << shift
+      if (byte < 0x80) break
+    }
+    place++
+    const end = place + length
+    const topic = this.#bytes
+    const topicBytes = topic.length
+    if (topicBytes === 0 || end > chunk.length || length < topicBytes + 2) return 0
+    if (((chunk[place]! << 8) | chunk[place + 1]!) !== topicBytes) return 0
+    place += 2
+    // A loop: up to some hundred bytes it is faster than a call of Buffer's own comparison.
+    for (let index = 0; index < topicBytes; index++) if (chunk[place + index] !== topic[index]) return 0
+    this.#size = length - 2 - topicBytes
+    return end
+  }
+}
+
+function isDropped(decision: Decision): boolean {
+  return !decision.allowed && (decision.outcome === 'drop' || decision.outcome === 'reject')
+}
+
+/** Whether a packet is being told right now: the parser's last step, during which all of aedes runs. */
+export function isTelling(parser: ParserState | undefined): boolean {
+  return parser?._stateCounter === 3
+}
+
+/** Bytes that belong to the packet the parser has begun; undefined where that cannot be told, or while it runs. */
+function bytesUntilPacket(parser: ParserState | undefined): number | undefined {
+  const listed = parser?._list?.length
+  if (parser === undefined || parser.error || listed === undefined) return undefined
+  // 0: between packets; 2: first byte and length are read. At 1 (length) the rest of the chunk is left to aedes.
+  if (parser._stateCounter === 0) return listed === 0 ? 0 : undefined
+  if (parser._stateCounter !== 2) return undefined
+  const missing = (parser.packet?.length ?? -1) - listed
+  return missing > 0 ? missing : undefined
+}
