@@ -1,4 +1,5 @@
--- The twin of token-bucket.ts, number by number. Cells: last charge, deficit in steps.
+-- The twin of token-bucket.ts, number by number. Cells: last charge, deficit in steps. What every charge passes rounds
+-- without floor and ceil: a call of them costs more than all else that is done to a number.
 local function deficitAt(cells, now, limit)
   local last, deficit = cells[1], cells[2]
   if now <= last then return deficit end
@@ -22,7 +23,6 @@ return {
     local free = limit.capacitySteps - after
     local unitSteps = limit.stepsPerGrain * limit.scale
     if free >= 0 then
-      -- Without calls of floor and ceil, which cost as much as all the rest.
       local units, ms = free / unitSteps, after / limit.stepsPerMs
       local part = ms % 1
       return true, units - units % 1, 0, part > 0 and ms - part + 1 or ms
@@ -52,6 +52,8 @@ return {
   end,
 
   wholeAt = function(cells, limit)
-    return cells[1] + ceil(cells[2] / limit.stepsPerMs)
+    local ms = cells[2] / limit.stepsPerMs
+    local part = ms % 1
+    return cells[1] + (part > 0 and ms - part + 1 or ms)
   end,
 }

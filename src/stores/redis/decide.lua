@@ -66,7 +66,8 @@ local expiryOf = {}
 
 -- The end of a key's time to live: not before it is whole.
 local function expiryAfter(cells, limit)
-  local wholeAt = min(limit.twin.wholeAt(cells, limit), nowMs + LONGEST_MS)
+  local wholeAt = limit.twin.wholeAt(cells, limit)
+  if wholeAt > nowMs + LONGEST_MS then wholeAt = nowMs + LONGEST_MS end
   return wholeAt - wholeAt % EXPIRY_STEP_MS + EXPIRY_STEP_MS, wholeAt
 end
 
@@ -170,7 +171,8 @@ for key = 1, #KEYS do
     local twin = limit.twin
     local expiry, wholeAt = expiryAfter(cells, limit)
     if wholeAt + graceMs > nowMs then
-      local packed = twin.pack and twin.pack(limit.header, cells) or pack(twin.packing, limit.header, unpack(cells))
+      local header, packing = limit.header, twin.packing
+      local packed = packing and pack(packing, header, cells[1], cells[2], cells[3]) or twin.pack(header, cells)
       if expiry == expiryOf[key] then
         run('SET', KEYS[key], packed, 'KEEPTTL')
       else
