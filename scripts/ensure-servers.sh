@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, and better-sqlite3.
+# Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, promtool, and better-sqlite3.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
 # Exits 69 (service unavailable) with a hint when one cannot be had.
@@ -18,6 +18,7 @@ nats-server|TOPICGATE_NATS_SERVER|nats-server|nats:2-alpine
 mosquitto|TOPICGATE_MOSQUITTO|mosquitto|eclipse-mosquitto:2
 mosquitto_pub|TOPICGATE_MOSQUITTO_PUB|mosquitto-clients|eclipse-mosquitto:2
 mosquitto_sub|TOPICGATE_MOSQUITTO_SUB|mosquitto-clients|eclipse-mosquitto:2
+promtool|TOPICGATE_PROMTOOL|prometheus|prom/prometheus
 '
 
 say() { printf 'ensure-servers: %s\n' "$*" >&2; }
@@ -138,8 +139,8 @@ missing="$(list_missing)"
 
 say "cannot find or install: $(cut -d'|' -f1 <<<"$missing" | paste -sd' ')"
 say 'The tests talk to real servers. Do one of these and run again:'
-say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients"
-say "  macOS:           brew install redis nats-server mosquitto"
+say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients prometheus"
+say "  macOS:           brew install redis nats-server mosquitto prometheus"
 say "  elsewhere:       name the binaries in $(cut -d'|' -f2 <<<"$missing" | paste -sd' ')"
 say '  or start a Docker engine'
 exit 69
