@@ -12,10 +12,12 @@ export type Enact<M extends Message> = (decision: Decision, message: M) => void
 /** Asks for a decision; never throws and never rejects. */
 export type Ask<M extends Message> = (message: M) => MaybePromise<Decision>
 
-/** What a lane tells its connection: stop reading, read on. */
+/** What a lane tells its connection: stop reading, read on; what a rule has taken over. */
 export interface LaneHooks {
   onHold?(): void
   onFree?(): void
+  /** A message waits outside this sender's order now, in its rule's: the next may come. */
+  onPark?(message: Message): void
 }
 
 /** What a guard sees of a lane. */

@@ -210,8 +210,8 @@ export class Lane implements HeldLine {
   #finish(decision: Decision, message: Message, enact: Enact<Message>, ask: Ask<Message> | undefined): void {
     const parks = decision.outcome === 'queue' || decision.outcome === 'latest'
     if (parks && this.#keeper.park({ message, decision, lane: this, enact, ask, siblings: this.#parked }))
-      return
-    enact(decision, message)
+      this.#hooks.onPark?.(message)
+    else enact(decision, message)
   }
 
   #sift(keep: (message: Message) => boolean): number {

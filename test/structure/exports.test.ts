@@ -51,6 +51,7 @@ describe('the public doors', () => {
       [
         ".",
         "./aedes",
+        "./mqtt",
         "./sqlite",
         "./redis",
         "./testing",
@@ -175,6 +176,23 @@ describe('the public doors', () => {
         "type LimitServerOptions",
         "type ServerLimits",
         "type TrustProxy",
+      ]
+    `)
+  })
+
+  it('./mqtt gives out', async () => {
+    expect(await namesOf('./mqtt')).toMatchInlineSnapshot(`
+      [
+        "limitConsumer",
+        "type ConsumerLimits",
+        "type ConsumerOptions",
+        "type ConsumerStats",
+        "type Handler",
+        "type Identify",
+        "type Limits",
+        "type MqttClient",
+        "type PublishPacket",
+        "type ReceivingClient",
       ]
     `)
   })

@@ -1,0 +1,136 @@
+import type { GuardStats } from '../../src/guard.ts'
+import type { Gate, PolicyChange } from '../../src/index.ts'
+import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
+import { optionsOf } from './client.ts'
+import { Consumer } from './consumer.ts'
+import { type ConsumerOptions, checkOptions } from './options.ts'
+import type { Tally } from './outlet.ts'
+import { assertSupported, findUnsupported } from './support.ts'
+
+export interface ConsumerStats extends GuardStats, Readonly<Tally> {
+  /** Pings sent in the client's place while it was held. */
+  readonly pings: number
+  /** Senders that are remembered. */
+  readonly senders: number
+}
+
+/** A limiter on a client that receives. */
+export interface ConsumerLimits {
+  readonly gate: Gate
+  stats(): ConsumerStats
+  /**
+   * For a shutdown: takes nothing more in, and waits until all that is held has passed and the handler is done. After
+   * `withinMs` (default: 10,000) what the broker will deliver again is left to it, and the rest passes. End the client
+   * then.
+   */
+  drain(withinMs?: number): Promise<void>
+  /** Takes the limiter off a running client: it is as it was, and what was held passes. */
+  close(): void
+}
+
+const DRAIN_MS = 10_000
+const LOOK_MS = 10
+
+/**
+ * Limits what an MQTT.js 5 client receives, at QoS 0, 1 and 2, on MQTT 3.1.1 and 5. What passes is given to `handler`
+ * inside the client's `handleMessage`, in place of `message` listeners, which see all that comes, before anything is
+ * decided. One message at a time, and acknowledged once the handler is done.
+ *
+ * Refused messages: `drop` acknowledges and discards; `reject` answers 0x97 on MQTT 5 at QoS 1 and 2, else it is `drop`;
+ * `throttle` leaves the message unacknowledged until it fits, which stops the broker sending; `queue` and `latest` acknowledge it and
+ * hold it in memory; `redirect` publishes it by `deadLetter`. Throws UnsupportedError where a rule asks for `retry`,
+ * `disconnect`, or `redirect` without such a client; in a policy loaded later these are warned of, and drop. Throws PolicyError
+ * for an option that cannot be meant.
+ */
+export function limitConsumer(client: ReceivingClient, gate: Gate, options: ConsumerOptions): ConsumerLimits {
+  checkOptions(client, options)
+  const redirects = options.deadLetter !== undefined
+  assertSupported(gate, redirects)
+  const consumer = new Consumer(client, gate, options)
+  if (client.listenerCount('message') > 0) {
+    consumer.logger.warn({}, 'listeners of "message" see every message, also what is refused')
+  }
+  const detachAll = [takeDelivery(consumer), takeAcks(consumer), followConnection(consumer), warnOnReload()]
+  let attached = true
+
+  function warnOnReload(): () => void {
+    const warn = (change: PolicyChange): void => {
+      if (change.kind !== 'applied') return
+      for (const flaw of findUnsupported(gate, redirects)) consumer.logger.warn({ flaw }, flaw)
+    }
+    gate.on('policy', warn)
+    return () => void gate.off('policy', warn)
+  }
+
+  function close(): void {
+    if (!attached) return
+    attached = false
+    for (const detach of detachAll) detach()
+    consumer.guard.close('pass')
+    consumer.keepAlive.close()
+  }
+
+  return {
+    gate,
+    stats: () => ({
+      ...consumer.guard.stats(),
+      ...consumer.tally,
+      pings: consumer.keepAlive.pings,
+      senders: consumer.senders.size,
+    }),
+    drain: async (withinMs = DRAIN_MS) => {
+      const { clock } = consumer.guard
+      const deadlineMs = clock.now() + withinMs
+      consumer.stopped = true
+      while (attached && !consumer.isIdle && clock.now() < deadlineMs) {
+        await new Promise<void>(resolve => void clock.after(LOOK_MS, resolve))
+      }
+      consumer.disconnected()
+      close()
+    },
+    close,
+  }
+}
+
+/** Puts itself in the place of `handleMessage`. */
+function takeDelivery(consumer: Consumer): () => void {
+  const { client } = consumer
+  const own = Object.getOwnPropertyDescriptor(client, 'handleMessage')
+  const handleMessage = (packet: PublishPacket, done: Done): void => consumer.take(packet, done)
+  client.handleMessage = handleMessage
+  return () => {
+    if (client.handleMessage !== handleMessage) return
+    if (own === undefined) delete (client as Partial<ReceivingClient>).handleMessage
+    else Object.defineProperty(client, 'handleMessage', own)
+  }
+}
+
+/** Of MQTT 5: stands behind the application's own `customHandleAcks`, which is asked first. */
+function takeAcks(consumer: Consumer): () => void {
+  const options = optionsOf(consumer.client)
+  if (options.protocolVersion !== 5) return () => {}
+  const users = options.customHandleAcks as HandleAcks
+  const handleAcks: HandleAcks = (topic, payload, packet, answer) => {
+    users(topic, payload, packet, (error, code) => {
+      const given = typeof error === 'number' ? error : code
+      if (given || (error !== null && typeof error === 'object')) {
+        if (given) consumer.refuse(packet)
+        answer(error, code)
+      } else consumer.acknowledge(topic, packet, answerWith(answer))
+    })
+  }
+  options.customHandleAcks = handleAcks
+  return () => {
+    if (options.customHandleAcks === handleAcks) options.customHandleAcks = users
+  }
+}
+
+function answerWith(answer: AnswerAck): (code?: number) => void {
+  return code => answer(null, code ?? 0)
+}
+
+function followConnection(consumer: Consumer): () => void {
+  const closed = (): void => consumer.disconnected()
+  consumer.client.on('close', closed)
+  return () => void consumer.client.removeListener('close', closed)
+}

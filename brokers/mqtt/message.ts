@@ -1,0 +1,111 @@
+import { BOUNDS } from '../../src/bounds.ts'
+import type { Decision } from '../../src/decision.ts'
+import type { Action, Headers, Message, Sender } from '../../src/message.ts'
+import type { PublishPacket } from './client.ts'
+
+const NOT_PARSED: unique symbol = Symbol('not parsed')
+
+/** Goes on with the packet a client waits for: acknowledges it, with a reason code where there is one. */
+export type GoOn = (code?: number) => void
+
+/**
+ * A PUBLISH that was received, as the gate sees it, with all its enactment needs. One small object a message; what
+ * the packet knows is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
+ */
+export class ReceivedMessage implements Message {
+  declare readonly topic: string
+  declare readonly sender: Sender
+  declare readonly size: number
+  declare readonly packet: PublishPacket
+  /** Which connection it came on. */
+  declare connection: number
+  /** Called once, when the client may go on; undefined when it has, or need not. */
+  declare goOn: GoOn | undefined
+  /** Decided before its acknowledgement is due, which is when it will be enacted. */
+  declare early: boolean
+  declare private parsed: unknown
+
+  constructor(
+    sender: Sender,
+    topic: string,
+    packet: PublishPacket,
+    connection: number,
+    goOn: GoOn,
+    early: boolean,
+  ) {
+    const { payload } = packet
+    this.topic = topic
+    this.sender = sender
+    this.size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
+    this.packet = packet
+    this.connection = connection
+    this.goOn = goOn
+    this.early = early
+    this.parsed = NOT_PARSED
+  }
+
+  get on(): Action {
+    return 'publish'
+  }
+
+  get qos(): 0 | 1 | 2 {
+    return this.packet.qos ?? 0
+  }
+
+  get retain(): boolean {
+    return this.packet.retain === true
+  }
+
+  get protocol(): 'mqtt' {
+    return 'mqtt'
+  }
+
+  /** The user properties of MQTT 5. */
+  get headers(): Headers | undefined {
+    return this.packet.properties?.userProperties
+  }
+
+  /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
+  payload(): unknown {
+    if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet.payload, this.size)
+    return this.parsed
+  }
+
+  /** The client asks for it again, as at the next step of QoS 2 or on a new connection. */
+  resume(connection: number, goOn: GoOn): void {
+    this.connection = connection
+    this.goOn = goOn
+  }
+
+  /** Lets the client go on, once. */
+  release(code?: number): void {
+    const { goOn } = this
+    this.goOn = undefined
+    goOn?.(code)
+  }
+
+  /** Makes the payload its own: MQTT.js cuts it out of the chunk it came in, which a held message would pin. */
+  own(): void {
+    const { payload } = this.packet
+    if (typeof payload === 'string' || payload.buffer.byteLength < 2 * payload.length) return
+    // Not of Buffer's pool, which would be pinned as well.
+    const owned = Buffer.allocUnsafeSlow(payload.length)
+    payload.copy(owned)
+    this.packet.payload = owned
+  }
+}
+
+/** A message that was decided before its acknowledgement. */
+export interface Decided {
+  readonly message: ReceivedMessage
+  readonly decision: Decision
+}
+
+function parse(payload: string | Buffer, sizeBytes: number): unknown {
+  if (sizeBytes === 0 || sizeBytes > BOUNDS.parsedPayloadBytes) return undefined
+  try {
+    return JSON.parse(payload.toString())
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,198 @@
+import type { Decision } from '../../src/decision.ts'
+import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
+import type { Logger } from '../../src/logger.ts'
+import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
+import type { PublishPacket } from './client.ts'
+import type { DeadLetter } from './dead-letter.ts'
+import type { ReceivedMessage } from './message.ts'
+import type { Handler, Limits } from './options.ts'
+import { Turns } from './turns.ts'
+
+/** What was done with messages since the limiter was attached. */
+export interface Tally {
+  received: number
+  /** Given to the handler, in full or degraded. */
+  delivered: number
+  degraded: number
+  /** Acknowledged and discarded. */
+  dropped: number
+  /** Refused with reason code 0x97. */
+  rejected: number
+  redirected: number
+  /** Had no topic to go to, or no acknowledgement in time; discarded. */
+  redirectFailures: number
+  handlerFailures: number
+  /** Refused with an outcome a consumer cannot enact, and dropped instead. */
+  unsupported: number
+}
+
+export function emptyTally(): Tally {
+  return {
+    ...{ received: 0, delivered: 0, degraded: 0, dropped: 0, rejected: 0 },
+    ...{ redirected: 0, redirectFailures: 0, handlerFailures: 0, unsupported: 0 },
+  }
+}
+
+export interface OutletParts {
+  readonly tally: Tally
+  readonly logger: Logger
+  readonly refusals: RefusalLog
+  readonly deadLetter: DeadLetter | undefined
+  /** The client may go on. */
+  release(message: ReceivedMessage): void
+}
+
+/** Failures that are logged; beyond them they are counted. */
+const LOGGED = 32
+
+interface Turn {
+  readonly message: ReceivedMessage
+  readonly decision: Decision
+}
+
+/** Enacts decisions: hands what passes to the handler, one after another, and what does not elsewhere. */
+export class Outlet {
+  readonly #handler: Handler
+  readonly #gate: Gate
+  readonly #parts: OutletParts
+  readonly #turns: Turns<Turn>
+  #logged = 0
+
+  constructor(handler: Handler, gate: Gate, parts: OutletParts) {
+    this.#handler = handler
+    this.#gate = gate
+    this.#parts = parts
+    this.#turns = new Turns(turn => this.#hand(turn))
+  }
+
+  get isIdle(): boolean {
+    return this.#turns.isIdle
+  }
+
+  whenIdle(then: () => void): void {
+    this.#turns.whenIdle(then)
+  }
+
+  /** Does with a message what was decided, then lets the client go on. Never throws. */
+  enact(decision: Decision, message: ReceivedMessage): void {
+    const { tally, deadLetter, release } = this.#parts
+    switch (decision.outcome) {
+      case 'deliver':
+      case 'degrade':
+        this.#turns.take({ message, decision })
+        return
+      case 'redirect':
+        if (deadLetter !== undefined) {
+          this.#redirect(deadLetter, decision, message)
+          return
+        }
+        tally.unsupported++
+        break
+      case 'drop':
+      case 'reject':
+        break
+      default:
+        tally.unsupported++
+    }
+    // A newer one has taken its place: that is no refusal.
+    if (decision.reason !== 'superseded') {
+      tally.dropped++
+      this.#parts.refusals.note(message, decision)
+    }
+    release(message)
+  }
+
+  noteRejected(decision: Decision, message: ReceivedMessage): void {
+    this.#parts.tally.rejected++
+    this.#parts.refusals.note(message, decision)
+  }
+
+  /** Logs a failure of the application's own code, a few of them. Never throws. */
+  report(err: unknown, text: string): void {
+    if (this.#logged >= LOGGED) return
+    this.#logged++
+    try {
+      this.#parts.logger.error({ err }, text)
+    } catch {
+      // A logger that throws must not stop a consumer.
+    }
+  }
+
+  #hand({ message, decision }: Turn): Promise<void> | undefined {
+    const { tally, release } = this.#parts
+    try {
+      const packet = decision.outcome === 'degrade' ? this.#degrade(decision, message) : message.packet
+      tally.delivered++
+      const limits = new LimitsOf(this.#gate, decision)
+      const answer = this.#handler(message.topic, packet.payload as Buffer, packet, limits)
+      if (isThenable(answer)) {
+        return Promise.resolve(answer).then(
+          () => release(message),
+          (err: unknown) => this.#fail(err, message),
+        )
+      }
+    } catch (err) {
+      this.#fail(err, message)
+      return undefined
+    }
+    release(message)
+    return undefined
+  }
+
+  /** Acknowledged all the same: what is not would use up the window, and come again only on another connection. */
+  #fail(err: unknown, message: ReceivedMessage): void {
+    this.#parts.tally.handlerFailures++
+    this.report(err, 'the handler threw, the message is acknowledged')
+    this.#parts.release(message)
+  }
+
+  #degrade(decision: Decision, message: ReceivedMessage): PublishPacket {
+    this.#parts.tally.degraded++
+    const { packet } = message
+    const plan = this.#gate.ruleOf(decision.rule ?? '')?.exceeded.degrade
+    if (plan === undefined) return packet
+    const { payload, retain, qos, headers } = degradeMessage(plan, message, decision)
+    const userProperties = Object.assign(Object.create(null), message.headers, headers)
+    return {
+      ...packet,
+      retain,
+      qos,
+      payload: payload === undefined ? packet.payload : Buffer.from(payload),
+      properties: { ...packet.properties, userProperties },
+    }
+  }
+
+  #redirect(deadLetter: DeadLetter, decision: Decision, message: ReceivedMessage): void {
+    const { tally, refusals, release } = this.#parts
+    refusals.note(message, decision)
+    deadLetter.send(message, decision, this.#gate.ruleOf(decision.rule ?? ''), failure => {
+      if (failure === undefined) tally.redirected++
+      else {
+        tally.redirectFailures++
+        this.report(failure, 'a message was not redirected')
+      }
+      release(message)
+    })
+  }
+}
+
+class LimitsOf implements Limits {
+  declare readonly decision: Decision
+  declare private readonly gate: Gate
+
+  constructor(gate: Gate, decision: Decision) {
+    this.gate = gate
+    this.decision = decision
+  }
+
+  get fields(): Readonly<Record<string, string>> {
+    const { rule } = this.decision
+    const facts = rule === undefined ? undefined : this.gate.ruleOf(rule)
+    return lowerCaseFields(rateLimitFields(this.decision, facts))
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function'
+}

@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest'
+import { limitConsumer } from '../../../brokers/mqtt/index.ts'
+import { Gate, limit } from '../../../src/index.ts'
+import { connectClient } from '../../support/mqtt-client.ts'
+import { until } from '../../support/wait.ts'
+import { openScene } from './harness.ts'
+
+const WAYS = ([4, 5] as const).flatMap(version =>
+  ([0, 1, 2] as const).map(qos => ({
+    version,
+    qos,
+    name: `MQTT ${version === 4 ? '3.1.1' : '5'}, QoS ${qos}`,
+  })),
+)
+const NEVER = '1 per 1000s'
+
+describe.each(WAYS)('$name', ({ version, qos }) => {
+  it('hands on what passes, in order, and drops the rest, acknowledged', async () => {
+    const rules = [limit({ name: 'r', rate: `${NEVER} burst 5`, exceeded: 'drop' })]
+    await using scene = await openScene({ version, qos, rules })
+    await scene.publish(12)
+    await until(() => scene.limits.stats().received === 12)
+    expect(scene.handled.map(({ text }) => text)).toEqual(['0', '1', '2', '3', '4'])
+    expect(scene.limits.stats()).toMatchObject({ delivered: 5, dropped: 7, rejected: 0, held: 0 })
+    // What was not acknowledged would come again on another connection.
+    expect(Object.keys(scene.consumer.client.outgoing)).toEqual([])
+  })
+
+  it('rejects with 0x97 where the protocol has a word for it, else drops', async () => {
+    const rules = [limit({ name: 'r', rate: NEVER, exceeded: 'reject' })]
+    await using scene = await openScene({ version, qos, rules })
+    const codes: unknown[] = []
+    scene.consumer.client.on('packetsend', packet => {
+      if (packet.cmd === 'puback' || packet.cmd === 'pubrec') codes.push(packet.reasonCode ?? 0)
+    })
+    await scene.publish(4)
+    await until(() => scene.limits.stats().received === 4)
+    const told = version === 5 && qos > 0
+    expect(scene.limits.stats()).toMatchObject({
+      delivered: 1,
+      rejected: told ? 3 : 0,
+      dropped: told ? 0 : 3,
+    })
+    if (told) expect(codes).toEqual([0, 0x97, 0x97, 0x97])
+    expect(scene.handled).toHaveLength(1)
+    // A refusal leaves the way free for what comes then.
+    await scene.gate.reset()
+    await scene.publish(1, { text: () => 'later' })
+    await until(() => scene.handled.length === 2)
+    expect(scene.handled[1]?.text).toBe('later')
+  })
+
+  it('throttles in order, and nothing is lost', async () => {
+    const rules = [limit({ name: 'r', rate: '100/s burst 1', exceeded: 'throttle' })]
+    await using scene = await openScene({ version, qos, rules })
+    const sinceMs = performance.now()
+    await scene.publish(30)
+    await until(() => scene.handled.length === 30)
+    expect(performance.now() - sinceMs).toBeGreaterThan(280)
+    expect(scene.handled.map(({ text }) => Number(text))).toEqual(Array.from({ length: 30 }, (_, n) => n))
+    // One at a time: the rest has stayed with the client's reader and the broker.
+    expect(scene.limits.stats()).toMatchObject({ delivered: 30, heldPeak: 1, dropped: 0 })
+  })
+
+  it('acknowledges what it queues and delivers it at the rate', async () => {
+    const rules = [limit({ name: 'r', rate: '100/s burst 1', exceeded: { queue: { order: 'arrival' } } })]
+    await using scene = await openScene({ version, qos, rules })
+    await scene.publish(30)
+    await until(() => scene.limits.stats().received === 30)
+    expect(scene.limits.stats().heldPeak).toBeGreaterThan(10)
+    await until(() => scene.handled.length === 30)
+    expect(scene.handled.map(({ text }) => Number(text))).toEqual(Array.from({ length: 30 }, (_, n) => n))
+  })
+
+  it('keeps the newest of each topic', async () => {
+    const rules = [limit({ name: 'r', rate: '10/s burst 1', per: 'topic', exceeded: 'latest' })]
+    await using scene = await openScene({ version, qos, rules })
+    await scene.publish(20)
+    await until(() => scene.handled.length === 2)
+    expect(scene.handled.map(({ text }) => text)).toEqual(['0', '19'])
+    expect(scene.limits.stats()).toMatchObject({ received: 20, superseded: 18, dropped: 0, held: 0 })
+  })
+
+  it('redirects by the second client before it acknowledges', async () => {
+    const rules = [limit({ name: 'r', rate: NEVER, exceeded: { redirect: { to: 'dead/{topic}' } } })]
+    const broker = await openScene({ version, qos, rules: [] })
+    await using _ = broker
+    await using second = await connectClient({
+      port: broker.port,
+      protocolVersion: version,
+      clientId: 'second',
+    })
+    await using watcher = await connectClient({
+      port: broker.port,
+      protocolVersion: version,
+      clientId: 'watch',
+    })
+    await watcher.subscribe('dead/#', 1)
+    broker.limits.close()
+    const limits = limitConsumer(broker.consumer.client, new Gate().use(...rules), {
+      handler: () => {},
+      deadLetter: second.client,
+    })
+    await broker.publish(4)
+    const dead = await watcher.received(3)
+    expect(dead.map(({ topic, text }) => `${topic} ${text}`)).toEqual([
+      'dead/in/a 1',
+      'dead/in/a 2',
+      'dead/in/a 3',
+    ])
+    await until(() => limits.stats().redirected === 3)
+    if (version === 5) {
+      expect(dead[0]?.packet.properties?.userProperties).toMatchObject({
+        'topicgate-redirected-from': 'in/a',
+        'topicgate-reason': 'rate_limit_exceeded',
+        'topicgate-rule': 'r',
+      })
+    }
+    limits.close()
+  })
+
+  it('awaits a handler before it acknowledges, counts what it throws, and goes on', async () => {
+    let running = 0
+    let most = 0
+    const handler = async (): Promise<void> => {
+      running++
+      most = Math.max(most, running)
+      await new Promise(resolve => setTimeout(resolve, 2))
+      running--
+      throw new Error('no')
+    }
+    await using scene = await openScene({ version, qos, rules: [], handler })
+    await scene.publish(10)
+    await until(() => scene.limits.stats().handlerFailures === 10)
+    expect(most).toBe(1)
+    await scene.publish(1)
+    await until(() => scene.handled.length === 11)
+    expect(scene.consumer.client.connected).toBe(true)
+  })
+})

@@ -1,0 +1,95 @@
+import type { PublishPacket } from '../../../brokers/mqtt/client.ts'
+import {
+  type ConsumerLimits,
+  type ConsumerOptions,
+  type Limits,
+  limitConsumer,
+} from '../../../brokers/mqtt/index.ts'
+import { Gate, type GateOptions, type Middleware } from '../../../src/index.ts'
+import { startMosquitto } from '../../support/mosquitto.ts'
+import { connectClient, type TestClient } from '../../support/mqtt-client.ts'
+
+export interface Handled {
+  readonly topic: string
+  readonly text: string
+  readonly packet: PublishPacket
+  readonly limits: Limits
+}
+
+export interface Scene extends AsyncDisposable {
+  readonly port: number
+  readonly gate: Gate
+  /** Receives, limited. */
+  readonly consumer: TestClient
+  readonly sender: TestClient
+  readonly limits: ConsumerLimits
+  /** What the handler got, in order. */
+  readonly handled: readonly Handled[]
+  /** Publishes, all of it acknowledged as its QoS says. */
+  publish(count: number, options?: SceneSending): Promise<void>
+}
+
+export interface SceneSending {
+  readonly topic?: string
+  readonly qos?: 0 | 1 | 2
+  readonly text?: (index: number) => string
+}
+
+export interface SceneOptions extends Partial<ConsumerOptions> {
+  readonly version?: 4 | 5
+  readonly qos?: 0 | 1 | 2
+  readonly rules: readonly Middleware[]
+  readonly clock?: GateOptions['clock']
+  readonly client?: Readonly<Record<string, unknown>>
+  readonly config?: readonly string[]
+  /** What the consumer subscribes to. */
+  readonly filter?: string
+}
+
+const AT_ONCE = 16
+
+/** A broker, a limited consumer of `in/#` and a sender; all of its own. */
+export async function openScene(options: SceneOptions): Promise<Scene> {
+  const { version = 5, qos = 1, rules, clock, client = {}, config, filter = 'in/#', ...given } = options
+  const broker = await startMosquitto({ ...(config && { config }) })
+  const consumer = await connectClient({
+    port: broker.port,
+    protocolVersion: version,
+    clientId: 'consumer',
+    ...client,
+  })
+  const sender = await connectClient({ port: broker.port, protocolVersion: version, clientId: 'sender' })
+  const gate = new Gate({ ...(clock && { clock }) })
+  for (const rule of rules) gate.use(rule)
+  const handled: Handled[] = []
+  const limits = limitConsumer(consumer.client, gate, {
+    ...given,
+    handler: (topic, payload, packet, its) => {
+      handled.push({ topic, text: payload.toString(), packet, limits: its })
+      return given.handler?.(topic, payload, packet, its)
+    },
+  })
+  await consumer.subscribe(filter, qos)
+  return {
+    port: broker.port,
+    gate,
+    consumer,
+    sender,
+    limits,
+    handled,
+    publish: async (count, sending = {}) => {
+      const { topic = 'in/a', qos: sentQos = qos, text = String } = sending
+      // No more at once than a broker takes at QoS 2: MQTT.js does not keep to its Receive Maximum.
+      for (let sent = 0; sent < count; sent += AT_ONCE) {
+        const batch = Array.from({ length: Math.min(AT_ONCE, count - sent) }, (_, index) => sent + index)
+        await Promise.all(batch.map(index => sender.publish(topic, text(index), { qos: sentQos })))
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      limits.close()
+      await Promise.all([consumer.close(), sender.close()])
+      await gate.close()
+      await broker.stop()
+    },
+  }
+}
