@@ -10,6 +10,10 @@ const RETURN_MARGIN_MS = 250
 /** Smaller leases are not renewed before they are spent. */
 const LEAST_RENEWED_GRAINS = 4
 
+/** A bucket that was spent is left alone for so long, that more than a few units flow in, and no longer. */
+const SHORTEST_PACE_MS = 20
+const LONGEST_PACE_MS = 75
+
 /** What was asked of the shared store for leases, in calls, and in units. */
 export interface LenderFigures {
   asked: number
@@ -85,7 +89,7 @@ export class Lender {
   }
 
   async #ask(lease: Lease, needGrains: number): Promise<void> {
-    const { limit } = lease.rule
+    const { limit, terms } = lease.rule
     let grains = this.#size(lease, needGrains)
     let paceMs = 0
     for (;;) {
@@ -107,13 +111,21 @@ export class Lender {
         return
       }
       this.figures.refused++
-      if (grains <= needGrains) {
-        lease.refuse(needGrains + lease.usable(nowMs), verdict.retryAfterMs, nowMs)
+      const isRefill = !terms.windowed
+      const waitMs = verdict.retryAfterMs
+      // What is needed fits sooner than what was asked for, by the time the difference takes to flow in.
+      const soonerMs = isRefill ? ((grains - needGrains) * limit.periodMs) / limit.countGrains : 0
+      if (grains > needGrains) {
+        paceMs = isRefill ? paceOf(limit, waitMs) : waitMs
+        lease.askAfterMs = nowMs + Math.min(waitMs, this.#measure.ttlMs)
+      }
+      if (needGrains === 0) return
+      const isTooMuch = grains <= needGrains || needGrains >= (verdict.remaining + 1) * limit.scale
+      if (isTooMuch) {
+        const needMs = Math.max(1, Math.ceil(waitMs - soonerMs))
+        lease.refuse(needGrains + lease.usable(nowMs), Math.max(needMs, paceMs), nowMs)
         return
       }
-      paceMs = verdict.retryAfterMs
-      lease.askAfterMs = nowMs + Math.min(paceMs, this.#measure.ttlMs)
-      if (needGrains === 0) return
       grains = Math.max(needGrains, Math.min(verdict.remaining * limit.scale, Math.floor(grains / 2)))
     }
   }
@@ -171,4 +183,10 @@ export class Lender {
     const target = Math.max(wanted, Math.min(lease.waitingGrains, terms.mostGrains))
     return Math.max(1, needGrains, target - lease.usable(nowMs))
   }
+}
+
+/** How long a node leaves a spent bucket alone; by then it is at most a quarter full again, so that nothing is lost. */
+function paceOf(limit: Limit, waitMs: number): number {
+  const quarterMs = Math.floor(((limit.capacityGrains / limit.countGrains) * limit.periodMs) / 4)
+  return Math.min(Math.max(waitMs, Math.min(SHORTEST_PACE_MS, quarterMs)), LONGEST_PACE_MS)
 }

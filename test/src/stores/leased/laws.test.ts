@@ -164,4 +164,20 @@ describe('law 10: leases over all nodes', () => {
     expect(admitted).toBe(5_000)
     expect(left(fleet, limit)).toBe(0)
   })
+
+  it('use up a limit that is asked for ten times over, with a call for every ten that pass', async () => {
+    const fleet = openFleet()
+    const limit = bucket({ burst: 2_000 })
+    const stores = Array.from({ length: 4 }, () => fleet.open({ nodes: 4 }))
+    let admitted = 0
+    for (let ms = 0; ms < 2_000; ms++) {
+      const messages = stores.flatMap(store => Array.from({ length: 25 }, () => take(store, limit)))
+      for (const { allowed } of await Promise.all(messages)) if (allowed) admitted++
+      await fleet.clock.advanceAsync(1)
+    }
+    const ideal = 2_000 + 2_000 * 10
+    expect(admitted).toBeLessThanOrEqual(ideal)
+    expect(admitted).toBeGreaterThan(0.99 * ideal)
+    expect(fleet.calls.decide).toBeLessThan(ideal / 10)
+  })
 })

@@ -25,6 +25,23 @@ describe('units that are not used', () => {
     expect(store.decide([charge(limit)], COMMIT)).toBeInstanceOf(Promise)
   })
 
+  it('go back by their age: what was renewed later lasts longer', async () => {
+    const fleet = openFleet()
+    const limit = bucket(SLOW)
+    const store = fleet.open({ units: 100, ttlMs: 800 })
+    await take(store, limit)
+    await fleet.clock.advanceAsync(400)
+    // Half of the lease is spent: as much is asked for again, and 49 of the first are left.
+    for (let times = 0; times < 50; times++) await take(store, limit)
+    await fleet.clock.advanceAsync(0)
+    expect(left(fleet, limit)).toBe(10_000 - 51 - 100)
+    await fleet.clock.advanceAsync(500)
+    expect(left(fleet, limit)).toBe(10_000 - 51 - 51)
+    expect(store.decide([charge(limit)], COMMIT)).not.toBeInstanceOf(Promise)
+    await fleet.clock.advanceAsync(400)
+    expect(left(fleet, limit)).toBe(10_000 - 52)
+  })
+
   it('go back on close, all of them, and nothing runs on', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
