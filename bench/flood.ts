@@ -3,8 +3,8 @@ import mqtt from 'mqtt-packet'
 
 /**
  * A load generator in a process of its own: publishers that write as fast as the broker reads, and subscribers that
- * read and acknowledge. Arguments: port, publishers, subscribers, QoS, messages in all. Says `done` to its parent
- * once the broker has answered for the last message.
+ * read and acknowledge. Arguments: port, publishers, subscribers, QoS, messages in all. Tells its parent
+ * how many it sent once the broker has answered for the last one, and ends at the next word of its parent.
  */
 const [port, publishers, subscribers, qos, messages] = process.argv.slice(2).map(Number) as [
   number,
@@ -91,4 +91,7 @@ process.send?.('ready')
 await new Promise(resolve => process.once('message', resolve))
 const share = Math.ceil(messages / publishers / WINDOW) * WINDOW
 await Promise.all(Array.from({ length: publishers }, (_, index) => publish(index, share)))
-process.send?.(share * publishers, () => process.exit(0))
+process.send?.(share * publishers)
+// Subscribers stay until all is delivered: aedes cannot bear one that leaves with thousands of messages under way.
+await new Promise(resolve => process.once('message', resolve))
+process.exit(0)
