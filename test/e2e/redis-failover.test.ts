@@ -12,7 +12,7 @@ const TIMEOUT_MS = 250
 /** How late a timer may be on a machine that is busy starting servers. */
 const SLACK_MS = 750
 const KEYS = Array.from({ length: 30 }, (_, index) => `device-${index}`)
-const BURST = 50
+const BURST = 150
 /** So slow that nothing comes back during the test. */
 const limit = createLimit({
   ...{ name: 'r', algorithm: 'token-bucket', count: 1, periodMs: 86_400_000 },
@@ -36,7 +36,7 @@ describe('a failover by Sentinel', () => {
     await sentinel.nodes[0]!.stop('SIGKILL')
     await until(async () => (await sentinel.masterPort()) !== before, { timeoutMs: 20_000 })
     await until(isOk(store), { timeoutMs: 20_000, everyMs: 50 })
-    await new Promise(resolve => setTimeout(resolve, 2_000))
+    await new Promise(resolve => setTimeout(resolve, 3_000))
     over = true
     const load = await loaded
     expect(load.failed).toBeGreaterThan(0)
@@ -46,7 +46,7 @@ describe('a failover by Sentinel', () => {
     console.log(
       `Sentinel: ${excessOf(load.admitted)} admitted in excess of ${KEYS.length * BURST}, ${load.failed} rejected`,
     )
-    expect(excessOf(load.admitted)).toBeLessThanOrEqual(KEYS.length * BURST)
+    expect(excessOf(load.admitted)).toBeLessThanOrEqual((KEYS.length * BURST) / 10)
     await store.close()
   })
 })
@@ -134,7 +134,7 @@ describe('a cluster', () => {
     console.log(
       `Cluster: ${excessOf(load.admitted)} admitted in excess of ${KEYS.length * BURST}, ${load.failed} rejected`,
     )
-    expect(excessOf(load.admitted)).toBeLessThanOrEqual(KEYS.length * BURST)
+    expect(excessOf(load.admitted)).toBeLessThanOrEqual((KEYS.length * BURST) / 10)
     await store.close()
   })
 })

@@ -17,24 +17,27 @@ export interface RedisSentinel extends AsyncDisposable {
 
 const NAME = 'limits'
 
-/** Starts a master with two replicas and three sentinels that fail over after half a second of silence. */
+/** Starts a master with two replicas and three sentinels that fail over after two seconds of silence. */
 export async function startRedisSentinel(): Promise<RedisSentinel> {
   const master = await startRedis()
   const link = ['--replicaof', `127.0.0.1 ${master.port}`, '--repl-diskless-sync-delay', '0']
   const replicas = await Promise.all([1, 2].map(() => startRedis({ args: link })))
   const sentinels = await Promise.all([1, 2, 3].map(() => startSentinel(master.port)))
-  const asker = new Redis({ port: sentinels[0]!.port, host: '127.0.0.1' })
-  asker.on('error', () => {})
+  const askers = sentinels.map(({ port }) => new Redis({ port, host: '127.0.0.1' }))
+  for (const asker of askers) asker.on('error', () => {})
   const stop = async (): Promise<void> => {
-    asker.disconnect()
+    for (const asker of askers) asker.disconnect()
     await Promise.all([...sentinels, ...replicas, master].map(server => server.stop('SIGKILL')))
   }
   const masterPort = async (): Promise<number> => {
-    const address = (await asker.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME)) as string[]
+    const address = (await askers[0]!.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME)) as string[]
     return Number(address[1])
   }
   try {
-    await until(() => sees(asker, 2, 2), { timeoutMs: 20_000, what: 'the sentinels to see all' })
+    // One that knows of fewer others would think itself the majority too soon, and there would be two masters.
+    for (const asker of askers) {
+      await until(() => sees(asker, 2, 2), { timeoutMs: 20_000, what: 'the sentinels to see all' })
+    }
     for (const replica of replicas) await linked(replica)
   } catch (error) {
     await stop()
@@ -58,8 +61,8 @@ function startSentinel(masterPort: number): Promise<TestServer> {
       const lines = [
         ...[`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`],
         `sentinel monitor ${NAME} 127.0.0.1 ${masterPort} 2`,
-        `sentinel down-after-milliseconds ${NAME} 500`,
-        `sentinel failover-timeout ${NAME} 3000`,
+        `sentinel down-after-milliseconds ${NAME} 2000`,
+        `sentinel failover-timeout ${NAME} 10000`,
       ]
       await writeFile(file, `${lines.join('\n')}\n`)
       return [file, '--sentinel']
