@@ -52,6 +52,7 @@ describe('the public doors', () => {
         ".",
         "./aedes",
         "./mqtt",
+        "./nats",
         "./sqlite",
         "./redis",
         "./testing",
@@ -193,6 +194,31 @@ describe('the public doors', () => {
         "type MqttClient",
         "type PublishPacket",
         "type ReceivingClient",
+      ]
+    `)
+  })
+
+  it('./nats gives out', async () => {
+    expect(await namesOf('./nats')).toMatchInlineSnapshot(`
+      [
+        "limitNats",
+        "type DrainOptions",
+        "type Handler",
+        "type Identify",
+        "type Intake",
+        "type JetStreamConsumer",
+        "type JetStreamMessage",
+        "type LimitNatsOptions",
+        "type MessageLimits",
+        "type NatsConnection",
+        "type NatsHeaders",
+        "type NatsLimits",
+        "type NatsMessage",
+        "type NatsPublisher",
+        "type NatsStats",
+        "type PullConsumer",
+        "type PullOptions",
+        "type SubscribeOptions",
       ]
     `)
   })

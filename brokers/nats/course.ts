@@ -1,0 +1,169 @@
+import { type Decision, PASSED } from '../../src/decision.ts'
+import type { MaybePromise } from '../../src/message.ts'
+import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import { isLater } from '../../src/outcomes/holding.ts'
+import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
+import type { NatsMessage } from './client.ts'
+import { degradedView } from './degraded.ts'
+import { type Course, Delivery } from './delivery.ts'
+import { MessageLimits } from './limits.ts'
+import { ownBytes } from './own.ts'
+import type { Station } from './station.ts'
+
+/** Handles a message that may pass. What it throws, or rejects with, is caught, counted and logged. */
+export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
+
+/** How an outcome is enacted on one message; what is not allowed ends in one of the last three. */
+export abstract class BaseCourse<M extends NatsMessage> implements Course {
+  readonly station: Station
+  /** Held now, of this course. */
+  held = 0
+  readonly #handler: Handler<M>
+
+  constructor(station: Station, handler: Handler<M>) {
+    this.station = station
+    this.#handler = handler
+  }
+
+  /** The way of one message: asked about, and enacted at once where that is possible. Never throws. */
+  take(source: M): void {
+    const { station } = this
+    station.tally.received++
+    const { subject } = source
+    const place = station.senders.placeOf(source, subject)
+    // The very same text where it is known: what is compared later is then compared by its place.
+    const delivery = new Delivery(subject === place.topic ? place.topic : subject, place.sender, this, source)
+    if (station.draining && this.sendsBack(delivery)) return
+    if (station.isLeftOut(subject)) {
+      this.enact(PASSED, delivery)
+      return
+    }
+    let later = false
+    if (place.held > 0) {
+      place.laneOf(station.guard).admit(delivery, enact, askOnce)
+    } else {
+      const answer = this.ask(delivery)
+      if (!isLater(answer) && answer.outcome === 'deliver') {
+        this.enact(answer, delivery)
+        return
+      }
+      later = isLater(answer)
+      delivery.decided = answer
+      place.laneOf(station.guard).admit(delivery, enact, askOnce)
+    }
+    if (!delivery.settled) this.hold(delivery, later)
+  }
+
+  /** The first question about a message. */
+  protected ask(delivery: Delivery): MaybePromise<Decision> {
+    return this.station.guard.ask(delivery)
+  }
+
+  /** Does with a message what was decided. Never throws: the reader of a connection may be on the stack. */
+  enact(decision: Decision, delivery: Delivery): void {
+    if (delivery.settled) return
+    delivery.settled = true
+    if (delivery.heldAs !== undefined) this.unhold(delivery, decision)
+    try {
+      if (decision.outcome === 'deliver') this.#deliver(decision, delivery)
+      else if (decision.outcome === 'degrade') this.#degrade(decision, delivery)
+      else {
+        if (decision.reason !== 'superseded') this.station.refusals.note(delivery, decision)
+        this.refuse(decision, delivery)
+      }
+    } catch (cause) {
+      this.station.trouble.note('answer', cause)
+    }
+  }
+
+  /** Keeps account of a message that waits, and gives it bytes of its own. `later`: for no more than an answer, as yet. */
+  protected hold(delivery: Delivery, _later: boolean): void {
+    delivery.heldAs ??= ''
+    ownBytes(delivery.source)
+    this.held++
+    this.station.held.add(delivery)
+  }
+
+  protected unhold(delivery: Delivery, _decision?: Decision): void {
+    this.held--
+    this.station.held.delete(delivery)
+    delivery.heldAs = undefined
+  }
+
+  /** Gives up waiting for a message: nobody enacts it any more. */
+  abandon(delivery: Delivery): void {
+    if (delivery.settled) return
+    delivery.settled = true
+    if (delivery.heldAs !== undefined) this.unhold(delivery)
+    this.sendsBack(delivery)
+  }
+
+  protected rule({ rule }: Decision): RuleFacts | undefined {
+    return rule === undefined ? undefined : this.station.gate.ruleOf(rule)
+  }
+
+  /** Enacts a refusal. */
+  protected abstract refuse(decision: Decision, delivery: Delivery): void
+  /** Gives a message back to whoever sent it; false where that is nobody's. */
+  protected abstract sendsBack(delivery: Delivery): boolean
+  /** Its handler is done. */
+  protected abstract succeeded(delivery: Delivery): void
+  /** Its handler failed. */
+  protected abstract failed(delivery: Delivery): void
+
+  #degrade(decision: Decision, delivery: Delivery): void {
+    const plan = this.rule(decision)?.exceeded.degrade
+    if (plan !== undefined) {
+      const degraded = degradeMessage(plan, delivery, decision)
+      delivery.source = degradedView(delivery.source, degraded, this.station.settings.headers)
+    }
+    this.#deliver(decision, delivery)
+  }
+
+  #deliver(decision: Decision, delivery: Delivery): void {
+    const { station } = this
+    station.tally.delivered++
+    try {
+      const limits = new MessageLimits(decision, station.gate, station.settings.legacyFields)
+      const result = this.#handler(delivery.source as M, limits)
+      if (!isThenable(result)) {
+        this.succeeded(delivery)
+        return
+      }
+      station.began()
+      result.then(
+        () => this.#ended(delivery, undefined),
+        (cause: unknown) => this.#ended(delivery, { cause }),
+      )
+    } catch (cause) {
+      this.#fail(delivery, cause)
+    }
+  }
+
+  #ended(delivery: Delivery, failure: { readonly cause: unknown } | undefined): void {
+    if (failure === undefined) this.succeeded(delivery)
+    else this.#fail(delivery, failure.cause)
+    this.station.ended()
+  }
+
+  #fail(delivery: Delivery, cause: unknown): void {
+    this.station.tally.handlerErrors++
+    this.station.trouble.note('handler', cause)
+    this.failed(delivery)
+  }
+}
+
+/** One function for all messages: none is made for each. */
+function enact(decision: Decision, delivery: Delivery): void {
+  delivery.course.enact(decision, delivery)
+}
+
+function askOnce(delivery: Delivery): MaybePromise<Decision> {
+  return delivery.takeDecision() ?? (delivery.course as BaseCourse<NatsMessage>).station.guard.ask(delivery)
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  )
+}

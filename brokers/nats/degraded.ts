@@ -1,0 +1,24 @@
+import type { Degraded } from '../../src/outcomes/degrade.ts'
+import type { NatsHeaders, NatsMessage } from './client.ts'
+import { type MakeHeaders, makeHeaders } from './headers.ts'
+
+/**
+ * The cheaper form of a message: the client's own object with other payload or headers before it. What answers it
+ * (`ack`, `respond`) is the client's. Headers are added only where there is a factory.
+ */
+export function degradedView(
+  message: NatsMessage,
+  { payload, headers }: Degraded,
+  make: MakeHeaders | undefined,
+): NatsMessage {
+  const marked = Object.keys(headers).length > 0 ? makeHeaders(make, headers, message) : undefined
+  if (payload === undefined && marked === undefined) return message
+  const own: PropertyDescriptorMap = {}
+  if (marked !== undefined) own.headers = { value: marked satisfies NatsHeaders }
+  if (payload !== undefined) {
+    own.data = { value: payload }
+    own.string = { value: () => Buffer.from(payload).toString() }
+    own.json = { value: () => JSON.parse(Buffer.from(payload).toString()) }
+  }
+  return Object.create(message, own) as NatsMessage
+}

@@ -1,0 +1,164 @@
+import type { MaybePromise } from '../../src/message.ts'
+import type { ConsumerFacts, JetStreamMessage, NatsMessage } from './client.ts'
+import { CoreCourse } from './core-course.ts'
+import type { BaseCourse, Handler } from './course.ts'
+import { JetStreamCourse } from './jetstream-course.ts'
+import { courseOptions } from './learn.ts'
+import { Outlet } from './outlet.ts'
+import type { Station } from './station.ts'
+import type { Intake } from './subscription.ts'
+import { ANYWHERE, assertSupported, type Place } from './support.ts'
+
+/** What can be iterated: a subscription, or what a consumer gives. */
+export interface Source<M> extends AsyncIterable<M> {
+  close?(): Promise<unknown>
+  unsubscribe?(): void
+  /** Of subscriptions. */
+  getSubject?(): string
+  /** Of push consumers, `nats` version 2. */
+  consumerInfo?(): Promise<ConsumerFacts>
+}
+
+/** Takes messages of either kind: which it is shows at the first. */
+export class Taker<M extends NatsMessage> {
+  readonly #station: Station
+  readonly #handler: Handler<M>
+  readonly #facts: ConsumerFacts | undefined
+  readonly #acks: boolean
+  #course: BaseCourse<M> | undefined
+
+  constructor(station: Station, handler: Handler<M>, facts: ConsumerFacts | undefined, acks: boolean) {
+    this.#station = station
+    this.#handler = handler
+    this.#facts = facts
+    this.#acks = acks
+  }
+
+  get held(): number {
+    return this.#course?.held ?? 0
+  }
+
+  take(message: M): void {
+    this.#course ??= this.#courseFor(message)
+    this.#course.take(message)
+  }
+
+  #courseFor(message: M): BaseCourse<M> {
+    if (!isJetStream(message))
+      return new CoreCourse(this.#station, this.#handler, {
+        over: this.#station.publisher,
+        answersAll: false,
+      })
+    const options = courseOptions(this.#facts, this.#station.settings)
+    const course = new JetStreamCourse<JetStreamMessage>(
+      this.#station,
+      this.#handler as unknown as Handler<JetStreamMessage>,
+      { ...options, acks: options.acks && this.#acks },
+    )
+    return course as unknown as BaseCourse<M>
+  }
+}
+
+/** What is to be known before the first message: where it comes from. */
+export interface Origin {
+  readonly place: Place
+  readonly facts: ConsumerFacts | undefined
+}
+
+/** The messages of a source that may pass, when they may; the iterator's own pace slows the source down. */
+export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIterator<M> {
+  place: Place = ANYWHERE
+  readonly #station: Station
+  readonly #source: Source<M>
+  readonly #outlet = new Outlet<M>()
+  #taker: Taker<M> | undefined
+  #sourceEnded = false
+  #stopped = false
+  #error: { readonly cause: unknown } | undefined
+
+  constructor(station: Station, source: Source<M>, origin: MaybePromise<Origin>) {
+    this.#station = station
+    this.#source = source
+    station.intakes.add(this)
+    void this.#pump(origin)
+  }
+
+  get held(): number {
+    return this.#taker?.held ?? 0
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<M>> {
+    const value = await this.#outlet.take()
+    if (value !== undefined) return { value, done: false }
+    if (this.#error !== undefined) throw this.#error.cause
+    return { value: undefined, done: true }
+  }
+
+  /** The loop was left: nothing more is taken, and what JetStream has delivered goes back. */
+  async return(): Promise<IteratorResult<M>> {
+    await this.stop()
+    this.#outlet.end()
+    return { value: undefined, done: true }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return
+    this.#stopped = true
+    for (const message of this.#outlet.clear()) giveBack(message)
+    try {
+      if (this.#source.close !== undefined) await this.#source.close()
+      else this.#source.unsubscribe?.()
+    } catch {
+      // The connection has gone, and the source with it.
+    }
+  }
+
+  #pass(message: M): void {
+    if (this.#stopped) giveBack(message)
+    else this.#outlet.give(message)
+    this.#considerEnd()
+  }
+
+  async #pump(origin: MaybePromise<Origin>): Promise<void> {
+    try {
+      const { place, facts } = await origin
+      assertSupported(this.#station.gate, place)
+      this.place = place
+      const taker = new Taker<M>(this.#station, message => this.#pass(message), facts, false)
+      this.#taker = taker
+      for await (const message of this.#source) {
+        if (this.#stopped) giveBack(message)
+        else taker.take(message)
+        await this.#outlet.room()
+      }
+    } catch (cause) {
+      this.#error = { cause }
+    }
+    this.#sourceEnded = true
+    this.#considerEnd()
+  }
+
+  /** What is held of a source that has ended still passes in its time. */
+  #considerEnd(): void {
+    if (!this.#sourceEnded || (this.held > 0 && !this.#stopped)) return
+    this.#station.intakes.delete(this)
+    this.#outlet.end()
+  }
+}
+
+/** Whether a message is one of JetStream's. */
+export function isJetStream(message: NatsMessage): message is JetStreamMessage {
+  return typeof (message as Partial<JetStreamMessage>).working === 'function'
+}
+
+function giveBack(message: NatsMessage): void {
+  try {
+    if (isJetStream(message)) message.nak(1)
+  } catch {
+    // The connection has gone: the server delivers again.
+  }
+}

@@ -1,0 +1,246 @@
+import type { Decision } from '../../src/decision.ts'
+import type { MaybePromise } from '../../src/message.ts'
+import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
+import type { JetStreamMessage } from './client.ts'
+import { BaseCourse, type Handler } from './course.ts'
+import type { Delivery } from './delivery.ts'
+import { makeHeaders } from './headers.ts'
+import type { Station } from './station.ts'
+
+export interface JetStreamCourseOptions {
+  /** How long the server waits for an answer before it delivers again. */
+  readonly ackWaitMs: number
+  /** Deliveries of one message after which the server gives up; what may not pass then is given up in time. */
+  readonly maxDeliver: number
+  /** Whether messages can be sent back and kept alive: not where nobody acknowledges. */
+  readonly acknowledged: boolean
+  /** Whether a message is acknowledged when its handler is done. */
+  readonly acks: boolean
+}
+
+/** Messages of a JetStream consumer: each is answered, kept alive while it is held, and sent back where it must be. */
+export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
+  readonly #options: JetStreamCourseOptions
+  /** What is held, by what names a message at all its deliveries. */
+  readonly #byId = new Map<string, Delivery>()
+  #cancelTick: (() => void) | undefined
+
+  constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
+    super(station, handler)
+    this.#options = options
+  }
+
+  /** Something that is held may have been delivered again: then the later delivery takes its place. */
+  override take(source: M): void {
+    if (this.#byId.size > 0) {
+      const known = this.#byId.get(idOf(source) ?? '')
+      if (known !== undefined) {
+        known.source = source
+        this.station.tally.redelivered++
+        return
+      }
+    }
+    super.take(source)
+  }
+
+  protected override ask(delivery: Delivery): MaybePromise<Decision> {
+    const { reservations, retries, guard } = this.station
+    if (!retries || reservations.size === 0) return guard.ask(delivery)
+    const id = idOf(delivery.source as JetStreamMessage)
+    return id === undefined ? guard.ask(delivery) : reservations.ask(delivery, id)
+  }
+
+  protected override hold(delivery: Delivery, later: boolean): void {
+    super.hold(delivery, later)
+    delivery.heldAs = idOf(delivery.source as JetStreamMessage) ?? `?${this.station.tally.received}`
+    this.#byId.set(delivery.heldAs, delivery)
+    if (!this.#options.acknowledged) return
+    // It may have grown old in the client's own buffer.
+    if (!later) this.#keepAlive(delivery)
+    this.#tickLater()
+  }
+
+  protected override unhold(delivery: Delivery, decision?: Decision): void {
+    this.#byId.delete(delivery.heldAs ?? '')
+    super.unhold(delivery, decision)
+    // The handler gets the whole time of an answer, however long the message was held.
+    if (decision?.allowed && this.#options.acknowledged) this.#keepAlive(delivery)
+    if (this.#byId.size === 0) {
+      this.#cancelTick?.()
+      this.#cancelTick = undefined
+    }
+  }
+
+  protected refuse(decision: Decision, delivery: Delivery): void {
+    const { tally } = this.station
+    // Nobody has judged it where a store failed, and no rule drops what only found no room.
+    if (decision.fallback || decision.outcome === 'retry' || this.#isOverflow(decision)) {
+      this.#sendBack(decision, delivery)
+      return
+    }
+    switch (decision.outcome) {
+      case 'redirect':
+        this.#redirect(decision, delivery)
+        return
+      case 'reject':
+        this.#giveUp(decision, delivery)
+        return
+      default:
+        if (decision.outcome !== 'drop') tally.unsupported++
+        tally.dropped++
+        this.#answer(delivery, 'ack')
+    }
+  }
+
+  #redirect(decision: Decision, delivery: Delivery): void {
+    const { tally } = this.station
+    const sent = this.#publishTo(this.rule(decision)?.exceeded.redirect, decision, delivery)
+    if (sent === 'failed') {
+      this.#sendBack(decision, delivery)
+      return
+    }
+    if (sent === 'sent') tally.redirected++
+    else tally.dropped++
+    this.#answer(delivery, 'ack')
+  }
+
+  /** It was to be held and found no room, or would have had to wait too long. The rule itself drops nothing. */
+  #isOverflow(decision: Decision): boolean {
+    const { outcome, hold } = this.rule(decision)?.exceeded ?? {}
+    return decision.outcome === 'drop' && outcome === 'throttle' && hold?.then === undefined
+  }
+
+  /**
+   * One nak, to a slot of its own: to the same time as others all would come back at once, again and again. What is
+   * held of the same rule goes first.
+   */
+  #sendBack(decision: Decision, delivery: Delivery): void {
+    const message = delivery.source as JetStreamMessage
+    const id = idOf(message)
+    const last =
+      this.#deliveries(message) >= Math.min(this.#options.maxDeliver, this.station.settings.maxDeliver)
+    if (!this.#options.acknowledged || id === undefined) {
+      this.station.tally.dropped++
+    } else if (last || decision.retryAfterMs === Infinity) {
+      this.station.reservations.forget(id)
+      this.#giveUp(decision, delivery)
+    } else {
+      this.station.tally.sentBack++
+      this.#answer(delivery, 'nak', this.#slotMs(decision, delivery, id))
+    }
+  }
+
+  #slotMs(decision: Decision, delivery: Delivery, id: string): number {
+    const facts = this.rule(decision)
+    const aheadMs =
+      decision.outcome === 'retry' || facts === undefined ? 0 : (this.held * facts.periodMs) / facts.count
+    delivery.decided = {
+      ...decision,
+      outcome: 'retry',
+      retryAfterMs: decision.retryAfterMs + Math.ceil(aheadMs),
+    }
+    const slot = this.station.reservations.ask(delivery, id)
+    delivery.decided = undefined
+    return slot instanceof Promise ? decision.retryAfterMs : slot.retryAfterMs
+  }
+
+  #giveUp(decision: Decision, delivery: Delivery): void {
+    this.station.tally.terminated++
+    this.#publishTo(this.station.settings.deadLetter, decision, delivery)
+    this.#answer(delivery, 'term')
+  }
+
+  #publishTo(
+    plan: RedirectPlan | undefined,
+    decision: Decision,
+    delivery: Delivery,
+  ): 'sent' | 'nowhere' | 'failed' {
+    if (plan === undefined) return 'nowhere'
+    const to = redirectTopic(plan, delivery, decision, this.rule(decision)?.capturesOf(delivery.topic))
+    if (to === undefined) return 'nowhere'
+    const { source } = delivery
+    const { settings, publisher } = this.station
+    const why = redirectHeaders(plan, delivery, decision)
+    const told = decision.reason === 'ok' ? { ...why, 'topicgate-reason': 'handler_failed' } : why
+    const headers = makeHeaders(settings.headers, told, source)
+    const options = headers === undefined ? {} : { headers }
+    return this.station.publish(publisher, to, source.data, options) ? 'sent' : 'failed'
+  }
+
+  protected sendsBack(delivery: Delivery): boolean {
+    delivery.settled = true
+    if (this.#options.acknowledged) {
+      this.station.tally.sentBack++
+      this.#answer(delivery, 'nak', 1)
+    } else this.station.tally.dropped++
+    return true
+  }
+
+  protected succeeded(delivery: Delivery): void {
+    if (this.#options.acks) this.#answer(delivery, 'ack')
+  }
+
+  protected failed(delivery: Delivery): void {
+    const { onError, errorDelayMs } = this.station.settings
+    const decision: Decision = {
+      allowed: false,
+      outcome: 'retry',
+      reason: 'ok',
+      retryAfterMs: errorDelayMs,
+    }
+    if (onError === 'term') this.#giveUp(decision, delivery)
+    else if (this.#deliveries(delivery.source as JetStreamMessage) >= this.#options.maxDeliver)
+      this.#giveUp(decision, delivery)
+    else this.#answer(delivery, 'nak', errorDelayMs)
+  }
+
+  #deliveries(message: JetStreamMessage): number {
+    try {
+      return message.info.deliveryCount
+    } catch {
+      return 1
+    }
+  }
+
+  /** Answers for a message. A connection that is gone takes no answer: the server delivers again. */
+  #answer(delivery: Delivery, how: 'ack' | 'nak' | 'term', delayMs = 0): void {
+    if (!this.#options.acknowledged) return
+    const message = delivery.source as JetStreamMessage
+    try {
+      // A delay that is no whole number is delivered again at once; reasons of `term` are not known to older servers.
+      if (how === 'nak') message.nak(Math.max(1, Math.ceil(delayMs)))
+      else message[how]()
+    } catch (cause) {
+      this.station.trouble.note('answer', cause)
+    }
+  }
+
+  #keepAlive(delivery: Delivery): void {
+    try {
+      ;(delivery.source as JetStreamMessage).working()
+    } catch (cause) {
+      this.station.trouble.note('answer', cause)
+    }
+  }
+
+  #tickLater(): void {
+    this.#cancelTick ??= this.station.guard.clock.after(
+      Math.max(1, Math.floor(this.#options.ackWaitMs / 3)),
+      () => {
+        this.#cancelTick = undefined
+        for (const delivery of this.#byId.values()) this.#keepAlive(delivery)
+        if (this.#byId.size > 0) this.#tickLater()
+      },
+    )
+  }
+}
+
+/** What names a message at all its deliveries; undefined where the client cannot tell. */
+function idOf(message: JetStreamMessage): string | undefined {
+  try {
+    const { stream, consumer, streamSequence } = message.info
+    return `${stream} ${consumer} ${streamSequence}`
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,31 @@
+import type { ConsumerFacts } from './client.ts'
+import type { JetStreamCourseOptions } from './jetstream-course.ts'
+import type { Settings } from './options.ts'
+
+const NANOS_PER_MS = 1_000_000
+
+/** What a consumer says of itself; undefined where it says nothing. */
+export async function learn(consumer: {
+  info?(cached?: boolean): Promise<ConsumerFacts>
+  consumerInfo?(): Promise<ConsumerFacts>
+}): Promise<ConsumerFacts | undefined> {
+  try {
+    return await (consumer.info?.(true) ?? consumer.consumerInfo?.())
+  } catch {
+    // One that was only bound may not be asked: then the options hold.
+    return undefined
+  }
+}
+
+/** How messages of such a consumer are taken. */
+export function courseOptions(facts: ConsumerFacts | undefined, settings: Settings): JetStreamCourseOptions {
+  const { ack_policy: policy = 'explicit', ack_wait, backoff, max_deliver = -1 } = facts?.config ?? {}
+  // With a backoff the server waits as long as that says, delivery by delivery.
+  const waits = backoff?.length ? backoff : ack_wait ? [ack_wait] : [settings.ackWaitMs * NANOS_PER_MS]
+  return {
+    ackWaitMs: Math.min(...waits) / NANOS_PER_MS,
+    maxDeliver: max_deliver > 0 ? max_deliver : Number.POSITIVE_INFINITY,
+    acknowledged: policy !== 'none',
+    acks: settings.ack === 'auto',
+  }
+}

@@ -1,0 +1,228 @@
+import { policyError } from '../../src/errors.ts'
+import type { GuardStats } from '../../src/guard.ts'
+import type { Gate, PolicyChange } from '../../src/index.ts'
+import type {
+  JetStreamConsumer,
+  JetStreamMessage,
+  NatsConnection,
+  NatsMessage,
+  PullConsumer,
+} from './client.ts'
+import { consumeAll, PacedIntake } from './consumption.ts'
+import type { BaseCourse, Handler } from './course.ts'
+import { Iteration, type Origin, type Source, Taker } from './iteration.ts'
+import { JetStreamCourse } from './jetstream-course.ts'
+import { courseOptions, learn } from './learn.ts'
+import type { LimitNatsOptions } from './options.ts'
+import { Permit } from './permit.ts'
+import { Station, type Tally } from './station.ts'
+import { CoreIntake, type Intake, type SubscribeOptions } from './subscription.ts'
+import {
+  ANYWHERE,
+  assertSupported,
+  consumerPlace,
+  corePlace,
+  findUnsupported,
+  subjectsOf,
+} from './support.ts'
+
+export interface NatsStats extends GuardStats, Readonly<Tally> {
+  /** Handlers that have not answered yet. */
+  readonly handling: number
+  /** JetStream messages that were sent back and have a slot to come again. */
+  readonly reserved: number
+  /** Senders that are remembered. */
+  readonly senders: number
+}
+
+export interface PullOptions {
+  /** Most messages asked for at once. Default: 100. */
+  readonly max_messages?: number
+  /** How long a question to the server stands, at least 1,000 ms. Default: 30,000. */
+  readonly expires?: number
+}
+
+export interface DrainOptions {
+  /** How long handlers are waited for. Default: 30,000. */
+  readonly timeoutMs?: number
+  /**
+   * What becomes of held messages of core NATS: requests among them are told to come again and the others forgotten, or
+   * all pass at once. Those of JetStream are sent back. Default: discard.
+   */
+  readonly held?: 'discard' | 'pass'
+}
+
+/** A limiter of NATS subscriptions and JetStream consumers. */
+export interface NatsLimits {
+  readonly gate: Gate
+  /** Subscribes, alone or in a queue group. */
+  subscribe<M extends NatsMessage>(
+    nc: NatsConnection<M>,
+    subject: string,
+    options: SubscribeOptions<M>,
+  ): Intake
+  /** Serves requests; whoever may not pass is answered with 429, whatever the rule's outcome, and never with silence. */
+  respond<M extends NatsMessage>(
+    nc: NatsConnection<M>,
+    subject: string,
+    handler: Handler<M>,
+    options?: { readonly queue?: string },
+  ): Intake
+  /** The messages of a subscription or consumer that may pass, when they may. Who iterates acknowledges. */
+  iterate<M extends NatsMessage>(
+    source: Source<M>,
+    options?: { readonly consumer?: JetStreamConsumer },
+  ): AsyncIterableIterator<M>
+  /** Hands a consumer's messages to a handler. Pulls only what may pass where a limit is the whole consumer's. */
+  consume<M extends JetStreamMessage>(
+    consumer: JetStreamConsumer<M>,
+    handler: Handler<M>,
+    options?: PullOptions,
+  ): Promise<Intake>
+  /** A batch of a pull consumer, as an iterator of what may pass. Who iterates acknowledges. */
+  fetch<M extends JetStreamMessage>(
+    consumer: PullConsumer<M>,
+    options?: PullOptions,
+  ): Promise<AsyncIterableIterator<M>>
+  /** The next message that may pass; null where none came in time. Who takes it acknowledges. */
+  next<M extends JetStreamMessage>(
+    consumer: PullConsumer<M>,
+    options?: { readonly expires?: number },
+  ): Promise<M | null>
+  /** A handler behind the limits, for whoever owns the loop. Never throws. */
+  wrap<M extends NatsMessage>(handler: Handler<M>): (message: M) => void
+  stats(): NatsStats
+  /** Takes nothing more, sends back what JetStream has delivered and is held, and waits for the handlers. */
+  drain(options?: DrainOptions): Promise<void>
+  /** As `drain`, without waiting for the handlers. */
+  close(): Promise<void>
+}
+
+const LONGEST_DRAIN_MS = 30_000
+const DEFAULT_BATCH = 100
+const DEFAULT_EXPIRES_MS = 30_000
+/** Clients refuse to ask for less. */
+const LEAST_EXPIRES_MS = 1_000
+
+/**
+ * Limits what comes from NATS: subscriptions, requests and JetStream consumers, of `nats` version 2 and `@nats-io/*`
+ * version 3. Throws UnsupportedError when a rule asks for what NATS cannot do, here or where messages are taken, and
+ * PolicyError for a gate that reads no NATS patterns. A policy loaded later that does is warned of, and such messages are dropped.
+ */
+export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimits {
+  if (gate.dialect !== 'nats')
+    throw policyError('dialect', `the gate reads patterns of ${gate.dialect}`, "write dialect: 'nats'")
+  const station = new Station(gate, options)
+  const { settings } = station
+  assertSupported(gate, ANYWHERE)
+
+  const reload = (change: PolicyChange): void => {
+    if (change.kind !== 'applied') return
+    station.look()
+    for (const place of new Set([ANYWHERE, ...[...station.intakes].map(intake => intake.place)]))
+      for (const flaw of findUnsupported(gate, place)) station.trouble.note('policy', new Error(flaw))
+  }
+  gate.on('policy', reload)
+
+  /** What is to be known of a consumer before its messages are taken. Throws UnsupportedError. */
+  async function attach(consumer: Tellable): Promise<Attached> {
+    const facts = await learn(consumer)
+    const place = consumerPlace(facts, station.publisher !== undefined)
+    assertSupported(gate, place)
+    return { facts, place, permit: new Permit(gate, station.guard.clock, facts && subjectsOf(facts)) }
+  }
+
+  async function fetchSome<M extends JetStreamMessage>(
+    consumer: PullConsumer<M>,
+    attached: Attached,
+    pull: PullOptions,
+    isOver: () => boolean,
+  ): Promise<Iteration<M> | undefined> {
+    const room = await attached.permit.wait(pull.max_messages ?? DEFAULT_BATCH, isOver)
+    if (room === 0) return undefined
+    return new Iteration(station, await consumer.fetch({ ...pull, max_messages: room }), attached)
+  }
+
+  async function stop(held: 'discard' | 'pass'): Promise<void> {
+    station.draining = true
+    gate.off('policy', reload)
+    await Promise.all([...station.intakes].map(intake => intake.stop()))
+    if (held === 'pass') station.guard.close('pass')
+    for (const delivery of station.held) (delivery.course as BaseCourse<NatsMessage>).abandon(delivery)
+    station.guard.close('discard')
+  }
+
+  return {
+    gate,
+    subscribe: (nc, subject, subscribing) => new CoreIntake(station, nc, subject, subscribing, false),
+    respond(nc, subject, handler, { queue } = {}) {
+      const serving = { callback: handler, ...(queue === undefined ? {} : { queue }) }
+      return new CoreIntake(station, nc, subject, serving, true)
+    },
+    iterate(source, { consumer } = {}) {
+      const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
+      if (subject === undefined) return new Iteration(station, source, attach(consumer ?? source))
+      const place = corePlace(subject, {})
+      assertSupported(gate, place)
+      return new Iteration(station, source, { place, facts: undefined })
+    },
+    async consume<M extends JetStreamMessage>(
+      consumer: JetStreamConsumer<M>,
+      handler: Handler<M>,
+      pull: PullOptions = {},
+    ) {
+      const { facts, place, permit } = await attach(consumer)
+      const course = new JetStreamCourse(station, handler, courseOptions(facts, settings))
+      if (isPull(consumer) && permit.rules().size > 0)
+        return new PacedIntake(station, consumer, course, permit, place, pull)
+      return consumeAll(station, consumer, course, place, pull)
+    },
+    async fetch(consumer, pull = {}) {
+      const attached = await attach(consumer)
+      const batch = await fetchSome(consumer, attached, pull, () => station.draining)
+      return batch ?? nothing()
+    },
+    async next(consumer, { expires = DEFAULT_EXPIRES_MS } = {}) {
+      const attached = await attach(consumer)
+      const { clock } = station.guard
+      const endMs = clock.now() + expires
+      const isOver = (): boolean => station.draining || clock.now() >= endMs
+      while (!isOver()) {
+        const pull = { max_messages: 1, expires: Math.max(LEAST_EXPIRES_MS, endMs - clock.now()) }
+        const batch = await fetchSome(consumer, attached, pull, isOver)
+        const passed = await batch?.next()
+        if (passed !== undefined && !passed.done) return passed.value
+      }
+      return null
+    },
+    wrap(handler) {
+      const taker = new Taker(station, handler, undefined, true)
+      return message => taker.take(message)
+    },
+    stats: () => ({
+      ...station.guard.stats(),
+      ...station.tally,
+      handling: station.handling,
+      reserved: station.reservations.size,
+      senders: station.senders.size,
+    }),
+    async drain({ timeoutMs = LONGEST_DRAIN_MS, held = 'discard' } = {}) {
+      await stop(held)
+      await station.idle(timeoutMs)
+    },
+    close: () => stop('discard'),
+  }
+}
+
+/** Whoever can tell of a consumer. */
+type Tellable = Parameters<typeof learn>[0]
+
+interface Attached extends Origin {
+  readonly permit: Permit
+}
+
+function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): consumer is PullConsumer<M> {
+  return typeof (consumer as Partial<PullConsumer<M>>).fetch === 'function'
+}
+
+async function* nothing<M>(): AsyncGenerator<M> {}

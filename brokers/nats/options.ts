@@ -1,0 +1,69 @@
+import { policyError } from '../../src/errors.ts'
+import type { GuardOptions } from '../../src/guard.ts'
+import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
+import type { NatsPublisher } from './client.ts'
+import type { MakeHeaders } from './headers.ts'
+import type { Identify } from './senders.ts'
+
+/** How `limitNats` behaves; see also {@link GuardOptions}. */
+export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow'> {
+  /**
+   * Tells who sent a message, for limits per client, user, device and so on. Default: each subject is a sender of its
+   * own. Headers and payloads can be forged; subject tokens under publish permissions cannot.
+   */
+  readonly identify?: Identify
+  /** `headers` of the client in use: without it nothing that is sent carries any. */
+  readonly headers?: MakeHeaders
+  /** The connection for what JetStream's messages are redirected to, and for dead letters. */
+  readonly connection?: NatsPublisher
+  /** Where JetStream messages go that are given up, as `dead.{topic}`; places as in a redirect. Default: nowhere. */
+  readonly deadLetter?: string
+  /**
+   * Who acknowledges JetStream messages: `auto` does when the handler has returned or its promise is fulfilled, unless
+   * it answered itself; `manual` leaves it to the handler. Default: auto.
+   */
+  readonly ack?: 'auto' | 'manual'
+  /** What becomes of a JetStream message whose handler fails: delivered again, or given up. Default: nak. */
+  readonly onError?: 'nak' | 'term'
+  /** How long after a failure a message is delivered again. Default: 1,000. */
+  readonly errorDelayMs?: number
+  /** Of consumers that do not say: how long the server waits for an answer. Default: 30,000. */
+  readonly ackWaitMs?: number
+  /** Deliveries after which a message is given up that may not pass; a consumer's own `max_deliver` is kept to. Default: 100. */
+  readonly maxDeliver?: number
+  /** Whether handlers and answers get the older `X-RateLimit-*` fields too. Default: false. */
+  readonly legacyFields?: boolean
+}
+
+/** The options with their defaults. */
+export interface Settings {
+  readonly headers: MakeHeaders | undefined
+  readonly deadLetter: RedirectPlan | undefined
+  readonly ack: 'auto' | 'manual'
+  readonly onError: 'nak' | 'term'
+  readonly errorDelayMs: number
+  readonly ackWaitMs: number
+  readonly maxDeliver: number
+  readonly legacyFields: boolean
+}
+
+/** Throws PolicyError for a number that cannot be meant, or a subject nothing can be sent to. */
+export function completeSettings(options: LimitNatsOptions): Settings {
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value !== 'number' || value > 0) continue
+    throw policyError(name, `${value} is not a number above 0`, `leave ${name} out for its default`)
+  }
+  return {
+    headers: options.headers,
+    deadLetter:
+      options.deadLetter === undefined
+        ? undefined
+        : compileRedirect({ to: options.deadLetter }, 'nats', 'deadLetter'),
+    ack: options.ack ?? 'auto',
+    onError: options.onError ?? 'nak',
+    errorDelayMs: options.errorDelayMs ?? 1_000,
+    ackWaitMs: options.ackWaitMs ?? 30_000,
+    maxDeliver: options.maxDeliver ?? 100,
+    legacyFields: options.legacyFields ?? false,
+  }
+}

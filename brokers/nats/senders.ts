@@ -1,0 +1,89 @@
+import { BOUNDS } from '../../src/bounds.ts'
+import type { Guard, Lane } from '../../src/guard.ts'
+import { createSender } from '../../src/index.ts'
+import type { Sender } from '../../src/message.ts'
+import type { NatsMessage } from './client.ts'
+
+/** What the application knows of who sent a message. */
+export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
+
+/** A sender, and the place where its messages wait in their order. */
+export class Place {
+  readonly sender: Sender
+  readonly topic: string
+  #lane: Lane | undefined
+
+  constructor(sender: Sender, topic: string) {
+    this.sender = sender
+    this.topic = topic
+  }
+
+  /** Messages of this sender that wait in its order. */
+  get held(): number {
+    return this.#lane === undefined ? 0 : this.#lane.held
+  }
+
+  /** Made when first needed: most senders are never held. */
+  laneOf(guard: Guard): Lane {
+    this.#lane ??= guard.lane()
+    return this.#lane
+  }
+}
+
+/**
+ * Senders by who they are; consumers have no connection per sender. Without `identify` each subject is a sender of its
+ * own, which costs one look-up. Two halves of `BOUNDS.internedSenders` together: invented subjects push out none that
+ * are in use, and those that wait stay, as far as a quarter goes.
+ */
+export class Senders {
+  readonly #identify: Identify | undefined
+  readonly #failed: (cause: unknown) => void
+  #young = new Map<string, Place>()
+  #old = new Map<string, Place>()
+
+  constructor(identify: Identify | undefined, failed: (cause: unknown) => void) {
+    this.#identify = identify
+    this.#failed = failed
+  }
+
+  get size(): number {
+    return this.#young.size + this.#old.size
+  }
+
+  /** Never throws: whom `identify` fails for is known by the subject alone. */
+  placeOf(message: NatsMessage, topic: string): Place {
+    if (this.#identify === undefined) return this.#young.get(topic) ?? this.#settle(topic, topic, undefined)
+    const known = this.#ask(message)
+    const key = known === undefined ? topic : keyOf(known)
+    return this.#young.get(key) ?? this.#settle(key, topic, known)
+  }
+
+  #ask(message: NatsMessage): Partial<Sender> | undefined {
+    try {
+      return this.#identify?.(message) ?? undefined
+    } catch (cause) {
+      this.#failed(cause)
+      return undefined
+    }
+  }
+
+  #settle(key: string, topic: string, known: Partial<Sender> | undefined): Place {
+    const place = this.#old.get(key) ?? new Place(createSender(known ?? {}), topic)
+    if (this.#young.size >= BOUNDS.internedSenders / 2) this.#age()
+    this.#young.set(key, place)
+    this.#old.delete(key)
+    return place
+  }
+
+  #age(): void {
+    const busy = [...this.#old].filter(([, { held }]) => held > 0).slice(0, BOUNDS.internedSenders / 4)
+    this.#old = this.#young
+    this.#young = new Map(busy)
+  }
+}
+
+/** Injective: no sender can be called like another. */
+function keyOf({ client, user, device, apiKey, ip, roles, tier }: Partial<Sender>): string {
+  const who = [client, user, device, apiKey, ip, tier].map(part => part ?? null)
+  return JSON.stringify(roles === undefined ? who : [...who, ...roles])
+}

@@ -1,0 +1,153 @@
+import type { Decision } from '../../src/decision.ts'
+import { Guard } from '../../src/guard.ts'
+import type { Gate } from '../../src/index.ts'
+import type { MaybePromise } from '../../src/message.ts'
+import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
+import { Reservations } from '../../src/outcomes/reservations.ts'
+import type { NatsHeaders, NatsPublisher } from './client.ts'
+import type { Delivery } from './delivery.ts'
+import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
+import { Senders } from './senders.ts'
+import type { Intake } from './subscription.ts'
+import { TroubleLog } from './trouble.ts'
+
+/** What was done with messages since the limiter was made. */
+export interface Tally {
+  /** Messages taken from subscriptions and consumers. */
+  received: number
+  /** Given to a handler. */
+  delivered: number
+  /** Discarded, on JetStream acknowledged. */
+  dropped: number
+  /** Requests answered with 429. */
+  refused: number
+  redirected: number
+  /** Sent back to JetStream, to be delivered again. */
+  sentBack: number
+  /** Given up on JetStream: `term`, and dead letters. */
+  terminated: number
+  /** Delivered again by JetStream while they were held. */
+  redelivered: number
+  /** Handlers that threw or rejected. */
+  handlerErrors: number
+  /** Refused with an outcome NATS cannot enact there, and dropped instead. */
+  unsupported: number
+}
+
+/** All that one limiter shares: gate, guard, senders, counts, what is held and what is handled. */
+export class Station {
+  readonly gate: Gate
+  readonly guard: Guard
+  readonly settings: Settings
+  readonly senders: Senders
+  readonly refusals: RefusalLog
+  readonly trouble: TroubleLog
+  readonly reservations: Reservations
+  readonly publisher: NatsPublisher | undefined
+  /** What waits for a decision or for its time, of all courses. */
+  readonly held = new Set<Delivery>()
+  /** Where messages come from. */
+  readonly intakes = new Set<Intake>()
+  readonly tally: Tally = {
+    received: 0,
+    delivered: 0,
+    dropped: 0,
+    refused: 0,
+    redirected: 0,
+    sentBack: 0,
+    terminated: 0,
+    redelivered: 0,
+    handlerErrors: 0,
+    unsupported: 0,
+  }
+  /** Handlers that have not answered yet. */
+  handling = 0
+  /** Nothing more is taken. */
+  draining = false
+  /** Whether any rule sends messages back. */
+  retries = false
+  #namedSystem: ReadonlySet<string> = new Set()
+  readonly #idle = new Set<() => void>()
+
+  constructor(gate: Gate, options: LimitNatsOptions) {
+    this.gate = gate
+    this.settings = completeSettings(options)
+    const logger = options.logger ?? gate.logger
+    this.guard = new Guard(gate, { ...options, holds: 'all', logger })
+    this.trouble = new TroubleLog(logger, this.guard.clock)
+    this.refusals = new RefusalLog(logger, this.guard.clock)
+    this.senders = new Senders(options.identify, cause => this.trouble.note('identify', cause))
+    this.publisher = options.connection
+    this.reservations = new Reservations(gate, message => this.askOnce(message as Delivery), this.guard.clock)
+    this.look()
+  }
+
+  /** Looks up what of the policy in force decides how messages are taken. */
+  look(): void {
+    this.retries = this.gate.outcomes('publish').has('retry')
+    const patterns = this.gate.rules().map(rule => this.gate.ruleOf(rule)?.pattern ?? '')
+    this.#namedSystem = new Set(patterns.filter(isSystem).map(firstToken))
+  }
+
+  /** The decision made already, or the gate's. */
+  askOnce(delivery: Delivery): MaybePromise<Decision> {
+    return delivery.takeDecision() ?? this.guard.ask(delivery)
+  }
+
+  /** A subject of the server's own (`$JS`, `$KV`, `$SYS`, `_INBOX`) that no rule names. */
+  isLeftOut(topic: string): boolean {
+    return isSystem(topic) && !this.#namedSystem.has(firstToken(topic))
+  }
+
+  /** Publishes over the user's connection; false where there is none or it fails. Never throws. */
+  publish(
+    over: NatsPublisher | undefined,
+    subject: string,
+    data: Uint8Array,
+    options: { headers?: NatsHeaders; reply?: string },
+  ): boolean {
+    if (over === undefined) return false
+    try {
+      over.publish(subject, data, options)
+      return true
+    } catch (cause) {
+      this.trouble.note('publish', cause)
+      return false
+    }
+  }
+
+  began(): void {
+    this.handling++
+  }
+
+  ended(): void {
+    if (--this.handling === 0) for (const tell of this.#idle) tell()
+  }
+
+  /** Resolves once no handler is at work, or after so long. */
+  idle(timeoutMs: number): Promise<void> {
+    if (this.handling === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      const done = (): void => {
+        cancel()
+        this.#idle.delete(done)
+        resolve()
+      }
+      const cancel = this.guard.clock.after(timeoutMs, done)
+      this.#idle.add(done)
+    })
+  }
+}
+
+const DOLLAR = 36
+const UNDERSCORE = 95
+
+function isSystem(topic: string): boolean {
+  const first = topic.charCodeAt(0)
+  return first === DOLLAR || (first === UNDERSCORE && topic.startsWith('_INBOX.'))
+}
+
+function firstToken(topic: string): string {
+  const end = topic.indexOf('.')
+  return end < 0 ? topic : topic.slice(0, end)
+}

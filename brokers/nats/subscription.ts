@@ -1,0 +1,120 @@
+import { policyError } from '../../src/errors.ts'
+import { validPattern } from '../../src/index.ts'
+import type { NatsConnection, NatsMessage, NatsSubscription } from './client.ts'
+import { CoreCourse } from './core-course.ts'
+import type { Handler } from './course.ts'
+import type { Station } from './station.ts'
+import { assertSupported, corePlace, type Place, requestPlace } from './support.ts'
+
+/** Where messages come from, until it is stopped. */
+export interface Intake {
+  /** What may be asked for there; looked at again when the policy changes. */
+  readonly place: Place
+  /** Messages held now. */
+  readonly held: number
+  /** Takes nothing more; what has come is still handled. */
+  stop(): Promise<void>
+}
+
+export interface SubscribeOptions<M extends NatsMessage> {
+  /** The queue group. */
+  readonly queue?: string
+  readonly callback: Handler<M>
+  /** Of a queue group: that its rules may discard messages, which are lost to all members. Default: false. */
+  readonly lossy?: boolean
+  /**
+   * Of a queue group: messages held at which this member leaves it, so that others get what comes, and to half of which
+   * it has come down when it joins again. What comes while no member is there is lost. Default: never.
+   */
+  readonly leaveAt?: number
+}
+
+/** A subscription of core NATS that leaves its queue group while it holds too much. */
+export class CoreIntake<M extends NatsMessage> implements Intake {
+  readonly place: Place
+  readonly #station: Station
+  readonly #nc: NatsConnection<M>
+  readonly #subject: string
+  readonly #options: SubscribeOptions<M>
+  readonly #course: CoreCourse<M>
+  readonly #leaveAt: number
+  #subscription: NatsSubscription | undefined
+  #leaving: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(
+    station: Station,
+    nc: NatsConnection<M>,
+    subject: string,
+    options: SubscribeOptions<M>,
+    answersAll: boolean,
+  ) {
+    checkSubject(subject)
+    this.place = answersAll ? requestPlace(subject) : corePlace(subject, options)
+    assertSupported(station.gate, this.place)
+    this.#station = station
+    this.#nc = nc
+    this.#subject = subject
+    this.#options = options
+    this.#leaveAt = (options.queue === undefined ? undefined : options.leaveAt) ?? Number.POSITIVE_INFINITY
+    this.#course = new CoreCourse(station, options.callback, {
+      over: nc,
+      answersAll,
+      ...(this.#leaveAt === Number.POSITIVE_INFINITY ? {} : { onHeld: () => this.#consider() }),
+    })
+    this.#join()
+    station.intakes.add(this)
+  }
+
+  get held(): number {
+    return this.#course.held
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#station.intakes.delete(this)
+    this.#leave()
+    await this.#leaving
+  }
+
+  #consider(): void {
+    if (this.#stopped) return
+    if (this.#subscription !== undefined && this.held >= this.#leaveAt) this.#leave()
+    else if (this.#subscription === undefined && this.held <= this.#leaveAt / 2) this.#join()
+  }
+
+  #join(): void {
+    const { queue } = this.#options
+    const course = this.#course
+    try {
+      this.#subscription = this.#nc.subscribe(this.#subject, {
+        ...(queue === undefined ? {} : { queue }),
+        callback: (error, message) => {
+          if (error) this.#station.trouble.note('subscription', error)
+          else course.take(message)
+        },
+      })
+    } catch (cause) {
+      // At first it is the caller's; later nobody is there to catch it.
+      if (this.held === 0) throw cause
+      this.#station.trouble.note('subscription', cause)
+    }
+  }
+
+  /** Drained, not ended at once: what the server has sent already was given to no other member. */
+  #leave(): void {
+    const leaving = this.#subscription
+    this.#subscription = undefined
+    if (leaving === undefined) return
+    this.#leaving = Promise.resolve(leaving.drain()).catch(() => {
+      // The connection has gone, and the subscription with it.
+    })
+  }
+}
+
+/** Throws PolicyError for a subject that can never be subscribed to: clients swallow what the server says of it. */
+function checkSubject(subject: string): void {
+  if (validPattern(subject, 'nats')) return
+  const message = `${JSON.stringify(String(subject).slice(0, 80))} is no subject`
+  throw policyError('subject', message, 'write tokens between dots, * for one and > for the rest')
+}
