@@ -2,7 +2,7 @@ import type { Aedes } from 'aedes'
 
 /**
  * Puts an object's properties back in the place where V8 finds them fast. An accessor that takes the place of a value
- * turns them into a table of hashes, and aedes looks at its broker some fifteen times a message: 0.3 µs. An object
+ * turns them into a table of hashes, and aedes looks at its broker many times a message: 0.2 to 0.4 µs. An object
  * that serves as a prototype is put right when a property is looked up through it a few times.
  */
 export function makeFast(object: object): void {

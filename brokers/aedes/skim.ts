@@ -31,7 +31,8 @@ export interface Skimming {
 
 /**
  * Decides the QoS 0 publishes of a sender that is being refused from their bytes, before aedes parses them: each is
- * asked about, counted and told like any other, but a refused one costs 0.4 µs in place of some 4 µs. It stops at
+ * asked about, counted and told like any other, but a broker flooded
+ * far over its limits spends 0.94 µs a message in place of 12.7, reading and the few deliveries included. It stops at
  * the first packet that is anything else, so decisions keep the order of the bytes; where packets begin is read off
  * aedes' parser at each chunk, so nothing is kept between chunks, and senders that behave cost nothing.
  */
