@@ -69,6 +69,8 @@ export const BOUNDS = {
   /** Messages and bytes (of payloads and topics) one rule's queue or keep-latest holds, for all its senders together. */
   queuedPerRule: 10_000,
   queuedBytesPerRule: 67_108_864,
+  /** Keys of rules that hold something back in a publisher; of more, all that waits has to wait for the first. */
+  shelvesPerPublisher: 1_024,
   /** Keys of a degrading rule whose place in its sample is remembered. */
   sampledKeys: 65_536,
   /** Messages sent back whose slot is kept until they return. */
@@ -88,6 +90,36 @@ export const BOUNDS = {
   policyProblems: 100,
   /** Roles a sender can be given by the policy. */
   rolesPerSender: 16,
+  /** Names of clients or topics that analytics count at once, and that they keep of each span that is over. */
+  insightNames: 4_096,
+  insightKeptNames: 512,
+  /** Characters of a name analytics keep; longer ones are cut and end in a hash. */
+  insightNameChars: 128,
+  /** Refusals gathered on senders that wait to be counted by name. */
+  pendingRuns: 16_384,
+  /** Rules and tiers that metrics count each; further ones are counted together. */
+  metricRules: 1_024,
+  metricTiers: 16,
+  /** Rules whose violations are listed by user, ip and topic, and names of each list. */
+  violationRules: 128,
+  violationNames: 64,
+  /** Records of all nodes that are read for one view of them. */
+  snapshotRecords: 10_000,
+  /** Alerts that wait for a webhook; the oldest goes. */
+  webhookQueue: 100,
+  /** Tiers of one policy. */
+  tiers: 1_024,
+  /** Bans, overrides, run-time exemptions and given tiers, each; characters of a reason or of who gave it. */
+  notes: 65_536,
+  noteChars: 500,
+  /** Senders whose refusals are counted for a penalty, and refusals one may take. */
+  offenders: 65_536,
+  refusalsCounted: 1_000,
+  /** Keys of rules that were warned of and are not again for a while. */
+  warnedKeys: 65_536,
+  /** Senders whose tier, found by a function, is remembered; and such questions under way. */
+  tiersFound: 65_536,
+  tiersSought: 1_024,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,
 } as const

@@ -1,0 +1,114 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Decision, Reason } from '../decision.ts'
+import { Frequent } from './frequent.ts'
+import type { TopList } from './view.ts'
+
+/** Reasons in the order of a series' counts; any other is counted as the last. */
+export const REASONS = [
+  ...['ok', 'exempt', 'override', 'rate_limit_exceeded', 'quota_exceeded', 'banned'],
+  ...['store_unavailable', 'superseded', 'other'],
+] as const satisfies readonly (Reason | 'other')[] as readonly (Reason | 'other')[]
+const PLACES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, place) => [reason, place]))
+const OTHER_REASON = REASONS.length - 1
+
+/** Stands for rules and tiers beyond those that are counted each. */
+export const OTHER = 'other'
+
+/** The decisions of one rule about senders of one tier, by reason; decisions without a rule have the empty name. */
+export class Series {
+  readonly tally: RuleTally
+  readonly rule: string
+  readonly tier: string
+  readonly allowed = new Float64Array(REASONS.length)
+  readonly blocked = new Float64Array(REASONS.length)
+  /** Sum of what was left, and of how many decisions. */
+  readonly remaining = new Float64Array(2)
+
+  constructor(tally: RuleTally, tier: string) {
+    this.tally = tally
+    this.rule = tally.rule
+    this.tier = tier
+  }
+
+  note({ allowed, reason, remaining }: Decision): void {
+    const counts = allowed ? this.allowed : this.blocked
+    // By far the most common first: a look-up costs 10 ns.
+    const place =
+      reason === 'ok' ? 0 : reason === 'rate_limit_exceeded' ? 3 : (PLACES.get(reason) ?? OTHER_REASON)
+    counts[place]!++
+    if (remaining !== undefined) {
+      this.remaining[0]! += remaining
+      this.remaining[1]!++
+    }
+  }
+}
+
+/** What a rule has decided since the start or the last reset. */
+export interface RuleMetrics {
+  readonly rule: string
+  readonly total: number
+  readonly allowed: number
+  readonly denied: number
+  /** Denied ÷ total: how often the limit was hit. */
+  readonly hitRate: number
+  /** Units left after a decision, on average; absent where none told of it. */
+  readonly meanRemaining?: number
+  /** Who and what was refused most often. */
+  readonly violations: { readonly users: TopList; readonly ips: TopList; readonly topics: TopList }
+}
+
+const TOP = 10
+const NOBODY: TopList = { error: 0, list: [] }
+
+/** All series of one rule, and whom it refuses. */
+export class RuleTally {
+  readonly rule: string
+  readonly series = new Map<string, Series>()
+  #users: Frequent | undefined
+  #ips: Frequent | undefined
+  #topics: Frequent | undefined
+
+  constructor(rule: string) {
+    this.rule = rule
+  }
+
+  get lists(): boolean {
+    return this.#topics !== undefined
+  }
+
+  violate(user: string | undefined, ip: string | undefined, topic: string, times: number): void {
+    this.#users ??= new Frequent(BOUNDS.violationNames)
+    this.#ips ??= new Frequent(BOUNDS.violationNames)
+    this.#topics ??= new Frequent(BOUNDS.violationNames)
+    if (user !== undefined) this.#users.add(user, times)
+    if (ip !== undefined) this.#ips.add(ip, times)
+    this.#topics.add(topic, times)
+  }
+
+  metrics(): RuleMetrics {
+    let [allowed, denied, left, told] = [0, 0, 0, 0]
+    for (const series of this.series.values()) {
+      allowed += sumOf(series.allowed)
+      denied += sumOf(series.blocked)
+      left += series.remaining[0]!
+      told += series.remaining[1]!
+    }
+    const total = allowed + denied
+    const [users, ips, topics] = [this.#users, this.#ips, this.#topics].map(
+      list => list && { error: list.error, list: list.top(TOP) },
+    )
+    return {
+      rule: this.rule,
+      total,
+      allowed,
+      denied,
+      hitRate: total === 0 ? 0 : denied / total,
+      ...(told === 0 ? {} : { meanRemaining: left / told }),
+      violations: { users: users ?? NOBODY, ips: ips ?? NOBODY, topics: topics ?? NOBODY },
+    }
+  }
+}
+
+export function sumOf(counts: Float64Array): number {
+  return counts.reduce((sum, count) => sum + count, 0)
+}

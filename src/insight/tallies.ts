@@ -1,0 +1,81 @@
+import { BOUNDS } from '../bounds.ts'
+import { OTHER, type RuleMetrics, RuleTally, Series } from './rule-tally.ts'
+
+/** The series of all rules and tiers. Bounded, whatever rules middleware invents and whatever tiers senders have. */
+export class Tallies {
+  readonly #tallies = new Map<string, RuleTally>()
+  readonly #tiers = new Set<string>([''])
+  #lists = 0
+
+  /** The series of a rule and a tier; one of `other` where there are too many. */
+  series(rule: string, tier: string): Series {
+    const tally = this.#tallyOf(rule)
+    const known = this.#tierOf(tier)
+    let series = tally.series.get(known)
+    if (series === undefined) {
+      series = new Series(tally, known)
+      tally.series.set(known, series)
+    }
+    return series
+  }
+
+  /** Counts whom a rule refused; where too many rules have lists already, it does not. */
+  violate(
+    tally: RuleTally,
+    user: string | undefined,
+    ip: string | undefined,
+    topic: string,
+    times: number,
+  ): void {
+    if (!tally.lists) {
+      if (this.#lists >= BOUNDS.violationRules) return
+      this.#lists++
+    }
+    tally.violate(user, ip, topic, times)
+  }
+
+  all(): readonly Series[] {
+    return [...this.#tallies.values()].flatMap(({ series }) => [...series.values()])
+  }
+
+  metrics(): readonly RuleMetrics[] {
+    return [...this.#tallies.values()].filter(({ rule }) => rule !== '').map(tally => tally.metrics())
+  }
+
+  /** Begins anew: with one rule, or with all. */
+  reset(rule?: string): void {
+    if (rule === undefined) {
+      this.#tallies.clear()
+      this.#tiers.clear()
+      this.#tiers.add('')
+      this.#lists = 0
+    } else this.#forget(rule)
+  }
+
+  /** Forgets the rules a policy no longer has. */
+  keep(rules: readonly string[]): void {
+    const kept = new Set(['', ...rules])
+    for (const rule of this.#tallies.keys()) if (!kept.has(rule)) this.#forget(rule)
+  }
+
+  #forget(rule: string): void {
+    if (this.#tallies.get(rule)?.lists) this.#lists--
+    this.#tallies.delete(rule)
+  }
+
+  #tallyOf(rule: string): RuleTally {
+    const known = this.#tallies.get(rule)
+    if (known !== undefined) return known
+    const name = rule !== '' && this.#tallies.size >= BOUNDS.metricRules ? OTHER : rule
+    const tally = this.#tallies.get(name) ?? new RuleTally(name)
+    this.#tallies.set(name, tally)
+    return tally
+  }
+
+  #tierOf(tier: string): string {
+    if (this.#tiers.has(tier)) return tier
+    if (this.#tiers.size > BOUNDS.metricTiers) return OTHER
+    this.#tiers.add(tier)
+    return tier
+  }
+}
