@@ -185,6 +185,8 @@ describe('the public doors', () => {
     expect(await namesOf('./mqtt')).toMatchInlineSnapshot(`
       [
         "limitConsumer",
+        "limitPublishes",
+        "type BackOffOptions",
         "type ConsumerLimits",
         "type ConsumerOptions",
         "type ConsumerStats",
@@ -192,7 +194,17 @@ describe('the public doors', () => {
         "type Identify",
         "type Limits",
         "type MqttClient",
+        "type MqttPublisher",
+        "type MqttPublisherOptions",
+        "type Priority",
+        "type PublishLimits",
+        "type PublishOptions",
         "type PublishPacket",
+        "type PublishRate",
+        "type Published",
+        "type PublisherOptions",
+        "type PublisherStats",
+        "type QueueWishes",
         "type ReceivingClient",
       ]
     `)

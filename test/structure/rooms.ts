@@ -15,13 +15,14 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'ground'],
   guard: ['gate', 'outcomes', 'ground'],
+  publish: ['gate', 'chain', 'outcomes', 'ground'],
   insight: ['gate', 'chain', 'ground'],
   admin: ['gate', 'insight', 'policy', 'chain', 'stores', 'topic', 'ground'],
   index: [
     ...['ground', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'insight', 'admin'],
   ],
-  brokers: ['index', 'guard', 'outcomes', 'conditions', 'ground'],
+  brokers: ['index', 'guard', 'publish', 'outcomes', 'conditions', 'ground'],
   cli: ['index', 'guard', 'policy', 'brokers', 'conditions', 'ground'],
 }
 

@@ -1,0 +1,52 @@
+import { createSender } from '../chain/seat.ts'
+import type { Clock } from '../clock.ts'
+import type { Gate } from '../gate.ts'
+import type { Sender } from '../message.ts'
+import { completePublisher, gateOf, type PublisherOptions, type PublishRate } from './options.ts'
+import { type Carrier, Publisher, type PublisherStats } from './publisher.ts'
+
+/** What the publishers of all brokers offer, whatever their `publish` takes. */
+export interface PublishLimits {
+  /**
+   * Resolves with true when all has been sent or dropped, with false after `withinMs`. For a shutdown: `flush`,
+   * then `close`.
+   */
+  flush(withinMs?: number): Promise<boolean>
+  /** Drops what still waits and takes the publisher off its client, which stays open. */
+  close(): void
+  stats(): PublisherStats
+}
+
+/** A publisher's parts, made of what a user gives. Throws PolicyError or UnsupportedError. */
+export interface Parts<C> {
+  readonly publisher: Publisher<C>
+  readonly gate: Gate
+  readonly clock: Clock
+  readonly sender: Sender
+  /** Closes the publisher, and the gate where it is its own. */
+  close(): void
+}
+
+/** Puts a publisher together over a client. Throws PolicyError or UnsupportedError for what cannot be meant. */
+export function assemble<C>(
+  limits: Gate | PublishRate,
+  protocol: 'mqtt' | 'nats',
+  options: PublisherOptions,
+  sender: Sender,
+  carrier: Carrier<C>,
+): Parts<C> {
+  const settings = completePublisher(options)
+  const { gate, own } = gateOf(limits, protocol, options.clock)
+  const clock = options.clock ?? gate.clock
+  const publisher = new Publisher(gate, carrier, clock, options.logger ?? gate.logger, settings)
+  return {
+    publisher,
+    gate,
+    clock,
+    sender: createSender(options.sender ?? sender),
+    close: () => {
+      publisher.close()
+      if (own) void gate.close()
+    },
+  }
+}

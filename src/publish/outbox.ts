@@ -1,0 +1,208 @@
+import { BOUNDS } from '../bounds.ts'
+import { MOST_URGENT } from '../outcomes/priority.ts'
+import type { Entry } from './row.ts'
+import { Shelf } from './shelf.ts'
+
+/** Which one goes when there is no room: of the least urgent the newest, or the oldest. */
+export type Overflow = 'newest' | 'oldest'
+
+export interface OutboxBounds {
+  readonly maxMessages: number
+  readonly maxBytes: number
+  readonly overflow: Overflow
+}
+
+/**
+ * All that waits to be published, in the order of ranks and arrival; bounded in messages and bytes. What a rule
+ * holds back for a key is set aside on a shelf of its own, so that it keeps nothing else waiting.
+ */
+export class Outbox<C> {
+  readonly bounds: OutboxBounds
+  count = 0
+  /** Of payloads and topics. */
+  bytes = 0
+  /** What nothing is known about yet. */
+  readonly open = new Shelf<C>()
+  /** By rule, then by key. */
+  readonly #aside = new Map<string, Map<string, Shelf<C>>>()
+  #shelves = new Set<Shelf<C>>([this.open])
+  readonly #perRank: number[] = Array.from({ length: MOST_URGENT + 1 }, () => 0)
+  /** What keeps only the newest of its topic. */
+  readonly #latest = new Map<string, Entry<C>>()
+
+  constructor(bounds: OutboxBounds) {
+    this.bounds = bounds
+  }
+
+  /** Rules that hold something back. */
+  get rules(): Iterable<string> {
+    return this.#aside.keys()
+  }
+
+  get isSorted(): boolean {
+    return this.#aside.size === 0
+  }
+
+  /** The one that waits for a topic of which only the newest counts. */
+  latestOf(topic: string): Entry<C> | undefined {
+    return this.#latest.get(topic)
+  }
+
+  shelfOf(rule: string, key: string): Shelf<C> | undefined {
+    return this.#aside.get(rule)?.get(key)
+  }
+
+  /** Whether this many bytes more find room, where a message is exchanged for another. */
+  mayGrow(bytes: number): boolean {
+    return this.bytes + bytes <= this.bounds.maxBytes
+  }
+
+  /** Exchanges the message of an entry, which keeps its place. */
+  exchange(entry: Entry<C>, change: () => void): void {
+    this.bytes -= bytesOf(entry)
+    change()
+    this.bytes += bytesOf(entry)
+  }
+
+  /**
+   * Who has to go for a newcomer to find room: an entry, the newcomer itself (`newcomer`), or nobody (undefined).
+   * To be asked again after each that went.
+   */
+  victimFor(newcomer: Entry<C>): Entry<C> | 'newcomer' | undefined {
+    const { maxMessages, maxBytes, overflow } = this.bounds
+    if (bytesOf(newcomer) > maxBytes) return 'newcomer'
+    if (this.count < maxMessages && this.bytes + bytesOf(newcomer) <= maxBytes) return undefined
+    const rank = this.#perRank.findIndex(count => count > 0)
+    if (rank < 0) return undefined
+    const gives = overflow === 'oldest' ? rank <= newcomer.rank : rank < newcomer.rank
+    return gives ? this.#outermost(rank, overflow) : 'newcomer'
+  }
+
+  add(entry: Entry<C>, shelf: Shelf<C> = this.open): void {
+    this.#note(entry, 1)
+    shelf.rows[entry.rank]!.append(entry)
+  }
+
+  /** Puts one back whose turn was in vain: it is the first again. */
+  putBack(entry: Entry<C>, shelf: Shelf<C> = this.open): void {
+    this.#note(entry, 1)
+    shelf.rows[entry.rank]!.prepend(entry)
+  }
+
+  remove(entry: Entry<C>): void {
+    entry.row?.remove(entry)
+    this.#note(entry, -1)
+  }
+
+  /** A shelf for what a rule holds back for a key; undefined when there are too many: all has to wait then. */
+  setUp(rule: string, key: string): Shelf<C> | undefined {
+    const known = this.shelfOf(rule, key)
+    if (known !== undefined) return known
+    if (this.#shelves.size > BOUNDS.shelvesPerPublisher) return undefined
+    const keys = this.#aside.get(rule) ?? new Map<string, Shelf<C>>()
+    this.#aside.set(rule, keys)
+    const shelf = new Shelf<C>(rule, key)
+    keys.set(key, shelf)
+    this.#shelves.add(shelf)
+    return shelf
+  }
+
+  /** Takes an empty shelf down. */
+  takeDown(shelf: Shelf<C>): void {
+    if (shelf.rule === undefined) return
+    shelf.cancelSleep?.()
+    shelf.cancelSleep = undefined
+    this.#shelves.delete(shelf)
+    const keys = this.#aside.get(shelf.rule)
+    keys?.delete(shelf.key)
+    if (keys?.size === 0) this.#aside.delete(shelf.rule)
+  }
+
+  /** Takes all shelves down, with their timers. */
+  takeAllDown(): void {
+    for (const shelf of this.#shelves) this.takeDown(shelf)
+  }
+
+  /** The next to go of all shelves that are awake, and its shelf: the most urgent, of these the first that came. */
+  next(): { readonly entry: Entry<C>; readonly shelf: Shelf<C> } | undefined {
+    let next: { readonly entry: Entry<C>; readonly shelf: Shelf<C> } | undefined
+    for (const shelf of this.#shelves) {
+      if (shelf.cancelSleep !== undefined) continue
+      const entry = shelf.head()
+      if (entry === undefined) {
+        this.takeDown(shelf)
+        continue
+      }
+      if (next === undefined || goesBefore(entry, next.entry)) next = { entry, shelf }
+    }
+    return next
+  }
+
+  /** Every entry, by shelf and row; entries may be removed meanwhile. */
+  *entries(): Generator<Entry<C>> {
+    for (const shelf of [...this.#shelves]) {
+      for (const row of shelf.rows) {
+        for (let entry = row.first; entry !== undefined; ) {
+          const { next } = entry
+          yield entry
+          entry = next
+        }
+      }
+    }
+  }
+
+  /**
+   * Takes out what came before `sinceMs`, but for what keeps only its latest. Answers when the oldest that stays
+   * came; `Infinity` where there is none.
+   */
+  expire(sinceMs: number, out: (entry: Entry<C>) => void): number {
+    let oldestMs = Infinity
+    for (const shelf of this.#shelves) {
+      for (const { first } of shelf.rows) {
+        for (let entry = first; entry !== undefined; ) {
+          const { next } = entry
+          if (!entry.latest) {
+            if (entry.sinceMs >= sinceMs) {
+              oldestMs = Math.min(oldestMs, entry.sinceMs)
+              break
+            }
+            this.remove(entry)
+            out(entry)
+          }
+          entry = next
+        }
+      }
+    }
+    return oldestMs
+  }
+
+  #outermost(rank: number, overflow: Overflow): Entry<C> | undefined {
+    let found: Entry<C> | undefined
+    for (const shelf of this.#shelves) {
+      const row = shelf.rows[rank]!
+      const entry = overflow === 'oldest' ? row.first : row.last
+      if (entry === undefined) continue
+      const isFurther =
+        overflow === 'oldest' ? entry.order < (found?.order ?? Infinity) : entry.order > (found?.order ?? -1)
+      if (isFurther) found = entry
+    }
+    return found
+  }
+
+  #note(entry: Entry<C>, by: 1 | -1): void {
+    this.count += by
+    this.bytes += by * bytesOf(entry)
+    this.#perRank[entry.rank]! += by
+    if (!entry.latest) return
+    if (by === 1) this.#latest.set(entry.message.topic, entry)
+    else if (this.#latest.get(entry.message.topic) === entry) this.#latest.delete(entry.message.topic)
+  }
+}
+
+function goesBefore<C>(one: Entry<C>, other: Entry<C>): boolean {
+  return one.rank === other.rank ? one.order < other.order : one.rank > other.rank
+}
+
+function bytesOf<C>({ message }: Entry<C>): number {
+  return message.size + message.topic.length
+}

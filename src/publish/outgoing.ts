@@ -1,0 +1,58 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Action, Headers, Message, Sender } from '../message.ts'
+
+const NOT_PARSED: unique symbol = Symbol('not parsed')
+
+/** What a message to be published is made of. */
+export interface OutgoingParts {
+  readonly protocol: 'mqtt' | 'nats'
+  readonly topic: string
+  readonly sender: Sender
+  readonly body: string | Uint8Array
+  readonly qos?: 0 | 1 | 2
+  readonly retain?: boolean
+  readonly headers?: Headers
+}
+
+/** A message to be published, as the gate sees it. */
+export class OutgoingMessage implements Message {
+  readonly topic: string
+  readonly sender: Sender
+  readonly size: number
+  readonly protocol: 'mqtt' | 'nats'
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly headers: Headers | undefined
+  readonly body: string | Uint8Array
+  #parsed: unknown = NOT_PARSED
+
+  constructor({ protocol, topic, sender, body, qos = 0, retain = false, headers }: OutgoingParts) {
+    this.topic = topic
+    this.sender = sender
+    this.size = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+    this.protocol = protocol
+    this.qos = qos
+    this.retain = retain
+    this.headers = headers
+    this.body = body
+  }
+
+  get on(): Action {
+    return 'publish'
+  }
+
+  /** The body as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
+  payload(): unknown {
+    if (this.#parsed === NOT_PARSED) this.#parsed = this.#parse()
+    return this.#parsed
+  }
+
+  #parse(): unknown {
+    if (this.size === 0 || this.size > BOUNDS.parsedPayloadBytes) return undefined
+    try {
+      return JSON.parse(typeof this.body === 'string' ? this.body : Buffer.from(this.body).toString())
+    } catch {
+      return undefined
+    }
+  }
+}

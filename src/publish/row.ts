@@ -1,0 +1,70 @@
+import type { Message } from '../message.ts'
+import type { Published } from './publisher.ts'
+
+/** One message that waits to be published. */
+export class Entry<C> {
+  message: Message
+  /** What the broker's client needs besides. */
+  cargo: C
+  /** A newer one of its topic takes its place. */
+  latest: boolean
+  readonly rank: number
+  readonly order: number
+  sinceMs: number
+  attempts = 0
+  tell: (published: Published) => void
+  row: Row<C> | undefined = undefined
+  previous: Entry<C> | undefined = undefined
+  next: Entry<C> | undefined = undefined
+
+  constructor(
+    message: Message,
+    cargo: C,
+    { rank, latest }: { readonly rank: number; readonly latest: boolean },
+    order: number,
+    sinceMs: number,
+    tell: (published: Published) => void,
+  ) {
+    this.message = message
+    this.cargo = cargo
+    this.rank = rank
+    this.latest = latest
+    this.order = order
+    this.sinceMs = sinceMs
+    this.tell = tell
+  }
+}
+
+/** Entries in their order, linked both ways: taking any of them costs the same at any length. */
+export class Row<C> {
+  first: Entry<C> | undefined
+  last: Entry<C> | undefined
+
+  append(entry: Entry<C>): void {
+    entry.row = this
+    entry.previous = this.last
+    entry.next = undefined
+    if (this.last) this.last.next = entry
+    else this.first = entry
+    this.last = entry
+  }
+
+  prepend(entry: Entry<C>): void {
+    entry.row = this
+    entry.next = this.first
+    entry.previous = undefined
+    if (this.first) this.first.previous = entry
+    else this.last = entry
+    this.first = entry
+  }
+
+  remove(entry: Entry<C>): void {
+    if (entry.previous) entry.previous.next = entry.next
+    else this.first = entry.next
+    if (entry.next) entry.next.previous = entry.previous
+    else this.last = entry.previous
+    entry.row = undefined
+    entry.previous = undefined
+    entry.next = undefined
+  }
+}

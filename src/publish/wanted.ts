@@ -1,0 +1,26 @@
+import { policyError } from '../errors.ts'
+import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/priority.ts'
+import type { Wanted } from './publisher.ts'
+
+/** How urgent a message is: a word, or a whole number from 0 to 9. */
+export type Priority = keyof typeof PRIORITY_WORDS | number
+
+/** What a message asks of the publisher's queue. */
+export interface QueueWishes {
+  /** The most urgent leaves first. Default: normal, which is 3. */
+  readonly priority?: Priority
+  /** Of its topic only the newest counts: one that still waits is dropped. Default: false. */
+  readonly latest?: boolean
+}
+
+/** Throws PolicyError for a priority that is none. */
+export function readWishes({ priority = 'normal', latest = false }: QueueWishes): Wanted {
+  const rank =
+    typeof priority === 'string' && Object.hasOwn(PRIORITY_WORDS, priority)
+      ? PRIORITY_WORDS[priority as keyof typeof PRIORITY_WORDS]
+      : priority
+  if (typeof rank === 'number' && Number.isInteger(rank) && rank >= 0 && rank <= MOST_URGENT)
+    return { rank, latest }
+  const words = Object.keys(PRIORITY_WORDS).join(', ')
+  throw policyError('priority', `${JSON.stringify(priority)} is none`, `use ${words} or 0 to ${MOST_URGENT}`)
+}

@@ -1,0 +1,360 @@
+import { describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../../src/bounds.ts'
+import type { Decision } from '../../../src/decision.ts'
+import { Gate, limit, type Middleware } from '../../../src/index.ts'
+import { assemble } from '../../../src/publish/limited.ts'
+import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
+import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
+import type { Published, SendFailure } from '../../../src/publish/publisher.ts'
+import { type QueueWishes, readWishes } from '../../../src/publish/wanted.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+/** A store that has something to forget sweeps as long as it is open. */
+const STORES_OWN = 1
+
+interface Trial {
+  readonly clock: FakeClock
+  readonly sent: string[]
+  readonly ends: Map<string, Published>
+  readonly parts: ReturnType<typeof assemble<undefined>>
+  ready: boolean
+  /** Most under way. */
+  room: number
+  /** What each sent message is answered; the default answers at once and well. */
+  answer: (text: string, settle: (failure?: SendFailure) => void) => void
+  publish(topic: string, text: string, wishes?: QueueWishes): void
+  /** Lets the promises of what has ended be told. */
+  told(): Promise<void>
+}
+
+function open(limits: PublishRate | readonly Middleware[], options: PublisherOptions = {}): Trial {
+  const clock = new FakeClock()
+  const gate = 'rate' in limits ? limits : new Gate({ clock })
+  if (gate instanceof Gate) for (const rule of limits as readonly Middleware[]) gate.use(rule)
+  let underWay = 0
+  const trial: Trial = {
+    clock,
+    sent: [],
+    ends: new Map(),
+    ready: true,
+    room: Infinity,
+    answer: (_text, settle) => settle(),
+    parts: assemble<undefined>(
+      gate,
+      'mqtt',
+      { clock, ...options },
+      { client: 'c' },
+      {
+        isReady: () => trial.ready,
+        hasRoom: () => underWay < trial.room,
+        send: (message, _cargo, _decision: Decision, settle) => {
+          const text = String((message as OutgoingMessage).body)
+          trial.sent.push(`${message.topic} ${text}`)
+          underWay++
+          trial.answer(text, failure => {
+            underWay--
+            settle(failure)
+          })
+        },
+      },
+    ),
+    publish: (topic, text, wishes = {}) => {
+      const { sender, publisher } = trial.parts
+      const message = new OutgoingMessage({ protocol: 'mqtt', topic, sender, body: text })
+      void publisher
+        .publish(message, undefined, readWishes(wishes))
+        .then(end => trial.ends.set(`${topic} ${text}`, end))
+    },
+    told: () => new Promise(resolve => setImmediate(resolve)),
+  }
+  return trial
+}
+
+const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index))
+
+describe('a publisher', () => {
+  it('sends at its rate, in order, and tells how long each has waited', async () => {
+    const trial = open({ rate: '10/s burst 2' })
+    for (const text of numbers(5)) trial.publish('t', text)
+    expect(trial.sent).toEqual(['t 0', 't 1'])
+    trial.clock.advance(99)
+    expect(trial.sent).toHaveLength(2)
+    trial.clock.advance(1)
+    expect(trial.sent).toHaveLength(3)
+    trial.clock.advance(200)
+    expect(trial.sent).toEqual(numbers(5).map(text => `t ${text}`))
+    await trial.told()
+    expect([...trial.ends.values()].map(({ outcome, waitedMs }) => `${outcome} ${waitedMs}`)).toEqual([
+      ...['sent 0', 'sent 0', 'sent 100', 'sent 200', 'sent 300'],
+    ])
+    expect(trial.clock.pending).toBe(STORES_OWN)
+  })
+
+  it('counts bytes where the rate does', () => {
+    const trial = open({ rate: '10B/s' })
+    trial.publish('t', '1234567890')
+    trial.publish('t', '12345')
+    expect(trial.sent).toHaveLength(1)
+    trial.clock.advance(499)
+    expect(trial.sent).toHaveLength(1)
+    trial.clock.advance(1)
+    expect(trial.sent).toHaveLength(2)
+  })
+
+  it('holds all while there is no connection, and lets go at the rate, not at once', () => {
+    const trial = open({ rate: '10/s burst 3' })
+    trial.ready = false
+    for (const text of numbers(10)) trial.publish('t', text)
+    trial.clock.advance(60_000)
+    expect(trial.sent).toHaveLength(0)
+    trial.ready = true
+    trial.parts.publisher.pump()
+    expect(trial.sent).toHaveLength(3)
+    trial.clock.advance(700)
+    expect(trial.sent).toHaveLength(10)
+  })
+
+  it('has no more under way than there is room for', () => {
+    const trial = open({ rate: 'unlimited' })
+    trial.room = 3
+    const waiting: (() => void)[] = []
+    trial.answer = (_text, settle) => void waiting.push(settle)
+    for (const text of numbers(10)) trial.publish('t', text)
+    expect(trial.sent).toHaveLength(3)
+    while (waiting.length > 0) {
+      waiting.shift()!()
+      expect(trial.parts.publisher.stats().underWay).toBeLessThanOrEqual(3)
+    }
+    expect(trial.sent).toHaveLength(10)
+    expect(trial.parts.publisher.stats()).toMatchObject({ underWayPeak: 3, sent: 10, waiting: 0 })
+  })
+
+  it('sends the most urgent first, and keeps the order of each rank', () => {
+    const trial = open({ rate: '1/s' })
+    trial.publish('t', 'first')
+    for (const priority of ['low', 'normal', 'emergency', 'high', 'low', 9] as const)
+      trial.publish('t', String(priority), { priority })
+    trial.clock.advance(10_000)
+    expect(trial.sent).toEqual(
+      ['first', 'emergency', '9', 'high', 'normal', 'low', 'low'].map(text => `t ${text}`),
+    )
+  })
+
+  it('keeps of a topic the newest where that is asked for: the first passes, the last is never lost', async () => {
+    const trial = open({ rate: '1/s' })
+    for (const text of numbers(50)) trial.publish('state', text, { latest: true })
+    trial.publish('other', 'x')
+    trial.clock.advance(5_000)
+    expect(trial.sent).toEqual(['state 0', 'state 49', 'other x'])
+    await trial.told()
+    expect(trial.ends.get('state 20')).toMatchObject({ outcome: 'dropped', why: 'superseded', attempts: 0 })
+    expect(trial.parts.publisher.stats()).toMatchObject({ sent: 3, dropped: 48, waiting: 0, waitingBytes: 0 })
+  })
+
+  it('keeps the newest where a rule says latest', () => {
+    const trial = open([limit({ name: 'r', rate: '1/s', exceeded: 'latest' })])
+    for (const text of numbers(9)) trial.publish('a', text)
+    for (const text of numbers(9)) trial.publish('b', text)
+    trial.clock.advance(10_000)
+    expect(trial.sent).toEqual(['a 0', 'a 8', 'b 8'])
+  })
+
+  it('gives up the newest of the least urgent where there is no room', async () => {
+    const trial = open({ rate: 'unlimited' }, { maxMessages: 3 })
+    trial.ready = false
+    for (const text of numbers(4)) trial.publish('t', text)
+    trial.publish('t', 'alarm', { priority: 'emergency' })
+    await trial.told()
+    expect([...trial.ends.keys()]).toEqual(['t 3', 't 2'])
+    expect(trial.ends.get('t 2')).toMatchObject({ outcome: 'dropped', why: 'overflow' })
+    trial.ready = true
+    trial.parts.publisher.pump()
+    expect(trial.sent).toEqual(['t alarm', 't 0', 't 1'])
+  })
+
+  it('gives up the oldest where that is asked for, but none more urgent than the newcomer', async () => {
+    const trial = open({ rate: 'unlimited' }, { maxMessages: 3, overflow: 'oldest' })
+    trial.ready = false
+    for (const text of numbers(5)) trial.publish('t', text)
+    trial.publish('t', 'idle', { priority: 'low' })
+    await trial.told()
+    expect([...trial.ends.keys()]).toEqual(['t 0', 't 1', 't idle'])
+    expect(trial.parts.publisher.stats().waiting).toBe(3)
+  })
+
+  it('holds no more bytes than it may, of payloads and topics', async () => {
+    const trial = open({ rate: 'unlimited' }, { maxBytes: 100 })
+    trial.ready = false
+    trial.publish('t', 'x'.repeat(59))
+    trial.publish('t', 'y'.repeat(39))
+    trial.publish('t', 'z')
+    trial.publish('t'.repeat(101), '')
+    await trial.told()
+    expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 2, waitingBytes: 100, dropped: 2 })
+  })
+
+  it('drops what has waited too long, and only that', async () => {
+    const trial = open({ rate: 'unlimited' }, { maxAgeMs: 1_000 })
+    trial.ready = false
+    trial.publish('t', 'old')
+    trial.clock.advance(500)
+    trial.publish('t', 'young')
+    trial.publish('state', 'kept', { latest: true })
+    trial.clock.advance(499)
+    await trial.told()
+    expect(trial.ends.size).toBe(0)
+    trial.clock.advance(1)
+    await trial.told()
+    expect([...trial.ends]).toEqual([
+      ['t old', { outcome: 'dropped', why: 'expired', attempts: 0, waitedMs: 1_000 }],
+    ])
+    trial.clock.advance(5_000)
+    expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 1, dropped: 2 })
+    expect(trial.clock.pending).toBe(0)
+  })
+
+  it('lets nothing wait behind a key that a rule holds back', () => {
+    const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })])
+    for (const text of numbers(3)) for (const topic of ['a', 'b', 'c']) trial.publish(topic, text)
+    trial.publish('d', '0')
+    expect(trial.sent).toEqual(['a 0', 'b 0', 'c 0', 'd 0'])
+    trial.clock.advance(1_000)
+    expect(trial.sent.slice(4)).toEqual(['a 1', 'b 1', 'c 1'])
+    trial.clock.advance(1_000)
+    expect(trial.sent.slice(7)).toEqual(['a 2', 'b 2', 'c 2'])
+    expect(trial.clock.pending).toBe(STORES_OWN)
+  })
+
+  it('sets no more aside than it may: then all waits for the first', () => {
+    const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })], {
+      maxMessages: 10_000,
+    })
+    const topics = numbers(BOUNDS.shelvesPerPublisher + 5)
+    for (const topic of topics) trial.publish(topic, 'first')
+    for (const topic of topics) trial.publish(topic, 'second')
+    expect(trial.sent).toHaveLength(topics.length)
+    expect(trial.clock.pending).toBe(BOUNDS.shelvesPerPublisher + 1 + STORES_OWN)
+    trial.clock.advance(3_000)
+    expect(trial.sent).toHaveLength(2 * topics.length)
+    expect(trial.clock.pending).toBe(STORES_OWN)
+  })
+
+  it('tells at once of what a rule rejects, drops, or can never let pass', async () => {
+    const trial = open([
+      limit({ name: 'size', rate: '100/s', cost: 'bytes', exceeded: 'throttle' }),
+      limit({ name: 'reject', rate: '1/s', per: 'topic', exceeded: 'reject' }),
+    ])
+    for (const text of ['a', 'b']) trial.publish('t', text)
+    trial.publish('u', 'x'.repeat(101))
+    await trial.told()
+    expect(trial.ends.get('t b')).toMatchObject({ outcome: 'refused', decision: { rule: 'reject' } })
+    expect([...trial.ends.values()][2]).toMatchObject({
+      outcome: 'dropped',
+      why: 'limited',
+      decision: { rule: 'size' },
+    })
+    expect(trial.sent).toEqual(['t a'])
+  })
+
+  it('sends again, more slowly, what the server refuses, and gets back to its speed', async () => {
+    const trial = open({ rate: 'unlimited' }, { retries: 3 })
+    let refusing = true
+    trial.answer = (_text, settle) =>
+      settle(refusing ? { error: new Error('quota exceeded'), slowDown: true } : undefined)
+    trial.publish('t', '0')
+    expect(trial.parts.publisher.stats()).toMatchObject({ slowDowns: 1, waiting: 1 })
+    expect(trial.parts.publisher.stats().pacePerSecond).toBeLessThan(10_000)
+    trial.clock.advance(10_000)
+    await trial.told()
+    expect(trial.ends.get('t 0')).toMatchObject({ outcome: 'refused', attempts: 4 })
+    refusing = false
+    trial.publish('t', '1')
+    trial.clock.advance(10_000)
+    await trial.told()
+    expect(trial.ends.get('t 1')).toMatchObject({ outcome: 'sent', attempts: 1 })
+    for (let second = 0; second < 120; second++) {
+      trial.publish('t', `later ${second}`)
+      trial.clock.advance(1_000)
+    }
+    expect(trial.parts.publisher.stats().pacePerSecond).toBeUndefined()
+  })
+
+  it('tells of what the client could not send', async () => {
+    const trial = open({ rate: 'unlimited' })
+    const error = new Error('gone')
+    trial.answer = (_text, settle) => settle({ error, slowDown: false })
+    trial.publish('t', '0')
+    await trial.told()
+    expect(trial.ends.get('t 0')).toEqual({ outcome: 'failed', error, attempts: 1, waitedMs: 0 })
+  })
+
+  it('flushes: waits for all, or for so long', async () => {
+    const trial = open({ rate: '1/s' })
+    for (const text of numbers(4)) trial.publish('t', text)
+    const short = trial.parts.publisher.flush(2_000)
+    const long = trial.parts.publisher.flush()
+    await trial.clock.advanceAsync(2_000)
+    expect(await short).toBe(false)
+    await trial.clock.advanceAsync(1_000)
+    expect(await long).toBe(true)
+    expect(await trial.parts.publisher.flush()).toBe(true)
+  })
+
+  it('closes: drops what waits and all that comes, and leaves no timer', async () => {
+    const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })], {
+      maxAgeMs: 60_000,
+    })
+    for (const text of numbers(4)) trial.publish('t', text)
+    trial.parts.close()
+    trial.publish('t', 'late')
+    await trial.told()
+    expect([...trial.ends.values()].map(({ outcome, why }) => why ?? outcome)).toEqual([
+      ...['sent', 'closed', 'closed', 'closed', 'closed'],
+    ])
+    expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0 })
+    expect(trial.clock.pending).toBe(STORES_OWN)
+  })
+
+  it('asks a distant gate about one message at a time, and charges none twice', async () => {
+    let asked = 0
+    const slow: Middleware = async (_message, next) => {
+      asked++
+      await Promise.resolve()
+      return next()
+    }
+    const trial = open([slow, limit({ name: 'r', rate: '10/s burst 2', exceeded: 'throttle' })])
+    for (const text of numbers(6)) trial.publish('t', text)
+    await trial.clock.advanceAsync(1_000)
+    expect(trial.sent).toEqual(numbers(6).map(text => `t ${text}`))
+    expect(asked).toBeLessThanOrEqual(12)
+  })
+
+  it('lets pass what a gate fails on', async () => {
+    const trial = open([
+      () => {
+        throw new Error('broken')
+      },
+    ])
+    trial.publish('t', '0')
+    expect(trial.sent).toEqual(['t 0'])
+    expect(trial.parts.publisher.stats().gateFailures).toBe(1)
+  })
+
+  it.each([
+    [{ maxMessages: 0 }, 'maxMessages'],
+    [{ maxBytes: 1.5 }, 'maxBytes'],
+    [{ maxAgeMs: 0 }, 'maxAgeMs'],
+    [{ retries: -1 }, 'retries'],
+    [{ overflow: 'all' as 'newest' }, 'overflow'],
+  ])('refuses %o', (options, name) => {
+    expect(() => open({ rate: '1/s' }, options)).toThrow(name)
+  })
+
+  it('refuses rules that redirect or disconnect, and priorities that are none', () => {
+    expect(() => open([limit({ name: 'r', rate: '1/s', exceeded: 'redirect' })])).toThrow(
+      'a publisher cannot enact "redirect", which "r" asks for',
+    )
+    expect(() => readWishes({ priority: 10 })).toThrow('priority')
+    expect(() => readWishes({ priority: '__proto__' as 'low' })).toThrow('priority')
+  })
+})
