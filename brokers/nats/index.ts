@@ -1,3 +1,7 @@
+export type { PublishLimits } from '../../src/publish/limited.ts'
+export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
+export type { Published, PublisherStats } from '../../src/publish/publisher.ts'
+export type { Priority, QueueWishes } from '../../src/publish/wanted.ts'
 export type {
   JetStreamConsumer,
   JetStreamMessage,
@@ -17,5 +21,7 @@ export {
 } from './limit-nats.ts'
 export type { MessageLimits } from './limits.ts'
 export type { LimitNatsOptions } from './options.ts'
+export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './publisher.ts'
+export type { NatsPublishOptions, PublishingConnection, PublishingJetStream } from './publisher-carrier.ts'
 export type { Identify } from './senders.ts'
 export type { Intake, SubscribeOptions } from './subscription.ts'

@@ -214,6 +214,7 @@ describe('the public doors', () => {
     expect(await namesOf('./nats')).toMatchInlineSnapshot(`
       [
         "limitNats",
+        "limitPublishes",
         "type DrainOptions",
         "type Handler",
         "type Identify",
@@ -226,10 +227,21 @@ describe('the public doors', () => {
         "type NatsHeaders",
         "type NatsLimits",
         "type NatsMessage",
+        "type NatsPublishOptions",
         "type NatsPublisher",
+        "type NatsPublisherOptions",
         "type NatsStats",
+        "type Priority",
+        "type PublishLimits",
+        "type PublishRate",
+        "type Published",
+        "type PublisherOptions",
+        "type PublisherStats",
+        "type PublishingConnection",
+        "type PublishingJetStream",
         "type PullConsumer",
         "type PullOptions",
+        "type QueueWishes",
         "type SubscribeOptions",
       ]
     `)

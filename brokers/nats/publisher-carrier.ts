@@ -1,0 +1,135 @@
+import type { Decision } from '../../src/decision.ts'
+import type { Gate } from '../../src/index.ts'
+import type { Message } from '../../src/message.ts'
+import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
+import type { Carrier, SendFailure } from '../../src/publish/publisher.ts'
+import type { NatsHeaders } from './client.ts'
+
+/** What is published along with a message. `msgID` and `expect` are for JetStream. */
+export interface NatsPublishOptions {
+  readonly headers?: NatsHeaders
+  readonly reply?: string
+  /** Known to the stream, it stores a message once: with it also an answer that did not come is asked for again. */
+  readonly msgID?: string
+  readonly expect?: object
+}
+
+/** The part of a connection that publishes, of either client generation. */
+export interface PublishingConnection {
+  publish(subject: string, payload?: Uint8Array | string, options?: NatsPublishOptions): void
+  flush(): Promise<void>
+  isClosed(): boolean
+  status(): AsyncIterable<{ readonly type: string }>
+}
+
+/** The part of a JetStream client that publishes. */
+export interface PublishingJetStream {
+  publish(subject: string, payload?: Uint8Array | string, options?: NatsPublishOptions): Promise<unknown>
+}
+
+/** Messages of core NATS that are written and not yet confirmed by a flush. */
+interface Batch {
+  readonly settles: ((failure?: SendFailure) => void)[]
+}
+
+/** Too many requests; no responders, which is JetStream on its way up; a stream that is full or short of resources. */
+const SLOW_DOWN: ReadonlySet<unknown> = new Set([429, '429', 503, '503', 10_023, 10_047, 10_076, 10_077])
+const NOT_THERE: ReadonlySet<unknown> = new Set(['NoRespondersError', 'JetStreamNotEnabled'])
+
+/** Hands messages to a NATS client: a window of what is not flushed, or of what JetStream has not acknowledged. */
+export class NatsCarrier implements Carrier<NatsPublishOptions> {
+  /** Of the rules that degrade. */
+  gate: Gate | undefined
+  readonly #connection: PublishingConnection
+  readonly #jetStream: PublishingJetStream | undefined
+  readonly #window: number
+  #ready = true
+  #underWay = 0
+  #batch: Batch | undefined
+
+  constructor(connection: PublishingConnection, jetStream: PublishingJetStream | undefined, window: number) {
+    this.#connection = connection
+    this.#jetStream = jetStream
+    this.#window = window
+  }
+
+  connected(isSo: boolean): void {
+    this.#ready = isSo
+  }
+
+  isReady(): boolean {
+    return this.#ready && !this.#connection.isClosed()
+  }
+
+  hasRoom(): boolean {
+    return this.#underWay < this.#window
+  }
+
+  send(
+    message: Message,
+    cargo: NatsPublishOptions,
+    decision: Decision,
+    settle: (failure?: SendFailure) => void,
+  ): void {
+    this.#underWay++
+    const done = (failure?: SendFailure): void => {
+      this.#underWay--
+      settle(failure)
+    }
+    try {
+      const payload = this.#lesser(message, decision) ?? (message as OutgoingMessage).body
+      if (this.#jetStream === undefined) {
+        this.#connection.publish(message.topic, payload, cargo)
+        this.#join(done)
+        return
+      }
+      this.#jetStream.publish(message.topic, payload, cargo).then(
+        () => done(),
+        (error: unknown) => done({ error, slowDown: mayComeAgain(error, cargo) }),
+      )
+    } catch (error) {
+      done({ error, slowDown: false })
+    }
+  }
+
+  /** One flush for all that is published in one go: its answer tells that the server has read them. */
+  #join(done: (failure?: SendFailure) => void): void {
+    if (this.#batch !== undefined) {
+      this.#batch.settles.push(done)
+      return
+    }
+    const batch: Batch = { settles: [done] }
+    this.#batch = batch
+    queueMicrotask(() => {
+      this.#batch = undefined
+      const end = (failure?: SendFailure): void => {
+        for (const settle of batch.settles) settle(failure)
+      }
+      try {
+        this.#connection.flush().then(
+          () => end(),
+          (error: unknown) => end({ error, slowDown: false }),
+        )
+      } catch (error) {
+        end({ error, slowDown: false })
+      }
+    })
+  }
+
+  #lesser(message: Message, decision: Decision): Uint8Array | undefined {
+    if (decision.outcome !== 'degrade') return undefined
+    const plan = this.gate?.ruleOf(decision.rule ?? '')?.exceeded.degrade
+    return plan && degradeMessage(plan, message, decision).payload
+  }
+}
+
+function mayComeAgain(error: unknown, { msgID }: NatsPublishOptions): boolean {
+  if (msgID !== undefined) return true
+  const { name, code, status, api_error } = Object(error) as Readonly<Record<string, unknown>>
+  const told = Object(api_error) as Readonly<Record<string, unknown>>
+  return (
+    NOT_THERE.has(name) ||
+    [code, status, told.code, told.err_code].some(each => each !== undefined && SLOW_DOWN.has(each))
+  )
+}
