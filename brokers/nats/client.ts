@@ -46,12 +46,12 @@ export interface NatsSubscription {
 }
 
 /** The part of a connection that publishes: for what is redirected and for dead letters. */
-export interface NatsPublisher {
+export interface NatsOutlet {
   publish(subject: string, payload?: Uint8Array, options?: { headers?: NatsHeaders; reply?: string }): void
 }
 
 /** The part of a connection that is used, of either generation. */
-export interface NatsConnection<M extends NatsMessage = NatsMessage> extends NatsPublisher {
+export interface NatsConnection<M extends NatsMessage = NatsMessage> extends NatsOutlet {
   subscribe(
     subject: string,
     options?: { queue?: string; callback?: (error: Error | null, message: M) => void },

@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/decision.ts'
 import { natsRefusalHeaders, refusalText } from '../../src/index.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { NatsMessage, NatsPublisher } from './client.ts'
+import type { NatsMessage, NatsOutlet } from './client.ts'
 import { BaseCourse, type Handler } from './course.ts'
 import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
@@ -11,7 +11,7 @@ const NOTHING = new Uint8Array(0)
 
 export interface CoreCourseOptions {
   /** The connection that redirects. */
-  readonly over: NatsPublisher | undefined
+  readonly over: NatsOutlet | undefined
   /** Every message is a request, which is never left without an answer. */
   readonly answersAll: boolean
   /** Told of each message that is held, and of each that is held no more. */

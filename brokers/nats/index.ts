@@ -8,7 +8,7 @@ export type {
   NatsConnection,
   NatsHeaders,
   NatsMessage,
-  NatsPublisher,
+  NatsOutlet,
   PullConsumer,
 } from './client.ts'
 export type { Handler } from './course.ts'

@@ -1,7 +1,7 @@
 import { policyError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
-import type { NatsPublisher } from './client.ts'
+import type { NatsOutlet } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
 import type { Identify } from './senders.ts'
 
@@ -15,7 +15,7 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
   /** `headers` of the client in use: without it nothing that is sent carries any. */
   readonly headers?: MakeHeaders
   /** The connection for what JetStream's messages are redirected to, and for dead letters. */
-  readonly connection?: NatsPublisher
+  readonly connection?: NatsOutlet
   /** Where JetStream messages go that are given up, as `dead.{topic}`; places as in a redirect. Default: nowhere. */
   readonly deadLetter?: string
   /**

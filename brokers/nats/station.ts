@@ -4,7 +4,7 @@ import type { Gate } from '../../src/index.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Reservations } from '../../src/outcomes/reservations.ts'
-import type { NatsHeaders, NatsPublisher } from './client.ts'
+import type { NatsHeaders, NatsOutlet } from './client.ts'
 import type { Delivery } from './delivery.ts'
 import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
 import { Senders } from './senders.ts'
@@ -43,7 +43,7 @@ export class Station {
   readonly refusals: RefusalLog
   readonly trouble: TroubleLog
   readonly reservations: Reservations
-  readonly publisher: NatsPublisher | undefined
+  readonly publisher: NatsOutlet | undefined
   /** What waits for a decision or for its time, of all courses. */
   readonly held = new Set<Delivery>()
   /** Where messages come from. */
@@ -101,7 +101,7 @@ export class Station {
 
   /** Publishes over the user's connection; false where there is none or it fails. Never throws. */
   publish(
-    over: NatsPublisher | undefined,
+    over: NatsOutlet | undefined,
     subject: string,
     data: Uint8Array,
     options: { headers?: NatsHeaders; reply?: string },
