@@ -40,7 +40,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     }
     let later = false
     if (place.held > 0) {
-      place.laneOf(station.guard).admit(delivery, enact, askOnce)
+      place.laneOf(station.guard).admit(delivery, enact, askInTurn)
     } else {
       const answer = this.ask(delivery)
       if (!isLater(answer) && answer.outcome === 'deliver') {
@@ -49,13 +49,18 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
       }
       later = isLater(answer)
       delivery.decided = answer
-      place.laneOf(station.guard).admit(delivery, enact, askOnce)
+      place.laneOf(station.guard).admit(delivery, enact, askInTurn)
     }
     if (!delivery.settled) this.hold(delivery, later)
   }
 
   /** The first question about a message. */
   protected ask(delivery: Delivery): MaybePromise<Decision> {
+    return this.station.guard.ask(delivery)
+  }
+
+  /** The question about a message that waits, when its turn has come. */
+  askAgain(delivery: Delivery): MaybePromise<Decision> {
     return this.station.guard.ask(delivery)
   }
 
@@ -158,8 +163,8 @@ function enact(decision: Decision, delivery: Delivery): void {
   delivery.course.enact(decision, delivery)
 }
 
-function askOnce(delivery: Delivery): MaybePromise<Decision> {
-  return delivery.takeDecision() ?? (delivery.course as BaseCourse<NatsMessage>).station.guard.ask(delivery)
+function askInTurn(delivery: Delivery): MaybePromise<Decision> {
+  return delivery.takeDecision() ?? (delivery.course as BaseCourse<NatsMessage>).askAgain(delivery)
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -157,7 +157,7 @@ export function isJetStream(message: NatsMessage): message is JetStreamMessage {
 
 function giveBack(message: NatsMessage): void {
   try {
-    if (isJetStream(message)) message.nak(1)
+    if (isJetStream(message)) message.nak()
   } catch {
     // The connection has gone: the server delivers again.
   }

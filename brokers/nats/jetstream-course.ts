@@ -1,5 +1,6 @@
 import type { Decision } from '../../src/decision.ts'
 import type { MaybePromise } from '../../src/message.ts'
+import { isLater } from '../../src/outcomes/holding.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { JetStreamMessage } from './client.ts'
 import { BaseCourse, type Handler } from './course.ts'
@@ -17,6 +18,9 @@ export interface JetStreamCourseOptions {
   /** Whether a message is acknowledged when its handler is done. */
   readonly acks: boolean
 }
+
+/** A wait for which a message that has come back is not sent back again. */
+const SHORT_MS = 250
 
 /** Messages of a JetStream consumer: each is answered, kept alive while it is held, and sent back where it must be. */
 export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
@@ -46,8 +50,29 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   protected override ask(delivery: Delivery): MaybePromise<Decision> {
     const { reservations, retries, guard } = this.station
     if (!retries || reservations.size === 0) return guard.ask(delivery)
-    const id = idOf(delivery.source as JetStreamMessage)
-    return id === undefined ? guard.ask(delivery) : reservations.ask(delivery, id)
+    const message = delivery.source as JetStreamMessage
+    const id = idOf(message)
+    if (id === undefined) return guard.ask(delivery)
+    return this.#deliveries(message) < 2 ? reservations.ask(delivery, id) : this.askAgain(delivery)
+  }
+
+  /**
+   * What has come back and could pass in a moment is held for that moment: the server takes some milliseconds more or
+   * less for a delivery, and sent back again it would have to stand behind all others.
+   */
+  override askAgain(delivery: Delivery): MaybePromise<Decision> {
+    const { reservations } = this.station
+    if (reservations.size > 0) reservations.forget(idOf(delivery.source as JetStreamMessage) ?? '')
+    const answer = super.askAgain(delivery)
+    return isLater(answer)
+      ? answer.then(decision => this.#soften(decision, delivery))
+      : this.#soften(answer, delivery)
+  }
+
+  #soften(decision: Decision, delivery: Delivery): Decision {
+    if (decision.outcome !== 'retry' || decision.retryAfterMs > SHORT_MS) return decision
+    const isBack = this.#deliveries(delivery.source as JetStreamMessage) > 1
+    return isBack ? { ...decision, outcome: 'throttle' } : decision
   }
 
   protected override hold(delivery: Delivery, later: boolean): void {
@@ -171,7 +196,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     delivery.settled = true
     if (this.#options.acknowledged) {
       this.station.tally.sentBack++
-      this.#answer(delivery, 'nak', 1)
+      this.#answer(delivery, 'nak')
     } else this.station.tally.dropped++
     return true
   }
@@ -208,7 +233,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     const message = delivery.source as JetStreamMessage
     try {
       // A delay that is no whole number is delivered again at once; reasons of `term` are not known to older servers.
-      if (how === 'nak') message.nak(Math.max(1, Math.ceil(delayMs)))
+      if (how === 'nak' && delayMs > 0) message.nak(Math.ceil(delayMs))
       else message[how]()
     } catch (cause) {
       this.station.trouble.note('answer', cause)
