@@ -120,6 +120,8 @@ export const BOUNDS = {
   /** Senders whose tier, found by a function, is remembered; and such questions under way. */
   tiersFound: 65_536,
   tiersSought: 1_024,
+  /** Signals one adaptive() looks at. */
+  loadSignals: 16,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,
 } as const

@@ -30,6 +30,13 @@ export type Reason =
   /** A newer message of the same topic took its place. */
   | 'superseded'
 
+/** What limits are multiplied by at the moment, and why. */
+export interface Scaled {
+  readonly factor: number
+  /** As `load high` or `cpu above 80%`. */
+  readonly reason: string
+}
+
 /** The answer to a message. */
 export interface Decision {
   /** True for `deliver` and `degrade`. */
@@ -52,6 +59,8 @@ export interface Decision {
   readonly fallback?: boolean
   /** The exemption that let it pass, where it has a name. */
   readonly exemption?: string
+  /** The named rule's limit is scaled: `limit` says to what. */
+  readonly scaled?: Scaled
 }
 
 /** No rule applied. */

@@ -11,6 +11,7 @@ import type { Decision, Outcome } from './decision.ts'
 import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
 import type { GateEvents } from './gate/events.ts'
 import { type PolicySource, type Reading, readPolicy, watchFiles } from './gate/reading.ts'
+import { Scales } from './gate/scales.ts'
 import { type Logger, SILENT } from './logger.ts'
 import type { Action, Dialect, MaybePromise, Message } from './message.ts'
 import type { RuleFacts } from './outcomes/rule-facts.ts'
@@ -42,6 +43,7 @@ export class Gate {
   readonly store: Store
   readonly #reading: Reading
   readonly #emitter = new EventEmitter<GateEvents>()
+  readonly #scales: Scales
   /** What was given by `use`, after the policy's own. */
   readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   #identity: Identity | undefined
@@ -63,6 +65,14 @@ export class Gate {
     this.#opened = options.store === undefined ? { url: 'memory' } : undefined
     this.#reading = options
     this.#roster = new Roster(options.dialect ?? 'mqtt')
+    this.#scales = new Scales({
+      ...{ clock: this.clock, logger: this.logger },
+      ...(options.load === undefined ? {} : { load: options.load }),
+      changed: scaled => {
+        this.#routes = null
+        this.#emit('scaled', scaled)
+      },
+    })
     this.#unwatch = this.store.watch?.(event => {
       if (event.kind === 'state') this.#emit('store', event)
       else this.#emit('warning', event)
@@ -205,6 +215,7 @@ export class Gate {
   async close(): Promise<void> {
     await this.#endWatch?.()
     this.#unwatch?.()
+    this.#scales.close()
     if (this.#opened !== undefined) await this.store.close()
   }
 
@@ -237,7 +248,10 @@ export class Gate {
   }
 
   #routesNow(): Routes {
-    this.#routes ??= new Routes(this, this.#roster, this.#identity, this.store)
+    if (this.#routes === null) {
+      this.#scales.follow(this.#roster.entries)
+      this.#routes = new Routes(this, this.#roster, this.#identity, this.store)
+    }
     return this.#routes
   }
 

@@ -1,3 +1,18 @@
+export {
+  type Adaptive,
+  type AdaptiveOptions,
+  adaptive,
+  consumerLag,
+  type ErrorRate,
+  errorRate,
+  type LevelWords,
+  type LoadReport,
+  queueDepth,
+  type Signal,
+  type SignalName,
+  type SignalWord,
+  type StageWords,
+} from './adapt/index.ts'
 export type { Algorithm, Step } from './algorithms/algorithm.ts'
 export {
   type CustomAlgorithm,
@@ -15,7 +30,7 @@ export type { Cost, Exceeded, ExemptOptions, LimitOptions, QuotaOptions, Scope }
 export { createSender } from './chain/seat.ts'
 export { type Clock, systemClock } from './clock.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
-export { type Decision, OUTCOMES, type Outcome, type Reason } from './decision.ts'
+export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from './decision.ts'
 export { PolicyError, type Problem, StoreError, UnsupportedError } from './errors.ts'
 export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate.ts'
 export { Guard, type GuardOptions, type GuardStats, type Lane } from './guard.ts'

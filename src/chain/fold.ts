@@ -47,7 +47,7 @@ export function fold(charges: readonly Charged[]): Decision {
     retryAfterMs: 0,
     resetMs: named.resetMs,
   }
-  return shadow === undefined ? decision : { ...decision, shadow }
+  return withNotes(decision, rule, shadow)
 }
 
 /** The decision about a message that is refused: by which rule, and how long the longest of all that denied is. */
@@ -66,7 +66,12 @@ export function refusal(
     retryAfterMs,
     resetMs,
   }
-  return shadow === undefined ? decision : { ...decision, shadow }
+  return withNotes(decision, rule, shadow)
+}
+
+function withNotes(decision: Decision, { scaled }: Rule, shadow: readonly string[] | undefined): Decision {
+  const told = scaled === undefined ? decision : { ...decision, scaled }
+  return shadow === undefined ? told : { ...told, shadow }
 }
 
 function isTighter(charge: Charged, other: Charged): boolean {

@@ -1,4 +1,4 @@
-import type { Decision } from '../decision.ts'
+import type { Decision, Scaled } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
 import { andThen, chargeOf, foldStep } from './chained-plan.ts'
@@ -30,6 +30,8 @@ export interface LimitTrace extends Verdict {
   readonly limit: number
   readonly shadow: boolean
   readonly algorithm: string
+  /** What `limit` was multiplied by. */
+  readonly scaled?: Scaled
 }
 
 /** Every step for one message. */
@@ -148,6 +150,7 @@ function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: S
     limit: rule.limit.capacity,
     shadow: rule.shadow,
     algorithm: rule.limit.algorithm,
+    ...(rule.scaled === undefined ? {} : { scaled: rule.scaled }),
     ...verdict,
   }
 }

@@ -1,6 +1,6 @@
 import { createLimit } from '../algorithms/create-limit.ts'
 import type { Limit } from '../algorithms/limit.ts'
-import { HARSHNESS, type Outcome, type Reason } from '../decision.ts'
+import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
 import type { Action } from '../message.ts'
 import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
@@ -31,6 +31,8 @@ export interface Rule {
   /** Shadow and degrade: exceeded, it is not charged and stops no other. */
   readonly soft: boolean
   readonly fallback?: Fallback
+  /** What its limit was multiplied by, and why. */
+  readonly scaled?: Scaled
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */

@@ -2,6 +2,7 @@ import type { Pattern } from '../topic/pattern.ts'
 import type { ExemptStation } from './exempt.ts'
 import { type LimitStation, type Rule, STATION } from './limit.ts'
 import type { Middleware } from './middleware.ts'
+import { type ScaleStation, scaleRule } from './scale.ts'
 
 /** A middleware and the topics it stands for; undefined for every topic. */
 export interface Entry {
@@ -37,9 +38,11 @@ export interface CustomStep {
 
 export type Step = ExemptStep | LimitsStep | CustomStep
 
-/** The station of a middleware made by `limit`, `quota` or `exempt`; undefined for any other. */
-export function stationOf(middleware: Middleware): LimitStation | ExemptStation | undefined {
-  return (middleware as { [STATION]?: LimitStation | ExemptStation })[STATION]
+type Station = LimitStation | ExemptStation | ScaleStation
+
+/** The station of a middleware made by `limit`, `quota`, `exempt` or `adaptive`; undefined for any other. */
+export function stationOf(middleware: Middleware): Station | undefined {
+  return (middleware as { [STATION]?: Station })[STATION]
 }
 
 /**
@@ -51,13 +54,15 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
   const seen = new Set<Rule>()
   let rules: PlannedRule[] = []
   let count = 0
-  for (const { pattern, middleware } of ordered(entries)) {
+  const scales = scalesOf(entries)
+  for (const entry of ordered(entries)) {
+    const { pattern, middleware } = entry
     const station = stationOf(middleware)
     if (station === undefined) {
       steps.push({ kind: 'custom', middleware })
       continue
     }
-    if (!station.enabled) continue
+    if (!station.enabled || station.kind === 'scale') continue
     const { rule } = station
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
     if (station.kind === 'exempt') {
@@ -66,15 +71,29 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
     } else if (planned !== undefined && planned.rule.on === action && !seen.has(planned.rule)) {
       seen.add(planned.rule)
       count++
+      const scaled = scales.get(entry)?.scaled()
+      const placed = scaled === undefined ? planned : { ...planned, rule: scaleRule(planned.rule, scaled) }
       const last = steps.at(-1)
-      if (last?.kind === 'limits') rules.push(planned)
+      if (last?.kind === 'limits') rules.push(placed)
       else {
-        rules = [planned]
+        rules = [placed]
         steps.push({ kind: 'limits', rules })
       }
     }
   }
   return steps
+}
+
+/** The scale that stands nearest before each entry in the list, whatever their priorities. */
+function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleStation> {
+  const scales = new Map<Entry, ScaleStation>()
+  let nearest: ScaleStation | undefined
+  for (const entry of entries) {
+    const station = stationOf(entry.middleware)
+    if (station?.kind === 'scale') nearest = station
+    else if (nearest !== undefined) scales.set(entry, nearest)
+  }
+  return scales
 }
 
 function ordered(entries: readonly Entry[]): readonly Entry[] {

@@ -1,4 +1,4 @@
-import type { Decision } from '../decision.ts'
+import type { Decision, Scaled } from '../decision.ts'
 import type { Message } from '../message.ts'
 import type { StoreState, StoreWarning } from '../stores/store.ts'
 
@@ -8,6 +8,8 @@ export interface GateEvents {
   warning: [warning: StoreWarning]
   store: [state: StoreState]
   policy: [change: PolicyChange]
+  /** What adaptive limits are multiplied by from now on; undefined where they are as they are written. */
+  scaled: [scaled: Scaled | undefined]
 }
 
 export type PolicyChange =

@@ -6,12 +6,14 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 /** A policy in any form: paths, YAML or JSON text, an object, or a list of them where the later wins. */
 export type PolicySource = string | object | readonly (string | object)[]
 
-/** What it takes to read a policy. */
+/** What it takes to read a policy, and to try it. */
 export interface Reading {
   /** Environment for `${NAME}` in policies. Default: process.env. */
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Algorithms of one's own that policies may name. */
   readonly algorithms?: readonly CustomAlgorithm[]
+  /** The load adaptive limits go by instead of a measured one, 0 to 1; `none`: they are as they are written. */
+  readonly load?: number | 'none'
 }
 
 /** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */

@@ -1,0 +1,46 @@
+import { cpus } from 'node:os'
+import { type Container, openContainer } from './cgroup.ts'
+import type { Signal } from './signal.ts'
+
+interface Reading {
+  readonly atMs: number
+  readonly usedMs: number | undefined
+  readonly busyMs: number
+  readonly totalMs: number
+}
+
+/**
+ * The share of the CPU that was used since the last reading, 0 to 1: of what the container may use, where it has a
+ * limit, or of the whole machine where that is busier.
+ */
+export function cpuSignal(
+  container: Container = openContainer(),
+  machine: () => ReturnType<typeof cpus> = cpus,
+): Signal {
+  let last: Reading | undefined
+  return {
+    name: 'cpu',
+    read(nowMs) {
+      const reading = { atMs: nowMs, usedMs: container.cpuMs(), ...timesOf(machine()) }
+      const before = last
+      last = reading
+      if (before === undefined) return undefined
+      const ofMachine = (reading.busyMs - before.busyMs) / (reading.totalMs - before.totalMs)
+      const allowedMs = (container.cores() ?? 0) * (reading.atMs - before.atMs)
+      const ofContainer = (reading.usedMs! - before.usedMs!) / allowedMs
+      const shares = [ofMachine, ofContainer].filter(share => share >= 0 && share < Infinity)
+      return shares.length === 0 ? undefined : Math.min(1, Math.max(...shares))
+    },
+  }
+}
+
+function timesOf(cores: ReturnType<typeof cpus>): { readonly busyMs: number; readonly totalMs: number } {
+  let busyMs = 0
+  let totalMs = 0
+  for (const { times } of cores) {
+    const { user, nice, sys, irq, idle } = times
+    busyMs += user + nice + sys + irq
+    totalMs += user + nice + sys + irq + idle
+  }
+  return { busyMs, totalMs }
+}

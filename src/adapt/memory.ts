@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs'
+import { freemem, totalmem } from 'node:os'
+import { type Container, openContainer } from './cgroup.ts'
+import type { Signal } from './signal.ts'
+
+/** The share of memory in use, 0 to 1: of the container's, where it has a limit, or of the machine's where that is more. */
+export function memorySignal(
+  container: Container = openContainer(),
+  machine: () => number = usedOfMachine,
+): Signal {
+  return {
+    name: 'memory',
+    read: () => Math.min(1, Math.max(0, machine(), container.memoryShare() ?? 0)),
+  }
+}
+
+/** Caches the system can drop at once do not count: of Linux, what is not available. */
+function usedOfMachine(): number {
+  const available = availableBytes() ?? freemem()
+  return 1 - available / totalmem()
+}
+
+function availableBytes(): number | undefined {
+  try {
+    const [, kiB] = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8')) ?? []
+    return kiB === undefined ? undefined : Number(kiB) * 1024
+  } catch {
+    return undefined
+  }
+}

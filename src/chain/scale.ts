@@ -1,0 +1,75 @@
+import { createLimit } from '../algorithms/create-limit.ts'
+import { algorithmOf, type Limit } from '../algorithms/limit.ts'
+import type { Clock } from '../clock.ts'
+import type { Scaled } from '../decision.ts'
+import type { Logger } from '../logger.ts'
+import type { Rule } from './limit.ts'
+
+/** What a scale needs of the gate that goes by it. */
+export interface ScaleHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** The load to go by instead of a measured one, 0 to 1; `none` measures nothing and scales nothing. */
+  readonly load?: number | 'none'
+  /** Told after each change. */
+  changed(scaled: Scaled | undefined): void
+}
+
+/** What a middleware tells the gate that scales the limits after it. */
+export interface ScaleStation {
+  readonly kind: 'scale'
+  readonly enabled: true
+  readonly priority: 0
+  readonly rule?: undefined
+  /** In force now; undefined where limits are as they are written. One object until it changes. */
+  scaled(): Scaled | undefined
+  /** Begins to measure for a gate; the returned function ends it. */
+  attach(host: ScaleHost): () => void
+}
+
+const SCALED = new WeakMap<Scaled, WeakMap<Rule, Rule>>()
+
+/**
+ * A rule under a scale: it counts on under its own name, so nothing that was used is given back. Quotas are left as
+ * they are: what was promised for a day is no matter of the load of a minute.
+ */
+export function scaleRule(rule: Rule, scaled: Scaled): Rule {
+  if (rule.reason === 'quota_exceeded') return rule
+  let rules = SCALED.get(scaled)
+  if (rules === undefined) {
+    rules = new WeakMap()
+    SCALED.set(scaled, rules)
+  }
+  let made = rules.get(rule)
+  if (made === undefined) {
+    const limit = scaleLimit(rule.limit, scaled.factor)
+    made = limit === undefined ? rule : { ...rule, limit, scaled }
+    // One object for a rule: all plans then count by the same limit.
+    rules.set(rule, made)
+  }
+  return made
+}
+
+/**
+ * A limit at so many times its rate and burst, rounded down, at least 1; undefined where it is too large to be
+ * counted exactly.
+ */
+export function scaleLimit(limit: Limit, factor: number): Limit | undefined {
+  // In thousandths, lest 10 × 1.1 be 11.000000000000002.
+  const thousandths = Math.round(factor * 1000)
+  const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))
+  const { name, periodMs, scale, calendar } = limit
+  const isBucket = limit.algorithm === 'token-bucket' && limit.custom === undefined
+  const startsLow = isBucket && limit.initialGrains < limit.capacityGrains
+  const burst = times(limit.capacity)
+  try {
+    return createLimit({
+      ...{ name, algorithm: algorithmOf(limit), periodMs, count: times(limit.count), fractional: scale > 1 },
+      ...(isBucket || limit.custom !== undefined ? { burst } : {}),
+      ...(startsLow ? { initial: Math.min(burst, times(limit.initialGrains / scale)) } : {}),
+      ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
+    })
+  } catch {
+    return undefined
+  }
+}
