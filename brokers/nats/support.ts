@@ -23,6 +23,7 @@ const NO_RETRY_ON_CORE =
 const NO_DROP_IN_GROUP =
   'what one member of a queue group discards is lost to the whole group (use throttle, or say lossy: true)'
 const NO_CONNECTION = 'there is no connection to redirect with (give limitNats a `connection`)'
+const OTHER_DIALECT = "its topic is one of MQTT (write dialect: 'nats' in the rule)"
 
 const EVERYWHERE: readonly (readonly [Outcome, string])[] = [['disconnect', NO_DISCONNECT]]
 
@@ -91,8 +92,10 @@ export function findUnsupported(gate: Gate, place: Place): readonly string[] {
         if (why !== undefined && !(each === 'drop' && outcome !== 'drop'))
           flaws.push(`${place.name} cannot enact "${each}", which "${name}" asks for: ${why}`)
       }
-      if (outcome === 'redirect' && !place.publishes)
-        flaws.push(`${place.name} cannot enact "redirect", which "${name}" asks for: ${NO_CONNECTION}`)
+      if (outcome !== 'redirect') continue
+      const why = facts.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
+      if (why !== undefined || !place.publishes)
+        flaws.push(`${place.name} cannot enact "redirect", which "${name}" asks for: ${why ?? NO_CONNECTION}`)
     }
   }
   return flaws

@@ -151,7 +151,9 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
   })
 
   it('redirect with the reason, but nothing twice', async () => {
-    const limits = scene.limit(natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'redirect' })))
+    const limits = scene.limit(
+      natsGate(limit({ name: 'a', rate: '1/min', dialect: 'nats', exceeded: 'redirect' })),
+    )
     const dead: { subject: string; from: string[]; kept: string[] }[] = []
     scene.sender.subscribe('dead.>', {
       callback: (_error, { subject, headers }) =>

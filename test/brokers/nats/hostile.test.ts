@@ -136,7 +136,7 @@ describe('messages of a client that fails', () => {
       await using scene = await Scene.open(GENERATIONS[1]!, server)
       const gate = natsGate(
         exempt({ name: 'e', when: { header: { name: 'k', equals: 'v' } }, dialect: 'nats' }),
-        limit({ name: 'a', rate: '1/min', cost: { payload: 'x' }, exceeded }),
+        limit({ name: 'a', rate: '1/min', dialect: 'nats', cost: { payload: 'x' }, exceeded }),
       )
       const limits = scene.limit(gate, {
         deadLetter: 'dead.{topic}',

@@ -18,7 +18,12 @@ afterAll(async () => {
 })
 
 const gateOf = (exceeded: Parameters<typeof limit>[0]['exceeded'], pattern?: string): Gate => {
-  const rule = limit({ name: 'a', rate: '1/min', ...(exceeded === undefined ? {} : { exceeded }) })
+  const rule = limit({
+    name: 'a',
+    rate: '1/min',
+    dialect: 'nats',
+    ...(exceeded === undefined ? {} : { exceeded }),
+  })
   const gate = natsGate()
   return pattern === undefined ? gate.use(rule) : gate.use(pattern, rule)
 }
@@ -70,6 +75,13 @@ describe('a policy that asks for what NATS cannot do', () => {
     const consumer = await scene.js.addConsumer('redirect', 'c')
     await expect(limitNats(gateOf('redirect')).consume(consumer, callback)).rejects.toThrow(
       'the consumer cannot enact "redirect", which "a" asks for: there is no connection to redirect with (give limitNats a `connection`)',
+    )
+  })
+
+  it('is refused where a redirect has a topic of MQTT', () => {
+    const gate = natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'redirect' }))
+    expect(flawOf(() => limitNats(gate))).toBe(
+      `NATS cannot enact "redirect", which "a" asks for: its topic is one of MQTT (write dialect: 'nats' in the rule)`,
     )
   })
 
