@@ -24,7 +24,9 @@ gate.use(
   limit({ name: 'by-topic', rate: RATE, per: ['client', 'topic'], exceeded: 'drop' }),
 )
 const warnings: StoreWarning[] = []
-gate.on('warning', warning => warnings.push(warning))
+gate.on('warning', warning => {
+  if (warning.kind === 'table_full') warnings.push(warning)
+})
 
 function send(client: string, topic: string): Decision {
   const sender = createSender({ client, ip: '192.0.2.7' })

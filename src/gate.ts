@@ -1,17 +1,17 @@
-import { EventEmitter } from 'node:events'
-import type { Identity } from './chain/identity.ts'
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import type { Middleware } from './chain/middleware.ts'
-import { Roster } from './chain/roster.ts'
-import { Routes } from './chain/routes.ts'
 import { keyUnder } from './chain/rule-facts.ts'
-import { likelySeat, Seat, seatOf } from './chain/seat.ts'
+import { likelySeat } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
+import { Desk } from './gate/desk.ts'
 import type { GateEvents } from './gate/events.ts'
+import type { GateOptions } from './gate/options.ts'
 import { type PolicySource, type Reading, readPolicy, watchFiles } from './gate/reading.ts'
 import { Scales } from './gate/scales.ts'
+import { Seating } from './gate/seating.ts'
+import { Voice } from './gate/voice.ts'
 import { type Logger, SILENT } from './logger.ts'
 import type { Action, Dialect, MaybePromise, Message } from './message.ts'
 import type { RuleFacts } from './outcomes/rule-facts.ts'
@@ -21,36 +21,27 @@ import { openStore, type StoreSpec } from './stores/open-store.ts'
 import type { Selector, Store } from './stores/store.ts'
 
 export type { PolicyChange } from './gate/events.ts'
-export type { GateEvents, PolicySource }
-
-export interface GateOptions extends Reading {
-  /**
-   * Where the state of the limits lives; it stays open when the gate is closed. Default: the store the policy names,
-   * or a MemoryStore, which the gate closes itself.
-   */
-  readonly store?: Store
-  readonly clock?: Clock
-  readonly dialect?: Dialect
-  readonly logger?: Logger
-  /** Of `fromPolicy`: whether to follow the policy's files and put each sound change into effect. Default: false. */
-  readonly watch?: boolean
-}
+export type { GateEvents, GateOptions, PolicySource }
 
 /** Decides, for every message, whether it may pass. */
 export class Gate {
   readonly clock: Clock
   readonly logger: Logger
   readonly store: Store
+  /** Who is not let in, by client, user, device, API key, address or network. */
+  readonly bans: Desk['bans']
+  /** Whose limits are lifted, multiplied or replaced for a while. */
+  readonly overrides: Desk['overrides']
+  /** Exemptions added while the gate runs; they stand before those of the policy. */
+  readonly exemptions: Desk['exemptions']
+  /** Tiers given to senders while the gate runs. */
+  readonly tiers: Desk['tiers']
   readonly #reading: Reading
-  readonly #emitter = new EventEmitter<GateEvents>()
+  readonly #voice: Voice
+  readonly #desk: Desk
   readonly #scales: Scales
-  /** What was given by `use`, after the policy's own. */
-  readonly #used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
-  #identity: Identity | undefined
-  #roster: Roster
-  /** Made anew after every change of the chain, which makes all seats void; null is never a new seat's routes. */
-  #routes: Routes | null = null
-  /** Whether anyone listens to decisions; asking the emitter costs more than the answer is worth. */
+  readonly #seating: Seating
+  /** Whether decisions are told to anyone, a penalty included. */
   #heard = false
   #applying: Promise<void> = Promise.resolve()
   /** What the gate opened its store with; undefined where it was given one. */
@@ -64,18 +55,31 @@ export class Gate {
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#opened = options.store === undefined ? { url: 'memory' } : undefined
     this.#reading = options
-    this.#roster = new Roster(options.dialect ?? 'mqtt')
+    this.#voice = new Voice(this.logger)
+    this.#desk = new Desk(options, {
+      ...{ clock: this.clock, logger: this.logger, store: this.store, rules: () => this.rules() },
+      renew: () => this.#seating.renew(),
+      rebuild: () => this.#seating.build(this.#seating.policy, this.dialect),
+      tell: (event, ...args) => this.#voice.emit(event, ...args),
+    })
+    this.bans = this.#desk.bans
+    this.overrides = this.#desk.overrides
+    this.exemptions = this.#desk.exemptions
+    this.tiers = this.#desk.tiers
     this.#scales = new Scales({
       ...{ clock: this.clock, logger: this.logger },
       ...(options.load === undefined ? {} : { load: options.load }),
       changed: scaled => {
-        this.#routes = null
-        this.#emit('scaled', scaled)
+        this.#seating.routes = null
+        this.#voice.emit('scaled', scaled)
       },
     })
+    this.#seating = new Seating(this, this.store, this.#desk, options.dialect ?? 'mqtt', this.#scales)
+    this.#heed()
+    void this.#desk.look()
     this.#unwatch = this.store.watch?.(event => {
-      if (event.kind === 'state') this.#emit('store', event)
-      else this.#emit('warning', event)
+      if (event.kind === 'state') this.#voice.emit('store', event)
+      else this.#voice.emit('warning', event)
     })
   }
 
@@ -90,6 +94,7 @@ export class Gate {
     if (options.store === undefined) gate.#opened = compiled.store
     try {
       gate.#swap(compiled)
+      await gate.#desk.look()
       if (options.watch) {
         // What was refused is told of by the gate itself.
         const reload = (): Promise<void> => gate.apply(policy)
@@ -103,7 +108,7 @@ export class Gate {
   }
 
   get dialect(): Dialect {
-    return this.#roster.dialect
+    return this.#seating.roster.dialect
   }
 
   /** Adds middleware, for every topic or for those a pattern matches. Order is that of the calls. Throws PolicyError. */
@@ -114,10 +119,9 @@ export class Gate {
     const added = typeof first === 'string' ? rest : [first, ...rest]
     for (const middleware of added) {
       checkLimit(middleware, this.store)
-      this.#roster.add(pattern, middleware)
-      this.#used.push({ pattern, middleware })
+      this.#seating.add(pattern, middleware)
     }
-    this.#routes = null
+    this.#heed()
     return this
   }
 
@@ -131,12 +135,14 @@ export class Gate {
     // The likely case first: same sender, same topic as before, and nothing has changed.
     if (
       seat === undefined ||
-      seat.routes !== this.#routes ||
+      seat.routes !== this.#seating.routes ||
       seat.owner !== message.sender ||
       seat.topic !== message.topic ||
       seat.on !== message.on
     ) {
-      seat = this.#seatFor(message)
+      seat = this.#seating.seatFor(message)
+      const awaited = this.#seating.awaited(seat)
+      if (awaited !== undefined) return awaited.then(() => this.check(message))
     }
     const decision = seat.ruling!.plan.decider.decide(message, seat, nowMs)
     if (this.#heard) this.#tell(decision, message)
@@ -145,15 +151,21 @@ export class Gate {
 
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
   peek(message: Message): MaybePromise<readonly Decision[]> {
-    const seat = this.#seatFor(message)
-    return peekSteps(seat.ruling!.plan.steps, this.store, message, seat, this.clock.now())
+    const seat = this.#seating.seatFor(message)
+    const awaited = this.#seating.awaited(seat)
+    if (awaited !== undefined) return awaited.then(() => this.peek(message))
+    const { steps, decider } = seat.ruling!.plan
+    if (decider.kind === 'banned') return [decider.decide(message, seat, this.clock.now())]
+    return peekSteps(steps, this.store, message, seat, this.clock.now())
   }
 
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
   async explain(message: Message): Promise<Explanation> {
-    const seat = this.#seatFor(message)
-    const trace = await inspect(seat.ruling!.plan.steps, this.store, message, seat, this.clock.now())
-    return { ...trace, patterns: this.#routesNow().patternsOf(message) }
+    const seat = this.#seating.seatFor(message)
+    const awaited = this.#seating.awaited(seat)
+    if (awaited !== undefined) return awaited.then(() => this.explain(message))
+    const trace = await inspect(seat.ruling!.plan, this.store, message, seat, this.clock.now())
+    return { ...trace, patterns: this.#seating.routesNow().patternsOf(message) }
   }
 
   /**
@@ -165,7 +177,7 @@ export class Gate {
       try {
         this.#swap(await readPolicy(policy, this.#reading))
       } catch (error) {
-        this.#emit('policy', { kind: 'refused', error: error as Error })
+        this.#voice.emit('policy', { kind: 'refused', error: error as Error })
         throw error
       }
     })
@@ -175,22 +187,22 @@ export class Gate {
 
   /** Names of all rules, in their order. */
   rules(): readonly string[] {
-    return this.#roster.limits.map(({ name }) => name)
+    return this.#seating.roster.limits.map(({ name }) => name)
   }
 
   /** Every outcome a rule may come to, and the rules that ask for it. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
-    return this.#roster.outcomes(on)
+    return this.#seating.roster.outcomes(on)
   }
 
   /** What a rule is: its numbers, and what it wants done when it is exceeded. */
   ruleOf(name: string): RuleFacts | undefined {
-    return this.#roster.ruleOf(name)
+    return this.#seating.roster.ruleOf(name)
   }
 
   /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
   keyOf(rule: string, message: Message): string | undefined {
-    const seat = this.#seatFor(message)
+    const seat = this.#seating.seatFor(message)
     return keyUnder(seat.ruling!.plan.steps, rule, message, seat.identity, this.clock.now())
   }
 
@@ -200,14 +212,14 @@ export class Gate {
   }
 
   on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
-    ;(this.#emitter as EventEmitter).on(event, listener)
-    this.#heard = this.#emitter.listenerCount('decision') > 0
+    this.#voice.on(event, listener)
+    this.#heed()
     return this
   }
 
   off<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
-    ;(this.#emitter as EventEmitter).off(event, listener)
-    this.#heard = this.#emitter.listenerCount('decision') > 0
+    this.#voice.off(event, listener)
+    this.#heed()
     return this
   }
 
@@ -216,57 +228,37 @@ export class Gate {
     await this.#endWatch?.()
     this.#unwatch?.()
     this.#scales.close()
+    this.#desk.close()
     if (this.#opened !== undefined) await this.store.close()
-  }
-
-  /** A listener that throws harms no message. */
-  #emit<Name extends keyof GateEvents>(event: Name, ...args: GateEvents[Name]): void {
-    try {
-      ;(this.#emitter as EventEmitter).emit(event, ...args)
-    } catch (err) {
-      this.logger.error({ err, event }, 'a listener threw')
-    }
   }
 
   #tell(decision: MaybePromise<Decision>, message: Message): void {
     if (decision instanceof Promise) {
       decision.then(
-        settled => this.#emit('decision', settled, message),
+        settled => this.#tell(settled, message),
         () => {},
       )
-    } else this.#emit('decision', decision, message)
-  }
-
-  /** The seat of a message's sender, turned to its topic. */
-  #seatFor(message: Message): Seat {
-    const routes = this.#routesNow()
-    if (!routes.areKept) return routes.settle(new Seat(message.sender, message.sender), message)
-    const seat = seatOf(message.sender, this)
-    if (seat.routes === routes && seat.topic === message.topic && seat.on === message.on) return seat
-    if (seat.routes === routes && seat.returnTo(message.topic, message.on)) return seat
-    return routes.settle(seat, message)
-  }
-
-  #routesNow(): Routes {
-    if (this.#routes === null) {
-      this.#scales.follow(this.#roster.entries)
-      this.#routes = new Routes(this, this.#roster, this.#identity, this.store)
+      return
     }
-    return this.#routes
+    this.#voice.emit('decision', decision, message)
+    if (!decision.allowed)
+      this.#desk.note(decision, this.#seating.roster, this.#seating.seatFor(message).identity)
+  }
+
+  #heed(): void {
+    this.#heard = this.#voice.heard || this.#desk.punishes(this.#seating.roster)
   }
 
   #swap(policy: CompiledPolicy): void {
-    if (this.#used.length > 0) checkDialect(policy, this.dialect)
+    if (this.#seating.used.length > 0) checkDialect(policy, this.dialect)
     if (this.#opened !== undefined) checkSameStore(policy, this.#opened)
     checkLimits(policy, this.store)
-    const roster = new Roster(policy.dialect)
-    for (const { pattern, middleware } of [...policy.entries, ...this.#used]) roster.add(pattern, middleware)
-    const gone = [...this.#roster.names].filter(name => !roster.names.has(name))
-    this.#identity = policy.identity
-    this.#roster = roster
-    this.#routes = null
+    const before = this.#seating.roster.names
+    this.#seating.build(policy, policy.dialect)
+    this.#heed()
+    const gone = [...before].filter(name => !this.#seating.roster.names.has(name))
     // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
     if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
-    this.#emit('policy', { kind: 'applied', rules: this.rules() })
+    this.#voice.emit('policy', { kind: 'applied', rules: this.rules() })
   }
 }

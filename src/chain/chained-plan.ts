@@ -6,18 +6,25 @@ import { combine, fold } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
+import type { Warner } from './warn.ts'
 
 /**
  * Any chain on any store, step by step: custom middleware stands between, and the store may be far away. Each
  * stretch of limits is one call of the store; what a stretch took is given back when the message is refused later.
  */
 export class ChainedPlan {
+  readonly kind = 'chained'
   readonly #steps: readonly Step[]
   readonly #store: Store
+  readonly #warner: Warner
+  readonly #passed: Decision
 
-  constructor(steps: readonly Step[], store: Store) {
+  /** `passed` is the decision where no rule applies. */
+  constructor(steps: readonly Step[], store: Store, warner: Warner, passed: Decision = PASSED) {
     this.#steps = steps
     this.#store = store
+    this.#warner = warner
+    this.#passed = passed
   }
 
   decide(message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
@@ -26,7 +33,7 @@ export class ChainedPlan {
 
   #decideFrom(place: number, message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
     const step = this.#steps[place]
-    if (step === undefined) return PASSED
+    if (step === undefined) return this.#passed
     const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, seat, nowMs)
     switch (step.kind) {
       case 'custom':
@@ -61,11 +68,25 @@ export class ChainedPlan {
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
       const decision = foldStep(step.rules, verdicts)
       if (!decision.allowed) return decision
+      if (step.rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(step, charges, verdicts, nowMs)
       const taken = charges.filter((_, index) => verdicts[index]!.allowed)
       return andThen(next(), later => {
         if (later.allowed) return combine(decision, later)
         return andThen(this.#store.refund(taken), () => combine(decision, later))
       })
+    })
+  }
+
+  #warn(
+    { rules }: LimitsStep,
+    charges: readonly Charge[],
+    verdicts: readonly Verdict[],
+    nowMs: number,
+  ): void {
+    rules.forEach(({ rule }, index) => {
+      const verdict = verdicts[index]!
+      if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) return
+      this.#warner.note(rule, verdict, () => charges[index]!.key, nowMs)
     })
   }
 }

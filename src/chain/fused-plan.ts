@@ -10,6 +10,7 @@ import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, PlannedRule } from './steps.ts'
+import type { Warner } from './warn.ts'
 
 /** Grains of a rule whose cost differs from message to message. */
 const VARIABLE = -1
@@ -115,13 +116,29 @@ function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs
 
 /** A chain of exemptions followed by limits, on the memory store: decided at once, without a promise. */
 export class FusedPlan {
+  readonly kind = 'fused'
   readonly #own: ReadonlyMap<ExemptStep, readonly FusedRule[]>
   readonly #rules: readonly FusedRule[]
+  readonly #passed: Decision
+  /** Rules that warn; without them nobody asks. */
+  readonly #warning: readonly FusedRule[] | undefined
+  readonly #warner: Warner
 
-  constructor(exempts: readonly ExemptStep[], rules: readonly PlannedRule[], store: MemoryStore) {
+  /** `passed` is the decision where no rule applies. */
+  constructor(
+    exempts: readonly ExemptStep[],
+    rules: readonly PlannedRule[],
+    store: MemoryStore,
+    warner: Warner,
+    passed: Decision = PASSED,
+  ) {
+    this.#passed = passed
+    this.#warner = warner
     const bounded = exempts.filter(step => step.own !== undefined)
     this.#own = new Map(bounded.map(step => [step, [new FusedRule(step.own!, store)]]))
     this.#rules = rules.map(planned => new FusedRule(planned, store))
+    const warning = this.#rules.filter(({ rule }) => rule.warn !== undefined)
+    this.#warning = warning.length > 0 ? warning : undefined
   }
 
   decide(message: Message, seat: Seat, nowMs: number): Decision {
@@ -133,6 +150,16 @@ export class FusedPlan {
       const own = this.#own.get(step)
       if (own === undefined || charge(own, message, seat, nowMs).allowed) return step.station.decision
     }
-    return this.#rules.length === 0 ? PASSED : charge(this.#rules, message, seat, nowMs)
+    if (this.#rules.length === 0) return this.#passed
+    const decision = charge(this.#rules, message, seat, nowMs)
+    if (this.#warning !== undefined && decision.allowed) this.#warn(this.#warning, message, seat, nowMs)
+    return decision
+  }
+
+  #warn(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): void {
+    for (const one of rules) {
+      if (!one.allowed) continue
+      this.#warner.note(one.rule, one, () => keyOf(one.planned, message, seat.identity), nowMs)
+    }
   }
 }

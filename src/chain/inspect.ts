@@ -1,9 +1,10 @@
-import type { Decision, Scaled } from '../decision.ts'
+import { type Decision, PASSED, type Scaled } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
 import { andThen, chargeOf, foldStep } from './chained-plan.ts'
 import { holdsFor } from './exempt.ts'
 import type { ExemptOptions } from './options.ts'
+import type { ActionPlan } from './ruling.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
@@ -49,7 +50,7 @@ export interface Explanation {
 
 /** Walks all steps of a plan without charging anything. */
 export async function inspect(
-  steps: readonly Step[],
+  { steps, decider, passed }: ActionPlan,
   store: Store,
   message: Message,
   seat: Seat,
@@ -71,8 +72,16 @@ export async function inspect(
     exemptions,
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
     custom: steps.filter(step => step.kind === 'custom').length,
-    decision: exempting?.station.decision ?? foldStep(rules, verdicts),
+    decision:
+      decider.kind === 'banned'
+        ? decider.decide(message, seat, nowMs)
+        : (exempting?.station.decision ?? orPassed(foldStep(rules, verdicts), passed)),
   }
+}
+
+/** What lets a message pass that no rule speaks of. */
+function orPassed(decision: Decision, passed: Decision): Decision {
+  return decision === PASSED ? passed : decision
 }
 
 /** One decision a rule, or the one of the exemption that would let the message pass. Charges nothing. */

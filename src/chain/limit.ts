@@ -10,7 +10,9 @@ import { parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost } from './cost.ts'
 import type { Middleware } from './middleware.ts'
 import type { LimitOptions, QuotaOptions } from './options.ts'
+import { compilePenalty, type Penalty } from './penalty.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
+import { compileWarn } from './warn.ts'
 
 /** One rule, compiled: what the chain charges. */
 export interface Rule {
@@ -33,6 +35,12 @@ export interface Rule {
   readonly fallback?: Fallback
   /** What its limit was multiplied by, and why. */
   readonly scaled?: Scaled
+  /** The reason of a message this rule lets pass, where it is not `ok`. */
+  readonly passed?: Reason
+  /** Shares of the capacity at which a warning is given, ascending. */
+  readonly warn?: readonly number[]
+  /** Its own penalty, in the place of that of all rules. */
+  readonly penalty?: Penalty
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
@@ -116,6 +124,8 @@ function station(
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
   checkWords(options.message, 'message')
+  const warn = compileWarn(options.warn)
+  const penalty = checkWithin('penalties', () => compilePenalty(options.penalties))
   const common = {
     kind: 'limit',
     name: options.name,
@@ -139,6 +149,8 @@ function station(
     reason,
     shadow,
     soft: shadow || outcome === 'degrade',
+    ...(warn === undefined ? {} : { warn }),
+    ...(penalty === undefined ? {} : { penalty }),
     ...(options.fallback === undefined ? {} : { fallback: fallbackOf(options.fallback) }),
   }
   return tagged(kind, options.name, { ...common, rule })

@@ -20,6 +20,29 @@ export function networkOf(ip: string, bits: number): string {
   return `${canonicalIp(groups.join(':'))}/${kept}`
 }
 
+/** The family of an address; undefined where it is none. IPv4 within IPv6 counts as IPv4. */
+export function familyOf(ip: string): 4 | 6 | undefined {
+  const address = canonicalIp(ip)
+  return isIPv4(address) ? 4 : isIPv6(address) ? 6 : undefined
+}
+
+/** The network of so many bits that holds an address, by the bits of its own family: `fd00::/8`. */
+export function blockOfAddress(ip: string, bits: number): string {
+  const address = canonicalIp(ip)
+  if (isIPv4(address)) return `${maskParts(address.split('.').map(Number), 8, bits).join('.')}/${bits}`
+  const groups = maskParts(groupsOf(address), 16, bits).map(group => group.toString(16))
+  return `${canonicalIp(groups.join(':'))}/${bits}`
+}
+
+/** One text per block, of a CIDR block or an address that was found sound: `10.1.2.3/8` is `10.0.0.0/8`. */
+export function blockOf(text: string): string {
+  const [ip = '', prefix] = text.trim().split('/')
+  const isV4 = familyOf(ip) === 4
+  const width = isV4 ? 32 : 128
+  const skipped = isV4 && ip.includes(':') ? 96 : 0
+  return blockOfAddress(ip, prefix === undefined ? width : Number(prefix) - skipped)
+}
+
 /** The eight groups of an IPv6 address. */
 function groupsOf(address: string): number[] {
   const [head = '', tail] = address.split('::')

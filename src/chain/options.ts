@@ -5,6 +5,7 @@ import type { Action, Dialect, Message } from '../message.ts'
 import type { Exceeded } from '../outcomes/exceeded.ts'
 import type { RefusalWords } from '../outcomes/refusal-text.ts'
 import type { Fallback } from '../stores/store.ts'
+import type { PenaltySpec } from './penalty.ts'
 
 /**
  * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
@@ -57,6 +58,10 @@ interface RuleOptions {
   readonly exceeded?: Exceeded
   /** What a refused sender is told: a text with places as {retry}, one for each kind of sender, or a function. */
   readonly message?: RefusalWords
+  /** Shares of the limit, as `80%`, at which the gate's `warning` event tells of a key, before anything is refused. */
+  readonly warn?: readonly string[]
+  /** Blocks for senders this rule has refused again and again; default: as the policy says. */
+  readonly penalties?: PenaltySpec
   /** Decides and reports, refuses nothing. */
   readonly shadow?: boolean
   /** Who answers for this rule while a remote store is out of reach. Default: as the store was opened with. */

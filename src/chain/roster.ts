@@ -7,6 +7,7 @@ import type { RuleFacts } from '../outcomes/rule-facts.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
+import type { Penalty } from './penalty.ts'
 import { factsOf } from './rule-facts.ts'
 import { scopeFlaw } from './scope.ts'
 import { type Entry, stationOf } from './steps.ts'
@@ -33,6 +34,25 @@ export class Roster {
       if (station.kind === 'limit') this.#limits.add(station.rule)
     }
     this.entries.push({ pattern: parsed, middleware })
+  }
+
+  /** Adds the limit of a tier, which stands for every topic and counts by sender. Throws PolicyError. */
+  addTier(rule: Rule): void {
+    if (this.#rules.has(rule.name)) {
+      throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
+    }
+    this.#rules.set(rule.name, rule)
+    this.#limits.add(rule)
+    this.#facts.set(rule.name, factsOf(rule, undefined))
+  }
+
+  /** The penalty of a rule's own. */
+  penaltyOf(name: string): Penalty | undefined {
+    return this.#rules.get(name)?.penalty
+  }
+
+  get hasPenalties(): boolean {
+    return [...this.#rules.values()].some(({ penalty }) => penalty !== undefined)
   }
 
   /** The rules themselves, in their order. */

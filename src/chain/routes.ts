@@ -1,4 +1,5 @@
 import { BOUNDS } from '../bounds.ts'
+import { type Decision, PASSED } from '../decision.ts'
 import type { Action, Message, Sender } from '../message.ts'
 import { MemoryStore } from '../stores/memory.ts'
 import type { Store } from '../stores/store.ts'
@@ -11,34 +12,45 @@ import type { Identity } from './identity.ts'
 import type { Roster } from './roster.ts'
 import type { ActionPlan, Ruling } from './ruling.ts'
 import type { Seat } from './seat.ts'
+import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
 import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
+import { treatSteps } from './treat.ts'
+import type { Warner } from './warn.ts'
 
 interface RoutePlan {
   readonly entries: readonly Entry[]
   readonly actions: Map<Action, ActionPlan>
 }
 
+/** What routes are made of. */
+export interface Chain {
+  /** Whose routes they are. */
+  readonly gate: object
+  readonly roster: Roster
+  readonly identity: Identity | undefined
+  readonly store: Store
+  readonly standing: Standing
+  readonly warner: Warner
+}
+
 /** All routes of one state of the chain; any change of the chain makes new ones. */
 export class Routes {
   /** Whose routes they are. */
   readonly gate: object
-  readonly #roster: Roster
+  readonly #chain: Chain
   readonly #identity: Identity | undefined
-  readonly #store: Store
   readonly #router: Router<RoutePlan>
 
-  constructor(gate: object, roster: Roster, identity: Identity | undefined, store: Store) {
-    this.gate = gate
-    this.#roster = roster
-    this.#identity = identity
-    this.#store = store
-    this.#router = new Router(roster.dialect, ids => ({
-      entries: ids.map(id => this.#roster.entries[id]!),
-      actions: new Map(),
-    }))
-    roster.entries.forEach(({ pattern }, id) => {
-      this.#router.add(pattern, id)
-    })
+  constructor(chain: Chain, router: Router<RoutePlan> = routerOf(chain.roster)) {
+    this.gate = chain.gate
+    this.#chain = chain
+    this.#identity = chain.identity
+    this.#router = router
+  }
+
+  /** The same routes as another object: all seats are settled anew, nothing is compiled anew. */
+  renewed(): Routes {
+    return new Routes(this.#chain, this.#router)
   }
 
   /** Where headers tell who the sender is, the next message on the same connection may come from someone else. */
@@ -60,8 +72,13 @@ export class Routes {
     const { topic, on } = message
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
-    const identity = this.#identityOf(message, route)
-    seat.turnTo(this, topic, on, rulingOf(plan, topic, identity), identity)
+    const known = this.#identityOf(message, route)
+    const treatment = this.#chain.standing.of(known)
+    const { ban, tier } = treatment
+    const identity = tier === undefined || tier.name === known.tier ? known : withTier(known, tier.name)
+    const ruling =
+      ban === undefined ? rulingOf(this.#treated(plan, on, treatment), topic, identity) : refusing(ban)
+    seat.turnTo(this, topic, on, ruling, identity)
     return seat
   }
 
@@ -85,21 +102,66 @@ export class Routes {
     let action = plan.actions.get(on)
     if (action === undefined) {
       const steps = planSteps(plan.entries, on)
-      action = { steps, decider: this.#deciderOf(steps), rulings: new Map() }
+      action = this.#planOf(steps)
       plan.actions.set(on, action)
     }
     return action
   }
 
-  #deciderOf(steps: readonly Step[]): FusedPlan | ChainedPlan {
+  /** The plan for senders that are treated alike. */
+  #treated(plan: ActionPlan, on: Action, treatment: Treatment): ActionPlan {
+    const { tiers } = this.#chain.standing
+    if (treatment.key === '') return plan
+    let treated = plan.treated.get(treatment.key)
+    if (treated === undefined) {
+      const { steps, passed } = treatSteps(plan.steps, on, treatment, tiers)
+      treated = this.#planOf(steps, passed)
+      if (plan.treated.size >= BOUNDS.rulingsPerPlan) plan.treated.clear()
+      plan.treated.set(treatment.key, treated)
+    }
+    return treated
+  }
+
+  #planOf(steps: readonly Step[], passed = PASSED): ActionPlan {
+    return { steps, passed, decider: this.#deciderOf(steps, passed), rulings: new Map(), treated: new Map() }
+  }
+
+  #deciderOf(steps: readonly Step[], passed: Decision): FusedPlan | ChainedPlan {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
     const fusable = exempts.length + (rules.length > 0 ? 1 : 0) === steps.length
-    return fusable && this.#store instanceof MemoryStore
-      ? new FusedPlan(exempts, rules, this.#store)
-      : new ChainedPlan(steps, this.#store)
+    const { store, warner } = this.#chain
+    return fusable && store instanceof MemoryStore
+      ? new FusedPlan(exempts, rules, store, warner, passed)
+      : new ChainedPlan(steps, store, warner, passed)
   }
+}
+
+function routerOf(roster: Roster): Router<RoutePlan> {
+  const router = new Router<RoutePlan>(roster.dialect, ids => ({
+    entries: ids.map(id => roster.entries[id]!),
+    actions: new Map(),
+  }))
+  roster.entries.forEach(({ pattern }, id) => {
+    router.add(pattern, id)
+  })
+  return router
+}
+
+function withTier(sender: Sender, tier: string): Sender {
+  const { client, user, device, apiKey, ip, roles } = sender
+  return { client, user, device, apiKey, ip, roles, tier } as Sender
+}
+
+/** The ruling of somebody who is banned. */
+function refusing(ban: Ban): Ruling {
+  const decider = {
+    kind: 'banned',
+    decide: (_message: Message, _seat: Seat, nowMs: number) => banned(ban, nowMs),
+  } as const
+  const plan: ActionPlan = { steps: [], passed: PASSED, decider, rulings: new Map(), treated: new Map() }
+  return { plan, exempt: undefined, conditional: [] }
 }
 
 /** The ruling of a plan for a sender; one for each set of exemptions that can cover. */

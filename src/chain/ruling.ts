@@ -1,14 +1,26 @@
 import type { Decision } from '../decision.ts'
+import type { Message } from '../message.ts'
 import type { ChainedPlan } from './chained-plan.ts'
 import type { FusedPlan } from './fused-plan.ts'
+import type { Seat } from './seat.ts'
 import type { ExemptStep, Step } from './steps.ts'
 
 /** One action on one route: its steps, and how they are decided. */
 export interface ActionPlan {
   readonly steps: readonly Step[]
-  readonly decider: FusedPlan | ChainedPlan
+  /** The decision where no rule applies. */
+  readonly passed: Decision
+  readonly decider: FusedPlan | ChainedPlan | Refusing
   /** Rulings made so far, by which exemptions cover the sender. */
   readonly rulings: Map<string, Ruling>
+  /** The same for senders whose tier or overrides change it, by the key of their treatment. */
+  readonly treated: Map<string, ActionPlan>
+}
+
+/** Decides about somebody who is banned: nothing of the message is looked at. */
+export interface Refusing {
+  readonly kind: 'banned'
+  decide(message: Message, seat: Seat, nowMs: number): Decision
 }
 
 /**

@@ -25,6 +25,8 @@ export interface ScaleStation {
   scaled(): Scaled | undefined
   /** Begins to measure for a gate; the returned function ends it. */
   attach(host: ScaleHost): () => void
+  /** Goes on with what another has found at the same gate, where it would measure the same; false where not. */
+  inherit(other: ScaleStation): boolean
 }
 
 const SCALED = new WeakMap<Scaled, WeakMap<Rule, Rule>>()

@@ -65,7 +65,7 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
   const changing = scopes.some(scope => scope.startsWith('header.'))
   const [only] = parts
   if (only !== undefined && parts.length === 1) {
-    return { scopes, changing, keyOf: source => bounded(only(source) ?? '') }
+    return { scopes, changing, keyOf: source => boundedPart(only(source) ?? '') }
   }
   return {
     scopes,
@@ -73,7 +73,7 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
     keyOf(source) {
       let key = ''
       for (const part of parts) {
-        const text = bounded(part(source) ?? '')
+        const text = boundedPart(part(source) ?? '')
         key += `${text.length}:${text}`
       }
       return key
@@ -100,8 +100,8 @@ function partOf(scope: string): Part {
 
 const HASHED = 'sha256:'
 
-/** A long part is hashed; so is one that looks like a hash, lest someone be called like another's. */
-function bounded(part: string): string {
+/** A part of a key: a long one is hashed; so is one that looks like a hash, lest someone be called like another's. */
+export function boundedPart(part: string): string {
   if (part.length <= BOUNDS.keyPartChars && !part.startsWith(HASHED)) return part
   return HASHED + createHash('sha256').update(part, 'utf16le').digest('base64url')
 }

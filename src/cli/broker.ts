@@ -40,7 +40,12 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
   const isLimiting = isEnabled(env)
   const gate = isLimiting ? await Gate.fromPolicy(policy, { env, logger: log }) : new Gate({ logger: log })
   if (!isLimiting) log.warn('TOPICGATE_ENABLED is false: nothing is limited, everything passes')
-  gate.on('warning', warning => log.warn(warning, 'a rule has more keys than it may keep'))
+  gate.on('warning', warning =>
+    log.warn(
+      warning,
+      warning.kind === 'limit_near' ? 'a key nears its limit' : 'a rule has more keys than it may keep',
+    ),
+  )
   gate.on('policy', change => {
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logRefusal(log, change.error)

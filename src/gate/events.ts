@@ -1,15 +1,20 @@
+import type { LimitWarning } from '../chain/warn.ts'
 import type { Decision, Scaled } from '../decision.ts'
 import type { Message } from '../message.ts'
 import type { StoreState, StoreWarning } from '../stores/store.ts'
+import type { Change } from './note.ts'
 
 /** What a gate tells. Listeners are called at once, one after another; what they throw is logged. */
 export interface GateEvents {
   decision: [decision: Decision, message: Message]
-  warning: [warning: StoreWarning]
+  /** A rule has more keys than it may keep, or a key nears its limit. */
+  warning: [warning: StoreWarning | LimitWarning]
   store: [state: StoreState]
   policy: [change: PolicyChange]
   /** What adaptive limits are multiplied by from now on; undefined where they are as they are written. */
   scaled: [scaled: Scaled | undefined]
+  /** Something was said of a sender at run time, taken back, or came to its end. */
+  audit: [change: Change]
 }
 
 export type PolicyChange =

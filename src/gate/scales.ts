@@ -17,13 +17,21 @@ export class Scales {
       const station = stationOf(middleware)
       if (station?.kind === 'scale') scales.add(station)
     }
-    for (const [station, end] of this.#attached) {
-      if (scales.has(station)) continue
-      this.#attached.delete(station)
-      end()
-    }
+    const gone = [...this.#attached.keys()].filter(station => !scales.has(station))
     for (const station of scales) {
-      if (!this.#attached.has(station)) this.#attached.set(station, station.attach(this.#host))
+      if (this.#attached.has(station)) continue
+      // A policy that is loaded again measures on where it says the same.
+      const heir = gone.findIndex(other => station.inherit(other))
+      const [other] = heir < 0 ? [] : gone.splice(heir, 1)
+      this.#attached.set(
+        station,
+        other === undefined ? station.attach(this.#host) : this.#attached.get(other)!,
+      )
+      if (other !== undefined) this.#attached.delete(other)
+    }
+    for (const station of gone) {
+      this.#attached.get(station)!()
+      this.#attached.delete(station)
     }
   }
 

@@ -16,8 +16,8 @@ import type { PolicyRule } from './schema.ts'
 const ONLY_OF_LIMITS = ['burst', 'initial', 'algorithm'] as const
 const ONLY_OF_QUOTAS = ['window', 'zone'] as const
 
-/** What exempt() counts the limits of exemptions under. */
-const RESERVED = 'exempt:'
+/** What the limits of exemptions, tiers and overrides are counted under. */
+const RESERVED = ['exempt:', 'tier:', 'override:'] as const
 const NAME = /^[^\p{Cc}\p{Cs}]{1,200}$/u
 
 export interface RuleContext {
@@ -63,8 +63,10 @@ type Made = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
 
 function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common {
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
+  const { warn, penalties } = rule
   const given = {
     ...{ description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority },
+    ...{ warn, penalties },
     dialect: context.dialect,
   }
   return { name: rule.name ?? context.placeholder, ...defined(given) } as Common
@@ -128,12 +130,11 @@ function makeQuota(
 
 function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
   const { name } = rule
-  if (name !== undefined && (name.startsWith(RESERVED) || !NAME.test(name))) {
+  if (name !== undefined && (RESERVED.some(word => name.startsWith(word)) || !NAME.test(name))) {
     const message = `${JSON.stringify(name.slice(0, 60))} cannot be the name of a rule`
-    const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED}`
+    const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED.join(' or ')}`
     report({ path: 'name', message, remedy })
   }
-  if (rule.warn !== undefined) report({ path: 'warn', ...notYet('warn') })
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
   if (isLimit && isQuota) {

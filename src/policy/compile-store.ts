@@ -5,7 +5,7 @@ import { attempt, type Report } from './collect.ts'
 import { nearest } from './nearest.ts'
 import type { PolicyDocument } from './schema.ts'
 
-const REMEDY = 'write memory, sqlite:FILE or redis://HOST'
+const REMEDY = 'write memory, sqlite:FILE, redis://HOST or nats://HOST'
 
 /** Words of a store that stands behind a network, or at least in a file. */
 const NOT_OF_MEMORY = ['prefix', 'timeout', 'lease', 'fallback', 'nodes', 'breaker'] as const
@@ -55,10 +55,7 @@ function checkUrl(url: string, path: string, report: Report): void {
   if (url === 'memory') return
   // Never the whole URL: it may hold a password.
   const scheme = schemeOf(url)
-  if (scheme === 'nats') {
-    const message = 'the store `nats` is not available in this version'
-    report({ path, message, remedy: REMEDY })
-  } else if (!STORE_SCHEMES.some(known => known === scheme)) {
+  if (!STORE_SCHEMES.some(known => known === scheme)) {
     const near = nearest(scheme, ['memory', ...STORE_SCHEMES])
     const message = `${JSON.stringify(scheme)} is no store`
     report({ path, message, remedy: near === undefined ? REMEDY : `did you mean ${near}?` })

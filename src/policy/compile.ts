@@ -3,6 +3,9 @@ import { BOUNDS } from '../bounds.ts'
 import { exempt } from '../chain/exempt.ts'
 import { compileIdentity, type Identity, type IdentitySpec, parseTemplate } from '../chain/identity.ts'
 import type { ExemptOptions } from '../chain/options.ts'
+import { compilePenalty, type PenaltySpec } from '../chain/penalty.ts'
+import { stationOf } from '../chain/steps.ts'
+import { compileTiers, inThousandths, type TiersSpec } from '../chain/tiers.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Dialect } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
@@ -40,7 +43,7 @@ export function compileDocument(
   const report: Report = problem => problems.push(problem)
   const sound = leaveOut(document, wrong)
   const dialect: Dialect = sound.dialect ?? 'mqtt'
-  for (const word of ['tiers', 'adaptive', 'penalties'] as const) {
+  for (const word of ['adaptive'] as const) {
     if (document[word] !== undefined) report({ path: word, ...notYet(word) })
   }
   const store = compileStore(sound.store, within(report, 'store'))
@@ -80,10 +83,22 @@ export function compileDocument(
       remedy: 'count by captures instead',
     })
   }
-  const senders = sound.senders as IdentitySpec | undefined
+  const tiers = attempt(() => compileTiers(sound.tiers as TiersSpec | undefined), within(report, 'tiers'))
+  if (tiers?.fractional) checkThousandths(entries, exemptions.length, report)
+  const penalty = attempt(
+    () => compilePenalty(sound.penalties as PenaltySpec | undefined),
+    within(report, 'penalties'),
+  )
+  const senders = sendersOf(sound, report)
   const allSound = !wrong.some(([first]) => first === 'rules')
-  const identity = compileSenders(senders, allSound ? captures : undefined, within(report, 'senders'))
-  return { compiled: { dialect, store, senders, identity, entries, rules, exemptions }, problems }
+  const identity = compileSenders(senders, allSound ? captures : undefined, problem => {
+    const isAssigned = problem.path === 'tier' && sound.senders?.tier === undefined
+    report({ ...problem, path: isAssigned ? 'tiers.assign.from' : `senders.${problem.path}` })
+  })
+  return {
+    compiled: { dialect, store, senders, identity, entries, rules, exemptions, tiers, penalty },
+    problems,
+  }
 }
 
 function compileExemption(
@@ -133,6 +148,33 @@ function compileSenders(
     }
   }
   return identity
+}
+
+/** Who is sending; the template of `tiers.assign.from` is one more of its parts. */
+function sendersOf({ senders, tiers }: Partial<PolicyDocument>, report: Report): IdentitySpec | undefined {
+  const from = tiers?.assign?.from
+  if (from === undefined) return senders as IdentitySpec | undefined
+  if (senders?.tier !== undefined) {
+    const message = '`from` and `senders.tier` say the same thing twice'
+    report({ path: 'tiers.assign.from', message, remedy: 'remove one of them' })
+  }
+  if (attempt(() => parseTemplate(from, ''), within(report, 'tiers', 'assign', 'from')) === undefined) {
+    return senders as IdentitySpec | undefined
+  }
+  return { ...senders, tier: from } as IdentitySpec
+}
+
+/** With a tier whose messages cost parts of a unit, every rule must be able to count in thousandths. */
+function checkThousandths(entries: readonly CompiledEntry[], exemptions: number, report: Report): void {
+  entries.forEach(({ middleware }, index) => {
+    const limit = stationOf(middleware)?.rule?.limit
+    if (limit === undefined || index < exemptions) return
+    attempt(
+      () => inThousandths(limit),
+      problem =>
+        report({ remedy: 'give tiers whole factors', ...problem, path: `rules[${index - exemptions}]` }),
+    )
+  })
 }
 
 function isSound(wrong: readonly Path[], list: string, index: number): boolean {

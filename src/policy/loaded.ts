@@ -2,6 +2,8 @@ import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import type { Identity, IdentitySpec } from '../chain/identity.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
+import type { Penalty } from '../chain/penalty.ts'
+import type { Tiers } from '../chain/tiers.ts'
 import type { Position } from '../errors.ts'
 import type { Dialect } from '../message.ts'
 import type { StoreSpec } from '../stores/open-store.ts'
@@ -40,5 +42,7 @@ export interface CompiledPolicy {
   readonly entries: readonly CompiledEntry[]
   readonly rules: readonly CompiledRule[]
   readonly exemptions: readonly ExemptOptions[]
+  readonly tiers: Tiers | undefined
+  readonly penalty: Penalty | undefined
   readonly source: LoadedPolicy
 }

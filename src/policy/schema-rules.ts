@@ -4,6 +4,7 @@ import { COST_WORDS } from '../chain/options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceeded, message } from './schema-exceeded.ts'
 import { fallbackWord } from './schema-store.ts'
+import { penaltiesSchema } from './schema-tiers.ts'
 import {
   descriptionText,
   expects,
@@ -121,7 +122,10 @@ export const ruleSchema = z
       warn: z
         .array(percentText, { error: expects('a list of percentages', 'write [80%, 95%]') })
         .optional()
-        .meta({ description: 'Shares of the limit at which a warning is given. Not in this version.' }),
+        .meta({
+          description: 'Shares of the limit at which a warning is given, before anything is refused.',
+        }),
+      penalties: penaltiesSchema.optional(),
       fallback: fallbackWord.optional().meta({
         description: 'Who decides for this rule while the store is out of reach. Default: as the store says.',
       }),

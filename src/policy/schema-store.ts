@@ -4,7 +4,7 @@ import { durationText, expects, text, wholeNumber } from './schema-words.ts'
 
 const storeUrl = text(
   'a store',
-  'write memory, sqlite:FILE or redis://HOST',
+  'write memory, sqlite:FILE, redis://HOST or nats://HOST',
   'Where the state of limits lives.',
   'memory',
   'sqlite:./limits.db',
@@ -62,6 +62,6 @@ export const storeSchema = z
         breaker: breaker.optional(),
       }),
     ],
-    { error: expects('a store', 'write memory, sqlite:FILE or redis://HOST') },
+    { error: expects('a store', 'write memory, sqlite:FILE, redis://HOST or nats://HOST') },
   )
   .meta({ description: 'Where the state of limits lives. Default: memory.' })

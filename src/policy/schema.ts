@@ -1,7 +1,8 @@
 import * as z from 'zod'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
-import { durationText, expects, rateText, templateText, text } from './schema-words.ts'
+import { penaltiesSchema, tiersSchema } from './schema-tiers.ts'
+import { durationText, expects, templateText, text } from './schema-words.ts'
 
 const LATER = 'Not in this version.'
 
@@ -40,18 +41,6 @@ const senders = z
   )
   .meta({ description: 'Who is sending, over what the broker knows.' })
 
-const factor = text('a factor', 'write x0.5', 'A factor.', 'x0.5')
-const tier = z.strictObject({ limit: rateText.optional(), cost: factor.optional() })
-const tiers = z
-  .object(
-    {
-      assign: z.strictObject({ from: templateText, default: z.string().optional() }).optional(),
-    },
-    { error: expects('an object', 'remove it') },
-  )
-  .catchall(tier)
-  .meta({ description: `Limits by tier. ${LATER}` })
-
 const level = z.union([z.number(), text('a level', 'write 1.5 up to 30%', 'A factor, up to a load.')])
 const adaptive = z
   .strictObject(
@@ -63,17 +52,6 @@ const adaptive = z
     { error: expects('an object', 'remove it') },
   )
   .meta({ description: `Limits that follow the load. ${LATER}` })
-
-const penalties = z
-  .strictObject(
-    {
-      block: durationText.optional(),
-      after: text('a count', 'write 3 refusals in 10s', 'Refusals within a time.').optional(),
-      grow: text('a growth', 'write x2 up to 1h', 'A factor, up to a duration.').optional(),
-    },
-    { error: expects('an object', 'remove it') },
-  )
-  .meta({ description: `Blocks for senders that go on. ${LATER}` })
 
 /** The whole policy document, as an operator writes it. Unknown keys are errors. */
 export const policySchema = z
@@ -91,7 +69,7 @@ export const policySchema = z
         .meta({ description: 'How topic patterns are read. Default: mqtt.' }),
       store: storeSchema.optional(),
       senders: senders.optional(),
-      tiers: tiers.optional(),
+      tiers: tiersSchema.optional(),
       exempt: z
         .array(exemptSchema, {
           error: expects('a list of exemptions', 'begin each with a dash, or remove it'),
@@ -103,7 +81,7 @@ export const policySchema = z
         .optional()
         .meta({ description: 'Limits and quotas; every one that matches a message is asked.' }),
       adaptive: adaptive.optional(),
-      penalties: penalties.optional(),
+      penalties: penaltiesSchema.optional(),
     },
     { error: expects('a policy', 'write an object, with version: 1 and a list of rules') },
   )

@@ -1,6 +1,7 @@
 import type { Verdict } from '../algorithms/kernel.ts'
 import type { Limit } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../message.ts'
+import type { Notes } from './notes.ts'
 
 export type { Verdict }
 
@@ -86,6 +87,8 @@ export interface Store {
   /** Gives back what an allowed decision took; never lifts a key above whole. */
   refund(charges: readonly Charge[]): MaybePromise<void>
   health(): MaybePromise<StoreHealth>
+  /** Where its nodes tell each other of bans, overrides and the like; absent where it is of one process alone. */
+  readonly notes?: Notes
   /** Tells a listener of what becomes of the store; the returned function ends it. */
   watch?(listener: (event: StoreEvent) => void): () => void
   close(): Promise<void>

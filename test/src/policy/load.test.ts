@@ -67,7 +67,15 @@ rules:
         { topics: ['a+', 'b', '#/c'], ips: ['x', 'y'], limit: '0/s', when: { time: 'noon', days: 'never' } },
       ],
       rules: [
-        rule('a', { limit: 'fast', per: 'x', cost: { payload: '[' }, zone: 'UTC', warn: ['5%'], on: 'x' }),
+        rule('a', {
+          limit: 'fast',
+          per: 'x',
+          cost: { payload: '[' },
+          zone: 'UTC',
+          warn: ['5'],
+          penalties: { block: 'x' },
+          on: 'x',
+        }),
       ],
     }
     expect((await faults(faulty)).map(line => line.split(':')[0])).toEqual([
@@ -79,11 +87,12 @@ rules:
       'exempt[0].ips[1]',
       'exempt[0].when.time',
       'exempt[0].when.days',
-      'rules[0].warn',
       'rules[0].zone',
       'rules[0].per',
       'rules[0].limit',
       'rules[0].cost.payload',
+      'rules[0].warn[0]',
+      'rules[0].penalties.block',
     ])
   })
 

@@ -35,7 +35,9 @@ class Flooded {
       limit({ name: 'by-client', rate, per: 'client' }),
       limit({ name: 'by-topic', rate, per: ['client', 'topic'] }),
     )
-    this.gate.on('warning', warning => this.warnings.push({ ...warning, atMs: this.clock.now() }))
+    this.gate.on('warning', warning => {
+      if (warning.kind === 'table_full') this.warnings.push({ ...warning, atMs: this.clock.now() })
+    })
   }
 
   async allows(client: string, topic: string): Promise<boolean> {

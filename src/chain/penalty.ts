@@ -1,0 +1,107 @@
+import { BOUNDS } from '../bounds.ts'
+import { PolicyError, type Problem, policyError } from '../errors.ts'
+import { parseDuration } from '../units.ts'
+import { parseFactor } from './factor.ts'
+import { SUBJECT_PARTS, type SubjectPart } from './subject.ts'
+
+/** Blocks for senders that go on after they were refused. */
+export interface PenaltySpec {
+  /** How long, as `60s`. */
+  readonly block: string
+  /** After how many refusals, as `3 refusals in 10s`. Default: after each. */
+  readonly after?: string
+  /** How much longer each time, as `x2 up to 1h`. Default: always as long. */
+  readonly grow?: string
+  /** Who is blocked. Default: the client; who has none by user, API key, device, address. */
+  readonly per?: SubjectPart
+}
+
+/** A penalty, compiled; times in whole milliseconds. */
+export interface Penalty {
+  readonly blockMs: number
+  readonly refusals: number
+  readonly withinMs: number
+  readonly growThousandths: number
+  readonly longestMs: number
+  readonly per: SubjectPart
+}
+
+const AFTER = /^(\d{1,9})\s+refusals?\s+(?:in|within)\s+(\S+(?:\s+\S+)?)$/
+const GROW = /^(x\s?[\d.]+)(?:\s+up\s+to\s+(\S+(?:\s+\S+)?))?$/
+
+/** Compiles a penalty; undefined where there is none. Throws PolicyError with all problems. */
+export function compilePenalty(spec: PenaltySpec | undefined): Penalty | undefined {
+  if (spec === undefined) return undefined
+  const problems: Problem[] = []
+  const read = <T>(path: string, run: () => T, otherwise: T): T => {
+    try {
+      return run()
+    } catch (error) {
+      if (!(error instanceof PolicyError)) throw error
+      problems.push(...error.problems.map(problem => ({ ...problem, path })))
+      return otherwise
+    }
+  }
+  const blockMs = read('block', () => parseDuration(spec.block), 1)
+  const { after, grow, per = 'client' } = spec
+  const counted = read('after', () => readAfter(after), { refusals: 1, withinMs: 1 })
+  const grown = read('grow', () => readGrow(grow), { thousandths: 1000, longestMs: Infinity })
+  const longestMs = grown.thousandths === 1000 ? blockMs : grown.longestMs
+  if (grown.thousandths < 1000) {
+    problems.push({
+      path: 'grow',
+      message: `x${grown.thousandths / 1000} makes blocks shorter`,
+      remedy: 'write x1 or more',
+    })
+  } else if (longestMs < blockMs) {
+    problems.push({
+      path: 'grow',
+      message: 'blocks would grow up to less than `block`',
+      remedy: 'raise `up to`, or lower `block`',
+    })
+  }
+  if (!SUBJECT_PARTS.includes(per)) {
+    problems.push({
+      path: 'per',
+      message: `${JSON.stringify(per)} is nobody`,
+      remedy: `use one of ${SUBJECT_PARTS.join(', ')}`,
+    })
+  }
+  if (problems.length > 0) throw new PolicyError(problems)
+  return { blockMs, ...counted, growThousandths: grown.thousandths, longestMs, per }
+}
+
+function readAfter(text: string | undefined): { readonly refusals: number; readonly withinMs: number } {
+  if (text === undefined) return { refusals: 1, withinMs: 1 }
+  const [, digits, time] = AFTER.exec(String(text).trim()) ?? []
+  const refusals = Number(digits)
+  if (time === undefined || !(refusals >= 1)) {
+    throw policyError(
+      '',
+      `${JSON.stringify(String(text).slice(0, 60))} is not a count of refusals`,
+      'write 3 refusals in 10s',
+    )
+  }
+  if (refusals > BOUNDS.refusalsCounted) {
+    throw policyError(
+      '',
+      `${refusals} refusals are too many to count`,
+      `the most is ${BOUNDS.refusalsCounted}`,
+    )
+  }
+  return { refusals, withinMs: parseDuration(time) }
+}
+
+function readGrow(text: string | undefined): { readonly thousandths: number; readonly longestMs: number } {
+  if (text === undefined) return { thousandths: 1000, longestMs: Infinity }
+  const [, factor, longest] = GROW.exec(String(text).trim()) ?? []
+  if (factor === undefined || longest === undefined) {
+    throw policyError('', `${JSON.stringify(String(text).slice(0, 60))} is not a growth`, 'write x2 up to 1h')
+  }
+  return { thousandths: parseFactor(factor), longestMs: parseDuration(longest) }
+}
+
+/** The length of the n-th block in a row, from 1. */
+export function blockLengthMs({ blockMs, growThousandths, longestMs }: Penalty, nth: number): number {
+  return Math.min(longestMs, Math.floor(blockMs * (growThousandths / 1000) ** (nth - 1)))
+}

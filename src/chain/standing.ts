@@ -1,0 +1,83 @@
+import type { Decision, Outcome } from '../decision.ts'
+import type { Sender } from '../message.ts'
+import type { Override } from './override.ts'
+import { SubjectIndex } from './subject.ts'
+import type { Tier, Tiers } from './tiers.ts'
+
+/** Somebody who is not let in. */
+export interface Ban {
+  readonly outcome: Outcome
+  readonly expiresAtMs?: number
+}
+
+/** A tier given to somebody at run time. */
+export interface TierGiven {
+  readonly addedAtMs: number
+  readonly tier: string
+}
+
+/** What a sender is to the gate, besides who it is: settled once for each sender and topic. */
+export interface Treatment {
+  readonly ban?: Ban
+  readonly tier?: Tier
+  /** Of several for one rule the first counts. */
+  readonly overrides: readonly Override[]
+  /** Senders of equal keys are treated alike. */
+  readonly key: string
+}
+
+const PLAIN: Treatment = { overrides: [], key: '' }
+
+/**
+ * Bans, overrides and tiers: all that changes what the chain does with a sender and is no part of the chain. Whoever
+ * changes it must have the seats settled anew.
+ */
+export class Standing {
+  readonly bans = new SubjectIndex<Ban>()
+  readonly overrides = new SubjectIndex<Override>()
+  readonly given = new SubjectIndex<TierGiven>()
+  tiers: Tiers | undefined
+  /** The tier a function of the user's own has found for a sender. */
+  found: ((sender: Sender) => string | undefined) | undefined
+
+  of(sender: Sender): Treatment {
+    const { bans, overrides, tiers } = this
+    if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
+    const [ban] = bans.of(sender).toSorted((a, b) => endOf(b) - endOf(a))
+    const granted = overrides.of(sender).toSorted(byAge)
+    const tier = tiers && this.#tierOf(sender, tiers)
+    const isPlain = tier === undefined && tiers?.fractional !== true && granted.length === 0
+    const key = isPlain
+      ? ''
+      : `${tier?.name ?? ''}\n${granted.map(({ id, addedAtMs }) => `${id}@${addedAtMs}`).join('\n')}`
+    return {
+      overrides: granted,
+      key,
+      ...(ban === undefined ? {} : { ban }),
+      ...(tier === undefined ? {} : { tier }),
+    }
+  }
+
+  /** The tier given last at run time, else the one looked up, else the sender's own, else the default. */
+  #tierOf(sender: Sender, { byName, fallback }: Tiers): Tier | undefined {
+    const [last] = this.given.of(sender).toSorted((a, b) => b.addedAtMs - a.addedAtMs)
+    const name = last?.tier ?? this.found?.(sender) ?? sender.tier
+    return (typeof name === 'string' ? byName.get(name) : undefined) ?? fallback
+  }
+}
+
+/** The youngest first: an operator's last word. */
+function byAge(a: Override, b: Override): number {
+  return b.addedAtMs - a.addedAtMs || (a.id < b.id ? -1 : 1)
+}
+
+function endOf({ expiresAtMs = Infinity }: Ban): number {
+  return expiresAtMs
+}
+
+/** The decision about somebody who is banned. */
+export function banned({ outcome, expiresAtMs }: Ban, nowMs: number): Decision {
+  // The timer that ends a ban may be a little late.
+  const retryAfterMs = expiresAtMs === undefined ? Infinity : Math.max(1, expiresAtMs - nowMs)
+  return { allowed: false, outcome, reason: 'banned', retryAfterMs }
+}

@@ -1,0 +1,84 @@
+import { type Decision, PASSED } from '../decision.ts'
+import { PolicyError } from '../errors.ts'
+import type { Rule } from './limit.ts'
+import { concerns, overrideRule } from './override.ts'
+import type { Treatment } from './standing.ts'
+import type { PlannedRule, Step } from './steps.ts'
+import { inThousandths, multiplyCost, type Tiers } from './tiers.ts'
+
+const OVERRIDDEN: Decision = Object.freeze({ ...PASSED, reason: 'override' })
+
+/** The steps of a route for senders that are treated alike, and what is decided where none of them applies. */
+export interface Treated {
+  readonly steps: readonly Step[]
+  readonly passed: Decision
+}
+
+/**
+ * Applies a sender's tier and overrides to the steps of a route: the tier's own limit stands before the first others,
+ * costs are multiplied, limits are lifted or changed. Never throws: what cannot be counted stays as it was.
+ */
+export function treatSteps(
+  steps: readonly Step[],
+  on: string,
+  treatment: Treatment,
+  tiers: Tiers | undefined,
+): Treated {
+  const { tier, overrides } = treatment
+  let lifted = false
+  let count = 0
+  const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
+    const override = overrides.find(each => concerns(each, rule))
+    const priced = priceRule(rule, tier?.costThousandths ?? 1000, tiers?.fractional === true)
+    const changed =
+      override === undefined ? priced : attempt(() => overrideRule(priced, override.grant), priced)
+    if (changed === undefined) lifted = true
+    return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
+  }
+  const all = overrides.find(each => each.rules === undefined)
+  if (all?.grant.kind === 'unlimited' && overrides[0] === all) {
+    return { steps: steps.filter(({ kind }) => kind === 'custom'), passed: OVERRIDDEN }
+  }
+  const own = tier?.rule?.on === on ? [{ rule: tier.rule, pattern: undefined }] : []
+  const first = steps.findIndex(({ kind }) => kind === 'limits')
+  const treated = steps.flatMap((step, index): Step[] => {
+    switch (step.kind) {
+      case 'custom':
+        return [step]
+      case 'exempt':
+        return [step.own === undefined ? step : { ...step, own: { ...step.own, index: count++ } }]
+      case 'limits': {
+        const rules = [...(index === first ? own : []), ...step.rules].flatMap(place)
+        return rules.length > 0 ? [{ kind: 'limits', rules }] : []
+      }
+      default:
+        return step satisfies never
+    }
+  })
+  const rest = first < 0 ? own.flatMap(place) : []
+  return {
+    steps: rest.length > 0 ? [...treated, { kind: 'limits', rules: rest }] : treated,
+    passed: lifted ? OVERRIDDEN : PASSED,
+  }
+}
+
+/** One object for each rule: plans of all tiers count by the same limit. */
+const PRICED = new WeakMap<Rule, Rule>()
+
+function priceRule(rule: Rule, costThousandths: number, fractional: boolean): Rule {
+  let base = rule
+  if (fractional && rule.limit.scale === 1) {
+    base = PRICED.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
+    PRICED.set(rule, base)
+  }
+  return costThousandths === 1000 ? base : { ...base, cost: multiplyCost(base.cost, costThousandths) }
+}
+
+function attempt<T>(run: () => T, otherwise: T): T {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof PolicyError) return otherwise
+    throw error
+  }
+}

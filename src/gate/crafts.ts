@@ -1,0 +1,161 @@
+import { exempt } from '../chain/exempt.ts'
+import type { Middleware } from '../chain/middleware.ts'
+import type { ExemptOptions } from '../chain/options.ts'
+import { type Override, parseGrant } from '../chain/override.ts'
+import type { Standing } from '../chain/standing.ts'
+import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/subject.ts'
+import { checkWithin, policyError } from '../errors.ts'
+import type { Craft } from './board.ts'
+
+/** Whom not to let in. */
+export type BanOptions = Subject & {
+  /** What becomes of their messages. Default: reject. */
+  readonly outcome?: 'drop' | 'reject' | 'disconnect'
+}
+
+/** Whose limits are others for a while. */
+export type OverrideOptions = Subject & {
+  /** `unlimited`, `x5`, or a rate as `100/s burst 200`. */
+  readonly limit: string
+  /** The rules it is for, also those of tiers, as `tier:free`. Default: all. */
+  readonly rules?: readonly string[]
+}
+
+/** Who is of which tier. */
+export type TierOptions = Subject & { readonly tier: string }
+
+/** An exemption as in a policy; its name is its id. */
+export type RunTimeExemption = ExemptOptions & { readonly name: string }
+
+const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
+
+/** How bans are read and done. */
+export function banCraft(standing: Standing): Craft<BanOptions> {
+  return {
+    kind: 'ban',
+    read({ outcome = 'reject', ...subject }) {
+      if (!OUTCOMES.includes(outcome)) {
+        throw policyError(
+          'outcome',
+          `${JSON.stringify(outcome)} is no end of a ban`,
+          `use one of ${OUTCOMES.join(', ')}`,
+        )
+      }
+      const whom = whomOf(subject)
+      return { id: idOf(whom), given: { [whom.part]: whom.text, outcome } }
+    },
+    enter({ outcome = 'reject', ...rest }, { expiresAtMs }) {
+      const whom = whomOf(rest)
+      const ban = { outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
+      standing.bans.add(whom, ban)
+      return () => standing.bans.remove(whom, ban)
+    },
+  }
+}
+
+/** How overrides are read and done. `rules` are those there are. */
+export function overrideCraft(standing: Standing, rules: () => readonly string[]): Craft<OverrideOptions> {
+  return {
+    kind: 'override',
+    read({ limit, rules: names, ...subject }) {
+      const whom = whomOf(subject)
+      checkWithin('limit', () => parseGrant(limit))
+      const known = names === undefined ? [] : rules()
+      for (const name of names ?? []) {
+        if (known.includes(name)) continue
+        const remedy = `use some of ${known.slice(0, 20).join(', ')}`
+        throw policyError('rules', `there is no rule ${JSON.stringify(String(name).slice(0, 60))}`, remedy)
+      }
+      const id = names === undefined ? idOf(whom) : `${idOf(whom)} ${[...names].sort().join(',')}`
+      return {
+        id,
+        given: {
+          [whom.part]: whom.text,
+          limit,
+          ...(names === undefined ? {} : { rules: names }),
+        } as OverrideOptions,
+      }
+    },
+    enter({ limit, rules: names, ...rest }, note) {
+      const whom = whomOf(rest)
+      const { id, addedAtMs } = note
+      const override: Override = {
+        ...{ id, addedAtMs, grant: parseGrant(limit) },
+        ...(names === undefined ? {} : { rules: new Set(names) }),
+      }
+      standing.overrides.add(whom, override)
+      return () => standing.overrides.remove(whom, override)
+    },
+  }
+}
+
+/** How tiers are given at run time. */
+export function tierCraft(standing: Standing): Craft<TierOptions> {
+  return {
+    kind: 'tier',
+    read({ tier, ...subject }) {
+      const whom = whomOf(subject)
+      const known = [...(standing.tiers?.byName.keys() ?? [])]
+      if (!known.includes(tier)) {
+        const remedy =
+          known.length > 0
+            ? `use one of ${known.slice(0, 20).join(', ')}`
+            : 'give the gate or its policy tiers'
+        throw policyError('tier', `there is no tier ${JSON.stringify(tier)}`, remedy)
+      }
+      return { id: idOf(whom), given: { [whom.part]: whom.text, tier } }
+    },
+    enter({ tier, ...rest }, { addedAtMs }) {
+      const whom = whomOf(rest)
+      const given = { tier, addedAtMs }
+      standing.given.add(whom, given)
+      return () => standing.given.remove(whom, given)
+    },
+  }
+}
+
+/** How exemptions are added at run time: before those of the policy. `rebuild` throws where the chain cannot hold it. */
+export function exemptionCraft(
+  stations: Map<string, Middleware>,
+  rebuild: () => void,
+): Craft<RunTimeExemption> {
+  return {
+    kind: 'exemption',
+    read(given) {
+      if (typeof given.name !== 'string' || given.name === '') {
+        throw policyError('name', 'a run-time exemption needs a name', 'it is listed and removed by it')
+      }
+      const { topics, clients, devices, users, apiKeys, roles, ips, when } = given
+      if (
+        [topics, clients, devices, users, apiKeys, roles, ips, when].every(ground => ground === undefined)
+      ) {
+        throw policyError('', 'the exemption would let everything pass', 'say for whom, as clients: [c1]')
+      }
+      exempt(given)
+      return { id: given.name, given }
+    },
+    enter(given) {
+      stations.set(given.name, exempt({ priority: Number.MAX_SAFE_INTEGER, ...given }))
+      const leave = (): void => {
+        stations.delete(given.name)
+        rebuild()
+      }
+      try {
+        rebuild()
+      } catch (error) {
+        leave()
+        throw error
+      }
+      return leave
+    },
+  }
+}
+
+/** The subject within what was given or kept. */
+function whomOf(given: Subject & object): Whom {
+  return readSubject(Object.fromEntries(SUBJECT_PARTS.map(part => [part, given[part]])))
+}
+
+function idOf({ part, text }: Whom): string {
+  return `${part}:${text}`
+}

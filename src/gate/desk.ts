@@ -1,0 +1,181 @@
+import type { Middleware } from '../chain/middleware.ts'
+import { compilePenalty, type Penalty, type PenaltySpec } from '../chain/penalty.ts'
+import { Roster } from '../chain/roster.ts'
+import { Standing } from '../chain/standing.ts'
+import { compileTiers, type Tiers, type TiersSpec } from '../chain/tiers.ts'
+import { Warner } from '../chain/warn.ts'
+import type { Clock } from '../clock.ts'
+import type { Decision } from '../decision.ts'
+import { checkWithin } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import type { Dialect, Sender } from '../message.ts'
+import type { CompiledEntry, CompiledPolicy } from '../policy/compile.ts'
+import type { SharedNote } from '../stores/notes.ts'
+import type { Store } from '../stores/store.ts'
+import { Board, type BoardHooks } from './board.ts'
+import {
+  type BanOptions,
+  banCraft,
+  exemptionCraft,
+  type OverrideOptions,
+  overrideCraft,
+  type RunTimeExemption,
+  type TierOptions,
+  tierCraft,
+} from './crafts.ts'
+import type { GateEvents } from './events.ts'
+import { NOTE_KINDS, type Note, type NoteKind } from './note.ts'
+import { Penalties } from './penalties.ts'
+import { Sharing, sharedName } from './sharing.ts'
+import { TierFinder, type TierLookup } from './tier-lookup.ts'
+
+/** What a gate is told of tiers and penalties in code; a policy that speaks of them takes their place. */
+export interface DeskOptions {
+  /** Tiers; `{}` gives the five there are by default. */
+  readonly tiers?: TiersSpec
+  /** Who is of which tier, by a function of the user's own. */
+  readonly tierOf?: TierLookup | TierLookup['of']
+  readonly penalties?: PenaltySpec
+}
+
+/** What the desk asks of its gate. */
+export interface DeskHooks {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly store: Store
+  /** Has all seats settled anew. */
+  renew(): void
+  /** Has the chain built anew, with `exemptions` in front. Throws PolicyError. */
+  rebuild(): void
+  rules(): readonly string[]
+  tell<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
+}
+
+/** All that is said of senders while a gate runs: bans, overrides, exemptions, tiers, penalties. */
+export class Desk {
+  readonly standing = new Standing()
+  readonly warner: Warner
+  readonly bans: Board<BanOptions>
+  readonly overrides: Board<OverrideOptions>
+  readonly exemptions: Board<RunTimeExemption>
+  readonly tiers: Board<TierOptions>
+  /** Run-time exemptions by name, to stand before the policy's. */
+  readonly stations = new Map<string, Middleware>()
+  readonly #hooks: DeskHooks
+  readonly #boards: Readonly<Record<NoteKind, Board<object>>>
+  readonly #penalties: Penalties
+  readonly #sharing: Sharing | undefined
+  readonly #finder: TierFinder | undefined
+  readonly #own: { readonly tiers: Tiers | undefined; readonly penalty: Penalty | undefined }
+  #penalty: Penalty | undefined
+
+  /** Throws PolicyError. */
+  constructor(options: DeskOptions, hooks: DeskHooks) {
+    this.#hooks = hooks
+    const { clock, logger, store } = hooks
+    this.warner = new Warner(warning => hooks.tell('warning', warning))
+    const tiers = checkWithin('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {})))
+    this.#own = { tiers, penalty: checkWithin('penalties', () => compilePenalty(options.penalties)) }
+    const boardHooks: BoardHooks = {
+      clock,
+      changed: () => hooks.renew(),
+      audit: change => {
+        logger.info({ audit: change }, `${change.kind} ${change.action}`)
+        hooks.tell('audit', change)
+      },
+      share: async (kind, id, note) => this.#sharing?.tell(kind, id, note),
+    }
+    this.bans = new Board(banCraft(this.standing), boardHooks)
+    this.overrides = new Board(
+      overrideCraft(this.standing, () => hooks.rules()),
+      boardHooks,
+    )
+    this.exemptions = new Board(
+      exemptionCraft(this.stations, () => hooks.rebuild()),
+      boardHooks,
+    )
+    this.tiers = new Board(tierCraft(this.standing), boardHooks)
+    this.#boards = {
+      ban: this.bans,
+      override: this.overrides,
+      exemption: this.exemptions,
+      tier: this.tiers,
+    } as never
+    this.#penalties = new Penalties(this.bans)
+    const { tierOf } = options
+    if (tierOf !== undefined) {
+      const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf
+      const finder = new TierFinder(lookup, clock, logger, () => hooks.renew())
+      this.#finder = finder
+      this.standing.found = sender => finder.of(sender)
+    }
+    this.#sharing =
+      store.notes &&
+      new Sharing(store.notes, { clock, logger, merge: (notes, untold) => this.#merge(notes, untold) })
+  }
+
+  /** The chain: run-time exemptions, the policy's entries, what code has added, and the limits of tiers. Throws PolicyError. */
+  assemble(policy: CompiledPolicy | undefined, dialect: Dialect, used: readonly CompiledEntry[]): Roster {
+    const roster = new Roster(dialect)
+    for (const middleware of this.stations.values()) roster.add(undefined, middleware)
+    for (const { pattern, middleware } of [...(policy?.entries ?? []), ...used])
+      roster.add(pattern, middleware)
+    const tiers = policy?.tiers ?? this.#own.tiers
+    for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) roster.addTier(rule)
+    this.standing.tiers = tiers
+    this.#penalty = policy?.penalty ?? this.#own.penalty
+    return roster
+  }
+
+  /** Whether refusals are to be told of. */
+  punishes(roster: Roster): boolean {
+    return this.#penalty !== undefined || roster.hasPenalties
+  }
+
+  /** Takes a refusal to account. Never throws. */
+  note(decision: Decision, roster: Roster, sender: Sender): void {
+    const own = decision.rule === undefined ? undefined : roster.penaltyOf(decision.rule)
+    const penalty = own ?? this.#penalty
+    if (penalty === undefined) return
+    const name = own === undefined ? '' : decision.rule!
+    this.#penalties.note(penalty, name, decision, sender, this.#hooks.clock.now())
+  }
+
+  /** What a tier is being looked up for, where the sender settled last has to wait for it. */
+  takeSought(): Promise<void> | undefined {
+    return this.#finder?.takeSought()
+  }
+
+  /** Asks the store once what the other nodes know; from then on by itself. Never rejects. */
+  async look(): Promise<void> {
+    await this.#sharing?.look()
+  }
+
+  close(): void {
+    this.#sharing?.close()
+    this.#finder?.close()
+    for (const board of Object.values(this.#boards)) board.close()
+  }
+
+  #merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void {
+    const report = (err: unknown): void =>
+      this.#hooks.logger.warn({ err }, 'something other nodes know could not be put into effect')
+    let changed = false
+    for (const kind of NOTE_KINDS) {
+      const theirs = new Map<string, Note>()
+      for (const { kind: its, id, json } of notes) {
+        if (its !== kind) continue
+        try {
+          theirs.set(id, JSON.parse(json) as Note)
+        } catch (err) {
+          report(err)
+        }
+      }
+      const here = [...untold].flatMap(name =>
+        name.startsWith(`${kind} `) ? [name.slice(sharedName(kind, '').length)] : [],
+      )
+      changed = this.#boards[kind].merge(theirs, new Set(here), report) || changed
+    }
+    if (changed) this.#hooks.renew()
+  }
+}

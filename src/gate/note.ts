@@ -1,0 +1,66 @@
+import { BOUNDS } from '../bounds.ts'
+import { policyError } from '../errors.ts'
+import { parseDuration } from '../units.ts'
+
+/** Who says something of somebody at run time, why, and for how long. */
+export interface NoteOptions {
+  /** Why; at most {@link BOUNDS.noteChars} characters. */
+  readonly reason: string
+  /** A word of the operator's own, for reports: `emergency`, `abuse`, `ticket-17`. */
+  readonly code?: string
+  /** Who; default: `unknown`. */
+  readonly addedBy?: string
+  /** How long, in milliseconds or as `1h`; default: until it is removed. */
+  readonly for?: number | string
+}
+
+/** What was said, when, and until when; times are whole milliseconds since the epoch. */
+export interface Note {
+  readonly id: string
+  readonly reason: string
+  readonly code?: string
+  readonly addedBy: string
+  readonly addedAtMs: number
+  readonly expiresAtMs?: number
+}
+
+export const NOTE_KINDS = ['ban', 'override', 'exemption', 'tier'] as const
+export type NoteKind = (typeof NOTE_KINDS)[number]
+
+/** A change of what is said at run time: for the audit log. */
+export interface Change {
+  readonly kind: NoteKind
+  readonly action: 'added' | 'removed' | 'expired'
+  readonly id: string
+  readonly atMs: number
+  /** Who did it; `clock` where it came to its end. */
+  readonly by: string
+  /** Why it was done. */
+  readonly reason: string
+  readonly note: Note
+}
+
+/** The common part of a note. Throws PolicyError. */
+export function noteOf(id: string, options: NoteOptions, nowMs: number): Note {
+  const { reason, code, addedBy = 'unknown' } = options
+  checkText('reason', reason)
+  checkText('addedBy', addedBy)
+  if (code !== undefined) checkText('code', code)
+  const forMs = options.for === undefined ? undefined : lengthOf(options.for)
+  return {
+    ...{ id, reason, addedBy, addedAtMs: nowMs },
+    ...(code === undefined ? {} : { code }),
+    ...(forMs === undefined ? {} : { expiresAtMs: nowMs + forMs }),
+  }
+}
+
+function checkText(path: string, text: unknown): void {
+  if (typeof text === 'string' && text.trim() !== '' && text.length <= BOUNDS.noteChars) return
+  throw policyError(path, `\`${path}\` says nothing or too much`, `write 1 to ${BOUNDS.noteChars} characters`)
+}
+
+function lengthOf(length: number | string): number {
+  if (typeof length === 'string') return parseDuration(length)
+  if (Number.isSafeInteger(length) && length >= 1) return length
+  throw policyError('for', `${String(length)} is not a time`, 'give whole milliseconds, or write 60s, 1h, 7d')
+}

@@ -1,0 +1,20 @@
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Dialect } from '../message.ts'
+import type { Store } from '../stores/store.ts'
+import type { DeskOptions } from './desk.ts'
+import type { Reading } from './reading.ts'
+
+/** What a gate is made with. */
+export interface GateOptions extends Reading, DeskOptions {
+  /**
+   * Where the state of the limits lives; it stays open when the gate is closed. Default: the store the policy names,
+   * or a MemoryStore, which the gate closes itself.
+   */
+  readonly store?: Store
+  readonly clock?: Clock
+  readonly dialect?: Dialect
+  readonly logger?: Logger
+  /** Of `fromPolicy`: whether to follow the policy's files and put each sound change into effect. Default: false. */
+  readonly watch?: boolean
+}

@@ -1,0 +1,79 @@
+import type { Middleware } from '../chain/middleware.ts'
+import type { Roster } from '../chain/roster.ts'
+import { Routes } from '../chain/routes.ts'
+import { Seat, seatOf } from '../chain/seat.ts'
+import type { Dialect, Message } from '../message.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
+import type { Store } from '../stores/store.ts'
+import type { Desk } from './desk.ts'
+import type { Scales } from './scales.ts'
+
+/** Which chain is in force at a gate, and what each sender amounts to under it. */
+export class Seating {
+  /** Made anew after every change of the chain, which makes all seats void; null is never a new seat's routes. */
+  routes: Routes | null = null
+  roster: Roster
+  policy: CompiledPolicy | undefined
+  /** What was given by `use`, after the policy's own. */
+  readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
+  readonly #gate: object
+  readonly #store: Store
+  readonly #desk: Desk
+  readonly #scales: Scales
+
+  constructor(gate: object, store: Store, desk: Desk, dialect: Dialect, scales: Scales) {
+    this.#gate = gate
+    this.#store = store
+    this.#desk = desk
+    this.#scales = scales
+    this.roster = desk.assemble(undefined, dialect, this.used)
+  }
+
+  /** Puts a chain in force: a policy's, with what was added in code and at run time. Throws PolicyError, and leaves all as it was. */
+  build(policy: CompiledPolicy | undefined, dialect: Dialect): void {
+    this.roster = this.#desk.assemble(policy, dialect, this.used)
+    this.policy = policy
+    this.routes = null
+  }
+
+  /** Adds to the chain in force. Throws PolicyError. */
+  add(pattern: string | undefined, middleware: Middleware): void {
+    this.roster.add(pattern, middleware)
+    this.used.push({ pattern, middleware })
+    this.routes = null
+  }
+
+  /** Has every seat settled anew when it is next asked for; nothing is compiled anew. */
+  renew(): void {
+    this.routes = this.routes?.renewed() ?? null
+  }
+
+  /** The seat of a message's sender, turned to its topic. */
+  seatFor(message: Message): Seat {
+    const routes = this.routesNow()
+    if (!routes.areKept) return routes.settle(new Seat(message.sender, message.sender), message)
+    const seat = seatOf(message.sender, this.#gate)
+    if (seat.routes === routes && seat.topic === message.topic && seat.on === message.on) return seat
+    if (seat.routes === routes && seat.returnTo(message.topic, message.on)) return seat
+    return routes.settle(seat, message)
+  }
+
+  /**
+   * The time until the sender that was seated last can be seated for good: its tier is being looked up. Whoever decides
+   * waits for it and asks for the seat again.
+   */
+  awaited(seat: Seat): Promise<void> | undefined {
+    return this.#desk.takeSought()?.then(() => {
+      seat.routes = undefined
+    })
+  }
+
+  routesNow(): Routes {
+    if (this.routes === null) this.#scales.follow(this.roster.entries)
+    this.routes ??= new Routes({
+      ...{ gate: this.#gate, roster: this.roster, identity: this.policy?.identity, store: this.#store },
+      ...{ standing: this.#desk.standing, warner: this.#desk.warner },
+    })
+    return this.routes
+  }
+}

@@ -1,0 +1,108 @@
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Notes, SharedNote } from '../stores/notes.ts'
+import { within } from '../stores/resilient/within.ts'
+import type { Note, NoteKind } from './note.ts'
+
+/** How often a node looks whether another has changed something: a change is known everywhere within a second. */
+const LOOK_EVERY_MS = 400
+const PATIENCE_MS = 2_000
+
+export interface SharingHooks {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** All notes of all kinds, but for those of `untold`, which this node has yet to tell. */
+  merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void
+}
+
+/** How a note is called across kinds. */
+export function sharedName(kind: string, id: string): string {
+  return `${kind} ${id}`
+}
+
+/**
+ * What the nodes of one store tell each other: what is said on one is told to the store at once, and asked for by the
+ * others. While the store is out of reach, what is said here counts here, and is told later.
+ */
+export class Sharing {
+  readonly #notes: Notes
+  readonly #hooks: SharingHooks
+  /** What is not told yet: at most one for each note there is, or was when the store went out of reach. */
+  readonly #untold = new Map<
+    string,
+    { readonly kind: NoteKind; readonly id: string; readonly note: Note | undefined }
+  >()
+  #version: string | undefined
+  #looking: Promise<void> | undefined
+  #cancel: (() => void) | undefined
+  #failing = false
+  #closed = false
+
+  constructor(notes: Notes, hooks: SharingHooks) {
+    this.#notes = notes
+    this.#hooks = hooks
+  }
+
+  /** Tells the other nodes; resolves also where the store is out of reach. */
+  async tell(kind: NoteKind, id: string, note: Note | undefined): Promise<void> {
+    this.#untold.set(sharedName(kind, id), { kind, id, note })
+    await this.#attempt(() => this.#tellAll())
+  }
+
+  /** Asks the store once, and from then on again and again. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#attempt(() => this.#ask()).finally(() => {
+      this.#looking = undefined
+      if (!this.#closed) this.#cancel = this.#hooks.clock.after(LOOK_EVERY_MS, () => void this.look())
+    })
+    return this.#looking
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#cancel?.()
+  }
+
+  async #ask(): Promise<void> {
+    await this.#tellAll()
+    const version = await this.#within(() => this.#notes.version())
+    if (version === this.#version) return
+    const notes = await this.#within(() => this.#notes.list())
+    if (this.#closed) return
+    this.#version = version
+    this.#hooks.merge(notes, new Set(this.#untold.keys()))
+  }
+
+  async #tellAll(): Promise<void> {
+    for (const [name, told] of [...this.#untold]) {
+      const { kind, id, note } = told
+      await this.#within(() => {
+        if (note === undefined) return this.#notes.remove(kind, id)
+        const { expiresAtMs } = note
+        return this.#notes.put({
+          kind,
+          id,
+          json: JSON.stringify(note),
+          ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+        })
+      })
+      // Said anew meanwhile, it is told anew.
+      if (this.#untold.get(name) === told) this.#untold.delete(name)
+    }
+  }
+
+  #within<T>(ask: () => T | Promise<T>): Promise<T> {
+    return within(this.#hooks.clock, PATIENCE_MS, ask)
+  }
+
+  async #attempt(run: () => Promise<void>): Promise<void> {
+    try {
+      await run()
+      this.#failing = false
+    } catch (err) {
+      if (!this.#failing && !this.#closed)
+        this.#hooks.logger.warn({ err }, 'bans, overrides and exemptions are not shared now')
+      this.#failing = true
+    }
+  }
+}

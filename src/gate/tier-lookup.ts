@@ -1,0 +1,112 @@
+import { BOUNDS } from '../bounds.ts'
+import { senderKeyOf } from '../chain/tiers.ts'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { MaybePromise, Sender } from '../message.ts'
+import { within } from '../stores/resilient/within.ts'
+
+/** Asks who is of which tier: undefined for nobody knows. */
+export interface TierLookup {
+  readonly of: (sender: Sender) => MaybePromise<string | undefined>
+  /** How long an answer is waited for before the sender's own tier or the default counts. Default: 1000. */
+  readonly timeoutMs?: number
+  /** How long an answer, also a missing one, is good for; then it is asked for anew while the old one counts. Default: 60000. */
+  readonly keepMs?: number
+}
+
+interface Found {
+  readonly tier: string | undefined
+  readonly atMs: number
+}
+
+/** The answers of a user's own function, remembered by sender; bounded. Never throws. */
+export class TierFinder {
+  readonly #lookup: TierLookup
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #renew: () => void
+  readonly #found = new Map<string, Found>()
+  readonly #sought = new Map<string, Promise<void>>()
+  #waitedFor: Promise<void> | undefined
+  readonly #keepMs: number
+  #cancel: (() => void) | undefined
+
+  constructor(lookup: TierLookup, clock: Clock, logger: Logger, renew: () => void) {
+    this.#lookup = lookup
+    this.#clock = clock
+    this.#logger = logger
+    this.#renew = renew
+    this.#keepMs = lookup.keepMs ?? 60_000
+  }
+
+  /** The tier of a sender as far as it is known now; where it is not, {@link takeSought} gives what to wait for. */
+  of(sender: Sender): string | undefined {
+    const key = senderKeyOf(sender)
+    const found = this.#found.get(key)
+    if (found === undefined || found.atMs + this.#keepMs <= this.#clock.now()) {
+      const sought = this.#sought.get(key) ?? this.#seek(key, sender)
+      if (found === undefined) this.#waitedFor = sought
+    }
+    return (this.#found.get(key) ?? found)?.tier
+  }
+
+  /** What the sender asked for last has to wait for, once. */
+  takeSought(): Promise<void> | undefined {
+    const waited = this.#waitedFor
+    this.#waitedFor = undefined
+    return waited
+  }
+
+  close(): void {
+    this.#cancel?.()
+  }
+
+  #seek(key: string, sender: Sender): Promise<void> | undefined {
+    // Too many at once: the default counts, and it is asked for when the sender is settled next.
+    if (this.#sought.size >= BOUNDS.tiersSought) return undefined
+    let answer: MaybePromise<string | undefined>
+    try {
+      answer = this.#lookup.of(sender)
+    } catch (err) {
+      this.#keep(key, undefined, err)
+      return undefined
+    }
+    if (!(answer instanceof Promise)) {
+      this.#keep(key, answer)
+      return undefined
+    }
+    const promised = answer
+    const sought = within(this.#clock, this.#lookup.timeoutMs ?? 1_000, () => promised).then(
+      tier => this.#arrive(key, tier),
+      err => this.#arrive(key, undefined, err),
+    )
+    this.#sought.set(key, sought)
+    return sought
+  }
+
+  #arrive(key: string, tier: string | undefined, err?: unknown): void {
+    this.#sought.delete(key)
+    const before = this.#found.get(key)
+    // A tier that was known outlives a failure to ask again.
+    this.#keep(key, err === undefined ? tier : before?.tier, err)
+    if (before !== undefined && before.tier !== this.#found.get(key)?.tier) this.#renew()
+  }
+
+  #keep(key: string, tier: string | undefined, err?: unknown): void {
+    if (err !== undefined) this.#logger.warn({ err }, 'the tier of a sender could not be looked up')
+    this.#found.delete(key)
+    if (this.#found.size >= BOUNDS.tiersFound) this.#found.delete(this.#found.keys().next().value!)
+    this.#found.set(key, { tier, atMs: this.#clock.now() })
+    this.#cancel ??= this.#clock.after(this.#keepMs, () => this.#age())
+  }
+
+  /** What has grown old is forgotten by those who have long gone, and asked for again by those who send. */
+  #age(): void {
+    this.#cancel = undefined
+    const nowMs = this.#clock.now()
+    for (const [key, { atMs }] of this.#found) if (atMs + 3 * this.#keepMs <= nowMs) this.#found.delete(key)
+    if (this.#found.size === 0) return
+    this.#renew()
+    this.#cancel = this.#clock.after(this.#keepMs, () => this.#age())
+  }
+}

@@ -1,0 +1,67 @@
+import * as z from 'zod'
+import { SUBJECT_PARTS } from '../chain/subject.ts'
+import { DEFAULT_TIERS } from '../chain/tiers.ts'
+import { durationText, expects, rateText, templateText, text } from './schema-words.ts'
+
+const tier = z.strictObject(
+  {
+    limit: rateText
+      .meta({
+        description: 'What each sender of the tier may, over all topics.',
+        examples: ['60/min burst 100', 'unlimited'],
+      })
+      .optional(),
+    cost: text(
+      'a factor',
+      'write x and a number with at most three decimals, as x0.5 or x5',
+      'What costs of its messages are multiplied by, at all rules. Default: x1.',
+      'x0.5',
+    ).optional(),
+  },
+  { error: expects('a tier', 'write { limit: 60/min burst 100, cost: x1 }') },
+)
+
+const assign = z
+  .strictObject(
+    {
+      from: templateText.optional(),
+      default: text('a tier', 'write the name of a tier', 'Of those who have none that is known.').optional(),
+    },
+    { error: expects('an assignment', 'write { from: "{header.tier}", default: free }') },
+  )
+  .meta({ description: 'Who is of which tier. Default: as the broker or `senders` says.' })
+
+/** The word `tiers`. */
+export const tiersSchema = z
+  .object(
+    { assign: assign.optional() },
+    { error: expects('tiers', 'write { free: { limit: 60/min burst 100 } }') },
+  )
+  .catchall(tier)
+  .meta({ description: `Limits and prices by tier, over ${Object.keys(DEFAULT_TIERS).join(', ')}.` })
+
+/** The word `penalties`, of a policy and of a rule. */
+export const penaltiesSchema = z
+  .strictObject(
+    {
+      block: durationText.meta({ description: 'How long a sender is blocked.' }),
+      after: text(
+        'a count of refusals',
+        'write 3 refusals in 10s',
+        'Refusals within a time. Default: 1.',
+        '3 refusals in 10s',
+      ).optional(),
+      grow: text(
+        'a growth',
+        'write x2 up to 1h',
+        'How much longer each time. Default: x1.',
+        'x2 up to 1h',
+      ).optional(),
+      per: z
+        .enum(SUBJECT_PARTS, { error: expects('a part of a sender') })
+        .optional()
+        .meta({ description: 'Who is blocked. Default: the client.' }),
+    },
+    { error: expects('penalties', 'write { block: 60s, after: 3 refusals in 10s, grow: x2 up to 1h }') },
+  )
+  .meta({ id: 'penalties', description: 'Blocks for senders that go on after they were refused.' })
