@@ -34,8 +34,11 @@ export class Consumer {
   readonly #decided = new WeakMap<PublishPacket, Decided | 'refused' | 'parked'>()
   /** QoS 2 messages between their arrival here and their PUBCOMP: a new connection may bring them again. */
   readonly #inHand = new WeakMap<PublishPacket, ReceivedMessage>()
-  /** Takes nothing more: what comes is neither handled nor acknowledged. */
-  stopped = false
+  /**
+   * `draining` takes in no new message; those of QoS 2 go on, as the client has taken them over and would forget them. `ended`
+   * takes nothing: what comes is neither handled nor acknowledged. `closing` hands on what was decided early.
+   */
+  state: 'open' | 'draining' | 'ended' | 'closing' = 'open'
 
   constructor(client: ReceivingClient, gate: Gate, options: ConsumerOptions) {
     this.client = client
@@ -77,7 +80,7 @@ export class Consumer {
   /** A message the client delivers; it waits for `done` before it reads the next. */
   take(packet: PublishPacket, done: Done): void {
     this.keepAlive.hold()
-    if (this.stopped) return
+    if (!this.#takesIn(packet)) return
     if (packet.qos === 0) {
       this.#lane.admit(this.#arrive(packet.topic, packet, done as () => void, false), this.#enact)
       return
@@ -128,9 +131,13 @@ export class Consumer {
     return this.guard.stats().held === 0 && this.outlet.isIdle
   }
 
+  #takesIn({ qos }: PublishPacket): boolean {
+    return this.state === 'open' || (this.state === 'draining' && qos === 2)
+  }
+
   #decideEarly(topic: string, packet: PublishPacket, goOn: GoOn): void {
     this.keepAlive.hold()
-    if (this.stopped) return
+    if (!this.#takesIn(packet)) return
     this.#lane.admit(this.#arrive(topic, packet, goOn, true), this.#enact)
   }
 
@@ -140,7 +147,8 @@ export class Consumer {
   }
 
   readonly #enact = (decision: Decision, message: ReceivedMessage): void => {
-    if (!message.early) {
+    // A client that gets its own delivery back would not hand it on.
+    if (!message.early || this.state === 'closing') {
       this.outlet.enact(decision, message)
       return
     }

@@ -20,8 +20,8 @@ export interface ConsumerLimits {
   stats(): ConsumerStats
   /**
    * For a shutdown: takes nothing more in, and waits until all that is held has passed and the handler is done. After
-   * `withinMs` (default: 10,000) what the broker will deliver again is left to it, and the rest passes. End the client
-   * then.
+   * `withinMs` (default: 10,000) what the broker will deliver again is left to it, and the rest passes. What comes then
+   * is not acknowledged: end the client.
    */
   drain(withinMs?: number): Promise<void>
   /** Takes the limiter off a running client: it is as it was, and what was held passes. */
@@ -66,6 +66,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     if (!attached) return
     attached = false
     for (const detach of detachAll) detach()
+    consumer.state = 'closing'
     consumer.guard.close('pass')
     consumer.keepAlive.close()
   }
@@ -81,12 +82,15 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     drain: async (withinMs = DRAIN_MS) => {
       const { clock } = consumer.guard
       const deadlineMs = clock.now() + withinMs
-      consumer.stopped = true
-      while (attached && !consumer.isIdle && clock.now() < deadlineMs) {
+      if (consumer.state === 'open') consumer.state = 'draining'
+      while (consumer.state === 'draining' && !consumer.isIdle && clock.now() < deadlineMs) {
         await new Promise<void>(resolve => void clock.after(LOOK_MS, resolve))
       }
+      if (consumer.state !== 'draining') return
+      consumer.state = 'ended'
       consumer.disconnected()
-      close()
+      consumer.guard.close('pass')
+      consumer.keepAlive.close()
     },
     close,
   }
