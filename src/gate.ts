@@ -141,8 +141,8 @@ export class Gate {
       seat.on !== message.on
     ) {
       seat = this.#seating.seatFor(message)
-      const awaited = this.#seating.awaited(seat)
-      if (awaited !== undefined) return awaited.then(() => this.check(message))
+      const { sought } = this.#seating
+      if (sought !== undefined) return sought.then(() => this.check(message))
     }
     const decision = seat.ruling!.plan.decider.decide(message, seat, nowMs)
     if (this.#heard) this.#tell(decision, message)
@@ -152,8 +152,8 @@ export class Gate {
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
   peek(message: Message): MaybePromise<readonly Decision[]> {
     const seat = this.#seating.seatFor(message)
-    const awaited = this.#seating.awaited(seat)
-    if (awaited !== undefined) return awaited.then(() => this.peek(message))
+    const { sought } = this.#seating
+    if (sought !== undefined) return sought.then(() => this.peek(message))
     const { steps, decider } = seat.ruling!.plan
     if (decider.kind === 'banned') return [decider.decide(message, seat, this.clock.now())]
     return peekSteps(steps, this.store, message, seat, this.clock.now())
@@ -162,8 +162,8 @@ export class Gate {
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
   async explain(message: Message): Promise<Explanation> {
     const seat = this.#seating.seatFor(message)
-    const awaited = this.#seating.awaited(seat)
-    if (awaited !== undefined) return awaited.then(() => this.explain(message))
+    const { sought } = this.#seating
+    if (sought !== undefined) return sought.then(() => this.explain(message))
     const trace = await inspect(seat.ruling!.plan, this.store, message, seat, this.clock.now())
     return { ...trace, patterns: this.#seating.routesNow().patternsOf(message) }
   }
@@ -233,16 +233,12 @@ export class Gate {
   }
 
   #tell(decision: MaybePromise<Decision>, message: Message): void {
-    if (decision instanceof Promise) {
-      decision.then(
-        settled => this.#tell(settled, message),
-        () => {},
-      )
-      return
+    const tell = (settled: Decision): void => {
+      this.#voice.emit('decision', settled, message)
+      if (!settled.allowed) this.#seating.punish(settled, message)
     }
-    this.#voice.emit('decision', decision, message)
-    if (!decision.allowed)
-      this.#desk.note(decision, this.#seating.roster, this.#seating.seatFor(message).identity)
+    if (decision instanceof Promise) decision.then(tell, () => {})
+    else tell(decision)
   }
 
   #heed(): void {
@@ -253,10 +249,8 @@ export class Gate {
     if (this.#seating.used.length > 0) checkDialect(policy, this.dialect)
     if (this.#opened !== undefined) checkSameStore(policy, this.#opened)
     checkLimits(policy, this.store)
-    const before = this.#seating.roster.names
-    this.#seating.build(policy, policy.dialect)
+    const gone = this.#seating.build(policy, policy.dialect)
     this.#heed()
-    const gone = [...before].filter(name => !this.#seating.roster.names.has(name))
     // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
     if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
     this.#voice.emit('policy', { kind: 'applied', rules: this.rules() })

@@ -15,6 +15,8 @@ export type Grant =
 /** An override as the chain goes by it. */
 export interface Override {
   readonly id: string
+  /** Another for every override there was in this process. */
+  readonly serial: number
   readonly addedAtMs: number
   readonly expiresAtMs?: number
   readonly grant: Grant

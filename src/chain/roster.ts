@@ -51,9 +51,8 @@ export class Roster {
     return this.#rules.get(name)?.penalty
   }
 
-  get hasPenalties(): boolean {
-    return [...this.#rules.values()].some(({ penalty }) => penalty !== undefined)
-  }
+  /** Whether any rule has a penalty of its own. */
+  hasPenalties = false
 
   /** The rules themselves, in their order. */
   get limits(): readonly Rule[] {
@@ -102,6 +101,7 @@ export class Roster {
     const flaw = redirectFlaw(rule.exceeded.redirect, captures)
     if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
     this.#rules.set(rule.name, rule)
+    if (rule.penalty !== undefined) this.hasPenalties = true
     if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, factsOf(rule, pattern))
   }
 }

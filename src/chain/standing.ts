@@ -47,9 +47,7 @@ export class Standing {
     const granted = overrides.of(sender).toSorted(byAge)
     const tier = tiers && this.#tierOf(sender, tiers)
     const isPlain = tier === undefined && tiers?.fractional !== true && granted.length === 0
-    const key = isPlain
-      ? ''
-      : `${tier?.name ?? ''}\n${granted.map(({ id, addedAtMs }) => `${id}@${addedAtMs}`).join('\n')}`
+    const key = isPlain ? '' : `${tier?.name ?? ''}\n${granted.map(({ serial }) => serial).join('\n')}`
     return {
       overrides: granted,
       key,

@@ -29,16 +29,15 @@ export function readSubject(subject: Subject): Whom {
     const message = named.length > 1 ? `${named.join(' and ')} stand together` : 'nobody is named'
     throw policyError('', message, `name one of ${SUBJECT_PARTS.join(', ')}`)
   }
-  if (part !== 'ip') return { part, text: textOf(part, text) }
+  // One that was kept before is read again as it is.
+  if (part !== 'ip') return { part, text: HIDDEN.test(text) ? text : textOf(part, text) }
   checkWithin('ip', () => compileAddresses([text], ''))
   return { part, text: blockOf(text) }
 }
 
 function textOf(part: SubjectPart, text: string): string {
   if (part !== 'apiKey') return boundedPart(text)
-  return HIDDEN.test(text)
-    ? text
-    : `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
+  return `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }
 
 interface Blocks {

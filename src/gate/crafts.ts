@@ -55,6 +55,7 @@ export function banCraft(standing: Standing): Craft<BanOptions> {
 
 /** How overrides are read and done. `rules` are those there are. */
 export function overrideCraft(standing: Standing, rules: () => readonly string[]): Craft<OverrideOptions> {
+  let serial = 0
   return {
     kind: 'override',
     read({ limit, rules: names, ...subject }) {
@@ -80,7 +81,7 @@ export function overrideCraft(standing: Standing, rules: () => readonly string[]
       const whom = whomOf(rest)
       const { id, addedAtMs } = note
       const override: Override = {
-        ...{ id, addedAtMs, grant: parseGrant(limit) },
+        ...{ id, addedAtMs, serial: ++serial, grant: parseGrant(limit) },
         ...(names === undefined ? {} : { rules: new Set(names) }),
       }
       standing.overrides.add(whom, override)

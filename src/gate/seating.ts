@@ -2,6 +2,7 @@ import type { Middleware } from '../chain/middleware.ts'
 import type { Roster } from '../chain/roster.ts'
 import { Routes } from '../chain/routes.ts'
 import { Seat, seatOf } from '../chain/seat.ts'
+import type { Decision } from '../decision.ts'
 import type { Dialect, Message } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Store } from '../stores/store.ts'
@@ -19,6 +20,7 @@ export class Seating {
   readonly #gate: object
   readonly #store: Store
   readonly #desk: Desk
+  #sought: Promise<void> | undefined
   readonly #scales: Scales
 
   constructor(gate: object, store: Store, desk: Desk, dialect: Dialect, scales: Scales) {
@@ -29,11 +31,22 @@ export class Seating {
     this.roster = desk.assemble(undefined, dialect, this.used)
   }
 
-  /** Puts a chain in force: a policy's, with what was added in code and at run time. Throws PolicyError, and leaves all as it was. */
-  build(policy: CompiledPolicy | undefined, dialect: Dialect): void {
+  /**
+   * Puts a chain in force: a policy's, with what was added in code and at run time. Returns the names of rules that are no
+   * more. Throws PolicyError, and leaves all as it was.
+   */
+  build(policy: CompiledPolicy | undefined, dialect: Dialect): readonly string[] {
+    const before = this.roster.names
     this.roster = this.#desk.assemble(policy, dialect, this.used)
     this.policy = policy
     this.routes = null
+    return [...before].filter(name => !this.roster.names.has(name))
+  }
+
+  /** Takes a refusal to account, where penalties are to be had. Never throws. */
+  punish(decision: Decision, message: Message): void {
+    if (this.#desk.punishes(this.roster))
+      this.#desk.note(decision, this.roster, this.seatFor(message).identity)
   }
 
   /** Adds to the chain in force. Throws PolicyError. */
@@ -50,22 +63,28 @@ export class Seating {
 
   /** The seat of a message's sender, turned to its topic. */
   seatFor(message: Message): Seat {
+    this.#sought = undefined
     const routes = this.routesNow()
-    if (!routes.areKept) return routes.settle(new Seat(message.sender, message.sender), message)
+    if (!routes.areKept) return this.#settle(routes, new Seat(message.sender, message.sender), message)
     const seat = seatOf(message.sender, this.#gate)
     if (seat.routes === routes && seat.topic === message.topic && seat.on === message.on) return seat
     if (seat.routes === routes && seat.returnTo(message.topic, message.on)) return seat
-    return routes.settle(seat, message)
+    return this.#settle(routes, seat, message)
   }
 
   /**
-   * The time until the sender that was seated last can be seated for good: its tier is being looked up. Whoever decides
-   * waits for it and asks for the seat again.
+   * What the sender that was seated last has to wait for, while its tier is being looked up: whoever decides asks for its
+   * seat again then.
    */
-  awaited(seat: Seat): Promise<void> | undefined {
-    return this.#desk.takeSought()?.then(() => {
-      seat.routes = undefined
-    })
+  get sought(): Promise<void> | undefined {
+    return this.#sought
+  }
+
+  #settle(routes: Routes, seat: Seat, message: Message): Seat {
+    routes.settle(seat, message)
+    this.#sought = this.#desk.takeSought()
+    if (this.#sought !== undefined) seat.routes = undefined
+    return seat
   }
 
   routesNow(): Routes {
