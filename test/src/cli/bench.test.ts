@@ -34,7 +34,10 @@ describe('bench', () => {
     expect(report.machine.node).toBe(process.version)
     for (const kind of ['allowed', 'refused'] as const) {
       const speed = report[kind]!
-      expect([kind, speed.share, speed.senders]).toEqual([kind, 1, 60])
+      expect([kind, speed.share]).toEqual([kind, 1])
+      // How many senders it reached within its time is the machine's doing.
+      expect(speed.senders).toBeGreaterThan(0)
+      expect(speed.senders).toBeLessThanOrEqual(60)
       expect(speed.decisions).toBeGreaterThan(1_000)
       expect(speed.perSecond * speed.eachNs).toBeCloseTo(1e9, -1)
       expect(speed.p50Ns).toBeGreaterThan(0)
