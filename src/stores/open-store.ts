@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../clock.ts'
-import { policyError, UnsupportedError } from '../errors.ts'
+import { policyError } from '../errors.ts'
 import { type Logger, SILENT } from '../logger.ts'
 import { MemoryStore } from './memory.ts'
 import type { Fallback, Store } from './store.ts'
@@ -7,9 +7,9 @@ import { STORE_SCHEMES, schemeOf } from './store-url.ts'
 
 /** A store as a policy names it; see the constructors of the stores for the defaults. */
 export interface StoreSpec {
-  /** `memory`, `sqlite:./limits.db`, `redis://…` and its kin. */
+  /** `memory`, `sqlite:./limits.db`, `redis://…` and its kin, `nats://…`. */
   readonly url: string
-  /** Before every key of a shared store. */
+  /** Before every key of a shared store; the bucket of NATS. */
   readonly prefix?: string
   /** How long a decision may take, in milliseconds. */
   readonly timeoutMs?: number
@@ -65,6 +65,8 @@ export async function openStore(store: string | StoreSpec, options: OpenStoreOpt
 async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger: Logger }): Promise<Store> {
   const { url, prefix, timeoutMs } = spec
   const scheme = schemeOf(url)
+  // Longer than a message waits: what a late answer took is given back, of an answer unheard it is not known.
+  const heardMs = HEARD_FOR * (timeoutMs ?? TIMEOUT_MS)
   switch (STORE_SCHEMES.find(known => known === scheme)) {
     case 'sqlite': {
       const { openSqlite } = await import('./sqlite/index.ts')
@@ -80,21 +82,25 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
       const redis = await openRedis(url, {
         logger: options.logger,
         ...(prefix === undefined ? {} : { prefix }),
-        // Longer than a message waits: what a late answer took is given back, of an answer unheard it is not known.
-        timeoutMs: HEARD_FOR * (timeoutMs ?? TIMEOUT_MS),
+        timeoutMs: heardMs,
         // By default the server's own: it is the same for all nodes.
         ...(options.clock === undefined ? {} : { clock: options.clock }),
       })
       await untilWell(redis)
       return redis
     }
-    case 'nats':
-      throw new UnsupportedError('there is no NATS store yet: use memory, sqlite: or redis:// as a store')
+    case 'nats': {
+      const { openNatsKv } = await import('./nats-kv/index.ts')
+      const bucket = prefix === undefined ? {} : { bucket: prefix }
+      const nats = await openNatsKv(url, { ...options, ...bucket, timeoutMs: heardMs })
+      await untilWell(nats)
+      return nats
+    }
     case undefined:
       throw policyError(
         'store',
         `${JSON.stringify(scheme)} is no store`,
-        'write memory, sqlite:FILE or redis://HOST',
+        'write memory, sqlite:FILE, redis://HOST or nats://HOST',
       )
   }
 }

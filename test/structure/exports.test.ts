@@ -55,6 +55,7 @@ describe('the public doors', () => {
         "./nats",
         "./sqlite",
         "./redis",
+        "./nats-kv",
         "./testing",
         "./package.json",
       ]
@@ -241,6 +242,7 @@ describe('the public doors', () => {
         "type NatsHeaders",
         "type NatsLimits",
         "type NatsMessage",
+        "type NatsOutlet",
         "type NatsPublishOptions",
         "type NatsPublisher",
         "type NatsPublisherOptions",
@@ -257,6 +259,25 @@ describe('the public doors', () => {
         "type PullOptions",
         "type QueueWishes",
         "type SubscribeOptions",
+      ]
+    `)
+  })
+
+  it('./nats-kv gives out', async () => {
+    expect(await namesOf('./nats-kv')).toMatchInlineSnapshot(`
+      [
+        "NatsKvStore",
+        "NatsStreamStore",
+        "openNatsKv",
+        "openNatsStream",
+        "type NatsConnection",
+        "type NatsKvHealth",
+        "type NatsKvStoreOptions",
+        "type NatsReply",
+        "type NatsStreamStoreOptions",
+        "type OpenNatsKvOptions",
+        "type OpenNatsStreamOptions",
+        "type ReachOptions",
       ]
     `)
   })

@@ -50,7 +50,7 @@ describe('openStore', () => {
   })
 
   it.each([
-    ['nats://:secret@host', 'TOPICGATE_UNSUPPORTED', 'there is no NATS store yet'],
+    ['nats://:secret@', 'TOPICGATE_STORE', 'the URL of NATS cannot be read'],
     ['mysql://:secret@host', 'TOPICGATE_POLICY', '"mysql" is no store'],
     ['', 'TOPICGATE_POLICY', '"" is no store'],
   ])('refuses %s without telling its password', async (url, code, text) => {

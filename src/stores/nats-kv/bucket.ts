@@ -1,0 +1,114 @@
+import { StoreError } from '../../errors.ts'
+import { type JetStream, type StreamConfig, WRONG_SEQUENCE } from './jetstream.ts'
+import { encodeToken } from './names.ts'
+import { NS, Stream } from './stream.ts'
+
+export interface BucketSettings {
+  readonly bucket: string
+  /** How long an entry stays after it was last written, at the least. */
+  readonly ttlMs: number
+  readonly storage: 'file' | 'memory'
+  readonly replicas: number
+  readonly maxBytes: number
+}
+
+/** What stands under a key: its revision, 0 where nothing does. */
+export interface Kept {
+  readonly revision: number
+  readonly data: Uint8Array | undefined
+}
+
+const EXPECTED = 'Nats-Expected-Last-Subject-Sequence'
+const LONGEST_TTL_MS = 20 * 366 * 86_400_000
+
+/**
+ * A key-value bucket of NATS (ADR-8 of NATS: the stream `KV_bucket`, a message for each key), made where it is not
+ * there. Writes replace exactly the revision that was read, or nothing.
+ */
+export class Bucket {
+  readonly stream: Stream
+  readonly #settings: BucketSettings
+  readonly #jetstream: JetStream
+  #ttlMs: number
+
+  constructor(jetstream: JetStream, settings: BucketSettings) {
+    this.#jetstream = jetstream
+    this.#settings = settings
+    this.#ttlMs = settings.ttlMs
+    this.stream = new Stream(
+      jetstream,
+      () => this.#wanted(),
+      found => this.#settle(found),
+    )
+  }
+
+  subjectOf(rule: string, key: string): string {
+    return `$KV.${this.#settings.bucket}.${encodeToken(rule)}.${encodeToken(key)}`
+  }
+
+  /** Of all keys of a rule, of a key in all rules, or of all. */
+  filterOf(rule: string | undefined, key: string | undefined): string {
+    const of = (text: string | undefined): string => (text === undefined ? '*' : encodeToken(text))
+    return `$KV.${this.#settings.bucket}.${of(rule)}.${of(key)}`
+  }
+
+  async read(subject: string, deadlineMs: number): Promise<Kept> {
+    const found = await this.#jetstream.message(this.stream.name, { last_by_subj: subject }, deadlineMs)
+    // What was deleted by hand left an empty message behind.
+    return { revision: found?.seq ?? 0, data: found?.data.length ? found.data : undefined }
+  }
+
+  /** False where another was faster: nothing was written then. */
+  async write(subject: string, data: Uint8Array, revision: number, deadlineMs: number): Promise<boolean> {
+    const fields = { [EXPECTED]: revision }
+    return 'seq' in (await this.#jetstream.publish(subject, data, fields, deadlineMs, WRONG_SEQUENCE))
+  }
+
+  /**
+   * Entries are kept for twice `ms` from now on: clocks may stand apart. Rejects with StoreError where the bucket may
+   * not be changed.
+   */
+  async keepFor(ms: number, deadlineMs: number): Promise<void> {
+    if (this.#ttlMs === 0 || 2 * ms <= this.#ttlMs) return
+    // Doubled, so that a policy of many windows changes the bucket a few times only.
+    let ttlMs = this.#ttlMs
+    while (ttlMs < 2 * ms && ttlMs <= LONGEST_TTL_MS) ttlMs *= 2
+    this.#ttlMs = ttlMs > LONGEST_TTL_MS ? 0 : ttlMs
+    this.stream.recheck()
+    await this.stream.prepare(deadlineMs)
+  }
+
+  #wanted(): StreamConfig {
+    const { bucket, storage, replicas, maxBytes } = this.#settings
+    const options = { deny_delete: true, allow_rollup_hdrs: true, allow_direct: true, max_consumers: -1 }
+    return {
+      ...{ name: `KV_${bucket}`, subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' },
+      ...{ max_msgs_per_subject: 1, max_msgs: -1, max_bytes: maxBytes, max_age: this.#ttlMs * NS },
+      ...{ storage, num_replicas: replicas, ...options },
+    }
+  }
+
+  #settle(found: StreamConfig): StreamConfig | undefined {
+    const flaw = flawOf(found, `$KV.${this.#settings.bucket}.>`)
+    if (flaw !== undefined) {
+      const remedy = 'take another bucket, or delete this one: it is made anew as it must be'
+      throw new StoreError(`nats: the bucket ${this.#settings.bucket} ${flaw} (${remedy})`)
+    }
+    const foundMs = (found.max_age ?? 0) / NS
+    const isLongEnough = foundMs === 0 || (this.#ttlMs !== 0 && foundMs >= this.#ttlMs)
+    if (!isLongEnough) return { ...found, max_age: this.#ttlMs * NS }
+    this.#ttlMs = foundMs
+    return undefined
+  }
+}
+
+/** What makes counts vanish, or never be written. */
+function flawOf(found: StreamConfig, subject: string): string | undefined {
+  if (found.mirror !== undefined) return 'is a mirror, which cannot be written'
+  if (!found.subjects?.includes(subject)) return 'is a stream of other subjects'
+  if (found.retention !== 'limits') return `keeps its entries by ${found.retention}, not by limits`
+  if (found.max_msgs_per_subject !== 1) return 'keeps a history of its keys'
+  if (found.deny_purge === true) return 'forbids to purge keys'
+  const isBounded = (found.max_msgs ?? -1) > 0 || (found.max_bytes ?? -1) > 0
+  return isBounded && found.discard !== 'new' ? 'forgets old keys when it is full (discard: old)' : undefined
+}

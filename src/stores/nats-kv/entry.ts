@@ -1,0 +1,79 @@
+import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import { StoreError } from '../../errors.ts'
+import { carryOver, freshCells } from '../sqlite/carry.ts'
+import { decodeCells, encodeCells } from '../sqlite/encoding.ts'
+import { describeNumbers, limitOf } from '../sqlite/numbers.ts'
+import type { Charge, Verdict } from '../store.ts'
+import type { Kept } from './bucket.ts'
+
+const LINE = 0x0a
+
+/** The state of a key under a limit, as it was read; changed in place, and written with the revision it had. */
+export interface Entry {
+  readonly limit: Limit
+  readonly revision: number
+  readonly isNew: boolean
+  cells: Float64Array
+}
+
+/**
+ * An entry of what a bucket keeps: the rule's numbers as a line of JSON, then the cells as they stand in memory. What was
+ * written under other numbers is carried over. Throws StoreError where something else stands there.
+ */
+export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number): Entry {
+  const fresh = (): Float64Array => freshCells(limit, nowMs)
+  if (data === undefined) return { limit, revision, isNew: true, cells: fresh() }
+  const end = data.indexOf(LINE)
+  const cells = decodeCells(data.subarray(end + 1))
+  const text = new TextDecoder().decode(data.subarray(0, Math.max(0, end)))
+  try {
+    const old = text === describeNumbers(limit) ? limit : limitOf(text, limit)
+    const carried = carryOver(cells, old, limit, nowMs)
+    return { limit, revision, isNew: false, cells: carried ?? fresh() }
+  } catch (cause) {
+    throw new StoreError(`nats: a key of ${limit.name} holds what is no state of a limit (delete it)`, {
+      cause,
+    })
+  }
+}
+
+/** What {@link openEntry} reads. */
+export function encodeEntry({ limit, cells }: Entry): Uint8Array {
+  return Buffer.concat([Buffer.from(`${describeNumbers(limit)}\n`), encodeCells(cells)])
+}
+
+/** For how long an entry differs from none. */
+export function lastsMs({ limit, cells }: Entry, nowMs: number): number {
+  return Math.max(0, limit.kernel.wholeAt(cells, 0, limit) - nowMs)
+}
+
+/** What charges of one key would get, those that fit adding up; and how many grains they would take. */
+export function probe(
+  { cells, limit }: Entry,
+  charges: readonly Charge[],
+  nowMs: number,
+): { readonly verdicts: readonly Verdict[]; readonly grains: number | undefined } {
+  let taken: number | undefined
+  const verdicts = charges.map(({ cost }) => {
+    const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
+    const grains = (taken ?? 0) + toGrains(cost, limit)
+    if (limit.kernel.probe(cells, 0, nowMs, grains, limit, verdict)) taken = grains
+    return verdict
+  })
+  return { verdicts, grains: taken }
+}
+
+/** Takes what was probed. */
+export function take(entry: Entry, grains: number, nowMs: number): void {
+  const { limit } = entry
+  const { kernel } = limit
+  // Once more: only the last question tells a kernel how much room it needs, and that may have been a larger one.
+  kernel.probe(entry.cells, 0, nowMs, grains, limit, {
+    allowed: false,
+    remaining: 0,
+    retryAfterMs: 0,
+    resetMs: 0,
+  })
+  if (kernel.room) entry.cells = kernel.room(entry.cells)
+  kernel.take(entry.cells, 0, nowMs, grains, limit)
+}

@@ -1,0 +1,11 @@
+/** The door `topicgate/nats-kv`: state of limits in NATS JetStream. */
+export type { NatsConnection, NatsReply } from './connection.ts'
+export {
+  type OpenNatsKvOptions,
+  type OpenNatsStreamOptions,
+  openNatsKv,
+  openNatsStream,
+  type ReachOptions,
+} from './open.ts'
+export { type NatsKvHealth, NatsKvStore, type NatsKvStoreOptions } from './store.ts'
+export { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'

@@ -1,0 +1,151 @@
+import { type Clock, systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import { type Logger, SILENT } from '../../logger.ts'
+import type { NatsConnection } from './connection.ts'
+import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
+import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
+
+/** How a server is found and reached. */
+export interface ReachOptions {
+  /** Further options of the package's own `connect`: `tls`, `authenticator` and their kin. */
+  readonly connect?: object
+  /** How the package is loaded. Default: `import()`. */
+  readonly load?: (name: string) => Promise<unknown>
+}
+
+export interface OpenNatsKvOptions extends Omit<NatsKvStoreOptions, 'connection' | 'onClose'>, ReachOptions {}
+export interface OpenNatsStreamOptions
+  extends Omit<NatsStreamStoreOptions, 'connection' | 'onClose'>,
+    ReachOptions {}
+
+type Connect = (options: object) => Promise<NatsConnection>
+
+const PACKAGES = ['@nats-io/transport-node', 'nats']
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 2_000
+const CONNECT_MS = 5_000
+/** A server that is silent for twice this long is taken for lost. */
+const PING_EVERY_MS = 5_000
+
+/**
+ * Opens a store by the URL of NATS: `nats://[user:password@]host[:port][,host2…]`, `nats://token@host`. It connects in
+ * the background, again and again: until it is there, what is asked is rejected at once with StoreError. Rejects with
+ * StoreError where neither `@nats-io/transport-node` nor `nats` is installed, or the URL cannot be read.
+ */
+export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): Promise<NatsKvStore> {
+  const { connect, load, ...rest } = options
+  return openWith(url, options, reach => new NatsKvStore({ ...rest, ...reach }))
+}
+
+/** The same for {@link NatsStreamStore}. */
+export async function openNatsStream(
+  url: string,
+  options: OpenNatsStreamOptions = {},
+): Promise<NatsStreamStore> {
+  const { connect, load, ...rest } = options
+  return openWith(url, options, reach => new NatsStreamStore({ ...rest, ...reach }))
+}
+
+interface Reach {
+  readonly connection: Promise<NatsConnection>
+  readonly onClose: () => Promise<void>
+}
+
+async function openWith<T>(
+  url: string,
+  { connect: more, load = name => import(name), logger }: ReachOptions & { readonly logger?: Logger },
+  make: (reach: Reach) => T,
+): Promise<T> {
+  const address = parseNatsUrl(url)
+  const connect = await loadConnect(load)
+  const options = {
+    ...{ name: 'topicgate', maxReconnectAttempts: -1, reconnectTimeWait: 100, timeout: CONNECT_MS },
+    ...{ pingInterval: PING_EVERY_MS, maxPingOut: 2, ...address, ...more },
+  }
+  const reach = reachOut(() => connect(options), systemClock, logger ?? SILENT)
+  try {
+    return make(reach)
+  } catch (error) {
+    await reach.onClose()
+    throw error
+  }
+}
+
+/** Connects until it is connected or nobody wants it any more. */
+function reachOut(connect: () => Promise<NatsConnection>, clock: Clock, logger: Logger): Reach {
+  let isOver = false
+  let opened: NatsConnection | undefined
+  let wake = (): void => {}
+  const dial = async (): Promise<NatsConnection> => {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      if (isOver) throw new StoreError('nats: the store was closed')
+      try {
+        opened = await connect()
+        if (isOver) await opened.close()
+        return opened
+      } catch (err) {
+        logger.debug({ err }, 'the connection to NATS')
+      }
+      await new Promise<void>(resolve => {
+        const cancel = clock.after(pauseMs, resolve)
+        wake = () => {
+          cancel()
+          resolve()
+        }
+      })
+    }
+  }
+  const connection = dial()
+  connection.catch(() => {})
+  const onClose = async (): Promise<void> => {
+    isOver = true
+    wake()
+    await opened?.close()
+  }
+  return { connection, onClose }
+}
+
+async function loadConnect(load: (name: string) => Promise<unknown>): Promise<Connect> {
+  const causes: unknown[] = []
+  for (const name of PACKAGES) {
+    try {
+      return ((await load(name)) as { readonly connect: Connect }).connect
+    } catch (error) {
+      causes.push(error)
+    }
+  }
+  const remedy = `run \`npm install ${PACKAGES[0]}\``
+  throw new StoreError(`neither ${PACKAGES.join(' nor ')} is installed: ${remedy}`, { cause: causes[0] })
+}
+
+interface NatsAddress {
+  readonly servers: readonly string[]
+  readonly user?: string
+  readonly pass?: string
+  readonly token?: string
+}
+
+/** Reads `nats://…`; the error never shows the URL, which may hold a password. */
+export function parseNatsUrl(url: string): NatsAddress {
+  const found = /^nats:\/\/(?:([^@/]*)@)?([^@/?#]+)\/?(?:\?token=([^&#]+))?$/.exec(url)
+  const servers = found?.[2]?.split(',') ?? []
+  const isGood =
+    servers.length > 0 && servers.every(server => /^(\[[\da-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/.test(server))
+  if (found === null || !isGood) {
+    throw new StoreError('the URL of NATS cannot be read (write nats://user:password@host:4222)')
+  }
+  const [, who, , asked] = found
+  const token = asked ?? (who?.includes(':') ? undefined : who)
+  if (token !== undefined && token !== '') return { servers, token: decode(token) }
+  if (who === undefined || who === '') return { servers }
+  const colon = who.indexOf(':')
+  return { servers, user: decode(who.slice(0, colon)), pass: decode(who.slice(colon + 1)) }
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

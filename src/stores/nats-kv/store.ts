@@ -1,0 +1,143 @@
+import { ALGORITHMS } from '../../algorithms/limit.ts'
+import { BOUNDS } from '../../bounds.ts'
+import { type Clock, systemClock } from '../../clock.ts'
+import { policyError, StoreError } from '../../errors.ts'
+import { type Logger, SILENT } from '../../logger.ts'
+import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
+import { Bucket } from './bucket.ts'
+import { deadlineIn, Link, type NatsConnection } from './connection.ts'
+import { JetStream } from './jetstream.ts'
+import { Ledger } from './ledger.ts'
+import { checkBucket, checkWhole } from './names.ts'
+
+const DAY_MS = 86_400_000
+
+export interface NatsKvStoreOptions {
+  /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */
+  readonly connection: NatsConnection | Promise<NatsConnection>
+  /** Called once when the store is closed: for whoever made the connection for this store alone. */
+  readonly onClose?: () => Promise<void>
+  /** The bucket all nodes share, made where it is not there. Default: topicgate. */
+  readonly bucket?: string
+  /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
+  readonly timeoutMs?: number
+  /** Whose time counts; those of several nodes must be in step. Default: the machine's. */
+  readonly clock?: Clock
+  /** How long an entry stays after it was last written, at the least; raised where a window is longer than half. Default: a day. */
+  readonly ttlMs?: number
+  /** Where a bucket that is made keeps its entries. Default: file. */
+  readonly storage?: 'file' | 'memory'
+  /** How many servers keep a bucket that is made. Default: 1. */
+  readonly replicas?: number
+  /** How large a bucket that is made may become. Default: {@link BOUNDS.bucketBytes}. */
+  readonly maxBytes?: number
+  /** Spreads the tries of nodes that want the same key: numbers from 0 to below 1. Default: by chance. */
+  readonly random?: () => number
+  readonly logger?: Logger
+}
+
+export interface NatsKvHealth extends StoreHealth {
+  /** Writes that another node was faster than, and decisions under way. */
+  readonly conflicts: number
+  readonly pending: number
+}
+
+/**
+ * State in a key-value bucket of NATS JetStream, shared by all who use it: an entry is read, changed here, and written if no
+ * other was faster. A message of several keys is never too much: what one key took is given back where another then
+ * denies. Two round trips a decision: made to stand under a LeasedStore. Rejects with StoreError while NATS is out of reach.
+ */
+export class NatsKvStore implements Store {
+  readonly name = 'nats-kv'
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly #clock: Clock
+  readonly #timeoutMs: number
+  readonly #link: Link
+  readonly #bucket: Bucket
+  readonly #ledger: Ledger
+  readonly #onClose: (() => Promise<void>) | undefined
+  #pending = 0
+  #closed = false
+
+  /** Throws PolicyError for an option that makes no sense. */
+  constructor(options: NatsKvStoreOptions) {
+    const { connection, bucket = 'topicgate', storage = 'file', logger = SILENT } = options
+    if (storage !== 'file' && storage !== 'memory') throw policyError('storage', 'is file or memory')
+    this.#clock = options.clock ?? systemClock
+    this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
+    this.#link = new Link(connection)
+    this.#bucket = new Bucket(new JetStream(this.#link), {
+      bucket: checkBucket(bucket),
+      ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
+      storage,
+      replicas: checkWhole('replicas', options.replicas ?? 1, 1),
+      maxBytes: checkWhole('maxBytes', options.maxBytes ?? BOUNDS.bucketBytes, 1),
+    })
+    this.#ledger = new Ledger(this.#bucket, options.random ?? Math.random, err =>
+      logger.warn({ err }, 'charges of a refused message could not be given back'),
+    )
+    this.#onClose = options.onClose
+  }
+
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): Promise<readonly Verdict[]> {
+    const nowMs = options.nowMs ?? this.#clock.now()
+    if (charges.length > BOUNDS.callCharges) {
+      const message = `nats: a message of ${charges.length} charges; ${BOUNDS.callCharges} at the most`
+      return Promise.reject(new StoreError(message))
+    }
+    return this.#work(deadlineMs => this.#ledger.decide(charges, options.commit, nowMs, deadlineMs))
+  }
+
+  refund(charges: readonly Charge[]): Promise<void> {
+    const nowMs = this.#clock.now()
+    return this.#work(deadlineMs => this.#ledger.refund(charges, nowMs, deadlineMs))
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget({ rule, key }: Selector): Promise<number> {
+    return this.#work(deadlineMs =>
+      this.#bucket.stream.use(deadlineMs, () =>
+        this.#bucket.stream.purge(this.#bucket.filterOf(rule, key), deadlineMs),
+      ),
+    )
+  }
+
+  async health(): Promise<NatsKvHealth> {
+    const own = { conflicts: this.#ledger.conflicts, pending: this.#pending }
+    try {
+      // Another node may have changed the bucket: its settings are looked at again.
+      this.#bucket.stream.recheck()
+      const { state } = await this.#work(async deadlineMs => {
+        await this.#bucket.stream.prepare(deadlineMs)
+        return this.#bucket.stream.info(deadlineMs)
+      })
+      return { ok: true, ...own, detail: `${state.messages} keys, ${state.bytes} bytes` }
+    } catch (error) {
+      return { ok: false, ...own, detail: (error as Error).message }
+    }
+  }
+
+  /** What is under way is answered still; a connection of the user's own stays open. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#onClose?.()
+  }
+
+  async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
+    if (!this.#link.isUp) throw new StoreError('nats: not connected')
+    if (this.#pending >= BOUNDS.storePending) {
+      throw new StoreError(`nats: ${BOUNDS.storePending} decisions wait for an answer already`)
+    }
+    this.#pending++
+    try {
+      return await work(deadlineIn(this.#timeoutMs))
+    } finally {
+      this.#pending--
+    }
+  }
+}

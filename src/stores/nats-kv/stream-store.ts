@@ -1,0 +1,209 @@
+import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import { BOUNDS } from '../../bounds.ts'
+import { type Clock, systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
+import { deadlineIn, Link, type NatsConnection } from './connection.ts'
+import { JetStream } from './jetstream.ts'
+import { checkBucket, checkWhole } from './names.ts'
+import { StrictStreams, type Taken } from './strict-streams.ts'
+
+export interface NatsStreamStoreOptions {
+  /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */
+  readonly connection: NatsConnection | Promise<NatsConnection>
+  /** Called once when the store is closed: for whoever made the connection for this store alone. */
+  readonly onClose?: () => Promise<void>
+  /** What the streams and their subjects are named after. Default: topicgate. */
+  readonly bucket?: string
+  /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
+  readonly timeoutMs?: number
+  /** Measures waits only; what is counted goes by the server's time. Default: the machine's. */
+  readonly clock?: Clock
+  readonly storage?: 'file' | 'memory'
+  readonly replicas?: number
+  /** How large the stream of one rule may become. Default: {@link BOUNDS.bucketBytes}. */
+  readonly maxBytes?: number
+}
+
+/** JetStream removes what is too old about so often: windows shorter than this would be far longer than they say. */
+const SHORTEST_PERIOD_MS = 1_000
+
+/**
+ * Sliding logs that JetStream itself counts: a stream for each rule, a subject for each key, a message for each unit, and
+ * the stream takes no more than the limit's count for a subject, each for the length of the window. Exact over all nodes
+ * by the server's time, with one round trip for a unit and no retries. Whole units only.
+ */
+export class NatsStreamStore implements Store {
+  readonly name = 'nats-stream'
+  readonly algorithms: ReadonlySet<string> = new Set(['sliding-log'])
+  readonly #clock: Clock
+  readonly #timeoutMs: number
+  readonly #link: Link
+  readonly #streams: StrictStreams
+  readonly #onClose: (() => Promise<void>) | undefined
+  #pending = 0
+  #closed = false
+
+  /** Throws PolicyError for an option that makes no sense. */
+  constructor(options: NatsStreamStoreOptions) {
+    this.#clock = options.clock ?? systemClock
+    this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
+    this.#link = new Link(options.connection)
+    this.#streams = new StrictStreams(new JetStream(this.#link), {
+      bucket: checkBucket(options.bucket ?? 'topicgate'),
+      storage: options.storage ?? 'file',
+      replicas: checkWhole('replicas', options.replicas ?? 1, 1),
+      maxBytes: checkWhole('maxBytes', options.maxBytes ?? BOUNDS.bucketBytes, 1),
+    })
+    this.#onClose = options.onClose
+  }
+
+  refuses(limit: Limit): string | undefined {
+    if (limit.custom !== undefined) return 'a NATS stream runs no algorithm of your own'
+    if (limit.scale !== 1) return 'a NATS stream counts whole units: leave out `fractional`'
+    if (limit.periodMs >= SHORTEST_PERIOD_MS) return undefined
+    return `a NATS stream has no window shorter than ${SHORTEST_PERIOD_MS} ms`
+  }
+
+  /** `nowMs` is not looked at: the server's time counts. */
+  decide(charges: readonly Charge[], options: { readonly commit: boolean }): Promise<readonly Verdict[]> {
+    return this.#work(async deadlineMs => {
+      for (const { limit } of charges) this.#check(limit)
+      // A single unit needs no look: the stream itself says whether it fits.
+      const isSingle = charges.length === 1 && toGrains(charges[0]!.cost, charges[0]!.limit) === 1
+      if (options.commit && isSingle) return this.#take(charges, [], deadlineMs)
+      const looked = await this.#look(charges, deadlineMs)
+      return options.commit && !isDenied(charges, looked) ? this.#take(charges, looked, deadlineMs) : looked
+    })
+  }
+
+  /** Gives back the units that were taken last. */
+  refund(charges: readonly Charge[]): Promise<void> {
+    return this.#work(async deadlineMs => {
+      for (const { limit, key, cost } of charges) {
+        this.#check(limit)
+        await this.#streams.giveBack(limit, key, toGrains(cost, limit), deadlineMs)
+      }
+    })
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget({ rule, key }: Selector): Promise<number> {
+    return this.#work(deadlineMs => this.#streams.forget(rule, key, deadlineMs))
+  }
+
+  async health(): Promise<StoreHealth> {
+    try {
+      const streams = await this.#work(deadlineMs => this.#streams.names(undefined, deadlineMs))
+      return { ok: true, detail: `${streams.length} streams` }
+    } catch (error) {
+      return { ok: false, detail: (error as Error).message }
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#onClose?.()
+  }
+
+  /** What each charge would get; charges of the same rule and key add up. */
+  async #look(charges: readonly Charge[], deadlineMs: number): Promise<Verdict[]> {
+    const verdicts: Verdict[] = []
+    const sums = new Map<string, number>()
+    for (const { limit, key, cost } of charges) {
+      const subject = this.#streams.subjectOf(limit.name, key)
+      const units = toGrains(cost, limit) + (sums.get(subject) ?? 0)
+      const verdict = await this.#tell(limit, key, units, deadlineMs)
+      if (verdict.allowed) sums.set(subject, units)
+      verdicts.push(verdict)
+    }
+    return verdicts
+  }
+
+  /** Takes all that was not found to be denied, or nothing. */
+  async #take(
+    charges: readonly Charge[],
+    looked: readonly Verdict[],
+    deadlineMs: number,
+  ): Promise<Verdict[]> {
+    const verdicts = [...looked]
+    const taken: Taken[] = []
+    try {
+      for (const [index, { limit, key, cost, soft }] of charges.entries()) {
+        if (looked[index]?.allowed === false) continue
+        const own = await this.#streams.take(limit, key, toGrains(cost, limit), deadlineMs)
+        if (own !== undefined) {
+          taken.push(own)
+          verdicts[index] ??= await this.#allowance(limit, key, deadlineMs)
+          continue
+        }
+        // Another node was faster, or nobody has looked.
+        const found = await this.#tell(limit, key, toGrains(cost, limit), deadlineMs)
+        verdicts[index] = { ...found, allowed: false, retryAfterMs: Math.max(1, found.retryAfterMs) }
+        if (soft === true) continue
+        await this.#streams.remove(taken, deadlineMs)
+        return verdicts.length === charges.length ? verdicts : [...verdicts]
+      }
+      return verdicts
+    } catch (error) {
+      await this.#streams.remove(taken, deadlineIn(this.#timeoutMs)).catch(() => {})
+      throw error
+    }
+  }
+
+  /** What is left after a unit was taken, as another question finds it. */
+  async #allowance(limit: Limit, key: string, deadlineMs: number): Promise<Verdict> {
+    const used = await this.#streams.used(limit, key, deadlineMs)
+    return {
+      allowed: true,
+      remaining: Math.max(0, limit.count - used),
+      retryAfterMs: 0,
+      resetMs: limit.periodMs,
+    }
+  }
+
+  async #tell(limit: Limit, key: string, units: number, deadlineMs: number): Promise<Verdict> {
+    const used = await this.#streams.used(limit, key, deadlineMs)
+    const allowed = used + units <= limit.count
+    const newestMs = used > 0 ? await this.#streams.newestMs(limit, key, deadlineMs) : undefined
+    const waitOf = (timeMs: number | undefined): number =>
+      timeMs === undefined
+        ? 0
+        : Math.min(limit.periodMs, Math.max(1, timeMs + limit.periodMs - this.#clock.now()))
+    if (allowed) {
+      const resetMs = units > 0 ? limit.periodMs : waitOf(newestMs)
+      return { allowed, remaining: limit.count - used - units, retryAfterMs: 0, resetMs }
+    }
+    const remaining = Math.max(0, limit.count - used)
+    const resetMs = waitOf(newestMs)
+    if (units > limit.count) return { allowed, remaining, retryAfterMs: Number.POSITIVE_INFINITY, resetMs }
+    const inTheWay = used + units - limit.count
+    const freeMs = await this.#streams.nthMs(limit, key, inTheWay, deadlineMs)
+    return { allowed, remaining, retryAfterMs: freeMs === undefined ? resetMs : waitOf(freeMs), resetMs }
+  }
+
+  #check(limit: Limit): void {
+    const flaw =
+      limit.algorithm === 'sliding-log' ? this.refuses(limit) : `a NATS stream is no ${limit.algorithm}`
+    if (flaw !== undefined) throw new StoreError(`nats: ${flaw}`)
+  }
+
+  async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
+    if (!this.#link.isUp) throw new StoreError('nats: not connected')
+    if (this.#pending >= BOUNDS.storePending) {
+      throw new StoreError(`nats: ${BOUNDS.storePending} decisions wait for an answer already`)
+    }
+    this.#pending++
+    try {
+      return await work(deadlineIn(this.#timeoutMs))
+    } finally {
+      this.#pending--
+    }
+  }
+}
+
+function isDenied(charges: readonly Charge[], verdicts: readonly Verdict[]): boolean {
+  return charges.some(({ soft }, index) => soft !== true && !verdicts[index]!.allowed)
+}
