@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt } from '../support/built.ts'
 import { connectClient } from '../support/mqtt-client.ts'
+import { startNats } from '../support/nats.ts'
 import { startNode } from '../support/program.ts'
 import { BLOCKS, placeOf } from './pages.ts'
 
@@ -22,8 +23,10 @@ describe('programs on the pages', () => {
     expect(programs.length).toBeGreaterThan(10)
   })
 
-  it.each(programs.filter(block => !serves(block)))('$place prints what it says', async ({ text }) => {
-    await using program = startNode(['--input-type=module'], { input: text })
+  it.each(programs.filter(block => !serves(block)))('$place prints what it says', async ({ text, words }) => {
+    await using nats = words.includes('nats') ? await startNats({ jetstream: true }) : undefined
+    const env = nats === undefined ? {} : { NATS_URL: nats.url }
+    await using program = startNode(['--input-type=module'], { input: text, env })
     const { code, stdout, stderr } = await program.ended
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const promised = [...text.matchAll(/\/\/ → (.*)$/gm)].map(([, line]) => line)
