@@ -32,6 +32,12 @@ export interface Adaptive extends Middleware {
   report(): LoadReport
 }
 
+/** What one adaptive() may go on with of another. */
+interface Heritable {
+  readonly says: string | undefined
+  monitor(): LoadMonitor
+}
+
 const SHORTEST_MS = 10
 const LONGEST_MS = 86_400_000
 
@@ -70,14 +76,15 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
       `add it to signals, or use ${[...names].join(', ')}`,
     )
   }
-  const monitor = new LoadMonitor({
+  let monitor = new LoadMonitor({
     signals: listed.map(({ make }) => make),
     levels: levels && parseLevels(levels),
     stages: new Map(wanted.map(([name, each]) => [name, parseStages(name, each)])),
     everyMs,
   })
   let isAttached = false
-  const station: ScaleStation = {
+  const isPlain = [...words, options.signal ?? ''].every(word => typeof word === 'string')
+  const station: ScaleStation & Heritable = {
     kind: 'scale',
     enabled: true,
     priority: 0,
@@ -91,6 +98,16 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
         isAttached = false
         end()
       }
+    },
+    // Functions cannot be told apart by what they say.
+    says: isPlain ? JSON.stringify([levels, stages, words, options.signal, everyMs]) : undefined,
+    monitor: () => monitor,
+    inherit(other) {
+      const { says, monitor: found } = other as Partial<Heritable>
+      if (isAttached || says === undefined || found === undefined || says !== station.says) return false
+      isAttached = true
+      monitor = found()
+      return true
     },
   }
   const middleware: Middleware = (_message, next) => next()

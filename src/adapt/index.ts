@@ -1,5 +1,5 @@
 export { type Adaptive, type AdaptiveOptions, adaptive } from './adaptive.ts'
 export { consumerLag, type ErrorRate, errorRate, queueDepth } from './counted.ts'
 export type { LoadReport } from './monitor.ts'
-export type { Signal, SignalName, SignalWord } from './signal.ts'
+export { SIGNAL_NAMES, type Signal, type SignalName, type SignalWord } from './signal.ts'
 export type { LevelWords, StageWords } from './words.ts'

@@ -21,6 +21,7 @@ export const DEFAULT_STAGES: Readonly<Record<string, StageWords>> = {
   'queue-depth': { '1000': 0.6 },
 }
 
+const LEVEL_NAME = /^[\w-]{1,40}$/
 const MOST_STEPS = 16
 const LARGEST_FACTOR = 1000
 const FACTOR = /^x?\s?(\d{1,4}(?:\.\d{1,3})?)$/
@@ -56,6 +57,14 @@ export function parseLevels(words: LevelWords): {
   const entries = Object.entries(words)
   checkCount(entries.length, 'levels')
   const levels = entries.map(([name, word], index) => {
+    if (!LEVEL_NAME.test(name)) {
+      const shown = JSON.stringify(name.slice(0, 60))
+      throw policyError(
+        'levels',
+        `${shown} cannot be the name of a level`,
+        'use up to 40 letters, digits, _ and -',
+      )
+    }
     const path = `levels.${name}`
     const [factor = '', upTo, ...rest] = String(word).split(/\s+up\s+to\s+/)
     if (rest.length > 0)
@@ -92,11 +101,12 @@ export function parseLevels(words: LevelWords): {
 /** The stages of one signal, lowest first. Throws PolicyError. */
 export function parseStages(signal: string, words: StageWords): readonly Rung[] {
   const entries = Object.entries(words)
-  checkCount(entries.length, `stages.${signal}`)
+  const path = `stages.${signal}`
+  checkCount(entries.length, path)
   return entries
     .map(([above, factor]) => ({
-      above: parseAmount(above, `stages.${signal}`),
-      factor: parseMultiplier(factor, `stages.${signal}.${above}`),
+      above: parseAmount(above, path),
+      factor: parseMultiplier(factor, path),
       name: `above ${above}`,
     }))
     .sort((a, b) => a.above - b.above)

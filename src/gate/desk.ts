@@ -118,6 +118,7 @@ export class Desk {
   assemble(policy: CompiledPolicy | undefined, dialect: Dialect, used: readonly CompiledEntry[]): Roster {
     const roster = new Roster(dialect)
     for (const middleware of this.stations.values()) roster.add(undefined, middleware)
+    if (policy?.adaptive !== undefined) roster.add(undefined, policy.adaptive)
     for (const { pattern, middleware } of [...(policy?.entries ?? []), ...used])
       roster.add(pattern, middleware)
     const tiers = policy?.tiers ?? this.#own.tiers

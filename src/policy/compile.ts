@@ -10,7 +10,8 @@ import { PolicyError, type Problem } from '../errors.ts'
 import type { Dialect } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { attempt, makeOrReport, type Report, within } from './collect.ts'
-import { compileRule, notYet } from './compile-rule.ts'
+import { compileAdaptive } from './compile-adaptive.ts'
+import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
 import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './loaded.ts'
 import { formatPath, type Path } from './positions.ts'
@@ -43,9 +44,7 @@ export function compileDocument(
   const report: Report = problem => problems.push(problem)
   const sound = leaveOut(document, wrong)
   const dialect: Dialect = sound.dialect ?? 'mqtt'
-  for (const word of ['adaptive'] as const) {
-    if (document[word] !== undefined) report({ path: word, ...notYet(word) })
-  }
+  const adaptive = compileAdaptive(sound.adaptive, within(report, 'adaptive'))
   const store = compileStore(sound.store, within(report, 'store'))
   const entries: CompiledEntry[] = []
   const exemptions: ExemptOptions[] = []
@@ -96,7 +95,7 @@ export function compileDocument(
     report({ ...problem, path: isAssigned ? 'tiers.assign.from' : `senders.${problem.path}` })
   })
   return {
-    compiled: { dialect, store, senders, identity, entries, rules, exemptions, tiers, penalty },
+    compiled: { dialect, store, senders, identity, adaptive, entries, rules, exemptions, tiers, penalty },
     problems,
   }
 }

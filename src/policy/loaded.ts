@@ -38,6 +38,8 @@ export interface CompiledPolicy {
   readonly store: StoreSpec
   readonly senders: IdentitySpec | undefined
   readonly identity: Identity | undefined
+  /** Scales the limits of all rules by the load. */
+  readonly adaptive: Middleware | undefined
   /** Exemptions first, then rules, each in the order of its list. */
   readonly entries: readonly CompiledEntry[]
   readonly rules: readonly CompiledRule[]

@@ -1,10 +1,9 @@
 import * as z from 'zod'
+import { adaptiveSchema } from './schema-adaptive.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers.ts'
-import { durationText, expects, templateText, text } from './schema-words.ts'
-
-const LATER = 'Not in this version.'
+import { expects, templateText, text } from './schema-words.ts'
 
 const roles = z
   .union(
@@ -41,18 +40,6 @@ const senders = z
   )
   .meta({ description: 'Who is sending, over what the broker knows.' })
 
-const level = z.union([z.number(), text('a level', 'write 1.5 up to 30%', 'A factor, up to a load.')])
-const adaptive = z
-  .strictObject(
-    {
-      levels: z.record(z.string(), level).optional(),
-      signals: z.array(z.enum(['cpu', 'memory', 'event-loop'])).optional(),
-      every: durationText.optional(),
-    },
-    { error: expects('an object', 'remove it') },
-  )
-  .meta({ description: `Limits that follow the load. ${LATER}` })
-
 /** The whole policy document, as an operator writes it. Unknown keys are errors. */
 export const policySchema = z
   .strictObject(
@@ -80,7 +67,7 @@ export const policySchema = z
         .array(ruleSchema, { error: expects('a list of rules', 'begin each with a dash, or remove it') })
         .optional()
         .meta({ description: 'Limits and quotas; every one that matches a message is asked.' }),
-      adaptive: adaptive.optional(),
+      adaptive: adaptiveSchema.optional(),
       penalties: penaltiesSchema.optional(),
     },
     { error: expects('a policy', 'write an object, with version: 1 and a list of rules') },

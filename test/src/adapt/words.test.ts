@@ -28,6 +28,7 @@ describe('the words of adaptive limits', () => {
   it.each([
     [{}, /levels: there are 0 of them/],
     [{ low: 'fast up to 30%', high: 1 }, /levels\.low: "fast" is not a factor/],
+    [{ 'very low': 1 }, /levels: "very low" cannot be the name/],
     [{ low: 0, high: 1 }, /levels\.low: the level has no bound/],
     [{ high: 0 }, /levels\.high: "0" is not a factor/],
     [{ high: 1001 }, /levels\.high: "1001" is not a factor/],
@@ -44,6 +45,6 @@ describe('the words of adaptive limits', () => {
   it('refuse stages that are none', () => {
     expect(() => parseStages('cpu', {})).toThrow(/stages\.cpu: there are 0/)
     expect(() => parseStages('cpu', { '0%': 1 })).toThrow(/stages\.cpu: "0%" is no threshold/)
-    expect(() => parseStages('cpu', { '60%': 'half' })).toThrow(/stages\.cpu\.60%: "half" is not a factor/)
+    expect(() => parseStages('cpu', { '60%': 'half' })).toThrow(/stages\.cpu: "half" is not a factor/)
   })
 })
