@@ -6,6 +6,7 @@ import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
 import type { Station } from './station.ts'
+import { isSupported } from './support.ts'
 
 /** The topic of a connect, which has none: rules for connects stand on every topic or on this one. */
 export const CONNECT_TOPIC = 'connect'
@@ -17,14 +18,15 @@ export const CONNECT_TOPIC = 'connect'
 export function limitConnects(station: Station): () => void {
   const { broker, guard, settings, tally } = station
 
-  // A client gives up on its CONNACK after a while: a wait that long is a refusal.
+  // A client gives up on its CONNACK after a while: a wait that long is a refusal, and no connect stands in a queue.
   const askSoon: Ask<Message> = message => {
     const answer = guard.ask(message)
     return answer instanceof Promise ? answer.then(shorten) : shorten(answer)
   }
   function shorten(decision: Decision): Decision {
     const tooLong = decision.outcome === 'throttle' && decision.retryAfterMs > settings.maxConnectHoldMs
-    return tooLong ? { ...decision, outcome: 'reject' } : decision
+    const unfit = !decision.allowed && !isSupported('connect', decision.outcome)
+    return tooLong || unfit ? { ...decision, outcome: 'reject' } : decision
   }
 
   const detachPreConnect = composeHook(broker, 'preConnect', users => (client, packet, callback) => {

@@ -53,6 +53,11 @@ export class Connection implements Source {
   #refusals = 0
   #refusalsSinceMs = 0
   #gone = false
+  /** Messages that wait in queues of rules. */
+  #parked = 0
+  /** The lane holds, and too much waits in queues: each stops the reading. */
+  #throttled = false
+  #crowded = false
 
   constructor(around: Surroundings, client: Client, connect: ConnectPacket | undefined) {
     this.#around = around
@@ -70,10 +75,40 @@ export class Connection implements Source {
       sift: chunk => this.skim?.sift(chunk) ?? null,
     })
     this.lane = around.guard.lane({
-      onHold: () => this.reading.hold(),
-      onFree: () => this.reading.release(),
+      onHold: () => {
+        this.#throttled = true
+        this.reading.hold()
+      },
+      onFree: () => {
+        this.#throttled = false
+        this.#readOn()
+      },
+      onPark: message => {
+        if (message instanceof PublishMessage) message.park()
+      },
     })
     client.conn.once('close', () => this.leave())
+  }
+
+  /** A queue is shared and slows nobody down: its senders are read on, up to a bound. */
+  parked(): void {
+    if (this.#gone) return
+    this.reading.passOver()
+    if (++this.#parked < this.#around.settings.maxQueuedPerSender || this.#crowded) return
+    this.#crowded = true
+    this.reading.hold()
+  }
+
+  unparked(): void {
+    if (this.#gone) return
+    this.#parked--
+    if (!this.#crowded || this.#parked > this.#around.settings.maxQueuedPerSender / 2) return
+    this.#crowded = false
+    this.#readOn()
+  }
+
+  #readOn(): void {
+    if (!this.#throttled && !this.#crowded) this.reading.release()
   }
 
   /**

@@ -31,8 +31,10 @@ export interface BrokerLimits {
  * messages are not limited.
  *
  * Refused publishes: `drop` and `reject` acknowledge and discard, as MQTT 3.1.1 has no reason codes; `throttle` holds
- * them in order and stops reading the client; `disconnect` disconnects it. Throws UnsupportedError when a rule asks
- * for another outcome. A policy loaded later that does is warned of: there `degrade` delivers in full, any other drops.
+ * them in order and stops reading the client; `queue` and `latest` hold them for their rule, unacknowledged; `redirect`
+ * publishes them on another topic; `disconnect` disconnects the client. `degrade` acknowledges what came and delivers a
+ * lesser form. Throws UnsupportedError when a rule asks for what aedes cannot do, as `retry`; a policy loaded later that
+ * does is warned of, and drops.
  */
 export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
   assertSupported(gate)

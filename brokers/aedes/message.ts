@@ -110,6 +110,9 @@ export interface Source {
   /** Notes a refusal; true when the client is to be disconnected for it. */
   refused(message: Message, decision: Decision): boolean
   condemn(error: Error, callback?: (error: Error) => void): void
+  /** A message waits in its rule's queue now, or no longer. */
+  parked(): void
+  unparked(): void
   /** A QoS 0 publish was dropped as it came: more of its topic may be dropped before they are parsed. */
   expectMore(topic: string): void
 }
@@ -122,6 +125,8 @@ export class PublishMessage extends AedesMessage {
   declare readonly source: Source | undefined
   /** The topic is that of the bytes: no hook of the application's has changed it. */
   declare readonly asSent: boolean
+  /** Waits in its rule's queue; or has been enacted. */
+  declare stage: 'new' | 'parked' | 'enacted'
 
   constructor(
     sender: Sender,
@@ -136,5 +141,30 @@ export class PublishMessage extends AedesMessage {
     this.will = will
     this.source = source
     this.asSent = asSent
+    this.stage = 'new'
   }
+
+  /** It is its rule's now, for a while: what it pins of the bytes it came in is let go, and its client is read on. */
+  park(): void {
+    if (this.stage !== 'new') return
+    this.stage = 'parked'
+    ownPayload(this.packet)
+    this.source?.parked()
+  }
+
+  /** It waits no longer: what was decided is being done. */
+  settle(): void {
+    if (this.stage === 'parked') this.source?.unparked()
+    this.stage = 'enacted'
+  }
+}
+
+/** aedes cuts payloads out of the chunk they came in, which a small one that is held for long would pin as a whole. */
+function ownPayload(packet: PacketLike): void {
+  const { payload } = packet
+  if (!(payload instanceof Buffer) || payload.buffer.byteLength < 2 * payload.length) return
+  // Not of Buffer's pool, which would be pinned as well.
+  const owned = Buffer.allocUnsafeSlow(payload.length)
+  payload.copy(owned)
+  packet.payload = owned
 }

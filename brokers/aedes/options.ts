@@ -1,4 +1,5 @@
 import type { Client, ConnectPacket } from 'aedes'
+import { BOUNDS } from '../../src/bounds.ts'
 import { policyError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
@@ -8,9 +9,11 @@ import type { TrustProxy } from './proxies.ts'
 export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>
 
 /** How `limitBroker` behaves; see also {@link GuardOptions}. */
-export interface LimitBrokerOptions extends GuardOptions {
+export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   /** Most messages held for one client. Default: 16,384, the smallest packets of one socket chunk. */
   readonly maxHeldPerSender?: number
+  /** Messages of one client that rules queue, at which it is read no further until half of them have gone. Default: 1,000. */
+  readonly maxQueuedPerSender?: number
   /** Proxies whose X-Forwarded-For counts on WebSocket; those of `trustProxies`. Default: none. */
   readonly trust?: TrustProxy
   /** Adds to a sender, as its roles, tier or device. Asked once for each connection; what it throws is logged. */
@@ -64,6 +67,7 @@ export interface Settings {
   readonly limitDeliveries: boolean | undefined
   readonly guardSys: boolean
   readonly maxHeldPerSender: number
+  readonly maxQueuedPerSender: number
 }
 
 /** The smallest packets one 80 KiB socket chunk can hold: a first burst is never cut short by the count alone. */
@@ -89,5 +93,6 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     limitDeliveries: options.limitDeliveries,
     guardSys: options.guardSys ?? true,
     maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,
+    maxQueuedPerSender: options.maxQueuedPerSender ?? BOUNDS.heldPerSender,
   }
 }

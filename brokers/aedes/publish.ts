@@ -1,10 +1,11 @@
 import { Aedes, type Client } from 'aedes'
-import type { Decision } from '../../src/decision.ts'
+import type { Decision, Outcome } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import type { Discards } from './discard.ts'
 import { composeHook } from './hooks.ts'
-import { PublishMessage } from './message.ts'
+import { degradedPacket, redirectedPacket } from './instead.ts'
+import { type PacketLike, PublishMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
 import type { Station } from './station.ts'
 
@@ -29,6 +30,9 @@ interface Way {
 }
 const UNDECIDED: Way = { asSent: true, decided: undefined }
 
+/** Refusals that are enacted as they are called, or were counted already. */
+const KNOWN: ReadonlySet<Outcome> = new Set(['drop', 'reject', 'redirect'])
+
 /** A QoS 2 message aedes already has: it is only acknowledged again, and counts once. */
 const SENT_AGAIN: Decision = Object.freeze({
   allowed: true,
@@ -42,7 +46,7 @@ const SENT_AGAIN: Decision = Object.freeze({
  * `broker.publish`. Returns what takes it off again.
  */
 export function limitPublishes(station: Station, discards: Discards): () => void {
-  const { broker, guard, settings, tally } = station
+  const { broker, gate, guard, settings, tally } = station
 
   function admit(client: Client | null, packet: Packet, callback: Callback, way: Way): void {
     const will = client === null || client.closed || packet.cmd !== 'publish'
@@ -79,35 +83,60 @@ export function limitPublishes(station: Station, discards: Discards): () => void
   }
 
   function enact(decision: Decision, message: PublishMessage): void {
+    message.settle()
     // A broker that has closed, or a client that is being disconnected, gets no answer any more.
     if (broker.closed || (message.source?.condemned && !message.will)) return
-    if (!decision.allowed) {
-      refuse(decision, message)
-      return
+    if (decision.outcome === 'deliver') message.callback(null)
+    else if (decision.outcome === 'degrade') degrade(decision, message)
+    else refuse(decision, message)
+  }
+
+  function degrade(decision: Decision, message: PublishMessage): void {
+    const lesser = degradedPacket(gate.ruleOf(decision.rule ?? ''), message, decision)
+    if (lesser !== undefined) {
+      tally.degraded++
+      discards.replace(message.packet, lesser)
     }
-    if (decision.outcome === 'degrade') tally.unsupported++
     message.callback(null)
   }
 
   function refuse(decision: Decision, message: PublishMessage): void {
     const { source, packet, callback } = message
+    // A newer one has taken its place: that is no refusal.
+    if (decision.reason === 'superseded') {
+      discard(packet, callback)
+      return
+    }
     station.refusals.note(message, decision)
-    if (message.will) {
+    const other = decision.outcome === 'redirect' ? redirect(decision, message) : undefined
+    if (message.will && other === undefined) {
       // An error would make aedes emit 'error' for a will it restored, which can end the process.
       tally.willsRefused++
       discard(packet, callback)
       return
     }
-    if (decision.outcome === 'disconnect' || source?.refused(message, decision)) {
+    if (decision.outcome === 'disconnect' || (!message.will && source?.refused(message, decision))) {
       tally.disconnected++
       source?.condemn(refusalError(decision, 'publish'), callback)
       return
     }
-    if (decision.outcome !== 'drop' && decision.outcome !== 'reject') tally.unsupported++
-    // MQTT 3.1.1 has no word for a refusal: acknowledge [MQTT-3.3.5-2] and discard.
+    // MQTT 3.1.1 has no word for a refusal: acknowledge [MQTT-3.3.5-2], and discard or publish elsewhere.
+    if (other !== undefined) {
+      tally.redirected++
+      discards.replace(packet, other)
+      callback(null)
+      return
+    }
+    if (!KNOWN.has(decision.outcome)) tally.unsupported++
     tally.dropped++
     if (message.asSent && message.qos === 0) source?.expectMore(message.topic)
     discard(packet, callback)
+  }
+
+  function redirect(decision: Decision, message: PublishMessage): PacketLike | undefined {
+    const facts = gate.ruleOf(decision.rule ?? '')
+    if (facts?.exceeded.redirect === undefined) tally.unsupported++
+    return redirectedPacket(broker, facts, message, decision)
   }
 
   function discard(packet: object, callback: Callback): void {

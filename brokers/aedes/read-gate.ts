@@ -65,6 +65,7 @@ export class ReadGate {
   #biting = false
   #sifting = false
   #kicking = false
+  #toPass = 0
   #disposed = false
 
   constructor(conn: Duplex, keeping: GateKeeping) {
@@ -87,6 +88,15 @@ export class ReadGate {
     this.#holding = false
     this.#keeping.onAlive()
     this.#reopen()
+  }
+
+  /**
+   * A packet under way will take long, and is not to keep those behind it from being read: aedes reads once it has
+   * passed over one `readable` for each.
+   */
+  passOver(): void {
+    this.#toPass++
+    this.#kickSoon()
   }
 
   /** Shut for a while: up to `ms`, at most half a keepalive. A pause that runs is not made longer. */
@@ -154,7 +164,11 @@ export class ReadGate {
     this.#kicking = true
     setImmediate(() => {
       this.#kicking = false
-      if (!this.shut && !this.#disposed && !this.#conn.destroyed) this.#conn.emit('readable')
+      for (let times = Math.max(1, this.#toPass); times > 0; times--) {
+        if (this.shut || this.#disposed || this.#conn.destroyed) return
+        if (this.#toPass > 0) this.#toPass--
+        this.#conn.emit('readable')
+      }
     })
   }
 

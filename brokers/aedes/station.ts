@@ -9,8 +9,11 @@ import type { Crowd } from './read-gate.ts'
 
 /** What was done with messages since the limiter was attached. */
 export interface Tally {
-  /** Acknowledged and discarded. */
+  /** Acknowledged and discarded; what a newer one took the place of is `superseded`. */
   dropped: number
+  /** Delivered in a cheaper form, and published on another topic. */
+  degraded: number
+  redirected: number
   disconnected: number
   connectsRefused: number
   subscriptionsRefused: number
@@ -40,6 +43,8 @@ export class Station implements Surroundings {
   maySkim: () => boolean = () => false
   readonly tally: Tally = {
     dropped: 0,
+    degraded: 0,
+    redirected: 0,
     disconnected: 0,
     connectsRefused: 0,
     subscriptionsRefused: 0,
@@ -60,6 +65,7 @@ export class Station implements Surroundings {
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
       ...options,
+      holds: 'all',
       maxHeldPerSender: this.settings.maxHeldPerSender,
       logger: this.logger,
     })

@@ -3,15 +3,22 @@ import { UnsupportedError } from '../../src/errors.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Action } from '../../src/message.ts'
 
-const HOLDING: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
+const ANSWERED: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
 
 /** What aedes can do with a refusal. */
 const SUPPORTED: Readonly<Record<Action, ReadonlySet<Outcome>>> = {
-  publish: HOLDING,
-  subscribe: HOLDING,
-  connect: HOLDING,
+  // Nothing is ever sent again by a client that keeps its connection: there is no `retry`.
+  publish: new Set(['degrade', 'latest', 'throttle', 'queue', 'redirect', 'drop', 'reject', 'disconnect']),
+  // A message can be kept, changed or sent elsewhere; a question can only be answered.
+  subscribe: ANSWERED,
+  connect: ANSWERED,
   // aedes asks synchronously: nothing can wait there.
   deliver: new Set(['drop', 'reject', 'disconnect']),
+}
+
+/** Whether aedes can enact an outcome of an action. */
+export function isSupported(action: Action, outcome: Outcome): boolean {
+  return SUPPORTED[action].has(outcome)
 }
 
 /** What rules of the gate ask for that aedes cannot do, each with its remedy; empty where all is well. */
