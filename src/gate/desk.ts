@@ -111,7 +111,11 @@ export class Desk {
     }
     this.#sharing =
       store.notes &&
-      new Sharing(store.notes, { clock, logger, merge: (notes, untold) => this.#merge(notes, untold) })
+      new Sharing(store.notes, {
+        ...{ clock, logger },
+        known: () => NOTE_KINDS.flatMap(kind => this.#boards[kind].list().map(note => [kind, note] as const)),
+        merge: (notes, untold) => this.#merge(notes, untold),
+      })
   }
 
   /** The chain: run-time exemptions, the policy's entries, what code has added, and the limits of tiers. Throws PolicyError. */

@@ -11,6 +11,8 @@ const PATIENCE_MS = 2_000
 export interface SharingHooks {
   readonly clock: Clock
   readonly logger: Logger
+  /** All that is in effect here. */
+  known(): readonly (readonly [NoteKind, Note])[]
   /** All notes of all kinds, but for those of `untold`, which this node has yet to tell. */
   merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void
 }
@@ -67,6 +69,14 @@ export class Sharing {
     await this.#tellAll()
     const version = await this.#within(() => this.#notes.version())
     if (version === this.#version) return
+    if (version === '' && this.#version !== undefined) {
+      // The store has lost all: whoever still knows something tells it again.
+      this.#version = undefined
+      for (const [kind, note] of this.#hooks.known()) {
+        this.#untold.set(sharedName(kind, note.id), { kind, id: note.id, note })
+      }
+      return this.#tellAll()
+    }
     const notes = await this.#within(() => this.#notes.list())
     if (this.#closed) return
     this.#version = version

@@ -7,6 +7,7 @@ import type { Lease } from './leased/lease.ts'
 import { Lender } from './leased/lender.ts'
 import { guess, peek } from './leased/peek.ts'
 import { type LeaseOptions, type Measure, measureOf, termsOf } from './leased/terms.ts'
+import type { Notes } from './notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from './store.ts'
 
 export interface LeasedStoreOptions extends LeaseOptions {
@@ -58,6 +59,10 @@ export class LeasedStore implements Store {
       this.#lender.giveBack(lease, grains, nowMs)
     this.#book = new Book(this.#clock, this.#measure, options.maxLeases ?? BOUNDS.leases, giveBack)
     this.#lender = new Lender(this.#store, this.#clock, this.#measure, lease => this.#book.limitOf(lease))
+  }
+
+  get notes(): Notes | undefined {
+    return this.#store.notes
   }
 
   refuses(limit: Limit): string | undefined {

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise } from '../message.ts'
+import type { Notes } from './notes.ts'
 import { Breaker, type Ticket } from './resilient/breaker.ts'
 import { type ResilientStoreOptions, type Settings, settingsOf } from './resilient/settings.ts'
 import { StandIn } from './resilient/stand-in.ts'
@@ -68,6 +69,10 @@ export class ResilientStore implements Store {
 
   get state(): BreakerState {
     return this.#breaker.state
+  }
+
+  get notes(): Notes | undefined {
+    return this.#store.notes
   }
 
   refuses(limit: Limit): string | undefined {

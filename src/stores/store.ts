@@ -88,7 +88,7 @@ export interface Store {
   refund(charges: readonly Charge[]): MaybePromise<void>
   health(): MaybePromise<StoreHealth>
   /** Where its nodes tell each other of bans, overrides and the like; absent where it is of one process alone. */
-  readonly notes?: Notes
+  readonly notes?: Notes | undefined
   /** Tells a listener of what becomes of the store; the returned function ends it. */
   watch?(listener: (event: StoreEvent) => void): () => void
   close(): Promise<void>

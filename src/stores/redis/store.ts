@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
+import type { Notes } from '../notes.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
 import { Caller } from './caller.ts'
@@ -13,6 +14,7 @@ import { Denials } from './denials.ts'
 import { forgetKeys, pingAll } from './forget.ts'
 import { StateKeys } from './keys.ts'
 import { deadlineIn, Lanes } from './lanes.ts'
+import { redisNotes } from './notes.ts'
 import { Scripts } from './script.ts'
 import { askSpread } from './spread.ts'
 
@@ -52,6 +54,7 @@ export interface RedisHealth extends StoreHealth {
 export class RedisStore implements Store {
   readonly name = 'redis'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly notes: Notes
   readonly #client: RedisClient
   readonly #keys: StateKeys
   readonly #scripts = new Scripts()
@@ -69,12 +72,14 @@ export class RedisStore implements Store {
     const { clock = 'server', timeoutMs = 250, denialCache = BOUNDS.denials } = options
     whole('timeoutMs', timeoutMs, 1)
     whole('denialCache', denialCache, 0)
-    this.#keys = new StateKeys(options.prefix ?? 'topicgate')
+    const { prefix = 'topicgate' } = options
+    this.#keys = new StateKeys(prefix)
     this.#logger = options.logger ?? SILENT
     this.#timeoutMs = timeoutMs
     this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
     this.#denials = new Denials(Math.min(denialCache, BOUNDS.denials))
     this.#client = adapt(options.client, { onError: error => this.#tell(error) })
+    this.notes = redisNotes(this.#client, prefix, timeoutMs)
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
     this.#lanes = new Lanes(new Caller(this.#client, this.#scripts, timeoutMs, graceMs))
   }

@@ -10,6 +10,7 @@ const APPLICATION_ID = 0x74676174
  *
  * `rule`: a rule's numbers as they were adopted at `since` (ms), and how many keys it has. A rule without a name was
  * forgotten; the sweep removes its rows. `state`: a key's cells under the numbers (`limits`) they were written by.
+ * `note`: a ban, override, exemption or tier of a moment; `note_change` counts their changes.
  */
 export const MIGRATIONS: readonly string[] = [
   `CREATE TABLE rule (
@@ -28,6 +29,15 @@ export const MIGRATIONS: readonly string[] = [
      refused_until INTEGER NOT NULL,
      PRIMARY KEY (rule, key)
    ) WITHOUT ROWID;`,
+  `CREATE TABLE note (
+     kind TEXT NOT NULL,
+     id TEXT NOT NULL,
+     json TEXT NOT NULL,
+     expires_at INTEGER NOT NULL,
+     PRIMARY KEY (kind, id)
+   ) WITHOUT ROWID;
+   CREATE TABLE note_change (count INTEGER NOT NULL);
+   INSERT INTO note_change (count) VALUES (0);`,
 ]
 
 /** Longest that opening blocks for a lock, and longest that a decision does; it is tried again later. */

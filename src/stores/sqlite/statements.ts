@@ -62,6 +62,12 @@ export interface Statements {
   readonly ruleNames: SqliteStatement
   readonly count: SqliteStatement
   readonly cutOff: SqliteStatement
+  readonly putNote: SqliteStatement
+  readonly removeNote: SqliteStatement
+  readonly dropNotes: SqliteStatement
+  readonly listNotes: SqliteStatement
+  readonly countChange: SqliteStatement
+  readonly lastChange: SqliteStatement
 }
 
 const SQL: Readonly<Record<keyof Statements, string>> = {
@@ -83,6 +89,12 @@ const SQL: Readonly<Record<keyof Statements, string>> = {
   ruleNames: 'SELECT name FROM rule WHERE name IS NOT NULL',
   count: 'SELECT coalesce(sum(keys), 0) AS keys FROM rule WHERE name IS NOT NULL',
   cutOff: 'UPDATE rule SET name = NULL WHERE name = ? AND id = ?',
+  putNote: 'INSERT OR REPLACE INTO note (kind, id, json, expires_at) VALUES (?, ?, ?, ?)',
+  removeNote: 'DELETE FROM note WHERE kind = ? AND id = ?',
+  dropNotes: 'DELETE FROM note WHERE expires_at <= ? AND kind <> ?',
+  listNotes: 'SELECT kind, id, json, expires_at FROM note',
+  countChange: 'UPDATE note_change SET count = count + 1',
+  lastChange: 'SELECT count FROM note_change',
 }
 
 /** Prepares all statements; throws what the driver throws. */

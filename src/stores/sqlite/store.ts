@@ -4,9 +4,11 @@ import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import type { Notes } from '../notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import { readValue, type SqliteDatabase } from './database.ts'
 import { Evictor } from './evictor.ts'
+import { sqliteNotes } from './notes.ts'
 import { prepareFile } from './schema.ts'
 import { START, type Swept, sweep } from './sweep.ts'
 import { Transactions } from './transactions.ts'
@@ -42,6 +44,7 @@ export interface SqliteStoreOptions {
 export class SqliteStore implements Store {
   readonly name = 'sqlite'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly notes: Notes
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #database: SqliteDatabase
@@ -73,6 +76,7 @@ export class SqliteStore implements Store {
     } catch (error) {
       throw storeError(error, 'open its file')
     }
+    this.notes = sqliteNotes((work, kind) => this.#ask(work, kind), this.#clock)
     this.#writtenBackAtMs = this.#clock.now()
     this.#cancelSweep = this.#sweepAfter(SWEEP_EVERY_MS)
   }
