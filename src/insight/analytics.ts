@@ -55,7 +55,7 @@ export class Analytics {
     this.#history = new History(this.#clock.now())
     this.#sliceEndsMs = this.#history.open.endMs
     this.#last = this.#tallies.series('', '')
-    this.#runs = new Runs(({ tally, client, user, ip, topic, times }) => {
+    this.#runs = new Runs(({ tally, client, user, ip, topic }, times) => {
       const { open } = this.#history
       open.clients.add(client, times)
       open.topics.add(topic, times)
@@ -127,7 +127,8 @@ export class Analytics {
     if (decision.allowed) return
     this.#blocked++
     open.blocked++
-    this.#runs.note(who, isLasting, topic, series.tally)
+    // The seat's own string where it says the same: equal by identity next time, so that no characters are compared.
+    this.#runs.note(who, isLasting, isLasting && seat.topic === topic ? seat.topic : topic, series.tally)
   }
 
   /** Counts a sender among the clients of the open slice. */

@@ -63,13 +63,16 @@ const NOBODY: TopList = { error: 0, list: [] }
 /** All series of one rule, and whom it refuses. */
 export class RuleTally {
   readonly rule: string
+  /** Of this tally alone: one of the same rule made after a reset has another. */
+  readonly id: number
   readonly series = new Map<string, Series>()
   #users: Frequent | undefined
   #ips: Frequent | undefined
   #topics: Frequent | undefined
 
-  constructor(rule: string) {
+  constructor(rule: string, id: number) {
     this.rule = rule
+    this.id = id
   }
 
   get lists(): boolean {

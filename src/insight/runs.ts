@@ -8,22 +8,19 @@ const RUNS_PER_SENDER = 4
 /** Serials begin anew before they are no small integers any more; 0 is none. */
 const LAST_SERIAL = 2 ** 30
 
-/** Refusals of one sender on one topic by one rule. */
-export interface Refusals {
+/** Cells of a run: its serial, refusals to be counted by name, the id of its rule, the serial of the sender's run before. */
+const CELLS = 4
+const TIMES = 1
+const RULE = 2
+const EARLIER = 3
+
+/** Whom a run of refusals is about; by name only, as a sender may be gone when it is counted. */
+export interface Refused {
   readonly tally: RuleTally
   readonly topic: string
   readonly client: string
   readonly user: string | undefined
   readonly ip: string | undefined
-  readonly times: number
-}
-
-/** Refusals that are gathered: `times` is what is still to be counted by name. */
-interface Run extends Refusals {
-  times: number
-  serial: number
-  /** The serial of the sender's run before it. */
-  earlier: number
 }
 
 /** What insight keeps on a sender, by symbol. */
@@ -38,63 +35,70 @@ export function mark(sender: object, place: symbol, value: number): void {
 /**
  * Gathers refusals by sender, topic and rule, so that a flood costs one look-up of names a run instead of six a message.
  * There are {@link BOUNDS.pendingRuns}: a new one takes the place of the oldest. A sender carries the serial of its
- * newest run, which says where it stands and whether it still does.
+ * newest run, which says where it stands and whether it still does. What a message needs stands in flat arrays: with
+ * an object a run, 10,000 refused senders took 60 ns more a message, all of it cache misses.
  */
 export class Runs {
+  /** Where a sender carries the serial of its newest run. */
   readonly #place = Symbol('topicgate.runs')
-  readonly #settle: (refusals: Refusals) => void
-  readonly #runs: Run[] = []
+  readonly #settle: (refused: Refused, times: number) => void
+  readonly #cells = new Int32Array(CELLS * BOUNDS.pendingRuns)
+  readonly #topics: string[] = []
+  readonly #refused: Refused[] = []
   #serial = 0
 
-  constructor(settle: (refusals: Refusals) => void) {
+  constructor(settle: (refused: Refused, times: number) => void) {
     this.#settle = settle
   }
 
   /** One more refusal; `isLasting` says that the sender will come again as the same object. */
   note(sender: Sender, isLasting: boolean, topic: string, tally: RuleTally): void {
     if (!isLasting || topic.length > BOUNDS.insightNameChars) {
-      this.#settle(beginRun(sender, shorten(topic), tally))
+      this.#settle(describe(sender, shorten(topic), tally), 1)
       return
     }
+    const cells = this.#cells
     const newest = (sender as Marked)[this.#place] ?? 0
     let serial = newest
-    for (let count = 0; count < RUNS_PER_SENDER; count++) {
-      const run = this.#runs[serial % BOUNDS.pendingRuns]
-      if (run === undefined || run.serial !== serial) break
-      if (run.tally === tally && run.topic === topic) {
-        run.times++
+    for (let count = 0; count < RUNS_PER_SENDER && serial !== 0; count++) {
+      const place = serial % BOUNDS.pendingRuns
+      const at = CELLS * place
+      if (cells[at] !== serial) break
+      if (cells[at + RULE] === tally.id && this.#topics[place] === topic) {
+        cells[at + TIMES]!++
         return
       }
-      serial = run.earlier
+      serial = cells[at + EARLIER]!
     }
-    const run = beginRun(sender, topic, tally)
-    run.earlier = newest
-    mark(sender, this.#place, this.#keep(run))
+    mark(sender, this.#place, this.#begin(describe(sender, topic, tally), newest))
   }
 
   /** Counts all that waits; the runs go on. */
   settleAll(): void {
-    for (const run of this.#runs) this.#end(run)
+    for (let place = 0; place < BOUNDS.pendingRuns; place++) this.#end(place)
   }
 
-  /** Gives a run a serial, and the place of the oldest. */
-  #keep(run: Run): number {
+  /** Gives a run the place of the oldest; returns its serial. */
+  #begin(refused: Refused, earlier: number): number {
     this.#serial = this.#serial === LAST_SERIAL ? 1 : this.#serial + 1
-    run.serial = this.#serial
-    const place = run.serial % BOUNDS.pendingRuns
-    this.#end(this.#runs[place])
-    this.#runs[place] = run
-    return run.serial
+    const place = this.#serial % BOUNDS.pendingRuns
+    this.#end(place)
+    this.#cells.set([this.#serial, 1, refused.tally.id, earlier], CELLS * place)
+    this.#topics[place] = refused.topic
+    this.#refused[place] = refused
+    return this.#serial
   }
 
-  #end(run: Run | undefined): void {
-    if (run === undefined || run.times === 0) return
-    this.#settle(run)
-    run.times = 0
+  #end(place: number): void {
+    const at = CELLS * place + TIMES
+    const times = this.#cells[at]!
+    if (times === 0) return
+    this.#settle(this.#refused[place]!, times)
+    this.#cells[at] = 0
   }
 }
 
-function beginRun(sender: Sender, topic: string, tally: RuleTally): Run {
+function describe(sender: Sender, topic: string, tally: RuleTally): Refused {
   const { user, ip } = sender
   return {
     tally,
@@ -102,8 +106,5 @@ function beginRun(sender: Sender, topic: string, tally: RuleTally): Run {
     client: shorten(nameOf(sender)),
     user: typeof user === 'string' ? shorten(user) : undefined,
     ip: typeof ip === 'string' ? shorten(ip) : undefined,
-    times: 1,
-    serial: 0,
-    earlier: 0,
   }
 }

@@ -6,6 +6,7 @@ export class Tallies {
   readonly #tallies = new Map<string, RuleTally>()
   readonly #tiers = new Set<string>([''])
   #lists = 0
+  #ids = 0
 
   /** The series of a rule and a tier; one of `other` where there are too many. */
   series(rule: string, tier: string): Series {
@@ -67,7 +68,7 @@ export class Tallies {
     const known = this.#tallies.get(rule)
     if (known !== undefined) return known
     const name = rule !== '' && this.#tallies.size >= BOUNDS.metricRules ? OTHER : rule
-    const tally = this.#tallies.get(name) ?? new RuleTally(name)
+    const tally = this.#tallies.get(name) ?? new RuleTally(name, this.#ids++)
     this.#tallies.set(name, tally)
     return tally
   }

@@ -1,0 +1,54 @@
+import type { Decision } from '../src/index.ts'
+import { Analytics } from '../src/insight/analytics.ts'
+import { median, report } from './harness.ts'
+import { makeGate, makeLoad, makeMessage, type RATES } from './load.ts'
+
+/**
+ * One cell: ns a decision with nobody listening, with an empty listener, and with analytics, in turns in one process.
+ * Arguments: senders, rules, outcome. CPU time, so that other programs on the machine count less.
+ */
+const [senders, rules, outcome] = process.argv.slice(2) as [string, string, keyof typeof RATES]
+const DECISIONS = 200_000
+const ROUNDS = 15
+
+const count = Number(senders)
+const load = makeLoad(count, DECISIONS)
+const gates = {
+  off: makeGate(rules === '1' ? 1 : 3, outcome),
+  heard: makeGate(rules === '1' ? 1 : 3, outcome),
+  analytics: makeGate(rules === '1' ? 1 : 3, outcome),
+}
+let heard = 0
+gates.heard.on('decision', () => {
+  heard++
+})
+const analytics = new Analytics({ gate: gates.analytics })
+
+type Subject = keyof typeof gates
+const loads: Readonly<Record<Subject, typeof load>> = {
+  off: load,
+  heard: makeLoad(count, DECISIONS),
+  analytics: makeLoad(count, DECISIONS),
+}
+function pass(subject: Subject): number {
+  const gate = gates[subject]
+  const own = loads[subject]
+  const start = process.cpuUsage()
+  for (let index = 0; index < DECISIONS; index++) {
+    void (gate.check(makeMessage(own, own.order[index]!)) as Decision)
+  }
+  const { user, system } = process.cpuUsage(start)
+  return ((user + system) * 1_000) / DECISIONS
+}
+
+const found: Record<Subject, number[]> = { off: [], heard: [], analytics: [] }
+for (let round = 0; round < ROUNDS; round++) {
+  for (const subject of ['off', 'heard', 'analytics'] as const) found[subject].push(pass(subject))
+}
+const { total } = analytics.totals()
+if (total !== ROUNDS * DECISIONS || heard !== total)
+  throw new Error(`${total} of ${ROUNDS * DECISIONS} were counted`)
+// The first rounds compile, and give each sender its places.
+const settled = (subject: Subject): number => median(found[subject].slice(3))
+const [off, listened, counted] = [settled('off'), settled('heard'), settled('analytics')]
+report({ off, heard: listened, analytics: counted, more: counted - off, ratio: counted / off })
