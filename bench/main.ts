@@ -4,6 +4,7 @@ import { profile } from './breakdown.ts'
 import { expiry, memory, strangers } from './footprint.ts'
 import {
   alternate,
+  bytes,
   describeMachine,
   type Findings,
   nanoseconds,
@@ -176,7 +177,33 @@ async function leased(): Promise<string> {
   )
 }
 
-const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite, redis, leased }
+async function nats(): Promise<string> {
+  const rows: string[][] = []
+  for (const kind of ['core', 'jetstream']) {
+    for (const generation of ['2', '3']) {
+      const messages = kind === 'core' ? '500000' : '200000'
+      const run = (subject: string) => (): Promise<Findings> =>
+        runCell('nats', [subject, kind, generation, messages])
+      const { bare, topicgate } = await alternate(rounds, { bare: run('bare'), topicgate: run('topicgate') })
+      rows.push([
+        `${kind === 'core' ? 'subscription' : 'JetStream, acknowledged'}, ${generation === '2' ? 'nats 2' : '@nats-io 3'}`,
+        nanoseconds(bare!.cpuNs!),
+        nanoseconds(topicgate!.cpuNs!),
+        `${Math.round((100 * bare!.cpuNs!) / topicgate!.cpuNs!)} %`,
+      ])
+    }
+  }
+  const { queued } = await alternate(1, {
+    queued: () => runCell('nats', ['queued', 'core', '3', '100000']),
+  })
+  return section(
+    'NATS',
+    `CPU of a consumer per message: 100-byte messages on a hundred subjects to a callback that reads subject and payload, three rules, nothing refused. ${Math.round(queued!.held!).toLocaleString('en')} messages of 100 bytes that a rule queues take ${bytes(queued!.bytesEach!)} each.`,
+    table(['work', 'client alone', 'with topicgate', 'messages per CPU second'], rows),
+  )
+}
+
+const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite, redis, leased, nats }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
 for (const name of wanted) {

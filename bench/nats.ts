@@ -24,12 +24,10 @@ const count = Number(messages)
 
 const server = await startNats({ jetstream: kind === 'jetstream' })
 const connection =
-  generation === '2'
-    ? await v2.connect({ servers: server.url })
-    : await v3.connect({ servers: server.url })
+  generation === '2' ? await v2.connect({ servers: server.url }) : await v3.connect({ servers: server.url })
 const nc = connection as unknown as NatsConnection & { flush(): Promise<void> }
 
-const rate = subject === 'queued' ? '1 per 1000s' : '1000000/s burst 1000000000'
+const rate = subject === 'queued' ? '1/min' : '1000000/s burst 1000000000'
 const exceeded = subject === 'queued' ? ({ queue: { max: 100_000, bytes: '256MiB' } } as const) : 'drop'
 const gate = new Gate({ dialect: 'nats' }).use(
   'fleet.{site}.{device}.>',

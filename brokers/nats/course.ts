@@ -44,7 +44,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     } else {
       const answer = this.ask(delivery)
       if (!isLater(answer) && answer.outcome === 'deliver') {
-        this.enact(answer, delivery)
+        this.#deliver(answer, delivery)
         return
       }
       later = isLater(answer)
