@@ -33,8 +33,8 @@ export const BOUNDS = {
   remoteStateNumbers: 1_024,
   /** Keys a Redis store knows to be refused. */
   denials: 65_536,
-  /** Bytes of a bucket or stream made in NATS JetStream; a full one takes no new keys. */
-  bucketBytes: 268_435_456,
+  /** Keys of a bucket of NATS, and units of all keys of a rule that a stream of NATS counts; further ones are refused. */
+  bucketKeys: 1_048_576,
   /** Entries of one sliding log; a rule that could need more is refused when it loads. */
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */

@@ -18,7 +18,7 @@ storeConformance(
   'nats-kv',
   clock => {
     stores++
-    const options = { bucket: `store-${stores}`, storage: 'memory', maxBytes: 10_000_000 } as const
+    const options = { bucket: `store-${stores}`, storage: 'memory' } as const
     return new NatsKvStore({ connection, clock, timeoutMs: 10_000, ...options })
   },
   { histories: 40 },

@@ -9,7 +9,7 @@ export interface BucketSettings {
   readonly ttlMs: number
   readonly storage: 'file' | 'memory'
   readonly replicas: number
-  readonly maxBytes: number
+  readonly maxKeys: number
 }
 
 /** What stands under a key: its revision, 0 where nothing does. */
@@ -79,11 +79,11 @@ export class Bucket {
   }
 
   #wanted(): StreamConfig {
-    const { bucket, storage, replicas, maxBytes } = this.#settings
+    const { bucket, storage, replicas, maxKeys } = this.#settings
     const options = { deny_delete: true, allow_rollup_hdrs: true, allow_direct: true, max_consumers: -1 }
     return {
       ...{ name: `KV_${bucket}`, subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' },
-      ...{ max_msgs_per_subject: 1, max_msgs: -1, max_bytes: maxBytes, max_age: this.#ttlMs * NS },
+      ...{ max_msgs_per_subject: 1, max_msgs: maxKeys, max_bytes: -1, max_age: this.#ttlMs * NS },
       ...{ storage, num_replicas: replicas, ...options },
     }
   }
@@ -109,6 +109,8 @@ function flawOf(found: StreamConfig, subject: string): string | undefined {
   if (found.retention !== 'limits') return `keeps its entries by ${found.retention}, not by limits`
   if (found.max_msgs_per_subject !== 1) return 'keeps a history of its keys'
   if (found.deny_purge === true) return 'forbids to purge keys'
-  const isBounded = (found.max_msgs ?? -1) > 0 || (found.max_bytes ?? -1) > 0
-  return isBounded && found.discard !== 'new' ? 'forgets old keys when it is full (discard: old)' : undefined
+  // Servers drop old messages for the sake of max_bytes also where new ones are to be refused instead.
+  if ((found.max_bytes ?? -1) > 0) return 'forgets old keys when it is full (max_bytes)'
+  const isForgetful = (found.max_msgs ?? -1) > 0 && found.discard !== 'new'
+  return isForgetful ? 'forgets old keys when it is full (discard: old)' : undefined
 }

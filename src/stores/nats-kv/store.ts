@@ -29,8 +29,8 @@ export interface NatsKvStoreOptions {
   readonly storage?: 'file' | 'memory'
   /** How many servers keep a bucket that is made. Default: 1. */
   readonly replicas?: number
-  /** How large a bucket that is made may become. Default: {@link BOUNDS.bucketBytes}. */
-  readonly maxBytes?: number
+  /** How many keys a bucket that is made may hold; further ones are a StoreError. Default: {@link BOUNDS.bucketKeys}. */
+  readonly maxKeys?: number
   /** Spreads the tries of nodes that want the same key: numbers from 0 to below 1. Default: by chance. */
   readonly random?: () => number
   readonly logger?: Logger
@@ -71,7 +71,7 @@ export class NatsKvStore implements Store {
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
       storage,
       replicas: checkWhole('replicas', options.replicas ?? 1, 1),
-      maxBytes: checkWhole('maxBytes', options.maxBytes ?? BOUNDS.bucketBytes, 1),
+      maxKeys: checkWhole('maxKeys', options.maxKeys ?? BOUNDS.bucketKeys, 1),
     })
     this.#ledger = new Ledger(this.#bucket, options.random ?? Math.random, err =>
       logger.warn({ err }, 'charges of a refused message could not be given back'),

@@ -21,8 +21,8 @@ export interface NatsStreamStoreOptions {
   readonly clock?: Clock
   readonly storage?: 'file' | 'memory'
   readonly replicas?: number
-  /** How large the stream of one rule may become. Default: {@link BOUNDS.bucketBytes}. */
-  readonly maxBytes?: number
+  /** How many units of all keys of a rule are counted; further ones are a StoreError. Default: {@link BOUNDS.bucketKeys}. */
+  readonly maxUnits?: number
 }
 
 /** JetStream removes what is too old about so often: windows shorter than this would be far longer than they say. */
@@ -53,7 +53,7 @@ export class NatsStreamStore implements Store {
       bucket: checkBucket(options.bucket ?? 'topicgate'),
       storage: options.storage ?? 'file',
       replicas: checkWhole('replicas', options.replicas ?? 1, 1),
-      maxBytes: checkWhole('maxBytes', options.maxBytes ?? BOUNDS.bucketBytes, 1),
+      maxUnits: checkWhole('maxUnits', options.maxUnits ?? BOUNDS.bucketKeys, 1),
     })
     this.#onClose = options.onClose
   }

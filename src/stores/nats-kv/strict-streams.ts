@@ -15,7 +15,7 @@ export interface StrictSettings {
   readonly bucket: string
   readonly storage: 'file' | 'memory'
   readonly replicas: number
-  readonly maxBytes: number
+  readonly maxUnits: number
 }
 
 /** Units that were taken: messages of a stream, by their sequences. */
@@ -185,17 +185,19 @@ export class StrictStreams {
     const held = this.#streams.get(limit.name)
     const isSame = held?.limit.count === limit.count && held.limit.periodMs === limit.periodMs
     if (held !== undefined && isSame) return held.stream
-    const { bucket, storage, replicas, maxBytes } = this.#settings
+    const { bucket, storage, replicas, maxUnits } = this.#settings
     const token = encodeToken(limit.name)
     const numbers = { max_msgs_per_subject: limit.count, max_age: limit.periodMs * NS }
     const age = { duplicate_window: Math.min(limit.periodMs, LONGEST_DEDUPLICATION_MS) * NS }
     const wanted: StreamConfig = {
       ...{ name: `TOPICGATE_${bucket}_${token}`, subjects: [`${this.#subjects(token)}.*`] },
       ...{ retention: 'limits', discard: 'new', discard_new_per_subject: true, ...numbers, ...age },
-      ...{ max_msgs: -1, max_bytes: maxBytes, storage, num_replicas: replicas },
+      ...{ max_msgs: maxUnits, max_bytes: -1, storage, num_replicas: replicas },
     }
     const settle = (found: StreamConfig): StreamConfig | undefined => {
-      if (found.discard !== 'new' || found.discard_new_per_subject !== true) {
+      const isStrict = found.discard === 'new' && found.discard_new_per_subject === true
+      // Servers drop old messages for the sake of max_bytes whatever is said about new ones.
+      if (!isStrict || (found.max_bytes ?? -1) > 0) {
         const remedy = 'delete it: it is made anew as it must be'
         throw new StoreError(`nats: the stream ${found.name} makes room instead of refusing (${remedy})`)
       }

@@ -1,0 +1,231 @@
+import { Kvm } from '@nats-io/kv'
+import { connect } from '@nats-io/transport-node'
+import { afterAll, describe, expect, it } from 'vitest'
+import { createLimit } from '../../../../src/algorithms/index.ts'
+import { BOUNDS } from '../../../../src/bounds.ts'
+import { StoreError } from '../../../../src/errors.ts'
+import { NatsKvStore, type NatsKvStoreOptions } from '../../../../src/stores/nats-kv/index.ts'
+import type { Charge, Verdict } from '../../../../src/stores/store.ts'
+import { FakeClock } from '../../../support/fake-clock.ts'
+import { startNats } from '../../../support/nats.ts'
+import { random } from '../../../support/random.ts'
+import { askApi, CLIENTS } from './harness.ts'
+
+const server = await startNats({ jetstream: true })
+const connection = await connect({ servers: server.url })
+afterAll(async () => {
+  await connection.close()
+  await server.stop()
+})
+
+const COMMIT = { commit: true }
+const HOUR_MS = 3_600_000
+const DAY_NS = 86_400_000 * 1_000_000
+let buckets = 0
+
+function open(more: Partial<NatsKvStoreOptions> = {}): NatsKvStore {
+  const bucket = `b-${++buckets}`
+  return new NatsKvStore({ connection, bucket, clock: new FakeClock(), timeoutMs: 10_000, ...more })
+}
+
+function chargeOf(name: string, count: number, more: Partial<Charge> = {}, periodMs = HOUR_MS): Charge {
+  return {
+    limit: createLimit({ name, algorithm: 'fixed-window', count, periodMs }),
+    key: 'k',
+    cost: 1,
+    ...more,
+  }
+}
+
+const isAllowed = (verdicts: readonly Verdict[]): boolean => verdicts.every(({ allowed }) => allowed)
+
+interface Config {
+  readonly config: {
+    readonly max_age: number
+    readonly max_msgs: number
+    readonly max_msgs_per_subject: number
+  }
+}
+
+describe('a NATS KV store', () => {
+  it.each(Object.entries(CLIENTS))('counts the same through %s, in one bucket', async (_, connectTo) => {
+    const bucket = `b-${++buckets}`
+    const own = await connectTo(server.url)
+    const [first, second] = [open({ bucket }), open({ bucket, connection: own })]
+    const charge = chargeOf('r', 3)
+    expect(await first.decide([charge], COMMIT)).toMatchObject([{ allowed: true, remaining: 2 }])
+    expect(await second.decide([charge], COMMIT)).toMatchObject([{ allowed: true, remaining: 1 }])
+    await second.refund([charge])
+    expect(await first.decide([{ ...charge, cost: 3 }], COMMIT)).toMatchObject([
+      { allowed: false, remaining: 2 },
+    ])
+    expect(await second.forget({ rule: 'r' })).toBe(1)
+    expect(await first.decide([charge], { commit: false })).toMatchObject([{ remaining: 2 }])
+    await second.close()
+    expect(own.isClosed(), 'a connection of the user stays open').toBe(false)
+    await own.close()
+  })
+
+  it('keeps what a client of NATS shows as a key-value bucket, and a deleted key is one never seen', async () => {
+    const bucket = `b-${++buckets}`
+    const store = open({ bucket })
+    const charge = chargeOf('per device', 3, { key: 'device.7' })
+    await store.decide([charge], COMMIT)
+    const kv = await new Kvm(connection).open(bucket)
+    const keys: string[] = []
+    for await (const key of await kv.keys()) keys.push(key)
+    expect(keys).toEqual(['per=0020device.device=002e7'])
+    expect((await kv.get(keys[0]!))?.string()).toMatch(/^\["fixed-window",3,3600000,3,0?[^\n]*\]\n/)
+    await kv.delete(keys[0]!)
+    expect(await store.decide([charge], COMMIT)).toMatchObject([{ allowed: true, remaining: 2 }])
+    await kv.put(keys[0]!, 'something else')
+    await expect(store.decide([charge], COMMIT)).rejects.toThrow('holds what is no state of a limit')
+  })
+
+  it('eight nodes that race for one key admit exactly what there is', async () => {
+    const bucket = `b-${++buckets}`
+    const dice = random(3)
+    const nodes = Array.from({ length: 8 }, () => open({ bucket, random: () => dice.next() }))
+    const charge = chargeOf('r', 30)
+    const verdicts = await Promise.all(
+      nodes.flatMap(store => Array.from({ length: 6 }, () => store.decide([charge], COMMIT))),
+    )
+    const left = verdicts.flatMap(([verdict]) => (verdict!.allowed ? [verdict!.remaining] : []))
+    expect(left.sort((a, b) => b - a)).toEqual(Array.from({ length: 30 }, (_, index) => 29 - index))
+    const conflicts = await Promise.all(nodes.map(async store => (await store.health()).conflicts))
+    expect(conflicts.reduce((sum, each) => sum + each, 0)).toBeGreaterThan(0)
+  })
+
+  it('messages of several keys that nodes race for are never over, and what was taken for a denied one is given back', async () => {
+    const bucket = `b-${++buckets}`
+    const nodes = Array.from({ length: 4 }, () => open({ bucket }))
+    const [shared, own] = [chargeOf('shared', 12), chargeOf('own', 5)]
+    const keys = ['a', 'b', 'c', 'd']
+    const asked = Array.from({ length: 48 }, (_, index) => keys[(index >> 2) % 4]!)
+    const passed = await Promise.all(
+      asked.map((key, index) => nodes[index % 4]!.decide([shared, { ...own, key }], COMMIT).then(isAllowed)),
+    )
+    const through = asked.filter((_, index) => passed[index])
+    expect(through.length).toBeLessThanOrEqual(12)
+    expect(through.length).toBeGreaterThan(0)
+    const [left] = await nodes[0]!.decide([{ ...shared, cost: 0 }], { commit: false })
+    expect(left!.remaining, 'every unit taken was admitted').toBe(12 - through.length)
+    for (const key of keys) {
+      const [rest] = await nodes[0]!.decide([{ ...own, key, cost: 0 }], { commit: false })
+      expect(rest!.remaining).toBe(5 - through.filter(each => each === key).length)
+    }
+  })
+
+  it('answers nobody later than it may, however many want the same key', async () => {
+    const store = open({ timeoutMs: 30 })
+    await store.decide([chargeOf('r', 9)], COMMIT)
+    const startMs = performance.now()
+    const asked = await Promise.allSettled(
+      Array.from({ length: 2_000 }, () => store.decide([chargeOf('r', 5_000)], COMMIT)),
+    )
+    const rejected = asked.filter(({ status }) => status === 'rejected')
+    expect(rejected.length).toBeGreaterThan(0)
+    expect((rejected[0] as PromiseRejectedResult).reason).toBeInstanceOf(StoreError)
+    expect(performance.now() - startMs).toBeLessThan(2_000)
+    expect(await store.health()).toMatchObject({ ok: true, pending: 0 })
+  })
+
+  it('takes no more charges and decisions than it may', async () => {
+    const store = open()
+    const charges = Array.from({ length: BOUNDS.callCharges + 1 }, () => chargeOf('r', 5_000))
+    await expect(store.decide(charges, COMMIT)).rejects.toThrow(`${BOUNDS.callCharges} at the most`)
+    expect(isAllowed(await store.decide(charges.slice(1), COMMIT))).toBe(true)
+    const peeks = Array.from({ length: BOUNDS.storePending + 1 }, () => store.decide([], { commit: false }))
+    const refused = (await Promise.allSettled(peeks)).filter(({ status }) => status === 'rejected')
+    expect(refused).toHaveLength(1)
+  })
+
+  it('is told at once that a closed store, or one without a connection, decides nothing', async () => {
+    const never = new NatsKvStore({ connection: new Promise(() => {}) })
+    await expect(never.decide([chargeOf('r', 1)], COMMIT)).rejects.toThrow('nats: not connected')
+    expect(await never.health()).toMatchObject({ ok: false, detail: 'nats: not connected' })
+    let closings = 0
+    const store = open({ onClose: async () => void closings++ })
+    await store.close()
+    await store.close()
+    expect(closings).toBe(1)
+    await expect(store.forget({})).rejects.toThrow('the store is closed')
+  })
+
+  it('says what is missing where the server has no JetStream', async () => {
+    const plain = await startNats()
+    const own = await connect({ servers: plain.url })
+    const store = open({ connection: own })
+    await expect(store.decide([chargeOf('r', 1)], COMMIT)).rejects.toThrow('is JetStream enabled')
+    await own.close()
+    await plain.stop()
+  })
+})
+
+describe('the bucket', () => {
+  it('is made bounded, keeps no history, and lives twice as long as the longest window', async () => {
+    const bucket = `b-${++buckets}`
+    const store = open({ bucket })
+    const configOf = async (): Promise<Config['config']> =>
+      (await askApi<Config>(connection, `STREAM.INFO.KV_${bucket}`)).config
+    await store.decide([chargeOf('short', 1)], COMMIT)
+    expect(await configOf()).toMatchObject({
+      max_msgs: BOUNDS.bucketKeys,
+      max_msgs_per_subject: 1,
+      max_age: DAY_NS,
+    })
+    // Ten days from now: at least twenty, by doubling.
+    const periodMs = 20 * 86_400_000
+    const clock = new FakeClock()
+    clock.set(periodMs * 100 + periodMs / 2)
+    await store.decide([chargeOf('long', 1, {}, periodMs)], { commit: true, nowMs: clock.now() })
+    expect((await configOf()).max_age).toBe(32 * DAY_NS)
+    // Another node, which knows of no such window, leaves it as it is.
+    const other = open({ bucket })
+    await other.decide([chargeOf('short', 1)], COMMIT)
+    expect((await configOf()).max_age).toBe(32 * DAY_NS)
+  })
+
+  it('that is full takes no new keys, says so, and counts on for those it has', async () => {
+    const store = open({ maxKeys: 20 })
+    const known = chargeOf('r', 1_000, { key: 'known' })
+    await store.decide([known], COMMIT)
+    const fill = async (): Promise<void> => {
+      for (let key = 0; key < 100; key++)
+        await store.decide([chargeOf('r', 1_000, { key: `${key}` })], COMMIT)
+    }
+    await expect(fill()).rejects.toThrow('maximum messages exceeded')
+    expect((await store.health()).detail).toMatch(/^20 keys/)
+    for (let key = 0; key < 19; key++) {
+      const charge = chargeOf('r', 1_000, { key: `${key}` })
+      expect(await store.decide([charge], COMMIT)).toMatchObject([{ allowed: true, remaining: 998 }])
+    }
+    expect(await store.decide([known], COMMIT)).toMatchObject([{ allowed: true, remaining: 998 }])
+  })
+
+  it('that was deleted is made again', async () => {
+    const bucket = `b-${++buckets}`
+    const store = open({ bucket })
+    await store.decide([chargeOf('r', 3)], COMMIT)
+    await askApi(connection, `STREAM.DELETE.KV_${bucket}`)
+    expect(await store.decide([chargeOf('r', 3)], COMMIT)).toMatchObject([{ allowed: true, remaining: 2 }])
+  })
+
+  it.each([
+    ['keeps a history', { max_msgs_per_subject: 5 }],
+    ['forgets old keys when it is full \\(discard: old', { discard: 'old', max_msgs: 100_000 }],
+    ['forgets old keys when it is full \\(max_bytes', { max_bytes: 100_000 }],
+    ['is a stream of other subjects', { subjects: ['elsewhere.>'] }],
+    ['keeps its entries by workqueue', { retention: 'workqueue' }],
+  ])('that %s is refused with the remedy', async (says, wrong) => {
+    const bucket = `b-${++buckets}`
+    const right = { subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' }
+    const config = { name: `KV_${bucket}`, ...right, max_msgs_per_subject: 1, storage: 'memory', ...wrong }
+    await askApi(connection, `STREAM.CREATE.KV_${bucket}`, config)
+    const store = open({ bucket })
+    await expect(store.decide([chargeOf('r', 1)], COMMIT)).rejects.toThrow(
+      new RegExp(`the bucket ${bucket} ${says}.*take another bucket`),
+    )
+    expect((await store.health()).ok).toBe(false)
+  })
+})
