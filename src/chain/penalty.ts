@@ -12,7 +12,7 @@ export interface PenaltySpec {
   readonly after?: string
   /** How much longer each time, as `x2 up to 1h`. Default: always as long. */
   readonly grow?: string
-  /** Who is blocked. Default: the client; who has none by user, API key, device, address. */
+  /** Who is blocked. Default: the client; who has none by user, device, API key, address. */
   readonly per?: SubjectPart
 }
 
