@@ -2,6 +2,14 @@ import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../errors.ts'
 import { parseBytes, parseDuration } from '../units.ts'
 
+/** A load as `80%` or `0.8`. */
+export function readLoad(text: string): number {
+  const [, digits, percent] = /^(\d{1,3}(?:\.\d{1,6})?)(%?)$/.exec(text.trim()) ?? []
+  const load = Number(digits) / (percent === '%' ? 100 : 1)
+  if (load >= 0 && load <= 1) return load
+  throw new InvalidArgumentError('Write a load from 0 to 1, as 80% or 0.8.')
+}
+
 /** Gathers an option that may be given several times. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]

@@ -40,7 +40,7 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   const withGate = async <T>(use: (gate: Gate, clock: SetClock) => T): Promise<T> => {
     const clock = new SetClock()
     const store = new MemoryStore({ clock })
-    const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env })
+    const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: 'none' })
     try {
       return use(gate, clock)
     } finally {

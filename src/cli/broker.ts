@@ -46,6 +46,7 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
       warning.kind === 'limit_near' ? 'a key nears its limit' : 'a rule has more keys than it may keep',
     ),
   )
+  gate.on('scaled', scaled => log.info({ factor: 1, ...scaled }, 'limits are scaled by the load'))
   gate.on('policy', change => {
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logRefusal(log, change.error)

@@ -5,6 +5,7 @@ import {
   readBytes,
   readDuration,
   readHeader,
+  readLoad,
   readMoment,
   readQos,
   readSenders,
@@ -30,6 +31,7 @@ interface ExplainFlags {
   readonly qos: 0 | 1 | 2
   readonly retain?: boolean
   readonly at?: number
+  readonly load?: number
 }
 
 interface PolicyFlags {
@@ -92,6 +94,11 @@ export function addPolicyCommands(
     .option('--qos <qos>', 'quality of service', readQos, 0)
     .option('--retain', 'a retained message')
     .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
+    .option(
+      '--load <share>',
+      'the load adaptive limits go by, as 80%; default: they are as written',
+      readLoad,
+    )
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: ExplainFlags) => {
       const { explain } = await import('./explain.ts')
@@ -109,6 +116,7 @@ export function addPolicyCommands(
         sender: Object.fromEntries(known.filter(([, value]) => value !== undefined)),
         retain: flags.retain ?? false,
         atMs: flags.at,
+        load: flags.load,
       }
       done(await explain(options, terminal))
     })
@@ -118,14 +126,20 @@ export function addPolicyCommands(
     .description('decide a recorded capture on a virtual clock, each line at its own moment')
     .argument('<files...>', 'policy files, then the capture: JSON lines; - for the standard input')
     .addOption(policyOption())
+    .option(
+      '--load <share>',
+      'the load adaptive limits go by, as 80%; default: they are as written',
+      readLoad,
+    )
     .option('--json', 'print a decision for each line, as JSON; default: a table of totals')
-    .action(async (files: readonly string[], flags: PolicyFlags) => {
+    .action(async (files: readonly string[], flags: PolicyFlags & { load?: number }) => {
       const { replay } = await import('./replay.ts')
       const policy = [...files.slice(0, -1), ...(flags.policy ?? [])]
       const options = {
         policy: namedPolicy(policy, terminal.env, 'replay policy.yaml capture.jsonl'),
         capture: files.at(-1) ?? '-',
         json: flags.json ?? false,
+        load: flags.load,
       }
       done(await replay(options, terminal))
     })

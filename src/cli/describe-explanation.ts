@@ -116,8 +116,9 @@ function describeLimit(limit: LimitTrace, paint: Paint): string {
       : `per ${limit.per.join('+')} ${JSON.stringify(printable(limit.key))}`
   const numbers = `costs ${limit.cost} of ${formatCount(limit.limit)}, ${formatCount(limit.remaining)} left`
   const wait = limit.allowed ? '' : `, again in ${formatWait(limit.retryAfterMs)}`
+  const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
   const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''
-  return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${shadow}`
+  return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${scaled}${shadow}`
 }
 
 function describeDecision(decision: Decision, paint: Paint): string {

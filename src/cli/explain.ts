@@ -22,6 +22,8 @@ export interface ExplainOptions {
   readonly retain: boolean
   /** The moment it is decided at, whole milliseconds since the epoch; default: now. */
   readonly atMs?: number | undefined
+  /** The load adaptive limits go by, 0 to 1; default: none, they are as they are written. */
+  readonly load?: number | undefined
 }
 
 /** Prints every step for one message, the first its sender ever sent: nothing has been counted before it. */
@@ -30,7 +32,10 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   const atMs = options.atMs ?? Date.now()
   const files = await findPolicyFiles(options.policy, env)
   const clock = new VirtualClock(atMs)
-  const gate = await Gate.fromPolicy(files, { clock, env, store: new MemoryStore({ clock }) })
+  const gate = await Gate.fromPolicy(files, {
+    ...{ clock, env, store: new MemoryStore({ clock }) },
+    load: options.load ?? 'none',
+  })
   try {
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)

@@ -20,6 +20,8 @@ export interface ReplayOptions {
   /** The path of a capture; `-` is the standard input. */
   readonly capture: string
   readonly json: boolean
+  /** The load adaptive limits go by, 0 to 1; default: none, they are as they are written. */
+  readonly load?: number | undefined
 }
 
 /**
@@ -30,7 +32,7 @@ export async function replay(options: ReplayOptions, terminal: Terminal): Promis
   const clock = new VirtualClock()
   const files = await findPolicyFiles(options.policy, terminal.env)
   const store = new MemoryStore({ clock })
-  const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env })
+  const gate = await Gate.fromPolicy(files, { clock, store, env: terminal.env, load: options.load ?? 'none' })
   try {
     await new Replay(options, gate, clock, terminal).run()
   } finally {

@@ -188,11 +188,6 @@ function checkRedirect(
   report({ path, message, remedy })
 }
 
-/** A problem of a word that policies know and this version does nothing with. */
-export function notYet(word: string): { readonly message: string; readonly remedy: string } {
-  return { message: `\`${word}\` is not available in this version`, remedy: 'remove it' }
-}
-
 function inside(path: string, report: Report): Report {
   return problem => report({ ...problem, path })
 }
