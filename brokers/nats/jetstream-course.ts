@@ -6,6 +6,7 @@ import type { JetStreamMessage } from './client.ts'
 import { BaseCourse, type Handler } from './course.ts'
 import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
+import { idOf, KeepAlive } from './keep-alive.ts'
 import type { Station } from './station.ts'
 
 export interface JetStreamCourseOptions {
@@ -25,24 +26,21 @@ const SHORT_MS = 250
 /** Messages of a JetStream consumer: each is answered, kept alive while it is held, and sent back where it must be. */
 export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   readonly #options: JetStreamCourseOptions
-  /** What is held, by what names a message at all its deliveries. */
-  readonly #byId = new Map<string, Delivery>()
-  #cancelTick: (() => void) | undefined
+  readonly #keepAlive: KeepAlive
 
   constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
     super(station, handler)
     this.#options = options
+    this.#keepAlive = new KeepAlive(station.guard.clock, options.ackWaitMs, cause =>
+      station.trouble.note('answer', cause),
+    )
   }
 
   /** Something that is held may have been delivered again: then the later delivery takes its place. */
   override take(source: M): void {
-    if (this.#byId.size > 0) {
-      const known = this.#byId.get(idOf(source) ?? '')
-      if (known !== undefined) {
-        known.source = source
-        this.station.tally.redelivered++
-        return
-      }
+    if (this.#keepAlive.replace(source)) {
+      this.station.tally.redelivered++
+      return
     }
     super.take(source)
   }
@@ -77,23 +75,18 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
 
   protected override hold(delivery: Delivery, later: boolean): void {
     super.hold(delivery, later)
-    delivery.heldAs = idOf(delivery.source as JetStreamMessage) ?? `?${this.station.tally.received}`
-    this.#byId.set(delivery.heldAs, delivery)
     if (!this.#options.acknowledged) return
+    const id = idOf(delivery.source as JetStreamMessage) ?? `?${this.station.tally.received}`
+    this.#keepAlive.add(delivery, id)
     // It may have grown old in the client's own buffer.
-    if (!later) this.#keepAlive(delivery)
-    this.#tickLater()
+    if (!later) this.#keepAlive.tell(delivery)
   }
 
   protected override unhold(delivery: Delivery, decision?: Decision): void {
-    this.#byId.delete(delivery.heldAs ?? '')
+    this.#keepAlive.remove(delivery)
     super.unhold(delivery, decision)
     // The handler gets the whole time of an answer, however long the message was held.
-    if (decision?.allowed && this.#options.acknowledged) this.#keepAlive(delivery)
-    if (this.#byId.size === 0) {
-      this.#cancelTick?.()
-      this.#cancelTick = undefined
-    }
+    if (decision?.allowed && this.#options.acknowledged) this.#keepAlive.tell(delivery)
   }
 
   protected refuse(decision: Decision, delivery: Delivery): void {
@@ -238,34 +231,5 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     } catch (cause) {
       this.station.trouble.note('answer', cause)
     }
-  }
-
-  #keepAlive(delivery: Delivery): void {
-    try {
-      ;(delivery.source as JetStreamMessage).working()
-    } catch (cause) {
-      this.station.trouble.note('answer', cause)
-    }
-  }
-
-  #tickLater(): void {
-    this.#cancelTick ??= this.station.guard.clock.after(
-      Math.max(1, Math.floor(this.#options.ackWaitMs / 3)),
-      () => {
-        this.#cancelTick = undefined
-        for (const delivery of this.#byId.values()) this.#keepAlive(delivery)
-        if (this.#byId.size > 0) this.#tickLater()
-      },
-    )
-  }
-}
-
-/** What names a message at all its deliveries; undefined where the client cannot tell. */
-function idOf(message: JetStreamMessage): string | undefined {
-  try {
-    const { stream, consumer, streamSequence } = message.info
-    return `${stream} ${consumer} ${streamSequence}`
-  } catch {
-    return undefined
   }
 }

@@ -1,4 +1,4 @@
-import { policyError } from '../../src/errors.ts'
+import { policyError, UnsupportedError } from '../../src/errors.ts'
 import type { GuardStats } from '../../src/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import type {
@@ -119,8 +119,9 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   const reload = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
     station.look()
-    for (const place of new Set([ANYWHERE, ...[...station.intakes].map(intake => intake.place)]))
-      for (const flaw of findUnsupported(gate, place)) station.trouble.note('policy', new Error(flaw))
+    const places = [ANYWHERE, ...[...station.intakes].map(({ place }) => place)]
+    const flaws = new Set(places.flatMap(place => findUnsupported(gate, place)))
+    if (flaws.size > 0) station.trouble.note('policy', new UnsupportedError([...flaws].join('\n')))
   }
   gate.on('policy', reload)
 
@@ -146,7 +147,8 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   async function stop(held: 'discard' | 'pass'): Promise<void> {
     station.draining = true
     gate.off('policy', reload)
-    await Promise.all([...station.intakes].map(intake => intake.stop()))
+    // A connection that has gone keeps nobody from giving back the rest.
+    await Promise.allSettled([...station.intakes].map(intake => intake.stop()))
     if (held === 'pass') station.guard.close('pass')
     for (const delivery of station.held) (delivery.course as BaseCourse<NatsMessage>).abandon(delivery)
     station.guard.close('discard')

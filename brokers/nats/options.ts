@@ -47,12 +47,14 @@ export interface Settings {
   readonly legacyFields: boolean
 }
 
-/** Throws PolicyError for a number that cannot be meant, or a subject nothing can be sent to. */
+/** Throws PolicyError for a number that cannot be meant, or a dead letter that nothing can be sent to. */
 export function completeSettings(options: LimitNatsOptions): Settings {
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue
     throw policyError(name, `${value} is not a number above 0`, `leave ${name} out for its default`)
   }
+  if (options.deadLetter !== undefined && options.connection === undefined)
+    throw policyError('deadLetter', 'there is no connection to send it over', 'give limitNats a `connection`')
   return {
     headers: options.headers,
     deadLetter:

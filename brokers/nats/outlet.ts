@@ -45,7 +45,9 @@ export class Outlet<M> {
 
   /** All that was not taken. */
   clear(): readonly M[] {
-    return this.#passed.splice(0)
+    const left = this.#passed.splice(0)
+    this.#tellRoom()
+    return left
   }
 
   #tellRoom(): void {

@@ -133,7 +133,8 @@ describe('a policy that asks for what NATS cannot do', () => {
       expect(() => limits.subscribe(scene.nc as NatsConnection, subject, { callback })).toThrow(PolicyError)
     }
     expect(() => limitNats(natsGate(), { maxDeliver: 0 })).toThrow('maxDeliver: 0 is not a number above 0')
-    expect(() => limitNats(natsGate(), { deadLetter: 'dead.*' })).toThrow(PolicyError)
+    expect(() => limitNats(natsGate(), { deadLetter: 'dead.*', connection: scene.nc })).toThrow(PolicyError)
+    expect(() => limitNats(natsGate(), { deadLetter: 'dead' })).toThrow(/^deadLetter: there is no connection/)
   })
 })
 
