@@ -203,7 +203,42 @@ async function nats(): Promise<string> {
   )
 }
 
-const PARTS = { decide, profile, patterns, broker, memory, strangers, expiry, sqlite, redis, leased, nats }
+async function mqtt(): Promise<string> {
+  const rows: string[][] = []
+  for (const qos of ['0', '1']) {
+    const run = (subject: string) => (): Promise<Findings> => runCell('mqtt', [subject, qos, '400000'])
+    const { bare, topicgate } = await alternate(rounds, { bare: run('bare'), topicgate: run('topicgate') })
+    rows.push([
+      `QoS ${qos}`,
+      nanoseconds(bare!.cpuNs!),
+      nanoseconds(topicgate!.cpuNs!),
+      `${((100 * bare!.cpuNs!) / topicgate!.cpuNs!).toFixed(0)} %`,
+    ])
+  }
+  const { queued } = await alternate(1, {
+    queued: () => runCell('mqtt', ['queued', '1', '100000'], MORE_MEMORY),
+  })
+  return section(
+    'MQTT consumers',
+    `CPU of an MQTT.js client per message of 100 bytes, a thousand topics, three rules, nothing refused. A queued message takes ${queued!.bytesEach!.toFixed(0)} bytes, payload and all.`,
+    table(['work', 'client alone', 'with topicgate', 'messages per CPU second kept'], rows),
+  )
+}
+
+const PARTS = {
+  decide,
+  profile,
+  patterns,
+  broker,
+  memory,
+  strangers,
+  expiry,
+  sqlite,
+  redis,
+  leased,
+  nats,
+  mqtt,
+}
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
 for (const name of wanted) {
