@@ -8,7 +8,7 @@ import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from '
 import { DeadLetter } from './dead-letter.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { KnownSenders } from './known-senders.ts'
-import { type Decided, type GoOn, ReceivedMessage } from './message.ts'
+import { type GoOn, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
 import { emptyTally, Outlet } from './outlet.ts'
 
@@ -26,12 +26,15 @@ export class Consumer {
   readonly keepAlive: KeepAlive
   readonly outlet: Outlet
   readonly tally = emptyTally()
+  readonly #gate: Gate
+  /** On MQTT 5, where a refusal can be told. */
+  readonly #decidesEarly: boolean
   readonly #identify: ConsumerOptions['identify']
   #lane: Lane
   /** Counts connections: what came on one that is gone is not acknowledged on another. */
   #connection = 0
   /** What was decided before its acknowledgement, until the client hands it on. */
-  readonly #decided = new WeakMap<PublishPacket, Decided | 'refused' | 'parked'>()
+  readonly #decided = new WeakMap<PublishPacket, ReceivedMessage | 'refused' | 'parked'>()
   /** QoS 2 messages between their arrival here and their PUBCOMP: a new connection may bring them again. */
   readonly #inHand = new WeakMap<PublishPacket, ReceivedMessage>()
   /**
@@ -42,6 +45,8 @@ export class Consumer {
 
   constructor(client: ReceivingClient, gate: Gate, options: ConsumerOptions) {
     this.client = client
+    this.#gate = gate
+    this.#decidesEarly = optionsOf(client).protocolVersion === 5
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, { ...options, holds: 'all', logger: this.logger })
     this.keepAlive = new KeepAlive(client, this.guard.clock)
@@ -81,34 +86,37 @@ export class Consumer {
   take(packet: PublishPacket, done: Done): void {
     this.keepAlive.hold()
     if (!this.#takesIn(packet)) return
-    if (packet.qos === 0) {
-      this.#lane.admit(this.#arrive(packet.topic, packet, done as () => void, false), this.#enact)
-      return
+    // Without a code it is called as the client expects.
+    const goOn = done as GoOn
+    if (packet.qos === 2 || this.#decidesEarly) {
+      if (packet.qos !== 0 && this.#continue(packet, goOn)) return
     }
+    const message = this.#arrive(packet.topic, packet, goOn, false)
+    if (packet.qos === 2) this.#inHand.set(packet, message)
+    this.#lane.admit(message, this.#enact)
+  }
+
+  /** Goes on with what is known already; false of what is not. */
+  #continue(packet: PublishPacket, goOn: GoOn): boolean {
     const decided = this.#decided.get(packet)
     if (decided === 'refused' || decided === 'parked') {
       this.#decided.delete(packet)
       this.keepAlive.rest()
-      done()
-      return
+      goOn()
+      return true
     }
     const inHand = this.#inHand.get(packet)
     if (inHand !== undefined) {
-      inHand.resume(this.#connection, () => done())
-      return
+      inHand.resume(this.#connection, goOn)
+      return true
     }
-    if (decided !== undefined) {
-      this.#decided.delete(packet)
-      const { message, decision } = decided
-      message.early = false
-      message.resume(this.#connection, () => done())
-      this.#hold(message)
-      this.outlet.enact(decision, message)
-      return
-    }
-    const message = this.#arrive(packet.topic, packet, () => done(), false)
-    this.#hold(message)
-    this.#lane.admit(message, this.#enact)
+    if (decided === undefined) return false
+    this.#decided.delete(packet)
+    decided.early = false
+    decided.resume(this.#connection, goOn)
+    if (packet.qos === 2) this.#inHand.set(packet, decided)
+    this.outlet.enact(decided.decision, decided)
+    return true
   }
 
   /** The connection is gone, and with it what was not acknowledged, where the broker will bring it again. */
@@ -143,7 +151,15 @@ export class Consumer {
 
   #arrive(topic: string, packet: PublishPacket, goOn: GoOn, early: boolean): ReceivedMessage {
     this.tally.received++
-    return new ReceivedMessage(this.#senderOf(topic, packet), topic, packet, this.#connection, goOn, early)
+    return new ReceivedMessage(
+      this.#gate,
+      this.#senderOf(topic, packet),
+      topic,
+      packet,
+      this.#connection,
+      goOn,
+      early,
+    )
   }
 
   readonly #enact = (decision: Decision, message: ReceivedMessage): void => {
@@ -158,7 +174,8 @@ export class Consumer {
       this.#release(message, QUOTA_EXCEEDED)
       return
     }
-    this.#decided.set(message.packet, { message, decision })
+    message.decision = decision
+    this.#decided.set(message.packet, message)
     this.#release(message)
   }
 
@@ -172,10 +189,6 @@ export class Consumer {
     }
     // While the handler is behind, nothing more is taken in.
     this.outlet.whenIdle(() => this.#release(message))
-  }
-
-  #hold(message: ReceivedMessage): void {
-    if (message.qos === 2) this.#inHand.set(message.packet, message)
   }
 
   #release(message: ReceivedMessage, code?: number): void {

@@ -1,7 +1,9 @@
 import { BOUNDS } from '../../src/bounds.ts'
-import type { Decision } from '../../src/decision.ts'
+import { type Decision, PASSED } from '../../src/decision.ts'
+import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
 import type { Action, Headers, Message, Sender } from '../../src/message.ts'
 import type { PublishPacket } from './client.ts'
+import type { Limits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
@@ -9,14 +11,17 @@ const NOT_PARSED: unique symbol = Symbol('not parsed')
 export type GoOn = (code?: number) => void
 
 /**
- * A PUBLISH that was received, as the gate sees it, with all its enactment needs. One small object a message; what
- * the packet knows is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
+ * A PUBLISH that was received, as the gate sees it, with all its enactment needs, and what the handler is told. The only
+ * object a message costs; what the packet knows is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
  */
-export class ReceivedMessage implements Message {
+export class ReceivedMessage implements Message, Limits {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly size: number
   declare readonly packet: PublishPacket
+  /** What was decided, once it was. */
+  declare decision: Decision
+  declare private readonly gate: Gate
   /** Which connection it came on. */
   declare connection: number
   /** Called once, when the client may go on; undefined when it has, or need not. */
@@ -26,6 +31,7 @@ export class ReceivedMessage implements Message {
   declare private parsed: unknown
 
   constructor(
+    gate: Gate,
     sender: Sender,
     topic: string,
     packet: PublishPacket,
@@ -34,6 +40,8 @@ export class ReceivedMessage implements Message {
     early: boolean,
   ) {
     const { payload } = packet
+    this.gate = gate
+    this.decision = PASSED
     this.topic = topic
     this.sender = sender
     this.size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
@@ -65,6 +73,13 @@ export class ReceivedMessage implements Message {
     return this.packet.properties?.userProperties
   }
 
+  get fields(): Readonly<Record<string, string>> {
+    const { rule } = this.decision
+    return lowerCaseFields(
+      rateLimitFields(this.decision, rule === undefined ? undefined : this.gate.ruleOf(rule)),
+    )
+  }
+
   /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
   payload(): unknown {
     if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet.payload, this.size)
@@ -93,12 +108,6 @@ export class ReceivedMessage implements Message {
     payload.copy(owned)
     this.packet.payload = owned
   }
-}
-
-/** A message that was decided before its acknowledgement. */
-export interface Decided {
-  readonly message: ReceivedMessage
-  readonly decision: Decision
 }
 
 function parse(payload: string | Buffer, sizeBytes: number): unknown {

@@ -1,12 +1,12 @@
 import type { Decision } from '../../src/decision.ts'
-import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
+import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import type { PublishPacket } from './client.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import type { ReceivedMessage } from './message.ts'
-import type { Handler, Limits } from './options.ts'
+import type { Handler } from './options.ts'
 import { Turns } from './turns.ts'
 
 /** What was done with messages since the limiter was attached. */
@@ -46,24 +46,19 @@ export interface OutletParts {
 /** Failures that are logged; beyond them they are counted. */
 const LOGGED = 32
 
-interface Turn {
-  readonly message: ReceivedMessage
-  readonly decision: Decision
-}
-
 /** Enacts decisions: hands what passes to the handler, one after another, and what does not elsewhere. */
 export class Outlet {
   readonly #handler: Handler
   readonly #gate: Gate
   readonly #parts: OutletParts
-  readonly #turns: Turns<Turn>
+  readonly #turns: Turns<ReceivedMessage>
   #logged = 0
 
   constructor(handler: Handler, gate: Gate, parts: OutletParts) {
     this.#handler = handler
     this.#gate = gate
     this.#parts = parts
-    this.#turns = new Turns(turn => this.#hand(turn))
+    this.#turns = new Turns(message => this.#hand(message))
   }
 
   get isIdle(): boolean {
@@ -80,7 +75,8 @@ export class Outlet {
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
-        this.#turns.take({ message, decision })
+        message.decision = decision
+        this.#turns.take(message)
         return
       case 'redirect':
         if (deadLetter !== undefined) {
@@ -119,13 +115,13 @@ export class Outlet {
     }
   }
 
-  #hand({ message, decision }: Turn): Promise<void> | undefined {
+  #hand(message: ReceivedMessage): Promise<void> | undefined {
     const { tally, release } = this.#parts
     try {
+      const { decision } = message
       const packet = decision.outcome === 'degrade' ? this.#degrade(decision, message) : message.packet
       tally.delivered++
-      const limits = new LimitsOf(this.#gate, decision)
-      const answer = this.#handler(message.topic, packet.payload as Buffer, packet, limits)
+      const answer = this.#handler(message.topic, packet.payload as Buffer, packet, message)
       if (isThenable(answer)) {
         return Promise.resolve(answer).then(
           () => release(message),
@@ -174,22 +170,6 @@ export class Outlet {
       }
       release(message)
     })
-  }
-}
-
-class LimitsOf implements Limits {
-  declare readonly decision: Decision
-  declare private readonly gate: Gate
-
-  constructor(gate: Gate, decision: Decision) {
-    this.gate = gate
-    this.decision = decision
-  }
-
-  get fields(): Readonly<Record<string, string>> {
-    const { rule } = this.decision
-    const facts = rule === undefined ? undefined : this.gate.ruleOf(rule)
-    return lowerCaseFields(rateLimitFields(this.decision, facts))
   }
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt } from '../support/built.ts'
+import { startMosquitto } from '../support/mosquitto.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { type Program, type ProgramOptions, startNode } from '../support/program.ts'
 import { until } from '../support/wait.ts'
@@ -55,6 +56,20 @@ async function deliver(port: number, { topic, count, payload = 'x', ...who }: Se
   })
   expect(seen).toBe(true)
   return subscriber.messages.filter(({ topic: each }) => each === topic).length
+}
+
+/** Publishes at QoS 1, and counts what comes on another topic until nothing more does. */
+async function deliverTo(port: number, watched: string, topic: string, count: number): Promise<number> {
+  await using subscriber = await connectClient({ port, clientId: 'watch-dead' })
+  await subscriber.subscribe(watched, 1)
+  await using sender = await connectClient({ port, clientId: 'sender' })
+  for (let index = 0; index < count; index++) await sender.publish(topic, String(index), { qos: 1 })
+  let before = -1
+  while (before !== subscriber.messages.length) {
+    before = subscriber.messages.length
+    await new Promise(resolve => setTimeout(resolve, 500))
+  }
+  return before
 }
 
 /** What a burst lets pass of a flood, and what is refilled while it lasts. */
@@ -159,5 +174,46 @@ describe('examples', () => {
     expectHeld(passed, 8, 0.1 + 5 / 60, sinceMs)
     const output = await end(example)
     expect(output).toMatch(/emergencies 5, reports passed 3, reports refused 42/)
+  })
+
+  it('mqtt-fleet-consumer works off what a fleet sends, and redirects what is too much', async () => {
+    await using broker = await startMosquitto({ config: ['max_queued_messages 10000'] })
+    await using program = startNode([join('examples', 'mqtt-fleet-consumer.js')], {
+      env: { BROKER: broker.url },
+    })
+    await program.line(/^ready$/)
+    const sinceMs = performance.now()
+    const topic = 'fleet/a/d1/telemetry/t'
+    const dead = await deliverTo(broker.port, `dead/${topic}`, topic, 100)
+    expectHeld(100 - dead, 20, 10, sinceMs)
+    await using sender = await connectClient({ port: broker.port, clientId: 'panel' })
+    for (let index = 0; index < 5; index++)
+      await sender.publish('fleet/a/d1/state', String(index), { qos: 1 })
+    await sender.publish('fleet/a/d1/alarm', 'fire', { qos: 1 })
+    await program.line(/^fleet\/a\/d1\/alarm fire$/)
+    await program.line(/^fleet\/a\/d1\/state 4$/)
+    program.signal('SIGTERM')
+    const { code, stdout, stderr } = await program.ended
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain(`ending: ${100 - dead + 3} delivered, ${dead} redirected, 3 superseded`)
+  })
+
+  it('throttled-device sends its alarm at once and its telemetry at its rate', async () => {
+    await using broker = await startMosquitto()
+    await using watcher = await connectClient({ port: broker.port, clientId: 'watcher' })
+    await watcher.subscribe('sensor-7/#', 1)
+    await using program = startNode([join('examples', 'throttled-device.js')], {
+      env: { BROKER: broker.url, COUNT: '60' },
+    })
+    const { code, stdout, stderr } = await program.ended
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toBe('alarm sent at once\n62 sent, 59 superseded, 0 failed\n')
+    await watcher.received(62)
+    const topics = watcher.messages.map(({ topic }) => topic)
+    expect(topics[0]).toBe('sensor-7/alarm')
+    const readings = watcher.messages.filter(({ topic }) => topic === 'sensor-7/telemetry')
+    expect(readings.map(({ text }) => JSON.parse(text).reading)).toEqual(
+      Array.from({ length: 60 }, (_, n) => n),
+    )
   })
 })

@@ -14,11 +14,11 @@ const limits = limitConsumer(client, gate, {
     console.log(`handled ${payload}`)
   },
 })
-await client.subscribeAsync('in/#', { qos: 1 })
-console.log('ready')
-
 process.once('SIGTERM', async () => {
   await limits.drain(1_000)
   await client.endAsync()
   await gate.close()
 })
+
+await client.subscribeAsync('in/#', { qos: 1 })
+console.log('ready')
