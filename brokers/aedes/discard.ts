@@ -17,6 +17,10 @@ interface Marked {
   [MARK]?: PacketLike | typeof NOTHING | undefined
 }
 
+function isLesser(instead: PacketLike, packet: Partial<PacketLike>): boolean {
+  return (instead.qos ?? 0) < (packet.qos ?? 0)
+}
+
 type Published = (error?: Error | null) => void
 type Publish = (packet: object, client: unknown, done?: unknown) => void
 
@@ -39,7 +43,9 @@ export function discardMarked(broker: Aedes): Discards {
     // What is sent again, as a packet of QoS 2, is a new object.
     ;(packet as Marked)[MARK] = undefined
     if (instead !== NOTHING) {
-      before.call(broker, instead, client, done)
+      // aedes takes for a duplicate what one of a lower QoS, which takes fewer steps, has overtaken: it would be lost.
+      if (isLesser(instead, packet)) setImmediate(() => before.call(broker, instead, client, done))
+      else before.call(broker, instead, client, done)
       return
     }
     const published = typeof client === 'function' ? client : done

@@ -1,0 +1,57 @@
+import { startBroker } from '../brokers/aedes/harness.ts'
+import { connectClient } from '../support/mqtt-client.ts'
+import { until } from '../support/wait.ts'
+import { ROOM, SENT } from './broker-cells.ts'
+import type { BrokerDriver, BrokerScene } from './broker-suite.ts'
+
+const WAYS = ['QoS 0', 'QoS 1', 'QoS 2']
+
+/** The aedes plugin, by clients of MQTT 3.1.1. */
+export const aedesDriver: BrokerDriver = {
+  dialect: 'mqtt',
+  ways: WAYS,
+  cannot: outcome => (outcome === 'retry' ? /aedes cannot enact "retry" on publish/ : undefined),
+  told: ({ outcome }, way) => {
+    const closed: Readonly<Record<string, number>> = outcome === 'disconnect' ? { disconnected: 1 } : {}
+    if (way === 'QoS 0') return closed
+    return { acknowledged: outcome === 'disconnect' ? ROOM : SENT, ...closed }
+  },
+  async open(gate, way): Promise<BrokerScene> {
+    const qos = WAYS.indexOf(way) as 0 | 1 | 2
+    const broker = await startBroker({ gate, limiter: { dropGateMs: 0 } })
+    const { port } = broker
+    const [receiver, sender] = await Promise.all([connectClient({ port }), connectClient({ port })])
+    await receiver.subscribe('#', qos)
+    let acknowledged = 0
+    let disconnected = 0
+    sender.client.on('close', () => disconnected++)
+    return {
+      arrivals: receiver.messages,
+      send: async payloads => {
+        for (const [index, payload] of payloads.entries()) {
+          // What is under way of QoS 2 when its connection ends is told nothing: that is not the cell's question.
+          if (index === ROOM && qos > 0 && gate.outcomes('publish').has('disconnect'))
+            await until(() => acknowledged === ROOM)
+          sender.client.publish('in/a', payload, { qos }, error => {
+            if (!error && qos > 0) acknowledged++
+          })
+        }
+      },
+      told: () => ({
+        ...(acknowledged > 0 && { acknowledged }),
+        ...(disconnected > 0 && { disconnected }),
+      }),
+      settle: async () => {
+        const before = receiver.messages.length
+        // Behind the others on their connection, where there still is one.
+        const from = sender.client.connected ? sender : receiver
+        await from.publish('end', '{}', { qos })
+        await receiver.received(before + 1)
+      },
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all([receiver.close(), sender.close()])
+        await broker.close()
+      },
+    }
+  },
+}

@@ -1,0 +1,123 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { UnsupportedError } from '../../src/errors.ts'
+import { Gate, limit } from '../../src/index.ts'
+import type { Dialect } from '../../src/message.ts'
+import { until } from '../support/wait.ts'
+import { CELLS, type Cell, payloadOf, SENT, type Seen } from './broker-cells.ts'
+import { checkTable, describeCell } from './broker-table.ts'
+
+/** A message that has come to the receiver. */
+export interface Arrival {
+  readonly topic: string
+  readonly text: string
+}
+
+/** What was told to whoever sent the messages, in words and how often; nothing is left out. */
+export type Told = Readonly<Record<string, number>>
+
+/** A broker, a limiter on it with the gate of one cell, a sender and a receiver; all of its own. */
+export interface BrokerScene extends AsyncDisposable {
+  /** Sends all on one connection to the topic `in/a`, in their order. Does not wait for what is held. */
+  send(payloads: readonly string[]): Promise<void>
+  /** In the order they came, of the topic `in/a` and all under `dead/`. */
+  readonly arrivals: readonly Arrival[]
+  told(): Told | Promise<Told>
+  /** Resolves once whatever was under way has come: behind it nothing may follow. */
+  settle(): Promise<void>
+}
+
+/** What the suite has to know of a broker, and of the ways to send by it: a QoS, an acknowledgement. */
+export interface BrokerDriver {
+  readonly dialect: Dialect
+  readonly ways: readonly string[]
+  /** What the reason says where a way cannot do an outcome. */
+  cannot(outcome: string, way: string): RegExp | undefined
+  /** What the sender is told of a cell, exactly. */
+  told(cell: Cell, way: string): Told
+  /** What the receiver gets, where the way makes it something else than the cell says. */
+  expected?(cell: Cell, way: string): Seen | undefined
+  /** Throws UnsupportedError where the gate asks for what the way cannot do. */
+  open(gate: Gate, way: string): Promise<BrokerScene>
+}
+
+/**
+ * Holds a broker to every outcome, each way: what the receiver got, that nothing allowed was lost, doubled or
+ * reordered, and what the sender was told, by counts; what a protocol cannot do is refused when it is attached, with
+ * the reason. What was seen is the broker's table in docs/outcomes.md.
+ */
+export function brokerConformance(name: string, driver: BrokerDriver): void {
+  const seen = new Map<string, string>()
+
+  describe.each(driver.ways)(`${name}, %s`, way => {
+    it.each(CELLS)('$outcome', async cell => {
+      const gate = new Gate({ dialect: driver.dialect })
+      const { rate, exceeded, outcome } = cell
+      gate.use(driver.dialect === 'nats' ? 'in.>' : 'in/#', limit({ name: 'r', rate, exceeded }))
+      const reason = driver.cannot(outcome, way)
+      if (reason !== undefined) {
+        const refusal = await driver.open(gate, way).then(
+          () => undefined,
+          (error: unknown) => error,
+        )
+        expect(refusal).toBeInstanceOf(UnsupportedError)
+        expect((refusal as Error).message).toMatch(reason)
+        expect((refusal as Error).message).toContain('"r"')
+        seen.set(`${outcome}\n${way}`, 'refused when attached')
+        await gate.close()
+        return
+      }
+      await using scene = await driver.open(gate, way)
+      const expected = driver.expected?.(cell, way) ?? cell.expected
+      const told = driver.told(cell, way)
+      await scene.send(Array.from({ length: SENT }, (_, index) => payloadOf(index)))
+      await until(() => count(scene.arrivals) >= countOf(expected), {
+        what: () => `${countOf(expected)} messages; there are ${count(scene.arrivals)}`,
+      })
+      await until(async () => JSON.stringify(await scene.told()) === JSON.stringify(told), {
+        what: () => `the sender to be told ${JSON.stringify(told)}`,
+        timeoutMs: 5_000,
+      }).catch(() => undefined)
+      await scene.settle()
+      const got = sort(scene.arrivals)
+      expect(cell.anyOrder === true ? ordered(got) : got).toEqual(expected)
+      expect(await scene.told()).toEqual(told)
+      seen.set(`${outcome}\n${way}`, describeCell(got, await scene.told()))
+      await gate.close()
+    })
+  })
+
+  describe(`${name}, the table`, () => {
+    it('has a cell for every outcome each way', () => {
+      expect(seen.size).toBe(CELLS.length * driver.ways.length)
+    })
+    it('is what docs/outcomes.md says', () => {
+      checkTable(name, driver.ways, seen)
+    })
+  })
+  afterAll(() => seen.clear())
+}
+
+function sort(arrivals: readonly Arrival[]): Seen {
+  const [whole, degraded, elsewhere]: number[][] = [[], [], []]
+  for (const { topic, text } of arrivals) {
+    const { n, raw } = JSON.parse(text) as { n?: number; raw?: string }
+    if (n === undefined) continue
+    if (/^dead[./]/.test(topic)) elsewhere!.push(n)
+    else if (raw === undefined) degraded!.push(n)
+    else whole!.push(n)
+  }
+  return { whole: whole!, degraded: degraded!, elsewhere: elsewhere! }
+}
+
+function ordered({ whole, degraded, elsewhere }: Seen): Seen {
+  const byNumber = (numbers: readonly number[]): readonly number[] => numbers.toSorted((a, b) => a - b)
+  return { whole: byNumber(whole), degraded: byNumber(degraded), elsewhere: byNumber(elsewhere) }
+}
+
+function countOf({ whole, degraded, elsewhere }: Seen): number {
+  return whole.length + degraded.length + elsewhere.length
+}
+
+function count(arrivals: readonly Arrival[]): number {
+  return countOf(sort(arrivals))
+}
