@@ -124,6 +124,11 @@ export const BOUNDS = {
   tiersSought: 1_024,
   /** Signals one adaptive() looks at. */
   loadSignals: 16,
+  /** Senders whose behaviour is counted, and keys a circuit breaker knows; those unseen for the longest are forgotten. */
+  watchedSenders: 65_536,
+  breakerKeys: 16_384,
+  /** The highest rate a feedback sets. */
+  feedbackPerSecond: 1_000_000,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,
 } as const

@@ -1,5 +1,16 @@
 export { type Adaptive, type AdaptiveOptions, adaptive } from './adaptive.ts'
+export { type AimdOptions, aimd } from './aimd.ts'
+export {
+  BEHAVIOUR_FACTORS,
+  type Behaviour,
+  type BehaviourOptions,
+  behaviour,
+  type Conduct,
+} from './behaviour.ts'
+export { type BreakerOptions, type CircuitBreaker, type CircuitState, circuitBreaker } from './breaker.ts'
 export { consumerLag, type ErrorRate, errorRate, queueDepth } from './counted.ts'
+export type { Feedback, FeedbackOptions } from './feedback.ts'
+export { type GradientOptions, gradient } from './gradient.ts'
 export type { LoadReport } from './monitor.ts'
 export { SIGNAL_NAMES, type Signal, type SignalName, type SignalWord } from './signal.ts'
 export type { LevelWords, StageWords } from './words.ts'

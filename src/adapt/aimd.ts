@@ -1,0 +1,32 @@
+import { policyError } from '../errors.ts'
+import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
+
+export interface AimdOptions extends FeedbackOptions {
+  /** Added to the rate at each interval that went well, a second. Default: a fiftieth of the most. */
+  readonly step?: number
+  /** The rate is multiplied by this when the handler cannot keep up. Default: 0.9. */
+  readonly backoff?: number
+}
+
+/** More failures than this are a sign that the handler cannot keep up. */
+const FAILURES = 0.1
+
+/**
+ * Additive increase, multiplicative decrease (Chiu and Jain, 1989) of a rate, by the handler's own latency and
+ * failures: `const feedback = aimd({ maxPerSecond: 1000 })`, `gate.use(feedback.admit)`, and after each message
+ * `feedback.observe(latencyMs, ok)`. When the handler falls behind, the rate falls below what it got done, so that
+ * what waits is worked off. Throws PolicyError.
+ */
+export function aimd(options: AimdOptions = {}): Feedback {
+  const { step = (options.maxPerSecond ?? 10_000) / 50, backoff = 0.9, latencyMs = 100 } = options
+  if (!(step > 0)) throw policyError('step', `${step} is no step`, 'use a number above 0')
+  if (!(backoff > 0 && backoff < 1)) throw policyError('backoff', `${backoff} backs nothing off`, 'use 0.9')
+  if (!(latencyMs > 0))
+    throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
+  return feedbackOf(options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+    if (failed > FAILURES || meanMs > latencyMs)
+      return backoff * Math.min(perSecond, donePerSecond || perSecond)
+    // A rate nobody asks for proves nothing.
+    return isPressed ? perSecond + step : undefined
+  })
+}

@@ -1,0 +1,27 @@
+import { policyError } from '../errors.ts'
+import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
+
+export interface GradientOptions extends FeedbackOptions {
+  /** How much of the rate it tries beyond what gets done, at the most, at each interval. Default: 0.1. */
+  readonly headroom?: number
+}
+
+const FAILURES = 0.1
+const STEEPEST = 0.5
+
+/**
+ * A rate that follows how far the latency is from the one that is wanted: × (1 + headroom × (1 − latency ÷ wanted)), at
+ * least half, and when it falls, of what got done. The thought is that of the gradient limiter of Netflix's concurrency-limits. Used like `aimd`. Throws PolicyError.
+ */
+export function gradient(options: GradientOptions = {}): Feedback {
+  const { headroom = 0.1, latencyMs = 100 } = options
+  if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is no share`, 'use 0.1')
+  if (!(latencyMs > 0))
+    throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
+  return feedbackOf(options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+    const ratio = failed > FAILURES ? STEEPEST : Math.max(STEEPEST, 1 + headroom * (1 - meanMs / latencyMs))
+    if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
+    // A rate nobody asks for proves nothing; a small one is raised by a whole message.
+    return isPressed ? ratio * perSecond + 1 : undefined
+  })
+}

@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest'
+import { behaviour } from '../../../src/adapt/index.ts'
+import { BOUNDS } from '../../../src/bounds.ts'
+import { type Decision, Gate, type Message, PolicyError, type Sender } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const HOUR_MS = 3_600_000
+const ALLOWED = { allowed: true } as Decision
+const REFUSED = { allowed: false } as Decision
+
+function from(sender: Sender): Message {
+  return { topic: 't', on: 'publish', sender, size: 1 }
+}
+
+class Scene {
+  readonly clock = new FakeClock(0)
+  readonly behaviour = behaviour({ clock: this.clock })
+  readonly sender: Sender = { client: 'c' }
+
+  tell(allowed: number, refused: number, sender = this.sender): this {
+    for (let n = 0; n < allowed; n++) this.behaviour.note(ALLOWED, from(sender))
+    for (let n = 0; n < refused; n++) this.behaviour.note(REFUSED, from(sender))
+    return this
+  }
+
+  nextHour(): this {
+    this.clock.advance(HOUR_MS)
+    return this
+  }
+}
+
+describe('behaviour', () => {
+  it.each([
+    [9, 0, 'usual'],
+    [10, 0, 'good'],
+    [1_000, 0, 'good'],
+    [1_001, 0, 'usual'],
+    [96, 4, 'good'],
+    [95, 5, 'usual'],
+    [10, 10, 'usual'],
+    [10, 11, 'abusive'],
+    [0, 9, 'usual'],
+    [10_000, 0, 'usual'],
+    [10_001, 0, 'abusive'],
+  ] as const)(
+    'of %i messages that passed and %i refused in an hour is %s in the next',
+    (allowed, refused, conduct) => {
+      const scene = new Scene().tell(allowed, refused).nextHour()
+      expect(scene.behaviour.conductOf(scene.sender)).toBe(conduct)
+      expect(scene.behaviour.conductOf({ client: 'other' })).toBe('usual')
+      expect(scene.nextHour().behaviour.conductOf(scene.sender)).toBe('usual')
+    },
+  )
+
+  it('that is abusive counts at once', () => {
+    const scene = new Scene().tell(10, 0).nextHour().tell(4, 6)
+    expect(scene.behaviour.conductOf(scene.sender)).toBe('abusive')
+  })
+
+  it.each([
+    ['good', 20, 0, 120],
+    ['usual', 0, 0, 100],
+    ['abusive', 0, 20, 30],
+  ] as const)('that is %s has its part of a limit', (_, allowed, refused, passed) => {
+    const scene = new Scene().tell(allowed, refused).nextHour()
+    const options = { name: 'all', rate: '1/hour burst 100', per: 'client' } as const
+    const gate = new Gate({ clock: scene.clock }).use(scene.behaviour.limit(options))
+    let count = 0
+    while ((gate.check(from(scene.sender)) as Decision).allowed) count++
+    // 100 ÷ 0.834 and 100 ÷ 3.334, as costs are rounded up to thousandths.
+    expect(count).toBe({ 120: 119, 100: 100, 30: 29 }[passed])
+  })
+
+  it('leaves everyone at least one message of a limit', () => {
+    const scene = new Scene().tell(0, 20).nextHour()
+    const gate = new Gate({ clock: scene.clock }).use(scene.behaviour.limit({ name: 'all', rate: '1/s' }))
+    expect((gate.check(from(scene.sender)) as Decision).allowed).toBe(true)
+    scene.clock.advance(1_000)
+    expect((gate.check(from(scene.sender)) as Decision).allowed).toBe(true)
+  })
+
+  it('is counted by user, else API key, else client, for so many senders', () => {
+    const scene = new Scene()
+    scene.tell(0, 20, { user: 'u', client: 'a' }).tell(0, 20, { apiKey: 'k' })
+    expect(scene.behaviour.conductOf({ user: 'u', client: 'b' })).toBe('abusive')
+    expect(scene.behaviour.conductOf({ apiKey: 'k', client: 'a' })).toBe('abusive')
+    expect(scene.behaviour.conductOf({ client: 'a' })).toBe('usual')
+    for (let n = 0; n < BOUNDS.watchedSenders; n++) scene.tell(1, 0, { client: `c${n}` })
+    expect(scene.behaviour.size).toBe(BOUNDS.watchedSenders)
+    expect(scene.behaviour.conductOf({ user: 'u' })).toBe('usual')
+  })
+
+  it('survives what strangers are called, and refuses limits that are none', () => {
+    const scene = new Scene()
+    scene.tell(0, 20, { client: '__proto__' }).tell(0, 20, { client: 'x'.repeat(1_000_000) })
+    expect(scene.behaviour.conductOf({ client: '__proto__' })).toBe('abusive')
+    expect(() => scene.behaviour.limit({ name: 'all', rate: 'much' })).toThrow(PolicyError)
+  })
+})
