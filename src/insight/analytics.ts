@@ -87,6 +87,11 @@ export class Analytics {
     return this.#tallies.all()
   }
 
+  /** By what a rule counts, as `client+topic`; empty where there is no such rule. */
+  scopeOf(rule: string): string {
+    return this.#gate.ruleOf(rule)?.per.join('+') ?? ''
+  }
+
   /** Counts by rule begin anew, of one rule or of all; the history stays. */
   reset(rule?: string): void {
     this.#runs.settleAll()

@@ -1,0 +1,72 @@
+import { DURATION_BUCKETS } from './durations.ts'
+import { collectMetrics, type Labels, type MetricSources } from './metrics.ts'
+
+interface About {
+  readonly description: string
+  readonly unit?: string
+  readonly advice?: { readonly explicitBucketBoundaries: number[] }
+}
+
+interface Result<Instrument> {
+  observe(instrument: Instrument, value: number, labels: Labels): void
+}
+
+/** A meter of the OpenTelemetry API, as far as it is used. */
+export interface OtelMeter<Instrument> {
+  createObservableCounter(name: string, about: About): Instrument
+  createObservableGauge(name: string, about: About): Instrument
+  createHistogram(name: string, about: About): { record(value: number): void }
+  addBatchObservableCallback(
+    read: (result: Result<Instrument>) => Promise<void>,
+    instruments: Instrument[],
+  ): void
+  removeBatchObservableCallback(
+    read: (result: Result<Instrument>) => Promise<void>,
+    instruments: Instrument[],
+  ): void
+}
+
+/**
+ * Tells a meter of the OpenTelemetry API of all metrics: `topicgate.requests` for `topicgate_requests_total`, and so on;
+ * returns how to end it. Counts are read when the meter's reader asks; timed decisions are recorded as they are timed.
+ */
+export async function observeMetrics<Instrument>(
+  meter: OtelMeter<Instrument>,
+  sources: MetricSources,
+): Promise<() => void> {
+  const instruments = new Map<string, Instrument>()
+  for (const { name, help, type } of await collectMetrics(sources)) {
+    const about = { description: help }
+    if (type === 'counter') instruments.set(name, meter.createObservableCounter(nameOf(name), about))
+    else if (type === 'gauge') instruments.set(name, meter.createObservableGauge(nameOf(name), about))
+  }
+  const read = async (result: Result<Instrument>): Promise<void> => {
+    for (const { name, samples } of await collectMetrics(sources)) {
+      const instrument = instruments.get(name)
+      if (instrument === undefined) continue
+      for (const { labels, value } of samples) result.observe(instrument, value, labels)
+    }
+  }
+  const all = [...instruments.values()]
+  meter.addBatchObservableCallback(read, all)
+  const unwatch = watchDurations(meter, sources)
+  return () => {
+    unwatch()
+    meter.removeBatchObservableCallback(read, all)
+  }
+}
+
+/** The API has no histogram that is read: each timed decision is recorded. */
+function watchDurations<Instrument>(meter: OtelMeter<Instrument>, { durations }: MetricSources): () => void {
+  if (durations === undefined) return () => {}
+  const histogram = meter.createHistogram('topicgate.decision.duration', {
+    description: 'Time from the question to the decision. A sample: one decision in so many is timed.',
+    unit: 's',
+    advice: { explicitBucketBoundaries: [...DURATION_BUCKETS] },
+  })
+  return durations.watch(seconds => histogram.record(seconds))
+}
+
+function nameOf(name: string): string {
+  return name.replace(/_total$/, '').replaceAll('_', '.')
+}

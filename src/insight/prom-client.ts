@@ -1,0 +1,56 @@
+import { collectMetrics, type Family, type Labels, type MetricSources } from './metrics.ts'
+
+/** A registry of prom-client, as far as it is used. */
+export interface PromRegistry {
+  registerMetric(metric: never): void
+  removeSingleMetric(name: string): void
+}
+
+interface Value {
+  readonly metricName?: string
+  readonly labels: Labels | { readonly le: number | string }
+  readonly value: number
+}
+
+/**
+ * Puts all metrics in a registry of prom-client (14 or 15), under the names of {@link renderMetrics}; returns how to take
+ * them out again. Read when the registry is; decisions cost no more for it. Throws where a name is taken.
+ */
+export async function registerMetrics(registry: PromRegistry, sources: MetricSources): Promise<() => void> {
+  let reading: Promise<ReadonlyMap<string, Family>> | undefined
+  const read = (): Promise<ReadonlyMap<string, Family>> => {
+    // The registry asks for each metric by itself: those it asks for together are of one reading.
+    reading ??= collectMetrics(sources)
+      .then(families => new Map(families.map(family => [family.name, family])))
+      .finally(() => {
+        reading = undefined
+      })
+    return reading
+  }
+  const names: string[] = []
+  for (const { name, help, type } of (await read()).values()) {
+    const get = async (): Promise<object> => {
+      const family = (await read()).get(name)
+      return { name, help, type, aggregator: 'sum', values: family === undefined ? [] : valuesOf(family) }
+    }
+    registry.registerMetric({ name, help, type, get, reset() {} } as never)
+    names.push(name)
+  }
+  return () => {
+    for (const name of names) registry.removeSingleMetric(name)
+  }
+}
+
+function valuesOf({ name, samples, histogram }: Family): readonly Value[] {
+  if (histogram === undefined) return samples
+  let below = 0
+  const buckets = histogram.counts.map((count, bucket) => {
+    below += count
+    return { metricName: `${name}_bucket`, labels: { le: histogram.bounds[bucket] ?? '+Inf' }, value: below }
+  })
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels: {}, value: histogram.sum },
+    { metricName: `${name}_count`, labels: {}, value: below },
+  ]
+}
