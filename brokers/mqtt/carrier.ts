@@ -3,7 +3,7 @@ import type { Gate } from '../../src/index.ts'
 import type { Message } from '../../src/message.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
-import type { Carrier, SendFailure } from '../../src/publish/publisher.ts'
+import type { Carrier, SendFailure } from '../../src/publish/published.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
 import { inFlightFor, WINDOW } from './window.ts'
 

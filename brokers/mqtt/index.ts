@@ -1,7 +1,7 @@
 export type { BackOffOptions } from '../../src/publish/back-off.ts'
 export type { PublishLimits } from '../../src/publish/limited.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
-export type { Published, PublisherStats } from '../../src/publish/publisher.ts'
+export type { Published, PublisherStats } from '../../src/publish/published.ts'
 export type { Priority, QueueWishes } from '../../src/publish/wanted.ts'
 export type { MqttClient, PublishOptions, PublishPacket, ReceivingClient } from './client.ts'
 export { type ConsumerLimits, type ConsumerStats, limitConsumer } from './limit-consumer.ts'

@@ -1,6 +1,6 @@
 export type { PublishLimits } from '../../src/publish/limited.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
-export type { Published, PublisherStats } from '../../src/publish/publisher.ts'
+export type { Published, PublisherStats } from '../../src/publish/published.ts'
 export type { Priority, QueueWishes } from '../../src/publish/wanted.ts'
 export type {
   JetStreamConsumer,

@@ -3,7 +3,7 @@ import type { Gate } from '../../src/index.ts'
 import { assemble, type PublishLimits } from '../../src/publish/limited.ts'
 import type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
-import type { Published } from '../../src/publish/publisher.ts'
+import type { Published } from '../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
 import { readHeaders } from './headers.ts'
 import {

@@ -3,7 +3,8 @@ import type { Clock } from '../clock.ts'
 import type { Gate } from '../gate.ts'
 import type { Sender } from '../message.ts'
 import { completePublisher, gateOf, type PublisherOptions, type PublishRate } from './options.ts'
-import { type Carrier, Publisher, type PublisherStats } from './publisher.ts'
+import type { Carrier, PublisherStats } from './published.ts'
+import { Publisher } from './publisher.ts'
 
 /** What the publishers of all brokers offer, whatever their `publish` takes. */
 export interface PublishLimits {

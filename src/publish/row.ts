@@ -1,5 +1,5 @@
 import type { Message } from '../message.ts'
-import type { Published } from './publisher.ts'
+import type { Published } from './published.ts'
 
 /** One message that waits to be published. */
 export class Entry<C> {

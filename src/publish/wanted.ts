@@ -1,6 +1,6 @@
 import { policyError } from '../errors.ts'
 import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/priority.ts'
-import type { Wanted } from './publisher.ts'
+import type { Wanted } from './published.ts'
 
 /** How urgent a message is: a word, or a whole number from 0 to 9. */
 export type Priority = keyof typeof PRIORITY_WORDS | number

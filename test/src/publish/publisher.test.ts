@@ -5,7 +5,7 @@ import { Gate, limit, type Middleware } from '../../../src/index.ts'
 import { assemble } from '../../../src/publish/limited.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
-import type { Published, SendFailure } from '../../../src/publish/publisher.ts'
+import type { Published, SendFailure } from '../../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../../src/publish/wanted.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

@@ -1,0 +1,62 @@
+import type { Decision } from '../decision.ts'
+import type { Message } from '../message.ts'
+
+/** What became of a message. */
+export interface Published {
+  /**
+   * `sent`: the server has acknowledged it, or it is written where there are no acknowledgements. `dropped`: see `why`.
+   * `refused`: by the server, or by a rule that rejects. `failed`: the client could not send it.
+   */
+  readonly outcome: 'sent' | 'dropped' | 'refused' | 'failed'
+  /** Of `dropped`: no room, too old, a newer one of its topic came, a rule drops it, the publisher was closed. */
+  readonly why?: 'overflow' | 'expired' | 'superseded' | 'limited' | 'closed'
+  /** Times it was handed to the client. */
+  readonly attempts: number
+  readonly waitedMs: number
+  /** The rule's answer, where one refused it. */
+  readonly decision?: Decision
+  /** What the client or server said, of `failed` and `refused`. */
+  readonly error?: unknown
+}
+
+/** How the client fared with a message; undefined where all is well. */
+export interface SendFailure {
+  readonly error: unknown
+  /** The server asks for less: it may be sent again, later. */
+  readonly slowDown: boolean
+}
+
+/** A broker's client, as a publisher sees it. */
+export interface Carrier<C> {
+  /** Connected; what would be sent now is not kept for later. */
+  isReady(): boolean
+  /** Whether as much is under way as may be. Asked again whenever something has settled. */
+  hasRoom(message: Message): boolean
+  /** Hands a message to the client and tells once how it went. Must not throw. */
+  send(message: Message, cargo: C, decision: Decision, settle: (failure?: SendFailure) => void): void
+}
+
+export interface PublisherStats {
+  /** Messages and bytes (of payloads and topics) that wait. */
+  readonly waiting: number
+  readonly waitingBytes: number
+  readonly waitingPeak: number
+  /** Handed to the client and not settled. */
+  readonly underWay: number
+  readonly underWayPeak: number
+  readonly sent: number
+  readonly dropped: number
+  readonly refused: number
+  readonly failed: number
+  /** Messages that passed because the gate failed. */
+  readonly gateFailures: number
+  /** Times the server asked to slow down, and messages a second it may have now; undefined while it did not. */
+  readonly slowDowns: number
+  readonly pacePerSecond: number | undefined
+}
+
+/** What a message asks for besides being published. */
+export interface Wanted {
+  readonly rank: number
+  readonly latest: boolean
+}
