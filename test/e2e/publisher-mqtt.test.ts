@@ -55,6 +55,28 @@ describe('a limited MQTT publisher', () => {
     },
   )
 
+  it('slows down when the broker answers 0x97, and sends again what it refused', async () => {
+    await using broker = await startMosquitto({ config: RECEIVE_MAXIMUM })
+    await using watcher = await connectClient({ port: broker.port, clientId: 'watcher' })
+    await watcher.subscribe('out/#', 1)
+    await using sender = await connectClient({ port: broker.port, protocolVersion: 5, clientId: 'sender' })
+    const publisher = limitPublishes(sender.client, { rate: 'unlimited' }, { retries: 20 })
+    // What goes past the publisher uses up the broker's quota: some of both is refused.
+    const past = Array.from({ length: 60 }, () =>
+      sender.client.publishAsync('past', 'x', { qos: 2 }).catch((error: { code?: number }) => error.code),
+    )
+    const ends = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => publisher.publish('out/a', String(index), { qos: 2 })),
+    )
+    expect(await Promise.all(past)).toContain(0x97)
+    expect(ends.filter(({ outcome }) => outcome === 'sent')).toHaveLength(100)
+    expect(publisher.stats().slowDowns).toBeGreaterThan(0)
+    const seen = await watcher.received(100)
+    expect(new Set(seen.map(({ text }) => text)).size).toBe(100)
+    expect(seen).toHaveLength(100)
+    publisher.close()
+  })
+
   it('keeps QoS 0 within its window and sends all of it', async () => {
     await using broker = await startMosquitto()
     await using watcher = await connectClient({ port: broker.port, clientId: 'watcher' })
