@@ -11,7 +11,8 @@ const STEEPEST = 0.5
 
 /**
  * A rate that follows how far the latency is from the one that is wanted: × (1 + headroom × (1 − latency ÷ wanted)), at
- * least half, and when it falls, of what got done. The thought is that of the gradient limiter of Netflix's concurrency-limits. Used like `aimd`. Throws PolicyError.
+ * least half, and when it falls, of what got done. The thought is that of the gradient limiter of Netflix's
+ * concurrency-limits. Used like `aimd`. Throws PolicyError.
  */
 export function gradient(options: GradientOptions = {}): Feedback {
   const { headroom = 0.1, latencyMs = 100 } = options

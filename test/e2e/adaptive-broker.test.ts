@@ -1,0 +1,88 @@
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { Aedes } from 'aedes'
+import { expect, it } from 'vitest'
+import { limitBroker } from '../../brokers/aedes/index.ts'
+import { cpuSignal } from '../../src/adapt/cpu.ts'
+import { adaptive, Gate, limit, type Scaled } from '../../src/index.ts'
+import { connectClient } from '../support/mqtt-client.ts'
+import { until } from '../support/wait.ts'
+
+const EVERY_MS = 400
+
+/** A container of half a core that holds this process alone, whatever else the machine is busy with. */
+const OWN = {
+  cores: () => 0.5,
+  cpuMs: () => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1_000
+  },
+  memoryShare: () => undefined,
+}
+
+it('a broker under load lowers its limits, raises them again, and takes nothing from a quiet device', async () => {
+  const load = adaptive({
+    levels: { normal: '1 up to 70%', high: 0.5 },
+    signals: [cpuSignal(OWN, () => [])],
+    everyMs: EVERY_MS,
+  })
+  const gate = new Gate().use(
+    load,
+    limit({ name: 'all', rate: '40/s burst 40', per: 'client', exceeded: 'drop' }),
+  )
+  const changes: { readonly scaled: Scaled | undefined; readonly atMs: number }[] = []
+  gate.on('scaled', scaled => changes.push({ scaled, atMs: performance.now() }))
+  const broker = await Aedes.createBroker()
+  const limits = limitBroker(broker, gate)
+  const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  try {
+    await using subscriber = await connectClient({ port, clientId: 'watch' })
+    await subscriber.subscribe('from/#', 1)
+    await using quiet = await connectClient({ port, clientId: 'quiet' })
+    let sent = 0
+    let quietly = true
+    const talking = (async () => {
+      while (quietly) {
+        await quiet.publish('from/quiet', String(sent++), { qos: 1 })
+        await sleep(150)
+      }
+    })()
+    // What starting all of this took is no load.
+    await until(() => (load.report().load ?? 1) < 0.4, { timeoutMs: 20_000, what: 'rest' })
+    await until(() => load.report().scaled === undefined, {
+      timeoutMs: 5_000,
+      what: 'limits as they are written',
+    })
+    const before = changes.length
+    const beginMs = performance.now()
+    const worker = new Worker('for (;;);', { eval: true })
+    await until(() => changes.length > before, { timeoutMs: 10_000, what: 'lower limits' })
+    expect(changes[before]).toMatchObject({ scaled: { factor: 0.5, reason: 'load high' } })
+    // Two intervals, and what a busy machine is late.
+    expect(changes[before]!.atMs - beginMs).toBeLessThan(2 * EVERY_MS + 2_000)
+    await sleep(4 * EVERY_MS)
+    await using flood = await connectClient({ port, clientId: 'flood' })
+    const floodMs = performance.now()
+    for (let n = 0; n < 300; n++) await flood.publish('from/flood', 'x', { qos: 1 })
+    const most = 20 + ((performance.now() - floodMs) / 1_000) * 20 + 1
+    await worker.terminate()
+    await until(() => load.report().scaled === undefined, { timeoutMs: 10_000, what: 'limits as before' })
+    await sleep(6 * EVERY_MS)
+    expect(changes.length - before).toBeLessThanOrEqual(4)
+    expect(load.report().scaled).toBeUndefined()
+    quietly = false
+    await talking
+    const heard = (topic: string): number => subscriber.messages.filter(each => each.topic === topic).length
+    await until(() => heard('from/quiet') === sent, { timeoutMs: 5_000, what: 'all of the quiet device' })
+    expect(heard('from/flood')).toBeGreaterThanOrEqual(20)
+    expect(heard('from/flood')).toBeLessThanOrEqual(most)
+    expect(limits.stats().dropped).toBe(300 - heard('from/flood'))
+  } finally {
+    server.close()
+    await new Promise<void>(resolve => broker.close(() => resolve()))
+    await gate.close()
+  }
+}, 90_000)
