@@ -10,7 +10,8 @@ export async function learn(consumer: {
   consumerInfo?(): Promise<ConsumerFacts>
 }): Promise<ConsumerFacts | undefined> {
   try {
-    return await (consumer.info?.(true) ?? consumer.consumerInfo?.())
+    // A push subscription of `nats` 2 has an `info` too, which is something else.
+    return await (consumer.consumerInfo?.() ?? consumer.info?.(true))
   } catch {
     // One that was only bound may not be asked: then the options hold.
     return undefined

@@ -1,0 +1,71 @@
+import * as v3js from '@nats-io/jetstream'
+import type * as v3 from '@nats-io/transport-node'
+import * as v2 from 'nats'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { JetStreamConsumer, JetStreamMessage } from '../../../brokers/nats/index.ts'
+import type { Source } from '../../../brokers/nats/iteration.ts'
+import { limit, UnsupportedError } from '../../../src/index.ts'
+import { type NatsServer, startNats } from '../../support/nats.ts'
+import { until } from '../../support/wait.ts'
+import { GENERATIONS } from './generations.ts'
+import { natsGate, numbers, Scene, textOf } from './scene.ts'
+
+let server: NatsServer
+beforeAll(async () => {
+  server = await startNats({ jetstream: true })
+})
+afterAll(() => server.stop())
+
+const [two, three] = GENERATIONS
+const gate = () => natsGate(limit({ name: 'a', rate: '50/s burst 1', per: 'topic', exceeded: 'throttle' }))
+
+describe('push consumers', () => {
+  it('of @nats-io 3 are consumed by a handler, held and acknowledged', async () => {
+    await using scene = await Scene.open(three!, server)
+    const limits = scene.limit(gate())
+    const connection = scene.nc as unknown as v3.NatsConnection
+    const manager = await v3js.jetstreamManager(connection)
+    await scene.js.addStream('push3', ['push3.>'])
+    await manager.consumers.add('push3', {
+      durable_name: 'c',
+      deliver_subject: 'deliver.push3',
+      ack_policy: v3js.AckPolicy.Explicit,
+      ack_wait: 200 * 1_000_000,
+    })
+    await scene.store('push3.a', 20)
+    const consumer = await v3js.jetstream(connection).consumers.getPushConsumer('push3', 'c')
+    const seen: string[] = []
+    await limits.consume(consumer as unknown as JetStreamConsumer, message => void seen.push(textOf(message)))
+    await until(() => seen.length === 20)
+    await until(async () => (await scene.js.state('push3', 'c')).num_ack_pending === 0)
+    expect(seen).toEqual(numbers(20))
+    expect((await scene.js.state('push3', 'c')).delivered.consumer_seq).toBe(20)
+  })
+
+  it('of nats 2 are iterated, and asked what they are', async () => {
+    await using scene = await Scene.open(two!, server)
+    const limits = scene.limit(gate())
+    const js = (scene.nc as unknown as v2.NatsConnection).jetstream()
+    await scene.js.addStream('push2', ['push2.>'])
+    await scene.store('push2.a', 20)
+    const subscribe = async (name: string, ack: (options: v2.ConsumerOptsBuilder) => unknown) => {
+      const options = v2.consumerOpts().durable(name).deliverTo(`deliver.${name}`).manualAck()
+      ack(options)
+      return (await js.subscribe('push2.>', options)) as unknown as Source<JetStreamMessage>
+    }
+    const source = await subscribe('c', options => options.ackExplicit().ackWait(200))
+    const seen: string[] = []
+    for await (const message of limits.iterate(source)) {
+      seen.push(textOf(message))
+      message.ack()
+      if (seen.length === 20) break
+    }
+    await scene.nc.flush()
+    await until(async () => (await scene.js.state('push2', 'c')).num_ack_pending === 0)
+    expect(seen).toEqual(numbers(20))
+    expect((await scene.js.state('push2', 'c')).delivered.consumer_seq).toBe(20)
+
+    const all = limits.iterate(await subscribe('all', options => options.ackAll()))
+    await expect(all.next()).rejects.toThrow(UnsupportedError)
+  })
+})
