@@ -225,6 +225,31 @@ async function mqtt(): Promise<string> {
   )
 }
 
+async function natsKv(): Promise<string> {
+  const rows: string[][] = []
+  for (const [subject, nodes, title] of [
+    ['kv', '1', 'bucket, one node'],
+    ['kv', '8', 'bucket, eight nodes'],
+    ['stream', '1', 'stream, one node'],
+    ['stream', '8', 'stream, eight nodes'],
+    ['leased', '1', 'bucket on leases, one node'],
+  ] as const) {
+    const { found } = await alternate(rounds, { found: () => runCell('nats-kv', [subject, nodes, '2000']) })
+    const { perSecond, p50Us, p99Us } = found!
+    rows.push([
+      title,
+      Math.round(perSecond!).toLocaleString('en'),
+      nanoseconds(p50Us! * 1_000),
+      nanoseconds(p99Us! * 1_000),
+    ])
+  }
+  return section(
+    'NATS',
+    'Nodes, all of this one process, that decide on one and the same key, each one decision after another; JetStream on a file.',
+    table(['work', 'decisions/s', 'median', '99th percentile'], rows),
+  )
+}
+
 const PARTS = {
   decide,
   profile,
@@ -238,6 +263,7 @@ const PARTS = {
   leased,
   nats,
   mqtt,
+  natsKv,
 }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []
