@@ -128,6 +128,7 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
       unit: 'messages',
       harshness: HARSHNESS.reject,
       reason: 'rate_limit_exceeded',
+      passed: 'ok',
       shadow: false,
       soft: false,
     }

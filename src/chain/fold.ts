@@ -40,7 +40,7 @@ export function fold(charges: readonly Charged[]): Decision {
   const decision: Decision = {
     allowed: true,
     outcome: degrading === undefined ? 'deliver' : rule.outcome,
-    reason: degrading === undefined ? (rule.passed ?? 'ok') : rule.reason,
+    reason: degrading === undefined ? rule.passed : rule.reason,
     rule: rule.name,
     limit: rule.limit.capacity,
     remaining: named.remaining,

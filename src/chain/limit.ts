@@ -35,8 +35,8 @@ export interface Rule {
   readonly fallback?: Fallback
   /** What its limit was multiplied by, and why. */
   readonly scaled?: Scaled
-  /** The reason of a message this rule lets pass, where it is not `ok`. */
-  readonly passed?: Reason
+  /** The reason of a message this rule lets pass. */
+  readonly passed: Reason
   /** Shares of the capacity at which a warning is given, ascending. */
   readonly warn?: readonly number[]
   /** Its own penalty, in the place of that of all rules. */
@@ -147,6 +147,7 @@ function station(
     ...(options.message === undefined ? {} : { message: options.message }),
     harshness: HARSHNESS[outcome],
     reason,
+    passed: 'ok',
     shadow,
     soft: shadow || outcome === 'degrade',
     ...(warn === undefined ? {} : { warn }),

@@ -138,6 +138,7 @@ function tierRule(name: string, text: string, fractional: boolean): Rule | undef
     unit: 'messages',
     harshness: HARSHNESS.reject,
     reason: 'rate_limit_exceeded',
+    passed: 'ok',
     shadow: false,
     soft: false,
   }
