@@ -57,6 +57,44 @@ export type { Change, Note, NoteKind, NoteOptions } from './gate/note.ts'
 export type { TierLookup } from './gate/tier-lookup.ts'
 export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate.ts'
 export { Guard, type GuardOptions, type GuardStats, type Lane } from './guard.ts'
+export {
+  type Alert,
+  type AlertReadings,
+  type AlertRule,
+  Alerts,
+  type AlertsOptions,
+  type AlertThresholds,
+  Analytics,
+  type AnalyticsOptions,
+  type AnalyticsRange,
+  type AnalyticsSnapshot,
+  type AnalyticsSpan,
+  clusterSnapshot,
+  collectMetrics,
+  Durations,
+  type DurationsOptions,
+  defaultAlerts,
+  METRICS_TYPE,
+  MemorySnapshots,
+  type MetricFamily,
+  type MetricSources,
+  observeMetrics,
+  RedisSnapshots,
+  type RedisSnapshotsOptions,
+  type RuleMetrics,
+  registerMetrics,
+  renderMetrics,
+  SnapshotExporter,
+  type SnapshotExporterOptions,
+  type SnapshotStore,
+  SqliteSnapshots,
+  type SqliteSnapshotsOptions,
+  type StoredSnapshot,
+  type TopList,
+  Webhook,
+  type WebhookOptions,
+  type WebhookStats,
+} from './insight/index.ts'
 export type { Logger } from './logger.ts'
 export type { Action, Dialect, MaybePromise, Message, Sender } from './message.ts'
 export type { CustomOutcome } from './outcomes/exceeded.ts'

@@ -7,7 +7,7 @@ import type { SnapshotStore } from './snapshot-store.ts'
 import { GRAINS, type Grain, Summary } from './summary.ts'
 import { type Range, type Snapshot, viewOf } from './view.ts'
 
-export interface ExporterOptions {
+export interface SnapshotExporterOptions {
   readonly analytics: Analytics
   readonly clock: Clock
   /** Where nodes leave what they have counted. Default: nowhere. */
@@ -31,16 +31,16 @@ const KEPT_MS: Readonly<Record<Grain, number>> = {
 const LAST_MS = 5_000
 
 /** Tells the log and a store every five minutes what was counted, until it is closed. What the store refuses is tried again with the next. */
-export class Exporter {
+export class SnapshotExporter {
   readonly node: string
-  readonly #options: ExporterOptions
+  readonly #options: SnapshotExporterOptions
   readonly #logger: Logger
   #exportedMs = 0
   #cancel: () => void
   #running: Promise<void> | undefined
   #closed = false
 
-  constructor(options: ExporterOptions) {
+  constructor(options: SnapshotExporterOptions) {
     this.#options = options
     this.#logger = options.logger ?? SILENT
     this.node = options.node ?? `${hostname().slice(0, 64)}-${randomBytes(4).toString('hex')}`
@@ -98,7 +98,7 @@ export class Exporter {
  * One view of all nodes that export to a store, at most as old as their last export; what is no record is passed over.
  * Rejects with the store's error.
  */
-export async function snapshotOf(store: SnapshotStore, range: Range, clock: Clock): Promise<Snapshot> {
+export async function clusterSnapshot(store: SnapshotStore, range: Range, clock: Clock): Promise<Snapshot> {
   const records = await store.list()
   return viewOf(
     records.flatMap(({ json }) => readRecord(json) ?? []),

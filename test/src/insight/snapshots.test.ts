@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../../src/bounds.ts'
 import { createSender, Gate, limit } from '../../../src/index.ts'
 import { Analytics } from '../../../src/insight/analytics.ts'
-import { Exporter, snapshotOf } from '../../../src/insight/exporter.ts'
+import { clusterSnapshot, SnapshotExporter } from '../../../src/insight/exporter.ts'
 import { RedisSnapshots } from '../../../src/insight/redis-snapshots.ts'
 import { MemorySnapshots, type SnapshotStore } from '../../../src/insight/snapshot-store.ts'
 import { type SnapshotDatabase, SqliteSnapshots } from '../../../src/insight/sqlite-snapshots.ts'
@@ -41,7 +41,12 @@ function node(clock: FakeClock, store: SnapshotStore, name?: string) {
     limit({ name: 'five', rate: '5/day', algorithm: 'fixed-window', per: 'client' }),
   )
   const analytics = new Analytics({ gate })
-  const exporter = new Exporter({ analytics, clock, store, ...(name === undefined ? {} : { node: name }) })
+  const exporter = new SnapshotExporter({
+    analytics,
+    clock,
+    store,
+    ...(name === undefined ? {} : { node: name }),
+  })
   const send = (client: string, times: number): void => {
     const sender = createSender({ client })
     for (let time = 0; time < times; time++)
@@ -85,7 +90,7 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
     await clock.advanceAsync(5 * MINUTE_MS)
     await Promise.all([one.exporter.export(), two.exporter.export()])
     for (const range of ['1h', '24h', '7d'] as const) {
-      expect(await snapshotOf(store, range, clock)).toMatchObject({
+      expect(await clusterSnapshot(store, range, clock)).toMatchObject({
         total: 54,
         blocked: 34,
         uniqueClients: 3,
@@ -102,7 +107,7 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
         },
       })
     }
-    const { hourly, daily } = await snapshotOf(store, '24h', clock)
+    const { hourly, daily } = await clusterSnapshot(store, '24h', clock)
     expect([hourly.at(-1), daily.at(-1)]).toMatchObject([
       { total: 54, blocked: 34, uniqueClients: 3 },
       { total: 54, blocked: 34, uniqueClients: 3 },
@@ -121,7 +126,7 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
     send('late', 1)
     await exporter.close()
     for (const range of ['1h', '24h', '7d'] as const) {
-      expect(await snapshotOf(store, range, clock)).toEqual(analytics.snapshot(range))
+      expect(await clusterSnapshot(store, range, clock)).toEqual(analytics.snapshot(range))
     }
     expect(analytics.snapshot('24h')).toMatchObject({ total: 25, uniqueClients: 5 })
   })
@@ -170,7 +175,7 @@ describe('the exporter', () => {
     const analytics = new Analytics({ gate })
     const log = (level: string) => (context: object) => void lines.push([level, context])
     const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
-    const exporter = new Exporter({ analytics, clock, store, logger, node: 'n' })
+    const exporter = new SnapshotExporter({ analytics, clock, store, logger, node: 'n' })
     void gate.check({ topic: 't', on: 'publish', sender: { client: 'c' }, size: 1 })
     await exporter.export()
     expect(lines).toMatchObject([
@@ -209,8 +214,8 @@ describe('the exporter', () => {
     for (const [index, each] of broken.entries())
       await store.put(`broken ${index}`, JSON.stringify(each), HOUR_MS)
     await store.put('no json', '{', HOUR_MS)
-    expect(await snapshotOf(store, '1h', clock)).toMatchObject({ total: 7, blocked: 2 })
-    expect(await snapshotOf(store, '7d', clock)).toMatchObject({ total: 7, blocked: 2 })
+    expect(await clusterSnapshot(store, '1h', clock)).toMatchObject({ total: 7, blocked: 2 })
+    expect(await clusterSnapshot(store, '7d', clock)).toMatchObject({ total: 7, blocked: 2 })
     await exporter.close()
   })
 
