@@ -1,6 +1,7 @@
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt } from '../support/built.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
@@ -132,6 +133,14 @@ describe('examples', () => {
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+
+  it('adaptive reads its signals, and passes what is within the limit at any load', async () => {
+    await using example = await startExample('adaptive.js', [], { EVERY_MS: '100' })
+    expect(await deliver(example.port, { topic: 'fleet/x', count: 5 })).toBe(5)
+    await sleep(500)
+    expect(await deliver(example.port, { topic: 'fleet/y', count: 5, clientId: 'other' })).toBe(5)
+    expect(await end(example)).toMatch(/ending: (cpu, )?event-loop, memory, queue-depth; \d+ changes/)
   })
 
   it('custom-middleware bans a client that goes on, and no other', async () => {
