@@ -52,7 +52,10 @@ export function brokerConformance(name: string, driver: BrokerDriver): void {
     it.each(CELLS)('$outcome', async cell => {
       const gate = new Gate({ dialect: driver.dialect })
       const { rate, exceeded, outcome } = cell
-      gate.use(driver.dialect === 'nats' ? 'in.>' : 'in/#', limit({ name: 'r', rate, exceeded }))
+      gate.use(
+        driver.dialect === 'nats' ? 'in.>' : 'in/#',
+        limit({ name: 'r', rate, exceeded, dialect: driver.dialect }),
+      )
       const reason = driver.cannot(outcome, way)
       if (reason !== undefined) {
         const refusal = await driver.open(gate, way).then(

@@ -1,0 +1,113 @@
+import { limitNats } from '../../brokers/nats/index.ts'
+import type { Generation } from '../brokers/nats/generations.ts'
+import { startNats } from '../support/nats.ts'
+import { until } from '../support/wait.ts'
+import { type Cell, SENT } from './broker-cells.ts'
+import type { Arrival, BrokerDriver, BrokerScene, Told } from './broker-suite.ts'
+
+const NOBODY: Told = {}
+const CORE = 'subscription'
+const REQUESTS = 'requests'
+const JETSTREAM = 'JetStream, explicit ack'
+
+/** Ordinary subscriptions, a service that answers requests, and a pull consumer, with one generation of the client. */
+export function natsDriver(generation: Generation): BrokerDriver {
+  return {
+    dialect: 'nats',
+    ways: [CORE, REQUESTS, JETSTREAM],
+    cannot: (outcome, way) => {
+      if (outcome === 'disconnect') return /a consumer has no connection to whoever published/
+      return outcome === 'retry' && way === CORE ? /core NATS delivers nothing again/ : undefined
+    },
+    // A request that may not pass is told to come again, which is its sender's to do.
+    expected: ({ outcome, expected }, way) =>
+      outcome === 'retry' && way === REQUESTS
+        ? { ...expected, whole: expected.whole.slice(0, 10) }
+        : undefined,
+    told: ({ outcome, refused }: Cell, way) => {
+      if (way === CORE) return NOBODY
+      if (way === JETSTREAM) return { acknowledged: SENT }
+      // What is redirected is answered by whoever listens there: here, by nobody.
+      const answered = outcome === 'redirect' ? 10 : SENT - refused
+      return { answered, ...(refused > 0 && { refused }) }
+    },
+    async open(gate, way): Promise<BrokerScene> {
+      const server = await startNats({ jetstream: true })
+      const [nc, sender] = [await generation.connect(server.url), await generation.connect(server.url)]
+      const arrivals: Arrival[] = []
+      const note = (message: { readonly subject: string; readonly data: Uint8Array }): void => {
+        arrivals.push({ topic: message.subject, text: Buffer.from(message.data).toString() })
+      }
+      const limits = (() => {
+        try {
+          return limitNats(gate, { headers: generation.headers, connection: nc })
+        } catch (error) {
+          return error as Error
+        }
+      })()
+      const close = async (): Promise<void> => {
+        if (!(limits instanceof Error)) await limits.close()
+        await nc.close()
+        await sender.close()
+        await server.stop()
+      }
+      try {
+        if (limits instanceof Error) throw limits
+        const js = await generation.jetstream(sender)
+        const counts = { answered: 0, refused: 0 }
+        let told: () => Told | Promise<Told> = () => ({})
+        let send: (subject: string, payload: string) => unknown = (subject, payload) =>
+          sender.publish(subject, Buffer.from(payload))
+        nc.subscribe('dead.>', { callback: (_error, message) => note(message) })
+        if (way === CORE) limits.subscribe(nc, 'in.>', { callback: note })
+        else if (way === REQUESTS) {
+          limits.respond(nc, 'in.>', message => {
+            note(message)
+            message.respond?.(Buffer.from('done'))
+          })
+          told = () => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
+          send = (subject, payload) => {
+            sender.request(subject, payload, { timeout: 8_000 }).then(
+              reply => {
+                if (reply.headers?.get('Nats-Service-Error-Code') === '429') counts.refused++
+                else counts.answered++
+              },
+              () => {},
+            )
+          }
+        } else {
+          await js.addStream('s', ['in.>'])
+          const consumer = await js.addConsumer('s', 'c')
+          await limits.consume(consumer, note)
+          told = async () => {
+            const { num_ack_pending, num_pending } = await js.state('s', 'c')
+            const acknowledged = SENT - num_ack_pending - num_pending
+            return { acknowledged }
+          }
+          send = (subject, payload) => js.publish(subject, payload)
+        }
+        nc.subscribe('end', { callback: (_error, message) => note(message) })
+        await nc.flush()
+        return {
+          arrivals,
+          send: async payloads => {
+            await Promise.all(
+              payloads.map(payload =>
+                way === REQUESTS ? void send('in.a', payload) : send('in.a', payload),
+              ),
+            )
+          },
+          told,
+          settle: async () => {
+            sender.publish('end', Buffer.from('{}'))
+            await until(() => arrivals.some(({ topic }) => topic === 'end'))
+          },
+          [Symbol.asyncDispose]: close,
+        }
+      } catch (error) {
+        await close()
+        throw error
+      }
+    },
+  }
+}

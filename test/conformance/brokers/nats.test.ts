@@ -1,0 +1,8 @@
+import { GENERATIONS } from '../../brokers/nats/generations.ts'
+import { natsDriver } from '../broker-nats.ts'
+import { brokerConformance } from '../broker-suite.ts'
+
+const [second, third] = GENERATIONS
+
+brokerConformance('NATS, nats 2', natsDriver(second!))
+brokerConformance('NATS, @nats-io 3', natsDriver(third!))

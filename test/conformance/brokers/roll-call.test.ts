@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { CELLS } from '../broker-cells.ts'
+
+const here = new URL('./', import.meta.url)
+const brokers = new URL('../../../brokers/', import.meta.url)
+
+describe('the roll call of brokers', () => {
+  const pages = readdirSync(here).filter(path => path.endsWith('.test.ts') && path !== 'roll-call.test.ts')
+  const doors = readdirSync(brokers, { withFileTypes: true }).filter(entry => entry.isDirectory())
+  const table = readFileSync(new URL('../../../docs/outcomes.md', import.meta.url), 'utf8')
+
+  it('every broker there is runs the suite', () => {
+    const running = pages.map(path => path.replace(/\.test\.ts$/, ''))
+    expect(running.toSorted()).toEqual(doors.map(({ name }) => name).toSorted())
+  })
+
+  it.each(pages)('%s leaves nothing out, and each of its drivers has a table', page => {
+    const text = readFileSync(new URL(page, here), 'utf8')
+    expect(text).not.toMatch(/\.(skip|skipIf|runIf|todo|only|fails)\b/)
+    const names = [...text.matchAll(/^brokerConformance\('([^']+)'/gm)].map(([, name]) => name)
+    expect(names.length).toBeGreaterThan(0)
+    for (const name of names) expect(table).toContain(`<!-- seen: ${name} -->`)
+  })
+
+  it('no cell of any table was left out', () => {
+    const blocks = [...table.matchAll(/<!-- seen: (.+) -->[\s\S]*?<!-- end: \1 -->/g)].map(([block]) => block)
+    expect(blocks).toHaveLength(5)
+    const rows = blocks
+      .join('\n')
+      .split('\n')
+      .filter(line => /^\| (`\w+`|a function) \|.*\|$/.test(line))
+    const seen = rows.filter(line => /delivered|refused when attached/.test(line))
+    expect(seen).toHaveLength(blocks.length * CELLS.length)
+    expect(blocks.join('\n')).not.toContain('not seen')
+  })
+
+  it('knows every outcome a rule can ask for', () => {
+    expect(CELLS.map(({ outcome }) => outcome)).toEqual([
+      ...['throttle', 'queue', 'latest', 'degrade', 'redirect', 'retry', 'drop', 'reject', 'disconnect'],
+      'a function',
+    ])
+  })
+})
