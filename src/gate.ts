@@ -208,7 +208,7 @@ export class Gate {
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
   async reset(selector: Selector = {}): Promise<number> {
-    return this.store.forget(selector)
+    return this.#seating.reset(selector)
   }
 
   on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {

@@ -46,6 +46,11 @@ export class Roster {
     this.#facts.set(rule.name, factsOf(rule, undefined))
   }
 
+  /** What is counted under a name. */
+  countedAs(name: string): Rule | undefined {
+    return this.#rules.get(name)
+  }
+
   /** The penalty of a rule's own. */
   penaltyOf(name: string): Penalty | undefined {
     return this.#rules.get(name)?.penalty

@@ -1,4 +1,6 @@
+import type { Rule } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
+import { overrideRule, parseGrant } from '../chain/override.ts'
 import { compilePenalty, type Penalty, type PenaltySpec } from '../chain/penalty.ts'
 import { Roster } from '../chain/roster.ts'
 import { Standing } from '../chain/standing.ts'
@@ -130,6 +132,19 @@ export class Desk {
     this.standing.tiers = tiers
     this.#penalty = policy?.penalty ?? this.#own.penalty
     return roster
+  }
+
+  /** Under which names overrides in effect count for a rule. */
+  overriddenNames(rule: Rule): readonly string[] {
+    const limits = new Set(this.overrides.list().map(({ limit }) => limit))
+    const names = [...limits].flatMap(text => {
+      try {
+        return overrideRule(rule, parseGrant(text))?.limit.name ?? []
+      } catch {
+        return []
+      }
+    })
+    return [...new Set(names)]
   }
 
   /** Whether refusals are to be told of. */

@@ -5,7 +5,7 @@ import { Seat, seatOf } from '../chain/seat.ts'
 import type { Decision } from '../decision.ts'
 import type { Dialect, Message } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
-import type { Store } from '../stores/store.ts'
+import type { Selector, Store } from '../stores/store.ts'
 import type { Desk } from './desk.ts'
 import type { Scales } from './scales.ts'
 
@@ -41,6 +41,16 @@ export class Seating {
     this.policy = policy
     this.routes = null
     return [...before].filter(name => !this.roster.names.has(name))
+  }
+
+  /** Forgets what was counted, also what overrides count apart; returns how many keys. */
+  async reset(selector: Selector): Promise<number> {
+    let count = await this.#store.forget(selector)
+    const rule = selector.rule === undefined ? undefined : this.roster.countedAs(selector.rule)
+    for (const name of rule === undefined ? [] : this.#desk.overriddenNames(rule)) {
+      count += await this.#store.forget({ ...selector, rule: name })
+    }
+    return count
   }
 
   /** Takes a refusal to account, where penalties are to be had. Never throws. */

@@ -160,6 +160,17 @@ describe('an override', () => {
     await expect(gate.overrides.add({ ...options, reason: 'x' })).rejects.toThrow(message)
   })
 
+  it('is reset together with its rule', async () => {
+    const { gate } = gateAt()
+    gate.use(limit({ name: 'r', rate: '2/h', per: 'client' }))
+    await gate.overrides.add({ client: 'c', limit: 'x2', reason: 'x' })
+    expect([admitted(gate, from({ client: 'c' })), admitted(gate, from({ client: 'd' }))]).toEqual([4, 2])
+    expect(await gate.reset({ rule: 'r', key: 'c' })).toBe(1)
+    expect([admitted(gate, from({ client: 'c' })), admitted(gate, from({ client: 'd' }))]).toEqual([4, 0])
+    expect(await gate.reset({ rule: 'r' })).toBe(2)
+    expect([admitted(gate, from({ client: 'c' })), admitted(gate, from({ client: 'd' }))]).toEqual([4, 2])
+  })
+
   it('is one of a bounded number', async () => {
     const { gate } = gateAt()
     for (let i = 0; i < BOUNDS.notes; i++)
