@@ -1,7 +1,11 @@
 import { connect } from '@nats-io/transport-node'
 import { afterAll } from 'vitest'
+import type { Clock } from '../../src/clock.ts'
+import { MemoryStore } from '../../src/stores/memory.ts'
 import { NatsKvStore } from '../../src/stores/nats-kv/index.ts'
 import { startNats } from '../support/nats.ts'
+import { algorithmConformance } from './algorithm-suite.ts'
+import { journal } from './journal.ts'
 import { storeConformance } from './store-suite.ts'
 
 const server = await startNats({ jetstream: true })
@@ -12,14 +16,22 @@ afterAll(async () => {
 })
 
 let stores = 0
+const open = (clock: Clock): NatsKvStore => {
+  stores++
+  return new NatsKvStore({
+    connection,
+    clock,
+    timeoutMs: 10_000,
+    bucket: `store-${stores}`,
+    storage: 'memory',
+  })
+}
 
 // Each decision is two round trips, so that it plays fewer histories.
-storeConformance(
-  'nats-kv',
-  clock => {
-    stores++
-    const options = { bucket: `store-${stores}`, storage: 'memory' } as const
-    return new NatsKvStore({ connection, clock, timeoutMs: 10_000, ...options })
-  },
-  { histories: 40 },
-)
+storeConformance('nats-kv', open, { histories: 40 })
+
+// An algorithm of one's own needs no twin: its step runs here.
+algorithmConformance(journal, {
+  stores: { memory: clock => new MemoryStore({ clock }), 'nats-kv': open },
+  mostPerPeriod: ({ capacity }) => capacity,
+})

@@ -143,7 +143,7 @@ export class NatsStreamStore implements Store {
         verdicts[index] = { ...found, allowed: false, retryAfterMs: Math.max(1, found.retryAfterMs) }
         if (soft === true) continue
         await this.#streams.remove(taken, deadlineMs)
-        return verdicts.length === charges.length ? verdicts : [...verdicts]
+        return verdicts
       }
       return verdicts
     } catch (error) {
