@@ -1,3 +1,4 @@
+import { BOUNDS } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Notes, SharedNote } from '../stores/notes.ts'
@@ -29,13 +30,14 @@ export function sharedName(kind: string, id: string): string {
 export class Sharing {
   readonly #notes: Notes
   readonly #hooks: SharingHooks
-  /** What is not told yet: at most one for each note there is, or was when the store went out of reach. */
+  /** What is not told yet, the oldest first. */
   readonly #untold = new Map<
     string,
     { readonly kind: NoteKind; readonly id: string; readonly note: Note | undefined }
   >()
   #version: string | undefined
   #looking: Promise<void> | undefined
+  #telling: Promise<void> | undefined
   #cancel: (() => void) | undefined
   #failing = false
   #closed = false
@@ -47,8 +49,19 @@ export class Sharing {
 
   /** Tells the other nodes; resolves also where the store is out of reach. */
   async tell(kind: NoteKind, id: string, note: Note | undefined): Promise<void> {
-    this.#untold.set(sharedName(kind, id), { kind, id, note })
-    await this.#attempt(() => this.#tellAll())
+    const told = { kind, id, note }
+    const name = sharedName(kind, id)
+    this.#untold.delete(name)
+    // Bounded also where the store stays away while bans come and go: of too many the oldest is known here only.
+    if (this.#untold.size >= BOUNDS.notes) this.#untold.delete(this.#untold.keys().next().value!)
+    this.#untold.set(name, told)
+    do {
+      // One at a time for all: what is told meanwhile goes with the next.
+      this.#telling ??= this.#attempt(() => this.#tellAll()).finally(() => {
+        this.#telling = undefined
+      })
+      await this.#telling
+    } while (this.#untold.get(name) === told && !this.#failing && !this.#closed)
   }
 
   /** Asks the store once, and from then on again and again. Never rejects. */
@@ -86,6 +99,11 @@ export class Sharing {
   async #tellAll(): Promise<void> {
     for (const [name, told] of [...this.#untold]) {
       const { kind, id, note } = told
+      const isOver = (note?.expiresAtMs ?? Infinity) <= this.#hooks.clock.now()
+      if (isOver) {
+        this.#untold.delete(name)
+        continue
+      }
       await this.#within(() => {
         if (note === undefined) return this.#notes.remove(kind, id)
         const { expiresAtMs } = note
