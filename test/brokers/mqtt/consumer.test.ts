@@ -67,13 +67,13 @@ describe.each(WAYS)('$name', ({ version, qos }) => {
     await using scene = await openScene({ version, qos, rules })
     await scene.publish(30)
     await until(() => scene.limits.stats().received === 30)
-    expect(scene.limits.stats().heldPeak).toBeGreaterThan(10)
+    expect(scene.limits.stats().heldPeak).toBeGreaterThan(1)
     await until(() => scene.handled.length === 30)
     expect(scene.handled.map(({ text }) => Number(text))).toEqual(Array.from({ length: 30 }, (_, n) => n))
   })
 
   it('keeps the newest of each topic', async () => {
-    const rules = [limit({ name: 'r', rate: '10/s burst 1', per: 'topic', exceeded: 'latest' })]
+    const rules = [limit({ name: 'r', rate: '1 per 800ms', per: 'topic', exceeded: 'latest' })]
     await using scene = await openScene({ version, qos, rules })
     await scene.publish(20)
     await until(() => scene.handled.length === 2)
