@@ -74,7 +74,7 @@ describe('a NATS server', () => {
   })
 
   it('that answers no more gets rejections in time', async () => {
-    const server = await startNats({ jetstream: true })
+    await using server = await startNats({ jetstream: true })
     const store = await openNatsKv(server.url, { timeoutMs: 200 })
     await until(isOk(store))
     await store.decide([one], COMMIT)
@@ -94,7 +94,6 @@ describe('a NATS server', () => {
     const [verdict] = await store.decide([{ ...one, key: '7' }], COMMIT)
     expect(verdict).toMatchObject({ allowed: true, remaining: 999 })
     await store.close()
-    await server.stop()
   })
 
   it('that is not there yet is connected to when it comes, by its password; a store that is closed before ends', async () => {
@@ -103,7 +102,11 @@ describe('a NATS server', () => {
     const [store, strict, gone] = [await openNatsKv(url), await openNatsStream(url), await openNatsKv(url)]
     await expect(store.decide([one], COMMIT)).rejects.toThrow('nats: not connected')
     await gone.close()
-    const server = await startNats({ jetstream: true, port, args: ['--user', 'gate', '--pass', 's:cret'] })
+    await using server = await startNats({
+      jetstream: true,
+      port,
+      args: ['--user', 'gate', '--pass', 's:cret'],
+    })
     await until(isOk(store))
     await until(async () => (await strict.health()).ok)
     expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
@@ -111,11 +114,10 @@ describe('a NATS server', () => {
     await new Promise(resolve => setTimeout(resolve, 300))
     expect((await stranger.health()).ok).toBe(false)
     for (const each of [store, strict, stranger]) await each.close()
-    await server.stop()
   })
 
   it('keeps the limits of a policy, exactly and on leases', async () => {
-    const server = await startNats({ jetstream: true })
+    await using server = await startNats({ jetstream: true })
     const policyOf = (store: object): object => ({
       store: { url: server.url, fallback: 'deny', ...store },
       rules: [{ name: 'all', limit: '40/h' }],
@@ -145,6 +147,5 @@ describe('a NATS server', () => {
     }
     expect(synchronous).toBeGreaterThanOrEqual(19)
     await lent.close()
-    await server.stop()
   })
 })
