@@ -102,7 +102,7 @@ describe('a NATS server', () => {
     const [store, strict, gone] = [await openNatsKv(url), await openNatsStream(url), await openNatsKv(url)]
     await expect(store.decide([one], COMMIT)).rejects.toThrow('nats: not connected')
     await gone.close()
-    await using server = await startNats({
+    await using _server = await startNats({
       jetstream: true,
       port,
       args: ['--user', 'gate', '--pass', 's:cret'],
