@@ -2,7 +2,7 @@ import { policyError } from '../errors.ts'
 import type { Rung } from './ladder.ts'
 
 /** A factor, alone or up to a load: `0.5`, `1.5 up to 30%`, `x1.5 up to 0.3`. */
-export type LevelWord = number | string
+type LevelWord = number | string
 
 /** Factors of limits by level of load, in ascending order; all but the last say up to which load. */
 export type LevelWords = Readonly<Record<string, LevelWord>>

@@ -52,9 +52,12 @@ export function concerns({ rules }: Override, rule: Rule): boolean {
  */
 export function overrideRule(rule: Rule, grant: Grant): Rule | undefined {
   if (grant.kind === 'unlimited') return undefined
-  const limit =
-    grant.kind === 'times' ? multiply(rule.limit, grant.thousandths) : replace(rule.limit, grant.rate)
-  return { ...rule, limit, passed: 'override' }
+  if (grant.kind === 'times') {
+    return { ...rule, limit: multiply(rule.limit, grant.thousandths), passed: 'override' }
+  }
+  // A rate that is given is meant as it is, whatever the load.
+  const { scaled: _, ...plain } = rule
+  return { ...plain, limit: replace(rule.limit, grant.rate), passed: 'override' }
 }
 
 function multiply(limit: Limit, thousandths: number): Limit {

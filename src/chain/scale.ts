@@ -56,7 +56,7 @@ export function scaleRule(rule: Rule, scaled: Scaled): Rule {
  * A limit at so many times its rate and burst, rounded down, at least 1; undefined where it is too large to be
  * counted exactly.
  */
-export function scaleLimit(limit: Limit, factor: number): Limit | undefined {
+function scaleLimit(limit: Limit, factor: number): Limit | undefined {
   // In thousandths, lest 10 × 1.1 be 11.000000000000002.
   const thousandths = Math.round(factor * 1000)
   const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))

@@ -182,6 +182,18 @@ describe('adaptive limits', () => {
     expect(decision).not.toHaveProperty('scaled')
   })
 
+  it('under an override are multiplied by both, and not at all where a rate is given', async () => {
+    const scene = new Scene()
+    scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s', per: 'client' }))
+    await scene.gate.overrides.add({ client: 'times', limit: 'x3', reason: 'test' })
+    await scene.gate.overrides.add({ client: 'rate', limit: '100/s', reason: 'test' })
+    scene.check()
+    scene.under(0.9)
+    expect(scene.check(message('times'))).toMatchObject({ limit: 15, scaled: { factor: 0.5 } })
+    expect(scene.check(message('rate'))).toMatchObject({ limit: 100, reason: 'override' })
+    expect(scene.check(message('rate'))).not.toHaveProperty('scaled')
+  })
+
   it('keep the factor over a load that trembles at a threshold', () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s' }))
