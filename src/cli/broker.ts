@@ -6,7 +6,8 @@ import { isEnabled, storeOf } from './environment.ts'
 import { EXIT } from './failure.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
 import { openLog } from './log.ts'
-import { startMqttServer } from './mqtt-server.ts'
+import { type MqttServer, startMqttServer } from './mqtt-server.ts'
+import { observe } from './observation.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { StopSignal } from './signals.ts'
 import type { Terminal } from './terminal.ts'
@@ -51,15 +52,19 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logRefusal(log, change.error)
   })
+  const observation = observe(gate, log)
   const stop = new StopSignal()
   let serving = false
+  let server: MqttServer | undefined
   let health: HealthServer | undefined
   try {
     if (options.healthPort !== undefined) {
       const look = (): ReturnType<HealthOptions['look']> => ({ serving, rules: countRules(gate.rules()) })
-      health = await startHealth({ store: gate.store, look, host: options.host, port: options.healthPort })
+      const metrics = (): Promise<string> => observation.metrics(server?.limits)
+      const { host, healthPort: port } = options
+      health = await startHealth({ store: gate.store, look, metrics, host, port })
     }
-    const server = await startMqttServer({ ...options, gate, logger: log })
+    server = await startMqttServer({ ...options, gate, logger: log })
     const watch = watchPolicy(files, async () => {
       if (isLimiting) await gate.apply(policy)
     })
@@ -80,10 +85,12 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     log.info({ signal, connections, held }, 'ending')
     await watch.close()
     await server.close(DRAIN_MS)
+    await observation.close()
     log.info('ended')
   } finally {
     stop.release()
     await health?.close()
+    await observation.close()
     await gate.close()
   }
   return EXIT.fine

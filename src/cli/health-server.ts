@@ -1,12 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Store, StoreHealth } from '../index.ts'
+import { METRICS_TYPE, type Store, type StoreHealth } from '../index.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 
 export interface HealthOptions {
   readonly store: Store
   /** Whether clients are served, and by how many rules. */
   readonly look: () => { readonly serving: boolean; readonly rules: number }
+  /** In the text format of Prometheus. */
+  readonly metrics: () => Promise<string>
   readonly host: string
   /** 0 for a free one. */
   readonly port: number
@@ -24,7 +26,7 @@ const MOST_CONNECTIONS = 64
 /**
  * `GET /live`: 200 while the process answers. `GET /ready`: 200 while clients are served, else 503, with the state of
  * the store. A store out of reach makes no broker unready, as its fallback serves on; but where that is `deny`, it does
- * until the store is tried again. Throws CommandFailure with exit code 69 for a port it cannot have.
+ * until the store is tried again. `GET /metrics`: for Prometheus. Throws CommandFailure with exit code 69 for a port it cannot have.
  */
 export async function startHealth(options: HealthOptions): Promise<HealthServer> {
   const server = createServer(
@@ -48,14 +50,17 @@ async function respond(
   response: ServerResponse,
   options: HealthOptions,
 ): Promise<void> {
-  const answer = (status: number, body: object): void => {
-    response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
-    response.end(method === 'HEAD' ? undefined : `${JSON.stringify(body)}\n`)
+  const send = (status: number, type: string, body: string): void => {
+    response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' })
+    response.end(method === 'HEAD' ? undefined : body)
   }
+  const answer = (status: number, body: object): void =>
+    send(status, 'application/json', `${JSON.stringify(body)}\n`)
   const path = url?.split('?')[0]
   if (method !== 'GET' && method !== 'HEAD') return answer(405, { error: 'only GET is answered' })
   if (path === '/live') return answer(200, { live: true })
-  if (path !== '/ready') return answer(404, { error: 'there are /live and /ready' })
+  if (path === '/metrics') return send(200, METRICS_TYPE, await options.metrics())
+  if (path !== '/ready') return answer(404, { error: 'there are /live, /ready and /metrics' })
   const { ok, state, fallback, detail } = await healthOf(options.store)
   const { serving, rules } = options.look()
   const ready = serving && !(fallback === 'deny' && state === 'open')

@@ -15,7 +15,8 @@ async function ask(
   const store = Object.assign(new MemoryStore(), { health })
   const look = (): { serving: boolean; rules: number } => ({ serving, rules: 3 })
   await server?.close()
-  server = await startHealth({ store, look, host: '127.0.0.1', port: 0 })
+  const metrics = async (): Promise<string> => 'up 1\n'
+  server = await startHealth({ store, look, metrics, host: '127.0.0.1', port: 0 })
   return fetch(`http://127.0.0.1:${server.port}${path}`, { method })
 }
 
@@ -62,6 +63,12 @@ describe('the health of a broker', () => {
     expect(await response.json()).toMatchObject({ ready: true, store: { ok: false, detail: 'broken' } })
   })
 
+  it('gives Prometheus its metrics', async () => {
+    const response = await ask('/metrics', well)
+    expect([response.status, await response.text()]).toEqual([200, 'up 1\n'])
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  })
+
   it('answers nothing else', async () => {
     expect((await ask('/', well)).status).toBe(404)
     expect((await ask('/ready', well, true, 'POST')).status).toBe(405)
@@ -71,7 +78,8 @@ describe('the health of a broker', () => {
 
   it('says with which flag another port is chosen', async () => {
     await ask('/live', well)
-    const again = { store: new MemoryStore(), look: () => ({ serving: true, rules: 0 }), host: '127.0.0.1' }
+    const look = (): { serving: boolean; rules: number } => ({ serving: true, rules: 0 })
+    const again = { store: new MemoryStore(), look, metrics: async () => '', host: '127.0.0.1' }
     await expect(startHealth({ ...again, port: server!.port })).rejects.toMatchObject({
       exitCode: 69,
       message: expect.stringContaining('choose another with --health'),
