@@ -5,7 +5,7 @@ import { compileCondition } from '../conditions/compile.ts'
 import type { Condition } from '../conditions/condition.ts'
 import { type Decision, HARSHNESS } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
-import type { Message, Sender } from '../message.ts'
+import type { Action, Message, Sender } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { Trie } from '../topic/trie.ts'
 import { parseRate } from '../units.ts'
@@ -28,6 +28,8 @@ export interface ExemptStation {
   /** The exemption's own limit: beyond it the message is judged like any other. */
   readonly rule?: Rule
   readonly decision: Decision
+  /** What of it holds for an action: all, a part, or nothing. */
+  holdingOn(action: string): ExemptStation | undefined
   readonly options: ExemptOptions
 }
 
@@ -54,11 +56,39 @@ export function exempt(options: ExemptOptions): Middleware {
       ...(options.name === undefined ? {} : { exemption: options.name }),
     }),
     options,
+    holdingOn: action => parts(action),
   }
+  const parts = partsOf(options, station)
   const middleware: Middleware = () => {
     throw new UnsupportedError('exempt() was called by itself: give it to gate.use()')
   }
   return Object.assign(middleware, { [STATION]: station })
+}
+
+const ACTIONS: readonly string[] = ['publish', 'subscribe', 'connect', 'deliver'] satisfies Action[]
+
+/** Lists of what a broker has not checked yet when a connect is decided. */
+const UNPROVEN = ['users', 'apiKeys', 'roles'] as const
+const PROVEN = ['topics', 'clients', 'devices', 'ips'] as const
+
+function partsOf(
+  options: ExemptOptions,
+  station: ExemptStation,
+): (action: string) => ExemptStation | undefined {
+  const { on } = options
+  if (on !== undefined) {
+    const actions: readonly string[] = typeof on === 'string' ? [on] : on
+    const unknown = actions.find(action => !ACTIONS.includes(action))
+    if (unknown !== undefined || actions.length === 0)
+      throw policyError('on', `"${String(unknown ?? '')}" is no action`, `use ${ACTIONS.join(', ')}`)
+    return action => (actions.includes(action) ? station : undefined)
+  }
+  if (UNPROVEN.every(list => options[list] === undefined)) return () => station
+  const { users: _users, apiKeys: _apiKeys, roles: _roles, ...proven } = options
+  const atConnect = PROVEN.some(list => options[list] !== undefined)
+    ? { ...station, covers: compileLists(proven) }
+    : undefined
+  return action => (action === 'connect' ? atConnect : station)
 }
 
 type Cover = (topic: string, sender: Sender) => boolean

@@ -106,6 +106,11 @@ export interface ExemptOptions {
   readonly roles?: readonly string[]
   /** Addresses and CIDR blocks, v4 and v6. */
   readonly ips?: readonly string[]
+  /**
+   * The actions it holds for. Default: all; but on a connect, which is decided before a broker has checked who it is,
+   * lists of users, API keys and roles cover nobody.
+   */
+  readonly on?: Action | readonly Action[]
   readonly when?: ConditionSpec
   /** The exemption's own limit, as `5/min per device`: beyond it the message is judged like any other. */
   readonly limit?: string

@@ -66,7 +66,9 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
     const { rule } = station
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
     if (station.kind === 'exempt') {
-      steps.push({ kind: 'exempt', station, own: planned })
+      const holding = station.holdingOn(action)
+      if (holding === undefined) continue
+      steps.push({ kind: 'exempt', station: holding, own: planned })
       if (planned !== undefined) count++
     } else if (planned !== undefined && planned.rule.on === action && !seen.has(planned.rule)) {
       seen.add(planned.rule)

@@ -68,6 +68,8 @@ const scope = text(
   'topic',
 )
 
+const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], { error: expects('an action') })
+
 const enabled = flag.optional().meta({ description: 'Default: true.' })
 const priority = z
   .int({ error: expects('a whole number', 'write a whole number; higher ones stand earlier') })
@@ -83,10 +85,7 @@ export const ruleSchema = z
       enabled,
       priority,
       topic: pattern.optional().meta({ description: 'The topics it holds for. Default: all.' }),
-      on: z
-        .enum(['publish', 'subscribe', 'connect', 'deliver'], { error: expects('an action') })
-        .optional()
-        .meta({ description: 'Default: publish.' }),
+      on: action.optional().meta({ description: 'Default: publish.' }),
       per: z
         .union([scope, z.array(scope).min(1)], {
           error: expects('a scope', 'write a scope, as device, or a list of them, as [device, topic]'),
@@ -165,6 +164,13 @@ export const exemptSchema = z
       apiKeys: names('api keys'),
       roles: names('roles'),
       ips: names('addresses and CIDR blocks'),
+      on: z
+        .union([action, z.array(action).min(1)], { error: expects('an action, or a list of actions') })
+        .optional()
+        .meta({
+          description:
+            'The actions it holds for. Default: all, but on a connect lists of users, API keys and roles cover nobody.',
+        }),
       when: conditionSchema.optional(),
       limit: rateText
         .meta({

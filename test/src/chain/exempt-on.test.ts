@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest'
+import { exempt } from '../../../src/chain/exempt.ts'
+import { limit } from '../../../src/chain/limit.ts'
+import type { ExemptOptions } from '../../../src/chain/options.ts'
+import { Gate } from '../../../src/gate.ts'
+import { PolicyError } from '../../../src/index.ts'
+import type { Action, Sender } from '../../../src/message.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const ACTIONS: readonly Action[] = ['publish', 'subscribe', 'connect', 'deliver']
+const SENDER: Sender = { client: 'c', user: 'u', apiKey: 'k', device: 'd', roles: ['r'], ip: '10.0.0.7' }
+
+/** The actions of which an exempt sender's are let pass, of one that has nothing left. */
+function exempted(options: ExemptOptions): readonly Action[] {
+  const gate = new Gate({ clock: new FakeClock() }).use(exempt(options))
+  for (const on of ACTIONS) gate.use(limit({ name: on, on, rate: '1/hour', burst: 1, cost: 2 }))
+  return ACTIONS.filter(on => {
+    const decision = gate.check({ topic: 't', on, sender: SENDER, size: 0 })
+    return !(decision instanceof Promise) && decision.allowed
+  })
+}
+
+describe('an exemption', () => {
+  it.each([{ users: ['u'] }, { apiKeys: ['k'] }, { roles: ['r'] }])(
+    'by %j, a mere claim till it is checked, holds for all but connects',
+    options => {
+      expect(exempted(options)).toEqual(['publish', 'subscribe', 'deliver'])
+    },
+  )
+  it.each([
+    { ips: ['10.0.0.0/8'] },
+    { clients: ['c'] },
+    { devices: ['d'] },
+    { topics: ['t'] },
+    { when: { size: { max: 9 } } },
+  ])('by %j holds for all', options => {
+    expect(exempted(options)).toEqual(ACTIONS)
+  })
+  it('by lists of both kinds holds on connects by those that need no check', () => {
+    expect(exempted({ users: ['u'], ips: ['10.0.0.7'] })).toEqual(ACTIONS)
+    expect(exempted({ users: ['u'], ips: ['10.9.0.0/16'] })).toEqual(['publish', 'subscribe', 'deliver'])
+  })
+  it('by a claim and a condition does not hold on connects by the condition alone', () => {
+    expect(exempted({ users: ['u'], when: { size: { max: 9 } } })).not.toContain('connect')
+  })
+  it.each([
+    ['connect', ['connect']],
+    [
+      ['publish', 'connect'],
+      ['publish', 'connect'],
+    ],
+  ] as const)('holds for the actions it names: %j', (on, actions) => {
+    expect(exempted({ users: ['u'], on })).toEqual(actions)
+    expect(exempted({ ips: ['10.0.0.7'], on })).toEqual(actions)
+  })
+  it('that names no action, or none there is, is refused', () => {
+    expect(() => exempt({ users: ['u'], on: 'login' as 'connect' })).toThrow(PolicyError)
+    expect(() => exempt({ users: ['u'], on: [] })).toThrow(/on: "" is no action/)
+  })
+  it('of a policy says so as well', async () => {
+    const gate = await Gate.fromPolicy({
+      exempt: [{ users: ['u'], on: ['connect'] }],
+      rules: [{ name: 'r', on: 'connect', limit: '1/hour' }],
+    })
+    const check = () => gate.check({ topic: 'connect', on: 'connect', sender: SENDER, size: 0 })
+    expect([await check(), await check()].map(({ reason }) => reason)).toEqual(['exempt', 'exempt'])
+    await gate.close()
+  })
+})
