@@ -12,6 +12,8 @@ export const BOUNDS = {
   topicsPerSender: 16,
   /** Senders kept for consumers and captures, which have no connection per sender. */
   internedSenders: 65_536,
+  /** Characters of the identity of such a sender; longer ones are not kept. */
+  internedSenderChars: 1_024,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
   /** Senders counted at once to find the worst of a capture. */

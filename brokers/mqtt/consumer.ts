@@ -1,13 +1,12 @@
 import type { Decision } from '../../src/decision.ts'
 import { Guard, type Lane } from '../../src/guard.ts'
-import type { Gate } from '../../src/index.ts'
+import { type Gate, KnownSenders } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { Sender } from '../../src/message.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 import { DeadLetter } from './dead-letter.ts'
 import { KeepAlive } from './keep-alive.ts'
-import { KnownSenders } from './known-senders.ts'
 import { type GoOn, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
 import { emptyTally, Outlet } from './outlet.ts'
@@ -211,12 +210,12 @@ export class Consumer {
   }
 
   #senderOf(topic: string, packet: PublishPacket): Sender {
-    if (this.#identify === undefined) return this.senders.find(topic, NOBODY)
+    if (this.#identify === undefined) return this.senders.findBy(topic, NOBODY)
     try {
-      return this.senders.findIdentity(this.#identify(topic, packet) ?? NOBODY)
+      return this.senders.find(this.#identify(topic, packet) ?? NOBODY)
     } catch (err) {
       this.outlet.report(err, 'identify threw, the sender stays unknown')
-      return this.senders.find(topic, NOBODY)
+      return this.senders.findBy(topic, NOBODY)
     }
   }
 }

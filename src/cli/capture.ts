@@ -1,6 +1,6 @@
+import { KnownSenders } from '../index.ts'
 import type { Action, Dialect, Headers, Message, Sender } from '../message.ts'
 import { CapturedMessage } from './captured-message.ts'
-import { KnownSenders } from './known-senders.ts'
 import { LineError } from './lines.ts'
 
 /** One line of a capture. */

@@ -88,6 +88,7 @@ describe('the public doors', () => {
         "Durations",
         "Gate",
         "Guard",
+        "KnownSenders",
         "LeasedStore",
         "METRICS_TYPE",
         "MemorySnapshots",

@@ -1,6 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { KnownSenders } from '../../../brokers/mqtt/known-senders.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
 import { exempt, limit } from '../../../src/index.ts'
 import { until } from '../../support/wait.ts'
 import { openScene } from './harness.ts'
@@ -63,27 +61,6 @@ describe('what strangers send', () => {
     await until(() => scene.limits.stats().received === 5)
     expect(scene.handled.map(({ topic }) => topic)).toEqual(['in/a', 'in/b', 'in/throws'])
     expect(scene.limits.stats().senders).toBe(3)
-  })
-
-  it('remembers so many senders and no more', () => {
-    const senders = new KnownSenders()
-    const first = senders.find('first', {})
-    expect(senders.find('first', {})).toBe(first)
-    for (let index = 0; index < 3 * BOUNDS.internedSenders; index++) senders.find(`t/${index}`, {})
-    expect(senders.size).toBeLessThanOrEqual(BOUNDS.internedSenders)
-    expect(senders.find('first', {})).not.toBe(first)
-    const { size } = senders
-    senders.find('x'.repeat(BOUNDS.keyPartChars + 1), {})
-    expect(senders.size).toBe(size)
-  })
-
-  it('keeps who is seen again', () => {
-    const senders = new KnownSenders()
-    const first = senders.find('first', {})
-    for (let index = 0; index < 3 * BOUNDS.internedSenders; index++) {
-      senders.find(`t/${index}`, {})
-      if (index % 1_000 === 0) expect(senders.find('first', {})).toBe(first)
-    }
   })
 })
 

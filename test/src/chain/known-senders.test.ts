@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../../src/bounds.ts'
-import { KnownSenders } from '../../../src/cli/known-senders.ts'
+import { KnownSenders } from '../../../src/chain/known-senders.ts'
 
 describe('KnownSenders', () => {
   it('does not grow past its bound, and keeps those that come back', () => {
