@@ -250,6 +250,29 @@ async function natsKv(): Promise<string> {
   )
 }
 
+async function insight(): Promise<string> {
+  const rows: string[][] = []
+  for (const outcome of ['allowed', 'refused']) {
+    for (const senders of ['1', '10000', '1000000']) {
+      const run = (): Promise<Findings> => runCell('insight', [senders, '3', outcome], MORE_MEMORY)
+      const { found } = await alternate(rounds, { found: run })
+      rows.push([
+        `${Number(senders).toLocaleString('en')} senders, ${outcome}`,
+        nanoseconds(found!.off!),
+        nanoseconds(found!.heard!),
+        nanoseconds(found!.analytics!),
+        nanoseconds(found!.more!),
+        times(found!.ratio!),
+      ])
+    }
+  }
+  return section(
+    'Analytics',
+    'CPU of a decision by three rules when nobody listens, with a listener that does nothing, and with analytics, in turns in one process.',
+    table(['work', 'nobody listens', 'a listener', 'analytics', 'more', 'ratio'], rows),
+  )
+}
+
 const PARTS = {
   decide,
   profile,
@@ -264,6 +287,7 @@ const PARTS = {
   nats,
   mqtt,
   natsKv,
+  insight,
 }
 const wanted = positionals.length === 0 ? Object.keys(PARTS) : positionals
 const sections: string[] = []

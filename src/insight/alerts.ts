@@ -126,7 +126,8 @@ export class Alerts {
 
   #compare(before: Reading, now: Reading): Readings {
     const total = now.total - before.total
-    const seconds = Math.max(1, now.atMs - before.atMs) / 1_000
+    // A burst right after the start is no rate.
+    const seconds = Math.max(this.#everyMs, now.atMs - before.atMs) / 1_000
     return {
       decisions: total,
       blockRate: total === 0 ? 0 : (now.blocked - before.blocked) / total,

@@ -33,8 +33,8 @@ const flags = createProgram(fakeTerminal(), () => {})
   .options.flatMap(({ long, short }) => [long, short])
 
 describe('the compose file', () => {
-  it('starts Redis, NATS, Mosquitto and the broker', () => {
-    expect(Object.keys(services)).toEqual(['redis', 'nats', 'mosquitto', 'broker'])
+  it('starts Redis, NATS, Mosquitto, the broker and Prometheus', () => {
+    expect(Object.keys(services)).toEqual(['redis', 'nats', 'mosquitto', 'broker', 'prometheus'])
     for (const [name, service] of Object.entries(services)) {
       expect([service.image ?? service.build], name).not.toContain(undefined)
       for (const other of service.depends_on ?? []) expect(Object.keys(services)).toContain(other)
@@ -44,7 +44,7 @@ describe('the compose file', () => {
   it('mounts files that are there', () => {
     const mounts = Object.values(services).flatMap(service => service.volumes ?? [])
     const files = mounts.map(mount => mount.split(':')[0]!).filter(path => path.startsWith('./'))
-    expect(files).toHaveLength(3)
+    expect(files).toHaveLength(5)
     for (const file of files) expect(statSync(join(ROOT, file)).isFile(), file).toBe(true)
     const named = mounts.map(mount => mount.split(':')[0]!).filter(path => !path.startsWith('./'))
     expect(named).toEqual(Object.keys(volumes))
