@@ -5,6 +5,7 @@ import type { Logger } from '../../src/logger.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { PublishMessage, type Source } from './message.ts'
+import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
 import { type Crowd, ReadGate } from './read-gate.ts'
 import { senderOf } from './sender.ts'
@@ -30,7 +31,8 @@ export interface Surroundings {
   readonly connections: Set<Connection>
   readonly crowd: Crowd
   readonly refusals: RefusalLog
-  readonly tally: { dropped: number }
+  readonly notices: Notices | undefined
+  readonly tally: { dropped: number; notices: number }
   maySkim(): boolean
 }
 
@@ -52,6 +54,7 @@ export class Connection implements Source {
   #pressureSinceMs = 0
   #refusals = 0
   #refusalsSinceMs = 0
+  #toldAtMs = Number.NEGATIVE_INFINITY
   #gone = false
   /** Messages that wait in queues of rules. */
   #parked = 0
@@ -111,12 +114,24 @@ export class Connection implements Source {
     if (!this.#throttled && !this.#crowded) this.reading.release()
   }
 
+  /** Tells the client of a refusal, where it has asked for that, at most once a second. */
+  tell(decision: Decision): void {
+    const { notices, guard, tally } = this.#around
+    if (notices === undefined || this.#gone) return
+    const nowMs = guard.clock.now()
+    if (nowMs - this.#toldAtMs < NOTICE_EVERY_MS) return
+    if (!notices.tell(this.#client, this.sender, decision)) return
+    this.#toldAtMs = nowMs
+    tally.notices++
+  }
+
   /**
    * Notes a refusal that was acknowledged and discarded: refusals that come thick shut the read gate for a while,
    * and too many of them condemn the client where that is configured. True when the client is to be disconnected.
    */
   refused(message: Message, decision: Decision): boolean {
     const { settings, guard } = this.#around
+    this.tell(decision)
     const nowMs = guard.clock.now()
     if (nowMs - this.#refusalsSinceMs >= settings.disconnectWithinMs) {
       this.#refusalsSinceMs = nowMs

@@ -47,7 +47,7 @@ export function limitDeliveries(station: Station): () => void {
       tally.frozen++
       return null
     }
-    return ruled && refuses(client, forward) ? null : forward
+    return ruled && !station.notices?.covers(forward.topic) && refuses(client, forward) ? null : forward
   })
 
   return () => {

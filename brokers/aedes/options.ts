@@ -48,6 +48,12 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
    * and at each new policy; set it where middleware of yours decides about deliveries.
    */
   readonly limitDeliveries?: boolean
+  /**
+   * A topic on which a refused client is told why, as MQTT 3.1.1 has no word for it: `$topicgate/{client}/limits`. Clients
+   * that subscribe to theirs get a small JSON at most once a second. Nobody else can read it, and nobody can publish
+   * there. Default: none.
+   */
+  readonly notices?: string
   /** Keeps clients from publishing to `$SYS/`, also where a hook of yours takes the place of aedes' own. Default: true. */
   readonly guardSys?: boolean
 }

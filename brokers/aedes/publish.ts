@@ -55,6 +55,12 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       else callback(new Error(`${SYS} topic is reserved`))
       return
     }
+    if (station.notices?.covers(packet.topic)) {
+      // What a client is told comes from the broker alone.
+      tally.dropped++
+      discard(packet, callback)
+      return
+    }
     if (client === null) {
       const sender = { client: packet.clientId ?? '' }
       guard.lane().admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)

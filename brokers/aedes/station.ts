@@ -4,6 +4,7 @@ import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Connection, type Surroundings } from './connection.ts'
+import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import type { Crowd } from './read-gate.ts'
 
@@ -17,6 +18,8 @@ export interface Tally {
   disconnected: number
   connectsRefused: number
   subscriptionsRefused: number
+  /** Clients told of a refusal, on their own topics. */
+  notices: number
   willsRefused: number
   deliveriesRefused: number
   /** Deliveries a rule refused that could not be withheld without harm to the subscriber's session. */
@@ -35,6 +38,7 @@ export class Station implements Surroundings {
   readonly settings: Settings
   readonly logger: Logger
   readonly refusals: RefusalLog
+  readonly notices: Notices | undefined
   readonly connections = new Set<Connection>()
   readonly crowd: Crowd = { paused: 0, pauses: 0 }
   /** Told of each socket that has sent its CONNECT. */
@@ -48,6 +52,7 @@ export class Station implements Surroundings {
     disconnected: 0,
     connectsRefused: 0,
     subscriptionsRefused: 0,
+    notices: 0,
     willsRefused: 0,
     deliveriesRefused: 0,
     deliveriesSpared: 0,
@@ -62,6 +67,7 @@ export class Station implements Surroundings {
     this.broker = broker
     this.gate = gate
     this.settings = completeSettings(options)
+    this.notices = options.notices === undefined ? undefined : new Notices(options.notices, gate)
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
       ...options,

@@ -33,6 +33,11 @@ export function limitSubscriptions(station: Station): () => void {
         return
       }
       const connection = station.connectionOf(client)
+      if (station.notices?.mayRead(client, granted.topic) === false) {
+        tally.subscriptionsRefused++
+        callback(null, null)
+        return
+      }
       const message = new AedesMessage('subscribe', connection.sender, {
         topic: granted.topic,
         qos: granted.qos,
@@ -45,6 +50,7 @@ export function limitSubscriptions(station: Station): () => void {
         }
         tally.subscriptionsRefused++
         station.refusals.note(message, decision)
+        connection.tell(decision)
         if (decision.outcome === 'disconnect') {
           tally.disconnected++
           connection.condemn(refusalError(decision, 'subscribe'), refusal => callback(refusal))
