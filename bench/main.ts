@@ -310,16 +310,9 @@ const PARTS = {
 }
 /** Their titles, in the order of the page. */
 const ORDER = [
-  ...[
-    'A decision',
-    'Where a decision spends its time',
-    'Topic patterns',
-    'aedes',
-    'A flood',
-    'Memory',
-    'Strangers',
-  ],
-  ...['Idle keys', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers', 'NATS as a store', 'Analytics'],
+  ...['A decision', 'Where the time goes', 'Topic patterns', 'aedes', 'A flood at aedes', 'Memory a key'],
+  ...['A flood of strangers', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
+  ...['NATS as a store', 'Analytics'],
 ]
 for (const name of positionals.length === 0 ? Object.keys(PARTS) : positionals) {
   const part = PARTS[name as keyof typeof PARTS]
