@@ -50,7 +50,7 @@ const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
 export async function startMqttServer(options: MqttServerOptions): Promise<MqttServer> {
   const { gate, host, logger } = options
   const trust = trustProxies(options.trustProxy ?? [])
-  // A message runs through more functions than V8 is willing to inline in one piece: 0.3 to 0.5 µs of each.
+  // A message runs through more functions than V8 is willing to inline in one piece: 0.2 µs of each, and up to 0.9.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')
   const broker = await Aedes.createBroker()
   steadyEmitter(broker)
