@@ -29,9 +29,9 @@ await nc.flush()
 console.log('ready')
 
 process.once('SIGTERM', async () => {
-  const { held } = limits.stats()
   await limits.drain()
+  const { discarded } = limits.stats()
   await nc.drain()
   await gate.close()
-  console.log(`ending: ${JSON.stringify(Object.fromEntries(counts))}, ${held} were held`)
+  console.log(`ending: ${JSON.stringify(Object.fromEntries(counts))}, ${discarded} were held`)
 })
