@@ -5,6 +5,8 @@ import { type Link, makeHeaders } from './connection.ts'
 export const NO_MESSAGE = 10037
 export const STREAM_EXISTS = 10058
 export const NO_STREAM = 10059
+/** Also answered while another node is making the very same stream. */
+export const SUBJECTS_OVERLAP = 10065
 export const WRONG_SEQUENCE = 10071
 export const NOT_STORED = 10077
 

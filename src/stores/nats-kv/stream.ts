@@ -6,6 +6,7 @@ import {
   STREAM_EXISTS,
   type StreamConfig,
   type StreamInfo,
+  SUBJECTS_OVERLAP,
 } from './jetstream.ts'
 
 /** Nanoseconds of a millisecond: JetStream counts ages in those. */
@@ -96,10 +97,20 @@ export class Stream {
       this.#wanted(),
       deadlineMs,
       STREAM_EXISTS,
+      SUBJECTS_OVERLAP,
     )
     if (made.error === undefined) return made.value.config
-    // Another node was faster, with other settings.
-    return this.#adapt((await this.info(deadlineMs)).config, deadlineMs)
+    // Another node was faster, perhaps with other settings; or a stream of another name has these subjects.
+    const theirs = await this.#jetstream.call<StreamInfo>(
+      `STREAM.INFO.${name}`,
+      undefined,
+      deadlineMs,
+      NO_STREAM,
+    )
+    if (theirs.error === undefined) return this.#adapt(theirs.value.config, deadlineMs)
+    throw new StoreError(
+      `nats: ${made.error.description}: no stream ${name} can be made (choose another bucket)`,
+    )
   }
 
   async #adapt(found: StreamConfig, deadlineMs: number): Promise<StreamConfig> {

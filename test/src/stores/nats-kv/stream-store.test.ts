@@ -45,6 +45,15 @@ describe('a NATS stream store', () => {
     for (const [verdict] of verdicts) if (!verdict!.allowed) expect(verdict!.remaining).toBe(0)
   })
 
+  it('is made once by eight nodes that begin at once', async () => {
+    for (let round = 0; round < 20; round++) {
+      const nodes = connections.map(each => open({ connection: each, bucket: `begin-${round}` }))
+      const charge = chargeOf(5)
+      const verdicts = await Promise.all(nodes.map(node => node.decide([charge], COMMIT)))
+      expect(verdicts.filter(([verdict]) => verdict!.allowed)).toHaveLength(5)
+    }
+  })
+
   it('tells what is left and how long to wait', async () => {
     const store = open()
     const charge = chargeOf(2)
