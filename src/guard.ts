@@ -19,7 +19,12 @@ export type { GuardOptions, GuardStats, Lane, Logger }
 export interface Decider extends RuleBook {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock
+  /** Where decisions come from, which may see to it by itself that they come in time. */
+  readonly store?: { readonly answersWithinMs?: number | undefined }
 }
+
+/** What a decision may take beyond what its store may: middleware of the user's own, a look for a tier. */
+const BEYOND_STORE_MS = 1_000
 
 /**
  * The one loop between a broker and the gate. It asks the gate about each message, holds what is throttled in its
@@ -36,12 +41,13 @@ export class Guard {
   constructor(decider: Decider, options: GuardOptions = {}) {
     this.#decider = decider
     this.clock = decider.clock ?? systemClock
+    const decideTimeoutMs = options.decideTimeoutMs ?? BEYOND_STORE_MS + (decider.store?.answersWithinMs ?? 0)
     this.#keeper = new Keeper(
       message => this.ask(message),
       decider,
       parking => this.#parking.park(parking),
       this.clock,
-      options,
+      { ...options, decideTimeoutMs },
     )
     this.#parking = new Parking(this.#keeper, decider, message => this.#askGate(message))
     this.#refiner = new Refiner(decider, this.#keeper)

@@ -16,7 +16,10 @@ export interface GuardOptions {
   readonly maxHeldBytesTotal?: number
   /** The longest a message is held. Default: 300,000. */
   readonly maxHoldMs?: number
-  /** How long an answer that comes later may take before the fallback answers. Default: 1,000. */
+  /**
+   * How long an answer that comes later may take before the fallback answers. Default: 1,000, beyond what the gate's store
+   * may take by its own time limit.
+   */
   readonly decideTimeoutMs?: number
   /** What is answered when the gate fails or is late. Default: allow. */
   readonly fallback?: 'allow' | 'deny'
@@ -97,7 +100,7 @@ export class Keeper implements LaneKeeper {
     book: RuleBook,
     park: (parking: ToPark) => void,
     clock: Clock,
-    options: GuardOptions,
+    options: GuardOptions & { readonly decideTimeoutMs: number },
   ) {
     this.ask = ask
     this.#book = book
@@ -115,7 +118,7 @@ export class Keeper implements LaneKeeper {
       options.maxHeldBytesPerSender ?? BOUNDS.heldBytesPerSender,
     )
     this.#bytesTotal = bounded('maxHeldBytesTotal', options.maxHeldBytesTotal ?? BOUNDS.heldBytesTotal)
-    this.#timeoutMs = bounded('decideTimeoutMs', options.decideTimeoutMs ?? 1_000)
+    this.#timeoutMs = bounded('decideTimeoutMs', options.decideTimeoutMs)
     this.#fallback = options.fallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
     this.#logger = options.logger
   }

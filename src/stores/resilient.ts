@@ -35,6 +35,7 @@ type DecideOptions = Parameters<Store['decide']>[1]
 export class ResilientStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
+  readonly answersWithinMs: number
   readonly #store: Store
   readonly #settings: Settings
   readonly #clock: Clock
@@ -58,6 +59,7 @@ export class ResilientStore implements Store {
     this.name = store.name
     this.algorithms = store.algorithms
     this.#settings = settings
+    this.answersWithinMs = settings.timeoutMs
     this.#clock = clock
     this.#logger = settings.logger
     this.#standIn = new StandIn({ fallback, nodes, clock })

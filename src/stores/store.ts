@@ -89,6 +89,8 @@ export interface Store {
   health(): MaybePromise<StoreHealth>
   /** Where its nodes tell each other of bans, overrides and the like; absent where it is of one process alone. */
   readonly notes?: Notes | undefined
+  /** The longest a decision takes, in milliseconds, where the store itself sees to that. */
+  readonly answersWithinMs?: number | undefined
   /** Tells a listener of what becomes of the store; the returned function ends it. */
   watch?(listener: (event: StoreEvent) => void): () => void
   close(): Promise<void>

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest'
+import { limit } from '../../src/chain/limit.ts'
+import { Gate } from '../../src/gate.ts'
+import { Guard, type GuardOptions } from '../../src/guard.ts'
+import type { Message } from '../../src/message.ts'
+import { ResilientStore } from '../../src/stores/resilient.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { FaultyStore, type Way } from './stores/resilient/faulty-store.ts'
+
+const message: Message = { topic: 't', on: 'publish', sender: { client: 'c' }, size: 0 }
+
+/** What a guard enacts of one message whose store goes a way, and when. */
+async function enacted(way: Way, timeoutMs: number, options: GuardOptions = {}): Promise<string> {
+  const clock = new FakeClock()
+  const inner = new FaultyStore(clock)
+  inner.way = way
+  const store = new ResilientStore({ store: inner, clock, timeoutMs, fallback: 'deny' })
+  const gate = new Gate({ clock, store }).use(limit({ name: 'r', rate: '1/s', exceeded: 'drop' }))
+  const guard = new Guard(gate, options)
+  const startMs = clock.now()
+  let told = 'nothing'
+  guard.lane().admit(message, ({ outcome, reason, fallback }) => {
+    told = `${clock.now() - startMs} ms: ${outcome} ${reason}${fallback ? ' by fallback' : ''}`
+  })
+  for (let ms = 0; ms < 10_000; ms += 100) await clock.advanceAsync(100)
+  const { timeouts } = guard.stats()
+  guard.close()
+  inner.way = 'now'
+  await Promise.all([gate.close(), store.close()])
+  return `${told}, ${timeouts} timeouts`
+}
+
+describe('a guard before a store with a time limit', () => {
+  it('waits for what the store answers within its own limit, however long that is', async () => {
+    expect(await enacted('late', 1_500)).toBe('1000 ms: deliver ok, 0 timeouts')
+    expect(await enacted('late', 5_000)).toBe('1000 ms: deliver ok, 0 timeouts')
+  })
+
+  it("leaves it to the store's own fallback where the limit is reached", async () => {
+    expect(await enacted('hang', 250)).toBe('250 ms: drop store_unavailable by fallback, 0 timeouts')
+    expect(await enacted('hang', 5_000)).toBe('5000 ms: drop store_unavailable by fallback, 0 timeouts')
+  })
+
+  it('goes by its own limit where it is given one', async () => {
+    const options = { decideTimeoutMs: 700 }
+    expect(await enacted('hang', 5_000, options)).toBe(
+      '700 ms: deliver store_unavailable by fallback, 1 timeouts',
+    )
+  })
+})
