@@ -11,6 +11,7 @@ const storeUrl = text(
   'redis://127.0.0.1:6379',
   'redis+sentinel://h1:26379,h2:26379/mymaster',
   'redis+cluster://h1:7000,h2:7001',
+  'nats://127.0.0.1:4222',
 )
 
 /** Who decides while a store is out of reach; of the whole store, or of one rule. */
