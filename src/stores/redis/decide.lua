@@ -44,7 +44,8 @@ local function readHeader(value, key)
     capacityGrains = tonumber(capacity), calendar = calendar, twin = twinOf(algorithm),
   }
   limit.count, limit.capacity = limit.countGrains / limit.scale, limit.capacityGrains / limit.scale
-  local divisor = gcd(limit.countGrains, limit.periodMs)
+  local isExact = limit.capacityGrains * limit.periodMs <= EXACT / 2
+  local divisor = isExact and 1 or gcd(limit.countGrains, limit.periodMs)
   limit.stepsPerGrain = limit.periodMs / divisor
   limit.stepsPerMs = limit.countGrains / divisor
   return limit, at
