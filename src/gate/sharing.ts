@@ -1,12 +1,16 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
-import type { Notes, SharedNote } from '../stores/notes.ts'
+import type { Notes, NotesWatch, SharedNote } from '../stores/notes.ts'
 import { within } from '../stores/resilient/within.ts'
 import type { Note, NoteKind } from './note.ts'
 
-/** How often a node looks whether another has changed something: a change is known everywhere within a second. */
+/** How often a node that is not told looks whether another has changed something: all know within a second. */
 const LOOK_EVERY_MS = 400
+/** How often a node that is told of changes looks nonetheless, as what tells it may lose something. */
+const TOLD_LOOK_EVERY_MS = 2_000
+/** Where changes come one upon another, reading them takes no more than a fifth of the time. */
+const REST_FACTOR = 4
 const PATIENCE_MS = 2_000
 
 export interface SharingHooks {
@@ -30,6 +34,7 @@ export function sharedName(kind: string, id: string): string {
 export class Sharing {
   readonly #notes: Notes
   readonly #hooks: SharingHooks
+  readonly #watch: NotesWatch | undefined
   /** What is not told yet, the oldest first. */
   readonly #untold = new Map<
     string,
@@ -39,12 +44,17 @@ export class Sharing {
   #looking: Promise<void> | undefined
   #telling: Promise<void> | undefined
   #cancel: (() => void) | undefined
+  /** A change was told of since the last look began; and one was found that nobody had told of. */
+  #told = false
+  #deaf = false
+  #restUntilMs = Number.NEGATIVE_INFINITY
   #failing = false
   #closed = false
 
   constructor(notes: Notes, hooks: SharingHooks) {
     this.#notes = notes
     this.#hooks = hooks
+    this.#watch = notes.watch?.(() => this.#hear())
   }
 
   /** Tells the other nodes; resolves also where the store is out of reach. */
@@ -66,22 +76,51 @@ export class Sharing {
 
   /** Asks the store once, and from then on again and again. Never rejects. */
   look(): Promise<void> {
-    this.#looking ??= this.#attempt(() => this.#ask()).finally(() => {
-      this.#looking = undefined
-      if (!this.#closed) this.#cancel = this.#hooks.clock.after(LOOK_EVERY_MS, () => void this.look())
-    })
+    if (this.#looking === undefined) {
+      this.#cancel?.()
+      const wasTold = this.#told
+      this.#told = false
+      const beganMs = this.#hooks.clock.now()
+      this.#looking = this.#attempt(() => this.#ask(wasTold)).finally(() => {
+        this.#looking = undefined
+        const endMs = this.#hooks.clock.now()
+        this.#restUntilMs = endMs + Math.min(LOOK_EVERY_MS, REST_FACTOR * (endMs - beganMs))
+        this.#schedule()
+      })
+    }
     return this.#looking
   }
 
   close(): void {
     this.#closed = true
     this.#cancel?.()
+    this.#watch?.close()
   }
 
-  async #ask(): Promise<void> {
+  #hear(): void {
+    this.#told = true
+    this.#deaf = false
+    if (this.#looking === undefined) this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#closed) return
+    this.#cancel?.()
+    const waitMs = this.#told ? this.#restUntilMs - this.#hooks.clock.now() : this.#pauseMs()
+    if (waitMs <= 0) void this.look()
+    else this.#cancel = this.#hooks.clock.after(waitMs, () => void this.look())
+  }
+
+  #pauseMs(): number {
+    const isTold = this.#watch?.isLive() && !this.#deaf && !this.#failing
+    return isTold ? TOLD_LOOK_EVERY_MS : LOOK_EVERY_MS
+  }
+
+  async #ask(wasTold: boolean): Promise<void> {
     await this.#tellAll()
     const version = await this.#within(() => this.#notes.version())
     if (version === this.#version) return
+    this.#deaf = !wasTold && !this.#told && this.#version !== undefined
     if (version === '' && this.#version !== undefined) {
       // The store has lost all: whoever still knows something tells it again.
       this.#version = undefined

@@ -14,8 +14,20 @@ export interface SharedNote {
 export interface Notes {
   put(note: SharedNote): MaybePromise<void>
   remove(kind: string, id: string): MaybePromise<void>
-  /** A text that differs after every change of any node: cheap to ask for. */
+  /** A text that differs after every change of any node: cheap to ask for. Empty where nothing was ever said. */
   version(): MaybePromise<string>
   /** All there are; some may have ended. */
   list(): MaybePromise<readonly SharedNote[]>
+  /**
+   * Has changes told of by the store as they happen. `changed` is called when a node may have changed something, and
+   * whenever this way of hearing of it comes or goes. Absent where nodes can only ask, again and again.
+   */
+  watch?(changed: () => void): NotesWatch
+}
+
+/** An ear to what other nodes change. */
+export interface NotesWatch {
+  /** Whether changes are told of now; what has changed before is to be asked for. */
+  isLive(): boolean
+  close(): void
 }

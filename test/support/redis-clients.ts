@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
-import { createClient } from 'redis'
+import { createClient, createCluster } from 'redis'
+import type { NodeRedisCluster } from '../../src/stores/redis/index.ts'
 
 /** An ioredis client as users are advised to make it, connected. */
 export async function openIoredis(url: string, options: RedisOptions = {}): Promise<Redis> {
@@ -35,4 +36,16 @@ export async function openNodeRedis(url: string): Promise<ReturnType<typeof crea
   client.on('error', () => {})
   await client.connect()
   return client as ReturnType<typeof createClient>
+}
+
+/** A cluster of node-redis as users are advised to make it, connected. */
+export async function openNodeRedisCluster(url: string): Promise<NodeRedisCluster> {
+  const rootNodes = url
+    .replace(/^.*:\/\//, '')
+    .split(',')
+    .map(place => ({ url: `redis://${place}` }))
+  const cluster = createCluster({ rootNodes, defaults: { disableOfflineQueue: true } })
+  cluster.on('error', () => {})
+  await cluster.connect()
+  return cluster
 }

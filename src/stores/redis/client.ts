@@ -12,7 +12,23 @@ export interface RedisClient {
   masters(): Promise<readonly RedisServerLink[]>
   /** Closes the connection to the server of a slot and opens another: commands without an answer fail. */
   drop(slot: number): void
+  /** Opens a connection of its own that hears a channel. Throws where none can be opened; absent where none ever can. */
+  listen?(channel: string, events: EarEvents): Ear
   close(): Promise<void>
+}
+
+/** A connection that hears one channel until it is lost: it is never mended, but another is opened. */
+export interface Ear {
+  close(): void
+}
+
+/** What becomes of an ear. */
+export interface EarEvents {
+  /** From now on it hears everything. */
+  live(): void
+  heard(): void
+  /** It was lost, or never came to be. May be called more than once. */
+  ended(): void
 }
 
 /** One server of a Redis. */

@@ -1,4 +1,5 @@
-import type { AdapterOptions, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import { StoreError } from '../../errors.ts'
+import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
 
 interface Commands extends Emitting {
   readonly status: string
@@ -11,6 +12,16 @@ interface Commands extends Emitting {
 export interface IoredisClient extends Commands, RedisServerLink {
   readonly stream?: { destroy(): unknown } | undefined
   readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
+  /** Another connection to the same place. */
+  duplicate?(options: object): IoredisSubscriber
+}
+
+/** An ioredis client that is to hear a channel, as far as it is used. */
+export interface IoredisSubscriber {
+  on(event: string, listener: (error: unknown) => void): unknown
+  connect(): Promise<unknown>
+  subscribe(channel: string): Promise<unknown>
+  disconnect(): void
 }
 
 /** An ioredis Cluster, as far as it is used. */
@@ -32,6 +43,14 @@ export function fromIoredis(
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined
+  // What is published on one node of a cluster is heard on all of them: nodes are tried in turn.
+  let turn = process.pid
+  const speaker = (): IoredisClient | undefined => {
+    if (cluster === undefined) return client as IoredisClient
+    const masters = cluster.nodes('master')
+    return masters[turn++ % masters.length]
+  }
+  const canListen = cluster !== undefined || typeof (client as IoredisClient).duplicate === 'function'
   return {
     isCluster: cluster !== undefined,
     isReady: () => client.status === 'ready',
@@ -45,12 +64,40 @@ export function fromIoredis(
         one.stream?.destroy()
       }
     },
+    ...(canListen ? { listen: (channel, events) => listen(speaker(), channel, events, onError) } : {}),
     async close() {
       if (owned) client.disconnect()
       client.removeListener('error', onError)
       if (owned) client.on('error', () => {})
     },
   }
+}
+
+function listen(
+  speaker: IoredisClient | undefined,
+  channel: string,
+  { live, heard, ended }: EarEvents,
+  onError: (error: unknown) => void,
+): Ear {
+  if (speaker?.duplicate === undefined) throw new StoreError('redis: no connection to hear of changes')
+  const ear = speaker.duplicate({
+    ...{ lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false, keyPrefix: '' },
+    // Whoever listens opens another: at another node of a cluster, or where the sentinels say.
+    retryStrategy: null,
+  })
+  ear.on('error', onError)
+  ear.on('message', heard)
+  ear.on('end', ended)
+  ear
+    .connect()
+    .then(() => ear.subscribe(channel))
+    .then(live)
+    .catch((error: unknown) => {
+      onError(error)
+      ear.disconnect()
+      ended()
+    })
+  return { close: () => ear.disconnect() }
 }
 
 /** The nodes that may hold a slot: its master, or all where that cannot be told. */

@@ -1,4 +1,5 @@
-import type { AdapterOptions, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import { StoreError } from '../../errors.ts'
+import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
 
 interface Connection extends Emitting {
   readonly isReady: boolean
@@ -10,6 +11,14 @@ interface Connection extends Emitting {
 export interface NodeRedisClient extends Connection {
   connect(): Promise<unknown>
   sendCommand(args: string[]): Promise<unknown>
+  /** Another client of the same place. */
+  duplicate?(): NodeRedisSubscriber
+}
+
+/** A client of node-redis that is to hear a channel, as far as it is used. */
+export interface NodeRedisSubscriber extends Connection {
+  connect(): Promise<unknown>
+  subscribe(channel: string, listener: () => void): Promise<unknown>
 }
 
 /** A cluster of node-redis (`createCluster`), as far as it is used. */
@@ -37,6 +46,13 @@ export function fromNodeRedis(
     if (cluster) return cluster.sendCommand(keys[0], false, words)
     return (client as NodeRedisClient).sendCommand(words)
   }
+  let turn = process.pid
+  // What is published on one node of a cluster is heard on all of them: nodes are tried in turn.
+  const speaker = async (): Promise<NodeRedisClient> => {
+    const masters = cluster?.masters ?? []
+    return cluster ? clientOf(masters[turn++ % masters.length]!) : (client as NodeRedisClient)
+  }
+  const canListen = cluster !== undefined || typeof (client as NodeRedisClient).duplicate === 'function'
   const clientOf = async (node: Node): Promise<NodeRedisClient> => cluster!.nodeClient(node as never)
   return {
     isCluster: cluster !== undefined,
@@ -55,12 +71,45 @@ export function fromNodeRedis(
       if (cluster === undefined) reopen(client as NodeRedisClient, onError)
       else if (master) clientOf(master).then(one => reopen(one, onError), onError)
     },
+    ...(canListen ? { listen: (channel, events) => listen(speaker(), channel, events, onError) } : {}),
     async close() {
       client.removeListener('error', onError)
       client.on('error', () => {})
       if (owned && client.isOpen) client.destroy()
     },
   }
+}
+
+function listen(
+  speaker: Promise<NodeRedisClient>,
+  channel: string,
+  { live, heard, ended }: EarEvents,
+  onError: (error: unknown) => void,
+): Ear {
+  let ear: NodeRedisSubscriber | undefined
+  let isOver = false
+  const end = (): void => {
+    isOver = true
+    if (ear?.isOpen) ear.destroy()
+  }
+  const fail = (error: unknown): void => {
+    if (isOver) return
+    // It would come back by itself, and tell nobody what it has missed: another is opened in its place.
+    onError(error)
+    end()
+    ended()
+  }
+  const begin = async (): Promise<void> => {
+    ear = (await speaker).duplicate?.()
+    if (ear === undefined) throw new StoreError('redis: no connection to hear of changes')
+    ear.on('error', fail)
+    if (isOver) return
+    await ear.connect()
+    await ear.subscribe(channel, heard)
+    live()
+  }
+  begin().catch(fail)
+  return { close: end }
 }
 
 /** Only a client that is connected is dropped: one that is not yet is already trying. */

@@ -1,29 +1,44 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
-import type { Notes, SharedNote } from '../notes.ts'
+import type { Notes, NotesWatch, SharedNote } from '../notes.ts'
 import { within } from '../resilient/within.ts'
 import type { RedisClient } from './client.ts'
+import { keepListening } from './ears.ts'
 
 /** The field that counts changes; those of notes begin with a kind. */
 const VERSION = '#version'
 /** A note that has ended is taken out this long afterwards: clocks of nodes may stand apart. */
 const GRACE_MS = 60_000
 
-// KEYS: the hash. ARGV: field, value.
-const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) return redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)`
-// KEYS: the hash. ARGV: fields.
-const REMOVE = `redis.call('HDEL', KEYS[1], unpack(ARGV)) return redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)`
+// A user who may not publish there is no reason to keep nothing: other nodes then come to know by asking.
+const COUNT_AND_TELL = `local version = redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)
+redis.pcall('PUBLISH', KEYS[1], version)
+return version`
+// KEYS: the hash, and the channel of that name. ARGV: field, value.
+const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n${COUNT_AND_TELL}`
+// KEYS: the hash, and the channel. ARGV: field.
+const REMOVE = `redis.call('HDEL', KEYS[1], ARGV[1])\n${COUNT_AND_TELL}`
+// KEYS: the hash. ARGV: field, value, field, value, … of what has ended everywhere: nobody needs to hear of it.
+const CLEAN = `for at = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[at + 1] then redis.call('HDEL', KEYS[1], ARGV[at]) end
+end`
 const COUNT = `return redis.call('HGET', KEYS[1], '${VERSION}')`
 const LIST = "return redis.call('HGETALL', KEYS[1])"
-/** Fields removed in one call. */
+/** Notes removed in one call. */
 const REMOVED_AT_ONCE = 500
 
+/** Notes whose connections end with their store. */
+export interface RedisNotes extends Notes {
+  close(): void
+}
+
 /**
- * What the nodes of one Redis tell each other: a hash under one key, so that it lies in one slot of a cluster, and a
- * number in it that grows with every change. Asked for, not subscribed to: a look costs one field, and needs no
- * second connection that could break unnoticed.
+ * What the nodes of one Redis tell each other: a hash under one key, so that it lies in one slot of a cluster, a number
+ * in it that grows with every change, and a channel of the same name that says so at once. What the channel loses is
+ * found by asking: a look costs one field.
  */
-export function redisNotes(client: RedisClient, prefix: string, timeoutMs: number): Notes {
+export function redisNotes(client: RedisClient, prefix: string, timeoutMs: number): RedisNotes {
+  const watches = new Set<NotesWatch>()
   const hash = `${prefix}:notes`
   const run = (script: string, ...args: string[]): Promise<unknown> => {
     if (!client.isReady()) return Promise.reject(new StoreError('redis: not connected'))
@@ -47,11 +62,27 @@ export function redisNotes(client: RedisClient, prefix: string, timeoutMs: numbe
         const field = fields[at]!
         const note = field === VERSION ? undefined : readNote(field, fields[at + 1]!)
         if (note === undefined) continue
-        if ((note.expiresAtMs ?? Infinity) + GRACE_MS <= systemClock.now()) ended.push(field)
+        if ((note.expiresAtMs ?? Infinity) + GRACE_MS <= systemClock.now()) ended.push(field, fields[at + 1]!)
         else notes.push(note)
       }
-      if (ended.length > 0) await run(REMOVE, ...ended.slice(0, REMOVED_AT_ONCE))
+      if (ended.length > 0) await run(CLEAN, ...ended.slice(0, 2 * REMOVED_AT_ONCE))
       return notes
+    },
+    ...(client.listen === undefined
+      ? {}
+      : {
+          watch: changed => {
+            const watch = keepListening(client, hash, changed)
+            watches.add(watch)
+            const close = (): void => {
+              watches.delete(watch)
+              watch.close()
+            }
+            return { isLive: () => watch.isLive(), close }
+          },
+        }),
+    close() {
+      for (const watch of watches) watch.close()
     },
   }
 }

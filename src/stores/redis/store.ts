@@ -4,7 +4,6 @@ import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
-import type { Notes } from '../notes.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
 import { Caller } from './caller.ts'
@@ -14,7 +13,7 @@ import { Denials } from './denials.ts'
 import { forgetKeys, pingAll } from './forget.ts'
 import { StateKeys } from './keys.ts'
 import { deadlineIn, Lanes } from './lanes.ts'
-import { redisNotes } from './notes.ts'
+import { type RedisNotes, redisNotes } from './notes.ts'
 import { Scripts } from './script.ts'
 import { askSpread } from './spread.ts'
 
@@ -54,7 +53,7 @@ export interface RedisHealth extends StoreHealth {
 export class RedisStore implements Store {
   readonly name = 'redis'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
-  readonly notes: Notes
+  readonly notes: RedisNotes
   readonly #client: RedisClient
   readonly #keys: StateKeys
   readonly #scripts = new Scripts()
@@ -143,6 +142,7 @@ export class RedisStore implements Store {
     if (this.#closed) return
     this.#closed = true
     this.#denials.clear()
+    this.notes.close()
     await this.#client.close()
   }
 

@@ -3,7 +3,7 @@ import { BOUNDS } from '../../../src/bounds.ts'
 import type { Note } from '../../../src/gate/note.ts'
 import { Sharing } from '../../../src/gate/sharing.ts'
 import { SILENT } from '../../../src/logger.ts'
-import type { Notes, SharedNote } from '../../../src/stores/notes.ts'
+import type { Notes, NotesWatch, SharedNote } from '../../../src/stores/notes.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A list in memory that can be out of reach, and counts what it is asked. */
@@ -11,6 +11,8 @@ class Board implements Notes {
   readonly kept = new Map<string, SharedNote>()
   isReachable = true
   puts = 0
+  looks = 0
+  lists = 0
   #changes = 0
 
   async put(note: SharedNote): Promise<void> {
@@ -25,16 +27,37 @@ class Board implements Notes {
     this.#changes++
   }
   async version(): Promise<string> {
+    this.looks++
     await this.#reach()
     return String(this.#changes)
   }
   async list(): Promise<readonly SharedNote[]> {
+    this.lists++
     await this.#reach()
     return [...this.kept.values()]
   }
   async #reach(): Promise<void> {
     await Promise.resolve()
     if (!this.isReachable) throw new Error('out of reach')
+  }
+}
+
+/** The same that tells of changes, unless it is silent. */
+class TellingBoard extends Board {
+  readonly listeners = new Set<() => void>()
+  isLive = true
+  isSilent = false
+
+  watch(changed: () => void): NotesWatch {
+    this.listeners.add(changed)
+    return { isLive: () => this.isLive, close: () => this.listeners.delete(changed) }
+  }
+  override async put(note: SharedNote): Promise<void> {
+    await super.put(note)
+    this.tell()
+  }
+  tell(): void {
+    if (!this.isSilent) for (const listener of this.listeners) listener()
   }
 }
 
@@ -99,5 +122,88 @@ describe('what nodes share', () => {
     expect(board.kept.has('ban c0')).toBe(false)
     sharing.close()
     expect(clock.pending).toBe(0)
+  })
+})
+
+const THEIRS: SharedNote = { kind: 'ban', id: 'theirs', json: '{}' }
+
+describe('what nodes share on a store that tells of changes', () => {
+  it('is read as soon as it is told of, and else looked at every two seconds only', async () => {
+    const board = new TellingBoard()
+    const { sharing, clock, merged } = sharingOn(board)
+    await sharing.look()
+    await clock.advanceAsync(10_000)
+    expect([board.looks, board.lists]).toEqual([6, 1])
+    await board.put(THEIRS)
+    await clock.advanceAsync(0)
+    expect(merged.map(({ length }) => length)).toEqual([0, 1])
+    expect([board.looks, board.lists]).toEqual([7, 2])
+    sharing.close()
+    expect(board.listeners.size).toBe(0)
+    expect(clock.pending).toBe(0)
+  })
+
+  it('is asked for as often as ever while nobody tells', async () => {
+    const board = new TellingBoard()
+    const { sharing, clock } = sharingOn(board)
+    await sharing.look()
+    board.isLive = false
+    board.tell()
+    await clock.advanceAsync(4_000)
+    expect(board.looks).toBe(1 + 1 + 10)
+    sharing.close()
+  })
+
+  it('is found within two seconds where a word was lost, and asked for often until the next is heard', async () => {
+    const board = new TellingBoard()
+    const { sharing, clock, merged } = sharingOn(board)
+    await sharing.look()
+    board.isSilent = true
+    await board.put(THEIRS)
+    await clock.advanceAsync(2_000)
+    expect(merged.map(({ length }) => length)).toEqual([0, 1])
+    await clock.advanceAsync(2_000)
+    expect(board.looks).toBe(2 + 5)
+    board.isSilent = false
+    board.tell()
+    await clock.advanceAsync(2_000)
+    expect(board.looks).toBe(2 + 5 + 1 + 1)
+    sharing.close()
+  })
+
+  it('takes a fifth of the time at the most, however often it changes', async () => {
+    const clock = new FakeClock(0)
+    const board = new TellingBoard()
+    const slow: Notes = {
+      put: note => board.put(note),
+      remove: (kind, id) => board.remove(kind, id),
+      version: () => board.version(),
+      list: () => new Promise(resolve => clock.after(10, () => resolve(board.list()))),
+      watch: changed => board.watch(changed),
+    }
+    const sharing = new Sharing(slow, { clock, logger: SILENT, known: () => [], merge: () => {} })
+    const looked = sharing.look()
+    await clock.advanceAsync(10)
+    await looked
+    for (let ms = 0; ms < 1_000; ms++) {
+      await board.put({ ...THEIRS, id: `c${ms}` })
+      await clock.advanceAsync(1)
+    }
+    expect(board.lists).toBe(1 + 20)
+    sharing.close()
+    expect(clock.pending).toBe(0)
+  })
+
+  it('is told at once when the store is in reach again', async () => {
+    const board = new TellingBoard()
+    board.isReachable = false
+    const { sharing, clock } = sharingOn(board)
+    await sharing.tell('ban', 'a', noteOf('a'))
+    await sharing.look()
+    board.isReachable = true
+    board.tell()
+    await clock.advanceAsync(0)
+    expect([...board.kept.keys()]).toEqual(['ban a'])
+    sharing.close()
   })
 })

@@ -122,7 +122,8 @@ describe('a Redis store', () => {
 
   it('goes on after the scripts were flushed, and loses no decision', async () => {
     const store = open()
-    const one = charge({ count: 1_000 })
+    // So slow that nothing comes back during the test.
+    const one = charge({ count: 1_000, periodMs: 86_400_000 })
     await store.decide([one], COMMIT)
     let asked = 1
     for (let times = 0; times < 10; times++) {

@@ -1,0 +1,178 @@
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import type { Notes, NotesWatch } from '../../../../src/stores/notes.ts'
+import { openRedis, RedisStore } from '../../../../src/stores/redis/index.ts'
+import { startRedis } from '../../../support/redis.ts'
+import {
+  openIoredis,
+  openIoredisCluster,
+  openNodeRedis,
+  openNodeRedisCluster,
+} from '../../../support/redis-clients.ts'
+import { startRedisCluster } from '../../../support/redis-cluster.ts'
+import { until } from '../../../support/wait.ts'
+
+const server = await startRedis()
+const cluster = await startRedisCluster()
+const admin = await openIoredis(server.url)
+const ends: (() => unknown)[] = []
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end()
+})
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+  await cluster.stop()
+})
+
+const NOTE = { kind: 'ban', id: 'client:a', json: '{}' }
+
+/** A store for each kind of client; all are closed at the end of the test, with their clients. */
+const KINDS: Readonly<Record<string, () => Promise<RedisStore>>> = {
+  ioredis: async () => {
+    const client = await openIoredis(server.url)
+    return opened(new RedisStore({ client }), () => client.disconnect())
+  },
+  'node-redis': async () => {
+    const client = await openNodeRedis(server.url)
+    return opened(new RedisStore({ client }), () => client.destroy())
+  },
+  'ioredis Cluster': async () => {
+    const client = await openIoredisCluster(cluster.url)
+    return opened(new RedisStore({ client }), () => client.disconnect())
+  },
+  'node-redis Cluster': async () => {
+    const client = await openNodeRedisCluster(cluster.url)
+    return opened(new RedisStore({ client }), () => client.destroy())
+  },
+  'a URL': async () => {
+    const store = await openRedis(server.url)
+    await until(async () => (await store.health()).ok)
+    return opened(store, () => {})
+  },
+}
+
+function opened(store: RedisStore, end: () => unknown): RedisStore {
+  ends.push(async () => {
+    await store.close()
+    await end()
+  })
+  return store
+}
+
+interface Ear {
+  readonly watch: NotesWatch
+  heard: number
+}
+
+/** Listens, and waits until it is live. */
+async function listen(notes: Notes): Promise<Ear> {
+  const ear = { heard: 0 } as { watch: NotesWatch; heard: number }
+  ear.watch = notes.watch!(() => ear.heard++)
+  await until(() => ear.watch.isLive())
+  expect(ear.heard).toBe(1)
+  return ear
+}
+
+async function listeners(): Promise<number> {
+  const list = (await admin.client('LIST', 'TYPE', 'PUBSUB')) as string
+  return list.split('\n').filter(line => line !== '').length
+}
+
+describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
+  it('are told of once each, from any node to all', async () => {
+    const [here, there] = [await KINDS[kind]!(), await KINDS[kind]!()]
+    const ears = [await listen(here.notes), await listen(there.notes)]
+    for (let n = 0; n < 20; n++) {
+      await (n % 2 === 0 ? here : there).notes.put({ ...NOTE, id: `client:${n}` })
+    }
+    await here.notes.remove('ban', 'client:0')
+    await until(() => ears.every(({ heard }) => heard >= 22))
+    expect(ears.map(({ heard }) => heard)).toEqual([22, 22])
+    const found = (await there.notes.list()).filter(({ id }) => /^client:\d+$/.test(id))
+    expect(found).toHaveLength(19)
+    await Promise.all(Array.from({ length: 20 }, (_, n) => there.notes.remove('ban', `client:${n}`)))
+  })
+
+  it('are heard of no more when the watch or the store is closed', async () => {
+    const store = await KINDS[kind]!()
+    const [first, second] = [await listen(store.notes), await listen(store.notes)]
+    first.watch.close()
+    await store.notes.put(NOTE)
+    await until(() => second.heard === 2)
+    expect(first.heard).toBe(1)
+    await store.close()
+    expect([first.watch.isLive(), second.watch.isLive()]).toEqual([false, false])
+    await until(async () => (await listeners()) === 0, { what: 'the connections to end' })
+  })
+})
+
+describe('an ear of Redis', () => {
+  it('is opened anew when its connection is lost, and says both', async () => {
+    const [store, other] = [await KINDS.ioredis!(), await KINDS['node-redis']!()]
+    const ears = [await listen(store.notes), await listen(other.notes)]
+    expect(await listeners()).toBe(2)
+    await admin.client('KILL', 'TYPE', 'PUBSUB')
+    await until(() => ears.every(({ heard, watch }) => heard >= 3 && watch.isLive()))
+    // Lost, and live again.
+    expect(ears.map(({ heard }) => heard)).toEqual([3, 3])
+    await store.notes.put(NOTE)
+    await until(() => ears.every(({ heard }) => heard >= 4))
+    expect(ears.map(({ heard }) => heard)).toEqual([4, 4])
+    expect(await listeners()).toBe(2)
+  })
+
+  it('waits for a server that is away, and hears when it is back', async () => {
+    const first = await startRedis()
+    const store = opened(await openRedis(first.url), () => {})
+    const ear = await listen(store.notes)
+    await first.stop('SIGKILL')
+    await until(() => !ear.watch.isLive())
+    expect(ear.heard).toBe(2)
+    const again = await startRedis({ port: first.port })
+    await until(() => ear.watch.isLive())
+    expect(ear.heard).toBe(3)
+    await store.close()
+    await again.stop()
+  })
+
+  it('is not to be had where the client cannot be duplicated', async () => {
+    const client = await openIoredis(server.url)
+    const single = new Proxy(client, {
+      get: (target, name) => {
+        const value: unknown = name === 'duplicate' ? undefined : Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+      has: (target, name) => name !== 'duplicate' && Reflect.has(target, name),
+    })
+    const store = opened(new RedisStore({ client: single }), () => client.disconnect())
+    expect(store.notes.watch).toBeUndefined()
+    await store.notes.put(NOTE)
+    expect(await store.notes.list()).toContainEqual(NOTE)
+  })
+
+  it('stays deaf for a user who may not hear, and what is put is kept nonetheless', async () => {
+    await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '+@all', 'resetchannels')
+    const store = opened(await openRedis(server.url, { username: 'mute', password: 'pw' }), () => {})
+    await until(async () => (await store.health()).ok)
+    let heard = 0
+    const watch = store.notes.watch!(() => heard++)
+    await store.notes.put({ ...NOTE, id: 'client:mute' })
+    expect(await store.notes.list()).toContainEqual({ ...NOTE, id: 'client:mute' })
+    expect([watch.isLive(), heard]).toEqual([false, 0])
+  })
+})
+
+describe('what has ended', () => {
+  it('is taken out a minute later, but for what was said anew meanwhile', async () => {
+    const store = await KINDS.ioredis!()
+    await admin.flushall()
+    const endedMs = Date.now() - 61_000
+    for (let n = 0; n < 3; n++)
+      await store.notes.put({ ...NOTE, id: `client:${n}`, expiresAtMs: n === 2 ? endedMs + 30_000 : endedMs })
+    const before = await store.notes.version()
+    expect((await store.notes.list()).map(({ id }) => id)).toEqual(['client:2'])
+    // The version, and what ended half a minute ago.
+    expect(await admin.hlen('topicgate:notes')).toBe(2)
+    expect(await store.notes.version()).toBe(before)
+  })
+})
