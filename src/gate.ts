@@ -36,6 +36,8 @@ export class Gate {
   readonly exemptions: Desk['exemptions']
   /** Tiers given to senders while the gate runs. */
   readonly tiers: Desk['tiers']
+  /** What handlers behind the gate do with their messages: consumers tell it. */
+  readonly handling: Seating['handling']
   readonly #reading: Reading
   readonly #voice: Voice
   readonly #desk: Desk
@@ -62,9 +64,7 @@ export class Gate {
       rebuild: () => this.#seating.build(this.#seating.policy, this.dialect),
       tell: (event, ...args) => this.#voice.emit(event, ...args),
     })
-    this.bans = this.#desk.bans
-    this.overrides = this.#desk.overrides
-    this.exemptions = this.#desk.exemptions
+    ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#desk)
     this.tiers = this.#desk.tiers
     this.#scales = new Scales({
       ...{ clock: this.clock, logger: this.logger },
@@ -75,6 +75,7 @@ export class Gate {
       },
     })
     this.#seating = new Seating(this, this.store, this.#desk, options.dialect ?? 'mqtt', this.#scales)
+    this.handling = this.#seating.handling
     this.#heed()
     void this.#desk.look()
     this.#unwatch = this.store.watch?.(event => {
@@ -173,14 +174,12 @@ export class Gate {
    * cannot be used is refused with a PolicyError and leaves the old one running.
    */
   apply(policy: PolicySource): Promise<void> {
-    const applied = this.#applying.then(async () => {
-      try {
-        this.#swap(await readPolicy(policy, this.#reading))
-      } catch (error) {
-        this.#voice.emit('policy', { kind: 'refused', error: error as Error })
+    const applied = this.#applying
+      .then(async () => this.#swap(await readPolicy(policy, this.#reading)))
+      .catch((error: Error) => {
+        this.#voice.emit('policy', { kind: 'refused', error })
         throw error
-      }
-    })
+      })
     this.#applying = applied.catch(() => {})
     return applied
   }

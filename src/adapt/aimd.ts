@@ -23,7 +23,7 @@ export function aimd(options: AimdOptions = {}): Feedback {
   if (!(backoff > 0 && backoff < 1)) throw policyError('backoff', `${backoff} backs nothing off`, 'use 0.9')
   if (!(latencyMs > 0))
     throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
-  return feedbackOf(options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+  return feedbackOf(options, 'aimd', ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     if (failed > FAILURES || meanMs > latencyMs)
       return backoff * Math.min(perSecond, donePerSecond || perSecond)
     // A rate nobody asks for proves nothing.

@@ -1,11 +1,17 @@
 import { BOUNDS } from '../bounds.ts'
+import { andThen } from '../chain/chained-plan.ts'
+import type { HandlerHost, HandlerStation } from '../chain/handler.ts'
+import { STATION } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
+import { boundedPart } from '../chain/scope.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Message } from '../message.ts'
 
 export interface BreakerOptions {
+  /** What its refusals are told under. Default: breaker. */
+  readonly name?: string
   /** What fails together: messages of equal keys. Default: the topic. */
   readonly keyOf?: (message: Message) => string
   /** It opens when more than this share fails. Default: 0.5. */
@@ -18,6 +24,7 @@ export interface BreakerOptions {
   readonly openMs?: number
   /** What becomes of messages while it is open. Default: retry. */
   readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject'
+  /** Default: that of the gate. */
   readonly clock?: Clock
 }
 
@@ -25,7 +32,7 @@ export type CircuitState = 'closed' | 'open' | 'half-open'
 
 /** Keeps messages from a handler that fails. */
 export interface CircuitBreaker {
-  /** To be told after each message that passed: whether its handler succeeded. */
+  /** To be told after each message that passed, where no consumer of topicgate does: whether its handler succeeded. */
   observe(message: Message, ok: boolean): void
   stateOf(message: Message): CircuitState
   /** Keys it knows, and how many of them are not closed. */
@@ -44,29 +51,37 @@ interface Circuit {
   triedMs: number | undefined
 }
 
+/** A station that another of the same words can go on with. */
+interface BreakerStation extends HandlerStation {
+  readonly says: string | undefined
+  circuits(): Map<string, Circuit>
+}
+
 /**
  * A circuit breaker for each key. It opens when more than half of more than ten messages of a window failed; after a
  * while one message at a time may try, and its success closes it. A try that is never answered for is given up after
- * `openMs`. The keys unseen for the longest are forgotten. Throws PolicyError.
+ * `openMs`. The keys unseen for the longest are forgotten. `says` tells breakers of equal words from others: with it
+ * one that a policy loads again goes on. Throws PolicyError.
  */
-export function circuitBreaker(options: BreakerOptions = {}): CircuitBreaker {
+export function circuitBreaker(options: BreakerOptions = {}, says?: string): CircuitBreaker {
   const { keyOf = topicOf, failures = 0.5, least = 10, windowMs = 10_000, openMs = 5_000 } = options
-  const { exceeded = 'retry', clock = systemClock } = options
+  const { exceeded = 'retry', name = 'breaker' } = options
   for (const [path, value] of Object.entries({ windowMs, openMs })) {
     if (!(value >= 1)) throw policyError(path, `${value} is no duration`, 'use milliseconds, at least 1')
   }
   if (!(failures > 0 && failures < 1)) throw policyError('failures', `${failures} is no share`, 'use 0.5')
   if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')
-  const circuits = new Map<string, Circuit>()
+  let clock = options.clock ?? systemClock
+  let host: HandlerHost | undefined
+  let circuits = new Map<string, Circuit>()
 
-  const seek = (message: Message): { readonly key: string; readonly circuit: Circuit | undefined } => {
-    let key = ''
+  const keyFor = (message: Message): string => {
     try {
-      key = String(keyOf(message)).slice(0, BOUNDS.keyPartChars)
+      return boundedPart(String(keyOf(message)))
     } catch {
       // A key that cannot be made is the empty one: all such messages fail together.
+      return ''
     }
-    return { key, circuit: circuits.get(key) }
   }
   const stateAt = (circuit: Circuit | undefined, nowMs: number): CircuitState => {
     if (circuit?.openedMs === undefined) return 'closed'
@@ -78,49 +93,92 @@ export function circuitBreaker(options: BreakerOptions = {}): CircuitBreaker {
     circuits.set(key, made)
     return made
   }
-  const refuse = (retryAfterMs: number): Decision => ({
-    allowed: false,
-    outcome: exceeded,
-    reason: 'rate_limit_exceeded',
-    retryAfterMs: Math.max(1, Math.ceil(retryAfterMs)),
-  })
+  const open = (key: string, circuit: Circuit, nowMs: number): void => {
+    circuit.openedMs = nowMs
+    host?.opened?.(key, nowMs + openMs)
+  }
+  /** How long a message has to wait; 0 where it may pass, or try. */
+  const waitAt = (circuit: Circuit | undefined, nowMs: number): number => {
+    if (circuit?.openedMs === undefined) return 0
+    return Math.max(0, Math.max(circuit.openedMs, circuit.triedMs ?? -Infinity) + openMs - nowMs)
+  }
+  const guard: Middleware = (message, next) => {
+    const circuit = circuits.get(keyFor(message))
+    if (circuit?.openedMs === undefined) return next()
+    const nowMs = clock.now()
+    const waitMs = waitAt(circuit, nowMs)
+    if (waitMs > 0) {
+      const decision: Decision = {
+        ...{ allowed: false, outcome: exceeded, reason: 'rate_limit_exceeded', rule: name },
+        retryAfterMs: Math.max(1, Math.ceil(waitMs)),
+      }
+      return decision
+    }
+    circuit.triedMs = nowMs
+    return andThen(next(), decision => {
+      // What a limit refuses has tried nothing.
+      if (!decision.allowed) circuit.triedMs = undefined
+      return decision
+    })
+  }
+  const observe = (message: Message, ok: boolean): void => {
+    const nowMs = clock.now()
+    const key = keyFor(message)
+    const circuit = circuits.get(key) ?? make(key, nowMs)
+    // Used last, forgotten last.
+    circuits.delete(key)
+    circuits.set(key, circuit)
+    if (circuit.openedMs !== undefined) {
+      // Those that passed before it opened say nothing new.
+      if (circuit.triedMs === undefined) return
+      circuit.triedMs = circuit.openedMs = undefined
+      circuit.done = circuit.failed = 0
+      circuit.windowMs = nowMs
+      if (!ok) open(key, circuit, nowMs)
+      return
+    }
+    if (nowMs >= circuit.windowMs + windowMs) {
+      circuit.windowMs = nowMs
+      circuit.done = circuit.failed = 0
+    }
+    if (ok) circuit.done++
+    else circuit.failed++
+    const total = circuit.done + circuit.failed
+    if (total > least && circuit.failed > failures * total) open(key, circuit, nowMs)
+  }
+  const station: BreakerStation = {
+    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
+    says: says && JSON.stringify([says, { ...options, clock: undefined }]),
+    circuits: () => circuits,
+    observe: (message, { ok }) => observe(message, ok),
+    describe(message) {
+      const key = keyFor(message)
+      const circuit = circuits.get(key)
+      const state = stateAt(circuit, clock.now())
+      const verdict = waitAt(circuit, clock.now()) === 0 ? 'passes' : `is answered ${exceeded}`
+      return `${verdict}: ${state} for ${JSON.stringify(key)}, ${circuit?.failed ?? 0} of ${(circuit?.done ?? 0) + (circuit?.failed ?? 0)} failed`
+    },
+    attach(given) {
+      host = given
+      clock = options.clock ?? given.clock
+    },
+    inherit(other) {
+      const { says: theirs, circuits: found } = other as Partial<BreakerStation>
+      if (station.says === undefined || theirs !== station.says || found === undefined) return false
+      circuits = found()
+      return true
+    },
+    heard(key, untilMs) {
+      const circuit = circuits.get(key) ?? make(key, clock.now())
+      if (circuit.openedMs !== undefined && circuit.openedMs + openMs >= untilMs) return
+      circuit.openedMs = untilMs - openMs
+      circuit.triedMs = undefined
+    },
+  }
   return {
-    guard(message, next) {
-      const { circuit } = seek(message)
-      if (circuit?.openedMs === undefined) return next()
-      const nowMs = clock.now()
-      if (stateAt(circuit, nowMs) === 'open') return refuse(circuit.openedMs + openMs - nowMs)
-      if (circuit.triedMs !== undefined && nowMs < circuit.triedMs + openMs) {
-        return refuse(circuit.triedMs + openMs - nowMs)
-      }
-      circuit.triedMs = nowMs
-      return next()
-    },
-    observe(message, ok) {
-      const nowMs = clock.now()
-      const { key, circuit = make(key, nowMs) } = seek(message)
-      // Used last, forgotten last.
-      circuits.delete(key)
-      circuits.set(key, circuit)
-      if (circuit.openedMs !== undefined) {
-        // Those that passed before it opened say nothing new.
-        if (circuit.triedMs === undefined) return
-        circuit.triedMs = undefined
-        circuit.openedMs = ok ? undefined : nowMs
-        circuit.done = circuit.failed = 0
-        circuit.windowMs = nowMs
-        return
-      }
-      if (nowMs >= circuit.windowMs + windowMs) {
-        circuit.windowMs = nowMs
-        circuit.done = circuit.failed = 0
-      }
-      if (ok) circuit.done++
-      else circuit.failed++
-      const total = circuit.done + circuit.failed
-      if (total > least && circuit.failed > failures * total) circuit.openedMs = nowMs
-    },
-    stateOf: message => stateAt(seek(message).circuit, clock.now()),
+    guard: Object.assign(guard, { [STATION]: station }),
+    observe,
+    stateOf: message => stateAt(circuits.get(keyFor(message)), clock.now()),
     stats() {
       const open = [...circuits.values()].filter(({ openedMs }) => openedMs !== undefined).length
       return { keys: circuits.size, open }

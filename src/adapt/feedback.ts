@@ -1,10 +1,15 @@
 import { BOUNDS } from '../bounds.ts'
+import { andThen } from '../chain/chained-plan.ts'
+import type { Handled, HandlerStation } from '../chain/handler.ts'
+import { STATION } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 
 export interface FeedbackOptions {
+  /** What its refusals are told under. Default: feedback. */
+  readonly name?: string
   /** Rates a second between which it moves. Default: 1 and 10,000. */
   readonly minPerSecond?: number
   readonly maxPerSecond?: number
@@ -16,12 +21,13 @@ export interface FeedbackOptions {
   readonly everyMs?: number
   /** What becomes of messages beyond the rate. Default: retry. */
   readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject'
+  /** Default: that of the gate. */
   readonly clock?: Clock
 }
 
 /** Admits messages at the rate their handler can keep up with. */
 export interface Feedback {
-  /** To be told after each message: how long the handler took, from its admission on, and whether it succeeded. */
+  /** To be told after each message, where no consumer of topicgate does: how long the handler took, and whether it succeeded. */
   observe(latencyMs: number, ok: boolean): void
   /** The rate in force, a second. */
   readonly perSecond: number
@@ -48,10 +54,27 @@ const LEAST_MS = 10
 /** Rates are paced to this much of a second: a handler sees no larger burst. */
 const BURST_SECONDS = 0.05
 
-/** A rate that is set by a law every so often, and a bucket that admits at it. Throws PolicyError. */
-export function feedbackOf(options: FeedbackOptions, law: Law): Feedback {
+interface State {
+  perSecond: number
+  tokens: number
+  filledMs: number
+  sinceMs: number
+  done: number
+  failed: number
+  sumMs: number
+  refused: number
+}
+
+/** A station that another of the same words can go on with. */
+interface FeedbackStation extends HandlerStation {
+  readonly says: string
+  state(): State
+}
+
+/** A rate that is set by a law every so often, and a bucket that admits at it. `says` tells laws apart. Throws PolicyError. */
+export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Feedback {
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
-  const { startPerSecond = minPerSecond, clock = systemClock } = options
+  const { startPerSecond = minPerSecond, name = 'feedback' } = options
   if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= BOUNDS.feedbackPerSecond)) {
     const remedy = `use 0 < minPerSecond <= maxPerSecond <= ${BOUNDS.feedbackPerSecond}`
     throw policyError('minPerSecond', `${minPerSecond} to ${maxPerSecond} is no range`, remedy)
@@ -65,19 +88,14 @@ export function feedbackOf(options: FeedbackOptions, law: Law): Feedback {
   }
   if (!(everyMs >= LEAST_MS))
     throw policyError('everyMs', `${everyMs} is no interval`, `use at least ${LEAST_MS}`)
-  let perSecond = startPerSecond
-  let tokens = 1
-  let filledMs = clock.now()
-  let sinceMs = filledMs
-  let done = 0
-  let failed = 0
-  let sumMs = 0
-  let refused = 0
+  let clock = options.clock ?? systemClock
+  let state = begin(startPerSecond, clock.now())
 
   /** Set when it is next asked or told: it needs no timer. */
   const settle = (nowMs: number): void => {
-    const elapsedMs = nowMs - sinceMs
+    const elapsedMs = nowMs - state.sinceMs
     if (elapsedMs < everyMs) return
+    const { perSecond, done, failed, sumMs, refused } = state
     const seen = done + failed
     if (seen > 0) {
       const next = law({
@@ -87,44 +105,74 @@ export function feedbackOf(options: FeedbackOptions, law: Law): Feedback {
         failed: failed / seen,
         isPressed: refused > 0,
       })
-      if (next !== undefined && next > 0) perSecond = Math.min(maxPerSecond, Math.max(minPerSecond, next))
+      if (next !== undefined && next > 0)
+        state.perSecond = Math.min(maxPerSecond, Math.max(minPerSecond, next))
     }
-    sinceMs = nowMs
-    done = failed = sumMs = refused = 0
+    state.sinceMs = nowMs
+    state.done = state.failed = state.sumMs = state.refused = 0
   }
-  const refill = (nowMs: number): void => {
-    const most = Math.max(1, perSecond * BURST_SECONDS)
-    tokens = Math.min(most, tokens + (Math.max(0, nowMs - filledMs) * perSecond) / 1000)
-    filledMs = Math.max(filledMs, nowMs)
+  const tokensAt = (nowMs: number): number => {
+    const most = Math.max(1, state.perSecond * BURST_SECONDS)
+    const refilled = (Math.max(0, nowMs - state.filledMs) * state.perSecond) / 1000
+    return Math.min(most, state.tokens + refilled)
   }
   const admit: Middleware = (_message, next) => {
     const nowMs = clock.now()
     settle(nowMs)
-    refill(nowMs)
-    if (tokens >= 1) {
-      tokens--
-      return next()
+    state.tokens = tokensAt(nowMs)
+    state.filledMs = Math.max(state.filledMs, nowMs)
+    if (state.tokens >= 1) {
+      state.tokens--
+      // What a limit refuses reaches no handler.
+      return andThen(next(), decision => {
+        if (!decision.allowed) state.tokens++
+        return decision
+      })
     }
-    refused++
-    const retryAfterMs = Math.max(1, Math.ceil(((1 - tokens) * 1000) / perSecond))
+    state.refused++
+    const retryAfterMs = Math.max(1, Math.ceil(((1 - state.tokens) * 1000) / state.perSecond))
     const decision: Decision = {
-      allowed: false,
-      outcome: exceeded,
-      reason: 'rate_limit_exceeded',
+      ...{ allowed: false, outcome: exceeded, reason: 'rate_limit_exceeded', rule: name },
       retryAfterMs,
     }
     return decision
   }
-  return {
-    observe(latencyMs, ok) {
-      if (ok) done++
-      else failed++
-      sumMs += latencyMs >= 0 ? latencyMs : 0
-      settle(clock.now())
-    },
-    get perSecond() {
-      return perSecond
-    },
-    admit,
+  const observe = (latencyMs: number, ok: boolean): void => {
+    if (ok) state.done++
+    else state.failed++
+    state.sumMs += latencyMs >= 0 ? latencyMs : 0
+    settle(clock.now())
   }
+  const station: FeedbackStation = {
+    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
+    says: JSON.stringify([says, { ...options, clock: undefined }]),
+    state: () => state,
+    observe: (_message, { durationMs, ok }: Handled) => observe(durationMs, ok),
+    describe: () => {
+      const verdict = tokensAt(clock.now()) >= 1 ? 'passes' : `is answered ${exceeded}`
+      return `${verdict}: the handler is given ${Math.round(state.perSecond * 10) / 10} a second`
+    },
+    attach(host) {
+      if (options.clock !== undefined || host.clock === clock) return
+      clock = host.clock
+      state.filledMs = state.sinceMs = clock.now()
+    },
+    inherit(other) {
+      const { says: theirs, state: found } = other as Partial<FeedbackStation>
+      if (theirs !== station.says || found === undefined) return false
+      state = found()
+      return true
+    },
+  }
+  return {
+    observe,
+    get perSecond() {
+      return state.perSecond
+    },
+    admit: Object.assign(admit, { [STATION]: station }),
+  }
+}
+
+function begin(perSecond: number, nowMs: number): State {
+  return { perSecond, tokens: 1, filledMs: nowMs, sinceMs: nowMs, done: 0, failed: 0, sumMs: 0, refused: 0 }
 }

@@ -19,7 +19,7 @@ export function gradient(options: GradientOptions = {}): Feedback {
   if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is no share`, 'use 0.1')
   if (!(latencyMs > 0))
     throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
-  return feedbackOf(options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+  return feedbackOf(options, 'gradient', ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     const ratio = failed > FAILURES ? STEEPEST : Math.max(STEEPEST, 1 + headroom * (1 - meanMs / latencyMs))
     if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
     // A rate nobody asks for proves nothing; a small one is raised by a whole message.

@@ -35,6 +35,12 @@ export interface LimitTrace extends Verdict {
   readonly scaled?: Scaled
 }
 
+/** What a rate by feedback, or a breaker, would do with one message. */
+export interface HandlerTrace {
+  readonly name: string
+  readonly says: string
+}
+
 /** Every step for one message. */
 export interface Explanation {
   readonly topic: string
@@ -43,6 +49,8 @@ export interface Explanation {
   readonly patterns: readonly (string | undefined)[]
   readonly exemptions: readonly ExemptionTrace[]
   readonly limits: readonly LimitTrace[]
+  /** What goes by the handlers behind the gate: what each would do with the message. */
+  readonly handlers: readonly HandlerTrace[]
   /** Middleware that is not asked by an explanation. */
   readonly custom: number
   readonly decision: Decision
@@ -63,6 +71,7 @@ export async function inspect(
     else if (step.kind === 'limits') rules.push(...step.rules)
   }
   const verdicts = await look(rules, store, message, seat, nowMs)
+  const custom = steps.filter(step => step.kind === 'custom')
   const exempting = steps
     .filter(step => step.kind === 'exempt')
     .find((_, index) => exemptions[index]!.exempts)
@@ -71,7 +80,10 @@ export async function inspect(
     sender: seat.identity,
     exemptions,
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
-    custom: steps.filter(step => step.kind === 'custom').length,
+    handlers: custom.flatMap(({ handler }) =>
+      handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
+    ),
+    custom: custom.filter(({ handler }) => handler === undefined).length,
     decision:
       decider.kind === 'banned'
         ? decider.decide(message, seat, nowMs)

@@ -5,6 +5,7 @@ import type { Action, Dialect } from '../message.ts'
 import { redirectFlaw } from '../outcomes/redirect.ts'
 import type { RuleFacts } from '../outcomes/rule-facts.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
+import type { HandlerStation } from './handler.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { Penalty } from './penalty.ts'
@@ -29,6 +30,7 @@ export class Roster {
   add(pattern: string | undefined, middleware: Middleware): void {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
     const station = stationOf(middleware)
+    if (station?.kind === 'handler') this.handlers.push(station)
     if (station?.rule !== undefined) {
       this.#admit(station.rule, parsed)
       if (station.kind === 'limit') this.#limits.add(station.rule)
@@ -56,6 +58,9 @@ export class Roster {
     return this.#rules.get(name)?.penalty
   }
 
+  /** What goes by what handlers do. */
+  readonly handlers: HandlerStation[] = []
+
   /** Whether any rule has a penalty of its own. */
   hasPenalties = false
 
@@ -74,14 +79,15 @@ export class Roster {
     return this.#facts.get(name)
   }
 
-  /** Every outcome a rule that can refuse asks for, with the rules that do. */
+  /** Every outcome a rule that can refuse asks for, with the rules that do; also what goes by handlers. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
-    for (const rule of this.#limits) {
-      if (rule.shadow || (on !== undefined && rule.on !== on)) continue
-      const names = outcomes.get(rule.outcome)
-      if (names === undefined) outcomes.set(rule.outcome, [rule.name])
-      else names.push(rule.name)
+    const asked = [...this.#limits].filter(rule => !rule.shadow && (on ?? rule.on) === rule.on)
+    const handed = on === undefined || on === 'publish' ? this.handlers : []
+    for (const { outcome, name } of [...asked, ...handed]) {
+      const names = outcomes.get(outcome)
+      if (names === undefined) outcomes.set(outcome, [name])
+      else names.push(name)
     }
     return new Map([...outcomes].sort(([a], [b]) => HARSHNESS[a] - HARSHNESS[b]))
   }

@@ -1,5 +1,6 @@
 import type { Pattern } from '../topic/pattern.ts'
 import type { ExemptStation } from './exempt.ts'
+import type { HandlerStation } from './handler.ts'
 import { type LimitStation, type Rule, STATION } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import { type ScaleStation, scaleRule } from './scale.ts'
@@ -34,13 +35,15 @@ export interface LimitsStep {
 export interface CustomStep {
   readonly kind: 'custom'
   readonly middleware: Middleware
+  /** Of one that goes by what handlers do. */
+  readonly handler: HandlerStation | undefined
 }
 
 export type Step = ExemptStep | LimitsStep | CustomStep
 
-type Station = LimitStation | ExemptStation | ScaleStation
+type Station = LimitStation | ExemptStation | ScaleStation | HandlerStation
 
-/** The station of a middleware made by `limit`, `quota`, `exempt` or `adaptive`; undefined for any other. */
+/** The station of a middleware of the project's own; undefined for any other. */
 export function stationOf(middleware: Middleware): Station | undefined {
   return (middleware as { [STATION]?: Station })[STATION]
 }
@@ -58,8 +61,8 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
     const station = stationOf(middleware)
-    if (station === undefined) {
-      steps.push({ kind: 'custom', middleware })
+    if (station === undefined || station.kind === 'handler') {
+      steps.push({ kind: 'custom', middleware, handler: station })
       continue
     }
     if (!station.enabled || station.kind === 'scale') continue

@@ -1,5 +1,12 @@
 import { describeCondition } from '../conditions/describe.ts'
-import type { Decision, ExemptionTrace, ExemptOptions, Explanation, LimitTrace } from '../index.ts'
+import type {
+  Decision,
+  ExemptionTrace,
+  ExemptOptions,
+  Explanation,
+  HandlerTrace,
+  LimitTrace,
+} from '../index.ts'
 import type { Dialect, Message, Sender } from '../message.ts'
 import { formatCount, formatWait, printable } from './format.ts'
 import type { Paint } from './terminal.ts'
@@ -13,7 +20,7 @@ export function describeExplanation(
   atMs: number,
   paint: Paint,
 ): readonly string[] {
-  const { exemptions, limits, custom, decision } = explanation
+  const { exemptions, limits, handlers, custom, decision } = explanation
   const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
   if (message.retain) about.push('retained')
   const exempted = exemptions.some(({ exempts }) => exempts)
@@ -28,6 +35,9 @@ export function describeExplanation(
     ...indent(exemptions.length > 0 ? exemptions.map(each => describeExemption(each, paint)) : ['none']),
     `${paint('bold', 'limits')}${exempted ? ' (not asked, as an exemption lets it pass)' : ''}`,
     ...indent(limits.length > 0 ? limits.map(each => describeLimit(each, paint)) : ['none holds for this']),
+    ...(handlers.length > 0
+      ? [paint('bold', 'by what the handler can do'), ...indent(handlers.map(describeHandler))]
+      : []),
     ...(custom > 0 ? indent([`and ${custom} of your own, which an explanation does not ask`]) : []),
     paint('bold', 'outcome'),
     ...indent([describeDecision(decision, paint)]),
@@ -119,6 +129,10 @@ function describeLimit(limit: LimitTrace, paint: Paint): string {
   const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
   const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''
   return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${scaled}${shadow}`
+}
+
+function describeHandler({ name, says }: HandlerTrace): string {
+  return `${name}: ${printable(says, 400)}`
 }
 
 function describeDecision(decision: Decision, paint: Paint): string {

@@ -2,12 +2,21 @@ import type { Middleware } from '../chain/middleware.ts'
 import type { Roster } from '../chain/roster.ts'
 import { Routes } from '../chain/routes.ts'
 import { Seat, seatOf } from '../chain/seat.ts'
+import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
+import type { Logger } from '../logger.ts'
 import type { Dialect, Message } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Selector, Store } from '../stores/store.ts'
 import type { Desk } from './desk.ts'
+import { Handling } from './handling.ts'
 import type { Scales } from './scales.ts'
+
+/** Whose chain it is. */
+interface Owner {
+  readonly clock: Clock
+  readonly logger: Logger
+}
 
 /** Which chain is in force at a gate, and what each sender amounts to under it. */
 export class Seating {
@@ -22,12 +31,15 @@ export class Seating {
   readonly #desk: Desk
   #sought: Promise<void> | undefined
   readonly #scales: Scales
+  /** What handlers behind the gate do with their messages. */
+  readonly handling: Handling
 
-  constructor(gate: object, store: Store, desk: Desk, dialect: Dialect, scales: Scales) {
+  constructor(gate: Owner, store: Store, desk: Desk, dialect: Dialect, scales: Scales) {
     this.#gate = gate
     this.#store = store
     this.#desk = desk
     this.#scales = scales
+    this.handling = new Handling(gate.clock, gate.logger)
     this.roster = desk.assemble(undefined, dialect, this.used)
   }
 
@@ -40,6 +52,7 @@ export class Seating {
     this.roster = this.#desk.assemble(policy, dialect, this.used)
     this.policy = policy
     this.routes = null
+    this.handling.follow(this.roster.entries, dialect)
     return [...before].filter(name => !this.roster.names.has(name))
   }
 
@@ -64,6 +77,7 @@ export class Seating {
     this.roster.add(pattern, middleware)
     this.used.push({ pattern, middleware })
     this.routes = null
+    this.handling.follow(this.roster.entries, this.roster.dialect)
   }
 
   /** Has every seat settled anew when it is next asked for; nothing is compiled anew. */

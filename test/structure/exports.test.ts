@@ -179,6 +179,8 @@ describe('the public doors', () => {
         "type GradientOptions",
         "type GuardOptions",
         "type GuardStats",
+        "type Handled",
+        "type HandlerTrace",
         "type Lane",
         "type LeasedHealth",
         "type LeasedStoreOptions",

@@ -55,7 +55,8 @@ describe('a circuit breaker', () => {
   it('lets one message at a time try after a while; its success closes it, its failure opens it anew', () => {
     const scene = new Scene().observe(11, 0)
     expect(scene.check()).toEqual({
-      ...{ allowed: false, outcome: 'retry', reason: 'rate_limit_exceeded', retryAfterMs: 5_000 },
+      ...{ allowed: false, outcome: 'retry', reason: 'rate_limit_exceeded', rule: 'breaker' },
+      retryAfterMs: 5_000,
     })
     scene.clock.advance(4_999)
     expect(scene.check().retryAfterMs).toBe(1)

@@ -1,0 +1,110 @@
+import type { Handled, HandlerStation } from '../chain/handler.ts'
+import { type Entry, stationOf } from '../chain/steps.ts'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Dialect, Message } from '../message.ts'
+import { matches } from '../topic/pattern.ts'
+
+/** Told of each message a handler is done with. */
+export type HandledListener = (message: Message, handled: Handled) => void
+
+interface Place {
+  readonly pattern: string | undefined
+  readonly station: HandlerStation
+}
+
+/**
+ * What handlers do with the messages they are given: consumers tell it, rates by feedback, breakers and whoever listens go by
+ * it. While `isHeard` is false nobody does, and nothing need be measured.
+ */
+export class Handling {
+  readonly #clock: Clock
+  readonly #logger: Logger
+  #places: readonly Place[] = []
+  #dialect: Dialect = 'mqtt'
+  #listeners: readonly HandledListener[] = []
+  #complained = false
+
+  constructor(clock: Clock, logger: Logger) {
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  /** Whether anyone goes by what is told. */
+  isHeard = false
+
+  /** What of the chain goes by it: `feedback`, `breaker`. */
+  get names(): readonly string[] {
+    return this.#places.map(({ station }) => station.name)
+  }
+
+  /** Tells of a message that a handler is done with. Never throws. */
+  note(message: Message, handled: Handled): void {
+    try {
+      for (const { pattern, station } of this.#places) {
+        if (pattern === undefined || matches(pattern, message.topic, this.#dialect))
+          station.observe(message, handled)
+      }
+      for (const listener of this.#listeners) listener(message, handled)
+    } catch (err) {
+      if (this.#complained) return
+      this.#complained = true
+      this.#logger.error({ err }, 'whoever goes by handlers threw; this is told once')
+    }
+  }
+
+  /**
+   * Runs a handler on a message and tells how long it took, until what it returned is settled, and whether it failed. Gives
+   * back what it returned, or throws what it threw.
+   */
+  watch<T>(message: Message, run: () => T): T {
+    const beganMs = this.#clock.now()
+    const done = (ok: boolean): void =>
+      this.note(message, { durationMs: Math.max(0, this.#clock.now() - beganMs), ok })
+    let result: T
+    try {
+      result = run()
+    } catch (cause) {
+      done(false)
+      throw cause
+    }
+    const later = result as { then?: unknown } | null | undefined
+    if (typeof later === 'object' && later !== null && typeof later.then === 'function') {
+      ;(result as unknown as PromiseLike<unknown>).then(
+        () => done(true),
+        () => done(false),
+      )
+    } else done(true)
+    return result
+  }
+
+  /** Calls a listener for each message a handler is done with; the returned function ends it. */
+  on(listener: HandledListener): () => void {
+    this.#listeners = [...this.#listeners, listener]
+    this.#heed()
+    return () => {
+      this.#listeners = this.#listeners.filter(each => each !== listener)
+      this.#heed()
+    }
+  }
+
+  /** Goes by the chain now in force: what says the same as one before goes on where that stood. */
+  follow(entries: readonly Entry[], dialect: Dialect): void {
+    const before = this.#places.map(({ station }) => station)
+    this.#dialect = dialect
+    this.#places = entries.flatMap(({ pattern, middleware }) => {
+      const station = stationOf(middleware)
+      return station?.kind === 'handler' ? [{ pattern: pattern?.text, station }] : []
+    })
+    for (const { station } of this.#places) {
+      if (before.includes(station)) continue
+      station.attach({ clock: this.#clock })
+      before.some(other => station.inherit(other))
+    }
+    this.#heed()
+  }
+
+  #heed(): void {
+    this.isHeard = this.#places.length > 0 || this.#listeners.length > 0
+  }
+}

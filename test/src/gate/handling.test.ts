@@ -1,0 +1,144 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { aimd, circuitBreaker } from '../../../src/adapt/index.ts'
+import { type Decision, Gate, type Handled, limit, type Message } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const open: Gate[] = []
+afterEach(async () => {
+  for (const gate of open.splice(0)) await gate.close()
+})
+
+function message(topic = 'work/a'): Message {
+  return { topic, on: 'publish', sender: { client: 'c' }, size: 1 }
+}
+
+class Scene {
+  readonly clock = new FakeClock()
+  readonly told: [string, Handled][] = []
+  readonly errors: object[] = []
+  readonly gate: Gate
+
+  constructor() {
+    const ignore = (): void => {}
+    const logger = {
+      debug: ignore,
+      info: ignore,
+      warn: ignore,
+      error: (context: object) => void this.errors.push(context),
+    }
+    this.gate = new Gate({ clock: this.clock, logger })
+    open.push(this.gate)
+  }
+
+  listen(): () => void {
+    return this.gate.handling.on(({ topic }, handled) => void this.told.push([topic, handled]))
+  }
+}
+
+describe('what handlers do', () => {
+  it('is asked for only while somebody goes by it', () => {
+    const { gate } = new Scene()
+    expect(gate.handling.isHeard).toBe(false)
+    const end = gate.handling.on(() => {})
+    expect(gate.handling.isHeard).toBe(true)
+    end()
+    expect(gate.handling.isHeard).toBe(false)
+    gate.use(limit({ name: 'all', rate: '1/s' }))
+    expect(gate.handling.isHeard).toBe(false)
+    gate.use(circuitBreaker().guard)
+    expect(gate.handling.isHeard).toBe(true)
+    expect(gate.handling.names).toEqual(['breaker'])
+  })
+
+  it('is timed until what it returns is settled, by the clock of the gate', async () => {
+    const scene = new Scene()
+    scene.listen()
+    const { handling } = scene.gate
+    expect(handling.watch(message('sync'), () => 7)).toBe(7)
+    const later = handling.watch(message('later'), async () => {
+      scene.clock.advance(40)
+      await null
+      scene.clock.advance(60)
+      return 8
+    })
+    expect(scene.told).toHaveLength(1)
+    expect(await later).toBe(8)
+    await null
+    expect(scene.told).toEqual([
+      ['sync', { durationMs: 0, ok: true }],
+      ['later', { durationMs: 100, ok: true }],
+    ])
+  })
+
+  it('fails as the handler does, which stays whose it was', async () => {
+    const scene = new Scene()
+    scene.listen()
+    const { handling } = scene.gate
+    const broken = (): never => {
+      throw new Error('broken')
+    }
+    expect(() => handling.watch(message(), broken)).toThrow('broken')
+    await expect(handling.watch(message(), async () => broken())).rejects.toThrow('broken')
+    expect(scene.told.map(([, { ok }]) => ok)).toEqual([false, false])
+  })
+
+  it('harms nobody where a listener throws, which is told once', () => {
+    const scene = new Scene()
+    scene.gate.handling.on(() => {
+      throw new Error('mine')
+    })
+    for (let n = 0; n < 100; n++) scene.gate.handling.note(message(), { durationMs: 1, ok: true })
+    expect(scene.errors).toHaveLength(1)
+  })
+
+  it('is told to what stands on the topic', () => {
+    const scene = new Scene()
+    const here = circuitBreaker({ keyOf: () => 'one' })
+    const there = circuitBreaker({ keyOf: () => 'one' })
+    scene.gate.use('work/+', here.guard).use('other/#', there.guard)
+    for (let n = 0; n < 11; n++) scene.gate.handling.note(message(), { durationMs: 1, ok: false })
+    expect([here.stats().open, there.stats().open]).toEqual([1, 0])
+    expect(scene.gate.check(message())).toMatchObject({ outcome: 'retry', rule: 'breaker' })
+    expect((scene.gate.check(message('other/a')) as Decision).allowed).toBe(true)
+  })
+
+  it('is what a rate by feedback goes by, on the clock of the gate', () => {
+    const scene = new Scene()
+    const feedback = aimd({ minPerSecond: 10, maxPerSecond: 1_000, startPerSecond: 100 })
+    scene.gate.use(feedback.admit)
+    for (let n = 0; n < 20; n++) {
+      scene.clock.advance(10)
+      if ((scene.gate.check(message()) as Decision).allowed)
+        scene.gate.handling.note(message(), { durationMs: 500, ok: true })
+    }
+    // The 20th is let through only after the rate was set: 0.9 of the 95 a second that were done.
+    expect(feedback.perSecond).toBeCloseTo(85.5, 5)
+  })
+
+  it('spends nothing where a limit refuses what a rate or a breaker has let through', () => {
+    const scene = new Scene()
+    const breaker = circuitBreaker()
+    const feedback = aimd({ startPerSecond: 1 })
+    scene.gate.use(breaker.guard, feedback.admit, limit({ name: 'none', rate: '1/h' }))
+    for (let n = 0; n < 11; n++) breaker.observe(message(), false)
+    scene.clock.advance(5_000)
+    expect(scene.gate.check(message())).toMatchObject({ allowed: true, rule: 'none' })
+    breaker.observe(message(), true)
+    scene.clock.advance(1_000)
+    const rules = [1, 2, 3].map(() => (scene.gate.check(message()) as Decision).rule)
+    expect(rules).toEqual(['none', 'none', 'none'])
+  })
+
+  it('is explained: what each would do, without doing it', async () => {
+    const scene = new Scene()
+    scene.gate.use(circuitBreaker().guard, aimd({ startPerSecond: 5 }).admit)
+    for (let n = 0; n < 3; n++) {
+      const { handlers, custom } = await scene.gate.explain(message())
+      expect(custom).toBe(0)
+      expect(handlers).toEqual([
+        { name: 'breaker', says: 'passes: closed for "work/a", 0 of 0 failed' },
+        { name: 'feedback', says: 'passes: the handler is given 5 a second' },
+      ])
+    }
+  })
+})
