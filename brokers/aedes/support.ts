@@ -23,7 +23,10 @@ export function isSupported(action: Action, outcome: Outcome): boolean {
 
 /** What rules of the gate ask for that aedes cannot do, each with its remedy; empty where all is well. */
 export function findUnsupported(gate: Gate): readonly string[] {
-  const flaws: string[] = []
+  const flaws = gate.handling.names.map(
+    name =>
+      `aedes cannot tell "${name}" what handlers do: a broker has none (put the policy before a NATS or MQTT consumer)`,
+  )
   for (const [action, supported] of Object.entries(SUPPORTED) as [Action, ReadonlySet<Outcome>][]) {
     for (const [outcome, rules] of gate.outcomes(action)) {
       if (supported.has(outcome)) continue

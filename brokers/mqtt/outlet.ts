@@ -121,7 +121,12 @@ export class Outlet {
       const { decision } = message
       const packet = decision.outcome === 'degrade' ? this.#degrade(decision, message) : message.packet
       tally.delivered++
-      const answer = this.#handler(message.topic, packet.payload as Buffer, packet, message)
+      const { handling } = this.#gate
+      const payload = packet.payload as Buffer
+      // No closure is made where nobody goes by it.
+      const answer = handling.isHeard
+        ? handling.watch(message, () => this.#handler(message.topic, payload, packet, message))
+        : this.#handler(message.topic, payload, packet, message)
       if (isThenable(answer)) {
         return Promise.resolve(answer).then(
           () => release(message),

@@ -18,6 +18,8 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   readonly station: Station
   /** Held now, of this course. */
   held = 0
+  /** Whether its handler is the application's own, whose time and failures say something. */
+  observed = true
   readonly #handler: Handler<M>
 
   constructor(station: Station, handler: Handler<M>) {
@@ -130,7 +132,11 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     station.tally.delivered++
     try {
       const limits = new MessageLimits(decision, station.gate, station.settings.legacyFields)
-      const result = this.#handler(delivery.source as M, limits)
+      const { handling } = station.gate
+      const result =
+        handling.isHeard && this.observed
+          ? handling.watch(delivery, () => this.#handler(delivery.source as M, limits))
+          : this.#handler(delivery.source as M, limits)
       if (!isThenable(result)) {
         this.succeeded(delivery)
         return

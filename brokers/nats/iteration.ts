@@ -44,6 +44,13 @@ export class Taker<M extends NatsMessage> {
   }
 
   #courseFor(message: M): BaseCourse<M> {
+    const course = this.#makeCourse(message)
+    // Who iterates handles messages in a loop of its own, which nobody can see into.
+    course.observed = this.#acks
+    return course
+  }
+
+  #makeCourse(message: M): BaseCourse<M> {
     if (!isJetStream(message))
       return new CoreCourse(this.#station, this.#handler, {
         over: this.#station.publisher,

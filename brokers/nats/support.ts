@@ -85,14 +85,15 @@ export function findUnsupported(gate: Gate, place: Place): readonly string[] {
   for (const [outcome, names] of gate.outcomes('publish')) {
     for (const name of names) {
       const facts = gate.ruleOf(name)
-      if (facts === undefined || !meets(facts, place)) continue
-      const asked = [outcome, facts.exceeded.hold?.then, facts.exceeded.queue?.then]
+      // What goes by handlers is no rule, and asks for no more than its outcome.
+      if (facts !== undefined && !meets(facts, place)) continue
+      const asked = [outcome, facts?.exceeded.hold?.then, facts?.exceeded.queue?.then]
       for (const each of asked) {
         const why = each === undefined ? undefined : place.cannot.get(each)
         if (why !== undefined && !(each === 'drop' && outcome !== 'drop'))
           flaws.push(`${place.name} cannot enact "${each}", which "${name}" asks for: ${why}`)
       }
-      if (outcome !== 'redirect') continue
+      if (outcome !== 'redirect' || facts === undefined) continue
       const why = facts.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
       if (why !== undefined || !place.publishes)
         flaws.push(`${place.name} cannot enact "redirect", which "${name}" asks for: ${why ?? NO_CONNECTION}`)
