@@ -1,90 +1,87 @@
 import { describe, expect, it } from 'vitest'
 import { limitConsumer } from '../../brokers/mqtt/index.ts'
 import { limitNats } from '../../brokers/nats/index.ts'
+import { CaptureReader } from '../../src/cli/capture.ts'
 import { formatDecision } from '../../src/cli/replay.ts'
+import { VirtualClock } from '../../src/cli/virtual-clock.ts'
+import type { Decision } from '../../src/decision.ts'
 import { Gate } from '../../src/index.ts'
 import type { Dialect } from '../../src/message.ts'
 import { startBroker } from '../brokers/aedes/harness.ts'
 import { GENERATIONS } from '../brokers/nats/generations.ts'
 import { runCommand } from '../src/cli/fake-terminal.ts'
 import { Folder } from '../src/cli/folder.ts'
-import { FakeClock } from '../support/fake-clock.ts'
 import { startMosquitto } from '../support/mosquitto.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { startNats } from '../support/nats.ts'
-import { random } from '../support/random.ts'
-import { until } from '../support/wait.ts'
+import { captureOf, type Line, POLICY, REFUSING, record, START_MS } from './recorded.ts'
 
-/** Topics of one level, whose patterns mean the same in MQTT and in NATS. */
-const POLICY = `
-version: 1
-senders: { device: "{topic.device}" }
-exempt:
-  - { name: alarms, when: { payload: { field: level, equals: alarm } }, limit: 20/min per device }
-rules:
-  - { name: device, topic: "{device}", per: device, limit: 2/s burst 3, exceeded: drop }
-  - { name: bytes, topic: "{device}", limit: 200/s burst 500, cost: bytes }
-  - { name: weight, topic: "{device}", per: device, limit: 9 per 3s, cost: { payload: weight }, algorithm: sliding-counter }
-  - { name: log, topic: "{device}", per: topic, limit: 5 per 4s, algorithm: sliding-log, exceeded: drop }
-  - { name: daily, topic: "{device}", per: device, quota: 30/day }
-  - { name: trial, topic: "{device}", limit: 4/s, shadow: true }
-`
+const LINES = record(41, 3_000)
 
-interface Line {
-  readonly at: number
-  readonly topic: string
-  readonly payload: object
-}
-
-const START_MS = Date.UTC(2026, 0, 1, 23, 59)
-
-function record(seed: number, count: number): readonly Line[] {
-  const chance = random(seed)
-  let at = START_MS
-  return Array.from({ length: count }, () => {
-    at += chance.chance(0.3) ? 0 : chance.int(1, 400)
-    const payload = {
-      weight: chance.int(1, 4),
-      ...(chance.chance(0.1) && { level: 'alarm' }),
-      ...(chance.chance(0.2) && { text: 'x'.repeat(chance.int(1, 300)) }),
-    }
-    return { at, topic: `d${chance.int(1, 3)}`, payload }
-  })
+/** What was decided, as a replay prints it, and what was warned of. */
+interface Told {
+  readonly decided: readonly string[]
+  readonly warned: readonly string[]
 }
 
 /** Sends each line at its own moment, and tells what was decided about it. */
-type Carry = (send: (line: Line, text: string) => unknown) => Promise<readonly string[]>
+type Carry = (send: (line: Line, text: string) => unknown) => Promise<Told>
 
 async function openGate(path: string, dialect: Dialect): Promise<{ gate: Gate; carry: Carry }> {
-  const clock = new FakeClock(START_MS)
+  const clock = new VirtualClock(START_MS)
   const gate = await Gate.fromPolicy([path, { dialect }], { clock })
   const decided: string[] = []
+  const warned: string[] = []
+  let tell = (): void => {}
   gate.on('decision', (decision, { topic, on }) => {
-    if (on === 'publish') decided.push(formatDecision(clock.now(), topic, decision))
+    if (on !== 'publish') return
+    decided.push(formatDecision(clock.now(), topic, decision))
+    tell()
   })
+  gate.on('warning', warning => warned.push(`${clock.now()} ${JSON.stringify(warning)}`))
   const carry: Carry = async send => {
     for (const [index, line] of LINES.entries()) {
-      clock.set(line.at)
-      await send(line, JSON.stringify(line.payload))
-      await until(() => decided.length === index + 1, {
-        everyMs: 0,
-        what: () => `${index + 1} decisions; there are ${decided.length}`,
+      clock.moveTo(line.at)
+      const isDecided = new Promise<void>(resolve => {
+        tell = resolve
       })
+      await send(line, JSON.stringify(line.payload))
+      await isDecided
+      expect(decided).toHaveLength(index + 1)
     }
-    return decided
+    return { decided, warned }
   }
   return { gate, carry }
 }
 
-const LINES = record(41, 300)
-
 async function byReplay(folder: Folder, policy: string): Promise<readonly string[]> {
-  const text = LINES.map(({ payload, ...line }) => JSON.stringify({ ...line, payload })).join('\n')
-  const ran = await runCommand(['replay', policy, folder.file('capture.jsonl', text), '--json'])
+  const capture = folder.file('capture.jsonl', captureOf(LINES))
+  const ran = await runCommand(['replay', policy, capture, '--json'])
   return ran.out.trim().split('\n')
 }
 
-async function byAedes(path: string): Promise<readonly string[]> {
+/** As a replay, with each message explained before it is decided. */
+async function byExplaining(path: string): Promise<Told> {
+  const { gate, carry } = await openGate(path, 'mqtt')
+  const reader = new CaptureReader('mqtt')
+  try {
+    return await carry(async line => {
+      const { message } = reader.read(JSON.stringify(line))
+      const { decision: explained } = await gate.explain(message)
+      const decision = await gate.check(message)
+      expect(told(explained)).toEqual(told(decision))
+    })
+  } finally {
+    await gate.close()
+  }
+}
+
+/** An explanation has charged nothing: all but what is left afterwards is as it will be. */
+function told({ remaining: _remaining, resetMs: _resetMs, ...decision }: Decision): object {
+  return decision
+}
+
+async function byAedes(path: string): Promise<Told> {
   const { gate, carry } = await openGate(path, 'mqtt')
   const broker = await startBroker({ gate, limiter: { dropGateMs: 0 } })
   try {
@@ -95,7 +92,7 @@ async function byAedes(path: string): Promise<readonly string[]> {
   }
 }
 
-async function byConsumer(path: string): Promise<readonly string[]> {
+async function byConsumer(path: string): Promise<Told> {
   const { gate, carry } = await openGate(path, 'mqtt')
   const broker = await startMosquitto()
   const [receiver, sender] = [
@@ -114,7 +111,7 @@ async function byConsumer(path: string): Promise<readonly string[]> {
   }
 }
 
-async function byNats(path: string, generation: (typeof GENERATIONS)[number]): Promise<readonly string[]> {
+async function byNats(path: string, generation: (typeof GENERATIONS)[number]): Promise<Told> {
   const { gate, carry } = await openGate(path, 'nats')
   const server = await startNats()
   const nc = await generation.connect(server.url)
@@ -131,21 +128,29 @@ async function byNats(path: string, generation: (typeof GENERATIONS)[number]): P
 }
 
 describe('one policy and one recorded traffic', () => {
-  it('are decided alike by replay, aedes, an MQTT.js consumer and both generations of NATS', async () => {
+  it('are decided alike by replay, explain, aedes, an MQTT.js consumer and both generations of NATS', {
+    timeout: 120_000,
+  }, async () => {
     using folder = new Folder()
     const path = folder.file('policy.yaml', POLICY)
     const replayed = await byReplay(folder, path)
     expect(replayed).toHaveLength(LINES.length)
-    // Each rule and the exemption had its say, or the comparison would say little.
-    const refusing = replayed
-      .map(line => JSON.parse(line) as { allowed: boolean; rule: string })
-      .filter(({ allowed }) => !allowed)
-    expect(new Set(refusing.map(({ rule }) => rule))).toEqual(
-      new Set(['device', 'bytes', 'weight', 'log', 'daily']),
+    // Each rule, tier, exemption and penalty had its say, or the comparison would say little.
+    const { warned, ...explained } = await byExplaining(path)
+    expect(explained.decided).toEqual(replayed)
+    const answers = replayed.map(line => JSON.parse(line) as Decision)
+    const refusing = answers.filter(({ allowed, rule }) => !allowed && rule !== null)
+    expect(new Set(refusing.map(({ rule }) => rule))).toEqual(new Set(REFUSING))
+    const reasons = new Set(answers.map(({ reason }) => reason))
+    expect(reasons).toEqual(new Set(['ok', 'rate_limit_exceeded', 'quota_exceeded', 'exempt', 'banned']))
+    expect(answers.some(({ outcome }) => outcome === 'degrade')).toBe(true)
+    expect(new Set(warned.map(line => /"rule":"(\w+)"/.exec(line)?.[1]))).toEqual(
+      new Set(['device', 'bytes']),
     )
-    expect(replayed.some(line => line.includes('"reason":"exempt"'))).toBe(true)
-    expect(await byAedes(path)).toEqual(replayed)
-    expect(await byConsumer(path)).toEqual(replayed)
-    for (const generation of GENERATIONS) expect(await byNats(path, generation)).toEqual(replayed)
+
+    const lived = { decided: replayed, warned }
+    expect(await byAedes(path)).toEqual(lived)
+    expect(await byConsumer(path)).toEqual(lived)
+    for (const generation of GENERATIONS) expect(await byNats(path, generation)).toEqual(lived)
   })
 })
