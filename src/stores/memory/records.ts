@@ -11,6 +11,9 @@ const REFUSED_UNTIL = 1
 const NEXT_FREE = 1
 const OWN = 2
 
+/** The last before they begin anew, as small integers. */
+const LAST_GENERATION = 2 ** 31 - 1
+
 /** Records stand in chunks, so that growing copies nothing; only the first chunk starts small and doubles. */
 const CHUNK_BITS = 12
 const CHUNK_SLOTS = 1 << CHUNK_BITS
@@ -55,7 +58,8 @@ export class Records {
     const chunk = this.#chunkFor(slot)
     const at = this.#at(slot)
     chunk.fill(0, at, at + this.#stride)
-    chunk[at + GENERATION] = ++this.#generations
+    this.#generations = this.#generations === LAST_GENERATION ? 1 : this.#generations + 1
+    chunk[at + GENERATION] = this.#generations
     if (this.#kernel.room) this.#logs[slot] = this.#kernel.room(undefined)
     this.#kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
   }
@@ -74,8 +78,9 @@ export class Records {
     return this.#chunk(slot)[this.#at(slot) + NEXT_FREE]!
   }
 
+  /** A small integer: read as it stands, V8 keeps it beside the seat, as an object of its own. */
   generationOf(slot: number): number {
-    return this.#chunk(slot)[this.#at(slot) + GENERATION]!
+    return this.#chunk(slot)[this.#at(slot) + GENERATION]! | 0
   }
 
   /** Whether a kept slot is still that of its key. */
