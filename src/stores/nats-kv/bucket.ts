@@ -79,27 +79,35 @@ export class Bucket {
   }
 
   #wanted(): StreamConfig {
-    const { bucket, storage, replicas, maxKeys } = this.#settings
-    const options = { deny_delete: true, allow_rollup_hdrs: true, allow_direct: true, max_consumers: -1 }
-    return {
-      ...{ name: `KV_${bucket}`, subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' },
-      ...{ max_msgs_per_subject: 1, max_msgs: maxKeys, max_bytes: -1, max_age: this.#ttlMs * NS },
-      ...{ storage, num_replicas: replicas, ...options },
-    }
+    return bucketConfig({ ...this.#settings, ttlMs: this.#ttlMs })
   }
 
   #settle(found: StreamConfig): StreamConfig | undefined {
-    const flaw = flawOf(found, `$KV.${this.#settings.bucket}.>`)
-    if (flaw !== undefined) {
-      const remedy = 'take another bucket, or delete this one: it is made anew as it must be'
-      throw new StoreError(`nats: the bucket ${this.#settings.bucket} ${flaw} (${remedy})`)
-    }
+    checkLasting(found, this.#settings.bucket)
     const foundMs = (found.max_age ?? 0) / NS
     const isLongEnough = foundMs === 0 || (this.#ttlMs !== 0 && foundMs >= this.#ttlMs)
     if (!isLongEnough) return { ...found, max_age: this.#ttlMs * NS }
     this.#ttlMs = foundMs
     return undefined
   }
+}
+
+/** The stream of a bucket as any client of NATS would make it; `ttlMs` is 0 for ever. */
+export function bucketConfig({ bucket, ttlMs, storage, replicas, maxKeys }: BucketSettings): StreamConfig {
+  const options = { deny_delete: true, allow_rollup_hdrs: true, allow_direct: true, max_consumers: -1 }
+  return {
+    ...{ name: `KV_${bucket}`, subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' },
+    ...{ max_msgs_per_subject: 1, max_msgs: maxKeys, max_bytes: -1, max_age: ttlMs * NS },
+    ...{ storage, num_replicas: replicas, ...options },
+  }
+}
+
+/** Throws StoreError for a bucket that could lose what it was given. */
+export function checkLasting(found: StreamConfig, bucket: string): void {
+  const flaw = flawOf(found, `$KV.${bucket}.>`)
+  if (flaw === undefined) return
+  const remedy = 'take another bucket, or delete this one: it is made anew as it must be'
+  throw new StoreError(`nats: the bucket ${bucket} ${flaw} (${remedy})`)
 }
 
 /** What makes counts vanish, or never be written. */

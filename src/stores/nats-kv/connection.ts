@@ -1,5 +1,6 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import type { NotesWatch } from '../notes.ts'
 
 /** What a server answers. */
 export interface NatsReply {
@@ -16,6 +17,11 @@ export interface NatsConnection {
     payload?: Uint8Array | string,
     options?: { timeout: number; headers?: unknown },
   ): Promise<NatsReply>
+  /** Without it nothing is heard, and nodes ask each other by way of the store. */
+  subscribe?(
+    subject: string,
+    options: { callback: (error: unknown, message: unknown) => void },
+  ): { unsubscribe(): void }
   status(): AsyncIterable<{ readonly type: string }>
   isClosed(): boolean
   close(): Promise<void>
@@ -38,10 +44,19 @@ export function makeHeaders(fields: Readonly<Record<string, string | number>>): 
   return { encode: () => bytes }
 }
 
+/** Somebody who wants to hear what is published. */
+interface Listener {
+  readonly subject: string
+  readonly changed: () => void
+  /** Ends what the server was asked for; undefined where it was not, or refused. */
+  end: (() => void) | undefined
+}
+
 /** A connection that may not be there yet, and may be lost for a while. */
 export class Link {
   #connection: NatsConnection | undefined
   #isUp = false
+  readonly #listeners = new Set<Listener>()
 
   constructor(connection: NatsConnection | Promise<NatsConnection>) {
     if (!(connection instanceof Promise)) this.#attach(connection)
@@ -70,20 +85,67 @@ export class Link {
     }
   }
 
+  /**
+   * Calls `changed` with each message on a subject, which may hold wildcards, and when it is heard again or no more. The
+   * client asks for the same anew when it is connected anew.
+   */
+  listen(subject: string, changed: () => void): NotesWatch {
+    const listener: Listener = { subject, changed, end: undefined }
+    this.#listeners.add(listener)
+    this.#subscribe(listener)
+    const close = (): void => {
+      this.#listeners.delete(listener)
+      listener.end?.()
+      listener.end = undefined
+    }
+    return { isLive: () => this.isUp && listener.end !== undefined, close }
+  }
+
+  /** Ends all listening; the connection itself stays open. */
+  endListening(): void {
+    for (const { end } of this.#listeners) end?.()
+    for (const listener of this.#listeners) listener.end = undefined
+    this.#listeners.clear()
+  }
+
   #attach(connection: NatsConnection): void {
     this.#connection = connection
     this.#isUp = true
-    this.#follow(connection).catch(() => {
-      this.#isUp = false
-    })
+    for (const listener of this.#listeners) this.#subscribe(listener)
+    this.#tellAll()
+    this.#follow(connection).catch(() => this.#turn(false))
+  }
+
+  #subscribe(listener: Listener): void {
+    const { subject, changed } = listener
+    const callback = (error: unknown): void => {
+      // A server that forbids it has ended it by this.
+      if (error) listener.end = undefined
+      changed()
+    }
+    try {
+      const subscription = this.#connection?.subscribe?.(subject, { callback })
+      if (subscription !== undefined) listener.end = () => subscription.unsubscribe()
+    } catch {
+      // A connection that is closed already: nothing is heard, nothing is to be ended.
+    }
   }
 
   /** Ends with the connection. While it is lost, the client would keep what is published and send it later. */
   async #follow(connection: NatsConnection): Promise<void> {
     for await (const { type } of connection.status()) {
-      if (type === 'disconnect') this.#isUp = false
-      if (type === 'reconnect') this.#isUp = true
+      if (type === 'disconnect') this.#turn(false)
+      if (type === 'reconnect') this.#turn(true)
     }
+  }
+
+  #turn(isUp: boolean): void {
+    this.#isUp = isUp
+    this.#tellAll()
+  }
+
+  #tellAll(): void {
+    for (const { changed } of this.#listeners) changed()
   }
 }
 

@@ -36,16 +36,20 @@ export interface StreamConfig {
 
 export interface StreamInfo {
   readonly config: StreamConfig
+  /** When it was made: another time, another stream. */
+  readonly created: string
   readonly state: {
+    readonly last_seq: number
     readonly messages: number
     readonly bytes: number
     readonly subjects?: Readonly<Record<string, number>>
   }
 }
 
-/** A message of a stream: its sequence, and when the server took it. */
+/** A message of a stream: its sequence, its subject, and when the server took it. */
 export interface StoredMessage {
   readonly seq: number
+  readonly subject: string
   readonly data: Uint8Array
   readonly timeMs: number
 }
@@ -74,13 +78,13 @@ export class JetStream {
     throw apiError(reply.error)
   }
 
-  /** Stores a message; the sequence it has, or the error of those that are tolerated. */
+  /** Stores a message; the sequence it has, or the error that is tolerated. */
   async publish(
     subject: string,
     data: Uint8Array,
     fields: Readonly<Record<string, string | number>>,
     deadlineMs: number,
-    tolerated: number,
+    tolerated?: number,
   ): Promise<{ readonly seq: number } | ApiError> {
     const headers = Object.keys(fields).length > 0 ? makeHeaders(fields) : undefined
     const reply = parse(await this.#link.request(subject, data, deadlineMs, headers))
@@ -91,15 +95,12 @@ export class JetStream {
 
   /** A message as the stream's leader has it: that of a sequence, the last or the next of a subject. */
   async message(stream: string, which: object, deadlineMs: number): Promise<StoredMessage | undefined> {
-    const answer = await this.call<{ message: { seq: number; data?: string; time: string } }>(
-      `STREAM.MSG.GET.${stream}`,
-      which,
-      deadlineMs,
-      NO_MESSAGE,
-    )
+    const answer = await this.call<{
+      message: { seq: number; subject: string; data?: string; time: string }
+    }>(`STREAM.MSG.GET.${stream}`, which, deadlineMs, NO_MESSAGE)
     if (answer.error !== undefined) return undefined
-    const { seq, data = '', time } = answer.value.message
-    return { seq, data: Buffer.from(data, 'base64'), timeMs: Date.parse(time) }
+    const { seq, subject, data = '', time } = answer.value.message
+    return { seq, subject, data: Buffer.from(data, 'base64'), timeMs: Date.parse(time) }
   }
 }
 

@@ -9,6 +9,7 @@ import { deadlineIn, Link, type NatsConnection } from './connection.ts'
 import { JetStream } from './jetstream.ts'
 import { Ledger } from './ledger.ts'
 import { checkBucket, checkWhole } from './names.ts'
+import { NatsNotes } from './notes.ts'
 
 const DAY_MS = 86_400_000
 
@@ -50,6 +51,7 @@ export interface NatsKvHealth extends StoreHealth {
 export class NatsKvStore implements Store {
   readonly name = 'nats-kv'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly notes: NatsNotes
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: Link
@@ -66,11 +68,13 @@ export class NatsKvStore implements Store {
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
     this.#link = new Link(connection)
-    this.#bucket = new Bucket(new JetStream(this.#link), {
-      bucket: checkBucket(bucket),
+    const jetstream = new JetStream(this.#link)
+    const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
+    const common = { bucket: checkBucket(bucket), storage, replicas }
+    this.notes = new NatsNotes(this.#link, jetstream, { ...common, timeoutMs: this.#timeoutMs })
+    this.#bucket = new Bucket(jetstream, {
+      ...common,
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
-      storage,
-      replicas: checkWhole('replicas', options.replicas ?? 1, 1),
       maxKeys: checkWhole('maxKeys', options.maxKeys ?? BOUNDS.bucketKeys, 1),
     })
     this.#ledger = new Ledger(this.#bucket, options.random ?? Math.random, err =>
@@ -124,6 +128,7 @@ export class NatsKvStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#link.endListening()
     await this.#onClose?.()
   }
 

@@ -6,6 +6,7 @@ import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, Link, type NatsConnection } from './connection.ts'
 import { JetStream } from './jetstream.ts'
 import { checkBucket, checkWhole } from './names.ts'
+import { NatsNotes } from './notes.ts'
 import { StrictStreams, type Taken } from './strict-streams.ts'
 
 export interface NatsStreamStoreOptions {
@@ -36,6 +37,7 @@ const SHORTEST_PERIOD_MS = 1_000
 export class NatsStreamStore implements Store {
   readonly name = 'nats-stream'
   readonly algorithms: ReadonlySet<string> = new Set(['sliding-log'])
+  readonly notes: NatsNotes
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: Link
@@ -49,10 +51,12 @@ export class NatsStreamStore implements Store {
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
     this.#link = new Link(options.connection)
-    this.#streams = new StrictStreams(new JetStream(this.#link), {
-      bucket: checkBucket(options.bucket ?? 'topicgate'),
-      storage: options.storage ?? 'file',
-      replicas: checkWhole('replicas', options.replicas ?? 1, 1),
+    const jetstream = new JetStream(this.#link)
+    const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
+    const common = { bucket: checkBucket(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
+    this.notes = new NatsNotes(this.#link, jetstream, { ...common, timeoutMs: this.#timeoutMs })
+    this.#streams = new StrictStreams(jetstream, {
+      ...common,
       maxUnits: checkWhole('maxUnits', options.maxUnits ?? BOUNDS.bucketKeys, 1),
     })
     this.#onClose = options.onClose
@@ -104,6 +108,7 @@ export class NatsStreamStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#link.endListening()
     await this.#onClose?.()
   }
 

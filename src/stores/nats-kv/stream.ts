@@ -72,11 +72,14 @@ export class Stream {
     return answer.value
   }
 
-  /** Removes the messages of a subject, which may hold wildcards, and says how many there were. */
-  async purge(filter: string, deadlineMs: number): Promise<number> {
+  /**
+   * Removes the messages of a subject, which may hold wildcards, or those of a sequence below `seq` only; says how many
+   * there were.
+   */
+  async purge(filter: string, deadlineMs: number, seq?: number): Promise<number> {
     const answer = await this.#jetstream.call<{ purged: number }>(
       `STREAM.PURGE.${this.name}`,
-      { filter },
+      { filter, ...(seq === undefined ? {} : { seq }) },
       deadlineMs,
       NO_STREAM,
     )

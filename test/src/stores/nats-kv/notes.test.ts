@@ -1,0 +1,214 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { type NatsConnection, NatsKvStore, NatsStreamStore } from '../../../../src/stores/nats-kv/index.ts'
+import type { SharedNote } from '../../../../src/stores/notes.ts'
+import { startNats } from '../../../support/nats.ts'
+import { until } from '../../../support/wait.ts'
+import { askApi, CLIENTS } from './harness.ts'
+
+const server = await startNats({ jetstream: true })
+const admin = await CLIENTS.nats!(server.url)
+const ends: (() => Promise<unknown>)[] = []
+let buckets = 0
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end()
+})
+afterAll(async () => {
+  await admin.close()
+  await server.stop()
+})
+
+interface Node {
+  readonly store: NatsKvStore
+  readonly connection: NatsConnection
+  heard: number
+}
+
+async function open(bucket: string, client = 'nats', url = server.url): Promise<Node> {
+  const connection = await CLIENTS[client]!(url)
+  const store = new NatsKvStore({ connection, bucket, timeoutMs: 5_000 })
+  ends.push(async () => {
+    await store.close()
+    await connection.close()
+  })
+  return { store, connection, heard: 0 }
+}
+
+/** Also waits until the server has what was asked of it. */
+async function listen(node: Node): Promise<ReturnType<NatsKvStore['notes']['watch']>> {
+  const watch = node.store.notes.watch(() => node.heard++)
+  await until(() => watch.isLive())
+  await node.store.notes.version()
+  node.heard = 0
+  return watch
+}
+
+const noteOf = (id: string, expiresAtMs?: number): SharedNote => ({
+  ...{ kind: 'ban', id, json: `{"id":${JSON.stringify(id)}}` },
+  ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+})
+
+describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
+  it('are told of once each, and the same on all nodes in the order they were said', async () => {
+    const bucket = `n-${++buckets}`
+    const other = Object.keys(CLIENTS).find(name => name !== client)
+    const nodes = [await open(bucket, client), await open(bucket, other)]
+    expect(await nodes[0]!.store.notes.version()).toBe('')
+    for (const node of nodes) await listen(node)
+    for (let n = 0; n < 200; n++) await nodes[n % 2]!.store.notes.put(noteOf(`c${n}`))
+    await nodes[0]!.store.notes.put({ ...noteOf('c0'), json: '"again"' })
+    await nodes[1]!.store.notes.remove('ban', 'c1')
+    await until(() => nodes.every(({ heard }) => heard >= 202))
+    expect(nodes.map(({ heard }) => heard)).toEqual([202, 202])
+    const expected = [...Array.from({ length: 198 }, (_, n) => `c${n + 2}`), 'c0']
+    for (const { store } of nodes) {
+      const notes = await store.notes.list()
+      expect(notes.map(({ id }) => id)).toEqual(expected)
+      expect(notes.at(-1)).toEqual({ ...noteOf('c0'), json: '"again"' })
+    }
+    expect(await nodes[0]!.store.notes.version()).toBe(await nodes[1]!.store.notes.version())
+  })
+
+  it('are heard of no more when the watch or the store is closed', async () => {
+    const bucket = `n-${++buckets}`
+    const node = await open(bucket, client)
+    const far = await open(bucket, client)
+    const first = await listen(node)
+    const second = node.store.notes.watch(() => {})
+    first.close()
+    await far.store.notes.put(noteOf('a'))
+    await node.store.notes.version()
+    expect([node.heard, first.isLive(), second.isLive()]).toEqual([0, false, true])
+    await node.store.close()
+    expect(second.isLive()).toBe(false)
+    // The connection is the user's own, and stays open.
+    expect(node.connection.isClosed()).toBe(false)
+  })
+
+  it('outlive their nodes, and that the server is lost is told', async () => {
+    const own = await startNats({ jetstream: true })
+    const node = await open('n', client, own.url)
+    const watch = await listen(node)
+    await node.store.notes.put(noteOf('a'))
+    await until(() => node.heard === 1)
+    const before = await node.store.notes.version()
+    await node.store.close()
+    const again = await open('n', client, own.url)
+    expect(await again.store.notes.version()).toBe(before)
+    expect(await again.store.notes.list()).toEqual([noteOf('a')])
+    expect(watch.isLive()).toBe(false)
+    const heard = await listen(again)
+    await own.stop('SIGKILL')
+    await until(() => !heard.isLive())
+    expect(again.heard).toBe(1)
+  })
+})
+
+describe('the notes of a bucket', () => {
+  it('read what is new only, and all anew where something has gone without a trace', async () => {
+    const bucket = `n-${++buckets}`
+    const node = await open(bucket)
+    for (let n = 0; n < 10; n++) await node.store.notes.put(noteOf(`c${n}`))
+    expect(await node.store.notes.list()).toHaveLength(10)
+    let asked = 0
+    const { request } = node.connection
+    node.connection.request = (...args) => {
+      asked += args[0].includes('MSG.GET') ? 1 : 0
+      return request.apply(node.connection, args)
+    }
+    await node.store.notes.put(noteOf('c10'))
+    expect(await node.store.notes.list()).toHaveLength(11)
+    expect(asked).toBe(1)
+    await askApi(admin, `STREAM.PURGE.KV_${bucket}-notes`, { filter: `$KV.${bucket}-notes.ban.c3` })
+    expect((await node.store.notes.list()).map(({ id }) => id)).not.toContain('c3')
+    expect(asked).toBe(1 + 11)
+    await askApi(admin, `STREAM.DELETE.KV_${bucket}-notes`)
+    expect(await node.store.notes.version()).toBe('')
+    await node.store.notes.put(noteOf('new'))
+    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['new'])
+  })
+
+  it('take out what ended a minute ago, and keep what is not theirs', async () => {
+    const bucket = `n-${++buckets}`
+    const node = await open(bucket)
+    const nowMs = Date.now()
+    await node.store.notes.put(noteOf('long over', nowMs - 61_000))
+    await node.store.notes.put(noteOf('just over', nowMs - 1_000))
+    await node.store.notes.put(noteOf('half \ud800'))
+    await node.connection.request(`$KV.${bucket}-notes.ban.foreign`, 'no note', { timeout: 5_000 })
+    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
+    const { state } = await askApi<{ state: { messages: number } }>(admin, `STREAM.INFO.KV_${bucket}-notes`)
+    expect(state.messages).toBe(3)
+    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
+  })
+
+  it('never end by themselves, also in a bucket that was made otherwise', async () => {
+    const bucket = `n-${++buckets}`
+    const settings = { name: `KV_${bucket}-notes`, subjects: [`$KV.${bucket}-notes.>`] }
+    await askApi(admin, `STREAM.CREATE.${settings.name}`, {
+      ...{ ...settings, max_msgs_per_subject: 1, max_age: 60e9, discard: 'new', deny_delete: true },
+      ...{ retention: 'limits', storage: 'memory', num_replicas: 1 },
+    })
+    const node = await open(bucket)
+    await node.store.notes.put(noteOf('a'))
+    const { config } = await askApi<{ config: { max_age: number } }>(admin, `STREAM.INFO.${settings.name}`)
+    expect(config.max_age).toBe(0)
+  })
+
+  it('are read by one after another, however many ask at once', async () => {
+    const bucket = `n-${++buckets}`
+    const node = await open(bucket)
+    for (let n = 0; n < 50; n++) await node.store.notes.put(noteOf(`c${n}`))
+    const lists = await Promise.all(Array.from({ length: 20 }, () => node.store.notes.list()))
+    expect(lists.map(({ length }) => length)).toEqual(Array.from({ length: 20 }, () => 50))
+  })
+
+  it('are asked for where a connection cannot subscribe', async () => {
+    const bucket = `n-${++buckets}`
+    const { connection } = await open(bucket)
+    const mute = { ...bound(connection), subscribe: undefined } as unknown as NatsConnection
+    const store = new NatsKvStore({ connection: mute, bucket })
+    await store.notes.put(noteOf('a'))
+    expect(store.notes.watch(() => {}).isLive()).toBe(false)
+    expect(await store.notes.list()).toEqual([noteOf('a')])
+    await store.close()
+  })
+
+  it('are asked for where a user may not listen', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'topicgate-nats-')), 'nats.conf')
+    const permissions = '{ publish: ">", subscribe: { deny: "$KV.>" } }'
+    writeFileSync(file, `authorization { users: [{ user: a, password: b, permissions: ${permissions} }] }\n`)
+    const own = await startNats({ jetstream: true, args: ['--config', file] })
+    for (const client of Object.keys(CLIENTS)) {
+      const node = await open('n', client, own.url.replace('//', '//a:b@'))
+      const watch = node.store.notes.watch(() => node.heard++)
+      await node.store.notes.put(noteOf('a'))
+      await until(() => !watch.isLive())
+      expect(node.heard).toBe(1)
+      expect(await node.store.notes.list()).toEqual([noteOf('a')])
+    }
+    for (const end of ends.splice(0)) await end()
+    await own.stop()
+    rmSync(dirname(file), { recursive: true })
+  })
+
+  it('are those of the stream store too', async () => {
+    const bucket = `n-${++buckets}`
+    const node = await open(bucket)
+    const streams = new NatsStreamStore({ connection: node.connection, bucket })
+    await streams.notes.put(noteOf('a'))
+    expect(await node.store.notes.list()).toEqual([noteOf('a')])
+    await streams.close()
+  })
+})
+
+function bound(connection: NatsConnection): NatsConnection {
+  return {
+    request: (...args) => connection.request(...args),
+    status: () => connection.status(),
+    isClosed: () => connection.isClosed(),
+    close: () => connection.close(),
+  }
+}
