@@ -74,10 +74,12 @@ export class Guard {
     if (this.#keeper.closed) return DENIED_BY_FALLBACK
     try {
       const answer = this.#decider.check(message)
+      // The likely case first: a promise has no outcome.
+      if ((answer as Decision).outcome === 'deliver') return answer
       if (answer instanceof Promise) {
         return this.#keeper.await(answer).then(decision => this.#refiner.refine(decision, message))
       }
-      return answer.outcome === 'deliver' ? answer : this.#refiner.refine(answer, message)
+      return this.#refiner.refine(answer, message)
     } catch (cause) {
       return this.#keeper.fall(cause)
     }

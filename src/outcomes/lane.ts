@@ -62,8 +62,9 @@ export class Lane implements HeldLine {
       return
     }
     const answer = ask === undefined ? this.#keeper.ask(message) : ask(message)
-    if (isLater(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
-    else if (answer.outcome === 'deliver') enact(answer, message)
+    // The likely case first: most messages pass, and a promise has no outcome.
+    if ((answer as Decision).outcome === 'deliver') enact(answer as Decision, message)
+    else if (isLater(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
     else this.#finish(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
   }
 
