@@ -69,7 +69,12 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
   for (const [path, value] of Object.entries({ windowMs, openMs })) {
     if (!(value >= 1)) throw policyError(path, `${value} is no duration`, 'use milliseconds, at least 1')
   }
-  if (!(failures > 0 && failures < 1)) throw policyError('failures', `${failures} is no share`, 'use 0.5')
+  if (!(failures > 0 && failures < 1))
+    throw policyError(
+      'failures',
+      `a share of ${failures} is never passed, or always`,
+      'use one between 0 and 1, as 0.5 (50%)',
+    )
   if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')
   let clock = options.clock ?? systemClock
   let host: HandlerHost | undefined

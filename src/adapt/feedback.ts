@@ -76,7 +76,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
   if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= BOUNDS.feedbackPerSecond)) {
-    const remedy = `use 0 < minPerSecond <= maxPerSecond <= ${BOUNDS.feedbackPerSecond}`
+    const remedy = `the least is above 0 and not above the most, which is ${BOUNDS.feedbackPerSecond} a second or less`
     throw policyError('minPerSecond', `${minPerSecond} to ${maxPerSecond} is no range`, remedy)
   }
   if (!(startPerSecond >= minPerSecond && startPerSecond <= maxPerSecond)) {

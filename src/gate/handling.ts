@@ -9,7 +9,9 @@ import { matches } from '../topic/pattern.ts'
 export type HandledListener = (message: Message, handled: Handled) => void
 
 interface Place {
-  readonly pattern: string | undefined
+  /** Without names of captures. */
+  readonly filter: string | undefined
+  readonly dialect: Dialect | undefined
   readonly station: HandlerStation
 }
 
@@ -21,7 +23,6 @@ export class Handling {
   readonly #clock: Clock
   readonly #logger: Logger
   #places: readonly Place[] = []
-  #dialect: Dialect = 'mqtt'
   #listeners: readonly HandledListener[] = []
   #complained = false
 
@@ -41,9 +42,8 @@ export class Handling {
   /** Tells of a message that a handler is done with. Never throws. */
   note(message: Message, handled: Handled): void {
     try {
-      for (const { pattern, station } of this.#places) {
-        if (pattern === undefined || matches(pattern, message.topic, this.#dialect))
-          station.observe(message, handled)
+      for (const { filter, dialect, station } of this.#places) {
+        if (filter === undefined || matches(filter, message.topic, dialect)) station.observe(message, handled)
       }
       for (const listener of this.#listeners) listener(message, handled)
     } catch (err) {
@@ -89,12 +89,13 @@ export class Handling {
   }
 
   /** Goes by the chain now in force: what says the same as one before goes on where that stood. */
-  follow(entries: readonly Entry[], dialect: Dialect): void {
+  follow(entries: readonly Entry[]): void {
     const before = this.#places.map(({ station }) => station)
-    this.#dialect = dialect
     this.#places = entries.flatMap(({ pattern, middleware }) => {
       const station = stationOf(middleware)
-      return station?.kind === 'handler' ? [{ pattern: pattern?.text, station }] : []
+      if (station?.kind !== 'handler') return []
+      const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
+      return [{ filter, dialect: pattern?.dialect, station }]
     })
     for (const { station } of this.#places) {
       if (before.includes(station)) continue

@@ -52,7 +52,7 @@ export class Seating {
     this.roster = this.#desk.assemble(policy, dialect, this.used)
     this.policy = policy
     this.routes = null
-    this.handling.follow(this.roster.entries, dialect)
+    this.handling.follow(this.roster.entries)
     return [...before].filter(name => !this.roster.names.has(name))
   }
 
@@ -77,7 +77,7 @@ export class Seating {
     this.roster.add(pattern, middleware)
     this.used.push({ pattern, middleware })
     this.routes = null
-    this.handling.follow(this.roster.entries, this.roster.dialect)
+    this.handling.follow(this.roster.entries)
   }
 
   /** Has every seat settled anew when it is next asked for; nothing is compiled anew. */

@@ -155,7 +155,8 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
   }
 }
 
-function checkScopes(per: PolicyRule['per'], captures: readonly string[], report: Report): void {
+/** Reports scopes that are none, with paths below `per`. */
+export function checkScopes(per: PolicyRule['per'], captures: readonly string[], report: Report): void {
   const scopes = per === undefined ? [] : typeof per === 'string' ? [per] : per
   scopes.forEach((scope, index) => {
     const flaw = scopeFlaw(scope, captures)

@@ -11,6 +11,7 @@ import type { Dialect } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { attempt, makeOrReport, type Report, within } from './collect.ts'
 import { compileAdaptive } from './compile-adaptive.ts'
+import { compileHandlers } from './compile-handler.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
 import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './loaded.ts'
@@ -46,7 +47,7 @@ export function compileDocument(
   const dialect: Dialect = sound.dialect ?? 'mqtt'
   const adaptive = compileAdaptive(sound.adaptive, within(report, 'adaptive'))
   const store = compileStore(sound.store, within(report, 'store'))
-  const entries: CompiledEntry[] = []
+  const exempts: CompiledEntry[] = []
   const exemptions: ExemptOptions[] = []
   sound.exempt?.forEach((entry, index) => {
     const made = compileExemption(
@@ -57,9 +58,10 @@ export function compileDocument(
     )
     if (!made) return
     exemptions.push(made.options)
-    entries.push(made.entry)
+    exempts.push(made.entry)
   })
   const rules: CompiledRule[] = []
+  const ruled: CompiledEntry[] = []
   const captures = new Set<string>()
   sound.rules?.forEach((rule, index) => {
     const made = compileRule(rule, {
@@ -71,7 +73,7 @@ export function compileDocument(
     })
     if (!made) return
     rules.push(made.rule)
-    entries.push(made.entry)
+    ruled.push(made.entry)
     for (const name of made.captures) captures.add(name)
   })
   for (const list of ['exempt', 'rules'] as const) {
@@ -83,7 +85,7 @@ export function compileDocument(
     })
   }
   const tiers = attempt(() => compileTiers(sound.tiers as TiersSpec | undefined), within(report, 'tiers'))
-  if (tiers?.fractional) checkThousandths(entries, exemptions.length, report)
+  if (tiers?.fractional) checkThousandths(ruled, report)
   const penalty = attempt(
     () => compilePenalty(sound.penalties as PenaltySpec | undefined),
     within(report, 'penalties'),
@@ -94,6 +96,7 @@ export function compileDocument(
     const isAssigned = problem.path === 'tier' && sound.senders?.tier === undefined
     report({ ...problem, path: isAssigned ? 'tiers.assign.from' : `senders.${problem.path}` })
   })
+  const entries = [...exempts, ...compileHandlers(sound, dialect, identity, report), ...ruled]
   return {
     compiled: { dialect, store, senders, identity, adaptive, entries, rules, exemptions, tiers, penalty },
     problems,
@@ -164,14 +167,13 @@ function sendersOf({ senders, tiers }: Partial<PolicyDocument>, report: Report):
 }
 
 /** With a tier whose messages cost parts of a unit, every rule must be able to count in thousandths. */
-function checkThousandths(entries: readonly CompiledEntry[], exemptions: number, report: Report): void {
-  entries.forEach(({ middleware }, index) => {
+function checkThousandths(rules: readonly CompiledEntry[], report: Report): void {
+  rules.forEach(({ middleware }, index) => {
     const limit = stationOf(middleware)?.rule?.limit
-    if (limit === undefined || index < exemptions) return
+    if (limit === undefined) return
     attempt(
       () => inThousandths(limit),
-      problem =>
-        report({ remedy: 'give tiers whole factors', ...problem, path: `rules[${index - exemptions}]` }),
+      problem => report({ remedy: 'give tiers whole factors', ...problem, path: `rules[${index}]` }),
     )
   })
 }

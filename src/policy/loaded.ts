@@ -40,7 +40,7 @@ export interface CompiledPolicy {
   readonly identity: Identity | undefined
   /** Scales the limits of all rules by the load. */
   readonly adaptive: Middleware | undefined
-  /** Exemptions first, then rules, each in the order of its list. */
+  /** Exemptions first, then what goes by handlers, then rules, each in the order of its list. */
   readonly entries: readonly CompiledEntry[]
   readonly rules: readonly CompiledRule[]
   readonly exemptions: readonly ExemptOptions[]

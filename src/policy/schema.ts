@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { adaptiveSchema } from './schema-adaptive.ts'
+import { breakerSchema, feedbackSchema } from './schema-handler.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers.ts'
@@ -68,6 +69,8 @@ export const policySchema = z
         .optional()
         .meta({ description: 'Limits and quotas; every one that matches a message is asked.' }),
       adaptive: adaptiveSchema.optional(),
+      feedback: feedbackSchema.optional(),
+      breaker: breakerSchema.optional(),
       penalties: penaltiesSchema.optional(),
     },
     { error: expects('a policy', 'write an object, with version: 1 and a list of rules') },

@@ -1,0 +1,134 @@
+import {
+  type AimdOptions,
+  aimd,
+  type BreakerOptions,
+  circuitBreaker,
+  type FeedbackOptions,
+  gradient,
+} from '../adapt/index.ts'
+import type { Identity } from '../chain/identity.ts'
+import type { Middleware } from '../chain/middleware.ts'
+import { compileScopes } from '../chain/scope.ts'
+import { policyError } from '../errors.ts'
+import type { Dialect, Message } from '../message.ts'
+import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
+import { parseDuration, parsePercent, parseRate } from '../units.ts'
+import { attempt, makeOrReport, type Report, within } from './collect.ts'
+import { checkScopes } from './compile-rule.ts'
+import type { CompiledEntry } from './loaded.ts'
+import type { PolicyDocument } from './schema.ts'
+
+/** What the options of the middleware are called in a policy. */
+const WORDS: Readonly<Record<string, string>> = {
+  ...{ minPerSecond: 'from', maxPerSecond: 'upTo', startPerSecond: 'start', everyMs: 'every' },
+  ...{ latencyMs: 'latency', windowMs: 'over', openMs: 'open' },
+}
+
+/** What goes by the handlers of consumers, ready to stand before the rules. */
+export function compileHandlers(
+  document: Partial<PolicyDocument>,
+  dialect: Dialect,
+  identity: Identity | undefined,
+  report: Report,
+): readonly CompiledEntry[] {
+  const { breaker, feedback, rules } = document
+  for (const word of ['breaker', 'feedback'] as const) {
+    const index = rules?.findIndex(({ name }) => name === word) ?? -1
+    if (document[word] === undefined || index < 0) continue
+    const message = `a rule cannot be called "${word}" beside \`${word}\`, whose refusals go by that name`
+    report({ path: `rules[${index}].name`, message, remedy: 'give the rule another name' })
+  }
+  return [
+    ...(breaker === undefined ? [] : compileBreaker(breaker, dialect, identity, within(report, 'breaker'))),
+    ...(feedback === undefined ? [] : compileFeedback(feedback, dialect, within(report, 'feedback'))),
+  ]
+}
+
+type Feedback = NonNullable<PolicyDocument['feedback']>
+type Breaker = NonNullable<PolicyDocument['breaker']>
+
+function compileFeedback(words: Feedback, dialect: Dialect, report: Report): readonly CompiledEntry[] {
+  const { by = 'aimd', latency, from, upTo, start, every, exceeded } = words
+  const pattern = patternOf(words.topic, dialect, report)
+  const options = defined({
+    minPerSecond: read(from, 'from', perSecond, report),
+    maxPerSecond: read(upTo, 'upTo', perSecond, report),
+    startPerSecond: read(start, 'start', perSecond, report),
+    latencyMs: read(latency, 'latency', parseDuration, report),
+    everyMs: read(every, 'every', parseDuration, report),
+    exceeded,
+  }) as FeedbackOptions & AimdOptions
+  const make = by === 'aimd' ? aimd : gradient
+  return entryOf(
+    pattern,
+    makeOrReport(given => make(given).admit, options, {}, renamed(report)),
+  )
+}
+
+function compileBreaker(
+  words: Breaker,
+  dialect: Dialect,
+  identity: Identity | undefined,
+  report: Report,
+): readonly CompiledEntry[] {
+  const { per = 'topic', failures, over, least, open, exceeded } = words
+  const pattern = patternOf(words.topic, dialect, report)
+  checkScopes(per, pattern?.captures.map(({ name }) => name) ?? [], report)
+  const keys = compileScopes(per)
+  const keyOf = (message: Message): string => {
+    const captures = pattern === undefined ? new Map() : captureLevels(pattern, message.topic)
+    const sender = identity?.resolve(message, captures) ?? message.sender
+    return keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
+  }
+  const options = defined({
+    failures: read(failures, 'failures', parsePercent, report),
+    windowMs: read(over, 'over', parseDuration, report),
+    openMs: read(open, 'open', parseDuration, report),
+    ...{ least, exceeded, keyOf },
+  }) as BreakerOptions
+  const says = JSON.stringify(words)
+  return entryOf(
+    pattern,
+    makeOrReport(given => circuitBreaker(given, says).guard, options, {}, renamed(report)),
+  )
+}
+
+function entryOf(pattern: Pattern | undefined, middleware: Middleware | undefined): readonly CompiledEntry[] {
+  return middleware === undefined ? [] : [{ pattern: pattern?.text, middleware }]
+}
+
+function patternOf(topic: string | undefined, dialect: Dialect, report: Report): Pattern | undefined {
+  return topic === undefined ? undefined : attempt(() => parsePattern(topic, dialect, 'topic'), report)
+}
+
+function perSecond(text: string): number {
+  const rate = parseRate(text)
+  if (rate.count === Infinity || rate.burst !== undefined || rate.bytes || rate.per !== undefined)
+    throw policyError('', `"${text}" is no plain rate of messages`, 'write it as 100/s')
+  return (rate.count * 1000) / rate.periodMs
+}
+
+function read<T>(
+  text: string | undefined,
+  path: string,
+  parse: (text: string) => T,
+  report: Report,
+): T | undefined {
+  return text === undefined
+    ? undefined
+    : attempt(
+        () => parse(text),
+        problem => report({ ...problem, path }),
+      )
+}
+
+function renamed(report: Report): Report {
+  return problem => {
+    const path = problem.path ?? ''
+    report({ ...problem, path: WORDS[path] ?? path, remedy: problem.remedy ?? 'correct it' })
+  }
+}
+
+function defined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
