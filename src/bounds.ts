@@ -124,8 +124,9 @@ export const BOUNDS = {
   /** Senders whose tier, found by a function, is remembered; and such questions under way. */
   tiersFound: 65_536,
   tiersSought: 1_024,
-  /** Signals one adaptive() looks at. */
+  /** Signals one adaptive() looks at, and nodes of a fleet whose load is heard. */
   loadSignals: 16,
+  fleetNodes: 1_024,
   /** Senders whose behaviour is counted, and keys a circuit breaker knows; those unseen for the longest are forgotten. */
   watchedSenders: 65_536,
   breakerKeys: 16_384,

@@ -1,4 +1,5 @@
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
+import { Measures } from './chain/measures.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
 import { likelySeat } from './chain/seat.ts'
@@ -38,6 +39,8 @@ export class Gate {
   readonly tiers: Desk['tiers']
   /** What handlers behind the gate do with their messages: consumers tell it. */
   readonly handling: Seating['handling']
+  /** What brokers and consumers tell of themselves, for limits that follow the load: each adds itself. */
+  readonly measures = new Measures()
   readonly #reading: Reading
   readonly #voice: Voice
   readonly #desk: Desk
@@ -66,13 +69,9 @@ export class Gate {
     })
     ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#desk)
     this.tiers = this.#desk.tiers
-    this.#scales = new Scales({
-      ...{ clock: this.clock, logger: this.logger },
-      ...(options.load === undefined ? {} : { load: options.load }),
-      changed: scaled => {
-        this.#seating.routes = null
-        this.#voice.emit('scaled', scaled)
-      },
+    this.#scales = new Scales(this, options.load, scaled => {
+      this.#seating.routes = null
+      this.#voice.emit('scaled', scaled)
     })
     this.#seating = new Seating(this, this.store, this.#desk, options.dialect ?? 'mqtt', this.#scales)
     this.handling = this.#seating.handling

@@ -4,7 +4,7 @@ import type { Middleware } from '../chain/middleware.ts'
 import type { ScaleStation } from '../chain/scale.ts'
 import { policyError, UnsupportedError } from '../errors.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
-import { SIGNAL_NAMES, type SignalWord, signalOf } from './signal.ts'
+import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal.ts'
 import {
   DEFAULT_LEVELS,
   DEFAULT_STAGES,
@@ -25,6 +25,13 @@ export interface AdaptiveOptions {
   readonly signals?: readonly SignalWord[]
   /** How often. Default: 10,000. */
   readonly everyMs?: number
+  /**
+   * Whose load counts: that of this `node`, or the worst of the `fleet`: all nodes of the gate's store, which tell it each
+   * other by its notes. Default: node.
+   */
+  readonly across?: 'node' | 'fleet'
+  /** What this node is called among others. Default: the host's name and the process. */
+  readonly node?: string
 }
 
 /** A middleware that can say what it goes by. */
@@ -40,6 +47,7 @@ interface Heritable {
 
 const SHORTEST_MS = 10
 const LONGEST_MS = 86_400_000
+const NODE = /^[^\p{C}\p{Z}]{1,60}$/u
 
 /**
  * Scales the limits that follow it in the list of `gate.use`, by the load: `gate.use(adaptive(), limit({ … }))`. Of
@@ -47,7 +55,7 @@ const LONGEST_MS = 86_400_000
  * what was used stays used. It belongs to one gate, which ends it. Throws PolicyError.
  */
 export function adaptive(options: AdaptiveOptions = {}): Adaptive {
-  const { everyMs = 10_000, stages = {} } = options
+  const { everyMs = 10_000, stages = {}, across = 'node', node } = options
   if (!(Number.isSafeInteger(everyMs) && everyMs >= SHORTEST_MS && everyMs <= LONGEST_MS)) {
     throw policyError(
       'everyMs',
@@ -56,12 +64,11 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
     )
   }
   const levels = options.levels ?? (options.stages === undefined ? DEFAULT_LEVELS : undefined)
-  const extra = options.signal === undefined ? [] : [signalOf(options.signal, 'signal')]
-  const words = options.signals ?? (extra.length > 0 ? [] : SIGNAL_NAMES)
-  const listed = [...words.map((word, index) => signalOf(word, `signals[${index}]`)), ...extra]
-  if (listed.length === 0 || listed.length > BOUNDS.loadSignals) {
-    throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${BOUNDS.loadSignals}`)
-  }
+  if (across !== 'node' && across !== 'fleet')
+    throw policyError('across', `${JSON.stringify(across)} is nobody`, 'use node or fleet')
+  if (node !== undefined && !(typeof node === 'string' && NODE.test(node)))
+    throw policyError('node', 'this cannot be the name of a node', 'write 1 to 60 visible characters')
+  const listed = signalsOf(options)
   const names = new Set(listed.map(({ name }) => name))
   if (names.size < listed.length)
     throw policyError('signals', 'two signals have one name', 'give each its own')
@@ -77,17 +84,20 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
     )
   }
   let monitor = new LoadMonitor({
-    signals: listed.map(({ make }) => make),
+    signals: listed,
     levels: levels && parseLevels(levels),
     stages: new Map(wanted.map(([name, each]) => [name, parseStages(name, each)])),
-    everyMs,
+    ...{ everyMs, across, node },
   })
   let isAttached = false
-  const isPlain = [...words, options.signal ?? ''].every(word => typeof word === 'string')
+  const isPlain = [...(options.signals ?? []), options.signal ?? ''].every(
+    word => typeof word === 'string' || !('read' in word || typeof word === 'function'),
+  )
   const station: ScaleStation & Heritable = {
     kind: 'scale',
     enabled: true,
     priority: 0,
+    across,
     scaled: () => monitor.scaled,
     attach(host) {
       if (isAttached)
@@ -100,7 +110,9 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
       }
     },
     // Functions cannot be told apart by what they say.
-    says: isPlain ? JSON.stringify([levels, stages, words, options.signal, everyMs]) : undefined,
+    says: isPlain
+      ? JSON.stringify([levels, stages, options.signals, options.signal, everyMs, across, node])
+      : undefined,
     monitor: () => monitor,
     inherit(other) {
       const { says, monitor: found } = other as Partial<Heritable>
@@ -112,4 +124,17 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   }
   const middleware: Middleware = (_message, next) => next()
   return Object.assign(middleware, { [STATION]: station, report: () => monitor.report() })
+}
+
+/** The signals to look at, checked. Throws PolicyError. */
+function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly SignalPlan[] {
+  const extra = signal === undefined ? [] : [signalOf(signal, 'signal')]
+  const words = signals ?? (extra.length > 0 ? [] : MACHINE_SIGNALS)
+  const listed = [...words.map((word, index) => signalOf(word, `signals[${index}]`)), ...extra]
+  if (listed.length === 0 || listed.length > BOUNDS.loadSignals) {
+    throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${BOUNDS.loadSignals}`)
+  }
+  // The usual stages are for all there is.
+  const isUsual = stages === 'default' && signals === undefined && signal === undefined
+  return isUsual ? [...listed, signalIfTold('queue-depth'), signalIfTold('error-rate')] : listed
 }

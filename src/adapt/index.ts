@@ -12,5 +12,5 @@ export { consumerLag, type ErrorRate, errorRate, queueDepth } from './counted.ts
 export type { Feedback, FeedbackOptions } from './feedback.ts'
 export { type GradientOptions, gradient } from './gradient.ts'
 export type { LoadReport } from './monitor.ts'
-export { SIGNAL_NAMES, type Signal, type SignalName, type SignalWord } from './signal.ts'
+export { COUNTING_SIGNALS, SIGNAL_NAMES, type Signal, type SignalName, type SignalWord } from './signal.ts'
 export type { LevelWords, StageWords } from './words.ts'

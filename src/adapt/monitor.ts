@@ -1,31 +1,38 @@
-import type { ScaleHost } from '../chain/scale.ts'
+import type { Fleet, NodeLoad, ScaleHost } from '../chain/scale.ts'
 import type { Scaled } from '../decision.ts'
 import { Ladder, type Rung } from './ladder.ts'
-import type { Signal } from './signal.ts'
+import { Readings, type Worst } from './readings.ts'
+import type { SignalPlan } from './signal.ts'
 
 /** What a monitor goes by. */
 export interface MonitorPlan {
-  readonly signals: readonly (() => Signal)[]
+  readonly signals: readonly SignalPlan[]
   readonly levels: { readonly floor: Omit<Rung, 'above'>; readonly rungs: readonly Rung[] } | undefined
   /** Stages by the name of their signal. */
   readonly stages: ReadonlyMap<string, readonly Rung[]>
   readonly everyMs: number
+  readonly across: 'node' | 'fleet'
+  /** What this node is called among others. */
+  readonly node: string | undefined
 }
 
 /** What a monitor found last. */
 export interface LoadReport {
-  /** The worst of all signals, 0 to 1; undefined before the first reading. */
+  /** The worst of all signals, of all nodes where it goes by them, 0 to 1; undefined before the first reading. */
   readonly load: number | undefined
-  /** By signal, in its own unit. */
+  /** Of this node by signal, in its own unit. */
   readonly signals: Readonly<Record<string, number>>
   /** Readings that failed, by signal. */
   readonly broken: Readonly<Record<string, number>>
+  /** Living nodes with this one, and how often the others could not be asked. Only where it goes by them. */
+  readonly fleet?: { readonly nodes: number; readonly failures: number }
   readonly scaled: Scaled | undefined
   /** How often the factor has changed. */
   readonly changes: number
 }
 
 const UNCHANGED: Omit<Rung, 'above'> = { name: 'normal', factor: 1 }
+const NOTHING: Worst = { found: new Map(), load: undefined }
 
 /**
  * Reads signals every so often, and makes one factor of them: the least of what the level of the worst load and the
@@ -35,11 +42,13 @@ export class LoadMonitor {
   readonly #plan: MonitorPlan
   readonly #levels: Ladder | undefined
   readonly #stages: ReadonlyMap<string, Ladder>
-  readonly #values = new Map<string, number>()
-  readonly #broken = new Map<string, number>()
-  #signals: readonly Signal[] = []
-  #load: number | undefined
+  #readings: Readings | undefined
+  #worst = NOTHING
+  #nodes = 1
+  #failures = 0
   #scaled: Scaled | undefined
+  /** Whose load the factor stands for. */
+  #named: { readonly node: string | undefined } | undefined
   #changes = 0
 
   constructor(plan: MonitorPlan) {
@@ -53,10 +62,12 @@ export class LoadMonitor {
   }
 
   report(): LoadReport {
+    const { values = [], broken = [] } = this.#readings ?? {}
     return {
-      load: this.#load,
-      signals: Object.fromEntries(this.#values),
-      broken: Object.fromEntries(this.#broken),
+      load: this.#worst.load?.value,
+      signals: Object.fromEntries(values),
+      broken: Object.fromEntries(broken),
+      ...(this.#plan.across === 'fleet' ? { fleet: { nodes: this.#nodes, failures: this.#failures } } : {}),
       scaled: this.#scaled,
       changes: this.#changes,
     }
@@ -65,100 +76,86 @@ export class LoadMonitor {
   /** Begins to read; the returned function ends it. With a load that is given, nothing is read. */
   start(host: ScaleHost): () => void {
     if (host.load === 'none') return () => {}
-    this.#signals = this.#plan.signals.map(make => make())
+    const { everyMs, across, node, signals } = this.#plan
+    const readings = new Readings(signals, host)
+    this.#readings = readings
     if (host.load !== undefined) {
-      this.#assume(host.load, host)
-      return () => this.#end()
+      this.#assume(host.load, readings, host)
+      return () => readings.close()
     }
     // Signals that tell what was between two readings begin here.
-    this.#read(host)
+    readings.take()
+    const fleet = across === 'fleet' ? host.join(node, everyMs) : undefined
+    let ended = false
     let cancel: () => void
     const look = (): void => {
-      this.#read(host)
-      this.#climb()
-      this.#settle(host)
-      cancel = host.clock.after(this.#plan.everyMs, look)
+      cancel = host.clock.after(everyMs, look)
+      readings.take()
+      if (fleet === undefined) this.#go(readings, [], host)
+      else {
+        void this.#ask(fleet, readings).then(others => {
+          if (!ended) this.#go(readings, others, host)
+        })
+      }
     }
-    cancel = host.clock.after(this.#plan.everyMs, look)
+    cancel = host.clock.after(everyMs, look)
     return () => {
+      ended = true
       cancel()
-      this.#end()
+      fleet?.leave()
+      readings.close()
     }
   }
 
-  #end(): void {
-    for (const signal of this.#signals) signal.close?.()
-    this.#signals = []
+  #assume(load: number, readings: Readings, host: ScaleHost): void {
+    readings.assume(load)
+    this.#worst = readings.worst([], undefined)
+    this.#levels?.begin(load)
+    for (const [name, { value }] of this.#worst.found) this.#stages.get(name)?.begin(value)
+    this.#settle(host)
   }
 
-  #assume(load: number, host: ScaleHost): void {
-    this.#load = load
-    this.#levels?.begin(load)
-    for (const { name, full = 1 } of this.#signals) {
-      this.#values.set(name, load * full)
-      this.#stages.get(name)?.begin(load * full)
+  /** What the others have told; nothing where they cannot be asked. */
+  async #ask(fleet: Fleet, { values }: Readings): Promise<readonly NodeLoad[]> {
+    const others = await fleet.exchange(values)
+    if (others === undefined) this.#failures++
+    this.#nodes = 1 + (others?.length ?? 0)
+    return others ?? []
+  }
+
+  #go(readings: Readings, others: readonly NodeLoad[], host: ScaleHost): void {
+    this.#worst = readings.worst(others, this.#named)
+    const { load, found } = this.#worst
+    if (load !== undefined) this.#levels?.climb(load.value)
+    for (const [name, ladder] of this.#stages) {
+      const value = found.get(name)?.value
+      if (value !== undefined) ladder.climb(value)
     }
     this.#settle(host)
   }
 
-  #read(host: ScaleHost): void {
-    const nowMs = host.clock.now()
-    let worst: number | undefined
-    for (const signal of this.#signals) {
-      const value = this.#valueOf(signal, nowMs, host)
-      if (value === undefined) {
-        this.#values.delete(signal.name)
-        continue
-      }
-      this.#values.set(signal.name, value)
-      worst = Math.max(worst ?? 0, Math.min(1, value / (signal.full ?? 1)))
-    }
-    this.#load = worst
-  }
-
-  #valueOf(signal: Signal, nowMs: number, { logger }: ScaleHost): number | undefined {
-    let cause: unknown
-    try {
-      const value = signal.read(nowMs)
-      if (value === undefined) return undefined
-      if (typeof value === 'number' && value >= 0) return value
-      cause = new TypeError(`the signal gave ${String(value)}`)
-    } catch (error) {
-      cause = error
-    }
-    const failures = (this.#broken.get(signal.name) ?? 0) + 1
-    this.#broken.set(signal.name, failures)
-    if (failures === 1)
-      logger.warn({ err: cause, signal: signal.name }, 'a load signal is broken and left out')
-    return undefined
-  }
-
-  #climb(): void {
-    if (this.#load !== undefined) this.#levels?.climb(this.#load)
-    for (const [name, ladder] of this.#stages) {
-      const value = this.#values.get(name)
-      if (value !== undefined) ladder.climb(value)
-    }
-  }
-
   #settle(host: ScaleHost): void {
-    const scaled = this.#strictest()
-    if (scaled?.factor === this.#scaled?.factor && scaled?.reason === this.#scaled?.reason) return
-    this.#scaled = scaled
-    this.#changes++
-    host.changed(scaled)
+    const before = this.#scaled
+    const { factor, cause, node } = this.#strictest()
+    // Where limits are raised, no node stands out.
+    this.#named = factor < 1 ? { node } : undefined
+    const reason = factor > 1 || node === undefined ? cause : `${cause} of node ${node}`
+    if (factor === (before?.factor ?? 1) && (factor === 1 || reason === before?.reason)) return
+    if (factor !== (before?.factor ?? 1)) this.#changes++
+    this.#scaled = factor === 1 ? undefined : Object.freeze({ factor, reason })
+    host.changed(this.#scaled)
   }
 
   /** What nothing is known of holds nobody back. */
-  #strictest(): Scaled | undefined {
-    const level = this.#load === undefined ? undefined : this.#levels?.rung
-    let factor = level?.factor ?? 1
-    let reason = `load ${level?.name}`
+  #strictest(): { readonly factor: number; readonly cause: string; readonly node: string | undefined } {
+    const { load, found } = this.#worst
+    const level = load === undefined ? undefined : this.#levels?.rung
+    let strictest = { factor: level?.factor ?? 1, cause: `load ${level?.name}`, node: load?.node }
     for (const [name, { rung }] of this.#stages) {
-      if (rung === UNCHANGED || rung.factor >= factor || !this.#values.has(name)) continue
-      factor = rung.factor
-      reason = `${name} ${rung.name}`
+      const value = found.get(name)
+      if (rung === UNCHANGED || rung.factor >= strictest.factor || value === undefined) continue
+      strictest = { factor: rung.factor, cause: `${name} ${rung.name}`, node: value.node }
     }
-    return factor === 1 ? undefined : Object.freeze({ factor, reason })
+    return strictest
   }
 }

@@ -3,7 +3,10 @@ import { algorithmOf, type Limit } from '../algorithms/limit.ts'
 import type { Clock } from '../clock.ts'
 import type { Scaled } from '../decision.ts'
 import type { Logger } from '../logger.ts'
+import type { Message } from '../message.ts'
+import type { Handled } from './handler.ts'
 import type { Rule } from './limit.ts'
+import type { Measures } from './measures.ts'
 
 /** What a scale needs of the gate that goes by it. */
 export interface ScaleHost {
@@ -11,8 +14,30 @@ export interface ScaleHost {
   readonly logger: Logger
   /** The load to go by instead of a measured one, 0 to 1; `none` measures nothing and scales nothing. */
   readonly load?: number | 'none'
+  /** What brokers and consumers tell of themselves. */
+  readonly measures: Measures
+  /** Has a listener told of each message that a handler is done with; the returned function ends it. */
+  onHandled(listener: (message: Message, handled: Handled) => void): () => void
+  /** Joins the nodes of the gate's store, under a name; undefined where the store is of this node alone. */
+  join(node: string | undefined, everyMs: number): Fleet | undefined
   /** Told after each change. */
   changed(scaled: Scaled | undefined): void
+}
+
+/** What a node has told of its load: values by signal. */
+export interface NodeLoad {
+  readonly node: string
+  readonly signals: ReadonlyMap<string, number>
+}
+
+/** The nodes of one store, as one of them sees them. */
+export interface Fleet {
+  /**
+   * Tells the others what was measured here, and gives what those that live have told; undefined where the store is out
+   * of reach. Never rejects.
+   */
+  exchange(signals: ReadonlyMap<string, number>): Promise<readonly NodeLoad[] | undefined>
+  leave(): void
 }
 
 /** What a middleware tells the gate that scales the limits after it. */
@@ -21,6 +46,8 @@ export interface ScaleStation {
   readonly enabled: true
   readonly priority: 0
   readonly rule?: undefined
+  /** Whose load counts: that of this node, or the worst of all nodes of the store. */
+  readonly across: 'node' | 'fleet'
   /** In force now; undefined where limits are as they are written. One object until it changes. */
   scaled(): Scaled | undefined
   /** Begins to measure for a gate; the returned function ends it. */

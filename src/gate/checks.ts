@@ -1,7 +1,9 @@
+import type { Middleware } from '../chain/middleware.ts'
 import { stationOf } from '../chain/steps.ts'
 import { PolicyError, type Problem, policyError } from '../errors.ts'
 import type { Dialect } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
+import { MemoryStore } from '../stores/memory.ts'
 import type { StoreSpec } from '../stores/open-store.ts'
 import { refusalOf, type Store } from '../stores/store.ts'
 import { schemeOf } from '../stores/store-url.ts'
@@ -9,8 +11,11 @@ import { schemeOf } from '../stores/store-url.ts'
 const REMEDY = 'use another algorithm, or another store'
 
 /** Refuses what a store cannot keep, each rule and exemption with its place. Throws PolicyError. */
-export function checkLimits({ entries, exemptions, source }: CompiledPolicy, store: Store): void {
+export function checkLimits({ entries, exemptions, adaptive, source }: CompiledPolicy, store: Store): void {
   const problems: Problem[] = []
+  const flaw = adaptive && fleetFlaw(adaptive, store)
+  if (flaw !== undefined)
+    problems.push({ ...source.locate('adaptive.across'), message: flaw, remedy: NODE_REMEDY })
   entries.forEach(({ middleware }, index) => {
     const limit = stationOf(middleware)?.rule?.limit
     const refusal = limit && refusalOf(store, limit)
@@ -22,8 +27,20 @@ export function checkLimits({ entries, exemptions, source }: CompiledPolicy, sto
   if (problems.length > 0) throw new PolicyError(problems)
 }
 
+const NODE_REMEDY = 'write across: node, or use a store whose nodes tell each other, as Redis or SQLite'
+
+/** Why an adaptive() cannot go by the load of all nodes of a store; those of a memory store are this one alone. */
+function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
+  const station = stationOf(middleware)
+  if (station?.kind !== 'scale' || station.across === 'node') return undefined
+  if (store.notes !== undefined || store instanceof MemoryStore) return undefined
+  return `by the ${store.name} store nodes cannot tell each other their load`
+}
+
 /** Refuses a middleware whose limit a store cannot keep. Throws PolicyError. */
-export function checkLimit(middleware: Parameters<typeof stationOf>[0], store: Store): void {
+export function checkLimit(middleware: Middleware, store: Store): void {
+  const flaw = fleetFlaw(middleware, store)
+  if (flaw !== undefined) throw policyError('across', flaw, NODE_REMEDY)
   const limit = stationOf(middleware)?.rule?.limit
   const refusal = limit && refusalOf(store, limit)
   if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)

@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { BOUNDS } from '../bounds.ts'
+import type { Fleet, NodeLoad } from '../chain/scale.ts'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../logger.ts'
+import type { Notes, SharedNote } from '../stores/notes.ts'
+import { within } from '../stores/resilient/within.ts'
+
+/** Among the notes of a store, those that tell of a node's load. */
+const KIND = 'load'
+/** Intervals after which a node that has told nothing counts no more. */
+const LASTS = 3
+const PATIENCE_MS = 2_000
+
+export interface FleetOptions {
+  readonly notes: Notes
+  readonly clock: Clock
+  readonly logger: Logger
+  /** What this node is called. Default: the host's name and the process. */
+  readonly node: string | undefined
+  /** How often it tells its load. */
+  readonly everyMs: number
+}
+
+/** The nodes of a store, by its notes: each tells its load at each interval, and is forgotten after three without. */
+export class StoreFleet implements Fleet {
+  readonly #options: FleetOptions
+  readonly #node: string
+  /** Two nodes may have one name. */
+  readonly #id = randomBytes(8).toString('hex')
+  #told = false
+  #failing = false
+  #left = false
+
+  constructor(options: FleetOptions) {
+    this.#options = options
+    this.#node = options.node ?? `${hostname()}:${process.pid}`
+  }
+
+  async exchange(signals: ReadonlyMap<string, number>): Promise<readonly NodeLoad[] | undefined> {
+    const { clock, everyMs, logger } = this.#options
+    try {
+      const patienceMs = Math.min(PATIENCE_MS, everyMs)
+      const notes = await within(clock, patienceMs, () => this.#tellAndHear(signals))
+      this.#failing = false
+      return this.#living(notes)
+    } catch (err) {
+      if (!this.#failing && !this.#left)
+        logger.warn({ err }, 'the load of other nodes is not known now: limits go by that of this node')
+      this.#failing = true
+      return undefined
+    }
+  }
+
+  /** As far as the store is in reach; else its note ends by itself. */
+  leave(): void {
+    this.#left = true
+    const remove = async (): Promise<void> => this.#options.notes.remove(KIND, this.#id)
+    if (this.#told) remove().catch(() => {})
+  }
+
+  async #tellAndHear(signals: ReadonlyMap<string, number>): Promise<readonly SharedNote[]> {
+    const { notes, clock, everyMs } = this.#options
+    // A store that has lost everything is told again what was said of senders, by nodes that find it empty: they are
+    // given an interval to find that.
+    const isLost = this.#told && (await notes.version()) === ''
+    this.#told = !isLost
+    if (!isLost && !this.#left) {
+      const json = JSON.stringify({ node: this.#node, signals: Object.fromEntries(signals) })
+      await notes.put({ kind: KIND, id: this.#id, json, expiresAtMs: clock.now() + LASTS * everyMs })
+    }
+    return notes.list()
+  }
+
+  #living(notes: readonly SharedNote[]): readonly NodeLoad[] {
+    const nowMs = this.#options.clock.now()
+    const loads: NodeLoad[] = []
+    for (const { kind, id, json, expiresAtMs = 0 } of notes) {
+      if (kind !== KIND || id === this.#id || expiresAtMs <= nowMs) continue
+      const load = readLoad(json)
+      if (load !== undefined) loads.push(load)
+      if (loads.length >= BOUNDS.fleetNodes) break
+    }
+    return loads
+  }
+}
+
+/** Undefined for what is none: another version may have written it. */
+function readLoad(json: string): NodeLoad | undefined {
+  try {
+    const { node, signals } = JSON.parse(json) as { node?: unknown; signals?: unknown }
+    if (typeof node !== 'string' || typeof signals !== 'object' || signals === null) return undefined
+    const values = Object.entries(signals).filter(([, value]) => typeof value === 'number' && value >= 0)
+    return { node, signals: new Map(values as [string, number][]) }
+  } catch {
+    return undefined
+  }
+}
