@@ -3,7 +3,7 @@ import type { NotesWatch } from '../notes.ts'
 import type { Ear, RedisClient } from './client.ts'
 
 const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 5_000
+const LONGEST_PAUSE_MS = 2_000
 
 /**
  * Listens on a channel through a connection of its own, and through another whenever that is lost, until it is closed.
