@@ -29,21 +29,26 @@ export function limitConnects(station: Station): () => void {
     return tooLong || unfit ? { ...decision, outcome: 'reject' } : decision
   }
 
-  const detachPreConnect = composeHook(broker, 'preConnect', users => (client, packet, callback) => {
-    station.greet(client, packet)
-    users().call(broker, client, packet, callback)
+  const detachPreConnect = composeHook(broker, 'preConnect', composed => (client, packet, callback) => {
+    if (!composed.retired) station.greet(client, packet)
+    composed.users.call(broker, client, packet, callback)
   })
 
   const detachAuthenticate = composeHook(
     broker,
     'authenticate',
-    users => (client, username, password, done) => {
+    composed => (client, username, password, done) => {
+      const { users } = composed
+      if (composed.retired) {
+        users.call(broker, client, username, password, done)
+        return
+      }
       const connection = station.connectionOf(client)
       const message = new AedesMessage('connect', connection.sender, { topic: CONNECT_TOPIC })
       const enact = (decision: Decision): void => {
         if (client.closed) return
         if (decision.allowed) {
-          users().call(broker, client, username, password, done)
+          users.call(broker, client, username, password, done)
           return
         }
         tally.connectsRefused++

@@ -40,9 +40,9 @@ export function limitDeliveries(station: Station): () => void {
     setImmediate(() => client.close())
   }
 
-  const detach = composeHook(broker, 'authorizeForward', users => (client, packet) => {
-    const forward = users().call(broker, client, packet)
-    if (!forward) return forward
+  const detach = composeHook(broker, 'authorizeForward', composed => (client, packet) => {
+    const forward = composed.users.call(broker, client, packet)
+    if (!forward || composed.retired) return forward
     if (client.conn.writableLength > settings.maxUnsentBytes && mayWithhold(client, packet)) {
       tally.frozen++
       return null

@@ -18,31 +18,50 @@ export type HookName =
   | 'authorizeSubscribe'
   | 'authorizeForward'
 
-/** A composed hook: asks `users()`, the hook the application set last, and does its own part. */
-export type Compose<Name extends HookName> = (users: () => Aedes[Name]) => Aedes[Name]
+/** A hook of the application's, as it was composed with. */
+export interface Composed<Name extends HookName> {
+  /** The application's: to be asked first. */
+  readonly users: Aedes[Name]
+  /** Another has taken its place, and may have wrapped this one: then it is to be the application's and no more. */
+  retired: boolean
+}
+
+/** Makes a hook that asks the application's and does its own part. */
+export type Compose<Name extends HookName> = (composed: Composed<Name>) => Aedes[Name]
 
 /**
- * Puts a hook of ours together with the application's, whether that was set before or is set later: the property
- * answers the composed hook and keeps what is assigned. The returned function puts the application's back.
+ * Puts a hook of ours together with the application's, whether that was set before or is set later, and whether or
+ * not it calls the one it has found: the property answers the composed hook and keeps what is assigned. The returned
+ * function puts the application's back.
  */
 export function composeHook<Name extends HookName>(
   broker: Aedes,
   name: Name,
   compose: Compose<Name>,
 ): () => void {
-  let users = broker[name]
-  const composed = compose(() => users)
+  const made = new WeakMap<Aedes[Name], Composed<Name>>()
+  let composed: Composed<Name>
+  let hook: Aedes[Name]
+  const make = (users: Aedes[Name]): void => {
+    composed = { users, retired: false }
+    hook = compose(composed)
+    made.set(hook, composed)
+  }
+  make(broker[name])
   Object.defineProperty(broker, name, {
     configurable: true,
     enumerable: true,
-    get: () => composed,
-    set: (hook: Aedes[Name]) => {
-      // Whoever saves the hook and puts it back must not make it call itself.
-      if (hook !== composed) users = hook
+    get: () => hook,
+    set: (given: Aedes[Name]) => {
+      if (given === hook) return
+      composed.retired = true
+      // One of ours that was saved and is put back stands for what it was made with.
+      make(made.get(given)?.users ?? given)
     },
   })
   return () => {
-    const value = users
+    composed.retired = true
+    const value = composed.users
     Object.defineProperty(broker, name, { configurable: true, enumerable: true, writable: true, value })
   }
 }

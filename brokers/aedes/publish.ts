@@ -177,19 +177,23 @@ export function limitPublishes(station: Station, discards: Discards): () => void
   // function be made for its answer to each message.
   const spared = settings.guardSys ? new Aedes().authorizePublish : undefined
 
-  return composeHook(broker, 'authorizePublish', users => {
-    station.maySkim = () => !broker.closed && (settings.skimRefused === true || users() === spared)
+  return composeHook(broker, 'authorizePublish', composed => {
+    const { users } = composed
+    station.maySkim = () => !broker.closed && (settings.skimRefused === true || users === spared)
     return (client, packet, callback) => {
-      const hook = users()
+      if (composed.retired) {
+        users.call(broker, client, packet, callback)
+        return
+      }
       const connection = client === null ? undefined : station.connectionOf(client)
       const decided = packet.cmd === 'publish' ? connection?.skim?.takeDecision() : undefined
-      if (hook === spared) {
+      if (users === spared) {
         admit(client, connection, packet, callback, true, decided)
         return
       }
       const { topic } = packet
       if (connection !== undefined) connection.unanswered++
-      hook.call(broker, client, packet, error => {
+      users.call(broker, client, packet, error => {
         if (connection !== undefined) connection.unanswered--
         if (!error) admit(client, connection, packet, callback, packet.topic === topic, decided)
         else if (client === null) discard(packet, callback)

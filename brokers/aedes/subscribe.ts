@@ -25,10 +25,11 @@ interface Subscribed {
 export function limitSubscriptions(station: Station): () => void {
   const { broker, tally } = station
 
-  const detach = composeHook(broker, 'authorizeSubscribe', users => (client, subscription, callback) => {
-    users().call(broker, client, subscription, (error, granted) => {
+  const detach = composeHook(broker, 'authorizeSubscribe', composed => (client, subscription, callback) => {
+    const { users, retired } = composed
+    users.call(broker, client, subscription, (error, granted) => {
       // While it connects, aedes restores the filters of a session; refusing would silently lose them.
-      if (error || !granted || !client.connected) {
+      if (error || !granted || !client.connected || retired) {
         callback(error, granted)
         return
       }

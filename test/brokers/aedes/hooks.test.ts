@@ -54,7 +54,7 @@ describe('the application’s hooks', () => {
     expect(seen.map(({ topic }) => topic)).toEqual(['t/x', 't/x'])
   })
 
-  it('that wrap the one before them do not call themselves', async () => {
+  it('that are put back as they were found do not call themselves', async () => {
     running = await startBroker({ gate: gateOf('drop') })
     const { broker } = running
     const before = broker.authorizePublish
@@ -62,6 +62,62 @@ describe('the application’s hooks', () => {
     const publisher = await running.connect()
     await publisher.publishAsync('t/x', 'm', { qos: 1 })
     expect(running.limits.stats().dropped).toBe(0)
+  })
+
+  it('that wrap the one they have found are asked once, and limited once, however many they are', async () => {
+    const order: string[] = []
+    running = await startBroker({
+      gate: gateOf('drop'),
+      aedes: {
+        authorizePublish: (_client, _packet, callback) => {
+          order.push('first')
+          callback(null)
+        },
+      },
+    })
+    const { broker } = running
+    for (const name of ['second', 'third']) {
+      const found = broker.authorizePublish
+      broker.authorizePublish = (client, packet, callback) => {
+        order.push(name)
+        setImmediate(() => found(client, packet, callback))
+      }
+    }
+    const seen = await subscribeAll(await running.connect(), 't/#')
+    const publisher = await running.connect()
+    for (let i = 0; i < 4; i++) await publisher.publishAsync('t/x', String(i), { qos: 1 })
+    await eventually(() => expect(running?.limits.stats().dropped).toBe(2))
+    expect(seen).toHaveLength(2)
+    expect(order).toEqual(Array.from({ length: 4 }, () => ['third', 'second', 'first']).flat())
+  })
+
+  it('that wrap the others are asked once for each connect, subscription and delivery', async () => {
+    running = await startBroker({ gate: gateOf('drop', 'deliver') })
+    const { broker } = running
+    const calls = { preConnect: 0, authenticate: 0, authorizeSubscribe: 0, authorizeForward: 0 }
+    const { preConnect, authenticate, authorizeSubscribe, authorizeForward } = broker
+    broker.preConnect = (...args) => {
+      calls.preConnect++
+      preConnect(...args)
+    }
+    broker.authenticate = (...args) => {
+      calls.authenticate++
+      authenticate(...args)
+    }
+    broker.authorizeSubscribe = (...args) => {
+      calls.authorizeSubscribe++
+      authorizeSubscribe(...args)
+    }
+    broker.authorizeForward = (...args) => {
+      calls.authorizeForward++
+      return authorizeForward(...args)
+    }
+    const seen = await subscribeAll(await running.connect(), 't/#')
+    const publisher = await running.connect()
+    for (let i = 0; i < 4; i++) await publisher.publishAsync('t/x', String(i), { qos: 1 })
+    await eventually(() => expect(running?.limits.stats().deliveriesRefused).toBe(2))
+    expect(seen).toHaveLength(2)
+    expect(calls).toEqual({ preConnect: 2, authenticate: 2, authorizeSubscribe: 1, authorizeForward: 4 })
   })
 })
 
