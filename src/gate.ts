@@ -46,8 +46,9 @@ export class Gate {
   readonly #desk: Desk
   readonly #scales: Scales
   readonly #seating: Seating
-  /** Whether decisions are told to anyone, a penalty included. */
+  /** Whether decisions are told to anyone, a penalty included; whether refusals are punished. */
   #heard = false
+  #punishes = false
   #applying: Promise<void> = Promise.resolve()
   /** What the gate opened its store with; undefined where it was given one. */
   #opened: StoreSpec | undefined
@@ -231,16 +232,16 @@ export class Gate {
   }
 
   #tell(decision: MaybePromise<Decision>, message: Message): void {
-    const tell = (settled: Decision): void => {
-      this.#voice.emit('decision', settled, message)
-      if (!settled.allowed) this.#seating.punish(settled, message)
+    if (decision instanceof Promise) decision.then(settled => this.#tell(settled, message)).catch(() => {})
+    else {
+      this.#voice.tell(decision, message)
+      if (this.#punishes && !decision.allowed) this.#seating.punish(decision, message)
     }
-    if (decision instanceof Promise) decision.then(tell, () => {})
-    else tell(decision)
   }
 
   #heed(): void {
-    this.#heard = this.#voice.heard || this.#desk.punishes(this.#seating.roster)
+    this.#punishes = this.#desk.punishes(this.#seating.roster)
+    this.#heard = this.#voice.heard || this.#punishes
   }
 
   #swap(policy: CompiledPolicy): void {

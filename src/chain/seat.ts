@@ -15,6 +15,8 @@ interface Visit {
   ruling: Ruling | undefined
   identity: Sender
   keys: (string | undefined)[] | undefined
+  metIn: number
+  run: number
   /** Slot and generation by turns. */
   slots: number[]
 }
@@ -41,11 +43,15 @@ export class Seat implements Sender {
   generation1 = NO_GENERATION
   slot2 = NO_SLOT
   generation2 = NO_GENERATION
+  /** The sender after the policy's `senders`. */
+  identity: Sender
+  readonly tier: string | undefined
+  /** Insight's: the span this sender was last counted in, and the newest run of its refusals on this topic; 0 is none. */
+  metIn = 0
+  run = 0
   slot3 = NO_SLOT
   generation3 = NO_GENERATION
   #more: number[] | undefined = undefined
-  /** The sender after the policy's `senders`. */
-  identity: Sender
   /** Keys by rule, for a plan that charges by keys. */
   keys: (string | undefined)[] | undefined = undefined
   #visits: Visit[] | undefined = undefined
@@ -56,7 +62,6 @@ export class Seat implements Sender {
   readonly apiKey: string | undefined
   readonly ip: string | undefined
   readonly roles: readonly string[] | undefined
-  readonly tier: string | undefined
 
   /** `owner` is the sender as messages bring it: another object where the seat stands aside. */
   constructor(sender: Sender, owner?: Sender) {
@@ -164,15 +169,15 @@ export class Seat implements Sender {
         this.#oldest = (this.#oldest + 1) % BOUNDS.topicsPerSender
       }
     }
-    this.#enter({ topic, on, ruling, identity, keys: undefined, slots: [] })
+    this.#enter({ topic, on, ruling, identity, keys: undefined, metIn: 0, run: 0, slots: [] })
   }
 
   #leave(): Visit {
-    const { topic, on, ruling, identity, keys } = this
+    const { topic, on, ruling, identity, keys, metIn, run } = this
     const slots = this.#more === undefined ? [] : [...this.#more]
     for (let index = INLINE - 1; index >= 0; index--)
       slots.unshift(this.slotOf(index), this.generationOf(index))
-    return { topic, on, ruling, identity, keys, slots }
+    return { topic, on, ruling, identity, keys, metIn, run, slots }
   }
 
   #enter(visit: Visit): void {
@@ -181,6 +186,8 @@ export class Seat implements Sender {
     this.ruling = visit.ruling
     this.identity = visit.identity
     this.keys = visit.keys
+    this.metIn = visit.metIn
+    this.run = visit.run
     this.#more = undefined
     const { slots } = visit
     for (let index = 0; index < INLINE || 2 * index < slots.length; index++) {

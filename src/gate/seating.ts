@@ -66,10 +66,9 @@ export class Seating {
     return count
   }
 
-  /** Takes a refusal to account, where penalties are to be had. Never throws. */
+  /** Takes a refusal to account. Never throws. */
   punish(decision: Decision, message: Message): void {
-    if (this.#desk.punishes(this.roster))
-      this.#desk.note(decision, this.roster, this.seatFor(message).identity)
+    this.#desk.note(decision, this.roster, this.seatFor(message).identity)
   }
 
   /** Adds to the chain in force. Throws PolicyError. */

@@ -1,4 +1,4 @@
-import { likelySeat } from '../chain/seat.ts'
+import { likelySeat, type Seat } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
@@ -6,7 +6,7 @@ import type { Message, Sender } from '../message.ts'
 import { History } from './history.ts'
 import { nameOf } from './names.ts'
 import type { RuleMetrics, Series } from './rule-tally.ts'
-import { type Marked, mark, Runs } from './runs.ts'
+import { Runs } from './runs.ts'
 import type { SummaryRecord } from './summary.ts'
 import { Tallies } from './tallies.ts'
 import { type Range, type Snapshot, viewOf } from './view.ts'
@@ -23,6 +23,8 @@ export interface Totals {
   readonly blocked: number
 }
 
+let slices = 0
+
 /**
  * Counts what a gate decides: how much and how much of it was blocked, how many clients there were, who, where and by what
  * was refused most, by the hour, by the day and by rule. Totals are exact; of many names the lists say by how much they
@@ -34,9 +36,8 @@ export class Analytics {
   readonly #history: History
   readonly #tallies = new Tallies()
   readonly #runs: Runs
-  /** Where a sender carries the number of the slice it was last counted in. */
-  readonly #seen = Symbol('topicgate.seen')
-  #slice = 1
+  /** The slice now open, by a number no other analytics have: a seat carries that it was last counted in. */
+  #slice = ++slices
   #sliceEndsMs: number
   #total = 0
   #blocked = 0
@@ -44,6 +45,7 @@ export class Analytics {
   #last: Series
   readonly #onDecision = (decision: Decision, message: Message): void => this.#note(decision, message)
   readonly #onPolicy = (): void => {
+    this.#settle()
     this.#tallies.keep(this.#gate.rules())
     this.#last = this.#tallies.series('', '')
   }
@@ -59,7 +61,6 @@ export class Analytics {
       const { open } = this.#history
       open.clients.add(client, times)
       open.topics.add(topic, times)
-      if (tally.rule !== '') open.rules.add(tally.rule, times)
       this.#tallies.violate(tally, user, ip, topic, times)
     })
     gate.on('decision', this.#onDecision)
@@ -78,7 +79,7 @@ export class Analytics {
 
   /** By rule, in the order in which the rules were first heard of. */
   rules(): readonly RuleMetrics[] {
-    this.#runs.settleAll()
+    this.#settle()
     return this.#tallies.metrics()
   }
 
@@ -94,7 +95,7 @@ export class Analytics {
 
   /** Counts by rule begin anew, of one rule or of all; the history stays. */
   reset(rule?: string): void {
-    this.#runs.settleAll()
+    this.#settle()
     this.#tallies.reset(rule)
     this.#last = this.#tallies.series('', '')
   }
@@ -113,12 +114,14 @@ export class Analytics {
 
   #note(decision: Decision, { sender, topic }: Message): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
-    const seat = likelySeat(sender)
-    // The seat's identity is the sender itself unless the policy fills something in.
-    const isLasting = seat !== undefined && seat.owner === sender
-    const who = isLasting ? seat.identity : sender
-    if (!isLasting || (who as Marked)[this.#seen] !== this.#slice) this.#meet(who, isLasting)
     const { open } = this.#history
+    const seat = this.#seatOf(sender)
+    // The seat's identity is the sender itself unless the policy fills something in.
+    const who = seat === undefined ? sender : seat.identity
+    if (seat?.metIn !== this.#slice) {
+      if (seat !== undefined) seat.metIn = this.#slice
+      open.unique.add(nameOf(who))
+    }
     this.#total++
     open.total++
     const rule = decision.rule ?? ''
@@ -132,23 +135,31 @@ export class Analytics {
     if (decision.allowed) return
     this.#blocked++
     open.blocked++
-    // The seat's own string where it says the same: equal by identity next time, so that no characters are compared.
-    this.#runs.note(who, isLasting, isLasting && seat.topic === topic ? seat.topic : topic, series.tally)
+    series.tally.pending++
+    // A decision that came later may be about a topic the seat has left.
+    if (seat !== undefined && seat.topic === topic) this.#runs.gather(seat, series.tally)
+    else this.#runs.settle(who, topic, series.tally)
   }
 
-  /** Counts a sender among the clients of the open slice. */
-  #meet(who: Sender, isLasting: boolean): void {
-    if (isLasting) mark(who, this.#seen, this.#slice)
-    this.#history.open.unique.add(nameOf(who))
+  /** The seat a sender keeps at the gate; undefined where it keeps none that the gate goes by. */
+  #seatOf(sender: Sender): Seat | undefined {
+    const seat = likelySeat(sender)
+    return seat?.owner === sender && seat.routes?.gate === this.#gate ? seat : undefined
+  }
+
+  #settle(): void {
+    this.#runs.settleAll()
+    this.#tallies.settle((rule, times) => this.#history.open.rules.add(rule, times))
   }
 
   /** Settles what waits, and closes the slice if it is over. */
   #catchUp(): void {
-    this.#runs.settleAll()
+    this.#settle()
     const nowMs = this.#clock.now()
     if (nowMs < this.#sliceEndsMs) return
+    this.#runs.renew()
     this.#history.roll(nowMs)
     this.#sliceEndsMs = this.#history.open.endMs
-    this.#slice++
+    this.#slice = ++slices
   }
 }

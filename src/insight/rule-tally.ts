@@ -66,6 +66,8 @@ export class RuleTally {
   /** Of this tally alone: one of the same rule made after a reset has another. */
   readonly id: number
   readonly series = new Map<string, Series>()
+  /** Refusals of the span now open that are not in its summary yet. */
+  pending = 0
   #users: Frequent | undefined
   #ips: Frequent | undefined
   #topics: Frequent | undefined

@@ -35,6 +35,14 @@ export class Tallies {
     tally.violate(user, ip, topic, times)
   }
 
+  /** Gives away what each rule has refused since it was last asked. */
+  settle(count: (rule: string, times: number) => void): void {
+    for (const tally of this.#tallies.values()) {
+      if (tally.pending > 0 && tally.rule !== '') count(tally.rule, tally.pending)
+      tally.pending = 0
+    }
+  }
+
   all(): readonly Series[] {
     return [...this.#tallies.values()].flatMap(({ series }) => [...series.values()])
   }

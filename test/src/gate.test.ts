@@ -322,6 +322,25 @@ describe('events', () => {
     expect(seen).toEqual(['t deliver', 't drop'])
   })
 
+  it('are told to each listener as often as it was added and not taken back, in that order', () => {
+    const { gate } = gateAt()
+    const seen: string[] = []
+    const listener = (name: string) => (): void => {
+      seen.push(name)
+      throw new Error(name)
+    }
+    const [first, second] = [listener('first'), listener('second')]
+    gate.on('decision', first).on('decision', second).on('decision', first)
+    gate.check(publish('t'))
+    expect(seen.splice(0)).toEqual(['first', 'second', 'first'])
+    gate.off('decision', first)
+    gate.check(publish('t'))
+    expect(seen.splice(0)).toEqual(['first', 'second'])
+    gate.off('decision', first).off('decision', second).off('decision', second)
+    gate.check(publish('t'))
+    expect(seen).toEqual([])
+  })
+
   it('warn when a rule has more keys than it may keep', () => {
     const clock = new FakeClock(1_000)
     const gate = new Gate({ clock, store: new MemoryStore({ clock, maxKeysPerRule: 4 }) })

@@ -98,6 +98,40 @@ it('of a million messages of 200,000 clients knows the totals, the clients and t
   expect(usedNow).toBeLessThan(20_000_000)
 })
 
+it('knows whom a flood of 100,000 senders refused most, though only some of it is counted by name', () => {
+  const refuse: Middleware = () => ({
+    ...{ allowed: false, outcome: 'drop', reason: 'rate_limit_exceeded', rule: 'all', retryAfterMs: 1 },
+  })
+  const gate = new Gate({ clock: new FakeClock() }).use(refuse)
+  const analytics = new Analytics({ gate })
+  const messages = Array.from(
+    { length: 100_000 },
+    (_, index): Message => ({
+      topic: `site/${index % 4}`,
+      on: 'publish',
+      sender: createSender({ client: `client-${index}` }),
+      size: 1,
+    }),
+  )
+  const dice = random(3)
+  for (let count = 0; count < 400_000; count++) {
+    // The ten worst come when all runs are long in use.
+    const isWorst = count > 200_000 && count % 10 === 0
+    void gate.check(messages[isWorst ? dice.int(99_000, 99_009) : dice.int(0, 98_999)]!)
+  }
+  const { total, blocked, uniqueClients, topBlocked } = analytics.snapshot()
+  expect([total, blocked]).toEqual([400_000, 400_000])
+  expect(topBlocked.rules).toEqual({ error: 0, list: [{ name: 'all', count: 400_000 }] })
+  expect(Math.abs(uniqueClients - 97_500) / 97_500).toBeLessThan(0.02)
+  // 2,000 each.
+  expect(topBlocked.clients.list.map(({ name }) => name).sort()).toEqual(
+    Array.from({ length: 10 }, (_, index) => `client-${99_000 + index}`),
+  )
+  for (const { count } of topBlocked.clients.list) expect(Math.abs(count - 2_000)).toBeLessThan(400)
+  for (const { count } of topBlocked.topics.list) expect(Math.abs(count - 100_000)).toBeLessThan(5_000)
+  expect(topBlocked.topics.list).toHaveLength(4)
+})
+
 it('stays under 20 MB when each name of a month is new and as long as names may be', () => {
   const clock = new FakeClock()
   const refuse: Middleware = message => ({
