@@ -47,6 +47,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     limitDeliveries(station),
     warnOnReload(station),
     closeWith(station),
+    gate.measures.add({ queueDepth: () => station.guard.stats().held }),
   ]
   makeFast(broker)
   let attached = true

@@ -51,6 +51,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     consumer.logger.warn({}, 'listeners of "message" see every message, also what is refused')
   }
   const detachAll = [takeDelivery(consumer), takeAcks(consumer), followConnection(consumer), warnOnReload()]
+  detachAll.push(gate.measures.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
   let attached = true
 
   function warnOnReload(): () => void {

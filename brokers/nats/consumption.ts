@@ -25,6 +25,9 @@ export async function consumeAll<M extends JetStreamMessage>(
     get held() {
       return course.held
     },
+    get lag() {
+      return course.lag
+    },
     stop: async () => {
       station.intakes.delete(intake)
       await messages.close()
@@ -65,6 +68,10 @@ export class PacedIntake<M extends JetStreamMessage> implements Intake {
 
   get held(): number {
     return this.#course.held
+  }
+
+  get lag(): number | undefined {
+    return this.#course.lag
   }
 
   async stop(): Promise<void> {

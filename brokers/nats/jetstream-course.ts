@@ -27,6 +27,7 @@ const SHORT_MS = 250
 export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   readonly #options: JetStreamCourseOptions
   readonly #keepAlive: KeepAlive
+  #newest: M | undefined
 
   constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
     super(station, handler)
@@ -38,11 +39,21 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
 
   /** Something that is held may have been delivered again: then the later delivery takes its place. */
   override take(source: M): void {
+    this.#newest = source
     if (this.#keepAlive.replace(source)) {
       this.station.tally.redelivered++
       return
     }
     super.take(source)
+  }
+
+  /** Messages that were still to come when the last one came. */
+  get lag(): number | undefined {
+    try {
+      return this.#newest?.info.pending
+    } catch {
+      return undefined
+    }
   }
 
   protected override ask(delivery: Delivery): MaybePromise<Decision> {

@@ -124,6 +124,11 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     if (flaws.size > 0) station.trouble.note('policy', new UnsupportedError([...flaws].join('\n')))
   }
   gate.on('policy', reload)
+  const endMeasures = gate.measures.add({
+    queueDepth: () => station.guard.stats().held,
+    consumerLag: () => furthest([...station.intakes].map(({ lag }) => lag)),
+    handlers: true,
+  })
 
   /** What is to be known of a consumer before its messages are taken. Throws UnsupportedError. */
   async function attach(consumer: Tellable): Promise<Attached> {
@@ -147,6 +152,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   async function stop(held: 'discard' | 'pass'): Promise<void> {
     station.draining = true
     gate.off('policy', reload)
+    endMeasures()
     // A connection that has gone keeps nobody from giving back the rest.
     await Promise.allSettled([...station.intakes].map(intake => intake.stop()))
     if (held === 'pass') station.guard.close('pass')
@@ -225,6 +231,11 @@ interface Attached extends Origin {
 
 function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): consumer is PullConsumer<M> {
   return typeof (consumer as Partial<PullConsumer<M>>).fetch === 'function'
+}
+
+function furthest(lags: readonly (number | undefined)[]): number | undefined {
+  const known = lags.filter(lag => lag !== undefined)
+  return known.length === 0 ? undefined : Math.max(...known)
 }
 
 async function* nothing<M>(): AsyncGenerator<M> {}

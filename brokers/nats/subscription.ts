@@ -12,6 +12,8 @@ export interface Intake {
   readonly place: Place
   /** Messages held now. */
   readonly held: number
+  /** Messages of its consumer that were still to come when the last one came; only of JetStream. */
+  readonly lag?: number | undefined
   /** Takes nothing more; what has come is still handled. */
   stop(): Promise<void>
 }
