@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { SIGNAL_NAMES } from '../adapt/index.ts'
+import { COUNTING_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
 import { durationText, expects } from './schema-words.ts'
 
 const level = z
@@ -14,6 +14,23 @@ const level = z
 const factor = z
   .union([z.number(), z.string()], { error: expects('a factor', 'write 0.5') })
   .meta({ description: 'What limits are multiplied by.', examples: [0.5] })
+
+const fulls = COUNTING_SIGNALS.map(name =>
+  z.strictObject(
+    { [name]: z.number({ error: expects('a number of messages', 'write 5000') }) },
+    { error: expects('a signal') },
+  ),
+)
+
+const signal = z
+  .union([z.enum(SIGNAL_NAMES), ...fulls], {
+    error: expects('a signal', `use ${SIGNAL_NAMES.join(', ')}, or { queue-depth: 5000 }`),
+  })
+  .meta({
+    description:
+      'A signal by its name; of one that counts messages, how many are a load of 100 % can be said.',
+    examples: ['cpu', { 'queue-depth': 5000 }],
+  })
 
 /** Limits that follow the load. */
 export const adaptiveSchema = z
@@ -44,12 +61,23 @@ export const adaptiveSchema = z
         .optional()
         .meta({ description: 'Factors by what a signal is above; of all that hold, the least counts.' }),
       signals: z
-        .array(z.enum(SIGNAL_NAMES, { error: expects('a signal') }), {
-          error: expects('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`),
-        })
+        .array(signal, { error: expects('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`) })
         .optional()
-        .meta({ description: 'What is looked at; the load is the worst of them. Default: all.' }),
+        .meta({
+          description: 'What is looked at; the load is the worst of them. Default: cpu, memory, event-loop.',
+        }),
       every: durationText.optional().meta({ description: 'How often. Default: 10s.' }),
+      across: z
+        .enum(['node', 'fleet'], { error: expects('whose load counts', 'write node, or fleet') })
+        .optional()
+        .meta({
+          description:
+            'Whose load counts: that of this node, or the worst of all nodes of the store. Default: node.',
+        }),
+      node: z
+        .string({ error: expects('the name of a node', 'write a text, as gateway-1') })
+        .optional()
+        .meta({ description: 'What this node is called among others. Default: its host and process.' }),
     },
     { error: expects('an object', 'write { every: 10s }, or remove it') },
   )
