@@ -1,8 +1,8 @@
 import { BOUNDS } from '../bounds.ts'
 import { type Decision, OUTCOMES, type Outcome } from '../decision.ts'
+import { Frequent } from '../insight/frequent.ts'
 import type { Message, Sender } from '../message.ts'
 import { formatCount, formatShare, formatTable, formatWait, printable } from './format.ts'
-import { HeavyHitters } from './heavy-hitters.ts'
 
 const WORST_SHOWN = 10
 
@@ -20,7 +20,7 @@ interface Row {
 /** What became of the messages of a capture, by rule and by sender. Bounded, whoever sends. */
 export class Totals {
   readonly #rows = new Map<string, Row>()
-  readonly #worst = new HeavyHitters(BOUNDS.countedSenders)
+  readonly #worst = new Frequent(BOUNDS.countedSenders)
   readonly #rules: readonly string[]
   #messages = 0
   #allowed = 0
@@ -47,7 +47,7 @@ export class Totals {
     if (allowed) {
       this.#allowed++
       row.allowed++
-    } else this.#worst.add(nameSender(sender))
+    } else this.#worst.add(nameSender(sender), 1)
     if (shadow !== undefined) for (const name of shadow) this.#row(name).shadowed++
   }
 
@@ -67,8 +67,8 @@ export class Totals {
     if (worst.length > 0) {
       const rows = worst.map(({ name, count }) => [name, formatCount(count)])
       lines.push('', ...formatTable(['worst senders', 'refused'], rows))
-      const low = this.#worst.errorAtMost
-      if (low > 0) lines.push(`(of very many senders: counts may be up to ${formatCount(low)} too low)`)
+      const { error } = this.#worst
+      if (error > 0) lines.push(`(of very many senders: counts may be up to ${formatCount(error)} too high)`)
     }
     return lines
   }

@@ -23,7 +23,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['gate', 'guard', 'insight', 'admin'],
   ],
   brokers: ['index', 'guard', 'publish', 'outcomes', 'conditions', 'ground'],
-  cli: ['index', 'guard', 'policy', 'brokers', 'conditions', 'ground'],
+  cli: ['index', 'guard', 'insight', 'policy', 'brokers', 'conditions', 'ground'],
 }
 
 /** Arrows that only a dynamic `import()`, or a type, may take: nothing of them is loaded before it is asked for. */

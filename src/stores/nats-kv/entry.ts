@@ -1,8 +1,8 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { StoreError } from '../../errors.ts'
-import { carryOver, freshCells } from '../sqlite/carry.ts'
-import { decodeCells, encodeCells } from '../sqlite/encoding.ts'
-import { describeNumbers, limitOf } from '../sqlite/numbers.ts'
+import { carryOver, freshCells } from '../kept/carry.ts'
+import { decodeCells, encodeCells } from '../kept/cells.ts'
+import { describeNumbers, limitOf } from '../kept/numbers.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { Kept } from './bucket.ts'
 

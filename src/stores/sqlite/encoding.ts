@@ -19,15 +19,3 @@ export function bytesOf(blob: Uint8Array | ArrayBuffer): Buffer {
     ? Buffer.from(blob)
     : Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength)
 }
-
-export function encodeCells(cells: Float64Array): Buffer {
-  return Buffer.from(cells.buffer, cells.byteOffset, cells.byteLength)
-}
-
-/** A copy, aligned as an array of numbers must be. */
-export function decodeCells(blob: Uint8Array | ArrayBuffer): Float64Array {
-  const bytes = bytesOf(blob)
-  const cells = new Float64Array(bytes.length >> 3)
-  new Uint8Array(cells.buffer).set(bytes.subarray(0, cells.byteLength))
-  return cells
-}

@@ -1,7 +1,8 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { carryOver, freshCells } from './carry.ts'
-import { decodeCells, decodeText, encodeCells, encodeText } from './encoding.ts'
-import { describeNumbers, limitOf } from './numbers.ts'
+import { carryOver, freshCells } from '../kept/carry.ts'
+import { decodeCells, encodeCells } from '../kept/cells.ts'
+import { describeNumbers, limitOf } from '../kept/numbers.ts'
+import { decodeText, encodeText } from './encoding.ts'
 import {
   type KeptKey,
   type KeyedRow,

@@ -1,7 +1,7 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { carryOver } from './carry.ts'
-import { decodeCells, encodeCells } from './encoding.ts'
-import { limitOf } from './numbers.ts'
+import { carryOver } from '../kept/carry.ts'
+import { decodeCells, encodeCells } from '../kept/cells.ts'
+import { limitOf } from '../kept/numbers.ts'
 import { type KeptKey, keyed, type Statements, type StateRow, type SweptRow } from './statements.ts'
 
 /** Where a sweep has come to. */
