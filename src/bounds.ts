@@ -14,6 +14,9 @@ export const BOUNDS = {
   internedSenders: 65_536,
   /** Characters of the identity of such a sender; longer ones are not kept. */
   internedSenderChars: 1_024,
+  /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones are not kept. */
+  knownSubjects: 8_192,
+  knownSubjectBytes: 128,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
   /** Senders counted at once to find the worst of a capture. */

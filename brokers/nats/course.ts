@@ -31,12 +31,12 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   take(source: M): void {
     const { station } = this
     station.tally.received++
-    const { subject } = source
-    const place = station.senders.placeOf(source, subject)
-    // The very same text where it is known: what is compared later is then compared by its place.
-    const delivery = new Delivery(subject === place.topic ? place.topic : subject, place.sender, this, source)
+    const { senders } = station
+    const subject = senders.subjects.of(source)
+    const place = subject.place ?? senders.placeOf(source, subject)
+    const delivery = new Delivery(subject.topic, place.sender, this, source)
     if (station.draining && this.sendsBack(delivery)) return
-    if (station.isLeftOut(subject)) {
+    if (subject.isSystem && station.isLeftOut(subject.topic)) {
       this.enact(PASSED, delivery)
       return
     }
@@ -45,8 +45,9 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
       place.laneOf(station.guard).admit(delivery, enact, askInTurn)
     } else {
       const answer = this.ask(delivery)
-      if (!isLater(answer) && answer.outcome === 'deliver') {
-        this.#deliver(answer, delivery)
+      // A promise has no outcome: what may pass at once costs no other look.
+      if ((answer as Decision).outcome === 'deliver') {
+        this.#deliver(answer as Decision, delivery)
         return
       }
       later = isLater(answer)

@@ -3,6 +3,7 @@ import type { Guard, Lane } from '../../src/guard.ts'
 import { createSender } from '../../src/index.ts'
 import type { Sender } from '../../src/message.ts'
 import type { NatsMessage } from './client.ts'
+import { type Subject, Subjects } from './subjects.ts'
 
 /** What the application knows of who sent a message. */
 export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
@@ -10,12 +11,10 @@ export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
 /** A sender, and the place where its messages wait in their order. */
 export class Place {
   readonly sender: Sender
-  readonly topic: string
-  #lane: Lane | undefined
+  #lane: Lane | undefined = undefined
 
-  constructor(sender: Sender, topic: string) {
+  constructor(sender: Sender) {
     this.sender = sender
-    this.topic = topic
   }
 
   /** Messages of this sender that wait in its order. */
@@ -40,6 +39,8 @@ export class Senders {
   readonly #failed: (cause: unknown) => void
   #young = new Map<string, Place>()
   #old = new Map<string, Place>()
+  /** In front of them, those of subjects that come often. */
+  readonly subjects = new Subjects(subject => this.#keep(subject))
 
   constructor(identify: Identify | undefined, failed: (cause: unknown) => void) {
     this.#identify = identify
@@ -51,11 +52,21 @@ export class Senders {
   }
 
   /** Never throws: whom `identify` fails for is known by the subject alone. */
-  placeOf(message: NatsMessage, topic: string): Place {
-    if (this.#identify === undefined) return this.#young.get(topic) ?? this.#settle(topic, topic, undefined)
+  placeOf(message: NatsMessage, subject: Subject): Place {
+    if (subject.place !== undefined) return subject.place
+    const { topic } = subject
+    if (this.#identify === undefined) {
+      subject.place = this.#young.get(topic) ?? this.#settle(topic, undefined)
+      return subject.place
+    }
     const known = this.#ask(message)
     const key = known === undefined ? topic : keyOf(known)
-    return this.#young.get(key) ?? this.#settle(key, topic, known)
+    return this.#young.get(key) ?? this.#settle(key, known)
+  }
+
+  /** The place of a subject that is no longer in front may have been forgotten here: what waits there keeps it. */
+  #keep({ topic, place }: Subject): void {
+    if (place !== undefined && place.held > 0) this.#young.set(topic, place)
   }
 
   #ask(message: NatsMessage): Partial<Sender> | undefined {
@@ -67,8 +78,8 @@ export class Senders {
     }
   }
 
-  #settle(key: string, topic: string, known: Partial<Sender> | undefined): Place {
-    const place = this.#old.get(key) ?? new Place(createSender(known ?? {}), topic)
+  #settle(key: string, known: Partial<Sender> | undefined): Place {
+    const place = this.#old.get(key) ?? new Place(createSender(known ?? {}))
     if (this.#young.size >= BOUNDS.internedSenders / 2) this.#age()
     this.#young.set(key, place)
     this.#old.delete(key)

@@ -8,6 +8,7 @@ import type { NatsHeaders, NatsOutlet } from './client.ts'
 import type { Delivery } from './delivery.ts'
 import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
 import { Senders } from './senders.ts'
+import { isSystem } from './subjects.ts'
 import type { Intake } from './subscription.ts'
 import { TroubleLog } from './trouble.ts'
 
@@ -94,9 +95,9 @@ export class Station {
     return delivery.takeDecision() ?? this.guard.ask(delivery)
   }
 
-  /** A subject of the server's own (`$JS`, `$KV`, `$SYS`, `_INBOX`) that no rule names. */
+  /** Of a subject of the server's own: that no rule names such. */
   isLeftOut(topic: string): boolean {
-    return isSystem(topic) && !this.#namedSystem.has(firstToken(topic))
+    return !this.#namedSystem.has(firstToken(topic))
   }
 
   /** Publishes over the user's connection; false where there is none or it fails. Never throws. */
@@ -137,14 +138,6 @@ export class Station {
       this.#idle.add(done)
     })
   }
-}
-
-const DOLLAR = 36
-const UNDERSCORE = 95
-
-function isSystem(topic: string): boolean {
-  const first = topic.charCodeAt(0)
-  return first === DOLLAR || (first === UNDERSCORE && topic.startsWith('_INBOX.'))
 }
 
 function firstToken(topic: string): string {

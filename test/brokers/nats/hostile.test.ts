@@ -161,14 +161,18 @@ describe('messages of a client that fails', () => {
 
 describe('senders', () => {
   const message = (subject: string): NatsMessage => ({ subject, data: new Uint8Array(0), sid: 1 })
+  const placeOf = (senders: Senders, subject: string) => {
+    const taken = message(subject)
+    return senders.placeOf(taken, senders.subjects.of(taken))
+  }
 
   it('are remembered up to a bound, those in use the longest', () => {
     const senders = new Senders(undefined, () => {})
-    const mine = senders.placeOf(message('mine'), 'mine').sender
+    const mine = placeOf(senders, 'mine').sender
     const invented = BOUNDS.internedSenders * 2
     for (let index = 0; index < invented; index++) {
-      senders.placeOf(message(''), `x.${index}`)
-      if (index % 1_000 === 0) expect(senders.placeOf(message('mine'), 'mine').sender).toBe(mine)
+      placeOf(senders, `x.${index}`)
+      if (index % 1_000 === 0) expect(placeOf(senders, 'mine').sender).toBe(mine)
     }
     expect(senders.size).toBeLessThanOrEqual(BOUNDS.internedSenders)
     expect(senders.size).toBeGreaterThan(BOUNDS.internedSenders / 2)
@@ -178,13 +182,12 @@ describe('senders', () => {
     const senders = new Senders(undefined, () => {})
     const gate = natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'throttle' }))
     const guard = new Guard(gate)
-    const place = senders.placeOf(message('busy'), 'busy')
+    const place = placeOf(senders, 'busy')
     const waiting = { topic: 'busy', on: 'publish', sender: place.sender, size: 1 } as const
     for (let count = 0; count < 2; count++) place.laneOf(guard).admit(waiting, () => {})
     expect(place.held).toBe(1)
-    for (let index = 0; index < BOUNDS.internedSenders * 2; index++)
-      senders.placeOf(message(''), `x.${index}`)
-    expect(senders.placeOf(message('busy'), 'busy')).toBe(place)
+    for (let index = 0; index < BOUNDS.internedSenders * 2; index++) placeOf(senders, `x.${index}`)
+    expect(placeOf(senders, 'busy')).toBe(place)
     guard.close()
   })
 
@@ -195,8 +198,8 @@ describe('senders', () => {
       () => said[next++ % said.length],
       () => {},
     )
-    const first = said.map(() => senders.placeOf(message('s'), 's'))
-    const again = said.map(() => senders.placeOf(message('s'), 's'))
+    const first = said.map(() => placeOf(senders, 's'))
+    const again = said.map(() => placeOf(senders, 's'))
     expect(new Set(first).size).toBe(said.length)
     expect(again).toEqual(first)
   })
