@@ -114,6 +114,11 @@ export class Connection implements Source {
     if (!this.#throttled && !this.#crowded) this.reading.release()
   }
 
+  /** Written for the client, and not sent yet. */
+  get unsentBytes(): number {
+    return this.#client.conn.writableLength
+  }
+
   /** Tells the client of a refusal, where it has asked for that, at most once a second. */
   tell(decision: Decision): void {
     const { notices, guard, tally } = this.#around

@@ -4,12 +4,15 @@ import type { Gate, PolicyChange } from '../../src/index.ts'
 import { limitConnects } from './connect.ts'
 import { limitDeliveries } from './deliver.ts'
 import { discardMarked } from './discard.ts'
+import { drain } from './drain.ts'
 import { makeFast } from './hooks.ts'
 import type { LimitBrokerOptions } from './options.ts'
 import { limitPublishes } from './publish.ts'
 import { Station, type Tally } from './station.ts'
 import { limitSubscriptions } from './subscribe.ts'
 import { assertSupported, findUnsupported } from './support.ts'
+
+const DRAIN_MS = 5_000
 
 export interface BrokerStats extends GuardStats, Readonly<Tally> {
   readonly connections: number
@@ -21,6 +24,11 @@ export interface BrokerLimits {
   stats(): BrokerStats
   /** Told of each socket that has sent its CONNECT; the returned function ends it. For `limitServer`. */
   onGreeting(listener: (socket: object) => void): () => void
+  /**
+   * For a shutdown, before `broker.close()`: what is held passes for at most `withinMs` (default: 5,000); then nothing more
+   * is taken nor acknowledged, so that its sender keeps it, and what was acknowledged goes out to subscribers.
+   */
+  drain(withinMs?: number): Promise<void>
   /** Takes the limiter off a running broker: the hooks are the application's again, what was held passes. */
   detach(): void
 }
@@ -58,6 +66,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       station.greetings.add(listener)
       return () => void station.greetings.delete(listener)
     },
+    drain: (withinMs = DRAIN_MS) => drain(station, withinMs),
     detach: () => {
       if (!attached) return
       attached = false

@@ -62,6 +62,7 @@ export class Station implements Surroundings {
   /** Where a client carries its connection: a property is found faster than an entry of a WeakMap. */
   readonly #place: symbol = Symbol('topicgate.connection')
   readonly #connects = new WeakMap<Client, ConnectPacket>()
+  #ended = false
 
   constructor(broker: Aedes, gate: Gate, options: LimitBrokerOptions) {
     this.broker = broker
@@ -85,6 +86,12 @@ export class Station implements Surroundings {
     for (const listener of this.greetings) listener(socket)
   }
 
+  /** Takes no publish any more, nor acknowledges one; only wills go their way. */
+  end(): void {
+    this.#ended = true
+    for (const connection of this.connections) connection.condemned = true
+  }
+
   /** The connection of a client, made when first asked for: aedes knows the client's id from `authenticate` on. */
   connectionOf(client: Client): Connection {
     const places = client as unknown as Record<symbol, Connection | undefined>
@@ -92,6 +99,7 @@ export class Station implements Surroundings {
     if (known !== undefined) return known
     const connection = new Connection(this, client, this.#connects.get(client))
     places[this.#place] = connection
+    connection.condemned = this.#ended
     // The will of a client that has gone is the last that is asked for.
     if (client.closed) connection.leave()
     else this.connections.add(connection)

@@ -38,8 +38,6 @@ export interface MqttServer {
   close(drainMs: number): Promise<void>
 }
 
-const DRAIN_LOOK_MS = 20
-
 /** Roomier than the plugin's own: after a power cut a whole site connects at once, from one address. */
 const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
 
@@ -93,7 +91,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
       wsPort,
       close: async drainMs => {
         for (const server of servers) server.close()
-        await drained(limits, drainMs)
+        await limits.drain(drainMs)
         await closeAll()
       },
     }
@@ -133,11 +131,4 @@ function listen(server: Server, port: number, host: string, flag: string): Promi
     })
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
   })
-}
-
-async function drained(limits: BrokerLimits, drainMs: number): Promise<void> {
-  const endMs = performance.now() + drainMs
-  while (limits.stats().held > 0 && performance.now() < endMs) {
-    await new Promise(resolve => setTimeout(resolve, DRAIN_LOOK_MS))
-  }
 }
