@@ -2,6 +2,7 @@ import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import { Measures } from './chain/measures.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
+import { planFor } from './chain/ruling.ts'
 import { likelySeat } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
@@ -66,6 +67,7 @@ export class Gate {
       ...{ clock: this.clock, logger: this.logger, store: this.store, rules: () => this.rules() },
       renew: () => this.#seating.renew(),
       rebuild: () => this.#seating.build(this.#seating.policy, this.dialect),
+      opened: (...opened) => this.handling.hear(...opened),
       tell: (event, ...args) => this.#voice.emit(event, ...args),
     })
     ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#desk)
@@ -155,7 +157,7 @@ export class Gate {
     const seat = this.#seating.seatFor(message)
     const { sought } = this.#seating
     if (sought !== undefined) return sought.then(() => this.peek(message))
-    const { steps, decider } = seat.ruling!.plan
+    const { steps, decider } = planFor(seat, this.clock.now())
     if (decider.kind === 'banned') return [decider.decide(message, seat, this.clock.now())]
     return peekSteps(steps, this.store, message, seat, this.clock.now())
   }
@@ -165,7 +167,7 @@ export class Gate {
     const seat = this.#seating.seatFor(message)
     const { sought } = this.#seating
     if (sought !== undefined) return sought.then(() => this.explain(message))
-    const trace = await inspect(seat.ruling!.plan, this.store, message, seat, this.clock.now())
+    const trace = await inspect(planFor(seat, this.clock.now()), this.store, message, seat, this.clock.now())
     return { ...trace, patterns: this.#seating.routesNow().patternsOf(message) }
   }
 

@@ -38,6 +38,7 @@ export {
 } from './algorithms/custom.ts'
 export { toAlgorithm } from './algorithms/kernel.ts'
 export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
+export type { BehaviourSpec } from './chain/conduct.ts'
 export { exempt } from './chain/exempt.ts'
 export type { Handled } from './chain/handler.ts'
 export type { ExemptionTrace, Explanation, HandlerTrace, LimitTrace } from './chain/inspect.ts'

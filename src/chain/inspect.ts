@@ -2,6 +2,7 @@ import { type Decision, PASSED, type Scaled } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
 import { andThen, chargeOf, foldStep } from './chained-plan.ts'
+import { roomOf } from './conduct-rule.ts'
 import { holdsFor } from './exempt.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
@@ -58,7 +59,7 @@ export interface Explanation {
 
 /** Walks all steps of a plan without charging anything. */
 export async function inspect(
-  { steps, decider, passed }: ActionPlan,
+  { steps, decider, passed }: Pick<ActionPlan, 'steps' | 'decider' | 'passed'>,
   store: Store,
   message: Message,
   seat: Seat,
@@ -159,6 +160,11 @@ async function traceExemption(
   }
 }
 
+/** What a conduct makes of a limit and of what remains of it. */
+function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace, 'limit' | 'remaining'> {
+  return { limit: Math.max(1, roomOf(limit, room)), remaining: roomOf(remaining, room) }
+}
+
 function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: Seat): LimitTrace {
   const { rule, pattern } = planned
   const { key, cost } = chargeOf(planned, message, seat)
@@ -173,5 +179,6 @@ function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: S
     algorithm: rule.limit.algorithm,
     ...(rule.scaled === undefined ? {} : { scaled: rule.scaled }),
     ...verdict,
+    ...(rule.room === undefined ? {} : roomIn(rule.limit.capacity, verdict.remaining, rule.room)),
   }
 }

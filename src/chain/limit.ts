@@ -35,6 +35,10 @@ export interface Rule {
   readonly fallback?: Fallback
   /** What its limit was multiplied by, and why. */
   readonly scaled?: Scaled
+  /** The part of its limit that senders of a conduct have, where that is not all of it: told, as their costs show it. */
+  readonly room?: number
+  /** Meant as it is, however its senders behave. */
+  readonly asWritten?: boolean
   /** The reason of a message this rule lets pass. */
   readonly passed: Reason
   /** Shares of the capacity at which a warning is given, ascending. */

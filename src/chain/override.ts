@@ -57,7 +57,7 @@ export function overrideRule(rule: Rule, grant: Grant): Rule | undefined {
   }
   // A rate that is given is meant as it is, whatever the load.
   const { scaled: _, ...plain } = rule
-  return { ...plain, limit: replace(rule.limit, grant.rate), passed: 'override' }
+  return { ...plain, limit: replace(rule.limit, grant.rate), passed: 'override', asWritten: true }
 }
 
 function multiply(limit: Limit, thousandths: number): Limit {

@@ -6,6 +6,8 @@ import type { Store } from '../stores/store.ts'
 import { captureLevels } from '../topic/pattern.ts'
 import { Router } from '../topic/router.ts'
 import { ChainedPlan } from './chained-plan.ts'
+import type { Behaving, Conduct } from './conduct.ts'
+import { behavingSteps } from './conduct-rule.ts'
 import { isSettled } from './exempt.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
@@ -16,6 +18,7 @@ import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
 import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
 import { treatSteps } from './treat.ts'
 import type { Warner } from './warn.ts'
+import { type ConductPlan, WatchedPlan } from './watched-plan.ts'
 
 interface RoutePlan {
   readonly entries: readonly Entry[]
@@ -102,7 +105,7 @@ export class Routes {
     let action = plan.actions.get(on)
     if (action === undefined) {
       const steps = planSteps(plan.entries, on)
-      action = this.#planOf(steps)
+      action = this.#planOf(steps, on)
       plan.actions.set(on, action)
     }
     return action
@@ -115,15 +118,30 @@ export class Routes {
     let treated = plan.treated.get(treatment.key)
     if (treated === undefined) {
       const { steps, passed } = treatSteps(plan.steps, on, treatment, tiers)
-      treated = this.#planOf(steps, passed)
+      treated = this.#planOf(steps, on, passed)
       if (plan.treated.size >= BOUNDS.rulingsPerPlan) plan.treated.clear()
       plan.treated.set(treatment.key, treated)
     }
     return treated
   }
 
-  #planOf(steps: readonly Step[], passed = PASSED): ActionPlan {
-    return { steps, passed, decider: this.#deciderOf(steps, passed), rulings: new Map(), treated: new Map() }
+  #planOf(steps: readonly Step[], on: Action, passed = PASSED): ActionPlan {
+    const { behaving } = this.#chain.standing
+    // What somebody sends is its behaviour; what is done to it is not.
+    const decider =
+      behaving === undefined || on !== 'publish'
+        ? this.#deciderOf(steps, passed)
+        : this.#watch(steps, behaving, passed)
+    return { steps, passed, decider, rulings: new Map(), treated: new Map() }
+  }
+
+  #watch(steps: readonly Step[], behaving: Behaving, passed: Decision): WatchedPlan {
+    const planOf = (conduct: Conduct): ConductPlan => {
+      const behaved = behavingSteps(steps, conduct, behaving)
+      return { steps: behaved, decider: this.#deciderOf(behaved, passed) }
+    }
+    const plans = { good: planOf('good'), usual: planOf('usual'), abusive: planOf('abusive') }
+    return new WatchedPlan(plans, this.#chain.standing.conducts, behaving)
   }
 
   #deciderOf(steps: readonly Step[], passed: Decision): FusedPlan | ChainedPlan {

@@ -4,13 +4,14 @@ import type { ChainedPlan } from './chained-plan.ts'
 import type { FusedPlan } from './fused-plan.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, Step } from './steps.ts'
+import type { WatchedPlan } from './watched-plan.ts'
 
 /** One action on one route: its steps, and how they are decided. */
 export interface ActionPlan {
   readonly steps: readonly Step[]
   /** The decision where no rule applies. */
   readonly passed: Decision
-  readonly decider: FusedPlan | ChainedPlan | Refusing
+  readonly decider: FusedPlan | ChainedPlan | WatchedPlan | Refusing
   /** Rulings made so far, by which exemptions cover the sender. */
   readonly rulings: Map<string, Ruling>
   /** The same for senders whose tier or overrides change it, by the key of their treatment. */
@@ -33,4 +34,11 @@ export interface Ruling {
   readonly exempt: Decision | undefined
   /** Exemptions that cover the sender but must be asked about each message. */
   readonly conditional: readonly ExemptStep[]
+}
+
+/** The plan in force for a seat: that of its conduct, where senders are told apart by it. */
+export function planFor(seat: Seat, nowMs: number): Pick<ActionPlan, 'steps' | 'decider' | 'passed'> {
+  const { plan } = seat.ruling!
+  const { decider } = plan
+  return decider.kind === 'watched' ? { ...plan, steps: decider.planFor(seat, nowMs).steps } : plan
 }

@@ -2,6 +2,7 @@ import { BOUNDS } from '../bounds.ts'
 import type { Action, Sender } from '../message.ts'
 import type { Routes } from './routes.ts'
 import type { Ruling } from './ruling.ts'
+import type { Watched } from './watched-plan.ts'
 
 /** Rules whose slots stand on the seat itself; those of further rules stand in a list. */
 const INLINE = 4
@@ -56,6 +57,8 @@ export class Seat implements Sender {
   keys: (string | undefined)[] | undefined = undefined
   #visits: Visit[] | undefined = undefined
   #oldest = 0
+  /** The count of its behaviour, where it has any. */
+  watched: Watched | undefined = undefined
   readonly client: string | undefined
   readonly user: string | undefined
   readonly device: string | undefined

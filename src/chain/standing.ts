@@ -1,5 +1,6 @@
 import type { Decision, Outcome } from '../decision.ts'
 import type { Sender } from '../message.ts'
+import { type Behaving, Conducts } from './conduct.ts'
 import type { Override } from './override.ts'
 import { SubjectIndex } from './subject.ts'
 import type { Tier, Tiers } from './tiers.ts'
@@ -37,6 +38,15 @@ export class Standing {
   readonly overrides = new SubjectIndex<Override>()
   readonly given = new SubjectIndex<TierGiven>()
   tiers: Tiers | undefined
+  /** Limits by behaviour, where the chain has any, and what is known of it. */
+  behaving: Behaving | undefined
+  readonly conducts: Conducts
+
+  /** `blame` is told of each sender whose behaviour turns abusive. */
+  constructor(blame: ConstructorParameters<typeof Conducts>[0] = () => {}) {
+    this.conducts = new Conducts(blame)
+  }
+
   /** The tier a function of the user's own has found for a sender. */
   found: ((sender: Sender) => string | undefined) | undefined
 

@@ -18,6 +18,19 @@ export interface Whom {
   readonly text: string
 }
 
+/** The part a sender is told apart by: the one asked for; instead of a client that has no name, any other. */
+export function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
+  const has = (part: SubjectPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
+  if (has(per)) return per
+  return per === 'client' ? SUBJECT_PARTS.find(has) : undefined
+}
+
+/** Who a sender is, by that part; undefined for nobody. */
+export function whoIs(sender: Sender, per: SubjectPart): Whom | undefined {
+  const part = partOf(sender, per)
+  return part && { part, text: textOf(part, sender[part]!) }
+}
+
 const HIDDEN = /^sha256:[\w-]{43}$/
 
 /** Reads the one part a subject names. Throws PolicyError. */

@@ -139,6 +139,7 @@ function tierRule(name: string, text: string, fractional: boolean): Rule | undef
     harshness: HARSHNESS.reject,
     reason: 'rate_limit_exceeded',
     passed: 'ok',
+    asWritten: true,
     shadow: false,
     soft: false,
   }

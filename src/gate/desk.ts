@@ -1,3 +1,4 @@
+import { type Behaving, type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
 import type { Rule } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { overrideRule, parseGrant } from '../chain/override.ts'
@@ -28,8 +29,10 @@ import {
 import type { GateEvents } from './events.ts'
 import { NOTE_KINDS, type Note, type NoteKind } from './note.ts'
 import { Penalties } from './penalties.ts'
+import { SampledLog } from './sampled-log.ts'
 import { Sharing, sharedName } from './sharing.ts'
 import { TierFinder, type TierLookup } from './tier-lookup.ts'
+import { breakerCraft, conductCraft, type Opened } from './told.ts'
 
 /** What a gate is told of tiers and penalties in code; a policy that speaks of them takes their place. */
 export interface DeskOptions {
@@ -38,6 +41,8 @@ export interface DeskOptions {
   /** Who is of which tier, by a function of the user's own. */
   readonly tierOf?: TierLookup | TierLookup['of']
   readonly penalties?: PenaltySpec
+  /** Limits that follow the behaviour of who sends; `{}` for 1.2 and 0.3 of them. */
+  readonly behaviour?: BehaviourSpec
 }
 
 /** What the desk asks of its gate. */
@@ -50,12 +55,14 @@ export interface DeskHooks {
   /** Has the chain built anew, with `exemptions` in front. Throws PolicyError. */
   rebuild(): void
   rules(): readonly string[]
+  /** Another node has found a breaker open for a key until a moment. */
+  opened(breaker: string, key: string, untilMs: number): void
   tell<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
 }
 
 /** All that is said of senders while a gate runs: bans, overrides, exemptions, tiers, penalties. */
 export class Desk {
-  readonly standing = new Standing()
+  readonly standing: Standing
   readonly warner: Warner
   readonly bans: Board<BanOptions>
   readonly overrides: Board<OverrideOptions>
@@ -68,7 +75,12 @@ export class Desk {
   readonly #penalties: Penalties
   readonly #sharing: Sharing | undefined
   readonly #finder: TierFinder | undefined
-  readonly #own: { readonly tiers: Tiers | undefined; readonly penalty: Penalty | undefined }
+  readonly #own: {
+    readonly tiers: Tiers | undefined
+    readonly penalty: Penalty | undefined
+    readonly behaving: Behaving | undefined
+  }
+  readonly #opened: Board<Opened>
   #penalty: Penalty | undefined
 
   /** Throws PolicyError. */
@@ -77,7 +89,11 @@ export class Desk {
     const { clock, logger, store } = hooks
     this.warner = new Warner(warning => hooks.tell('warning', warning))
     const tiers = checkWithin('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {})))
-    this.#own = { tiers, penalty: checkWithin('penalties', () => compilePenalty(options.penalties)) }
+    this.#own = {
+      tiers,
+      penalty: checkWithin('penalties', () => compilePenalty(options.penalties)),
+      behaving: checkWithin('behaviour', () => compileBehaviour(options.behaviour)),
+    }
     const boardHooks: BoardHooks = {
       clock,
       changed: () => hooks.renew(),
@@ -87,6 +103,25 @@ export class Desk {
       },
       share: async (kind, id, note) => this.#sharing?.tell(kind, id, note),
     }
+    // Seats ask for conducts and breakers by themselves; how often a breaker opens is no matter of an audit.
+    const quiet = { ...boardHooks, changed: () => {} }
+    const lost = new SampledLog(clock, logger, 'a note could not be kept: it counts on this node only')
+    this.standing = new Standing((whom, why, untilMs) => {
+      const blamed = { whom, reason: why, addedBy: 'behaviour', for: untilMs - clock.now() }
+      conducts.add(blamed).catch((err: unknown) => lost.note({ err }))
+    })
+    const known = this.standing.conducts
+    const conducts = new Board(
+      conductCraft(
+        (whom, untilMs) => known.hold(whom, untilMs),
+        whom => known.forgive(whom, clock.now()),
+      ),
+      quiet,
+    )
+    this.#opened = new Board(
+      breakerCraft((breaker, key, untilMs) => hooks.opened(breaker, key, untilMs)),
+      { ...quiet, audit: () => {} },
+    )
     this.bans = new Board(banCraft(this.standing), boardHooks)
     this.overrides = new Board(
       overrideCraft(this.standing, () => hooks.rules()),
@@ -102,8 +137,10 @@ export class Desk {
       override: this.overrides,
       exemption: this.exemptions,
       tier: this.tiers,
+      conduct: conducts,
+      breaker: this.#opened,
     } as never
-    this.#penalties = new Penalties(this.bans)
+    this.#penalties = new Penalties(this.bans, new SampledLog(clock, logger, 'a sender could not be blocked'))
     const { tierOf } = options
     if (tierOf !== undefined) {
       const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf
@@ -130,6 +167,7 @@ export class Desk {
     const tiers = policy?.tiers ?? this.#own.tiers
     for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) roster.addTier(rule)
     this.standing.tiers = tiers
+    this.standing.behaving = policy?.behaving ?? this.#own.behaving
     this.#penalty = policy?.penalty ?? this.#own.penalty
     return roster
   }
@@ -171,6 +209,13 @@ export class Desk {
     await this.#sharing?.look()
   }
 
+  /** Tells all nodes that a breaker is open for a key until a moment. */
+  tellOpened(breaker: string, key: string, untilMs: number): void {
+    const length = Math.max(1, Math.round(untilMs - this.#hooks.clock.now()))
+    // Where it cannot be told, the others find out for themselves.
+    this.#opened.add({ breaker, key, reason: 'open', addedBy: 'breaker', for: length }).catch(() => {})
+  }
+
   close(): void {
     this.#sharing?.close()
     this.#finder?.close()
@@ -194,7 +239,8 @@ export class Desk {
       const here = [...untold].flatMap(name =>
         name.startsWith(`${kind} `) ? [name.slice(sharedName(kind, '').length)] : [],
       )
-      changed = this.#boards[kind].merge(theirs, new Set(here), report) || changed
+      const merged = this.#boards[kind].merge(theirs, new Set(here), report)
+      if (kind !== 'conduct' && kind !== 'breaker') changed = merged || changed
     }
     if (changed) this.#hooks.renew()
   }

@@ -22,13 +22,25 @@ interface Place {
 export class Handling {
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #tellOpened: (breaker: string, key: string, untilMs: number) => void
   #places: readonly Place[] = []
   #listeners: readonly HandledListener[] = []
   #complained = false
 
-  constructor(clock: Clock, logger: Logger) {
+  /** `tellOpened` tells the other nodes of a breaker, its key, and until when it is open. */
+  constructor(
+    clock: Clock,
+    logger: Logger,
+    tellOpened: (breaker: string, key: string, untilMs: number) => void,
+  ) {
     this.#clock = clock
     this.#logger = logger
+    this.#tellOpened = tellOpened
+  }
+
+  /** Takes over that a breaker is open, as this node or another has found. */
+  hear(breaker: string, key: string, untilMs: number): void {
+    for (const { station } of this.#places) if (station.name === breaker) station.heard?.(key, untilMs)
   }
 
   /** Whether anyone goes by what is told. */
@@ -99,7 +111,11 @@ export class Handling {
     })
     for (const { station } of this.#places) {
       if (before.includes(station)) continue
-      station.attach({ clock: this.#clock })
+      const { name } = station
+      station.attach({
+        clock: this.#clock,
+        opened: (key, untilMs) => this.#tellOpened(name, key, untilMs),
+      })
       before.some(other => station.inherit(other))
     }
     this.#heed()

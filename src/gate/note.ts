@@ -24,7 +24,7 @@ export interface Note {
   readonly expiresAtMs?: number
 }
 
-export const NOTE_KINDS = ['ban', 'override', 'exemption', 'tier'] as const
+export const NOTE_KINDS = ['ban', 'override', 'exemption', 'tier', 'conduct', 'breaker'] as const
 export type NoteKind = (typeof NOTE_KINDS)[number]
 
 /** A change of what is said at run time: for the audit log. */

@@ -1,10 +1,11 @@
 import { BOUNDS } from '../bounds.ts'
 import { blockLengthMs, type Penalty } from '../chain/penalty.ts'
-import { SUBJECT_PARTS, type SubjectPart } from '../chain/subject.ts'
+import { partOf } from '../chain/subject.ts'
 import type { Decision } from '../decision.ts'
 import type { Sender } from '../message.ts'
 import type { Board } from './board.ts'
 import type { BanOptions } from './crafts.ts'
+import type { SampledLog } from './sampled-log.ts'
 
 /** Whom nobody told off is called so in lists and logs. */
 const ADDED_BY = 'penalties'
@@ -25,10 +26,13 @@ interface Offender {
  */
 export class Penalties {
   readonly #bans: Board<BanOptions>
+  readonly #failures: SampledLog
   readonly #offenders = new Map<string, Offender>()
 
-  constructor(bans: Board<BanOptions>) {
+  /** `failures` is told of each sender that could not be blocked. */
+  constructor(bans: Board<BanOptions>, failures: SampledLog) {
     this.#bans = bans
+    this.#failures = failures
   }
 
   /** Takes a refusal to account. `name` tells apart what rules count for themselves. Never throws. */
@@ -54,7 +58,7 @@ export class Penalties {
       BOUNDS.noteChars,
     )
     const ban = { [part]: text, reason, code: 'penalty', addedBy: ADDED_BY, for: offender.lengthMs }
-    this.#bans.add(ban).catch(() => {})
+    this.#bans.add(ban).catch((err: unknown) => this.#failures.note({ err, part }))
   }
 
   /** Taken out and put in last: the order of the map is that of their last offence. */
@@ -71,12 +75,6 @@ export class Penalties {
 function isOffence({ allowed, outcome, reason }: Decision): boolean {
   if (allowed || (reason !== 'rate_limit_exceeded' && reason !== 'quota_exceeded')) return false
   return outcome === 'drop' || outcome === 'reject' || outcome === 'retry' || outcome === 'disconnect'
-}
-
-function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
-  const has = (part: SubjectPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
-  if (has(per)) return per
-  return per === 'client' ? SUBJECT_PARTS.find(has) : undefined
 }
 
 /** A step for each span as long as the last block that has passed since it ended. */

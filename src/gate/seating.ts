@@ -39,7 +39,7 @@ export class Seating {
     this.#store = store
     this.#desk = desk
     this.#scales = scales
-    this.handling = new Handling(gate.clock, gate.logger)
+    this.handling = new Handling(gate.clock, gate.logger, (...opened) => desk.tellOpened(...opened))
     this.roster = desk.assemble(undefined, dialect, this.used)
   }
 

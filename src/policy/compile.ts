@@ -1,5 +1,6 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { BOUNDS } from '../bounds.ts'
+import { type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
 import { exempt } from '../chain/exempt.ts'
 import { compileIdentity, type Identity, type IdentitySpec, parseTemplate } from '../chain/identity.ts'
 import type { ExemptOptions } from '../chain/options.ts'
@@ -85,11 +86,17 @@ export function compileDocument(
     })
   }
   const tiers = attempt(() => compileTiers(sound.tiers as TiersSpec | undefined), within(report, 'tiers'))
-  if (tiers?.fractional) checkThousandths(ruled, report)
+  if (tiers?.fractional) checkThousandths(ruled, report, 'give tiers whole factors')
   const penalty = attempt(
     () => compilePenalty(sound.penalties as PenaltySpec | undefined),
     within(report, 'penalties'),
   )
+  const behaving = attempt(
+    () => compileBehaviour(sound.behaviour as BehaviourSpec | undefined),
+    within(report, 'behaviour'),
+  )
+  if (behaving !== undefined && !tiers?.fractional)
+    checkThousandths(ruled, report, 'leave out `behaviour`, or use algorithm: sliding-counter', true)
   const senders = sendersOf(sound, report)
   const allSound = !wrong.some(([first]) => first === 'rules')
   const identity = compileSenders(senders, allSound ? captures : undefined, problem => {
@@ -98,7 +105,19 @@ export function compileDocument(
   })
   const entries = [...exempts, ...compileHandlers(sound, dialect, identity, report), ...ruled]
   return {
-    compiled: { dialect, store, senders, identity, adaptive, entries, rules, exemptions, tiers, penalty },
+    compiled: {
+      dialect,
+      store,
+      senders,
+      identity,
+      adaptive,
+      entries,
+      rules,
+      exemptions,
+      tiers,
+      penalty,
+      behaving,
+    },
     problems,
   }
 }
@@ -166,14 +185,19 @@ function sendersOf({ senders, tiers }: Partial<PolicyDocument>, report: Report):
   return { ...senders, tier: from } as IdentitySpec
 }
 
-/** With a tier whose messages cost parts of a unit, every rule must be able to count in thousandths. */
-function checkThousandths(rules: readonly CompiledEntry[], report: Report): void {
+/** Where messages may cost parts of a unit, by tier or behaviour, every rule must be able to count in thousandths. */
+function checkThousandths(
+  rules: readonly CompiledEntry[],
+  report: Report,
+  otherwise: string,
+  sparesQuotas = false,
+): void {
   rules.forEach(({ middleware }, index) => {
-    const limit = stationOf(middleware)?.rule?.limit
-    if (limit === undefined) return
+    const { limit, reason } = stationOf(middleware)?.rule ?? {}
+    if (limit === undefined || (sparesQuotas && reason === 'quota_exceeded')) return
     attempt(
       () => inThousandths(limit),
-      problem => report({ remedy: 'give tiers whole factors', ...problem, path: `rules[${index}]` }),
+      problem => report({ remedy: otherwise, ...problem, path: `rules[${index}]` }),
     )
   })
 }

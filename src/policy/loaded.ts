@@ -1,4 +1,5 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
+import type { Behaving } from '../chain/conduct.ts'
 import type { Identity, IdentitySpec } from '../chain/identity.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
@@ -46,5 +47,7 @@ export interface CompiledPolicy {
   readonly exemptions: readonly ExemptOptions[]
   readonly tiers: Tiers | undefined
   readonly penalty: Penalty | undefined
+  /** Limits that follow the behaviour of who sends. */
+  readonly behaving: Behaving | undefined
   readonly source: LoadedPolicy
 }

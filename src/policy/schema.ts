@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { adaptiveSchema } from './schema-adaptive.ts'
+import { behaviourSchema } from './schema-behaviour.ts'
 import { breakerSchema, feedbackSchema } from './schema-handler.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
@@ -72,6 +73,7 @@ export const policySchema = z
       feedback: feedbackSchema.optional(),
       breaker: breakerSchema.optional(),
       penalties: penaltiesSchema.optional(),
+      behaviour: behaviourSchema.optional(),
     },
     { error: expects('a policy', 'write an object, with version: 1 and a list of rules') },
   )

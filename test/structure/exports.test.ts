@@ -151,6 +151,7 @@ describe('the public doors', () => {
         "type BanOptions",
         "type Behaviour",
         "type BehaviourOptions",
+        "type BehaviourSpec",
         "type BreakerOptions",
         "type Change",
         "type Charge",

@@ -1,0 +1,173 @@
+import { BOUNDS } from '../bounds.ts'
+import type { Decision } from '../decision.ts'
+import { policyError } from '../errors.ts'
+import type { Sender } from '../message.ts'
+import { parseFactor } from './factor.ts'
+import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './subject.ts'
+
+/** How a sender has behaved in the last full hour, or already in the one that runs. */
+export type Conduct = 'good' | 'usual' | 'abusive'
+
+/** Limits that follow the behaviour of who sends. */
+export interface BehaviourSpec {
+  /** What the limits of good senders are multiplied by, as 1.2 or `x1.2`. Default: 1.2. */
+  readonly good?: number | string
+  /** Those of abusive ones. Default: 0.3. */
+  readonly abusive?: number | string
+  /** Who is told apart. Default: the client; who has none by user, device, API key, address. */
+  readonly per?: SubjectPart
+}
+
+/** Factors by behaviour. */
+export const BEHAVIOUR_FACTORS: Readonly<Record<Conduct, number>> = { good: 1.2, usual: 1, abusive: 0.3 }
+
+/** Limits by behaviour, compiled. */
+export interface Behaving {
+  readonly factors: Readonly<Record<Conduct, number>>
+  readonly per: SubjectPart
+}
+
+/** Compiles behaviour; undefined where there is none. Throws PolicyError. */
+export function compileBehaviour(spec: BehaviourSpec | undefined): Behaving | undefined {
+  if (spec === undefined) return undefined
+  const { per = 'client' } = spec
+  const good = readFactor('good', spec.good ?? BEHAVIOUR_FACTORS.good)
+  const abusive = readFactor('abusive', spec.abusive ?? BEHAVIOUR_FACTORS.abusive)
+  if (good < 1) throw policyError('good', `x${good} punishes who behaves`, 'write 1 or more, as 1.2')
+  if (abusive > 1) throw policyError('abusive', `x${abusive} rewards abuse`, 'write 1 or less, as 0.3')
+  if (!SUBJECT_PARTS.includes(per))
+    throw policyError('per', `${JSON.stringify(per)} is nobody`, `use one of ${SUBJECT_PARTS.join(', ')}`)
+  return { factors: { good, usual: 1, abusive }, per }
+}
+
+function readFactor(path: string, word: number | string): number {
+  const text = String(word).trim()
+  try {
+    return parseFactor(text.startsWith('x') ? text : `x${text}`) / 1000
+  } catch {
+    const shown = JSON.stringify(text.slice(0, 60))
+    throw policyError(path, `${shown} is not a factor`, 'write a number with at most three decimals, as 1.2')
+  }
+}
+
+/** What one sender has done in the hour that runs, and what it is held for. */
+export interface Count {
+  readonly whom: Whom
+  hour: number
+  asked: number
+  refused: number
+  wasGood: boolean
+  abusiveUntilMs: number
+}
+
+const HOUR_MS = 3_600_000
+const LEAST = 10
+const GOOD_MOST = 1_000
+const GOOD_REFUSED = 0.05
+const ABUSIVE_MOST = 10_000
+const ABUSIVE_REFUSED = 0.5
+const MOVE_EVERY = 64
+
+/**
+ * The behaviour of senders by the hour. Good: 10 to 1000 messages in the hour before, under 5 % of them refused. Abusive:
+ * over 50 % of at least 10 refused, or over 10,000 messages, at once and to the end of the next hour; what is refused
+ * meanwhile counts for nothing, lest the smaller limit keep itself alive. Those unseen for the longest are forgotten.
+ */
+export class Conducts {
+  readonly #counts = new Map<string, Count>()
+  /** Until when other nodes, or this one, hold somebody for abusive. */
+  readonly #held = new Map<string, number>()
+  readonly #blame: (whom: Whom, why: string, untilMs: number) => void
+
+  /** `blame` is told once of each who turns abusive. */
+  constructor(blame: (whom: Whom, why: string, untilMs: number) => void) {
+    this.#blame = blame
+  }
+
+  /** Senders that are counted. */
+  get size(): number {
+    return this.#counts.size
+  }
+
+  /** The count of a sender, made if need be; undefined for who has no name. */
+  countOf(sender: Sender, per: SubjectPart): Count | undefined {
+    const whom = whoIs(sender, per)
+    return whom && this.countFor(whom)
+  }
+
+  countFor(whom: Whom): Count {
+    const key = keyOf(whom)
+    const known = this.#counts.get(key)
+    if (known !== undefined) return known
+    const abusiveUntilMs = this.#held.get(key) ?? 0
+    const count: Count = { whom, hour: 0, asked: 0, refused: 0, wasGood: false, abusiveUntilMs }
+    this.#keep(key, count)
+    return count
+  }
+
+  /** Takes a decision to account. What waits is counted when it no longer does; bans and a store out of reach are nobody's conduct. */
+  note(count: Count, { allowed, outcome, reason }: Decision, nowMs: number): void {
+    if (reason === 'banned' || reason === 'store_unavailable') return
+    if (outcome === 'throttle' || outcome === 'queue' || outcome === 'latest') return
+    turn(count, nowMs)
+    // Used last, forgotten last; moved only now and then, as the order need not be exact.
+    if (count.asked % MOVE_EVERY === 0) this.#keep(keyOf(count.whom), count)
+    count.asked++
+    if (!allowed && outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++
+    const { asked, refused, hour } = count
+    const isMuch = asked > ABUSIVE_MOST
+    if (!isMuch && (asked < LEAST || refused <= ABUSIVE_REFUSED * asked)) return
+    const untilMs = (hour + 2) * HOUR_MS
+    if (count.abusiveUntilMs >= untilMs || (!isMuch && nowMs < count.abusiveUntilMs)) return
+    count.abusiveUntilMs = untilMs
+    this.#blame(
+      count.whom,
+      isMuch ? `${asked} messages in an hour` : `${refused} of ${asked} refused`,
+      untilMs,
+    )
+  }
+
+  /** Holds somebody for abusive until a moment, counted here or not. */
+  hold(whom: Whom, untilMs: number): void {
+    const key = keyOf(whom)
+    this.#held.set(key, untilMs)
+    const count = this.#counts.get(key)
+    if (count !== undefined) count.abusiveUntilMs = untilMs
+  }
+
+  /** Holds somebody for abusive no longer. */
+  forgive(whom: Whom, nowMs: number): void {
+    const key = keyOf(whom)
+    this.#held.delete(key)
+    const count = this.#counts.get(key)
+    if (count !== undefined) count.abusiveUntilMs = Math.min(count.abusiveUntilMs, nowMs)
+  }
+
+  #keep(key: string, count: Count): void {
+    this.#counts.delete(key)
+    if (this.#counts.size >= BOUNDS.watchedSenders) this.#counts.delete(this.#counts.keys().next().value!)
+    this.#counts.set(key, count)
+  }
+}
+
+/** What a count amounts to. */
+export function conductOf(count: Count, nowMs: number): Conduct {
+  if (nowMs < count.abusiveUntilMs) return 'abusive'
+  turn(count, nowMs)
+  return count.wasGood ? 'good' : 'usual'
+}
+
+function turn(count: Count, nowMs: number): void {
+  const hour = Math.floor(nowMs / HOUR_MS)
+  if (hour <= count.hour) return
+  const { asked, refused, abusiveUntilMs } = count
+  const isNext = hour === count.hour + 1
+  const isFree = abusiveUntilMs <= count.hour * HOUR_MS
+  count.wasGood = isNext && isFree && asked >= LEAST && asked <= GOOD_MOST && refused < GOOD_REFUSED * asked
+  count.hour = hour
+  count.asked = count.refused = 0
+}
+
+function keyOf({ part, text }: Whom): string {
+  return `${part}:${text}`
+}

@@ -1,0 +1,24 @@
+import * as z from 'zod'
+import { SUBJECT_PARTS } from '../chain/subject.ts'
+import { expects } from './schema-words.ts'
+
+const factor = (what: string) =>
+  z
+    .union([z.number(), z.string()], { error: expects('a factor', 'write 1.2 or x1.2') })
+    .meta({ description: what })
+    .optional()
+
+/** The word `behaviour`. */
+export const behaviourSchema = z
+  .strictObject(
+    {
+      good: factor('What limits of good senders are multiplied by. Default: 1.2.'),
+      abusive: factor('What those of abusive ones are. Default: 0.3.'),
+      per: z
+        .enum(SUBJECT_PARTS, { error: expects('a part of a sender') })
+        .optional()
+        .meta({ description: 'Who is told apart. Default: the client.' }),
+    },
+    { error: expects('a behaviour', 'write { good: 1.2, abusive: 0.3 }, or {} for these') },
+  )
+  .meta({ description: 'Limits on publishes that follow the behaviour of who sends.' })
