@@ -62,9 +62,31 @@ export interface MqttClient {
 /** An MQTT.js 5 client that receives. */
 export interface ReceivingClient extends MqttClient {
   handleMessage(packet: PublishPacket, done: Done): void
-  readonly incomingStore: { get(packet: { messageId?: number }, done: (error?: Error) => void): unknown }
+  readonly incomingStore: {
+    get(packet: { messageId?: number }, done: (error?: Error) => void): unknown
+    del(packet: { messageId?: number }, done: (error?: Error) => void): unknown
+  }
+  /** The socket, or what stands for it. */
+  readonly stream?: unknown
   sendPing(): void
   reschedulePing(force?: boolean): void
+}
+
+/** How a client acknowledges, which its type keeps to itself. */
+export interface AcknowledgingClient extends ReceivingClient {
+  readonly stream: Corkable | undefined
+  _sendPacket(
+    packet: { readonly cmd: string; readonly messageId: number; readonly reasonCode?: number },
+    done: () => void,
+  ): void
+  /** Since 5.16: a message of QoS 2 is no longer in the client's hands. */
+  _releaseIncomingQoS2Publish?(messageId: number): void
+}
+
+/** A stream of Node that can hold back what is written. */
+export interface Corkable {
+  cork?(): void
+  uncork?(): void
 }
 
 /** The client's options, which its type does not tell. */

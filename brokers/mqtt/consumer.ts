@@ -1,39 +1,43 @@
 import type { Decision } from '../../src/decision.ts'
 import { Guard, type Lane } from '../../src/guard.ts'
-import { type Gate, KnownSenders } from '../../src/index.ts'
+import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
-import type { Sender } from '../../src/message.ts'
+import type { MaybePromise } from '../../src/message.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
+import { Acks } from './acks.ts'
+import { Ahead } from './ahead.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 import { DeadLetter } from './dead-letter.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { type GoOn, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
 import { emptyTally, Outlet } from './outlet.ts'
+import { Senders } from './senders.ts'
 
 /** Quota exceeded: the reason code of a refusal. */
 const QUOTA_EXCEEDED = 0x97
-
-const NOBODY: Sender = {}
 
 /** One client that receives, with all that its limiter knows of it. */
 export class Consumer {
   readonly client: ReceivingClient
   readonly guard: Guard
   readonly logger: Logger
-  readonly senders = new KnownSenders()
+  readonly senders: Senders
   readonly keepAlive: KeepAlive
   readonly outlet: Outlet
   readonly tally = emptyTally()
   readonly #gate: Gate
+  readonly #acks: Acks
   /** On MQTT 5, where a refusal can be told. */
-  readonly #decidesEarly: boolean
-  readonly #identify: ConsumerOptions['identify']
+  readonly #tellsRefusals: boolean
   #lane: Lane
-  /** Counts connections: what came on one that is gone is not acknowledged on another. */
-  #connection = 0
-  /** What was decided before its acknowledgement, until the client hands it on. */
-  readonly #decided = new WeakMap<PublishPacket, ReceivedMessage | 'refused' | 'parked'>()
+  /** The lane asks for a stop: its first message has to wait until it fits. */
+  #isHeld = false
+  #ahead: Ahead
+  /** The application's own hook has refused it: the client hands it on all the same. */
+  #refused: PublishPacket | undefined
+  /** Messages of QoS 2 that were decided before their PUBREC, until the client hands them on. */
+  readonly #decided = new WeakMap<PublishPacket, ReceivedMessage | 'parked'>()
   /** QoS 2 messages between their arrival here and their PUBCOMP: a new connection may bring them again. */
   readonly #inHand = new WeakMap<PublishPacket, ReceivedMessage>()
   /**
@@ -45,25 +49,29 @@ export class Consumer {
   constructor(client: ReceivingClient, gate: Gate, options: ConsumerOptions) {
     this.client = client
     this.#gate = gate
-    this.#decidesEarly = optionsOf(client).protocolVersion === 5
+    this.#tellsRefusals = optionsOf(client).protocolVersion === 5
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, { ...options, holds: 'all', logger: this.logger })
     this.keepAlive = new KeepAlive(client, this.guard.clock)
-    this.#identify = options.identify
+    this.#acks = new Acks(client, this.keepAlive)
     const { deadLetter, deadLetterTimeoutMs } = options
     this.outlet = new Outlet(options.handler, gate, {
       tally: this.tally,
       logger: this.logger,
       refusals: new RefusalLog(this.logger, this.guard.clock),
       deadLetter: deadLetter && new DeadLetter(deadLetter, this.guard.clock, deadLetterTimeoutMs),
-      release: message => this.#release(message),
+      release: this.#release,
     })
+    this.senders = new Senders(options.identify, err =>
+      this.outlet.report(err, 'identify threw, the sender stays unknown'),
+    )
     this.#lane = this.#openLane()
+    this.#ahead = this.#lookAhead()
   }
 
-  /** Of MQTT 5, QoS 1 and 2: decides while a reason code can still be sent. */
+  /** Of MQTT 5, QoS 2: decides while a reason code can still be sent. */
   acknowledge(topic: string, packet: PublishPacket, goOn: GoOn): void {
-    if (packet.qos === 2 && packet.dup === true) {
+    if (packet.dup === true) {
       // What is stored already was decided when it first came; only its PUBREC was lost.
       this.client.incomingStore.get(packet, (error?: Error | null, stored?: PublishPacket) => {
         if (error || stored === undefined) return this.#decideEarly(topic, packet, goOn)
@@ -76,54 +84,35 @@ export class Consumer {
     this.#decideEarly(topic, packet, goOn)
   }
 
-  /** The application's own hook has refused a packet: it goes nowhere, though the client hands it on. */
+  /** The application's own hook has refused a packet. */
   refuse(packet: PublishPacket): void {
-    this.#decided.set(packet, 'refused')
+    this.#refused = packet
   }
 
   /** A message the client delivers; it waits for `done` before it reads the next. */
   take(packet: PublishPacket, done: Done): void {
     this.keepAlive.hold()
-    if (!this.#takesIn(packet)) return
-    // Without a code it is called as the client expects.
-    const goOn = done as GoOn
-    if (packet.qos === 2 || this.#decidesEarly) {
-      if (packet.qos !== 0 && this.#continue(packet, goOn)) return
+    if (packet.qos === 2 || packet === this.#refused || !this.#isCalm) {
+      this.#takeInTurn(packet, done as GoOn)
+      return
     }
-    const message = this.#arrive(packet.topic, packet, goOn, false)
-    if (packet.qos === 2) this.#inHand.set(packet, message)
-    this.#lane.admit(message, this.#enact)
-  }
-
-  /** Goes on with what is known already; false of what is not. */
-  #continue(packet: PublishPacket, goOn: GoOn): boolean {
-    const decided = this.#decided.get(packet)
-    if (decided === 'refused' || decided === 'parked') {
-      this.#decided.delete(packet)
-      this.keepAlive.rest()
-      goOn()
-      return true
+    const message = this.#arrive(packet.topic, packet, done as GoOn, false)
+    const answer = this.guard.ask(message)
+    // The likely case first: it passes, nobody is before it, and nothing is noted anywhere.
+    if ((answer as Decision).outcome === 'deliver') this.outlet.deliver(answer as Decision, message)
+    else {
+      message.answer = answer
+      this.#admit(message)
     }
-    const inHand = this.#inHand.get(packet)
-    if (inHand !== undefined) {
-      inHand.resume(this.#connection, goOn)
-      return true
-    }
-    if (decided === undefined) return false
-    this.#decided.delete(packet)
-    decided.early = false
-    decided.resume(this.#connection, goOn)
-    if (packet.qos === 2) this.#inHand.set(packet, decided)
-    this.outlet.enact(decided.decision, decided)
-    return true
   }
 
   /** The connection is gone, and with it what was not acknowledged, where the broker will bring it again. */
   disconnected(): void {
-    this.#connection++
+    this.#acks.connection++
     const persists = optionsOf(this.client).clean === false
     const lane = this.#lane
     this.#lane = this.#openLane()
+    this.#ahead = this.#lookAhead()
     lane.leave(held => {
       const message = held as ReceivedMessage
       if (message.goOn === undefined || message.qos === 0 || !persists) return true
@@ -135,7 +124,49 @@ export class Consumer {
 
   /** Nothing is held, and nothing under way. */
   get isIdle(): boolean {
-    return this.guard.stats().held === 0 && this.outlet.isIdle
+    return this.guard.stats().held === 0 && this.outlet.isIdle && this.#ahead.isEmpty
+  }
+
+  /** Nobody is under way: what arrives has its turn. */
+  get #isCalm(): boolean {
+    return this.state === 'open' && this.#lane.held === 0 && this.outlet.isIdle && this.#ahead.isEmpty
+  }
+
+  #takeInTurn(packet: PublishPacket, goOn: GoOn): void {
+    if (packet === this.#refused) {
+      this.#refused = undefined
+      this.keepAlive.rest()
+      goOn()
+      return
+    }
+    if (!this.#takesIn(packet)) return
+    if (packet.qos === 2 && this.#continue(packet, goOn)) return
+    const message = this.#arrive(packet.topic, packet, goOn, false)
+    if (packet.qos === 2) this.#inHand.set(packet, message)
+    this.#admit(message)
+  }
+
+  /** Goes on with what is known already; false of what is not. */
+  #continue(packet: PublishPacket, goOn: GoOn): boolean {
+    const decided = this.#decided.get(packet)
+    if (decided === 'parked') {
+      this.#decided.delete(packet)
+      this.keepAlive.rest()
+      goOn()
+      return true
+    }
+    const inHand = this.#inHand.get(packet)
+    if (inHand !== undefined) {
+      inHand.resume(this.#acks.connection, goOn)
+      return true
+    }
+    if (decided === undefined) return false
+    this.#decided.delete(packet)
+    decided.early = false
+    decided.resume(this.#acks.connection, goOn)
+    this.#inHand.set(packet, decided)
+    this.outlet.enact(decided.decision, decided)
+    return true
   }
 
   #takesIn({ qos }: PublishPacket): boolean {
@@ -150,32 +181,36 @@ export class Consumer {
 
   #arrive(topic: string, packet: PublishPacket, goOn: GoOn, early: boolean): ReceivedMessage {
     this.tally.received++
-    return new ReceivedMessage(
-      this.#gate,
-      this.#senderOf(topic, packet),
-      topic,
-      packet,
-      this.#connection,
-      goOn,
-      early,
-    )
+    const sender = this.senders.of(topic, packet)
+    return new ReceivedMessage(this.#gate, sender, topic, packet, this.#acks.connection, goOn, early)
+  }
+
+  /** Has a message take its turn. Where it is a store that it waits for, the client brings the next meanwhile. */
+  #admit(message: ReceivedMessage): void {
+    const ahead = this.#ahead
+    ahead.enter(message)
+    this.#lane.admit(message, this.#enact, message.answer === undefined ? undefined : this.#ask)
+    ahead.go()
+  }
+
+  readonly #ask = (message: ReceivedMessage): MaybePromise<Decision> => {
+    const { answer } = message
+    message.answer = undefined
+    return answer ?? this.guard.ask(message)
   }
 
   readonly #enact = (decision: Decision, message: ReceivedMessage): void => {
-    // A client that gets its own delivery back would not hand it on.
-    if (!message.early || this.state === 'closing') {
-      this.outlet.enact(decision, message)
-      return
-    }
-    if (decision.outcome === 'reject') {
-      this.#decided.set(message.packet, 'refused')
+    const { early } = message
+    // A client that gets its own delivery back would not hand on what was decided early.
+    const tellsRefusal = early ? this.state !== 'closing' : this.#tellsRefusals && message.qos === 1
+    if (decision.outcome === 'reject' && tellsRefusal) {
       this.outlet.noteRejected(decision, message)
       this.#release(message, QUOTA_EXCEEDED)
-      return
-    }
-    message.decision = decision
-    this.#decided.set(message.packet, message)
-    this.#release(message)
+    } else if (early && this.state !== 'closing') {
+      message.decision = decision
+      this.#decided.set(message.packet, message)
+      this.#release(message)
+    } else this.outlet.enact(decision, message)
   }
 
   /** The message is its rule's now: it is acknowledged, and enacted when its turn comes. */
@@ -190,15 +225,16 @@ export class Consumer {
     this.outlet.whenIdle(() => this.#release(message))
   }
 
-  #release(message: ReceivedMessage, code?: number): void {
-    const { packet, qos, connection } = message
-    if (qos === 2 && !message.early) this.#inHand.delete(packet)
-    if (connection === this.#connection) this.keepAlive.rest()
+  readonly #release = (message: ReceivedMessage, reasonCode = 0): void => {
+    const { qos, early, ahead } = message
+    if (qos === 2 && !early) this.#inHand.delete(message.packet)
+    const isGone = message.connection !== this.#acks.connection
     // A PUBACK on another connection than its PUBLISH came on may answer for another message. Of QoS 2 the client
     // has to forget what it has stored, or would deliver it twice.
-    if (connection !== this.#connection && qos > 0 && (qos !== 2 || message.early)) return
+    if (isGone && qos > 0 && (qos !== 2 || early)) return
     try {
-      message.release(code)
+      if (ahead === undefined || isGone) this.#acks.finish(message, reasonCode)
+      else ahead.settle(message, reasonCode)
     } catch (err) {
       // A client that has ended has no store any more to look into.
       this.outlet.report(err, 'the client took no acknowledgement')
@@ -206,16 +242,19 @@ export class Consumer {
   }
 
   #openLane(): Lane {
-    return this.guard.lane({ onPark: message => this.#parked(message as ReceivedMessage) })
+    this.#isHeld = false
+    return this.guard.lane({
+      onPark: message => this.#parked(message as ReceivedMessage),
+      onHold: () => {
+        this.#isHeld = true
+      },
+      onFree: () => {
+        this.#isHeld = false
+      },
+    })
   }
 
-  #senderOf(topic: string, packet: PublishPacket): Sender {
-    if (this.#identify === undefined) return this.senders.findBy(topic, NOBODY)
-    try {
-      return this.senders.find(this.#identify(topic, packet) ?? NOBODY)
-    } catch (err) {
-      this.outlet.report(err, 'identify threw, the sender stays unknown')
-      return this.senders.findBy(topic, NOBODY)
-    }
+  #lookAhead(): Ahead {
+    return new Ahead(this.#acks, () => this.#lane.held > 0 && !this.#isHeld)
   }
 }

@@ -3,6 +3,7 @@ import type { Gate, PolicyChange } from '../../src/index.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
 import { optionsOf } from './client.ts'
 import { Consumer } from './consumer.ts'
+import type { GoOn } from './message.ts'
 import { type ConsumerOptions, checkOptions } from './options.ts'
 import type { Tally } from './outlet.ts'
 import { assertSupported, findUnsupported } from './support.ts'
@@ -119,9 +120,10 @@ function takeAcks(consumer: Consumer): () => void {
     users(topic, payload, packet, (error, code) => {
       const given = typeof error === 'number' ? error : code
       if (given || (error !== null && typeof error === 'object')) {
-        if (given) consumer.refuse(packet)
+        if (given && packet.qos === 1) consumer.refuse(packet)
         answer(error, code)
-      } else consumer.acknowledge(topic, packet, answerWith(answer))
+      } else if (packet.qos === 2) consumer.acknowledge(topic, packet, answerWith(answer))
+      else answer(null, 0)
     })
   }
   options.customHandleAcks = handleAcks
@@ -130,8 +132,8 @@ function takeAcks(consumer: Consumer): () => void {
   }
 }
 
-function answerWith(answer: AnswerAck): (code?: number) => void {
-  return code => answer(null, code ?? 0)
+function answerWith(answer: AnswerAck): GoOn {
+  return given => answer(null, typeof given === 'number' ? given : 0)
 }
 
 function followConnection(consumer: Consumer): () => void {

@@ -1,14 +1,15 @@
 import { BOUNDS } from '../../src/bounds.ts'
 import { type Decision, PASSED } from '../../src/decision.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
-import type { Action, Headers, Message, Sender } from '../../src/message.ts'
+import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/message.ts'
+import type { Ahead } from './ahead.ts'
 import type { PublishPacket } from './client.ts'
 import type { Limits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
-/** Goes on with the packet a client waits for: acknowledges it, with a reason code where there is one. */
-export type GoOn = (code?: number) => void
+/** Has a client go on; it acknowledges the message unless it is given an error, early ones with the code it is given. */
+export type GoOn = (given?: Error | number) => void
 
 /**
  * A PUBLISH that was received, as the gate sees it, with all its enactment needs, and what the handler is told. The only
@@ -17,15 +18,21 @@ export type GoOn = (code?: number) => void
 export class ReceivedMessage implements Message, Limits {
   declare readonly topic: string
   declare readonly sender: Sender
-  declare readonly size: number
   declare readonly packet: PublishPacket
   /** What was decided, once it was. */
   declare decision: Decision
   declare private readonly gate: Gate
   /** Which connection it came on. */
   declare connection: number
-  /** Called once, when the client may go on; undefined when it has, or need not. */
+  /** Has the client go on; undefined once the message is acknowledged. */
   declare goOn: GoOn | undefined
+  /** The client has gone on without it: it is acknowledged apart. */
+  declare isAhead: boolean
+  /** Among whom it waits to be acknowledged, and with what, once it is done. */
+  declare ahead: Ahead | undefined
+  declare reasonCode: number | undefined
+  /** What the gate has answered already. */
+  declare answer: MaybePromise<Decision> | undefined
   /** Decided before its acknowledgement is due, which is when it will be enacted. */
   declare early: boolean
   declare private parsed: unknown
@@ -39,21 +46,28 @@ export class ReceivedMessage implements Message, Limits {
     goOn: GoOn,
     early: boolean,
   ) {
-    const { payload } = packet
     this.gate = gate
     this.decision = PASSED
     this.topic = topic
     this.sender = sender
-    this.size = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
     this.packet = packet
     this.connection = connection
     this.goOn = goOn
     this.early = early
+    this.isAhead = false
+    this.ahead = undefined
+    this.reasonCode = undefined
+    this.answer = undefined
     this.parsed = NOT_PARSED
   }
 
   get on(): Action {
     return 'publish'
+  }
+
+  get size(): number {
+    const { payload } = this.packet
+    return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.length
   }
 
   get qos(): 0 | 1 | 2 {
@@ -90,13 +104,8 @@ export class ReceivedMessage implements Message, Limits {
   resume(connection: number, goOn: GoOn): void {
     this.connection = connection
     this.goOn = goOn
-  }
-
-  /** Lets the client go on, once. */
-  release(code?: number): void {
-    const { goOn } = this
-    this.goOn = undefined
-    goOn?.(code)
+    this.isAhead = false
+    this.ahead = undefined
   }
 
   /** Makes the payload its own: MQTT.js cuts it out of the chunk it came in, which a held message would pin. */

@@ -2,7 +2,13 @@ import type { Decision } from '../../src/decision.ts'
 import { policyError, UnsupportedError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
-import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
+import {
+  type AcknowledgingClient,
+  type MqttClient,
+  optionsOf,
+  type PublishPacket,
+  type ReceivingClient,
+} from './client.ts'
 
 /** What was decided about a message that the handler gets. */
 export interface Limits {
@@ -46,6 +52,11 @@ export function checkOptions(client: ReceivingClient, options: ConsumerOptions):
   if ((options.deadLetter as unknown) === client) {
     throw new UnsupportedError(
       'deadLetter is the consumer itself, which would wait for its own acknowledgement (connect a second client)',
+    )
+  }
+  if (typeof (client as Partial<AcknowledgingClient>)._sendPacket !== 'function') {
+    throw new UnsupportedError(
+      'the client has no _sendPacket, by which messages are acknowledged while others are decided (use MQTT.js 5)',
     )
   }
   if ((optionsOf(client).properties?.topicAliasMaximum ?? 0) > 0) {

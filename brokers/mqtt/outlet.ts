@@ -58,7 +58,7 @@ export class Outlet {
     this.#handler = handler
     this.#gate = gate
     this.#parts = parts
-    this.#turns = new Turns(message => this.#hand(message))
+    this.#turns = new Turns(this.#hand)
   }
 
   get isIdle(): boolean {
@@ -69,14 +69,19 @@ export class Outlet {
     this.#turns.whenIdle(then)
   }
 
+  /** Hands on what passes, when all before it have been. Never throws. */
+  deliver(decision: Decision, message: ReceivedMessage): void {
+    message.decision = decision
+    this.#turns.take(message)
+  }
+
   /** Does with a message what was decided, then lets the client go on. Never throws. */
   enact(decision: Decision, message: ReceivedMessage): void {
     const { tally, deadLetter, release } = this.#parts
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
-        message.decision = decision
-        this.#turns.take(message)
+        this.deliver(decision, message)
         return
       case 'redirect':
         if (deadLetter !== undefined) {
@@ -115,7 +120,7 @@ export class Outlet {
     }
   }
 
-  #hand(message: ReceivedMessage): Promise<void> | undefined {
+  readonly #hand = (message: ReceivedMessage): Promise<void> | undefined => {
     const { tally, release } = this.#parts
     try {
       const { decision } = message
