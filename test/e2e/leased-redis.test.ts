@@ -3,6 +3,7 @@ import { beforeAll, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
 import { measureOf, termsOf } from '../../src/stores/leased/terms.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
+import { joinAdmitted, mostBeyondRate, readAdmitted } from '../support/admitted.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startNode } from '../support/program.ts'
 import { startRedis } from '../support/redis.ts'
@@ -23,19 +24,6 @@ const BUDGET: LimitSpec = {
 const FOR_MS = 5_000
 
 beforeAll(ensureBuilt, 120_000)
-
-/** The most units above `perMs` that any span holds. */
-function mostBeyondRate(admitted: readonly (readonly [ms: number, units: number])[], perMs: number): number {
-  let most = 0
-  let beyond = 0
-  let lastMs = 0
-  for (const [ms, units] of admitted) {
-    beyond = Math.max(0, beyond - (ms - lastMs) * perMs) + units
-    lastMs = ms
-    most = Math.max(most, beyond)
-  }
-  return most
-}
 
 it('eight processes on one Redis, two of them killed, stay within the bound over every span of time', async () => {
   await using redis = await startRedis()
@@ -60,12 +48,7 @@ it('eight processes on one Redis, two of them killed, stay within the bound over
   )
   for (const { stdout } of ended.slice(KILLED)) expect(stdout).toMatch(/^closed$/m)
 
-  const admitted = ended
-    .flatMap(({ stdout }) => [...stdout.matchAll(/^(\d+) (\d+)$/gm)])
-    .map(([, ms, units]) => [Number(ms), Number(units)] as const)
-    .sort(([a], [b]) => a - b)
-  const total = admitted.reduce((sum, [, units]) => sum + units, 0)
-  const spanMs = admitted.at(-1)![0] - admitted[0]![0]
+  const { admitted, total, spanMs } = joinAdmitted(ended.map(({ stdout }) => readAdmitted(stdout)))
   const perMs = RATE.count / RATE.periodMs
   const burst = RATE.burst!
   const mostOf = (spec: LimitSpec): number =>

@@ -1,6 +1,7 @@
 import { beforeAll, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
 import { measureOf, termsOf } from '../../src/stores/leased/terms.ts'
+import { joinAdmitted, mostBeyondRate, readAdmitted } from '../support/admitted.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startNats } from '../support/nats.ts'
 import { startNode } from '../support/program.ts'
@@ -11,19 +12,6 @@ const FOR_MS = 10_000
 const RATE: LimitSpec = { name: 'rate', algorithm: 'token-bucket', count: 2_000, periodMs: 1_000, burst: 200 }
 
 beforeAll(ensureBuilt, 120_000)
-
-/** The most units above `perMs` that any span holds. */
-function mostBeyondRate(admitted: readonly (readonly [ms: number, units: number])[], perMs: number): number {
-  let most = 0
-  let beyond = 0
-  let lastMs = 0
-  for (const [ms, units] of admitted) {
-    beyond = Math.max(0, beyond - (ms - lastMs) * perMs) + units
-    lastMs = ms
-    most = Math.max(most, beyond)
-  }
-  return most
-}
 
 it('eight processes that offer four times the limit pass it, within a hundredth, and never more than the bound', async () => {
   await using nats = await startNats({ jetstream: true })
@@ -42,17 +30,13 @@ it('eight processes that offer four times the limit pass it, within a hundredth,
   const ended = await Promise.all(nodes.map(node => node.ended))
   expect(ended.map(({ code, stderr }) => [code, stderr])).toEqual(nodes.map(() => [0, '']))
 
-  const told = ended.map(({ stdout }) =>
-    [...stdout.matchAll(/^(\d+) (\d+)$/gm)].map(([, ms, units]) => [Number(ms), Number(units)] as const),
-  )
-  const admitted = told.flat().sort(([a], [b]) => a - b)
+  const told = ended.map(({ stdout }) => readAdmitted(stdout))
+  const { admitted, total, spanMs } = joinAdmitted(told)
   const figures = ended.map(({ stdout }) =>
     /^asked (\d+) conflicts (\d+) p50 (\d+)$/m.exec(stdout)!.slice(1).map(Number),
   )
   const sum = (place: number): number => figures.reduce((total, each) => total + each[place]!, 0)
   const perMs = RATE.count / RATE.periodMs
-  const total = admitted.reduce((all, [, units]) => all + units, 0)
-  const spanMs = admitted.at(-1)![0] - admitted[0]![0]
   // Only while all of them ask is four times the limit offered.
   const fromMs = Math.max(...told.map(own => own[0]![0]))
   const toMs = Math.min(...told.map(own => own.at(-1)![0]))
