@@ -109,6 +109,13 @@ export class RawClient extends EventEmitter {
     return { cmd: 'publish', topic, payload: 'x', qos: 0, retain: false, dup: false, ...options }
   }
 
+  /** Resolves when all that the broker has written to this client so far is there. */
+  async roundTrip(): Promise<void> {
+    const answered = this.packets.filter(({ cmd }) => cmd === 'pingresp').length
+    this.send({ cmd: 'pingreq' })
+    await this.until('pingresp', answered + 1)
+  }
+
   async until(cmd: string, count = 1): Promise<mqttPacket.Packet> {
     await eventually(() => {
       const seen = this.packets.filter(packet => packet.cmd === cmd).length
@@ -149,15 +156,11 @@ export async function eventually(claim: () => void, withinMs = 10_000): Promise<
     } catch (error) {
       if (performance.now() > endMs) throw error
     }
-    await pause(10)
+    await new Promise(resolve => setTimeout(resolve, 5))
   }
 }
 
-export function pause(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms))
-}
-
-export async function subscribeAll(client: MqttClient, filter: string, qos: 0 | 1 | 2 = 0) {
+export async function subscribeAll(client: MqttClient, filter: string | string[], qos: 0 | 1 | 2 = 0) {
   const seen: { topic: string; text: string; retain: boolean }[] = []
   client.on('message', (topic, payload, packet) =>
     seen.push({ topic, text: payload.toString(), retain: packet.retain }),

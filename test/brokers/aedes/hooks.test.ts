@@ -44,7 +44,7 @@ describe('the application’s hooks', () => {
     running.broker.authorizePublish = (_client, packet, callback) => {
       order.push(packet.topic)
       packet.topic = packet.topic.replace('alias', 't/x')
-      setTimeout(() => callback(null), 5)
+      setImmediate(() => callback(null))
     }
     const seen = await subscribeAll(await running.connect(), 't/#')
     const publisher = await running.connect()

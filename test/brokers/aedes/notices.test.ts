@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { Gate, limit, PolicyError } from '../../../src/index.ts'
-import { eventually, pause, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { eventually, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 
 const NOTICES = '$topicgate/{client}/limits'
 
@@ -9,8 +10,8 @@ afterEach(async () => {
   await running?.close()
   running = undefined
 })
-async function start(setup: Setup = {}): Promise<TestBroker> {
-  const gate = new Gate().use(
+async function start(setup: Setup = {}, clock?: FakeClock): Promise<TestBroker> {
+  const gate = new Gate(clock && { clock }).use(
     limit({ name: 'uplink', rate: '1/hour', per: 'client', exceeded: 'drop' }),
     limit({ name: 'down', on: 'deliver', rate: '1/hour', exceeded: 'drop', per: 'global' }),
   )
@@ -22,7 +23,9 @@ describe('notices', () => {
   it.each([0, 1, 2] as const)(
     'tell a client refused at QoS %i why, once a second, and are met by no limit',
     async qos => {
-      const test = await start()
+      const clock = new FakeClock()
+      // Whoever is not read for a while would wait for this clock.
+      const test = await start({ limiter: { dropGateMs: 0 } }, clock)
       const client = await test.connect({ clientId: 'd1' })
       const seen = await subscribeAll(client, '$topicgate/d1/limits')
       for (let i = 0; i < 30; i++) await client.publishAsync('t', 'x', { qos })
@@ -37,7 +40,7 @@ describe('notices', () => {
           /^rate limit exceeded: 1 messages per 60 min, 0 left; retry in 60 min\.$/,
         ),
       })
-      await pause(1_050)
+      clock.set(clock.now() + 1_000)
       await client.publishAsync('t', 'x', { qos })
       await eventually(() => expect(seen).toHaveLength(2))
       expect(test.limits.stats()).toMatchObject({ notices: 2, deliveriesRefused: 0 })
@@ -67,7 +70,7 @@ describe('notices', () => {
     const seen = await subscribeAll(client, '$topicgate/d1/limits')
     for (let i = 0; i < 3; i++) await client.publishAsync('t', 'x', { qos: 1 })
     await eventually(() => expect(seen).toHaveLength(1))
-    await pause(50)
+    await raw.roundTrip()
     const told = raw.packets.filter(
       packet => packet.cmd === 'publish' && packet.topic.startsWith('$topicgate'),
     )
@@ -76,7 +79,8 @@ describe('notices', () => {
 
   it('cannot be forged, nor by a will: what clients publish there goes nowhere', async () => {
     const test = await start()
-    const seen = await subscribeAll(await test.connect({ clientId: 'd1' }), '$topicgate/d1/limits')
+    const client = await test.connect({ clientId: 'd1' })
+    const seen = await subscribeAll(client, '$topicgate/d1/limits')
     const will = {
       topic: '$topicgate/d1/limits',
       payload: Buffer.from('will'),
@@ -87,7 +91,8 @@ describe('notices', () => {
     await forger.publishAsync('$topicgate/d1/limits', 'x', { qos: 1, retain: true })
     forger.stream.destroy()
     await eventually(() => expect(test.limits.stats().dropped).toBe(2))
-    await pause(50)
+    // What was delivered before this is acknowledged has arrived.
+    await client.publishAsync('other', 'x', { qos: 1 })
     expect(seen).toEqual([])
   })
 

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { limit } from '../../../src/chain/limit.ts'
 import { Gate } from '../../../src/gate.ts'
-import { eventually, pause, startBroker, type TestBroker } from './harness.ts'
+import { eventually, startBroker, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined
 afterEach(async () => {
@@ -33,7 +33,7 @@ describe('a refused subscription', () => {
     const publisher = await test.connect()
     for (const topic of ['c/x', 'b/x', 'a/x']) await publisher.publishAsync(topic, topic)
     await raw.until('publish', 2)
-    await pause(50)
+    await raw.roundTrip()
     const topics = raw.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.topic] : []))
     expect(topics).toEqual(['b/x', 'a/x'])
     expect(test.limits.stats().subscriptionsRefused).toBe(1)
@@ -45,13 +45,13 @@ describe('a refused subscription', () => {
     const first = await test.connectRaw(connect)
     first.send(subscribe(1, 'a/#', 'b/#', 'c/#'))
     await first.until('suback')
-    await pause(50)
+    await first.roundTrip()
     first.socket.destroy()
     const second = await test.connectRaw(connect)
     const publisher = await test.connect()
     for (const topic of ['c/x', 'a/x']) await publisher.publishAsync(topic, topic)
     await second.until('publish')
-    await pause(50)
+    await second.roundTrip()
     const topics = second.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.topic] : []))
     expect(topics).toEqual(['a/x'])
   })
@@ -64,7 +64,7 @@ describe('a refused subscription', () => {
     await first.until('suback')
     first.send(subscribe(2, 'b/#', 'c/#', 'a/#'))
     expect(await first.until('suback', 2)).toMatchObject({ granted: [1, 1, 0x80] })
-    await pause(50)
+    await first.roundTrip()
     first.socket.destroy()
     const second = await test.connectRaw(connect)
     const publisher = await test.connect()
@@ -83,7 +83,7 @@ describe('restored filters of a session', () => {
         await raw.until('suback')
       }
       raw.socket.destroy()
-      await pause(20)
+      await eventually(() => expect(test.broker.connectedClients).toBe(0))
     }
     const last = await test.connectRaw({ clientId: 'keeps', clean: false })
     const publisher = await test.connect()
