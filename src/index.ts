@@ -105,6 +105,7 @@ export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes
 export { type RefusalWords, refusalText } from './outcomes/refusal-text.ts'
 export type { RuleFacts } from './outcomes/rule-facts.ts'
 export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased.ts'
+export type { Medium, RedisCommands } from './stores/medium.ts'
 export { MemoryStore, type MemoryStoreOptions } from './stores/memory.ts'
 export type { Notes, NotesWatch, SharedNote } from './stores/notes.ts'
 export { type OpenStoreOptions, openStore, type StoreSpec } from './stores/open-store.ts'

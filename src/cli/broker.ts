@@ -7,7 +7,7 @@ import { EXIT } from './failure.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
 import { openLog } from './log.ts'
 import { type MqttServer, startMqttServer } from './mqtt-server.ts'
-import { observe } from './observation.ts'
+import { type Observation, type ObservationOptions, observe } from './observation.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { StopSignal } from './signals.ts'
 import type { Terminal } from './terminal.ts'
@@ -15,7 +15,7 @@ import type { Terminal } from './terminal.ts'
 /** How long messages that are held may go on passing when the broker is told to end. */
 const DRAIN_MS = 5_000
 
-export interface BrokerOptions {
+export interface BrokerOptions extends ObservationOptions {
   readonly policy: readonly string[]
   readonly host: string
   readonly port: number
@@ -25,6 +25,8 @@ export interface BrokerOptions {
   readonly logLevel: string
   readonly trustProxy: readonly string[]
   readonly proxyProtocol: boolean
+  /** Default: nobody is told. */
+  readonly notices?: string | undefined
   readonly json: boolean
 }
 
@@ -52,15 +54,17 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
     else logRefusal(log, change.error)
   })
-  const observation = observe(gate, log)
   const stop = new StopSignal()
   let serving = false
   let server: MqttServer | undefined
   let health: HealthServer | undefined
+  let observation: Observation | undefined
   try {
+    const observed = await observe(gate, log, options)
+    observation = observed
     if (options.healthPort !== undefined) {
       const look = (): ReturnType<HealthOptions['look']> => ({ serving, rules: countRules(gate.rules()) })
-      const metrics = (): Promise<string> => observation.metrics(server?.limits)
+      const metrics = (): Promise<string> => observed.metrics(server?.limits)
       const { host, healthPort: port } = options
       health = await startHealth({ store: gate.store, look, metrics, host, port })
     }
@@ -85,12 +89,12 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     log.info({ signal, connections, held }, 'ending')
     await watch.close()
     await server.close(DRAIN_MS)
-    await observation.close()
+    await observed.close()
     log.info('ended')
   } finally {
     stop.release()
     await health?.close()
-    await observation.close()
+    await observation?.close()
     await gate.close()
   }
   return EXIT.fine

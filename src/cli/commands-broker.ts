@@ -1,7 +1,8 @@
 import { type Command, Option } from 'commander'
 import { collect, readDuration, readPort } from './arguments.ts'
+import type { BrokerOptions } from './broker.ts'
 import { policyOption } from './commands-policy.ts'
-import { healthPortOf, logLevelOf } from './environment.ts'
+import { healthPortOf, logLevelOf, NOTICES_TOPIC, noticesOf, observationOf } from './environment.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import { namedPolicy } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
@@ -15,6 +16,10 @@ interface BrokerFlags {
   readonly logLevel?: string
   readonly proxyProtocol?: boolean
   readonly trustProxy?: readonly string[]
+  readonly notices?: string | true
+  readonly auditLog?: string
+  readonly analyticsStore?: string
+  readonly alertsWebhook?: string
   readonly json?: boolean
 }
 
@@ -54,6 +59,16 @@ export function addBrokerCommands(
       collect,
     )
     .option('--proxy-protocol', 'those proxies send PROXY protocol headers, version 1 or 2')
+    .option(
+      '--notices [topic]',
+      `tell refused clients why, on a topic of their own; default: ${NOTICES_TOPIC}`,
+    )
+    .option('--audit-log <file>', 'write bans, overrides and the like to the end of a file')
+    .option(
+      '--analytics-store <url>',
+      'where all nodes leave their analytics: SQLite, Redis, policy or none; default: the store of the policy',
+    )
+    .option('--alerts-webhook <url>', 'post alerts there, signed with TOPICGATE_ALERTS_SECRET')
     .option('--json', 'log JSON also to a screen')
     .action(async (files: readonly string[], flags: BrokerFlags) => {
       const { env } = terminal
@@ -64,6 +79,7 @@ export function addBrokerCommands(
         const remedy = 'add --trust-proxy with their addresses'
         throw new CommandFailure(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
       }
+      const seen = observationOf(env)
       const { runBroker } = await import('./broker.ts')
       const options = {
         policy,
@@ -74,6 +90,10 @@ export function addBrokerCommands(
         logLevel: flags.logLevel ?? logLevelOf(env, LOG_LEVELS) ?? 'info',
         trustProxy,
         proxyProtocol: flags.proxyProtocol ?? false,
+        notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? noticesOf(env)),
+        auditLog: flags.auditLog ?? seen.auditLog,
+        analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
+        webhook: webhookOf(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
         json: flags.json ?? false,
       }
       done(await runBroker(options, terminal))
@@ -101,4 +121,18 @@ export function addBrokerCommands(
       }
       done(await demo(options, terminal))
     })
+}
+
+/** Never shows the URL: it may hold a password. */
+function webhookOf(url: string | undefined, secret: string | undefined): BrokerOptions['webhook'] {
+  if (url === undefined) return undefined
+  const parsed = URL.canParse(url) ? new URL(url) : undefined
+  // What posts refuses a URL that holds a password; the signature is what tells who has sent an alert.
+  if (!/^https?:$/.test(parsed?.protocol ?? '') || parsed?.username || parsed?.password) {
+    const remedy = 'write https://host/path, without user and password'
+    throw new CommandFailure(`--alerts-webhook is no URL of http or https to post to (${remedy})`, EXIT.usage)
+  }
+  if (secret !== undefined) return { url, secret }
+  const remedy = 'set TOPICGATE_ALERTS_SECRET, else anyone could send alerts'
+  throw new CommandFailure(`--alerts-webhook needs a secret to sign with (${remedy})`, EXIT.usage)
 }

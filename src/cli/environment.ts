@@ -16,6 +16,11 @@ export const VARIABLES = {
   TOPICGATE_STORE_FALLBACK: 'who decides while it is out of reach: memory, degraded, allow, deny',
   TOPICGATE_STORE_NODES: 'how many nodes share it',
   TOPICGATE_HEALTH: 'the port of `/live` and `/ready`, as with --health',
+  TOPICGATE_NOTICES: 'the topic refused clients are told on, as with --notices; `true` for the usual one',
+  TOPICGATE_AUDIT_LOG: 'the file of bans, overrides and the like, as with --audit-log',
+  TOPICGATE_ANALYTICS_STORE: 'where analytics are left, as with --analytics-store',
+  TOPICGATE_ALERTS_WEBHOOK: 'where alerts are posted, as with --alerts-webhook',
+  TOPICGATE_ALERTS_SECRET: 'what they are signed with',
   TOPICGATE_LOG_LEVEL: 'the level of the log, as with --log-level',
 } as const
 
@@ -35,10 +40,10 @@ export function overlayOf(env: Env): string | undefined {
 
 /** False where everything is to pass. */
 export function isEnabled(env: Env): boolean {
-  const word = read(env, 'TOPICGATE_ENABLED')?.toLowerCase()
-  if (word === undefined || ['true', '1', 'yes', 'on'].includes(word)) return true
-  if (['false', '0', 'no', 'off'].includes(word)) return false
-  throw wrong('TOPICGATE_ENABLED', 'write true or false')
+  const word = read(env, 'TOPICGATE_ENABLED')
+  const enabled = word === undefined || isTrue(word)
+  if (enabled === undefined) throw wrong('TOPICGATE_ENABLED', 'write true or false')
+  return enabled
 }
 
 /** A part of a policy to be laid over all files: the store as the environment wants it; undefined where it says nothing. */
@@ -68,11 +73,43 @@ export function healthPortOf(env: Env): number | undefined {
   return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => readPort(text))
 }
 
+/** Where refused clients are told, when they say nothing of it. */
+export const NOTICES_TOPIC = '$topicgate/{client}/limits'
+
+/** The topic of notices; undefined for none. */
+export function noticesOf(env: Env): string | undefined {
+  const word = read(env, 'TOPICGATE_NOTICES')
+  const isOn = word !== undefined && isTrue(word)
+  if (isOn === undefined) return word
+  return isOn ? NOTICES_TOPIC : undefined
+}
+
+/** What the environment says of where a broker tells of itself. */
+export function observationOf(env: Env): {
+  readonly auditLog: string | undefined
+  readonly analyticsStore: string | undefined
+  readonly webhookUrl: string | undefined
+  readonly webhookSecret: string | undefined
+} {
+  return {
+    auditLog: read(env, 'TOPICGATE_AUDIT_LOG'),
+    analyticsStore: read(env, 'TOPICGATE_ANALYTICS_STORE'),
+    webhookUrl: read(env, 'TOPICGATE_ALERTS_WEBHOOK'),
+    webhookSecret: read(env, 'TOPICGATE_ALERTS_SECRET'),
+  }
+}
+
 /** One of the levels the log knows. */
 export function logLevelOf(env: Env, levels: readonly string[]): string | undefined {
   const level = read(env, 'TOPICGATE_LOG_LEVEL')
   if (level === undefined || levels.includes(level)) return level
   throw wrong('TOPICGATE_LOG_LEVEL', `use one of ${levels.join(', ')}`)
+}
+
+/** Undefined for a word that is neither yes nor no. */
+function isTrue(word: string): boolean | undefined {
+  if (['true', '1', 'yes', 'on'].includes(word.toLowerCase())) return true
+  return ['false', '0', 'no', 'off'].includes(word.toLowerCase()) ? false : undefined
 }
 
 /** Empty counts as unset, as compose files leave it. */

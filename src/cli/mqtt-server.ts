@@ -12,7 +12,7 @@ import {
   trustProxies,
 } from '../../brokers/aedes/index.ts'
 import { steadyEmitter } from '../../brokers/aedes/steady.ts'
-import type { Gate, Logger } from '../index.ts'
+import { type Gate, type Logger, PolicyError } from '../index.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 
 export interface MqttServerOptions {
@@ -26,6 +26,8 @@ export interface MqttServerOptions {
   readonly trustProxy?: readonly string[]
   /** These proxies send PROXY protocol headers. */
   readonly proxyProtocol?: boolean
+  /** The topic refused clients are told on. Default: none. */
+  readonly notices?: string | undefined
   readonly logger?: Logger
 }
 
@@ -46,7 +48,7 @@ const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
  * for a policy aedes cannot enact, CommandFailure with exit code 69 for a port it cannot have.
  */
 export async function startMqttServer(options: MqttServerOptions): Promise<MqttServer> {
-  const { gate, host, logger } = options
+  const { gate, host, logger, notices } = options
   const trust = trustProxies(options.trustProxy ?? [])
   // A message runs through more functions than V8 is willing to inline in one piece: 0.2 µs of each, and up to 0.9.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')
@@ -64,7 +66,11 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
     await Promise.all(closed)
   }
   try {
-    const limits = limitBroker(broker, gate, { trust, ...(logger ? { logger } : {}) })
+    const limits = limitBroker(broker, gate, {
+      trust,
+      ...(logger ? { logger } : {}),
+      ...(notices === undefined ? {} : { notices }),
+    })
     const open = async (server: Server, port: number, flag: string): Promise<number> => {
       server.on('connection', socket => {
         sockets.add(socket)
@@ -97,8 +103,18 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
     }
   } catch (error) {
     await closeAll()
-    throw error
+    throw isOfNotices(error) ? noticesFailure(error) : error
   }
+}
+
+function isOfNotices(error: unknown): error is PolicyError {
+  return error instanceof PolicyError && error.problems[0]?.path === 'notices'
+}
+
+/** A flag that is wrong, and no policy. */
+function noticesFailure(cause: PolicyError): CommandFailure {
+  const { message, remedy } = cause.problems[0]!
+  return new CommandFailure(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
 }
 
 function webSocketServer(broker: Aedes): Server {

@@ -7,6 +7,7 @@ import type { Lease } from './leased/lease.ts'
 import { Lender } from './leased/lender.ts'
 import { guess, peek } from './leased/peek.ts'
 import { type LeaseOptions, type Measure, measureOf, termsOf } from './leased/terms.ts'
+import type { Medium } from './medium.ts'
 import type { Notes } from './notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from './store.ts'
 
@@ -63,6 +64,10 @@ export class LeasedStore implements Store {
 
   get notes(): Notes | undefined {
     return this.#store.notes
+  }
+
+  get medium(): Medium | undefined {
+    return this.#store.medium
   }
 
   refuses(limit: Limit): string | undefined {

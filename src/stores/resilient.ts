@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise } from '../message.ts'
+import type { Medium } from './medium.ts'
 import type { Notes } from './notes.ts'
 import { Breaker, type Ticket } from './resilient/breaker.ts'
 import { type ResilientStoreOptions, type Settings, settingsOf } from './resilient/settings.ts'
@@ -35,6 +36,8 @@ type DecideOptions = Parameters<Store['decide']>[1]
 export class ResilientStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
+  readonly notes: Notes | undefined
+  readonly medium: Medium | undefined
   readonly answersWithinMs: number
   readonly #store: Store
   readonly #settings: Settings
@@ -58,6 +61,8 @@ export class ResilientStore implements Store {
     this.#store = store
     this.name = store.name
     this.algorithms = store.algorithms
+    this.notes = store.notes
+    this.medium = store.medium
     this.#settings = settings
     this.answersWithinMs = settings.timeoutMs
     this.#clock = clock
@@ -71,10 +76,6 @@ export class ResilientStore implements Store {
 
   get state(): BreakerState {
     return this.#breaker.state
-  }
-
-  get notes(): Notes | undefined {
-    return this.#store.notes
   }
 
   refuses(limit: Limit): string | undefined {

@@ -1,6 +1,7 @@
 import type { Verdict } from '../algorithms/kernel.ts'
 import type { Limit } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../message.ts'
+import type { Medium } from './medium.ts'
 import type { Notes } from './notes.ts'
 
 export type { Verdict }
@@ -89,6 +90,8 @@ export interface Store {
   health(): MaybePromise<StoreHealth>
   /** Where its nodes tell each other of bans, overrides and the like; absent where it is of one process alone. */
   readonly notes?: Notes | undefined
+  /** What its state stands in; absent where nothing else can stand there. */
+  readonly medium?: Medium | undefined
   /** The longest a decision takes, in milliseconds, where the store itself sees to that. */
   readonly answersWithinMs?: number | undefined
   /** Tells a listener of what becomes of the store; the returned function ends it. */

@@ -4,10 +4,12 @@ import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
+import type { Medium } from '../medium.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
 import { Caller } from './caller.ts'
 import type { RedisClient } from './client.ts'
+import { commandsOf } from './commands.ts'
 import { type AnyRedisClient, adapt } from './connect.ts'
 import { Denials } from './denials.ts'
 import { forgetKeys, pingAll } from './forget.ts'
@@ -54,6 +56,7 @@ export class RedisStore implements Store {
   readonly name = 'redis'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
   readonly notes: RedisNotes
+  readonly medium: Medium
   readonly #client: RedisClient
   readonly #keys: StateKeys
   readonly #scripts = new Scripts()
@@ -79,6 +82,7 @@ export class RedisStore implements Store {
     this.#denials = new Denials(Math.min(denialCache, BOUNDS.denials))
     this.#client = adapt(options.client, { onError: error => this.#tell(error) })
     this.notes = redisNotes(this.#client, prefix, timeoutMs)
+    this.medium = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
     this.#lanes = new Lanes(new Caller(this.#client, this.#scripts, timeoutMs, graceMs))
   }

@@ -4,6 +4,7 @@ import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import type { Medium } from '../medium.ts'
 import type { Notes } from '../notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import { readValue, type SqliteDatabase } from './database.ts'
@@ -45,6 +46,7 @@ export class SqliteStore implements Store {
   readonly name = 'sqlite'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
   readonly notes: Notes
+  readonly medium: Medium
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #database: SqliteDatabase
@@ -77,6 +79,10 @@ export class SqliteStore implements Store {
       throw storeError(error, 'open its file')
     }
     this.notes = sqliteNotes((work, kind) => this.#ask(work, kind), this.#clock)
+    this.medium = {
+      kind: 'sqlite',
+      transact: async work => this.#ask(() => work(this.#database), 'writes'),
+    }
     this.#writtenBackAtMs = this.#clock.now()
     this.#cancelSweep = this.#sweepAfter(SWEEP_EVERY_MS)
   }

@@ -1,0 +1,30 @@
+import { systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
+import type { RedisCommands } from '../medium.ts'
+import { within } from '../resilient/within.ts'
+import type { RedisClient } from './client.ts'
+
+// KEYS: the key. ARGV: the command, then what follows the key. A script, as clients of all kinds send it to the node
+// that holds its key.
+const CALL = 'return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))'
+
+/** Commands by way of any client, each within `timeoutMs`. */
+export function commandsOf(client: RedisClient, timeoutMs: number): RedisCommands {
+  const call = async (command: string, key: string, ...words: (string | number)[]): Promise<unknown> => {
+    if (!client.isReady()) throw new StoreError('redis: not connected')
+    return within(systemClock, timeoutMs, () => client.eval(CALL, [key], [command, ...words.map(String)]))
+  }
+  return {
+    set: (key, value, unit, ttlMs) => call('SET', key, value, unit, ttlMs),
+    async get(key) {
+      const value = await call('GET', key)
+      return value === null ? null : String(value)
+    },
+    zadd: (key, score, member) => call('ZADD', key, score, member),
+    zremrangebyscore: (key, least, most) => call('ZREMRANGEBYSCORE', key, least, most),
+    async zrevrange(key, first, last) {
+      return ((await call('ZREVRANGE', key, first, last)) as readonly unknown[]).map(String)
+    },
+    pexpire: (key, ttlMs) => call('PEXPIRE', key, ttlMs),
+  }
+}
