@@ -129,7 +129,7 @@ function station(
   const { outcome } = exceeded
   checkWords(options.message, 'message')
   const warn = compileWarn(options.warn)
-  const penalty = checkWithin('penalties', () => compilePenalty(options.penalties))
+  const penalty = checkWithin('penalties', () => compilePenalty(options.penalties, true))
   const common = {
     kind: 'limit',
     name: options.name,

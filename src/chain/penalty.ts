@@ -8,29 +8,41 @@ import { SUBJECT_PARTS, type SubjectPart } from './subject.ts'
 export interface PenaltySpec {
   /** How long, as `60s`. */
   readonly block: string
-  /** After how many refusals, as `3 refusals in 10s`. Default: after each. */
+  /** After how many refusals, as `3 refusals in 10s`. Default: after each; with `flapping` alone, after none. */
   readonly after?: string
   /** How much longer each time, as `x2 up to 1h`. Default: always as long. */
   readonly grow?: string
   /** Who is blocked. Default: the client; who has none by user, device, API key, address. */
   readonly per?: SubjectPart
+  /** The connect that makes so many of one, as `5 connects in 10s` or `100 connects in 10s per ip`; not of a rule's own. */
+  readonly flapping?: string | readonly string[]
+}
+
+/** How many connects of one are too many. */
+export interface Flapping {
+  readonly connects: number
+  readonly withinMs: number
+  readonly per: SubjectPart
 }
 
 /** A penalty, compiled; times in whole milliseconds. */
 export interface Penalty {
   readonly blockMs: number
+  /** Infinity where refusals are not counted. */
   readonly refusals: number
   readonly withinMs: number
   readonly growThousandths: number
   readonly longestMs: number
   readonly per: SubjectPart
+  readonly flapping: readonly Flapping[]
 }
 
+const FLAPPING = /^(\d{1,9})\s+connects?\s+(?:in|within)\s+(\S+(?:\s+(?!per\b)\S+)?)(?:\s+per\s+(\w+))?$/
 const AFTER = /^(\d{1,9})\s+refusals?\s+(?:in|within)\s+(\S+(?:\s+\S+)?)$/
 const GROW = /^(x\s?[\d.]+)(?:\s+up\s+to\s+(\S+(?:\s+\S+)?))?$/
 
-/** Compiles a penalty; undefined where there is none. Throws PolicyError with all problems. */
-export function compilePenalty(spec: PenaltySpec | undefined): Penalty | undefined {
+/** Compiles a penalty, of a gate or `ofRule`; undefined where there is none. Throws PolicyError with all problems. */
+export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): Penalty | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
   const read = <T>(path: string, run: () => T, otherwise: T): T => {
@@ -44,7 +56,16 @@ export function compilePenalty(spec: PenaltySpec | undefined): Penalty | undefin
   }
   const blockMs = read('block', () => parseDuration(spec.block), 1)
   const { after, grow, per = 'client' } = spec
-  const counted = read('after', () => readAfter(after), { refusals: 1, withinMs: 1 })
+  const texts = typeof spec.flapping === 'string' ? [spec.flapping] : (spec.flapping ?? [])
+  const flapping = texts.flatMap((text, index) => {
+    const path = typeof spec.flapping === 'string' ? 'flapping' : `flapping[${index}]`
+    return read(path, () => [readFlapping(text, per, ofRule)], [])
+  })
+  const never = { refusals: Infinity, withinMs: 1 }
+  const counted =
+    after === undefined && texts.length > 0
+      ? never
+      : read('after', () => readAfter(after), { refusals: 1, withinMs: 1 })
   const grown = read('grow', () => readGrow(grow), { thousandths: 1000, longestMs: Infinity })
   const longestMs = grown.thousandths === 1000 ? blockMs : grown.longestMs
   if (grown.thousandths < 1000) {
@@ -68,7 +89,7 @@ export function compilePenalty(spec: PenaltySpec | undefined): Penalty | undefin
     })
   }
   if (problems.length > 0) throw new PolicyError(problems)
-  return { blockMs, ...counted, growThousandths: grown.thousandths, longestMs, per }
+  return { blockMs, ...counted, growThousandths: grown.thousandths, longestMs, per, flapping }
 }
 
 function readAfter(text: string | undefined): { readonly refusals: number; readonly withinMs: number } {
@@ -90,6 +111,30 @@ function readAfter(text: string | undefined): { readonly refusals: number; reado
     )
   }
   return { refusals, withinMs: parseDuration(time) }
+}
+
+function readFlapping(text: string, otherwise: SubjectPart, ofRule: boolean): Flapping {
+  if (ofRule)
+    throw policyError(
+      '',
+      'a rule counts refusals, not connects',
+      'write `flapping` in the `penalties` of the policy',
+    )
+  const [, digits, time, per = otherwise] = FLAPPING.exec(String(text).trim()) ?? []
+  const connects = Number(digits)
+  const part = SUBJECT_PARTS.find(known => known === per)
+  if (time === undefined || !(connects >= 2) || part === undefined) {
+    const shown = JSON.stringify(String(text).slice(0, 60))
+    const remedy = 'write 5 connects in 10s, two or more, or 100 connects in 10s per ip'
+    throw policyError('', `${shown} is not a count of connects`, remedy)
+  }
+  if (connects > BOUNDS.refusalsCounted)
+    throw policyError(
+      '',
+      `${connects} connects are too many to count`,
+      `the most is ${BOUNDS.refusalsCounted}`,
+    )
+  return { connects, withinMs: parseDuration(time), per: part }
 }
 
 function readGrow(text: string | undefined): { readonly thousandths: number; readonly longestMs: number } {

@@ -8,6 +8,7 @@ import { Router } from '../topic/router.ts'
 import { ChainedPlan } from './chained-plan.ts'
 import type { Behaving, Conduct } from './conduct.ts'
 import { behavingSteps } from './conduct-rule.ts'
+import { ConnectPlan } from './connect-plan.ts'
 import { isSettled } from './exempt.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
@@ -126,13 +127,17 @@ export class Routes {
   }
 
   #planOf(steps: readonly Step[], on: Action, passed = PASSED): ActionPlan {
-    const { behaving } = this.#chain.standing
-    // What somebody sends is its behaviour; what is done to it is not.
-    const decider =
-      behaving === undefined || on !== 'publish'
-        ? this.#deciderOf(steps, passed)
-        : this.#watch(steps, behaving, passed)
+    const decider = this.#finished(steps, on, passed)
     return { steps, passed, decider, rulings: new Map(), treated: new Map() }
+  }
+
+  /** What decides, with what goes by more than the chain: connects, and the behaviour of who sends. */
+  #finished(steps: readonly Step[], on: Action, passed: Decision): ActionPlan['decider'] {
+    const { behaving, flaps } = this.#chain.standing
+    // What is done to somebody is not its behaviour.
+    if (behaving !== undefined && on === 'publish') return this.#watch(steps, behaving, passed)
+    const decider = this.#deciderOf(steps, passed)
+    return flaps !== undefined && on === 'connect' ? new ConnectPlan(decider, flaps) : decider
   }
 
   #watch(steps: readonly Step[], behaving: Behaving, passed: Decision): WatchedPlan {

@@ -1,6 +1,7 @@
 import type { Decision } from '../decision.ts'
 import type { Message } from '../message.ts'
 import type { ChainedPlan } from './chained-plan.ts'
+import type { ConnectPlan } from './connect-plan.ts'
 import type { FusedPlan } from './fused-plan.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, Step } from './steps.ts'
@@ -11,7 +12,7 @@ export interface ActionPlan {
   readonly steps: readonly Step[]
   /** The decision where no rule applies. */
   readonly passed: Decision
-  readonly decider: FusedPlan | ChainedPlan | WatchedPlan | Refusing
+  readonly decider: FusedPlan | ChainedPlan | WatchedPlan | ConnectPlan | Refusing
   /** Rulings made so far, by which exemptions cover the sender. */
   readonly rulings: Map<string, Ruling>
   /** The same for senders whose tier or overrides change it, by the key of their treatment. */

@@ -1,5 +1,5 @@
 import type { Decision, Outcome } from '../decision.ts'
-import type { Sender } from '../message.ts'
+import type { Message, Sender } from '../message.ts'
 import { type Behaving, Conducts } from './conduct.ts'
 import type { Override } from './override.ts'
 import { SubjectIndex } from './subject.ts'
@@ -38,6 +38,8 @@ export class Standing {
   readonly overrides = new SubjectIndex<Override>()
   readonly given = new SubjectIndex<TierGiven>()
   tiers: Tiers | undefined
+  /** The refusal of a connect that makes one too many, where they are counted. */
+  flaps: ((sender: Sender, connect: Message, nowMs: number) => Decision | undefined) | undefined
   /** Limits by behaviour, where the chain has any, and what is known of it. */
   behaving: Behaving | undefined
   readonly conducts: Conducts

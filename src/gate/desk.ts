@@ -168,7 +168,12 @@ export class Desk {
     for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) roster.addTier(rule)
     this.standing.tiers = tiers
     this.standing.behaving = policy?.behaving ?? this.#own.behaving
-    this.#penalty = policy?.penalty ?? this.#own.penalty
+    const penalty = policy?.penalty ?? this.#own.penalty
+    this.#penalty = penalty
+    this.standing.flaps =
+      penalty && penalty.flapping.length > 0
+        ? (sender, connect, nowMs) => this.#penalties.flaps(penalty, sender, connect, nowMs)
+        : undefined
     return roster
   }
 

@@ -1,8 +1,10 @@
 import { BOUNDS } from '../bounds.ts'
 import { blockLengthMs, type Penalty } from '../chain/penalty.ts'
-import { partOf } from '../chain/subject.ts'
+import { boundedPart } from '../chain/scope.ts'
+import { banned } from '../chain/standing.ts'
+import { partOf, type Subject } from '../chain/subject.ts'
 import type { Decision } from '../decision.ts'
-import type { Sender } from '../message.ts'
+import type { Message, Sender } from '../message.ts'
 import type { Board } from './board.ts'
 import type { BanOptions } from './crafts.ts'
 import type { SampledLog } from './sampled-log.ts'
@@ -21,12 +23,14 @@ interface Offender {
 }
 
 /**
- * Counts refusals of each sender and bans those that go on. A block that is over is forgiven after as long again, one step of
+ * Counts refusals and connects of each sender and bans those that go on. A block that is over is forgiven after as long again, one step of
  * growth at a time. Bounded: of too many offenders, those quiet for longest are forgotten.
  */
 export class Penalties {
   readonly #bans: Board<BanOptions>
   readonly #failures: SampledLog
+  /** Connects that are counted already: who waits is asked about again. */
+  readonly #connects = new WeakSet<Message>()
   readonly #offenders = new Map<string, Offender>()
 
   /** `failures` is told of each sender that could not be blocked. */
@@ -37,28 +41,58 @@ export class Penalties {
 
   /** Takes a refusal to account. `name` tells apart what rules count for themselves. Never throws. */
   note(penalty: Penalty, name: string, decision: Decision, sender: Sender, nowMs: number): void {
-    if (!isOffence(decision)) return
+    if (penalty.refusals === Infinity || !isOffence(decision)) return
     const part = partOf(sender, penalty.per)
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
-    const key = `${name}\n${part}:${text.length > BOUNDS.keyPartChars ? text.slice(0, BOUNDS.keyPartChars) : text}`
-    const offender = this.#take(key)
+    const offender = this.#count(`${name}\n${part}:${text}`, penalty.refusals, penalty.withinMs, nowMs)
+    if (offender === undefined) return
+    const reason = `refused ${penalty.refusals} times${name === '' ? '' : ` by ${name}`}`
+    this.#block(penalty, offender, { [part]: text }, reason, nowMs)
+  }
+
+  /**
+   * Takes a connect to account; the refusal of one that makes too many of its sender. A connect that is asked about again is
+   * the same one. Never throws.
+   */
+  flaps(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
+    if (this.#connects.has(connect)) return undefined
+    this.#connects.add(connect)
+    let refused: Decision | undefined
+    for (const { connects, withinMs, per } of penalty.flapping) {
+      const part = partOf(sender, per)
+      const text = part && sender[part]
+      if (part === undefined || text === undefined) continue
+      const offender = this.#count(`\nflapping\n${part}:${text}`, connects, withinMs, nowMs)
+      if (offender === undefined || !this.#block(penalty, offender, { [part]: text }, 'flapping', nowMs))
+        continue
+      refused = banned({ outcome: 'reject', expiresAtMs: offender.untilMs }, nowMs)
+    }
+    return refused
+  }
+
+  /** One time more; the offender where it is one too many, whose times are then counted anew. */
+  #count(name: string, most: number, withinMs: number, nowMs: number): Offender | undefined {
+    const offender = this.#take(boundedPart(name))
     offender.times.push(nowMs)
-    while (offender.times[0]! <= nowMs - penalty.withinMs) offender.times.shift()
-    if (offender.times.length < penalty.refusals) return
+    while (offender.times[0]! <= nowMs - withinMs) offender.times.shift()
+    if (offender.times.length < most) return undefined
     offender.times = []
+    return offender
+  }
+
+  /** Blocks an offender, for longer the more often it was; false where it cannot be. */
+  #block(penalty: Penalty, offender: Offender, whom: Subject, reason: string, nowMs: number): boolean {
     forgive(offender, nowMs)
     offender.blocks++
     offender.lengthMs = blockLengthMs(penalty, offender.blocks)
     offender.untilMs = nowMs + offender.lengthMs
     // A full list of bans: the sender stays limited, and is no more than that.
-    if (this.#bans.isFull) return
-    const reason = `refused ${penalty.refusals} times${name === '' ? '' : ` by ${name}`}`.slice(
-      0,
-      BOUNDS.noteChars,
-    )
-    const ban = { [part]: text, reason, code: 'penalty', addedBy: ADDED_BY, for: offender.lengthMs }
-    this.#bans.add(ban).catch((err: unknown) => this.#failures.note({ err, part }))
+    if (this.#bans.isFull) return false
+    const told = reason.slice(0, BOUNDS.noteChars)
+    const ban = { ...whom, reason: told, code: 'penalty', addedBy: ADDED_BY, for: offender.lengthMs }
+    this.#bans.add(ban).catch((err: unknown) => this.#failures.note({ err }))
+    return true
   }
 
   /** Taken out and put in last: the order of the map is that of their last offence. */

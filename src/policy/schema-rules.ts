@@ -4,7 +4,7 @@ import { COST_WORDS } from '../chain/options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceeded, message } from './schema-exceeded.ts'
 import { fallbackWord } from './schema-store.ts'
-import { penaltiesSchema } from './schema-tiers.ts'
+import { rulePenaltiesSchema } from './schema-tiers.ts'
 import {
   descriptionText,
   expects,
@@ -124,7 +124,7 @@ export const ruleSchema = z
         .meta({
           description: 'Shares of the limit at which a warning is given, before anything is refused.',
         }),
-      penalties: penaltiesSchema.optional(),
+      penalties: rulePenaltiesSchema.optional(),
       fallback: fallbackWord.optional().meta({
         description: 'Who decides for this rule while the store is out of reach. Default: as the store says.',
       }),

@@ -40,8 +40,8 @@ export const tiersSchema = z
   .catchall(tier)
   .meta({ description: `Limits and prices by tier, over ${Object.keys(DEFAULT_TIERS).join(', ')}.` })
 
-/** The word `penalties`, of a policy and of a rule. */
-export const penaltiesSchema = z
+/** The word `penalties` of a rule. */
+export const rulePenaltiesSchema = z
   .strictObject(
     {
       block: durationText.meta({ description: 'How long a sender is blocked.' }),
@@ -64,4 +64,27 @@ export const penaltiesSchema = z
     },
     { error: expects('penalties', 'write { block: 60s, after: 3 refusals in 10s, grow: x2 up to 1h }') },
   )
-  .meta({ id: 'penalties', description: 'Blocks for senders that go on after they were refused.' })
+  .meta({ id: 'rulePenalties', description: 'Blocks for senders that go on after they were refused.' })
+
+const connects = text(
+  'a count of connects',
+  'write 5 connects in 10s, or 100 connects in 10s per ip',
+  'Connects within a time, and of whom. Default: of who is blocked.',
+  '5 connects in 10s',
+  '100 connects in 10s per ip',
+)
+
+/** The word `penalties` of a policy. */
+export const penaltiesSchema = rulePenaltiesSchema
+  .extend({
+    flapping: z
+      .union([connects, z.array(connects).min(1)], {
+        error: expects('a count of connects', 'write 5 connects in 10s, or 100 connects in 10s per ip'),
+      })
+      .optional()
+      .meta({ description: 'Blocks who connects too often.' }),
+  })
+  .meta({
+    id: 'penalties',
+    description: 'Blocks for senders that go on after they were refused, or connect again and again.',
+  })

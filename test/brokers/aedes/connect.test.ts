@@ -120,3 +120,26 @@ describe('sockets without a CONNECT', () => {
     await new Promise<void>(resolve => server.close(() => resolve()))
   })
 })
+
+describe('a client that flaps', () => {
+  it('is blocked before its password is looked at, and others are not', async () => {
+    const gate = new Gate({ penalties: { block: '1h', flapping: '4 connects in 1m' } })
+    running = await startBroker({ gate })
+    let asked = 0
+    running.broker.authenticate = (_client, _user, _password, done) => {
+      asked++
+      done(null, true)
+    }
+    for (let n = 0; n < 6; n++) {
+      const raw = await running.connectRaw()
+      raw.send({ ...CONNECT, clientId: 'flapping' })
+      expect(await raw.until('connack')).toMatchObject({ returnCode: n < 3 ? 0 : 3 })
+      raw.socket.destroy()
+      await eventually(() => expect(raw.closed).toBe(true))
+    }
+    expect(asked).toBe(3)
+    expect(gate.bans.list()).toMatchObject([{ id: 'client:flapping', reason: 'flapping' }])
+    await running.connectRaw({ clientId: 'quiet' })
+    expect(running.limits.stats()).toMatchObject({ connectsRefused: 3 })
+  })
+})
