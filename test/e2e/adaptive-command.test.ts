@@ -1,0 +1,117 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { beforeAll, expect, it } from 'vitest'
+import { Folder } from '../src/cli/folder.ts'
+import { ensureBuilt } from '../support/built.ts'
+import { connectClient } from '../support/mqtt-client.ts'
+import type { Program } from '../support/program.ts'
+import { until } from '../support/wait.ts'
+import { logged, startCommand } from './cli.ts'
+import { startFlood } from './flood.ts'
+
+beforeAll(ensureBuilt, 120_000)
+
+const EVERY_MS = 500
+/** What a busy machine may be late. */
+const LATE_MS = 2_000
+/** A process that does nothing else has its timers this late, on average: the machine is busy with others. */
+const STARVED_MS = 40
+
+/** Goes by the broker's own event loop: what other processes do on this machine hardly shows there. */
+const POLICY = `version: 1
+exempt:
+  - { name: free, topics: ["free/#"] }
+adaptive: { levels: { normal: 1 up to 70%, high: 0.5 }, signals: [event-loop], every: ${EVERY_MS}ms }
+rules:
+  - { name: all, per: client, limit: 40/s burst 40, exceeded: drop }
+`
+
+interface Change {
+  readonly factor: number
+  readonly reason?: string
+  /** By the broker's clock, which is this machine's. */
+  readonly time: string
+}
+
+/** What the broker has logged of its factor. */
+function changesOf(broker: Program): readonly Change[] {
+  const lines = broker.stdout.split('\n').slice(0, -1)
+  return lines.filter(line => line.includes('scaled by the load')).map(line => JSON.parse(line) as Change)
+}
+
+it('topicgate broker lowers its limits under a flood, raises them after it, and takes nothing from a quiet device', async () => {
+  using folder = new Folder()
+  await using broker = startCommand('broker', folder.file('policy.yaml', POLICY), '--port', '0')
+  const port = Number((await logged(broker, /ready/)).port)
+  await using subscriber = await connectClient({ port, clientId: 'watch' })
+  await subscriber.subscribe('from/#', 1)
+  await using quiet = await connectClient({ port, clientId: 'quiet' })
+  const heard = (topic: string): number => subscriber.messages.filter(each => each.topic === topic).length
+  const factor = (): number => changesOf(broker).at(-1)?.factor ?? 1
+  let sent = 0
+  let talks = true
+  const talking = (async () => {
+    while (talks) {
+      await quiet.publish('from/quiet', String(sent++), { qos: 1 })
+      await sleep(150)
+    }
+  })()
+  const delays = monitorEventLoopDelay({ resolution: 20 })
+  delays.enable()
+  const isStarved = (): boolean => delays.mean / 1e6 - 20 > STARVED_MS
+
+  // What starting takes is no load. On a machine that starves the broker its limits are low from the beginning.
+  await sleep(3 * EVERY_MS)
+  delays.reset()
+  await sleep(3 * EVERY_MS)
+  await until(() => factor() === 1 || isStarved(), { timeoutMs: 5_000, what: 'rest' })
+  const before = changesOf(broker).length
+  const isFree = factor() === 1
+
+  await using spotter = await connectClient({ port, clientId: 'spotter' })
+  await spotter.subscribe('free/#')
+  const flood = startFlood({ port, clients: 4, topic: 'free', payloadBytes: 100, qos: 0, count: 0 })
+  try {
+    await spotter.received(1)
+    const beginMs = Date.now()
+    await spotter.close()
+    await until(() => factor() === 0.5, { timeoutMs: 2 * EVERY_MS + LATE_MS, what: 'lower limits' })
+    if (isFree) {
+      const lowered = changesOf(broker)[before]!
+      expect(lowered).toMatchObject({ factor: 0.5, reason: 'load high' })
+      expect(Date.parse(lowered.time) - beginMs).toBeLessThan(2 * EVERY_MS + LATE_MS)
+    }
+    await using greedy = await connectClient({ port, clientId: 'greedy' })
+    const greedyMs = performance.now()
+    // At once: one after another, the pause of a sender that was refused would stand between each two.
+    await Promise.all(Array.from({ length: 100 }, () => greedy.publish('from/greedy', 'x', { qos: 1 })))
+    // Half of 40, and half of 40 a second.
+    const most = 20 + ((performance.now() - greedyMs) / 1_000) * 20 + 1
+    expect(factor()).toBe(0.5)
+    await flood.end()
+    delays.reset()
+    const endMs = Date.now()
+    await until(() => factor() === 1 || (Date.now() - endMs > 5_000 && isStarved()), {
+      timeoutMs: 8_000,
+      what: 'limits as they are written',
+    })
+    const wasStarved = isStarved()
+    await sleep(4 * EVERY_MS)
+    // One step up and one down.
+    if (!wasStarved && isFree) {
+      expect(changesOf(broker).length - before).toBeLessThanOrEqual(4)
+      expect(factor()).toBe(1)
+    }
+    talks = false
+    await talking
+    await until(() => heard('from/quiet') === sent, { timeoutMs: 5_000, what: 'all of the quiet device' })
+    expect(sent).toBeGreaterThan(20)
+    expect(heard('from/greedy')).toBeGreaterThanOrEqual(20)
+    expect(heard('from/greedy')).toBeLessThanOrEqual(most)
+  } finally {
+    talks = false
+    delays.disable()
+    await flood.end()
+    await talking.catch(() => {})
+  }
+}, 60_000)
