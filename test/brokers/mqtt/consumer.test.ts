@@ -125,7 +125,7 @@ describe.each(WAYS)('$name', ({ version, qos }) => {
     const handler = async (): Promise<void> => {
       running++
       most = Math.max(most, running)
-      await new Promise(resolve => setTimeout(resolve, 2))
+      await new Promise(setImmediate)
       running--
       throw new Error('no')
     }

@@ -262,7 +262,8 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
     await scene.nc.flush()
     for (let burst = 0; burst < 10; burst++) {
       await scene.publish('a', 50)
-      await new Promise(resolve => setTimeout(resolve, 20))
+      const due = 50 * (burst + 1)
+      await until(() => slow.stats().received + quick.stats().received === due)
     }
     await until(() => seen.length === 500)
     const taken = slow.stats().received

@@ -114,9 +114,8 @@ describe.each(GENERATIONS)('JetStream consumers of $name', generation => {
       natsGate(limit({ name: 'a', rate: '1/min', per: 'topic', exceeded: 'reject' })),
     )
     await scene.store(`${name}.a`, 3)
-    await limits.consume(await consumer({ ackWaitMs: 200 }), () => {})
+    await limits.consume(await consumer(), () => {})
     await settled(3)
-    await new Promise(resolve => setTimeout(resolve, 400))
     expect(await counts()).toEqual({ deliveries: 3, waiting: 0, pending: 0 })
     expect(limits.stats()).toMatchObject({ delivered: 1, terminated: 2 })
   })
@@ -193,15 +192,21 @@ describe.each(GENERATIONS)('JetStream consumers of $name', generation => {
     await scene.store(`${name}.a`, 10)
     const finished: string[] = []
     const pull = await consumer()
+    let goOn = (): void => {}
+    const goingOn = new Promise<void>(resolve => {
+      goOn = resolve
+    })
     await limits.consume(pull, async message => {
-      await new Promise(resolve => setTimeout(resolve, 100))
+      await goingOn
       finished.push(textOf(message))
     })
     await until(() => limits.stats().held === 8)
     const later: string[] = []
     await scene.limit(natsGate()).consume(pull, message => void later.push(textOf(message)))
     await scene.nc.flush()
-    await limits.drain()
+    const drained = limits.drain()
+    goOn()
+    await drained
     expect(finished).toEqual(['0', '1'])
     expect(limits.stats()).toMatchObject({ held: 0, handling: 0, sentBack: 8, discarded: 8 })
     await until(() => later.length === 8, { what: () => `8 again: ${later.join()}` })

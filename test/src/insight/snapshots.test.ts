@@ -9,6 +9,7 @@ import { MemorySnapshots, type SnapshotStore } from '../../../src/insight/snapsh
 import { type SnapshotDatabase, SqliteSnapshots } from '../../../src/insight/sqlite-snapshots.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type RedisServer, startRedis } from '../../support/redis.ts'
+import { until } from '../../support/wait.ts'
 import { connect } from '../stores/sqlite/drivers.ts'
 
 const NOON_MS = Date.UTC(2026, 0, 14, 12)
@@ -74,10 +75,10 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
       { node: 'a', json: '{"n":3}' },
       { node: 'b', json: '{"n":2}' },
     ])
-    await store.put('short', '{}', 50)
+    await store.put('short', '{}', 500)
     expect(await store.list()).toHaveLength(4)
-    clock.set(NOON_MS + 60)
-    await new Promise(resolve => setTimeout(resolve, 60))
+    clock.set(NOON_MS + 500)
+    await until(async () => (await store.list()).length === 3, { what: 'the end of the short one' })
     expect((await store.list()).map(({ node }) => node)).not.toContain('short')
   })
 
