@@ -19,6 +19,8 @@ export const BOUNDS = {
   knownSubjectBytes: 128,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
+  /** Handlers at work at once in a replay; of more, the first to end ends early. */
+  handlersReplayed: 65_536,
   /** Senders counted at once to find the worst of a capture. */
   countedSenders: 1_024,
   /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */

@@ -1,4 +1,4 @@
-import { KnownSenders } from '../index.ts'
+import { type Handled, KnownSenders } from '../index.ts'
 import type { Action, Dialect, Headers, Message, Sender } from '../message.ts'
 import { CapturedMessage } from './captured-message.ts'
 import { LineError } from './lines.ts'
@@ -8,6 +8,8 @@ export interface Captured {
   /** Whole milliseconds since the Unix epoch. */
   readonly atMs: number
   readonly message: Message
+  /** What its handler did with it, where that was written down. */
+  readonly handled: Handled | undefined
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -54,7 +56,8 @@ export class CaptureReader {
       headers,
       payload: fields.payload,
     } as const
-    return { atMs: at, message: measured(() => new CapturedMessage(parts, this.#protocol)) }
+    const message = measured(() => new CapturedMessage(parts, this.#protocol))
+    return { atMs: at, message, handled: readHandled(fields) }
   }
 }
 
@@ -98,6 +101,15 @@ function readSender(fields: Fields): Sender {
     tier: text('tier'),
   }
   return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined))
+}
+
+/** `took`: whole milliseconds from its admission to the end of its handler; `ok`: whether that succeeded. */
+function readHandled(fields: Fields): Handled | undefined {
+  const took = fields.took ?? undefined
+  const ok = fields.ok ?? undefined
+  if (took !== undefined && !isWhole(took)) throw wrong('took', took, 'whole milliseconds, as 120')
+  if (ok !== undefined && typeof ok !== 'boolean') throw wrong('ok', ok, 'true or false')
+  return took === undefined && ok === undefined ? undefined : { durationMs: took ?? 0, ok: ok ?? true }
 }
 
 function isWhole(value: unknown, most = Number.MAX_SAFE_INTEGER): value is number {

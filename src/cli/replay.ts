@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import type { Decision } from '../decision.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import { type Captured, CaptureReader } from './capture.ts'
+import { Endings } from './endings.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import { formatCount } from './format.ts'
 import { LineError, LineSplitter } from './lines.ts'
@@ -48,6 +49,8 @@ class Replay {
   readonly #terminal: Terminal
   readonly #reader: CaptureReader
   readonly #totals: Totals
+  /** Handlers that are at work. */
+  readonly #endings: Endings
   #line = 0
   #decided = 0
   #batch = ''
@@ -60,6 +63,10 @@ class Replay {
     this.#terminal = terminal
     this.#reader = new CaptureReader(gate.dialect)
     this.#totals = new Totals(gate.rules())
+    this.#endings = new Endings(({ dueMs, message, handled }) => {
+      clock.moveTo(dueMs)
+      gate.handling.note(message, handled)
+    })
   }
 
   async run(): Promise<void> {
@@ -95,6 +102,7 @@ class Replay {
       }
       if (line.trim() === '') continue
       const captured = this.#reader.read(line)
+      this.#endings.pass(captured.atMs)
       this.#clock.moveTo(captured.atMs)
       const answer = this.#gate.check(captured.message)
       // Awaited only where it must be: a promise a line would cost more than the decision.
@@ -103,10 +111,18 @@ class Replay {
     }
   }
 
-  #tell({ atMs, message }: Captured, decision: Decision): void {
+  #tell(captured: Captured, decision: Decision): void {
+    const { atMs, message } = captured
     this.#decided++
+    this.#handle(captured, decision)
     if (this.#options.json) this.#batch += `${formatDecision(atMs, message.topic, decision)}\n`
     else this.#totals.note(atMs, message, decision)
+  }
+
+  /** What passed is handled, and the end of that is told at its own moment. */
+  #handle({ atMs, message, handled }: Captured, { allowed }: Decision): void {
+    if (!allowed || handled === undefined || !this.#gate.handling.isHeard) return
+    this.#endings.add(atMs, message, handled)
   }
 
   async #flush(): Promise<void> {
