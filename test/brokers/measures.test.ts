@@ -8,7 +8,7 @@ import { GENERATIONS } from './nats/generations.ts'
 import { natsGate, Scene } from './nats/scene.ts'
 
 /** The first of a topic passes, the rest waits. */
-const WAITING: Middleware = limit({ name: 'all', rate: '1/h', per: 'topic', exceeded: 'throttle' })
+const WAITING: Middleware = limit({ name: 'all', rate: '1 per 20s', per: 'topic', exceeded: 'throttle' })
 
 /** Goes by what brokers tell; ten that wait are a load of 100 %. */
 function byMeasures(...signals: ('error-rate' | 'consumer-lag')[]): ReturnType<typeof adaptive> {
