@@ -72,13 +72,16 @@ const REMEDIES = {
 } as const
 
 function assertPublishable(gate: Gate): void {
+  const blind = gate.handling.names.map(
+    name => `a publisher cannot tell "${name}" what handlers do (put it before a consumer)`,
+  )
   const flaws = Object.entries(REMEDIES).flatMap(([outcome, remedy]) => {
     const rules = gate.outcomes('publish').get(outcome as keyof typeof REMEDIES)
     if (rules === undefined) return []
     const names = rules.map(rule => `"${rule}"`).join(', ')
     return [`a publisher cannot enact "${outcome}", which ${names} asks for (${remedy})`]
   })
-  if (flaws.length > 0) throw new UnsupportedError(flaws.join('\n'))
+  if (blind.length + flaws.length > 0) throw new UnsupportedError([...blind, ...flaws].join('\n'))
 }
 
 function within(name: string, value: number, most: number): number {

@@ -1,0 +1,92 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { aimd, circuitBreaker, Gate, type Handled, UnsupportedError } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { type NatsServer, startNats } from '../../support/nats.ts'
+import { until } from '../../support/wait.ts'
+import { GENERATIONS } from './generations.ts'
+import { natsGate, Scene } from './scene.ts'
+
+let server: NatsServer
+beforeAll(async () => {
+  server = await startNats({ jetstream: true })
+})
+afterAll(() => server.stop())
+
+describe.each(GENERATIONS)('what handlers behind $name do', generation => {
+  let scene: Scene
+  beforeEach(async () => {
+    scene = await Scene.open(generation, server)
+  })
+  afterEach(() => scene[Symbol.asyncDispose]())
+
+  it('is told to the gate, with the time until what they return is settled', async () => {
+    const clock = new FakeClock()
+    const gate = new Gate({ dialect: 'nats', clock })
+    const told: Handled[] = []
+    gate.handling.on((_message, handled) => told.push(handled))
+    let seen = 0
+    scene.limit(gate).subscribe(scene.nc, 'a.>', {
+      callback: async () => {
+        const nth = ++seen
+        if (nth === 2) throw new Error('mine')
+        if (nth === 3) clock.advance(250)
+      },
+    })
+    await scene.nc.flush()
+    for (let n = 1; n <= 3; n++) {
+      await scene.publish('a.b', 1)
+      await until(() => told.length === n)
+    }
+    expect(told).toEqual([
+      { durationMs: 0, ok: true },
+      { durationMs: 0, ok: false },
+      { durationMs: 250, ok: true },
+    ])
+  })
+
+  it('opens a breaker for what fails, and for nothing else', async () => {
+    const gate = await Gate.fromPolicy({
+      dialect: 'nats',
+      breaker: { topic: 'orders.{tenant}', per: 'tenant', least: 10, open: '1h', exceeded: 'drop' },
+    })
+    const limits = scene.limit(gate)
+    const seen: string[] = []
+    limits.subscribe(scene.nc, 'orders.>', {
+      callback: ({ subject }) => {
+        seen.push(subject)
+        if (subject === 'orders.bad') throw new Error('down')
+      },
+    })
+    await scene.nc.flush()
+    await scene.publish('orders.bad', 30)
+    await scene.publish('orders.good', 30)
+    await until(() => limits.stats().received === 60)
+    expect(seen.filter(subject => subject === 'orders.bad')).toHaveLength(11)
+    expect(seen.filter(subject => subject === 'orders.good')).toHaveLength(30)
+    expect(limits.stats()).toMatchObject({ dropped: 19, handlerErrors: 11 })
+    await gate.close()
+  })
+
+  it('is not told of who iterates, whose loop nobody can see into', async () => {
+    const gate = natsGate()
+    let told = 0
+    gate.handling.on(() => told++)
+    const limits = scene.limit(gate)
+    const subscription = scene.nc.subscribe('i.>')
+    await scene.nc.flush()
+    await scene.publish('i.a', 2)
+    let seen = 0
+    for await (const _message of limits.iterate(subscription)) if (++seen === 2) break
+    expect([seen, told]).toEqual([2, 0])
+  })
+
+  it('cannot send back what core NATS delivers once only', () => {
+    const gate = natsGate().use(circuitBreaker().guard, aimd({ exceeded: 'throttle' }).admit)
+    const limits = scene.limit(gate)
+    const subscribe = (): unknown => limits.subscribe(scene.nc, 'a.>', { callback: () => {} })
+    expect(subscribe).toThrow(UnsupportedError)
+    expect(subscribe).toThrow(
+      'cannot enact "retry", which "breaker" asks for: core NATS delivers nothing again',
+    )
+  })
+})
