@@ -1,3 +1,4 @@
+import { connect } from 'mqtt'
 import { describe, expect, it } from 'vitest'
 import { limitConsumer, limitPublishes } from '../../brokers/mqtt/index.ts'
 import { Gate, limit } from '../../src/index.ts'
@@ -83,6 +84,61 @@ describe('an MQTT consumer whose store takes its time', () => {
       if (qos > 0) expect(acknowledged).toEqual(brought)
       limits.close()
       publisher.close()
+      await gate.close()
+      await store.close()
+    },
+  )
+
+  it.each([
+    [4, 1],
+    [4, 2],
+    [5, 1],
+    [5, 2],
+  ] as const)(
+    'loses nothing over connections that are reset while it asks: MQTT %d, QoS %d',
+    async (version, qos) => {
+      await using broker = await startMosquitto({ config: ['max_queued_messages 10000'] })
+      await using redis = await startRedis()
+      await using slow = await FaultProxy.start(redis.port)
+      await using line = await FaultProxy.start(broker.port)
+      const store = await openRedis(`redis://127.0.0.1:${slow.port}`, { timeoutMs: 10_000 })
+      await until(async () => (await store.health()).ok)
+      const gate = new Gate({ store }).use(limit({ name: 'r', rate: '1000000/s', exceeded: 'drop' }))
+      const client = connect({
+        ...{ host: '127.0.0.1', port: line.port, clientId: 'consumer', clean: false, reconnectPeriod: 20 },
+        ...(version === 5 && { properties: { sessionExpiryInterval: 60 } }),
+        protocolVersion: version,
+      })
+      client.on('error', () => {})
+      const seen: string[] = []
+      const again: boolean[] = []
+      const limits = limitConsumer(client, gate, {
+        decideTimeoutMs: 10_000,
+        handler: (_topic, payload, { dup }) => {
+          const text = String(payload)
+          if (seen.includes(text)) again.push(dup === true)
+          seen.push(text)
+        },
+      })
+      await client.subscribeAsync('in/#', { qos })
+      slow.fault = { latencyMs: 5 }
+      await using sender = await connectClient({ port: broker.port, clientId: 'sender' })
+      const publisher = limitPublishes(sender.client, { rate: 'unlimited' })
+      for (let index = 0; index < MESSAGES; index++) void publisher.publish('in/a', String(index), { qos })
+      for (const count of [60, 150]) {
+        await until(() => seen.length >= count)
+        line.fault = 'reset'
+        await until(() => !client.connected)
+        line.fault = 'none'
+      }
+      await until(() => new Set(seen).size === MESSAGES, { timeoutMs: 15_000 })
+      await limits.drain()
+      // What was handled, and whose acknowledgement had not come to the broker, comes again at QoS 1, and is said to.
+      expect(again).toEqual(qos === 2 ? [] : again.map(() => true))
+      expect(limits.stats()).toMatchObject({ held: 0, fallbacks: 0, overflowed: 0 })
+      limits.close()
+      publisher.close()
+      await client.endAsync(true)
       await gate.close()
       await store.close()
     },
