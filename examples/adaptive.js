@@ -1,14 +1,13 @@
 // Limits that follow the load of the machine and of the broker:  PORT=1883 node examples/adaptive.js
 import { createServer } from 'node:net'
 import { Aedes } from 'aedes'
-import { adaptive, Gate, limit, queueDepth } from 'topicgate'
+import { adaptive, Gate, limit } from 'topicgate'
 import { limitBroker } from 'topicgate/aedes'
 
-const waiting = queueDepth(() => limits?.stats().held)
 const load = adaptive({
   levels: { low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 },
+  // Also by what waits at the broker, which tells the gate.
   stages: 'default',
-  signals: ['cpu', 'memory', 'event-loop', waiting],
   everyMs: Number(process.env.EVERY_MS ?? 10_000),
 })
 
@@ -20,7 +19,7 @@ gate.on('scaled', scaled => {
 })
 
 const broker = await Aedes.createBroker()
-const limits = limitBroker(broker, gate)
+limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
   console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
