@@ -73,6 +73,9 @@ export function fromIoredis(
   }
 }
 
+/** Longest wait for the answer that a channel is heard. */
+const LISTENING_MS = 5_000
+
 function listen(
   speaker: IoredisClient | undefined,
   channel: string,
@@ -83,7 +86,7 @@ function listen(
   const ear = speaker.duplicate({
     ...{ lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false, keyPrefix: '' },
     // Whoever listens opens another: at another node of a cluster, or where the sentinels say.
-    retryStrategy: null,
+    ...{ retryStrategy: null, commandTimeout: LISTENING_MS },
   })
   ear.on('error', onError)
   ear.on('message', heard)

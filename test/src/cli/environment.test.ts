@@ -4,6 +4,9 @@ import {
   healthPortOf,
   isEnabled,
   logLevelOf,
+  NOTICES_TOPIC,
+  noticesOf,
+  observationOf,
   overlayOf,
   policyFilesOf,
   storeOf,
@@ -68,6 +71,15 @@ describe('the environment of commands', () => {
   it('knows words for yes and no', () => {
     for (const no of ['false', '0', 'no', 'OFF']) expect(isEnabled({ TOPICGATE_ENABLED: no })).toBe(false)
     for (const yes of ['true', '1', 'yes', 'On']) expect(isEnabled({ TOPICGATE_ENABLED: yes })).toBe(true)
+  })
+
+  it('says where refused clients are told, by a word for yes or by a topic', () => {
+    const told = ['', 'no', 'yes', '$why/{client}'].map(word => noticesOf({ TOPICGATE_NOTICES: word }))
+    expect(told).toEqual([undefined, undefined, NOTICES_TOPIC, '$why/{client}'])
+    expect(noticesOf({})).toBeUndefined()
+    expect(Object.values(observationOf({ TOPICGATE_AUDIT_LOG: '', TOPICGATE_ALERTS_SECRET: '' }))).toEqual(
+      Array.from({ length: 4 }, () => undefined),
+    )
   })
 
   it('refuses what it cannot use, by its name and never by its value', () => {

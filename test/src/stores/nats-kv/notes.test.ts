@@ -2,7 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { type NatsConnection, NatsKvStore, NatsStreamStore } from '../../../../src/stores/nats-kv/index.ts'
+import {
+  type NatsConnection,
+  NatsKvStore,
+  NatsStreamStore,
+  openNatsKv,
+} from '../../../../src/stores/nats-kv/index.ts'
 import type { SharedNote } from '../../../../src/stores/notes.ts'
 import { startNats } from '../../../support/nats.ts'
 import { until } from '../../../support/wait.ts'
@@ -163,6 +168,36 @@ describe('the notes of a bucket', () => {
     for (let n = 0; n < 50; n++) await node.store.notes.put(noteOf(`c${n}`))
     const lists = await Promise.all(Array.from({ length: 20 }, () => node.store.notes.list()))
     expect(lists.map(({ length }) => length)).toEqual(Array.from({ length: 20 }, () => 50))
+  })
+
+  it('are there and heard of again when the server is back', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'topicgate-nats-'))
+    const start = (port?: number): ReturnType<typeof startNats> =>
+      startNats({
+        ...{ jetstream: true, args: ['--store_dir', folder] },
+        ...(port === undefined ? {} : { port }),
+      })
+    const first = await start()
+    const stores = await Promise.all([openNatsKv(first.url), openNatsKv(first.url)])
+    for (const store of stores) await until(async () => (await store.health()).ok)
+    const [near, far] = stores.map(({ notes }) => notes)
+    let heard = 0
+    const watch = far!.watch(() => heard++)
+    await near!.put(noteOf('before'))
+    await until(() => watch.isLive() && heard > 0)
+    await first.stop('SIGKILL')
+    await until(() => !watch.isLive())
+    const second = await start(first.port)
+    for (const store of stores) await until(async () => (await store.health()).ok)
+    await until(() => watch.isLive())
+    expect(await far!.list()).toEqual([noteOf('before')])
+    heard = 0
+    await near!.put(noteOf('after'))
+    await until(() => heard === 1)
+    expect(await far!.list()).toEqual([noteOf('before'), noteOf('after')])
+    for (const store of stores) await store.close()
+    await second.stop()
+    rmSync(folder, { recursive: true })
   })
 
   it('are asked for where a connection cannot subscribe', async () => {

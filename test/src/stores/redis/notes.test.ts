@@ -1,4 +1,4 @@
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Notes, NotesWatch } from '../../../../src/stores/notes.ts'
 import { openRedis, RedisStore } from '../../../../src/stores/redis/index.ts'
 import { startRedis } from '../../../support/redis.ts'
@@ -14,7 +14,13 @@ import { until } from '../../../support/wait.ts'
 const server = await startRedis()
 const cluster = await startRedisCluster()
 const admin = await openIoredis(server.url)
+/** Of this test's own: what is published for another may still be on its way through the cluster. */
+let prefix = ''
+let tests = 0
 const ends: (() => unknown)[] = []
+beforeEach(() => {
+  prefix = `test-${++tests}`
+})
 afterEach(async () => {
   for (const end of ends.splice(0)) await end()
 })
@@ -27,25 +33,25 @@ afterAll(async () => {
 const NOTE = { kind: 'ban', id: 'client:a', json: '{}' }
 
 /** A store for each kind of client; all are closed at the end of the test, with their clients. */
-const KINDS: Readonly<Record<string, () => Promise<RedisStore>>> = {
-  ioredis: async () => {
+const KINDS: Readonly<Record<string, (prefix: string) => Promise<RedisStore>>> = {
+  ioredis: async prefix => {
     const client = await openIoredis(server.url)
-    return opened(new RedisStore({ client }), () => client.disconnect())
+    return opened(new RedisStore({ client, prefix }), () => client.disconnect())
   },
-  'node-redis': async () => {
+  'node-redis': async prefix => {
     const client = await openNodeRedis(server.url)
-    return opened(new RedisStore({ client }), () => client.destroy())
+    return opened(new RedisStore({ client, prefix }), () => client.destroy())
   },
-  'ioredis Cluster': async () => {
+  'ioredis Cluster': async prefix => {
     const client = await openIoredisCluster(cluster.url)
-    return opened(new RedisStore({ client }), () => client.disconnect())
+    return opened(new RedisStore({ client, prefix }), () => client.disconnect())
   },
-  'node-redis Cluster': async () => {
+  'node-redis Cluster': async prefix => {
     const client = await openNodeRedisCluster(cluster.url)
-    return opened(new RedisStore({ client }), () => client.destroy())
+    return opened(new RedisStore({ client, prefix }), () => client.destroy())
   },
-  'a URL': async () => {
-    const store = await openRedis(server.url)
+  'a URL': async prefix => {
+    const store = await openRedis(server.url, { prefix })
     await until(async () => (await store.health()).ok)
     return opened(store, () => {})
   },
@@ -80,7 +86,7 @@ async function listeners(): Promise<number> {
 
 describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
   it('are told of once each, from any node to all', async () => {
-    const [here, there] = [await KINDS[kind]!(), await KINDS[kind]!()]
+    const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
     const ears = [await listen(here.notes), await listen(there.notes)]
     for (let n = 0; n < 20; n++) {
       await (n % 2 === 0 ? here : there).notes.put({ ...NOTE, id: `client:${n}` })
@@ -88,13 +94,11 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
     await here.notes.remove('ban', 'client:0')
     await until(() => ears.every(({ heard }) => heard >= 22))
     expect(ears.map(({ heard }) => heard)).toEqual([22, 22])
-    const found = (await there.notes.list()).filter(({ id }) => /^client:\d+$/.test(id))
-    expect(found).toHaveLength(19)
-    await Promise.all(Array.from({ length: 20 }, (_, n) => there.notes.remove('ban', `client:${n}`)))
+    expect(await there.notes.list()).toHaveLength(19)
   })
 
   it('are heard of no more when the watch or the store is closed', async () => {
-    const store = await KINDS[kind]!()
+    const store = await KINDS[kind]!(prefix)
     const [first, second] = [await listen(store.notes), await listen(store.notes)]
     first.watch.close()
     await store.notes.put(NOTE)
@@ -108,7 +112,7 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
 
 describe('an ear of Redis', () => {
   it('is opened anew when its connection is lost, and says both', async () => {
-    const [store, other] = [await KINDS.ioredis!(), await KINDS['node-redis']!()]
+    const [store, other] = [await KINDS.ioredis!(prefix), await KINDS['node-redis']!(prefix)]
     const ears = [await listen(store.notes), await listen(other.notes)]
     expect(await listeners()).toBe(2)
     await admin.client('KILL', 'TYPE', 'PUBSUB')
@@ -144,35 +148,34 @@ describe('an ear of Redis', () => {
       },
       has: (target, name) => name !== 'duplicate' && Reflect.has(target, name),
     })
-    const store = opened(new RedisStore({ client: single }), () => client.disconnect())
+    const store = opened(new RedisStore({ client: single, prefix }), () => client.disconnect())
     expect(store.notes.watch).toBeUndefined()
     await store.notes.put(NOTE)
-    expect(await store.notes.list()).toContainEqual(NOTE)
+    expect(await store.notes.list()).toEqual([NOTE])
   })
 
   it('stays deaf for a user who may not hear, and what is put is kept nonetheless', async () => {
     await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '+@all', 'resetchannels')
-    const store = opened(await openRedis(server.url, { username: 'mute', password: 'pw' }), () => {})
+    const store = opened(await openRedis(server.url, { prefix, username: 'mute', password: 'pw' }), () => {})
     await until(async () => (await store.health()).ok)
     let heard = 0
     const watch = store.notes.watch!(() => heard++)
-    await store.notes.put({ ...NOTE, id: 'client:mute' })
-    expect(await store.notes.list()).toContainEqual({ ...NOTE, id: 'client:mute' })
+    await store.notes.put(NOTE)
+    expect(await store.notes.list()).toEqual([NOTE])
     expect([watch.isLive(), heard]).toEqual([false, 0])
   })
 })
 
 describe('what has ended', () => {
   it('is taken out a minute later, but for what was said anew meanwhile', async () => {
-    const store = await KINDS.ioredis!()
-    await admin.flushall()
+    const store = await KINDS.ioredis!(prefix)
     const endedMs = Date.now() - 61_000
     for (let n = 0; n < 3; n++)
       await store.notes.put({ ...NOTE, id: `client:${n}`, expiresAtMs: n === 2 ? endedMs + 30_000 : endedMs })
     const before = await store.notes.version()
     expect((await store.notes.list()).map(({ id }) => id)).toEqual(['client:2'])
     // The version, and what ended half a minute ago.
-    expect(await admin.hlen('topicgate:notes')).toBe(2)
+    expect(await admin.hlen(`${prefix}:notes`)).toBe(2)
     expect(await store.notes.version()).toBe(before)
   })
 })
