@@ -14,9 +14,9 @@ export const BOUNDS = {
   internedSenders: 65_536,
   /** Characters of the identity of such a sender; longer ones are not kept. */
   internedSenderChars: 1_024,
-  /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones are not kept. */
-  knownSubjects: 8_192,
-  knownSubjectBytes: 128,
+  /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones (a number of seven bits) are not kept. */
+  knownSubjects: 4_096,
+  knownSubjectBytes: 124,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
   /** Handlers at work at once in a replay; of more, the first to end ends early. */
