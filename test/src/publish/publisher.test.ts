@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../../src/bounds.ts'
 import type { Decision } from '../../../src/decision.ts'
-import { Gate, limit, type Middleware } from '../../../src/index.ts'
+import { circuitBreaker, Gate, limit, type Middleware } from '../../../src/index.ts'
 import { assemble } from '../../../src/publish/limited.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
@@ -353,6 +353,9 @@ describe('a publisher', () => {
   it('refuses rules that redirect or disconnect, and priorities that are none', () => {
     expect(() => open([limit({ name: 'r', rate: '1/s', exceeded: 'redirect' })])).toThrow(
       'a publisher cannot enact "redirect", which "r" asks for',
+    )
+    expect(() => open([circuitBreaker({ exceeded: 'drop' }).guard])).toThrow(
+      'a publisher cannot tell "breaker" what handlers do (put it before a consumer)',
     )
     expect(() => readWishes({ priority: 10 })).toThrow('priority')
     expect(() => readWishes({ priority: '__proto__' as 'low' })).toThrow('priority')
