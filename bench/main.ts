@@ -298,8 +298,26 @@ async function insight(): Promise<string> {
   )
 }
 
+async function scale(): Promise<string> {
+  const run = (keys: string) => (): Promise<Findings> => runCell('scale', [keys], MORE_MEMORY)
+  const found = await alternate(rounds, { '10,000': run('10000'), '1,000,000': run('1000000') })
+  const rows = Object.entries(found).map(([keys, { firstMs, beforeNs, afterNs, settledNs }]) => [
+    keys,
+    `${firstMs!.toFixed(2)} ms`,
+    nanoseconds(beforeNs!),
+    nanoseconds(afterNs!),
+    nanoseconds(settledNs!),
+  ])
+  return section(
+    'A change of factor',
+    'Adaptive limits whose factor changes under keys that are all used: the first decision after it, and the mean of a decision before, of the first of each sender after it, and from then on.',
+    table(['keys', 'the first', 'before', 'first of a sender', 'later'], rows),
+  )
+}
+
 const PARTS = {
   decide,
+  scale,
   profile,
   patterns,
   broker,
@@ -316,7 +334,7 @@ const PARTS = {
 }
 /** Their titles, in the order of the page. */
 const ORDER = [
-  ...['A decision', 'Where the time goes', 'Topic patterns', 'aedes', 'A flood at aedes', 'Memory a key'],
+  ...['A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes', 'A flood at aedes', 'Memory a key'],
   ...['A flood of strangers', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics'],
 ]
