@@ -16,7 +16,7 @@ interface Visit {
   ruling: Ruling | undefined
   identity: Sender
   keys: (string | undefined)[] | undefined
-  metIn: number
+  met: number
   run: number
   /** Slot and generation by turns. */
   slots: number[]
@@ -44,14 +44,14 @@ export class Seat implements Sender {
   generation1 = NO_GENERATION
   slot2 = NO_SLOT
   generation2 = NO_GENERATION
-  /** The sender after the policy's `senders`. */
-  identity: Sender
-  readonly tier: string | undefined
-  /** Insight's: the span this sender was last counted in, and the newest run of its refusals on this topic; 0 is none. */
-  metIn = 0
+  /** Insight's: when this sender was last counted, with its tier, and the newest run of its refusals on this topic; 0 is none. */
+  met = 0
   run = 0
   slot3 = NO_SLOT
   generation3 = NO_GENERATION
+  /** The sender after the policy's `senders`. */
+  identity: Sender
+  readonly tier: string | undefined
   #more: number[] | undefined = undefined
   /** Keys by rule, for a plan that charges by keys. */
   keys: (string | undefined)[] | undefined = undefined
@@ -172,15 +172,15 @@ export class Seat implements Sender {
         this.#oldest = (this.#oldest + 1) % BOUNDS.topicsPerSender
       }
     }
-    this.#enter({ topic, on, ruling, identity, keys: undefined, metIn: 0, run: 0, slots: [] })
+    this.#enter({ topic, on, ruling, identity, keys: undefined, met: 0, run: 0, slots: [] })
   }
 
   #leave(): Visit {
-    const { topic, on, ruling, identity, keys, metIn, run } = this
+    const { topic, on, ruling, identity, keys, met, run } = this
     const slots = this.#more === undefined ? [] : [...this.#more]
     for (let index = INLINE - 1; index >= 0; index--)
       slots.unshift(this.slotOf(index), this.generationOf(index))
-    return { topic, on, ruling, identity, keys, metIn, run, slots }
+    return { topic, on, ruling, identity, keys, met, run, slots }
   }
 
   #enter(visit: Visit): void {
@@ -189,7 +189,7 @@ export class Seat implements Sender {
     this.ruling = visit.ruling
     this.identity = visit.identity
     this.keys = visit.keys
-    this.metIn = visit.metIn
+    this.met = visit.met
     this.run = visit.run
     this.#more = undefined
     const { slots } = visit

@@ -23,12 +23,16 @@ export interface Totals {
   readonly blocked: number
 }
 
+/** A seat's mark is the number of a slice above, and the place of a tier in these bits. */
+const PLACE_BITS = 5
+const LAST_PLACE = 2 ** PLACE_BITS - 1
+
 let slices = 0
 
 /**
  * Counts what a gate decides: how much and how much of it was blocked, how many clients there were, who, where and by what
  * was refused most, by the hour, by the day and by rule. Totals are exact; of many names the lists say by how much they
- * may be wrong. Under 20 MB, whoever sends, besides some 40 bytes on each sender and 400 on one that is refused.
+ * may be wrong. Under 20 MB, whoever sends.
  */
 export class Analytics {
   readonly #gate: Gate
@@ -47,7 +51,7 @@ export class Analytics {
   readonly #onPolicy = (): void => {
     this.#settle()
     this.#tallies.keep(this.#gate.rules())
-    this.#last = this.#tallies.series('', '')
+    this.#last = this.#tallies.series('', 0)
   }
 
   /** Listens to the gate until it is closed. */
@@ -56,7 +60,7 @@ export class Analytics {
     this.#clock = clock ?? gate.clock
     this.#history = new History(this.#clock.now())
     this.#sliceEndsMs = this.#history.open.endMs
-    this.#last = this.#tallies.series('', '')
+    this.#last = this.#tallies.series('', 0)
     this.#runs = new Runs(({ tally, client, user, ip, topic }, times) => {
       const { open } = this.#history
       open.clients.add(client, times)
@@ -97,7 +101,9 @@ export class Analytics {
   reset(rule?: string): void {
     this.#settle()
     this.#tallies.reset(rule)
-    this.#last = this.#tallies.series('', '')
+    // Tiers may have other places now.
+    this.#slice = ++slices
+    this.#last = this.#tallies.series('', 0)
   }
 
   /** Summaries of spans that were not over at a moment, default: all; to be stored, and merged with those of other nodes. */
@@ -116,19 +122,15 @@ export class Analytics {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
     const { open } = this.#history
     const seat = this.#seatOf(sender)
-    // The seat's identity is the sender itself unless the policy fills something in.
-    const who = seat === undefined ? sender : seat.identity
-    if (seat?.metIn !== this.#slice) {
-      if (seat !== undefined) seat.metIn = this.#slice
-      open.unique.add(nameOf(who))
-    }
+    // The seat's mark says all there is to know of who sends, so that no more of the sender is read.
+    const isMet = seat !== undefined && seat.met >> PLACE_BITS === this.#slice
+    const place = isMet ? seat.met & LAST_PLACE : this.#meet(seat, sender)
     this.#total++
     open.total++
     const rule = decision.rule ?? ''
-    const tier = who.tier ?? ''
     let series = this.#last
-    if (series.rule !== rule || series.tier !== tier) {
-      series = this.#tallies.series(rule, tier)
+    if (series.rule !== rule || series.place !== place) {
+      series = this.#tallies.series(rule, place)
       this.#last = series
     }
     series.note(decision)
@@ -138,7 +140,17 @@ export class Analytics {
     series.tally.pending++
     // A decision that came later may be about a topic the seat has left.
     if (seat !== undefined && seat.topic === topic) this.#runs.gather(seat, series.tally)
-    else this.#runs.settle(who, topic, series.tally)
+    else this.#runs.settle(seat?.identity ?? sender, topic, series.tally)
+  }
+
+  /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
+  #meet(seat: Seat | undefined, sender: Sender): number {
+    // The seat's identity is the sender itself unless the policy fills something in.
+    const who = seat?.identity ?? sender
+    this.#history.open.unique.add(nameOf(who))
+    const place = this.#tallies.placeOf(who.tier ?? '')
+    if (seat !== undefined) seat.met = (this.#slice << PLACE_BITS) | place
+    return place
   }
 
   /** The seat a sender keeps at the gate; undefined where it keeps none that the gate goes by. */

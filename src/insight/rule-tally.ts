@@ -19,15 +19,18 @@ export class Series {
   readonly tally: RuleTally
   readonly rule: string
   readonly tier: string
+  /** The place of the tier among all. */
+  readonly place: number
   readonly allowed = new Float64Array(REASONS.length)
   readonly blocked = new Float64Array(REASONS.length)
   /** Sum of what was left, and of how many decisions. */
   readonly remaining = new Float64Array(2)
 
-  constructor(tally: RuleTally, tier: string) {
+  constructor(tally: RuleTally, tier: string, place: number) {
     this.tally = tally
     this.rule = tally.rule
     this.tier = tier
+    this.place = place
   }
 
   note({ allowed, reason, remaining }: Decision): void {
@@ -65,7 +68,8 @@ export class RuleTally {
   readonly rule: string
   /** Of this tally alone: one of the same rule made after a reset has another. */
   readonly id: number
-  readonly series = new Map<string, Series>()
+  /** By the place of their tier. */
+  readonly series = new Map<number, Series>()
   /** Refusals of the span now open that are not in its summary yet. */
   pending = 0
   #users: Frequent | undefined

@@ -4,20 +4,28 @@ import { OTHER, type RuleMetrics, RuleTally, Series } from './rule-tally.ts'
 /** The series of all rules and tiers. Bounded, whatever rules middleware invents and whatever tiers senders have. */
 export class Tallies {
   readonly #tallies = new Map<string, RuleTally>()
-  readonly #tiers = new Set<string>([''])
+  /** By place; {@link OTHER}'s is the one after the last there may be. */
+  readonly #tiers: string[] = ['']
   #lists = 0
   #ids = 0
 
-  /** The series of a rule and a tier; one of `other` where there are too many. */
-  series(rule: string, tier: string): Series {
+  /** The series of a rule and the tier at a place; one of `other` where there are too many rules. */
+  series(rule: string, place: number): Series {
     const tally = this.#tallyOf(rule)
-    const known = this.#tierOf(tier)
-    let series = tally.series.get(known)
+    let series = tally.series.get(place)
     if (series === undefined) {
-      series = new Series(tally, known)
-      tally.series.set(known, series)
+      series = new Series(tally, this.#tiers[place] ?? OTHER, place)
+      tally.series.set(place, series)
     }
     return series
+  }
+
+  /** The place of a tier, a small number, until all begins anew; that of `other` where there are too many. */
+  placeOf(tier: string): number {
+    const known = this.#tiers.indexOf(tier)
+    if (known >= 0) return known
+    if (this.#tiers.length > BOUNDS.metricTiers) return BOUNDS.metricTiers + 1
+    return this.#tiers.push(tier) - 1
   }
 
   /** Counts whom a rule refused; where too many rules have lists already, it does not. */
@@ -55,8 +63,7 @@ export class Tallies {
   reset(rule?: string): void {
     if (rule === undefined) {
       this.#tallies.clear()
-      this.#tiers.clear()
-      this.#tiers.add('')
+      this.#tiers.length = 1
       this.#lists = 0
     } else this.#forget(rule)
   }
@@ -79,12 +86,5 @@ export class Tallies {
     const tally = this.#tallies.get(name) ?? new RuleTally(name, this.#ids++)
     this.#tallies.set(name, tally)
     return tally
-  }
-
-  #tierOf(tier: string): string {
-    if (this.#tiers.has(tier)) return tier
-    if (this.#tiers.size > BOUNDS.metricTiers) return OTHER
-    this.#tiers.add(tier)
-    return tier
   }
 }
