@@ -334,8 +334,8 @@ const PARTS = {
 }
 /** Their titles, in the order of the page. */
 const ORDER = [
-  ...['A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes', 'A flood at aedes'],
-  'Memory a key',
+  ...['A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes'],
+  ...['A flood at aedes', 'Memory a key'],
   ...['A flood of strangers', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics'],
 ]
