@@ -193,6 +193,7 @@ describe('the public doors', () => {
         "type LoadReport",
         "type Logger",
         "type MaybePromise",
+        "type Measured",
         "type MemoryStoreOptions",
         "type Message",
         "type MetricFamily",
