@@ -79,9 +79,12 @@ async function listen(notes: Notes): Promise<Ear> {
   return ear
 }
 
+/** All servers there are. */
+const admins = [admin, ...cluster.nodes.map((_, index) => cluster.admin(index))]
+
 async function listeners(): Promise<number> {
-  const list = (await admin.client('LIST', 'TYPE', 'PUBSUB')) as string
-  return list.split('\n').filter(line => line !== '').length
+  const lists = await Promise.all(admins.map(one => one.client('LIST', 'TYPE', 'PUBSUB')))
+  return lists.flatMap(list => String(list).split('\n')).filter(line => line !== '').length
 }
 
 describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
@@ -108,23 +111,23 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
     expect([first.watch.isLive(), second.watch.isLive()]).toEqual([false, false])
     await until(async () => (await listeners()) === 0, { what: 'the connections to end' })
   })
-})
 
-describe('an ear of Redis', () => {
-  it('is opened anew when its connection is lost, and says both', async () => {
-    const [store, other] = [await KINDS.ioredis!(prefix), await KINDS['node-redis']!(prefix)]
-    const ears = [await listen(store.notes), await listen(other.notes)]
+  it('are heard of through another connection when one is lost, and both is told', async () => {
+    const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
+    const ears = [await listen(here.notes), await listen(there.notes)]
     expect(await listeners()).toBe(2)
-    await admin.client('KILL', 'TYPE', 'PUBSUB')
+    for (const one of admins) await one.client('KILL', 'TYPE', 'PUBSUB')
     await until(() => ears.every(({ heard, watch }) => heard >= 3 && watch.isLive()))
     // Lost, and live again.
     expect(ears.map(({ heard }) => heard)).toEqual([3, 3])
-    await store.notes.put(NOTE)
+    await here.notes.put(NOTE)
     await until(() => ears.every(({ heard }) => heard >= 4))
     expect(ears.map(({ heard }) => heard)).toEqual([4, 4])
     expect(await listeners()).toBe(2)
   })
+})
 
+describe('an ear of Redis', () => {
   it('waits for a server that is away, and hears when it is back', async () => {
     const first = await startRedis()
     const store = opened(await openRedis(first.url), () => {})
