@@ -13,6 +13,7 @@ import {
 } from '../index.ts'
 import { openAnalyticsStore } from './analytics-store.ts'
 import { CommandFailure, EXIT } from './failure.ts'
+import { FleetSummary } from './fleet-summary.ts'
 
 export interface ObservationOptions {
   /** Where what was counted is left: a URL, `policy` or `none`. Default: the policy's store, where it is one that can keep it. */
@@ -53,6 +54,8 @@ export async function observe(
     ...{ analytics, clock, logger },
     ...(snapshots === undefined ? {} : { store: snapshots }),
   })
+  const fleet = snapshots && new FleetSummary(snapshots, clock, logger)
+  let isClosed = false
   // The log is told by the alerts themselves.
   const onAlert = webhook?.send ?? (() => {})
   const alerts = new Alerts({ gate, analytics, durations, logger, onAlert })
@@ -60,9 +63,13 @@ export async function observe(
     metrics: guard =>
       renderMetrics({ analytics, durations, store, ...(guard === undefined ? {} : { guards: [guard] }) }),
     async close() {
+      if (isClosed) return
+      isClosed = true
       alerts.close()
+      fleet?.close()
       webhook?.close()
       await exporter.close()
+      await fleet?.tell()
       durations.close()
       analytics.close()
       await audit?.close()

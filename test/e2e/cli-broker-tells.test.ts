@@ -147,10 +147,12 @@ describe('topicgate broker --analytics-store', () => {
     const policy = folder.file('policy.yaml', by === 'policy' ? `store: ${url}\n${LIMIT}` : LIMIT)
     const flags = by === 'flag' ? ['--analytics-store', url] : []
     const env = by === 'environment' ? { TOPICGATE_ANALYTICS_STORE: url } : {}
+    let told: unknown
     for (const clientId of ['roaming', 'roaming', 'other']) {
       await using broker = startBroker([policy, ...flags], env as Readonly<Record<string, string>>)
       await flood(broker, clientId)
       await end(broker)
+      told = await logged(broker, /"analytics of the last hour of all nodes"/)
     }
     const store = await openStore(url)
     const { snapshots } = await openAnalyticsStore('policy', { store, clock: systemClock }, SILENT)
@@ -162,6 +164,7 @@ describe('topicgate broker --analytics-store', () => {
       { name: 'roaming', count: blocked.roaming },
       { name: 'other', count: blocked.other },
     ])
+    expect(told).toMatchObject({ total, uniqueClients, topBlocked })
     await store.close()
   })
 
