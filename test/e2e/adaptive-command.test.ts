@@ -5,6 +5,7 @@ import { Folder } from '../src/cli/folder.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import type { Program } from '../support/program.ts'
+import { startRedis } from '../support/redis.ts'
 import { until } from '../support/wait.ts'
 import { logged, startCommand } from './cli.ts'
 import { startFlood } from './flood.ts'
@@ -113,5 +114,72 @@ it('topicgate broker lowers its limits under a flood, raises them after it, and 
     delays.disable()
     await flood.end()
     await talking.catch(() => {})
+  }
+}, 60_000)
+
+it('two of them on one Redis go by the load of the one that is flooded, until it is gone', async () => {
+  using folder = new Folder()
+  const redis = await startRedis()
+  const start = (node: string): Program => {
+    const policy = POLICY.replace('every:', `across: fleet, node: ${node}, every:`)
+    return startCommand(
+      'broker',
+      folder.file(`${node}.yaml`, `${policy}store: ${redis.url}\n`),
+      '--port',
+      '0',
+    )
+  }
+  await using a = start('a')
+  await using b = start('b')
+  const ports = await Promise.all([a, b].map(async broker => Number((await logged(broker, /ready/)).port)))
+  const delays = monitorEventLoopDelay({ resolution: 20 })
+  delays.enable()
+  const isStarved = (): boolean => delays.mean / 1e6 - 20 > STARVED_MS
+  // The first message starts the measuring.
+  for (const port of ports) {
+    await using client = await connectClient({ port })
+    await client.publish('from/first', 'x', { qos: 1 })
+  }
+  await sleep(3 * EVERY_MS)
+  delays.reset()
+  const flood = startFlood({
+    port: ports[1]!,
+    clients: 4,
+    topic: 'free',
+    payloadBytes: 100,
+    qos: 0,
+    count: 0,
+  })
+  try {
+    const reasons = (): readonly (string | undefined)[] => changesOf(a).map(({ reason }) => reason)
+    const isLowered = (): boolean => reasons().at(-1) === 'load high of node b'
+    await until(() => isLowered() || (isStarved() && reasons().at(-1) === 'load high'), {
+      timeoutMs: 4 * EVERY_MS + 3 * LATE_MS,
+      what: 'lower limits of the other',
+    })
+    if (isLowered()) {
+      await using greedy = await connectClient({ port: ports[0]!, clientId: 'greedy' })
+      await greedy.subscribe('from/greedy', 1)
+      const beginMs = performance.now()
+      await Promise.all(Array.from({ length: 60 }, () => greedy.publish('from/greedy', 'x', { qos: 1 })))
+      const most = 20 + ((performance.now() - beginMs) / 1_000) * 20 + 1
+      const passed = (await greedy.received(20)).length
+      expect(passed).toBeLessThanOrEqual(most)
+    }
+    // Gone without a word.
+    b.signal('SIGKILL')
+    await flood.end()
+    delays.reset()
+    const endMs = Date.now()
+    const factor = (): number => changesOf(a).at(-1)?.factor ?? 1
+    await until(() => factor() === 1 || (Date.now() - endMs > 5_000 && isStarved()), {
+      timeoutMs: 9_000,
+      what: 'limits as they are written',
+    })
+  } finally {
+    delays.disable()
+    await flood.end()
+    await a[Symbol.asyncDispose]()
+    await redis.stop()
   }
 }, 60_000)
