@@ -5,7 +5,8 @@ import { runInNewContext } from 'node:vm'
 import type { AuthenticateHandler } from 'aedes'
 import { expect, it } from 'vitest'
 import { Gate } from '../../src/gate.ts'
-import { eventually, pause, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
+import { eventually, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
+import { pause } from './pause.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void

@@ -6,8 +6,9 @@ import mqttPacket from 'mqtt-packet'
 import { describe, expect, it } from 'vitest'
 import { limit } from '../../src/chain/limit.ts'
 import { Gate } from '../../src/gate.ts'
-import { pause, startBroker } from '../brokers/aedes/harness.ts'
+import { startBroker } from '../brokers/aedes/harness.ts'
 import { startFlood } from './flood.ts'
+import { pause } from './pause.ts'
 
 const FLOODERS = 50
 const EVERY_MS = 50

@@ -3,8 +3,9 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { limit } from '../../src/chain/limit.ts'
 import type { Exceeded } from '../../src/chain/options.ts'
 import { Gate } from '../../src/gate.ts'
-import { eventually, pause, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
+import { eventually, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
 import { type Flood, mosquittoInstalled, startFlood, startMosquittoFlood } from './flood.ts'
+import { pause } from './pause.ts'
 
 const RATE = 100
 const BURST = 100
