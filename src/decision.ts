@@ -27,6 +27,9 @@ export type Reason =
   | 'quota_exceeded'
   | 'banned'
   | 'store_unavailable'
+  /** A rate by feedback, or a breaker, spares the handler behind the gate: no doing of the sender's. */
+  | 'handler_busy'
+  | 'handler_failing'
   /** A newer message of the same topic took its place. */
   | 'superseded'
 

@@ -114,7 +114,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     const waitMs = waitAt(circuit, nowMs)
     if (waitMs > 0) {
       const decision: Decision = {
-        ...{ allowed: false, outcome: exceeded, reason: 'rate_limit_exceeded', rule: name },
+        ...{ allowed: false, outcome: exceeded, reason: 'handler_failing', rule: name },
         retryAfterMs: Math.max(1, Math.ceil(waitMs)),
       }
       return decision

@@ -132,7 +132,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     state.refused++
     const retryAfterMs = Math.max(1, Math.ceil(((1 - state.tokens) * 1000) / state.perSecond))
     const decision: Decision = {
-      ...{ allowed: false, outcome: exceeded, reason: 'rate_limit_exceeded', rule: name },
+      ...{ allowed: false, outcome: exceeded, reason: 'handler_busy', rule: name },
       retryAfterMs,
     }
     return decision

@@ -1,5 +1,5 @@
 import { BOUNDS } from '../bounds.ts'
-import type { Decision } from '../decision.ts'
+import type { Decision, Reason } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Sender } from '../message.ts'
 import { parseFactor } from './factor.ts'
@@ -67,6 +67,13 @@ const GOOD_REFUSED = 0.05
 const ABUSIVE_MOST = 10_000
 const ABUSIVE_REFUSED = 0.5
 const MOVE_EVERY = 64
+/** What is no doing of the sender's, or no longer. */
+const NOBODYS: ReadonlySet<Reason> = new Set([
+  'banned',
+  'store_unavailable',
+  'handler_busy',
+  'handler_failing',
+])
 
 /**
  * The behaviour of senders by the hour. Good: 10 to 1000 messages in the hour before, under 5 % of them refused. Abusive:
@@ -105,9 +112,9 @@ export class Conducts {
     return count
   }
 
-  /** Takes a decision to account. What waits is counted when it no longer does; bans and a store out of reach are nobody's conduct. */
+  /** Takes a decision to account. What waits is counted when it no longer does; what nobody's conduct is, as bans, is not. */
   note(count: Count, { allowed, outcome, reason }: Decision, nowMs: number): void {
-    if (reason === 'banned' || reason === 'store_unavailable') return
+    if (NOBODYS.has(reason)) return
     if (outcome === 'throttle' || outcome === 'queue' || outcome === 'latest') return
     turn(count, nowMs)
     // Used last, forgotten last; moved only now and then, as the order need not be exact.

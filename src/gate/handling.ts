@@ -9,6 +9,8 @@ import { matches } from '../topic/pattern.ts'
 export type HandledListener = (message: Message, handled: Handled) => void
 
 interface Place {
+  /** Its name, with its number among those of the same name: all nodes of a store know it by that. */
+  readonly id: string
   /** Without names of captures. */
   readonly filter: string | undefined
   readonly dialect: Dialect | undefined
@@ -40,7 +42,7 @@ export class Handling {
 
   /** Takes over that a breaker is open, as this node or another has found. */
   hear(breaker: string, key: string, untilMs: number): void {
-    for (const { station } of this.#places) if (station.name === breaker) station.heard?.(key, untilMs)
+    this.#places.find(({ id }) => id === breaker)?.station.heard?.(key, untilMs)
   }
 
   /** Whether anyone goes by what is told. */
@@ -103,18 +105,24 @@ export class Handling {
   /** Goes by the chain now in force: what says the same as one before goes on where that stood. */
   follow(entries: readonly Entry[]): void {
     const before = this.#places.map(({ station }) => station)
+    const counts = new Map<string, number>()
     this.#places = entries.flatMap(({ pattern, middleware }) => {
       const station = stationOf(middleware)
       if (station?.kind !== 'handler') return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
-      return [{ filter, dialect: pattern?.dialect, station }]
+      const { name } = station
+      const nth = (counts.get(name) ?? 0) + 1
+      counts.set(name, nth)
+      return [{ id: nth === 1 ? name : `${name} ${nth}`, filter, dialect: pattern?.dialect, station }]
     })
     for (const { station } of this.#places) {
       if (before.includes(station)) continue
-      const { name } = station
       station.attach({
         clock: this.#clock,
-        opened: (key, untilMs) => this.#tellOpened(name, key, untilMs),
+        opened: (key, untilMs) => {
+          const place = this.#places.find(each => each.station === station)
+          if (place !== undefined) this.#tellOpened(place.id, key, untilMs)
+        },
       })
       before.some(other => station.inherit(other))
     }

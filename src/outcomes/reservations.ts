@@ -86,6 +86,8 @@ export class Reservations {
 
   #settle(message: Message, id: string, decision: Decision): Decision {
     const waits = decision.outcome === 'retry' && decision.retryAfterMs < Infinity
+    // What waits for a handler to recover comes back at one time, and is looked at then.
+    if (decision.reason === 'handler_failing') return decision
     return waits && decision.rule !== undefined ? this.#reserve(message, id, decision) : decision
   }
 

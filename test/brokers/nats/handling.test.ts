@@ -1,12 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { NatsMessage } from '../../../brokers/nats/index.ts'
 import { aimd, circuitBreaker, Gate, type Handled, UnsupportedError } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
 import { GENERATIONS } from './generations.ts'
-import { natsGate, Scene } from './scene.ts'
+import { natsGate, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
+let made = 0
 beforeAll(async () => {
   server = await startNats({ jetstream: true })
 })
@@ -67,12 +69,35 @@ describe.each(GENERATIONS)('what handlers behind $name do', generation => {
     await gate.close()
   })
 
+  it('has JetStream bring back what a breaker sends back when the handler has recovered', async () => {
+    const name = `b${++made}`
+    await scene.js.addStream(name, [`${name}.>`])
+    const gate = await Gate.fromPolicy({
+      dialect: 'nats',
+      breaker: { per: 'global', least: 1, open: '300ms', exceeded: 'retry' },
+    })
+    const limits = scene.limit(gate)
+    const tried: number[] = []
+    const handled: number[] = []
+    await scene.store(`${name}.a`, 200)
+    await limits.consume(await scene.js.addConsumer(name, 'c'), message => {
+      tried.push(Number(textOf(message)))
+      if (tried.length <= 3) throw new Error('down')
+      handled.push(Number(textOf(message)))
+    })
+    await until(() => handled.length === 200)
+    // Two failed before it opened, the third was its first try; the rest never met a handler that was down.
+    expect(tried).toHaveLength(203)
+    expect(new Set(handled).size).toBe(200)
+    await gate.close()
+  })
+
   it('is not told of who iterates, whose loop nobody can see into', async () => {
     const gate = natsGate()
     let told = 0
     gate.handling.on(() => told++)
     const limits = scene.limit(gate)
-    const subscription = scene.nc.subscribe('i.>')
+    const subscription = scene.nc.subscribe('i.>') as unknown as AsyncIterable<NatsMessage>
     await scene.nc.flush()
     await scene.publish('i.a', 2)
     let seen = 0

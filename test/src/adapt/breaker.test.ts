@@ -55,7 +55,7 @@ describe('a circuit breaker', () => {
   it('lets one message at a time try after a while; its success closes it, its failure opens it anew', () => {
     const scene = new Scene().observe(11, 0)
     expect(scene.check()).toEqual({
-      ...{ allowed: false, outcome: 'retry', reason: 'rate_limit_exceeded', rule: 'breaker' },
+      ...{ allowed: false, outcome: 'retry', reason: 'handler_failing', rule: 'breaker' },
       retryAfterMs: 5_000,
     })
     scene.clock.advance(4_999)

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   adaptive,
+  circuitBreaker,
   createSender,
   type Decision,
   Gate,
@@ -180,6 +181,23 @@ describe('behaviour', () => {
     await gate.bans.remove('client:d')
     expect(gate.check(message(sender))).not.toHaveProperty('scaled')
     expect(gate.check(message({ client: 'd' }))).not.toHaveProperty('scaled')
+  })
+
+  it('is no matter of a handler that is spared, and neither are penalties', () => {
+    const clock = new FakeClock(0)
+    const gate = new Gate({ clock, behaviour: {}, penalties: { block: '1h' } })
+    open.push(gate)
+    const breaker = circuitBreaker({ exceeded: 'drop', openMs: 1_000 })
+    gate.use(breaker.guard, limit({ name: 'all', rate: '1/s', per: 'client' }))
+    const sender = createSender({ client: 'c' })
+    for (let n = 0; n < 11; n++) breaker.observe(message(sender), false)
+    for (let n = 0; n < 100; n++) gate.check(message(sender))
+    expect(gate.check(message(sender))).toMatchObject({ reason: 'handler_failing', rule: 'breaker' })
+    clock.advance(1_000)
+    const passed = gate.check(message(sender))
+    expect(passed).toMatchObject({ allowed: true, limit: 1 })
+    expect(passed).not.toHaveProperty('scaled')
+    expect(gate.bans.list()).toEqual([])
   })
 
   it('may be a word of a policy, and a reload changes it', async () => {

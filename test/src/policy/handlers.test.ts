@@ -46,7 +46,7 @@ describe('the word `breaker` of a policy', () => {
     expect(scene.check().allowed).toBe(true)
     scene.tell(1, false, 'orders/a/2')
     expect(scene.check('orders/a/3')).toEqual({
-      ...{ allowed: false, outcome: 'drop', reason: 'rate_limit_exceeded', rule: 'breaker' },
+      ...{ allowed: false, outcome: 'drop', reason: 'handler_failing', rule: 'breaker' },
       retryAfterMs: 5_000,
     })
     expect(scene.check('orders/b/1').allowed).toBe(true)
