@@ -6,6 +6,7 @@ import { expect, it } from 'vitest'
 import { limit } from '../../src/chain/limit.ts'
 import { Gate } from '../../src/gate.ts'
 import { startBroker } from '../brokers/aedes/harness.ts'
+import { RANKS, Watch, type Work } from './overload-watch.ts'
 
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
@@ -17,40 +18,6 @@ const PER_SECOND = 40
 const RATE = 200
 const BURST = 20
 const MAX = 1_000
-/** The urgency of each sender's n-th message, over and over: one in ten is an emergency. */
-const RANKS = ['low', 'normal', 'high', 'low', 'normal', 'emergency', 'low', 'normal', 'high', 'low'] as const
-
-type Word = (typeof RANKS)[number]
-interface Work {
-  readonly priority: Word
-  readonly n: number
-}
-
-/** What has come, and what was let go, seen from both sides of the queue. */
-class Watch {
-  readonly released: Record<Word, number> = { low: 0, normal: 0, high: 0, emergency: 0 }
-  readonly perSender = new Map<string, number>()
-  /** Emergencies that have come and were not released. */
-  readonly #urgent = new Map<string, number>()
-  /** Others that were released while one of these waited. */
-  overtaken = 0
-  longestUrgentMs = 0
-
-  come(client: string, { priority, n }: Work): void {
-    if (priority === 'emergency') this.#urgent.set(`${client} ${n}`, performance.now())
-  }
-
-  release(client: string, { priority, n }: Work): void {
-    const sinceMs = this.#urgent.get(`${client} ${n}`)
-    if (priority !== 'emergency' && this.#urgent.size > 0) this.overtaken++
-    if (sinceMs !== undefined)
-      this.longestUrgentMs = Math.max(this.longestUrgentMs, performance.now() - sinceMs)
-    this.#urgent.delete(`${client} ${n}`)
-    this.released[priority]++
-    this.perSender.set(client, (this.perSender.get(client) ?? 0) + 1)
-  }
-}
-
 /** Sends four times what may pass; resolves with how many were sent, and acknowledged, to the last. */
 function overload(port: number): Promise<{ readonly sent: number; readonly acknowledged: number }> {
   const options = { port, senders: SENDERS, perSecond: PER_SECOND, forMs: SECONDS * 1_000, ranks: RANKS }
