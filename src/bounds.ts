@@ -17,6 +17,8 @@ export const BOUNDS = {
   /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones (a number of seven bits) are not kept. */
   knownSubjects: 4_096,
   knownSubjectBytes: 124,
+  /** Copies of JetStream messages (redirects, dead letters) that wait for a stream to confirm them; further ones fail. */
+  copiesUnderWay: 1_024,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
   /** Handlers at work at once in a replay; of more, the first to end ends early. */

@@ -48,6 +48,12 @@ export interface NatsSubscription {
 /** The part of a connection that publishes: for what is redirected and for dead letters. */
 export interface NatsOutlet {
   publish(subject: string, payload?: Uint8Array, options?: { headers?: NatsHeaders; reply?: string }): void
+  /** Publishes and waits for the answer of a stream; without it nothing is known of what was published. */
+  request?(
+    subject: string,
+    payload?: Uint8Array,
+    options?: { timeout: number; headers?: NatsHeaders },
+  ): Promise<NatsMessage>
 }
 
 /** The part of a connection that is used, of either generation. */

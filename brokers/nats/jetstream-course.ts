@@ -1,11 +1,11 @@
 import type { Decision } from '../../src/decision.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { isLater } from '../../src/outcomes/holding.ts'
-import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
+import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import type { JetStreamMessage } from './client.ts'
+import type { Copied } from './copies.ts'
 import { BaseCourse, type Handler } from './course.ts'
 import type { Delivery } from './delivery.ts'
-import { makeHeaders } from './headers.ts'
 import { idOf, KeepAlive } from './keep-alive.ts'
 import type { Station } from './station.ts'
 
@@ -122,15 +122,11 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   #redirect(decision: Decision, delivery: Delivery): void {
-    const { tally } = this.station
-    const sent = this.#publishTo(this.rule(decision)?.exceeded.redirect, decision, delivery)
-    if (sent === 'failed') {
-      this.#sendBack(decision, delivery)
-      return
-    }
-    if (sent === 'sent') tally.redirected++
-    else tally.dropped++
-    this.#answer(delivery, 'ack')
+    this.#copy(this.rule(decision)?.exceeded.redirect, decision, delivery, copied => {
+      if (copied === 'sent') this.station.tally.redirected++
+      else this.station.tally.dropped++
+      this.#answer(delivery, 'ack')
+    })
   }
 
   /** It was to be held and found no room, or would have had to wait too long. The rule itself drops nothing. */
@@ -174,26 +170,32 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   #giveUp(decision: Decision, delivery: Delivery): void {
-    this.station.tally.terminated++
-    this.#publishTo(this.station.settings.deadLetter, decision, delivery)
-    this.#answer(delivery, 'term')
+    this.#copy(this.station.settings.deadLetter, decision, delivery, () => {
+      this.station.tally.terminated++
+      this.#answer(delivery, 'term')
+    })
   }
 
-  #publishTo(
+  /** Answers for a message once its copy is safe, or there is nowhere to send one; else the message goes back. */
+  #copy(
     plan: RedirectPlan | undefined,
     decision: Decision,
     delivery: Delivery,
-  ): 'sent' | 'nowhere' | 'failed' {
-    if (plan === undefined) return 'nowhere'
-    const to = redirectTopic(plan, delivery, decision, this.rule(decision)?.capturesOf(delivery.topic))
-    if (to === undefined) return 'nowhere'
-    const { source } = delivery
-    const { settings, publisher } = this.station
-    const why = redirectHeaders(plan, delivery, decision)
-    const told = decision.reason === 'ok' ? { ...why, 'topicgate-reason': 'handler_failed' } : why
-    const headers = makeHeaders(settings.headers, told, source)
-    const options = headers === undefined ? {} : { headers }
-    return this.station.publish(publisher, to, source.data, options) ? 'sent' : 'failed'
+    answer: (copied: Copied) => void,
+  ): void {
+    const { copies, settings, tally } = this.station
+    const withinMs = Math.min(settings.confirmTimeoutMs, Math.max(1, this.#options.ackWaitMs / 2))
+    // Some of the time for an answer is gone already.
+    if (plan !== undefined && settings.confirm && this.#options.acknowledged) this.#keepAlive.tell(delivery)
+    copies.send(plan, decision, delivery, withinMs, copied => {
+      if (copied !== 'failed') {
+        answer(copied)
+        return
+      }
+      tally.unconfirmed++
+      if (this.#options.acknowledged) tally.sentBack++
+      this.#answer(delivery, 'nak', settings.errorDelayMs)
+    })
   }
 
   protected sendsBack(delivery: Delivery): boolean {

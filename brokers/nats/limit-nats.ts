@@ -27,7 +27,7 @@ import {
 } from './support.ts'
 
 export interface NatsStats extends GuardStats, Readonly<Tally> {
-  /** Handlers that have not answered yet. */
+  /** Handlers that have not answered yet, and redirects and dead letters that are not confirmed yet. */
   readonly handling: number
   /** JetStream messages that were sent back and have a slot to come again. */
   readonly reserved: number

@@ -19,6 +19,13 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
   /** Where JetStream messages go that are given up, as `dead.{topic}`; places as in a redirect. Default: nowhere. */
   readonly deadLetter?: string
   /**
+   * Whether a stream must have stored what a JetStream message is redirected to, or its dead letter, before the message
+   * is answered; else it is sent back. `false` where no stream takes these subjects. Default: true.
+   */
+  readonly confirm?: boolean
+  /** How long a stream has for that, but no more than half of the time for an answer. Default: 2,000. */
+  readonly confirmTimeoutMs?: number
+  /**
    * Who acknowledges JetStream messages: `auto` does when the handler has returned or its promise is fulfilled, unless
    * it answered itself; `manual` leaves it to the handler. Default: auto.
    */
@@ -39,6 +46,8 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
 export interface Settings {
   readonly headers: MakeHeaders | undefined
   readonly deadLetter: RedirectPlan | undefined
+  readonly confirm: boolean
+  readonly confirmTimeoutMs: number
   readonly ack: 'auto' | 'manual'
   readonly onError: 'nak' | 'term'
   readonly errorDelayMs: number
@@ -61,6 +70,8 @@ export function completeSettings(options: LimitNatsOptions): Settings {
       options.deadLetter === undefined
         ? undefined
         : compileRedirect({ to: options.deadLetter }, 'nats', 'deadLetter'),
+    confirm: options.confirm ?? true,
+    confirmTimeoutMs: options.confirmTimeoutMs ?? 2_000,
     ack: options.ack ?? 'auto',
     onError: options.onError ?? 'nak',
     errorDelayMs: options.errorDelayMs ?? 1_000,

@@ -5,6 +5,7 @@ import type { MaybePromise } from '../../src/message.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Reservations } from '../../src/outcomes/reservations.ts'
 import type { NatsHeaders, NatsOutlet } from './client.ts'
+import { Copies } from './copies.ts'
 import type { Delivery } from './delivery.ts'
 import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
 import { Senders } from './senders.ts'
@@ -27,6 +28,8 @@ export interface Tally {
   sentBack: number
   /** Given up on JetStream: `term`, and dead letters. */
   terminated: number
+  /** Redirects and dead letters of JetStream that nobody has confirmed; their originals were sent back. */
+  unconfirmed: number
   /** Delivered again by JetStream while they were held. */
   redelivered: number
   /** Handlers that threw or rejected. */
@@ -45,6 +48,7 @@ export class Station {
   readonly trouble: TroubleLog
   readonly reservations: Reservations
   readonly publisher: NatsOutlet | undefined
+  readonly copies: Copies
   /** What waits for a decision or for its time, of all courses. */
   readonly held = new Set<Delivery>()
   /** Where messages come from. */
@@ -57,11 +61,12 @@ export class Station {
     redirected: 0,
     sentBack: 0,
     terminated: 0,
+    unconfirmed: 0,
     redelivered: 0,
     handlerErrors: 0,
     unsupported: 0,
   }
-  /** Handlers that have not answered yet. */
+  /** Handlers that have not answered yet, and copies that are not confirmed yet. */
   handling = 0
   /** Nothing more is taken. */
   draining = false
@@ -79,6 +84,7 @@ export class Station {
     this.refusals = new RefusalLog(logger, this.guard.clock)
     this.senders = new Senders(options.identify, cause => this.trouble.note('identify', cause))
     this.publisher = options.connection
+    this.copies = new Copies(this)
     this.reservations = new Reservations(gate, message => this.askOnce(message as Delivery), this.guard.clock)
     this.look()
   }

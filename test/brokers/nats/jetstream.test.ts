@@ -90,9 +90,7 @@ describe.each(GENERATIONS)('JetStream consumers of $name', generation => {
   it('give up what may not pass by its last delivery, and tell the dead letters why', async () => {
     const limits = scene.limit(
       natsGate(limit({ name: 'a', rate: '1/min', per: 'topic', exceeded: 'retry' })),
-      {
-        deadLetter: 'dead.{topic}',
-      },
+      { deadLetter: 'dead.{topic}', confirm: false },
     )
     const dead: { text: string; rule: string[] }[] = []
     scene.sender.subscribe('dead.>', {
