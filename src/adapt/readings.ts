@@ -45,10 +45,12 @@ export class Readings {
   worst(others: readonly NodeLoad[], named: { readonly node: string | undefined } | undefined): Worst {
     const found = new Map<string, Found>()
     let load: Found | undefined
-    for (const { name, full = 1 } of this.#signals) {
+    for (const [index, { name, full = 1 }] of this.#signals.entries()) {
       const worst = worstOf(name, this.values.get(name), others, named)
       if (worst === undefined) continue
       found.set(name, worst)
+      // What was not asked for counts for its stages alone.
+      if (this.#plans[index]!.isExtra) continue
       const share = Math.min(1, worst.value / full)
       if (share > (load?.value ?? -1)) load = { value: share, node: worst.node }
     }

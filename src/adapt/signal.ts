@@ -40,7 +40,7 @@ export type SignalWord =
 /** How a signal is made, and under which name it is told of. */
 export interface SignalPlan {
   readonly name: string
-  /** It was not asked for, and counts where somebody tells it. */
+  /** It was not asked for: it counts where somebody tells it, for its stages alone. */
   readonly isExtra?: boolean
   readonly make: (host: SignalHost) => Signal
 }

@@ -12,6 +12,8 @@ const KIND = 'load'
 /** Intervals after which a node that has told nothing counts no more. */
 const LASTS = 3
 const PATIENCE_MS = 2_000
+/** Of the name of another node. */
+const NODE_CHARS = 60
 
 export interface FleetOptions {
   readonly notes: Notes
@@ -92,7 +94,7 @@ function readLoad(json: string): NodeLoad | undefined {
     const { node, signals } = JSON.parse(json) as { node?: unknown; signals?: unknown }
     if (typeof node !== 'string' || typeof signals !== 'object' || signals === null) return undefined
     const values = Object.entries(signals).filter(([, value]) => typeof value === 'number' && value >= 0)
-    return { node, signals: new Map(values as [string, number][]) }
+    return { node: node.slice(0, NODE_CHARS), signals: new Map(values as [string, number][]) }
   } catch {
     return undefined
   }

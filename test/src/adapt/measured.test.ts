@@ -98,8 +98,11 @@ describe('signals of what brokers tell', () => {
     expect(Object.keys(silent.scale.report().signals)).not.toContain('queue-depth')
     expect([silent.warnings, silent.scale.report().broken]).toEqual([[], {}])
     const scene = new Scene({ stages: 'default' })
-    scene.gate.measures.add({ queueDepth: () => 3, handlers: true })
-    expect(scene.read()).toMatchObject({ 'queue-depth': 3, 'error-rate': 0 })
+    scene.gate.measures.add({ queueDepth: () => 5_000, handlers: true })
+    expect(scene.read()).toMatchObject({ 'queue-depth': 5_000, 'error-rate': 0 })
+    // For their stages, not for the levels of the load: whoever floods fills the queue.
+    const { cpu = 0, memory = 0, 'event-loop': eventLoop = 0 } = scene.scale.report().signals
+    expect(scene.scale.report().load).toBe(Math.max(cpu, memory, eventLoop))
   })
 
   it('that nobody tells are told of once, counted, and held against nobody', () => {
