@@ -11,6 +11,8 @@ gate.use('jobs.{tenant}', limit({ name: 'tenant', rate: '50/s burst 10', per: 't
 const nc = await connect({ servers: process.env.NATS_URL ?? 'nats://127.0.0.1:4222' })
 const manager = await jetstreamManager(nc)
 await manager.streams.add({ name: 'jobs', subjects: ['jobs.>'] })
+// A job is given up only when its dead letter is stored.
+await manager.streams.add({ name: 'dead', subjects: ['dead.>'] })
 // What is held or sent back waits for an acknowledgement all the while: leave room for the quiet ones.
 await manager.consumers.add('jobs', {
   durable_name: 'worker',

@@ -77,6 +77,8 @@ export function natsDriver(generation: Generation): BrokerDriver {
           }
         } else {
           await js.addStream('s', ['in.>'])
+          // What is redirected has to be safe before its original is acknowledged.
+          await js.addStream('dead', ['dead.>'])
           const consumer = await js.addConsumer('s', 'c')
           await limits.consume(consumer, note)
           told = async () => {
