@@ -53,7 +53,8 @@ function readFactor(path: string, word: number | string): number {
 /** What one sender has done in the hour that runs, and what it is held for. */
 export interface Count {
   readonly whom: Whom
-  hour: number
+  /** The end of that hour. */
+  endsMs: number
   asked: number
   refused: number
   wasGood: boolean
@@ -107,24 +108,32 @@ export class Conducts {
     const known = this.#counts.get(key)
     if (known !== undefined) return known
     const abusiveUntilMs = this.#held.get(key) ?? 0
-    const count: Count = { whom, hour: 0, asked: 0, refused: 0, wasGood: false, abusiveUntilMs }
+    const count: Count = { whom, endsMs: 0, asked: 0, refused: 0, wasGood: false, abusiveUntilMs }
     this.#keep(key, count)
     return count
   }
 
-  /** Takes a decision to account. What waits is counted when it no longer does; what nobody's conduct is, as bans, is not. */
-  note(count: Count, { allowed, outcome, reason }: Decision, nowMs: number): void {
-    if (NOBODYS.has(reason)) return
-    if (outcome === 'throttle' || outcome === 'queue' || outcome === 'latest') return
-    turn(count, nowMs)
+  /**
+   * Takes a decision to account. What waits is counted when it no longer does; what is no doing of the sender's, as a ban, is
+   * not.
+   */
+  note(count: Count, decision: Decision, nowMs: number): void {
+    const { allowed } = decision
+    if (!allowed && !isConduct(decision)) return
+    if (nowMs >= count.endsMs) turn(count, nowMs)
     // Used last, forgotten last; moved only now and then, as the order need not be exact.
     if (count.asked % MOVE_EVERY === 0) this.#keep(keyOf(count.whom), count)
-    count.asked++
-    if (!allowed && outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++
-    const { asked, refused, hour } = count
+    const asked = ++count.asked
+    if (!allowed && decision.outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++
+    // What passes makes nobody abusive, but where it is one too many or completes what is judged.
+    if (!allowed || asked === LEAST || asked > ABUSIVE_MOST) this.#judge(count, nowMs)
+  }
+
+  #judge(count: Count, nowMs: number): void {
+    const { asked, refused, endsMs } = count
     const isMuch = asked > ABUSIVE_MOST
     if (!isMuch && (asked < LEAST || refused <= ABUSIVE_REFUSED * asked)) return
-    const untilMs = (hour + 2) * HOUR_MS
+    const untilMs = endsMs + HOUR_MS
     if (count.abusiveUntilMs >= untilMs || (!isMuch && nowMs < count.abusiveUntilMs)) return
     count.abusiveUntilMs = untilMs
     this.#blame(
@@ -160,18 +169,21 @@ export class Conducts {
 /** What a count amounts to. */
 export function conductOf(count: Count, nowMs: number): Conduct {
   if (nowMs < count.abusiveUntilMs) return 'abusive'
-  turn(count, nowMs)
+  if (nowMs >= count.endsMs) turn(count, nowMs)
   return count.wasGood ? 'good' : 'usual'
 }
 
+function isConduct({ outcome, reason }: Decision): boolean {
+  return outcome !== 'throttle' && outcome !== 'queue' && outcome !== 'latest' && !NOBODYS.has(reason)
+}
+
+/** Begins the hour of a moment, with what the one before amounted to. */
 function turn(count: Count, nowMs: number): void {
-  const hour = Math.floor(nowMs / HOUR_MS)
-  if (hour <= count.hour) return
-  const { asked, refused, abusiveUntilMs } = count
-  const isNext = hour === count.hour + 1
-  const isFree = abusiveUntilMs <= count.hour * HOUR_MS
+  const { asked, refused, endsMs, abusiveUntilMs } = count
+  const isNext = nowMs < endsMs + HOUR_MS
+  const isFree = abusiveUntilMs <= endsMs - HOUR_MS
   count.wasGood = isNext && isFree && asked >= LEAST && asked <= GOOD_MOST && refused < GOOD_REFUSED * asked
-  count.hour = hour
+  count.endsMs = (Math.floor(nowMs / HOUR_MS) + 1) * HOUR_MS
   count.asked = count.refused = 0
 }
 

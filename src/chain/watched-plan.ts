@@ -1,6 +1,5 @@
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
-import { andThen } from './chained-plan.ts'
 import { type Behaving, type Conduct, type Conducts, type Count, conductOf } from './conduct.ts'
 import type { Seat } from './seat.ts'
 import type { Step } from './steps.ts'
@@ -38,10 +37,13 @@ export class WatchedPlan {
     const count = this.#countOf(seat)
     if (count === undefined) return this.#plans.usual.decider.decide(message, seat, nowMs)
     const decision = this.#plans[conductOf(count, nowMs)].decider.decide(message, seat, nowMs)
-    return andThen(decision, settled => {
-      this.#conducts.note(count, settled, nowMs)
-      return settled
-    })
+    if (decision instanceof Promise) return decision.then(settled => this.#note(count, settled, nowMs))
+    return this.#note(count, decision, nowMs)
+  }
+
+  #note(count: Count, decision: Decision, nowMs: number): Decision {
+    this.#conducts.note(count, decision, nowMs)
+    return decision
   }
 
   /** What is in force for a seat. */
