@@ -31,6 +31,7 @@ interface ExplainFlags {
   readonly qos: 0 | 1 | 2
   readonly retain?: boolean
   readonly at?: number
+  readonly after?: string
   readonly load?: number
 }
 
@@ -94,6 +95,7 @@ export function addPolicyCommands(
     .option('--qos <qos>', 'quality of service', readQos, 0)
     .option('--retain', 'a retained message')
     .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
+    .option('--after <capture>', 'what was decided before, up to that moment; - for the standard input')
     .option(
       '--load <share>',
       'the load adaptive limits go by, as 80%; default: they are as written',
@@ -116,6 +118,7 @@ export function addPolicyCommands(
         sender: Object.fromEntries(known.filter(([, value]) => value !== undefined)),
         retain: flags.retain ?? false,
         atMs: flags.at,
+        after: flags.after,
         load: flags.load,
       }
       done(await explain(options, terminal))

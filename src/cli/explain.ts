@@ -1,10 +1,13 @@
 import { type Explanation, Gate, MemoryStore } from '../index.ts'
 import type { Action, Headers, Sender } from '../message.ts'
 import { redact } from '../policy/index.ts'
+import { CaptureReader } from './capture.ts'
+import { CaptureFile } from './capture-file.ts'
 import { CapturedMessage } from './captured-message.ts'
 import { describeExplanation } from './describe-explanation.ts'
 import { EXIT } from './failure.ts'
 import { findPolicyFiles } from './policy-files.ts'
+import { Rerun } from './rerun.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -20,28 +23,34 @@ export interface ExplainOptions {
   readonly size?: number | undefined
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
-  /** The moment it is decided at, whole milliseconds since the epoch; default: now. */
+  /** A capture that is decided before: all of it, or up to `atMs`. `-` is the standard input. */
+  readonly after?: string | undefined
+  /** The moment it is decided at, whole milliseconds since the epoch; default: that of the capture's end, else now. */
   readonly atMs?: number | undefined
   /** The load adaptive limits go by, 0 to 1; default: none, they are as they are written. */
   readonly load?: number | undefined
 }
 
-/** Prints every step for one message, the first its sender ever sent: nothing has been counted before it. */
+/**
+ * Prints every step for one message: the first that was ever sent, or one that came after a capture, whose counts and
+ * penalties then stand as a replay of it would leave them. Rejects with CommandFailure, exit code 1, for a capture that
+ * cannot be read.
+ */
 export async function explain(options: ExplainOptions, terminal: Terminal): Promise<number> {
   const { stdout, env } = terminal
-  const atMs = options.atMs ?? Date.now()
   const files = await findPolicyFiles(options.policy, env)
-  const clock = new VirtualClock(atMs)
+  const clock = new VirtualClock(options.after === undefined ? (options.atMs ?? Date.now()) : 0)
   const gate = await Gate.fromPolicy(files, {
     ...{ clock, env, store: new MemoryStore({ clock }) },
     load: options.load ?? 'none',
   })
   try {
+    if (options.after !== undefined) await decideBefore(options.after, options.atMs, gate, clock, terminal)
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)
     if (options.json) await write(stdout, `${JSON.stringify(withoutSecrets(explanation), null, 2)}\n`)
     else {
-      const lines = describeExplanation(explanation, message, atMs, paintFor(stdout, env))
+      const lines = describeExplanation(explanation, message, clock.now(), paintFor(stdout, env))
       await write(stdout, `${lines.join('\n')}\n`)
     }
   } finally {
@@ -54,4 +63,25 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
 function withoutSecrets(explanation: Explanation): unknown {
   const exemptions = explanation.exemptions.map(each => ({ ...each, options: redact(each.options) }))
   return { ...explanation, exemptions }
+}
+
+async function decideBefore(
+  path: string,
+  atMs: number | undefined,
+  gate: Gate,
+  clock: VirtualClock,
+  { stdin }: Terminal,
+): Promise<void> {
+  const capture = new CaptureFile(path, stdin, new CaptureReader(gate.dialect))
+  const rerun = new Rerun(gate, clock)
+  try {
+    for await (const messages of capture.chunks()) {
+      for (const captured of messages) {
+        if (captured.atMs <= (atMs ?? Infinity)) await rerun.decide(captured)
+      }
+    }
+  } catch (error) {
+    throw capture.describe(error)
+  }
+  if (atMs !== undefined) rerun.moveTo(atMs)
 }

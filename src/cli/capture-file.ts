@@ -1,0 +1,67 @@
+import { createReadStream } from 'node:fs'
+import type { Readable } from 'node:stream'
+import type { Captured, CaptureReader } from './capture.ts'
+import { CommandFailure, EXIT } from './failure.ts'
+import { formatCount } from './format.ts'
+import { LineError, LineSplitter } from './lines.ts'
+
+/** A capture on disk or on the standard input, read line by line. */
+export class CaptureFile {
+  readonly #path: string
+  readonly #stdin: Readable
+  readonly #reader: CaptureReader
+  #line = 0
+  #read = 0
+
+  /** `-` is the standard input. */
+  constructor(path: string, stdin: Readable, reader: CaptureReader) {
+    this.#path = path
+    this.#stdin = stdin
+    this.#reader = reader
+  }
+
+  /** Its messages in the order given, as many at a time as are there. Failures are to be told by `describe`. */
+  async *chunks(): AsyncGenerator<Iterable<Captured>> {
+    const splitter = new LineSplitter()
+    for await (const chunk of this.#open()) yield this.#readAll(splitter.push(chunk as Buffer))
+    yield this.#readAll(splitter.end())
+  }
+
+  /** What went wrong, with its file and line: exit code 1. Errors of other things stay as they are. */
+  describe(error: unknown): unknown {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'ENOENT' || code === 'EISDIR' || code === 'EACCES') {
+      const reason =
+        code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'this is a folder' : code
+      return new CommandFailure(
+        `${this.#path}: ${reason} (name a capture, or - for the standard input)`,
+        EXIT.failed,
+      )
+    }
+    if (!(error instanceof LineError)) return error
+    const place = `${this.#path === '-' ? '(standard input)' : this.#path}:${this.#line}`
+    const before = this.#read === 1 ? '1 line was' : `${formatCount(this.#read)} lines were`
+    const text = `${place}: ${error.message}\n${before} decided before it`
+    return new CommandFailure(text, EXIT.failed, { cause: error })
+  }
+
+  #open(): Readable {
+    return this.#path === '-' ? this.#stdin : createReadStream(this.#path, { highWaterMark: 1 << 18 })
+  }
+
+  *#readAll(lines: Iterator<string>): Generator<Captured> {
+    for (;;) {
+      // Counted before it is read: a line that cannot even be cut out has its number.
+      this.#line++
+      const { value: line, done } = lines.next()
+      if (done) {
+        this.#line--
+        return
+      }
+      if (line.trim() === '') continue
+      const captured = this.#reader.read(line)
+      this.#read++
+      yield captured
+    }
+  }
+}

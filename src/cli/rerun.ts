@@ -1,0 +1,44 @@
+import type { Decision } from '../decision.ts'
+import type { Gate } from '../index.ts'
+import type { MaybePromise } from '../message.ts'
+import type { Captured } from './capture.ts'
+import { Endings } from './endings.ts'
+import type { VirtualClock } from './virtual-clock.ts'
+
+/** Has a gate decide captured messages, each at its own moment on a virtual clock. */
+export class Rerun {
+  readonly #gate: Gate
+  readonly #clock: VirtualClock
+  /** Handlers that are at work. */
+  readonly #endings: Endings
+
+  constructor(gate: Gate, clock: VirtualClock) {
+    this.#gate = gate
+    this.#clock = clock
+    this.#endings = new Endings(({ dueMs, message, handled }) => {
+      clock.moveTo(dueMs)
+      gate.handling.note(message, handled)
+    })
+  }
+
+  /** A promise only where it must be: one for each line would cost more than the decision. */
+  decide(captured: Captured): MaybePromise<Decision> {
+    this.moveTo(captured.atMs)
+    const answer = this.#gate.check(captured.message)
+    if (answer instanceof Promise) return answer.then(decision => this.#handle(captured, decision))
+    return this.#handle(captured, answer)
+  }
+
+  /** Lets time pass. */
+  moveTo(ms: number): void {
+    this.#endings.pass(ms)
+    this.#clock.moveTo(ms)
+  }
+
+  /** What passed is handled, and the end of that is told at its own moment. */
+  #handle({ atMs, message, handled }: Captured, decision: Decision): Decision {
+    if (decision.allowed && handled !== undefined && this.#gate.handling.isHeard)
+      this.#endings.add(atMs, message, handled)
+    return decision
+  }
+}
