@@ -229,7 +229,7 @@ export class Gate {
     await this.#endWatch?.()
     this.#unwatch?.()
     this.#scales.close()
-    this.#desk.close()
+    await this.#desk.close()
     if (this.#opened !== undefined) await this.store.close()
   }
 

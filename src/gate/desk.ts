@@ -221,10 +221,11 @@ export class Desk {
     this.#opened.add({ breaker, key, reason: 'open', addedBy: 'breaker', for: length }).catch(() => {})
   }
 
-  close(): void {
-    this.#sharing?.close()
+  /** Ends all timers, and waits until the other nodes were told what was said last, as far as the store is in reach. */
+  async close(): Promise<void> {
     this.#finder?.close()
     for (const board of Object.values(this.#boards)) board.close()
+    await this.#sharing?.close()
   }
 
   #merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void {

@@ -65,13 +65,8 @@ export class Sharing {
     // Bounded also where the store stays away while bans come and go: of too many the oldest is known here only.
     if (this.#untold.size >= BOUNDS.notes) this.#untold.delete(this.#untold.keys().next().value!)
     this.#untold.set(name, told)
-    do {
-      // One at a time for all: what is told meanwhile goes with the next.
-      this.#telling ??= this.#attempt(() => this.#tellAll()).finally(() => {
-        this.#telling = undefined
-      })
-      await this.#telling
-    } while (this.#untold.get(name) === told && !this.#failing && !this.#closed)
+    do await this.#tellNow()
+    while (this.#untold.get(name) === told && !this.#failing && !this.#closed)
   }
 
   /** Asks the store once, and from then on again and again. Never rejects. */
@@ -91,10 +86,26 @@ export class Sharing {
     return this.#looking
   }
 
-  close(): void {
+  /** Ends; what is not told yet is told still, within two seconds and where the store is in reach. Never rejects. */
+  async close(): Promise<void> {
     this.#closed = true
     this.#cancel?.()
     this.#watch?.close()
+    if (this.#untold.size === 0 || this.#failing) return
+    // Twice: what was said last may have missed the round that runs.
+    const tellTwice = async (): Promise<void> => {
+      await this.#tellNow()
+      if (!this.#failing) await this.#tellNow()
+    }
+    await this.#within(tellTwice).catch(() => {})
+  }
+
+  /** One round at a time for all: what is told meanwhile goes with the next. Never rejects. */
+  #tellNow(): Promise<void> {
+    this.#telling ??= this.#attempt(() => this.#tellAll()).finally(() => {
+      this.#telling = undefined
+    })
+    return this.#telling
   }
 
   #hear(): void {

@@ -10,6 +10,7 @@ import { SILENT } from '../../src/logger.ts'
 import { Folder } from '../src/cli/folder.ts'
 import { CLI, ensureBuilt } from '../support/built.ts'
 import { connectClient } from '../support/mqtt-client.ts'
+import { startNats } from '../support/nats.ts'
 import { type Program, startNode } from '../support/program.ts'
 import { startRedis } from '../support/redis.ts'
 import { until } from '../support/wait.ts'
@@ -56,12 +57,13 @@ describe('topicgate broker --notices', () => {
 })
 
 describe('topicgate broker --audit-log', () => {
-  it.each(['SQLite', 'Redis'])(
+  it.each(['SQLite', 'Redis', 'NATS'])(
     'writes who was banned and why; a ban on %s outlives the broker',
     async name => {
       using folder = new Folder()
       await using redis = name === 'Redis' ? await startRedis() : undefined
-      const store = redis?.url ?? `sqlite:${join(folder.path, 'limits.db')}`
+      await using nats = name === 'NATS' ? await startNats({ jetstream: true }) : undefined
+      const store = redis?.url ?? nats?.url ?? `sqlite:${join(folder.path, 'limits.db')}`
       const penalties = 'penalties: { block: 1h, after: 3 refusals in 1m }'
       const policy = folder.file('policy.yaml', `store: ${store}\n${penalties}\n${LIMIT}`)
       const log = join(folder.path, 'audit.jsonl')

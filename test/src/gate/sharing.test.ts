@@ -127,6 +127,41 @@ describe('what nodes share', () => {
 
 const THEIRS: SharedNote = { kind: 'ban', id: 'theirs', json: '{}' }
 
+describe('what was said last', () => {
+  it('is told before the end, where the store is in reach', async () => {
+    const board = new Board()
+    const { sharing } = sharingOn(board)
+    const told = Array.from({ length: 20 }, (_, n) => sharing.tell('ban', `c${n}`, noteOf(`c${n}`)))
+    await sharing.close()
+    expect(board.kept.size).toBe(20)
+    await Promise.all(told)
+    expect(board.puts).toBe(20)
+  })
+
+  it('keeps nobody from ending where the store is out of reach, or does not answer', async () => {
+    const board = new Board()
+    board.isReachable = false
+    const { sharing } = sharingOn(board)
+    await sharing.tell('ban', 'a', noteOf('a'))
+    await sharing.close()
+    expect(board.kept.size).toBe(0)
+
+    const silent = new Board()
+    silent.put = () => new Promise(() => {})
+    const { sharing: other, clock } = sharingOn(silent)
+    void other.tell('ban', 'a', noteOf('a'))
+    let isOver = false
+    const closed = other.close().then(() => {
+      isOver = true
+    })
+    await clock.advanceAsync(1_999)
+    expect(isOver).toBe(false)
+    await clock.advanceAsync(1)
+    await closed
+    expect(clock.pending).toBe(0)
+  })
+})
+
 describe('what nodes share on a store that tells of changes', () => {
   it('is read as soon as it is told of, and else looked at every two seconds only', async () => {
     const board = new TellingBoard()
