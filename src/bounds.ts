@@ -17,6 +17,10 @@ export const BOUNDS = {
   /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones (a number of seven bits) are not kept. */
   knownSubjects: 4_096,
   knownSubjectBytes: 124,
+  /** Handlers of a subscription of NATS at work at once; messages, and bytes of them, that wait for one to be done. */
+  handlersInFlight: 10_000,
+  waitingForHandler: 1_000,
+  waitingForHandlerBytes: 67_108_864,
   /** Copies of JetStream messages (redirects, dead letters) that wait for a stream to confirm them; further ones fail. */
   copiesUnderWay: 1_024,
   /** Bytes of one line of a capture. */

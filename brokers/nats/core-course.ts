@@ -23,7 +23,7 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
   readonly #options: CoreCourseOptions
 
   constructor(station: Station, handler: Handler<M>, options: CoreCourseOptions) {
-    super(station, handler)
+    super(station, handler, station.settings.maxInFlight)
     this.#options = options
   }
 

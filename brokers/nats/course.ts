@@ -9,9 +9,18 @@ import { type Course, Delivery } from './delivery.ts'
 import { MessageLimits } from './limits.ts'
 import { ownBytes } from './own.ts'
 import type { Station } from './station.ts'
+import { Turns } from './turns.ts'
 
 /** Handles a message that may pass. What it throws, or rejects with, is caught, counted and logged. */
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
+
+/** Of a message that may pass and finds all handlers at work, and no room to wait for one. */
+const NO_ROOM: Decision = Object.freeze({
+  allowed: false,
+  outcome: 'drop',
+  reason: 'rate_limit_exceeded',
+  retryAfterMs: 1_000,
+})
 
 /** How an outcome is enacted on one message; what is not allowed ends in one of the last three. */
 export abstract class BaseCourse<M extends NatsMessage> implements Course {
@@ -21,10 +30,15 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** Whether its handler is the application's own, whose time and failures say something. */
   observed = true
   readonly #handler: Handler<M>
+  /** Handlers that have not answered yet, and how many there may be at once. */
+  #underWay = 0
+  readonly #most: number
+  readonly #turns = new Turns()
 
-  constructor(station: Station, handler: Handler<M>) {
+  constructor(station: Station, handler: Handler<M>, most: number) {
     this.station = station
     this.#handler = handler
+    this.#most = most
   }
 
   /** The way of one message: asked about, and enacted at once where that is possible. Never throws. */
@@ -129,33 +143,73 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   }
 
   #deliver(decision: Decision, delivery: Delivery): void {
+    if (this.#underWay < this.#most) this.#handle(decision, delivery)
+    else this.#waitForTurn(decision, delivery)
+  }
+
+  #handle(decision: Decision, delivery: Delivery): void {
     const { station } = this
+    const { gate } = station
     station.tally.delivered++
     try {
-      const limits = new MessageLimits(decision, station.gate, station.settings.legacyFields)
-      const { handling } = station.gate
+      const limits = new MessageLimits(decision, gate, station.settings.legacyFields)
       const result =
-        handling.isHeard && this.observed
-          ? handling.watch(delivery, () => this.#handler(delivery.source as M, limits))
+        gate.handling.isHeard && this.observed
+          ? this.#handleWatched(delivery, limits)
           : this.#handler(delivery.source as M, limits)
-      if (!isThenable(result)) {
-        this.succeeded(delivery)
-        return
-      }
-      station.began()
-      result.then(
-        () => this.#ended(delivery, undefined),
-        (cause: unknown) => this.#ended(delivery, { cause }),
-      )
+      if (isThenable(result)) this.#await(result, delivery)
+      else this.succeeded(delivery)
     } catch (cause) {
       this.#fail(delivery, cause)
     }
   }
 
+  // Closures stand apart: where one is, each message pays for a context, whether it is made or not.
+  #handleWatched(delivery: Delivery, limits: MessageLimits): unknown {
+    return this.station.gate.handling.watch(delivery, () => this.#handler(delivery.source as M, limits))
+  }
+
+  #await(result: PromiseLike<unknown>, delivery: Delivery): void {
+    this.#underWay++
+    this.station.began()
+    result.then(
+      () => this.#ended(delivery, undefined),
+      (cause: unknown) => this.#ended(delivery, { cause }),
+    )
+  }
+
   #ended(delivery: Delivery, failure: { readonly cause: unknown } | undefined): void {
+    this.#underWay--
     if (failure === undefined) this.succeeded(delivery)
     else this.#fail(delivery, failure.cause)
     this.station.ended()
+    while (this.#underWay < this.#most) {
+      const next = this.#turns.take()
+      if (next === undefined) return
+      this.passWaiting(next)
+    }
+  }
+
+  /** All handlers there may be are at work: it is held until one of them is done, or refused where too many wait. */
+  #waitForTurn(decision: Decision, delivery: Delivery): void {
+    if (!this.#turns.add(delivery)) {
+      this.station.tally.slow++
+      this.refuse(NO_ROOM, delivery)
+      return
+    }
+    delivery.settled = false
+    delivery.decided = decision
+    this.hold(delivery, true)
+  }
+
+  /** Hands on a message that waits for a handler, at once; false where it waits for something else. */
+  passWaiting(delivery: Delivery): boolean {
+    const decision = delivery.settled ? undefined : delivery.takeDecision()
+    if (decision === undefined || isLater(decision) || !decision.allowed) return false
+    delivery.settled = true
+    this.unhold(delivery, decision)
+    this.#handle(decision, delivery)
+    return true
   }
 
   #fail(delivery: Delivery, cause: unknown): void {

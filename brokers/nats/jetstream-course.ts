@@ -30,7 +30,8 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   #newest: M | undefined
 
   constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
-    super(station, handler)
+    // How many are at work is the consumer's own `max_ack_pending`.
+    super(station, handler, Number.POSITIVE_INFINITY)
     this.#options = options
     this.#keepAlive = new KeepAlive(station.guard.clock, options.ackWaitMs, cause =>
       station.trouble.note('answer', cause),

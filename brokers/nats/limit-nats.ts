@@ -156,7 +156,10 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     // A connection that has gone keeps nobody from giving back the rest.
     await Promise.allSettled([...station.intakes].map(intake => intake.stop()))
     if (held === 'pass') station.guard.close('pass')
-    for (const delivery of station.held) (delivery.course as BaseCourse<NatsMessage>).abandon(delivery)
+    for (const delivery of station.held) {
+      const course = delivery.course as BaseCourse<NatsMessage>
+      if (held === 'discard' || !course.passWaiting(delivery)) course.abandon(delivery)
+    }
     station.guard.close('discard')
   }
 

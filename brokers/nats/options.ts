@@ -1,3 +1,4 @@
+import { BOUNDS } from '../../src/bounds.ts'
 import { policyError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
@@ -32,6 +33,12 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
   readonly ack?: 'auto' | 'manual'
   /** What becomes of a JetStream message whose handler fails: delivered again, or given up. Default: nak. */
   readonly onError?: 'nak' | 'term'
+  /**
+   * Handlers of one subscription of core NATS at work at once, those that return promises; what comes meanwhile waits for
+   * one to be done, and what finds no room there is dropped, or a request told to come again. JetStream consumers have
+   * their `max_ack_pending`. Default: 10,000.
+   */
+  readonly maxInFlight?: number
   /** How long after a failure a message is delivered again. Default: 1,000. */
   readonly errorDelayMs?: number
   /** Of consumers that do not say: how long the server waits for an answer. Default: 30,000. */
@@ -50,6 +57,7 @@ export interface Settings {
   readonly confirmTimeoutMs: number
   readonly ack: 'auto' | 'manual'
   readonly onError: 'nak' | 'term'
+  readonly maxInFlight: number
   readonly errorDelayMs: number
   readonly ackWaitMs: number
   readonly maxDeliver: number
@@ -74,6 +82,7 @@ export function completeSettings(options: LimitNatsOptions): Settings {
     confirmTimeoutMs: options.confirmTimeoutMs ?? 2_000,
     ack: options.ack ?? 'auto',
     onError: options.onError ?? 'nak',
+    maxInFlight: options.maxInFlight ?? BOUNDS.handlersInFlight,
     errorDelayMs: options.errorDelayMs ?? 1_000,
     ackWaitMs: options.ackWaitMs ?? 30_000,
     maxDeliver: options.maxDeliver ?? 100,

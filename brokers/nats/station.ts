@@ -19,6 +19,8 @@ export interface Tally {
   received: number
   /** Given to a handler. */
   delivered: number
+  /** Of core NATS, could have passed and found neither a handler nor room to wait for one; also dropped or refused. */
+  slow: number
   /** Discarded, on JetStream acknowledged. */
   dropped: number
   /** Requests answered with 429. */
@@ -56,6 +58,7 @@ export class Station {
   readonly tally: Tally = {
     received: 0,
     delivered: 0,
+    slow: 0,
     dropped: 0,
     refused: 0,
     redirected: 0,

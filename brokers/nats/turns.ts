@@ -1,0 +1,39 @@
+import { BOUNDS } from '../../src/bounds.ts'
+import type { Delivery } from './delivery.ts'
+
+/**
+ * Messages that may pass and wait for a handler to be done, first come, first served: at most `BOUNDS.waitingForHandler` of a
+ * subscription, and `BOUNDS.waitingForHandlerBytes` of payload.
+ */
+export class Turns {
+  #waiting: Delivery[] = []
+  #next = 0
+  #bytes = 0
+
+  /** Takes a message in; false where there is no room. */
+  add(delivery: Delivery): boolean {
+    const { size } = delivery
+    const count = this.#waiting.length - this.#next
+    if (count >= BOUNDS.waitingForHandler || this.#bytes + size > BOUNDS.waitingForHandlerBytes) return false
+    this.#waiting.push(delivery)
+    this.#bytes += size
+    return true
+  }
+
+  /** The one whose turn it is; undefined where none waits. Those that were given up meanwhile have lost theirs. */
+  take(): Delivery | undefined {
+    while (this.#next < this.#waiting.length) {
+      const delivery = this.#waiting[this.#next++]!
+      this.#bytes -= delivery.size
+      if (this.#next * 2 > this.#waiting.length) this.#compact()
+      if (!delivery.settled) return delivery
+    }
+    return undefined
+  }
+
+  /** Half of the list has had its turn: moving the rest costs each of them no more than once. */
+  #compact(): void {
+    this.#waiting = this.#waiting.slice(this.#next)
+    this.#next = 0
+  }
+}

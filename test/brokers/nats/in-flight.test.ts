@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Delivery } from '../../../brokers/nats/delivery.ts'
+import { completeSettings } from '../../../brokers/nats/options.ts'
+import { Turns } from '../../../brokers/nats/turns.ts'
+import { BOUNDS } from '../../../src/bounds.ts'
+import { createSender } from '../../../src/index.ts'
+import { type NatsServer, startNats } from '../../support/nats.ts'
+import { until } from '../../support/wait.ts'
+import { GENERATIONS } from './generations.ts'
+import { natsGate, numbers, Scene, textOf } from './scene.ts'
+
+let server: NatsServer
+beforeAll(async () => {
+  server = await startNats({ jetstream: true })
+})
+afterAll(() => server.stop())
+
+describe.each(GENERATIONS)('handlers of a subscription of $name', generation => {
+  /** Handlers that are done when they are told so. */
+  class Work {
+    readonly seen: string[] = []
+    atOnce = 0
+    most = 0
+    readonly #ends: (() => void)[] = []
+
+    take(message: { readonly data: Uint8Array }): Promise<void> {
+      this.seen.push(textOf(message))
+      this.atOnce++
+      this.most = Math.max(this.most, this.atOnce)
+      return new Promise(resolve => {
+        this.#ends.push(() => {
+          this.atOnce--
+          resolve()
+        })
+      })
+    }
+
+    end(count = this.#ends.length): void {
+      for (const end of this.#ends.splice(0, count)) end()
+    }
+  }
+
+  it('are no more at once than there may be; the others wait, and pass in their order', async () => {
+    await using scene = await Scene.open(generation, server)
+    const limits = scene.limit(natsGate(), { maxInFlight: 3 })
+    const work = new Work()
+    limits.subscribe(scene.nc, 'a', { callback: message => work.take(message) })
+    await scene.nc.flush()
+    await scene.publish('a', 50)
+    await until(() => limits.stats().received === 50)
+    expect(limits.stats()).toMatchObject({ delivered: 3, handling: 3, slow: 0 })
+    await until(() => {
+      work.end(1)
+      return work.seen.length === 50 && work.atOnce === 0
+    })
+    expect(work.seen).toEqual(numbers(50))
+    expect(work.most).toBe(3)
+    expect(limits.stats()).toMatchObject({ delivered: 50, handling: 0, dropped: 0, slow: 0 })
+  })
+
+  it('that are too slow lose what finds no room to wait, and that is counted', async () => {
+    await using scene = await Scene.open(generation, server)
+    const limits = scene.limit(natsGate(), { maxInFlight: 2 })
+    const work = new Work()
+    limits.subscribe(scene.nc, 'a', { callback: message => work.take(message) })
+    await scene.nc.flush()
+    const kept = BOUNDS.waitingForHandler + 2
+    await scene.publish('a', kept + 7)
+    await until(() => limits.stats().received === kept + 7)
+    expect(limits.stats()).toMatchObject({ delivered: 2, slow: 7, dropped: 7 })
+    await until(() => {
+      work.end()
+      return work.seen.length === kept
+    })
+    expect(work.seen).toEqual(numbers(kept))
+  })
+
+  it('that are too slow leave no request without an answer', async () => {
+    await using scene = await Scene.open(generation, server)
+    const limits = scene.limit(natsGate(), { maxInFlight: 1 })
+    const work = new Work()
+    limits.respond(scene.nc, 'r', message => work.take(message))
+    await scene.nc.flush()
+    await scene.publish('r', BOUNDS.waitingForHandler + 1)
+    const answer = await scene.sender.request('r', '', { timeout: 5_000 })
+    expect(answer.headers?.get('Nats-Service-Error-Code')).toBe('429')
+    expect(limits.stats()).toMatchObject({ slow: 1, refused: 1, dropped: 0 })
+  })
+
+  it.each([
+    ['discard', 1],
+    ['pass', 10],
+  ] as const)('still missing at the end: what waits for them goes the way of %s', async (held, handled) => {
+    await using scene = await Scene.open(generation, server)
+    const limits = scene.limit(natsGate(), { maxInFlight: 1 })
+    const work = new Work()
+    limits.subscribe(scene.nc, 'a', { callback: message => work.take(message) })
+    await scene.nc.flush()
+    await scene.publish('a', 10)
+    await until(() => limits.stats().received === 10)
+    await limits.drain({ held, timeoutMs: 1 })
+    expect(work.seen).toEqual(numbers(handled))
+    work.end()
+    await until(() => limits.stats().handling === 0)
+    expect(limits.stats()).toMatchObject({ delivered: handled, slow: 0 })
+  })
+})
+
+describe('turns', () => {
+  const delivery = (text: string): Delivery => {
+    const source = { subject: 'a', sid: 1, data: Buffer.from(text) }
+    return new Delivery('a', createSender({}), { enact: () => {} }, source)
+  }
+
+  it('are taken in order, as far as nobody has given up', () => {
+    const turns = new Turns()
+    const all = numbers(5).map(delivery)
+    for (const each of all) expect(turns.add(each)).toBe(true)
+    all[1]!.settled = true
+    all[2]!.settled = true
+    expect([turns.take(), turns.take(), turns.take(), turns.take()]).toEqual([
+      all[0],
+      all[3],
+      all[4],
+      undefined,
+    ])
+  })
+
+  it('are bounded by payload, too', () => {
+    const turns = new Turns()
+    const half = 'x'.repeat(BOUNDS.waitingForHandlerBytes / 2)
+    expect([turns.add(delivery(half)), turns.add(delivery(half)), turns.add(delivery('x'))]).toEqual([
+      true,
+      true,
+      false,
+    ])
+    turns.take()
+    expect(turns.add(delivery('x'))).toBe(true)
+  })
+
+  it('are needed beyond a bound by default', () => {
+    expect(completeSettings({}).maxInFlight).toBe(BOUNDS.handlersInFlight)
+  })
+})
