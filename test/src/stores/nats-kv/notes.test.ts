@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { BOUNDS } from '../../../../src/bounds.ts'
 import {
   type NatsConnection,
   NatsKvStore,
@@ -227,6 +228,20 @@ describe('the notes of a bucket', () => {
     for (const end of ends.splice(0)) await end()
     await own.stop()
     rmSync(dirname(file), { recursive: true })
+  })
+
+  it('are bounded: a full bucket takes no more, and forgets none', async () => {
+    const bucket = `n-${++buckets}`
+    const node = await open(bucket)
+    await node.store.notes.put(noteOf('a'))
+    const name = `KV_${bucket}-notes`
+    const { config } = await askApi<{ config: object }>(admin, `STREAM.INFO.${name}`)
+    expect(config).toMatchObject({ max_msgs: 8 * BOUNDS.notes, discard: 'new', max_msgs_per_subject: 1 })
+    await askApi(admin, `STREAM.UPDATE.${name}`, { ...config, max_msgs: 2 })
+    await node.store.notes.put(noteOf('b'))
+    await expect(node.store.notes.put(noteOf('c'))).rejects.toThrow('maximum messages exceeded')
+    await node.store.notes.put({ ...noteOf('a'), json: '"again"' })
+    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['b', 'a'])
   })
 
   it('are those of the stream store too', async () => {
