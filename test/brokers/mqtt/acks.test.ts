@@ -1,0 +1,123 @@
+import { Writable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { Acks, TOGETHER } from '../../../brokers/mqtt/acks.ts'
+import { Ahead, WINDOW_AHEAD } from '../../../brokers/mqtt/ahead.ts'
+import type { ReceivingClient } from '../../../brokers/mqtt/client.ts'
+import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
+import { type GoOn, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
+import { Gate } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+/** What acknowledges for a client, with a real stream, and what was sent apart. */
+function openAcks() {
+  const writes: number[] = []
+  const sent: object[] = []
+  const stream = new Writable({
+    writev: (chunks, done) => {
+      writes.push(chunks.length)
+      done()
+    },
+    write: (_chunk, _encoding, done) => {
+      writes.push(1)
+      done()
+    },
+  })
+  const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
+  const receiving = client as unknown as ReceivingClient
+  const acks = new Acks(receiving, new KeepAlive(receiving, new FakeClock()))
+  const arrive = (messageId: number, goOn: GoOn, qos: 0 | 1 = 1): ReceivedMessage => {
+    const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
+    return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connection, goOn, false)
+  }
+  return { acks, client, stream, writes, sent, arrive }
+}
+
+describe('acknowledgements', () => {
+  it('of messages handled in one go are written together, a bounded number of them, and none waits for longer', async () => {
+    const { acks, arrive, stream, writes } = openAcks()
+    for (let id = 1; id <= 2 * TOGETHER + 3; id++)
+      acks.finish(
+        arrive(id, () => stream.write('ack')),
+        0,
+      )
+    expect(writes).toEqual([TOGETHER, TOGETHER])
+    await Promise.resolve()
+    expect(writes).toEqual([TOGETHER, TOGETHER, 3])
+    acks.finish(
+      arrive(99, () => stream.write('ack')),
+      0,
+    )
+    await Promise.resolve()
+    expect(writes).toEqual([TOGETHER, TOGETHER, 3, 1])
+  })
+
+  it('are sent once, with the reason of a refusal', () => {
+    const { acks, arrive, sent } = openAcks()
+    const given: unknown[] = []
+    const message = arrive(7, answer => given.push(answer))
+    acks.finish(message, 0x97)
+    acks.finish(message, 0)
+    expect(given).toEqual([expect.any(Error)])
+    expect(sent).toEqual([{ cmd: 'puback', messageId: 7, reasonCode: 0x97 }])
+  })
+
+  it('are not sent apart where there is no connection', () => {
+    const { acks, arrive, client, sent } = openAcks()
+    const message = arrive(7, () => {})
+    acks.goAhead(message)
+    client.connected = false
+    acks.finish(message, 0)
+    expect(sent).toEqual([])
+  })
+})
+
+describe('messages a client goes ahead of', () => {
+  it('are acknowledged in the order they came, whatever is done first', () => {
+    const { acks, arrive, sent } = openAcks()
+    const ahead = new Ahead(acks, () => true)
+    const messages = [1, 2, 3].map(id => arrive(id, () => {}))
+    for (const message of messages) {
+      ahead.enter(message)
+      ahead.go()
+    }
+    ahead.settle(messages[1]!, 0x97)
+    ahead.settle(messages[2]!, 0)
+    expect(sent).toEqual([])
+    ahead.settle(messages[0]!, 0)
+    expect(sent.map(packet => Object.values(packet))).toEqual([
+      ['puback', 1, 0],
+      ['puback', 2, 0x97],
+      ['puback', 3, 0],
+    ])
+    expect(ahead.isEmpty).toBe(true)
+  })
+
+  it('are at most a window, which goes on as soon as one is done', () => {
+    const { acks, arrive } = openAcks()
+    const ahead = new Ahead(acks, () => true)
+    let gone = 0
+    const messages: ReceivedMessage[] = []
+    // A client brings the next one only when it may go on.
+    while (gone === messages.length) {
+      const message = arrive(messages.length + 1, () => gone++, 0)
+      messages.push(message)
+      ahead.enter(message)
+      ahead.go()
+    }
+    expect(messages).toHaveLength(WINDOW_AHEAD)
+    ahead.settle(messages[0]!, 0)
+    expect(gone).toBe(WINDOW_AHEAD)
+  })
+
+  it('are none while it is not a store that the last one waits for', () => {
+    const { acks, arrive } = openAcks()
+    const ahead = new Ahead(acks, () => false)
+    let gone = 0
+    const message = arrive(1, () => gone++)
+    ahead.enter(message)
+    ahead.go()
+    expect(gone).toBe(0)
+    ahead.settle(message, 0)
+    expect(gone).toBe(1)
+  })
+})
