@@ -1,6 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Decision, Reason } from '../decision.ts'
-import { policyError } from '../errors.ts'
+import { PolicyError, type Problem } from '../errors.ts'
 import type { Sender } from '../message.ts'
 import { parseFactor } from './factor.ts'
 import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './subject.ts'
@@ -27,26 +27,45 @@ export interface Behaving {
   readonly per: SubjectPart
 }
 
-/** Compiles behaviour; undefined where there is none. Throws PolicyError. */
+/** Compiles behaviour; undefined where there is none. Throws PolicyError with all problems. */
 export function compileBehaviour(spec: BehaviourSpec | undefined): Behaving | undefined {
   if (spec === undefined) return undefined
   const { per = 'client' } = spec
-  const good = readFactor('good', spec.good ?? BEHAVIOUR_FACTORS.good)
-  const abusive = readFactor('abusive', spec.abusive ?? BEHAVIOUR_FACTORS.abusive)
-  if (good < 1) throw policyError('good', `x${good} punishes who behaves`, 'write 1 or more, as 1.2')
-  if (abusive > 1) throw policyError('abusive', `x${abusive} rewards abuse`, 'write 1 or less, as 0.3')
-  if (!SUBJECT_PARTS.includes(per))
-    throw policyError('per', `${JSON.stringify(per)} is nobody`, `use one of ${SUBJECT_PARTS.join(', ')}`)
+  const problems: Problem[] = []
+  const good = readFactor(spec.good ?? BEHAVIOUR_FACTORS.good)
+  const abusive = readFactor(spec.abusive ?? BEHAVIOUR_FACTORS.abusive)
+  const check = (path: string, word: unknown, factor: number | undefined, remedy: string): void => {
+    const shown = JSON.stringify(String(word).slice(0, 60))
+    if (factor === undefined) problems.push({ path, message: `${shown} is not a factor`, remedy })
+  }
+  check('good', spec.good, good, 'write a number with at most three decimals, as 1.2')
+  check('abusive', spec.abusive, abusive, 'write a number with at most three decimals, as 0.3')
+  if (good !== undefined && good < 1)
+    problems.push({
+      path: 'good',
+      message: `x${good} punishes who behaves`,
+      remedy: 'write 1 or more, as 1.2',
+    })
+  if (abusive !== undefined && abusive > 1)
+    problems.push({
+      path: 'abusive',
+      message: `x${abusive} rewards abuse`,
+      remedy: 'write 1 or less, as 0.3',
+    })
+  if (!SUBJECT_PARTS.includes(per)) {
+    const remedy = `use one of ${SUBJECT_PARTS.join(', ')}`
+    problems.push({ path: 'per', message: `${JSON.stringify(per)} is nobody`, remedy })
+  }
+  if (good === undefined || abusive === undefined || problems.length > 0) throw new PolicyError(problems)
   return { factors: { good, usual: 1, abusive }, per }
 }
 
-function readFactor(path: string, word: number | string): number {
+function readFactor(word: number | string): number | undefined {
   const text = String(word).trim()
   try {
     return parseFactor(text.startsWith('x') ? text : `x${text}`) / 1000
   } catch {
-    const shown = JSON.stringify(text.slice(0, 60))
-    throw policyError(path, `${shown} is not a factor`, 'write a number with at most three decimals, as 1.2')
+    return undefined
   }
 }
 
