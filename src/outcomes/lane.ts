@@ -3,8 +3,7 @@ import type { MaybePromise, Message } from '../message.ts'
 import type { Parked } from './flow.ts'
 import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper } from './holding.ts'
 import { isLater, overflow } from './holding.ts'
-import type { Entry } from './waiting.ts'
-import { Waiting } from './waiting.ts'
+import { type Entry, Waiting } from './waiting.ts'
 
 /**
  * Questions a lane may have under way at a store that answers later; a throttled head stops them. Also the number
