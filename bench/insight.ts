@@ -8,10 +8,10 @@ import { makeGate, makeLoad, makeMessage, type RATES } from './load.ts'
  * Arguments: senders, rules, outcome. CPU time, so that other programs on the machine count less.
  */
 const [senders, rules, outcome] = process.argv.slice(2) as [string, string, keyof typeof RATES]
-const DECISIONS = 50_000
-const ROUNDS = 60
+const DECISIONS = 200_000
+const ROUNDS = 16
 /** They compile, and give each sender its places. */
-const WARMING = 10
+const WARMING = 4
 
 const count = Number(senders)
 const load = makeLoad(count, DECISIONS)

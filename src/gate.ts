@@ -3,17 +3,17 @@ import { Measures } from './chain/measures.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
 import { planFor } from './chain/ruling.ts'
-import { likelySeat } from './chain/seat.ts'
+import { likelySeat, type Seat } from './chain/seat.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
 import { Desk } from './gate/desk.ts'
-import type { GateEvents } from './gate/events.ts'
+import type { GateEvents, PolicyChange } from './gate/events.ts'
 import type { GateOptions } from './gate/options.ts'
 import { type PolicySource, type Reading, readPolicy, watchFiles } from './gate/reading.ts'
 import { Scales } from './gate/scales.ts'
 import { Seating } from './gate/seating.ts'
-import { Voice } from './gate/voice.ts'
+import { type Counter, Voice } from './gate/voice.ts'
 import { type Logger, SILENT } from './logger.ts'
 import type { Action, Dialect, MaybePromise, Message } from './message.ts'
 import type { RuleFacts } from './outcomes/rule-facts.ts'
@@ -22,8 +22,7 @@ import { MemoryStore } from './stores/memory.ts'
 import { openStore, type StoreSpec } from './stores/open-store.ts'
 import type { Selector, Store } from './stores/store.ts'
 
-export type { PolicyChange } from './gate/events.ts'
-export type { GateEvents, GateOptions, PolicySource }
+export type { GateEvents, GateOptions, PolicyChange, PolicySource }
 
 /** Decides, for every message, whether it may pass. */
 export class Gate {
@@ -47,7 +46,7 @@ export class Gate {
   readonly #desk: Desk
   readonly #scales: Scales
   readonly #seating: Seating
-  /** Whether decisions are told to anyone, a penalty included; whether refusals are punished. */
+  /** Whether decisions are told to anyone, and whether refusals are punished. */
   #heard = false
   #punishes = false
   #applying: Promise<void> = Promise.resolve()
@@ -62,7 +61,7 @@ export class Gate {
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#opened = options.store === undefined ? { url: 'memory' } : undefined
     this.#reading = options
-    this.#voice = new Voice(this.logger)
+    this.#voice = new Voice(this.logger, () => this.#heed())
     this.#desk = new Desk(options, {
       ...{ clock: this.clock, logger: this.logger, store: this.store, rules: () => this.rules() },
       renew: () => this.#seating.renew(),
@@ -148,7 +147,7 @@ export class Gate {
       if (sought !== undefined) return sought.then(() => this.check(message))
     }
     const decision = seat.ruling!.plan.decider.decide(message, seat, nowMs)
-    if (this.#heard) this.#tell(decision, message)
+    if (this.#heard) this.#tell(decision, message, seat)
     return decision
   }
 
@@ -214,14 +213,17 @@ export class Gate {
 
   on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
     this.#voice.on(event, listener)
-    this.#heed()
     return this
   }
 
   off<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
     this.#voice.off(event, listener)
-    this.#heed()
     return this
+  }
+
+  /** Has every decision counted until the returned function is called: as by a listener, for those who know of seats. */
+  countBy(counter: Counter): () => void {
+    return this.#voice.countBy(counter)
   }
 
   /** Follows no files any more, and closes the store the gate has opened. */
@@ -233,12 +235,11 @@ export class Gate {
     if (this.#opened !== undefined) await this.store.close()
   }
 
-  #tell(decision: MaybePromise<Decision>, message: Message): void {
-    if (decision instanceof Promise) decision.then(settled => this.#tell(settled, message)).catch(() => {})
-    else {
-      this.#voice.tell(decision, message)
-      if (this.#punishes && !decision.allowed) this.#seating.punish(decision, message)
-    }
+  #tell(decision: MaybePromise<Decision>, message: Message, seat: Seat): void {
+    if (decision instanceof Promise)
+      return void decision.then(each => this.#tell(each, message, seat)).catch(() => {})
+    this.#voice.tell(decision, message, seat)
+    if (this.#punishes && !decision.allowed) this.#seating.punish(decision, message)
   }
 
   #heed(): void {

@@ -1,4 +1,4 @@
-import { likelySeat, type Seat } from '../chain/seat.ts'
+import type { Seat } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
@@ -47,7 +47,7 @@ export class Analytics {
   #blocked = 0
   /** The series of the last decision: the next is most often of the same. */
   #last: Series
-  readonly #onDecision = (decision: Decision, message: Message): void => this.#note(decision, message)
+  readonly #endCounting: () => void
   readonly #onPolicy = (): void => {
     this.#settle()
     this.#tallies.keep(this.#gate.rules())
@@ -67,7 +67,7 @@ export class Analytics {
       open.topics.add(topic, times)
       this.#tallies.violate(tally, user, ip, topic, times)
     })
-    gate.on('decision', this.#onDecision)
+    this.#endCounting = gate.countBy(this)
     gate.on('policy', this.#onPolicy)
   }
 
@@ -113,15 +113,12 @@ export class Analytics {
     return all.filter(({ total, endMs }) => total > 0 && endMs > sinceMs).map(one => one.record())
   }
 
-  close(): void {
-    this.#gate.off('decision', this.#onDecision)
-    this.#gate.off('policy', this.#onPolicy)
-  }
-
-  #note(decision: Decision, { sender, topic }: Message): void {
+  /** Counts one decision. */
+  count(decision: Decision, { sender, topic }: Message, turned: Seat): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
     const { open } = this.#history
-    const seat = this.#seatOf(sender)
+    // Where headers tell who sends, a seat is made for each message.
+    const seat = turned.routes?.areKept ? turned : undefined
     // The seat's mark says all there is to know of who sends, so that no more of the sender is read.
     const isMet = seat !== undefined && seat.met >> PLACE_BITS === this.#slice
     const place = isMet ? seat.met & LAST_PLACE : this.#meet(seat, sender)
@@ -143,6 +140,11 @@ export class Analytics {
     else this.#runs.settle(seat?.identity ?? sender, topic, series.tally)
   }
 
+  close(): void {
+    this.#endCounting()
+    this.#gate.off('policy', this.#onPolicy)
+  }
+
   /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
   #meet(seat: Seat | undefined, sender: Sender): number {
     // The seat's identity is the sender itself unless the policy fills something in.
@@ -151,12 +153,6 @@ export class Analytics {
     const place = this.#tallies.placeOf(who.tier ?? '')
     if (seat !== undefined) seat.met = (this.#slice << PLACE_BITS) | place
     return place
-  }
-
-  /** The seat a sender keeps at the gate; undefined where it keeps none that the gate goes by. */
-  #seatOf(sender: Sender): Seat | undefined {
-    const seat = likelySeat(sender)
-    return seat?.owner === sender && seat.routes?.gate === this.#gate ? seat : undefined
   }
 
   #settle(): void {
