@@ -107,18 +107,16 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     if (circuit?.openedMs === undefined) return 0
     return Math.max(0, Math.max(circuit.openedMs, circuit.triedMs ?? -Infinity) + openMs - nowMs)
   }
+  const refuse = (waitMs: number): Decision => ({
+    ...{ allowed: false, outcome: exceeded, reason: 'handler_failing', rule: name },
+    retryAfterMs: Math.max(1, Math.ceil(waitMs)),
+  })
   const guard: Middleware = (message, next) => {
     const circuit = circuits.get(keyFor(message))
     if (circuit?.openedMs === undefined) return next()
     const nowMs = clock.now()
     const waitMs = waitAt(circuit, nowMs)
-    if (waitMs > 0) {
-      const decision: Decision = {
-        ...{ allowed: false, outcome: exceeded, reason: 'handler_failing', rule: name },
-        retryAfterMs: Math.max(1, Math.ceil(waitMs)),
-      }
-      return decision
-    }
+    if (waitMs > 0) return refuse(waitMs)
     circuit.triedMs = nowMs
     return andThen(next(), decision => {
       // What a limit refuses has tried nothing.
@@ -156,6 +154,10 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     says: says && JSON.stringify([says, { ...options, clock: undefined }]),
     circuits: () => circuits,
     observe: (message, { ok }) => observe(message, ok),
+    refusal(message) {
+      const waitMs = waitAt(circuits.get(keyFor(message)), clock.now())
+      return waitMs > 0 ? refuse(waitMs) : undefined
+    },
     describe(message) {
       const key = keyFor(message)
       const circuit = circuits.get(key)

@@ -116,6 +116,10 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     const refilled = (Math.max(0, nowMs - state.filledMs) * state.perSecond) / 1000
     return Math.min(most, state.tokens + refilled)
   }
+  const refuse = (tokens: number): Decision => ({
+    ...{ allowed: false, outcome: exceeded, reason: 'handler_busy', rule: name },
+    retryAfterMs: Math.max(1, Math.ceil(((1 - tokens) * 1000) / state.perSecond)),
+  })
   const admit: Middleware = (_message, next) => {
     const nowMs = clock.now()
     settle(nowMs)
@@ -130,12 +134,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
       })
     }
     state.refused++
-    const retryAfterMs = Math.max(1, Math.ceil(((1 - state.tokens) * 1000) / state.perSecond))
-    const decision: Decision = {
-      ...{ allowed: false, outcome: exceeded, reason: 'handler_busy', rule: name },
-      retryAfterMs,
-    }
-    return decision
+    return refuse(state.tokens)
   }
   const observe = (latencyMs: number, ok: boolean): void => {
     if (ok) state.done++
@@ -148,6 +147,10 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     says: JSON.stringify([says, { ...options, clock: undefined }]),
     state: () => state,
     observe: (_message, { durationMs, ok }: Handled) => observe(durationMs, ok),
+    refusal: () => {
+      const tokens = tokensAt(clock.now())
+      return tokens >= 1 ? undefined : refuse(tokens)
+    },
     describe: () => {
       const verdict = tokensAt(clock.now()) >= 1 ? 'passes' : `is answered ${exceeded}`
       return `${verdict}: the handler is given ${Math.round(state.perSecond * 10) / 10} a second`

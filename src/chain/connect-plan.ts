@@ -4,25 +4,35 @@ import type { ChainedPlan } from './chained-plan.ts'
 import { holdsFor } from './exempt.ts'
 import type { FusedPlan } from './fused-plan.ts'
 import type { Seat } from './seat.ts'
-import type { Standing } from './standing.ts'
+import type { Flaps } from './standing.ts'
 
 /** Counts connects before anything else decides about them; those of whom an exemption lets pass are left alone. */
 export class ConnectPlan {
   readonly kind = 'connect'
   readonly #plan: FusedPlan | ChainedPlan
-  readonly #flaps: NonNullable<Standing['flaps']>
+  readonly #flaps: Flaps
 
-  constructor(plan: FusedPlan | ChainedPlan, flaps: NonNullable<Standing['flaps']>) {
+  constructor(plan: FusedPlan | ChainedPlan, flaps: Flaps) {
     this.#plan = plan
     this.#flaps = flaps
   }
 
   decide(message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
-    const { exempt, conditional } = seat.ruling!
-    const isExempt =
-      exempt !== undefined ||
-      conditional.some(step => step.own === undefined && holdsFor(step.station, message, nowMs))
-    const refused = isExempt ? undefined : this.#flaps(seat.identity, message, nowMs)
+    const refused = isExempt(message, seat, nowMs)
+      ? undefined
+      : this.#flaps.take(seat.identity, message, nowMs)
     return refused ?? this.#plan.decide(message, seat, nowMs)
   }
+
+  /** The refusal a connect would meet; undefined where the chain decides. Counts nothing. */
+  peek(message: Message, seat: Seat, nowMs: number): Decision | undefined {
+    return isExempt(message, seat, nowMs) ? undefined : this.#flaps.peek(seat.identity, nowMs)
+  }
+}
+
+/** Whether an exemption lets it pass that has no limit of its own. */
+function isExempt(message: Message, seat: Seat, nowMs: number): boolean {
+  const { exempt, conditional } = seat.ruling!
+  if (exempt !== undefined) return true
+  return conditional.some(step => step.own === undefined && holdsFor(step.station, message, nowMs))
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Outcome } from '../decision.ts'
+import type { Decision, Outcome } from '../decision.ts'
 import type { Message } from '../message.ts'
 
 /** What became of a message in the handler it was given to. */
@@ -22,6 +22,8 @@ export interface HandlerStation {
   readonly outcome: Outcome
   /** To be told of each message that a handler is done with. */
   observe(message: Message, handled: Handled): void
+  /** The refusal it would give a message now; undefined where it would let it pass. Changes nothing. */
+  refusal(message: Message): Decision | undefined
   /** What it would do with a message now, in words; changes nothing. */
   describe(message: Message): string
   /** Goes by a gate's clock from now on, where it was given none of its own. */

@@ -88,7 +88,10 @@ export async function inspect(
     decision:
       decider.kind === 'banned'
         ? decider.decide(message, seat, nowMs)
-        : (exempting?.station.decision ?? orPassed(foldStep(rules, verdicts), passed)),
+        : (exempting?.station.decision ??
+          (decider.kind === 'connect' ? decider.peek(message, seat, nowMs) : undefined) ??
+          custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
+          orPassed(foldStep(rules, verdicts), passed)),
   }
 }
 

@@ -29,6 +29,13 @@ export interface Treatment {
 
 const PLAIN: Treatment = { overrides: [], key: '' }
 
+/** The refusal of a connect that makes one too many of its sender. */
+export interface Flaps {
+  take(sender: Sender, connect: Message, nowMs: number): Decision | undefined
+  /** Of one that came now; counts nothing. */
+  peek(sender: Sender, nowMs: number): Decision | undefined
+}
+
 /**
  * Bans, overrides and tiers: all that changes what the chain does with a sender and is no part of the chain. Whoever
  * changes it must have the seats settled anew.
@@ -38,8 +45,8 @@ export class Standing {
   readonly overrides = new SubjectIndex<Override>()
   readonly given = new SubjectIndex<TierGiven>()
   tiers: Tiers | undefined
-  /** The refusal of a connect that makes one too many, where they are counted. */
-  flaps: ((sender: Sender, connect: Message, nowMs: number) => Decision | undefined) | undefined
+  /** Counts connects, where they are counted. */
+  flaps: Flaps | undefined
   /** Limits by behaviour, where the chain has any, and what is known of it. */
   behaving: Behaving | undefined
   readonly conducts: Conducts

@@ -172,7 +172,10 @@ export class Desk {
     this.#penalty = penalty
     this.standing.flaps =
       penalty && penalty.flapping.length > 0
-        ? (sender, connect, nowMs) => this.#penalties.flaps(penalty, sender, connect, nowMs)
+        ? {
+            take: (sender, connect, nowMs) => this.#penalties.flaps(penalty, sender, connect, nowMs),
+            peek: (sender, nowMs) => this.#penalties.peekFlaps(penalty, sender, nowMs),
+          }
         : undefined
     return roster
   }

@@ -45,7 +45,12 @@ export class Penalties {
     const part = partOf(sender, penalty.per)
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
-    const offender = this.#count(`${name}\n${part}:${text}`, penalty.refusals, penalty.withinMs, nowMs)
+    const offender = this.#count(
+      boundedPart(`${name}\n${part}:${text}`),
+      penalty.refusals,
+      penalty.withinMs,
+      nowMs,
+    )
     if (offender === undefined) return
     const reason = `refused ${penalty.refusals} times${name === '' ? '' : ` by ${name}`}`
     this.#block(penalty, offender, { [part]: text }, reason, nowMs)
@@ -63,7 +68,7 @@ export class Penalties {
       const part = partOf(sender, per)
       const text = part && sender[part]
       if (part === undefined || text === undefined) continue
-      const offender = this.#count(`\nflapping\n${part}:${text}`, connects, withinMs, nowMs)
+      const offender = this.#count(flappingKey(part, text), connects, withinMs, nowMs)
       if (offender === undefined || !this.#block(penalty, offender, { [part]: text }, 'flapping', nowMs))
         continue
       refused = banned({ outcome: 'reject', expiresAtMs: offender.untilMs }, nowMs)
@@ -71,9 +76,24 @@ export class Penalties {
     return refused
   }
 
+  /** The refusal a connect would meet that came now. Takes nothing to account, and never throws. */
+  peekFlaps(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined {
+    for (const { connects, withinMs, per } of penalty.flapping) {
+      const part = partOf(sender, per)
+      const known = part && this.#offenders.get(flappingKey(part, sender[part]!))
+      const recent = known?.times.filter(time => time > nowMs - withinMs) ?? []
+      if (known === undefined || recent.length + 1 < connects || this.#bans.isFull) continue
+      const offender = { ...known }
+      forgive(offender, nowMs)
+      const expiresAtMs = nowMs + blockLengthMs(penalty, offender.blocks + 1)
+      return banned({ outcome: 'reject', expiresAtMs }, nowMs)
+    }
+    return undefined
+  }
+
   /** One time more; the offender where it is one too many, whose times are then counted anew. */
-  #count(name: string, most: number, withinMs: number, nowMs: number): Offender | undefined {
-    const offender = this.#take(boundedPart(name))
+  #count(key: string, most: number, withinMs: number, nowMs: number): Offender | undefined {
+    const offender = this.#take(key)
     offender.times.push(nowMs)
     while (offender.times[0]! <= nowMs - withinMs) offender.times.shift()
     if (offender.times.length < most) return undefined
@@ -103,6 +123,10 @@ export class Penalties {
     this.#offenders.set(key, offender)
     return offender
   }
+}
+
+function flappingKey(part: string, text: string): string {
+  return boundedPart(`\nflapping\n${part}:${text}`)
 }
 
 /** What is only slowed down or sent elsewhere is asked again by itself, and is nobody's offence. */

@@ -53,6 +53,24 @@ describe('flapping', () => {
     expect(audit).toEqual(['added client:c flapping', 'expired client:c its time is over'])
   })
 
+  it('is explained: what the next connect would meet, without counting it', async () => {
+    const { gate } = gateWith({ penalties: { block: '60s', flapping: '2 connects in 10s' } })
+    gate.use(exempt({ clients: ['ops'] }))
+    const explained = async (client: string): Promise<string> =>
+      (await gate.explain(connect({ client }))).decision.reason
+    expect([await explained('c'), await explained('c'), await explained('c')]).toEqual(['ok', 'ok', 'ok'])
+    expect(reasonsOf(gate, 1, () => ({ client: 'c' }))).toEqual(['ok'])
+    expect([await explained('c'), await explained('c'), await explained('d')]).toEqual([
+      'banned',
+      'banned',
+      'ok',
+    ])
+    expect(gate.bans.list()).toEqual([])
+    expect(reasonsOf(gate, 3, () => ({ client: 'ops' }))).toEqual(Array(3).fill('exempt'))
+    expect(await explained('ops')).toBe('exempt')
+    expect(reasonsOf(gate, 1, () => ({ client: 'c' }))).toEqual(['banned'])
+  })
+
   it('is none where the connects are further apart', () => {
     const { gate, clock } = gateWith({ penalties: FLAPPING })
     for (let n = 0; n < 50; n++) {

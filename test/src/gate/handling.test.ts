@@ -140,5 +140,22 @@ describe('what handlers do', () => {
         { name: 'feedback', says: 'passes: the handler is given 5 a second' },
       ])
     }
+    scene.gate.check(message())
+    const busy = {
+      allowed: false,
+      outcome: 'retry',
+      reason: 'handler_busy',
+      rule: 'feedback',
+      retryAfterMs: 200,
+    }
+    expect((await scene.gate.explain(message())).decision).toEqual(busy)
+    for (let n = 0; n < 11; n++) scene.gate.handling.note(message(), { durationMs: 1, ok: false })
+    const explained = await scene.gate.explain(message())
+    expect(explained.decision).toMatchObject({
+      reason: 'handler_failing',
+      rule: 'breaker',
+      retryAfterMs: 5_000,
+    })
+    expect(explained.handlers[0]!.says).toBe('is answered retry: open for "work/a", 11 of 11 failed')
   })
 })
