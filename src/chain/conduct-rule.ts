@@ -4,8 +4,8 @@ import type { Message } from '../message.ts'
 import type { Behaving, Conduct } from './conduct.ts'
 import type { CostMeter } from './cost.ts'
 import type { Rule } from './limit.ts'
+import { inThousandths } from './remake.ts'
 import type { Step } from './steps.ts'
-import { inThousandths } from './tiers.ts'
 
 /**
  * The steps of a route for senders of a conduct. Their limits are multiplied, together with what scales them by the load:

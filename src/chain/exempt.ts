@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { createLimit } from '../algorithms/create-limit.ts'
 import { compileAddresses } from '../conditions/cidr.ts'
 import { compileCondition } from '../conditions/compile.ts'
 import type { Condition } from '../conditions/condition.ts'
-import { type Decision, HARSHNESS } from '../decision.ts'
+import type { Decision } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
 import type { Action, Message, Sender } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
@@ -13,6 +12,7 @@ import { compileCost } from './cost.ts'
 import { type Rule, STATION } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { ExemptOptions, Scope } from './options.ts'
+import { plainRule } from './plain-rule.ts'
 import { compileScopes, scopeFlaw } from './scope.ts'
 
 /** One exemption, compiled. */
@@ -141,27 +141,7 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
       const flaw = scopeFlaw(scope, [])
       if (flaw !== undefined) throw policyError('', flaw)
     }
-    return {
-      name,
-      on: 'publish',
-      limit: createLimit({
-        name,
-        algorithm: 'token-bucket',
-        count: rate.count,
-        periodMs: rate.periodMs,
-        ...(rate.burst === undefined ? {} : { burst: rate.burst }),
-      }),
-      keys: compileScopes(per),
-      cost,
-      outcome: 'reject',
-      exceeded: { outcome: 'reject' },
-      unit: 'messages',
-      harshness: HARSHNESS.reject,
-      reason: 'rate_limit_exceeded',
-      passed: 'ok',
-      shadow: false,
-      soft: false,
-    }
+    return plainRule(name, rate, { keys: compileScopes(per), cost })
   })
 }
 

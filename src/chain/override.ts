@@ -4,7 +4,7 @@ import { policyError } from '../errors.ts'
 import { parseRate, type Rate } from '../units.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
-import { remakeLimit } from './tiers.ts'
+import { multiplyLimit } from './remake.ts'
 
 /** What an override makes of the limits it is for: nothing of them, a multiple, or another rate. */
 export type Grant =
@@ -53,25 +53,12 @@ export function concerns({ rules }: Override, rule: Rule): boolean {
 export function overrideRule(rule: Rule, grant: Grant): Rule | undefined {
   if (grant.kind === 'unlimited') return undefined
   if (grant.kind === 'times') {
-    return { ...rule, limit: multiply(rule.limit, grant.thousandths), passed: 'override' }
+    const name = `override:x${grant.thousandths / 1000}:${rule.limit.name}`
+    return { ...rule, limit: multiplyLimit(rule.limit, grant.thousandths, name), passed: 'override' }
   }
   // A rate that is given is meant as it is, whatever the load.
   const { scaled: _, ...plain } = rule
   return { ...plain, limit: replace(rule.limit, grant.rate), passed: 'override', asWritten: true }
-}
-
-function multiply(limit: Limit, thousandths: number): Limit {
-  const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))
-  const bursts = limit.custom !== undefined || limit.algorithm === 'token-bucket'
-  const { initialGrains, scale } = limit
-  return remakeLimit(limit, {
-    name: `override:x${thousandths / 1000}:${limit.name}`,
-    count: times(limit.count),
-    ...(bursts ? { burst: times(limit.capacity) } : {}),
-    ...(initialGrains < limit.capacityGrains && limit.algorithm === 'token-bucket'
-      ? { initial: Math.min(times(limit.capacity), times(initialGrains / scale)) }
-      : {}),
-  })
 }
 
 /** Keeps the algorithm where it can hold the rate: a calendar quota only what is per day, week, month or year. */

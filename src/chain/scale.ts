@@ -1,5 +1,4 @@
-import { createLimit } from '../algorithms/create-limit.ts'
-import { algorithmOf, type Limit } from '../algorithms/limit.ts'
+import type { Limit } from '../algorithms/limit.ts'
 import type { Clock } from '../clock.ts'
 import type { Scaled } from '../decision.ts'
 import type { Logger } from '../logger.ts'
@@ -7,6 +6,7 @@ import type { Message } from '../message.ts'
 import type { Handled } from './handler.ts'
 import type { Rule } from './limit.ts'
 import type { Measures } from './measures.ts'
+import { multiplyLimit } from './remake.ts'
 
 /** What a scale needs of the gate that goes by it. */
 export interface ScaleHost {
@@ -79,25 +79,10 @@ export function scaleRule(rule: Rule, scaled: Scaled): Rule {
   return made
 }
 
-/**
- * A limit at so many times its rate and burst, rounded down, at least 1; undefined where it is too large to be
- * counted exactly.
- */
+/** A limit at so many times its rate and burst; undefined where it is too large to be counted exactly. */
 function scaleLimit(limit: Limit, factor: number): Limit | undefined {
-  // In thousandths, lest 10 × 1.1 be 11.000000000000002.
-  const thousandths = Math.round(factor * 1000)
-  const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))
-  const { name, periodMs, scale, calendar } = limit
-  const isBucket = limit.algorithm === 'token-bucket' && limit.custom === undefined
-  const startsLow = isBucket && limit.initialGrains < limit.capacityGrains
-  const burst = times(limit.capacity)
   try {
-    return createLimit({
-      ...{ name, algorithm: algorithmOf(limit), periodMs, count: times(limit.count), fractional: scale > 1 },
-      ...(isBucket || limit.custom !== undefined ? { burst } : {}),
-      ...(startsLow ? { initial: Math.min(burst, times(limit.initialGrains / scale)) } : {}),
-      ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
-    })
+    return multiplyLimit(limit, Math.round(factor * 1000))
   } catch {
     return undefined
   }

@@ -1,13 +1,11 @@
-import { createLimit } from '../algorithms/create-limit.ts'
-import { algorithmOf, type Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import { HARSHNESS } from '../decision.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../errors.ts'
 import type { Sender } from '../message.ts'
 import { parseRate } from '../units.ts'
 import type { CostMeter } from './cost.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
+import { plainRule } from './plain-rule.ts'
 import { boundedPart, type KeyMaker } from './scope.ts'
 
 /** What a tier gives: a limit of its own for each sender, and a factor on what their messages cost. */
@@ -123,50 +121,7 @@ function tierRule(name: string, text: string, fractional: boolean): Rule | undef
   if (rate.bytes)
     throw policyError('', "a tier's limit counts messages", 'write a rule with per: tier for bytes')
   if (rate.count === Infinity) return undefined
-  const own = `tier:${name}`
-  return {
-    name: own,
-    on: 'publish',
-    limit: createLimit({
-      ...{ name: own, algorithm: 'token-bucket', count: rate.count, periodMs: rate.periodMs, fractional },
-      ...(rate.burst === undefined ? {} : { burst: rate.burst }),
-    }),
-    keys: PER_SENDER,
-    cost: { fixed: 1, fractional: false, unitsOf: () => 1 },
-    outcome: 'reject',
-    exceeded: { outcome: 'reject' },
-    unit: 'messages',
-    harshness: HARSHNESS.reject,
-    reason: 'rate_limit_exceeded',
-    passed: 'ok',
-    asWritten: true,
-    shadow: false,
-    soft: false,
-  }
-}
-
-/** The same limit, counted in thousandths. Throws PolicyError where it is too large for that. */
-export function inThousandths(limit: Limit): Limit {
-  return limit.scale === 1000 ? limit : remakeLimit(limit, { fractional: true })
-}
-
-/** The same limit with other numbers. Throws PolicyError where they are no limit. */
-export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof createLimit>[0]>): Limit {
-  const bursts = limit.custom !== undefined || limit.algorithm === 'token-bucket'
-  const { calendar } = limit
-  return createLimit({
-    name: limit.name,
-    algorithm: algorithmOf(limit),
-    count: limit.count,
-    periodMs: limit.periodMs,
-    fractional: limit.scale === 1000,
-    ...(bursts ? { burst: limit.capacity } : {}),
-    ...(limit.algorithm === 'token-bucket' && limit.initialGrains < limit.capacityGrains
-      ? { initial: limit.initialGrains / limit.scale }
-      : {}),
-    ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
-    ...change,
-  })
+  return plainRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
 }
 
 /** A cost, multiplied: whole thousandths of it. */

@@ -2,9 +2,10 @@ import { type Decision, PASSED } from '../decision.ts'
 import { PolicyError } from '../errors.ts'
 import type { Rule } from './limit.ts'
 import { concerns, overrideRule } from './override.ts'
+import { inThousandths } from './remake.ts'
 import type { Treatment } from './standing.ts'
 import type { PlannedRule, Step } from './steps.ts'
-import { inThousandths, multiplyCost, type Tiers } from './tiers.ts'
+import { multiplyCost, type Tiers } from './tiers.ts'
 
 const OVERRIDDEN: Decision = Object.freeze({ ...PASSED, reason: 'override' })
 

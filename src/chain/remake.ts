@@ -1,0 +1,45 @@
+import { createLimit } from '../algorithms/create-limit.ts'
+import { algorithmOf, type Limit } from '../algorithms/limit.ts'
+
+/** The same limit with other numbers. Throws PolicyError where they are no limit. */
+export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof createLimit>[0]>): Limit {
+  const { calendar } = limit
+  return createLimit({
+    name: limit.name,
+    algorithm: algorithmOf(limit),
+    count: limit.count,
+    periodMs: limit.periodMs,
+    fractional: limit.scale === 1000,
+    ...(bursts(limit) ? { burst: limit.capacity } : {}),
+    ...(startsLow(limit) ? { initial: limit.initialGrains / limit.scale } : {}),
+    ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
+    ...change,
+  })
+}
+
+/** The same limit, counted in thousandths. Throws PolicyError where it is too large for that. */
+export function inThousandths(limit: Limit): Limit {
+  return limit.scale === 1000 ? limit : remakeLimit(limit, { fractional: true })
+}
+
+/**
+ * A limit at so many thousandths of its rate and burst, rounded down, at least 1. Whole thousandths, lest 10 × 1.1 be
+ * 11.000000000000002. Throws PolicyError where it is too large to be counted exactly.
+ */
+export function multiplyLimit(limit: Limit, thousandths: number, name: string = limit.name): Limit {
+  const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))
+  const burst = times(limit.capacity)
+  return remakeLimit(limit, {
+    ...{ name, count: times(limit.count) },
+    ...(bursts(limit) ? { burst } : {}),
+    ...(startsLow(limit) ? { initial: Math.min(burst, times(limit.initialGrains / limit.scale)) } : {}),
+  })
+}
+
+function bursts({ algorithm, custom }: Limit): boolean {
+  return custom !== undefined || algorithm === 'token-bucket'
+}
+
+function startsLow({ algorithm, custom, initialGrains, capacityGrains }: Limit): boolean {
+  return custom === undefined && algorithm === 'token-bucket' && initialGrains < capacityGrains
+}
