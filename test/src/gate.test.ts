@@ -341,6 +341,22 @@ describe('events', () => {
     expect(seen).toEqual([])
   })
 
+  it('are counted with the seat by who counts, before they are told; a counter that throws harms nobody', () => {
+    const { gate } = gateAt()
+    const seen: string[] = []
+    const end = gate.countBy({
+      count(decision, message, seat) {
+        seen.push(`counted ${decision.outcome} ${seat.identity === message.sender}`)
+        throw new Error('of the counter')
+      },
+    })
+    gate.on('decision', () => seen.push('told'))
+    gate.check(publish('t'))
+    end()
+    gate.check(publish('t'))
+    expect(seen).toEqual(['counted deliver true', 'told', 'told'])
+  })
+
   it('warn when a rule has more keys than it may keep', () => {
     const clock = new FakeClock(1_000)
     const gate = new Gate({ clock, store: new MemoryStore({ clock, maxKeysPerRule: 4 }) })

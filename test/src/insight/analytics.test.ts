@@ -235,6 +235,28 @@ describe('analytics', () => {
     await gate.close()
   })
 
+  it('takes the connection for the client where headers tell who sends', async () => {
+    const gate = await Gate.fromPolicy(
+      {
+        senders: { user: '{header.user}' },
+        rules: [{ name: 'one', topic: '#', per: 'user', limit: '1/day' }],
+      },
+      { clock: new FakeClock(NOON_MS) },
+    )
+    const analytics = new Analytics({ gate })
+    const sender = createSender({ client: 'gateway' })
+    for (const user of ['a', 'a', 'b', 'a', 'b']) {
+      void gate.check({ topic: 't', on: 'publish', sender, size: 1, headers: { user } })
+    }
+    expect(analytics.snapshot()).toMatchObject({
+      total: 5,
+      blocked: 3,
+      uniqueClients: 1,
+      topBlocked: { clients: { list: [{ name: 'gateway', count: 3 }] } },
+    })
+    await gate.close()
+  })
+
   it('of two on one gate count each alone', () => {
     const { gate, send, analytics } = stage(threePerDay())
     const sender = createSender({ client: 'one' })
