@@ -1,10 +1,11 @@
 import type { Decision } from '../../src/decision.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Message } from '../../src/message.ts'
-import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Carrier, SendFailure } from '../../src/publish/published.ts'
 import type { NatsHeaders } from './client.ts'
+import type { MakeHeaders } from './headers.ts'
 
 /** What is published along with a message. `msgID` and `expect` are for JetStream. */
 export interface NatsPublishOptions {
@@ -44,14 +45,21 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
   readonly #connection: PublishingConnection
   readonly #jetStream: PublishingJetStream | undefined
   readonly #window: number
+  readonly #make: MakeHeaders | undefined
   #ready = true
   #underWay = 0
   #batch: Batch | undefined
 
-  constructor(connection: PublishingConnection, jetStream: PublishingJetStream | undefined, window: number) {
+  constructor(
+    connection: PublishingConnection,
+    jetStream: PublishingJetStream | undefined,
+    window: number,
+    make: MakeHeaders | undefined,
+  ) {
     this.#connection = connection
     this.#jetStream = jetStream
     this.#window = window
+    this.#make = make
   }
 
   connected(isSo: boolean): void {
@@ -68,7 +76,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
 
   send(
     message: Message,
-    cargo: NatsPublishOptions,
+    given: NatsPublishOptions,
     decision: Decision,
     settle: (failure?: SendFailure) => void,
   ): void {
@@ -78,7 +86,9 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
       settle(failure)
     }
     try {
-      const payload = this.#lesser(message, decision) ?? (message as OutgoingMessage).body
+      const lesser = this.#lesser(message, decision)
+      const payload = lesser?.payload ?? (message as OutgoingMessage).body
+      const cargo = lesser === undefined ? given : this.#marked(given, lesser.headers)
       if (this.#jetStream === undefined) {
         this.#connection.publish(message.topic, payload, cargo)
         this.#join(done)
@@ -117,10 +127,21 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
     })
   }
 
-  #lesser(message: Message, decision: Decision): Uint8Array | undefined {
+  #lesser(message: Message, decision: Decision): Degraded | undefined {
     if (decision.outcome !== 'degrade') return undefined
     const plan = this.gate?.ruleOf(decision.rule ?? '')?.exceeded.degrade
-    return plan && degradeMessage(plan, message, decision).payload
+    return plan && degradeMessage(plan, message, decision)
+  }
+
+  /** With the mark of the rule, on headers of their own: those given may be used for other messages, too. */
+  #marked(given: NatsPublishOptions, marks: Readonly<Record<string, string>>): NatsPublishOptions {
+    const names = Object.keys(marks)
+    if (this.#make === undefined || names.length === 0) return given
+    const headers = this.#make()
+    for (const name of given.headers?.keys() ?? [])
+      if (!names.includes(name)) for (const value of given.headers!.values(name)) headers.append(name, value)
+    for (const name of names) headers.append(name, marks[name]!)
+    return { ...given, headers }
   }
 }
 

@@ -5,7 +5,7 @@ import type { PublisherOptions, PublishRate } from '../../src/publish/options.ts
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Published } from '../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
-import { readHeaders } from './headers.ts'
+import { type MakeHeaders, readHeaders } from './headers.ts'
 import {
   NatsCarrier,
   type NatsPublishOptions,
@@ -21,6 +21,8 @@ export interface NatsPublisherOptions extends PublisherOptions {
    * Most messages under way: not flushed, or not acknowledged by JetStream. Default: 512 and 64.
    */
   readonly window?: number
+  /** `headers` of the client in use: without it nothing that a rule degrades is marked. */
+  readonly headers?: MakeHeaders
 }
 
 /** Publishes at a rate. */
@@ -52,7 +54,7 @@ export function limitPublishes(
   const window = options.window ?? (options.jetstream === undefined ? FLUSH_WINDOW : ACK_WINDOW)
   if (!(Number.isSafeInteger(window) && window >= 1))
     throw policyError('window', `${window} is not a whole number from 1`, 'leave it out for its default')
-  const carrier = new NatsCarrier(connection, options.jetstream, window)
+  const carrier = new NatsCarrier(connection, options.jetstream, window, options.headers)
   const parts = assemble(limits, 'nats', options, {}, carrier)
   carrier.gate = parts.gate
   const { publisher, sender } = parts
