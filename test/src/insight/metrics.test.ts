@@ -15,6 +15,7 @@ import {
   limit,
   MemoryStore,
   quota,
+  type Reason,
   type Sender,
 } from '../../../src/index.ts'
 import { Analytics } from '../../../src/insight/analytics.ts'
@@ -130,6 +131,25 @@ describe('rules', () => {
 })
 
 describe('the exposition', () => {
+  it('names every reason there is for a refusal', async () => {
+    const reasons = [
+      ...['rate_limit_exceeded', 'quota_exceeded', 'banned', 'store_unavailable'],
+      ...['superseded', 'handler_busy', 'handler_failing'],
+    ] as const satisfies readonly Reason[] as readonly Reason[]
+    let reason: Reason = 'ok'
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      (): Decision => ({ allowed: false, outcome: 'drop', reason, rule: 'r', retryAfterMs: 1 }),
+    )
+    const analytics = new Analytics({ gate })
+    for (reason of reasons) void gate.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
+    const text = await renderMetrics({ analytics })
+    const told = [...text.matchAll(/^topicgate_blocked_total\{.*reason="(\w+)"\} 1$/gm)].map(
+      ([, each]) => each,
+    )
+    expect(told).toEqual(reasons)
+    await gate.close()
+  })
+
   it('is what Prometheus reads, without a complaint of its linter', async () => {
     const { send, sources } = stage()
     send({ client: 'a', tier: 'free' }, 'x', 6)
