@@ -4,10 +4,10 @@ import { BOUNDS } from '../bounds.ts'
 import type { Fleet, NodeLoad } from '../chain/scale.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
-import type { Notes, SharedNote } from '../stores/notes.ts'
+import type { Notes, NotesApart, SharedNote } from '../stores/notes.ts'
 import { within } from '../stores/resilient/within.ts'
 
-/** Among the notes of a store, those that tell of a node's load. */
+/** Notes of a node's load: apart, as they change all the time and nobody is to read bans anew because of them. */
 const KIND = 'load'
 /** Intervals after which a node that has told nothing counts no more. */
 const LASTS = 3
@@ -28,6 +28,7 @@ export interface FleetOptions {
 /** The nodes of a store, by its notes: each tells its load at each interval, and is forgotten after three without. */
 export class StoreFleet implements Fleet {
   readonly #options: FleetOptions
+  readonly #notes: NotesApart
   readonly #node: string
   /** Two nodes may have one name. */
   readonly #id = randomBytes(8).toString('hex')
@@ -37,6 +38,7 @@ export class StoreFleet implements Fleet {
 
   constructor(options: FleetOptions) {
     this.#options = options
+    this.#notes = options.notes.apart(KIND)
     this.#node = options.node ?? `${hostname()}:${process.pid}`
   }
 
@@ -58,21 +60,19 @@ export class StoreFleet implements Fleet {
   /** As far as the store is in reach; else its note ends by itself. */
   leave(): void {
     this.#left = true
-    const remove = async (): Promise<void> => this.#options.notes.remove(KIND, this.#id)
+    const remove = async (): Promise<void> => this.#notes.remove(KIND, this.#id)
     if (this.#told) remove().catch(() => {})
   }
 
   async #tellAndHear(signals: ReadonlyMap<string, number>): Promise<readonly SharedNote[]> {
-    const { notes, clock, everyMs } = this.#options
-    // A store that has lost everything is told again what was said of senders, by nodes that find it empty: they are
-    // given an interval to find that.
-    const isLost = this.#told && (await notes.version()) === ''
-    this.#told = !isLost
-    if (!isLost && !this.#left) {
+    const { clock, everyMs } = this.#options
+    if (!this.#left) {
+      this.#told = true
       const json = JSON.stringify({ node: this.#node, signals: Object.fromEntries(signals) })
-      await notes.put({ kind: KIND, id: this.#id, json, expiresAtMs: clock.now() + LASTS * everyMs })
+      const expiresAtMs = clock.now() + LASTS * everyMs
+      await this.#notes.put({ kind: KIND, id: this.#id, json, expiresAtMs })
     }
-    return notes.list()
+    return this.#notes.list()
   }
 
   #living(notes: readonly SharedNote[]): readonly NodeLoad[] {

@@ -10,14 +10,23 @@ export interface SharedNote {
   readonly expiresAtMs?: number
 }
 
-/** Where a store keeps what its nodes tell each other. Lasts as long as the store's state does. */
-export interface Notes {
+/** Notes that are put, taken out and listed, and no more. */
+export interface NotesApart {
   put(note: SharedNote): MaybePromise<void>
   remove(kind: string, id: string): MaybePromise<void>
-  /** A text that differs after every change of any node: cheap to ask for. Empty where nothing was ever said. */
-  version(): MaybePromise<string>
   /** All there are; some may have ended. */
   list(): MaybePromise<readonly SharedNote[]>
+}
+
+/** Where a store keeps what its nodes tell each other. Lasts as long as the store's state does. */
+export interface Notes extends NotesApart {
+  /** A text that differs after every change of any node: cheap to ask for. Empty where nothing was ever said. */
+  version(): MaybePromise<string>
+  /**
+   * Those of one kind apart from these: they change no version, nobody is told of them, and these do not list them. For
+   * what every node says again and again.
+   */
+  apart(kind: string): NotesApart
   /**
    * Has changes told of by the store as they happen. `changed` is called when a node may have changed something, and
    * whenever this way of hearing of it comes or goes. Absent where nodes can only ask, again and again.

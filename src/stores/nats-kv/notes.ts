@@ -1,6 +1,6 @@
 import { BOUNDS } from '../../bounds.ts'
 import { systemClock } from '../../clock.ts'
-import type { Notes, NotesWatch, SharedNote } from '../notes.ts'
+import type { Notes, NotesApart, NotesWatch, SharedNote } from '../notes.ts'
 import { bucketConfig, checkLasting } from './bucket.ts'
 import { deadlineIn, type Link } from './connection.ts'
 import type { JetStream, StoredMessage, StreamConfig, StreamInfo } from './jetstream.ts'
@@ -8,7 +8,6 @@ import { encodeToken } from './names.ts'
 import { Stream } from './stream.ts'
 
 export interface NotesSettings {
-  /** Of the counts; that of the notes is called after it. */
   readonly bucket: string
   readonly storage: 'file' | 'memory'
   readonly replicas: number
@@ -33,13 +32,14 @@ const TAKEN_OUT_AT_ONCE = 1_024
 const MOST_MESSAGES = 8 * BOUNDS.notes
 
 /**
- * What the nodes of one bucket tell each other: a bucket of its own beside it, `BUCKET-notes`, with a key for each note and
+ * What the nodes of one store tell each other: a bucket of its own beside that of the counts, with a key for each note and
  * no end to its entries. Whoever listens to its subjects hears of a change at once; what is read is only what is newer
  * than what was read before.
  */
 export class NatsNotes implements Notes {
   readonly #link: Link
   readonly #jetstream: JetStream
+  readonly #settings: NotesSettings
   readonly #stream: Stream
   readonly #timeoutMs: number
   readonly #subjects: string
@@ -50,12 +50,13 @@ export class NatsNotes implements Notes {
   #readTo = 0
 
   constructor(link: Link, jetstream: JetStream, settings: NotesSettings) {
-    const bucket = `${settings.bucket}-notes`
     this.#link = link
     this.#jetstream = jetstream
+    this.#settings = settings
     this.#timeoutMs = settings.timeoutMs
+    const { bucket } = settings
     this.#subjects = `$KV.${bucket}`
-    const wanted = (): StreamConfig => bucketConfig({ ...settings, bucket, ttlMs: 0, maxKeys: MOST_MESSAGES })
+    const wanted = (): StreamConfig => bucketConfig({ ...settings, ttlMs: 0, maxKeys: MOST_MESSAGES })
     this.#stream = new Stream(jetstream, wanted, found => {
       checkLasting(found, bucket)
       return found.max_age === 0 ? undefined : { ...found, max_age: 0 }
@@ -81,6 +82,12 @@ export class NatsNotes implements Notes {
     const listed = this.#reading.then(() => this.#list())
     this.#reading = listed.catch(() => {})
     return listed
+  }
+
+  /** In a bucket of their own, `BUCKET-KIND`, made when one is first put. */
+  apart(kind: string): NotesApart {
+    const bucket = `${this.#settings.bucket}-${kind}`
+    return new NatsNotes(this.#link, this.#jetstream, { ...this.#settings, bucket })
   }
 
   watch(changed: () => void): NotesWatch {

@@ -71,7 +71,10 @@ export class NatsKvStore implements Store {
     const jetstream = new JetStream(this.#link)
     const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
     const common = { bucket: checkBucket(bucket), storage, replicas }
-    this.notes = new NatsNotes(this.#link, jetstream, { ...common, timeoutMs: this.#timeoutMs })
+    this.notes = new NatsNotes(this.#link, jetstream, {
+      ...common,
+      ...{ bucket: `${common.bucket}-notes`, timeoutMs: this.#timeoutMs },
+    })
     this.#bucket = new Bucket(jetstream, {
       ...common,
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),

@@ -54,7 +54,10 @@ export class NatsStreamStore implements Store {
     const jetstream = new JetStream(this.#link)
     const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
     const common = { bucket: checkBucket(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
-    this.notes = new NatsNotes(this.#link, jetstream, { ...common, timeoutMs: this.#timeoutMs })
+    this.notes = new NatsNotes(this.#link, jetstream, {
+      ...common,
+      ...{ bucket: `${common.bucket}-notes`, timeoutMs: this.#timeoutMs },
+    })
     this.#streams = new StrictStreams(jetstream, {
       ...common,
       maxUnits: checkWhole('maxUnits', options.maxUnits ?? BOUNDS.bucketKeys, 1),

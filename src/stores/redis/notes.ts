@@ -38,8 +38,11 @@ export interface RedisNotes extends Notes {
  * found by asking: a look costs one field.
  */
 export function redisNotes(client: RedisClient, prefix: string, timeoutMs: number): RedisNotes {
+  return notesUnder(client, `${prefix}:notes`, timeoutMs)
+}
+
+function notesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisNotes {
   const watches = new Set<NotesWatch>()
-  const hash = `${prefix}:notes`
   const run = (script: string, ...args: string[]): Promise<unknown> => {
     if (!client.isReady()) return Promise.reject(new StoreError('redis: not connected'))
     return within(systemClock, timeoutMs, () => client.eval(script, [hash], args))
@@ -50,6 +53,11 @@ export function redisNotes(client: RedisClient, prefix: string, timeoutMs: numbe
     },
     async remove(kind, id) {
       await run(REMOVE, fieldOf(kind, id))
+    },
+    apart(kind) {
+      // Under a key of their own, and a channel of that name to which nobody listens.
+      const { put, remove, list } = notesUnder(client, `${hash}:${kind}`, timeoutMs)
+      return { put, remove, list }
     },
     async version() {
       return String((await run(COUNT)) ?? '')

@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.ts'
-import type { Notes, SharedNote } from '../notes.ts'
+import type { Notes, NotesApart, SharedNote } from '../notes.ts'
 import type { Ledger } from './ledger.ts'
 
 /** How a transaction is asked for. */
@@ -15,28 +15,45 @@ interface NoteRow {
 /** Stands for a note without an end: whole numbers bind alike in all drivers. */
 const NEVER = Number.MAX_SAFE_INTEGER
 
+/** What a kind that is kept apart begins with in the table, and between what those of all others stand: words. */
+const APART = '/'
+const WORDS = ['0', '\u{10ffff}'] as const
+
 /** What the processes of one file tell each other: a table, and a number that grows with every change. */
 export function sqliteNotes(ask: Ask, clock: Clock): Notes {
   return {
-    put: ({ kind, id, json, expiresAtMs = NEVER }) =>
-      ask(({ statements }) => {
-        statements.dropNotes.run(clock.now(), '')
-        statements.putNote.run(kind, idText(id), json, expiresAtMs)
-        statements.countChange.run()
-      }, 'writes'),
-    remove: (kind, id) =>
-      ask(({ statements }) => {
-        statements.removeNote.run(kind, idText(id))
-        statements.countChange.run()
-      }, 'writes'),
+    ...keptAs(undefined),
     version: () =>
       ask(({ statements }) => String((statements.lastChange.get() as { count: number }).count), 'reads'),
-    list: () => ask(({ statements }) => (statements.listNotes.all() as NoteRow[]).map(noteOf), 'reads'),
+    apart: kind => keptAs(`${APART}${kind}`),
+  }
+
+  /** Those of one kind as it stands in the table, or of all that are not apart. */
+  function keptAs(only: string | undefined): NotesApart {
+    return {
+      put: ({ kind, id, json, expiresAtMs = NEVER }) =>
+        ask(({ statements }) => {
+          statements.dropNotes.run(clock.now(), '')
+          statements.putNote.run(only ?? kind, idText(id), json, expiresAtMs)
+          if (only === undefined) statements.countChange.run()
+        }, 'writes'),
+      remove: (kind, id) =>
+        ask(({ statements }) => {
+          statements.removeNote.run(only ?? kind, idText(id))
+          if (only === undefined) statements.countChange.run()
+        }, 'writes'),
+      list: () =>
+        ask(({ statements }) => {
+          const [first, last] = only === undefined ? WORDS : [only, only]
+          return (statements.listNotes.all(first, last) as NoteRow[]).map(noteOf)
+        }, 'reads'),
+    }
   }
 }
 
 function noteOf({ kind, id, json, expires_at: endMs }: NoteRow): SharedNote {
-  const note = { kind, id: JSON.parse(id) as string, json }
+  const plain = kind.startsWith(APART) ? kind.slice(APART.length) : kind
+  const note = { kind: plain, id: JSON.parse(id) as string, json }
   return endMs === null || endMs === NEVER ? note : { ...note, expiresAtMs: endMs }
 }
 

@@ -92,7 +92,7 @@ const SQL: Readonly<Record<keyof Statements, string>> = {
   putNote: 'INSERT OR REPLACE INTO note (kind, id, json, expires_at) VALUES (?, ?, ?, ?)',
   removeNote: 'DELETE FROM note WHERE kind = ? AND id = ?',
   dropNotes: 'DELETE FROM note WHERE expires_at <= ? AND kind <> ?',
-  listNotes: 'SELECT kind, id, json, expires_at FROM note',
+  listNotes: 'SELECT kind, id, json, expires_at FROM note WHERE kind BETWEEN ? AND ?',
   countChange: 'UPDATE note_change SET count = count + 1',
   lastChange: 'SELECT count FROM note_change',
 }

@@ -31,6 +31,9 @@ class Board implements Notes {
     await this.#reach()
     return String(this.#changes)
   }
+  apart(): never {
+    throw new Error('nobody asks for it')
+  }
   async list(): Promise<readonly SharedNote[]> {
     this.lists++
     await this.#reach()
@@ -213,6 +216,7 @@ describe('what nodes share on a store that tells of changes', () => {
       put: note => board.put(note),
       remove: (kind, id) => board.remove(kind, id),
       version: () => board.version(),
+      apart: () => board.apart(),
       list: () => new Promise(resolve => clock.after(10, () => resolve(board.list()))),
       watch: changed => board.watch(changed),
     }
