@@ -219,7 +219,12 @@ function read(text: unknown, pattern: RegExp): RegExpExecArray | null {
   return typeof text === 'string' && text.length <= MOST_CHARS ? pattern.exec(text.trim()) : null
 }
 
-function quote(text: unknown): string {
-  if (typeof text !== 'string') return `a ${text === null ? 'null' : typeof text}`
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}…` : text)
+/** How what was written is shown in a message: text in quotes and cut, numbers and the like as they are. Never throws. */
+export function quote(written: unknown): string {
+  if (typeof written === 'string')
+    return JSON.stringify(written.length > 60 ? `${written.slice(0, 57)}…` : written)
+  if (typeof written === 'object' && written !== null) return Array.isArray(written) ? 'a list' : 'an object'
+  return typeof written === 'function' || typeof written === 'symbol'
+    ? `a ${typeof written}`
+    : String(written)
 }

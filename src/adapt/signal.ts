@@ -1,4 +1,5 @@
 import { policyError } from '../errors.ts'
+import { quote } from '../units.ts'
 import { cpuSignal } from './cpu.ts'
 import { eventLoopSignal } from './event-loop.ts'
 import { MEASURED, type MeasuredName, measuredSignal, type SignalHost } from './measured.ts'
@@ -65,10 +66,9 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
     return { name: word, make: () => MACHINE[word as keyof typeof MACHINE]() }
   if (typeof word === 'string' && Object.hasOwn(MEASURED, word))
     return { name: word, make: host => measuredSignal(word as MeasuredName, { asked: true }, host) }
-  const shown = typeof word === 'string' ? JSON.stringify((word as string).slice(0, 60)) : `a ${typeof word}`
   throw policyError(
     path,
-    `${shown} is not a signal`,
+    `${quote(word)} is not a signal`,
     `use ${SIGNAL_NAMES.join(', ')}, a function or a signal`,
   )
 }

@@ -1,4 +1,5 @@
 import { policyError } from '../errors.ts'
+import { quote } from '../units.ts'
 import type { Rung } from './ladder.ts'
 
 /** A factor, alone or up to a load: `0.5`, `1.5 up to 30%`, `x1.5 up to 0.3`. */
@@ -21,6 +22,7 @@ export const DEFAULT_STAGES: Readonly<Record<string, StageWords>> = {
   'queue-depth': { '1000': 0.6 },
 }
 
+const SHARES: ReadonlySet<string> = new Set(['cpu', 'memory', 'error-rate'])
 const LEVEL_NAME = /^[\w-]{1,40}$/
 const MOST_STEPS = 16
 const LARGEST_FACTOR = 1000
@@ -105,11 +107,18 @@ export function parseStages(signal: string, words: StageWords): readonly Rung[] 
   checkCount(entries.length, path)
   return entries
     .map(([above, factor]) => ({
-      above: parseAmount(above, path),
+      above: SHARES.has(signal) ? parseShare(above, path) : parseAmount(above, path),
       factor: parseMultiplier(factor, path),
       name: `above ${above}`,
     }))
     .sort((a, b) => a.above - b.above)
+}
+
+/** Of a signal that is never above 1: a percent sign that was forgotten would turn the stage off. */
+function parseShare(above: string, path: string): number {
+  const share = parseAmount(above, path)
+  if (share < 1) return share
+  throw policyError(path, `${quote(above)} is never passed`, 'write a percentage below 100, as 60%')
 }
 
 function checkCount(count: number, path: string): void {

@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../errors.ts'
 import type { Sender } from '../message.ts'
-import { parseRate } from '../units.ts'
+import { parseRate, quote } from '../units.ts'
 import type { CostMeter } from './cost.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
@@ -87,6 +87,12 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
       return undefined
     }
   }
+  for (const [name, tier] of named) {
+    if (typeof tier === 'object' && tier !== null) continue
+    const message = `${quote(tier)} is not a tier`
+    problems.push({ path: name, message, remedy: 'write { limit: 60/min burst 100, cost: x1 }' })
+  }
+  if (problems.length > 0) throw new PolicyError(problems)
   const factors = new Map(
     [...named].map(([name, { cost }]) => [
       name,

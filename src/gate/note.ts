@@ -1,5 +1,5 @@
 import { BOUNDS } from '../bounds.ts'
-import { policyError } from '../errors.ts'
+import { checkWithin, policyError } from '../errors.ts'
 import { parseDuration } from '../units.ts'
 
 /** Who says something of somebody at run time, why, and for how long. */
@@ -60,7 +60,7 @@ function checkText(path: string, text: unknown): void {
 }
 
 function lengthOf(length: number | string): number {
-  if (typeof length === 'string') return parseDuration(length)
+  if (typeof length === 'string') return checkWithin('for', () => parseDuration(length))
   if (Number.isSafeInteger(length) && length >= 1) return length
   throw policyError('for', `${String(length)} is not a time`, 'give whole milliseconds, or write 60s, 1h, 7d')
 }

@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { byName, type CustomAlgorithm } from '../algorithms/custom.ts'
 import { BOUNDS } from '../bounds.ts'
 import { PolicyError, type Problem } from '../errors.ts'
+import { quote } from '../units.ts'
 import { checkForm } from './check.ts'
 import { compileDocument } from './compile.ts'
 import { fromObject } from './from-object.ts'
@@ -64,7 +65,7 @@ interface ReadPart extends Parsed {
 async function read(part: PolicyPart, env: Env): Promise<ReadPart> {
   if (typeof part === 'object' && part !== null) return fromObject(part, env)
   if (typeof part !== 'string') {
-    const message = `a ${part === null ? 'null' : typeof part} is not a policy`
+    const message = `${quote(part)} is not a policy`
     return { root: undefined, problems: [{ message, remedy: 'give a path, YAML text or an object' }] }
   }
   if (!(await isPath(part))) return parseYaml(part, env)

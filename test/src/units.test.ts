@@ -94,7 +94,9 @@ describe('parseRate', () => {
   })
 
   it('refuses what is no string and quotes only the start of a huge one', () => {
-    expect(refusal(() => parseRate(5 as unknown as string))).toContain('a number is not a rate')
+    expect(refusal(() => parseRate(5 as unknown as string))).toContain('5 is not a rate')
+    expect(refusal(() => parseRate(undefined as unknown as string))).toContain('undefined is not a rate')
+    expect(refusal(() => parseRate({} as unknown as string))).toContain('an object is not a rate')
     expect(refusal(() => parseRate('9'.repeat(1_000_000))).length).toBeLessThan(300)
   })
 

@@ -151,6 +151,7 @@ describe('tiers', () => {
     [{ a: { cost: 'x0.0001' } }, 'a.cost: "x0.0001" is not a factor'],
     [{ a: { cost: 'x0' } }, 'a.cost: "x0" is not a factor'],
     [{ assign: { default: 'gold' } }, 'assign.default: there is no tier "gold"'],
+    [{ a: '10/s' as never }, 'a: "10/s" is not a tier (write { limit: 60/min burst 100, cost: x1 })'],
   ])('refuse %j', (spec, message) => {
     expect(() => compileTiers(spec)).toThrow(PolicyError)
     expect(() => compileTiers(spec)).toThrow(message)

@@ -241,6 +241,9 @@ describe('a tier given at run time', () => {
     expect(gate.check(from(sender))).toMatchObject({ rule: 'tier:pro' })
     clock.advance(1)
     expect(gate.check(from(sender))).toMatchObject({ rule: 'tier:free' })
+    await expect(gate.tiers.add({ user: 'ann', tier: 'free', reason: 'x', for: 'soon' })).rejects.toThrow(
+      'for: "soon" is not a duration',
+    )
     await expect(gate.tiers.add({ user: 'ann', tier: 'gold', reason: 'x' })).rejects.toThrow(
       'there is no tier "gold"',
     )
