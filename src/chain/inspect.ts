@@ -46,6 +46,8 @@ export interface HandlerTrace {
 export interface Explanation {
   readonly topic: string
   readonly sender: Sender
+  /** The ban that holds for the sender, by its id and reason: nothing else is asked then. */
+  readonly ban?: { readonly id: string; readonly reason: string }
   /** Patterns that match the topic, in the order of the list; undefined stands for every topic. */
   readonly patterns: readonly (string | undefined)[]
   readonly exemptions: readonly ExemptionTrace[]
@@ -79,6 +81,7 @@ export async function inspect(
   return {
     topic: message.topic,
     sender: seat.identity,
+    ...(decider.kind === 'banned' ? { ban: { id: decider.ban.id, reason: decider.ban.reason } } : {}),
     exemptions,
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
     handlers: custom.flatMap(({ handler }) =>

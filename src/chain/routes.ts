@@ -181,6 +181,7 @@ function withTier(sender: Sender, tier: string): Sender {
 function refusing(ban: Ban): Ruling {
   const decider = {
     kind: 'banned',
+    ban,
     decide: (_message: Message, _seat: Seat, nowMs: number) => banned(ban, nowMs),
   } as const
   const plan: ActionPlan = { steps: [], passed: PASSED, decider, rulings: new Map(), treated: new Map() }

@@ -4,6 +4,7 @@ import type { ChainedPlan } from './chained-plan.ts'
 import type { ConnectPlan } from './connect-plan.ts'
 import type { FusedPlan } from './fused-plan.ts'
 import type { Seat } from './seat.ts'
+import type { Ban } from './standing.ts'
 import type { ExemptStep, Step } from './steps.ts'
 import type { WatchedPlan } from './watched-plan.ts'
 
@@ -22,6 +23,7 @@ export interface ActionPlan {
 /** Decides about somebody who is banned: nothing of the message is looked at. */
 export interface Refusing {
   readonly kind: 'banned'
+  readonly ban: Ban
   decide(message: Message, seat: Seat, nowMs: number): Decision
 }
 

@@ -7,6 +7,9 @@ import type { Tier, Tiers } from './tiers.ts'
 
 /** Somebody who is not let in. */
 export interface Ban {
+  /** What it is called in the list of bans, and why it was said. */
+  readonly id: string
+  readonly reason: string
   readonly outcome: Outcome
   readonly expiresAtMs?: number
 }
@@ -93,7 +96,10 @@ function endOf({ expiresAtMs = Infinity }: Ban): number {
 }
 
 /** The decision about somebody who is banned. */
-export function banned({ outcome, expiresAtMs }: Ban, nowMs: number): Decision {
+export function banned(
+  { outcome, expiresAtMs }: Pick<Ban, 'outcome' | 'expiresAtMs'>,
+  nowMs: number,
+): Decision {
   // The timer that ends a ban may be a little late.
   const retryAfterMs = expiresAtMs === undefined ? Infinity : Math.max(1, expiresAtMs - nowMs)
   return { allowed: false, outcome, reason: 'banned', retryAfterMs }

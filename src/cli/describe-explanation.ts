@@ -20,7 +20,7 @@ export function describeExplanation(
   atMs: number,
   paint: Paint,
 ): readonly string[] {
-  const { exemptions, limits, handlers, custom, decision } = explanation
+  const { ban, exemptions, limits, handlers, custom, decision } = explanation
   const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
   if (message.retain) about.push('retained')
   const exempted = exemptions.some(({ exempts }) => exempts)
@@ -31,10 +31,21 @@ export function describeExplanation(
     ...indent(describeRoute(explanation, message)),
     paint('bold', 'sender'),
     ...indent(describeSender(explanation.sender)),
-    paint('bold', 'exemptions'),
-    ...indent(exemptions.length > 0 ? exemptions.map(each => describeExemption(each, paint)) : ['none']),
-    `${paint('bold', 'limits')}${exempted ? ' (not asked, as an exemption lets it pass)' : ''}`,
-    ...indent(limits.length > 0 ? limits.map(each => describeLimit(each, paint)) : ['none holds for this']),
+    ...(ban === undefined
+      ? [
+          paint('bold', 'exemptions'),
+          ...indent(
+            exemptions.length > 0 ? exemptions.map(each => describeExemption(each, paint)) : ['none'],
+          ),
+          `${paint('bold', 'limits')}${exempted ? ' (not asked, as an exemption lets it pass)' : ''}`,
+          ...indent(
+            limits.length > 0 ? limits.map(each => describeLimit(each, paint)) : ['none holds for this'],
+          ),
+        ]
+      : [
+          `${paint('bold', 'ban')} (exemptions and limits are not asked)`,
+          ...indent([`${printable(ban.id, 200)}: ${printable(ban.reason, 500)}`]),
+        ]),
     ...(handlers.length > 0
       ? [paint('bold', 'by what the handler can do'), ...indent(handlers.map(describeHandler))]
       : []),

@@ -44,9 +44,9 @@ export function banCraft(standing: Standing): Craft<BanOptions> {
       const whom = whomOf(subject)
       return { id: idOf(whom), given: { [whom.part]: whom.text, outcome } }
     },
-    enter({ outcome = 'reject', ...rest }, { expiresAtMs }) {
+    enter({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
       const whom = whomOf(rest)
-      const ban = { outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
+      const ban = { id, reason, outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
       standing.bans.add(whom, ban)
       return () => standing.bans.remove(whom, ban)
     },

@@ -65,6 +65,27 @@ describe('explain after a capture', () => {
     expect(await left('--at', '1970-01-01T00:00:10Z')).toBe(2)
   })
 
+  it('says by which ban a sender is refused, and that nothing else is asked', async () => {
+    using folder = new Folder()
+    const policy = folder.file(
+      'policy.yaml',
+      'penalties: { block: 60s, after: 2 refusals in 10s }\nrules: [{ name: r, per: client, limit: 1/h }]',
+    )
+    const line = '{"at":0,"topic":"a","client":"c"}\n'
+    const capture = folder.file('capture.jsonl', line.repeat(3))
+    const about = ['explain', policy, '--after', capture, '--topic', 'a', '--client', 'c']
+    const { out } = await runCommand(about)
+    expect(out).toContain(
+      [
+        'ban (exemptions and limits are not asked)',
+        '  client:c: refused 2 times',
+        'outcome',
+        '  reject (banned), again in 1m',
+      ].join('\n'),
+    )
+    expect(out).not.toContain('limits\n')
+  })
+
   it('names the line of a capture that cannot be read', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', 'rules: []')

@@ -74,7 +74,10 @@ describe('a ban', () => {
     const message = from({ client: 'c' }, { payload: () => ++parsed })
     expect(gate.check(message)).toMatchObject({ outcome: 'disconnect', reason: 'banned' })
     expect(gate.peek(message)).toMatchObject([{ reason: 'banned' }])
-    expect((await gate.explain(message)).decision).toMatchObject({ reason: 'banned' })
+    expect(await gate.explain(message)).toMatchObject({
+      ban: { id: 'client:c', reason: 'x' },
+      decision: { reason: 'banned' },
+    })
     expect(parsed).toBe(0)
   })
 
