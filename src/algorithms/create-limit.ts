@@ -101,26 +101,30 @@ export function createLimit(spec: LimitSpec): Limit {
     )
   }
 
-  return {
-    name,
-    algorithm: custom?.name ?? algorithm,
-    ...(custom ? { custom } : {}),
+  // What each message needs stands first and in the object itself: a spread would move all after it out of there.
+  const limit: Writable<Limit> = {
     kernel: custom ? kernelOf(custom) : KERNELS[algorithm as AlgorithmName],
-    count,
-    periodMs,
-    capacity,
     scale,
-    countGrains: count * scale,
-    capacityGrains: capacity * scale,
-    initialGrains: initial * scale,
     stepsPerGrain,
     stepsPerMs,
     capacitySteps: capacity * scale * stepsPerGrain,
-    ...(algorithm === 'quota' && spec.calendar
-      ? { calendar: new CalendarWindow(spec.calendar.unit, spec.calendar.zone) }
-      : {}),
+    capacityGrains: capacity * scale,
+    capacity,
+    name,
+    algorithm: custom?.name ?? algorithm,
+    count,
+    periodMs,
+    countGrains: count * scale,
+    initialGrains: initial * scale,
   }
+  if (custom) limit.custom = custom
+  if (algorithm === 'quota' && spec.calendar) {
+    limit.calendar = new CalendarWindow(spec.calendar.unit, spec.calendar.zone)
+  }
+  return limit
 }
+
+type Writable<T> = { -readonly [Name in keyof T]: T[Name] }
 
 function wholeAbove(path: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) {

@@ -1,5 +1,5 @@
 import type { Verdict } from '../algorithms/kernel.ts'
-import { type Decision, HARSHNESS, PASSED } from '../decision.ts'
+import { type Decision, HARSHNESS, type Outcome, PASSED, type Reason } from '../decision.ts'
 import { roomOf } from './conduct-rule.ts'
 import type { Rule } from './limit.ts'
 
@@ -40,30 +40,36 @@ export function fold(charges: readonly Charged[]): Decision {
   if (worst !== undefined) return refusal(worst, retryAfterMs, shadow)
   const named = degrading ?? tightest
   if (named === undefined) return shadow === undefined ? PASSED : { ...PASSED, shadow }
-  const { rule } = named
-  const decision: Unsettled = {
-    allowed: true,
-    outcome: degrading === undefined ? 'deliver' : rule.outcome,
-    reason: degrading === undefined ? rule.passed : rule.reason,
-    rule: rule.name,
-    limit: rule.limit.capacity,
-    remaining: named.remaining,
-    retryAfterMs: 0,
-    resetMs: named.resetMs,
-  }
-  return withNotes(decision, rule, shadow)
+  if (degrading === undefined) return pass(named, shadow)
+  return tell(named, true, named.rule.outcome, named.rule.reason, 0, shadow)
+}
+
+/** The decision about a message that passes, in the name of the rule nearest to its limit. */
+export function pass(charge: Charged, shadow: readonly string[] | undefined): Decision {
+  return tell(charge, true, 'deliver', charge.rule.passed, 0, shadow)
 }
 
 /** The decision about a message that is refused: by which rule, and how long the longest of all that denied is. */
 export function refusal(
+  charge: Charged,
+  retryAfterMs: number,
+  shadow: readonly string[] | undefined,
+): Decision {
+  return tell(charge, false, charge.rule.outcome, charge.rule.reason, retryAfterMs, shadow)
+}
+
+function tell(
   { rule, remaining, resetMs }: Charged,
+  allowed: boolean,
+  outcome: Outcome,
+  reason: Reason,
   retryAfterMs: number,
   shadow: readonly string[] | undefined,
 ): Decision {
   const decision: Unsettled = {
-    allowed: false,
-    outcome: rule.outcome,
-    reason: rule.reason,
+    allowed,
+    outcome,
+    reason,
     rule: rule.name,
     limit: rule.limit.capacity,
     remaining,
@@ -88,7 +94,8 @@ function withNotes(
   return decision
 }
 
-function isTighter(charge: Charged, other: Charged): boolean {
+/** Whether a rule that lets a message pass is nearer to its limit than another. */
+export function isTighter(charge: Charged, other: Charged): boolean {
   return charge.remaining * other.rule.limit.capacity < other.remaining * charge.rule.limit.capacity
 }
 

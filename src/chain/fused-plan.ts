@@ -5,7 +5,7 @@ import type { Records } from '../stores/memory/records.ts'
 import type { Table } from '../stores/memory/table.ts'
 import type { MemoryStore } from '../stores/memory.ts'
 import { holdsFor } from './exempt.ts'
-import { type Charged, fold, isHarsher, refusal, shadowNames } from './fold.ts'
+import { type Charged, fold, isHarsher, isTighter, pass, refusal, shadowNames } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
 import type { Seat } from './seat.ts'
@@ -25,6 +25,7 @@ class FusedRule implements Charged {
   /** Its place among the slots of a seat. */
   readonly place: number
   readonly soft: boolean
+  readonly shadow: boolean
   slot = 0
   grains = 0
   allowed = false
@@ -41,6 +42,7 @@ class FusedRule implements Charged {
     this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE : toGrains(rule.cost.fixed, rule.limit)
     this.place = planned.index
     this.soft = rule.soft
+    this.shadow = rule.shadow
   }
 
   /** The slot of the message's key, found by its string and kept on the seat. */
@@ -85,12 +87,13 @@ function find(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: 
 /**
  * Charges rules together in the memory store: the fast path. It makes one object a message, its decision. All rules
  * are asked before any is charged: a denied message charges nothing. What denied is known when all have been asked,
- * so a refusal needs no fold.
+ * and what is nearest to its limit when all are charged, so only soft rules need a fold.
  */
 function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): Decision {
   find(rules, message, seat, nowMs)
   let worst: FusedRule | undefined
   let retryAfterMs = 0
+  let softly = false
   let shadowed = false
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
@@ -100,18 +103,23 @@ function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs
     const waitMs = one.records.probe(one.slot, nowMs, grains, one)
     if (waitMs === 0) continue
     if (one.soft) {
-      if (one.rule.shadow) shadowed = true
+      softly = true
+      if (one.shadow) shadowed = true
       continue
     }
     if (waitMs > retryAfterMs) retryAfterMs = waitMs
     if (worst === undefined || isHarsher(one, worst)) worst = one
   }
   if (worst !== undefined) return refusal(worst, retryAfterMs, shadowed ? shadowNames(rules) : undefined)
+  let tightest: FusedRule | undefined
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
-    if (one.allowed) one.records.take(one.slot, nowMs, one.grains)
+    if (!one.allowed) continue
+    one.records.take(one.slot, nowMs, one.grains)
+    if (one.shadow) continue
+    if (tightest === undefined || isTighter(one, tightest)) tightest = one
   }
-  return fold(rules)
+  return softly || tightest === undefined ? fold(rules) : pass(tightest, undefined)
 }
 
 /** A chain of exemptions followed by limits, on the memory store: decided at once, without a promise. */
