@@ -136,19 +136,42 @@ export class NatsNotes implements Notes {
     const lanes = Math.min(AT_ONCE, lastSeq - this.#readTo)
     const span = Math.ceil((lastSeq - this.#readTo) / lanes)
     const starts = Array.from({ length: lanes }, (_, lane) => first + lane * span)
-    await Promise.all(starts.map(start => this.#readSpan(start, Math.min(start + span - 1, lastSeq))))
+    const gaps = await Promise.all(
+      starts.map(start => this.#readSpan(start, Math.min(start + span - 1, lastSeq))),
+    )
     this.#readTo = lastSeq
+    // What is missing was said anew: perhaps while this was read, and so stands behind all that was.
+    if (gaps.includes(true)) await this.#readBehind()
   }
 
-  async #readSpan(first: number, last: number): Promise<void> {
+  /** Whether something was missing that others follow. */
+  async #readSpan(first: number, last: number): Promise<boolean> {
+    let hasGap = false
     for (let seq = first; seq <= last; ) {
-      const which = { seq, next_by_subj: `${this.#subjects}.>` }
-      const found = await this.#jetstream.message(this.#stream.name, which, deadlineIn(this.#timeoutMs))
-      if (found === undefined) return
-      const old = this.#known.get(found.subject)
-      if (old === undefined || old.seq < found.seq) this.#known.set(found.subject, readMessage(found))
-      seq = found.seq + 1
+      const found = await this.#readNext(seq)
+      if (found === undefined) return hasGap
+      hasGap ||= found > seq
+      seq = found + 1
     }
+    return hasGap
+  }
+
+  async #readBehind(): Promise<void> {
+    for (let count = 0; count < AT_ONCE; count++) {
+      const found = await this.#readNext(this.#readTo + 1)
+      if (found === undefined) return
+      this.#readTo = found
+    }
+  }
+
+  /** Reads what stands at a sequence or next behind it, and says where that was. */
+  async #readNext(seq: number): Promise<number | undefined> {
+    const which = { seq, next_by_subj: `${this.#subjects}.>` }
+    const found = await this.#jetstream.message(this.#stream.name, which, deadlineIn(this.#timeoutMs))
+    if (found === undefined) return undefined
+    const old = this.#known.get(found.subject)
+    if (old === undefined || old.seq < found.seq) this.#known.set(found.subject, readMessage(found))
+    return found.seq
   }
 
   /** Best effort: what stays is taken out by the next look of any node. */

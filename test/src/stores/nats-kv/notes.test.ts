@@ -129,11 +129,35 @@ describe('the notes of a bucket', () => {
     expect(asked).toBe(1)
     await askApi(admin, `STREAM.PURGE.KV_${bucket}-notes`, { filter: `$KV.${bucket}-notes.ban.c3` })
     expect((await node.store.notes.list()).map(({ id }) => id)).not.toContain('c3')
-    expect(asked).toBe(1 + 11)
+    // All eleven places, and once behind them.
+    expect(asked).toBe(1 + 11 + 1)
     await askApi(admin, `STREAM.DELETE.KV_${bucket}-notes`)
     expect(await node.store.notes.version()).toBe('')
     await node.store.notes.put(noteOf('new'))
     expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['new'])
+  })
+
+  it('miss nothing that is said anew while they are read', async () => {
+    const bucket = `n-${++buckets}`
+    const [node, far] = [await open(bucket), await open(bucket)]
+    await far.store.notes.put({ ...noteOf('a'), json: '1' })
+    await node.store.notes.list()
+    await far.store.notes.put({ ...noteOf('a'), json: '2' })
+    await far.store.notes.put(noteOf('b'))
+    const { request } = node.connection
+    let isFirst = true
+    node.connection.request = async (...args) => {
+      if (isFirst && args[0].includes('MSG.GET')) {
+        isFirst = false
+        await far.store.notes.put({ ...noteOf('a'), json: '3' })
+      }
+      return request.apply(node.connection, args)
+    }
+    const notes = await node.store.notes.list()
+    expect(notes.map(({ id, json }) => [id, json])).toEqual([
+      ['b', noteOf('b').json],
+      ['a', '3'],
+    ])
   })
 
   it('take out what ended a minute ago, and keep what is not theirs', async () => {
