@@ -1,3 +1,5 @@
+import { policyError } from '../errors.ts'
+import { quote } from '../units.ts'
 import type { Counted } from './frequent.ts'
 import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
 
@@ -45,8 +47,11 @@ export interface Snapshot {
   readonly daily: readonly Span[]
 }
 
-/** What summaries of any grains, spans and nodes say of a range that ends now. */
+/** What summaries of any grains, spans and nodes say of a range that ends now. Throws PolicyError for a range there is none of. */
 export function viewOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
+  if (!Object.hasOwn(RANGES, range)) {
+    throw policyError('range', `${quote(range)} is no range`, `use ${Object.keys(RANGES).join(', ')}`)
+  }
   const { grain, spans } = RANGES[range]
   const fromMs = startOf(grain, nowMs) - (spans - 1) * GRAINS[grain]
   const sum = new Summary(grain, fromMs)

@@ -162,6 +162,13 @@ describe('analytics', () => {
     expect(analytics.snapshot('7d').daily.every(({ total }) => total === 0)).toBe(true)
   })
 
+  it('refuses a range there is none of, and names those there are', () => {
+    const { analytics } = stage()
+    for (const range of ['30d', 'toString', '']) {
+      expect(() => analytics.snapshot(range as '1h')).toThrow(/range: .* is no range \(use 1h, 24h, 7d\)/)
+    }
+  })
+
   it('has an hourly history of 24 hours and daily totals of 30 days, the oldest first', () => {
     const { clock, send, analytics } = stage(threePerDay())
     clock.set(NOON_MS - 12 * HOUR_MS)
