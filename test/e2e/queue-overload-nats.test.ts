@@ -81,8 +81,10 @@ describe('a queue before a consumer under four times its rate', () => {
         for (const count of watch.perSender.values())
           expect(Math.abs(count - fair)).toBeLessThanOrEqual(fair / 10)
         if (js !== undefined) {
-          const { num_ack_pending, num_pending, num_redelivered } = await js.state('s', 'c')
-          expect([num_ack_pending, num_pending, num_redelivered]).toEqual([0, 0, 0])
+          // The last acknowledgements may be on their way.
+          await until(async () => (await js.state('s', 'c')).num_ack_pending === 0)
+          const { num_pending, num_redelivered } = await js.state('s', 'c')
+          expect([num_pending, num_redelivered]).toEqual([0, 0])
         }
       } finally {
         await limits.close()

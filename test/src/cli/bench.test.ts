@@ -75,8 +75,8 @@ describe('bench', () => {
     const args = ['bench', file, '--for', '200ms', '--senders', '60']
     const { out, err } = await runCommand(args, { isTTY: true })
     expect(out).toMatch(/^Node v\d+.*\n.*policy\.yaml: 3 rules, 1 exemption; 60 senders on 60 topics\n\n/)
-    expect(out).toMatch(/\nallowed +60 +[\d,]+ +[\d.,]+ (ns|µs)/)
-    expect(out).toMatch(/\nrefused +60 +[\d,]+ +[\d.,]+ (ns|µs)/)
+    expect(out).toMatch(/\nallowed +\d+ +[\d,]+ +[\d.,]+ (ns|µs)/)
+    expect(out).toMatch(/\nrefused +\d+ +[\d,]+ +[\d.,]+ (ns|µs)/)
     expect(out).toMatch(/\neach key of a rule +\d+ +66,667\n/)
     expect(err).toContain('refused decisions')
     expect(err.endsWith('\r\u001b[K')).toBe(true)
