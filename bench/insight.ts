@@ -1,20 +1,27 @@
 import type { Decision } from '../src/index.ts'
 import { Analytics } from '../src/insight/analytics.ts'
+import { zipf } from '../test/src/insight/zipf.ts'
 import { median, report } from './harness.ts'
-import { makeGate, makeLoad, makeMessage, type RATES } from './load.ts'
+import { type Load, makeGate, makeLoad, makeMessage, type RATES } from './load.ts'
 
 /**
  * One cell: ns a decision with nobody listening, with an empty listener, and with analytics, in turns in one process.
- * Arguments: senders, rules, outcome. CPU time, so that other programs on the machine count less.
+ * Arguments: senders, rules, outcome: `allowed` and `refused` of senders by even chance, a rate of senders by Zipf's law.
+ * CPU time, so that other programs on the machine count less.
  */
-const [senders, rules, outcome] = process.argv.slice(2) as [string, string, keyof typeof RATES]
+const [senders, rules, outcome] = process.argv.slice(2) as [string, string, keyof typeof RATES | '1/s']
 const DECISIONS = 200_000
 const ROUNDS = 16
 /** They compile, and give each sender its places. */
 const WARMING = 4
 
 const count = Number(senders)
-const load = makeLoad(count, DECISIONS)
+function order(): Load {
+  const load = makeLoad(count, DECISIONS)
+  if (outcome !== '1/s') return load
+  const draw = zipf(count, 11)
+  return { ...load, order: load.order.map(draw) }
+}
 const gates = {
   off: makeGate(rules === '1' ? 1 : 3, outcome),
   heard: makeGate(rules === '1' ? 1 : 3, outcome),
@@ -27,10 +34,10 @@ gates.heard.on('decision', () => {
 const analytics = new Analytics({ gate: gates.analytics })
 
 type Subject = keyof typeof gates
-const loads: Readonly<Record<Subject, typeof load>> = {
-  off: load,
-  heard: makeLoad(count, DECISIONS),
-  analytics: makeLoad(count, DECISIONS),
+const loads: Readonly<Record<Subject, Load>> = {
+  off: order(),
+  heard: order(),
+  analytics: order(),
 }
 function pass(subject: Subject): number {
   const gate = gates[subject]
