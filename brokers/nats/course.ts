@@ -6,9 +6,11 @@ import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
 import type { NatsMessage } from './client.ts'
 import { degradedView } from './degraded.ts'
 import { type Course, Delivery } from './delivery.ts'
-import { MessageLimits } from './limits.ts'
+import type { MessageLimits } from './limits.ts'
 import { ownBytes } from './own.ts'
+import type { Place } from './place.ts'
 import type { Station } from './station.ts'
+import type { Subject } from './subjects.ts'
 import { Turns } from './turns.ts'
 
 /** Handles a message that may pass. What it throws, or rejects with, is caught, counted and logged. */
@@ -44,31 +46,34 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** The way of one message: asked about, and enacted at once where that is possible. Never throws. */
   take(source: M): void {
     const { station } = this
-    station.tally.received++
     const { senders } = station
+    station.tally.received++
     const subject = senders.subjects.of(source)
-    const place = subject.place ?? senders.placeOf(source, subject)
+    const place = senders.identifies ? senders.placeOf(source, subject) : subject
     const delivery = new Delivery(subject.topic, place.sender, this, source)
-    if (station.draining && this.sendsBack(delivery)) return
-    if (subject.isSystem && station.isLeftOut(subject.topic)) {
-      this.enact(PASSED, delivery)
+    if (subject.isSystem || place.held > 0 || station.draining) {
+      this.#takeAside(delivery, subject, place)
       return
     }
-    let later = false
-    if (place.held > 0) {
-      place.laneOf(station.guard).admit(delivery, enact, askInTurn)
-    } else {
-      const answer = this.ask(delivery)
-      // A promise has no outcome: what may pass at once costs no other look.
-      if ((answer as Decision).outcome === 'deliver') {
-        this.#deliver(answer as Decision, delivery)
-        return
-      }
-      later = isLater(answer)
-      delivery.decided = answer
-      place.laneOf(station.guard).admit(delivery, enact, askInTurn)
-    }
-    if (!delivery.settled) this.hold(delivery, later)
+    const answer = this.ask(delivery)
+    // A promise has no outcome: what may pass at once costs no other look.
+    if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, delivery)
+    else this.#admit(delivery, place, answer)
+  }
+
+  /** One that need not be asked about, or not yet. */
+  #takeAside(delivery: Delivery, subject: Subject, place: Place): void {
+    const { station } = this
+    if (station.draining && this.sendsBack(delivery)) return
+    if (subject.isSystem && station.isLeftOut(subject.topic)) this.enact(PASSED, delivery)
+    else this.#admit(delivery, place, place.held > 0 ? undefined : this.ask(delivery))
+  }
+
+  /** Has a message wait for its turn among those of its sender, or its answer enacted where it is the first. */
+  #admit(delivery: Delivery, place: Place, answer: MaybePromise<Decision> | undefined): void {
+    delivery.decided = answer
+    place.laneOf(this.station.guard).admit(delivery, enact, askInTurn)
+    if (!delivery.settled) this.hold(delivery, answer !== undefined && isLater(answer))
   }
 
   /** The first question about a message. */
@@ -151,12 +156,12 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     const { station } = this
     const { gate } = station
     station.tally.delivered++
+    delivery.decided = decision
     try {
-      const limits = new MessageLimits(decision, gate, station.settings.legacyFields)
       const result =
         gate.handling.isHeard && this.observed
-          ? this.#handleWatched(delivery, limits)
-          : this.#handler(delivery.source as M, limits)
+          ? this.#handleWatched(delivery)
+          : this.#handler(delivery.source as M, delivery)
       if (isThenable(result)) this.#await(result, delivery)
       else this.succeeded(delivery)
     } catch (cause) {
@@ -165,8 +170,8 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   }
 
   // Closures stand apart: where one is, each message pays for a context, whether it is made or not.
-  #handleWatched(delivery: Delivery, limits: MessageLimits): unknown {
-    return this.station.gate.handling.watch(delivery, () => this.#handler(delivery.source as M, limits))
+  #handleWatched(delivery: Delivery): unknown {
+    return this.station.gate.handling.watch(delivery, () => this.#handler(delivery.source as M, delivery))
   }
 
   #await(result: PromiseLike<unknown>, delivery: Delivery): void {

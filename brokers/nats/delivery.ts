@@ -1,35 +1,40 @@
 import { BOUNDS } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
+import { rateLimitFields } from '../../src/index.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/message.ts'
+import type { RuleBook } from '../../src/outcomes/rule-facts.ts'
 import type { NatsMessage } from './client.ts'
 import { readHeaders } from './headers.ts'
-
-const NOT_PARSED: unique symbol = Symbol('not parsed')
+import type { MessageLimits } from './limits.ts'
 
 /** Where a delivery came from, and what becomes of it. */
 export interface Course {
+  readonly station: {
+    readonly gate: RuleBook
+    readonly settings: { readonly legacyFields: boolean }
+  }
   enact(decision: Decision, delivery: Delivery): void
 }
 
 /**
- * One message of NATS as the gate sees it. Made for every message, so it is one small object: headers, payload and
- * size are read where a rule asks for them, as decoding costs more than the decision. Nothing of it throws. (`declare`,
- * as fields that are defined first and assigned then cost twice.)
+ * One message of NATS as the gate sees it, and what its handler is told of its limits: made for every message, so it is
+ * one object for both. Headers, payload, size and fields are read where somebody asks for them, as decoding costs more
+ * than the decision. Nothing of it throws. (`declare`, as fields that are defined first and assigned then cost twice.)
  */
-export class Delivery implements Message {
+export class Delivery implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly course: Course
   /** The client's object; a later one where JetStream has delivered it again meanwhile. */
   declare source: NatsMessage
-  /** A decision made already, to be taken once by whoever asks next. */
+  /** A decision made already, to be taken once by whoever asks next; at last the one it was handed on with. */
   declare decided: MaybePromise<Decision> | undefined
   /** What it is held under; undefined while it is not. */
   declare heldAs: string | undefined
   /** It has been enacted, or given up: nothing more is done with it. */
   declare settled: boolean
-  declare private parsed: unknown
-  declare private read: Headers | undefined
+  /** What has been read of it. */
+  declare private read: { headers?: Headers; payload?: unknown } | undefined
 
   constructor(topic: string, sender: Sender, course: Course, source: NatsMessage) {
     this.topic = topic
@@ -39,7 +44,6 @@ export class Delivery implements Message {
     this.decided = undefined
     this.heldAs = undefined
     this.settled = false
-    this.parsed = NOT_PARSED
     this.read = undefined
   }
 
@@ -61,14 +65,27 @@ export class Delivery implements Message {
   }
 
   get headers(): Headers {
-    this.read ??= readHeaders(this.source)
-    return this.read
+    this.read ??= {}
+    this.read.headers ??= readHeaders(this.source)
+    return this.read.headers
   }
 
   /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. */
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) this.parsed = parse(this.source)
-    return this.parsed
+    this.read ??= {}
+    if (!('payload' in this.read)) this.read.payload = parse(this.source)
+    return this.read.payload
+  }
+
+  get decision(): Decision {
+    return this.decided as Decision
+  }
+
+  get fields(): Readonly<Record<string, string>> {
+    const { gate, settings } = this.course.station
+    const { rule } = this.decision
+    const facts = rule === undefined ? undefined : gate.ruleOf?.(rule)
+    return rateLimitFields(this.decision, facts, { legacy: settings.legacyFields })
   }
 
   takeDecision(): MaybePromise<Decision> | undefined {

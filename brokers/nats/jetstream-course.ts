@@ -41,7 +41,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   /** Something that is held may have been delivered again: then the later delivery takes its place. */
   override take(source: M): void {
     this.#newest = source
-    if (this.#keepAlive.replace(source)) {
+    if (this.held > 0 && this.#keepAlive.replace(source)) {
       this.station.tally.redelivered++
       return
     }
@@ -58,8 +58,14 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   protected override ask(delivery: Delivery): MaybePromise<Decision> {
-    const { reservations, retries, guard } = this.station
-    if (!retries || reservations.size === 0) return guard.ask(delivery)
+    const { station } = this
+    return station.retries ? this.#askReserved(delivery) : station.guard.ask(delivery)
+  }
+
+  /** What has come back to a slot of its own keeps to it; what comes first stands behind those. */
+  #askReserved(delivery: Delivery): MaybePromise<Decision> {
+    const { reservations, guard } = this.station
+    if (reservations.size === 0) return guard.ask(delivery)
     const message = delivery.source as JetStreamMessage
     const id = idOf(message)
     if (id === undefined) return guard.ask(delivery)

@@ -21,7 +21,7 @@ export class KeepAlive {
 
   /** Puts a later delivery of something that is held in the place of the older; false where it is not held. */
   replace(source: JetStreamMessage): boolean {
-    const known = this.#held.size === 0 ? undefined : this.#held.get(idOf(source) ?? '')
+    const known = this.#held.get(idOf(source) ?? '')
     if (known !== undefined) known.source = source
     return known !== undefined
   }

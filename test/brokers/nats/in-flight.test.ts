@@ -106,10 +106,13 @@ describe.each(GENERATIONS)('handlers of a subscription of $name', generation => 
   })
 })
 
+/** One that enacts nothing. */
+const COURSE = { station: { gate: {}, settings: { legacyFields: false } }, enact: () => {} }
+
 describe('turns', () => {
   const delivery = (text: string): Delivery => {
     const source = { subject: 'a', sid: 1, data: Buffer.from(text) }
-    return new Delivery('a', createSender({}), { enact: () => {} }, source)
+    return new Delivery('a', createSender({}), COURSE, source)
   }
 
   it('are taken in order, as far as nobody has given up', () => {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
 import { Senders } from '../../../brokers/nats/senders.ts'
-import { type Subject, Subjects } from '../../../brokers/nats/subjects.ts'
+import { Subject, Subjects } from '../../../brokers/nats/subjects.ts'
 import { BOUNDS } from '../../../src/bounds.ts'
 import { Guard } from '../../../src/guard.ts'
-import { limit } from '../../../src/index.ts'
+import { createSender, limit } from '../../../src/index.ts'
 import { natsGate } from './scene.ts'
 
 /** A message as the clients make it: bytes that are part of a socket chunk, and a text made of them when asked for. */
@@ -29,12 +29,13 @@ class ClientMessage {
   }
 }
 
+const make = (topic: string): Subject => new Subject(topic, createSender({}))
 const take = (subjects: Subjects, message: ClientMessage): Subject =>
   subjects.of(message as unknown as NatsMessage)
 
 describe('subjects that come again', () => {
   it('are decoded once, and are one object', () => {
-    const subjects = new Subjects(() => {})
+    const subjects = new Subjects(make, () => {})
     const first = new ClientMessage('fleet.a.b')
     const known = take(subjects, first)
     expect([known.topic, first.decoded]).toEqual(['fleet.a.b', 1])
@@ -46,7 +47,7 @@ describe('subjects that come again', () => {
   })
 
   it.each([1, 3, 4, 5, 7, 8, 123, 124, 125, 1_000])('are told apart by each byte of %i', length => {
-    const subjects = new Subjects(() => {})
+    const subjects = new Subjects(make, () => {})
     const texts = Array.from(
       { length },
       (_, index) => `${'a'.repeat(index)}b${'a'.repeat(length - index - 1)}`,
@@ -54,8 +55,22 @@ describe('subjects that come again', () => {
     for (const text of [...texts, ...texts]) expect(take(subjects, new ClientMessage(text)).topic).toBe(text)
   })
 
+  it('are told apart by the text somebody else has made already, which is kept', () => {
+    const subjects = new Subjects(make, () => {})
+    const texts = Array.from({ length: 1_000 }, (_, index) => `fleet.device-${index}.telemetry`)
+    const known = texts.map(text => take(subjects, new ClientMessage(text)))
+    for (const text of [...texts, ...texts]) {
+      const message = new ClientMessage(text)
+      const read = message.subject
+      const subject = take(subjects, message)
+      expect([subject.topic, message.decoded]).toEqual([read, 1])
+    }
+    const again = texts.map(text => take(subjects, new ClientMessage(text)))
+    expect(again.filter((subject, index) => subject === known[index]).length).toBeGreaterThan(800)
+  })
+
   it('of other letters, or cut in the middle of one, are read as the client reads them', () => {
-    const subjects = new Subjects(() => {})
+    const subjects = new Subjects(make, () => {})
     for (const text of ['größe.µ', '訂單.新', '😀.😀', '__proto__', 'constructor']) {
       const known = take(subjects, new ClientMessage(text))
       expect(known.topic).toBe(text)
@@ -65,7 +80,7 @@ describe('subjects that come again', () => {
 
   it('take the place of others at the most, which are told of', () => {
     let forgotten = 0
-    const subjects = new Subjects(() => {
+    const subjects = new Subjects(make, () => {
       forgotten++
     })
     const count = BOUNDS.knownSubjects * 4
@@ -75,7 +90,7 @@ describe('subjects that come again', () => {
   })
 
   it('that are longer than the bound are not kept', () => {
-    const subjects = new Subjects(() => {})
+    const subjects = new Subjects(make, () => {})
     const [long, longer] = [BOUNDS.knownSubjectBytes, BOUNDS.knownSubjectBytes + 1].map(length =>
       'a'.repeat(length),
     )
@@ -84,7 +99,7 @@ describe('subjects that come again', () => {
   })
 
   it('of a client that keeps its bytes elsewhere go by their text', () => {
-    const subjects = new Subjects(() => {})
+    const subjects = new Subjects(make, () => {})
     for (const _msg of [undefined, {}, { subject: 'a.b' }]) {
       const message = { subject: 'a.b', data: new Uint8Array(0), sid: 1, _msg }
       expect(subjects.of(message).topic).toBe('a.b')
@@ -92,7 +107,7 @@ describe('subjects that come again', () => {
   })
 
   it('of a frozen message are known all the same', () => {
-    const subjects = new Subjects(() => {})
+    const subjects = new Subjects(make, () => {})
     const known = take(subjects, new ClientMessage('a.frozen'))
     expect(take(subjects, Object.freeze(new ClientMessage('a.frozen')))).toBe(known)
   })
