@@ -1,120 +1,100 @@
-import { fork } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import * as v3js from '@nats-io/jetstream'
-import * as v3 from '@nats-io/transport-node'
-import * as v2 from 'nats'
-import {
-  type JetStreamMessage,
-  limitNats,
-  type NatsConnection,
-  type NatsMessage,
-  type PullConsumer,
-} from '../brokers/nats/index.ts'
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
+import { limitNats, type NatsConnection } from '../brokers/nats/index.ts'
 import { Gate, limit } from '../src/index.ts'
 import { startNats } from '../test/support/nats.ts'
-import { measureMemory, report } from './harness.ts'
+import { measureMemory, median, report } from './harness.ts'
 
 /**
- * One cell: CPU of a consumer per message; or the heap of queued messages. Arguments: subject (bare, topicgate, queued),
- * kind (core, jetstream), generation of the client (2, 3), messages.
+ * One cell. `compare`, a kind (core, jetstream) and a generation of the client (2, 3): CPU of a consumer per message, with and
+ * without topicgate. Both are processes of their own that live side by side on one server and take short slices in turns, so
+ * that a machine whose speed changes meets both alike; `kept` is the median of what neighbours take, one of the other.
+ * `queued` and a count: the heap of queued messages.
  */
-const [subject, kind, generation, messages] = process.argv.slice(2) as [string, string, string, string]
-const count = Number(messages)
-/** Messages before those that are measured: a consumer runs for days, its first second is that of the compiler. */
-const WARM_UP = subject === 'queued' ? 0 : 100_000
+const [what, kind = 'core', generation = '3'] = process.argv.slice(2)
+const SLICE = 20_000
+/** Slices before those that count: a consumer runs for days, its first second is that of the compiler. */
+const WARM_UP = 5
+const SLICES = 24
 
 const server = await startNats({ jetstream: kind === 'jetstream' })
-const connection =
-  generation === '2' ? await v2.connect({ servers: server.url }) : await v3.connect({ servers: server.url })
-const nc = connection as unknown as NatsConnection & { flush(): Promise<void> }
 
-const rate = subject === 'queued' ? '1/min' : '1000000/s burst 1000000000'
-const exceeded = subject === 'queued' ? ({ queue: { max: 100_000, bytes: '256MiB' } } as const) : 'drop'
-const gate = new Gate({ dialect: 'nats' }).use(
-  'fleet.{site}.{device}.>',
-  limit({ name: 'by-device', rate, per: 'device', exceeded }),
-  limit({ name: 'by-site', rate, per: 'site', exceeded }),
-  limit({ name: 'by-topic', rate, per: 'topic', exceeded }),
-)
-const limits = limitNats(gate, { ack: 'manual' })
+async function start(cell: string, ...args: readonly string[]): Promise<ChildProcess> {
+  const child = fork(fileURLToPath(new URL(`./${cell}.js`, import.meta.url)), [server.url, ...args])
+  await once(child, 'message')
+  return child
+}
 
-let seen = 0
-let bytes = 0
-let startCpu: NodeJS.CpuUsage | undefined
-let start = 0n
-let finish: () => void = () => {}
-const finished = new Promise<void>(resolve => {
-  finish = resolve
-})
+async function tell(child: ChildProcess, word: readonly [string, number] | 'go'): Promise<unknown> {
+  const answer = once(child, 'message')
+  child.send(word)
+  return (await answer)[0]
+}
 
-/** What any handler does: it looks where a message came from and what it holds. */
-function handle(message: NatsMessage): void {
-  if (seen === WARM_UP) {
-    startCpu = process.cpuUsage()
-    start = process.hrtime.bigint()
+async function makeStream(name: string): Promise<void> {
+  const nc = await connect({ servers: server.url })
+  const manager = await jetstreamManager(nc)
+  await manager.streams.add({ name, subjects: [`${name}.>`], storage: 'memory', retention: 'workqueue' })
+  const consumer = { durable_name: 'bench', ack_policy: 'explicit', max_ack_pending: -1 } as const
+  await manager.consumers.add(name, consumer)
+  await nc.close()
+}
+
+async function compare(): Promise<void> {
+  const flood = await start('nats-flood')
+  const open = async (subject: string, token: string): Promise<() => Promise<number>> => {
+    if (kind === 'jetstream') await makeStream(token)
+    const child = await start('nats-consumer', subject, kind, generation, token, String(SLICE))
+    return async () => {
+      // Of a stream a slice lies ready before it is taken; of core NATS it comes as it is sent.
+      if (kind === 'jetstream') await tell(flood, [token, SLICE])
+      const taken = tell(child, 'go')
+      if (kind === 'core') await tell(flood, [token, SLICE])
+      return (await taken) as number
+    }
   }
-  bytes += message.data.length + message.subject.length
-  if (++seen === WARM_UP + count) finish()
-}
-
-async function flood(): Promise<void> {
-  const child = fork(fileURLToPath(new URL('./nats-flood.js', import.meta.url)), [
-    server.url,
-    String(WARM_UP + count),
-  ])
-  await once(child, 'exit')
-}
-
-async function makeConsumer(): Promise<PullConsumer> {
-  const manager = (await (generation === '2'
-    ? (connection as v2.NatsConnection).jetstreamManager()
-    : v3js.jetstreamManager(connection as v3.NatsConnection))) as v3js.JetStreamManager
-  await manager.streams.add({ name: 'fleet', subjects: ['fleet.>'], storage: 'memory' as v3js.StorageType })
-  await manager.consumers.add('fleet', {
-    durable_name: 'bench',
-    ack_policy: 'explicit' as v3js.AckPolicy,
-    max_ack_pending: -1,
+  const bare = await open('bare', 'fleet')
+  const limited = await open('topicgate', 'float')
+  const pairs: (readonly [number, number])[] = []
+  for (let slice = 0; slice < WARM_UP + SLICES; slice++) {
+    const first = slice % 2 === 0 ? await bare() : await limited()
+    const second = slice % 2 === 0 ? await limited() : await bare()
+    if (slice >= WARM_UP) pairs.push(slice % 2 === 0 ? [first, second] : [second, first])
+  }
+  await server.stop()
+  report({
+    bareNs: median(pairs.map(([alone]) => alone)),
+    limitedNs: median(pairs.map(([, with_]) => with_)),
+    kept: median(pairs.map(([alone, with_]) => alone / with_)),
   })
-  const js = (
-    generation === '2'
-      ? (connection as v2.NatsConnection).jetstream()
-      : v3js.jetstream(connection as v3.NatsConnection)
-  ) as v3js.JetStreamClient
-  return (await js.consumers.get('fleet', 'bench')) as unknown as PullConsumer
 }
 
-function handleAndAck(message: JetStreamMessage): void {
-  message.ack()
-  handle(message)
-}
-
-if (subject === 'queued') {
+async function queue(count: number): Promise<void> {
+  const nc = (await connect({ servers: server.url })) as unknown as NatsConnection & {
+    flush(): Promise<void>
+  }
+  const exceeded = { queue: { max: 100_000, bytes: '256MiB' } } as const
+  const gate = new Gate({ dialect: 'nats' }).use(
+    'fleet.{site}.{device}.>',
+    limit({ name: 'by-device', rate: '1/min', per: 'device', exceeded }),
+    limit({ name: 'by-site', rate: '1/min', per: 'site', exceeded }),
+    limit({ name: 'by-topic', rate: '1/min', per: 'topic', exceeded }),
+  )
+  const limits = limitNats(gate)
   const before = measureMemory()
-  limits.subscribe(nc, 'fleet.>', { callback: handle })
+  limits.subscribe(nc, 'fleet.>', { callback: () => {} })
   await nc.flush()
-  await flood()
+  const flood = await start('nats-flood')
+  await tell(flood, ['fleet', count])
   while (limits.stats().received < count) await new Promise(resolve => setTimeout(resolve, 20))
   const after = measureMemory()
   const { held } = limits.stats()
   await server.stop()
   report({ held, bytesEach: (after.heap - before.heap) / held })
-} else {
-  if (kind === 'core') {
-    if (subject === 'bare') nc.subscribe('fleet.>', { callback: (_error, message) => handle(message) })
-    else limits.subscribe(nc, 'fleet.>', { callback: handle })
-    await nc.flush()
-    await flood()
-  } else {
-    const consumer = await makeConsumer()
-    await flood()
-    const pull = { max_messages: 1_000 }
-    if (subject === 'bare') await consumer.consume({ ...pull, callback: handleAndAck })
-    else await limits.consume(consumer, handleAndAck, pull)
-  }
-  await finished
-  const spent = process.cpuUsage(startCpu)
-  const seconds = Number(process.hrtime.bigint() - start) / 1e9
-  await server.stop()
-  report({ cpuNs: ((spent.user + spent.system) * 1_000) / count, perSecond: count / seconds, bytes })
 }
+
+if (what === 'queued') await queue(Number(kind))
+else await compare()
