@@ -43,8 +43,8 @@ export class Analytics {
   /** The slice now open, by a number no other analytics have: a seat carries that it was last counted in. */
   #slice = ++slices
   #sliceEndsMs: number
-  #total = 0
-  #blocked = 0
+  /** In the slices that are over. */
+  #before: Totals = { total: 0, blocked: 0 }
   /** The series of the last decision: the next is most often of the same. */
   #last: Series
   readonly #endCounting: () => void
@@ -78,7 +78,8 @@ export class Analytics {
   }
 
   totals(): Totals {
-    return { total: this.#total, blocked: this.#blocked }
+    const { open } = this.#history
+    return { total: this.#before.total + open.total, blocked: this.#before.blocked + open.blocked }
   }
 
   /** By rule, in the order in which the rules were first heard of. */
@@ -114,15 +115,12 @@ export class Analytics {
   }
 
   /** Counts one decision. */
-  count(decision: Decision, { sender, topic }: Message, turned: Seat): void {
+  count(decision: Decision, { sender, topic }: Message, seat: Seat): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
-    const { open } = this.#history
-    // Where headers tell who sends, a seat is made for each message.
-    const seat = turned.routes?.areKept ? turned : undefined
     // The seat's mark says all there is to know of who sends, so that no more of the sender is read.
-    const isMet = seat !== undefined && seat.met >> PLACE_BITS === this.#slice
+    const isMet = seat.met >> PLACE_BITS === this.#slice
     const place = isMet ? seat.met & LAST_PLACE : this.#meet(seat, sender)
-    this.#total++
+    const { open } = this.#history
     open.total++
     const rule = decision.rule ?? ''
     let series = this.#last
@@ -132,12 +130,10 @@ export class Analytics {
     }
     series.note(decision)
     if (decision.allowed) return
-    this.#blocked++
     open.blocked++
-    series.tally.pending++
     // A decision that came later may be about a topic the seat has left.
-    if (seat !== undefined && seat.topic === topic) this.#runs.gather(seat, series.tally)
-    else this.#runs.settle(seat?.identity ?? sender, topic, series.tally)
+    if (seat.topic === topic && isKept(seat)) this.#runs.gather(seat, series.tally)
+    else this.#runs.settle(isKept(seat) ? seat.identity : sender, topic, series.tally)
   }
 
   close(): void {
@@ -146,12 +142,12 @@ export class Analytics {
   }
 
   /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
-  #meet(seat: Seat | undefined, sender: Sender): number {
+  #meet(seat: Seat, sender: Sender): number {
     // The seat's identity is the sender itself unless the policy fills something in.
-    const who = seat?.identity ?? sender
+    const who = isKept(seat) ? seat.identity : sender
     this.#history.open.unique.add(nameOf(who))
     const place = this.#tallies.placeOf(who.tier ?? '')
-    if (seat !== undefined) seat.met = (this.#slice << PLACE_BITS) | place
+    seat.met = (this.#slice << PLACE_BITS) | place
     return place
   }
 
@@ -166,8 +162,14 @@ export class Analytics {
     const nowMs = this.#clock.now()
     if (nowMs < this.#sliceEndsMs) return
     this.#runs.renew()
+    this.#before = this.totals()
     this.#history.roll(nowMs)
     this.#sliceEndsMs = this.#history.open.endMs
     this.#slice = ++slices
   }
+}
+
+/** Where headers tell who sends, a seat is made for each message. */
+function isKept(seat: Seat): boolean {
+  return seat.routes?.areKept ?? false
 }

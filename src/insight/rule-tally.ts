@@ -70,8 +70,8 @@ export class RuleTally {
   readonly id: number
   /** By the place of their tier. */
   readonly series = new Map<number, Series>()
-  /** Refusals of the span now open that are not in its summary yet. */
-  pending = 0
+  /** Refusals that were given away. */
+  #settled = 0
   #users: Frequent | undefined
   #ips: Frequent | undefined
   #topics: Frequent | undefined
@@ -92,6 +92,15 @@ export class RuleTally {
     if (user !== undefined) this.#users.add(user, times)
     if (ip !== undefined) this.#ips.add(ip, times)
     this.#topics.add(topic, times)
+  }
+
+  /** How often it has refused since this was last asked. */
+  settle(): number {
+    let denied = 0
+    for (const { blocked } of this.series.values()) denied += sumOf(blocked)
+    const times = denied - this.#settled
+    this.#settled = denied
+    return times
   }
 
   metrics(): RuleMetrics {

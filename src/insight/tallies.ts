@@ -46,8 +46,8 @@ export class Tallies {
   /** Gives away what each rule has refused since it was last asked. */
   settle(count: (rule: string, times: number) => void): void {
     for (const tally of this.#tallies.values()) {
-      if (tally.pending > 0 && tally.rule !== '') count(tally.rule, tally.pending)
-      tally.pending = 0
+      const times = tally.settle()
+      if (times > 0 && tally.rule !== '') count(tally.rule, times)
     }
   }
 
