@@ -6,7 +6,7 @@ export const STAGES = [
   '+ seat: same routes, sender, topic and action as before',
   '+ exemptions: what the ruling leaves to be asked',
   '+ generations: each slot is still that of its key',
-  '+ verdicts, fold and decision object',
+  '+ verdicts and decision object',
   '+ a fresh message object',
   '+ the clock',
   'the gate itself',
@@ -36,7 +36,7 @@ export async function profile(rounds: number): Promise<string> {
   const ratio = (outcome: string): string => (nsOf(STAGES.length - 1, outcome) / nsOf(0, outcome)).toFixed(1)
   return section(
     'Where the time goes',
-    `Three rules, 10,000 senders in random order. The bare loop knows nothing but three numbers a rule and does what no limiter can do without; below it the stages of a decision are added one after another, each line the fastest of nine passes in a process of its own. All in all a decision takes ${ratio('allowed')} times the bare loop where it is allowed and ${ratio('refused')} times where it is refused. Differences of a few ns are noise, and a stage may hide in the cache misses of another: the bare loop already waits for the sender and its slots. What a verdict costs beyond the bare deficit is mostly division: waits, remaining units and the time until a key is whole are given in whole numbers for every rule. The gate itself finds all records before it asks any, so that their cache misses overlap, and needs no fold for a refusal.`,
+    `Three rules, 10,000 senders in random order. The bare loop knows nothing but three numbers a rule and does what no limiter can do without; below it the stages of a decision are added one after another, each line the fastest of nine passes in a process of its own. All in all a decision takes ${ratio('allowed')} times the bare loop where it is allowed and ${ratio('refused')} times where it is refused. Differences of a few ns are noise, and a stage may hide in the cache misses of another: the bare loop already waits for the sender and its slots. What a verdict costs beyond the bare deficit is mostly division: remaining units of every rule, and of the one that is told of the wait or the time until a key is whole, are given in whole numbers.`,
     table(['stage', 'allowed', 'ns more', 'refused', 'ns more'], rows),
   )
 }

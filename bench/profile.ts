@@ -1,4 +1,3 @@
-import { fold } from '../src/chain/fold.ts'
 import type { Rule } from '../src/chain/limit.ts'
 import { likelySeat, type Seat } from '../src/chain/seat.ts'
 import { systemClock } from '../src/clock.ts'
@@ -16,13 +15,9 @@ const MESSAGES = 200_000
 const PASSES = 9
 const WHOLE = STAGES.length - 1
 
-class Charged {
+class Bare {
   readonly rule: Rule
   readonly cells = new Float64Array(2 * (SENDERS + 1))
-  allowed = false
-  remaining = 0
-  retryAfterMs = 0
-  resetMs = 0
   slot = 0
   deficit = 0
   constructor(rule: Rule) {
@@ -46,10 +41,11 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
   const { store } = gate
   const first = likelySeat(load.senders[0]!)!
   const { routes, ruling } = first
+  const { decider } = ruling!
   const last = ruling!.plan.steps.at(-1)
   if (last?.kind !== 'limits' || !(store instanceof MemoryStore))
     throw new Error('not the plan of this bench')
-  const rules = last.rules.map(({ rule }) => new Charged(rule))
+  const rules = last.rules.map(({ rule }) => new Bare(rule))
   const records = rules.map(({ rule }) => store.table(rule.limit).records)
   const startMs = systemClock.now()
   for (const { cells } of rules) cells.fill(outcome === 'allowed' ? 0 : startMs)
@@ -80,19 +76,6 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
     return true
   }
 
-  function judge(seat: Seat, nowMs: number): Decision {
-    let fits = true
-    for (let place = 0; place < rules.length; place++) {
-      const one = rules[place]!
-      one.slot = slotOf(seat, place)
-      if (!records[place]!.isOf(one.slot, generationOf(seat, place))) throw new Error('a slot is stale')
-      if (records[place]!.probe(one.slot, nowMs, 1, one) > 0) fits = false
-    }
-    if (fits)
-      for (let place = 0; place < rules.length; place++) records[place]!.take(rules[place]!.slot, nowMs, 1)
-    return fold(rules)
-  }
-
   function step(message: Message): boolean {
     const nowMs = stage >= 6 ? systemClock.now() : startMs
     const seat = likelySeat(message.sender)!
@@ -108,7 +91,7 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
       const { exempt, conditional } = seat.ruling!
       if (exempt !== undefined || conditional.length > 0) throw new Error('no sender of this bench is exempt')
     }
-    return stage >= 4 ? judge(seat, nowMs).allowed : arithmetic(seat, nowMs)
+    return stage >= 4 ? (decider.decide(message, seat, nowMs) as Decision).allowed : arithmetic(seat, nowMs)
   }
 
   const { order } = load

@@ -27,6 +27,10 @@ export type { GateEvents, GateOptions, PolicyChange, PolicySource }
 /** Decides, for every message, whether it may pass. */
 export class Gate {
   readonly clock: Clock
+  readonly #seating: Seating
+  /** Whether decisions are told to anyone, and whether refusals are punished. */
+  #heard = false
+  #punishes = false
   readonly logger: Logger
   readonly store: Store
   /** Who is not let in, by client, user, device, API key, address or network. */
@@ -45,10 +49,6 @@ export class Gate {
   readonly #voice: Voice
   readonly #desk: Desk
   readonly #scales: Scales
-  readonly #seating: Seating
-  /** Whether decisions are told to anyone, and whether refusals are punished. */
-  #heard = false
-  #punishes = false
   #applying: Promise<void> = Promise.resolve()
   /** What the gate opened its store with; undefined where it was given one. */
   #opened: StoreSpec | undefined
@@ -146,7 +146,7 @@ export class Gate {
       const { sought } = this.#seating
       if (sought !== undefined) return sought.then(() => this.check(message))
     }
-    const decision = seat.ruling!.plan.decider.decide(message, seat, nowMs)
+    const decision = seat.ruling!.decider.decide(message, seat, nowMs)
     if (this.#heard) this.#tell(decision, message, seat)
     return decision
   }

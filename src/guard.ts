@@ -34,6 +34,7 @@ const BEYOND_STORE_MS = 1_000
 export class Guard {
   readonly clock: Clock
   readonly #decider: Decider
+  #closed = false
   readonly #keeper: Keeper
   readonly #parking: Parking
   readonly #refiner: Refiner
@@ -71,7 +72,7 @@ export class Guard {
   }
 
   #askGate(message: Message): MaybePromise<Decision> {
-    if (this.#keeper.closed) return DENIED_BY_FALLBACK
+    if (this.#closed) return DENIED_BY_FALLBACK
     try {
       const answer = this.#decider.check(message)
       // The likely case first: a promise has no outcome.
@@ -94,6 +95,7 @@ export class Guard {
    * `discard`, the default, acknowledges none of them, so that their senders may send them again elsewhere.
    */
   close(held: 'discard' | 'pass' = 'discard'): void {
+    this.#closed = true
     this.#keeper.close(held === 'pass' ? PASSED : undefined)
   }
 }

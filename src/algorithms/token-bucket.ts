@@ -9,12 +9,18 @@ const LAST = 0
 const DEFICIT = 1
 
 /** The deficit at a moment. The product may pass 2^53 after a long rest; it is then larger than any deficit. */
-function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsPerMs: number): number {
+export function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsPerMs: number): number {
   const last = cells[at + LAST]!
   const deficit = cells[at + DEFICIT]!
   if (nowMs <= last) return deficit
   const left = deficit - (nowMs - last) * stepsPerMs
   return left > 0 ? left : 0
+}
+
+/** Sets the deficit at a moment. A clock that has gone back mints nothing: the last charge stays where it was. */
+export function settleAt(cells: Float64Array, at: number, nowMs: number, deficit: number): void {
+  if (nowMs > cells[at + LAST]!) cells[at + LAST] = nowMs
+  cells[at + DEFICIT] = deficit
 }
 
 /** Capacity `burst`, starts full, refills continuously at count per period. */
@@ -52,8 +58,7 @@ export const tokenBucket: Kernel = {
 
   take(cells, at, nowMs, grains, limit) {
     const deficit = deficitAt(cells, at, nowMs, limit.stepsPerMs)
-    if (nowMs > cells[at + LAST]!) cells[at + LAST] = nowMs
-    cells[at + DEFICIT] = deficit + grains * limit.stepsPerGrain
+    settleAt(cells, at, nowMs, deficit + grains * limit.stepsPerGrain)
   },
 
   refund(cells, at, _nowMs, grains, limit) {

@@ -185,7 +185,7 @@ function refusing(ban: Ban): Ruling {
     decide: (_message: Message, _seat: Seat, nowMs: number) => banned(ban, nowMs),
   } as const
   const plan: ActionPlan = { steps: [], passed: PASSED, decider, rulings: new Map(), treated: new Map() }
-  return { plan, exempt: undefined, conditional: [] }
+  return { decider, plan, exempt: undefined, conditional: [] }
 }
 
 /** The ruling of a plan for a sender; one for each set of exemptions that can cover. */
@@ -195,7 +195,10 @@ function rulingOf(plan: ActionPlan, topic: string, identity: Sender): Ruling {
   const shape = covering.map(step => exempts.indexOf(step)).join()
   let ruling = plan.rulings.get(shape)
   if (ruling === undefined) {
+    const { decider } = plan
+    const buckets = covering.length === 0 && decider.kind === 'fused' ? decider.buckets : undefined
     ruling = {
+      decider: buckets ?? decider,
       plan,
       exempt: covering.find(({ station }) => isSettled(station))?.station.decision,
       conditional: covering.filter(({ station }) => !isSettled(station)),

@@ -1,5 +1,6 @@
 import type { Decision } from '../decision.ts'
 import type { Message } from '../message.ts'
+import type { Buckets } from './buckets.ts'
 import type { ChainedPlan } from './chained-plan.ts'
 import type { ConnectPlan } from './connect-plan.ts'
 import type { FusedPlan } from './fused-plan.ts'
@@ -32,6 +33,8 @@ export interface Refusing {
  * holds can change them. Shared by all senders the same exemptions cover, so that it stays in the cache.
  */
 export interface Ruling {
+  /** The plan's; or, of senders no exemption covers, what is quicker and comes to the same. */
+  readonly decider: ActionPlan['decider'] | Buckets
   readonly plan: ActionPlan
   /** Exempt whatever the message holds. */
   readonly exempt: Decision | undefined

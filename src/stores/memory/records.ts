@@ -5,11 +5,11 @@ import type { Limit } from '../../algorithms/limit.ts'
  * A record of cells per key: generation, refused-until, then the kernel's own. A record of a token bucket is 32
  * bytes, two to a cache line: a decision touches one line per rule.
  */
-const GENERATION = 0
+export const GENERATION = 0
 const REFUSED_UNTIL = 1
 /** Of a record that is closed. */
 const NEXT_FREE = 1
-const OWN = 2
+export const OWN = 2
 
 /** The last before they begin anew, as small integers. */
 const LAST_GENERATION = 2 ** 31 - 1
@@ -25,10 +25,14 @@ const FIRST_CHUNK_SLOTS = 8
  * key has another generation, so a stale one is noticed and never misused.
  */
 export class Records {
+  /** The first chunk, which is all there is of most rules: the list of them would be two cache lines more. */
+  #first: Float64Array | undefined
+  #stride: number
+  /** How often the limit has changed: other numbers may be in force than a plan was made with. */
+  changes = 0
+  #chunks: Float64Array[] = []
   #limit: Limit
   #kernel: Kernel
-  #stride: number
-  #chunks: Float64Array[] = []
   /** Only of a kernel whose keys own an array each. */
   #logs: (Float64Array | undefined)[] = []
   #generations = 0
@@ -44,11 +48,13 @@ export class Records {
     this.change(limit)
     this.#stride = OWN + limit.kernel.width
     this.#chunks = []
+    this.#first = undefined
     this.#logs = []
   }
 
   /** Counts on by another limit to which the same cells mean the same. */
   change(limit: Limit): void {
+    this.changes++
     this.#limit = limit
     this.#kernel = limit.kernel
   }
@@ -56,7 +62,7 @@ export class Records {
   /** A fresh record at a slot, with a generation of its own. */
   open(slot: number, nowMs: number): void {
     const chunk = this.#chunkFor(slot)
-    const at = this.#at(slot)
+    const at = this.placeOf(slot)
     chunk.fill(0, at, at + this.#stride)
     this.#generations = this.#generations === LAST_GENERATION ? 1 : this.#generations + 1
     chunk[at + GENERATION] = this.#generations
@@ -67,7 +73,7 @@ export class Records {
   /** Ends a record. Free ones are a list that stands in the records themselves: `nextFree` is the one after it. */
   close(slot: number, nextFree: number): void {
     const chunk = this.#chunk(slot)
-    const at = this.#at(slot)
+    const at = this.placeOf(slot)
     chunk[at + GENERATION] = 0
     chunk[at + NEXT_FREE] = nextFree
     if (this.#logs[slot] !== undefined) this.#logs[slot] = undefined
@@ -75,26 +81,35 @@ export class Records {
 
   /** What a closed record was given. */
   nextFreeOf(slot: number): number {
-    return this.#chunk(slot)[this.#at(slot) + NEXT_FREE]!
+    return this.#chunk(slot)[this.placeOf(slot) + NEXT_FREE]!
   }
 
   /** A small integer: read as it stands, V8 keeps it beside the seat, as an object of its own. */
   generationOf(slot: number): number {
-    return this.#chunk(slot)[this.#at(slot) + GENERATION]! | 0
+    return this.#chunk(slot)[this.placeOf(slot) + GENERATION]! | 0
   }
 
   /** Whether a kept slot is still that of its key. */
   isOf(slot: number, generation: number): boolean {
-    const chunk = this.#chunks[slot >> CHUNK_BITS]
-    return chunk !== undefined && chunk[(slot & LAST_SLOT) * this.#stride] === generation
+    return this.chunkOf(slot)?.[this.placeOf(slot)] === generation
+  }
+
+  /** Where the record of a slot stands; undefined where there is none. It stands there until a key is added. */
+  chunkOf(slot: number): Float64Array | undefined {
+    return slot < CHUNK_SLOTS ? this.#first : this.#chunks[slot >> CHUNK_BITS]
+  }
+
+  /** The first cell of a slot's record in its chunk: its generation; the kernel's own begin at {@link OWN}. */
+  placeOf(slot: number): number {
+    return (slot & LAST_SLOT) * this.#stride
   }
 
   /** Asks without changing what is counted; returns how long the cost must wait, 0 where it fits. */
   probe(slot: number, nowMs: number, grains: number, out: Verdict): number {
     const kernel = this.#kernel
     const limit = this.#limit
-    const chunk = this.#chunks[slot >> CHUNK_BITS]!
-    const at = (slot & LAST_SLOT) * this.#stride
+    const chunk = this.#chunk(slot)
+    const at = this.placeOf(slot)
     if (kernel.width > 0) kernel.probe(chunk, at + OWN, nowMs, grains, limit, out)
     else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
     // The refusal of a large cost is noted, so that the key is not evicted while it lasts. That of a unit or less
@@ -109,8 +124,7 @@ export class Records {
   take(slot: number, nowMs: number, grains: number): void {
     const kernel = this.#kernel
     if (kernel.width > 0) {
-      const at = (slot & LAST_SLOT) * this.#stride
-      kernel.take(this.#chunks[slot >> CHUNK_BITS]!, at + OWN, nowMs, grains, this.#limit)
+      kernel.take(this.#chunk(slot), this.placeOf(slot) + OWN, nowMs, grains, this.#limit)
     } else {
       const log = kernel.room!(this.#logs[slot])
       this.#logs[slot] = log
@@ -120,12 +134,12 @@ export class Records {
 
   refund(slot: number, nowMs: number, grains: number): void {
     this.#kernel.refund(this.#cells(slot), this.#own(slot), nowMs, grains, this.#limit)
-    this.#chunk(slot)[this.#at(slot) + REFUSED_UNTIL] = 0
+    this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = 0
   }
 
   /** Whether a key refuses now, what it refused last or a single unit: then it must not be forgotten. */
   refuses(slot: number, nowMs: number, out: Verdict): boolean {
-    if (this.#chunk(slot)[this.#at(slot) + REFUSED_UNTIL]! > nowMs) return true
+    if (this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL]! > nowMs) return true
     const unit = this.#limit.scale
     return !this.#kernel.probe(this.#cells(slot), this.#own(slot), nowMs, unit, this.#limit, out)
   }
@@ -149,11 +163,7 @@ export class Records {
   }
 
   #chunk(slot: number): Float64Array {
-    return this.#chunks[slot >> CHUNK_BITS]!
-  }
-
-  #at(slot: number): number {
-    return (slot & LAST_SLOT) * this.#stride
+    return this.chunkOf(slot)!
   }
 
   #cells(slot: number): Float64Array {
@@ -161,17 +171,18 @@ export class Records {
   }
 
   #own(slot: number): number {
-    return this.#kernel.width > 0 ? this.#at(slot) + OWN : 0
+    return this.#kernel.width > 0 ? this.placeOf(slot) + OWN : 0
   }
 
   #chunkFor(slot: number): Float64Array {
     const index = slot >> CHUNK_BITS
     const held = this.#chunks[index]
-    if (held !== undefined && this.#at(slot) < held.length) return held
+    if (held !== undefined && this.placeOf(slot) < held.length) return held
     const doubled = held === undefined ? FIRST_CHUNK_SLOTS : (2 * held.length) / this.#stride
     const chunk = new Float64Array((index > 0 ? CHUNK_SLOTS : doubled) * this.#stride)
     if (held !== undefined) chunk.set(held)
     this.#chunks[index] = chunk
+    if (index === 0) this.#first = chunk
     return chunk
   }
 }
