@@ -5,13 +5,13 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Aedes } from 'aedes'
 import { limitBroker } from '../brokers/aedes/index.ts'
-import { type Findings, report } from './harness.ts'
+import { type Findings, serveSlices } from './harness.ts'
 import { makeGate } from './load.ts'
 
-/** One cell: CPU of a broker per message. Arguments: subject (bare, topicgate, drop), QoS, subscribers, messages. */
+/** A cell in slices: CPU of a broker per message. Arguments: subject (bare, topicgate, drop), QoS, subscribers, messages a slice. */
 const [subject, qos, subscribers, messages] = process.argv.slice(2) as [string, string, string, string]
 const PUBLISHERS = '10'
-const WARM_UP = '100000'
+const WARM_UP = 100_000
 
 const broker = await Aedes.createBroker()
 if (subject === 'topicgate') limitBroker(broker, makeGate(3, 'allowed'))
@@ -27,28 +27,29 @@ interface Queued {
   readonly mq: { readonly current: number }
 }
 
-/** What one flood costs: a process of its own sends it. */
-async function measure(count: string): Promise<Findings> {
-  const flood = fork(fileURLToPath(new URL('./flood.js', import.meta.url)), [
-    port,
-    PUBLISHERS,
-    subscribers,
-    qos,
-    count,
-  ])
-  await once(flood, 'message')
+const flood = fork(fileURLToPath(new URL('./flood.js', import.meta.url)), [
+  port,
+  PUBLISHERS,
+  subscribers,
+  qos,
+])
+await once(flood, 'message')
+
+/** What so many messages cost. */
+async function measure(count: number): Promise<Findings> {
   const startCpu = process.cpuUsage()
   const start = process.hrtime.bigint()
-  flood.send('go')
+  flood.send(count)
   const [sent] = (await once(flood, 'message')) as [number]
   const spent = process.cpuUsage(startCpu)
   const seconds = Number(process.hrtime.bigint() - start) / 1e9
   while ((broker as unknown as Queued).mq.current > 0) await setTimeout(20)
-  flood.send('end')
-  await once(flood, 'exit')
   return { cpuNs: ((spent.user + spent.system) * 1_000) / sent, perSecond: sent / seconds }
 }
 
 // A broker runs for months: what V8 spends on compiling during the first second is not a message's cost.
 await measure(WARM_UP)
-report(await measure(messages))
+serveSlices(
+  () => measure(Number(messages)),
+  () => flood.send('end'),
+)

@@ -1,17 +1,17 @@
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import mqtt from 'mqtt-packet'
 
 /**
  * A load generator in a process of its own: publishers that write as fast as the broker reads, and subscribers that
- * read and acknowledge. Arguments: port, publishers, subscribers, QoS, messages in all. Tells its parent
- * how many it sent once the broker has answered for the last one, and ends at the next word of its parent.
+ * read and acknowledge. Arguments: port, publishers, subscribers, QoS. Each time its parent names a number it sends so
+ * many or a few more, and tells how many once the broker has answered for the last one; any other word ends it.
  */
-const [port, publishers, subscribers, qos, messages] = process.argv.slice(2).map(Number) as [
+const [port, publishers, subscribers, qos] = process.argv.slice(2).map(Number) as [
   number,
   number,
   number,
   0 | 1,
-  number,
 ]
 const PAYLOAD = Buffer.alloc(100, 'x')
 /** Packets written before waiting: for the socket to drain at QoS 0, for acknowledgements at QoS 1. */
@@ -51,47 +51,54 @@ async function subscribe(index: number): Promise<void> {
   })
 }
 
-async function publish(index: number, count: number): Promise<void> {
+/** A publisher that stays: each call sends so many, and ends once the broker has answered for the last one. */
+async function makePublisher(index: number): Promise<(count: number) => Promise<void>> {
   const socket = await open(`client-${index}`)
   const topic = `fleet/site-${index % 20}/device-${index}/telemetry/temperature`
   const packetOf = (messageId: number): Buffer =>
     mqtt.generate({ cmd: 'publish', topic, payload: PAYLOAD, qos, retain: false, dup: false, messageId })
   if (qos === 0) {
     const batch = Buffer.concat(Array.from({ length: WINDOW }, () => packetOf(0)))
-    for (let sent = 0; sent < count; sent += WINDOW) {
-      if (!socket.write(batch)) await new Promise(resolve => socket.once('drain', resolve))
+    return async count => {
+      for (let sent = 0; sent < count; sent += WINDOW) {
+        if (!socket.write(batch)) await once(socket, 'drain')
+      }
+      socket.write(mqtt.generate({ cmd: 'pingreq' }))
+      await once(socket, 'data')
     }
-    socket.write(mqtt.generate({ cmd: 'pingreq' }))
-    await new Promise(resolve => socket.once('data', resolve))
-    return
   }
-  await new Promise<void>(resolve => {
-    let sent = 0
-    let acknowledged = 0
-    const parser = mqtt.parser()
-    const fill = (): void => {
-      const packets: Buffer[] = []
-      while (sent < count && sent - acknowledged < WINDOW) packets.push(packetOf((sent++ % 65_000) + 1))
-      if (packets.length > 0) socket.write(Buffer.concat(packets))
-    }
-    parser.on('packet', packet => {
-      if (packet.cmd === 'puback') acknowledged++
-    })
-    socket.on('data', chunk => {
-      parser.parse(chunk)
-      if (acknowledged >= count) resolve()
-      else fill()
-    })
-    fill()
+  let [sent, acknowledged, wanted] = [0, 0, 0]
+  let finish: () => void = () => {}
+  const fill = (): void => {
+    const packets: Buffer[] = []
+    while (sent < wanted && sent - acknowledged < WINDOW) packets.push(packetOf((sent++ % 65_000) + 1))
+    if (packets.length > 0) socket.write(Buffer.concat(packets))
+  }
+  const parser = mqtt.parser()
+  parser.on('packet', packet => {
+    if (packet.cmd === 'puback') acknowledged++
   })
+  socket.on('data', chunk => {
+    parser.parse(chunk)
+    if (acknowledged >= wanted) finish()
+    else fill()
+  })
+  return count =>
+    new Promise(resolve => {
+      finish = resolve
+      wanted += count
+      fill()
+    })
 }
 
 for (let index = 0; index < subscribers; index++) await subscribe(index)
+const all: ((count: number) => Promise<void>)[] = []
+for (let index = 0; index < publishers; index++) all.push(await makePublisher(index))
+// Subscribers stay until they are told to go: aedes cannot bear one that leaves with thousands of messages under way.
+process.on('message', async word => {
+  if (typeof word !== 'number') process.exit(0)
+  const share = Math.ceil(word / publishers / WINDOW) * WINDOW
+  await Promise.all(all.map(publish => publish(share)))
+  process.send?.(share * publishers)
+})
 process.send?.('ready')
-await new Promise(resolve => process.once('message', resolve))
-const share = Math.ceil(messages / publishers / WINDOW) * WINDOW
-await Promise.all(Array.from({ length: publishers }, (_, index) => publish(index, share)))
-process.send?.(share * publishers)
-// Subscribers stay until all is delivered: aedes cannot bear one that leaves with thousands of messages under way.
-await new Promise(resolve => process.once('message', resolve))
-process.exit(0)

@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { cpus, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
@@ -53,11 +54,93 @@ export async function alternate(
       process.stderr.write('.')
     }
   }
-  const medians = [...found].map(([name, all]) => {
-    const names = Object.keys(all[0]!)
-    return [name, Object.fromEntries(names.map(each => [each, median(all.map(one => one[each]!))]))] as const
+  return Object.fromEntries([...found].map(([name, all]) => [name, mediansOf(all)]))
+}
+
+/** A cell that stays and measures again and again. */
+interface OpenCell {
+  measure(): Promise<Findings>
+  close(): Promise<unknown>
+}
+
+/** Starts a cell that serves slices. */
+async function openCell(cell: string, args: readonly string[], flags: readonly string[]): Promise<OpenCell> {
+  const child = fork(fileURLToPath(new URL(`./${cell}.js`, import.meta.url)), [...args], {
+    execArgv: [...flags],
   })
-  return Object.fromEntries(medians)
+  const next = async (): Promise<unknown> => {
+    const [message] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [unknown]
+    if (typeof message === 'object' || message === READY) return message
+    throw new Error(`${cell} ${args.join(' ')} ended with ${message} and found nothing`)
+  }
+  await next()
+  return {
+    measure: () => {
+      child.send('go')
+      return next() as Promise<Findings>
+    },
+    close: () => {
+      const ended = once(child, 'exit')
+      child.send('end')
+      return ended
+    },
+  }
+}
+
+const READY = 'ready'
+
+/** The cell's side: measures a slice each time its parent says so, until it is told to end. */
+export function serveSlices(measure: () => Promise<Findings>, close: () => void): void {
+  process.on('message', async word => {
+    if (word === 'go') process.send?.(await measure())
+    else {
+      close()
+      process.exit(0)
+    }
+  })
+  process.send?.(READY)
+}
+
+/** A cell by its file, its arguments and flags of Node. */
+export type CellSpec = readonly [cell: string, args: readonly string[], flags?: readonly string[]]
+
+/**
+ * Runs several subjects side by side in short slices, in turns there and back: a machine whose speed changes from second
+ * to second meets all of them alike. Each round is of new processes. Medians over all slices by name; `ratio` is the median
+ * over the rounds of what all slices of a round cost in `cpuNs`, of those of the first subject.
+ */
+export async function alternateSlices(
+  rounds: number,
+  slices: number,
+  subjects: Readonly<Record<string, CellSpec>>,
+): Promise<Readonly<Record<string, Findings>>> {
+  const names = Object.keys(subjects)
+  const found = new Map(names.map(name => [name, [] as Findings[]]))
+  const ratios = new Map(names.map(name => [name, [] as number[]]))
+  for (let round = 0; round < rounds; round++) {
+    const cells = new Map<string, OpenCell>()
+    for (const [name, [cell, args, flags]] of Object.entries(subjects))
+      cells.set(name, await openCell(cell, args, flags ?? []))
+    for (let slice = 0; slice < slices; slice++) {
+      for (const name of slice % 2 === 0 ? names : names.toReversed())
+        found.get(name)!.push(await cells.get(name)!.measure())
+    }
+    await Promise.all([...cells.values()].map(cell => cell.close()))
+    const cost = (name: string): number =>
+      found
+        .get(name)!
+        .slice(-slices)
+        .reduce((sum, { cpuNs }) => sum + cpuNs!, 0)
+    for (const name of names) ratios.get(name)!.push(cost(name) / cost(names[0]!))
+    process.stderr.write('.')
+  }
+  return Object.fromEntries(
+    names.map(name => [name, { ...mediansOf(found.get(name)!), ratio: median(ratios.get(name)!) }]),
+  )
+}
+
+function mediansOf(all: readonly Findings[]): Findings {
+  return Object.fromEntries(Object.keys(all[0]!).map(each => [each, median(all.map(one => one[each]!))]))
 }
 
 let collect: (() => void) | undefined
