@@ -1,4 +1,4 @@
-// Compiles bench/ and runs it: node scripts/bench.js [decide] [profile] [patterns] [broker] [memory] [strangers] [expiry] [redis] [leased] [nats] [--rounds N] [--write]
+// Compiles bench/ and runs it, whole or in parts: node scripts/bench.js [part …] [--rounds N] [--write FILE]. Parts: PARTS in bench/main.ts.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
