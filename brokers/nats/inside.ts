@@ -8,6 +8,13 @@ export interface Inside {
   readonly msg?: Inside
   _rdata?: unknown
   readonly _msg?: { subject?: unknown; reply?: unknown }
+  /** The connection, as what is sent on it is written: sent with the next microtask while it is connected. */
+  readonly publisher?: {
+    readonly connected?: unknown
+    outMsgs?: unknown
+    outBytes?: unknown
+    sendCommand?(...parts: Uint8Array[]): void
+  }
   /** The text, once somebody has asked for it. */
   _subject?: unknown
 }

@@ -2,6 +2,7 @@ import type { Decision } from '../../src/decision.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { isLater } from '../../src/outcomes/holding.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
+import { acknowledge } from './acknowledge.ts'
 import type { JetStreamMessage } from './client.ts'
 import type { Copied } from './copies.ts'
 import { BaseCourse, type Handler } from './course.ts'
@@ -246,7 +247,8 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     const message = delivery.source as JetStreamMessage
     try {
       // A delay that is no whole number is delivered again at once; reasons of `term` are not known to older servers.
-      if (how === 'nak' && delayMs > 0) message.nak(Math.ceil(delayMs))
+      if (how === 'ack') acknowledge(message)
+      else if (how === 'nak' && delayMs > 0) message.nak(Math.ceil(delayMs))
       else message[how]()
     } catch (cause) {
       this.station.trouble.note('answer', cause)
