@@ -112,6 +112,8 @@ export const BOUNDS = {
   insightNameChars: 128,
   /** Refusals gathered on senders that wait to be counted by name. */
   pendingRuns: 16_384,
+  /** How many of the oldest are counted at once to make room. */
+  runsCountedAtOnce: 256,
   /** Rules and tiers that metrics count each; further ones are counted together. */
   metricRules: 1_024,
   metricTiers: 16,

@@ -61,11 +61,13 @@ export class Analytics {
     this.#history = new History(this.#clock.now())
     this.#sliceEndsMs = this.#history.open.endMs
     this.#last = this.#tallies.series('', 0)
-    this.#runs = new Runs(({ tally, client, user, ip, topic }, times) => {
+    this.#runs = new Runs(refused => {
       const { open } = this.#history
-      open.clients.add(client, times)
-      open.topics.add(topic, times)
-      this.#tallies.violate(tally, user, ip, topic, times)
+      // List by list: each is in the caches from its second name on.
+      for (const { client, times } of refused) open.clients.add(client, times)
+      for (const { topic, times } of refused) open.topics.add(topic, times)
+      for (const { tally, user, ip, topic, times } of refused)
+        this.#tallies.violate(tally, user, ip, topic, times)
     })
     this.#endCounting = gate.countBy(this)
     gate.on('policy', this.#onPolicy)

@@ -6,8 +6,9 @@ import type { RuleTally } from './rule-tally.ts'
 
 /** Rules a sender's refusals on one topic are gathered for side by side. */
 const RUNS_PER_SEAT = 4
-/** Runs there are. */
+/** Places for runs, and how many of the oldest make room at once. */
 const PLACES = BOUNDS.pendingRuns
+const BLOCK = BOUNDS.runsCountedAtOnce
 /**
  * How many runs are pushed out until half as many newcomers are let in. As many as a list has names: then a new run counts
  * for n ÷ 4,096 of n refusals without a run at the most, half of what a full list may be wrong by.
@@ -22,8 +23,9 @@ const TIMES = 1
 const RULE = 2
 const EARLIER = 3
 
-/** Whom a run of refusals is about; by name only, as a sender may be gone when it is counted. */
+/** Whom a run of refusals is about, and how many there were; by name only, as a sender may be gone when it is counted. */
 export interface Refused {
+  times: number
   readonly tally: RuleTally
   readonly topic: string
   readonly client: string
@@ -36,15 +38,16 @@ let serials = 0
 
 /**
  * Gathers refusals by sender, topic and rule, so that a flood costs one look-up of names a run instead of five a message.
- * There are {@link BOUNDS.pendingRuns}: a new one takes the place of the oldest, which is then counted by name. With all that
- * it pushes out of the caches that takes 5 us, so of a crowd only one in so many refusals without a run begins one, and counts
- * for them all; who has a run is counted one by one (sample and hold: Estan and Varghese, "New directions in traffic
- * measurement and accounting", 2002). The longer a crowd lasts, the fewer begin one, and who is refused often soon has a run
- * again. A seat carries the serial of its newest run, which says where it stands and whether it still does. What a message
- * needs stands in flat arrays: with an object a run, 10,000 refused senders took 60 ns more a message, all of it cache misses.
+ * There are {@link BOUNDS.pendingRuns}; new ones take the places of the oldest, which are then counted by name: some hundred
+ * at once, as one alone finds none of the lists in the caches and takes 5 us. That is still dear, so of a crowd only one in
+ * so many refusals without a run begins one, and counts for them all; who has a run is counted one by one (sample and hold:
+ * Estan and Varghese, "New directions in traffic measurement and accounting", 2002). The longer a crowd lasts, the fewer begin
+ * one, and who is refused often soon has a run again. A seat carries the serial of its newest run, which says where it stands
+ * and whether it still does. What a message needs stands in flat arrays: with an object a run, 10,000 refused senders took
+ * 60 ns more a message, all of it cache misses.
  */
 export class Runs {
-  readonly #settle: (refused: Refused, times: number) => void
+  readonly #settle: (refused: readonly Refused[]) => void
   readonly #cells = new Int32Array(CELLS * PLACES)
   readonly #refused: Refused[] = []
   #chance = 1
@@ -53,8 +56,11 @@ export class Runs {
   #pushed = 0
   /** Which refusal without a run, from now on, begins one. */
   #next = 1
+  /** The block of serials that room was made for. */
+  #block = -1
 
-  constructor(settle: (refused: Refused, times: number) => void) {
+  /** `settle` counts by name. */
+  constructor(settle: (refused: readonly Refused[]) => void) {
     this.#settle = settle
   }
 
@@ -74,18 +80,18 @@ export class Runs {
       serial = cells[at + EARLIER]!
     }
     if (--this.#next > 0) return
-    seat.run = this.#begin(describe(seat.identity, seat.topic, tally), seat.run)
+    seat.run = this.#begin(describe(seat.identity, seat.topic, tally, 0), seat.run)
     this.#next = this.#weight === 1 ? 1 : this.#draw()
   }
 
   /** One more refusal of a sender that keeps nothing: counted by name at once. */
   settle(sender: Sender, topic: string, tally: RuleTally): void {
-    this.#settle(describe(sender, topic, tally), 1)
+    this.#settle([describe(sender, topic, tally, 1)])
   }
 
   /** Counts all that waits; the runs go on. */
   settleAll(): void {
-    for (let place = 0; place < PLACES; place++) this.#end(place)
+    for (let first = 0; first < PLACES; first += BLOCK) this.#settleBlock(first)
   }
 
   /** Counts all that waits, and every refusal one by one again. */
@@ -107,30 +113,46 @@ export class Runs {
   #begin(refused: Refused, earlier: number): number {
     serials = serials === LAST_SERIAL ? 1 : serials + 1
     const place = serials % PLACES
-    const wasInUse = this.#end(place)
+    const block = Math.floor(serials / BLOCK)
+    if (block !== this.#block) {
+      this.#block = block
+      this.#makeRoom(place - (place % BLOCK))
+    }
     this.#cells.set([serials, this.#weight, refused.tally.id, earlier], CELLS * place)
     this.#refused[place] = refused
-    if (wasInUse && ++this.#pushed === STEP) {
-      this.#pushed = 0
-      this.#weight *= 2
-    }
     return serials
   }
+  /** Counts the oldest runs and ends them. */
+  #makeRoom(first: number): void {
+    this.#pushed += this.#settleBlock(first)
+    for (let place = first; place < first + BLOCK; place++) this.#cells[CELLS * place] = 0
+    while (this.#pushed >= STEP) {
+      this.#pushed -= STEP
+      this.#weight *= 2
+    }
+  }
 
-  /** Counts what waits at a place; whether there was anything. */
-  #end(place: number): boolean {
-    const at = CELLS * place + TIMES
-    const times = this.#cells[at]!
-    if (times === 0) return false
-    this.#settle(this.#refused[place]!, times)
-    this.#cells[at] = 0
-    return true
+  /** Counts what waits at some places; returns at how many there was anything. */
+  #settleBlock(first: number): number {
+    const waiting: Refused[] = []
+    for (let place = first; place < first + BLOCK; place++) {
+      const at = CELLS * place + TIMES
+      const times = this.#cells[at]!
+      if (times === 0) continue
+      const refused = this.#refused[place]!
+      refused.times = times
+      waiting.push(refused)
+      this.#cells[at] = 0
+    }
+    if (waiting.length > 0) this.#settle(waiting)
+    return waiting.length
   }
 }
 
-function describe(sender: Sender, topic: string, tally: RuleTally): Refused {
+function describe(sender: Sender, topic: string, tally: RuleTally, times: number): Refused {
   const { user, ip } = sender
   return {
+    times,
     tally,
     topic: shorten(topic),
     client: shorten(nameOf(sender)),
