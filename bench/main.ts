@@ -202,12 +202,13 @@ async function leased(): Promise<string> {
 
 async function nats(): Promise<string> {
   const rows: string[][] = []
-  for (const kind of ['core', 'jetstream']) {
+  const kinds = { core: 'subscription', jetstream: 'JetStream', manual: 'JetStream, handlers acknowledge' }
+  for (const [kind, title] of Object.entries(kinds)) {
     for (const generation of ['2', '3']) {
       const { both } = await alternate(rounds, { both: () => runCell('nats', ['compare', kind, generation]) })
       const { bareNs, limitedNs, kept } = both!
       rows.push([
-        `${kind === 'core' ? 'subscription' : 'JetStream, acknowledged'}, ${generation === '2' ? 'nats 2' : '@nats-io 3'}`,
+        `${title}, ${generation === '2' ? 'nats 2' : '@nats-io 3'}`,
         nanoseconds(bareNs!),
         nanoseconds(limitedNs!),
         `${Math.round(100 * kept!)} %`,
@@ -219,7 +220,7 @@ async function nats(): Promise<string> {
   })
   return section(
     'NATS',
-    `CPU of a consumer per message, after 100,000 that are not counted: 100-byte messages on a hundred subjects to a callback that reads subject and payload, three rules, nothing refused. The client alone and with topicgate live side by side and take 20,000 messages in turns; what is kept is the median of neighbours, one of the other. ${Math.round(queued!.held!).toLocaleString('en')} messages of 100 bytes that a rule queues take ${bytes(queued!.bytesEach!)} each.`,
+    `CPU of a consumer per message, after 100,000 that are not counted: 100-byte messages on a hundred subjects to a callback that reads subject and payload, three rules, nothing refused. Of JetStream the client's handler acknowledges each message, with topicgate it need not: topicgate does, and for less; the last lines are of handlers that do it in either case. The client alone and with topicgate live side by side and take 20,000 messages in turns; what is kept is the median of neighbours, one of the other. ${Math.round(queued!.held!).toLocaleString('en')} messages of 100 bytes that a rule queues take ${bytes(queued!.bytesEach!)} each.`,
     table(['work', 'client alone', 'with topicgate', 'messages per CPU second'], rows),
   )
 }
@@ -282,7 +283,8 @@ async function insight(): Promise<string> {
   const evenly = ['allowed', 'refused'].flatMap(outcome =>
     ['1', '10000', '100000'].map(senders => [senders, outcome, outcome] as const),
   )
-  for (const [senders, outcome, what] of [...evenly, ['200000', '1/s', 'Zipf’s law, 1/s each'] as const]) {
+  const crowds = ['100/s', '1/s'].map(rate => ['200000', rate, `Zipf’s law, ${rate} each`] as const)
+  for (const [senders, outcome, what] of [...evenly, ...crowds]) {
     const run = (): Promise<Findings> => runCell('insight', [senders, '3', outcome])
     const { found } = await alternate(rounds, { found: run })
     rows.push([
@@ -296,7 +298,7 @@ async function insight(): Promise<string> {
   }
   return section(
     'Analytics',
-    'CPU of a decision by three rules when nobody listens, with a listener that does nothing, and with analytics, in turns in one process; `more` is the median of what analytics took more, turn by turn.',
+    'CPU of a decision by three rules when nobody listens, with a listener that does nothing, and with analytics, in short turns in one process; `more` is the median of what analytics took more, turn by turn.',
     table(['work', 'nobody listens', 'a listener', 'analytics', 'more', 'ratio'], rows),
   )
 }

@@ -12,7 +12,7 @@ import { Gate, limit } from '../src/index.ts'
 
 /**
  * A consumer that handles slices of messages, told `go` for each, and tells CPU nanoseconds a message. Arguments: url, subject
- * (bare, topicgate), kind (core, jetstream), generation of the client (2, 3), first token of its subjects, messages a slice.
+ * (bare, topicgate), kind (core, jetstream, manual), generation of the client (2, 3), first token of its subjects, messages a slice.
  */
 const [url, subject, kind, generation, token, messages] = process.argv.slice(2) as [
   ...[string, string, string, string, string],
@@ -30,7 +30,7 @@ const gate = new Gate({ dialect: 'nats' }).use(
   limit({ name: 'by-site', rate, per: 'site', exceeded: 'drop' }),
   limit({ name: 'by-topic', rate, per: 'topic', exceeded: 'drop' }),
 )
-const limits = limitNats(gate, { ack: 'manual' })
+const limits = limitNats(gate, kind === 'manual' ? { ack: 'manual' } : {})
 
 let seen = 0
 let bytes = 0
@@ -73,7 +73,8 @@ async function findConsumer(): Promise<PullConsumer> {
 async function consume(consumer: PullConsumer): Promise<() => Promise<unknown>> {
   const pull = { max_messages: 1_000 }
   if (subject === 'topicgate') {
-    const intake = await limits.consume(consumer, handleAndAck, pull)
+    // It acknowledges what its handler has handled, unless that is the handler's own business.
+    const intake = await limits.consume(consumer, kind === 'manual' ? handleAndAck : handle, pull)
     return () => intake.stop()
   }
   const taken = await consumer.consume({ ...pull, callback: handleAndAck })

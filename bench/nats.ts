@@ -9,7 +9,7 @@ import { startNats } from '../test/support/nats.ts'
 import { measureMemory, median, report } from './harness.ts'
 
 /**
- * One cell. `compare`, a kind (core, jetstream) and a generation of the client (2, 3): CPU of a consumer per message, with and
+ * One cell. `compare`, a kind (core; jetstream; manual: acknowledged by the handler) and a generation of the client (2, 3): CPU of a consumer per message, with and
  * without topicgate. Both are processes of their own that live side by side on one server and take short slices in turns, so
  * that a machine whose speed changes meets both alike; `kept` is the median of what neighbours take, one of the other.
  * `queued` and a count: the heap of queued messages.
@@ -20,7 +20,7 @@ const SLICE = 20_000
 const WARM_UP = 5
 const SLICES = 24
 
-const server = await startNats({ jetstream: kind === 'jetstream' })
+const server = await startNats({ jetstream: kind !== 'core' })
 
 async function start(cell: string, ...args: readonly string[]): Promise<ChildProcess> {
   const child = fork(fileURLToPath(new URL(`./${cell}.js`, import.meta.url)), [server.url, ...args])
@@ -46,11 +46,11 @@ async function makeStream(name: string): Promise<void> {
 async function compare(): Promise<void> {
   const flood = await start('nats-flood')
   const open = async (subject: string, token: string): Promise<() => Promise<number>> => {
-    if (kind === 'jetstream') await makeStream(token)
+    if (kind !== 'core') await makeStream(token)
     const child = await start('nats-consumer', subject, kind, generation, token, String(SLICE))
     return async () => {
       // Of a stream a slice lies ready before it is taken; of core NATS it comes as it is sent.
-      if (kind === 'jetstream') await tell(flood, [token, SLICE])
+      if (kind !== 'core') await tell(flood, [token, SLICE])
       const taken = tell(child, 'go')
       if (kind === 'core') await tell(flood, [token, SLICE])
       return (await taken) as number
