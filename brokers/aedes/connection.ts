@@ -34,6 +34,7 @@ export interface Surroundings {
   readonly notices: Notices | undefined
   readonly tally: { dropped: number; notices: number }
   maySkim(): boolean
+  beforeReading(): void
 }
 
 /** One connection of aedes: who sends, what of it is held, whether it is read. */
@@ -50,6 +51,7 @@ export class Connection implements Source {
   readonly #around: Surroundings
   readonly #client: Client
   readonly #keepaliveMs: number
+  readonly #beforeReading = (): void => this.#around.beforeReading()
   #pressure = 0
   #pressureSinceMs = 0
   #refusals = 0
@@ -90,6 +92,7 @@ export class Connection implements Source {
         if (message instanceof PublishMessage) message.park()
       },
     })
+    client.conn.prependListener('readable', this.#beforeReading)
     client.conn.once('close', () => this.leave())
   }
 
@@ -207,6 +210,12 @@ export class Connection implements Source {
     this.#around.connections.delete(this)
     this.reading.dispose()
     this.lane.leave(message => message instanceof PublishMessage && (message.will || message.qos === 0))
+  }
+
+  /** The limiter has been taken off. */
+  detach(): void {
+    this.#client.conn.removeListener('readable', this.#beforeReading)
+    this.reading.detach()
   }
 
   /** Disconnects: later, as aedes may be in the midst of parsing. Earlier acknowledgements leave first. */

@@ -72,7 +72,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       attached = false
       for (const detach of detachAll) detach()
       station.guard.close('pass')
-      for (const connection of station.connections) connection.reading.detach()
+      for (const connection of station.connections) connection.detach()
       station.connections.clear()
       discards.detach()
       makeFast(broker)

@@ -4,7 +4,7 @@ import type { Ask } from '../../src/guard.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import type { Connection } from './connection.ts'
 import type { Discards } from './discard.ts'
-import { composeHook } from './hooks.ts'
+import { composePlainHook } from './hooks.ts'
 import { degradedPacket, redirectedPacket } from './instead.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
@@ -177,7 +177,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
   // function be made for its answer to each message.
   const spared = settings.guardSys ? new Aedes().authorizePublish : undefined
 
-  return composeHook(broker, 'authorizePublish', composed => {
+  const hook = composePlainHook(broker, 'authorizePublish', composed => {
     const { users } = composed
     station.maySkim = () => !broker.closed && (settings.skimRefused === true || users === spared)
     return (client, packet, callback) => {
@@ -201,4 +201,6 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       })
     }
   })
+  station.beforeReading = () => void hook.renew()
+  return hook.detach
 }

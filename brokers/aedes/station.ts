@@ -45,6 +45,8 @@ export class Station implements Surroundings {
   readonly greetings = new Set<(socket: object) => void>()
   /** Whether refused publishes may stay unseen by the application's own `authorizePublish`, if there is one. */
   maySkim: () => boolean = () => false
+  /** Called before anything a connection has received is parsed. */
+  beforeReading: () => void = () => {}
   readonly tally: Tally = {
     dropped: 0,
     degraded: 0,

@@ -54,6 +54,27 @@ describe('the application’s hooks', () => {
     expect(seen.map(({ topic }) => topic)).toEqual(['t/x', 't/x'])
   })
 
+  it.each([0, 1, 2] as const)(
+    'set while a client publishes let nothing past the limit, at QoS %i',
+    async qos => {
+      running = await startBroker({ gate: gateOf('drop') })
+      const seen = await subscribeAll(await running.connect(), 't/#')
+      const publisher = await running.connect()
+      const publish = (text: string): Promise<unknown> => publisher.publishAsync('t/x', text, { qos })
+      await publish('first')
+      await eventually(() => expect(seen).toHaveLength(1))
+      let asked = 0
+      running.broker.authorizePublish = (_client, _packet, callback) => {
+        asked++
+        callback(null)
+      }
+      for (const text of ['second', 'third', 'fourth']) await publish(text)
+      await eventually(() => expect(running?.limits.stats().dropped).toBe(2))
+      await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['first', 'second']))
+      expect(asked).toBe(3)
+    },
+  )
+
   it('that are put back as they were found do not call themselves', async () => {
     running = await startBroker({ gate: gateOf('drop') })
     const { broker } = running
