@@ -11,7 +11,7 @@ import { makeGate } from './load.ts'
 /** A cell in slices: CPU of a broker per message. Arguments: subject (bare, topicgate, drop), QoS, subscribers, messages a slice. */
 const [subject, qos, subscribers, messages] = process.argv.slice(2) as [string, string, string, string]
 const PUBLISHERS = '10'
-const WARM_UP = 100_000
+const WARM_UP = subscribers === '0' ? 300_000 : 100_000
 
 const broker = await Aedes.createBroker()
 if (subject === 'topicgate') limitBroker(broker, makeGate(3, 'allowed'))

@@ -107,7 +107,7 @@ export type CellSpec = readonly [cell: string, args: readonly string[], flags?: 
 /**
  * Runs several subjects side by side in short slices, in turns there and back: a machine whose speed changes from second
  * to second meets all of them alike. Each round is of new processes. Medians over all slices by name; `ratio` is the median
- * over the rounds of what all slices of a round cost in `cpuNs`, of those of the first subject.
+ * over the rounds of what, in the median of a round, a slice cost in `cpuNs`, of its neighbour of the first subject.
  */
 export async function alternateSlices(
   rounds: number,
@@ -126,12 +126,15 @@ export async function alternateSlices(
         found.get(name)!.push(await cells.get(name)!.measure())
     }
     await Promise.all([...cells.values()].map(cell => cell.close()))
-    const cost = (name: string): number =>
+    const costs = (name: string): readonly number[] =>
       found
         .get(name)!
         .slice(-slices)
-        .reduce((sum, { cpuNs }) => sum + cpuNs!, 0)
-    for (const name of names) ratios.get(name)!.push(cost(name) / cost(names[0]!))
+        .map(({ cpuNs }) => cpuNs!)
+    const first = costs(names[0]!)
+    for (const name of names) {
+      ratios.get(name)!.push(median(costs(name).map((cpuNs, slice) => cpuNs / first[slice]!)))
+    }
     process.stderr.write('.')
   }
   return Object.fromEntries(
