@@ -45,7 +45,7 @@ export class Station implements Surroundings {
   readonly greetings = new Set<(socket: object) => void>()
   /** Whether refused publishes may stay unseen by the application's own `authorizePublish`, if there is one. */
   maySkim: () => boolean = () => false
-  /** Called before anything a connection has received is parsed. */
+  /** Called before anything a connection has received is taken. */
   beforeReading: () => void = () => {}
   readonly tally: Tally = {
     dropped: 0,
@@ -99,6 +99,8 @@ export class Station implements Surroundings {
     const places = client as unknown as Record<symbol, Connection | undefined>
     const known = places[this.#place]
     if (known !== undefined) return known
+    // What came in one chunk with the CONNECT is parsed already.
+    this.beforeReading()
     const connection = new Connection(this, client, this.#connects.get(client))
     places[this.#place] = connection
     connection.condemned = this.#ended

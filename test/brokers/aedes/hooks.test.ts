@@ -75,6 +75,35 @@ describe('the application’s hooks', () => {
     },
   )
 
+  it('set between two clients let nothing past the limit, of one that publishes as it connects either', async () => {
+    running = await startBroker({ gate: gateOf('drop') })
+    const seen = await subscribeAll(await running.connect(), 't/#')
+    running.broker.authorizePublish = (_client, _packet, callback) => callback(null)
+    const raw = await running.connectRaw()
+    const publishes = ['0', '1', '2', '3'].map(payload => raw.publish('t/x', { payload }))
+    const connect = { cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clean: true } as const
+    raw.send({ ...connect, clientId: 'r', keepalive: 0 }, ...publishes)
+    await eventually(() => expect(running?.limits.stats().dropped).toBe(2))
+    await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['0', '1']))
+  })
+
+  it('set after the last a client has sent do not let its will past the limit', async () => {
+    const gate = new Gate().use(
+      't/#',
+      limit({ name: 'two', rate: '1/hour', per: 'client', exceeded: 'drop' }),
+    )
+    running = await startBroker({ gate })
+    const seen = await subscribeAll(await running.connect(), 't/#')
+    const will = { topic: 't/will', payload: Buffer.from('will'), qos: 0, retain: false } as const
+    const raw = await running.connectRaw({ clientId: 'r', will })
+    raw.send(raw.publish('t/x', { payload: 'last' }))
+    await eventually(() => expect(seen).toHaveLength(1))
+    running.broker.authorizePublish = (_client, _packet, callback) => callback(null)
+    raw.socket.destroy()
+    await eventually(() => expect(running?.limits.stats().willsRefused).toBe(1))
+    expect(seen.map(({ text }) => text)).toEqual(['last'])
+  })
+
   it('that are put back as they were found do not call themselves', async () => {
     running = await startBroker({ gate: gateOf('drop') })
     const { broker } = running
