@@ -34,6 +34,7 @@ const BEYOND_STORE_MS = 1_000
 export class Guard {
   readonly clock: Clock
   readonly #decider: Decider
+  /** The keeper knows it too, a cache line further away: it is asked for each message. */
   #closed = false
   readonly #keeper: Keeper
   readonly #parking: Parking
