@@ -7,13 +7,27 @@ import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
 import type { Station } from './station.ts'
 
-const NOTHING = new Uint8Array(0)
+/**
+ * The body of a refusal. A JetStream client whose publish is answered reads it as error 429; headers alone it would take for
+ * an acknowledgement it cannot read.
+ */
+const TOO_MANY_REQUESTS = errorBody({ code: 429, err_code: 10_167, description: 'too many requests' })
+const HANDLER_FAILED = errorBody({ code: 500, description: 'the handler failed' })
+
+function errorBody(error: object): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify({ error }))
+}
+
+/**
+ * Requests that are answered by this side when they may not pass: `none`; those that a rule rejects or that are held at the
+ * end (`rejected`); or all (`all`).
+ */
+export type Answering = 'none' | 'rejected' | 'all'
 
 export interface CoreCourseOptions {
   /** The connection that redirects. */
   readonly over: NatsOutlet | undefined
-  /** Every message is a request, which is never left without an answer. */
-  readonly answersAll: boolean
+  readonly answering: Answering
   /** Told of each message that is held, and of each that is held no more. */
   readonly onHeld?: () => void
 }
@@ -43,9 +57,11 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
       tally.redirected++
       return
     }
-    if (decision.outcome === 'retry' && !this.#options.answersAll) tally.unsupported++
-    const told = this.#options.answersAll || decision.outcome === 'reject'
-    if (told && this.#answer(delivery, this.#refusalOf(decision, delivery))) tally.refused++
+    const { answering } = this.#options
+    if (decision.outcome === 'retry' && answering !== 'all') tally.unsupported++
+    const isAnswered = answering === 'all' || (answering === 'rejected' && decision.outcome === 'reject')
+    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalOf(decision, delivery)))
+      tally.refused++
     else tally.dropped++
   }
 
@@ -63,8 +79,8 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
     )
     return this.station.publish(this.#options.over, to, source.data, {
       ...(headers === undefined ? {} : { headers }),
-      // Whoever listens there answers the request.
-      ...(source.reply ? { reply: source.reply } : {}),
+      // The service that listens there answers the request. A stream would as well, also one that is meant for another.
+      ...(source.reply && this.#options.answering !== 'none' ? { reply: source.reply } : {}),
     })
   }
 
@@ -74,19 +90,19 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
     return natsRefusalHeaders(decision, facts, text, { legacy: this.station.settings.legacyFields })
   }
 
-  /** Answers a request with an error, as NATS services do; false where nobody waits for it. */
-  #answer({ source }: Delivery, fields: Readonly<Record<string, string>>): boolean {
+  /** Answers a request with an error, as NATS services do. Returns false if the message has no reply subject. */
+  #answer({ source }: Delivery, body: Uint8Array, fields: Readonly<Record<string, string>>): boolean {
     if (!source.reply || source.respond === undefined) return false
     const headers = makeHeaders(this.station.settings.headers, fields)
     try {
-      return source.respond(NOTHING, headers === undefined ? {} : { headers })
+      return source.respond(body, headers === undefined ? {} : { headers })
     } catch (cause) {
       this.station.trouble.note('answer', cause)
       return false
     }
   }
 
-  /** A request that waited is told to come again; any other message is lost with its member. */
+  /** A request that waited is answered where requests are; any other message is lost with its member. */
   protected sendsBack(delivery: Delivery): boolean {
     // A message that has only just come is taken while its subscription ends: the server has given it to nobody else.
     if (delivery.heldAs === undefined && !delivery.settled) return false
@@ -96,15 +112,17 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
       reason: 'rate_limit_exceeded',
       retryAfterMs: 1_000,
     }
-    if (this.#answer(delivery, this.#refusalOf(decision, delivery))) this.station.tally.refused++
+    const isAnswered = this.#options.answering !== 'none'
+    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalOf(decision, delivery)))
+      this.station.tally.refused++
     return true
   }
 
   protected succeeded(): void {}
 
   protected failed(delivery: Delivery): void {
-    if (!this.#options.answersAll) return
+    if (this.#options.answering !== 'all') return
     const fields = { 'Nats-Service-Error-Code': '500', 'Nats-Service-Error': 'the handler failed' }
-    this.#answer(delivery, fields)
+    this.#answer(delivery, HANDLER_FAILED, fields)
   }
 }

@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../../src/message.ts'
 import type { ConsumerFacts, JetStreamMessage, NatsMessage } from './client.ts'
-import { CoreCourse } from './core-course.ts'
+import { type Answering, CoreCourse } from './core-course.ts'
 import type { BaseCourse, Handler } from './course.ts'
 import { JetStreamCourse } from './jetstream-course.ts'
 import { courseOptions } from './learn.ts'
@@ -25,13 +25,21 @@ export class Taker<M extends NatsMessage> {
   readonly #handler: Handler<M>
   readonly #facts: ConsumerFacts | undefined
   readonly #acks: boolean
+  readonly #answering: Answering
   #course: BaseCourse<M> | undefined
 
-  constructor(station: Station, handler: Handler<M>, facts: ConsumerFacts | undefined, acks: boolean) {
+  constructor(
+    station: Station,
+    handler: Handler<M>,
+    facts: ConsumerFacts | undefined,
+    acks: boolean,
+    answer: boolean,
+  ) {
     this.#station = station
     this.#handler = handler
     this.#facts = facts
     this.#acks = acks
+    this.#answering = answer ? 'rejected' : 'none'
   }
 
   get held(): number {
@@ -54,7 +62,7 @@ export class Taker<M extends NatsMessage> {
     if (!isJetStream(message))
       return new CoreCourse(this.#station, this.#handler, {
         over: this.#station.publisher,
-        answersAll: false,
+        answering: this.#answering,
       })
     const options = courseOptions(this.#facts, this.#station.settings)
     const course = new JetStreamCourse<JetStreamMessage>(
@@ -77,14 +85,16 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
   place: Place = ANYWHERE
   readonly #station: Station
   readonly #source: Source<M>
+  readonly #answer: boolean
   readonly #outlet = new Outlet<M>()
   #taker: Taker<M> | undefined
   #sourceEnded = false
   #stopped = false
   #error: { readonly cause: unknown } | undefined
 
-  constructor(station: Station, source: Source<M>, origin: MaybePromise<Origin>) {
+  constructor(station: Station, source: Source<M>, origin: MaybePromise<Origin>, answer = false) {
     this.#station = station
+    this.#answer = answer
     this.#source = source
     station.intakes.add(this)
     void this.#pump(origin)
@@ -135,7 +145,7 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
       const { place, facts } = await origin
       assertSupported(this.#station.gate, place)
       this.place = place
-      const taker = new Taker<M>(this.#station, message => this.#pass(message), facts, false)
+      const taker = new Taker<M>(this.#station, message => this.#pass(message), facts, false, this.#answer)
       this.#taker = taker
       for await (const message of this.#source) {
         if (this.#stopped) giveBack(message)

@@ -46,7 +46,7 @@ export interface DrainOptions {
   /** How long handlers are waited for. Default: 30,000. */
   readonly timeoutMs?: number
   /**
-   * What becomes of held messages of core NATS: requests among them are told to come again and the others forgotten, or
+   * What becomes of held messages of core NATS: requests that are answered here get 429, and the others forgotten, or
    * all pass at once. Those of JetStream are sent back. Default: discard.
    */
   readonly held?: 'discard' | 'pass'
@@ -55,7 +55,7 @@ export interface DrainOptions {
 /** A limiter of NATS subscriptions and JetStream consumers. */
 export interface NatsLimits {
   readonly gate: Gate
-  /** Subscribes, alone or in a queue group. */
+  /** Subscribes, alone or in a queue group. Answers no requests, unless `answer` is set. */
   subscribe<M extends NatsMessage>(
     nc: NatsConnection<M>,
     subject: string,
@@ -71,7 +71,7 @@ export interface NatsLimits {
   /** The messages of a subscription or consumer that may pass, when they may. Who iterates acknowledges. */
   iterate<M extends NatsMessage>(
     source: Source<M>,
-    options?: { readonly consumer?: JetStreamConsumer },
+    options?: { readonly consumer?: JetStreamConsumer; readonly answer?: boolean },
   ): AsyncIterableIterator<M>
   /** Hands a consumer's messages to a handler. Pulls only what may pass where a limit is the whole consumer's. */
   consume<M extends JetStreamMessage>(
@@ -89,8 +89,11 @@ export interface NatsLimits {
     consumer: PullConsumer<M>,
     options?: { readonly expires?: number },
   ): Promise<M | null>
-  /** A handler behind the limits, for whoever owns the loop. Never throws. */
-  wrap<M extends NatsMessage>(handler: Handler<M>): (message: M) => void
+  /** Returns a handler behind the limits, for a loop of the caller's own. It never throws. */
+  wrap<M extends NatsMessage>(
+    handler: Handler<M>,
+    options?: { readonly answer?: boolean },
+  ): (message: M) => void
   stats(): NatsStats
   /** Takes nothing more, sends back what JetStream has delivered and is held, and waits for the handlers. */
   drain(options?: DrainOptions): Promise<void>
@@ -165,17 +168,20 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
 
   return {
     gate,
-    subscribe: (nc, subject, subscribing) => new CoreIntake(station, nc, subject, subscribing, false),
+    subscribe(nc, subject, subscribing) {
+      const answering = subscribing.answer === true ? 'rejected' : 'none'
+      return new CoreIntake(station, nc, subject, subscribing, answering)
+    },
     respond(nc, subject, handler, { queue } = {}) {
       const serving = { callback: handler, ...(queue === undefined ? {} : { queue }) }
-      return new CoreIntake(station, nc, subject, serving, true)
+      return new CoreIntake(station, nc, subject, serving, 'all')
     },
-    iterate(source, { consumer } = {}) {
+    iterate(source, { consumer, answer } = {}) {
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
       if (subject === undefined) return new Iteration(station, source, attach(consumer ?? source))
       const place = corePlace(subject, {})
       assertSupported(gate, place)
-      return new Iteration(station, source, { place, facts: undefined })
+      return new Iteration(station, source, { place, facts: undefined }, answer)
     },
     async consume<M extends JetStreamMessage>(
       consumer: JetStreamConsumer<M>,
@@ -206,8 +212,8 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       }
       return null
     },
-    wrap(handler) {
-      const taker = new Taker(station, handler, undefined, true)
+    wrap(handler, { answer = false } = {}) {
+      const taker = new Taker(station, handler, undefined, true, answer)
       return message => taker.take(message)
     },
     stats: () => ({

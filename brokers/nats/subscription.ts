@@ -1,7 +1,7 @@
 import { policyError } from '../../src/errors.ts'
 import { validPattern } from '../../src/index.ts'
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client.ts'
-import { CoreCourse } from './core-course.ts'
+import { type Answering, CoreCourse } from './core-course.ts'
 import type { Handler } from './course.ts'
 import type { Station } from './station.ts'
 import { assertSupported, corePlace, type Place, requestPlace } from './support.ts'
@@ -29,6 +29,12 @@ export interface SubscribeOptions<M extends NatsMessage> {
    * it has come down when it joins again. What comes while no member is there is lost. Default: never.
    */
   readonly leaveAt?: number
+  /**
+   * Whether a request that a rule rejects is answered with 429, as one that is held at the end. Only for the service that
+   * requests are meant for: a listener beside it would answer in its place, and on subjects of a stream the publisher would
+   * take the answer for the stream's. Default: false.
+   */
+  readonly answer?: boolean
 }
 
 /** A subscription of core NATS that leaves its queue group while it holds too much. */
@@ -49,10 +55,10 @@ export class CoreIntake<M extends NatsMessage> implements Intake {
     nc: NatsConnection<M>,
     subject: string,
     options: SubscribeOptions<M>,
-    answersAll: boolean,
+    answering: Answering,
   ) {
     checkSubject(subject)
-    this.place = answersAll ? requestPlace(subject) : corePlace(subject, options)
+    this.place = answering === 'all' ? requestPlace(subject) : corePlace(subject, options)
     assertSupported(station.gate, this.place)
     this.#station = station
     this.#nc = nc
@@ -61,7 +67,7 @@ export class CoreIntake<M extends NatsMessage> implements Intake {
     this.#leaveAt = (options.queue === undefined ? undefined : options.leaveAt) ?? Number.POSITIVE_INFINITY
     this.#course = new CoreCourse(station, options.callback, {
       over: nc,
-      answersAll,
+      answering,
       ...(this.#leaveAt === Number.POSITIVE_INFINITY ? {} : { onHeld: () => this.#consider() }),
     })
     this.#join()

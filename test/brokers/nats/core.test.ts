@@ -121,7 +121,7 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
       expect(await ask('svc')).toMatchObject({ code: '', text: 'fine' })
       expect(await ask('svc')).toMatchObject({
         code: '429',
-        text: '',
+        text: '{"error":{"code":429,"err_code":10167,"description":"too many requests"}}',
         fields: {
           'Nats-Service-Error': expect.stringMatching(/Try again in/),
           'RateLimit-Policy': '"a";q=2;w=60',
@@ -132,6 +132,66 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
       expect(limits.stats()).toMatchObject({ delivered: 2, refused: 1 })
     },
   )
+
+  it('leave requests that are meant for a service to it, whatever is done with them here', async () => {
+    const redirects = limit({ name: 'b', rate: '1/min', dialect: 'nats', exceeded: 'redirect' })
+    const gate = natsGate()
+      .use('svc.a', limit({ name: 'a', rate: '1/min' }))
+      .use('svc.b', redirects)
+    gate.use('svc.c', limit({ name: 'c', rate: '1/min', exceeded: 'throttle' }))
+    const limits = scene.limit(gate, { maxHeldPerSender: 2 })
+    const tap = scene.nc.subscribe('svc.>') as unknown as AsyncIterable<NatsMessage>
+    const iterated = limits.iterate(tap)
+    const wrapped = limits.wrap(() => {})
+    scene.nc.subscribe('svc.>', { callback: (_error, message) => wrapped(message) })
+    limits.subscribe(scene.nc, 'svc.>', { callback: () => {} })
+    limits.subscribe(scene.nc, 'svc.>', { callback: () => {}, queue: 'taps' })
+    const end = (async () => {
+      for await (const _ of iterated);
+    })()
+    // Where a stream or another listener would answer what is redirected.
+    scene.sender.subscribe('dead.>', { callback: (_error, message) => void message.respond?.('not mine') })
+    scene.sender.subscribe('svc.>', {
+      callback: (_error, message) => void setTimeout(() => message.respond?.('fine'), 20),
+    })
+    await Promise.all([scene.nc.flush(), scene.sender.flush()])
+    const asked = ['a', 'b', 'c'].flatMap(name => Array(5).fill(`svc.${name}`)).map(ask)
+    await until(() => limits.stats().received >= 4 * 15)
+    await limits.drain()
+    await end
+    for (const { text, code } of await Promise.all(asked))
+      expect({ text, code }).toEqual({ text: 'fine', code: '' })
+    expect(limits.stats()).toMatchObject({ refused: 0, held: 0 })
+  })
+
+  it('do not answer for a stream whose subjects they listen to', async () => {
+    await scene.js.addStream(`tapped-${generation.name.at(-1)}`, [`tapped.${generation.name.at(-1)}`])
+    const subject = `tapped.${generation.name.at(-1)}`
+    const limits = scene.limit(natsGate(limit({ name: 'a', rate: '1/min' })))
+    limits.subscribe(scene.nc, subject, { callback: () => {} })
+    await scene.nc.flush()
+    await scene.store(subject, 20)
+    expect(limits.stats()).toMatchObject({ delivered: 1, dropped: 19, refused: 0 })
+  })
+
+  it('answer a rejected request where they are asked to, so that js.publish reads it', async () => {
+    const gate = natsGate(limit({ name: 'a', rate: '1/min', per: 'topic' }))
+    const limits = scene.limit(gate)
+    limits.subscribe(scene.nc, 'svc.1', { answer: true, callback: message => void message.respond?.('fine') })
+    const wrapped = limits.wrap(message => void message.respond?.('fine'), { answer: true })
+    scene.nc.subscribe('svc.2', { callback: (_error, message) => wrapped(message) })
+    const source = scene.nc.subscribe('svc.3') as unknown as AsyncIterable<NatsMessage>
+    void (async () => {
+      for await (const message of limits.iterate(source, { answer: true })) message.respond?.('fine')
+    })()
+    await scene.nc.flush()
+    for (const subject of ['svc.1', 'svc.2', 'svc.3']) {
+      expect(await ask(subject)).toMatchObject({ code: '', text: 'fine' })
+      expect((await ask(subject)).code).toBe('429')
+      await expect(scene.js.publish(subject)).rejects.toMatchObject({ message: 'too many requests' })
+    }
+    expect(limits.stats()).toMatchObject({ delivered: 3, refused: 6, dropped: 0 })
+  })
 
   it('answer a request whose handler fails, and one that is held while they are drained', async () => {
     const limits = scene.limit(natsGate(limit({ name: 'a', rate: '2/min', exceeded: 'throttle' })))
