@@ -12,9 +12,10 @@ export function listFiles(folder: string, ending = ''): string[] {
   const files: string[] = []
   for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
     const path = posix.join(folder, entry.name)
-    if (entry.isDirectory()) {
-      if (!NOT_OURS.has(entry.name)) files.push(...listFiles(path, ending))
-    } else if (entry.name.endsWith(ending)) files.push(path)
+    // `.git` is a file in a linked work tree.
+    if (NOT_OURS.has(entry.name)) continue
+    if (entry.isDirectory()) files.push(...listFiles(path, ending))
+    else if (entry.name.endsWith(ending)) files.push(path)
   }
   return files.sort()
 }
