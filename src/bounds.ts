@@ -2,18 +2,22 @@
 export const BOUNDS = {
   /** Keys a rule keeps in the memory store; 2^20. About 51 bytes each. */
   keysPerRule: 1_048_576,
-  /** Topics whose route is remembered. */
+  /** Topics whose route is remembered, the characters of each, and of all together; longer topics are not remembered. */
   routes: 65_536,
+  routeChars: 1_024,
+  routeCharsTotal: 8_388_608,
   /** Distinct shapes of routes (sets of patterns that match together) kept compiled. */
   routeShapes: 16_384,
   /** Kinds of sender, told apart by the exemptions that cover them, that one route keeps a ruling for. */
   rulingsPerPlan: 1_024,
-  /** Topics a sender remembers its keys for. */
+  /** Topics a sender remembers its keys for, and characters of each; longer topics are not remembered. */
   topicsPerSender: 16,
+  topicPerSenderChars: 1_024,
   /** Senders kept for consumers and captures, which have no connection per sender. */
   internedSenders: 65_536,
-  /** Characters of the identity of such a sender; longer ones are not kept. */
+  /** Characters of the identity of such a sender, longer ones are not kept; and of all of them together. */
   internedSenderChars: 1_024,
+  internedSenderCharsTotal: 8_388_608,
   /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones (a number of seven bits) are not kept. */
   knownSubjects: 4_096,
   knownSubjectBytes: 124,

@@ -1,3 +1,4 @@
+import { boundedPart } from '../../src/bounded-part.ts'
 import { BOUNDS } from '../../src/bounds.ts'
 import { createSender } from '../../src/index.ts'
 import type { Sender } from '../../src/message.ts'
@@ -44,18 +45,19 @@ export class Senders {
   placeOf(message: NatsMessage, subject: Subject): Place {
     if (!this.identifies) return subject
     const known = this.#ask(message)
-    const key = known === undefined ? subject.topic : keyOf(known)
+    const key = boundedPart(known === undefined ? subject.topic : keyOf(known))
     return this.#young.get(key) ?? this.#settle(key, () => new Place(createSender(known ?? {})))
   }
 
   #subjectOf(topic: string): Subject {
-    const known = this.#young.get(topic) ?? this.#settle(topic, () => new Subject(topic, createSender({})))
+    const key = boundedPart(topic)
+    const known = this.#young.get(key) ?? this.#settle(key, () => new Subject(topic, createSender({})))
     return known as Subject
   }
 
   /** What is no longer in front may have been forgotten here: what waits there keeps it. */
   #keep(subject: Subject): void {
-    if (subject.held > 0) this.#young.set(subject.topic, subject)
+    if (subject.held > 0) this.#young.set(boundedPart(subject.topic), subject)
   }
 
   #ask(message: NatsMessage): Partial<Sender> | undefined {

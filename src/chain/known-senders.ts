@@ -4,12 +4,13 @@ import { createSender } from './seat.ts'
 
 /**
  * One sender object for equal identities, so that limits keep their place on it: for whoever has no connection for each
- * sender. Bounded by `BOUNDS.internedSenders`, in two halves: a full young half becomes the old one, and who is seen
+ * sender. Bounded by `BOUNDS.internedSenders` and by characters, in two halves: a full young half becomes the old one, and who is seen
  * again comes back. Longer ones than `BOUNDS.internedSenderChars` are not remembered: same counters, a slower way.
  */
 export class KnownSenders {
   #young = new Map<string, Sender>()
   #old = new Map<string, Sender>()
+  #youngChars = 0
 
   get size(): number {
     return this.#young.size + this.#old.size
@@ -27,9 +28,13 @@ export class KnownSenders {
     if (known !== undefined) return known
     if (key.length > BOUNDS.internedSenderChars) return createSender(sender)
     const found = this.#old.get(key) ?? createSender(sender)
-    if (this.#young.size >= BOUNDS.internedSenders / 2) {
+    this.#youngChars += key.length
+    const isFull =
+      this.#young.size >= BOUNDS.internedSenders / 2 || this.#youngChars > BOUNDS.internedSenderCharsTotal / 2
+    if (isFull) {
       this.#old = this.#young
       this.#young = new Map()
+      this.#youngChars = key.length
     }
     this.#young.set(key, found)
     return found

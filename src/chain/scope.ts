@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { BOUNDS } from '../bounds.ts'
+import { boundedPart } from '../bounded-part.ts'
 import { canonicalIp } from '../conditions/cidr.ts'
 import { readHeader } from '../conditions/header.ts'
 import type { Message, Sender } from '../message.ts'
@@ -96,12 +95,4 @@ function partOf(scope: string): Part {
     return source => (source.sender.ip === undefined ? undefined : networkOf(source.sender.ip, Number(bits)))
   }
   return source => source.captures.get(scope)
-}
-
-const HASHED = 'sha256:'
-
-/** A part of a key: a long one is hashed; so is one that looks like a hash, lest someone be called like another's. */
-export function boundedPart(part: string): string {
-  if (part.length <= BOUNDS.keyPartChars && !part.startsWith(HASHED)) return part
-  return HASHED + createHash('sha256').update(part, 'utf16le').digest('base64url')
 }

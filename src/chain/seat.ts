@@ -152,7 +152,11 @@ export class Seat implements Sender {
     for (let index = 0; index < visits.length; index++) {
       const visit = visits[index]!
       if (visit.on !== on || visit.topic !== topic) continue
-      visits[index] = Seat.#leave(this)
+      if (this.topic.length <= BOUNDS.topicPerSenderChars) visits[index] = Seat.#leave(this)
+      else {
+        visits.splice(index, 1)
+        this.#oldest = 0
+      }
       Seat.#enter(this, visit)
       return true
     }
@@ -165,7 +169,7 @@ export class Seat implements Sender {
       this.routes = routes
       this.#visits = undefined
       this.#oldest = 0
-    } else if (this.ruling !== undefined) {
+    } else if (this.ruling !== undefined && this.topic.length <= BOUNDS.topicPerSenderChars) {
       this.#visits ??= []
       if (this.#visits.length < BOUNDS.topicsPerSender) this.#visits.push(Seat.#leave(this))
       else {

@@ -1,3 +1,4 @@
+import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../errors.ts'
 import type { Sender } from '../message.ts'
@@ -6,7 +7,7 @@ import type { CostMeter } from './cost.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
 import { plainRule } from './plain-rule.ts'
-import { boundedPart, type KeyMaker } from './scope.ts'
+import type { KeyMaker } from './scope.ts'
 
 /** What a tier gives: a limit of its own for each sender, and a factor on what their messages cost. */
 export interface TierSpec {

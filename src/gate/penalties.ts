@@ -1,6 +1,6 @@
+import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
 import { blockLengthMs, type Penalty } from '../chain/penalty.ts'
-import { boundedPart } from '../chain/scope.ts'
 import { banned } from '../chain/standing.ts'
 import { partOf, type Subject } from '../chain/subject.ts'
 import type { Decision } from '../decision.ts'

@@ -1,3 +1,4 @@
+import { boundedPart } from '../bounded-part.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
@@ -22,7 +23,7 @@ export class RefusalLog {
   readonly #logger: Logger | undefined
   readonly #clock: Clock
   readonly #everyMs: number
-  /** By rule, then by client: no string is built to look one up. */
+  /** By rule, then by client: no string is built to look up a short one. */
   #lines = new Map<string, Map<string, Line>>()
   #pairs = 0
 
@@ -38,7 +39,7 @@ export class RefusalLog {
     const nowMs = this.#clock.now()
     const line = this.#find(
       decision.rule ?? decision.reason,
-      message.sender.client ?? message.sender.ip ?? '',
+      boundedPart(message.sender.client ?? message.sender.ip ?? ''),
     )
     if (nowMs - line.shownAtMs < this.#everyMs) {
       line.suppressed++

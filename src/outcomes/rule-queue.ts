@@ -1,3 +1,4 @@
+import { boundedPart } from '../bounded-part.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
@@ -68,7 +69,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
     const { decision, message, lane } = arrived
     const { order, rankOf } = this.plan
     const rank = rankOf(message)
-    const turn = order === 'latest' ? message.topic : order === 'arrival' ? '' : lane
+    const turn = order === 'latest' ? boundedPart(message.topic) : order === 'arrival' ? '' : lane
     const nowMs = this.#clock.now()
     const sizeBytes = sizeOf(message)
     const older = order === 'latest' ? idle(this.lines.get(key)?.flowOf(turn, rank).last) : undefined

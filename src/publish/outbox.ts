@@ -1,3 +1,4 @@
+import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'
 import type { Entry } from './row.ts'
@@ -45,7 +46,7 @@ export class Outbox<C> {
 
   /** The one that waits for a topic of which only the newest counts. */
   latestOf(topic: string): Entry<C> | undefined {
-    return this.#latest.get(topic)
+    return this.#latest.get(boundedPart(topic))
   }
 
   shelfOf(rule: string, key: string): Shelf<C> | undefined {
@@ -194,8 +195,9 @@ export class Outbox<C> {
     this.bytes += by * bytesOf(entry)
     this.#perRank[entry.rank]! += by
     if (!entry.latest) return
-    if (by === 1) this.#latest.set(entry.message.topic, entry)
-    else if (this.#latest.get(entry.message.topic) === entry) this.#latest.delete(entry.message.topic)
+    const topic = boundedPart(entry.message.topic)
+    if (by === 1) this.#latest.set(topic, entry)
+    else if (this.#latest.get(topic) === entry) this.#latest.delete(topic)
   }
 }
 

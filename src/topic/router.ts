@@ -67,12 +67,14 @@ export class Router<Plan> {
 }
 
 /**
- * Routes by topic, in two halves: a full young half becomes the old one, and what is asked again comes back, so
- * that strangers who invent topics can neither push out those in use nor make it grow.
+ * Routes by topic, bounded in number and characters. It has two halves: a full young half becomes the old one, and a route
+ * that is asked for again returns to the young half, so invented topics do not evict topics in use. Long topics are not
+ * cached. Why: V8 hashes strings of more than 16,383 characters by their length alone.
  */
 class RouteCache<Plan> {
   #young = new Map<string, Route<Plan>>()
   #old = new Map<string, Route<Plan>>()
+  #youngChars = 0
 
   get(topic: string): Route<Plan> | undefined {
     const young = this.#young.get(topic)
@@ -84,20 +86,24 @@ class RouteCache<Plan> {
 
   add(topic: string, plan: Plan): Route<Plan> {
     const route = { topic, plan }
-    this.#keep(route)
+    if (topic.length <= BOUNDS.routeChars) this.#keep(route)
     return route
   }
 
   clear(): void {
     this.#young.clear()
     this.#old.clear()
+    this.#youngChars = 0
   }
 
   #keep(route: Route<Plan>): void {
-    if (this.#young.size >= BOUNDS.routes / 2) {
+    const { length } = route.topic
+    if (this.#young.size >= BOUNDS.routes / 2 || this.#youngChars + length > BOUNDS.routeCharsTotal / 2) {
       this.#old = this.#young
       this.#young = new Map()
+      this.#youngChars = 0
     }
     this.#young.set(route.topic, route)
+    this.#youngChars += length
   }
 }
