@@ -1,7 +1,9 @@
 import type { Clock } from '../clock.ts'
+import type { Message } from '../message.ts'
 import type { Ends } from './ends.ts'
 import type { Outbox } from './outbox.ts'
 import { Entry } from './row.ts'
+import type { Shelf } from './shelf.ts'
 
 /** Takes messages into the queue: finds room for them, and drops what has grown too old. */
 export class Intake<C> {
@@ -9,31 +11,60 @@ export class Intake<C> {
   readonly #ends: Ends<C>
   readonly #clock: Clock
   readonly #maxAgeMs: number
+  /** The shelf of what a rule holds back and a message waits behind. */
+  readonly #shelfBehind: (message: Message) => Shelf<C> | undefined
   /** Something has left the queue by its age. */
   readonly #changed: () => void
   #cancelExpiry: (() => void) | undefined
   peak = 0
 
-  constructor(outbox: Outbox<C>, ends: Ends<C>, clock: Clock, maxAgeMs: number, changed: () => void) {
+  constructor(
+    outbox: Outbox<C>,
+    ends: Ends<C>,
+    clock: Clock,
+    maxAgeMs: number,
+    shelfBehind: (message: Message) => Shelf<C> | undefined,
+    changed: () => void,
+  ) {
     this.#outbox = outbox
     this.#ends = ends
     this.#clock = clock
     this.#maxAgeMs = maxAgeMs
+    this.#shelfBehind = shelfBehind
     this.#changed = changed
   }
 
-  /** Takes a message in, or tells that it was dropped. */
+  /** Takes a message in, or drops it. */
   take(entry: Entry<C>): void {
+    entry.latest ||= this.#isKeptByRule(entry)
     if (this.supersedes(entry) || !this.#makeRoom(entry)) return
     this.#outbox.add(entry)
     this.peak = Math.max(this.peak, this.#outbox.count)
     this.#watchAge()
   }
 
-  /** Takes the place of an older one of its topic, of which only the newest counts. */
+  /**
+   * Settles which of two messages of a topic is superseded, if `entry` keeps only its latest and another that does waits.
+   * The one that stays has the higher priority of both. Returns whether `entry` is settled: it is dropped, or has taken the
+   * place of the other.
+   */
   supersedes(entry: Entry<C>): boolean {
-    const older = this.#outbox.latestOf(entry.message.topic)
-    if (older === undefined) return false
+    const other = entry.latest ? this.#outbox.latestOf(entry.message.topic) : undefined
+    if (other === undefined) return false
+    if (other.sequence > entry.sequence) {
+      this.#outbox.raise(other, entry.rank)
+      this.#ends.drop(entry, 'superseded')
+      return true
+    }
+    return this.#replace(other, entry)
+  }
+
+  #replace(older: Entry<C>, entry: Entry<C>): boolean {
+    if (entry.rank > older.rank) {
+      this.#outbox.remove(older)
+      this.#ends.drop(older, 'superseded')
+      return false
+    }
     if (!this.#outbox.mayGrow(entry.message.size - older.message.size)) {
       this.#ends.drop(entry, 'overflow')
       return true
@@ -45,9 +76,17 @@ export class Intake<C> {
       older.cargo = entry.cargo
       older.tell = entry.tell
       older.sinceMs = entry.sinceMs
+      older.sequence = entry.sequence
     })
     this.#ends.drop(gone, 'superseded')
     return true
+  }
+
+  /** Whether it waits behind another of its topic, of which a rule keeps only the latest. */
+  #isKeptByRule({ message }: Entry<C>): boolean {
+    return (
+      this.#outbox.latestOf(message.topic) !== undefined && this.#shelfBehind(message)?.keepsLatest === true
+    )
   }
 
   close(): void {

@@ -95,6 +95,14 @@ export class Outbox<C> {
     this.#note(entry, -1)
   }
 
+  /** Gives an entry a higher rank. It is the last of that rank. */
+  raise(entry: Entry<C>, rank: number): void {
+    if (rank <= entry.rank) return
+    this.remove(entry)
+    entry.rank = rank
+    this.add(entry)
+  }
+
   /** A shelf for what a rule holds back for a key; undefined when there are too many: all has to wait then. */
   setUp(rule: string, key: string): Shelf<C> | undefined {
     const known = this.shelfOf(rule, key)

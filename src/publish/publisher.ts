@@ -1,3 +1,4 @@
+import { boundedPart } from '../bounded-part.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
@@ -29,6 +30,8 @@ export class Publisher<C> {
   /** Ends the wait of all: for the pace, or where there are too many shelves. */
   #cancelWait: (() => void) | undefined
   #asked: Entry<C> | undefined
+  /** The newest of each topic that is under way and keeps only its latest. */
+  readonly #latestUnderWay = new Map<string, Entry<C>>()
   #pumping = false
   #closed = false
   #order = 0
@@ -44,7 +47,14 @@ export class Publisher<C> {
     this.#settings = settings
     this.#outbox = new Outbox(settings)
     this.#ends = new Ends(clock)
-    this.#intake = new Intake(this.#outbox, this.#ends, clock, settings.maxAgeMs, () => this.#tellIdle())
+    this.#intake = new Intake(
+      this.#outbox,
+      this.#ends,
+      clock,
+      settings.maxAgeMs,
+      message => this.#shelfBehind(message),
+      () => this.#tellIdle(),
+    )
   }
 
   /** Publishes a message when it may go, and tells what became of it. Never rejects. */
@@ -125,7 +135,7 @@ export class Publisher<C> {
       if (behind !== undefined) {
         this.#outbox.remove(entry)
         entry.latest ||= behind.keepsLatest
-        if (!entry.latest || !this.#intake.supersedes(entry)) this.#outbox.add(entry, behind)
+        if (!this.#intake.supersedes(entry)) this.#outbox.add(entry, behind)
         return true
       }
     }
@@ -178,12 +188,34 @@ export class Publisher<C> {
     this.#underWayPeak = Math.max(this.#underWayPeak, this.#underWay)
     this.#pace.sent(this.#clock.now())
     entry.attempts++
+    this.#outdateOlder(entry)
     this.#carrier.send(entry.message, entry.cargo, decision, failure => {
       this.#underWay--
+      if (entry.latest) this.#latestHasSettled(entry)
       if (failure === undefined) this.#ends.settle(entry, { outcome: 'sent' })
       else this.#retry(entry, failure)
       this.pump()
     })
+  }
+
+  /** Nothing older of the topic that keeps only its latest is sent after this one. */
+  #outdateOlder(entry: Entry<C>): void {
+    const { topic } = entry.message
+    const waiting = this.#outbox.latestOf(topic)
+    if (waiting !== undefined && waiting.sequence < entry.sequence) {
+      this.#outbox.remove(waiting)
+      this.#ends.drop(waiting, 'superseded')
+    }
+    if (!entry.latest && this.#latestUnderWay.size === 0) return
+    const key = boundedPart(topic)
+    const underWay = this.#latestUnderWay.get(key)
+    if (underWay !== undefined && underWay.sequence < entry.sequence) underWay.isOutdated = true
+    if (entry.latest) this.#latestUnderWay.set(key, entry)
+  }
+
+  #latestHasSettled(entry: Entry<C>): void {
+    const key = boundedPart(entry.message.topic)
+    if (this.#latestUnderWay.get(key) === entry) this.#latestUnderWay.delete(key)
   }
 
   #retry(entry: Entry<C>, { error, slowDown }: SendFailure): void {
@@ -192,8 +224,8 @@ export class Publisher<C> {
       return
     }
     this.slowDown()
-    const newer = entry.latest ? this.#outbox.latestOf(entry.message.topic) : undefined
-    if (newer !== undefined) this.#ends.drop(entry, 'superseded')
+    if (entry.isOutdated) this.#ends.drop(entry, 'superseded')
+    else if (this.#intake.supersedes(entry)) return
     else if (entry.attempts > this.#settings.retries || this.#closed)
       this.#ends.settle(entry, { outcome: 'refused', error })
     else this.#outbox.putBack(entry)
@@ -202,12 +234,8 @@ export class Publisher<C> {
   /** The rule refuses all of this key for a while: what else waits goes on. */
   #setAside(entry: Entry<C>, from: Shelf<C>, decision: Decision): void {
     if (decision.outcome === 'latest') {
-      const newer = this.#outbox.latestOf(entry.message.topic)
-      if (newer !== undefined) {
-        this.#ends.drop(entry, 'superseded')
-        return
-      }
       entry.latest = true
+      if (this.#intake.supersedes(entry)) return
     }
     const rule = decision.rule ?? ''
     const shelf = this.#outbox.setUp(rule, this.#asking.keyOf(rule, entry.message) ?? '')

@@ -6,10 +6,15 @@ export class Entry<C> {
   message: Message
   /** What the broker's client needs besides. */
   cargo: C
-  /** A newer one of its topic takes its place. */
+  /** A newer one of its topic supersedes it. */
   latest: boolean
-  readonly rank: number
+  rank: number
+  /** Its place in the queue: that of the message it has superseded, if there is one. */
   readonly order: number
+  /** Counts messages in the order of the calls. */
+  sequence: number
+  /** A newer message of its topic has been sent since, so that it is not sent again. */
+  isOutdated = false
   sinceMs: number
   attempts = 0
   tell: (published: Published) => void
@@ -30,6 +35,7 @@ export class Entry<C> {
     this.rank = rank
     this.latest = latest
     this.order = order
+    this.sequence = order
     this.sinceMs = sinceMs
     this.tell = tell
   }

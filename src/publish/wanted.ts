@@ -9,7 +9,10 @@ export type Priority = keyof typeof PRIORITY_WORDS | number
 export interface QueueWishes {
   /** The most urgent leaves first. Default: normal, which is 3. */
   readonly priority?: Priority
-  /** Of its topic only the newest counts: one that still waits is dropped. Default: false. */
+  /**
+   * Of its topic only the newest counts: while it waits, a newer one with `latest` takes its place and the higher priority of
+   * both, and any newer one that is sent drops it. Default: false.
+   */
   readonly latest?: boolean
 }
 

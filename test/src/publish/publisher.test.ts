@@ -151,6 +151,81 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ sent: 3, dropped: 48, waiting: 0, waitingBytes: 0 })
   })
 
+  it.each([5, 1])('supersedes only messages that ask for it, of which each %dth does', async every => {
+    const trial = open({ rate: '10/h burst 1' })
+    trial.publish('f', 'first')
+    for (const text of numbers(20)) trial.publish('t', text, { latest: Number(text) % every === 0 })
+    await trial.told()
+    const gone = [...trial.ends].filter(([, { why }]) => why === 'superseded').map(([name]) => name)
+    expect(gone).toEqual(
+      numbers(20)
+        .filter(text => Number(text) % every === 0)
+        .slice(0, -1)
+        .map(text => `t ${text}`),
+    )
+    expect(trial.parts.publisher.stats().waiting).toBe(20 - gone.length)
+  })
+
+  it('keeps the higher priority of two of which one supersedes the other', async () => {
+    const trial = open({ rate: '1/s' })
+    trial.publish('f', 'first')
+    trial.publish('t', 'low', { latest: true, priority: 'low' })
+    trial.publish('n', 'normal')
+    trial.publish('t', 'fire', { latest: true, priority: 'emergency' })
+    trial.publish('u', 'fire', { latest: true, priority: 'emergency' })
+    trial.publish('u', 'low', { latest: true, priority: 'low' })
+    trial.clock.advance(10_000)
+    expect(trial.sent).toEqual(['f first', 't fire', 'u low', 'n normal'])
+    await trial.told()
+    expect(trial.ends.get('u fire')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
+    expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 4, dropped: 2 })
+  })
+
+  it('sends no older state after a newer message of its topic, and loses no message for it', async () => {
+    const trial = open({ rate: '1/s' })
+    trial.publish('f', 'first')
+    trial.publish('t', 'state', { latest: true, priority: 'low' })
+    trial.publish('t', 'alarm 1', { priority: 'emergency' })
+    trial.publish('t', 'alarm 2', { priority: 'emergency' })
+    trial.publish('t', 'newer state', { latest: true, priority: 'low' })
+    trial.clock.advance(1_000)
+    await trial.told()
+    expect(trial.ends.get('t state')).toMatchObject({ why: 'superseded' })
+    trial.clock.advance(10_000)
+    expect(trial.sent).toEqual(['f first', 't alarm 1', 't alarm 2', 't newer state'])
+  })
+
+  it('does not send a refused state again after a newer message of its topic', async () => {
+    const trial = open({ rate: 'unlimited' })
+    const settles: ((failure?: SendFailure) => void)[] = []
+    trial.answer = (_text, settle) => void settles.push(settle)
+    trial.publish('t', 'state', { latest: true })
+    trial.publish('t', 'alarm')
+    settles[1]!()
+    settles[0]!({ error: new Error('too much'), slowDown: true })
+    trial.clock.advance(60_000)
+    await trial.told()
+    expect(trial.sent).toEqual(['t state', 't alarm'])
+    expect(trial.ends.get('t state')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
+  })
+
+  it('keeps the newest where a rule says latest, also offline, and the more urgent of both', async () => {
+    const trial = open([
+      limit({ name: 'a', rate: '1/s', per: 'topic', exceeded: 'latest' }),
+      limit({ name: 'b', rate: '1000/s' }),
+    ])
+    for (const text of numbers(3)) trial.publish('t', text)
+    trial.ready = false
+    for (const text of numbers(500)) trial.publish('t', `offline ${text}`)
+    expect(trial.parts.publisher.stats().waiting).toBe(1)
+    trial.ready = true
+    trial.publish('t', 'urgent', { priority: 'emergency' })
+    trial.clock.advance(10_000)
+    expect(trial.sent).toEqual(['t 0', 't urgent'])
+    await trial.told()
+    expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 2 })
+  })
+
   it('keeps the newest where a rule says latest', () => {
     const trial = open([limit({ name: 'r', rate: '1/s', exceeded: 'latest' })])
     for (const text of numbers(9)) trial.publish('a', text)
