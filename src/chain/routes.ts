@@ -17,7 +17,7 @@ import type { ActionPlan, Ruling } from './ruling.ts'
 import type { Seat } from './seat.ts'
 import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
 import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
-import { treatSteps } from './treat.ts'
+import { inCommonUnit, treatSteps } from './treat.ts'
 import type { Warner } from './warn.ts'
 import { type ConductPlan, WatchedPlan } from './watched-plan.ts'
 
@@ -105,7 +105,7 @@ export class Routes {
   #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
     let action = plan.actions.get(on)
     if (action === undefined) {
-      const steps = planSteps(plan.entries, on)
+      const steps = inCommonUnit(planSteps(plan.entries, on), this.#chain.standing.tiers)
       action = this.#planOf(steps, on)
       plan.actions.set(on, action)
     }
@@ -114,11 +114,10 @@ export class Routes {
 
   /** The plan for senders that are treated alike. */
   #treated(plan: ActionPlan, on: Action, treatment: Treatment): ActionPlan {
-    const { tiers } = this.#chain.standing
     if (treatment.key === '') return plan
     let treated = plan.treated.get(treatment.key)
     if (treated === undefined) {
-      const { steps, passed } = treatSteps(plan.steps, on, treatment, tiers)
+      const { steps, passed } = treatSteps(plan.steps, on, treatment)
       treated = this.#planOf(steps, on, passed)
       if (plan.treated.size >= BOUNDS.rulingsPerPlan) plan.treated.clear()
       plan.treated.set(treatment.key, treated)

@@ -19,18 +19,13 @@ export interface Treated {
  * Applies a sender's tier and overrides to the steps of a route: the tier's own limit stands before the first others,
  * costs are multiplied, limits are lifted or changed. Never throws: what cannot be counted stays as it was.
  */
-export function treatSteps(
-  steps: readonly Step[],
-  on: string,
-  treatment: Treatment,
-  tiers: Tiers | undefined,
-): Treated {
+export function treatSteps(steps: readonly Step[], on: string, treatment: Treatment): Treated {
   const { tier, overrides } = treatment
   let lifted = false
   let count = 0
   const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
     const override = overrides.find(each => concerns(each, rule))
-    const priced = priceRule(rule, tier?.costThousandths ?? 1000, tiers?.fractional === true)
+    const priced = priceRule(rule, tier?.costThousandths ?? 1000)
     const changed =
       override === undefined ? priced : attempt(() => overrideRule(priced, override.grant), priced)
     if (changed === undefined) lifted = true
@@ -63,16 +58,31 @@ export function treatSteps(
   }
 }
 
-/** One object for each rule: plans of all tiers count by the same limit. */
-const PRICED = new WeakMap<Rule, Rule>()
+/**
+ * Returns the steps of a route with every limit in the unit that all senders count in: thousandths where a tier makes
+ * fractions of costs. Why: plans of one rule share its state, so they must count in one unit, or each new plan would
+ * convert what all keys of the rule hold.
+ */
+export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): readonly Step[] {
+  if (tiers?.fractional !== true) return steps
+  return steps.map(step => {
+    if (step.kind !== 'limits') return step
+    return { ...step, rules: step.rules.map(planned => ({ ...planned, rule: fineRule(planned.rule) })) }
+  })
+}
 
-function priceRule(rule: Rule, costThousandths: number, fractional: boolean): Rule {
-  let base = rule
-  if (fractional && rule.limit.scale === 1) {
-    base = PRICED.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
-    PRICED.set(rule, base)
-  }
-  return costThousandths === 1000 ? base : { ...base, cost: multiplyCost(base.cost, costThousandths) }
+/** One object for each rule: plans of all tiers count by the same limit. */
+const FINE = new WeakMap<Rule, Rule>()
+
+function fineRule(rule: Rule): Rule {
+  if (rule.limit.scale === 1000) return rule
+  const fine = FINE.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
+  FINE.set(rule, fine)
+  return fine
+}
+
+function priceRule(rule: Rule, costThousandths: number): Rule {
+  return costThousandths === 1000 ? rule : { ...rule, cost: multiplyCost(rule.cost, costThousandths) }
 }
 
 function attempt<T>(run: () => T, otherwise: T): T {

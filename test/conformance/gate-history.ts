@@ -1,0 +1,109 @@
+import { expect } from 'vitest'
+import type { Clock } from '../../src/clock.ts'
+import { Gate } from '../../src/gate.ts'
+import type { MaybePromise, Message, Sender } from '../../src/message.ts'
+import type { Store } from '../../src/stores/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { type Random, random } from '../support/random.ts'
+
+/** Opens a store without state on a clock. */
+export type OpenStore = (clock: Clock) => MaybePromise<Store>
+
+/** What a gate is asked to do at one moment. */
+type Event =
+  | { readonly kind: 'message'; readonly message: Message }
+  | { readonly kind: 'apply'; readonly policy: object }
+
+interface Moment {
+  /** What the clock shows; it may be earlier than before. */
+  readonly atMs: number
+  /** Whether the time until then is lived through, so that timers run and idle keys are swept. */
+  readonly isLived: boolean
+  readonly event: Event
+}
+
+/** Features of a policy, and of what happens to a gate. */
+export interface Features {
+  readonly tiers?: boolean
+}
+
+const ALGORITHMS = [
+  'token-bucket',
+  'leaky-bucket',
+  'fixed-window',
+  'sliding-log',
+  'sliding-counter',
+  'quota',
+] as const
+const TOPICS = ['fleet/#', 'fleet/a/#', 'fleet/{site}/{device}', 'fleet/+/t', 'fleet/a/t'] as const
+const START_MS = 1_699_999_990_000
+
+/** Plays one seeded history through a gate on each store, and holds each decision against that of the first. */
+export async function playOnAll(
+  stores: Readonly<Record<string, OpenStore>>,
+  seed: number,
+  features: Features,
+): Promise<void> {
+  const dice = random(seed)
+  const first = rollPolicy(dice, features)
+  const moments = rollMoments(dice)
+  const answers = new Map<string, readonly unknown[]>()
+  for (const [name, open] of Object.entries(stores)) {
+    answers.set(name, await play(open, first, moments))
+  }
+  const [[reference, expected] = ['', []]] = answers
+  for (const [name, got] of answers) {
+    got.forEach((decision, place) => {
+      const told = JSON.stringify({ seed, place, policy: first, moments: moments.slice(0, place + 1) })
+      expect(decision, `${name} decides otherwise than ${reference}: ${told}`).toEqual(expected[place])
+    })
+  }
+}
+
+async function play(open: OpenStore, policy: object, moments: readonly Moment[]): Promise<unknown[]> {
+  const clock = new FakeClock(START_MS)
+  const store = await open(clock)
+  const gate = await Gate.fromPolicy(policy, { clock, store })
+  const decisions: unknown[] = []
+  for (const { atMs, isLived, event } of moments) {
+    if (isLived && atMs > clock.now()) await clock.advanceAsync(atMs - clock.now())
+    else clock.set(atMs)
+    if (event.kind === 'apply') await gate.apply(event.policy)
+    else decisions.push({ ...(await gate.check(event.message)) })
+  }
+  await gate.close()
+  await store.close()
+  return decisions
+}
+
+function rollPolicy(dice: Random, features: Features): object {
+  const rules = Array.from({ length: dice.int(2, 4) }, (_, index) => rollRule(dice, index))
+  const cost = dice.pick(['x0.5', 'x1.5', 'x0.333'])
+  const tiers = { slow: { limit: 'unlimited', cost }, fast: { limit: '100/s' } }
+  return { version: 1, rules, ...(features.tiers ? { tiers } : {}) }
+}
+
+function rollRule(dice: Random, index: number): object {
+  const algorithm = dice.pick(ALGORITHMS)
+  const common = { name: `r${index}`, topic: dice.pick(TOPICS), per: 'client' }
+  if (algorithm === 'quota') return { ...common, quota: `${dice.int(2, 6)}/day` }
+  const rate = `${dice.int(1, 5)}${dice.pick(['/s', '/min', ' per 7s', ' per 30s'])}`
+  if (algorithm !== 'token-bucket') return { ...common, limit: rate, algorithm }
+  return { ...common, limit: `${rate} burst ${dice.int(2, 6)}` }
+}
+
+function rollMoments(dice: Random): readonly Moment[] {
+  let atMs = START_MS
+  return Array.from({ length: 60 }, () => {
+    atMs += dice.pick([0, 0, 1, 499, 1_000, 2_000, 7_000, 29_999, 60_000])
+    return { atMs, isLived: dice.chance(0.2), event: { kind: 'message', message: rollMessage(dice) } }
+  })
+}
+
+function rollMessage(dice: Random): Message {
+  const tier = dice.pick(['slow', 'fast', undefined])
+  const client = dice.pick(['c1', 'c2'])
+  const sender: Sender = tier === undefined ? { client } : { client, tier }
+  const topic = `fleet/${dice.pick(['a', 'b'])}/${dice.pick(['t', 'u'])}`
+  return { topic, on: 'publish', sender, size: 1 }
+}
