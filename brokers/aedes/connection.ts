@@ -16,6 +16,9 @@ const SHORTEST_PAUSE_MS = 5
 const PRESSURE_WINDOW_MS = 1_000
 const PAYLOAD_BYTES_PER_REFUSAL = 8_192
 
+/** The longest wait for acknowledgements before a disconnect: aedes acknowledges QoS 2 after the delivery. */
+const ACKNOWLEDGE_WITHIN_MS = 5_000
+
 /** What aedes keeps to itself of a client; used where it is there. */
 interface Inside {
   readonly _keepaliveTimer?: { refresh?(): void } | null
@@ -58,6 +61,12 @@ export class Connection implements Source {
   #refusalsSinceMs = 0
   #toldAtMs = Number.NEGATIVE_INFINITY
   #gone = false
+  /** QoS 2 messages that aedes is about to acknowledge. */
+  #unacknowledged = 0
+  #close: (() => void) | undefined
+  readonly #onAcknowledged = (): void => {
+    if (--this.#unacknowledged === 0 && this.#close !== undefined) setImmediate(this.#close)
+  }
   /** Messages that wait in queues of rules. */
   #parked = 0
   /** The lane holds, and too much waits in queues: each stops the reading. */
@@ -209,7 +218,11 @@ export class Connection implements Source {
     this.#gone = true
     this.#around.connections.delete(this)
     this.reading.dispose()
-    this.lane.leave(message => message instanceof PublishMessage && (message.will || message.qos === 0))
+    this.lane.leave(
+      message =>
+        message instanceof PublishMessage &&
+        (message.will || message.qos === 0 || message.withdraw !== undefined),
+    )
   }
 
   /** The limiter has been taken off. */
@@ -218,15 +231,25 @@ export class Connection implements Source {
     this.reading.detach()
   }
 
-  /** Disconnects: later, as aedes may be in the midst of parsing. Earlier acknowledgements leave first. */
+  expectAcknowledgement(): () => void {
+    this.#unacknowledged++
+    return this.#onAcknowledged
+  }
+
+  /** Disconnects: later, as aedes may be in the midst of parsing, and after what passed has been acknowledged. */
   condemn(error: Error, callback?: (error: Error) => void): void {
     if (this.condemned) return
     this.condemned = true
-    setImmediate(() => {
+    const close = (): void => {
+      this.#close = undefined
+      cancel()
       if (this.#client.closed) return
       if (callback) callback(error)
       else this.#client.close()
-    })
+    }
+    const cancel = this.#around.guard.clock.after(ACKNOWLEDGE_WITHIN_MS, close)
+    this.#close = close
+    if (this.#unacknowledged === 0) setImmediate(close)
   }
 }
 

@@ -1,65 +1,101 @@
-import type { Aedes } from 'aedes'
+import type { Aedes, Client } from 'aedes'
 import type { PacketLike } from './message.ts'
 
-/** Packets that are to be acknowledged like any other, and then go nowhere or elsewhere. */
+type Published = (error?: Error | null) => void
+
+/** Decides about a packet that is about to be published: calls `publish` for yes, or `published` with an error. */
+export type DecideLate = (client: Client, publish: () => void, published: Published) => void
+
+/** Instructions for packets that aedes is about to acknowledge and publish. */
 export interface Discards {
-  /** Nothing is published in its place. */
-  mark(packet: object): void
+  /** Nothing is published in its place. `acknowledged` is called after aedes has written the acknowledgement. */
+  mark(packet: object, acknowledged?: () => void): void
   /** `other` is published in its place. */
-  replace(packet: object, other: PacketLike): void
+  replace(packet: object, other: PacketLike, acknowledged?: () => void): void
+  /** The packet is published as it is. */
+  watch(packet: object, acknowledged: () => void): void
+  /** `decide` is called if aedes publishes the packet after all, in place of publishing it. */
+  decideLate(packet: object, decide: DecideLate): void
   detach(): void
 }
 
-/** A packet carries its mark: a property that is not there is found out in no time, a WeakSet takes some 30 ns. */
-const MARK: unique symbol = Symbol('topicgate.instead')
-const NOTHING = 'nothing'
-interface Marked {
-  [MARK]?: PacketLike | typeof NOTHING | undefined
+interface Instruction {
+  readonly kind: 'publish' | 'discard' | 'replace' | 'decide'
+  readonly other?: PacketLike
+  readonly decide?: DecideLate
+  readonly acknowledged?: (() => void) | undefined
+}
+
+/** A packet carries its instruction: an absent property is found in no time, a WeakSet takes some 30 ns. */
+const INSTRUCTION: unique symbol = Symbol('topicgate.instruction')
+const DISCARD: Instruction = Object.freeze({ kind: 'discard' })
+interface Instructed {
+  [INSTRUCTION]?: Instruction | undefined
 }
 
 function isLesser(instead: PacketLike, packet: Partial<PacketLike>): boolean {
   return (instead.qos ?? 0) < (packet.qos ?? 0)
 }
 
-type Published = (error?: Error | null) => void
 type Publish = (packet: object, client: unknown, done?: unknown) => void
 
 /**
- * Teaches a broker to publish something else, or nothing: `broker.publish` of a marked packet. aedes acknowledges the
- * packet that came, by its own QoS (QoS 2 is stored and released as usual); of one that is discarded nothing is
- * retained, queued, delivered or told. Not acknowledging is no choice: on MQTT 3.1.1 the client would wait for ever
- * [MQTT-4.3.2-2].
+ * Wraps `broker.publish`, so that it publishes something else, or nothing, for packets with an instruction. aedes
+ * acknowledges the packet that came, by its own QoS (QoS 2 is stored and released as usual). A discarded packet is
+ * not retained, queued, delivered or reported. It is acknowledged because on MQTT 3.1.1 the client would otherwise
+ * wait for ever [MQTT-4.3.2-2].
  */
 export function discardMarked(broker: Aedes): Discards {
   const before = broker.publish as unknown as Publish
   const own = Object.hasOwn(broker, 'publish')
   const publish: Publish = (packet, client, done) => {
-    const instead = (packet as Marked)[MARK]
-    if (instead === undefined) {
+    const instruction = (packet as Instructed)[INSTRUCTION]
+    if (instruction === undefined) {
       // Calls made with two arguments pass `undefined` on, which aedes takes as absent.
       before.call(broker, packet, client, done)
       return
     }
-    // What is sent again, as a packet of QoS 2, is a new object.
-    ;(packet as Marked)[MARK] = undefined
-    if (instead !== NOTHING) {
-      // aedes takes for a duplicate what one of a lower QoS, which takes fewer steps, has overtaken: it would be lost.
-      if (isLesser(instead, packet)) setImmediate(() => before.call(broker, instead, client, done))
-      else before.call(broker, instead, client, done)
-      return
-    }
-    const published = typeof client === 'function' ? client : done
-    if (typeof published === 'function') (published as Published)(null)
+    // A QoS 2 packet that is sent again is a new object.
+    ;(packet as Instructed)[INSTRUCTION] = undefined
+    const published = (typeof client === 'function' ? client : done) as Published | undefined
+    follow(instruction, packet, client, published)
   }
+
+  function follow(
+    { kind, other, decide, acknowledged }: Instruction,
+    packet: object,
+    client: unknown,
+    published: Published | undefined,
+  ): void {
+    const done: Published = error => {
+      published?.(error)
+      acknowledged?.()
+    }
+    if (kind === 'decide') {
+      decide!(client as Client, () => publish(packet, client, done), done)
+    } else if (kind === 'discard') {
+      done(null)
+    } else if (kind === 'publish') {
+      before.call(broker, packet, client, done)
+    } else if (isLesser(other!, packet)) {
+      // aedes takes a message for a duplicate if one of a lower QoS, which takes fewer steps, has overtaken it.
+      setImmediate(() => before.call(broker, other!, client, done))
+    } else {
+      before.call(broker, other!, client, done)
+    }
+  }
+
   const slot = broker as unknown as { publish?: Publish }
   slot.publish = publish
+  const instruct = (packet: object, instruction: Instruction): void => {
+    ;(packet as Instructed)[INSTRUCTION] = instruction
+  }
   return {
-    mark: packet => {
-      ;(packet as Marked)[MARK] = NOTHING
-    },
-    replace: (packet, other) => {
-      ;(packet as Marked)[MARK] = other
-    },
+    mark: (packet, acknowledged) =>
+      instruct(packet, acknowledged === undefined ? DISCARD : { kind: 'discard', acknowledged }),
+    replace: (packet, other, acknowledged) => instruct(packet, { kind: 'replace', other, acknowledged }),
+    watch: (packet, acknowledged) => instruct(packet, { kind: 'publish', acknowledged }),
+    decideLate: (packet, decide) => instruct(packet, { kind: 'decide', decide }),
     detach: () => {
       if (slot.publish !== publish) return
       if (own) slot.publish = before

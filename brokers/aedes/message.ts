@@ -1,5 +1,6 @@
 import { BOUNDS } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
+import type { Lane } from '../../src/guard.ts'
 import type { Action, Message, Sender } from '../../src/message.ts'
 
 /** What a message is made of: a PUBLISH, a will or a delivery. */
@@ -115,6 +116,9 @@ export interface Source {
   unparked(): void
   /** A QoS 0 publish was dropped as it came: more of its topic may be dropped before they are parsed. */
   expectMore(topic: string): void
+  readonly lane: Lane
+  /** Counts a QoS 2 message to be acknowledged before a disconnect; call the result after the acknowledgement. */
+  expectAcknowledgement(): () => void
 }
 
 /** A PUBLISH or a will on its way, with all its enactment needs. */
@@ -127,6 +131,8 @@ export class PublishMessage extends AedesMessage {
   declare readonly asSent: boolean
   /** Waits in its rule's queue; or has been enacted. */
   declare stage: 'new' | 'parked' | 'enacted'
+  /** Removes a message that aedes has stored already; absent for others. Held, it outlives its connection. */
+  declare withdraw: (() => void) | undefined
 
   constructor(
     sender: Sender,
@@ -142,6 +148,7 @@ export class PublishMessage extends AedesMessage {
     this.source = source
     this.asSent = asSent
     this.stage = 'new'
+    this.withdraw = undefined
   }
 
   /** It is its rule's now, for a while: what it pins of the bytes it came in is let go, and its client is read on. */

@@ -3,7 +3,7 @@ import type { Decision, Outcome } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import type { Connection } from './connection.ts'
-import type { Discards } from './discard.ts'
+import type { DecideLate, Discards } from './discard.ts'
 import { composePlainHook } from './hooks.ts'
 import { degradedPacket, redirectedPacket } from './instead.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
@@ -16,7 +16,10 @@ type Callback = Parameters<Aedes['authorizePublish']>[2]
 
 /** aedes' persistence is not in its types. */
 interface Persistent {
-  readonly persistence?: { incomingGetPacket?(client: Client, packet: object): Promise<unknown> }
+  readonly persistence?: {
+    incomingGetPacket?(client: Client, packet: object): Promise<unknown>
+    incomingDelPacket?(client: Client, packet: object): Promise<unknown>
+  }
 }
 
 const SYS = '$SYS/'
@@ -25,7 +28,7 @@ const DOLLAR = 36
 /** Refusals that are enacted as they are called, or were counted already. */
 const KNOWN: ReadonlySet<Outcome> = new Set(['drop', 'reject', 'redirect'])
 
-/** A QoS 2 message aedes already has: it is only acknowledged again, and counts once. */
+/** A QoS 2 message that aedes has stored already: it is acknowledged again, and not charged again. */
 const SENT_AGAIN: Decision = Object.freeze({
   allowed: true,
   outcome: 'deliver',
@@ -67,14 +70,17 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       return
     }
     if (connection.condemned && !will) return
-    const sentAgain = packet.qos === 2 && packet.dup === true
+    const exactlyOnce = packet.qos === 2
+    const sentAgain = exactlyOnce && packet.dup === true
     let answer = decided
     if (answer === undefined && !will && !sentAgain && connection.lane.held === 0) {
       answer = guard.ask(new AedesMessage('publish', connection.sender, packet))
       // The likely case: what passes at once needs neither lane nor enactment, 60 ns of a message.
       if ((answer as Decision).outcome === 'deliver') {
         // A broker that has closed gives no answer any more.
-        if (!broker.closed) callback(null)
+        if (broker.closed) return
+        if (exactlyOnce) discards.watch(packet, connection.expectAcknowledgement())
+        callback(null)
         return
       }
     }
@@ -101,26 +107,68 @@ export function limitPublishes(station: Station, discards: Discards): () => void
   function enact(decision: Decision, message: PublishMessage): void {
     message.settle()
     // A broker that has closed, or a client that is being disconnected, gets no answer any more.
-    if (broker.closed || (message.source?.condemned && !message.will)) return
-    if (decision.outcome === 'deliver') message.callback(null)
+    if (broker.closed || (message.source?.condemned && !message.will)) {
+      message.withdraw?.()
+      return
+    }
+    if (decision.outcome === 'deliver') pass(decision, message)
     else if (decision.outcome === 'degrade') degrade(decision, message)
     else refuse(decision, message)
   }
 
+  function pass(decision: Decision, message: PublishMessage): void {
+    const { source, packet, callback } = message
+    if (decision === SENT_AGAIN) discards.decideLate(packet, decideStored(message))
+    else if (message.qos === 2 && source !== undefined) discards.watch(packet, source.expectAcknowledgement())
+    callback(null)
+  }
+
+  /**
+   * Decides about a message that was stored when it arrived and is published nevertheless: a PUBREL right behind it
+   * has released its id, so that aedes takes it for a new message.
+   */
+  function decideStored({ sender, packet, source, asSent }: PublishMessage): DecideLate {
+    return (client, publish, published) => {
+      const { persistence } = broker as unknown as Persistent
+      // aedes stores before it publishes. A message that is not taken must not be a duplicate when it is sent again.
+      const withdraw = async (): Promise<void> => {
+        try {
+          await persistence?.incomingDelPacket?.(client, packet)
+        } catch {
+          // The client has released it.
+        }
+      }
+      const callback: Callback = error => {
+        if (error) void withdraw().then(() => published(error))
+        else publish()
+      }
+      const message = new PublishMessage(sender, packet, callback, false, source, asSent)
+      message.withdraw = () => void withdraw()
+      if (source === undefined) guard.lane().admit(message, enact)
+      else source.lane.admit(message, enact)
+    }
+  }
+
   function degrade(decision: Decision, message: PublishMessage): void {
     const lesser = degradedPacket(gate.ruleOf(decision.rule ?? ''), message, decision)
-    if (lesser !== undefined) {
-      tally.degraded++
-      discards.replace(message.packet, lesser)
+    if (lesser === undefined) {
+      pass(decision, message)
+      return
     }
+    tally.degraded++
+    discards.replace(message.packet, lesser, acknowledgementOf(message))
     message.callback(null)
+  }
+
+  function acknowledgementOf({ qos, source }: PublishMessage): (() => void) | undefined {
+    return qos === 2 ? source?.expectAcknowledgement() : undefined
   }
 
   function refuse(decision: Decision, message: PublishMessage): void {
     const { source, packet, callback } = message
     // A newer one has taken its place: that is no refusal.
     if (decision.reason === 'superseded') {
-      discard(packet, callback)
+      discard(packet, callback, acknowledgementOf(message))
       return
     }
     station.refusals.note(message, decision)
@@ -139,14 +187,14 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     // MQTT 3.1.1 has no word for a refusal: acknowledge [MQTT-3.3.5-2], and discard or publish elsewhere.
     if (other !== undefined) {
       tally.redirected++
-      discards.replace(packet, other)
+      discards.replace(packet, other, acknowledgementOf(message))
       callback(null)
       return
     }
     if (!KNOWN.has(decision.outcome)) tally.unsupported++
     tally.dropped++
     if (message.asSent && message.qos === 0) source?.expectMore(message.topic)
-    discard(packet, callback)
+    discard(packet, callback, acknowledgementOf(message))
   }
 
   function redirect(decision: Decision, message: PublishMessage): PacketLike | undefined {
@@ -155,8 +203,8 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     return redirectedPacket(broker, facts, message, decision)
   }
 
-  function discard(packet: object, callback: Callback): void {
-    discards.mark(packet)
+  function discard(packet: object, callback: Callback, acknowledged?: () => void): void {
+    discards.mark(packet, acknowledged)
     callback(null)
   }
 
