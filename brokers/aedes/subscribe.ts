@@ -4,9 +4,6 @@ import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
 import type { Station } from './station.ts'
 
-/** What SUBACK answers to a refused filter [MQTT-3.9.3-2]. */
-const FAILURE = 0x80
-
 /** Of aedes, but not in its types. */
 interface Persistent {
   readonly persistence?: {
@@ -24,6 +21,8 @@ interface Subscribed {
  */
 export function limitSubscriptions(station: Station): () => void {
   const { broker, tally } = station
+  // Filters that the application's own hook refuses stay in the session, as aedes keeps them.
+  const refusedHere = new WeakSet<Subscription>()
 
   const detach = composeHook(broker, 'authorizeSubscribe', composed => (client, subscription, callback) => {
     const { users, retired } = composed
@@ -36,6 +35,7 @@ export function limitSubscriptions(station: Station): () => void {
       const connection = station.connectionOf(client)
       if (station.notices?.mayRead(client, granted.topic) === false) {
         tally.subscriptionsRefused++
+        refusedHere.add(subscription)
         callback(null, null)
         return
       }
@@ -50,6 +50,7 @@ export function limitSubscriptions(station: Station): () => void {
           return
         }
         tally.subscriptionsRefused++
+        refusedHere.add(subscription)
         station.refusals.note(message, decision)
         connection.tell(decision)
         if (decision.outcome === 'disconnect') {
@@ -65,7 +66,7 @@ export function limitSubscriptions(station: Station): () => void {
   // aedes persists all filters of a SUBSCRIBE of which one was granted.
   const forgetRefused = (subscriptions: readonly Subscription[], client: Client): void => {
     if (client.clean) return
-    const refused = subscriptions.filter(({ qos }) => Number(qos) === FAILURE).map(({ topic }) => topic)
+    const refused = subscriptions.filter(each => refusedHere.has(each)).map(({ topic }) => topic)
     if (refused.length > 0) void restoreSession(station, client, refused)
   }
   broker.on('subscribe', forgetRefused)

@@ -73,6 +73,29 @@ describe('a refused subscription', () => {
   })
 })
 
+describe('a filter that the hook of the application refuses', () => {
+  it('stays in a persistent session as aedes keeps it, and ours do not', async () => {
+    const test = await start('reject', '2/hour')
+    let isAllowed = false
+    test.broker.authorizeSubscribe = (_client, subscription, done) =>
+      done(null, subscription.topic === 'a/#' && !isAllowed ? null : subscription)
+    const connect = { clientId: 'keeps', clean: false }
+    const first = await test.connectRaw(connect)
+    first.send(subscribe(1, 'a/#', 'b/#', 'c/#', 'd/#'))
+    expect(await first.until('suback')).toMatchObject({ granted: [0x80, 1, 1, 0x80] })
+    await first.roundTrip()
+    first.socket.destroy()
+    isAllowed = true
+    const second = await test.connectRaw(connect)
+    const publisher = await test.connect()
+    for (const topic of ['d/x', 'a/x', 'b/x']) await publisher.publishAsync(topic, topic)
+    await second.until('publish', 2)
+    await second.roundTrip()
+    const topics = second.packets.flatMap(packet => (packet.cmd === 'publish' ? [packet.topic] : []))
+    expect(topics).toEqual(['a/x', 'b/x'])
+  })
+})
+
 describe('restored filters of a session', () => {
   it('are not counted and never refused', async () => {
     const test = await start()
