@@ -66,6 +66,9 @@ export const BOUNDS = {
   sweepSlice: 2_048,
   /** Payload bytes that are parsed for a condition or a cost; a larger payload counts as not parseable. */
   parsedPayloadBytes: 262_144,
+  /** Bytes of an MQTT packet, unless `maxPacketBytes` says otherwise; and of a CONNECT. */
+  packetBytes: 16_777_216,
+  connectBytes: 131_072,
   /** Bytes of a topic, of the MQTT standard. */
   topicBytes: 65_535,
   /** Levels of a topic that are looked at; a deeper one matches no pattern but # and >. */

@@ -7,6 +7,7 @@ import { discardMarked } from './discard.ts'
 import { drain } from './drain.ts'
 import { makeFast } from './hooks.ts'
 import type { LimitBrokerOptions } from './options.ts'
+import { limitPacketSizes } from './packet-size.ts'
 import { limitPublishes } from './publish.ts'
 import { Station, type Tally } from './station.ts'
 import { limitSubscriptions } from './subscribe.ts'
@@ -53,6 +54,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     limitSubscriptions(station),
     limitConnects(station),
     limitDeliveries(station),
+    limitPacketSizes(station),
     warnOnReload(station),
     closeWith(station),
     gate.measures.add({ queueDepth: () => station.guard.stats().held }),

@@ -44,6 +44,11 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
    */
   readonly maxUnsentBytes?: number
   /**
+   * The largest packet a client may send, in bytes; a larger one closes its connection as soon as its length is read. A
+   * CONNECT may have 131,072 at the most. Default: 16,777,216; 0 for no bound but MQTT's own of 256 MB.
+   */
+  readonly maxPacketBytes?: number
+  /**
    * Asks the gate about every delivery. Default: while a rule is `on: deliver`, looked up when the limiter is attached
    * and at each new policy; set it where middleware of yours decides about deliveries.
    */
@@ -70,6 +75,7 @@ export interface Settings {
   readonly refusedReturnCode: number
   readonly maxConnectHoldMs: number
   readonly maxUnsentBytes: number
+  readonly maxPacketBytes: number
   readonly limitDeliveries: boolean | undefined
   readonly guardSys: boolean
   readonly maxHeldPerSender: number
@@ -96,6 +102,7 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     refusedReturnCode: options.refusedReturnCode ?? 3,
     maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,
     maxUnsentBytes: options.maxUnsentBytes || Number.POSITIVE_INFINITY,
+    maxPacketBytes: (options.maxPacketBytes ?? BOUNDS.packetBytes) || Number.POSITIVE_INFINITY,
     limitDeliveries: options.limitDeliveries,
     guardSys: options.guardSys ?? true,
     maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,

@@ -6,6 +6,7 @@ import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Connection, type Surroundings } from './connection.ts'
 import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
+import { PacketSizeLimit } from './packet-size.ts'
 import type { Crowd } from './read-gate.ts'
 
 /** What was done with messages since the limiter was attached. */
@@ -26,6 +27,8 @@ export interface Tally {
   deliveriesSpared: number
   /** Deliveries withheld from subscribers that do not read. */
   frozen: number
+  /** Packets larger than `maxPacketBytes`, whose connections were closed. */
+  oversized: number
   /** Refused with an outcome aedes cannot enact, and dropped instead. */
   unsupported: number
 }
@@ -39,6 +42,7 @@ export class Station implements Surroundings {
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
+  readonly sizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly crowd: Crowd = { paused: 0, pauses: 0 }
   /** Told of each socket that has sent its CONNECT. */
@@ -59,6 +63,7 @@ export class Station implements Surroundings {
     deliveriesRefused: 0,
     deliveriesSpared: 0,
     frozen: 0,
+    oversized: 0,
     unsupported: 0,
   }
   /** Where a client carries its connection: a property is found faster than an entry of a WeakMap. */
@@ -84,6 +89,7 @@ export class Station implements Surroundings {
   /** Remembers a CONNECT: only there username and keepalive are told. */
   greet(client: Client, connect: ConnectPacket): void {
     this.#connects.set(client, connect)
+    this.sizes.watch(client)
     const socket = client.req?.socket ?? client.conn
     for (const listener of this.greetings) listener(socket)
   }

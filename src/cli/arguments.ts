@@ -30,6 +30,16 @@ export function readBytes(text: string): number {
   return orInvalid(() => parseBytes(/^\d+$/.test(text) ? Number(text) : text))
 }
 
+/** The largest packet: up to the 256 MB of MQTT. */
+export function readPacketBytes(text: string): number {
+  const bytes = readBytes(text)
+  if (bytes >= SMALLEST_PACKET_BOUND && bytes <= 268_435_460) return bytes
+  throw new InvalidArgumentError(`Write a size from ${SMALLEST_PACKET_BOUND} bytes to 256 MB, as 64kB.`)
+}
+
+/** Below this not even a usual CONNECT would pass. */
+const SMALLEST_PACKET_BOUND = 256
+
 /** How many senders a bench has: 1 to a million. */
 export function readSenders(text: string): number {
   const remedy = 'a whole number of senders, 1 to 1000000'

@@ -27,6 +27,8 @@ export interface BrokerOptions extends ObservationOptions {
   readonly proxyProtocol: boolean
   /** Default: nobody is told. */
   readonly notices?: string | undefined
+  /** Default: 1 MiB. */
+  readonly maxPacketBytes?: number | undefined
   readonly json: boolean
 }
 

@@ -1,8 +1,15 @@
 import { type Command, Option } from 'commander'
-import { collect, readDuration, readPort } from './arguments.ts'
+import { collect, readDuration, readPacketBytes, readPort } from './arguments.ts'
 import type { BrokerOptions } from './broker.ts'
 import { policyOption } from './commands-policy.ts'
-import { healthPortOf, logLevelOf, NOTICES_TOPIC, noticesOf, observationOf } from './environment.ts'
+import {
+  healthPortOf,
+  logLevelOf,
+  maxPacketBytesOf,
+  NOTICES_TOPIC,
+  noticesOf,
+  observationOf,
+} from './environment.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import { namedPolicy } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
@@ -17,6 +24,7 @@ interface BrokerFlags {
   readonly proxyProtocol?: boolean
   readonly trustProxy?: readonly string[]
   readonly notices?: string | true
+  readonly maxPacketBytes?: number
   readonly auditLog?: string
   readonly analyticsStore?: string
   readonly alertsWebhook?: string
@@ -63,6 +71,11 @@ export function addBrokerCommands(
       '--notices [topic]',
       `tell refused clients why, on a topic of their own; default: ${NOTICES_TOPIC}`,
     )
+    .option(
+      '--max-packet-bytes <bytes>',
+      'the largest MQTT packet a client may send, as 64kB; default: 1 MiB',
+      readPacketBytes,
+    )
     .option('--audit-log <file>', 'write bans, overrides and the like to the end of a file')
     .option(
       '--analytics-store <url>',
@@ -91,6 +104,7 @@ export function addBrokerCommands(
         trustProxy,
         proxyProtocol: flags.proxyProtocol ?? false,
         notices: flags.notices === true ? NOTICES_TOPIC : (flags.notices ?? noticesOf(env)),
+        maxPacketBytes: flags.maxPacketBytes ?? maxPacketBytesOf(env),
         auditLog: flags.auditLog ?? seen.auditLog,
         analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
         webhook: webhookOf(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),

@@ -1,7 +1,7 @@
 import { delimiter } from 'node:path'
 import { PolicyError } from '../errors.ts'
 import { parseDuration } from '../units.ts'
-import { readPort } from './arguments.ts'
+import { readPacketBytes, readPort } from './arguments.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -17,6 +17,7 @@ export const VARIABLES = {
   TOPICGATE_STORE_NODES: 'how many nodes share it',
   TOPICGATE_HEALTH: 'the port of `/live` and `/ready`, as with --health',
   TOPICGATE_NOTICES: 'the topic refused clients are told on, as with --notices; `true` for the usual one',
+  TOPICGATE_MAX_PACKET_BYTES: 'the largest MQTT packet, as with --max-packet-bytes',
   TOPICGATE_AUDIT_LOG: 'the file of bans, overrides and the like, as with --audit-log',
   TOPICGATE_ANALYTICS_STORE: 'where analytics are left, as with --analytics-store',
   TOPICGATE_ALERTS_WEBHOOK: 'where alerts are posted, as with --alerts-webhook',
@@ -71,6 +72,11 @@ export function storeOf(env: Env): object | undefined {
 export function healthPortOf(env: Env): number | undefined {
   const text = read(env, 'TOPICGATE_HEALTH')
   return text === undefined ? undefined : readWith('TOPICGATE_HEALTH', () => readPort(text))
+}
+
+export function maxPacketBytesOf(env: Env): number | undefined {
+  const text = read(env, 'TOPICGATE_MAX_PACKET_BYTES')
+  return text === undefined ? undefined : readWith('TOPICGATE_MAX_PACKET_BYTES', () => readPacketBytes(text))
 }
 
 /** Where refused clients are told, when they say nothing of it. */

@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { Aedes } from 'aedes'
-import { createWebSocketStream, WebSocketServer } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import {
   type BrokerLimits,
   behindProxy,
@@ -12,8 +12,10 @@ import {
   trustProxies,
 } from '../../brokers/aedes/index.ts'
 import { steadyEmitter } from '../../brokers/aedes/steady.ts'
+import { BOUNDS } from '../bounds.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
 import { CommandFailure, EXIT } from './failure.ts'
+import { webSocketStream } from './web-socket-stream.ts'
 
 export interface MqttServerOptions {
   readonly gate: Gate
@@ -28,6 +30,8 @@ export interface MqttServerOptions {
   readonly proxyProtocol?: boolean
   /** The topic refused clients are told on. Default: none. */
   readonly notices?: string | undefined
+  /** The largest packet a client may send. Default: 1 MiB. */
+  readonly maxPacketBytes?: number | undefined
   readonly logger?: Logger
 }
 
@@ -40,6 +44,9 @@ export interface MqttServer {
   close(drainMs: number): Promise<void>
 }
 
+/** As EMQX has it. */
+export const MAX_PACKET_BYTES = 1_048_576
+
 /** Roomier than the plugin's own: after a power cut a whole site connects at once, from one address. */
 const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
 
@@ -48,7 +55,7 @@ const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
  * for a policy aedes cannot enact, CommandFailure with exit code 69 for a port it cannot have.
  */
 export async function startMqttServer(options: MqttServerOptions): Promise<MqttServer> {
-  const { gate, host, logger, notices } = options
+  const { gate, host, logger, notices, maxPacketBytes = MAX_PACKET_BYTES } = options
   const trust = trustProxies(options.trustProxy ?? [])
   // A message runs through more functions than V8 is willing to inline in one piece: 0.2 µs of each, and up to 0.9.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')
@@ -68,6 +75,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
   try {
     const limits = limitBroker(broker, gate, {
       trust,
+      maxPacketBytes,
       ...(logger ? { logger } : {}),
       ...(notices === undefined ? {} : { notices }),
     })
@@ -89,7 +97,9 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
     const tcp = createServer({ noDelay: true }, accept)
     const port = await open(tcp, options.port, '--port')
     const wsPort =
-      options.wsPort === undefined ? undefined : await open(webSocketServer(broker), options.wsPort, '--ws')
+      options.wsPort === undefined
+        ? undefined
+        : await open(webSocketServer(broker, limits, maxPacketBytes, logger), options.wsPort, '--ws')
     return {
       broker,
       limits,
@@ -117,7 +127,12 @@ function noticesFailure(cause: PolicyError): CommandFailure {
   return new CommandFailure(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
 }
 
-function webSocketServer(broker: Aedes): Server {
+function webSocketServer(
+  broker: Aedes,
+  limits: BrokerLimits,
+  maxPacketBytes: number,
+  logger: Logger | undefined,
+): Server {
   const http = createHttpServer({ noDelay: true }, (_request, response) => {
     response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
     response.end('MQTT over WebSocket is spoken here.\n')
@@ -125,16 +140,58 @@ function webSocketServer(broker: Aedes): Server {
   const ws = new WebSocketServer({
     server: http,
     perMessageDeflate: false,
+    // A frame is kept until it is whole, before anything else sees it.
+    maxPayload: maxPacketBytes,
     // MQTT 3.1.1 names "mqtt" [MQTT-6.0.0-3]; clients of 3.1 ask for "mqttv3.1".
     handleProtocols: offered => [...offered].find(name => name === 'mqtt' || name === 'mqttv3.1') ?? false,
   })
+  const silent = new WeakMap<object, Receiver>()
+  limits.onGreeting(socket => {
+    const receiver = silent.get(socket)
+    if (receiver !== undefined) receiver._maxPayload = maxPacketBytes
+  })
+  const onError = largeFrameLog(maxPacketBytes, logger)
   ws.on('connection', (socket, request) => {
-    broker.handle(createWebSocketStream(socket), request)
+    const receiver = (socket as Receiving)._receiver
+    if (typeof receiver?._maxPayload === 'number') {
+      receiver._maxPayload = Math.min(maxPacketBytes, BOUNDS.connectBytes)
+      silent.set(request.socket, receiver)
+    }
+    socket.on('error', onError)
+    broker.handle(webSocketStream(socket), request)
   })
   ws.on('wsClientError', (_error, socket) => socket.destroy())
   // It repeats the errors of its server, which whoever listens there deals with.
   ws.on('error', () => {})
   return http
+}
+
+/** What ws keeps to itself: before its CONNECT a socket may send no larger frame than a CONNECT may be. */
+interface Receiver {
+  _maxPayload: number
+}
+interface Receiving extends WebSocket {
+  readonly _receiver?: Receiver
+}
+
+/** Logs frames that are too large, at most once a second. */
+function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (error: Error) => void {
+  let loggedAtMs = Number.NEGATIVE_INFINITY
+  let suppressed = 0
+  return error => {
+    if ((error as NodeJS.ErrnoException).code !== 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return
+    const nowMs = performance.now()
+    if (nowMs - loggedAtMs < 1_000) {
+      suppressed++
+      return
+    }
+    logger?.warn(
+      { maxPacketBytes, connectBytes: BOUNDS.connectBytes, suppressed },
+      `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`,
+    )
+    loggedAtMs = nowMs
+    suppressed = 0
+  }
 }
 
 function listen(server: Server, port: number, host: string, flag: string): Promise<number> {

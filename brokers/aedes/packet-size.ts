@@ -1,0 +1,118 @@
+import type { IncomingMessage } from 'node:http'
+import type { Client } from 'aedes'
+import { BOUNDS } from '../../src/bounds.ts'
+import { readIp } from './sender.ts'
+import type { Station } from './station.ts'
+
+const LOG_EVERY_MS = 1_000
+
+/** What aedes' parser (mqtt-packet) has read of a packet; not in its types, so read with care. */
+interface Parser {
+  packet?: { readonly length?: number; readonly cmd?: string } | null
+  _parseLength?(): boolean
+  _emitError?(error: Error): unknown
+}
+interface Inside {
+  readonly _parser?: Parser
+  readonly connecting?: boolean
+}
+
+/** Bytes of a whole packet: its first byte, its remaining length of 1 to 4 bytes, and the rest [MQTT-2.2.3]. */
+export function packetBytes(remainingLength: number): number {
+  if (remainingLength < 128) return remainingLength + 2
+  if (remainingLength < 16_384) return remainingLength + 3
+  return remainingLength + (remainingLength < 2_097_152 ? 4 : 5)
+}
+
+/**
+ * Closes a connection as soon as it has read the length of a packet that is too large, before any of its payload is
+ * kept: aedes itself allows 256 MB. A CONNECT has a bound of its own.
+ */
+export class PacketSizeLimit {
+  readonly #station: Station
+  readonly #watched = new WeakSet<object>()
+  #attached = true
+  #loggedAtMs = Number.NEGATIVE_INFINITY
+  #suppressed = 0
+
+  constructor(station: Station) {
+    this.#station = station
+  }
+
+  /** Checks the packets of a client from now on. */
+  watch(client: Client): void {
+    const parser = (client as unknown as Inside)._parser
+    const parseLength = parser?._parseLength
+    if (parser === undefined || typeof parseLength !== 'function' || this.#watched.has(parser)) return
+    this.#watched.add(parser)
+    parser._parseLength = () => parseLength.call(parser) && this.#accepts(client, parser)
+  }
+
+  detach(): void {
+    this.#attached = false
+  }
+
+  #accepts(client: Client, parser: Parser): boolean {
+    const { maxPacketBytes } = this.#station.settings
+    const bytes = packetBytes(parser.packet?.length ?? 0)
+    // What comes before the CONNECT was accepted for processing is one, or no MQTT.
+    const isConnected = client.connected || (client as unknown as Inside).connecting === true
+    const limitBytes = isConnected ? maxPacketBytes : Math.min(maxPacketBytes, BOUNDS.connectBytes)
+    if (bytes <= limitBytes || !this.#attached) return true
+    this.#station.tally.oversized++
+    this.#log(client, parser.packet?.cmd, bytes, limitBytes)
+    const error = new Error(`a packet of ${bytes} bytes is larger than the ${limitBytes} allowed`)
+    if (typeof parser._emitError === 'function') parser._emitError(error)
+    else client.conn.destroy(error)
+    return false
+  }
+
+  #log(client: Client, packet: string | undefined, bytes: number, limitBytes: number): void {
+    const { logger, guard, settings } = this.#station
+    const nowMs = guard.clock.now()
+    if (nowMs - this.#loggedAtMs < LOG_EVERY_MS) {
+      this.#suppressed++
+      return
+    }
+    const context = {
+      client: client.id ?? undefined,
+      ip: readIp(client, settings),
+      packet,
+      bytes,
+      limitBytes,
+    }
+    const option =
+      limitBytes === settings.maxPacketBytes
+        ? `maxPacketBytes is ${limitBytes}`
+        : `a CONNECT may have ${limitBytes}, whatever maxPacketBytes is`
+    logger.warn(
+      { ...context, suppressed: this.#suppressed },
+      `packet of ${bytes} bytes refused, connection closed: ${option}`,
+    )
+    this.#loggedAtMs = nowMs
+    this.#suppressed = 0
+  }
+}
+
+type Handle = (stream: Client['conn'], request?: IncomingMessage) => Client
+
+/**
+ * Bounds the packets of all connections: from their first byte if `broker.handle` is called after the limiter is attached,
+ * else from the CONNECT on. Returns a function that ends it.
+ */
+export function limitPacketSizes(station: Station): () => void {
+  const { broker, sizes } = station
+  const slot = broker as unknown as { handle: Handle; readonly clients?: Readonly<Record<string, Client>> }
+  const before = slot.handle
+  const handle: Handle = (stream, request) => {
+    const client = before.call(broker, stream, request)
+    sizes.watch(client)
+    return client
+  }
+  slot.handle = handle
+  for (const client of Object.values(slot.clients ?? {})) sizes.watch(client)
+  return () => {
+    sizes.detach()
+    if (slot.handle === handle) slot.handle = before
+  }
+}
