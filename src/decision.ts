@@ -73,3 +73,6 @@ export const PASSED: Decision = Object.freeze({
   reason: 'ok',
   retryAfterMs: 0,
 })
+
+/** An override has lifted every limit that applies, or all of the rules that would have applied. */
+export const OVERRIDDEN: Decision = Object.freeze({ ...PASSED, reason: 'override' })

@@ -2,7 +2,7 @@ import { type Decision, PASSED } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Charge, Store, Verdict } from '../stores/store.ts'
 import { holdsFor } from './exempt.ts'
-import { combine, fold } from './fold.ts'
+import { combine, fold, limitWait } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
@@ -39,8 +39,12 @@ export class ChainedPlan {
       case 'custom':
         return step.middleware(message, once(next))
       case 'exempt':
-        return andThen(this.#exempts(step, message, seat, nowMs), exempt =>
-          exempt ? step.station.decision : next(),
+        return andThen(this.#exemptAfterMs(step, message, seat, nowMs), waitMs =>
+          waitMs === 0
+            ? step.station.decision
+            : waitMs === Infinity
+              ? next()
+              : andThen(next(), decision => limitWait(decision, waitMs)),
         )
       case 'limits':
         return this.#charge(step, message, seat, nowMs, next)
@@ -49,12 +53,13 @@ export class ChainedPlan {
     }
   }
 
-  #exempts(step: ExemptStep, message: Message, seat: Seat, nowMs: number): MaybePromise<boolean> {
-    if (!step.station.covers(message.topic, seat.identity)) return false
-    if (!holdsFor(step.station, message, nowMs)) return false
-    if (step.own === undefined) return true
+  /** 0 if an exemption lets a message pass; else when its own limit does; Infinity if it never does. */
+  #exemptAfterMs(step: ExemptStep, message: Message, seat: Seat, nowMs: number): MaybePromise<number> {
+    if (!step.station.covers(message.topic, seat.identity)) return Infinity
+    if (!holdsFor(step.station, message, nowMs)) return Infinity
+    if (step.own === undefined) return 0
     const charges = [chargeOf(step.own, message, seat)]
-    return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => verdicts[0]!.allowed)
+    return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => exemptionWait(own!))
   }
 
   #charge(
@@ -91,9 +96,16 @@ export class ChainedPlan {
   }
 }
 
-/** One decision of a stretch of limits, marked where the store did not make it. */
-export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Verdict[]): Decision {
-  const decision = fold(planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })))
+/** One decision of a stretch of limits, marked where the store did not make it; `passed` if no rule applies. */
+export function foldStep(
+  planned: readonly PlannedRule[],
+  verdicts: readonly Verdict[],
+  passed: Decision = PASSED,
+): Decision {
+  const decision = fold(
+    planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })),
+    passed,
+  )
   if (verdicts.every(verdict => verdict.fallback === undefined)) return decision
   const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
   const byNobody = named < 0 ? verdicts.some(nobodyCounted) : nobodyCounted(verdicts[named]!)
@@ -106,6 +118,11 @@ export function foldStep(planned: readonly PlannedRule[], verdicts: readonly Ver
 
 function nobodyCounted({ fallback }: Verdict): boolean {
   return fallback === 'nobody'
+}
+
+/** The wait until an exemption's own limit lets a message pass, by its verdict; 0 if it does. */
+export function exemptionWait({ allowed, retryAfterMs }: Verdict): number {
+  return allowed ? 0 : Math.max(1, retryAfterMs)
 }
 
 /** What a message asks of a rule, for any store. */

@@ -34,9 +34,9 @@ export interface ExemptStation {
 }
 
 /**
- * Lets messages pass the limits that follow: `exempt({ roles: ['admin'], ips: ['10.0.0.0/8'] })`. Lists are
+ * Lets messages pass all limits, also those added before it: `exempt({ roles: ['admin'], ips: ['10.0.0.0/8'] })`. Lists are
  * alternatives, `when` must hold as well; without lists `when` alone decides. With `limit` the exemption is bounded.
- * Throws PolicyError.
+ * Middleware of the caller's own that was added before it is asked before it. Throws PolicyError.
  */
 export function exempt(options: ExemptOptions): Middleware {
   const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)

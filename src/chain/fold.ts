@@ -1,5 +1,5 @@
 import type { Verdict } from '../algorithms/kernel.ts'
-import { type Decision, HARSHNESS, type Outcome, PASSED, type Reason } from '../decision.ts'
+import { type Decision, HARSHNESS, type Outcome, OVERRIDDEN, PASSED, type Reason } from '../decision.ts'
 import { roomOf } from './conduct-rule.ts'
 import type { Rule } from './limit.ts'
 
@@ -14,9 +14,9 @@ type Unsettled = { -readonly [Name in keyof Decision]: Decision[Name] }
 /**
  * One decision of all that was charged for one message. Denied: the harshest outcome, among equals the longest
  * wait, and the longest wait of all that denied. Allowed: the rule with the least remaining ÷ limit, the first on a
- * tie; shadow rules are only reported.
+ * tie; shadow rules are only reported. `passed` is the decision if no rule applies.
  */
-export function fold(charges: readonly Charged[]): Decision {
+export function fold(charges: readonly Charged[], passed: Decision = PASSED): Decision {
   let worst: Charged | undefined
   let tightest: Charged | undefined
   let degrading: Charged | undefined
@@ -39,7 +39,7 @@ export function fold(charges: readonly Charged[]): Decision {
   const shadow = shadowed ? shadowNames(charges) : undefined
   if (worst !== undefined) return refusal(worst, retryAfterMs, shadow)
   const named = degrading ?? tightest
-  if (named === undefined) return shadow === undefined ? PASSED : { ...PASSED, shadow }
+  if (named === undefined) return shadow === undefined ? passed : { ...passed, shadow }
   if (degrading === undefined) return pass(named, shadow)
   return tell(named, true, named.rule.outcome, named.rule.reason, 0, shadow)
 }
@@ -94,6 +94,13 @@ function withNotes(
   return decision
 }
 
+/** A refusal of a message that an exemption's own limit lets pass after `waitMs`; other decisions are left as they are. */
+export function limitWait(decision: Decision, waitMs: number): Decision {
+  return decision.allowed || decision.retryAfterMs <= waitMs
+    ? decision
+    : { ...decision, retryAfterMs: waitMs }
+}
+
 /** Whether a rule that lets a message pass is nearer to its limit than another. */
 export function isTighter(charge: Charged, other: Charged): boolean {
   return charge.remaining * other.rule.limit.capacity < other.remaining * charge.rule.limit.capacity
@@ -126,7 +133,11 @@ function gentler(first: Decision, later: Decision): Decision {
   if (first.outcome !== later.outcome) {
     return HARSHNESS[first.outcome] > HARSHNESS[later.outcome] ? first : later
   }
-  if (first.rule === undefined) return later === PASSED ? first : later
+  if (first.rule === undefined) {
+    // If no store counted, the answer says so, unless a rule behind it was counted.
+    const isDefault = later === PASSED || later === OVERRIDDEN
+    return isDefault && first.reason !== 'ok' ? first : later
+  }
   if (later.rule === undefined) return first
   const tighter = later.remaining! * first.limit! < first.remaining! * later.limit!
   return tighter ? later : first

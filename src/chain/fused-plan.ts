@@ -4,7 +4,7 @@ import type { Message } from '../message.ts'
 import type { MemoryStore } from '../stores/memory.ts'
 import { Buckets } from './buckets.ts'
 import { holdsFor } from './exempt.ts'
-import { fold, isHarsher, isTighter, pass, refusal, shadowNames } from './fold.ts'
+import { fold, isHarsher, isTighter, limitWait, pass, refusal, shadowNames } from './fold.ts'
 import { FusedRule, VARIABLE } from './fused-rule.ts'
 import { keyOf } from './key.ts'
 import type { Seat } from './seat.ts'
@@ -26,7 +26,13 @@ function find(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: 
  * are asked before any is charged: a denied message charges nothing. What denied is known when all have been asked,
  * and what is nearest to its limit when all are charged, so only soft rules need a fold.
  */
-function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): Decision {
+function charge(
+  rules: readonly FusedRule[],
+  passed: Decision,
+  message: Message,
+  seat: Seat,
+  nowMs: number,
+): Decision {
   find(rules, message, seat, nowMs)
   let worst: FusedRule | undefined
   let retryAfterMs = 0
@@ -56,7 +62,7 @@ function charge(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs
     if (one.shadow) continue
     if (tightest === undefined || isTighter(one, tightest)) tightest = one
   }
-  return softly || tightest === undefined ? fold(rules) : pass(tightest, undefined)
+  return softly || tightest === undefined ? fold(rules, passed) : pass(tightest, undefined)
 }
 
 /** A chain of exemptions followed by limits, on the memory store: decided at once, without a promise. */
@@ -90,18 +96,22 @@ export class FusedPlan {
   }
 
   decide(message: Message, seat: Seat, nowMs: number): Decision {
-    const { exempt, conditional } = seat.ruling!
-    if (exempt !== undefined) return exempt
+    const { conditional, exempt } = seat.ruling!
+    let exemptAfterMs = Infinity
     for (let index = 0; index < conditional.length; index++) {
       const step = conditional[index]!
       if (!holdsFor(step.station, message, nowMs)) continue
       const own = this.#own.get(step)
-      if (own === undefined || charge(own, message, seat, nowMs).allowed) return step.station.decision
+      if (own === undefined) return step.station.decision
+      const { allowed, retryAfterMs } = charge(own, PASSED, message, seat, nowMs)
+      if (allowed) return step.station.decision
+      if (retryAfterMs < exemptAfterMs) exemptAfterMs = retryAfterMs
     }
+    if (exempt !== undefined) return exempt
     if (this.#rules.length === 0) return this.#passed
-    const decision = charge(this.#rules, message, seat, nowMs)
+    const decision = charge(this.#rules, this.#passed, message, seat, nowMs)
     if (this.#warning !== undefined && decision.allowed) this.#warn(this.#warning, message, seat, nowMs)
-    return decision
+    return exemptAfterMs < decision.retryAfterMs ? limitWait(decision, exemptAfterMs) : decision
   }
 
   #warn(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): void {

@@ -1,9 +1,10 @@
-import { type Decision, PASSED, type Scaled } from '../decision.ts'
+import type { Decision, Scaled } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
-import { andThen, chargeOf, foldStep } from './chained-plan.ts'
+import { andThen, chargeOf, exemptionWait, foldStep } from './chained-plan.ts'
 import { roomOf } from './conduct-rule.ts'
 import { holdsFor } from './exempt.ts'
+import { limitWait } from './fold.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
 import type { Seat } from './seat.ts'
@@ -93,14 +94,12 @@ export async function inspect(
         ? decider.decide(message, seat, nowMs)
         : (exempting?.station.decision ??
           (decider.kind === 'connect' ? decider.peek(message, seat, nowMs) : undefined) ??
-          custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
-          orPassed(foldStep(rules, verdicts), passed)),
+          limitWait(
+            custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
+              foldStep(rules, verdicts, passed),
+            Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
+          )),
   }
-}
-
-/** What lets a message pass that no rule speaks of. */
-function orPassed(decision: Decision, passed: Decision): Decision {
-  return decision === PASSED ? passed : decision
 }
 
 /** One decision a rule, or the one of the exemption that would let the message pass. Charges nothing. */
@@ -113,22 +112,24 @@ export function peekSteps(
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
   const rules = steps.flatMap(step => (step.kind === 'limits' ? step.rules : []))
-  const peekFrom = (place: number): MaybePromise<readonly Decision[]> => {
+  const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
       return andThen(look(rules, store, message, seat, nowMs), verdicts =>
-        rules.map((planned, index) => foldStep([planned], [verdicts[index]!])),
+        rules.map((planned, index) => limitWait(foldStep([planned], [verdicts[index]!]), exemptAfterMs)),
       )
     }
     if (!step.station.covers(message.topic, seat.identity) || !holdsFor(step.station, message, nowMs)) {
-      return peekFrom(place + 1)
+      return peekFrom(place + 1, exemptAfterMs)
     }
     if (step.own === undefined) return [step.station.decision]
     return andThen(look([step.own], store, message, seat, nowMs), ([own]) =>
-      own!.allowed ? [step.station.decision] : peekFrom(place + 1),
+      own!.allowed
+        ? [step.station.decision]
+        : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
     )
   }
-  return peekFrom(0)
+  return peekFrom(0, Infinity)
 }
 
 function look(

@@ -68,7 +68,7 @@ interface RuleOptions {
   readonly fallback?: Fallback
   /** Default: true. */
   readonly enabled?: boolean
-  /** Higher ones stand earlier; equal ones keep the order of the list. Default: 0. */
+  /** Sorts rules among rules: higher ones are asked earlier, equal ones in the order of the list. Default: 0. */
   readonly priority?: number
   /** How the patterns of `cost.topics` are read. Default: mqtt. */
   readonly dialect?: Dialect
@@ -115,6 +115,7 @@ export interface ExemptOptions {
   /** The exemption's own limit, as `5/min per device`: beyond it the message is judged like any other. */
   readonly limit?: string
   readonly enabled?: boolean
+  /** Sorts exemptions among exemptions: higher ones are asked earlier, equal ones in the order of the list. Default: 0. */
   readonly priority?: number
   /** How `topics` are read. Default: mqtt. */
   readonly dialect?: Dialect

@@ -5,6 +5,7 @@ import { parseRate, type Rate } from '../units.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
 import { multiplyLimit } from './remake.ts'
+import type { Added } from './standing.ts'
 
 /** What an override makes of the limits it is for: nothing of them, a multiple, or another rate. */
 export type Grant =
@@ -13,11 +14,10 @@ export type Grant =
   | { readonly kind: 'rate'; readonly rate: Rate }
 
 /** An override as the chain goes by it. */
-export interface Override {
+export interface Override extends Added {
   readonly id: string
   /** Another for every override there was in this process. */
   readonly serial: number
-  readonly addedAtMs: number
   readonly expiresAtMs?: number
   readonly grant: Grant
   /** Names of the rules it is for; absent: all. */

@@ -27,7 +27,7 @@ export class Roster {
   }
 
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
-  add(pattern: string | undefined, middleware: Middleware): void {
+  add(pattern: string | undefined, middleware: Middleware, isRuntime = false): void {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
     const station = stationOf(middleware)
     if (station?.kind === 'handler') this.handlers.push(station)
@@ -35,7 +35,7 @@ export class Roster {
       this.#admit(station.rule, parsed)
       if (station.kind === 'limit') this.#limits.add(station.rule)
     }
-    this.entries.push({ pattern: parsed, middleware })
+    this.entries.push({ pattern: parsed, middleware, isRuntime })
   }
 
   /** Adds the limit of a tier, which stands for every topic and counts by sender. Throws PolicyError. */

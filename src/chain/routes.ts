@@ -184,7 +184,7 @@ function refusing(ban: Ban): Ruling {
     decide: (_message: Message, _seat: Seat, nowMs: number) => banned(ban, nowMs),
   } as const
   const plan: ActionPlan = { steps: [], passed: PASSED, decider, rulings: new Map(), treated: new Map() }
-  return { decider, plan, exempt: undefined, conditional: [] }
+  return { decider, plan, conditional: [], exempt: undefined }
 }
 
 /** The ruling of a plan for a sender; one for each set of exemptions that can cover. */
@@ -195,12 +195,13 @@ function rulingOf(plan: ActionPlan, topic: string, identity: Sender): Ruling {
   let ruling = plan.rulings.get(shape)
   if (ruling === undefined) {
     const { decider } = plan
+    const settledAt = covering.findIndex(({ station }) => isSettled(station))
     const buckets = covering.length === 0 && decider.kind === 'fused' ? decider.buckets : undefined
     ruling = {
       decider: buckets ?? decider,
       plan,
-      exempt: covering.find(({ station }) => isSettled(station))?.station.decision,
-      conditional: covering.filter(({ station }) => !isSettled(station)),
+      conditional: settledAt < 0 ? covering : covering.slice(0, settledAt),
+      exempt: covering[settledAt]?.station.decision,
     }
     if (plan.rulings.size >= BOUNDS.rulingsPerPlan) plan.rulings.clear()
     plan.rulings.set(shape, ruling)

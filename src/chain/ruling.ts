@@ -36,10 +36,10 @@ export interface Ruling {
   /** The plan's; or, of senders no exemption covers, what is quicker and comes to the same. */
   readonly decider: ActionPlan['decider'] | Buckets
   readonly plan: ActionPlan
-  /** Exempt whatever the message holds. */
-  readonly exempt: Decision | undefined
-  /** Exemptions that cover the sender but must be asked about each message. */
+  /** Exemptions that cover the sender but must be asked about each message; all come before `exempt`. */
   readonly conditional: readonly ExemptStep[]
+  /** The decision of the first exemption that holds whatever the message contains. */
+  readonly exempt: Decision | undefined
 }
 
 /** The plan in force for a seat: that of its conduct, where senders are told apart by it. */

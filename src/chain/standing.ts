@@ -1,4 +1,4 @@
-import type { Decision, Outcome } from '../decision.ts'
+import { type Decision, HARSHNESS, type Outcome } from '../decision.ts'
 import type { Message, Sender } from '../message.ts'
 import { type Behaving, Conducts } from './conduct.ts'
 import type { Override } from './override.ts'
@@ -14,9 +14,20 @@ export interface Ban {
   readonly expiresAtMs?: number
 }
 
-/** A tier given to somebody at run time. */
-export interface TierGiven {
+/** The time at which an operator added a runtime entry. */
+export interface Added {
   readonly addedAtMs: number
+  /** Its place among the entries that were added in the same millisecond; absent: 0. */
+  readonly sequence?: number
+}
+
+/** Compares runtime entries by age, the oldest first. All nodes of a store come to the same order. */
+export function compareAge(a: Added, b: Added): number {
+  return a.addedAtMs - b.addedAtMs || (a.sequence ?? 0) - (b.sequence ?? 0)
+}
+
+/** A tier given to a sender at run time. */
+export interface TierGiven extends Added {
   readonly tier: string
 }
 
@@ -65,8 +76,8 @@ export class Standing {
   of(sender: Sender): Treatment {
     const { bans, overrides, tiers } = this
     if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
-    const [ban] = bans.of(sender).toSorted((a, b) => endOf(b) - endOf(a))
-    const granted = overrides.of(sender).toSorted(byAge)
+    const [ban] = bans.of(sender).toSorted(bySeverity)
+    const granted = overrides.of(sender).toSorted(byYouth)
     const tier = tiers && this.#tierOf(sender, tiers)
     const isPlain = tier === undefined && tiers?.fractional !== true && granted.length === 0
     const key = isPlain ? '' : `${tier?.name ?? ''}\n${granted.map(({ serial }) => serial).join('\n')}`
@@ -80,19 +91,23 @@ export class Standing {
 
   /** The tier given last at run time, else the one looked up, else the sender's own, else the default. */
   #tierOf(sender: Sender, { byName, fallback }: Tiers): Tier | undefined {
-    const [last] = this.given.of(sender).toSorted((a, b) => b.addedAtMs - a.addedAtMs)
+    const [last] = this.given.of(sender).toSorted((a, b) => compareAge(b, a))
     const name = last?.tier ?? this.found?.(sender) ?? sender.tier
     return (typeof name === 'string' ? byName.get(name) : undefined) ?? fallback
   }
 }
 
 /** The youngest first: an operator's last word. */
-function byAge(a: Override, b: Override): number {
-  return b.addedAtMs - a.addedAtMs || (a.id < b.id ? -1 : 1)
+function byYouth(a: Override, b: Override): number {
+  return compareAge(b, a) || (a.id < b.id ? -1 : 1)
 }
 
-function endOf({ expiresAtMs = Infinity }: Ban): number {
-  return expiresAtMs
+/** The ban that ends last first; of those that end together the harsher one. */
+function bySeverity(a: Ban, b: Ban): number {
+  const { expiresAtMs: endA = Infinity } = a
+  const { expiresAtMs: endB = Infinity } = b
+  if (endA !== endB) return endA > endB ? -1 : 1
+  return HARSHNESS[b.outcome] - HARSHNESS[a.outcome] || (a.id < b.id ? -1 : 1)
 }
 
 /** The decision about somebody who is banned. */

@@ -5,10 +5,12 @@ import { type LimitStation, type Rule, STATION } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import { type ScaleStation, scaleRule } from './scale.ts'
 
-/** A middleware and the topics it stands for; undefined for every topic. */
+/** A middleware and the topics it is used for; undefined for every topic. */
 export interface Entry {
   readonly pattern: Pattern | undefined
   readonly middleware: Middleware
+  /** True for an exemption that was added at run time. */
+  readonly isRuntime: boolean
 }
 
 /** A rule at its place in a plan. */
@@ -49,8 +51,8 @@ export function stationOf(middleware: Middleware): Station | undefined {
 }
 
 /**
- * The steps of a route in their order: higher priorities first, else the order of the list; what is disabled or
- * meant for another action is left out; a rule that stands in the list twice is charged once.
+ * The steps of a route, in the order in which they are asked. Entries that are disabled or meant for another action are left
+ * out; a rule that is in the list twice is charged once.
  */
 export function planSteps(entries: readonly Entry[], action: string): readonly Step[] {
   const steps: Step[] = []
@@ -89,7 +91,7 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
   return steps
 }
 
-/** The scale that stands nearest before each entry in the list, whatever their priorities. */
+/** The nearest scale before each entry of the list, whatever their priorities. */
 function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleStation> {
   const scales = new Map<Entry, ScaleStation>()
   let nearest: ScaleStation | undefined
@@ -101,7 +103,43 @@ function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleStation> {
   return scales
 }
 
+/**
+ * Entries in the order in which they are asked. Middleware of the user's own keeps its place. Between two of them all
+ * exemptions come first, those added at run time before the others, and then feedback, breakers and limits. Priorities sort
+ * exemptions among exemptions, and limits among neighbouring limits.
+ */
 function ordered(entries: readonly Entry[]): readonly Entry[] {
-  const priorityOf = (entry: Entry): number => stationOf(entry.middleware)?.priority ?? 0
-  return entries.toSorted((a, b) => priorityOf(b) - priorityOf(a))
+  const order: Entry[] = []
+  let exemptions: Entry[] = []
+  let others: Entry[] = []
+  let limits: Entry[] = []
+  const closeLimits = (): void => {
+    others.push(...limits.toSorted(byPriority))
+    limits = []
+  }
+  const closeStretch = (): void => {
+    closeLimits()
+    const byRank = (a: Entry, b: Entry): number =>
+      Number(b.isRuntime) - Number(a.isRuntime) || byPriority(a, b)
+    order.push(...exemptions.toSorted(byRank), ...others)
+    exemptions = []
+    others = []
+  }
+  for (const entry of entries) {
+    const station = stationOf(entry.middleware)
+    if (station === undefined) {
+      closeStretch()
+      order.push(entry)
+    } else if (station.kind === 'exempt') exemptions.push(entry)
+    else if (station.kind === 'handler') {
+      closeLimits()
+      others.push(entry)
+    } else limits.push(entry)
+  }
+  closeStretch()
+  return order
+}
+
+function byPriority(a: Entry, b: Entry): number {
+  return (stationOf(b.middleware)?.priority ?? 0) - (stationOf(a.middleware)?.priority ?? 0)
 }

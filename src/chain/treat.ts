@@ -1,4 +1,4 @@
-import { type Decision, PASSED } from '../decision.ts'
+import { type Decision, OVERRIDDEN, PASSED } from '../decision.ts'
 import { PolicyError } from '../errors.ts'
 import type { Rule } from './limit.ts'
 import { concerns, overrideRule } from './override.ts'
@@ -6,8 +6,6 @@ import { inThousandths } from './remake.ts'
 import type { Treatment } from './standing.ts'
 import type { PlannedRule, Step } from './steps.ts'
 import { multiplyCost, type Tiers } from './tiers.ts'
-
-const OVERRIDDEN: Decision = Object.freeze({ ...PASSED, reason: 'override' })
 
 /** The steps of a route for senders that are treated alike, and what is decided where none of them applies. */
 export interface Treated {

@@ -39,6 +39,8 @@ export class Board<Given extends object> {
   readonly #posted = new Map<string, Posted<Given>>()
   #cancel: (() => void) | undefined
   #dueMs = Infinity
+  #lastAddedAtMs = Number.NEGATIVE_INFINITY
+  #sequence = 0
 
   constructor(craft: Craft<Given>, hooks: BoardHooks) {
     this.#craft = craft
@@ -63,7 +65,10 @@ export class Board<Given extends object> {
         'remove some, or name a network',
       )
     }
-    const note = { ...given, ...noteOf(id, options, this.#hooks.clock.now()) }
+    const nowMs = this.#hooks.clock.now()
+    this.#sequence = nowMs === this.#lastAddedAtMs ? this.#sequence + 1 : 0
+    this.#lastAddedAtMs = nowMs
+    const note = { ...given, ...noteOf(id, options, nowMs, this.#sequence) }
     this.#enter(note)
     this.#hooks.changed()
     this.#tell('added', note, note.addedBy, note.reason)

@@ -2,7 +2,7 @@ import { exempt } from '../chain/exempt.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions } from '../chain/options.ts'
 import { type Override, parseGrant } from '../chain/override.ts'
-import type { Standing } from '../chain/standing.ts'
+import type { Added, Standing } from '../chain/standing.ts'
 import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/subject.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Craft } from './board.ts'
@@ -79,9 +79,9 @@ export function overrideCraft(standing: Standing, rules: () => readonly string[]
     },
     enter({ limit, rules: names, ...rest }, note) {
       const whom = whomOf(rest)
-      const { id, addedAtMs } = note
+      const { id, addedAtMs, sequence = 0 } = note
       const override: Override = {
-        ...{ id, addedAtMs, serial: ++serial, grant: parseGrant(limit) },
+        ...{ id, addedAtMs, sequence, serial: ++serial, grant: parseGrant(limit) },
         ...(names === undefined ? {} : { rules: new Set(names) }),
       }
       standing.overrides.add(whom, override)
@@ -106,18 +106,23 @@ export function tierCraft(standing: Standing): Craft<TierOptions> {
       }
       return { id: idOf(whom), given: { [whom.part]: whom.text, tier } }
     },
-    enter({ tier, ...rest }, { addedAtMs }) {
+    enter({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
       const whom = whomOf(rest)
-      const given = { tier, addedAtMs }
+      const given = { tier, addedAtMs, sequence }
       standing.given.add(whom, given)
       return () => standing.given.remove(whom, given)
     },
   }
 }
 
-/** How exemptions are added at run time: before those of the policy. `rebuild` throws where the chain cannot hold it. */
+/** An exemption that was added at run time. */
+export interface AddedExemption extends Added {
+  readonly middleware: Middleware
+}
+
+/** How exemptions are added at run time: before those of the policy. `rebuild` throws if the chain cannot hold it. */
 export function exemptionCraft(
-  stations: Map<string, Middleware>,
+  stations: Map<string, AddedExemption>,
   rebuild: () => void,
 ): Craft<RunTimeExemption> {
   return {
@@ -135,8 +140,8 @@ export function exemptionCraft(
       exempt(given)
       return { id: given.name, given }
     },
-    enter(given) {
-      stations.set(given.name, exempt({ priority: Number.MAX_SAFE_INTEGER, ...given }))
+    enter(given, { addedAtMs, sequence = 0 }) {
+      stations.set(given.name, { middleware: exempt(given), addedAtMs, sequence })
       const leave = (): void => {
         stations.delete(given.name)
         rebuild()

@@ -1,10 +1,9 @@
 import { type Behaving, type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
 import type { Rule } from '../chain/limit.ts'
-import type { Middleware } from '../chain/middleware.ts'
 import { overrideRule, parseGrant } from '../chain/override.ts'
 import { compilePenalty, type Penalty, type PenaltySpec } from '../chain/penalty.ts'
 import { Roster } from '../chain/roster.ts'
-import { Standing } from '../chain/standing.ts'
+import { compareAge, Standing } from '../chain/standing.ts'
 import { compileTiers, type Tiers, type TiersSpec } from '../chain/tiers.ts'
 import { Warner } from '../chain/warn.ts'
 import type { Clock } from '../clock.ts'
@@ -17,6 +16,7 @@ import type { SharedNote } from '../stores/notes.ts'
 import type { Store } from '../stores/store.ts'
 import { Board, type BoardHooks } from './board.ts'
 import {
+  type AddedExemption,
   type BanOptions,
   banCraft,
   exemptionCraft,
@@ -68,8 +68,8 @@ export class Desk {
   readonly overrides: Board<OverrideOptions>
   readonly exemptions: Board<RunTimeExemption>
   readonly tiers: Board<TierOptions>
-  /** Run-time exemptions by name, to stand before the policy's. */
-  readonly stations = new Map<string, Middleware>()
+  /** Runtime exemptions by name. */
+  readonly stations = new Map<string, AddedExemption>()
   readonly #hooks: DeskHooks
   readonly #boards: Readonly<Record<NoteKind, Board<object>>>
   readonly #penalties: Penalties
@@ -160,7 +160,9 @@ export class Desk {
   /** The chain: run-time exemptions, the policy's entries, what code has added, and the limits of tiers. Throws PolicyError. */
   assemble(policy: CompiledPolicy | undefined, dialect: Dialect, used: readonly CompiledEntry[]): Roster {
     const roster = new Roster(dialect)
-    for (const middleware of this.stations.values()) roster.add(undefined, middleware)
+    // By age: other nodes learn of them in any order.
+    for (const { middleware } of [...this.stations.values()].sort(compareAge))
+      roster.add(undefined, middleware, true)
     if (policy?.adaptive !== undefined) roster.add(undefined, policy.adaptive)
     for (const { pattern, middleware } of [...(policy?.entries ?? []), ...used])
       roster.add(pattern, middleware)

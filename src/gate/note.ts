@@ -1,4 +1,5 @@
 import { BOUNDS } from '../bounds.ts'
+import type { Added } from '../chain/standing.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import { parseDuration } from '../units.ts'
 
@@ -15,12 +16,11 @@ export interface NoteOptions {
 }
 
 /** What was said, when, and until when; times are whole milliseconds since the epoch. */
-export interface Note {
+export interface Note extends Added {
   readonly id: string
   readonly reason: string
   readonly code?: string
   readonly addedBy: string
-  readonly addedAtMs: number
   readonly expiresAtMs?: number
 }
 
@@ -41,7 +41,7 @@ export interface Change {
 }
 
 /** The common part of a note. Throws PolicyError. */
-export function noteOf(id: string, options: NoteOptions, nowMs: number): Note {
+export function noteOf(id: string, options: NoteOptions, nowMs: number, sequence: number): Note {
   const { reason, code, addedBy = 'unknown' } = options
   checkText('reason', reason)
   checkText('addedBy', addedBy)
@@ -49,6 +49,7 @@ export function noteOf(id: string, options: NoteOptions, nowMs: number): Note {
   const forMs = options.for === undefined ? undefined : lengthOf(options.for)
   return {
     ...{ id, reason, addedBy, addedAtMs: nowMs },
+    ...(sequence === 0 ? {} : { sequence }),
     ...(code === undefined ? {} : { code }),
     ...(forMs === undefined ? {} : { expiresAtMs: nowMs + forMs }),
   }

@@ -72,9 +72,12 @@ const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], { error: e
 
 const enabled = flag.optional().meta({ description: 'Default: true.' })
 const priority = z
-  .int({ error: expects('a whole number', 'write a whole number; higher ones stand earlier') })
+  .int({ error: expects('a whole number', 'write a whole number; higher ones are asked earlier') })
   .optional()
-  .meta({ description: 'Higher ones stand earlier, equal ones in the order of the list. Default: 0.' })
+  .meta({
+    description:
+      'Sorts rules among rules, and exemptions among exemptions: higher ones first, equal ones in the order of the list. Default: 0.',
+  })
 
 /** One entry of `rules`. */
 export const ruleSchema = z

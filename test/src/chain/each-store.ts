@@ -1,0 +1,56 @@
+import { afterAll } from 'vitest'
+import { Gate, type GateOptions, MemoryStore, type PolicySource, type Store } from '../../../src/index.ts'
+import { RedisStore } from '../../../src/stores/redis/index.ts'
+import { openSqlite } from '../../../src/stores/sqlite/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { startRedis } from '../../support/redis.ts'
+import { openIoredis } from '../../support/redis-clients.ts'
+
+const server = await startRedis()
+const client = await openIoredis(server.url)
+const open: { close(): Promise<void> }[] = []
+afterAll(async () => {
+  for (const each of open.splice(0).reverse()) await each.close()
+  client.disconnect()
+  await server.stop()
+})
+
+let stores = 0
+
+/** The memory store behind another object: a gate charges it step by step, as it does any other store. */
+function stepwise(store: MemoryStore): Store {
+  return {
+    name: 'stepwise',
+    algorithms: store.algorithms,
+    decide: (charges, options) => store.decide(charges, options),
+    refund: charges => store.refund(charges),
+    forget: selector => store.forget(selector),
+    health: () => store.health(),
+    close: () => store.close(),
+  }
+}
+
+/** Stores on which a gate must come to the same decisions. */
+export const STORES = {
+  memory: (clock: FakeClock) => new MemoryStore({ clock }),
+  stepwise: (clock: FakeClock) => stepwise(new MemoryStore({ clock })),
+  sqlite: (clock: FakeClock) => openSqlite(':memory:', { clock }),
+  redis: (clock: FakeClock) =>
+    new RedisStore({ client, clock, prefix: `rules-${++stores}`, timeoutMs: 5_000, denialCache: 0 }),
+} satisfies Record<string, (clock: FakeClock) => Store | Promise<Store>>
+
+export type StoreName = keyof typeof STORES
+export const STORE_NAMES = Object.keys(STORES) as StoreName[]
+
+/** A gate of a policy on one of the stores; both are closed when the tests are done. */
+export async function gateOn(
+  name: StoreName,
+  policy: PolicySource = {},
+  options: GateOptions = {},
+): Promise<{ gate: Gate; clock: FakeClock }> {
+  const clock = new FakeClock()
+  const store = await STORES[name](clock)
+  const gate = await Gate.fromPolicy(policy, { ...options, clock, store })
+  open.push(store, gate)
+  return { gate, clock }
+}

@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest'
+import { exempt, type Gate, limit, type Message, type Middleware } from '../../../src/index.ts'
+import { gateOn, STORE_NAMES } from './each-store.ts'
+
+function from(sender: Message['sender'], more: Partial<Message> = {}): Message {
+  return { topic: 't', on: 'publish', sender, size: 1, ...more }
+}
+
+/** Reasons of decisions in a row, each with the exemption or rule it names. */
+async function ask(gate: Gate, message: Message, times: number): Promise<string> {
+  const answers: string[] = []
+  for (let i = 0; i < times; i++) {
+    const { reason, exemption, rule } = await gate.check(message)
+    answers.push(`${reason}/${exemption ?? rule}`)
+  }
+  return answers.join(' ')
+}
+
+describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
+  it.each([
+    ['a rule of a higher priority', { exemption: 0, rule: 1 }],
+    ['a rule of a priority above that of the exemption', { exemption: -1, rule: 0 }],
+  ])('asks exemptions before %s', async (_case, priority) => {
+    const { gate } = await gateOn(name, {
+      exempt: [{ name: 'e', clients: ['c'], priority: priority.exemption }],
+      rules: [{ name: 'r', limit: '1/min', priority: priority.rule }],
+    })
+    expect(await ask(gate, from({ client: 'c' }), 3)).toBe('exempt/e exempt/e exempt/e')
+    // What was exempt was charged to nobody.
+    expect(await ask(gate, from({ client: 'd' }), 2)).toBe('ok/r rate_limit_exceeded/r')
+  })
+
+  it('asks exemptions in their order, also one with a limit before one without', async () => {
+    const { gate } = await gateOn(name, {
+      exempt: [
+        { name: 'a', clients: ['c'], limit: '2/min per client' },
+        { name: 'b', ips: ['10.0.0.0/8'] },
+      ],
+      rules: [{ name: 'r', limit: '1/h', per: 'client' }],
+    })
+    expect(await ask(gate, from({ client: 'c', ip: '10.1.1.1' }), 3)).toBe('exempt/a exempt/a exempt/b')
+    expect(await ask(gate, from({ client: 'c' }), 2)).toBe('ok/r rate_limit_exceeded/r')
+  })
+
+  it('asks a conditional exemption before one that always holds, if it comes first', async () => {
+    const { gate } = await gateOn(name, {
+      exempt: [
+        { name: 'small', when: { size: { max: 5 } } },
+        { name: 'always', clients: ['c'] },
+      ],
+      rules: [{ name: 'r', limit: '1/h' }],
+    })
+    const sender = { client: 'c' }
+    expect(await ask(gate, from(sender, { size: 5 }), 1)).toBe('exempt/small')
+    expect(await ask(gate, from(sender, { size: 6 }), 1)).toBe('exempt/always')
+  })
+
+  it('sorts exemptions by priority among themselves, and keeps the list among equals', async () => {
+    const { gate } = await gateOn(name, {
+      exempt: [
+        { name: 'a', clients: ['c'], limit: '1/min' },
+        { name: 'b', clients: ['c'], limit: '1/min', priority: 1 },
+        { name: 'd', clients: ['c'], limit: '1/min' },
+      ],
+      rules: [{ name: 'r', limit: '1/h', priority: 5 }],
+    })
+    expect(await ask(gate, from({ client: 'c' }), 4)).toBe('exempt/b exempt/a exempt/d ok/r')
+  })
+
+  it('asks exemptions added at run time before all others, the oldest first', async () => {
+    const { gate } = await gateOn(name, {
+      exempt: [{ name: 'policy', clients: ['c'], priority: 100 }],
+      rules: [{ name: 'r', limit: '1/h', per: 'client' }],
+    })
+    const sender = { client: 'c' }
+    expect(await ask(gate, from(sender), 1)).toBe('exempt/policy')
+    const bounded = { clients: ['c'], limit: '1/min per client', reason: 'x' }
+    await gate.exemptions.add({ ...bounded, name: 'late', priority: -1 })
+    await gate.exemptions.add({ ...bounded, name: 'first' })
+    await gate.exemptions.add({ ...bounded, name: 'second' })
+    expect(await ask(gate, from(sender), 4)).toBe('exempt/first exempt/second exempt/late exempt/policy')
+    await gate.exemptions.add({ ...bounded, name: 'first', limit: '2/min per client' })
+    await gate.reset()
+    expect(await ask(gate, from(sender), 5)).toBe(
+      'exempt/second exempt/first exempt/first exempt/late exempt/policy',
+    )
+  })
+
+  it('asks exemptions added in code before the rules of the policy', async () => {
+    const { gate } = await gateOn(name, {
+      exempt: [{ name: 'policy', clients: ['c'], limit: '1/min' }],
+      rules: [{ name: 'r', limit: '1/h', priority: 1 }],
+    })
+    gate.use(limit({ name: 'mine', rate: '1/h', priority: 2 }), exempt({ name: 'code', clients: ['c'] }))
+    expect(await ask(gate, from({ client: 'c' }), 3)).toBe('exempt/policy exempt/code exempt/code')
+  })
+
+  it('keeps middleware in its place, whatever the priorities around it', async () => {
+    const { gate } = await gateOn(name, {
+      rules: [{ name: 'low', limit: '1/h', priority: -1, exceeded: 'drop' }],
+    })
+    const seen: string[] = []
+    const note: Middleware = ({ topic }, next) => {
+      seen.push(topic)
+      return next()
+    }
+    gate.use(
+      note,
+      exempt({ name: 'code', clients: ['c'] }),
+      limit({ name: 'high', rate: '9/h', priority: 9 }),
+    )
+    expect(await ask(gate, from({ client: 'd' }), 2)).toBe('ok/low rate_limit_exceeded/low')
+    expect(seen).toEqual(['t'])
+    expect(await ask(gate, from({ client: 'c' }), 1)).toBe('rate_limit_exceeded/low')
+  })
+
+  it('says the least wait after which a message passes by its exemption or by the rules', async () => {
+    const { gate, clock } = await gateOn(name, {
+      exempt: [
+        { name: 'a', clients: ['c'], limit: '1 per 5s per client' },
+        { name: 'b', clients: ['c'], limit: '1 per 3s per client' },
+      ],
+      rules: [
+        { name: 'r', limit: '1/min', per: 'client' },
+        { name: 's', limit: '1 per 2s', per: 'client' },
+      ],
+    })
+    const message = from({ client: 'c' })
+    expect(await ask(gate, message, 3)).toBe('exempt/a exempt/b ok/r')
+    const refused = { allowed: false, rule: 'r', retryAfterMs: 3_000, resetMs: 60_000 }
+    expect(await gate.check(message)).toMatchObject(refused)
+    expect((await gate.explain(message)).decision).toMatchObject(refused)
+    expect((await gate.peek(message)).map(({ retryAfterMs }) => retryAfterMs)).toEqual([3_000, 2_000])
+    clock.advance(2_999)
+    expect(await gate.check(message)).toMatchObject({ allowed: false, retryAfterMs: 1 })
+    clock.advance(1)
+    expect(await ask(gate, message, 1)).toBe('exempt/b')
+  })
+
+  it('never waits for an exemption that does not hold, and waits for one if the rules never pass', async () => {
+    const { gate } = await gateOn(name, {
+      exempt: [
+        { name: 'small', when: { size: { max: 5 } }, limit: '1 per 1s' },
+        { name: 'some', clients: ['c'], limit: '1 per 7s' },
+      ],
+      rules: [{ name: 'r', limit: '1kB/s', cost: 'bytes' }],
+    })
+    const message = from({ client: 'c' }, { size: 5_000 })
+    expect(await ask(gate, message, 1)).toBe('exempt/some')
+    expect(await gate.check(message)).toMatchObject({ allowed: false, rule: 'r', retryAfterMs: 7_000 })
+    expect(await gate.check(from({ client: 'd' }, { size: 5_000 }))).toMatchObject({ retryAfterMs: Infinity })
+  })
+})
