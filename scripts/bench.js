@@ -1,7 +1,5 @@
 // Compiles bench/ and runs it, whole or in parts: node scripts/bench.js [part …] [--rounds N] [--write FILE]. Parts: PARTS in bench/main.ts.
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const home = fileURLToPath(new URL('..', import.meta.url))
@@ -11,7 +9,4 @@ const run = (command, args) => {
 }
 run('npx', ['tsc', '-p', 'bench/tsconfig.json'])
 const built = 'node_modules/.cache/topicgate/bench'
-for (const file of readdirSync(join(home, 'src'), { recursive: true, encoding: 'utf8' })) {
-  if (file.endsWith('.lua')) copyFileSync(join(home, 'src', file), join(home, built, 'src', file))
-}
 run(process.execPath, [`${built}/bench/main.js`, ...process.argv.slice(2)])

@@ -30,6 +30,7 @@ export {
 } from './adapt/index.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
 export type { Algorithm, Step } from './algorithms/algorithm.ts'
+export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
 export {
   type CustomAlgorithm,
   type CustomState,

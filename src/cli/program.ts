@@ -2,7 +2,7 @@ import { Command, CommanderError, type OutputConfiguration } from 'commander'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { EXIT, explainFailure } from './failure.ts'
-import { readVersion } from './package-files.ts'
+import { readVersion } from '../package-files.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Runs one command of a terminal, stays silent about nothing and never rejects; resolves with the exit code. */

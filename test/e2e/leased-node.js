@@ -3,8 +3,7 @@
 // as it did, and `closed` when it has given everything back.
 import { writeSync } from 'node:fs'
 import { Redis } from 'ioredis'
-import { createLimit } from '../../dist/src/algorithms/create-limit.js'
-import { LeasedStore } from '../../dist/src/stores/leased.js'
+import { createLimit, LeasedStore } from '../../dist/src/index.js'
 import { RedisStore } from '../../dist/src/stores/redis/index.js'
 
 const { url, forMs, nodes, limits, messages, everyMs } = JSON.parse(process.argv[2])

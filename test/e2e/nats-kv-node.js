@@ -3,8 +3,7 @@
 // p50 NS`.
 import { writeSync } from 'node:fs'
 import { createHistogram } from 'node:perf_hooks'
-import { createLimit } from '../../dist/src/algorithms/create-limit.js'
-import { LeasedStore } from '../../dist/src/stores/leased.js'
+import { createLimit, LeasedStore } from '../../dist/src/index.js'
 import { openNatsKv } from '../../dist/src/stores/nats-kv/index.js'
 
 const { url, forMs, nodes, units, limit, messages, everyMs } = JSON.parse(process.argv[2])

@@ -2,7 +2,7 @@
 // Prints a dot for each unit that was acknowledged, and a line with how many there were at the end.
 import { writeSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { createLimit } from '../../dist/src/algorithms/index.js'
+import { createLimit } from '../../dist/src/index.js'
 import { openSqlite } from '../../dist/src/stores/sqlite/index.js'
 
 const [path, wanted, units, decisions, inFlight] = process.argv.slice(2)

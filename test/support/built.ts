@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 
 /** The project's folder. */
@@ -27,13 +26,7 @@ export function ensureBuilt(): Promise<void> {
 async function build(): Promise<void> {
   while (!takeLock()) await new Promise(resolve => setTimeout(resolve, LOOK_MS))
   try {
-    const compiler = join(
-      dirname(createRequire(import.meta.url).resolve('typescript/package.json')),
-      'bin/tsc',
-    )
-    // Looks by itself whether anything has changed.
-    await runStep([compiler, '-b'])
-    await runStep([join(ROOT, 'scripts/finish-build.js')])
+    await runStep([join(ROOT, 'scripts/build.js')])
   } finally {
     rmSync(LOCK, { force: true })
   }

@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs'
 import type { CustomAlgorithm } from '../../algorithms/custom.ts'
 import type { AlgorithmName, Limit } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
+import { packageFile } from '../../package-files.ts'
 
 function read(path: string): string {
-  return readFileSync(new URL(path, import.meta.url), 'utf8')
+  return readFileSync(packageFile(`src/${path}`), 'utf8')
 }
 
 /** A Lua script and the SHA-1 that EVALSHA names it by. */
@@ -82,12 +83,12 @@ let shared: { readonly head: string; readonly main: string } | undefined
 function compose(customs: ReadonlyMap<string, string>): Script {
   shared ??= {
     head: [
-      read('prelude.lua'),
-      read('../../algorithms/window.lua'),
-      ...Object.entries(TWINS).map(([name, twin]) => asTwin(twin, read(`../../algorithms/${name}.lua`))),
-      read('../../algorithms/custom.lua'),
+      read('stores/redis/prelude.lua'),
+      read('algorithms/window.lua'),
+      ...Object.entries(TWINS).map(([name, twin]) => asTwin(twin, read(`algorithms/${name}.lua`))),
+      read('algorithms/custom.lua'),
     ].join('\n'),
-    main: read('decide.lua'),
+    main: read('stores/redis/decide.lua'),
   }
   const own = [...customs].map(([name, twin]) => asTwin(customTwinOf(name), twin))
   const text = [shared.head, ...own, shared.main].join('\n')

@@ -1,0 +1,120 @@
+// Builds dist: type declarations by the compiler, and one bundle per public entry point with shared chunks.
+// Why bundles: loading 180 small files costs a program more than running them. Does nothing if no source has changed.
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const dist = join(root, 'dist')
+const cache = join(root, 'node_modules/.cache/topicgate')
+const stampFile = join(cache, 'build.stamp')
+
+/** Bundled into the commands, so that installing the package for its API does not install them. */
+const BUNDLED = new Set(['commander'])
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const tsconfig = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'))
+const publishedTests = tsconfig.include.filter(path => path.startsWith('test/'))
+
+/** Lists the files below a folder as paths from the project's root. */
+function listFiles(folder) {
+  if (!existsSync(join(root, folder))) return []
+  return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+    .filter(entry => entry.isFile())
+    .map(entry => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
+}
+
+const sources = [...listFiles('src'), ...listFiles('brokers'), ...publishedTests].filter(path =>
+  path.endsWith('.ts'),
+)
+
+function stampOf() {
+  const inputs = [...sources, 'package.json', 'tsconfig.json', 'scripts/build.js']
+  return inputs.map(path => `${path} ${statSync(join(root, path)).mtimeMs}`).join('\n')
+}
+
+/** Returns the entry points as output name and source, from the package's exports and command. */
+function entryPoints() {
+  const targets = Object.values(manifest.exports)
+    .filter(target => typeof target === 'object')
+    .map(target => target.default)
+  return Object.fromEntries(
+    [...targets, manifest.bin.topicgate].map(target => {
+      const name = target.replace(/^(\.\/)?dist\//, '').replace(/\.js$/, '')
+      return [name, join(root, `${name}.ts`)]
+    }),
+  )
+}
+
+function runCompiler(...args) {
+  const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc')
+  const { status } = spawnSync(process.execPath, [tsc, '-b', ...args], { cwd: root, stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+async function writeBundles() {
+  const { build } = await import('rolldown')
+  const isExternal = id => {
+    if (id.startsWith('.') || id.startsWith('/')) return false
+    const name = id
+      .split('/')
+      .slice(0, id.startsWith('@') ? 2 : 1)
+      .join('/')
+    return !BUNDLED.has(name)
+  }
+  const { output } = await build({
+    cwd: root,
+    input: entryPoints(),
+    external: isExternal,
+    platform: 'node',
+    write: false,
+    output: {
+      dir: dist,
+      format: 'esm',
+      sourcemap: true,
+      entryFileNames: '[name].js',
+      chunkFileNames: 'chunks/[name]-[hash].js',
+      // Messages and stack traces show names as they are written.
+      minify: false,
+      comments: { legal: true, annotation: true, jsdoc: false },
+    },
+  })
+  const written = new Set()
+  for (const file of output) {
+    const content = file.type === 'asset' ? file.source : file.code
+    const path = join(dist, file.fileName)
+    written.add(relative(root, path))
+    mkdirSync(dirname(path), { recursive: true })
+    // Renamed into place: a process that loads the old build meanwhile never reads half a file.
+    writeFileSync(`${path}.${process.pid}`, content)
+    renameSync(`${path}.${process.pid}`, path)
+  }
+  return written
+}
+
+const stamp = stampOf()
+if (existsSync(dist) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) process.exit(0)
+
+const declarations = sources.map(path => join('dist', path.replace(/\.ts$/, '.d.ts')))
+runCompiler()
+// The compiler remembers what it wrote, not whether the files are still there.
+if (declarations.some(path => !existsSync(join(root, path)))) runCompiler('--force')
+const kept = new Set([...declarations, ...(await writeBundles())])
+for (const path of listFiles('dist')) {
+  if (!kept.has(path)) rmSync(join(root, path))
+}
+chmodSync(join(root, manifest.bin.topicgate), 0o755)
+mkdirSync(cache, { recursive: true })
+writeFileSync(stampFile, stamp)
