@@ -12,6 +12,7 @@ import {
 } from './environment.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import { namedPolicy } from './policy-files.ts'
+import { requirePackages } from './required-packages.ts'
 import type { Terminal } from './terminal.ts'
 
 interface BrokerFlags {
@@ -93,6 +94,7 @@ export function addBrokerCommands(
         throw new CommandFailure(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
       }
       const seen = observationOf(env)
+      requirePackages('broker')
       const { runBroker } = await import('./broker.ts')
       const options = {
         policy,
@@ -126,6 +128,7 @@ export function addBrokerCommands(
     )
     .option('--json', 'print a line of JSON a second')
     .action(async (flags: DemoFlags) => {
+      requirePackages('demo')
       const { demo } = await import('./demo.ts')
       const options = {
         policy: flags.policy ?? [],

@@ -1,4 +1,5 @@
 import { Gate, MemoryStore, type PolicySource } from '../index.ts'
+import { packageFile } from '../package-files.ts'
 import { loadPolicy } from '../policy/index.ts'
 import { Fleet } from './demo-fleet.ts'
 import {
@@ -12,7 +13,6 @@ import {
 import { EXIT } from './failure.ts'
 import { LiveText } from './live-text.ts'
 import { startMqttServer } from './mqtt-server.ts'
-import { packageFile } from '../package-files.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
 import { StopSignal } from './signals.ts'

@@ -1,9 +1,13 @@
 import { stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../errors.ts'
+import { packageFile } from '../package-files.ts'
 import { overlayOf, policyFilesOf } from './environment.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 import type { Terminal } from './terminal.ts'
+
+/** Policies that come with the package, each as config/NAME.yaml. */
+export const READY_POLICIES: readonly string[] = ['fleet', 'api-style', 'edge-gateway', 'strict-ingest']
 
 /** The policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandFailure where nobody named one. */
 export function namedPolicy(
@@ -19,7 +23,7 @@ export function namedPolicy(
 /**
  * The files of a policy in their order: later ones are laid over earlier ones. Where TOPICGATE_ENV is `prod`,
  * `policy.prod.yaml` is laid over `policy.yaml`, if it is there. Throws PolicyError for those that are not there, as
- * their names would otherwise be read as YAML.
+ * their names would otherwise be read as YAML. The name of a ready policy (`fleet`) stands for its file in the package.
  */
 export async function findPolicyFiles(
   paths: readonly string[],
@@ -28,11 +32,16 @@ export async function findPolicyFiles(
   const overlay = overlayOf(env)
   const problems: Problem[] = []
   const files: string[] = []
-  for (const file of paths) {
+  for (const given of paths) {
+    const file = await resolveReadyPolicy(given)
     const found = await stat(file).catch(() => undefined)
     if (found === undefined || found.isDirectory()) {
       const message = found ? 'this is a folder' : 'there is no such file'
-      problems.push({ file, message, remedy: 'name a policy file, as policy.yaml' })
+      problems.push({
+        file,
+        message,
+        remedy: `name a policy file, as policy.yaml, or a ready policy: ${READY_POLICIES.join(', ')}`,
+      })
       continue
     }
     files.push(file)
@@ -41,6 +50,12 @@ export async function findPolicyFiles(
   }
   if (problems.length > 0) throw new PolicyError(problems)
   return files
+}
+
+/** Returns the file of a ready policy if that is what a name without folder and ending names, else the name. */
+async function resolveReadyPolicy(given: string): Promise<string> {
+  if (!READY_POLICIES.includes(given) || (await isFile(given))) return given
+  return packageFile(`config/${given}.yaml`)
 }
 
 /** `conf/policy.prod.yaml` of `conf/policy.yaml`. */

@@ -1,8 +1,8 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander'
+import { readVersion } from '../package-files.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { EXIT, explainFailure } from './failure.ts'
-import { readVersion } from '../package-files.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Runs one command of a terminal, stays silent about nothing and never rejects; resolves with the exit code. */
