@@ -1,6 +1,5 @@
-// Runs on `npm install` here and on the first `npx topicgate`: builds dist. Without the compiler (no `npm install`
-// yet, or `--omit=dev`) it only says so: npx keeps a folder for this project that a failing script would leave
-// half made, and every later `npx topicgate` would then fail for a reason nobody can see.
+// Builds dist after `npm install` and `npm ci` in a checkout (the `dependencies` script of package.json). Without the
+// compiler (`--omit=dev`) it only prints a hint: a failing script would leave the folder half installed.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -14,13 +14,13 @@ export type Headers = Readonly<Record<string, string | readonly string[]>>
  * their place on it, which is what makes a decision fast.
  */
 export interface Sender {
-  readonly client?: string
-  readonly user?: string
-  readonly device?: string
-  readonly apiKey?: string
-  readonly ip?: string
-  readonly roles?: readonly string[]
-  readonly tier?: string
+  readonly client?: string | undefined
+  readonly user?: string | undefined
+  readonly device?: string | undefined
+  readonly apiKey?: string | undefined
+  readonly ip?: string | undefined
+  readonly roles?: readonly string[] | undefined
+  readonly tier?: string | undefined
 }
 
 /** What passed: one publish, subscribe, connect or delivery. */
@@ -30,10 +30,10 @@ export interface Message {
   readonly sender: Sender
   /** Payload bytes. */
   readonly size: number
-  readonly qos?: 0 | 1 | 2
-  readonly retain?: boolean
-  readonly protocol?: 'mqtt' | 'nats'
-  readonly headers?: Headers
+  readonly qos?: 0 | 1 | 2 | undefined
+  readonly retain?: boolean | undefined
+  readonly protocol?: 'mqtt' | 'nats' | undefined
+  readonly headers?: Headers | undefined
   /** The parsed payload: parsed on first use, once, bounded; `undefined` when it cannot be parsed. Never throws. */
   payload?(): unknown
 }

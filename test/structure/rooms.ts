@@ -29,7 +29,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
 /** Arrows that only a dynamic `import()`, or a type, may take: nothing of them is loaded before it is asked for. */
 export const LAZY_ARROWS: ReadonlySet<string> = new Set(['gate → policy'])
 
-const GROUND_FLOOR = /^src\/(message|decision|clock|errors|bounds|bounded-part|units|logger|package-files)\.ts$/
+const GROUND_FLOOR =
+  /^src\/(message|decision|clock|errors|bounds|bounded-part|units|logger|package-files)\.ts$/
 const OWN_FILE = /^src\/(gate|guard|index)(\.ts$|\/)/
 
 /** The room a file of src or brokers belongs to; `undefined` where no room is known. */
