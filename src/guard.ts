@@ -4,7 +4,7 @@ import type { Decision } from './decision.ts'
 import { PASSED } from './decision.ts'
 import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
-import type { LaneHooks } from './outcomes/holding.ts'
+import type { LaneHooks, LaneOptions } from './outcomes/holding.ts'
 import type { GuardOptions, GuardStats } from './outcomes/keeper.ts'
 import { DENIED_BY_FALLBACK, Keeper } from './outcomes/keeper.ts'
 import { Lane } from './outcomes/lane.ts'
@@ -12,7 +12,7 @@ import { Parking } from './outcomes/parking.ts'
 import { Refiner } from './outcomes/refine.ts'
 import type { RuleBook } from './outcomes/rule-facts.ts'
 
-export type { Ask, Enact, LaneHooks } from './outcomes/holding.ts'
+export type { Ask, Enact, LaneHooks, LaneOptions } from './outcomes/holding.ts'
 export type { GuardOptions, GuardStats, Lane, Logger }
 
 /** The part of a gate a guard stands before. */
@@ -55,9 +55,9 @@ export class Guard {
     this.#refiner = new Refiner(decider, this.#keeper)
   }
 
-  /** A place for the messages of one sender: one per connection. */
-  lane(hooks: LaneHooks = {}): Lane {
-    return new Lane(this.#keeper, hooks)
+  /** Makes a queue for the messages of one sender; it may serve connections one after another. */
+  lane(hooks: LaneHooks = {}, options: LaneOptions = {}): Lane {
+    return new Lane(this.#keeper, hooks, options)
   }
 
   /**

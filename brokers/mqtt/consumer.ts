@@ -1,5 +1,5 @@
 import type { Decision } from '../../src/decision.ts'
-import { Guard, type Lane } from '../../src/guard.ts'
+import { Guard, type Lane, type LaneHooks } from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
@@ -129,7 +129,7 @@ export class Consumer {
 
   /** Nobody is under way: what arrives has its turn. */
   get #isCalm(): boolean {
-    return this.state === 'open' && this.#lane.held === 0 && this.outlet.isIdle && this.#ahead.isEmpty
+    return this.state === 'open' && this.#lane.pending === 0 && this.outlet.isIdle && this.#ahead.isEmpty
   }
 
   #takeInTurn(packet: PublishPacket, goOn: GoOn): void {
@@ -243,7 +243,7 @@ export class Consumer {
 
   #openLane(): Lane {
     this.#isHeld = false
-    return this.guard.lane({
+    const hooks: LaneHooks = {
       onPark: message => this.#parked(message as ReceivedMessage),
       onHold: () => {
         this.#isHeld = true
@@ -251,7 +251,8 @@ export class Consumer {
       onFree: () => {
         this.#isHeld = false
       },
-    })
+    }
+    return this.guard.lane(hooks, { mixesSenders: true })
   }
 
   #lookAhead(): Ahead {

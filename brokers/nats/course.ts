@@ -51,7 +51,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     const subject = senders.subjects.of(source)
     const place = senders.identifies ? senders.placeOf(source, subject) : subject
     const delivery = new Delivery(subject.topic, place.sender, this, source)
-    if (subject.isSystem || place.held > 0 || station.draining) {
+    if (subject.isSystem || place.pending > 0 || station.draining) {
       this.#takeAside(delivery, subject, place)
       return
     }
@@ -66,7 +66,10 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     const { station } = this
     if (station.draining && this.sendsBack(delivery)) return
     if (subject.isSystem && station.isLeftOut(subject.topic)) this.enact(PASSED, delivery)
-    else this.#admit(delivery, place, place.held > 0 ? undefined : this.ask(delivery))
+    else {
+      const waits = place.held > 0 || place.mustFollow(delivery)
+      this.#admit(delivery, place, waits ? undefined : this.ask(delivery))
+    }
   }
 
   /** Has a message wait for its turn among those of its sender, or its answer enacted where it is the first. */

@@ -57,7 +57,7 @@ export class Senders {
 
   /** What is no longer in front may have been forgotten here: what waits there keeps it. */
   #keep(subject: Subject): void {
-    if (subject.held > 0) this.#young.set(boundedPart(subject.topic), subject)
+    if (subject.pending > 0) this.#young.set(boundedPart(subject.topic), subject)
   }
 
   #ask(message: NatsMessage): Partial<Sender> | undefined {
@@ -78,7 +78,7 @@ export class Senders {
   }
 
   #age(): void {
-    const busy = [...this.#old].filter(([, { held }]) => held > 0).slice(0, BOUNDS.internedSenders / 4)
+    const busy = [...this.#old].filter(([, { pending }]) => pending > 0).slice(0, BOUNDS.internedSenders / 4)
     this.#old = this.#young
     this.#young = new Map(busy)
   }

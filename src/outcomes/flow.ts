@@ -1,6 +1,6 @@
 import type { Decision } from '../decision.ts'
 import type { Message } from '../message.ts'
-import type { Ask, Enact, ToPark } from './holding.ts'
+import { type Ask, type Enact, isIdentified, type QueueOwner, type ToPark } from './holding.ts'
 import type { Line } from './line.ts'
 
 /** One message that a rule holds for its senders. */
@@ -8,19 +8,25 @@ export class Parked {
   readonly message: Message
   readonly sizeBytes: number
   readonly sinceMs: number
-  readonly flow: Flow
+  flow: Flow
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
-  /** All that its sender has parked anywhere. */
-  readonly siblings: Set<Parked>
+  /** The lane that brought it. */
+  readonly lane: QueueOwner
   /** The last answer that held it. */
   refusal: Decision
   /** The gate is being asked about it. */
   asking = false
   /** No longer held; an answer that comes now is ignored. */
   gone = false
+  /** Neighbours in its flow. */
   previous: Parked | undefined = undefined
   next: Parked | undefined = undefined
+  /** Neighbours among all that its lane has in queues, and among those of its sender and topic. */
+  older: Parked | undefined = undefined
+  newer: Parked | undefined = undefined
+  olderOfTopic: Parked | undefined = undefined
+  newerOfTopic: Parked | undefined = undefined
 
   constructor(arrived: ToPark, flow: Flow, sizeBytes: number, sinceMs: number) {
     this.message = arrived.message
@@ -29,8 +35,21 @@ export class Parked {
     this.flow = flow
     this.enact = arrived.enact
     this.ask = arrived.ask
-    this.siblings = arrived.siblings
+    this.lane = arrived.lane
     this.refusal = arrived.decision
+  }
+
+  /** A newer message of its topic takes its place, instead of following it. */
+  get isSuperseded(): boolean {
+    return this.flow.line.keepsLatest
+  }
+
+  /** Whether an older message of its sender and topic has to go first, whatever their priorities. */
+  get hasToFollow(): boolean {
+    if (!isIdentified(this.message.sender)) return false
+    let older = this.olderOfTopic
+    while (older?.isSuperseded) older = older.olderOfTopic
+    return older !== undefined
   }
 
   /** Takes it out of its queue; it is never enacted. */
@@ -52,6 +71,8 @@ export class Flow {
   count = 0
   /** Another rule refuses its head until then. */
   cancelSleep: (() => void) | undefined
+  /** Its head has to follow an older message of its topic that waits elsewhere. */
+  isBlocked = false
 
   constructor(line: Line, key: unknown, rank: number) {
     this.line = line

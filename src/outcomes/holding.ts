@@ -2,7 +2,7 @@ import { BOUNDS } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision, Outcome } from '../decision.ts'
 import { checkWithin, policyError } from '../errors.ts'
-import type { MaybePromise, Message } from '../message.ts'
+import type { MaybePromise, Message, Sender } from '../message.ts'
 import { parseDuration } from '../units.ts'
 import type { Parked } from './flow.ts'
 
@@ -12,12 +12,23 @@ export type Enact<M extends Message> = (decision: Decision, message: M) => void
 /** Asks for a decision; never throws and never rejects. */
 export type Ask<M extends Message> = (message: M) => MaybePromise<Decision>
 
-/** What a lane tells its connection: stop reading, read on; what a rule has taken over. */
+/** What a lane does for its connection, which may be followed by another. */
 export interface LaneHooks {
   onHold?(): void
   onFree?(): void
   /** A message waits outside this sender's order now, in its rule's: the next may come. */
   onPark?(message: Message): void
+}
+
+export interface LaneOptions {
+  /** The lane serves several senders: topics are told apart by sender. Default: false. */
+  readonly mixesSenders?: boolean
+}
+
+/** A lane, as seen by queues of rules that hold messages of it. */
+export interface QueueOwner {
+  addQueued(entry: Parked): void
+  removeQueued(entry: Parked): void
 }
 
 /** What a guard sees of a lane. */
@@ -78,11 +89,11 @@ export interface ToPark {
   readonly message: Message
   readonly decision: Decision
   /** Whose turn it takes. */
-  readonly lane: HeldLine
+  readonly lane: QueueOwner
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
-  /** What this lane has parked. */
-  readonly siblings: Set<Parked>
+  /** An older message of its sender and topic: it stands behind that, in the same queue. */
+  readonly after?: Parked | undefined
 }
 
 /** A rule's bound on holding, where its `throttle` says one. Throws PolicyError. */
@@ -106,6 +117,16 @@ export function readHoldMs(upTo: string, path: string): number {
 /** Whether an answer is still to come. */
 export function isLater(answer: MaybePromise<Decision>): answer is Promise<Decision> {
   return typeof (answer as { then?: unknown }).then === 'function'
+}
+
+/** Whether a sender is known by name: messages of one topic may otherwise come from several. */
+export function isIdentified({ client, user, device, apiKey }: Sender): boolean {
+  return (client ?? user ?? device ?? apiKey) !== undefined
+}
+
+/** Whether an outcome hands a message on under its own topic. */
+export function isPassing(outcome: Outcome): boolean {
+  return outcome === 'deliver' || outcome === 'degrade'
 }
 
 /** The refusal of a message that finds no room or would wait too long, in the name of the rule that held it. */

@@ -1,8 +1,10 @@
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Parked } from './flow.ts'
-import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper } from './holding.ts'
-import { isLater, overflow } from './holding.ts'
+import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper, LaneOptions, QueueOwner } from './holding.ts'
+import { isLater, isPassing, overflow } from './holding.ts'
+import { QueuedMessages } from './queued-messages.ts'
+import { supersedeAll } from './rule-queue.ts'
 import { type Entry, Waiting } from './waiting.ts'
 
 /**
@@ -14,19 +16,31 @@ export const QUESTIONS_AHEAD = 32
 interface Held extends Entry {
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
+  /** Hooks of the connection that brought it. */
+  readonly hooks: LaneHooks
 }
+
+/** Outcomes that end a message: it need not follow an older one. */
+const REFUSED: ReadonlySet<string> = new Set(['redirect', 'drop', 'reject', 'disconnect', 'retry'])
 
 /**
  * The messages of one sender, in their order. A message that may pass at once never enters it. One that is to be
- * throttled, or whose decision comes later, waits, and all later ones of that sender wait behind it. Made by
- * `guard.lane()`.
+ * throttled, or whose decision comes later, waits, and all later ones of that sender wait behind it. It may outlive the
+ * connection it was made for, and be attached to the sender's next one. Made by `guard.lane()`.
  */
-export class Lane implements HeldLine {
+export class Lane implements HeldLine, QueueOwner {
+  /** Messages that wait, here or in queues of rules. A field, because it is read for each message. */
+  pending = 0
+  /** Called when nothing is pending any more. */
+  onIdle: (() => void) | undefined
   readonly #keeper: LaneKeeper
-  readonly #hooks: LaneHooks
+  #hooks: LaneHooks
   readonly #waiting = new Waiting<Held>()
-  /** What rules hold of this sender outside its own order. */
-  readonly #parked = new Set<Parked>()
+  readonly #mixesSenders: boolean
+  /** What rules hold of this sender outside its own order; made when first needed. */
+  #queued: QueuedMessages | undefined
+  /** Messages that wait here and came with the present connection. */
+  #own = 0
   #underWay = 0
   /** One behind the head was refused: nothing more is asked before its turn has come. */
   #stalled = false
@@ -36,9 +50,10 @@ export class Lane implements HeldLine {
   #toldHold = false
   #left = false
 
-  constructor(keeper: LaneKeeper, hooks: LaneHooks) {
+  constructor(keeper: LaneKeeper, hooks: LaneHooks, options: LaneOptions = {}) {
     this.#keeper = keeper
     this.#hooks = hooks
+    this.#mixesSenders = options.mixesSenders === true
   }
 
   /** Messages that wait here. */
@@ -46,7 +61,22 @@ export class Lane implements HeldLine {
     return this.#waiting.count
   }
 
-  /** Their payload bytes. */
+  /** Of these, messages that came with the present connection. */
+  get heldOwn(): number {
+    return this.#own
+  }
+
+  /** Messages that queues of rules hold. */
+  get queued(): number {
+    return this.#queued === undefined ? 0 : this.#queued.count
+  }
+
+  /** Whether an older message of its topic has to go first, which a rule holds. */
+  mustFollow(message: Message): boolean {
+    return this.#queued?.newestToFollow(message) !== undefined
+  }
+
+  /** Payload bytes of those that wait here. */
   get heldBytes(): number {
     return this.#waiting.bytes
   }
@@ -56,32 +86,53 @@ export class Lane implements HeldLine {
    * the gate's question for this message.
    */
   admit<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
-    if (this.#waiting.first !== undefined) {
-      this.#join(message, enact, ask, undefined)
-      return
-    }
+    if (this.pending > 0 && this.#waitsBehind(message, enact, ask)) return
     const answer = ask === undefined ? this.#keeper.ask(message) : ask(message)
     // The likely case first: most messages pass, and a promise has no outcome.
-    if ((answer as Decision).outcome === 'deliver') enact(answer as Decision, message)
+    if ((answer as Decision).outcome === 'deliver' && this.pending === 0) enact(answer as Decision, message)
     else if (isLater(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
     else this.#finish(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
   }
 
+  /** Serves another connection of the sender: what it brings follows what is held already. */
+  attach(hooks: LaneHooks): void {
+    this.#hooks = hooks
+    this.#own = 0
+    this.#toldHold = false
+    this.#left = false
+  }
+
   /**
-   * The sender has gone. What `keep` says no to is forgotten: never enacted, counted as discarded. The rest goes
+   * The connection has gone. What `keep` says no to is forgotten: never enacted, counted as discarded. The rest goes
    * its way in order. The hooks are called no more. Answers how many were forgotten.
    */
   leave(keep: (message: Message) => boolean = () => false): number {
     this.#left = true
+    this.#hooks = {}
+    this.#own = 0
     let forgotten = this.#sift(keep)
-    for (const parked of [...this.#parked]) {
-      if (parked.gone || keep(parked.message)) continue
-      parked.forget()
-      this.#keeper.discarded(1)
-      forgotten++
+    for (let parked = this.#queued?.oldest; parked; ) {
+      const { newer } = parked
+      if (!keep(parked.message)) {
+        parked.forget()
+        this.#keeper.discarded(1)
+        forgotten++
+      }
+      parked = newer
     }
     this.#pump()
     return forgotten
+  }
+
+  addQueued(entry: Parked): void {
+    this.#queued ??= new QueuedMessages(this.#mixesSenders)
+    this.#queued.add(entry)
+    this.pending++
+  }
+
+  removeQueued(entry: Parked): void {
+    this.#queued?.remove(entry)
+    this.#settlePending(1)
   }
 
   /** Ends all waiting: with a decision all are enacted with it, in order; without, all are forgotten. */
@@ -90,6 +141,55 @@ export class Lane implements HeldLine {
     if (decision === undefined) this.#sift(() => false)
     else while (this.#waiting.first) this.#enactFirst(decision)
     this.#settle()
+  }
+
+  /** Has a message wait behind those of its sender, where it must; false where it may be asked about. */
+  #waitsBehind<M extends Message>(message: M, enact: Enact<M>, ask: Ask<M> | undefined): boolean {
+    if (this.#waiting.first !== undefined) {
+      this.#join(message, enact, ask, undefined)
+      return true
+    }
+    const older = this.#queued?.newestToFollow(message)
+    if (older === undefined) return false
+    this.#follow(
+      older,
+      undefined,
+      message,
+      enact as unknown as Enact<Message>,
+      ask as Ask<Message> | undefined,
+    )
+    return true
+  }
+
+  /** Queues a message behind an older one of its topic; `decision` is the charged one that it has already. */
+  #follow(
+    older: Parked,
+    decision: Decision | undefined,
+    message: Message,
+    enact: Enact<Message>,
+    ask: Ask<Message> | undefined,
+  ): void {
+    let charged = decision !== undefined && isPassing(decision.outcome) ? decision : undefined
+    const askOnce: Ask<Message> = asked => {
+      const answer = charged
+      charged = undefined
+      return answer ?? (ask === undefined ? this.#keeper.ask(asked) : ask(asked))
+    }
+    const toPark = {
+      message,
+      decision: older.refusal,
+      lane: this,
+      enact,
+      ask: charged === undefined ? ask : askOnce,
+      after: older,
+    }
+    if (this.#keeper.park(toPark)) this.#hooks.onPark?.(message)
+    else enact(decision ?? older.refusal, message)
+  }
+
+  #settlePending(count: number): void {
+    this.pending -= count
+    if (count > 0 && this.pending === 0) this.onIdle?.()
   }
 
   #join<M extends Message>(
@@ -116,8 +216,11 @@ export class Lane implements HeldLine {
       // Both are only ever given the very message they came with.
       enact: enact as unknown as Enact<Message>,
       ask: ask as unknown as Ask<Message> | undefined,
+      hooks: this.#hooks,
     }
     this.#waiting.append(entry)
+    this.pending++
+    this.#own++
     if (answer !== undefined) this.#take(entry, answer)
     this.#pump()
   }
@@ -189,6 +292,8 @@ export class Lane implements HeldLine {
   }
 
   #ask(entry: Held): MaybePromise<Decision> {
+    const older = this.#queued?.newestToFollow(entry.message)
+    if (older !== undefined) return { ...older.refusal, outcome: 'queue' }
     return entry.ask === undefined ? this.#keeper.ask(entry.message) : entry.ask(entry.message)
   }
 
@@ -202,14 +307,26 @@ export class Lane implements HeldLine {
 
   #enactFirst(decision: Decision): void {
     const entry = this.#waiting.shift()!
+    if (entry.hooks === this.#hooks) this.#own--
     this.#keeper.release(this, entry.sizeBytes)
+    this.#settlePending(1)
     this.#finish(decision, entry.message, entry.enact, entry.ask)
   }
 
   /** Enacts what is final; what a rule holds outside this order is parked. */
   #finish(decision: Decision, message: Message, enact: Enact<Message>, ask: Ask<Message> | undefined): void {
-    const parks = decision.outcome === 'queue' || decision.outcome === 'latest'
-    if (parks && this.#keeper.park({ message, decision, lane: this, enact, ask, siblings: this.#parked }))
+    const { outcome } = decision
+    if (this.#queued !== undefined && this.#queued.count > 0 && !REFUSED.has(outcome)) {
+      const older = this.#queued.newestToFollow(message)
+      if (older !== undefined) {
+        this.#follow(older, decision, message, enact, ask)
+        return
+      }
+      const superseded = isPassing(outcome) ? this.#queued.newestLike(message) : undefined
+      if (superseded !== undefined) supersedeAll(superseded)
+    }
+    const parks = outcome === 'queue' || outcome === 'latest'
+    if (parks && this.#keeper.park({ message, decision, lane: this, enact, ask }))
       this.#hooks.onPark?.(message)
     else enact(decision, message)
   }
@@ -221,6 +338,7 @@ export class Lane implements HeldLine {
       forgotten++
       this.#keeper.release(this, entry.sizeBytes)
     })
+    this.#settlePending(forgotten)
     if (this.#waiting.first !== head) this.#stopTimer()
     this.#keeper.discarded(forgotten)
     return forgotten
@@ -247,12 +365,12 @@ export class Lane implements HeldLine {
   /** Tells the connection when to stop and when to go on reading. */
   #settle(): void {
     if (this.#left) return
-    const { first, count } = this.#waiting
-    if (first === undefined) {
+    const own = this.#own
+    if (own === 0) {
       if (!this.#toldHold) return
       this.#toldHold = false
       this.#hooks.onFree?.()
-    } else if (!this.#toldHold && (this.#cancelTimer !== undefined || count >= QUESTIONS_AHEAD)) {
+    } else if (!this.#toldHold && (this.#cancelTimer !== undefined || own >= QUESTIONS_AHEAD)) {
       this.#toldHold = true
       this.#hooks.onHold?.()
     }

@@ -1,11 +1,15 @@
 import type { Decision } from '../decision.ts'
 import type { MaybePromise } from '../message.ts'
 import { Flow, type Parked } from './flow.ts'
-import { isLater } from './holding.ts'
+import { isLater, type ToPark } from './holding.ts'
 
 /** What a line needs of the rule that holds. */
 export interface LineKeeper {
   readonly rule: string
+  readonly keepsLatest: boolean
+  park(key: string, arrived: ToPark): void
+  /** Takes a message out in whose place a newer one has passed. */
+  supersede(entry: Parked): void
   after(ms: number, run: () => void): () => void
   ask(entry: Parked): MaybePromise<Decision>
   /** How long the rule itself refuses, where others may refuse for longer. */
@@ -18,6 +22,8 @@ export interface LineKeeper {
   refuse(entry: Parked, decision: Decision): void
   /** Takes a message out that nobody is to enact. */
   forget(entry: Parked): void
+  /** A message has come from another flow of its line. */
+  moved(entry: Parked, from: Flow): void
   emptied(line: Line): void
 }
 
@@ -38,7 +44,7 @@ export class Line {
   readonly key: string
   /** The last answer of its rule: what a newcomer is told, who has to wait behind. */
   refusal: Decision
-  readonly #keeper: LineKeeper
+  readonly queue: LineKeeper
   /** By rank; made when first needed: most lines have one. */
   readonly #ranks: (Rank | undefined)[] = []
   count = 0
@@ -46,10 +52,14 @@ export class Line {
   #asking = false
   #pumping = false
 
-  constructor(key: string, keeper: LineKeeper, refusal: Decision) {
+  constructor(key: string, queue: LineKeeper, refusal: Decision) {
     this.key = key
-    this.#keeper = keeper
+    this.queue = queue
     this.refusal = refusal
+  }
+
+  get keepsLatest(): boolean {
+    return this.queue.keepsLatest
   }
 
   /** The flow of a sender or topic at a rank, made if need be. */
@@ -68,23 +78,24 @@ export class Line {
   }
 
   remove(entry: Parked): void {
-    const { flow } = entry
-    flow.remove(entry)
-    this.count--
-    if (flow.count === 0) {
-      const { flows, turns } = this.#rankOf(flow)
-      flow.cancelSleep?.()
-      flows.delete(flow.key)
-      turns.delete(flow)
-    }
+    this.#unlink(entry)
     if (this.count === 0) {
       this.stop()
-      this.#keeper.emptied(this)
+      this.queue.emptied(this)
     }
   }
 
+  /** Moves a message to the end of another flow of this line. */
+  move(entry: Parked, to: Flow): void {
+    const from = entry.flow
+    this.#unlink(entry)
+    entry.flow = to
+    this.append(entry)
+    this.queue.moved(entry, from)
+  }
+
   forget(entry: Parked): void {
-    this.#keeper.forget(entry)
+    this.queue.forget(entry)
   }
 
   /** The next in turn; undefined where all who wait are refused by other rules. */
@@ -98,8 +109,8 @@ export class Line {
 
   /** Waits as long as a refusal says, unless it waits already. */
   waitFor(entry: Parked, decision: Decision): void {
-    const ownMs = decision.rule === this.#keeper.rule ? this.#keeper.ownWaitMs(entry, decision) : 0
-    if (decision.rule === this.#keeper.rule) this.refusal = decision
+    const ownMs = decision.rule === this.queue.rule ? this.queue.ownWaitMs(entry, decision) : 0
+    if (decision.rule === this.queue.rule) this.refusal = decision
     if (ownMs > 0) this.#wait(ownMs)
     // Whoever another rule refuses for longer must not keep the others from their turn.
     if (ownMs <= 0 || ownMs < decision.retryAfterMs) this.#sleep(entry.flow, decision.retryAfterMs)
@@ -112,8 +123,13 @@ export class Line {
     let calm = false
     try {
       for (let entry = this.next(); entry; entry = this.next()) {
+        if (entry.olderOfTopic !== undefined && entry.hasToFollow) {
+          entry.flow.isBlocked = true
+          this.#rankOf(entry.flow).turns.delete(entry.flow)
+          continue
+        }
         entry.asking = true
-        const answer = this.#keeper.ask(entry)
+        const answer = this.queue.ask(entry)
         if (isLater(answer)) {
           this.#await(entry, answer)
           break
@@ -129,9 +145,28 @@ export class Line {
     }
   }
 
+  /** An older message has gone that the head of a flow had to follow. */
+  unblock(flow: Flow): void {
+    if (!flow.isBlocked) return
+    flow.isBlocked = false
+    if (flow.cancelSleep === undefined && flow.count > 0) this.#rankOf(flow).turns.add(flow)
+    this.pump()
+  }
+
   stop(): void {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
+  }
+
+  #unlink(entry: Parked): void {
+    const { flow } = entry
+    flow.remove(entry)
+    this.count--
+    if (flow.count > 0) return
+    const { flows, turns } = this.#rankOf(flow)
+    flow.cancelSleep?.()
+    flows.delete(flow.key)
+    turns.delete(flow)
   }
 
   #await(entry: Parked, answer: Promise<Decision>): void {
@@ -150,23 +185,23 @@ export class Line {
     entry.asking = false
     if (HOLDING.has(decision.outcome)) {
       entry.refusal = decision
-      if (this.#keeper.mayWait(entry, decision)) this.waitFor(entry, decision)
-      else this.#keeper.refuse(entry, decision)
+      if (this.queue.mayWait(entry, decision)) this.waitFor(entry, decision)
+      else this.queue.refuse(entry, decision)
       return
     }
-    // The next turn is another's.
     const { flow } = entry
     if (flow.count > 1) {
+      // The next turn is another's.
       const { turns } = this.#rankOf(flow)
       turns.delete(flow)
       turns.add(flow)
     }
-    this.#keeper.release(entry, decision)
+    this.queue.release(entry, decision)
   }
 
   #wait(ms: number): void {
     this.stop()
-    this.#cancelTimer = this.#keeper.after(Math.max(1, ms), () => {
+    this.#cancelTimer = this.queue.after(Math.max(1, ms), () => {
       this.#cancelTimer = undefined
       this.pump()
     })
@@ -175,9 +210,9 @@ export class Line {
   #sleep(flow: Flow, ms: number): void {
     this.#rankOf(flow).turns.delete(flow)
     flow.cancelSleep?.()
-    flow.cancelSleep = this.#keeper.after(Math.max(1, ms), () => {
+    flow.cancelSleep = this.queue.after(Math.max(1, ms), () => {
       flow.cancelSleep = undefined
-      this.#rankOf(flow).turns.add(flow)
+      if (!flow.isBlocked) this.#rankOf(flow).turns.add(flow)
       this.pump()
     })
   }

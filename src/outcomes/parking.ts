@@ -38,6 +38,12 @@ export class Parking implements QueueHost {
   }
 
   park(arrived: ToPark): void {
+    const { after } = arrived
+    if (after !== undefined) {
+      const { line } = after.flow
+      line.queue.park(line.key, arrived)
+      return
+    }
     const { rule = '', outcome } = arrived.decision
     const byDefault = outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE
     let queue = this.#queues.get(rule)

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import { type Flow, Parked } from './flow.ts'
-import { type HeldLine, type LaneKeeper, overflow, type ToPark } from './holding.ts'
+import { type HeldLine, isIdentified, isPassing, type LaneKeeper, overflow, type ToPark } from './holding.ts'
 import { Line, type LineKeeper } from './line.ts'
 import { Longest } from './longest.ts'
 import { MOST_URGENT } from './priority.ts'
@@ -46,6 +46,10 @@ export class RuleQueue implements HeldLine, LineKeeper {
     this.#clock = host.keeper.clock
   }
 
+  get keepsLatest(): boolean {
+    return this.plan.order === 'latest'
+  }
+
   get maxHeld(): number {
     return this.plan.maxMessages
   }
@@ -66,7 +70,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   #place(key: string, arrived: ToPark): void {
-    const { decision, message, lane } = arrived
+    const { decision, message, lane, after } = arrived
     const { order, rankOf } = this.plan
     const rank = rankOf(message)
     const turn = order === 'latest' ? boundedPart(message.topic) : order === 'arrival' ? '' : lane
@@ -82,6 +86,8 @@ export class RuleQueue implements HeldLine, LineKeeper {
       arrived.enact(overflow(decision, this.plan.then), message)
       return
     }
+    const overtakes = after !== undefined && !after.gone && after.flow.rank < rank
+    if (overtakes && isIdentified(message.sender)) this.#raise(after, rank)
     // Making room may have emptied the line there was.
     const known = this.lines.get(key)
     const line = known ?? new Line(key, this, decision)
@@ -109,13 +115,30 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   release(entry: Parked, decision: Decision): void {
-    this.forget(entry)
-    entry.enact(decision, entry.message)
+    const older = entry.olderOfTopic
+    const followers = followersOf(entry)
+    this.#takeOut(entry)
+    if (older !== undefined && isPassing(decision.outcome)) supersedeAll(older)
+    try {
+      entry.enact(decision, entry.message)
+    } finally {
+      unblock(followers)
+    }
   }
 
   refuse(entry: Parked, decision: Decision): void {
     this.#host.keeper.overflowed()
     this.release(entry, overflow(decision, this.plan.then))
+  }
+
+  supersede(entry: Parked): void {
+    this.#takeOut(entry)
+    this.#enactSuperseded(entry)
+  }
+
+  moved(entry: Parked, from: Flow): void {
+    this.#measure(from, from.count + 1)
+    this.#measure(entry.flow, entry.flow.count - 1)
   }
 
   emptied(line: Line): void {
@@ -183,7 +206,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
       this.held++
       this.heldBytes += entry.sizeBytes
     }
-    entry.siblings.add(entry)
+    entry.lane.addQueued(entry)
     this.#aged.add(entry)
     flow.line.append(entry)
     this.#measure(flow, flow.count - 1)
@@ -193,6 +216,12 @@ export class RuleQueue implements HeldLine, LineKeeper {
 
   /** Takes a message out; whoever does so enacts it, or counts it. */
   forget(entry: Parked): void {
+    const followers = followersOf(entry)
+    this.#takeOut(entry)
+    unblock(followers)
+  }
+
+  #takeOut(entry: Parked): void {
     this.held--
     this.heldBytes -= entry.sizeBytes
     this.#host.keeper.release(this, entry.sizeBytes)
@@ -202,7 +231,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
   #unlink(entry: Parked): void {
     const { flow } = entry
     entry.gone = true
-    entry.siblings.delete(entry)
+    entry.lane.removeQueued(entry)
     this.#aged.delete(entry)
     flow.line.remove(entry)
     this.#measure(flow, flow.count + 1)
@@ -213,9 +242,27 @@ export class RuleQueue implements HeldLine, LineKeeper {
     if (this.plan.order === 'priority') this.#lengths[flow.rank]!.changed(flow, before)
   }
 
+  /**
+   * A message may overtake those of other topics only: older ones of its sender and topic get its rank, in their
+   * order. Each is raised once for each rank at the most.
+   */
+  #raise(newest: Parked, rank: number): void {
+    const { line } = newest.flow
+    const raised: Parked[] = []
+    for (let entry: Parked | undefined = newest; entry; entry = entry.olderOfTopic) {
+      if (entry.flow.line === line && entry.flow.rank < rank && !entry.asking) raised.push(entry)
+    }
+    const to = line.flowOf(newest.flow.key, rank)
+    for (const entry of raised.reverse()) line.move(entry, to)
+  }
+
   /** Its room is its successor's already. */
   #supersede(older: Parked): void {
     this.#unlink(older)
+    this.#enactSuperseded(older)
+  }
+
+  #enactSuperseded(older: Parked): void {
     this.#host.keeper.superseded()
     older.enact({ ...overflow(older.refusal, 'drop'), reason: 'superseded' }, older.message)
   }
@@ -237,6 +284,31 @@ export class RuleQueue implements HeldLine, LineKeeper {
       }
     })
   }
+}
+
+/** Takes out a message and all older ones of its topic in whose place a newer one passes. */
+export function supersedeAll(newest: Parked): void {
+  for (let entry: Parked | undefined = newest; entry; ) {
+    const { olderOfTopic }: Parked = entry
+    if (entry.isSuperseded) entry.flow.line.queue.supersede(entry)
+    entry = olderOfTopic
+  }
+}
+
+/** The newer messages of a topic up to the first that is not to be superseded; undefined where there are none. */
+function followersOf({ newerOfTopic }: Parked): Parked[] | undefined {
+  if (newerOfTopic === undefined) return undefined
+  const followers: Parked[] = []
+  for (let entry: Parked | undefined = newerOfTopic; entry; entry = entry.newerOfTopic) {
+    followers.push(entry)
+    if (!entry.isSuperseded) break
+  }
+  return followers
+}
+
+function unblock(followers: readonly Parked[] | undefined): void {
+  if (followers === undefined) return
+  for (const { gone, flow } of followers) if (!gone) flow.line.unblock(flow)
 }
 
 /** One that nobody asks about now: a charge under way must not be for a message that is taken out. */

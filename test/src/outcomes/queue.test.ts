@@ -3,6 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../../src/bounds.ts'
 import { exempt } from '../../../src/chain/exempt.ts'
 import { limit } from '../../../src/chain/limit.ts'
+import { Gate } from '../../../src/gate.ts'
+import { Guard } from '../../../src/guard.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { random } from '../../support/random.ts'
 import { priority, setScene } from './scene.ts'
 
@@ -56,7 +59,7 @@ describe('a queued message', () => {
     gate.use(exempt({ when: { payload: { field: 'priority', equals: 'emergency' } } }), limit(slow))
     send('a')
     send('a')
-    const free = send('a', 't', priority('emergency'))
+    const free = send('a', 'other', priority('emergency'))
     expect(idsOf('deliver')).toEqual([0, free])
     expect(guard.stats().held).toBe(1)
   })
@@ -91,7 +94,7 @@ describe('the order of a queue', () => {
     const { clock, enacted, send } = setScene([slow])
     send('a')
     const words = ['low', 'normal', 'high', 'emergency', 5, 'nonsense', Number.NaN, 1e9]
-    const ids = words.map(word => send('a', 't', priority(word)))
+    const ids = words.map((word, index) => send('a', `t/${index}`, priority(word)))
     clock.advance(2_000)
     const [low, normal, high, emergency, five, nonsense, nan, huge] = ids
     expect(enacted.slice(1).map(({ id }) => id)).toEqual([
@@ -100,6 +103,32 @@ describe('the order of a queue', () => {
       ...[normal, nonsense, nan],
       low,
     ])
+  })
+
+  it('stays that of arrival on one topic of a sender: the older ones get the priority of the newest', () => {
+    const { clock, enacted, send } = setScene([slow])
+    send('a')
+    const low = ['low', 'low'].map(word => send('a', 't', priority(word)))
+    const normal = send('b', 't', priority('normal'))
+    const emergency = send('a', 't', priority('emergency'))
+    const later = send('a', 't', priority('low'))
+    clock.advance(2_000)
+    expect(enacted.slice(1).map(({ id }) => id)).toEqual([...low, emergency, normal, later])
+  })
+
+  it('is by priority on one topic, too, where nobody says who sends', () => {
+    const clock = new FakeClock()
+    const gate = new Gate({ clock }).use(limit(slow))
+    const guard = new Guard(gate, { holds: 'all' })
+    const lane = guard.lane()
+    const sender = {}
+    const seen: string[] = []
+    for (const word of ['low', 'low', 'emergency', 'high']) {
+      lane.admit({ topic: 't', on: 'publish', sender, size: 1, ...priority(word) }, () => seen.push(word))
+    }
+    clock.advance(1_000)
+    expect(seen).toEqual(['low', 'emergency', 'high', 'low'])
+    expect(guard.stats().held).toBe(0)
   })
 
   it('reads a header first, or what the rule names', () => {
@@ -111,7 +140,7 @@ describe('the order of a queue', () => {
       const { clock, enacted, send } = setScene([{ ...slow, exceeded }])
       send('a')
       send('a')
-      send('a', 't', { headers: { [header]: 'high' }, payload: () => ({ priority: 'low' }) })
+      send('a', 'other', { headers: { [header]: 'high' }, payload: () => ({ priority: 'low' }) })
       clock.advance(1_000)
       expect(enacted.map(({ id }) => id)).toEqual([0, 2, 1])
     }
@@ -139,12 +168,14 @@ describe('the bounds of a queue', () => {
   it('push out the newest of the lowest priority, enacted as the rule says', () => {
     const { enacted, send, idsOf, guard } = setScene(bounded({ max: 3, then: 'reject' }))
     send('a')
-    const [low1, low2, high] = ['low', 'low', 'high'].map(word => send('a', 't', priority(word)))
-    const emergency = send('b', 't', priority('emergency'))
+    const [low1, low2, high] = ['low', 'low', 'high'].map((word, index) =>
+      send('a', `t/${index}`, priority(word)),
+    )
+    const emergency = send('b', 'e', priority('emergency'))
     expect(idsOf('reject')).toEqual([low2])
-    const normal = send('b', 't', priority('normal'))
+    const normal = send('b', 'n', priority('normal'))
     expect(idsOf('reject')).toEqual([low2, low1])
-    const late = send('b', 't', priority('low'))
+    const late = send('b', 'l', priority('low'))
     expect(idsOf('reject')).toEqual([low2, low1, late])
     expect(guard.stats()).toMatchObject({ held: 3, heldPeak: 3, overflowed: 3 })
     expect(enacted).toHaveLength(4)
@@ -269,7 +300,7 @@ describe('a guard that holds throttled messages only', () => {
 })
 
 describe('any history', () => {
-  it('enacts each message once, keeps the order of a sender within a priority, and charges what it delivers', () => {
+  it('enacts each message once, keeps the order of a sender on a topic, and charges what it delivers', () => {
     const step = fc.record({
       client: fc.constantFrom('a', 'b', 'c'),
       topic: fc.constantFrom('q/1', 'q/2', 'l/1', 'l/2', 't/1'),
@@ -304,8 +335,8 @@ describe('any history', () => {
         const lastOf = new Map<string, number>()
         for (const { id, decision } of enacted) {
           if (!decision.allowed) continue
-          const { client, topic, word } = steps[id]!
-          const order = `${client} ${topic[0] === 'q' ? `q ${word}` : topic[0] === 't' ? 't' : topic}`
+          const { client, topic } = steps[id]!
+          const order = `${client} ${topic}`
           expect(lastOf.get(order) ?? -1).toBeLessThan(id)
           lastOf.set(order, id)
         }
