@@ -16,6 +16,6 @@ export interface Step<State> {
   readonly retryAfterMs: number
   /** Until the key is whole again. */
   readonly resetMs: number
-  /** After this the state equals no state and may be forgotten. */
+  /** After this the state equals no state and may be forgotten; Infinity if it never does. */
   readonly expireInMs: number
 }

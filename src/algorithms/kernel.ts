@@ -1,5 +1,5 @@
 import type { Algorithm, Step } from './algorithm.ts'
-import { type Limit, toGrains } from './limit.ts'
+import { type Limit, startsBelowFull, toGrains } from './limit.ts'
 
 /** What one charge would get or got. `remaining` counts the charge as taken when it is allowed. */
 export interface Verdict {
@@ -35,7 +35,7 @@ export interface Kernel {
   spent(cells: Float64Array, at: number, nowMs: number, limit: Limit): number
   /** Sets zeroed cells to `grains` used at `nowMs`: how state is carried over to a changed limit. */
   seed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
-  /** The time from which the cells equal a key never seen. */
+  /** The time from which the cells equal a full key: also one never seen, unless the limit starts below full. */
   wholeAt(cells: Float64Array, at: number, limit: Limit): number
   /** Only with width 0: most entries, of two cells each, that a key may need. */
   entries?(limit: Limit): number
@@ -69,7 +69,7 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
         remaining: verdict.remaining,
         retryAfterMs: verdict.retryAfterMs,
         resetMs: verdict.resetMs,
-        expireInMs: Math.max(0, kernel.wholeAt(cells, 0, limit) - nowMs),
+        expireInMs: startsBelowFull(limit) ? Infinity : Math.max(0, kernel.wholeAt(cells, 0, limit) - nowMs),
       }
     },
   }

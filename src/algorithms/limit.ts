@@ -44,6 +44,14 @@ export interface Limit {
   readonly calendar?: CalendarWindow
 }
 
+/**
+ * Whether an unseen key of a limit holds less than a full one. Keys of such a limit are kept also when they are full
+ * again: forgotten, they would start at `initial` anew.
+ */
+export function startsBelowFull(limit: Limit): boolean {
+  return limit.initialGrains < limit.capacityGrains
+}
+
 /** What a limit counts by, as `createLimit` takes it. */
 export function algorithmOf(limit: Limit): AlgorithmName | CustomAlgorithm {
   return limit.custom ?? (limit.algorithm as AlgorithmName)

@@ -1,5 +1,5 @@
 import { createLimit } from '../algorithms/create-limit.ts'
-import { algorithmOf, type Limit } from '../algorithms/limit.ts'
+import { algorithmOf, type Limit, startsBelowFull } from '../algorithms/limit.ts'
 
 /** The same limit with other numbers. Throws PolicyError where they are no limit. */
 export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof createLimit>[0]>): Limit {
@@ -11,7 +11,7 @@ export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof crea
     periodMs: limit.periodMs,
     fractional: limit.scale === 1000,
     ...(bursts(limit) ? { burst: limit.capacity } : {}),
-    ...(startsLow(limit) ? { initial: limit.initialGrains / limit.scale } : {}),
+    ...(startsBelowFull(limit) ? { initial: limit.initialGrains / limit.scale } : {}),
     ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
     ...change,
   })
@@ -32,14 +32,10 @@ export function multiplyLimit(limit: Limit, thousandths: number, name: string = 
   return remakeLimit(limit, {
     ...{ name, count: times(limit.count) },
     ...(bursts(limit) ? { burst } : {}),
-    ...(startsLow(limit) ? { initial: Math.min(burst, times(limit.initialGrains / limit.scale)) } : {}),
+    ...(startsBelowFull(limit) ? { initial: Math.min(burst, times(limit.initialGrains / limit.scale)) } : {}),
   })
 }
 
 function bursts({ algorithm, custom }: Limit): boolean {
   return custom !== undefined || algorithm === 'token-bucket'
-}
-
-function startsLow({ algorithm, custom, initialGrains, capacityGrains }: Limit): boolean {
-  return custom === undefined && algorithm === 'token-bucket' && initialGrains < capacityGrains
 }

@@ -32,6 +32,10 @@ describe('a history of a gate gets the same whole decisions from every store', (
   it('with tiers whose factors make fractions of costs', async () => {
     for (const seed of SEEDS) await playOnAll(STORES, seed, { tiers: true })
   })
+
+  it('with buckets that start below full', async () => {
+    for (const seed of SEEDS) await playOnAll(STORES, seed, { initial: true })
+  })
 })
 
 describe('a tier with a cost factor', () => {

@@ -25,6 +25,8 @@ interface Moment {
 /** Features of a policy, and of what happens to a gate. */
 export interface Features {
   readonly tiers?: boolean
+  /** Token buckets start below full. */
+  readonly initial?: boolean
 }
 
 const ALGORITHMS = [
@@ -77,19 +79,20 @@ async function play(open: OpenStore, policy: object, moments: readonly Moment[])
 }
 
 function rollPolicy(dice: Random, features: Features): object {
-  const rules = Array.from({ length: dice.int(2, 4) }, (_, index) => rollRule(dice, index))
+  const rules = Array.from({ length: dice.int(2, 4) }, (_, index) => rollRule(dice, index, features))
   const cost = dice.pick(['x0.5', 'x1.5', 'x0.333'])
   const tiers = { slow: { limit: 'unlimited', cost }, fast: { limit: '100/s' } }
   return { version: 1, rules, ...(features.tiers ? { tiers } : {}) }
 }
 
-function rollRule(dice: Random, index: number): object {
+function rollRule(dice: Random, index: number, features: Features): object {
   const algorithm = dice.pick(ALGORITHMS)
   const common = { name: `r${index}`, topic: dice.pick(TOPICS), per: 'client' }
   if (algorithm === 'quota') return { ...common, quota: `${dice.int(2, 6)}/day` }
   const rate = `${dice.int(1, 5)}${dice.pick(['/s', '/min', ' per 7s', ' per 30s'])}`
   if (algorithm !== 'token-bucket') return { ...common, limit: rate, algorithm }
-  return { ...common, limit: `${rate} burst ${dice.int(2, 6)}` }
+  const bucket = { ...common, limit: `${rate} burst ${dice.int(2, 6)}` }
+  return features.initial ? { ...bucket, initial: dice.int(0, 1) } : bucket
 }
 
 function rollMoments(dice: Random): readonly Moment[] {

@@ -78,8 +78,7 @@ export async function playHistory(bench: Bench, seed: number, options: HistoryOp
   const rolled = Array.from({ length: dice.int(1, 5) }, (_, index) =>
     rollRule(dice, dice.pick(options.algorithms), `history ${seed}: rule ${index}`, options.shortestPeriodMs),
   )
-  // A bucket that begins part full begins so again once it was swept, which the model, that forgets nothing, does not.
-  const rules = rolled.map(({ rule }) => (options.stumbling ? rule : withoutInitial(rule)))
+  const rules = rolled.map(({ rule }) => rule)
   clock.set(dice.pick(rolled).startMs)
   let last: { rule: Rule; answer: Answer } | undefined
   for (let step = 0; step < options.steps; step++) {
@@ -114,8 +113,4 @@ function rollCharges(dice: Random, rules: readonly Rule[]): ModelCharge[] {
     cost: chooseCost(rollMove(dice), rule),
     ...(dice.chance(0.2) && { soft: true }),
   }))
-}
-
-function withoutInitial({ initial: _, ...rule }: Rule): Rule {
-  return rule
 }

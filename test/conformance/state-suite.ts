@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import type { Rule } from '../laws/model.ts'
 import { chargeOf, decide, fits, moveTo } from './harness.ts'
 import { one, type Suite } from './suite.ts'
 
@@ -59,6 +60,30 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
       expect(await decide(bench(), [one(rule)])).toEqual(await decide(bench(), [unseen]))
     }
   })
+
+  tell(
+    'a key that started below full is full again for good, and a refused charge has begun it',
+    async () => {
+      if (!algorithms().includes('token-bucket')) return
+      const alone = await openAlone()
+      const { clock } = alone
+      const rule: Rule = { name: 'slow', algorithm: 'token-bucket', count: 2, periodMs: 60_000, initial: 0 }
+      const [peeked] = await decide(alone, [one(rule)], false)
+      const [refused] = await decide(alone, [one(rule)])
+      expect(refused).toEqual(peeked)
+      expect(refused).toMatchObject({ allowed: false, retryAfterMs: 30_000 })
+      for (const idleMs of [30_000, 60_000, 3_600_000, 25 * 86_400_000]) {
+        moveTo(clock, clock.now() + idleMs - 2_000, false)
+        await clock.advanceAsync(2_000)
+        const remaining = Math.min(2, idleMs / 30_000) - 1
+        expect((await decide(alone, [one(rule)]))[0]).toMatchObject({ allowed: true, remaining })
+      }
+      // Given back to the last unit, it is full and no new one.
+      await alone.store.refund([chargeOf(one(rule, { cost: 2 }))])
+      expect((await decide(alone, [one(rule, { cost: 2 })]))[0]).toMatchObject({ allowed: true })
+      await alone.store.close()
+    },
+  )
 
   tell('no key is forgotten before it is whole', async () => {
     for (const algorithm of algorithms()) {

@@ -16,6 +16,9 @@ export type { ConformanceOptions } from './suite.ts'
 /** Tests that ran, by store: what a suite never ran on, it never proved. */
 const ran = new Map<string, number>()
 
+/** A store in another process may have to share its machine. */
+const LONGEST_TEST_MS = 120_000
+
 const DAY = { periodMs: 86_400_000, calendar: { unit: 'day', zone: 'UTC' } } as const
 
 /**
@@ -54,7 +57,7 @@ export function storeConformance(
       ruleOf,
       options,
       tell: (title, test) =>
-        it(title, async () => {
+        it(title, { timeout: LONGEST_TEST_MS }, async () => {
           await test()
           ran.set(name, (ran.get(name) ?? 0) + 1)
         }),

@@ -1,4 +1,4 @@
-import type { Limit } from '../../algorithms/limit.ts'
+import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import { keepsCells } from '../memory/table.ts'
 
 /** Cells of a key never seen. */
@@ -6,6 +6,18 @@ export function freshCells(limit: Limit, nowMs: number): Float64Array {
   const cells = emptyCells(limit)
   limit.kernel.begin?.(cells, 0, nowMs, limit)
   return cells
+}
+
+/** Cells of a key that was seen and is full again. */
+export function fullCells(limit: Limit, nowMs: number): Float64Array {
+  const cells = emptyCells(limit)
+  if (startsBelowFull(limit)) limit.kernel.seed(cells, 0, nowMs, 0, limit)
+  return cells
+}
+
+/** The time from which a key may be forgotten; Infinity for a limit whose unseen keys are not full. */
+export function forgettableAt(cells: Float64Array, limit: Limit): number {
+  return startsBelowFull(limit) ? Infinity : limit.kernel.wholeAt(cells, 0, limit)
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
-import type { Limit } from '../../algorithms/limit.ts'
+import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { KeyIndex } from './key-index.ts'
 import { KeyList } from './key-list.ts'
@@ -101,8 +101,12 @@ export class Table {
     return count
   }
 
-  /** Looks at some slots and forgets those that are whole again; returns how many. */
+  /**
+   * Looks at some slots and forgets those that are whole again; returns how many. Keys of a limit that starts below
+   * full stay until the table is full: whole again is not unseen.
+   */
   sweep(nowMs: number, slots: number): number {
+    if (startsBelowFull(this.limit)) return 0
     const before = this.size
     for (let left = Math.min(slots, this.slots); left > 0; left--) {
       const slot = this.#turnHand()
@@ -128,7 +132,7 @@ export class Table {
     const spent: [key: string, units: number][] = []
     for (let slot = 0; slot < this.slots; slot++) {
       const key = this.#keys.get(slot)
-      if (key !== undefined && this.records.wholeAt(slot) > nowMs) {
+      if (key !== undefined && (startsBelowFull(limit) || this.records.wholeAt(slot) > nowMs)) {
         spent.push([key, this.records.spent(slot, nowMs)])
       }
     }

@@ -1,6 +1,6 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { StoreError } from '../../errors.ts'
-import { carryOver, freshCells } from '../kept/carry.ts'
+import { carryOver, freshCells, fullCells } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
 import { describeNumbers, limitOf } from '../kept/numbers.ts'
 import type { Charge, Verdict } from '../store.ts'
@@ -21,15 +21,14 @@ export interface Entry {
  * written under other numbers is carried over. Throws StoreError where something else stands there.
  */
 export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number): Entry {
-  const fresh = (): Float64Array => freshCells(limit, nowMs)
-  if (data === undefined) return { limit, revision, isNew: true, cells: fresh() }
+  if (data === undefined) return { limit, revision, isNew: true, cells: freshCells(limit, nowMs) }
   const end = data.indexOf(LINE)
   const cells = decodeCells(data.subarray(end + 1))
   const text = new TextDecoder().decode(data.subarray(0, Math.max(0, end)))
   try {
     const old = text === describeNumbers(limit) ? limit : limitOf(text, limit)
     const carried = carryOver(cells, old, limit, nowMs)
-    return { limit, revision, isNew: false, cells: carried ?? fresh() }
+    return { limit, revision, isNew: false, cells: carried ?? fullCells(limit, nowMs) }
   } catch (cause) {
     throw new StoreError(`nats: a key of ${limit.name} holds what is no state of a limit (delete it)`, {
       cause,

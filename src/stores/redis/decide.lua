@@ -11,6 +11,8 @@ local LONGEST_MS = 3155760000000
 -- Times to live end at whole multiples of this: most charges of a busy key then leave its time to live as it is, which
 -- costs the server a third less.
 local EXPIRY_STEP_MS = 1024
+-- A bucket that starts below full is told apart from one never seen for 30 days after its last charge, in steps of a day.
+local SEEN_MS, SEEN_STEP_MS = 2592000000, 86400000
 
 local call = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
@@ -65,11 +67,22 @@ local cellsOf, limitOf, changed, dirty = {}, {}, {}, {}
 -- When a stored key expires by itself, where that is known.
 local expiryOf = {}
 
--- The end of a key's time to live: not before it is whole.
+local function startsBelowFull(limit)
+  return limit.initialGrains ~= nil and limit.initialGrains < limit.capacityGrains
+end
+
+-- The end of a key's time to live, and the moment before which it must not be forgotten: not before it is whole.
 local function expiryAfter(cells, limit)
-  local wholeAt = limit.twin.wholeAt(cells, limit)
-  if wholeAt > nowMs + LONGEST_MS then wholeAt = nowMs + LONGEST_MS end
-  return wholeAt - wholeAt % EXPIRY_STEP_MS + EXPIRY_STEP_MS, wholeAt
+  local keptUntil, step = limit.twin.wholeAt(cells, limit), EXPIRY_STEP_MS
+  if startsBelowFull(limit) then keptUntil, step = max(keptUntil, cells[1] + SEEN_MS), SEEN_STEP_MS end
+  if keptUntil > nowMs + LONGEST_MS then keptUntil = nowMs + LONGEST_MS end
+  return keptUntil - keptUntil % step + step, keptUntil
+end
+
+-- The cells of a stored key that is whole.
+local function fullCells(limit)
+  if startsBelowFull(limit) then return limit.twin.seed(nowMs, 0, limit), true end
+  return limit.twin.begin(nowMs, limit)
 end
 
 -- Counts on by another limit: nothing that was used is given back.
@@ -80,6 +93,8 @@ local function adopt(key, old, limit)
   if (values[key] or dirty[key]) and twin and twin.wholeAt(cells, old) > nowMs then
     local units = twin.spent(cells, nowMs, old) / old.scale
     cellsOf[key], changed[key] = limit.twin.seed(nowMs, ceil(units * limit.scale), limit), true
+  elseif values[key] or dirty[key] then
+    cellsOf[key], changed[key] = fullCells(limit)
   else
     cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
   end
@@ -170,8 +185,8 @@ for key = 1, #KEYS do
   if dirty[key] then
     local cells, limit = cellsOf[key], limitOf[key]
     local twin = limit.twin
-    local expiry, wholeAt = expiryAfter(cells, limit)
-    if wholeAt + graceMs > nowMs then
+    local expiry, keptUntil = expiryAfter(cells, limit)
+    if keptUntil + graceMs > nowMs then
       local header, packing = limit.header, twin.packing
       local packed = packing and pack(packing, header, cells[1], cells[2], cells[3]) or twin.pack(header, cells)
       if expiry == expiryOf[key] then

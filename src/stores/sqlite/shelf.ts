@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { carryOver, freshCells } from '../kept/carry.ts'
+import { carryOver, forgettableAt, freshCells, fullCells } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
 import { describeNumbers, limitOf } from '../kept/numbers.ts'
 import { decodeText, encodeText } from './encoding.ts'
@@ -16,6 +16,9 @@ import {
 export const OVERFLOW_KEY = 0
 
 export type Key = string | typeof OVERFLOW_KEY
+
+/** In the place of a time: the key is kept until its rule has too many. */
+export const NEVER_MS = Number.MAX_SAFE_INTEGER
 
 /** A key's state within one transaction. */
 export interface Entry {
@@ -114,7 +117,7 @@ export class Shelf {
     return {
       key,
       limit,
-      cells: carried ?? freshCells(limit, nowMs),
+      cells: carried ?? fullCells(limit, nowMs),
       refusedUntilMs: carried === cells ? row.refused_until : 0,
       isStored: true,
       hasChanged: false,
@@ -137,7 +140,7 @@ export class Shelf {
     }
     for (const { key, limit, cells, refusedUntilMs, isStored } of changed) {
       const statement = isStored ? statements.change : statements.add
-      const wholeAtMs = limit.kernel.wholeAt(cells, 0, limit)
+      const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
       const kept = key === OVERFLOW_KEY ? key : encodeText(key)
       statement.run(describeNumbers(limit), encodeCells(cells), wholeAtMs, refusedUntilMs, row.id, kept)
     }
@@ -152,11 +155,12 @@ export class Shelf {
   }
 
   #renumber(held: Entry, limit: Limit, nowMs: number): Entry {
+    if (isNew(held)) return { ...held, limit, cells: freshCells(limit, nowMs) }
     const same = describeNumbers(held.limit) === describeNumbers(limit)
     const carried = same
       ? held.cells
       : carryOver(held.cells, held.limit, limit, this.#adoptedAt(limit, nowMs))
-    return { ...held, limit, cells: carried ?? freshCells(limit, nowMs) }
+    return { ...held, limit, cells: carried ?? fullCells(limit, nowMs) }
   }
 
   #adoptedAt(limit: Limit, nowMs: number): number {

@@ -1,7 +1,8 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { carryOver } from '../kept/carry.ts'
+import { carryOver, forgettableAt } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
 import { limitOf } from '../kept/numbers.ts'
+import { NEVER_MS } from './shelf.ts'
 import { type KeptKey, keyed, type Statements, type StateRow, type SweptRow } from './statements.ts'
 
 /** Where a sweep has come to. */
@@ -32,9 +33,9 @@ export function sweep(statements: Statements, place: SweepPlace, nowMs: number, 
   let count = 0
   for (const row of rows) {
     if (row.forgotten === 0) {
-      if (row.whole_at > nowMs) continue
-      if (row.limits !== row.now && row.whole_at > row.since && carry(statements, row, limitFor, nowMs))
-        continue
+      const isOutdated = row.limits !== row.now && row.whole_at > row.since
+      if (row.whole_at > nowMs && !(isOutdated && row.whole_at === NEVER_MS)) continue
+      if (isOutdated && carry(statements, row, limitFor, nowMs)) continue
     }
     statements.remove.run(row.rule, row.key)
     count++
@@ -58,7 +59,7 @@ function carry(
   const { cells: kept } = statements.find.get(row.rule, row.key) as StateRow
   const cells = limit && carryOver(decodeCells(kept), limitFor(row.limits), limit, row.since)
   if (limit === undefined || cells === undefined) return false
-  const wholeAtMs = limit.kernel.wholeAt(cells, 0, limit)
+  const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
   if (wholeAtMs <= nowMs) return false
   statements.change.run(row.now, encodeCells(cells), wholeAtMs, 0, row.rule, row.key)
   return true

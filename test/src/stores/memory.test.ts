@@ -21,6 +21,26 @@ function holds(table: Table, slot: number, generation: number): boolean {
   return table.records.isOf(slot, generation)
 }
 
+describe('keys of a bucket that starts below full', () => {
+  it('stay when they are full again, up to the bound; then one that is full goes and starts anew', async () => {
+    const clock = new FakeClock()
+    const store = new MemoryStore({ clock, maxKeysPerRule: 100 })
+    const limit = limitOf({ initial: 0 })
+    const take = (key: string) => store.decide([charge(limit, key)], { commit: true })[0]!
+    for (let index = 0; index < 100; index++) take(`${index}`)
+    clock.advance(3_600_000)
+    expect(store.health()).toMatchObject({ keys: 100, evictions: 0 })
+    expect(take('7')).toMatchObject({ allowed: true, remaining: 1 })
+    expect(take('a hundred and first')).toMatchObject({ allowed: false, retryAfterMs: 500 })
+    expect(store.health()).toMatchObject({ keys: 100, evictions: 0 })
+    const known = Array.from({ length: 100 }, (_, index) => `${index}`).filter(key => {
+      return store.decide([charge(limit, key)], { commit: false })[0]!.allowed
+    })
+    expect(known).toHaveLength(99)
+    await store.close()
+  })
+})
+
 describe('the index of keys', () => {
   it('finds what a Map finds, over growth, splitting and removal', () => {
     const keys = new KeyList()

@@ -111,6 +111,24 @@ describe('a Redis store', () => {
     await until(async () => (await admin.dbsize()) === 0, { timeoutMs: 6_000, what: 'an empty Redis' })
   })
 
+  it('keeps a key of a bucket that starts below full for 30 days, also when it is full again', async () => {
+    const clock = new FakeClock(Date.now())
+    const store = open({ clock })
+    const slow = charge({ initial: 0 })
+    const dayMs = 86_400_000
+    await store.decide([slow], COMMIT)
+    const [key] = await admin.keys('*')
+    for (const idleMs of [0, 3 * dayMs]) {
+      clock.advance(idleMs)
+      await store.refund([slow])
+      const ttlMs = await admin.pttl(key!)
+      expect(ttlMs).toBeGreaterThan(26 * dayMs)
+      expect(ttlMs).toBeLessThan(32 * dayMs)
+    }
+    expect((await store.decide([slow], COMMIT))[0]).toMatchObject({ allowed: true, remaining: 2 })
+    await store.close()
+  })
+
   it('writes nothing for a peek, for a denied message, and for a cost of nothing', async () => {
     const store = open()
     await store.decide([charge()], { commit: false })
