@@ -5,6 +5,7 @@ import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Carrier, SendFailure } from '../../src/publish/published.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
+import { findSizeFlaw } from './publish-flaw.ts'
 import { inFlightFor, WINDOW } from './window.ts'
 
 /** Quota exceeded: the reason code of PUBACK and PUBREC. */
@@ -18,9 +19,11 @@ export class MqttCarrier implements Carrier<PublishOptions> {
   readonly #window: number
   readonly #wished: number | undefined
   #ready: boolean
-  #inFlight = 0
   /** QoS 0 that is written and not out: after a connection has gone the client says no more of it. */
   readonly #written = new Set<(error: Error) => void>()
+  /** QoS 1 and 2 without an acknowledgement: the client says no more of it once it is ended. */
+  readonly #unacknowledged = new Set<(error: Error) => void>()
+  #ended = false
 
   constructor(client: MqttClient, options: { readonly window?: number; readonly maxInFlight?: number }) {
     this.#client = client
@@ -32,6 +35,12 @@ export class MqttCarrier implements Carrier<PublishOptions> {
   /** The client says so only when it has sent again what was under way. */
   connected(): void {
     this.#ready = true
+    this.#ended = false
+  }
+
+  /** The client was ended, or is told to reconnect after that. */
+  ended(isSo: boolean): void {
+    this.#ended = isSo
   }
 
   disconnected(): void {
@@ -40,13 +49,24 @@ export class MqttCarrier implements Carrier<PublishOptions> {
   }
 
   isReady(): boolean {
-    return this.#ready && this.#client.connected
+    return this.#ready && this.#client.connected && !this.#client.disconnecting
+  }
+
+  isEnded(): boolean {
+    return this.#ended
+  }
+
+  failAll(error: Error): void {
+    for (const settle of [...this.#written, ...this.#unacknowledged]) settle(error)
   }
 
   hasRoom({ qos }: Message): boolean {
     if (qos === 0) return this.#written.size < this.#window
     const { receiveMaximum } = this.#client.serverProperties ?? {}
-    return this.#inFlight < inFlightFor(optionsOf(this.#client).protocolVersion, receiveMaximum, this.#wished)
+    return (
+      this.#unacknowledged.size <
+      inFlightFor(optionsOf(this.#client).protocolVersion, receiveMaximum, this.#wished)
+    )
   }
 
   send(
@@ -67,17 +87,20 @@ export class MqttCarrier implements Carrier<PublishOptions> {
       const properties = { ...cargo.properties, userProperties }
       options = { ...cargo, qos: lesser.qos, retain: lesser.retain, properties }
     }
-    const acknowledged = (options.qos ?? 0) > 0
+    const underWay = (options.qos ?? 0) > 0 ? this.#unacknowledged : this.#written
     let settled = false
     const done = (error?: Error | null): void => {
       if (settled) return
       settled = true
-      if (acknowledged) this.#inFlight--
-      else this.#written.delete(done)
+      underWay.delete(done)
       settle(error ? { error, slowDown: (error as { code?: unknown }).code === QUOTA_EXCEEDED } : undefined)
     }
-    if (acknowledged) this.#inFlight++
-    else this.#written.add(done)
+    const flaw = findSizeFlaw(message, options.properties, this.#client.serverProperties?.maximumPacketSize)
+    underWay.add(done)
+    if (flaw !== undefined) {
+      done(flaw)
+      return
+    }
     try {
       this.#client.publish(topic, payload, options, done)
     } catch (error) {

@@ -45,7 +45,11 @@ export interface MqttClient {
   readonly connected: boolean
   readonly options: object
   /** What the broker said of itself in its CONNACK; MQTT 5. */
-  readonly serverProperties?: { readonly receiveMaximum?: number } | undefined
+  readonly serverProperties?:
+    | { readonly receiveMaximum?: number; readonly maximumPacketSize?: number }
+    | undefined
+  /** Its `end` was called. */
+  readonly disconnecting?: boolean
   /** Seconds, as agreed with the broker. */
   readonly keepalive?: number | undefined
   publish(

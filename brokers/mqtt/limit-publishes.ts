@@ -9,6 +9,7 @@ import type { Published } from '../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
 import { MqttCarrier } from './carrier.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
+import { findPublishFlaw, findSizeFlaw } from './publish-flaw.ts'
 
 /** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
 export interface MqttPublisherOptions extends PublisherOptions {
@@ -28,8 +29,12 @@ export interface MqttPublisherOptions extends PublisherOptions {
 
 /** Publishes at a rate. */
 export interface MqttPublisher extends PublishLimits {
-  /** Publishes when it may go. Never rejects: the promise tells what became of the message. Throws PolicyError for a priority that is none. */
-  publish(topic: string, payload: string | Buffer, options?: PublishOptions & QueueWishes): Promise<Published>
+  /** Publishes when it may go. Never throws or rejects: what cannot be sent, or has no valid priority, has `failed`. */
+  publish(
+    topic: string,
+    payload: string | Uint8Array,
+    options?: PublishOptions & QueueWishes,
+  ): Promise<Published>
 }
 
 /** Of DISCONNECT: message rate too high, quota exceeded. */
@@ -60,7 +65,13 @@ export function limitPublishes(
   const parts = assemble(limits, 'mqtt', options, known, carrier)
   carrier.gate = parts.gate
   const { publisher, sender } = parts
-  const detach = [follow(), backOff === undefined ? () => {} : spreadReconnects(client, backOff)]
+  const detach = follow()
+  const leaveReconnects = backOff === undefined ? () => {} : spreadReconnects(client, backOff)
+
+  function clientEnded(): void {
+    carrier.ended(true)
+    publisher.clientEnded()
+  }
 
   /** Tells the publisher when it may go on. */
   function follow(): () => void {
@@ -69,7 +80,16 @@ export function limitPublishes(
         carrier.connected()
         publisher.pump()
       },
-      close: () => carrier.disconnected(),
+      close: () => {
+        carrier.disconnected()
+        // A client that waits for its last acknowledgements when its connection goes never ends.
+        if (client.disconnecting) clientEnded()
+        else if (!optionsOf(client).reconnectPeriod)
+          carrier.failAll(new Error('the connection closed before the message was acknowledged'))
+        publisher.disconnected()
+      },
+      end: clientEnded,
+      reconnect: () => carrier.ended(false),
       disconnect: (packet: { readonly reasonCode?: number }) => {
         if (SLOW_DOWN.has(packet.reasonCode)) publisher.slowDown()
       },
@@ -81,21 +101,27 @@ export function limitPublishes(
   }
 
   return {
-    publish: (topic, payload, { priority, latest, ...sent } = {}) => {
-      const wanted = readWishes({ ...(priority !== undefined && { priority }), ...(latest && { latest }) })
+    publish: (topic, payload, options) => {
+      const { priority, latest, signal, ...sent } = options ?? {}
+      const wanted = readWishes({ priority, latest, signal })
+      if (wanted instanceof Error) return publisher.refuse(wanted)
       const { qos = 0, retain = false, properties } = sent
+      const flaw = findPublishFlaw(topic, payload, sent)
+      if (flaw !== undefined) return publisher.refuse(flaw)
       const headers = properties?.userProperties as Readonly<Record<string, string>> | undefined
       const message = new OutgoingMessage({
         ...{ protocol: 'mqtt' as const, topic, sender, body: payload, qos, retain },
         ...(headers && { headers }),
       })
-      return publisher.publish(message, sent, wanted)
+      const tooLarge = findSizeFlaw(message, properties, client.serverProperties?.maximumPacketSize)
+      return tooLarge === undefined ? publisher.publish(message, sent, wanted) : publisher.refuse(tooLarge)
     },
     flush: withinMs => publisher.flush(withinMs),
     stats: () => publisher.stats(),
     close: () => {
-      for (const each of detach) each()
+      leaveReconnects()
       parts.close()
+      publisher.whenIdle(detach)
     },
   }
 }

@@ -6,6 +6,7 @@ import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Carrier, SendFailure } from '../../src/publish/published.ts'
 import type { NatsHeaders } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
+import { findSizeFlaw } from './publish-flaw.ts'
 
 /** What is published along with a message. `msgID` and `expect` are for JetStream. */
 export interface NatsPublishOptions {
@@ -21,6 +22,9 @@ export interface PublishingConnection {
   publish(subject: string, payload?: Uint8Array | string, options?: NatsPublishOptions): void
   flush(): Promise<void>
   isClosed(): boolean
+  isDraining?(): boolean
+  closed?(): Promise<unknown>
+  readonly info?: { readonly max_payload?: number } | undefined
   status(): AsyncIterable<{ readonly type: string }>
 }
 
@@ -47,7 +51,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
   readonly #window: number
   readonly #make: MakeHeaders | undefined
   #ready = true
-  #underWay = 0
+  readonly #underWay = new Set<(failure?: SendFailure) => void>()
   #batch: Batch | undefined
 
   constructor(
@@ -67,11 +71,19 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
   }
 
   isReady(): boolean {
-    return this.#ready && !this.#connection.isClosed()
+    return this.#ready && !this.#connection.isClosed() && !this.#connection.isDraining?.()
+  }
+
+  isEnded(): boolean {
+    return this.#connection.isClosed()
+  }
+
+  failAll(error: Error): void {
+    for (const settle of [...this.#underWay]) settle({ error, slowDown: false })
   }
 
   hasRoom(): boolean {
-    return this.#underWay < this.#window
+    return this.#underWay.size < this.#window
   }
 
   send(
@@ -80,15 +92,22 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
     decision: Decision,
     settle: (failure?: SendFailure) => void,
   ): void {
-    this.#underWay++
     const done = (failure?: SendFailure): void => {
-      this.#underWay--
-      settle(failure)
+      if (this.#underWay.delete(done)) settle(failure)
     }
+    this.#underWay.add(done)
     try {
       const lesser = this.#lesser(message, decision)
       const payload = lesser?.payload ?? (message as OutgoingMessage).body
       const cargo = lesser === undefined ? given : this.#marked(given, lesser.headers)
+      const tooLarge = findSizeFlaw(
+        { size: lesser?.payload?.length ?? message.size },
+        this.#connection.info?.max_payload,
+      )
+      if (tooLarge !== undefined) {
+        done({ error: tooLarge, slowDown: false })
+        return
+      }
       if (this.#jetStream === undefined) {
         this.#connection.publish(message.topic, payload, cargo)
         this.#join(done)

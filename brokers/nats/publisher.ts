@@ -6,6 +6,7 @@ import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Published } from '../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
 import { type MakeHeaders, readHeaders } from './headers.ts'
+import { findPublishFlaw, findSizeFlaw } from './publish-flaw.ts'
 import {
   NatsCarrier,
   type NatsPublishOptions,
@@ -27,7 +28,7 @@ export interface NatsPublisherOptions extends PublisherOptions {
 
 /** Publishes at a rate. */
 export interface NatsPublisher extends PublishLimits {
-  /** Publishes when it may go. Never rejects: the promise tells what became of the message. Throws PolicyError for a priority that is none. */
+  /** Publishes when it may go. Never throws or rejects: what cannot be sent, or has no valid priority, has `failed`. */
   publish(
     subject: string,
     payload?: Uint8Array | string,
@@ -58,43 +59,65 @@ export function limitPublishes(
   const parts = assemble(limits, 'nats', options, {}, carrier)
   carrier.gate = parts.gate
   const { publisher, sender } = parts
-  const unfollow = follow(connection, ready => {
-    carrier.connected(ready)
-    if (ready) publisher.pump()
+  const unfollow = follow(connection, {
+    connected: () => {
+      carrier.connected(true)
+      publisher.pump()
+    },
+    disconnected: () => {
+      carrier.connected(false)
+      publisher.disconnected()
+    },
+    closed: () => publisher.clientEnded(),
   })
 
   return {
-    publish: (subject, payload = '', { priority, latest, ...sent } = {}) => {
-      const wanted = readWishes({ ...(priority !== undefined && { priority }), ...(latest && { latest }) })
+    publish: (subject, payload = '', options) => {
+      const { priority, latest, signal, ...sent } = options ?? {}
+      const wanted = readWishes({ priority, latest, signal })
+      if (wanted instanceof Error) return publisher.refuse(wanted)
+      const flaw = findPublishFlaw(subject, payload, sent)
+      if (flaw !== undefined) return publisher.refuse(flaw)
       const { headers } = sent
       const message = new OutgoingMessage({
         ...{ protocol: 'nats' as const, topic: subject, sender, body: payload },
         ...(headers && { headers: readHeaders({ headers } as Parameters<typeof readHeaders>[0]) }),
       })
-      return publisher.publish(message, sent, wanted)
+      const tooLarge = findSizeFlaw(message, connection.info?.max_payload)
+      return tooLarge === undefined ? publisher.publish(message, sent, wanted) : publisher.refuse(tooLarge)
     },
     flush: withinMs => publisher.flush(withinMs),
     stats: () => publisher.stats(),
     close: () => {
-      unfollow()
       parts.close()
+      publisher.whenIdle(unfollow)
     },
   }
 }
 
-/** Tells when the connection goes and comes; the returned function ends it. */
-function follow(connection: PublishingConnection, tell: (ready: boolean) => void): () => void {
+interface Followed {
+  connected(): void
+  disconnected(): void
+  closed(): void
+}
+
+/** Follows what becomes of a connection. The returned function ends that. */
+function follow(connection: PublishingConnection, followed: Followed): () => void {
   const statuses = connection.status()[Symbol.asyncIterator]()
   let following = true
   const next = async (): Promise<void> => {
     while (following) {
       const { done, value } = await statuses.next()
       if (done || !following) return
-      if (value.type === 'disconnect') tell(false)
-      else if (value.type === 'reconnect') tell(true)
+      if (value.type === 'disconnect') followed.disconnected()
+      else if (value.type === 'reconnect') followed.connected()
     }
   }
-  next().catch(() => tell(false))
+  const closed = (): void => {
+    if (following) followed.closed()
+  }
+  next().catch(() => followed.disconnected())
+  connection.closed?.().then(closed, closed)
   return () => {
     following = false
     void statuses.return?.()

@@ -17,6 +17,8 @@ export class Ends<C> {
   }
 
   settle(entry: Entry<C>, end: Omit<Published, 'attempts' | 'waitedMs'>): void {
+    if (entry.isSettled) return
+    entry.isSettled = true
     this.counts[end.outcome]++
     entry.tell({ ...end, attempts: entry.attempts, waitedMs: this.#clock.now() - entry.sinceMs })
   }

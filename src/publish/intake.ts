@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Message } from '../message.ts'
 import type { Ends } from './ends.ts'
 import type { Outbox } from './outbox.ts'
-import { Entry } from './row.ts'
+import type { Entry } from './row.ts'
 import type { Shelf } from './shelf.ts'
 
 /** Takes messages into the queue: finds room for them, and drops what has grown too old. */
@@ -69,16 +69,8 @@ export class Intake<C> {
       this.#ends.drop(entry, 'overflow')
       return true
     }
-    // What stays is one entry in the older one's place; what goes is told of as the older message.
-    const gone = new Entry(older.message, older.cargo, older, older.order, older.sinceMs, older.tell)
-    this.#outbox.exchange(older, () => {
-      older.message = entry.message
-      older.cargo = entry.cargo
-      older.tell = entry.tell
-      older.sinceMs = entry.sinceMs
-      older.sequence = entry.sequence
-    })
-    this.#ends.drop(gone, 'superseded')
+    this.#outbox.replace(older, entry)
+    this.#ends.drop(older, 'superseded')
     return true
   }
 

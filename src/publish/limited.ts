@@ -13,7 +13,10 @@ export interface PublishLimits {
    * then `close`.
    */
   flush(withinMs?: number): Promise<boolean>
-  /** Drops what still waits and takes the publisher off its client, which stays open. */
+  /**
+   * Drops what still waits and takes the publisher off its client, which stays open. What the client has been given is
+   * settled by its acknowledgement, or as failed when the client is not connected.
+   */
   close(): void
   stats(): PublisherStats
 }

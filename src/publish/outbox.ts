@@ -53,16 +53,19 @@ export class Outbox<C> {
     return this.#aside.get(rule)?.get(key)
   }
 
-  /** Whether this many bytes more find room, where a message is exchanged for another. */
+  /** Whether this many bytes more find room, if a message takes the place of another. */
   mayGrow(bytes: number): boolean {
     return this.bytes + bytes <= this.bounds.maxBytes
   }
 
-  /** Exchanges the message of an entry, which keeps its place. */
-  exchange(entry: Entry<C>, change: () => void): void {
-    this.bytes -= bytesOf(entry)
-    change()
-    this.bytes += bytesOf(entry)
+  /** Puts a message in the place of another, whose rank it takes. */
+  replace(older: Entry<C>, entry: Entry<C>): void {
+    const { row } = older
+    this.#note(older, -1)
+    entry.order = older.order
+    entry.rank = older.rank
+    row!.replace(older, entry)
+    this.#note(entry, 1)
   }
 
   /**

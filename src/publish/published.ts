@@ -5,11 +5,14 @@ import type { Message } from '../message.ts'
 export interface Published {
   /**
    * `sent`: the server has acknowledged it, or it is written where there are no acknowledgements. `dropped`: see `why`.
-   * `refused`: by the server, or by a rule that rejects. `failed`: the client could not send it.
+   * `refused`: by the server, or by a rule that rejects. `failed`: it is no message that can be sent, or the client could not send it.
    */
   readonly outcome: 'sent' | 'dropped' | 'refused' | 'failed'
-  /** Of `dropped`: no room, too old, a newer one of its topic came, a rule drops it, the publisher was closed. */
-  readonly why?: 'overflow' | 'expired' | 'superseded' | 'limited' | 'closed'
+  /**
+   * Of `dropped`: no room, too old, a newer one of its topic came, a rule drops it, its `signal` was aborted, the publisher or
+   * its client was closed.
+   */
+  readonly why?: 'overflow' | 'expired' | 'superseded' | 'limited' | 'aborted' | 'closed'
   /** Times it was handed to the client. */
   readonly attempts: number
   readonly waitedMs: number
@@ -30,10 +33,14 @@ export interface SendFailure {
 export interface Carrier<C> {
   /** Connected; what would be sent now is not kept for later. */
   isReady(): boolean
+  /** The client was ended: it sends nothing more, unless it is told to reconnect. */
+  isEnded(): boolean
   /** Whether as much is under way as may be. Asked again whenever something has settled. */
   hasRoom(message: Message): boolean
-  /** Hands a message to the client and tells once how it went. Must not throw. */
+  /** Hands a message to the client and calls back once with the result. Must not throw. */
   send(message: Message, cargo: C, decision: Decision, settle: (failure?: SendFailure) => void): void
+  /** Settles all that is under way as failed: its client will not. */
+  failAll(error: Error): void
 }
 
 export interface PublisherStats {
@@ -59,4 +66,5 @@ export interface PublisherStats {
 export interface Wanted {
   readonly rank: number
   readonly latest: boolean
+  readonly signal?: AbortSignal | undefined
 }

@@ -41,7 +41,7 @@ export class Publisher<C> {
   #slowDowns = 0
 
   constructor(gate: Gate, carrier: Carrier<C>, clock: Clock, logger: Logger, settings: Settings) {
-    this.#asking = new Asking(gate, logger)
+    this.#asking = new Asking(gate, logger, clock)
     this.#carrier = carrier
     this.#clock = clock
     this.#settings = settings
@@ -57,14 +57,32 @@ export class Publisher<C> {
     )
   }
 
-  /** Publishes a message when it may go, and tells what became of it. Never rejects. */
+  /** Publishes a message when it may go, and resolves with what became of it. Never rejects. */
   publish(message: Message, cargo: C, wanted: Wanted): Promise<Published> {
-    return new Promise(tell => {
+    const { signal } = wanted
+    return new Promise(resolve => {
+      const aborted = (): void => this.#abort(entry)
+      const tell = signal === undefined ? resolve : endListening
       const entry = new Entry(message, cargo, wanted, this.#order++, this.#clock.now(), tell)
-      if (this.#closed) this.#ends.drop(entry, 'closed')
-      else this.#intake.take(entry)
+      if (signal?.aborted) this.#ends.drop(entry, 'aborted')
+      else if (this.#closed || this.#carrier.isEnded()) this.#ends.drop(entry, 'closed')
+      else {
+        signal?.addEventListener('abort', aborted, { once: true })
+        this.#intake.take(entry)
+      }
       this.pump()
+
+      function endListening(published: Published): void {
+        signal?.removeEventListener('abort', aborted)
+        resolve(published)
+      }
     })
+  }
+
+  /** Answers for something that is not a message that can be sent. */
+  refuse(error: Error): Promise<Published> {
+    this.#ends.counts.failed++
+    return Promise.resolve({ outcome: 'failed', error, attempts: 0, waitedMs: 0 })
   }
 
   /** Sends all that may go now. To be called when the client is ready again. */
@@ -89,24 +107,61 @@ export class Publisher<C> {
   flush(withinMs = Infinity): Promise<boolean> {
     return new Promise(resolve => {
       const cancel = withinMs === Infinity ? undefined : this.#clock.after(withinMs, () => resolve(false))
-      this.#idle.push(() => {
+      this.whenIdle(() => {
         cancel?.()
         resolve(true)
       })
-      this.#tellIdle()
     })
   }
 
-  /** Drops all that waits, and what comes later. What is under way is the client's. */
+  /**
+   * Drops all that waits, and what comes later. Messages under way are settled by the client, or as failed once it is not
+   * connected.
+   */
   close(): void {
     this.#closed = true
+    this.#dropAll()
+    this.disconnected()
+  }
+
+  /** The client was ended: drops all that waits; what is under way has failed. */
+  clientEnded(): void {
+    this.#dropAll()
+    this.#carrier.failAll(new Error('the client was ended before the message was acknowledged'))
+    this.#tellIdle()
+  }
+
+  /** To be called when the connection has gone: once the publisher is closed, nothing waits for another. */
+  disconnected(): void {
+    if (this.#closed && !this.#carrier.isReady())
+      this.#carrier.failAll(new Error('the publisher was closed before the message was acknowledged'))
+    this.#tellIdle()
+  }
+
+  /** Calls back when nothing waits and nothing is under way; at once if that is so. */
+  whenIdle(then: () => void): void {
+    this.#idle.push(then)
+    this.#tellIdle()
+  }
+
+  #dropAll(): void {
     this.#cancelWait?.()
+    this.#cancelWait = undefined
     this.#intake.close()
     for (const entry of this.#outbox.entries()) {
       this.#outbox.remove(entry)
       this.#ends.drop(entry, 'closed')
     }
     this.#outbox.takeAllDown()
+    if (this.#asked !== undefined) this.#ends.drop(this.#asked, 'closed')
+    this.#asked = undefined
+  }
+
+  /** Drops a message that still waits. */
+  #abort(entry: Entry<C>): void {
+    if (entry.row !== undefined) this.#outbox.remove(entry)
+    else if (entry !== this.#asked) return
+    this.#ends.drop(entry, 'aborted')
     this.#tellIdle()
   }
 
@@ -154,9 +209,8 @@ export class Publisher<C> {
     }
     this.#asked = entry
     answer.then(decision => {
-      this.#asked = undefined
-      if (this.#closed) this.#ends.drop(entry, 'closed')
-      else this.#enact(entry, shelf, decision)
+      if (this.#asked === entry) this.#asked = undefined
+      if (!entry.isSettled) this.#enact(entry, shelf, decision)
       this.pump()
     })
     return false
@@ -224,7 +278,8 @@ export class Publisher<C> {
       return
     }
     this.slowDown()
-    if (entry.isOutdated) this.#ends.drop(entry, 'superseded')
+    if (entry.signal?.aborted) this.#ends.drop(entry, 'aborted')
+    else if (entry.isOutdated) this.#ends.drop(entry, 'superseded')
     else if (this.#intake.supersedes(entry)) return
     else if (entry.attempts > this.#settings.retries || this.#closed)
       this.#ends.settle(entry, { outcome: 'refused', error })

@@ -1,23 +1,26 @@
 import type { Message } from '../message.ts'
-import type { Published } from './published.ts'
+import type { Published, Wanted } from './published.ts'
 
 /** One message that waits to be published. */
 export class Entry<C> {
-  message: Message
+  readonly message: Message
   /** What the broker's client needs besides. */
-  cargo: C
+  readonly cargo: C
   /** A newer one of its topic supersedes it. */
   latest: boolean
   rank: number
   /** Its place in the queue: that of the message it has superseded, if there is one. */
-  readonly order: number
+  order: number
   /** Counts messages in the order of the calls. */
-  sequence: number
+  readonly sequence: number
   /** A newer message of its topic has been sent since, so that it is not sent again. */
   isOutdated = false
-  sinceMs: number
+  /** Its promise is settled. */
+  isSettled = false
+  readonly sinceMs: number
   attempts = 0
-  tell: (published: Published) => void
+  readonly signal: AbortSignal | undefined
+  readonly tell: (published: Published) => void
   row: Row<C> | undefined = undefined
   previous: Entry<C> | undefined = undefined
   next: Entry<C> | undefined = undefined
@@ -25,7 +28,7 @@ export class Entry<C> {
   constructor(
     message: Message,
     cargo: C,
-    { rank, latest }: { readonly rank: number; readonly latest: boolean },
+    { rank, latest, signal }: Wanted,
     order: number,
     sinceMs: number,
     tell: (published: Published) => void,
@@ -34,6 +37,7 @@ export class Entry<C> {
     this.cargo = cargo
     this.rank = rank
     this.latest = latest
+    this.signal = signal
     this.order = order
     this.sequence = order
     this.sinceMs = sinceMs
@@ -62,6 +66,20 @@ export class Row<C> {
     if (this.first) this.first.previous = entry
     else this.last = entry
     this.first = entry
+  }
+
+  /** Puts an entry in the place of another. */
+  replace(older: Entry<C>, entry: Entry<C>): void {
+    entry.row = this
+    entry.previous = older.previous
+    entry.next = older.next
+    if (entry.previous) entry.previous.next = entry
+    else this.first = entry
+    if (entry.next) entry.next.previous = entry
+    else this.last = entry
+    older.row = undefined
+    older.previous = undefined
+    older.next = undefined
   }
 
   remove(entry: Entry<C>): void {

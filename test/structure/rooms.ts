@@ -15,7 +15,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'ground'],
   guard: ['gate', 'outcomes', 'ground'],
-  publish: ['gate', 'chain', 'outcomes', 'ground'],
+  publish: ['gate', 'chain', 'outcomes', 'topic', 'ground'],
   insight: ['gate', 'chain', 'ground'],
   admin: ['gate', 'insight', 'policy', 'chain', 'stores', 'topic', 'ground'],
   index: [

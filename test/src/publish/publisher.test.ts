@@ -5,7 +5,7 @@ import { circuitBreaker, Gate, limit, type Middleware } from '../../../src/index
 import { assemble } from '../../../src/publish/limited.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
-import type { Published, SendFailure } from '../../../src/publish/published.ts'
+import type { Published, SendFailure, Wanted } from '../../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../../src/publish/wanted.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -18,6 +18,8 @@ interface Trial {
   readonly ends: Map<string, Published>
   readonly parts: ReturnType<typeof assemble<undefined>>
   ready: boolean
+  /** The client was ended. */
+  ended: boolean
   /** Most under way. */
   room: number
   /** What each sent message is answered; the default answers at once and well. */
@@ -31,12 +33,13 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
   const clock = new FakeClock()
   const gate = 'rate' in limits ? limits : new Gate({ clock })
   if (gate instanceof Gate) for (const rule of limits as readonly Middleware[]) gate.use(rule)
-  let underWay = 0
+  const underWay = new Set<(failure?: SendFailure) => void>()
   const trial: Trial = {
     clock,
     sent: [],
     ends: new Map(),
     ready: true,
+    ended: false,
     room: Infinity,
     answer: (_text, settle) => settle(),
     parts: assemble<undefined>(
@@ -46,15 +49,19 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
       { client: 'c' },
       {
         isReady: () => trial.ready,
-        hasRoom: () => underWay < trial.room,
+        isEnded: () => trial.ended,
+        failAll: error => {
+          for (const done of [...underWay]) done({ error, slowDown: false })
+        },
+        hasRoom: () => underWay.size < trial.room,
         send: (message, _cargo, _decision: Decision, settle) => {
           const text = String((message as OutgoingMessage).body)
           trial.sent.push(`${message.topic} ${text}`)
-          underWay++
-          trial.answer(text, failure => {
-            underWay--
-            settle(failure)
-          })
+          const done = (failure?: SendFailure): void => {
+            if (underWay.delete(done)) settle(failure)
+          }
+          underWay.add(done)
+          trial.answer(text, done)
         },
       },
     ),
@@ -62,7 +69,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
       const { sender, publisher } = trial.parts
       const message = new OutgoingMessage({ protocol: 'mqtt', topic, sender, body: text })
       void publisher
-        .publish(message, undefined, readWishes(wishes))
+        .publish(message, undefined, readWishes(wishes) as Wanted)
         .then(end => trial.ends.set(`${topic} ${text}`, end))
     },
     told: () => new Promise(resolve => setImmediate(resolve)),
@@ -390,6 +397,76 @@ describe('a publisher', () => {
     expect(trial.clock.pending).toBe(STORES_OWN)
   })
 
+  it('closed, settles what is under way as failed once the client is not connected', async () => {
+    const trial = open({ rate: 'unlimited' })
+    trial.answer = () => {}
+    trial.publish('t', 'under way')
+    trial.parts.close()
+    const flushed = trial.parts.publisher.flush()
+    await trial.told()
+    expect(trial.ends.size).toBe(0)
+    trial.ready = false
+    trial.parts.publisher.disconnected()
+    expect(await flushed).toBe(true)
+    expect(trial.ends.get('t under way')).toMatchObject({ outcome: 'failed' })
+  })
+
+  it('settles everything when its client is ended, and takes more once it reconnects', async () => {
+    const trial = open({ rate: '1/s burst 1' })
+    trial.answer = () => {}
+    for (const text of ['under way', 'waiting']) trial.publish('t', text)
+    const flushed = trial.parts.publisher.flush()
+    trial.ended = true
+    trial.parts.publisher.clientEnded()
+    trial.publish('t', 'late')
+    expect(await flushed).toBe(true)
+    expect(trial.ends.get('t under way')).toMatchObject({ outcome: 'failed' })
+    for (const text of ['waiting', 'late'])
+      expect(trial.ends.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'closed' })
+    trial.ended = false
+    trial.answer = (_text, settle) => settle()
+    trial.clock.advance(1_000)
+    trial.publish('t', 'again')
+    expect(trial.sent).toEqual(['t under way', 't again'])
+  })
+
+  it.each(['close', 'clientEnded'] as const)('settles what a gate does not answer about: %s', async how => {
+    const trial = open([() => new Promise<Decision>(() => {})])
+    for (const text of ['asked', 'waiting']) trial.publish('t', text)
+    const flushed = trial.parts.publisher.flush()
+    trial.parts.publisher[how]()
+    expect(await flushed).toBe(true)
+    for (const text of ['asked', 'waiting'])
+      expect(trial.ends.get(`t ${text}`)).toMatchObject({ why: 'closed' })
+  })
+
+  it('waits for no gate that does not answer', async () => {
+    const trial = open([() => new Promise<Decision>(() => {})])
+    trial.publish('t', '0')
+    await trial.clock.advanceAsync(1_000)
+    expect(trial.sent).toEqual(['t 0'])
+    expect(trial.parts.publisher.stats().gateFailures).toBe(1)
+  })
+
+  it('drops a message whose signal is aborted while it waits, and leaves the others', async () => {
+    const trial = open({ rate: '1/s burst 1' })
+    const [early, waiting, late] = [new AbortController(), new AbortController(), new AbortController()]
+    early.abort()
+    trial.publish('t', 'early', { signal: early.signal })
+    trial.publish('t', 'sent', { signal: late.signal })
+    trial.publish('t', 'superseded', { signal: late.signal, latest: true })
+    trial.publish('t', 'waiting', { signal: waiting.signal, latest: true })
+    trial.publish('t', 'other')
+    waiting.abort()
+    await trial.told()
+    for (const text of ['early', 'waiting'])
+      expect(trial.ends.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'aborted' })
+    trial.clock.advance(10_000)
+    late.abort()
+    expect(trial.sent).toEqual(['t sent', 't other'])
+    expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, dropped: 3, sent: 2 })
+  })
+
   it('asks a distant gate about one message at a time, and charges none twice', async () => {
     let asked = 0
     const slow: Middleware = async (_message, next) => {
@@ -432,7 +509,8 @@ describe('a publisher', () => {
     expect(() => open([circuitBreaker({ exceeded: 'drop' }).guard])).toThrow(
       'a publisher cannot tell "breaker" what handlers do (put it before a consumer)',
     )
-    expect(() => readWishes({ priority: 10 })).toThrow('priority')
-    expect(() => readWishes({ priority: '__proto__' as 'low' })).toThrow('priority')
+    for (const priority of [10, -1, 1.5, '__proto__' as 'low', null as unknown as 'low'])
+      expect(readWishes({ priority })).toMatchObject({ name: 'PolicyError' })
+    expect(readWishes({ signal: 5 as unknown as AbortSignal })).toMatchObject({ name: 'PolicyError' })
   })
 })
