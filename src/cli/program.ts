@@ -2,6 +2,7 @@ import { Command, CommanderError, type OutputConfiguration } from 'commander'
 import { readVersion } from '../package-files.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
+import { addSetupCommands } from './commands-setup.ts'
 import { EXIT, explainFailure } from './failure.ts'
 import { type Terminal, write } from './terminal.ts'
 
@@ -35,13 +36,14 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
     .description('Rate limiting for MQTT and NATS.')
     .version(readVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'print help, of a command or of all')
     .configureOutput(output)
     .exitOverride()
     .showHelpAfterError('(topicgate --help tells what there is)')
     .showSuggestionAfterError()
   addPolicyCommands(program, terminal, done)
   addBrokerCommands(program, terminal, done)
+  addSetupCommands(program, terminal, done)
   program.addHelpText(
     'after',
     '\nExit codes: 0 fine, 1 what was checked failed, 2 wrong usage, 69 a service is not to be had.',
