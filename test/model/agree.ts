@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest'
+import { random } from '../support/random.ts'
+import { FEATURES, rollHistory } from './generator.ts'
+import { groupsOf } from './groups.ts'
+import { compare, type History, type OpenStore } from './history.ts'
+import { print, shrink } from './shrink.ts'
+
+/** Seeds for each pair of features. `npm run test:long` sets 500. */
+export const SEEDS = Number(process.env.TOPICGATE_MODEL_SEEDS ?? 20)
+
+/** Features of one history: six pairs at once, which is four times as quick as one. */
+const GROUP = 4
+/** Features that are not yet held to the model. */
+const LATER = new Set<string>([
+  'initial',
+  'time steps',
+  'reload',
+  'adaptive',
+  'override by a factor',
+  'override by a rate',
+  'tiers given',
+  'override unlimited',
+  'algorithm',
+  'tier assignment',
+  'scopes',
+])
+export const NAMES = Object.keys(FEATURES).filter(name => !LATER.has(name))
+
+/** Histories in which every pair of features is together once; others for each seed. */
+export function historiesOf(seed: number, names = NAMES): readonly History[] {
+  const chance = random(seed)
+  return groupsOf(names, GROUP, chance).map(group => rollHistory(group, chance))
+}
+
+/** Asserts that a store and the model agree on every decision, in every pair of features, for each of the seeds. */
+export function agree(name: string, open: OpenStore, seeds: readonly number[], names = NAMES): void {
+  it.each(seeds)(`${name} decides as the model, seed %i`, { timeout: 600_000 }, async seed => {
+    for (const history of historiesOf(seed, names)) {
+      const found = await compare(history, open)
+      if (found === undefined) continue
+      const small = await shrink(history, found, smaller => compare(smaller, open))
+      expect.fail(print(small.history, small.found, name))
+    }
+  })
+}
+
+export function seedsUpTo(count: number): readonly number[] {
+  return Array.from({ length: Math.max(1, Math.round(count)) }, (_, seed) => seed)
+}

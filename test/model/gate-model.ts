@@ -1,0 +1,827 @@
+import { holds } from './conditions.ts'
+import { type Answer, ask, type Counter, charge, type Numbers, renumber, unseen } from './counter.ts'
+import { type Fraction, fraction } from './fraction.ts'
+import type {
+  AssignWords,
+  BanWords,
+  ExemptionWords,
+  GivenTierWords,
+  MessageWords,
+  OverrideWords,
+  Part,
+  PenaltyWords,
+  Policy,
+  RunTimeExemptionWords,
+  SenderWords,
+  Subject,
+  TierWords,
+} from './policy.ts'
+import {
+  byPriority,
+  harshness,
+  multiplied,
+  numbersOf,
+  plainRule,
+  pricedAt,
+  type Rule,
+  rulesOf,
+  unitsOf,
+} from './rules.ts'
+import { matchTopic } from './topics.ts'
+import { readDurationMs, readFactor, readRate } from './units.ts'
+
+/** A decision, field by field as the gate's. */
+export interface ModelDecision {
+  allowed: boolean
+  outcome: string
+  reason: string
+  rule?: string
+  limit?: number
+  remaining?: number
+  retryAfterMs: number
+  resetMs?: number
+  shadow?: readonly string[]
+  exemption?: string
+  scaled?: Scaled
+}
+
+/** The numbers in force for a rule, after the load and an override. */
+interface Granted {
+  /** The name of its counters. */
+  readonly counters: string
+  readonly override: number | undefined
+  readonly numbers: Numbers
+  readonly passed: 'ok' | 'override'
+  readonly scaled: Scaled | undefined
+}
+
+/** A rule as it applies to one message. */
+interface Applied extends Granted {
+  readonly rule: Rule
+  /** The counter this message counts on. */
+  readonly key: string
+  readonly cost: Fraction
+  /** The part of the limit a conduct leaves, in thousandths. */
+  readonly room: number | undefined
+}
+
+interface Scaled {
+  readonly factor: number
+  readonly reason: string
+}
+
+interface Entry<T> {
+  readonly id: string
+  readonly words: T
+  readonly serial: number
+  readonly endsMs: number
+}
+
+/** The tiers of a policy that names none of their limits. */
+const TIERS: Readonly<Record<string, TierWords>> = {
+  free: { limit: '60/min burst 100' },
+  basic: { limit: '600/min burst 500' },
+  pro: { limit: '3000/min burst 2000' },
+  enterprise: { limit: '12000/min burst 10000' },
+  admin: { limit: 'unlimited' },
+}
+
+const PARTS: readonly Part[] = ['client', 'user', 'device', 'apiKey', 'ip']
+const HOUR_MS = 3_600_000
+
+/** The counters of a rule, or of a rule under one override. */
+interface Counted {
+  numbers: Numbers
+  readonly rule: string
+  readonly override: number | undefined
+  readonly keys: Map<string, Counter>
+}
+
+/** Decides as the documentation says, from what it remembers of every message. */
+export class GateModel {
+  #policy: Policy
+  #rules: readonly Rule[]
+  /** The moment the gate goes by: the greatest the clock has shown. */
+  #nowMs = 0
+  #serial = 0
+  readonly #counters = new Map<string, Counted>()
+  readonly #bans = new Map<string, Entry<BanWords>>()
+  readonly #overrides = new Map<string, Entry<OverrideWords>>()
+  readonly #given = new Map<string, Entry<GivenTierWords>>()
+  readonly #exemptions = new Map<string, Entry<RunTimeExemptionWords>>()
+  readonly #offenders = new Map<string, Offender>()
+  readonly #conducts = new Map<string, Conduct>()
+  /** The level of the load, and the milder levels that the last readings called for. */
+  #load: { readonly height: number; readonly milder: readonly number[]; readonly level: Scaled } | undefined
+
+  constructor(policy: Policy) {
+    this.#policy = policy
+    this.#rules = rulesOf(policy)
+  }
+
+  /** Takes a reading of the clock; one that went back changes nothing. */
+  #tick(shownMs: number): number {
+    this.#nowMs = Math.max(this.#nowMs, shownMs)
+    for (const entries of [this.#bans, this.#overrides, this.#given, this.#exemptions]) {
+      for (const [id, { endsMs }] of entries) if (endsMs <= this.#nowMs) entries.delete(id)
+    }
+    return this.#nowMs
+  }
+
+  /** Decides a message and charges its limits. */
+  check(message: MessageWords, shownMs: number): ModelDecision {
+    const nowMs = this.#tick(shownMs)
+    const sender = this.#senderOf(message)
+    const decision = this.#decide(message, sender, nowMs, true)
+    this.#noteConduct(message, sender, decision, nowMs)
+    this.#punish(sender, decision, nowMs)
+    // A wait is counted from what the clock shows.
+    return { ...decision, retryAfterMs: decision.retryAfterMs + behind(decision, nowMs - shownMs) }
+  }
+
+  /** One decision for each rule the message would meet, or that of its exemption or ban. */
+  peek(message: MessageWords, shownMs: number): readonly ModelDecision[] {
+    const nowMs = this.#tick(shownMs)
+    const sender = this.#senderOf(message)
+    const ban = this.#banOf(sender)
+    const late = (decision: ModelDecision): ModelDecision => ({
+      ...decision,
+      retryAfterMs: decision.retryAfterMs + behind(decision, nowMs - shownMs),
+    })
+    if (ban !== undefined) return [late(banned(ban, nowMs))]
+    const exempt = this.#exempt(message, sender, nowMs, false)
+    if (exempt.decision !== undefined) return [exempt.decision]
+    return this.#applied(message, sender, nowMs).map(applied => {
+      const decision = fold([{ ...applied, answer: this.#ask(applied, nowMs) }])
+      return late({ ...decision, retryAfterMs: Math.min(decision.retryAfterMs, exempt.waitMs) })
+    })
+  }
+
+  /** The decision a message would get now, of which nothing remains. */
+  #decide(message: MessageWords, sender: SenderWords, nowMs: number, commit: boolean): ModelDecision {
+    const ban = this.#banOf(sender)
+    if (ban !== undefined) return banned(ban, nowMs)
+    const flapped = this.#flap(message, sender, nowMs, commit)
+    if (flapped !== undefined) return flapped
+    if (this.#isUnlimited(sender)) return { ...PASSED, reason: 'override' }
+    const { decision, waitMs } = this.#exempt(message, sender, nowMs, commit)
+    if (decision !== undefined) return decision
+    const asked = this.#applied(message, sender, nowMs).map(applied => ({
+      ...applied,
+      answer: this.#ask(applied, nowMs),
+    }))
+    const isRefused = asked.some(({ rule, answer }) => !isSoft(rule) && !answer.allowed)
+    if (commit) {
+      for (const each of asked) this.#see(each, nowMs)
+      if (!isRefused) for (const each of asked) if (each.answer.allowed) this.#charge(each, nowMs)
+    }
+    const folded = fold(asked)
+    if (!folded.allowed) return { ...folded, retryAfterMs: Math.min(folded.retryAfterMs, waitMs) }
+    const isLifted = folded.rule === undefined && this.#liftsAny(message, sender)
+    return isLifted ? { ...folded, reason: 'override' } : folded
+  }
+
+  apply(policy: Policy, shownMs: number): void {
+    const nowMs = this.#tick(shownMs)
+    this.#policy = policy
+    this.#rules = rulesOf(policy)
+    const names = new Set(this.#rules.map(({ name }) => name))
+    for (const [name, { rule }] of this.#counters) {
+      if (!names.has(rule) && !rule.includes(':')) this.#counters.delete(name)
+    }
+    this.#renumber(nowMs)
+  }
+
+  /** Forgets what was counted: one rule, or all. */
+  reset(rule?: string): void {
+    for (const name of [...this.#counters.keys()]) {
+      if (rule === undefined || name === rule || name.endsWith(`\n${rule}`)) this.#counters.delete(name)
+    }
+  }
+
+  /** Adds a ban; returns its id. */
+  addBan(words: BanWords, shownMs: number): string {
+    return this.#add(this.#bans, subjectId(words), words, shownMs)
+  }
+
+  removeBan(id: string): void {
+    this.#bans.delete(id)
+  }
+
+  /** Adds an override; returns its id. */
+  addOverride(words: OverrideWords, shownMs: number): string {
+    const rules = words.rules === undefined ? '' : ` ${words.rules.toSorted().join(',')}`
+    return this.#add(this.#overrides, subjectId(words) + rules, words, shownMs)
+  }
+
+  removeOverride(id: string): void {
+    this.#overrides.delete(id)
+  }
+
+  giveTier(words: GivenTierWords, shownMs: number): void {
+    this.#add(this.#given, subjectId(words), words, shownMs)
+  }
+
+  addExemption(words: RunTimeExemptionWords, shownMs: number): void {
+    this.#add(this.#exemptions, words.name, words, shownMs)
+  }
+
+  removeExemption(name: string): void {
+    this.#exemptions.delete(name)
+  }
+
+  /** Takes a reading of the load, 0 to 1. */
+  readLoad(load: number, shownMs: number): void {
+    const nowMs = this.#tick(shownMs)
+    const { adaptive } = this.#policy
+    if (adaptive === undefined) return
+    const levels = Object.entries(adaptive.levels).map(([name, words]) => {
+      const [factor, upTo] = String(words).split(' up to ')
+      return {
+        factor: Number(factor),
+        reason: `load ${name}`,
+        upTo: Number.parseFloat(upTo ?? 'Infinity') / 100,
+      }
+    })
+    const heightOf = (part: number): number => levels.filter(({ upTo }) => load > upTo * part).length
+    const { height = 0, milder = [] } = this.#load ?? {}
+    const mild = heightOf(0.9)
+    // A harsher level holds at once, a milder one after two readings a tenth below its threshold.
+    const seen = heightOf(1) >= height || mild >= height ? [] : [...milder, mild]
+    const isOver = seen.length === 2
+    const taken = heightOf(1) >= height ? heightOf(1) : isOver ? Math.max(...seen) : height
+    this.#load = {
+      height: taken,
+      milder: isOver ? [] : seen,
+      level: { factor: levels[taken]!.factor, reason: levels[taken]!.reason },
+    }
+    this.#renumber(nowMs)
+  }
+
+  #add<T extends { for?: number }>(
+    entries: Map<string, Entry<T>>,
+    id: string,
+    words: T,
+    shownMs: number,
+  ): string {
+    const nowMs = this.#tick(shownMs)
+    entries.delete(id)
+    this.#serial++
+    const endsMs = words.for === undefined ? Number.POSITIVE_INFINITY : nowMs + words.for
+    entries.set(id, { id, words, serial: this.#serial, endsMs })
+    return id
+  }
+
+  // Who is sending
+
+  /** The sender, with the parts that the policy's templates fill. */
+  #senderOf(message: MessageWords): SenderWords {
+    const { senders = {}, tiers } = this.#policy
+    const from = (tiers?.assign as AssignWords | undefined)?.from
+    const templates = { ...senders, ...(from === undefined ? {} : { tier: from }) }
+    const captures = new Map(
+      this.#policy.rules.flatMap(({ topic }) => [
+        ...((topic === undefined ? undefined : matchTopic(topic, message.topic)) ?? []),
+      ]),
+    )
+    const filled: Record<string, unknown> = {}
+    for (const [part, template] of Object.entries(templates)) {
+      if (typeof template === 'string') {
+        const text = fill(template, message, captures)
+        if (text !== undefined) filled[part] = text
+        continue
+      }
+      const roles = template.map[fill(template.from, message, captures) ?? '']
+      if (roles !== undefined) filled.roles = roles
+    }
+    return { ...message.sender, ...filled }
+  }
+
+  #banOf(sender: SenderWords): Entry<BanWords> | undefined {
+    return [...this.#bans.values()]
+      .filter(({ words }) => isOf(words, sender))
+      .toSorted(
+        (a, b) =>
+          Number(b.endsMs > a.endsMs) - Number(a.endsMs > b.endsMs) ||
+          harshness(b.words.outcome ?? 'reject') - harshness(a.words.outcome ?? 'reject'),
+      )[0]
+  }
+
+  #tierOf(sender: SenderWords): string | undefined {
+    if (this.#policy.tiers === undefined) return undefined
+    const known = (name: string | undefined): string | undefined =>
+      name !== undefined && name !== 'assign' && this.#tierWords(name) !== undefined ? name : undefined
+    const given = [...this.#given.values()]
+      .filter(({ words }) => isOf(words, sender))
+      .toSorted((a, b) => b.serial - a.serial)[0]
+    const assign = this.#policy.tiers.assign as AssignWords | undefined
+    return known(given?.words.tier ?? sender.tier) ?? assign?.default
+  }
+
+  #tierWords(name: string): TierWords | undefined {
+    const own = this.#policy.tiers as Record<string, TierWords>
+    if (!Object.hasOwn(own, name) && !Object.hasOwn(TIERS, name)) return undefined
+    return { ...TIERS[name], ...own[name] }
+  }
+
+  // Overrides
+
+  #overridesOf(sender: SenderWords): readonly Entry<OverrideWords>[] {
+    return [...this.#overrides.values()]
+      .filter(({ words }) => isOf(words, sender))
+      .toSorted((a, b) => b.serial - a.serial)
+  }
+
+  #overrideFor(rule: Rule, sender: SenderWords): Entry<OverrideWords> | undefined {
+    return this.#overridesOf(sender).find(({ words }) => words.rules?.includes(rule.name) ?? true)
+  }
+
+  /** Whether the override that counts for all rules lifts them. */
+  #isUnlimited(sender: SenderWords): boolean {
+    const [last] = this.#overridesOf(sender)
+    return last !== undefined && last.words.rules === undefined && last.words.limit === 'unlimited'
+  }
+
+  #liftsAny(message: MessageWords, sender: SenderWords): boolean {
+    return this.#rulesFor(message, sender).some(
+      ({ rule }) => this.#overrideFor(rule, sender)?.words.limit === 'unlimited',
+    )
+  }
+
+  // Exemptions
+
+  /** The exemption's decision; else the least wait after which one of them lets the message pass. */
+  #exempt(
+    message: MessageWords,
+    sender: SenderWords,
+    nowMs: number,
+    commit: boolean,
+  ): { readonly decision?: ModelDecision; readonly waitMs: number } {
+    let waitMs = Number.POSITIVE_INFINITY
+    for (const words of this.#exemptionsFor(message, sender, nowMs)) {
+      const applied = this.#exemptionLimit(words, message, sender)
+      if (applied !== undefined) {
+        const answer = this.#ask(applied, nowMs)
+        if (commit) this.#see(applied, nowMs)
+        waitMs = Math.min(waitMs, answer.retryAfterMs)
+        if (!answer.allowed) continue
+        if (commit) this.#charge(applied, nowMs)
+      }
+      const plain = { allowed: true, outcome: 'deliver', reason: 'exempt', retryAfterMs: 0 }
+      return { decision: { ...plain, exemption: words.name }, waitMs }
+    }
+    return { waitMs }
+  }
+
+  /** Exemptions that hold for a message, in the order in which they are asked. */
+  #exemptionsFor(message: MessageWords, sender: SenderWords, nowMs: number): readonly ExemptionWords[] {
+    const runTime = [...this.#exemptions.values()].map(({ words }) => words)
+    const all: ExemptionWords[] = [...byPriority(runTime), ...byPriority(this.#policy.exempt ?? [])]
+    return all.filter(
+      words =>
+        words.enabled !== false &&
+        covers(words, message, sender) &&
+        (words.when === undefined || holds(words.when, message, nowMs)),
+    )
+  }
+
+  #exemptionLimit(words: ExemptionWords, message: MessageWords, sender: SenderWords): Applied | undefined {
+    if (words.limit === undefined) return undefined
+    const rule = plainRule(`exempt:${words.name}`, words.limit, readRate(words.limit).per)
+    if (rule.numbers === undefined) return undefined
+    return {
+      rule,
+      counters: rule.name,
+      override: undefined,
+      key: keyOf(rule.per.length === 0 ? ['global'] : rule.per, message, sender, new Map(), undefined),
+      numbers: rule.numbers,
+      cost: pricedAt(unitsOf(rule.cost, message), 1000),
+      ...{ passed: 'ok', scaled: undefined, room: undefined },
+    }
+  }
+
+  // Rules
+
+  /** The tier's limit and the rules that match a message, in the order in which they are asked. */
+  #rulesFor(
+    message: MessageWords,
+    sender: SenderWords,
+  ): readonly { readonly rule: Rule; readonly captures: ReadonlyMap<string, string> }[] {
+    const matching = this.#rules.flatMap(rule => {
+      if (rule.on !== message.on || rule.numbers === undefined) return []
+      const captures = rule.topic === undefined ? new Map() : matchTopic(rule.topic, message.topic)
+      return captures === undefined ? [] : [{ rule, captures }]
+    })
+    const tier = this.#tierOf(sender)
+    const limit = tier === undefined ? undefined : (this.#tierWords(tier)!.limit ?? 'unlimited')
+    if (limit === undefined || message.on !== 'publish') return matching
+    const own = plainRule(`tier:${tier}`, limit, ['sender'])
+    return own.numbers === undefined ? matching : [{ rule: own, captures: new Map() }, ...matching]
+  }
+
+  /** Rules as they apply to a message: after load, overrides, tier and behaviour. */
+  #applied(message: MessageWords, sender: SenderWords, nowMs: number): readonly Applied[] {
+    const tier = this.#tierOf(sender)
+    const factor = readFactor(tier === undefined ? 'x1' : (this.#tierWords(tier)!.cost ?? 'x1'))
+    return this.#rulesFor(message, sender).flatMap(({ rule, captures }): Applied[] => {
+      const key = keyOf(
+        rule.per,
+        message,
+        sender,
+        captures,
+        { tier, pattern: rule.topic ?? '' },
+        this.#policy,
+      )
+      const granted = grant(rule, this.#overrideFor(rule, sender), this.#load?.level)
+      if (granted === undefined) return []
+      const cost = pricedAt(unitsOf(rule.cost, message), factor)
+      return [this.#behaving({ ...granted, rule, key, cost, room: undefined }, message, sender, nowMs)]
+    })
+  }
+
+  #counterOf({ counters, key, numbers }: Applied, nowMs: number): Counter {
+    return this.#counters.get(counters)?.keys.get(key) ?? unseen(numbers, nowMs)
+  }
+
+  #ask(applied: Applied, nowMs: number): Answer {
+    return ask(applied.numbers, this.#counterOf(applied, nowMs), nowMs, applied.cost)
+  }
+
+  /** Remembers a key that is asked for the first time: a bucket that does not start full fills from now. */
+  #see(applied: Applied, nowMs: number): void {
+    this.#keep(applied, this.#counterOf(applied, nowMs))
+  }
+
+  #charge(applied: Applied, nowMs: number): void {
+    this.#keep(applied, charge(applied.numbers, this.#counterOf(applied, nowMs), nowMs, applied.cost))
+  }
+
+  #keep({ counters, key, numbers, rule, override }: Applied, counter: Counter): void {
+    const fresh = { numbers, rule: rule.name, override, keys: new Map<string, Counter>() }
+    const counted = this.#counters.get(counters) ?? fresh
+    counted.keys.set(key, counter)
+    this.#counters.set(counters, counted)
+  }
+
+  /** Carries all counters over to the numbers that are in force from now on. */
+  #renumber(nowMs: number): void {
+    for (const [name, counted] of this.#counters) {
+      const rule = this.#rules.find(each => each.name === counted.rule)
+      if (rule === undefined) continue
+      const override = [...this.#overrides.values()].find(({ serial }) => serial === counted.override)
+      if (override === undefined && name !== rule.name) continue
+      const { numbers } = grant(rule, override, this.#load?.level) ?? counted
+      for (const [key, counter] of counted.keys) {
+        counted.keys.set(key, renumber(counted.numbers, numbers, counter, nowMs))
+      }
+      counted.numbers = numbers
+    }
+  }
+
+  // Penalties
+
+  #punish(sender: SenderWords, decision: ModelDecision, nowMs: number): void {
+    const isLimited = decision.reason === 'rate_limit_exceeded' || decision.reason === 'quota_exceeded'
+    const offences = ['drop', 'reject', 'retry', 'disconnect']
+    if (decision.allowed || !isLimited || !offences.includes(decision.outcome)) return
+    const own = this.#rules.find(({ name }) => name === decision.rule)?.penalties
+    const penalty = own ?? this.#policy.penalties
+    if (penalty === undefined || (penalty.after === undefined && penalty.flapping !== undefined)) return
+    const whom = whoIs(sender, penalty.per ?? 'client')
+    if (whom === undefined) return
+    const [most, withinMs] = readCounted(penalty.after ?? '1 refusals in 1ms')
+    const name = own === undefined ? '' : decision.rule!
+    const offender = this.#offence(`${name}\n${whom.part}:${whom.text}`, most, withinMs, nowMs)
+    if (offender !== undefined) this.#block(penalty, offender, whom, `refused ${most} times`, nowMs)
+  }
+
+  /** Counts a connect; the refusal of one that makes too many of its sender. */
+  #flap(
+    message: MessageWords,
+    sender: SenderWords,
+    nowMs: number,
+    commit: boolean,
+  ): ModelDecision | undefined {
+    const { penalties } = this.#policy
+    if (message.on !== 'connect' || penalties?.flapping === undefined || !commit) return undefined
+    const exemptions = this.#exemptionsFor(message, sender, nowMs)
+    if (exemptions.some(({ limit }) => limit === undefined)) return undefined
+    let refused: ModelDecision | undefined
+    const texts = typeof penalties.flapping === 'string' ? [penalties.flapping] : penalties.flapping
+    for (const text of texts) {
+      const [most, withinMs, per] = readCounted(text)
+      const whom = whoIs(sender, (per as Part | undefined) ?? penalties.per ?? 'client')
+      if (whom === undefined) continue
+      const offender = this.#offence(`flapping\n${whom.part}:${whom.text}`, most, withinMs, nowMs)
+      if (offender === undefined) continue
+      this.#block(penalties, offender, whom, 'flapping', nowMs)
+      refused = { ...REFUSED, retryAfterMs: offender.lengthMs }
+    }
+    return refused
+  }
+
+  /** One offence more; the offender if that is one too many, whose offences are then counted anew. */
+  #offence(id: string, most: number, withinMs: number, nowMs: number): Offender | undefined {
+    const offender = this.#offenders.get(id) ?? { times: [], blocks: 0, untilMs: 0, lengthMs: 0 }
+    this.#offenders.set(id, offender)
+    offender.times = [...offender.times.filter(time => time > nowMs - withinMs), nowMs]
+    if (offender.times.length < most) return undefined
+    offender.times = []
+    return offender
+  }
+
+  #block(penalty: PenaltyWords, offender: Offender, whom: Whom, reason: string, nowMs: number): void {
+    // A step back for each span as long as the last block that has passed since it ended.
+    if (offender.lengthMs > 0 && nowMs > offender.untilMs) {
+      const steps = Math.floor((nowMs - offender.untilMs) / offender.lengthMs)
+      offender.blocks = Math.max(0, offender.blocks - steps)
+    }
+    offender.blocks++
+    offender.lengthMs = blockLengthMs(penalty, offender.blocks)
+    offender.untilMs = nowMs + offender.lengthMs
+    this.addBan({ [whom.part]: whom.text, reason, for: offender.lengthMs }, nowMs)
+  }
+
+  // Behaviour
+
+  #conductOf(sender: SenderWords, nowMs: number): Conduct | undefined {
+    const { behaviour } = this.#policy
+    const whom = behaviour && whoIs(sender, behaviour.per ?? 'client')
+    if (whom === undefined) return undefined
+    const id = `${whom.part}:${whom.text}`
+    const conduct = this.#conducts.get(id) ?? {
+      hour: -1,
+      asked: 0,
+      refused: 0,
+      wasGood: false,
+      abusiveUntilMs: 0,
+    }
+    this.#conducts.set(id, conduct)
+    const hour = Math.floor(nowMs / HOUR_MS)
+    if (hour > conduct.hour) {
+      const { asked, refused } = conduct
+      const wasAbusive = conduct.abusiveUntilMs > conduct.hour * HOUR_MS
+      const isGood = asked >= 10 && asked <= 1000 && refused < 0.05 * asked
+      conduct.wasGood = hour === conduct.hour + 1 && !wasAbusive && isGood
+      Object.assign(conduct, { hour, asked: 0, refused: 0 })
+    }
+    return conduct
+  }
+
+  #noteConduct(message: MessageWords, sender: SenderWords, decision: ModelDecision, nowMs: number): void {
+    const conduct = message.on === 'publish' ? this.#conductOf(sender, nowMs) : undefined
+    if (conduct === undefined || decision.reason === 'banned') return
+    if (!decision.allowed && ['throttle', 'queue', 'latest'].includes(decision.outcome)) return
+    conduct.asked++
+    if (nowMs < conduct.abusiveUntilMs) return
+    if (!decision.allowed && decision.outcome !== 'redirect') conduct.refused++
+    if (conduct.asked >= 10 && conduct.refused > conduct.asked / 2) {
+      conduct.abusiveUntilMs = (conduct.hour + 2) * HOUR_MS
+    }
+  }
+
+  #behaving(applied: Applied, message: MessageWords, sender: SenderWords, nowMs: number): Applied {
+    const { behaviour } = this.#policy
+    const isFixed = applied.rule.isFixed || (applied.passed === 'override' && applied.scaled === undefined)
+    if (behaviour === undefined || message.on !== 'publish' || isFixed) return applied
+    const conduct = this.#conductOf(sender, nowMs)
+    if (conduct === undefined) return applied
+    const isAbusive = nowMs < conduct.abusiveUntilMs
+    const word = isAbusive ? 'abusive' : conduct.wasGood ? 'good' : 'usual'
+    const factor = { abusive: behaviour.abusive ?? 0.3, good: behaviour.good ?? 1.2, usual: 1 }[word]
+    const byLoad = applied.scaled?.factor ?? 1
+    // Of all that reduces the least counts; if nothing reduces, the greatest.
+    const both = Math.min(byLoad, factor) < 1 ? Math.min(byLoad, factor) : Math.max(byLoad, factor)
+    if (both === byLoad) return applied
+    const room = Math.round((both / byLoad) * 1000)
+    const units = (Number(applied.cost.top) / Number(applied.cost.bottom)) * 1000
+    const { capacity } = applied.numbers
+    const fits = units > 0 && units <= capacity * 1000
+    const priced = fits
+      ? Math.min(capacity * 1000, Math.max(1, Math.floor((units * 1000) / room + 1e-9)))
+      : units
+    return {
+      ...applied,
+      cost: fraction(BigInt(Math.round(priced)), 1000n),
+      scaled: { factor: both, reason: `behaviour ${word}` },
+      room,
+    }
+  }
+}
+
+interface Offender {
+  times: number[]
+  blocks: number
+  untilMs: number
+  lengthMs: number
+}
+
+interface Conduct {
+  hour: number
+  asked: number
+  refused: number
+  wasGood: boolean
+  abusiveUntilMs: number
+}
+
+interface Whom {
+  readonly part: Part
+  readonly text: string
+}
+
+const PASSED: ModelDecision = { allowed: true, outcome: 'deliver', reason: 'ok', retryAfterMs: 0 }
+const REFUSED = { allowed: false, outcome: 'reject', reason: 'banned' }
+
+function isSoft({ isShadow, outcome }: Rule): boolean {
+  return isShadow || outcome === 'degrade'
+}
+
+/** One decision of the answers to all rules of one message. */
+function fold(asked: readonly (Applied & { readonly answer: Answer })[]): ModelDecision {
+  const shadow = asked
+    .filter(({ rule, answer }) => rule.isShadow && !answer.allowed)
+    .map(({ rule }) => rule.name)
+  const counted = asked.filter(({ rule }) => !rule.isShadow)
+  const denied = counted.filter(({ rule, answer }) => !answer.allowed && !isSoft(rule))
+  const degraded = counted.filter(({ rule, answer }) => !answer.allowed && isSoft(rule))
+  const allowed = counted.filter(({ answer }) => answer.allowed)
+  // `toSorted` keeps the order of equals: the first of them counts.
+  const [worst] = denied.toSorted(
+    (a, b) =>
+      harshness(b.rule.outcome) - harshness(a.rule.outcome) ||
+      Math.sign(Math.min(b.answer.retryAfterMs, 1e18) - Math.min(a.answer.retryAfterMs, 1e18)),
+  )
+  const [nearest] = allowed.toSorted(
+    (a, b) => a.answer.remaining * b.numbers.capacity - b.answer.remaining * a.numbers.capacity,
+  )
+  const named = worst ?? degraded[0] ?? nearest
+  if (named === undefined) return shadow.length === 0 ? PASSED : { ...PASSED, shadow }
+  const { rule, answer, numbers, scaled, room } = named
+  const refusal = rule.isQuota ? 'quota_exceeded' : 'rate_limit_exceeded'
+  const part = (units: number): number => (room === undefined ? units : Math.floor((units * room) / 1000))
+  return {
+    allowed: worst === undefined,
+    outcome: answer.allowed ? 'deliver' : rule.outcome,
+    reason: answer.allowed ? named.passed : refusal,
+    rule: rule.name,
+    limit: Math.max(1, part(numbers.capacity)),
+    remaining: part(answer.remaining),
+    retryAfterMs: Math.max(0, ...denied.map(each => each.answer.retryAfterMs)),
+    resetMs: answer.resetMs,
+    ...(shadow.length === 0 ? {} : { shadow }),
+    ...(scaled === undefined ? {} : { scaled }),
+  }
+}
+
+/** The numbers of a rule under the load and an override; undefined if it is lifted or has none. */
+function grant(
+  rule: Rule,
+  override: Entry<OverrideWords> | undefined,
+  level: Scaled | undefined,
+): Granted | undefined {
+  if (rule.numbers === undefined || override?.words.limit === 'unlimited') return undefined
+  const scaled = rule.isFixed || level === undefined || level.factor === 1 ? undefined : level
+  const numbers =
+    scaled === undefined ? rule.numbers : multiplied(rule.numbers, Math.round(scaled.factor * 1000))
+  if (override === undefined) {
+    return { counters: rule.name, override: undefined, numbers, passed: 'ok', scaled }
+  }
+  // A rule under an override keeps algorithm, scope and cost, begins whole, and counts apart.
+  const { serial, words } = override
+  const plain = {
+    counters: `override ${serial}\n${rule.name}`,
+    override: serial,
+    passed: 'override' as const,
+  }
+  if (words.limit.startsWith('x')) {
+    const times = multiplied(numbers, readFactor(words.limit))
+    return { ...plain, numbers: { ...times, initial: times.capacity }, scaled }
+  }
+  const rate = readRate(words.limit)
+  const replaced = numbersOf(rate, numbers.algorithm, undefined, numbers.calendar?.zone)!
+  return { ...plain, numbers: replaced, scaled: undefined }
+}
+
+function banned({ words, endsMs }: Entry<BanWords>, nowMs: number): ModelDecision {
+  return { ...REFUSED, outcome: words.outcome ?? 'reject', retryAfterMs: endsMs - nowMs }
+}
+
+function behind({ retryAfterMs, allowed }: ModelDecision, lateMs: number): number {
+  return allowed || retryAfterMs === Number.POSITIVE_INFINITY ? 0 : lateMs
+}
+
+function subjectId(words: Subject): string {
+  const part = PARTS.find(name => words[name] !== undefined)!
+  return `${part}:${words[part]}`
+}
+
+/** Whether an entry is of a sender; an `ip` may be a block. */
+function isOf(words: Subject, sender: SenderWords): boolean {
+  const part = PARTS.find(name => words[name] !== undefined)!
+  const [wanted, has] = [words[part]!, sender[part]]
+  if (has === undefined || has === '') return false
+  return part === 'ip' ? isWithin(has, wanted) : has === wanted
+}
+
+/** The part a sender is told apart by; instead of a client without a name, any other. */
+function whoIs(sender: SenderWords, per: Part): Whom | undefined {
+  const has = (part: Part): boolean => sender[part] !== undefined && sender[part] !== ''
+  const part = has(per) ? per : per === 'client' ? PARTS.find(has) : undefined
+  return part && { part, text: sender[part]! }
+}
+
+function isWithin(ip: string, block: string): boolean {
+  const [network = '', bits = '32'] = block.split('/')
+  return networkOf(ip, Number(bits)) === networkOf(network, Number(bits))
+}
+
+/** The first bits of an IPv4 address. */
+function networkOf(ip: string, bits: number): bigint {
+  const number = ip.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
+  return number >> BigInt(32 - bits)
+}
+
+/** Whether the lists of an exemption hold. Before a password was checked, names that a user claims do not. */
+function covers(words: ExemptionWords, message: MessageWords, sender: SenderWords): boolean {
+  if (words.on !== undefined && !words.on.includes(message.on)) return false
+  const isClaim = message.on === 'connect' && words.on === undefined
+  const one = (list: readonly string[] | undefined, value: string | undefined): boolean | undefined =>
+    list && value !== undefined && list.includes(value)
+  const proven = [
+    words.topics?.some(pattern => matchTopic(pattern, message.topic) !== undefined),
+    one(words.clients, sender.client),
+    one(words.devices, sender.device),
+    words.ips?.some(block => sender.ip !== undefined && isWithin(sender.ip, block)),
+  ]
+  const claimed = [
+    one(words.users, sender.user),
+    one(words.apiKeys, sender.apiKey),
+    words.roles?.some(role => sender.roles?.includes(role) ?? false),
+  ]
+  const all = [words.topics, words.clients, words.devices, words.ips, words.users, words.apiKeys, words.roles]
+  if (all.every(list => list === undefined)) return true
+  return (isClaim ? proven : [...proven, ...claimed]).includes(true)
+}
+
+function fill(
+  template: string,
+  message: MessageWords,
+  captures: ReadonlyMap<string, string>,
+): string | undefined {
+  let isWhole = true
+  const text = template.replace(/\{([^}]+)\}/g, (_, name: string) => {
+    const [kind, rest = ''] = name.split('.')
+    const value =
+      kind === 'header'
+        ? message.headers?.[rest]
+        : kind === 'topic'
+          ? captures.get(rest)
+          : message.sender[kind as 'client' | 'user' | 'ip']
+    if (value === undefined || value === '') isWhole = false
+    return value ?? ''
+  })
+  return isWhole ? text : undefined
+}
+
+/** Whose counter a message counts on. Senders that lack a part share one. */
+function keyOf(
+  per: readonly string[],
+  message: MessageWords,
+  sender: SenderWords,
+  captures: ReadonlyMap<string, string>,
+  known: { readonly tier: string | undefined; readonly pattern: string } | undefined,
+  policy?: Policy,
+): string {
+  const part = (scope: string): string | undefined => {
+    if (scope === 'global') return ''
+    if (scope === 'sender') {
+      const named =
+        (['user', 'apiKey', 'client'] as const).find(name => sender[name] !== undefined) ?? 'client'
+      return `${named}:${sender[named] ?? ''}`
+    }
+    if (scope === 'topic') return message.topic
+    if (scope === 'pattern') return known?.pattern
+    if (scope === 'role') return sender.roles?.[0]
+    if (scope === 'tier') return policy?.tiers === undefined ? sender.tier : known?.tier
+    if (scope === 'device') return sender.device ?? captures.get('device')
+    if (scope.startsWith('header.')) return message.headers?.[scope.slice('header.'.length)]
+    if (scope.startsWith('ip/')) {
+      return sender.ip && String(networkOf(sender.ip, Number(scope.slice('ip/'.length))))
+    }
+    if (PARTS.includes(scope as Part)) return sender[scope as Part]
+    return captures.get(scope)
+  }
+  return JSON.stringify(per.map(scope => part(scope) ?? ''))
+}
+
+/** `3 refusals in 10s`, `5 connects in 10s per ip`. */
+function readCounted(text: string): [most: number, withinMs: number, per: string | undefined] {
+  const [, most, within, per] = /^(\d+) \w+ in (\w+)(?: per (\w+))?$/.exec(text) ?? []
+  return [Number(most), readDurationMs(within!), per]
+}
+
+function blockLengthMs({ block, grow }: PenaltyWords, nth: number): number {
+  const [, factor, longest] = /^(x[\d.]+) up to (\w+)$/.exec(grow ?? 'x1 up to 365d') ?? []
+  const times = (readFactor(factor!) / 1000) ** (nth - 1)
+  return Math.min(readDurationMs(longest!), Math.floor(readDurationMs(block) * times))
+}

@@ -1,0 +1,7 @@
+import { describe } from 'vitest'
+import { MemoryStore } from '../../src/stores/memory.ts'
+import { agree, SEEDS, seedsUpTo } from './agree.ts'
+
+describe('every pair of features on the memory store', () => {
+  agree('memory', clock => new MemoryStore({ clock }), seedsUpTo(SEEDS))
+})

@@ -1,0 +1,7 @@
+import { describe } from 'vitest'
+import { openSqlite } from '../../src/stores/sqlite/index.ts'
+import { agree, SEEDS, seedsUpTo } from './agree.ts'
+
+describe('every pair of features on the SQLite store', () => {
+  agree('sqlite', clock => openSqlite(':memory:', { clock }), seedsUpTo(SEEDS))
+})
