@@ -73,13 +73,12 @@ export function createLimit(spec: LimitSpec): Limit {
   }
 
   const scale = spec.fractional ? 1000 : 1
-  const divisor = stepDivisor(count * scale, periodMs, (bursts ? burst : count) * scale)
-  const stepsPerGrain = periodMs / divisor
-  const stepsPerMs = (count * scale) / divisor
   const capacity = bursts ? burst : count
+  const stepsPerGrain = stepsOf(count * scale, periodMs, capacity * scale)
+  const stepsPerMs = (count * scale * stepsPerGrain) / periodMs
   const largest = {
     'token-bucket': capacity * scale * stepsPerGrain,
-    'leaky-bucket': count * scale * periodMs,
+    'leaky-bucket': capacity * scale * stepsPerGrain,
     'fixed-window': count * scale,
     'sliding-log': count * scale,
     'sliding-counter': count * scale * periodMs,
@@ -136,12 +135,21 @@ function wholeAbove(path: string, value: number, least: number): void {
   }
 }
 
+/** What any usual period divides: a grain of as many steps means the same whatever the rate is. */
+const DAY_MS = 86_400_000
+/** Room for costs above the capacity, which a leaky bucket lets pass. */
+const SPARE = 1024
+
 /**
- * What the steps of a bucket are reduced by: nothing, as long as they can be counted exactly. Unreduced, a grain is as many
- * steps as the period has milliseconds, whatever the count is: a count that changes under a live key converts nothing.
+ * Returns how many steps a grain of a bucket is: the finest of three numbers that can be counted exactly. The common
+ * multiple of period and day: a rate that changes under a live key then converts nothing. The period: a count that changes
+ * converts nothing. The period reduced by what it has in common with the count. Its twin stands in decide.lua.
  */
-function stepDivisor(countGrains: number, periodMs: number, capacityGrains: number): number {
-  return capacityGrains * periodMs <= EXACT ? 1 : greatestCommonDivisor(countGrains, periodMs)
+function stepsOf(countGrains: number, periodMs: number, capacityGrains: number): number {
+  const common = (periodMs / greatestCommonDivisor(DAY_MS, periodMs)) * DAY_MS
+  if (capacityGrains * common <= EXACT / SPARE) return common
+  if (capacityGrains * periodMs <= EXACT) return periodMs
+  return periodMs / greatestCommonDivisor(countGrains, periodMs)
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

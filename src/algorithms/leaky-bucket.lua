@@ -1,6 +1,7 @@
--- The twin of leaky-bucket.ts, number by number. Cells: last charge, next free moment.
-local function gapMs(grains, limit)
-  return ceil((grains * limit.periodMs) / limit.countGrains)
+-- The twin of leaky-bucket.ts, number by number. Cells: last charge, debt in steps.
+local function debtAt(cells, now, limit)
+  if now <= cells[1] then return cells[2] end
+  return max(0, cells[2] - (now - cells[1]) * limit.stepsPerMs)
 end
 
 return {
@@ -12,31 +13,34 @@ return {
   end,
 
   probe = function(cells, now, grains, limit)
-    local waitMs = cells[2] - max(now, cells[1])
-    if waitMs > 0 then return false, 0, waitMs, waitMs end
-    return true, grains == 0 and 1 or 0, 0, gapMs(grains, limit)
+    local debt, stepsPerMs = debtAt(cells, now, limit), limit.stepsPerMs
+    if debt >= stepsPerMs and grains > 0 then
+      return false, 0, floor(debt / stepsPerMs), ceil(debt / stepsPerMs)
+    end
+    local after = debt + grains * limit.stepsPerGrain
+    return true, after < stepsPerMs and 1 or 0, 0, ceil(after / stepsPerMs)
   end,
 
   take = function(cells, now, grains, limit)
-    local moment = max(now, cells[1])
-    cells[1] = moment
-    cells[2] = moment + gapMs(grains, limit)
+    local debt = debtAt(cells, now, limit)
+    if now > cells[1] then cells[1] = now end
+    cells[2] = debt + grains * limit.stepsPerGrain
   end,
 
   refund = function(cells, now, grains, limit)
-    cells[2] = max(cells[1], cells[2] - gapMs(grains, limit))
+    local debt = cells[2] - grains * limit.stepsPerGrain
+    cells[2] = debt > 0 and debt or 0
   end,
 
   spent = function(cells, now, limit)
-    local waitMs = max(0, cells[2] - max(now, cells[1]))
-    return ceil((waitMs * limit.countGrains) / limit.periodMs)
+    return ceil(debtAt(cells, now, limit) / limit.stepsPerGrain)
   end,
 
   seed = function(now, grains, limit)
-    return {now, now + gapMs(grains, limit)}
+    return {now, grains * limit.stepsPerGrain}
   end,
 
-  wholeAt = function(cells)
-    return cells[2]
+  wholeAt = function(cells, limit)
+    return cells[1] + ceil(cells[2] / limit.stepsPerMs)
   end,
 }

@@ -1,53 +1,53 @@
 import type { Kernel } from './kernel.ts'
-import type { Limit } from './limit.ts'
+import { deficitAt, settleAt } from './token-bucket.ts'
 
 /*
- * Cells: last charge, next free moment rounded up to a whole millisecond. A charge starts from the whole
- * millisecond `now`, never from the old `next`, so rounding up decides the same and cannot add up.
+ * Cells: last charge, debt: how far the next free moment lies after the last charge, in steps (see token-bucket.ts). So
+ * the next moment is an exact fraction of a millisecond, and what is left of a millisecond is carried on.
  */
 const LAST = 0
-const NEXT = 1
+const DEBT = 1
 
-/** How long a cost occupies the bucket. */
-function gapMs(grains: number, limit: Limit): number {
-  return Math.ceil((grains * limit.periodMs) / limit.countGrains)
-}
-
-/** A meter without burst: passes when now ≥ next, then next = now + cost × period ÷ count. */
+/**
+ * A meter without burst: passes when now ≥ ⌊next⌋, then next = max(next, now) + cost × period ÷ count. A message passes in
+ * the millisecond its moment falls into, so the rate is kept exactly. A cost of 0 always passes.
+ */
 export const leakyBucket: Kernel = {
   name: 'leaky-bucket',
   width: 2,
 
   probe(cells, at, nowMs, grains, limit, out) {
-    const waitMs = cells[at + NEXT]! - Math.max(nowMs, cells[at + LAST]!)
-    out.allowed = waitMs <= 0
-    out.remaining = out.allowed && grains === 0 ? 1 : 0
-    out.retryAfterMs = out.allowed ? 0 : waitMs
-    out.resetMs = out.allowed ? gapMs(grains, limit) : waitMs
+    const { stepsPerMs } = limit
+    const debt = deficitAt(cells, at, nowMs, stepsPerMs)
+    out.allowed = debt < stepsPerMs || grains === 0
+    const after = out.allowed ? debt + grains * limit.stepsPerGrain : debt
+    out.remaining = after < stepsPerMs ? 1 : 0
+    out.retryAfterMs = out.allowed ? 0 : Math.floor(debt / stepsPerMs)
+    out.resetMs = Math.ceil(after / stepsPerMs)
     return out.allowed
   },
 
   take(cells, at, nowMs, grains, limit) {
-    const moment = Math.max(nowMs, cells[at + LAST]!)
-    cells[at + LAST] = moment
-    cells[at + NEXT] = moment + gapMs(grains, limit)
+    const debt = deficitAt(cells, at, nowMs, limit.stepsPerMs)
+    settleAt(cells, at, nowMs, debt + grains * limit.stepsPerGrain)
   },
 
   refund(cells, at, _nowMs, grains, limit) {
-    cells[at + NEXT] = Math.max(cells[at + LAST]!, cells[at + NEXT]! - gapMs(grains, limit))
+    const debt = cells[at + DEBT]! - grains * limit.stepsPerGrain
+    // Also where an infinite debt is given back, which leaves no number.
+    cells[at + DEBT] = debt > 0 ? debt : 0
   },
 
   spent(cells, at, nowMs, limit) {
-    const waitMs = Math.max(0, cells[at + NEXT]! - Math.max(nowMs, cells[at + LAST]!))
-    return Math.ceil((waitMs * limit.countGrains) / limit.periodMs)
+    return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)
   },
 
   seed(cells, at, nowMs, grains, limit) {
     cells[at + LAST] = nowMs
-    cells[at + NEXT] = nowMs + gapMs(grains, limit)
+    cells[at + DEBT] = grains * limit.stepsPerGrain
   },
 
-  wholeAt(cells, at) {
-    return cells[at + NEXT]!
+  wholeAt(cells, at, limit) {
+    return cells[at + LAST]! + Math.ceil(cells[at + DEBT]! / limit.stepsPerMs)
   },
 }

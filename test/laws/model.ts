@@ -150,13 +150,15 @@ function leastWait(holds: (wait: bigint) => boolean): number {
 }
 
 function passes(rule: Rule, history: readonly Taken[], at: bigint, thousandths: bigint): boolean {
-  if (rule.algorithm === 'leaky-bucket') return isWhole(rule, history, at)
+  // A leaky bucket lets a message pass in the millisecond its moment falls into.
+  if (rule.algorithm === 'leaky-bucket')
+    return thousandths === 0n || nextFree(rule, history) < fine(rule, at + 1n)
   return parts(rule, thousandths) <= partsLeft(rule, history, at)
 }
 
 function wholeUnitsLeft(rule: Rule, history: readonly Taken[], at: bigint): number {
   // No burst: a leaky bucket holds room for one unit at a time, or none.
-  if (rule.algorithm === 'leaky-bucket') return isWhole(rule, history, at) ? 1 : 0
+  if (rule.algorithm === 'leaky-bucket') return nextFree(rule, history) < fine(rule, at + 1n) ? 1 : 0
   return Number(partsLeft(rule, history, at) / parts(rule, 1000n))
 }
 
@@ -233,6 +235,21 @@ function tokensLeft(rule: Rule, history: readonly Taken[], at: bigint): bigint {
   return least(burst, tokens + (at - then) * perMs)
 }
 
+/** A moment in 1000 × count parts of a millisecond: next = at + cost × period ÷ count is whole there. */
+function fine(rule: Rule, at: bigint): bigint {
+  return at * 1000n * BigInt(rule.count)
+}
+
+/** The moment from which a leaky bucket is free again, in fine parts. */
+function nextFree(rule: Rule, history: readonly Taken[]): bigint {
+  let next = 0n
+  for (const { at, thousandths } of history) {
+    const from = fine(rule, at) > next ? fine(rule, at) : next
+    next = from + thousandths * BigInt(rule.periodMs)
+  }
+  return next
+}
+
 function least(a: bigint, b: bigint): bigint {
   return a < b ? a : b
 }
@@ -240,10 +257,7 @@ function least(a: bigint, b: bigint): bigint {
 /** True when nothing that was ever taken matters any more. */
 function isWhole(rule: Rule, history: readonly Taken[], at: bigint): boolean {
   if (rule.algorithm === 'leaky-bucket') {
-    // Times are held in 1000 × count parts of a millisecond: next = at + cost × period ÷ count is whole there.
-    const fine = 1000n * BigInt(rule.count)
-    const last = history.at(-1)
-    return last === undefined || at * fine >= last.at * fine + last.thousandths * BigInt(rule.periodMs)
+    return nextFree(rule, history) <= fine(rule, at)
   }
   if (rule.algorithm === 'sliding-counter') {
     const period = BigInt(rule.periodMs)

@@ -91,6 +91,25 @@ describe('never over: in any span of one period no more passes than the document
   })
 })
 
+describe('a leaky bucket keeps its rate to the last message', () => {
+  it.each([999, 1000, 300, 301, 2000, 7, 12_345])('at %i/s', rate => {
+    const limit = createLimit({ name: 'rule', algorithm: 'leaky-bucket', count: rate, periodMs: 1000 })
+    const startMs = 1_700_000_000_000
+    let state: State | undefined
+    let admitted = 0
+    for (let nowMs = startMs; nowMs < startMs + 10_000; nowMs++) {
+      for (let step = take(limit, state, nowMs, 1); step.allowed; step = take(limit, state, nowMs, 1)) {
+        expect(take(limit, step.state, nowMs, 0).allowed).toBe(true)
+        admitted++
+        state = step.state
+      }
+      // A cost of nothing passes while the bucket is busy, and changes nothing.
+      expect(take(limit, state, nowMs, 0)).toMatchObject({ allowed: true, retryAfterMs: 0 })
+    }
+    expect(admitted).toBe(10 * rate)
+  })
+})
+
 describe('nothing drifts over ten million steps', () => {
   it.each([
     [7, 1000],

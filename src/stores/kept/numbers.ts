@@ -1,7 +1,11 @@
 import { type CalendarUnit, createLimit } from '../../algorithms/index.ts'
 import { ALGORITHMS, type AlgorithmName, type Limit } from '../../algorithms/limit.ts'
 
+/** Of what cells mean; those of another version are not understood. */
+const VERSION = 2
+
 type Numbers = readonly [
+  version: number,
   algorithm: string,
   count: number,
   periodMs: number,
@@ -19,7 +23,7 @@ export function describeNumbers(limit: Limit): string {
   let text = texts.get(limit)
   if (text === undefined) {
     const { algorithm, count, periodMs, capacity, initialGrains, scale, calendar } = limit
-    const numbers: Numbers = [algorithm, count, periodMs, capacity, initialGrains / scale, scale]
+    const numbers: Numbers = [VERSION, algorithm, count, periodMs, capacity, initialGrains / scale, scale]
     text = JSON.stringify(calendar ? [...numbers, calendar.unit, calendar.zone] : numbers)
     texts.set(limit, text)
   }
@@ -28,10 +32,11 @@ export function describeNumbers(limit: Limit): string {
 
 /**
  * The limit that such a text describes. A custom algorithm is that of `now`, if it has its name; undefined where the
- * text names an algorithm that is not there.
+ * text is of another version, or names an algorithm that is not there.
  */
 export function limitOf(text: string, now?: Limit): Limit | undefined {
-  const [name, count, periodMs, burst, initial, scale, unit, zone] = JSON.parse(text) as Numbers
+  const [version, name, count, periodMs, burst, initial, scale, unit, zone] = JSON.parse(text) as Numbers
+  if (version !== VERSION) return undefined
   const own = now?.custom !== undefined && now.algorithm === name ? now.custom : undefined
   if (own === undefined && !ALGORITHMS.some(known => known === name)) return undefined
   return createLimit({

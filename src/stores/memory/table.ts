@@ -203,6 +203,10 @@ export class Table {
   }
 }
 
+function countsSteps({ algorithm }: Limit): boolean {
+  return algorithm === 'token-bucket' || algorithm === 'leaky-bucket'
+}
+
 /** Whether the cells of one limit mean the same under the other. */
 export function keepsCells(old: Limit, next: Limit): boolean {
   // Only its author knows what a custom state means: it is kept as it is.
@@ -211,7 +215,7 @@ export function keepsCells(old: Limit, next: Limit): boolean {
     old.kernel === next.kernel &&
     old.periodMs === next.periodMs &&
     old.scale === next.scale &&
-    (old.algorithm !== 'token-bucket' || old.stepsPerGrain === next.stepsPerGrain) &&
+    (!countsSteps(old) || old.stepsPerGrain === next.stepsPerGrain) &&
     old.calendar?.unit === next.calendar?.unit &&
     old.calendar?.zone === next.calendar?.zone
   )

@@ -95,7 +95,7 @@ function limitFields(limit: Limit): object {
   const zone = calendar === undefined ? '' : ` ${calendar.unit} ${calendar.zone}`
   const common = {
     algorithm: twin,
-    header: `1 ${twin} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${zone}\n`,
+    header: `2 ${twin} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${zone}\n`,
     scale,
     countGrains,
     periodMs,
@@ -105,8 +105,9 @@ function limitFields(limit: Limit): object {
   if (custom !== undefined) {
     return { ...common, count: limit.count, capacity: limit.capacity, stateSize: stateSizeOf(custom) }
   }
-  if (limit.algorithm !== 'token-bucket') return common
   const { initialGrains, stepsPerGrain, stepsPerMs, capacitySteps } = limit
+  if (limit.algorithm === 'leaky-bucket') return { ...common, stepsPerGrain, stepsPerMs }
+  if (limit.algorithm !== 'token-bucket') return common
   return { ...common, initialGrains, stepsPerGrain, stepsPerMs, capacitySteps }
 }
 

@@ -33,11 +33,20 @@ local function gcd(a, b)
   return a
 end
 
+-- Steps of a grain: the twin of stepsOf in create-limit.ts.
+local DAY_MS, SPARE = 86400000, 1024
+local function stepsOf(countGrains, periodMs, capacityGrains)
+  local common = (periodMs / gcd(DAY_MS, periodMs)) * DAY_MS
+  if capacityGrains * common <= EXACT / 2 / SPARE then return common end
+  if capacityGrains * periodMs <= EXACT / 2 then return periodMs end
+  return periodMs / gcd(countGrains, periodMs)
+end
+
 -- The limit by which a stored value was counted, and where its cells begin. A value starts with
--- "1 algorithm scale countGrains periodMs capacityGrains calendar\n".
+-- "2 algorithm scale countGrains periodMs capacityGrains calendar\n".
 local function readHeader(value, key)
   local algorithm, scale, count, period, capacity, calendar, at =
-    value:match('^1 (%S+) (%d+) (%d+) (%d+) (%d+) ?([^\n]*)\n()')
+    value:match('^2 (%S+) (%d+) (%d+) (%d+) (%d+) ?([^\n]*)\n()')
   if algorithm == nil then
     error('the key ' .. key .. ' is not of this version of topicgate: give it a prefix of its own')
   end
@@ -46,10 +55,8 @@ local function readHeader(value, key)
     capacityGrains = tonumber(capacity), calendar = calendar, twin = twinOf(algorithm),
   }
   limit.count, limit.capacity = limit.countGrains / limit.scale, limit.capacityGrains / limit.scale
-  local isExact = limit.capacityGrains * limit.periodMs <= EXACT / 2
-  local divisor = isExact and 1 or gcd(limit.countGrains, limit.periodMs)
-  limit.stepsPerGrain = limit.periodMs / divisor
-  limit.stepsPerMs = limit.countGrains / divisor
+  limit.stepsPerGrain = stepsOf(limit.countGrains, limit.periodMs, limit.capacityGrains)
+  limit.stepsPerMs = limit.countGrains * limit.stepsPerGrain / limit.periodMs
   return limit, at
 end
 
@@ -58,7 +65,7 @@ local function keepsCells(old, limit)
   if old.algorithm ~= limit.algorithm then return false end
   if limit.stateSize then return true end
   return old.periodMs == limit.periodMs and old.scale == limit.scale and old.calendar == limit.calendar
-    and (old.algorithm ~= 'tb' or old.stepsPerGrain == limit.stepsPerGrain)
+    and (limit.stepsPerGrain == nil or old.stepsPerGrain == limit.stepsPerGrain)
 end
 
 -- Of each key: its cells, the limit they are counted by, whether its cells differ from what is stored (they begin part
