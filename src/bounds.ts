@@ -10,6 +10,8 @@ export const BOUNDS = {
   routeShapes: 16_384,
   /** Kinds of sender, told apart by the exemptions that cover them, that one route keeps a ruling for. */
   rulingsPerPlan: 1_024,
+  /** Limits that overrides have made of one limit, kept so that all plans share them. */
+  overriddenLimits: 1_024,
   /** Topics a sender remembers its keys for, and characters of each; longer topics are not remembered. */
   topicsPerSender: 16,
   topicPerSenderChars: 1_024,

@@ -63,7 +63,12 @@ export class Gate {
     this.#reading = options
     this.#voice = new Voice(this.logger, () => this.#heed())
     this.#desk = new Desk(options, {
-      ...{ clock: this.clock, logger: this.logger, store: this.store, rules: () => this.rules() },
+      ...{
+        clock: this.clock,
+        logger: this.logger,
+        store: this.store,
+        rules: () => this.#seating.roster.limits,
+      },
       renew: () => this.#seating.renew(),
       rebuild: () => this.#seating.build(this.#seating.policy, this.dialect),
       opened: (...opened) => this.handling.hear(...opened),

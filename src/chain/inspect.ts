@@ -7,6 +7,7 @@ import { holdsFor } from './exempt.ts'
 import { limitWait } from './fold.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
+import { shownKey } from './scope.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
@@ -179,7 +180,7 @@ function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: S
     rule: rule.name,
     pattern: pattern?.text,
     per: rule.keys.scopes,
-    key,
+    key: shownKey(rule.keys, key),
     cost,
     limit: rule.limit.capacity,
     shadow: rule.shadow,

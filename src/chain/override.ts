@@ -1,19 +1,21 @@
-import { createLimit } from '../algorithms/create-limit.ts'
+import { createHash } from 'node:crypto'
 import type { Limit } from '../algorithms/limit.ts'
-import { policyError } from '../errors.ts'
-import { parseRate, type Rate } from '../units.ts'
+import { BOUNDS } from '../bounds.ts'
+import { PolicyError, policyError } from '../errors.ts'
+import { parseRate, quote, type Rate } from '../units.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
-import { multiplyLimit } from './remake.ts'
+import { bursts, multiplyLimit, remakeLimit } from './remake.ts'
+import { withPrefix } from './scope.ts'
 import type { Added } from './standing.ts'
 
-/** What an override makes of the limits it is for: nothing of them, a multiple, or another rate. */
+/** The effect of an override on limits: it lifts them, multiplies them, or gives them another rate. */
 export type Grant =
   | { readonly kind: 'unlimited' }
   | { readonly kind: 'times'; readonly thousandths: number }
   | { readonly kind: 'rate'; readonly rate: Rate }
 
-/** An override as the chain goes by it. */
+/** An override, compiled. */
 export interface Override extends Added {
   readonly id: string
   /** Another for every override there was in this process. */
@@ -22,6 +24,8 @@ export interface Override extends Added {
   readonly grant: Grant
   /** Names of the rules it is for; absent: all. */
   readonly rules?: ReadonlySet<string>
+  /** Stands before its keys. */
+  readonly counter: string
 }
 
 /** Reads `unlimited`, `x5` or a rate as `100/s burst 200`. Throws PolicyError. */
@@ -41,47 +45,96 @@ export function parseGrant(text: string): Grant {
   return { kind: 'rate', rate }
 }
 
-/** Whether an override is for a rule. */
-export function concerns({ rules }: Override, rule: Rule): boolean {
-  return rules === undefined || rules.has(rule.name)
+/** Identifies the counters of an override: another for each time one is added, and the same on all nodes of a store. */
+export function counterOf({ id, addedAtMs, sequence = 0 }: Pick<Override, 'id'> & Added): string {
+  const digest = createHash('sha256').update(`${id}\n${addedAtMs}\n${sequence}`, 'utf16le')
+  return digest.digest('base64url').slice(0, 22)
 }
 
 /**
- * A rule under an override; undefined where it is lifted. It counts apart, under a name of its own in the store, and
- * begins whole. Numbers are rounded down, to 1 at the least. Throws PolicyError where they are too large.
+ * Reports whether an override is for a rule: its list names the rule, and the rule can hold the rate. A calendar quota holds
+ * rates per day, week, month or year only.
  */
-export function overrideRule(rule: Rule, grant: Grant): Rule | undefined {
-  if (grant.kind === 'unlimited') return undefined
-  if (grant.kind === 'times') {
-    const name = `override:x${grant.thousandths / 1000}:${rule.limit.name}`
-    return { ...rule, limit: multiplyLimit(rule.limit, grant.thousandths, name), passed: 'override' }
-  }
-  // A rate that is given is meant as it is, whatever the load.
-  const { scaled: _, ...plain } = rule
-  return { ...plain, limit: replace(rule.limit, grant.rate), passed: 'override', asWritten: true }
+export function concerns({ rules, grant }: Override, rule: Rule): boolean {
+  return (rules === undefined || rules.has(rule.name)) && hasWindow(rule.limit, grant)
 }
 
-/** Keeps the algorithm where it can hold the rate: a calendar quota only what is per day, week, month or year. */
-function replace(limit: Limit, { count, periodMs, burst, window }: Rate): Limit {
-  const { calendar, custom } = limit
-  const named = `override:${count}/${periodMs}ms`
-  const fractional = limit.scale === 1000
-  if (calendar !== undefined && window !== undefined) {
-    const name = `${named}/${window}:${limit.name}`
-    return createLimit({
-      name,
-      algorithm: 'quota',
-      count,
-      periodMs,
-      fractional,
-      calendar: { unit: window, zone: calendar.zone },
-    })
+function hasWindow({ calendar }: Limit, grant: Grant): boolean {
+  return calendar === undefined || grant.kind !== 'rate' || grant.rate.window !== undefined
+}
+
+/**
+ * Returns a rule under an override, or undefined if it is lifted. It keeps its algorithm, scope and cost, begins whole, and
+ * has counters of its own. Throws PolicyError if the numbers are too large.
+ */
+export function overrideRule(rule: Rule, { grant, counter }: Override): Rule | undefined {
+  if (grant.kind === 'unlimited') return undefined
+  const limit = overrideLimit(rule.limit, grant)
+  const apart: Rule = { ...rule, limit, keys: withPrefix(rule.keys, counter), passed: 'override' }
+  if (grant.kind === 'times') return apart
+  // A rate that is given is meant as it is, whatever the load.
+  const { scaled: _, ...plain } = apart
+  return { ...plain, asWritten: true }
+}
+
+/**
+ * Throws PolicyError if an override cannot do what its author asks of a rule. One that `isNamed` must fit in every way; one
+ * for all rules leaves calendar quotas as they are where they cannot hold its rate, and gives its burst to token buckets only.
+ */
+export function checkOverride({ name, limit }: Rule, grant: Grant, isNamed: boolean): void {
+  if (grant.kind === 'unlimited') return
+  if (!hasWindow(limit, grant)) {
+    if (!isNamed) return
+    throw policyError(
+      '',
+      `rule ${quote(name)} is a quota of calendar windows`,
+      'write N/day, N/week, N/month or N/year',
+    )
   }
-  const bursts = limit.algorithm === 'token-bucket' || custom !== undefined
-  const keeps = calendar === undefined && (bursts || burst === undefined)
-  const algorithm = keeps ? (custom ?? (limit.algorithm as 'token-bucket')) : 'token-bucket'
-  return createLimit({
-    ...{ name: `${named}+${burst ?? count}:${limit.name}`, algorithm, count, periodMs, fractional },
-    ...(burst === undefined ? {} : { burst }),
-  })
+  if (isNamed && grant.kind === 'rate' && grant.rate.burst !== undefined && !bursts(limit)) {
+    throw policyError('', `rule ${quote(name)} is a ${limit.algorithm}, which has no burst`, 'leave it out')
+  }
+  try {
+    makeLimit(limit, grant, name)
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error
+    const [problem] = error.problems
+    throw policyError(
+      '',
+      `rule ${quote(name)}: ${problem!.message}`,
+      isNamed ? 'give less' : 'give less, or name the rules it is for',
+    )
+  }
+}
+
+/** Limits made of a limit, by name: all plans then count by the same object, and convert nothing. */
+const MADE = new WeakMap<Limit, Map<string, Limit>>()
+
+/** Returns a limit under an override. Numbers are rounded down, to 1 at the least. Throws PolicyError. */
+function overrideLimit(limit: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>): Limit {
+  const name = overrideName(limit, grant)
+  const made = MADE.get(limit) ?? new Map<string, Limit>()
+  const known = made.get(name)
+  if (known !== undefined) return known
+  const overridden = makeLimit(limit, grant, name)
+  if (made.size >= BOUNDS.overriddenLimits) made.clear()
+  MADE.set(limit, made.set(name, overridden))
+  return overridden
+}
+
+/** The name under which a store counts a limit under an override. Overrides that say the same share it, not their keys. */
+export function overrideName({ name }: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>): string {
+  if (grant.kind === 'times') return `override:x${grant.thousandths / 1000}:${name}`
+  const { count, periodMs, burst, window } = grant.rate
+  return `override:${count}/${window ?? `${periodMs}ms`}+${burst ?? count}:${name}`
+}
+
+function makeLimit(limit: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>, name: string): Limit {
+  if (grant.kind === 'times') return multiplyLimit(limit, grant.thousandths, { name, initial: undefined })
+  const { count, periodMs, burst, window } = grant.rate
+  const change = { name, count, periodMs, initial: undefined }
+  if (limit.calendar !== undefined && window !== undefined) {
+    return remakeLimit(limit, { ...change, calendar: { unit: window, zone: limit.calendar.zone } })
+  }
+  return remakeLimit(limit, bursts(limit) ? { ...change, burst } : change)
 }

@@ -26,16 +26,22 @@ export function inThousandths(limit: Limit): Limit {
  * A limit at so many thousandths of its rate and burst, rounded down, at least 1. Whole thousandths, lest 10 × 1.1 be
  * 11.000000000000002. Throws PolicyError where it is too large to be counted exactly.
  */
-export function multiplyLimit(limit: Limit, thousandths: number, name: string = limit.name): Limit {
+export function multiplyLimit(
+  limit: Limit,
+  thousandths: number,
+  change: Parameters<typeof remakeLimit>[1] = {},
+): Limit {
   const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))
   const burst = times(limit.capacity)
   return remakeLimit(limit, {
-    ...{ name, count: times(limit.count) },
+    count: times(limit.count),
     ...(bursts(limit) ? { burst } : {}),
     ...(startsBelowFull(limit) ? { initial: Math.min(burst, times(limit.initialGrains / limit.scale)) } : {}),
+    ...change,
   })
 }
 
-function bursts({ algorithm, custom }: Limit): boolean {
+/** Reports whether a limit has a burst apart from its count. */
+export function bursts({ algorithm, custom }: Limit): boolean {
   return custom !== undefined || algorithm === 'token-bucket'
 }

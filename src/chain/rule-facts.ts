@@ -4,6 +4,7 @@ import { captureLevels, type Pattern } from '../topic/pattern.ts'
 import { holdsFor } from './exempt.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
+import { shownKey } from './scope.ts'
 import type { Step } from './steps.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
@@ -41,7 +42,7 @@ export function keyUnder(
   for (const step of steps) {
     if (step.kind === 'limits') {
       const planned = step.rules.find(each => each.rule.name === rule)
-      if (planned !== undefined) return keyOf(planned, message, identity)
+      if (planned !== undefined) return shownKey(planned.rule.keys, keyOf(planned, message, identity))
     } else if (step.kind === 'exempt') {
       const { station } = step
       if (station.covers(message.topic, identity) && holdsFor(station, message, nowMs)) return undefined

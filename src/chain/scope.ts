@@ -20,7 +20,19 @@ export interface KeyMaker {
   readonly scopes: readonly Scope[]
   /** True where two messages of one sender and topic can have different keys. */
   readonly changing: boolean
+  /** Stands before each key and is not shown; absent: nothing. */
+  readonly prefix?: string
   keyOf(source: KeySource): string
+}
+
+/** Returns a key maker whose keys are apart from those of all other prefixes of the same length. */
+export function withPrefix({ scopes, changing, keyOf }: KeyMaker, prefix: string): KeyMaker {
+  return { scopes, changing, prefix, keyOf: source => prefix + keyOf(source) }
+}
+
+/** Returns a key as users know it: without the prefix of its key maker. */
+export function shownKey({ prefix = '' }: KeyMaker, key: string): string {
+  return key.slice(prefix.length)
 }
 
 type Part = (source: KeySource) => string | undefined

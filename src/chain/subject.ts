@@ -70,6 +70,11 @@ export class SubjectIndex<T> {
     return this.#said.size === 0
   }
 
+  /** All that is said, of any sender. */
+  *values(): IterableIterator<T> {
+    for (const values of this.#said.values()) yield* values
+  }
+
   add(whom: Whom, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key) ?? new Set()

@@ -1,7 +1,7 @@
 import { type Decision, OVERRIDDEN, PASSED } from '../decision.ts'
 import { PolicyError } from '../errors.ts'
 import type { Rule } from './limit.ts'
-import { concerns, overrideRule } from './override.ts'
+import { concerns, type Override, overrideRule } from './override.ts'
 import { inThousandths } from './remake.ts'
 import type { Treatment } from './standing.ts'
 import type { PlannedRule, Step } from './steps.ts'
@@ -22,10 +22,8 @@ export function treatSteps(steps: readonly Step[], on: string, treatment: Treatm
   let lifted = false
   let count = 0
   const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
-    const override = overrides.find(each => concerns(each, rule))
     const priced = priceRule(rule, tier?.costThousandths ?? 1000)
-    const changed =
-      override === undefined ? priced : attempt(() => overrideRule(priced, override.grant), priced)
+    const changed = overridden(priced, overrides)
     if (changed === undefined) lifted = true
     return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
   }
@@ -72,11 +70,22 @@ export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): 
 /** One object for each rule: plans of all tiers count by the same limit. */
 const FINE = new WeakMap<Rule, Rule>()
 
-function fineRule(rule: Rule): Rule {
+/** A rule in thousandths, if it is not too large for that. */
+export function fineRule(rule: Rule): Rule {
   if (rule.limit.scale === 1000) return rule
   const fine = FINE.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
   FINE.set(rule, fine)
   return fine
+}
+
+/** A rule under the first override that is for it and that it can hold; undefined if it is lifted. */
+function overridden(rule: Rule, overrides: readonly Override[]): Rule | undefined {
+  for (const override of overrides) {
+    if (!concerns(override, rule)) continue
+    const changed = attempt(() => overrideRule(rule, override), rule)
+    if (changed !== rule) return changed
+  }
+  return rule
 }
 
 function priceRule(rule: Rule, costThousandths: number): Rule {

@@ -3,6 +3,7 @@ import { checkWithin, policyError } from '../errors.ts'
 import type { Verdict } from '../stores/store.ts'
 import { parsePercent } from '../units.ts'
 import type { Rule } from './limit.ts'
+import { shownKey } from './scope.ts'
 
 /** A key has used up a share of its limit; nothing of it is refused yet. */
 export interface LimitWarning {
@@ -67,7 +68,7 @@ export class Warner {
       this.#tell({
         kind: 'limit_near',
         rule: rule.name,
-        key,
+        key: shownKey(rule.keys, key),
         share,
         limit: capacity,
         used,

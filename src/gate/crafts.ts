@@ -1,7 +1,8 @@
 import { exempt } from '../chain/exempt.ts'
+import type { Rule } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions } from '../chain/options.ts'
-import { type Override, parseGrant } from '../chain/override.ts'
+import { checkOverride, counterOf, type Override, parseGrant } from '../chain/override.ts'
 import type { Added, Standing } from '../chain/standing.ts'
 import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/subject.ts'
 import { checkWithin, policyError } from '../errors.ts'
@@ -53,19 +54,25 @@ export function banCraft(standing: Standing): Craft<BanOptions> {
   }
 }
 
-/** How overrides are read and done. `rules` are those there are. */
-export function overrideCraft(standing: Standing, rules: () => readonly string[]): Craft<OverrideOptions> {
+/** How overrides are read and done. `rules` are those there are, in the unit in which they are counted. */
+export function overrideCraft(standing: Standing, rules: () => readonly Rule[]): Craft<OverrideOptions> {
   let serial = 0
   return {
     kind: 'override',
     read({ limit, rules: names, ...subject }) {
       const whom = whomOf(subject)
-      checkWithin('limit', () => parseGrant(limit))
-      const known = names === undefined ? [] : rules()
+      const grant = checkWithin('limit', () => parseGrant(limit))
+      const known = rules()
       for (const name of names ?? []) {
-        if (known.includes(name)) continue
-        const remedy = `use some of ${known.slice(0, 20).join(', ')}`
+        if (known.some(rule => rule.name === name)) continue
+        const some = known.slice(0, 20).map(rule => rule.name)
+        const remedy = `use some of ${some.join(', ')}`
         throw policyError('rules', `there is no rule ${JSON.stringify(String(name).slice(0, 60))}`, remedy)
+      }
+      const isNamed = names !== undefined
+      for (const rule of known) {
+        if (names?.includes(rule.name) === false) continue
+        checkWithin('limit', () => checkOverride(rule, grant, isNamed))
       }
       const id = names === undefined ? idOf(whom) : `${idOf(whom)} ${[...names].sort().join(',')}`
       return {
@@ -81,7 +88,7 @@ export function overrideCraft(standing: Standing, rules: () => readonly string[]
       const whom = whomOf(rest)
       const { id, addedAtMs, sequence = 0 } = note
       const override: Override = {
-        ...{ id, addedAtMs, sequence, serial: ++serial, grant: parseGrant(limit) },
+        ...{ id, addedAtMs, sequence, serial: ++serial, grant: parseGrant(limit), counter: counterOf(note) },
         ...(names === undefined ? {} : { rules: new Set(names) }),
       }
       standing.overrides.add(whom, override)

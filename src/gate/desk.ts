@@ -1,10 +1,11 @@
 import { type Behaving, type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
 import type { Rule } from '../chain/limit.ts'
-import { overrideRule, parseGrant } from '../chain/override.ts'
+import { concerns, overrideName } from '../chain/override.ts'
 import { compilePenalty, type Penalty, type PenaltySpec } from '../chain/penalty.ts'
 import { Roster } from '../chain/roster.ts'
 import { compareAge, Standing } from '../chain/standing.ts'
 import { compileTiers, type Tiers, type TiersSpec } from '../chain/tiers.ts'
+import { fineRule } from '../chain/treat.ts'
 import { Warner } from '../chain/warn.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
@@ -13,7 +14,7 @@ import type { Logger } from '../logger.ts'
 import type { Dialect, Sender } from '../message.ts'
 import type { CompiledEntry, CompiledPolicy } from '../policy/compile.ts'
 import type { SharedNote } from '../stores/notes.ts'
-import type { Store } from '../stores/store.ts'
+import type { Selector, Store } from '../stores/store.ts'
 import { Board, type BoardHooks } from './board.ts'
 import {
   type AddedExemption,
@@ -54,7 +55,7 @@ export interface DeskHooks {
   renew(): void
   /** Has the chain built anew, with `exemptions` in front. Throws PolicyError. */
   rebuild(): void
-  rules(): readonly string[]
+  rules(): readonly Rule[]
   /** Another node has found a breaker open for a key until a moment. */
   opened(breaker: string, key: string, untilMs: number): void
   tell<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
@@ -124,7 +125,7 @@ export class Desk {
     )
     this.bans = new Board(banCraft(this.standing), boardHooks)
     this.overrides = new Board(
-      overrideCraft(this.standing, () => hooks.rules()),
+      overrideCraft(this.standing, () => this.#countedRules()),
       boardHooks,
     )
     this.exemptions = new Board(
@@ -182,17 +183,17 @@ export class Desk {
     return roster
   }
 
-  /** Under which names overrides in effect count for a rule. */
-  overriddenNames(rule: Rule): readonly string[] {
-    const limits = new Set(this.overrides.list().map(({ limit }) => limit))
-    const names = [...limits].flatMap(text => {
-      try {
-        return overrideRule(rule, parseGrant(text))?.limit.name ?? []
-      } catch {
-        return []
-      }
-    })
-    return [...new Set(names)]
+  /** Selects what overrides in effect have counted for a rule, or for one of its keys. */
+  overrideSelectors(rule: Rule, key: string | undefined): readonly Selector[] {
+    const selectors = new Map<string, Selector>()
+    for (const override of this.standing.overrides.values()) {
+      const { grant, counter } = override
+      if (grant.kind === 'unlimited' || !concerns(override, rule)) continue
+      const name = overrideName(rule.limit, grant)
+      if (key === undefined) selectors.set(name, { rule: name })
+      else selectors.set(counter, { rule: name, key: counter + key })
+    }
+    return [...selectors.values()]
   }
 
   /** Whether refusals are to be told of. */
@@ -231,6 +232,13 @@ export class Desk {
     this.#finder?.close()
     for (const board of Object.values(this.#boards)) board.close()
     await this.#sharing?.close()
+  }
+
+  /** The rules, in thousandths where tiers make fractions of costs. */
+  #countedRules(): readonly Rule[] {
+    const rules = this.#hooks.rules()
+    if (this.standing.tiers?.fractional !== true) return rules
+    return rules.map(fineRule)
   }
 
   #merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void {

@@ -12,6 +12,9 @@ import type { Desk } from './desk.ts'
 import { Handling } from './handling.ts'
 import type { Scales } from './scales.ts'
 
+/** Calls of the store that a reset has under way at once. */
+const FORGOTTEN_AT_ONCE = 64
+
 /** Whose chain it is. */
 interface Owner {
   readonly clock: Clock
@@ -60,8 +63,11 @@ export class Seating {
   async reset(selector: Selector): Promise<number> {
     let count = await this.#store.forget(selector)
     const rule = selector.rule === undefined ? undefined : this.roster.countedAs(selector.rule)
-    for (const name of rule === undefined ? [] : this.#desk.overriddenNames(rule)) {
-      count += await this.#store.forget({ ...selector, rule: name })
+    const apart = rule === undefined ? [] : this.#desk.overrideSelectors(rule, selector.key)
+    for (let first = 0; first < apart.length; first += FORGOTTEN_AT_ONCE) {
+      const some = apart.slice(first, first + FORGOTTEN_AT_ONCE)
+      for (const forgotten of await Promise.all(some.map(each => this.#store.forget(each))))
+        count += forgotten
     }
     return count
   }

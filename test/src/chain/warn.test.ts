@@ -124,7 +124,7 @@ describe('a rule that warns', () => {
   it('may be told of again where there are more keys than are remembered, and no more is remembered', () => {
     const told: LimitWarning[] = []
     const warner = new Warner(warning => told.push(warning))
-    const rule = { name: 'r', limit: { name: 'r', capacity: 1 }, warn: [1] } as never
+    const rule = { name: 'r', limit: { name: 'r', capacity: 1 }, keys: {}, warn: [1] } as never
     const verdict = { allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 1_000 }
     for (let i = 0; i <= BOUNDS.warnedKeys; i++) warner.note(rule, verdict, () => `k${i}`, 0)
     expect(told).toHaveLength(BOUNDS.warnedKeys + 1)

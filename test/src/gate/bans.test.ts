@@ -40,6 +40,24 @@ describe('a ban', () => {
     expect(gate.bans.list()).toEqual([])
   })
 
+  it('that ends last counts, and the harsher one of those that end together', async () => {
+    const { gate, clock } = gateAt()
+    const message = from({ client: 'c', user: 'u', device: 'd', ip: '10.0.0.7' })
+    const add = (subject: object, outcome: 'drop' | 'reject' | 'disconnect', length: number) =>
+      gate.bans.add({ ...subject, outcome, reason: 'x', for: length } as never)
+    await add({ client: 'c' }, 'reject', 5_000)
+    await add({ user: 'u' }, 'disconnect', 5_000)
+    await add({ device: 'd' }, 'drop', 5_000)
+    expect(gate.check(message)).toMatchObject({ outcome: 'disconnect', retryAfterMs: 5_000 })
+    await add({ ip: '10.0.0.7' }, 'drop', 6_000)
+    expect(gate.check(message)).toMatchObject({ outcome: 'drop', retryAfterMs: 6_000 })
+    await gate.bans.remove('ip:10.0.0.7/32')
+    clock.advance(1)
+    await add({ client: 'c' }, 'disconnect', 4_999)
+    await gate.bans.remove('user:u')
+    expect(gate.check(message)).toMatchObject({ outcome: 'disconnect', retryAfterMs: 4_999 })
+  })
+
   it.each([
     [{ client: 'c' }],
     [{ user: 'u' }],

@@ -248,4 +248,17 @@ describe('a tier given at run time', () => {
       'there is no tier "gold"',
     )
   })
+
+  it('last counts, also in the same millisecond', async () => {
+    const { gate } = gateAt({ tiers: {} })
+    const message = from({ client: 'c', user: 'ann' })
+    for (const [subject, tier] of [
+      [{ user: 'ann' }, 'pro'],
+      [{ client: 'c' }, 'free'],
+      [{ user: 'ann' }, 'basic'],
+    ] as const) {
+      await gate.tiers.add({ ...subject, tier, reason: 'x' })
+      expect(gate.check(message)).toMatchObject({ rule: `tier:${tier}` })
+    }
+  })
 })
