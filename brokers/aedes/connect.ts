@@ -56,7 +56,7 @@ export function limitConnects(station: Station): () => void {
         if (decision.outcome === 'disconnect') closeSoon(client)
         else done(connackError(decision, settings.refusedReturnCode), false)
       }
-      connection.lane.admit(message, enact, askSoon)
+      connection.requests.admit(message, enact, askSoon)
     },
   )
 

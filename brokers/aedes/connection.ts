@@ -1,6 +1,6 @@
 import type { Client, ConnectPacket } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
-import type { Guard, Lane } from '../../src/guard.ts'
+import type { Enact, Guard, Lane, LaneHooks } from '../../src/guard.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
@@ -9,6 +9,7 @@ import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
 import { type Crowd, ReadGate } from './read-gate.ts'
 import { senderOf } from './sender.ts'
+import type { QueueUser, SenderQueues } from './sender-queues.ts'
 import { isTelling, type ParserState, Skim } from './skim.ts'
 
 /** The shortest and, where a rule does not say when it is whole, the assumed pause after refusals. */
@@ -19,8 +20,14 @@ const PAYLOAD_BYTES_PER_REFUSAL = 8_192
 /** The longest wait for acknowledgements before a disconnect: aedes acknowledges QoS 2 after the delivery. */
 const ACKNOWLEDGE_WITHIN_MS = 5_000
 
+/** The longest wait for the will of an earlier connection: the application's own hook is asked about it first. */
+const WILL_WITHIN_MS = 1_000
+
 /** What aedes keeps to itself of a client; used where it is there. */
 interface Inside {
+  readonly will?: object | null
+  /** It has sent a DISCONNECT: it has no will any more. */
+  readonly _disconnected?: boolean
   readonly _keepaliveTimer?: { refresh?(): void } | null
   readonly _keepaliveInterval?: number
   readonly _parser?: ParserState
@@ -32,23 +39,32 @@ export interface Surroundings {
   readonly settings: Settings
   readonly logger: Logger
   readonly connections: Set<Connection>
+  readonly queues: SenderQueues
   readonly crowd: Crowd
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly tally: { dropped: number; notices: number }
   maySkim(): boolean
   beforeReading(): void
+  /** Whether the broker has a client as the one of its id. */
+  isCurrent(client: Client): boolean
 }
 
 /** One connection of aedes: who sends, what of it is held, whether it is read. */
-export class Connection implements Source {
+export class Connection implements Source, QueueUser {
   readonly sender: Sender
-  readonly lane: Lane
+  /** Where connects and subscribes wait for themselves. */
+  readonly requests: Lane
+  /** Where publishes wait: the lane of the client id, once the broker has taken the connection. */
+  lane: Lane
+  /** Publishes may be decided: nothing of an earlier connection, nor an earlier subscribe, has to go first. */
+  isOpen = false
   readonly reading: ReadGate
   /** It is being disconnected: nothing of it is taken any more, nor acknowledged. */
   condemned = false
   /** Publishes the application's own hook has not answered for yet. */
   unanswered = 0
+  isGone = false
   /** Made at the first refusal. */
   skim: Skim | undefined
   readonly #around: Surroundings
@@ -60,18 +76,37 @@ export class Connection implements Source {
   #refusals = 0
   #refusalsSinceMs = 0
   #toldAtMs = Number.NEGATIVE_INFINITY
-  #gone = false
   /** QoS 2 messages that aedes is about to acknowledge. */
   #unacknowledged = 0
   #close: (() => void) | undefined
   readonly #onAcknowledged = (): void => {
     if (--this.#unacknowledged === 0 && this.#close !== undefined) setImmediate(this.#close)
   }
-  /** Messages that wait in queues of rules. */
-  #parked = 0
-  /** The lane holds, and too much waits in queues: each stops the reading. */
+  #isRegistered = false
+  /** Nothing of an earlier connection of the client id is to come any more. */
+  #isNext = false
+  #willTaken = false
+  /** What came before it was open, in its order. */
+  readonly #early: (() => void)[] = []
+  #onOver: (() => void) | undefined
+  /** A lane holds, too much waits in queues, something has to go first: each stops the reading. */
   #throttled = false
   #crowded = false
+  #barred = false
+  readonly #hooks: LaneHooks = {
+    onHold: () => {
+      this.#throttled = true
+      this.reading.hold()
+    },
+    onFree: () => {
+      this.#throttled = this.lane.heldOwn > 0 || this.requests.held > 0
+      this.#readOn()
+    },
+    onPark: message => {
+      if (message instanceof PublishMessage) message.park()
+    },
+    onUnpark: () => this.#unparked(),
+  }
 
   constructor(around: Surroundings, client: Client, connect: ConnectPacket | undefined) {
     this.#around = around
@@ -83,47 +118,134 @@ export class Connection implements Source {
       crowd: around.crowd,
       keepaliveMs: () => this.#keepaliveMs,
       roomFor: () => around.settings.maxHeldPerSender - this.lane.held,
-      held: () => this.lane.held,
+      held: () => this.lane.heldOwn,
       onAlive: () => this.#refreshKeepalive(),
       parsing: () => isTelling((client as Inside)._parser),
       sift: chunk => this.skim?.sift(chunk) ?? null,
     })
-    this.lane = around.guard.lane({
-      onHold: () => {
-        this.#throttled = true
-        this.reading.hold()
-      },
-      onFree: () => {
-        this.#throttled = false
-        this.#readOn()
-      },
-      onPark: message => {
-        if (message instanceof PublishMessage) message.park()
-      },
-    })
+    this.requests = around.guard.lane(this.#hooks)
+    this.lane = this.requests
     client.conn.prependListener('readable', this.#beforeReading)
     client.conn.once('close', () => this.leave())
   }
 
-  /** A queue is shared and slows nobody down: its senders are read on, up to a bound. */
+  get clientId(): string {
+    return this.#client.id
+  }
+
+  /** The broker has taken it as the connection of its client id: what an earlier one left goes first. */
+  register(): void {
+    if (this.#isRegistered) return
+    this.#isRegistered = true
+    const { lane, earlier } = this.#around.queues.open(this)
+    if (lane !== this.requests) {
+      this.lane = lane
+      lane.attach(this.#hooks)
+    }
+    const next = (): void => {
+      this.#isNext = true
+      this.#open()
+    }
+    if (earlier instanceof Connection && !earlier.isOver) earlier.#whenOver(next)
+    else next()
+  }
+
+  /** Decides about a publish or the will: at once, or when all that has to go first has gone. */
+  whenOpen(run: () => void): void {
+    if (!this.#isRegistered && this.#around.isCurrent(this.#client)) this.register()
+    if (!this.#isRegistered && this.#client.closed) {
+      this.lane = this.#around.queues.laneOf(this.clientId) ?? this.lane
+      this.isOpen = true
+    }
+    if (this.isOpen) {
+      run()
+      return
+    }
+    this.#early.push(run)
+    this.#barred = true
+    this.reading.hold()
+  }
+
+  /** Has a subscribe decided, behind what this connection published; not behind what an earlier one left. */
+  admitRequest<M extends Message>(message: M, enact: Enact<M>): void {
+    const { lane, requests } = this
+    if (lane === requests || lane.heldOwn > 0) {
+      lane.admit(message, enact)
+      return
+    }
+    requests.admit(message, enact)
+    if (requests.pending === 0 || !this.isOpen) return
+    this.isOpen = false
+    requests.onIdle = () => this.#open()
+  }
+
+  /** The limiter is taken off: what waits for its turn is decided at once. */
+  openNow(): void {
+    this.isOpen = true
+    this.#runEarly()
+  }
+
+  /** Nothing of it is to come any more, not even its will. */
+  get isOver(): boolean {
+    const { will, _disconnected } = this.#client as Inside
+    const hasWill = will !== null && will !== undefined && _disconnected !== true && !this.#willTaken
+    return this.isGone && !hasWill && this.unanswered === 0 && this.#early.length === 0
+  }
+
+  willTaken(): void {
+    this.#willTaken = true
+    this.settle()
+  }
+
+  /** Something of it was taken: it may have been the last. */
+  settle(): void {
+    if (!this.isGone || !this.isOver) return
+    this.#onOver?.()
+    this.#around.queues.settle(this)
+  }
+
+  #whenOver(run: () => void): void {
+    const over = (): void => {
+      this.#onOver = undefined
+      cancel()
+      run()
+    }
+    const cancel = this.#around.guard.clock.after(WILL_WITHIN_MS, over)
+    this.#onOver = over
+  }
+
+  #open(): void {
+    const waits = this.lane !== this.requests && this.requests.pending > 0
+    if (this.isOpen || !this.#isNext || waits) return
+    this.isOpen = true
+    this.#runEarly()
+  }
+
+  #runEarly(): void {
+    while (this.isOpen && this.#early.length > 0) this.#early.shift()!()
+    if (!this.isOpen) return
+    this.#barred = false
+    this.#readOn()
+    this.settle()
+  }
+
+  /** A queue is shared and slows nobody down: its senders are read on, up to a bound for each client id. */
   parked(): void {
-    if (this.#gone) return
+    if (this.isGone) return
     this.reading.passOver()
-    if (++this.#parked < this.#around.settings.maxQueuedPerSender || this.#crowded) return
+    if (this.#crowded || this.lane.queued < this.#around.settings.maxQueuedPerSender) return
     this.#crowded = true
     this.reading.hold()
   }
 
-  unparked(): void {
-    if (this.#gone) return
-    this.#parked--
-    if (!this.#crowded || this.#parked > this.#around.settings.maxQueuedPerSender / 2) return
+  #unparked(): void {
+    if (!this.#crowded || this.lane.queued > this.#around.settings.maxQueuedPerSender / 2) return
     this.#crowded = false
     this.#readOn()
   }
 
   #readOn(): void {
-    if (!this.#throttled && !this.#crowded) this.reading.release()
+    if (!this.#throttled && !this.#crowded && !this.#barred) this.reading.release()
   }
 
   /** Written for the client, and not sent yet. */
@@ -134,7 +256,7 @@ export class Connection implements Source {
   /** Tells the client of a refusal, where it has asked for that, at most once a second. */
   tell(decision: Decision): void {
     const { notices, guard, tally } = this.#around
-    if (notices === undefined || this.#gone) return
+    if (notices === undefined || this.isGone) return
     const nowMs = guard.clock.now()
     if (nowMs - this.#toldAtMs < NOTICE_EVERY_MS) return
     if (!notices.tell(this.#client, this.sender, decision)) return
@@ -173,7 +295,11 @@ export class Connection implements Source {
   /** More publishes of this topic are looked for in the bytes, unless that is turned off. */
   expectMore(topic: string): void {
     const { settings } = this.#around
-    if (this.#gone || settings.skimRefused === false || settings.disconnectAfter !== Number.POSITIVE_INFINITY)
+    if (
+      this.isGone ||
+      settings.skimRefused === false ||
+      settings.disconnectAfter !== Number.POSITIVE_INFINITY
+    )
       return
     if (this.skim === undefined) {
       this.skim = this.#makeSkim()
@@ -189,6 +315,7 @@ export class Connection implements Source {
       parser: (this.#client as Inside)._parser,
       sender: this.sender,
       mayDecide: () =>
+        this.isOpen &&
         this.lane.held === 0 &&
         this.unanswered === 0 &&
         !this.condemned &&
@@ -214,15 +341,17 @@ export class Connection implements Source {
    * those of QoS 1 and 2 are forgotten unacknowledged: their client sends them again.
    */
   leave(): void {
-    if (this.#gone) return
-    this.#gone = true
+    if (this.isGone) return
+    this.isGone = true
     this.#around.connections.delete(this)
     this.reading.dispose()
+    if (this.requests !== this.lane) this.requests.leave()
     this.lane.leave(
       message =>
         message instanceof PublishMessage &&
         (message.will || message.qos === 0 || message.withdraw !== undefined),
     )
+    this.settle()
   }
 
   /** The limiter has been taken off. */

@@ -73,6 +73,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       if (!attached) return
       attached = false
       for (const detach of detachAll) detach()
+      for (const connection of station.connections) connection.openNow()
       station.guard.close('pass')
       for (const connection of station.connections) connection.detach()
       station.connections.clear()

@@ -111,9 +111,8 @@ export interface Source {
   /** Notes a refusal; true when the client is to be disconnected for it. */
   refused(message: Message, decision: Decision): boolean
   condemn(error: Error, callback?: (error: Error) => void): void
-  /** A message waits in its rule's queue now, or no longer. */
+  /** A message waits in its rule's queue now. */
   parked(): void
-  unparked(): void
   /** A QoS 0 publish was dropped as it came: more of its topic may be dropped before they are parsed. */
   expectMore(topic: string): void
   readonly lane: Lane
@@ -161,7 +160,6 @@ export class PublishMessage extends AedesMessage {
 
   /** It waits no longer: what was decided is being done. */
   settle(): void {
-    if (this.stage === 'parked') this.source?.unparked()
     this.stage = 'enacted'
   }
 }

@@ -66,14 +66,23 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     }
     if (client === null || connection === undefined) {
       const sender = { client: packet.clientId ?? '' }
-      guard.lane().admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)
+      const lane = station.queues.laneOf(sender.client) ?? guard.lane()
+      lane.admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)
       return
     }
     if (connection.condemned && !will) return
+    if (!connection.isOpen) {
+      connection.whenOpen(() => {
+        // Its client sends again what was not acknowledged.
+        if (client.closed && packet.cmd === 'publish' && packet.qos > 0) return
+        admit(client, connection, packet, callback, asSent, decided)
+      })
+      return
+    }
     const exactlyOnce = packet.qos === 2
     const sentAgain = exactlyOnce && packet.dup === true
     let answer = decided
-    if (answer === undefined && !will && !sentAgain && connection.lane.held === 0) {
+    if (answer === undefined && !will && !sentAgain && connection.lane.pending === 0) {
       answer = guard.ask(new AedesMessage('publish', connection.sender, packet))
       // The likely case: what passes at once needs neither lane nor enactment, 60 ns of a message.
       if ((answer as Decision).outcome === 'deliver') {
@@ -234,9 +243,11 @@ export function limitPublishes(station: Station, discards: Discards): () => void
         return
       }
       const connection = client === null ? undefined : station.connectionOf(client)
-      const decided = packet.cmd === 'publish' ? connection?.skim?.takeDecision() : undefined
+      const isPublish = packet.cmd === 'publish'
+      const decided = isPublish ? connection?.skim?.takeDecision() : undefined
       if (users === spared) {
         admit(client, connection, packet, callback, true, decided)
+        if (!isPublish) connection?.willTaken()
         return
       }
       const { topic } = packet
@@ -246,9 +257,16 @@ export function limitPublishes(station: Station, discards: Discards): () => void
         if (!error) admit(client, connection, packet, callback, packet.topic === topic, decided)
         else if (client === null) discard(packet, callback)
         else callback(error)
+        if (!isPublish) connection?.willTaken()
+        else if (connection?.isGone) connection.settle()
       })
     }
   })
   station.beforeReading = () => void hook.renew()
-  return hook.detach
+  const register = (client: Client): void => station.connectionOf(client).register()
+  broker.on('client', register)
+  return () => {
+    broker.off('client', register)
+    hook.detach()
+  }
 }

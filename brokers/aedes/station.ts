@@ -8,6 +8,7 @@ import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { PacketSizeLimit } from './packet-size.ts'
 import type { Crowd } from './read-gate.ts'
+import { SenderQueues } from './sender-queues.ts'
 
 /** What was done with messages since the limiter was attached. */
 export interface Tally {
@@ -44,6 +45,7 @@ export class Station implements Surroundings {
   readonly notices: Notices | undefined
   readonly sizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
+  readonly queues = new SenderQueues()
   readonly crowd: Crowd = { paused: 0, pauses: 0 }
   /** Told of each socket that has sent its CONNECT. */
   readonly greetings = new Set<(socket: object) => void>()
@@ -92,6 +94,11 @@ export class Station implements Surroundings {
     this.sizes.watch(client)
     const socket = client.req?.socket ?? client.conn
     for (const listener of this.greetings) listener(socket)
+  }
+
+  isCurrent(client: Client): boolean {
+    const { clients } = this.broker as unknown as { readonly clients?: Readonly<Record<string, Client>> }
+    return client.id !== null && clients?.[client.id] === client
   }
 
   /** Takes no publish any more, nor acknowledges one; only wills go their way. */

@@ -43,7 +43,7 @@ export function limitSubscriptions(station: Station): () => void {
         topic: granted.topic,
         qos: granted.qos,
       })
-      connection.lane.admit(message, decision => {
+      connection.admitRequest(message, decision => {
         if (connection.condemned || client.closed) return
         if (decision.allowed) {
           callback(null, granted)

@@ -18,6 +18,8 @@ export interface LaneHooks {
   onFree?(): void
   /** A message waits outside this sender's order now, in its rule's: the next may come. */
   onPark?(message: Message): void
+  /** A message of this sender has left the queue of its rule. */
+  onUnpark?(): void
 }
 
 export interface LaneOptions {

@@ -132,6 +132,7 @@ export class Lane implements HeldLine, QueueOwner {
 
   removeQueued(entry: Parked): void {
     this.#queued?.remove(entry)
+    this.#hooks.onUnpark?.()
     this.#settlePending(1)
   }
 
