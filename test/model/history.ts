@@ -87,44 +87,123 @@ export function describe(value: unknown): string {
 
 /** Runs a history on a gate and on the model; undefined if they agree on every decision. */
 export async function compare(history: History, open: OpenStore): Promise<Disagreement | undefined> {
-  const clock = new LateClock(history.startMs)
-  const store = await open(clock)
-  let gate: Gate | undefined
-  const senders = new Map<string, Sender>()
-  const ids = new Map<string, string>()
-  let depth = 0
-  let reading: LateReading | undefined
-  let last: ModelDecision | undefined
+  const run = new Run(history)
   try {
-    gate = await Gate.fromPolicy(structuredClone(history.policy), { clock, store })
-    gate.measures.add({ queueDepth: () => depth })
-    const model = new GateModel(history.policy)
+    await run.begin(open)
     for (const [index, event] of history.events.entries()) {
-      const stepMs = stepOf(event.after, last)
-      if (stepMs < 0) clock.stepBack(-stepMs)
-      else if (stepMs > 0) clock.advance(stepMs)
-      const atMs = clock.now()
-      reading?.pass(stepMs, () => model.readLoad(Math.min(1, depth / FULL), atMs))
-      // The first message starts the measuring.
-      if (event.do === 'check' || event.do === 'peek') reading ??= readingOf(history.policy)
-      if (event.do === 'check') {
-        const got = await gate.check(messageOf(event.message, event.isFresh === true, senders))
-        last = model.check(event.message, atMs)
-        if (!isSame(last, got)) return { index, atMs, expected: fieldsOf(last), got: fieldsOf(got) }
-      } else if (event.do === 'peek') {
-        const got = await gate.peek(messageOf(event.message, event.isFresh === true, senders))
-        const looked = model.peek(event.message, atMs)
-        if (looked.length !== got.length || !looked.every((each, place) => isSame(each, got[place]!)))
-          return { index, atMs, expected: looked.map(fieldsOf), got: got.map(fieldsOf) }
-      } else if (event.do === 'load') depth = event.depth
-      else await happen(event, { gate, model, ids }, atMs)
+      const found = await run.play(event)
+      if (found !== undefined) return { index, atMs: run.clock.now(), ...found }
     }
     return undefined
   } catch (error) {
-    return { index: -1, atMs: clock.now(), expected: 'no error', got: String((error as Error).stack) }
+    const got = String((error as Error).stack)
+    return { index: -1, atMs: run.clock.now(), expected: 'no error', got }
   } finally {
-    await gate?.close()
-    await store.close()
+    await run.end()
+  }
+}
+
+/** A gate and its model, to which the same happens. */
+export class Run {
+  readonly clock: LateClock
+  readonly model: GateModel
+  gate!: Gate
+  /** What the model decided last. */
+  last: ModelDecision | undefined
+  readonly #policy: Policy
+  readonly #senders = new Map<string, Sender>()
+  /** Ids of entries as the gate gave them, by those of the model: API keys are shown hashed. */
+  readonly #ids = new Map<string, string>()
+  #store: Store | undefined
+  #depth = 0
+  #reading: LateReading | undefined
+
+  constructor({ policy, startMs }: History) {
+    this.clock = new LateClock(startMs)
+    this.model = new GateModel(policy)
+    this.#policy = policy
+  }
+
+  async begin(open: OpenStore): Promise<void> {
+    const { clock } = this
+    this.#store = await open(clock)
+    this.gate = await Gate.fromPolicy(structuredClone(this.#policy), { clock, store: this.#store })
+    this.gate.measures.add({ queueDepth: () => this.#depth })
+  }
+
+  async end(): Promise<void> {
+    await (this.gate as Gate | undefined)?.close()
+    await this.#store?.close()
+  }
+
+  /** Lets something happen; what differs, if something does. */
+  async play(event: Event): Promise<{ readonly expected: unknown; readonly got: unknown } | undefined> {
+    const { clock, model } = this
+    const stepMs = stepOf(event.after, this.last)
+    if (stepMs < 0) clock.stepBack(-stepMs)
+    else if (stepMs > 0) clock.advance(stepMs)
+    const atMs = clock.now()
+    this.#reading?.pass(stepMs, () => model.readLoad(Math.min(1, this.#depth / FULL), atMs))
+    // The first message starts the measuring.
+    if (event.do === 'check' || event.do === 'peek') this.#reading ??= readingOf(this.#policy)
+    if (event.do === 'check') {
+      const got = await this.gate.check(this.messageOf(event))
+      this.last = model.check(event.message, atMs)
+      return isSame(this.last, got) ? undefined : { expected: fieldsOf(this.last), got: fieldsOf(got) }
+    }
+    if (event.do === 'peek') {
+      const got = await this.gate.peek(this.messageOf(event))
+      const expected = model.peek(event.message, atMs)
+      const isAlike = expected.length === got.length && expected.every((each, at) => isSame(each, got[at]!))
+      return isAlike ? undefined : { expected: expected.map(fieldsOf), got: got.map(fieldsOf) }
+    }
+    if (event.do === 'load') this.#depth = event.depth
+    else await this.#change(event, atMs)
+    return undefined
+  }
+
+  /** A message as a broker hands it to a gate: one sender object for each connection, or one of its own. */
+  messageOf({ message, isFresh }: Asked): Message {
+    const { payload, sender, ...rest } = message
+    const id = JSON.stringify(sender)
+    const known = this.#senders.get(id) ?? createSender({ ...sender } as Sender)
+    this.#senders.set(id, known)
+    return { ...rest, sender: isFresh ? ({ ...sender } as Sender) : known, payload: () => payload } as Message
+  }
+
+  /** Does to the gate and the model what an operator does. */
+  async #change(event: Exclude<Change, { do: 'load' }>, atMs: number): Promise<void> {
+    const { gate, model } = this
+    switch (event.do) {
+      case 'ban': {
+        const { id } = await gate.bans.add(event.words as Parameters<Gate['bans']['add']>[0])
+        this.#ids.set(model.addBan(event.words, atMs), id)
+        return
+      }
+      case 'override': {
+        const { id } = await gate.overrides.add(event.words as Parameters<Gate['overrides']['add']>[0])
+        this.#ids.set(model.addOverride(event.words, atMs), id)
+        return
+      }
+      case 'tier':
+        await gate.tiers.add(event.words as Parameters<Gate['tiers']['add']>[0])
+        return model.giveTier(event.words, atMs)
+      case 'exempt':
+        await gate.exemptions.add(event.words as Parameters<Gate['exemptions']['add']>[0])
+        return model.addExemption(event.words, atMs)
+      case 'remove':
+        await gate[event.list].remove(this.#ids.get(event.id) ?? event.id)
+        if (event.list === 'bans') return model.removeBan(event.id)
+        return event.list === 'overrides' ? model.removeOverride(event.id) : model.removeExemption(event.id)
+      case 'apply':
+        await gate.apply(structuredClone(event.policy))
+        return model.apply(event.policy, atMs)
+      case 'reset':
+        await gate.reset(event.rule === undefined ? {} : { rule: event.rule })
+        return model.reset(event.rule)
+      default:
+        return event satisfies never
+    }
   }
 }
 
@@ -159,58 +238,4 @@ function stepOf(after: After, last: ModelDecision | undefined): number {
   const waitMs = (after.endsWith('retry') ? last?.retryAfterMs : last?.resetMs) ?? 0
   if (!Number.isFinite(waitMs)) return 0
   return after.startsWith('before') ? Math.max(0, waitMs - 1) : waitMs
-}
-
-interface Running {
-  readonly gate: Gate
-  readonly model: GateModel
-  /** Ids of entries as the gate gave them, by those of the model: API keys are shown hashed. */
-  readonly ids: Map<string, string>
-}
-
-/** Does to a gate and its model what an operator does. */
-async function happen(
-  event: Exclude<Change, { do: 'load' }>,
-  { gate, model, ids }: Running,
-  atMs: number,
-): Promise<void> {
-  switch (event.do) {
-    case 'ban': {
-      const { id } = await gate.bans.add(event.words as Parameters<Gate['bans']['add']>[0])
-      ids.set(model.addBan(event.words, atMs), id)
-      return
-    }
-    case 'override': {
-      const { id } = await gate.overrides.add(event.words as Parameters<Gate['overrides']['add']>[0])
-      ids.set(model.addOverride(event.words, atMs), id)
-      return
-    }
-    case 'tier':
-      await gate.tiers.add(event.words as Parameters<Gate['tiers']['add']>[0])
-      return model.giveTier(event.words, atMs)
-    case 'exempt':
-      await gate.exemptions.add(event.words as Parameters<Gate['exemptions']['add']>[0])
-      return model.addExemption(event.words, atMs)
-    case 'remove':
-      await gate[event.list].remove(ids.get(event.id) ?? event.id)
-      if (event.list === 'bans') return model.removeBan(event.id)
-      return event.list === 'overrides' ? model.removeOverride(event.id) : model.removeExemption(event.id)
-    case 'apply':
-      await gate.apply(structuredClone(event.policy))
-      return model.apply(event.policy, atMs)
-    case 'reset':
-      await gate.reset(event.rule === undefined ? {} : { rule: event.rule })
-      return model.reset(event.rule)
-    default:
-      return event satisfies never
-  }
-}
-
-/** A message as a broker hands it to a gate: one sender object for each connection, or one of its own. */
-function messageOf(words: MessageWords, isFresh: boolean, senders: Map<string, Sender>): Message {
-  const { payload, sender, ...rest } = words
-  const id = JSON.stringify(sender)
-  const known = senders.get(id) ?? createSender({ ...sender } as Sender)
-  senders.set(id, known)
-  return { ...rest, sender: isFresh ? ({ ...sender } as Sender) : known, payload: () => payload } as Message
 }
