@@ -77,7 +77,7 @@ export function ask(numbers: Numbers, counter: Counter, nowMs: number, cost: Fra
 /** Whether a cost passes at a moment. */
 export function passes(numbers: Numbers, counter: Counter, nowMs: number, cost: Fraction): boolean {
   if (numbers.algorithm === 'leaky-bucket') {
-    return cost.top === 0n || compare(whole(nowMs), counter.nextMs) >= 0
+    return cost.top === 0n || floor(counter.nextMs) <= BigInt(nowMs)
   }
   return compare(add(usedAt(numbers, counter, nowMs), cost), whole(numbers.capacity)) <= 0
 }
@@ -88,10 +88,7 @@ export function charge(numbers: Numbers, counter: Counter, nowMs: number, cost: 
   if (numbers.algorithm === 'leaky-bucket') {
     if (cost.top === 0n) return counter
     const gap = multiply(cost, perUnitMs(numbers))
-    // A message in the first whole millisecond after `next` counts from `next`: nothing is rounded away.
-    const isPunctual = ceiling(counter.nextMs) === BigInt(nowMs)
-    const start = isPunctual ? counter.nextMs : greatest(counter.nextMs, whole(nowMs))
-    return { ...counter, atMs: nowMs, nextMs: add(start, gap), taken }
+    return { ...counter, atMs: nowMs, nextMs: add(greatest(counter.nextMs, whole(nowMs)), gap), taken }
   }
   if (numbers.algorithm !== 'token-bucket') return { ...counter, atMs: nowMs, taken }
   return { ...counter, atMs: nowMs, used: add(usedAt(numbers, counter, nowMs), cost), taken }
@@ -139,14 +136,14 @@ function usedAt(numbers: Numbers, counter: Counter, nowMs: number): Fraction {
 }
 
 function remainingAt(numbers: Numbers, counter: Counter, nowMs: number): number {
-  if (numbers.algorithm === 'leaky-bucket') return compare(whole(nowMs), counter.nextMs) >= 0 ? 1 : 0
+  if (numbers.algorithm === 'leaky-bucket') return floor(counter.nextMs) <= BigInt(nowMs) ? 1 : 0
   const left = floor(subtract(whole(numbers.capacity), usedAt(numbers, counter, nowMs)))
   return left < 0n ? 0 : Number(left)
 }
 
 /** Least whole milliseconds after which a cost passes; Infinity if it never does. */
 function waitOf(numbers: Numbers, counter: Counter, nowMs: number, cost: Fraction): number {
-  if (numbers.algorithm === 'leaky-bucket') return Number(ceiling(counter.nextMs)) - nowMs
+  if (numbers.algorithm === 'leaky-bucket') return Number(floor(counter.nextMs)) - nowMs
   if (compare(cost, whole(numbers.capacity)) > 0) return Number.POSITIVE_INFINITY
   if (numbers.algorithm === 'token-bucket') {
     const over = subtract(add(usedAt(numbers, counter, nowMs), cost), whole(numbers.capacity))

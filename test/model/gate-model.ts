@@ -53,6 +53,8 @@ interface Granted {
   readonly numbers: Numbers
   readonly passed: 'ok' | 'override'
   readonly scaled: Scaled | undefined
+  /** Neither load nor behaviour change it. */
+  readonly isFixed: boolean
 }
 
 /** A rule as it applies to one message. */
@@ -333,7 +335,7 @@ export class GateModel {
   }
 
   #overrideFor(rule: Rule, sender: SenderWords): Entry<OverrideWords> | undefined {
-    return this.#overridesOf(sender).find(({ words }) => words.rules?.includes(rule.name) ?? true)
+    return this.#overridesOf(sender).find(({ words }) => concerns(words, rule))
   }
 
   /** Whether the override that counts for all rules lifts them. */
@@ -396,7 +398,7 @@ export class GateModel {
       key: keyOf(rule.per.length === 0 ? ['global'] : rule.per, message, sender, new Map(), undefined),
       numbers: rule.numbers,
       cost: pricedAt(unitsOf(rule.cost, message), 1000),
-      ...{ passed: 'ok', scaled: undefined, room: undefined },
+      ...{ passed: 'ok', scaled: undefined, room: undefined, isFixed: true },
     }
   }
 
@@ -582,8 +584,7 @@ export class GateModel {
 
   #behaving(applied: Applied, message: MessageWords, sender: SenderWords, nowMs: number): Applied {
     const { behaviour } = this.#policy
-    const isFixed = applied.rule.isFixed || (applied.passed === 'override' && applied.scaled === undefined)
-    if (behaviour === undefined || message.on !== 'publish' || isFixed) return applied
+    if (behaviour === undefined || message.on !== 'publish' || applied.isFixed) return applied
     const conduct = this.#conductOf(sender, nowMs)
     if (conduct === undefined) return applied
     const isAbusive = nowMs < conduct.abusiveUntilMs
@@ -684,7 +685,7 @@ function grant(
   const numbers =
     scaled === undefined ? rule.numbers : multiplied(rule.numbers, Math.round(scaled.factor * 1000))
   if (override === undefined) {
-    return { counters: rule.name, override: undefined, numbers, passed: 'ok', scaled }
+    return { counters: rule.name, override: undefined, numbers, passed: 'ok', scaled, isFixed: rule.isFixed }
   }
   // A rule under an override keeps algorithm, scope and cost, begins whole, and counts apart.
   const { serial, words } = override
@@ -695,11 +696,18 @@ function grant(
   }
   if (words.limit.startsWith('x')) {
     const times = multiplied(numbers, readFactor(words.limit))
-    return { ...plain, numbers: { ...times, initial: times.capacity }, scaled }
+    return { ...plain, numbers: { ...times, initial: times.capacity }, scaled, isFixed: rule.isFixed }
   }
   const rate = readRate(words.limit)
   const replaced = numbersOf(rate, numbers.algorithm, undefined, numbers.calendar?.zone)!
-  return { ...plain, numbers: replaced, scaled: undefined }
+  return { ...plain, numbers: replaced, scaled: undefined, isFixed: true }
+}
+
+/** Whether an override is for a rule: a calendar quota can hold rates of calendar windows only. */
+function concerns({ limit, rules }: OverrideWords, { name, numbers }: Rule): boolean {
+  if (rules !== undefined && !rules.includes(name)) return false
+  const isRate = limit !== 'unlimited' && !limit.startsWith('x')
+  return !isRate || numbers?.calendar === undefined || readRate(limit).window !== undefined
 }
 
 function banned({ words, endsMs }: Entry<BanWords>, nowMs: number): ModelDecision {

@@ -103,10 +103,16 @@ function ruleNames(draft: Draft): string[] | undefined {
   return draft.random.chance(0.5) ? [draft.random.pick(draft.policy.rules).name] : undefined
 }
 
+/** Rules that a rate of any period can be given to: no quotas of calendar windows. */
+function ratedNames({ random, policy }: Draft): string[] | undefined {
+  const names = policy.rules.filter(({ limit }) => limit !== undefined).map(({ name }) => name)
+  return names.length > 0 && random.chance(0.5) ? [random.pick(names)] : undefined
+}
+
 function addOverride(draft: Draft, limit: string): void {
   const { random } = draft
   draft.between.push(() => {
-    const rules = ruleNames(draft)
+    const rules = limit.startsWith('x') || limit === 'unlimited' ? ruleNames(draft) : ratedNames(draft)
     const during = random.chance(0.3) ? { for: random.pick([1_000, 30_000, 600_000]) } : {}
     const whom = subject(random)
     const [[part, text]] = Object.entries(whom) as [[string, string]]
@@ -255,7 +261,8 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     })
   },
   'override by a factor': draft => addOverride(draft, draft.random.pick(['x2', 'x5', 'x0.5', 'x1.5'])),
-  'override by a rate': draft => addOverride(draft, draft.random.pick(['3/min', '2/s', '1/s'])),
+  'override by a rate': draft =>
+    addOverride(draft, draft.random.pick(['3/min', '2/s', '1/s', '2/min burst 4', '3/day'])),
   'override unlimited': draft => addOverride(draft, 'unlimited'),
   bans: draft => {
     const { random } = draft

@@ -1,5 +1,5 @@
 import type { Decision, Message } from '../../src/index.ts'
-import { createSender, Gate } from '../../src/index.ts'
+import { createSender, Gate, PolicyError } from '../../src/index.ts'
 import type { Sender } from '../../src/message.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { GateModel, type ModelDecision } from './gate-model.ts'
@@ -181,8 +181,11 @@ export class Run {
         return
       }
       case 'override': {
-        const { id } = await gate.overrides.add(event.words as Parameters<Gate['overrides']['add']>[0])
-        this.#ids.set(model.addOverride(event.words, atMs), id)
+        // One that a rule cannot hold is refused, and leaves everything as it was.
+        const added = await gate.overrides
+          .add(event.words as Parameters<Gate['overrides']['add']>[0])
+          .catch(error => (error instanceof PolicyError ? undefined : Promise.reject(error)))
+        if (added !== undefined) this.#ids.set(model.addOverride(event.words, atMs), added.id)
         return
       }
       case 'tier':
