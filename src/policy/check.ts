@@ -1,6 +1,7 @@
 import type * as z from 'zod'
 import { BOUNDS } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
+import { hintForKey } from './hints.ts'
 import { nearest } from './nearest.ts'
 import { formatPath, type Located, type Path, placeOf, toPlain, unreadPaths } from './positions.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
@@ -87,7 +88,7 @@ function unknownKey(path: Path, parent: Path, root: Located): Problem {
     ...placeOf(root, path, 'key'),
     path: formatPath(parent),
     message: `there is no word \`${key.slice(0, 60)}\` here`,
-    remedy: near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`,
+    remedy: hintForKey(key) ?? (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
   }
 }
 

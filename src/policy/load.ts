@@ -6,6 +6,7 @@ import { quote } from '../units.ts'
 import { checkForm } from './check.ts'
 import { compileDocument } from './compile.ts'
 import { fromObject } from './from-object.ts'
+import { withHint } from './hints.ts'
 import type { LoadedPolicy } from './loaded.ts'
 import { findDuplicateNames, overlay } from './overlay.ts'
 import { type Parsed, parseYaml } from './parse.ts'
@@ -48,11 +49,11 @@ export async function loadPolicy(
   if (!first || roots.length < parts.length) throw failure(problems, first)
   const root = others.reduce(overlay, first)
   const { plain, problems: ofForm, wrong } = checkForm(root)
-  problems.push(...ofForm)
+  problems.push(...ofForm.map(problem => withHint(problem, root)))
   const document = plain as PolicyDocument
   if (ofForm.length <= BOUNDS.policyProblems && root.kind === 'map') {
     const { problems: ofMeaning } = compileDocument(document, wrong, algorithms)
-    for (const problem of ofMeaning) problems.push(locate(root, problem))
+    for (const problem of ofMeaning) problems.push(withHint(locate(root, problem), root))
   }
   if (problems.length > 0) throw failure(problems, root)
   return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }

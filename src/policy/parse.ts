@@ -13,6 +13,7 @@ import {
 } from 'yaml'
 import { BOUNDS } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
+import { hintForSyntax } from './hints.ts'
 import { formatPath, type Located, type LocatedEntry, type Path, type Place } from './positions.ts'
 import { type Env, resolvePlain, substitute } from './substitute.ts'
 
@@ -45,7 +46,7 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
     return { ...(file === undefined ? {} : { file }), line: Math.max(line, 1), column: Math.max(col, 1) }
   }
   const { document, errors, stoppedAt } = compose(text, lines)
-  const problems: Problem[] = errors.slice(0, BOUNDS.policyProblems).map(error => explain(error, at))
+  const problems: Problem[] = errors.slice(0, BOUNDS.policyProblems).map(error => explain(error, at, text))
   if (stoppedAt !== undefined) {
     const message = `lists and objects nest deeper than ${BOUNDS.policyDepth}, or hardly anything here is YAML`
     problems.push({ ...at(stoppedAt), message, remedy: 'check the brackets, quotes and dashes before it' })
@@ -115,10 +116,21 @@ function compose(text: string, lines: LineCounter): Composed {
   }
 }
 
-function explain(error: YAMLError, at: (offset: number) => Place): Problem {
-  const [remedy = 'correct the YAML', message] = SYNTAX[error.code] ?? []
+function explain(error: YAMLError, at: (offset: number) => Place, text: string): Problem {
+  const place = at(error.pos[0])
+  const line = text.split('\n', place.line)[(place.line ?? 1) - 1] ?? ''
   const own = error.message ?? ''
-  return { ...at(error.pos[0]), message: message ?? own.charAt(0).toLowerCase() + own.slice(1), remedy }
+  if (/^sequence item without - indicator/i.test(own)) {
+    const remedy = 'begin it in the same column as the words above it'
+    return { ...place, message: 'this line is indented differently from the entry it belongs to', remedy }
+  }
+  const [remedy = 'correct the YAML', message] = SYNTAX[error.code] ?? []
+  const hint = hintForSyntax(line)
+  return {
+    ...place,
+    message: message ?? own.charAt(0).toLowerCase() + own.slice(1),
+    remedy: hint ?? remedy,
+  }
 }
 
 /** Turns the parser's nodes into located values. */
