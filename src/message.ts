@@ -23,6 +23,11 @@ export interface Sender {
   readonly tier?: string | undefined
 }
 
+/** Reports whether a part of a sender names anything: an empty text names nobody. */
+export function isNamed(part: string | undefined): part is string {
+  return part !== undefined && part !== ''
+}
+
 /** What passed: one publish, subscribe, connect or delivery. */
 export interface Message {
   readonly topic: string

@@ -25,7 +25,7 @@ export function senderOf(
   const id = client.id ?? connect?.clientId
   return createSender({
     ...(id ? { client: id } : {}),
-    ...(typeof connect?.username === 'string' ? { user: connect.username } : {}),
+    ...(connect?.username ? { user: connect.username } : {}),
     ...(ip === undefined ? {} : { ip }),
     ...identify(client, connect, settings, logger),
   })

@@ -95,7 +95,7 @@ export function createLimit(spec: LimitSpec): Limit {
   if (algorithm === 'sliding-log' && Math.min(count * scale, periodMs) > BOUNDS.logEntries) {
     throw policyError(
       'algorithm',
-      `a sliding-log of ${count} could need more than ${BOUNDS.logEntries} entries a key`,
+      `a sliding-log of ${count}${scale === 1 ? '' : ', counted in thousandths,'} could need more than ${BOUNDS.logEntries} entries a key`,
       'use algorithm: sliding-counter',
     )
   }

@@ -4,7 +4,7 @@ import { compileCondition } from '../conditions/compile.ts'
 import type { Condition } from '../conditions/condition.ts'
 import type { Decision } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
-import type { Action, Message, Sender } from '../message.ts'
+import { type Action, isNamed, type Message, type Sender } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { Trie } from '../topic/trie.ts'
 import { parseRate } from '../units.ts'
@@ -125,7 +125,7 @@ function coverNames(names: readonly string[], nameOf: (sender: Sender) => string
   const known = new Set(names)
   return (_topic, sender) => {
     const name = nameOf(sender)
-    return name !== undefined && known.has(name)
+    return isNamed(name) && known.has(name)
   }
 }
 

@@ -1,7 +1,8 @@
 import { createLimit } from '../algorithms/create-limit.ts'
 import type { Limit } from '../algorithms/limit.ts'
+import { BOUNDS } from '../bounds.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../decision.ts'
-import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
+import { checkWithin, PolicyError, policyError, UnsupportedError } from '../errors.ts'
 import type { Action } from '../message.ts'
 import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
 import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
@@ -96,16 +97,31 @@ export function quota(options: QuotaOptions): Middleware {
     )
   }
   const algorithm = rolling ? 'sliding-log' : 'quota'
-  return station('quota', options, rate, 'quota_exceeded', (fractional, count) => ({
-    name: options.name,
-    algorithm,
-    count,
-    periodMs: rate.periodMs,
-    fractional,
-    ...(rolling || rate.window === undefined
-      ? {}
-      : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC' } }),
-  }))
+  const make = (): Middleware =>
+    station('quota', options, rate, 'quota_exceeded', (fractional, count) => ({
+      name: options.name,
+      algorithm,
+      count,
+      periodMs: rate.periodMs,
+      fractional,
+      ...(rolling || rate.window === undefined
+        ? {}
+        : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC' } }),
+    }))
+  return rolling ? withRemedy(options.rate, rate.count, make) : make()
+}
+
+/** Makes a rolling quota; if its log could grow too large, the error names what else a quota can be. */
+function withRemedy(rate: string, count: number, make: () => Middleware): Middleware {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof PolicyError) || error.problems[0]?.path !== 'algorithm') throw error
+    const { message } = error.problems[0]
+    const whole = count > BOUNDS.logEntries ? '' : 'costs in whole units, '
+    const remedy = `use ${whole}window: calendar, or limit: ${rate} with algorithm: sliding-counter`
+    throw policyError('rate', message, remedy)
+  }
 }
 
 type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]

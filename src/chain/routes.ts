@@ -79,7 +79,9 @@ export class Routes {
     const known = this.#identityOf(message, route)
     const treatment = this.#chain.standing.of(known)
     const { ban, tier } = treatment
-    const identity = tier === undefined || tier.name === known.tier ? known : withTier(known, tier.name)
+    // With tiers, a name that is none of them is no tier: else anyone could have a counter of their own by inventing names.
+    const tierName = this.#chain.standing.tiers === undefined ? known.tier : tier?.name
+    const identity = tierName === known.tier ? known : withTier(known, tierName)
     const ruling =
       ban === undefined ? rulingOf(this.#treated(plan, on, treatment), topic, identity) : refusing(ban)
     seat.turnTo(this, topic, on, ruling, identity)
@@ -171,7 +173,7 @@ function routerOf(roster: Roster): Router<RoutePlan> {
   return router
 }
 
-function withTier(sender: Sender, tier: string): Sender {
+function withTier(sender: Sender, tier: string | undefined): Sender {
   const { client, user, device, apiKey, ip, roles } = sender
   return { client, user, device, apiKey, ip, roles, tier } as Sender
 }

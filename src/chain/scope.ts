@@ -95,8 +95,12 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
 function partOf(scope: string): Part {
   if (Object.hasOwn(PARTS, scope)) {
     const known = PARTS[scope]!
+    if (scope === 'global') return known
     // `a/{device}/#` counted per device means the level of that name where the broker knows no device.
-    return source => known(source) ?? source.captures.get(scope)
+    return source => {
+      const part = known(source)
+      return part === undefined || part === '' ? (source.captures.get(scope) ?? part) : part
+    }
   }
   if (scope.startsWith('header.')) {
     const name = scope.slice('header.'.length)

@@ -1,7 +1,7 @@
 import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../errors.ts'
-import type { Sender } from '../message.ts'
+import { isNamed, type Sender } from '../message.ts'
 import { parseRate, quote } from '../units.ts'
 import type { CostMeter } from './cost.ts'
 import { parseFactor } from './factor.ts'
@@ -55,8 +55,8 @@ export interface Tiers {
 
 /** How a sender is told apart by a tier's limit: by user, else by API key, else by client. */
 export function senderKeyOf(sender: Sender): string {
-  if (sender.user !== undefined) return `user:${boundedPart(sender.user)}`
-  if (sender.apiKey !== undefined) return `apiKey:${boundedPart(sender.apiKey)}`
+  if (isNamed(sender.user)) return `user:${boundedPart(sender.user)}`
+  if (isNamed(sender.apiKey)) return `apiKey:${boundedPart(sender.apiKey)}`
   return `client:${boundedPart(sender.client ?? '')}`
 }
 

@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import { type Decision, OUTCOMES, type Outcome } from '../decision.ts'
 import { Frequent } from '../insight/frequent.ts'
-import type { Message, Sender } from '../message.ts'
+import { isNamed, type Message, type Sender } from '../message.ts'
 import { formatCount, formatShare, formatTable, formatWait, printable } from './format.ts'
 
 const WORST_SHOWN = 10
@@ -106,14 +106,13 @@ function showCount(count: number): string {
 
 /** A sender by the first part that names it; an api key is nobody's to read. */
 function nameSender({ device, client, user, ip, apiKey }: Sender): string {
-  const [kind, name] =
-    device !== undefined
-      ? ['device', device]
-      : client !== undefined
-        ? ['client', client]
-        : user !== undefined
-          ? ['user', user]
-          : ['ip', ip]
-  if (name !== undefined) return `${kind} ${printable(name, NAME_CHARS)}`
-  return apiKey === undefined ? '(unnamed)' : 'api key ***'
+  const [kind, name] = isNamed(device)
+    ? ['device', device]
+    : isNamed(client)
+      ? ['client', client]
+      : isNamed(user)
+        ? ['user', user]
+        : ['ip', ip]
+  if (isNamed(name)) return `${kind} ${printable(name, NAME_CHARS)}`
+  return isNamed(apiKey) ? 'api key ***' : '(unnamed)'
 }

@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Decision, Reason } from '../decision.ts'
+import { isNamed } from '../message.ts'
 import { Frequent } from './frequent.ts'
 import type { TopList } from './view.ts'
 
@@ -89,8 +90,8 @@ export class RuleTally {
     this.#users ??= new Frequent(BOUNDS.violationNames)
     this.#ips ??= new Frequent(BOUNDS.violationNames)
     this.#topics ??= new Frequent(BOUNDS.violationNames)
-    if (user !== undefined) this.#users.add(user, times)
-    if (ip !== undefined) this.#ips.add(ip, times)
+    if (isNamed(user)) this.#users.add(user, times)
+    if (isNamed(ip)) this.#ips.add(ip, times)
     this.#topics.add(topic, times)
   }
 

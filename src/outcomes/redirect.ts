@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
-import type { Dialect, Message } from '../message.ts'
+import { type Dialect, isNamed, type Message } from '../message.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 import { fill, parseTemplate, placesOf, type Template } from './template.ts'
 
@@ -95,7 +95,7 @@ export function redirectHeaders(
   if (!plan.headers) return headers
   headers['topicgate-reason'] = decision.reason
   if (decision.rule !== undefined) headers['topicgate-rule'] = asValue(decision.rule)
-  if (message.sender.client !== undefined) headers['topicgate-client'] = asValue(message.sender.client)
+  if (isNamed(message.sender.client)) headers['topicgate-client'] = asValue(message.sender.client)
   return headers
 }
 

@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import { checkWithin, policyError } from '../errors.ts'
-import type { Sender } from '../message.ts'
+import { isNamed, type Sender } from '../message.ts'
 import type { RuleFacts } from './rule-facts.ts'
 import { fill, parseTemplate, placesOf } from './template.ts'
 
@@ -52,10 +52,10 @@ export function checkWords(words: RefusalWords | undefined, path: string): void 
 
 /** What kind of sender it is. */
 export function senderKind(sender: Sender): SenderKind {
-  if (sender.apiKey !== undefined) return 'api'
-  if (sender.device !== undefined) return 'device'
-  if (sender.user !== undefined) return 'user'
-  return sender.client !== undefined && sender.client !== '' ? 'device' : 'anonymous'
+  if (isNamed(sender.apiKey)) return 'api'
+  if (isNamed(sender.device)) return 'device'
+  if (isNamed(sender.user)) return 'user'
+  return isNamed(sender.client) ? 'device' : 'anonymous'
 }
 
 /**

@@ -195,10 +195,14 @@ function checkThousandths(
 ): void {
   rules.forEach(({ middleware }, index) => {
     const { limit, reason } = stationOf(middleware)?.rule ?? {}
-    if (limit === undefined || (sparesQuotas && reason === 'quota_exceeded')) return
+    const isQuota = reason === 'quota_exceeded'
+    if (limit === undefined || (sparesQuotas && isQuota)) return
     attempt(
       () => inThousandths(limit),
-      problem => report({ remedy: otherwise, ...problem, path: `rules[${index}]` }),
+      problem => {
+        const remedy = isQuota ? `${otherwise}, or use window: calendar` : (problem.remedy ?? otherwise)
+        report({ ...problem, remedy, path: `rules[${index}]` })
+      },
     )
   })
 }

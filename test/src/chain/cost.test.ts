@@ -43,6 +43,13 @@ describe('a cost that a stranger writes', () => {
     [undefined, 1],
     [0, 0],
     ['2.5', 2.5],
+    ['3', 3],
+    [' 3 ', 3],
+    ['1e2', 100],
+    ['-3', 1],
+    ['3 units', 1],
+    [true, 1],
+    [[3], 1],
     [Number.POSITIVE_INFINITY, 2 ** 40],
   ])('%s counts as %s', (cost, units) => {
     expect(meter.unitsOf(on('a', { payload: () => ({ cost }) }))).toBe(units)
