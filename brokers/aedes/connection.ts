@@ -70,7 +70,10 @@ export class Connection implements Source, QueueUser {
   readonly #around: Surroundings
   readonly #client: Client
   readonly #keepaliveMs: number
-  readonly #beforeReading = (): void => this.#around.beforeReading()
+  readonly #beforeReading = (): void => {
+    this.#around.beforeReading()
+    this.reading.onReadable()
+  }
   #pressure = 0
   #pressureSinceMs = 0
   #refusals = 0
@@ -311,7 +314,6 @@ export class Connection implements Source, QueueUser {
   #makeSkim(): Skim {
     const { guard, refusals, tally } = this.#around
     return new Skim({
-      conn: this.#client.conn,
       parser: (this.#client as Inside)._parser,
       sender: this.sender,
       mayDecide: () =>
@@ -326,7 +328,6 @@ export class Connection implements Source, QueueUser {
         refusals.note(message, decision)
         tally.dropped++
         this.refused(message, decision)
-        return !this.reading.shut
       },
       onAlive: () => this.#refreshKeepalive(),
     })

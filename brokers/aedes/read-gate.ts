@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../src/clock.ts'
+import type { ReadScheduler } from './read-scheduler.ts'
 
 /** Bytes read at a time from a sender that was held back a moment ago; doubles while it behaves. */
 const FIRST_BITE_BYTES = 8_192
 const LARGEST_BITE_BYTES = 65_536
 
-/** Bytes that all paused connections together are read after their pauses: many share them, a single one reads on. */
-const CROWD_BYTES = 262_144
+/** Bytes read in one turn of a sender that is being refused. */
+const TURN_BYTES = 8_192
 
 /** The pauses of many begin together; shortened by up to a third, each differently, they do not end together. */
 const SHORTEST_PAUSE = 2 / 3
@@ -15,18 +16,18 @@ const GOLDEN_RATIO = 0.618_033_988_749
 /** The smallest PUBLISH: two bytes of fixed header, two of topic length, a topic of one. */
 const SMALLEST_PUBLISH_BYTES = 5
 
-/** What the read gates of one broker know of each other. */
+/** State that the read gates of one broker share. */
 export interface Crowd {
-  /** Connections paused now, and pauses ever begun. */
-  paused: number
+  /** Pauses ever begun. */
   pauses: number
+  readonly scheduler: ReadScheduler
 }
 
 /** What a read gate needs to know of its connection. */
 export interface GateKeeping {
   readonly clock: Clock
   readonly crowd: Crowd
-  /** 0 where the client asked for no keepalive. */
+  /** 0 if the client asked for no keepalive. */
   keepaliveMs(): number
   /** Messages that may still be held. */
   roomFor(): number
@@ -37,7 +38,7 @@ export interface GateKeeping {
    * which some (MQTT.js) put off their PINGREQ.
    */
   onAlive(): void
-  /** Looks at what was read before aedes does, and answers what aedes is to see of it. */
+  /** Looks at what was read before aedes does, and returns what aedes is to see of it. */
   sift(chunk: Buffer): Buffer | null
   /** aedes' parser is in the midst of its work, and must not be entered again. */
   parsing(): boolean
@@ -45,15 +46,23 @@ export interface GateKeeping {
 
 /**
  * Stops and starts the reading of one connection, so that TCP slows its sender down. aedes reads in one place,
- * `conn.read(null)`: while shut an own `read` of the connection answers null. What was read already still comes.
+ * `conn.read(null)`: while shut, an own `read` of the connection returns null. What was read already still comes.
  *
- * While shut, a sip is taken twice a keepalive, no larger than what can be held: a PINGREQ may stand behind the
- * messages. After a hold the connection is read in bites, one a turn of the event loop, so that what one chunk brings
- * stays within what can be held. A connection that was never held back nor refused is left alone.
+ * `hold` is for messages that wait: nothing is read until `release`, except a sip twice a keepalive, no larger than
+ * what can be held, as a PINGREQ may stand behind the messages. Afterwards the connection is read in bites, one a turn
+ * of the event loop, so that what one chunk brings stays within what can be held. Once the client has closed its side,
+ * the rest of its bytes is read at once, so that aedes learns of it.
+ *
+ * `pause` is for messages that are refused. What has arrived meanwhile is then read to its end, in turns with the other
+ * connections that are being refused, before the next pause begins: what passes is never older than a pause, and
+ * nothing piles up in the process or its sockets.
+ *
+ * A connection that was never held back nor refused is left alone.
  */
 export class ReadGate {
   readonly #conn: Duplex
   readonly #keeping: GateKeeping
+  readonly #readTurn = (): boolean => this.#takeTurn()
   #read: Duplex['read'] | undefined
   #ownRead = false
   #holding = false
@@ -63,8 +72,15 @@ export class ReadGate {
   /** Infinite while all is read at once. */
   #biteBytes = Number.POSITIVE_INFINITY
   #biting = false
+  /** Read in turns, from the end of a pause until all that has arrived is read. */
+  #catchingUp = false
+  #hasTurn = false
+  #checking = false
+  /** The pause that begins when all has been read; 0 for none. */
+  #nextPauseMs = 0
   #sifting = false
   #kicking = false
+  #finishing = false
   #toPass = 0
   #disposed = false
 
@@ -74,7 +90,7 @@ export class ReadGate {
   }
 
   get shut(): boolean {
-    return this.#holding || this.#endPause !== undefined
+    return (this.#holding || this.#endPause !== undefined) && !this.#hasEnded()
   }
 
   /** Shut until `release`. */
@@ -82,6 +98,7 @@ export class ReadGate {
     this.#holding = true
     this.#biteBytes = FIRST_BITE_BYTES
     this.#close()
+    if (this.#hasEnded()) this.#finishSoon()
   }
 
   release(): void {
@@ -99,28 +116,23 @@ export class ReadGate {
     this.#kickSoon()
   }
 
-  /** Shut for a while: up to `ms`, at most half a keepalive. A pause that runs is not made longer. */
+  /** Shut for a while, once all that has arrived is read: up to `ms`, at most half a keepalive. */
   pause(ms: number): void {
     if (this.#endPause !== undefined || this.#disposed || ms <= 0) return
+    if (this.#catchingUp) {
+      this.#nextPauseMs = ms
+      return
+    }
     const { clock, crowd } = this.#keeping
     const mostMs = Math.min(ms, this.#keeping.keepaliveMs() / 2 || ms)
     const share = (++crowd.pauses * GOLDEN_RATIO) % 1
     const cancel = clock.after(Math.ceil(mostMs * (SHORTEST_PAUSE + (1 - SHORTEST_PAUSE) * share)), () => {
-      this.#stopPause()
+      this.#endPause = undefined
+      this.#catchingUp = true
       this.#reopen()
     })
     this.#endPause = cancel
-    crowd.paused++
-    const fairBytes = Math.floor(CROWD_BYTES / crowd.paused)
-    this.#biteBytes = Math.max(FIRST_BITE_BYTES, Math.min(LARGEST_BITE_BYTES, fairBytes))
     this.#close()
-  }
-
-  #stopPause(): void {
-    if (this.#endPause === undefined) return
-    this.#endPause()
-    this.#endPause = undefined
-    this.#keeping.crowd.paused--
   }
 
   /** From now on `sift` sees what is read. */
@@ -130,18 +142,25 @@ export class ReadGate {
     this.#install()
   }
 
+  /** Call at each `readable` of the connection: its end may be what has become readable. */
+  onReadable(): void {
+    if ((this.#holding || this.#endPause !== undefined) && this.#hasEnded()) this.#finishSoon()
+  }
+
   /** Ends all that runs and gives the connection its own `read` back. */
   dispose(): void {
     this.#disposed = true
     this.#holding = false
-    this.#stopPause()
+    this.#endPause?.()
+    this.#endPause = undefined
+    this.#keeping.crowd.scheduler.remove(this.#readTurn)
     this.#stopSips()
     this.#uninstall()
   }
 
   /** Reads on without any gate; for a limiter that is taken off. */
   detach(): void {
-    const wasShut = this.shut || this.#biting
+    const wasShut = this.shut || this.#biting || this.#catchingUp
     this.dispose()
     if (wasShut) setImmediate(() => this.#conn.emit('readable'))
   }
@@ -202,11 +221,55 @@ export class ReadGate {
       this.#sipBytes = 0
       return read.call(this.#conn, bytes)
     }
+    if (this.#finishing) return this.#sifted(read.call(this.#conn, size))
+    if (this.#catchingUp) return this.#readInTurn(size, waiting)
     if (this.#biting) return null
     if (waiting <= this.#biteBytes) return this.#sifted(read.call(this.#conn, size))
     this.#biting = true
     setImmediate(() => this.#endBite())
     return this.#sifted(read.call(this.#conn, this.#biteBytes))
+  }
+
+  #readInTurn(size: number | undefined, waiting: number): unknown {
+    if (waiting === 0) {
+      this.#checkForMore()
+      return this.#read!.call(this.#conn, size)
+    }
+    if (!this.#hasTurn) {
+      this.#keeping.crowd.scheduler.enqueue(this.#readTurn)
+      return null
+    }
+    this.#hasTurn = false
+    if (waiting > TURN_BYTES) return this.#sifted(this.#read!.call(this.#conn, TURN_BYTES))
+    this.#checkForMore()
+    return this.#sifted(this.#read!.call(this.#conn, size))
+  }
+
+  #takeTurn(): boolean {
+    if (this.shut || this.#disposed || this.#conn.destroyed || !this.#catchingUp) return false
+    this.#hasTurn = true
+    this.#conn.emit('readable')
+    // Still there if aedes has passed over it for a packet under way: it reads when that is done.
+    const hasRead = !this.#hasTurn
+    this.#hasTurn = false
+    return hasRead && !this.#conn.destroyed && this.#conn.readableLength > 0
+  }
+
+  /** All that the process has received is read; two turns of the event loop show whether the socket holds more. */
+  #checkForMore(): void {
+    if (this.#checking) return
+    this.#checking = true
+    setImmediate(() =>
+      setImmediate(() => {
+        this.#checking = false
+        if (this.#disposed || !this.#catchingUp || this.#conn.readableLength > 0) return
+        this.#catchingUp = false
+        const pauseMs = this.#nextPauseMs
+        this.#nextPauseMs = 0
+        if (pauseMs > 0) this.pause(pauseMs)
+        else if (!this.#sifting && !this.#holding) this.#uninstall()
+      }),
+    )
   }
 
   #sifted(chunk: unknown): unknown {
@@ -245,9 +308,26 @@ export class ReadGate {
     if (waiting > 0 || this.#holding) this.#keeping.onAlive()
     if (waiting === 0) return
     this.#sipBytes = Math.min(LARGEST_BITE_BYTES, this.#keeping.roomFor() * SMALLEST_PUBLISH_BYTES)
-    // aedes passes over one `readable` for each packet under way before it reads again.
-    for (let left = this.#keeping.held() + 64; this.#sipBytes > 0 && left > 0; left--)
-      this.#conn.emit('readable')
+    this.#emitReadable(() => this.#sipBytes > 0)
     this.#sipBytes = 0
+  }
+
+  /** aedes passes over one `readable` for each packet under way before it reads again. */
+  #emitReadable(isWanted: () => boolean): void {
+    for (let left = this.#keeping.held() + 64; left > 0 && isWanted(); left--) this.#conn.emit('readable')
+  }
+
+  /** The stream has received the end of the client's bytes, which nobody reads while it is held. */
+  #hasEnded(): boolean {
+    return (this.#conn as { _readableState?: { ended?: boolean } })._readableState?.ended === true
+  }
+
+  #finishSoon(): void {
+    if (this.#finishing) return
+    this.#finishing = true
+    setImmediate(() => {
+      if (this.#disposed) return
+      this.#emitReadable(() => !this.#disposed && !this.#conn.destroyed && !this.#conn.readableEnded)
+    })
   }
 }

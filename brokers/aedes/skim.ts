@@ -1,4 +1,3 @@
-import type { Duplex } from 'node:stream'
 import type { Decision } from '../../src/decision.ts'
 import type { MaybePromise, Message, Sender } from '../../src/message.ts'
 import { SkimmedMessage } from './message.ts'
@@ -13,18 +12,18 @@ export interface ParserState {
   readonly packet?: { readonly length?: number } | null
   readonly _stateCounter?: number
   readonly _list?: { readonly length?: number }
+  parse?(bytes: Buffer): unknown
 }
 
 /** What a skim needs of its connection. */
 export interface Skimming {
-  readonly conn: Duplex
   readonly parser: ParserState | undefined
   readonly sender: Sender
   /** Nothing earlier of this connection is undecided, and whoever else wants to see each packet has agreed. */
   mayDecide(): boolean
   ask(message: Message): MaybePromise<Decision>
-  /** Counts and enacts a refusal; false where no more may be read for now. */
-  refuse(message: Message, decision: Decision): boolean
+  /** Counts and enacts a refusal. */
+  refuse(message: Message, decision: Decision): void
   /** Packets have come, though aedes sees none of them. */
   onAlive(): void
 }
@@ -32,15 +31,17 @@ export interface Skimming {
 /**
  * Decides the QoS 0 publishes of a sender that is being refused from their bytes, before aedes parses them: each is
  * asked about, counted and told like any other, but a broker flooded
- * far over its limits spends 0.94 µs a message in place of 12.7, reading and the few deliveries included. It stops at
- * the first packet that is anything else, so decisions keep the order of the bytes; where packets begin is read off
- * aedes' parser at each chunk, so nothing is kept between chunks, and senders that behave cost nothing.
+ * far over its limits spends 0.94 µs a message in place of 12.7, reading and the few deliveries included. What passes is
+ * handed to aedes with its decision. It stops at the first packet that is anything else, so decisions keep the order
+ * of the bytes; where packets begin is read off aedes' parser at each chunk, so nothing is kept between chunks, and
+ * senders that behave cost nothing. Nothing is given back to the stream, which would fetch more meanwhile.
  */
 export class Skim {
   readonly #on: Skimming
   #topic = ''
   #bytes: Buffer = Buffer.alloc(0)
-  #decision: MaybePromise<Decision> | undefined
+  /** Of the packets that aedes is about to parse, in their order. */
+  readonly #decisions: MaybePromise<Decision>[] = []
 
   constructor(on: Skimming) {
     this.#on = on
@@ -53,44 +54,57 @@ export class Skim {
     this.#bytes = Buffer.from(topic)
   }
 
-  /** The decision already made and charged for the packet aedes parses next, if there is one; told once. */
+  /** Returns the decision already made and charged for the packet aedes parses next, if there is one; once. */
   takeDecision(): MaybePromise<Decision> | undefined {
-    const decision = this.#decision
-    this.#decision = undefined
-    return decision
+    return this.#decisions.length === 0 ? undefined : this.#decisions.shift()
   }
 
-  /** What of a chunk aedes is to parse now; what is to come after it goes back to the stream. Null for nothing. */
+  /** Returns the part of a chunk that aedes is to parse now, or null for nothing. */
   sift(chunk: Buffer): Buffer | null {
-    const { conn, parser, sender } = this.#on
+    const { parser } = this.#on
     const begun = bytesUntilPacket(parser)
     if (begun === undefined || begun >= chunk.length || !this.#on.mayDecide()) return chunk
-    if (begun > 0) return this.#cut(chunk, 0, begun)
+    if (begun === 0) return this.#siftPackets(chunk)
+    // The packet under way is decided before those behind it.
+    parser!.parse!(chunk.subarray(0, begun))
+    const rest = chunk.subarray(begun)
+    return bytesUntilPacket(parser) === 0 && this.#on.mayDecide() ? this.#siftPackets(rest) : rest
+  }
+
+  /** Decides publishes from the start of a chunk on, up to the first packet that is not decided from its bytes. */
+  #siftPackets(chunk: Buffer): Buffer | null {
+    const kept: Buffer[] = []
     let at = 0
+    // What passes is contiguous from here.
+    let keptFrom = 0
     for (;;) {
       const end = this.#endOfMatch(chunk, at)
       if (end === 0) break
-      const message = new SkimmedMessage(sender, this.#topic, chunk, end - this.#size, end, chunk[at]! & 1)
+      const message = new SkimmedMessage(
+        this.#on.sender,
+        this.#topic,
+        chunk,
+        end - this.#size,
+        end,
+        chunk[at]! & 1,
+      )
       const decision = this.#on.ask(message)
-      if (decision instanceof Promise || !isDropped(decision)) {
-        this.#decision = decision
-        return this.#cut(chunk, at, end)
+      if (isDropped(decision)) {
+        if (keptFrom < at) kept.push(chunk.subarray(keptFrom, at))
+        keptFrom = end
+        this.#on.refuse(message, decision)
+      } else {
+        this.#decisions.push(decision)
+        // Anything else than a delivery at once may change what may be decided next.
+        if (!passes(decision)) break
       }
       at = end
-      if (!this.#on.refuse(message, decision)) {
-        if (at < chunk.length) conn.unshift(chunk.subarray(at))
-        this.#on.onAlive()
-        return null
-      }
     }
-    if (at === 0) return chunk
+    if (at === 0 && keptFrom === 0) return chunk
     this.#on.onAlive()
-    return at === chunk.length ? null : chunk.subarray(at)
-  }
-
-  #cut(chunk: Buffer, start: number, end: number): Buffer {
-    if (end < chunk.length) this.#on.conn.unshift(chunk.subarray(end))
-    return chunk.subarray(start, end)
+    if (keptFrom < chunk.length) kept.push(chunk.subarray(keptFrom))
+    if (kept.length === 0) return null
+    return kept.length === 1 ? kept[0]! : Buffer.concat(kept)
   }
 
   /** Payload bytes of the last match. */
@@ -124,8 +138,13 @@ export class Skim {
   }
 }
 
-function isDropped(decision: Decision): boolean {
-  return !decision.allowed && (decision.outcome === 'drop' || decision.outcome === 'reject')
+function isDropped(decision: MaybePromise<Decision>): decision is Decision {
+  const { outcome } = decision as Decision
+  return outcome === 'drop' || outcome === 'reject'
+}
+
+function passes(decision: MaybePromise<Decision>): boolean {
+  return (decision as Decision).outcome === 'deliver'
 }
 
 /** Whether a packet is being told right now: the parser's last step, during which all of aedes runs. */
@@ -136,7 +155,7 @@ export function isTelling(parser: ParserState | undefined): boolean {
 /** Bytes that belong to the packet the parser has begun; undefined where that cannot be told, or while it runs. */
 function bytesUntilPacket(parser: ParserState | undefined): number | undefined {
   const listed = parser?._list?.length
-  if (parser === undefined || parser.error || listed === undefined) return undefined
+  if (parser?.parse === undefined || parser.error || listed === undefined) return undefined
   // 0: between packets; 2: first byte and length are read. At 1 (length) the rest of the chunk is left to aedes.
   if (parser._stateCounter === 0) return listed === 0 ? 0 : undefined
   if (parser._stateCounter !== 2) return undefined

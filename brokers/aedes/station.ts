@@ -8,6 +8,7 @@ import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { PacketSizeLimit } from './packet-size.ts'
 import type { Crowd } from './read-gate.ts'
+import { ReadScheduler } from './read-scheduler.ts'
 import { SenderQueues } from './sender-queues.ts'
 
 /** What was done with messages since the limiter was attached. */
@@ -46,7 +47,7 @@ export class Station implements Surroundings {
   readonly sizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
-  readonly crowd: Crowd = { paused: 0, pauses: 0 }
+  readonly crowd: Crowd
   /** Told of each socket that has sent its CONNECT. */
   readonly greetings = new Set<(socket: object) => void>()
   /** Whether refused publishes may stay unseen by the application's own `authorizePublish`, if there is one. */
@@ -85,6 +86,7 @@ export class Station implements Surroundings {
       maxHeldPerSender: this.settings.maxHeldPerSender,
       logger: this.logger,
     })
+    this.crowd = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock)
   }
 

@@ -1,0 +1,50 @@
+import type { Clock } from '../../src/clock.ts'
+
+/** The time that all connections over their limits together are read in one go, and the rest between two goes. */
+const SLICE_MS = 2
+const REST_MS = 1
+
+/** Bounds a slice if the clock cannot: it is read once for many messages. */
+const READS_PER_SLICE = 32
+
+/** Reads a bounded number of bytes of one connection; true if it is to be called again. */
+export type ReadSome = () => boolean
+
+/**
+ * Schedules the reading of connections that are over their limits. Each has its turn, a few kilobytes at a time, and
+ * together they take at most about two thirds of the event loop, however fast and however many they are. Other
+ * connections are served between the slices.
+ */
+export class ReadScheduler {
+  readonly #clock: Clock
+  #queue = new Set<ReadSome>()
+  #isScheduled = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  enqueue(read: ReadSome): void {
+    this.#queue.add(read)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => this.#runSlice())
+  }
+
+  remove(read: ReadSome): void {
+    this.#queue.delete(read)
+  }
+
+  #runSlice(): void {
+    const startMs = this.#clock.now()
+    for (let left = READS_PER_SLICE; left > 0 && this.#clock.now() - startMs < SLICE_MS; left--) {
+      // A set keeps the order of insertion: the first has waited longest.
+      const [read] = this.#queue
+      if (read === undefined) break
+      this.#queue.delete(read)
+      if (read()) this.#queue.add(read)
+    }
+    this.#isScheduled = this.#queue.size > 0
+    if (this.#isScheduled) this.#clock.after(REST_MS, () => this.#runSlice())
+  }
+}
