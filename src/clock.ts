@@ -1,8 +1,12 @@
 /** Time and timers of the whole project, in whole milliseconds since the Unix epoch. */
 export interface Clock {
   now(): number
-  /** Runs `run` once after `ms`; the returned function cancels it. Never keeps the process alive. */
+  /** Runs `run` once after `ms`; the returned function cancels it. Does not keep the process alive. */
   after(ms: number, run: () => void): () => void
+  /** The same for a timer that a caller awaits, which keeps the process alive. Default: `after`. */
+  afterAwaited?(ms: number, run: () => void): () => void
+  /** Runs `run` once the event loop has read its sockets again. Default: at once. */
+  afterTurn?(run: () => void): void
 }
 
 /** setTimeout's longest wait; longer ones fire at once in Node. */
@@ -43,7 +47,60 @@ class SystemClock implements Clock {
     timer.unref()
     return () => clearTimeout(timer)
   }
+
+  afterAwaited(ms: number, run: () => void): () => void {
+    const timer = setTimeout(run, Math.min(ms, LONGEST_TIMER_MS))
+    return () => clearTimeout(timer)
+  }
+
+  afterTurn(run: () => void): void {
+    setImmediate(run)
+  }
 }
 
 /** The machine's clock, read once per batch of messages. */
 export const systemClock: Clock = new SystemClock()
+
+/** Runs `run` once after `ms`, for a caller who awaits it: the process stays alive until then. */
+export function afterAwaited(clock: Clock, ms: number, run: () => void): () => void {
+  return clock.afterAwaited === undefined ? clock.after(ms, run) : clock.afterAwaited(ms, run)
+}
+
+/** Resolves after `ms`. */
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise(resolve => void afterAwaited(clock, ms, resolve))
+}
+
+/** A timer that is later than this shows that the event loop was busy. */
+const LATE_TIMER_MS = 5
+
+/**
+ * Runs `run` when an awaited answer is late; the returned function cancels it. The time in which the event loop was
+ * busy does not count: an answer that is in the socket already is read first, and as long as the timer itself was late,
+ * at most `ms`, the answer has in addition.
+ */
+export function limitWait(clock: Clock, ms: number, run: () => void): () => void {
+  const dueMs = clock.now() + ms
+  let isOver = false
+  const end = (): void => {
+    if (isOver) return
+    isOver = true
+    run()
+  }
+  const lookAgain = (then: () => void): void => {
+    if (isOver) return
+    if (clock.afterTurn === undefined) then()
+    else clock.afterTurn(then)
+  }
+  let cancel = afterAwaited(clock, ms, () =>
+    lookAgain(() => {
+      const ownDelayMs = Math.min(clock.now() - dueMs, ms)
+      if (isOver || ownDelayMs < LATE_TIMER_MS) return end()
+      cancel = afterAwaited(clock, ownDelayMs, () => lookAgain(end))
+    }),
+  )
+  return () => {
+    isOver = true
+    cancel()
+  }
+}

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts'
+import { afterAwaited, type Clock } from '../../src/clock.ts'
 import type { Station } from './station.ts'
 
 const LOOK_MS = 20
@@ -36,5 +36,5 @@ function isQuiet({ broker, connections }: Station): boolean {
 }
 
 function pause(clock: Clock): Promise<void> {
-  return new Promise(resolve => void clock.after(LOOK_MS, resolve))
+  return new Promise(resolve => void afterAwaited(clock, LOOK_MS, resolve))
 }

@@ -1,3 +1,4 @@
+import { afterAwaited } from '../../src/clock.ts'
 import type { GuardStats } from '../../src/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
@@ -86,7 +87,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
       const deadlineMs = clock.now() + withinMs
       if (consumer.state === 'open') consumer.state = 'draining'
       while (consumer.state === 'draining' && !consumer.isIdle && clock.now() < deadlineMs) {
-        await new Promise<void>(resolve => void clock.after(LOOK_MS, resolve))
+        await new Promise<void>(resolve => void afterAwaited(clock, LOOK_MS, resolve))
       }
       if (consumer.state !== 'draining') return
       consumer.state = 'ended'

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts'
+import { afterAwaited, type Clock } from '../../src/clock.ts'
 import { createSender, type Gate } from '../../src/index.ts'
 import type { Message } from '../../src/message.ts'
 import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
@@ -67,5 +67,5 @@ export class Permit {
 
 /** Resolves after so long. */
 export function pause(clock: Clock, ms: number): Promise<void> {
-  return new Promise(resolve => void clock.after(Math.max(1, ms), resolve))
+  return new Promise(resolve => void afterAwaited(clock, Math.max(1, ms), resolve))
 }

@@ -1,3 +1,4 @@
+import { afterAwaited } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
 import { Guard } from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
@@ -143,7 +144,7 @@ export class Station {
         this.#idle.delete(done)
         resolve()
       }
-      const cancel = this.guard.clock.after(timeoutMs, done)
+      const cancel = afterAwaited(this.guard.clock, timeoutMs, done)
       this.#idle.add(done)
     })
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { Clock } from '../clock.ts'
+import { afterAwaited, type Clock } from '../clock.ts'
 import { type Logger, SILENT } from '../logger.ts'
 import type { Analytics } from './analytics.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
@@ -61,7 +61,7 @@ export class SnapshotExporter {
     this.#closed = true
     this.#cancel()
     await new Promise<void>(resolve => {
-      const cancel = this.#options.clock.after(LAST_MS, resolve)
+      const cancel = afterAwaited(this.#options.clock, LAST_MS, resolve)
       const last = Promise.resolve(this.#running).then(() => this.export())
       void last.then(cancel).then(resolve)
     })

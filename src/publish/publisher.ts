@@ -1,5 +1,5 @@
 import { boundedPart } from '../bounded-part.ts'
-import type { Clock } from '../clock.ts'
+import { afterAwaited, type Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
 import type { Logger } from '../logger.ts'
@@ -106,7 +106,8 @@ export class Publisher<C> {
   /** Resolves when nothing waits and nothing is under way, with true; after `withinMs` with false. */
   flush(withinMs = Infinity): Promise<boolean> {
     return new Promise(resolve => {
-      const cancel = withinMs === Infinity ? undefined : this.#clock.after(withinMs, () => resolve(false))
+      const cancel =
+        withinMs === Infinity ? undefined : afterAwaited(this.#clock, withinMs, () => resolve(false))
       this.whenIdle(() => {
         cancel?.()
         resolve(true)

@@ -1,6 +1,6 @@
 import { type Limit, toGrains } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import { type Clock, systemClock } from '../clock.ts'
+import { afterAwaited, type Clock, systemClock } from '../clock.ts'
 import type { MaybePromise } from '../message.ts'
 import { Book } from './leased/book.ts'
 import type { Lease } from './leased/lease.ts'
@@ -126,7 +126,7 @@ export class LeasedStore implements Store {
     this.#book.close()
     const settled = Promise.allSettled(underway).then(() => this.#lender.settle())
     await new Promise<void>(resolve => {
-      const cancel = this.#clock.after(this.#measure.ttlMs, resolve)
+      const cancel = afterAwaited(this.#clock, this.#measure.ttlMs, resolve)
       settled.then(() => {
         cancel()
         resolve()

@@ -1,5 +1,5 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
-import { systemClock } from '../../clock.ts'
+import { pause, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { Bucket } from './bucket.ts'
@@ -158,7 +158,7 @@ export class Ledger {
   async #pause(attempt: number): Promise<void> {
     if (attempt >= TRIES) throw new StoreError(`nats: others were faster ${TRIES} times (use leases)`)
     const pauseMs = Math.floor(this.#random() * Math.min(2 ** attempt, LONGEST_PAUSE_MS))
-    if (pauseMs > 0) await new Promise<void>(resolve => systemClock.after(pauseMs, resolve))
+    if (pauseMs > 0) await pause(systemClock, pauseMs)
   }
 
   #inTurn<T>(groups: readonly Group[], deadlineMs: number, work: () => Promise<T>): Promise<T> {

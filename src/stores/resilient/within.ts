@@ -1,4 +1,4 @@
-import type { Clock } from '../../clock.ts'
+import { type Clock, limitWait } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { MaybePromise } from '../../message.ts'
 
@@ -7,7 +7,7 @@ export async function within<T>(clock: Clock, ms: number, ask: () => MaybePromis
   const answer = ask()
   if (!(answer instanceof Promise)) return answer
   return new Promise((resolve, reject) => {
-    const cancel = clock.after(ms, () => reject(lateError(ms)))
+    const cancel = limitWait(clock, ms, () => reject(lateError(ms)))
     answer.then(resolve, reject).finally(cancel)
   })
 }

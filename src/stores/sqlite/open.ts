@@ -1,4 +1,4 @@
-import { systemClock } from '../../clock.ts'
+import { pause, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { SqliteDatabase } from './database.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
@@ -38,7 +38,7 @@ export async function openSqlite(path: string, options: OpenSqliteOptions = {}):
     } catch (error) {
       if (left === 0 || !isLocked((error as StoreError).cause)) throw error
     }
-    await new Promise<void>(resolve => systemClock.after(RETRY_MS, resolve))
+    await pause(systemClock, RETRY_MS)
   }
 }
 

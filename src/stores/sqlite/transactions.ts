@@ -1,5 +1,5 @@
 import { BOUNDS } from '../../bounds.ts'
-import type { Clock } from '../../clock.ts'
+import { afterAwaited, type Clock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { Evictor } from './evictor.ts'
@@ -83,7 +83,7 @@ export class Transactions {
     if (lockedOut.length > 0 && this.#isPatient()) {
       this.#waiting.unshift(...lockedOut)
       this.#isScheduled = true
-      this.#options.clock.after(RETRY_MS, () => this.#runNext())
+      afterAwaited(this.#options.clock, RETRY_MS, () => this.#runNext())
       return
     }
     for (const work of lockedOut) work.reject(storeError(this.#lock, 'decide'))
