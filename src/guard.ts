@@ -5,7 +5,7 @@ import { PASSED } from './decision.ts'
 import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
 import type { LaneHooks, LaneOptions } from './outcomes/holding.ts'
-import type { GuardOptions, GuardStats } from './outcomes/keeper.ts'
+import type { BoundedStore, GuardOptions, GuardStats } from './outcomes/keeper.ts'
 import { DENIED_BY_FALLBACK, Keeper } from './outcomes/keeper.ts'
 import { Lane } from './outcomes/lane.ts'
 import { Parking } from './outcomes/parking.ts'
@@ -20,7 +20,7 @@ export interface Decider extends RuleBook {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock
   /** Where decisions come from, which may see to it by itself that they come in time. */
-  readonly store?: { readonly answersWithinMs?: number | undefined }
+  readonly store?: BoundedStore
 }
 
 /** What a decision may take beyond what its store may: middleware of the user's own, a look for a tier. */
@@ -49,7 +49,7 @@ export class Guard {
       decider,
       parking => this.#parking.park(parking),
       this.clock,
-      { ...options, decideTimeoutMs },
+      { ...options, decideTimeoutMs, store: decider.store },
     )
     this.#parking = new Parking(this.#keeper, decider, message => this.#askGate(message))
     this.#refiner = new Refiner(decider, this.#keeper)

@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
-import type { Clock } from '../clock.ts'
+import { type Clock, limitWait } from '../clock.ts'
 import type { Decision } from '../decision.ts'
-import { policyError } from '../errors.ts'
+import { policyError, StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { HeldLine, HoldBounds, LaneKeeper, ToPark } from './holding.ts'
@@ -21,8 +21,8 @@ export interface GuardOptions {
    * may take by its own time limit.
    */
   readonly decideTimeoutMs?: number
-  /** What is answered when the gate fails or is late. Default: allow. */
-  readonly fallback?: 'allow' | 'deny'
+  /** What is answered when middleware of the user's own fails or is late. Default: allow. */
+  readonly middlewareFallback?: 'allow' | 'deny'
   /** What becomes of a message that finds no room or would wait too long. Default: drop. */
   readonly overflow?: 'drop' | 'disconnect'
   /**
@@ -31,6 +31,14 @@ export interface GuardOptions {
    */
   readonly holds?: 'throttle' | 'all'
   readonly logger?: Logger
+}
+
+/** A store, as far as a guard knows it. */
+export interface BoundedStore {
+  /** The longest a decision takes; undefined if the store has no limit. */
+  readonly answersWithinMs?: number | undefined
+  /** Who decides in its place. */
+  readonly fallback?: string | undefined
 }
 
 export interface GuardStats {
@@ -83,6 +91,7 @@ export class Keeper implements LaneKeeper {
   readonly #bytesTotal: number
   readonly #timeoutMs: number
   readonly #fallback: Decision
+  readonly #store: BoundedStore | undefined
   readonly #logger: Logger | undefined
   readonly #busy = new Set<HeldLine>()
   readonly #causes = new Set<string>()
@@ -100,8 +109,12 @@ export class Keeper implements LaneKeeper {
     book: RuleBook,
     park: (parking: ToPark) => void,
     clock: Clock,
-    options: GuardOptions & { readonly decideTimeoutMs: number },
+    options: GuardOptions & { readonly decideTimeoutMs: number; readonly store?: BoundedStore | undefined },
   ) {
+    if ('fallback' in options) {
+      const remedy = 'write middlewareFallback; a store has a fallback of its own, see openStore'
+      throw policyError('fallback', 'a guard has no such option', remedy)
+    }
     this.ask = ask
     this.#book = book
     this.#park = park
@@ -119,7 +132,8 @@ export class Keeper implements LaneKeeper {
     )
     this.#bytesTotal = bounded('maxHeldBytesTotal', options.maxHeldBytesTotal ?? BOUNDS.heldBytesTotal)
     this.#timeoutMs = bounded('decideTimeoutMs', options.decideTimeoutMs)
-    this.#fallback = options.fallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
+    this.#fallback = options.middlewareFallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
+    this.#store = options.store
     this.#logger = options.logger
   }
 
@@ -184,9 +198,9 @@ export class Keeper implements LaneKeeper {
   /** What is answered within the guard's time, else what `otherwise` makes of the failure. Never rejects. */
   within<T>(answer: Promise<T>, otherwise: (cause: unknown) => T): Promise<T> {
     return new Promise(resolve => {
-      const cancel = this.clock.after(this.#timeoutMs, () => {
+      const cancel = limitWait(this.clock, this.#timeoutMs, () => {
         this.#timeouts++
-        resolve(otherwise(new Error(`no answer within ${this.#timeoutMs} ms`)))
+        resolve(otherwise(this.#lateError()))
       })
       answer.then(
         settled => {
@@ -201,23 +215,34 @@ export class Keeper implements LaneKeeper {
     })
   }
 
+  /** The store's fallback decides for a store; what it cannot count is refused. */
   fall(cause: unknown): Decision {
+    const fallback = cause instanceof StoreError ? this.#storeFallback() : this.#fallback
     this.#fallbacks++
-    this.report(cause)
-    return this.#fallback
+    this.report(cause, fallback)
+    return fallback
+  }
+
+  #storeFallback(): Decision {
+    return this.#store?.fallback === 'allow' ? ALLOWED_BY_FALLBACK : DENIED_BY_FALLBACK
+  }
+
+  /** A store that may take as long as that is the one that is late. */
+  #lateError(): Error {
+    const text = `no answer within ${this.#timeoutMs} ms`
+    const isOfStore =
+      this.#store !== undefined && (this.#store.answersWithinMs ?? Infinity) >= this.#timeoutMs
+    return isOfStore ? new StoreError(text) : new Error(text)
   }
 
   /** Logs a failure, once for each cause. Never throws. */
-  report(cause: unknown): void {
+  report(cause: unknown, fallback = this.#fallback): void {
     if (this.#logger === undefined || this.#causes.size >= LOGGED_CAUSES) return
     try {
       const text = cause instanceof Error ? cause.message : String(cause)
       if (this.#causes.has(text)) return
       this.#causes.add(text)
-      this.#logger.error(
-        { err: cause, fallback: this.#fallback.outcome },
-        'gate failed, the fallback answers',
-      )
+      this.#logger.error({ err: cause, fallback: fallback.outcome }, 'gate failed, the fallback answers')
     } catch {
       // Neither a cause that cannot be read nor a logger that throws may stop a broker.
     }

@@ -26,6 +26,7 @@ export interface MemoryStoreOptions {
 /** State in this process: synchronous, bounded, idle keys go. The default store. */
 export class MemoryStore implements Store {
   readonly name = 'memory'
+  readonly answersWithinMs = 0
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
   readonly #clock: Clock
   readonly #maxKeys: number

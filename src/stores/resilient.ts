@@ -1,18 +1,20 @@
 import type { Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import type { Clock } from '../clock.ts'
+import { type Clock, limitWait, pause } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise } from '../message.ts'
 import type { Medium } from './medium.ts'
 import type { Notes } from './notes.ts'
 import { Breaker, type Ticket } from './resilient/breaker.ts'
+import { Causes } from './resilient/causes.ts'
 import { type ResilientStoreOptions, type Settings, settingsOf } from './resilient/settings.ts'
 import { StandIn } from './resilient/stand-in.ts'
 import { lateError, within, wordsOf } from './resilient/within.ts'
 import type {
   BreakerState,
   Charge,
+  Fallback,
   Selector,
   Store,
   StoreEvent,
@@ -25,6 +27,11 @@ export type { ResilientStoreOptions }
 
 /** For what an operator asks, which may touch every key. */
 const PATIENCE_MS = 10_000
+/** While a store is left alone its health is asked for so often at first, then twice as seldom each time it is tried. */
+const FIRST_LOOK_MS = 1_000
+const LAST_LOOK_MS = 4_000
+/** Between two looks whether a store is ready. */
+const LOOK_MS = 20
 
 type DecideOptions = Parameters<Store['decide']>[1]
 
@@ -39,6 +46,7 @@ export class ResilientStore implements Store {
   readonly notes: Notes | undefined
   readonly medium: Medium | undefined
   readonly answersWithinMs: number
+  readonly fallback: Fallback
   readonly #store: Store
   readonly #settings: Settings
   readonly #clock: Clock
@@ -48,10 +56,11 @@ export class ResilientStore implements Store {
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   readonly #unwatch: readonly (() => void)[]
   #cancelHealth: () => void
-  #detail: string | undefined
+  readonly #causes: Causes
   /** How to have the fallback make each decision the store still owes. */
   readonly #owed = new Set<(cause: unknown) => void>()
   #refunds = 0
+  #openLookMs = FIRST_LOOK_MS
   #closed = false
 
   /** Throws PolicyError for an option that makes no sense. */
@@ -65,6 +74,8 @@ export class ResilientStore implements Store {
     this.medium = store.medium
     this.#settings = settings
     this.answersWithinMs = settings.timeoutMs
+    this.fallback = fallback
+    this.#causes = new Causes({ store: this.name, fallback, logger: settings.logger })
     this.#clock = clock
     this.#logger = settings.logger
     this.#standIn = new StandIn({ fallback, nodes, clock })
@@ -122,9 +133,38 @@ export class ResilientStore implements Store {
   async health(): Promise<StoreHealth> {
     const { state } = this
     const { fallback } = this.#settings
-    if (state === 'open') return { ok: false, state, fallback, detail: this.#detail ?? 'out of reach' }
+    if (state === 'open') return { ok: false, state, fallback, detail: this.#causes.last ?? 'out of reach' }
     const health = await this.#ask()
     return { ...health, ok: health.ok && this.state === 'closed', state: this.state, fallback }
+  }
+
+  /**
+   * Resolves once the store behind decides, and rejects with StoreError, with the cause, if that takes longer than
+   * `withinMs`. Until then the fallback decides.
+   */
+  async ready(withinMs = PATIENCE_MS): Promise<void> {
+    const endMs = this.#clock.now() + withinMs
+    for (;;) {
+      if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
+      const { ok, detail = 'it is not well' } = await this.#ask()
+      if (ok) return
+      if (this.#clock.now() >= endMs) throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
+      await pause(this.#clock, LOOK_MS)
+    }
+  }
+
+  /** Waits until the store is ready, but no longer than `withinMs`; then the cause is logged. Never rejects. */
+  async start(withinMs: number): Promise<void> {
+    const endMs = this.#clock.now() + withinMs
+    for (;;) {
+      const { ok, detail } = await this.#ask()
+      if (ok || this.#closed) return
+      if (this.#clock.now() >= endMs) {
+        const context = { store: this.name, fallback: this.fallback, detail }
+        return this.#logger.warn(context, 'the store is not ready yet, the fallback decides')
+      }
+      await pause(this.#clock, LOOK_MS)
+    }
   }
 
   /** Calls a listener when the breaker turns, and passes on what the store has to tell; returns how to end it. */
@@ -169,7 +209,7 @@ export class ResilientStore implements Store {
         this.#breaker.fail(ticket, true, wordsOf(cause))
         resolve(this.#standIn.answer(charges, options))
       }
-      const cancel = this.#clock.after(this.#settings.timeoutMs, () =>
+      const cancel = limitWait(this.#clock, this.#settings.timeoutMs, () =>
         fallBack(lateError(this.#settings.timeoutMs)),
       )
       this.#owed.add(fallBack)
@@ -211,7 +251,9 @@ export class ResilientStore implements Store {
   }
 
   #scheduleHealth(): () => void {
-    return this.#clock.after(this.#settings.healthEveryMs, () => void this.#look())
+    const { healthEveryMs } = this.#settings
+    const ms = this.state === 'open' ? Math.min(this.#openLookMs, healthEveryMs) : healthEveryMs
+    return this.#clock.after(ms, () => void this.#look())
   }
 
   /** A store that is well again is tried before its time; one that is not has failed once more. */
@@ -219,9 +261,18 @@ export class ResilientStore implements Store {
     const ticket = this.state === 'closed' ? this.#breaker.admit() : undefined
     const { ok, detail } = await this.#ask()
     if (this.#closed) return
-    if (ok) this.#breaker.tryAgain()
-    else if (ticket !== undefined) this.#breaker.fail(ticket, true, detail ?? 'it says it is not well')
-    this.#cancelHealth = this.#scheduleHealth()
+    if (ok && this.state === 'open') {
+      this.#openLookMs = Math.min(2 * this.#openLookMs, LAST_LOOK_MS)
+      this.#breaker.tryAgain()
+    } else if (!ok && ticket !== undefined) {
+      this.#breaker.fail(ticket, true, detail ?? 'it says it is not well')
+    } else if (!ok) this.#hear(detail)
+    this.#reschedule()
+  }
+
+  #reschedule(): void {
+    this.#cancelHealth()
+    if (!this.#closed) this.#cancelHealth = this.#scheduleHealth()
   }
 
   async #ask(): Promise<StoreHealth> {
@@ -234,18 +285,22 @@ export class ResilientStore implements Store {
 
   #turned(state: BreakerState, detail: string | undefined): void {
     const { name: store } = this
-    this.#detail = detail
-    const context = {
-      store,
-      state,
-      fallback: this.#settings.fallback,
-      ...(detail === undefined ? {} : { detail }),
-    }
-    if (state === 'open') this.#logger.warn(context, 'the store is out of reach, the fallback decides')
-    else if (state === 'closed') this.#logger.info(context, 'the store decides again')
-    else this.#logger.debug(context, 'the store is tried')
+    const context = { store, state, fallback: this.fallback }
+    if (state === 'open') this.#causes.report(detail, 'the store is out of reach, the fallback decides')
+    else if (state === 'closed') {
+      this.#causes.clear()
+      this.#openLookMs = FIRST_LOOK_MS
+      this.#logger.info(context, 'the store decides again')
+    } else this.#logger.debug(context, 'the store is tried')
+    this.#reschedule()
     const event: StoreState = { kind: 'state', store, state, ok: state === 'closed' }
     this.#tell(detail === undefined ? event : { ...event, detail })
+  }
+
+  /** The cause may change while the store is out of reach: a server that was down comes back and refuses the password. */
+  #hear(detail: string | undefined): void {
+    if (this.state !== 'open' || detail === undefined || !this.#causes.isNew(detail)) return
+    this.#turned('open', detail)
   }
 
   #tell(event: StoreEvent): void {

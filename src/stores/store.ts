@@ -88,12 +88,16 @@ export interface Store {
   /** Gives back what an allowed decision took; never lifts a key above whole. */
   refund(charges: readonly Charge[]): MaybePromise<void>
   health(): MaybePromise<StoreHealth>
+  /** Resolves once the store decides; rejects with StoreError, with the cause, if that takes too long. */
+  ready?(): Promise<void>
   /** Where its nodes tell each other of bans, overrides and the like; absent where it is of one process alone. */
   readonly notes?: Notes | undefined
   /** What its state stands in; absent where nothing else can stand there. */
   readonly medium?: Medium | undefined
   /** The longest a decision takes, in milliseconds, where the store itself sees to that. */
   readonly answersWithinMs?: number | undefined
+  /** Who decides in its place, of a store that sees to that itself. */
+  readonly fallback?: Fallback | undefined
   /** Tells a listener of what becomes of the store; the returned function ends it. */
   watch?(listener: (event: StoreEvent) => void): () => void
   close(): Promise<void>

@@ -3,11 +3,13 @@
 // p50 NS`.
 import { writeSync } from 'node:fs'
 import { createHistogram } from 'node:perf_hooks'
+import { connect } from '@nats-io/transport-node'
 import { createLimit, LeasedStore } from '../../dist/src/index.js'
-import { openNatsKv } from '../../dist/src/stores/nats-kv/index.js'
+import { NatsKvStore } from '../../dist/src/stores/nats-kv/index.js'
 
 const { url, forMs, nodes, units, limit, messages, everyMs } = JSON.parse(process.argv[2])
-const shared = await openNatsKv(url, { timeoutMs: 2_000 })
+const connection = await connect({ servers: url })
+const shared = new NatsKvStore({ connection, onClose: () => connection.close(), timeoutMs: 2_000 })
 while (!(await shared.health()).ok) await new Promise(resolve => setTimeout(resolve, 10))
 const store = new LeasedStore({ store: shared, nodes, units })
 const charges = [{ limit: createLimit(limit), key: 'all', cost: 1 }]

@@ -7,7 +7,8 @@ import { connect as connectOld } from 'nats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
 import { Gate } from '../../src/gate.ts'
-import { type NatsKvStore, openNatsKv, openNatsStream } from '../../src/stores/nats-kv/index.ts'
+import type { NatsKvStore } from '../../src/stores/nats-kv/index.ts'
+import { connectNatsKv, connectNatsStream } from '../../src/stores/nats-kv/open.ts'
 import { startNats } from '../support/nats.ts'
 import { freePort } from '../support/ports.ts'
 import { until } from '../support/wait.ts'
@@ -41,7 +42,7 @@ describe('a NATS server', () => {
       const port = await freePort()
       const args = ['--store_dir', join(folder, name.replace(/\W/g, ''))]
       let server = await startNats({ jetstream: true, port, args })
-      const store = await openNatsKv(server.url, { load, timeoutMs: 1_000 })
+      const store = await connectNatsKv(server.url, { load, timeoutMs: 1_000 })
       await until(isOk(store))
       expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
       await server.stop('SIGKILL')
@@ -63,7 +64,7 @@ describe('a NATS server', () => {
   it('that comes back empty gets its bucket again', async () => {
     const port = await freePort()
     let server = await startNats({ jetstream: true, port })
-    const store = await openNatsKv(server.url, { timeoutMs: 1_000, storage: 'memory' })
+    const store = await connectNatsKv(server.url, { timeoutMs: 1_000, storage: 'memory' })
     await until(isOk(store))
     await store.decide([one], COMMIT)
     await server.stop('SIGKILL')
@@ -75,7 +76,7 @@ describe('a NATS server', () => {
 
   it('that answers no more gets rejections in time', async () => {
     await using server = await startNats({ jetstream: true })
-    const store = await openNatsKv(server.url, { timeoutMs: 200 })
+    const store = await connectNatsKv(server.url, { timeoutMs: 200 })
     await until(isOk(store))
     await store.decide([one], COMMIT)
     process.kill(server.pid, 'SIGSTOP')
@@ -99,7 +100,11 @@ describe('a NATS server', () => {
   it('that is not there yet is connected to when it comes, by its password; a store that is closed before ends', async () => {
     const port = await freePort()
     const url = `nats://gate:s%3Acret@127.0.0.1:${port}`
-    const [store, strict, gone] = [await openNatsKv(url), await openNatsStream(url), await openNatsKv(url)]
+    const [store, strict, gone] = [
+      await connectNatsKv(url),
+      await connectNatsStream(url),
+      await connectNatsKv(url),
+    ]
     await expect(store.decide([one], COMMIT)).rejects.toThrow('nats: not connected')
     await gone.close()
     await using _server = await startNats({
@@ -110,7 +115,7 @@ describe('a NATS server', () => {
     await until(isOk(store))
     await until(async () => (await strict.health()).ok)
     expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
-    const stranger = await openNatsKv(`nats://127.0.0.1:${port}`)
+    const stranger = await connectNatsKv(`nats://127.0.0.1:${port}`)
     await new Promise(resolve => setTimeout(resolve, 300))
     expect((await stranger.health()).ok).toBe(false)
     for (const each of [store, strict, stranger]) await each.close()

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
 import { StoreError } from '../../src/errors.ts'
-import { openRedis, RedisStore } from '../../src/stores/redis/index.ts'
+import { RedisStore } from '../../src/stores/redis/index.ts'
+import { connectRedis } from '../../src/stores/redis/open.ts'
 import { freePort } from '../support/ports.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { openIoredis, openNodeRedis } from '../support/redis-clients.ts'
@@ -48,7 +49,7 @@ describe('a Redis that answers no more', () => {
       return { store: new RedisStore({ client, timeoutMs: 200 }), end: () => client.destroy() }
     },
     'by its URL': async () => {
-      const store = await openRedis(server.url, { timeoutMs: 200 })
+      const store = await connectRedis(server.url, { timeoutMs: 200 })
       return { store, end: () => {} }
     },
   }
@@ -93,7 +94,7 @@ describe('a Redis that answers no more', () => {
   it('that dies and comes back is found again, and everything in between is rejected at once', async () => {
     const port = await freePort()
     let mortal = await startRedis({ port })
-    const store = await openRedis(mortal.url, { timeoutMs: 1_000 })
+    const store = await connectRedis(mortal.url, { timeoutMs: 1_000 })
     await until(isOk(store))
     await store.decide([one], COMMIT)
     await mortal.stop('SIGKILL')
@@ -142,15 +143,21 @@ describe('a Redis behind TLS and a password', () => {
         ...['--user', 'gate', 'on', '>secret', '~limits:*', '+@all', '--user', 'default', 'off'],
       ],
     })
-    const store = await openRedis(`rediss://gate:secret@localhost:${port}`, { prefix: 'limits', tls: { ca } })
+    const store = await connectRedis(`rediss://gate:secret@localhost:${port}`, {
+      prefix: 'limits',
+      tls: { ca },
+    })
     await until(isOk(store))
     expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
     expect(await store.forget({ rule: 'r' })).toBe(1)
     await store.close()
 
-    const stranger = await openRedis(`rediss://gate:wrong@localhost:${port}`, { tls: { ca } })
-    const distrustful = await openRedis(`rediss://gate:secret@localhost:${port}`)
-    const elsewhere = await openRedis(`rediss://gate:secret@localhost:${port}`, { prefix: 'x', tls: { ca } })
+    const stranger = await connectRedis(`rediss://gate:wrong@localhost:${port}`, { tls: { ca } })
+    const distrustful = await connectRedis(`rediss://gate:secret@localhost:${port}`)
+    const elsewhere = await connectRedis(`rediss://gate:secret@localhost:${port}`, {
+      prefix: 'x',
+      tls: { ca },
+    })
     await until(isOk(elsewhere))
     await expect(elsewhere.decide([one], COMMIT)).rejects.toThrow('NOPERM')
     for (const each of [stranger, distrustful]) {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { limit } from '../../src/chain/limit.ts'
+import { StoreError } from '../../src/errors.ts'
 import { Gate } from '../../src/gate.ts'
 import { Guard, type GuardOptions } from '../../src/guard.ts'
 import type { Message } from '../../src/message.ts'
@@ -44,7 +45,41 @@ describe('a guard before a store with a time limit', () => {
   it('goes by its own limit where it is given one', async () => {
     const options = { decideTimeoutMs: 700 }
     expect(await enacted('hang', 5_000, options)).toBe(
-      '700 ms: deliver store_unavailable by fallback, 1 timeouts',
+      '700 ms: reject store_unavailable by fallback, 1 timeouts',
     )
+  })
+})
+
+describe('a guard whose gate fails', () => {
+  const failing = (error: Error, fallback?: string): Gate => {
+    const store = { ...(fallback === undefined ? {} : { fallback }), answersWithinMs: 250 }
+    const check = (): never => {
+      throw error
+    }
+    return { check, store } as unknown as Gate
+  }
+
+  it('lets nothing pass for a store without a fallback', () => {
+    expect(new Guard(failing(new StoreError('away'))).ask(message)).toMatchObject({
+      ...{ allowed: false, reason: 'store_unavailable', fallback: true },
+    })
+  })
+
+  it('follows the fallback of the store, and not its own option for middleware', () => {
+    const open = new Guard(failing(new StoreError('away'), 'allow'), { middlewareFallback: 'deny' })
+    const shut = new Guard(failing(new StoreError('away'), 'deny'), { middlewareFallback: 'allow' })
+    expect(open.ask(message)).toMatchObject({ allowed: true, fallback: true })
+    expect(shut.ask(message)).toMatchObject({ allowed: false, fallback: true })
+  })
+
+  it('follows its own option where middleware throws', () => {
+    expect(new Guard(failing(new Error('a bug'))).ask(message)).toMatchObject({ allowed: true })
+    const shut = new Guard(failing(new Error('a bug')), { middlewareFallback: 'deny' })
+    expect(shut.ask(message)).toMatchObject({ allowed: false })
+  })
+
+  it('refuses the name that once meant both', () => {
+    const options = { fallback: 'allow' } as GuardOptions
+    expect(() => new Guard(failing(new Error('a bug')), options)).toThrow('write middlewareFallback')
   })
 })

@@ -284,7 +284,7 @@ describe('a gate that fails', () => {
     expect(guard.stats().fallbacks).toBe(3)
   })
   it('denies where the fallback is to deny', async () => {
-    const { guard } = setUp(() => Promise.reject(new Error('away')), { fallback: 'deny' })
+    const { guard } = setUp(() => Promise.reject(new Error('away')), { middlewareFallback: 'deny' })
     const seen: Decision[] = []
     guard.lane().admit(message('m'), decision => seen.push(decision))
     await turns()

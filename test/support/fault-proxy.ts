@@ -3,13 +3,14 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /**
  * What becomes of what passes: nothing, a delay of each chunk by so many milliseconds, silence (bytes are held, and
- * delivered when it ends, as TCP would), no new connections and an end to the old ones, a reset of all, or an answer
+ * delivered when it ends, as TCP would), bytes that are lost, also those of new connections, no new connections and an end to the old ones, a reset of all, or an answer
  * of Redis in place of its own to everything that is asked.
  */
 export type Fault =
   | 'none'
   | { readonly latencyMs: number }
   | 'black-hole'
+  | 'swallow'
   | 'refuse'
   | 'reset'
   | { readonly answer: string }
@@ -70,6 +71,7 @@ export class FaultProxy implements AsyncDisposable {
     })
     from.on('data', chunk => {
       const fault = this.#fault
+      if (fault === 'swallow') return
       if (typeof fault !== 'object') way.take(chunk, fault === 'black-hole' ? Infinity : 0)
       else if ('latencyMs' in fault) way.take(chunk, fault.latencyMs)
       // A command of Redis is an array: one answer for each that begins in the chunk.

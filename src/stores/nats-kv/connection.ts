@@ -1,6 +1,7 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { NotesWatch } from '../notes.ts'
+import { within } from '../resilient/within.ts'
 
 /** What a server answers. */
 export interface NatsReply {
@@ -22,7 +23,7 @@ export interface NatsConnection {
     subject: string,
     options: { callback: (error: unknown, message: unknown) => void },
   ): { unsubscribe(): void }
-  status(): AsyncIterable<{ readonly type: string }>
+  status(): AsyncIterable<{ readonly type: string; readonly error?: unknown; readonly data?: unknown }>
   isClosed(): boolean
   close(): Promise<void>
 }
@@ -31,6 +32,9 @@ export interface NatsConnection {
 interface Headers {
   encode(): Uint8Array
 }
+
+/** Added to the client's own limit of a request. */
+const CLIENT_MARGIN_MS = 1_000
 
 /** The moment after which an answer is of no use, in milliseconds of the machine's clock. */
 export function deadlineIn(timeoutMs: number): number {
@@ -57,14 +61,27 @@ export class Link {
   #connection: NatsConnection | undefined
   #isUp = false
   readonly #listeners = new Set<Listener>()
+  /** Why there is no connection yet, and what the connection reported last. */
+  readonly #dialProblem: () => string | undefined
+  #problem: string | undefined
 
-  constructor(connection: NatsConnection | Promise<NatsConnection>) {
+  constructor(
+    connection: NatsConnection | Promise<NatsConnection>,
+    dialProblem: () => string | undefined = () => undefined,
+  ) {
+    this.#dialProblem = dialProblem
     if (!(connection instanceof Promise)) this.#attach(connection)
     else connection.then(ready => this.#attach(ready)).catch(() => {})
   }
 
   get isUp(): boolean {
     return this.#isUp && this.#connection?.isClosed() === false
+  }
+
+  /** The error of a request that cannot be sent, with the cause. */
+  notConnected(): StoreError {
+    const problem = this.#connection === undefined ? this.#dialProblem() : this.#problem
+    return new StoreError(problem === undefined ? 'nats: not connected' : `nats: not connected: ${problem}`)
   }
 
   /** Asks the server. Rejects with StoreError, at once where there is no connection: nothing waits to be sent later. */
@@ -74,12 +91,17 @@ export class Link {
     deadlineMs: number,
     headers?: Headers,
   ): Promise<Uint8Array> {
-    if (!this.isUp) throw new StoreError('nats: not connected')
+    if (!this.isUp) throw this.notConnected()
     const timeout = deadlineMs - systemClock.now()
     if (timeout < 1) throw new StoreError('nats: no time left for an answer')
-    const options = headers === undefined ? { timeout } : { timeout, headers }
+    // The client's own limit is longer: it does not know when the event loop was busy.
+    const longer = { timeout: 2 * timeout + CLIENT_MARGIN_MS }
+    const options = headers === undefined ? longer : { ...longer, headers }
     try {
-      return (await this.#connection!.request(subject, payload, options)).data
+      const reply = await within(systemClock, timeout, () =>
+        this.#connection!.request(subject, payload, options),
+      )
+      return reply.data
     } catch (cause) {
       throw new StoreError(`nats: ${describe(cause)}`, { cause })
     }
@@ -133,9 +155,17 @@ export class Link {
 
   /** Ends with the connection. While it is lost, the client would keep what is published and send it later. */
   async #follow(connection: NatsConnection): Promise<void> {
-    for await (const { type } of connection.status()) {
-      if (type === 'disconnect') this.#turn(false)
-      if (type === 'reconnect') this.#turn(true)
+    for await (const status of connection.status()) {
+      const { type } = status
+      if (type === 'error') this.#problem = describe(status.error ?? status.data)
+      if (type === 'disconnect') {
+        this.#problem ??= 'the connection was lost'
+        this.#turn(false)
+      }
+      if (type === 'reconnect') {
+        this.#problem = undefined
+        this.#turn(true)
+      }
     }
   }
 
@@ -149,10 +179,13 @@ export class Link {
   }
 }
 
-function describe(error: unknown): string {
+/** What went wrong, in words. */
+export function describe(error: unknown): string {
+  if (typeof error === 'string') return error
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown }
   const text = `${String(code ?? '')} ${String(message ?? error)}`
   if (/503|no responders/i.test(text))
     return 'nobody answers: is JetStream enabled (nats-server --jetstream)?'
-  return /timeout/i.test(text) ? 'no answer in time' : String(message ?? error)
+  if (/timeout|no answer within/i.test(text)) return 'no answer in time'
+  return String(message || code || error)
 }

@@ -1,7 +1,9 @@
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
-import type { NatsConnection } from './connection.ts'
+import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import type { ResilientStore } from '../resilient.ts'
+import { describe, type NatsConnection } from './connection.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
 import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
 
@@ -13,26 +15,44 @@ export interface ReachOptions {
   readonly load?: (name: string) => Promise<unknown>
 }
 
-export interface OpenNatsKvOptions extends Omit<NatsKvStoreOptions, 'connection' | 'onClose'>, ReachOptions {}
-export interface OpenNatsStreamOptions
-  extends Omit<NatsStreamStoreOptions, 'connection' | 'onClose'>,
+export interface ConnectNatsKvOptions
+  extends Omit<NatsKvStoreOptions, 'connection' | 'onClose' | 'problem'>,
     ReachOptions {}
+/** The time limit is that of a decision: then the fallback decides. */
+export interface OpenNatsKvOptions extends ConnectNatsKvOptions, ResilienceOptions {
+  readonly timeoutMs?: number
+}
+export interface ConnectNatsStreamOptions
+  extends Omit<NatsStreamStoreOptions, 'connection' | 'onClose' | 'problem'>,
+    ReachOptions {
+  readonly logger?: Logger
+}
+export interface OpenNatsStreamOptions extends ConnectNatsStreamOptions, ResilienceOptions {
+  readonly timeoutMs?: number
+}
 
 type Connect = (options: object) => Promise<NatsConnection>
 
 const PACKAGES = ['@nats-io/transport-node', 'nats']
 const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 2_000
-const CONNECT_MS = 5_000
+const LONGEST_PAUSE_MS = 1_000
+const CONNECT_MS = 2_500
 /** A server that is silent for twice this long is taken for lost. */
 const PING_EVERY_MS = 5_000
 
 /**
- * Opens a store by the URL of NATS: `nats://[user:password@]host[:port][,host2…]`, `nats://token@host`. It connects in
- * the background, again and again: until it is there, what is asked is rejected at once with StoreError. Rejects with
- * StoreError where neither `@nats-io/transport-node` nor `nats` is installed, or the URL cannot be read.
+ * Opens a store by the URL of NATS, `nats://[user:password@]host[:port][,host2…]` or `nats://token@host`, behind a time
+ * limit, a circuit breaker and a fallback. Waits a second at most until it is connected, and connects in the background
+ * after that. Rejects with StoreError if neither `@nats-io/transport-node` nor `nats` is installed, or the URL cannot be
+ * read.
  */
-export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): Promise<NatsKvStore> {
+export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): Promise<ResilientStore> {
+  const { fallback, nodes, breaker, timeoutMs, ...rest } = options
+  return openResilient(await connectNatsKv(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) }), options)
+}
+
+/** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */
+export async function connectNatsKv(url: string, options: ConnectNatsKvOptions = {}): Promise<NatsKvStore> {
   const { connect, load, ...rest } = options
   return openWith(url, options, reach => new NatsKvStore({ ...rest, ...reach }))
 }
@@ -41,14 +61,24 @@ export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): 
 export async function openNatsStream(
   url: string,
   options: OpenNatsStreamOptions = {},
+): Promise<ResilientStore> {
+  const { fallback, nodes, breaker, timeoutMs, ...rest } = options
+  return openResilient(await connectNatsStream(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) }), options)
+}
+
+/** The same for {@link NatsStreamStore}. */
+export async function connectNatsStream(
+  url: string,
+  options: ConnectNatsStreamOptions = {},
 ): Promise<NatsStreamStore> {
-  const { connect, load, ...rest } = options
+  const { connect, load, logger, ...rest } = options
   return openWith(url, options, reach => new NatsStreamStore({ ...rest, ...reach }))
 }
 
 interface Reach {
   readonly connection: Promise<NatsConnection>
   readonly onClose: () => Promise<void>
+  readonly problem: () => string | undefined
 }
 
 async function openWith<T>(
@@ -60,6 +90,8 @@ async function openWith<T>(
   const connect = await loadConnect(load)
   const options = {
     ...{ name: 'topicgate', maxReconnectAttempts: -1, reconnectTimeWait: 100, timeout: CONNECT_MS },
+    // A password that is refused now may be accepted once the server is configured.
+    ...{ ignoreAuthErrorAbort: true },
     ...{ pingInterval: PING_EVERY_MS, maxPingOut: 2, ...address, ...more },
   }
   const reach = reachOut(() => connect(options), systemClock, logger ?? SILENT)
@@ -75,6 +107,7 @@ async function openWith<T>(
 function reachOut(connect: () => Promise<NatsConnection>, clock: Clock, logger: Logger): Reach {
   let isOver = false
   let opened: NatsConnection | undefined
+  let problem: string | undefined
   let wake = (): void => {}
   const dial = async (): Promise<NatsConnection> => {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
@@ -84,6 +117,7 @@ function reachOut(connect: () => Promise<NatsConnection>, clock: Clock, logger: 
         if (isOver) await opened.close()
         return opened
       } catch (err) {
+        problem = describe(err)
         logger.debug({ err }, 'the connection to NATS')
       }
       await new Promise<void>(resolve => {
@@ -102,7 +136,7 @@ function reachOut(connect: () => Promise<NatsConnection>, clock: Clock, logger: 
     wake()
     await opened?.close()
   }
-  return { connection, onClose }
+  return { connection, onClose, problem: () => problem }
 }
 
 async function loadConnect(load: (name: string) => Promise<unknown>): Promise<Connect> {

@@ -18,6 +18,8 @@ export interface NatsKvStoreOptions {
   readonly connection: NatsConnection | Promise<NatsConnection>
   /** Called once when the store is closed: for whoever made the connection for this store alone. */
   readonly onClose?: () => Promise<void>
+  /** Returns why the promised connection is not there yet. */
+  readonly problem?: () => string | undefined
   /** The bucket all nodes share, made where it is not there. Default: topicgate. */
   readonly bucket?: string
   /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
@@ -67,7 +69,7 @@ export class NatsKvStore implements Store {
     if (storage !== 'file' && storage !== 'memory') throw policyError('storage', 'is file or memory')
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
-    this.#link = new Link(connection)
+    this.#link = new Link(connection, options.problem)
     const jetstream = new JetStream(this.#link)
     const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
     const common = { bucket: checkBucket(bucket), storage, replicas }
@@ -137,7 +139,7 @@ export class NatsKvStore implements Store {
 
   async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
-    if (!this.#link.isUp) throw new StoreError('nats: not connected')
+    if (!this.#link.isUp) throw this.#link.notConnected()
     if (this.#pending >= BOUNDS.storePending) {
       throw new StoreError(`nats: ${BOUNDS.storePending} decisions wait for an answer already`)
     }

@@ -14,6 +14,8 @@ export interface NatsStreamStoreOptions {
   readonly connection: NatsConnection | Promise<NatsConnection>
   /** Called once when the store is closed: for whoever made the connection for this store alone. */
   readonly onClose?: () => Promise<void>
+  /** Returns why the promised connection is not there yet. */
+  readonly problem?: () => string | undefined
   /** What the streams and their subjects are named after. Default: topicgate. */
   readonly bucket?: string
   /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
@@ -50,7 +52,7 @@ export class NatsStreamStore implements Store {
   constructor(options: NatsStreamStoreOptions) {
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
-    this.#link = new Link(options.connection)
+    this.#link = new Link(options.connection, options.problem)
     const jetstream = new JetStream(this.#link)
     const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
     const common = { bucket: checkBucket(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
@@ -199,7 +201,7 @@ export class NatsStreamStore implements Store {
 
   async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
-    if (!this.#link.isUp) throw new StoreError('nats: not connected')
+    if (!this.#link.isUp) throw this.#link.notConnected()
     if (this.#pending >= BOUNDS.storePending) {
       throw new StoreError(`nats: ${BOUNDS.storePending} decisions wait for an answer already`)
     }

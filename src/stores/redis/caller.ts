@@ -1,8 +1,8 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
-import { type Clock, systemClock } from '../../clock.ts'
+import { type Clock, limitWait, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type CallText, REFUND, type Step, writeCall } from './call-text.ts'
-import type { RedisClient } from './client.ts'
+import { notConnected, type RedisClient } from './client.ts'
 import type { Scripts } from './script.ts'
 import { ServerTime } from './server-time.ts'
 
@@ -28,6 +28,8 @@ export class Caller {
   readonly #clock: Clock = systemClock
   /** By server; forgotten when a call fails, for another may stand in its place. */
   readonly #times = new Map<string, ServerTime>()
+  /** When each server answered last. */
+  readonly #heardMs = new Map<string, number>()
 
   constructor(client: RedisClient, scripts: Scripts, timeoutMs: number, graceMs: number) {
     this.#client = client
@@ -40,12 +42,15 @@ export class Caller {
   async ask(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
     const waitMs = deadlineMs - this.#clock.now()
     if (waitMs <= 0) throw this.#late()
-    if (!this.#client.isReady()) throw new StoreError('redis: not connected')
+    if (!this.#client.isReady()) throw notConnected(this.#client)
     return new Promise((resolve, reject) => {
-      const cancel = this.#clock.after(waitMs, () => {
-        this.#times.delete(this.#client.serverOf(slot))
+      const askedMs = this.#clock.now()
+      const cancel = limitWait(this.#clock, waitMs, () => {
         reject(this.#late())
-        // A line that was silent for so long may be dead, and would fail all that is sent on it.
+        const server = this.#client.serverOf(slot)
+        if ((this.#heardMs.get(server) ?? 0) > askedMs) return
+        // A connection that was silent for so long may be dead, and would fail all that is sent on it.
+        this.#forget(server)
         this.#client.drop(slot)
       })
       this.#run(slot, steps, deadlineMs).then(
@@ -61,6 +66,25 @@ export class Caller {
     })
   }
 
+  /** Learns the server's time ahead of the first call, which then takes one round trip. Never rejects. */
+  async learnTime(): Promise<void> {
+    if (this.#client.isCluster || this.#timeOf(0).isKnown) return
+    const sentMs = this.#clock.now()
+    try {
+      const [master] = await this.#client.masters()
+      if (master === undefined) return
+      const [seconds, micros] = ((await master.call('TIME')) as readonly unknown[]).map(Number)
+      this.#timeOf(0).learn(sentMs, this.#clock.now(), seconds! * 1_000 + Math.floor(micros! / 1_000))
+    } catch {
+      // The first call learns it.
+    }
+  }
+
+  /** The shortest time from a call to its answer, lately. */
+  roundTripMs(slot: number): number {
+    return this.#timeOf(slot).roundTripMs
+  }
+
   async #run(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
     for (let round = 0; round < ROUNDS; round++) {
       const time = this.#timeOf(slot)
@@ -70,7 +94,7 @@ export class Caller {
         aroundMs: time.likeliest(sentMs),
         graceMs: this.#graceMs,
       })
-      const [status, serverMs, ...numbers] = (await this.#send(call)).map(Number)
+      const [status, serverMs, ...numbers] = (await this.#send(slot, call)).map(Number)
       time.learn(sentMs, this.#clock.now(), serverMs!)
       if (status === DONE) return readVerdicts(steps, numbers)
       if (status !== LATE && status !== OUTSIDE) throw new StoreError(`redis: an answer of kind ${status}`)
@@ -79,18 +103,27 @@ export class Caller {
     throw this.#late()
   }
 
-  async #send({ keys, text, hasCustoms }: CallText): Promise<readonly unknown[]> {
+  async #send(slot: number, { keys, text, hasCustoms }: CallText): Promise<readonly unknown[]> {
     const script = this.#scripts.of(hasCustoms)
+    const server = this.#client.serverOf(slot)
     let reply: unknown
     try {
       reply = await this.#client.evalsha(script.sha, keys, [text])
+      this.#heardMs.set(server, this.#clock.now())
     } catch (error) {
+      if (isAnswer(error)) this.#heardMs.set(server, this.#clock.now())
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error
       // EVAL also loads it, and into the very server that lacks it.
       reply = await this.#client.eval(script.text, keys, [text])
+      this.#heardMs.set(server, this.#clock.now())
     }
     if (!Array.isArray(reply)) throw new StoreError('redis: an answer that is no list')
     return reply
+  }
+
+  #forget(server: string): void {
+    this.#times.delete(server)
+    this.#heardMs.delete(server)
   }
 
   #timeOf(slot: number): ServerTime {
@@ -110,12 +143,17 @@ export class Caller {
 
   #failed(slot: number, cause: unknown): StoreError {
     if (cause instanceof StoreError) return cause
-    this.#times.delete(this.#client.serverOf(slot))
     const message = messageOf(cause)
+    if (!isAnswer(cause)) this.#forget(this.#client.serverOf(slot))
     // The server has become a replica, for good: only a new connection finds the master.
     if (message.startsWith('READONLY')) this.#client.drop(slot)
     return new StoreError(`redis: ${message.split('\n')[0]!.slice(0, 300)}`, { cause })
   }
+}
+
+/** Whether an error is the answer of a server, as `OOM command not allowed`, and not that of a connection. */
+function isAnswer(error: unknown): boolean {
+  return /^[A-Z]+ /.test(messageOf(error))
 }
 
 function messageOf(error: unknown): string {

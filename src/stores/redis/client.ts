@@ -1,9 +1,13 @@
+import { StoreError } from '../../errors.ts'
+
 /** What the store asks of a Redis client; {@link fromIoredis} and {@link fromNodeRedis} make it of theirs. */
 export interface RedisClient {
   /** Whether keys are spread over slots, and a script may touch only keys of one. */
   readonly isCluster: boolean
   /** Whether a command sent now goes out now: nothing is ever queued for later. */
   isReady(): boolean
+  /** Why there is no connection: what went wrong last; undefined if nothing did. */
+  problem?(): string | undefined
   /** Which server answers for a slot; the same name, the same clock. */
   serverOf(slot: number): string
   evalsha(sha: string, keys: readonly string[], args: readonly string[]): Promise<unknown>
@@ -43,8 +47,14 @@ export interface AdapterOptions {
   readonly owned?: boolean
 }
 
+/** The error of a command that cannot be sent, with the cause. */
+export function notConnected(client: RedisClient): StoreError {
+  const problem = client.problem?.()
+  return new StoreError(problem === undefined ? 'redis: not connected' : `redis: not connected: ${problem}`)
+}
+
 /** A client that comes and goes: errors are events, and without a listener they would end the process. */
 export interface Emitting {
-  on(event: 'error', listener: (error: unknown) => void): unknown
-  removeListener(event: 'error', listener: (error: unknown) => void): unknown
+  on(event: string, listener: (argument: unknown) => void): unknown
+  removeListener(event: string, listener: (argument: unknown) => void): unknown
 }

@@ -1,8 +1,7 @@
 import { systemClock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
 import type { RedisCommands } from '../medium.ts'
 import { within } from '../resilient/within.ts'
-import type { RedisClient } from './client.ts'
+import { notConnected, type RedisClient } from './client.ts'
 
 // KEYS: the key. ARGV: the command, then what follows the key. A script, as clients of all kinds send it to the node
 // that holds its key.
@@ -11,7 +10,7 @@ const CALL = 'return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))'
 /** Commands by way of any client, each within `timeoutMs`. */
 export function commandsOf(client: RedisClient, timeoutMs: number): RedisCommands {
   const call = async (command: string, key: string, ...words: (string | number)[]): Promise<unknown> => {
-    if (!client.isReady()) throw new StoreError('redis: not connected')
+    if (!client.isReady()) throw notConnected(client)
     return within(systemClock, timeoutMs, () => client.eval(CALL, [key], [command, ...words.map(String)]))
   }
   return {

@@ -1,7 +1,7 @@
-import { systemClock } from '../../clock.ts'
+import { limitWait, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { Selector } from '../store.ts'
-import type { RedisClient, RedisServerLink } from './client.ts'
+import { notConnected, type RedisClient, type RedisServerLink } from './client.ts'
 import type { StateKeys } from './keys.ts'
 
 /** Keys a server looks at in one step of a scan; far below a millisecond of its time. */
@@ -14,7 +14,7 @@ export async function forgetKeys(
   { rule, key }: Selector,
   timeoutMs: number,
 ): Promise<number> {
-  if (!client.isReady()) throw new StoreError('redis: not connected')
+  if (!client.isReady()) throw notConnected(client)
   const masters = await inTime(client.masters(), timeoutMs)
   let count = 0
   for (const master of masters) {
@@ -43,7 +43,7 @@ export async function forgetKeys(
 
 /** What is wrong with a Redis, in words; undefined where every master answers. */
 export async function pingAll(client: RedisClient, timeoutMs: number): Promise<string | undefined> {
-  if (!client.isReady()) return 'not connected'
+  if (!client.isReady()) return notConnected(client).message
   try {
     const masters = await inTime(client.masters(), timeoutMs)
     await Promise.all(masters.map(master => call(master, timeoutMs, 'PING')))
@@ -65,7 +65,7 @@ function call(
 /** What a promise gives, or a StoreError for what it throws and when it takes too long. */
 function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = systemClock.after(timeoutMs, () =>
+    const cancel = limitWait(systemClock, timeoutMs, () =>
       reject(new StoreError(`redis: no answer within ${timeoutMs} ms`)),
     )
     promise.then(

@@ -1,5 +1,6 @@
 import { StoreError } from '../../errors.ts'
 import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import { type Handshake, watchHandshake } from './handshake.ts'
 
 interface Commands extends Emitting {
   readonly status: string
@@ -11,6 +12,8 @@ interface Commands extends Emitting {
 /** An ioredis client, as far as it is used. */
 export interface IoredisClient extends Commands, RedisServerLink {
   readonly stream?: { destroy(): unknown } | undefined
+  /** What the server said of itself when the connection was made. */
+  readonly serverInfo?: { readonly loading?: string } | undefined
   readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
   /** Another connection to the same place. */
   duplicate?(options: object): IoredisSubscriber
@@ -43,6 +46,37 @@ export function fromIoredis(
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined
+  const isReady = (): boolean => client.status === 'ready'
+  const handshake = watchHandshake(client, isReady, () => {
+    for (const one of cluster?.nodes('all') ?? [client as IoredisClient]) {
+      if (one.serverInfo?.loading === '1') return 'LOADING Redis is loading the dataset in memory'
+      one.stream?.destroy()
+    }
+    return undefined
+  })
+  const nodes = new Map<unknown, Handshake>()
+  // Each node of a cluster is a client of its own; what one of them says is why the cluster is not ready.
+  const join = (added: unknown): void => {
+    const node = added as IoredisClient
+    const cut = (): undefined => void node.stream?.destroy()
+    nodes.set(
+      node,
+      watchHandshake(node, () => node.status === 'ready', cut),
+    )
+  }
+  const part = (node: unknown): void => {
+    nodes.get(node)?.end()
+    nodes.delete(node)
+  }
+  if (cluster !== undefined) {
+    for (const node of cluster.nodes('all')) join(node)
+    cluster.on('+node', join)
+    cluster.on('-node', part)
+  }
+  const problem = (): string | undefined => {
+    for (const node of nodes.values()) if (node.problem() !== undefined) return node.problem()
+    return handshake.problem()
+  }
   // What is published on one node of a cluster is heard on all of them: nodes are tried in turn.
   let turn = process.pid
   const speaker = (): IoredisClient | undefined => {
@@ -53,7 +87,8 @@ export function fromIoredis(
   const canListen = cluster !== undefined || typeof (client as IoredisClient).duplicate === 'function'
   return {
     isCluster: cluster !== undefined,
-    isReady: () => client.status === 'ready',
+    isReady,
+    problem,
     serverOf: slot => cluster?.slots[slot]?.[0] ?? '',
     evalsha: (sha, keys, args) => client.evalsha(sha, keys.length, ...keys, ...args),
     eval: (script, keys, args) => client.eval(script, keys.length, ...keys, ...args),
@@ -66,6 +101,10 @@ export function fromIoredis(
     },
     ...(canListen ? { listen: (channel, events) => listen(speaker(), channel, events, onError) } : {}),
     async close() {
+      handshake.end()
+      cluster?.removeListener('+node', join)
+      cluster?.removeListener('-node', part)
+      for (const node of [...nodes.keys()]) part(node)
       if (owned) client.disconnect()
       client.removeListener('error', onError)
       if (owned) client.on('error', () => {})

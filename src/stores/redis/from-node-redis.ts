@@ -1,5 +1,9 @@
+import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import { watchHandshake } from './handshake.ts'
+
+const RECONNECT_MS = 20
 
 interface Connection extends Emitting {
   readonly isReady: boolean
@@ -41,6 +45,19 @@ export function fromNodeRedis(
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodeClient' in client ? client : undefined
+  const handshake = watchHandshake(
+    client,
+    () => client.isReady,
+    () => {
+      if (cluster !== undefined || !client.isOpen) return undefined
+      client.destroy()
+      // Its own attempt ends with the next turn of the event loop; two at once would both go on.
+      systemClock.after(RECONNECT_MS, () => {
+        if (!client.isOpen) (client as NodeRedisClient).connect().catch(onError)
+      })
+      return undefined
+    },
+  )
   const run = (command: string, script: string, keys: readonly string[], args: readonly string[]) => {
     const words = [command, script, String(keys.length), ...keys, ...args]
     if (cluster) return cluster.sendCommand(keys[0], false, words)
@@ -57,6 +74,7 @@ export function fromNodeRedis(
   return {
     isCluster: cluster !== undefined,
     isReady: () => client.isReady,
+    problem: handshake.problem,
     serverOf: slot => cluster?.slots[slot]?.master.address ?? '',
     evalsha: (sha, keys, args) => run('EVALSHA', sha, keys, args),
     eval: (script, keys, args) => run('EVAL', script, keys, args),
@@ -73,6 +91,7 @@ export function fromNodeRedis(
     },
     ...(canListen ? { listen: (channel, events) => listen(speaker(), channel, events, onError) } : {}),
     async close() {
+      handshake.end()
       client.removeListener('error', onError)
       client.on('error', () => {})
       if (owned && client.isOpen) client.destroy()

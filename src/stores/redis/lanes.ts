@@ -7,6 +7,10 @@ import type { Caller } from './caller.ts'
 
 /** Calls of a slot that may be on their way at once: enough that neither end waits for the other. */
 const CALLS_IN_FLIGHT = 4
+/** Over a distant server, one more for so much of the round trip, up to a maximum: else messages would wait two trips. */
+const DISTANT_MS = 20
+const MS_PER_CALL = 4
+const MOST_CALLS_IN_FLIGHT = 64
 
 interface Waiting {
   readonly step: Step
@@ -48,7 +52,7 @@ export class Lanes {
     const answer = new Promise<readonly Verdict[]>((resolve, reject) => {
       waiting.push({ step, deadlineMs, resolve, reject })
     })
-    if (!lane.isScheduled && lane.calls < CALLS_IN_FLIGHT) this.#schedule(lane)
+    if (!lane.isScheduled && this.#hasRoom(lane)) this.#schedule(lane)
     return answer
   }
 
@@ -56,8 +60,15 @@ export class Lanes {
     lane.isScheduled = true
     queueMicrotask(() => {
       lane.isScheduled = false
-      while (lane.waiting.length > 0 && lane.calls < CALLS_IN_FLIGHT) this.#call(lane)
+      while (lane.waiting.length > 0 && this.#hasRoom(lane)) this.#call(lane)
     })
+  }
+
+  #hasRoom({ slot, calls }: Lane): boolean {
+    if (calls < CALLS_IN_FLIGHT) return true
+    const tripMs = this.#caller.roundTripMs(slot)
+    const most = CALLS_IN_FLIGHT + Math.ceil(tripMs / MS_PER_CALL)
+    return tripMs >= DISTANT_MS && calls < Math.min(MOST_CALLS_IN_FLIGHT, most)
   }
 
   #call(lane: Lane): void {

@@ -1,8 +1,7 @@
 import { systemClock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
 import type { Notes, NotesWatch, SharedNote } from '../notes.ts'
 import { within } from '../resilient/within.ts'
-import type { RedisClient } from './client.ts'
+import { notConnected, type RedisClient } from './client.ts'
 import { keepListening } from './ears.ts'
 
 /** The field that counts changes; those of notes begin with a kind. */
@@ -44,7 +43,7 @@ export function redisNotes(client: RedisClient, prefix: string, timeoutMs: numbe
 function notesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisNotes {
   const watches = new Set<NotesWatch>()
   const run = (script: string, ...args: string[]): Promise<unknown> => {
-    if (!client.isReady()) return Promise.reject(new StoreError('redis: not connected'))
+    if (!client.isReady()) return Promise.reject(notConnected(client))
     return within(systemClock, timeoutMs, () => client.eval(script, [hash], args))
   }
   return {

@@ -1,11 +1,13 @@
 import type { ConnectionOptions } from 'node:tls'
 import { StoreError } from '../../errors.ts'
 import { SILENT } from '../../logger.ts'
+import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import type { ResilientStore } from '../resilient.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { RedisStore, type RedisStoreOptions } from './store.ts'
 import { type HostPort, parseRedisUrl, type RedisAddress } from './url.ts'
 
-export interface OpenRedisOptions extends Omit<RedisStoreOptions, 'client'> {
+export interface ConnectRedisOptions extends Omit<RedisStoreOptions, 'client'> {
   /** In the place of those of the URL. */
   readonly username?: string
   readonly password?: string
@@ -19,23 +21,39 @@ export interface OpenRedisOptions extends Omit<RedisStoreOptions, 'client'> {
   readonly load?: (name: string) => Promise<unknown>
 }
 
+/** The time limit is that of a decision: then the fallback decides. */
+export interface OpenRedisOptions extends ConnectRedisOptions, ResilienceOptions {
+  readonly timeoutMs?: number
+}
+
 interface Ioredis {
   readonly Redis: new (options: object) => IoredisClient
   readonly Cluster: new (nodes: readonly HostPort[], options: object) => IoredisCluster
 }
 
 /** Longest pause between two attempts to connect. */
-const LONGEST_PAUSE_MS = 2_000
-const CONNECT_MS = 5_000
+const LONGEST_PAUSE_MS = 1_000
+const CONNECT_MS = 2_500
 
 /**
- * Opens a store by the URL of its Redis (several URLs: nodes of a cluster). It connects in the background, again and
- * again: until it is there, what is asked is rejected at once with StoreError. Rejects with StoreError where the
- * package ioredis is missing or a URL cannot be read.
+ * Opens a store by the URL of its Redis (several URLs: nodes of a cluster), behind a time limit, a circuit breaker and a
+ * fallback. Waits a second at most until it is connected, and connects in the background after that. Rejects with
+ * StoreError if the package ioredis is missing or a URL cannot be read.
  */
 export async function openRedis(
   urls: string | readonly string[],
   options: OpenRedisOptions = {},
+): Promise<ResilientStore> {
+  const { fallback, nodes, breaker, timeoutMs, ...rest } = options
+  const store = await connectRedis(urls, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
+  const clock = typeof options.clock === 'object' ? options.clock : undefined
+  return openResilient(store, { ...options, clock })
+}
+
+/** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */
+export async function connectRedis(
+  urls: string | readonly string[],
+  options: ConnectRedisOptions = {},
 ): Promise<RedisStore> {
   const { load = name => import(name), ...rest } = options
   const address = addressOf(typeof urls === 'string' ? [urls] : urls)
@@ -65,7 +83,7 @@ async function loadIoredis(load: (name: string) => Promise<unknown>): Promise<Io
 function connect(
   { Redis, Cluster }: Ioredis,
   address: RedisAddress,
-  options: Omit<OpenRedisOptions, 'load'>,
+  options: Omit<ConnectRedisOptions, 'load'>,
 ): IoredisClient | IoredisCluster {
   const { kind, hosts, isEncrypted, master } = address
   const username = options.username ?? address.username

@@ -1,3 +1,6 @@
+/** After so many calls the shortest trip is sought anew. */
+const CALLS_REMEMBERED = 256
+
 /**
  * What is known of a server's clock, learned from its replies: how far it stands before or behind ours, at least and at
  * the most. Whole milliseconds.
@@ -5,6 +8,9 @@
 export class ServerTime {
   #leastMs = Number.NEGATIVE_INFINITY
   #mostMs = Number.POSITIVE_INFINITY
+
+  #roundTripMs = 0
+  #calls = 0
 
   get isKnown(): boolean {
     return this.#leastMs > Number.NEGATIVE_INFINITY
@@ -15,9 +21,16 @@ export class ServerTime {
     const least = serverMs - receivedMs
     const most = serverMs + 1 - sentMs
     const stepped = least > this.#mostMs || most < this.#leastMs
+    const tripMs = receivedMs - sentMs
+    if (this.#calls++ % CALLS_REMEMBERED === 0 || tripMs < this.#roundTripMs) this.#roundTripMs = tripMs
     // What contradicts all earlier replies tells that one of the clocks was set.
     this.#leastMs = stepped ? least : Math.max(this.#leastMs, least)
     this.#mostMs = stepped ? most : Math.min(this.#mostMs, most)
+  }
+
+  /** The shortest time from a call to its answer, lately. */
+  get roundTripMs(): number {
+    return this.#roundTripMs
   }
 
   /** The earliest that the server's clock can show at a moment of ours: 0 where nothing is known. */

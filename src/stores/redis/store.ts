@@ -8,7 +8,7 @@ import type { Medium } from '../medium.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
 import { Caller } from './caller.ts'
-import type { RedisClient } from './client.ts'
+import { notConnected, type RedisClient } from './client.ts'
 import { commandsOf } from './commands.ts'
 import { type AnyRedisClient, adapt } from './connect.ts'
 import { Denials } from './denials.ts'
@@ -60,6 +60,7 @@ export class RedisStore implements Store {
   readonly #client: RedisClient
   readonly #keys: StateKeys
   readonly #scripts = new Scripts()
+  readonly #caller: Caller
   readonly #lanes: Lanes
   readonly #denials: Denials
   readonly #timeoutMs: number
@@ -84,7 +85,8 @@ export class RedisStore implements Store {
     this.notes = redisNotes(this.#client, prefix, timeoutMs)
     this.medium = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
-    this.#lanes = new Lanes(new Caller(this.#client, this.#scripts, timeoutMs, graceMs))
+    this.#caller = new Caller(this.#client, this.#scripts, timeoutMs, graceMs)
+    this.#lanes = new Lanes(this.#caller)
   }
 
   refuses(limit: Limit): string | undefined {
@@ -137,6 +139,7 @@ export class RedisStore implements Store {
 
   async health(): Promise<RedisHealth> {
     const detail = this.#closed ? 'closed' : await pingAll(this.#client, this.#timeoutMs)
+    if (detail === undefined) await this.#caller.learnTime()
     const own = { refusedHere: this.#denials.refused, pending: this.#lanes.pending }
     return detail === undefined ? { ok: true, ...own } : { ok: false, detail, ...own }
   }
@@ -152,7 +155,7 @@ export class RedisStore implements Store {
 
   #ask(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#closed) return Promise.reject(closedError())
-    if (!this.#client.isReady()) return Promise.reject(new StoreError('redis: not connected'))
+    if (!this.#client.isReady()) return Promise.reject(notConnected(this.#client))
     if (!this.#client.isCluster) return this.#lanes.ask(0, step, deadlineMs)
     return askSpread(this.#lanes, step, deadlineMs, err =>
       this.#logger.warn({ err }, 'charges of a refused message could not be given back'),

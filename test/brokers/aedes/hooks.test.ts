@@ -294,7 +294,7 @@ describe('a gate that fails', () => {
     const gate = new Gate().use('t/#', () => {
       throw new Error('broken middleware')
     })
-    running = await startBroker({ gate, limiter: { fallback: 'deny' } })
+    running = await startBroker({ gate, limiter: { middlewareFallback: 'deny' } })
     const publisher = await running.connect()
     await publisher.publishAsync('t/x', 'm', { qos: 1 })
     expect(running.limits.stats()).toMatchObject({ fallbacks: 1, dropped: 1 })

@@ -104,7 +104,7 @@ describe.each(GENERATIONS)('messages kept by a consumer of $name', generation =>
   it('go back where the store fails and nobody may pass without it', async () => {
     const limits = scene.limit(
       natsGate(() => Promise.reject(new Error('out of reach'))),
-      { fallback: 'deny' },
+      { middlewareFallback: 'deny' },
     )
     await scene.store(`${name}.a`, 3)
     await limits.consume(await scene.js.addConsumer(name, 'c'), () => {})

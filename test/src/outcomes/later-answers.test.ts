@@ -71,7 +71,7 @@ describe('a gate that answers later', () => {
           return { allowed: false, outcome: 'queue', reason: 'rate_limit_exceeded', retryAfterMs: 50 }
         },
       },
-      { holds: 'all', fallback: 'deny' },
+      { holds: 'all', middlewareFallback: 'deny' },
     )
     const enacted: string[] = []
     guard.lane().admit({ topic: 't', on: 'publish', sender: {}, size: 1 }, decision => {

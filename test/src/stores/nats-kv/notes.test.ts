@@ -3,12 +3,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../../../src/bounds.ts'
-import {
-  type NatsConnection,
-  NatsKvStore,
-  NatsStreamStore,
-  openNatsKv,
-} from '../../../../src/stores/nats-kv/index.ts'
+import { type NatsConnection, NatsKvStore, NatsStreamStore } from '../../../../src/stores/nats-kv/index.ts'
+import { connectNatsKv } from '../../../../src/stores/nats-kv/open.ts'
 import type { SharedNote } from '../../../../src/stores/notes.ts'
 import { startNats } from '../../../support/nats.ts'
 import { until } from '../../../support/wait.ts'
@@ -203,7 +199,7 @@ describe('the notes of a bucket', () => {
         ...(port === undefined ? {} : { port }),
       })
     const first = await start()
-    const stores = await Promise.all([openNatsKv(first.url), openNatsKv(first.url)])
+    const stores = await Promise.all([connectNatsKv(first.url), connectNatsKv(first.url)])
     for (const store of stores) await until(async () => (await store.health()).ok)
     const [near, far] = stores.map(({ notes }) => notes)
     let heard = 0

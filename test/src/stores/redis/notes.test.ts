@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Notes, NotesWatch } from '../../../../src/stores/notes.ts'
-import { openRedis, RedisStore } from '../../../../src/stores/redis/index.ts'
+import { RedisStore } from '../../../../src/stores/redis/index.ts'
+import { connectRedis } from '../../../../src/stores/redis/open.ts'
 import { startRedis } from '../../../support/redis.ts'
 import {
   openIoredis,
@@ -51,7 +52,7 @@ const KINDS: Readonly<Record<string, (prefix: string) => Promise<RedisStore>>> =
     return opened(new RedisStore({ client, prefix }), () => client.destroy())
   },
   'a URL': async prefix => {
-    const store = await openRedis(server.url, { prefix })
+    const store = await connectRedis(server.url, { prefix })
     await until(async () => (await store.health()).ok)
     return opened(store, () => {})
   },
@@ -130,7 +131,7 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
 describe('an ear of Redis', () => {
   it('waits for a server that is away, and hears when it is back', async () => {
     const first = await startRedis()
-    const store = opened(await openRedis(first.url), () => {})
+    const store = opened(await connectRedis(first.url), () => {})
     const ear = await listen(store.notes)
     await first.stop('SIGKILL')
     await until(() => !ear.watch.isLive())
@@ -159,7 +160,10 @@ describe('an ear of Redis', () => {
 
   it('stays deaf for a user who may not hear, and what is put is kept nonetheless', async () => {
     await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '+@all', 'resetchannels')
-    const store = opened(await openRedis(server.url, { prefix, username: 'mute', password: 'pw' }), () => {})
+    const store = opened(
+      await connectRedis(server.url, { prefix, username: 'mute', password: 'pw' }),
+      () => {},
+    )
     await until(async () => (await store.health()).ok)
     let heard = 0
     const watch = store.notes.watch!(() => heard++)

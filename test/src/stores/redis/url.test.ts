@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { StoreError } from '../../../../src/errors.ts'
-import { openRedis } from '../../../../src/stores/redis/index.ts'
+import { connectRedis } from '../../../../src/stores/redis/open.ts'
 import { parseRedisUrl } from '../../../../src/stores/redis/url.ts'
 
 describe('the URL of a Redis', () => {
@@ -50,13 +50,13 @@ describe('the URL of a Redis', () => {
 describe('opening by URL', () => {
   it('names the package that is missing, and how to get it', async () => {
     const load = () => Promise.reject(new Error('no such package'))
-    await expect(openRedis('redis://h', { load })).rejects.toThrow('npm install ioredis')
-    await expect(openRedis('redis://h', { load })).rejects.toBeInstanceOf(StoreError)
-    await expect(openRedis([])).rejects.toThrow('there is no URL')
+    await expect(connectRedis('redis://h', { load })).rejects.toThrow('npm install ioredis')
+    await expect(connectRedis('redis://h', { load })).rejects.toBeInstanceOf(StoreError)
+    await expect(connectRedis([])).rejects.toThrow('there is no URL')
   })
 
   it('is no error while nobody is there: what is asked is rejected at once', async () => {
-    const store = await openRedis('redis://127.0.0.1:1')
+    const store = await connectRedis('redis://127.0.0.1:1')
     const startMs = performance.now()
     await expect(store.forget({})).rejects.toBeInstanceOf(StoreError)
     expect(await store.health()).toMatchObject({ ok: false, detail: 'not connected' })

@@ -98,7 +98,7 @@ describe('a resilient store', () => {
     inner.way = 'hang'
     const answers = Array.from({ length: 100 }, () => store.decide([one('allow')], { commit: true }))
     expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(1)
-    expect(inner.calls).toHaveLength(2)
+    expect(inner.calls.filter(call => call === 'decide')).toHaveLength(2)
     await clock.advanceAsync(250)
     expect(store.state).toBe('open')
   })
