@@ -103,6 +103,9 @@ export const BOUNDS = {
   refusalChars: 1_000,
   /** Characters of one header or user property that tells of a decision. */
   fieldChars: 1_000,
+  /** Checks of one guard whose answers come later, and messages that wait for a check; further ones are asked at once. */
+  checksUnderWay: 2_048,
+  waitingForCheck: 65_536,
   /** Decisions a store owes at once; the fallback makes those beyond. */
   storePending: 16_384,
   /** Bytes of one policy file; a larger one is refused unread. */

@@ -4,6 +4,7 @@ import type { Decision } from './decision.ts'
 import { PASSED } from './decision.ts'
 import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
+import { CheckLimiter } from './outcomes/check-limiter.ts'
 import type { LaneHooks, LaneOptions } from './outcomes/holding.ts'
 import type { BoundedStore, GuardOptions, GuardStats } from './outcomes/keeper.ts'
 import { DENIED_BY_FALLBACK, Keeper } from './outcomes/keeper.ts'
@@ -39,6 +40,7 @@ export class Guard {
   readonly #keeper: Keeper
   readonly #parking: Parking
   readonly #refiner: Refiner
+  readonly #checks = new CheckLimiter(message => this.#askGate(message))
 
   constructor(decider: Decider, options: GuardOptions = {}) {
     this.#decider = decider
@@ -74,12 +76,17 @@ export class Guard {
 
   #askGate(message: Message): MaybePromise<Decision> {
     if (this.#closed) return DENIED_BY_FALLBACK
+    if (this.#checks.isFull) {
+      const queued = this.#checks.enqueue(message)
+      if (queued !== undefined) return queued
+    }
     try {
       const answer = this.#decider.check(message)
       // The likely case first: a promise has no outcome.
       if ((answer as Decision).outcome === 'deliver') return answer
       if (answer instanceof Promise) {
-        return this.#keeper.await(answer).then(decision => this.#refiner.refine(decision, message))
+        const decided = this.#checks.count(this.#keeper.await(answer))
+        return decided.then(decision => this.#refiner.refine(decision, message))
       }
       return this.#refiner.refine(answer, message)
     } catch (cause) {
@@ -97,6 +104,7 @@ export class Guard {
    */
   close(held: 'discard' | 'pass' = 'discard'): void {
     this.#closed = true
+    this.#checks.close(DENIED_BY_FALLBACK)
     this.#keeper.close(held === 'pass' ? PASSED : undefined)
   }
 }

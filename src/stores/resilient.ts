@@ -161,7 +161,7 @@ export class ResilientStore implements Store {
       if (ok || this.#closed) return
       if (this.#clock.now() >= endMs) {
         const context = { store: this.name, fallback: this.fallback, detail }
-        return this.#logger.warn(context, 'the store is not ready yet, the fallback decides')
+        return this.#logger.warn(context, 'the store cannot be used yet, the fallback decides')
       }
       await pause(this.#clock, LOOK_MS)
     }
