@@ -22,11 +22,11 @@ export const fallbackWord = z
       'Who decides while the store is out of reach: memory (the same limits in each node), degraded (the half, or one share of `nodes`), allow or deny. Default: memory.',
   })
 
-const LEASE = expects('a lease', 'write auto, or { units: 20, ttl: 2s }')
+const LEASE = expects('a lease', 'write auto, none, or { units: 20, ttl: 2s }')
 const lease = z
   .union(
     [
-      z.literal('auto'),
+      z.enum(['auto', 'none']),
       z.strictObject({
         units: z.union([z.literal('auto'), z.int().min(1)], { error: LEASE }).optional(),
         ttl: durationText.optional(),
@@ -34,7 +34,10 @@ const lease = z
     ],
     { error: LEASE },
   )
-  .meta({ description: 'Units taken in advance and decided on here. Default: every message asks.' })
+  .meta({
+    description:
+      'Units taken in advance and decided on here. Default: auto on NATS, else none: every message asks.',
+  })
 
 const breaker = z
   .strictObject({

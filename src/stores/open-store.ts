@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { policyError } from '../errors.ts'
 import { type Logger, SILENT } from '../logger.ts'
+import { type LeaseWord, openLeased } from './leased/open.ts'
 import { MemoryStore } from './memory.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
 import type { Store } from './store.ts'
@@ -12,8 +13,8 @@ export interface StoreSpec extends ResilienceOptions {
   readonly url: string
   /** Before every key of a shared store; the bucket of NATS. */
   readonly prefix?: string
-  /** Take units in advance and decide on them here; default: ask for every message. */
-  readonly lease?: 'auto' | { readonly units?: number | 'auto'; readonly ttlMs?: number }
+  /** Take units in advance and decide on them here. Default: `auto` on NATS, else `none`: ask for every message. */
+  readonly lease?: LeaseWord
 }
 
 export interface OpenStoreOptions {
@@ -31,14 +32,10 @@ export async function openStore(store: string | StoreSpec, options: OpenStoreOpt
   if (spec.url === 'memory') return new MemoryStore(options)
   const { clock, logger = SILENT } = options
   const { nodes, lease } = spec
-  let opened = await openRemote(spec, { ...options, logger })
-  if (lease !== undefined) {
-    const { LeasedStore } = await import('./leased.ts')
-    const shared = nodes === undefined ? {} : { nodes }
-    const common = clock === undefined ? {} : { clock }
-    opened = new LeasedStore({ store: opened, ...(lease === 'auto' ? {} : lease), ...shared, ...common })
-  }
-  return openResilient(opened, { ...spec, clock, logger })
+  const remote = await openRemote(spec, { ...options, logger })
+  // On NATS a busy key that is asked for each message takes more time than a decision may.
+  const word = lease ?? (schemeOf(spec.url) === 'nats' ? 'auto' : 'none')
+  return openResilient(openLeased(remote, word, { nodes, clock }), { ...spec, clock, logger })
 }
 
 async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger: Logger }): Promise<Store> {

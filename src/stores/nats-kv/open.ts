@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import { type LeaseWord, openLeased } from '../leased/open.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient.ts'
 import { describe, type NatsConnection } from './connection.ts'
@@ -21,6 +22,8 @@ export interface ConnectNatsKvOptions
 /** The time limit is that of a decision: then the fallback decides. */
 export interface OpenNatsKvOptions extends ConnectNatsKvOptions, ResilienceOptions {
   readonly timeoutMs?: number
+  /** Take units in advance and decide on them here, or ask for every message with `none`. Default: auto. */
+  readonly lease?: LeaseWord
 }
 export interface ConnectNatsStreamOptions
   extends Omit<NatsStreamStoreOptions, 'connection' | 'onClose' | 'problem'>,
@@ -42,13 +45,14 @@ const PING_EVERY_MS = 5_000
 
 /**
  * Opens a store by the URL of NATS, `nats://[user:password@]host[:port][,host2…]` or `nats://token@host`, behind a time
- * limit, a circuit breaker and a fallback. Waits a second at most until it is connected, and connects in the background
- * after that. Rejects with StoreError if neither `@nats-io/transport-node` nor `nats` is installed, or the URL cannot be
+ * limit, a circuit breaker and a fallback, and on leases. Waits a second at most until it is connected, and connects in
+ * the background after that. Rejects with StoreError if neither `@nats-io/transport-node` nor `nats` is installed, or the URL cannot be
  * read.
  */
 export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): Promise<ResilientStore> {
-  const { fallback, nodes, breaker, timeoutMs, ...rest } = options
-  return openResilient(await connectNatsKv(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) }), options)
+  const { fallback, nodes, breaker, timeoutMs, lease = 'auto', ...rest } = options
+  const shared = await connectNatsKv(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
+  return openResilient(openLeased(shared, lease, options), options)
 }
 
 /** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */

@@ -11,7 +11,7 @@ interface Commands extends Emitting {
 
 /** An ioredis client, as far as it is used. */
 export interface IoredisClient extends Commands, RedisServerLink {
-  readonly stream?: { destroy(): unknown } | undefined
+  readonly stream?: { destroy(): unknown; on?(event: 'error', listener: () => void): unknown } | undefined
   /** What the server said of itself when the connection was made. */
   readonly serverInfo?: { readonly loading?: string } | undefined
   readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
@@ -20,8 +20,8 @@ export interface IoredisClient extends Commands, RedisServerLink {
 }
 
 /** An ioredis client that is to hear a channel, as far as it is used. */
-export interface IoredisSubscriber {
-  on(event: string, listener: (error: unknown) => void): unknown
+export interface IoredisSubscriber extends Pick<IoredisClient, 'stream'> {
+  on(event: string, listener: (argument: unknown) => void): unknown
   connect(): Promise<unknown>
   subscribe(channel: string): Promise<unknown>
   disconnect(): void
@@ -46,6 +46,7 @@ export function fromIoredis(
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined
+  survive(client as IoredisClient)
   const isReady = (): boolean => client.status === 'ready'
   const handshake = watchHandshake(client, isReady, () => {
     for (const one of cluster?.nodes('all') ?? [client as IoredisClient]) {
@@ -58,6 +59,7 @@ export function fromIoredis(
   // Each node of a cluster is a client of its own; what one of them says is why the cluster is not ready.
   const join = (added: unknown): void => {
     const node = added as IoredisClient
+    survive(node)
     const cut = (): undefined => void node.stream?.destroy()
     nodes.set(
       node,
@@ -112,6 +114,14 @@ export function fromIoredis(
   }
 }
 
+/**
+ * A socket of TLS may have a second error, from the server, after that of its certificate; ioredis listens to one only, and
+ * the second would end the process.
+ */
+function survive(client: Pick<IoredisSubscriber, 'on' | 'stream'>): void {
+  client.on('error', () => client.stream?.on?.('error', () => {}))
+}
+
 /** Longest wait for the answer that a channel is heard. */
 const LISTENING_MS = 5_000
 
@@ -128,6 +138,7 @@ function listen(
     ...{ retryStrategy: null, commandTimeout: LISTENING_MS },
   })
   ear.on('error', onError)
+  survive(ear)
   ear.on('message', heard)
   ear.on('end', ended)
   ear
