@@ -69,8 +69,15 @@ export class Gate {
         store: this.store,
         rules: () => this.#seating.roster.limits,
       },
-      renew: () => this.#seating.renew(),
-      rebuild: () => this.#seating.build(this.#seating.policy, this.dialect),
+      renew: () => {
+        this.#seating.renew()
+        this.#voice.emit('changed')
+      },
+      rebuild: () => {
+        this.#seating.build(this.#seating.policy, this.dialect)
+        this.#voice.emit('changed')
+      },
+      changed: () => this.#voice.emit('changed'),
       opened: (...opened) => this.handling.hear(...opened),
       tell: (event, ...args) => this.#voice.emit(event, ...args),
     })
@@ -79,6 +86,7 @@ export class Gate {
     this.#scales = new Scales(this, options.load, scaled => {
       this.#seating.routes = null
       this.#voice.emit('scaled', scaled)
+      this.#voice.emit('changed')
     })
     this.#seating = new Seating(this, this.store, this.#desk, options.dialect ?? 'mqtt', this.#scales)
     this.handling = this.#seating.handling
@@ -129,6 +137,7 @@ export class Gate {
       this.#seating.add(pattern, middleware)
     }
     this.#heed()
+    this.#voice.emit('changed')
     return this
   }
 
@@ -213,7 +222,9 @@ export class Gate {
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
   async reset(selector: Selector = {}): Promise<number> {
-    return this.#seating.reset(selector)
+    const count = await this.#seating.reset(selector)
+    this.#voice.emit('changed')
+    return count
   }
 
   on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
@@ -261,5 +272,6 @@ export class Gate {
     // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
     if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
     this.#voice.emit('policy', { kind: 'applied', rules: this.rules() })
+    this.#voice.emit('changed')
   }
 }

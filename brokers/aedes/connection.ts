@@ -126,7 +126,7 @@ export class Connection implements Source, QueueUser {
       parsing: () => isTelling((client as Inside)._parser),
       sift: chunk => this.skim?.sift(chunk) ?? null,
     })
-    this.requests = around.guard.lane(this.#hooks)
+    this.requests = around.guard.lane(this.#hooks, { waitsFully: true })
     this.lane = this.requests
     client.conn.prependListener('readable', this.#beforeReading)
     client.conn.once('close', () => this.leave())

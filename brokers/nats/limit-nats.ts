@@ -127,6 +127,9 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     if (flaws.size > 0) station.trouble.note('policy', new UnsupportedError([...flaws].join('\n')))
   }
   gate.on('policy', reload)
+  // JetStream brings what was sent back at the time it was given; it is asked about anew then.
+  const forgetSlots = (): void => station.reservations.clear()
+  gate.on('changed', forgetSlots)
   const endMeasures = gate.measures.add({
     queueDepth: () => station.guard.stats().held,
     consumerLag: () => furthest([...station.intakes].map(({ lag }) => lag)),
@@ -155,6 +158,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   async function stop(held: 'discard' | 'pass'): Promise<void> {
     station.draining = true
     gate.off('policy', reload)
+    gate.off('changed', forgetSlots)
     endMeasures()
     // A connection that has gone keeps nobody from giving back the rest.
     await Promise.allSettled([...station.intakes].map(intake => intake.stop()))

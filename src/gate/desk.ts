@@ -55,6 +55,8 @@ export interface DeskHooks {
   renew(): void
   /** Has the chain built anew, with `exemptions` in front. Throws PolicyError. */
   rebuild(): void
+  /** Decisions may differ from now on, with all seats as they are. */
+  changed(): void
   rules(): readonly Rule[]
   /** Another node has found a breaker open for a key until a moment. */
   opened(breaker: string, key: string, untilMs: number): void
@@ -105,7 +107,7 @@ export class Desk {
       share: async (kind, id, note) => this.#sharing?.tell(kind, id, note),
     }
     // Seats ask for conducts and breakers by themselves; how often a breaker opens is no matter of an audit.
-    const quiet = { ...boardHooks, changed: () => {} }
+    const quiet = { ...boardHooks, changed: () => hooks.changed() }
     const lost = new SampledLog(clock, logger, 'a note could not be kept: it counts on this node only')
     this.standing = new Standing((whom, why, untilMs) => {
       const blamed = { whom, reason: why, addedBy: 'behaviour', for: untilMs - clock.now() }
@@ -121,7 +123,7 @@ export class Desk {
     )
     this.#opened = new Board(
       breakerCraft((breaker, key, untilMs) => hooks.opened(breaker, key, untilMs)),
-      { ...quiet, audit: () => {} },
+      { ...quiet, changed: () => {}, audit: () => {} },
     )
     this.bans = new Board(banCraft(this.standing), boardHooks)
     this.overrides = new Board(

@@ -11,6 +11,11 @@ export interface GateEvents {
   warning: [warning: StoreWarning | LimitWarning]
   store: [state: StoreState]
   policy: [change: PolicyChange]
+  /**
+   * Decisions may differ from now on: by a policy, a ban, an override, an exemption, a tier, a factor or a reset. Guards
+   * ask again about what they hold.
+   */
+  changed: []
   /** What adaptive limits are multiplied by from now on; undefined where they are as they are written. */
   scaled: [scaled: Scaled | undefined]
   /** Something was said of a sender at run time, taken back, or came to its end. */

@@ -5,6 +5,7 @@ import { checkWithin, policyError } from '../errors.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import { parseDuration } from '../units.ts'
 import type { Parked } from './flow.ts'
+import type { SlicedTask, SlicedWork } from './sliced-work.ts'
 
 /** Does with a message what was decided. Called once for each message that is not forgotten. */
 export type Enact<M extends Message> = (decision: Decision, message: M) => void
@@ -23,6 +24,11 @@ export interface LaneHooks {
 }
 
 export interface LaneOptions {
+  /**
+   * Holds a publish that no answer lets pass in time for as long as the guard may, as limits may be changed meanwhile;
+   * a rule's own `upTo` still refuses it at once. Default: false, it is refused at once.
+   */
+  readonly waitsFully?: boolean
   /** The lane serves several senders: topics are told apart by sender. Default: false. */
   readonly mixesSenders?: boolean
 }
@@ -34,7 +40,7 @@ export interface QueueOwner {
 }
 
 /** What a guard sees of a lane. */
-export interface HeldLine {
+export interface HeldLine extends SlicedTask {
   readonly held: number
   readonly heldBytes: number
   /** Its own bounds; without them those of a sender hold. */
@@ -62,11 +68,14 @@ export interface Hold {
 export interface HoldBounds {
   readonly maxHoldMs: number
   readonly overflow: Outcome
+  /** The time is that of the rule. */
+  readonly isOfRule: boolean
 }
 
 /** What a lane needs of its guard. */
 export interface LaneKeeper {
   readonly clock: Clock
+  readonly work: SlicedWork
   /** The bounds on holding a message that was decided so: the rule's own, else the guard's. */
   boundsOf(decision: Decision | undefined): HoldBounds
   ask(message: Message): MaybePromise<Decision>

@@ -6,6 +6,7 @@ import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { HeldLine, HoldBounds, LaneKeeper, ToPark } from './holding.ts'
 import type { RuleBook } from './rule-facts.ts'
+import { SlicedWork } from './sliced-work.ts'
 
 export interface GuardOptions {
   /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
@@ -81,6 +82,7 @@ export class Keeper implements LaneKeeper {
   readonly clock: Clock
   readonly ask: (message: Message) => MaybePromise<Decision>
   closed = false
+  readonly work: SlicedWork
   readonly #bounds: HoldBounds
   readonly #book: RuleBook
   readonly #park: (parking: ToPark) => void
@@ -95,6 +97,7 @@ export class Keeper implements LaneKeeper {
   readonly #logger: Logger | undefined
   readonly #busy = new Set<HeldLine>()
   readonly #causes = new Set<string>()
+  #isListening = false
   #held = 0
   #heldBytes = 0
   #heldPeak = 0
@@ -120,9 +123,11 @@ export class Keeper implements LaneKeeper {
     this.#park = park
     this.#parksAll = options.holds === 'all'
     this.clock = clock
+    this.work = new SlicedWork(clock)
     this.#bounds = {
       maxHoldMs: bounded('maxHoldMs', options.maxHoldMs ?? BOUNDS.holdMs),
       overflow: options.overflow ?? 'drop',
+      isOfRule: false,
     }
     this.#perSender = bounded('maxHeldPerSender', options.maxHeldPerSender ?? BOUNDS.heldPerSender)
     this.#total = bounded('maxHeldTotal', options.maxHeldTotal ?? BOUNDS.heldTotal)
@@ -147,7 +152,11 @@ export class Keeper implements LaneKeeper {
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
-    this.#busy.add(line)
+    if (line.held === 0) {
+      line.askedVersion = this.work.version
+      this.#busy.add(line)
+      if (!this.#isListening) this.#listen()
+    }
     return true
   }
 
@@ -169,7 +178,24 @@ export class Keeper implements LaneKeeper {
     return {
       maxHoldMs: Math.min(own.upToMs ?? Infinity, this.#bounds.maxHoldMs),
       overflow: own.then ?? this.#bounds.overflow,
+      isOfRule: own.upToMs !== undefined,
     }
+  }
+
+  #listen(): void {
+    this.#isListening = true
+    this.#book.on?.('changed', this.#onChanged)
+  }
+
+  /** Listens only while something is held, so that a gate keeps no guard that is forgotten. */
+  readonly #onChanged = (): void => {
+    if (this.#held === 0 || this.closed) {
+      this.#isListening = false
+      this.#book.off?.('changed', this.#onChanged)
+      return
+    }
+    this.work.version++
+    this.work.askAgain(this.#busy.values())
   }
 
   overflowed(): void {
@@ -263,6 +289,9 @@ export class Keeper implements LaneKeeper {
 
   close(decision: Decision | undefined): void {
     this.closed = true
+    this.work.close()
+    if (this.#isListening) this.#book.off?.('changed', this.#onChanged)
+    this.#isListening = false
     for (const line of [...this.#busy]) line.flush(decision)
   }
 }

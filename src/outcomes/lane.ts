@@ -5,6 +5,7 @@ import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper, LaneOptions, QueueOwn
 import { isLater, isPassing, overflow } from './holding.ts'
 import { QueuedMessages } from './queued-messages.ts'
 import { supersedeAll } from './rule-queue.ts'
+import type { Slice } from './sliced-work.ts'
 import { type Entry, Waiting } from './waiting.ts'
 
 /**
@@ -41,6 +42,10 @@ export class Lane implements HeldLine, QueueOwner {
   #queued: QueuedMessages | undefined
   /** Messages that wait here and came with the present connection. */
   #own = 0
+  askedVersion = 0
+  readonly #waitsFully: boolean
+  /** It goes on in a later slice. */
+  #isSliced = false
   #underWay = 0
   /** One behind the head was refused: nothing more is asked before its turn has come. */
   #stalled = false
@@ -54,6 +59,7 @@ export class Lane implements HeldLine, QueueOwner {
     this.#keeper = keeper
     this.#hooks = hooks
     this.#mixesSenders = options.mixesSenders === true
+    this.#waitsFully = options.waitsFully === true
   }
 
   /** Messages that wait here. */
@@ -122,6 +128,18 @@ export class Lane implements HeldLine, QueueOwner {
     }
     this.#pump()
     return forgotten
+  }
+
+  /** Asks again about the first message, if it waits for its time. */
+  askAgain(): void {
+    if (this.#cancelTimer === undefined) return
+    this.#stopTimer()
+    this.#pump()
+  }
+
+  goOn(): void {
+    this.#isSliced = false
+    this.#pump()
   }
 
   addQueued(entry: Parked): void {
@@ -234,10 +252,13 @@ export class Lane implements HeldLine, QueueOwner {
     }
     entry.phase = 'asking'
     this.#underWay++
+    const { version } = this.#keeper.work
     answer.then(decision => {
       this.#underWay--
       if (entry.gone) return
-      this.#note(entry, decision)
+      // A refusal from before a change is out of date: it is asked about again.
+      if (decision.outcome === 'throttle' && version !== this.#keeper.work.version) entry.phase = 'waiting'
+      else this.#note(entry, decision)
       this.#pump()
     })
   }
@@ -253,7 +274,7 @@ export class Lane implements HeldLine, QueueOwner {
   }
 
   #pump(): void {
-    if (this.#pumping) return
+    if (this.#pumping || this.#isSliced) return
     this.#pumping = true
     let calm = false
     try {
@@ -268,7 +289,14 @@ export class Lane implements HeldLine, QueueOwner {
   }
 
   #run(): void {
+    let slice: Slice | undefined
     while (this.#waiting.first && this.#cancelTimer === undefined) {
+      slice ??= this.#keeper.work.slice()
+      if (slice.isOver()) {
+        this.#isSliced = true
+        this.#keeper.work.goOnLater(this)
+        return
+      }
       const entry = this.#waiting.first
       if (entry.phase === 'waiting') {
         this.#stalled = false
@@ -285,6 +313,10 @@ export class Lane implements HeldLine, QueueOwner {
         this.#lastRefusal = decision
         entry.phase = 'waiting'
         this.#wait(decision.retryAfterMs)
+      } else if (this.#mayStay(entry, decision)) {
+        this.#lastRefusal = decision
+        entry.phase = 'waiting'
+        this.#wait(entry.sinceMs + this.#keeper.boundsOf(decision).maxHoldMs - this.#keeper.clock.now())
       } else {
         this.#keeper.overflowed()
         this.#enactFirst(overflow(decision, this.#keeper.boundsOf(decision).overflow))
@@ -350,6 +382,14 @@ export class Lane implements HeldLine, QueueOwner {
     return waitedMs + decision.retryAfterMs <= this.#keeper.boundsOf(decision).maxHoldMs
   }
 
+  /** Whether it is held until its time is up, though it could not pass by then as limits are now. */
+  #mayStay({ message, sinceMs }: Held, decision: Decision): boolean {
+    if (!this.#waitsFully || decision.retryAfterMs === Infinity) return false
+    if (message.on !== undefined && message.on !== 'publish') return false
+    const { maxHoldMs, isOfRule } = this.#keeper.boundsOf(decision)
+    return !isOfRule && this.#keeper.clock.now() - sinceMs < maxHoldMs
+  }
+
   #wait(ms: number): void {
     this.#stopTimer()
     this.#cancelTimer = this.#keeper.clock.after(Math.max(1, ms), () => {
@@ -371,7 +411,10 @@ export class Lane implements HeldLine, QueueOwner {
       if (!this.#toldHold) return
       this.#toldHold = false
       this.#hooks.onFree?.()
-    } else if (!this.#toldHold && (this.#cancelTimer !== undefined || own >= QUESTIONS_AHEAD)) {
+    } else if (
+      !this.#toldHold &&
+      (this.#cancelTimer !== undefined || this.#isSliced || own >= QUESTIONS_AHEAD)
+    ) {
       this.#toldHold = true
       this.#hooks.onHold?.()
     }

@@ -2,10 +2,12 @@ import type { Decision } from '../decision.ts'
 import type { MaybePromise } from '../message.ts'
 import { Flow, type Parked } from './flow.ts'
 import { isLater, type ToPark } from './holding.ts'
+import type { Slice, SlicedTask, SlicedWork } from './sliced-work.ts'
 
 /** What a line needs of the rule that holds. */
 export interface LineKeeper {
   readonly rule: string
+  readonly work: SlicedWork
   readonly keepsLatest: boolean
   park(key: string, arrived: ToPark): void
   /** Takes a message out in whose place a newer one has passed. */
@@ -40,7 +42,7 @@ const HOLDING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest'])
  * What waits for one key of a rule: the most urgent first, in turns between flows of one rank. Asks the gate about
  * one message at a time, again when it said it would allow the next.
  */
-export class Line {
+export class Line implements SlicedTask {
   readonly key: string
   /** The last answer of its rule: what a newcomer is told, who has to wait behind. */
   refusal: Decision
@@ -51,10 +53,14 @@ export class Line {
   #cancelTimer: (() => void) | undefined
   #asking = false
   #pumping = false
+  askedVersion: number
+  /** It goes on in a later slice. */
+  #isSliced = false
 
   constructor(key: string, queue: LineKeeper, refusal: Decision) {
     this.key = key
     this.queue = queue
+    this.askedVersion = queue.work.version
     this.refusal = refusal
   }
 
@@ -118,11 +124,18 @@ export class Line {
 
   /** Asks about those in turn until one is refused. */
   pump(): void {
-    if (this.#pumping || this.#asking || this.#cancelTimer !== undefined) return
+    if (this.#pumping || this.#asking || this.#isSliced || this.#cancelTimer !== undefined) return
     this.#pumping = true
     let calm = false
     try {
+      let slice: Slice | undefined
       for (let entry = this.next(); entry; entry = this.next()) {
+        slice ??= this.queue.work.slice()
+        if (slice.isOver()) {
+          this.#isSliced = true
+          this.queue.work.goOnLater(this)
+          break
+        }
         if (entry.olderOfTopic !== undefined && entry.hasToFollow) {
           entry.flow.isBlocked = true
           this.#rankOf(entry.flow).turns.delete(entry.flow)
@@ -153,6 +166,25 @@ export class Line {
     this.pump()
   }
 
+  /** Asks again about all that wait for their time. */
+  askAgain(): void {
+    this.stop()
+    for (const rank of this.#ranks) {
+      for (const flow of rank?.flows.values() ?? []) {
+        if (flow.cancelSleep === undefined) continue
+        flow.cancelSleep()
+        flow.cancelSleep = undefined
+        if (!flow.isBlocked) rank?.turns.add(flow)
+      }
+    }
+    this.pump()
+  }
+
+  goOn(): void {
+    this.#isSliced = false
+    this.pump()
+  }
+
   stop(): void {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
@@ -171,10 +203,13 @@ export class Line {
 
   #await(entry: Parked, answer: Promise<Decision>): void {
     this.#asking = true
+    const { version } = this.queue.work
     answer.then(decision => {
       this.#asking = false
       try {
-        if (!entry.gone) this.#settle(entry, decision)
+        const isOutdated = HOLDING.has(decision.outcome) && version !== this.queue.work.version
+        if (isOutdated) entry.asking = false
+        else if (!entry.gone) this.#settle(entry, decision)
       } finally {
         this.pump()
       }

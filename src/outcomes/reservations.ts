@@ -78,6 +78,12 @@ export class Reservations {
     return answer.then(decision => this.#settle(message, id, decision))
   }
 
+  /** Forgets all slots: what comes back is asked about anew, and newcomers need not stand behind it. */
+  clear(): void {
+    this.#slots.clear()
+    this.#lines.clear()
+  }
+
   /** The message will not come again: its slot is free. */
   forget(id: string): void {
     const slot = this.#slots.get(id)

@@ -34,4 +34,7 @@ export interface RuleBook {
    */
   keyOf?(rule: string, message: Message): string | undefined
   peek?(message: Message): MaybePromise<readonly Decision[]>
+  /** Calls a listener when decisions may differ from now on. */
+  on?(event: 'changed', listener: () => void): unknown
+  off?(event: 'changed', listener: () => void): unknown
 }

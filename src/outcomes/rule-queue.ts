@@ -8,6 +8,7 @@ import { Line, type LineKeeper } from './line.ts'
 import { Longest } from './longest.ts'
 import { MOST_URGENT } from './priority.ts'
 import type { QueuePlan } from './queue-plan.ts'
+import type { SlicedWork } from './sliced-work.ts'
 
 /** What a rule's queue needs of the guard. */
 export interface QueueHost {
@@ -31,6 +32,8 @@ export class RuleQueue implements HeldLine, LineKeeper {
   readonly lines = new Map<string, Line>()
   held = 0
   heldBytes = 0
+  askedVersion = 0
+  readonly work: SlicedWork
   readonly #host: QueueHost
   readonly #clock: Clock
   /** In the order they came. */
@@ -44,6 +47,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
     this.plan = plan
     this.#host = host
     this.#clock = host.keeper.clock
+    this.work = host.keeper.work
   }
 
   get keepsLatest(): boolean {
@@ -97,6 +101,13 @@ export class RuleQueue implements HeldLine, LineKeeper {
     else if (known === undefined) line.waitFor(entry, decision)
     line.pump()
   }
+
+  /** Asks again about all lines, in slices of their own. */
+  askAgain(): void {
+    this.work.askAgain(this.lines.values())
+  }
+
+  goOn(): void {}
 
   after(ms: number, run: () => void): () => void {
     return this.#clock.after(ms, run)

@@ -130,6 +130,14 @@ export class Outbox<C> {
     if (keys?.size === 0) this.#aside.delete(shelf.rule)
   }
 
+  /** Ends the sleep of all shelves. */
+  wakeAll(): void {
+    for (const shelf of this.#shelves) {
+      shelf.cancelSleep?.()
+      shelf.cancelSleep = undefined
+    }
+  }
+
   /** Takes all shelves down, with their timers. */
   takeAllDown(): void {
     for (const shelf of this.#shelves) this.takeDown(shelf)

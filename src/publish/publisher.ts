@@ -4,6 +4,7 @@ import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
 import type { Logger } from '../logger.ts'
 import type { Message } from '../message.ts'
+import { Slice } from '../outcomes/sliced-work.ts'
 import { Asking } from './asking.ts'
 import { Ends } from './ends.ts'
 import { Intake } from './intake.ts'
@@ -14,11 +15,15 @@ import type { Carrier, Published, PublisherStats, SendFailure, Wanted } from './
 import { Entry } from './row.ts'
 import type { Shelf } from './shelf.ts'
 
+/** Outcomes by which a message waits. */
+const WAITING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
+
 /**
  * Publishes at the rate of a gate: what may not go yet waits in a bounded queue, also while there is no connection, while enough is
  * under way, or after the server asked for less. Order per topic and rank is that of the calls.
  */
 export class Publisher<C> {
+  readonly #gate: Gate
   readonly #carrier: Carrier<C>
   readonly #clock: Clock
   readonly #asking: Asking
@@ -33,6 +38,10 @@ export class Publisher<C> {
   /** The newest of each topic that is under way and keeps only its latest. */
   readonly #latestUnderWay = new Map<string, Entry<C>>()
   #pumping = false
+  /** Counts changes of the gate: a refusal that was asked for before the last one is out of date. */
+  #changes = 0
+  /** Goes on in a later turn of the event loop. */
+  #cancelLater: (() => void) | undefined
   #closed = false
   #order = 0
   #underWay = 0
@@ -41,6 +50,7 @@ export class Publisher<C> {
   #slowDowns = 0
 
   constructor(gate: Gate, carrier: Carrier<C>, clock: Clock, logger: Logger, settings: Settings) {
+    this.#gate = gate
     this.#asking = new Asking(gate, logger, clock)
     this.#carrier = carrier
     this.#clock = clock
@@ -55,6 +65,7 @@ export class Publisher<C> {
       message => this.#shelfBehind(message),
       () => this.#tellIdle(),
     )
+    gate.on('changed', this.#onChanged)
   }
 
   /** Publishes a message when it may go, and resolves with what became of it. Never rejects. */
@@ -88,13 +99,35 @@ export class Publisher<C> {
   /** Sends all that may go now. To be called when the client is ready again. */
   pump(): void {
     if (this.#pumping || this.#asked !== undefined || this.#cancelWait !== undefined) return
+    if (this.#cancelLater !== undefined) return
     this.#pumping = true
     try {
-      while (this.#step());
+      const slice = new Slice(this.#clock)
+      while (this.#step()) {
+        if (!slice.isOver()) continue
+        this.#pumpLater()
+        break
+      }
     } finally {
       this.#pumping = false
     }
     this.#tellIdle()
+  }
+
+  /** What waits for its time is asked about again, as the gate may decide otherwise now. */
+  readonly #onChanged = (): void => {
+    this.#changes++
+    this.#cancelWait?.()
+    this.#cancelWait = undefined
+    this.#outbox.wakeAll()
+    this.#pumpLater()
+  }
+
+  #pumpLater(): void {
+    this.#cancelLater ??= this.#clock.after(1, () => {
+      this.#cancelLater = undefined
+      this.pump()
+    })
   }
 
   /** The server asks for less. */
@@ -146,6 +179,9 @@ export class Publisher<C> {
   }
 
   #dropAll(): void {
+    this.#gate.off('changed', this.#onChanged)
+    this.#cancelLater?.()
+    this.#cancelLater = undefined
     this.#cancelWait?.()
     this.#cancelWait = undefined
     this.#intake.close()
@@ -209,9 +245,13 @@ export class Publisher<C> {
       return this.#cancelWait === undefined
     }
     this.#asked = entry
+    const changes = this.#changes
     answer.then(decision => {
       if (this.#asked === entry) this.#asked = undefined
-      if (!entry.isSettled) this.#enact(entry, shelf, decision)
+      const isOutdated = changes !== this.#changes && WAITING.has(decision.outcome) && !this.#closed
+      if (!entry.isSettled && isOutdated) {
+        if (!this.#intake.supersedes(entry)) this.#outbox.putBack(entry, shelf)
+      } else if (!entry.isSettled) this.#enact(entry, shelf, decision)
       this.pump()
     })
     return false

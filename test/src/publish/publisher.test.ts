@@ -514,3 +514,32 @@ describe('a publisher', () => {
     expect(readWishes({ signal: 5 as unknown as AbortSignal })).toMatchObject({ name: 'PolicyError' })
   })
 })
+
+describe('a change of what the gate decides', () => {
+  it('has all that waits asked about again at once, in order', async () => {
+    for (const exceeded of ['throttle', 'queue', 'retry'] as const) {
+      const trial = open([limit({ name: 'r', rate: '1 per 100s burst 1', exceeded })])
+      for (const text of ['1', '2', '3', '4']) trial.publish('t', text)
+      expect(trial.sent).toEqual(['t 1'])
+      await trial.parts.gate.overrides.add({ client: 'c', limit: 'unlimited', reason: 'test' })
+      trial.clock.advance(2)
+      expect(trial.sent).toEqual(['t 1', 't 2', 't 3', 't 4'])
+      trial.parts.close()
+    }
+  })
+
+  it('lets thousands go in slices', async () => {
+    const trial = open([limit({ name: 'r', rate: '1 per 100s burst 1', exceeded: 'queue' })])
+    for (let index = 0; index < 2_000; index++) trial.publish('t', String(index))
+    await trial.parts.gate.overrides.add({ client: 'c', limit: 'unlimited', reason: 'test' })
+    let most = 0
+    for (let ms = 0; ms < 100 && trial.sent.length < 2_000; ms++) {
+      const before = trial.sent.length
+      trial.clock.advance(1)
+      most = Math.max(most, trial.sent.length - before)
+    }
+    expect(trial.sent).toEqual(Array.from({ length: 2_000 }, (_, index) => `t ${index}`))
+    expect(most).toBeLessThanOrEqual(130)
+    trial.parts.close()
+  })
+})
