@@ -151,6 +151,7 @@ export class GateModel {
       retryAfterMs: decision.retryAfterMs + behind(decision, nowMs - shownMs),
     })
     if (ban !== undefined) return [late(banned(ban, nowMs))]
+    if (this.#isUnlimited(sender)) return []
     const exempt = this.#exempt(message, sender, nowMs, false)
     if (exempt.decision !== undefined) return [exempt.decision]
     return this.#applied(message, sender, nowMs).map(applied => {
@@ -506,7 +507,8 @@ export class GateModel {
   ): ModelDecision | undefined {
     const { penalties } = this.#policy
     if (message.on !== 'connect' || penalties?.flapping === undefined || !commit) return undefined
-    const exemptions = this.#exemptionsFor(message, sender, nowMs)
+    // An override that lifts every limit is asked before exemptions, and lets no connect go uncounted.
+    const exemptions = this.#isUnlimited(sender) ? [] : this.#exemptionsFor(message, sender, nowMs)
     if (exemptions.some(({ limit }) => limit === undefined)) return undefined
     let refused: ModelDecision | undefined
     const texts = typeof penalties.flapping === 'string' ? [penalties.flapping] : penalties.flapping
@@ -804,14 +806,14 @@ function keyOf(
     if (scope === 'global') return ''
     if (scope === 'sender') {
       const named =
-        (['user', 'apiKey', 'client'] as const).find(name => sender[name] !== undefined) ?? 'client'
+        (['user', 'apiKey', 'client'] as const).find(name => (sender[name] ?? '') !== '') ?? 'client'
       return `${named}:${sender[named] ?? ''}`
     }
     if (scope === 'topic') return message.topic
     if (scope === 'pattern') return known?.pattern
     if (scope === 'role') return sender.roles?.[0]
     if (scope === 'tier') return policy?.tiers === undefined ? sender.tier : known?.tier
-    if (scope === 'device') return sender.device ?? captures.get('device')
+    if (scope === 'device') return sender.device || captures.get('device')
     if (scope.startsWith('header.')) return message.headers?.[scope.slice('header.'.length)]
     if (scope.startsWith('ip/')) {
       return sender.ip && String(networkOf(sender.ip, Number(scope.slice('ip/'.length))))

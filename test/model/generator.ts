@@ -394,7 +394,7 @@ export function rollHistory(names: readonly string[], random: Random): History {
   const senders: SenderWords[] = [
     { client: 'c1', user: 'u1', ip: '10.0.0.7', roles: ['admin'] },
     { client: 'c2', user: 'u2', apiKey: 'k1', ip: '10.0.1.7', device: 'dev1' },
-    { client: 'c3', ip: '10.0.0.8' },
+    { client: 'c3', ip: '10.0.0.8', ...(random.chance(0.3) ? { user: '' } : {}) },
   ]
   const plain = { decorate: [], between: [], actions: ['publish' as Action], stepsBack: false }
   const draft: Draft = { ...plain, random, policy: { version: 1, rules: [] }, senders, messages: 12 }
@@ -460,11 +460,14 @@ function roll({ random, senders, actions, decorate }: Draft): MessageWords {
   }
   if (random.chance(0.2)) message.retain = true
   if (random.chance(0.6)) {
-    const units = random.pick([1, 2, 0, -1, 2.5, 'x'])
+    const units = random.pick([1, 2, 0, -1, 2.5, 'x', '3', ''])
     message.payload = random.chance(0.5) ? { units, priority: random.pick(['high', 'low']) } : { units }
   }
   if (random.chance(0.5)) {
-    message.headers = { 'x-kind': random.pick(['a', 'b', 'c']), 'x-cost': random.pick(['1', '3', 'many']) }
+    message.headers = {
+      'x-kind': random.pick(['a', 'b', 'c']),
+      'x-cost': random.pick(['1', '3', 'many', '-2', '0.25']),
+    }
   }
   for (const decorated of decorate) decorated(message)
   return message
