@@ -2,10 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ALGORITHMS, type AlgorithmName, toGrains } from '../../src/algorithms/limit.ts'
 import { capacityOf, chooseCost, moveTime } from './histories.ts'
-import { firstSight, type Rule } from './model.ts'
+import { type Rule, startsBelowFull } from './model.ts'
 import { anyMoves, anyRule, hold, limitOf, type State, take, walk } from './walk.ts'
 
-const startsFull = (rule: Rule): boolean => firstSight(rule, 0n).length === 0
+const startsFull = (rule: Rule): boolean => !startsBelowFull(rule)
 
 /** A quota that is asked about other days each time reads the calendar anew, which is slow. */
 const runsOf = (algorithm: AlgorithmName): number => (algorithm === 'quota' ? 10 : 100)

@@ -3,7 +3,7 @@ import { createLimit, type Limit, type Step, toAlgorithm } from '../../src/algor
 import type { AlgorithmName } from '../../src/algorithms/limit.ts'
 import { random } from '../support/random.ts'
 import { COST_MOVES, chooseCost, type Move, moveTime, rollRule, TIME_MOVES } from './histories.ts'
-import { firstSight, type Rule } from './model.ts'
+import { type Rule, startsBelowFull } from './model.ts'
 
 export type State = readonly number[]
 
@@ -51,7 +51,7 @@ export function walk(
     const step = take(limit, state, nowMs, cost)
     const atMs = Math.max(nowMs, lastMs)
     visit({ rule, limit, before: state, nowMs, atMs, cost, step })
-    if (step.allowed || (state === undefined && firstSight(rule, 0n).length > 0)) lastMs = atMs
+    if (step.allowed || (state === undefined && startsBelowFull(rule))) lastMs = atMs
     state = step.state
     last = step
   }

@@ -45,7 +45,7 @@ export interface Counter {
   readonly used: Fraction
   /** The moment from which a leaky bucket passes a message. */
   readonly nextMs: Fraction
-  /** Admitted charges, the oldest first. */
+  /** Admitted charges of windows and logs, the oldest first. */
   readonly taken: readonly Taken[]
 }
 
@@ -84,14 +84,16 @@ export function passes(numbers: Numbers, counter: Counter, nowMs: number, cost: 
 
 /** The counter after a cost was taken. */
 export function charge(numbers: Numbers, counter: Counter, nowMs: number, cost: Fraction): Counter {
-  const taken = cost.top === 0n ? counter.taken : [...counter.taken, { atMs: nowMs, units: cost }]
   if (numbers.algorithm === 'leaky-bucket') {
     if (cost.top === 0n) return counter
     const gap = multiply(cost, perUnitMs(numbers))
-    return { ...counter, atMs: nowMs, nextMs: add(greatest(counter.nextMs, whole(nowMs)), gap), taken }
+    return { ...counter, atMs: nowMs, nextMs: add(greatest(counter.nextMs, whole(nowMs)), gap) }
   }
-  if (numbers.algorithm !== 'token-bucket') return { ...counter, atMs: nowMs, taken }
-  return { ...counter, atMs: nowMs, used: add(usedAt(numbers, counter, nowMs), cost), taken }
+  if (numbers.algorithm === 'token-bucket') {
+    return { ...counter, atMs: nowMs, used: add(usedAt(numbers, counter, nowMs), cost) }
+  }
+  if (cost.top === 0n) return { ...counter, atMs: nowMs }
+  return { ...counter, atMs: nowMs, taken: [...counter.taken, { atMs: nowMs, units: cost }] }
 }
 
 /** The counter after the numbers of its limit changed: what was used is what the old numbers say at that moment. */
