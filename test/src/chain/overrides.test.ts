@@ -50,7 +50,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
       rules: [{ name: 'r', per: 'client', cost: 2, exceeded: 'drop', ...RULES[rule] }],
     })
     // 15 s into a minute, and in the middle of a day and a week.
-    clock.set(Date.UTC(2027, 2, 3, 12, 0, 15))
+    clock.set(Date.UTC(2101, 2, 3, 12, 0, 15))
     const sender = createSender({ client: 'c' })
     await admitted(gate, from(sender))
     await gate.overrides.add({ client: 'c', limit: text, reason: 'x' })
@@ -125,7 +125,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
         { name: 'fast', limit: '5/s', per: 'client' },
       ],
     })
-    clock.set(Date.UTC(2027, 2, 3, 12))
+    clock.set(Date.UTC(2101, 2, 3, 12))
     await gate.overrides.add({ client: 'c', limit: 'x10', reason: 'x' })
     await gate.overrides.add({ client: 'c', rules: ['fast'], limit: '7/s', reason: 'x' })
     await gate.overrides.add({ ip: '10.0.0.7', limit: '9/s burst 90', reason: 'x' })
