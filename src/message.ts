@@ -37,6 +37,8 @@ export interface Message {
   readonly size: number
   readonly qos?: 0 | 1 | 2 | undefined
   readonly retain?: boolean | undefined
+  /** A will that the broker publishes for a client that is gone. */
+  readonly will?: boolean | undefined
   readonly protocol?: 'mqtt' | 'nats' | undefined
   readonly headers?: Headers | undefined
   /** The parsed payload: parsed on first use, once, bounded; `undefined` when it cannot be parsed. Never throws. */

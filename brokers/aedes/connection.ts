@@ -62,6 +62,7 @@ export class Connection implements Source, QueueUser {
   readonly reading: ReadGate
   /** It is being disconnected: nothing of it is taken any more, nor acknowledged. */
   condemned = false
+  isCutOff = false
   /** Publishes the application's own hook has not answered for yet. */
   unanswered = 0
   isGone = false
@@ -370,6 +371,7 @@ export class Connection implements Source, QueueUser {
   condemn(error: Error, callback?: (error: Error) => void): void {
     if (this.condemned) return
     this.condemned = true
+    this.isCutOff = true
     const close = (): void => {
       this.#close = undefined
       cancel()

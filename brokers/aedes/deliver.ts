@@ -36,6 +36,7 @@ export function limitDeliveries(station: Station): () => void {
   function closeSubscriber(client: Client, decision: Decision): void {
     if (client.closed) return
     tally.disconnected++
+    station.connectionOf(client).isCutOff = true
     station.logger.info({ client: client.id, rule: decision.rule }, 'subscriber disconnected')
     setImmediate(() => client.close())
   }

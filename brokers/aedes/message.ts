@@ -108,6 +108,8 @@ export class SkimmedMessage implements Message {
 /** Whoever answers for the messages of one connection. */
 export interface Source {
   readonly condemned: boolean
+  /** A policy has disconnected the client. */
+  readonly isCutOff: boolean
   /** Notes a refusal; true when the client is to be disconnected for it. */
   refused(message: Message, decision: Decision): boolean
   condemn(error: Error, callback?: (error: Error) => void): void

@@ -180,6 +180,11 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       discard(packet, callback, acknowledgementOf(message))
       return
     }
+    if (message.will && source?.isCutOff && decision.reason !== 'banned') {
+      // The refusals that cut the client off have used up the limits of its will. Connects bound how often.
+      callback(null)
+      return
+    }
     station.refusals.note(message, decision)
     const other = decision.outcome === 'redirect' ? redirect(decision, message) : undefined
     if (message.will && other === undefined) {

@@ -40,6 +40,8 @@ export class CaptureReader {
     if (qos !== 0 && qos !== 1 && qos !== 2) throw wrong('qos', qos, '0, 1 or 2')
     const retain = fields.retain ?? false
     if (typeof retain !== 'boolean') throw wrong('retain', retain, 'true or false')
+    const will = fields.will ?? false
+    if (typeof will !== 'boolean') throw wrong('will', will, 'true or false')
     const size = fields.size ?? undefined
     if (size !== undefined && !isWhole(size)) throw wrong('size', size, 'a whole number of bytes')
     const headers = fields.headers ?? undefined
@@ -53,6 +55,7 @@ export class CaptureReader {
       size,
       qos,
       retain,
+      will,
       headers,
       payload: fields.payload,
     } as const

@@ -10,6 +10,7 @@ export interface MessageParts {
   readonly size?: number | undefined
   readonly qos?: 0 | 1 | 2 | undefined
   readonly retain?: boolean | undefined
+  readonly will?: boolean | undefined
   readonly headers?: Headers | undefined
   /** JSON; of a text, the bytes as they were sent. Undefined for none. */
   readonly payload?: unknown
@@ -23,6 +24,7 @@ export class CapturedMessage implements Message {
   readonly size: number
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
+  readonly will: boolean
   readonly protocol: Dialect
   readonly headers?: Headers
   readonly #payload: unknown
@@ -34,6 +36,7 @@ export class CapturedMessage implements Message {
     this.size = parts.size ?? measure(parts.payload)
     this.qos = parts.qos ?? 0
     this.retain = parts.retain ?? false
+    this.will = parts.will ?? false
     this.protocol = protocol
     if (parts.headers !== undefined) this.headers = parts.headers
     this.#payload = parts.payload

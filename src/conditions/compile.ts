@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
-import { compileProtocol, compileQos, compileRetain } from './flags.ts'
+import { compileFlag, compileProtocol, compileQos } from './flags.ts'
 import { compileHeader } from './header.ts'
 import { compilePayloadField } from './payload-field.ts'
 import { compileSize } from './size.ts'
@@ -14,7 +14,8 @@ type Compile = (value: unknown, path: string, problems: Problem[]) => Condition 
 const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
   ['protocol', compileProtocol],
   ['qos', compileQos],
-  ['retain', compileRetain],
+  ['retain', compileFlag('retain')],
+  ['will', compileFlag('will')],
   ['size', compileSize],
 ]
 const COSTLY_WORDS: readonly (readonly [string, Compile])[] = [

@@ -41,6 +41,8 @@ export interface ConditionSpec {
   readonly qos?: 0 | 1 | 2 | readonly (0 | 1 | 2)[]
   /** A message that says nothing of it is not retained. */
   readonly retain?: boolean
+  /** True for wills, which only aedes tells from other messages. */
+  readonly will?: boolean
   readonly protocol?: 'mqtt' | 'nats'
   readonly all?: readonly ConditionSpec[]
   readonly any?: readonly ConditionSpec[]

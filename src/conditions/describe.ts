@@ -19,12 +19,13 @@ function describe(spec: ConditionSpec): string {
 
 function describeParts(spec: ConditionSpec): readonly string[] {
   const parts: string[] = []
-  const { protocol, qos, retain, size, header, payload, all, any, not } = spec
+  const { protocol, qos, retain, will, size, header, payload, all, any, not } = spec
   const time = describeTime(spec)
   if (time !== '') parts.push(time)
   if (protocol !== undefined) parts.push(`protocol ${protocol}`)
   if (qos !== undefined) parts.push(`qos ${[qos].flat().join(' or ')}`)
   if (retain !== undefined) parts.push(retain ? 'retained' : 'not retained')
+  if (will !== undefined) parts.push(will ? 'a will' : 'no will')
   if (size) parts.push(`size ${describeRange(size.min ?? null, size.max ?? null)}`)
   if (header) {
     const test = header.secret === undefined ? describeTest(header) : '= ***'

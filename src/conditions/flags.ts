@@ -21,11 +21,19 @@ export function compileQos(value: unknown, path: string, problems: Problem[]): C
   return ({ qos }) => (qos === 0 || qos === 1 || qos === 2) && ((levels >> qos) & 1) === 1
 }
 
-/** Compiles the word `retain`. A message that says nothing of it is not retained. */
-export function compileRetain(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  if (typeof value === 'boolean') return message => (message.retain === true) === value
-  problems.push({ path, message: `${quote(value)} is neither true nor false`, remedy: 'write true or false' })
-  return undefined
+/** Compiles the words `retain` and `will`. A message that does not have the property is as one with `false`. */
+export function compileFlag(
+  name: 'retain' | 'will',
+): (value: unknown, path: string, problems: Problem[]) => Condition | undefined {
+  return (value, path, problems) => {
+    if (typeof value === 'boolean') return message => (message[name] === true) === value
+    problems.push({
+      path,
+      message: `${quote(value)} is neither true nor false`,
+      remedy: 'write true or false',
+    })
+    return undefined
+  }
 }
 
 /** Compiles the word `protocol`. A message that does not name its protocol matches none. */

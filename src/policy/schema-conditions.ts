@@ -104,6 +104,9 @@ export const conditionSchema: z.ZodType<ConditionSpec> = z
         .optional()
         .meta({ description: 'One QoS, or a list of alternatives.' }),
       retain: flag.optional().meta({ description: 'Whether the message is to be retained.' }),
+      will: flag
+        .optional()
+        .meta({ description: 'Whether the message is the will of a client that is gone.' }),
       protocol: z
         .enum(['mqtt', 'nats'], { error: expects('a protocol') })
         .optional()

@@ -240,6 +240,96 @@ describe('a will', () => {
   })
 })
 
+describe('an exemption for wills', () => {
+  it('holds for wills alone, within its own limit', async () => {
+    const gate = await Gate.fromPolicy({
+      version: 1,
+      exempt: [{ name: 'wills', when: { will: true }, limit: '2/hour' }],
+      rules: [{ name: 'all', topic: 'status/#', limit: '1/hour', exceeded: 'drop' }],
+    })
+    const test = await start({ gate })
+    const seen = await subscribeAll(await test.connect(), 'status/#')
+    for (let i = 0; i < 4; i++) {
+      const will = { topic: 'status/r', payload: Buffer.from('will'), qos: 0, retain: false } as const
+      const raw = await test.connectRaw({ clientId: 'r', will })
+      raw.send(raw.publish('status/r'))
+      await raw.roundTrip()
+      raw.socket.destroy()
+      await eventually(() => expect(test.limits.stats().connections).toBe(1))
+    }
+    await eventually(() => expect(test.limits.stats()).toMatchObject({ willsRefused: 2, dropped: 3 }))
+    await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['x', 'will', 'will']))
+  })
+})
+
+describe('the will of a client that a policy disconnects', () => {
+  const will = { topic: 'status/r', payload: Buffer.from('offline'), qos: 1, retain: true } as const
+
+  async function watchStatus(test: TestBroker, bans = false): Promise<string[]> {
+    const seen = await subscribeAll(await test.connect(), 'status/#')
+    const raw = await test.connectRaw({ clientId: 'r', will })
+    raw.send(raw.publish('status/r', { payload: 'online', retain: true }))
+    await raw.roundTrip()
+    if (bans) await test.gate.bans.add({ client: 'r', reason: 'test' })
+    for (let i = 0; i < 20 && !raw.closed; i++) raw.send(raw.publish('status/r', { payload: 'busy' }))
+    if (bans) raw.socket.destroy()
+    await eventually(() => expect(raw.closed).toBe(true))
+    await eventually(() => expect(test.limits.stats().connections).toBe(1))
+    const last = await test.connect({ clientId: 'last' })
+    await last.publishAsync('status/last', 'last', { qos: 1 })
+    await eventually(() => expect(seen.at(-1)?.text).toBe('last'))
+    return seen.map(({ text }) => text)
+  }
+  const two = (exceeded: 'drop' | 'disconnect'): Gate =>
+    new Gate().use('status/r', limit({ name: 'two', rate: '2/hour', per: 'client', exceeded }))
+
+  it('is published though the rule that disconnects covers it', async () => {
+    const test = await start({ gate: two('disconnect') })
+    expect(await watchStatus(test)).toEqual(['online', 'busy', 'offline', 'last'])
+    expect(test.limits.stats()).toMatchObject({ disconnected: 1, willsRefused: 0 })
+  })
+
+  it('is published after too many refusals', async () => {
+    const test = await start({ gate: two('drop'), limiter: { disconnectAfter: 3 } })
+    expect(await watchStatus(test)).toEqual(['online', 'busy', 'offline', 'last'])
+  })
+
+  it('is not published if the client is banned', async () => {
+    const test = await start({ gate: two('disconnect') })
+    expect(await watchStatus(test, true)).toEqual(['online', 'last'])
+    expect(test.limits.stats().willsRefused).toBe(1)
+  })
+
+  it('is bounded by rules for connects, as all wills are', async () => {
+    const gate = two('disconnect').use(
+      limit({ name: 'connects', on: 'connect', rate: '3/hour', per: 'client', exceeded: 'reject' }),
+    )
+    const test = await start({ gate })
+    const seen = await subscribeAll(await test.connect(), 'status/#')
+    for (let i = 0; i < 6; i++) {
+      const raw = await test.connectRaw()
+      raw.send({
+        ...{
+          cmd: 'connect',
+          protocolId: 'MQTT',
+          protocolVersion: 4,
+          clean: true,
+          clientId: 'r',
+          keepalive: 0,
+        },
+        will,
+      })
+      await raw.until('connack')
+      raw.send(...Array.from({ length: 3 }, () => raw.publish('status/r', { payload: 'busy' })))
+      await eventually(() => expect(raw.closed).toBe(true))
+    }
+    await eventually(() => expect(seen.filter(({ text }) => text === 'offline')).toHaveLength(3))
+    await (await test.connect()).publishAsync('status/last', 'last')
+    await eventually(() => expect(seen.at(-1)?.text).toBe('last'))
+    expect(seen.filter(({ text }) => text === 'offline')).toHaveLength(3)
+  })
+})
+
 describe('a QoS 2 message sent again', () => {
   it('is counted once, and acknowledged again', async () => {
     const test = await start({ gate: twoPass('drop') })

@@ -26,6 +26,7 @@ describe('a condition', () => {
       size: { max: '1kB' },
       qos: [1, 2],
       retain: false,
+      will: false,
       protocol: 'mqtt',
     }
     const right: Partial<Message> = {
@@ -40,6 +41,7 @@ describe('a condition', () => {
       { qos: 0 },
       { protocol: 'nats' },
       { retain: true },
+      { will: true },
       { size: 1001 },
       { headers: {} },
       { payload: () => ({ priority: 'low' }) },

@@ -16,6 +16,7 @@ const CASES: readonly (readonly [string, ConditionSpec])[] = [
   ['days sat,sun UTC', { days: ['sat', 'sun'] }],
   ['protocol mqtt and qos 1 or 2 and not retained', { qos: [1, 2], retain: false, protocol: 'mqtt' }],
   ['qos 0 and retained', { qos: 0, retain: true }],
+  ['retained and a will', { retain: true, will: true }],
   ['size 1kB to 2000', { size: { min: '1kB', max: 2000 } }],
   ['size >= 5', { size: { min: 5 } }],
   ['size <= 0', { size: { max: 0 } }],
