@@ -82,6 +82,9 @@ export const BOUNDS = {
   headerValueChars: 4_096,
   /** Names of a message's headers looked at for one that differs in case only. */
   headerNames: 256,
+  /** Bytes and lines of the headers of a NATS message up to which its client decodes them: that takes the square of their number. */
+  natsHeaderBytes: 65_536,
+  natsHeaderLines: 512,
   /** Messages held for one sender, and for all senders of a guard. */
   heldPerSender: 1_000,
   heldTotal: 100_000,

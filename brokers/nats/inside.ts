@@ -7,7 +7,7 @@ import type { NatsMessage } from './client.ts'
 export interface Inside {
   readonly msg?: Inside
   _rdata?: unknown
-  readonly _msg?: { subject?: unknown; reply?: unknown }
+  readonly _msg?: { subject?: unknown; reply?: unknown; readonly hdr?: unknown }
   /** The connection, as what is sent on it is written: sent with the next microtask while it is connected. */
   readonly publisher?: {
     readonly connected?: unknown
@@ -23,4 +23,17 @@ export interface Inside {
 export function insideOf(message: NatsMessage): Inside {
   const given = message as unknown as Inside
   return given.msg ?? given
+}
+
+/** Returns the undecoded headers of a message; undefined if it has none or the client keeps them elsewhere. Never throws. */
+export function headerBlockOf(message: NatsMessage): Uint8Array | undefined {
+  try {
+    const { _rdata: bytes, _msg: head } = insideOf(message)
+    const length = head?.hdr
+    return bytes instanceof Uint8Array && typeof length === 'number' && length > 0
+      ? bytes.subarray(0, length)
+      : undefined
+  } catch {
+    return undefined
+  }
 }

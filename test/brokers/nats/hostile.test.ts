@@ -77,6 +77,43 @@ describe.each(GENERATIONS)('hostile messages to $name', generation => {
     await until(() => limits.stats().received === sent.length + 1)
   })
 
+  it.each([
+    ['h', 20_000],
+    // A stream takes no more than 64 KB of them.
+    ['jets', 5_000],
+  ] as const)(
+    '%s: with %d headers cost next to nothing, and are still counted by header',
+    async (kind, count) => {
+      await using scene = await Scene.open(generation, server)
+      const subject = `${kind}.${generation.name.at(-1)}`
+      const rule = limit({ name: 'a', rate: '1/min', per: 'header.h5', exceeded: 'drop' })
+      const limits = scene.limit(natsGate(rule))
+      let delivered = 0
+      if (kind === 'h') limits.subscribe(scene.nc, subject, { callback: () => void delivered++ })
+      else {
+        await scene.js.addStream(`large${generation.name.at(-1)}`, [subject])
+        await limits.consume(
+          await scene.js.addConsumer(`large${generation.name.at(-1)}`, 'c'),
+          () => void delivered++,
+        )
+      }
+      await scene.nc.flush()
+      const many = (value: number): string =>
+        Array.from({ length: count }, (_, index) => `h${index}: ${index === 5 ? value : 'x'}`).join('\r\n')
+      const before = process.cpuUsage()
+      await sendRaw(server.port, [
+        hpub(subject, many(1), 'x'),
+        hpub(subject, many(1), 'x'),
+        hpub(subject, many(2), 'x'),
+      ])
+      await until(() => limits.stats().received === 3)
+      await until(() => limits.stats().dropped === 1)
+      // CPU of this process, not time on a clock: the client alone takes more than ten times that.
+      expect(process.cpuUsage(before).user).toBeLessThan(2_000_000)
+      expect(delivered).toBe(2)
+    },
+  )
+
   it('held in a queue pin no socket chunks, and are whole when they pass', async () => {
     await using scene = await Scene.open(generation, server)
     const limits = scene.limit(
