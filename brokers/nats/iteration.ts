@@ -111,14 +111,16 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
   async next(): Promise<IteratorResult<M>> {
     const value = await this.#outlet.take()
     if (value !== undefined) return { value, done: false }
-    if (this.#error !== undefined) throw this.#error.cause
+    const error = this.#error
+    // As a generator, which ends with its error and is done for all who ask later.
+    this.#error = undefined
+    if (error !== undefined) throw error.cause
     return { value: undefined, done: true }
   }
 
   /** The loop was left: nothing more is taken, and what JetStream has delivered goes back. */
   async return(): Promise<IteratorResult<M>> {
     await this.stop()
-    this.#outlet.end()
     return { value: undefined, done: true }
   }
 
@@ -132,6 +134,8 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
     } catch {
       // The connection has gone, and the source with it.
     }
+    this.#station.intakes.delete(this)
+    this.#outlet.end()
   }
 
   #pass(message: M): void {

@@ -1,17 +1,19 @@
 /** Messages that have passed and were not asked for yet, at which no more are taken from their source. */
 const AHEAD = 32
 
-/** Between what passes and an iterator that asks: in the order it passed. Bounded by what the guard holds. */
+/**
+ * Messages that have passed, in their order, and the calls of an iterator that wait for one, in theirs. Bounded by what the guard
+ * holds, and by the callers.
+ */
 export class Outlet<M> {
   readonly #passed: M[] = []
-  #wanted: ((message: M | undefined) => void) | undefined
+  #waiters: ((message: M | undefined) => void)[] = []
   #roomier: (() => void) | undefined
   #ended = false
 
   give(message: M): void {
-    const wanted = this.#wanted
-    this.#wanted = undefined
-    if (wanted !== undefined) wanted(message)
+    const waiter = this.#waiters.shift()
+    if (waiter !== undefined) waiter(message)
     else this.#passed.push(message)
   }
 
@@ -23,23 +25,22 @@ export class Outlet<M> {
     })
   }
 
-  /** The next; undefined at the end. */
+  /** The next; undefined at the end. Several may be waited for: they are given in the order of the calls. */
   take(): Promise<M | undefined> {
     const message = this.#passed.shift()
     if (message !== undefined || this.#ended) {
       this.#tellRoom()
       return Promise.resolve(message)
     }
-    return new Promise(resolve => {
-      this.#wanted = resolve
-    })
+    return new Promise(resolve => void this.#waiters.push(resolve))
   }
 
   /** Nothing more will pass; what has may still be taken. */
   end(): void {
     this.#ended = true
-    this.#wanted?.(undefined)
-    this.#wanted = undefined
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const waiter of waiters) waiter(undefined)
     this.#tellRoom()
   }
 

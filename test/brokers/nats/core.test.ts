@@ -311,6 +311,36 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
     expect((subscription as unknown as { isClosed(): boolean }).isClosed()).toBe(true)
   })
 
+  it('share an iterator among workers: all get messages, and all end', async () => {
+    const limits = scene.limit(natsGate(limit({ name: 'a', rate: '1000/s', exceeded: 'throttle' })))
+    const took = [0, 0, 0, 0, 0]
+    const work = async (iterator: AsyncIterator<NatsMessage>): Promise<unknown> =>
+      Promise.all(
+        took.map(async (_, worker) => {
+          while (!(await iterator.next()).done) {
+            took[worker]!++
+            await new Promise(resolve => setImmediate(resolve))
+          }
+        }),
+      )
+    for (const end of ['unsubscribe', 'drain'] as const) {
+      took.fill(0)
+      const subscription = scene.nc.subscribe('a.>') as unknown as AsyncIterable<NatsMessage> & {
+        unsubscribe(): void
+      }
+      const ended = work(limits.iterate(subscription))
+      await scene.nc.flush()
+      for (let round = 0; round < 10; round++) {
+        await scene.publish('a.b', 5)
+        await until(() => took.reduce((sum, count) => sum + count) === 5 * (round + 1))
+      }
+      if (end === 'drain') await limits.drain()
+      else subscription.unsubscribe()
+      await ended
+      for (const count of took) expect(count).toBeGreaterThan(0)
+    }
+  })
+
   it('leave their queue group while they hold too much, so that nothing is lost', async () => {
     const throttled = natsGate(limit({ name: 'a', rate: '200/s burst 1', exceeded: 'throttle' }))
     const slow = scene.limit(throttled)

@@ -158,6 +158,19 @@ describe.each(GENERATIONS)('JetStream consumers of $name', generation => {
     await settled(3)
   })
 
+  it('share a batch among workers that ask at once', async () => {
+    const limits = scene.limit(natsGate())
+    await scene.js.addStream('shared', ['shared'])
+    const consumer = await scene.js.addConsumer('shared', 'c')
+    await scene.store('shared', 20)
+    const batch = await limits.fetch(consumer, { max_messages: 20, expires: 1_000 })
+    const asked = await Promise.all(Array.from({ length: 25 }, () => batch.next()))
+    expect(asked.filter(({ done }) => done)).toHaveLength(5)
+    expect(asked.slice(0, 20).map(({ value }) => textOf(value))).toEqual(numbers(20))
+    const ones = await Promise.all(Array.from({ length: 4 }, () => limits.next(consumer, { expires: 1_000 })))
+    expect(ones).toEqual([null, null, null, null])
+  })
+
   it('iterate, fetch and take one by one what may pass', async () => {
     const limits = scene.limit(natsGate(limit({ name: 'a', rate: '4/min', per: 'topic', exceeded: 'drop' })))
     await scene.store(`${name}.a`, 3)
