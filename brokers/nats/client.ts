@@ -1,3 +1,5 @@
+import type { MaybePromise } from '../../src/message.ts'
+
 /** The headers of a NATS message, as both generations of the client have them. */
 export interface NatsHeaders {
   keys(): string[]
@@ -66,6 +68,7 @@ export interface NatsConnection<M extends NatsMessage = NatsMessage> extends Nat
 
 /** What a consumer says of itself; times in nanoseconds. */
 export interface ConsumerFacts {
+  readonly name?: string
   readonly stream_name?: string
   readonly config: {
     readonly ack_policy?: string
@@ -80,7 +83,10 @@ export interface ConsumerFacts {
 /** Messages on their way from a consumer. */
 export interface ConsumerMessages<M> extends AsyncIterable<M> {
   close(): Promise<unknown>
+  /** Resolves with the error that ended it, if there is one. */
   closed(): Promise<unknown>
+  /** What becomes of its consumer; of `nats` version 2 a promise of it. */
+  status?(): MaybePromise<AsyncIterable<{ readonly type: string; readonly data?: unknown }>>
   stop?(error?: Error): void
 }
 

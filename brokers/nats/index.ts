@@ -11,13 +11,14 @@ export type {
   NatsOutlet,
   PullConsumer,
 } from './client.ts'
+export type { ConsumerStatus } from './consumer-watch.ts'
+export type { ConsumerIntake, PullOptions } from './consumption.ts'
 export type { Handler } from './course.ts'
 export {
   type DrainOptions,
   limitNats,
   type NatsLimits,
   type NatsStats,
-  type PullOptions,
 } from './limit-nats.ts'
 export type { MessageLimits } from './limits.ts'
 export type { LimitNatsOptions } from './options.ts'

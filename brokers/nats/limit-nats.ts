@@ -2,13 +2,14 @@ import { policyError, UnsupportedError } from '../../src/errors.ts'
 import type { GuardStats } from '../../src/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import type {
+  ConsumerFacts,
   JetStreamConsumer,
   JetStreamMessage,
   NatsConnection,
   NatsMessage,
   PullConsumer,
 } from './client.ts'
-import { consumeAll, PacedIntake } from './consumption.ts'
+import { type ConsumerIntake, consumeAll, PacedIntake, type PullOptions } from './consumption.ts'
 import type { BaseCourse, Handler } from './course.ts'
 import { Iteration, type Origin, type Source, Taker } from './iteration.ts'
 import { JetStreamCourse } from './jetstream-course.ts'
@@ -31,15 +32,10 @@ export interface NatsStats extends GuardStats, Readonly<Tally> {
   readonly handling: number
   /** JetStream messages that were sent back and have a slot to come again. */
   readonly reserved: number
+  /** Consumers that give no messages for now, because they are deleted, silent or refused. */
+  readonly consumersDown: number
   /** Senders that are remembered. */
   readonly senders: number
-}
-
-export interface PullOptions {
-  /** Most messages asked for at once. Default: 100. */
-  readonly max_messages?: number
-  /** How long a question to the server stands, at least 1,000 ms. Default: 30,000. */
-  readonly expires?: number
 }
 
 export interface DrainOptions {
@@ -78,7 +74,7 @@ export interface NatsLimits {
     consumer: JetStreamConsumer<M>,
     handler: Handler<M>,
     options?: PullOptions,
-  ): Promise<Intake>
+  ): Promise<ConsumerIntake>
   /** A batch of a pull consumer, as an iterator of what may pass. Who iterates acknowledges. */
   fetch<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
@@ -195,8 +191,8 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       const { facts, place, permit } = await attach(consumer)
       const course = new JetStreamCourse(station, handler, courseOptions(facts, settings))
       if (isPull(consumer) && permit.rules().size > 0)
-        return new PacedIntake(station, consumer, course, permit, place, pull)
-      return consumeAll(station, consumer, course, place, pull)
+        return new PacedIntake(station, consumer, course, permit, place, nameOf(facts), pull)
+      return consumeAll(station, consumer, course, place, nameOf(facts), pull)
     },
     async fetch(consumer, pull = {}) {
       const attached = await attach(consumer)
@@ -225,6 +221,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       ...station.tally,
       handling: station.handling,
       reserved: station.reservations.size,
+      consumersDown: [...station.intakes].filter(({ problem }) => problem !== undefined).length,
       senders: station.senders.size,
     }),
     async drain({ timeoutMs = LONGEST_DRAIN_MS, held = 'discard' } = {}) {
@@ -244,6 +241,11 @@ interface Attached extends Origin {
 
 function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): consumer is PullConsumer<M> {
   return typeof (consumer as Partial<PullConsumer<M>>).fetch === 'function'
+}
+
+function nameOf(facts: ConsumerFacts | undefined): string {
+  const { name, stream_name: stream } = facts ?? {}
+  return name === undefined ? 'the consumer' : `consumer ${name} of stream ${stream}`
 }
 
 function furthest(lags: readonly (number | undefined)[]): number | undefined {

@@ -2,6 +2,7 @@ import { afterAwaited } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
 import { Guard } from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
+import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Reservations } from '../../src/outcomes/reservations.ts'
@@ -37,6 +38,8 @@ export interface Tally {
   redelivered: number
   /** Handlers that threw or rejected. */
   handlerErrors: number
+  /** Times a consumer was deleted, missed, silent or refused. */
+  consumerProblems: number
   /** Refused with an outcome NATS cannot enact there, and dropped instead. */
   unsupported: number
 }
@@ -48,6 +51,7 @@ export class Station {
   readonly settings: Settings
   readonly senders: Senders
   readonly refusals: RefusalLog
+  readonly logger: Logger
   readonly trouble: TroubleLog
   readonly reservations: Reservations
   readonly publisher: NatsOutlet | undefined
@@ -68,6 +72,7 @@ export class Station {
     unconfirmed: 0,
     redelivered: 0,
     handlerErrors: 0,
+    consumerProblems: 0,
     unsupported: 0,
   }
   /** Handlers that have not answered yet, and copies that are not confirmed yet. */
@@ -83,6 +88,7 @@ export class Station {
     this.gate = gate
     this.settings = completeSettings(options)
     const logger = options.logger ?? gate.logger
+    this.logger = logger
     this.guard = new Guard(gate, { ...options, holds: 'all', logger })
     this.trouble = new TroubleLog(logger, this.guard.clock)
     this.refusals = new RefusalLog(logger, this.guard.clock)

@@ -14,6 +14,8 @@ export interface Intake {
   readonly held: number
   /** Messages of its consumer that were still to come when the last one came; only of JetStream. */
   readonly lag?: number | undefined
+  /** Why no messages come; only of JetStream. */
+  readonly problem?: string | undefined
   /** Takes nothing more; what has come is still handled. */
   stop(): Promise<void>
 }

@@ -311,6 +311,8 @@ describe('the public doors', () => {
       [
         "limitNats",
         "limitPublishes",
+        "type ConsumerIntake",
+        "type ConsumerStatus",
         "type DrainOptions",
         "type Handler",
         "type Identify",

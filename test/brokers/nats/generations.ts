@@ -47,6 +47,7 @@ export interface ConsumerState {
 export interface JetStreamAccess {
   addStream(name: string, subjects: readonly string[]): Promise<void>
   addConsumer(stream: string, name: string, settings?: ConsumerSettings): Promise<PullConsumer>
+  deleteConsumer(stream: string, name: string): Promise<void>
   ordered(stream: string): Promise<PullConsumer>
   publish(subject: string, payload?: string | Uint8Array): Promise<unknown>
   state(stream: string, consumer: string): Promise<ConsumerState>
@@ -70,6 +71,7 @@ interface Manager {
   consumers: {
     add(stream: string, config: object): Promise<unknown>
     info(stream: string, consumer: string): Promise<ConsumerState>
+    delete(stream: string, consumer: string): Promise<unknown>
   }
 }
 interface Client {
@@ -93,6 +95,9 @@ function access(manager: Manager, client: Client): JetStreamAccess {
         ...rest,
       })
       return (await client.consumers.get(stream, name)) as PullConsumer
+    },
+    deleteConsumer: async (stream, name) => {
+      await manager.consumers.delete(stream, name)
     },
     ordered: async stream => (await client.consumers.get(stream)) as PullConsumer,
     publish: (subject, payload) => client.publish(subject, payload),
