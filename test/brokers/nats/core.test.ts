@@ -171,6 +171,7 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
     limits.subscribe(scene.nc, subject, { callback: () => {} })
     await scene.nc.flush()
     await scene.store(subject, 20)
+    await until(() => limits.stats().received === 20)
     expect(limits.stats()).toMatchObject({ delivered: 1, dropped: 19, refused: 0 })
   })
 
