@@ -17,6 +17,9 @@ import { Senders } from './senders.ts'
 /** Quota exceeded: the reason code of a refusal. */
 const QUOTA_EXCEEDED = 0x97
 
+/** Given it, MQTT.js acknowledges nothing and brings the next message. */
+const NOT_TAKEN = new Error('the consumer takes nothing more')
+
 /** One client that receives, with all that its limiter knows of it. */
 export class Consumer {
   readonly client: ReceivingClient
@@ -34,6 +37,8 @@ export class Consumer {
   /** The lane asks for a stop: its first message has to wait until it fits. */
   #isHeld = false
   #ahead: Ahead
+  /** Has the client go on from what was not taken in any more. */
+  #stopped: (() => void) | undefined
   /** The application's own hook has refused it: the client hands it on all the same. */
   #refused: PublishPacket | undefined
   /** Messages of QoS 2 that were decided before their PUBREC, until the client hands them on. */
@@ -139,7 +144,10 @@ export class Consumer {
       goOn()
       return
     }
-    if (!this.#takesIn(packet)) return
+    if (!this.#takesIn(packet)) {
+      this.#stopAt(packet, goOn)
+      return
+    }
     if (packet.qos === 2 && this.#continue(packet, goOn)) return
     const message = this.#arrive(packet.topic, packet, goOn, false)
     if (packet.qos === 2) this.#inHand.set(packet, message)
@@ -173,9 +181,28 @@ export class Consumer {
     return this.state === 'open' || (this.state === 'draining' && qos === 2)
   }
 
+  /** The client reads nothing after a message that is not taken in, until it ends or the limiter is closed. */
+  #stopAt({ qos = 0 }: PublishPacket, goOn: GoOn): void {
+    const connection = this.#acks.connection
+    this.#stopped = () => {
+      // Not acknowledged, it comes again on another connection, if the broker keeps the session.
+      if (connection === this.#acks.connection) goOn(qos > 0 ? NOT_TAKEN : undefined)
+    }
+  }
+
+  /** The limiter is taken off its client, which reads on. */
+  letGo(): void {
+    const goOn = this.#stopped
+    this.#stopped = undefined
+    goOn?.()
+  }
+
   #decideEarly(topic: string, packet: PublishPacket, goOn: GoOn): void {
     this.keepAlive.hold()
-    if (!this.#takesIn(packet)) return
+    if (!this.#takesIn(packet)) {
+      this.#stopAt(packet, goOn)
+      return
+    }
     this.#lane.admit(this.#arrive(topic, packet, goOn, true), this.#enact)
   }
 

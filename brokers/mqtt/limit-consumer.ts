@@ -1,4 +1,5 @@
 import { afterAwaited } from '../../src/clock.ts'
+import { UnsupportedError } from '../../src/errors.ts'
 import type { GuardStats } from '../../src/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
@@ -46,6 +47,10 @@ const LOOK_MS = 10
  */
 export function limitConsumer(client: ReceivingClient, gate: Gate, options: ConsumerOptions): ConsumerLimits {
   checkOptions(client, options)
+  if (limited.has(client))
+    throw new UnsupportedError(
+      'the client has a limiter already (close that one first, or connect a second client)',
+    )
   const redirects = options.deadLetter !== undefined
   assertSupported(gate, redirects)
   const consumer = new Consumer(client, gate, options)
@@ -54,6 +59,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
   }
   const detachAll = [takeDelivery(consumer), takeAcks(consumer), followConnection(consumer), warnOnReload()]
   detachAll.push(gate.measures.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
+  limited.add(client)
   let attached = true
 
   function warnOnReload(): () => void {
@@ -72,6 +78,8 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     consumer.state = 'closing'
     consumer.guard.close('pass')
     consumer.keepAlive.close()
+    consumer.letGo()
+    limited.delete(client)
   }
 
   return {
@@ -99,13 +107,22 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
   }
 }
 
-/** Puts itself in the place of `handleMessage`. */
+/** Clients with a limiter: a second one would take the place of the first. */
+const limited = new WeakSet<ReceivingClient>()
+
+/** Puts itself in the place of `handleMessage`. Once detached, it hands on to what it has replaced, whatever wraps it since. */
 function takeDelivery(consumer: Consumer): () => void {
   const { client } = consumer
   const own = Object.getOwnPropertyDescriptor(client, 'handleMessage')
-  const handleMessage = (packet: PublishPacket, done: Done): void => consumer.take(packet, done)
+  const replaced = client.handleMessage
+  let attached = true
+  const handleMessage = (packet: PublishPacket, done: Done): void => {
+    if (attached) consumer.take(packet, done)
+    else replaced.call(client, packet, done)
+  }
   client.handleMessage = handleMessage
   return () => {
+    attached = false
     if (client.handleMessage !== handleMessage) return
     if (own === undefined) delete (client as Partial<ReceivingClient>).handleMessage
     else Object.defineProperty(client, 'handleMessage', own)
@@ -117,7 +134,12 @@ function takeAcks(consumer: Consumer): () => void {
   const options = optionsOf(consumer.client)
   if (options.protocolVersion !== 5) return () => {}
   const users = options.customHandleAcks as HandleAcks
+  let attached = true
   const handleAcks: HandleAcks = (topic, payload, packet, answer) => {
+    if (!attached) {
+      users(topic, payload, packet, answer)
+      return
+    }
     users(topic, payload, packet, (error, code) => {
       const given = typeof error === 'number' ? error : code
       if (given || (error !== null && typeof error === 'object')) {
@@ -129,12 +151,16 @@ function takeAcks(consumer: Consumer): () => void {
   }
   options.customHandleAcks = handleAcks
   return () => {
+    attached = false
     if (options.customHandleAcks === handleAcks) options.customHandleAcks = users
   }
 }
 
 function answerWith(answer: AnswerAck): GoOn {
-  return given => answer(null, typeof given === 'number' ? given : 0)
+  return given => {
+    if (given instanceof Error) answer(given)
+    else answer(null, given ?? 0)
+  }
 }
 
 function followConnection(consumer: Consumer): () => void {

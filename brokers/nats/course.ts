@@ -180,7 +180,8 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   #await(result: PromiseLike<unknown>, delivery: Delivery): void {
     this.#underWay++
     this.station.began()
-    result.then(
+    // A promise of its own answers once and throws nothing, whatever another thenable does. Of promises it makes none.
+    Promise.resolve(result).then(
       () => this.#ended(delivery, undefined),
       (cause: unknown) => this.#ended(delivery, { cause }),
     )

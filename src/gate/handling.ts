@@ -84,11 +84,15 @@ export class Handling {
     }
     const later = result as { then?: unknown } | null | undefined
     if (typeof later === 'object' && later !== null && typeof later.then === 'function') {
-      ;(result as unknown as PromiseLike<unknown>).then(
+      // Asked for its result once, whatever kind of thenable it is: some begin their work anew each time.
+      const settled = Promise.resolve(later)
+      settled.then(
         () => done(true),
         () => done(false),
       )
-    } else done(true)
+      return settled as T
+    }
+    done(true)
     return result
   }
 

@@ -54,6 +54,52 @@ describe('attaching a limiter to a consumer', () => {
     scene.limits.close()
   })
 
+  it('refuses a second limiter on one client, until the first is closed', async () => {
+    await using scene = await openScene({ rules: [] })
+    const { client } = scene.consumer
+    expect(() => limitConsumer(client, new Gate(), { handler })).toThrow(UnsupportedError)
+    scene.limits.close()
+    const second = limitConsumer(client, new Gate(), { handler })
+    second.close()
+    await scene.publish(2)
+    await scene.consumer.received(2)
+  })
+
+  it.each([
+    ['open', 1],
+    ['open', 2],
+    ['drained', 1],
+    ['drained', 2],
+  ] as const)(
+    'leaves a client that reads on, whatever was wrapped around it since: %s, QoS %d',
+    async (state, qos) => {
+      await using scene = await openScene({ rules: [], qos, client: { keepalive: 1 } })
+      const { client } = scene.consumer
+      const inner = client.handleMessage
+      let wrapped = 0
+      client.handleMessage = (packet, done) => {
+        wrapped++
+        inner.call(client, packet, done)
+      }
+      let closes = 0
+      client.on('close', () => closes++)
+      if (state === 'drained') {
+        await scene.limits.drain()
+        // The first of them holds the client up.
+        await scene.publish(2, { qos })
+        await until(() => scene.consumer.messages.length > 0 || wrapped > 0 || qos === 2)
+      }
+      scene.limits.close()
+      const before = scene.handled.length
+      await scene.publish(5, { qos, text: index => `later ${index}` })
+      await until(() => scene.consumer.messages.filter(({ text }) => text.startsWith('later')).length === 5)
+      // Longer than the keepalive: a client that reads nothing would have been cut off.
+      await new Promise(resolve => setTimeout(resolve, 2_000))
+      expect({ closes, handled: scene.handled.length - before }).toEqual({ closes: 0, handled: 0 })
+      expect(wrapped).toBeGreaterThanOrEqual(5)
+    },
+  )
+
   it('asks the hooks of the application first, and puts them back', async () => {
     await using broker = await startMosquitto()
     const asked: string[] = []

@@ -75,6 +75,57 @@ describe.each(GENERATIONS)('handlers of a subscription of $name', generation => 
     expect(work.seen).toEqual(numbers(kept))
   })
 
+  it.each([false, true])(
+    'that return ill-behaved thenables count as one each, watched: %s',
+    async watched => {
+      await using scene = await Scene.open(generation, server)
+      const gate = natsGate()
+      if (watched) gate.handling.on(() => {})
+      const limits = scene.limit(gate, { maxInFlight: 2 })
+      let calls = 0
+      let thens = 0
+      const odd = [
+        () => ({
+          then() {
+            throw new Error('then throws')
+          },
+        }),
+        () => ({
+          then(fulfil: (value?: unknown) => void, reject: (cause: Error) => void) {
+            thens++
+            fulfil()
+            fulfil()
+            reject(new Error('thrice'))
+          },
+        }),
+        () => ({
+          get then(): unknown {
+            throw new Error('no then')
+          },
+        }),
+      ]
+      const work = new Work()
+      limits.subscribe(scene.nc, 'a', {
+        callback: message => {
+          calls++
+          return calls <= 12 ? odd[calls % 3]!() : work.take(message)
+        },
+      })
+      await scene.nc.flush()
+      await scene.publish('a', 12)
+      await until(() => calls === 12 && limits.stats().handling === 0)
+      expect(thens).toBe(4)
+      expect(limits.stats()).toMatchObject({ delivered: 12, handlerErrors: 8, held: 0 })
+      await scene.publish('a', 5)
+      await until(() => limits.stats().received === 17)
+      expect(limits.stats().handling).toBe(2)
+      await until(() => {
+        work.end()
+        return work.seen.length === 5 && limits.stats().handling === 0
+      })
+    },
+  )
+
   it('that are too slow leave no request without an answer', async () => {
     await using scene = await Scene.open(generation, server)
     const limits = scene.limit(natsGate(), { maxInFlight: 1 })
