@@ -38,9 +38,17 @@ interface Batch {
   readonly settles: ((failure?: SendFailure) => void)[]
 }
 
-/** Too many requests; no responders, which is JetStream on its way up; a stream that is full or short of resources. */
-const SLOW_DOWN: ReadonlySet<unknown> = new Set([429, '429', 503, '503', 10_023, 10_047, 10_076, 10_077])
-const NOT_THERE: ReadonlySet<unknown> = new Set(['NoRespondersError', 'JetStreamNotEnabled'])
+/** Too many requests; a stream that is full or short of resources. */
+const SLOW_DOWN: ReadonlySet<unknown> = new Set([429, '429', 10_023, 10_047, 10_076, 10_077])
+/** No responders, which is JetStream or a leader on its way up. */
+const NOT_THERE: ReadonlySet<unknown> = new Set([
+  503,
+  '503',
+  10_008,
+  10_039,
+  'NoRespondersError',
+  'JetStreamNotEnabled',
+])
 
 /** Hands messages to a NATS client: a window of what is not flushed, or of what JetStream has not acknowledged. */
 export class NatsCarrier implements Carrier<NatsPublishOptions> {
@@ -51,7 +59,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
   readonly #window: number
   readonly #make: MakeHeaders | undefined
   #ready = true
-  readonly #underWay = new Set<(failure?: SendFailure) => void>()
+  readonly #underWay = new Map<(failure?: SendFailure) => void, NatsPublishOptions>()
   #batch: Batch | undefined
 
   constructor(
@@ -68,6 +76,14 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
 
   connected(isSo: boolean): void {
     this.#ready = isSo
+    if (!isSo && this.#jetStream !== undefined) this.#loseAnswers()
+  }
+
+  /** Answers of a stream came to an inbox of the connection that is gone. The newest first: each goes before all that wait. */
+  #loseAnswers(): void {
+    const error = new Error('the connection closed before the stream answered')
+    for (const done of [...this.#underWay.keys()].reverse())
+      done({ error, slowDown: false, ...again(this.#underWay.get(done)) })
   }
 
   isReady(): boolean {
@@ -79,7 +95,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
   }
 
   failAll(error: Error): void {
-    for (const settle of [...this.#underWay]) settle({ error, slowDown: false })
+    for (const settle of [...this.#underWay.keys()]) settle({ error, slowDown: false })
   }
 
   hasRoom(): boolean {
@@ -95,7 +111,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
     const done = (failure?: SendFailure): void => {
       if (this.#underWay.delete(done)) settle(failure)
     }
-    this.#underWay.add(done)
+    this.#underWay.set(done, given)
     try {
       const lesser = this.#lesser(message, decision)
       const payload = lesser?.payload ?? (message as OutgoingMessage).body
@@ -115,7 +131,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
       }
       this.#jetStream.publish(message.topic, payload, cargo).then(
         () => done(),
-        (error: unknown) => done({ error, slowDown: mayComeAgain(error, cargo) }),
+        (error: unknown) => done(failureOf(error, cargo)),
       )
     } catch (error) {
       done({ error, slowDown: false })
@@ -164,12 +180,19 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
   }
 }
 
-function mayComeAgain(error: unknown, { msgID }: NatsPublishOptions): boolean {
-  if (msgID !== undefined) return true
+/** How a publish to a stream failed, and whether it may be sent again. */
+function failureOf(error: unknown, given: NatsPublishOptions): SendFailure {
   const { name, code, status, api_error } = Object(error) as Readonly<Record<string, unknown>>
-  const told = Object(api_error) as Readonly<Record<string, unknown>>
-  return (
-    NOT_THERE.has(name) ||
-    [code, status, told.code, told.err_code].some(each => each !== undefined && SLOW_DOWN.has(each))
-  )
+  const answered = Object(api_error) as Readonly<Record<string, unknown>>
+  const marks = [code, status, answered.code, answered.err_code].filter(mark => mark !== undefined)
+  if (marks.some(mark => SLOW_DOWN.has(mark))) return { error, slowDown: true }
+  if (NOT_THERE.has(name) || marks.some(mark => NOT_THERE.has(mark)))
+    return { error, slowDown: false, again: 'later' }
+  // What the stream has answered is its last word; an answer that did not come is asked for again.
+  return { error, slowDown: false, ...(api_error === undefined ? again(given) : {}) }
+}
+
+/** With a message id the stream stores once what is sent twice. */
+function again(given: NatsPublishOptions | undefined): { readonly again?: 'now' } {
+  return given?.msgID === undefined ? {} : { again: 'now' }
 }

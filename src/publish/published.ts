@@ -27,6 +27,11 @@ export interface SendFailure {
   readonly error: unknown
   /** The server asks for less: it may be sent again, later. */
   readonly slowDown: boolean
+  /**
+   * It may be sent again, though nobody asks for less: `now`, where its connection or its answer was lost, or `later`, where no
+   * server serves it for the moment.
+   */
+  readonly again?: 'now' | 'later'
 }
 
 /** A broker's client, as a publisher sees it. */

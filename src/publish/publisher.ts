@@ -17,6 +17,10 @@ import type { Shelf } from './shelf.ts'
 
 /** Outcomes by which a message waits. */
 const WAITING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
+/** How long a message that no server serves is sent again, and the waits between. */
+const LONGEST_UNSERVED_MS = 30_000
+const FIRST_UNSERVED_WAIT_MS = 100
+const LONGEST_UNSERVED_WAIT_MS = 1_000
 
 /**
  * Publishes at the rate of a gate: what may not go yet waits in a bounded queue, also while there is no connection, while enough is
@@ -48,6 +52,7 @@ export class Publisher<C> {
   #idle: (() => void)[] = []
   #underWayPeak = 0
   #slowDowns = 0
+  #unservedWaitMs = FIRST_UNSERVED_WAIT_MS
 
   constructor(gate: Gate, carrier: Carrier<C>, clock: Clock, logger: Logger, settings: Settings) {
     this.#gate = gate
@@ -287,8 +292,10 @@ export class Publisher<C> {
     this.#carrier.send(entry.message, entry.cargo, decision, failure => {
       this.#underWay--
       if (entry.latest) this.#latestHasSettled(entry)
-      if (failure === undefined) this.#ends.settle(entry, { outcome: 'sent' })
-      else this.#retry(entry, failure)
+      if (failure === undefined) {
+        this.#unservedWaitMs = FIRST_UNSERVED_WAIT_MS
+        this.#ends.settle(entry, { outcome: 'sent' })
+      } else this.#retry(entry, failure)
       this.pump()
     })
   }
@@ -313,18 +320,39 @@ export class Publisher<C> {
     if (this.#latestUnderWay.get(key) === entry) this.#latestUnderWay.delete(key)
   }
 
-  #retry(entry: Entry<C>, { error, slowDown }: SendFailure): void {
-    if (!slowDown) {
+  #retry(entry: Entry<C>, { error, slowDown, again }: SendFailure): void {
+    if (!slowDown && (again === undefined || this.#closed)) {
       this.#ends.settle(entry, { outcome: 'failed', error })
       return
     }
-    this.slowDown()
+    // An outage is no measurement of what the server can take.
+    if (slowDown) this.slowDown()
     if (entry.signal?.aborted) this.#ends.drop(entry, 'aborted')
     else if (entry.isOutdated) this.#ends.drop(entry, 'superseded')
     else if (this.#intake.supersedes(entry)) return
-    else if (entry.attempts > this.#settings.retries || this.#closed)
+    else if (
+      this.#closed ||
+      (again === 'later' ? this.#isUnserved(entry) : ++entry.refusals > this.#settings.retries)
+    )
       this.#ends.settle(entry, { outcome: 'refused', error })
-    else this.#outbox.putBack(entry)
+    else {
+      this.#outbox.putBack(entry)
+      if (again === 'later') this.#waitForServer()
+    }
+  }
+
+  /** Whether no server has served a message for so long that it is given up. */
+  #isUnserved(entry: Entry<C>): boolean {
+    const nowMs = this.#clock.now()
+    entry.unservedSinceMs ??= nowMs
+    return nowMs - entry.unservedSinceMs >= LONGEST_UNSERVED_MS
+  }
+
+  /** Asks again after a while, longer each time until something is served. */
+  #waitForServer(): void {
+    if (this.#cancelWait !== undefined) return
+    this.#wait(this.#unservedWaitMs)
+    this.#unservedWaitMs = Math.min(2 * this.#unservedWaitMs, LONGEST_UNSERVED_WAIT_MS)
   }
 
   /** The rule refuses all of this key for a while: what else waits goes on. */

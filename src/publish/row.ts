@@ -19,6 +19,10 @@ export class Entry<C> {
   isSettled = false
   readonly sinceMs: number
   attempts = 0
+  /** Attempts that were refused or lost. */
+  refusals = 0
+  /** Since when no server serves it. */
+  unservedSinceMs: number | undefined = undefined
   readonly signal: AbortSignal | undefined
   readonly tell: (published: Published) => void
   row: Row<C> | undefined = undefined

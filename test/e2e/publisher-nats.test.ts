@@ -131,6 +131,8 @@ describe.each(Object.entries(OPEN))('a limited publisher of %s', (_name, open) =
       expect(waiting).toBeGreaterThan(100)
       server = await startNats({ jetstream: true, port, args: ['--store_dir', folder] })
       expect((await ends).filter(({ outcome }) => outcome === 'sent')).toHaveLength(400)
+      // The outage says nothing of what the server can take.
+      expect(publisher.stats()).toMatchObject({ slowDowns: 0, pacePerSecond: undefined })
       expect(await opened.count()).toBe(400)
       expect(sent).toBeLessThan(400)
       publisher.close()

@@ -448,6 +448,56 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats().gateFailures).toBe(1)
   })
 
+  it('takes an outage for no measurement of what the server can take', async () => {
+    const trial = open({ rate: '1000/s burst 100' }, { retries: 1 })
+    let failure: SendFailure | undefined = {
+      error: new Error('no responders'),
+      slowDown: false,
+      again: 'later',
+    }
+    trial.answer = (_text, settle) => settle(failure)
+    for (const text of numbers(500)) trial.publish('t', text)
+    trial.clock.advance(10_000)
+    // It asks about once a second, and not more often for what waits.
+    expect(trial.sent.length).toBeLessThan(20)
+    failure = undefined
+    trial.clock.advance(2_000)
+    expect(trial.parts.publisher.stats()).toMatchObject({
+      sent: 500,
+      waiting: 0,
+      slowDowns: 0,
+      pacePerSecond: undefined,
+    })
+    await trial.told()
+    expect(trial.sent.slice(-500)).toEqual(numbers(500).map(text => `t ${text}`))
+  })
+
+  it('gives up what no server serves for half a minute', async () => {
+    const trial = open({ rate: 'unlimited' })
+    trial.answer = (_text, settle) =>
+      settle({ error: new Error('no stream'), slowDown: false, again: 'later' })
+    trial.publish('t', '0')
+    trial.clock.advance(31_000)
+    await trial.told()
+    expect(trial.ends.get('t 0')).toMatchObject({ outcome: 'refused', error: new Error('no stream') })
+  })
+
+  it('sends again what was lost with a connection, in its order and without slowing down', () => {
+    const trial = open({ rate: 'unlimited' })
+    const settles: ((failure?: SendFailure) => void)[] = []
+    trial.answer = (_text, settle) => void settles.push(settle)
+    trial.room = 3
+    for (const text of numbers(5)) trial.publish('t', text)
+    trial.ready = false
+    for (const settle of settles.splice(0).reverse())
+      settle({ error: new Error('lost'), slowDown: false, again: 'now' })
+    trial.answer = (_text, settle) => settle()
+    trial.ready = true
+    trial.parts.publisher.pump()
+    expect(trial.sent.slice(3)).toEqual(numbers(5).map(text => `t ${text}`))
+    expect(trial.parts.publisher.stats()).toMatchObject({ slowDowns: 0, waiting: 0 })
+  })
+
   it('drops a message whose signal is aborted while it waits, and leaves the others', async () => {
     const trial = open({ rate: '1/s burst 1' })
     const [early, waiting, late] = [new AbortController(), new AbortController(), new AbortController()]
