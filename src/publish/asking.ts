@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.ts'
+import { type Clock, limitWait } from '../clock.ts'
 import { type Decision, PASSED } from '../decision.ts'
 import { StoreError } from '../errors.ts'
 import type { Gate } from '../gate.ts'
@@ -34,7 +34,7 @@ export class Asking {
   #await(answer: Promise<Decision>): Promise<Decision> {
     const withinMs = BEYOND_STORE_MS + (this.#gate.store.answersWithinMs ?? 0)
     return new Promise(resolve => {
-      const cancel = this.#clock.after(withinMs, () =>
+      const cancel = limitWait(this.#clock, withinMs, () =>
         resolve(this.#fall(new StoreError(`no decision within ${withinMs} ms`))),
       )
       answer.then(
