@@ -71,6 +71,8 @@ export const BOUNDS = {
   /** Bytes of an MQTT packet, unless `maxPacketBytes` says otherwise; and of a CONNECT. */
   packetBytes: 16_777_216,
   connectBytes: 131_072,
+  /** Bytes written for a subscriber that does not read them. */
+  unsentBytes: 262_144,
   /** Bytes of a topic, of the MQTT standard. */
   topicBytes: 65_535,
   /** Levels of a topic that are looked at; a deeper one matches no pattern but # and >. */

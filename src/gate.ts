@@ -15,7 +15,7 @@ import { Scales } from './gate/scales.ts'
 import { Seating } from './gate/seating.ts'
 import { type Counter, Voice } from './gate/voice.ts'
 import { type Logger, SILENT } from './logger.ts'
-import type { Action, Dialect, MaybePromise, Message } from './message.ts'
+import type { Action, Dialect, MaybePromise, Message, Sender } from './message.ts'
 import type { RuleFacts } from './outcomes/rule-facts.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
@@ -218,6 +218,11 @@ export class Gate {
   keyOf(rule: string, message: Message): string | undefined {
     const seat = this.#seating.seatFor(message)
     return keyUnder(seat.ruling!.plan.steps, rule, message, seat.identity, this.clock.now())
+  }
+
+  /** Returns the refusal every message of a banned sender meets; undefined for a sender that is not banned. Counts nothing. */
+  banOf(sender: Sender): Decision | undefined {
+    return this.#seating.banOf(sender)
   }
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */

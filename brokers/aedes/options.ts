@@ -39,8 +39,9 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   /** The longest a throttled connect waits for its CONNACK; clients give up. Default: 10,000. */
   readonly maxConnectHoldMs?: number
   /**
-   * Unsent bytes of a subscriber beyond which nothing more is delivered to it, at QoS 0 or to a clean session; one
-   * frozen subscriber starves others, and 1 MB cures it. It loses messages that were allowed, hence off by default.
+   * Unsent bytes of a subscriber that does not read, beyond which nothing more is written for it: what comes at QoS 0, or to a
+   * clean session, is dropped and counted as `frozen`; the rest waits in its session's queue. Once it has not read for
+   * 100 ms, deliveries to others no longer wait for it. Default: 262,144; 0 for no bound.
    */
   readonly maxUnsentBytes?: number
   /**
@@ -101,7 +102,7 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     disconnectWithinMs: options.disconnectWithinMs ?? 10_000,
     refusedReturnCode: options.refusedReturnCode ?? 3,
     maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,
-    maxUnsentBytes: options.maxUnsentBytes || Number.POSITIVE_INFINITY,
+    maxUnsentBytes: (options.maxUnsentBytes ?? BOUNDS.unsentBytes) || Number.POSITIVE_INFINITY,
     maxPacketBytes: (options.maxPacketBytes ?? BOUNDS.packetBytes) || Number.POSITIVE_INFINITY,
     limitDeliveries: options.limitDeliveries,
     guardSys: options.guardSys ?? true,

@@ -4,6 +4,7 @@ import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Connection, type Surroundings } from './connection.ts'
+import { Deliveries } from './deliver.ts'
 import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { PacketSizeLimit } from './packet-size.ts'
@@ -44,6 +45,7 @@ export class Station implements Surroundings {
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
+  readonly deliveries: Deliveries
   readonly sizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
@@ -88,6 +90,7 @@ export class Station implements Surroundings {
     })
     this.crowd = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock)
+    this.deliveries = new Deliveries(this)
   }
 
   /** Remembers a CONNECT: only there username and keepalive are told. */
@@ -122,6 +125,7 @@ export class Station implements Surroundings {
     // The will of a client that has gone is the last that is asked for.
     if (client.closed) connection.leave()
     else this.connections.add(connection)
+    this.deliveries.attach(client, connection)
     return connection
   }
 }

@@ -47,6 +47,10 @@ export class Board<Given extends object> {
     this.#hooks = hooks
   }
 
+  get size(): number {
+    return this.#posted.size
+  }
+
   get isFull(): boolean {
     return this.#posted.size >= BOUNDS.notes
   }

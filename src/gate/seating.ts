@@ -5,7 +5,7 @@ import { Seat, seatOf } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
-import type { Dialect, Message } from '../message.ts'
+import type { Dialect, Message, Sender } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Selector, Store } from '../stores/store.ts'
 import type { Desk } from './desk.ts'
@@ -30,6 +30,7 @@ export class Seating {
   /** What was given by `use`, after the policy's own. */
   readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   readonly #gate: object
+  readonly #clock: Clock
   readonly #store: Store
   readonly #desk: Desk
   #sought: Promise<void> | undefined
@@ -39,6 +40,7 @@ export class Seating {
 
   constructor(gate: Owner, store: Store, desk: Desk, dialect: Dialect, scales: Scales) {
     this.#gate = gate
+    this.#clock = gate.clock
     this.#store = store
     this.#desk = desk
     this.#scales = scales
@@ -70,6 +72,17 @@ export class Seating {
         count += forgotten
     }
     return count
+  }
+
+  /** The refusal of a banned sender, by what its connect tells of it. */
+  banOf(sender: Sender): Decision | undefined {
+    if (this.#desk.standing.bans.isEmpty) return undefined
+    const message: Message = { topic: 'connect', on: 'connect', sender, size: 0 }
+    const seat = this.routesNow().settle(new Seat(sender, sender), message)
+    // Nobody waits for a tier here.
+    this.#desk.takeSought()
+    const { decider } = seat.ruling!
+    return decider.kind === 'banned' ? decider.decide(message, seat, this.#clock.now()) : undefined
   }
 
   /** Takes a refusal to account. Never throws. */

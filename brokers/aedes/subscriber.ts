@@ -1,0 +1,427 @@
+import type { Client } from 'aedes'
+import type { Decision } from '../../src/decision.ts'
+import type { Ask, Lane } from '../../src/guard.ts'
+import type { MaybePromise, Sender } from '../../src/message.ts'
+import type { Connection } from './connection.ts'
+import type { Deliveries } from './deliver.ts'
+import { AedesMessage, type PacketLike } from './message.ts'
+import { refusalError } from './refusal.ts'
+
+/** How long other subscribers wait for one whose socket takes nothing more; and how long it stays watched once it reads on. */
+const STALL_MS = 100
+const WATCH_MS = 10_000
+
+/** A delivery on its way through aedes. */
+export interface Delivery extends PacketLike {
+  readonly cmd?: string
+  readonly clientId?: string
+  readonly nl?: boolean
+  readonly messageId?: number | undefined
+  brokerId?: string | null
+  readonly brokerCounter?: number
+}
+
+type Done = (error?: Error | null) => void
+type Deliver = (packet: Delivery, done: Done) => void
+
+/** What aedes keeps to itself of a client. */
+interface Inside {
+  deliver0?: Deliver
+  deliverQoS?: Deliver
+  waitForDrain?(done: Done): void
+  readonly duplicates?: Record<string, number>
+}
+
+/** aedes' persistence is not in its types. */
+interface Persistent {
+  readonly persistence?: {
+    outgoingStream?(client: Client): AsyncIterable<Delivery>
+    outgoingUpdate?(client: Client, packet: object): Promise<unknown>
+    outgoingClearMessageId?(client: Client, packet: object): Promise<unknown>
+  }
+}
+
+/** A delivery that aedes waits for. */
+interface Pending {
+  readonly done: Done
+  isDone: boolean
+}
+
+/** A delivery that rules are asked about, with all its enactment needs. */
+class DeliverMessage extends AedesMessage {
+  declare readonly deliver: Deliver
+  declare readonly original: Delivery
+  declare readonly forward: Delivery
+  /** Answers aedes; does nothing once aedes has been answered. */
+  declare done: Done
+  declare isEnacted: boolean
+
+  constructor(sender: Sender, forward: Delivery, original: Delivery, deliver: Deliver, done: Done) {
+    super('deliver', sender, forward)
+    this.deliver = deliver
+    this.original = original
+    this.forward = forward
+    this.done = done
+    this.isEnacted = false
+  }
+}
+
+const ignore = (): void => {}
+
+/**
+ * Decides what aedes delivers to one client. It stands in the place of the client's `deliver0` and `deliverQoS`, which
+ * aedes calls for each live and each retained message, so a delivery can wait. What a session's queue holds on reconnect takes
+ * another way and is not limited.
+ */
+export class Subscriber {
+  readonly client: Client
+  readonly connection: Connection
+  readonly #deliveries: Deliveries
+  readonly #inside: Inside
+  readonly #deliverQoS: Deliver | undefined
+  #lane: Lane | undefined
+  #pending: Pending[] = []
+  #pendingCount = 0
+  /** Its socket took nothing for a while: no one waits for it any more. */
+  #isSlow = false
+  #slowUntilMs = 0
+  #cancelStall: (() => void) | undefined
+  #awaitsDrain = false
+  /** Messages were left in its session's queue; later ones go there too until those have been delivered. */
+  #isBehind = false
+  #isCatchingUp = false
+  #leftMore = false
+  #ban: Decision | undefined
+  #banVersion = -1
+
+  constructor(deliveries: Deliveries, client: Client, connection: Connection) {
+    this.#deliveries = deliveries
+    this.client = client
+    this.connection = connection
+    this.#inside = client as unknown as Inside
+    const { deliver0, deliverQoS, waitForDrain } = this.#inside
+    this.#deliverQoS = deliverQoS
+    if (typeof deliver0 !== 'function' || typeof deliverQoS !== 'function') return
+    this.#inside.deliver0 = (packet, done) => this.#take(deliver0, packet, done)
+    this.#inside.deliverQoS = (packet, done) =>
+      this.#take(packet.qos === 0 ? deliver0 : deliverQoS, packet, done)
+    if (typeof waitForDrain !== 'function') return
+    this.#inside.waitForDrain = done => {
+      this.#onFull()
+      waitForDrain.call(client, done)
+    }
+  }
+
+  /** The refusal of a banned client. */
+  get ban(): Decision | undefined {
+    const { gate, banVersion } = this.#deliveries
+    if (this.#banVersion !== banVersion) {
+      this.#banVersion = banVersion
+      this.#ban = gate.banOf(this.connection.sender)
+    }
+    return this.#ban
+  }
+
+  /** Applies a changed ban: closes the connection if the ban says so, delivers what was left if there is none any more. */
+  applyBan(): void {
+    const { ban } = this
+    if (ban?.outcome === 'disconnect') this.#close(ban)
+    else if (ban === undefined && this.#isBehind && !this.#awaitsDrain) void this.#catchUp()
+  }
+
+  leave(): void {
+    this.#cancelStall?.()
+    this.#lane?.leave(() => false)
+  }
+
+  #take(deliver: Deliver, packet: Delivery, done: Done): void {
+    const deliveries = this.#deliveries
+    const { tally } = deliveries.station
+    if (!deliveries.isAttached) {
+      deliver(packet, done)
+      return
+    }
+    // A session keeps what is published at QoS 1 or 2 before anyone is delivered to.
+    const isKept = deliver === this.#deliverQoS && this.#isKept(packet)
+    if (deliveries.hasBans && this.ban !== undefined) {
+      tally.deliveriesRefused++
+      if (isKept) this.#leave(done)
+      else setImmediate(done)
+      this.applyBan()
+      return
+    }
+    if (isKept && this.#isBehind) {
+      tally.frozen++
+      this.#leave(done)
+      return
+    }
+    if (deliveries.ruled) this.#decide(deliver, packet, done)
+    else this.#send(deliver, packet, done, undefined)
+  }
+
+  #decide(deliver: Deliver, packet: Delivery, done: Done): void {
+    const deliveries = this.#deliveries
+    const { client } = this
+    const isOwn = packet.nl === true && packet.clientId === client.id
+    if (isOwn || this.#isDuplicate(packet)) {
+      // aedes discards these by itself.
+      this.#send(deliver, packet, done, undefined)
+      return
+    }
+    const forward = deliveries.askUsers(client, packet)
+    if (!forward || deliveries.station.notices?.covers(forward.topic)) {
+      this.#send(deliver, packet, done, forward)
+      return
+    }
+    const message = new DeliverMessage(this.connection.sender, forward, packet, deliver, done)
+    const { guard } = deliveries.station
+    if (this.#lane === undefined || this.#lane.held === 0) {
+      const answer = guard.ask(message)
+      if ((answer as Decision).outcome === 'deliver') {
+        this.#send(deliver, packet, done, forward)
+        return
+      }
+      this.#lane ??= guard.lane()
+      this.#admit(this.#lane, message, answer)
+    } else this.#admit(this.#lane, message, undefined)
+  }
+
+  #admit(lane: Lane, message: DeliverMessage, answer: MaybePromise<Decision> | undefined): void {
+    this.#markSeen(message.original)
+    if (answer === undefined) lane.admit(message, this.#enact)
+    else
+      lane.admit(
+        message,
+        this.#enact,
+        askAfter(answer, each => this.#deliveries.station.guard.ask(each)),
+      )
+    // Retained messages wait at their source: aedes reads the next one when this one has been answered.
+    if (message.isEnacted || isRetained(message.original)) return
+    setImmediate(message.done)
+    message.done = ignore
+  }
+
+  readonly #enact = (decision: Decision, message: DeliverMessage): void => {
+    message.isEnacted = true
+    const { station } = this.#deliveries
+    const { deliver, original, forward, done } = message
+    if (decision.outcome === 'deliver' || this.client.closed) {
+      this.#send(deliver, original, done, forward, true)
+      return
+    }
+    const isKept = deliver === this.#deliverQoS && this.#isKept(original)
+    if (decision.reason === 'superseded') {
+      if (isKept) void this.#removeFromSession(original)
+      done()
+      return
+    }
+    station.refusals.note(message, decision)
+    if (decision.outcome === 'disconnect') this.#close(decision)
+    if (isKept) {
+      // Its session would bring it on the next connect, out of order.
+      station.tally.deliveriesSpared++
+      this.#send(deliver, original, done, forward, true)
+      return
+    }
+    station.tally.deliveriesRefused++
+    done()
+  }
+
+  #isDuplicate({ brokerId, brokerCounter = 0 }: Delivery): boolean {
+    return !!brokerId && (this.#inside.duplicates?.[brokerId] ?? 0) >= brokerCounter
+  }
+
+  #markSeen({ brokerId, brokerCounter = 0 }: Delivery): void {
+    const { duplicates } = this.#inside
+    if (brokerId && duplicates !== undefined) duplicates[brokerId] = brokerCounter
+  }
+
+  /** Takes a message of QoS 1 or 2 out of the queue of a session, which finds it by an id. */
+  async #removeFromSession(packet: Delivery): Promise<void> {
+    const { persistence } = this.#deliveries.broker as unknown as Persistent
+    const numbered = this.client as unknown as { _nextId: number }
+    const messageId = numbered._nextId
+    numbered._nextId = messageId >= 65_535 ? 1 : messageId + 1
+    try {
+      await persistence?.outgoingUpdate?.(this.client, { ...packet, messageId })
+      await persistence?.outgoingClearMessageId?.(this.client, { messageId })
+    } catch (err) {
+      this.#deliveries.station.logger.warn(
+        { err, client: this.client.id },
+        'a superseded message may come again',
+      )
+    }
+  }
+
+  #isKept({ qos, retain }: Delivery): boolean {
+    return !this.client.clean && (qos ?? 0) > 0 && retain !== true
+  }
+
+  /** Hands a packet to aedes. `forward` is what the application's own hook made of it; without it the hook is asked. */
+  #send(
+    deliver: Deliver,
+    packet: Delivery,
+    done: Done,
+    forward: Delivery | null | undefined,
+    isSeen = false,
+  ): void {
+    const deliveries = this.#deliveries
+    const { maxUnsentBytes } = deliveries.station.settings
+    // aedes reads retained messages one by one: this one alone waits.
+    if (maxUnsentBytes === Number.POSITIVE_INFINITY || isRetained(packet)) {
+      this.#pass(deliver, packet, done, forward, isSeen)
+      return
+    }
+    if (!this.#isSlow || !this.#staysSlow()) {
+      const pending: Pending = { done, isDone: false }
+      this.#pending.push(pending)
+      this.#pendingCount++
+      this.#pass(deliver, packet, () => this.#finish(pending), forward, isSeen)
+      return
+    }
+    if (this.client.conn.writableLength <= maxUnsentBytes) {
+      this.#pass(deliver, packet, ignore, forward, isSeen)
+      setImmediate(done)
+      return
+    }
+    deliveries.station.tally.frozen++
+    if (deliver === this.#deliverQoS && this.#isKept(packet)) this.#leave(done)
+    else setImmediate(done)
+  }
+
+  #pass(
+    deliver: Deliver,
+    packet: Delivery,
+    done: Done,
+    forward: Delivery | null | undefined,
+    isSeen: boolean,
+  ): void {
+    if (isSeen) this.#passAgain(deliver, packet, done, forward)
+    else this.#deliveries.pass(deliver, packet, done, forward)
+  }
+
+  #finish(pending: Pending): void {
+    if (pending.isDone) return
+    pending.isDone = true
+    this.#pendingCount--
+    if (this.#pendingCount === 0) this.#pending.length = 0
+    else if (this.#pending.length > 2 * this.#pendingCount + 1_024)
+      this.#pending = this.#pending.filter(({ isDone }) => !isDone)
+    pending.done()
+  }
+
+  /** The socket has more to send than its buffer holds. */
+  #onFull(): void {
+    const { station } = this.#deliveries
+    if (this.#awaitsDrain || station.settings.maxUnsentBytes === Number.POSITIVE_INFINITY) return
+    this.#awaitsDrain = true
+    this.client.conn.once('drain', () => this.#onDrain())
+    if (!this.#isSlow) this.#cancelStall = station.guard.clock.after(STALL_MS, () => this.#stall())
+  }
+
+  #stall(): void {
+    this.#cancelStall = undefined
+    this.#isSlow = true
+    const pending = this.#pending
+    this.#pending = []
+    for (const each of pending) this.#finish(each)
+  }
+
+  #onDrain(): void {
+    this.#awaitsDrain = false
+    this.#cancelStall?.()
+    this.#cancelStall = undefined
+    if (this.#isSlow) this.#slowUntilMs = this.#deliveries.station.guard.clock.now() + WATCH_MS
+    if (this.#isBehind) void this.#catchUp()
+  }
+
+  #staysSlow(): boolean {
+    if (this.#awaitsDrain || this.#deliveries.station.guard.clock.now() < this.#slowUntilMs) return true
+    this.#isSlow = false
+    return false
+  }
+
+  /** Leaves a message in the queue of its session. */
+  #leave(done: Done): void {
+    this.#isBehind = true
+    this.#leftMore = true
+    setImmediate(done)
+  }
+
+  /** Delivers what was left in the session's queue, in its order. */
+  async #catchUp(): Promise<void> {
+    const { persistence } = this.#deliveries.broker as unknown as Persistent
+    if (this.#isCatchingUp || typeof persistence?.outgoingStream !== 'function') return
+    this.#isCatchingUp = true
+    try {
+      while (this.#leftMore) {
+        this.#leftMore = false
+        for await (const packet of persistence.outgoingStream(this.client)) {
+          // What has an id was sent already.
+          if (packet.messageId !== undefined || (packet.cmd ?? 'publish') !== 'publish') continue
+          await this.#resend(packet)
+          if (this.client.closed || (this.#deliveries.hasBans && this.ban !== undefined)) return
+        }
+      }
+      this.#isBehind = false
+    } catch (err) {
+      this.#deliveries.station.logger.warn(
+        { err, client: this.client.id },
+        'a session could not be caught up',
+      )
+    } finally {
+      this.#isCatchingUp = false
+    }
+  }
+
+  #resend(packet: Delivery): Promise<void> {
+    return new Promise(resolve => this.#passAgain(this.#deliverQoS!, packet, () => resolve(), undefined))
+  }
+
+  /** Passes a packet that aedes would take for a duplicate, as a later one was passed or it was seen before. */
+  #passAgain(deliver: Deliver, packet: Delivery, done: Done, forward: Delivery | null | undefined): void {
+    const { duplicates } = this.#inside
+    const { brokerId, brokerCounter = 0 } = packet
+    if (!brokerId || duplicates === undefined) {
+      this.#deliveries.pass(deliver, packet, done, forward)
+      return
+    }
+    const seen = duplicates[brokerId] ?? 0
+    duplicates[brokerId] = brokerCounter - 1
+    try {
+      this.#deliveries.pass(deliver, packet, done, forward)
+    } finally {
+      duplicates[brokerId] = Math.max(seen, brokerCounter)
+    }
+  }
+
+  #close(decision: Decision): void {
+    const { client, connection } = this
+    if (client.closed || connection.condemned) return
+    const { station } = this.#deliveries
+    station.tally.disconnected++
+    station.logger.info(
+      { client: client.id, rule: decision.rule, reason: decision.reason },
+      'subscriber disconnected',
+    )
+    connection.condemn(refusalError(decision, 'deliver'))
+  }
+}
+
+/** aedes marks what it reads of its retained messages so: they are no duplicates of anything. */
+function isRetained({ retain, brokerId }: Delivery): boolean {
+  return retain === true && !brokerId
+}
+
+/** Answers what was decided already, once: a message that waits for its turn is asked about anew. */
+function askAfter(
+  decided: MaybePromise<Decision>,
+  ask: (message: DeliverMessage) => MaybePromise<Decision>,
+): Ask<DeliverMessage> {
+  let answer: MaybePromise<Decision> | undefined = decided
+  return message => {
+    const first = answer ?? ask(message)
+    answer = undefined
+    return first
+  }
+}

@@ -1,0 +1,77 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { eventually, type RawClient, startBroker, subscribeAll, type TestBroker } from './harness.ts'
+
+let running: TestBroker | undefined
+afterEach(async () => {
+  await running?.close()
+  running = undefined
+})
+
+/** Kernel buffers of a connection hold some megabytes before a socket takes nothing more. */
+const FLOOD = 200
+/** Messages aedes hands to subscribers at once, before it waits for one of them. */
+const UNDER_WAY = 100
+const PAYLOAD = Buffer.alloc(100_000)
+
+async function freeze(test: TestBroker, clean: boolean, qos: 0 | 1): Promise<RawClient> {
+  const frozen = await test.connectRaw({ clientId: 'frozen', clean })
+  frozen.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 't/#', qos }] })
+  await frozen.until('suback')
+  frozen.socket.pause()
+  return frozen
+}
+
+describe('a subscriber that does not read', () => {
+  it('is, by default, waited for by nobody, and what it misses is counted', async () => {
+    const test = await startBroker()
+    running = test
+    const frozen = await freeze(test, true, 0)
+    const seen = await subscribeAll(await test.connect({ clientId: 'reads' }), '#')
+    const publisher = await test.connect({ clientId: 'p' })
+    for (let i = 0; i < FLOOD; i++) await publisher.publishAsync('t/x', PAYLOAD, { qos: 1 })
+    const quiet = await test.connect({ clientId: 'quiet' })
+    for (let i = 0; i < 20; i++) await quiet.publishAsync('quiet', String(i), { qos: 1 })
+    await eventually(() => expect(seen).toHaveLength(FLOOD + 20))
+    const { frozen: withheld } = test.limits.stats()
+    expect(withheld).toBeGreaterThan(0)
+    const unsent = (
+      test.broker as unknown as { clients: Record<string, { conn: { writableLength: number } }> }
+    ).clients.frozen!.conn.writableLength
+    expect(unsent).toBeLessThan(262_144 + UNDER_WAY * PAYLOAD.length)
+    frozen.socket.resume()
+    await eventually(() =>
+      expect(frozen.packets.filter(({ cmd }) => cmd === 'publish')).toHaveLength(FLOOD - withheld),
+    )
+  })
+  it('gets what its session has kept once it reads on: all of it, once, in order', async () => {
+    const test = await startBroker()
+    running = test
+    const frozen = await freeze(test, false, 1)
+    const publisher = await test.connect({ clientId: 'p' })
+    for (let i = 0; i < FLOOD; i++) await publisher.publishAsync(`t/${i}`, PAYLOAD, { qos: 1 })
+    expect(test.limits.stats().frozen).toBeGreaterThan(0)
+    const topics: string[] = []
+    frozen.on('packet', packet => {
+      if (packet.cmd !== 'publish') return
+      topics.push(packet.topic)
+      frozen.send({ cmd: 'puback', messageId: packet.messageId })
+    })
+    frozen.socket.resume()
+    await publisher.publishAsync('t/last', 'x', { qos: 1 })
+    await eventually(() => expect(topics).toHaveLength(FLOOD + 1), 20_000)
+    expect(topics).toEqual([...Array.from({ length: FLOOD }, (_, i) => `t/${i}`), 't/last'])
+    await publisher.publishAsync('t/again', 'x', { qos: 1 })
+    await eventually(() => expect(topics.at(-1)).toBe('t/again'))
+  })
+  it('is waited for as aedes does where the bound is turned off', async () => {
+    const test = await startBroker({ limiter: { maxUnsentBytes: 0 } })
+    running = test
+    const frozen = await freeze(test, true, 0)
+    const seen = await subscribeAll(await test.connect({ clientId: 'reads' }), 't/#')
+    const publisher = await test.connect({ clientId: 'p' })
+    for (let i = 0; i < 20; i++) await publisher.publishAsync('t/x', 'x', { qos: 1 })
+    await eventually(() => expect(seen).toHaveLength(20))
+    expect(test.limits.stats().frozen).toBe(0)
+    frozen.socket.destroy()
+  })
+})
