@@ -220,6 +220,14 @@ export class Gate {
     return keyUnder(seat.ruling!.plan.steps, rule, message, seat.identity, this.clock.now())
   }
 
+  /**
+   * Counts a connect for its client, user and the like, once its sender is authenticated: for a message that was `claimed`
+   * when it was checked. Returns the refusal if it is one connect too many.
+   */
+  confirmConnect(message: Message): Decision | undefined {
+    return this.#seating.confirmConnect(message)
+  }
+
   /** Returns the refusal every message of a banned sender meets; undefined for a sender that is not banned. Counts nothing. */
   banOf(sender: Sender): Decision | undefined {
     return this.#seating.banOf(sender)

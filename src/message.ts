@@ -41,6 +41,11 @@ export interface Message {
   readonly will?: boolean | undefined
   readonly protocol?: 'mqtt' | 'nats' | undefined
   readonly headers?: Headers | undefined
+  /**
+   * The sender is what it says it is and has not been authenticated, as in a connect: refusals count against its address
+   * alone. See `gate.confirmConnect`.
+   */
+  readonly claimed?: boolean | undefined
   /** The parsed payload: parsed on first use, once, bounded; `undefined` when it cannot be parsed. Never throws. */
   payload?(): unknown
 }

@@ -1,7 +1,7 @@
 import type { AuthenticateError, Client } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
-import type { Message } from '../../src/message.ts'
+import type { Message, Sender } from '../../src/message.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
@@ -11,12 +11,23 @@ import { isSupported } from './support.ts'
 /** The topic of a connect, which has none: rules for connects stand on every topic or on this one. */
 export const CONNECT_TOPIC = 'connect'
 
+/** A connect: who sends it is a claim until the application has looked at its password. */
+class ConnectMessage extends AedesMessage {
+  constructor(sender: Sender) {
+    super('connect', sender, { topic: CONNECT_TOPIC })
+  }
+
+  get claimed(): boolean {
+    return true
+  }
+}
+
 /**
  * Limits connects, before the application's `authenticate` is asked, which may cost much. A refused one gets its
  * CONNACK; with `disconnect` it gets none. Returns what takes it off again.
  */
 export function limitConnects(station: Station): () => void {
-  const { broker, guard, settings, tally } = station
+  const { broker, gate, guard, settings, tally } = station
 
   // A client gives up on its CONNACK after a while: a wait that long is a refusal, and no connect stands in a queue.
   const askSoon: Ask<Message> = message => {
@@ -44,13 +55,18 @@ export function limitConnects(station: Station): () => void {
         return
       }
       const connection = station.connectionOf(client)
-      const message = new AedesMessage('connect', connection.sender, { topic: CONNECT_TOPIC })
+      const message = new ConnectMessage(connection.sender)
       const enact = (decision: Decision): void => {
         if (client.closed) return
         if (decision.allowed) {
-          users.call(broker, client, username, password, done)
-          return
-        }
+          users.call(broker, client, username, password, (error, isGood) => {
+            const refusal = error || !isGood ? null : gate.confirmConnect(message)
+            if (refusal) refuse(refusal)
+            else done(error, isGood)
+          })
+        } else refuse(decision)
+      }
+      const refuse = (decision: Decision): void => {
         tally.connectsRefused++
         station.refusals.note(message, decision)
         if (decision.outcome === 'disconnect') closeSoon(client)

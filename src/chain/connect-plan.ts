@@ -24,6 +24,11 @@ export class ConnectPlan {
     return refused ?? this.#plan.decide(message, seat, nowMs)
   }
 
+  /** The refusal of a connect whose sender has been authenticated since it was decided. */
+  confirm(message: Message, seat: Seat, nowMs: number): Decision | undefined {
+    return isExempt(message, seat, nowMs) ? undefined : this.#flaps.confirm(seat.identity, message, nowMs)
+  }
+
   /** The refusal a connect would meet; undefined where the chain decides. Counts nothing. */
   peek(message: Message, seat: Seat, nowMs: number): Decision | undefined {
     return isExempt(message, seat, nowMs) ? undefined : this.#flaps.peek(seat.identity, nowMs)

@@ -46,6 +46,8 @@ const PLAIN: Treatment = { overrides: [], key: '' }
 /** The refusal of a connect that makes one too many of its sender. */
 export interface Flaps {
   take(sender: Sender, connect: Message, nowMs: number): Decision | undefined
+  /** The same for a connect that was only claimed until now. */
+  confirm(sender: Sender, connect: Message, nowMs: number): Decision | undefined
   /** Of one that came now; counts nothing. */
   peek(sender: Sender, nowMs: number): Decision | undefined
 }

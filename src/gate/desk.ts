@@ -11,7 +11,7 @@ import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { checkWithin } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import type { Dialect, Sender } from '../message.ts'
+import type { Dialect, Message, Sender } from '../message.ts'
 import type { CompiledEntry, CompiledPolicy } from '../policy/compile.ts'
 import type { SharedNote } from '../stores/notes.ts'
 import type { Selector, Store } from '../stores/store.ts'
@@ -179,6 +179,8 @@ export class Desk {
       penalty && penalty.flapping.length > 0
         ? {
             take: (sender, connect, nowMs) => this.#penalties.flaps(penalty, sender, connect, nowMs),
+            confirm: (sender, connect, nowMs) =>
+              this.#penalties.confirmFlaps(penalty, sender, connect, nowMs),
             peek: (sender, nowMs) => this.#penalties.peekFlaps(penalty, sender, nowMs),
           }
         : undefined
@@ -204,12 +206,12 @@ export class Desk {
   }
 
   /** Takes a refusal to account. Never throws. */
-  note(decision: Decision, roster: Roster, sender: Sender): void {
+  note(decision: Decision, roster: Roster, message: Message, sender: Sender): void {
     const own = decision.rule === undefined ? undefined : roster.penaltyOf(decision.rule)
     const penalty = own ?? this.#penalty
     if (penalty === undefined) return
     const name = own === undefined ? '' : decision.rule!
-    this.#penalties.note(penalty, name, decision, sender, this.#hooks.clock.now())
+    this.#penalties.note(penalty, name, decision, message, sender, this.#hooks.clock.now())
   }
 
   /** What a tier is being looked up for, where the sender settled last has to wait for it. */

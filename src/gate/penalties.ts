@@ -2,7 +2,7 @@ import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
 import { blockLengthMs, type Penalty } from '../chain/penalty.ts'
 import { banned } from '../chain/standing.ts'
-import { partOf, type Subject } from '../chain/subject.ts'
+import { partOf, type Subject, type SubjectPart } from '../chain/subject.ts'
 import type { Decision } from '../decision.ts'
 import type { Message, Sender } from '../message.ts'
 import type { Board } from './board.ts'
@@ -31,6 +31,7 @@ export class Penalties {
   readonly #failures: SampledLog
   /** Connects that are counted already: who waits is asked about again. */
   readonly #connects = new WeakSet<Message>()
+  readonly #confirmed = new WeakSet<Message>()
   readonly #offenders = new Map<string, Offender>()
 
   /** `failures` is told of each sender that could not be blocked. */
@@ -40,9 +41,18 @@ export class Penalties {
   }
 
   /** Takes a refusal to account. `name` tells apart what rules count for themselves. Never throws. */
-  note(penalty: Penalty, name: string, decision: Decision, sender: Sender, nowMs: number): void {
+  note(
+    penalty: Penalty,
+    name: string,
+    decision: Decision,
+    message: Message,
+    sender: Sender,
+    nowMs: number,
+  ): void {
     if (penalty.refusals === Infinity || !isOffence(decision)) return
-    const part = partOf(sender, penalty.per)
+    // What others send to a client is no offence of that client.
+    if (message.on === 'deliver') return
+    const part = partOf(sender, message.claimed ? 'ip' : penalty.per)
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
     const offender = this.#count(
@@ -58,16 +68,32 @@ export class Penalties {
 
   /**
    * Takes a connect to account; the refusal of one that makes too many of its sender. A connect that is asked about again is
-   * the same one. Never throws.
+   * the same one. One that is only claimed counts against its address, and against the rest once it is confirmed. Never throws.
    */
   flaps(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
     if (this.#connects.has(connect)) return undefined
     this.#connects.add(connect)
+    return this.#countConnect(penalty, sender, nowMs, part => connect.claimed !== true || part === 'ip')
+  }
+
+  /** Takes a connect to account whose sender is authenticated now. Never throws. */
+  confirmFlaps(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
+    if (connect.claimed !== true || this.#confirmed.has(connect)) return undefined
+    this.#confirmed.add(connect)
+    return this.#countConnect(penalty, sender, nowMs, part => part !== 'ip')
+  }
+
+  #countConnect(
+    penalty: Penalty,
+    sender: Sender,
+    nowMs: number,
+    counts: (part: SubjectPart) => boolean,
+  ): Decision | undefined {
     let refused: Decision | undefined
     for (const { connects, withinMs, per } of penalty.flapping) {
       const part = partOf(sender, per)
       const text = part && sender[part]
-      if (part === undefined || text === undefined) continue
+      if (part === undefined || text === undefined || !counts(part)) continue
       const offender = this.#count(flappingKey(part, text), connects, withinMs, nowMs)
       if (offender === undefined || !this.#block(penalty, offender, { [part]: text }, 'flapping', nowMs))
         continue

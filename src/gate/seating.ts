@@ -1,6 +1,7 @@
 import type { Middleware } from '../chain/middleware.ts'
 import type { Roster } from '../chain/roster.ts'
 import { Routes } from '../chain/routes.ts'
+import { planFor } from '../chain/ruling.ts'
 import { Seat, seatOf } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
@@ -85,9 +86,18 @@ export class Seating {
     return decider.kind === 'banned' ? decider.decide(message, seat, this.#clock.now()) : undefined
   }
 
+  /** Takes a connect to account whose sender is authenticated now; the refusal of one too many. */
+  confirmConnect(message: Message): Decision | undefined {
+    const seat = this.seatFor(message)
+    const nowMs = this.#clock.now()
+    const { decider } = planFor(seat, nowMs)
+    if (decider.kind === 'banned') return decider.decide(message, seat, nowMs)
+    return decider.kind === 'connect' ? decider.confirm(message, seat, nowMs) : undefined
+  }
+
   /** Takes a refusal to account. Never throws. */
   punish(decision: Decision, message: Message): void {
-    this.#desk.note(decision, this.roster, this.seatFor(message).identity)
+    this.#desk.note(decision, this.roster, message, this.seatFor(message).identity)
   }
 
   /** Adds to the chain in force. Throws PolicyError. */

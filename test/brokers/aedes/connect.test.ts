@@ -122,7 +122,7 @@ describe('sockets without a CONNECT', () => {
 })
 
 describe('a client that flaps', () => {
-  it('is blocked before its password is looked at, and others are not', async () => {
+  it('is blocked at the accepted connect that is one too many, and then before its password is looked at', async () => {
     const gate = new Gate({ penalties: { block: '1h', flapping: '4 connects in 1m' } })
     running = await startBroker({ gate })
     let asked = 0
@@ -137,9 +137,26 @@ describe('a client that flaps', () => {
       raw.socket.destroy()
       await eventually(() => expect(raw.closed).toBe(true))
     }
-    expect(asked).toBe(3)
+    expect(asked).toBe(4)
     expect(gate.bans.list()).toMatchObject([{ id: 'client:flapping', reason: 'flapping' }])
     await running.connectRaw({ clientId: 'quiet' })
     expect(running.limits.stats()).toMatchObject({ connectsRefused: 3 })
+  })
+  it('is not the one whose id a stranger uses without its password', async () => {
+    const gate = new Gate({
+      penalties: { block: '1h', after: '2 refusals in 1m', flapping: '3 connects in 1m' },
+    }).use(limit({ name: 'c', on: 'connect', rate: '10/hour', exceeded: 'reject' }))
+    running = await startBroker({ gate })
+    running.broker.authenticate = (_client, user, _password, done) => done(null, user === 'good')
+    for (let n = 0; n < 20; n++) {
+      const raw = await running.connectRaw()
+      raw.send({ ...CONNECT, clientId: 'device', username: 'nobody' })
+      await eventually(() => expect(raw.closed).toBe(true))
+    }
+    expect(gate.bans.list().map(({ id }) => id)).toEqual(['ip:127.0.0.1/32'])
+    await gate.bans.remove('ip:127.0.0.1/32')
+    await gate.reset()
+    const device = await running.connectRaw({ clientId: 'device', username: 'good' })
+    expect(device.packets[0]).toMatchObject({ returnCode: 0 })
   })
 })

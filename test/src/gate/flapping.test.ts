@@ -98,6 +98,25 @@ describe('flapping', () => {
     expect(gate.check(connect({ client: 'one' }))).toMatchObject({ retryAfterMs: 30_000 })
   })
 
+  it('counts a claimed connect by its address, and by the rest once it is confirmed', () => {
+    const flapping = ['3 connects in 10s', '6 connects in 10s per ip']
+    const { gate } = gateWith({ penalties: { block: '60s', flapping } })
+    const claim = (ip: string): { readonly message: Message; readonly reason: string } => {
+      const message: Message = { ...connect({ client: 'victim', ip }), claimed: true }
+      return { message, reason: (gate.check(message) as Decision).reason }
+    }
+    // Never authenticated: nothing of the client's.
+    expect(Array.from({ length: 7 }, () => claim('10.0.0.1').reason)).toEqual([
+      ...['ok', 'ok', 'ok', 'ok', 'ok', 'banned', 'banned'],
+    ])
+    const confirm = (): string | undefined => gate.confirmConnect(claim('10.0.0.2').message)?.reason
+    expect([confirm(), confirm(), confirm()]).toEqual([undefined, undefined, 'banned'])
+    expect(gate.bans.list().map(({ id }) => id)).toEqual(['ip:10.0.0.1/32', 'client:victim'])
+    const { message } = claim('10.0.0.3')
+    expect(gate.confirmConnect(message)).toMatchObject({ reason: 'banned' })
+    expect(gate.confirmConnect(connect({ client: 'other' }))).toBeUndefined()
+  })
+
   it('counts no refusals, unless it is told to as well', () => {
     const rule = limit({ name: 'r', rate: '1/h', per: 'client', exceeded: 'drop' })
     const only = gateWith({ penalties: FLAPPING }).gate.use(rule)

@@ -105,6 +105,34 @@ describe('penalties', () => {
     expect(gate.bans.list().map(({ id }) => id)).toEqual(['client:x'])
   })
 
+  it('of the policy and of a rule never count deliveries that were withheld', () => {
+    const { gate } = gateWith({ penalties: { block: '60s', after: '1 refusals in 10s' } })
+    const penalties = { block: '60s', after: '1 refusals in 10s' }
+    gate.use('a', limit({ name: 'plain', on: 'deliver', rate: '1/h', per: 'client', exceeded: 'drop' }))
+    gate.use('b', limit({ name: 'own', on: 'deliver', rate: '1/h', exceeded: 'disconnect', penalties }))
+    const deliver = (topic: string): Decision =>
+      gate.check({ topic, on: 'deliver', sender: { client: 'c' }, size: 1 }) as Decision
+    for (const topic of ['a', 'b']) {
+      expect([1, 2, 3].map(() => deliver(topic).reason)).toEqual([
+        ...['ok', 'rate_limit_exceeded', 'rate_limit_exceeded'],
+      ])
+    }
+    expect(gate.bans.list()).toEqual([])
+  })
+
+  it('count connects that are only claimed against the address alone', () => {
+    const { gate } = gateWith({ penalties: { block: '60s', after: '2 refusals in 10s', per: 'client' } })
+    gate.use(limit({ name: 'c', on: 'connect', rate: '1/h', per: 'ip', exceeded: 'reject' }))
+    const claim = (ip: string | undefined): Decision =>
+      gate.check({
+        ...{ topic: 'connect', on: 'connect', size: 0, claimed: true },
+        sender: { client: 'victim', user: 'victim', ip },
+      }) as Decision
+    for (let n = 0; n < 5; n++) claim('10.0.0.1')
+    for (let n = 0; n < 5; n++) claim(undefined)
+    expect(gate.bans.list().map(({ id }) => id)).toEqual(['ip:10.0.0.1/32'])
+  })
+
   it('may be those of one rule', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock })
