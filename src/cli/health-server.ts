@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { METRICS_TYPE, type Store, type StoreHealth } from '../index.ts'
 import { CommandFailure, EXIT } from './failure.ts'
 
@@ -21,7 +21,9 @@ export interface HealthServer {
 
 /** Probes ask for a few bytes; whoever takes longer is no probe. */
 const REQUEST_MS = 5_000
+const CHECK_MS = 1_000
 const MOST_CONNECTIONS = 64
+const MOST_CONNECTIONS_PER_IP = 16
 
 /**
  * `GET /live`: 200 while the process answers. `GET /ready`: 200 while clients are served, else 503, with the state of
@@ -30,10 +32,15 @@ const MOST_CONNECTIONS = 64
  */
 export async function startHealth(options: HealthOptions): Promise<HealthServer> {
   const server = createServer(
-    { requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS, keepAliveTimeout: 1_000 },
+    {
+      requestTimeout: REQUEST_MS,
+      headersTimeout: REQUEST_MS,
+      keepAliveTimeout: 1_000,
+      connectionsCheckingInterval: CHECK_MS,
+    },
     (request, response) => void respond(request, response, options),
   )
-  server.maxConnections = MOST_CONNECTIONS
+  boundConnections(server)
   const port = await listen(server, options.port, options.host)
   return {
     port,
@@ -43,6 +50,54 @@ export async function startHealth(options: HealthOptions): Promise<HealthServer>
         server.closeAllConnections()
       }),
   }
+}
+
+/**
+ * Bounds connections in total and by address. A new one takes the place of the oldest that has no request under way, of the
+ * address that holds most, so sockets that say nothing keep no probe out.
+ */
+function boundConnections(server: Server): void {
+  const all = new Map<string, Set<Socket>>()
+  const ips = new Map<Socket, string>()
+  const busy = new WeakSet<Socket>()
+  let count = 0
+  server.on('connection', socket => {
+    const ip = socket.remoteAddress ?? ''
+    const own = all.get(ip) ?? new Set()
+    const crowded =
+      own.size >= MOST_CONNECTIONS_PER_IP ? own : count >= MOST_CONNECTIONS ? largest(all) : undefined
+    if (crowded !== undefined) {
+      const idle = [...crowded].find(other => !busy.has(other) && !other.destroyed)
+      if (idle === undefined) {
+        socket.destroy()
+        return
+      }
+      forget(idle)
+      idle.destroy()
+    }
+    own.add(socket)
+    all.set(ip, own)
+    count++
+    ips.set(socket, ip)
+    socket.once('close', () => forget(socket))
+  })
+  const forget = (socket: Socket): void => {
+    const ip = ips.get(socket)
+    if (ip === undefined) return
+    ips.delete(socket)
+    count--
+    const own = all.get(ip)
+    own?.delete(socket)
+    if (own?.size === 0) all.delete(ip)
+  }
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    busy.add(socket)
+    response.once('close', () => busy.delete(socket))
+  })
+}
+
+function largest(all: ReadonlyMap<string, ReadonlySet<Socket>>): ReadonlySet<Socket> {
+  return [...all.values()].reduce((most, each) => (each.size > most.size ? each : most))
 }
 
 async function respond(

@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type HealthServer, startHealth } from '../../../src/cli/health-server.ts'
 import type { StoreHealth } from '../../../src/index.ts'
@@ -67,6 +68,28 @@ describe('the health of a broker', () => {
     const response = await ask('/metrics', well)
     expect([response.status, await response.text()]).toEqual([200, 'up 1\n'])
     expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8')
+  })
+
+  it('is told to who asks, however many sockets say nothing', async () => {
+    await ask('/live', well)
+    const { port } = server!
+    const idle = Array.from({ length: 200 }, () => {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('error', () => {})
+      return socket
+    })
+    await Promise.all(
+      idle.map(
+        socket =>
+          new Promise<void>(resolve => {
+            if (socket.connecting) socket.once('connect', () => resolve()).once('close', () => resolve())
+            else resolve()
+          }),
+      ),
+    )
+    const response = await fetch(`http://127.0.0.1:${port}/live`, { signal: AbortSignal.timeout(3_000) })
+    expect(response.status).toBe(200)
+    for (const socket of idle) socket.destroy()
   })
 
   it('answers nothing else', async () => {
