@@ -71,6 +71,11 @@ export const BOUNDS = {
   /** Bytes of an MQTT packet, unless `maxPacketBytes` says otherwise; and of a CONNECT. */
   packetBytes: 16_777_216,
   connectBytes: 131_072,
+  /** Bytes, and filters unless `maxFiltersPerPacket` says otherwise, of a SUBSCRIBE or UNSUBSCRIBE. */
+  subscribeBytes: 262_144,
+  filtersPerPacket: 1_000,
+  /** Characters of a client id or filter: V8 hashes longer ones by their length alone, and aedes keeps them in maps. */
+  hashedChars: 16_383,
   /** Bytes written for a subscriber that does not read them. */
   unsentBytes: 262_144,
   /** Bytes of a topic, of the MQTT standard. */

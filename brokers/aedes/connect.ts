@@ -1,4 +1,5 @@
 import type { AuthenticateError, Client } from 'aedes'
+import { BOUNDS } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
 import type { Message, Sender } from '../../src/message.ts'
@@ -52,6 +53,11 @@ export function limitConnects(station: Station): () => void {
       const { users } = composed
       if (composed.retired) {
         users.call(broker, client, username, password, done)
+        return
+      }
+      if (client.id.length > BOUNDS.hashedChars) {
+        tally.connectsRefused++
+        done(Object.assign(new Error('identifier rejected'), { returnCode: 2 }), false)
         return
       }
       const connection = station.connectionOf(client)

@@ -49,6 +49,8 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
    * CONNECT may have 131,072 at the most. Default: 16,777,216; 0 for no bound but MQTT's own of 256 MB.
    */
   readonly maxPacketBytes?: number
+  /** The most filters of a SUBSCRIBE or UNSUBSCRIBE; more close the connection. Default: 1,000; 0 for no bound. */
+  readonly maxFiltersPerPacket?: number
   /**
    * Asks the gate about every delivery. Default: while a rule is `on: deliver`, looked up when the limiter is attached
    * and at each new policy; set it where middleware of yours decides about deliveries.
@@ -77,6 +79,7 @@ export interface Settings {
   readonly maxConnectHoldMs: number
   readonly maxUnsentBytes: number
   readonly maxPacketBytes: number
+  readonly maxFiltersPerPacket: number
   readonly limitDeliveries: boolean | undefined
   readonly guardSys: boolean
   readonly maxHeldPerSender: number
@@ -104,6 +107,7 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,
     maxUnsentBytes: (options.maxUnsentBytes ?? BOUNDS.unsentBytes) || Number.POSITIVE_INFINITY,
     maxPacketBytes: (options.maxPacketBytes ?? BOUNDS.packetBytes) || Number.POSITIVE_INFINITY,
+    maxFiltersPerPacket: (options.maxFiltersPerPacket ?? BOUNDS.filtersPerPacket) || Number.POSITIVE_INFINITY,
     limitDeliveries: options.limitDeliveries,
     guardSys: options.guardSys ?? true,
     maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,

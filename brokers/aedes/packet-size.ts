@@ -6,10 +6,24 @@ import type { Station } from './station.ts'
 
 const LOG_EVERY_MS = 1_000
 
+/** Bounds of packets whose work grows with the filters they hold. */
+const OWN_BYTES: ReadonlyMap<string | undefined, number> = new Map([
+  ['subscribe', BOUNDS.subscribeBytes],
+  ['unsubscribe', BOUNDS.subscribeBytes],
+])
+
 /** What aedes' parser (mqtt-packet) has read of a packet; not in its types, so read with care. */
 interface Parser {
-  packet?: { readonly length?: number; readonly cmd?: string } | null
+  packet?: {
+    readonly length?: number
+    readonly cmd?: string
+    readonly subscriptions?: readonly unknown[]
+    readonly unsubscriptions?: readonly unknown[]
+  } | null
+  readonly error?: unknown
   _parseLength?(): boolean
+  _parseSubscribe?(): unknown
+  _parseUnsubscribe?(): unknown
   _emitError?(error: Error): unknown
 }
 interface Inside {
@@ -26,7 +40,8 @@ export function packetBytes(remainingLength: number): number {
 
 /**
  * Closes a connection as soon as it has read the length of a packet that is too large, before any of its payload is
- * kept: aedes itself allows 256 MB. A CONNECT has a bound of its own.
+ * kept: aedes itself allows 256 MB. CONNECT, SUBSCRIBE and UNSUBSCRIBE have bounds of their own; the latter two also one on
+ * their filters, as each costs aedes some 15 µs.
  */
 export class PacketSizeLimit {
   readonly #station: Station
@@ -46,6 +61,15 @@ export class PacketSizeLimit {
     if (parser === undefined || typeof parseLength !== 'function' || this.#watched.has(parser)) return
     this.#watched.add(parser)
     parser._parseLength = () => parseLength.call(parser) && this.#accepts(client, parser)
+    for (const name of ['_parseSubscribe', '_parseUnsubscribe'] as const) {
+      const parse = parser[name]
+      if (typeof parse !== 'function') continue
+      parser[name] = () => {
+        const result = parse.call(parser)
+        if (!parser.error) this.#checkFilters(client, parser)
+        return result
+      }
+    }
   }
 
   detach(): void {
@@ -57,38 +81,43 @@ export class PacketSizeLimit {
     const bytes = packetBytes(parser.packet?.length ?? 0)
     // What comes before the CONNECT was accepted for processing is one, or no MQTT.
     const isConnected = client.connected || (client as unknown as Inside).connecting === true
-    const limitBytes = isConnected ? maxPacketBytes : Math.min(maxPacketBytes, BOUNDS.connectBytes)
+    const cmd = parser.packet?.cmd
+    const ownBytes = isConnected ? OWN_BYTES.get(cmd) : BOUNDS.connectBytes
+    const limitBytes = Math.min(maxPacketBytes, ownBytes ?? maxPacketBytes)
     if (bytes <= limitBytes || !this.#attached) return true
-    this.#station.tally.oversized++
-    this.#log(client, parser.packet?.cmd, bytes, limitBytes)
-    const error = new Error(`a packet of ${bytes} bytes is larger than the ${limitBytes} allowed`)
-    if (typeof parser._emitError === 'function') parser._emitError(error)
-    else client.conn.destroy(error)
+    const option =
+      limitBytes === maxPacketBytes
+        ? `maxPacketBytes is ${limitBytes}`
+        : `a ${isConnected ? cmd?.toUpperCase() : 'CONNECT'} may have ${limitBytes}, whatever maxPacketBytes is`
+    this.#refuse(client, parser, `packet of ${bytes} bytes`, option, { bytes, limitBytes })
     return false
   }
 
-  #log(client: Client, packet: string | undefined, bytes: number, limitBytes: number): void {
+  #checkFilters(client: Client, parser: Parser): void {
+    const { maxFiltersPerPacket } = this.#station.settings
+    const filters = (parser.packet?.subscriptions ?? parser.packet?.unsubscriptions ?? []).length
+    if (filters <= maxFiltersPerPacket || !this.#attached) return
+    const option = `maxFiltersPerPacket is ${maxFiltersPerPacket}`
+    this.#refuse(client, parser, `packet of ${filters} filters`, option, { filters })
+  }
+
+  #refuse(client: Client, parser: Parser, what: string, option: string, numbers: object): void {
+    this.#station.tally.oversized++
+    this.#log(client, parser.packet?.cmd, what, option, numbers)
+    const error = new Error(`${what} refused: ${option}`)
+    if (typeof parser._emitError === 'function') parser._emitError(error)
+    else client.conn.destroy(error)
+  }
+
+  #log(client: Client, packet: string | undefined, what: string, option: string, numbers: object): void {
     const { logger, guard, settings } = this.#station
     const nowMs = guard.clock.now()
     if (nowMs - this.#loggedAtMs < LOG_EVERY_MS) {
       this.#suppressed++
       return
     }
-    const context = {
-      client: client.id ?? undefined,
-      ip: readIp(client, settings),
-      packet,
-      bytes,
-      limitBytes,
-    }
-    const option =
-      limitBytes === settings.maxPacketBytes
-        ? `maxPacketBytes is ${limitBytes}`
-        : `a CONNECT may have ${limitBytes}, whatever maxPacketBytes is`
-    logger.warn(
-      { ...context, suppressed: this.#suppressed },
-      `packet of ${bytes} bytes refused, connection closed: ${option}`,
-    )
+    const context = { client: client.id ?? undefined, ip: readIp(client, settings), packet, ...numbers }
+    logger.warn({ ...context, suppressed: this.#suppressed }, `${what} refused, connection closed: ${option}`)
     this.#loggedAtMs = nowMs
     this.#suppressed = 0
   }

@@ -1,4 +1,5 @@
-import type { Client, Subscription } from 'aedes'
+import type { Aedes, Client, Subscription } from 'aedes'
+import { BOUNDS } from '../../src/bounds.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
@@ -33,7 +34,10 @@ export function limitSubscriptions(station: Station): () => void {
         return
       }
       const connection = station.connectionOf(client)
-      if (station.notices?.mayRead(client, granted.topic) === false) {
+      if (
+        station.notices?.mayRead(client, granted.topic) === false ||
+        granted.topic.length > BOUNDS.hashedChars
+      ) {
         tally.subscriptionsRefused++
         refusedHere.add(subscription)
         callback(null, null)
@@ -52,8 +56,9 @@ export function limitSubscriptions(station: Station): () => void {
         tally.subscriptionsRefused++
         refusedHere.add(subscription)
         station.refusals.note(message, decision)
-        connection.tell(decision)
-        if (decision.outcome === 'disconnect') {
+        // As for publishes: a client that goes on is not read for a while, or disconnected.
+        const isTooMuch = connection.refused(message, decision)
+        if (decision.outcome === 'disconnect' || isTooMuch) {
           tally.disconnected++
           connection.condemn(refusalError(decision, 'subscribe'), refusal => callback(refusal))
         } else {
@@ -70,9 +75,11 @@ export function limitSubscriptions(station: Station): () => void {
     if (refused.length > 0) void restoreSession(station, client, refused)
   }
   broker.on('subscribe', forgetRefused)
+  const endStoring = storeOnce(broker)
 
   return () => {
     detach()
+    endStoring()
     broker.off('subscribe', forgetRefused)
   }
 }
@@ -90,5 +97,33 @@ async function restoreSession(station: Station, client: Client, refused: readonl
     if (earlier.length > 0) await persistence?.addSubscriptions?.(client, earlier)
   } catch (err) {
     station.logger.warn({ err, client: client.id }, 'refused subscriptions may come back with the session')
+  }
+}
+
+type Add = (client: Client, subscriptions: readonly Subscription[]) => Promise<unknown>
+
+/**
+ * Has the filters of a SUBSCRIBE stored once. aedes stores all of them again for each one that is granted: 1,000 filters cost a
+ * million writes. Returns a function that ends it.
+ */
+function storeOnce(broker: Aedes): () => void {
+  const { persistence } = broker as unknown as { readonly persistence?: { addSubscriptions?: Add } }
+  const before = persistence?.addSubscriptions
+  if (persistence === undefined || typeof before !== 'function') return () => {}
+  const isOwn = Object.hasOwn(persistence, 'addSubscriptions')
+  /** By the list of a packet, which aedes makes for it alone. */
+  const stored = new WeakMap<readonly Subscription[], Promise<unknown>>()
+  const add: Add = (client, subscriptions) => {
+    const known = stored.get(subscriptions)
+    if (known !== undefined) return known
+    const promise = before.call(persistence, client, subscriptions)
+    stored.set(subscriptions, promise)
+    return promise
+  }
+  persistence.addSubscriptions = add
+  return () => {
+    if (persistence.addSubscriptions !== add) return
+    if (isOwn) persistence.addSubscriptions = before
+    else delete persistence.addSubscriptions
   }
 }

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { limitBroker } from '../../../brokers/aedes/index.ts'
 import { limit } from '../../../src/chain/limit.ts'
 import { Gate } from '../../../src/gate.ts'
 import { eventually, startBroker, type TestBroker } from './harness.ts'
@@ -128,5 +129,80 @@ describe('too many subscriptions', () => {
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(subscribe(1, 'a', 'b', 'c'))
     expect(await raw.until('suback')).toMatchObject({ granted: [1, 1, 1] })
+  })
+})
+
+describe('a SUBSCRIBE of many filters', () => {
+  const many = (count: number): string[] => Array.from({ length: count }, (_, index) => `f/${index}/#`)
+
+  it('closes the connection beyond its bound, as an UNSUBSCRIBE does', async () => {
+    const test = await startBroker({ limiter: { maxFiltersPerPacket: 100 } })
+    running = test
+    const within = await test.connectRaw({ clientId: 'within' })
+    within.send(subscribe(1, ...many(100)))
+    expect(await within.until('suback')).toMatchObject({ granted: Array(100).fill(1) })
+    within.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: many(101) })
+    await eventually(() => expect(within.closed).toBe(true))
+    const beyond = await test.connectRaw({ clientId: 'beyond' })
+    beyond.send(subscribe(1, ...many(101)))
+    await eventually(() => expect(beyond.closed).toBe(true))
+    expect(test.limits.stats().oversized).toBe(2)
+  })
+  it('may have 256 KiB at the most, whatever packets may have', async () => {
+    const test = await startBroker({ limiter: { maxFiltersPerPacket: 0 } })
+    running = test
+    const raw = await test.connectRaw({ clientId: 'raw' })
+    // 0x82, then a remaining length of 262,145 bytes.
+    raw.socket.write(Buffer.from([0x82, 0x81, 0x80, 0x10]))
+    await eventually(() => expect(raw.closed).toBe(true))
+  })
+  it('is charged by filter, and is stored once in a session', async () => {
+    const gate = new Gate().use(limit({ name: 'subs', on: 'subscribe', rate: '60/hour', per: 'client' }))
+    let stored = 0
+    const test = await startBroker({ gate })
+    running = test
+    const { persistence } = test.broker as unknown as {
+      persistence: { addSubscriptions(...args: unknown[]): Promise<unknown> }
+    }
+    const add = persistence.addSubscriptions
+    test.limits.detach()
+    persistence.addSubscriptions = (...args) => {
+      stored++
+      return add.apply(persistence, args)
+    }
+    const limits = limitBroker(test.broker, gate)
+    const raw = await test.connectRaw({ clientId: 'raw', clean: false })
+    raw.send(subscribe(1, ...many(500)))
+    const suback = await raw.until('suback')
+    expect(suback).toMatchObject({ granted: [...Array(60).fill(1), ...Array(440).fill(0x80)] })
+    expect(limits.stats().subscriptionsRefused).toBe(440)
+    expect(stored).toBe(1)
+  })
+  it('after refusals has its sender read no further for a while, or disconnected', async () => {
+    const gate = new Gate().use(limit({ name: 'subs', on: 'subscribe', rate: '1/hour', per: 'client' }))
+    const test = await startBroker({ gate, limiter: { dropGateMs: 300_000 } })
+    running = test
+    const raw = await test.connectRaw({ clientId: 'raw' })
+    raw.send(subscribe(1, ...many(50)))
+    await raw.until('suback')
+    raw.send(subscribe(2, 'later'))
+    const other = await test.connectRaw({ clientId: 'other' })
+    await other.roundTrip()
+    await other.roundTrip()
+    expect(raw.packets.filter(({ cmd }) => cmd === 'suback')).toHaveLength(1)
+    await test.close()
+    running = await startBroker({ gate, limiter: { disconnectAfter: 20 } })
+    const disconnected = await running.connectRaw({ clientId: 'again' })
+    disconnected.send(subscribe(1, ...many(50)))
+    await eventually(() => expect(disconnected.closed).toBe(true))
+  })
+  it('is refused a filter longer than can be hashed, and a client id is too', async () => {
+    const test = await startBroker()
+    running = test
+    const raw = await test.connectRaw({ clientId: 'raw' })
+    raw.send(subscribe(1, 'x'.repeat(16_383), 'x'.repeat(16_384)))
+    expect(await raw.until('suback')).toMatchObject({ granted: [1, 0x80] })
+    const long = await test.connectRaw({ clientId: 'x'.repeat(16_384) })
+    expect(long.packets[0]).toMatchObject({ cmd: 'connack', returnCode: 2 })
   })
 })
