@@ -36,8 +36,8 @@ export interface BrokerLimits {
 
 /**
  * Limits all that passes an aedes broker: publishes, wills, subscriptions, connects, deliveries. One call, before or
- * after the application sets its own hooks, which are asked first. `broker.publish`, `$SYS`, and retained or queued
- * messages are not limited.
+ * after the application sets its own hooks, which are asked first. Rules about publishes do not meet `broker.publish` and
+ * `$SYS`; rules about deliveries do. What a session brings back on reconnect is not limited.
  *
  * Refused publishes: `drop` and `reject` acknowledge and discard, as MQTT 3.1.1 has no reason codes; `throttle` holds
  * them in order and stops reading the client; `queue` and `latest` hold them for their rule, unacknowledged; `redirect`

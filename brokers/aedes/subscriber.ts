@@ -175,7 +175,7 @@ export class Subscriber {
     }
     const message = new DeliverMessage(this.connection.sender, forward, packet, deliver, done)
     const { guard } = deliveries.station
-    if (this.#lane === undefined || this.#lane.held === 0) {
+    if (this.#lane === undefined || this.#lane.pending === 0) {
       const answer = guard.ask(message)
       if ((answer as Decision).outcome === 'deliver') {
         this.#send(deliver, packet, done, forward)
@@ -205,7 +205,11 @@ export class Subscriber {
     message.isEnacted = true
     const { station } = this.#deliveries
     const { deliver, original, forward, done } = message
-    if (decision.outcome === 'deliver' || this.client.closed) {
+    if (this.client.closed) {
+      done()
+      return
+    }
+    if (decision.outcome === 'deliver') {
       this.#send(deliver, original, done, forward, true)
       return
     }
@@ -216,7 +220,13 @@ export class Subscriber {
       return
     }
     station.refusals.note(message, decision)
-    if (decision.outcome === 'disconnect') this.#close(decision)
+    if (decision.outcome === 'disconnect') {
+      station.tally.deliveriesRefused++
+      // What its session keeps comes when it is back.
+      this.#close(decision)
+      done()
+      return
+    }
     if (isKept) {
       // Its session would bring it on the next connect, out of order.
       station.tally.deliveriesSpared++

@@ -12,8 +12,8 @@ const SUPPORTED: Readonly<Record<Action, ReadonlySet<Outcome>>> = {
   // A message can be kept, changed or sent elsewhere; a question can only be answered.
   subscribe: ANSWERED,
   connect: ANSWERED,
-  // aedes asks synchronously: nothing can wait there.
-  deliver: new Set(['drop', 'reject', 'disconnect']),
+  // A delivery can wait; what is sent elsewhere, or sent in another form to one of many, would be a publish.
+  deliver: new Set(['latest', 'throttle', 'queue', 'drop', 'reject', 'disconnect']),
 }
 
 /** Whether aedes can enact an outcome of an action. */

@@ -1,7 +1,7 @@
 import { startBroker } from '../brokers/aedes/harness.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { until } from '../support/wait.ts'
-import { ROOM, SENT } from './broker-cells.ts'
+import { CELLS, ROOM, SENT } from './broker-cells.ts'
 import type { BrokerDriver, BrokerScene } from './broker-suite.ts'
 
 const WAYS = ['QoS 0', 'QoS 1', 'QoS 2']
@@ -47,6 +47,54 @@ export const aedesDriver: BrokerDriver = {
         const from = sender.client.connected ? sender : receiver
         await from.publish('end', '{}', { qos })
         await receiver.received(before + 1)
+      },
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all([receiver.close(), sender.close()])
+        await broker.close()
+      },
+    }
+  },
+}
+
+const KEPT = 'QoS 1 to a persistent session'
+const CANNOT_BE_DELIVERED = new Set(['degrade', 'redirect', 'retry'])
+/** All there are: aedes cannot take a message out of a session that it has begun to deliver to. */
+const SPARED = new Set(['drop', 'reject', 'a function'])
+
+/** Deliveries by the aedes plugin: the rule is about what one subscriber gets. */
+export const aedesDeliveryDriver: BrokerDriver = {
+  dialect: 'mqtt',
+  on: 'deliver',
+  ways: ['QoS 0', 'QoS 1', KEPT],
+  cannot: outcome =>
+    CANNOT_BE_DELIVERED.has(outcome) ? new RegExp(`aedes cannot enact "${outcome}" on deliver`) : undefined,
+  expected: ({ outcome }, way) =>
+    way === KEPT && SPARED.has(outcome) ? CELLS.find(each => each.outcome === 'queue')?.expected : undefined,
+  told: ({ outcome }): Record<string, number> =>
+    outcome === 'disconnect' ? { 'subscriber disconnected': 1 } : {},
+  async open(gate, way): Promise<BrokerScene> {
+    const qos = way === 'QoS 0' ? 0 : 1
+    const broker = await startBroker({ gate })
+    const { port } = broker
+    const clean = way !== KEPT
+    const [receiver, sender] = await Promise.all([
+      connectClient({ port, clientId: 'receiver', clean }),
+      connectClient({ port }),
+    ])
+    await receiver.subscribe('#', qos)
+    let disconnected = 0
+    receiver.client.on('close', () => disconnected++)
+    return {
+      arrivals: receiver.messages,
+      send: async payloads => {
+        for (const payload of payloads) await sender.publish('in/a', payload, { qos: 1 })
+      },
+      told: (): Record<string, number> =>
+        disconnected > 0 ? { 'subscriber disconnected': disconnected } : {},
+      settle: async () => {
+        const before = receiver.messages.length
+        await sender.publish('end', '{}', { qos: 1 })
+        if (receiver.client.connected) await receiver.received(before + 1)
       },
       [Symbol.asyncDispose]: async () => {
         await Promise.all([receiver.close(), sender.close()])

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { UnsupportedError } from '../../src/errors.ts'
 import { Gate, limit } from '../../src/index.ts'
-import type { Dialect } from '../../src/message.ts'
+import type { Action, Dialect } from '../../src/message.ts'
 import { until } from '../support/wait.ts'
 import { CELLS, type Cell, payloadOf, SENT, type Seen } from './broker-cells.ts'
 import { checkTable, describeCell } from './broker-table.ts'
@@ -30,6 +30,8 @@ export interface BrokerScene extends AsyncDisposable {
 export interface BrokerDriver {
   readonly dialect: Dialect
   readonly ways: readonly string[]
+  /** What the rule is about. Default: publishes. */
+  readonly on?: Action
   /** What the reason says where a way cannot do an outcome. */
   cannot(outcome: string, way: string): RegExp | undefined
   /** What the sender is told of a cell, exactly. */
@@ -54,7 +56,7 @@ export function brokerConformance(name: string, driver: BrokerDriver): void {
       const { rate, exceeded, outcome } = cell
       gate.use(
         driver.dialect === 'nats' ? 'in.>' : 'in/#',
-        limit({ name: 'r', rate, exceeded, dialect: driver.dialect }),
+        limit({ name: 'r', rate, exceeded, dialect: driver.dialect, on: driver.on ?? 'publish' }),
       )
       const reason = driver.cannot(outcome, way)
       if (reason !== undefined) {

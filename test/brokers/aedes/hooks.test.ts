@@ -236,10 +236,10 @@ describe('outcomes aedes cannot enact', () => {
       await new Promise<void>(resolve => broker.close(resolve))
     },
   )
-  it('include throttling a delivery', async () => {
+  it('include redirecting a delivery', async () => {
     const broker = await Aedes.createBroker()
-    expect(() => limitBroker(broker, gateOf('throttle', 'deliver'))).toThrow(
-      /cannot enact "throttle" on deliver/,
+    expect(() => limitBroker(broker, gateOf('redirect', 'deliver'))).toThrow(
+      /cannot enact "redirect" on deliver/,
     )
     await new Promise<void>(resolve => broker.close(resolve))
   })
