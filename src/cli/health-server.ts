@@ -116,10 +116,10 @@ async function respond(
   if (path === '/live') return answer(200, { live: true })
   if (path === '/metrics') return send(200, METRICS_TYPE, await options.metrics())
   if (path !== '/ready') return answer(404, { error: 'there are /live, /ready and /metrics' })
-  const { ok, state, fallback, detail } = await healthOf(options.store)
+  const { ok, state, fallback, detail, warnings } = await healthOf(options.store)
   const { serving, rules } = options.look()
   const ready = serving && !(fallback === 'deny' && state === 'open')
-  const store = { name: options.store.name, ok, state, fallback, detail }
+  const store = { name: options.store.name, ok, state, fallback, detail, warnings }
   answer(ready ? 200 : 503, { ready, rules, store })
 }
 

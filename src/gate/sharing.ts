@@ -22,6 +22,11 @@ export interface SharingHooks {
   merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void
 }
 
+/** Whether a store refused for want of a right: Redis by its ACL, NATS by its permissions. */
+function isMissingRight(error: unknown): boolean {
+  return /NOPERM|ACL failure|no permissions|can't run this command|permissions violation/i.test(String(error))
+}
+
 /** How a note is called across kinds. */
 export function sharedName(kind: string, id: string): string {
   return `${kind} ${id}`
@@ -49,6 +54,8 @@ export class Sharing {
   #deaf = false
   #restUntilMs = Number.NEGATIVE_INFINITY
   #failing = false
+  #failingSinceMs = Number.NEGATIVE_INFINITY
+  #warned = false
   #closed = false
 
   constructor(notes: Notes, hooks: SharingHooks) {
@@ -177,10 +184,18 @@ export class Sharing {
     try {
       await run()
       this.#failing = false
+      if (this.#warned && !this.#closed)
+        this.#hooks.logger.info({}, 'bans, overrides and exemptions are shared again')
+      this.#warned = false
     } catch (err) {
-      if (!this.#failing && !this.#closed)
-        this.#hooks.logger.warn({ err }, 'bans, overrides and exemptions are not shared now')
+      const nowMs = this.#hooks.clock.now()
+      if (!this.#failing) this.#failingSinceMs = nowMs
       this.#failing = true
+      // A store that has only just been opened may not be connected yet; a missing right does not come by waiting.
+      const isLasting = nowMs - this.#failingSinceMs >= PATIENCE_MS || isMissingRight(err)
+      if (this.#warned || this.#closed || !isLasting) return
+      this.#warned = true
+      this.#hooks.logger.warn({ err }, 'bans, overrides and exemptions are not shared now')
     }
   }
 }

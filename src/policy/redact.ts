@@ -34,9 +34,10 @@ function hideKeys(table: unknown): unknown {
   return Object.fromEntries(Object.values(table).map((roles, index) => [`${HIDDEN}${index + 1}`, roles]))
 }
 
-/** `redis://user:***@host?password=***`. */
+/** `redis://user:***@host?password=***`; a lone word before the host is a token, but for Redis, where it is a user. */
 function hidePassword(text: string): string {
   return text
     .replaceAll(/([a-z][a-z0-9+.-]{0,30}:\/\/[^\s/?#:@]{0,200}):[^\s/?#]{0,1000}@/gi, `$1:${HIDDEN}@`)
+    .replaceAll(/\b(?!rediss?(?:\+|:))([a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/?#:@]{1,1000}@/gi, `$1${HIDDEN}@`)
     .replaceAll(/([?&](?:password|token|secret|auth|apikey)=)[^&\s#]+/gi, `$1${HIDDEN}`)
 }

@@ -6,11 +6,14 @@ import { MemoryStore } from './memory.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
 import type { Store } from './store.ts'
 import { STORE_SCHEMES, schemeOf } from './store-url.ts'
+import { readStoreOptions } from './store-words.ts'
 
 /** A store as a policy names it; see the constructors of the stores for the defaults. */
 export interface StoreSpec extends ResilienceOptions {
   /** `memory`, `sqlite:./limits.db`, `redis://…` and its kin, `nats://…`. */
   readonly url: string
+  /** A time limit as in a policy, as `250ms`; else `timeoutMs`. */
+  readonly timeout?: string
   /** Before every key of a shared store; the bucket of NATS. */
   readonly prefix?: string
   /** Take units in advance and decide on them here. Default: `auto` on NATS, else `none`: ask for every message. */
@@ -28,7 +31,7 @@ export interface OpenStoreOptions {
  * connected: one that is down is no error, and is connected to when it comes. Throws PolicyError for what is no store, StoreError where a package is missing.
  */
 export async function openStore(store: string | StoreSpec, options: OpenStoreOptions = {}): Promise<Store> {
-  const spec = typeof store === 'string' ? { url: store } : store
+  const spec = readStoreOptions(typeof store === 'string' ? { url: store } : store)
   if (spec.url === 'memory') return new MemoryStore(options)
   const { clock, logger = SILENT } = options
   const { nodes, lease } = spec

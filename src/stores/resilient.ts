@@ -27,6 +27,8 @@ export type { ResilientStoreOptions }
 
 /** For what an operator asks, which may touch every key. */
 const PATIENCE_MS = 10_000
+/** The longest that closing waits for a store that is out of reach. */
+const CLOSING_MS = 50
 /** While a store is left alone its health is asked for so often at first, then twice as seldom each time it is tried. */
 const FIRST_LOOK_MS = 1_000
 const LAST_LOOK_MS = 4_000
@@ -176,6 +178,7 @@ export class ResilientStore implements Store {
   /** Has the fallback decide what the store still owes, ends all timers and closes the store, or gives up on that. */
   async close(): Promise<void> {
     if (this.#closed) return
+    const isReached = this.state === 'closed'
     this.#closed = true
     this.#cancelHealth()
     this.#breaker.close()
@@ -183,9 +186,12 @@ export class ResilientStore implements Store {
     for (const end of this.#unwatch) end()
     await this.#standIn.close()
     try {
-      await within(this.#clock, PATIENCE_MS, () => this.#store.close())
+      // What is out of reach takes no leases back and answers no farewell: it is closed in the background.
+      await within(this.#clock, isReached ? PATIENCE_MS : CLOSING_MS, () => this.#store.close())
     } catch (err) {
-      this.#logger.warn({ err, store: this.name }, 'the store did not close')
+      const context = { err, store: this.name }
+      if (isReached) this.#logger.warn(context, 'the store did not close')
+      else this.#logger.debug(context, 'the store did not close')
     }
   }
 

@@ -41,6 +41,8 @@ export interface StoreHealth {
   readonly evictions?: number
   readonly overflows?: number
   readonly detail?: string
+  /** What lets the store fail one day, in words, as settings of its server. */
+  readonly warnings?: readonly string[]
 }
 
 /** A rule has more keys than it may keep: some that were not refusing were evicted, or new ones share a counter. */

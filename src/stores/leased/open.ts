@@ -3,7 +3,14 @@ import { LeasedStore } from '../leased.ts'
 import type { Store } from '../store.ts'
 
 /** Units taken in advance and decided on here; `none`: every message asks. */
-export type LeaseWord = 'auto' | 'none' | { readonly units?: number | 'auto'; readonly ttlMs?: number }
+export type LeaseWord = 'auto' | 'none' | LeaseUnits
+
+/** Units to take at once and how long they last; `ttl: '2s'` is `ttlMs: 2000`. */
+export interface LeaseUnits {
+  readonly units?: number | 'auto'
+  readonly ttl?: string
+  readonly ttlMs?: number
+}
 
 /** Puts a shared store on leases, if they are asked for. */
 export function openLeased(
@@ -12,9 +19,11 @@ export function openLeased(
   { nodes, clock }: { readonly nodes?: number | undefined; readonly clock?: Clock | undefined },
 ): Store {
   if (lease === 'none') return store
+  const { units, ttlMs }: LeaseUnits = lease === 'auto' ? {} : lease
   return new LeasedStore({
     store,
-    ...(lease === 'auto' ? {} : lease),
+    ...(units === undefined ? {} : { units }),
+    ...(ttlMs === undefined ? {} : { ttlMs }),
     ...(nodes === undefined ? {} : { nodes }),
     ...(clock === undefined ? {} : { clock }),
   })

@@ -1,9 +1,11 @@
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import { type LeaseWord, openLeased } from '../leased/open.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient.ts'
+import { readBreaker, readLease } from '../store-words.ts'
 import { describe, type NatsConnection } from './connection.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
 import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
@@ -34,6 +36,28 @@ export interface OpenNatsStreamOptions extends ConnectNatsStreamOptions, Resilie
   readonly timeoutMs?: number
 }
 
+const SHARED = {
+  bucket: true,
+  timeoutMs: true,
+  clock: true,
+  storage: true,
+  replicas: true,
+  logger: true,
+  connect: true,
+  load: true,
+  fallback: true,
+  nodes: true,
+  breaker: true,
+} as const
+const KV_OPTIONS: OptionNames<OpenNatsKvOptions> = {
+  ...SHARED,
+  ttlMs: true,
+  maxKeys: true,
+  random: true,
+  lease: true,
+}
+const STREAM_OPTIONS: OptionNames<OpenNatsStreamOptions> = { ...SHARED, maxUnits: true }
+
 type Connect = (options: object) => Promise<NatsConnection>
 
 const PACKAGES = ['@nats-io/transport-node', 'nats']
@@ -50,9 +74,11 @@ const PING_EVERY_MS = 5_000
  * read.
  */
 export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): Promise<ResilientStore> {
-  const { fallback, nodes, breaker, timeoutMs, lease = 'auto', ...rest } = options
+  checkOptionNames(options, KV_OPTIONS)
+  const { fallback, nodes, breaker: words = {}, timeoutMs, lease: leaseWords = 'auto', ...rest } = options
+  const [breaker, lease] = [readBreaker(words), readLease(leaseWords)]
   const shared = await connectNatsKv(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
-  return openResilient(openLeased(shared, lease, options), options)
+  return openResilient(openLeased(shared, lease, options), { ...options, breaker })
 }
 
 /** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */
@@ -66,8 +92,11 @@ export async function openNatsStream(
   url: string,
   options: OpenNatsStreamOptions = {},
 ): Promise<ResilientStore> {
-  const { fallback, nodes, breaker, timeoutMs, ...rest } = options
-  return openResilient(await connectNatsStream(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) }), options)
+  checkOptionNames(options, STREAM_OPTIONS)
+  const { fallback, nodes, breaker: words = {}, timeoutMs, ...rest } = options
+  const breaker = readBreaker(words)
+  const store = await connectNatsStream(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
+  return openResilient(store, { ...options, breaker })
 }
 
 /** The same for {@link NatsStreamStore}. */

@@ -1,4 +1,5 @@
 import { systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
 import type { Notes, NotesWatch, SharedNote } from '../notes.ts'
 import { within } from '../resilient/within.ts'
 import { notConnected, type RedisClient } from './client.ts'
@@ -44,7 +45,7 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
   const watches = new Set<NotesWatch>()
   const run = (script: string, ...args: string[]): Promise<unknown> => {
     if (!client.isReady()) return Promise.reject(notConnected(client))
-    return within(systemClock, timeoutMs, () => client.eval(script, [hash], args))
+    return within(systemClock, timeoutMs, () => client.eval(script, [hash], args)).catch(explain)
   }
   return {
     async put({ kind, id, json, expiresAtMs }) {
@@ -92,6 +93,14 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
       for (const watch of watches) watch.close()
     },
   }
+}
+
+/** Redis does not say which command of a script was refused. */
+function explain(cause: unknown): never {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  if (!/NOPERM|ACL failure|can't run this command|no permissions/i.test(message)) throw cause
+  const remedy = 'the user needs +hset +hget +hdel +hincrby +hgetall'
+  throw new StoreError(`redis: ${message.split('\n')[0]} (${remedy})`, { cause })
 }
 
 function fieldOf(kind: string, id: string): string {

@@ -1,8 +1,10 @@
 import type { ConnectionOptions } from 'node:tls'
 import { StoreError } from '../../errors.ts'
 import { SILENT } from '../../logger.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient.ts'
+import { readBreaker } from '../store-words.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { RedisStore, type RedisStoreOptions } from './store.ts'
 import { type HostPort, parseRedisUrl, type RedisAddress } from './url.ts'
@@ -26,6 +28,12 @@ export interface OpenRedisOptions extends ConnectRedisOptions, ResilienceOptions
   readonly timeoutMs?: number
 }
 
+const OPTIONS: OptionNames<OpenRedisOptions> = {
+  ...{ prefix: true, timeoutMs: true, clock: true, denialCache: true, logger: true },
+  ...{ username: true, password: true, db: true, tls: true, sentinelUsername: true, sentinelPassword: true },
+  ...{ load: true, fallback: true, nodes: true, breaker: true },
+}
+
 interface Ioredis {
   readonly Redis: new (options: object) => IoredisClient
   readonly Cluster: new (nodes: readonly HostPort[], options: object) => IoredisCluster
@@ -44,10 +52,12 @@ export async function openRedis(
   urls: string | readonly string[],
   options: OpenRedisOptions = {},
 ): Promise<ResilientStore> {
-  const { fallback, nodes, breaker, timeoutMs, ...rest } = options
+  checkOptionNames(options, OPTIONS)
+  const { fallback, nodes, timeoutMs, breaker: words = {}, ...rest } = options
+  const breaker = readBreaker(words)
   const store = await connectRedis(urls, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
   const clock = typeof options.clock === 'object' ? options.clock : undefined
-  return openResilient(store, { ...options, clock })
+  return openResilient(store, { ...options, breaker, clock })
 }
 
 /** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */

@@ -5,6 +5,7 @@ import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
 import type { Medium } from '../medium.ts'
+import { within } from '../resilient/within.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
 import { Caller } from './caller.ts'
@@ -17,6 +18,7 @@ import { StateKeys } from './keys.ts'
 import { deadlineIn, Lanes } from './lanes.ts'
 import { type RedisNotes, redisNotes } from './notes.ts'
 import { Scripts } from './script.ts'
+import { findServerWarnings } from './server-warnings.ts'
 import { askSpread } from './spread.ts'
 
 /** State outlives its time by this much where callers bring their own clocks, which may stand apart. */
@@ -67,6 +69,7 @@ export class RedisStore implements Store {
   /** The callers' clock, where their time counts. */
   readonly #callers: Clock | undefined
   readonly #logger: Logger
+  #warned: ReadonlySet<string> = new Set()
   #toldMs = Number.NEGATIVE_INFINITY
   #closed = false
 
@@ -139,9 +142,25 @@ export class RedisStore implements Store {
 
   async health(): Promise<RedisHealth> {
     const detail = this.#closed ? 'closed' : await pingAll(this.#client, this.#timeoutMs)
-    if (detail === undefined) await this.#caller.learnTime()
+    let warnings: readonly string[] = []
+    if (detail === undefined) {
+      const found = within(systemClock, this.#timeoutMs, () => findServerWarnings(this.#client))
+      ;[warnings] = await Promise.all([found.catch(() => []), this.#caller.learnTime()])
+      this.#warnOnce(warnings)
+    }
     const own = { refusedHere: this.#denials.refused, pending: this.#lanes.pending }
-    return detail === undefined ? { ok: true, ...own } : { ok: false, detail, ...own }
+    if (detail !== undefined) return { ok: false, detail, ...own }
+    return warnings.length > 0 ? { ok: true, warnings, ...own } : { ok: true, ...own }
+  }
+
+  /** Logs each warning when it first holds, and again after it did not. */
+  #warnOnce(warnings: readonly string[]): void {
+    const keys = warnings.map(warning => warning.replace(/\d+/g, '#'))
+    for (const [index, warning] of warnings.entries()) {
+      if (!this.#warned.has(keys[index]!))
+        this.#logger.warn({ store: this.name, warning }, `redis: ${warning}`)
+    }
+    this.#warned = new Set(keys)
   }
 
   /** Decisions that still wait are rejected or answered; a client of the user's own stays open. */

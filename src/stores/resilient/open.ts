@@ -11,11 +11,16 @@ export interface ResilienceOptions {
   readonly fallback?: Fallback
   /** How many nodes share the store. */
   readonly nodes?: number
-  readonly breaker?: {
-    readonly threshold?: number
-    readonly recoveryMs?: number
-    readonly healthEveryMs?: number
-  }
+  readonly breaker?: BreakerWords
+}
+
+/** When a store is left alone, and for how long; `recovery: '60s'` is `recoveryMs: 60000`. */
+export interface BreakerWords {
+  readonly threshold?: number
+  readonly recovery?: string
+  readonly recoveryMs?: number
+  readonly health?: string
+  readonly healthEveryMs?: number
 }
 
 export const TIMEOUT_MS = 250
@@ -40,9 +45,13 @@ export async function openResilient(
   store: Store,
   options: ResilienceOptions & { readonly clock?: Clock | undefined; readonly logger?: Logger | undefined },
 ): Promise<ResilientStore> {
-  const { timeoutMs = TIMEOUT_MS, fallback, nodes, breaker, clock = systemClock, logger } = options
+  const { timeoutMs = TIMEOUT_MS, fallback, nodes, clock = systemClock, logger } = options
+  const { threshold, recoveryMs, healthEveryMs } = options.breaker ?? {}
   const resilient = new ResilientStore({
-    ...{ store, timeoutMs, clock, ...breaker },
+    ...{ store, timeoutMs, clock },
+    ...(threshold === undefined ? {} : { threshold }),
+    ...(recoveryMs === undefined ? {} : { recoveryMs }),
+    ...(healthEveryMs === undefined ? {} : { healthEveryMs }),
     ...(fallback === undefined ? {} : { fallback }),
     ...(nodes === undefined ? {} : { nodes }),
     ...(logger === undefined ? {} : { logger }),

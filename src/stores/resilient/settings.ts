@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../../clock.ts'
 import { policyError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import { FALLBACKS, type Fallback, type Store } from '../store.ts'
 
 export interface ResilientStoreOptions {
@@ -22,6 +23,11 @@ export interface ResilientStoreOptions {
   readonly logger?: Logger
 }
 
+const OPTIONS: OptionNames<ResilientStoreOptions> = {
+  ...{ store: true, timeoutMs: true, fallback: true, threshold: true, recoveryMs: true, healthEveryMs: true },
+  ...{ nodes: true, clock: true, logger: true },
+}
+
 /** The options, checked and complete. */
 export interface Settings extends Required<Omit<ResilientStoreOptions, 'nodes'>> {
   readonly nodes: number | undefined
@@ -29,6 +35,7 @@ export interface Settings extends Required<Omit<ResilientStoreOptions, 'nodes'>>
 
 /** Throws PolicyError for an option that makes no sense. */
 export function settingsOf(options: ResilientStoreOptions): Settings {
+  checkOptionNames(options, OPTIONS)
   const { store, fallback = 'memory', nodes, clock = systemClock, logger = SILENT } = options
   if (!FALLBACKS.includes(fallback)) {
     throw policyError('fallback', `"${fallback}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)

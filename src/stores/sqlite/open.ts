@@ -1,10 +1,19 @@
+import { closeSync, openSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { pause, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import type { SqliteDatabase } from './database.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
 import { isLocked, storeError } from './trouble.ts'
 
 type Driver = new (path: string) => SqliteDatabase
+
+interface LoadedDriver {
+  readonly name: string
+  readonly Driver: Driver
+}
 
 /** Packages that can open a file, in the order of their speed, and what each calls its class. */
 const DRIVERS: readonly (readonly [name: string, className: string])[] = [
@@ -13,11 +22,16 @@ const DRIVERS: readonly (readonly [name: string, className: string])[] = [
   ['node:sqlite', 'DatabaseSync'],
 ]
 
+const OPTIONS: OptionNames<OpenSqliteOptions> = {
+  ...{ clock: true, logger: true, maxKeysPerRule: true, lockWaitMs: true, load: true },
+}
+
 /** Two processes that make one file at the same moment meet a lock now and then. */
 const TRIES = 40
 const RETRY_MS = 50
 
-export interface OpenSqliteOptions extends Omit<SqliteStoreOptions, 'database' | 'closesDatabase'> {
+export interface OpenSqliteOptions
+  extends Omit<SqliteStoreOptions, 'database' | 'closesDatabase' | 'reopen' | 'onClosed'> {
   /** How a package is loaded. Default: `import()`. */
   readonly load?: (name: string) => Promise<unknown>
 }
@@ -28,13 +42,14 @@ export interface OpenSqliteOptions extends Omit<SqliteStoreOptions, 'database' |
  * StoreError where none of them is, or where the file cannot be used.
  */
 export async function openSqlite(path: string, options: OpenSqliteOptions = {}): Promise<SqliteStore> {
+  checkOptionNames(options, OPTIONS)
   const { load = name => import(name), ...rest } = options
   const place = path.replace(/^sqlite:(\/\/)?/, '')
   if (place === '') throw new StoreError('the SQLite store has no file (write sqlite:./limits.db)')
-  const Driver = await findDriver(load)
+  const driver = await findDriver(load)
   for (let left = TRIES; ; left--) {
     try {
-      return openOnce(place, Driver, rest)
+      return openOnce(place, driver, rest)
     } catch (error) {
       if (left === 0 || !isLocked((error as StoreError).cause)) throw error
     }
@@ -42,19 +57,49 @@ export async function openSqlite(path: string, options: OpenSqliteOptions = {}):
   }
 }
 
-function openOnce(path: string, Driver: Driver, options: OpenSqliteOptions): SqliteStore {
+function openOnce(path: string, { name, Driver }: LoadedDriver, options: OpenSqliteOptions): SqliteStore {
+  const reopen = (): SqliteDatabase => {
+    makePrivate(path)
+    return new Driver(path)
+  }
   let database: SqliteDatabase | undefined
   try {
-    database = new Driver(path)
-    return new SqliteStore({ ...options, database, closesDatabase: true })
+    database = reopen()
+    const onClosed = name === 'libsql' ? collectStatements : undefined
+    const store = new SqliteStore({
+      ...{ ...options, database, closesDatabase: true, reopen },
+      ...(onClosed === undefined ? {} : { onClosed }),
+    })
+    options.logger?.info({ file: path, driver: name }, 'the SQLite store is open')
+    return store
   } catch (error) {
     database?.close()
     throw storeError(error, `open ${path}`)
   }
 }
 
+/** Makes the file, if there is none, readable by its owner alone: it holds names of clients. SQLite's other files follow. */
+function makePrivate(path: string): void {
+  if (path === ':memory:') return
+  try {
+    closeSync(openSync(path, 'a', 0o600))
+  } catch {
+    // The driver says why it cannot be opened.
+  }
+}
+
+/** libsql keeps a file open until its statements are collected as garbage, also after it was closed. */
+async function collectStatements(): Promise<void> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  for (let round = 0; round < 3; round++) {
+    collect()
+    await new Promise(resolve => setImmediate(resolve))
+  }
+}
+
 /** The first package that is there and can be loaded. */
-async function findDriver(load: (name: string) => Promise<unknown>): Promise<Driver> {
+async function findDriver(load: (name: string) => Promise<unknown>): Promise<LoadedDriver> {
   const found: string[] = []
   let cause: unknown
   for (const [name, className] of DRIVERS) {
@@ -62,7 +107,7 @@ async function findDriver(load: (name: string) => Promise<unknown>): Promise<Dri
       const Driver = ((await load(name)) as Readonly<Record<string, Driver>>)[className]!
       // A package made for another version of Node is only noticed when it is used.
       new Driver(':memory:').close()
-      return Driver
+      return { name, Driver }
     } catch (error) {
       const { code } = error as { readonly code?: unknown }
       const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'ERR_UNKNOWN_BUILTIN_MODULE'

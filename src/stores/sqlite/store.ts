@@ -14,6 +14,7 @@ import { prepareFile } from './schema.ts'
 import { START, type Swept, sweep } from './sweep.ts'
 import { Transactions } from './transactions.ts'
 import { storeError } from './trouble.ts'
+import { fileOf, type WatchedFile } from './watched-file.ts'
 
 const LOCK_WAIT_MS = 2_000
 /** Between two slices of a sweep; where much went, the next comes sooner. */
@@ -33,6 +34,10 @@ export interface SqliteStoreOptions {
   readonly logger?: Logger
   /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
   readonly maxKeysPerRule?: number
+  /** Opens the same file again after it was removed or replaced. Default: the store stays broken then. */
+  readonly reopen?: () => SqliteDatabase
+  /** Called after the database was closed. */
+  readonly onClosed?: () => Promise<void>
   /** Longest wait for a lock of another process before StoreError, in milliseconds. Default: 2000. */
   readonly lockWaitMs?: number
 }
@@ -49,7 +54,12 @@ export class SqliteStore implements Store {
   readonly medium: Medium
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #database: SqliteDatabase
+  #database: SqliteDatabase
+  #file: WatchedFile | undefined
+  /** Why the file cannot be used, until it can be opened again. */
+  #broken: StoreError | undefined
+  readonly #reopen: (() => SqliteDatabase) | undefined
+  readonly #onClosed: (() => Promise<void>) | undefined
   readonly #closesDatabase: boolean
   readonly #evictor: Evictor
   readonly #transactions: Transactions
@@ -65,11 +75,14 @@ export class SqliteStore implements Store {
     this.#logger = options.logger ?? SILENT
     this.#database = options.database
     this.#closesDatabase = options.closesDatabase ?? false
+    this.#reopen = options.reopen
+    this.#onClosed = options.onClosed
     this.#evictor = new Evictor(options.maxKeysPerRule ?? BOUNDS.keysPerRule, (rule, keys) =>
       this.#warn(rule, keys),
     )
     try {
       prepareFile(this.#database)
+      this.#file = fileOf(this.#database)
       this.#transactions = new Transactions(this.#database, {
         clock: this.#clock,
         lockWaitMs: options.lockWaitMs ?? LOCK_WAIT_MS,
@@ -135,11 +148,14 @@ export class SqliteStore implements Store {
     this.#cancelSweep()
     await this.#transactions.drained()
     this.#cancelSweep()
-    this.#writeBack('TRUNCATE')
-    if (this.#closesDatabase) this.#database.close()
+    if (this.#broken === undefined) this.#writeBack('TRUNCATE')
+    this.#transactions.release()
+    if (this.#closesDatabase && this.#broken === undefined) this.#database.close()
+    await this.#onClosed?.()
   }
 
   #ask<T>(...[work, kind]: Parameters<typeof Transactions.prototype.ask<T>>): Promise<T> {
+    if (this.#broken !== undefined && this.#closing === undefined) return Promise.reject(this.#broken)
     if (this.#closing === undefined) return this.#transactions.ask(work, kind)
     return Promise.reject(new StoreError('the SQLite store is closed (open another one)'))
   }
@@ -148,8 +164,36 @@ export class SqliteStore implements Store {
     return this.#clock.after(ms, () => void this.#sweep())
   }
 
+  /** The file is looked at every second: a removed one still takes what is written, for this process alone. */
+  #checkFile(): void {
+    const what = this.#file?.problem()
+    if (what === undefined || this.#file === undefined) return
+    const { path } = this.#file
+    const isNew = this.#broken === undefined
+    try {
+      if (this.#reopen === undefined) throw new StoreError('open another store')
+      if (isNew) this.#database.close()
+      this.#broken ??= new StoreError(`the file of the SQLite store ${what}: ${path}`)
+      const database = this.#reopen()
+      prepareFile(database)
+      this.#transactions.use(database)
+      this.#database = database
+      this.#file = fileOf(database)
+      this.#broken = undefined
+      this.#place = START
+      this.#logger.warn({ file: path }, `the file of the SQLite store ${what}: it was opened anew`)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      this.#broken = new StoreError(`the file of the SQLite store ${what}: ${path} (${why})`, {
+        cause: error,
+      })
+      if (isNew) this.#logger.warn({ file: path, err: error }, `the file of the SQLite store ${what}`)
+    }
+  }
+
   async #sweep(): Promise<void> {
     let swept: Swept | undefined
+    this.#checkFile()
     try {
       const nowMs = this.#clock.now()
       swept = await this.#ask(

@@ -31,8 +31,8 @@ export interface TransactionsOptions {
  * commit. A lock held by another process is waited for without blocking the loop.
  */
 export class Transactions {
-  readonly #database: SqliteDatabase
-  readonly #statements: Statements
+  #database: SqliteDatabase
+  #statements: Statements
   readonly #options: TransactionsOptions
   #waiting: Work[] = []
   #isScheduled = false
@@ -45,6 +45,17 @@ export class Transactions {
     this.#database = database
     this.#statements = prepare(database)
     this.#options = options
+  }
+
+  /** Uses another connection from now on. Between two turns of the event loop no transaction is open. */
+  use(database: SqliteDatabase): void {
+    this.#statements = prepare(database)
+    this.#database = database
+  }
+
+  /** Lets go of the statements: a driver may keep the file open as long as one of them is referenced. */
+  release(): void {
+    this.#statements = {} as Statements
   }
 
   /** Runs `work` in the next transaction; it may run twice, and what it wrote the first time is then undone. */

@@ -44,4 +44,22 @@ describe('redact', () => {
     for (const secret of SECRETS) expect(text).not.toContain(secret)
     expect(text).toContain('h1,h2/0')
   })
+
+  it.each([
+    ['redis://me@host:6379/1', 'redis://me@host:6379/1'],
+    ['redis://:hunter2@host', 'redis://:***@host'],
+    ['redis://me:hunter2@host', 'redis://me:***@host'],
+    ['rediss://me:p%40ss@host:6380/2', 'rediss://me:***@host:6380/2'],
+    ['redis+sentinel://me:hunter2@h1,h2/mymaster?db=1', 'redis+sentinel://me:***@h1,h2/mymaster?db=1'],
+    ['rediss+cluster://me:hunter2@h1:7000,h2:7001', 'rediss+cluster://me:***@h1:7000,h2:7001'],
+    ['nats://me:hunter2@host:4222', 'nats://me:***@host:4222'],
+    ['nats://hunter2@host', 'nats://***@host'],
+    ['nats://hunter2@h1:4222,h2:4222', 'nats://***@h1:4222,h2:4222'],
+    ['nats://host?token=hunter2', 'nats://host?token=***'],
+    ['https://hunter2@hooks.example/x?auth=tok-1', 'https://***@hooks.example/x?auth=***'],
+    ['sqlite:./limits.db', 'sqlite:./limits.db'],
+  ])('prints %s as %s', (url, printed) => {
+    expect(redact({ store: url })).toEqual({ store: printed })
+    expect(redact({ store: { url } })).toEqual({ store: { url: printed } })
+  })
 })

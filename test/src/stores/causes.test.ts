@@ -21,7 +21,8 @@ afterAll(async () => {
 /** A logger that keeps what is logged at warn and above. */
 function keepWarnings(lines: string[]): Logger {
   const keep = (context: object, text = ''): void => {
-    lines.push(`${text} ${JSON.stringify(context)}`)
+    const { err, ...rest } = context as { readonly err?: unknown }
+    lines.push(`${text} ${JSON.stringify(rest)} ${err === undefined ? '' : String(err)}`)
   }
   return { debug() {}, info() {}, warn: keep, error: keep }
 }
@@ -154,6 +155,31 @@ describe('the cause why a store is out of reach', () => {
     await until(() => log.some(line => line.includes('NOAUTH')))
     await gate.close()
     await store.close()
+  })
+})
+
+describe('what nodes tell each other', () => {
+  const rights = '+evalsha +eval +mget +set +del +time +scan +ping +info +client'.split(' ')
+  const logOf = async (url: string): Promise<string[]> => {
+    const log: string[] = []
+    const logger = keepWarnings(log)
+    const store = await openRedis(url, { logger, prefix: 'fleet' })
+    const gate = new Gate({ store, logger })
+    await gate.bans.add({ client: 'bad', reason: 'x', addedBy: 'me', for: '1m' })
+    await gate.close()
+    await store.close()
+    return log
+  }
+
+  it('is shared at a healthy start without a word', async () => {
+    await using server = await startRedis()
+    expect(await logOf(server.url)).toEqual([])
+  })
+
+  it('is said not to be shared if the user has no right to, with the right that is missing', async () => {
+    await using server = await startRedis({ args: ['--user', 'u', 'on', '>pw', '~fleet:*', ...rights] })
+    const log = await logOf(`redis://u:pw@127.0.0.1:${server.port}`)
+    expect(log.filter(line => line.includes('not shared now'))).toEqual([expect.stringMatching(/hget|hset/i)])
   })
 })
 

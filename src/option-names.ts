@@ -1,0 +1,56 @@
+import { PolicyError } from './errors.ts'
+
+/** The candidate that a misspelt word most likely meant; undefined where none is near. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const wanted = word.slice(0, 64).toLowerCase()
+  let best: string | undefined
+  let least = Math.max(1, Math.floor(wanted.length / 3)) + 1
+  for (const candidate of candidates) {
+    const edits = distance(wanted, candidate.toLowerCase())
+    if (edits < least) {
+      best = candidate
+      least = edits
+    }
+  }
+  return best
+}
+
+/** The names of all options of `T`: the compiler holds the list to the type. */
+export type OptionNames<T> = { readonly [Name in keyof Required<T>]: true }
+
+/** Throws PolicyError, with the likeliest name, for options of a name that does not exist: it would have no effect. */
+export function checkOptionNames<T extends object>(options: T, known: OptionNames<T>, path = ''): void {
+  const names = Object.keys(known)
+  const unknown = Object.keys(options).filter(name => !Object.hasOwn(known, name))
+  if (unknown.length === 0) return
+  throw new PolicyError(
+    unknown.map(name => {
+      const near = nearest(name, names)
+      return {
+        path: path === '' ? name.slice(0, 60) : `${path}.${name.slice(0, 60)}`,
+        message: 'there is no such option',
+        remedy: near === undefined ? `use ${names.join(', ')}` : `did you mean ${near}?`,
+      }
+    }),
+  )
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
+function distance(a: string, b: string): number {
+  let before: number[] = []
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1]
+      let edits = Math.min(previous[j]! + 1, row[j - 1]! + 1, previous[j - 1]! + (same ? 0 : 1))
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        edits = Math.min(edits, before[j - 2]! + 1)
+      }
+      row.push(edits)
+    }
+    before = previous
+    previous = row
+  }
+  return previous[b.length]!
+}

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { PolicyError } from '../../../src/errors.ts'
+import { openStore } from '../../../src/index.ts'
+import { openNatsKv, openNatsStream } from '../../../src/stores/nats-kv/index.ts'
+import { openRedis } from '../../../src/stores/redis/index.ts'
+import { ResilientStore } from '../../../src/stores/resilient.ts'
+import { openSqlite } from '../../../src/stores/sqlite/index.ts'
+import { readStoreOptions } from '../../../src/stores/store-words.ts'
+
+const wrong = (options: object) => options as never
+
+describe('the options of a store in code', () => {
+  it('may be the words of a policy', () => {
+    const words = {
+      ...({ url: 'redis://h', timeout: '2s', fallback: 'deny', nodes: 3 } as const),
+      breaker: { threshold: 1, recovery: '1m', health: '100ms' },
+      lease: { units: 50, ttl: '2s' },
+    }
+    expect(readStoreOptions(words)).toEqual({
+      ...{ url: 'redis://h', timeoutMs: 2_000, fallback: 'deny', nodes: 3 },
+      breaker: { threshold: 1, recoveryMs: 60_000, healthEveryMs: 100 },
+      lease: { units: 50, ttlMs: 2_000 },
+    })
+  })
+
+  it.each([
+    [{ url: 'redis://h', timout: '2s' }, 'timout: there is no such option (did you mean timeout?)'],
+    [{ url: 'redis://h', bogus: true }, 'bogus: there is no such option (use url, prefix'],
+    [
+      { url: 'redis://h', breaker: { treshold: 1 } },
+      'breaker.treshold: there is no such option (did you mean threshold?)',
+    ],
+    [{ url: 'nats://h', lease: { unit: 1 } }, 'lease.unit: there is no such option (did you mean units?)'],
+    [{ url: 'redis://h', timeout: '2' }, 'timeout: the duration "2" has no unit'],
+    [{ url: 'redis://h', timeout: '2s', timeoutMs: 5 }, 'timeoutMs says the same'],
+  ])('are refused if they mean nothing: %j', async (options, text) => {
+    await expect(openStore(wrong(options))).rejects.toBeInstanceOf(PolicyError)
+    await expect(openStore(wrong(options))).rejects.toThrow(text)
+  })
+
+  it('are refused by every function that opens a store', async () => {
+    await expect(openRedis('redis://h', wrong({ timeout: 1 }))).rejects.toThrow('did you mean timeoutMs?')
+    await expect(openNatsKv('nats://h', wrong({ buckt: 'b' }))).rejects.toThrow('did you mean bucket?')
+    await expect(openNatsStream('nats://h', wrong({ maxUnit: 1 }))).rejects.toThrow('did you mean maxUnits?')
+    await expect(openSqlite(':memory:', wrong({ lockWait: 1 }))).rejects.toThrow('did you mean lockWaitMs?')
+    expect(() => new ResilientStore(wrong({ store: {}, fallbck: 'deny' }))).toThrow('did you mean fallback?')
+  })
+})
