@@ -39,13 +39,11 @@ export class ChainedPlan {
       case 'custom':
         return step.middleware(message, once(next))
       case 'exempt':
-        return andThen(this.#exemptAfterMs(step, message, seat, nowMs), waitMs =>
-          waitMs === 0
-            ? step.station.decision
-            : waitMs === Infinity
-              ? next()
-              : andThen(next(), decision => limitWait(decision, waitMs)),
-        )
+        return andThen(this.#askExemption(step, message, seat, nowMs), own => {
+          if (own === undefined) return next()
+          if (own.allowed) return exemptBy(step, own)
+          return andThen(next(), decision => limitWait(decision, exemptionWait(own)))
+        })
       case 'limits':
         return this.#charge(step, message, seat, nowMs, next)
       default:
@@ -53,13 +51,18 @@ export class ChainedPlan {
     }
   }
 
-  /** 0 if an exemption lets a message pass; else when its own limit does; Infinity if it never does. */
-  #exemptAfterMs(step: ExemptStep, message: Message, seat: Seat, nowMs: number): MaybePromise<number> {
-    if (!step.station.covers(message.topic, seat.identity)) return Infinity
-    if (!holdsFor(step.station, message, nowMs)) return Infinity
-    if (step.own === undefined) return 0
+  /** The verdict of an exemption, by its own limit if it has one; undefined if it does not hold for a message. */
+  #askExemption(
+    step: ExemptStep,
+    message: Message,
+    seat: Seat,
+    nowMs: number,
+  ): MaybePromise<Verdict | undefined> {
+    if (!step.station.covers(message.topic, seat.identity)) return undefined
+    if (!holdsFor(step.station, message, nowMs)) return undefined
+    if (step.own === undefined) return UNBOUNDED
     const charges = [chargeOf(step.own, message, seat)]
-    return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => exemptionWait(own!))
+    return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => own!)
   }
 
   #charge(
@@ -118,6 +121,14 @@ export function foldStep(
 
 function nobodyCounted({ fallback }: Verdict): boolean {
   return fallback === 'nobody'
+}
+
+/** The verdict of an exemption without a limit of its own. */
+const UNBOUNDED: Verdict = Object.freeze({ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 0 })
+
+/** The decision of an exemption, marked if the store did not count its own limit. */
+export function exemptBy({ station: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
+  return own?.fallback === undefined ? decision : { ...decision, fallback: true }
 }
 
 /** The wait until an exemption's own limit lets a message pass, by its verdict; 0 if it does. */

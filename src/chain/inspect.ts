@@ -1,7 +1,7 @@
 import type { Decision, Scaled } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
-import { andThen, chargeOf, exemptionWait, foldStep } from './chained-plan.ts'
+import { andThen, chargeOf, exemptBy, exemptionWait, foldStep } from './chained-plan.ts'
 import { roomOf } from './conduct-rule.ts'
 import { holdsFor } from './exempt.ts'
 import { limitWait } from './fold.ts'
@@ -79,7 +79,7 @@ export async function inspect(
   const custom = steps.filter(step => step.kind === 'custom')
   const exempting = steps
     .filter(step => step.kind === 'exempt')
-    .find((_, index) => exemptions[index]!.exempts)
+    .flatMap((step, index) => (exemptions[index]!.exempts ? [exemptBy(step, exemptions[index]!.own)] : []))
   return {
     topic: message.topic,
     sender: seat.identity,
@@ -93,7 +93,7 @@ export async function inspect(
     decision:
       decider.kind === 'banned'
         ? decider.decide(message, seat, nowMs)
-        : (exempting?.station.decision ??
+        : (exempting[0] ??
           (decider.kind === 'connect' ? decider.peek(message, seat, nowMs) : undefined) ??
           limitWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
@@ -126,7 +126,7 @@ export function peekSteps(
     if (step.own === undefined) return [step.station.decision]
     return andThen(look([step.own], store, message, seat, nowMs), ([own]) =>
       own!.allowed
-        ? [step.station.decision]
+        ? [exemptBy(step, own)]
         : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
     )
   }

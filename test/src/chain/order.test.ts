@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { exempt, type Gate, limit, type Message, type Middleware } from '../../../src/index.ts'
+import {
+  exempt,
+  Gate,
+  limit,
+  MemoryStore,
+  type Message,
+  type Middleware,
+  type Store,
+} from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { gateOn, STORE_NAMES } from './each-store.ts'
 
 function from(sender: Message['sender'], more: Partial<Message> = {}): Message {
@@ -149,5 +158,31 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, message, 1)).toBe('exempt/some')
     expect(await gate.check(message)).toMatchObject({ allowed: false, rule: 'r', retryAfterMs: 7_000 })
     expect(await gate.check(from({ client: 'd' }, { size: 5_000 }))).toMatchObject({ retryAfterMs: Infinity })
+  })
+})
+
+describe('an exemption with a limit', () => {
+  it('says so where the store did not count it', async () => {
+    const clock = new FakeClock()
+    const memory = new MemoryStore({ clock })
+    const store: Store = {
+      name: 'standing in',
+      algorithms: memory.algorithms,
+      decide: (charges, options) =>
+        memory.decide(charges, options).map(verdict => ({ ...verdict, fallback: 'local' })),
+      refund: charges => memory.refund(charges),
+      forget: selector => memory.forget(selector),
+      health: () => memory.health(),
+      close: () => memory.close(),
+    }
+    const gate = new Gate({ clock, store })
+    gate.use(exempt({ name: 'e', clients: ['c'], limit: '1/min' }), limit({ name: 'r', rate: '1/min' }))
+    const message = from({ client: 'c' })
+    const exempted = { reason: 'exempt', exemption: 'e', fallback: true }
+    expect((await gate.explain(message)).decision).toMatchObject(exempted)
+    expect(await gate.peek(message)).toMatchObject([exempted])
+    expect(await gate.check(message)).toMatchObject(exempted)
+    expect(await gate.check(message)).toMatchObject({ reason: 'ok', rule: 'r', fallback: true })
+    await gate.close()
   })
 })
