@@ -98,6 +98,9 @@ export const BOUNDS = {
   /** Payload bytes held for one sender, and for all senders of a guard. */
   heldBytesPerSender: 4_194_304,
   heldBytesTotal: 268_435_456,
+  /** Messages of QoS 1 and 2, and bytes of them, that a sender may have held though all room is in use. */
+  heldWhenFull: 32,
+  heldBytesWhenFull: 65_536,
   /** The longest a message is held before it is refused, in milliseconds. */
   holdMs: 300_000,
   /** Messages and bytes (of payloads and topics) one rule's queue or keep-latest holds, for all its senders together. */

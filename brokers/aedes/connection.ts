@@ -96,6 +96,8 @@ export class Connection implements Source, QueueUser {
   /** A lane holds, too much waits in queues, something has to go first: each stops the reading. */
   #throttled = false
   #crowded = false
+  /** Of its messages in queues, so many are left when it is read again. */
+  #crowdedUntil = 0
   #barred = false
   readonly #hooks: LaneHooks = {
     onHold: () => {
@@ -110,6 +112,7 @@ export class Connection implements Source, QueueUser {
       if (message instanceof PublishMessage) message.park()
     },
     onUnpark: () => this.#unparked(),
+    onFull: () => this.#queueIsFull(),
   }
 
   constructor(around: Surroundings, client: Client, connect: ConnectPacket | undefined) {
@@ -237,13 +240,25 @@ export class Connection implements Source, QueueUser {
   parked(): void {
     if (this.isGone) return
     this.reading.passOver()
-    if (this.#crowded || this.lane.queued < this.#around.settings.maxQueuedPerSender) return
+    const { maxQueuedPerSender } = this.#around.settings
+    if (!this.#crowded && this.lane.queued >= maxQueuedPerSender) this.#holdUntil(maxQueuedPerSender / 2)
+  }
+
+  /** A full queue has refused one of its messages: it is read no further until half of those it has there have gone. */
+  #queueIsFull(): void {
+    const { queued } = this.lane
+    if (this.isGone || this.#crowded || queued === 0) return
+    this.#holdUntil(Math.floor(queued / 2))
+  }
+
+  #holdUntil(queued: number): void {
+    this.#crowdedUntil = queued
     this.#crowded = true
     this.reading.hold()
   }
 
   #unparked(): void {
-    if (!this.#crowded || this.lane.queued > this.#around.settings.maxQueuedPerSender / 2) return
+    if (!this.#crowded || this.lane.queued > this.#crowdedUntil) return
     this.#crowded = false
     this.#readOn()
   }

@@ -5,6 +5,7 @@ import { checkWithin, policyError } from '../errors.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import { parseDuration } from '../units.ts'
 import type { Parked } from './flow.ts'
+import type { Holder } from './hold-shares.ts'
 import type { SlicedTask, SlicedWork } from './sliced-work.ts'
 
 /** Does with a message what was decided. Called once for each message that is not forgotten. */
@@ -21,6 +22,8 @@ export interface LaneHooks {
   onPark?(message: Message): void
   /** A message of this sender has left the queue of its rule. */
   onUnpark?(): void
+  /** The queue of a rule was full and has refused a message of this sender. */
+  onFull?(): void
 }
 
 export interface LaneOptions {
@@ -34,7 +37,11 @@ export interface LaneOptions {
 }
 
 /** A lane, as seen by queues of rules that hold messages of it. */
-export interface QueueOwner {
+export interface QueueOwner extends Holder {
+  /** Its newest message in a queue; undefined if there is none. */
+  newestIn(queue: object): Parked | undefined
+  /** A full queue has refused one of its messages. */
+  reportFull(): void
   addQueued(entry: Parked): void
   removeQueued(entry: Parked): void
 }
@@ -79,12 +86,14 @@ export interface LaneKeeper {
   /** The bounds on holding a message that was decided so: the rule's own, else the guard's. */
   boundsOf(decision: Decision | undefined): HoldBounds
   ask(message: Message): MaybePromise<Decision>
-  /** Takes room for a message; false when a bound is reached. */
-  reserve(line: HeldLine, sizeBytes: number): boolean
+  /** Takes room for a message of a holder; false when a bound is reached and no larger holder gives way. */
+  reserve(line: HeldLine, holder: Holder, message: Message, sizeBytes: number): boolean
   /** Takes so many bytes more for what is held already, or gives them back; false when a bound is reached. */
   grow(bytes: number): boolean
+  /** Counts the room of one holder's message as that of another's, which has taken its place. */
+  transfer(from: Holder, fromBytes: number, to: Holder, toBytes: number, message: Message): void
   /** Gives room back; the line's own numbers are already without the message. */
-  release(line: HeldLine, sizeBytes: number): void
+  release(line: HeldLine, holder: Holder, sizeBytes: number): void
   overflowed(): void
   superseded(): void
   discarded(count: number): void

@@ -4,6 +4,7 @@ import type { Decision } from '../decision.ts'
 import { policyError, StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
+import { type Holder, HoldShares } from './hold-shares.ts'
 import type { HeldLine, HoldBounds, LaneKeeper, ToPark } from './holding.ts'
 import type { RuleBook } from './rule-facts.ts'
 import { SlicedWork } from './sliced-work.ts'
@@ -48,7 +49,7 @@ export interface GuardStats {
   readonly heldBytes: number
   /** Most messages ever held at once. */
   readonly heldPeak: number
-  /** Refused because there was no room or the wait was too long. */
+  /** Refused because there was no room, a larger holder had to give way, or the wait was too long. */
   readonly overflowed: number
   /** Held messages dropped because a newer one of their topic came. */
   readonly superseded: number
@@ -97,6 +98,8 @@ export class Keeper implements LaneKeeper {
   readonly #logger: Logger | undefined
   readonly #busy = new Set<HeldLine>()
   readonly #causes = new Set<string>()
+  readonly #shares = new HoldShares()
+  #isMakingRoom = false
   #isListening = false
   #held = 0
   #heldBytes = 0
@@ -142,16 +145,17 @@ export class Keeper implements LaneKeeper {
     this.#logger = options.logger
   }
 
-  reserve(line: HeldLine, sizeBytes: number): boolean {
-    if (this.closed || this.#held >= this.#total || this.#heldBytes + sizeBytes > this.#bytesTotal)
-      return false
+  reserve(line: HeldLine, holder: Holder, message: Message, sizeBytes: number): boolean {
+    if (this.closed) return false
     // A lone message larger than its sender's bytes would otherwise never pass, however long it waited.
     const most = line.maxHeldBytes ?? this.#bytesPerSender
     const fits = line.held === 0 || line.heldBytes + sizeBytes <= most
     if (!fits || line.held >= (line.maxHeld ?? this.#perSender)) return false
+    if (!this.#makeRoom(holder, message, sizeBytes)) return false
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
+    this.#shares.count(holder.account, 1, sizeBytes, message.sender.ip)
     if (line.held === 0) {
       line.askedVersion = this.work.version
       this.#busy.add(line)
@@ -160,15 +164,49 @@ export class Keeper implements LaneKeeper {
     return true
   }
 
+  /** Has the largest holders give way while all room is in use. */
+  #makeRoom({ account }: Holder, { qos, sender }: Message, sizeBytes: number): boolean {
+    for (;;) {
+      const lacksPlace = this.#held >= this.#total
+      if (!lacksPlace && this.#heldBytes + sizeBytes <= this.#bytesTotal) return true
+      const victim = this.#isMakingRoom
+        ? undefined
+        : lacksPlace
+          ? this.#shares.victimFor(account, 'messages', 1, sender.ip)
+          : this.#shares.victimFor(account, 'bytes', sizeBytes, sender.ip)
+      if (victim === undefined || !this.#hasGivenWay(victim)) {
+        // What a client sends again must not be lost: its connection is not read meanwhile.
+        const isFew = account.messages < BOUNDS.heldWhenFull
+        return (qos ?? 0) > 0 && isFew && account.bytes + sizeBytes <= BOUNDS.heldBytesWhenFull
+      }
+    }
+  }
+
+  #hasGivenWay(victim: Holder): boolean {
+    // Enacting a refusal may bring a message that needs room itself.
+    this.#isMakingRoom = true
+    try {
+      return victim.giveWay()
+    } finally {
+      this.#isMakingRoom = false
+    }
+  }
+
   grow(bytes: number): boolean {
     if (this.#heldBytes + bytes > this.#bytesTotal) return false
     this.#heldBytes += bytes
     return true
   }
 
-  release(line: HeldLine, sizeBytes: number): void {
+  transfer(from: Holder, fromBytes: number, to: Holder, toBytes: number, { sender }: Message): void {
+    this.#shares.count(to.account, 1, toBytes, sender.ip)
+    this.#shares.count(from.account, -1, -fromBytes, undefined)
+  }
+
+  release(line: HeldLine, holder: Holder, sizeBytes: number): void {
     this.#held--
     this.#heldBytes -= sizeBytes
+    this.#shares.count(holder.account, -1, -sizeBytes, undefined)
     if (line.held === 0) this.#busy.delete(line)
   }
 

@@ -1,6 +1,7 @@
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Parked } from './flow.ts'
+import { HolderAccount } from './hold-shares.ts'
 import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper, LaneOptions, QueueOwner } from './holding.ts'
 import { isLater, isPassing, overflow } from './holding.ts'
 import { QueuedMessages } from './queued-messages.ts'
@@ -46,6 +47,7 @@ export class Lane implements HeldLine, QueueOwner {
   readonly #waitsFully: boolean
   /** It goes on in a later slice. */
   #isSliced = false
+  #account: HolderAccount | undefined
   #underWay = 0
   /** One behind the head was refused: nothing more is asked before its turn has come. */
   #stalled = false
@@ -142,6 +144,47 @@ export class Lane implements HeldLine, QueueOwner {
     this.#pump()
   }
 
+  get account(): HolderAccount {
+    this.#account ??= new HolderAccount(this)
+    return this.#account
+  }
+
+  newestIn(queue: object): Parked | undefined {
+    let entry = this.#queued?.newest
+    while (entry !== undefined && (entry.flow.line.queue !== queue || entry.asking)) entry = entry.older
+    return entry
+  }
+
+  /** Refuses its newest message that waits, as all room is in use and it holds most. */
+  giveWay(): boolean {
+    const entry = this.#waiting.pop()
+    if (entry === undefined) {
+      let newest = this.#queued?.newest
+      while (newest?.asking) newest = newest.older
+      if (newest === undefined) return false
+      newest.flow.line.queue.refuse(newest, newest.refusal)
+      return true
+    }
+    if (this.#waiting.first === undefined) this.#stopTimer()
+    this.#hasLeft(entry)
+    this.#keeper.overflowed()
+    const refusal = entry.decision?.allowed === false ? entry.decision : this.#lastRefusal
+    entry.enact(overflow(refusal, this.#keeper.boundsOf(refusal).overflow), entry.message)
+    this.#settle()
+    return true
+  }
+
+  /** Gives up what an earlier connection left of QoS 0 for a message that must not be lost. */
+  #givesWayTo({ qos }: Message): boolean {
+    const { last } = this.#waiting
+    if (last === undefined || (qos ?? 0) === 0 || (last.message.qos ?? 0) > 0) return false
+    return last.hooks !== this.#hooks && this.giveWay()
+  }
+
+  reportFull(): void {
+    this.#hooks.onFull?.()
+  }
+
   addQueued(entry: Parked): void {
     this.#queued ??= new QueuedMessages(this.#mixesSenders)
     this.#queued.add(entry)
@@ -206,6 +249,12 @@ export class Lane implements HeldLine, QueueOwner {
     else enact(decision ?? older.refusal, message)
   }
 
+  #hasLeft(entry: Held): void {
+    if (entry.hooks === this.#hooks) this.#own--
+    this.#keeper.release(this, this, entry.sizeBytes)
+    this.#settlePending(1)
+  }
+
   #settlePending(count: number): void {
     this.pending -= count
     if (count > 0 && this.pending === 0) this.onIdle?.()
@@ -217,7 +266,10 @@ export class Lane implements HeldLine, QueueOwner {
     ask: Ask<M> | undefined,
     answer: MaybePromise<Decision> | undefined,
   ): void {
-    if (!this.#keeper.reserve(this, message.size)) {
+    const fits =
+      this.#keeper.reserve(this, this, message, message.size) ||
+      (this.#givesWayTo(message) && this.#keeper.reserve(this, this, message, message.size))
+    if (!fits) {
       // Refused in the name of the rule that would have held it, or that holds the head.
       this.#keeper.overflowed()
       const refusal = answer !== undefined && !isLater(answer) ? answer : this.#lastRefusal
@@ -231,6 +283,7 @@ export class Lane implements HeldLine, QueueOwner {
       phase: 'waiting',
       decision: undefined,
       gone: false,
+      previous: undefined,
       next: undefined,
       // Both are only ever given the very message they came with.
       enact: enact as unknown as Enact<Message>,
@@ -340,9 +393,7 @@ export class Lane implements HeldLine, QueueOwner {
 
   #enactFirst(decision: Decision): void {
     const entry = this.#waiting.shift()!
-    if (entry.hooks === this.#hooks) this.#own--
-    this.#keeper.release(this, entry.sizeBytes)
-    this.#settlePending(1)
+    this.#hasLeft(entry)
     this.#finish(decision, entry.message, entry.enact, entry.ask)
   }
 
@@ -369,7 +420,7 @@ export class Lane implements HeldLine, QueueOwner {
     let forgotten = 0
     this.#waiting.sift(keep, entry => {
       forgotten++
-      this.#keeper.release(this, entry.sizeBytes)
+      this.#keeper.release(this, this, entry.sizeBytes)
     })
     this.#settlePending(forgotten)
     if (this.#waiting.first !== head) this.#stopTimer()

@@ -3,12 +3,30 @@ import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import { type Flow, Parked } from './flow.ts'
-import { type HeldLine, isIdentified, isPassing, type LaneKeeper, overflow, type ToPark } from './holding.ts'
+import {
+  type HeldLine,
+  isIdentified,
+  isPassing,
+  type LaneKeeper,
+  overflow,
+  type QueueOwner,
+  type ToPark,
+} from './holding.ts'
+import { Account, LargestHolders } from './largest-holders.ts'
 import { Line, type LineKeeper } from './line.ts'
 import { Longest } from './longest.ts'
 import { MOST_URGENT } from './priority.ts'
 import type { QueuePlan } from './queue-plan.ts'
 import type { SlicedWork } from './sliced-work.ts'
+
+class OwnerAccount extends Account {
+  readonly owner: QueueOwner
+
+  constructor(owner: QueueOwner) {
+    super()
+    this.owner = owner
+  }
+}
 
 /** What a rule's queue needs of the guard. */
 export interface QueueHost {
@@ -39,6 +57,9 @@ export class RuleQueue implements HeldLine, LineKeeper {
   /** In the order they came. */
   readonly #aged = new Set<Parked>()
   readonly #lengths = Array.from({ length: MOST_URGENT + 1 }, () => new Longest())
+  /** How much each sender has here, where priority does not decide who gives way. */
+  readonly #owners = new Map<QueueOwner, OwnerAccount>()
+  readonly #largestOwners = new LargestHolders<OwnerAccount>('messages')
   #cancelExpiry: (() => void) | undefined
   #entering = 0
 
@@ -84,10 +105,11 @@ export class RuleQueue implements HeldLine, LineKeeper {
     const fits =
       this.#mayWait(nowMs, decision) &&
       sizeBytes <= this.plan.maxBytes &&
-      (older === undefined ? this.#makeRoom(key, turn, rank, sizeBytes) : this.#exchange(older, sizeBytes))
+      (older === undefined ? this.#makeRoom(key, turn, rank, arrived) : this.#exchange(older, sizeBytes))
     if (!fits) {
       this.#host.keeper.overflowed()
       arrived.enact(overflow(decision, this.plan.then), message)
+      lane.reportFull()
       return
     }
     const overtakes = after !== undefined && !after.gone && after.flow.rank < rank
@@ -97,8 +119,11 @@ export class RuleQueue implements HeldLine, LineKeeper {
     const line = known ?? new Line(key, this, decision)
     this.lines.set(key, line)
     const entry = this.#enter(line.flowOf(turn, rank), arrived, nowMs)
-    if (older !== undefined) this.#supersede(older)
-    else if (known === undefined) line.waitFor(entry, decision)
+    if (older !== undefined) {
+      this.#host.keeper.transfer(older.lane, older.sizeBytes, lane, sizeBytes, message)
+      this.#supersede(older)
+    }
+    if (older === undefined && known === undefined) line.waitFor(entry, decision)
     line.pump()
   }
 
@@ -182,18 +207,39 @@ export class RuleQueue implements HeldLine, LineKeeper {
     return retryAfterMs < Infinity && this.#clock.now() - sinceMs + retryAfterMs <= this.plan.upToMs
   }
 
-  #makeRoom(key: string, turn: unknown, rank: number, sizeBytes: number): boolean {
-    while (!this.#host.keeper.reserve(this, sizeBytes)) {
-      const victim = this.#lowerThan(key, turn, rank)
+  #makeRoom(key: string, turn: unknown, rank: number, { lane, message }: ToPark): boolean {
+    while (!this.#host.keeper.reserve(this, lane, message, sizeOf(message))) {
+      const victim =
+        this.plan.order === 'priority' ? this.#lowerThan(key, turn, rank) : this.#ofLargestOwner(lane)
       if (victim === undefined) return false
       this.refuse(victim, victim.refusal)
+      victim.lane.reportFull()
     }
     return true
   }
 
+  /** Where there is no priority: the newest of whoever has most here, unless the newcomer's sender itself has. */
+  #ofLargestOwner(lane: QueueOwner): Parked | undefined {
+    const largest = this.#largestOwners.largest()
+    const own = this.#owners.get(lane)?.messages ?? 0
+    if (largest === undefined || largest.messages <= own + 1) return undefined
+    return largest.owner.newestIn(this)
+  }
+
+  #countOwner(owner: QueueOwner, by: 1 | -1): void {
+    if (this.plan.order === 'priority') return
+    let account = this.#owners.get(owner)
+    if (account === undefined) {
+      account = new OwnerAccount(owner)
+      this.#owners.set(owner, account)
+    }
+    account.messages += by
+    this.#largestOwners.measure(account)
+    if (account.messages === 0) this.#owners.delete(owner)
+  }
+
   /** The newest of the longest flow of the lowest rank, unless the newcomer itself is that. */
   #lowerThan(key: string, turn: unknown, newcomersRank: number): Parked | undefined {
-    if (this.plan.order !== 'priority') return undefined
     const rank = this.#lengths.findIndex(({ length }) => length > 0)
     if (rank < 0 || rank > newcomersRank) return undefined
     const lengths = this.#lengths[rank]!
@@ -218,6 +264,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
       this.heldBytes += entry.sizeBytes
     }
     entry.lane.addQueued(entry)
+    this.#countOwner(entry.lane, 1)
     this.#aged.add(entry)
     flow.line.append(entry)
     this.#measure(flow, flow.count - 1)
@@ -235,7 +282,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
   #takeOut(entry: Parked): void {
     this.held--
     this.heldBytes -= entry.sizeBytes
-    this.#host.keeper.release(this, entry.sizeBytes)
+    this.#host.keeper.release(this, entry.lane, entry.sizeBytes)
     this.#unlink(entry)
   }
 
@@ -243,6 +290,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
     const { flow } = entry
     entry.gone = true
     entry.lane.removeQueued(entry)
+    this.#countOwner(entry.lane, -1)
     this.#aged.delete(entry)
     flow.line.remove(entry)
     this.#measure(flow, flow.count + 1)

@@ -10,13 +10,14 @@ export interface Entry {
   decision: Decision | undefined
   /** No longer in the line; an answer that comes now is ignored. */
   gone: boolean
+  previous: Entry | undefined
   next: Entry | undefined
 }
 
 /** Messages in the order they came, linked: taking the first costs the same at any length. */
 export class Waiting<E extends Entry> {
   first: E | undefined
-  #last: E | undefined
+  last: E | undefined
   /** The first that was never asked about. */
   unasked: E | undefined
   count = 0
@@ -25,9 +26,10 @@ export class Waiting<E extends Entry> {
   append(entry: E): void {
     this.count++
     this.bytes += entry.sizeBytes
-    if (this.#last) this.#last.next = entry
+    entry.previous = this.last
+    if (this.last) this.last.next = entry
     else this.first = entry
-    this.#last = entry
+    this.last = entry
     this.unasked ??= entry
   }
 
@@ -40,7 +42,21 @@ export class Waiting<E extends Entry> {
     const entry = this.first
     if (entry === undefined) return undefined
     this.first = entry.next as E | undefined
-    if (this.first === undefined) this.#last = undefined
+    if (this.first === undefined) this.last = undefined
+    else this.first.previous = undefined
+    this.asked(entry)
+    this.#forget(entry)
+    return entry
+  }
+
+  /** Takes out the newest. */
+  pop(): E | undefined {
+    const entry = this.last
+    if (entry === undefined) return undefined
+    this.last = entry.previous as E | undefined
+    if (this.last) this.last.next = undefined
+    else this.first = undefined
+    entry.previous = undefined
     this.asked(entry)
     this.#forget(entry)
     return entry
@@ -50,15 +66,16 @@ export class Waiting<E extends Entry> {
   sift(keep: (message: Message) => boolean, out: (entry: E) => void): void {
     let entry = this.first
     this.first = undefined
-    this.#last = undefined
+    this.last = undefined
     this.unasked = undefined
     while (entry) {
       const next = entry.next as E | undefined
       entry.next = undefined
       if (keep(entry.message)) {
-        if (this.#last) this.#last.next = entry
+        entry.previous = this.last
+        if (this.last) this.last.next = entry
         else this.first = entry
-        this.#last = entry
+        this.last = entry
         if (entry.phase === 'waiting') this.unasked ??= entry
       } else {
         this.#forget(entry)
