@@ -58,6 +58,9 @@ export const BOUNDS = {
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */
   logEntriesPerRule: 16_777_216,
+  /** Changes of a rule's numbers that are remembered, and rules whose changes are. */
+  numbersRemembered: 16,
+  ruleHistories: 200_000,
   /** Numbers the state of a custom algorithm may hold, however large it says it is. */
   stateNumbers: 20_000,
   /** Keys of all rules of which a leased store holds units, or remembers a refusal. */

@@ -84,7 +84,7 @@ export class Gate {
     ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#desk)
     this.tiers = this.#desk.tiers
     this.#scales = new Scales(this, options.load, scaled => {
-      this.#seating.routes = null
+      this.#seating.rescale()
       this.#voice.emit('scaled', scaled)
       this.#voice.emit('changed')
     })

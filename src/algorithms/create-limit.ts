@@ -74,7 +74,8 @@ export function createLimit(spec: LimitSpec): Limit {
 
   const scale = spec.fractional ? 1000 : 1
   const capacity = bursts ? burst : count
-  const stepsPerGrain = stepsOf(count * scale, periodMs, capacity * scale)
+  const spare = algorithm === 'leaky-bucket' ? SPARE : 1
+  const stepsPerGrain = stepsOf(count * scale, periodMs, capacity * scale * spare)
   const stepsPerMs = (count * scale * stepsPerGrain) / periodMs
   const largest = {
     'token-bucket': capacity * scale * stepsPerGrain,
@@ -137,7 +138,7 @@ function wholeAbove(path: string, value: number, least: number): void {
 
 /** What any usual period divides: a grain of as many steps means the same whatever the rate is. */
 const DAY_MS = 86_400_000
-/** Room for costs above the capacity, which a leaky bucket lets pass. */
+/** Room for costs above its capacity, which a leaky bucket lets pass. */
 const SPARE = 1024
 
 /**
@@ -145,10 +146,10 @@ const SPARE = 1024
  * multiple of period and day: a rate that changes under a live key then converts nothing. The period: a count that changes
  * converts nothing. The period reduced by what it has in common with the count. Its twin stands in decide.lua.
  */
-function stepsOf(countGrains: number, periodMs: number, capacityGrains: number): number {
+function stepsOf(countGrains: number, periodMs: number, mostGrains: number): number {
   const common = (periodMs / greatestCommonDivisor(DAY_MS, periodMs)) * DAY_MS
-  if (capacityGrains * common <= EXACT / SPARE) return common
-  if (capacityGrains * periodMs <= EXACT) return periodMs
+  if (mostGrains * common <= EXACT) return common
+  if (mostGrains * periodMs <= EXACT) return periodMs
   return periodMs / greatestCommonDivisor(countGrains, periodMs)
 }
 

@@ -101,6 +101,9 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       write(cells, state)
     },
 
+    // Only its author knows what a state means: it is kept as it is.
+    carry() {},
+
     spent(cells, _at, nowMs, limit) {
       if (cells[SIZE] === 0) return 0
       return Math.max(0, limit.capacityGrains - ask(cells, nowMs, 0, limit).remaining * limit.scale)

@@ -33,7 +33,12 @@ export interface Kernel {
   refund(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /** Grains used up at `nowMs`, rounded up. */
   spent(cells: Float64Array, at: number, nowMs: number, limit: Limit): number
-  /** Sets zeroed cells to `grains` used at `nowMs`: how state is carried over to a changed limit. */
+  /**
+   * Turns cells of one limit into cells of another of this kernel, as of the moment the other came into force: what was
+   * used is counted by the old limit up to that moment. Part of a step or a grain is rounded up.
+   */
+  carry(cells: Float64Array, at: number, sinceMs: number, old: Limit, next: Limit): void
+  /** Sets zeroed cells to `grains` used at `nowMs`: how state is carried over to another algorithm. */
   seed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
   /** The time from which the cells equal a full key: also one never seen, unless the limit starts below full. */
   wholeAt(cells: Float64Array, at: number, limit: Limit): number

@@ -32,6 +32,12 @@ return {
     cells[2] = debt > 0 and debt or 0
   end,
 
+  carry = function(cells, since, old, limit)
+    local moment = max(since, cells[1])
+    local debt = debtAt(cells, moment, old)
+    cells[1], cells[2] = moment, rescale(debt, limit.stepsPerGrain * limit.scale, old.stepsPerGrain * old.scale)
+  end,
+
   spent = function(cells, now, limit)
     return ceil(debtAt(cells, now, limit) / limit.stepsPerGrain)
   end,

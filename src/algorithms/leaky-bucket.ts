@@ -1,5 +1,5 @@
 import type { Kernel } from './kernel.ts'
-import { deficitAt, settleAt } from './token-bucket.ts'
+import { carrySteps, deficitAt, settleAt } from './token-bucket.ts'
 
 /*
  * Cells: last charge, debt: how far the next free moment lies after the last charge, in steps (see token-bucket.ts). So
@@ -37,6 +37,8 @@ export const leakyBucket: Kernel = {
     // Also where an infinite debt is given back, which leaves no number.
     cells[at + DEBT] = debt > 0 ? debt : 0
   },
+
+  carry: carrySteps,
 
   spent(cells, at, nowMs, limit) {
     return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)

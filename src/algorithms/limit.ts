@@ -44,6 +44,25 @@ export interface Limit {
   readonly calendar?: CalendarWindow
 }
 
+/** Whether windows of two limits begin and end at the same moments. */
+export function haveSameWindows(one: Limit, other: Limit): boolean {
+  return (
+    one.periodMs === other.periodMs &&
+    one.calendar?.unit === other.calendar?.unit &&
+    one.calendar?.zone === other.calendar?.zone
+  )
+}
+
+/** Whether cells mean and do the same under two limits, whatever else differs: then nothing is to be carried over. */
+export function countAlike(one: Limit, other: Limit): boolean {
+  if (one.custom !== undefined) return one.custom === other.custom
+  if (one.kernel !== other.kernel || one.scale !== other.scale) return false
+  if (one.algorithm === 'token-bucket' || one.algorithm === 'leaky-bucket') {
+    return one.stepsPerGrain === other.stepsPerGrain && one.stepsPerMs === other.stepsPerMs
+  }
+  return haveSameWindows(one, other)
+}
+
 /**
  * Whether an unseen key of a limit holds less than a full one. Keys of such a limit are kept also when they are full
  * again: forgotten, they would start at `initial` anew.

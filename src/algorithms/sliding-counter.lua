@@ -58,6 +58,16 @@ return {
     cells[3] = max(0, cells[3] - (grains - own))
   end,
 
+  carry = function(cells, since, old, limit)
+    if old.periodMs ~= limit.periodMs then
+      local moment = max(since, cells[1])
+      local current, previous = turnTo(cells, moment, old.periodMs)
+      current = current + ceil(previous * (old.periodMs - moment % old.periodMs) / old.periodMs)
+      cells[1], cells[2], cells[3] = moment, current, 0
+    end
+    cells[2], cells[3] = rescale(cells[2], limit.scale, old.scale), rescale(cells[3], limit.scale, old.scale)
+  end,
+
   spent = function(cells, now, limit)
     local moment = max(now, cells[1])
     local current, previous = turnTo(cells, moment, limit.periodMs)

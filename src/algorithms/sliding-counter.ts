@@ -1,5 +1,6 @@
 import type { Kernel } from './kernel.ts'
-import type { Limit } from './limit.ts'
+import { haveSameWindows, type Limit } from './limit.ts'
+import { rescale } from './token-bucket.ts'
 
 /* Cells: last charge, grains used in its window, grains used in the window before. */
 const LAST = 0
@@ -70,6 +71,17 @@ export const slidingCounter: Kernel = {
     const own = Math.min(cells[at + CURRENT]!, grains)
     cells[at + CURRENT] = cells[at + CURRENT]! - own
     cells[at + PREVIOUS] = Math.max(0, cells[at + PREVIOUS]! - (grains - own))
+  },
+
+  carry(cells, at, sinceMs, old, next) {
+    if (!haveSameWindows(old, next)) {
+      const moment = Math.max(sinceMs, cells[at + LAST]!)
+      cells[at + CURRENT] = this.spent(cells, at, moment, old)
+      cells[at + PREVIOUS] = 0
+      cells[at + LAST] = moment
+    }
+    cells[at + CURRENT] = rescale(cells[at + CURRENT]!, next.scale, old.scale)
+    cells[at + PREVIOUS] = rescale(cells[at + PREVIOUS]!, next.scale, old.scale)
   },
 
   spent(cells, at, nowMs, limit) {

@@ -82,6 +82,25 @@ return {
     cells[3] = entries
   end,
 
+  carry = function(cells, since, old, limit)
+    local at, gone = passBy(cells[3], max(since, cells[1]), old.periodMs)
+    local entries = sub(cells[3], at)
+    cells[2], cells[3] = cells[2] - gone, entries
+    if old.scale == limit.scale then return end
+    -- Rounded over all that is left at each moment, not one by one.
+    local exact, rounded, parts = 0, 0, {}
+    for place = #entries - ENTRY + 1, 1, -ENTRY do
+      local time, grains = struct.unpack('<dd', entries, place)
+      exact = exact + grains
+      local sum = rescale(exact, limit.scale, old.scale)
+      parts[#parts + 1] = {time, sum - rounded}
+      rounded = sum
+    end
+    entries = ''
+    for place = #parts, 1, -1 do entries = entries .. pack('<dd', parts[place][1], parts[place][2]) end
+    cells[2], cells[3] = rounded, entries
+  end,
+
   spent = function(cells, now, limit)
     local _, gone = passBy(cells[3], max(now, cells[1]), limit.periodMs)
     return cells[2] - gone

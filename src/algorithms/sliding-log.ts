@@ -1,5 +1,6 @@
 import type { Kernel } from './kernel.ts'
 import type { Limit } from './limit.ts'
+import { rescale } from './token-bucket.ts'
 
 /*
  * Cells: last charge, grains in the ring, first entry, number of entries, then a ring of (time, grains). Charges
@@ -30,6 +31,13 @@ function passBy(cells: Float64Array, moment: number, periodMs: number): void {
     goneGrains += cells[entry + 1]!
     gone++
   }
+}
+
+/** Drops the entries that {@link passBy} found. */
+function dropPassed(cells: Float64Array): void {
+  cells[FIRST] = (cells[FIRST]! + gone) % ((cells.length - RING) >> 1)
+  cells[SIZE] = cells[SIZE]! - gone
+  cells[USED] = cells[USED]! - goneGrains
 }
 
 /** The moment at which `needed` more grains have left the window, counted from the first that is still in it. */
@@ -89,11 +97,8 @@ export const slidingLog: Kernel = {
   take(cells, _at, nowMs, grains, limit) {
     const moment = Math.max(nowMs, cells[LAST]!)
     passBy(cells, moment, limit.periodMs)
-    const capacity = (cells.length - RING) >> 1
     cells[LAST] = moment
-    cells[FIRST] = (cells[FIRST]! + gone) % capacity
-    cells[SIZE] = cells[SIZE]! - gone
-    cells[USED] = cells[USED]! - goneGrains
+    dropPassed(cells)
     if (grains === 0) return
     const size = cells[SIZE]!
     if (size > 0 && newest(cells) === moment) {
@@ -118,6 +123,24 @@ export const slidingLog: Kernel = {
       if (cells[entry + 1] === 0) cells[SIZE] = cells[SIZE]! - 1
       left -= given
     }
+  },
+
+  /** Entries keep their moments; those that had left the old window are dropped. */
+  carry(cells, _at, sinceMs, old, next) {
+    passBy(cells, Math.max(sinceMs, cells[LAST]!), old.periodMs)
+    dropPassed(cells)
+    if (old.scale === next.scale) return
+    // Rounded over all that is left at each moment, not one by one: a thousand tenths are a hundred, not a thousand.
+    let exact = 0
+    let rounded = 0
+    for (let index = cells[SIZE]! - 1; index >= 0; index--) {
+      const entry = entryAt(cells, index)
+      exact += cells[entry + 1]!
+      const sum = rescale(exact, next.scale, old.scale)
+      cells[entry + 1] = sum - rounded
+      rounded = sum
+    }
+    cells[USED] = rounded
   },
 
   spent(cells, _at, nowMs, limit) {

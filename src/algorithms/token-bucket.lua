@@ -43,6 +43,12 @@ return {
     cells[2] = max(0, cells[2] - grains * limit.stepsPerGrain)
   end,
 
+  carry = function(cells, since, old, limit)
+    local moment = max(since, cells[1])
+    local deficit = deficitAt(cells, moment, old)
+    cells[1], cells[2] = moment, rescale(deficit, limit.stepsPerGrain * limit.scale, old.stepsPerGrain * old.scale)
+  end,
+
   spent = function(cells, now, limit)
     return ceil(deficitAt(cells, now, limit) / limit.stepsPerGrain)
   end,

@@ -1,4 +1,5 @@
 import type { Kernel } from './kernel.ts'
+import type { Limit } from './limit.ts'
 
 /*
  * Cells: last charge, deficit. The deficit is what is missing from a full bucket, in steps so small that a grain
@@ -21,6 +22,27 @@ export function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsP
 export function settleAt(cells: Float64Array, at: number, nowMs: number, deficit: number): void {
   if (nowMs > cells[at + LAST]!) cells[at + LAST] = nowMs
   cells[at + DEFICIT] = deficit
+}
+
+/** Lets the deficit of one limit flow in up to a moment, and turns what is left into steps of another limit. */
+export function carrySteps(
+  cells: Float64Array,
+  at: number,
+  sinceMs: number,
+  old: Pick<Limit, 'scale' | 'stepsPerGrain' | 'stepsPerMs'>,
+  next: Pick<Limit, 'scale' | 'stepsPerGrain'>,
+): void {
+  const moment = Math.max(sinceMs, cells[at + LAST]!)
+  const deficit = deficitAt(cells, at, moment, old.stepsPerMs)
+  cells[at + LAST] = moment
+  cells[at + DEFICIT] = rescale(deficit, next.stepsPerGrain * next.scale, old.stepsPerGrain * old.scale)
+}
+
+/** value × to ÷ from of whole numbers, rounded up; exact also where value × to is not. */
+export function rescale(value: number, to: number, from: number): number {
+  if (to === from) return value
+  const whole = Math.floor(value / from)
+  return whole * to + Math.ceil(((value % from) * to) / from)
 }
 
 /** Capacity `burst`, starts full, refills continuously at count per period. */
@@ -64,6 +86,8 @@ export const tokenBucket: Kernel = {
   refund(cells, at, _nowMs, grains, limit) {
     cells[at + DEFICIT] = Math.max(0, cells[at + DEFICIT]! - grains * limit.stepsPerGrain)
   },
+
+  carry: carrySteps,
 
   spent(cells, at, nowMs, limit) {
     return Math.ceil(deficitAt(cells, at, nowMs, limit.stepsPerMs) / limit.stepsPerGrain)

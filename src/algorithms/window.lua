@@ -39,6 +39,14 @@ local function windowTwin(endAfter)
       cells[2] = max(0, usedAt(cells, max(now, cells[1])) - grains)
     end,
 
+    carry = function(cells, since, old, limit)
+      if old.periodMs ~= limit.periodMs or old.calendar ~= limit.calendar then
+        local moment = max(since, cells[1])
+        cells[1], cells[2], cells[3] = moment, usedAt(cells, moment), endAfter(moment, limit)
+      end
+      cells[2] = rescale(cells[2], limit.scale, old.scale)
+    end,
+
     spent = function(cells, now)
       return usedAt(cells, max(now, cells[1]))
     end,

@@ -1,5 +1,6 @@
 import type { Kernel } from './kernel.ts'
-import type { Limit } from './limit.ts'
+import { haveSameWindows, type Limit } from './limit.ts'
+import { rescale } from './token-bucket.ts'
 
 /* Cells: last charge, grains used in the window of the last charge. */
 const LAST = 0
@@ -41,6 +42,15 @@ export function windowKernel(
     refund(cells, at, nowMs, grains, limit) {
       const moment = Math.max(nowMs, cells[at + LAST]!)
       cells[at + USED] = Math.max(0, usedAt(cells, at, moment, limit) - grains)
+    },
+
+    carry(cells, at, sinceMs, old, next) {
+      if (!haveSameWindows(old, next)) {
+        const moment = Math.max(sinceMs, cells[at + LAST]!)
+        cells[at + USED] = usedAt(cells, at, moment, old)
+        cells[at + LAST] = moment
+      }
+      cells[at + USED] = rescale(cells[at + USED]!, next.scale, old.scale)
     },
 
     spent(cells, at, nowMs, limit) {

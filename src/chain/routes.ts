@@ -1,3 +1,4 @@
+import type { Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
 import { type Decision, PASSED } from '../decision.ts'
 import type { Action, Message, Sender } from '../message.ts'
@@ -160,6 +161,25 @@ export class Routes {
       ? new FusedPlan(exempts, rules, store, warner, passed)
       : new ChainedPlan(steps, store, warner, passed)
   }
+}
+
+const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Action[]
+
+/** Returns the limits that the plans of a chain count by now, but for those of overrides. */
+export function limitsInForce(roster: Roster, standing: Standing): readonly Limit[] {
+  const { tiers, behaving } = standing
+  const limits = new Set<Limit>()
+  for (const on of ACTIONS) {
+    const common = inCommonUnit(planSteps(roster.entries, on), tiers)
+    const isWatched = behaving !== undefined && on === 'publish'
+    const steps = isWatched ? behavingSteps(common, 'usual', behaving) : common
+    for (const step of steps) {
+      if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
+      else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
+    }
+  }
+  for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) limits.add(rule.limit)
+  return [...limits]
 }
 
 function routerOf(roster: Roster): Router<RoutePlan> {

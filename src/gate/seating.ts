@@ -1,6 +1,6 @@
 import type { Middleware } from '../chain/middleware.ts'
 import type { Roster } from '../chain/roster.ts'
-import { Routes } from '../chain/routes.ts'
+import { limitsInForce, Routes } from '../chain/routes.ts'
 import { planFor } from '../chain/ruling.ts'
 import { Seat, seatOf } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
@@ -32,6 +32,8 @@ export class Seating {
   readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   readonly #gate: object
   readonly #clock: Clock
+  /** Whether any message was decided. */
+  #isRouted = false
   readonly #store: Store
   readonly #desk: Desk
   #sought: Promise<void> | undefined
@@ -59,6 +61,7 @@ export class Seating {
     this.policy = policy
     this.routes = null
     this.handling.follow(this.roster.entries)
+    this.#adopt()
     return [...before].filter(name => !this.roster.names.has(name))
   }
 
@@ -108,6 +111,20 @@ export class Seating {
     this.handling.follow(this.roster.entries)
   }
 
+  /** Goes on by other factors: every plan is made anew, and counts by the new limits from now on. */
+  rescale(): void {
+    this.routes = null
+    this.#adopt()
+  }
+
+  /** Tells the store of the limits that are in force from now on. */
+  #adopt(): void {
+    if (this.#store.adopt === undefined) return
+    // A measurement that goes on under a new policy has its factor at once.
+    if (this.#isRouted) this.#scales.follow(this.roster.entries)
+    this.#store.adopt(limitsInForce(this.roster, this.#desk.standing), this.#clock.now())
+  }
+
   /** Has every seat settled anew when it is next asked for; nothing is compiled anew. */
   renew(): void {
     this.routes = this.routes?.renewed() ?? null
@@ -141,6 +158,7 @@ export class Seating {
 
   routesNow(): Routes {
     if (this.routes === null) this.#scales.follow(this.roster.entries)
+    this.#isRouted = true
     this.routes ??= new Routes({
       ...{ gate: this.#gate, roster: this.roster, identity: this.policy?.identity, store: this.#store },
       ...{ standing: this.#desk.standing, warner: this.#desk.warner },

@@ -70,6 +70,10 @@ export class LeasedStore implements Store {
     return this.#store.medium
   }
 
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    this.#store.adopt?.(limits, nowMs)
+  }
+
   refuses(limit: Limit): string | undefined {
     return this.#store.refuses?.(limit)
   }

@@ -45,8 +45,8 @@ export class MemoryStore implements Store {
     this.#maxKeys = options.maxKeysPerRule ?? BOUNDS.keysPerRule
   }
 
-  /** The keys of a rule, carried over to `limit` where it has changed. */
-  table(limit: Limit): Table {
+  /** The keys of a rule, carried over to `limit` where it has changed by a moment, now if none is given. */
+  table(limit: Limit, nowMs?: number): Table {
     let table = this.#tables.get(limit.name)
     if (table === undefined) {
       table = new Table(limit, this.#maxKeys)
@@ -54,7 +54,7 @@ export class MemoryStore implements Store {
       this.#turns.push(table)
       if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(LONGEST_PAUSE_MS)
     } else if (table.limit !== limit) {
-      table.adopt(limit, this.#clock.now())
+      table.adopt(limit, nowMs ?? this.#clock.now())
     }
     return table
   }
@@ -76,7 +76,7 @@ export class MemoryStore implements Store {
     const repeats = new Set(charges.map(({ limit }) => limit.name)).size < charges.length
     let denied = false
     const slots = charges.map((charge, index) => {
-      const table = this.table(charge.limit)
+      const table = this.table(charge.limit, nowMs)
       const verdict = verdicts[index]!
       const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
       const earlier = repeats ? earlierOnes(charges, index, verdicts) : []
@@ -92,16 +92,23 @@ export class MemoryStore implements Store {
     if (options.commit && !denied) {
       charges.forEach((charge, index) => {
         if (!verdicts[index]!.allowed || grains[index] === ADDED) return
-        this.table(charge.limit).records.take(slots[index]!, nowMs, grains[index]!)
+        this.table(charge.limit, nowMs).records.take(slots[index]!, nowMs, grains[index]!)
       })
     }
     return verdicts
   }
 
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    for (const limit of limits) {
+      const table = this.#tables.get(limit.name)
+      if (table !== undefined && table.limit !== limit) table.adopt(limit, nowMs)
+    }
+  }
+
   refund(charges: readonly Charge[]): void {
     const nowMs = this.#clock.now()
     for (const charge of charges) {
-      const table = this.table(charge.limit)
+      const table = this.table(charge.limit, nowMs)
       const slot = table.find(charge.key)
       if (slot >= 0) table.records.refund(slot, nowMs, toGrains(charge.cost, charge.limit))
     }

@@ -95,6 +95,10 @@ export class ResilientStore implements Store {
     return this.#store.refuses?.(limit)
   }
 
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    this.#store.adopt?.(limits, nowMs)
+  }
+
   decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
     if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
     const ticket = this.#admit(options.commit)

@@ -86,6 +86,11 @@ export interface Store {
     charges: readonly Charge[],
     options: { readonly commit: boolean; readonly nowMs?: number },
   ): MaybePromise<readonly Verdict[]>
+  /**
+   * Takes limits as in force from `nowMs` on: what their rules had counted is carried over by the old numbers up to
+   * then. Without it a store does so when it is first asked by changed numbers. Never throws.
+   */
+  adopt?(limits: readonly Limit[], nowMs: number): void
   forget(selector: Selector): MaybePromise<number>
   /** Gives back what an allowed decision took; never lifts a key above whole. */
   refund(charges: readonly Charge[]): MaybePromise<void>

@@ -28,13 +28,21 @@ const STORES: Readonly<Record<string, OpenStore>> = {
 }
 const SEEDS = Array.from({ length: 20 }, (_, index) => index + 1)
 
-describe('a history of a gate gets the same whole decisions from every store', () => {
+describe('a history of a gate gets the same whole decisions from every store', { timeout: 120_000 }, () => {
   it('with tiers whose factors make fractions of costs', async () => {
     for (const seed of SEEDS) await playOnAll(STORES, seed, { tiers: true })
   })
 
   it('with buckets that start below full', async () => {
     for (const seed of SEEDS) await playOnAll(STORES, seed, { initial: true })
+  })
+
+  it('with policies that change', async () => {
+    for (const seed of SEEDS) await playOnAll(STORES, seed, { reload: true, initial: true })
+  })
+
+  it('with policies that change, and tiers', async () => {
+    for (const seed of SEEDS) await playOnAll(STORES, seed, { reload: true, tiers: true })
   })
 })
 

@@ -27,6 +27,12 @@ export interface Features {
   readonly tiers?: boolean
   /** Token buckets start below full. */
   readonly initial?: boolean
+  /** The policy is applied again now and then, with other numbers and algorithms for some rules. */
+  readonly reload?: boolean
+}
+
+interface Policy {
+  readonly rules: readonly object[]
 }
 
 const ALGORITHMS = [
@@ -48,7 +54,7 @@ export async function playOnAll(
 ): Promise<void> {
   const dice = random(seed)
   const first = rollPolicy(dice, features)
-  const moments = rollMoments(dice)
+  const moments = rollMoments(dice, first, features)
   const answers = new Map<string, readonly unknown[]>()
   for (const [name, open] of Object.entries(stores)) {
     answers.set(name, await play(open, first, moments))
@@ -70,7 +76,7 @@ async function play(open: OpenStore, policy: object, moments: readonly Moment[])
   for (const { atMs, isLived, event } of moments) {
     if (isLived && atMs > clock.now()) await clock.advanceAsync(atMs - clock.now())
     else clock.set(atMs)
-    if (event.kind === 'apply') await gate.apply(event.policy)
+    if (event.kind === 'apply') decisions.push(await gate.apply(event.policy))
     else decisions.push({ ...(await gate.check(event.message)) })
   }
   await gate.close()
@@ -78,11 +84,22 @@ async function play(open: OpenStore, policy: object, moments: readonly Moment[])
   return decisions
 }
 
-function rollPolicy(dice: Random, features: Features): object {
+function rollPolicy(dice: Random, features: Features): Policy {
   const rules = Array.from({ length: dice.int(2, 4) }, (_, index) => rollRule(dice, index, features))
   const cost = dice.pick(['x0.5', 'x1.5', 'x0.333'])
   const tiers = { slow: { limit: 'unlimited', cost }, fast: { limit: '100/s' } }
-  return { version: 1, rules, ...(features.tiers ? { tiers } : {}) }
+  return { rules, ...(features.tiers ? { tiers } : {}) }
+}
+
+/** A policy with the same rules, some of them with other numbers. */
+function changePolicy(dice: Random, policy: Policy, features: Features): Policy {
+  const rules = policy.rules.map((rule, index) => {
+    if (dice.chance(0.4)) return rule
+    const { name: _, topic: __, ...numbers } = rollRule(dice, index, features) as Record<string, unknown>
+    const { name, topic } = rule as Record<string, unknown>
+    return { name, topic, ...numbers }
+  })
+  return { ...policy, rules }
 }
 
 function rollRule(dice: Random, index: number, features: Features): object {
@@ -95,11 +112,16 @@ function rollRule(dice: Random, index: number, features: Features): object {
   return features.initial ? { ...bucket, initial: dice.int(0, 1) } : bucket
 }
 
-function rollMoments(dice: Random): readonly Moment[] {
+function rollMoments(dice: Random, first: Policy, features: Features): readonly Moment[] {
   let atMs = START_MS
+  let policy = first
   return Array.from({ length: 60 }, () => {
     atMs += dice.pick([0, 0, 1, 499, 1_000, 2_000, 7_000, 29_999, 60_000])
-    return { atMs, isLived: dice.chance(0.2), event: { kind: 'message', message: rollMessage(dice) } }
+    const isLived = dice.chance(0.2)
+    if (!features.reload || !dice.chance(0.15))
+      return { atMs, isLived, event: { kind: 'message', message: rollMessage(dice) } }
+    policy = changePolicy(dice, policy, features)
+    return { atMs, isLived, event: { kind: 'apply', policy } }
   })
 }
 

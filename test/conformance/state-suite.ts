@@ -1,4 +1,5 @@
 import { expect } from 'vitest'
+import type { Verdict } from '../../src/stores/store.ts'
 import type { Rule } from '../laws/model.ts'
 import { chargeOf, decide, fits, moveTo } from './harness.ts'
 import { one, type Suite } from './suite.ts'
@@ -146,6 +147,46 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
           ).toEqual([false])
         }
         clock.set(clock.now() + 1)
+      }
+    },
+  )
+
+  tell(
+    'what was used is counted by the old numbers up to a change, and by the new ones after it',
+    async () => {
+      const { clock, store } = bench()
+      for (const algorithm of algorithms().filter(each => each === 'token-bucket')) {
+        const of = (name: string, count: number, periodMs: number): Rule => ({
+          name,
+          algorithm,
+          count,
+          periodMs,
+        })
+        clock.set(1_700_000_000_000)
+        const names = ['changed', 'changed twice', 'changed and back'].map(name => `${name} ${clock.now()}`)
+        const [once, twice, back] = names as [string, string, string]
+        for (const name of names) await decide(bench(), [one(of(name, 2, 60_000), { cost: 2 })])
+        const change = (...rules: Rule[]): void => {
+          const limits = rules.map(rule => chargeOf(one(rule)).limit)
+          store.adopt?.(limits, clock.now())
+        }
+        const left = async (rule: Rule): Promise<Verdict> => (await decide(bench(), [one(rule)], false))[0]!
+        clock.set(clock.now() + 15_000)
+        // Half a unit came back in 15 s; a unit and a half is left to come.
+        change(of(once, 2, 3_600_000), of(twice, 1, 1_000), of(back, 7, 7_000))
+        clock.set(clock.now() + 250)
+        change(of(twice, 2, 60_000), of(back, 2, 60_000))
+        // 7/7s gives a quarter of a unit in 250 ms, and so does 1/s.
+        for (const name of [twice, back]) {
+          expect(await left(of(name, 2, 60_000))).toEqual({
+            ...{ allowed: false, remaining: 0, retryAfterMs: 7_500, resetMs: 37_500 },
+          })
+        }
+        if (store.adopt === undefined) return
+        clock.set(clock.now() + 900_000 - 250)
+        expect(await left(of(once, 2, 3_600_000))).toEqual({
+          ...{ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 3_600_000 },
+        })
       }
     },
   )

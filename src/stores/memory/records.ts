@@ -52,7 +52,7 @@ export class Records {
     this.#logs = []
   }
 
-  /** Counts on by another limit to which the same cells mean the same. */
+  /** Counts on by another limit of the same kernel. */
   change(limit: Limit): void {
     this.changes++
     this.#limit = limit
@@ -152,6 +152,12 @@ export class Records {
   /** Units used up at a moment. */
   spent(slot: number, nowMs: number): number {
     return this.#kernel.spent(this.#cells(slot), this.#own(slot), nowMs, this.#limit) / this.#limit.scale
+  }
+
+  /** Carries a record over to a limit of the same kernel, from the one in force. */
+  carry(slot: number, sinceMs: number, next: Limit): void {
+    this.#kernel.carry(this.#cells(slot), this.#own(slot), sinceMs, this.#limit, next)
+    this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = 0
   }
 
   /** Sets an open record to so many units used. */

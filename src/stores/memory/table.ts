@@ -1,5 +1,5 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
-import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { KeyIndex } from './key-index.ts'
 import { KeyList } from './key-list.ts'
@@ -119,27 +119,38 @@ export class Table {
   }
 
   /**
-   * Carries all keys over to a changed limit of the same rule. Nothing that was used is given back: a reload
-   * mints at most the difference of the capacities. Takes about 0.3 µs a key where cells must be converted.
+   * Counts on by a changed limit of the same rule from a moment on. What was used is counted by the old one up to then, and
+   * nothing of it is given back: a change mints at most the difference of the capacities. Takes about 10 ns a key where
+   * rates differ, 0.3 µs where algorithms do.
    */
-  adopt(limit: Limit, nowMs: number): void {
+  adopt(limit: Limit, sinceMs: number): void {
     const old = this.limit
     this.limit = limit
-    if (keepsCells(old, limit)) {
+    // Whether such a key was swept must make no difference: by the new limit it was not seen.
+    if (startsBelowFull(limit) && !startsBelowFull(old)) this.#releaseWhole(sinceMs)
+    if (countAlike(old, limit)) {
+      this.records.change(limit)
+      return
+    }
+    if (old.kernel === limit.kernel) {
+      for (let slot = 0; slot < this.slots; slot++) {
+        const isHeld = slot === OVERFLOW_SLOT || this.#keys.get(slot) !== undefined
+        if (isHeld) this.records.carry(slot, sinceMs, limit)
+      }
       this.records.change(limit)
       return
     }
     const spent: [key: string, units: number][] = []
     for (let slot = 0; slot < this.slots; slot++) {
       const key = this.#keys.get(slot)
-      if (key !== undefined && (startsBelowFull(limit) || this.records.wholeAt(slot) > nowMs)) {
-        spent.push([key, this.records.spent(slot, nowMs)])
+      if (key !== undefined && this.records.wholeAt(slot) > sinceMs) {
+        spent.push([key, this.records.spent(slot, sinceMs)])
       }
     }
     this.#empty()
     for (const [key, units] of spent) {
-      const slot = this.acquire(key, nowMs)
-      if (slot !== OVERFLOW_SLOT) this.records.seed(slot, nowMs, units)
+      const slot = this.acquire(key, sinceMs)
+      if (slot !== OVERFLOW_SLOT) this.records.seed(slot, sinceMs, units)
     }
   }
 
@@ -174,6 +185,12 @@ export class Table {
     return true
   }
 
+  #releaseWhole(nowMs: number): void {
+    for (let slot = 0; slot < this.slots; slot++) {
+      if (this.#keys.get(slot) !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
+    }
+  }
+
   #turnHand(): number {
     this.#hand = this.#hand + 1 < this.slots ? this.#hand + 1 : 0
     return this.#hand
@@ -201,22 +218,4 @@ export class Table {
     this.#keys.set(OVERFLOW_SLOT, undefined)
     this.records.open(OVERFLOW_SLOT, 0)
   }
-}
-
-function countsSteps({ algorithm }: Limit): boolean {
-  return algorithm === 'token-bucket' || algorithm === 'leaky-bucket'
-}
-
-/** Whether the cells of one limit mean the same under the other. */
-export function keepsCells(old: Limit, next: Limit): boolean {
-  // Only its author knows what a custom state means: it is kept as it is.
-  if (old.custom !== undefined) return old.custom === next.custom
-  return (
-    old.kernel === next.kernel &&
-    old.periodMs === next.periodMs &&
-    old.scale === next.scale &&
-    (!countsSteps(old) || old.stepsPerGrain === next.stepsPerGrain) &&
-    old.calendar?.unit === next.calendar?.unit &&
-    old.calendar?.zone === next.calendar?.zone
-  )
 }

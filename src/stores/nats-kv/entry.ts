@@ -1,7 +1,8 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { StoreError } from '../../errors.ts'
-import { carryOver, freshCells, fullCells } from '../kept/carry.ts'
+import { carryOver, freshCells } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
+import { changesAfter, type History } from '../kept/history.ts'
 import { describeNumbers, limitOf } from '../kept/numbers.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { Kept } from './bucket.ts'
@@ -12,6 +13,7 @@ const LINE = 0x0a
 export interface Entry {
   readonly limit: Limit
   readonly revision: number
+  /** Whether the key equals one never seen. */
   readonly isNew: boolean
   cells: Float64Array
 }
@@ -20,15 +22,20 @@ export interface Entry {
  * An entry of what a bucket keeps: the rule's numbers as a line of JSON, then the cells as they stand in memory. What was
  * written under other numbers is carried over. Throws StoreError where something else stands there.
  */
-export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number): Entry {
+export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number, history: History): Entry {
   if (data === undefined) return { limit, revision, isNew: true, cells: freshCells(limit, nowMs) }
   const end = data.indexOf(LINE)
   const cells = decodeCells(data.subarray(end + 1))
   const text = new TextDecoder().decode(data.subarray(0, Math.max(0, end)))
   try {
-    const old = text === describeNumbers(limit) ? limit : limitOf(text, limit)
-    const carried = carryOver(cells, old, limit, nowMs)
-    return { limit, revision, isNew: false, cells: carried ?? fullCells(limit, nowMs) }
+    const numbers = describeNumbers(limit)
+    const read = (each: string): Limit | undefined => (each === numbers ? limit : limitOf(each, limit))
+    const changes = changesAfter(history, text, cells[0] ?? 0).map(each => ({
+      limit: read(each.text),
+      sinceMs: Math.min(each.sinceMs, nowMs),
+    }))
+    const carried = carryOver(cells, read(text), changes)
+    return { limit, revision, isNew: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   } catch (cause) {
     throw new StoreError(`nats: a key of ${limit.name} holds what is no state of a limit (delete it)`, {
       cause,

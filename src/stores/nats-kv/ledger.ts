@@ -1,6 +1,8 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { pause, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import { Histories } from '../kept/history.ts'
+import { describeNumbers } from '../kept/numbers.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { Bucket } from './bucket.ts'
 import { type Entry, encodeEntry, lastsMs, openEntry, probe, take } from './entry.ts'
@@ -30,6 +32,7 @@ export class Ledger {
   readonly #random: () => number
   readonly #onRefundFailed: (error: unknown) => void
   readonly #turns = new Turns()
+  readonly #histories = new Histories(describeNumbers)
 
   constructor(bucket: Bucket, random: () => number, onRefundFailed: (error: unknown) => void) {
     this.#bucket = bucket
@@ -51,6 +54,11 @@ export class Ledger {
     const groups = this.#groupByKey(charges)
     if (!commit) return this.#inTurn([], deadlineMs, () => this.#peek(groups, nowMs, deadlineMs))
     return this.#inTurn(groups, deadlineMs, () => this.#commit(groups, nowMs, deadlineMs))
+  }
+
+  /** Takes limits as in force from now on. */
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    for (const limit of limits) this.#histories.adopt(limit, nowMs)
   }
 
   /** Gives back what allowed decisions took. */
@@ -141,7 +149,8 @@ export class Ledger {
 
   async #read(group: Group, nowMs: number, deadlineMs: number): Promise<Entry> {
     const kept = await this.#bucket.stream.use(deadlineMs, () => this.#bucket.read(group.subject, deadlineMs))
-    group.entry = openEntry(kept, group.limit, nowMs)
+    const history = this.#histories.adopt(group.limit, nowMs)
+    group.entry = openEntry(kept, group.limit, nowMs, history)
     return group.entry
   }
 

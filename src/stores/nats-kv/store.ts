@@ -1,4 +1,4 @@
-import { ALGORITHMS } from '../../algorithms/limit.ts'
+import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
@@ -98,6 +98,10 @@ export class NatsKvStore implements Store {
       return Promise.reject(new StoreError(message))
     }
     return this.#work(deadlineMs => this.#ledger.decide(charges, options.commit, nowMs, deadlineMs))
+  }
+
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    this.#ledger.adopt(limits, nowMs)
   }
 
   refund(charges: readonly Charge[]): Promise<void> {

@@ -1,5 +1,6 @@
 import { stateSizeOf } from '../../algorithms/custom.ts'
-import type { Limit } from '../../algorithms/limit.ts'
+import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
+import type { History } from '../kept/history.ts'
 import { twinOf } from './script.ts'
 
 /** What is asked of a step's charges. To look is to peek, but buckets that begin part full begin to fill. */
@@ -31,6 +32,13 @@ export interface CallText {
   readonly hasCustoms: boolean
 }
 
+/** Since when the limits of a call have been in force, and what was before. */
+export interface CallHistories {
+  historyOf(limit: Limit): History
+  /** The moment of the call by the clock of these histories. */
+  readonly nowMs: number
+}
+
 export interface CallTimes {
   /** Of the server's clock; past it nothing is done. */
   readonly deadlineMs: number
@@ -41,7 +49,11 @@ export interface CallTimes {
 }
 
 /** Writes steps of equal `nowMs` as one call of decide.lua. */
-export function writeCall(steps: readonly Step[], { deadlineMs, aroundMs, graceMs }: CallTimes): CallText {
+export function writeCall(
+  steps: readonly Step[],
+  { deadlineMs, aroundMs, graceMs }: CallTimes,
+  histories: CallHistories,
+): CallText {
   const keys = new Map<string, number>()
   const limits = new Map<Limit, number>()
   let messages = ''
@@ -54,7 +66,9 @@ export function writeCall(steps: readonly Step[], { deadlineMs, aroundMs, graceM
     }
   }
   const nowMs = steps[0]?.nowMs
-  const limitTexts = Array.from(limits.keys(), limit => limitText(limit, nowMs ?? aroundMs))
+  const limitTexts = Array.from(limits.keys(), limit => {
+    return `${limitText(limit, nowMs ?? aroundMs)}${historyText(histories.historyOf(limit), histories.nowMs)}}`
+  })
   const now = nowMs === undefined ? '' : `"nowMs":${nowMs},`
   const text = `{"deadlineMs":${deadlineMs},${now}"graceMs":${graceMs},"limits":[${limitTexts.join(',')}],"messages":[${messages}]}`
   return { keys: [...keys.keys()], text, hasCustoms }
@@ -83,24 +97,47 @@ function limitText(limit: Limit, aroundMs: number): string {
     text = JSON.stringify(limitFields(limit)).slice(0, -1)
     texts.set(limit, text)
   }
-  return limit.calendar === undefined
-    ? `${text}}`
-    : `${text},"borders":[${bordersOf(limit.calendar, aroundMs)}]}`
+  return limit.calendar === undefined ? text : `${text},"borders":[${bordersOf(limit.calendar, aroundMs)}]`
 }
 
-/** What the twins read of a limit, and the header its values begin with: see readHeader of decide.lua. */
+function historyText(history: History, nowMs: number): string {
+  const agoMs = nowMs - history.at(-1)!.sinceMs
+  if (history.length === 1) return `,"ago":${agoMs},"before":[]`
+  const before = history.slice(0, -1).map(({ text, sinceMs, limit }) => {
+    const calendar = limit?.calendar
+    return {
+      header: text,
+      ago: nowMs - sinceMs,
+      ...(calendar === undefined ? {} : { borders: bordersOf(calendar, sinceMs) }),
+    }
+  })
+  return `,"ago":${agoMs},"before":${JSON.stringify(before)}`
+}
+
+/** The header that values counted by a limit begin with: see readHeader of decide.lua. */
+export function headerOf(limit: Limit): string {
+  const { scale, countGrains, periodMs, capacityGrains } = limit
+  const kind = kindOf(limit)
+  return `2 ${twinOf(limit)} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${kind && ` ${kind}`}\n`
+}
+
+/** The windows of a quota, or that a bucket starts below full. */
+function kindOf(limit: Limit): string {
+  if (limit.calendar !== undefined) return `${limit.calendar.unit} ${limit.calendar.zone}`
+  return startsBelowFull(limit) ? 'initial' : ''
+}
+
+/** What the twins read of a limit. */
 function limitFields(limit: Limit): object {
-  const { custom, calendar, scale, countGrains, periodMs, capacityGrains } = limit
-  const twin = twinOf(limit)
-  const zone = calendar === undefined ? '' : ` ${calendar.unit} ${calendar.zone}`
+  const { custom, scale, countGrains, periodMs, capacityGrains } = limit
   const common = {
-    algorithm: twin,
-    header: `2 ${twin} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${zone}\n`,
+    algorithm: twinOf(limit),
+    header: headerOf(limit),
     scale,
     countGrains,
     periodMs,
     capacityGrains,
-    calendar: zone.slice(1),
+    calendar: kindOf(limit),
   }
   if (custom !== undefined) {
     return { ...common, count: limit.count, capacity: limit.capacity, stateSize: stateSizeOf(custom) }
@@ -111,7 +148,8 @@ function limitFields(limit: Limit): object {
   return { ...common, initialGrains, stepsPerGrain, stepsPerMs, capacitySteps }
 }
 
-function bordersOf(calendar: NonNullable<Limit['calendar']>, aroundMs: number): string {
+/** The start of the window around a moment, its end, and the end of the next. */
+function bordersOf(calendar: NonNullable<Limit['calendar']>, aroundMs: number): readonly number[] {
   const endMs = calendar.endOf(aroundMs)
-  return `${calendar.startOf(aroundMs)},${endMs},${calendar.endOf(endMs)}`
+  return [calendar.startOf(aroundMs), endMs, calendar.endOf(endMs)]
 }

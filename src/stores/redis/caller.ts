@@ -1,6 +1,7 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
 import { type Clock, limitWait, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import type { Histories } from '../kept/history.ts'
 import { type CallText, REFUND, type Step, writeCall } from './call-text.ts'
 import { notConnected, type RedisClient } from './client.ts'
 import type { Scripts } from './script.ts'
@@ -25,14 +26,22 @@ export class Caller {
   readonly #scripts: Scripts
   readonly #timeoutMs: number
   readonly #graceMs: number
+  readonly #histories: Histories
   readonly #clock: Clock = systemClock
   /** By server; forgotten when a call fails, for another may stand in its place. */
   readonly #times = new Map<string, ServerTime>()
   /** When each server answered last. */
   readonly #heardMs = new Map<string, number>()
 
-  constructor(client: RedisClient, scripts: Scripts, timeoutMs: number, graceMs: number) {
+  constructor(
+    client: RedisClient,
+    scripts: Scripts,
+    histories: Histories,
+    timeoutMs: number,
+    graceMs: number,
+  ) {
     this.#client = client
+    this.#histories = histories
     this.#scripts = scripts
     this.#timeoutMs = timeoutMs
     this.#graceMs = graceMs
@@ -89,11 +98,16 @@ export class Caller {
     for (let round = 0; round < ROUNDS; round++) {
       const time = this.#timeOf(slot)
       const sentMs = this.#clock.now()
-      const call = writeCall(steps, {
-        deadlineMs: time.earliest(deadlineMs),
-        aroundMs: time.likeliest(sentMs),
-        graceMs: this.#graceMs,
-      })
+      const nowMs = steps[0]?.nowMs ?? sentMs
+      const call = writeCall(
+        steps,
+        {
+          deadlineMs: time.earliest(deadlineMs),
+          aroundMs: time.likeliest(sentMs),
+          graceMs: this.#graceMs,
+        },
+        { nowMs, historyOf: limit => this.#histories.of(limit, nowMs) },
+      )
       const [status, serverMs, ...numbers] = (await this.#send(slot, call)).map(Number)
       time.learn(sentMs, this.#clock.now(), serverMs!)
       if (status === DONE) return readVerdicts(steps, numbers)

@@ -1,7 +1,8 @@
 -- Decides, peeks and refunds for several messages in one step.
 -- KEYS: state keys, each once.
 -- ARGV[1], JSON: deadlineMs of the server's clock · nowMs (absent: the server's) · graceMs added to times to live ·
---   limits · messages, flat: kind (see call-text.ts), number of charges, then of each: key, limit (from 1), grains, soft (0 or 1).
+--   limits, each with how long ago it came into force, and those before it (header, ago) · messages, flat: kind (see
+--   call-text.ts), number of charges, then of each: key, limit (from 1), grains, soft (0 or 1).
 -- Answers: status, the server's time, then for each charge that was not a refund: remaining, retryAfterMs (0: allowed,
 --   -1: never), resetMs.
 local DONE, LATE, OUTSIDE = 0, 1, 2
@@ -26,7 +27,10 @@ local function twinOf(algorithm)
   if made[algorithm] == nil and twins[algorithm] then made[algorithm] = twins[algorithm]() end
   return made[algorithm]
 end
-for _, limit in ipairs(call.limits) do limit.twin = twinOf(limit.algorithm) end
+for _, limit in ipairs(call.limits) do
+  limit.twin, limit.since = twinOf(limit.algorithm), nowMs - limit.ago
+  for _, change in ipairs(limit.before) do change.since = nowMs - change.ago end
+end
 
 local function gcd(a, b)
   while b > 0 do a, b = b, a % b end
@@ -35,15 +39,16 @@ end
 
 -- Steps of a grain: the twin of stepsOf in create-limit.ts.
 local DAY_MS, SPARE = 86400000, 1024
-local function stepsOf(countGrains, periodMs, capacityGrains)
+local function stepsOf(countGrains, periodMs, mostGrains)
   local common = (periodMs / gcd(DAY_MS, periodMs)) * DAY_MS
-  if capacityGrains * common <= EXACT / 2 / SPARE then return common end
-  if capacityGrains * periodMs <= EXACT / 2 then return periodMs end
+  if mostGrains * common <= EXACT / 2 then return common end
+  if mostGrains * periodMs <= EXACT / 2 then return periodMs end
   return periodMs / gcd(countGrains, periodMs)
 end
 
 -- The limit by which a stored value was counted, and where its cells begin. A value starts with
--- "2 algorithm scale countGrains periodMs capacityGrains calendar\n".
+-- "2 algorithm scale countGrains periodMs capacityGrains calendar\n"; in the place of a calendar stands `initial` for a bucket
+-- that starts below full.
 local function readHeader(value, key)
   local algorithm, scale, count, period, capacity, calendar, at =
     value:match('^2 (%S+) (%d+) (%d+) (%d+) (%d+) ?([^\n]*)\n()')
@@ -55,17 +60,10 @@ local function readHeader(value, key)
     capacityGrains = tonumber(capacity), calendar = calendar, twin = twinOf(algorithm),
   }
   limit.count, limit.capacity = limit.countGrains / limit.scale, limit.capacityGrains / limit.scale
-  limit.stepsPerGrain = stepsOf(limit.countGrains, limit.periodMs, limit.capacityGrains)
+  local most = limit.capacityGrains * (algorithm == 'lb' and SPARE or 1)
+  limit.stepsPerGrain = stepsOf(limit.countGrains, limit.periodMs, most)
   limit.stepsPerMs = limit.countGrains * limit.stepsPerGrain / limit.periodMs
   return limit, at
-end
-
--- Whether the cells of one limit mean the same under another.
-local function keepsCells(old, limit)
-  if old.algorithm ~= limit.algorithm then return false end
-  if limit.stateSize then return true end
-  return old.periodMs == limit.periodMs and old.scale == limit.scale and old.calendar == limit.calendar
-    and (limit.stepsPerGrain == nil or old.stepsPerGrain == limit.stepsPerGrain)
 end
 
 -- Of each key: its cells, the limit they are counted by, whether its cells differ from what is stored (they begin part
@@ -75,7 +73,7 @@ local cellsOf, limitOf, changed, dirty = {}, {}, {}, {}
 local expiryOf = {}
 
 local function startsBelowFull(limit)
-  return limit.initialGrains ~= nil and limit.initialGrains < limit.capacityGrains
+  return limit.calendar == 'initial'
 end
 
 -- The end of a key's time to live, and the moment before which it must not be forgotten: not before it is whole.
@@ -86,22 +84,75 @@ local function expiryAfter(cells, limit)
   return keptUntil - keptUntil % step + step, keptUntil
 end
 
--- The cells of a stored key that is whole.
-local function fullCells(limit)
-  if startsBelowFull(limit) then return limit.twin.seed(nowMs, 0, limit), true end
-  return limit.twin.begin(nowMs, limit)
+-- Whether cells mean and do the same under two limits of one algorithm: the twin of countAlike in limit.ts.
+local function countAlike(old, limit)
+  if limit.stateSize then return true end
+  if old.scale ~= limit.scale then return false end
+  if limit.algorithm == 'tb' or limit.algorithm == 'lb' then
+    return old.stepsPerGrain == limit.stepsPerGrain and old.stepsPerMs == limit.stepsPerMs
+  end
+  return old.periodMs == limit.periodMs and old.calendar == limit.calendar
 end
 
--- Counts on by another limit: nothing that was used is given back.
-local function adopt(key, old, limit)
-  limitOf[key], expiryOf[key] = limit, nil
-  if old.header == limit.header or keepsCells(old, limit) then return end
-  local twin, cells = old.twin, cellsOf[key]
-  if (values[key] or dirty[key]) and twin and twin.wholeAt(cells, old) > nowMs then
-    local units = twin.spent(cells, nowMs, old) / old.scale
-    cellsOf[key], changed[key] = limit.twin.seed(nowMs, ceil(units * limit.scale), limit), true
-  elseif values[key] or dirty[key] then
-    cellsOf[key], changed[key] = fullCells(limit)
+-- Carries the cells of a key from one limit to the next, which came into force at a moment; nil for a key that equals one
+-- never seen then, or whose algorithm is not there.
+local function carryOnce(cells, old, limit, since)
+  local moment, isSame = max(since, tonumber(cells[1]) or 0), old.algorithm == limit.algorithm
+  if not old.twin or not limit.twin then return nil end
+  -- Keys of a limit that starts full are forgotten when they are full: none of them counts as seen by the other limit.
+  if (startsBelowFull(limit) and not startsBelowFull(old)) or not isSame then
+    if old.twin.wholeAt(cells, old) <= moment then return nil end
+  end
+  if isSame then
+    if not countAlike(old, limit) then limit.twin.carry(cells, since, old, limit) end
+    return cells
+  end
+  local units = old.twin.spent(cells, moment, old) / old.scale
+  return limit.twin.seed(moment, ceil(units * limit.scale), limit)
+end
+
+-- A limit by its header, read once a call.
+local read = {}
+local function limitOfHeader(header, key)
+  if not read[header] then read[header] = readHeader(header, key) end
+  return read[header]
+end
+
+-- The first of the limit's changes that cells have yet to be carried through, of #before + 1: see changesAfter in history.ts.
+local function firstChange(limit, header, last)
+  local before, known, later, inForce = limit.before, nil, nil, 1
+  for place = 1, #before + 1 do
+    local change = before[place] or limit
+    if change.header == header then
+      if change.since <= last then known = place end
+      later = later or place
+    end
+    if change.since <= last then inForce = place end
+  end
+  known = known or later
+  return known and known + 1 or inForce
+end
+
+-- Counts on by another limit: what was used is counted by the one before, up to the moment of each change.
+local function adopt(key, old, header, limit)
+  limitOf[key] = limit
+  local cells, before = cellsOf[key], limit.before
+  -- The state of a custom algorithm is kept as it is, whenever it was charged.
+  local last = limit.stateSize and huge or cells and tonumber(cells[1]) or 0
+  local first = firstChange(limit, header, last)
+  if first > #before + 1 then return end
+  expiryOf[key], carrying = nil, true
+  for place = first, #before + 1 do
+    local change = before[place] or limit
+    local next = place > #before and limit or limitOfHeader(change.header, KEYS[key])
+    -- The windows around that change.
+    if place <= #before then next.borders = change.borders end
+    cells = cells and carryOnce(cells, old, next, min(change.since, nowMs))
+    old = next
+  end
+  carrying = false
+  if cells then
+    cellsOf[key], changed[key] = cells, true
   else
     cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
   end
@@ -115,7 +166,12 @@ end
 -- Makes the cells of a key ready to be counted by a limit.
 local function open(key, limit)
   local known, value = limitOf[key], values[key]
-  if known then return adopt(key, known, limit) end
+  if known then
+    if values[key] or dirty[key] then return adopt(key, known, known.header, limit) end
+    limitOf[key] = limit
+    cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
+    return
+  end
   limitOf[key] = limit
   if not value then
     cellsOf[key], changed[key] = limit.twin.begin(nowMs, limit)
@@ -126,11 +182,12 @@ local function open(key, limit)
     local cells = unpackCells(limit.twin, value, #header + 1)
     cellsOf[key] = cells
     if graceMs == 0 then expiryOf[key] = expiryAfter(cells, limit) end
+    if #limit.before > 0 then adopt(key, limit, header, limit) end
     return
   end
   local old, at = readHeader(value, KEYS[key])
   cellsOf[key] = old.twin and unpackCells(old.twin, value, at)
-  adopt(key, old, limit)
+  adopt(key, old, sub(value, 1, at - 1), limit)
 end
 
 -- For a number that is no integer reply.

@@ -4,10 +4,11 @@ import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
+import { Histories } from '../kept/history.ts'
 import type { Medium } from '../medium.ts'
 import { within } from '../resilient/within.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
-import { COMMIT, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
+import { COMMIT, headerOf, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
 import { Caller } from './caller.ts'
 import { notConnected, type RedisClient } from './client.ts'
 import { commandsOf } from './commands.ts'
@@ -62,6 +63,7 @@ export class RedisStore implements Store {
   readonly #client: RedisClient
   readonly #keys: StateKeys
   readonly #scripts = new Scripts()
+  readonly #histories = new Histories(headerOf)
   readonly #caller: Caller
   readonly #lanes: Lanes
   readonly #denials: Denials
@@ -88,7 +90,7 @@ export class RedisStore implements Store {
     this.notes = redisNotes(this.#client, prefix, timeoutMs)
     this.medium = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
-    this.#caller = new Caller(this.#client, this.#scripts, timeoutMs, graceMs)
+    this.#caller = new Caller(this.#client, this.#scripts, this.#histories, timeoutMs, graceMs)
     this.#lanes = new Lanes(this.#caller)
   }
 
@@ -111,6 +113,7 @@ export class RedisStore implements Store {
     const nowMs = this.#callers === undefined ? undefined : (options.nowMs ?? this.#callers.now())
     const deadlineMs = deadlineIn(this.#timeoutMs)
     const sentMs = nowMs ?? deadlineMs - this.#timeoutMs
+    for (const { limit } of charges) this.#histories.adopt(limit, sentMs)
     if (!options.commit) return this.#ask({ kind: PEEK, charges: keyed, nowMs }, deadlineMs)
     const known = this.#denials.answer(keyed, sentMs)
     if (known !== undefined) return known
@@ -118,6 +121,12 @@ export class RedisStore implements Store {
       this.#denials.note(keyed, verdicts, sentMs)
       return verdicts
     })
+  }
+
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    // Where the server's time counts, the moment is told as how long ago it was.
+    const sinceMs = this.#callers === undefined ? systemClock.now() : nowMs
+    for (const limit of limits) this.#histories.adopt(limit, sinceMs)
   }
 
   async refund(charges: readonly Charge[]): Promise<void> {

@@ -52,6 +52,12 @@ export class Ledger {
     return asked.map(({ verdict }) => verdict)
   }
 
+  /** Takes limits as in force from now on, where their rules have counted anything. */
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    const names = new Set(this.#names())
+    for (const limit of limits) if (names.has(limit.name)) this.#shelf(limit.name).adopt(limit, nowMs)
+  }
+
   /** Gives back what allowed decisions took. */
   refund(charges: readonly Charge[], nowMs: number): void {
     for (const { limit, key, cost } of charges) {
@@ -119,7 +125,7 @@ function take(entry: Entry, grains: number, nowMs: number): void {
  */
 function noteRefusal(entry: Entry, verdict: Verdict, nowMs: number): boolean {
   // A bucket that begins part full fills from its first charge on, also where that was denied.
-  if (isNew(entry)) return entry.cells.some(cell => cell !== 0)
+  if (entry.isUnseen && !entry.hasChanged) return entry.cells.some(cell => cell !== 0)
   if (verdict.allowed || verdict.remaining === 0 || verdict.retryAfterMs === Infinity) return false
   if (entry.refusedUntilMs > nowMs) return false
   entry.refusedUntilMs = nowMs + verdict.retryAfterMs

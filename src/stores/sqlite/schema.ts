@@ -8,7 +8,8 @@ const APPLICATION_ID = 0x74676174
  * One step for each version of the schema, the first from an empty file to version 1. A step that was released is
  * never changed: a new shape is a new step.
  *
- * `rule`: a rule's numbers as they were adopted at `since` (ms), and how many keys it has. A rule without a name was
+ * `rule`: a rule's numbers as they were adopted at `since` (ms), those of before as JSON (`past`: [numbers, since] each), and
+ * how many keys it has. A rule without a name was
  * forgotten; the sweep removes its rows. `state`: a key's cells under the numbers (`limits`) they were written by.
  * `note`: a ban, override, exemption or tier of a moment; `note_change` counts their changes.
  */
@@ -38,6 +39,7 @@ export const MIGRATIONS: readonly string[] = [
    ) WITHOUT ROWID;
    CREATE TABLE note_change (count INTEGER NOT NULL);
    INSERT INTO note_change (count) VALUES (0);`,
+  `ALTER TABLE rule ADD COLUMN past TEXT NOT NULL DEFAULT '[]';`,
 ]
 
 /** Longest that opening blocks for a lock, and longest that a decision does; it is tried again later. */

@@ -1,6 +1,7 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { carryOver, forgettableAt, freshCells, fullCells } from '../kept/carry.ts'
+import { type Change, carryOver, forgettableAt, freshCells } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
+import { changesAfter, type History, type Period, withChange } from '../kept/history.ts'
 import { describeNumbers, limitOf } from '../kept/numbers.ts'
 import { decodeText, encodeText } from './encoding.ts'
 import {
@@ -27,6 +28,8 @@ export interface Entry {
   cells: Float64Array
   refusedUntilMs: number
   readonly isStored: boolean
+  /** Whether the key equals one never seen, though it may be stored. */
+  readonly isUnseen: boolean
   hasChanged: boolean
 }
 
@@ -37,9 +40,7 @@ export class Shelf {
   keys: number
   readonly #statements: Statements
   readonly #row: RuleRow | undefined
-  #numbers: string
-  /** When the numbers were adopted. */
-  #sinceMs: number
+  #history: History
   #hasChanged = false
   readonly #entries = new Map<Key, Entry>()
 
@@ -47,17 +48,15 @@ export class Shelf {
     this.name = name
     this.#statements = statements
     this.#row = statements.findRule.get(encodeText(name), 1) as RuleRow | undefined
-    this.#numbers = this.#row?.limits ?? ''
-    this.#sinceMs = this.#row?.since ?? 0
+    this.#history = this.#row === undefined ? [] : historyOf(this.#row)
     this.keys = this.#row?.keys ?? 0
   }
 
   /** From now on the rule counts by these numbers. */
   adopt(limit: Limit, nowMs: number): void {
-    const numbers = describeNumbers(limit)
-    if (this.#numbers === numbers) return
-    this.#numbers = numbers
-    this.#sinceMs = nowMs
+    const history = withChange(this.#history, { text: describeNumbers(limit), sinceMs: nowMs })
+    if (history === this.#history) return
+    this.#history = history
     this.#hasChanged = true
   }
 
@@ -113,13 +112,15 @@ export class Shelf {
   open(key: Key, row: StateRow, limit: Limit, nowMs: number): Entry {
     const cells = decodeCells(row.cells)
     const old = row.limits === describeNumbers(limit) ? limit : limitOf(row.limits, limit)
-    const carried = carryOver(cells, old, limit, this.#adoptedAt(limit, nowMs))
+    const changes = this.#changesOf(row.limits, cells, limit, nowMs)
+    const carried = carryOver(cells, old, changes)
     return {
       key,
       limit,
-      cells: carried ?? fullCells(limit, nowMs),
-      refusedUntilMs: carried === cells ? row.refused_until : 0,
+      cells: carried ?? freshCells(limit, nowMs),
+      refusedUntilMs: changes.length === 0 ? row.refused_until : 0,
       isStored: true,
+      isUnseen: carried === undefined,
       hasChanged: false,
     }
   }
@@ -132,11 +133,13 @@ export class Shelf {
     let row = this.#row
     if (row === undefined) {
       const name = encodeText(this.name)
-      statements.addRule.run(name, this.#numbers, this.#sinceMs)
+      const [text, sinceMs, past] = rowOf(this.#history)
+      statements.addRule.run(name, text, sinceMs, past)
       row = statements.findRule.get(name, 1) as RuleRow
     }
     if (this.#hasChanged || this.keys !== row.keys) {
-      statements.changeRule.run(this.#numbers, this.#sinceMs, this.keys, row.id)
+      const [text, sinceMs, past] = rowOf(this.#history)
+      statements.changeRule.run(text, sinceMs, past, this.keys, row.id)
     }
     for (const { key, limit, cells, refusedUntilMs, isStored } of changed) {
       const statement = isStored ? statements.change : statements.add
@@ -151,21 +154,41 @@ export class Shelf {
     const row = this.#row && (this.#statements.find.get(this.#row.id, kept) as StateRow | undefined)
     if (row !== undefined) return this.open(key, row, limit, nowMs)
     const cells = freshCells(limit, nowMs)
-    return { key, limit, cells, refusedUntilMs: 0, isStored: false, hasChanged: false }
+    return { key, limit, cells, refusedUntilMs: 0, isStored: false, isUnseen: true, hasChanged: false }
   }
 
   #renumber(held: Entry, limit: Limit, nowMs: number): Entry {
     if (isNew(held)) return { ...held, limit, cells: freshCells(limit, nowMs) }
-    const same = describeNumbers(held.limit) === describeNumbers(limit)
-    const carried = same
-      ? held.cells
-      : carryOver(held.cells, held.limit, limit, this.#adoptedAt(limit, nowMs))
-    return { ...held, limit, cells: carried ?? fullCells(limit, nowMs) }
+    const cells = Float64Array.from(held.cells)
+    const changes = this.#changesOf(describeNumbers(held.limit), cells, limit, nowMs)
+    const carried = carryOver(cells, held.limit, changes)
+    return { ...held, limit, isUnseen: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   }
 
-  #adoptedAt(limit: Limit, nowMs: number): number {
-    return describeNumbers(limit) === this.#numbers ? Math.min(this.#sinceMs, nowMs) : nowMs
+  /** What cells that were written under `text` have yet to be carried through. */
+  #changesOf(text: string, cells: Float64Array, limit: Limit, nowMs: number): readonly Change[] {
+    const numbers = describeNumbers(limit)
+    return changesAfter(
+      withChange(this.#history, { text: numbers, sinceMs: nowMs }),
+      text,
+      cells[0] ?? 0,
+    ).map(each => ({
+      limit: each.text === numbers ? limit : limitOf(each.text, limit),
+      sinceMs: Math.min(each.sinceMs, nowMs),
+    }))
   }
+}
+
+/** What a rule counted by, as its row says. */
+export function historyOf({ limits, since, past }: Pick<RuleRow, 'limits' | 'since' | 'past'>): History {
+  const before = JSON.parse(past) as (readonly [string, number])[]
+  const periods: Period[] = before.map(([text, sinceMs]) => ({ text, sinceMs }))
+  return [...periods, { text: limits, sinceMs: since }]
+}
+
+function rowOf(history: History): readonly [text: string, sinceMs: number, past: string] {
+  const { text, sinceMs } = history.at(-1) ?? { text: '', sinceMs: 0 }
+  return [text, sinceMs, JSON.stringify(history.slice(0, -1).map(each => [each.text, each.sinceMs]))]
 }
 
 /** Whether a key is in the file neither now nor when the transaction ends. */

@@ -6,6 +6,7 @@ export interface RuleRow {
   readonly id: number
   readonly limits: string
   readonly since: number
+  readonly past: string
   readonly keys: number
 }
 
@@ -33,6 +34,7 @@ export interface SweptRow {
   readonly forgotten: number
   readonly since: number
   readonly now: string
+  readonly past: string
 }
 
 /** Rows whose keys can be given to a statement again. */
@@ -71,9 +73,9 @@ export interface Statements {
 }
 
 const SQL: Readonly<Record<keyof Statements, string>> = {
-  findRule: 'SELECT id, limits, since, keys FROM rule WHERE name = ? LIMIT ?',
-  addRule: 'INSERT INTO rule (name, limits, since, keys) VALUES (?, ?, ?, 0)',
-  changeRule: 'UPDATE rule SET limits = ?, since = ?, keys = ? WHERE id = ?',
+  findRule: 'SELECT id, limits, since, past, keys FROM rule WHERE name = ? LIMIT ?',
+  addRule: 'INSERT INTO rule (name, limits, since, past, keys) VALUES (?, ?, ?, ?, 0)',
+  changeRule: 'UPDATE rule SET limits = ?, since = ?, past = ?, keys = ? WHERE id = ?',
   find: 'SELECT limits, cells, whole_at, refused_until FROM state WHERE rule = ? AND key = ?',
   add: 'INSERT INTO state (limits, cells, whole_at, refused_until, rule, key) VALUES (?, ?, ?, ?, ?, ?)',
   change:
@@ -81,7 +83,7 @@ const SQL: Readonly<Record<keyof Statements, string>> = {
   remove: 'DELETE FROM state WHERE rule = ? AND key = ?',
   after:
     'SELECT key, limits, cells, whole_at, refused_until FROM state WHERE rule = ? AND key > ? ORDER BY key LIMIT ?',
-  sweep: `SELECT state.rule, key, state.limits, whole_at, name IS NULL AS forgotten, since, rule.limits AS now
+  sweep: `SELECT state.rule, key, state.limits, whole_at, name IS NULL AS forgotten, since, rule.limits AS now, past
           FROM state JOIN rule ON rule.id = state.rule
           WHERE (state.rule, key) > (?, ?) ORDER BY state.rule, key LIMIT ?`,
   countKeys: 'UPDATE rule SET keys = keys + ? WHERE id = ?',

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { ALGORITHMS } from '../../algorithms/limit.ts'
+import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
@@ -107,6 +107,12 @@ export class SqliteStore implements Store {
     const nowMs = options.nowMs ?? this.#clock.now()
     const { commit } = options
     return this.#ask(ledger => ledger.decide(charges, commit, nowMs), commit ? 'writes' : 'reads')
+  }
+
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    this.#ask(ledger => ledger.adopt(limits, nowMs), 'writes').catch((err: unknown) => {
+      this.#logger.debug({ err }, 'changed limits are adopted when they are first asked for')
+    })
   }
 
   refund(charges: readonly Charge[]): Promise<void> {

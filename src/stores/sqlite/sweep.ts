@@ -1,8 +1,9 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import { carryOver, forgettableAt } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
+import { changesAfter } from '../kept/history.ts'
 import { limitOf } from '../kept/numbers.ts'
-import { NEVER_MS } from './shelf.ts'
+import { historyOf, NEVER_MS } from './shelf.ts'
 import { type KeptKey, keyed, type Statements, type StateRow, type SweptRow } from './statements.ts'
 
 /** Where a sweep has come to. */
@@ -33,9 +34,9 @@ export function sweep(statements: Statements, place: SweepPlace, nowMs: number, 
   let count = 0
   for (const row of rows) {
     if (row.forgotten === 0) {
-      const isOutdated = row.limits !== row.now && row.whole_at > row.since
-      if (row.whole_at > nowMs && !(isOutdated && row.whole_at === NEVER_MS)) continue
-      if (isOutdated && carry(statements, row, limitFor, nowMs)) continue
+      const mayBeOutdated = row.limits !== row.now || row.past !== NO_PAST
+      if (row.whole_at > nowMs && !(mayBeOutdated && row.whole_at === NEVER_MS)) continue
+      if (mayBeOutdated && outlasts(statements, row, limitFor, nowMs)) continue
     }
     statements.remove.run(row.rule, row.key)
     count++
@@ -48,16 +49,21 @@ export function sweep(statements: Statements, place: SweepPlace, nowMs: number, 
   return { rows: rows.length, removed: count, next: START }
 }
 
-/** Carries a key over that was not whole when its rule's numbers changed; false where it is whole all the same. */
-function carry(
+const NO_PAST = '[]'
+
+/** Carries a key over where its rule's numbers have changed since; false where it is whole all the same. */
+function outlasts(
   statements: Statements,
   row: SweptRow,
   limitFor: (text: string) => Limit | undefined,
   nowMs: number,
 ): boolean {
+  const kept = decodeCells((statements.find.get(row.rule, row.key) as StateRow).cells)
+  const periods = changesAfter(historyOf({ ...row, limits: row.now }), row.limits, kept[0] ?? 0)
+  if (periods.length === 0) return row.whole_at > nowMs
+  const changes = periods.map(({ text, sinceMs }) => ({ limit: limitFor(text), sinceMs }))
   const limit = limitFor(row.now)
-  const { cells: kept } = statements.find.get(row.rule, row.key) as StateRow
-  const cells = limit && carryOver(decodeCells(kept), limitFor(row.limits), limit, row.since)
+  const cells = limit && carryOver(kept, limitFor(row.limits), changes)
   if (limit === undefined || cells === undefined) return false
   const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
   if (wholeAtMs <= nowMs) return false
