@@ -202,10 +202,11 @@ export class SqliteStore implements Store {
     this.#checkFile()
     try {
       const nowMs = this.#clock.now()
-      swept = await this.#ask(
-        ({ statements }) => sweep(statements, this.#place, nowMs, BOUNDS.sqliteSweep),
-        'writes',
-      )
+      swept = await this.#ask(ledger => {
+        // What the ledger has read is read anew after rows have gone.
+        ledger.write()
+        return sweep(ledger.statements, this.#place, nowMs, BOUNDS.sqliteSweep)
+      }, 'writes')
       this.#place = swept.next
     } catch (error) {
       this.#logger.debug({ err: error }, 'the SQLite store could not sweep')

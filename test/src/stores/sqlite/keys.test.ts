@@ -21,6 +21,18 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     for (const key of ['a', 'c', 'd', 'e']) expect(await remaining(store, limit, key)).toBe(2)
   })
 
+  it('counts on where a rule is swept away between two decisions of one transaction', async () => {
+    const clock = new FakeClock()
+    const store = await open(newFile(), { clock }, driver)
+    const limit = makeLimit()
+    await charge(store, limit)
+    clock.set(clock.now() + MINUTE_MS - 1_000)
+    store.adopt([limit], clock.now())
+    clock.advance(1_000)
+    expect((await charge(store, limit)).remaining).toBe(2)
+    expect((await charge(store, limit)).remaining).toBe(1)
+  })
+
   it('then the one nearest to being whole, and tells of it', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 4 }, driver)
