@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
-import { canonicalIp } from '../../src/conditions/cidr.ts'
+import { addressKey } from '../../src/conditions/network.ts'
 import type { BrokerLimits } from './limit-broker.ts'
 import type { TrustProxy } from './proxies.ts'
 
@@ -35,9 +35,9 @@ export function limitServer(
   let expired = 0
 
   function accept(socket: Socket): void {
-    const ip = canonicalIp(socket.remoteAddress ?? '')
+    const ip = addressKey(socket.remoteAddress ?? '')
     const ofIp = perIp.get(ip) ?? 0
-    if (silent.size >= maxSilent || (ofIp >= maxSilentPerIp && !trust(ip))) {
+    if (silent.size >= maxSilent || (ofIp >= maxSilentPerIp && !trust(socket.remoteAddress ?? ''))) {
       refused++
       socket.destroy()
       return

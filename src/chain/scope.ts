@@ -1,8 +1,7 @@
 import { boundedPart } from '../bounded-part.ts'
-import { canonicalIp } from '../conditions/cidr.ts'
 import { readHeader } from '../conditions/header.ts'
+import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../conditions/network.ts'
 import type { Message, Sender } from '../message.ts'
-import { networkOf } from './network.ts'
 import type { Scope } from './options.ts'
 
 /** What a key may be made of. */
@@ -45,22 +44,40 @@ const PARTS: Readonly<Record<string, Part>> = {
   apiKey: source => source.sender.apiKey,
   role: source => source.sender.roles?.[0],
   tier: source => source.sender.tier,
-  ip: source => (source.sender.ip === undefined ? undefined : canonicalIp(source.sender.ip)),
+  ip: source => (source.sender.ip === undefined ? undefined : addressKey(source.sender.ip)),
   topic: source => source.message.topic,
   pattern: source => source.pattern,
 }
 
 export const SCOPE_WORDS: readonly string[] = Object.keys(PARTS)
 
-const NETWORK = /^ip\/(\d{1,3})$/
+const NETWORK = /^ip\/(\d{1,3})(?:\/(\d{1,3}))?$/
+
+/** Returns the prefix lengths of a network scope for IPv4 and IPv6; undefined for another scope or other lengths. */
+function prefixesOf(scope: string): readonly [v4: number, v6: number] | undefined {
+  const [, first, second] = NETWORK.exec(scope) ?? []
+  if (first === undefined) return undefined
+  const bits = Number(first)
+  // A single length of up to 32 bits is meant for IPv4, a longer one for IPv6.
+  const [v4, v6] =
+    second !== undefined ? [bits, Number(second)] : bits > 32 ? [32, bits] : [bits, V6_CUSTOMER_BITS]
+  return v4 >= 1 && v4 <= 32 && v6 >= 1 && v6 <= 128 ? [v4, v6] : undefined
+}
 
 /** What is wrong with a scope word, if anything, given the captures of the rule's pattern. */
 export function scopeFlaw(scope: string, captures: readonly string[]): string | undefined {
   if (SCOPE_WORDS.includes(scope) || captures.includes(scope)) return undefined
+  if (scope.includes('|')) {
+    const words = scope.split('|')
+    if (words.includes('global')) return `"${scope}": global is always known; leave out what comes after it`
+    return words.map(word => scopeFlaw(word, captures)).find(flaw => flaw !== undefined)
+  }
   if (scope.startsWith('header.') && scope.length > 'header.'.length) return undefined
-  const bits = NETWORK.exec(scope)?.[1]
-  if (bits !== undefined)
-    return Number(bits) >= 1 && Number(bits) <= 128 ? undefined : `${scope} is no prefix length`
+  if (NETWORK.test(scope)) {
+    return prefixesOf(scope) === undefined
+      ? `${scope} is no prefix length; write ip/24, or ip/24/56 for IPv4 and IPv6`
+      : undefined
+  }
   const known = [...SCOPE_WORDS, 'ip/24', 'header.NAME', ...captures]
   return `"${scope}" is neither a scope nor a capture of the rule's topic; it may be ${known.join(', ')}`
 }
@@ -73,7 +90,7 @@ export function scopeFlaw(scope: string, captures: readonly string[]): string | 
 export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMaker {
   const scopes = per === undefined ? ['global'] : typeof per === 'string' ? [per] : [...per]
   const parts = scopes.map(partOf)
-  const changing = scopes.some(scope => scope.startsWith('header.'))
+  const changing = scopes.some(scope => scope.split('|').some(word => word.startsWith('header.')))
   const [only] = parts
   if (only !== undefined && parts.length === 1) {
     return { scopes, changing, keyOf: source => boundedPart(only(source) ?? '') }
@@ -92,7 +109,33 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
   }
 }
 
+/** Returns a key in words, as `site=berlin, device=d7`; a part that the sender lacks has no value. */
+export function describeKey(scopes: readonly string[], key: string): string {
+  if (scopes.length === 1) return `${scopes[0]}=${key}`
+  const words: string[] = []
+  let rest = key
+  for (const scope of scopes) {
+    const colon = rest.indexOf(':')
+    const end = colon + 1 + Number(rest.slice(0, colon))
+    words.push(`${scope}=${rest.slice(colon + 1, end)}`)
+    rest = rest.slice(end)
+  }
+  return words.join(', ')
+}
+
 function partOf(scope: string): Part {
+  if (scope.includes('|')) {
+    // A value of a later word carries its place in the list, so that a user named like an address is apart from it.
+    const parts = scope.split('|').map(partOf)
+    return source => {
+      for (let index = 0; index < parts.length; index++) {
+        const value = parts[index]!(source)
+        if (value !== undefined && value !== '')
+          return index === 0 && !/^\d+\|/.test(value) ? value : `${index}|${value}`
+      }
+      return undefined
+    }
+  }
   if (Object.hasOwn(PARTS, scope)) {
     const known = PARTS[scope]!
     if (scope === 'global') return known
@@ -106,9 +149,10 @@ function partOf(scope: string): Part {
     const name = scope.slice('header.'.length)
     return source => readHeader(source.message, name)[0]
   }
-  const bits = NETWORK.exec(scope)?.[1]
-  if (bits !== undefined) {
-    return source => (source.sender.ip === undefined ? undefined : networkOf(source.sender.ip, Number(bits)))
+  const prefixes = prefixesOf(scope)
+  if (prefixes !== undefined) {
+    const [v4, v6] = prefixes
+    return ({ sender: { ip } }) => (ip === undefined ? undefined : networkOf(ip, v4, v6))
   }
   return source => source.captures.get(scope)
 }

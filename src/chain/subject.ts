@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { boundedPart } from '../bounded-part.ts'
 import { compileAddresses } from '../conditions/cidr.ts'
+import { blockOf, blockOfAddress, familyOf } from '../conditions/network.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Sender } from '../message.ts'
-import { blockOf, blockOfAddress, familyOf } from './network.ts'
 
 /** The parts of a sender that something can be said of. */
 export const SUBJECT_PARTS = ['client', 'user', 'device', 'apiKey', 'ip'] as const

@@ -107,7 +107,7 @@ function makeSender(index: number): Sender {
 
 /** The headers rules and senders ask for, each with a value. */
 function headersFor(rules: readonly CompiledRule[], senders: unknown): Headers | undefined {
-  const scopes = rules.flatMap(({ options }) => options.per ?? [])
+  const scopes = rules.flatMap(({ options }) => options.per ?? []).flatMap(scope => scope.split('|'))
   const scoped = scopes.flatMap(scope => (scope.startsWith('header.') ? [scope.slice('header.'.length)] : []))
   const templates = [...JSON.stringify(senders ?? {}).matchAll(/\{header\.([^{}"]+)\}/g)].map(
     ([, name]) => name!,

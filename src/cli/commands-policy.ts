@@ -12,6 +12,7 @@ import {
 } from './arguments.ts'
 import { namedPolicy } from './policy-files.ts'
 import type { Terminal } from './terminal.ts'
+import type { Target } from './validate.ts'
 
 interface ExplainFlags {
   readonly policy?: readonly string[]
@@ -40,6 +41,14 @@ interface PolicyFlags {
   readonly json?: boolean
 }
 
+interface ValidateFlags extends PolicyFlags {
+  readonly schema?: boolean
+  readonly print?: boolean
+  readonly strict?: boolean
+  readonly each?: boolean
+  readonly for?: Target
+}
+
 interface BenchFlags extends PolicyFlags {
   readonly senders: number
   readonly for: number
@@ -60,15 +69,25 @@ export function addPolicyCommands(
   program
     .command('validate')
     .description('check a policy; several files are overlays, of which the later win')
-    .argument('[files...]', 'policy files')
+    .argument('[files...]', 'policy files; - for the standard input')
     .addOption(policyOption())
+    .option('--strict', 'exit with 1 for warnings, too')
+    .option('--each', 'check each file as a policy of its own')
+    .addOption(
+      new Option('--for <target>', 'warn about outcomes it cannot enact').choices([
+        'aedes',
+        'mqtt',
+        'nats',
+      ] satisfies Target[]),
+    )
     .option('--schema', 'print the JSON Schema of the policy file')
     .option('--print', 'print the merged policy, without its secrets')
     .option('--json', 'print JSON')
-    .action(async (files: readonly string[], flags: PolicyFlags & { schema?: boolean; print?: boolean }) => {
+    .action(async (files: readonly string[], flags: ValidateFlags) => {
       const { validate } = await import('./validate.ts')
-      const { schema = false, print = false, json = false } = flags
-      done(await validate({ policy: [...files, ...(flags.policy ?? [])], schema, print, json }, terminal))
+      const { schema = false, print = false, json = false, strict = false, each = false } = flags
+      const policy = [...files, ...(flags.policy ?? [])]
+      done(await validate({ policy, schema, print, json, strict, each, target: flags.for }, terminal))
     })
 
   program

@@ -1,51 +1,131 @@
 import { stringify } from 'yaml'
-import { formatProblem, PolicyError } from '../errors.ts'
-import { loadPolicy, policyJsonSchema, redact } from '../policy/index.ts'
+import { findUnsupported as findAedesFlaws } from '../../brokers/aedes/support.ts'
+import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/support.ts'
+import { ANYWHERE, findUnsupported as findNatsFlaws } from '../../brokers/nats/support.ts'
+import { formatProblem, PolicyError, type Problem } from '../errors.ts'
+import { Gate, MemoryStore } from '../index.ts'
+import {
+  findPolicyWarnings,
+  type LoadedPolicy,
+  loadPolicy,
+  policyJsonSchema,
+  redact,
+} from '../policy/index.ts'
 import { EXIT } from './failure.ts'
 import { formatCount } from './format.ts'
 import { findPolicyFiles, namedPolicy } from './policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 
+/** Where a policy may be put: each can enact other outcomes. */
+export type Target = 'aedes' | 'mqtt' | 'nats'
+
 export interface ValidateOptions {
+  /** Files that are laid over each other; `-` is the standard input. */
   readonly policy: readonly string[]
   readonly json: boolean
   /** Prints the JSON Schema of the policy file instead. */
   readonly schema: boolean
   /** Prints the merged policy, without its secrets. */
   readonly print: boolean
+  /** Exit code 1 for warnings, too. */
+  readonly strict: boolean
+  /** Checks each file as a policy of its own. */
+  readonly each: boolean
+  /** Also reports what this broker or consumer cannot enact. */
+  readonly target?: Target | undefined
 }
 
-/** Checks a policy and prints every problem of it; exit code 1 where there are any. */
+/**
+ * Checks a policy and prints every problem and warning. Exit code 1 if there is a problem, or with `strict` a warning.
+ */
 export async function validate(options: ValidateOptions, terminal: Terminal): Promise<number> {
-  const { stdout, stderr, env } = terminal
   if (options.schema) {
-    await write(stdout, toJson(policyJsonSchema()))
+    await write(terminal.stdout, toJson(policyJsonSchema()))
     return EXIT.fine
   }
-  const named = namedPolicy(options.policy, env, 'validate policy.yaml')
+  const named = namedPolicy(options.policy, terminal.env, 'validate policy.yaml')
+  const policies = options.each ? named.map(file => [file]) : [named]
+  let exitCode: number = EXIT.fine
+  for (const files of policies) {
+    const code = await validateOne(files, options, terminal)
+    if (code !== EXIT.fine) exitCode = code
+  }
+  return exitCode
+}
+
+async function validateOne(
+  named: readonly string[],
+  options: ValidateOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { stdout, stderr, env } = terminal
   try {
-    const files = await findPolicyFiles(named, env)
-    const { document } = await loadPolicy(files, { env })
+    const { loaded, files } = await load(named, terminal)
+    const { document } = loaded
+    const warnings = [...findPolicyWarnings(loaded), ...(await findTargetFlaws(loaded, options.target))]
     const [rules, exemptions] = [document.rules?.length ?? 0, document.exempt?.length ?? 0]
     if (options.print) {
       const shown = redact(document)
       await write(stdout, options.json ? toJson(shown) : stringify(shown))
     } else if (options.json) {
-      await write(stdout, toJson({ ok: true, files, rules, exemptions, problems: [] }))
+      await write(stdout, toJson({ ok: true, files, rules, exemptions, problems: [], warnings }))
     }
-    const paint = paintFor(options.print ? stderr : stdout, env)
-    const counts = `${count(rules, 'rule')}, ${count(exemptions, 'exemption')}`
-    const line = `${paint('green', 'ok')} ${files.join(' + ')}: ${counts}\n`
-    // What is printed may be read by a program; the verdict then goes beside it.
-    if (options.print) await write(stderr, line)
-    else if (!options.json) await write(stdout, line)
-    return EXIT.fine
+    // What is printed may be read by a program; the verdict then goes to the other output.
+    const output = options.print ? stderr : stdout
+    const paint = paintFor(output, env)
+    const counts = [count(rules, 'rule'), count(exemptions, 'exemption')]
+    if (warnings.length > 0) counts.push(count(warnings.length, 'warning'))
+    const overlaid = files.length > 1 ? ' (the later file is laid over the earlier; --each checks each)' : ''
+    if (!options.json) {
+      const line = `${paint('green', 'ok')} ${files.join(' + ')}: ${counts.join(', ')}${overlaid}\n`
+      await write(output, line)
+      for (const warning of warnings) {
+        await write(stderr, `${paint('yellow', 'warning')} ${formatProblem(warning)}\n`)
+      }
+    }
+    return options.strict && warnings.length > 0 ? EXIT.failed : EXIT.fine
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error
     if (options.json) {
-      await write(stdout, toJson({ ok: false, files: named, problems: error.problems }))
+      await write(stdout, toJson({ ok: false, files: named, problems: error.problems, warnings: [] }))
     } else await write(stderr, error.problems.map(problem => `${formatProblem(problem)}\n`).join(''))
     return EXIT.failed
+  }
+}
+
+async function load(
+  named: readonly string[],
+  { stdin, env }: Terminal,
+): Promise<{ readonly loaded: LoadedPolicy; readonly files: readonly string[] }> {
+  if (named.includes('-')) {
+    const chunks: Buffer[] = []
+    for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Uint8Array))
+    // A line break makes it a text: a single word would be read as the name of a file.
+    const text = `${Buffer.concat(chunks).toString('utf8')}\n`
+    const parts = await Promise.all(
+      named.map(async file => (file === '-' ? [text] : await findPolicyFiles([file], env))),
+    )
+    return { loaded: await loadPolicy(parts.flat(), { env }), files: named }
+  }
+  const files = await findPolicyFiles(named, env)
+  return { loaded: await loadPolicy(files, { env }), files }
+}
+
+/** Returns what a broker or consumer cannot enact, as warnings. */
+async function findTargetFlaws(loaded: LoadedPolicy, target: Target | undefined): Promise<Problem[]> {
+  if (target === undefined) return []
+  const gate = await Gate.fromPolicy(loaded.document, { store: new MemoryStore() })
+  try {
+    const flaws =
+      target === 'aedes'
+        ? findAedesFlaws(gate)
+        : target === 'mqtt'
+          ? findMqttFlaws(gate, true)
+          : findNatsFlaws(gate, ANYWHERE)
+    const file = loaded.files.at(-1)
+    return flaws.map(message => (file === undefined ? { message } : { file, message }))
+  } finally {
+    await gate.close()
   }
 }
 

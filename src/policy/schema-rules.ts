@@ -61,10 +61,11 @@ const BURST = expects('a burst', 'write a whole number of at least 1, or bytes a
 const scope = text(
   'a scope',
   'write global, client, device, user, apiKey, role, tier, ip, topic, pattern, header.NAME or a capture of the topic',
-  'global, client, device, user, apiKey, role, tier, ip, ip/24, topic, pattern, header.NAME or a capture of the topic.',
+  'global, client, device, user, apiKey, role, tier, ip (IPv6 by /64), ip/24, ip/24/56, topic, pattern, header.NAME, a capture of the topic, or the first that is known, as user|ip.',
   'client',
   'device',
   'ip',
+  'user|ip',
   'topic',
 )
 

@@ -62,9 +62,9 @@ exemptions
   no   bypass: does not hold: header x-bypass = ***
   no   keys: none of its lists has it: apiKeys (2, not shown)
 limits
-  yes  telemetry: token-bucket per site+device "4:oslo2:d1": costs 1 of 20, 19 left
+  yes  telemetry: token-bucket per site=oslo, device=d1: costs 1 of 20, 19 left
   yes  bytes: token-bucket for all: costs 7 of 100, 93 left
-  yes  trial: token-bucket per client "batch": costs 1 of 1, 0 left (shadow: only reported)
+  yes  trial: token-bucket per client=batch: costs 1 of 1, 0 left (shadow: only reported)
 outcome
   deliver (ok, by rule bytes)
 `)

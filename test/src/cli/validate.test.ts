@@ -22,8 +22,11 @@ describe('validate', () => {
       'exempt: [{ name: ops, roles: [ops] }]\nrules: [{ name: b, limit: 9/s }]',
     )
     const { exitCode, out, err } = await runCommand(['validate', base, '-p', over])
-    expect(out).toBe(`ok ${base} + ${over}: 2 rules, 1 exemption\n`)
-    expect([exitCode, err]).toEqual([0, ''])
+    expect(out).toBe(
+      `ok ${base} + ${over}: 2 rules, 1 exemption, 1 warning (the later file is laid over the earlier; --each checks each)\n`,
+    )
+    expect(exitCode).toBe(0)
+    expect(err).toMatch(/^warning .*: exempt\[0]\.roles: covers nobody/)
   })
 
   it('prints every problem at once, each with its place and remedy', async () => {
@@ -42,6 +45,33 @@ describe('validate', () => {
     for (const line of lines) expect(line).toMatch(/: rules\[\d](\.\w+)?: .+ \(.+\)$/)
   })
 
+  it('exits with 1 for a warning when strict, and reads the standard input', async () => {
+    const stdin = 'rules: [{ name: a, topic: "a/{b}", per: b, limit: 1/s }]'
+    expect((await runCommand(['validate', '-'], { stdin })).exitCode).toBe(0)
+    const { exitCode, out } = await runCommand(['validate', '-', '--strict', '--json'], { stdin })
+    const { ok, warnings } = JSON.parse(out) as { ok: boolean; warnings: object[] }
+    expect([exitCode, ok]).toEqual([1, true])
+    expect(warnings).toMatchObject([{ line: 1, path: 'rules[0].per' }])
+  })
+
+  it('checks each file as a policy of its own', async () => {
+    using folder = new Folder()
+    const sound = folder.file('sound.yaml', 'rules: [{ name: a, limit: 1/s }]')
+    const broken = folder.file('broken.yaml', BROKEN)
+    const { exitCode, out, err } = await runCommand(['validate', '--each', sound, broken, sound])
+    expect([exitCode, out.split('\n').length, err.split('\n').length]).toEqual([1, 3, 6])
+  })
+
+  it.each([
+    ['aedes', 'retry', 'aedes cannot enact "retry" on publish'],
+    ['mqtt', 'retry', 'an MQTT consumer cannot enact "retry"'],
+    ['nats', 'disconnect', 'NATS cannot enact "disconnect"'],
+  ])('warns about what %s cannot enact', async (target, exceeded, warning) => {
+    const stdin = `rules: [{ name: a, limit: 1/s, exceeded: ${exceeded} }]`
+    const { exitCode, err } = await runCommand(['validate', '-', '--for', target], { stdin })
+    expect([exitCode, err]).toEqual([0, expect.stringContaining(warning)])
+  })
+
   it('prints the same for programs', async () => {
     using folder = new Folder()
     const file = folder.file('broken.yaml', BROKEN)
@@ -56,6 +86,7 @@ describe('validate', () => {
       rules: 1,
       exemptions: 0,
       problems: [],
+      warnings: [],
     })
   })
 

@@ -1,23 +1,30 @@
 import { isIPv4, isIPv6 } from 'node:net'
-import { canonicalIp } from '../conditions/cidr.ts'
+import { canonicalIp } from './cidr.ts'
 
-/** Prefix of an IPv6 network where the scope names an IPv4 one: what one customer commonly gets. */
-const V6_CUSTOMER_BITS = 64
+/** Prefix of the IPv6 network that one customer commonly gets: whoever has one address there has all of them. */
+export const V6_CUSTOMER_BITS = 64
 
 /**
- * The network of an address, as `10.1.2.0/24`: what `per: ip/24` counts by. A prefix of up to 32 bits is meant for
- * IPv4, and IPv6 addresses then count by /64. What is no address comes back as it is.
+ * Returns what `per: ip` counts by: an IPv4 address itself, an IPv6 address by its /64 network. Text that is no
+ * address comes back as it is.
  */
-export function networkOf(ip: string, bits: number): string {
+export function addressKey(ip: string): string {
+  const address = canonicalIp(ip)
+  return isIPv6(address) ? networkOf(address, 32, V6_CUSTOMER_BITS) : address
+}
+
+/**
+ * Returns the network of an address, as `10.1.2.0/24`: what `per: ip/24` and `per: ip/24/56` count by, the prefixes of
+ * IPv4 and IPv6. Text that is no address comes back as it is.
+ */
+export function networkOf(ip: string, v4Bits: number, v6Bits: number): string {
   const address = canonicalIp(ip)
   if (isIPv4(address)) {
-    const kept = Math.min(bits, 32)
-    return `${maskParts(address.split('.').map(Number), 8, kept).join('.')}/${kept}`
+    return `${maskParts(address.split('.').map(Number), 8, v4Bits).join('.')}/${v4Bits}`
   }
   if (!isIPv6(address)) return ip
-  const kept = bits > 32 ? bits : V6_CUSTOMER_BITS
-  const groups = maskParts(groupsOf(address), 16, kept).map(group => group.toString(16))
-  return `${canonicalIp(groups.join(':'))}/${kept}`
+  const groups = maskParts(groupsOf(address), 16, v6Bits).map(group => group.toString(16))
+  return `${canonicalIp(groups.join(':'))}/${v6Bits}`
 }
 
 /** The family of an address; undefined where it is none. IPv4 within IPv6 counts as IPv4. */

@@ -1,0 +1,262 @@
+import { COST_WORDS } from '../chain/options.ts'
+import type { Problem } from '../errors.ts'
+import type { Action, Dialect } from '../message.ts'
+import { parsePattern } from '../topic/pattern.ts'
+import { parseBytes, parseRate } from '../units.ts'
+import type { LoadedPolicy } from './loaded.ts'
+import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
+
+type Warn = (path: string, message: string, remedy: string) => void
+
+/** Lists of an exemption that name senders the broker has checked, or an address. */
+const IDENTITIES = ['clients', 'devices', 'users', 'apiKeys', 'roles', 'ips'] as const
+
+/** Scopes that name a sender, unless the policy takes them from what the sender writes. */
+const SENDER_SCOPES = /^(?:global|client|device|user|apiKey|role|tier|ip(?:\/.*)?)$/
+
+/** Returns whether a scope stays the same for all that one sender writes. */
+type IsFixed = (scope: string) => boolean
+
+/** Parts of a sender that are known only if the policy says where they come from. */
+const SOURCED = ['device', 'apiKey', 'tier', 'role'] as const
+
+/**
+ * Returns what a sound policy most likely does not mean: rules that can never pass or never refuse, exemptions that
+ * cover nobody, and limits that a sender escapes by inventing topics. Each has its place and remedy.
+ */
+export function findPolicyWarnings({ document, locate }: LoadedPolicy): readonly Problem[] {
+  const warnings: Problem[] = []
+  const warn: Warn = (path, message, remedy) => warnings.push({ ...locate(path), message, remedy })
+  const dialect = document.dialect ?? 'mqtt'
+  const rules = (document.rules ?? []).filter(({ enabled }) => enabled !== false)
+  const exemptions = (document.exempt ?? []).filter(({ enabled }) => enabled !== false)
+  const senders: Readonly<Record<string, unknown>> = document.senders ?? {}
+  const isFixed: IsFixed = scope =>
+    scope
+      .split('|')
+      .every(
+        word => SENDER_SCOPES.test(word) && !/\{(?:topic|header)\./.test(JSON.stringify(senders[word] ?? '')),
+      )
+  if (rules.length === 0 && document.feedback === undefined && document.breaker === undefined) {
+    warn(
+      '',
+      'the policy has no rules, so everything passes',
+      'add a rule, as { name: client, per: client, limit: 10/s }',
+    )
+  }
+  document.rules?.forEach((rule, index) => {
+    if (rule.enabled === false) return
+    const path = `rules[${index}]`
+    warnOfRule(rule, path, document, dialect, warn)
+    warnOfMissingBackstop(rule, path, rules, isFixed, dialect, warn)
+    const cover = exemptions.find(exemption => coversRule(exemption, rule, dialect))
+    if (cover !== undefined) {
+      const name = cover.name === undefined ? 'an exemption' : `the exemption "${cover.name}"`
+      warn(path, `${name} lets every message of this rule pass`, 'narrow the exemption, or remove the rule')
+    }
+  })
+  document.exempt?.forEach((exemption, index) => {
+    if (exemption.enabled !== false)
+      warnOfExemption(exemption, `exempt[${index}]`, document, isFixed, dialect, warn)
+  })
+  return warnings
+}
+
+function warnOfRule(
+  rule: PolicyRule,
+  path: string,
+  document: PolicyDocument,
+  dialect: Dialect,
+  warn: Warn,
+): void {
+  const { topic, on = 'publish' } = rule
+  if (topic !== undefined) {
+    if (on === 'connect') warn(`${path}.topic`, 'a connect has no topic', 'remove `topic`')
+    warnOfOtherDialect(topic, dialect, `${path}.topic`, warn)
+  }
+  const outcome = typeof rule.exceeded === 'string' ? rule.exceeded : Object.keys(rule.exceeded ?? {})[0]
+  if (rule.quota !== undefined && outcome === 'throttle') {
+    const remedy = 'use drop or reject: a quota is whole again only when its window ends'
+    warn(`${path}.exceeded`, 'a quota that throttles holds senders for hours', remedy)
+  }
+  const most = capacityOf(rule)
+  const least = leastCost(rule)
+  if (most !== undefined && least > most) {
+    const remedy = `raise the burst to at least ${least}, or lower the cost`
+    warn(
+      path,
+      `nothing ever passes: each message costs at least ${least}, and the rule holds ${most}`,
+      remedy,
+    )
+  }
+  const captures = capturesOf(topic, dialect)
+  for (const scope of scopesOf(rule.per)) {
+    if (captures.includes(scope) || !isUnsourced(scope, document)) continue
+    const remedy = `add senders.${scope === 'role' ? 'roles' : scope}, as ${scope}: "{topic.${scope}}" or "{user}"`
+    warn(`${path}.per`, `no message has a ${scope}: nothing in the policy says where it comes from`, remedy)
+  }
+}
+
+/** Warns of a limit whose counters a sender chooses by what it writes, if no other rule bounds that sender. */
+function warnOfMissingBackstop(
+  rule: PolicyRule,
+  path: string,
+  rules: readonly PolicyRule[],
+  isFixed: IsFixed,
+  dialect: Dialect,
+  warn: Warn,
+): void {
+  const { on = 'publish', topic } = rule
+  if (on === 'connect' || isBackstop(rule, isFixed)) return
+  const bounded = rules.some(
+    other =>
+      other !== rule &&
+      (other.on ?? 'publish') === on &&
+      isBackstop(other, isFixed) &&
+      holdsFor(other, topic, dialect),
+  )
+  if (bounded) return
+  const parts = scopesOf(rule.per).filter(scope => !isFixed(scope))
+  const remedy = 'add a rule per client or ip for the same topics'
+  warn(`${path}.per`, `a sender that varies ${parts.join(' and ')} is never limited`, remedy)
+}
+
+/** Reports whether a rule bounds a sender whatever topics, headers and payloads it sends. */
+function isBackstop(rule: PolicyRule, isFixed: IsFixed): boolean {
+  return rule.shadow !== true && scopesOf(rule.per).every(isFixed)
+}
+
+function holdsFor({ topic }: PolicyRule, other: string | undefined, dialect: Dialect): boolean {
+  return topic === undefined || (other !== undefined && coversPattern(topic, other, dialect))
+}
+
+function warnOfExemption(
+  exemption: PolicyExemption,
+  path: string,
+  document: PolicyDocument,
+  isFixed: IsFixed,
+  dialect: Dialect,
+  warn: Warn,
+): void {
+  for (const [list, source] of [
+    ['devices', 'device'],
+    ['apiKeys', 'apiKey'],
+    ['roles', 'role'],
+  ] as const) {
+    if (exemption[list] === undefined || !isUnsourced(source, document)) continue
+    const remedy = `add senders.${source === 'role' ? 'roles' : source}, or use another list`
+    warn(`${path}.${list}`, `covers nobody: nothing in the policy says where a ${source} comes from`, remedy)
+  }
+  const on = exemption.on === undefined ? [] : [exemption.on].flat()
+  const claimed = ['users', 'apiKeys', 'roles'] as const
+  const others = ['topics', 'clients', 'devices', 'ips'] as const
+  if (
+    on.length === 1 &&
+    on[0] === 'connect' &&
+    claimed.some(list => exemption[list] !== undefined) &&
+    others.every(list => exemption[list] === undefined)
+  ) {
+    const remedy = 'use ips or clients: a connect is decided before its user is checked'
+    warn(`${path}.on`, 'covers nobody: on a connect, users, API keys and roles are not yet known', remedy)
+  }
+  exemption.topics?.forEach((topic, index) => {
+    warnOfOtherDialect(topic, dialect, `${path}.topics[${index}]`, warn)
+  })
+  warnOfUnboundedExemption(exemption, path, isFixed, dialect, warn)
+}
+
+function warnOfUnboundedExemption(
+  exemption: PolicyExemption,
+  path: string,
+  isFixed: IsFixed,
+  dialect: Dialect,
+  warn: Warn,
+): void {
+  if (IDENTITIES.some(list => exemption[list] !== undefined)) return
+  const { topics = [], limit } = exemption
+  // Only the broker itself publishes there.
+  if (dialect === 'mqtt' && topics.length > 0 && topics.every(topic => topic.startsWith('$SYS'))) return
+  if (limit === undefined) {
+    const remedy = 'add limit: 10/s per client, or name the senders it is for'
+    warn(path, 'whoever sends this passes all rules without bound', remedy)
+    return
+  }
+  const scopes = (parseRate(limit).per ?? 'global').split(',')
+  if (scopes.every(isFixed)) return
+  const remedy = 'count it per client or per ip'
+  warn(`${path}.limit`, `a sender that varies ${scopes.join(' and ')} is never limited`, remedy)
+}
+
+function warnOfOtherDialect(topic: string, dialect: Dialect, path: string, warn: Warn): void {
+  if (dialect === 'mqtt') {
+    const isNats = !topic.includes('/') && /(?:^|\.)(?:\*|>)(?:\.|$)/.test(topic)
+    const hasStar = topic.split('/').some(level => level === '*' || level === '>')
+    if (!isNats && !hasStar) return
+    const remedy = isNats ? 'add dialect: nats' : 'write + for one level, # for the rest'
+    warn(path, `${JSON.stringify(topic)} matches only itself: * and > are wildcards of NATS`, remedy)
+  } else if (/\//.test(topic) || /(?:^|\.)[+#](?:\.|$)/.test(topic)) {
+    const remedy = 'write dots between levels, * for one level, > for the rest; or dialect: mqtt'
+    warn(path, `${JSON.stringify(topic)} is written as a topic of MQTT`, remedy)
+  }
+}
+
+function isUnsourced(scope: string, { senders, tiers }: PolicyDocument): boolean {
+  if (!(SOURCED as readonly string[]).includes(scope)) return false
+  if (scope === 'role') return senders?.roles === undefined
+  if (scope === 'tier') return senders?.tier === undefined && tiers === undefined
+  return senders?.[scope as 'device' | 'apiKey'] === undefined
+}
+
+/** Returns the most units a rule can hold; undefined if that depends on the window or is unlimited. */
+function capacityOf(rule: PolicyRule): number | undefined {
+  const text = rule.limit ?? rule.quota
+  if (text === undefined) return undefined
+  const { count, burst } = parseRate(text)
+  const written = rule.burst === undefined ? burst : parseBytes(rule.burst)
+  const isBucket = (rule.algorithm ?? 'token-bucket') === 'token-bucket' && rule.limit !== undefined
+  if (rule.algorithm === 'leaky-bucket') return undefined
+  const most = isBucket ? (written ?? count) : count
+  return Number.isFinite(most) ? most : undefined
+}
+
+/** Returns the least a message can cost; 0 if that is up to the message. */
+function leastCost({ cost }: PolicyRule): number {
+  if (typeof cost === 'number') return cost
+  if (typeof cost === 'string') return cost === 'bytes' ? 0 : COST_WORDS[cost]
+  if (cost === undefined || !('topics' in cost)) return 0
+  const costs = [...Object.values(cost.topics), cost.default ?? 1]
+  return Math.min(...costs.map(each => (typeof each === 'number' ? each : COST_WORDS[each])))
+}
+
+function scopesOf(per: PolicyRule['per']): readonly string[] {
+  return per === undefined ? ['global'] : [per].flat()
+}
+
+function capturesOf(topic: string | undefined, dialect: Dialect): readonly string[] {
+  return topic === undefined ? [] : parsePattern(topic, dialect).captures.map(({ name }) => name)
+}
+
+/** Reports whether an exemption without bound and condition covers all that a rule is for. */
+function coversRule(exemption: PolicyExemption, rule: PolicyRule, dialect: Dialect): boolean {
+  const { topics, limit, when, on } = exemption
+  if (limit !== undefined || when !== undefined || topics === undefined) return false
+  if (on !== undefined && !([on].flat() as Action[]).includes(rule.on ?? 'publish')) return false
+  return topics.some(topic =>
+    rule.topic === undefined
+      ? topic === (dialect === 'mqtt' ? '#' : '>')
+      : coversPattern(topic, rule.topic, dialect),
+  )
+}
+
+/** Reports whether every topic that the second pattern matches is matched by the first; false if that is unclear. */
+function coversPattern(wide: string, narrow: string, dialect: Dialect): boolean {
+  const [one, rest] = dialect === 'mqtt' ? ['+', '#'] : ['*', '>']
+  const a = parsePattern(wide, dialect).levels
+  const b = parsePattern(narrow, dialect).levels
+  for (let index = 0; ; index++) {
+    const [level, other] = [a[index], b[index]]
+    if (level === rest) return other !== undefined || dialect === 'mqtt'
+    if (level === undefined || other === undefined) return level === other
+    if (other === rest || (level !== one && level !== other)) return false
+  }
+}

@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest'
+import { READY_POLICIES } from '../../../src/cli/policy-files.ts'
+import { packageFile } from '../../../src/package-files.ts'
+import { findPolicyWarnings, loadPolicy } from '../../../src/policy/index.ts'
+
+async function warningsOf(document: object): Promise<string[]> {
+  const loaded = await loadPolicy({ version: 1, ...document }, { env: {} })
+  return findPolicyWarnings(loaded).map(({ path, message }) => `${path}: ${message}`)
+}
+
+const rule = (more: object): object => ({ rules: [{ name: 'a', limit: '10/s', ...more }] })
+const client = { name: 'client', per: 'client', limit: '100/s' }
+
+const CASES: readonly (readonly [title: string, document: object, warning: string])[] = [
+  ['no rules', {}, ': the policy has no rules, so everything passes'],
+  [
+    'a cost above the burst',
+    rule({ limit: '1/s burst 5', cost: 10 }),
+    'rules[0]: nothing ever passes: each message costs at least 10, and the rule holds 5',
+  ],
+  [
+    'wildcards of NATS under mqtt',
+    rule({ topic: 'orders.*' }),
+    'rules[0].topic: "orders.*" matches only itself: * and > are wildcards of NATS',
+  ],
+  [
+    'a star as a level of MQTT',
+    rule({ topic: 'a/*/b' }),
+    'rules[0].topic: "a/*/b" matches only itself: * and > are wildcards of NATS',
+  ],
+  [
+    'a topic of MQTT under nats',
+    { dialect: 'nats', ...rule({ topic: 'a/b' }) },
+    'rules[0].topic: "a/b" is written as a topic of MQTT',
+  ],
+  [
+    'a device nobody names',
+    rule({ per: 'device' }),
+    'rules[0].per: no message has a device: nothing in the policy says where it comes from',
+  ],
+  ['a topic of a connect', rule({ on: 'connect', topic: 'a/b' }), 'rules[0].topic: a connect has no topic'],
+  [
+    'roles nobody has',
+    { ...rule({ per: 'client' }), exempt: [{ roles: ['admin'] }] },
+    'exempt[0].roles: covers nobody: nothing in the policy says where a role comes from',
+  ],
+  [
+    'users on a connect',
+    { ...rule({ per: 'client' }), exempt: [{ users: ['ann'], on: 'connect' }] },
+    'exempt[0].on: covers nobody: on a connect, users, API keys and roles are not yet known',
+  ],
+  [
+    'a quota that throttles',
+    { rules: [{ name: 'a', per: 'client', quota: '10/day', exceeded: 'throttle' }] },
+    'rules[0].exceeded: a quota that throttles holds senders for hours',
+  ],
+  [
+    'a limit that a sender escapes',
+    rule({ topic: 'a/{site}/#', per: 'site' }),
+    'rules[0].per: a sender that varies site is never limited',
+  ],
+  [
+    'a device that the topic names',
+    { senders: { device: '{topic.device}' }, ...rule({ topic: 'a/{device}', per: 'device' }) },
+    'rules[0].per: a sender that varies device is never limited',
+  ],
+  [
+    'an exemption by topic without bound',
+    { rules: [client], exempt: [{ topics: ['alarms/#'] }] },
+    'exempt[0]: whoever sends this passes all rules without bound',
+  ],
+  [
+    'an exemption bounded by what the sender writes',
+    { rules: [client], exempt: [{ topics: ['alarms/#'], limit: '5/min per topic' }] },
+    'exempt[0].limit: a sender that varies topic is never limited',
+  ],
+  [
+    'a rule that an exemption hides',
+    {
+      rules: [client, { name: 'b', topic: 'a/b/+', per: 'client', limit: '1/s' }],
+      exempt: [{ topics: ['a/#'] }],
+    },
+    'rules[1]: an exemption lets every message of this rule pass',
+  ],
+]
+
+describe('a warning is given for', () => {
+  it.each(CASES)('%s', async (_title, document, warning) => {
+    expect(await warningsOf(document)).toContain(warning)
+  })
+})
+
+describe('no warning is given for', () => {
+  it.each([
+    [
+      'a limit with a backstop',
+      { rules: [client, { name: 'b', topic: 'a/{site}/#', per: 'site', limit: '1/s' }] },
+    ],
+    [
+      'a capture that names the device',
+      { rules: [client, { name: 'b', topic: 'a/{device}', per: 'device', limit: '1/s' }] },
+    ],
+    ['a bounded exemption', { rules: [client], exempt: [{ topics: ['a/#'], limit: '1/s per client' }] }],
+    ['the housekeeping of the broker', { rules: [client], exempt: [{ topics: ['$SYS/#'] }] }],
+    ['the first identity that is known', rule({ per: 'user|ip' })],
+    [
+      'a disabled rule',
+      { rules: [client, { name: 'b', topic: 'a/{site}', per: 'site', limit: '1/s', enabled: false }] },
+    ],
+  ])('%s', async (_title, document) => {
+    expect(await warningsOf(document)).toEqual([])
+  })
+
+  it.each(READY_POLICIES)('the ready policy %s', async name => {
+    const loaded = await loadPolicy(packageFile(`config/${name}.yaml`), { env: {} })
+    expect(findPolicyWarnings(loaded)).toEqual([])
+  })
+})
