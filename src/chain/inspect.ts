@@ -7,7 +7,7 @@ import { holdsFor } from './exempt.ts'
 import { limitWait } from './fold.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
-import { shownKey } from './scope.ts'
+import { describeKey, shownKey } from './scope.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
@@ -30,6 +30,8 @@ export interface LimitTrace extends Verdict {
   readonly pattern: string | undefined
   readonly per: readonly string[]
   readonly key: string
+  /** The key in words, as `site=berlin, device=d7`. */
+  readonly counter: string
   readonly cost: number
   readonly limit: number
   readonly shadow: boolean
@@ -181,6 +183,7 @@ function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: S
     pattern: pattern?.text,
     per: rule.keys.scopes,
     key: shownKey(rule.keys, key),
+    counter: describeKey(rule.keys.scopes, shownKey(rule.keys, key)),
     cost,
     limit: rule.limit.capacity,
     shadow: rule.shadow,

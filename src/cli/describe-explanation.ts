@@ -1,4 +1,3 @@
-import { describeKey } from '../chain/scope.ts'
 import { describeCondition } from '../conditions/describe.ts'
 import type {
   Decision,
@@ -132,8 +131,7 @@ function lists(options: ExemptOptions): string {
 
 function describeLimit(limit: LimitTrace, paint: Paint): string {
   const verdict = limit.allowed ? paint('green', 'yes') : paint('red', 'no ')
-  const counter =
-    limit.per.join('+') === 'global' ? 'for all' : `per ${printable(describeKey(limit.per, limit.key))}`
+  const counter = limit.per.join('+') === 'global' ? 'for all' : `per ${printable(limit.counter)}`
   const numbers = `costs ${limit.cost} of ${formatCount(limit.limit)}, ${formatCount(limit.remaining)} left`
   const wait = limit.allowed ? '' : `, again in ${formatWait(limit.retryAfterMs)}`
   const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
