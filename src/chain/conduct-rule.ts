@@ -43,9 +43,9 @@ function behavingRule(rule: Rule, conduct: Conduct, factor: number): Rule {
   return { ...rule, limit, room, scaled, cost: costIn(rule.cost, room, limit.capacity) }
 }
 
-/** What is left of units, or what they amount to, for senders of a part of the limit; rounded down. */
+/** The part of units that senders of a conduct have; rounded down, so that a third of 12 is 4 although a third is no double. */
 export function roomOf(units: number, room: number): number {
-  return Math.floor((units * Math.round(room * 1000)) / 1000)
+  return Math.floor(units * room * (1 + 1e-12))
 }
 
 /**

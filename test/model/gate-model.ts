@@ -1,6 +1,6 @@
 import { holds } from './conditions.ts'
 import { type Answer, ask, type Counter, charge, type Numbers, renumber, unseen } from './counter.ts'
-import { type Fraction, fraction } from './fraction.ts'
+import { compare, divide, type Fraction, floor, fraction, multiply } from './fraction.ts'
 import type {
   AssignWords,
   BanWords,
@@ -63,8 +63,8 @@ interface Applied extends Granted {
   /** The counter this message counts on. */
   readonly key: string
   readonly cost: Fraction
-  /** The part of the limit a conduct leaves, in thousandths. */
-  readonly room: number | undefined
+  /** The part of the limit a conduct leaves. */
+  readonly room: Fraction | undefined
 }
 
 interface Scaled {
@@ -136,7 +136,8 @@ export class GateModel {
     const sender = this.#senderOf(message)
     const decision = this.#decide(message, sender, nowMs, true)
     this.#noteConduct(message, sender, decision, nowMs)
-    this.#punish(sender, decision, nowMs)
+    // A withheld delivery is no offence of the client it was meant for.
+    if (message.on !== 'deliver') this.#punish(sender, decision, nowMs)
     // A wait is counted from what the clock shows.
     return { ...decision, retryAfterMs: decision.retryAfterMs + behind(decision, nowMs - shownMs) }
   }
@@ -596,16 +597,10 @@ export class GateModel {
     // Of all that reduces the least counts; if nothing reduces, the greatest.
     const both = Math.min(byLoad, factor) < 1 ? Math.min(byLoad, factor) : Math.max(byLoad, factor)
     if (both === byLoad) return applied
-    const room = Math.round((both / byLoad) * 1000)
-    const units = (Number(applied.cost.top) / Number(applied.cost.bottom)) * 1000
-    const { capacity } = applied.numbers
-    const fits = units > 0 && units <= capacity * 1000
-    const priced = fits
-      ? Math.min(capacity * 1000, Math.max(1, Math.floor((units * 1000) / room + 1e-9)))
-      : units
+    const room = fraction(BigInt(Math.round(both * 1000)), BigInt(Math.round(byLoad * 1000)))
     return {
       ...applied,
-      cost: fraction(BigInt(Math.round(priced)), 1000n),
+      cost: costIn(applied.cost, room, fraction(BigInt(applied.numbers.capacity))),
       scaled: { factor: both, reason: `behaviour ${word}` },
       room,
     }
@@ -639,6 +634,14 @@ function isSoft({ isShadow, outcome }: Rule): boolean {
   return isShadow || outcome === 'degrade'
 }
 
+/** A cost under a part of a limit, in thousandths, rounded down; what fits the whole limit still does. */
+function costIn(cost: Fraction, room: Fraction, capacity: Fraction): Fraction {
+  if (cost.top === 0n || compare(cost, capacity) > 0) return cost
+  const thousandths = floor(multiply(divide(cost, room), fraction(1000n)))
+  const priced = fraction(thousandths < 1n ? 1n : thousandths, 1000n)
+  return compare(priced, capacity) > 0 ? capacity : priced
+}
+
 /** One decision of the answers to all rules of one message. */
 function fold(asked: readonly (Applied & { readonly answer: Answer })[]): ModelDecision {
   const shadow = asked
@@ -661,7 +664,8 @@ function fold(asked: readonly (Applied & { readonly answer: Answer })[]): ModelD
   if (named === undefined) return shadow.length === 0 ? PASSED : { ...PASSED, shadow }
   const { rule, answer, numbers, scaled, room } = named
   const refusal = rule.isQuota ? 'quota_exceeded' : 'rate_limit_exceeded'
-  const part = (units: number): number => (room === undefined ? units : Math.floor((units * room) / 1000))
+  const part = (units: number): number =>
+    room === undefined ? units : Number(floor(multiply(fraction(BigInt(units)), room)))
   return {
     allowed: worst === undefined,
     outcome: answer.allowed ? 'deliver' : rule.outcome,

@@ -387,6 +387,11 @@ function changeNumbers(rule: RuleWords, random: Random): void {
   if (rule.initial === undefined) {
     rule[word] = rule[word].replace(/burst \d+/, () => `burst ${random.pick([1, 2, 4, 20])}`)
   }
+  const isSteady = rule.algorithm === undefined || rule.algorithm === 'leaky-bucket'
+  // What is used of a bucket is a number of units, whatever the period.
+  if (word === 'limit' && isSteady && random.chance(0.3)) {
+    rule.limit = rule.limit!.replace(/\/(s|min|h)/, () => random.pick(['/s', '/min', '/h', '/d']))
+  }
 }
 
 /** A history of the features named. */

@@ -139,6 +139,19 @@ describe('behaviour', () => {
     },
   )
 
+  it('says of a third of a limit what passes: 4 of 12', async () => {
+    const clock = new FakeClock(0)
+    const gate = new Gate({ clock, behaviour: { abusive: 0.5 }, load: 0.1 })
+    open.push(gate)
+    gate.use(adaptive(), limit({ name: 'all', rate: '1/h burst 8', per: 'client', exceeded: 'drop' }))
+    const sender = createSender({ client: 'c' })
+    for (let n = 0; n < 30; n++) gate.check(message(sender))
+    await gate.reset()
+    const left = [1, 2, 3, 4].map(() => (gate.check(message(sender)) as Decision).remaining)
+    expect(left).toEqual([3, 2, 1, 0])
+    expect(gate.check(message(sender))).toMatchObject({ allowed: false, limit: 4 })
+  })
+
   it('leaves quotas, tiers and rates of overrides as they are', async () => {
     const scene = new Scene({ tiers: { free: { limit: '1/h burst 77' } } })
     scene.gate.use('t', quota({ name: 'daily', rate: '500/day', per: 'client' }))
