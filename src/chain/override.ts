@@ -24,8 +24,8 @@ export interface Override extends Added {
   readonly grant: Grant
   /** Names of the rules it is for; absent: all. */
   readonly rules?: ReadonlySet<string>
-  /** Stands before its keys. */
-  readonly counter: string
+  /** Equal for overrides that make the same of the same rules. */
+  readonly kind: string
 }
 
 /** Reads `unlimited`, `x5` or a rate as `100/s burst 200`. Throws PolicyError. */
@@ -67,10 +67,11 @@ function hasWindow({ calendar }: Limit, grant: Grant): boolean {
  * Returns a rule under an override, or undefined if it is lifted. It keeps its algorithm, scope and cost, begins whole, and
  * has counters of its own. Throws PolicyError if the numbers are too large.
  */
-export function overrideRule(rule: Rule, { grant, counter }: Override): Rule | undefined {
+export function overrideRule(rule: Rule, override: Override): Rule | undefined {
+  const { grant } = override
   if (grant.kind === 'unlimited') return undefined
   const limit = overrideLimit(rule.limit, grant)
-  const apart: Rule = { ...rule, limit, keys: withPrefix(rule.keys, counter), passed: 'override' }
+  const apart: Rule = { ...rule, limit, keys: withPrefix(rule.keys, counterOf(override)), passed: 'override' }
   if (grant.kind === 'times') return apart
   // A rate that is given is meant as it is, whatever the load.
   const { scaled: _, ...plain } = apart

@@ -13,12 +13,13 @@ import { ConnectPlan } from './connect-plan.ts'
 import { isSettled } from './exempt.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
+import type { Override } from './override.ts'
 import type { Roster } from './roster.ts'
 import type { ActionPlan, Ruling } from './ruling.ts'
 import type { Seat } from './seat.ts'
 import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
 import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
-import { inCommonUnit, treatSteps } from './treat.ts'
+import { inCommonUnit, overrideBy, treatSteps } from './treat.ts'
 import type { Warner } from './warn.ts'
 import { type ConductPlan, WatchedPlan } from './watched-plan.ts'
 
@@ -165,21 +166,41 @@ export class Routes {
 
 const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Action[]
 
-/** Returns the limits that the plans of a chain count by now, but for those of overrides. */
+/** Returns the limits that the plans of a chain count by now, also those that overrides make of them. */
 export function limitsInForce(roster: Roster, standing: Standing): readonly Limit[] {
   const { tiers, behaving } = standing
+  const overrides = distinctOverrides(standing)
   const limits = new Set<Limit>()
   for (const on of ACTIONS) {
     const common = inCommonUnit(planSteps(roster.entries, on), tiers)
+    const overridden = overrides.map(each => treatSteps(common, on, { overrides: [each], key: '' }).steps)
     const isWatched = behaving !== undefined && on === 'publish'
-    const steps = isWatched ? behavingSteps(common, 'usual', behaving) : common
-    for (const step of steps) {
-      if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
-      else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
+    for (const treated of [common, ...overridden]) {
+      const steps = isWatched ? behavingSteps(treated, 'usual', behaving) : treated
+      for (const step of steps) {
+        if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
+        else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
+      }
     }
   }
-  for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) limits.add(rule.limit)
+  for (const { rule } of tiers?.byName.values() ?? []) {
+    if (rule === undefined) continue
+    for (const each of [[], ...overrides.map(override => [override])]) {
+      const limit = overrideBy(rule, each)?.limit
+      if (limit !== undefined) limits.add(limit)
+    }
+  }
   return [...limits]
+}
+
+/** One of the overrides in effect for each text and list of rules; of very many kinds, some. */
+function distinctOverrides({ overrides }: Standing): readonly Override[] {
+  const kinds = new Map<string, Override>()
+  for (const override of overrides.values()) {
+    if (kinds.size >= BOUNDS.overriddenLimits) break
+    kinds.set(override.kind, override)
+  }
+  return [...kinds.values()]
 }
 
 function routerOf(roster: Roster): Router<RoutePlan> {

@@ -23,7 +23,7 @@ export function treatSteps(steps: readonly Step[], on: string, treatment: Treatm
   let count = 0
   const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
     const priced = priceRule(rule, tier?.costThousandths ?? 1000)
-    const changed = overridden(priced, overrides)
+    const changed = overrideBy(priced, overrides)
     if (changed === undefined) lifted = true
     return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
   }
@@ -78,8 +78,8 @@ export function fineRule(rule: Rule): Rule {
   return fine
 }
 
-/** A rule under the first override that is for it and that it can hold; undefined if it is lifted. */
-function overridden(rule: Rule, overrides: readonly Override[]): Rule | undefined {
+/** Returns a rule under the first override that is for it and that it can hold, or undefined if it is lifted. */
+export function overrideBy(rule: Rule, overrides: readonly Override[]): Rule | undefined {
   for (const override of overrides) {
     if (!concerns(override, rule)) continue
     const changed = attempt(() => overrideRule(rule, override), rule)

@@ -2,7 +2,7 @@ import { exempt } from '../chain/exempt.ts'
 import type { Rule } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions } from '../chain/options.ts'
-import { checkOverride, counterOf, type Override, parseGrant } from '../chain/override.ts'
+import { checkOverride, type Override, parseGrant } from '../chain/override.ts'
 import type { Added, Standing } from '../chain/standing.ts'
 import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/subject.ts'
 import { checkWithin, policyError } from '../errors.ts'
@@ -88,7 +88,8 @@ export function overrideCraft(standing: Standing, rules: () => readonly Rule[]):
       const whom = whomOf(rest)
       const { id, addedAtMs, sequence = 0 } = note
       const override: Override = {
-        ...{ id, addedAtMs, sequence, serial: ++serial, grant: parseGrant(limit), counter: counterOf(note) },
+        ...{ id, addedAtMs, sequence, serial: ++serial, grant: parseGrant(limit) },
+        kind: `${limit}\n${names?.join('\n') ?? ''}`,
         ...(names === undefined ? {} : { rules: new Set(names) }),
       }
       standing.overrides.add(whom, override)

@@ -1,6 +1,6 @@
 import { type Behaving, type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
 import type { Rule } from '../chain/limit.ts'
-import { concerns, overrideName } from '../chain/override.ts'
+import { concerns, counterOf, overrideName } from '../chain/override.ts'
 import { compilePenalty, type Penalty, type PenaltySpec } from '../chain/penalty.ts'
 import { Roster } from '../chain/roster.ts'
 import { compareAge, Standing } from '../chain/standing.ts'
@@ -191,11 +191,11 @@ export class Desk {
   overrideSelectors(rule: Rule, key: string | undefined): readonly Selector[] {
     const selectors = new Map<string, Selector>()
     for (const override of this.standing.overrides.values()) {
-      const { grant, counter } = override
+      const { grant } = override
       if (grant.kind === 'unlimited' || !concerns(override, rule)) continue
       const name = overrideName(rule.limit, grant)
       if (key === undefined) selectors.set(name, { rule: name })
-      else selectors.set(counter, { rule: name, key: counter + key })
+      else selectors.set(override.id, { rule: name, key: counterOf(override) + key })
     }
     return [...selectors.values()]
   }

@@ -1,4 +1,4 @@
-import { afterAll } from 'vitest'
+import { afterAll, afterEach } from 'vitest'
 import { Gate, type GateOptions, MemoryStore, type PolicySource, type Store } from '../../../src/index.ts'
 import { RedisStore } from '../../../src/stores/redis/index.ts'
 import { openSqlite } from '../../../src/stores/sqlite/index.ts'
@@ -10,8 +10,10 @@ const server = await startRedis()
 const client = await openIoredis(server.url)
 client.setMaxListeners(0)
 const open = new Set<() => Promise<void>>()
-afterAll(async () => {
+afterEach(async () => {
   for (const close of open) await close()
+})
+afterAll(async () => {
   client.disconnect()
   await server.stop()
 })
@@ -27,6 +29,7 @@ function stepwise(store: MemoryStore): Store {
     name: 'stepwise',
     algorithms: store.algorithms,
     decide: (charges, options) => store.decide(charges, options),
+    adopt: (limits, nowMs) => store.adopt(limits, nowMs),
     refund: charges => store.refund(charges),
     forget: selector => store.forget(selector),
     health: () => store.health(),
@@ -52,7 +55,7 @@ export interface OpenGate {
   close(): Promise<void>
 }
 
-/** A gate of a policy on one of the stores; both are closed when the tests are done, or by `close`. */
+/** A gate of a policy on one of the stores; both are closed when the test is done, or by `close`. */
 export async function gateOn(
   name: StoreName,
   policy: PolicySource = {},

@@ -133,6 +133,18 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     expect(limits.map(({ rule, limit: most }) => `${rule} ${most}`)).toEqual(['daily 30', 'fast 90'])
   })
 
+  it('goes on by the new numbers of its rule from the moment they change', async () => {
+    const policy = (limit: string): object => ({ rules: [{ name: 'r', per: 'client', limit }] })
+    const { gate, clock } = await gateOn(name, policy('2/h burst 2'))
+    await gate.overrides.add({ client: 'c', limit: 'x2', reason: 'x' })
+    expect(await admitted(gate, from({ client: 'c' }))).toBe(4)
+    clock.advance(15 * 60_000)
+    // One of the four is back; from now on eight an hour are.
+    await gate.apply(policy('4/h burst 2'))
+    clock.advance(7.5 * 60_000)
+    expect(await gate.check(from({ client: 'c' }))).toMatchObject({ limit: 4, remaining: 1 })
+  })
+
   it('is the reason of a decision that names its rule, or none because it lifted one', async () => {
     const rules = [
       { name: 'a', limit: '5/h', per: 'client', topic: 'a/#' },

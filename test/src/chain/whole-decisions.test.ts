@@ -77,7 +77,7 @@ async function change(gates: readonly Gate[], chance: Random, index: number): Pr
   const [part, text] = Object.entries(whom)[0]!
   const limit = chance.pick(['x2', 'x0.5', '3 per 2s', '4 per 3s burst 7', '9/day', 'unlimited'])
   const one = chance.chance(0.3) ? { rules: gates[0]!.rules().slice(0, 1) } : {}
-  const exemption = { ...rollExemption(chance, 0), name: `runtime${index}`, reason: 'x' }
+  const exemption = { ...rollExemption(chance, 0), name: `runtime${index % 2}`, reason: 'x' }
   const kind = chance.int(0, 4)
   for (const gate of gates) {
     // What cannot be is refused by all gates alike.

@@ -180,7 +180,7 @@ describe('an override', () => {
     )
     await gate.overrides.add({ client: 'c7', limit: 'x3', reason: 'in the place of another' })
     expect(gate.overrides.list()).toHaveLength(BOUNDS.notes)
-  })
+  }, 120_000)
 })
 
 describe('an exemption added at run time', () => {
