@@ -37,6 +37,62 @@ function isLesser(instead: PacketLike, packet: Partial<PacketLike>): boolean {
   return (instead.qos ?? 0) < (packet.qos ?? 0)
 }
 
+/** A QoS 2 message that is about to be published. */
+interface OrderedPublish {
+  /** It is published with a lower QoS, which takes fewer steps. */
+  readonly isLowered: boolean
+  readonly publish: (published: Published) => void
+  readonly published: Published
+}
+
+/** QoS 2 messages of one client that are being published, and those that wait for them. */
+interface PublishOrder {
+  underWay: number
+  /** One that is under way was lowered. */
+  isLowering: boolean
+  readonly waiting: OrderedPublish[]
+}
+
+const ORDER: unique symbol = Symbol('topicgate.order')
+interface Ordered {
+  [ORDER]?: PublishOrder | undefined
+}
+
+/**
+ * Publishes a QoS 2 message of a client so that it keeps its place: one with a lowered QoS neither overtakes those
+ * before it nor is overtaken. Without lowered messages nothing waits.
+ */
+function publishInOrder(
+  client: object,
+  isLowered: boolean,
+  publish: OrderedPublish['publish'],
+  published: Published,
+): void {
+  const ordered = client as Ordered
+  ordered[ORDER] ??= { underWay: 0, isLowering: false, waiting: [] }
+  const order = ordered[ORDER]
+  const next = { isLowered, publish, published }
+  if (order.waiting.length === 0 && mayGo(order, next)) start(order, next)
+  else order.waiting.push(next)
+}
+
+function mayGo({ underWay, isLowering }: PublishOrder, { isLowered }: OrderedPublish): boolean {
+  return underWay === 0 || !(isLowered || isLowering)
+}
+
+function start(order: PublishOrder, { isLowered, publish, published }: OrderedPublish): void {
+  order.underWay++
+  order.isLowering = isLowered
+  publish(error => {
+    order.underWay--
+    published(error)
+    for (let next = order.waiting[0]; next !== undefined && mayGo(order, next); next = order.waiting[0]) {
+      order.waiting.shift()
+      start(order, next)
+    }
+  })
+}
+
 type Publish = (packet: object, client: unknown, done?: unknown) => void
 
 /**
@@ -75,13 +131,14 @@ export function discardMarked(broker: Aedes): Discards {
       decide!(client as Client, () => publish(packet, client, done), done)
     } else if (kind === 'discard') {
       done(null)
-    } else if (kind === 'publish') {
-      before.call(broker, packet, client, done)
-    } else if (isLesser(other!, packet)) {
+    } else if ((packet as Partial<PacketLike>).qos === 2 && typeof client === 'object' && client !== null) {
+      const isLowered = other !== undefined && isLesser(other, packet)
+      publishInOrder(client, isLowered, ready => before.call(broker, other ?? packet, client, ready), done)
+    } else if (other !== undefined && isLesser(other, packet)) {
       // aedes takes a message for a duplicate if one of a lower QoS, which takes fewer steps, has overtaken it.
-      setImmediate(() => before.call(broker, other!, client, done))
+      setImmediate(() => before.call(broker, other, client, done))
     } else {
-      before.call(broker, other!, client, done)
+      before.call(broker, other ?? packet, client, done)
     }
   }
 
