@@ -104,3 +104,55 @@ export function limitWait(clock: Clock, ms: number, run: () => void): () => void
     cancel()
   }
 }
+
+/**
+ * Shows the greatest time that another clock has shown: it stands still while the other one is behind. Timers are those
+ * of the other clock.
+ */
+export class MonotoneClock implements Clock {
+  /** How far the other clock was behind when it was last read. */
+  lagMs = 0
+  private greatestMs = Number.NEGATIVE_INFINITY
+  private readonly clock: Clock
+
+  constructor(clock: Clock) {
+    this.clock = clock
+  }
+
+  now(): number {
+    const ms = this.clock.now()
+    if (ms >= this.greatestMs) {
+      this.greatestMs = ms
+      this.lagMs = 0
+      return ms
+    }
+    this.lagMs = this.greatestMs - ms
+    return this.greatestMs
+  }
+
+  after(ms: number, run: () => void): () => void {
+    return this.clock.after(ms, run)
+  }
+
+  afterAwaited(ms: number, run: () => void): () => void {
+    return this.clock.afterAwaited?.(ms, run) ?? this.clock.after(ms, run)
+  }
+
+  afterTurn(run: () => void): void {
+    if (this.clock.afterTurn === undefined) run()
+    else this.clock.afterTurn(run)
+  }
+}
+
+const MONOTONE = new WeakMap<Clock, MonotoneClock>()
+
+/** Returns the monotone form of a clock, the same one for all who share the clock. */
+export function monotone(clock: Clock): MonotoneClock {
+  if (clock instanceof MonotoneClock) return clock
+  let made = MONOTONE.get(clock)
+  if (made === undefined) {
+    made = new MonotoneClock(clock)
+    MONOTONE.set(clock, made)
+  }
+  return made
+}

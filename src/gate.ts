@@ -1,10 +1,11 @@
+import { andThen } from './chain/chained-plan.ts'
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
 import { Measures } from './chain/measures.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
 import { planFor } from './chain/ruling.ts'
 import { likelySeat, type Seat } from './chain/seat.ts'
-import { type Clock, systemClock } from './clock.ts'
+import { type MonotoneClock, monotone, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
 import { Desk } from './gate/desk.ts'
@@ -26,7 +27,8 @@ export type { GateEvents, GateOptions, PolicyChange, PolicySource }
 
 /** Decides, for every message, whether it may pass. */
 export class Gate {
-  readonly clock: Clock
+  /** Shows the greatest time seen: a clock that steps back stands still here until it has caught up. */
+  readonly clock: MonotoneClock
   readonly #seating: Seating
   /** Whether decisions are told to anyone, and whether refusals are punished. */
   #heard = false
@@ -56,7 +58,7 @@ export class Gate {
   #endWatch: (() => Promise<void>) | undefined
 
   constructor(options: GateOptions = {}) {
-    this.clock = options.clock ?? systemClock
+    this.clock = monotone(options.clock ?? systemClock)
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#opened = options.store === undefined ? { url: 'memory' } : undefined
@@ -160,7 +162,8 @@ export class Gate {
       const { sought } = this.#seating
       if (sought !== undefined) return sought.then(() => this.check(message))
     }
-    const decision = seat.ruling!.decider.decide(message, seat, nowMs)
+    let decision = seat.ruling!.decider.decide(message, seat, nowMs)
+    if (this.clock.lagMs > 0) decision = waitingLonger(decision, this.clock.lagMs)
     if (this.#heard) this.#tell(decision, message, seat)
     return decision
   }
@@ -170,9 +173,15 @@ export class Gate {
     const seat = this.#seating.seatFor(message)
     const { sought } = this.#seating
     if (sought !== undefined) return sought.then(() => this.peek(message))
-    const { steps, decider } = planFor(seat, this.clock.now())
-    if (decider.kind === 'banned') return [decider.decide(message, seat, this.clock.now())]
-    return peekSteps(steps, this.store, message, seat, this.clock.now())
+    const nowMs = this.clock.now()
+    const { lagMs } = this.clock
+    const { steps, decider } = planFor(seat, nowMs)
+    const decisions =
+      decider.kind === 'banned'
+        ? [decider.decide(message, seat, nowMs)]
+        : peekSteps(steps, this.store, message, seat, nowMs)
+    if (lagMs === 0) return decisions
+    return andThen(decisions, each => each.map(decision => waiting(decision, lagMs)))
   }
 
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
@@ -287,4 +296,13 @@ export class Gate {
     this.#voice.emit('policy', { kind: 'applied', rules: this.rules() })
     this.#voice.emit('changed')
   }
+}
+
+/** A decision whose wait is counted from what the machine's clock shows, which is behind the gate's. */
+function waitingLonger(decision: MaybePromise<Decision>, lagMs: number): MaybePromise<Decision> {
+  return andThen(decision, settled => waiting(settled, lagMs))
+}
+
+function waiting(decision: Decision, lagMs: number): Decision {
+  return decision.allowed ? decision : { ...decision, retryAfterMs: decision.retryAfterMs + lagMs }
 }

@@ -25,7 +25,7 @@ export interface ReplayOptions {
 
 /**
  * Decides a capture line by line on a virtual clock, each at its own `at`, in the order given: two runs give the
- * same bytes. Rejects with CommandFailure, exit code 1, at the first line that cannot be read.
+ * same bytes. Time never runs back: an earlier line is decided at the latest moment before it, and counted. Rejects with CommandFailure, exit code 1, at the first line that cannot be read.
  */
 export async function replay(options: ReplayOptions, terminal: Terminal): Promise<number> {
   const clock = new VirtualClock()
@@ -71,6 +71,10 @@ class Replay {
       await this.#flush()
     }
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
+    const { outOfOrder } = this.#rerun
+    if (outOfOrder === 0) return
+    const lines = outOfOrder === 1 ? '1 line was' : `${formatCount(outOfOrder)} lines were`
+    this.#terminal.stderr.write(`${lines} out of order, and decided at the latest moment before\n`)
   }
 
   async #decideAll(messages: Iterable<Captured>): Promise<void> {

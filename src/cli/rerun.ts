@@ -11,6 +11,9 @@ export class Rerun {
   readonly #clock: VirtualClock
   /** Handlers that are at work. */
   readonly #endings: Endings
+  /** Messages of an earlier moment than one before them: the gate decides them at the latest moment so far. */
+  outOfOrder = 0
+  #latestMs = Number.NEGATIVE_INFINITY
 
   constructor(gate: Gate, clock: VirtualClock) {
     this.#gate = gate
@@ -23,6 +26,8 @@ export class Rerun {
 
   /** A promise only where it must be: one for each line would cost more than the decision. */
   decide(captured: Captured): MaybePromise<Decision> {
+    if (captured.atMs < this.#latestMs) this.outOfOrder++
+    else this.#latestMs = captured.atMs
     this.moveTo(captured.atMs)
     const answer = this.#gate.check(captured.message)
     if (answer instanceof Promise) return answer.then(decision => this.#handle(captured, decision))
