@@ -41,7 +41,8 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   /**
    * Unsent bytes of a subscriber that does not read, beyond which nothing more is written for it: what comes at QoS 0, or to a
    * clean session, is dropped and counted as `frozen`; the rest waits in its session's queue. Once it has not read for
-   * 100 ms, deliveries to others no longer wait for it. Default: 262,144; 0 for no bound.
+   * 100 ms, deliveries to others no longer wait for it. Default: 262,144; none where aedes has a `drainTimeout` of 0 or of
+   * less than a second; 0 for no bound.
    */
   readonly maxUnsentBytes?: number
   /**
@@ -90,7 +91,7 @@ export interface Settings {
 const CHUNK_MESSAGES = 16_384
 
 /** Throws PolicyError for a number that cannot be meant. */
-export function completeSettings(options: LimitBrokerOptions): Settings {
+export function completeSettings(options: LimitBrokerOptions, broker?: object): Settings {
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value >= 0) continue
     throw policyError(name, `${value} is not a number from 0`, `leave ${name} out for its default`)
@@ -105,7 +106,7 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     disconnectWithinMs: options.disconnectWithinMs ?? 10_000,
     refusedReturnCode: options.refusedReturnCode ?? 3,
     maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,
-    maxUnsentBytes: (options.maxUnsentBytes ?? BOUNDS.unsentBytes) || Number.POSITIVE_INFINITY,
+    maxUnsentBytes: (options.maxUnsentBytes ?? unsentBytesOf(broker)) || Number.POSITIVE_INFINITY,
     maxPacketBytes: (options.maxPacketBytes ?? BOUNDS.packetBytes) || Number.POSITIVE_INFINITY,
     maxFiltersPerPacket: (options.maxFiltersPerPacket ?? BOUNDS.filtersPerPacket) || Number.POSITIVE_INFINITY,
     limitDeliveries: options.limitDeliveries,
@@ -113,4 +114,13 @@ export function completeSettings(options: LimitBrokerOptions): Settings {
     maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,
     maxQueuedPerSender: options.maxQueuedPerSender ?? BOUNDS.heldPerSender,
   }
+}
+
+/** A `drainTimeout` of aedes below this is a choice of the application's: to wait, or to close frozen connections soon. */
+const OWN_DRAIN_MS = 1_000
+
+function unsentBytesOf(broker: object | undefined): number {
+  const { opts } = (broker ?? {}) as { readonly opts?: { readonly drainTimeout?: unknown } }
+  const drainMs = opts?.drainTimeout
+  return typeof drainMs === 'number' && drainMs < OWN_DRAIN_MS ? 0 : BOUNDS.unsentBytes
 }

@@ -79,7 +79,7 @@ export class Station implements Surroundings {
   constructor(broker: Aedes, gate: Gate, options: LimitBrokerOptions) {
     this.broker = broker
     this.gate = gate
-    this.settings = completeSettings(options)
+    this.settings = completeSettings(options, broker)
     this.notices = options.notices === undefined ? undefined : new Notices(options.notices, gate)
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
