@@ -12,6 +12,7 @@ import { Desk } from './gate/desk.ts'
 import type { GateEvents, PolicyChange } from './gate/events.ts'
 import type { GateOptions } from './gate/options.ts'
 import { type PolicySource, type Reading, readPolicy, watchFiles } from './gate/reading.ts'
+import { type RunOptions, type RunResult, runLimited } from './gate/run.ts'
 import { Scales } from './gate/scales.ts'
 import { Seating } from './gate/seating.ts'
 import { type Counter, Voice } from './gate/voice.ts'
@@ -240,6 +241,18 @@ export class Gate {
   /** Returns the refusal every message of a banned sender meets; undefined for a sender that is not banned. Counts nothing. */
   banOf(sender: Sender): Decision | undefined {
     return this.#seating.banOf(sender)
+  }
+
+  /**
+   * Asks about a message, waits as its outcome says, runs its handler within the limits of handlers at work (`inFlight`), and
+   * reports what became of it. Rejects with what the handler throws.
+   */
+  run<T>(
+    message: Message,
+    handler: (decision: Decision) => MaybePromise<T>,
+    options: RunOptions = {},
+  ): Promise<RunResult<T>> {
+    return runLimited(this, message, handler, options)
   }
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */

@@ -42,12 +42,21 @@ export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
 export type { BehaviourSpec } from './chain/conduct.ts'
 export { exempt } from './chain/exempt.ts'
 export type { Handled } from './chain/handler.ts'
+export type { KeyInFlight } from './chain/in-flight.ts'
 export type { ExemptionTrace, Explanation, HandlerTrace, LimitTrace } from './chain/inspect.ts'
 export { KnownSenders } from './chain/known-senders.ts'
 export { limit, quota } from './chain/limit.ts'
 export type { Measured } from './chain/measures.ts'
 export type { Middleware, Next } from './chain/middleware.ts'
-export type { Cost, Exceeded, ExemptOptions, LimitOptions, QuotaOptions, Scope } from './chain/options.ts'
+export type {
+  Cost,
+  Exceeded,
+  ExemptOptions,
+  InFlightOptions,
+  LimitOptions,
+  QuotaOptions,
+  Scope,
+} from './chain/options.ts'
 export type { PenaltySpec } from './chain/penalty.ts'
 export { createSender } from './chain/seat.ts'
 export type { Subject } from './chain/subject.ts'
@@ -58,7 +67,9 @@ export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
 export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from './decision.ts'
 export { PolicyError, type Problem, StoreError, UnsupportedError } from './errors.ts'
 export type { BanOptions, OverrideOptions, RunTimeExemption, TierOptions } from './gate/crafts.ts'
+export type { HandlerSlot, HandlersBusy } from './gate/handling.ts'
 export type { Change, Note, NoteKind, NoteOptions } from './gate/note.ts'
+export type { RunOptions, RunResult } from './gate/run.ts'
 export type { TierLookup } from './gate/tier-lookup.ts'
 export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate.ts'
 export { Guard, type GuardOptions, type GuardStats, type Lane } from './guard.ts'

@@ -1,5 +1,5 @@
 import type { Decision } from '../../src/decision.ts'
-import type { Gate } from '../../src/index.ts'
+import type { Gate, KeyInFlight } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
@@ -120,7 +120,33 @@ export class Outlet {
     }
   }
 
-  readonly #hand = (message: ReceivedMessage): Promise<void> | undefined => {
+  readonly #hand = (message: ReceivedMessage): Promise<void> | undefined =>
+    this.#gate.handling.isBounded ? this.#handWithin(message) : this.#handNow(message)
+
+  /** Hands a message on within the limits of handlers at work: waits for one of them to end, or discards it. */
+  #handWithin(message: ReceivedMessage, turn?: KeyInFlight): Promise<void> | undefined {
+    const entered = this.#gate.handling.enter(message, turn)
+    if ('leave' in entered) {
+      const running = this.#handNow(message)
+      if (running === undefined) entered.leave()
+      return running?.then(() => entered.leave())
+    }
+    const { decision } = entered
+    if (decision.outcome === 'throttle')
+      return new Promise(resolve => {
+        entered.wait(next => {
+          const running = this.#handWithin(message, next)
+          if (running === undefined) resolve()
+          else running.then(resolve)
+        })
+      })
+    this.#parts.tally.dropped++
+    this.#parts.refusals.note(message, decision)
+    this.#parts.release(message)
+    return undefined
+  }
+
+  #handNow(message: ReceivedMessage): Promise<void> | undefined {
     const { tally, release } = this.#parts
     try {
       const { decision } = message

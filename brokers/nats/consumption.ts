@@ -1,3 +1,4 @@
+import { BOUNDS } from '../../src/bounds.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client.ts'
 import { type ConsumerStatus, ConsumerWatch, isMissing, statusOf } from './consumer-watch.ts'
 import type { JetStreamCourse } from './jetstream-course.ts'
@@ -9,6 +10,8 @@ import type { Place } from './support.ts'
 /** Most messages asked for at once, and how long such a question stands. */
 const DEFAULT_BATCH = 100
 const EXPIRES_MS = 30_000
+/** When it is looked again whether there is room for messages to wait for a handler. */
+const ROOM_MS = 10
 /** After a pull that failed. */
 const RETRY_MS = 1_000
 
@@ -82,7 +85,7 @@ function toError(ended: unknown): Error | undefined {
   return ended instanceof Error ? ended : undefined
 }
 
-/** Pulls no more than may pass, and nothing before it may. */
+/** Pulls no more than may pass or has room to wait for a handler, and nothing before it may. */
 export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
   readonly place: Place
   readonly #station: Station
@@ -150,7 +153,12 @@ export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
     const most = this.#pull.max_messages ?? DEFAULT_BATCH
     while (!this.#stopped) {
       try {
-        const room = await this.#permit.wait(most, () => this.#stopped)
+        const free = Math.min(most, BOUNDS.waitingForHandler - this.#course.waiting)
+        if (free <= 0) {
+          await pause(this.#station.guard.clock, ROOM_MS)
+          continue
+        }
+        const room = await this.#permit.wait(free, () => this.#stopped)
         if (room > 0) await this.#pullSome(room)
       } catch (cause) {
         if (this.#stopped) return

@@ -1,4 +1,5 @@
 import { type Decision, PASSED } from '../../src/decision.ts'
+import type { HandlerSlot, KeyInFlight } from '../../src/index.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { isLater } from '../../src/outcomes/holding.ts'
@@ -17,7 +18,7 @@ import { Turns } from './turns.ts'
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
 
 /** Of a message that may pass and finds all handlers at work, and no room to wait for one. */
-const NO_ROOM: Decision = Object.freeze({
+export const NO_ROOM: Decision = Object.freeze({
   allowed: false,
   outcome: 'drop',
   reason: 'rate_limit_exceeded',
@@ -36,6 +37,8 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   #underWay = 0
   readonly #most: number
   readonly #turns = new Turns()
+  /** Of handlers at work, where limits of such are in force. */
+  readonly #slots = new Map<Delivery, HandlerSlot>()
 
   constructor(station: Station, handler: Handler<M>, most: number) {
     this.station = station
@@ -150,9 +153,41 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     this.#deliver(decision, delivery)
   }
 
-  #deliver(decision: Decision, delivery: Delivery): void {
-    if (this.#underWay < this.#most) this.#handle(decision, delivery)
-    else this.#waitForTurn(decision, delivery)
+  #deliver(decision: Decision, delivery: Delivery, turn?: KeyInFlight): void {
+    if (this.#underWay >= this.#most) this.#waitForTurn(decision, delivery)
+    else if (this.station.gate.handling.isBounded && this.observed) this.#enter(decision, delivery, turn)
+    else this.#handle(decision, delivery)
+  }
+
+  /** Hands a message on within the limits of handlers at work, has it wait for one of them to end, or refuses it. */
+  #enter(decision: Decision, delivery: Delivery, turn: KeyInFlight | undefined): void {
+    const entered = this.station.gate.handling.enter(delivery, turn)
+    if ('leave' in entered) {
+      this.#slots.set(delivery, entered)
+      this.#handle(decision, delivery)
+    } else if (entered.decision.outcome !== 'throttle') {
+      this.station.refusals.note(delivery, entered.decision)
+      this.refuse(entered.decision, delivery)
+    } else if (this.#turns.addApart(delivery)) {
+      this.#holdForHandler(decision, delivery)
+      entered.wait(next => {
+        this.#turns.removeApart(delivery)
+        const passed = this.#takeWaiting(delivery)
+        if (passed !== undefined) this.#deliver(passed, delivery, next)
+      })
+    } else this.#refuseForRoom(delivery)
+  }
+
+  #leave(delivery: Delivery): void {
+    if (this.#slots.size === 0) return
+    const slot = this.#slots.get(delivery)
+    this.#slots.delete(delivery)
+    slot?.leave()
+  }
+
+  /** Messages that may pass and wait for a handler. */
+  get waiting(): number {
+    return this.#turns.count
   }
 
   #handle(decision: Decision, delivery: Delivery): void {
@@ -166,9 +201,13 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
           ? this.#handleWatched(delivery)
           : this.#handler(delivery.source as M, delivery)
       if (isThenable(result)) this.#await(result, delivery)
-      else this.succeeded(delivery)
+      else {
+        this.succeeded(delivery)
+        this.#leave(delivery)
+      }
     } catch (cause) {
       this.#fail(delivery, cause)
+      this.#leave(delivery)
     }
   }
 
@@ -192,33 +231,47 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     if (failure === undefined) this.succeeded(delivery)
     else this.#fail(delivery, failure.cause)
     this.station.ended()
+    this.#leave(delivery)
     while (this.#underWay < this.#most) {
       const next = this.#turns.take()
       if (next === undefined) return
-      this.passWaiting(next)
+      const passed = this.#takeWaiting(next)
+      if (passed !== undefined) this.#deliver(passed, next)
     }
   }
 
   /** All handlers there may be are at work: it is held until one of them is done, or refused where too many wait. */
   #waitForTurn(decision: Decision, delivery: Delivery): void {
-    if (!this.#turns.add(delivery)) {
-      this.station.tally.slow++
-      this.refuse(NO_ROOM, delivery)
-      return
-    }
+    if (this.#turns.add(delivery)) this.#holdForHandler(decision, delivery)
+    else this.#refuseForRoom(delivery)
+  }
+
+  #holdForHandler(decision: Decision, delivery: Delivery): void {
     delivery.settled = false
     delivery.decided = decision
     this.hold(delivery, true)
   }
 
+  #refuseForRoom(delivery: Delivery): void {
+    this.station.tally.slow++
+    this.refuse(NO_ROOM, delivery)
+  }
+
   /** Hands on a message that waits for a handler, at once; false where it waits for something else. */
   passWaiting(delivery: Delivery): boolean {
-    const decision = delivery.settled ? undefined : delivery.takeDecision()
-    if (decision === undefined || isLater(decision) || !decision.allowed) return false
-    delivery.settled = true
-    this.unhold(delivery, decision)
+    const decision = this.#takeWaiting(delivery)
+    if (decision === undefined) return false
     this.#handle(decision, delivery)
     return true
+  }
+
+  /** Ends the wait of a message for a handler; undefined where it waits for something else, or was given up. */
+  #takeWaiting(delivery: Delivery): Decision | undefined {
+    const decision = delivery.settled ? undefined : delivery.takeDecision()
+    if (decision === undefined || isLater(decision) || !decision.allowed) return undefined
+    delivery.settled = true
+    this.unhold(delivery, decision)
+    return decision
   }
 
   #fail(delivery: Delivery, cause: unknown): void {

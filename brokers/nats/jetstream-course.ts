@@ -5,7 +5,7 @@ import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { acknowledge } from './acknowledge.ts'
 import type { JetStreamMessage } from './client.ts'
 import type { Copied } from './copies.ts'
-import { BaseCourse, type Handler } from './course.ts'
+import { BaseCourse, type Handler, NO_ROOM } from './course.ts'
 import type { Delivery } from './delivery.ts'
 import { idOf, KeepAlive } from './keep-alive.ts'
 import type { Station } from './station.ts'
@@ -31,8 +31,12 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   #newest: M | undefined
 
   constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
-    // How many are at work is the consumer's own `max_ack_pending`.
-    super(station, handler, Number.POSITIVE_INFINITY)
+    // Where nothing else is said, how many are at work is the consumer's own `max_ack_pending`.
+    super(
+      station,
+      handler,
+      station.settings.isInFlightGiven ? station.settings.maxInFlight : Number.POSITIVE_INFINITY,
+    )
     this.#options = options
     this.#keepAlive = new KeepAlive(station.guard.clock, options.ackWaitMs, cause =>
       station.trouble.note('answer', cause),
@@ -111,7 +115,12 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   protected refuse(decision: Decision, delivery: Delivery): void {
     const { tally } = this.station
     // Nobody has judged it where a store failed, and no rule drops what only found no room.
-    if (decision.fallback || decision.outcome === 'retry' || this.#isOverflow(decision)) {
+    if (
+      decision === NO_ROOM ||
+      decision.fallback ||
+      decision.outcome === 'retry' ||
+      this.#isOverflow(decision)
+    ) {
       this.#sendBack(decision, delivery)
       return
     }

@@ -140,6 +140,15 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     return { facts, place, permit: new Permit(gate, station.guard.clock, facts && subjectsOf(facts)) }
   }
 
+  /** Nobody can see when the loop of who iterates is done with a message. */
+  function assertUnbounded(method: string): void {
+    if (!gate.handling.isBounded) return
+    const why = 'limits of handlers at work (`inFlight`) cannot be kept to by'
+    throw new UnsupportedError(
+      `${why} ${method}: it cannot tell when a message is done (use consume, subscribe or gate.run)`,
+    )
+  }
+
   async function fetchSome<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
     attached: Attached,
@@ -177,6 +186,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       return new CoreIntake(station, nc, subject, serving, 'all')
     },
     iterate(source, { consumer, answer } = {}) {
+      assertUnbounded('iterate')
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
       if (subject === undefined) return new Iteration(station, source, attach(consumer ?? source))
       const place = corePlace(subject, {})
@@ -190,16 +200,20 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     ) {
       const { facts, place, permit } = await attach(consumer)
       const course = new JetStreamCourse(station, handler, courseOptions(facts, settings))
-      if (isPull(consumer) && permit.rules().size > 0)
+      // Pulled in turns, it is asked for no more than there is room for.
+      const isBounded = settings.isInFlightGiven || gate.handling.isBounded
+      if (isPull(consumer) && (isBounded || permit.rules().size > 0))
         return new PacedIntake(station, consumer, course, permit, place, nameOf(facts), pull)
       return consumeAll(station, consumer, course, place, nameOf(facts), pull)
     },
     async fetch(consumer, pull = {}) {
+      assertUnbounded('fetch')
       const attached = await attach(consumer)
       const batch = await fetchSome(consumer, attached, pull, () => station.draining)
       return batch ?? nothing()
     },
     async next(consumer, { expires = DEFAULT_EXPIRES_MS } = {}) {
+      assertUnbounded('next')
       const attached = await attach(consumer)
       const { clock } = station.guard
       const endMs = clock.now() + expires

@@ -34,9 +34,10 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
   /** What becomes of a JetStream message whose handler fails: delivered again, or given up. Default: nak. */
   readonly onError?: 'nak' | 'term'
   /**
-   * Handlers of one subscription of core NATS at work at once, those that return promises; what comes meanwhile waits for
-   * one to be done, and what finds no room there is dropped, or a request told to come again. JetStream consumers have
-   * their `max_ack_pending`. Default: 10,000.
+   * Handlers of one subscription or consumer at work at once, those that return promises; what comes meanwhile waits for
+   * one to be done, and what finds no room there is dropped, or a request told to come again. Of JetStream consumers only
+   * where it is given: they are then asked for no more than has room to wait. Default: 10,000, on JetStream their
+   * `max_ack_pending`.
    */
   readonly maxInFlight?: number
   /** How long after a failure a message is delivered again. Default: 1,000. */
@@ -58,6 +59,8 @@ export interface Settings {
   readonly ack: 'auto' | 'manual'
   readonly onError: 'nak' | 'term'
   readonly maxInFlight: number
+  /** Then it holds for JetStream consumers, too. */
+  readonly isInFlightGiven: boolean
   readonly errorDelayMs: number
   readonly ackWaitMs: number
   readonly maxDeliver: number
@@ -83,6 +86,7 @@ export function completeSettings(options: LimitNatsOptions): Settings {
     ack: options.ack ?? 'auto',
     onError: options.onError ?? 'nak',
     maxInFlight: options.maxInFlight ?? BOUNDS.handlersInFlight,
+    isInFlightGiven: options.maxInFlight !== undefined,
     errorDelayMs: options.errorDelayMs ?? 1_000,
     ackWaitMs: options.ackWaitMs ?? 30_000,
     maxDeliver: options.maxDeliver ?? 100,

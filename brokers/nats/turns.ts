@@ -9,15 +9,37 @@ export class Turns {
   #waiting: Delivery[] = []
   #next = 0
   #bytes = 0
+  #apart = 0
+
+  /** Messages that wait, also those that wait for a handler of their key. */
+  get count(): number {
+    return this.#waiting.length - this.#next + this.#apart
+  }
 
   /** Takes a message in; false where there is no room. */
   add(delivery: Delivery): boolean {
-    const { size } = delivery
-    const count = this.#waiting.length - this.#next
-    if (count >= BOUNDS.waitingForHandler || this.#bytes + size > BOUNDS.waitingForHandlerBytes) return false
+    if (!this.#hasRoom(delivery.size)) return false
     this.#waiting.push(delivery)
+    this.#bytes += delivery.size
+    return true
+  }
+
+  /** Takes in a message that waits for a handler of its key to end, elsewhere; false where there is no room. */
+  addApart({ size }: Delivery): boolean {
+    if (!this.#hasRoom(size)) return false
+    this.#apart++
     this.#bytes += size
     return true
+  }
+
+  /** A message waits elsewhere no more. */
+  removeApart({ size }: Delivery): void {
+    this.#apart--
+    this.#bytes -= size
+  }
+
+  #hasRoom(size: number): boolean {
+    return this.count < BOUNDS.waitingForHandler && this.#bytes + size <= BOUNDS.waitingForHandlerBytes
   }
 
   /** The one whose turn it is; undefined where none waits. Those that were given up meanwhile have lost theirs. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Decision, Outcome } from '../decision.ts'
 import type { Message } from '../message.ts'
+import type { InFlightBound } from './in-flight.ts'
 
 /** What became of a message in the handler it was given to. */
 export interface Handled {
@@ -30,6 +31,8 @@ export interface HandlerStation {
   attach(host: HandlerHost): void
   /** Goes on with what another has found at the same gate, where it would find the same; false where not. */
   inherit(other: HandlerStation): boolean
+  /** Of a limit of handlers at work. */
+  readonly bound?: InFlightBound
   /** Another node of the store has found it open for a key until a moment. */
   heard?(key: string, untilMs: number): void
 }

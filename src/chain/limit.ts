@@ -9,8 +9,9 @@ import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../stores/store.ts'
 import { parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost } from './cost.ts'
+import { inFlightStation } from './in-flight-limit.ts'
 import type { Middleware } from './middleware.ts'
-import type { LimitOptions, QuotaOptions } from './options.ts'
+import type { InFlightOptions, LimitOptions, QuotaOptions } from './options.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
 import { compileWarn } from './warn.ts'
@@ -63,9 +64,21 @@ export const STATION: unique symbol = Symbol('topicgate.station')
 
 /**
  * A rate limit: `limit({ name: 'telemetry', rate: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
+ * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once.
  * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
  */
-export function limit(options: LimitOptions): Middleware {
+export function limit(options: LimitOptions | InFlightOptions): Middleware {
+  if ('inFlight' in options && options.inFlight !== undefined) return inFlightLimit(options)
+  return rateLimit(options as LimitOptions)
+}
+
+/** Lets all pass: consumers and `gate.run` enact it. */
+function inFlightLimit(options: InFlightOptions): Middleware {
+  const middleware: Middleware = (_message, next) => next()
+  return Object.assign(middleware, { [STATION]: inFlightStation(options) })
+}
+
+function rateLimit(options: LimitOptions): Middleware {
   const rate = checkWithin('rate', () => parseRate(options.rate))
   const algorithm = options.algorithm ?? 'token-bucket'
   const burst = options.burst ?? rate.burst

@@ -74,6 +74,25 @@ interface RuleOptions {
   readonly dialect?: Dialect
 }
 
+/** A limit of handlers at work at once, enacted by consumers and `gate.run`. */
+export interface InFlightOptions {
+  /** Unique in a gate. */
+  readonly name: string
+  readonly description?: string
+  /** Most handlers at work at once for each key. */
+  readonly inFlight: number
+  /** It counts messages that are handled, one each. */
+  readonly on?: 'publish'
+  readonly cost?: undefined
+  /** Default: global. */
+  readonly per?: Scope | readonly Scope[]
+  /** What becomes of a message that finds all of them at work: `throttle` waits for one to end. Default: throttle. */
+  readonly exceeded?: 'throttle' | 'retry' | 'drop' | 'reject'
+  /** Default: true. */
+  readonly enabled?: boolean
+  readonly dialect?: Dialect
+}
+
 export interface LimitOptions extends RuleOptions {
   /** `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10/s burst 20`, `unlimited`. */
   readonly rate: string

@@ -1,12 +1,27 @@
 import type { Handled, HandlerStation } from '../chain/handler.ts'
+import type { InFlightBound, KeyInFlight } from '../chain/in-flight.ts'
 import { type Entry, stationOf } from '../chain/steps.ts'
 import type { Clock } from '../clock.ts'
+import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
-import type { Dialect, Message } from '../message.ts'
-import { matches } from '../topic/pattern.ts'
+import type { Dialect, Message, Sender } from '../message.ts'
+import { matches, type Pattern } from '../topic/pattern.ts'
 
 /** Told of each message a handler is done with. */
 export type HandledListener = (message: Message, handled: Handled) => void
+
+/** A handler that has begun under limits of handlers at work. */
+export interface HandlerSlot {
+  /** It has ended. To be called once. */
+  leave(): void
+}
+
+/** A limit of handlers at work has no room. */
+export interface HandlersBusy {
+  readonly decision: Decision
+  /** Calls back with a turn, to be given to `enter`, when there may be room; the returned function ends the wait. */
+  wait(again: (turn: KeyInFlight) => void): () => void
+}
 
 interface Place {
   /** Its name, with its number among those of the same name: all nodes of a store know it by that. */
@@ -14,6 +29,7 @@ interface Place {
   /** Without names of captures. */
   readonly filter: string | undefined
   readonly dialect: Dialect | undefined
+  readonly pattern: Pattern | undefined
   readonly station: HandlerStation
 }
 
@@ -28,13 +44,19 @@ export class Handling {
   #places: readonly Place[] = []
   #listeners: readonly HandledListener[] = []
   #complained = false
+  readonly #senderOf: (message: Message) => Sender
+  #bounds: readonly (Place & { readonly bound: InFlightBound })[] = []
+  /** Whether limits of handlers at work are in force: then each handler has to `enter` before it begins. */
+  isBounded = false
 
   /** `tellOpened` tells the other nodes of a breaker, its key, and until when it is open. */
   constructor(
     clock: Clock,
     logger: Logger,
     tellOpened: (breaker: string, key: string, untilMs: number) => void,
+    senderOf: (message: Message) => Sender,
   ) {
+    this.#senderOf = senderOf
     this.#clock = clock
     this.#logger = logger
     this.#tellOpened = tellOpened
@@ -51,6 +73,23 @@ export class Handling {
   /** What of the chain goes by it: `feedback`, `breaker`. */
   get names(): readonly string[] {
     return this.#places.map(({ station }) => station.name)
+  }
+
+  /** Begins a handler under all limits of handlers at work, or under none and says which has no room. */
+  enter(message: Message, turn?: KeyInFlight): HandlerSlot | HandlersBusy {
+    const taken: (readonly [InFlightBound, string])[] = []
+    for (const { bound, filter, dialect, pattern } of this.#bounds) {
+      if (filter !== undefined && !matches(filter, message.topic, dialect)) continue
+      const key = bound.keyOf(message, this.#senderOf(message), pattern)
+      if (!bound.hasRoom(key, turn)) return { decision: bound.refusal, wait: again => bound.wait(key, again) }
+      taken.push([bound, key])
+    }
+    for (const [bound, key] of taken) bound.begin(key)
+    return {
+      leave() {
+        for (const [bound, key] of taken) bound.end(key)
+      },
+    }
   }
 
   /** Tells of a message that a handler is done with. Never throws. */
@@ -106,6 +145,19 @@ export class Handling {
     }
   }
 
+  /** Puts the limits of handlers at work in force. What waits is asked again: its limit may be another, or gone. */
+  #rebind(before: readonly HandlerStation[]): void {
+    this.#bounds = this.#places.flatMap(place => {
+      const { bound } = place.station
+      return bound === undefined ? [] : [{ ...place, bound }]
+    })
+    this.isBounded = this.#bounds.length > 0
+    const now = new Set(this.#bounds.map(({ bound }) => bound))
+    for (const { bound } of before)
+      if (bound !== undefined && !now.has(bound) && !bound.isInherited) bound.wakeAll(true)
+    for (const bound of now) bound.wakeAll(false)
+  }
+
   /** Goes by the chain now in force: what says the same as one before goes on where that stood. */
   follow(entries: readonly Entry[]): void {
     const before = this.#places.map(({ station }) => station)
@@ -117,7 +169,9 @@ export class Handling {
       const { name } = station
       const nth = (counts.get(name) ?? 0) + 1
       counts.set(name, nth)
-      return [{ id: nth === 1 ? name : `${name} ${nth}`, filter, dialect: pattern?.dialect, station }]
+      return [
+        { id: nth === 1 ? name : `${name} ${nth}`, filter, dialect: pattern?.dialect, pattern, station },
+      ]
     })
     for (const { station } of this.#places) {
       if (before.includes(station)) continue
@@ -130,6 +184,7 @@ export class Handling {
       })
       before.some(other => station.inherit(other))
     }
+    this.#rebind(before)
     this.#heed()
   }
 

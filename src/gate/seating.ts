@@ -47,7 +47,12 @@ export class Seating {
     this.#store = store
     this.#desk = desk
     this.#scales = scales
-    this.handling = new Handling(gate.clock, gate.logger, (...opened) => desk.tellOpened(...opened))
+    this.handling = new Handling(
+      gate.clock,
+      gate.logger,
+      (...opened) => desk.tellOpened(...opened),
+      message => this.seatFor(message).identity,
+    )
     this.roster = desk.assemble(undefined, dialect, this.used)
   }
 

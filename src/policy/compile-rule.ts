@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
 import { limit, quota } from '../chain/limit.ts'
-import type { Exceeded, LimitOptions, QuotaOptions } from '../chain/options.ts'
+import type { Exceeded, InFlightOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
 import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
 import type { Dialect } from '../message.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
@@ -49,9 +49,11 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
   if (topic === undefined || pattern) checkRedirect(rule.exceeded, dialect, captures, report)
   const options = commonOptions(rule, context)
   const made =
-    rule.quota !== undefined && rule.limit === undefined
-      ? makeQuota(rule, rule.quota, options, report)
-      : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
+    rule.inFlight !== undefined && rule.limit === undefined && rule.quota === undefined
+      ? makeInFlight(rule, rule.inFlight, context)
+      : rule.quota !== undefined && rule.limit === undefined
+        ? makeQuota(rule, rule.quota, options, report)
+        : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
   const entry = { pattern: pattern?.text, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
@@ -128,6 +130,32 @@ function makeQuota(
   return middleware && { middleware, rule: { kind: 'quota', options } }
 }
 
+/** The options of a limit of handlers at work. */
+const OF_IN_FLIGHT: ReadonlySet<string> = new Set([
+  ...['name', 'description', 'enabled', 'topic', 'per', 'inFlight', 'exceeded', 'on', 'limit', 'quota'],
+])
+
+function makeInFlight(
+  rule: Partial<PolicyRule>,
+  inFlight: number,
+  { dialect, placeholder, report }: RuleContext,
+): Made | undefined {
+  for (const [word, value] of Object.entries(rule)) {
+    if (value === undefined || OF_IN_FLIGHT.has(word)) continue
+    const remedy = 'remove it, or write a second rule: every rule that matches is asked'
+    report({ path: word, message: `\`${word}\` has no effect on \`inFlight\``, remedy })
+  }
+  if (rule.on !== undefined && rule.on !== 'publish')
+    report({ path: 'on', message: '`inFlight` counts messages that are handled', remedy: 'remove `on`' })
+  const { name = placeholder, description, per, exceeded, enabled } = rule
+  const options = {
+    ...{ name, inFlight, dialect },
+    ...defined({ description, per, exceeded, enabled }),
+  } as InFlightOptions
+  const middleware = makeOrReport(limit, options, { exceeded: 'throttle' }, report)
+  return middleware && { middleware, rule: { kind: 'inFlight', options } }
+}
+
 function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
   const { name } = rule
   if (name !== undefined && (RESERVED.some(word => name.startsWith(word)) || !NAME.test(name))) {
@@ -137,12 +165,20 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
   }
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
+  if (rule.inFlight !== undefined) {
+    if (isLimit || isQuota) {
+      const remedy = 'write two rules: every rule that matches is asked'
+      const other = isLimit ? 'limit' : 'quota'
+      report({ path: 'inFlight', message: `\`${other}\` and \`inFlight\` stand together`, remedy })
+    }
+    return
+  }
   if (isLimit && isQuota) {
     const remedy = 'write two rules: every rule that matches is asked'
     report({ path: 'quota', message: '`limit` and `quota` stand together', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = 'give one of them, as limit: 10/s or quota: 10000/day'
+      const remedy = 'give one of them, as limit: 10/s, quota: 10000/day or inFlight: 5'
       report({ path: '', message: 'there is neither `limit` nor `quota`', remedy })
     }
     return

@@ -100,6 +100,10 @@ export const ruleSchema = z
       quota: rateText
         .meta({ description: 'Units per calendar window.', examples: ['10000/day', '1GB/month'] })
         .optional(),
+      inFlight: wholeNumber(
+        1,
+        'Most handlers of consumers at work at once for each key, instead of a limit or quota.',
+      ).optional(),
       burst: z
         .union([z.int({ error: BURST }).min(1, { error: BURST }), z.string({ error: BURST })], {
           error: BURST,
@@ -138,8 +142,8 @@ export const ruleSchema = z
   )
   .meta({
     id: 'rule',
-    description: 'A limit or a quota.',
-    oneOf: [{ required: ['limit'] }, { required: ['quota'] }],
+    description: 'A limit, a quota, or the most handlers at work at once.',
+    oneOf: [{ required: ['limit'] }, { required: ['quota'] }, { required: ['inFlight'] }],
   })
 
 function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {

@@ -54,6 +54,38 @@ describe('attaching a limiter to a consumer', () => {
     scene.limits.close()
   })
 
+  it('keeps to the handlers at work of all consumers of a gate', async () => {
+    await using broker = await startMosquitto()
+    await using first = await connectClient({ port: broker.port, clientId: 'first' })
+    await using second = await connectClient({ port: broker.port, clientId: 'second' })
+    await using sender = await connectClient({ port: broker.port, clientId: 'sender' })
+    const gate = new Gate().use('{tenant}/#', limit({ name: 'work', inFlight: 1, per: 'tenant' }))
+    let atWork = 0
+    let most = 0
+    let done = 0
+    const ends: (() => void)[] = []
+    const work = (): Promise<void> => {
+      most = Math.max(most, ++atWork)
+      return new Promise(resolve => {
+        ends.push(() => {
+          atWork--
+          done++
+          resolve()
+        })
+      })
+    }
+    const limited = [first, second].map(({ client }) => limitConsumer(client, gate, { handler: work }))
+    for (const each of [first, second]) await each.subscribe('a/#', 1)
+    for (let count = 0; count < 10; count++) await sender.client.publishAsync('a/b', 'x', { qos: 1 })
+    await until(() => {
+      ends.shift()?.()
+      return done === 20
+    })
+    expect(most).toBe(1)
+    await until(() => limited.every(limits => limits.stats().delivered === 10))
+    for (const limits of limited) limits.close()
+  })
+
   it('refuses a second limiter on one client, until the first is closed', async () => {
     await using scene = await openScene({ rules: [] })
     const { client } = scene.consumer

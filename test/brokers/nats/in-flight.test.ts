@@ -3,7 +3,7 @@ import { Delivery } from '../../../brokers/nats/delivery.ts'
 import { completeSettings } from '../../../brokers/nats/options.ts'
 import { Turns } from '../../../brokers/nats/turns.ts'
 import { BOUNDS } from '../../../src/bounds.ts'
-import { createSender } from '../../../src/index.ts'
+import { createSender, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
 import { GENERATIONS } from './generations.ts'
@@ -154,6 +154,128 @@ describe.each(GENERATIONS)('handlers of a subscription of $name', generation => 
     work.end()
     await until(() => limits.stats().handling === 0)
     expect(limits.stats()).toMatchObject({ delivered: handled, slow: 0 })
+  })
+})
+
+describe.each(GENERATIONS)('limits of handlers at work, $name', generation => {
+  const rule = limit({ name: 'work', inFlight: 2, per: 'tenant' })
+  const gateOf = () => natsGate().use('*.{tenant}', rule)
+
+  /** Handlers by tenant, each at work until it is asked to end. */
+  class Tenants {
+    readonly most = new Map<string, number>()
+    readonly done: string[] = []
+    readonly #atWork = new Map<string, number>()
+    readonly #ends: (() => void)[] = []
+
+    take({ subject, data }: { readonly subject: string; readonly data: Uint8Array }): Promise<void> {
+      const tenant = subject.split('.')[1]!
+      const count = (this.#atWork.get(tenant) ?? 0) + 1
+      this.#atWork.set(tenant, count)
+      this.most.set(tenant, Math.max(this.most.get(tenant) ?? 0, count))
+      return new Promise(resolve => {
+        this.#ends.push(() => {
+          this.#atWork.set(tenant, this.#atWork.get(tenant)! - 1)
+          this.done.push(`${tenant} ${textOf({ data })}`)
+          resolve()
+        })
+      })
+    }
+
+    end(): void {
+      for (const end of this.#ends.splice(0)) end()
+    }
+  }
+
+  async function finish(work: Tenants, count: number): Promise<void> {
+    await until(() => {
+      work.end()
+      return work.done.length === count
+    })
+    expect(work.done.filter(text => text.startsWith('noisy'))).toEqual(
+      numbers(30).map(text => `noisy ${text}`),
+    )
+    expect(Object.fromEntries(work.most)).toEqual({ noisy: 2, quiet: 2 })
+  }
+
+  it.each(['subscribe', 'consume'] as const)(
+    'are kept to per tenant, in order, and a quiet one does not wait: %s',
+    async how => {
+      await using scene = await Scene.open(generation, server)
+      const limits = scene.limit(gateOf())
+      const work = new Tenants()
+      const prefix = `${how}${generation.name.at(-1)}`
+      if (how === 'subscribe') {
+        limits.subscribe(scene.nc, `${prefix}.>`, { callback: message => work.take(message) })
+        await scene.nc.flush()
+        await scene.publish(`${prefix}.noisy`, 30)
+        await scene.publish(`${prefix}.quiet`, 2)
+      } else {
+        await scene.js.addStream(prefix, [`${prefix}.>`])
+        await scene.store(`${prefix}.noisy`, 30)
+        await scene.store(`${prefix}.quiet`, 2)
+        const consumer = await scene.js.addConsumer(prefix, 'c', { max_ack_pending: -1 })
+        await limits.consume(consumer, message => work.take(message))
+      }
+      await until(() => work.most.get('quiet') === 2)
+      expect(work.most.get('noisy')).toBe(2)
+      await finish(work, 32)
+      await until(() => limits.stats().handling === 0)
+      expect(limits.stats()).toMatchObject({ delivered: 32, dropped: 0, slow: 0, sentBack: 0 })
+    },
+  )
+
+  it('bound the handlers of a consumer also where `maxInFlight` alone is given', async () => {
+    await using scene = await Scene.open(generation, server)
+    const stream = `most${generation.name.at(-1)}`
+    await scene.js.addStream(stream, [`${stream}.>`])
+    await scene.store(`${stream}.a`, 300)
+    const consumer = await scene.js.addConsumer(stream, 'c', { max_ack_pending: -1 })
+    const limits = scene.limit(natsGate(), { maxInFlight: 5 })
+    const work = new Tenants()
+    await limits.consume(consumer, message => work.take(message))
+    await until(() => limits.stats().received >= 100)
+    await until(() => {
+      work.end()
+      return work.done.length === 300
+    })
+    expect(work.most.get('a')).toBe(5)
+    expect(limits.stats()).toMatchObject({ slow: 0, sentBack: 0 })
+  })
+
+  it('refuse what finds no room where the rule says so', async () => {
+    await using scene = await Scene.open(generation, server)
+    const dropping = limit({ name: 'work', inFlight: 1, exceeded: 'drop' })
+    const limits = scene.limit(natsGate(dropping))
+    const work = new Tenants()
+    limits.subscribe(scene.nc, 'refused.*', { callback: message => work.take(message) })
+    await scene.nc.flush()
+    await scene.publish('refused.a', 3)
+    await until(() => limits.stats().received === 3)
+    expect(limits.stats()).toMatchObject({ delivered: 1, dropped: 2 })
+    work.end()
+    await until(() => limits.stats().handling === 0)
+    await scene.publish('refused.a', 1)
+    await until(() => limits.stats().delivered === 2)
+    work.end()
+  })
+
+  it('send held messages back at the end, and refuse loops that nobody can see into', async () => {
+    await using scene = await Scene.open(generation, server)
+    const stream = `back${generation.name.at(-1)}`
+    await scene.js.addStream(stream, [`${stream}.>`])
+    await scene.store(`${stream}.a`, 6)
+    const consumer = await scene.js.addConsumer(stream, 'c', { max_ack_pending: -1 })
+    const limits = scene.limit(gateOf())
+    expect(() => limits.iterate(scene.nc.subscribe('x') as never)).toThrow(/gate\.run/)
+    await expect(limits.fetch(consumer)).rejects.toThrow(/gate\.run/)
+    await expect(limits.next(consumer)).rejects.toThrow(/gate\.run/)
+    const work = new Tenants()
+    await limits.consume(consumer, message => work.take(message))
+    await until(() => limits.stats().received === 6)
+    await limits.drain({ timeoutMs: 1 })
+    expect(limits.stats()).toMatchObject({ delivered: 2, sentBack: 4 })
+    work.end()
   })
 })
 

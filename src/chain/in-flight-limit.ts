@@ -1,0 +1,51 @@
+import type { Clock } from '../clock.ts'
+import { policyError } from '../errors.ts'
+import type { HandlerStation } from './handler.ts'
+import { InFlightBound, type InFlightOutcome } from './in-flight.ts'
+import type { InFlightOptions } from './options.ts'
+import { compileScopes } from './scope.ts'
+
+const OUTCOMES: readonly InFlightOutcome[] = ['throttle', 'retry', 'drop', 'reject']
+
+/** What a limit of handlers at work tells its gate. */
+export interface InFlightStation extends HandlerStation {
+  readonly bound: InFlightBound
+}
+
+/** Makes the station of a limit of handlers at work, which consumers and `gate.run` enact. Throws PolicyError. */
+export function inFlightStation(options: InFlightOptions): InFlightStation {
+  const { name, inFlight, per, exceeded = 'throttle', enabled = true } = options
+  if (typeof name !== 'string' || name === '')
+    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+  if (!(Number.isSafeInteger(inFlight) && inFlight >= 1))
+    throw policyError('inFlight', `${String(inFlight)} is not a whole number from 1`, 'write inFlight: 5')
+  for (const word of ['rate', 'cost', 'burst', 'algorithm'])
+    if ((options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
+      throw policyError(
+        word,
+        '`inFlight` counts handlers at work and has none',
+        'write two rules: every rule that matches is asked',
+      )
+  if (!OUTCOMES.includes(exceeded))
+    throw policyError(
+      'exceeded',
+      `${JSON.stringify(exceeded)} is not possible here`,
+      `use one of ${OUTCOMES.join(', ')}`,
+    )
+  const bound = new InFlightBound(name, enabled ? inFlight : Infinity, compileScopes(per), exceeded)
+  const says = JSON.stringify([name, per])
+  const station: InFlightStation & { readonly says: string } = {
+    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded, bound, says },
+    observe() {},
+    refusal: () => undefined,
+    describe: () => `passes: at most ${bound.most} handlers at work per ${String(per ?? 'global')}`,
+    attach(_host: { readonly clock: Clock }) {},
+    inherit(other) {
+      const before = other as Partial<typeof station>
+      if (before.says !== says || before.bound === undefined) return false
+      bound.inherit(before.bound)
+      return true
+    },
+  }
+  return station
+}

@@ -1,0 +1,87 @@
+import type { KeyInFlight } from '../chain/in-flight.ts'
+import { afterAwaited, type Clock, pause } from '../clock.ts'
+import type { Decision } from '../decision.ts'
+import type { MaybePromise, Message } from '../message.ts'
+import type { HandlerSlot, Handling } from './handling.ts'
+
+/** Outcomes of a message that may pass later. */
+const WAITS: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
+const LONGEST_WAIT_MS = 60_000
+
+/** How long `gate.run` waits. */
+export interface RunOptions {
+  /** The longest a message waits for its limits and for a handler to end. Default: 60,000. */
+  readonly maxWaitMs?: number
+}
+
+/** What became of a message that `gate.run` was given: what its handler returned, or the decision that refused it. */
+export type RunResult<T> =
+  | { readonly ran: true; readonly value: T; readonly decision: Decision }
+  | { readonly ran: false; readonly decision: Decision }
+
+/** The parts of a gate that are used. */
+interface Runner {
+  readonly clock: Clock
+  readonly handling: Handling
+  check(message: Message): MaybePromise<Decision>
+}
+
+/**
+ * Asks about a message, waits as its outcome says, runs its handler within the limits of handlers at work, and reports what
+ * became of it. Rejects with what the handler throws.
+ */
+export async function runLimited<T>(
+  gate: Runner,
+  message: Message,
+  run: (decision: Decision) => MaybePromise<T>,
+  { maxWaitMs = LONGEST_WAIT_MS }: RunOptions,
+): Promise<RunResult<T>> {
+  const { clock, handling } = gate
+  const deadlineMs = clock.now() + maxWaitMs
+  let decision = await gate.check(message)
+  while (!decision.allowed) {
+    const { outcome, retryAfterMs } = decision
+    if (!WAITS.has(outcome) || clock.now() + retryAfterMs > deadlineMs) return { ran: false, decision }
+    await pause(clock, Math.max(1, retryAfterMs))
+    decision = await gate.check(message)
+  }
+  let slot: HandlerSlot | undefined
+  if (handling.isBounded) {
+    const entered = await enter(gate, message, deadlineMs)
+    if (!('leave' in entered)) return { ran: false, decision: entered }
+    slot = entered
+  }
+  try {
+    const value = await (handling.isHeard ? handling.watch(message, () => run(decision)) : run(decision))
+    return { ran: true, value, decision }
+  } finally {
+    slot?.leave()
+  }
+}
+
+/** Waits for room under the limits of handlers at work. The refusal, if it may not wait, or not for so long. */
+function enter(
+  { clock, handling }: Runner,
+  message: Message,
+  deadlineMs: number,
+): Promise<HandlerSlot | Decision> {
+  return new Promise(resolve => {
+    let refusal: Decision | undefined
+    let cancelWait: (() => void) | undefined
+    const cancelLate = afterAwaited(clock, Math.max(1, deadlineMs - clock.now()), () => {
+      cancelWait?.()
+      resolve(refusal!)
+    })
+    const attempt = (turn?: KeyInFlight): void => {
+      const entered = handling.enter(message, turn)
+      if (!('leave' in entered) && entered.decision.outcome === 'throttle') {
+        refusal = entered.decision
+        cancelWait = entered.wait(attempt)
+        return
+      }
+      cancelLate()
+      resolve('leave' in entered ? entered : entered.decision)
+    }
+    attempt()
+  })
+}
