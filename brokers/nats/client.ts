@@ -75,6 +75,7 @@ export interface ConsumerFacts {
     readonly ack_wait?: number
     readonly backoff?: readonly number[] | undefined
     readonly max_deliver?: number | undefined
+    readonly max_ack_pending?: number | undefined
     readonly filter_subject?: string | undefined
     readonly filter_subjects?: readonly string[] | undefined
   }

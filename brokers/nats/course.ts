@@ -139,6 +139,10 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   protected abstract refuse(decision: Decision, delivery: Delivery): void
   /** Gives a message back to whoever sent it; false where that is nobody's. */
   protected abstract sendsBack(delivery: Delivery): boolean
+  /** Its handler has returned a promise. */
+  protected handlerBegan(_delivery: Delivery): void {}
+  /** The promise of its handler is settled. */
+  protected handlerEnded(_delivery: Delivery): void {}
   /** Its handler is done. */
   protected abstract succeeded(delivery: Delivery): void
   /** Its handler failed. */
@@ -219,6 +223,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   #await(result: PromiseLike<unknown>, delivery: Delivery): void {
     this.#underWay++
     this.station.began()
+    this.handlerBegan(delivery)
     // A promise of its own answers once and throws nothing, whatever another thenable does. Of promises it makes none.
     Promise.resolve(result).then(
       () => this.#ended(delivery, undefined),
@@ -228,6 +233,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
 
   #ended(delivery: Delivery, failure: { readonly cause: unknown } | undefined): void {
     this.#underWay--
+    this.handlerEnded(delivery)
     if (failure === undefined) this.succeeded(delivery)
     else this.#fail(delivery, failure.cause)
     this.station.ended()

@@ -15,6 +15,8 @@ export interface JetStreamCourseOptions {
   readonly ackWaitMs: number
   /** Deliveries of one message after which the server gives up; what may not pass then is given up in time. */
   readonly maxDeliver: number
+  /** Messages without an answer at which the server delivers no more. */
+  readonly maxAckPending: number
   /** Whether messages can be sent back and kept alive: not where nobody acknowledges. */
   readonly acknowledged: boolean
   /** Whether a message is acknowledged when its handler is done. */
@@ -29,6 +31,9 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   readonly #options: JetStreamCourseOptions
   readonly #keepAlive: KeepAlive
   #newest: M | undefined
+  /** Since when handlers are at work. */
+  readonly #begunMs = new Map<Delivery, number>()
+  readonly #warned = new Set<string>()
 
   constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
     // Where nothing else is said, how many are at work is the consumer's own `max_ack_pending`.
@@ -38,6 +43,11 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
       station.settings.isInFlightGiven ? station.settings.maxInFlight : Number.POSITIVE_INFINITY,
     )
     this.#options = options
+    if (station.retries && options.maxDeliver === 1 && options.acknowledged)
+      this.#warn(
+        'max_deliver',
+        'a rule sends messages back (`retry`), but the consumer delivers each once (max_deliver 1): they are given up instead (raise max_deliver, or use throttle)',
+      )
     this.#keepAlive = new KeepAlive(station.guard.clock, options.ackWaitMs, cause =>
       station.trouble.note('answer', cause),
     )
@@ -96,9 +106,46 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     return isBack ? { ...decision, outcome: 'throttle' } : decision
   }
 
+  protected override handlerBegan(delivery: Delivery): void {
+    const { guard, settings } = this.station
+    this.#begunMs.set(delivery, guard.clock.now())
+    if (settings.keepAliveMs > 0 && this.#options.acknowledged)
+      this.#keepAlive.begin(delivery, settings.keepAliveMs)
+  }
+
+  protected override handlerEnded(delivery: Delivery): void {
+    const { guard, settings } = this.station
+    const tookMs = guard.clock.now() - (this.#begunMs.get(delivery) ?? Infinity)
+    this.#begunMs.delete(delivery)
+    if (settings.keepAliveMs > 0) this.#keepAlive.end(delivery)
+    else if (tookMs > this.#options.ackWaitMs && this.#options.acknowledged)
+      this.#warn(
+        'ack_wait',
+        `a handler took ${tookMs} ms, longer than the consumer's ack_wait of ${this.#options.ackWaitMs} ms, so that its message is delivered again meanwhile (set keepAlive, or a longer ack_wait)`,
+      )
+  }
+
+  /** Messages that wait here, or to come again, are not acknowledged: with enough of them the server delivers no others. */
+  #warnIfFull(): void {
+    const { maxAckPending } = this.#options
+    const pending = this.held + this.station.reservations.size
+    if (pending < maxAckPending) return
+    this.#warn(
+      'max_ack_pending',
+      `${pending} messages that are held or sent back fill the consumer's max_ack_pending of ${maxAckPending}: it delivers no others until they pass (raise it)`,
+    )
+  }
+
+  #warn(kind: string, text: string): void {
+    if (this.#warned.has(kind)) return
+    this.#warned.add(kind)
+    this.station.logger.warn({ kind }, text)
+  }
+
   protected override hold(delivery: Delivery, later: boolean): void {
     super.hold(delivery, later)
     if (!this.#options.acknowledged) return
+    this.#warnIfFull()
     const id = idOf(delivery.source as JetStreamMessage) ?? `?${this.station.tally.received}`
     this.#keepAlive.add(delivery, id)
     // It may have grown old in the client's own buffer.
@@ -169,6 +216,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     } else {
       this.station.tally.sentBack++
       this.#answer(delivery, 'nak', this.#slotMs(decision, delivery, id))
+      this.#warnIfFull()
     }
   }
 

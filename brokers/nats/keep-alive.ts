@@ -11,6 +11,8 @@ export class KeepAlive {
   readonly #everyMs: number
   readonly #failed: (cause: unknown) => void
   readonly #held = new Map<string, Delivery>()
+  /** Messages whose handlers are at work, and since when. */
+  readonly #handled = new Map<Delivery, number>()
   #cancelTick: (() => void) | undefined
 
   constructor(clock: Clock, ackWaitMs: number, failed: (cause: unknown) => void) {
@@ -34,9 +36,24 @@ export class KeepAlive {
 
   remove(delivery: Delivery): void {
     this.#held.delete(delivery.heldAs ?? '')
-    if (this.#held.size > 0) return
+    this.#stopIfIdle()
+  }
+
+  #stopIfIdle(): void {
+    if (this.#held.size > 0 || this.#handled.size > 0) return
     this.#cancelTick?.()
     this.#cancelTick = undefined
+  }
+
+  /** Keeps a message alive while its handler is at work, for `upToMs` at the most. */
+  begin(delivery: Delivery, upToMs: number): void {
+    this.#handled.set(delivery, this.#clock.now() + upToMs)
+    this.#tickLater()
+  }
+
+  end(delivery: Delivery): void {
+    this.#handled.delete(delivery)
+    this.#stopIfIdle()
   }
 
   /** Tells the server now. */
@@ -48,11 +65,20 @@ export class KeepAlive {
     }
   }
 
+  #tellHandled(): void {
+    const nowMs = this.#clock.now()
+    for (const [delivery, untilMs] of this.#handled) {
+      if (nowMs < untilMs) this.tell(delivery)
+      else this.#handled.delete(delivery)
+    }
+  }
+
   #tickLater(): void {
     this.#cancelTick ??= this.#clock.after(this.#everyMs, () => {
       this.#cancelTick = undefined
       for (const delivery of this.#held.values()) this.tell(delivery)
-      if (this.#held.size > 0) this.#tickLater()
+      this.#tellHandled()
+      if (this.#held.size > 0 || this.#handled.size > 0) this.#tickLater()
     })
   }
 }

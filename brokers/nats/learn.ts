@@ -21,11 +21,13 @@ export async function learn(consumer: {
 /** How messages of such a consumer are taken. */
 export function courseOptions(facts: ConsumerFacts | undefined, settings: Settings): JetStreamCourseOptions {
   const { ack_policy: policy = 'explicit', ack_wait, backoff, max_deliver = -1 } = facts?.config ?? {}
+  const { max_ack_pending = -1 } = facts?.config ?? {}
   // With a backoff the server waits as long as that says, delivery by delivery.
   const waits = backoff?.length ? backoff : ack_wait ? [ack_wait] : [settings.ackWaitMs * NANOS_PER_MS]
   return {
     ackWaitMs: Math.min(...waits) / NANOS_PER_MS,
     maxDeliver: max_deliver > 0 ? max_deliver : Number.POSITIVE_INFINITY,
+    maxAckPending: max_ack_pending > 0 ? max_ack_pending : Number.POSITIVE_INFINITY,
     acknowledged: policy !== 'none',
     acks: settings.ack === 'auto',
   }

@@ -1,7 +1,8 @@
 import { BOUNDS } from '../../src/bounds.ts'
-import { policyError } from '../../src/errors.ts'
+import { checkWithin, policyError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
+import { parseDuration } from '../../src/units.ts'
 import type { NatsOutlet } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
 import type { Identify } from './senders.ts'
@@ -40,6 +41,11 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
    * `max_ack_pending`.
    */
   readonly maxInFlight?: number
+  /**
+   * Keeps a JetStream message alive while the promise of its handler is pending, for so long at the most: a text as `5m`, or
+   * milliseconds. Default: off, the server delivers it again after `ack_wait`.
+   */
+  readonly keepAlive?: { readonly upTo: string | number }
   /** How long after a failure a message is delivered again. Default: 1,000. */
   readonly errorDelayMs?: number
   /** Of consumers that do not say: how long the server waits for an answer. Default: 30,000. */
@@ -61,6 +67,8 @@ export interface Settings {
   readonly maxInFlight: number
   /** Then it holds for JetStream consumers, too. */
   readonly isInFlightGiven: boolean
+  /** 0 where handlers are not kept alive. */
+  readonly keepAliveMs: number
   readonly errorDelayMs: number
   readonly ackWaitMs: number
   readonly maxDeliver: number
@@ -87,9 +95,18 @@ export function completeSettings(options: LimitNatsOptions): Settings {
     onError: options.onError ?? 'nak',
     maxInFlight: options.maxInFlight ?? BOUNDS.handlersInFlight,
     isInFlightGiven: options.maxInFlight !== undefined,
+    keepAliveMs: keepAliveOf(options.keepAlive),
     errorDelayMs: options.errorDelayMs ?? 1_000,
     ackWaitMs: options.ackWaitMs ?? 30_000,
     maxDeliver: options.maxDeliver ?? 100,
     legacyFields: options.legacyFields ?? false,
   }
+}
+
+function keepAliveOf(given: LimitNatsOptions['keepAlive']): number {
+  if (given === undefined) return 0
+  const { upTo } = given
+  const ms = typeof upTo === 'number' ? upTo : checkWithin('keepAlive.upTo', () => parseDuration(upTo))
+  if (ms >= 1 && ms < Infinity) return ms
+  throw policyError('keepAlive.upTo', `${upTo} is no duration`, "write it as '5m', or in milliseconds")
 }

@@ -123,6 +123,7 @@ describe('what a consumer says of itself', () => {
     expect(courseOptions(undefined, settings)).toEqual({
       ackWaitMs: 30_000,
       maxDeliver: Number.POSITIVE_INFINITY,
+      maxAckPending: Number.POSITIVE_INFINITY,
       acknowledged: true,
       acks: true,
     })
