@@ -309,8 +309,9 @@ export class ResilientStore implements Store {
 
   /** The cause may change while the store is out of reach: a server that was down comes back and refuses the password. */
   #hear(detail: string | undefined): void {
-    if (this.state !== 'open' || detail === undefined || !this.#causes.isNew(detail)) return
-    this.#turned('open', detail)
+    if (this.state !== 'open' || detail === undefined) return
+    if (this.#causes.isNew(detail)) this.#turned('open', detail)
+    else this.#causes.last = detail
   }
 
   #tell(event: StoreEvent): void {

@@ -4,6 +4,7 @@ import { StoreError } from '../../errors.ts'
 import type { Histories } from '../kept/history.ts'
 import { type CallText, REFUND, type Step, writeCall } from './call-text.ts'
 import { notConnected, type RedisClient } from './client.ts'
+import { isConsequence } from './handshake.ts'
 import type { Scripts } from './script.ts'
 import { ServerTime } from './server-time.ts'
 
@@ -159,6 +160,7 @@ export class Caller {
     if (cause instanceof StoreError) return cause
     const message = messageOf(cause)
     if (!isAnswer(cause)) this.#forget(this.#client.serverOf(slot))
+    if (isConsequence(message)) return notConnected(this.#client)
     // The server has become a replica, for good: only a new connection finds the master.
     if (message.startsWith('READONLY')) this.#client.drop(slot)
     return new StoreError(`redis: ${message.split('\n')[0]!.slice(0, 300)}`, { cause })

@@ -23,7 +23,10 @@ export function watchHandshake(
   let problem: string | undefined
   let cancel = (): void => {}
   const onError = (error: unknown): void => {
-    problem = causeOf(error)
+    const cause = causeOf(error)
+    // What clients say of a connection they have lost tells nothing of why.
+    if (!isConsequence(cause)) problem = cause
+    else problem ??= 'the connection was lost'
   }
   const onConnect = (): void => {
     cancel()
@@ -50,6 +53,11 @@ export function watchHandshake(
       for (const [event, listener] of Object.entries(listeners)) client.removeListener(event, listener)
     },
   }
+}
+
+/** Whether an error only says that a connection was lost before. */
+export function isConsequence(message: string): boolean {
+  return /stream isn't writeable|connection is closed/i.test(message)
 }
 
 /** The words of the innermost error: clients wrap what a server or the system said. */

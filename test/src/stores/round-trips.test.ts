@@ -30,7 +30,10 @@ describe('a busy key', () => {
 
   it.each(['openStore', 'openNatsKv'] as const)('on NATS is on leases by itself: %s', async door => {
     await using server = await startNats({ jetstream: true })
-    const store = await (door === 'openStore' ? openStore(server.url) : openNatsKv(server.url))
+    const timeoutMs = 5_000
+    const store = await (door === 'openStore'
+      ? openStore({ url: server.url, timeoutMs })
+      : openNatsKv(server.url, { timeoutMs }))
     const rules = [{ name: 'r', per: 'client', limit: '1000/h' }]
     const gate = await Gate.fromPolicy({ rules }, { store })
     const decisions = []

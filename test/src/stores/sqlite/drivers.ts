@@ -11,9 +11,25 @@ export const BETTER_SQLITE3 = join(
   'node_modules/.cache/topicgate/better-sqlite3/node_modules/better-sqlite3',
 )
 
-/** The packages every test runs on. */
-export const DRIVERS = ['better-sqlite3', 'libsql'] as const
-export type DriverName = (typeof DRIVERS)[number]
+const ALL = ['better-sqlite3', 'libsql', 'node:sqlite'] as const
+export type DriverName = (typeof ALL)[number]
+
+/**
+ * The packages every test runs on: those that TOPICGATE_SQLITE_DRIVERS names, as `libsql,node:sqlite`. Node 20 has no
+ * node:sqlite, and better-sqlite3 is built for the Node that runs `npm test`.
+ */
+export const DRIVERS: readonly DriverName[] = (
+  process.env.TOPICGATE_SQLITE_DRIVERS ?? 'better-sqlite3,libsql'
+)
+  .split(',')
+  .map(name => {
+    const known = ALL.find(driver => driver === name)
+    if (known === undefined) throw new Error(`TOPICGATE_SQLITE_DRIVERS: ${name} is none of ${ALL.join(', ')}`)
+    return known
+  })
+
+/** The package of tests that need one only. */
+export const MAIN_DRIVER: DriverName = DRIVERS[0]!
 
 /** Loads a package as `openSqlite` does; better-sqlite3 from where it was put. */
 export async function loadDriver(name: string): Promise<unknown> {
@@ -28,6 +44,11 @@ export function only(wanted: DriverName): (name: string) => Promise<unknown> {
 
 /** A plain connection, to look at a file from outside or to hold its lock. */
 export function connect(driver: DriverName, path: string): SqliteDatabase {
-  const Database = createRequire(import.meta.url)(driver === 'libsql' ? driver : BETTER_SQLITE3) as Driver
+  const load = createRequire(import.meta.url)
+  if (driver === 'node:sqlite') {
+    const { DatabaseSync } = load(driver) as { readonly DatabaseSync: Driver }
+    return new DatabaseSync(path)
+  }
+  const Database = load(driver === 'libsql' ? driver : BETTER_SQLITE3) as Driver
   return new Database(path)
 }

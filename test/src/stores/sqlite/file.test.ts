@@ -4,7 +4,7 @@ import { StoreError } from '../../../../src/errors.ts'
 import { openSqlite, SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import { MIGRATIONS, migrate } from '../../../../src/stores/sqlite/schema.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
-import { connect, DRIVERS, loadDriver } from './drivers.ts'
+import { connect, DRIVERS, loadDriver, MAIN_DRIVER } from './drivers.ts'
 import { charge, makeLimit, newFile, open, remaining } from './harness.ts'
 
 const clock = new FakeClock()
@@ -104,7 +104,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
 })
 
 it('a handle of the user’s own stays open when the store is closed', async () => {
-  const database = connect('better-sqlite3', ':memory:')
+  const database = connect(MAIN_DRIVER, ':memory:')
   const store = new SqliteStore({ database, clock })
   await charge(store, makeLimit())
   await store.close()
@@ -135,7 +135,7 @@ describe('the package that opens the file', () => {
     const path = newFile()
     await (await open(path, { clock })).close()
     // The system's own user may write everywhere, so the connection itself is made to refuse.
-    const database = connect('better-sqlite3', path)
+    const database = connect(MAIN_DRIVER, path)
     const store = new SqliteStore({ database, clock })
     database.exec('PRAGMA query_only = ON')
     await expect(charge(store, makeLimit())).rejects.toThrow(/SQLITE_READONLY.*make the file/s)

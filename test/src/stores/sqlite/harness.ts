@@ -6,7 +6,7 @@ import { createLimit, type LimitSpec } from '../../../../src/algorithms/index.ts
 import type { Limit } from '../../../../src/algorithms/limit.ts'
 import { type OpenSqliteOptions, openSqlite, type SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import type { Store, Verdict } from '../../../../src/stores/store.ts'
-import { type DriverName, only } from './drivers.ts'
+import { type DriverName, MAIN_DRIVER, only } from './drivers.ts'
 
 /** The path of a file that is not there yet, in a folder that goes with the test. */
 export function newFile(): string {
@@ -19,7 +19,7 @@ export function newFile(): string {
 export async function open(
   path: string,
   options: OpenSqliteOptions = {},
-  driver: DriverName = 'better-sqlite3',
+  driver: DriverName = MAIN_DRIVER,
 ): Promise<SqliteStore> {
   const store = await openSqlite(path, { load: only(driver), ...options })
   onTestFinished(() => store.close())

@@ -3,7 +3,7 @@ import { BOUNDS } from '../../../../src/bounds.ts'
 import { SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import type { StoreEvent } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
-import { connect, DRIVERS } from './drivers.ts'
+import { connect, DRIVERS, MAIN_DRIVER } from './drivers.ts'
 import { charge, makeLimit, newFile, open, remaining } from './harness.ts'
 
 const MINUTE_MS = 60_000
@@ -124,7 +124,7 @@ describe('the sweep', () => {
     expect((await store.health()).keys).toBe(count - (BOUNDS.sqliteSweep - 5))
     await clock.advanceAsync(2_000)
     expect(await store.health()).toMatchObject({ keys: 5 })
-    const database = connect('better-sqlite3', path)
+    const database = connect(MAIN_DRIVER, path)
     expect(database.prepare('SELECT name, keys FROM rule').all()).toEqual([{ name: 'long', keys: 5 }])
     database.close()
     expect(await remaining(store, long, '3')).toBe(2)
@@ -143,7 +143,7 @@ describe('the sweep', () => {
     expect((await charge(store, limit, '7')).remaining).toBe(2)
     expect((await store.health()).keys).toBe(1)
     await clock.advanceAsync(4_000)
-    const database = connect('better-sqlite3', path)
+    const database = connect(MAIN_DRIVER, path)
     expect(database.prepare('SELECT count(*) AS count FROM state').get()).toEqual({ count: 1 })
     expect(database.prepare('SELECT name, keys FROM rule').all()).toEqual([{ name: 'rule', keys: 1 }])
     database.close()
@@ -156,7 +156,7 @@ describe('the sweep', () => {
     const store = await open(path, { clock, lockWaitMs: 10 })
     await charge(store, makeLimit())
     clock.set(clock.now() + MINUTE_MS)
-    const other = connect('better-sqlite3', path)
+    const other = connect(MAIN_DRIVER, path)
     other.exec('BEGIN IMMEDIATE')
     await clock.advanceAsync(1_500)
     expect((await store.health()).keys).toBe(1)
@@ -181,7 +181,7 @@ it('one key is forgotten under every rule, and health tells sizes', async () => 
 })
 
 it('peeking writes nothing, and refusals of a flood write nothing', async () => {
-  const database = connect('better-sqlite3', newFile())
+  const database = connect(MAIN_DRIVER, newFile())
   const store = new SqliteStore({ database, clock: new FakeClock() })
   const changes = (): unknown => database.prepare('SELECT total_changes() AS count').get()
   const limit = makeLimit()

@@ -3,7 +3,7 @@ import { BOUNDS } from '../../../../src/bounds.ts'
 import { StoreError } from '../../../../src/errors.ts'
 import { SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
-import { connect, DRIVERS } from './drivers.ts'
+import { connect, DRIVERS, MAIN_DRIVER } from './drivers.ts'
 import { charge, makeLimit, newFile, open, remaining } from './harness.ts'
 
 describe.each(DRIVERS)('a lock that another connection holds, with %s', driver => {
@@ -70,7 +70,7 @@ it.each(DRIVERS)('a full disk rolls the whole batch back, and the store goes on,
 
 it('a damaged file is a StoreError, never a refusal', async () => {
   const clock = new FakeClock()
-  const database = connect('better-sqlite3', newFile())
+  const database = connect(MAIN_DRIVER, newFile())
   const store = new SqliteStore({ database, clock })
   await charge(store, makeLimit())
   database.exec('DROP TABLE state')
@@ -87,7 +87,7 @@ it('no more decisions wait than there may be; the rest is refused as broken, not
   const clock = new FakeClock()
   const path = newFile()
   const store = await open(path, { clock })
-  const other = connect('better-sqlite3', path)
+  const other = connect(MAIN_DRIVER, path)
   other.exec('BEGIN IMMEDIATE')
   const limit = makeLimit({ count: 1_000_000 })
   const asked = Array.from({ length: BOUNDS.sqlitePending + 3 }, () => charge(store, limit))
@@ -101,7 +101,7 @@ it('no more decisions wait than there may be; the rest is refused as broken, not
 
 it('a transaction holds no more decisions than there may be', async () => {
   const clock = new FakeClock()
-  const database = connect('better-sqlite3', ':memory:')
+  const database = connect(MAIN_DRIVER, ':memory:')
   let commits = 0
   const counting = {
     prepare: database.prepare.bind(database),
