@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { TallyReporter } from './test/support/tally-reporter.ts'
 
+/** Timeouts catch what hangs. They are long, so that a slow or busy machine fails no test. */
 export default defineConfig({
   test: {
     reporters: ['default', new TallyReporter()],
@@ -11,7 +12,8 @@ export default defineConfig({
         test: {
           name: 'structure',
           include: ['test/structure/**/*.test.ts'],
-          testTimeout: 20_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           maxWorkers: availableParallelism(),
         },
       },
@@ -20,7 +22,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/structure/**', '**/node_modules/**'],
-          testTimeout: 20_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           maxWorkers: availableParallelism(),
         },
       },
@@ -28,8 +31,8 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           // Real servers measure real time: one file after another, and none beside the unit tests.
           fileParallelism: false,
           sequence: { groupOrder: 1 },
