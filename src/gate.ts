@@ -107,7 +107,8 @@ export class Gate {
    */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
     const compiled = await readPolicy(policy, options)
-    const store = options.store ?? (await openStore(compiled.store, options))
+    const { clock, logger } = options
+    const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
     const gate = new Gate({ dialect: compiled.dialect, ...options, store })
     if (options.store === undefined) gate.#opened = compiled.store
     try {

@@ -21,8 +21,8 @@ export interface StoreSpec extends ResilienceOptions {
 }
 
 export interface OpenStoreOptions {
-  readonly clock?: Clock
-  readonly logger?: Logger
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
 }
 
 /**

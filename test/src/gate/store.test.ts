@@ -32,6 +32,13 @@ async function remaining(gate: Gate): Promise<(number | undefined)[]> {
 }
 
 describe('the store of a policy', () => {
+  it.each(['memory', 'sqlite'])('opens a %s store whatever other options the gate is given', async kind => {
+    const store = kind === 'memory' ? 'memory' : `sqlite:${folder}/env.db`
+    const gate = await Gate.fromPolicy(policy(store), { env: {}, clock, watch: false })
+    expect((await gate.store.health()).ok).toBe(true)
+    await gate.close()
+  })
+
   it('is opened and closed by the gate, and holds its counts for the next one', async () => {
     const store = `sqlite:${folder}/limits.db`
     const first = await Gate.fromPolicy(policy(store), { clock })
