@@ -96,8 +96,6 @@ export class Connection implements Source, QueueUser {
   /** A lane holds, too much waits in queues, something has to go first: each stops the reading. */
   #throttled = false
   #crowded = false
-  /** Of its messages in queues, so many are left when it is read again. */
-  #crowdedUntil = 0
   #barred = false
   readonly #hooks: LaneHooks = {
     onHold: () => {
@@ -112,7 +110,6 @@ export class Connection implements Source, QueueUser {
       if (message instanceof PublishMessage) message.park()
     },
     onUnpark: () => this.#unparked(),
-    onFull: () => this.#queueIsFull(),
   }
 
   constructor(around: Surroundings, client: Client, connect: ConnectPacket | undefined) {
@@ -241,24 +238,13 @@ export class Connection implements Source, QueueUser {
     if (this.isGone) return
     this.reading.passOver()
     const { maxQueuedPerSender } = this.#around.settings
-    if (!this.#crowded && this.lane.queued >= maxQueuedPerSender) this.#holdUntil(maxQueuedPerSender / 2)
-  }
-
-  /** A full queue has refused one of its messages: it is read no further until half of those it has there have gone. */
-  #queueIsFull(): void {
-    const { queued } = this.lane
-    if (this.isGone || this.#crowded || queued === 0) return
-    this.#holdUntil(Math.floor(queued / 2))
-  }
-
-  #holdUntil(queued: number): void {
-    this.#crowdedUntil = queued
+    if (this.#crowded || this.lane.queued < maxQueuedPerSender) return
     this.#crowded = true
     this.reading.hold()
   }
 
   #unparked(): void {
-    if (!this.#crowded || this.lane.queued > this.#crowdedUntil) return
+    if (!this.#crowded || this.lane.queued > this.#around.settings.maxQueuedPerSender / 2) return
     this.#crowded = false
     this.#readOn()
   }

@@ -22,8 +22,6 @@ export interface LaneHooks {
   onPark?(message: Message): void
   /** A message of this sender has left the queue of its rule. */
   onUnpark?(): void
-  /** The queue of a rule was full and has refused a message of this sender. */
-  onFull?(): void
 }
 
 export interface LaneOptions {
@@ -40,8 +38,6 @@ export interface LaneOptions {
 export interface QueueOwner extends Holder {
   /** Its newest message in a queue; undefined if there is none. */
   newestIn(queue: object): Parked | undefined
-  /** A full queue has refused one of its messages. */
-  reportFull(): void
   addQueued(entry: Parked): void
   removeQueued(entry: Parked): void
 }

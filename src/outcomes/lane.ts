@@ -181,10 +181,6 @@ export class Lane implements HeldLine, QueueOwner {
     return last.hooks !== this.#hooks && this.giveWay()
   }
 
-  reportFull(): void {
-    this.#hooks.onFull?.()
-  }
-
   addQueued(entry: Parked): void {
     this.#queued ??= new QueuedMessages(this.#mixesSenders)
     this.#queued.add(entry)

@@ -109,7 +109,6 @@ export class RuleQueue implements HeldLine, LineKeeper {
     if (!fits) {
       this.#host.keeper.overflowed()
       arrived.enact(overflow(decision, this.plan.then), message)
-      lane.reportFull()
       return
     }
     const overtakes = after !== undefined && !after.gone && after.flow.rank < rank
@@ -213,7 +212,6 @@ export class RuleQueue implements HeldLine, LineKeeper {
         this.plan.order === 'priority' ? this.#lowerThan(key, turn, rank) : this.#ofLargestOwner(lane)
       if (victim === undefined) return false
       this.refuse(victim, victim.refusal)
-      victim.lane.reportFull()
     }
     return true
   }

@@ -11,34 +11,6 @@ afterEach(async () => {
   test = undefined
 })
 
-describe('a client whose messages overflow the queue of a rule', () => {
-  it('is read no further until half of those that wait have gone; others are', async () => {
-    const clock = new FakeClock(Date.now())
-    const gate = new Gate({ clock })
-    gate.use('t/#', limit({ name: 'r', rate: '10/s burst 1', exceeded: { queue: { max: 100 } } }))
-    test = await startBroker({ gate })
-    const seen = await subscribeAll(await test.connect(), 'quiet')
-    const flooder = await test.connectRaw({ clientId: 'flooder' })
-    const large = Buffer.alloc(1_000)
-    for (let times = 0; times < 50; times++) {
-      flooder.send(...Array.from({ length: 100 }, () => flooder.publish('t/x', { payload: large })))
-    }
-    await eventually(() => expect(test!.limits.stats().overflowed).toBeGreaterThan(0))
-    const quiet = await test.connect()
-    for (let index = 0; index < 20; index++) await quiet.publishAsync('quiet', String(index), { qos: 1 })
-    await eventually(() => expect(seen).toHaveLength(20))
-    // One more chunk of a socket may have been read: 64 KiB.
-    const decided = test.limits.stats().overflowed
-    expect(decided).toBeLessThan(300)
-    expect(test.limits.stats().held).toBe(100)
-    await clock.advanceAsync(4_000)
-    await quiet.publishAsync('quiet', 'again', { qos: 1 })
-    expect(test.limits.stats().overflowed).toBe(decided)
-    await clock.advanceAsync(2_000)
-    await eventually(() => expect(test!.limits.stats().overflowed).toBeGreaterThan(decided))
-  })
-})
-
 describe('room that clients which have gone still hold', () => {
   it('is given up to one that needs it: nothing acknowledged is lost', async () => {
     const clock = new FakeClock(Date.now())
