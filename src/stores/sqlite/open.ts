@@ -65,7 +65,7 @@ function openOnce(path: string, { name, Driver }: LoadedDriver, options: OpenSql
   let database: SqliteDatabase | undefined
   try {
     database = reopen()
-    const onClosed = name === 'libsql' ? collectStatements : undefined
+    const onClosed = name === 'libsql' && path !== ':memory:' ? collectStatements : undefined
     const store = new SqliteStore({
       ...{ ...options, database, closesDatabase: true, reopen },
       ...(onClosed === undefined ? {} : { onClosed }),
