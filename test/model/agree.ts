@@ -10,21 +10,7 @@ export const SEEDS = Number(process.env.TOPICGATE_MODEL_SEEDS ?? 20)
 
 /** Features of one history: six pairs at once, which is four times as quick as one. */
 const GROUP = 4
-/** Features that are not yet held to the model. */
-const LATER = new Set<string>([
-  'initial',
-  'time steps',
-  'reload',
-  'adaptive',
-  'override by a factor',
-  'override by a rate',
-  'tiers given',
-  'override unlimited',
-  'algorithm',
-  'tier assignment',
-  'scopes',
-])
-export const NAMES = Object.keys(FEATURES).filter(name => !LATER.has(name))
+export const NAMES: readonly string[] = Object.keys(FEATURES)
 
 /** Histories in which every pair of features is together once; others for each seed. */
 export function historiesOf(seed: number, names = NAMES): readonly History[] {

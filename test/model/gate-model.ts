@@ -121,8 +121,8 @@ export class GateModel {
     this.#rules = rulesOf(policy)
   }
 
-  /** Takes a reading of the clock; one that went back changes nothing. */
-  #tick(shownMs: number): number {
+  /** Takes a reading of the clock; returns the greatest so far. */
+  tick(shownMs: number): number {
     this.#nowMs = Math.max(this.#nowMs, shownMs)
     for (const entries of [this.#bans, this.#overrides, this.#given, this.#exemptions]) {
       for (const [id, { endsMs }] of entries) if (endsMs <= this.#nowMs) entries.delete(id)
@@ -132,7 +132,7 @@ export class GateModel {
 
   /** Decides a message and charges its limits. */
   check(message: MessageWords, shownMs: number): ModelDecision {
-    const nowMs = this.#tick(shownMs)
+    const nowMs = this.tick(shownMs)
     const sender = this.#senderOf(message)
     const decision = this.#decide(message, sender, nowMs, true)
     this.#noteConduct(message, sender, decision, nowMs)
@@ -144,7 +144,7 @@ export class GateModel {
 
   /** One decision for each rule the message would meet, or that of its exemption or ban. */
   peek(message: MessageWords, shownMs: number): readonly ModelDecision[] {
-    const nowMs = this.#tick(shownMs)
+    const nowMs = this.tick(shownMs)
     const sender = this.#senderOf(message)
     const ban = this.#banOf(sender)
     const late = (decision: ModelDecision): ModelDecision => ({
@@ -186,7 +186,7 @@ export class GateModel {
   }
 
   apply(policy: Policy, shownMs: number): void {
-    const nowMs = this.#tick(shownMs)
+    const nowMs = this.tick(shownMs)
     this.#policy = policy
     this.#rules = rulesOf(policy)
     const names = new Set(this.#rules.map(({ name }) => name))
@@ -236,7 +236,7 @@ export class GateModel {
 
   /** Takes a reading of the load, 0 to 1. */
   readLoad(load: number, shownMs: number): void {
-    const nowMs = this.#tick(shownMs)
+    const nowMs = this.tick(shownMs)
     const { adaptive } = this.#policy
     if (adaptive === undefined) return
     const levels = Object.entries(adaptive.levels).map(([name, words]) => {
@@ -268,7 +268,7 @@ export class GateModel {
     words: T,
     shownMs: number,
   ): string {
-    const nowMs = this.#tick(shownMs)
+    const nowMs = this.tick(shownMs)
     entries.delete(id)
     this.#serial++
     const endsMs = words.for === undefined ? Number.POSITIVE_INFINITY : nowMs + words.for

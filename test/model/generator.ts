@@ -153,7 +153,7 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
   },
   initial: draft => {
     const { random } = draft
-    const limit = random.pick(['1/s burst 2', '2/min burst 3', '1 per 13s burst 2', '3/h burst 5'])
+    const limit = random.pick(['1/s burst 4', '2/min burst 5', '1 per 13s burst 4', '3/h burst 5'])
     addRule(draft, { limit, initial: random.pick([0, 0, 1]) })
   },
   cost: draft => {

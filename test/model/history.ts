@@ -121,6 +121,7 @@ export class Run {
   constructor({ policy, startMs }: History) {
     this.clock = new LateClock(startMs)
     this.model = new GateModel(policy)
+    this.model.tick(startMs)
     this.#policy = policy
   }
 
@@ -143,6 +144,9 @@ export class Run {
     if (stepMs < 0) clock.stepBack(-stepMs)
     else if (stepMs > 0) clock.advance(stepMs)
     const atMs = clock.now()
+    // Whatever happens, the gate has seen the time of it.
+    this.gate.clock.now()
+    model.tick(atMs)
     this.#reading?.pass(stepMs, () => model.readLoad(Math.min(1, this.#depth / FULL), atMs))
     // The first message starts the measuring.
     if (event.do === 'check' || event.do === 'peek') this.#reading ??= readingOf(this.#policy)
