@@ -29,6 +29,6 @@ function send(client, n) {
   sent++
   const payload = JSON.stringify({ priority: ranks[n % ranks.length], n, text: TEXT })
   return client
-    .publishAsync(`work/${client.options.clientId}`, payload, { qos: 1 })
+    .publishAsync(`work/${client.options.clientId}/${ranks[n % ranks.length]}`, payload, { qos: 1 })
     .then(() => acknowledged++)
 }
