@@ -34,16 +34,17 @@ describe('a queue before a consumer under four times its rate', () => {
         connection: nc,
         // Asked for each message as it comes.
         identify: ({ subject, data }) => {
-          watch.come(subject, JSON.parse(Buffer.from(data).toString()) as Work)
-          return { client: subject }
+          const [, client] = subject.split('.')
+          watch.come(client!, JSON.parse(Buffer.from(data).toString()) as Work)
+          return { client: client! }
         },
       })
       let handled = 0
       const handle = (): void => void handled++
       try {
         const js = kind === 'JetStream' ? await generation.jetstream(sender) : undefined
-        await js?.addStream('s', ['work.*'])
-        if (js === undefined) limits.subscribe(nc, 'work.*', { callback: handle })
+        await js?.addStream('s', ['work.*.*'])
+        if (js === undefined) limits.subscribe(nc, 'work.*.*', { callback: handle })
         else await limits.consume(await js.addConsumer('s', 'c'), handle)
         await nc.flush()
 
@@ -55,7 +56,7 @@ describe('a queue before a consumer under four times its rate', () => {
           for (; n < due; n++) {
             const payload = JSON.stringify({ priority: RANKS[n % RANKS.length], n })
             for (let index = 0; index < SENDERS; index++) {
-              const subject = `work.s${index}`
+              const subject = `work.s${index}.${RANKS[n % RANKS.length]}`
               if (js === undefined) sender.publish(subject, Buffer.from(payload))
               else stored.push(js.publish(subject, payload))
             }
