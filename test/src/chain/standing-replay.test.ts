@@ -72,6 +72,6 @@ describe('tiers and penalties', () => {
       'tier=half',
     ])
     expect(out).toContain('tier half')
-    expect(out).toContain('tier:half: token-bucket per sender "client:c": costs 0.5 of 20')
+    expect(out).toContain('tier:half: token-bucket per sender=client:c: costs 0.5 of 20')
   })
 })
