@@ -60,7 +60,7 @@ export interface GuardStats {
   readonly timeouts: number
 }
 
-const ALLOWED_BY_FALLBACK: Decision = Object.freeze({
+export const ALLOWED_BY_FALLBACK: Decision = Object.freeze({
   allowed: true,
   outcome: 'deliver',
   reason: 'store_unavailable',

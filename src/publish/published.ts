@@ -5,7 +5,7 @@ import type { Message } from '../message.ts'
 export interface Published {
   /**
    * `sent`: the server has acknowledged it, or it is written where there are no acknowledgements. `dropped`: see `why`.
-   * `refused`: by the server, or by a rule that rejects. `failed`: it is no message that can be sent, or the client could not send it.
+   * `refused`: by the server, by a rule that rejects, or because the gate failed. `failed`: it is no message that can be sent, or the client could not send it.
    */
   readonly outcome: 'sent' | 'dropped' | 'refused' | 'failed'
   /**
@@ -18,7 +18,7 @@ export interface Published {
   readonly waitedMs: number
   /** The rule's answer, where one refused it. */
   readonly decision?: Decision
-  /** What the client or server said, of `failed` and `refused`. */
+  /** The error of the client, the server or the gate, of `failed` and `refused`. */
   readonly error?: unknown
 }
 
@@ -60,7 +60,7 @@ export interface PublisherStats {
   readonly dropped: number
   readonly refused: number
   readonly failed: number
-  /** Messages that passed because the gate failed. */
+  /** Messages about which the gate failed: the fallback of its store decided, or they were refused. */
   readonly gateFailures: number
   /** Times the server asked to slow down, and messages a second it may have now; undefined while it did not. */
   readonly slowDowns: number

@@ -5,7 +5,7 @@ import type { Gate } from '../gate.ts'
 import type { Logger } from '../logger.ts'
 import type { Message } from '../message.ts'
 import { Slice } from '../outcomes/sliced-work.ts'
-import { Asking } from './asking.ts'
+import { Asking, type FailedDecision } from './asking.ts'
 import { Ends } from './ends.ts'
 import { Intake } from './intake.ts'
 import type { Settings } from './options.ts'
@@ -276,11 +276,19 @@ export class Publisher<C> {
         else this.#ends.drop(entry, 'limited', decision)
         return
       case 'reject':
-        this.#ends.settle(entry, { outcome: 'refused', decision })
+        this.#refuse(entry, decision)
         return
       default:
         this.#ends.drop(entry, 'limited', decision)
     }
+  }
+
+  /** Settles as refused by a rule, or because the gate failed: then with the gate's error. */
+  #refuse(entry: Entry<C>, decision: Decision | FailedDecision): void {
+    if ('error' in decision) {
+      const { error, ...rest } = decision
+      this.#ends.settle(entry, { outcome: 'refused', decision: rest, error })
+    } else this.#ends.settle(entry, { outcome: 'refused', decision })
   }
 
   #send(entry: Entry<C>, decision: Decision): void {

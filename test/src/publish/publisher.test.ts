@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { BOUNDS } from '../../../src/bounds.ts'
 import type { Decision } from '../../../src/decision.ts'
-import { circuitBreaker, Gate, limit, type Middleware } from '../../../src/index.ts'
+import { circuitBreaker, Gate, type Logger, limit, type Middleware, StoreError } from '../../../src/index.ts'
 import { assemble } from '../../../src/publish/limited.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
@@ -27,6 +27,17 @@ interface Trial {
   publish(topic: string, text: string, wishes?: QueueWishes): void
   /** Lets the promises of what has ended be told. */
   told(): Promise<void>
+}
+
+/** Keeps the texts of errors that are logged. */
+function loggerOf(logged: unknown[]): Logger {
+  const ignore = (): void => {}
+  return {
+    debug: ignore,
+    info: ignore,
+    warn: ignore,
+    error: (_facts: object, text?: string) => void logged.push(text),
+  }
 }
 
 function open(limits: PublishRate | readonly Middleware[], options: PublisherOptions = {}): Trial {
@@ -440,12 +451,18 @@ describe('a publisher', () => {
       expect(trial.ends.get(`t ${text}`)).toMatchObject({ why: 'closed' })
   })
 
-  it('waits for no gate that does not answer', async () => {
+  it('refuses what a gate does not answer about in time', async () => {
     const trial = open([() => new Promise<Decision>(() => {})])
     trial.publish('t', '0')
     await trial.clock.advanceAsync(1_000)
-    expect(trial.sent).toEqual(['t 0'])
-    expect(trial.parts.publisher.stats().gateFailures).toBe(1)
+    await trial.told()
+    expect(trial.sent).toEqual([])
+    expect(trial.ends.get('t 0')).toMatchObject({
+      outcome: 'refused',
+      decision: { reason: 'store_unavailable', fallback: true },
+      error: new Error('no decision within 1000 ms'),
+    })
+    expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 1, refused: 1 })
   })
 
   it('takes an outage for no measurement of what the server can take', async () => {
@@ -531,15 +548,47 @@ describe('a publisher', () => {
     expect(asked).toBeLessThanOrEqual(12)
   })
 
-  it('lets pass what a gate fails on', async () => {
-    const trial = open([
+  it.each([
+    [
+      'throws',
       () => {
         throw new Error('broken')
       },
-    ])
+    ],
+    ['rejects', () => Promise.reject(new Error('broken'))],
+  ] as [string, Middleware][])('refuses what a gate fails on: one that %s', async (_how, middleware) => {
+    const logged: unknown[] = []
+    const trial = open([middleware], { logger: loggerOf(logged) })
+    for (const text of ['0', '1']) trial.publish('t', text)
+    await trial.clock.advanceAsync(10)
+    await trial.told()
+    expect(trial.sent).toEqual([])
+    for (const text of ['0', '1'])
+      expect(trial.ends.get(`t ${text}`)).toMatchObject({
+        outcome: 'refused',
+        decision: { allowed: false, fallback: true },
+        error: new Error('broken'),
+      })
+    expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 2, refused: 2 })
+    expect(logged).toEqual(['the gate of a publisher failed, the message is refused'])
+  })
+
+  it.each([
+    ['allow', 'sent'],
+    ['deny', 'refused'],
+    [undefined, 'refused'],
+  ] as const)('does as the fallback %s of a store that fails', async (fallback, outcome) => {
+    const logged: unknown[] = []
+    const failing: Middleware = () => {
+      throw new StoreError('out of reach')
+    }
+    const trial = open([failing], { logger: loggerOf(logged) })
+    Object.defineProperty(trial.parts.gate.store, 'fallback', { value: fallback })
     trial.publish('t', '0')
-    expect(trial.sent).toEqual(['t 0'])
-    expect(trial.parts.publisher.stats().gateFailures).toBe(1)
+    await trial.told()
+    expect(trial.ends.get('t 0')).toMatchObject({ outcome })
+    expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 1, [outcome]: 1 })
+    expect(logged).toHaveLength(1)
   })
 
   it.each([
