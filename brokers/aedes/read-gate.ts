@@ -13,6 +13,9 @@ const TURN_BYTES = 8_192
 const SHORTEST_PAUSE = 2 / 3
 const GOLDEN_RATIO = 0.618_033_988_749
 
+/** Some clients (MQTT.js) give up half a keepalive after their PINGREQ: a sip comes before that. */
+const SIPS_PER_KEEPALIVE = 3
+
 /** The smallest PUBLISH: two bytes of fixed header, two of topic length, a topic of one. */
 const SMALLEST_PUBLISH_BYTES = 5
 
@@ -48,8 +51,9 @@ export interface GateKeeping {
  * Stops and starts the reading of one connection, so that TCP slows its sender down. aedes reads in one place,
  * `conn.read(null)`: while shut, an own `read` of the connection returns null. What was read already still comes.
  *
- * `hold` is for messages that wait: nothing is read until `release`, except a sip twice a keepalive, no larger than
- * what can be held, as a PINGREQ may stand behind the messages. Afterwards the connection is read in bites, one a turn
+ * `hold` is for messages that wait: nothing is read until `release`, except a sip three times a keepalive, no larger
+ * than what can be held, as a PINGREQ may stand behind the messages. A stream may buffer less than a sip (that of a
+ * WebSocket 16 KiB): the rest is read as it arrives. Afterwards the connection is read in bites, one a turn
  * of the event loop, so that what one chunk brings stays within what can be held. Once the client has closed its side,
  * the rest of its bytes is read at once, so that aedes learns of it.
  *
@@ -68,7 +72,9 @@ export class ReadGate {
   #holding = false
   #endPause: (() => void) | undefined
   #endSips: (() => void) | undefined
+  /** What is left of the last sip. */
   #sipBytes = 0
+  #sipping = false
   /** Infinite while all is read at once. */
   #biteBytes = Number.POSITIVE_INFINITY
   #biting = false
@@ -145,6 +151,7 @@ export class ReadGate {
   /** Call at each `readable` of the connection: its end may be what has become readable. */
   onReadable(): void {
     if ((this.#holding || this.#endPause !== undefined) && this.#hasEnded()) this.#finishSoon()
+    if (this.#sipBytes > 0) this.#sipOnSoon()
   }
 
   /** Ends all that runs and gives the connection its own `read` back. */
@@ -218,7 +225,7 @@ export class ReadGate {
     if (this.shut) {
       if (this.#sipBytes === 0 || waiting === 0) return null
       const bytes = Math.min(this.#sipBytes, waiting)
-      this.#sipBytes = 0
+      this.#sipBytes -= bytes
       return read.call(this.#conn, bytes)
     }
     if (this.#finishing) return this.#sifted(read.call(this.#conn, size))
@@ -290,7 +297,7 @@ export class ReadGate {
   #scheduleSip(): void {
     const keepaliveMs = this.#keeping.keepaliveMs()
     if (keepaliveMs === 0) return
-    this.#endSips = this.#keeping.clock.after(keepaliveMs / 2, () => {
+    this.#endSips = this.#keeping.clock.after(keepaliveMs / SIPS_PER_KEEPALIVE, () => {
       this.#endSips = undefined
       if (!this.shut || this.#disposed || this.#conn.destroyed) return
       this.#sip()
@@ -301,15 +308,34 @@ export class ReadGate {
   #stopSips(): void {
     this.#endSips?.()
     this.#endSips = undefined
+    this.#sipBytes = 0
   }
 
   #sip(): void {
-    const waiting = this.#conn.readableLength
-    if (waiting > 0 || this.#holding) this.#keeping.onAlive()
-    if (waiting === 0) return
-    this.#sipBytes = Math.min(LARGEST_BITE_BYTES, this.#keeping.roomFor() * SMALLEST_PUBLISH_BYTES)
-    this.#emitReadable(() => this.#sipBytes > 0)
-    this.#sipBytes = 0
+    if (this.#conn.readableLength > 0 || this.#holding) this.#keeping.onAlive()
+    this.#sipBytes = Math.max(
+      0,
+      Math.min(LARGEST_BITE_BYTES, this.#keeping.roomFor() * SMALLEST_PUBLISH_BYTES),
+    )
+    this.#sipOn()
+  }
+
+  #sipOn(): void {
+    const mayRead = (): boolean =>
+      this.shut &&
+      !this.#disposed &&
+      !this.#conn.destroyed &&
+      this.#sipBytes > 0 &&
+      this.#conn.readableLength > 0
+    this.#sipping = true
+    this.#emitReadable(mayRead)
+    this.#sipping = false
+  }
+
+  #sipOnSoon(): void {
+    if (this.#sipping) return
+    this.#sipping = true
+    setImmediate(() => this.#sipOn())
   }
 
   /** aedes passes over one `readable` for each packet under way before it reads again. */

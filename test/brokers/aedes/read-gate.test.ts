@@ -121,6 +121,71 @@ describe('a client that is being refused', () => {
   )
 })
 
+/** Hands on a few bytes at a time, as the stream of a WebSocket does: more only when it is read. */
+class SmallFrames extends Duplex {
+  readonly written: Buffer[] = []
+  #rest = Buffer.alloc(0)
+  #wanted = false
+
+  constructor() {
+    super({ readableHighWaterMark: 16_384 })
+  }
+
+  receive(bytes: Buffer): void {
+    this.#rest = Buffer.concat([this.#rest, bytes])
+    if (this.#wanted) this._read()
+  }
+
+  override _read(): void {
+    this.#wanted = true
+    setImmediate(() => {
+      if (this.#rest.length === 0) return
+      const frame = this.#rest.subarray(0, 1_024)
+      this.#rest = this.#rest.subarray(1_024)
+      this.#wanted = false
+      this.push(frame)
+    })
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.written.push(chunk)
+    done()
+  }
+}
+
+describe('a client whose messages are held', () => {
+  it('has its PINGREQ behind 48 KB answered within half a keepalive, though its stream buffers 16', async () => {
+    const clock = new FakeClock(1_000_000)
+    const gate = new Gate({ clock }).use(
+      limit({ name: 't', rate: '1/m', per: 'client', exceeded: 'throttle' }),
+    )
+    const broker = await Aedes.createBroker()
+    const limits = limitBroker(broker, gate)
+    const wire = new SmallFrames()
+    broker.handle(wire)
+    wire.receive(
+      mqtt.generate({ cmd: 'connect', clientId: 'c', clean: true, keepalive: 60, protocolId: 'MQTT' }),
+    )
+    await turns(20)
+    const messages = Array.from({ length: 3_000 }, (_, index) => publish(String(1_000 + index)))
+    expect(Buffer.concat(messages).length).toBeGreaterThan(44_000)
+    wire.receive(Buffer.concat(messages))
+    await turns(100)
+    const heldAtFirst = limits.stats().held
+    expect(heldAtFirst).toBeGreaterThan(0)
+    expect(heldAtFirst).toBeLessThan(2_000)
+    wire.receive(mqtt.generate({ cmd: 'pingreq' }))
+    for (let second = 0; second < 29; second++) {
+      clock.advance(1_000)
+      await turns(100)
+    }
+    const answers = Buffer.concat(wire.written).toString('hex')
+    expect(answers.endsWith('d000')).toBe(true)
+    expect(limits.stats().held).toBe(2_999)
+    await new Promise<void>(resolve => broker.close(resolve))
+  })
+})
+
 describe('a client that dies while its messages are held', () => {
   const gate = (exceeded: Exceeded): Gate =>
     new Gate().use('t/#', limit({ name: 't', rate: '1/hour', per: 'client', exceeded }))
