@@ -2,10 +2,10 @@ import { BOUNDS } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { JetStreamMessage, NatsMessage } from './client.ts'
+import { ownBytes } from './client-internals.ts'
 import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
 import { idOf } from './keep-alive.ts'
-import { ownBytes } from './own.ts'
 import type { Station } from './station.ts'
 
 /** What became of a copy: it is safe, there is nowhere to send it, or nobody can tell. */

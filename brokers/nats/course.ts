@@ -5,10 +5,10 @@ import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { isLater } from '../../src/outcomes/holding.ts'
 import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
 import type { NatsMessage } from './client.ts'
+import { ownBytes } from './client-internals.ts'
 import { degradedView } from './degraded.ts'
 import { type Course, Delivery } from './delivery.ts'
 import type { MessageLimits } from './limits.ts'
-import { ownBytes } from './own.ts'
 import type { Place } from './place.ts'
 import type { Station } from './station.ts'
 import type { Subject } from './subjects.ts'
@@ -33,6 +33,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** Whether its handler is the application's own, whose time and failures say something. */
   observed = true
   readonly #handler: Handler<M>
+  #hasBegun = false
   /** Handlers that have not answered yet, and how many there may be at once. */
   #underWay = 0
   readonly #most: number
@@ -50,6 +51,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   take(source: M): void {
     const { station } = this
     const { senders } = station
+    if (!this.#hasBegun) this.#begin(source)
     station.tally.received++
     const subject = senders.subjects.of(source)
     const place = senders.identifies ? senders.placeOf(source, subject) : subject
@@ -62,6 +64,12 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     // A promise has no outcome: what may pass at once costs no other look.
     if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, delivery)
     else this.#admit(delivery, place, answer)
+  }
+
+  /** Looks at the first message for what of its client is used and not public. */
+  #begin(source: M): void {
+    this.#hasBegun = true
+    this.station.checkClient(source)
   }
 
   /** One that need not be asked about, or not yet. */

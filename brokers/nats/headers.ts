@@ -1,7 +1,7 @@
 import { BOUNDS } from '../../src/bounds.ts'
 import type { Headers } from '../../src/message.ts'
 import type { NatsHeaders, NatsMessage } from './client.ts'
-import { headerBlockOf } from './inside.ts'
+import { headerBlockOf } from './client-internals.ts'
 
 /** Makes empty headers: `headers` of the user's own client. */
 export type MakeHeaders = () => NatsHeaders

@@ -1,5 +1,6 @@
 import type { MaybePromise } from '../../src/message.ts'
 import type { ConsumerFacts, JetStreamMessage, NatsMessage } from './client.ts'
+import { isJetStream } from './client-internals.ts'
 import { type Answering, CoreCourse } from './core-course.ts'
 import type { BaseCourse, Handler } from './course.ts'
 import { JetStreamCourse } from './jetstream-course.ts'
@@ -169,11 +170,6 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
     this.#station.intakes.delete(this)
     this.#outlet.end()
   }
-}
-
-/** Whether a message is one of JetStream's. */
-export function isJetStream(message: NatsMessage): message is JetStreamMessage {
-  return typeof (message as Partial<JetStreamMessage>).working === 'function'
 }
 
 function giveBack(message: NatsMessage): void {

@@ -2,8 +2,8 @@ import type { Decision } from '../../src/decision.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { isLater } from '../../src/outcomes/holding.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
-import { acknowledge } from './acknowledge.ts'
 import type { JetStreamMessage } from './client.ts'
+import { acknowledge, RedeliveryReader } from './client-internals.ts'
 import type { Copied } from './copies.ts'
 import { BaseCourse, type Handler, NO_ROOM } from './course.ts'
 import type { Delivery } from './delivery.ts'
@@ -11,6 +11,8 @@ import { idOf, KeepAlive } from './keep-alive.ts'
 import type { Station } from './station.ts'
 
 export interface JetStreamCourseOptions {
+  /** Whether all messages come from one consumer, as far as is known. */
+  readonly isOneConsumer: boolean
   /** How long the server waits for an answer before it delivers again. */
   readonly ackWaitMs: number
   /** Deliveries of one message after which the server gives up; what may not pass then is given up in time. */
@@ -30,6 +32,7 @@ const SHORT_MS = 250
 export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   readonly #options: JetStreamCourseOptions
   readonly #keepAlive: KeepAlive
+  readonly #redeliveries: RedeliveryReader
   #newest: M | undefined
   /** Since when handlers are at work. */
   readonly #begunMs = new Map<Delivery, number>()
@@ -43,6 +46,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
       station.settings.isInFlightGiven ? station.settings.maxInFlight : Number.POSITIVE_INFINITY,
     )
     this.#options = options
+    this.#redeliveries = new RedeliveryReader(options.isOneConsumer)
     if (station.retries && options.maxDeliver === 1 && options.acknowledged)
       this.#warn(
         'max_deliver',
@@ -56,9 +60,9 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   /** Something that is held may have been delivered again: then the later delivery takes its place. */
   override take(source: M): void {
     this.#newest = source
-    if (this.held > 0 && this.#keepAlive.replace(source)) {
+    if (this.#redeliveries.isRedelivered(source)) {
       this.station.tally.redelivered++
-      return
+      if (this.held > 0 && this.#keepAlive.replace(source)) return
     }
     super.take(source)
   }

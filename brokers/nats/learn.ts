@@ -25,6 +25,7 @@ export function courseOptions(facts: ConsumerFacts | undefined, settings: Settin
   // With a backoff the server waits as long as that says, delivery by delivery.
   const waits = backoff?.length ? backoff : ack_wait ? [ack_wait] : [settings.ackWaitMs * NANOS_PER_MS]
   return {
+    isOneConsumer: facts !== undefined,
     ackWaitMs: Math.min(...waits) / NANOS_PER_MS,
     maxDeliver: max_deliver > 0 ? max_deliver : Number.POSITIVE_INFINITY,
     maxAckPending: max_ack_pending > 0 ? max_ack_pending : Number.POSITIVE_INFINITY,

@@ -6,7 +6,8 @@ import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Reservations } from '../../src/outcomes/reservations.ts'
-import type { NatsHeaders, NatsOutlet } from './client.ts'
+import type { NatsHeaders, NatsMessage, NatsOutlet } from './client.ts'
+import { warnOfMissingInternals } from './client-internals.ts'
 import { Copies } from './copies.ts'
 import type { Delivery } from './delivery.ts'
 import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
@@ -34,7 +35,7 @@ export interface Tally {
   terminated: number
   /** Redirects and dead letters of JetStream that nobody has confirmed; their originals were sent back. */
   unconfirmed: number
-  /** Delivered again by JetStream while they were held. */
+  /** Deliveries by JetStream of messages that it had delivered before. */
   redelivered: number
   /** Handlers that threw or rejected. */
   handlerErrors: number
@@ -82,6 +83,7 @@ export class Station {
   /** Whether any rule sends messages back. */
   retries = false
   #namedSystem: ReadonlySet<string> = new Set()
+  #hasWarned = false
   readonly #idle = new Set<() => void>()
 
   constructor(gate: Gate, options: LimitNatsOptions) {
@@ -104,6 +106,11 @@ export class Station {
     this.retries = this.gate.outcomes('publish').has('retry')
     const patterns = this.gate.rules().map(rule => this.gate.ruleOf(rule)?.pattern ?? '')
     this.#namedSystem = new Set(patterns.filter(isSystem).map(firstToken))
+  }
+
+  /** Logs once if the client of a message lacks fields that are used and not public. */
+  checkClient(message: NatsMessage): void {
+    this.#hasWarned ||= warnOfMissingInternals(message, this.logger)
   }
 
   /** The decision made already, or the gate's. */

@@ -1,7 +1,7 @@
 import { BOUNDS } from '../../src/bounds.ts'
 import type { Sender } from '../../src/message.ts'
 import type { NatsMessage } from './client.ts'
-import { insideOf } from './inside.ts'
+import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './client-internals.ts'
 import { Place } from './place.ts'
 
 /** A subject on which messages come; a sender too, where each subject is one. */
@@ -41,8 +41,8 @@ export class Subjects {
 
   /** The subject of a message. */
   of(message: NatsMessage): Subject {
-    const inside = insideOf(message)
-    const bytes = inside._msg?.subject
+    const internals = internalsOf(message)
+    const bytes = subjectBytesOf(internals)
     if (!(bytes instanceof Uint8Array) || bytes.length > LONGEST) return this.#make(message.subject)
     const { length } = bytes
     let hash = length
@@ -51,16 +51,13 @@ export class Subjects {
     const known = this.#known[place]
     if (known === undefined) return this.#learn(message.subject, bytes, place)
     // A text that is there already, as clients make one of JetStream messages, is compared faster than bytes.
-    if (inside._subject !== undefined) {
-      if (known.topic === inside._subject) return known
+    const text = subjectTextOf(internals)
+    if (text !== undefined) {
+      if (known.topic === text) return known
       return this.#learn(message.subject, bytes, place)
     }
     if (!this.#isAt(bytes, place)) return this.#learn(message.subject, bytes, place)
-    try {
-      inside._subject = known.topic
-    } catch {
-      // A frozen message makes a text of its own.
-    }
+    setSubjectText(internals, known.topic)
     return known
   }
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { acknowledge } from '../../../brokers/nats/acknowledge.ts'
+import { acknowledge } from '../../../brokers/nats/client-internals.ts'
 import type { JetStreamMessage } from '../../../brokers/nats/index.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'

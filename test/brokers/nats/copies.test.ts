@@ -3,7 +3,7 @@ import { BOUNDS } from '../../../src/bounds.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { CLIENTS } from './public-api.ts'
 import { natsGate, Scene } from './scene.ts'
 
 let server: NatsServer
@@ -13,7 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(GENERATIONS)('copies of JetStream messages of $name', generation => {
+describe.each(CLIENTS)('copies of JetStream messages of $name', generation => {
   let scene: Scene
   let name: string
   beforeEach(async () => {

@@ -3,7 +3,7 @@ import type { MessageLimits, NatsMessage } from '../../../brokers/nats/index.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { CLIENTS } from './public-api.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(GENERATIONS)('subscriptions of $name', generation => {
+describe.each(CLIENTS)('subscriptions of $name', generation => {
   let scene: Scene
   beforeEach(async () => {
     scene = await Scene.open(generation, server)
@@ -165,8 +165,9 @@ describe.each(GENERATIONS)('subscriptions of $name', generation => {
   })
 
   it('do not answer for a stream whose subjects they listen to', async () => {
-    await scene.js.addStream(`tapped-${generation.name.at(-1)}`, [`tapped.${generation.name.at(-1)}`])
-    const subject = `tapped.${generation.name.at(-1)}`
+    const stream = `tapped${generation.name.replace(/\W/g, '')}`
+    const subject = `tapped.${stream}`
+    await scene.js.addStream(stream, [subject])
     const limits = scene.limit(natsGate(limit({ name: 'a', rate: '1/min' })))
     limits.subscribe(scene.nc, subject, { callback: () => {} })
     await scene.nc.flush()

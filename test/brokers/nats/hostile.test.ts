@@ -1,7 +1,7 @@
 import { connect as connectSocket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ownBytes } from '../../../brokers/nats/client-internals.ts'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { ownBytes } from '../../../brokers/nats/own.ts'
 import { Senders } from '../../../brokers/nats/senders.ts'
 import { BOUNDS } from '../../../src/bounds.ts'
 import { Guard } from '../../../src/guard.ts'

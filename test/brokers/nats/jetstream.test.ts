@@ -3,7 +3,8 @@ import type { JetStreamMessage } from '../../../brokers/nats/index.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { type ConsumerSettings, GENERATIONS } from './generations.ts'
+import type { ConsumerSettings } from './generations.ts'
+import { CLIENTS } from './public-api.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
@@ -13,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(GENERATIONS)('JetStream consumers of $name', generation => {
+describe.each(CLIENTS)('JetStream consumers of $name', generation => {
   let scene: Scene
   let name: string
   beforeEach(async () => {

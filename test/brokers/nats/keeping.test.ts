@@ -6,7 +6,7 @@ import { completeSettings } from '../../../brokers/nats/options.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { CLIENTS } from './public-api.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(GENERATIONS)('messages kept by a consumer of $name', generation => {
+describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
   let scene: Scene
   let name: string
   beforeEach(async () => {
@@ -121,6 +121,7 @@ describe('what a consumer says of itself', () => {
 
   it('decides how its messages are kept', () => {
     expect(courseOptions(undefined, settings)).toEqual({
+      isOneConsumer: false,
       ackWaitMs: 30_000,
       maxDeliver: Number.POSITIVE_INFINITY,
       maxAckPending: Number.POSITIVE_INFINITY,

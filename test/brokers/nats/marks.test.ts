@@ -4,7 +4,7 @@ import { limitPublishes, type NatsHeaders } from '../../../brokers/nats/index.ts
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { CLIENTS } from './public-api.ts'
 import { natsGate, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
@@ -13,7 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(GENERATIONS)('what is degraded by $name', generation => {
+describe.each(CLIENTS)('what is degraded by $name', generation => {
   const gateOf = () =>
     natsGate(
       limit({ name: 'a', rate: '1/min', exceeded: { degrade: { keep: ['value'], mark: 'x-degraded' } } }),
@@ -28,7 +28,7 @@ describe.each(GENERATIONS)('what is degraded by $name', generation => {
 
   it('is marked for the handler of a JetStream consumer, and acknowledged', async () => {
     await using scene = await Scene.open(generation, server)
-    const name = generation.name === 'nats 2' ? 'm2' : 'm3'
+    const name = `m${generation.name.replace(/\W/g, '')}`
     await scene.js.addStream(name, [`${name}.>`])
     for (let count = 0; count < 3; count++) await scene.js.publish(`${name}.a`, FULL)
     const seen: Seen[] = []
