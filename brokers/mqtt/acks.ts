@@ -1,4 +1,5 @@
-import type { AcknowledgingClient, Corkable, ReceivingClient } from './client.ts'
+import type { Corkable, ReceivingClient } from './client.ts'
+import { canReleaseQoS2, releaseQoS2, sendAck, streamOf } from './client-internals.ts'
 import type { KeepAlive } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
 
@@ -14,7 +15,7 @@ const ignore = (): void => {}
 export class Acks {
   /** Counts connections: what came on one that is gone is not acknowledged on another. */
   connection = 0
-  readonly #client: AcknowledgingClient
+  readonly #client: ReceivingClient
   readonly #keepAlive: KeepAlive
   /** The socket they are held back from, and how many. */
   #held: Corkable | undefined
@@ -22,7 +23,7 @@ export class Acks {
   readonly #flush = (): void => this.flush()
 
   constructor(client: ReceivingClient, keepAlive: KeepAlive) {
-    this.#client = client as AcknowledgingClient
+    this.#client = client
     this.#keepAlive = keepAlive
   }
 
@@ -39,6 +40,11 @@ export class Acks {
       this.#send(message, reasonCode)
     }
     message.goOn = undefined
+  }
+
+  /** Whether a message can be acknowledged apart from the client. */
+  canGoAhead({ qos, early }: ReceivedMessage): boolean {
+    return qos !== 2 || early || canReleaseQoS2(this.#client)
   }
 
   /** Has the client bring the next message while this one is not acknowledged yet. */
@@ -65,7 +71,7 @@ export class Acks {
    */
   #gather(): void {
     if (this.#held === undefined) {
-      const { stream } = this.#client
+      const stream = streamOf(this.#client)
       if (stream?.cork === undefined) return
       this.#held = stream
       this.#count = 1
@@ -86,11 +92,10 @@ export class Acks {
     if (qos === 0 || messageId === undefined) return
     if (qos === 2) {
       client.incomingStore.del(packet, ignore)
-      client._releaseIncomingQoS2Publish?.(messageId)
+      releaseQoS2(client, messageId)
     }
     // Offline, the client would keep it for another connection, where it may answer for another message.
     if (!client.connected) return
-    const ack = qos === 2 ? { cmd: 'pubcomp', messageId } : { cmd: 'puback', messageId, reasonCode }
-    client._sendPacket(ack, ignore)
+    sendAck(client, qos === 2 ? { cmd: 'pubcomp', messageId } : { cmd: 'puback', messageId, reasonCode })
   }
 }

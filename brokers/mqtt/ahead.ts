@@ -35,6 +35,7 @@ export class Ahead {
   go(): void {
     const last = this.#messages.at(-1)
     if (last === undefined || last.isAhead || this.#messages.length >= WINDOW_AHEAD || !this.#mayGo()) return
+    if (!this.#acks.canGoAhead(last)) return
     this.#acks.goAhead(last)
   }
 

@@ -76,17 +76,6 @@ export interface ReceivingClient extends MqttClient {
   reschedulePing(force?: boolean): void
 }
 
-/** How a client acknowledges, which its type keeps to itself. */
-export interface AcknowledgingClient extends ReceivingClient {
-  readonly stream: Corkable | undefined
-  _sendPacket(
-    packet: { readonly cmd: string; readonly messageId: number; readonly reasonCode?: number },
-    done: () => void,
-  ): void
-  /** Since 5.16: a message of QoS 2 is no longer in the client's hands. */
-  _releaseIncomingQoS2Publish?(messageId: number): void
-}
-
 /** A stream of Node that can hold back what is written. */
 export interface Corkable {
   cork?(): void

@@ -4,6 +4,7 @@ import type { GuardStats } from '../../src/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
 import { optionsOf } from './client.ts'
+import { warnOfMissingInternals } from './client-internals.ts'
 import { Consumer } from './consumer.ts'
 import type { GoOn } from './message.ts'
 import { type ConsumerOptions, checkOptions } from './options.ts'
@@ -54,6 +55,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
   const redirects = options.deadLetter !== undefined
   assertSupported(gate, redirects)
   const consumer = new Consumer(client, gate, options)
+  warnOfMissingInternals(client, consumer.logger)
   if (client.listenerCount('message') > 0) {
     consumer.logger.warn({}, 'listeners of "message" see every message, also what is refused')
   }

@@ -2,13 +2,7 @@ import type { Decision } from '../../src/decision.ts'
 import { policyError, UnsupportedError } from '../../src/errors.ts'
 import type { GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
-import {
-  type AcknowledgingClient,
-  type MqttClient,
-  optionsOf,
-  type PublishPacket,
-  type ReceivingClient,
-} from './client.ts'
+import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 
 /** What was decided about a message that the handler gets. */
 export interface Limits {
@@ -54,9 +48,9 @@ export function checkOptions(client: ReceivingClient, options: ConsumerOptions):
       'deadLetter is the consumer itself, which would wait for its own acknowledgement (connect a second client)',
     )
   }
-  if (typeof (client as Partial<AcknowledgingClient>)._sendPacket !== 'function') {
+  if (typeof client.handleMessage !== 'function') {
     throw new UnsupportedError(
-      'the client has no _sendPacket, by which messages are acknowledged while others are decided (use MQTT.js 5)',
+      'the client has no handleMessage, by which it hands messages on (use MQTT.js 5)',
     )
   }
   if ((optionsOf(client).properties?.topicAliasMaximum ?? 0) > 0) {

@@ -25,7 +25,7 @@ function openAcks() {
   const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
   const receiving = client as unknown as ReceivingClient
   const acks = new Acks(receiving, new KeepAlive(receiving, new FakeClock()))
-  const arrive = (messageId: number, goOn: GoOn, qos: 0 | 1 = 1): ReceivedMessage => {
+  const arrive = (messageId: number, goOn: GoOn, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
     return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connection, goOn, false)
   }
@@ -107,6 +107,24 @@ describe('messages a client goes ahead of', () => {
     expect(messages).toHaveLength(WINDOW_AHEAD)
     ahead.settle(messages[0]!, 0)
     expect(gone).toBe(WINDOW_AHEAD)
+  })
+
+  it('are none at QoS 2 where the client cannot be made to count one less', () => {
+    const { acks, arrive, client } = openAcks()
+    const ahead = new Ahead(acks, () => true)
+    let gone = 0
+    Object.assign(client, { _trackIncomingQoS2Publish: () => true, incomingStore: { del: () => {} } })
+    const message = arrive(1, () => gone++, 2)
+    ahead.enter(message)
+    ahead.go()
+    expect(gone).toBe(0)
+    ahead.settle(message, 0)
+    expect(gone).toBe(1)
+    Object.assign(client, { _releaseIncomingQoS2Publish: () => {} })
+    const next = arrive(2, () => gone++, 2)
+    ahead.enter(next)
+    ahead.go()
+    expect(gone).toBe(2)
   })
 
   it('are none while it is not a store that the last one waits for', () => {

@@ -29,8 +29,8 @@ describe('attaching a limiter to a consumer', () => {
     expect(() => limitConsumer(own.client, new Gate(), {} as never)).toThrow(PolicyError)
     const late = { handler, deadLetterTimeoutMs: 0 }
     expect(() => limitConsumer(own.client, new Gate(), late)).toThrow('deadLetterTimeoutMs')
-    const other = Object.create(own.client, { _sendPacket: { value: undefined } })
-    expect(() => limitConsumer(other, new Gate(), { handler })).toThrow(/has no _sendPacket/)
+    const other = Object.create(own.client, { handleMessage: { value: undefined } })
+    expect(() => limitConsumer(other, new Gate(), { handler })).toThrow(/has no handleMessage/)
     await using aliases = await connectClient({
       ...{ port: broker.port, protocolVersion: 5, properties: { topicAliasMaximum: 10 } },
     })

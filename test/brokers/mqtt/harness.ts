@@ -8,6 +8,7 @@ import {
 import { Gate, type GateOptions, type Middleware } from '../../../src/index.ts'
 import { startMosquitto } from '../../support/mosquitto.ts'
 import { connectClient, type TestClient } from '../../support/mqtt-client.ts'
+import { publicClient } from './public-api.ts'
 
 export interface Handled {
   readonly topic: string
@@ -38,6 +39,8 @@ export interface SceneSending {
 export interface SceneOptions extends Partial<ConsumerOptions> {
   readonly version?: 4 | 5
   readonly qos?: 0 | 1 | 2
+  /** Whether the limiter sees only the public API of its client. */
+  readonly isPublic?: boolean
   readonly rules: readonly Middleware[]
   readonly clock?: GateOptions['clock']
   readonly client?: Readonly<Record<string, unknown>>
@@ -50,7 +53,17 @@ const AT_ONCE = 16
 
 /** A broker, a limited consumer of `in/#` and a sender; all of its own. */
 export async function openScene(options: SceneOptions): Promise<Scene> {
-  const { version = 5, qos = 1, rules, clock, client = {}, config, filter = 'in/#', ...given } = options
+  const {
+    version = 5,
+    qos = 1,
+    rules,
+    clock,
+    client = {},
+    config,
+    filter = 'in/#',
+    isPublic,
+    ...given
+  } = options
   const broker = await startMosquitto({ ...(config && { config }) })
   const consumer = await connectClient({
     port: broker.port,
@@ -62,7 +75,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
   const gate = new Gate({ ...(clock && { clock }) })
   for (const rule of rules) gate.use(rule)
   const handled: Handled[] = []
-  const limits = limitConsumer(consumer.client, gate, {
+  const limits = limitConsumer(isPublic ? publicClient(consumer.client) : consumer.client, gate, {
     ...given,
     handler: (topic, payload, packet, its) => {
       handled.push({ topic, text: payload.toString(), packet, limits: its })

@@ -1,0 +1,81 @@
+import type { Logger } from '../../src/logger.ts'
+import type { Corkable, ReceivingClient } from './client.ts'
+
+/** An acknowledgement that is sent apart from the client's own. */
+export interface Ack {
+  readonly cmd: 'puback' | 'pubcomp'
+  readonly messageId: number
+  readonly reasonCode?: number
+}
+
+/** All members of an MQTT.js client that are not public. If one is missing, the public API is used instead. */
+interface Internals {
+  _sendPacket?(packet: Ack, done: () => void): void
+  /** Since 5.16: the client counts messages of QoS 2 until this is called. */
+  _trackIncomingQoS2Publish?: unknown
+  _releaseIncomingQoS2Publish?(messageId: number): void
+}
+
+/** The socket of a client, which is public. */
+interface Writing {
+  readonly stream?: (Corkable & { write?(bytes: Uint8Array): unknown }) | undefined
+}
+
+const ignore = (): void => {}
+
+/** Returns the names of the members that a client does not have. */
+export function findMissingInternals(client: ReceivingClient): readonly string[] {
+  const internals = client as Internals
+  const missing: string[] = []
+  if (typeof internals._sendPacket !== 'function') missing.push('_sendPacket')
+  if (!canReleaseQoS2(client)) missing.push('_releaseIncomingQoS2Publish')
+  return missing
+}
+
+/** Logs the members that a client does not have. */
+export function warnOfMissingInternals(client: ReceivingClient, logger: Logger): void {
+  const missing = findMissingInternals(client)
+  if (missing.length === 0) return
+  const { VERSION } = client.constructor as { readonly VERSION?: unknown }
+  const name = typeof VERSION === 'string' ? `MQTT.js ${VERSION}` : 'this version of MQTT.js'
+  logger.warn(
+    { client: name, missing },
+    `${name} has no ${missing.join(', ')}: its public API is used instead, which asks a distant store about one message of QoS 2 at a time`,
+  )
+}
+
+/** Returns the socket of a client. */
+export function streamOf(client: ReceivingClient): Corkable | undefined {
+  return (client as Writing).stream
+}
+
+/** Whether a message of QoS 2 can be acknowledged apart from the client: it must not be counted any more. */
+export function canReleaseQoS2(client: ReceivingClient): boolean {
+  const {
+    _sendPacket: send,
+    _trackIncomingQoS2Publish: track,
+    _releaseIncomingQoS2Publish: release,
+  } = client as Internals
+  if (typeof release === 'function') return true
+  // Before 5.16 nothing was counted. A client without any of them is not known.
+  return track === undefined && typeof send === 'function'
+}
+
+/** Has the client count a message of QoS 2 no more. */
+export function releaseQoS2(client: ReceivingClient, messageId: number): void {
+  ;(client as Internals)._releaseIncomingQoS2Publish?.(messageId)
+}
+
+/** Sends an acknowledgement, by the client or by its socket. */
+export function sendAck(client: ReceivingClient, ack: Ack): void {
+  const internals = client as Internals
+  if (typeof internals._sendPacket === 'function') internals._sendPacket(ack, ignore)
+  else (client as Writing).stream?.write?.(bytesOf(ack))
+}
+
+/** Encodes an acknowledgement. A reason code of 0 may be left out, as on MQTT 3.1.1 [MQTT-3.4.2.1]. */
+function bytesOf({ cmd, messageId, reasonCode = 0 }: Ack): Uint8Array {
+  const id = [messageId >> 8, messageId & 0xff] as const
+  const type = cmd === 'puback' ? 0x40 : 0x70
+  return Uint8Array.from(reasonCode === 0 ? [type, 2, ...id] : [type, 3, ...id, reasonCode])
+}

@@ -1,0 +1,16 @@
+import type { ReceivingClient } from '../../../brokers/mqtt/client.ts'
+
+const isHidden = (key: PropertyKey): boolean => typeof key === 'string' && key.startsWith('_')
+
+/** A client of which a limiter sees no more than its public API. */
+export function publicClient<C extends ReceivingClient>(client: C): C {
+  return new Proxy(client, {
+    get(target, key) {
+      if (isHidden(key)) return undefined
+      const value: unknown = Reflect.get(target, key, target)
+      const isMethod = typeof value === 'function' && key !== 'handleMessage' && key !== 'constructor'
+      return isMethod ? value.bind(target) : value
+    },
+    set: (target, key, value) => Reflect.set(target, key, value, target),
+  })
+}
