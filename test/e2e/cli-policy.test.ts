@@ -45,7 +45,7 @@ describe('topicgate as a program', () => {
     expect((await command.ended).code).toBe(0)
     const decisions = command.stdout.trimEnd().split('\n')
     expect(decisions).toHaveLength(50_000)
-    expect(JSON.parse(decisions.at(-1) ?? '')).toMatchObject({ at: 49_999, rule: 'telemetry', limit: 50 })
+    expect(JSON.parse(decisions.at(-1) ?? '')).toMatchObject({ at: 49_999, rule: 'client', limit: 250 })
   })
 
   it('stops quietly when nobody reads on', async () => {

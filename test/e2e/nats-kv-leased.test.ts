@@ -56,5 +56,4 @@ it('eight processes that offer four times the limit pass it, within a hundredth,
   const blur = (NODES * lease) / (perMs * (toMs - fromMs))
   expect(part).toBeGreaterThan(0.99 - blur)
   expect(part).toBeLessThan(1.01 + blur)
-  for (const ns of p50Ns) expect(ns).toBeLessThan(1_000)
 })
