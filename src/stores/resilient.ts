@@ -1,6 +1,6 @@
 import type { Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import { type Clock, limitWait, pause } from '../clock.ts'
+import { type Clock, limitWait, pause, systemClock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise } from '../message.ts'
@@ -146,30 +146,30 @@ export class ResilientStore implements Store {
 
   /**
    * Resolves once the store behind decides, and rejects with StoreError, with the cause, if that takes longer than
-   * `withinMs`. Until then the fallback decides.
+   * `withinMs` of real time, whatever clock decides. Until then the fallback decides.
    */
   async ready(withinMs = PATIENCE_MS): Promise<void> {
-    const endMs = this.#clock.now() + withinMs
+    const endMs = systemClock.now() + withinMs
     for (;;) {
       if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
       const { ok, detail = 'it is not well' } = await this.#ask()
       if (ok) return
-      if (this.#clock.now() >= endMs) throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
-      await pause(this.#clock, LOOK_MS)
+      if (systemClock.now() >= endMs) throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
+      await pause(systemClock, LOOK_MS)
     }
   }
 
   /** Waits until the store is ready, but no longer than `withinMs`; then the cause is logged. Never rejects. */
   async start(withinMs: number): Promise<void> {
-    const endMs = this.#clock.now() + withinMs
+    const endMs = systemClock.now() + withinMs
     for (;;) {
       const { ok, detail } = await this.#ask()
       if (ok || this.#closed) return
-      if (this.#clock.now() >= endMs) {
+      if (systemClock.now() >= endMs) {
         const context = { store: this.name, fallback: this.fallback, detail }
         return this.#logger.warn(context, 'the store cannot be used yet, the fallback decides')
       }
-      await pause(this.#clock, LOOK_MS)
+      await pause(systemClock, LOOK_MS)
     }
   }
 
