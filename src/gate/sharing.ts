@@ -58,6 +58,9 @@ export class Sharing {
   #warned = false
   #closed = false
 
+  /** Names of entries that were sent while a list is on its way; undefined while none is. */
+  #sentMeanwhile: Set<string> | undefined
+
   constructor(notes: Notes, hooks: SharingHooks) {
     this.#notes = notes
     this.#hooks = hooks
@@ -147,10 +150,15 @@ export class Sharing {
       }
       return this.#tellAll()
     }
-    const notes = await this.#within(() => this.#notes.list())
+    const sent = new Set<string>()
+    this.#sentMeanwhile = sent
+    const notes = await this.#within(() => this.#notes.list()).finally(() => {
+      this.#sentMeanwhile = undefined
+    })
     if (this.#closed) return
     this.#version = version
-    this.#hooks.merge(notes, new Set(this.#untold.keys()))
+    // The list may be older than what was sent while it came.
+    this.#hooks.merge(notes, new Set([...this.#untold.keys(), ...sent]))
   }
 
   async #tellAll(): Promise<void> {
@@ -171,6 +179,7 @@ export class Sharing {
           ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         })
       })
+      this.#sentMeanwhile?.add(name)
       // Said anew meanwhile, it is told anew.
       if (this.#untold.get(name) === told) this.#untold.delete(name)
     }

@@ -112,6 +112,30 @@ describe('what nodes share', () => {
     sharing.close()
   })
 
+  it('is not taken back by a list that is older than what was sent meanwhile', async () => {
+    const board = new Board()
+    const spared: (readonly string[])[] = []
+    const merge = (_notes: readonly SharedNote[], unsent: ReadonlySet<string>): void =>
+      void spared.push([...unsent])
+    const sharing = new Sharing(board, { clock: new FakeClock(0), logger: SILENT, known: () => [], merge })
+    let answer = (): void => {}
+    board.list = async () => {
+      const notes = [...board.kept.values()]
+      await new Promise<void>(resolve => {
+        answer = resolve
+      })
+      return notes
+    }
+    const looking = sharing.look()
+    await new Promise(setImmediate)
+    await sharing.tell('ban', 'bad', noteOf('bad'))
+    expect(board.kept.size).toBe(1)
+    answer()
+    await looking
+    expect(spared).toEqual([[expect.stringContaining('bad')]])
+    sharing.close()
+  })
+
   it('is bounded while the store stays away', async () => {
     const board = new Board()
     board.isReachable = false
