@@ -152,13 +152,15 @@ export class Sharing {
     }
     const sent = new Set<string>()
     this.#sentMeanwhile = sent
-    const notes = await this.#within(() => this.#notes.list()).finally(() => {
+    try {
+      const notes = await this.#within(() => this.#notes.list())
+      if (this.#closed) return
+      this.#version = version
+      // The list may be older than what was sent while it came. In one step with the merge: answers come in batches.
+      this.#hooks.merge(notes, new Set([...this.#untold.keys(), ...sent]))
+    } finally {
       this.#sentMeanwhile = undefined
-    })
-    if (this.#closed) return
-    this.#version = version
-    // The list may be older than what was sent while it came.
-    this.#hooks.merge(notes, new Set([...this.#untold.keys(), ...sent]))
+    }
   }
 
   async #tellAll(): Promise<void> {
