@@ -39,7 +39,7 @@ describe('a limited MQTT consumer', () => {
   it('tells its gate how many messages wait, and which failed', async () => {
     const scale = byMeasures('error-rate')
     await using scene = await openScene({
-      rules: [scale, limit({ name: 'all', rate: '12 per hour', exceeded: 'throttle' })],
+      rules: [scale, limit({ name: 'all', rate: '600/h burst 12', exceeded: 'throttle' })],
       handler: () => {
         throw new Error('out of order')
       },
@@ -64,7 +64,7 @@ describe.each(GENERATIONS)('limited consumers of $name', generation => {
   it('tell their gate how many messages wait, and which failed', async () => {
     const scale = byMeasures('error-rate')
     await using scene = await Scene.open(generation, server)
-    const gate = natsGate(scale, limit({ name: 'all', rate: '12/h', exceeded: 'throttle' }))
+    const gate = natsGate(scale, limit({ name: 'all', rate: '600/h burst 12', exceeded: 'throttle' }))
     const limits = scene.limit(gate)
     limits.subscribe(scene.nc, 'a', {
       callback: () => {
