@@ -9,6 +9,12 @@ export interface Clock {
   afterTurn?(run: () => void): void
 }
 
+/** A clock that never shows less than it has shown before: it stands still while the one behind it has stepped back. */
+export interface SteadyClock extends Clock {
+  /** How far the clock behind it was behind when it was last read. */
+  readonly lagMs: number
+}
+
 /** setTimeout's longest wait; longer ones fire at once in Node. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
@@ -18,7 +24,8 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
  */
 const READS_PER_BATCH = 64
 
-class SystemClock implements Clock {
+class SystemClock implements SteadyClock {
+  lagMs = 0
   private readingMs = 0
   private readsLeft = 0
   /** One microtask at a time: a loop that never unwinds must not queue one for each batch (12 ns a decision). */
@@ -34,7 +41,9 @@ class SystemClock implements Clock {
       return this.readingMs
     }
     this.readsLeft = READS_PER_BATCH - 1
-    this.readingMs = Date.now()
+    const ms = Date.now()
+    this.lagMs = Math.max(0, this.readingMs - ms)
+    if (this.lagMs === 0) this.readingMs = ms
     if (!this.queued) {
       this.queued = true
       queueMicrotask(this.unwind)
@@ -58,8 +67,8 @@ class SystemClock implements Clock {
   }
 }
 
-/** The machine's clock, read once per batch of messages. */
-export const systemClock: Clock = new SystemClock()
+/** The machine's clock, read once per batch of messages; it never shows less than it has shown before. */
+export const systemClock: SteadyClock = new SystemClock()
 
 /** Runs `run` once after `ms`, for a caller who awaits it: the process stays alive until then. */
 export function afterAwaited(clock: Clock, ms: number, run: () => void): () => void {
@@ -105,12 +114,8 @@ export function limitWait(clock: Clock, ms: number, run: () => void): () => void
   }
 }
 
-/**
- * Shows the greatest time that another clock has shown: it stands still while the other one is behind. Timers are those
- * of the other clock.
- */
-export class MonotoneClock implements Clock {
-  /** How far the other clock was behind when it was last read. */
+/** Makes any clock steady. Timers are those of the clock behind it. */
+class MonotoneClock implements SteadyClock {
   lagMs = 0
   private greatestMs = Number.NEGATIVE_INFINITY
   private readonly clock: Clock
@@ -144,15 +149,15 @@ export class MonotoneClock implements Clock {
   }
 }
 
-const MONOTONE = new WeakMap<Clock, MonotoneClock>()
+const STEADY = new WeakMap<Clock, SteadyClock>()
 
-/** Returns the monotone form of a clock, the same one for all who share the clock. */
-export function monotone(clock: Clock): MonotoneClock {
-  if (clock instanceof MonotoneClock) return clock
-  let made = MONOTONE.get(clock)
+/** Returns the steady form of a clock, the same one for all who share the clock. */
+export function steady(clock: Clock): SteadyClock {
+  if ('lagMs' in clock) return clock as SteadyClock
+  let made = STEADY.get(clock)
   if (made === undefined) {
     made = new MonotoneClock(clock)
-    MONOTONE.set(clock, made)
+    STEADY.set(clock, made)
   }
   return made
 }

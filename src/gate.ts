@@ -5,7 +5,7 @@ import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
 import { planFor } from './chain/ruling.ts'
 import { likelySeat, type Seat } from './chain/seat.ts'
-import { type MonotoneClock, monotone, systemClock } from './clock.ts'
+import { type SteadyClock, steady, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
 import { Desk } from './gate/desk.ts'
@@ -29,7 +29,7 @@ export type { GateEvents, GateOptions, PolicyChange, PolicySource }
 /** Decides, for every message, whether it may pass. */
 export class Gate {
   /** Shows the greatest time seen: a clock that steps back stands still here until it has caught up. */
-  readonly clock: MonotoneClock
+  readonly clock: SteadyClock
   readonly #seating: Seating
   /** Whether decisions are told to anyone, and whether refusals are punished. */
   #heard = false
@@ -59,7 +59,7 @@ export class Gate {
   #endWatch: (() => Promise<void>) | undefined
 
   constructor(options: GateOptions = {}) {
-    this.clock = monotone(options.clock ?? systemClock)
+    this.clock = steady(options.clock ?? systemClock)
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#opened = options.store === undefined ? { url: 'memory' } : undefined

@@ -1,6 +1,6 @@
 import { ALGORITHMS, type Limit, toGrains } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import { type Clock, monotone, systemClock } from '../clock.ts'
+import { type Clock, steady, systemClock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import { Table } from './memory/table.ts'
 import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from './store.ts'
@@ -157,7 +157,7 @@ export class MemoryStore implements Store {
   #sweep(): void {
     const nowMs = this.#clock.now()
     // Read for the gate of this clock: it decides no message at a time before a sweep.
-    monotone(this.#clock).now()
+    steady(this.#clock).now()
     let left: number = BOUNDS.sweepSlice
     let busy = false
     for (let visits = this.#turns.length; visits > 0; visits--) {

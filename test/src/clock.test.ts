@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { monotone } from '../../src/clock.ts'
+import { steady } from '../../src/clock.ts'
 import { Gate, limit, MemoryStore } from '../../src/index.ts'
 import { openSqlite } from '../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -8,17 +8,17 @@ import { Folder } from './cli/folder.ts'
 
 const message = (client: string) => ({ topic: 't', on: 'publish', sender: { client }, size: 1 }) as const
 
-describe('a monotone clock', () => {
+describe('a steady clock', () => {
   it('stands still while the other is behind, and is one for all who share it', () => {
     const clock = new FakeClock(1_000)
-    const steady = monotone(clock)
-    expect(monotone(clock)).toBe(steady)
-    expect(monotone(steady)).toBe(steady)
-    expect([steady.now(), steady.lagMs]).toEqual([1_000, 0])
+    const clockOfGate = steady(clock)
+    expect(steady(clock)).toBe(clockOfGate)
+    expect(steady(clockOfGate)).toBe(clockOfGate)
+    expect([clockOfGate.now(), clockOfGate.lagMs]).toEqual([1_000, 0])
     clock.set(400)
-    expect([steady.now(), steady.lagMs]).toEqual([1_000, 600])
+    expect([clockOfGate.now(), clockOfGate.lagMs]).toEqual([1_000, 600])
     clock.set(1_001)
-    expect([steady.now(), steady.lagMs]).toEqual([1_001, 0])
+    expect([clockOfGate.now(), clockOfGate.lagMs]).toEqual([1_001, 0])
   })
 })
 

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
-import { type Clock, monotone, systemClock } from '../../clock.ts'
+import { type Clock, steady, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { Medium } from '../medium.ts'
@@ -203,7 +203,7 @@ export class SqliteStore implements Store {
     try {
       const nowMs = this.#clock.now()
       // Read for the gate of this clock: it decides no message at a time before a sweep.
-      monotone(this.#clock).now()
+      steady(this.#clock).now()
       swept = await this.#ask(ledger => {
         // What the ledger has read is read anew after rows have gone.
         ledger.write()
