@@ -47,23 +47,23 @@ export interface Decision {
   readonly outcome: Outcome
   readonly reason: Reason
   /** The rule that denied, or of an allowed message the one nearest to its limit; absent where none applied. */
-  readonly rule?: string
+  readonly rule?: string | undefined
   /** The most the rule can hold: a token bucket's burst, any other rule's count. */
-  readonly limit?: number
+  readonly limit?: number | undefined
   /** Whole units left. */
-  readonly remaining?: number
+  readonly remaining?: number | undefined
   /** Whole milliseconds after which the same message passes; 0 when allowed, `Infinity` when it never can. */
   readonly retryAfterMs: number
   /** Whole milliseconds until the rule is whole again. */
-  readonly resetMs?: number
+  readonly resetMs?: number | undefined
   /** Shadow rules that would have refused. */
-  readonly shadow?: readonly string[]
+  readonly shadow?: readonly string[] | undefined
   /** Answered without the policy's store. */
-  readonly fallback?: boolean
+  readonly fallback?: boolean | undefined
   /** The exemption that let it pass, where it has a name. */
-  readonly exemption?: string
+  readonly exemption?: string | undefined
   /** The named rule's limit is scaled: `limit` says to what. */
-  readonly scaled?: Scaled
+  readonly scaled?: Scaled | undefined
 }
 
 /** No rule applied. */

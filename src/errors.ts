@@ -1,16 +1,16 @@
 /** Where in a policy a problem stands; line and column count from 1. */
 export interface Position {
-  readonly file?: string
-  readonly line?: number
-  readonly column?: number
+  readonly file?: string | undefined
+  readonly line?: number | undefined
+  readonly column?: number | undefined
   /** The way to the value, as `rules[2].limit`. */
-  readonly path?: string
+  readonly path?: string | undefined
 }
 
 /** One thing wrong with a policy: what, where, and the remedy. */
 export interface Problem extends Position {
   readonly message: string
-  readonly remedy?: string
+  readonly remedy?: string | undefined
 }
 
 export function formatProblem(problem: Problem): string {

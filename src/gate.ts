@@ -109,7 +109,7 @@ export class Gate {
     const compiled = await readPolicy(policy, options)
     const { clock, logger } = options
     const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
-    const gate = new Gate({ dialect: compiled.dialect, ...options, store })
+    const gate = new Gate({ ...options, dialect: options.dialect ?? compiled.dialect, store })
     if (options.store === undefined) gate.#opened = compiled.store
     try {
       gate.#swap(compiled)

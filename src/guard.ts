@@ -19,9 +19,9 @@ export type { GuardOptions, GuardStats, Lane, Logger }
 /** The part of a gate a guard stands before. */
 export interface Decider extends RuleBook {
   check(message: Message): MaybePromise<Decision>
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Where decisions come from, which may see to it by itself that they come in time. */
-  readonly store?: BoundedStore
+  readonly store?: BoundedStore | undefined
 }
 
 /** What a decision may take beyond what its store may: middleware of the user's own, a look for a tier. */

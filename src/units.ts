@@ -7,13 +7,13 @@ export interface Rate {
   /** Whole milliseconds; a month is 30 days and a year 365. */
   readonly periodMs: number
   /** Whole units of `burst N`. */
-  readonly burst?: number
+  readonly burst?: number | undefined
   /** True where the units are bytes, as in `1MB/s`. */
   readonly bytes: boolean
   /** The calendar word the period was written with, when it is one of it: `/day`, `per month`. */
-  readonly window?: 'day' | 'week' | 'month' | 'year'
+  readonly window?: 'day' | 'week' | 'month' | 'year' | undefined
   /** The scope words of a trailing `per device`; several are joined by a comma without spaces. */
-  readonly per?: string
+  readonly per?: string | undefined
 }
 
 const SECOND = 1_000
@@ -25,7 +25,7 @@ interface TimeUnit {
   readonly ms: number
   /** How it is written in a remedy. */
   readonly short: string
-  readonly window?: 'day' | 'week' | 'month' | 'year'
+  readonly window?: 'day' | 'week' | 'month' | 'year' | undefined
 }
 
 const TIME_UNITS: ReadonlyMap<string, TimeUnit> = new Map(

@@ -8,7 +8,7 @@ export interface BehindProxyOptions {
   /** The proxies that may say where a connection comes from; those of `trustProxies`. */
   readonly trust: TrustProxy
   /** How long a proxy may take to send its header. Default: 5,000. */
-  readonly headerTimeoutMs?: number
+  readonly headerTimeoutMs?: number | undefined
 }
 
 /**

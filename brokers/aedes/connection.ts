@@ -25,12 +25,12 @@ const WILL_WITHIN_MS = 1_000
 
 /** What aedes keeps to itself of a client; used where it is there. */
 interface Inside {
-  readonly will?: object | null
+  readonly will?: object | null | undefined
   /** It has sent a DISCONNECT: it has no will any more. */
-  readonly _disconnected?: boolean
-  readonly _keepaliveTimer?: { refresh?(): void } | null
-  readonly _keepaliveInterval?: number
-  readonly _parser?: ParserState
+  readonly _disconnected?: boolean | undefined
+  readonly _keepaliveTimer?: { refresh?(): void } | null | undefined
+  readonly _keepaliveInterval?: number | undefined
+  readonly _parser?: ParserState | undefined
 }
 
 /** What a connection shares with the others of its limiter. */

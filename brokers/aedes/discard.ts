@@ -21,8 +21,8 @@ export interface Discards {
 
 interface Instruction {
   readonly kind: 'publish' | 'discard' | 'replace' | 'decide'
-  readonly other?: PacketLike
-  readonly decide?: DecideLate
+  readonly other?: PacketLike | undefined
+  readonly decide?: DecideLate | undefined
   readonly acknowledged?: (() => void) | undefined
 }
 

@@ -9,7 +9,7 @@ const LONGEST_REST_MS = 1_000
 
 /** Of aedes' emitter, which is not in its types: messages on their way to subscribers. */
 interface Emitting {
-  readonly mq?: { readonly current?: number }
+  readonly mq?: { readonly current?: number | undefined } | undefined
 }
 
 /**

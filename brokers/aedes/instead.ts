@@ -7,7 +7,7 @@ import type { AedesMessage, PacketLike } from './message.ts'
 
 /** The deepest topic aedes takes: beyond it a publish would cost its client the connection. Not in its types. */
 interface Deep {
-  readonly maxTopicLevels?: number
+  readonly maxTopicLevels?: number | undefined
 }
 
 /**

@@ -6,12 +6,12 @@ import type { TrustProxy } from './proxies.ts'
 
 export interface LimitServerOptions {
   /** How long a socket may go without a CONNECT. Default: 10,000. */
-  readonly silentMs?: number
+  readonly silentMs?: number | undefined
   /** Most sockets without a CONNECT at once, of all and of one address. Default: 1,000 and 50. */
-  readonly maxSilent?: number
-  readonly maxSilentPerIp?: number
+  readonly maxSilent?: number | undefined
+  readonly maxSilentPerIp?: number | undefined
   /** Proxies, whose address stands for many: not counted by address. */
-  readonly trust?: TrustProxy
+  readonly trust?: TrustProxy | undefined
 }
 
 export interface ServerLimits {

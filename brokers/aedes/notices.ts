@@ -11,7 +11,7 @@ const CLIENT = '{client}'
 
 /** aedes' own, but not in its types. */
 interface Subscribed {
-  readonly subscriptions?: Readonly<Record<string, unknown>>
+  readonly subscriptions?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** What a refused client is told. */

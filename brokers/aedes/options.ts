@@ -11,60 +11,60 @@ export type Identify = (client: Client, connect: ConnectPacket | undefined) => P
 /** How `limitBroker` behaves; see also {@link GuardOptions}. */
 export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   /** Most messages held for one client. Default: 16,384, the smallest packets of one socket chunk. */
-  readonly maxHeldPerSender?: number
+  readonly maxHeldPerSender?: number | undefined
   /** Messages of one client that rules queue, at which it is read no further until half of them have gone. Default: 1,000. */
-  readonly maxQueuedPerSender?: number
+  readonly maxQueuedPerSender?: number | undefined
   /** Proxies whose X-Forwarded-For counts on WebSocket; those of `trustProxies`. Default: none. */
-  readonly trust?: TrustProxy
+  readonly trust?: TrustProxy | undefined
   /** Adds to a sender, as its roles, tier or device. Asked once for each connection; what it throws is logged. */
-  readonly identify?: Identify
+  readonly identify?: Identify | undefined
   /**
    * For how long a client is not read after refusals came thick (see `dropGateAfter`): dropping alone does not
    * protect a broker. Never longer than the rule needs to be whole again. 0 turns it off. Default: 250.
    */
-  readonly dropGateMs?: number
+  readonly dropGateMs?: number | undefined
   /** Refusals (one for each 8 KiB of payload begun) within a second that shut the gate. Default: 10. */
-  readonly dropGateAfter?: number
+  readonly dropGateAfter?: number | undefined
   /** Disconnects a client after so many refusals within `disconnectWithinMs`. Default: never; 10,000. */
-  readonly disconnectAfter?: number
-  readonly disconnectWithinMs?: number
+  readonly disconnectAfter?: number | undefined
+  readonly disconnectWithinMs?: number | undefined
   /**
    * Decides QoS 0 publishes of a client that is being refused before aedes parses them. Everything of topicgate
    * sees them as ever; aedes and your own `authorizePublish` do not. Default: true while you have no such hook;
    * `true` says that it need not see refused ones, `false` turns it off. Also off with `disconnectAfter`.
    */
-  readonly skimRefused?: boolean
+  readonly skimRefused?: boolean | undefined
   /** The CONNACK return code of a refused connect, 2 to 5. Default: 3, server unavailable. */
-  readonly refusedReturnCode?: 2 | 3 | 4 | 5
+  readonly refusedReturnCode?: 2 | 3 | 4 | 5 | undefined
   /** The longest a throttled connect waits for its CONNACK; clients give up. Default: 10,000. */
-  readonly maxConnectHoldMs?: number
+  readonly maxConnectHoldMs?: number | undefined
   /**
    * Unsent bytes of a subscriber that does not read, beyond which nothing more is written for it: what comes at QoS 0, or to a
    * clean session, is dropped and counted as `frozen`; the rest waits in its session's queue. Once it has not read for
    * 100 ms, deliveries to others no longer wait for it. Default: 262,144; none where aedes has a `drainTimeout` of 0 or of
    * less than a second; 0 for no bound.
    */
-  readonly maxUnsentBytes?: number
+  readonly maxUnsentBytes?: number | undefined
   /**
    * The largest packet a client may send, in bytes; a larger one closes its connection as soon as its length is read. A
    * CONNECT may have 131,072 at the most. Default: 16,777,216; 0 for no bound but MQTT's own of 256 MB.
    */
-  readonly maxPacketBytes?: number
+  readonly maxPacketBytes?: number | undefined
   /** The most filters of a SUBSCRIBE or UNSUBSCRIBE; more close the connection. Default: 1,000; 0 for no bound. */
-  readonly maxFiltersPerPacket?: number
+  readonly maxFiltersPerPacket?: number | undefined
   /**
    * Asks the gate about every delivery. Default: while a rule is `on: deliver`, looked up when the limiter is attached
    * and at each new policy; set it where middleware of yours decides about deliveries.
    */
-  readonly limitDeliveries?: boolean
+  readonly limitDeliveries?: boolean | undefined
   /**
    * A topic on which a refused client is told why, as MQTT 3.1.1 has no word for it: `$topicgate/{client}/limits`. Clients
    * that subscribe to theirs get a small JSON at most once a second. Nobody else can read it, and nobody can publish
    * there. Default: none.
    */
-  readonly notices?: string
+  readonly notices?: string | undefined
   /** Keeps clients from publishing to `$SYS/`, also where a hook of yours takes the place of aedes' own. Default: true. */
-  readonly guardSys?: boolean
+  readonly guardSys?: boolean | undefined
 }
 
 /** The options with their defaults. */

@@ -15,10 +15,10 @@ const OWN_BYTES: ReadonlyMap<string | undefined, number> = new Map([
 /** What aedes' parser (mqtt-packet) has read of a packet; not in its types, so read with care. */
 interface Parser {
   packet?: {
-    readonly length?: number
-    readonly cmd?: string
-    readonly subscriptions?: readonly unknown[]
-    readonly unsubscriptions?: readonly unknown[]
+    readonly length?: number | undefined
+    readonly cmd?: string | undefined
+    readonly subscriptions?: readonly unknown[] | undefined
+    readonly unsubscriptions?: readonly unknown[] | undefined
   } | null
   readonly error?: unknown
   _parseLength?(): boolean
@@ -27,8 +27,8 @@ interface Parser {
   _emitError?(error: Error): unknown
 }
 interface Inside {
-  readonly _parser?: Parser
-  readonly connecting?: boolean
+  readonly _parser?: Parser | undefined
+  readonly connecting?: boolean | undefined
 }
 
 /** Bytes of a whole packet: its first byte, its remaining length of 1 to 4 bytes, and the rest [MQTT-2.2.3]. */

@@ -8,7 +8,7 @@ import { walkForwarded } from './proxies.ts'
 
 /** Where aedes, or a PROXY header, puts the address of a connection; none of it is in aedes' types. */
 interface Addressed {
-  readonly connDetails?: { readonly ipAddress?: unknown } | null
+  readonly connDetails?: { readonly ipAddress?: unknown } | null | undefined
 }
 
 /**

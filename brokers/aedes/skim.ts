@@ -9,9 +9,9 @@ const PUBLISH_RETAINED = 0x31
 /** What aedes' parser (mqtt-packet) knows of the bytes it was given; not in its types, so read with care. */
 export interface ParserState {
   readonly error?: unknown
-  readonly packet?: { readonly length?: number } | null
-  readonly _stateCounter?: number
-  readonly _list?: { readonly length?: number }
+  readonly packet?: { readonly length?: number | undefined } | null | undefined
+  readonly _stateCounter?: number | undefined
+  readonly _list?: { readonly length?: number | undefined } | undefined
   parse?(bytes: Buffer): unknown
 }
 

@@ -13,7 +13,7 @@ interface Persistent {
   }
 }
 interface Subscribed {
-  readonly subscriptions?: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>>
+  readonly subscriptions?: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>> | undefined
 }
 
 /**

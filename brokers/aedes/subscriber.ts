@@ -13,12 +13,12 @@ const WATCH_MS = 10_000
 
 /** A delivery on its way through aedes. */
 export interface Delivery extends PacketLike {
-  readonly cmd?: string
-  readonly clientId?: string
-  readonly nl?: boolean
+  readonly cmd?: string | undefined
+  readonly clientId?: string | undefined
+  readonly nl?: boolean | undefined
   readonly messageId?: number | undefined
-  brokerId?: string | null
-  readonly brokerCounter?: number
+  brokerId?: string | null | undefined
+  readonly brokerCounter?: number | undefined
 }
 
 type Done = (error?: Error | null) => void
@@ -26,10 +26,10 @@ type Deliver = (packet: Delivery, done: Done) => void
 
 /** What aedes keeps to itself of a client. */
 interface Inside {
-  deliver0?: Deliver
-  deliverQoS?: Deliver
+  deliver0?: Deliver | undefined
+  deliverQoS?: Deliver | undefined
   waitForDrain?(done: Done): void
-  readonly duplicates?: Record<string, number>
+  readonly duplicates?: Record<string, number> | undefined
 }
 
 /** aedes' persistence is not in its types. */

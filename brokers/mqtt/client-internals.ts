@@ -5,7 +5,7 @@ import type { Corkable, ReceivingClient } from './client.ts'
 export interface Ack {
   readonly cmd: 'puback' | 'pubcomp'
   readonly messageId: number
-  readonly reasonCode?: number
+  readonly reasonCode?: number | undefined
 }
 
 /** All members of an MQTT.js client that are not public. If one is missing, the public API is used instead. */

@@ -1,16 +1,18 @@
 /** What a PUBLISH says of itself; MQTT.js makes such objects of those it receives. */
 export interface PublishPacket {
-  readonly cmd?: string
+  readonly cmd?: string | undefined
   readonly topic: string
   payload: string | Buffer
-  readonly qos?: 0 | 1 | 2
-  readonly retain?: boolean
-  readonly dup?: boolean
-  readonly messageId?: number
-  readonly properties?: {
-    /** Without a prototype; a name that came several times has a list. */
-    readonly userProperties?: Readonly<Record<string, string | string[]>>
-  }
+  readonly qos?: 0 | 1 | 2 | undefined
+  readonly retain?: boolean | undefined
+  readonly dup?: boolean | undefined
+  readonly messageId?: number | undefined
+  readonly properties?:
+    | {
+        /** Without a prototype; a name that came several times has a list. */
+        readonly userProperties?: Readonly<Record<string, string | string[]>> | undefined
+      }
+    | undefined
 }
 
 export type Done = (error?: Error) => void
@@ -23,21 +25,21 @@ export type HandleAcks = (topic: string, payload: Buffer, packet: PublishPacket,
 
 /** The options of a client that matter here. MQTT.js looks at all of them anew each time. */
 export interface ClientOptions {
-  protocolVersion?: number
-  clean?: boolean
+  protocolVersion?: number | undefined
+  clean?: boolean | undefined
   /** Seconds. */
-  keepalive?: number
+  keepalive?: number | undefined
   /** Milliseconds; 0 means that it does not reconnect. */
-  reconnectPeriod?: number
+  reconnectPeriod?: number | undefined
   customHandleAcks?: unknown
   readonly properties?: { readonly topicAliasMaximum?: number } | undefined
 }
 
 export interface PublishOptions {
-  readonly qos?: 0 | 1 | 2
-  readonly retain?: boolean
-  readonly dup?: boolean
-  readonly properties?: Readonly<Record<string, unknown>>
+  readonly qos?: 0 | 1 | 2 | undefined
+  readonly retain?: boolean | undefined
+  readonly dup?: boolean | undefined
+  readonly properties?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** What is used of an MQTT.js 5 client, be it a consumer or a publisher. Nothing here imports the package. */
@@ -46,10 +48,10 @@ export interface MqttClient {
   readonly options: object
   /** What the broker said of itself in its CONNACK; MQTT 5. */
   readonly serverProperties?:
-    | { readonly receiveMaximum?: number; readonly maximumPacketSize?: number }
+    | { readonly receiveMaximum?: number | undefined; readonly maximumPacketSize?: number | undefined }
     | undefined
   /** Its `end` was called. */
-  readonly disconnecting?: boolean
+  readonly disconnecting?: boolean | undefined
   /** Seconds, as agreed with the broker. */
   readonly keepalive?: number | undefined
   publish(

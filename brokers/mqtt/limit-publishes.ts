@@ -14,17 +14,17 @@ import { findPublishFlaw, findSizeFlaw } from './publish-flaw.ts'
 /** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
 export interface MqttPublisherOptions extends PublisherOptions {
   /** Most messages of QoS 0 that are written and not yet out. Default: 64. */
-  readonly window?: number
+  readonly window?: number | undefined
   /**
    * Most messages of QoS 1 and 2 under way, never more than the broker's Receive Maximum. Default: 64, on MQTT 3.1.1,
    * where a broker cannot tell, 20.
    */
-  readonly maxInFlight?: number
+  readonly maxInFlight?: number | undefined
   /**
    * Waits between attempts to reconnect, set as the client's `reconnectPeriod`; `false` leaves it alone, as does a client
    * that does not reconnect. Default: from 1 s to 60 s.
    */
-  readonly backOff?: BackOffOptions | false
+  readonly backOff?: BackOffOptions | false | undefined
 }
 
 /** Publishes at a rate. */

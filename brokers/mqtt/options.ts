@@ -25,11 +25,11 @@ export interface ConsumerOptions extends Omit<GuardOptions, 'holds'> {
    * Adds to a sender, as its device, user or tier; what it throws is logged. Asked for every message. Without it a
    * policy's `senders` and captures tell senders apart, by topic.
    */
-  readonly identify?: Identify
+  readonly identify?: Identify | undefined
   /** Publishes what is redirected. A second client: one that awaits itself inside its own delivery waits for ever. */
-  readonly deadLetter?: MqttClient
+  readonly deadLetter?: MqttClient | undefined
   /** How long its acknowledgement is waited for, before the message counts as not redirected. Default: 10,000. */
-  readonly deadLetterTimeoutMs?: number
+  readonly deadLetterTimeoutMs?: number | undefined
 }
 
 /** Throws PolicyError or UnsupportedError for what cannot work with this client. */

@@ -7,17 +7,17 @@ import type { JetStreamMessage, NatsMessage } from './client.ts'
  */
 export interface Internals {
   /** The message of core NATS that a JetStream message wraps. */
-  readonly msg?: Internals
+  readonly msg?: Internals | undefined
   /** The bytes of the headers and the payload. */
   _rdata?: unknown
-  readonly _msg?: { subject?: unknown; reply?: unknown; readonly hdr?: unknown }
+  readonly _msg?: { subject?: unknown; reply?: unknown; readonly hdr?: unknown } | undefined
   /** The connection; commands are sent with the next microtask while it is connected. */
   readonly publisher?: {
     readonly connected?: unknown
     outMsgs?: unknown
     outBytes?: unknown
     sendCommand?(...parts: Uint8Array[]): void
-    readonly transport?: { readonly lang?: unknown; readonly version?: unknown }
+    readonly transport?: { readonly lang?: unknown; readonly version?: unknown } | undefined
   }
   /** The subject as text, once it has been read. */
   _subject?: unknown

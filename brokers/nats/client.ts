@@ -14,7 +14,7 @@ export interface NatsMessage {
   readonly headers?: NatsHeaders | undefined
   readonly sid: number
   /** Empty or absent where nobody waits for an answer. */
-  readonly reply?: string
+  readonly reply?: string | undefined
   respond?(payload?: Uint8Array | string, options?: { headers?: NatsHeaders }): boolean
 }
 
@@ -68,11 +68,11 @@ export interface NatsConnection<M extends NatsMessage = NatsMessage> extends Nat
 
 /** What a consumer says of itself; times in nanoseconds. */
 export interface ConsumerFacts {
-  readonly name?: string
-  readonly stream_name?: string
+  readonly name?: string | undefined
+  readonly stream_name?: string | undefined
   readonly config: {
-    readonly ack_policy?: string
-    readonly ack_wait?: number
+    readonly ack_policy?: string | undefined
+    readonly ack_wait?: number | undefined
     readonly backoff?: readonly number[] | undefined
     readonly max_deliver?: number | undefined
     readonly max_ack_pending?: number | undefined

@@ -18,15 +18,15 @@ const RETRY_MS = 1_000
 /** Options that the client's own `consume` and `fetch` know, and what becomes of the consumer. */
 export interface PullOptions {
   /** Most messages asked for at once. Default: 100. */
-  readonly max_messages?: number
+  readonly max_messages?: number | undefined
   /** How long a question to the server stands, at least 1,000 ms. Default: 30,000. */
-  readonly expires?: number
+  readonly expires?: number | undefined
   /** Milliseconds between heartbeats of the server. Default: half of `expires`, at most 30,000. */
-  readonly idle_heartbeat?: number
+  readonly idle_heartbeat?: number | undefined
   /** Whether to end when the consumer or its stream is gone, instead of waiting for it to come back. Default: false. */
-  readonly abort_on_missing_resource?: boolean
+  readonly abort_on_missing_resource?: boolean | undefined
   /** Called with each status that the client reports of the consumer, as `consumer_deleted` or `heartbeats_missed`. */
-  readonly onStatus?: (status: ConsumerStatus) => void
+  readonly onStatus?: ((status: ConsumerStatus) => void) | undefined
 }
 
 /** What a JetStream consumer is taken by. */

@@ -29,7 +29,7 @@ export interface CoreCourseOptions {
   readonly over: NatsOutlet | undefined
   readonly answering: Answering
   /** Told of each message that is held, and of each that is held no more. */
-  readonly onHeld?: () => void
+  readonly onHeld?: (() => void) | undefined
 }
 
 /** Messages of core NATS: nobody sends them again, and only requests can be answered. */

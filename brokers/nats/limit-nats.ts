@@ -40,12 +40,12 @@ export interface NatsStats extends GuardStats, Readonly<Tally> {
 
 export interface DrainOptions {
   /** How long handlers are waited for. Default: 30,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /**
    * What becomes of held messages of core NATS: requests that are answered here get 429, and the others forgotten, or
    * all pass at once. Those of JetStream are sent back. Default: discard.
    */
-  readonly held?: 'discard' | 'pass'
+  readonly held?: 'discard' | 'pass' | undefined
 }
 
 /** A limiter of NATS subscriptions and JetStream consumers. */
@@ -62,12 +62,12 @@ export interface NatsLimits {
     nc: NatsConnection<M>,
     subject: string,
     handler: Handler<M>,
-    options?: { readonly queue?: string },
+    options?: { readonly queue?: string | undefined },
   ): Intake
   /** The messages of a subscription or consumer that may pass, when they may. Who iterates acknowledges. */
   iterate<M extends NatsMessage>(
     source: Source<M>,
-    options?: { readonly consumer?: JetStreamConsumer; readonly answer?: boolean },
+    options?: { readonly consumer?: JetStreamConsumer | undefined; readonly answer?: boolean | undefined },
   ): AsyncIterableIterator<M>
   /** Hands a consumer's messages to a handler. Pulls only what may pass where a limit is the whole consumer's. */
   consume<M extends JetStreamMessage>(
@@ -83,12 +83,12 @@ export interface NatsLimits {
   /** The next message that may pass; null where none came in time. Who takes it acknowledges. */
   next<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
-    options?: { readonly expires?: number },
+    options?: { readonly expires?: number | undefined },
   ): Promise<M | null>
   /** Returns a handler behind the limits, for a loop of the caller's own. It never throws. */
   wrap<M extends NatsMessage>(
     handler: Handler<M>,
-    options?: { readonly answer?: boolean },
+    options?: { readonly answer?: boolean | undefined },
   ): (message: M) => void
   stats(): NatsStats
   /** Takes nothing more, sends back what JetStream has delivered and is held, and waits for the handlers. */

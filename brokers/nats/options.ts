@@ -13,47 +13,47 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
    * Tells who sent a message, for limits per client, user, device and so on. Default: each subject is a sender of its
    * own. Headers and payloads can be forged; subject tokens under publish permissions cannot.
    */
-  readonly identify?: Identify
+  readonly identify?: Identify | undefined
   /** `headers` of the client in use: without it nothing that is sent carries any. */
-  readonly headers?: MakeHeaders
+  readonly headers?: MakeHeaders | undefined
   /** The connection for what JetStream's messages are redirected to, and for dead letters. */
-  readonly connection?: NatsOutlet
+  readonly connection?: NatsOutlet | undefined
   /** Where JetStream messages go that are given up, as `dead.{topic}`; places as in a redirect. Default: nowhere. */
-  readonly deadLetter?: string
+  readonly deadLetter?: string | undefined
   /**
    * Whether a stream must have stored what a JetStream message is redirected to, or its dead letter, before the message
    * is answered; else it is sent back. `false` where no stream takes these subjects. Default: true.
    */
-  readonly confirm?: boolean
+  readonly confirm?: boolean | undefined
   /** How long a stream has for that, but no more than half of the time for an answer. Default: 2,000. */
-  readonly confirmTimeoutMs?: number
+  readonly confirmTimeoutMs?: number | undefined
   /**
    * Who acknowledges JetStream messages: `auto` does when the handler has returned or its promise is fulfilled, unless
    * it answered itself; `manual` leaves it to the handler. Default: auto.
    */
-  readonly ack?: 'auto' | 'manual'
+  readonly ack?: 'auto' | 'manual' | undefined
   /** What becomes of a JetStream message whose handler fails: delivered again, or given up. Default: nak. */
-  readonly onError?: 'nak' | 'term'
+  readonly onError?: 'nak' | 'term' | undefined
   /**
    * Handlers of one subscription or consumer at work at once, those that return promises; what comes meanwhile waits for
    * one to be done, and what finds no room there is dropped, or a request told to come again. Of JetStream consumers only
    * where it is given: they are then asked for no more than has room to wait. Default: 10,000, on JetStream their
    * `max_ack_pending`.
    */
-  readonly maxInFlight?: number
+  readonly maxInFlight?: number | undefined
   /**
    * Keeps a JetStream message alive while the promise of its handler is pending, for so long at the most: a text as `5m`, or
    * milliseconds. Default: off, the server delivers it again after `ack_wait`.
    */
-  readonly keepAlive?: { readonly upTo: string | number }
+  readonly keepAlive?: { readonly upTo: string | number } | undefined
   /** How long after a failure a message is delivered again. Default: 1,000. */
-  readonly errorDelayMs?: number
+  readonly errorDelayMs?: number | undefined
   /** Of consumers that do not say: how long the server waits for an answer. Default: 30,000. */
-  readonly ackWaitMs?: number
+  readonly ackWaitMs?: number | undefined
   /** Deliveries after which a message is given up that may not pass; a consumer's own `max_deliver` is kept to. Default: 100. */
-  readonly maxDeliver?: number
+  readonly maxDeliver?: number | undefined
   /** Whether handlers and answers get the older `X-RateLimit-*` fields too. Default: false. */
-  readonly legacyFields?: boolean
+  readonly legacyFields?: boolean | undefined
 }
 
 /** The options with their defaults. */

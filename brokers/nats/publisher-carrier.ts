@@ -10,11 +10,11 @@ import { findSizeFlaw } from './publish-flaw.ts'
 
 /** What is published along with a message. `msgID` and `expect` are for JetStream. */
 export interface NatsPublishOptions {
-  readonly headers?: NatsHeaders
-  readonly reply?: string
+  readonly headers?: NatsHeaders | undefined
+  readonly reply?: string | undefined
   /** Known to the stream, it stores a message once: with it also an answer that did not come is asked for again. */
-  readonly msgID?: string
-  readonly expect?: object
+  readonly msgID?: string | undefined
+  readonly expect?: object | undefined
 }
 
 /** The part of a connection that publishes, of either client generation. */

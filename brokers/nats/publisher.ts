@@ -17,13 +17,13 @@ import {
 /** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
 export interface NatsPublisherOptions extends PublisherOptions {
   /** Publishes by JetStream: `sent` then says that the stream has stored it. Default: core NATS. */
-  readonly jetstream?: PublishingJetStream
+  readonly jetstream?: PublishingJetStream | undefined
   /**
    * Most messages under way: not flushed, or not acknowledged by JetStream. Default: 512 and 64.
    */
-  readonly window?: number
+  readonly window?: number | undefined
   /** `headers` of the client in use: without it nothing that a rule degrades is marked. */
-  readonly headers?: MakeHeaders
+  readonly headers?: MakeHeaders | undefined
 }
 
 /** Publishes at a rate. */

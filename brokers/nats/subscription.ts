@@ -22,21 +22,21 @@ export interface Intake {
 
 export interface SubscribeOptions<M extends NatsMessage> {
   /** The queue group. */
-  readonly queue?: string
+  readonly queue?: string | undefined
   readonly callback: Handler<M>
   /** Of a queue group: that its rules may discard messages, which are lost to all members. Default: false. */
-  readonly lossy?: boolean
+  readonly lossy?: boolean | undefined
   /**
    * Of a queue group: messages held at which this member leaves it, so that others get what comes, and to half of which
    * it has come down when it joins again. What comes while no member is there is lost. Default: never.
    */
-  readonly leaveAt?: number
+  readonly leaveAt?: number | undefined
   /**
    * Whether a request that a rule rejects is answered with 429, as one that is held at the end. Only for the service that
    * requests are meant for: a listener beside it would answer in its place, and on subjects of a stream the publisher would
    * take the answer for the stream's. Default: false.
    */
-  readonly answer?: boolean
+  readonly answer?: boolean | undefined
 }
 
 /** A subscription of core NATS that leaves its queue group while it holds too much. */

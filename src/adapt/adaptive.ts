@@ -16,22 +16,22 @@ import {
 
 export interface AdaptiveOptions {
   /** Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless stages are given. */
-  readonly levels?: LevelWords
+  readonly levels?: LevelWords | undefined
   /** Reductions by signal, as `{ cpu: { '60%': 0.75 } }`, or `default` for the usual ones. The least factor counts. */
-  readonly stages?: 'default' | Readonly<Record<string, StageWords>>
+  readonly stages?: 'default' | Readonly<Record<string, StageWords>> | undefined
   /** One signal more. */
-  readonly signal?: SignalWord
+  readonly signal?: SignalWord | undefined
   /** What is looked at; the load is the worst of them. Default: cpu, memory, event-loop, unless `signal` is given. */
-  readonly signals?: readonly SignalWord[]
+  readonly signals?: readonly SignalWord[] | undefined
   /** How often. Default: 10,000. */
-  readonly everyMs?: number
+  readonly everyMs?: number | undefined
   /**
    * Whose load counts: that of this `node`, or the worst of the `fleet`: all nodes of the gate's store, which tell it each
    * other by its notes. Default: node.
    */
-  readonly across?: 'node' | 'fleet'
+  readonly across?: 'node' | 'fleet' | undefined
   /** What this node is called among others. Default: the host's name and the process. */
-  readonly node?: string
+  readonly node?: string | undefined
 }
 
 /** A middleware that can say what it goes by. */

@@ -3,9 +3,9 @@ import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
 
 export interface AimdOptions extends FeedbackOptions {
   /** Added to the rate at each interval that went well, a second. Default: a fiftieth of the most. */
-  readonly step?: number
+  readonly step?: number | undefined
   /** The rate is multiplied by this when the handler cannot keep up. Default: 0.9. */
-  readonly backoff?: number
+  readonly backoff?: number | undefined
 }
 
 /** More failures than this are a sign that the handler cannot keep up. */

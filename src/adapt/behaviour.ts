@@ -16,7 +16,7 @@ export { BEHAVIOUR_FACTORS, type Conduct } from '../chain/conduct.ts'
 export interface BehaviourOptions {
   /** How senders are told apart. Default: by user, else API key, else client. */
   readonly senderOf?: (sender: Sender) => string | undefined
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 /** Counts what senders do, and gives them more or less room for it. */

@@ -11,21 +11,21 @@ import type { Message } from '../message.ts'
 
 export interface BreakerOptions {
   /** What its refusals are told under. Default: breaker. */
-  readonly name?: string
+  readonly name?: string | undefined
   /** What fails together: messages of equal keys. Default: the topic. */
-  readonly keyOf?: (message: Message) => string
+  readonly keyOf?: ((message: Message) => string) | undefined
   /** It opens when more than this share fails. Default: 0.5. */
-  readonly failures?: number
+  readonly failures?: number | undefined
   /** Of more than this many in a window. Default: 10. */
-  readonly least?: number
+  readonly least?: number | undefined
   /** Default: 10,000. */
-  readonly windowMs?: number
+  readonly windowMs?: number | undefined
   /** How long it stays open before one message tries. Default: 5,000. */
-  readonly openMs?: number
+  readonly openMs?: number | undefined
   /** What becomes of messages while it is open. Default: retry. */
-  readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject'
+  readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject' | undefined
   /** Default: that of the gate. */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 export type CircuitState = 'closed' | 'open' | 'half-open'

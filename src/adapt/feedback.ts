@@ -9,20 +9,20 @@ import { policyError } from '../errors.ts'
 
 export interface FeedbackOptions {
   /** What its refusals are told under. Default: feedback. */
-  readonly name?: string
+  readonly name?: string | undefined
   /** Rates a second between which it moves. Default: 1 and 10,000. */
-  readonly minPerSecond?: number
-  readonly maxPerSecond?: number
+  readonly minPerSecond?: number | undefined
+  readonly maxPerSecond?: number | undefined
   /** Where it begins. Default: the least. */
-  readonly startPerSecond?: number
+  readonly startPerSecond?: number | undefined
   /** A mean latency above this means that the handler cannot keep up. Default: 100. */
-  readonly latencyMs?: number
+  readonly latencyMs?: number | undefined
   /** How often the rate is set. Default: 200. */
-  readonly everyMs?: number
+  readonly everyMs?: number | undefined
   /** What becomes of messages beyond the rate. Default: retry. */
-  readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject'
+  readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject' | undefined
   /** Default: that of the gate. */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 /** Admits messages at the rate their handler can keep up with. */

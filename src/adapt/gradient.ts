@@ -3,7 +3,7 @@ import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
 
 export interface GradientOptions extends FeedbackOptions {
   /** How much of the rate it tries beyond what gets done, at the most, at each interval. Default: 0.1. */
-  readonly headroom?: number
+  readonly headroom?: number | undefined
 }
 
 const FAILURES = 0.1

@@ -25,7 +25,7 @@ export interface LoadReport {
   /** Readings that failed, by signal. */
   readonly broken: Readonly<Record<string, number>>
   /** Living nodes with this one, and how often the others could not be asked. Only where it goes by them. */
-  readonly fleet?: { readonly nodes: number; readonly failures: number }
+  readonly fleet?: { readonly nodes: number; readonly failures: number } | undefined
   readonly scaled: Scaled | undefined
   /** How often the factor has changed. */
   readonly changes: number

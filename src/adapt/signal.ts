@@ -9,7 +9,7 @@ import { memorySignal } from './memory.ts'
 export interface Signal {
   readonly name: string
   /** The value that counts as a load of 100 %. Default: 1. */
-  readonly full?: number
+  readonly full?: number | undefined
   /** What is found now; undefined where nothing can be said yet. May throw: it is then left out. */
   read(nowMs: number): number | undefined
   /** Ends what it measures with. */
@@ -34,7 +34,7 @@ type CountingName = (typeof COUNTING_SIGNALS)[number]
  */
 export type SignalWord =
   | SignalName
-  | { readonly [Name in CountingName]?: number }
+  | { readonly [Name in CountingName]?: number | undefined }
   | (() => number | undefined)
   | Signal
 
@@ -42,7 +42,7 @@ export type SignalWord =
 export interface SignalPlan {
   readonly name: string
   /** It was not asked for: it counts where somebody tells it, for its stages alone. */
-  readonly isExtra?: boolean
+  readonly isExtra?: boolean | undefined
   readonly make: (host: SignalHost) => Signal
 }
 

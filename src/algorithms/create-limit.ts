@@ -28,13 +28,13 @@ export interface LimitSpec {
   readonly count: number
   readonly periodMs: number
   /** Only of a token bucket or a custom algorithm; default: the count. */
-  readonly burst?: number
+  readonly burst?: number | undefined
   /** Only of a token bucket; default: the burst. */
-  readonly initial?: number
+  readonly initial?: number | undefined
   /** Costs may be fractions, in thousandths. */
-  readonly fractional?: boolean
+  readonly fractional?: boolean | undefined
   /** Required by a quota. */
-  readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string }
+  readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string } | undefined
 }
 
 /** Whole numbers stay exact in a double below this; half of 2^53 leaves room for one addition. */

@@ -23,7 +23,7 @@ export interface CustomAlgorithm extends Algorithm<LimitNumbers, CustomState> {
    * `limit` has count, periodMs and capacity. Returns a table with state, allowed, remaining, retryAfterMs (-1: never),
    * resetMs and expireInMs. Without it, a rule of this algorithm is refused on Redis.
    */
-  readonly lua?: string
+  readonly lua?: string | undefined
   /**
    * The state after `cost` units are given back; no longer than the one given. Without it nothing is given back: what
    * a message took that is refused later stays taken.
@@ -33,9 +33,9 @@ export interface CustomAlgorithm extends Algorithm<LimitNumbers, CustomState> {
    * The refund's twin: the body of a Lua `function(state, now, cost, limit)` that returns the state. An algorithm with a
    * refund and no such twin is refused on Redis.
    */
-  readonly luaRefund?: string
+  readonly luaRefund?: string | undefined
   /** Most numbers a state may hold; the memory store keeps the fewer keys the larger it is. Default: 256. */
-  readonly stateSize?: number
+  readonly stateSize?: number | undefined
 }
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/

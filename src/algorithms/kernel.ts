@@ -11,7 +11,7 @@ export interface Verdict {
   /** Whole milliseconds until the key is whole again. */
   resetMs: number
   /** Who answered in the store's place: limits of this process alone, or nobody who counts. Absent: the store. */
-  fallback?: 'local' | 'nobody'
+  fallback?: 'local' | 'nobody' | undefined
 }
 
 /**

@@ -23,7 +23,7 @@ export interface Limit {
   /** One of {@link ALGORITHMS}, or the name of `custom`. */
   readonly algorithm: string
   /** The algorithm of the user's own, where the rule has one. */
-  readonly custom?: CustomAlgorithm
+  readonly custom?: CustomAlgorithm | undefined
   readonly kernel: Kernel
   /** Units per period. */
   readonly count: number
@@ -41,7 +41,7 @@ export interface Limit {
   readonly stepsPerMs: number
   readonly capacitySteps: number
   /** Only of a calendar quota. */
-  readonly calendar?: CalendarWindow
+  readonly calendar?: CalendarWindow | undefined
 }
 
 /** Whether windows of two limits begin and end at the same moments. */

@@ -11,11 +11,11 @@ export type Conduct = 'good' | 'usual' | 'abusive'
 /** Limits that follow the behaviour of who sends. */
 export interface BehaviourSpec {
   /** What the limits of good senders are multiplied by, as 1.2 or `x1.2`. Default: 1.2. */
-  readonly good?: number | string
+  readonly good?: number | string | undefined
   /** Those of abusive ones. Default: 0.3. */
-  readonly abusive?: number | string
+  readonly abusive?: number | string | undefined
   /** Who is told apart. Default: the client; who has none by user, device, API key, address. */
-  readonly per?: SubjectPart
+  readonly per?: SubjectPart | undefined
 }
 
 /** Factors by behaviour. */

@@ -9,7 +9,7 @@ import { COST_WORDS, type Cost, type CostWord } from './options.ts'
 /** How much a message costs under a rule. */
 export interface CostMeter {
   /** Units, where they are the same for every message; else undefined. */
-  readonly fixed?: number
+  readonly fixed?: number | undefined
   /** Whether costs may be fractions of a unit. */
   readonly fractional: boolean
   /** Units of a message; 1 where they cannot be read. Never throws. */

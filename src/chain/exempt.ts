@@ -18,15 +18,15 @@ import { compileScopes, scopeFlaw } from './scope.ts'
 /** One exemption, compiled. */
 export interface ExemptStation {
   readonly kind: 'exempt'
-  readonly name?: string
+  readonly name?: string | undefined
   readonly enabled: boolean
   readonly priority: number
   /** Whether its lists hold for a sender on a topic: the part that no message of theirs can change. */
   covers(topic: string, sender: Sender): boolean
   /** What must hold of the message itself. */
-  readonly when?: Condition
+  readonly when?: Condition | undefined
   /** The exemption's own limit: beyond it the message is judged like any other. */
-  readonly rule?: Rule
+  readonly rule?: Rule | undefined
   readonly decision: Decision
   /** What of it holds for an action: all, a part, or nothing. */
   holdingOn(action: string): ExemptStation | undefined

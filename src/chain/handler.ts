@@ -32,7 +32,7 @@ export interface HandlerStation {
   /** Goes on with what another has found at the same gate, where it would find the same; false where not. */
   inherit(other: HandlerStation): boolean
   /** Of a limit of handlers at work. */
-  readonly bound?: InFlightBound
+  readonly bound?: InFlightBound | undefined
   /** Another node of the store has found it open for a key until a moment. */
   heard?(key: string, untilMs: number): void
 }

@@ -12,11 +12,11 @@ const PARTS = ['client', 'user', 'device', 'apiKey', 'tier'] as const
  * `{topic.CAPTURE}`. The text of `roles` is one role, or is looked up in a table.
  */
 export interface IdentitySpec {
-  readonly client?: string
-  readonly user?: string
-  readonly device?: string
-  readonly apiKey?: string
-  readonly tier?: string
+  readonly client?: string | undefined
+  readonly user?: string | undefined
+  readonly device?: string | undefined
+  readonly apiKey?: string | undefined
+  readonly tier?: string | undefined
   readonly roles?:
     | string
     | { readonly from: string; readonly map: Readonly<Record<string, readonly string[]>> }
@@ -42,7 +42,7 @@ export interface Template {
   /** The captures it asks for. */
   readonly captures: readonly string[]
   /** The header it consists of, where it is nothing else. */
-  readonly header?: string
+  readonly header?: string | undefined
   readonly usesHeaders: boolean
 }
 

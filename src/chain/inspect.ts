@@ -37,7 +37,7 @@ export interface LimitTrace extends Verdict {
   readonly shadow: boolean
   readonly algorithm: string
   /** What `limit` was multiplied by. */
-  readonly scaled?: Scaled
+  readonly scaled?: Scaled | undefined
 }
 
 /** What a rate by feedback, or a breaker, would do with one message. */
@@ -51,7 +51,7 @@ export interface Explanation {
   readonly topic: string
   readonly sender: Sender
   /** The ban that holds for the sender, by its id and reason: nothing else is asked then. */
-  readonly ban?: { readonly id: string; readonly reason: string }
+  readonly ban?: { readonly id: string; readonly reason: string } | undefined
   /** Patterns that match the topic, in the order of the list; undefined stands for every topic. */
   readonly patterns: readonly (string | undefined)[]
   readonly exemptions: readonly ExemptionTrace[]

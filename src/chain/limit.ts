@@ -19,7 +19,7 @@ import { compileWarn } from './warn.ts'
 /** One rule, compiled: what the chain charges. */
 export interface Rule {
   readonly name: string
-  readonly description?: string
+  readonly description?: string | undefined
   readonly on: Action
   /** Undefined for an unlimited rule, which never charges anything. */
   readonly limit: Limit
@@ -28,25 +28,25 @@ export interface Rule {
   readonly outcome: Outcome
   readonly exceeded: ExceededPlan
   readonly unit: 'messages' | 'bytes'
-  readonly message?: RefusalWords
+  readonly message?: RefusalWords | undefined
   readonly harshness: number
   readonly reason: Reason
   readonly shadow: boolean
   /** Shadow and degrade: exceeded, it is not charged and stops no other. */
   readonly soft: boolean
-  readonly fallback?: Fallback
+  readonly fallback?: Fallback | undefined
   /** What its limit was multiplied by, and why. */
-  readonly scaled?: Scaled
+  readonly scaled?: Scaled | undefined
   /** The part of its limit that senders of a conduct have, where that is not all of it: told, as their costs show it. */
-  readonly room?: number
+  readonly room?: number | undefined
   /** Meant as it is, however its senders behave. */
-  readonly asWritten?: boolean
+  readonly asWritten?: boolean | undefined
   /** The reason of a message this rule lets pass. */
   readonly passed: Reason
   /** Shares of the capacity at which a warning is given, ascending. */
-  readonly warn?: readonly number[]
+  readonly warn?: readonly number[] | undefined
   /** Its own penalty, in the place of that of all rules. */
-  readonly penalty?: Penalty
+  readonly penalty?: Penalty | undefined
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
@@ -56,7 +56,7 @@ export interface LimitStation {
   readonly enabled: boolean
   readonly priority: number
   /** Absent where the rate is unlimited. */
-  readonly rule?: Rule
+  readonly rule?: Rule | undefined
 }
 
 /** Where a made middleware carries its station. */

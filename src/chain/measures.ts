@@ -1,11 +1,11 @@
 /** What a broker or consumer can tell of itself, each as far as it knows; asked now and then while it is attached. */
 export interface Measured {
   /** Messages that wait now. */
-  readonly queueDepth?: () => number
+  readonly queueDepth?: (() => number) | undefined
   /** How many messages its consumers are behind; undefined where that is not known yet. */
   readonly consumerLag?: () => number | undefined
   /** Whether it has handlers, whose failures it tells the gate's `handling`. */
-  readonly handlers?: boolean
+  readonly handlers?: boolean | undefined
 }
 
 /** What the brokers and consumers of a gate tell of themselves: each adds itself when it is attached. */

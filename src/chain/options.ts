@@ -40,7 +40,10 @@ export type Cost =
   | CostWord
   | { readonly payload: string }
   | { readonly header: string }
-  | { readonly topics: Readonly<Record<string, number | CostWord>>; readonly default?: number | CostWord }
+  | {
+      readonly topics: Readonly<Record<string, number | CostWord>>
+      readonly default?: number | CostWord | undefined
+    }
   | ((message: Message) => number)
 
 export type { Exceeded } from '../outcomes/exceeded.ts'
@@ -48,94 +51,94 @@ export type { Exceeded } from '../outcomes/exceeded.ts'
 interface RuleOptions {
   /** Unique in a gate; the state of the limit lives under it. */
   readonly name: string
-  readonly description?: string
+  readonly description?: string | undefined
   /** Default: publish. */
-  readonly on?: Action
+  readonly on?: Action | undefined
   /** Default: global. */
-  readonly per?: Scope | readonly Scope[]
-  readonly cost?: Cost
+  readonly per?: Scope | readonly Scope[] | undefined
+  readonly cost?: Cost | undefined
   /** Default: reject. */
-  readonly exceeded?: Exceeded
+  readonly exceeded?: Exceeded | undefined
   /** What a refused sender is told: a text with places as {retry}, one for each kind of sender, or a function. */
-  readonly message?: RefusalWords
+  readonly message?: RefusalWords | undefined
   /** Shares of the limit, as `80%`, at which the gate's `warning` event tells of a key, before anything is refused. */
-  readonly warn?: readonly string[]
+  readonly warn?: readonly string[] | undefined
   /** Blocks for senders this rule has refused again and again; default: as the policy says. */
-  readonly penalties?: PenaltySpec
+  readonly penalties?: PenaltySpec | undefined
   /** Decides and reports, refuses nothing. */
-  readonly shadow?: boolean
+  readonly shadow?: boolean | undefined
   /** Who answers for this rule while a remote store is out of reach. Default: as the store was opened with. */
-  readonly fallback?: Fallback
+  readonly fallback?: Fallback | undefined
   /** Default: true. */
-  readonly enabled?: boolean
+  readonly enabled?: boolean | undefined
   /** Sorts rules among rules: higher ones are asked earlier, equal ones in the order of the list. Default: 0. */
-  readonly priority?: number
+  readonly priority?: number | undefined
   /** How the patterns of `cost.topics` are read. Default: mqtt. */
-  readonly dialect?: Dialect
+  readonly dialect?: Dialect | undefined
 }
 
 /** A limit of handlers at work at once, enacted by consumers and `gate.run`. */
 export interface InFlightOptions {
   /** Unique in a gate. */
   readonly name: string
-  readonly description?: string
+  readonly description?: string | undefined
   /** Most handlers at work at once for each key. */
   readonly inFlight: number
   /** It counts messages that are handled, one each. */
-  readonly on?: 'publish'
+  readonly on?: 'publish' | undefined
   readonly cost?: undefined
   /** Default: global. */
-  readonly per?: Scope | readonly Scope[]
+  readonly per?: Scope | readonly Scope[] | undefined
   /** What becomes of a message that finds all of them at work: `throttle` waits for one to end. Default: throttle. */
-  readonly exceeded?: 'throttle' | 'retry' | 'drop' | 'reject'
+  readonly exceeded?: 'throttle' | 'retry' | 'drop' | 'reject' | undefined
   /** Default: true. */
-  readonly enabled?: boolean
-  readonly dialect?: Dialect
+  readonly enabled?: boolean | undefined
+  readonly dialect?: Dialect | undefined
 }
 
 export interface LimitOptions extends RuleOptions {
   /** `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10/s burst 20`, `unlimited`. */
   readonly rate: string
   /** Most units held by a token bucket or an algorithm of one's own; overrides one in `rate`. Default: the count. */
-  readonly burst?: number
+  readonly burst?: number | undefined
   /** Units a token bucket starts with. Default: its burst. */
-  readonly initial?: number
+  readonly initial?: number | undefined
   /** A name, or an algorithm of one's own. Default: token-bucket. */
-  readonly algorithm?: AlgorithmName | CustomAlgorithm
+  readonly algorithm?: AlgorithmName | CustomAlgorithm | undefined
 }
 
 export interface QuotaOptions extends RuleOptions {
   /** `10000/day`, `1GB/month`. */
   readonly rate: string
   /** Calendar windows begin at local midnight (weeks on Monday); rolling ones look back. Default: calendar. */
-  readonly window?: 'calendar' | 'rolling'
+  readonly window?: 'calendar' | 'rolling' | undefined
   /** IANA name of the zone of the calendar. Default: UTC. */
-  readonly zone?: string
+  readonly zone?: string | undefined
 }
 
 /** Lists are alternatives (one entry of one list is enough); `when` must hold as well. */
 export interface ExemptOptions {
-  readonly name?: string
-  readonly description?: string
-  readonly topics?: readonly string[]
-  readonly clients?: readonly string[]
-  readonly devices?: readonly string[]
-  readonly users?: readonly string[]
-  readonly apiKeys?: readonly string[]
-  readonly roles?: readonly string[]
+  readonly name?: string | undefined
+  readonly description?: string | undefined
+  readonly topics?: readonly string[] | undefined
+  readonly clients?: readonly string[] | undefined
+  readonly devices?: readonly string[] | undefined
+  readonly users?: readonly string[] | undefined
+  readonly apiKeys?: readonly string[] | undefined
+  readonly roles?: readonly string[] | undefined
   /** Addresses and CIDR blocks, v4 and v6. */
-  readonly ips?: readonly string[]
+  readonly ips?: readonly string[] | undefined
   /**
    * The actions it holds for. Default: all; but on a connect, which is decided before a broker has checked who it is,
    * lists of users, API keys and roles cover nobody.
    */
-  readonly on?: Action | readonly Action[]
-  readonly when?: ConditionSpec
+  readonly on?: Action | readonly Action[] | undefined
+  readonly when?: ConditionSpec | undefined
   /** The exemption's own limit, as `5/min per device`: beyond it the message is judged like any other. */
-  readonly limit?: string
-  readonly enabled?: boolean
+  readonly limit?: string | undefined
+  readonly enabled?: boolean | undefined
   /** Sorts exemptions among exemptions: higher ones are asked earlier, equal ones in the order of the list. Default: 0. */
-  readonly priority?: number
+  readonly priority?: number | undefined
   /** How `topics` are read. Default: mqtt. */
-  readonly dialect?: Dialect
+  readonly dialect?: Dialect | undefined
 }

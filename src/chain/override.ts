@@ -20,10 +20,10 @@ export interface Override extends Added {
   readonly id: string
   /** Another for every override there was in this process. */
   readonly serial: number
-  readonly expiresAtMs?: number
+  readonly expiresAtMs?: number | undefined
   readonly grant: Grant
   /** Names of the rules it is for; absent: all. */
-  readonly rules?: ReadonlySet<string>
+  readonly rules?: ReadonlySet<string> | undefined
   /** Equal for overrides that make the same of the same rules. */
   readonly kind: string
 }

@@ -9,13 +9,13 @@ export interface PenaltySpec {
   /** How long, as `60s`. */
   readonly block: string
   /** After how many refusals, as `3 refusals in 10s`. Default: after each; with `flapping` alone, after none. */
-  readonly after?: string
+  readonly after?: string | undefined
   /** How much longer each time, as `x2 up to 1h`. Default: always as long. */
-  readonly grow?: string
+  readonly grow?: string | undefined
   /** Who is blocked. Default: the client; who has none by user, device, API key, address. */
-  readonly per?: SubjectPart
+  readonly per?: SubjectPart | undefined
   /** The connect that makes so many of one, as `5 connects in 10s` or `100 connects in 10s per ip`; not of a rule's own. */
-  readonly flapping?: string | readonly string[]
+  readonly flapping?: string | readonly string[] | undefined
 }
 
 /** How many connects of one are too many. */

@@ -8,9 +8,9 @@ import type { KeyMaker } from './scope.ts'
 export interface PlainRuleOptions {
   readonly keys: KeyMaker
   /** Default: a message costs one. */
-  readonly cost?: CostMeter
+  readonly cost?: CostMeter | undefined
   /** Counts in thousandths. */
-  readonly fractional?: boolean
+  readonly fractional?: boolean | undefined
 }
 
 const ONE: CostMeter = { fixed: 1, fractional: false, unitsOf: () => 1 }

@@ -13,7 +13,7 @@ export interface ScaleHost {
   readonly clock: Clock
   readonly logger: Logger
   /** The load to go by instead of a measured one, 0 to 1; `none` measures nothing and scales nothing. */
-  readonly load?: number | 'none'
+  readonly load?: number | 'none' | undefined
   /** What brokers and consumers tell of themselves. */
   readonly measures: Measures
   /** Has a listener told of each message that a handler is done with; the returned function ends it. */

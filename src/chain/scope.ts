@@ -20,7 +20,7 @@ export interface KeyMaker {
   /** True where two messages of one sender and topic can have different keys. */
   readonly changing: boolean
   /** Stands before each key and is not shown; absent: nothing. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   keyOf(source: KeySource): string
 }
 

@@ -214,7 +214,7 @@ export function createSender(sender: Sender): Sender {
 }
 
 interface Seated extends Sender {
-  [SEAT]?: Seat
+  [SEAT]?: Seat | undefined
 }
 
 /**

@@ -11,14 +11,14 @@ export interface Ban {
   readonly id: string
   readonly reason: string
   readonly outcome: Outcome
-  readonly expiresAtMs?: number
+  readonly expiresAtMs?: number | undefined
 }
 
 /** The time at which an operator added a runtime entry. */
 export interface Added {
   readonly addedAtMs: number
   /** Its place among the entries that were added in the same millisecond; absent: 0. */
-  readonly sequence?: number
+  readonly sequence?: number | undefined
 }
 
 /** Compares runtime entries by age, the oldest first. All nodes of a store come to the same order. */
@@ -33,8 +33,8 @@ export interface TierGiven extends Added {
 
 /** What a sender is to the gate, besides who it is: settled once for each sender and topic. */
 export interface Treatment {
-  readonly ban?: Ban
-  readonly tier?: Tier
+  readonly ban?: Ban | undefined
+  readonly tier?: Tier | undefined
   /** Of several for one rule the first counts. */
   readonly overrides: readonly Override[]
   /** Senders of equal keys are treated alike. */

@@ -10,7 +10,7 @@ export const SUBJECT_PARTS = ['client', 'user', 'device', 'apiKey', 'ip'] as con
 export type SubjectPart = (typeof SUBJECT_PARTS)[number]
 
 /** Of whom something is said: exactly one part of a sender. An `ip` may be an address or a CIDR block, v4 or v6. */
-export type Subject = { readonly [Part in SubjectPart]?: string }
+export type Subject = { readonly [Part in SubjectPart]?: string | undefined }
 
 /** A subject, checked: its part and its text. API keys are kept as their SHA-256 only, since lists and logs show them. */
 export interface Whom {

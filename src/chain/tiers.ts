@@ -12,19 +12,21 @@ import type { KeyMaker } from './scope.ts'
 /** What a tier gives: a limit of its own for each sender, and a factor on what their messages cost. */
 export interface TierSpec {
   /** As `60/min burst 100`. Default: that of the tier of this name in {@link DEFAULT_TIERS}, else unlimited. */
-  readonly limit?: string
+  readonly limit?: string | undefined
   /** As `x0.5`, in thousandths: what each message of the tier costs at all rules, its own included. Default: x1. */
-  readonly cost?: string
+  readonly cost?: string | undefined
 }
 
 /** Tiers by name, over {@link DEFAULT_TIERS}; `assign` says who is of which. */
 export interface TiersSpec {
-  readonly assign?: {
-    /** A template, as `{header.tier}`. Default: the tier the broker or `senders.tier` gives. */
-    readonly from?: string
-    /** The tier of those who have none that is known. Default: they have none, and no tier's limit. */
-    readonly default?: string
-  }
+  readonly assign?:
+    | {
+        /** A template, as `{header.tier}`. Default: the tier the broker or `senders.tier` gives. */
+        readonly from?: string | undefined
+        /** The tier of those who have none that is known. Default: they have none, and no tier's limit. */
+        readonly default?: string | undefined
+      }
+    | undefined
   readonly [name: string]: TierSpec | TiersSpec['assign']
 }
 
@@ -40,7 +42,7 @@ export const DEFAULT_TIERS: Readonly<Record<string, TierSpec>> = {
 export interface Tier {
   readonly name: string
   /** Its limit for each sender; absent where it is unlimited. */
-  readonly rule?: Rule
+  readonly rule?: Rule | undefined
   /** What costs are multiplied by, in thousandths. */
   readonly costThousandths: number
 }

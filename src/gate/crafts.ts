@@ -11,7 +11,7 @@ import type { Craft } from './board.ts'
 /** Whom not to let in. */
 export type BanOptions = Subject & {
   /** What becomes of their messages. Default: reject. */
-  readonly outcome?: 'drop' | 'reject' | 'disconnect'
+  readonly outcome?: 'drop' | 'reject' | 'disconnect' | undefined
 }
 
 /** Whose limits are others for a while. */
@@ -19,7 +19,7 @@ export type OverrideOptions = Subject & {
   /** `unlimited`, `x5`, or a rate as `100/s burst 200`. */
   readonly limit: string
   /** The rules it is for, also those of tiers, as `tier:free`. Default: all. */
-  readonly rules?: readonly string[]
+  readonly rules?: readonly string[] | undefined
 }
 
 /** Who is of which tier. */

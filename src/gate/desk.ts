@@ -38,12 +38,12 @@ import { breakerCraft, conductCraft, type Opened } from './told.ts'
 /** What a gate is told of tiers and penalties in code; a policy that speaks of them takes their place. */
 export interface DeskOptions {
   /** Tiers; `{}` gives the five there are by default. */
-  readonly tiers?: TiersSpec
+  readonly tiers?: TiersSpec | undefined
   /** Who is of which tier, by a function of the user's own. */
-  readonly tierOf?: TierLookup | TierLookup['of']
-  readonly penalties?: PenaltySpec
+  readonly tierOf?: TierLookup | TierLookup['of'] | undefined
+  readonly penalties?: PenaltySpec | undefined
   /** Limits that follow the behaviour of who sends; `{}` for 1.2 and 0.3 of them. */
-  readonly behaviour?: BehaviourSpec
+  readonly behaviour?: BehaviourSpec | undefined
 }
 
 /** What the desk asks of its gate. */

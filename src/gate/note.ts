@@ -8,20 +8,20 @@ export interface NoteOptions {
   /** Why; at most {@link BOUNDS.noteChars} characters. */
   readonly reason: string
   /** A word of the operator's own, for reports: `emergency`, `abuse`, `ticket-17`. */
-  readonly code?: string
+  readonly code?: string | undefined
   /** Who; default: `unknown`. */
-  readonly addedBy?: string
+  readonly addedBy?: string | undefined
   /** How long, in milliseconds or as `1h`; default: until it is removed. */
-  readonly for?: number | string
+  readonly for?: number | string | undefined
 }
 
 /** What was said, when, and until when; times are whole milliseconds since the epoch. */
 export interface Note extends Added {
   readonly id: string
   readonly reason: string
-  readonly code?: string
+  readonly code?: string | undefined
   readonly addedBy: string
-  readonly expiresAtMs?: number
+  readonly expiresAtMs?: number | undefined
 }
 
 export const NOTE_KINDS = ['ban', 'override', 'exemption', 'tier', 'conduct', 'breaker'] as const

@@ -11,10 +11,10 @@ export interface GateOptions extends Reading, DeskOptions {
    * Where the state of the limits lives; it stays open when the gate is closed. Default: the store the policy names,
    * or a MemoryStore, which the gate closes itself.
    */
-  readonly store?: Store
-  readonly clock?: Clock
-  readonly dialect?: Dialect
-  readonly logger?: Logger
+  readonly store?: Store | undefined
+  readonly clock?: Clock | undefined
+  readonly dialect?: Dialect | undefined
+  readonly logger?: Logger | undefined
   /** Of `fromPolicy`: whether to follow the policy's files and put each sound change into effect. Default: false. */
-  readonly watch?: boolean
+  readonly watch?: boolean | undefined
 }

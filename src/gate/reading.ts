@@ -9,11 +9,11 @@ export type PolicySource = string | object | readonly (string | object)[]
 /** What it takes to read a policy, and to try it. */
 export interface Reading {
   /** Environment for `${NAME}` in policies. Default: process.env. */
-  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** Algorithms of one's own that policies may name. */
-  readonly algorithms?: readonly CustomAlgorithm[]
+  readonly algorithms?: readonly CustomAlgorithm[] | undefined
   /** The load adaptive limits go by instead of a measured one, 0 to 1; `none`: they are as they are written. */
-  readonly load?: number | 'none'
+  readonly load?: number | 'none' | undefined
 }
 
 /** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */

@@ -11,7 +11,7 @@ const LONGEST_WAIT_MS = 60_000
 /** How long `gate.run` waits. */
 export interface RunOptions {
   /** The longest a message waits for its limits and for a handler to end. Default: 60,000. */
-  readonly maxWaitMs?: number
+  readonly maxWaitMs?: number | undefined
 }
 
 /** What became of a message that `gate.run` was given: what its handler returned, or the decision that refused it. */

@@ -9,9 +9,9 @@ import { within } from '../stores/resilient/within.ts'
 export interface TierLookup {
   readonly of: (sender: Sender) => MaybePromise<string | undefined>
   /** How long an answer is waited for before the sender's own tier or the default counts. Default: 1000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** How long an answer, also a missing one, is good for; then it is asked for anew while the old one counts. Default: 60000. */
-  readonly keepMs?: number
+  readonly keepMs?: number | undefined
 }
 
 interface Found {

@@ -21,7 +21,7 @@ export interface AlertRule {
   /** Undefined where nothing can be said: then the alert stays as it is. */
   readonly value: (readings: Readings) => number | undefined
   /** Whether there is enough to go by for it to fire. Default: always; it is resolved in any case. */
-  readonly begins?: (readings: Readings) => boolean
+  readonly begins?: ((readings: Readings) => boolean) | undefined
   /** Fires above it. */
   readonly above: number
   /** Is over at or under it; below `above`. */
@@ -31,14 +31,14 @@ export interface AlertRule {
 
 export interface AlertThresholds {
   /** Share of decisions that block. Default: 0.3 and 0.5. */
-  readonly blockRateWarning?: number
-  readonly blockRateCritical?: number
+  readonly blockRateWarning?: number | undefined
+  readonly blockRateCritical?: number | undefined
   /** Of how few decisions in a minute a share says nothing yet. Default: 20. */
-  readonly fewDecisions?: number
+  readonly fewDecisions?: number | undefined
   /** Decisions a second. Default: 10,000. */
-  readonly volumePerSecond?: number
+  readonly volumePerSecond?: number | undefined
   /** 95th percentile of the time a decision takes, in seconds. Default: 0.1. */
-  readonly slowSeconds?: number
+  readonly slowSeconds?: number | undefined
 }
 
 /** How far under its threshold an alert is over. */

@@ -27,17 +27,17 @@ export interface AlertsOptions {
   readonly gate: Gate
   readonly analytics: Analytics
   /** Without it nobody notices slow decisions. */
-  readonly durations?: Durations
+  readonly durations?: Durations | undefined
   /** Default: the gate's. */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Default: {@link defaultAlerts}. */
-  readonly rules?: readonly AlertRule[]
+  readonly rules?: readonly AlertRule[] | undefined
   /** Called with each alert when it fires and when it is resolved, as a webhook's `send`. What it throws is logged. */
   readonly onAlert: (alert: Alert) => void
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
   /** How often it is looked, and over which time. Default: 10,000 and 60,000. */
-  readonly everyMs?: number
-  readonly windowMs?: number
+  readonly everyMs?: number | undefined
+  readonly windowMs?: number | undefined
 }
 
 interface Reading extends Totals {

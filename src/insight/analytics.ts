@@ -14,7 +14,7 @@ import { type Range, type Snapshot, viewOf } from './view.ts'
 export interface AnalyticsOptions {
   readonly gate: Gate
   /** Default: the gate's. */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 /** Decisions since the start. */

@@ -11,9 +11,9 @@ export const DURATION_BUCKETS = [
 export interface DurationsOptions {
   readonly gate: Gate
   /** One in so many decisions is timed, on average and at uneven distances. Default: 256. */
-  readonly every?: number
+  readonly every?: number | undefined
   /** Of this process, in milliseconds. Default: performance.now. */
-  readonly nowMs?: () => number
+  readonly nowMs?: (() => number) | undefined
 }
 
 /** A state of the histogram: decisions at or under each bound (not summed up), and above all of them. */

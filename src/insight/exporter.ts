@@ -11,13 +11,13 @@ export interface SnapshotExporterOptions {
   readonly analytics: Analytics
   readonly clock: Clock
   /** Where nodes leave what they have counted. Default: nowhere. */
-  readonly store?: SnapshotStore
+  readonly store?: SnapshotStore | undefined
   /** Gets a line each time, and a warning where the store fails. Default: silent. */
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
   /** Default: 300,000. */
-  readonly everyMs?: number
+  readonly everyMs?: number | undefined
   /** This node's name, and no other's. Default: the host's with some chance, so that a restart is another node. */
-  readonly node?: string
+  readonly node?: string | undefined
 }
 
 /** How long a record is kept once its span is over: hours a day, days a month. */

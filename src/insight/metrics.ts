@@ -8,10 +8,10 @@ export interface ObservedStore {
   readonly name: string
   health(): MaybePromise<{
     readonly ok: boolean
-    readonly state?: 'closed' | 'open' | 'half-open'
-    readonly keys?: number
-    readonly evictions?: number
-    readonly overflows?: number
+    readonly state?: 'closed' | 'open' | 'half-open' | undefined
+    readonly keys?: number | undefined
+    readonly evictions?: number | undefined
+    readonly overflows?: number | undefined
   }>
 }
 
@@ -19,22 +19,22 @@ export interface ObservedStore {
 export interface ObservedGuard {
   stats(): {
     readonly held: number
-    readonly heldBytes?: number
-    readonly overflowed?: number
-    readonly superseded?: number
-    readonly discarded?: number
-    readonly fallbacks?: number
-    readonly timeouts?: number
+    readonly heldBytes?: number | undefined
+    readonly overflowed?: number | undefined
+    readonly superseded?: number | undefined
+    readonly discarded?: number | undefined
+    readonly fallbacks?: number | undefined
+    readonly timeouts?: number | undefined
   }
 }
 
 /** Whatever there is to tell of; what is left out is not told of. */
 export interface MetricSources {
   readonly analytics: Analytics
-  readonly durations?: Durations
-  readonly store?: ObservedStore
+  readonly durations?: Durations | undefined
+  readonly store?: ObservedStore | undefined
   /** Their numbers are added up. */
-  readonly guards?: readonly ObservedGuard[]
+  readonly guards?: readonly ObservedGuard[] | undefined
 }
 
 export type Labels = Readonly<Record<string, string>>
@@ -50,11 +50,13 @@ export interface Family {
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram'
   readonly samples: readonly Sample[]
-  readonly histogram?: {
-    readonly bounds: readonly number[]
-    readonly counts: readonly number[]
-    readonly sum: number
-  }
+  readonly histogram?:
+    | {
+        readonly bounds: readonly number[]
+        readonly counts: readonly number[]
+        readonly sum: number
+      }
+    | undefined
 }
 
 /** What there is to tell, for other expositions than {@link renderMetrics}. Rejects never; a store that fails is down. */

@@ -3,8 +3,8 @@ import { collectMetrics, type Labels, type MetricSources } from './metrics.ts'
 
 interface About {
   readonly description: string
-  readonly unit?: string
-  readonly advice?: { readonly explicitBucketBoundaries: number[] }
+  readonly unit?: string | undefined
+  readonly advice?: { readonly explicitBucketBoundaries: number[] } | undefined
 }
 
 interface Result<Instrument> {

@@ -7,7 +7,7 @@ export interface PromRegistry {
 }
 
 interface Value {
-  readonly metricName?: string
+  readonly metricName?: string | undefined
   readonly labels: Labels | { readonly le: number | string }
   readonly value: number
 }

@@ -15,8 +15,8 @@ export interface SnapshotRedis {
 export interface RedisSnapshotsOptions {
   readonly client: SnapshotRedis
   /** What the keys begin with. Default: `topicgate`. */
-  readonly prefix?: string
-  readonly clock?: Clock
+  readonly prefix?: string | undefined
+  readonly clock?: Clock | undefined
 }
 
 /** Records that are asked for at once. */

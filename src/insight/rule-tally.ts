@@ -56,7 +56,7 @@ export interface RuleMetrics {
   /** Denied ÷ total: how often the limit was hit. */
   readonly hitRate: number
   /** Units left after a decision, on average; absent where none told of it. */
-  readonly meanRemaining?: number
+  readonly meanRemaining?: number | undefined
   /** Who and what was refused most often. */
   readonly violations: { readonly users: TopList; readonly ips: TopList; readonly topics: TopList }
 }

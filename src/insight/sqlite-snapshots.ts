@@ -14,7 +14,7 @@ export interface SnapshotDatabase {
 
 export interface SqliteSnapshotsOptions {
   readonly database: SnapshotDatabase
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
 }
 
 /** In a SQLite database, which may be that of a store: one table of its own, made by itself. The database stays open. */

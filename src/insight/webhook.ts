@@ -21,19 +21,19 @@ export interface WebhookOptions {
   readonly url: string
   /** Signs what is sent. */
   readonly secret: string
-  readonly clock?: Clock
-  readonly logger?: Logger
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
   /** Tries of one alert. Default: 8. */
-  readonly tries?: number
+  readonly tries?: number | undefined
   /** The first wait at the most, doubled after each try up to `maxWaitMs`. Default: 1,000 and 60,000. */
-  readonly waitMs?: number
-  readonly maxWaitMs?: number
+  readonly waitMs?: number | undefined
+  readonly maxWaitMs?: number | undefined
   /** How long an answer may take. Default: 5,000. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** In [0, 1). Default: Math.random. */
-  readonly chance?: () => number
+  readonly chance?: (() => number) | undefined
   /** Default: fetch. */
-  readonly post?: Post
+  readonly post?: Post | undefined
 }
 
 export interface WebhookStats {

@@ -7,17 +7,17 @@ import { keepFields, stripFields } from './payload-fields.ts'
 
 export interface DegradeOptions {
   /** Deliver 1 in so many of each key; the others are dropped. Default: 1, all. */
-  readonly sample?: number
+  readonly sample?: number | undefined
   /** Fields of a JSON payload that stay, as paths; all others go. */
-  readonly keep?: readonly string[]
+  readonly keep?: readonly string[] | undefined
   /** Fields of a JSON payload that go. */
-  readonly strip?: readonly string[]
+  readonly strip?: readonly string[] | undefined
   /** Whether the message is no longer retained. Default: true. */
-  readonly clearRetain?: boolean
+  readonly clearRetain?: boolean | undefined
   /** The highest QoS it is delivered with. Default: 0. */
-  readonly qos?: 0 | 1 | 2
+  readonly qos?: 0 | 1 | 2 | undefined
   /** A header or user property that is to hold the rule's name. */
-  readonly mark?: string
+  readonly mark?: string | undefined
 }
 
 export interface DegradePlan {

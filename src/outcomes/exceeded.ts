@@ -11,11 +11,11 @@ export type ExceededWord = Exclude<Outcome, 'deliver'>
 
 export interface LatestOptions {
   /** Most topics of which a message is held. Default: 10,000. */
-  readonly topics?: number
+  readonly topics?: number | undefined
   /** Most bytes held, of payloads and topics. Default: 64 MiB. */
-  readonly bytes?: number | string
+  readonly bytes?: number | string | undefined
   /** What becomes of a message of a topic that finds no room. Default: drop. */
-  readonly then?: Then
+  readonly then?: Then | undefined
 }
 
 /**
@@ -38,12 +38,12 @@ export type Exceeded =
 export interface ExceededPlan {
   readonly outcome: ExceededWord
   /** Of `throttle`, where the rule says how long. */
-  readonly hold?: Hold
+  readonly hold?: Hold | undefined
   /** Of `queue` and of `latest`. */
-  readonly queue?: QueuePlan
-  readonly redirect?: RedirectPlan
-  readonly degrade?: DegradePlan
-  readonly custom?: CustomOutcome
+  readonly queue?: QueuePlan | undefined
+  readonly redirect?: RedirectPlan | undefined
+  readonly degrade?: DegradePlan | undefined
+  readonly custom?: CustomOutcome | undefined
 }
 
 const WORDS = Object.keys(HARSHNESS).filter(word => word !== 'deliver') as readonly ExceededWord[]

@@ -29,9 +29,9 @@ export interface LaneOptions {
    * Holds a publish that no answer lets pass in time for as long as the guard may, as limits may be changed meanwhile;
    * a rule's own `upTo` still refuses it at once. Default: false, it is refused at once.
    */
-  readonly waitsFully?: boolean
+  readonly waitsFully?: boolean | undefined
   /** The lane serves several senders: topics are told apart by sender. Default: false. */
-  readonly mixesSenders?: boolean
+  readonly mixesSenders?: boolean | undefined
 }
 
 /** A lane, as seen by queues of rules that hold messages of it. */
@@ -47,8 +47,8 @@ export interface HeldLine extends SlicedTask {
   readonly held: number
   readonly heldBytes: number
   /** Its own bounds; without them those of a sender hold. */
-  readonly maxHeld?: number
-  readonly maxHeldBytes?: number
+  readonly maxHeld?: number | undefined
+  readonly maxHeldBytes?: number | undefined
   flush(decision?: Decision): void
 }
 
@@ -57,14 +57,14 @@ export type Then = 'drop' | 'reject' | 'disconnect'
 
 export interface ThrottleOptions {
   /** Longest wait, as a duration; at most five minutes. */
-  readonly upTo?: string
-  readonly then?: 'drop' | 'disconnect'
+  readonly upTo?: string | undefined
+  readonly then?: 'drop' | 'disconnect' | undefined
 }
 
 /** A rule's own bound on holding; what it leaves out is the guard's. */
 export interface Hold {
-  readonly upToMs?: number
-  readonly then?: 'drop' | 'disconnect'
+  readonly upToMs?: number | undefined
+  readonly then?: 'drop' | 'disconnect' | undefined
 }
 
 /** How long a message may wait, and what becomes of it then or where it finds no room. */

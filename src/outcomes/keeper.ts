@@ -11,28 +11,28 @@ import { SlicedWork } from './sliced-work.ts'
 
 export interface GuardOptions {
   /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
-  readonly maxHeldPerSender?: number
-  readonly maxHeldTotal?: number
+  readonly maxHeldPerSender?: number | undefined
+  readonly maxHeldTotal?: number | undefined
   /** Most payload bytes held for one sender (a single larger message is still held), and for all. Default: 4 and 256 MiB. */
-  readonly maxHeldBytesPerSender?: number
-  readonly maxHeldBytesTotal?: number
+  readonly maxHeldBytesPerSender?: number | undefined
+  readonly maxHeldBytesTotal?: number | undefined
   /** The longest a message is held. Default: 300,000. */
-  readonly maxHoldMs?: number
+  readonly maxHoldMs?: number | undefined
   /**
    * How long an answer that comes later may take before the fallback answers. Default: 1,000, beyond what the gate's store
    * may take by its own time limit.
    */
-  readonly decideTimeoutMs?: number
+  readonly decideTimeoutMs?: number | undefined
   /** What is answered when middleware of the user's own fails or is late. Default: allow. */
-  readonly middlewareFallback?: 'allow' | 'deny'
+  readonly middlewareFallback?: 'allow' | 'deny' | undefined
   /** What becomes of a message that finds no room or would wait too long. Default: drop. */
-  readonly overflow?: 'drop' | 'disconnect'
+  readonly overflow?: 'drop' | 'disconnect' | undefined
   /**
    * What the guard holds: `throttle` alone, or also what rules `queue` and keep as `latest`; what it does not hold is
    * enacted as it was decided. Whoever says `all` gives messages that own their payload. Default: throttle.
    */
-  readonly holds?: 'throttle' | 'all'
-  readonly logger?: Logger
+  readonly holds?: 'throttle' | 'all' | undefined
+  readonly logger?: Logger | undefined
 }
 
 /** A store, as far as a guard knows it. */

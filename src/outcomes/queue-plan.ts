@@ -7,17 +7,17 @@ import { compilePriority, type PrioritySource } from './priority.ts'
 
 export interface QueueOptions {
   /** Most messages held, of all senders together. Default: 10,000. */
-  readonly max?: number
+  readonly max?: number | undefined
   /** Most bytes held, of payloads and topics. Default: 64 MiB. */
-  readonly bytes?: number | string
+  readonly bytes?: number | string | undefined
   /** By the messages' priority and in turns between senders, or strictly by arrival. Default: priority. */
-  readonly order?: 'priority' | 'arrival'
+  readonly order?: 'priority' | 'arrival' | undefined
   /** Where a message says its priority. Default: the header `priority`, else the payload field `priority`. */
-  readonly priority?: PrioritySource
+  readonly priority?: PrioritySource | undefined
   /** Longest wait, as a duration. Default: five minutes. */
-  readonly upTo?: string
+  readonly upTo?: string | undefined
   /** What becomes of a message that finds no room, is pushed out or waits too long. Default: drop. */
-  readonly then?: Then
+  readonly then?: Then | undefined
 }
 
 /** The bounds and the order of what a rule holds for all its senders. */

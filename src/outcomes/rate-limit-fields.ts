@@ -4,7 +4,7 @@ import type { RuleFacts } from './rule-facts.ts'
 
 export interface FieldOptions {
   /** Whether the older `X-RateLimit-*` fields are told as well. Default: false. */
-  readonly legacy?: boolean
+  readonly legacy?: boolean | undefined
 }
 
 /**

@@ -10,9 +10,9 @@ export interface RedirectOptions {
    * The topic: a template with {topic}, {client}, {rule} or a capture of the rule's topic. Default: `dead/{topic}`,
    * on NATS `dead.{topic}`.
    */
-  readonly to?: string
+  readonly to?: string | undefined
   /** Whether the reason goes along in headers, where the protocol has them. Default: true. */
-  readonly headers?: boolean
+  readonly headers?: boolean | undefined
 }
 
 export interface RedirectPlan {

@@ -7,9 +7,9 @@ import type { RuleBook } from './rule-facts.ts'
 
 export interface ReservationOptions {
   /** Most messages that have a slot; beyond them the gate's own time is told. Default: 65,536. */
-  readonly max?: number
+  readonly max?: number | undefined
   /** How long after its slot a message may come back before its slot is given up. Default: 30,000. */
-  readonly lateMs?: number
+  readonly lateMs?: number | undefined
 }
 
 /** The slots of one key of a rule. */

@@ -6,10 +6,10 @@ import type { RefusalWords } from './refusal-text.ts'
 /** What a rule is, for those who enact its decisions and tell of them. */
 export interface RuleFacts {
   readonly name: string
-  readonly description?: string
+  readonly description?: string | undefined
   readonly on: Action
   /** The pattern it was first used for, as written; absent where it stands for every topic. */
-  readonly pattern?: string
+  readonly pattern?: string | undefined
   /** Units per period. */
   readonly count: number
   readonly periodMs: number
@@ -20,7 +20,7 @@ export interface RuleFacts {
   readonly algorithm: string
   readonly exceeded: ExceededPlan
   /** The rule's own words for a refusal. */
-  readonly message?: RefusalWords
+  readonly message?: RefusalWords | undefined
   /** What the captures of the rule's topic hold of a topic. */
   capturesOf(topic: string): ReadonlyMap<string, string>
 }

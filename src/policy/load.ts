@@ -60,7 +60,7 @@ export async function loadPolicy(
 }
 
 interface ReadPart extends Parsed {
-  readonly file?: string
+  readonly file?: string | undefined
 }
 
 async function read(part: PolicyPart, env: Env): Promise<ReadPart> {

@@ -64,10 +64,10 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
 }
 
 interface Composed {
-  readonly document?: Document.Parsed
+  readonly document?: Document.Parsed | undefined
   readonly errors: readonly YAMLError[]
   /** Where reading was given up. */
-  readonly stoppedAt?: number
+  readonly stoppedAt?: number | undefined
 }
 
 /** As the library's parseDocument, but gives up where its composer would recurse too deeply or choke on errors. */

@@ -11,7 +11,7 @@ export interface LocatedScalar {
   readonly place: Place
   readonly value: unknown
   /** True where it could not be read, which was reported: nothing more is to be said of it. */
-  readonly unread?: boolean
+  readonly unread?: boolean | undefined
 }
 
 export interface LocatedList {

@@ -4,15 +4,15 @@ import { dirname, resolve } from 'node:path'
 import { type Clock, systemClock } from '../clock.ts'
 
 export interface WatchOptions {
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Changes that follow each other closer than this are one. Default: 100. */
-  readonly debounceMs?: number
+  readonly debounceMs?: number | undefined
   /** How often files are looked at where the system tells nothing, as on network disks. Default: 5000. */
-  readonly pollMs?: number
+  readonly pollMs?: number | undefined
   /** The signal that asks for a reload, changed or not; false for none. Default: SIGHUP. */
-  readonly signal?: NodeJS.Signals | false
+  readonly signal?: NodeJS.Signals | false | undefined
   /** Is told what `reload` threw. Default: nobody; a gate tells of it by its own event. */
-  readonly onError?: (error: unknown) => void
+  readonly onError?: ((error: unknown) => void) | undefined
 }
 
 export interface PolicyWatch {

@@ -2,11 +2,11 @@ import { policyError } from '../errors.ts'
 
 export interface BackOffOptions {
   /** The first wait at the longest. Default: 1,000. */
-  readonly fromMs?: number
+  readonly fromMs?: number | undefined
   /** The longest of all. Default: 60,000. */
-  readonly toMs?: number
+  readonly toMs?: number | undefined
   /** Of the generator of chance; the same seed gives the same waits. Default: by chance. */
-  readonly seed?: number
+  readonly seed?: number | undefined
 }
 
 /**

@@ -10,19 +10,19 @@ import type { Overflow } from './outbox.ts'
 /** How a publisher holds what it cannot send at once. */
 export interface PublisherOptions {
   /** Most messages that wait. Default: 10,000. */
-  readonly maxMessages?: number
+  readonly maxMessages?: number | undefined
   /** Most bytes that wait, of payloads and topics. Default: 64 MiB. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | undefined
   /** The longest a message waits before it is dropped; not of what keeps only its latest. Default: for ever. */
-  readonly maxAgeMs?: number
+  readonly maxAgeMs?: number | undefined
   /** Which one is dropped where there is no room: of the least urgent the `newest`, or the `oldest`. Default: newest. */
-  readonly overflow?: Overflow
+  readonly overflow?: Overflow | undefined
   /** How often a message is sent again that the server refused for its rate or quota. Default: 5. */
-  readonly retries?: number
+  readonly retries?: number | undefined
   /** Who publishes, for rules by client, user or device. */
-  readonly sender?: Sender
-  readonly clock?: Clock
-  readonly logger?: Logger
+  readonly sender?: Sender | undefined
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
 }
 
 export type Settings = Required<Omit<PublisherOptions, 'sender' | 'clock' | 'logger'>>

@@ -9,9 +9,9 @@ export interface OutgoingParts {
   readonly topic: string
   readonly sender: Sender
   readonly body: string | Uint8Array
-  readonly qos?: 0 | 1 | 2
-  readonly retain?: boolean
-  readonly headers?: Headers
+  readonly qos?: 0 | 1 | 2 | undefined
+  readonly retain?: boolean | undefined
+  readonly headers?: Headers | undefined
 }
 
 /** A message to be published, as the gate sees it. */

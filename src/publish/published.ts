@@ -12,12 +12,12 @@ export interface Published {
    * Of `dropped`: no room, too old, a newer one of its topic came, a rule drops it, its `signal` was aborted, the publisher or
    * its client was closed.
    */
-  readonly why?: 'overflow' | 'expired' | 'superseded' | 'limited' | 'aborted' | 'closed'
+  readonly why?: 'overflow' | 'expired' | 'superseded' | 'limited' | 'aborted' | 'closed' | undefined
   /** Times it was handed to the client. */
   readonly attempts: number
   readonly waitedMs: number
   /** The rule's answer, where one refused it. */
-  readonly decision?: Decision
+  readonly decision?: Decision | undefined
   /** The error of the client, the server or the gate, of `failed` and `refused`. */
   readonly error?: unknown
 }
@@ -31,7 +31,7 @@ export interface SendFailure {
    * It may be sent again, though nobody asks for less: `now`, where its connection or its answer was lost, or `later`, where no
    * server serves it for the moment.
    */
-  readonly again?: 'now' | 'later'
+  readonly again?: 'now' | 'later' | undefined
 }
 
 /** A broker's client, as a publisher sees it. */

@@ -14,9 +14,9 @@ import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '
 export interface LeasedStoreOptions extends LeaseOptions {
   /** The store all nodes share; closed with this one. */
   readonly store: Store
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Most keys with a lease; default {@link BOUNDS.leases}. */
-  readonly maxLeases?: number
+  readonly maxLeases?: number | undefined
 }
 
 /** The shared store's health, and what this node did with its leases since it began. */

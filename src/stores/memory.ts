@@ -18,9 +18,9 @@ const LEAST_VISIT = 16
 const ADDED = -1
 
 export interface MemoryStoreOptions {
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
-  readonly maxKeysPerRule?: number
+  readonly maxKeysPerRule?: number | undefined
 }
 
 /** State in this process: synchronous, bounded, idle keys go. The default store. */

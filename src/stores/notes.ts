@@ -7,7 +7,7 @@ export interface SharedNote {
   readonly id: string
   readonly json: string
   /** When it ends, by the clock of the nodes; absent: never. */
-  readonly expiresAtMs?: number
+  readonly expiresAtMs?: number | undefined
 }
 
 /** Notes that are put, taken out and listed, and no more. */

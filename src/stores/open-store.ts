@@ -13,11 +13,11 @@ export interface StoreSpec extends ResilienceOptions {
   /** `memory`, `sqlite:./limits.db`, `redis://…` and its kin, `nats://…`. */
   readonly url: string
   /** A time limit as in a policy, as `250ms`; else `timeoutMs`. */
-  readonly timeout?: string
+  readonly timeout?: string | undefined
   /** Before every key of a shared store; the bucket of NATS. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /** Take units in advance and decide on them here. Default: `auto` on NATS, else `none`: ask for every message. */
-  readonly lease?: LeaseWord
+  readonly lease?: LeaseWord | undefined
 }
 
 export interface OpenStoreOptions {

@@ -21,28 +21,28 @@ export interface Charge {
   /** Units, at least 0, in steps of 1 / limit.scale. */
   readonly cost: number
   /** A soft charge (shadow, degrade) that does not fit is left out and stops no other. */
-  readonly soft?: boolean
+  readonly soft?: boolean | undefined
   /** Who answers this charge while the store is out of reach; default: as the store was opened with. */
-  readonly fallback?: Fallback
+  readonly fallback?: Fallback | undefined
 }
 
 /** Which state to forget: all of it, a rule's, or one key of a rule. */
 export interface Selector {
-  readonly rule?: string
-  readonly key?: string
+  readonly rule?: string | undefined
+  readonly key?: string | undefined
 }
 
 export interface StoreHealth {
   readonly ok: boolean
   /** Only of a store behind a circuit breaker. */
-  readonly state?: BreakerState
-  readonly fallback?: Fallback
-  readonly keys?: number
-  readonly evictions?: number
-  readonly overflows?: number
-  readonly detail?: string
+  readonly state?: BreakerState | undefined
+  readonly fallback?: Fallback | undefined
+  readonly keys?: number | undefined
+  readonly evictions?: number | undefined
+  readonly overflows?: number | undefined
+  readonly detail?: string | undefined
   /** What lets the store fail one day, in words, as settings of its server. */
-  readonly warnings?: readonly string[]
+  readonly warnings?: readonly string[] | undefined
 }
 
 /** A rule has more keys than it may keep: some that were not refusing were evicted, or new ones share a counter. */
@@ -66,7 +66,7 @@ export interface StoreState {
   /** Whether the store itself answers. */
   readonly ok: boolean
   /** What went wrong, where it opened. */
-  readonly detail?: string
+  readonly detail?: string | undefined
 }
 
 export type StoreEvent = StoreWarning | StoreState
@@ -84,7 +84,7 @@ export interface Store {
   refuses?(limit: Limit): string | undefined
   decide(
     charges: readonly Charge[],
-    options: { readonly commit: boolean; readonly nowMs?: number },
+    options: { readonly commit: boolean; readonly nowMs?: number | undefined },
   ): MaybePromise<readonly Verdict[]>
   /**
    * Takes limits as in force from `nowMs` on: what their rules had counted is carried over by the old numbers up to

@@ -12,15 +12,15 @@ import { answersOf, limitsFor, type Trial, walkForward, walkStumbling } from './
 
 export interface AlgorithmOptions {
   /** Histories of each kind. Default: 40. */
-  readonly histories?: number
+  readonly histories?: number | undefined
   /** Numbers of the rules it is tried with. Default: some awkward ones. */
-  readonly trials?: readonly Trial[]
+  readonly trials?: readonly Trial[] | undefined
   /** Stores that must answer as the step does. Default: memory. */
-  readonly stores?: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>>
+  readonly stores?: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> | undefined
   /** Most units that any span of one period may admit, where it promises that. */
-  readonly mostPerPeriod?: (limit: LimitNumbers) => number
+  readonly mostPerPeriod?: ((limit: LimitNumbers) => number) | undefined
   /** For stores whose state expires by a clock of their own: a period no test run outlasts. Default: 1. */
-  readonly shortestPeriodMs?: number
+  readonly shortestPeriodMs?: number | undefined
 }
 
 /**

@@ -10,8 +10,8 @@ import { random } from '../support/random.ts'
 export interface Trial {
   readonly count: number
   readonly periodMs: number
-  readonly burst?: number
-  readonly fractional?: boolean
+  readonly burst?: number | undefined
+  readonly fractional?: boolean | undefined
 }
 
 const TRIALS: readonly Trial[] = [
@@ -82,8 +82,8 @@ export function walkForward(
 
 interface Way {
   readonly stumbling: boolean
-  readonly cost?: number
-  readonly moments?: readonly number[]
+  readonly cost?: number | undefined
+  readonly moments?: readonly number[] | undefined
 }
 
 function walk(

@@ -20,7 +20,7 @@ export interface Cell {
   readonly exceeded: Exceeded
   readonly expected: Seen
   /** What is sent back comes again in any order. */
-  readonly anyOrder?: boolean
+  readonly anyOrder?: boolean | undefined
   /** Of these the sender may learn that they were not taken. */
   readonly refused: number
 }

@@ -31,7 +31,7 @@ export interface BrokerDriver {
   readonly dialect: Dialect
   readonly ways: readonly string[]
   /** What the rule is about. Default: publishes. */
-  readonly on?: Action
+  readonly on?: Action | undefined
   /** What the reason says where a way cannot do an outcome. */
   cannot(outcome: string, way: string): RegExp | undefined
   /** What the sender is told of a cell, exactly. */

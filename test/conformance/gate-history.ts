@@ -24,11 +24,11 @@ interface Moment {
 
 /** Features of a policy, and of what happens to a gate. */
 export interface Features {
-  readonly tiers?: boolean
+  readonly tiers?: boolean | undefined
   /** Token buckets start below full. */
-  readonly initial?: boolean
+  readonly initial?: boolean | undefined
   /** The policy is applied again now and then, with other numbers and algorithms for some rules. */
-  readonly reload?: boolean
+  readonly reload?: boolean | undefined
 }
 
 interface Policy {

@@ -4,14 +4,14 @@ import type { Bench } from './harness.ts'
 
 export interface ConformanceOptions {
   /** Histories of each kind held against the model. Default: 60. */
-  readonly histories?: number
+  readonly histories?: number | undefined
   /**
    * For stores whose state expires by a clock of their own: a period no test run outlasts. What needs the store to
    * expire by the given clock is then left out. Default: 1.
    */
-  readonly shortestPeriodMs?: number
+  readonly shortestPeriodMs?: number | undefined
   /** Characters of the longest key the store must tell apart. Default: 60,000. */
-  readonly longestKey?: number
+  readonly longestKey?: number | undefined
 }
 
 /** What the parts of the suite are given. Algorithms are known once the store is open: ask inside a test. */

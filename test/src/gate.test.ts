@@ -25,6 +25,14 @@ function gateAt(nowMs = 1_000_000): { gate: Gate; clock: FakeClock } {
 }
 
 describe('a gate', () => {
+  it('takes an option of undefined for one that is left out', async () => {
+    const policy = { dialect: 'nats', rules: [{ name: 'all', topic: 'a.>', limit: '1/s' }] }
+    const options = { dialect: undefined, clock: undefined, logger: undefined, store: undefined }
+    const gate = await Gate.fromPolicy(policy, options)
+    expect(gate.dialect).toBe('nats')
+    await gate.close()
+  })
+
   it('lets pass what no rule speaks of', () => {
     const { gate } = gateAt()
     expect(gate.check(publish('a/b'))).toEqual({

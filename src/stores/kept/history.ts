@@ -6,7 +6,7 @@ export interface Period {
   readonly text: string
   readonly sinceMs: number
   /** Absent where only the text is known. */
-  readonly limit?: Limit
+  readonly limit?: Limit | undefined
 }
 
 /** What a rule counted by over time, the newest last, which is in force. */

@@ -7,9 +7,9 @@ export type LeaseWord = 'auto' | 'none' | LeaseUnits
 
 /** Units to take at once and how long they last; `ttl: '2s'` is `ttlMs: 2000`. */
 export interface LeaseUnits {
-  readonly units?: number | 'auto'
-  readonly ttl?: string
-  readonly ttlMs?: number
+  readonly units?: number | 'auto' | undefined
+  readonly ttl?: string | undefined
+  readonly ttlMs?: number | undefined
 }
 
 /** Puts a shared store on leases, if they are asked for. */

@@ -4,13 +4,13 @@ import { policyError } from '../../errors.ts'
 /** How leases are measured out; see {@link termsOf}. */
 export interface LeaseOptions {
   /** Units of a lease, or `auto`: as many as this node uses in 75 ms. Default: auto. 1 leases nothing. */
-  readonly units?: number | 'auto'
+  readonly units?: number | 'auto' | undefined
   /** After this a lease is void, and what is left of it goes back. Default: 2000. */
-  readonly ttlMs?: number
+  readonly ttlMs?: number | undefined
   /** How many nodes there are at the most; they share the tolerance. Default: 8. */
-  readonly nodes?: number
+  readonly nodes?: number | undefined
   /** Which part of a limit's capacity the `auto` leases of all nodes may hold together. Default: 0.1. */
-  readonly tolerance?: number
+  readonly tolerance?: number | undefined
 }
 
 /** Lease options, checked and complete. */

@@ -19,19 +19,19 @@ export interface ApiError {
 /** Settings of a stream, as far as they are looked at; the server's own names. */
 export interface StreamConfig {
   readonly name: string
-  readonly subjects?: readonly string[]
-  readonly retention?: string
-  readonly discard?: string
-  readonly discard_new_per_subject?: boolean
-  readonly max_msgs_per_subject?: number
-  readonly max_msgs?: number
-  readonly max_bytes?: number
+  readonly subjects?: readonly string[] | undefined
+  readonly retention?: string | undefined
+  readonly discard?: string | undefined
+  readonly discard_new_per_subject?: boolean | undefined
+  readonly max_msgs_per_subject?: number | undefined
+  readonly max_msgs?: number | undefined
+  readonly max_bytes?: number | undefined
   /** In nanoseconds; 0 for ever. */
-  readonly max_age?: number
-  readonly storage?: string
-  readonly num_replicas?: number
-  readonly deny_purge?: boolean
-  readonly mirror?: object
+  readonly max_age?: number | undefined
+  readonly storage?: string | undefined
+  readonly num_replicas?: number | undefined
+  readonly deny_purge?: boolean | undefined
+  readonly mirror?: object | undefined
 }
 
 export interface StreamInfo {
@@ -42,7 +42,7 @@ export interface StreamInfo {
     readonly last_seq: number
     readonly messages: number
     readonly bytes: number
-    readonly subjects?: Readonly<Record<string, number>>
+    readonly subjects?: Readonly<Record<string, number>> | undefined
   }
 }
 

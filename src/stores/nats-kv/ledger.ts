@@ -19,7 +19,7 @@ interface Group {
   readonly charges: Charge[]
   /** The place of each among those of the message. */
   readonly places: number[]
-  entry?: Entry
+  entry?: Entry | undefined
   /** What was taken of it; undefined where nothing was. */
   grains?: number | undefined
 }

@@ -13,9 +13,9 @@ import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
 /** How a server is found and reached. */
 export interface ReachOptions {
   /** Further options of the package's own `connect`: `tls`, `authenticator` and their kin. */
-  readonly connect?: object
+  readonly connect?: object | undefined
   /** How the package is loaded. Default: `import()`. */
-  readonly load?: (name: string) => Promise<unknown>
+  readonly load?: ((name: string) => Promise<unknown>) | undefined
 }
 
 export interface ConnectNatsKvOptions
@@ -23,17 +23,17 @@ export interface ConnectNatsKvOptions
     ReachOptions {}
 /** The time limit is that of a decision: then the fallback decides. */
 export interface OpenNatsKvOptions extends ConnectNatsKvOptions, ResilienceOptions {
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Take units in advance and decide on them here, or ask for every message with `none`. Default: auto. */
-  readonly lease?: LeaseWord
+  readonly lease?: LeaseWord | undefined
 }
 export interface ConnectNatsStreamOptions
   extends Omit<NatsStreamStoreOptions, 'connection' | 'onClose' | 'problem'>,
     ReachOptions {
-  readonly logger?: Logger
+  readonly logger?: Logger | undefined
 }
 export interface OpenNatsStreamOptions extends ConnectNatsStreamOptions, ResilienceOptions {
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 const SHARED = {
@@ -187,9 +187,9 @@ async function loadConnect(load: (name: string) => Promise<unknown>): Promise<Co
 
 interface NatsAddress {
   readonly servers: readonly string[]
-  readonly user?: string
-  readonly pass?: string
-  readonly token?: string
+  readonly user?: string | undefined
+  readonly pass?: string | undefined
+  readonly token?: string | undefined
 }
 
 /** Reads `nats://…`; the error never shows the URL, which may hold a password. */

@@ -17,26 +17,26 @@ export interface NatsKvStoreOptions {
   /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */
   readonly connection: NatsConnection | Promise<NatsConnection>
   /** Called once when the store is closed: for whoever made the connection for this store alone. */
-  readonly onClose?: () => Promise<void>
+  readonly onClose?: (() => Promise<void>) | undefined
   /** Returns why the promised connection is not there yet. */
   readonly problem?: () => string | undefined
   /** The bucket all nodes share, made where it is not there. Default: topicgate. */
-  readonly bucket?: string
+  readonly bucket?: string | undefined
   /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Whose time counts; those of several nodes must be in step. Default: the machine's. */
-  readonly clock?: Clock
+  readonly clock?: Clock | undefined
   /** How long an entry stays after it was last written, at the least; raised where a window is longer than half. Default: a day. */
-  readonly ttlMs?: number
+  readonly ttlMs?: number | undefined
   /** Where a bucket that is made keeps its entries. Default: file. */
-  readonly storage?: 'file' | 'memory'
+  readonly storage?: 'file' | 'memory' | undefined
   /** How many servers keep a bucket that is made. Default: 1. */
-  readonly replicas?: number
+  readonly replicas?: number | undefined
   /** How many keys a bucket that is made may hold; further ones are a StoreError. Default: {@link BOUNDS.bucketKeys}. */
-  readonly maxKeys?: number
+  readonly maxKeys?: number | undefined
   /** Spreads the tries of nodes that want the same key: numbers from 0 to below 1. Default: by chance. */
-  readonly random?: () => number
-  readonly logger?: Logger
+  readonly random?: (() => number) | undefined
+  readonly logger?: Logger | undefined
 }
 
 export interface NatsKvHealth extends StoreHealth {

@@ -13,19 +13,19 @@ export interface NatsStreamStoreOptions {
   /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */
   readonly connection: NatsConnection | Promise<NatsConnection>
   /** Called once when the store is closed: for whoever made the connection for this store alone. */
-  readonly onClose?: () => Promise<void>
+  readonly onClose?: (() => Promise<void>) | undefined
   /** Returns why the promised connection is not there yet. */
   readonly problem?: () => string | undefined
   /** What the streams and their subjects are named after. Default: topicgate. */
-  readonly bucket?: string
+  readonly bucket?: string | undefined
   /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Measures waits only; what is counted goes by the server's time. Default: the machine's. */
-  readonly clock?: Clock
-  readonly storage?: 'file' | 'memory'
-  readonly replicas?: number
+  readonly clock?: Clock | undefined
+  readonly storage?: 'file' | 'memory' | undefined
+  readonly replicas?: number | undefined
   /** How many units of all keys of a rule are counted; further ones are a StoreError. Default: {@link BOUNDS.bucketKeys}. */
-  readonly maxUnits?: number
+  readonly maxUnits?: number | undefined
 }
 
 /** JetStream removes what is too old about so often: windows shorter than this would be far longer than they say. */

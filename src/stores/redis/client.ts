@@ -42,9 +42,9 @@ export interface RedisServerLink {
 
 export interface AdapterOptions {
   /** Told of connections that break; never of passwords. */
-  readonly onError?: (error: unknown) => void
+  readonly onError?: ((error: unknown) => void) | undefined
   /** Whether the client is closed together with the store. Default: false: who made it closes it. */
-  readonly owned?: boolean
+  readonly owned?: boolean | undefined
 }
 
 /** The error of a command that cannot be sent, with the cause. */

@@ -11,21 +11,21 @@ import { type HostPort, parseRedisUrl, type RedisAddress } from './url.ts'
 
 export interface ConnectRedisOptions extends Omit<RedisStoreOptions, 'client'> {
   /** In the place of those of the URL. */
-  readonly username?: string
-  readonly password?: string
-  readonly db?: number
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  readonly db?: number | undefined
   /** Certificates and the like of `rediss`; see `tls.connect` of Node. */
-  readonly tls?: ConnectionOptions
+  readonly tls?: ConnectionOptions | undefined
   /** Of the sentinels themselves. */
-  readonly sentinelUsername?: string
-  readonly sentinelPassword?: string
+  readonly sentinelUsername?: string | undefined
+  readonly sentinelPassword?: string | undefined
   /** How the package is loaded. Default: `import()`. */
-  readonly load?: (name: string) => Promise<unknown>
+  readonly load?: ((name: string) => Promise<unknown>) | undefined
 }
 
 /** The time limit is that of a decision: then the fallback decides. */
 export interface OpenRedisOptions extends ConnectRedisOptions, ResilienceOptions {
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
 }
 
 const OPTIONS: OptionNames<OpenRedisOptions> = {

@@ -31,17 +31,17 @@ export interface RedisStoreOptions {
   /** A client of ioredis or node-redis, standalone, Sentinel or Cluster. Stays open when the store is closed. */
   readonly client: AnyRedisClient
   /** What all keys begin with. Default: topicgate. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /**
    * Whose time counts: the server's, or that which callers bring (theirs must be in step), by a clock of the caller's
    * choice where they bring none. Default: server.
    */
-  readonly clock?: 'server' | 'caller' | Clock
+  readonly clock?: 'server' | 'caller' | Clock | undefined
   /** Most keys whose refusal is remembered here until it ends; 0 for none. Default: {@link BOUNDS.denials}. */
-  readonly denialCache?: number
-  readonly logger?: Logger
+  readonly denialCache?: number | undefined
+  readonly logger?: Logger | undefined
 }
 
 export interface RedisHealth extends StoreHealth {

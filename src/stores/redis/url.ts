@@ -10,11 +10,11 @@ export interface RedisAddress {
   readonly kind: 'standalone' | 'sentinel' | 'cluster'
   readonly isEncrypted: boolean
   readonly hosts: readonly [HostPort, ...HostPort[]]
-  readonly username?: string
-  readonly password?: string
-  readonly db?: number
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  readonly db?: number | undefined
   /** Of the master, only with Sentinel. */
-  readonly master?: string
+  readonly master?: string | undefined
 }
 
 const FORM =

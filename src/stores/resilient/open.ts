@@ -6,21 +6,21 @@ import type { Fallback, Store } from '../store.ts'
 /** Options of every store behind a network, for the time it is slow or out of reach. */
 export interface ResilienceOptions {
   /** How long a decision may take before the fallback makes it, in milliseconds. Default: 250. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Who decides while the store is out of reach. Default: memory. */
-  readonly fallback?: Fallback
+  readonly fallback?: Fallback | undefined
   /** How many nodes share the store. */
-  readonly nodes?: number
-  readonly breaker?: BreakerWords
+  readonly nodes?: number | undefined
+  readonly breaker?: BreakerWords | undefined
 }
 
 /** When a store is left alone, and for how long; `recovery: '60s'` is `recoveryMs: 60000`. */
 export interface BreakerWords {
-  readonly threshold?: number
-  readonly recovery?: string
-  readonly recoveryMs?: number
-  readonly health?: string
-  readonly healthEveryMs?: number
+  readonly threshold?: number | undefined
+  readonly recovery?: string | undefined
+  readonly recoveryMs?: number | undefined
+  readonly health?: string | undefined
+  readonly healthEveryMs?: number | undefined
 }
 
 export const TIMEOUT_MS = 250

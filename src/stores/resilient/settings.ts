@@ -8,19 +8,19 @@ export interface ResilientStoreOptions {
   /** The store that may be slow or out of reach. Closed together with this one. */
   readonly store: Store
   /** How long a decision may take before the fallback makes it, in milliseconds. Default: 250. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Who answers in its place, for charges that do not say so themselves. Default: memory. */
-  readonly fallback?: Fallback
+  readonly fallback?: Fallback | undefined
   /** Failures in a row after which the store is left alone. Default: 5. */
-  readonly threshold?: number
+  readonly threshold?: number | undefined
   /** How long it is left alone at the most, in milliseconds. Default: 60,000. */
-  readonly recoveryMs?: number
+  readonly recoveryMs?: number | undefined
   /** How often its health is asked for, in milliseconds. Default: 30,000. */
-  readonly healthEveryMs?: number
+  readonly healthEveryMs?: number | undefined
   /** How many nodes share the store: `degraded` then takes its share of each limit; where unknown, the half. */
-  readonly nodes?: number
-  readonly clock?: Clock
-  readonly logger?: Logger
+  readonly nodes?: number | undefined
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
 }
 
 const OPTIONS: OptionNames<ResilientStoreOptions> = {

@@ -33,7 +33,7 @@ const RETRY_MS = 50
 export interface OpenSqliteOptions
   extends Omit<SqliteStoreOptions, 'database' | 'closesDatabase' | 'reopen' | 'onClosed'> {
   /** How a package is loaded. Default: `import()`. */
-  readonly load?: (name: string) => Promise<unknown>
+  readonly load?: ((name: string) => Promise<unknown>) | undefined
 }
 
 /**

@@ -29,17 +29,17 @@ export interface SqliteStoreOptions {
   /** An open database of topicgate's own. */
   readonly database: SqliteDatabase
   /** Whether `close` also closes the database. Default: it stays open. */
-  readonly closesDatabase?: boolean
-  readonly clock?: Clock
-  readonly logger?: Logger
+  readonly closesDatabase?: boolean | undefined
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
   /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
-  readonly maxKeysPerRule?: number
+  readonly maxKeysPerRule?: number | undefined
   /** Opens the same file again after it was removed or replaced. Default: the store stays broken then. */
-  readonly reopen?: () => SqliteDatabase
+  readonly reopen?: (() => SqliteDatabase) | undefined
   /** Called after the database was closed. */
-  readonly onClosed?: () => Promise<void>
+  readonly onClosed?: (() => Promise<void>) | undefined
   /** Longest wait for a lock of another process before StoreError, in milliseconds. Default: 2000. */
-  readonly lockWaitMs?: number
+  readonly lockWaitMs?: number | undefined
 }
 
 /**

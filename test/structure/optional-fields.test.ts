@@ -1,0 +1,21 @@
+import { expect, it } from 'vitest'
+import { listSources, readText } from './project.ts'
+
+/** An optional property of an interface that ends on its line; those of classes and parameters look otherwise. */
+const OPTIONAL = /^ {2}(?:readonly )?[\w[\]]+\?: (?!.*[{(,=|]$)(.+)$/
+
+it('optional properties of types accept undefined, as programs with exactOptionalPropertyTypes need it', () => {
+  const found = listSources()
+    .filter(path => !path.startsWith('src/cli/'))
+    .flatMap(path =>
+      readText(path)
+        .split('\n')
+        .flatMap((line, index) => {
+          const type = OPTIONAL.exec(line)?.[1]
+          return type === undefined || /\bundefined$|^unknown$/.test(type)
+            ? []
+            : [`${path}:${index + 1} write ${line.trim()} | undefined`]
+        }),
+    )
+  expect(found).toEqual([])
+})
