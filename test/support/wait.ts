@@ -13,7 +13,7 @@ type Truthy<T> = Exclude<T, undefined | null | false | 0 | ''>
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, everyMs = 5, what = 'the condition' }: WaitOptions = {},
+  { timeoutMs = 50_000, everyMs = 5, what = 'the condition' }: WaitOptions = {},
 ): Promise<Truthy<T>> {
   const deadlineMs = performance.now() + timeoutMs
   let cause: unknown

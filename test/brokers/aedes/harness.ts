@@ -147,7 +147,7 @@ export async function startBroker(setup: Setup = {}): Promise<TestBroker> {
 }
 
 /** Waits until `claim` throws no more; throws its last error after `withinMs`. */
-export async function eventually(claim: () => void, withinMs = 10_000): Promise<void> {
+export async function eventually(claim: () => void, withinMs = 50_000): Promise<void> {
   const endMs = performance.now() + withinMs
   for (;;) {
     try {
