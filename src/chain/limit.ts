@@ -8,7 +8,7 @@ import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
 import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../stores/store.ts'
 import { parseRate, type Rate } from '../units.ts'
-import { type CostMeter, compileCost } from './cost.ts'
+import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { inFlightStation } from './in-flight-limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { InFlightOptions, LimitOptions, QuotaOptions } from './options.ts'
@@ -153,6 +153,13 @@ function station(
     throw policyError('rate', `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
   // A rate in bytes counts bytes unless something else is said.
   const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
+  const isBytes = options.cost === undefined ? rate.bytes : countsBytes(options.cost)
+  if (rate.bytes && !isBytes && typeof options.cost === 'object' && 'bytes' in options.cost)
+    throw policyError(
+      'cost.bytes',
+      'the rate counts bytes, the cost blocks',
+      'write the rate in blocks, as 250/s',
+    )
   const keys = compileScopes(options.per)
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
@@ -176,7 +183,7 @@ function station(
     cost,
     outcome,
     exceeded,
-    unit: options.cost === 'bytes' || (options.cost === undefined && rate.bytes) ? 'bytes' : 'messages',
+    unit: isBytes ? 'bytes' : 'messages',
     ...(options.message === undefined ? {} : { message: options.message }),
     harshness: HARSHNESS[outcome],
     reason,

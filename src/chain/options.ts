@@ -30,16 +30,31 @@ export type Scope =
 export const COST_WORDS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
 export type CostWord = keyof typeof COST_WORDS
 
+/** A cost by bytes: `{ bytes: 'per 4KiB', overhead: 100, min: 1 }`. */
+export interface BytesCost {
+  /**
+   * `payload`, `message` (topic and payload), or `per 4KiB`: one unit for each block of that size which topic, payload
+   * and overhead begin.
+   */
+  readonly bytes: 'payload' | 'message' | (string & {})
+  /** Bytes added to each message before blocks are counted, as 100 or `1kB`. Default: 0. */
+  readonly overhead?: number | string | undefined
+  /** Least cost in units. Default: 1. */
+  readonly min?: number | undefined
+}
+
 /**
- * What a message costs: units, `bytes` of the payload, a word, a payload or header field, by topic pattern, or a
- * function. A cost that cannot be read, is negative or not a number counts as 1.
+ * Cost of a message: units, `bytes` of the payload, a word, bytes in full, a payload or header field, by topic pattern, or
+ * a function. A cost that cannot be read, is negative or not a number counts as 1. Costs that the sender chooses are at
+ * least `min`, which is 1 by default.
  */
 export type Cost =
   | number
   | 'bytes'
   | CostWord
-  | { readonly payload: string }
-  | { readonly header: string }
+  | BytesCost
+  | { readonly payload: string; readonly min?: number | undefined }
+  | { readonly header: string; readonly min?: number | undefined }
   | {
       readonly topics: Readonly<Record<string, number | CostWord>>
       readonly default?: number | CostWord | undefined

@@ -25,7 +25,7 @@ const pattern = text(
 )
 
 const COST_REMEDY =
-  'write a number, bytes, light, medium, heavy, premium, { payload: field }, { header: name } or { topics: … }'
+  'write a number, bytes, light, medium, heavy, premium, { bytes: per 4KiB }, { payload: field }, { header: name } or { topics: … }'
 const UNITS = expects('a number of units', `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`)
 const costUnits = z.union(
   [
@@ -34,15 +34,47 @@ const costUnits = z.union(
   ],
   { error: UNITS },
 )
+const BYTES_OF_COST = expects(
+  'a count of bytes',
+  'write payload, message (topic and payload), or blocks as per 4KiB',
+)
+const OVERHEAD = expects('a number of bytes', 'write a whole number of bytes, or 1kB, 1KiB')
+const LEAST_COST = expects('a cost', 'write a number of units, as min: 1')
+const leastCost = z
+  .number({ error: LEAST_COST })
+  .min(0, { error: LEAST_COST })
+  .optional()
+  .meta({ description: 'Least units of a message. Default: 1.' })
 const cost = z
   .union(
     [
       z.number({ error: expects('a cost', COST_REMEDY) }).min(0, { error: expects('a cost', COST_REMEDY) }),
       z.enum(['bytes', ...(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[])]),
       z.strictObject({
-        payload: text('a field', 'write a path, as price', 'Path to a number in the payload.'),
+        bytes: text(
+          'a count of bytes',
+          'write payload, message (topic and payload), or blocks as per 4KiB',
+          'payload, message (topic and payload), or blocks begun of topic, payload and overhead, as per 4KiB.',
+          'per 4KiB',
+          'message',
+          'payload',
+        ).regex(/^(?:payload|message|per\s+\S.*)$/, { error: BYTES_OF_COST }),
+        overhead: z
+          .union([z.int({ error: OVERHEAD }).min(0, { error: OVERHEAD }), z.string({ error: OVERHEAD })], {
+            error: OVERHEAD,
+          })
+          .optional()
+          .meta({ description: 'Bytes added to each message. Default: 0.' }),
+        min: leastCost,
       }),
-      z.strictObject({ header: text('a header name', 'write a name', 'A header that holds a number.') }),
+      z.strictObject({
+        payload: text('a field', 'write a path, as price', 'Path to a number in the payload.'),
+        min: leastCost,
+      }),
+      z.strictObject({
+        header: text('a header name', 'write a name', 'A header that holds a number.'),
+        min: leastCost,
+      }),
       z.strictObject({
         topics: z
           .record(z.string(), costUnits)
@@ -54,7 +86,7 @@ const cost = z
   )
   .meta({
     description:
-      'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
+      'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), bytes in full, a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
   })
 
 const BURST = expects('a burst', 'write a whole number of at least 1, or bytes as 2MB')

@@ -219,13 +219,27 @@ function capacityOf(rule: PolicyRule): number | undefined {
   return Number.isFinite(most) ? most : undefined
 }
 
-/** Returns the least a message can cost; 0 if that is up to the message. */
+/** Returns the least a message can cost; 0 if nothing bounds it. */
 function leastCost({ cost }: PolicyRule): number {
   if (typeof cost === 'number') return cost
   if (typeof cost === 'string') return cost === 'bytes' ? 0 : COST_WORDS[cost]
-  if (cost === undefined || !('topics' in cost)) return 0
+  if (cost === undefined) return 0
+  if ('bytes' in cost) return Math.max(cost.min ?? 1, overheadUnits(cost))
+  if (!('topics' in cost)) return cost.min ?? 1
   const costs = [...Object.values(cost.topics), cost.default ?? 1]
   return Math.min(...costs.map(each => (typeof each === 'number' ? each : COST_WORDS[each])))
+}
+
+/** Returns the units of the overhead of a cost by bytes. */
+function overheadUnits({
+  bytes,
+  overhead = 0,
+}: {
+  bytes: string
+  overhead?: number | string | undefined
+}): number {
+  const block = bytes.startsWith('per') ? parseBytes(bytes.replace(/^per\s+/, '')) : 1
+  return Math.ceil(parseBytes(overhead) / block)
 }
 
 function scopesOf(per: PolicyRule['per']): readonly string[] {

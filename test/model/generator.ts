@@ -172,6 +172,23 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
       rule.limit += ' burst 20'
     }
   },
+  'cost in full': draft => {
+    const { random } = draft
+    const rule = ruleFor(draft, ({ cost, limit }) => cost === undefined && limit?.includes('B/') !== true)
+    rule.cost = random.pick([
+      { bytes: 'per 8', overhead: 3 },
+      { bytes: 'per 16', min: 2 },
+      { bytes: 'message' },
+      { bytes: 'payload', overhead: 2, min: 0 },
+      { bytes: 'per 10', min: 0.5 },
+      { payload: 'units', min: 0 },
+      { payload: 'units', min: 2 },
+      { header: 'x-cost', min: 0.25 },
+    ] as const)
+    if (rule.limit?.includes('burst') === false && rule.algorithm === undefined && random.chance(0.7)) {
+      rule.limit += ' burst 20'
+    }
+  },
   'cost by topic': draft => {
     const topics = { 'fleet/a/#': 2, 'fleet/+/d1/#': 'medium', 'jobs/#': 0 } as const
     const rule = ruleFor(draft, ({ cost }) => cost === undefined)

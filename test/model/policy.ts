@@ -72,13 +72,20 @@ export interface ConditionWords {
   not?: ConditionWords
 }
 
+export interface BytesCostWords {
+  bytes: string
+  overhead?: number
+  min?: number
+}
+
 export type CostWord = 'light' | 'medium' | 'heavy' | 'premium'
 export type CostWords =
   | number
   | 'bytes'
   | CostWord
-  | { payload: string }
-  | { header: string }
+  | BytesCostWords
+  | { payload: string; min?: number }
+  | { header: string; min?: number }
   | { topics: Record<string, number | CostWord>; default?: number | CostWord }
 
 export interface RuleWords {

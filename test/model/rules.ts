@@ -1,7 +1,16 @@
 import { fieldOf } from './conditions.ts'
 import type { Numbers } from './counter.ts'
 import { type Fraction, ofThousandths } from './fraction.ts'
-import type { Action, CostWord, CostWords, MessageWords, PenaltyWords, Policy, RuleWords } from './policy.ts'
+import type {
+  Action,
+  BytesCostWords,
+  CostWord,
+  CostWords,
+  MessageWords,
+  PenaltyWords,
+  Policy,
+  RuleWords,
+} from './policy.ts'
 import { matchTopic } from './topics.ts'
 import { type Rate, readRate } from './units.ts'
 
@@ -102,12 +111,21 @@ export function multiplied(numbers: Numbers, thousandths: number): Numbers {
 /** Units a message costs under a rule, before tiers and behaviour. */
 export function unitsOf(cost: CostWords, message: MessageWords): number {
   if (typeof cost === 'number') return cost
-  if (cost === 'bytes') return message.size
+  if (cost === 'bytes') return Math.max(1, message.size)
   if (typeof cost === 'string') return COSTS[cost]
-  if ('payload' in cost) return readCost(fieldOf(message.payload, cost.payload))
-  if ('header' in cost) return readCost(message.headers?.[cost.header])
+  if ('bytes' in cost) return Math.max(cost.min ?? 1, bytesOf(cost, message))
+  if ('payload' in cost) return Math.max(cost.min ?? 1, readCost(fieldOf(message.payload, cost.payload)))
+  if ('header' in cost) return Math.max(cost.min ?? 1, readCost(message.headers?.[cost.header]))
   const found = Object.entries(cost.topics).find(([pattern]) => matchTopic(pattern, message.topic))
   return unitsOf(found?.[1] ?? cost.default ?? 1, message)
+}
+
+function bytesOf({ bytes, overhead = 0 }: BytesCostWords, message: MessageWords): number {
+  if (bytes === 'payload') return message.size + overhead
+  const all = new TextEncoder().encode(message.topic).length + message.size + overhead
+  if (bytes === 'message') return all
+  const block = Number(bytes.slice('per '.length))
+  return Math.trunc(all / block) + (all % block === 0 ? 0 : 1)
 }
 
 function readCost(value: unknown): number {

@@ -95,6 +95,10 @@ async function watch(
     // Depends on the order of decisions: each takes a millisecond.
     limit({ name: 'rate', rate: '250/s burst 5', per: 'client', exceeded: 'drop' }),
     limit({ name: 'bytes', rate: '9kB/s burst 600', per: 'client', cost: 'bytes', exceeded: 'reject' }),
+    limit({
+      ...{ name: 'blocks', rate: '600/s burst 60', per: 'client', exceeded: 'drop' },
+      cost: { bytes: 'per 16', overhead: 5 },
+    }),
   )
   const decided: string[] = []
   gate.on('decision', (decision, message) => {

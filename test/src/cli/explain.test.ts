@@ -36,6 +36,17 @@ async function explain(...args: string[]) {
 }
 
 describe('explain', () => {
+  it('shows a cost in blocks of topic, payload and overhead', async () => {
+    using folder = new Folder()
+    const rule = 'name: blocks, limit: 100/min, cost: { bytes: per 4KiB, overhead: 100, min: 2 }'
+    const file = folder.file('policy.yaml', `version: 1\nrules:\n  - { ${rule} }\n`)
+    const costOf = async (size: string): Promise<string | undefined> => {
+      const { out } = await runCommand(['explain', file, '--topic', 'a/b', '--size', size])
+      return /costs (\d+) of 100/.exec(out)?.[1]
+    }
+    expect(await Promise.all(['0', '8089', '8090', '40KiB'].map(costOf))).toEqual(['2', '2', '3', '11'])
+  })
+
   it('tells every step for one message', async () => {
     const { exitCode, out } = await explain(
       '--client',
