@@ -57,6 +57,7 @@ export class Buckets {
       fixedGrains <= rule.limit.scale &&
       !soft &&
       rule.warn === undefined &&
+      rule.when === undefined &&
       place === index
     const areCommon = rules.length > 0 && rules.length <= MOST && rules.every(isCommon)
     return areCommon ? new Buckets(rules, plan) : undefined

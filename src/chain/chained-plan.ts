@@ -1,8 +1,8 @@
+import { holdsFor } from '../conditions/condition.ts'
 import { type Decision, PASSED } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Charge, Store, Verdict } from '../stores/store.ts'
-import { holdsFor } from './exempt.ts'
-import { combine, fold, limitWait } from './fold.ts'
+import { combine, fold, limitWait, type Passed, passedBy } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Seat } from './seat.ts'
 import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
@@ -17,10 +17,10 @@ export class ChainedPlan {
   readonly #steps: readonly Step[]
   readonly #store: Store
   readonly #warner: Warner
-  readonly #passed: Decision
+  readonly #passed: Passed
 
   /** `passed` is the decision where no rule applies. */
-  constructor(steps: readonly Step[], store: Store, warner: Warner, passed: Decision = PASSED) {
+  constructor(steps: readonly Step[], store: Store, warner: Warner, passed: Passed = PASSED) {
     this.#steps = steps
     this.#store = store
     this.#warner = warner
@@ -33,7 +33,7 @@ export class ChainedPlan {
 
   #decideFrom(place: number, message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
     const step = this.#steps[place]
-    if (step === undefined) return this.#passed
+    if (step === undefined) return passedBy(this.#passed, message, nowMs)
     const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, seat, nowMs)
     switch (step.kind) {
       case 'custom':
@@ -72,11 +72,13 @@ export class ChainedPlan {
     nowMs: number,
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
-    const charges = step.rules.map(planned => chargeOf(planned, message, seat))
+    const rules = rulesFor(step, message, nowMs)
+    if (rules.length === 0) return next()
+    const charges = rules.map(planned => chargeOf(planned, message, seat))
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
-      const decision = foldStep(step.rules, verdicts)
+      const decision = foldStep(rules, verdicts)
       if (!decision.allowed) return decision
-      if (step.rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(step, charges, verdicts, nowMs)
+      if (rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(rules, charges, verdicts, nowMs)
       const taken = charges.filter((_, index) => verdicts[index]!.allowed)
       return andThen(next(), later => {
         if (later.allowed) return combine(decision, later)
@@ -86,7 +88,7 @@ export class ChainedPlan {
   }
 
   #warn(
-    { rules }: LimitsStep,
+    rules: readonly PlannedRule[],
     charges: readonly Charge[],
     verdicts: readonly Verdict[],
     nowMs: number,
@@ -97,6 +99,11 @@ export class ChainedPlan {
       this.#warner.note(rule, verdict, () => charges[index]!.key, nowMs)
     })
   }
+}
+
+/** Returns the rules of a step whose conditions hold for a message. */
+export function rulesFor({ rules }: LimitsStep, message: Message, nowMs: number): readonly PlannedRule[] {
+  return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
 }
 
 /** One decision of a stretch of limits, marked where the store did not make it; `passed` if no rule applies. */

@@ -1,7 +1,7 @@
+import { holdsFor } from '../conditions/condition.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { ChainedPlan } from './chained-plan.ts'
-import { holdsFor } from './exempt.ts'
 import type { FusedPlan } from './fused-plan.ts'
 import type { Seat } from './seat.ts'
 import type { Flaps } from './standing.ts'

@@ -4,7 +4,7 @@ import { compileCondition } from '../conditions/compile.ts'
 import type { Condition } from '../conditions/condition.ts'
 import type { Decision } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
-import { type Action, isNamed, type Message, type Sender } from '../message.ts'
+import { type Action, isNamed, type Sender } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { Trie } from '../topic/trie.ts'
 import { parseRate } from '../units.ts'
@@ -153,9 +153,4 @@ function digest(options: ExemptOptions): string {
 /** Whether an exemption lets a message of a covered sender pass without being asked again for the next one. */
 export function isSettled(station: ExemptStation): boolean {
   return station.when === undefined && station.rule === undefined
-}
-
-/** Whether what must hold of the message itself does. Never throws. */
-export function holdsFor(station: ExemptStation, message: Message, nowMs: number): boolean {
-  return station.when === undefined || station.when(message, nowMs)
 }

@@ -1,5 +1,6 @@
 import type { Verdict } from '../algorithms/kernel.ts'
 import { type Decision, HARSHNESS, type Outcome, OVERRIDDEN, PASSED, type Reason } from '../decision.ts'
+import type { Message } from '../message.ts'
 import { roomOf } from './conduct-rule.ts'
 import type { Rule } from './limit.ts'
 
@@ -10,6 +11,14 @@ export interface Charged extends Verdict {
 
 /** A decision that is being made. */
 type Unsettled = { -readonly [Name in keyof Decision]: Decision[Name] }
+
+/** The decision about a message that meets no rule; a function where it depends on the message. */
+export type Passed = Decision | ((message: Message, nowMs: number) => Decision)
+
+/** Returns the decision about a message that meets no rule. */
+export function passedBy(passed: Passed, message: Message, nowMs: number): Decision {
+  return typeof passed === 'function' ? passed(message, nowMs) : passed
+}
 
 /**
  * One decision of all that was charged for one message. Denied: the harshest outcome, among equals the longest

@@ -1,10 +1,20 @@
 import { toGrains } from '../algorithms/limit.ts'
+import { holdsFor } from '../conditions/condition.ts'
 import { type Decision, PASSED } from '../decision.ts'
 import type { Message } from '../message.ts'
 import type { MemoryStore } from '../stores/memory.ts'
 import { Buckets } from './buckets.ts'
-import { holdsFor } from './exempt.ts'
-import { fold, isHarsher, isTighter, limitWait, pass, refusal, shadowNames } from './fold.ts'
+import {
+  fold,
+  isHarsher,
+  isTighter,
+  limitWait,
+  type Passed,
+  pass,
+  passedBy,
+  refusal,
+  shadowNames,
+} from './fold.ts'
 import { FusedRule, VARIABLE } from './fused-rule.ts'
 import { keyOf } from './key.ts'
 import type { Seat } from './seat.ts'
@@ -70,9 +80,13 @@ export class FusedPlan {
   readonly kind = 'fused'
   readonly #own: ReadonlyMap<ExemptStep, readonly FusedRule[]>
   readonly #rules: readonly FusedRule[]
+  /** True if a rule has a condition; without one nothing is asked of a message. */
+  readonly #isConditional: boolean
+  /** Rules whose conditions hold for the message at hand; used again for every message. */
+  readonly #holding: FusedRule[] = []
   /** What decides for senders no exemption covers, where the rules are of the common kind. */
   readonly buckets: Buckets | undefined
-  readonly #passed: Decision
+  readonly #passed: Passed
   /** Rules that warn; without them nobody asks. */
   readonly #warning: readonly FusedRule[] | undefined
   readonly #warner: Warner
@@ -83,13 +97,14 @@ export class FusedPlan {
     rules: readonly PlannedRule[],
     store: MemoryStore,
     warner: Warner,
-    passed: Decision = PASSED,
+    passed: Passed = PASSED,
   ) {
     this.#passed = passed
     this.#warner = warner
     const bounded = exempts.filter(step => step.own !== undefined)
     this.#own = new Map(bounded.map(step => [step, [new FusedRule(step.own!, store)]]))
     this.#rules = rules.map(planned => new FusedRule(planned, store))
+    this.#isConditional = rules.some(({ rule }) => rule.when !== undefined)
     const warning = this.#rules.filter(({ rule }) => rule.warn !== undefined)
     this.#warning = warning.length > 0 ? warning : undefined
     this.buckets = Buckets.of(this.#rules, this)
@@ -108,15 +123,24 @@ export class FusedPlan {
       if (retryAfterMs < exemptAfterMs) exemptAfterMs = retryAfterMs
     }
     if (exempt !== undefined) return exempt
-    if (this.#rules.length === 0) return this.#passed
-    const decision = charge(this.#rules, this.#passed, message, seat, nowMs)
-    if (this.#warning !== undefined && decision.allowed) this.#warn(this.#warning, message, seat, nowMs)
+    const passed = passedBy(this.#passed, message, nowMs)
+    const rules = this.#isConditional ? this.#rulesFor(message, nowMs) : this.#rules
+    if (rules.length === 0) return passed
+    const decision = charge(rules, passed, message, seat, nowMs)
+    if (this.#warning !== undefined && decision.allowed) this.#warn(rules, message, seat, nowMs)
     return exemptAfterMs < decision.retryAfterMs ? limitWait(decision, exemptAfterMs) : decision
   }
 
+  #rulesFor(message: Message, nowMs: number): readonly FusedRule[] {
+    const holding = this.#holding
+    holding.length = 0
+    for (const one of this.#rules) if (holdsFor(one.rule, message, nowMs)) holding.push(one)
+    return holding
+  }
+
   #warn(rules: readonly FusedRule[], message: Message, seat: Seat, nowMs: number): void {
-    for (const one of rules) {
-      if (!one.allowed) continue
+    for (const one of this.#warning!) {
+      if (!one.allowed || (this.#isConditional && !rules.includes(one))) continue
       this.#warner.note(one.rule, one, () => keyOf(one.planned, message, seat.identity), nowMs)
     }
   }

@@ -1,10 +1,10 @@
+import { type ConditionSpec, holdsFor } from '../conditions/condition.ts'
 import type { Decision, Scaled } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
-import { andThen, chargeOf, exemptBy, exemptionWait, foldStep } from './chained-plan.ts'
+import { andThen, chargeOf, exemptBy, exemptionWait, foldStep, rulesFor } from './chained-plan.ts'
 import { roomOf } from './conduct-rule.ts'
-import { holdsFor } from './exempt.ts'
-import { limitWait } from './fold.ts'
+import { limitWait, passedBy } from './fold.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
 import { describeKey, shownKey } from './scope.ts'
@@ -40,6 +40,14 @@ export interface LimitTrace extends Verdict {
   readonly scaled?: Scaled | undefined
 }
 
+/** A rule on the route of a message that is not for it. */
+export interface SkippedRule {
+  readonly rule: string
+  /** The part of the rule that leaves the message out. */
+  readonly by: 'when'
+  readonly when?: ConditionSpec | undefined
+}
+
 /** What a rate by feedback, or a breaker, would do with one message. */
 export interface HandlerTrace {
   readonly name: string
@@ -56,6 +64,8 @@ export interface Explanation {
   readonly patterns: readonly (string | undefined)[]
   readonly exemptions: readonly ExemptionTrace[]
   readonly limits: readonly LimitTrace[]
+  /** Rules on its route that are not for it. */
+  readonly skipped: readonly SkippedRule[]
   /** What goes by the handlers behind the gate: what each would do with the message. */
   readonly handlers: readonly HandlerTrace[]
   /** Middleware that is not asked by an explanation. */
@@ -73,9 +83,16 @@ export async function inspect(
 ): Promise<Omit<Explanation, 'patterns'>> {
   const exemptions: ExemptionTrace[] = []
   const rules: PlannedRule[] = []
+  const skipped: SkippedRule[] = []
   for (const step of steps) {
     if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, seat, nowMs))
-    else if (step.kind === 'limits') rules.push(...step.rules)
+    else if (step.kind === 'limits') {
+      for (const planned of step.rules) {
+        const { name, whenSpec } = planned.rule
+        if (holdsFor(planned.rule, message, nowMs)) rules.push(planned)
+        else skipped.push({ rule: name, by: 'when', ...(whenSpec === undefined ? {} : { when: whenSpec }) })
+      }
+    }
   }
   const verdicts = await look(rules, store, message, seat, nowMs)
   const custom = steps.filter(step => step.kind === 'custom')
@@ -87,6 +104,7 @@ export async function inspect(
     sender: seat.identity,
     ...(decider.kind === 'banned' ? { ban: { id: decider.ban.id, reason: decider.ban.reason } } : {}),
     exemptions,
+    skipped,
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
     handlers: custom.flatMap(({ handler }) =>
       handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
@@ -99,7 +117,7 @@ export async function inspect(
           (decider.kind === 'connect' ? decider.peek(message, seat, nowMs) : undefined) ??
           limitWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
-              foldStep(rules, verdicts, passed),
+              foldStep(rules, verdicts, passedBy(passed, message, nowMs)),
             Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
           )),
   }
@@ -114,7 +132,7 @@ export function peekSteps(
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
-  const rules = steps.flatMap(step => (step.kind === 'limits' ? step.rules : []))
+  const rules = steps.flatMap(step => (step.kind === 'limits' ? rulesFor(step, message, nowMs) : []))
   const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {

@@ -1,6 +1,8 @@
 import { createLimit } from '../algorithms/create-limit.ts'
 import type { Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
+import { compileCondition } from '../conditions/compile.ts'
+import type { Condition, ConditionSpec } from '../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../decision.ts'
 import { checkWithin, PolicyError, policyError, UnsupportedError } from '../errors.ts'
 import type { Action } from '../message.ts'
@@ -47,6 +49,9 @@ export interface Rule {
   readonly warn?: readonly number[] | undefined
   /** Its own penalty, in the place of that of all rules. */
   readonly penalty?: Penalty | undefined
+  /** Condition of a message the rule is for; absent: every message. */
+  readonly when?: Condition | undefined
+  readonly whenSpec?: ConditionSpec | undefined
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
@@ -192,6 +197,9 @@ function station(
     soft: shadow || outcome === 'degrade',
     ...(warn === undefined ? {} : { warn }),
     ...(penalty === undefined ? {} : { penalty }),
+    ...(options.when === undefined
+      ? {}
+      : { when: compileCondition(options.when, 'when'), whenSpec: options.when }),
     ...(options.fallback === undefined ? {} : { fallback: fallbackOf(options.fallback) }),
   }
   return tagged(kind, options.name, { ...common, rule })

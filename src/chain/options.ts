@@ -80,6 +80,8 @@ interface RuleOptions {
   readonly warn?: readonly string[] | undefined
   /** Blocks for senders this rule has refused again and again; default: as the policy says. */
   readonly penalties?: PenaltySpec | undefined
+  /** Messages the rule is for; others do not meet it. Default: all. */
+  readonly when?: ConditionSpec | undefined
   /** Decides and reports, refuses nothing. */
   readonly shadow?: boolean | undefined
   /** Who answers for this rule while a remote store is out of reach. Default: as the store was opened with. */

@@ -1,6 +1,6 @@
 import type { Limit } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
-import { type Decision, PASSED } from '../decision.ts'
+import { PASSED } from '../decision.ts'
 import type { Action, Message, Sender } from '../message.ts'
 import { MemoryStore } from '../stores/memory.ts'
 import type { Store } from '../stores/store.ts'
@@ -11,6 +11,7 @@ import type { Behaving, Conduct } from './conduct.ts'
 import { behavingSteps } from './conduct-rule.ts'
 import { ConnectPlan } from './connect-plan.ts'
 import { isSettled } from './exempt.ts'
+import type { Passed } from './fold.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
 import type { Override } from './override.ts'
@@ -129,13 +130,13 @@ export class Routes {
     return treated
   }
 
-  #planOf(steps: readonly Step[], on: Action, passed = PASSED): ActionPlan {
+  #planOf(steps: readonly Step[], on: Action, passed: Passed = PASSED): ActionPlan {
     const decider = this.#finished(steps, on, passed)
     return { steps, passed, decider, rulings: new Map(), treated: new Map() }
   }
 
   /** What decides, with what goes by more than the chain: connects, and the behaviour of who sends. */
-  #finished(steps: readonly Step[], on: Action, passed: Decision): ActionPlan['decider'] {
+  #finished(steps: readonly Step[], on: Action, passed: Passed): ActionPlan['decider'] {
     const { behaving, flaps } = this.#chain.standing
     // What is done to somebody is not its behaviour.
     if (behaving !== undefined && on === 'publish') return this.#watch(steps, behaving, passed)
@@ -143,7 +144,7 @@ export class Routes {
     return flaps !== undefined && on === 'connect' ? new ConnectPlan(decider, flaps) : decider
   }
 
-  #watch(steps: readonly Step[], behaving: Behaving, passed: Decision): WatchedPlan {
+  #watch(steps: readonly Step[], behaving: Behaving, passed: Passed): WatchedPlan {
     const planOf = (conduct: Conduct): ConductPlan => {
       const behaved = behavingSteps(steps, conduct, behaving)
       return { steps: behaved, decider: this.#deciderOf(behaved, passed) }
@@ -152,7 +153,7 @@ export class Routes {
     return new WatchedPlan(plans, this.#chain.standing.conducts, behaving)
   }
 
-  #deciderOf(steps: readonly Step[], passed: Decision): FusedPlan | ChainedPlan {
+  #deciderOf(steps: readonly Step[], passed: Passed): FusedPlan | ChainedPlan {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []

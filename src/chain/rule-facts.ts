@@ -1,7 +1,7 @@
+import { holdsFor } from '../conditions/condition.ts'
 import type { Message, Sender } from '../message.ts'
 import type { RuleFacts } from '../outcomes/rule-facts.ts'
 import { captureLevels, type Pattern } from '../topic/pattern.ts'
-import { holdsFor } from './exempt.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
 import { shownKey } from './scope.ts'
@@ -29,8 +29,8 @@ export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
 }
 
 /**
- * The key a message would be charged under by a rule of a plan; undefined where the rule is not in it or an
- * exemption before it holds, also one with a limit of its own, whose room is not asked. Charges nothing.
+ * The key a message would be charged under by a rule of a plan; undefined where the rule is not in it, its condition
+ * does not hold, or an exemption before it holds, also one with a limit of its own, whose room is not asked. Charges nothing.
  */
 export function keyUnder(
   steps: readonly Step[],
@@ -42,7 +42,9 @@ export function keyUnder(
   for (const step of steps) {
     if (step.kind === 'limits') {
       const planned = step.rules.find(each => each.rule.name === rule)
-      if (planned !== undefined) return shownKey(planned.rule.keys, keyOf(planned, message, identity))
+      if (planned === undefined) continue
+      if (!holdsFor(planned.rule, message, nowMs)) return undefined
+      return shownKey(planned.rule.keys, keyOf(planned, message, identity))
     } else if (step.kind === 'exempt') {
       const { station } = step
       if (station.covers(message.topic, identity) && holdsFor(station, message, nowMs)) return undefined

@@ -3,6 +3,7 @@ import type { Message } from '../message.ts'
 import type { Buckets } from './buckets.ts'
 import type { ChainedPlan } from './chained-plan.ts'
 import type { ConnectPlan } from './connect-plan.ts'
+import type { Passed } from './fold.ts'
 import type { FusedPlan } from './fused-plan.ts'
 import type { Seat } from './seat.ts'
 import type { Ban } from './standing.ts'
@@ -13,7 +14,7 @@ import type { WatchedPlan } from './watched-plan.ts'
 export interface ActionPlan {
   readonly steps: readonly Step[]
   /** The decision where no rule applies. */
-  readonly passed: Decision
+  readonly passed: Passed
   readonly decider: FusedPlan | ChainedPlan | WatchedPlan | ConnectPlan | Refusing
   /** Rulings made so far, by which exemptions cover the sender. */
   readonly rulings: Map<string, Ruling>

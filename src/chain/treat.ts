@@ -1,5 +1,7 @@
-import { type Decision, OVERRIDDEN, PASSED } from '../decision.ts'
+import { holdsFor } from '../conditions/condition.ts'
+import { OVERRIDDEN, PASSED } from '../decision.ts'
 import { PolicyError } from '../errors.ts'
+import type { Passed } from './fold.ts'
 import type { Rule } from './limit.ts'
 import { concerns, type Override, overrideRule } from './override.ts'
 import { inThousandths } from './remake.ts'
@@ -10,7 +12,7 @@ import { multiplyCost, type Tiers } from './tiers.ts'
 /** The steps of a route for senders that are treated alike, and what is decided where none of them applies. */
 export interface Treated {
   readonly steps: readonly Step[]
-  readonly passed: Decision
+  readonly passed: Passed
 }
 
 /**
@@ -19,12 +21,12 @@ export interface Treated {
  */
 export function treatSteps(steps: readonly Step[], on: string, treatment: Treatment): Treated {
   const { tier, overrides } = treatment
-  let lifted = false
+  const lifted: Rule[] = []
   let count = 0
   const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
     const priced = priceRule(rule, tier?.costThousandths ?? 1000)
     const changed = overrideBy(priced, overrides)
-    if (changed === undefined) lifted = true
+    if (changed === undefined) lifted.push(rule)
     return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
   }
   const all = overrides.find(each => each.rules === undefined)
@@ -50,8 +52,15 @@ export function treatSteps(steps: readonly Step[], on: string, treatment: Treatm
   const rest = first < 0 ? own.flatMap(place) : []
   return {
     steps: rest.length > 0 ? [...treated, { kind: 'limits', rules: rest }] : treated,
-    passed: lifted ? OVERRIDDEN : PASSED,
+    passed: passedWithout(lifted),
   }
+}
+
+/** The decision about a message that meets no rule but perhaps one that an override has lifted. */
+function passedWithout(lifted: readonly Rule[]): Passed {
+  if (lifted.length === 0) return PASSED
+  if (lifted.some(({ when }) => when === undefined)) return OVERRIDDEN
+  return (message, nowMs) => (lifted.some(rule => holdsFor(rule, message, nowMs)) ? OVERRIDDEN : PASSED)
 }
 
 /**

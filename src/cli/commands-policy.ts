@@ -31,6 +31,7 @@ interface ExplainFlags {
   readonly size?: number
   readonly qos: 0 | 1 | 2
   readonly retain?: boolean
+  readonly will?: boolean
   readonly at?: number
   readonly after?: string
   readonly load?: number
@@ -113,6 +114,7 @@ export function addPolicyCommands(
     .option('--size <bytes>', 'payload bytes; default: those of the payload', readBytes)
     .option('--qos <qos>', 'quality of service', readQos, 0)
     .option('--retain', 'a retained message')
+    .option('--will', 'the will of a client that is gone')
     .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
     .option('--after <capture>', 'what was decided before, up to that moment; - for the standard input')
     .option(
@@ -136,6 +138,7 @@ export function addPolicyCommands(
         ...{ topic, on, payload, size, qos, headers: header },
         sender: Object.fromEntries(known.filter(([, value]) => value !== undefined)),
         retain: flags.retain ?? false,
+        will: flags.will ?? false,
         atMs: flags.at,
         after: flags.after,
         load: flags.load,

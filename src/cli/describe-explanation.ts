@@ -6,6 +6,7 @@ import type {
   Explanation,
   HandlerTrace,
   LimitTrace,
+  SkippedRule,
 } from '../index.ts'
 import type { Dialect, Message, Sender } from '../message.ts'
 import { formatCount, formatWait, printable } from './format.ts'
@@ -20,9 +21,10 @@ export function describeExplanation(
   atMs: number,
   paint: Paint,
 ): readonly string[] {
-  const { ban, exemptions, limits, handlers, custom, decision } = explanation
+  const { ban, exemptions, limits, skipped, handlers, custom, decision } = explanation
   const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
   if (message.retain) about.push('retained')
+  if (message.will) about.push('a will')
   const exempted = exemptions.some(({ exempts }) => exempts)
   return [
     `${paint('bold', printable(message.topic, 200))}  ${about.join(', ')}, at ${new Date(atMs).toISOString()}`,
@@ -41,6 +43,7 @@ export function describeExplanation(
           ...indent(
             limits.length > 0 ? limits.map(each => describeLimit(each, paint)) : ['none holds for this'],
           ),
+          ...indent(skipped.map(each => describeSkipped(each, paint))),
         ]
       : [
           `${paint('bold', 'ban')} (exemptions and limits are not asked)`,
@@ -137,6 +140,10 @@ function describeLimit(limit: LimitTrace, paint: Paint): string {
   const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
   const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''
   return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${scaled}${shadow}`
+}
+
+function describeSkipped({ rule, when }: SkippedRule, paint: Paint): string {
+  return `${paint('dim', '-  ')}  ${rule}: not for this message: ${when ? describeCondition(when) : ''}`
 }
 
 function describeHandler({ name, says }: HandlerTrace): string {

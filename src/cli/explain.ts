@@ -23,6 +23,7 @@ export interface ExplainOptions {
   readonly size?: number | undefined
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
+  readonly will: boolean
   /** A capture that is decided before: all of it, or up to `atMs`. `-` is the standard input. */
   readonly after?: string | undefined
   /** The moment it is decided at, whole milliseconds since the epoch; default: that of the capture's end, else now. */
@@ -59,10 +60,10 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   return EXIT.fine
 }
 
-/** Exemptions hold the secrets and api keys they compare with. */
+/** Exemptions and rules hold the secrets and api keys they compare with. */
 function withoutSecrets(explanation: Explanation): unknown {
   const exemptions = explanation.exemptions.map(each => ({ ...each, options: redact(each.options) }))
-  return { ...explanation, exemptions }
+  return { ...explanation, exemptions, skipped: explanation.skipped.map(redact) }
 }
 
 async function decideBefore(

@@ -53,3 +53,12 @@ export interface ConditionSpec {
 
 /** A compiled condition. Never throws, whatever the message holds. */
 export type Condition = (message: Message, nowMs: number) => boolean
+
+/** Reports whether a rule or an exemption is meant for a message: whether its condition holds, if it has one. */
+export function holdsFor(
+  { when }: { readonly when?: Condition | undefined },
+  message: Message,
+  nowMs: number,
+): boolean {
+  return when === undefined || when(message, nowMs)
+}

@@ -168,6 +168,9 @@ export const ruleSchema = z
       fallback: fallbackWord.optional().meta({
         description: 'Who decides for this rule while the store is out of reach. Default: as the store says.',
       }),
+      when: conditionSchema
+        .optional()
+        .meta({ description: 'The messages it is for; others do not meet it. Default: all.' }),
       shadow: flag.optional().meta({ description: 'Decides and reports, refuses nothing. Default: false.' }),
     },
     { error: expects('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },

@@ -1,4 +1,5 @@
 import { COST_WORDS } from '../chain/options.ts'
+import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Problem } from '../errors.ts'
 import type { Action, Dialect } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
@@ -75,6 +76,7 @@ function warnOfRule(
     warnOfOtherDialect(topic, dialect, `${path}.topic`, warn)
   }
   const outcome = typeof rule.exceeded === 'string' ? rule.exceeded : Object.keys(rule.exceeded ?? {})[0]
+  warnOfCondition(rule.when, [on], dialect, `${path}.when`, warn)
   if (rule.quota !== undefined && outcome === 'throttle') {
     const remedy = 'use drop or reject: a quota is whole again only when its window ends'
     warn(`${path}.exceeded`, 'a quota that throttles holds senders for hours', remedy)
@@ -113,6 +115,7 @@ function warnOfMissingBackstop(
       other !== rule &&
       (other.on ?? 'publish') === on &&
       isBackstop(other, isFixed) &&
+      isMeantForAll(other, rule) &&
       holdsFor(other, topic, dialect),
   )
   if (bounded) return
@@ -124,6 +127,11 @@ function warnOfMissingBackstop(
 /** Reports whether a rule bounds a sender whatever topics, headers and payloads it sends. */
 function isBackstop(rule: PolicyRule, isFixed: IsFixed): boolean {
   return rule.shadow !== true && scopesOf(rule.per).every(isFixed)
+}
+
+/** Reports whether a rule is for every message and sender that another is for. */
+function isMeantForAll({ when }: PolicyRule, other: PolicyRule): boolean {
+  return when === undefined || JSON.stringify(when) === JSON.stringify(other.when)
 }
 
 function holdsFor({ topic }: PolicyRule, other: string | undefined, dialect: Dialect): boolean {
@@ -162,6 +170,7 @@ function warnOfExemption(
   exemption.topics?.forEach((topic, index) => {
     warnOfOtherDialect(topic, dialect, `${path}.topics[${index}]`, warn)
   })
+  warnOfCondition(exemption.when, on as Action[], dialect, `${path}.when`, warn)
   warnOfUnboundedExemption(exemption, path, isFixed, dialect, warn)
 }
 
@@ -185,6 +194,27 @@ function warnOfUnboundedExemption(
   if (scopes.every(isFixed)) return
   const remedy = 'count it per client or per ip'
   warn(`${path}.limit`, `a sender that varies ${scopes.join(' and ')} is never limited`, remedy)
+}
+
+/** Warns of conditions that no message of these actions meets. */
+function warnOfCondition(
+  when: ConditionSpec | undefined,
+  actions: readonly Action[],
+  dialect: Dialect,
+  path: string,
+  warn: Warn,
+): void {
+  if (when === undefined) return
+  const isPublished = actions.length === 0 || actions.includes('publish')
+  if (when.will === true && (dialect === 'nats' || !isPublished)) {
+    const message = dialect === 'nats' ? 'NATS has no wills' : 'a will is always published'
+    warn(`${path}.will`, `never holds: ${message}`, 'remove it, or use on: publish and dialect: mqtt')
+  }
+  if (actions.length !== 1 || actions[0] !== 'connect') return
+  for (const word of ['payload', 'size', 'qos', 'retain'] as const) {
+    if (when[word] !== undefined)
+      warn(`${path}.${word}`, 'a connect has no payload, size, QoS or retain flag', `remove \`${word}\``)
+  }
 }
 
 function warnOfOtherDialect(topic: string, dialect: Dialect, path: string, warn: Warn): void {

@@ -3,7 +3,7 @@ import { readBytes } from './units.ts'
 
 /** Whether a condition holds for a message at a moment. */
 export function holds(words: ConditionWords, message: MessageWords, nowMs: number): boolean {
-  const { payload, header, size, qos, retain, protocol, all, any, not } = words
+  const { payload, header, size, qos, retain, will, protocol, all, any, not } = words
   if (words.time !== undefined || words.days !== undefined) {
     if (!isWithin(words, nowMs)) return false
   }
@@ -15,6 +15,7 @@ export function holds(words: ConditionWords, message: MessageWords, nowMs: numbe
   }
   if (qos !== undefined && (message.qos === undefined || !qos.includes(message.qos))) return false
   if (retain !== undefined && (message.retain ?? false) !== retain) return false
+  if (will !== undefined && (message.will ?? false) !== will) return false
   if (protocol !== undefined && message.protocol !== protocol) return false
   if (all?.some(each => !holds(each, message, nowMs))) return false
   if (any !== undefined && !any.some(each => holds(each, message, nowMs))) return false

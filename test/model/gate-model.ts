@@ -181,7 +181,7 @@ export class GateModel {
     }
     const folded = fold(asked)
     if (!folded.allowed) return { ...folded, retryAfterMs: Math.min(folded.retryAfterMs, waitMs) }
-    const isLifted = folded.rule === undefined && this.#liftsAny(message, sender)
+    const isLifted = folded.rule === undefined && this.#liftsAny(message, sender, nowMs)
     return isLifted ? { ...folded, reason: 'override' } : folded
   }
 
@@ -346,8 +346,8 @@ export class GateModel {
     return last !== undefined && last.words.rules === undefined && last.words.limit === 'unlimited'
   }
 
-  #liftsAny(message: MessageWords, sender: SenderWords): boolean {
-    return this.#rulesFor(message, sender).some(
+  #liftsAny(message: MessageWords, sender: SenderWords, nowMs: number): boolean {
+    return this.#rulesFor(message, sender, nowMs).some(
       ({ rule }) => this.#overrideFor(rule, sender)?.words.limit === 'unlimited',
     )
   }
@@ -410,9 +410,11 @@ export class GateModel {
   #rulesFor(
     message: MessageWords,
     sender: SenderWords,
+    nowMs: number,
   ): readonly { readonly rule: Rule; readonly captures: ReadonlyMap<string, string> }[] {
     const matching = this.#rules.flatMap(rule => {
       if (rule.on !== message.on || rule.numbers === undefined) return []
+      if (rule.when !== undefined && !holds(rule.when, message, nowMs)) return []
       const captures = rule.topic === undefined ? new Map() : matchTopic(rule.topic, message.topic)
       return captures === undefined ? [] : [{ rule, captures }]
     })
@@ -427,7 +429,7 @@ export class GateModel {
   #applied(message: MessageWords, sender: SenderWords, nowMs: number): readonly Applied[] {
     const tier = this.#tierOf(sender)
     const factor = readFactor(tier === undefined ? 'x1' : (this.#tierWords(tier)!.cost ?? 'x1'))
-    return this.#rulesFor(message, sender).flatMap(({ rule, captures }): Applied[] => {
+    return this.#rulesFor(message, sender, nowMs).flatMap(({ rule, captures }): Applied[] => {
       const key = keyOf(
         rule.per,
         message,

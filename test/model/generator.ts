@@ -128,6 +128,7 @@ function condition(random: Random): ConditionWords {
     () => ({ size: { max: '1kB' } }),
     () => ({ qos: [1, 2] }),
     () => ({ retain: true }),
+    () => ({ will: true }),
     () => ({ payload: { field: 'priority', equals: 'high' } }),
     () => ({ payload: { field: 'units', range: [2, null] } }),
     () => ({ payload: { field: 'priority', exists: false } }),
@@ -262,6 +263,12 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     const exemption = addExemption(draft, { when: condition(draft.random) })
     if (draft.random.chance(0.4)) Object.assign(exemption, lists(draft.random))
     if (draft.random.chance(0.3)) exemption.limit = boundOf(draft.random)
+  },
+  'conditions of rules': draft => {
+    const rule = ruleFor(draft, ({ when }) => when === undefined)
+    rule.when = condition(draft.random)
+    if (draft.random.chance(0.5)) addRule(draft, { when: condition(draft.random) })
+    else if (draft.policy.rules.length === 1) addRule(draft)
   },
   'run-time exemptions': draft => {
     const { random } = draft
@@ -481,6 +488,7 @@ function roll({ random, senders, actions, decorate }: Draft): MessageWords {
     protocol: 'mqtt',
   }
   if (random.chance(0.2)) message.retain = true
+  if (on === 'publish' && random.chance(0.1)) message.will = true
   if (random.chance(0.6)) {
     const units = random.pick([1, 2, 0, -1, 2.5, 'x', '3', ''])
     message.payload = random.chance(0.5) ? { units, priority: random.pick(['high', 'low']) } : { units }

@@ -11,7 +11,10 @@ export function isSteady({ policy, events }: History): boolean {
 
 function isPlain({ penalties, behaviour, adaptive, rules, exempt }: Policy): boolean {
   if (penalties !== undefined || behaviour !== undefined || adaptive !== undefined) return false
-  return rules.every(rule => rule.penalties === undefined) && !JSON.stringify(exempt ?? []).includes('"time"')
+  return (
+    rules.every(rule => rule.penalties === undefined) &&
+    !JSON.stringify([exempt ?? [], rules]).includes('"time"')
+  )
 }
 
 /**

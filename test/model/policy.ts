@@ -66,6 +66,7 @@ export interface ConditionWords {
   size?: { min?: number | string; max?: number | string }
   qos?: number[]
   retain?: boolean
+  will?: boolean
   protocol?: 'mqtt' | 'nats'
   all?: ConditionWords[]
   any?: ConditionWords[]
@@ -101,6 +102,7 @@ export interface RuleWords {
   initial?: number
   cost?: CostWords
   exceeded?: string
+  when?: ConditionWords
   shadow?: boolean
   enabled?: boolean
   priority?: number
@@ -125,6 +127,7 @@ export interface MessageWords {
   readonly size: number
   readonly qos?: 0 | 1 | 2
   readonly retain?: boolean
+  readonly will?: boolean
   readonly protocol?: 'mqtt' | 'nats'
   readonly headers?: Readonly<Record<string, string>>
   /** Absent: a payload that is no JSON. */

@@ -4,6 +4,7 @@ import { type Fraction, ofThousandths } from './fraction.ts'
 import type {
   Action,
   BytesCostWords,
+  ConditionWords,
   CostWord,
   CostWords,
   MessageWords,
@@ -47,6 +48,8 @@ export interface Rule {
   /** Neither load nor behaviour change it. */
   readonly isFixed: boolean
   readonly penalties: PenaltyWords | undefined
+  /** The messages it is for. */
+  readonly when: ConditionWords | undefined
 }
 
 const COSTS: Readonly<Record<CostWord, number>> = { light: 1, medium: 5, heavy: 10, premium: 50 }
@@ -69,6 +72,7 @@ export function readRule(words: RuleWords): Rule {
     isQuota,
     isFixed: isQuota,
     penalties: words.penalties,
+    when: words.when,
   }
 }
 
@@ -84,7 +88,7 @@ export function plainRule(name: string, text: string, per: readonly string[]): R
   } as const
   const numbers = numbersOf(rate, 'token-bucket', undefined, undefined)
   const cost = rate.isBytes ? 'bytes' : 1
-  return { ...plain, name, per, numbers, cost, isFixed: true, penalties: undefined }
+  return { ...plain, name, per, numbers, cost, isFixed: true, penalties: undefined, when: undefined }
 }
 
 export function numbersOf(

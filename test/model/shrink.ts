@@ -57,7 +57,7 @@ function* smallerOnes(history: History): Generator<History> {
   for (const [index, event] of events.entries()) {
     if (event.after !== 0) yield { ...history, events: events.with(index, { ...event, after: 0 }) }
     if (event.do !== 'check' && event.do !== 'peek') continue
-    for (const word of ['payload', 'headers', 'retain', 'qos', 'protocol'] as const) {
+    for (const word of ['payload', 'headers', 'retain', 'will', 'qos', 'protocol'] as const) {
       if (event.message[word] === undefined) continue
       const { [word]: _, ...message } = event.message
       yield { ...history, events: events.with(index, { ...event, message }) }

@@ -239,6 +239,7 @@ describe('the public doors', () => {
         "type Signal",
         "type SignalName",
         "type SignalWord",
+        "type SkippedRule",
         "type SnapshotExporterOptions",
         "type SnapshotStore",
         "type SqliteSnapshotsOptions",

@@ -262,6 +262,31 @@ describe('an exemption for wills', () => {
   })
 })
 
+describe('a rule for wills', () => {
+  it('counts wills alone, beside rules for all that is published', async () => {
+    const gate = await Gate.fromPolicy({
+      version: 1,
+      rules: [
+        { name: 'all', topic: 'status/#', limit: '100/hour', per: 'client' },
+        { name: 'wills', when: { will: true }, limit: '2/hour', per: 'client', exceeded: 'drop' },
+      ],
+    })
+    const test = await start({ gate })
+    const seen = await subscribeAll(await test.connect(), 'status/#')
+    for (let i = 0; i < 4; i++) {
+      const will = { topic: 'status/r', payload: Buffer.from('will'), qos: 0, retain: false } as const
+      const raw = await test.connectRaw({ clientId: 'r', will })
+      for (let sent = 0; sent < 3; sent++) raw.send(raw.publish('status/r'))
+      await raw.roundTrip()
+      raw.socket.destroy()
+      await eventually(() => expect(test.limits.stats().connections).toBe(1))
+    }
+    await eventually(() => expect(test.limits.stats()).toMatchObject({ willsRefused: 2, dropped: 0 }))
+    await eventually(() => expect(seen).toHaveLength(14))
+    expect(seen.filter(({ text }) => text === 'will')).toHaveLength(2)
+  })
+})
+
 describe('the will of a client that a policy disconnects', () => {
   const will = { topic: 'status/r', payload: Buffer.from('offline'), qos: 1, retain: true } as const
 

@@ -88,6 +88,7 @@ async function watch(
   options: LimitBrokerOptions,
   ending?: Buffer,
   own = false,
+  conditional = false,
 ): Promise<Witness> {
   const clock = new FakeClock()
   const gate = new Gate({ clock }).use(
@@ -100,6 +101,19 @@ async function watch(
       cost: { bytes: 'per 16', overhead: 5 },
     }),
   )
+  if (conditional) {
+    gate.use(
+      limit({ name: 'kept', rate: '1/s burst 2', when: { retain: true }, exceeded: 'drop' }),
+      limit({
+        name: 'small',
+        rate: '90/s burst 9',
+        when: { size: { max: 12 }, will: false },
+        exceeded: 'drop',
+      }),
+      limit({ name: 'sure', rate: '1/h', when: { qos: [1, 2] }, exceeded: 'reject' }),
+      limit({ name: 'other', rate: '1/h', when: { payload: { field: 'a', exists: true } } }),
+    )
+  }
   const decided: string[] = []
   gate.on('decision', (decision, message) => {
     if (message.on !== 'publish') return
@@ -173,6 +187,21 @@ describe('publishes refused before they are parsed', () => {
       const plain = (all: readonly string[]): string[] => all.filter(each => each.includes(' 0 false '))
       expect(plain(skimmed.told)).toEqual(plain(parsed.told))
       expect(skimmed.answered.toSorted()).toEqual(parsed.answered.toSorted())
+    },
+  )
+
+  it.each(Array.from({ length: 20 }, (_, seed) => seed))(
+    'change nothing of what rules with conditions decide: %i',
+    async seed => {
+      const pick = chance(seed + 2_001)
+      const { body } = makeStream(pick)
+      const chunks = cut(body, pick)
+      const parsed = await watch(chunks, { skimRefused: false }, undefined, false, true)
+      const skimmed = await watch(chunks, {}, undefined, false, true)
+      expect(skimmed.decided).toEqual(parsed.decided)
+      expect(skimmed.decided.some(each => /"rule":"(kept|small|sure)"/.test(each))).toBe(true)
+      expect(skimmed.dropped).toBe(parsed.dropped)
+      expect(skimmed.told.toSorted()).toEqual(parsed.told.toSorted())
     },
   )
 

@@ -50,6 +50,34 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
     'exempt[0].on: covers nobody: on a connect, users, API keys and roles are not yet known',
   ],
   [
+    'wills of subscribes',
+    { rules: [client, { name: 'a', on: 'subscribe', limit: '1/s', when: { will: true } }] },
+    'rules[1].when.will: never holds: a will is always published',
+  ],
+  [
+    'wills of NATS',
+    { dialect: 'nats', ...rule({ per: 'client', when: { will: true } }) },
+    'rules[0].when.will: never holds: NATS has no wills',
+  ],
+  [
+    'a payload of a connect',
+    {
+      rules: [{ name: 'a', per: 'ip', limit: '1/s' }],
+      exempt: [{ ips: ['10.0.0.0/8'], on: 'connect', when: { size: { max: 5 } } }],
+    },
+    'exempt[0].when.size: a connect has no payload, size, QoS or retain flag',
+  ],
+  [
+    'a limit whose backstop is for other messages',
+    {
+      rules: [
+        { name: 'a', topic: 'a/{site}/#', per: 'site', limit: '1/s' },
+        { name: 'b', per: 'client', limit: '1/s', when: { retain: true } },
+      ],
+    },
+    'rules[0].per: a sender that varies site is never limited',
+  ],
+  [
     'a quota that throttles',
     { rules: [{ name: 'a', per: 'client', quota: '10/day', exceeded: 'throttle' }] },
     'rules[0].exceeded: a quota that throttles holds senders for hours',
