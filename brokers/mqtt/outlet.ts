@@ -1,6 +1,7 @@
 import type { Decision } from '../../src/decision.ts'
 import type { Gate, KeyInFlight } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
+import { isThenable } from '../../src/maybe-promise.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import type { PublishPacket } from './client.ts'
@@ -207,8 +208,4 @@ export class Outlet {
       release(message)
     })
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | undefined)?.then === 'function'
 }

@@ -1,8 +1,8 @@
 import { type Decision, PASSED } from '../../src/decision.ts'
 import type { HandlerSlot, KeyInFlight } from '../../src/index.ts'
+import { isPromise, isThenable } from '../../src/maybe-promise.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
-import { isLater } from '../../src/outcomes/holding.ts'
 import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
 import type { NatsMessage } from './client.ts'
 import { ownBytes } from './client-internals.ts'
@@ -87,7 +87,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   #admit(delivery: Delivery, place: Place, answer: MaybePromise<Decision> | undefined): void {
     delivery.decided = answer
     place.laneOf(this.station.guard).admit(delivery, enact, askInTurn)
-    if (!delivery.settled) this.hold(delivery, answer !== undefined && isLater(answer))
+    if (!delivery.settled) this.hold(delivery, answer !== undefined && isPromise(answer))
   }
 
   /** The first question about a message. */
@@ -282,7 +282,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** Ends the wait of a message for a handler; undefined where it waits for something else, or was given up. */
   #takeWaiting(delivery: Delivery): Decision | undefined {
     const decision = delivery.settled ? undefined : delivery.takeDecision()
-    if (decision === undefined || isLater(decision) || !decision.allowed) return undefined
+    if (decision === undefined || isPromise(decision) || !decision.allowed) return undefined
     delivery.settled = true
     this.unhold(delivery, decision)
     return decision
@@ -302,10 +302,4 @@ function enact(decision: Decision, delivery: Delivery): void {
 
 function askInTurn(delivery: Delivery): MaybePromise<Decision> {
   return delivery.takeDecision() ?? (delivery.course as BaseCourse<NatsMessage>).askAgain(delivery)
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  )
 }

@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/decision.ts'
+import { isPromise } from '../../src/maybe-promise.ts'
 import type { MaybePromise } from '../../src/message.ts'
-import { isLater } from '../../src/outcomes/holding.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import type { JetStreamMessage } from './client.ts'
 import { acknowledge, RedeliveryReader } from './client-internals.ts'
@@ -99,7 +99,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     const { reservations } = this.station
     if (reservations.size > 0) reservations.forget(idOf(delivery.source as JetStreamMessage) ?? '')
     const answer = super.askAgain(delivery)
-    return isLater(answer)
+    return isPromise(answer)
       ? answer.then(decision => this.#soften(decision, delivery))
       : this.#soften(answer, delivery)
   }

@@ -1,12 +1,12 @@
 import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
-import { andThen } from '../chain/chained-plan.ts'
 import type { HandlerHost, HandlerStation } from '../chain/handler.ts'
 import { STATION } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
+import { andThen } from '../maybe-promise.ts'
 import type { Message } from '../message.ts'
 
 export interface BreakerOptions {

@@ -1,11 +1,11 @@
 import { BOUNDS } from '../bounds.ts'
-import { andThen } from '../chain/chained-plan.ts'
 import type { Handled, HandlerStation } from '../chain/handler.ts'
 import { STATION } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
+import { andThen } from '../maybe-promise.ts'
 
 export interface FeedbackOptions {
   /** What its refusals are told under. Default: feedback. */

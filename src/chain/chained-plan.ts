@@ -1,5 +1,6 @@
 import { holdsFor } from '../conditions/condition.ts'
 import { type Decision, PASSED } from '../decision.ts'
+import { andThen } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Charge, Store, Verdict } from '../stores/store.ts'
 import { combine, fold, limitWait, type Passed, passedBy } from './fold.ts'
@@ -157,11 +158,6 @@ export function chargeOf(planned: PlannedRule, message: Message, seat: Seat): Ch
   const { limit, soft, fallback } = rule
   const cost = rule.cost.unitsOf(message)
   return fallback === undefined ? { limit, key, cost, soft } : { limit, key, cost, soft, fallback }
-}
-
-/** Goes on with a value, at once where it is there. */
-export function andThen<T, U>(value: MaybePromise<T>, run: (value: T) => MaybePromise<U>): MaybePromise<U> {
-  return value instanceof Promise ? value.then(run) : run(value)
 }
 
 function once<T>(run: () => T): () => T {

@@ -2,9 +2,9 @@ import { type Decision, HARSHNESS, type Outcome } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Dialect, MaybePromise, Message } from '../message.ts'
 import { compileDegrade, type DegradeOptions, type DegradePlan } from './degrade.ts'
-import { compileHold, type Hold, type Then, type ThrottleOptions } from './holding.ts'
 import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts'
 import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
+import { compileHold, type Hold, type Then, type ThrottleOptions } from './throttle.ts'
 
 /** An outcome a rule may ask for when it is exceeded. */
 export type ExceededWord = Exclude<Outcome, 'deliver'>

@@ -1,9 +1,6 @@
-import { BOUNDS } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision, Outcome } from '../decision.ts'
-import { checkWithin, policyError } from '../errors.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
-import { parseDuration } from '../units.ts'
 import type { Parked } from './flow.ts'
 import type { Holder } from './hold-shares.ts'
 import type { SlicedTask, SlicedWork } from './sliced-work.ts'
@@ -52,21 +49,6 @@ export interface HeldLine extends SlicedTask {
   flush(decision?: Decision): void
 }
 
-/** What may become of a message that was to be held and cannot be, or not any longer. */
-export type Then = 'drop' | 'reject' | 'disconnect'
-
-export interface ThrottleOptions {
-  /** Longest wait, as a duration; at most five minutes. */
-  readonly upTo?: string | undefined
-  readonly then?: 'drop' | 'disconnect' | undefined
-}
-
-/** A rule's own bound on holding; what it leaves out is the guard's. */
-export interface Hold {
-  readonly upToMs?: number | undefined
-  readonly then?: 'drop' | 'disconnect' | undefined
-}
-
 /** How long a message may wait, and what becomes of it then or where it finds no room. */
 export interface HoldBounds {
   readonly maxHoldMs: number
@@ -110,29 +92,6 @@ export interface ToPark {
   readonly ask: Ask<Message> | undefined
   /** An older message of its sender and topic: it stands behind that, in the same queue. */
   readonly after?: Parked | undefined
-}
-
-/** A rule's bound on holding, where its `throttle` says one. Throws PolicyError. */
-export function compileHold(options: ThrottleOptions, path: string): Hold | undefined {
-  const { upTo, then } = options
-  if (upTo === undefined && then === undefined) return undefined
-  if (then !== undefined && then !== 'drop' && then !== 'disconnect')
-    throw policyError(`${path}.then`, `"${String(then)}" is none of them`, 'use one of drop, disconnect')
-  const upToMs = upTo === undefined ? undefined : readHoldMs(upTo, `${path}.upTo`)
-  return { ...(upToMs === undefined ? {} : { upToMs }), ...(then === undefined ? {} : { then }) }
-}
-
-/** The longest a rule may hold a message, in milliseconds. Throws PolicyError. */
-export function readHoldMs(upTo: string, path: string): number {
-  const ms = checkWithin(path, () => parseDuration(upTo))
-  if (ms <= BOUNDS.holdMs) return ms
-  const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
-  throw policyError(path, message, `write at most ${BOUNDS.holdMs / 60_000}m`)
-}
-
-/** Whether an answer is still to come. */
-export function isLater(answer: MaybePromise<Decision>): answer is Promise<Decision> {
-  return typeof (answer as { then?: unknown }).then === 'function'
 }
 
 /** Whether a sender is known by name: messages of one topic may otherwise come from several. */

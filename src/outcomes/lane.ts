@@ -1,9 +1,10 @@
 import type { Decision } from '../decision.ts'
+import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Parked } from './flow.ts'
 import { HolderAccount } from './hold-shares.ts'
 import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper, LaneOptions, QueueOwner } from './holding.ts'
-import { isLater, isPassing, overflow } from './holding.ts'
+import { isPassing, overflow } from './holding.ts'
 import { QueuedMessages } from './queued-messages.ts'
 import { supersedeAll } from './rule-queue.ts'
 import type { Slice } from './sliced-work.ts'
@@ -98,7 +99,7 @@ export class Lane implements HeldLine, QueueOwner {
     const answer = ask === undefined ? this.#keeper.ask(message) : ask(message)
     // The likely case first: most messages pass, and a promise has no outcome.
     if ((answer as Decision).outcome === 'deliver' && this.pending === 0) enact(answer as Decision, message)
-    else if (isLater(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
+    else if (isPromise(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
     else this.#finish(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
   }
 
@@ -268,7 +269,7 @@ export class Lane implements HeldLine, QueueOwner {
     if (!fits) {
       // Refused in the name of the rule that would have held it, or that holds the head.
       this.#keeper.overflowed()
-      const refusal = answer !== undefined && !isLater(answer) ? answer : this.#lastRefusal
+      const refusal = answer !== undefined && !isPromise(answer) ? answer : this.#lastRefusal
       enact(overflow(refusal, this.#keeper.boundsOf(refusal).overflow), message)
       return
     }
@@ -295,7 +296,7 @@ export class Lane implements HeldLine, QueueOwner {
 
   #take(entry: Held, answer: MaybePromise<Decision>): void {
     this.#waiting.asked(entry)
-    if (!isLater(answer)) {
+    if (!isPromise(answer)) {
       this.#note(entry, answer)
       return
     }

@@ -1,7 +1,8 @@
 import type { Decision } from '../decision.ts'
+import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise } from '../message.ts'
 import { Flow, type Parked } from './flow.ts'
-import { isLater, type ToPark } from './holding.ts'
+import type { ToPark } from './holding.ts'
 import type { Slice, SlicedTask, SlicedWork } from './sliced-work.ts'
 
 /** What a line needs of the rule that holds. */
@@ -143,7 +144,7 @@ export class Line implements SlicedTask {
         }
         entry.asking = true
         const answer = this.queue.ask(entry)
-        if (isLater(answer)) {
+        if (isPromise(answer)) {
           this.#await(entry, answer)
           break
         }

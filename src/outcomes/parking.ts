@@ -1,7 +1,8 @@
 import type { Decision } from '../decision.ts'
+import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Parked } from './flow.ts'
-import { isLater, type LaneKeeper, type ToPark } from './holding.ts'
+import type { LaneKeeper, ToPark } from './holding.ts'
 import { DEFAULT_LATEST, DEFAULT_QUEUE } from './queue-plan.ts'
 import type { RuleBook } from './rule-facts.ts'
 import { type QueueHost, RuleQueue } from './rule-queue.ts'
@@ -60,7 +61,7 @@ export class Parking implements QueueHost {
     if (ask === undefined) return this.#askGate(message)
     this.#inTurn.add(message)
     const answer = ask(message)
-    if (!isLater(answer)) {
+    if (!isPromise(answer)) {
       this.#inTurn.delete(message)
       return answer
     }

@@ -2,8 +2,8 @@ import { BOUNDS } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Message } from '../message.ts'
 import { parseBytes } from '../units.ts'
-import { readHoldMs, type Then } from './holding.ts'
 import { compilePriority, type PrioritySource } from './priority.ts'
+import { readHoldMs, type Then } from './throttle.ts'
 
 export interface QueueOptions {
   /** Most messages held, of all senders together. Default: 10,000. */

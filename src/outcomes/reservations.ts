@@ -1,8 +1,8 @@
 import { BOUNDS } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
+import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import { isLater } from './holding.ts'
 import type { RuleBook } from './rule-facts.ts'
 
 export interface ReservationOptions {
@@ -74,7 +74,7 @@ export class Reservations {
       if (line !== undefined) return this.#reserve(message, id, line.refusal)
     }
     const answer = this.#ask(message)
-    if (!isLater(answer)) return this.#settle(message, id, answer)
+    if (!isPromise(answer)) return this.#settle(message, id, answer)
     return answer.then(decision => this.#settle(message, id, decision))
   }
 

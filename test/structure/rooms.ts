@@ -30,7 +30,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
 export const LAZY_ARROWS: ReadonlySet<string> = new Set(['gate → policy'])
 
 const GROUND_FLOOR =
-  /^src\/(message|decision|clock|errors|bounds|bounded-part|units|logger|option-names|package-files)\.ts$/
+  /^src\/(message|maybe-promise|decision|clock|errors|bounds|bounded-part|units|logger|option-names|package-files)\.ts$/
 const OWN_FILE = /^src\/(gate|guard|index)(\.ts$|\/)/
 
 /** The room a file of src or brokers belongs to; `undefined` where no room is known. */

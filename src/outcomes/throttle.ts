@@ -1,0 +1,36 @@
+import { BOUNDS } from '../bounds.ts'
+import { checkWithin, policyError } from '../errors.ts'
+import { parseDuration } from '../units.ts'
+
+/** Outcome of a message that cannot be held, or not any longer. */
+export type Then = 'drop' | 'reject' | 'disconnect'
+
+export interface ThrottleOptions {
+  /** Longest wait, as a duration; at most five minutes. */
+  readonly upTo?: string | undefined
+  readonly then?: 'drop' | 'disconnect' | undefined
+}
+
+/** A rule's own bounds on holding; those of the guard apply to what it leaves out. */
+export interface Hold {
+  readonly upToMs?: number | undefined
+  readonly then?: 'drop' | 'disconnect' | undefined
+}
+
+/** Returns a rule's bounds on holding, or undefined if its `throttle` names none. Throws PolicyError. */
+export function compileHold(options: ThrottleOptions, path: string): Hold | undefined {
+  const { upTo, then } = options
+  if (upTo === undefined && then === undefined) return undefined
+  if (then !== undefined && then !== 'drop' && then !== 'disconnect')
+    throw policyError(`${path}.then`, `"${String(then)}" is none of them`, 'use one of drop, disconnect')
+  const upToMs = upTo === undefined ? undefined : readHoldMs(upTo, `${path}.upTo`)
+  return { ...(upToMs === undefined ? {} : { upToMs }), ...(then === undefined ? {} : { then }) }
+}
+
+/** Parses the longest time a rule may hold a message, in milliseconds. Throws PolicyError. */
+export function readHoldMs(upTo: string, path: string): number {
+  const ms = checkWithin(path, () => parseDuration(upTo))
+  if (ms <= BOUNDS.holdMs) return ms
+  const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
+  throw policyError(path, message, `write at most ${BOUNDS.holdMs / 60_000}m`)
+}
