@@ -36,6 +36,7 @@ interface DemoFlags {
   readonly policy?: readonly string[]
   readonly for?: number
   readonly outcome?: 'drop' | 'throttle'
+  readonly attack?: boolean
   readonly json?: boolean
 }
 
@@ -126,8 +127,21 @@ export function addBrokerCommands(
         'what the rules do with too much; default: as the policy says',
       ).choices(['drop', 'throttle']),
     )
-    .option('--json', 'print a line of JSON a second')
+    .option('--attack', 'show what an attacker gets through the policy, and end')
+    .option('--json', 'print a line of JSON a second; with --attack, one line')
     .action(async (flags: DemoFlags) => {
+      if (flags.attack) {
+        if (flags.for !== undefined || flags.outcome !== undefined) {
+          const remedy = 'leave out --for and --outcome'
+          throw new CommandFailure(
+            `--attack runs by itself, with the policy as it is (${remedy})`,
+            EXIT.usage,
+          )
+        }
+        const { demoAttack } = await import('./demo-attack.ts')
+        done(await demoAttack({ policy: flags.policy ?? [], json: flags.json ?? false }, terminal))
+        return
+      }
       requirePackages('demo')
       const { demo } = await import('./demo.ts')
       const options = {

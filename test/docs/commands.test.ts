@@ -65,7 +65,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 /** Runs a line in a shell, as a reader would. Ports are free ones, and what would run for ever is given an end. */
 async function run({ command, serves, exit, files }: Line): Promise<string> {
   for (const { words, text } of files) writeFileSync(join(folder, words[0]!), text)
-  const endless = command.includes('topicgate demo') && !command.includes('--for')
+  const endless = /topicgate demo(?!.*--(?:for|attack))/.test(command)
   const line = `${command}${endless ? ' --for 2s' : ''}`
     .replaceAll(/(--port|--ws) \d+/g, '$1 0')
     .replace('npx topicgate', `exec '${process.execPath}' '${CLI}'`)

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { ensureBuilt } from '../support/built.ts'
 import { lastLine, logged, startCommand } from './cli.ts'
@@ -41,5 +44,50 @@ describe('topicgate demo', () => {
     demo.signal('SIGINT')
     expect((await demo.ended).code).toBe(0)
     expect(JSON.parse(lastLine(demo.stdout))).toMatchObject({ ended: true })
+  })
+})
+
+describe('topicgate demo --attack', () => {
+  interface Report {
+    readonly policy: readonly string[]
+    readonly unlimited: { readonly count: number; readonly bytes: number }
+    readonly attackers: readonly {
+      readonly attacker: string
+      readonly passed: Readonly<Record<'publish' | 'subscribe' | 'connect', { readonly count: number }>>
+    }[]
+  }
+
+  it('ends by itself and shows what each attacker gets through the fleet policy', async () => {
+    await using demo = startCommand('demo', '--attack')
+    expect((await demo.ended).code).toBe(0)
+    expect(demo.stderr).toBe('')
+    for (const row of ['without limits', 'one client', 'one IPv4 address', 'one IPv6 /64']) {
+      expect(demo.stdout).toMatch(new RegExp(`^${row} +[\\d,]+ +[\\d.]+ MB +[\\d,]+ +[\\d,]+$`, 'm'))
+    }
+  })
+
+  it('varies the subjects of a policy for NATS, and reports JSON', async () => {
+    const policy = join(mkdtempSync(join(tmpdir(), 'topicgate-attack-')), 'policy.yaml')
+    writeFileSync(
+      policy,
+      'version: 1\ndialect: nats\nrules:\n  - { name: site, topic: "up.{site}.>", per: site, limit: 1/s }\n',
+    )
+    await using demo = startCommand('demo', '--attack', '--json', '--policy', policy)
+    expect((await demo.ended).code).toBe(0)
+    const report = JSON.parse(demo.stdout) as Report
+    expect(report.policy).toEqual(['policy.yaml'])
+    expect(report.unlimited.count).toBe(10_000)
+    // Nothing bounds a client that invents sites, and nothing holds for connects.
+    expect(report.attackers[0]).toMatchObject({
+      attacker: 'one client',
+      passed: { publish: { count: 10_000 }, connect: { count: 10_000 } },
+    })
+    rmSync(dirname(policy), { recursive: true })
+  })
+
+  it('takes neither a duration nor an outcome', async () => {
+    await using demo = startCommand('demo', '--attack', '--for', '3s')
+    expect((await demo.ended).code).toBe(2)
+    expect(demo.stderr).toContain('leave out --for and --outcome')
   })
 })
