@@ -59,6 +59,7 @@ export type {
 } from './chain/options.ts'
 export type { PenaltySpec } from './chain/penalty.ts'
 export { createSender } from './chain/seat.ts'
+export type { SenderLists } from './chain/sender-lists.ts'
 export type { Subject } from './chain/subject.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/tiers.ts'
 export type { LimitWarning } from './chain/warn.ts'

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
-import { compileAddresses } from '../conditions/cidr.ts'
 import { compileCondition } from '../conditions/compile.ts'
 import type { Condition } from '../conditions/condition.ts'
 import type { Decision } from '../decision.ts'
 import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
-import { type Action, isNamed, type Sender } from '../message.ts'
+import type { Action, Sender } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { Trie } from '../topic/trie.ts'
 import { parseRate } from '../units.ts'
@@ -14,6 +13,7 @@ import type { Middleware } from './middleware.ts'
 import type { ExemptOptions, Scope } from './options.ts'
 import { plainRule } from './plain-rule.ts'
 import { compileScopes, scopeFlaw } from './scope.ts'
+import { compileSenderLists } from './sender-lists.ts'
 
 /** One exemption, compiled. */
 export interface ExemptStation {
@@ -94,39 +94,21 @@ function partsOf(
 type Cover = (topic: string, sender: Sender) => boolean
 
 function compileLists(options: ExemptOptions): Cover {
-  const covers: Cover[] = []
-  if (options.topics) covers.push(coverTopics(options.topics, options))
-  if (options.clients) covers.push(coverNames(options.clients, sender => sender.client))
-  if (options.devices) covers.push(coverNames(options.devices, sender => sender.device))
-  if (options.users) covers.push(coverNames(options.users, sender => sender.user))
-  if (options.apiKeys) covers.push(coverNames(options.apiKeys, sender => sender.apiKey))
-  if (options.roles) {
-    const roles = new Set(options.roles)
-    covers.push((_topic, sender) => sender.roles?.some(role => roles.has(role)) ?? false)
-  }
-  if (options.ips) {
-    const listed = compileAddresses(options.ips, 'ips')
-    covers.push((_topic, sender) => sender.ip !== undefined && listed(sender.ip))
-  }
-  if (covers.length === 0) return () => true
-  return (topic, sender) => covers.some(cover => cover(topic, sender))
+  const { topics } = options
+  const senders = compileSenderLists(options)
+  if (topics === undefined) return senders === undefined ? () => true : (_topic, sender) => senders(sender)
+  const ofTopic = coverTopics(topics, options)
+  if (senders === undefined) return ofTopic
+  return (topic, sender) => ofTopic(topic) || senders(sender)
 }
 
-function coverTopics(topics: readonly string[], options: ExemptOptions): Cover {
+function coverTopics(topics: readonly string[], options: ExemptOptions): (topic: string) => boolean {
   const dialect = options.dialect ?? 'mqtt'
   const trie = new Trie(dialect)
   topics.forEach((topic, index) => {
     trie.add(parsePattern(topic, dialect, `topics[${index}]`), index)
   })
   return topic => trie.match(topic).length > 0
-}
-
-function coverNames(names: readonly string[], nameOf: (sender: Sender) => string | undefined): Cover {
-  const known = new Set(names)
-  return (_topic, sender) => {
-    const name = nameOf(sender)
-    return isNamed(name) && known.has(name)
-  }
 }
 
 /** The limit of a bounded exemption, counted under a name that no rule of a policy can have. */

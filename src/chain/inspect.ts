@@ -10,6 +10,7 @@ import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
 import { describeKey, shownKey } from './scope.ts'
 import type { Seat } from './seat.ts'
+import type { SenderLists } from './sender-lists.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
 /** An exemption as it met one message. */
@@ -45,8 +46,9 @@ export interface LimitTrace extends Verdict {
 export interface SkippedRule {
   readonly rule: string
   /** The part of the rule that leaves the message out. */
-  readonly by: 'when'
+  readonly by: 'when' | 'for'
   readonly when?: ConditionSpec | undefined
+  readonly for?: SenderLists | undefined
 }
 
 /** What a rate by feedback, or a breaker, would do with one message. */
@@ -76,7 +78,7 @@ export interface Explanation {
 
 /** Walks all steps of a plan without charging anything. */
 export async function inspect(
-  { steps, decider, passed }: Pick<ActionPlan, 'steps' | 'decider' | 'passed'>,
+  { steps, decider, passed, notFor }: Pick<ActionPlan, 'steps' | 'decider' | 'passed' | 'notFor'>,
   store: Store,
   message: Message,
   seat: Seat,
@@ -84,14 +86,14 @@ export async function inspect(
 ): Promise<Omit<Explanation, 'patterns'>> {
   const exemptions: ExemptionTrace[] = []
   const rules: PlannedRule[] = []
-  const skipped: SkippedRule[] = []
+  const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
   for (const step of steps) {
     if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, seat, nowMs))
     else if (step.kind === 'limits') {
       for (const planned of step.rules) {
         const { name, whenSpec } = planned.rule
         if (holdsFor(planned.rule, message, nowMs)) rules.push(planned)
-        else skipped.push({ rule: name, by: 'when', ...(whenSpec === undefined ? {} : { when: whenSpec }) })
+        else skipped.push({ rule: name, by: 'when', when: whenSpec })
       }
     }
   }

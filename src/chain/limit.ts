@@ -16,6 +16,7 @@ import type { Middleware } from './middleware.ts'
 import type { InFlightOptions, LimitOptions, QuotaOptions } from './options.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
+import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
 import { compileWarn } from './warn.ts'
 
 /** One rule, compiled: what the chain charges. */
@@ -52,6 +53,9 @@ export interface Rule {
   /** Condition of a message the rule is for; absent: every message. */
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
+  /** Senders the rule is for; absent: all. */
+  readonly covers?: Covers | undefined
+  readonly forLists?: SenderLists | undefined
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
@@ -200,6 +204,9 @@ function station(
     ...(options.when === undefined
       ? {}
       : { when: compileCondition(options.when, 'when'), whenSpec: options.when }),
+    ...(options.for === undefined
+      ? {}
+      : { covers: compileFor(options.for, options.on ?? 'publish'), forLists: options.for }),
     ...(options.fallback === undefined ? {} : { fallback: fallbackOf(options.fallback) }),
   }
   return tagged(kind, options.name, { ...common, rule })

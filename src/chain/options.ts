@@ -6,6 +6,7 @@ import type { Exceeded } from '../outcomes/exceeded.ts'
 import type { RefusalWords } from '../outcomes/refusal-text.ts'
 import type { Fallback } from '../stores/store.ts'
 import type { PenaltySpec } from './penalty.ts'
+import type { SenderLists } from './sender-lists.ts'
 
 /**
  * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
@@ -80,6 +81,8 @@ interface RuleOptions {
   readonly warn?: readonly string[] | undefined
   /** Blocks for senders this rule has refused again and again; default: as the policy says. */
   readonly penalties?: PenaltySpec | undefined
+  /** Senders the rule is for: lists are alternatives. Others do not meet it. Default: all. */
+  readonly for?: SenderLists | undefined
   /** Messages the rule is for; others do not meet it. Default: all. */
   readonly when?: ConditionSpec | undefined
   /** Decides and reports, refuses nothing. */

@@ -14,12 +14,13 @@ import { isSettled } from './exempt.ts'
 import type { Passed } from './fold.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
+import type { Rule } from './limit.ts'
 import type { Override } from './override.ts'
 import type { Roster } from './roster.ts'
 import type { ActionPlan, Ruling } from './ruling.ts'
 import type { Seat } from './seat.ts'
 import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
-import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
+import { type Entry, type LimitsStep, planSteps, type Step, stationOf } from './steps.ts'
 import { inCommonUnit, overrideBy, treatSteps } from './treat.ts'
 import type { Warner } from './warn.ts'
 import { type ConductPlan, WatchedPlan } from './watched-plan.ts'
@@ -86,7 +87,9 @@ export class Routes {
     const tierName = this.#chain.standing.tiers === undefined ? known.tier : tier?.name
     const identity = tierName === known.tier ? known : withTier(known, tierName)
     const ruling =
-      ban === undefined ? rulingOf(this.#treated(plan, on, treatment), topic, identity) : refusing(ban)
+      ban === undefined
+        ? rulingOf(this.#treated(plan, on, treatment, identity), topic, identity)
+        : refusing(ban)
     seat.turnTo(this, topic, on, ruling, identity)
     return seat
   }
@@ -118,21 +121,30 @@ export class Routes {
   }
 
   /** The plan for senders that are treated alike. */
-  #treated(plan: ActionPlan, on: Action, treatment: Treatment): ActionPlan {
-    if (treatment.key === '') return plan
-    let treated = plan.treated.get(treatment.key)
+  #treated(plan: ActionPlan, on: Action, treatment: Treatment, identity: Sender): ActionPlan {
+    const { selective } = plan
+    const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
+    if (treatment.key === '' && notFor.length === 0) return plan
+    const key = `${notFor.map(rule => selective.indexOf(rule)).join()}:${treatment.key}`
+    let treated = plan.treated.get(key)
     if (treated === undefined) {
-      const { steps, passed } = treatSteps(plan.steps, on, treatment)
-      treated = this.#planOf(steps, on, passed)
+      const { steps, passed } = treatSteps(withoutRules(plan.steps, notFor), on, treatment)
+      treated = this.#planOf(steps, on, passed, notFor)
       if (plan.treated.size >= BOUNDS.rulingsPerPlan) plan.treated.clear()
-      plan.treated.set(treatment.key, treated)
+      plan.treated.set(key, treated)
     }
     return treated
   }
 
-  #planOf(steps: readonly Step[], on: Action, passed: Passed = PASSED): ActionPlan {
+  #planOf(
+    steps: readonly Step[],
+    on: Action,
+    passed: Passed = PASSED,
+    notFor: readonly Rule[] = [],
+  ): ActionPlan {
     const decider = this.#finished(steps, on, passed)
-    return { steps, passed, decider, rulings: new Map(), treated: new Map() }
+    const selective = steps.flatMap(step => (step.kind === 'limits' ? selectiveRules(step) : []))
+    return { steps, passed, decider, selective, notFor, rulings: new Map(), treated: new Map() }
   }
 
   /** What decides, with what goes by more than the chain: connects, and the behaviour of who sends. */
@@ -215,6 +227,20 @@ function routerOf(roster: Roster): Router<RoutePlan> {
   return router
 }
 
+function selectiveRules({ rules }: LimitsStep): readonly Rule[] {
+  return rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
+}
+
+/** The steps of a route without some of its rules. */
+function withoutRules(steps: readonly Step[], left: readonly Rule[]): readonly Step[] {
+  if (left.length === 0) return steps
+  return steps.flatMap((step): readonly Step[] => {
+    if (step.kind !== 'limits') return [step]
+    const rules = step.rules.filter(({ rule }) => !left.includes(rule))
+    return rules.length === 0 ? [] : [{ ...step, rules }]
+  })
+}
+
 function withTier(sender: Sender, tier: string | undefined): Sender {
   const { client, user, device, apiKey, ip, roles } = sender
   return { client, user, device, apiKey, ip, roles, tier } as Sender
@@ -227,7 +253,8 @@ function refusing(ban: Ban): Ruling {
     ban,
     decide: (_message: Message, _seat: Seat, nowMs: number) => banned(ban, nowMs),
   } as const
-  const plan: ActionPlan = { steps: [], passed: PASSED, decider, rulings: new Map(), treated: new Map() }
+  const none = { steps: [], selective: [], notFor: [], rulings: new Map(), treated: new Map() }
+  const plan: ActionPlan = { ...none, passed: PASSED, decider }
   return { decider, plan, conditional: [], exempt: undefined }
 }
 

@@ -5,6 +5,7 @@ import type { ChainedPlan } from './chained-plan.ts'
 import type { ConnectPlan } from './connect-plan.ts'
 import type { Passed } from './fold.ts'
 import type { FusedPlan } from './fused-plan.ts'
+import type { Rule } from './limit.ts'
 import type { Seat } from './seat.ts'
 import type { Ban } from './standing.ts'
 import type { ExemptStep, Step } from './steps.ts'
@@ -16,9 +17,13 @@ export interface ActionPlan {
   /** The decision where no rule applies. */
   readonly passed: Passed
   readonly decider: FusedPlan | ChainedPlan | WatchedPlan | ConnectPlan | Refusing
+  /** Rules that are for some senders only. */
+  readonly selective: readonly Rule[]
+  /** Rules of the route that are not for the senders of this plan. */
+  readonly notFor: readonly Rule[]
   /** Rulings made so far, by which exemptions cover the sender. */
   readonly rulings: Map<string, Ruling>
-  /** The same for senders whose tier or overrides change it, by the key of their treatment. */
+  /** The same for senders that some rules are not for, or whose tier or overrides change it, by what makes them differ. */
   readonly treated: Map<string, ActionPlan>
 }
 
@@ -44,7 +49,10 @@ export interface Ruling {
 }
 
 /** The plan in force for a seat: that of its conduct, where senders are told apart by it. */
-export function planFor(seat: Seat, nowMs: number): Pick<ActionPlan, 'steps' | 'decider' | 'passed'> {
+export function planFor(
+  seat: Seat,
+  nowMs: number,
+): Pick<ActionPlan, 'steps' | 'decider' | 'passed' | 'notFor'> {
   const { plan } = seat.ruling!
   const { decider } = plan
   return decider.kind === 'watched' ? { ...plan, steps: decider.planFor(seat, nowMs).steps } : plan

@@ -6,13 +6,14 @@ import type {
   Explanation,
   HandlerTrace,
   LimitTrace,
+  SenderLists,
   SkippedRule,
 } from '../index.ts'
 import type { Dialect, Message, Sender } from '../message.ts'
 import { formatCount, formatWait, printable } from './format.ts'
 import type { Paint } from './terminal.ts'
 
-const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'ips'] as const
+const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'tiers', 'ips'] as const
 
 /** Every step for one message, in lines for people. */
 export function describeExplanation(
@@ -119,7 +120,7 @@ function grounds(options: ExemptOptions): string {
   return words.filter(word => word !== '').join('; ') || 'holds for all'
 }
 
-function lists(options: ExemptOptions): string {
+function lists(options: SenderLists & { readonly topics?: readonly string[] | undefined }): string {
   const shown = LISTS.flatMap(list => {
     const entries = options[list]
     if (entries === undefined) return []
@@ -142,8 +143,11 @@ function describeLimit(limit: LimitTrace, paint: Paint): string {
   return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${scaled}${shadow}`
 }
 
-function describeSkipped({ rule, when }: SkippedRule, paint: Paint): string {
-  return `${paint('dim', '-  ')}  ${rule}: not for this message: ${when ? describeCondition(when) : ''}`
+function describeSkipped({ rule, when, for: senders }: SkippedRule, paint: Paint): string {
+  const why = senders
+    ? `not for this sender: ${lists(senders)}`
+    : `not for this message: ${when ? describeCondition(when) : ''}`
+  return `${paint('dim', '-  ')}  ${rule}: ${why}`
 }
 
 function describeHandler({ name, says }: HandlerTrace): string {

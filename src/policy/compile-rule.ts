@@ -65,10 +65,10 @@ type Made = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
 
 function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common {
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
-  const { warn, penalties, when } = rule
+  const { warn, penalties, when, for: senders } = rule
   const given = {
     ...{ description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority },
-    ...{ warn, penalties, when },
+    ...{ warn, penalties, when, for: senders },
     dialect: context.dialect,
   }
   return { name: rule.name ?? context.placeholder, ...defined(given) } as Common

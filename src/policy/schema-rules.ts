@@ -168,6 +168,21 @@ export const ruleSchema = z
       fallback: fallbackWord.optional().meta({
         description: 'Who decides for this rule while the store is out of reach. Default: as the store says.',
       }),
+      for: z
+        .strictObject(
+          {
+            clients: names('client ids'),
+            devices: names('devices'),
+            users: names('users'),
+            apiKeys: names('api keys'),
+            roles: names('roles'),
+            tiers: names('tiers'),
+            ips: names('addresses and CIDR blocks'),
+          },
+          { error: expects('an object of lists', 'write for: { roles: [guest] }') },
+        )
+        .optional()
+        .meta({ description: 'The senders it is for: lists are alternatives. Default: all.' }),
       when: conditionSchema
         .optional()
         .meta({ description: 'The messages it is for; others do not meet it. Default: all.' }),

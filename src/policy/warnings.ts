@@ -1,4 +1,5 @@
 import { COST_WORDS } from '../chain/options.ts'
+import { DEFAULT_TIERS } from '../chain/tiers.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Problem } from '../errors.ts'
 import type { Action, Dialect } from '../message.ts'
@@ -11,6 +12,21 @@ type Warn = (path: string, message: string, remedy: string) => void
 
 /** Lists of an exemption that name senders the broker has checked, or an address. */
 const IDENTITIES = ['clients', 'devices', 'users', 'apiKeys', 'roles', 'ips'] as const
+
+/** Lists of the senders a rule is for, and the part each compares. */
+const FOR_PARTS = [
+  ...([
+    ['clients', 'client'],
+    ['devices', 'device'],
+    ['users', 'user'],
+    ['apiKeys', 'apiKey'],
+  ] as const),
+  ...([
+    ['roles', 'role'],
+    ['tiers', 'tier'],
+    ['ips', 'ip'],
+  ] as const),
+] as const
 
 /** Scopes that name a sender, unless the policy takes them from what the sender writes. */
 const SENDER_SCOPES = /^(?:global|client|device|user|apiKey|role|tier|ip(?:\/.*)?)$/
@@ -36,7 +52,9 @@ export function findPolicyWarnings({ document, locate }: LoadedPolicy): readonly
     scope
       .split('|')
       .every(
-        word => SENDER_SCOPES.test(word) && !/\{(?:topic|header)\./.test(JSON.stringify(senders[word] ?? '')),
+        word =>
+          SENDER_SCOPES.test(word) &&
+          !/\{(?:topic|header)\./.test(JSON.stringify(senders[word === 'role' ? 'roles' : word] ?? '')),
       )
   if (rules.length === 0 && document.feedback === undefined && document.breaker === undefined) {
     warn(
@@ -77,6 +95,7 @@ function warnOfRule(
   }
   const outcome = typeof rule.exceeded === 'string' ? rule.exceeded : Object.keys(rule.exceeded ?? {})[0]
   warnOfCondition(rule.when, [on], dialect, `${path}.when`, warn)
+  warnOfSenders(rule, path, document, warn)
   if (rule.quota !== undefined && outcome === 'throttle') {
     const remedy = 'use drop or reject: a quota is whole again only when its window ends'
     warn(`${path}.exceeded`, 'a quota that throttles holds senders for hours', remedy)
@@ -99,6 +118,32 @@ function warnOfRule(
   }
 }
 
+/** Warns of lists of senders that cover nobody, or everybody. */
+function warnOfSenders(
+  { for: senders, on }: PolicyRule,
+  path: string,
+  document: PolicyDocument,
+  warn: Warn,
+): void {
+  const tiers = document.tiers && new Set([...Object.keys(DEFAULT_TIERS), ...Object.keys(document.tiers)])
+  for (const [list, part] of FOR_PARTS) {
+    const names = senders?.[list]
+    const place = `${path}.for.${list}`
+    if (names?.length === 0) {
+      warn(place, 'covers nobody: the list is empty', 'name the senders, or remove the list')
+    } else if (names !== undefined && isUnsourced(part, document)) {
+      const whom = on === 'connect' ? 'everybody, as a connect does not say' : 'nobody'
+      const remedy = `add senders.${part === 'role' ? 'roles' : part}, or use another list`
+      warn(place, `covers ${whom}: nothing in the policy says where a ${part} comes from`, remedy)
+    }
+  }
+  senders?.tiers?.forEach((name, index) => {
+    if (tiers === undefined || (tiers.has(name) && name !== 'assign')) return
+    const message = `covers nobody: there is no tier ${JSON.stringify(name)}`
+    warn(`${path}.for.tiers[${index}]`, message, `use one of ${[...tiers].join(', ')}`)
+  })
+}
+
 /** Warns of a limit whose counters a sender chooses by what it writes, if no other rule bounds that sender. */
 function warnOfMissingBackstop(
   rule: PolicyRule,
@@ -119,19 +164,28 @@ function warnOfMissingBackstop(
       holdsFor(other, topic, dialect),
   )
   if (bounded) return
-  const parts = scopesOf(rule.per).filter(scope => !isFixed(scope))
+  const parts = [...new Set([...scopesOf(rule.per), ...partsOf(rule)])].filter(part => !isFixed(part))
+  // Of a rule in shadow they may all be fixed.
+  if (parts.length === 0) return
   const remedy = 'add a rule per client or ip for the same topics'
   warn(`${path}.per`, `a sender that varies ${parts.join(' and ')} is never limited`, remedy)
 }
 
 /** Reports whether a rule bounds a sender whatever topics, headers and payloads it sends. */
 function isBackstop(rule: PolicyRule, isFixed: IsFixed): boolean {
-  return rule.shadow !== true && scopesOf(rule.per).every(isFixed)
+  return rule.shadow !== true && scopesOf(rule.per).every(isFixed) && partsOf(rule).every(isFixed)
+}
+
+/** Returns the parts of a sender by which a rule is for it. */
+function partsOf(rule: PolicyRule): readonly string[] {
+  return FOR_PARTS.flatMap(([list, part]) => (rule.for?.[list] === undefined ? [] : [part]))
 }
 
 /** Reports whether a rule is for every message and sender that another is for. */
-function isMeantForAll({ when }: PolicyRule, other: PolicyRule): boolean {
-  return when === undefined || JSON.stringify(when) === JSON.stringify(other.when)
+function isMeantForAll(rule: PolicyRule, other: PolicyRule): boolean {
+  return (['when', 'for'] as const).every(
+    word => rule[word] === undefined || JSON.stringify(rule[word]) === JSON.stringify(other[word]),
+  )
 }
 
 function holdsFor({ topic }: PolicyRule, other: string | undefined, dialect: Dialect): boolean {

@@ -12,6 +12,7 @@ import type {
   PenaltyWords,
   Policy,
   RunTimeExemptionWords,
+  SenderListWords,
   SenderWords,
   Subject,
   TierWords,
@@ -322,6 +323,14 @@ export class GateModel {
     return known(given?.words.tier ?? sender.tier) ?? assign?.default
   }
 
+  /** The sender with the tier it is of under this policy. */
+  #withTier(sender: SenderWords): SenderWords {
+    if (this.#policy.tiers === undefined) return sender
+    const { tier: _, ...rest } = sender
+    const tier = this.#tierOf(sender)
+    return tier === undefined ? rest : { ...rest, tier }
+  }
+
   #tierWords(name: string): TierWords | undefined {
     const own = this.#policy.tiers as Record<string, TierWords>
     if (!Object.hasOwn(own, name) && !Object.hasOwn(TIERS, name)) return undefined
@@ -415,6 +424,7 @@ export class GateModel {
     const matching = this.#rules.flatMap(rule => {
       if (rule.on !== message.on || rule.numbers === undefined) return []
       if (rule.when !== undefined && !holds(rule.when, message, nowMs)) return []
+      if (rule.senders !== undefined && !isMeant(rule.senders, message, this.#withTier(sender))) return []
       const captures = rule.topic === undefined ? new Map() : matchTopic(rule.topic, message.topic)
       return captures === undefined ? [] : [{ rule, captures }]
     })
@@ -777,6 +787,24 @@ function covers(words: ExemptionWords, message: MessageWords, sender: SenderWord
   const all = [words.topics, words.clients, words.devices, words.ips, words.users, words.apiKeys, words.roles]
   if (all.every(list => list === undefined)) return true
   return (isClaim ? proven : [...proven, ...claimed]).includes(true)
+}
+
+/** Whether a rule is for a sender. Before a password was checked, what the sender does not say counts for the rule. */
+function isMeant(words: SenderListWords, message: MessageWords, sender: SenderWords): boolean {
+  const unsaid = message.on === 'connect'
+  const one = (list: readonly string[] | undefined, value: string | undefined): boolean =>
+    list !== undefined && ((value ?? '') === '' ? unsaid : list.includes(value!))
+  const roles = sender.roles ?? []
+  return [
+    one(words.clients, sender.client),
+    one(words.devices, sender.device),
+    one(words.users, sender.user),
+    one(words.apiKeys, sender.apiKey),
+    one(words.tiers, sender.tier),
+    words.roles !== undefined &&
+      (roles.length === 0 ? unsaid : roles.some(role => words.roles!.includes(role))),
+    words.ips?.some(block => (sender.ip === undefined ? unsaid : isWithin(sender.ip, block))),
+  ].includes(true)
 }
 
 function fill(

@@ -7,6 +7,7 @@ import type {
   MessageWords,
   Policy,
   RuleWords,
+  SenderListWords,
   SenderWords,
   Subject,
 } from './policy.ts'
@@ -269,6 +270,22 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     rule.when = condition(draft.random)
     if (draft.random.chance(0.5)) addRule(draft, { when: condition(draft.random) })
     else if (draft.policy.rules.length === 1) addRule(draft)
+  },
+  'rules for some': draft => {
+    const { random } = draft
+    const lists = (): SenderListWords =>
+      random.pick<() => SenderListWords>([
+        () => ({ clients: ['c1', 'c3'] }),
+        () => ({ users: ['u1', 'u9'] }),
+        () => ({ roles: ['admin', 'ops'] }),
+        () => ({ ips: ['10.0.0.0/24'] }),
+        () => ({ tiers: ['gold', 'bronze', 'silver'] }),
+        () => ({ devices: ['dev1', 'c2'], apiKeys: ['u2'] }),
+        () => ({ apiKeys: ['k1'], tiers: ['free'] }),
+        () => ({ users: ['u2'], roles: ['admin'] }),
+      ])()
+    ruleFor(draft, words => words.for === undefined).for = lists()
+    addRule(draft, random.chance(0.6) ? { for: lists() } : {})
   },
   'run-time exemptions': draft => {
     const { random } = draft

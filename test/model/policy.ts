@@ -89,6 +89,16 @@ export type CostWords =
   | { header: string; min?: number }
   | { topics: Record<string, number | CostWord>; default?: number | CostWord }
 
+export interface SenderListWords {
+  clients?: string[]
+  devices?: string[]
+  users?: string[]
+  apiKeys?: string[]
+  roles?: string[]
+  tiers?: string[]
+  ips?: string[]
+}
+
 export interface RuleWords {
   name: string
   topic?: string
@@ -102,6 +112,7 @@ export interface RuleWords {
   initial?: number
   cost?: CostWords
   exceeded?: string
+  for?: SenderListWords
   when?: ConditionWords
   shadow?: boolean
   enabled?: boolean

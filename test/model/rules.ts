@@ -11,6 +11,7 @@ import type {
   PenaltyWords,
   Policy,
   RuleWords,
+  SenderListWords,
 } from './policy.ts'
 import { matchTopic } from './topics.ts'
 import { type Rate, readRate } from './units.ts'
@@ -50,6 +51,8 @@ export interface Rule {
   readonly penalties: PenaltyWords | undefined
   /** The messages it is for. */
   readonly when: ConditionWords | undefined
+  /** The senders it is for. */
+  readonly senders: SenderListWords | undefined
 }
 
 const COSTS: Readonly<Record<CostWord, number>> = { light: 1, medium: 5, heavy: 10, premium: 50 }
@@ -73,6 +76,7 @@ export function readRule(words: RuleWords): Rule {
     isFixed: isQuota,
     penalties: words.penalties,
     when: words.when,
+    senders: words.for,
   }
 }
 
@@ -88,7 +92,17 @@ export function plainRule(name: string, text: string, per: readonly string[]): R
   } as const
   const numbers = numbersOf(rate, 'token-bucket', undefined, undefined)
   const cost = rate.isBytes ? 'bytes' : 1
-  return { ...plain, name, per, numbers, cost, isFixed: true, penalties: undefined, when: undefined }
+  return {
+    ...plain,
+    name,
+    per,
+    numbers,
+    cost,
+    isFixed: true,
+    penalties: undefined,
+    when: undefined,
+    senders: undefined,
+  }
 }
 
 export function numbersOf(

@@ -235,6 +235,7 @@ describe('the public doors', () => {
         "type Scope",
         "type Selector",
         "type Sender",
+        "type SenderLists",
         "type SharedNote",
         "type Signal",
         "type SignalName",

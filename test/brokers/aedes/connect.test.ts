@@ -63,6 +63,34 @@ describe('a refused connect', () => {
   })
 })
 
+describe('a rule for connects of some users', () => {
+  it('bounds guesses at their passwords, also those without a user, and nobody else', async () => {
+    const gate = new Gate().use(
+      limit({ name: 'guesses', on: 'connect', rate: '3/hour', per: 'ip', for: { users: ['admin'] } }),
+    )
+    running = await startBroker({ gate })
+    running.broker.authenticate = (_client, user, password, done) => {
+      done(null, user !== 'admin' || String(password) === 'right')
+    }
+    const connectAs = async (
+      username: string | undefined,
+      password = 'guess',
+    ): Promise<number | undefined> => {
+      const raw = await running!.connectRaw()
+      const login = username === undefined ? {} : { username, password: Buffer.from(password) }
+      raw.send({ ...CONNECT, clientId: `${username}`, ...login })
+      return ((await raw.until('connack')) as { readonly returnCode?: number }).returnCode
+    }
+    expect(await connectAs('admin')).toBe(5)
+    expect(await connectAs('ann')).toBe(0)
+    expect(await connectAs(undefined)).toBe(0)
+    expect(await connectAs('admin')).toBe(5)
+    expect(await connectAs('admin', 'right')).toBe(3)
+    expect(await connectAs(undefined)).toBe(3)
+    expect(await connectAs('ann')).toBe(0)
+  })
+})
+
 describe('a throttled connect', () => {
   it('waits for its CONNACK, and is smoothed', async () => {
     const test = await start('throttle', '20/s burst 1')

@@ -68,6 +68,44 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
     'exempt[0].when.size: a connect has no payload, size, QoS or retain flag',
   ],
   [
+    'a rule for roles that nobody has',
+    { rules: [client, { name: 'a', limit: '1/s', for: { roles: ['guest'] } }] },
+    'rules[1].for.roles: covers nobody: nothing in the policy says where a role comes from',
+  ],
+  [
+    'a rule for roles of connects, which say none',
+    { rules: [{ name: 'a', on: 'connect', per: 'ip', limit: '1/s', for: { roles: ['guest'] } }] },
+    'rules[0].for.roles: covers everybody, as a connect does not say: nothing in the policy says where a role comes from',
+  ],
+  [
+    'a rule for no clients',
+    { rules: [client, { name: 'a', limit: '1/s', for: { clients: [] } }] },
+    'rules[1].for.clients: covers nobody: the list is empty',
+  ],
+  [
+    'a rule for a tier that is none',
+    { tiers: {}, rules: [client, { name: 'a', limit: '1/s', for: { tiers: ['free', 'gold'] } }] },
+    'rules[1].for.tiers[1]: covers nobody: there is no tier "gold"',
+  ],
+  [
+    'a rule for devices that senders choose',
+    {
+      senders: { device: '{topic.device}' },
+      rules: [{ name: 'a', topic: 'a/{device}', per: 'client', limit: '1/s', for: { devices: ['d'] } }],
+    },
+    'rules[0].per: a sender that varies device is never limited',
+  ],
+  [
+    'a limit whose backstop is for other senders',
+    {
+      rules: [
+        { name: 'a', topic: 'a/{site}/#', per: 'site', limit: '1/s' },
+        { name: 'b', per: 'client', limit: '1/s', for: { clients: ['c'] } },
+      ],
+    },
+    'rules[0].per: a sender that varies site is never limited',
+  ],
+  [
     'a limit whose backstop is for other messages',
     {
       rules: [
