@@ -49,6 +49,13 @@ export function policyError(path: string, message: string, remedy?: string): Pol
   return new PolicyError([{ path, message, ...(remedy === undefined ? {} : { remedy }) }])
 }
 
+/** Throws PolicyError for a word that is none of the known ones. */
+export function checkWord(word: unknown, known: readonly string[], path: string, noun: string): void {
+  if (known.includes(word as string)) return
+  const shown = typeof word === 'string' ? JSON.stringify(word.slice(0, 60)) : String(word)
+  throw policyError(path, `${shown} is no ${noun}`, `use one of ${known.join(', ')}`)
+}
+
 /** Runs a check of something nested: the paths of the problems it throws are prefixed with `path`. */
 export function checkWithin<T>(path: string, check: () => T): T {
   try {

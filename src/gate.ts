@@ -3,10 +3,18 @@ import { Measures } from './chain/measures.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
 import { planFor } from './chain/ruling.ts'
-import { likelySeat, type Seat } from './chain/seat.ts'
+import { createSender, likelySeat, type Seat } from './chain/seat.ts'
 import { type SteadyClock, steady, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
-import { checkDialect, checkLimit, checkLimits, checkSameStore } from './gate/checks.ts'
+import { UnsupportedError } from './errors.ts'
+import {
+  checkDialect,
+  checkGateOptions,
+  checkLimit,
+  checkLimits,
+  checkMiddleware,
+  checkSameStore,
+} from './gate/checks.ts'
 import { Desk } from './gate/desk.ts'
 import type { GateEvents, PolicyChange } from './gate/events.ts'
 import type { GateOptions } from './gate/options.ts'
@@ -17,7 +25,15 @@ import { Seating } from './gate/seating.ts'
 import { type Counter, Voice } from './gate/voice.ts'
 import { type Logger, SILENT } from './logger.ts'
 import { andThen } from './maybe-promise.ts'
-import type { Action, Dialect, MaybePromise, Message, Sender } from './message.ts'
+import {
+  type Action,
+  completeMessage,
+  type Dialect,
+  type GivenMessage,
+  type MaybePromise,
+  type Message,
+  type Sender,
+} from './message.ts'
 import type { RuleFacts } from './outcomes/rule-facts.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
@@ -52,6 +68,8 @@ export class Gate {
   readonly #voice: Voice
   readonly #desk: Desk
   readonly #scales: Scales
+  /** Of messages without a sender. */
+  #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
   /** What the gate opened its store with; undefined where it was given one. */
   #opened: StoreSpec | undefined
@@ -59,6 +77,7 @@ export class Gate {
   #endWatch: (() => Promise<void>) | undefined
 
   constructor(options: GateOptions = {}) {
+    checkGateOptions(options)
     this.clock = steady(options.clock ?? systemClock)
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
@@ -106,6 +125,7 @@ export class Gate {
    * with every problem of the policy.
    */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
+    checkGateOptions(options)
     const compiled = await readPolicy(policy, options)
     const { clock, logger } = options
     const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
@@ -136,6 +156,8 @@ export class Gate {
   use(first: string | Middleware, ...rest: Middleware[]): this {
     const pattern = typeof first === 'string' ? first : undefined
     const added = typeof first === 'string' ? rest : [first, ...rest]
+    if (added.length === 0) checkMiddleware(undefined)
+    for (const middleware of added) checkMiddleware(middleware)
     for (const middleware of added) {
       checkLimit(middleware, this.store)
       this.#seating.add(pattern, middleware)
@@ -149,7 +171,8 @@ export class Gate {
    * Decides a message and charges its limits. Synchronous, without a promise, where the store is local and no
    * middleware of the user's own is asynchronous.
    */
-  check(message: Message): MaybePromise<Decision> {
+  check(given: GivenMessage): MaybePromise<Decision> {
+    const message = given as Message
     const nowMs = this.clock.now()
     let seat = likelySeat(message.sender)
     // The likely case first: same sender, same topic as before, and nothing has changed.
@@ -160,6 +183,7 @@ export class Gate {
       seat.topic !== message.topic ||
       seat.on !== message.on
     ) {
+      if (message.on === undefined || message.sender === undefined) return this.check(this.#complete(given))
       seat = this.#seating.seatFor(message)
       const { sought } = this.#seating
       if (sought !== undefined) return sought.then(() => this.check(message))
@@ -170,8 +194,22 @@ export class Gate {
     return decision
   }
 
+  /**
+   * Decides as `check` where that needs no promise: on a local store, without asynchronous middleware. Throws
+   * UnsupportedError elsewhere; what the message was charged meanwhile stays charged.
+   */
+  checkSync(message: GivenMessage): Decision {
+    const decision = this.check(message)
+    if (!(decision instanceof Promise)) return decision
+    decision.catch(() => {})
+    throw new UnsupportedError(
+      `the ${this.store.name} store or a middleware answers later (await gate.check, or use a memory store)`,
+    )
+  }
+
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
-  peek(message: Message): MaybePromise<readonly Decision[]> {
+  peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
+    const message = this.#complete(given)
     const seat = this.#seating.seatFor(message)
     const { sought } = this.#seating
     if (sought !== undefined) return sought.then(() => this.peek(message))
@@ -187,7 +225,8 @@ export class Gate {
   }
 
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
-  async explain(message: Message): Promise<Explanation> {
+  async explain(given: GivenMessage): Promise<Explanation> {
+    const message = this.#complete(given)
     const seat = this.#seating.seatFor(message)
     const { sought } = this.#seating
     if (sought !== undefined) return sought.then(() => this.explain(message))
@@ -226,7 +265,8 @@ export class Gate {
   }
 
   /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
-  keyOf(rule: string, message: Message): string | undefined {
+  keyOf(rule: string, given: GivenMessage): string | undefined {
+    const message = this.#complete(given)
     const seat = this.#seating.seatFor(message)
     return keyUnder(seat.ruling!.plan.steps, rule, message, seat.identity, this.clock.now())
   }
@@ -249,11 +289,11 @@ export class Gate {
    * reports what became of it. Rejects with what the handler throws.
    */
   run<T>(
-    message: Message,
+    message: GivenMessage,
     handler: (decision: Decision) => MaybePromise<T>,
     options: RunOptions = {},
   ): Promise<RunResult<T>> {
-    return runLimited(this, message, handler, options)
+    return runLimited(this, this.#complete(message), handler, options)
   }
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
@@ -265,6 +305,12 @@ export class Gate {
 
   on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
     this.#voice.on(event, listener)
+    return this
+  }
+
+  /** As `on`, for one event. Returns the gate; `off` with the listener ends it too. */
+  once<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
+    this.#voice.once(event, listener)
     return this
   }
 
@@ -285,6 +331,15 @@ export class Gate {
     this.#scales.close()
     await this.#desk.close()
     if (this.#opened !== undefined) await this.store.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #complete(given: GivenMessage): Message {
+    this.#anonymous ??= createSender({})
+    return completeMessage(given, this.#anonymous)
   }
 
   #tell(decision: MaybePromise<Decision>, message: Message, seat: Seat): void {

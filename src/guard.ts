@@ -4,16 +4,18 @@ import type { Decision } from './decision.ts'
 import { PASSED } from './decision.ts'
 import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
+import { checkOptionNames } from './option-names.ts'
 import { CheckLimiter } from './outcomes/check-limiter.ts'
 import type { LaneHooks, LaneOptions } from './outcomes/holding.ts'
 import type { BoundedStore, GuardOptions, GuardStats } from './outcomes/keeper.ts'
-import { DENIED_BY_FALLBACK, Keeper } from './outcomes/keeper.ts'
+import { DENIED_BY_FALLBACK, GUARD_OPTIONS, GUARD_REMEDIES, Keeper } from './outcomes/keeper.ts'
 import { Lane } from './outcomes/lane.ts'
 import { Parking } from './outcomes/parking.ts'
 import { Refiner } from './outcomes/refine.ts'
 import type { RuleBook } from './outcomes/rule-facts.ts'
 
 export type { Ask, Enact, LaneHooks, LaneOptions } from './outcomes/holding.ts'
+export { GUARD_OPTIONS, GUARD_REMEDIES } from './outcomes/keeper.ts'
 export type { GuardOptions, GuardStats, Lane, Logger }
 
 /** The part of a gate a guard stands before. */
@@ -43,6 +45,7 @@ export class Guard {
   readonly #checks = new CheckLimiter(message => this.#askGate(message))
 
   constructor(decider: Decider, options: GuardOptions = {}) {
+    checkOptionNames(options, GUARD_OPTIONS, '', GUARD_REMEDIES)
     this.#decider = decider
     this.clock = decider.clock ?? systemClock
     const decideTimeoutMs = options.decideTimeoutMs ?? BEYOND_STORE_MS + (decider.store?.answersWithinMs ?? 0)

@@ -1,5 +1,10 @@
+import { checkWord, policyError } from './errors.ts'
+
 /** What a broker did with the topic: who publishes, who subscribes, who connects, to whom it is delivered. */
 export type Action = 'publish' | 'subscribe' | 'connect' | 'deliver'
+
+/** All actions. */
+export const ACTIONS: readonly Action[] = ['publish', 'subscribe', 'connect', 'deliver']
 
 /** How topics and patterns are read: MQTT (`a/+/#`) or NATS (`a.*.>`). */
 export type Dialect = 'mqtt' | 'nats'
@@ -48,4 +53,37 @@ export interface Message {
   readonly claimed?: boolean | undefined
   /** The parsed payload: parsed on first use, once, bounded; `undefined` when it cannot be parsed. Never throws. */
   payload?(): unknown
+}
+
+/** A message as code gives it: without `on` it is a publish, without a sender an anonymous one. */
+export type GivenMessage = Omit<Message, 'on' | 'sender'> & {
+  readonly on?: Action | undefined
+  readonly sender?: Sender | undefined
+}
+
+/** Returns a message with what a given one leaves out; the same object if nothing is missing. */
+export function completeMessage(given: GivenMessage, anonymous: Sender): Message {
+  const lacksAction = given.on === undefined
+  const lacksSender = given.sender === undefined
+  if (!lacksAction && !lacksSender) return given as Message
+  const { payload } = given
+  // What it has besides, also by its class, stays visible to middleware.
+  return Object.create(given, {
+    ...(lacksAction ? { on: { value: 'publish', enumerable: true } } : {}),
+    ...(lacksSender ? { sender: { value: anonymous, enumerable: true } } : {}),
+    ...(typeof payload === 'function' ? { payload: { value: () => payload.call(given) } } : {}),
+  }) as Message
+}
+
+/** Throws PolicyError for what is no message: only code can give it. */
+export function checkMessage({ topic, on, sender }: Message): void {
+  if (typeof topic !== 'string')
+    throw policyError(
+      'topic',
+      `${typeof topic} is no topic`,
+      "give { topic: 'a/b', sender: { client: 'c1' }, size: 0 }",
+    )
+  checkWord(on, ACTIONS, 'on', 'action')
+  if (typeof sender !== 'object' || sender === null)
+    throw policyError('sender', `${typeof sender} is no sender`, "give { client: 'c1' }, or leave it out")
 }

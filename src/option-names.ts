@@ -1,4 +1,4 @@
-import { PolicyError } from './errors.ts'
+import { PolicyError, policyError } from './errors.ts'
 
 /** The candidate that a misspelt word most likely meant; undefined where none is near. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
@@ -18,21 +18,50 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 /** The names of all options of `T`: the compiler holds the list to the type. */
 export type OptionNames<T> = { readonly [Name in keyof Required<T>]: true }
 
-/** Throws PolicyError, with the likeliest name, for options of a name that does not exist: it would have no effect. */
-export function checkOptionNames<T extends object>(options: T, known: OptionNames<T>, path = ''): void {
-  const names = Object.keys(known)
+/**
+ * Throws PolicyError, with the likeliest name, for options of a name that does not exist, which would have no effect, and
+ * for options that are no object. `remedies` are those of names that many expect.
+ */
+export function checkOptionNames<T extends object>(
+  options: T,
+  known: OptionNames<T>,
+  path = '',
+  remedies: Readonly<Record<string, string>> = {},
+): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw policyError(
+      path,
+      `${quoteKind(options)} is not an object of options`,
+      `its options are ${listOf(known)}`,
+    )
+  }
   const unknown = Object.keys(options).filter(name => !Object.hasOwn(known, name))
   if (unknown.length === 0) return
   throw new PolicyError(
     unknown.map(name => {
-      const near = nearest(name, names)
+      const near = nearest(name, Object.keys(known))
+      const usual = near === undefined ? `use ${listOf(known)}` : `did you mean \`${near}\`?`
       return {
-        path: path === '' ? name.slice(0, 60) : `${path}.${name.slice(0, 60)}`,
-        message: 'there is no such option',
-        remedy: near === undefined ? `use ${names.join(', ')}` : `did you mean ${near}?`,
+        path,
+        message: `there is no option \`${name.slice(0, 60)}\``,
+        remedy: Object.hasOwn(remedies, name) ? remedies[name]! : usual,
       }
     }),
   )
+}
+
+/** Returns the options of these names that are given, as a part of larger ones. */
+export function pickOptions<T extends object>(options: T, known: OptionNames<T>): T {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(known, name))) as T
+}
+
+function listOf(known: object): string {
+  return Object.keys(known).join(', ')
+}
+
+function quoteKind(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
+  return Array.isArray(value) ? 'a list' : typeof value === 'function' ? 'a function' : String(value)
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */

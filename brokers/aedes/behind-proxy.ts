@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Aedes } from 'aedes'
+import { policyError } from '../../src/errors.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import type { TrustProxy } from './proxies.ts'
 import { readProxyHeader } from './proxy-header.ts'
 
@@ -11,6 +13,8 @@ export interface BehindProxyOptions {
   readonly headerTimeoutMs?: number | undefined
 }
 
+const OPTIONS: OptionNames<BehindProxyOptions> = { trust: true, headerTimeoutMs: true }
+
 /**
  * A connection listener for a broker that stands behind a load balancer which sends PROXY protocol headers, version
  * 1 or 2: `net.createServer(behindProxy(broker, { trust: trustProxies(['10.0.0.0/8']) }))`. The sender's address is
@@ -18,6 +22,9 @@ export interface BehindProxyOptions {
  * protocol error; a trusted proxy that sends a broken header or none in time is disconnected.
  */
 export function behindProxy(broker: Aedes, options: BehindProxyOptions): (socket: Socket) => void {
+  checkOptionNames(options, OPTIONS)
+  if (typeof options.trust !== 'function')
+    throw policyError('trust', 'no proxy is trusted', "give trustProxies(['10.0.0.0/8'])")
   const timeoutMs = options.headerTimeoutMs ?? 5_000
   return socket => {
     if (!options.trust(socket.remoteAddress ?? '')) {

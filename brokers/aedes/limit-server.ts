@@ -1,6 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import { addressKey } from '../../src/conditions/network.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import type { BrokerLimits } from './limit-broker.ts'
 import type { TrustProxy } from './proxies.ts'
 
@@ -12,6 +13,13 @@ export interface LimitServerOptions {
   readonly maxSilentPerIp?: number | undefined
   /** Proxies, whose address stands for many: not counted by address. */
   readonly trust?: TrustProxy | undefined
+}
+
+const OPTIONS: OptionNames<LimitServerOptions> = {
+  silentMs: true,
+  maxSilent: true,
+  maxSilentPerIp: true,
+  trust: true,
 }
 
 export interface ServerLimits {
@@ -28,6 +36,7 @@ export function limitServer(
   limits: BrokerLimits,
   options: LimitServerOptions = {},
 ): ServerLimits {
+  checkOptionNames(options, OPTIONS)
   const { silentMs = 10_000, maxSilent = 1_000, maxSilentPerIp = 50, trust = () => false } = options
   const silent = new Map<object, { readonly ip: string; readonly timer: NodeJS.Timeout }>()
   const perIp = new Map<string, number>()

@@ -1,8 +1,9 @@
 import type { Client, ConnectPacket } from 'aedes'
 import { BOUNDS } from '../../src/bounds.ts'
 import { policyError } from '../../src/errors.ts'
-import type { GuardOptions } from '../../src/guard.ts'
+import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import type { TrustProxy } from './proxies.ts'
 
 /** What the application knows of a sender beyond what the broker does. */
@@ -67,6 +68,27 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   readonly guardSys?: boolean | undefined
 }
 
+const { holds: _holds, ...GUARD } = GUARD_OPTIONS
+const OPTIONS: OptionNames<LimitBrokerOptions> = {
+  ...GUARD,
+  maxQueuedPerSender: true,
+  trust: true,
+  identify: true,
+  dropGateMs: true,
+  dropGateAfter: true,
+  disconnectAfter: true,
+  disconnectWithinMs: true,
+  skimRefused: true,
+  refusedReturnCode: true,
+  maxConnectHoldMs: true,
+  maxUnsentBytes: true,
+  maxPacketBytes: true,
+  maxFiltersPerPacket: true,
+  limitDeliveries: true,
+  notices: true,
+  guardSys: true,
+}
+
 /** The options with their defaults. */
 export interface Settings {
   readonly trust: TrustProxy
@@ -92,6 +114,7 @@ const CHUNK_MESSAGES = 16_384
 
 /** Throws PolicyError for a number that cannot be meant. */
 export function completeSettings(options: LimitBrokerOptions, broker?: object): Settings {
+  checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value >= 0) continue
     throw policyError(name, `${value} is not a number from 0`, `leave ${name} out for its default`)

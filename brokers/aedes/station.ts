@@ -1,7 +1,8 @@
 import type { Aedes, Client, ConnectPacket } from 'aedes'
-import { Guard } from '../../src/guard.ts'
+import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
+import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Connection, type Surroundings } from './connection.ts'
 import { Deliveries } from './deliver.ts'
@@ -83,7 +84,7 @@ export class Station implements Surroundings {
     this.notices = options.notices === undefined ? undefined : new Notices(options.notices, gate)
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
-      ...options,
+      ...pickOptions(options as GuardOptions, GUARD_OPTIONS),
       holds: 'all',
       maxHeldPerSender: this.settings.maxHeldPerSender,
       logger: this.logger,

@@ -1,8 +1,9 @@
 import type { Decision } from '../../src/decision.ts'
-import { Guard, type Lane, type LaneHooks } from '../../src/guard.ts'
+import { GUARD_OPTIONS, Guard, type GuardOptions, type Lane, type LaneHooks } from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
+import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Acks } from './acks.ts'
 import { Ahead } from './ahead.ts'
@@ -56,7 +57,11 @@ export class Consumer {
     this.#gate = gate
     this.#tellsRefusals = optionsOf(client).protocolVersion === 5
     this.logger = options.logger ?? gate.logger
-    this.guard = new Guard(gate, { ...options, holds: 'all', logger: this.logger })
+    this.guard = new Guard(gate, {
+      ...pickOptions(options as GuardOptions, GUARD_OPTIONS),
+      holds: 'all',
+      logger: this.logger,
+    })
     this.keepAlive = new KeepAlive(client, this.guard.clock)
     this.#acks = new Acks(client, this.keepAlive)
     const { deadLetter, deadLetterTimeoutMs } = options

@@ -1,9 +1,10 @@
 import { policyError } from '../../src/errors.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Sender } from '../../src/message.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import { BackOff, type BackOffOptions } from '../../src/publish/back-off.ts'
 import { assemble, type PublishLimits } from '../../src/publish/limited.ts'
-import type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
+import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Published } from '../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
@@ -25,6 +26,13 @@ export interface MqttPublisherOptions extends PublisherOptions {
    * that does not reconnect. Default: from 1 s to 60 s.
    */
   readonly backOff?: BackOffOptions | false | undefined
+}
+
+const OPTIONS: OptionNames<MqttPublisherOptions> = {
+  ...PUBLISHER_OPTIONS,
+  window: true,
+  maxInFlight: true,
+  backOff: true,
 }
 
 /** Publishes at a rate. */
@@ -53,6 +61,7 @@ export function limitPublishes(
   limits: Gate | PublishRate,
   options: MqttPublisherOptions = {},
 ): MqttPublisher {
+  checkOptionNames(options, OPTIONS)
   for (const name of ['window', 'maxInFlight'] as const) {
     const value = options[name] ?? 1
     if (!(Number.isSafeInteger(value) && value >= 1))

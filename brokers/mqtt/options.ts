@@ -1,7 +1,8 @@
 import type { Decision } from '../../src/decision.ts'
 import { policyError, UnsupportedError } from '../../src/errors.ts'
-import type { GuardOptions } from '../../src/guard.ts'
+import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 
 /** What was decided about a message that the handler gets. */
@@ -32,8 +33,18 @@ export interface ConsumerOptions extends Omit<GuardOptions, 'holds'> {
   readonly deadLetterTimeoutMs?: number | undefined
 }
 
+const { holds: _holds, ...GUARD } = GUARD_OPTIONS
+const OPTIONS: OptionNames<ConsumerOptions> = {
+  ...GUARD,
+  handler: true,
+  identify: true,
+  deadLetter: true,
+  deadLetterTimeoutMs: true,
+}
+
 /** Throws PolicyError or UnsupportedError for what cannot work with this client. */
 export function checkOptions(client: ReceivingClient, options: ConsumerOptions): void {
+  checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   if (typeof options.handler !== 'function')
     throw policyError('handler', 'there is none', 'give the function that takes what passes')
   const { deadLetterTimeoutMs = 1 } = options

@@ -1,6 +1,7 @@
 import { policyError, UnsupportedError } from '../../src/errors.ts'
 import type { GuardStats } from '../../src/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import type {
   ConsumerFacts,
   JetStreamConsumer,
@@ -97,6 +98,24 @@ export interface NatsLimits {
   close(): Promise<void>
 }
 
+const DRAIN_OPTIONS: OptionNames<DrainOptions> = { timeoutMs: true, held: true }
+
+const SUBSCRIBE_OPTIONS: OptionNames<SubscribeOptions<NatsMessage>> = {
+  queue: true,
+  callback: true,
+  lossy: true,
+  leaveAt: true,
+  answer: true,
+}
+
+const PULL_OPTIONS: OptionNames<PullOptions> = {
+  max_messages: true,
+  expires: true,
+  idle_heartbeat: true,
+  abort_on_missing_resource: true,
+  onStatus: true,
+}
+
 const LONGEST_DRAIN_MS = 30_000
 const DEFAULT_BATCH = 100
 const DEFAULT_EXPIRES_MS = 30_000
@@ -178,14 +197,19 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   return {
     gate,
     subscribe(nc, subject, subscribing) {
+      checkOptionNames<object>(subscribing, SUBSCRIBE_OPTIONS)
       const answering = subscribing.answer === true ? 'rejected' : 'none'
       return new CoreIntake(station, nc, subject, subscribing, answering)
     },
-    respond(nc, subject, handler, { queue } = {}) {
+    respond(nc, subject, handler, options = {}) {
+      checkOptionNames(options, { queue: true })
+      const { queue } = options
       const serving = { callback: handler, ...(queue === undefined ? {} : { queue }) }
       return new CoreIntake(station, nc, subject, serving, 'all')
     },
-    iterate(source, { consumer, answer } = {}) {
+    iterate(source, options = {}) {
+      checkOptionNames(options, { consumer: true, answer: true })
+      const { consumer, answer } = options
       assertUnbounded('iterate')
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
       if (subject === undefined) return new Iteration(station, source, attach(consumer ?? source))
@@ -198,6 +222,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       handler: Handler<M>,
       pull: PullOptions = {},
     ) {
+      checkOptionNames(pull, PULL_OPTIONS)
       const { facts, place, permit } = await attach(consumer)
       const course = new JetStreamCourse(station, handler, courseOptions(facts, settings))
       // Pulled in turns, it is asked for no more than there is room for.
@@ -207,12 +232,15 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       return consumeAll(station, consumer, course, place, nameOf(facts), pull)
     },
     async fetch(consumer, pull = {}) {
+      checkOptionNames(pull, PULL_OPTIONS)
       assertUnbounded('fetch')
       const attached = await attach(consumer)
       const batch = await fetchSome(consumer, attached, pull, () => station.draining)
       return batch ?? nothing()
     },
-    async next(consumer, { expires = DEFAULT_EXPIRES_MS } = {}) {
+    async next(consumer, options = {}) {
+      checkOptionNames(options, { expires: true })
+      const { expires = DEFAULT_EXPIRES_MS } = options
       assertUnbounded('next')
       const attached = await attach(consumer)
       const { clock } = station.guard
@@ -226,7 +254,9 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       }
       return null
     },
-    wrap(handler, { answer = false } = {}) {
+    wrap(handler, options = {}) {
+      checkOptionNames(options, { answer: true })
+      const { answer = false } = options
       const taker = new Taker(station, handler, undefined, true, answer)
       return message => taker.take(message)
     },
@@ -238,7 +268,9 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       consumersDown: [...station.intakes].filter(({ problem }) => problem !== undefined).length,
       senders: station.senders.size,
     }),
-    async drain({ timeoutMs = LONGEST_DRAIN_MS, held = 'discard' } = {}) {
+    async drain(options = {}) {
+      checkOptionNames(options, DRAIN_OPTIONS)
+      const { timeoutMs = LONGEST_DRAIN_MS, held = 'discard' } = options
       await stop(held)
       await station.idle(timeoutMs)
     },

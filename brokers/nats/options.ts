@@ -1,6 +1,7 @@
 import { BOUNDS } from '../../src/bounds.ts'
 import { checkWithin, policyError } from '../../src/errors.ts'
-import type { GuardOptions } from '../../src/guard.ts'
+import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { parseDuration } from '../../src/units.ts'
 import type { NatsOutlet } from './client.ts'
@@ -56,6 +57,25 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
   readonly legacyFields?: boolean | undefined
 }
 
+const { holds: _holds, overflow: _overflow, ...GUARD } = GUARD_OPTIONS
+const OPTIONS: OptionNames<LimitNatsOptions> = {
+  ...GUARD,
+  identify: true,
+  headers: true,
+  connection: true,
+  deadLetter: true,
+  confirm: true,
+  confirmTimeoutMs: true,
+  ack: true,
+  onError: true,
+  maxInFlight: true,
+  keepAlive: true,
+  errorDelayMs: true,
+  ackWaitMs: true,
+  maxDeliver: true,
+  legacyFields: true,
+}
+
 /** The options with their defaults. */
 export interface Settings {
   readonly headers: MakeHeaders | undefined
@@ -77,6 +97,7 @@ export interface Settings {
 
 /** Throws PolicyError for a number that cannot be meant, or a dead letter that nothing can be sent to. */
 export function completeSettings(options: LimitNatsOptions): Settings {
+  checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue
     throw policyError(name, `${value} is not a number above 0`, `leave ${name} out for its default`)
@@ -105,6 +126,7 @@ export function completeSettings(options: LimitNatsOptions): Settings {
 
 function keepAliveOf(given: LimitNatsOptions['keepAlive']): number {
   if (given === undefined) return 0
+  checkOptionNames(given, { upTo: true }, 'keepAlive')
   const { upTo } = given
   const ms = typeof upTo === 'number' ? upTo : checkWithin('keepAlive.upTo', () => parseDuration(upTo))
   if (ms >= 1 && ms < Infinity) return ms

@@ -1,7 +1,8 @@
 import { policyError } from '../../src/errors.ts'
 import type { Gate } from '../../src/index.ts'
+import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import { assemble, type PublishLimits } from '../../src/publish/limited.ts'
-import type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
+import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Published } from '../../src/publish/published.ts'
 import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
@@ -24,6 +25,13 @@ export interface NatsPublisherOptions extends PublisherOptions {
   readonly window?: number | undefined
   /** `headers` of the client in use: without it nothing that a rule degrades is marked. */
   readonly headers?: MakeHeaders | undefined
+}
+
+const OPTIONS: OptionNames<NatsPublisherOptions> = {
+  ...PUBLISHER_OPTIONS,
+  jetstream: true,
+  window: true,
+  headers: true,
 }
 
 /** Publishes at a rate. */
@@ -52,6 +60,7 @@ export function limitPublishes(
   limits: Gate | PublishRate,
   options: NatsPublisherOptions = {},
 ): NatsPublisher {
+  checkOptionNames(options, OPTIONS)
   const window = options.window ?? (options.jetstream === undefined ? FLUSH_WINDOW : ACK_WINDOW)
   if (!(Number.isSafeInteger(window) && window >= 1))
     throw policyError('window', `${window} is not a whole number from 1`, 'leave it out for its default')

@@ -1,9 +1,10 @@
 import { afterAwaited } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
-import { Guard } from '../../src/guard.ts'
+import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
+import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Reservations } from '../../src/outcomes/reservations.ts'
 import type { NatsHeaders, NatsMessage, NatsOutlet } from './client.ts'
@@ -91,7 +92,11 @@ export class Station {
     this.settings = completeSettings(options)
     const logger = options.logger ?? gate.logger
     this.logger = logger
-    this.guard = new Guard(gate, { ...options, holds: 'all', logger })
+    this.guard = new Guard(gate, {
+      ...pickOptions(options as GuardOptions, GUARD_OPTIONS),
+      holds: 'all',
+      logger,
+    })
     this.trouble = new TroubleLog(logger, this.guard.clock)
     this.refusals = new RefusalLog(logger, this.guard.clock)
     this.senders = new Senders(options.identify, cause => this.trouble.note('identify', cause))

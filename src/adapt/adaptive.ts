@@ -3,6 +3,7 @@ import { STATION } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ScaleStation } from '../chain/scale.ts'
 import { policyError, UnsupportedError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
 import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal.ts'
 import {
@@ -34,6 +35,16 @@ export interface AdaptiveOptions {
   readonly node?: string | undefined
 }
 
+const OPTIONS: OptionNames<AdaptiveOptions> = {
+  levels: true,
+  stages: true,
+  signal: true,
+  signals: true,
+  everyMs: true,
+  across: true,
+  node: true,
+}
+
 /** A middleware that can say what it goes by. */
 export interface Adaptive extends Middleware {
   report(): LoadReport
@@ -55,6 +66,7 @@ const NODE = /^[^\p{C}\p{Z}]{1,60}$/u
  * what was used stays used. It belongs to one gate, which ends it. Throws PolicyError.
  */
 export function adaptive(options: AdaptiveOptions = {}): Adaptive {
+  checkOptionNames(options, OPTIONS)
   const { everyMs = 10_000, stages = {}, across = 'node', node } = options
   if (!(Number.isSafeInteger(everyMs) && everyMs >= SHORTEST_MS && everyMs <= LONGEST_MS)) {
     throw policyError(

@@ -1,4 +1,5 @@
 import { policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
 
 export interface AimdOptions extends FeedbackOptions {
@@ -6,6 +7,19 @@ export interface AimdOptions extends FeedbackOptions {
   readonly step?: number | undefined
   /** The rate is multiplied by this when the handler cannot keep up. Default: 0.9. */
   readonly backoff?: number | undefined
+}
+
+const OPTIONS: OptionNames<AimdOptions> = {
+  name: true,
+  minPerSecond: true,
+  maxPerSecond: true,
+  startPerSecond: true,
+  latencyMs: true,
+  everyMs: true,
+  exceeded: true,
+  clock: true,
+  step: true,
+  backoff: true,
 }
 
 /** More failures than this are a sign that the handler cannot keep up. */
@@ -18,6 +32,7 @@ const FAILURES = 0.1
  * what waits is worked off. Throws PolicyError.
  */
 export function aimd(options: AimdOptions = {}): Feedback {
+  checkOptionNames(options, OPTIONS)
   const { step = (options.maxPerSecond ?? 10_000) / 50, backoff = 0.9, latencyMs = 100 } = options
   if (!(step > 0)) throw policyError('step', `${step} is no step`, 'use a number above 0')
   if (!(backoff > 0 && backoff < 1)) throw policyError('backoff', `${backoff} backs nothing off`, 'use 0.9')

@@ -9,6 +9,7 @@ import { senderKeyOf } from '../chain/tiers.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Message, Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseRate } from '../units.ts'
 
 export { BEHAVIOUR_FACTORS, type Conduct } from '../chain/conduct.ts'
@@ -18,6 +19,8 @@ export interface BehaviourOptions {
   readonly senderOf?: (sender: Sender) => string | undefined
   readonly clock?: Clock | undefined
 }
+
+const OPTIONS: OptionNames<BehaviourOptions> = { senderOf: true, clock: true }
 
 /** Counts what senders do, and gives them more or less room for it. */
 export interface Behaviour {
@@ -35,6 +38,7 @@ export interface Behaviour {
  * the gate's option `behaviour`, which goes by the same counts: see Conducts.
  */
 export function behaviour(options: BehaviourOptions = {}): Behaviour {
+  checkOptionNames(options, OPTIONS)
   const { senderOf = senderKeyOf, clock = systemClock } = options
   const conducts = new Conducts(() => {})
 
@@ -50,7 +54,7 @@ export function behaviour(options: BehaviourOptions = {}): Behaviour {
   return {
     note: (decision, { sender }) => conducts.note(countOf(sender), decision, clock.now()),
     limit(given) {
-      const rate = parseRate(given.rate)
+      const rate = parseRate(given.limit ?? given.rate ?? '')
       const meter = compileCost(given.cost ?? (rate.bytes ? 'bytes' : undefined), given.dialect)
       const most = given.burst ?? rate.burst ?? rate.count
       const { good, abusive } = BEHAVIOUR_FACTORS

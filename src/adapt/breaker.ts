@@ -8,6 +8,7 @@ import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import { andThen } from '../maybe-promise.ts'
 import type { Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 
 export interface BreakerOptions {
   /** What its refusals are told under. Default: breaker. */
@@ -26,6 +27,17 @@ export interface BreakerOptions {
   readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject' | undefined
   /** Default: that of the gate. */
   readonly clock?: Clock | undefined
+}
+
+const OPTIONS: OptionNames<BreakerOptions> = {
+  name: true,
+  keyOf: true,
+  failures: true,
+  least: true,
+  windowMs: true,
+  openMs: true,
+  exceeded: true,
+  clock: true,
 }
 
 export type CircuitState = 'closed' | 'open' | 'half-open'
@@ -64,6 +76,7 @@ interface BreakerStation extends HandlerStation {
  * one that a policy loads again goes on. Throws PolicyError.
  */
 export function circuitBreaker(options: BreakerOptions = {}, says?: string): CircuitBreaker {
+  checkOptionNames(options, OPTIONS)
   const { keyOf = topicOf, failures = 0.5, least = 10, windowMs = 10_000, openMs = 5_000 } = options
   const { exceeded = 'retry', name = 'breaker' } = options
   for (const [path, value] of Object.entries({ windowMs, openMs })) {

@@ -1,9 +1,22 @@
 import { policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
 
 export interface GradientOptions extends FeedbackOptions {
   /** How much of the rate it tries beyond what gets done, at the most, at each interval. Default: 0.1. */
   readonly headroom?: number | undefined
+}
+
+const OPTIONS: OptionNames<GradientOptions> = {
+  name: true,
+  minPerSecond: true,
+  maxPerSecond: true,
+  startPerSecond: true,
+  latencyMs: true,
+  everyMs: true,
+  exceeded: true,
+  clock: true,
+  headroom: true,
 }
 
 const FAILURES = 0.1
@@ -15,6 +28,7 @@ const STEEPEST = 0.5
  * concurrency-limits. Used like `aimd`. Throws PolicyError.
  */
 export function gradient(options: GradientOptions = {}): Feedback {
+  checkOptionNames(options, OPTIONS)
   const { headroom = 0.1, latencyMs = 100 } = options
   if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is no share`, 'use 0.1')
   if (!(latencyMs > 0))

@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import { policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { type CalendarUnit, CalendarWindow } from './calendar.ts'
 import { type CustomAlgorithm, checkAlgorithm } from './custom.ts'
 import { kernelOf } from './custom-kernel.ts'
@@ -37,11 +38,23 @@ export interface LimitSpec {
   readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string } | undefined
 }
 
+const OPTIONS: OptionNames<LimitSpec> = {
+  name: true,
+  algorithm: true,
+  count: true,
+  periodMs: true,
+  burst: true,
+  initial: true,
+  fractional: true,
+  calendar: true,
+}
+
 /** Whole numbers stay exact in a double below this; half of 2^53 leaves room for one addition. */
 const EXACT = 2 ** 52
 
 /** A checked limit. Throws PolicyError where the numbers are no limit or too large to be counted exactly. */
 export function createLimit(spec: LimitSpec): Limit {
+  checkOptionNames(spec, OPTIONS)
   const { name, count, periodMs } = spec
   const custom = typeof spec.algorithm === 'object' ? spec.algorithm : undefined
   if (custom) checkAlgorithm(custom)

@@ -2,6 +2,7 @@ import { BOUNDS } from '../bounds.ts'
 import type { Decision, Reason } from '../decision.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseFactor } from './factor.ts'
 import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './subject.ts'
 
@@ -27,9 +28,12 @@ export interface Behaving {
   readonly per: SubjectPart
 }
 
+const OPTIONS: OptionNames<BehaviourSpec> = { good: true, abusive: true, per: true }
+
 /** Compiles behaviour; undefined where there is none. Throws PolicyError with all problems. */
 export function compileBehaviour(spec: BehaviourSpec | undefined): Behaving | undefined {
   if (spec === undefined) return undefined
+  checkOptionNames(spec, OPTIONS)
   const { per = 'client' } = spec
   const problems: Problem[] = []
   const good = readFactor(spec.good ?? BEHAVIOUR_FACTORS.good)

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import { compileCondition } from '../conditions/compile.ts'
 import type { Condition } from '../conditions/condition.ts'
 import type { Decision } from '../decision.ts'
-import { checkWithin, policyError, UnsupportedError } from '../errors.ts'
-import type { Action, Sender } from '../message.ts'
+import { checkWithin, checkWord, policyError, UnsupportedError } from '../errors.ts'
+import { ACTIONS, type Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { Trie } from '../topic/trie.ts'
 import { parseRate } from '../units.ts'
@@ -39,6 +40,7 @@ export interface ExemptStation {
  * Middleware of the caller's own that was added before it is asked before it. Throws PolicyError.
  */
 export function exempt(options: ExemptOptions): Middleware {
+  checkOptionNames(options, EXEMPT_OPTIONS)
   const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)
   const station: ExemptStation = {
     kind: 'exempt',
@@ -65,7 +67,23 @@ export function exempt(options: ExemptOptions): Middleware {
   return Object.assign(middleware, { [STATION]: station })
 }
 
-const ACTIONS: readonly string[] = ['publish', 'subscribe', 'connect', 'deliver'] satisfies Action[]
+export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
+  name: true,
+  description: true,
+  topics: true,
+  clients: true,
+  devices: true,
+  users: true,
+  apiKeys: true,
+  roles: true,
+  ips: true,
+  on: true,
+  when: true,
+  limit: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
+}
 
 /** Lists of what a broker has not checked yet when a connect is decided. */
 const UNPROVEN = ['users', 'apiKeys', 'roles'] as const
@@ -78,9 +96,7 @@ function partsOf(
   const { on } = options
   if (on !== undefined) {
     const actions: readonly string[] = typeof on === 'string' ? [on] : on
-    const unknown = actions.find(action => !ACTIONS.includes(action))
-    if (unknown !== undefined || actions.length === 0)
-      throw policyError('on', `"${String(unknown ?? '')}" is no action`, `use ${ACTIONS.join(', ')}`)
+    for (const action of actions.length === 0 ? [''] : actions) checkWord(action, ACTIONS, 'on', 'action')
     return action => (actions.includes(action) ? station : undefined)
   }
   if (UNPROVEN.every(list => options[list] === undefined)) return () => station

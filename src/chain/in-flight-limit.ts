@@ -1,11 +1,24 @@
 import type { Clock } from '../clock.ts'
-import { policyError } from '../errors.ts'
+import { checkWord, policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { HandlerStation } from './handler.ts'
 import { InFlightBound, type InFlightOutcome } from './in-flight.ts'
 import type { InFlightOptions } from './options.ts'
 import { compileScopes } from './scope.ts'
 
 const OUTCOMES: readonly InFlightOutcome[] = ['throttle', 'retry', 'drop', 'reject']
+
+const OPTIONS: OptionNames<InFlightOptions> = {
+  name: true,
+  description: true,
+  inFlight: true,
+  on: true,
+  cost: true,
+  per: true,
+  exceeded: true,
+  enabled: true,
+  dialect: true,
+}
 
 /** What a limit of handlers at work tells its gate. */
 export interface InFlightStation extends HandlerStation {
@@ -19,13 +32,15 @@ export function inFlightStation(options: InFlightOptions): InFlightStation {
     throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
   if (!(Number.isSafeInteger(inFlight) && inFlight >= 1))
     throw policyError('inFlight', `${String(inFlight)} is not a whole number from 1`, 'write inFlight: 5')
-  for (const word of ['rate', 'cost', 'burst', 'algorithm'])
+  for (const word of ['limit', 'rate', 'cost', 'burst', 'algorithm'])
     if ((options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
       throw policyError(
         word,
         '`inFlight` counts handlers at work and has none',
         'write two rules: every rule that matches is asked',
       )
+  checkOptionNames(options, OPTIONS)
+  checkWord(options.on ?? 'publish', ['publish'], 'on', 'action of handlers')
   if (!OUTCOMES.includes(exceeded))
     throw policyError(
       'exceeded',

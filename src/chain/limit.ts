@@ -4,8 +4,9 @@ import { BOUNDS } from '../bounds.ts'
 import { compileCondition } from '../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../decision.ts'
-import { checkWithin, PolicyError, policyError, UnsupportedError } from '../errors.ts'
-import type { Action } from '../message.ts'
+import { checkWithin, checkWord, PolicyError, policyError, UnsupportedError } from '../errors.ts'
+import { ACTIONS, type Action } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
 import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../stores/store.ts'
@@ -68,16 +69,66 @@ export interface LimitStation {
   readonly rule?: Rule | undefined
 }
 
+const LIMIT: OptionNames<LimitOptions> = {
+  name: true,
+  description: true,
+  on: true,
+  for: true,
+  per: true,
+  cost: true,
+  exceeded: true,
+  message: true,
+  warn: true,
+  penalties: true,
+  shadow: true,
+  fallback: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
+  limit: true,
+  rate: true,
+  burst: true,
+  initial: true,
+  algorithm: true,
+}
+
+const QUOTA: OptionNames<QuotaOptions> = {
+  name: true,
+  description: true,
+  on: true,
+  per: true,
+  cost: true,
+  exceeded: true,
+  message: true,
+  warn: true,
+  penalties: true,
+  shadow: true,
+  fallback: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
+  quota: true,
+  rate: true,
+  window: true,
+  zone: true,
+}
+
 /** Where a made middleware carries its station. */
 export const STATION: unique symbol = Symbol('topicgate.station')
 
 /**
- * A rate limit: `limit({ name: 'telemetry', rate: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
+ * A rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
  * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once.
  * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
  */
 export function limit(options: LimitOptions | InFlightOptions): Middleware {
-  if ('inFlight' in options && options.inFlight !== undefined) return inFlightLimit(options)
+  if (
+    typeof options === 'object' &&
+    options !== null &&
+    'inFlight' in options &&
+    options.inFlight !== undefined
+  )
+    return inFlightLimit(options)
   return rateLimit(options as LimitOptions)
 }
 
@@ -88,10 +139,11 @@ function inFlightLimit(options: InFlightOptions): Middleware {
 }
 
 function rateLimit(options: LimitOptions): Middleware {
-  const rate = checkWithin('rate', () => parseRate(options.rate))
+  checkOptionNames(options, LIMIT)
+  const { path, rate } = rateOf('limit', options.limit, options.rate)
   const algorithm = options.algorithm ?? 'token-bucket'
   const burst = options.burst ?? rate.burst
-  return station('limit', options, rate, 'rate_limit_exceeded', (fractional, count) => ({
+  return station('limit', options, path, rate, 'rate_limit_exceeded', (fractional, count) => ({
     name: options.name,
     algorithm,
     count,
@@ -103,24 +155,26 @@ function rateLimit(options: LimitOptions): Middleware {
 }
 
 /**
- * A quota: `quota({ name: 'daily', rate: '10000/day', per: 'device', zone: 'Europe/Berlin' })`. Refusals say
+ * A quota: `quota({ name: 'daily', quota: '10000/day', per: 'device', zone: 'Europe/Berlin' })`. Refusals say
  * `quota_exceeded`. Throws PolicyError.
  */
 export function quota(options: QuotaOptions): Middleware {
-  const rate = checkWithin('rate', () => parseRate(options.rate))
-  const rolling = options.window === 'rolling'
-  if (rate.burst !== undefined)
-    throw policyError('rate', 'a quota has no burst', 'leave it out, or use limit')
+  checkOptionNames(options, QUOTA)
+  const { path, text, rate } = rateOf('quota', options.quota, options.rate)
+  const { window = 'calendar' } = options
+  checkWord(window, ['calendar', 'rolling'], 'window', 'window')
+  const rolling = window === 'rolling'
+  if (rate.burst !== undefined) throw policyError(path, 'a quota has no burst', 'leave it out, or use limit')
   if (!rolling && rate.window === undefined && rate.count !== Infinity) {
     throw policyError(
-      'rate',
-      `"${options.rate}" is no calendar window`,
+      path,
+      `"${text}" is no calendar window`,
       'write N/day, N/week, N/month or N/year, or window: rolling',
     )
   }
   const algorithm = rolling ? 'sliding-log' : 'quota'
   const make = (): Middleware =>
-    station('quota', options, rate, 'quota_exceeded', (fractional, count) => ({
+    station('quota', options, path, rate, 'quota_exceeded', (fractional, count) => ({
       name: options.name,
       algorithm,
       count,
@@ -130,11 +184,11 @@ export function quota(options: QuotaOptions): Middleware {
         ? {}
         : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC' } }),
     }))
-  return rolling ? withRemedy(options.rate, rate.count, make) : make()
+  return rolling ? withRemedy(path, text, rate.count, make) : make()
 }
 
 /** Makes a rolling quota; if its log could grow too large, the error names what else a quota can be. */
-function withRemedy(rate: string, count: number, make: () => Middleware): Middleware {
+function withRemedy(path: string, rate: string, count: number, make: () => Middleware): Middleware {
   try {
     return make()
   } catch (error) {
@@ -142,8 +196,25 @@ function withRemedy(rate: string, count: number, make: () => Middleware): Middle
     const { message } = error.problems[0]
     const whole = count > BOUNDS.logEntries ? '' : 'costs in whole units, '
     const remedy = `use ${whole}window: calendar, or limit: ${rate} with algorithm: sliding-counter`
-    throw policyError('rate', message, remedy)
+    throw policyError(path, message, remedy)
   }
+}
+
+/** Reads the rate of a rule, which has one of two names. Throws PolicyError. */
+function rateOf(
+  name: 'limit' | 'quota',
+  own: string | undefined,
+  alias: string | undefined,
+): { readonly path: string; readonly text: string; readonly rate: Rate } {
+  if (own !== undefined && alias !== undefined)
+    throw policyError('rate', `\`${name}\` says the same`, 'write one of them')
+  const path = alias === undefined ? name : 'rate'
+  const text = own ?? alias
+  if (text === undefined) {
+    const remedy = name === 'limit' ? "write limit: '10/s'" : "write quota: '10000/day'"
+    throw policyError(path, 'the rule has no rate', remedy)
+  }
+  return { path, text, rate: checkWithin(path, () => parseRate(text)) }
 }
 
 type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]
@@ -151,6 +222,7 @@ type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof cre
 function station(
   kind: 'limit' | 'quota',
   options: LimitOptions | QuotaOptions,
+  path: string,
   rate: Rate,
   reason: Reason,
   specOf: LimitSpecOf,
@@ -159,7 +231,9 @@ function station(
     throw policyError('name', 'a rule needs a name', 'its state lives under it: give each rule its own')
   }
   if (rate.per !== undefined)
-    throw policyError('rate', `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
+    throw policyError(path, `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
+  const { on = 'publish' } = options
+  checkWord(on, ACTIONS, 'on', 'action')
   // A rate in bytes counts bytes unless something else is said.
   const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
   const isBytes = options.cost === undefined ? rate.bytes : countsBytes(options.cost)
@@ -186,7 +260,7 @@ function station(
   const rule: Rule = {
     name: options.name,
     ...(options.description === undefined ? {} : { description: options.description }),
-    on: options.on ?? 'publish',
+    on,
     limit: createLimit(specOf(cost.fractional, rate.count)),
     keys,
     cost,

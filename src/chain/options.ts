@@ -64,7 +64,8 @@ export type Cost =
 
 export type { Exceeded } from '../outcomes/exceeded.ts'
 
-interface RuleOptions {
+/** Options that limits and quotas share. */
+export interface RuleOptions {
   /** Unique in a gate; the state of the limit lives under it. */
   readonly name: string
   readonly description?: string | undefined
@@ -116,10 +117,19 @@ export interface InFlightOptions {
   readonly dialect?: Dialect | undefined
 }
 
-export interface LimitOptions extends RuleOptions {
-  /** `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10/s burst 20`, `unlimited`. */
-  readonly rate: string
-  /** Most units held by a token bucket or an algorithm of one's own; overrides one in `rate`. Default: the count. */
+/** The rate of a rule under its name in policies, or as `rate`. */
+type RateUnder<Name extends string> =
+  | ({ readonly [Key in Name]: string } & { readonly rate?: undefined })
+  | ({ readonly [Key in Name]?: undefined } & { readonly rate: string })
+
+/**
+ * Options of `limit`. Its rate is `limit`, or `rate`: `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`,
+ * `10/s burst 20`, `unlimited`.
+ */
+export type LimitOptions = RateUnder<'limit'> & TokenOptions
+
+interface TokenOptions extends RuleOptions {
+  /** Most units held by a token bucket or an algorithm of one's own; overrides one in `limit`. Default: the count. */
   readonly burst?: number | undefined
   /** Units a token bucket starts with. Default: its burst. */
   readonly initial?: number | undefined
@@ -127,9 +137,10 @@ export interface LimitOptions extends RuleOptions {
   readonly algorithm?: AlgorithmName | CustomAlgorithm | undefined
 }
 
-export interface QuotaOptions extends RuleOptions {
-  /** `10000/day`, `1GB/month`. */
-  readonly rate: string
+/** Options of `quota`. Its rate is `quota`, or `rate`: `10000/day`, `1GB/month`. */
+export type QuotaOptions = RateUnder<'quota'> & WindowOptions
+
+interface WindowOptions extends RuleOptions {
   /** Calendar windows begin at local midnight (weeks on Monday); rolling ones look back. Default: calendar. */
   readonly window?: 'calendar' | 'rolling' | undefined
   /** IANA name of the zone of the calendar. Default: UTC. */

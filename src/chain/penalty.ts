@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import { PolicyError, type Problem, policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseDuration } from '../units.ts'
 import { parseFactor } from './factor.ts'
 import { SUBJECT_PARTS, type SubjectPart } from './subject.ts'
@@ -37,6 +38,8 @@ export interface Penalty {
   readonly flapping: readonly Flapping[]
 }
 
+const OPTIONS: OptionNames<PenaltySpec> = { block: true, after: true, grow: true, per: true, flapping: true }
+
 const FLAPPING = /^(\d{1,9})\s+connects?\s+(?:in|within)\s+(\S+(?:\s+(?!per\b)\S+)?)(?:\s+per\s+(\w+))?$/
 const AFTER = /^(\d{1,9})\s+refusals?\s+(?:in|within)\s+(\S+(?:\s+\S+)?)$/
 const GROW = /^(x\s?[\d.]+)(?:\s+up\s+to\s+(\S+(?:\s+\S+)?))?$/
@@ -44,6 +47,7 @@ const GROW = /^(x\s?[\d.]+)(?:\s+up\s+to\s+(\S+(?:\s+\S+)?))?$/
 /** Compiles a penalty, of a gate or `ofRule`; undefined where there is none. Throws PolicyError with all problems. */
 export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): Penalty | undefined {
   if (spec === undefined) return undefined
+  checkOptionNames(spec, OPTIONS)
   const problems: Problem[] = []
   const read = <T>(path: string, run: () => T, otherwise: T): T => {
     try {

@@ -222,7 +222,8 @@ interface Seated extends Sender {
  * sender: `routes` and `owner` tell. It is the sender itself or hangs on it: a WeakMap would cost 20 to 50 ns.
  */
 export function likelySeat(sender: Sender): Seat | undefined {
-  return sender instanceof Seat ? sender : (sender as Seated)[SEAT]
+  // A message in code may have no sender.
+  return sender instanceof Seat ? sender : (sender as Seated | undefined)?.[SEAT]
 }
 
 /** Seats of senders that are frozen, or that several gates know. */

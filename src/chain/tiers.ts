@@ -2,6 +2,7 @@ import { boundedPart } from '../bounded-part.ts'
 import { BOUNDS } from '../bounds.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../errors.ts'
 import { isNamed, type Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseRate, quote } from '../units.ts'
 import type { CostMeter } from './cost.ts'
 import { parseFactor } from './factor.ts'
@@ -68,6 +69,10 @@ const PER_SENDER: KeyMaker = {
   keyOf: ({ sender }) => senderKeyOf(sender),
 }
 
+const TIER: OptionNames<TierSpec> = { limit: true, cost: true }
+
+const ASSIGN: OptionNames<NonNullable<TiersSpec['assign']>> = { from: true, default: true }
+
 /** Compiles tiers; undefined where there are none. Throws PolicyError with all problems. */
 export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   if (spec === undefined) return undefined
@@ -96,6 +101,8 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
     problems.push({ path: name, message, remedy: 'write { limit: 60/min burst 100, cost: x1 }' })
   }
   if (problems.length > 0) throw new PolicyError(problems)
+  for (const [name, tier] of named) checkOptionNames(tier, TIER, name)
+  if (assign !== undefined) checkOptionNames(assign, ASSIGN, 'assign')
   const factors = new Map(
     [...named].map(([name, { cost }]) => [
       name,

@@ -1,14 +1,41 @@
 import type { Middleware } from '../chain/middleware.ts'
 import { stationOf } from '../chain/steps.ts'
-import { PolicyError, type Problem, policyError } from '../errors.ts'
+import { checkWord, PolicyError, type Problem, policyError } from '../errors.ts'
 import type { Dialect } from '../message.ts'
+import { checkOptionNames } from '../option-names.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory.ts'
 import type { StoreSpec } from '../stores/open-store.ts'
 import { refusalOf, type Store } from '../stores/store.ts'
 import { schemeOf } from '../stores/store-url.ts'
+import { GATE_OPTIONS, type GateOptions } from './options.ts'
 
 const REMEDY = 'use another algorithm, or another store'
+
+/** Refuses options that a gate does not have, and a store that is none. Throws PolicyError. */
+export function checkGateOptions(options: GateOptions): void {
+  checkOptionNames(options, GATE_OPTIONS)
+  checkWord(options.dialect ?? 'mqtt', ['mqtt', 'nats'], 'dialect', 'dialect')
+  const { store } = options
+  if (store === undefined || typeof (store as Partial<Store> | null)?.decide === 'function') return
+  throw policyError('store', 'this is no store', "open one: store: await openStore('redis://127.0.0.1:6379')")
+}
+
+/** Refuses what `gate.use` cannot call. Throws PolicyError. */
+export function checkMiddleware(given: unknown): void {
+  if (typeof given === 'function') return
+  const { admit, guard, limit, rate } = Object(given) as Readonly<Record<string, unknown>>
+  const part = typeof admit === 'function' ? 'admit' : typeof guard === 'function' ? 'guard' : undefined
+  const maker = (limit ?? rate) === undefined ? 'limit, quota, exempt or adaptive return' : 'limit(…) returns'
+  const remedy =
+    part === undefined ? `give what ${maker}, or a function (message, next)` : `give its \`${part}\``
+  throw policyError('', `gate.use was given ${kindOf(given)}, which is no middleware`, remedy)
+}
+
+function kindOf(given: unknown): string {
+  if (given === undefined || given === null) return 'nothing'
+  return Array.isArray(given) ? 'a list' : typeof given === 'object' ? 'an object' : `a ${typeof given}`
+}
 
 /** Refuses what a store cannot keep, each rule and exemption with its place. Throws PolicyError. */
 export function checkLimits({ entries, exemptions, adaptive, source }: CompiledPolicy, store: Store): void {

@@ -1,4 +1,4 @@
-import { exempt } from '../chain/exempt.ts'
+import { EXEMPT_OPTIONS, exempt } from '../chain/exempt.ts'
 import type { Rule } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions } from '../chain/options.ts'
@@ -6,6 +6,7 @@ import { checkOverride, type Override, parseGrant } from '../chain/override.ts'
 import type { Added, Standing } from '../chain/standing.ts'
 import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/subject.ts'
 import { checkWithin, policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames, pickOptions } from '../option-names.ts'
 import type { Craft } from './board.ts'
 
 /** Whom not to let in. */
@@ -30,11 +31,20 @@ export type RunTimeExemption = ExemptOptions & { readonly name: string }
 
 const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
 
+const SUBJECT: OptionNames<Subject> = { client: true, user: true, device: true, apiKey: true, ip: true }
+const BAN: OptionNames<BanOptions> = { ...SUBJECT, outcome: true }
+
+const OVERRIDE: OptionNames<OverrideOptions> = { ...SUBJECT, limit: true, rules: true }
+
+const TIER: OptionNames<TierOptions> = { ...SUBJECT, tier: true }
+
 /** How bans are read and done. */
 export function banCraft(standing: Standing): Craft<BanOptions> {
   return {
     kind: 'ban',
-    read({ outcome = 'reject', ...subject }) {
+    read(options) {
+      checkOptionNames(options, BAN)
+      const { outcome = 'reject', ...subject } = options
       if (!OUTCOMES.includes(outcome)) {
         throw policyError(
           'outcome',
@@ -59,7 +69,9 @@ export function overrideCraft(standing: Standing, rules: () => readonly Rule[]):
   let serial = 0
   return {
     kind: 'override',
-    read({ limit, rules: names, ...subject }) {
+    read(options) {
+      checkOptionNames(options, OVERRIDE)
+      const { limit, rules: names, ...subject } = options
       const whom = whomOf(subject)
       const grant = checkWithin('limit', () => parseGrant(limit))
       const known = rules()
@@ -102,7 +114,9 @@ export function overrideCraft(standing: Standing, rules: () => readonly Rule[]):
 export function tierCraft(standing: Standing): Craft<TierOptions> {
   return {
     kind: 'tier',
-    read({ tier, ...subject }) {
+    read(options) {
+      checkOptionNames(options, TIER)
+      const { tier, ...subject } = options
       const whom = whomOf(subject)
       const known = [...(standing.tiers?.byName.keys() ?? [])]
       if (!known.includes(tier)) {
@@ -149,7 +163,8 @@ export function exemptionCraft(
       return { id: given.name, given }
     },
     enter(given, { addedAtMs, sequence = 0 }) {
-      stations.set(given.name, { middleware: exempt(given), addedAtMs, sequence })
+      const middleware = exempt(pickOptions(given as ExemptOptions, EXEMPT_OPTIONS))
+      stations.set(given.name, { middleware, addedAtMs, sequence })
       const leave = (): void => {
         stations.delete(given.name)
         rebuild()

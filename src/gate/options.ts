@@ -1,9 +1,25 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Dialect } from '../message.ts'
+import type { OptionNames } from '../option-names.ts'
 import type { Store } from '../stores/store.ts'
 import type { DeskOptions } from './desk.ts'
 import type { Reading } from './reading.ts'
+
+export const GATE_OPTIONS: OptionNames<GateOptions> = {
+  env: true,
+  algorithms: true,
+  load: true,
+  tiers: true,
+  tierOf: true,
+  penalties: true,
+  behaviour: true,
+  store: true,
+  clock: true,
+  dialect: true,
+  logger: true,
+  watch: true,
+}
 
 /** What a gate is made with. */
 export interface GateOptions extends Reading, DeskOptions {

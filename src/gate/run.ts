@@ -2,6 +2,7 @@ import type { KeyInFlight } from '../chain/in-flight.ts'
 import { afterAwaited, type Clock, pause } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { HandlerSlot, Handling } from './handling.ts'
 
 /** Outcomes of a message that may pass later. */
@@ -13,6 +14,8 @@ export interface RunOptions {
   /** The longest a message waits for its limits and for a handler to end. Default: 60,000. */
   readonly maxWaitMs?: number | undefined
 }
+
+const OPTIONS: OptionNames<RunOptions> = { maxWaitMs: true }
 
 /** What became of a message that `gate.run` was given: what its handler returned, or the decision that refused it. */
 export type RunResult<T> =
@@ -34,8 +37,10 @@ export async function runLimited<T>(
   gate: Runner,
   message: Message,
   run: (decision: Decision) => MaybePromise<T>,
-  { maxWaitMs = LONGEST_WAIT_MS }: RunOptions,
+  options: RunOptions,
 ): Promise<RunResult<T>> {
+  checkOptionNames(options, OPTIONS)
+  const { maxWaitMs = LONGEST_WAIT_MS } = options
   const { clock, handling } = gate
   const deadlineMs = clock.now() + maxWaitMs
   let decision = await gate.check(message)

@@ -6,7 +6,7 @@ import { Seat, seatOf } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
-import type { Dialect, Message, Sender } from '../message.ts'
+import { checkMessage, type Dialect, type Message, type Sender } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Selector, Store } from '../stores/store.ts'
 import type { Desk } from './desk.ts'
@@ -140,6 +140,7 @@ export class Seating {
     this.#sought = undefined
     const routes = this.routesNow()
     if (!routes.areKept) return this.#settle(routes, new Seat(message.sender, message.sender), message)
+    if (typeof message.sender !== 'object') checkMessage(message)
     const seat = seatOf(message.sender, this.#gate)
     if (seat.routes === routes && seat.topic === message.topic && seat.on === message.on) return seat
     if (seat.routes === routes && seat.returnTo(message.topic, message.on)) return seat
@@ -155,6 +156,7 @@ export class Seating {
   }
 
   #settle(routes: Routes, seat: Seat, message: Message): Seat {
+    checkMessage(message)
     routes.settle(seat, message)
     this.#sought = this.#desk.takeSought()
     if (this.#sought !== undefined) seat.routes = undefined

@@ -3,6 +3,7 @@ import { senderKeyOf } from '../chain/tiers.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { within } from '../stores/resilient/within.ts'
 
 /** Asks who is of which tier: undefined for nobody knows. */
@@ -13,6 +14,8 @@ export interface TierLookup {
   /** How long an answer, also a missing one, is good for; then it is asked for anew while the old one counts. Default: 60000. */
   readonly keepMs?: number | undefined
 }
+
+const OPTIONS: OptionNames<TierLookup> = { of: true, timeoutMs: true, keepMs: true }
 
 interface Found {
   readonly tier: string | undefined
@@ -32,6 +35,7 @@ export class TierFinder {
   #cancel: (() => void) | undefined
 
   constructor(lookup: TierLookup, clock: Clock, logger: Logger, renew: () => void) {
+    checkOptionNames(lookup, OPTIONS, 'tierOf')
     this.#lookup = lookup
     this.#clock = clock
     this.#logger = logger

@@ -1,12 +1,35 @@
 import type { Seat } from '../chain/seat.ts'
 import type { Decision } from '../decision.ts'
+import { policyError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { Message } from '../message.ts'
+import { nearest } from '../option-names.ts'
 import type { GateEvents } from './events.ts'
 
 /** Counts every decision: told before all listeners, with the seat of who sent the message. */
 export interface Counter {
   count(decision: Decision, message: Message, seat: Seat): void
+}
+
+const EVENTS: Readonly<Record<keyof GateEvents, true>> = {
+  decision: true,
+  warning: true,
+  store: true,
+  policy: true,
+  changed: true,
+  scaled: true,
+  audit: true,
+}
+
+function checkEvent(event: string, listener: unknown): void {
+  const known = Object.keys(EVENTS)
+  if (!known.includes(event)) {
+    const near = nearest(String(event), known)
+    const remedy = near === undefined ? `use one of ${known.join(', ')}` : `did you mean \`${near}\`?`
+    throw policyError('event', `a gate has no event \`${String(event).slice(0, 60)}\``, remedy)
+  }
+  if (typeof listener !== 'function')
+    throw policyError(event, 'its listener is no function', 'give a function')
 }
 
 type Listener<Name extends keyof GateEvents> = (...args: GateEvents[Name]) => void
@@ -23,6 +46,8 @@ export class Voice {
   #ofDecisions: readonly Listener<'decision'>[] = []
   /** Apart from the listeners: V8 makes one piece of a call that always meets the same code, which halves what it costs. */
   #counters: readonly Counter[] = []
+  /** Listeners of one event, by what calls them. */
+  readonly #wrapped = new WeakMap<object, unknown>()
   readonly #logger: Logger
   readonly #changed: () => void
 
@@ -32,13 +57,27 @@ export class Voice {
     this.#changed = changed
   }
 
+  /** Throws PolicyError for an event that does not exist. */
   on<Name extends keyof GateEvents>(event: Name, listener: Listener<Name>): void {
+    checkEvent(event, listener)
     this.#put(event, [...this.#of(event), listener])
+  }
+
+  once<Name extends keyof GateEvents>(event: Name, listener: Listener<Name>): void {
+    checkEvent(event, listener)
+    const wrapped: Listener<Name> = (...args) => {
+      this.off(event, listener)
+      listener(...args)
+    }
+    this.#wrapped.set(wrapped as object, listener)
+    this.#put(event, [...this.#of(event), wrapped])
   }
 
   /** Takes back what was added last, of a listener that was added more than once. */
   off<Name extends keyof GateEvents>(event: Name, listener: Listener<Name>): void {
-    const last = this.#of(event).lastIndexOf(listener)
+    const last = this.#of(event).findLastIndex(
+      each => each === listener || this.#wrapped.get(each as object) === listener,
+    )
     if (last !== -1) this.#put(event, this.#of(event).toSpliced(last, 1))
   }
 

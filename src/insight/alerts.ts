@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import { policyError } from '../errors.ts'
 import type { Gate } from '../gate.ts'
 import { type Logger, SILENT } from '../logger.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { type AlertRule, type BreakerState, defaultAlerts, type Readings } from './alert-rules.ts'
 import type { Analytics, Totals } from './analytics.ts'
 import { type DurationCounts, type Durations, quantileOf } from './durations.ts'
@@ -40,6 +41,18 @@ export interface AlertsOptions {
   readonly windowMs?: number | undefined
 }
 
+const OPTIONS: OptionNames<AlertsOptions> = {
+  gate: true,
+  analytics: true,
+  durations: true,
+  clock: true,
+  rules: true,
+  onAlert: true,
+  logger: true,
+  everyMs: true,
+  windowMs: true,
+}
+
 interface Reading extends Totals {
   readonly atMs: number
   readonly durations: DurationCounts | undefined
@@ -73,6 +86,7 @@ export class Alerts {
 
   /** Throws PolicyError for rules of the same name, and for one that would flap. */
   constructor(options: AlertsOptions) {
+    checkOptionNames(options, OPTIONS)
     const { gate, clock = gate.clock, rules = defaultAlerts(), everyMs = 10_000, windowMs = 60_000 } = options
     for (const [index, { name, above, clear }] of rules.entries()) {
       const path = `rules[${index}]`

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
 import type { Message, Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { History } from './history.ts'
 import { nameOf } from './names.ts'
 import type { RuleMetrics, Series } from './rule-tally.ts'
@@ -16,6 +17,8 @@ export interface AnalyticsOptions {
   /** Default: the gate's. */
   readonly clock?: Clock | undefined
 }
+
+const OPTIONS: OptionNames<AnalyticsOptions> = { gate: true, clock: true }
 
 /** Decisions since the start. */
 export interface Totals {
@@ -55,7 +58,9 @@ export class Analytics {
   }
 
   /** Listens to the gate until it is closed. */
-  constructor({ gate, clock }: AnalyticsOptions) {
+  constructor(options: AnalyticsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { gate, clock } = options
     this.#gate = gate
     this.#clock = clock ?? gate.clock
     this.#history = new History(this.#clock.now())

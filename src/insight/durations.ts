@@ -1,6 +1,7 @@
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
 import type { MaybePromise, Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 
 /** Upper bounds of the buckets, in seconds: from a decision in memory to a store that hangs. */
 export const DURATION_BUCKETS = [
@@ -15,6 +16,8 @@ export interface DurationsOptions {
   /** Of this process, in milliseconds. Default: performance.now. */
   readonly nowMs?: (() => number) | undefined
 }
+
+const OPTIONS: OptionNames<DurationsOptions> = { gate: true, every: true, nowMs: true }
 
 /** A state of the histogram: decisions at or under each bound (not summed up), and above all of them. */
 export interface DurationCounts {
@@ -33,7 +36,9 @@ export class Durations {
   readonly #nowMs: () => number
   #sumSeconds = 0
 
-  constructor({ gate, every = 256, nowMs = () => performance.now() }: DurationsOptions) {
+  constructor(options: DurationsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { gate, every = 256, nowMs = () => performance.now() } = options
     this.#gate = gate
     this.#nowMs = nowMs
     const check = gate.check

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { afterAwaited, type Clock } from '../clock.ts'
 import { type Logger, SILENT } from '../logger.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { Analytics } from './analytics.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { GRAINS, type Grain, Summary } from './summary.ts'
@@ -18,6 +19,15 @@ export interface SnapshotExporterOptions {
   readonly everyMs?: number | undefined
   /** This node's name, and no other's. Default: the host's with some chance, so that a restart is another node. */
   readonly node?: string | undefined
+}
+
+const OPTIONS: OptionNames<SnapshotExporterOptions> = {
+  analytics: true,
+  clock: true,
+  store: true,
+  logger: true,
+  everyMs: true,
+  node: true,
 }
 
 /** How long a record is kept once its span is over: hours a day, days a month. */
@@ -41,6 +51,7 @@ export class SnapshotExporter {
   #closed = false
 
   constructor(options: SnapshotExporterOptions) {
+    checkOptionNames(options, OPTIONS)
     this.#options = options
     this.#logger = options.logger ?? SILENT
     this.node = options.node ?? `${hostname().slice(0, 64)}-${randomBytes(4).toString('hex')}`

@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
 /** An ioredis client or Cluster, as far as it is used. */
@@ -19,6 +20,8 @@ export interface RedisSnapshotsOptions {
   readonly clock?: Clock | undefined
 }
 
+const OPTIONS: OptionNames<RedisSnapshotsOptions> = { client: true, prefix: true, clock: true }
+
 /** Records that are asked for at once. */
 const AT_ONCE = 64
 
@@ -31,7 +34,9 @@ export class RedisSnapshots implements SnapshotStore {
   readonly #prefix: string
   readonly #clock: Clock
 
-  constructor({ client, prefix = 'topicgate', clock = systemClock }: RedisSnapshotsOptions) {
+  constructor(options: RedisSnapshotsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { client, prefix = 'topicgate', clock = systemClock } = options
     this.#client = client
     this.#prefix = `${prefix}:insight`
     this.#clock = clock

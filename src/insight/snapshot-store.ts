@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
+import { checkOptionNames } from '../option-names.ts'
 
 /** A record a node has left. */
 export interface StoredSnapshot {
@@ -22,8 +23,9 @@ export class MemorySnapshots implements SnapshotStore {
   readonly #clock: Clock
   readonly #records = new Map<string, { readonly json: string; readonly endsMs: number }>()
 
-  constructor({ clock = systemClock }: { readonly clock?: Clock } = {}) {
-    this.#clock = clock
+  constructor(options: { readonly clock?: Clock | undefined } = {}) {
+    checkOptionNames(options, { clock: true })
+    this.#clock = options.clock ?? systemClock
   }
 
   async put(node: string, json: string, ttlMs: number): Promise<void> {

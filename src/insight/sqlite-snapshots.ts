@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
 /** A prepared statement and an open database, as better-sqlite3, libsql and node:sqlite have them. */
@@ -17,6 +18,8 @@ export interface SqliteSnapshotsOptions {
   readonly clock?: Clock | undefined
 }
 
+const OPTIONS: OptionNames<SqliteSnapshotsOptions> = { database: true, clock: true }
+
 /** In a SQLite database, which may be that of a store: one table of its own, made by itself. The database stays open. */
 export class SqliteSnapshots implements SnapshotStore {
   readonly #clock: Clock
@@ -24,7 +27,9 @@ export class SqliteSnapshots implements SnapshotStore {
   readonly #sweep: SnapshotStatement
   readonly #list: SnapshotStatement
 
-  constructor({ database, clock = systemClock }: SqliteSnapshotsOptions) {
+  constructor(options: SqliteSnapshotsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { database, clock = systemClock } = options
     this.#clock = clock
     database.exec(
       'CREATE TABLE IF NOT EXISTS topicgate_insight (node TEXT PRIMARY KEY, json TEXT NOT NULL, ends_ms INTEGER NOT NULL)',

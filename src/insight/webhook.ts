@@ -3,6 +3,7 @@ import { BOUNDS } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { policyError } from '../errors.ts'
 import { type Logger, SILENT } from '../logger.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { Alert } from './alerts.ts'
 
 /** What is asked of `fetch`. */
@@ -34,6 +35,19 @@ export interface WebhookOptions {
   readonly chance?: (() => number) | undefined
   /** Default: fetch. */
   readonly post?: Post | undefined
+}
+
+const OPTIONS: OptionNames<WebhookOptions> = {
+  url: true,
+  secret: true,
+  clock: true,
+  logger: true,
+  tries: true,
+  waitMs: true,
+  maxWaitMs: true,
+  timeoutMs: true,
+  chance: true,
+  post: true,
 }
 
 export interface WebhookStats {
@@ -69,6 +83,7 @@ export class Webhook {
 
   /** Throws PolicyError for a URL that is not of http or https, and without a secret. */
   constructor(options: WebhookOptions) {
+    checkOptionNames(options, OPTIONS)
     const { url, secret } = options
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
       throw policyError('url', 'this is no URL of http or https', 'write https://host/path')

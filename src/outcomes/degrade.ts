@@ -3,6 +3,7 @@ import { type FieldPath, parseFieldPath } from '../conditions/payload-field.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { keepFields, stripFields } from './payload-fields.ts'
 
 export interface DegradeOptions {
@@ -18,6 +19,15 @@ export interface DegradeOptions {
   readonly qos?: 0 | 1 | 2 | undefined
   /** A header or user property that is to hold the rule's name. */
   readonly mark?: string | undefined
+}
+
+const OPTIONS: OptionNames<DegradeOptions> = {
+  sample: true,
+  keep: true,
+  strip: true,
+  clearRetain: true,
+  qos: true,
+  mark: true,
 }
 
 export interface DegradePlan {
@@ -41,15 +51,8 @@ export interface Degraded {
 
 /** Compiles the options of `degrade`. Throws PolicyError. */
 export function compileDegrade(options: DegradeOptions, path: string): DegradePlan {
+  checkOptionNames(options, OPTIONS, path)
   const { sample = 1, keep, strip, clearRetain = true, qos = 0, mark } = options
-  for (const word of Object.keys(options)) {
-    if (!['sample', 'keep', 'strip', 'clearRetain', 'qos', 'mark'].includes(word))
-      throw policyError(
-        `${path}.${word}`,
-        'it is no way to degrade',
-        'use sample, keep, strip, clearRetain, qos or mark',
-      )
-  }
   if (!Number.isSafeInteger(sample) || sample < 1)
     throw policyError(`${path}.sample`, `${String(sample)} is not 1 in so many`, 'write 10 for 1 in 10')
   if (![0, 1, 2].includes(qos))

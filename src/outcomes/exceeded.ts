@@ -1,6 +1,7 @@
 import { type Decision, HARSHNESS, type Outcome } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Dialect, MaybePromise, Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { compileDegrade, type DegradeOptions, type DegradePlan } from './degrade.ts'
 import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts'
 import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
@@ -48,6 +49,8 @@ export interface ExceededPlan {
 
 const WORDS = Object.keys(HARSHNESS).filter(word => word !== 'deliver') as readonly ExceededWord[]
 
+const LATEST: OptionNames<LatestOptions> = { topics: true, bytes: true, then: true }
+
 /** Compiles `exceeded`. Throws PolicyError with the place inside it, as `exceeded.queue.upTo`. */
 export function compileExceeded(
   exceeded: Exceeded | undefined,
@@ -65,6 +68,7 @@ export function compileExceeded(
     case 'queue':
       return { outcome: word, queue: compileQueue(options, within) }
     case 'latest': {
+      checkOptionNames(options as LatestOptions, LATEST, within)
       const { topics, ...rest } = options as LatestOptions
       const queue = compileQueue({ ...rest, ...(topics === undefined ? {} : { max: topics }) }, within, true)
       return { outcome: word, queue }

@@ -4,6 +4,7 @@ import type { Decision } from '../decision.ts'
 import { policyError, StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
+import type { OptionNames } from '../option-names.ts'
 import { type Holder, HoldShares } from './hold-shares.ts'
 import type { HeldLine, HoldBounds, LaneKeeper, ToPark } from './holding.ts'
 import type { RuleBook } from './rule-facts.ts'
@@ -33,6 +34,24 @@ export interface GuardOptions {
    */
   readonly holds?: 'throttle' | 'all' | undefined
   readonly logger?: Logger | undefined
+}
+
+export const GUARD_OPTIONS: OptionNames<GuardOptions> = {
+  maxHeldPerSender: true,
+  maxHeldTotal: true,
+  maxHeldBytesPerSender: true,
+  maxHeldBytesTotal: true,
+  maxHoldMs: true,
+  decideTimeoutMs: true,
+  middlewareFallback: true,
+  overflow: true,
+  holds: true,
+  logger: true,
+}
+
+/** Remedies for names that options of guards once had. */
+export const GUARD_REMEDIES = {
+  fallback: 'write middlewareFallback; a store has a fallback of its own, see openStore',
 }
 
 /** A store, as far as a guard knows it. */
@@ -117,10 +136,6 @@ export class Keeper implements LaneKeeper {
     clock: Clock,
     options: GuardOptions & { readonly decideTimeoutMs: number; readonly store?: BoundedStore | undefined },
   ) {
-    if ('fallback' in options) {
-      const remedy = 'write middlewareFallback; a store has a fallback of its own, see openStore'
-      throw policyError('fallback', 'a guard has no such option', remedy)
-    }
     this.ask = ask
     this.#book = book
     this.#park = park

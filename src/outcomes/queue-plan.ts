@@ -1,6 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseBytes } from '../units.ts'
 import { compilePriority, type PrioritySource } from './priority.ts'
 import { readHoldMs, type Then } from './throttle.ts'
@@ -34,8 +35,18 @@ export interface QueuePlan {
 
 const FIRST_COME = (): number => 0
 
+const OPTIONS: OptionNames<QueueOptions> = {
+  max: true,
+  bytes: true,
+  order: true,
+  priority: true,
+  upTo: true,
+  then: true,
+}
+
 /** Compiles the options of `queue` or, with `latest`, of `latest`. Throws PolicyError. */
 export function compileQueue(options: QueueOptions, path: string, latest = false): QueuePlan {
+  if (!latest) checkOptionNames(options, OPTIONS, path)
   const { max = BOUNDS.queuedPerRule, order = 'priority', then = 'drop' } = options
   const bytes = options.bytes ?? BOUNDS.queuedBytesPerRule
   oneOf(order, ['priority', 'arrival'], `${path}.order`)

@@ -2,6 +2,7 @@ import { BOUNDS } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import { type Dialect, isNamed, type Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 import { fill, parseTemplate, placesOf, type Template } from './template.ts'
 
@@ -14,6 +15,8 @@ export interface RedirectOptions {
   /** Whether the reason goes along in headers, where the protocol has them. Default: true. */
   readonly headers?: boolean | undefined
 }
+
+const OPTIONS: OptionNames<RedirectOptions> = { to: true, headers: true }
 
 export interface RedirectPlan {
   readonly to: Template
@@ -31,6 +34,7 @@ const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
 /** Compiles the options of `redirect`. Throws PolicyError for what can never be a topic, or is the same one again. */
 export function compileRedirect(options: RedirectOptions, dialect: Dialect, path: string): RedirectPlan {
+  checkOptionNames(options, OPTIONS, path)
   const { separator } = GRAMMARS[dialect]
   const text = options.to ?? `dead${separator}{topic}`
   const to = parseTemplate(String(text), `${path}.to`)

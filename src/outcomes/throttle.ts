@@ -1,5 +1,6 @@
 import { BOUNDS } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseDuration } from '../units.ts'
 
 /** Outcome of a message that cannot be held, or not any longer. */
@@ -11,6 +12,8 @@ export interface ThrottleOptions {
   readonly then?: 'drop' | 'disconnect' | undefined
 }
 
+const OPTIONS: OptionNames<ThrottleOptions> = { upTo: true, then: true }
+
 /** A rule's own bounds on holding; those of the guard apply to what it leaves out. */
 export interface Hold {
   readonly upToMs?: number | undefined
@@ -19,6 +22,7 @@ export interface Hold {
 
 /** Returns a rule's bounds on holding, or undefined if its `throttle` names none. Throws PolicyError. */
 export function compileHold(options: ThrottleOptions, path: string): Hold | undefined {
+  checkOptionNames(options, OPTIONS, path)
   const { upTo, then } = options
   if (upTo === undefined && then === undefined) return undefined
   if (then !== undefined && then !== 'drop' && then !== 'disconnect')

@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
 import { limit, quota } from '../chain/limit.ts'
-import type { Exceeded, InFlightOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
+import type { Exceeded, InFlightOptions, LimitOptions, QuotaOptions, RuleOptions } from '../chain/options.ts'
 import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
 import type { Dialect } from '../message.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
@@ -60,7 +60,7 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
   return { entry, rule: summary, captures }
 }
 
-type Common = Omit<LimitOptions & QuotaOptions, 'rate'>
+type Common = RuleOptions
 type Made = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
 
 function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common {

@@ -1,4 +1,5 @@
 import { policyError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 
 export interface BackOffOptions {
   /** The first wait at the longest. Default: 1,000. */
@@ -8,6 +9,8 @@ export interface BackOffOptions {
   /** Of the generator of chance; the same seed gives the same waits. Default: by chance. */
   readonly seed?: number | undefined
 }
+
+const OPTIONS: OptionNames<BackOffOptions> = { fromMs: true, toMs: true, seed: true }
 
 /**
  * Waits before one attempt after another: each twice as long at the most as the one before, and by chance between half of
@@ -21,6 +24,7 @@ export class BackOff {
 
   /** Throws PolicyError for a time that cannot be meant. */
   constructor(options: BackOffOptions = {}) {
+    checkOptionNames(options, OPTIONS, 'backOff')
     const { fromMs = 1_000, toMs = 60_000, seed = Math.floor(Math.random() * 2 ** 32) } = options
     if (!(fromMs >= 1 && toMs >= fromMs && toMs < Infinity))
       throw policyError(

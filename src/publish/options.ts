@@ -5,6 +5,7 @@ import { policyError, UnsupportedError } from '../errors.ts'
 import { Gate } from '../gate.ts'
 import type { Logger } from '../logger.ts'
 import type { Dialect, Sender } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { Overflow } from './outbox.ts'
 
 /** How a publisher holds what it cannot send at once. */
@@ -26,6 +27,17 @@ export interface PublisherOptions {
 }
 
 export type Settings = Required<Omit<PublisherOptions, 'sender' | 'clock' | 'logger'>>
+
+export const PUBLISHER_OPTIONS: OptionNames<PublisherOptions> = {
+  maxMessages: true,
+  maxBytes: true,
+  maxAgeMs: true,
+  overflow: true,
+  retries: true,
+  sender: true,
+  clock: true,
+  logger: true,
+}
 
 /** The options with their defaults. Throws PolicyError for a number that cannot be meant. */
 export function completePublisher(options: PublisherOptions): Settings {
@@ -61,6 +73,7 @@ export function gateOf(
     assertPublishable(limits)
     return { gate: limits, own: false }
   }
+  checkOptionNames(limits, { rate: true })
   const { rate } = limits
   const gate = new Gate({ dialect, ...(clock && { clock }) })
   return { gate: gate.use(limit({ name: 'publishes', rate, exceeded: 'throttle' })), own: true }

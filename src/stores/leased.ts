@@ -2,6 +2,7 @@ import { type Limit, toGrains } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
 import { afterAwaited, type Clock, systemClock } from '../clock.ts'
 import type { MaybePromise } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { Book } from './leased/book.ts'
 import type { Lease } from './leased/lease.ts'
 import { Lender } from './leased/lender.ts'
@@ -33,6 +34,16 @@ export interface LeasedHealth extends StoreHealth {
   }
 }
 
+const OPTIONS: OptionNames<LeasedStoreOptions> = {
+  units: true,
+  ttlMs: true,
+  nodes: true,
+  tolerance: true,
+  store: true,
+  clock: true,
+  maxLeases: true,
+}
+
 type DecideOptions = Parameters<Store['decide']>[1]
 
 /**
@@ -51,6 +62,7 @@ export class LeasedStore implements Store {
 
   /** Throws PolicyError where an option is no number it could be. */
   constructor(options: LeasedStoreOptions) {
+    checkOptionNames(options, OPTIONS)
     this.#store = options.store
     this.#clock = options.clock ?? systemClock
     this.#measure = measureOf(options)

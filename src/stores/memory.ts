@@ -2,6 +2,7 @@ import { ALGORITHMS, type Limit, toGrains } from '../algorithms/limit.ts'
 import { BOUNDS } from '../bounds.ts'
 import { type Clock, steady, systemClock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { Table } from './memory/table.ts'
 import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from './store.ts'
 
@@ -23,6 +24,8 @@ export interface MemoryStoreOptions {
   readonly maxKeysPerRule?: number | undefined
 }
 
+const OPTIONS: OptionNames<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true }
+
 /** State in this process: synchronous, bounded, idle keys go. The default store. */
 export class MemoryStore implements Store {
   readonly name = 'memory'
@@ -41,6 +44,7 @@ export class MemoryStore implements Store {
   #closed = false
 
   constructor(options: MemoryStoreOptions = {}) {
+    checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
     this.#maxKeys = options.maxKeysPerRule ?? BOUNDS.keysPerRule
   }

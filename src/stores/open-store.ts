@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { policyError } from '../errors.ts'
 import { type Logger, SILENT } from '../logger.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { type LeaseWord, openLeased } from './leased/open.ts'
 import { MemoryStore } from './memory.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
@@ -25,14 +26,17 @@ export interface OpenStoreOptions {
   readonly logger?: Logger | undefined
 }
 
+const OPTIONS: OptionNames<OpenStoreOptions> = { clock: true, logger: true }
+
 /**
  * Opens a store by its URL or specification; whoever asked closes it. All but `memory` stand behind a
  * {@link ResilientStore}, and on leases where those are asked for. Waits a second at the most for a server to be
  * connected: one that is down is no error, and is connected to when it comes. Throws PolicyError for what is no store, StoreError where a package is missing.
  */
 export async function openStore(store: string | StoreSpec, options: OpenStoreOptions = {}): Promise<Store> {
+  checkOptionNames(options, OPTIONS)
   const spec = readStoreOptions(typeof store === 'string' ? { url: store } : store)
-  if (spec.url === 'memory') return new MemoryStore(options)
+  if (spec.url === 'memory') return new MemoryStore({ clock: options.clock })
   const { clock, logger = SILENT } = options
   const { nodes, lease } = spec
   const remote = await openRemote(spec, { ...options, logger })

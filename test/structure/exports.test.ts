@@ -178,6 +178,7 @@ describe('the public doors', () => {
         "type FeedbackOptions",
         "type GateEvents",
         "type GateOptions",
+        "type GivenMessage",
         "type GradientOptions",
         "type GuardOptions",
         "type GuardStats",

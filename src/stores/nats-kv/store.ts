@@ -3,6 +3,7 @@ import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { Bucket } from './bucket.ts'
 import { deadlineIn, Link, type NatsConnection } from './connection.ts'
@@ -39,6 +40,21 @@ export interface NatsKvStoreOptions {
   readonly logger?: Logger | undefined
 }
 
+const OPTIONS: OptionNames<NatsKvStoreOptions> = {
+  connection: true,
+  onClose: true,
+  problem: true,
+  bucket: true,
+  timeoutMs: true,
+  clock: true,
+  ttlMs: true,
+  storage: true,
+  replicas: true,
+  maxKeys: true,
+  random: true,
+  logger: true,
+}
+
 export interface NatsKvHealth extends StoreHealth {
   /** Writes that another node was faster than, and decisions under way. */
   readonly conflicts: number
@@ -65,6 +81,7 @@ export class NatsKvStore implements Store {
 
   /** Throws PolicyError for an option that makes no sense. */
   constructor(options: NatsKvStoreOptions) {
+    checkOptionNames(options, OPTIONS)
     const { connection, bucket = 'topicgate', storage = 'file', logger = SILENT } = options
     if (storage !== 'file' && storage !== 'memory') throw policyError('storage', 'is file or memory')
     this.#clock = options.clock ?? systemClock

@@ -2,6 +2,7 @@ import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { BOUNDS } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, Link, type NatsConnection } from './connection.ts'
 import { JetStream } from './jetstream.ts'
@@ -28,6 +29,18 @@ export interface NatsStreamStoreOptions {
   readonly maxUnits?: number | undefined
 }
 
+const OPTIONS: OptionNames<NatsStreamStoreOptions> = {
+  connection: true,
+  onClose: true,
+  problem: true,
+  bucket: true,
+  timeoutMs: true,
+  clock: true,
+  storage: true,
+  replicas: true,
+  maxUnits: true,
+}
+
 /** JetStream removes what is too old about so often: windows shorter than this would be far longer than they say. */
 const SHORTEST_PERIOD_MS = 1_000
 
@@ -50,6 +63,7 @@ export class NatsStreamStore implements Store {
 
   /** Throws PolicyError for an option that makes no sense. */
   constructor(options: NatsStreamStoreOptions) {
+    checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
     this.#link = new Link(options.connection, options.problem)

@@ -1,4 +1,5 @@
 import { StoreError } from '../../errors.ts'
+import type { OptionNames } from '../../option-names.ts'
 
 /** What the store asks of a Redis client; {@link fromIoredis} and {@link fromNodeRedis} make it of theirs. */
 export interface RedisClient {
@@ -46,6 +47,8 @@ export interface AdapterOptions {
   /** Whether the client is closed together with the store. Default: false: who made it closes it. */
   readonly owned?: boolean | undefined
 }
+
+export const ADAPTER_OPTIONS: OptionNames<AdapterOptions> = { onError: true, owned: true }
 
 /** The error of a command that cannot be sent, with the cause. */
 export function notConnected(client: RedisClient): StoreError {

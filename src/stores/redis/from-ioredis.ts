@@ -1,5 +1,7 @@
 import { StoreError } from '../../errors.ts'
+import { checkOptionNames } from '../../option-names.ts'
 import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import { ADAPTER_OPTIONS } from './client.ts'
 import { type Handshake, watchHandshake } from './handshake.ts'
 
 interface Commands extends Emitting {
@@ -43,6 +45,7 @@ export function fromIoredis(
   client: IoredisClient | IoredisCluster,
   options: AdapterOptions = {},
 ): RedisClient {
+  checkOptionNames(options, ADAPTER_OPTIONS)
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined

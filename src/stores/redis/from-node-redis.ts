@@ -1,6 +1,8 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import { checkOptionNames } from '../../option-names.ts'
 import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import { ADAPTER_OPTIONS } from './client.ts'
 import { watchHandshake } from './handshake.ts'
 
 const RECONNECT_MS = 20
@@ -42,6 +44,7 @@ export function fromNodeRedis(
   client: NodeRedisClient | NodeRedisCluster,
   options: AdapterOptions = {},
 ): RedisClient {
+  checkOptionNames(options, ADAPTER_OPTIONS)
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodeClient' in client ? client : undefined

@@ -69,9 +69,10 @@ export async function connectRedis(
   const address = addressOf(typeof urls === 'string' ? [urls] : urls)
   const ioredis = await loadIoredis(load)
   const client = connect(ioredis, address, rest)
-  const { logger = SILENT } = rest
+  const { prefix, timeoutMs, clock, denialCache, logger = SILENT } = rest
   const onError = (err: unknown): void => logger.debug({ err }, 'the connection to Redis')
-  return new RedisStore({ ...rest, client: fromIoredis(client, { owned: true, onError }) })
+  const owned = fromIoredis(client, { owned: true, onError })
+  return new RedisStore({ client: owned, prefix, timeoutMs, clock, denialCache, logger: rest.logger })
 }
 
 function addressOf(urls: readonly string[]): RedisAddress {

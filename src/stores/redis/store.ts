@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import { Histories } from '../kept/history.ts'
 import type { Medium } from '../medium.ts'
 import { within } from '../resilient/within.ts'
@@ -44,6 +45,15 @@ export interface RedisStoreOptions {
   readonly logger?: Logger | undefined
 }
 
+const OPTIONS: OptionNames<RedisStoreOptions> = {
+  client: true,
+  prefix: true,
+  timeoutMs: true,
+  clock: true,
+  denialCache: true,
+  logger: true,
+}
+
 export interface RedisHealth extends StoreHealth {
   /** Messages refused here, without asking Redis. */
   readonly refusedHere: number
@@ -77,6 +87,7 @@ export class RedisStore implements Store {
 
   /** Throws PolicyError for an option that makes no sense, UnsupportedError for an unknown client. */
   constructor(options: RedisStoreOptions) {
+    checkOptionNames(options, OPTIONS)
     const { clock = 'server', timeoutMs = 250, denialCache = BOUNDS.denials } = options
     whole('timeoutMs', timeoutMs, 1)
     whole('denialCache', denialCache, 0)

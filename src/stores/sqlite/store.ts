@@ -4,6 +4,7 @@ import { BOUNDS } from '../../bounds.ts'
 import { type Clock, steady, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
+import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import type { Medium } from '../medium.ts'
 import type { Notes } from '../notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
@@ -42,6 +43,17 @@ export interface SqliteStoreOptions {
   readonly lockWaitMs?: number | undefined
 }
 
+const OPTIONS: OptionNames<SqliteStoreOptions> = {
+  database: true,
+  closesDatabase: true,
+  clock: true,
+  logger: true,
+  maxKeysPerRule: true,
+  reopen: true,
+  onClosed: true,
+  lockWaitMs: true,
+}
+
 /**
  * State in one file, for one machine: it lasts across restarts, and several processes on one file stay exact
  * together. What is asked in one turn of the event loop is one transaction. Throws StoreError where the file cannot
@@ -71,6 +83,7 @@ export class SqliteStore implements Store {
   #closing: Promise<void> | undefined
 
   constructor(options: SqliteStoreOptions) {
+    checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
     this.#logger = options.logger ?? SILENT
     this.#database = options.database

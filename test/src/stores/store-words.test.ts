@@ -24,13 +24,13 @@ describe('the options of a store in code', () => {
   })
 
   it.each([
-    [{ url: 'redis://h', timout: '2s' }, 'timout: there is no such option (did you mean timeout?)'],
-    [{ url: 'redis://h', bogus: true }, 'bogus: there is no such option (use url, prefix'],
+    [{ url: 'redis://h', timout: '2s' }, 'there is no option `timout` (did you mean `timeout`?)'],
+    [{ url: 'redis://h', bogus: true }, 'there is no option `bogus` (use url, prefix'],
     [
       { url: 'redis://h', breaker: { treshold: 1 } },
-      'breaker.treshold: there is no such option (did you mean threshold?)',
+      'breaker: there is no option `treshold` (did you mean `threshold`?)',
     ],
-    [{ url: 'nats://h', lease: { unit: 1 } }, 'lease.unit: there is no such option (did you mean units?)'],
+    [{ url: 'nats://h', lease: { unit: 1 } }, 'lease: there is no option `unit` (did you mean `units`?)'],
     [{ url: 'redis://h', timeout: '2' }, 'timeout: the duration "2" has no unit'],
     [{ url: 'redis://h', timeout: '2s', timeoutMs: 5 }, 'timeoutMs says the same'],
   ])('are refused if they mean nothing: %j', async (options, text) => {
@@ -39,10 +39,10 @@ describe('the options of a store in code', () => {
   })
 
   it('are refused by every function that opens a store', async () => {
-    await expect(openRedis('redis://h', wrong({ timeout: 1 }))).rejects.toThrow('did you mean timeoutMs?')
-    await expect(openNatsKv('nats://h', wrong({ buckt: 'b' }))).rejects.toThrow('did you mean bucket?')
-    await expect(openNatsStream('nats://h', wrong({ maxUnit: 1 }))).rejects.toThrow('did you mean maxUnits?')
-    await expect(openSqlite(':memory:', wrong({ lockWait: 1 }))).rejects.toThrow('did you mean lockWaitMs?')
-    expect(() => new ResilientStore(wrong({ store: {}, fallbck: 'deny' }))).toThrow('did you mean fallback?')
+    await expect(openRedis('redis://h', wrong({ timeout: 1 }))).rejects.toThrow('did you mean `timeoutMs`?')
+    await expect(openNatsKv('nats://h', wrong({ buckt: 'b' }))).rejects.toThrow('did you mean `bucket`?')
+    await expect(openNatsStream('nats://h', wrong({ maxUnit: 1 }))).rejects.toThrow('did you mean `maxUnits`?')
+    await expect(openSqlite(':memory:', wrong({ lockWait: 1 }))).rejects.toThrow('did you mean `lockWaitMs`?')
+    expect(() => new ResilientStore(wrong({ store: {}, fallbck: 'deny' }))).toThrow('did you mean `fallback`?')
   })
 })
