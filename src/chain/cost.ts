@@ -2,6 +2,7 @@ import { readHeader } from '../conditions/header.ts'
 import { parseFieldPath, readField } from '../conditions/payload-field.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Dialect, Message } from '../message.ts'
+import { checkOptionNames } from '../option-names.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { Router } from '../topic/router.ts'
 import { parseBytes, quote } from '../units.ts'
@@ -29,10 +30,17 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
   if (cost === 'bytes') return { fractional: false, unitsOf: message => clampUnits(message.size, 1) }
   if (typeof cost === 'function') return { fractional: true, unitsOf: message => called(cost, message) }
   if (typeof cost !== 'object' || cost === null) return fixed(unitsOfWord(cost))
-  if ('topics' in cost) return byTopic(cost.topics, cost.default ?? 1, dialect)
+  if ('topics' in cost) {
+    checkOptionNames(cost, { topics: true, default: true }, 'cost')
+    return byTopic(cost.topics, cost.default ?? 1, dialect)
+  }
   const least = leastOf(cost.min)
-  if ('bytes' in cost) return byBytes(cost.bytes, cost.overhead ?? 0, least)
+  if ('bytes' in cost) {
+    checkOptionNames(cost, { bytes: true, overhead: true, min: true }, 'cost')
+    return byBytes(cost.bytes, cost.overhead ?? 0, least)
+  }
   if ('payload' in cost) {
+    checkOptionNames(cost, { payload: true, min: true }, 'cost')
     const path = parseFieldPath(cost.payload)
     if (path === undefined) {
       throw policyError(
@@ -44,6 +52,7 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
     return { fractional: true, unitsOf: message => clampUnits(readField(message, path), least) }
   }
   if (!('header' in cost)) return fixed(unitsOfWord(cost))
+  checkOptionNames(cost, { header: true, min: true }, 'cost')
   return { fractional: true, unitsOf: message => clampUnits(readHeader(message, cost.header)[0], least) }
 }
 

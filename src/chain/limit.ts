@@ -14,7 +14,7 @@ import { parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { inFlightStation } from './in-flight-limit.ts'
 import type { Middleware } from './middleware.ts'
-import type { InFlightOptions, LimitOptions, QuotaOptions } from './options.ts'
+import type { InFlightOptions, LimitOptions, QuotaOptions, RuleOptions } from './options.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
 import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
@@ -69,10 +69,11 @@ export interface LimitStation {
   readonly rule?: Rule | undefined
 }
 
-const LIMIT: OptionNames<LimitOptions> = {
+const RULE: OptionNames<RuleOptions> = {
   name: true,
   description: true,
   on: true,
+  when: true,
   for: true,
   per: true,
   cost: true,
@@ -85,33 +86,16 @@ const LIMIT: OptionNames<LimitOptions> = {
   enabled: true,
   priority: true,
   dialect: true,
+}
+const LIMIT: OptionNames<LimitOptions> = {
+  ...RULE,
   limit: true,
   rate: true,
   burst: true,
   initial: true,
   algorithm: true,
 }
-
-const QUOTA: OptionNames<QuotaOptions> = {
-  name: true,
-  description: true,
-  on: true,
-  per: true,
-  cost: true,
-  exceeded: true,
-  message: true,
-  warn: true,
-  penalties: true,
-  shadow: true,
-  fallback: true,
-  enabled: true,
-  priority: true,
-  dialect: true,
-  quota: true,
-  rate: true,
-  window: true,
-  zone: true,
-}
+const QUOTA: OptionNames<QuotaOptions> = { ...RULE, quota: true, rate: true, window: true, zone: true }
 
 /** Where a made middleware carries its station. */
 export const STATION: unique symbol = Symbol('topicgate.station')

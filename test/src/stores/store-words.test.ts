@@ -41,8 +41,12 @@ describe('the options of a store in code', () => {
   it('are refused by every function that opens a store', async () => {
     await expect(openRedis('redis://h', wrong({ timeout: 1 }))).rejects.toThrow('did you mean `timeoutMs`?')
     await expect(openNatsKv('nats://h', wrong({ buckt: 'b' }))).rejects.toThrow('did you mean `bucket`?')
-    await expect(openNatsStream('nats://h', wrong({ maxUnit: 1 }))).rejects.toThrow('did you mean `maxUnits`?')
+    await expect(openNatsStream('nats://h', wrong({ maxUnit: 1 }))).rejects.toThrow(
+      'did you mean `maxUnits`?',
+    )
     await expect(openSqlite(':memory:', wrong({ lockWait: 1 }))).rejects.toThrow('did you mean `lockWaitMs`?')
-    expect(() => new ResilientStore(wrong({ store: {}, fallbck: 'deny' }))).toThrow('did you mean `fallback`?')
+    expect(() => new ResilientStore(wrong({ store: {}, fallbck: 'deny' }))).toThrow(
+      'did you mean `fallback`?',
+    )
   })
 })
