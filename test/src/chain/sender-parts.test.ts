@@ -82,7 +82,7 @@ describe.each(STORE_NAMES)('parts of a sender on the store %s', name => {
       ['-3', 1],
       ['three', 1],
       ['', 1],
-      ['0', 0],
+      ['0', 1],
     ] as const) {
       p -= cost
       h -= cost
