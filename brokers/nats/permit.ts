@@ -36,7 +36,7 @@ export class Permit {
   }
 
   #isWhole(facts: RuleFacts | undefined): boolean {
-    if (facts === undefined || facts.per.some(scope => scope !== 'global')) return false
+    if (facts === undefined || facts.isSelective || facts.per.some(scope => scope !== 'global')) return false
     return facts.pattern === undefined || facts.pattern === '>' || !this.#whole
   }
 

@@ -22,6 +22,7 @@ export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
     unit: rule.unit,
     per: rule.keys.scopes,
     algorithm: rule.limit.algorithm,
+    isSelective: rule.when !== undefined || rule.covers !== undefined,
     exceeded: rule.exceeded,
     ...(rule.message === undefined ? {} : { message: rule.message }),
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),

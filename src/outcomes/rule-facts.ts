@@ -18,6 +18,8 @@ export interface RuleFacts {
   readonly unit: 'messages' | 'bytes'
   readonly per: readonly string[]
   readonly algorithm: string
+  /** True for a rule that is for some messages or senders only. */
+  readonly isSelective: boolean
   readonly exceeded: ExceededPlan
   /** The rule's own words for a refusal. */
   readonly message?: RefusalWords | undefined

@@ -88,6 +88,19 @@ describe.each(CLIENTS)('JetStream consumers of $name', generation => {
     expect(limits.stats()).toMatchObject({ sentBack: 0, held: 0 })
   })
 
+  it('pull on where a limit without parts is for some messages only', async () => {
+    const some = limit({ name: 'a', rate: '1/min', exceeded: 'retry', when: { size: { max: 1 } } })
+    const limits = scene.limit(natsGate(some))
+    const seen: string[] = []
+    await limits.consume(await consumer(), message => void seen.push(textOf(message)))
+    await scene.store(`${name}.a`, 1)
+    await until(() => seen.length === 1)
+    await scene.store(`${name}.a`, 20, 10)
+    await until(() => seen.length === 21)
+    expect(seen).toEqual(['0', ...numbers(30).slice(10)])
+    await settled(21)
+  })
+
   it('give up what may not pass by its last delivery, and tell the dead letters why', async () => {
     const limits = scene.limit(
       natsGate(limit({ name: 'a', rate: '1/min', per: 'topic', exceeded: 'retry' })),
