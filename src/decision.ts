@@ -25,6 +25,10 @@ export type Reason =
   | 'override'
   | 'rate_limit_exceeded'
   | 'quota_exceeded'
+  /** A broker holds as many connections, subscriptions or retained messages as a rule allows. */
+  | 'connections_exceeded'
+  | 'subscriptions_exceeded'
+  | 'retained_exceeded'
   | 'banned'
   | 'store_unavailable'
   /** A rate by feedback, or a breaker, spares the handler behind the gate: no doing of the sender's. */

@@ -62,6 +62,8 @@ export class Gate {
   readonly tiers: Desk['tiers']
   /** What handlers behind the gate do with their messages: consumers tell it. */
   readonly handling: Seating['handling']
+  /** Counts of what brokers hold for their clients: each broker adds itself. */
+  readonly held: Seating['held']
   /** What brokers and consumers tell of themselves, for limits that follow the load: each adds itself. */
   readonly measures = new Measures()
   readonly #reading: Reading
@@ -110,8 +112,18 @@ export class Gate {
       this.#voice.emit('scaled', scaled)
       this.#voice.emit('changed')
     })
-    this.#seating = new Seating(this, this.store, this.#desk, options.dialect ?? 'mqtt', this.#scales)
+    this.#seating = new Seating(
+      this,
+      this.store,
+      this.#desk,
+      options.dialect ?? 'mqtt',
+      this.#scales,
+      (decision, message, seat) => {
+        if (this.#heard) this.#tell(decision, message, seat)
+      },
+    )
     this.handling = this.#seating.handling
+    this.held = this.#seating.held
     this.#heed()
     void this.#desk.look()
     this.#unwatch = this.store.watch?.(event => {
@@ -231,7 +243,11 @@ export class Gate {
     const { sought } = this.#seating
     if (sought !== undefined) return sought.then(() => this.explain(message))
     const trace = await inspect(planFor(seat, this.clock.now()), this.store, message, seat, this.clock.now())
-    return { ...trace, patterns: this.#seating.routesNow().patternsOf(message) }
+    return {
+      ...trace,
+      held: this.held.describe(message),
+      patterns: this.#seating.routesNow().patternsOf(message),
+    }
   }
 
   /**

@@ -42,6 +42,7 @@ export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
 export type { BehaviourSpec } from './chain/conduct.ts'
 export { exempt } from './chain/exempt.ts'
 export type { Handled } from './chain/handler.ts'
+export type { HeldKind } from './chain/held-limit.ts'
 export type { KeyInFlight } from './chain/in-flight.ts'
 export type { ExemptionTrace, Explanation, HandlerTrace, LimitTrace, SkippedRule } from './chain/inspect.ts'
 export { KnownSenders } from './chain/known-senders.ts'
@@ -52,6 +53,7 @@ export type {
   Cost,
   Exceeded,
   ExemptOptions,
+  HeldOptions,
   InFlightOptions,
   LimitOptions,
   QuotaOptions,
@@ -69,6 +71,7 @@ export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from 
 export { PolicyError, type Problem, StoreError, UnsupportedError } from './errors.ts'
 export type { BanOptions, OverrideOptions, RunTimeExemption, TierOptions } from './gate/crafts.ts'
 export type { HandlerSlot, HandlersBusy } from './gate/handling.ts'
+export type { HeldCounts, HeldItem, HeldSource } from './gate/held-counts.ts'
 export type { Change, Note, NoteKind, NoteOptions } from './gate/note.ts'
 export type { RunOptions, RunResult } from './gate/run.ts'
 export type { TierLookup } from './gate/tier-lookup.ts'

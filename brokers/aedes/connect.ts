@@ -28,7 +28,7 @@ class ConnectMessage extends AedesMessage {
  * CONNACK; with `disconnect` it gets none. Returns what takes it off again.
  */
 export function limitConnects(station: Station): () => void {
-  const { broker, gate, guard, settings, tally } = station
+  const { broker, gate, guard, settings, tally, holdings } = station
 
   // A client gives up on its CONNACK after a while: a wait that long is a refusal, and no connect stands in a queue.
   const askSoon: Ask<Message> = message => {
@@ -66,7 +66,10 @@ export function limitConnects(station: Station): () => void {
         if (client.closed) return
         if (decision.allowed) {
           users.call(broker, client, username, password, (error, isGood) => {
-            const refusal = error || !isGood ? null : gate.confirmConnect(message)
+            const refusal =
+              error || !isGood
+                ? undefined
+                : (gate.confirmConnect(message) ?? holdings.addConnection(client, connection, message))
             if (refusal) refuse(refusal)
             else done(error, isGood)
           })
@@ -78,7 +81,7 @@ export function limitConnects(station: Station): () => void {
         if (decision.outcome === 'disconnect') closeSoon(client)
         else done(connackError(decision, settings.refusedReturnCode), false)
       }
-      connection.requests.admit(message, enact, askSoon)
+      connection.requests.admit(message, enact, asked => holdings.askConnect(client, asked) ?? askSoon(asked))
     },
   )
 

@@ -1,9 +1,10 @@
 import type { Client, ConnectPacket } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
-import type { Enact, Guard, Lane, LaneHooks } from '../../src/guard.ts'
+import type { Ask, Enact, Guard, Lane, LaneHooks } from '../../src/guard.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
+import type { Holdings } from './holdings.ts'
 import { PublishMessage, type Source } from './message.ts'
 import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
@@ -44,6 +45,7 @@ export interface Surroundings {
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly tally: { dropped: number; notices: number }
+  readonly holdings: Holdings
   maySkim(): boolean
   beforeReading(): void
   /** Whether the broker has a client as the one of its id. */
@@ -171,13 +173,13 @@ export class Connection implements Source, QueueUser {
   }
 
   /** Has a subscribe decided, behind what this connection published; not behind what an earlier one left. */
-  admitRequest<M extends Message>(message: M, enact: Enact<M>): void {
+  admitRequest<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
     const { lane, requests } = this
     if (lane === requests || lane.heldOwn > 0) {
-      lane.admit(message, enact)
+      lane.admit(message, enact, ask)
       return
     }
-    requests.admit(message, enact)
+    requests.admit(message, enact, ask)
     if (requests.pending === 0 || !this.isOpen) return
     this.isOpen = false
     requests.onIdle = () => this.#open()
@@ -347,6 +349,7 @@ export class Connection implements Source, QueueUser {
     if (this.isGone) return
     this.isGone = true
     this.#around.connections.delete(this)
+    this.#around.holdings.ended(this.#client, this)
     this.reading.dispose()
     if (this.requests !== this.lane) this.requests.leave()
     this.lane.leave(

@@ -1,4 +1,5 @@
 import type { Aedes, Client } from 'aedes'
+import type { Holdings } from './holdings.ts'
 import type { PacketLike } from './message.ts'
 
 type Published = (error?: Error | null) => void
@@ -101,14 +102,30 @@ type Publish = (packet: object, client: unknown, done?: unknown) => void
  * not retained, queued, delivered or reported. It is acknowledged because on MQTT 3.1.1 the client would otherwise
  * wait for ever [MQTT-4.3.2-2].
  */
-export function discardMarked(broker: Aedes): Discards {
+export function discardMarked(broker: Aedes, holdings?: Holdings): Discards {
   const before = broker.publish as unknown as Publish
   const own = Object.hasOwn(broker, 'publish')
+  /** Publishes; of retained messages, those that the limits have room for. */
+  const store: Publish = (packet, client, done) => {
+    if ((packet as Partial<PacketLike>).retain !== true || holdings === undefined) {
+      before.call(broker, packet, client, done)
+      return
+    }
+    const isShort = typeof client === 'function'
+    const published = (isShort ? client : done) as Published | undefined
+    const publisher = isShort ? undefined : client
+    holdings.publishRetained(
+      packet as PacketLike,
+      publisher,
+      error => published?.(error),
+      stored => before.call(broker, packet, publisher ?? null, stored),
+    )
+  }
   const publish: Publish = (packet, client, done) => {
     const instruction = (packet as Instructed)[INSTRUCTION]
     if (instruction === undefined) {
       // Calls made with two arguments pass `undefined` on, which aedes takes as absent.
-      before.call(broker, packet, client, done)
+      store(packet, client, done)
       return
     }
     // A QoS 2 packet that is sent again is a new object.
@@ -133,12 +150,12 @@ export function discardMarked(broker: Aedes): Discards {
       done(null)
     } else if ((packet as Partial<PacketLike>).qos === 2 && typeof client === 'object' && client !== null) {
       const isLowered = other !== undefined && isLesser(other, packet)
-      publishInOrder(client, isLowered, ready => before.call(broker, other ?? packet, client, ready), done)
+      publishInOrder(client, isLowered, ready => store(other ?? packet, client, ready), done)
     } else if (other !== undefined && isLesser(other, packet)) {
       // aedes takes a message for a duplicate if one of a lower QoS, which takes fewer steps, has overtaken it.
-      setImmediate(() => before.call(broker, other, client, done))
+      setImmediate(() => store(other, client, done))
     } else {
-      before.call(broker, other ?? packet, client, done)
+      store(other ?? packet, client, done)
     }
   }
 

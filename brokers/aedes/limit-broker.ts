@@ -48,7 +48,7 @@ export interface BrokerLimits {
 export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
   assertSupported(gate)
   const station = new Station(broker, gate, options)
-  const discards = discardMarked(broker)
+  const discards = discardMarked(broker, station.holdings)
   const detachAll = [
     limitPublishes(station, discards),
     limitSubscriptions(station),
@@ -73,6 +73,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       if (!attached) return
       attached = false
       for (const detach of detachAll) detach()
+      station.holdings.detach()
       for (const connection of station.connections) connection.openNow()
       station.guard.close('pass')
       for (const connection of station.connections) connection.detach()

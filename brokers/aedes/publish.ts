@@ -41,7 +41,7 @@ const SENT_AGAIN: Decision = Object.freeze({
  * `broker.publish`. Returns what takes it off again.
  */
 export function limitPublishes(station: Station, discards: Discards): () => void {
-  const { broker, gate, guard, settings, tally, notices } = station
+  const { broker, gate, guard, settings, tally, notices, holdings } = station
 
   /** `asSent`: its topic is still that of the bytes. `decided`: what was decided from the bytes, and charged. */
   function admit(
@@ -83,7 +83,8 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     const sentAgain = exactlyOnce && packet.dup === true
     let answer = decided
     if (answer === undefined && !will && !sentAgain && connection.lane.pending === 0) {
-      answer = guard.ask(new AedesMessage('publish', connection.sender, packet))
+      const asked = new AedesMessage('publish', connection.sender, packet)
+      answer = (packet.retain === true ? holdings.askRetained(asked) : undefined) ?? guard.ask(asked)
       // The likely case: what passes at once needs neither lane nor enactment, 60 ns of a message.
       if ((answer as Decision).outcome === 'deliver') {
         // A broker that has closed gives no answer any more.
@@ -207,7 +208,8 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     }
     if (!KNOWN.has(decision.outcome)) tally.unsupported++
     tally.dropped++
-    if (message.asSent && message.qos === 0) source?.expectMore(message.topic)
+    if (message.asSent && message.qos === 0 && decision.reason !== 'retained_exceeded')
+      source?.expectMore(message.topic)
     discard(packet, callback, acknowledgementOf(message))
   }
 

@@ -6,6 +6,7 @@ import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Connection, type Surroundings } from './connection.ts'
 import { Deliveries } from './deliver.ts'
+import { Holdings } from './holdings.ts'
 import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { PacketSizeLimit } from './packet-size.ts'
@@ -47,6 +48,7 @@ export class Station implements Surroundings {
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly deliveries: Deliveries
+  readonly holdings: Holdings
   readonly sizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
@@ -92,6 +94,7 @@ export class Station implements Surroundings {
     this.crowd = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock)
     this.deliveries = new Deliveries(this)
+    this.holdings = new Holdings(this)
   }
 
   /** Remembers a CONNECT: only there username and keepalive are told. */

@@ -1,5 +1,6 @@
 import type { Aedes, Client, Subscription } from 'aedes'
 import { BOUNDS } from '../../src/bounds.ts'
+import type { Decision } from '../../src/decision.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
@@ -21,7 +22,7 @@ interface Subscribed {
  * reconnect are not counted. Returns what takes it off again.
  */
 export function limitSubscriptions(station: Station): () => void {
-  const { broker, tally } = station
+  const { broker, guard, holdings, tally } = station
   // Filters that the application's own hook refuses stay in the session, as aedes keeps them.
   const refusedHere = new WeakSet<Subscription>()
 
@@ -30,6 +31,8 @@ export function limitSubscriptions(station: Station): () => void {
     users.call(broker, client, subscription, (error, granted) => {
       // While it connects, aedes restores the filters of a session; refusing would silently lose them.
       if (error || !granted || !client.connected || retired) {
+        if (!error && granted && !retired)
+          holdings.restoreSubscription(client, station.connectionOf(client).sender, granted.topic)
         callback(error, granted)
         return
       }
@@ -47,12 +50,7 @@ export function limitSubscriptions(station: Station): () => void {
         topic: granted.topic,
         qos: granted.qos,
       })
-      connection.admitRequest(message, decision => {
-        if (connection.condemned || client.closed) return
-        if (decision.allowed) {
-          callback(null, granted)
-          return
-        }
+      const refuse = (decision: Decision): void => {
         tally.subscriptionsRefused++
         refusedHere.add(subscription)
         station.refusals.note(message, decision)
@@ -64,7 +62,17 @@ export function limitSubscriptions(station: Station): () => void {
         } else {
           callback(null, null)
         }
-      })
+      }
+      connection.admitRequest(
+        message,
+        decision => {
+          if (connection.condemned || client.closed) return
+          const refusal = decision.allowed ? holdings.addSubscription(client, message) : decision
+          if (refusal === undefined) callback(null, granted)
+          else refuse(refusal)
+        },
+        asked => holdings.askSubscription(client, asked) ?? guard.ask(asked),
+      )
     })
   })
 

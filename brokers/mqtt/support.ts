@@ -11,12 +11,17 @@ const NO_SECOND_CLIENT = 'there is no client to publish with; give a second one 
 /** What rules of the gate ask for that a consumer cannot do, each with its remedy; empty where all is well. */
 export function findUnsupported(gate: Gate, redirects: boolean): readonly string[] {
   const reasons = redirects ? REASONS : { ...REASONS, redirect: NO_SECOND_CLIENT }
-  return [...gate.outcomes('publish')].flatMap(([outcome, rules]) => {
+  const held = [...gate.held.names].map(
+    ([kind, rules]) =>
+      `an MQTT consumer cannot count ${kind}, which ${rules.map(rule => `"${rule}"`).join(', ')} limits (a broker can: use topicgate/aedes)`,
+  )
+  const flaws = [...gate.outcomes('publish')].flatMap(([outcome, rules]) => {
     const reason = reasons[outcome]
     if (reason === undefined) return []
     const names = rules.map(rule => `"${rule}"`).join(', ')
     return [`an MQTT consumer cannot enact "${outcome}", which ${names} asks for (${reason})`]
   })
+  return [...held, ...flaws]
 }
 
 /** Throws UnsupportedError when a rule asks for what a consumer cannot do. */

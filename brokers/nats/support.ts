@@ -81,7 +81,10 @@ export function subjectsOf({ config }: ConsumerFacts): readonly string[] | undef
 
 /** What rules of the gate ask for that cannot be done in a place, each with its remedy. */
 export function findUnsupported(gate: Gate, place: Place): readonly string[] {
-  const flaws: string[] = []
+  const flaws = [...gate.held.names].map(([kind, rules]) => {
+    const names = rules.map(rule => `"${rule}"`).join(', ')
+    return `${place.name} cannot count ${kind}, which ${names} limits (a broker can: use topicgate/aedes)`
+  })
   for (const [outcome, names] of gate.outcomes('publish')) {
     for (const name of names) {
       const facts = gate.ruleOf(name)

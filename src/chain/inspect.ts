@@ -71,6 +71,8 @@ export interface Explanation {
   readonly skipped: readonly SkippedRule[]
   /** What goes by the handlers behind the gate: what each would do with the message. */
   readonly handlers: readonly HandlerTrace[]
+  /** Limits of what a broker holds, each with what is held now. */
+  readonly held: readonly HandlerTrace[]
   /** Middleware that is not asked by an explanation. */
   readonly custom: number
   readonly decision: Decision
@@ -83,7 +85,7 @@ export async function inspect(
   message: Message,
   seat: Seat,
   nowMs: number,
-): Promise<Omit<Explanation, 'patterns'>> {
+): Promise<Omit<Explanation, 'patterns' | 'held'>> {
   const exemptions: ExemptionTrace[] = []
   const rules: PlannedRule[] = []
   const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))

@@ -12,9 +12,10 @@ import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../stores/store.ts'
 import { parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
+import { type HeldKind, heldKindOf, heldStation } from './held-limit.ts'
 import { inFlightStation } from './in-flight-limit.ts'
 import type { Middleware } from './middleware.ts'
-import type { InFlightOptions, LimitOptions, QuotaOptions, RuleOptions } from './options.ts'
+import type { HeldOptions, InFlightOptions, LimitOptions, QuotaOptions, RuleOptions } from './options.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
 import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
@@ -103,9 +104,12 @@ export const STATION: unique symbol = Symbol('topicgate.station')
 /**
  * A rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
  * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once.
+ * `limit({ name: 'open', connections: 20, per: 'ip' })` bounds what a broker holds: connections, subscriptions, retained.
  * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
  */
-export function limit(options: LimitOptions | InFlightOptions): Middleware {
+export function limit(options: LimitOptions | InFlightOptions | HeldOptions): Middleware {
+  const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
+  if (held !== undefined) return heldLimit(options as HeldOptions, held)
   if (
     typeof options === 'object' &&
     options !== null &&
@@ -114,6 +118,12 @@ export function limit(options: LimitOptions | InFlightOptions): Middleware {
   )
     return inFlightLimit(options)
   return rateLimit(options as LimitOptions)
+}
+
+/** Lets all pass: brokers count what they hold and enact it. */
+function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
+  const middleware: Middleware = (_message, next) => next()
+  return Object.assign(middleware, { [STATION]: heldStation(options, held) })
 }
 
 /** Lets all pass: consumers and `gate.run` enact it. */

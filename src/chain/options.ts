@@ -117,6 +117,29 @@ export interface InFlightOptions {
   readonly dialect?: Dialect | undefined
 }
 
+/** A limit of what a broker holds at once: exactly one of `connections`, `subscriptions` and `retained`. */
+export interface HeldOptions {
+  /** Unique in a gate. */
+  readonly name: string
+  readonly description?: string | undefined
+  /** Most connections for each key. */
+  readonly connections?: number | undefined
+  /** Most subscriptions for each key, those of persistent sessions included. */
+  readonly subscriptions?: number | undefined
+  /** Most retained messages for each key; or bytes of them, topics included, as `10MB`. */
+  readonly retained?: number | string | undefined
+  /** `connect`, `subscribe` or `publish`, as the kind requires; may be left out. */
+  readonly on?: Action | undefined
+  readonly cost?: undefined
+  /** Default: global. */
+  readonly per?: Scope | readonly Scope[] | undefined
+  /** Default: reject. */
+  readonly exceeded?: 'reject' | 'drop' | 'disconnect' | undefined
+  /** Default: true. */
+  readonly enabled?: boolean | undefined
+  readonly dialect?: Dialect | undefined
+}
+
 /** The rate of a rule under its name in policies, or as `rate`. */
 type RateUnder<Name extends string> =
   | ({ readonly [Key in Name]: string } & { readonly rate?: undefined })

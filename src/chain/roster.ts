@@ -6,6 +6,7 @@ import { redirectFlaw } from '../outcomes/redirect.ts'
 import type { RuleFacts } from '../outcomes/rule-facts.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
 import type { HandlerStation } from './handler.ts'
+import type { HeldStation } from './held-limit.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { Penalty } from './penalty.ts'
@@ -21,6 +22,8 @@ export class Roster {
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
   readonly #facts = new Map<string, RuleFacts>()
+  /** Names of limits of what brokers hold. */
+  readonly #held = new Set<string>()
 
   constructor(dialect: Dialect) {
     this.dialect = dialect
@@ -31,6 +34,7 @@ export class Roster {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
     const station = stationOf(middleware)
     if (station?.kind === 'handler') this.handlers.push(station)
+    if (station?.kind === 'held') this.#admitHeld(station, parsed)
     if (station?.rule !== undefined) {
       this.#admit(station.rule, parsed)
       if (station.kind === 'limit') this.#limits.add(station.rule)
@@ -92,9 +96,20 @@ export class Roster {
     return new Map([...outcomes].sort(([a], [b]) => HARSHNESS[a] - HARSHNESS[b]))
   }
 
+  #admitHeld({ name, limit }: HeldStation, pattern: Pattern | undefined): void {
+    if (this.#rules.has(name) || this.#held.has(name))
+      throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
+    const captures = pattern?.captures.map(capture => capture.name) ?? []
+    for (const scope of limit.keys.scopes) {
+      const flaw = scopeFlaw(scope, captures)
+      if (flaw !== undefined) throw policyError('per', flaw)
+    }
+    this.#held.add(name)
+  }
+
   #admit(rule: Rule, pattern: Pattern | undefined): void {
     const other = this.#rules.get(rule.name)
-    if (other !== undefined && other !== rule) {
+    if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
     if (this.#rules.size >= BOUNDS.rules) {

@@ -53,3 +53,14 @@ export function keyUnder(
   }
   return undefined
 }
+
+/** Reports whether an exemption without a limit of its own lets a message pass. Charges nothing. */
+export function isExempt(steps: readonly Step[], message: Message, identity: Sender, nowMs: number): boolean {
+  return steps.some(
+    step =>
+      step.kind === 'exempt' &&
+      step.own === undefined &&
+      step.station.covers(message.topic, identity) &&
+      holdsFor(step.station, message, nowMs),
+  )
+}

@@ -123,6 +123,20 @@ export function describeKey(scopes: readonly string[], key: string): string {
   return words.join(', ')
 }
 
+/** Reports whether a key has a value for each scope that asks for a part of a message or sender. */
+export function isCompleteKey(scopes: readonly string[], key: string): boolean {
+  const always = (scope: string): boolean => scope === 'global' || scope === 'pattern'
+  if (scopes.length === 1) return key !== '' || always(scopes[0]!)
+  let rest = key
+  for (const scope of scopes) {
+    const colon = rest.indexOf(':')
+    const length = Number(rest.slice(0, colon))
+    if (length === 0 && !always(scope)) return false
+    rest = rest.slice(colon + 1 + length)
+  }
+  return true
+}
+
 function partOf(scope: string): Part {
   if (scope.includes('|')) {
     // A value of a later word carries its place in the list, so that a user named like an address is apart from it.

@@ -1,6 +1,7 @@
 import type { Pattern } from '../topic/pattern.ts'
 import type { ExemptStation } from './exempt.ts'
 import type { HandlerStation } from './handler.ts'
+import type { HeldStation } from './held-limit.ts'
 import { type LimitStation, type Rule, STATION } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import { type ScaleStation, scaleRule } from './scale.ts'
@@ -43,7 +44,7 @@ export interface CustomStep {
 
 export type Step = ExemptStep | LimitsStep | CustomStep
 
-type Station = LimitStation | ExemptStation | ScaleStation | HandlerStation
+type Station = LimitStation | ExemptStation | ScaleStation | HandlerStation | HeldStation
 
 /** The station of a middleware of the project's own; undefined for any other. */
 export function stationOf(middleware: Middleware): Station | undefined {
@@ -67,7 +68,7 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
       steps.push({ kind: 'custom', middleware, handler: station })
       continue
     }
-    if (!station.enabled || station.kind === 'scale') continue
+    if (!station.enabled || station.kind === 'scale' || station.kind === 'held') continue
     const { rule } = station
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
     if (station.kind === 'exempt') {

@@ -22,7 +22,7 @@ export function describeExplanation(
   atMs: number,
   paint: Paint,
 ): readonly string[] {
-  const { ban, exemptions, limits, skipped, handlers, custom, decision } = explanation
+  const { ban, exemptions, limits, skipped, handlers, held, custom, decision } = explanation
   const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
   if (message.retain) about.push('retained')
   if (message.will) about.push('a will')
@@ -53,6 +53,7 @@ export function describeExplanation(
     ...(handlers.length > 0
       ? [paint('bold', 'by what the handler can do'), ...indent(handlers.map(describeHandler))]
       : []),
+    ...(held.length > 0 ? [paint('bold', 'held by the broker'), ...indent(held.map(describeHandler))] : []),
     ...(custom > 0 ? indent([`and ${custom} of your own, which an explanation does not ask`]) : []),
     paint('bold', 'outcome'),
     ...indent([describeDecision(decision, paint)]),

@@ -1,6 +1,7 @@
 import type { Middleware } from '../chain/middleware.ts'
 import type { Roster } from '../chain/roster.ts'
 import { limitsInForce, Routes } from '../chain/routes.ts'
+import { isExempt } from '../chain/rule-facts.ts'
 import { planFor } from '../chain/ruling.ts'
 import { Seat, seatOf } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
@@ -11,6 +12,7 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Selector, Store } from '../stores/store.ts'
 import type { Desk } from './desk.ts'
 import { Handling } from './handling.ts'
+import { HeldCounts } from './held-counts.ts'
 import type { Scales } from './scales.ts'
 
 /** Calls of the store that a reset has under way at once. */
@@ -21,6 +23,9 @@ interface Owner {
   readonly clock: Clock
   readonly logger: Logger
 }
+
+/** Takes a refusal that was made outside of a check. */
+type ReportRefusal = (decision: Decision, message: Message, seat: Seat) => void
 
 /** Which chain is in force at a gate, and what each sender amounts to under it. */
 export class Seating {
@@ -40,8 +45,17 @@ export class Seating {
   readonly #scales: Scales
   /** What handlers behind the gate do with their messages. */
   readonly handling: Handling
+  /** Counts of what brokers hold. */
+  readonly held: HeldCounts
 
-  constructor(gate: Owner, store: Store, desk: Desk, dialect: Dialect, scales: Scales) {
+  constructor(
+    gate: Owner,
+    store: Store,
+    desk: Desk,
+    dialect: Dialect,
+    scales: Scales,
+    report: ReportRefusal,
+  ) {
     this.#gate = gate
     this.#clock = gate.clock
     this.#store = store
@@ -53,6 +67,11 @@ export class Seating {
       (...opened) => desk.tellOpened(...opened),
       message => this.seatFor(message).identity,
     )
+    this.held = new HeldCounts({
+      senderOf: message => this.seatFor(message).identity,
+      isExempt: message => this.#isExempt(message),
+      report: (decision, message) => report(decision, message, this.seatFor(message)),
+    })
     this.roster = desk.assemble(undefined, dialect, this.used)
   }
 
@@ -66,6 +85,7 @@ export class Seating {
     this.policy = policy
     this.routes = null
     this.handling.follow(this.roster.entries)
+    this.held.follow(this.roster.entries)
     this.#adopt()
     return [...before].filter(name => !this.roster.names.has(name))
   }
@@ -114,6 +134,7 @@ export class Seating {
     this.used.push({ pattern, middleware })
     this.routes = null
     this.handling.follow(this.roster.entries)
+    this.held.follow(this.roster.entries)
   }
 
   /** Goes on by other factors: every plan is made anew, and counts by the new limits from now on. */
@@ -153,6 +174,12 @@ export class Seating {
    */
   get sought(): Promise<void> | undefined {
     return this.#sought
+  }
+
+  #isExempt(message: Message): boolean {
+    const seat = this.seatFor(message)
+    const nowMs = this.#clock.now()
+    return isExempt(planFor(seat, nowMs).steps, message, seat.identity, nowMs)
   }
 
   #settle(routes: Routes, seat: Seat, message: Message): Seat {

@@ -7,7 +7,8 @@ import type { TopList } from './view.ts'
 /** Reasons in the order of a series' counts; any other is counted as the last. */
 export const REASONS = [
   ...['ok', 'exempt', 'override', 'rate_limit_exceeded', 'quota_exceeded', 'banned'],
-  ...['store_unavailable', 'superseded', 'handler_busy', 'handler_failing', 'other'],
+  ...['store_unavailable', 'superseded', 'handler_busy', 'handler_failing'],
+  ...['connections_exceeded', 'subscriptions_exceeded', 'retained_exceeded', 'other'],
 ] as const satisfies readonly (Reason | 'other')[] as readonly (Reason | 'other')[]
 const PLACES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, place) => [reason, place]))
 const OTHER_REASON = REASONS.length - 1

@@ -1,7 +1,15 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
+import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/held-limit.ts'
 import { limit, quota } from '../chain/limit.ts'
-import type { Exceeded, InFlightOptions, LimitOptions, QuotaOptions, RuleOptions } from '../chain/options.ts'
+import type {
+  Exceeded,
+  HeldOptions,
+  InFlightOptions,
+  LimitOptions,
+  QuotaOptions,
+  RuleOptions,
+} from '../chain/options.ts'
 import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
 import type { Dialect } from '../message.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
@@ -48,12 +56,15 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
   if (topic === undefined || pattern) checkScopes(rule.per, captures, report)
   if (topic === undefined || pattern) checkRedirect(rule.exceeded, dialect, captures, report)
   const options = commonOptions(rule, context)
+  const held = heldKindOf(rule)
   const made =
-    rule.inFlight !== undefined && rule.limit === undefined && rule.quota === undefined
-      ? makeInFlight(rule, rule.inFlight, context)
-      : rule.quota !== undefined && rule.limit === undefined
-        ? makeQuota(rule, rule.quota, options, report)
-        : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
+    held !== undefined
+      ? makeHeld(rule, held, context)
+      : rule.inFlight !== undefined && rule.limit === undefined && rule.quota === undefined
+        ? makeInFlight(rule, rule.inFlight, context)
+        : rule.quota !== undefined && rule.limit === undefined
+          ? makeQuota(rule, rule.quota, options, report)
+          : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
   const entry = { pattern: pattern?.text, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
@@ -156,6 +167,38 @@ function makeInFlight(
   return middleware && { middleware, rule: { kind: 'inFlight', options } }
 }
 
+/** Words of a limit of what a broker holds, besides its kind. */
+const OF_HELD: ReadonlySet<string> = new Set([
+  'name',
+  'description',
+  'enabled',
+  'topic',
+  'per',
+  'exceeded',
+  'on',
+])
+
+function makeHeld(
+  rule: Partial<PolicyRule>,
+  held: HeldKind,
+  { dialect, placeholder, report }: RuleContext,
+): Made | undefined {
+  for (const [word, value] of Object.entries(rule)) {
+    if (value === undefined || OF_HELD.has(word) || word === held) continue
+    const remedy = 'remove it, or write a second rule: every rule that matches is asked'
+    report({ path: word, message: `\`${word}\` has no effect on \`${held}\``, remedy })
+  }
+  if (held === 'connections' && rule.topic !== undefined)
+    report({ path: 'topic', message: 'a connection has no topic', remedy: 'remove `topic`' })
+  const { name = placeholder, description, per, exceeded, enabled, on } = rule
+  const options = {
+    ...{ name, dialect, [held]: rule[held] },
+    ...defined({ description, per, exceeded, enabled, on }),
+  } as HeldOptions
+  const middleware = makeOrReport(limit, options, { exceeded: 'reject', [held]: 1 }, report)
+  return middleware && { middleware, rule: { kind: 'held', options } }
+}
+
 function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
   const { name } = rule
   if (name !== undefined && (RESERVED.some(word => name.startsWith(word)) || !NAME.test(name))) {
@@ -163,6 +206,7 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
     const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED.join(' or ')}`
     report({ path: 'name', message, remedy })
   }
+  if (heldKindOf(rule) !== undefined) return
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
   if (rule.inFlight !== undefined) {
@@ -178,7 +222,7 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
     report({ path: 'quota', message: '`limit` and `quota` stand together', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = 'give one of them, as limit: 10/s, quota: 10000/day or inFlight: 5'
+      const remedy = `give one of them, as limit: 10/s, quota: 10000/day or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
       report({ path: '', message: 'there is neither `limit` nor `quota`', remedy })
     }
     return

@@ -2,7 +2,13 @@ import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import type { Behaving } from '../chain/conduct.ts'
 import type { Identity, IdentitySpec } from '../chain/identity.ts'
 import type { Middleware } from '../chain/middleware.ts'
-import type { ExemptOptions, InFlightOptions, LimitOptions, QuotaOptions } from '../chain/options.ts'
+import type {
+  ExemptOptions,
+  HeldOptions,
+  InFlightOptions,
+  LimitOptions,
+  QuotaOptions,
+} from '../chain/options.ts'
 import type { Penalty } from '../chain/penalty.ts'
 import type { Tiers } from '../chain/tiers.ts'
 import type { Position } from '../errors.ts'
@@ -27,6 +33,8 @@ export type CompiledRule =
   | { readonly kind: 'limit'; readonly topic?: string; readonly options: LimitOptions }
   | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
   | { readonly kind: 'inFlight'; readonly topic?: string; readonly options: InFlightOptions }
+  | { readonly kind: 'held'; readonly topic?: string; readonly options: HeldOptions }
+  | { readonly kind: 'held'; readonly topic?: string | undefined; readonly options: HeldOptions }
 
 /** A middleware, and the pattern of the topics it stands for; undefined for every topic. */
 export interface CompiledEntry {

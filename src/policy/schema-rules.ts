@@ -89,6 +89,10 @@ const cost = z
       'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), bytes in full, a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
   })
 
+const RETAINED = expects(
+  'a whole number from 1',
+  'write messages as retained: 1000, or bytes as retained: 10MB',
+)
 const BURST = expects('a burst', 'write a whole number of at least 1, or bytes as 2MB')
 const scope = text(
   'a scope',
@@ -136,6 +140,24 @@ export const ruleSchema = z
         1,
         'Most handlers of consumers at work at once for each key, instead of a limit or quota.',
       ).optional(),
+      connections: wholeNumber(
+        1,
+        'Most connections a broker holds for each key, instead of a limit.',
+      ).optional(),
+      subscriptions: wholeNumber(
+        1,
+        'Most subscriptions a broker holds for each key, instead of a limit.',
+      ).optional(),
+      retained: z
+        .union([z.int({ error: RETAINED }).min(1, { error: RETAINED }), z.string({ error: RETAINED })], {
+          error: RETAINED,
+        })
+        .optional()
+        .meta({
+          description:
+            'Most retained messages a broker holds for each key, or bytes of them, instead of a limit.',
+          examples: [1000, '10MB'],
+        }),
       burst: z
         .union([z.int({ error: BURST }).min(1, { error: BURST }), z.string({ error: BURST })], {
           error: BURST,
@@ -192,8 +214,11 @@ export const ruleSchema = z
   )
   .meta({
     id: 'rule',
-    description: 'A limit, a quota, or the most handlers at work at once.',
-    oneOf: [{ required: ['limit'] }, { required: ['quota'] }, { required: ['inFlight'] }],
+    description:
+      'A limit, a quota, or the most handlers at work, connections, subscriptions or retained messages at once.',
+    oneOf: ['limit', 'quota', 'inFlight', 'connections', 'subscriptions', 'retained'].map(word => ({
+      required: [word],
+    })),
   })
 
 function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {

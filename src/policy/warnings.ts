@@ -154,7 +154,7 @@ function warnOfMissingBackstop(
   warn: Warn,
 ): void {
   const { on = 'publish', topic } = rule
-  if (on === 'connect' || isBackstop(rule, isFixed)) return
+  if (on === 'connect' || !isRate(rule) || isBackstop(rule, isFixed)) return
   const bounded = rules.some(
     other =>
       other !== rule &&
@@ -173,7 +173,9 @@ function warnOfMissingBackstop(
 
 /** Reports whether a rule bounds a sender whatever topics, headers and payloads it sends. */
 function isBackstop(rule: PolicyRule, isFixed: IsFixed): boolean {
-  return rule.shadow !== true && scopesOf(rule.per).every(isFixed) && partsOf(rule).every(isFixed)
+  return (
+    rule.shadow !== true && isRate(rule) && scopesOf(rule.per).every(isFixed) && partsOf(rule).every(isFixed)
+  )
 }
 
 /** Returns the parts of a sender by which a rule is for it. */
@@ -186,6 +188,11 @@ function isMeantForAll(rule: PolicyRule, other: PolicyRule): boolean {
   return (['when', 'for'] as const).every(
     word => rule[word] === undefined || JSON.stringify(rule[word]) === JSON.stringify(other[word]),
   )
+}
+
+/** Reports whether a rule limits messages over time, not what is held or handled at once. */
+function isRate({ limit, quota }: PolicyRule): boolean {
+  return limit !== undefined || quota !== undefined
 }
 
 function holdsFor({ topic }: PolicyRule, other: string | undefined, dialect: Dialect): boolean {

@@ -36,6 +36,19 @@ async function explain(...args: string[]) {
 }
 
 describe('explain', () => {
+  it('says what a broker may hold for the sender', async () => {
+    using folder = new Folder()
+    const rules = '[{ name: kept, retained: 10MB, per: client }, { name: open, connections: 5 }]'
+    const file = folder.file('policy.yaml', `version: 1\nrules: ${rules}\n`)
+    const { out } = await runCommand(['explain', file, '--topic', 'a/b', '--client', 'c', '--retain'])
+    expect(out).toContain(
+      'held by the broker\n  kept: at most 10000000 bytes of retained messages per client, 0 held now',
+    )
+    expect(out).not.toContain('open')
+    const plain = await runCommand(['explain', file, '--topic', 'a/b', '--client', 'c'])
+    expect(plain.out).not.toContain('held by the broker')
+  })
+
   it('shows a cost in blocks of topic, payload and overhead', async () => {
     using folder = new Folder()
     const rule = 'name: blocks, limit: 100/min, cost: { bytes: per 4KiB, overhead: 100, min: 2 }'

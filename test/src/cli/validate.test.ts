@@ -72,6 +72,16 @@ describe('validate', () => {
     expect([exitCode, err]).toEqual([0, expect.stringContaining(warning)])
   })
 
+  it.each([
+    ['aedes', undefined],
+    ['mqtt', 'an MQTT consumer cannot count connections, which "open" limits'],
+    ['nats', 'NATS cannot count connections, which "open" limits'],
+  ])('warns if %s cannot count what a rule limits', async (target, warning) => {
+    const stdin = 'rules: [{ name: open, connections: 5, per: ip }, { name: rate, per: client, limit: 1/s }]'
+    const { exitCode, err } = await runCommand(['validate', '-', '--for', target], { stdin })
+    expect([exitCode, err]).toEqual([0, warning === undefined ? '' : expect.stringContaining(warning)])
+  })
+
   it('prints the same for programs', async () => {
     using folder = new Folder()
     const file = folder.file('broken.yaml', BROKEN)

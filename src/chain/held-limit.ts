@@ -1,0 +1,120 @@
+import type { Decision, Outcome, Reason } from '../decision.ts'
+import { policyError } from '../errors.ts'
+import type { Action } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import { parseBytes, quote } from '../units.ts'
+import type { HeldOptions } from './options.ts'
+import { compileScopes, type KeyMaker } from './scope.ts'
+
+/** Things a broker holds for its clients, by the word of a rule. */
+export const HELD_KINDS = ['connections', 'subscriptions', 'retained'] as const
+export type HeldKind = (typeof HELD_KINDS)[number]
+
+/** Actions that add to what a broker holds. */
+export const HELD_ACTIONS: Readonly<Record<HeldKind, Action>> = {
+  connections: 'connect',
+  subscriptions: 'subscribe',
+  retained: 'publish',
+}
+
+const REASONS: Readonly<Record<HeldKind, Reason>> = {
+  connections: 'connections_exceeded',
+  subscriptions: 'subscriptions_exceeded',
+  retained: 'retained_exceeded',
+}
+
+/** Outcomes of a message that would exceed a count of things held. */
+const OUTCOMES: readonly Outcome[] = ['reject', 'drop', 'disconnect']
+
+const OPTIONS: OptionNames<HeldOptions> = {
+  name: true,
+  description: true,
+  connections: true,
+  subscriptions: true,
+  retained: true,
+  on: true,
+  cost: true,
+  per: true,
+  exceeded: true,
+  enabled: true,
+  dialect: true,
+}
+
+/** When a refused message may ask again: it is unknown when something is released. */
+const ASK_AGAIN_MS = 1_000
+
+/** A limit of things held at once, per key. A broker counts them. */
+export interface HeldLimit {
+  readonly name: string
+  readonly held: HeldKind
+  readonly most: number
+  /** It counts bytes of retained messages. */
+  readonly isBytes: boolean
+  readonly keys: KeyMaker
+  readonly refusal: Decision
+}
+
+/** Station of a limit of things held: it takes no part in the chain. */
+export interface HeldStation {
+  readonly kind: 'held'
+  readonly name: string
+  readonly enabled: boolean
+  readonly priority: 0
+  readonly rule?: undefined
+  readonly limit: HeldLimit
+}
+
+/** Returns which kind of things a rule limits; undefined for another rule. */
+export function heldKindOf(options: object): HeldKind | undefined {
+  return HELD_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
+}
+
+/** Makes the station of a limit of things held. Throws PolicyError. */
+export function heldStation(options: HeldOptions, held: HeldKind): HeldStation {
+  const { name, per, exceeded = 'reject', enabled = true } = options
+  if (typeof name !== 'string' || name === '')
+    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+  const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...HELD_KINDS]
+  for (const word of others)
+    if (word !== held && (options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
+      throw policyError(
+        word,
+        `\`${held}\` counts what is held at once and has no \`${word}\``,
+        'write two rules: every rule that matches is asked',
+      )
+  checkOptionNames(options, OPTIONS)
+  if (options.on !== undefined && options.on !== HELD_ACTIONS[held])
+    throw policyError('on', `\`${held}\` is asked on ${HELD_ACTIONS[held]}`, 'remove `on`')
+  if (!OUTCOMES.includes(exceeded))
+    throw policyError(
+      'exceeded',
+      `${quote(exceeded)} is not possible here`,
+      `use one of ${OUTCOMES.join(', ')}`,
+    )
+  const { most, isBytes } = readMost(options[held], held)
+  const refusal = Object.freeze({
+    ...{ allowed: false, outcome: exceeded, reason: REASONS[held], rule: name, limit: most, remaining: 0 },
+    retryAfterMs: ASK_AGAIN_MS,
+  } as const)
+  const limit = { name, held, most, isBytes, keys: compileScopes(per), refusal }
+  return { kind: 'held', name, enabled, priority: 0, limit }
+}
+
+function readMost(written: unknown, held: HeldKind): Pick<HeldLimit, 'most' | 'isBytes'> {
+  if (typeof written === 'number' && Number.isSafeInteger(written) && written >= 1)
+    return { most: written, isBytes: false }
+  if (held === 'retained' && typeof written === 'string' && /^\d.*(?:B|bytes?)$/.test(written.trim())) {
+    const most = parseBytes(written)
+    if (most >= 1) return { most, isBytes: true }
+  }
+  const remedy =
+    held === 'retained' ? 'write messages as retained: 1000, or bytes as retained: 10MB' : `write ${held}: 20`
+  throw policyError(held, `${quote(written)} is not a whole number from 1`, remedy)
+}
+
+/** Returns a limit in words, as `at most 20 connections per ip`. */
+export function describeHeld({ held, most, isBytes, keys }: HeldLimit): string {
+  const per = keys.scopes.join('+')
+  const what = held !== 'retained' ? held : isBytes ? 'bytes of retained messages' : 'retained messages'
+  return `at most ${most} ${what}${per === 'global' ? ' in all' : ` per ${per}`}`
+}

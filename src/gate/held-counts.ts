@@ -1,0 +1,224 @@
+import { describeHeld, HELD_ACTIONS, HELD_KINDS, type HeldKind, type HeldLimit } from '../chain/held-limit.ts'
+import { isCompleteKey } from '../chain/scope.ts'
+import { type Entry, stationOf } from '../chain/steps.ts'
+import { type Decision, HARSHNESS } from '../decision.ts'
+import type { Message, Sender } from '../message.ts'
+import { captureLevels, matches, type Pattern } from '../topic/pattern.ts'
+
+/** One thing a broker holds: a connection, a subscription or a retained message. */
+export interface HeldItem {
+  readonly kind: HeldKind
+  /** The message that brought it, without its payload. */
+  readonly message: Message
+  /** Bytes of a retained message, its topic included. */
+  readonly bytes: number
+  /** Its sender is known. Others count only where no part of a sender is asked for. */
+  readonly isOwned: boolean
+  shares: readonly HeldShare[]
+}
+
+interface HeldShare {
+  readonly placed: PlacedLimit
+  readonly key: string
+  readonly amount: number
+}
+
+interface PlacedLimit {
+  readonly limit: HeldLimit
+  readonly pattern: Pattern | undefined
+  /** The pattern without names of captures. */
+  readonly filter: string | undefined
+  /** What is held now, by key; without keys that hold nothing. */
+  readonly counts: Map<string, number>
+}
+
+/** A broker that counts what it holds. */
+export interface HeldSource {
+  /** Adds all it holds of a kind that is counted from now on. */
+  count(kind: HeldKind): void
+  /** Forgets what it knows of a kind that is counted no more. */
+  forget(kind: HeldKind): void
+}
+
+/** What of a gate the counts need. */
+interface HeldHost {
+  senderOf(message: Message): Sender
+  /** Reports whether an exemption without a limit lets a message pass. */
+  isExempt(message: Message): boolean
+  /** Reports a refusal to listeners and counters. */
+  report(decision: Decision, message: Message): void
+}
+
+export interface NewItem {
+  readonly kind: HeldKind
+  readonly message: Message
+  readonly bytes?: number | undefined
+  readonly isOwned?: boolean | undefined
+  /** The item whose place it takes, as a retained message of the same topic. */
+  readonly replaced?: HeldItem | undefined
+}
+
+/**
+ * Counts of what brokers hold: connections, subscriptions, retained messages and their bytes, by the keys of the rules that
+ * limit them. Brokers add and remove items; every item is counted once under each rule. Bounded by what the brokers hold.
+ */
+export class HeldCounts {
+  readonly #host: HeldHost
+  #limits: readonly PlacedLimit[] = []
+  readonly #items = new Set<HeldItem>()
+  readonly #sources = new Set<HeldSource>()
+  #kinds: ReadonlySet<HeldKind> = new Set()
+
+  constructor(host: HeldHost) {
+    this.#host = host
+  }
+
+  /** Names of the rules, by what they limit. */
+  get names(): ReadonlyMap<HeldKind, readonly string[]> {
+    const names = new Map<HeldKind, string[]>()
+    for (const { limit } of this.#limits)
+      names.set(limit.held, [...(names.get(limit.held) ?? []), limit.name])
+    return names
+  }
+
+  /** Reports whether any rule limits a kind: otherwise nothing is counted. */
+  isCounted(kind: HeldKind): boolean {
+    return this.#kinds.has(kind)
+  }
+
+  /** Returns what is held now by key under a rule. */
+  heldUnder(rule: string): ReadonlyMap<string, number> {
+    return new Map(this.#limits.find(({ limit }) => limit.name === rule)?.counts)
+  }
+
+  /** Adds a broker, which counts what it holds at once; the returned function removes it. */
+  attach(source: HeldSource): () => void {
+    this.#sources.add(source)
+    for (const kind of this.#kinds) source.count(kind)
+    return () => {
+      if (!this.#sources.delete(source)) return
+      for (const kind of HELD_KINDS) source.forget(kind)
+    }
+  }
+
+  /** Returns the refusal of a message that would exceed a limit, and reports it; counts nothing. */
+  ask(asked: NewItem): Decision | undefined {
+    const refusal = this.#refusalOf(this.#item(asked), asked)
+    if (refusal !== undefined) this.#host.report(refusal, asked.message)
+    return refusal
+  }
+
+  /** Counts an item in the place of another, or returns a refusal and counts nothing. */
+  add(added: NewItem): HeldItem | Decision {
+    const item = this.#item(added)
+    const refusal = this.#refusalOf(item, added)
+    if (refusal !== undefined) return refusal
+    return this.#put(item, added)
+  }
+
+  /** Counts an item that is held already, over a limit too. */
+  restore(held: NewItem): HeldItem {
+    return this.#put(this.#item(held), held)
+  }
+
+  remove(item: HeldItem | undefined): void {
+    if (item === undefined || !this.#items.delete(item)) return
+    for (const { placed, key, amount } of item.shares) {
+      const left = (placed.counts.get(key) ?? 0) - amount
+      if (left > 0) placed.counts.set(key, left)
+      else placed.counts.delete(key)
+    }
+    item.shares = []
+  }
+
+  /** Returns what each rule says of a message, with what is held now. */
+  describe(message: Message): readonly { readonly name: string; readonly says: string }[] {
+    return this.#limits
+      .filter(placed => HELD_ACTIONS[placed.limit.held] === message.on && covers(placed, message))
+      .filter(({ limit }) => limit.held !== 'retained' || message.retain === true)
+      .map(placed => {
+        const held = placed.counts.get(this.#keyOf(placed, message)) ?? 0
+        return { name: placed.limit.name, says: `${describeHeld(placed.limit)}, ${held} held now` }
+      })
+  }
+
+  /** Counts by the chain now in force: all that is held, over a limit too. */
+  follow(entries: readonly Entry[]): void {
+    const limits = entries.flatMap(({ pattern, middleware }): PlacedLimit[] => {
+      const station = stationOf(middleware)
+      if (station?.kind !== 'held' || !station.enabled) return []
+      const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
+      return [{ limit: station.limit, pattern, filter, counts: new Map() }]
+    })
+    if (limits.length === 0 && this.#limits.length === 0) return
+    const before = this.#kinds
+    this.#limits = limits
+    this.#kinds = new Set(limits.map(({ limit }) => limit.held))
+    for (const item of this.#items) {
+      item.shares = []
+      if (this.#kinds.has(item.kind)) this.#share(item)
+      else this.#items.delete(item)
+    }
+    for (const source of this.#sources) {
+      for (const kind of HELD_KINDS) {
+        if (before.has(kind) && !this.#kinds.has(kind)) source.forget(kind)
+        else if (!before.has(kind) && this.#kinds.has(kind)) source.count(kind)
+      }
+    }
+  }
+
+  #item({ kind, message, bytes = 0, isOwned = true }: NewItem): HeldItem {
+    const { topic, on, sender, size, qos, retain, protocol } = message
+    const kept: Message = { topic, on, sender, size, qos, retain, protocol }
+    return { kind, message: kept, bytes, isOwned, shares: [] }
+  }
+
+  /** `message` is asked for exemptions, as they may look at its payload. */
+  #refusalOf(item: HeldItem, { message, replaced }: NewItem): Decision | undefined {
+    let refusal: Decision | undefined
+    for (const { placed, key, amount } of this.#sharesOf(item)) {
+      const freed = replaced?.shares.find(share => share.placed === placed && share.key === key)?.amount ?? 0
+      const held = (placed.counts.get(key) ?? 0) - freed + amount
+      // What takes less room than what it replaces passes, though a limit was lowered meanwhile.
+      if (held <= placed.limit.most || amount <= freed) continue
+      const other = placed.limit.refusal
+      if (refusal === undefined || HARSHNESS[other.outcome] > HARSHNESS[refusal.outcome]) refusal = other
+    }
+    return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
+  }
+
+  #put(item: HeldItem, { message, replaced }: NewItem): HeldItem {
+    this.remove(replaced)
+    this.#items.add(item)
+    // Exempted ones take no room from others.
+    if (!item.isOwned || !this.#host.isExempt(message)) this.#share(item)
+    return item
+  }
+
+  #share(item: HeldItem): void {
+    item.shares = this.#sharesOf(item)
+    for (const { placed, key, amount } of item.shares)
+      placed.counts.set(key, (placed.counts.get(key) ?? 0) + amount)
+  }
+
+  #sharesOf(item: HeldItem): HeldShare[] {
+    const shares: HeldShare[] = []
+    for (const placed of this.#limits) {
+      if (placed.limit.held !== item.kind || !covers(placed, item.message)) continue
+      const key = this.#keyOf(placed, item.message)
+      if (!item.isOwned && !isCompleteKey(placed.limit.keys.scopes, key)) continue
+      shares.push({ placed, key, amount: placed.limit.isBytes ? item.bytes : 1 })
+    }
+    return shares
+  }
+
+  #keyOf({ limit, pattern }: PlacedLimit, message: Message): string {
+    const captures = pattern === undefined ? new Map<string, string>() : captureLevels(pattern, message.topic)
+    const sender = this.#host.senderOf(message)
+    return limit.keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
+  }
+}
+
+function covers({ filter, pattern }: PlacedLimit, message: Message): boolean {
+  return filter === undefined || matches(filter, message.topic, pattern?.dialect)
+}
