@@ -13,7 +13,7 @@ const load = adaptive({
 
 const gate = new Gate()
 gate.use(load)
-gate.use('fleet/#', limit({ name: 'fleet', rate: '10/s burst 20', per: 'client', exceeded: 'throttle' }))
+gate.use('fleet/#', limit({ name: 'fleet', limit: '10/s burst 20', per: 'client', exceeded: 'throttle' }))
 gate.on('scaled', scaled => {
   console.log(`limits x${scaled?.factor ?? 1}: ${scaled?.reason ?? 'load medium'}`)
 })
@@ -22,7 +22,7 @@ const broker = await Aedes.createBroker()
 limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
-  console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
+  console.log(`ready: mqtt://127.0.0.1:${Object(server.address()).port}`)
 })
 
 process.once('SIGTERM', () => {

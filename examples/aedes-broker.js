@@ -11,11 +11,11 @@ const gate = new Gate()
 gate.use('fleet/#', exempt({ name: 'operators', users: ['operator'] }))
 gate.use(
   'fleet/{site}/{sensor}/telemetry/#',
-  limit({ name: 'telemetry', rate: '1/s burst 20', per: ['site', 'sensor'], exceeded: 'drop' }),
+  limit({ name: 'telemetry', limit: '1/s burst 20', per: ['site', 'sensor'], exceeded: 'drop' }),
 )
 gate.use(
-  limit({ name: 'client-bytes', rate: '100kB/s burst 1MB', per: 'client', exceeded: 'throttle' }),
-  quota({ name: 'daily', rate: '500000/day', per: 'client', zone: 'Europe/Berlin' }),
+  limit({ name: 'client-bytes', limit: '100kB/s burst 1MB', per: 'client', exceeded: 'throttle' }),
+  quota({ name: 'daily', quota: '500000/day', per: 'client', zone: 'Europe/Berlin' }),
   limit({ name: 'connects', on: 'connect', rate: '5/s burst 50', per: 'ip' }),
   limit({ name: 'subscriptions', on: 'subscribe', rate: '30/min', per: 'client' }),
 )
@@ -31,7 +31,7 @@ const limits = limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 limitServer(server, limits)
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
-  console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
+  console.log(`ready: mqtt://127.0.0.1:${Object(server.address()).port}`)
 })
 
 process.once('SIGTERM', () => {

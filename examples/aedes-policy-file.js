@@ -24,7 +24,7 @@ const broker = await Aedes.createBroker()
 const limits = limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
-  console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
+  console.log(`ready: mqtt://127.0.0.1:${Object(server.address()).port}`)
 })
 
 // `apply` never leaves the gate without a policy, and tells of what it refuses by the event above.

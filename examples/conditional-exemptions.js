@@ -41,7 +41,7 @@ const broker = await Aedes.createBroker()
 limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
-  console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
+  console.log(`ready: mqtt://127.0.0.1:${Object(server.address()).port}`)
 })
 
 process.once('SIGTERM', () => {

@@ -2,7 +2,7 @@
 // Who is refused twenty times within ten seconds hears nothing but no for half a minute.
 import { createServer } from 'node:net'
 import { Aedes } from 'aedes'
-import { Gate, limit } from 'topicgate'
+import { andThen, Gate, limit } from 'topicgate'
 import { limitBroker } from 'topicgate/aedes'
 
 const REFUSALS = 20
@@ -13,33 +13,32 @@ const gate = new Gate()
 // By sender, which lives as long as its connection: nothing to sweep, nothing that grows with what strangers send.
 const records = new WeakMap()
 
-function ban(message, next) {
+gate.use((message, next) => {
   const nowMs = gate.clock.now()
   const record = records.get(message.sender) ?? { refusals: 0, sinceMs: nowMs, untilMs: 0 }
   const leftMs = record.untilMs - nowMs
   if (leftMs > 0) {
     return { allowed: false, outcome: 'drop', reason: 'banned', rule: 'ban', retryAfterMs: leftMs }
   }
-  // What stands behind this in the chain. At once with the memory store; a promise where a network is asked.
-  const decision = next()
-  if (decision.allowed) return decision
-  if (nowMs - record.sinceMs > WITHIN_MS) Object.assign(record, { refusals: 0, sinceMs: nowMs })
-  if (++record.refusals === REFUSALS) {
-    Object.assign(record, { refusals: 0, untilMs: nowMs + BAN_MS })
-    console.log(`banned ${message.sender.client} for ${BAN_MS} ms`)
-  }
-  records.set(message.sender, record)
-  return decision
-}
-
-gate.use(ban)
-gate.use('fleet/#', limit({ name: 'fleet', rate: '1/s burst 10', per: 'client', exceeded: 'drop' }))
+  // The rest of the chain answers at once with the memory store, by a promise if a network is asked.
+  return andThen(next(), decision => {
+    if (decision.allowed) return decision
+    if (nowMs - record.sinceMs > WITHIN_MS) Object.assign(record, { refusals: 0, sinceMs: nowMs })
+    if (++record.refusals === REFUSALS) {
+      Object.assign(record, { refusals: 0, untilMs: nowMs + BAN_MS })
+      console.log(`banned ${message.sender.client} for ${BAN_MS} ms`)
+    }
+    records.set(message.sender, record)
+    return decision
+  })
+})
+gate.use('fleet/#', limit({ name: 'fleet', limit: '1/s burst 10', per: 'client', exceeded: 'drop' }))
 
 const broker = await Aedes.createBroker()
 const limits = limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
-  console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
+  console.log(`ready: mqtt://127.0.0.1:${Object(server.address()).port}`)
 })
 
 process.once('SIGTERM', () => {

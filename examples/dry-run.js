@@ -6,7 +6,7 @@ import { Gate, limit } from 'topicgate'
 import { limitBroker } from 'topicgate/aedes'
 
 const gate = new Gate()
-gate.use('fleet/#', limit({ name: 'trial', rate: '1/s burst 10', per: 'client', shadow: true }))
+gate.use('fleet/#', limit({ name: 'trial', limit: '1/s burst 10', per: 'client', shadow: true }))
 
 let decided = 0
 let wouldRefuse = 0
@@ -26,7 +26,7 @@ const broker = await Aedes.createBroker()
 limitBroker(broker, gate)
 const server = createServer({ noDelay: true }, socket => void broker.handle(socket))
 server.listen(Number(process.env.PORT ?? 1883), '127.0.0.1', () => {
-  console.log(`ready: mqtt://127.0.0.1:${server.address().port}`)
+  console.log(`ready: mqtt://127.0.0.1:${Object(server.address()).port}`)
 })
 
 process.once('SIGTERM', () => {

@@ -7,9 +7,9 @@ import { limitNats } from 'topicgate/nats'
 const gate = new Gate({ dialect: 'nats' })
 gate.use(
   'orders.{tenant}.>',
-  limit({ name: 'tenant', rate: '100/s burst 20', per: 'tenant', exceeded: 'throttle' }),
+  limit({ name: 'tenant', limit: '100/s burst 20', per: 'tenant', exceeded: 'throttle' }),
 )
-gate.use('prices.*', limit({ name: 'prices', rate: '5/min', per: 'topic', exceeded: 'reject' }))
+gate.use('prices.*', limit({ name: 'prices', limit: '5/min', per: 'topic', exceeded: 'reject' }))
 
 const nc = await connect({ servers: process.env.NATS_URL ?? 'nats://127.0.0.1:4222' })
 const limits = limitNats(gate, { headers })

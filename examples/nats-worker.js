@@ -6,7 +6,7 @@ import { Gate, limit } from 'topicgate'
 import { limitNats } from 'topicgate/nats'
 
 const gate = new Gate({ dialect: 'nats' })
-gate.use('jobs.{tenant}', limit({ name: 'tenant', rate: '50/s burst 10', per: 'tenant', exceeded: 'retry' }))
+gate.use('jobs.{tenant}', limit({ name: 'tenant', limit: '50/s burst 10', per: 'tenant', exceeded: 'retry' }))
 
 const nc = await connect({ servers: process.env.NATS_URL ?? 'nats://127.0.0.1:4222' })
 const manager = await jetstreamManager(nc)

@@ -9,9 +9,9 @@ client.on('error', error => console.error(error.message))
 const gate = new Gate().use(
   // Alarms pass at once, telemetry has the rest of what the uplink bears.
   'sensor-7/telemetry',
-  limit({ name: 'telemetry', rate: '20/s burst 5', exceeded: 'throttle' }),
+  limit({ name: 'telemetry', limit: '20/s burst 5', exceeded: 'throttle' }),
 )
-gate.use(limit({ name: 'uplink', rate: '50kB/s', exceeded: 'throttle' }))
+gate.use(limit({ name: 'uplink', limit: '50kB/s', exceeded: 'throttle' }))
 
 // What waits while there is no connection is bounded: an hour, 5,000 messages, the oldest of the least urgent go first.
 const publisher = limitPublishes(client, gate, {

@@ -1,10 +1,11 @@
 // An algorithm of one's own, whole: its step, its refund, and their twins in Lua for Redis.
+import { defineAlgorithm } from 'topicgate'
 
 /**
  * Two buckets in one: the usual one, and one of ten times its size that refills at half the speed. Bursts pass as
  * ever; who goes on without a rest gets half the rate. What is missing from each is counted in 1/1000 unit × ms.
  */
-export const twoSpeeds = {
+export const twoSpeeds = defineAlgorithm({
   name: 'two-speeds',
   step([last, fast, slow] = [0, 0, 0], nowMs, cost, { count, periodMs, capacity }) {
     const at = Math.max(nowMs, last)
@@ -50,4 +51,4 @@ export const twoSpeeds = {
   luaRefund: `
     local given = math.floor(cost * 1000 + 0.5) * limit.periodMs
     return {state[1], math.max(0, state[2] - given), math.max(0, state[3] - 2 * given)}`,
-}
+})

@@ -276,8 +276,8 @@ export class Gate {
   }
 
   /** What a rule is: its numbers, and what it wants done when it is exceeded. */
-  ruleOf(name: string): RuleFacts | undefined {
-    return this.#seating.roster.ruleOf(name)
+  ruleOf(name: string | undefined): RuleFacts | undefined {
+    return name === undefined ? undefined : this.#seating.roster.ruleOf(name)
   }
 
   /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */

@@ -116,6 +116,7 @@ export {
   type WebhookStats,
 } from './insight/index.ts'
 export type { Logger } from './logger.ts'
+export { andThen } from './maybe-promise.ts'
 export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } from './message.ts'
 export type { CustomOutcome } from './outcomes/exceeded.ts'
 export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'

@@ -88,7 +88,7 @@ const RULE: OptionNames<RuleOptions> = {
   priority: true,
   dialect: true,
 }
-const LIMIT: OptionNames<LimitOptions> = {
+export const LIMIT_OPTIONS: OptionNames<LimitOptions> = {
   ...RULE,
   limit: true,
   rate: true,
@@ -96,7 +96,13 @@ const LIMIT: OptionNames<LimitOptions> = {
   initial: true,
   algorithm: true,
 }
-const QUOTA: OptionNames<QuotaOptions> = { ...RULE, quota: true, rate: true, window: true, zone: true }
+export const QUOTA_OPTIONS: OptionNames<QuotaOptions> = {
+  ...RULE,
+  quota: true,
+  rate: true,
+  window: true,
+  zone: true,
+}
 
 /** Where a made middleware carries its station. */
 export const STATION: unique symbol = Symbol('topicgate.station')
@@ -133,7 +139,7 @@ function inFlightLimit(options: InFlightOptions): Middleware {
 }
 
 function rateLimit(options: LimitOptions): Middleware {
-  checkOptionNames(options, LIMIT)
+  checkOptionNames(options, LIMIT_OPTIONS)
   const { path, rate } = rateOf('limit', options.limit, options.rate)
   const algorithm = options.algorithm ?? 'token-bucket'
   const burst = options.burst ?? rate.burst
@@ -153,7 +159,7 @@ function rateLimit(options: LimitOptions): Middleware {
  * `quota_exceeded`. Throws PolicyError.
  */
 export function quota(options: QuotaOptions): Middleware {
-  checkOptionNames(options, QUOTA)
+  checkOptionNames(options, QUOTA_OPTIONS)
   const { path, text, rate } = rateOf('quota', options.quota, options.rate)
   const { window = 'calendar' } = options
   checkWord(window, ['calendar', 'rolling'], 'window', 'window')

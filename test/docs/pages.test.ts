@@ -3,6 +3,10 @@ import { join, posix } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { completeSettings } from '../../brokers/aedes/options.ts'
 import { BOUNDS } from '../../src/bounds.ts'
+import { EXEMPT_OPTIONS } from '../../src/chain/exempt.ts'
+import { LIMIT_OPTIONS, QUOTA_OPTIONS } from '../../src/chain/limit.ts'
+import { GATE_OPTIONS } from '../../src/gate/options.ts'
+import { policyJsonSchema } from '../../src/policy/schema.ts'
 import { listFiles, ROOT, readText } from '../structure/project.ts'
 import { ROOMS } from '../structure/rooms.ts'
 import { BLOCKS, PAGES, placeOf } from './pages.ts'
@@ -113,6 +117,36 @@ describe('numbers in tables', () => {
       Object.entries(source).flatMap(([key, value]) => (key === name ? [value as unknown] : [])),
     )
     expect(values.flatMap(wordsFor)).toContain(text)
+  })
+})
+
+describe('docs/code.md', () => {
+  const rows = new Map(
+    [...readText('docs/code.md').matchAll(/^\| `(.+)\(\{…\}\)` \| (.*) \|$/gm)].map(([, name, cell]) => [
+      name,
+      cell!,
+    ]),
+  )
+
+  it.each([
+    ['limit', LIMIT_OPTIONS],
+    ['quota', QUOTA_OPTIONS],
+    ['exempt', EXEMPT_OPTIONS],
+    ['new Gate', GATE_OPTIONS],
+  ])('lists the options of %s', (name, options) => {
+    const listed = [...rows.get(name)!.matchAll(/`(\w+)`/g)].map(([, word]) => word)
+    expect(listed.toSorted()).toEqual(Object.keys(options).toSorted())
+  })
+
+  it('rules in code have the words of rules in policies', () => {
+    const { $defs } = policyJsonSchema() as {
+      readonly $defs: { readonly rule: { readonly properties: object } }
+    }
+    const words = Object.keys($defs.rule.properties)
+    const inCode: object = { ...LIMIT_OPTIONS, ...QUOTA_OPTIONS }
+    // Given to gate.use, and to limits of another kind.
+    const elsewhere = ['topic', 'inFlight']
+    expect(words.filter(word => !Object.hasOwn(inCode, word) && !elsewhere.includes(word))).toEqual([])
   })
 })
 

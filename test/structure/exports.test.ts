@@ -104,6 +104,7 @@ describe('the public doors', () => {
         "Webhook",
         "adaptive",
         "aimd",
+        "andThen",
         "behaviour",
         "circuitBreaker",
         "clusterSnapshot",
