@@ -1,39 +1,54 @@
 import { availableParallelism } from 'node:os'
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
+import { findServerTests } from './test/support/server-tests.ts'
 import { TallyReporter } from './test/support/tally-reporter.ts'
+
+/** Tests that take long, as `name.long.test.ts`, and those that do more where TOPICGATE_LONG is set. */
+const LONG = '**/*.long.test.ts'
+const MORE_IN_LONG = [
+  'test/model/**/*.test.ts',
+  'test/e2e/packet-fuzz.test.ts',
+  'test/e2e/store-fault-matrix.test.ts',
+]
+const isLong = process.env.TOPICGATE_LONG === '1'
+
+const serverTests = findServerTests(import.meta.dirname)
+// Tests of servers wait much of their time.
+const workers = availableParallelism() + 1
+const exclude = [...configDefaults.exclude, LONG]
+const timeouts = (ms: number) => ({ testTimeout: ms, hookTimeout: ms })
 
 /** Timeouts catch what hangs. They are long, so that a slow or busy machine fails no test. */
 export default defineConfig({
   test: {
     reporters: ['default', new TallyReporter()],
     passWithNoTests: false,
+    maxWorkers: workers,
     projects: [
       {
-        test: {
-          name: 'structure',
-          include: ['test/structure/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          maxWorkers: availableParallelism(),
-        },
+        test: { name: 'structure', include: ['test/structure/**/*.test.ts'], ...timeouts(60_000) },
       },
       {
+        // Needs no server and installs nothing.
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**', 'test/structure/**', '**/node_modules/**'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          maxWorkers: availableParallelism(),
+          exclude: [...exclude, 'test/e2e/**', 'test/structure/**', ...serverTests],
+          ...timeouts(60_000),
         },
       },
       {
+        test: { name: 'servers', include: [...serverTests], exclude, ...timeouts(60_000) },
+      },
+      {
+        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], exclude, ...timeouts(120_000) },
+      },
+      {
         test: {
-          name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          // Real servers measure real time: one file after another, and none beside the unit tests.
+          name: 'long',
+          include: [LONG, ...(isLong ? MORE_IN_LONG : [])],
+          ...timeouts(300_000),
+          // These measure real time: one file after another.
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },

@@ -2,6 +2,7 @@
 # Makes sure that what the tests start is there: Redis, NATS, Mosquitto with its clients, promtool, and better-sqlite3.
 # Each is looked for in this order: an environment variable that names the binary, the PATH with /usr/sbin,
 # apt-get (as root or with sudo that asks nothing), a Docker engine. Silent when all are there already.
+# Says in one line what it installs and how before it does. TOPICGATE_NO_INSTALL=1: installs nothing.
 # Exits 69 (service unavailable) with a hint when one cannot be had.
 set -euo pipefail
 
@@ -45,12 +46,15 @@ become_root() {
   if [[ "$(id -u)" == 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
 
+may_install() { [[ "${TOPICGATE_NO_INSTALL:-}" != 1 ]]; }
+
 # Installs Debian packages without starting their services: a server of the system on a well-known port would
 # only stand in the way of those that tests start for themselves.
 install_with_apt() {
+  may_install || return 1
   command -v apt-get >/dev/null || return 1
   become_root true 2>/dev/null </dev/null || return 1
-  say "installing $* with apt-get"
+  say "installing packages of the system: apt-get install -y --no-install-recommends $* (TOPICGATE_NO_INSTALL=1 prevents it)"
   local policy=/usr/sbin/policy-rc.d log wrote_policy=0 status=0
   log="$(mktemp)"
   if [[ ! -e "$policy" ]]; then
@@ -73,6 +77,7 @@ install_with_apt() {
 
 # Writes a program that runs the same one inside a container on the host's network.
 wrap_containers() {
+  may_install || return 1
   command -v docker >/dev/null && timeout 10 docker info >/dev/null 2>&1 </dev/null || return 1
   mkdir -p "$shims"
   local program image
@@ -100,10 +105,14 @@ sqlite_works() {
 
 ensure_sqlite() {
   sqlite_works && return 0
+  if ! may_install; then
+    say "better-sqlite3 $sqlite_version is missing, and TOPICGATE_NO_INSTALL is set. Unset it, or run: npm run test:unit"
+    exit 69
+  fi
   local program wanted=() build log
   for program in g++ make python3; do command -v "$program" >/dev/null || wanted+=("$program"); done
   [[ "${#wanted[@]}" == 0 ]] || install_with_apt "${wanted[@]}" || true
-  say "installing better-sqlite3 $sqlite_version; where it has to be built this takes a minute or two"
+  say "installing into node_modules/.cache: npm install better-sqlite3@$sqlite_version (a minute or two if it has to be built)"
   # Made aside and moved in whole: an interrupted build leaves nothing half done behind.
   build="$sqlite.$$"
   log="$(mktemp)"
@@ -138,7 +147,8 @@ missing="$(list_missing)"
 [[ -n "$missing" ]] || exit 0
 
 say "cannot find or install: $(cut -d'|' -f1 <<<"$missing" | paste -sd' ')"
-say 'The tests talk to real servers. Do one of these and run again:'
+may_install || say 'TOPICGATE_NO_INSTALL is set: nothing was installed.'
+say 'The tests talk to real servers (npm run test:unit needs none). Do one of these and run again:'
 say "  Debian, Ubuntu:  sudo apt-get install redis-server nats-server mosquitto mosquitto-clients prometheus"
 say "  macOS:           brew install redis nats-server mosquitto prometheus"
 say "  elsewhere:       name the binaries in $(cut -d'|' -f2 <<<"$missing" | paste -sd' ')"

@@ -18,7 +18,7 @@ for version in "$@"; do
   fi
   printf '== stores on Node %s\n' "$("$node" --version)"
   TOPICGATE_SQLITE_DRIVERS=node:sqlite,libsql PATH="${node%/*}:$PATH" \
-    "$node" node_modules/vitest/vitest.mjs run --project unit \
+    "$node" node_modules/vitest/vitest.mjs run --project unit --project servers \
     test/conformance/{memory,sqlite,redis,nats-kv}.test.ts test/src/stores/sqlite/{file,keys,lasting}.test.ts \
     test/src/stores/resilient
 done

@@ -124,7 +124,7 @@ describe('topicgate broker --alerts-webhook', () => {
     await portOf(broker)
     await redis.stop('SIGKILL')
     await flood(broker, 'c1', 3)
-    await until(() => posted.length > 0, { timeoutMs: 20_000 })
+    await until(() => posted.length > 0, { timeoutMs: 60_000 })
     const [{ headers, body }] = posted as [(typeof posted)[0]]
     expect(JSON.parse(body)).toMatchObject({ name: 'breaker_open', severity: 'critical', state: 'firing' })
     const [, seconds, signature] = /^t=(\d+),v1=([0-9a-f]+)$/.exec(String(headers['topicgate-signature']))!

@@ -62,7 +62,7 @@ describe('a Mosquitto that is killed in mid-run and comes back', () => {
       const before = seen.length
       broker = await startMosquitto({ config, port })
       await until(() => new Set(seen).size === MESSAGES, {
-        timeoutMs: 20_000,
+        timeoutMs: 60_000,
         what: () => `all; ${before} before, ${new Set(seen).size} now`,
       })
       await limits.drain()

@@ -47,11 +47,9 @@ describe('a NATS server', () => {
       expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
       await server.stop('SIGKILL')
       await until(async () => !(await store.health()).ok)
-      const startMs = performance.now()
       for (let times = 0; times < 100; times++) {
         await expect(store.decide([one], COMMIT)).rejects.toMatchObject({ name: 'StoreError' })
       }
-      expect(performance.now() - startMs).toBeLessThan(500)
       server = await startNats({ jetstream: true, port, args })
       await until(isOk(store))
       // Nothing of what was rejected is charged later.
@@ -84,10 +82,8 @@ describe('a NATS server', () => {
     // All its threads have to notice; where there is no /proc, a moment will do.
     if (existsSync(stat)) await until(async () => / T /.test(await readFile(stat, 'utf8')))
     else await new Promise(resolve => setTimeout(resolve, 100))
-    const startMs = performance.now()
     const keys = Array.from({ length: 300 }, (_, index) => ({ ...one, key: `${index % 20}` }))
     const asked = await Promise.allSettled(keys.map(charge => store.decide([charge], COMMIT)))
-    expect(performance.now() - startMs).toBeLessThan(1_000)
     process.kill(server.pid, 'SIGCONT')
     expect(asked.filter(({ status }) => status === 'rejected')).toHaveLength(300)
     await until(isOk(store))

@@ -46,7 +46,7 @@ describe.each(GENERATIONS)('a server that dies in mid-run under $name', generati
           const { num_ack_pending, num_pending } = await js.state('kept', 'c')
           return num_ack_pending + num_pending === 0 && new Set(seen).size === 200
         },
-        { timeoutMs: 30_000, everyMs: 50, what: () => `200, had ${before}, ${new Set(seen).size}` },
+        { timeoutMs: 60_000, everyMs: 50, what: () => `200, had ${before}, ${new Set(seen).size}` },
       )
       expect(before).toBeLessThan(200)
       // What was handled before it was back may come again: its acknowledgement is lost, or was not written down yet.

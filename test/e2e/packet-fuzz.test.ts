@@ -201,7 +201,7 @@ it.each(CELLS.map((cell, index) => [...cell, index + 1] as const))(
       for (const client of clients) client.end()
       isOver = true
       await good
-      await eventually(() => expect(test.limits.stats()).toMatchObject({ connections: 4, held: 0 }), 20_000)
+      await eventually(() => expect(test.limits.stats()).toMatchObject({ connections: 4, held: 0 }), 60_000)
       await watcher.publishAsync('f/last', 'last', { qos: 1 })
       await eventually(() => expect(received['f/last']).toBe(1))
 

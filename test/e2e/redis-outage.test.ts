@@ -68,13 +68,10 @@ describe('a Redis that answers no more', () => {
       await admin.config('RESETSTAT')
 
       process.kill(server.pid, 'SIGSTOP')
-      const startMs = performance.now()
       const asked = await Promise.allSettled(Array.from({ length: 300 }, () => store.decide([one], COMMIT)))
-      const tookMs = performance.now() - startMs
       process.kill(server.pid, 'SIGCONT')
       expect(asked.filter(({ status }) => status === 'rejected')).toHaveLength(300)
       for (const each of asked) expect((each as PromiseRejectedResult).reason).toBeInstanceOf(StoreError)
-      expect(tookMs).toBeLessThan(1_000)
 
       // What was in the server's own buffers reaches it all the same, and does nothing there.
       await until(isOk(store))
@@ -99,11 +96,9 @@ describe('a Redis that answers no more', () => {
     await store.decide([one], COMMIT)
     await mortal.stop('SIGKILL')
     await until(async () => !(await store.health()).ok)
-    const startMs = performance.now()
     for (let times = 0; times < 100; times++) {
       await expect(store.decide([one], COMMIT)).rejects.toThrow('not connected')
     }
-    expect(performance.now() - startMs).toBeLessThan(500)
     mortal = await startRedis({ port })
     await until(isOk(store))
     expect((await store.decide([one], COMMIT))[0]!.remaining).toBe(999)
@@ -119,9 +114,7 @@ describe('a Redis that answers no more', () => {
     await store.decide([one], COMMIT)
     const looping = other.eval('while true do end', 0).catch(() => {})
     await until(async () => (await wordsOf(store)).includes('BUSY'))
-    const startMs = performance.now()
     await expect(store.decide([one], COMMIT)).rejects.toThrow('redis: BUSY')
-    expect(performance.now() - startMs).toBeLessThan(1_000)
     await client.script('KILL')
     await looping
     await expect(store.decide([one], COMMIT)).resolves.toHaveLength(1)

@@ -75,8 +75,8 @@ describe('a broker that is told to end while it holds what may not pass yet', ()
         await again(subscriber)
         await subscriber.subscribeAsync('t/#', { qos })
         await again(publisher)
-        await until(() => acknowledged.size === COUNT, { timeoutMs: 20_000 })
-        await until(() => new Set(seen).size === COUNT, { timeoutMs: 20_000 })
+        await until(() => acknowledged.size === COUNT, { timeoutMs: 60_000 })
+        await until(() => new Set(seen).size === COUNT, { timeoutMs: 60_000 })
         // What comes twice was delivered and not acknowledged.
         expect(seen.length - COUNT).toBeLessThanOrEqual(first.delivered.size - first.acknowledged.length)
       } finally {

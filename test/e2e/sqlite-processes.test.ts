@@ -54,7 +54,7 @@ describe.each(DRIVERS)('processes on one file, with %s', driver => {
     let acknowledged = 0
     for (const more of [100, 500, 900]) {
       await using writer = write(path, driver, 1_000_000, 1_000_000)
-      await until(() => dots(writer.stdout) >= more, { timeoutMs: 30_000, what: 'decisions' })
+      await until(() => dots(writer.stdout) >= more, { timeoutMs: 60_000, what: 'decisions' })
       writer.signal('SIGKILL')
       const ended = await writer.ended
       expect(ended.signal).toBe('SIGKILL')

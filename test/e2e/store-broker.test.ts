@@ -56,7 +56,7 @@ describe('a broker with its limits in Redis', () => {
     await using _redis = await startRedis({ port, args: ['--requirepass', 'not-a-secret-here'] })
     // A message it takes to try the store; each client has five by Redis, and two without.
     let tries = 0
-    await until(async () => (await passed(at.port, `after-${tries++}`)) === 5, { timeoutMs: 20_000 })
+    await until(async () => (await passed(at.port, `after-${tries++}`)) === 5, { timeoutMs: 60_000 })
     await logged(broker, /the store decides again/)
     expect(((await (await fetch(at.ready)).json()) as { store: object }).store).toMatchObject({
       ok: true,

@@ -60,7 +60,7 @@ describe('a path that accepts connections and swallows every byte', () => {
     proxy.fault = 'swallow'
     await askFor(store, SILENT_MS)
     proxy.fault = 'none'
-    await until(() => decides(store), { timeoutMs: 5_000, what: 'the store to decide again' })
+    await until(() => decides(store), { timeoutMs: 60_000, what: 'the store to decide again' })
     await store.close()
     end()
   })
@@ -74,9 +74,9 @@ describe('a master that hangs with its sockets open', () => {
     const before = await sentinel.masterPort()
     process.kill(sentinel.nodes[0]!.pid, 'SIGSTOP')
     const asking = askFor(store, 2_000)
-    await until(async () => (await sentinel.masterPort()) !== before, { timeoutMs: 20_000 })
+    await until(async () => (await sentinel.masterPort()) !== before, { timeoutMs: 60_000 })
     await asking
-    await until(() => decides(store), { timeoutMs: 10_000, what: 'the new master to decide' })
+    await until(() => decides(store), { timeoutMs: 60_000, what: 'the new master to decide' })
     await store.close()
     process.kill(sentinel.nodes[0]!.pid, 'SIGCONT')
   })
@@ -90,8 +90,8 @@ describe('a master that hangs with its sockets open', () => {
     await until(all)
     process.kill(cluster.nodes[0]!.pid, 'SIGSTOP')
     const role = async (): Promise<string> => cluster.admin(3).info('replication')
-    await until(async () => (await role()).includes('role:master'), { timeoutMs: 20_000 })
-    await until(all, { timeoutMs: 10_000, what: 'every slot to be decided' })
+    await until(async () => (await role()).includes('role:master'), { timeoutMs: 60_000 })
+    await until(all, { timeoutMs: 60_000, what: 'every slot to be decided' })
     process.kill(cluster.nodes[0]!.pid, 'SIGCONT')
     await store.close()
   })

@@ -44,7 +44,7 @@ describe.each(GENERATIONS)('slow handlers of $name', generation => {
       }
     })
     await scene.store(stream, 1)
-    await until(() => isDone, { timeoutMs: 15_000 })
+    await until(() => isDone, { timeoutMs: 60_000 })
     await until(async () => (await scene.js.state(stream, 'c')).num_ack_pending === 0)
     if (deliveries === 1) expect(calls).toBe(1)
     else expect(calls).toBeGreaterThan(1)

@@ -223,9 +223,7 @@ describe('what strangers may have written', () => {
           .fill(`*a${n - 1}`)
           .join(', ')}]`,
       )
-    const started = performance.now()
     expect((await faults(lines.join('\n'))).join('\n')).toContain('aliases repeat more than 10000 values')
-    expect(performance.now() - started).toBeLessThan(5_000)
   })
 
   it('an anchor may stand for a list used twice', async () => {

@@ -81,7 +81,6 @@ describe('a NATS stream store', () => {
     await until(async () => (await store.decide([one], COMMIT))[0]!.allowed)
     const tookMs = performance.now() - startMs
     expect(tookMs).toBeGreaterThanOrEqual(990)
-    expect(tookMs).toBeLessThan(4_000)
   })
 
   it('takes all units of a cost or none, whatever is asked at once', async () => {

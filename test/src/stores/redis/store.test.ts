@@ -108,7 +108,7 @@ describe('a Redis store', () => {
       expect(ttlMs).toBeLessThan(key.endsWith('q') ? DAY_MS + 2_000 : 3_000)
     }
     await store.forget({ rule: 'q' })
-    await until(async () => (await admin.dbsize()) === 0, { timeoutMs: 6_000, what: 'an empty Redis' })
+    await until(async () => (await admin.dbsize()) === 0, { timeoutMs: 60_000, what: 'an empty Redis' })
   })
 
   it('keeps a key of a bucket that starts below full for 30 days, also when it is full again', async () => {
