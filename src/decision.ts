@@ -49,7 +49,8 @@ export interface Decision {
   /** True for `deliver` and `degrade`. */
   readonly allowed: boolean
   readonly outcome: Outcome
-  readonly reason: Reason
+  /** A {@link Reason}, or a word of middleware of the user's own. */
+  readonly reason: Reason | (string & {})
   /** The rule that denied, or of an allowed message the one nearest to its limit; absent where none applied. */
   readonly rule?: string | undefined
   /** The most the rule can hold: a token bucket's burst, any other rule's count. */

@@ -110,4 +110,8 @@ export class Guard {
     this.#checks.close(DENIED_BY_FALLBACK)
     this.#keeper.close(held === 'pass' ? PASSED : undefined)
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
 }

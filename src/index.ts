@@ -48,7 +48,7 @@ export type { ExemptionTrace, Explanation, HandlerTrace, LimitTrace, SkippedRule
 export { KnownSenders } from './chain/known-senders.ts'
 export { limit, quota } from './chain/limit.ts'
 export type { Measured } from './chain/measures.ts'
-export type { Middleware, Next } from './chain/middleware.ts'
+export type { Middleware, MiddlewareContext, Next } from './chain/middleware.ts'
 export type {
   Cost,
   Exceeded,

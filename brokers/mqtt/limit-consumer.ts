@@ -30,6 +30,7 @@ export interface ConsumerLimits {
   drain(withinMs?: number): Promise<void>
   /** Takes the limiter off a running client: it is as it was, and what was held passes. */
   close(): void
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 const DRAIN_MS = 10_000
@@ -106,6 +107,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
       consumer.keepAlive.close()
     },
     close,
+    [Symbol.asyncDispose]: async () => close(),
   }
 }
 

@@ -110,6 +110,9 @@ export function limitPublishes(
   }
 
   return {
+    async [Symbol.asyncDispose]() {
+      this.close()
+    },
     publish: (topic, payload, options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
       const wanted = readWishes({ priority, latest, signal })

@@ -96,6 +96,7 @@ export interface NatsLimits {
   drain(options?: DrainOptions): Promise<void>
   /** As `drain`, without waiting for the handlers. */
   close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 const DRAIN_OPTIONS: OptionNames<DrainOptions> = { timeoutMs: true, held: true }
@@ -275,6 +276,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       await station.idle(timeoutMs)
     },
     close: () => stop('discard'),
+    [Symbol.asyncDispose]: () => stop('discard'),
   }
 }
 

@@ -81,6 +81,9 @@ export function limitPublishes(
   })
 
   return {
+    async [Symbol.asyncDispose]() {
+      this.close()
+    },
     publish: (subject, payload = '', options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
       const wanted = readWishes({ priority, latest, signal })

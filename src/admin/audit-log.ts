@@ -6,6 +6,7 @@ import type { Gate } from '../gate.ts'
 export interface AuditLog {
   /** Writes what was told, follows the gate no more, and closes the file. */
   close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
@@ -20,6 +21,9 @@ export function keepAuditLog(gate: Gate, path: string): AuditLog {
   }
   gate.on('audit', write)
   return {
+    [Symbol.asyncDispose]() {
+      return this.close()
+    },
     close() {
       gate.off('audit', write)
       return new Promise(resolve => {

@@ -4,9 +4,10 @@ import { andThen } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Charge, Store, Verdict } from '../stores/store.ts'
 import { combine, fold, limitWait, type Passed, passedBy } from './fold.ts'
-import { keyOf } from './key.ts'
+import { capturesOf, keyOf } from './key.ts'
+import type { MiddlewareContext } from './middleware.ts'
 import type { Seat } from './seat.ts'
-import type { ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
+import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
 import type { Warner } from './warn.ts'
 
 /**
@@ -38,7 +39,7 @@ export class ChainedPlan {
     const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, seat, nowMs)
     switch (step.kind) {
       case 'custom':
-        return step.middleware(message, once(next))
+        return step.middleware(message, once(next), contextFor(step, message, seat, nowMs))
       case 'exempt':
         return andThen(this.#askExemption(step, message, seat, nowMs), own => {
           if (own === undefined) return next()
@@ -100,6 +101,19 @@ export class ChainedPlan {
       this.#warner.note(rule, verdict, () => charges[index]!.key, nowMs)
     })
   }
+}
+
+const NO_CONTEXT = undefined as unknown as MiddlewareContext
+
+/** Returns the context of a middleware; none for one that does not take it. */
+function contextFor(
+  { middleware, pattern }: CustomStep,
+  message: Message,
+  { identity }: Seat,
+  nowMs: number,
+): MiddlewareContext {
+  if (middleware.length < 3) return NO_CONTEXT
+  return { sender: identity, nowMs, captures: capturesOf(pattern, message) }
 }
 
 /** Returns the rules of a step whose conditions hold for a message. */

@@ -1,5 +1,5 @@
 import { BOUNDS } from '../bounds.ts'
-import type { Decision, Reason } from '../decision.ts'
+import type { Decision } from '../decision.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Sender } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
@@ -92,7 +92,7 @@ const ABUSIVE_MOST = 10_000
 const ABUSIVE_REFUSED = 0.5
 const MOVE_EVERY = 64
 /** What is no doing of the sender's, or no longer. */
-const NOBODYS: ReadonlySet<Reason> = new Set([
+const NOBODYS: ReadonlySet<string> = new Set([
   'banned',
   'store_unavailable',
   'handler_busy',

@@ -38,6 +38,7 @@ export interface LimitsStep {
 export interface CustomStep {
   readonly kind: 'custom'
   readonly middleware: Middleware
+  readonly pattern: Pattern | undefined
   /** Of one that goes by what handlers do. */
   readonly handler: HandlerStation | undefined
 }
@@ -65,7 +66,7 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
     const { pattern, middleware } = entry
     const station = stationOf(middleware)
     if (station === undefined || station.kind === 'handler') {
-      steps.push({ kind: 'custom', middleware, handler: station })
+      steps.push({ kind: 'custom', middleware, pattern, handler: station })
       continue
     }
     if (!station.enabled || station.kind === 'scale' || station.kind === 'held') continue

@@ -124,6 +124,10 @@ export class Alerts {
     this.#options.gate.off('store', this.#onStore)
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
   #schedule(): () => void {
     return this.#clock.after(this.#everyMs, () => {
       this.look()

@@ -148,6 +148,10 @@ export class Analytics {
     this.#gate.off('policy', this.#onPolicy)
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
   /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
   #meet(seat: Seat, sender: Sender): number {
     // The seat's identity is the sender itself unless the policy fills something in.

@@ -78,6 +78,10 @@ export class Durations {
     delete (this.#gate as { check?: Gate['check'] }).check
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
   #time(ask: () => MaybePromise<Decision>): MaybePromise<Decision> {
     const startMs = this.#nowMs()
     const end = (): void => this.note(Math.max(0, this.#nowMs() - startMs) / 1_000)

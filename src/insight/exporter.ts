@@ -78,6 +78,10 @@ export class SnapshotExporter {
     })
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   #schedule(): () => void {
     const { clock, everyMs = GRAINS.slice } = this.#options
     return clock.after(everyMs, () => {

@@ -120,6 +120,10 @@ export class Webhook {
     this.#abort?.()
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
   async #deliver(): Promise<void> {
     this.#busy = true
     for (let next = this.#first(); next !== undefined && !this.#closed; next = this.#first()) {

@@ -18,6 +18,7 @@ export interface PublishLimits {
    * settled by its acknowledgement, or as failed when the client is not connected.
    */
   close(): void
+  [Symbol.asyncDispose](): Promise<void>
   stats(): PublisherStats
 }
 

@@ -151,6 +151,10 @@ export class LeasedStore implements Store {
     await this.#store.close()
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   /** Decides by what is held and known here: undefined where the shared store must be asked. */
   #decideHere(charge: Charge, nowMs: number): Verdict | undefined {
     const lease = this.#book.find(charge.limit, charge.key)

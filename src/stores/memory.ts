@@ -153,6 +153,10 @@ export class MemoryStore implements Store {
     this.#turns.length = 0
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   #scheduleSweep(pauseMs: number): void {
     this.#cancelSweep = this.#clock.after(pauseMs, () => this.#sweep())
   }

@@ -199,6 +199,10 @@ export class ResilientStore implements Store {
     }
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   #admit(commit: boolean): Ticket | undefined {
     if (this.#owed.size >= BOUNDS.storePending) return undefined
     // A look proves nothing: a replica that takes no charges answers it.

@@ -108,6 +108,8 @@ export interface Store {
   /** Tells a listener of what becomes of the store; the returned function ends it. */
   watch?(listener: (event: StoreEvent) => void): () => void
   close(): Promise<void>
+  /** As `close`, for `await using`. */
+  [Symbol.asyncDispose]?(): Promise<void>
 }
 
 /** Why a store cannot keep a limit, in words; undefined where it can. */

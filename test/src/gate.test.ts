@@ -24,6 +24,34 @@ function gateAt(nowMs = 1_000_000): { gate: Gate; clock: FakeClock } {
   return { gate: new Gate({ clock }), clock }
 }
 
+describe("middleware of the user's own", () => {
+  it('is given what the gate knows: sender, time and captures', async () => {
+    const clock = new FakeClock(5_000)
+    const policy = {
+      senders: { device: '{topic.unit}' },
+      rules: [{ name: 'r', topic: 'fleet/{unit}/#', limit: '1/s' }],
+    }
+    const gate = await Gate.fromPolicy(policy, { clock })
+    const seen: unknown[] = []
+    gate.use('fleet/{site}/{unit}/#', (_message, next, { sender, nowMs, captures }) => {
+      seen.push(sender.device, nowMs, Object.fromEntries(captures))
+      return next()
+    })
+    gate.use((_message, next, { captures }) => {
+      seen.push(captures.size)
+      return next()
+    })
+    await gate.check(publish('fleet/berlin/d7/t'))
+    expect(seen).toEqual(['berlin', 5_000, { site: 'berlin', unit: 'd7' }, 0])
+  })
+
+  it('may give a reason of its own', () => {
+    const { gate } = gateAt()
+    gate.use(() => ({ allowed: false, outcome: 'drop', reason: 'maintenance', retryAfterMs: 1_000 }))
+    expect(gate.checkSync(publish('a')).reason).toBe('maintenance')
+  })
+})
+
 describe('a gate', () => {
   it('takes an option of undefined for one that is left out', async () => {
     const policy = { dialect: 'nats', rules: [{ name: 'all', topic: 'a.>', limit: '1/s' }] }

@@ -213,6 +213,7 @@ describe('the public doors', () => {
         "type MetricFamily",
         "type MetricSources",
         "type Middleware",
+        "type MiddlewareContext",
         "type Next",
         "type Note",
         "type NoteKind",

@@ -158,6 +158,10 @@ export class NatsKvStore implements Store {
     await this.#onClose?.()
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()

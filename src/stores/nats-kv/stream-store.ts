@@ -131,6 +131,10 @@ export class NatsStreamStore implements Store {
     await this.#onClose?.()
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   /** What each charge would get; charges of the same rule and key add up. */
   async #look(charges: readonly Charge[], deadlineMs: number): Promise<Verdict[]> {
     const verdicts: Verdict[] = []

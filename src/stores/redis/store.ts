@@ -192,6 +192,10 @@ export class RedisStore implements Store {
     await this.#client.close()
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   #ask(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#closed) return Promise.reject(closedError())
     if (!this.#client.isReady()) return Promise.reject(notConnected(this.#client))

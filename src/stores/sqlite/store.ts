@@ -163,6 +163,10 @@ export class SqliteStore implements Store {
     return this.#closing
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   async #close(): Promise<void> {
     this.#cancelSweep()
     await this.#transactions.drained()
