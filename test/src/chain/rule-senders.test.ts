@@ -128,7 +128,7 @@ describe('the senders of a rule', () => {
   it.each([
     [{}, /^for: it names no list \(give one of clients, .*or leave it out\)$/],
     ['guest', /^for: a rule is for an object of lists/],
-    [{ role: ['guest'] }, /^for\.role: there is no such option \(did you mean roles\?\)$/],
+    [{ role: ['guest'] }, /^for: there is no option `role` \(did you mean `roles`\?\)$/],
     [{ roles: 'guest' }, /^for\.roles: it is not a list of texts/],
     [{ ips: ['10.0.0.0/33'] }, /^for\.ips\[0\]: "10.0.0.0\/33" has no valid prefix length/],
   ])('of %j are an error', (lists, message) => {
