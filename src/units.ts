@@ -12,6 +12,8 @@ export interface Rate {
   readonly bytes: boolean
   /** The calendar word the period was written with, when it is one of it: `/day`, `per month`. */
   readonly window?: 'day' | 'week' | 'month' | 'year' | undefined
+  /** First day of windows, as `from day 15` or `from sunday`: of a month from 1, of a week from 1 for Monday. */
+  readonly from?: number | undefined
   /** The scope words of a trailing `per device`; several are joined by a comma without spaces. */
   readonly per?: string | undefined
 }
@@ -92,6 +94,30 @@ export function parseBytes(text: string | number): number {
   return size.count
 }
 
+const WEEKDAYS = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']
+
+/** Reads the rate of a quota: as any other, and with a first day, as `1GB/month from day 15`. Throws PolicyError. */
+export function parseQuota(text: string): Rate {
+  const match = read(text, /^(.*?)\s+from\s+(?:day\s+(\d{1,4})|([A-Za-z]{3,9}))((?:\s.*)?)$/)
+  if (!match) return parseRate(text)
+  const [, before = '', digits, word = '', after = ''] = match
+  const rate = parseRate(before + after)
+  const written = quote(`from ${digits === undefined ? word : `day ${digits}`}`)
+  if (rate.window === 'month') {
+    const day = Number(digits)
+    if (day >= 1 && day <= 31) return { ...rate, from: day }
+    throw policyError('', `${written} is no day of a month`, 'write from day 1 to from day 31')
+  }
+  if (rate.window === 'week') {
+    const place = WEEKDAYS.findIndex(
+      name => name === word.toLowerCase() || name.slice(0, 3) === word.toLowerCase(),
+    )
+    if (place >= 0) return { ...rate, from: place + 1 }
+    throw policyError('', `${written} is no day of a week`, 'write from monday, or from another weekday')
+  }
+  throw policyError('', `${written} has no effect here`, 'only months and weeks may begin on another day')
+}
+
 /**
  * Reads `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10000/day` or `unlimited`, each with an optional
  * `burst N` and scope words (`5/min per device`). Counts are whole: `0.5/s` is refused and `1 per 2s` proposed.
@@ -105,6 +131,12 @@ export function parseRate(text: string): Rate {
     /^(\d+(?:\.\d+)?)\s*([A-Za-z]*?)\s*(?:\/|\bper\s|(?<=\d)per\s)\s*(?:(\d+(?:\.\d+)?)\s*)?([A-Za-z]+)((?:\s.*)?)$/,
   )
   const amount = match && units(match[1] ?? '', match[2] ?? '')
+  if (/\sfrom\s/.test(text))
+    throw policyError(
+      '',
+      `${quote(text)} has a first day`,
+      'only a quota has, as quota: 1GB/month from day 15',
+    )
   if (!match || !amount) throw policyError('', `${quote(text)} is not a rate`, RATE_REMEDY)
   const [, digits = '', multiple = '', times = '1', word = '', rest = ''] = match
   const unit = timeUnit(word)

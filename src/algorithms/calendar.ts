@@ -2,6 +2,14 @@ import { policyError } from '../errors.ts'
 
 export type CalendarUnit = 'day' | 'week' | 'month' | 'year'
 
+/** Calendar windows: days, weeks, months or years of a zone. */
+export interface CalendarSpec {
+  readonly unit: CalendarUnit
+  readonly zone: string
+  /** First day: of a month from 1 (a shorter month begins on its last day), of a week from 1 for Monday. Default: 1. */
+  readonly from?: number | undefined
+}
+
 const DAY_MS = 86_400_000
 /** No zone is farther from UTC than this, and no offset changes by more. */
 const FARTHEST_ZONE_MS = 16 * 3_600_000
@@ -19,6 +27,7 @@ interface LocalDate {
 export class CalendarWindow {
   readonly unit: CalendarUnit
   readonly zone: string
+  readonly from: number
   readonly #format: Intl.DateTimeFormat
   #startMs = 0
   #endMs = 0
@@ -26,9 +35,17 @@ export class CalendarWindow {
   #otherEndMs = 0
 
   /** Throws PolicyError for a zone that Intl does not know. */
-  constructor(unit: CalendarUnit, zone: string) {
+  constructor({ unit, zone, from = 1 }: CalendarSpec) {
     this.unit = unit
     this.zone = zone
+    this.from = from
+    const last = { day: 1, week: 7, month: 31, year: 1 }[unit]
+    if (!(Number.isInteger(from) && from >= 1 && from <= last))
+      throw policyError(
+        'quota',
+        `${from} is no day a ${unit} can begin on`,
+        'write from day 15, or from monday',
+      )
     try {
       this.#format = new Intl.DateTimeFormat('en-US', {
         timeZone: zone,
@@ -41,6 +58,11 @@ export class CalendarWindow {
     } catch {
       throw policyError('zone', `unknown time zone "${zone}"`, 'use an IANA name such as Europe/Berlin')
     }
+  }
+
+  /** The windows in a word, for keys and comparisons: `month+15 Europe/Berlin`. */
+  get id(): string {
+    return `${this.unit}${this.from === 1 ? '' : `+${this.from}`} ${this.zone}`
   }
 
   /** The first millisecond of the window that holds a moment. */
@@ -65,9 +87,9 @@ export class CalendarWindow {
   }
 
   #seek(moment: number): void {
-    const first = firstDay(this.#dateOf(moment), this.unit)
+    const first = firstDay(this.#dateOf(moment), this.unit, this.from)
     this.#startMs = this.#midnightOf(first)
-    this.#endMs = this.#midnightOf(firstOfNext(first, this.unit))
+    this.#endMs = this.#midnightOf(firstOfNext(first, this.unit, this.from))
   }
 
   #dateOf(moment: number): LocalDate {
@@ -101,30 +123,38 @@ function dayNumber(date: LocalDate): number {
   return Date.UTC(date.year, date.month - 1, date.day) / DAY_MS
 }
 
-function firstDay(date: LocalDate, unit: CalendarUnit): LocalDate {
+function firstDay(date: LocalDate, unit: CalendarUnit, from: number): LocalDate {
   switch (unit) {
     case 'day':
       return date
     case 'week': {
-      const weekday = (new Date(dayNumber(date) * DAY_MS).getUTCDay() + 6) % 7
+      const weekday = (new Date(dayNumber(date) * DAY_MS).getUTCDay() + 7 - (from % 7)) % 7
       return { ...date, day: date.day - weekday }
     }
-    case 'month':
-      return { ...date, day: 1 }
+    case 'month': {
+      const first = dayOfMonth(date.year, date.month, from)
+      return date.day >= first.day ? first : dayOfMonth(date.year, date.month - 1, from)
+    }
     case 'year':
       return { ...date, month: 1, day: 1 }
   }
 }
 
-function firstOfNext(first: LocalDate, unit: CalendarUnit): LocalDate {
+function firstOfNext(first: LocalDate, unit: CalendarUnit, from: number): LocalDate {
   switch (unit) {
     case 'day':
       return { ...first, day: first.day + 1 }
     case 'week':
       return { ...first, day: first.day + 7 }
     case 'month':
-      return { ...first, month: first.month + 1 }
+      return dayOfMonth(first.year, first.month + 1, from)
     case 'year':
       return { ...first, year: first.year + 1 }
   }
+}
+
+/** A day of a month, or the last of a shorter month; month 0 and month 13 belong to the years beside. */
+function dayOfMonth(year: number, month: number, day: number): LocalDate {
+  const days = new Date(Date.UTC(year, month, 0)).getUTCDate()
+  return { year, month, day: Math.min(day, days) }
 }

@@ -1,7 +1,7 @@
 import { BOUNDS } from '../bounds.ts'
 import { policyError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { type CalendarUnit, CalendarWindow } from './calendar.ts'
+import { type CalendarSpec, CalendarWindow } from './calendar.ts'
 import { type CustomAlgorithm, checkAlgorithm } from './custom.ts'
 import { kernelOf } from './custom-kernel.ts'
 import { fixedWindow } from './fixed-window.ts'
@@ -35,7 +35,7 @@ export interface LimitSpec {
   /** Costs may be fractions, in thousandths. */
   readonly fractional?: boolean | undefined
   /** Required by a quota. */
-  readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string } | undefined
+  readonly calendar?: CalendarSpec | undefined
 }
 
 const OPTIONS: OptionNames<LimitSpec> = {
@@ -132,7 +132,7 @@ export function createLimit(spec: LimitSpec): Limit {
   }
   if (custom) limit.custom = custom
   if (algorithm === 'quota' && spec.calendar) {
-    limit.calendar = new CalendarWindow(spec.calendar.unit, spec.calendar.zone)
+    limit.calendar = new CalendarWindow(spec.calendar)
   }
   return limit
 }

@@ -1,5 +1,5 @@
 export type { Algorithm, Step } from './algorithm.ts'
-export { type CalendarUnit, CalendarWindow } from './calendar.ts'
+export { type CalendarSpec, type CalendarUnit, CalendarWindow } from './calendar.ts'
 export { createLimit, KERNELS, type LimitSpec } from './create-limit.ts'
 export { type CustomAlgorithm, type CustomState, defineAlgorithm, type LimitNumbers } from './custom.ts'
 export { type Kernel, toAlgorithm, type Verdict } from './kernel.ts'

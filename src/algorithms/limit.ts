@@ -46,11 +46,7 @@ export interface Limit {
 
 /** Whether windows of two limits begin and end at the same moments. */
 export function haveSameWindows(one: Limit, other: Limit): boolean {
-  return (
-    one.periodMs === other.periodMs &&
-    one.calendar?.unit === other.calendar?.unit &&
-    one.calendar?.zone === other.calendar?.zone
-  )
+  return one.periodMs === other.periodMs && one.calendar?.id === other.calendar?.id
 }
 
 /** Whether cells mean and do the same under two limits, whatever else differs: then nothing is to be carried over. */

@@ -10,7 +10,7 @@ import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
 import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../stores/store.ts'
-import { parseRate, type Rate } from '../units.ts'
+import { parseQuota, parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { type HeldKind, heldKindOf, heldStation } from './held-limit.ts'
 import { inFlightStation } from './in-flight-limit.ts'
@@ -172,6 +172,8 @@ export function quota(options: QuotaOptions): Middleware {
       'write N/day, N/week, N/month or N/year, or window: rolling',
     )
   }
+  if (rolling && rate.from !== undefined)
+    throw policyError(path, 'a rolling quota looks back and has no first day', 'leave out `from` or `window`')
   const algorithm = rolling ? 'sliding-log' : 'quota'
   const make = (): Middleware =>
     station('quota', options, path, rate, 'quota_exceeded', (fractional, count) => ({
@@ -182,7 +184,7 @@ export function quota(options: QuotaOptions): Middleware {
       fractional,
       ...(rolling || rate.window === undefined
         ? {}
-        : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC' } }),
+        : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC', from: rate.from } }),
     }))
   return rolling ? withRemedy(path, text, rate.count, make) : make()
 }
@@ -214,7 +216,8 @@ function rateOf(
     const remedy = name === 'limit' ? "write limit: '10/s'" : "write quota: '10000/day'"
     throw policyError(path, 'the rule has no rate', remedy)
   }
-  return { path, text, rate: checkWithin(path, () => parseRate(text)) }
+  const parse = name === 'quota' ? parseQuota : parseRate
+  return { path, text, rate: checkWithin(path, () => parse(text)) }
 }
 
 type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]

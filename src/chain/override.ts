@@ -135,7 +135,8 @@ function makeLimit(limit: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>, n
   const { count, periodMs, burst, window } = grant.rate
   const change = { name, count, periodMs, initial: undefined }
   if (limit.calendar !== undefined && window !== undefined) {
-    return remakeLimit(limit, { ...change, calendar: { unit: window, zone: limit.calendar.zone } })
+    const from = window === limit.calendar.unit ? limit.calendar.from : undefined
+    return remakeLimit(limit, { ...change, calendar: { unit: window, zone: limit.calendar.zone, from } })
   }
   return remakeLimit(limit, bursts(limit) ? { ...change, burst } : change)
 }

@@ -12,7 +12,7 @@ export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof crea
     fractional: limit.scale === 1000,
     ...(bursts(limit) ? { burst: limit.capacity } : {}),
     ...(startsBelowFull(limit) ? { initial: limit.initialGrains / limit.scale } : {}),
-    ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
+    ...(calendar === undefined ? {} : { calendar }),
     ...change,
   })
 }

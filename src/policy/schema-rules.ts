@@ -134,7 +134,10 @@ export const ruleSchema = z
         .meta({ description: 'What it counts by; a list counts by the combination. Default: global.' }),
       limit: rateText.optional(),
       quota: rateText
-        .meta({ description: 'Units per calendar window.', examples: ['10000/day', '1GB/month'] })
+        .meta({
+          description: 'Units per calendar window, of a month or week also from another day.',
+          examples: ['10000/day', '1GB/month', '1GB/month from day 15', '1000/week from sunday'],
+        })
         .optional(),
       inFlight: wholeNumber(
         1,

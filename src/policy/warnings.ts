@@ -4,7 +4,7 @@ import type { ConditionSpec } from '../conditions/condition.ts'
 import type { Problem } from '../errors.ts'
 import type { Action, Dialect } from '../message.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { parseBytes, parseRate } from '../units.ts'
+import { parseBytes, parseQuota, parseRate } from '../units.ts'
 import type { LoadedPolicy } from './loaded.ts'
 import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
 
@@ -302,7 +302,7 @@ function isUnsourced(scope: string, { senders, tiers }: PolicyDocument): boolean
 function capacityOf(rule: PolicyRule): number | undefined {
   const text = rule.limit ?? rule.quota
   if (text === undefined) return undefined
-  const { count, burst } = parseRate(text)
+  const { count, burst } = rule.limit === undefined ? parseQuota(text) : parseRate(text)
   const written = rule.burst === undefined ? burst : parseBytes(rule.burst)
   const isBucket = (rule.algorithm ?? 'token-bucket') === 'token-bucket' && rule.limit !== undefined
   if (rule.algorithm === 'leaky-bucket') return undefined

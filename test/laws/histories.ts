@@ -151,7 +151,8 @@ export function rollRule(
 ): { rule: Rule; startMs: number } {
   if (algorithm === 'quota') {
     const unit = random.pick(['day', 'week', 'month', 'year'] as const)
-    const calendar = { unit, zone: random.pick(ZONES) }
+    const from = { day: [1], week: [1, 4, 7], month: [1, 15, 31], year: [1] }[unit]
+    const calendar = { unit, zone: random.pick(ZONES), from: random.pick(from) }
     const rule = {
       name,
       algorithm,

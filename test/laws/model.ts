@@ -14,7 +14,11 @@ export interface Rule {
   readonly burst?: number
   readonly initial?: number
   readonly fractional?: boolean
-  readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string }
+  readonly calendar?: {
+    readonly unit: CalendarUnit
+    readonly zone: string
+    readonly from?: number | undefined
+  }
 }
 
 export interface ModelCharge {

@@ -29,7 +29,11 @@ export interface Numbers {
   /** The most the limit can hold: the burst of a token bucket, the count of any other. */
   readonly capacity: number
   readonly initial: number
-  readonly calendar?: { readonly unit: CalendarUnit; readonly zone: string }
+  readonly calendar?: {
+    readonly unit: CalendarUnit
+    readonly zone: string
+    readonly from?: number | undefined
+  }
 }
 
 interface Taken {

@@ -716,7 +716,9 @@ function grant(
     const times = multiplied(numbers, readFactor(words.limit))
     return { ...plain, numbers: { ...times, initial: times.capacity }, scaled, isFixed: rule.isFixed }
   }
-  const rate = readRate(words.limit)
+  const written = readRate(words.limit)
+  const { calendar } = numbers
+  const rate = { ...written, from: written.window === calendar?.unit ? calendar?.from : undefined }
   const replaced = numbersOf(rate, numbers.algorithm, undefined, numbers.calendar?.zone)!
   return { ...plain, numbers: replaced, scaled: undefined, isFixed: true }
 }

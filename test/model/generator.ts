@@ -349,7 +349,10 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
   },
   'calendar quotas': draft => {
     const { random } = draft
-    const quota = random.pick(['2/day', '3/week', '2/month', '5/year'])
+    const quota = random.pick([
+      ...['2/day', '3/week', '2/month', '5/year'],
+      ...['2/month from day 31', '3/month from day 15', '3/week from sunday', '2/week from thursday'],
+    ])
     addRule(draft, { quota, zone: random.pick(['Europe/Berlin', 'UTC', 'America/New_York']) })
   },
   'rolling quotas': draft => {

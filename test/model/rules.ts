@@ -115,7 +115,7 @@ export function numbersOf(
   if (count === undefined) return undefined
   const capacity = algorithm === 'token-bucket' ? (burst ?? count) : count
   const numbers = { algorithm, count, periodMs, capacity, initial: initial ?? capacity }
-  return zone === undefined ? numbers : { ...numbers, calendar: { unit: window!, zone } }
+  return zone === undefined ? numbers : { ...numbers, calendar: { unit: window!, zone, from: rate.from } }
 }
 
 /** A limit multiplied by thousandths: rounded down to whole units, 1 at the least. */

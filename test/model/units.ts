@@ -6,6 +6,8 @@ export interface Rate {
   readonly burst: number | undefined
   /** The calendar window the unit of time names. */
   readonly window: 'day' | 'week' | 'month' | 'year' | undefined
+  /** The first day of a month, or of a week from 1 for Monday. */
+  readonly from?: number | undefined
   readonly isBytes: boolean
   /** Scopes of an exemption's limit, as `5/min per client`. */
   readonly per: readonly string[]
@@ -45,6 +47,11 @@ export function readBytes(text: string | number): number {
 }
 
 export function readRate(text: string): Rate {
+  const [, rest, day, name] = /^(.*) from (?:day (\d+)|(\w+))$/.exec(text) ?? []
+  if (rest !== undefined) {
+    const weekdays = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']
+    return { ...readRate(rest), from: day === undefined ? weekdays.indexOf(name!) + 1 : Number(day) }
+  }
   const words = text.trim()
   const plain = { window: undefined, burst: undefined, isBytes: false, per: [] }
   if (words === 'unlimited') return { ...plain, count: undefined, periodMs: 1 }

@@ -14,6 +14,7 @@ type Numbers = readonly [
   scale: number,
   unit?: CalendarUnit,
   zone?: string,
+  from?: number,
 ]
 
 const texts = new WeakMap<Limit, string>()
@@ -24,7 +25,9 @@ export function describeNumbers(limit: Limit): string {
   if (text === undefined) {
     const { algorithm, count, periodMs, capacity, initialGrains, scale, calendar } = limit
     const numbers: Numbers = [VERSION, algorithm, count, periodMs, capacity, initialGrains / scale, scale]
-    text = JSON.stringify(calendar ? [...numbers, calendar.unit, calendar.zone] : numbers)
+    // The first day of usual windows is not written: earlier versions did not either.
+    const from = calendar === undefined || calendar.from === 1 ? [] : [calendar.from]
+    text = JSON.stringify(calendar ? [...numbers, calendar.unit, calendar.zone, ...from] : numbers)
     texts.set(limit, text)
   }
   return text
@@ -35,7 +38,9 @@ export function describeNumbers(limit: Limit): string {
  * text is of another version, or names an algorithm that is not there.
  */
 export function limitOf(text: string, now?: Limit): Limit | undefined {
-  const [version, name, count, periodMs, burst, initial, scale, unit, zone] = JSON.parse(text) as Numbers
+  const [version, name, count, periodMs, burst, initial, scale, unit, zone, from] = JSON.parse(
+    text,
+  ) as Numbers
   if (version !== VERSION) return undefined
   const own = now?.custom !== undefined && now.algorithm === name ? now.custom : undefined
   if (own === undefined && !ALGORITHMS.some(known => known === name)) return undefined
@@ -47,6 +52,6 @@ export function limitOf(text: string, now?: Limit): Limit | undefined {
     fractional: scale === 1000,
     ...(own && { burst }),
     ...(name === 'token-bucket' && { burst, initial }),
-    ...(unit !== undefined && zone !== undefined && { calendar: { unit, zone } }),
+    ...(unit !== undefined && zone !== undefined && { calendar: { unit, zone, from } }),
   })
 }

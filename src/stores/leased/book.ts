@@ -196,7 +196,6 @@ function haveSameNumbers(a: Limit, b: Limit): boolean {
     a.periodMs === b.periodMs &&
     a.capacityGrains === b.capacityGrains &&
     a.scale === b.scale &&
-    a.calendar?.unit === b.calendar?.unit &&
-    a.calendar?.zone === b.calendar?.zone
+    a.calendar?.id === b.calendar?.id
   )
 }

@@ -123,7 +123,7 @@ export function headerOf(limit: Limit): string {
 
 /** The windows of a quota, or that a bucket starts below full. */
 function kindOf(limit: Limit): string {
-  if (limit.calendar !== undefined) return `${limit.calendar.unit} ${limit.calendar.zone}`
+  if (limit.calendar !== undefined) return limit.calendar.id
   return startsBelowFull(limit) ? 'initial' : ''
 }
 

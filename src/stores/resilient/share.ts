@@ -16,6 +16,6 @@ export function shareOf(limit: Limit, parts: number): Limit {
     ...{ name, algorithm, periodMs, count: part(limit.count), fractional: limit.scale > 1 },
     ...(bucket || limit.custom !== undefined ? { burst } : {}),
     ...(bucket ? { initial } : {}),
-    ...(calendar === undefined ? {} : { calendar: { unit: calendar.unit, zone: calendar.zone } }),
+    ...(calendar === undefined ? {} : { calendar }),
   })
 }
