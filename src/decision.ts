@@ -30,6 +30,8 @@ export type Reason =
   | 'subscriptions_exceeded'
   | 'retained_exceeded'
   | 'banned'
+  /** Larger than a rule's maximum size. */
+  | 'too_large'
   | 'store_unavailable'
   /** A rate by feedback, or a breaker, spares the handler behind the gate: no doing of the sender's. */
   | 'handler_busy'

@@ -267,7 +267,7 @@ export class Gate {
 
   /** Names of all rules, in their order. */
   rules(): readonly string[] {
-    return this.#seating.roster.limits.map(({ name }) => name)
+    return this.#seating.roster.ruleNames
   }
 
   /** Every outcome a rule may come to, and the rules that ask for it. */

@@ -44,7 +44,14 @@ export { exempt } from './chain/exempt.ts'
 export type { Handled } from './chain/handler.ts'
 export type { HeldKind } from './chain/held-limit.ts'
 export type { KeyInFlight } from './chain/in-flight.ts'
-export type { ExemptionTrace, Explanation, HandlerTrace, LimitTrace, SkippedRule } from './chain/inspect.ts'
+export type {
+  ExemptionTrace,
+  Explanation,
+  HandlerTrace,
+  LimitTrace,
+  SizeTrace,
+  SkippedRule,
+} from './chain/inspect.ts'
 export { KnownSenders } from './chain/known-senders.ts'
 export { limit, quota } from './chain/limit.ts'
 export type { Measured } from './chain/measures.ts'
@@ -58,6 +65,7 @@ export type {
   LimitOptions,
   QuotaOptions,
   Scope,
+  SizeOptions,
 } from './chain/options.ts'
 export type { PenaltySpec } from './chain/penalty.ts'
 export { createSender } from './chain/seat.ts'

@@ -7,6 +7,7 @@ import { combine, fold, limitWait, type Passed, passedBy } from './fold.ts'
 import { capturesOf, keyOf } from './key.ts'
 import type { MiddlewareContext } from './middleware.ts'
 import type { Seat } from './seat.ts'
+import { decideSize } from './size-limit.ts'
 import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
 import type { Warner } from './warn.ts'
 
@@ -46,6 +47,11 @@ export class ChainedPlan {
           if (own.allowed) return exemptBy(step, own)
           return andThen(next(), decision => limitWait(decision, exemptionWait(own)))
         })
+      case 'sizes': {
+        const decision = decideSize(step.rules, message, nowMs)
+        if (decision === undefined) return next()
+        return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
+      }
       case 'limits':
         return this.#charge(step, message, seat, nowMs, next)
       default:

@@ -5,6 +5,7 @@ import type { Message } from '../message.ts'
 import type { MemoryStore } from '../stores/memory.ts'
 import { Buckets } from './buckets.ts'
 import {
+  combine,
   fold,
   isHarsher,
   isTighter,
@@ -18,6 +19,7 @@ import {
 import { FusedRule, VARIABLE } from './fused-rule.ts'
 import { keyOf } from './key.ts'
 import type { Seat } from './seat.ts'
+import { decideSize, type SizeRule } from './size-limit.ts'
 import type { ExemptStep, PlannedRule } from './steps.ts'
 import type { Warner } from './warn.ts'
 
@@ -82,6 +84,8 @@ export class FusedPlan {
   readonly #rules: readonly FusedRule[]
   /** True if a rule has a condition; without one nothing is asked of a message. */
   readonly #isConditional: boolean
+  /** Maximum sizes, which are asked before the rules. */
+  readonly #sizes: readonly SizeRule[] | undefined
   /** Rules whose conditions hold for the message at hand; used again for every message. */
   readonly #holding: FusedRule[] = []
   /** What decides for senders no exemption covers, where the rules are of the common kind. */
@@ -98,7 +102,9 @@ export class FusedPlan {
     store: MemoryStore,
     warner: Warner,
     passed: Passed = PASSED,
+    sizes: readonly SizeRule[] = [],
   ) {
+    this.#sizes = sizes.length > 0 ? sizes : undefined
     this.#passed = passed
     this.#warner = warner
     const bounded = exempts.filter(step => step.own !== undefined)
@@ -107,7 +113,7 @@ export class FusedPlan {
     this.#isConditional = rules.some(({ rule }) => rule.when !== undefined)
     const warning = this.#rules.filter(({ rule }) => rule.warn !== undefined)
     this.#warning = warning.length > 0 ? warning : undefined
-    this.buckets = Buckets.of(this.#rules, this)
+    this.buckets = this.#sizes === undefined ? Buckets.of(this.#rules, this) : undefined
   }
 
   decide(message: Message, seat: Seat, nowMs: number): Decision {
@@ -123,12 +129,20 @@ export class FusedPlan {
       if (retryAfterMs < exemptAfterMs) exemptAfterMs = retryAfterMs
     }
     if (exempt !== undefined) return exempt
+    const sized = this.#sizes === undefined ? undefined : decideSize(this.#sizes, message, nowMs)
+    let decision = sized
+    if (sized === undefined) decision = this.#count(message, seat, nowMs)
+    else if (sized.allowed) decision = combine(sized, this.#count(message, seat, nowMs))
+    return exemptAfterMs < decision!.retryAfterMs ? limitWait(decision!, exemptAfterMs) : decision!
+  }
+
+  #count(message: Message, seat: Seat, nowMs: number): Decision {
     const passed = passedBy(this.#passed, message, nowMs)
     const rules = this.#isConditional ? this.#rulesFor(message, nowMs) : this.#rules
     if (rules.length === 0) return passed
     const decision = charge(rules, passed, message, seat, nowMs)
     if (this.#warning !== undefined && decision.allowed) this.#warn(rules, message, seat, nowMs)
-    return exemptAfterMs < decision.retryAfterMs ? limitWait(decision, exemptAfterMs) : decision
+    return decision
   }
 
   #rulesFor(message: Message, nowMs: number): readonly FusedRule[] {

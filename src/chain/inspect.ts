@@ -5,12 +5,14 @@ import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
 import { chargeOf, exemptBy, exemptionWait, foldStep, rulesFor } from './chained-plan.ts'
 import { roomOf } from './conduct-rule.ts'
-import { limitWait, passedBy } from './fold.ts'
+import { combine, limitWait, passedBy } from './fold.ts'
+import type { Rule } from './limit.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
 import { describeKey, shownKey } from './scope.ts'
 import type { Seat } from './seat.ts'
 import type { SenderLists } from './sender-lists.ts'
+import { decideSize, type SizeRule } from './size-limit.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
 
 /** An exemption as it met one message. */
@@ -42,6 +44,14 @@ export interface LimitTrace extends Verdict {
   readonly scaled?: Scaled | undefined
 }
 
+/** A maximum size as it met one message. */
+export interface SizeTrace {
+  readonly rule: string
+  readonly maxBytes: number
+  readonly allowed: boolean
+  readonly shadow: boolean
+}
+
 /** A rule on the route of a message that is not for it. */
 export interface SkippedRule {
   readonly rule: string
@@ -67,6 +77,8 @@ export interface Explanation {
   readonly patterns: readonly (string | undefined)[]
   readonly exemptions: readonly ExemptionTrace[]
   readonly limits: readonly LimitTrace[]
+  /** Maximum sizes, which are asked before the limits. */
+  readonly sizes: readonly SizeTrace[]
   /** Rules on its route that are not for it. */
   readonly skipped: readonly SkippedRule[]
   /** What goes by the handlers behind the gate: what each would do with the message. */
@@ -89,14 +101,17 @@ export async function inspect(
   const exemptions: ExemptionTrace[] = []
   const rules: PlannedRule[] = []
   const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
+  const sizes: SizeRule[] = []
+  const skipUnlessMeant = (rule: Pick<Rule, 'name' | 'when' | 'whenSpec'>): boolean => {
+    const isMeant = holdsFor(rule, message, nowMs)
+    if (!isMeant) skipped.push({ rule: rule.name, by: 'when', when: rule.whenSpec })
+    return isMeant
+  }
   for (const step of steps) {
-    if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, seat, nowMs))
+    if (step.kind === 'sizes') sizes.push(...step.rules.filter(skipUnlessMeant))
+    else if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, seat, nowMs))
     else if (step.kind === 'limits') {
-      for (const planned of step.rules) {
-        const { name, whenSpec } = planned.rule
-        if (holdsFor(planned.rule, message, nowMs)) rules.push(planned)
-        else skipped.push({ rule: name, by: 'when', when: whenSpec })
-      }
+      rules.push(...step.rules.filter(({ rule }) => skipUnlessMeant(rule)))
     }
   }
   const verdicts = await look(rules, store, message, seat, nowMs)
@@ -110,6 +125,9 @@ export async function inspect(
     ...(decider.kind === 'banned' ? { ban: { id: decider.ban.id, reason: decider.ban.reason } } : {}),
     exemptions,
     skipped,
+    sizes: sizes.map(({ name, maxBytes, shadow }) => ({
+      ...{ rule: name, maxBytes, allowed: message.size <= maxBytes, shadow },
+    })),
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
     handlers: custom.flatMap(({ handler }) =>
       handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
@@ -122,13 +140,24 @@ export async function inspect(
           (decider.kind === 'connect' ? decider.peek(message, seat, nowMs) : undefined) ??
           limitWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
-              foldStep(rules, verdicts, passedBy(passed, message, nowMs)),
+              combineSized(decideSize(sizes, message, nowMs), () =>
+                foldStep(rules, verdicts, passedBy(passed, message, nowMs)),
+              ),
             Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
           )),
   }
 }
 
-/** One decision a rule, or the one of the exemption that would let the message pass. Charges nothing. */
+/** The decision of maximum sizes and, unless they refuse, of the limits behind them. */
+function combineSized(sized: Decision | undefined, count: () => Decision): Decision {
+  if (sized === undefined) return count()
+  return sized.allowed ? combine(sized, count()) : sized
+}
+
+/**
+ * One decision a rule, or the one of the exemption that would let the message pass; of maximum sizes only a refusal.
+ * Charges nothing.
+ */
 export function peekSteps(
   steps: readonly Step[],
   store: Store,
@@ -138,11 +167,17 @@ export function peekSteps(
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
   const rules = steps.flatMap(step => (step.kind === 'limits' ? rulesFor(step, message, nowMs) : []))
+  const refused = steps.flatMap(step => {
+    const sized = step.kind === 'sizes' ? decideSize(step.rules, message, nowMs) : undefined
+    return sized?.rule === undefined ? [] : [sized]
+  })
   const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
       return andThen(look(rules, store, message, seat, nowMs), verdicts =>
-        rules.map((planned, index) => limitWait(foldStep([planned], [verdicts[index]!]), exemptAfterMs)),
+        [...refused, ...rules.map((planned, index) => foldStep([planned], [verdicts[index]!]))].map(
+          decision => limitWait(decision, exemptAfterMs),
+        ),
       )
     }
     if (!step.station.covers(message.topic, seat.identity) || !holdsFor(step.station, message, nowMs)) {

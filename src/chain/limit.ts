@@ -15,10 +15,18 @@ import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { type HeldKind, heldKindOf, heldStation } from './held-limit.ts'
 import { inFlightStation } from './in-flight-limit.ts'
 import type { Middleware } from './middleware.ts'
-import type { HeldOptions, InFlightOptions, LimitOptions, QuotaOptions, RuleOptions } from './options.ts'
+import type {
+  HeldOptions,
+  InFlightOptions,
+  LimitOptions,
+  QuotaOptions,
+  RuleOptions,
+  SizeOptions,
+} from './options.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import { compileScopes, type KeyMaker } from './scope.ts'
 import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
+import { type SizeStation, sizeStation } from './size-limit.ts'
 import { compileWarn } from './warn.ts'
 
 /** One rule, compiled: what the chain charges. */
@@ -109,11 +117,12 @@ export const STATION: unique symbol = Symbol('topicgate.station')
 
 /**
  * A rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
- * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once.
+ * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once,
+ * `limit({ name: 'large', maxSize: '256kB' })` the size of messages.
  * `limit({ name: 'open', connections: 20, per: 'ip' })` bounds what a broker holds: connections, subscriptions, retained.
  * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
  */
-export function limit(options: LimitOptions | InFlightOptions | HeldOptions): Middleware {
+export function limit(options: LimitOptions | InFlightOptions | HeldOptions | SizeOptions): Middleware {
   const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
   if (held !== undefined) return heldLimit(options as HeldOptions, held)
   if (
@@ -123,6 +132,13 @@ export function limit(options: LimitOptions | InFlightOptions | HeldOptions): Mi
     options.inFlight !== undefined
   )
     return inFlightLimit(options)
+  if (
+    typeof options === 'object' &&
+    options !== null &&
+    'maxSize' in options &&
+    options.maxSize !== undefined
+  )
+    return sizeLimit(options)
   return rateLimit(options as LimitOptions)
 }
 
@@ -136,6 +152,11 @@ function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
 function inFlightLimit(options: InFlightOptions): Middleware {
   const middleware: Middleware = (_message, next) => next()
   return Object.assign(middleware, { [STATION]: inFlightStation(options) })
+}
+
+function sizeLimit(options: SizeOptions): Middleware {
+  const made = sizeStation(options)
+  return tagged('limit', options.name, made)
 }
 
 function rateLimit(options: LimitOptions): Middleware {
@@ -289,7 +310,7 @@ function station(
   return tagged(kind, options.name, { ...common, rule })
 }
 
-function tagged(kind: string, name: string, made: LimitStation): Middleware {
+function tagged(kind: string, name: string, made: LimitStation | SizeStation): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError(
       `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,

@@ -140,6 +140,28 @@ export interface HeldOptions {
   readonly dialect?: Dialect | undefined
 }
 
+/** A maximum size of messages. It counts nothing, and is asked before what counts. */
+export interface SizeOptions {
+  /** Unique in a gate. */
+  readonly name: string
+  readonly description?: string | undefined
+  /** Most payload bytes: a number, `256kB` (k = 1000) or `64KiB` (Ki = 1024). */
+  readonly maxSize: number | string
+  /** Default: publish. */
+  readonly on?: 'publish' | 'deliver' | undefined
+  readonly for?: SenderLists | undefined
+  readonly when?: ConditionSpec | undefined
+  /** What becomes of a larger message; nothing that waits. Default: reject. */
+  readonly exceeded?: Exceeded | undefined
+  readonly message?: RefusalWords | undefined
+  readonly penalties?: PenaltySpec | undefined
+  readonly shadow?: boolean | undefined
+  /** Default: true. */
+  readonly enabled?: boolean | undefined
+  readonly priority?: number | undefined
+  readonly dialect?: Dialect | undefined
+}
+
 /** The rate of a rule under its name in policies, or as `rate`. */
 type RateUnder<Name extends string> =
   | ({ readonly [Key in Name]: string } & { readonly rate?: undefined })

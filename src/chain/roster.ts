@@ -10,8 +10,9 @@ import type { HeldStation } from './held-limit.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { Penalty } from './penalty.ts'
-import { factsOf } from './rule-facts.ts'
+import { factsOf, sizeFactsOf } from './rule-facts.ts'
 import { scopeFlaw } from './scope.ts'
+import type { SizeRule } from './size-limit.ts'
 import { type Entry, stationOf } from './steps.ts'
 
 /** All middleware of a gate in its order, with the checks that need to see them together. */
@@ -24,6 +25,7 @@ export class Roster {
   readonly #facts = new Map<string, RuleFacts>()
   /** Names of limits of what brokers hold. */
   readonly #held = new Set<string>()
+  readonly #sizes = new Map<string, SizeRule>()
 
   constructor(dialect: Dialect) {
     this.dialect = dialect
@@ -39,12 +41,13 @@ export class Roster {
       this.#admit(station.rule, parsed)
       if (station.kind === 'limit') this.#limits.add(station.rule)
     }
+    if (station?.kind === 'size') this.#admitSize(station.size, parsed)
     this.entries.push({ pattern: parsed, middleware, isRuntime })
   }
 
   /** Adds the limit of a tier, which stands for every topic and counts by sender. Throws PolicyError. */
   addTier(rule: Rule): void {
-    if (this.#rules.has(rule.name)) {
+    if (this.#facts.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
     this.#rules.set(rule.name, rule)
@@ -59,7 +62,7 @@ export class Roster {
 
   /** The penalty of a rule's own. */
   penaltyOf(name: string): Penalty | undefined {
-    return this.#rules.get(name)?.penalty
+    return (this.#rules.get(name) ?? this.#sizes.get(name))?.penalty
   }
 
   /** What goes by what handlers do. */
@@ -71,6 +74,12 @@ export class Roster {
   /** The rules themselves, in their order. */
   get limits(): readonly Rule[] {
     return [...this.#limits]
+  }
+
+  /** Names of all rules in their order, those of tiers last. */
+  get ruleNames(): readonly string[] {
+    const counted = new Set([...this.#limits].map(({ name }) => name))
+    return [...this.#facts.keys()].filter(name => counted.has(name) || this.#sizes.has(name))
   }
 
   /** Names under which anything is counted. */
@@ -86,7 +95,9 @@ export class Roster {
   /** Every outcome a rule that can refuse asks for, with the rules that do; also what goes by handlers. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
-    const asked = [...this.#limits].filter(rule => !rule.shadow && (on ?? rule.on) === rule.on)
+    const asked = [...this.#limits, ...this.#sizes.values()].filter(
+      rule => !rule.shadow && (on ?? rule.on) === rule.on,
+    )
     const handed = on === undefined || on === 'publish' ? this.handlers : []
     for (const { outcome, name } of [...asked, ...handed]) {
       const names = outcomes.get(outcome)
@@ -97,7 +108,7 @@ export class Roster {
   }
 
   #admitHeld({ name, limit }: HeldStation, pattern: Pattern | undefined): void {
-    if (this.#rules.has(name) || this.#held.has(name))
+    if (this.#rules.has(name) || this.#held.has(name) || this.#sizes.has(name))
       throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
     const captures = pattern?.captures.map(capture => capture.name) ?? []
     for (const scope of limit.keys.scopes) {
@@ -107,25 +118,41 @@ export class Roster {
     this.#held.add(name)
   }
 
-  #admit(rule: Rule, pattern: Pattern | undefined): void {
-    const other = this.#rules.get(rule.name)
+  #admitSize(size: SizeRule, pattern: Pattern | undefined): void {
+    this.#checkRoom(size)
+    this.#checkRedirect(size, pattern?.captures.map(({ name }) => name) ?? [])
+    this.#sizes.set(size.name, size)
+    if (size.penalty !== undefined) this.hasPenalties = true
+    if (!this.#facts.has(size.name)) this.#facts.set(size.name, sizeFactsOf(size, pattern))
+  }
+
+  #checkRoom(rule: Rule | SizeRule): void {
+    const other = this.#rules.get(rule.name) ?? this.#sizes.get(rule.name)
     if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
-    if (this.#rules.size >= BOUNDS.rules) {
+    if (this.#rules.size + this.#sizes.size >= BOUNDS.rules) {
       throw policyError(
         'rules',
         `more than ${BOUNDS.rules} rules`,
         'count by captures instead of listing topics',
       )
     }
+  }
+
+  #checkRedirect({ exceeded }: Pick<Rule, 'exceeded'>, captures: readonly string[]): void {
+    const flaw = redirectFlaw(exceeded.redirect, captures)
+    if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
+  }
+
+  #admit(rule: Rule, pattern: Pattern | undefined): void {
+    this.#checkRoom(rule)
     const captures = pattern?.captures.map(({ name }) => name) ?? []
     for (const scope of rule.keys.scopes) {
       const flaw = scopeFlaw(scope, captures)
       if (flaw !== undefined) throw policyError('per', flaw)
     }
-    const flaw = redirectFlaw(rule.exceeded.redirect, captures)
-    if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
+    this.#checkRedirect(rule, captures)
     this.#rules.set(rule.name, rule)
     if (rule.penalty !== undefined) this.hasPenalties = true
     if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, factsOf(rule, pattern))

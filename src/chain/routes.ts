@@ -14,13 +14,12 @@ import { isSettled } from './exempt.ts'
 import type { Passed } from './fold.ts'
 import { FusedPlan } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
-import type { Rule } from './limit.ts'
 import type { Override } from './override.ts'
 import type { Roster } from './roster.ts'
-import type { ActionPlan, Ruling } from './ruling.ts'
+import type { ActionPlan, Ruling, Selective } from './ruling.ts'
 import type { Seat } from './seat.ts'
 import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
-import { type Entry, type LimitsStep, planSteps, type Step, stationOf } from './steps.ts'
+import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
 import { inCommonUnit, overrideBy, treatSteps } from './treat.ts'
 import type { Warner } from './warn.ts'
 import { type ConductPlan, WatchedPlan } from './watched-plan.ts'
@@ -70,6 +69,7 @@ export class Routes {
   patternsOf(message: Message): readonly (string | undefined)[] {
     const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
       const station = stationOf(middleware)
+      if (station?.kind === 'size') return station.size.on === message.on
       return station?.kind !== 'limit' || station.rule?.on === message.on
     })
     return [...new Set(asked.map(({ pattern }) => pattern?.text))]
@@ -140,10 +140,10 @@ export class Routes {
     steps: readonly Step[],
     on: Action,
     passed: Passed = PASSED,
-    notFor: readonly Rule[] = [],
+    notFor: readonly Selective[] = [],
   ): ActionPlan {
     const decider = this.#finished(steps, on, passed)
-    const selective = steps.flatMap(step => (step.kind === 'limits' ? selectiveRules(step) : []))
+    const selective = steps.flatMap(selectiveRules)
     return { steps, passed, decider, selective, notFor, rulings: new Map(), treated: new Map() }
   }
 
@@ -169,10 +169,18 @@ export class Routes {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
-    const fusable = exempts.length + (rules.length > 0 ? 1 : 0) === steps.length
+    const sizes = steps.filter(step => step.kind === 'sizes')
+    const fusable = exempts.length + sizes.length + (rules.length > 0 ? 1 : 0) === steps.length
     const { store, warner } = this.#chain
     return fusable && store instanceof MemoryStore
-      ? new FusedPlan(exempts, rules, store, warner, passed)
+      ? new FusedPlan(
+          exempts,
+          rules,
+          store,
+          warner,
+          passed,
+          sizes.flatMap(step => step.rules),
+        )
       : new ChainedPlan(steps, store, warner, passed)
   }
 }
@@ -227,14 +235,20 @@ function routerOf(roster: Roster): Router<RoutePlan> {
   return router
 }
 
-function selectiveRules({ rules }: LimitsStep): readonly Rule[] {
-  return rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
+function selectiveRules(step: Step): readonly Selective[] {
+  if (step.kind === 'sizes') return step.rules.filter(({ covers }) => covers !== undefined)
+  if (step.kind !== 'limits') return []
+  return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
 }
 
 /** The steps of a route without some of its rules. */
-function withoutRules(steps: readonly Step[], left: readonly Rule[]): readonly Step[] {
+function withoutRules(steps: readonly Step[], left: readonly Selective[]): readonly Step[] {
   if (left.length === 0) return steps
   return steps.flatMap((step): readonly Step[] => {
+    if (step.kind === 'sizes') {
+      const sizes = step.rules.filter(rule => !left.includes(rule))
+      return sizes.length === 0 ? [] : [{ ...step, rules: sizes }]
+    }
     if (step.kind !== 'limits') return [step]
     const rules = step.rules.filter(({ rule }) => !left.includes(rule))
     return rules.length === 0 ? [] : [{ ...step, rules }]

@@ -5,6 +5,7 @@ import { captureLevels, type Pattern } from '../topic/pattern.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
 import { shownKey } from './scope.ts'
+import type { SizeRule } from './size-limit.ts'
 import type { Step } from './steps.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
@@ -25,6 +26,17 @@ export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
     isSelective: rule.when !== undefined || rule.covers !== undefined,
     exceeded: rule.exceeded,
     ...(rule.message === undefined ? {} : { message: rule.message }),
+    capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
+  }
+}
+
+/** A maximum size, with the pattern it was first used for. */
+export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleFacts {
+  const { name, description, on, maxBytes, exceeded, message } = rule
+  return {
+    ...{ name, description, on, pattern: pattern?.text, maxBytes, count: maxBytes, capacity: maxBytes },
+    ...{ periodMs: 0, unit: 'bytes', per: [], algorithm: 'max-size', exceeded, message },
+    isSelective: rule.when !== undefined || rule.covers !== undefined,
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }
 }

@@ -11,6 +11,9 @@ import type { Ban } from './standing.ts'
 import type { ExemptStep, Step } from './steps.ts'
 import type { WatchedPlan } from './watched-plan.ts'
 
+/** A rule that may be for some senders only. */
+export type Selective = Pick<Rule, 'name' | 'covers' | 'forLists'>
+
 /** One action on one route: its steps, and how they are decided. */
 export interface ActionPlan {
   readonly steps: readonly Step[]
@@ -18,9 +21,9 @@ export interface ActionPlan {
   readonly passed: Passed
   readonly decider: FusedPlan | ChainedPlan | WatchedPlan | ConnectPlan | Refusing
   /** Rules that are for some senders only. */
-  readonly selective: readonly Rule[]
+  readonly selective: readonly Selective[]
   /** Rules of the route that are not for the senders of this plan. */
-  readonly notFor: readonly Rule[]
+  readonly notFor: readonly Selective[]
   /** Rulings made so far, by which exemptions cover the sender. */
   readonly rulings: Map<string, Ruling>
   /** The same for senders that some rules are not for, or whose tier or overrides change it, by what makes them differ. */

@@ -5,6 +5,7 @@ import type { HeldStation } from './held-limit.ts'
 import { type LimitStation, type Rule, STATION } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import { type ScaleStation, scaleRule } from './scale.ts'
+import type { SizeRule, SizeStation } from './size-limit.ts'
 
 /** A middleware and the topics it is used for; undefined for every topic. */
 export interface Entry {
@@ -35,6 +36,12 @@ export interface LimitsStep {
   readonly rules: readonly PlannedRule[]
 }
 
+/** Neighbouring maximum sizes, asked before the limits beside them. */
+export interface SizesStep {
+  readonly kind: 'sizes'
+  readonly rules: readonly SizeRule[]
+}
+
 export interface CustomStep {
   readonly kind: 'custom'
   readonly middleware: Middleware
@@ -43,9 +50,9 @@ export interface CustomStep {
   readonly handler: HandlerStation | undefined
 }
 
-export type Step = ExemptStep | LimitsStep | CustomStep
+export type Step = ExemptStep | SizesStep | LimitsStep | CustomStep
 
-type Station = LimitStation | ExemptStation | ScaleStation | HandlerStation | HeldStation
+type Station = LimitStation | SizeStation | ExemptStation | ScaleStation | HandlerStation | HeldStation
 
 /** The station of a middleware of the project's own; undefined for any other. */
 export function stationOf(middleware: Middleware): Station | undefined {
@@ -70,6 +77,10 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
       continue
     }
     if (!station.enabled || station.kind === 'scale' || station.kind === 'held') continue
+    if (station.kind === 'size') {
+      if (station.size.on === action) addSize(steps, station.size)
+      continue
+    }
     const { rule } = station
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
     if (station.kind === 'exempt') {
@@ -91,6 +102,14 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
     }
   }
   return steps
+}
+
+/** Adds a maximum size before the limits it stands beside. */
+function addSize(steps: Step[], size: SizeRule): void {
+  const end = steps.at(-1)?.kind === 'limits' ? steps.length - 1 : steps.length
+  const before = steps[end - 1]
+  if (before?.kind !== 'sizes') steps.splice(end, 0, { kind: 'sizes', rules: [size] })
+  else if (!before.rules.includes(size)) steps[end - 1] = { ...before, rules: [...before.rules, size] }
 }
 
 /** The nearest scale before each entry of the list, whatever their priorities. */

@@ -38,6 +38,7 @@ export function treatSteps(steps: readonly Step[], on: string, treatment: Treatm
   const treated = steps.flatMap((step, index): Step[] => {
     switch (step.kind) {
       case 'custom':
+      case 'sizes':
         return [step]
       case 'exempt':
         return [step.own === undefined ? step : { ...step, own: { ...step.own, index: count++ } }]

@@ -105,8 +105,14 @@ function makeSender(index: number): Sender {
   })
 }
 
+/** Reports whether a rule counts by a key and a cost. */
+function isCounted(rule: CompiledRule): rule is Exclude<CompiledRule, { readonly kind: 'maxSize' }> {
+  return rule.kind !== 'maxSize'
+}
+
 /** The headers rules and senders ask for, each with a value. */
-function headersFor(rules: readonly CompiledRule[], senders: unknown): Headers | undefined {
+function headersFor(all: readonly CompiledRule[], senders: unknown): Headers | undefined {
+  const rules = all.filter(isCounted)
   const scopes = rules.flatMap(({ options }) => options.per ?? []).flatMap(scope => scope.split('|'))
   const scoped = scopes.flatMap(scope => (scope.startsWith('header.') ? [scope.slice('header.'.length)] : []))
   const templates = [...JSON.stringify(senders ?? {}).matchAll(/\{header\.([^{}"]+)\}/g)].map(
@@ -115,14 +121,14 @@ function headersFor(rules: readonly CompiledRule[], senders: unknown): Headers |
   const costs = rules.flatMap(({ options: { cost } }) =>
     typeof cost === 'object' && 'header' in cost ? [[cost.header, '1'] as const] : [],
   )
-  const all = [...[...scoped, ...templates].map(name => [name, `${name}-1`] as const), ...costs]
-  return all.length === 0 ? undefined : Object.fromEntries(all)
+  const headers = [...[...scoped, ...templates].map(name => [name, `${name}-1`] as const), ...costs]
+  return headers.length === 0 ? undefined : Object.fromEntries(headers)
 }
 
 /** A reading with the fields that costs are read from. */
 function payloadFor(rules: readonly CompiledRule[]): Readonly<Record<string, unknown>> {
   const payload: Record<string, unknown> = { value: 21.5, unit: 'C' }
-  for (const { options } of rules) {
+  for (const { options } of rules.filter(isCounted)) {
     if (typeof options.cost !== 'object' || !('payload' in options.cost)) continue
     const [first = '', ...rest] = options.cost.payload.split('.')
     payload[first] = rest.reduceRight<unknown>((inner, name) => ({ [name]: inner }), 1)

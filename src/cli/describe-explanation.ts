@@ -7,6 +7,7 @@ import type {
   HandlerTrace,
   LimitTrace,
   SenderLists,
+  SizeTrace,
   SkippedRule,
 } from '../index.ts'
 import type { Dialect, Message, Sender } from '../message.ts'
@@ -22,7 +23,7 @@ export function describeExplanation(
   atMs: number,
   paint: Paint,
 ): readonly string[] {
-  const { ban, exemptions, limits, skipped, handlers, held, custom, decision } = explanation
+  const { ban, exemptions, limits, sizes, skipped, handlers, held, custom, decision } = explanation
   const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
   if (message.retain) about.push('retained')
   if (message.will) about.push('a will')
@@ -41,8 +42,11 @@ export function describeExplanation(
             exemptions.length > 0 ? exemptions.map(each => describeExemption(each, paint)) : ['none'],
           ),
           `${paint('bold', 'limits')}${exempted ? ' (not asked, as an exemption lets it pass)' : ''}`,
+          ...indent(sizes.map(each => describeSize(each, message.size, paint))),
           ...indent(
-            limits.length > 0 ? limits.map(each => describeLimit(each, paint)) : ['none holds for this'],
+            limits.length + sizes.length > 0
+              ? limits.map(each => describeLimit(each, paint))
+              : ['none holds for this'],
           ),
           ...indent(skipped.map(each => describeSkipped(each, paint))),
         ]
@@ -142,6 +146,16 @@ function describeLimit(limit: LimitTrace, paint: Paint): string {
   const scaled = limit.scaled === undefined ? '' : ` (x${limit.scaled.factor}: ${limit.scaled.reason})`
   const shadow = limit.shadow ? paint('yellow', ' (shadow: only reported)') : ''
   return `${verdict}  ${limit.rule}: ${limit.algorithm} ${counter}: ${numbers}${wait}${scaled}${shadow}`
+}
+
+function describeSize(
+  { rule, maxBytes, allowed, shadow }: SizeTrace,
+  sizeBytes: number,
+  paint: Paint,
+): string {
+  const verdict = allowed ? paint('green', 'yes') : paint('red', 'no ')
+  const note = shadow ? paint('yellow', ' (shadow: only reported)') : ''
+  return `${verdict}  ${rule}: ${formatCount(sizeBytes)} of at most ${formatCount(maxBytes)} bytes${note}`
 }
 
 function describeSkipped({ rule, when, for: senders }: SkippedRule, paint: Paint): string {

@@ -155,9 +155,11 @@ function flappingKey(part: string, text: string): string {
   return boundedPart(`\nflapping\n${part}:${text}`)
 }
 
+const OFFENCES: ReadonlySet<string> = new Set(['rate_limit_exceeded', 'quota_exceeded', 'too_large'])
+
 /** What is only slowed down or sent elsewhere is asked again by itself, and is nobody's offence. */
 function isOffence({ allowed, outcome, reason }: Decision): boolean {
-  if (allowed || (reason !== 'rate_limit_exceeded' && reason !== 'quota_exceeded')) return false
+  if (allowed || !OFFENCES.has(reason)) return false
   return outcome === 'drop' || outcome === 'reject' || outcome === 'retry' || outcome === 'disconnect'
 }
 

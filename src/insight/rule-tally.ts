@@ -8,7 +8,7 @@ import type { TopList } from './view.ts'
 export const REASONS = [
   ...['ok', 'exempt', 'override', 'rate_limit_exceeded', 'quota_exceeded', 'banned'],
   ...['store_unavailable', 'superseded', 'handler_busy', 'handler_failing'],
-  ...['connections_exceeded', 'subscriptions_exceeded', 'retained_exceeded', 'other'],
+  ...['connections_exceeded', 'subscriptions_exceeded', 'retained_exceeded', 'too_large', 'other'],
 ] as const satisfies readonly (Reason | 'other')[] as readonly (Reason | 'other')[]
 const PLACES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, place) => [reason, place]))
 const OTHER_REASON = REASONS.length - 1

@@ -21,7 +21,7 @@ export function rateLimitFields(
   const refused = !decision.allowed
   const retryS = refused && decision.retryAfterMs !== Infinity ? seconds(decision.retryAfterMs) : undefined
   const retry: Record<string, string> = retryS === undefined ? {} : { 'Retry-After': String(retryS) }
-  if (facts === undefined) return retry
+  if (facts === undefined || facts.maxBytes !== undefined) return retry
   const name = quoted(facts.name)
   const windowS = seconds((facts.periodMs * facts.capacity) / facts.count)
   const left = Math.max(0, Math.floor(decision.remaining ?? 0))

@@ -28,6 +28,7 @@ const DEFAULT_WORDS: Readonly<Record<SenderKind, string>> = {
 }
 
 const DEFAULT_WITHOUT_RULE = 'Refused ({reason}). Try again in {retry}.'
+const DEFAULT_TOO_LARGE = 'Refused: the message is too large. At most {limit} bytes are allowed.'
 const DEFAULT_NEVER = 'Refused ({reason}): it is larger than the limit ever allows. Send less at once.'
 
 const PLACES: readonly string[] = [
@@ -84,6 +85,7 @@ export function refusalText(decision: Decision, sender: Sender, facts?: RuleFact
 }
 
 function defaultWords(decision: Decision, sender: Sender, facts: RuleFacts | undefined): string {
+  if (decision.reason === 'too_large') return DEFAULT_TOO_LARGE
   if (decision.retryAfterMs === Infinity) return DEFAULT_NEVER
   return facts === undefined ? DEFAULT_WITHOUT_RULE : DEFAULT_WORDS[senderKind(sender)]
 }

@@ -15,6 +15,8 @@ export interface RuleFacts {
   readonly periodMs: number
   /** The most it can hold: a token bucket's burst, else the count. */
   readonly capacity: number
+  /** Of a maximum size, which counts nothing: its bytes, as `count` and `capacity`; its period is 0. */
+  readonly maxBytes?: number | undefined
   readonly unit: 'messages' | 'bytes'
   readonly per: readonly string[]
   readonly algorithm: string

@@ -9,6 +9,7 @@ import type {
   LimitOptions,
   QuotaOptions,
   RuleOptions,
+  SizeOptions,
 } from '../chain/options.ts'
 import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
 import type { Dialect } from '../message.ts'
@@ -57,14 +58,17 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
   if (topic === undefined || pattern) checkRedirect(rule.exceeded, dialect, captures, report)
   const options = commonOptions(rule, context)
   const held = heldKindOf(rule)
+  const isCounted = rule.limit !== undefined || rule.quota !== undefined
   const made =
     held !== undefined
       ? makeHeld(rule, held, context)
-      : rule.inFlight !== undefined && rule.limit === undefined && rule.quota === undefined
+      : rule.inFlight !== undefined && !isCounted
         ? makeInFlight(rule, rule.inFlight, context)
-        : rule.quota !== undefined && rule.limit === undefined
-          ? makeQuota(rule, rule.quota, options, report)
-          : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
+        : rule.maxSize !== undefined && !isCounted
+          ? makeMaxSize(rule, rule.maxSize, options, context)
+          : rule.quota !== undefined && rule.limit === undefined
+            ? makeQuota(rule, rule.quota, options, report)
+            : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
   const entry = { pattern: pattern?.text, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
@@ -199,6 +203,28 @@ function makeHeld(
   return middleware && { middleware, rule: { kind: 'held', options } }
 }
 
+/** The words of a maximum size. */
+const OF_MAX_SIZE: ReadonlySet<string> = new Set([
+  ...['name', 'description', 'enabled', 'priority', 'topic', 'on', 'for', 'when', 'maxSize'],
+  ...['exceeded', 'message', 'penalties', 'shadow', 'limit', 'quota', 'inFlight'],
+])
+
+function makeMaxSize(
+  rule: Partial<PolicyRule>,
+  maxSize: number | string,
+  { warn: _warn, fallback: _fallback, per: _per, cost: _cost, ...common }: Common,
+  { report }: RuleContext,
+): Made | undefined {
+  for (const [word, value] of Object.entries(rule)) {
+    if (value === undefined || OF_MAX_SIZE.has(word)) continue
+    const remedy = 'remove it, or write a second rule: every rule that matches is asked'
+    report({ path: word, message: `\`${word}\` has no effect on \`maxSize\`, which counts nothing`, remedy })
+  }
+  const options = { ...common, maxSize } as SizeOptions
+  const middleware = makeOrReport(limit, options, { maxSize: 0, exceeded: 'reject' }, report)
+  return middleware && { middleware, rule: { kind: 'maxSize', options } }
+}
+
 function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
   const { name } = rule
   if (name !== undefined && (RESERVED.some(word => name.startsWith(word)) || !NAME.test(name))) {
@@ -209,11 +235,14 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
   if (heldKindOf(rule) !== undefined) return
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
-  if (rule.inFlight !== undefined) {
-    if (isLimit || isQuota) {
+  const bound = (['inFlight', 'maxSize'] as const).find(word => rule[word] !== undefined)
+  if (bound !== undefined) {
+    const other = (['limit', 'quota', 'maxSize'] as const).find(
+      word => word !== bound && rule[word] !== undefined,
+    )
+    if (other !== undefined) {
       const remedy = 'write two rules: every rule that matches is asked'
-      const other = isLimit ? 'limit' : 'quota'
-      report({ path: 'inFlight', message: `\`${other}\` and \`inFlight\` stand together`, remedy })
+      report({ path: bound, message: `\`${other}\` and \`${bound}\` stand together`, remedy })
     }
     return
   }
@@ -222,7 +251,7 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
     report({ path: 'quota', message: '`limit` and `quota` stand together', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = `give one of them, as limit: 10/s, quota: 10000/day or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
+      const remedy = `give one of them, as limit: 10/s, quota: 10000/day, maxSize: 256kB or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
       report({ path: '', message: 'there is neither `limit` nor `quota`', remedy })
     }
     return

@@ -8,6 +8,7 @@ import type {
   InFlightOptions,
   LimitOptions,
   QuotaOptions,
+  SizeOptions,
 } from '../chain/options.ts'
 import type { Penalty } from '../chain/penalty.ts'
 import type { Tiers } from '../chain/tiers.ts'
@@ -34,7 +35,7 @@ export type CompiledRule =
   | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
   | { readonly kind: 'inFlight'; readonly topic?: string; readonly options: InFlightOptions }
   | { readonly kind: 'held'; readonly topic?: string; readonly options: HeldOptions }
-  | { readonly kind: 'held'; readonly topic?: string | undefined; readonly options: HeldOptions }
+  | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: SizeOptions }
 
 /** A middleware, and the pattern of the topics it stands for; undefined for every topic. */
 export interface CompiledEntry {

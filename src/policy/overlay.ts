@@ -12,8 +12,9 @@ const NAMED_LISTS: ReadonlySet<string> = new Set(['rules', 'exempt'])
 
 /** Fields that say the same thing in two ways: an overlay that gives one means to replace the other. */
 const RIVALS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['quota', ['limit', 'burst', 'initial', 'algorithm']],
-  ['limit', ['quota', 'window', 'zone']],
+  ['quota', ['limit', 'burst', 'initial', 'algorithm', 'maxSize']],
+  ['limit', ['quota', 'window', 'zone', 'maxSize']],
+  ['maxSize', ['limit', 'quota', 'burst', 'initial', 'algorithm', 'window', 'zone', 'per', 'cost']],
 ])
 
 /**

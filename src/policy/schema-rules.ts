@@ -93,6 +93,7 @@ const RETAINED = expects(
   'a whole number from 1',
   'write messages as retained: 1000, or bytes as retained: 10MB',
 )
+const SIZE = expects('a number of bytes', 'write a whole number of bytes, or 256kB, 64KiB')
 const BURST = expects('a burst', 'write a whole number of at least 1, or bytes as 2MB')
 const scope = text(
   'a scope',
@@ -161,6 +162,13 @@ export const ruleSchema = z
             'Most retained messages a broker holds for each key, or bytes of them, instead of a limit.',
           examples: [1000, '10MB'],
         }),
+      maxSize: z
+        .union([z.int({ error: SIZE }).min(0, { error: SIZE }), z.string({ error: SIZE })], { error: SIZE })
+        .optional()
+        .meta({
+          description: 'Most payload bytes of a message, as 256kB, instead of a limit or quota.',
+          examples: ['256kB', '64KiB'],
+        }),
       burst: z
         .union([z.int({ error: BURST }).min(1, { error: BURST }), z.string({ error: BURST })], {
           error: BURST,
@@ -218,10 +226,10 @@ export const ruleSchema = z
   .meta({
     id: 'rule',
     description:
-      'A limit, a quota, or the most handlers at work, connections, subscriptions or retained messages at once.',
-    oneOf: ['limit', 'quota', 'inFlight', 'connections', 'subscriptions', 'retained'].map(word => ({
-      required: [word],
-    })),
+      'A limit, a quota, a maximum size, or the most handlers at work, connections, subscriptions or retained messages at once.',
+    oneOf: ['limit', 'quota', 'inFlight', 'connections', 'subscriptions', 'retained', 'maxSize'].map(
+      word => ({ required: [word] }),
+    ),
   })
 
 function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {

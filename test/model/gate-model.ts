@@ -26,6 +26,7 @@ import {
   pricedAt,
   type Rule,
   rulesOf,
+  sizesOf,
   unitsOf,
 } from './rules.ts'
 import { matchTopic } from './topics.ts'
@@ -156,10 +157,13 @@ export class GateModel {
     if (this.#isUnlimited(sender)) return []
     const exempt = this.#exempt(message, sender, nowMs, false)
     if (exempt.decision !== undefined) return [exempt.decision]
-    return this.#applied(message, sender, nowMs).map(applied => {
-      const decision = fold([{ ...applied, answer: this.#ask(applied, nowMs) }])
-      return late({ ...decision, retryAfterMs: Math.min(decision.retryAfterMs, exempt.waitMs) })
-    })
+    const sized = this.#size(message, sender, nowMs)
+    const counted = this.#applied(message, sender, nowMs).map(applied =>
+      fold([{ ...applied, answer: this.#ask(applied, nowMs) }]),
+    )
+    return [...(sized.rule === undefined ? [] : [sized]), ...counted].map(decision =>
+      late({ ...decision, retryAfterMs: Math.min(decision.retryAfterMs, exempt.waitMs) }),
+    )
   }
 
   /** The decision a message would get now, of which nothing remains. */
@@ -171,6 +175,8 @@ export class GateModel {
     if (this.#isUnlimited(sender)) return { ...PASSED, reason: 'override' }
     const { decision, waitMs } = this.#exempt(message, sender, nowMs, commit)
     if (decision !== undefined) return decision
+    const sized = this.#size(message, sender, nowMs)
+    if (!sized.allowed) return { ...sized, retryAfterMs: waitMs }
     const asked = this.#applied(message, sender, nowMs).map(applied => ({
       ...applied,
       answer: this.#ask(applied, nowMs),
@@ -180,7 +186,7 @@ export class GateModel {
       for (const each of asked) this.#see(each, nowMs)
       if (!isRefused) for (const each of asked) if (each.answer.allowed) this.#charge(each, nowMs)
     }
-    const folded = fold(asked)
+    const folded = withSize(sized, fold(asked))
     if (!folded.allowed) return { ...folded, retryAfterMs: Math.min(folded.retryAfterMs, waitMs) }
     const isLifted = folded.rule === undefined && this.#liftsAny(message, sender, nowMs)
     return isLifted ? { ...folded, reason: 'override' } : folded
@@ -415,6 +421,35 @@ export class GateModel {
 
   // Rules
 
+  /** The decision of maximum sizes. */
+  #size(message: MessageWords, sender: SenderWords, nowMs: number): ModelDecision {
+    const larger = sizesOf(this.#policy).filter(
+      rule =>
+        message.size > rule.maxBytes &&
+        rule.on === message.on &&
+        (rule.topic === undefined || matchTopic(rule.topic, message.topic) !== undefined) &&
+        (rule.when === undefined || holds(rule.when, message, nowMs)) &&
+        (rule.senders === undefined || isMeant(rule.senders, message, this.#withTier(sender))),
+    )
+    const names = larger.filter(({ isShadow }) => isShadow).map(({ name }) => name)
+    const shadow = names.length === 0 ? {} : { shadow: names }
+    const asked = larger.filter(({ isShadow }) => !isShadow)
+    const [worst] = asked
+      .filter(({ outcome }) => outcome !== 'degrade')
+      .toSorted((a, b) => harshness(b.outcome) - harshness(a.outcome))
+    const named = worst ?? asked[0]
+    if (named === undefined) return { ...PASSED, ...shadow }
+    return {
+      allowed: worst === undefined,
+      outcome: named.outcome,
+      reason: 'too_large',
+      rule: named.name,
+      limit: named.maxBytes,
+      retryAfterMs: worst === undefined ? 0 : Number.POSITIVE_INFINITY,
+      ...shadow,
+    }
+  }
+
   /** The tier's limit and the rules that match a message, in the order in which they are asked. */
   #rulesFor(
     message: MessageWords,
@@ -497,7 +532,7 @@ export class GateModel {
   // Penalties
 
   #punish(sender: SenderWords, decision: ModelDecision, nowMs: number): void {
-    const isLimited = decision.reason === 'rate_limit_exceeded' || decision.reason === 'quota_exceeded'
+    const isLimited = ['rate_limit_exceeded', 'quota_exceeded', 'too_large'].includes(decision.reason)
     const offences = ['drop', 'reject', 'retry', 'disconnect']
     if (decision.allowed || !isLimited || !offences.includes(decision.outcome)) return
     const own = this.#rules.find(({ name }) => name === decision.rule)?.penalties
@@ -690,6 +725,13 @@ function fold(asked: readonly (Applied & { readonly answer: Answer })[]): ModelD
     ...(shadow.length === 0 ? {} : { shadow }),
     ...(scaled === undefined ? {} : { scaled }),
   }
+}
+
+/** What maximum sizes let pass, and what the limits say of it. */
+function withSize(sized: ModelDecision, counted: ModelDecision): ModelDecision {
+  const names = [...(sized.shadow ?? []), ...(counted.shadow ?? [])]
+  const chosen = counted.allowed && sized.outcome === 'degrade' ? sized : counted
+  return names.length === 0 ? chosen : { ...chosen, shadow: names }
 }
 
 /** The numbers of a rule under the load and an override; undefined if it is lifted or has none. */

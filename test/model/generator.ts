@@ -54,11 +54,12 @@ export type Feature = (draft: Draft) => void
 
 function addRule(draft: Draft, words: Partial<RuleWords> = {}): RuleWords {
   const { random, policy } = draft
-  const limit = words.quota === undefined ? { limit: random.pick(RATES) } : {}
+  const isCounted = words.quota === undefined && words.maxSize === undefined
+  const limit = isCounted ? { limit: random.pick(RATES) } : {}
   const rule: RuleWords = { name: `r${policy.rules.length + 1}`, ...limit, ...words }
   const topic = random.pick(PATTERNS)
   if (topic !== undefined && rule.topic === undefined) rule.topic = topic
-  if (rule.per === undefined && random.chance(0.7)) rule.per = 'client'
+  if (rule.per === undefined && rule.maxSize === undefined && random.chance(0.7)) rule.per = 'client'
   policy.rules.push(rule)
   return rule
 }
@@ -404,7 +405,7 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     draft.between.push(() => {
       const policy = structuredClone(draft.policy)
       for (const rule of policy.rules) {
-        if (random.chance(0.6)) changeNumbers(rule, random)
+        if (rule.maxSize === undefined && random.chance(0.6)) changeNumbers(rule, random)
       }
       return { after: 0, do: 'apply', policy }
     })
@@ -421,6 +422,20 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
   },
   'time steps': draft => {
     draft.stepsBack = true
+  },
+  // Last: words of the others have no place in such a rule.
+  'maximum sizes': draft => {
+    const { random } = draft
+    for (let count = random.int(1, 2); count > 0; count--) {
+      addRule(draft, {
+        maxSize: random.pick([0, 1, 5, '4B']),
+        exceeded: random.pick(['drop', 'reject', 'disconnect', 'redirect', 'degrade'] as const),
+        ...(random.chance(0.3) ? { when: condition(random) } : {}),
+        ...(random.chance(0.2) ? { for: { clients: ['c1', 'c3'] } } : {}),
+        ...(random.chance(0.3) ? { shadow: true } : {}),
+        ...(random.chance(0.3) ? { priority: random.pick([-1, 1]) } : {}),
+      })
+    }
   },
 }
 

@@ -106,6 +106,7 @@ export interface RuleWords {
   per?: string | string[]
   limit?: string
   quota?: string
+  maxSize?: number | string
   window?: 'rolling'
   zone?: string
   algorithm?: 'token-bucket' | 'leaky-bucket' | 'fixed-window' | 'sliding-log' | 'sliding-counter'

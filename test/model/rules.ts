@@ -14,7 +14,7 @@ import type {
   SenderListWords,
 } from './policy.ts'
 import { matchTopic } from './topics.ts'
-import { type Rate, readRate } from './units.ts'
+import { type Rate, readBytes, readRate } from './units.ts'
 
 /** What decides of a denial's outcome, the mildest first. */
 const OUTCOMES = [
@@ -158,7 +158,37 @@ export function pricedAt(units: number, thousandths: number): Fraction {
 
 /** Rules of a policy in the order in which they are asked. */
 export function rulesOf(policy: Policy): readonly Rule[] {
-  return byPriority(policy.rules.filter(({ enabled }) => enabled !== false)).map(readRule)
+  return enabledRules(policy)
+    .filter(({ maxSize }) => maxSize === undefined)
+    .map(readRule)
+}
+
+/** A maximum size, read. */
+export interface SizeRule
+  extends Pick<Rule, 'name' | 'on' | 'topic' | 'outcome' | 'isShadow' | 'when' | 'senders'> {
+  readonly maxBytes: number
+}
+
+/** Maximum sizes of a policy in the order in which they are asked. */
+export function sizesOf(policy: Policy): readonly SizeRule[] {
+  return enabledRules(policy).flatMap(words => {
+    if (words.maxSize === undefined) return []
+    const {
+      name,
+      on = 'publish',
+      topic,
+      exceeded: outcome = 'reject',
+      shadow: isShadow = false,
+      when,
+    } = words
+    return [
+      { name, on, topic, outcome, isShadow, when, senders: words.for, maxBytes: readBytes(words.maxSize) },
+    ]
+  })
+}
+
+function enabledRules(policy: Policy): readonly RuleWords[] {
+  return byPriority(policy.rules.filter(({ enabled }) => enabled !== false))
 }
 
 /** Higher priorities first, equal ones in the order of the list. */

@@ -90,7 +90,7 @@ function* removals(policy: Policy): Generator<Removal> {
   }
   for (const name of Object.keys(policy.tiers ?? {})) yield each => void delete each.tiers?.[name]
   for (const [list, needed] of [
-    ['rules', ['name', 'limit', 'quota']],
+    ['rules', ['name', 'limit', 'quota', 'maxSize']],
     ['exempt', ['name']],
   ] as const) {
     for (const [index, entry] of (policy[list] ?? []).entries()) {

@@ -248,6 +248,8 @@ describe('the public doors', () => {
         "type Signal",
         "type SignalName",
         "type SignalWord",
+        "type SizeOptions",
+        "type SizeTrace",
         "type SkippedRule",
         "type SnapshotExporterOptions",
         "type SnapshotStore",

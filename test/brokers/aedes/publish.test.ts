@@ -262,6 +262,41 @@ describe('an exemption for wills', () => {
   })
 })
 
+describe('a maximum size', () => {
+  it('drops what is larger, as it is published and as it is delivered, also within a flood', async () => {
+    const gate = await Gate.fromPolicy({
+      version: 1,
+      rules: [
+        { name: 'in', topic: 't/#', maxSize: 100, exceeded: 'drop' },
+        {
+          name: 'out',
+          topic: 't/#',
+          on: 'deliver',
+          maxSize: 50,
+          for: { clients: ['small'] },
+          exceeded: 'drop',
+        },
+        { name: 'rate', topic: 't/#', limit: '5/hour', per: 'client', exceeded: 'drop' },
+      ],
+    })
+    const test = await start({ gate })
+    const all = await subscribeAll(await test.connect({ clientId: 'all' }), 't/#')
+    const small = await subscribeAll(await test.connect({ clientId: 'small' }), 't/#')
+    const raw = await test.connectRaw({ clientId: 'r' })
+    // Several segments: what comes after the first refusal is decided from its bytes.
+    for (let segment = 0; segment < 20; segment++) {
+      for (const size of [101, 102]) raw.send(raw.publish('t/x', { payload: 'x'.repeat(size) }))
+      await raw.roundTrip()
+    }
+    for (const size of [100, 50, 101, 51]) raw.send(raw.publish('t/x', { payload: 'y'.repeat(size) }))
+    await raw.roundTrip()
+    raw.send(raw.publish('t/x', { payload: 'last' }))
+    await eventually(() => expect(all.map(({ text }) => text.length)).toEqual([100, 50, 51, 4]))
+    await eventually(() => expect(small.map(({ text }) => text.length)).toEqual([50, 4]))
+    expect(test.limits.stats()).toMatchObject({ dropped: 41, deliveriesRefused: 2 })
+  })
+})
+
 describe('a rule for wills', () => {
   it('counts wills alone, beside rules for all that is published', async () => {
     const gate = await Gate.fromPolicy({

@@ -106,6 +106,16 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
     'rules[0].per: a sender that varies site is never limited',
   ],
   [
+    'a limit whose only neighbour counts nothing',
+    {
+      rules: [
+        { name: 'a', topic: 'a/{site}/#', per: 'site', limit: '1/s' },
+        { name: 'b', maxSize: '1kB' },
+      ],
+    },
+    'rules[0].per: a sender that varies site is never limited',
+  ],
+  [
     'a limit whose backstop is for other messages',
     {
       rules: [

@@ -1,0 +1,116 @@
+import { compileCondition } from '../conditions/compile.ts'
+import type { Condition, ConditionSpec } from '../conditions/condition.ts'
+import { holdsFor } from '../conditions/condition.ts'
+import { type Decision, HARSHNESS, type Outcome, PASSED } from '../decision.ts'
+import { checkWithin, policyError } from '../errors.ts'
+import type { Action, Message } from '../message.ts'
+import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import { compileExceeded, type ExceededPlan } from '../outcomes/exceeded.ts'
+import { checkWords, type RefusalWords } from '../outcomes/refusal-text.ts'
+import { parseBytes } from '../units.ts'
+import type { SizeOptions } from './options.ts'
+import { compilePenalty, type Penalty } from './penalty.ts'
+import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
+
+/** A rule that refuses messages above a size. It counts nothing, so it has neither key nor state. */
+export interface SizeRule {
+  readonly name: string
+  readonly description?: string | undefined
+  readonly on: Action
+  readonly maxBytes: number
+  readonly outcome: Outcome
+  readonly exceeded: ExceededPlan
+  readonly message?: RefusalWords | undefined
+  readonly harshness: number
+  readonly shadow: boolean
+  /** Degrade: the message passes, lowered. */
+  readonly soft: boolean
+  readonly penalty?: Penalty | undefined
+  readonly when?: Condition | undefined
+  readonly whenSpec?: ConditionSpec | undefined
+  readonly covers?: Covers | undefined
+  readonly forLists?: SenderLists | undefined
+}
+
+/** What a maximum size tells its gate. */
+export interface SizeStation {
+  readonly kind: 'size'
+  readonly enabled: boolean
+  readonly priority: number
+  readonly rule?: undefined
+  readonly size: SizeRule
+}
+
+/** Outcomes that let a message wait: one that is too large is too large later as well. */
+const WAITING: readonly string[] = ['throttle', 'queue', 'latest', 'retry']
+
+const SIZE: OptionNames<SizeOptions> = {
+  ...{ name: true, description: true, on: true, maxSize: true, for: true, when: true, exceeded: true },
+  ...{ message: true, penalties: true, shadow: true, enabled: true, priority: true, dialect: true },
+}
+
+/** Makes the station of a maximum size. Throws PolicyError. */
+export function sizeStation(options: SizeOptions): SizeStation {
+  checkOptionNames(options, SIZE)
+  const { name, description, on = 'publish', message, shadow = false } = options
+  if (typeof name !== 'string' || name === '')
+    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+  if (on !== 'publish' && on !== 'deliver')
+    throw policyError('on', `a ${String(on)} has no size`, 'use publish or deliver')
+  const maxBytes = checkWithin('maxSize', () => parseBytes(options.maxSize))
+  const exceeded = compileExceeded(options.exceeded, options.dialect)
+  const { outcome } = exceeded
+  if (WAITING.includes(outcome)) {
+    const remedy = 'use drop, reject, disconnect, redirect or degrade'
+    throw policyError(
+      'exceeded',
+      `a message that is too large does not pass later, so "${outcome}" has no use`,
+      remedy,
+    )
+  }
+  checkWords(message, 'message')
+  const size: SizeRule = {
+    ...{ name, description, on, maxBytes, outcome, exceeded, message, shadow },
+    harshness: HARSHNESS[outcome],
+    soft: outcome === 'degrade',
+    penalty: checkWithin('penalties', () => compilePenalty(options.penalties, true)),
+    when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
+    whenSpec: options.when,
+    covers: options.for === undefined ? undefined : compileFor(options.for, on),
+    forLists: options.for,
+  }
+  return { kind: 'size', enabled: options.enabled ?? true, priority: options.priority ?? 0, size }
+}
+
+/**
+ * The decision of maximum sizes about a message; undefined if none has anything to say. Of several that refuse it the
+ * harshest counts, the first on a tie.
+ */
+export function decideSize(
+  rules: readonly SizeRule[],
+  message: Message,
+  nowMs: number,
+): Decision | undefined {
+  let worst: SizeRule | undefined
+  let degrading: SizeRule | undefined
+  let shadow: string[] | undefined
+  for (const rule of rules) {
+    if (message.size <= rule.maxBytes || !holdsFor(rule, message, nowMs)) continue
+    if (rule.shadow) {
+      shadow ??= []
+      shadow.push(rule.name)
+    } else if (rule.soft) degrading ??= rule
+    else if (worst === undefined || rule.harshness > worst.harshness) worst = rule
+  }
+  const named = worst ?? degrading
+  if (named === undefined) return shadow === undefined ? undefined : { ...PASSED, shadow }
+  return {
+    allowed: worst === undefined,
+    outcome: named.outcome,
+    reason: 'too_large',
+    rule: named.name,
+    limit: named.maxBytes,
+    retryAfterMs: worst === undefined ? 0 : Infinity,
+    ...(shadow === undefined ? {} : { shadow }),
+  }
+}
