@@ -9,6 +9,7 @@ beforeAll(ensureBuilt, 120_000)
 
 interface Told {
   readonly ended: boolean
+  readonly atMs: number
   readonly quiet: { readonly sent: number; readonly delivered: number; readonly disordered: number }
   readonly flooder: { readonly sent: number; readonly delivered: number }
   readonly rules: readonly { readonly rule: string; readonly passed: number; readonly refused: object }[]
@@ -29,12 +30,12 @@ describe('topicgate demo', () => {
     expect((await demo.ended).code).toBe(0)
     const last = JSON.parse(lastLine(demo.stdout)) as Told
     expect(last.ended).toBe(true)
-    expect(last.quiet.sent).toBeGreaterThanOrEqual(100)
+    expect(last.quiet.sent).toBeGreaterThanOrEqual(20)
     expect(last.quiet).toMatchObject({ delivered: last.quiet.sent, disordered: 0 })
     // A burst of 50 and 10 a second.
-    expect(last.flooder.sent).toBeGreaterThan(1_000)
+    expect(last.flooder.sent).toBeGreaterThan(last.flooder.delivered)
     expect(last.flooder.delivered).toBeGreaterThanOrEqual(50)
-    expect(last.flooder.delivered).toBeLessThan(150)
+    expect(last.flooder.delivered).toBeLessThanOrEqual(50 + 10 * (last.atMs / 1_000 + 1))
     expect(Object.keys(last.rules.find(({ rule }) => rule === 'telemetry')?.refused ?? {})).toEqual([outcome])
   })
 

@@ -105,8 +105,9 @@ describe('a limited MQTT consumer', () => {
       }
       await until(() => new Set(seen).size === 400, { timeoutMs: 60_000 })
       await new Promise(resolve => setTimeout(resolve, 100))
-      // QoS 2 is once; at QoS 1 what was handled and not acknowledged comes again: one message a connection that went.
-      expect(seen.length).toBeLessThanOrEqual(qos === 2 ? 400 : 403)
+      // QoS 2 is once; at QoS 1 what was handled and not acknowledged comes again, at most
+      // what Mosquitto has on the way at once (20) for each connection that went.
+      expect(seen.length).toBeLessThanOrEqual(qos === 2 ? 400 : 400 + 3 * 20)
       limits.close()
       publisher.close()
       await client.endAsync(true)
