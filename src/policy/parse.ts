@@ -13,7 +13,7 @@ import {
 } from 'yaml'
 import { BOUNDS } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
-import { hintForSyntax } from './hints.ts'
+import { hintForSyntax, hintForVariable } from './hints.ts'
 import { formatPath, type Located, type LocatedEntry, type Path, type Place } from './positions.ts'
 import { type Env, resolvePlain, substitute } from './substitute.ts'
 
@@ -46,7 +46,13 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
     return { ...(file === undefined ? {} : { file }), line: Math.max(line, 1), column: Math.max(col, 1) }
   }
   const { document, errors, stoppedAt } = compose(text, lines)
-  const problems: Problem[] = errors.slice(0, BOUNDS.policyProblems).map(error => explain(error, at, text))
+  const problems: Problem[] = errors
+    .slice(0, BOUNDS.policyProblems)
+    .map(error => explain(error, at, text))
+    .filter(({ line, message, remedy }, index, all) => {
+      const before = all[index - 1]
+      return line !== before?.line || message !== before?.message || remedy !== before?.remedy
+    })
   if (stoppedAt !== undefined) {
     const message = `lists and objects nest deeper than ${BOUNDS.policyDepth}, or hardly anything here is YAML`
     problems.push({ ...at(stoppedAt), message, remedy: 'check the brackets, quotes and dashes before it' })
@@ -126,6 +132,8 @@ function explain(error: YAMLError, at: (offset: number) => Place, text: string):
   }
   const [remedy = 'correct the YAML', message] = SYNTAX[error.code] ?? []
   const hint = hintForSyntax(line)
+  if (hint?.startsWith('put a space'))
+    return { ...place, message: 'a space is missing in this line', remedy: hint }
   return {
     ...place,
     message: message ?? own.charAt(0).toLowerCase() + own.slice(1),
@@ -185,7 +193,10 @@ class Reader {
       return { kind: 'scalar', place, value: value as number | boolean | null }
     }
     const { text, changed, flaws } = substitute(value, this.#env)
-    for (const flaw of flaws) this.problems.push({ ...place, path: formatPath(path), ...flaw })
+    for (const { variable, ...flaw } of flaws) {
+      const hint = variable === undefined ? undefined : hintForVariable(variable)
+      this.problems.push({ ...place, path: formatPath(path), ...flaw, remedy: hint ?? flaw.remedy })
+    }
     const resolved = changed && node.type === 'PLAIN' ? resolvePlain(text) : text
     return { kind: 'scalar', place, value: resolved, unread: flaws.length > 0 }
   }

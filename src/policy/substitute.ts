@@ -5,8 +5,15 @@ export interface Substitution {
   readonly text: string
   /** Whether anything stood to be replaced. */
   readonly changed: boolean
-  /** What is wrong: each with the remedy. */
-  readonly flaws: readonly { readonly message: string; readonly remedy: string }[]
+  readonly flaws: readonly Flaw[]
+}
+
+/** What is wrong, and the remedy. */
+export interface Flaw {
+  readonly message: string
+  readonly remedy: string
+  /** The variable that is not set. */
+  readonly variable?: string | undefined
 }
 
 /** How deep defaults may hold references themselves. */
@@ -18,7 +25,7 @@ const DEEPEST = 8
  */
 export function substitute(text: string, env: Env, depth = 0): Substitution {
   if (!text.includes('${')) return { text, changed: false, flaws: [] }
-  const flaws: { message: string; remedy: string }[] = []
+  const flaws: Flaw[] = []
   let result = ''
   let from = 0
   for (let at = text.indexOf('${'); at >= 0; at = text.indexOf('${', from)) {
@@ -49,6 +56,7 @@ export function substitute(text: string, env: Env, depth = 0): Substitution {
       flaws.push({
         message: `the variable ${name} is not set`,
         remedy: `set it, or give a default: \${${name}:-…}`,
+        variable: name,
       })
     }
     from = end + 1
