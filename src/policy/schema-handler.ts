@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import { durationText, expects, percentText, rateText, text, wholeNumber } from './schema-words.ts'
 
 const topic = text(
@@ -6,7 +7,9 @@ const topic = text(
   'write a text in quotes, as "orders/{tenant}/#"',
   'The topics it holds for. Default: all.',
   'orders/{tenant}/#',
-).optional()
+)
+  .meta({ pattern: TOPIC_PATTERN })
+  .optional()
 
 const exceeded = z
   .enum(['retry', 'throttle', 'drop', 'reject'], {
@@ -50,7 +53,7 @@ const scope = text(
   'write topic, client, device, user, apiKey, tier, header.NAME or a capture of the topic',
   'What fails together.',
   'topic',
-)
+).meta({ pattern: SCOPE_PATTERN })
 
 /** The word `breaker`. */
 export const breakerSchema = z

@@ -3,6 +3,7 @@ import { ALGORITHMS } from '../algorithms/limit.ts'
 import { COST_WORDS } from '../chain/options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceeded, message } from './schema-exceeded.ts'
+import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import { fallbackWord } from './schema-store.ts'
 import { rulePenaltiesSchema } from './schema-tiers.ts'
 import {
@@ -22,7 +23,7 @@ const pattern = text(
   'write a text in quotes, as "fleet/{site}/#"',
   'A topic pattern of the dialect; {name} is one level that is captured.',
   'fleet/{site}/{device}/telemetry/#',
-)
+).meta({ pattern: TOPIC_PATTERN })
 
 const COST_REMEDY =
   'write a number, bytes, light, medium, heavy, premium, { bytes: per 4KiB }, { payload: field }, { header: name } or { topics: … }'
@@ -104,7 +105,7 @@ const scope = text(
   'ip',
   'user|ip',
   'topic',
-)
+).meta({ pattern: SCOPE_PATTERN })
 
 const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], { error: expects('an action') })
 
@@ -138,6 +139,7 @@ export const ruleSchema = z
         .meta({
           description: 'Units per calendar window, of a month or week also from another day.',
           examples: ['10000/day', '1GB/month', '1GB/month from day 15', '1000/week from sunday'],
+          pattern: QUOTA_PATTERN,
         })
         .optional(),
       inFlight: wholeNumber(
@@ -228,7 +230,7 @@ export const ruleSchema = z
     description:
       'A limit, a quota, a maximum size, or the most handlers at work, connections, subscriptions or retained messages at once.',
     oneOf: ['limit', 'quota', 'inFlight', 'connections', 'subscriptions', 'retained', 'maxSize'].map(
-      word => ({ required: [word] }),
+      word => ({ required: [word], properties: { [word]: true } }),
     ),
   })
 

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { OUTCOMES } from '../decision.ts'
+import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './schema-patterns.ts'
 
 /** What a schema says of a wrong value: `"x" is not NOUN`, and the remedy. Read back by {@link expected}. */
 export function expects(noun: string, remedy?: string): string {
@@ -37,7 +38,7 @@ export const durationText = text(
   '5m',
   '1h',
   '7d',
-)
+).meta({ pattern: DURATION_PATTERN })
 export const rateText = text(
   'a rate',
   'write it as 10/s, 100 per minute, 5 per 5 minutes, 1MB/s or unlimited, each with an optional burst N',
@@ -48,13 +49,13 @@ export const rateText = text(
   '5 per 5 minutes',
   '1MB/s',
   'unlimited',
-)
+).meta({ pattern: RATE_PATTERN })
 export const percentText = text(
   'a percentage',
   'write a number above 0 and up to 100 with a percent sign, as 80%',
   'A percentage.',
   '80%',
-)
+).meta({ pattern: PERCENT_PATTERN })
 export const zoneText = text(
   'a time zone',
   'write an IANA name, as Europe/Berlin or UTC',

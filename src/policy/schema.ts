@@ -87,5 +87,15 @@ export type PolicyExemption = z.infer<typeof exemptSchema>
 /** The JSON Schema of the policy file (draft 2020-12), for editors. */
 export function policyJsonSchema(): Readonly<Record<string, unknown>> {
   const schema = z.toJSONSchema(policySchema, { target: 'draft-2020-12', io: 'input' })
-  return schema as Readonly<Record<string, unknown>>
+  return splitTypes({ $id: 'urn:topicgate:policy:1', ...schema }) as Readonly<Record<string, unknown>>
+}
+
+/** Writes a list of types as alternatives, each with one: strict validators ask for that. */
+function splitTypes(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(splitTypes)
+  if (typeof schema !== 'object' || schema === null) return schema
+  const { type, ...rest } = schema as Readonly<Record<string, unknown>>
+  const split = Object.fromEntries(Object.entries(rest).map(([word, value]) => [word, splitTypes(value)]))
+  if (!Array.isArray(type)) return type === undefined ? split : { type: splitTypes(type), ...split }
+  return { anyOf: type.map(each => ({ type: each as unknown })), ...split }
 }
