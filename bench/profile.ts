@@ -1,5 +1,5 @@
 import type { Rule } from '../src/chain/limit.ts'
-import { likelySeat, type Seat } from '../src/chain/seat.ts'
+import { cachedState, type SenderState } from '../src/chain/seat.ts'
 import { systemClock } from '../src/clock.ts'
 import { type Decision, MemoryStore, type Message } from '../src/index.ts'
 import { STAGES } from './breakdown.ts'
@@ -25,12 +25,16 @@ class Bare {
   }
 }
 
-function slotOf(seat: Seat, place: number): number {
-  return place === 0 ? seat.slot0 : place === 1 ? seat.slot1 : seat.slot2
+function slotOf(senderState: SenderState, place: number): number {
+  return place === 0 ? senderState.slot0 : place === 1 ? senderState.slot1 : senderState.slot2
 }
 
-function generationOf(seat: Seat, place: number): number {
-  return place === 0 ? seat.generation0 : place === 1 ? seat.generation1 : seat.generation2
+function generationOf(senderState: SenderState, place: number): number {
+  return place === 0
+    ? senderState.generation0
+    : place === 1
+      ? senderState.generation1
+      : senderState.generation2
 }
 
 async function measure(stage: number, outcome: keyof typeof RATES): Promise<number> {
@@ -39,10 +43,10 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
   const messages = Array.from({ length: SENDERS }, (_, index) => makeMessage(load, index))
   for (const message of messages) gate.check(message)
   const { store } = gate
-  const first = likelySeat(load.senders[0]!)!
-  const { routes, ruling } = first
-  const { decider } = ruling!
-  const last = ruling!.plan.steps.at(-1)
+  const first = cachedState(load.senders[0]!)!
+  const { routes, senderPlan } = first
+  const { evaluator } = senderPlan!
+  const last = senderPlan!.plan.steps.at(-1)
   if (last?.kind !== 'limits' || !(store instanceof MemoryStore))
     throw new Error('not the plan of this bench')
   const rules = last.rules.map(({ rule }) => new Bare(rule))
@@ -51,13 +55,13 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
   for (const { cells } of rules) cells.fill(outcome === 'allowed' ? 0 : startMs)
   let passed = 0
 
-  function arithmetic(seat: Seat, nowMs: number): boolean {
+  function arithmetic(senderState: SenderState, nowMs: number): boolean {
     let fits = true
     for (let place = 0; place < rules.length; place++) {
       const one = rules[place]!
       const { limit } = one.rule
-      const slot = slotOf(seat, place)
-      if (stage >= 3 && !records[place]!.isOf(slot, generationOf(seat, place)))
+      const slot = slotOf(senderState, place)
+      if (stage >= 3 && !records[place]!.isOf(slot, generationOf(senderState, place)))
         throw new Error('a slot is stale')
       one.slot = slot
       const deficit = Math.max(
@@ -78,20 +82,22 @@ async function measure(stage: number, outcome: keyof typeof RATES): Promise<numb
 
   function step(message: Message): boolean {
     const nowMs = stage >= 6 ? systemClock.now() : startMs
-    const seat = likelySeat(message.sender)!
+    const senderState = cachedState(message.sender)!
     if (stage >= 1) {
       const isSame =
-        seat.routes === routes &&
-        seat.owner === message.sender &&
-        seat.topic === message.topic &&
-        seat.on === message.on
+        senderState.routes === routes &&
+        senderState.owner === message.sender &&
+        senderState.topic === message.topic &&
+        senderState.on === message.on
       if (!isSame) throw new Error('a seat is void')
     }
     if (stage >= 2) {
-      const { exempt, conditional } = seat.ruling!
+      const { exempt, conditional } = senderState.senderPlan!
       if (exempt !== undefined || conditional.length > 0) throw new Error('no sender of this bench is exempt')
     }
-    return stage >= 4 ? (decider.decide(message, seat, nowMs) as Decision).allowed : arithmetic(seat, nowMs)
+    return stage >= 4
+      ? (evaluator.decide(message, senderState, nowMs) as Decision).allowed
+      : arithmetic(senderState, nowMs)
   }
 
   const { order } = load

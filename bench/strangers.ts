@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { BOUNDS } from '../src/bounds.ts'
+import { MAX_SIZES } from '../src/bounds.ts'
 import { createSender, type Decision, Gate, limit, MemoryStore, type StoreWarning } from '../src/index.ts'
 import { measureMemory, report } from './harness.ts'
 
@@ -70,6 +70,6 @@ const ns = ((performance.now() - start - measuringMs) * 1e6) / count
 const stillRefused = countRefused()
 if (stillRefused !== REFUSED)
   throw new Error(`${REFUSED - stillRefused} of ${REFUSED} are not refused any more`)
-if (mostKeys > 2 * BOUNDS.keysPerRule) throw new Error(`${mostKeys} keys of two rules pass their bound`)
+if (mostKeys > 2 * MAX_SIZES.keysPerRule) throw new Error(`${mostKeys} keys of two rules pass their bound`)
 const { evictions = 0, overflows = 0 } = store.health()
 report({ ...found, ns, stillRefused, evictions, overflows, warnings: warnings.length })

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { BOUNDS } from './bounds.ts'
+import { MAX_SIZES } from './bounds.ts'
 
 const HASHED = 'sha256:'
 
@@ -8,7 +8,7 @@ const HASHED = 'sha256:'
  * no two texts become equal. Required for every Map keyed by client input. Why: V8 hashes strings of more than 16,383
  * characters by their length alone, so a Map of such keys needs quadratic time.
  */
-export function boundedPart(part: string): string {
-  if (part.length <= BOUNDS.keyPartChars && !part.startsWith(HASHED)) return part
+export function hashLongPart(part: string): string {
+  if (part.length <= MAX_SIZES.keyPartChars && !part.startsWith(HASHED)) return part
   return HASHED + createHash('sha256').update(part, 'utf16le').digest('base64url')
 }

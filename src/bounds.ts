@@ -1,5 +1,5 @@
 /** Every maximum of the project in one place; each has a test that reaches it. */
-export const BOUNDS = {
+export const MAX_SIZES = {
   /** Keys a rule keeps in the memory store; 2^20. About 51 bytes each. */
   keysPerRule: 1_048_576,
   /** Topics whose route is remembered, the characters of each, and of all together; longer topics are not remembered. */
@@ -51,7 +51,7 @@ export const BOUNDS = {
   customTwins: 64,
   remoteStateNumbers: 1_024,
   /** Keys a Redis store knows to be refused. */
-  denials: 65_536,
+  denialCache: 65_536,
   /** Keys of a bucket of NATS, and units of all keys of a rule that a stream of NATS counts; further ones are refused. */
   bucketKeys: 1_048_576,
   /** Entries of one sliding log; a rule that could need more is refused when it loads. */
@@ -114,7 +114,7 @@ export const BOUNDS = {
   /** Keys of a degrading rule whose place in its sample is remembered. */
   sampledKeys: 65_536,
   /** Messages sent back whose slot is kept until they return. */
-  reservations: 65_536,
+  retrySlots: 65_536,
   /** Characters of a text that tells a sender of a refusal. */
   refusalChars: 1_000,
   /** Characters of one header or user property that tells of a decision. */
@@ -155,7 +155,7 @@ export const BOUNDS = {
   /** Tiers of one policy. */
   tiers: 1_024,
   /** Bans, overrides, run-time exemptions and given tiers, each; characters of a reason or of who gave it. */
-  notes: 65_536,
+  sharedEntries: 65_536,
   noteChars: 500,
   /** Senders whose refusals are counted for a penalty, and refusals one may take. */
   offenders: 65_536,

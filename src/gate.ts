@@ -1,9 +1,9 @@
 import { type Explanation, inspect, peekSteps } from './chain/inspect.ts'
-import { Measures } from './chain/measures.ts'
+import { LoadSources } from './chain/measures.ts'
 import type { Middleware } from './chain/middleware.ts'
 import { keyUnder } from './chain/rule-facts.ts'
 import { planFor } from './chain/ruling.ts'
-import { createSender, likelySeat, type Seat } from './chain/seat.ts'
+import { cachedState, createSender, type SenderState } from './chain/seat.ts'
 import { type SteadyClock, steady, systemClock } from './clock.ts'
 import type { Decision, Outcome } from './decision.ts'
 import { UnsupportedError } from './errors.ts'
@@ -15,14 +15,14 @@ import {
   checkMiddleware,
   checkSameStore,
 } from './gate/checks.ts'
-import { Desk } from './gate/desk.ts'
+import { RuntimeConfig } from './gate/desk.ts'
 import type { GateEvents, PolicyChange } from './gate/events.ts'
 import type { GateOptions } from './gate/options.ts'
-import { type PolicySource, type Reading, readPolicy, watchFiles } from './gate/reading.ts'
+import { type PolicySource, type ReadOptions, readPolicy, watchFiles } from './gate/reading.ts'
 import { type RunOptions, type RunResult, runLimited } from './gate/run.ts'
-import { Scales } from './gate/scales.ts'
-import { Seating } from './gate/seating.ts'
-import { type Counter, Voice } from './gate/voice.ts'
+import { LimitScaler } from './gate/scales.ts'
+import { ActiveChain } from './gate/seating.ts'
+import { type Counter, GateEmitter } from './gate/voice.ts'
 import { type Logger, SILENT } from './logger.ts'
 import { andThen } from './maybe-promise.ts'
 import {
@@ -34,7 +34,7 @@ import {
   type Message,
   type Sender,
 } from './message.ts'
-import type { RuleFacts } from './outcomes/rule-facts.ts'
+import type { RuleInfo } from './outcomes/rule-facts.ts'
 import type { CompiledPolicy } from './policy/compile.ts'
 import { MemoryStore } from './stores/memory.ts'
 import { openStore, type StoreSpec } from './stores/open-store.ts'
@@ -46,30 +46,30 @@ export type { GateEvents, GateOptions, PolicyChange, PolicySource }
 export class Gate {
   /** Shows the greatest time seen: a clock that steps back stands still here until it has caught up. */
   readonly clock: SteadyClock
-  readonly #seating: Seating
+  readonly #activeChain: ActiveChain
   /** Whether decisions are told to anyone, and whether refusals are punished. */
-  #heard = false
+  #hasDecisionListeners = false
   #punishes = false
   readonly logger: Logger
   readonly store: Store
   /** Who is not let in, by client, user, device, API key, address or network. */
-  readonly bans: Desk['bans']
+  readonly bans: RuntimeConfig['bans']
   /** Whose limits are lifted, multiplied or replaced for a while. */
-  readonly overrides: Desk['overrides']
+  readonly overrides: RuntimeConfig['overrides']
   /** Exemptions added while the gate runs; they stand before those of the policy. */
-  readonly exemptions: Desk['exemptions']
+  readonly exemptions: RuntimeConfig['exemptions']
   /** Tiers given to senders while the gate runs. */
-  readonly tiers: Desk['tiers']
+  readonly tiers: RuntimeConfig['tiers']
   /** What handlers behind the gate do with their messages: consumers tell it. */
-  readonly handling: Seating['handling']
+  readonly handlerMonitor: ActiveChain['handlerMonitor']
   /** Counts of what brokers hold for their clients: each broker adds itself. */
-  readonly held: Seating['held']
+  readonly held: ActiveChain['held']
   /** What brokers and consumers tell of themselves, for limits that follow the load: each adds itself. */
-  readonly measures = new Measures()
-  readonly #reading: Reading
-  readonly #voice: Voice
-  readonly #desk: Desk
-  readonly #scales: Scales
+  readonly loadSources = new LoadSources()
+  readonly #reading: ReadOptions
+  readonly #emitter: GateEmitter
+  readonly #runtimeConfig: RuntimeConfig
+  readonly #limitScaler: LimitScaler
   /** Of messages without a sender. */
   #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
@@ -85,50 +85,50 @@ export class Gate {
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
     this.#opened = options.store === undefined ? { url: 'memory' } : undefined
     this.#reading = options
-    this.#voice = new Voice(this.logger, () => this.#heed())
-    this.#desk = new Desk(options, {
+    this.#emitter = new GateEmitter(this.logger, () => this.#updateFlags())
+    this.#runtimeConfig = new RuntimeConfig(options, {
       ...{
         clock: this.clock,
         logger: this.logger,
         store: this.store,
-        rules: () => this.#seating.roster.limits,
+        rules: () => this.#activeChain.registry.limits,
       },
       renew: () => {
-        this.#seating.renew()
-        this.#voice.emit('changed')
+        this.#activeChain.renew()
+        this.#emitter.emit('changed')
       },
       rebuild: () => {
-        this.#seating.build(this.#seating.policy, this.dialect)
-        this.#voice.emit('changed')
+        this.#activeChain.build(this.#activeChain.policy, this.dialect)
+        this.#emitter.emit('changed')
       },
-      changed: () => this.#voice.emit('changed'),
-      opened: (...opened) => this.handling.hear(...opened),
-      tell: (event, ...args) => this.#voice.emit(event, ...args),
+      changed: () => this.#emitter.emit('changed'),
+      opened: (...opened) => this.handlerMonitor.hear(...opened),
+      tell: (event, ...args) => this.#emitter.emit(event, ...args),
     })
-    ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#desk)
-    this.tiers = this.#desk.tiers
-    this.#scales = new Scales(this, options.load, scaled => {
-      this.#seating.rescale()
-      this.#voice.emit('scaled', scaled)
-      this.#voice.emit('changed')
+    ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#runtimeConfig)
+    this.tiers = this.#runtimeConfig.tiers
+    this.#limitScaler = new LimitScaler(this, options.load, scaled => {
+      this.#activeChain.rescale()
+      this.#emitter.emit('scaled', scaled)
+      this.#emitter.emit('changed')
     })
-    this.#seating = new Seating(
+    this.#activeChain = new ActiveChain(
       this,
       this.store,
-      this.#desk,
+      this.#runtimeConfig,
       options.dialect ?? 'mqtt',
-      this.#scales,
-      (decision, message, seat) => {
-        if (this.#heard) this.#tell(decision, message, seat)
+      this.#limitScaler,
+      (decision, message, senderState) => {
+        if (this.#hasDecisionListeners) this.#tell(decision, message, senderState)
       },
     )
-    this.handling = this.#seating.handling
-    this.held = this.#seating.held
-    this.#heed()
-    void this.#desk.look()
+    this.handlerMonitor = this.#activeChain.handlerMonitor
+    this.held = this.#activeChain.held
+    this.#updateFlags()
+    void this.#runtimeConfig.look()
     this.#unwatch = this.store.watch?.(event => {
-      if (event.kind === 'state') this.#voice.emit('store', event)
-      else this.#voice.emit('warning', event)
+      if (event.kind === 'state') this.#emitter.emit('store', event)
+      else this.#emitter.emit('warning', event)
     })
   }
 
@@ -145,7 +145,7 @@ export class Gate {
     if (options.store === undefined) gate.#opened = compiled.store
     try {
       gate.#swap(compiled)
-      await gate.#desk.look()
+      await gate.#runtimeConfig.look()
       if (options.watch) {
         // What was refused is told of by the gate itself.
         const reload = (): Promise<void> => gate.apply(policy)
@@ -159,7 +159,7 @@ export class Gate {
   }
 
   get dialect(): Dialect {
-    return this.#seating.roster.dialect
+    return this.#activeChain.registry.dialect
   }
 
   /** Adds middleware, for every topic or for those a pattern matches. Order is that of the calls. Throws PolicyError. */
@@ -172,10 +172,10 @@ export class Gate {
     for (const middleware of added) checkMiddleware(middleware)
     for (const middleware of added) {
       checkLimit(middleware, this.store)
-      this.#seating.add(pattern, middleware)
+      this.#activeChain.add(pattern, middleware)
     }
-    this.#heed()
-    this.#voice.emit('changed')
+    this.#updateFlags()
+    this.#emitter.emit('changed')
     return this
   }
 
@@ -186,23 +186,23 @@ export class Gate {
   check(given: GivenMessage): MaybePromise<Decision> {
     const message = given as Message
     const nowMs = this.clock.now()
-    let seat = likelySeat(message.sender)
+    let senderState = cachedState(message.sender)
     // The likely case first: same sender, same topic as before, and nothing has changed.
     if (
-      seat === undefined ||
-      seat.routes !== this.#seating.routes ||
-      seat.owner !== message.sender ||
-      seat.topic !== message.topic ||
-      seat.on !== message.on
+      senderState === undefined ||
+      senderState.routes !== this.#activeChain.routes ||
+      senderState.owner !== message.sender ||
+      senderState.topic !== message.topic ||
+      senderState.on !== message.on
     ) {
       if (message.on === undefined || message.sender === undefined) return this.check(this.#complete(given))
-      seat = this.#seating.seatFor(message)
-      const { sought } = this.#seating
-      if (sought !== undefined) return sought.then(() => this.check(message))
+      senderState = this.#activeChain.resolveSender(message)
+      const { pendingLookup } = this.#activeChain
+      if (pendingLookup !== undefined) return pendingLookup.then(() => this.check(message))
     }
-    let decision = seat.ruling!.decider.decide(message, seat, nowMs)
+    let decision = senderState.senderPlan!.evaluator.decide(message, senderState, nowMs)
     if (this.clock.lagMs > 0) decision = waitingLonger(decision, this.clock.lagMs)
-    if (this.#heard) this.#tell(decision, message, seat)
+    if (this.#hasDecisionListeners) this.#tell(decision, message, senderState)
     return decision
   }
 
@@ -222,16 +222,16 @@ export class Gate {
   /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
   peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
     const message = this.#complete(given)
-    const seat = this.#seating.seatFor(message)
-    const { sought } = this.#seating
-    if (sought !== undefined) return sought.then(() => this.peek(message))
+    const senderState = this.#activeChain.resolveSender(message)
+    const { pendingLookup } = this.#activeChain
+    if (pendingLookup !== undefined) return pendingLookup.then(() => this.peek(message))
     const nowMs = this.clock.now()
     const { lagMs } = this.clock
-    const { steps, decider } = planFor(seat, nowMs)
+    const { steps, evaluator } = planFor(senderState, nowMs)
     const decisions =
-      decider.kind === 'banned'
-        ? [decider.decide(message, seat, nowMs)]
-        : peekSteps(steps, this.store, message, seat, nowMs)
+      evaluator.kind === 'banned'
+        ? [evaluator.decide(message, senderState, nowMs)]
+        : peekSteps(steps, this.store, message, senderState, nowMs)
     if (lagMs === 0) return decisions
     return andThen(decisions, each => each.map(decision => waiting(decision, lagMs)))
   }
@@ -239,14 +239,20 @@ export class Gate {
   /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
   async explain(given: GivenMessage): Promise<Explanation> {
     const message = this.#complete(given)
-    const seat = this.#seating.seatFor(message)
-    const { sought } = this.#seating
-    if (sought !== undefined) return sought.then(() => this.explain(message))
-    const trace = await inspect(planFor(seat, this.clock.now()), this.store, message, seat, this.clock.now())
+    const senderState = this.#activeChain.resolveSender(message)
+    const { pendingLookup } = this.#activeChain
+    if (pendingLookup !== undefined) return pendingLookup.then(() => this.explain(message))
+    const trace = await inspect(
+      planFor(senderState, this.clock.now()),
+      this.store,
+      message,
+      senderState,
+      this.clock.now(),
+    )
     return {
       ...trace,
       held: this.held.describe(message),
-      patterns: this.#seating.routesNow().patternsOf(message),
+      patterns: this.#activeChain.routesNow().patternsOf(message),
     }
   }
 
@@ -258,7 +264,7 @@ export class Gate {
     const applied = this.#applying
       .then(async () => this.#swap(await readPolicy(policy, this.#reading)))
       .catch((error: Error) => {
-        this.#voice.emit('policy', { kind: 'refused', error })
+        this.#emitter.emit('policy', { kind: 'refused', error })
         throw error
       })
     this.#applying = applied.catch(() => {})
@@ -267,24 +273,24 @@ export class Gate {
 
   /** Names of all rules, in their order. */
   rules(): readonly string[] {
-    return this.#seating.roster.ruleNames
+    return this.#activeChain.registry.ruleNames
   }
 
   /** Every outcome a rule may come to, and the rules that ask for it. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
-    return this.#seating.roster.outcomes(on)
+    return this.#activeChain.registry.outcomes(on)
   }
 
   /** What a rule is: its numbers, and what it wants done when it is exceeded. */
-  ruleOf(name: string | undefined): RuleFacts | undefined {
-    return name === undefined ? undefined : this.#seating.roster.ruleOf(name)
+  ruleOf(name: string | undefined): RuleInfo | undefined {
+    return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)
   }
 
   /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
   keyOf(rule: string, given: GivenMessage): string | undefined {
     const message = this.#complete(given)
-    const seat = this.#seating.seatFor(message)
-    return keyUnder(seat.ruling!.plan.steps, rule, message, seat.identity, this.clock.now())
+    const senderState = this.#activeChain.resolveSender(message)
+    return keyUnder(senderState.senderPlan!.plan.steps, rule, message, senderState.identity, this.clock.now())
   }
 
   /**
@@ -292,12 +298,12 @@ export class Gate {
    * when it was checked. Returns the refusal if it is one connect too many.
    */
   confirmConnect(message: Message): Decision | undefined {
-    return this.#seating.confirmConnect(message)
+    return this.#activeChain.confirmConnect(message)
   }
 
   /** Returns the refusal every message of a banned sender meets; undefined for a sender that is not banned. Counts nothing. */
   banOf(sender: Sender): Decision | undefined {
-    return this.#seating.banOf(sender)
+    return this.#activeChain.banOf(sender)
   }
 
   /**
@@ -314,38 +320,38 @@ export class Gate {
 
   /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
   async reset(selector: Selector = {}): Promise<number> {
-    const count = await this.#seating.reset(selector)
-    this.#voice.emit('changed')
+    const count = await this.#activeChain.reset(selector)
+    this.#emitter.emit('changed')
     return count
   }
 
   on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
-    this.#voice.on(event, listener)
+    this.#emitter.on(event, listener)
     return this
   }
 
   /** As `on`, for one event. Returns the gate; `off` with the listener ends it too. */
   once<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
-    this.#voice.once(event, listener)
+    this.#emitter.once(event, listener)
     return this
   }
 
   off<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
-    this.#voice.off(event, listener)
+    this.#emitter.off(event, listener)
     return this
   }
 
   /** Has every decision counted until the returned function is called: as by a listener, for those who know of seats. */
   countBy(counter: Counter): () => void {
-    return this.#voice.countBy(counter)
+    return this.#emitter.countBy(counter)
   }
 
   /** Follows no files any more, and closes the store the gate has opened. */
   async close(): Promise<void> {
     await this.#endWatch?.()
     this.#unwatch?.()
-    this.#scales.close()
-    await this.#desk.close()
+    this.#limitScaler.close()
+    await this.#runtimeConfig.close()
     if (this.#opened !== undefined) await this.store.close()
   }
 
@@ -358,28 +364,28 @@ export class Gate {
     return completeMessage(given, this.#anonymous)
   }
 
-  #tell(decision: MaybePromise<Decision>, message: Message, seat: Seat): void {
+  #tell(decision: MaybePromise<Decision>, message: Message, senderState: SenderState): void {
     if (decision instanceof Promise)
-      return void decision.then(each => this.#tell(each, message, seat)).catch(() => {})
-    this.#voice.tell(decision, message, seat)
-    if (this.#punishes && !decision.allowed) this.#seating.punish(decision, message)
+      return void decision.then(each => this.#tell(each, message, senderState)).catch(() => {})
+    this.#emitter.tell(decision, message, senderState)
+    if (this.#punishes && !decision.allowed) this.#activeChain.punish(decision, message)
   }
 
-  #heed(): void {
-    this.#punishes = this.#desk.punishes(this.#seating.roster)
-    this.#heard = this.#voice.heard || this.#punishes
+  #updateFlags(): void {
+    this.#punishes = this.#runtimeConfig.punishes(this.#activeChain.registry)
+    this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#punishes
   }
 
   #swap(policy: CompiledPolicy): void {
-    if (this.#seating.used.length > 0) checkDialect(policy, this.dialect)
+    if (this.#activeChain.used.length > 0) checkDialect(policy, this.dialect)
     if (this.#opened !== undefined) checkSameStore(policy, this.#opened)
     checkLimits(policy, this.store)
-    const gone = this.#seating.build(policy, policy.dialect)
-    this.#heed()
+    const gone = this.#activeChain.build(policy, policy.dialect)
+    this.#updateFlags()
     // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
     if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
-    this.#voice.emit('policy', { kind: 'applied', rules: this.rules() })
-    this.#voice.emit('changed')
+    this.#emitter.emit('policy', { kind: 'applied', rules: this.rules() })
+    this.#emitter.emit('changed')
   }
 }
 

@@ -6,20 +6,20 @@ import type { Logger } from './logger.ts'
 import type { MaybePromise, Message } from './message.ts'
 import { checkOptionNames } from './option-names.ts'
 import { CheckLimiter } from './outcomes/check-limiter.ts'
-import type { LaneHooks, LaneOptions } from './outcomes/holding.ts'
+import type { SenderQueueHooks, SenderQueueOptions } from './outcomes/holding.ts'
 import type { BoundedStore, GuardOptions, GuardStats } from './outcomes/keeper.ts'
-import { DENIED_BY_FALLBACK, GUARD_OPTIONS, GUARD_REMEDIES, Keeper } from './outcomes/keeper.ts'
-import { Lane } from './outcomes/lane.ts'
-import { Parking } from './outcomes/parking.ts'
-import { Refiner } from './outcomes/refine.ts'
-import type { RuleBook } from './outcomes/rule-facts.ts'
+import { DENIED_BY_FALLBACK, GUARD_OPTIONS, GUARD_REMEDIES, HoldBudget } from './outcomes/keeper.ts'
+import { SenderQueue } from './outcomes/lane.ts'
+import { RuleQueues } from './outcomes/parking.ts'
+import { OutcomeResolver } from './outcomes/refine.ts'
+import type { RuleLookup } from './outcomes/rule-facts.ts'
 
-export type { Ask, Enact, LaneHooks, LaneOptions } from './outcomes/holding.ts'
+export type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './outcomes/holding.ts'
 export { GUARD_OPTIONS, GUARD_REMEDIES } from './outcomes/keeper.ts'
-export type { GuardOptions, GuardStats, Lane, Logger }
+export type { GuardOptions, GuardStats, Logger, SenderQueue }
 
 /** The part of a gate a guard stands before. */
-export interface Decider extends RuleBook {
+export interface Decider extends RuleLookup {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock | undefined
   /** Where decisions come from, which may see to it by itself that they come in time. */
@@ -39,9 +39,9 @@ export class Guard {
   readonly #decider: Decider
   /** The keeper knows it too, a cache line further away: it is asked for each message. */
   #closed = false
-  readonly #keeper: Keeper
-  readonly #parking: Parking
-  readonly #refiner: Refiner
+  readonly #holdBudget: HoldBudget
+  readonly #ruleQueues: RuleQueues
+  readonly #outcomeResolver: OutcomeResolver
   readonly #checks = new CheckLimiter(message => this.#askGate(message))
 
   constructor(decider: Decider, options: GuardOptions = {}) {
@@ -49,20 +49,20 @@ export class Guard {
     this.#decider = decider
     this.clock = decider.clock ?? systemClock
     const decideTimeoutMs = options.decideTimeoutMs ?? BEYOND_STORE_MS + (decider.store?.answersWithinMs ?? 0)
-    this.#keeper = new Keeper(
+    this.#holdBudget = new HoldBudget(
       message => this.ask(message),
       decider,
-      parking => this.#parking.park(parking),
+      ruleQueues => this.#ruleQueues.park(ruleQueues),
       this.clock,
       { ...options, decideTimeoutMs, store: decider.store },
     )
-    this.#parking = new Parking(this.#keeper, decider, message => this.#askGate(message))
-    this.#refiner = new Refiner(decider, this.#keeper)
+    this.#ruleQueues = new RuleQueues(this.#holdBudget, decider, message => this.#askGate(message))
+    this.#outcomeResolver = new OutcomeResolver(decider, this.#holdBudget)
   }
 
   /** Makes a queue for the messages of one sender; it may serve connections one after another. */
-  lane(hooks: LaneHooks = {}, options: LaneOptions = {}): Lane {
-    return new Lane(this.#keeper, hooks, options)
+  senderQueue(hooks: SenderQueueHooks = {}, options: SenderQueueOptions = {}): SenderQueue {
+    return new SenderQueue(this.#holdBudget, hooks, options)
   }
 
   /**
@@ -70,8 +70,8 @@ export class Guard {
    * waited behind, without asking. Never throws, never rejects.
    */
   ask(message: Message): MaybePromise<Decision> {
-    if (!this.#parking.isEmpty) {
-      const waits = this.#parking.behind(message)
+    if (!this.#ruleQueues.isEmpty) {
+      const waits = this.#ruleQueues.behind(message)
       if (waits !== undefined) return waits
     }
     return this.#askGate(message)
@@ -88,17 +88,17 @@ export class Guard {
       // The likely case first: a promise has no outcome.
       if ((answer as Decision).outcome === 'deliver') return answer
       if (answer instanceof Promise) {
-        const decided = this.#checks.count(this.#keeper.await(answer))
-        return decided.then(decision => this.#refiner.refine(decision, message))
+        const decided = this.#checks.count(this.#holdBudget.await(answer))
+        return decided.then(decision => this.#outcomeResolver.refine(decision, message))
       }
-      return this.#refiner.refine(answer, message)
+      return this.#outcomeResolver.refine(answer, message)
     } catch (cause) {
-      return this.#keeper.fall(cause)
+      return this.#holdBudget.fall(cause)
     }
   }
 
   stats(): GuardStats {
-    return this.#keeper.stats()
+    return this.#holdBudget.stats()
   }
 
   /**
@@ -108,7 +108,7 @@ export class Guard {
   close(held: 'discard' | 'pass' = 'discard'): void {
     this.#closed = true
     this.#checks.close(DENIED_BY_FALLBACK)
-    this.#keeper.close(held === 'pass' ? PASSED : undefined)
+    this.#holdBudget.close(held === 'pass' ? PASSED : undefined)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,12 +6,12 @@ export {
   aimd,
   BEHAVIOUR_FACTORS,
   type Behaviour,
+  type BehaviourLevel,
   type BehaviourOptions,
   type BreakerOptions,
   behaviour,
   type CircuitBreaker,
   type CircuitState,
-  type Conduct,
   circuitBreaker,
   consumerLag,
   type ErrorRate,
@@ -54,7 +54,7 @@ export type {
 } from './chain/inspect.ts'
 export { KnownSenders } from './chain/known-senders.ts'
 export { limit, quota } from './chain/limit.ts'
-export type { Measured } from './chain/measures.ts'
+export type { LoadSource } from './chain/measures.ts'
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware.ts'
 export type {
   Cost,
@@ -80,11 +80,11 @@ export { PolicyError, type Problem, StoreError, UnsupportedError } from './error
 export type { BanOptions, OverrideOptions, RunTimeExemption, TierOptions } from './gate/crafts.ts'
 export type { HandlerSlot, HandlersBusy } from './gate/handling.ts'
 export type { HeldCounts, HeldItem, HeldSource } from './gate/held-counts.ts'
-export type { Change, Note, NoteKind, NoteOptions } from './gate/note.ts'
+export type { Change, EntryKind, RuntimeEntry, RuntimeEntryOptions } from './gate/note.ts'
 export type { RunOptions, RunResult } from './gate/run.ts'
 export type { TierLookup } from './gate/tier-lookup.ts'
 export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate.ts'
-export { Guard, type GuardOptions, type GuardStats, type Lane } from './guard.ts'
+export { Guard, type GuardOptions, type GuardStats, type SenderQueue } from './guard.ts'
 export {
   type Alert,
   type AlertReadings,
@@ -129,11 +129,11 @@ export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } fro
 export type { CustomOutcome } from './outcomes/exceeded.ts'
 export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'
 export { type RefusalWords, refusalText } from './outcomes/refusal-text.ts'
-export type { RuleFacts } from './outcomes/rule-facts.ts'
+export type { RuleInfo } from './outcomes/rule-facts.ts'
 export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased.ts'
-export type { Medium, RedisCommands } from './stores/medium.ts'
+export type { Backend, RedisCommands } from './stores/medium.ts'
 export { MemoryStore, type MemoryStoreOptions } from './stores/memory.ts'
-export type { Notes, NotesApart, NotesWatch, SharedNote } from './stores/notes.ts'
+export type { EphemeralEntries, SharedEntries, SharedEntriesWatch, SharedEntry } from './stores/notes.ts'
 export { type OpenStoreOptions, openStore, type StoreSpec } from './stores/open-store.ts'
 export { ResilientStore, type ResilientStoreOptions } from './stores/resilient.ts'
 export type { Charge, Fallback, Selector, Store, StoreHealth, StoreWarning, Verdict } from './stores/store.ts'

@@ -1,12 +1,12 @@
 import type { AuthenticateError, Client } from 'aedes'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
 import type { Ask } from '../../src/guard.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
-import type { Station } from './station.ts'
+import type { BrokerContext } from './station.ts'
 import { isSupported } from './support.ts'
 
 /** The topic of a connect, which has none: rules for connects stand on every topic or on this one. */
@@ -27,8 +27,8 @@ class ConnectMessage extends AedesMessage {
  * Limits connects, before the application's `authenticate` is asked, which may cost much. A refused one gets its
  * CONNACK; with `disconnect` it gets none. Returns what takes it off again.
  */
-export function limitConnects(station: Station): () => void {
-  const { broker, gate, guard, settings, tally, holdings } = station
+export function limitConnects(context: BrokerContext): () => void {
+  const { broker, gate, guard, settings, counters, holdings } = context
 
   // A client gives up on its CONNACK after a while: a wait that long is a refusal, and no connect stands in a queue.
   const askSoon: Ask<Message> = message => {
@@ -42,7 +42,7 @@ export function limitConnects(station: Station): () => void {
   }
 
   const detachPreConnect = composeHook(broker, 'preConnect', composed => (client, packet, callback) => {
-    if (!composed.retired) station.greet(client, packet)
+    if (!composed.retired) context.greet(client, packet)
     composed.users.call(broker, client, packet, callback)
   })
 
@@ -55,12 +55,12 @@ export function limitConnects(station: Station): () => void {
         users.call(broker, client, username, password, done)
         return
       }
-      if (client.id.length > BOUNDS.hashedChars) {
-        tally.connectsRefused++
+      if (client.id.length > MAX_SIZES.hashedChars) {
+        counters.connectsRefused++
         done(Object.assign(new Error('identifier rejected'), { returnCode: 2 }), false)
         return
       }
-      const connection = station.connectionOf(client)
+      const connection = context.connectionOf(client)
       const message = new ConnectMessage(connection.sender)
       const enact = (decision: Decision): void => {
         if (client.closed) return
@@ -76,8 +76,8 @@ export function limitConnects(station: Station): () => void {
         } else refuse(decision)
       }
       const refuse = (decision: Decision): void => {
-        tally.connectsRefused++
-        station.refusals.note(message, decision)
+        counters.connectsRefused++
+        context.refusals.note(message, decision)
         if (decision.outcome === 'disconnect') closeSoon(client)
         else done(connackError(decision, settings.refusedReturnCode), false)
       }

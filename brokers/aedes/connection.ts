@@ -1,6 +1,6 @@
 import type { Client, ConnectPacket } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
-import type { Ask, Enact, Guard, Lane, LaneHooks } from '../../src/guard.ts'
+import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import type { RefusalLog } from '../../src/outcomes/refusal-log.ts'
@@ -8,10 +8,10 @@ import type { Holdings } from './holdings.ts'
 import { PublishMessage, type Source } from './message.ts'
 import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
-import { type Crowd, ReadGate } from './read-gate.ts'
+import { type Crowd, ReadThrottle } from './read-gate.ts'
 import { senderOf } from './sender.ts'
 import type { QueueUser, SenderQueues } from './sender-queues.ts'
-import { isTelling, type ParserState, Skim } from './skim.ts'
+import { isTelling, type ParserState, RawPublishFilter } from './skim.ts'
 
 /** The shortest and, where a rule does not say when it is whole, the assumed pause after refusals. */
 const SHORTEST_PAUSE_MS = 5
@@ -35,7 +35,7 @@ interface Inside {
 }
 
 /** What a connection shares with the others of its limiter. */
-export interface Surroundings {
+export interface ConnectionContext {
   readonly guard: Guard
   readonly settings: Settings
   readonly logger: Logger
@@ -44,9 +44,9 @@ export interface Surroundings {
   readonly crowd: Crowd
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
-  readonly tally: { dropped: number; notices: number }
+  readonly counters: { dropped: number; notices: number }
   readonly holdings: Holdings
-  maySkim(): boolean
+  mayFilterRaw(): boolean
   beforeReading(): void
   /** Whether the broker has a client as the one of its id. */
   isCurrent(client: Client): boolean
@@ -56,21 +56,21 @@ export interface Surroundings {
 export class Connection implements Source, QueueUser {
   readonly sender: Sender
   /** Where connects and subscribes wait for themselves. */
-  readonly requests: Lane
+  readonly requests: SenderQueue
   /** Where publishes wait: the lane of the client id, once the broker has taken the connection. */
-  lane: Lane
+  senderQueue: SenderQueue
   /** Publishes may be decided: nothing of an earlier connection, nor an earlier subscribe, has to go first. */
   isOpen = false
-  readonly reading: ReadGate
+  readonly reading: ReadThrottle
   /** It is being disconnected: nothing of it is taken any more, nor acknowledged. */
-  condemned = false
+  disconnecting = false
   isCutOff = false
   /** Publishes the application's own hook has not answered for yet. */
   unanswered = 0
   isGone = false
   /** Made at the first refusal. */
-  skim: Skim | undefined
-  readonly #around: Surroundings
+  rawFilter: RawPublishFilter | undefined
+  readonly #around: ConnectionContext
   readonly #client: Client
   readonly #keepaliveMs: number
   readonly #beforeReading = (): void => {
@@ -99,38 +99,38 @@ export class Connection implements Source, QueueUser {
   #throttled = false
   #crowded = false
   #barred = false
-  readonly #hooks: LaneHooks = {
-    onHold: () => {
+  readonly #hooks: SenderQueueHooks = {
+    onPause: () => {
       this.#throttled = true
       this.reading.hold()
     },
-    onFree: () => {
-      this.#throttled = this.lane.heldOwn > 0 || this.requests.held > 0
+    onResume: () => {
+      this.#throttled = this.senderQueue.heldOwn > 0 || this.requests.held > 0
       this.#readOn()
     },
-    onPark: message => {
+    onQueued: message => {
       if (message instanceof PublishMessage) message.park()
     },
     onUnpark: () => this.#unparked(),
   }
 
-  constructor(around: Surroundings, client: Client, connect: ConnectPacket | undefined) {
+  constructor(around: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
     this.#around = around
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
     this.sender = senderOf(client, connect, around.settings, around.logger)
-    this.reading = new ReadGate(client.conn, {
+    this.reading = new ReadThrottle(client.conn, {
       clock: around.guard.clock,
       crowd: around.crowd,
       keepaliveMs: () => this.#keepaliveMs,
-      roomFor: () => around.settings.maxHeldPerSender - this.lane.held,
-      held: () => this.lane.heldOwn,
+      roomFor: () => around.settings.maxHeldPerSender - this.senderQueue.held,
+      held: () => this.senderQueue.heldOwn,
       onAlive: () => this.#refreshKeepalive(),
       parsing: () => isTelling((client as Inside)._parser),
-      sift: chunk => this.skim?.sift(chunk) ?? null,
+      filterChunk: chunk => this.rawFilter?.filterChunk(chunk) ?? null,
     })
-    this.requests = around.guard.lane(this.#hooks, { waitsFully: true })
-    this.lane = this.requests
+    this.requests = around.guard.senderQueue(this.#hooks, { waitsFully: true })
+    this.senderQueue = this.requests
     client.conn.prependListener('readable', this.#beforeReading)
     client.conn.once('close', () => this.leave())
   }
@@ -143,10 +143,10 @@ export class Connection implements Source, QueueUser {
   register(): void {
     if (this.#isRegistered) return
     this.#isRegistered = true
-    const { lane, earlier } = this.#around.queues.open(this)
-    if (lane !== this.requests) {
-      this.lane = lane
-      lane.attach(this.#hooks)
+    const { senderQueue, earlier } = this.#around.queues.open(this)
+    if (senderQueue !== this.requests) {
+      this.senderQueue = senderQueue
+      senderQueue.attach(this.#hooks)
     }
     const next = (): void => {
       this.#isNext = true
@@ -160,7 +160,7 @@ export class Connection implements Source, QueueUser {
   whenOpen(run: () => void): void {
     if (!this.#isRegistered && this.#around.isCurrent(this.#client)) this.register()
     if (!this.#isRegistered && this.#client.closed) {
-      this.lane = this.#around.queues.laneOf(this.clientId) ?? this.lane
+      this.senderQueue = this.#around.queues.senderQueueOf(this.clientId) ?? this.senderQueue
       this.isOpen = true
     }
     if (this.isOpen) {
@@ -174,9 +174,9 @@ export class Connection implements Source, QueueUser {
 
   /** Has a subscribe decided, behind what this connection published; not behind what an earlier one left. */
   admitRequest<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
-    const { lane, requests } = this
-    if (lane === requests || lane.heldOwn > 0) {
-      lane.admit(message, enact, ask)
+    const { senderQueue, requests } = this
+    if (senderQueue === requests || senderQueue.heldOwn > 0) {
+      senderQueue.admit(message, enact, ask)
       return
     }
     requests.admit(message, enact, ask)
@@ -221,7 +221,7 @@ export class Connection implements Source, QueueUser {
   }
 
   #open(): void {
-    const waits = this.lane !== this.requests && this.requests.pending > 0
+    const waits = this.senderQueue !== this.requests && this.requests.pending > 0
     if (this.isOpen || !this.#isNext || waits) return
     this.isOpen = true
     this.#runEarly()
@@ -236,17 +236,17 @@ export class Connection implements Source, QueueUser {
   }
 
   /** A queue is shared and slows nobody down: its senders are read on, up to a bound for each client id. */
-  parked(): void {
+  queued(): void {
     if (this.isGone) return
     this.reading.passOver()
     const { maxQueuedPerSender } = this.#around.settings
-    if (this.#crowded || this.lane.queued < maxQueuedPerSender) return
+    if (this.#crowded || this.senderQueue.queued < maxQueuedPerSender) return
     this.#crowded = true
     this.reading.hold()
   }
 
   #unparked(): void {
-    if (!this.#crowded || this.lane.queued > this.#around.settings.maxQueuedPerSender / 2) return
+    if (!this.#crowded || this.senderQueue.queued > this.#around.settings.maxQueuedPerSender / 2) return
     this.#crowded = false
     this.#readOn()
   }
@@ -262,13 +262,13 @@ export class Connection implements Source, QueueUser {
 
   /** Tells the client of a refusal, where it has asked for that, at most once a second. */
   tell(decision: Decision): void {
-    const { notices, guard, tally } = this.#around
+    const { notices, guard, counters } = this.#around
     if (notices === undefined || this.isGone) return
     const nowMs = guard.clock.now()
     if (nowMs - this.#toldAtMs < NOTICE_EVERY_MS) return
     if (!notices.tell(this.#client, this.sender, decision)) return
     this.#toldAtMs = nowMs
-    tally.notices++
+    counters.notices++
   }
 
   /**
@@ -308,29 +308,29 @@ export class Connection implements Source, QueueUser {
       settings.disconnectAfter !== Number.POSITIVE_INFINITY
     )
       return
-    if (this.skim === undefined) {
-      this.skim = this.#makeSkim()
+    if (this.rawFilter === undefined) {
+      this.rawFilter = this.#makeSkim()
       this.reading.startSifting()
     }
-    this.skim.expect(topic)
+    this.rawFilter.expect(topic)
   }
 
-  #makeSkim(): Skim {
-    const { guard, refusals, tally } = this.#around
-    return new Skim({
+  #makeSkim(): RawPublishFilter {
+    const { guard, refusals, counters } = this.#around
+    return new RawPublishFilter({
       parser: (this.#client as Inside)._parser,
       sender: this.sender,
       mayDecide: () =>
         this.isOpen &&
-        this.lane.held === 0 &&
+        this.senderQueue.held === 0 &&
         this.unanswered === 0 &&
-        !this.condemned &&
+        !this.disconnecting &&
         !this.#client.closed &&
-        this.#around.maySkim(),
+        this.#around.mayFilterRaw(),
       ask: message => guard.ask(message),
       refuse: (message, decision) => {
         refusals.note(message, decision)
-        tally.dropped++
+        counters.dropped++
         this.refused(message, decision)
       },
       onAlive: () => this.#refreshKeepalive(),
@@ -351,8 +351,8 @@ export class Connection implements Source, QueueUser {
     this.#around.connections.delete(this)
     this.#around.holdings.ended(this.#client, this)
     this.reading.dispose()
-    if (this.requests !== this.lane) this.requests.leave()
-    this.lane.leave(
+    if (this.requests !== this.senderQueue) this.requests.leave()
+    this.senderQueue.leave(
       message =>
         message instanceof PublishMessage &&
         (message.will || message.qos === 0 || message.withdraw !== undefined),
@@ -372,9 +372,9 @@ export class Connection implements Source, QueueUser {
   }
 
   /** Disconnects: later, as aedes may be in the midst of parsing, and after what passed has been acknowledged. */
-  condemn(error: Error, callback?: (error: Error) => void): void {
-    if (this.condemned) return
-    this.condemned = true
+  disconnect(error: Error, callback?: (error: Error) => void): void {
+    if (this.disconnecting) return
+    this.disconnecting = true
     this.isCutOff = true
     const close = (): void => {
       this.#close = undefined

@@ -3,7 +3,7 @@ import type { Gate } from '../../src/index.ts'
 import type { Connection } from './connection.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
-import type { Station } from './station.ts'
+import type { BrokerContext } from './station.ts'
 import { type Delivery, Subscriber } from './subscriber.ts'
 
 type Hook = Aedes['authorizeForward']
@@ -15,7 +15,7 @@ const BAN_ROUND_MS = 100
 
 /** All that subscribers of one broker share. */
 export class Deliveries {
-  readonly station: Station
+  readonly context: BrokerContext
   readonly broker: Aedes
   readonly gate: Gate
   isAttached = false
@@ -34,10 +34,10 @@ export class Deliveries {
   #isRoundDue = false
   #isRounding = false
 
-  constructor(station: Station) {
-    this.station = station
-    this.broker = station.broker
-    this.gate = station.gate
+  constructor(context: BrokerContext) {
+    this.context = context
+    this.broker = context.broker
+    this.gate = context.gate
   }
 
   /** Decides what is delivered to a client from now on; of filters it had subscribed to before, aedes' hook decides. */
@@ -68,9 +68,9 @@ export class Deliveries {
 
   /** Composes with the hook of the application. Returns a function that takes it off again. */
   limit(): () => void {
-    const { broker, gate, station } = this
+    const { broker, gate, context } = this
     const look = (): void => {
-      this.ruled = station.settings.limitDeliveries ?? gate.outcomes('deliver').size > 0
+      this.ruled = context.settings.limitDeliveries ?? gate.outcomes('deliver').size > 0
     }
     const onChange = (): void => {
       const hadBans = this.hasBans
@@ -111,16 +111,16 @@ export class Deliveries {
 
   /** Answers for a filter the client had subscribed to before the limiter was attached: nothing can wait there. */
   #refuses(client: Client, packet: Delivery): boolean {
-    const { station } = this
-    if (!this.ruled || station.notices?.covers(packet.topic)) return false
-    const message = new AedesMessage('deliver', station.connectionOf(client).sender, packet)
-    const answer = station.guard.ask(message)
+    const { context } = this
+    if (!this.ruled || context.notices?.covers(packet.topic)) return false
+    const message = new AedesMessage('deliver', context.connectionOf(client).sender, packet)
+    const answer = context.guard.ask(message)
     if (answer instanceof Promise || answer.allowed) return false
-    station.refusals.note(message, answer)
+    context.refusals.note(message, answer)
     // aedes answers a refused delivery of QoS 1 or 2 to a session by taking another packet out of its queue.
     const isSpared = !client.clean && !!packet.qos
-    if (isSpared) station.tally.deliveriesSpared++
-    else station.tally.deliveriesRefused++
+    if (isSpared) context.counters.deliveriesSpared++
+    else context.counters.deliveriesRefused++
     return !isSpared
   }
 
@@ -131,7 +131,7 @@ export class Deliveries {
       return
     }
     if (this.#endRound !== undefined) return
-    const { clock } = this.station.guard
+    const { clock } = this.context.guard
     const waitMs = Math.max(0, this.#roundedAtMs + BAN_ROUND_MS - clock.now())
     if (waitMs > 0 && Number.isFinite(waitMs)) {
       this.#endRound = clock.after(waitMs, () => this.#beginRound())
@@ -145,7 +145,7 @@ export class Deliveries {
     this.#endRound = undefined
     this.#isRounding = true
     this.#isRoundDue = false
-    this.#roundedAtMs = this.station.guard.clock.now()
+    this.#roundedAtMs = this.context.guard.clock.now()
     this.#round(this.#subscribers.values())
   }
 
@@ -164,6 +164,6 @@ export class Deliveries {
 }
 
 /** Limits what is delivered to clients. Returns a function that takes it off again. */
-export function limitDeliveries(station: Station): () => void {
-  return station.deliveries.limit()
+export function limitDeliveries(context: BrokerContext): () => void {
+  return context.deliveries.limit()
 }

@@ -1,12 +1,12 @@
 import type { Client } from 'aedes'
-import { boundedPart } from '../../src/bounded-part.ts'
+import { hashLongPart } from '../../src/bounded-part.ts'
 import type { Decision } from '../../src/decision.ts'
 import type { HeldCounts, HeldItem, HeldKind, HeldSource } from '../../src/index.ts'
 import type { Message, Sender } from '../../src/message.ts'
 import type { Connection } from './connection.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
 import { refusalError } from './refusal.ts'
-import type { Station } from './station.ts'
+import type { BrokerContext } from './station.ts'
 
 /** Members of aedes that are not in its types. */
 interface Inside {
@@ -35,7 +35,7 @@ const UNKNOWN: Sender = Object.freeze({})
  * their authentication to their end, subscriptions as long as their session, retained messages until they are cleared.
  */
 export class Holdings implements HeldSource {
-  readonly #station: Station
+  readonly #context: BrokerContext
   readonly #counts: HeldCounts
   readonly #connections = new Map<Connection, HeldItem>()
   readonly #sessions = new Map<string, Session>()
@@ -45,10 +45,10 @@ export class Holdings implements HeldSource {
   #changed: Set<string> | undefined
   readonly #detach: () => void
 
-  constructor(station: Station) {
-    this.#station = station
-    this.#counts = station.gate.held
-    const { broker } = station
+  constructor(context: BrokerContext) {
+    this.#context = context
+    this.#counts = context.gate.held
+    const { broker } = context
     const onClient = (client: Client): void => this.#registered(client)
     const onUnsubscribe = (filters: readonly string[], client: Client): void =>
       this.#unsubscribed(filters, client)
@@ -119,7 +119,7 @@ export class Holdings implements HeldSource {
   /** Returns the refusal of one retained message, or byte of them, too many; counts nothing. */
   askRetained(message: Message): Decision | undefined {
     if (!this.isCounted('retained') || message.size === 0) return undefined
-    const replaced = this.#retained.get(boundedPart(message.topic))
+    const replaced = this.#retained.get(hashLongPart(message.topic))
     return this.#counts.ask({ kind: 'retained', message, bytes: bytesOf(message), replaced })
   }
 
@@ -129,9 +129,9 @@ export class Holdings implements HeldSource {
       publish(published)
       return
     }
-    const connection = isClient(client) ? this.#station.connectionOf(client) : undefined
+    const connection = isClient(client) ? this.#context.connectionOf(client) : undefined
     const message = new AedesMessage('publish', connection?.sender ?? UNKNOWN, packet)
-    const topic = boundedPart(packet.topic)
+    const topic = hashLongPart(packet.topic)
     const replaced = this.#retained.get(topic)
     if (message.size === 0) {
       this.#changed?.add(topic)
@@ -175,10 +175,10 @@ export class Holdings implements HeldSource {
       void this.#readRetained()
       return
     }
-    const { clients = {} } = this.#station.broker as unknown as Inside
+    const { clients = {} } = this.#context.broker as unknown as Inside
     for (const client of Object.values(clients)) {
       if (client.closed) continue
-      const connection = this.#station.connectionOf(client)
+      const connection = this.#context.connectionOf(client)
       const { sender } = connection
       if (kind === 'connections') {
         const message = new AedesMessage('connect', sender, { topic: 'connect' })
@@ -204,7 +204,7 @@ export class Holdings implements HeldSource {
 
   /** Counts retained messages the persistence holds already. Their senders are unknown. */
   async #readRetained(): Promise<void> {
-    const { persistence } = this.#station.broker as unknown as Inside
+    const { persistence } = this.#context.broker as unknown as Inside
     if (typeof persistence?.createRetainedStream !== 'function' || this.#changed !== undefined) return
     const changed = new Set<string>()
     this.#changed = changed
@@ -212,7 +212,7 @@ export class Holdings implements HeldSource {
     try {
       for await (const packet of persistence.createRetainedStream('#')) {
         if (!this.isCounted('retained')) break
-        const topic = boundedPart(packet.topic)
+        const topic = hashLongPart(packet.topic)
         if (changed.has(topic) || this.#retained.has(topic)) continue
         const message = new AedesMessage('publish', UNKNOWN, packet)
         const bytes = bytesOf(message)
@@ -221,31 +221,31 @@ export class Holdings implements HeldSource {
         count++
       }
       if (count > 0)
-        this.#station.logger.info({ count }, 'retained messages that were there before count for nobody')
+        this.#context.logger.info({ count }, 'retained messages that were there before count for nobody')
     } catch (err) {
-      this.#station.logger.warn({ err }, 'retained messages that were there before could not be counted')
+      this.#context.logger.warn({ err }, 'retained messages that were there before could not be counted')
     } finally {
       this.#changed = undefined
     }
   }
 
   #refuse(decision: Decision, message: AedesMessage, connection: Connection): void {
-    const { refusals, tally } = this.#station
+    const { refusals, counters } = this.#context
     refusals.note(message, decision)
-    tally.dropped++
+    counters.dropped++
     if (connection.isGone) return
     const isTooMuch = connection.refused(message, decision)
     if (decision.outcome !== 'disconnect' && !isTooMuch) return
-    tally.disconnected++
-    connection.condemn(refusalError(decision, 'publish'))
+    counters.disconnected++
+    connection.disconnect(refusalError(decision, 'publish'))
   }
 
   /** The connection whose place a client of the same id takes. */
   #takenOver(client: Client): HeldItem | undefined {
-    const earlier = (this.#station.broker as unknown as Inside).clients?.[client.id]
+    const earlier = (this.#context.broker as unknown as Inside).clients?.[client.id]
     return earlier === undefined || earlier === client
       ? undefined
-      : this.#connections.get(this.#station.connectionOf(earlier))
+      : this.#connections.get(this.#context.connectionOf(earlier))
   }
 
   /** The session of a client; what an earlier one of its id held is dropped unless both are persistent. */

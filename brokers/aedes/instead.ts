@@ -2,7 +2,7 @@ import type { Aedes } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../src/outcomes/rule-facts.ts'
 import type { AedesMessage, PacketLike } from './message.ts'
 
 /** The deepest topic aedes takes: beyond it a publish would cost its client the connection. Not in its types. */
@@ -15,7 +15,7 @@ interface Deep {
  * packet stays as it is: it is acknowledged by the QoS it came with.
  */
 export function degradedPacket(
-  facts: RuleFacts | undefined,
+  facts: RuleInfo | undefined,
   message: AedesMessage,
   decision: Decision,
 ): PacketLike | undefined {
@@ -32,7 +32,7 @@ export function degradedPacket(
  */
 export function redirectedPacket(
   broker: Aedes,
-  facts: RuleFacts | undefined,
+  facts: RuleInfo | undefined,
   message: AedesMessage,
   decision: Decision,
 ): PacketLike | undefined {

@@ -9,13 +9,13 @@ import { makeFast } from './hooks.ts'
 import type { LimitBrokerOptions } from './options.ts'
 import { limitPacketSizes } from './packet-size.ts'
 import { limitPublishes } from './publish.ts'
-import { Station, type Tally } from './station.ts'
+import { BrokerContext, type MessageCounters } from './station.ts'
 import { limitSubscriptions } from './subscribe.ts'
 import { assertSupported, findUnsupported } from './support.ts'
 
 const DRAIN_MS = 5_000
 
-export interface BrokerStats extends GuardStats, Readonly<Tally> {
+export interface BrokerStats extends GuardStats, Readonly<MessageCounters> {
   readonly connections: number
 }
 
@@ -47,55 +47,55 @@ export interface BrokerLimits {
  */
 export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
   assertSupported(gate)
-  const station = new Station(broker, gate, options)
-  const discards = discardMarked(broker, station.holdings)
+  const context = new BrokerContext(broker, gate, options)
+  const discards = discardMarked(broker, context.holdings)
   const detachAll = [
-    limitPublishes(station, discards),
-    limitSubscriptions(station),
-    limitConnects(station),
-    limitDeliveries(station),
-    limitPacketSizes(station),
-    warnOnReload(station),
-    closeWith(station),
-    gate.measures.add({ queueDepth: () => station.guard.stats().held }),
+    limitPublishes(context, discards),
+    limitSubscriptions(context),
+    limitConnects(context),
+    limitDeliveries(context),
+    limitPacketSizes(context),
+    warnOnReload(context),
+    closeWith(context),
+    gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]
   makeFast(broker)
   let attached = true
   return {
     gate,
-    stats: () => ({ ...station.guard.stats(), ...station.tally, connections: station.connections.size }),
+    stats: () => ({ ...context.guard.stats(), ...context.counters, connections: context.connections.size }),
     onGreeting: listener => {
-      station.greetings.add(listener)
-      return () => void station.greetings.delete(listener)
+      context.greetings.add(listener)
+      return () => void context.greetings.delete(listener)
     },
-    drain: (withinMs = DRAIN_MS) => drain(station, withinMs),
+    drain: (withinMs = DRAIN_MS) => drain(context, withinMs),
     detach: () => {
       if (!attached) return
       attached = false
       for (const detach of detachAll) detach()
-      station.holdings.detach()
-      for (const connection of station.connections) connection.openNow()
-      station.guard.close('pass')
-      for (const connection of station.connections) connection.detach()
-      station.connections.clear()
+      context.holdings.detach()
+      for (const connection of context.connections) connection.openNow()
+      context.guard.close('pass')
+      for (const connection of context.connections) connection.detach()
+      context.connections.clear()
       discards.detach()
       makeFast(broker)
     },
   }
 }
 
-function warnOnReload(station: Station): () => void {
+function warnOnReload(context: BrokerContext): () => void {
   const warn = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
-    for (const flaw of findUnsupported(station.gate)) station.logger.warn({ flaw }, flaw)
+    for (const flaw of findUnsupported(context.gate)) context.logger.warn({ flaw }, flaw)
   }
-  station.gate.on('policy', warn)
-  return () => void station.gate.off('policy', warn)
+  context.gate.on('policy', warn)
+  return () => void context.gate.off('policy', warn)
 }
 
 /** A closed broker takes nothing any more: what is held is forgotten. */
-function closeWith(station: Station): () => void {
-  const close = (): void => station.guard.close('discard')
-  station.broker.on('closed', close)
-  return () => void station.broker.off('closed', close)
+function closeWith(context: BrokerContext): () => void {
+  const close = (): void => context.guard.close('discard')
+  context.broker.on('closed', close)
+  return () => void context.broker.off('closed', close)
 }

@@ -1,6 +1,6 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
-import type { Lane } from '../../src/guard.ts'
+import type { SenderQueue } from '../../src/guard.ts'
 import type { Action, Message, Sender } from '../../src/message.ts'
 
 /** What a message is made of: a PUBLISH, a will or a delivery. */
@@ -56,7 +56,7 @@ export class AedesMessage implements Message {
 }
 
 function parse({ payload }: PacketLike, sizeBytes: number): unknown {
-  if (payload === undefined || sizeBytes === 0 || sizeBytes > BOUNDS.parsedPayloadBytes) return undefined
+  if (payload === undefined || sizeBytes === 0 || sizeBytes > MAX_SIZES.parsedPayloadBytes) return undefined
   try {
     return JSON.parse(payload.toString())
   } catch {
@@ -65,7 +65,7 @@ function parse({ payload }: PacketLike, sizeBytes: number): unknown {
 }
 
 /** A PUBLISH of QoS 0 that is still bytes of a chunk: the payload is cut out only where something asks for it. */
-export class SkimmedMessage implements Message {
+export class RawMessage implements Message {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly size: number
@@ -107,17 +107,17 @@ export class SkimmedMessage implements Message {
 
 /** Whoever answers for the messages of one connection. */
 export interface Source {
-  readonly condemned: boolean
+  readonly disconnecting: boolean
   /** A policy has disconnected the client. */
   readonly isCutOff: boolean
   /** Notes a refusal; true when the client is to be disconnected for it. */
   refused(message: Message, decision: Decision): boolean
-  condemn(error: Error, callback?: (error: Error) => void): void
+  disconnect(error: Error, callback?: (error: Error) => void): void
   /** A message waits in its rule's queue now. */
-  parked(): void
+  queued(): void
   /** A QoS 0 publish was dropped as it came: more of its topic may be dropped before they are parsed. */
   expectMore(topic: string): void
-  readonly lane: Lane
+  readonly senderQueue: SenderQueue
   /** Counts a QoS 2 message to be acknowledged before a disconnect; call the result after the acknowledgement. */
   expectAcknowledgement(): () => void
 }
@@ -157,7 +157,7 @@ export class PublishMessage extends AedesMessage {
     if (this.stage !== 'new') return
     this.stage = 'parked'
     ownPayload(this.packet)
-    this.source?.parked()
+    this.source?.queued()
   }
 
   /** It waits no longer: what was decided is being done. */

@@ -1,5 +1,5 @@
 import type { Client, ConnectPacket } from 'aedes'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { policyError } from '../../src/errors.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
 import type { Sender } from '../../src/message.ts'
@@ -130,12 +130,13 @@ export function completeSettings(options: LimitBrokerOptions, broker?: object): 
     refusedReturnCode: options.refusedReturnCode ?? 3,
     maxConnectHoldMs: options.maxConnectHoldMs ?? 10_000,
     maxUnsentBytes: (options.maxUnsentBytes ?? unsentBytesOf(broker)) || Number.POSITIVE_INFINITY,
-    maxPacketBytes: (options.maxPacketBytes ?? BOUNDS.packetBytes) || Number.POSITIVE_INFINITY,
-    maxFiltersPerPacket: (options.maxFiltersPerPacket ?? BOUNDS.filtersPerPacket) || Number.POSITIVE_INFINITY,
+    maxPacketBytes: (options.maxPacketBytes ?? MAX_SIZES.packetBytes) || Number.POSITIVE_INFINITY,
+    maxFiltersPerPacket:
+      (options.maxFiltersPerPacket ?? MAX_SIZES.filtersPerPacket) || Number.POSITIVE_INFINITY,
     limitDeliveries: options.limitDeliveries,
     guardSys: options.guardSys ?? true,
     maxHeldPerSender: options.maxHeldPerSender ?? CHUNK_MESSAGES,
-    maxQueuedPerSender: options.maxQueuedPerSender ?? BOUNDS.heldPerSender,
+    maxQueuedPerSender: options.maxQueuedPerSender ?? MAX_SIZES.heldPerSender,
   }
 }
 
@@ -145,5 +146,5 @@ const OWN_DRAIN_MS = 1_000
 function unsentBytesOf(broker: object | undefined): number {
   const { opts } = (broker ?? {}) as { readonly opts?: { readonly drainTimeout?: unknown } }
   const drainMs = opts?.drainTimeout
-  return typeof drainMs === 'number' && drainMs < OWN_DRAIN_MS ? 0 : BOUNDS.unsentBytes
+  return typeof drainMs === 'number' && drainMs < OWN_DRAIN_MS ? 0 : MAX_SIZES.unsentBytes
 }

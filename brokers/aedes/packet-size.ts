@@ -1,15 +1,15 @@
 import type { IncomingMessage } from 'node:http'
 import type { Client } from 'aedes'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { readIp } from './sender.ts'
-import type { Station } from './station.ts'
+import type { BrokerContext } from './station.ts'
 
 const LOG_EVERY_MS = 1_000
 
 /** Bounds of packets whose work grows with the filters they hold. */
 const OWN_BYTES: ReadonlyMap<string | undefined, number> = new Map([
-  ['subscribe', BOUNDS.subscribeBytes],
-  ['unsubscribe', BOUNDS.subscribeBytes],
+  ['subscribe', MAX_SIZES.subscribeBytes],
+  ['unsubscribe', MAX_SIZES.subscribeBytes],
 ])
 
 /** What aedes' parser (mqtt-packet) has read of a packet; not in its types, so read with care. */
@@ -44,14 +44,14 @@ export function packetBytes(remainingLength: number): number {
  * their filters, as each costs aedes some 15 µs.
  */
 export class PacketSizeLimit {
-  readonly #station: Station
+  readonly #context: BrokerContext
   readonly #watched = new WeakSet<object>()
   #attached = true
   #loggedAtMs = Number.NEGATIVE_INFINITY
   #suppressed = 0
 
-  constructor(station: Station) {
-    this.#station = station
+  constructor(context: BrokerContext) {
+    this.#context = context
   }
 
   /** Checks the packets of a client from now on. */
@@ -77,12 +77,12 @@ export class PacketSizeLimit {
   }
 
   #accepts(client: Client, parser: Parser): boolean {
-    const { maxPacketBytes } = this.#station.settings
+    const { maxPacketBytes } = this.#context.settings
     const bytes = packetBytes(parser.packet?.length ?? 0)
     // What comes before the CONNECT was accepted for processing is one, or no MQTT.
     const isConnected = client.connected || (client as unknown as Inside).connecting === true
     const cmd = parser.packet?.cmd
-    const ownBytes = isConnected ? OWN_BYTES.get(cmd) : BOUNDS.connectBytes
+    const ownBytes = isConnected ? OWN_BYTES.get(cmd) : MAX_SIZES.connectBytes
     const limitBytes = Math.min(maxPacketBytes, ownBytes ?? maxPacketBytes)
     if (bytes <= limitBytes || !this.#attached) return true
     const option =
@@ -94,7 +94,7 @@ export class PacketSizeLimit {
   }
 
   #checkFilters(client: Client, parser: Parser): void {
-    const { maxFiltersPerPacket } = this.#station.settings
+    const { maxFiltersPerPacket } = this.#context.settings
     const filters = (parser.packet?.subscriptions ?? parser.packet?.unsubscriptions ?? []).length
     if (filters <= maxFiltersPerPacket || !this.#attached) return
     const option = `maxFiltersPerPacket is ${maxFiltersPerPacket}`
@@ -102,7 +102,7 @@ export class PacketSizeLimit {
   }
 
   #refuse(client: Client, parser: Parser, what: string, option: string, numbers: object): void {
-    this.#station.tally.oversized++
+    this.#context.counters.oversized++
     this.#log(client, parser.packet?.cmd, what, option, numbers)
     const error = new Error(`${what} refused: ${option}`)
     if (typeof parser._emitError === 'function') parser._emitError(error)
@@ -110,7 +110,7 @@ export class PacketSizeLimit {
   }
 
   #log(client: Client, packet: string | undefined, what: string, option: string, numbers: object): void {
-    const { logger, guard, settings } = this.#station
+    const { logger, guard, settings } = this.#context
     const nowMs = guard.clock.now()
     if (nowMs - this.#loggedAtMs < LOG_EVERY_MS) {
       this.#suppressed++
@@ -129,8 +129,8 @@ type Handle = (stream: Client['conn'], request?: IncomingMessage) => Client
  * Bounds the packets of all connections: from their first byte if `broker.handle` is called after the limiter is attached,
  * else from the CONNECT on. Returns a function that ends it.
  */
-export function limitPacketSizes(station: Station): () => void {
-  const { broker, sizes } = station
+export function limitPacketSizes(context: BrokerContext): () => void {
+  const { broker, sizes } = context
   const slot = broker as unknown as { handle: Handle; readonly clients?: Readonly<Record<string, Client>> }
   const before = slot.handle
   const handle: Handle = (stream, request) => {

@@ -8,7 +8,7 @@ import { composePlainHook } from './hooks.ts'
 import { degradedPacket, redirectedPacket } from './instead.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
-import type { Station } from './station.ts'
+import type { BrokerContext } from './station.ts'
 
 /** A PUBLISH of a client; or a will, which has no `cmd`, and its client's id where aedes restored it. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }
@@ -40,8 +40,8 @@ const SENT_AGAIN: Decision = Object.freeze({
  * Limits what clients publish, and their wills. aedes asks `authorizePublish` for neither its own messages nor
  * `broker.publish`. Returns what takes it off again.
  */
-export function limitPublishes(station: Station, discards: Discards): () => void {
-  const { broker, gate, guard, settings, tally, notices, holdings } = station
+export function limitPublishes(context: BrokerContext, discards: Discards): () => void {
+  const { broker, gate, guard, settings, counters, notices, holdings } = context
 
   /** `asSent`: its topic is still that of the bytes. `decided`: what was decided from the bytes, and charged. */
   function admit(
@@ -60,17 +60,17 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     }
     if (notices?.covers(packet.topic)) {
       // What a client is told comes from the broker alone.
-      tally.dropped++
+      counters.dropped++
       discard(packet, callback)
       return
     }
     if (client === null || connection === undefined) {
       const sender = { client: packet.clientId ?? '' }
-      const lane = station.queues.laneOf(sender.client) ?? guard.lane()
-      lane.admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)
+      const senderQueue = context.queues.senderQueueOf(sender.client) ?? guard.senderQueue()
+      senderQueue.admit(new PublishMessage(sender, packet, callback, true, undefined, false), enact)
       return
     }
-    if (connection.condemned && !will) return
+    if (connection.disconnecting && !will) return
     if (!connection.isOpen) {
       connection.whenOpen(() => {
         // Its client sends again what was not acknowledged.
@@ -82,7 +82,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     const exactlyOnce = packet.qos === 2
     const sentAgain = exactlyOnce && packet.dup === true
     let answer = decided
-    if (answer === undefined && !will && !sentAgain && connection.lane.pending === 0) {
+    if (answer === undefined && !will && !sentAgain && connection.senderQueue.pending === 0) {
       const asked = new AedesMessage('publish', connection.sender, packet)
       answer = (packet.retain === true ? holdings.askRetained(asked) : undefined) ?? guard.ask(asked)
       // The likely case: what passes at once needs neither lane nor enactment, 60 ns of a message.
@@ -96,11 +96,11 @@ export function limitPublishes(station: Station, discards: Discards): () => void
     }
     const message = new PublishMessage(connection.sender, packet, callback, will, connection, asSent)
     if (answer !== undefined && !will) {
-      connection.lane.admit(message, enact, askAfter(answer))
+      connection.senderQueue.admit(message, enact, askAfter(answer))
     } else if (sentAgain && !will) {
-      connection.lane.admit(message, enact, askUnlessStored(client))
+      connection.senderQueue.admit(message, enact, askUnlessStored(client))
     } else {
-      connection.lane.admit(message, enact)
+      connection.senderQueue.admit(message, enact)
     }
   }
 
@@ -117,7 +117,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
   function enact(decision: Decision, message: PublishMessage): void {
     message.settle()
     // A broker that has closed, or a client that is being disconnected, gets no answer any more.
-    if (broker.closed || (message.source?.condemned && !message.will)) {
+    if (broker.closed || (message.source?.disconnecting && !message.will)) {
       message.withdraw?.()
       return
     }
@@ -154,8 +154,8 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       }
       const message = new PublishMessage(sender, packet, callback, false, source, asSent)
       message.withdraw = () => void withdraw()
-      if (source === undefined) guard.lane().admit(message, enact)
-      else source.lane.admit(message, enact)
+      if (source === undefined) guard.senderQueue().admit(message, enact)
+      else source.senderQueue.admit(message, enact)
     }
   }
 
@@ -165,7 +165,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       pass(decision, message)
       return
     }
-    tally.degraded++
+    counters.degraded++
     discards.replace(message.packet, lesser, acknowledgementOf(message))
     message.callback(null)
   }
@@ -186,28 +186,28 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       callback(null)
       return
     }
-    station.refusals.note(message, decision)
+    context.refusals.note(message, decision)
     const other = decision.outcome === 'redirect' ? redirect(decision, message) : undefined
     if (message.will && other === undefined) {
       // An error would make aedes emit 'error' for a will it restored, which can end the process.
-      tally.willsRefused++
+      counters.willsRefused++
       discard(packet, callback)
       return
     }
     if (decision.outcome === 'disconnect' || (!message.will && source?.refused(message, decision))) {
-      tally.disconnected++
-      source?.condemn(refusalError(decision, 'publish'), callback)
+      counters.disconnected++
+      source?.disconnect(refusalError(decision, 'publish'), callback)
       return
     }
     // MQTT 3.1.1 has no word for a refusal: acknowledge [MQTT-3.3.5-2], and discard or publish elsewhere.
     if (other !== undefined) {
-      tally.redirected++
+      counters.redirected++
       discards.replace(packet, other, acknowledgementOf(message))
       callback(null)
       return
     }
-    if (!KNOWN.has(decision.outcome)) tally.unsupported++
-    tally.dropped++
+    if (!KNOWN.has(decision.outcome)) counters.unsupported++
+    counters.dropped++
     if (message.asSent && message.qos === 0 && decision.reason !== 'retained_exceeded')
       source?.expectMore(message.topic)
     discard(packet, callback, acknowledgementOf(message))
@@ -215,7 +215,7 @@ export function limitPublishes(station: Station, discards: Discards): () => void
 
   function redirect(decision: Decision, message: PublishMessage): PacketLike | undefined {
     const facts = gate.ruleOf(decision.rule ?? '')
-    if (facts?.exceeded.redirect === undefined) tally.unsupported++
+    if (facts?.exceeded.redirect === undefined) counters.unsupported++
     return redirectedPacket(broker, facts, message, decision)
   }
 
@@ -243,15 +243,15 @@ export function limitPublishes(station: Station, discards: Discards): () => void
 
   const hook = composePlainHook(broker, 'authorizePublish', composed => {
     const { users } = composed
-    station.maySkim = () => !broker.closed && (settings.skimRefused === true || users === spared)
+    context.mayFilterRaw = () => !broker.closed && (settings.skimRefused === true || users === spared)
     return (client, packet, callback) => {
       if (composed.retired) {
         users.call(broker, client, packet, callback)
         return
       }
-      const connection = client === null ? undefined : station.connectionOf(client)
+      const connection = client === null ? undefined : context.connectionOf(client)
       const isPublish = packet.cmd === 'publish'
-      const decided = isPublish ? connection?.skim?.takeDecision() : undefined
+      const decided = isPublish ? connection?.rawFilter?.takeDecision() : undefined
       if (users === spared) {
         admit(client, connection, packet, callback, true, decided)
         if (!isPublish) connection?.willTaken()
@@ -269,8 +269,8 @@ export function limitPublishes(station: Station, discards: Discards): () => void
       })
     }
   })
-  station.beforeReading = () => void hook.renew()
-  const register = (client: Client): void => station.connectionOf(client).register()
+  context.beforeReading = () => void hook.renew()
+  const register = (client: Client): void => context.connectionOf(client).register()
   broker.on('client', register)
   return () => {
     broker.off('client', register)

@@ -27,7 +27,7 @@ export interface Crowd {
 }
 
 /** What a read gate needs to know of its connection. */
-export interface GateKeeping {
+export interface ReadThrottleHost {
   readonly clock: Clock
   readonly crowd: Crowd
   /** 0 if the client asked for no keepalive. */
@@ -42,7 +42,7 @@ export interface GateKeeping {
    */
   onAlive(): void
   /** Looks at what was read before aedes does, and returns what aedes is to see of it. */
-  sift(chunk: Buffer): Buffer | null
+  filterChunk(chunk: Buffer): Buffer | null
   /** aedes' parser is in the midst of its work, and must not be entered again. */
   parsing(): boolean
 }
@@ -63,9 +63,9 @@ export interface GateKeeping {
  *
  * A connection that was never held back nor refused is left alone.
  */
-export class ReadGate {
+export class ReadThrottle {
   readonly #conn: Duplex
-  readonly #keeping: GateKeeping
+  readonly #keeping: ReadThrottleHost
   readonly #readTurn = (): boolean => this.#takeTurn()
   #read: Duplex['read'] | undefined
   #ownRead = false
@@ -90,7 +90,7 @@ export class ReadGate {
   #toPass = 0
   #disposed = false
 
-  constructor(conn: Duplex, keeping: GateKeeping) {
+  constructor(conn: Duplex, keeping: ReadThrottleHost) {
     this.#conn = conn
     this.#keeping = keeping
   }
@@ -228,13 +228,13 @@ export class ReadGate {
       this.#sipBytes -= bytes
       return read.call(this.#conn, bytes)
     }
-    if (this.#finishing) return this.#sifted(read.call(this.#conn, size))
+    if (this.#finishing) return this.#chunkFiltered(read.call(this.#conn, size))
     if (this.#catchingUp) return this.#readInTurn(size, waiting)
     if (this.#biting) return null
-    if (waiting <= this.#biteBytes) return this.#sifted(read.call(this.#conn, size))
+    if (waiting <= this.#biteBytes) return this.#chunkFiltered(read.call(this.#conn, size))
     this.#biting = true
     setImmediate(() => this.#endBite())
-    return this.#sifted(read.call(this.#conn, this.#biteBytes))
+    return this.#chunkFiltered(read.call(this.#conn, this.#biteBytes))
   }
 
   #readInTurn(size: number | undefined, waiting: number): unknown {
@@ -247,9 +247,9 @@ export class ReadGate {
       return null
     }
     this.#hasTurn = false
-    if (waiting > TURN_BYTES) return this.#sifted(this.#read!.call(this.#conn, TURN_BYTES))
+    if (waiting > TURN_BYTES) return this.#chunkFiltered(this.#read!.call(this.#conn, TURN_BYTES))
     this.#checkForMore()
-    return this.#sifted(this.#read!.call(this.#conn, size))
+    return this.#chunkFiltered(this.#read!.call(this.#conn, size))
   }
 
   #takeTurn(): boolean {
@@ -279,8 +279,8 @@ export class ReadGate {
     )
   }
 
-  #sifted(chunk: unknown): unknown {
-    return this.#sifting && chunk instanceof Buffer ? this.#keeping.sift(chunk) : chunk
+  #chunkFiltered(chunk: unknown): unknown {
+    return this.#sifting && chunk instanceof Buffer ? this.#keeping.filterChunk(chunk) : chunk
   }
 
   #endBite(): void {

@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/decision.ts'
 import type { MaybePromise, Message, Sender } from '../../src/message.ts'
-import { SkimmedMessage } from './message.ts'
+import { RawMessage } from './message.ts'
 
 /** First bytes of a PUBLISH of QoS 0 that is not marked as sent again, without and with retain [MQTT-3.3.1]. */
 const PUBLISH = 0x30
@@ -16,7 +16,7 @@ export interface ParserState {
 }
 
 /** What a skim needs of its connection. */
-export interface Skimming {
+export interface RawFilterHost {
   readonly parser: ParserState | undefined
   readonly sender: Sender
   /** Nothing earlier of this connection is undecided, and whoever else wants to see each packet has agreed. */
@@ -36,14 +36,14 @@ export interface Skimming {
  * of the bytes; where packets begin is read off aedes' parser at each chunk, so nothing is kept between chunks, and
  * senders that behave cost nothing. Nothing is given back to the stream, which would fetch more meanwhile.
  */
-export class Skim {
-  readonly #on: Skimming
+export class RawPublishFilter {
+  readonly #on: RawFilterHost
   #topic = ''
   #bytes: Buffer = Buffer.alloc(0)
   /** Of the packets that aedes is about to parse, in their order. */
   readonly #decisions: MaybePromise<Decision>[] = []
 
-  constructor(on: Skimming) {
+  constructor(on: RawFilterHost) {
     this.#on = on
   }
 
@@ -60,7 +60,7 @@ export class Skim {
   }
 
   /** Returns the part of a chunk that aedes is to parse now, or null for nothing. */
-  sift(chunk: Buffer): Buffer | null {
+  filterChunk(chunk: Buffer): Buffer | null {
     const { parser } = this.#on
     const begun = bytesUntilPacket(parser)
     if (begun === undefined || begun >= chunk.length || !this.#on.mayDecide()) return chunk
@@ -80,7 +80,7 @@ export class Skim {
     for (;;) {
       const end = this.#endOfMatch(chunk, at)
       if (end === 0) break
-      const message = new SkimmedMessage(
+      const message = new RawMessage(
         this.#on.sender,
         this.#topic,
         chunk,

@@ -4,7 +4,7 @@ import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
-import { Connection, type Surroundings } from './connection.ts'
+import { Connection, type ConnectionContext } from './connection.ts'
 import { Deliveries } from './deliver.ts'
 import { Holdings } from './holdings.ts'
 import { Notices } from './notices.ts'
@@ -15,7 +15,7 @@ import { ReadScheduler } from './read-scheduler.ts'
 import { SenderQueues } from './sender-queues.ts'
 
 /** What was done with messages since the limiter was attached. */
-export interface Tally {
+export interface MessageCounters {
   /** Acknowledged and discarded; what a newer one took the place of is `superseded`. */
   dropped: number
   /** Delivered in a cheaper form, and published on another topic. */
@@ -39,7 +39,7 @@ export interface Tally {
 }
 
 /** All that one limiter of one broker shares: gate, guard, connections, counts. */
-export class Station implements Surroundings {
+export class BrokerContext implements ConnectionContext {
   readonly broker: Aedes
   readonly gate: Gate
   readonly guard: Guard
@@ -56,10 +56,10 @@ export class Station implements Surroundings {
   /** Told of each socket that has sent its CONNECT. */
   readonly greetings = new Set<(socket: object) => void>()
   /** Whether refused publishes may stay unseen by the application's own `authorizePublish`, if there is one. */
-  maySkim: () => boolean = () => false
+  mayFilterRaw: () => boolean = () => false
   /** Called before anything a connection has received is taken. */
   beforeReading: () => void = () => {}
-  readonly tally: Tally = {
+  readonly counters: MessageCounters = {
     dropped: 0,
     degraded: 0,
     redirected: 0,
@@ -113,7 +113,7 @@ export class Station implements Surroundings {
   /** Takes no publish any more, nor acknowledges one; only wills go their way. */
   end(): void {
     this.#ended = true
-    for (const connection of this.connections) connection.condemned = true
+    for (const connection of this.connections) connection.disconnecting = true
   }
 
   /** The connection of a client, made when first asked for: aedes knows the client's id from `authenticate` on. */
@@ -125,7 +125,7 @@ export class Station implements Surroundings {
     this.beforeReading()
     const connection = new Connection(this, client, this.#connects.get(client))
     places[this.#place] = connection
-    connection.condemned = this.#ended
+    connection.disconnecting = this.#ended
     // The will of a client that has gone is the last that is asked for.
     if (client.closed) connection.leave()
     else this.connections.add(connection)

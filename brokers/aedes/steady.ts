@@ -15,7 +15,7 @@ interface Emitter {
  * Here the next of a long row is taken in a turn of its own. Order and the number under way stay as they are. A broker with
  * another emitter is left alone.
  */
-export function steadyEmitter(broker: Aedes): void {
+export function patchMqEmitter(broker: Aedes): void {
   const { mq } = broker as unknown as { readonly mq?: Emitter }
   const take = mq?._do
   if (mq === undefined || typeof take !== 'function' || typeof mq.current !== 'number') return

@@ -1,10 +1,10 @@
 import type { Aedes, Client, Subscription } from 'aedes'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal.ts'
-import type { Station } from './station.ts'
+import type { BrokerContext } from './station.ts'
 
 /** Of aedes, but not in its types. */
 interface Persistent {
@@ -21,8 +21,8 @@ interface Subscribed {
  * Limits subscriptions, one message for each filter: refused ones get 0x80. Filters that a session brings back on
  * reconnect are not counted. Returns what takes it off again.
  */
-export function limitSubscriptions(station: Station): () => void {
-  const { broker, guard, holdings, tally } = station
+export function limitSubscriptions(context: BrokerContext): () => void {
+  const { broker, guard, holdings, counters } = context
   // Filters that the application's own hook refuses stay in the session, as aedes keeps them.
   const refusedHere = new WeakSet<Subscription>()
 
@@ -32,16 +32,16 @@ export function limitSubscriptions(station: Station): () => void {
       // While it connects, aedes restores the filters of a session; refusing would silently lose them.
       if (error || !granted || !client.connected || retired) {
         if (!error && granted && !retired)
-          holdings.restoreSubscription(client, station.connectionOf(client).sender, granted.topic)
+          holdings.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
         callback(error, granted)
         return
       }
-      const connection = station.connectionOf(client)
+      const connection = context.connectionOf(client)
       if (
-        station.notices?.mayRead(client, granted.topic) === false ||
-        granted.topic.length > BOUNDS.hashedChars
+        context.notices?.mayRead(client, granted.topic) === false ||
+        granted.topic.length > MAX_SIZES.hashedChars
       ) {
-        tally.subscriptionsRefused++
+        counters.subscriptionsRefused++
         refusedHere.add(subscription)
         callback(null, null)
         return
@@ -51,14 +51,14 @@ export function limitSubscriptions(station: Station): () => void {
         qos: granted.qos,
       })
       const refuse = (decision: Decision): void => {
-        tally.subscriptionsRefused++
+        counters.subscriptionsRefused++
         refusedHere.add(subscription)
-        station.refusals.note(message, decision)
+        context.refusals.note(message, decision)
         // As for publishes: a client that goes on is not read for a while, or disconnected.
         const isTooMuch = connection.refused(message, decision)
         if (decision.outcome === 'disconnect' || isTooMuch) {
-          tally.disconnected++
-          connection.condemn(refusalError(decision, 'subscribe'), refusal => callback(refusal))
+          counters.disconnected++
+          connection.disconnect(refusalError(decision, 'subscribe'), refusal => callback(refusal))
         } else {
           callback(null, null)
         }
@@ -66,7 +66,7 @@ export function limitSubscriptions(station: Station): () => void {
       connection.admitRequest(
         message,
         decision => {
-          if (connection.condemned || client.closed) return
+          if (connection.disconnecting || client.closed) return
           const refusal = decision.allowed ? holdings.addSubscription(client, message) : decision
           if (refusal === undefined) callback(null, granted)
           else refuse(refusal)
@@ -80,7 +80,7 @@ export function limitSubscriptions(station: Station): () => void {
   const forgetRefused = (subscriptions: readonly Subscription[], client: Client): void => {
     if (client.clean) return
     const refused = subscriptions.filter(each => refusedHere.has(each)).map(({ topic }) => topic)
-    if (refused.length > 0) void restoreSession(station, client, refused)
+    if (refused.length > 0) void restoreSession(context, client, refused)
   }
   broker.on('subscribe', forgetRefused)
   const endStoring = storeOnce(broker)
@@ -93,8 +93,12 @@ export function limitSubscriptions(station: Station): () => void {
 }
 
 /** Takes refused filters out of a session, or back to what was granted before. */
-async function restoreSession(station: Station, client: Client, refused: readonly string[]): Promise<void> {
-  const { persistence } = station.broker as unknown as Persistent
+async function restoreSession(
+  context: BrokerContext,
+  client: Client,
+  refused: readonly string[],
+): Promise<void> {
+  const { persistence } = context.broker as unknown as Persistent
   const granted = (client as Subscribed).subscriptions ?? {}
   const earlier = refused.flatMap(topic => (granted[topic] ? [{ ...granted[topic], topic }] : []))
   try {
@@ -104,7 +108,7 @@ async function restoreSession(station: Station, client: Client, refused: readonl
     )
     if (earlier.length > 0) await persistence?.addSubscriptions?.(client, earlier)
   } catch (err) {
-    station.logger.warn({ err, client: client.id }, 'refused subscriptions may come back with the session')
+    context.logger.warn({ err, client: client.id }, 'refused subscriptions may come back with the session')
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Client } from 'aedes'
 import type { Decision } from '../../src/decision.ts'
-import type { Ask, Lane } from '../../src/guard.ts'
+import type { Ask, SenderQueue } from '../../src/guard.ts'
 import type { MaybePromise, Sender } from '../../src/message.ts'
 import type { Connection } from './connection.ts'
 import type { Deliveries } from './deliver.ts'
@@ -79,7 +79,7 @@ export class Subscriber {
   readonly #deliveries: Deliveries
   readonly #inside: Inside
   readonly #deliverQoS: Deliver | undefined
-  #lane: Lane | undefined
+  #senderQueue: SenderQueue | undefined
   #pending: Pending[] = []
   #pendingCount = 0
   /** Its socket took nothing for a while: no one waits for it any more. */
@@ -131,12 +131,12 @@ export class Subscriber {
 
   leave(): void {
     this.#cancelStall?.()
-    this.#lane?.leave(() => false)
+    this.#senderQueue?.leave(() => false)
   }
 
   #take(deliver: Deliver, packet: Delivery, done: Done): void {
     const deliveries = this.#deliveries
-    const { tally } = deliveries.station
+    const { counters } = deliveries.context
     if (!deliveries.isAttached) {
       deliver(packet, done)
       return
@@ -144,14 +144,14 @@ export class Subscriber {
     // A session keeps what is published at QoS 1 or 2 before anyone is delivered to.
     const isKept = deliver === this.#deliverQoS && this.#isKept(packet)
     if (deliveries.hasBans && this.ban !== undefined) {
-      tally.deliveriesRefused++
+      counters.deliveriesRefused++
       if (isKept) this.#leave(done)
       else setImmediate(done)
       this.applyBan()
       return
     }
     if (isKept && this.#isBehind) {
-      tally.frozen++
+      counters.frozen++
       this.#leave(done)
       return
     }
@@ -169,31 +169,35 @@ export class Subscriber {
       return
     }
     const forward = deliveries.askUsers(client, packet)
-    if (!forward || deliveries.station.notices?.covers(forward.topic)) {
+    if (!forward || deliveries.context.notices?.covers(forward.topic)) {
       this.#send(deliver, packet, done, forward)
       return
     }
     const message = new DeliverMessage(this.connection.sender, forward, packet, deliver, done)
-    const { guard } = deliveries.station
-    if (this.#lane === undefined || this.#lane.pending === 0) {
+    const { guard } = deliveries.context
+    if (this.#senderQueue === undefined || this.#senderQueue.pending === 0) {
       const answer = guard.ask(message)
       if ((answer as Decision).outcome === 'deliver') {
         this.#send(deliver, packet, done, forward)
         return
       }
-      this.#lane ??= guard.lane()
-      this.#admit(this.#lane, message, answer)
-    } else this.#admit(this.#lane, message, undefined)
+      this.#senderQueue ??= guard.senderQueue()
+      this.#admit(this.#senderQueue, message, answer)
+    } else this.#admit(this.#senderQueue, message, undefined)
   }
 
-  #admit(lane: Lane, message: DeliverMessage, answer: MaybePromise<Decision> | undefined): void {
+  #admit(
+    senderQueue: SenderQueue,
+    message: DeliverMessage,
+    answer: MaybePromise<Decision> | undefined,
+  ): void {
     this.#markSeen(message.original)
-    if (answer === undefined) lane.admit(message, this.#enact)
+    if (answer === undefined) senderQueue.admit(message, this.#enact)
     else
-      lane.admit(
+      senderQueue.admit(
         message,
         this.#enact,
-        askAfter(answer, each => this.#deliveries.station.guard.ask(each)),
+        askAfter(answer, each => this.#deliveries.context.guard.ask(each)),
       )
     // Retained messages wait at their source: aedes reads the next one when this one has been answered.
     if (message.isEnacted || isRetained(message.original)) return
@@ -203,7 +207,7 @@ export class Subscriber {
 
   readonly #enact = (decision: Decision, message: DeliverMessage): void => {
     message.isEnacted = true
-    const { station } = this.#deliveries
+    const { context } = this.#deliveries
     const { deliver, original, forward, done } = message
     if (this.client.closed) {
       done()
@@ -219,9 +223,9 @@ export class Subscriber {
       done()
       return
     }
-    station.refusals.note(message, decision)
+    context.refusals.note(message, decision)
     if (decision.outcome === 'disconnect') {
-      station.tally.deliveriesRefused++
+      context.counters.deliveriesRefused++
       // What its session keeps comes when it is back.
       this.#close(decision)
       done()
@@ -229,11 +233,11 @@ export class Subscriber {
     }
     if (isKept) {
       // Its session would bring it on the next connect, out of order.
-      station.tally.deliveriesSpared++
+      context.counters.deliveriesSpared++
       this.#send(deliver, original, done, forward, true)
       return
     }
-    station.tally.deliveriesRefused++
+    context.counters.deliveriesRefused++
     done()
   }
 
@@ -256,7 +260,7 @@ export class Subscriber {
       await persistence?.outgoingUpdate?.(this.client, { ...packet, messageId })
       await persistence?.outgoingClearMessageId?.(this.client, { messageId })
     } catch (err) {
-      this.#deliveries.station.logger.warn(
+      this.#deliveries.context.logger.warn(
         { err, client: this.client.id },
         'a superseded message may come again',
       )
@@ -276,7 +280,7 @@ export class Subscriber {
     isSeen = false,
   ): void {
     const deliveries = this.#deliveries
-    const { maxUnsentBytes } = deliveries.station.settings
+    const { maxUnsentBytes } = deliveries.context.settings
     // aedes reads retained messages one by one: this one alone waits.
     if (maxUnsentBytes === Number.POSITIVE_INFINITY || isRetained(packet)) {
       this.#pass(deliver, packet, done, forward, isSeen)
@@ -294,7 +298,7 @@ export class Subscriber {
       setImmediate(done)
       return
     }
-    deliveries.station.tally.frozen++
+    deliveries.context.counters.frozen++
     if (deliver === this.#deliverQoS && this.#isKept(packet)) this.#leave(done)
     else setImmediate(done)
   }
@@ -322,11 +326,11 @@ export class Subscriber {
 
   /** The socket has more to send than its buffer holds. */
   #onFull(): void {
-    const { station } = this.#deliveries
-    if (this.#awaitsDrain || station.settings.maxUnsentBytes === Number.POSITIVE_INFINITY) return
+    const { context } = this.#deliveries
+    if (this.#awaitsDrain || context.settings.maxUnsentBytes === Number.POSITIVE_INFINITY) return
     this.#awaitsDrain = true
     this.client.conn.once('drain', () => this.#onDrain())
-    if (!this.#isSlow) this.#cancelStall = station.guard.clock.after(STALL_MS, () => this.#stall())
+    if (!this.#isSlow) this.#cancelStall = context.guard.clock.after(STALL_MS, () => this.#stall())
   }
 
   #stall(): void {
@@ -341,12 +345,12 @@ export class Subscriber {
     this.#awaitsDrain = false
     this.#cancelStall?.()
     this.#cancelStall = undefined
-    if (this.#isSlow) this.#slowUntilMs = this.#deliveries.station.guard.clock.now() + WATCH_MS
+    if (this.#isSlow) this.#slowUntilMs = this.#deliveries.context.guard.clock.now() + WATCH_MS
     if (this.#isBehind) void this.#catchUp()
   }
 
   #staysSlow(): boolean {
-    if (this.#awaitsDrain || this.#deliveries.station.guard.clock.now() < this.#slowUntilMs) return true
+    if (this.#awaitsDrain || this.#deliveries.context.guard.clock.now() < this.#slowUntilMs) return true
     this.#isSlow = false
     return false
   }
@@ -375,7 +379,7 @@ export class Subscriber {
       }
       this.#isBehind = false
     } catch (err) {
-      this.#deliveries.station.logger.warn(
+      this.#deliveries.context.logger.warn(
         { err, client: this.client.id },
         'a session could not be caught up',
       )
@@ -407,14 +411,14 @@ export class Subscriber {
 
   #close(decision: Decision): void {
     const { client, connection } = this
-    if (client.closed || connection.condemned) return
-    const { station } = this.#deliveries
-    station.tally.disconnected++
-    station.logger.info(
+    if (client.closed || connection.disconnecting) return
+    const { context } = this.#deliveries
+    context.counters.disconnected++
+    context.logger.info(
       { client: client.id, rule: decision.rule, reason: decision.reason },
       'subscriber disconnected',
     )
-    connection.condemn(refusalError(decision, 'deliver'))
+    connection.disconnect(refusalError(decision, 'deliver'))
   }
 }
 

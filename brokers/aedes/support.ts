@@ -23,7 +23,7 @@ export function isSupported(action: Action, outcome: Outcome): boolean {
 
 /** What rules of the gate ask for that aedes cannot do, each with its remedy; empty where all is well. */
 export function findUnsupported(gate: Gate): readonly string[] {
-  const flaws = gate.handling.names.map(
+  const flaws = gate.handlerMonitor.names.map(
     name =>
       `aedes cannot tell "${name}" what handlers do: a broker has none (put the policy before a NATS or MQTT consumer)`,
   )

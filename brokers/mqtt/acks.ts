@@ -29,17 +29,17 @@ export class Acks {
 
   /** Acknowledges a message, once, with a reason code, 0 unless it was refused, and has the client go on. */
   finish(message: ReceivedMessage, reasonCode: number): void {
-    if (message.goOn === undefined) return
+    if (message.continueReading === undefined) return
     if (message.isAhead) this.#send(message, reasonCode)
-    else if (message.early) this.#goOn(message, reasonCode)
+    else if (message.early) this.#continueReading(message, reasonCode)
     else if (reasonCode === 0) {
       if (message.qos > 0) this.#gather()
-      this.#goOn(message)
+      this.#continueReading(message)
     } else {
       this.goAhead(message)
       this.#send(message, reasonCode)
     }
-    message.goOn = undefined
+    message.continueReading = undefined
   }
 
   /** Whether a message can be acknowledged apart from the client. */
@@ -50,7 +50,7 @@ export class Acks {
   /** Has the client bring the next message while this one is not acknowledged yet. */
   goAhead(message: ReceivedMessage): void {
     message.isAhead = true
-    this.#goOn(message, NOT_YET)
+    this.#continueReading(message, NOT_YET)
   }
 
   /** Writes what was gathered. */
@@ -60,9 +60,9 @@ export class Acks {
     held?.uncork?.()
   }
 
-  #goOn(message: ReceivedMessage, given?: Error | number): void {
+  #continueReading(message: ReceivedMessage, given?: Error | number): void {
     if (message.connection === this.connection) this.#keepAlive.rest()
-    message.goOn?.(given)
+    message.continueReading?.(given)
   }
 
   /**

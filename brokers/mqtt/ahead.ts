@@ -1,16 +1,16 @@
-import { QUESTIONS_AHEAD } from '../../src/outcomes/lane.ts'
+import { MAX_PENDING_CHECKS } from '../../src/outcomes/lane.ts'
 import type { Acks } from './acks.ts'
 import type { ReceivedMessage } from './message.ts'
 
 /** Messages under way at once while a store is asked: fewer than a lane takes before it asks for a stop. */
-export const WINDOW_AHEAD = QUESTIONS_AHEAD - 1
+export const WINDOW_AHEAD = MAX_PENDING_CHECKS - 1
 
 /**
  * The messages of one connection that are not done, in the order they came. While a store takes its time to answer, the
  * client brings the next ones, so that many questions are under way at once. They are acknowledged in their order
  * [MQTT-4.6.0-2].
  */
-export class Ahead {
+export class AckWindow {
   readonly #acks: Acks
   readonly #mayGo: () => boolean
   readonly #messages: ReceivedMessage[] = []
@@ -27,7 +27,7 @@ export class Ahead {
 
   /** Takes a message in, before it is decided. */
   enter(message: ReceivedMessage): void {
-    message.ahead = this
+    message.ackWindow = this
     this.#messages.push(message)
   }
 
@@ -44,7 +44,7 @@ export class Ahead {
     message.reasonCode = reasonCode
     for (let first = this.#messages[0]; first?.reasonCode !== undefined; first = this.#messages[0]) {
       this.#messages.shift()
-      first.ahead = undefined
+      first.ackWindow = undefined
       this.#acks.finish(first, first.reasonCode)
     }
     this.go()

@@ -3,16 +3,16 @@ import type { Gate } from '../../src/index.ts'
 import type { Message } from '../../src/message.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
-import type { Carrier, SendFailure } from '../../src/publish/published.ts'
+import type { SendFailure, Transport } from '../../src/publish/published.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
-import { findSizeFlaw } from './publish-flaw.ts'
+import { findSizeProblem } from './publish-flaw.ts'
 import { inFlightFor, WINDOW } from './window.ts'
 
 /** Quota exceeded: the reason code of PUBACK and PUBREC. */
 const QUOTA_EXCEEDED = 0x97
 
 /** Hands messages to an MQTT.js client, no more at once than the broker and the socket take. */
-export class MqttCarrier implements Carrier<PublishOptions> {
+export class MqttTransport implements Transport<PublishOptions> {
   /** Of the rules that degrade. */
   gate: Gate | undefined
   readonly #client: MqttClient
@@ -95,7 +95,11 @@ export class MqttCarrier implements Carrier<PublishOptions> {
       underWay.delete(done)
       settle(error ? { error, slowDown: (error as { code?: unknown }).code === QUOTA_EXCEEDED } : undefined)
     }
-    const flaw = findSizeFlaw(message, options.properties, this.#client.serverProperties?.maximumPacketSize)
+    const flaw = findSizeProblem(
+      message,
+      options.properties,
+      this.#client.serverProperties?.maximumPacketSize,
+    )
     underWay.add(done)
     if (flaw !== undefined) {
       done(flaw)

@@ -1,18 +1,24 @@
 import type { Decision } from '../../src/decision.ts'
-import { GUARD_OPTIONS, Guard, type GuardOptions, type Lane, type LaneHooks } from '../../src/guard.ts'
+import {
+  GUARD_OPTIONS,
+  Guard,
+  type GuardOptions,
+  type SenderQueue,
+  type SenderQueueHooks,
+} from '../../src/guard.ts'
 import type { Gate } from '../../src/index.ts'
 import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Acks } from './acks.ts'
-import { Ahead } from './ahead.ts'
+import { AckWindow } from './ahead.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 import { DeadLetter } from './dead-letter.ts'
 import { KeepAlive } from './keep-alive.ts'
-import { type GoOn, ReceivedMessage } from './message.ts'
+import { type Continue, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
-import { emptyTally, Outlet } from './outlet.ts'
+import { emptyCounters, HandlerDispatch } from './outlet.ts'
 import { Senders } from './senders.ts'
 
 /** Quota exceeded: the reason code of a refusal. */
@@ -28,16 +34,16 @@ export class Consumer {
   readonly logger: Logger
   readonly senders: Senders
   readonly keepAlive: KeepAlive
-  readonly outlet: Outlet
-  readonly tally = emptyTally()
+  readonly dispatch: HandlerDispatch
+  readonly counters = emptyCounters()
   readonly #gate: Gate
   readonly #acks: Acks
   /** On MQTT 5, where a refusal can be told. */
   readonly #tellsRefusals: boolean
-  #lane: Lane
+  #senderQueue: SenderQueue
   /** The lane asks for a stop: its first message has to wait until it fits. */
   #isHeld = false
-  #ahead: Ahead
+  #ackWindow: AckWindow
   /** Has the client go on from what was not taken in any more. */
   #stopped: (() => void) | undefined
   /** The application's own hook has refused it: the client hands it on all the same. */
@@ -65,33 +71,33 @@ export class Consumer {
     this.keepAlive = new KeepAlive(client, this.guard.clock)
     this.#acks = new Acks(client, this.keepAlive)
     const { deadLetter, deadLetterTimeoutMs } = options
-    this.outlet = new Outlet(options.handler, gate, {
-      tally: this.tally,
+    this.dispatch = new HandlerDispatch(options.handler, gate, {
+      counters: this.counters,
       logger: this.logger,
       refusals: new RefusalLog(this.logger, this.guard.clock),
       deadLetter: deadLetter && new DeadLetter(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })
     this.senders = new Senders(options.identify, err =>
-      this.outlet.report(err, 'identify threw, the sender stays unknown'),
+      this.dispatch.report(err, 'identify threw, the sender stays unknown'),
     )
-    this.#lane = this.#openLane()
-    this.#ahead = this.#lookAhead()
+    this.#senderQueue = this.#openLane()
+    this.#ackWindow = this.#lookAhead()
   }
 
   /** Of MQTT 5, QoS 2: decides while a reason code can still be sent. */
-  acknowledge(topic: string, packet: PublishPacket, goOn: GoOn): void {
+  acknowledge(topic: string, packet: PublishPacket, continueReading: Continue): void {
     if (packet.dup === true) {
       // What is stored already was decided when it first came; only its PUBREC was lost.
       this.client.incomingStore.get(packet, (error?: Error | null, stored?: PublishPacket) => {
-        if (error || stored === undefined) return this.#decideEarly(topic, packet, goOn)
+        if (error || stored === undefined) return this.#decideEarly(topic, packet, continueReading)
         const known = this.#decided.get(stored)
         if (known !== undefined) this.#decided.set(packet, known)
-        goOn()
+        continueReading()
       })
       return
     }
-    this.#decideEarly(topic, packet, goOn)
+    this.#decideEarly(topic, packet, continueReading)
   }
 
   /** The application's own hook has refused a packet. */
@@ -103,13 +109,13 @@ export class Consumer {
   take(packet: PublishPacket, done: Done): void {
     this.keepAlive.hold()
     if (packet.qos === 2 || packet === this.#refused || !this.#isCalm) {
-      this.#takeInTurn(packet, done as GoOn)
+      this.#takeInTurn(packet, done as Continue)
       return
     }
-    const message = this.#arrive(packet.topic, packet, done as GoOn, false)
+    const message = this.#arrive(packet.topic, packet, done as Continue, false)
     const answer = this.guard.ask(message)
     // The likely case first: it passes, nobody is before it, and nothing is noted anywhere.
-    if ((answer as Decision).outcome === 'deliver') this.outlet.deliver(answer as Decision, message)
+    if ((answer as Decision).outcome === 'deliver') this.dispatch.deliver(answer as Decision, message)
     else {
       message.answer = answer
       this.#admit(message)
@@ -120,12 +126,12 @@ export class Consumer {
   disconnected(): void {
     this.#acks.connection++
     const persists = optionsOf(this.client).clean === false
-    const lane = this.#lane
-    this.#lane = this.#openLane()
-    this.#ahead = this.#lookAhead()
-    lane.leave(held => {
+    const senderQueue = this.#senderQueue
+    this.#senderQueue = this.#openLane()
+    this.#ackWindow = this.#lookAhead()
+    senderQueue.leave(held => {
       const message = held as ReceivedMessage
-      if (message.goOn === undefined || message.qos === 0 || !persists) return true
+      if (message.continueReading === undefined || message.qos === 0 || !persists) return true
       this.#inHand.delete(message.packet)
       return false
     })
@@ -134,51 +140,56 @@ export class Consumer {
 
   /** Nothing is held, and nothing under way. */
   get isIdle(): boolean {
-    return this.guard.stats().held === 0 && this.outlet.isIdle && this.#ahead.isEmpty
+    return this.guard.stats().held === 0 && this.dispatch.isIdle && this.#ackWindow.isEmpty
   }
 
   /** Nobody is under way: what arrives has its turn. */
   get #isCalm(): boolean {
-    return this.state === 'open' && this.#lane.pending === 0 && this.outlet.isIdle && this.#ahead.isEmpty
+    return (
+      this.state === 'open' &&
+      this.#senderQueue.pending === 0 &&
+      this.dispatch.isIdle &&
+      this.#ackWindow.isEmpty
+    )
   }
 
-  #takeInTurn(packet: PublishPacket, goOn: GoOn): void {
+  #takeInTurn(packet: PublishPacket, continueReading: Continue): void {
     if (packet === this.#refused) {
       this.#refused = undefined
       this.keepAlive.rest()
-      goOn()
+      continueReading()
       return
     }
     if (!this.#takesIn(packet)) {
-      this.#stopAt(packet, goOn)
+      this.#stopAt(packet, continueReading)
       return
     }
-    if (packet.qos === 2 && this.#continue(packet, goOn)) return
-    const message = this.#arrive(packet.topic, packet, goOn, false)
+    if (packet.qos === 2 && this.#continue(packet, continueReading)) return
+    const message = this.#arrive(packet.topic, packet, continueReading, false)
     if (packet.qos === 2) this.#inHand.set(packet, message)
     this.#admit(message)
   }
 
   /** Goes on with what is known already; false of what is not. */
-  #continue(packet: PublishPacket, goOn: GoOn): boolean {
+  #continue(packet: PublishPacket, continueReading: Continue): boolean {
     const decided = this.#decided.get(packet)
     if (decided === 'parked') {
       this.#decided.delete(packet)
       this.keepAlive.rest()
-      goOn()
+      continueReading()
       return true
     }
     const inHand = this.#inHand.get(packet)
     if (inHand !== undefined) {
-      inHand.resume(this.#acks.connection, goOn)
+      inHand.resume(this.#acks.connection, continueReading)
       return true
     }
     if (decided === undefined) return false
     this.#decided.delete(packet)
     decided.early = false
-    decided.resume(this.#acks.connection, goOn)
+    decided.resume(this.#acks.connection, continueReading)
     this.#inHand.set(packet, decided)
-    this.outlet.enact(decided.decision, decided)
+    this.dispatch.enact(decided.decision, decided)
     return true
   }
 
@@ -187,42 +198,50 @@ export class Consumer {
   }
 
   /** The client reads nothing after a message that is not taken in, until it ends or the limiter is closed. */
-  #stopAt({ qos = 0 }: PublishPacket, goOn: GoOn): void {
+  #stopAt({ qos = 0 }: PublishPacket, continueReading: Continue): void {
     const connection = this.#acks.connection
     this.#stopped = () => {
       // Not acknowledged, it comes again on another connection, if the broker keeps the session.
-      if (connection === this.#acks.connection) goOn(qos > 0 ? NOT_TAKEN : undefined)
+      if (connection === this.#acks.connection) continueReading(qos > 0 ? NOT_TAKEN : undefined)
     }
   }
 
   /** The limiter is taken off its client, which reads on. */
   letGo(): void {
-    const goOn = this.#stopped
+    const continueReading = this.#stopped
     this.#stopped = undefined
-    goOn?.()
+    continueReading?.()
   }
 
-  #decideEarly(topic: string, packet: PublishPacket, goOn: GoOn): void {
+  #decideEarly(topic: string, packet: PublishPacket, continueReading: Continue): void {
     this.keepAlive.hold()
     if (!this.#takesIn(packet)) {
-      this.#stopAt(packet, goOn)
+      this.#stopAt(packet, continueReading)
       return
     }
-    this.#lane.admit(this.#arrive(topic, packet, goOn, true), this.#enact)
+    this.#senderQueue.admit(this.#arrive(topic, packet, continueReading, true), this.#enact)
   }
 
-  #arrive(topic: string, packet: PublishPacket, goOn: GoOn, early: boolean): ReceivedMessage {
-    this.tally.received++
+  #arrive(topic: string, packet: PublishPacket, continueReading: Continue, early: boolean): ReceivedMessage {
+    this.counters.received++
     const sender = this.senders.of(topic, packet)
-    return new ReceivedMessage(this.#gate, sender, topic, packet, this.#acks.connection, goOn, early)
+    return new ReceivedMessage(
+      this.#gate,
+      sender,
+      topic,
+      packet,
+      this.#acks.connection,
+      continueReading,
+      early,
+    )
   }
 
   /** Has a message take its turn. Where it is a store that it waits for, the client brings the next meanwhile. */
   #admit(message: ReceivedMessage): void {
-    const ahead = this.#ahead
-    ahead.enter(message)
-    this.#lane.admit(message, this.#enact, message.answer === undefined ? undefined : this.#ask)
-    ahead.go()
+    const ackWindow = this.#ackWindow
+    ackWindow.enter(message)
+    this.#senderQueue.admit(message, this.#enact, message.answer === undefined ? undefined : this.#ask)
+    ackWindow.go()
   }
 
   readonly #ask = (message: ReceivedMessage): MaybePromise<Decision> => {
@@ -236,58 +255,58 @@ export class Consumer {
     // A client that gets its own delivery back would not hand on what was decided early.
     const tellsRefusal = early ? this.state !== 'closing' : this.#tellsRefusals && message.qos === 1
     if (decision.outcome === 'reject' && tellsRefusal) {
-      this.outlet.noteRejected(decision, message)
+      this.dispatch.noteRejected(decision, message)
       this.#release(message, QUOTA_EXCEEDED)
     } else if (early && this.state !== 'closing') {
       message.decision = decision
       this.#decided.set(message.packet, message)
       this.#release(message)
-    } else this.outlet.enact(decision, message)
+    } else this.dispatch.enact(decision, message)
   }
 
   /** The message is its rule's now: it is acknowledged, and enacted when its turn comes. */
-  #parked(message: ReceivedMessage): void {
-    if (message.goOn === undefined) return
+  #queued(message: ReceivedMessage): void {
+    if (message.continueReading === undefined) return
     message.own()
     if (message.early) {
       message.early = false
       this.#decided.set(message.packet, 'parked')
     }
     // While the handler is behind, nothing more is taken in.
-    this.outlet.whenIdle(() => this.#release(message))
+    this.dispatch.whenIdle(() => this.#release(message))
   }
 
   readonly #release = (message: ReceivedMessage, reasonCode = 0): void => {
-    const { qos, early, ahead } = message
+    const { qos, early, ackWindow } = message
     if (qos === 2 && !early) this.#inHand.delete(message.packet)
     const isGone = message.connection !== this.#acks.connection
     // A PUBACK on another connection than its PUBLISH came on may answer for another message. Of QoS 2 the client
     // has to forget what it has stored, or would deliver it twice.
     if (isGone && qos > 0 && (qos !== 2 || early)) return
     try {
-      if (ahead === undefined || isGone) this.#acks.finish(message, reasonCode)
-      else ahead.settle(message, reasonCode)
+      if (ackWindow === undefined || isGone) this.#acks.finish(message, reasonCode)
+      else ackWindow.settle(message, reasonCode)
     } catch (err) {
       // A client that has ended has no store any more to look into.
-      this.outlet.report(err, 'the client took no acknowledgement')
+      this.dispatch.report(err, 'the client took no acknowledgement')
     }
   }
 
-  #openLane(): Lane {
+  #openLane(): SenderQueue {
     this.#isHeld = false
-    const hooks: LaneHooks = {
-      onPark: message => this.#parked(message as ReceivedMessage),
-      onHold: () => {
+    const hooks: SenderQueueHooks = {
+      onQueued: message => this.#queued(message as ReceivedMessage),
+      onPause: () => {
         this.#isHeld = true
       },
-      onFree: () => {
+      onResume: () => {
         this.#isHeld = false
       },
     }
-    return this.guard.lane(hooks, { mixesSenders: true })
+    return this.guard.senderQueue(hooks, { mixesSenders: true })
   }
 
-  #lookAhead(): Ahead {
-    return new Ahead(this.#acks, () => this.#lane.held > 0 && !this.#isHeld)
+  #lookAhead(): AckWindow {
+    return new AckWindow(this.#acks, () => this.#senderQueue.held > 0 && !this.#isHeld)
   }
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../src/outcomes/rule-facts.ts'
 import type { MqttClient } from './client.ts'
 import type { ReceivedMessage } from './message.ts'
 
@@ -26,7 +26,7 @@ export class DeadLetter {
   send(
     message: ReceivedMessage,
     decision: Decision,
-    facts: RuleFacts | undefined,
+    facts: RuleInfo | undefined,
     answer: (failure?: unknown) => void,
   ): void {
     const plan = facts?.exceeded.redirect

@@ -6,12 +6,12 @@ import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from
 import { optionsOf } from './client.ts'
 import { warnOfMissingInternals } from './client-internals.ts'
 import { Consumer } from './consumer.ts'
-import type { GoOn } from './message.ts'
+import type { Continue } from './message.ts'
 import { type ConsumerOptions, checkOptions } from './options.ts'
-import type { Tally } from './outlet.ts'
+import type { MessageCounters } from './outlet.ts'
 import { assertSupported, findUnsupported } from './support.ts'
 
-export interface ConsumerStats extends GuardStats, Readonly<Tally> {
+export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
   /** Pings sent in the client's place while it was held. */
   readonly pings: number
   /** Senders that are remembered. */
@@ -61,7 +61,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     consumer.logger.warn({}, 'listeners of "message" see every message, also what is refused')
   }
   const detachAll = [takeDelivery(consumer), takeAcks(consumer), followConnection(consumer), warnOnReload()]
-  detachAll.push(gate.measures.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
+  detachAll.push(gate.loadSources.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
   limited.add(client)
   let attached = true
 
@@ -89,7 +89,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     gate,
     stats: () => ({
       ...consumer.guard.stats(),
-      ...consumer.tally,
+      ...consumer.counters,
       pings: consumer.keepAlive.pings,
       senders: consumer.senders.size,
     }),
@@ -160,7 +160,7 @@ function takeAcks(consumer: Consumer): () => void {
   }
 }
 
-function answerWith(answer: AnswerAck): GoOn {
+function answerWith(answer: AnswerAck): Continue {
   return given => {
     if (given instanceof Error) answer(given)
     else answer(null, given ?? 0)

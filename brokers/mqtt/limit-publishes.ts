@@ -7,10 +7,10 @@ import { assemble, type PublishLimits } from '../../src/publish/limited.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Published } from '../../src/publish/published.ts'
-import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
-import { MqttCarrier } from './carrier.ts'
+import { parseQueueParams, type QueueParams } from '../../src/publish/wanted.ts'
+import { MqttTransport } from './carrier.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
-import { findPublishFlaw, findSizeFlaw } from './publish-flaw.ts'
+import { findPublishProblem, findSizeProblem } from './publish-flaw.ts'
 
 /** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
 export interface MqttPublisherOptions extends PublisherOptions {
@@ -41,7 +41,7 @@ export interface MqttPublisher extends PublishLimits {
   publish(
     topic: string,
     payload: string | Uint8Array,
-    options?: PublishOptions & QueueWishes,
+    options?: PublishOptions & QueueParams,
   ): Promise<Published>
 }
 
@@ -70,15 +70,15 @@ export function limitPublishes(
   const backOff = options.backOff === false ? undefined : new BackOff(options.backOff)
   const { clientId } = client.options as { clientId?: string }
   const known: Sender = clientId ? { client: clientId } : {}
-  const carrier = new MqttCarrier(client, options)
-  const parts = assemble(limits, 'mqtt', options, known, carrier)
-  carrier.gate = parts.gate
+  const transport = new MqttTransport(client, options)
+  const parts = assemble(limits, 'mqtt', options, known, transport)
+  transport.gate = parts.gate
   const { publisher, sender } = parts
   const detach = follow()
   const leaveReconnects = backOff === undefined ? () => {} : spreadReconnects(client, backOff)
 
   function clientEnded(): void {
-    carrier.ended(true)
+    transport.ended(true)
     publisher.clientEnded()
   }
 
@@ -86,19 +86,19 @@ export function limitPublishes(
   function follow(): () => void {
     const listeners = {
       connect: () => {
-        carrier.connected()
+        transport.connected()
         publisher.pump()
       },
       close: () => {
-        carrier.disconnected()
+        transport.disconnected()
         // A client that waits for its last acknowledgements when its connection goes never ends.
         if (client.disconnecting) clientEnded()
         else if (!optionsOf(client).reconnectPeriod)
-          carrier.failAll(new Error('the connection closed before the message was acknowledged'))
+          transport.failAll(new Error('the connection closed before the message was acknowledged'))
         publisher.disconnected()
       },
       end: clientEnded,
-      reconnect: () => carrier.ended(false),
+      reconnect: () => transport.ended(false),
       disconnect: (packet: { readonly reasonCode?: number }) => {
         if (SLOW_DOWN.has(packet.reasonCode)) publisher.slowDown()
       },
@@ -115,17 +115,17 @@ export function limitPublishes(
     },
     publish: (topic, payload, options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
-      const wanted = readWishes({ priority, latest, signal })
+      const wanted = parseQueueParams({ priority, latest, signal })
       if (wanted instanceof Error) return publisher.refuse(wanted)
       const { qos = 0, retain = false, properties } = sent
-      const flaw = findPublishFlaw(topic, payload, sent)
+      const flaw = findPublishProblem(topic, payload, sent)
       if (flaw !== undefined) return publisher.refuse(flaw)
       const headers = properties?.userProperties as Readonly<Record<string, string>> | undefined
       const message = new OutgoingMessage({
         ...{ protocol: 'mqtt' as const, topic, sender, body: payload, qos, retain },
         ...(headers && { headers }),
       })
-      const tooLarge = findSizeFlaw(message, properties, client.serverProperties?.maximumPacketSize)
+      const tooLarge = findSizeProblem(message, properties, client.serverProperties?.maximumPacketSize)
       return tooLarge === undefined ? publisher.publish(message, sent, wanted) : publisher.refuse(tooLarge)
     },
     flush: withinMs => publisher.flush(withinMs),

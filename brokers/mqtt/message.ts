@@ -1,15 +1,15 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { type Decision, PASSED } from '../../src/decision.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/message.ts'
-import type { Ahead } from './ahead.ts'
+import type { AckWindow } from './ahead.ts'
 import type { PublishPacket } from './client.ts'
 import type { Limits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
 /** Has a client go on; it acknowledges the message unless it is given an error, early ones with the code it is given. */
-export type GoOn = (given?: Error | number) => void
+export type Continue = (given?: Error | number) => void
 
 /**
  * A PUBLISH that was received, as the gate sees it, with all its enactment needs, and what the handler is told. The only
@@ -25,11 +25,11 @@ export class ReceivedMessage implements Message, Limits {
   /** Which connection it came on. */
   declare connection: number
   /** Has the client go on; undefined once the message is acknowledged. */
-  declare goOn: GoOn | undefined
+  declare continueReading: Continue | undefined
   /** The client has gone on without it: it is acknowledged apart. */
   declare isAhead: boolean
   /** Among whom it waits to be acknowledged, and with what, once it is done. */
-  declare ahead: Ahead | undefined
+  declare ackWindow: AckWindow | undefined
   declare reasonCode: number | undefined
   /** What the gate has answered already. */
   declare answer: MaybePromise<Decision> | undefined
@@ -43,7 +43,7 @@ export class ReceivedMessage implements Message, Limits {
     topic: string,
     packet: PublishPacket,
     connection: number,
-    goOn: GoOn,
+    continueReading: Continue,
     early: boolean,
   ) {
     this.gate = gate
@@ -52,10 +52,10 @@ export class ReceivedMessage implements Message, Limits {
     this.sender = sender
     this.packet = packet
     this.connection = connection
-    this.goOn = goOn
+    this.continueReading = continueReading
     this.early = early
     this.isAhead = false
-    this.ahead = undefined
+    this.ackWindow = undefined
     this.reasonCode = undefined
     this.answer = undefined
     this.parsed = NOT_PARSED
@@ -101,11 +101,11 @@ export class ReceivedMessage implements Message, Limits {
   }
 
   /** The client asks for it again, as at the next step of QoS 2 or on a new connection. */
-  resume(connection: number, goOn: GoOn): void {
+  resume(connection: number, continueReading: Continue): void {
     this.connection = connection
-    this.goOn = goOn
+    this.continueReading = continueReading
     this.isAhead = false
-    this.ahead = undefined
+    this.ackWindow = undefined
   }
 
   /** Makes the payload its own: MQTT.js cuts it out of the chunk it came in, which a held message would pin. */
@@ -120,7 +120,7 @@ export class ReceivedMessage implements Message, Limits {
 }
 
 function parse(payload: string | Buffer, sizeBytes: number): unknown {
-  if (sizeBytes === 0 || sizeBytes > BOUNDS.parsedPayloadBytes) return undefined
+  if (sizeBytes === 0 || sizeBytes > MAX_SIZES.parsedPayloadBytes) return undefined
   try {
     return JSON.parse(payload.toString())
   } catch {

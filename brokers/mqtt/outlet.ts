@@ -8,10 +8,10 @@ import type { PublishPacket } from './client.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import type { ReceivedMessage } from './message.ts'
 import type { Handler } from './options.ts'
-import { Turns } from './turns.ts'
+import { SerialQueue } from './turns.ts'
 
 /** What was done with messages since the limiter was attached. */
-export interface Tally {
+export interface MessageCounters {
   received: number
   /** Given to the handler, in full or degraded. */
   delivered: number
@@ -28,15 +28,15 @@ export interface Tally {
   unsupported: number
 }
 
-export function emptyTally(): Tally {
+export function emptyCounters(): MessageCounters {
   return {
     ...{ received: 0, delivered: 0, degraded: 0, dropped: 0, rejected: 0 },
     ...{ redirected: 0, redirectFailures: 0, handlerFailures: 0, unsupported: 0 },
   }
 }
 
-export interface OutletParts {
-  readonly tally: Tally
+export interface HandlerDispatchParts {
+  readonly counters: MessageCounters
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly deadLetter: DeadLetter | undefined
@@ -48,37 +48,37 @@ export interface OutletParts {
 const LOGGED = 32
 
 /** Enacts decisions: hands what passes to the handler, one after another, and what does not elsewhere. */
-export class Outlet {
+export class HandlerDispatch {
   readonly #handler: Handler
   readonly #gate: Gate
-  readonly #parts: OutletParts
-  readonly #turns: Turns<ReceivedMessage>
+  readonly #parts: HandlerDispatchParts
+  readonly #serialQueue: SerialQueue<ReceivedMessage>
   #logged = 0
 
-  constructor(handler: Handler, gate: Gate, parts: OutletParts) {
+  constructor(handler: Handler, gate: Gate, parts: HandlerDispatchParts) {
     this.#handler = handler
     this.#gate = gate
     this.#parts = parts
-    this.#turns = new Turns(this.#hand)
+    this.#serialQueue = new SerialQueue(this.#hand)
   }
 
   get isIdle(): boolean {
-    return this.#turns.isIdle
+    return this.#serialQueue.isIdle
   }
 
   whenIdle(then: () => void): void {
-    this.#turns.whenIdle(then)
+    this.#serialQueue.whenIdle(then)
   }
 
   /** Hands on what passes, when all before it have been. Never throws. */
   deliver(decision: Decision, message: ReceivedMessage): void {
     message.decision = decision
-    this.#turns.take(message)
+    this.#serialQueue.take(message)
   }
 
   /** Does with a message what was decided, then lets the client go on. Never throws. */
   enact(decision: Decision, message: ReceivedMessage): void {
-    const { tally, deadLetter, release } = this.#parts
+    const { counters, deadLetter, release } = this.#parts
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
@@ -89,24 +89,24 @@ export class Outlet {
           this.#redirect(deadLetter, decision, message)
           return
         }
-        tally.unsupported++
+        counters.unsupported++
         break
       case 'drop':
       case 'reject':
         break
       default:
-        tally.unsupported++
+        counters.unsupported++
     }
     // A newer one has taken its place: that is no refusal.
     if (decision.reason !== 'superseded') {
-      tally.dropped++
+      counters.dropped++
       this.#parts.refusals.note(message, decision)
     }
     release(message)
   }
 
   noteRejected(decision: Decision, message: ReceivedMessage): void {
-    this.#parts.tally.rejected++
+    this.#parts.counters.rejected++
     this.#parts.refusals.note(message, decision)
   }
 
@@ -122,11 +122,11 @@ export class Outlet {
   }
 
   readonly #hand = (message: ReceivedMessage): Promise<void> | undefined =>
-    this.#gate.handling.isBounded ? this.#handWithin(message) : this.#handNow(message)
+    this.#gate.handlerMonitor.isBounded ? this.#handWithin(message) : this.#handNow(message)
 
   /** Hands a message on within the limits of handlers at work: waits for one of them to end, or discards it. */
   #handWithin(message: ReceivedMessage, turn?: KeyInFlight): Promise<void> | undefined {
-    const entered = this.#gate.handling.enter(message, turn)
+    const entered = this.#gate.handlerMonitor.enter(message, turn)
     if ('leave' in entered) {
       const running = this.#handNow(message)
       if (running === undefined) entered.leave()
@@ -141,23 +141,23 @@ export class Outlet {
           else running.then(resolve)
         })
       })
-    this.#parts.tally.dropped++
+    this.#parts.counters.dropped++
     this.#parts.refusals.note(message, decision)
     this.#parts.release(message)
     return undefined
   }
 
   #handNow(message: ReceivedMessage): Promise<void> | undefined {
-    const { tally, release } = this.#parts
+    const { counters, release } = this.#parts
     try {
       const { decision } = message
       const packet = decision.outcome === 'degrade' ? this.#degrade(decision, message) : message.packet
-      tally.delivered++
-      const { handling } = this.#gate
+      counters.delivered++
+      const { handlerMonitor } = this.#gate
       const payload = packet.payload as Buffer
       // No closure is made where nobody goes by it.
-      const answer = handling.isHeard
-        ? handling.watch(message, () => this.#handler(message.topic, payload, packet, message))
+      const answer = handlerMonitor.isHeard
+        ? handlerMonitor.watch(message, () => this.#handler(message.topic, payload, packet, message))
         : this.#handler(message.topic, payload, packet, message)
       if (isThenable(answer)) {
         return Promise.resolve(answer).then(
@@ -175,13 +175,13 @@ export class Outlet {
 
   /** Acknowledged all the same: what is not would use up the window, and come again only on another connection. */
   #fail(err: unknown, message: ReceivedMessage): void {
-    this.#parts.tally.handlerFailures++
+    this.#parts.counters.handlerFailures++
     this.report(err, 'the handler threw, the message is acknowledged')
     this.#parts.release(message)
   }
 
   #degrade(decision: Decision, message: ReceivedMessage): PublishPacket {
-    this.#parts.tally.degraded++
+    this.#parts.counters.degraded++
     const { packet } = message
     const plan = this.#gate.ruleOf(decision.rule ?? '')?.exceeded.degrade
     if (plan === undefined) return packet
@@ -197,12 +197,12 @@ export class Outlet {
   }
 
   #redirect(deadLetter: DeadLetter, decision: Decision, message: ReceivedMessage): void {
-    const { tally, refusals, release } = this.#parts
+    const { counters, refusals, release } = this.#parts
     refusals.note(message, decision)
     deadLetter.send(message, decision, this.#gate.ruleOf(decision.rule ?? ''), failure => {
-      if (failure === undefined) tally.redirected++
+      if (failure === undefined) counters.redirected++
       else {
-        tally.redirectFailures++
+        counters.redirectFailures++
         this.report(failure, 'a message was not redirected')
       }
       release(message)

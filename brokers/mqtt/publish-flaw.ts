@@ -1,4 +1,4 @@
-import { findMessageFlaw, wrong } from '../../src/publish/flaw.ts'
+import { findMessageProblem, wrong } from '../../src/publish/flaw.ts'
 import type { PublishOptions } from './client.ts'
 
 /** Remaining length of a packet at most [MQTT-2.2.3]; with it the fixed header has 5 bytes. */
@@ -29,7 +29,7 @@ const PROPERTIES: Readonly<Record<string, (value: unknown) => boolean>> = {
  * Returns what is wrong with a message, so that MQTT.js or the broker would close the connection for it; undefined if nothing
  * is. At QoS 1 and 2 the client would send it again on each connection. Never throws.
  */
-export function findPublishFlaw(
+export function findPublishProblem(
   topic: unknown,
   payload: unknown,
   options: PublishOptions,
@@ -38,7 +38,7 @@ export function findPublishFlaw(
   if (qos !== 0 && qos !== 1 && qos !== 2) return wrong('qos', qos, '0, 1 or 2')
   if (typeof retain !== 'boolean') return wrong('retain', retain, 'true or false')
   if (typeof dup !== 'boolean') return wrong('dup', dup, 'true or false')
-  return findMessageFlaw(topic, payload, 'mqtt') ?? findPropertyFlaw(properties)
+  return findMessageProblem(topic, payload, 'mqtt') ?? findPropertyFlaw(properties)
 }
 
 function findPropertyFlaw(properties: unknown): Error | undefined {
@@ -63,7 +63,7 @@ function isUserProperties(value: unknown): boolean {
 }
 
 /** Returns an error if the packet of a message is larger than the broker takes (Maximum Packet Size of its CONNACK). */
-export function findSizeFlaw(
+export function findSizeProblem(
   { topic, size }: { readonly topic: string; readonly size: number },
   properties: PublishOptions['properties'],
   maximumPacketSize: number | undefined,

@@ -2,7 +2,7 @@
 const SPENT = 1_024
 
 /** Runs what may take its time one after another, in order. What is quick runs at once, without a promise. */
-export class Turns<T> {
+export class SerialQueue<T> {
   readonly #run: (item: T) => Promise<void> | undefined
   #waiting: T[] = []
   #first = 0

@@ -48,7 +48,7 @@ export interface NatsSubscription {
 }
 
 /** The part of a connection that publishes: for what is redirected and for dead letters. */
-export interface NatsOutlet {
+export interface NatsPublishTarget {
   publish(subject: string, payload?: Uint8Array, options?: { headers?: NatsHeaders; reply?: string }): void
   /** Publishes and waits for the answer of a stream; without it nothing is known of what was published. */
   request?(
@@ -59,7 +59,7 @@ export interface NatsOutlet {
 }
 
 /** The part of a connection that is used, of either generation. */
-export interface NatsConnection<M extends NatsMessage = NatsMessage> extends NatsOutlet {
+export interface NatsConnection<M extends NatsMessage = NatsMessage> extends NatsPublishTarget {
   subscribe(
     subject: string,
     options?: { queue?: string; callback?: (error: Error | null, message: M) => void },

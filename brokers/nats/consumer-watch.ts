@@ -1,5 +1,5 @@
 import type { ConsumerMessages } from './client.ts'
-import type { Station } from './station.ts'
+import type { NatsContext } from './station.ts'
 
 /** What happened to a consumer, as the client reports it: `consumer_deleted`, `heartbeats_missed` and so on. */
 export interface ConsumerStatus {
@@ -26,12 +26,12 @@ export class ConsumerWatch {
   /** The latest problem; undefined while messages come. */
   problem: string | undefined
   readonly name: string
-  readonly #station: Station
+  readonly #context: NatsContext
   readonly #onStatus: ((status: ConsumerStatus) => void) | undefined
   readonly #reported = new Set<string>()
 
-  constructor(station: Station, name: string, onStatus: ((status: ConsumerStatus) => void) | undefined) {
-    this.#station = station
+  constructor(context: NatsContext, name: string, onStatus: ((status: ConsumerStatus) => void) | undefined) {
+    this.#context = context
     this.name = name
     this.#onStatus = onStatus
   }
@@ -54,17 +54,17 @@ export class ConsumerWatch {
     const problem = Object.hasOwn(PROBLEMS, type) ? PROBLEMS[type] : undefined
     if (problem !== undefined) {
       this.problem = problem
-      this.#station.tally.consumerProblems++
+      this.#context.counters.consumerProblems++
       if (!this.#reported.has(type)) {
         this.#reported.add(type)
         const err = detail instanceof Error ? { err: detail } : { detail }
-        this.#station.logger.warn({ consumer: this.name, status: type, ...err }, `${this.name}: ${problem}`)
+        this.#context.logger.warn({ consumer: this.name, status: type, ...err }, `${this.name}: ${problem}`)
       }
     }
     try {
       this.#onStatus?.({ type, consumer: this.name, ...(detail !== undefined && { detail }) })
     } catch (cause) {
-      this.#station.trouble.note('handler', cause)
+      this.#context.errorLog.note('handler', cause)
     }
   }
 
@@ -72,7 +72,7 @@ export class ConsumerWatch {
   recover(): void {
     this.problem = undefined
     this.#reported.clear()
-    this.#station.logger.info({ consumer: this.name }, `${this.name}: is there again`)
+    this.#context.logger.info({ consumer: this.name }, `${this.name}: is there again`)
   }
 }
 

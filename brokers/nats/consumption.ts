@@ -1,10 +1,10 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client.ts'
 import { type ConsumerStatus, ConsumerWatch, isMissing, statusOf } from './consumer-watch.ts'
-import type { JetStreamCourse } from './jetstream-course.ts'
-import { type Permit, pause } from './permit.ts'
-import type { Station } from './station.ts'
-import type { Intake } from './subscription.ts'
+import type { JetStreamMessageProcessor } from './jetstream-course.ts'
+import { type PullBudget, pause } from './permit.ts'
+import type { NatsContext } from './station.ts'
+import type { MessageSource } from './subscription.ts'
 import type { Place } from './support.ts'
 
 /** Most messages asked for at once, and how long such a question stands. */
@@ -30,7 +30,7 @@ export interface PullOptions {
 }
 
 /** What a JetStream consumer is taken by. */
-export interface ConsumerIntake extends Intake {
+export interface ConsumerSource extends MessageSource {
   /** Why no messages come; undefined while they do. */
   readonly problem: string | undefined
   /** Resolves when it takes nothing more: with the error that ended it, or with undefined after it was stopped. */
@@ -39,33 +39,33 @@ export interface ConsumerIntake extends Intake {
 
 /** Consumes by callback, as fast as the consumer gives. */
 export async function consumeAll<M extends JetStreamMessage>(
-  station: Station,
+  context: NatsContext,
   consumer: JetStreamConsumer<M>,
-  course: JetStreamCourse<M>,
+  processor: JetStreamMessageProcessor<M>,
   place: Place,
   name: string,
   { onStatus, ...pull }: PullOptions,
-): Promise<ConsumerIntake> {
-  const watch = new ConsumerWatch(station, name, onStatus)
+): Promise<ConsumerSource> {
+  const watch = new ConsumerWatch(context, name, onStatus)
   const callback = (message: M): void => {
     if (watch.problem !== undefined) watch.recover()
-    course.take(message)
+    processor.take(message)
   }
   const messages = await consumer.consume({ ...pull, callback })
   let isStopped = false
   void watch.follow(messages)
   const closed = messages.closed().then(toError, toError)
   void closed.then(error => {
-    station.intakes.delete(intake)
+    context.sources.delete(intake)
     if (!isStopped) watch.report('ended', error)
   })
-  const intake: ConsumerIntake = {
+  const intake: ConsumerSource = {
     place,
     get held() {
-      return course.held
+      return processor.held
     },
     get lag() {
-      return course.lag
+      return processor.lag
     },
     get problem() {
       return watch.problem
@@ -73,11 +73,11 @@ export async function consumeAll<M extends JetStreamMessage>(
     closed: () => closed,
     stop: async () => {
       isStopped = true
-      station.intakes.delete(intake)
+      context.sources.delete(intake)
       await messages.close()
     },
   }
-  station.intakes.add(intake)
+  context.sources.add(intake)
   return intake
 }
 
@@ -86,12 +86,12 @@ function toError(ended: unknown): Error | undefined {
 }
 
 /** Pulls no more than may pass or has room to wait for a handler, and nothing before it may. */
-export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
+export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
   readonly place: Place
-  readonly #station: Station
+  readonly #context: NatsContext
   readonly #consumer: PullConsumer<M>
-  readonly #course: JetStreamCourse<M>
-  readonly #permit: Permit
+  readonly #processor: JetStreamMessageProcessor<M>
+  readonly #pullBudget: PullBudget
   readonly #pull: PullOptions
   readonly #watch: ConsumerWatch
   readonly #closed: Promise<Error | undefined>
@@ -100,34 +100,34 @@ export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
   #stopped = false
 
   constructor(
-    station: Station,
+    context: NatsContext,
     consumer: PullConsumer<M>,
-    course: JetStreamCourse<M>,
-    permit: Permit,
+    processor: JetStreamMessageProcessor<M>,
+    pullBudget: PullBudget,
     place: Place,
     name: string,
     { onStatus, ...pull }: PullOptions,
   ) {
-    this.#station = station
+    this.#context = context
     this.#consumer = consumer
-    this.#course = course
-    this.#permit = permit
+    this.#processor = processor
+    this.#pullBudget = pullBudget
     this.place = place
     this.#pull = pull
-    this.#watch = new ConsumerWatch(station, name, onStatus)
+    this.#watch = new ConsumerWatch(context, name, onStatus)
     this.#closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
-    station.intakes.add(this)
+    context.sources.add(this)
     void this.#run()
   }
 
   get held(): number {
-    return this.#course.held
+    return this.#processor.held
   }
 
   get lag(): number | undefined {
-    return this.#course.lag
+    return this.#processor.lag
   }
 
   get problem(): string | undefined {
@@ -145,7 +145,7 @@ export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
 
   #end(error: Error | undefined): void {
     this.#stopped = true
-    this.#station.intakes.delete(this)
+    this.#context.sources.delete(this)
     this.#resolveClosed(error)
   }
 
@@ -153,17 +153,17 @@ export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
     const most = this.#pull.max_messages ?? DEFAULT_BATCH
     while (!this.#stopped) {
       try {
-        const free = Math.min(most, BOUNDS.waitingForHandler - this.#course.waiting)
+        const free = Math.min(most, MAX_SIZES.waitingForHandler - this.#processor.waiting)
         if (free <= 0) {
-          await pause(this.#station.guard.clock, ROOM_MS)
+          await pause(this.#context.guard.clock, ROOM_MS)
           continue
         }
-        const room = await this.#permit.wait(free, () => this.#stopped)
+        const room = await this.#pullBudget.wait(free, () => this.#stopped)
         if (room > 0) await this.#pullSome(room)
       } catch (cause) {
         if (this.#stopped) return
         await this.#fail(cause)
-        await pause(this.#station.guard.clock, RETRY_MS)
+        await pause(this.#context.guard.clock, RETRY_MS)
       }
     }
   }
@@ -201,7 +201,7 @@ export class PacedIntake<M extends JetStreamMessage> implements ConsumerIntake {
     for await (const message of messages) {
       isEmpty = false
       if (this.#watch.problem !== undefined) this.#watch.recover()
-      this.#course.take(message)
+      this.#processor.take(message)
     }
     // The client ends a pull without an error, too, when its consumer has gone.
     if (isEmpty && !this.#stopped) await this.#look()

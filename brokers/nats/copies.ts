@@ -1,4 +1,4 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { JetStreamMessage, NatsMessage } from './client.ts'
@@ -6,7 +6,7 @@ import { ownBytes } from './client-internals.ts'
 import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
 import { idOf } from './keep-alive.ts'
-import type { Station } from './station.ts'
+import type { NatsContext } from './station.ts'
 
 /** What became of a copy: it is safe, there is nowhere to send it, or nobody can tell. */
 export type Copied = 'sent' | 'nowhere' | 'failed'
@@ -19,12 +19,12 @@ const LONGEST_ACK_BYTES = 65_536
  * copy is safe: a stream answers what it has stored with its name (ADR-21, `PubAck`), and one it has stored already, by
  * `Nats-Msg-Id`, as well. At most `BOUNDS.copiesUnderWay` wait for that; further ones fail.
  */
-export class Copies {
-  readonly #station: Station
+export class ConfirmedPublishes {
+  readonly #context: NatsContext
   #underWay = 0
 
-  constructor(station: Station) {
-    this.#station = station
+  constructor(context: NatsContext) {
+    this.#context = context
   }
 
   /** Sends a copy; `done` is told once, at once or within so long, what became of it. Never throws. */
@@ -39,7 +39,7 @@ export class Copies {
     try {
       copied = this.#start(plan, decision, delivery, withinMs)
     } catch (cause) {
-      this.#station.trouble.note('publish', cause)
+      this.#context.errorLog.note('publish', cause)
       copied = 'failed'
     }
     if (typeof copied === 'string') done(copied)
@@ -53,7 +53,7 @@ export class Copies {
     delivery: Delivery,
     withinMs: number,
   ): Copied | (() => Promise<NatsMessage>) {
-    const { settings, publisher, gate } = this.#station
+    const { settings, publisher, gate } = this.#context
     const facts = decision.rule === undefined ? undefined : gate.ruleOf(decision.rule)
     const to = plan && redirectTopic(plan, delivery, decision, facts?.capturesOf(delivery.topic))
     if (plan === undefined || to === undefined) return 'nowhere'
@@ -67,24 +67,24 @@ export class Copies {
     const headers = makeHeaders(settings.headers, told, delivery.source)
     const options = headers === undefined ? {} : { headers }
     const { data } = delivery.source
-    if (!confirms) return this.#station.publish(publisher, to, data, options) ? 'sent' : 'failed'
+    if (!confirms) return this.#context.publish(publisher, to, data, options) ? 'sent' : 'failed'
     return () => publisher.request!(to, data, { timeout: withinMs, ...options })
   }
 
   async #confirm(ask: () => Promise<NatsMessage>, delivery: Delivery): Promise<Copied> {
-    if (this.#underWay >= BOUNDS.copiesUnderWay) return 'failed'
+    if (this.#underWay >= MAX_SIZES.copiesUnderWay) return 'failed'
     this.#underWay++
-    this.#station.began()
+    this.#context.began()
     try {
       ownBytes(delivery.source)
       assertStored(await ask())
       return 'sent'
     } catch (cause) {
-      this.#station.trouble.note('publish', cause)
+      this.#context.errorLog.note('publish', cause)
       return 'failed'
     } finally {
       this.#underWay--
-      this.#station.ended()
+      this.#context.ended()
     }
   }
 }

@@ -1,11 +1,11 @@
 import type { Decision } from '../../src/decision.ts'
 import { natsRefusalHeaders, refusalText } from '../../src/index.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { NatsMessage, NatsOutlet } from './client.ts'
-import { BaseCourse, type Handler } from './course.ts'
+import type { NatsMessage, NatsPublishTarget } from './client.ts'
+import { type Handler, MessageProcessor } from './course.ts'
 import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
-import type { Station } from './station.ts'
+import type { NatsContext } from './station.ts'
 
 /**
  * The body of a refusal. A JetStream client whose publish is answered reads it as error 429; headers alone it would take for
@@ -24,20 +24,20 @@ function errorBody(error: object): Uint8Array {
  */
 export type Answering = 'none' | 'rejected' | 'all'
 
-export interface CoreCourseOptions {
+export interface CoreMessageProcessorOptions {
   /** The connection that redirects. */
-  readonly over: NatsOutlet | undefined
+  readonly over: NatsPublishTarget | undefined
   readonly answering: Answering
   /** Told of each message that is held, and of each that is held no more. */
   readonly onHeld?: (() => void) | undefined
 }
 
 /** Messages of core NATS: nobody sends them again, and only requests can be answered. */
-export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
-  readonly #options: CoreCourseOptions
+export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcessor<M> {
+  readonly #options: CoreMessageProcessorOptions
 
-  constructor(station: Station, handler: Handler<M>, options: CoreCourseOptions) {
-    super(station, handler, station.settings.maxInFlight)
+  constructor(context: NatsContext, handler: Handler<M>, options: CoreMessageProcessorOptions) {
+    super(context, handler, context.settings.maxInFlight)
     this.#options = options
   }
 
@@ -52,17 +52,17 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
   }
 
   protected refuse(decision: Decision, delivery: Delivery): void {
-    const { tally } = this.station
+    const { counters } = this.context
     if (decision.outcome === 'redirect' && this.#redirect(decision, delivery)) {
-      tally.redirected++
+      counters.redirected++
       return
     }
     const { answering } = this.#options
-    if (decision.outcome === 'retry' && answering !== 'all') tally.unsupported++
+    if (decision.outcome === 'retry' && answering !== 'all') counters.unsupported++
     const isAnswered = answering === 'all' || (answering === 'rejected' && decision.outcome === 'reject')
     if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalOf(decision, delivery)))
-      tally.refused++
-    else tally.dropped++
+      counters.refused++
+    else counters.dropped++
   }
 
   #redirect(decision: Decision, delivery: Delivery): boolean {
@@ -73,11 +73,11 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
     if (to === undefined) return false
     const { source } = delivery
     const headers = makeHeaders(
-      this.station.settings.headers,
+      this.context.settings.headers,
       redirectHeaders(plan, delivery, decision),
       source,
     )
-    return this.station.publish(this.#options.over, to, source.data, {
+    return this.context.publish(this.#options.over, to, source.data, {
       ...(headers === undefined ? {} : { headers }),
       // The service that listens there answers the request. A stream would as well, also one that is meant for another.
       ...(source.reply && this.#options.answering !== 'none' ? { reply: source.reply } : {}),
@@ -87,17 +87,17 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
   #refusalOf(decision: Decision, delivery: Delivery): Readonly<Record<string, string>> {
     const facts = this.rule(decision)
     const text = refusalText(decision, delivery.sender, facts)
-    return natsRefusalHeaders(decision, facts, text, { legacy: this.station.settings.legacyFields })
+    return natsRefusalHeaders(decision, facts, text, { legacy: this.context.settings.legacyFields })
   }
 
   /** Answers a request with an error, as NATS services do. Returns false if the message has no reply subject. */
   #answer({ source }: Delivery, body: Uint8Array, fields: Readonly<Record<string, string>>): boolean {
     if (!source.reply || source.respond === undefined) return false
-    const headers = makeHeaders(this.station.settings.headers, fields)
+    const headers = makeHeaders(this.context.settings.headers, fields)
     try {
       return source.respond(body, headers === undefined ? {} : { headers })
     } catch (cause) {
-      this.station.trouble.note('answer', cause)
+      this.context.errorLog.note('answer', cause)
       return false
     }
   }
@@ -114,7 +114,7 @@ export class CoreCourse<M extends NatsMessage> extends BaseCourse<M> {
     }
     const isAnswered = this.#options.answering !== 'none'
     if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalOf(decision, delivery)))
-      this.station.tally.refused++
+      this.context.counters.refused++
     return true
   }
 

@@ -3,16 +3,16 @@ import type { HandlerSlot, KeyInFlight } from '../../src/index.ts'
 import { isPromise, isThenable } from '../../src/maybe-promise.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
-import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../src/outcomes/rule-facts.ts'
 import type { NatsMessage } from './client.ts'
 import { ownBytes } from './client-internals.ts'
 import { degradedView } from './degraded.ts'
-import { type Course, Delivery } from './delivery.ts'
+import { Delivery, type Processor } from './delivery.ts'
 import type { MessageLimits } from './limits.ts'
 import type { Place } from './place.ts'
-import type { Station } from './station.ts'
+import type { NatsContext } from './station.ts'
 import type { Subject } from './subjects.ts'
-import { Turns } from './turns.ts'
+import { HandlerBacklog } from './turns.ts'
 
 /** Handles a message that may pass. What it throws, or rejects with, is caught, counted and logged. */
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
@@ -26,8 +26,8 @@ export const NO_ROOM: Decision = Object.freeze({
 })
 
 /** How an outcome is enacted on one message; what is not allowed ends in one of the last three. */
-export abstract class BaseCourse<M extends NatsMessage> implements Course {
-  readonly station: Station
+export abstract class MessageProcessor<M extends NatsMessage> implements Processor {
+  readonly context: NatsContext
   /** Held now, of this course. */
   held = 0
   /** Whether its handler is the application's own, whose time and failures say something. */
@@ -37,26 +37,26 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** Handlers that have not answered yet, and how many there may be at once. */
   #underWay = 0
   readonly #most: number
-  readonly #turns = new Turns()
+  readonly #backlog = new HandlerBacklog()
   /** Of handlers at work, where limits of such are in force. */
   readonly #slots = new Map<Delivery, HandlerSlot>()
 
-  constructor(station: Station, handler: Handler<M>, most: number) {
-    this.station = station
+  constructor(context: NatsContext, handler: Handler<M>, most: number) {
+    this.context = context
     this.#handler = handler
     this.#most = most
   }
 
   /** The way of one message: asked about, and enacted at once where that is possible. Never throws. */
   take(source: M): void {
-    const { station } = this
-    const { senders } = station
+    const { context } = this
+    const { senders } = context
     if (!this.#hasBegun) this.#begin(source)
-    station.tally.received++
+    context.counters.received++
     const subject = senders.subjects.of(source)
     const place = senders.identifies ? senders.placeOf(source, subject) : subject
     const delivery = new Delivery(subject.topic, place.sender, this, source)
-    if (subject.isSystem || place.pending > 0 || station.draining) {
+    if (subject.isSystem || place.pending > 0 || context.draining) {
       this.#takeAside(delivery, subject, place)
       return
     }
@@ -69,14 +69,14 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** Looks at the first message for what of its client is used and not public. */
   #begin(source: M): void {
     this.#hasBegun = true
-    this.station.checkClient(source)
+    this.context.checkClient(source)
   }
 
   /** One that need not be asked about, or not yet. */
   #takeAside(delivery: Delivery, subject: Subject, place: Place): void {
-    const { station } = this
-    if (station.draining && this.sendsBack(delivery)) return
-    if (subject.isSystem && station.isLeftOut(subject.topic)) this.enact(PASSED, delivery)
+    const { context } = this
+    if (context.draining && this.sendsBack(delivery)) return
+    if (subject.isSystem && context.isLeftOut(subject.topic)) this.enact(PASSED, delivery)
     else {
       const waits = place.held > 0 || place.mustFollow(delivery)
       this.#admit(delivery, place, waits ? undefined : this.ask(delivery))
@@ -86,18 +86,18 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   /** Has a message wait for its turn among those of its sender, or its answer enacted where it is the first. */
   #admit(delivery: Delivery, place: Place, answer: MaybePromise<Decision> | undefined): void {
     delivery.decided = answer
-    place.laneOf(this.station.guard).admit(delivery, enact, askInTurn)
+    place.senderQueueOf(this.context.guard).admit(delivery, enact, askInTurn)
     if (!delivery.settled) this.hold(delivery, answer !== undefined && isPromise(answer))
   }
 
   /** The first question about a message. */
   protected ask(delivery: Delivery): MaybePromise<Decision> {
-    return this.station.guard.ask(delivery)
+    return this.context.guard.ask(delivery)
   }
 
   /** The question about a message that waits, when its turn has come. */
   askAgain(delivery: Delivery): MaybePromise<Decision> {
-    return this.station.guard.ask(delivery)
+    return this.context.guard.ask(delivery)
   }
 
   /** Does with a message what was decided. Never throws: the reader of a connection may be on the stack. */
@@ -109,11 +109,11 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
       if (decision.outcome === 'deliver') this.#deliver(decision, delivery)
       else if (decision.outcome === 'degrade') this.#degrade(decision, delivery)
       else {
-        if (decision.reason !== 'superseded') this.station.refusals.note(delivery, decision)
+        if (decision.reason !== 'superseded') this.context.refusals.note(delivery, decision)
         this.refuse(decision, delivery)
       }
     } catch (cause) {
-      this.station.trouble.note('answer', cause)
+      this.context.errorLog.note('answer', cause)
     }
   }
 
@@ -122,12 +122,12 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     delivery.heldAs ??= ''
     ownBytes(delivery.source)
     this.held++
-    this.station.held.add(delivery)
+    this.context.held.add(delivery)
   }
 
   protected unhold(delivery: Delivery, _decision?: Decision): void {
     this.held--
-    this.station.held.delete(delivery)
+    this.context.held.delete(delivery)
     delivery.heldAs = undefined
   }
 
@@ -139,8 +139,8 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     this.sendsBack(delivery)
   }
 
-  protected rule({ rule }: Decision): RuleFacts | undefined {
-    return rule === undefined ? undefined : this.station.gate.ruleOf(rule)
+  protected rule({ rule }: Decision): RuleInfo | undefined {
+    return rule === undefined ? undefined : this.context.gate.ruleOf(rule)
   }
 
   /** Enacts a refusal. */
@@ -160,30 +160,31 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     const plan = this.rule(decision)?.exceeded.degrade
     if (plan !== undefined) {
       const degraded = degradeMessage(plan, delivery, decision)
-      delivery.source = degradedView(delivery.source, degraded, this.station.settings.headers)
+      delivery.source = degradedView(delivery.source, degraded, this.context.settings.headers)
     }
     this.#deliver(decision, delivery)
   }
 
   #deliver(decision: Decision, delivery: Delivery, turn?: KeyInFlight): void {
     if (this.#underWay >= this.#most) this.#waitForTurn(decision, delivery)
-    else if (this.station.gate.handling.isBounded && this.observed) this.#enter(decision, delivery, turn)
+    else if (this.context.gate.handlerMonitor.isBounded && this.observed)
+      this.#enter(decision, delivery, turn)
     else this.#handle(decision, delivery)
   }
 
   /** Hands a message on within the limits of handlers at work, has it wait for one of them to end, or refuses it. */
   #enter(decision: Decision, delivery: Delivery, turn: KeyInFlight | undefined): void {
-    const entered = this.station.gate.handling.enter(delivery, turn)
+    const entered = this.context.gate.handlerMonitor.enter(delivery, turn)
     if ('leave' in entered) {
       this.#slots.set(delivery, entered)
       this.#handle(decision, delivery)
     } else if (entered.decision.outcome !== 'throttle') {
-      this.station.refusals.note(delivery, entered.decision)
+      this.context.refusals.note(delivery, entered.decision)
       this.refuse(entered.decision, delivery)
-    } else if (this.#turns.addApart(delivery)) {
+    } else if (this.#backlog.addApart(delivery)) {
       this.#holdForHandler(decision, delivery)
       entered.wait(next => {
-        this.#turns.removeApart(delivery)
+        this.#backlog.removeApart(delivery)
         const passed = this.#takeWaiting(delivery)
         if (passed !== undefined) this.#deliver(passed, delivery, next)
       })
@@ -199,17 +200,17 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
 
   /** Messages that may pass and wait for a handler. */
   get waiting(): number {
-    return this.#turns.count
+    return this.#backlog.count
   }
 
   #handle(decision: Decision, delivery: Delivery): void {
-    const { station } = this
-    const { gate } = station
-    station.tally.delivered++
+    const { context } = this
+    const { gate } = context
+    context.counters.delivered++
     delivery.decided = decision
     try {
       const result =
-        gate.handling.isHeard && this.observed
+        gate.handlerMonitor.isHeard && this.observed
           ? this.#handleWatched(delivery)
           : this.#handler(delivery.source as M, delivery)
       if (isThenable(result)) this.#await(result, delivery)
@@ -225,12 +226,14 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
 
   // Closures stand apart: where one is, each message pays for a context, whether it is made or not.
   #handleWatched(delivery: Delivery): unknown {
-    return this.station.gate.handling.watch(delivery, () => this.#handler(delivery.source as M, delivery))
+    return this.context.gate.handlerMonitor.watch(delivery, () =>
+      this.#handler(delivery.source as M, delivery),
+    )
   }
 
   #await(result: PromiseLike<unknown>, delivery: Delivery): void {
     this.#underWay++
-    this.station.began()
+    this.context.began()
     this.handlerBegan(delivery)
     // A promise of its own answers once and throws nothing, whatever another thenable does. Of promises it makes none.
     Promise.resolve(result).then(
@@ -244,10 +247,10 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
     this.handlerEnded(delivery)
     if (failure === undefined) this.succeeded(delivery)
     else this.#fail(delivery, failure.cause)
-    this.station.ended()
+    this.context.ended()
     this.#leave(delivery)
     while (this.#underWay < this.#most) {
-      const next = this.#turns.take()
+      const next = this.#backlog.take()
       if (next === undefined) return
       const passed = this.#takeWaiting(next)
       if (passed !== undefined) this.#deliver(passed, next)
@@ -256,7 +259,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
 
   /** All handlers there may be are at work: it is held until one of them is done, or refused where too many wait. */
   #waitForTurn(decision: Decision, delivery: Delivery): void {
-    if (this.#turns.add(delivery)) this.#holdForHandler(decision, delivery)
+    if (this.#backlog.add(delivery)) this.#holdForHandler(decision, delivery)
     else this.#refuseForRoom(delivery)
   }
 
@@ -267,7 +270,7 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   }
 
   #refuseForRoom(delivery: Delivery): void {
-    this.station.tally.slow++
+    this.context.counters.slow++
     this.refuse(NO_ROOM, delivery)
   }
 
@@ -289,17 +292,17 @@ export abstract class BaseCourse<M extends NatsMessage> implements Course {
   }
 
   #fail(delivery: Delivery, cause: unknown): void {
-    this.station.tally.handlerErrors++
-    this.station.trouble.note('handler', cause)
+    this.context.counters.handlerErrors++
+    this.context.errorLog.note('handler', cause)
     this.failed(delivery)
   }
 }
 
 /** One function for all messages: none is made for each. */
 function enact(decision: Decision, delivery: Delivery): void {
-  delivery.course.enact(decision, delivery)
+  delivery.processor.enact(decision, delivery)
 }
 
 function askInTurn(delivery: Delivery): MaybePromise<Decision> {
-  return delivery.takeDecision() ?? (delivery.course as BaseCourse<NatsMessage>).askAgain(delivery)
+  return delivery.takeDecision() ?? (delivery.processor as MessageProcessor<NatsMessage>).askAgain(delivery)
 }

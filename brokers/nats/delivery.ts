@@ -1,16 +1,16 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Decision } from '../../src/decision.ts'
 import { rateLimitFields } from '../../src/index.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/message.ts'
-import type { RuleBook } from '../../src/outcomes/rule-facts.ts'
+import type { RuleLookup } from '../../src/outcomes/rule-facts.ts'
 import type { NatsMessage } from './client.ts'
 import { readHeaders } from './headers.ts'
 import type { MessageLimits } from './limits.ts'
 
 /** Where a delivery came from, and what becomes of it. */
-export interface Course {
-  readonly station: {
-    readonly gate: RuleBook
+export interface Processor {
+  readonly context: {
+    readonly gate: RuleLookup
     readonly settings: { readonly legacyFields: boolean }
   }
   enact(decision: Decision, delivery: Delivery): void
@@ -24,7 +24,7 @@ export interface Course {
 export class Delivery implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
-  declare readonly course: Course
+  declare readonly processor: Processor
   /** The client's object; a later one where JetStream has delivered it again meanwhile. */
   declare source: NatsMessage
   /** A decision made already, to be taken once by whoever asks next; at last the one it was handed on with. */
@@ -36,10 +36,10 @@ export class Delivery implements Message, MessageLimits {
   /** What has been read of it. */
   declare private read: { headers?: Headers; payload?: unknown } | undefined
 
-  constructor(topic: string, sender: Sender, course: Course, source: NatsMessage) {
+  constructor(topic: string, sender: Sender, processor: Processor, source: NatsMessage) {
     this.topic = topic
     this.sender = sender
-    this.course = course
+    this.processor = processor
     this.source = source
     this.decided = undefined
     this.heldAs = undefined
@@ -82,7 +82,7 @@ export class Delivery implements Message, MessageLimits {
   }
 
   get fields(): Readonly<Record<string, string>> {
-    const { gate, settings } = this.course.station
+    const { gate, settings } = this.processor.context
     const { rule } = this.decision
     const facts = rule === undefined ? undefined : gate.ruleOf?.(rule)
     return rateLimitFields(this.decision, facts, { legacy: settings.legacyFields })
@@ -98,7 +98,7 @@ export class Delivery implements Message, MessageLimits {
 function parse(source: NatsMessage): unknown {
   try {
     const { data } = source
-    if (data.length === 0 || data.length > BOUNDS.parsedPayloadBytes) return undefined
+    if (data.length === 0 || data.length > MAX_SIZES.parsedPayloadBytes) return undefined
     return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString())
   } catch {
     return undefined

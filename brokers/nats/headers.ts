@@ -1,4 +1,4 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Headers } from '../../src/message.ts'
 import type { NatsHeaders, NatsMessage } from './client.ts'
 import { headerBlockOf } from './client-internals.ts'
@@ -27,9 +27,9 @@ export function readHeaders(message: NatsMessage): Headers {
     const given = message.headers
     if (given === undefined) return NONE
     const read = Object.create(null) as Record<string, string | readonly string[]>
-    for (const name of given.keys().slice(0, BOUNDS.headerNames)) {
+    for (const name of given.keys().slice(0, MAX_SIZES.headerNames)) {
       // `values` without its match argument, which the generations write differently.
-      const values = given.values(name).slice(0, BOUNDS.headerValues)
+      const values = given.values(name).slice(0, MAX_SIZES.headerValues)
       read[name] = values.length === 1 ? values[0]! : values
     }
     return read
@@ -39,12 +39,12 @@ export function readHeaders(message: NatsMessage): Headers {
 }
 
 function isLarge(block: Uint8Array): boolean {
-  if (block.length > BOUNDS.natsHeaderBytes) return true
+  if (block.length > MAX_SIZES.natsHeaderBytes) return true
   // Shorter than so many lines can be: nothing is to be counted.
-  if (block.length < BOUNDS.natsHeaderLines) return false
+  if (block.length < MAX_SIZES.natsHeaderLines) return false
   let lines = 0
   for (let at = block.indexOf(LINE_FEED); at >= 0; at = block.indexOf(LINE_FEED, at + 1)) lines++
-  return lines > BOUNDS.natsHeaderLines
+  return lines > MAX_SIZES.natsHeaderLines
 }
 
 /** Whether the headers of a message could be too many, by what a client offers in public. */
@@ -54,7 +54,7 @@ function hasLargeHeaders(message: NatsMessage): boolean {
   if (typeof sizeBytes !== 'number') return false
   const headerBytes = sizeBytes - Buffer.byteLength(subject) - Buffer.byteLength(reply) - data.length
   // A header line has at least four bytes.
-  return headerBytes > 4 * BOUNDS.natsHeaderLines
+  return headerBytes > 4 * MAX_SIZES.natsHeaderLines
 }
 
 /** Decodes the first headers of a block, in a time that depends on its bounds alone. */
@@ -62,9 +62,9 @@ function readBlock(block: Uint8Array | undefined): Headers {
   if (block === undefined) return NONE
   const read = Object.create(null) as Record<string, string | string[]>
   let names = 0
-  const lines = Buffer.from(block.buffer, block.byteOffset, Math.min(block.length, BOUNDS.natsHeaderBytes))
+  const lines = Buffer.from(block.buffer, block.byteOffset, Math.min(block.length, MAX_SIZES.natsHeaderBytes))
     .toString()
-    .split('\r\n', BOUNDS.natsHeaderLines)
+    .split('\r\n', MAX_SIZES.natsHeaderLines)
   // The last one may be cut, and the first is the version.
   for (const line of lines.slice(1, -1)) {
     const colon = line.indexOf(':')
@@ -74,10 +74,10 @@ function readBlock(block: Uint8Array | undefined): Headers {
     const value = line.slice(colon + 1).trim()
     const before = read[name]
     if (before === undefined) {
-      if (++names > BOUNDS.headerNames) break
+      if (++names > MAX_SIZES.headerNames) break
       read[name] = value
     } else if (typeof before === 'string') read[name] = [before, value]
-    else if (before.length < BOUNDS.headerValues) before.push(value)
+    else if (before.length < MAX_SIZES.headerValues) before.push(value)
   }
   return read
 }

@@ -1,18 +1,18 @@
 export type { PublishLimits } from '../../src/publish/limited.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Published, PublisherStats } from '../../src/publish/published.ts'
-export type { Priority, QueueWishes } from '../../src/publish/wanted.ts'
+export type { Priority, QueueParams } from '../../src/publish/wanted.ts'
 export type {
   JetStreamConsumer,
   JetStreamMessage,
   NatsConnection,
   NatsHeaders,
   NatsMessage,
-  NatsOutlet,
+  NatsPublishTarget,
   PullConsumer,
 } from './client.ts'
 export type { ConsumerStatus } from './consumer-watch.ts'
-export type { ConsumerIntake, PullOptions } from './consumption.ts'
+export type { ConsumerSource, PullOptions } from './consumption.ts'
 export type { Handler } from './course.ts'
 export {
   type DrainOptions,
@@ -25,4 +25,4 @@ export type { LimitNatsOptions } from './options.ts'
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './publisher.ts'
 export type { NatsPublishOptions, PublishingConnection, PublishingJetStream } from './publisher-carrier.ts'
 export type { Identify } from './senders.ts'
-export type { Intake, SubscribeOptions } from './subscription.ts'
+export type { MessageSource, SubscribeOptions } from './subscription.ts'

@@ -1,13 +1,13 @@
 import type { MaybePromise } from '../../src/message.ts'
 import type { ConsumerFacts, JetStreamMessage, NatsMessage } from './client.ts'
 import { isJetStream } from './client-internals.ts'
-import { type Answering, CoreCourse } from './core-course.ts'
-import type { BaseCourse, Handler } from './course.ts'
-import { JetStreamCourse } from './jetstream-course.ts'
-import { courseOptions } from './learn.ts'
-import { Outlet } from './outlet.ts'
-import type { Station } from './station.ts'
-import type { Intake } from './subscription.ts'
+import { type Answering, CoreMessageProcessor } from './core-course.ts'
+import type { Handler, MessageProcessor } from './course.ts'
+import { JetStreamMessageProcessor } from './jetstream-course.ts'
+import { processorOptions } from './learn.ts'
+import { AsyncBuffer } from './outlet.ts'
+import type { NatsContext } from './station.ts'
+import type { MessageSource } from './subscription.ts'
 import { ANYWHERE, assertSupported, type Place } from './support.ts'
 
 /** What can be iterated: a subscription, or what a consumer gives. */
@@ -22,21 +22,21 @@ export interface Source<M> extends AsyncIterable<M> {
 
 /** Takes messages of either kind: which it is shows at the first. */
 export class Taker<M extends NatsMessage> {
-  readonly #station: Station
+  readonly #context: NatsContext
   readonly #handler: Handler<M>
   readonly #facts: ConsumerFacts | undefined
   readonly #acks: boolean
   readonly #answering: Answering
-  #course: BaseCourse<M> | undefined
+  #processor: MessageProcessor<M> | undefined
 
   constructor(
-    station: Station,
+    context: NatsContext,
     handler: Handler<M>,
     facts: ConsumerFacts | undefined,
     acks: boolean,
     answer: boolean,
   ) {
-    this.#station = station
+    this.#context = context
     this.#handler = handler
     this.#facts = facts
     this.#acks = acks
@@ -44,34 +44,34 @@ export class Taker<M extends NatsMessage> {
   }
 
   get held(): number {
-    return this.#course?.held ?? 0
+    return this.#processor?.held ?? 0
   }
 
   take(message: M): void {
-    this.#course ??= this.#courseFor(message)
-    this.#course.take(message)
+    this.#processor ??= this.#courseFor(message)
+    this.#processor.take(message)
   }
 
-  #courseFor(message: M): BaseCourse<M> {
-    const course = this.#makeCourse(message)
+  #courseFor(message: M): MessageProcessor<M> {
+    const processor = this.#makeCourse(message)
     // Who iterates handles messages in a loop of its own, which nobody can see into.
-    course.observed = this.#acks
-    return course
+    processor.observed = this.#acks
+    return processor
   }
 
-  #makeCourse(message: M): BaseCourse<M> {
+  #makeCourse(message: M): MessageProcessor<M> {
     if (!isJetStream(message))
-      return new CoreCourse(this.#station, this.#handler, {
-        over: this.#station.publisher,
+      return new CoreMessageProcessor(this.#context, this.#handler, {
+        over: this.#context.publisher,
         answering: this.#answering,
       })
-    const options = courseOptions(this.#facts, this.#station.settings)
-    const course = new JetStreamCourse<JetStreamMessage>(
-      this.#station,
+    const options = processorOptions(this.#facts, this.#context.settings)
+    const processor = new JetStreamMessageProcessor<JetStreamMessage>(
+      this.#context,
       this.#handler as unknown as Handler<JetStreamMessage>,
       { ...options, acks: options.acks && this.#acks },
     )
-    return course as unknown as BaseCourse<M>
+    return processor as unknown as MessageProcessor<M>
   }
 }
 
@@ -82,22 +82,22 @@ export interface Origin {
 }
 
 /** The messages of a source that may pass, when they may; the iterator's own pace slows the source down. */
-export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIterator<M> {
+export class MessageIterator<M extends NatsMessage> implements MessageSource, AsyncIterableIterator<M> {
   place: Place = ANYWHERE
-  readonly #station: Station
+  readonly #context: NatsContext
   readonly #source: Source<M>
   readonly #answer: boolean
-  readonly #outlet = new Outlet<M>()
+  readonly #buffer = new AsyncBuffer<M>()
   #taker: Taker<M> | undefined
   #sourceEnded = false
   #stopped = false
   #error: { readonly cause: unknown } | undefined
 
-  constructor(station: Station, source: Source<M>, origin: MaybePromise<Origin>, answer = false) {
-    this.#station = station
+  constructor(context: NatsContext, source: Source<M>, origin: MaybePromise<Origin>, answer = false) {
+    this.#context = context
     this.#answer = answer
     this.#source = source
-    station.intakes.add(this)
+    context.sources.add(this)
     void this.#pump(origin)
   }
 
@@ -110,7 +110,7 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
   }
 
   async next(): Promise<IteratorResult<M>> {
-    const value = await this.#outlet.take()
+    const value = await this.#buffer.take()
     if (value !== undefined) return { value, done: false }
     const error = this.#error
     // As a generator, which ends with its error and is done for all who ask later.
@@ -128,34 +128,34 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
   async stop(): Promise<void> {
     if (this.#stopped) return
     this.#stopped = true
-    for (const message of this.#outlet.clear()) giveBack(message)
+    for (const message of this.#buffer.clear()) giveBack(message)
     try {
       if (this.#source.close !== undefined) await this.#source.close()
       else this.#source.unsubscribe?.()
     } catch {
       // The connection has gone, and the source with it.
     }
-    this.#station.intakes.delete(this)
-    this.#outlet.end()
+    this.#context.sources.delete(this)
+    this.#buffer.end()
   }
 
   #pass(message: M): void {
     if (this.#stopped) giveBack(message)
-    else this.#outlet.give(message)
+    else this.#buffer.give(message)
     this.#considerEnd()
   }
 
   async #pump(origin: MaybePromise<Origin>): Promise<void> {
     try {
       const { place, facts } = await origin
-      assertSupported(this.#station.gate, place)
+      assertSupported(this.#context.gate, place)
       this.place = place
-      const taker = new Taker<M>(this.#station, message => this.#pass(message), facts, false, this.#answer)
+      const taker = new Taker<M>(this.#context, message => this.#pass(message), facts, false, this.#answer)
       this.#taker = taker
       for await (const message of this.#source) {
         if (this.#stopped) giveBack(message)
         else taker.take(message)
-        await this.#outlet.room()
+        await this.#buffer.room()
       }
     } catch (cause) {
       this.#error = { cause }
@@ -167,8 +167,8 @@ export class Iteration<M extends NatsMessage> implements Intake, AsyncIterableIt
   /** What is held of a source that has ended still passes in its time. */
   #considerEnd(): void {
     if (!this.#sourceEnded || (this.held > 0 && !this.#stopped)) return
-    this.#station.intakes.delete(this)
-    this.#outlet.end()
+    this.#context.sources.delete(this)
+    this.#buffer.end()
   }
 }
 

@@ -5,12 +5,12 @@ import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import type { JetStreamMessage } from './client.ts'
 import { acknowledge, RedeliveryReader } from './client-internals.ts'
 import type { Copied } from './copies.ts'
-import { BaseCourse, type Handler, NO_ROOM } from './course.ts'
+import { type Handler, MessageProcessor, NO_ROOM } from './course.ts'
 import type { Delivery } from './delivery.ts'
 import { idOf, KeepAlive } from './keep-alive.ts'
-import type { Station } from './station.ts'
+import type { NatsContext } from './station.ts'
 
-export interface JetStreamCourseOptions {
+export interface JetStreamMessageProcessorOptions {
   /** Whether all messages come from one consumer, as far as is known. */
   readonly isOneConsumer: boolean
   /** How long the server waits for an answer before it delivers again. */
@@ -29,8 +29,8 @@ export interface JetStreamCourseOptions {
 const SHORT_MS = 250
 
 /** Messages of a JetStream consumer: each is answered, kept alive while it is held, and sent back where it must be. */
-export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
-  readonly #options: JetStreamCourseOptions
+export class JetStreamMessageProcessor<M extends JetStreamMessage> extends MessageProcessor<M> {
+  readonly #options: JetStreamMessageProcessorOptions
   readonly #keepAlive: KeepAlive
   readonly #redeliveries: RedeliveryReader
   #newest: M | undefined
@@ -38,22 +38,22 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   readonly #begunMs = new Map<Delivery, number>()
   readonly #warned = new Set<string>()
 
-  constructor(station: Station, handler: Handler<M>, options: JetStreamCourseOptions) {
+  constructor(context: NatsContext, handler: Handler<M>, options: JetStreamMessageProcessorOptions) {
     // Where nothing else is said, how many are at work is the consumer's own `max_ack_pending`.
     super(
-      station,
+      context,
       handler,
-      station.settings.isInFlightGiven ? station.settings.maxInFlight : Number.POSITIVE_INFINITY,
+      context.settings.isInFlightGiven ? context.settings.maxInFlight : Number.POSITIVE_INFINITY,
     )
     this.#options = options
     this.#redeliveries = new RedeliveryReader(options.isOneConsumer)
-    if (station.retries && options.maxDeliver === 1 && options.acknowledged)
+    if (context.retries && options.maxDeliver === 1 && options.acknowledged)
       this.#warn(
         'max_deliver',
         'a rule sends messages back (`retry`), but the consumer delivers each once (max_deliver 1): they are given up instead (raise max_deliver, or use throttle)',
       )
-    this.#keepAlive = new KeepAlive(station.guard.clock, options.ackWaitMs, cause =>
-      station.trouble.note('answer', cause),
+    this.#keepAlive = new KeepAlive(context.guard.clock, options.ackWaitMs, cause =>
+      context.errorLog.note('answer', cause),
     )
   }
 
@@ -61,7 +61,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   override take(source: M): void {
     this.#newest = source
     if (this.#redeliveries.isRedelivered(source)) {
-      this.station.tally.redelivered++
+      this.context.counters.redelivered++
       if (this.held > 0 && this.#keepAlive.replace(source)) return
     }
     super.take(source)
@@ -77,18 +77,18 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   protected override ask(delivery: Delivery): MaybePromise<Decision> {
-    const { station } = this
-    return station.retries ? this.#askReserved(delivery) : station.guard.ask(delivery)
+    const { context } = this
+    return context.retries ? this.#askReserved(delivery) : context.guard.ask(delivery)
   }
 
   /** What has come back to a slot of its own keeps to it; what comes first stands behind those. */
   #askReserved(delivery: Delivery): MaybePromise<Decision> {
-    const { reservations, guard } = this.station
-    if (reservations.size === 0) return guard.ask(delivery)
+    const { retrySlots, guard } = this.context
+    if (retrySlots.size === 0) return guard.ask(delivery)
     const message = delivery.source as JetStreamMessage
     const id = idOf(message)
     if (id === undefined) return guard.ask(delivery)
-    return this.#deliveries(message) < 2 ? reservations.ask(delivery, id) : this.askAgain(delivery)
+    return this.#deliveries(message) < 2 ? retrySlots.ask(delivery, id) : this.askAgain(delivery)
   }
 
   /**
@@ -96,8 +96,8 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
    * less for a delivery, and sent back again it would have to stand behind all others.
    */
   override askAgain(delivery: Delivery): MaybePromise<Decision> {
-    const { reservations } = this.station
-    if (reservations.size > 0) reservations.forget(idOf(delivery.source as JetStreamMessage) ?? '')
+    const { retrySlots } = this.context
+    if (retrySlots.size > 0) retrySlots.forget(idOf(delivery.source as JetStreamMessage) ?? '')
     const answer = super.askAgain(delivery)
     return isPromise(answer)
       ? answer.then(decision => this.#soften(decision, delivery))
@@ -111,14 +111,14 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   protected override handlerBegan(delivery: Delivery): void {
-    const { guard, settings } = this.station
+    const { guard, settings } = this.context
     this.#begunMs.set(delivery, guard.clock.now())
     if (settings.keepAliveMs > 0 && this.#options.acknowledged)
       this.#keepAlive.begin(delivery, settings.keepAliveMs)
   }
 
   protected override handlerEnded(delivery: Delivery): void {
-    const { guard, settings } = this.station
+    const { guard, settings } = this.context
     const tookMs = guard.clock.now() - (this.#begunMs.get(delivery) ?? Infinity)
     this.#begunMs.delete(delivery)
     if (settings.keepAliveMs > 0) this.#keepAlive.end(delivery)
@@ -132,7 +132,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   /** Messages that wait here, or to come again, are not acknowledged: with enough of them the server delivers no others. */
   #warnIfFull(): void {
     const { maxAckPending } = this.#options
-    const pending = this.held + this.station.reservations.size
+    const pending = this.held + this.context.retrySlots.size
     if (pending < maxAckPending) return
     this.#warn(
       'max_ack_pending',
@@ -143,14 +143,14 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   #warn(kind: string, text: string): void {
     if (this.#warned.has(kind)) return
     this.#warned.add(kind)
-    this.station.logger.warn({ kind }, text)
+    this.context.logger.warn({ kind }, text)
   }
 
   protected override hold(delivery: Delivery, later: boolean): void {
     super.hold(delivery, later)
     if (!this.#options.acknowledged) return
     this.#warnIfFull()
-    const id = idOf(delivery.source as JetStreamMessage) ?? `?${this.station.tally.received}`
+    const id = idOf(delivery.source as JetStreamMessage) ?? `?${this.context.counters.received}`
     this.#keepAlive.add(delivery, id)
     // It may have grown old in the client's own buffer.
     if (!later) this.#keepAlive.tell(delivery)
@@ -164,7 +164,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   protected refuse(decision: Decision, delivery: Delivery): void {
-    const { tally } = this.station
+    const { counters } = this.context
     // Nobody has judged it where a store failed, and no rule drops what only found no room.
     if (
       decision === NO_ROOM ||
@@ -183,16 +183,16 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
         this.#giveUp(decision, delivery)
         return
       default:
-        if (decision.outcome !== 'drop') tally.unsupported++
-        tally.dropped++
+        if (decision.outcome !== 'drop') counters.unsupported++
+        counters.dropped++
         this.#answer(delivery, 'ack')
     }
   }
 
   #redirect(decision: Decision, delivery: Delivery): void {
     this.#copy(this.rule(decision)?.exceeded.redirect, decision, delivery, copied => {
-      if (copied === 'sent') this.station.tally.redirected++
-      else this.station.tally.dropped++
+      if (copied === 'sent') this.context.counters.redirected++
+      else this.context.counters.dropped++
       this.#answer(delivery, 'ack')
     })
   }
@@ -211,14 +211,14 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     const message = delivery.source as JetStreamMessage
     const id = idOf(message)
     const last =
-      this.#deliveries(message) >= Math.min(this.#options.maxDeliver, this.station.settings.maxDeliver)
+      this.#deliveries(message) >= Math.min(this.#options.maxDeliver, this.context.settings.maxDeliver)
     if (!this.#options.acknowledged || id === undefined) {
-      this.station.tally.dropped++
+      this.context.counters.dropped++
     } else if (last || decision.retryAfterMs === Infinity) {
-      this.station.reservations.forget(id)
+      this.context.retrySlots.forget(id)
       this.#giveUp(decision, delivery)
     } else {
-      this.station.tally.sentBack++
+      this.context.counters.sentBack++
       this.#answer(delivery, 'nak', this.#slotMs(decision, delivery, id))
       this.#warnIfFull()
     }
@@ -233,14 +233,14 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
       outcome: 'retry',
       retryAfterMs: decision.retryAfterMs + Math.ceil(aheadMs),
     }
-    const slot = this.station.reservations.ask(delivery, id)
+    const slot = this.context.retrySlots.ask(delivery, id)
     delivery.decided = undefined
     return slot instanceof Promise ? decision.retryAfterMs : slot.retryAfterMs
   }
 
   #giveUp(decision: Decision, delivery: Delivery): void {
-    this.#copy(this.station.settings.deadLetter, decision, delivery, () => {
-      this.station.tally.terminated++
+    this.#copy(this.context.settings.deadLetter, decision, delivery, () => {
+      this.context.counters.terminated++
       this.#answer(delivery, 'term')
     })
   }
@@ -252,17 +252,17 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
     delivery: Delivery,
     answer: (copied: Copied) => void,
   ): void {
-    const { copies, settings, tally } = this.station
+    const { confirmedPublishes, settings, counters } = this.context
     const withinMs = Math.min(settings.confirmTimeoutMs, Math.max(1, this.#options.ackWaitMs / 2))
     // Some of the time for an answer is gone already.
     if (plan !== undefined && settings.confirm && this.#options.acknowledged) this.#keepAlive.tell(delivery)
-    copies.send(plan, decision, delivery, withinMs, copied => {
+    confirmedPublishes.send(plan, decision, delivery, withinMs, copied => {
       if (copied !== 'failed') {
         answer(copied)
         return
       }
-      tally.unconfirmed++
-      if (this.#options.acknowledged) tally.sentBack++
+      counters.unconfirmed++
+      if (this.#options.acknowledged) counters.sentBack++
       this.#answer(delivery, 'nak', settings.errorDelayMs)
     })
   }
@@ -270,9 +270,9 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   protected sendsBack(delivery: Delivery): boolean {
     delivery.settled = true
     if (this.#options.acknowledged) {
-      this.station.tally.sentBack++
+      this.context.counters.sentBack++
       this.#answer(delivery, 'nak')
-    } else this.station.tally.dropped++
+    } else this.context.counters.dropped++
     return true
   }
 
@@ -281,7 +281,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
   }
 
   protected failed(delivery: Delivery): void {
-    const { onError, errorDelayMs } = this.station.settings
+    const { onError, errorDelayMs } = this.context.settings
     const decision: Decision = {
       allowed: false,
       outcome: 'retry',
@@ -312,7 +312,7 @@ export class JetStreamCourse<M extends JetStreamMessage> extends BaseCourse<M> {
       else if (how === 'nak' && delayMs > 0) message.nak(Math.ceil(delayMs))
       else message[how]()
     } catch (cause) {
-      this.station.trouble.note('answer', cause)
+      this.context.errorLog.note('answer', cause)
     }
   }
 }

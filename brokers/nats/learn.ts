@@ -1,11 +1,11 @@
 import type { ConsumerFacts } from './client.ts'
-import type { JetStreamCourseOptions } from './jetstream-course.ts'
+import type { JetStreamMessageProcessorOptions } from './jetstream-course.ts'
 import type { Settings } from './options.ts'
 
 const NANOS_PER_MS = 1_000_000
 
 /** What a consumer says of itself; undefined where it says nothing. */
-export async function learn(consumer: {
+export async function readConsumerInfo(consumer: {
   info?(cached?: boolean): Promise<ConsumerFacts>
   consumerInfo?(): Promise<ConsumerFacts>
 }): Promise<ConsumerFacts | undefined> {
@@ -19,7 +19,10 @@ export async function learn(consumer: {
 }
 
 /** How messages of such a consumer are taken. */
-export function courseOptions(facts: ConsumerFacts | undefined, settings: Settings): JetStreamCourseOptions {
+export function processorOptions(
+  facts: ConsumerFacts | undefined,
+  settings: Settings,
+): JetStreamMessageProcessorOptions {
   const { ack_policy: policy = 'explicit', ack_wait, backoff, max_deliver = -1 } = facts?.config ?? {}
   const { max_ack_pending = -1 } = facts?.config ?? {}
   // With a backoff the server waits as long as that says, delivery by delivery.

@@ -10,15 +10,15 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client.ts'
-import { type ConsumerIntake, consumeAll, PacedIntake, type PullOptions } from './consumption.ts'
-import type { BaseCourse, Handler } from './course.ts'
-import { Iteration, type Origin, type Source, Taker } from './iteration.ts'
-import { JetStreamCourse } from './jetstream-course.ts'
-import { courseOptions, learn } from './learn.ts'
+import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consumption.ts'
+import type { Handler, MessageProcessor } from './course.ts'
+import { MessageIterator, type Origin, type Source, Taker } from './iteration.ts'
+import { JetStreamMessageProcessor } from './jetstream-course.ts'
+import { processorOptions, readConsumerInfo } from './learn.ts'
 import type { LimitNatsOptions } from './options.ts'
-import { Permit } from './permit.ts'
-import { Station, type Tally } from './station.ts'
-import { CoreIntake, type Intake, type SubscribeOptions } from './subscription.ts'
+import { PullBudget } from './permit.ts'
+import { type MessageCounters, NatsContext } from './station.ts'
+import { CoreSource, type MessageSource, type SubscribeOptions } from './subscription.ts'
 import {
   ANYWHERE,
   assertSupported,
@@ -28,7 +28,7 @@ import {
   subjectsOf,
 } from './support.ts'
 
-export interface NatsStats extends GuardStats, Readonly<Tally> {
+export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
   /** Handlers that have not answered yet, and redirects and dead letters that are not confirmed yet. */
   readonly handling: number
   /** JetStream messages that were sent back and have a slot to come again. */
@@ -57,14 +57,14 @@ export interface NatsLimits {
     nc: NatsConnection<M>,
     subject: string,
     options: SubscribeOptions<M>,
-  ): Intake
+  ): MessageSource
   /** Serves requests; whoever may not pass is answered with 429, whatever the rule's outcome, and never with silence. */
   respond<M extends NatsMessage>(
     nc: NatsConnection<M>,
     subject: string,
     handler: Handler<M>,
     options?: { readonly queue?: string | undefined },
-  ): Intake
+  ): MessageSource
   /** The messages of a subscription or consumer that may pass, when they may. Who iterates acknowledges. */
   iterate<M extends NatsMessage>(
     source: Source<M>,
@@ -75,7 +75,7 @@ export interface NatsLimits {
     consumer: JetStreamConsumer<M>,
     handler: Handler<M>,
     options?: PullOptions,
-  ): Promise<ConsumerIntake>
+  ): Promise<ConsumerSource>
   /** A batch of a pull consumer, as an iterator of what may pass. Who iterates acknowledges. */
   fetch<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
@@ -131,38 +131,38 @@ const LEAST_EXPIRES_MS = 1_000
 export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimits {
   if (gate.dialect !== 'nats')
     throw policyError('dialect', `the gate reads patterns of ${gate.dialect}`, "write dialect: 'nats'")
-  const station = new Station(gate, options)
-  const { settings } = station
+  const context = new NatsContext(gate, options)
+  const { settings } = context
   assertSupported(gate, ANYWHERE)
 
   const reload = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
-    station.look()
-    const places = [ANYWHERE, ...[...station.intakes].map(({ place }) => place)]
+    context.look()
+    const places = [ANYWHERE, ...[...context.sources].map(({ place }) => place)]
     const flaws = new Set(places.flatMap(place => findUnsupported(gate, place)))
-    if (flaws.size > 0) station.trouble.note('policy', new UnsupportedError([...flaws].join('\n')))
+    if (flaws.size > 0) context.errorLog.note('policy', new UnsupportedError([...flaws].join('\n')))
   }
   gate.on('policy', reload)
   // JetStream brings what was sent back at the time it was given; it is asked about anew then.
-  const forgetSlots = (): void => station.reservations.clear()
+  const forgetSlots = (): void => context.retrySlots.clear()
   gate.on('changed', forgetSlots)
-  const endMeasures = gate.measures.add({
-    queueDepth: () => station.guard.stats().held,
-    consumerLag: () => furthest([...station.intakes].map(({ lag }) => lag)),
+  const endMeasures = gate.loadSources.add({
+    queueDepth: () => context.guard.stats().held,
+    consumerLag: () => furthest([...context.sources].map(({ lag }) => lag)),
     handlers: true,
   })
 
   /** What is to be known of a consumer before its messages are taken. Throws UnsupportedError. */
   async function attach(consumer: Tellable): Promise<Attached> {
-    const facts = await learn(consumer)
-    const place = consumerPlace(facts, station.publisher !== undefined)
+    const facts = await readConsumerInfo(consumer)
+    const place = consumerPlace(facts, context.publisher !== undefined)
     assertSupported(gate, place)
-    return { facts, place, permit: new Permit(gate, station.guard.clock, facts && subjectsOf(facts)) }
+    return { facts, place, pullBudget: new PullBudget(gate, context.guard.clock, facts && subjectsOf(facts)) }
   }
 
   /** Nobody can see when the loop of who iterates is done with a message. */
   function assertUnbounded(method: string): void {
-    if (!gate.handling.isBounded) return
+    if (!gate.handlerMonitor.isBounded) return
     const why = 'limits of handlers at work (`inFlight`) cannot be kept to by'
     throw new UnsupportedError(
       `${why} ${method}: it cannot tell when a message is done (use consume, subscribe or gate.run)`,
@@ -174,25 +174,25 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     attached: Attached,
     pull: PullOptions,
     isOver: () => boolean,
-  ): Promise<Iteration<M> | undefined> {
-    const room = await attached.permit.wait(pull.max_messages ?? DEFAULT_BATCH, isOver)
+  ): Promise<MessageIterator<M> | undefined> {
+    const room = await attached.pullBudget.wait(pull.max_messages ?? DEFAULT_BATCH, isOver)
     if (room === 0) return undefined
-    return new Iteration(station, await consumer.fetch({ ...pull, max_messages: room }), attached)
+    return new MessageIterator(context, await consumer.fetch({ ...pull, max_messages: room }), attached)
   }
 
   async function stop(held: 'discard' | 'pass'): Promise<void> {
-    station.draining = true
+    context.draining = true
     gate.off('policy', reload)
     gate.off('changed', forgetSlots)
     endMeasures()
     // A connection that has gone keeps nobody from giving back the rest.
-    await Promise.allSettled([...station.intakes].map(intake => intake.stop()))
-    if (held === 'pass') station.guard.close('pass')
-    for (const delivery of station.held) {
-      const course = delivery.course as BaseCourse<NatsMessage>
-      if (held === 'discard' || !course.passWaiting(delivery)) course.abandon(delivery)
+    await Promise.allSettled([...context.sources].map(intake => intake.stop()))
+    if (held === 'pass') context.guard.close('pass')
+    for (const delivery of context.held) {
+      const processor = delivery.processor as MessageProcessor<NatsMessage>
+      if (held === 'discard' || !processor.passWaiting(delivery)) processor.abandon(delivery)
     }
-    station.guard.close('discard')
+    context.guard.close('discard')
   }
 
   return {
@@ -200,23 +200,23 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     subscribe(nc, subject, subscribing) {
       checkOptionNames<object>(subscribing, SUBSCRIBE_OPTIONS)
       const answering = subscribing.answer === true ? 'rejected' : 'none'
-      return new CoreIntake(station, nc, subject, subscribing, answering)
+      return new CoreSource(context, nc, subject, subscribing, answering)
     },
     respond(nc, subject, handler, options = {}) {
       checkOptionNames(options, { queue: true })
       const { queue } = options
       const serving = { callback: handler, ...(queue === undefined ? {} : { queue }) }
-      return new CoreIntake(station, nc, subject, serving, 'all')
+      return new CoreSource(context, nc, subject, serving, 'all')
     },
     iterate(source, options = {}) {
       checkOptionNames(options, { consumer: true, answer: true })
       const { consumer, answer } = options
       assertUnbounded('iterate')
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
-      if (subject === undefined) return new Iteration(station, source, attach(consumer ?? source))
+      if (subject === undefined) return new MessageIterator(context, source, attach(consumer ?? source))
       const place = corePlace(subject, {})
       assertSupported(gate, place)
-      return new Iteration(station, source, { place, facts: undefined }, answer)
+      return new MessageIterator(context, source, { place, facts: undefined }, answer)
     },
     async consume<M extends JetStreamMessage>(
       consumer: JetStreamConsumer<M>,
@@ -224,19 +224,19 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       pull: PullOptions = {},
     ) {
       checkOptionNames(pull, PULL_OPTIONS)
-      const { facts, place, permit } = await attach(consumer)
-      const course = new JetStreamCourse(station, handler, courseOptions(facts, settings))
+      const { facts, place, pullBudget } = await attach(consumer)
+      const processor = new JetStreamMessageProcessor(context, handler, processorOptions(facts, settings))
       // Pulled in turns, it is asked for no more than there is room for.
-      const isBounded = settings.isInFlightGiven || gate.handling.isBounded
-      if (isPull(consumer) && (isBounded || permit.rules().size > 0))
-        return new PacedIntake(station, consumer, course, permit, place, nameOf(facts), pull)
-      return consumeAll(station, consumer, course, place, nameOf(facts), pull)
+      const isBounded = settings.isInFlightGiven || gate.handlerMonitor.isBounded
+      if (isPull(consumer) && (isBounded || pullBudget.rules().size > 0))
+        return new PacedSource(context, consumer, processor, pullBudget, place, nameOf(facts), pull)
+      return consumeAll(context, consumer, processor, place, nameOf(facts), pull)
     },
     async fetch(consumer, pull = {}) {
       checkOptionNames(pull, PULL_OPTIONS)
       assertUnbounded('fetch')
       const attached = await attach(consumer)
-      const batch = await fetchSome(consumer, attached, pull, () => station.draining)
+      const batch = await fetchSome(consumer, attached, pull, () => context.draining)
       return batch ?? nothing()
     },
     async next(consumer, options = {}) {
@@ -244,9 +244,9 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       const { expires = DEFAULT_EXPIRES_MS } = options
       assertUnbounded('next')
       const attached = await attach(consumer)
-      const { clock } = station.guard
+      const { clock } = context.guard
       const endMs = clock.now() + expires
-      const isOver = (): boolean => station.draining || clock.now() >= endMs
+      const isOver = (): boolean => context.draining || clock.now() >= endMs
       while (!isOver()) {
         const pull = { max_messages: 1, expires: Math.max(LEAST_EXPIRES_MS, endMs - clock.now()) }
         const batch = await fetchSome(consumer, attached, pull, isOver)
@@ -258,22 +258,22 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     wrap(handler, options = {}) {
       checkOptionNames(options, { answer: true })
       const { answer = false } = options
-      const taker = new Taker(station, handler, undefined, true, answer)
+      const taker = new Taker(context, handler, undefined, true, answer)
       return message => taker.take(message)
     },
     stats: () => ({
-      ...station.guard.stats(),
-      ...station.tally,
-      handling: station.handling,
-      reserved: station.reservations.size,
-      consumersDown: [...station.intakes].filter(({ problem }) => problem !== undefined).length,
-      senders: station.senders.size,
+      ...context.guard.stats(),
+      ...context.counters,
+      handling: context.handling,
+      reserved: context.retrySlots.size,
+      consumersDown: [...context.sources].filter(({ problem }) => problem !== undefined).length,
+      senders: context.senders.size,
     }),
     async drain(options = {}) {
       checkOptionNames(options, DRAIN_OPTIONS)
       const { timeoutMs = LONGEST_DRAIN_MS, held = 'discard' } = options
       await stop(held)
-      await station.idle(timeoutMs)
+      await context.idle(timeoutMs)
     },
     close: () => stop('discard'),
     [Symbol.asyncDispose]: () => stop('discard'),
@@ -281,10 +281,10 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
 }
 
 /** Whoever can tell of a consumer. */
-type Tellable = Parameters<typeof learn>[0]
+type Tellable = Parameters<typeof readConsumerInfo>[0]
 
 interface Attached extends Origin {
-  readonly permit: Permit
+  readonly pullBudget: PullBudget
 }
 
 function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): consumer is PullConsumer<M> {

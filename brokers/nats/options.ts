@@ -1,10 +1,10 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { checkWithin, policyError } from '../../src/errors.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
 import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { parseDuration } from '../../src/units.ts'
-import type { NatsOutlet } from './client.ts'
+import type { NatsPublishTarget } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
 import type { Identify } from './senders.ts'
 
@@ -18,7 +18,7 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
   /** `headers` of the client in use: without it nothing that is sent carries any. */
   readonly headers?: MakeHeaders | undefined
   /** The connection for what JetStream's messages are redirected to, and for dead letters. */
-  readonly connection?: NatsOutlet | undefined
+  readonly connection?: NatsPublishTarget | undefined
   /** Where JetStream messages go that are given up, as `dead.{topic}`; places as in a redirect. Default: nowhere. */
   readonly deadLetter?: string | undefined
   /**
@@ -114,7 +114,7 @@ export function completeSettings(options: LimitNatsOptions): Settings {
     confirmTimeoutMs: options.confirmTimeoutMs ?? 2_000,
     ack: options.ack ?? 'auto',
     onError: options.onError ?? 'nak',
-    maxInFlight: options.maxInFlight ?? BOUNDS.handlersInFlight,
+    maxInFlight: options.maxInFlight ?? MAX_SIZES.handlersInFlight,
     isInFlightGiven: options.maxInFlight !== undefined,
     keepAliveMs: keepAliveOf(options.keepAlive),
     errorDelayMs: options.errorDelayMs ?? 1_000,

@@ -5,7 +5,7 @@ const AHEAD = 32
  * Messages that have passed, in their order, and the calls of an iterator that wait for one, in theirs. Bounded by what the guard
  * holds, and by the callers.
  */
-export class Outlet<M> {
+export class AsyncBuffer<M> {
   readonly #passed: M[] = []
   #waiters: ((message: M | undefined) => void)[] = []
   #roomier: (() => void) | undefined

@@ -1,7 +1,7 @@
 import { afterAwaited, type Clock } from '../../src/clock.ts'
 import { createSender, type Gate } from '../../src/index.ts'
 import type { Message } from '../../src/message.ts'
-import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../src/outcomes/rule-facts.ts'
 
 /** How long is waited at once: the policy may change meanwhile, and the intake be stopped. */
 const LONGEST_WAIT_MS = 1_000
@@ -14,7 +14,7 @@ const ANY = '_'
  * and that hold or send back. Asked before the pull, no message comes before it may pass, so none is delivered twice.
  * Nothing is charged: that is done when a message has come.
  */
-export class Permit {
+export class PullBudget {
   readonly #gate: Gate
   readonly #clock: Clock
   readonly #probe: Message
@@ -35,7 +35,7 @@ export class Permit {
     return new Set(names.filter(name => this.#isWhole(this.#gate.ruleOf(name))))
   }
 
-  #isWhole(facts: RuleFacts | undefined): boolean {
+  #isWhole(facts: RuleInfo | undefined): boolean {
     if (facts === undefined || facts.isSelective || facts.per.some(scope => scope !== 'global')) return false
     return facts.pattern === undefined || facts.pattern === '>' || !this.#whole
   }

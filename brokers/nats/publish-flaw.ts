@@ -1,18 +1,18 @@
-import { findMessageFlaw, wrong } from '../../src/publish/flaw.ts'
+import { findMessageProblem, wrong } from '../../src/publish/flaw.ts'
 import type { NatsPublishOptions } from './publisher-carrier.ts'
 
 /**
  * Returns what is wrong with a message, so that the client would throw or write something else than one message; undefined if
  * nothing is. Never throws.
  */
-export function findPublishFlaw(
+export function findPublishProblem(
   subject: unknown,
   payload: unknown,
   { headers, reply, msgID }: NatsPublishOptions,
 ): Error | undefined {
-  const flaw = findMessageFlaw(subject, payload, 'nats')
+  const flaw = findMessageProblem(subject, payload, 'nats')
   if (flaw !== undefined) return flaw
-  if (reply !== undefined && reply !== '' && findMessageFlaw(reply, '', 'nats') !== undefined)
+  if (reply !== undefined && reply !== '' && findMessageProblem(reply, '', 'nats') !== undefined)
     return wrong('reply', reply, 'a subject')
   if (msgID !== undefined && (typeof msgID !== 'string' || /[\r\n]/.test(msgID)))
     return wrong('msgID', msgID, 'text of one line')
@@ -22,7 +22,7 @@ export function findPublishFlaw(
 }
 
 /** Returns an error if a payload is larger than the server takes (`max_payload`). */
-export function findSizeFlaw({ size }: { readonly size: number }, most = Infinity): Error | undefined {
+export function findSizeProblem({ size }: { readonly size: number }, most = Infinity): Error | undefined {
   return size <= most
     ? undefined
     : new RangeError(`payload: ${size} bytes are more than the server takes, ${most} bytes.`)

@@ -3,10 +3,10 @@ import type { Gate } from '../../src/index.ts'
 import type { Message } from '../../src/message.ts'
 import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
-import type { Carrier, SendFailure } from '../../src/publish/published.ts'
+import type { SendFailure, Transport } from '../../src/publish/published.ts'
 import type { NatsHeaders } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
-import { findSizeFlaw } from './publish-flaw.ts'
+import { findSizeProblem } from './publish-flaw.ts'
 
 /** What is published along with a message. `msgID` and `expect` are for JetStream. */
 export interface NatsPublishOptions {
@@ -51,7 +51,7 @@ const NOT_THERE: ReadonlySet<unknown> = new Set([
 ])
 
 /** Hands messages to a NATS client: a window of what is not flushed, or of what JetStream has not acknowledged. */
-export class NatsCarrier implements Carrier<NatsPublishOptions> {
+export class NatsTransport implements Transport<NatsPublishOptions> {
   /** Of the rules that degrade. */
   gate: Gate | undefined
   readonly #connection: PublishingConnection
@@ -116,7 +116,7 @@ export class NatsCarrier implements Carrier<NatsPublishOptions> {
       const lesser = this.#lesser(message, decision)
       const payload = lesser?.payload ?? (message as OutgoingMessage).body
       const cargo = lesser === undefined ? given : this.#marked(given, lesser.headers)
-      const tooLarge = findSizeFlaw(
+      const tooLarge = findSizeProblem(
         { size: lesser?.payload?.length ?? message.size },
         this.#connection.info?.max_payload,
       )

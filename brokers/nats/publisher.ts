@@ -5,12 +5,12 @@ import { assemble, type PublishLimits } from '../../src/publish/limited.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { Published } from '../../src/publish/published.ts'
-import { type QueueWishes, readWishes } from '../../src/publish/wanted.ts'
+import { parseQueueParams, type QueueParams } from '../../src/publish/wanted.ts'
 import { type MakeHeaders, readHeaders } from './headers.ts'
-import { findPublishFlaw, findSizeFlaw } from './publish-flaw.ts'
+import { findPublishProblem, findSizeProblem } from './publish-flaw.ts'
 import {
-  NatsCarrier,
   type NatsPublishOptions,
+  NatsTransport,
   type PublishingConnection,
   type PublishingJetStream,
 } from './publisher-carrier.ts'
@@ -40,7 +40,7 @@ export interface NatsPublisher extends PublishLimits {
   publish(
     subject: string,
     payload?: Uint8Array | string,
-    options?: NatsPublishOptions & QueueWishes,
+    options?: NatsPublishOptions & QueueParams,
   ): Promise<Published>
 }
 
@@ -64,17 +64,17 @@ export function limitPublishes(
   const window = options.window ?? (options.jetstream === undefined ? FLUSH_WINDOW : ACK_WINDOW)
   if (!(Number.isSafeInteger(window) && window >= 1))
     throw policyError('window', `${window} is not a whole number from 1`, 'leave it out for its default')
-  const carrier = new NatsCarrier(connection, options.jetstream, window, options.headers)
-  const parts = assemble(limits, 'nats', options, {}, carrier)
-  carrier.gate = parts.gate
+  const transport = new NatsTransport(connection, options.jetstream, window, options.headers)
+  const parts = assemble(limits, 'nats', options, {}, transport)
+  transport.gate = parts.gate
   const { publisher, sender } = parts
   const unfollow = follow(connection, {
     connected: () => {
-      carrier.connected(true)
+      transport.connected(true)
       publisher.pump()
     },
     disconnected: () => {
-      carrier.connected(false)
+      transport.connected(false)
       publisher.disconnected()
     },
     closed: () => publisher.clientEnded(),
@@ -86,16 +86,16 @@ export function limitPublishes(
     },
     publish: (subject, payload = '', options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
-      const wanted = readWishes({ priority, latest, signal })
+      const wanted = parseQueueParams({ priority, latest, signal })
       if (wanted instanceof Error) return publisher.refuse(wanted)
-      const flaw = findPublishFlaw(subject, payload, sent)
+      const flaw = findPublishProblem(subject, payload, sent)
       if (flaw !== undefined) return publisher.refuse(flaw)
       const { headers } = sent
       const message = new OutgoingMessage({
         ...{ protocol: 'nats' as const, topic: subject, sender, body: payload },
         ...(headers && { headers: readHeaders({ headers } as Parameters<typeof readHeaders>[0]) }),
       })
-      const tooLarge = findSizeFlaw(message, connection.info?.max_payload)
+      const tooLarge = findSizeProblem(message, connection.info?.max_payload)
       return tooLarge === undefined ? publisher.publish(message, sent, wanted) : publisher.refuse(tooLarge)
     },
     flush: withinMs => publisher.flush(withinMs),

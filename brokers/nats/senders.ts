@@ -1,10 +1,10 @@
-import { boundedPart } from '../../src/bounded-part.ts'
-import { BOUNDS } from '../../src/bounds.ts'
+import { hashLongPart } from '../../src/bounded-part.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { createSender } from '../../src/index.ts'
 import type { Sender } from '../../src/message.ts'
 import type { NatsMessage } from './client.ts'
 import { Place } from './place.ts'
-import { Subject, Subjects } from './subjects.ts'
+import { Subject, SubjectCache } from './subjects.ts'
 
 /** What the application knows of who sent a message. */
 export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
@@ -17,7 +17,7 @@ const NOBODY = createSender({})
  * own, which costs no look-up of its own. Two halves of `BOUNDS.internedSenders` together: invented subjects push out none
  * that are in use, and those that wait stay, as far as a quarter goes.
  */
-export class Senders {
+export class IdentifiedSenders {
   /** Whether senders are told by something else than the subject. */
   readonly identifies: boolean
   readonly #identify: Identify | undefined
@@ -25,13 +25,13 @@ export class Senders {
   #young = new Map<string, Place>()
   #old = new Map<string, Place>()
   /** In front of them, those subjects that come often. */
-  readonly subjects: Subjects
+  readonly subjects: SubjectCache
 
   constructor(identify: Identify | undefined, failed: (cause: unknown) => void) {
     this.identifies = identify !== undefined
     this.#identify = identify
     this.#failed = failed
-    this.subjects = new Subjects(
+    this.subjects = new SubjectCache(
       topic => (this.identifies ? new Subject(topic, NOBODY) : this.#subjectOf(topic)),
       subject => this.#keep(subject),
     )
@@ -45,19 +45,19 @@ export class Senders {
   placeOf(message: NatsMessage, subject: Subject): Place {
     if (!this.identifies) return subject
     const known = this.#ask(message)
-    const key = boundedPart(known === undefined ? subject.topic : keyOf(known))
+    const key = hashLongPart(known === undefined ? subject.topic : keyOf(known))
     return this.#young.get(key) ?? this.#settle(key, () => new Place(createSender(known ?? {})))
   }
 
   #subjectOf(topic: string): Subject {
-    const key = boundedPart(topic)
+    const key = hashLongPart(topic)
     const known = this.#young.get(key) ?? this.#settle(key, () => new Subject(topic, createSender({})))
     return known as Subject
   }
 
   /** What is no longer in front may have been forgotten here: what waits there keeps it. */
   #keep(subject: Subject): void {
-    if (subject.pending > 0) this.#young.set(boundedPart(subject.topic), subject)
+    if (subject.pending > 0) this.#young.set(hashLongPart(subject.topic), subject)
   }
 
   #ask(message: NatsMessage): Partial<Sender> | undefined {
@@ -71,14 +71,16 @@ export class Senders {
 
   #settle(key: string, make: () => Place): Place {
     const place = this.#old.get(key) ?? make()
-    if (this.#young.size >= BOUNDS.internedSenders / 2) this.#age()
+    if (this.#young.size >= MAX_SIZES.internedSenders / 2) this.#age()
     this.#young.set(key, place)
     this.#old.delete(key)
     return place
   }
 
   #age(): void {
-    const busy = [...this.#old].filter(([, { pending }]) => pending > 0).slice(0, BOUNDS.internedSenders / 4)
+    const busy = [...this.#old]
+      .filter(([, { pending }]) => pending > 0)
+      .slice(0, MAX_SIZES.internedSenders / 4)
     this.#old = this.#young
     this.#young = new Map(busy)
   }

@@ -6,19 +6,19 @@ import type { Logger } from '../../src/logger.ts'
 import type { MaybePromise } from '../../src/message.ts'
 import { pickOptions } from '../../src/option-names.ts'
 import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
-import { Reservations } from '../../src/outcomes/reservations.ts'
-import type { NatsHeaders, NatsMessage, NatsOutlet } from './client.ts'
+import { RetrySlots } from '../../src/outcomes/reservations.ts'
+import type { NatsHeaders, NatsMessage, NatsPublishTarget } from './client.ts'
 import { warnOfMissingInternals } from './client-internals.ts'
-import { Copies } from './copies.ts'
+import { ConfirmedPublishes } from './copies.ts'
 import type { Delivery } from './delivery.ts'
 import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
-import { Senders } from './senders.ts'
+import { IdentifiedSenders } from './senders.ts'
 import { isSystem } from './subjects.ts'
-import type { Intake } from './subscription.ts'
-import { TroubleLog } from './trouble.ts'
+import type { MessageSource } from './subscription.ts'
+import { ErrorLog } from './trouble.ts'
 
 /** What was done with messages since the limiter was made. */
-export interface Tally {
+export interface MessageCounters {
   /** Messages taken from subscriptions and consumers. */
   received: number
   /** Given to a handler. */
@@ -47,22 +47,22 @@ export interface Tally {
 }
 
 /** All that one limiter shares: gate, guard, senders, counts, what is held and what is handled. */
-export class Station {
+export class NatsContext {
   readonly gate: Gate
   readonly guard: Guard
   readonly settings: Settings
-  readonly senders: Senders
+  readonly senders: IdentifiedSenders
   readonly refusals: RefusalLog
   readonly logger: Logger
-  readonly trouble: TroubleLog
-  readonly reservations: Reservations
-  readonly publisher: NatsOutlet | undefined
-  readonly copies: Copies
+  readonly errorLog: ErrorLog
+  readonly retrySlots: RetrySlots
+  readonly publisher: NatsPublishTarget | undefined
+  readonly confirmedPublishes: ConfirmedPublishes
   /** What waits for a decision or for its time, of all courses. */
   readonly held = new Set<Delivery>()
   /** Where messages come from. */
-  readonly intakes = new Set<Intake>()
-  readonly tally: Tally = {
+  readonly sources = new Set<MessageSource>()
+  readonly counters: MessageCounters = {
     received: 0,
     delivered: 0,
     slow: 0,
@@ -97,12 +97,12 @@ export class Station {
       holds: 'all',
       logger,
     })
-    this.trouble = new TroubleLog(logger, this.guard.clock)
+    this.errorLog = new ErrorLog(logger, this.guard.clock)
     this.refusals = new RefusalLog(logger, this.guard.clock)
-    this.senders = new Senders(options.identify, cause => this.trouble.note('identify', cause))
+    this.senders = new IdentifiedSenders(options.identify, cause => this.errorLog.note('identify', cause))
     this.publisher = options.connection
-    this.copies = new Copies(this)
-    this.reservations = new Reservations(gate, message => this.askOnce(message as Delivery), this.guard.clock)
+    this.confirmedPublishes = new ConfirmedPublishes(this)
+    this.retrySlots = new RetrySlots(gate, message => this.askOnce(message as Delivery), this.guard.clock)
     this.look()
   }
 
@@ -130,7 +130,7 @@ export class Station {
 
   /** Publishes over the user's connection; false where there is none or it fails. Never throws. */
   publish(
-    over: NatsOutlet | undefined,
+    over: NatsPublishTarget | undefined,
     subject: string,
     data: Uint8Array,
     options: { headers?: NatsHeaders; reply?: string },
@@ -140,7 +140,7 @@ export class Station {
       over.publish(subject, data, options)
       return true
     } catch (cause) {
-      this.trouble.note('publish', cause)
+      this.errorLog.note('publish', cause)
       return false
     }
   }

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Sender } from '../../src/message.ts'
 import type { NatsMessage } from './client.ts'
 import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './client-internals.ts'
@@ -17,7 +17,7 @@ export class Subject extends Place {
   }
 }
 
-const LONGEST = BOUNDS.knownSubjectBytes
+const LONGEST = MAX_SIZES.knownSubjectBytes
 /** Of the table: a byte for the length, and the subject's own; two cache lines. */
 const STRIDE = 128
 
@@ -27,10 +27,10 @@ const STRIDE = 128
  * nobody makes another. One of two subjects that meet in one of the `BOUNDS.knownSubjects` places takes it from the other:
  * who makes subjects meet costs them the client's way, as do those longer than `BOUNDS.knownSubjectBytes`, and nothing else.
  */
-export class Subjects {
-  readonly #known: (Subject | undefined)[] = new Array(BOUNDS.knownSubjects).fill(undefined)
+export class SubjectCache {
+  readonly #known: (Subject | undefined)[] = new Array(MAX_SIZES.knownSubjects).fill(undefined)
   /** Their bytes, all in one place: an array for each would be three cache lines more a message. */
-  readonly #bytes = new Uint8Array(BOUNDS.knownSubjects * STRIDE)
+  readonly #bytes = new Uint8Array(MAX_SIZES.knownSubjects * STRIDE)
   readonly #make: (topic: string) => Subject
   readonly #forgotten: (subject: Subject) => void
 
@@ -47,16 +47,16 @@ export class Subjects {
     const { length } = bytes
     let hash = length
     for (let index = 0; index < length; index++) hash = ((hash << 5) - hash + bytes[index]!) | 0
-    const place = (hash ^ (hash >>> 15)) & (BOUNDS.knownSubjects - 1)
+    const place = (hash ^ (hash >>> 15)) & (MAX_SIZES.knownSubjects - 1)
     const known = this.#known[place]
-    if (known === undefined) return this.#learn(message.subject, bytes, place)
+    if (known === undefined) return this.#readConsumerInfo(message.subject, bytes, place)
     // A text that is there already, as clients make one of JetStream messages, is compared faster than bytes.
     const text = subjectTextOf(internals)
     if (text !== undefined) {
       if (known.topic === text) return known
-      return this.#learn(message.subject, bytes, place)
+      return this.#readConsumerInfo(message.subject, bytes, place)
     }
-    if (!this.#isAt(bytes, place)) return this.#learn(message.subject, bytes, place)
+    if (!this.#isAt(bytes, place)) return this.#readConsumerInfo(message.subject, bytes, place)
     setSubjectText(internals, known.topic)
     return known
   }
@@ -70,7 +70,7 @@ export class Subjects {
     return differing === 0
   }
 
-  #learn(topic: string, bytes: Uint8Array, place: number): Subject {
+  #readConsumerInfo(topic: string, bytes: Uint8Array, place: number): Subject {
     const before = this.#known[place]
     if (before !== undefined) this.#forgotten(before)
     const learnt = this.#make(topic)

@@ -1,13 +1,13 @@
 import { policyError } from '../../src/errors.ts'
 import { validPattern } from '../../src/index.ts'
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client.ts'
-import { type Answering, CoreCourse } from './core-course.ts'
+import { type Answering, CoreMessageProcessor } from './core-course.ts'
 import type { Handler } from './course.ts'
-import type { Station } from './station.ts'
+import type { NatsContext } from './station.ts'
 import { assertSupported, corePlace, type Place, requestPlace } from './support.ts'
 
 /** Where messages come from, until it is stopped. */
-export interface Intake {
+export interface MessageSource {
   /** What may be asked for there; looked at again when the policy changes. */
   readonly place: Place
   /** Messages held now. */
@@ -40,20 +40,20 @@ export interface SubscribeOptions<M extends NatsMessage> {
 }
 
 /** A subscription of core NATS that leaves its queue group while it holds too much. */
-export class CoreIntake<M extends NatsMessage> implements Intake {
+export class CoreSource<M extends NatsMessage> implements MessageSource {
   readonly place: Place
-  readonly #station: Station
+  readonly #context: NatsContext
   readonly #nc: NatsConnection<M>
   readonly #subject: string
   readonly #options: SubscribeOptions<M>
-  readonly #course: CoreCourse<M>
+  readonly #processor: CoreMessageProcessor<M>
   readonly #leaveAt: number
   #subscription: NatsSubscription | undefined
   #leaving: Promise<void> = Promise.resolve()
   #stopped = false
 
   constructor(
-    station: Station,
+    context: NatsContext,
     nc: NatsConnection<M>,
     subject: string,
     options: SubscribeOptions<M>,
@@ -61,28 +61,28 @@ export class CoreIntake<M extends NatsMessage> implements Intake {
   ) {
     checkSubject(subject)
     this.place = answering === 'all' ? requestPlace(subject) : corePlace(subject, options)
-    assertSupported(station.gate, this.place)
-    this.#station = station
+    assertSupported(context.gate, this.place)
+    this.#context = context
     this.#nc = nc
     this.#subject = subject
     this.#options = options
     this.#leaveAt = (options.queue === undefined ? undefined : options.leaveAt) ?? Number.POSITIVE_INFINITY
-    this.#course = new CoreCourse(station, options.callback, {
+    this.#processor = new CoreMessageProcessor(context, options.callback, {
       over: nc,
       answering,
       ...(this.#leaveAt === Number.POSITIVE_INFINITY ? {} : { onHeld: () => this.#consider() }),
     })
     this.#join()
-    station.intakes.add(this)
+    context.sources.add(this)
   }
 
   get held(): number {
-    return this.#course.held
+    return this.#processor.held
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#station.intakes.delete(this)
+    this.#context.sources.delete(this)
     this.#leave()
     await this.#leaving
   }
@@ -95,19 +95,19 @@ export class CoreIntake<M extends NatsMessage> implements Intake {
 
   #join(): void {
     const { queue } = this.#options
-    const course = this.#course
+    const processor = this.#processor
     try {
       this.#subscription = this.#nc.subscribe(this.#subject, {
         ...(queue === undefined ? {} : { queue }),
         callback: (error, message) => {
-          if (error) this.#station.trouble.note('subscription', error)
-          else course.take(message)
+          if (error) this.#context.errorLog.note('subscription', error)
+          else processor.take(message)
         },
       })
     } catch (cause) {
       // At first it is the caller's; later nobody is there to catch it.
       if (this.held === 0) throw cause
-      this.#station.trouble.note('subscription', cause)
+      this.#context.errorLog.note('subscription', cause)
     }
   }
 

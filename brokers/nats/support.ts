@@ -1,7 +1,7 @@
 import type { Outcome } from '../../src/decision.ts'
 import { UnsupportedError } from '../../src/errors.ts'
 import type { Gate } from '../../src/index.ts'
-import type { RuleFacts } from '../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../src/outcomes/rule-facts.ts'
 import type { ConsumerFacts } from './client.ts'
 
 /** What a rule may ask for in one place, and why not. */
@@ -111,7 +111,7 @@ export function assertSupported(gate: Gate, place: Place): void {
   if (flaws.length > 0) throw new UnsupportedError(flaws.join('\n'))
 }
 
-function meets({ pattern }: RuleFacts, { subjects }: Place): boolean {
+function meets({ pattern }: RuleInfo, { subjects }: Place): boolean {
   if (pattern === undefined || subjects === undefined) return true
   return subjects.some(subject => mayMeet(pattern, subject))
 }

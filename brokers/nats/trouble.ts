@@ -5,23 +5,23 @@ import type { Logger } from '../../src/logger.ts'
 const EVERY_MS = 10_000
 
 /** Kinds of trouble: what failed. */
-export type Trouble = 'handler' | 'identify' | 'answer' | 'publish' | 'subscription' | 'policy'
+export type LoggedError = 'handler' | 'identify' | 'answer' | 'publish' | 'subscription' | 'policy'
 
 /**
  * Logs what fails in the hands of others, one line a kind every ten seconds, which tells how many it stands for. Never throws: where
  * it is called, an exception would end the reader of a connection.
  */
-export class TroubleLog {
+export class ErrorLog {
   readonly #logger: Logger
   readonly #clock: Clock
-  readonly #lines = new Map<Trouble, { shownAtMs: number; suppressed: number }>()
+  readonly #lines = new Map<LoggedError, { shownAtMs: number; suppressed: number }>()
 
   constructor(logger: Logger, clock: Clock) {
     this.#logger = logger
     this.#clock = clock
   }
 
-  note(kind: Trouble, err: unknown): void {
+  note(kind: LoggedError, err: unknown): void {
     const nowMs = this.#clock.now()
     const line = this.#lines.get(kind)
     if (line !== undefined && nowMs - line.shownAtMs < EVERY_MS) {

@@ -1,11 +1,11 @@
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import type { Delivery } from './delivery.ts'
 
 /**
  * Messages that may pass and wait for a handler to be done, first come, first served: at most `BOUNDS.waitingForHandler` of a
  * subscription, and `BOUNDS.waitingForHandlerBytes` of payload.
  */
-export class Turns {
+export class HandlerBacklog {
   #waiting: Delivery[] = []
   #next = 0
   #bytes = 0
@@ -39,7 +39,7 @@ export class Turns {
   }
 
   #hasRoom(size: number): boolean {
-    return this.count < BOUNDS.waitingForHandler && this.#bytes + size <= BOUNDS.waitingForHandlerBytes
+    return this.count < MAX_SIZES.waitingForHandler && this.#bytes + size <= MAX_SIZES.waitingForHandlerBytes
   }
 
   /** The one whose turn it is; undefined where none waits. Those that were given up meanwhile have lost theirs. */

@@ -1,7 +1,7 @@
-import { BOUNDS } from '../bounds.ts'
-import { STATION } from '../chain/limit.ts'
+import { MAX_SIZES } from '../bounds.ts'
+import { META } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
-import type { ScaleStation } from '../chain/scale.ts'
+import type { ScaleMeta } from '../chain/scale.ts'
 import { policyError, UnsupportedError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
@@ -105,7 +105,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   const isPlain = [...(options.signals ?? []), options.signal ?? ''].every(
     word => typeof word === 'string' || !('read' in word || typeof word === 'function'),
   )
-  const station: ScaleStation & Heritable = {
+  const meta: ScaleMeta & Heritable = {
     kind: 'scale',
     enabled: true,
     priority: 0,
@@ -128,14 +128,14 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
     monitor: () => monitor,
     inherit(other) {
       const { says, monitor: found } = other as Partial<Heritable>
-      if (isAttached || says === undefined || found === undefined || says !== station.says) return false
+      if (isAttached || says === undefined || found === undefined || says !== meta.says) return false
       isAttached = true
       monitor = found()
       return true
     },
   }
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [STATION]: station, report: () => monitor.report() })
+  return Object.assign(middleware, { [META]: meta, report: () => monitor.report() })
 }
 
 /** The signals to look at, checked. Throws PolicyError. */
@@ -143,8 +143,8 @@ function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly Signa
   const extra = signal === undefined ? [] : [signalOf(signal, 'signal')]
   const words = signals ?? (extra.length > 0 ? [] : MACHINE_SIGNALS)
   const listed = [...words.map((word, index) => signalOf(word, `signals[${index}]`)), ...extra]
-  if (listed.length === 0 || listed.length > BOUNDS.loadSignals) {
-    throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${BOUNDS.loadSignals}`)
+  if (listed.length === 0 || listed.length > MAX_SIZES.loadSignals) {
+    throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${MAX_SIZES.loadSignals}`)
   }
   // The usual stages are for all there is.
   const isUsual = stages === 'default' && signals === undefined && signal === undefined

@@ -1,5 +1,11 @@
-import { boundedPart } from '../bounded-part.ts'
-import { BEHAVIOUR_FACTORS, type Conduct, Conducts, type Count, conductOf } from '../chain/conduct.ts'
+import { hashLongPart } from '../bounded-part.ts'
+import {
+  BEHAVIOUR_FACTORS,
+  type BehaviourLevel,
+  BehaviourTracker,
+  behaviourLevelOf,
+  type Count,
+} from '../chain/conduct.ts'
 import { costIn } from '../chain/conduct-rule.ts'
 import { compileCost } from '../chain/cost.ts'
 import { limit } from '../chain/limit.ts'
@@ -12,7 +18,7 @@ import type { Message, Sender } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseRate } from '../units.ts'
 
-export { BEHAVIOUR_FACTORS, type Conduct } from '../chain/conduct.ts'
+export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/conduct.ts'
 
 export interface BehaviourOptions {
   /** How senders are told apart. Default: by user, else API key, else client. */
@@ -28,7 +34,7 @@ export interface Behaviour {
   readonly note: (decision: Decision, message: Message) => void
   /** A limit that gives each sender its factor: what its messages cost is divided by it. Throws PolicyError. */
   limit(options: LimitOptions): Middleware
-  conductOf(sender: Sender): Conduct
+  behaviourLevelOf(sender: Sender): BehaviourLevel
   /** Senders known. */
   readonly size: number
 }
@@ -40,19 +46,19 @@ export interface Behaviour {
 export function behaviour(options: BehaviourOptions = {}): Behaviour {
   checkOptionNames(options, OPTIONS)
   const { senderOf = senderKeyOf, clock = systemClock } = options
-  const conducts = new Conducts(() => {})
+  const behaviourTracker = new BehaviourTracker(() => {})
 
   const countOf = (sender: Sender): Count => {
     let text = ''
     try {
-      text = boundedPart(String(senderOf(sender) ?? ''))
+      text = hashLongPart(String(senderOf(sender) ?? ''))
     } catch {
       // Who cannot be told apart is nobody: all such senders together.
     }
-    return conducts.countFor({ part: 'client', text })
+    return behaviourTracker.countFor({ part: 'client', text })
   }
   return {
-    note: (decision, { sender }) => conducts.note(countOf(sender), decision, clock.now()),
+    note: (decision, { sender }) => behaviourTracker.note(countOf(sender), decision, clock.now()),
     limit(given) {
       const rate = parseRate(given.limit ?? given.rate ?? '')
       const meter = compileCost(given.cost ?? (rate.bytes ? 'bytes' : undefined), given.dialect)
@@ -60,12 +66,12 @@ export function behaviour(options: BehaviourOptions = {}): Behaviour {
       const { good, abusive } = BEHAVIOUR_FACTORS
       const costs = { good: costIn(meter, good, most), usual: meter, abusive: costIn(meter, abusive, most) }
       const cost = (message: Message): number =>
-        costs[conductOf(countOf(message.sender), clock.now())].unitsOf(message)
+        costs[behaviourLevelOf(countOf(message.sender), clock.now())].unitsOf(message)
       return limit({ ...given, cost })
     },
-    conductOf: sender => conductOf(countOf(sender), clock.now()),
+    behaviourLevelOf: sender => behaviourLevelOf(countOf(sender), clock.now()),
     get size() {
-      return conducts.size
+      return behaviourTracker.size
     },
   }
 }

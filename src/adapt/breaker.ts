@@ -1,7 +1,7 @@
-import { boundedPart } from '../bounded-part.ts'
-import { BOUNDS } from '../bounds.ts'
-import type { HandlerHost, HandlerStation } from '../chain/handler.ts'
-import { STATION } from '../chain/limit.ts'
+import { hashLongPart } from '../bounded-part.ts'
+import { MAX_SIZES } from '../bounds.ts'
+import type { HandlerHost, HandlerMeta } from '../chain/handler.ts'
+import { META } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
@@ -64,7 +64,7 @@ interface Circuit {
 }
 
 /** A station that another of the same words can go on with. */
-interface BreakerStation extends HandlerStation {
+interface BreakerStation extends HandlerMeta {
   readonly says: string | undefined
   circuits(): Map<string, Circuit>
 }
@@ -95,7 +95,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
 
   const keyFor = (message: Message): string => {
     try {
-      return boundedPart(String(keyOf(message)))
+      return hashLongPart(String(keyOf(message)))
     } catch {
       // A key that cannot be made is the empty one: all such messages fail together.
       return ''
@@ -106,7 +106,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     return nowMs >= circuit.openedMs + openMs ? 'half-open' : 'open'
   }
   const make = (key: string, nowMs: number): Circuit => {
-    if (circuits.size >= BOUNDS.breakerKeys) circuits.delete(circuits.keys().next().value!)
+    if (circuits.size >= MAX_SIZES.breakerKeys) circuits.delete(circuits.keys().next().value!)
     const made = { windowMs: nowMs, done: 0, failed: 0, openedMs: undefined, triedMs: undefined }
     circuits.set(key, made)
     return made
@@ -162,7 +162,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     const total = circuit.done + circuit.failed
     if (total > least && circuit.failed > failures * total) open(key, circuit, nowMs)
   }
-  const station: BreakerStation = {
+  const meta: BreakerStation = {
     ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
     says: says && JSON.stringify([says, { ...options, clock: undefined }]),
     circuits: () => circuits,
@@ -184,7 +184,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     },
     inherit(other) {
       const { says: theirs, circuits: found } = other as Partial<BreakerStation>
-      if (station.says === undefined || theirs !== station.says || found === undefined) return false
+      if (meta.says === undefined || theirs !== meta.says || found === undefined) return false
       circuits = found()
       return true
     },
@@ -196,7 +196,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     },
   }
   return {
-    guard: Object.assign(guard, { [STATION]: station }),
+    guard: Object.assign(guard, { [META]: meta }),
     observe,
     stateOf: message => stateAt(circuits.get(keyFor(message)), clock.now()),
     stats() {

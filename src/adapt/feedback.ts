@@ -1,6 +1,6 @@
-import { BOUNDS } from '../bounds.ts'
-import type { Handled, HandlerStation } from '../chain/handler.ts'
-import { STATION } from '../chain/limit.ts'
+import { MAX_SIZES } from '../bounds.ts'
+import type { Handled, HandlerMeta } from '../chain/handler.ts'
+import { META } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
@@ -66,7 +66,7 @@ interface State {
 }
 
 /** A station that another of the same words can go on with. */
-interface FeedbackStation extends HandlerStation {
+interface FeedbackStation extends HandlerMeta {
   readonly says: string
   state(): State
 }
@@ -75,8 +75,8 @@ interface FeedbackStation extends HandlerStation {
 export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Feedback {
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
-  if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= BOUNDS.feedbackPerSecond)) {
-    const remedy = `the least is above 0 and not above the most, which is ${BOUNDS.feedbackPerSecond} a second or less`
+  if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= MAX_SIZES.feedbackPerSecond)) {
+    const remedy = `the least is above 0 and not above the most, which is ${MAX_SIZES.feedbackPerSecond} a second or less`
     throw policyError('minPerSecond', `${minPerSecond} to ${maxPerSecond} is no range`, remedy)
   }
   if (!(startPerSecond >= minPerSecond && startPerSecond <= maxPerSecond)) {
@@ -142,7 +142,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     state.sumMs += latencyMs >= 0 ? latencyMs : 0
     settle(clock.now())
   }
-  const station: FeedbackStation = {
+  const meta: FeedbackStation = {
     ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
     says: JSON.stringify([says, { ...options, clock: undefined }]),
     state: () => state,
@@ -162,7 +162,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     },
     inherit(other) {
       const { says: theirs, state: found } = other as Partial<FeedbackStation>
-      if (theirs !== station.says || found === undefined) return false
+      if (theirs !== meta.says || found === undefined) return false
       state = found()
       return true
     },
@@ -172,7 +172,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     get perSecond() {
       return state.perSecond
     },
-    admit: Object.assign(admit, { [STATION]: station }),
+    admit: Object.assign(admit, { [META]: meta }),
   }
 }
 

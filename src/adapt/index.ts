@@ -3,9 +3,9 @@ export { type AimdOptions, aimd } from './aimd.ts'
 export {
   BEHAVIOUR_FACTORS,
   type Behaviour,
+  type BehaviourLevel,
   type BehaviourOptions,
   behaviour,
-  type Conduct,
 } from './behaviour.ts'
 export { type BreakerOptions, type CircuitBreaker, type CircuitState, circuitBreaker } from './breaker.ts'
 export { consumerLag, type ErrorRate, errorRate, queueDepth } from './counted.ts'

@@ -1,5 +1,5 @@
 /** A value above `above` calls for `factor`. Rungs stand in ascending order. */
-export interface Rung {
+export interface HysteresisLevel {
   readonly above: number
   readonly factor: number
   readonly name: string
@@ -14,21 +14,21 @@ const PATIENCE = 2
  * Steps of factors over a value, with hysteresis: a harsher rung is taken at once, a milder one after two readings in
  * a row that lie a tenth below its threshold. A value that trembles at a threshold so changes nothing.
  */
-export class Ladder {
-  readonly #rungs: readonly Rung[]
-  readonly #floor: Omit<Rung, 'above'>
+export class Hysteresis {
+  readonly #rungs: readonly HysteresisLevel[]
+  readonly #floor: Omit<HysteresisLevel, 'above'>
   /** Rungs below the value: 0 stands for the floor. */
   #height = 0
   #milder = 0
   #mildest = 0
 
-  constructor(floor: Omit<Rung, 'above'>, rungs: readonly Rung[]) {
+  constructor(floor: Omit<HysteresisLevel, 'above'>, rungs: readonly HysteresisLevel[]) {
     this.#floor = floor
     this.#rungs = rungs
   }
 
   /** What the value calls for by now. */
-  get rung(): Omit<Rung, 'above'> {
+  get rung(): Omit<HysteresisLevel, 'above'> {
     return this.#rungs[this.#height - 1] ?? this.#floor
   }
 

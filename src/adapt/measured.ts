@@ -7,7 +7,7 @@ export const MEASURED = { 'queue-depth': 1_000, 'error-rate': 1, 'consumer-lag':
 export type MeasuredName = keyof typeof MEASURED
 
 /** What a signal needs of its gate. */
-export type SignalHost = Pick<ScaleHost, 'measures' | 'onHandled'>
+export type SignalHost = Pick<ScaleHost, 'loadSources' | 'onHandled'>
 
 const TOLD_BY = {
   'queue-depth': ['queueDepth', 'a limited broker or consumer'],
@@ -23,15 +23,15 @@ const TOLD_BY = {
 export function measuredSignal(
   name: MeasuredName,
   { full, asked }: { readonly full?: number | undefined; readonly asked: boolean },
-  { measures, onHandled }: SignalHost,
+  { loadSources, onHandled }: SignalHost,
 ): Signal {
   const [measure, who] = TOLD_BY[name]
   const errors = errorRate()
   const end = name === 'error-rate' ? onHandled((_message, { ok }) => errors.observe(ok)) : undefined
   const readers: Readonly<Record<MeasuredName, (nowMs: number) => number | undefined>> = {
-    'queue-depth': () => measures.queueDepth(),
+    'queue-depth': () => loadSources.queueDepth(),
     'error-rate': nowMs => errors.read(nowMs),
-    'consumer-lag': () => measures.consumerLag(),
+    'consumer-lag': () => loadSources.consumerLag(),
   }
   let isFirst = true
   return {
@@ -40,7 +40,7 @@ export function measuredSignal(
     read(nowMs) {
       const wasFirst = isFirst
       isFirst = false
-      if (measures.tells(measure)) return readers[name](nowMs)
+      if (loadSources.tells(measure)) return readers[name](nowMs)
       // The first reading comes with the first message: a broker may be attached a moment later.
       if (asked && !wasFirst) throw new Error(`nobody tells the gate its ${name}: only ${who} does`)
       return undefined

@@ -1,15 +1,17 @@
-import type { Fleet, NodeLoad, ScaleHost } from '../chain/scale.ts'
+import type { ClusterLoad, NodeLoad, ScaleHost } from '../chain/scale.ts'
 import type { Scaled } from '../decision.ts'
-import { Ladder, type Rung } from './ladder.ts'
-import { Readings, type Worst } from './readings.ts'
+import { Hysteresis, type HysteresisLevel } from './ladder.ts'
+import { SignalReadings, type Worst } from './readings.ts'
 import type { SignalPlan } from './signal.ts'
 
 /** What a monitor goes by. */
 export interface MonitorPlan {
   readonly signals: readonly SignalPlan[]
-  readonly levels: { readonly floor: Omit<Rung, 'above'>; readonly rungs: readonly Rung[] } | undefined
+  readonly levels:
+    | { readonly floor: Omit<HysteresisLevel, 'above'>; readonly rungs: readonly HysteresisLevel[] }
+    | undefined
   /** Stages by the name of their signal. */
-  readonly stages: ReadonlyMap<string, readonly Rung[]>
+  readonly stages: ReadonlyMap<string, readonly HysteresisLevel[]>
   readonly everyMs: number
   readonly across: 'node' | 'fleet'
   /** What this node is called among others. */
@@ -31,7 +33,7 @@ export interface LoadReport {
   readonly changes: number
 }
 
-const UNCHANGED: Omit<Rung, 'above'> = { name: 'normal', factor: 1 }
+const UNCHANGED: Omit<HysteresisLevel, 'above'> = { name: 'normal', factor: 1 }
 const NOTHING: Worst = { found: new Map(), load: undefined }
 
 /**
@@ -40,9 +42,9 @@ const NOTHING: Worst = { found: new Map(), load: undefined }
  */
 export class LoadMonitor {
   readonly #plan: MonitorPlan
-  readonly #levels: Ladder | undefined
-  readonly #stages: ReadonlyMap<string, Ladder>
-  #readings: Readings | undefined
+  readonly #levels: Hysteresis | undefined
+  readonly #stages: ReadonlyMap<string, Hysteresis>
+  #readings: SignalReadings | undefined
   #worst = NOTHING
   #nodes = 1
   #failures = 0
@@ -53,8 +55,8 @@ export class LoadMonitor {
 
   constructor(plan: MonitorPlan) {
     this.#plan = plan
-    this.#levels = plan.levels && new Ladder(plan.levels.floor, plan.levels.rungs)
-    this.#stages = new Map([...plan.stages].map(([name, rungs]) => [name, new Ladder(UNCHANGED, rungs)]))
+    this.#levels = plan.levels && new Hysteresis(plan.levels.floor, plan.levels.rungs)
+    this.#stages = new Map([...plan.stages].map(([name, rungs]) => [name, new Hysteresis(UNCHANGED, rungs)]))
   }
 
   get scaled(): Scaled | undefined {
@@ -77,7 +79,7 @@ export class LoadMonitor {
   start(host: ScaleHost): () => void {
     if (host.load === 'none') return () => {}
     const { everyMs, across, node, signals } = this.#plan
-    const readings = new Readings(signals, host)
+    const readings = new SignalReadings(signals, host)
     this.#readings = readings
     if (host.load !== undefined) {
       this.#assume(host.load, readings, host)
@@ -107,7 +109,7 @@ export class LoadMonitor {
     }
   }
 
-  #assume(load: number, readings: Readings, host: ScaleHost): void {
+  #assume(load: number, readings: SignalReadings, host: ScaleHost): void {
     readings.assume(load)
     this.#worst = readings.worst([], undefined)
     this.#levels?.begin(load)
@@ -116,20 +118,20 @@ export class LoadMonitor {
   }
 
   /** What the others have told; nothing where they cannot be asked. */
-  async #ask(fleet: Fleet, { values }: Readings): Promise<readonly NodeLoad[]> {
+  async #ask(fleet: ClusterLoad, { values }: SignalReadings): Promise<readonly NodeLoad[]> {
     const others = await fleet.exchange(values)
     if (others === undefined) this.#failures++
     this.#nodes = 1 + (others?.length ?? 0)
     return others ?? []
   }
 
-  #go(readings: Readings, others: readonly NodeLoad[], host: ScaleHost): void {
+  #go(readings: SignalReadings, others: readonly NodeLoad[], host: ScaleHost): void {
     this.#worst = readings.worst(others, this.#named)
     const { load, found } = this.#worst
     if (load !== undefined) this.#levels?.climb(load.value)
-    for (const [name, ladder] of this.#stages) {
+    for (const [name, hysteresis] of this.#stages) {
       const value = found.get(name)?.value
-      if (value !== undefined) ladder.climb(value)
+      if (value !== undefined) hysteresis.climb(value)
     }
     this.#settle(host)
   }

@@ -11,7 +11,7 @@ export interface Found {
 const NEAR = 0.9
 
 /** The signals of this node: what they gave last, and how often they failed. */
-export class Readings {
+export class SignalReadings {
   readonly values = new Map<string, number>()
   readonly broken = new Map<string, number>()
   readonly #host: ScaleHost

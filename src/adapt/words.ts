@@ -1,6 +1,6 @@
 import { policyError } from '../errors.ts'
 import { quote } from '../units.ts'
-import type { Rung } from './ladder.ts'
+import type { HysteresisLevel } from './ladder.ts'
 
 /** A factor, alone or up to a load: `0.5`, `1.5 up to 30%`, `x1.5 up to 0.3`. */
 type LevelWord = number | string
@@ -53,8 +53,8 @@ export function parseAmount(word: LevelWord, path: string): number {
 
 /** The lowest level, and those above it. Throws PolicyError. */
 export function parseLevels(words: LevelWords): {
-  readonly floor: Omit<Rung, 'above'>
-  readonly rungs: readonly Rung[]
+  readonly floor: Omit<HysteresisLevel, 'above'>
+  readonly rungs: readonly HysteresisLevel[]
 } {
   const entries = Object.entries(words)
   checkCount(entries.length, 'levels')
@@ -101,7 +101,7 @@ export function parseLevels(words: LevelWords): {
 }
 
 /** The stages of one signal, lowest first. Throws PolicyError. */
-export function parseStages(signal: string, words: StageWords): readonly Rung[] {
+export function parseStages(signal: string, words: StageWords): readonly HysteresisLevel[] {
   const entries = Object.entries(words)
   const path = `stages.${signal}`
   checkCount(entries.length, path)

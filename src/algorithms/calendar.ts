@@ -67,17 +67,17 @@ export class CalendarWindow {
 
   /** The first millisecond of the window that holds a moment. */
   startOf(moment: number): number {
-    if (moment < this.#startMs || moment >= this.#endMs) this.#turnTo(moment)
+    if (moment < this.#startMs || moment >= this.#endMs) this.#switchTopic(moment)
     return this.#startMs
   }
 
   /** The first millisecond after the window that holds a moment. */
   endOf(moment: number): number {
-    if (moment < this.#startMs || moment >= this.#endMs) this.#turnTo(moment)
+    if (moment < this.#startMs || moment >= this.#endMs) this.#switchTopic(moment)
     return this.#endMs
   }
 
-  #turnTo(moment: number): void {
+  #switchTopic(moment: number): void {
     const [startMs, endMs] = [this.#otherStartMs, this.#otherEndMs]
     this.#otherStartMs = this.#startMs
     this.#otherEndMs = this.#endMs

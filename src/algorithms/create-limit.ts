@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { policyError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { type CalendarSpec, CalendarWindow } from './calendar.ts'
@@ -106,10 +106,10 @@ export function createLimit(spec: LimitSpec): Limit {
       'use a larger unit of cost, a shorter period, or algorithm: fixed-window',
     )
   }
-  if (algorithm === 'sliding-log' && Math.min(count * scale, periodMs) > BOUNDS.logEntries) {
+  if (algorithm === 'sliding-log' && Math.min(count * scale, periodMs) > MAX_SIZES.logEntries) {
     throw policyError(
       'algorithm',
-      `a sliding-log of ${count}${scale === 1 ? '' : ', counted in thousandths,'} could need more than ${BOUNDS.logEntries} entries a key`,
+      `a sliding-log of ${count}${scale === 1 ? '' : ', counted in thousandths,'} could need more than ${MAX_SIZES.logEntries} entries a key`,
       'use algorithm: sliding-counter',
     )
   }

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Algorithm } from './algorithm.ts'
 import { ALGORITHMS, type Limit } from './limit.ts'
@@ -91,8 +91,8 @@ export function checkAlgorithm(algorithm: CustomAlgorithm): void {
     const remedy = 'give the body of function(state, now, cost, limit), or leave it out'
     throw policyError('algorithm', `${word} of the algorithm ${shown} is no text`, remedy)
   }
-  if (!Number.isSafeInteger(stateSize) || stateSize < 1 || stateSize > BOUNDS.stateNumbers) {
-    const remedy = `write a whole number from 1 to ${BOUNDS.stateNumbers}`
+  if (!Number.isSafeInteger(stateSize) || stateSize < 1 || stateSize > MAX_SIZES.stateNumbers) {
+    const remedy = `write a whole number from 1 to ${MAX_SIZES.stateNumbers}`
     throw policyError('algorithm', `stateSize of the algorithm ${shown} is ${String(stateSize)}`, remedy)
   }
 }

@@ -10,7 +10,7 @@ const PREVIOUS = 2
 /** Used in the window of a moment, and in the one before it; written to two variables to make no object. */
 let current = 0
 let previous = 0
-function turnTo(cells: Float64Array, at: number, moment: number, periodMs: number): void {
+function switchTopic(cells: Float64Array, at: number, moment: number, periodMs: number): void {
   const last = cells[at + LAST]!
   const windows = Math.floor(moment / periodMs) - Math.floor(last / periodMs)
   current = windows === 0 ? cells[at + CURRENT]! : 0
@@ -46,7 +46,7 @@ export const slidingCounter: Kernel = {
   probe(cells, at, nowMs, grains, limit, out) {
     const { periodMs, countGrains } = limit
     const moment = Math.max(nowMs, cells[at + LAST]!)
-    turnTo(cells, at, moment, periodMs)
+    switchTopic(cells, at, moment, periodMs)
     const elapsed = moment % periodMs
     const free = (countGrains - current) * periodMs - previous * (periodMs - elapsed)
     const left = free - grains * periodMs
@@ -59,14 +59,14 @@ export const slidingCounter: Kernel = {
 
   take(cells, at, nowMs, grains, limit) {
     const moment = Math.max(nowMs, cells[at + LAST]!)
-    turnTo(cells, at, moment, limit.periodMs)
+    switchTopic(cells, at, moment, limit.periodMs)
     cells[at + LAST] = moment
     cells[at + CURRENT] = current + grains
     cells[at + PREVIOUS] = previous
   },
 
   refund(cells, at, nowMs, grains, limit) {
-    turnTo(cells, at, Math.max(nowMs, cells[at + LAST]!), limit.periodMs)
+    switchTopic(cells, at, Math.max(nowMs, cells[at + LAST]!), limit.periodMs)
     // What was charged in a window that has since turned weighs there, and is given back there.
     const own = Math.min(cells[at + CURRENT]!, grains)
     cells[at + CURRENT] = cells[at + CURRENT]! - own
@@ -86,7 +86,7 @@ export const slidingCounter: Kernel = {
 
   spent(cells, at, nowMs, limit) {
     const moment = Math.max(nowMs, cells[at + LAST]!)
-    turnTo(cells, at, moment, limit.periodMs)
+    switchTopic(cells, at, moment, limit.periodMs)
     const weighed = previous * (limit.periodMs - (moment % limit.periodMs))
     return current + Math.ceil(weighed / limit.periodMs)
   },
@@ -98,7 +98,7 @@ export const slidingCounter: Kernel = {
 
   wholeAt(cells, at, limit) {
     const last = cells[at + LAST]!
-    turnTo(cells, at, last, limit.periodMs)
+    switchTopic(cells, at, last, limit.periodMs)
     return last + resetMs(current, last % limit.periodMs, limit.periodMs)
   },
 }

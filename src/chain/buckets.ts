@@ -2,10 +2,10 @@ import { deficitAt, settleAt, tokenBucket } from '../algorithms/token-bucket.ts'
 import type { Decision } from '../decision.ts'
 import type { Message } from '../message.ts'
 import { GENERATION, OWN, type Records } from '../stores/memory/records.ts'
-import { isHarsher, pass, refusal } from './fold.ts'
-import type { FusedPlan } from './fused-plan.ts'
-import type { FusedRule } from './fused-rule.ts'
-import type { Seat } from './seat.ts'
+import { allowDecision, denyDecision, isHarsher } from './fold.ts'
+import type { MemoryEvaluator } from './fused-plan.ts'
+import type { MemoryRule } from './fused-rule.ts'
+import type { SenderState } from './seat.ts'
 
 /** Rules whose slots are fields of a seat. */
 const MOST = 4
@@ -28,15 +28,15 @@ const DEFICIT = 7
  * full of the broker's own work and waits 5 ns for each line it touches, so that three rules took 250 ns there, twice of
  * what they take alone. Here their numbers stand in one array, and a rule's object is touched when all has been decided.
  */
-export class Buckets {
+export class TokenBucketEvaluator {
   readonly kind = 'buckets'
   readonly #records: readonly Records[]
   readonly #rows: Float64Array
-  readonly #rules: readonly FusedRule[]
-  readonly #plan: FusedPlan
+  readonly #rules: readonly MemoryRule[]
+  readonly #plan: MemoryEvaluator
 
   /** `plan` decides where the numbers are no more those the store counts by. */
-  private constructor(rules: readonly FusedRule[], plan: FusedPlan) {
+  private constructor(rules: readonly MemoryRule[], plan: MemoryEvaluator) {
     this.#rules = rules
     this.#records = rules.map(({ records }) => records)
     this.#rows = new Float64Array(ROW * rules.length)
@@ -50,8 +50,8 @@ export class Buckets {
   }
 
   /** Undefined for rules of another kind. */
-  static of(rules: readonly FusedRule[], plan: FusedPlan): Buckets | undefined {
-    const isCommon = ({ rule, fixedGrains, soft, place }: FusedRule, index: number): boolean =>
+  static of(rules: readonly MemoryRule[], plan: MemoryEvaluator): TokenBucketEvaluator | undefined {
+    const isCommon = ({ rule, fixedGrains, soft, place }: MemoryRule, index: number): boolean =>
       rule.limit.kernel === tokenBucket &&
       fixedGrains >= 0 &&
       fixedGrains <= rule.limit.scale &&
@@ -60,11 +60,11 @@ export class Buckets {
       rule.when === undefined &&
       place === index
     const areCommon = rules.length > 0 && rules.length <= MOST && rules.every(isCommon)
-    return areCommon ? new Buckets(rules, plan) : undefined
+    return areCommon ? new TokenBucketEvaluator(rules, plan) : undefined
   }
 
   /** All are asked before any is charged; what one refuses, none is charged for. */
-  decide(message: Message, seat: Seat, nowMs: number): Decision {
+  decide(message: Message, senderState: SenderState, nowMs: number): Decision {
     const records = this.#records
     const rows = this.#rows
     let fits = true
@@ -75,27 +75,27 @@ export class Buckets {
       // Two calls a rule would cost 8 ns of a message with three.
       switch (index) {
         case 0:
-          slot = seat.slot0
-          generation = seat.generation0
+          slot = senderState.slot0
+          generation = senderState.generation0
           break
         case 1:
-          slot = seat.slot1
-          generation = seat.generation1
+          slot = senderState.slot1
+          generation = senderState.generation1
           break
         case 2:
-          slot = seat.slot2
-          generation = seat.generation2
+          slot = senderState.slot2
+          generation = senderState.generation2
           break
         default:
-          slot = seat.slot3
-          generation = seat.generation3
+          slot = senderState.slot3
+          generation = senderState.generation3
       }
       // Another gate of the same store has changed the rule.
-      if (own.changes !== rows[row + CHANGES]) return this.#plan.decide(message, seat, nowMs)
+      if (own.changes !== rows[row + CHANGES]) return this.#plan.decide(message, senderState, nowMs)
       let cells = own.chunkOf(slot)
       let at = own.placeOf(slot)
       if (cells?.[at + GENERATION] !== generation) {
-        slot = this.#rules[index]!.seek(message, seat, nowMs)
+        slot = this.#rules[index]!.seek(message, senderState, nowMs)
         cells = own.chunkOf(slot)!
         at = own.placeOf(slot)
       }
@@ -129,12 +129,12 @@ export class Buckets {
     const one = this.#rules[tightest]!
     one.remaining = remaining
     one.resetMs = Math.ceil(rows[ROW * tightest + DEFICIT]! / rows[ROW * tightest + STEPS_PER_MS]!)
-    return pass(one, undefined)
+    return allowDecision(one, undefined)
   }
 
   #refuse(): Decision {
     const rows = this.#rows
-    let worst: FusedRule | undefined
+    let worst: MemoryRule | undefined
     let longestMs = 0
     for (let index = 0, row = 0; index < this.#rules.length; index++, row += ROW) {
       const missing = rows[row + DEFICIT]! - rows[row + CAPACITY]!
@@ -148,6 +148,6 @@ export class Buckets {
       one.remaining = 0
       one.resetMs = Math.ceil((rows[row + DEFICIT]! - rows[row + COST]!) / rows[row + STEPS_PER_MS]!)
     }
-    return refusal(worst!, longestMs, undefined)
+    return denyDecision(worst!, longestMs, undefined)
   }
 }

@@ -3,46 +3,51 @@ import { type Decision, PASSED } from '../decision.ts'
 import { andThen } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { Charge, Store, Verdict } from '../stores/store.ts'
-import { combine, fold, limitWait, type Passed, passedBy } from './fold.ts'
+import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './fold.ts'
 import { capturesOf, keyOf } from './key.ts'
 import type { MiddlewareContext } from './middleware.ts'
-import type { Seat } from './seat.ts'
+import type { SenderState } from './seat.ts'
 import { decideSize } from './size-limit.ts'
 import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from './steps.ts'
-import type { Warner } from './warn.ts'
+import type { UsageWarnings } from './warn.ts'
 
 /**
  * Any chain on any store, step by step: custom middleware stands between, and the store may be far away. Each
  * stretch of limits is one call of the store; what a stretch took is given back when the message is refused later.
  */
-export class ChainedPlan {
+export class StoreEvaluator {
   readonly kind = 'chained'
   readonly #steps: readonly Step[]
   readonly #store: Store
-  readonly #warner: Warner
+  readonly #usageWarnings: UsageWarnings
   readonly #passed: Passed
 
   /** `passed` is the decision where no rule applies. */
-  constructor(steps: readonly Step[], store: Store, warner: Warner, passed: Passed = PASSED) {
+  constructor(steps: readonly Step[], store: Store, usageWarnings: UsageWarnings, passed: Passed = PASSED) {
     this.#steps = steps
     this.#store = store
-    this.#warner = warner
+    this.#usageWarnings = usageWarnings
     this.#passed = passed
   }
 
-  decide(message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
-    return this.#decideFrom(0, message, seat, nowMs)
+  decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
+    return this.#decideFrom(0, message, senderState, nowMs)
   }
 
-  #decideFrom(place: number, message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
+  #decideFrom(
+    place: number,
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+  ): MaybePromise<Decision> {
     const step = this.#steps[place]
     if (step === undefined) return passedBy(this.#passed, message, nowMs)
-    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, seat, nowMs)
+    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, senderState, nowMs)
     switch (step.kind) {
       case 'custom':
-        return step.middleware(message, once(next), contextFor(step, message, seat, nowMs))
+        return step.middleware(message, once(next), contextFor(step, message, senderState, nowMs))
       case 'exempt':
-        return andThen(this.#askExemption(step, message, seat, nowMs), own => {
+        return andThen(this.#askExemption(step, message, senderState, nowMs), own => {
           if (own === undefined) return next()
           if (own.allowed) return exemptBy(step, own)
           return andThen(next(), decision => limitWait(decision, exemptionWait(own)))
@@ -53,7 +58,7 @@ export class ChainedPlan {
         return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
       }
       case 'limits':
-        return this.#charge(step, message, seat, nowMs, next)
+        return this.#charge(step, message, senderState, nowMs, next)
       default:
         return step satisfies never
     }
@@ -63,28 +68,28 @@ export class ChainedPlan {
   #askExemption(
     step: ExemptStep,
     message: Message,
-    seat: Seat,
+    senderState: SenderState,
     nowMs: number,
   ): MaybePromise<Verdict | undefined> {
-    if (!step.station.covers(message.topic, seat.identity)) return undefined
-    if (!holdsFor(step.station, message, nowMs)) return undefined
+    if (!step.meta.covers(message.topic, senderState.identity)) return undefined
+    if (!holdsFor(step.meta, message, nowMs)) return undefined
     if (step.own === undefined) return UNBOUNDED
-    const charges = [chargeOf(step.own, message, seat)]
+    const charges = [chargeOf(step.own, message, senderState)]
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => own!)
   }
 
   #charge(
     step: LimitsStep,
     message: Message,
-    seat: Seat,
+    senderState: SenderState,
     nowMs: number,
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
     const rules = rulesFor(step, message, nowMs)
     if (rules.length === 0) return next()
-    const charges = rules.map(planned => chargeOf(planned, message, seat))
+    const charges = rules.map(planned => chargeOf(planned, message, senderState))
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
-      const decision = foldStep(rules, verdicts)
+      const decision = combineStep(rules, verdicts)
       if (!decision.allowed) return decision
       if (rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(rules, charges, verdicts, nowMs)
       const taken = charges.filter((_, index) => verdicts[index]!.allowed)
@@ -104,7 +109,7 @@ export class ChainedPlan {
     rules.forEach(({ rule }, index) => {
       const verdict = verdicts[index]!
       if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) return
-      this.#warner.note(rule, verdict, () => charges[index]!.key, nowMs)
+      this.#usageWarnings.note(rule, verdict, () => charges[index]!.key, nowMs)
     })
   }
 }
@@ -115,7 +120,7 @@ const NO_CONTEXT = undefined as unknown as MiddlewareContext
 function contextFor(
   { middleware, pattern }: CustomStep,
   message: Message,
-  { identity }: Seat,
+  { identity }: SenderState,
   nowMs: number,
 ): MiddlewareContext {
   if (middleware.length < 3) return NO_CONTEXT
@@ -128,12 +133,12 @@ export function rulesFor({ rules }: LimitsStep, message: Message, nowMs: number)
 }
 
 /** One decision of a stretch of limits, marked where the store did not make it; `passed` if no rule applies. */
-export function foldStep(
+export function combineStep(
   planned: readonly PlannedRule[],
   verdicts: readonly Verdict[],
   passed: Decision = PASSED,
 ): Decision {
-  const decision = fold(
+  const decision = combineVerdicts(
     planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })),
     passed,
   )
@@ -155,7 +160,7 @@ function nobodyCounted({ fallback }: Verdict): boolean {
 const UNBOUNDED: Verdict = Object.freeze({ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 0 })
 
 /** The decision of an exemption, marked if the store did not count its own limit. */
-export function exemptBy({ station: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
+export function exemptBy({ meta: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
   return own?.fallback === undefined ? decision : { ...decision, fallback: true }
 }
 
@@ -165,14 +170,14 @@ export function exemptionWait({ allowed, retryAfterMs }: Verdict): number {
 }
 
 /** What a message asks of a rule, for any store. */
-export function chargeOf(planned: PlannedRule, message: Message, seat: Seat): Charge {
+export function chargeOf(planned: PlannedRule, message: Message, senderState: SenderState): Charge {
   const { rule, index } = planned
-  let key = seat.keys?.[index]
+  let key = senderState.keys?.[index]
   if (key === undefined) {
-    key = keyOf(planned, message, seat.identity)
+    key = keyOf(planned, message, senderState.identity)
     if (!rule.keys.changing) {
-      seat.keys ??= []
-      seat.keys[index] = key
+      senderState.keys ??= []
+      senderState.keys[index] = key
     }
   }
   const { limit, soft, fallback } = rule

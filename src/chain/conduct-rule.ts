@@ -1,7 +1,7 @@
 import type { Limit } from '../algorithms/limit.ts'
 import { PolicyError } from '../errors.ts'
 import type { Message } from '../message.ts'
-import type { Behaving, Conduct } from './conduct.ts'
+import type { BehaviourLevel, CompiledBehaviour } from './conduct.ts'
 import type { CostMeter } from './cost.ts'
 import type { Rule } from './limit.ts'
 import { inThousandths } from './remake.ts'
@@ -12,16 +12,16 @@ import type { Step } from './steps.ts'
  * of all that reduces, the least factor counts; where nothing reduces, the greatest. Quotas, limits of tiers and of
  * exemptions, and rates given by an override are left as they are.
  */
-export function behavingSteps(
+export function behaviourSteps(
   steps: readonly Step[],
-  conduct: Conduct,
-  { factors }: Behaving,
+  behaviourLevel: BehaviourLevel,
+  { factors }: CompiledBehaviour,
 ): readonly Step[] {
   return steps.map(step => {
     if (step.kind !== 'limits') return step
     const rules = step.rules.map(planned => ({
       ...planned,
-      rule: behavingRule(planned.rule, conduct, factors[conduct]),
+      rule: behavingRule(planned.rule, behaviourLevel, factors[behaviourLevel]),
     }))
     return { ...step, rules }
   })
@@ -31,7 +31,7 @@ export function behavingSteps(
  * A rule for senders of a conduct. What their messages cost is divided by their part of the limit, so all conducts count in
  * the same record, and nothing that was used is given back or taken away when a conduct changes.
  */
-function behavingRule(rule: Rule, conduct: Conduct, factor: number): Rule {
+function behavingRule(rule: Rule, behaviourLevel: BehaviourLevel, factor: number): Rule {
   if (rule.asWritten === true || rule.reason === 'quota_exceeded') return rule
   const limit = inFineUnits(rule.limit)
   if (limit === undefined) return rule
@@ -39,7 +39,7 @@ function behavingRule(rule: Rule, conduct: Conduct, factor: number): Rule {
   const both = byLoad < 1 || factor < 1 ? Math.min(byLoad, factor) : Math.max(byLoad, factor)
   if (both === byLoad) return { ...rule, limit }
   const room = both / byLoad
-  const scaled = { factor: both, reason: `behaviour ${conduct}` }
+  const scaled = { factor: both, reason: `behaviour ${behaviourLevel}` }
   return { ...rule, limit, room, scaled, cost: costIn(rule.cost, room, limit.capacity) }
 }
 

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Sender } from '../message.ts'
@@ -7,7 +7,7 @@ import { parseFactor } from './factor.ts'
 import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './subject.ts'
 
 /** How a sender has behaved in the last full hour, or already in the one that runs. */
-export type Conduct = 'good' | 'usual' | 'abusive'
+export type BehaviourLevel = 'good' | 'usual' | 'abusive'
 
 /** Limits that follow the behaviour of who sends. */
 export interface BehaviourSpec {
@@ -20,18 +20,22 @@ export interface BehaviourSpec {
 }
 
 /** Factors by behaviour. */
-export const BEHAVIOUR_FACTORS: Readonly<Record<Conduct, number>> = { good: 1.2, usual: 1, abusive: 0.3 }
+export const BEHAVIOUR_FACTORS: Readonly<Record<BehaviourLevel, number>> = {
+  good: 1.2,
+  usual: 1,
+  abusive: 0.3,
+}
 
 /** Limits by behaviour, compiled. */
-export interface Behaving {
-  readonly factors: Readonly<Record<Conduct, number>>
+export interface CompiledBehaviour {
+  readonly factors: Readonly<Record<BehaviourLevel, number>>
   readonly per: SubjectPart
 }
 
 const OPTIONS: OptionNames<BehaviourSpec> = { good: true, abusive: true, per: true }
 
 /** Compiles behaviour; undefined where there is none. Throws PolicyError with all problems. */
-export function compileBehaviour(spec: BehaviourSpec | undefined): Behaving | undefined {
+export function compileBehaviour(spec: BehaviourSpec | undefined): CompiledBehaviour | undefined {
   if (spec === undefined) return undefined
   checkOptionNames(spec, OPTIONS)
   const { per = 'client' } = spec
@@ -104,7 +108,7 @@ const NOBODYS: ReadonlySet<string> = new Set([
  * over 50 % of at least 10 refused, or over 10,000 messages, at once and to the end of the next hour; what is refused
  * meanwhile counts for nothing, lest the smaller limit keep itself alive. Those unseen for the longest are forgotten.
  */
-export class Conducts {
+export class BehaviourTracker {
   readonly #counts = new Map<string, Count>()
   /** Until when other nodes, or this one, hold somebody for abusive. */
   readonly #held = new Map<string, number>()
@@ -184,13 +188,13 @@ export class Conducts {
 
   #keep(key: string, count: Count): void {
     this.#counts.delete(key)
-    if (this.#counts.size >= BOUNDS.watchedSenders) this.#counts.delete(this.#counts.keys().next().value!)
+    if (this.#counts.size >= MAX_SIZES.watchedSenders) this.#counts.delete(this.#counts.keys().next().value!)
     this.#counts.set(key, count)
   }
 }
 
 /** What a count amounts to. */
-export function conductOf(count: Count, nowMs: number): Conduct {
+export function behaviourLevelOf(count: Count, nowMs: number): BehaviourLevel {
   if (nowMs < count.abusiveUntilMs) return 'abusive'
   if (nowMs >= count.endsMs) turn(count, nowMs)
   return count.wasGood ? 'good' : 'usual'

@@ -1,43 +1,47 @@
 import { holdsFor } from '../conditions/condition.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { ChainedPlan } from './chained-plan.ts'
-import type { FusedPlan } from './fused-plan.ts'
-import type { Seat } from './seat.ts'
-import type { Flaps } from './standing.ts'
+import type { StoreEvaluator } from './chained-plan.ts'
+import type { MemoryEvaluator } from './fused-plan.ts'
+import type { SenderState } from './seat.ts'
+import type { ConnectCounter } from './standing.ts'
 
 /** Counts connects before anything else decides about them; those of whom an exemption lets pass are left alone. */
-export class ConnectPlan {
+export class ConnectEvaluator {
   readonly kind = 'connect'
-  readonly #plan: FusedPlan | ChainedPlan
-  readonly #flaps: Flaps
+  readonly #plan: MemoryEvaluator | StoreEvaluator
+  readonly #countConnect: ConnectCounter
 
-  constructor(plan: FusedPlan | ChainedPlan, flaps: Flaps) {
+  constructor(plan: MemoryEvaluator | StoreEvaluator, countConnect: ConnectCounter) {
     this.#plan = plan
-    this.#flaps = flaps
+    this.#countConnect = countConnect
   }
 
-  decide(message: Message, seat: Seat, nowMs: number): MaybePromise<Decision> {
-    const refused = isExempt(message, seat, nowMs)
+  decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
+    const refused = isExempt(message, senderState, nowMs)
       ? undefined
-      : this.#flaps.take(seat.identity, message, nowMs)
-    return refused ?? this.#plan.decide(message, seat, nowMs)
+      : this.#countConnect.take(senderState.identity, message, nowMs)
+    return refused ?? this.#plan.decide(message, senderState, nowMs)
   }
 
   /** The refusal of a connect whose sender has been authenticated since it was decided. */
-  confirm(message: Message, seat: Seat, nowMs: number): Decision | undefined {
-    return isExempt(message, seat, nowMs) ? undefined : this.#flaps.confirm(seat.identity, message, nowMs)
+  confirm(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
+    return isExempt(message, senderState, nowMs)
+      ? undefined
+      : this.#countConnect.confirm(senderState.identity, message, nowMs)
   }
 
   /** The refusal a connect would meet; undefined where the chain decides. Counts nothing. */
-  peek(message: Message, seat: Seat, nowMs: number): Decision | undefined {
-    return isExempt(message, seat, nowMs) ? undefined : this.#flaps.peek(seat.identity, nowMs)
+  peek(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
+    return isExempt(message, senderState, nowMs)
+      ? undefined
+      : this.#countConnect.peek(senderState.identity, nowMs)
   }
 }
 
 /** Whether an exemption lets it pass that has no limit of its own. */
-function isExempt(message: Message, seat: Seat, nowMs: number): boolean {
-  const { exempt, conditional } = seat.ruling!
+function isExempt(message: Message, senderState: SenderState, nowMs: number): boolean {
+  const { exempt, conditional } = senderState.senderPlan!
   if (exempt !== undefined) return true
-  return conditional.some(step => step.own === undefined && holdsFor(step.station, message, nowMs))
+  return conditional.some(step => step.own === undefined && holdsFor(step.meta, message, nowMs))
 }

@@ -9,15 +9,15 @@ import { parsePattern } from '../topic/pattern.ts'
 import { Trie } from '../topic/trie.ts'
 import { parseRate } from '../units.ts'
 import { compileCost } from './cost.ts'
-import { type Rule, STATION } from './limit.ts'
+import { META, type Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { ExemptOptions, Scope } from './options.ts'
-import { plainRule } from './plain-rule.ts'
-import { compileScopes, scopeFlaw } from './scope.ts'
+import { simpleRule } from './plain-rule.ts'
+import { compileScopes, findScopeProblem } from './scope.ts'
 import { compileSenderLists } from './sender-lists.ts'
 
 /** One exemption, compiled. */
-export interface ExemptStation {
+export interface ExemptMeta {
   readonly kind: 'exempt'
   readonly name?: string | undefined
   readonly enabled: boolean
@@ -30,7 +30,7 @@ export interface ExemptStation {
   readonly rule?: Rule | undefined
   readonly decision: Decision
   /** What of it holds for an action: all, a part, or nothing. */
-  holdingOn(action: string): ExemptStation | undefined
+  holdingOn(action: string): ExemptMeta | undefined
   readonly options: ExemptOptions
 }
 
@@ -42,7 +42,7 @@ export interface ExemptStation {
 export function exempt(options: ExemptOptions): Middleware {
   checkOptionNames(options, EXEMPT_OPTIONS)
   const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)
-  const station: ExemptStation = {
+  const meta: ExemptMeta = {
     kind: 'exempt',
     ...(options.name === undefined ? {} : { name: options.name }),
     enabled: options.enabled ?? true,
@@ -60,11 +60,11 @@ export function exempt(options: ExemptOptions): Middleware {
     options,
     holdingOn: action => parts(action),
   }
-  const parts = partsOf(options, station)
+  const parts = partsOf(options, meta)
   const middleware: Middleware = () => {
     throw new UnsupportedError('exempt() was called by itself: give it to gate.use()')
   }
-  return Object.assign(middleware, { [STATION]: station })
+  return Object.assign(middleware, { [META]: meta })
 }
 
 export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
@@ -89,22 +89,19 @@ export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
 const UNPROVEN = ['users', 'apiKeys', 'roles'] as const
 const PROVEN = ['topics', 'clients', 'devices', 'ips'] as const
 
-function partsOf(
-  options: ExemptOptions,
-  station: ExemptStation,
-): (action: string) => ExemptStation | undefined {
+function partsOf(options: ExemptOptions, meta: ExemptMeta): (action: string) => ExemptMeta | undefined {
   const { on } = options
   if (on !== undefined) {
     const actions: readonly string[] = typeof on === 'string' ? [on] : on
     for (const action of actions.length === 0 ? [''] : actions) checkWord(action, ACTIONS, 'on', 'action')
-    return action => (actions.includes(action) ? station : undefined)
+    return action => (actions.includes(action) ? meta : undefined)
   }
-  if (UNPROVEN.every(list => options[list] === undefined)) return () => station
+  if (UNPROVEN.every(list => options[list] === undefined)) return () => meta
   const { users: _users, apiKeys: _apiKeys, roles: _roles, ...proven } = options
   const atConnect = PROVEN.some(list => options[list] !== undefined)
-    ? { ...station, covers: compileLists(proven) }
+    ? { ...meta, covers: compileLists(proven) }
     : undefined
-  return action => (action === 'connect' ? atConnect : station)
+  return action => (action === 'connect' ? atConnect : meta)
 }
 
 type Cover = (topic: string, sender: Sender) => boolean
@@ -136,10 +133,10 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
     const cost = compileCost(rate.bytes ? 'bytes' : 1)
     const per: readonly Scope[] | undefined = rate.per?.split(',')
     for (const scope of per ?? []) {
-      const flaw = scopeFlaw(scope, [])
+      const flaw = findScopeProblem(scope, [])
       if (flaw !== undefined) throw policyError('', flaw)
     }
-    return plainRule(name, rate, { keys: compileScopes(per), cost })
+    return simpleRule(name, rate, { keys: compileScopes(per), cost })
   })
 }
 
@@ -149,6 +146,6 @@ function digest(options: ExemptOptions): string {
 }
 
 /** Whether an exemption lets a message of a covered sender pass without being asked again for the next one. */
-export function isSettled(station: ExemptStation): boolean {
-  return station.when === undefined && station.rule === undefined
+export function isSettled(meta: ExemptMeta): boolean {
+  return meta.when === undefined && meta.rule === undefined
 }

@@ -25,7 +25,7 @@ export function passedBy(passed: Passed, message: Message, nowMs: number): Decis
  * wait, and the longest wait of all that denied. Allowed: the rule with the least remaining ÷ limit, the first on a
  * tie; shadow rules are only reported. `passed` is the decision if no rule applies.
  */
-export function fold(charges: readonly Charged[], passed: Decision = PASSED): Decision {
+export function combineVerdicts(charges: readonly Charged[], passed: Decision = PASSED): Decision {
   let worst: Charged | undefined
   let tightest: Charged | undefined
   let degrading: Charged | undefined
@@ -46,20 +46,20 @@ export function fold(charges: readonly Charged[], passed: Decision = PASSED): De
     }
   }
   const shadow = shadowed ? shadowNames(charges) : undefined
-  if (worst !== undefined) return refusal(worst, retryAfterMs, shadow)
+  if (worst !== undefined) return denyDecision(worst, retryAfterMs, shadow)
   const named = degrading ?? tightest
   if (named === undefined) return shadow === undefined ? passed : { ...passed, shadow }
-  if (degrading === undefined) return pass(named, shadow)
+  if (degrading === undefined) return allowDecision(named, shadow)
   return tell(named, true, named.rule.outcome, named.rule.reason, 0, shadow)
 }
 
 /** The decision about a message that passes, in the name of the rule nearest to its limit. */
-export function pass(charge: Charged, shadow: readonly string[] | undefined): Decision {
+export function allowDecision(charge: Charged, shadow: readonly string[] | undefined): Decision {
   return tell(charge, true, 'deliver', charge.rule.passed, 0, shadow)
 }
 
 /** The decision about a message that is refused: by which rule, and how long the longest of all that denied is. */
-export function refusal(
+export function denyDecision(
   charge: Charged,
   retryAfterMs: number,
   shadow: readonly string[] | undefined,

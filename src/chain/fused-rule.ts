@@ -6,14 +6,14 @@ import type { MemoryStore } from '../stores/memory.ts'
 import type { Charged } from './fold.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
-import type { Seat } from './seat.ts'
+import type { SenderState } from './seat.ts'
 import type { PlannedRule } from './steps.ts'
 
 /** Grains of a rule whose cost differs from message to message. */
 export const VARIABLE = -1
 
 /** One rule of a fused plan, with room for what it finds about the message at hand: used again for every message. */
-export class FusedRule implements Charged {
+export class MemoryRule implements Charged {
   readonly rule: Rule
   readonly planned: PlannedRule
   readonly table: Table
@@ -43,10 +43,10 @@ export class FusedRule implements Charged {
   }
 
   /** The slot of the message's key, found by its string and kept on the seat. */
-  seek(message: Message, seat: Seat, nowMs: number): number {
-    const slot = this.table.acquire(keyOf(this.planned, message, seat.identity), nowMs)
+  seek(message: Message, senderState: SenderState, nowMs: number): number {
+    const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)
     if (!this.rule.keys.changing) {
-      seat.keep(this.place, slot, this.table.generationOf(slot))
+      senderState.keep(this.place, slot, this.table.generationOf(slot))
     }
     return slot
   }

@@ -12,7 +12,7 @@ export interface Handled {
 }
 
 /** What a middleware tells the gate that goes by what handlers do: a rate by feedback, a circuit breaker. */
-export interface HandlerStation {
+export interface HandlerMeta {
   readonly kind: 'handler'
   /** Its refusals go by it, as those of a rule by the rule's name. */
   readonly name: string
@@ -30,7 +30,7 @@ export interface HandlerStation {
   /** Goes by a gate's clock from now on, where it was given none of its own. */
   attach(host: HandlerHost): void
   /** Goes on with what another has found at the same gate, where it would find the same; false where not. */
-  inherit(other: HandlerStation): boolean
+  inherit(other: HandlerMeta): boolean
   /** Of a limit of handlers at work. */
   readonly bound?: InFlightBound | undefined
   /** Another node of the store has found it open for a key until a moment. */

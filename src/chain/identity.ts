@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { readHeader } from '../conditions/header.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Message, Sender } from '../message.ts'
@@ -147,7 +147,7 @@ function compileRoles(
           ? [fill(template, message, captures) ?? '']
           : readHeader(message, template.header).map(bounded)
       const roles = values.flatMap(value => (table ? (table.get(value) ?? []) : value === '' ? [] : [value]))
-      return roles.length === 0 ? undefined : [...new Set(roles)].slice(0, BOUNDS.rolesPerSender)
+      return roles.length === 0 ? undefined : [...new Set(roles)].slice(0, MAX_SIZES.rolesPerSender)
     },
   }
 }
@@ -167,6 +167,6 @@ function fill(
 }
 
 function bounded(text: string): string {
-  if (text.length <= BOUNDS.keyPartChars) return text
+  if (text.length <= MAX_SIZES.keyPartChars) return text
   return `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }

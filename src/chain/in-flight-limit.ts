@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { checkWord, policyError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import type { HandlerStation } from './handler.ts'
+import type { HandlerMeta } from './handler.ts'
 import { InFlightBound, type InFlightOutcome } from './in-flight.ts'
 import type { InFlightOptions } from './options.ts'
 import { compileScopes } from './scope.ts'
@@ -21,12 +21,12 @@ const OPTIONS: OptionNames<InFlightOptions> = {
 }
 
 /** What a limit of handlers at work tells its gate. */
-export interface InFlightStation extends HandlerStation {
+export interface InFlightMeta extends HandlerMeta {
   readonly bound: InFlightBound
 }
 
 /** Makes the station of a limit of handlers at work, which consumers and `gate.run` enact. Throws PolicyError. */
-export function inFlightStation(options: InFlightOptions): InFlightStation {
+export function inFlightMeta(options: InFlightOptions): InFlightMeta {
   const { name, inFlight, per, exceeded = 'throttle', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
@@ -49,18 +49,18 @@ export function inFlightStation(options: InFlightOptions): InFlightStation {
     )
   const bound = new InFlightBound(name, enabled ? inFlight : Infinity, compileScopes(per), exceeded)
   const says = JSON.stringify([name, per])
-  const station: InFlightStation & { readonly says: string } = {
+  const meta: InFlightMeta & { readonly says: string } = {
     ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded, bound, says },
     observe() {},
     refusal: () => undefined,
     describe: () => `passes: at most ${bound.most} handlers at work per ${String(per ?? 'global')}`,
     attach(_host: { readonly clock: Clock }) {},
     inherit(other) {
-      const before = other as Partial<typeof station>
+      const before = other as Partial<typeof meta>
       if (before.says !== says || before.bound === undefined) return false
       bound.inherit(before.bound)
       return true
     },
   }
-  return station
+  return meta
 }

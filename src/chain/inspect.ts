@@ -3,14 +3,14 @@ import type { Decision, Scaled } from '../decision.ts'
 import { andThen } from '../maybe-promise.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
 import type { Store, Verdict } from '../stores/store.ts'
-import { chargeOf, exemptBy, exemptionWait, foldStep, rulesFor } from './chained-plan.ts'
+import { chargeOf, combineStep, exemptBy, exemptionWait, rulesFor } from './chained-plan.ts'
 import { roomOf } from './conduct-rule.ts'
 import { combine, limitWait, passedBy } from './fold.ts'
 import type { Rule } from './limit.ts'
 import type { ExemptOptions } from './options.ts'
 import type { ActionPlan } from './ruling.ts'
 import { describeKey, shownKey } from './scope.ts'
-import type { Seat } from './seat.ts'
+import type { SenderState } from './seat.ts'
 import type { SenderLists } from './sender-lists.ts'
 import { decideSize, type SizeRule } from './size-limit.ts'
 import type { ExemptStep, PlannedRule, Step } from './steps.ts'
@@ -92,10 +92,10 @@ export interface Explanation {
 
 /** Walks all steps of a plan without charging anything. */
 export async function inspect(
-  { steps, decider, passed, notFor }: Pick<ActionPlan, 'steps' | 'decider' | 'passed' | 'notFor'>,
+  { steps, evaluator, passed, notFor }: Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
   store: Store,
   message: Message,
-  seat: Seat,
+  senderState: SenderState,
   nowMs: number,
 ): Promise<Omit<Explanation, 'patterns' | 'held'>> {
   const exemptions: ExemptionTrace[] = []
@@ -109,39 +109,40 @@ export async function inspect(
   }
   for (const step of steps) {
     if (step.kind === 'sizes') sizes.push(...step.rules.filter(skipUnlessMeant))
-    else if (step.kind === 'exempt') exemptions.push(await traceExemption(step, store, message, seat, nowMs))
+    else if (step.kind === 'exempt')
+      exemptions.push(await traceExemption(step, store, message, senderState, nowMs))
     else if (step.kind === 'limits') {
       rules.push(...step.rules.filter(({ rule }) => skipUnlessMeant(rule)))
     }
   }
-  const verdicts = await look(rules, store, message, seat, nowMs)
+  const verdicts = await look(rules, store, message, senderState, nowMs)
   const custom = steps.filter(step => step.kind === 'custom')
   const exempting = steps
     .filter(step => step.kind === 'exempt')
     .flatMap((step, index) => (exemptions[index]!.exempts ? [exemptBy(step, exemptions[index]!.own)] : []))
   return {
     topic: message.topic,
-    sender: seat.identity,
-    ...(decider.kind === 'banned' ? { ban: { id: decider.ban.id, reason: decider.ban.reason } } : {}),
+    sender: senderState.identity,
+    ...(evaluator.kind === 'banned' ? { ban: { id: evaluator.ban.id, reason: evaluator.ban.reason } } : {}),
     exemptions,
     skipped,
     sizes: sizes.map(({ name, maxBytes, shadow }) => ({
       ...{ rule: name, maxBytes, allowed: message.size <= maxBytes, shadow },
     })),
-    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, seat)),
+    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, senderState)),
     handlers: custom.flatMap(({ handler }) =>
       handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
     ),
     custom: custom.filter(({ handler }) => handler === undefined).length,
     decision:
-      decider.kind === 'banned'
-        ? decider.decide(message, seat, nowMs)
+      evaluator.kind === 'banned'
+        ? evaluator.decide(message, senderState, nowMs)
         : (exempting[0] ??
-          (decider.kind === 'connect' ? decider.peek(message, seat, nowMs) : undefined) ??
+          (evaluator.kind === 'connect' ? evaluator.peek(message, senderState, nowMs) : undefined) ??
           limitWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
               combineSized(decideSize(sizes, message, nowMs), () =>
-                foldStep(rules, verdicts, passedBy(passed, message, nowMs)),
+                combineStep(rules, verdicts, passedBy(passed, message, nowMs)),
               ),
             Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
           )),
@@ -162,7 +163,7 @@ export function peekSteps(
   steps: readonly Step[],
   store: Store,
   message: Message,
-  seat: Seat,
+  senderState: SenderState,
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
@@ -174,17 +175,17 @@ export function peekSteps(
   const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
-      return andThen(look(rules, store, message, seat, nowMs), verdicts =>
-        [...refused, ...rules.map((planned, index) => foldStep([planned], [verdicts[index]!]))].map(
+      return andThen(look(rules, store, message, senderState, nowMs), verdicts =>
+        [...refused, ...rules.map((planned, index) => combineStep([planned], [verdicts[index]!]))].map(
           decision => limitWait(decision, exemptAfterMs),
         ),
       )
     }
-    if (!step.station.covers(message.topic, seat.identity) || !holdsFor(step.station, message, nowMs)) {
+    if (!step.meta.covers(message.topic, senderState.identity) || !holdsFor(step.meta, message, nowMs)) {
       return peekFrom(place + 1, exemptAfterMs)
     }
-    if (step.own === undefined) return [step.station.decision]
-    return andThen(look([step.own], store, message, seat, nowMs), ([own]) =>
+    if (step.own === undefined) return [step.meta.decision]
+    return andThen(look([step.own], store, message, senderState, nowMs), ([own]) =>
       own!.allowed
         ? [exemptBy(step, own)]
         : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
@@ -197,11 +198,11 @@ function look(
   rules: readonly PlannedRule[],
   store: Store,
   message: Message,
-  seat: Seat,
+  senderState: SenderState,
   nowMs: number,
 ): MaybePromise<readonly Verdict[]> {
   if (rules.length === 0) return []
-  const charges = rules.map(planned => chargeOf(planned, message, seat))
+  const charges = rules.map(planned => chargeOf(planned, message, senderState))
   return andThen(store.decide(charges, { commit: false, nowMs }), verdicts =>
     verdicts.map(each => ({ ...each })),
   )
@@ -211,19 +212,19 @@ async function traceExemption(
   step: ExemptStep,
   store: Store,
   message: Message,
-  seat: Seat,
+  senderState: SenderState,
   nowMs: number,
 ): Promise<ExemptionTrace> {
-  const { station } = step
-  const covers = station.covers(message.topic, seat.identity)
-  const holds = holdsFor(station, message, nowMs)
-  const [own] = covers && holds && step.own ? await look([step.own], store, message, seat, nowMs) : []
+  const { meta } = step
+  const covers = meta.covers(message.topic, senderState.identity)
+  const holds = holdsFor(meta, message, nowMs)
+  const [own] = covers && holds && step.own ? await look([step.own], store, message, senderState, nowMs) : []
   return {
-    name: station.name,
-    options: station.options,
+    name: meta.name,
+    options: meta.options,
     covers,
     holds,
-    own: own && step.own && trace(step.own, own, message, seat),
+    own: own && step.own && trace(step.own, own, message, senderState),
     exempts: covers && holds && (own?.allowed ?? true),
   }
 }
@@ -233,9 +234,14 @@ function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace
   return { limit: Math.max(1, roomOf(limit, room)), remaining: roomOf(remaining, room) }
 }
 
-function trace(planned: PlannedRule, verdict: Verdict, message: Message, seat: Seat): LimitTrace {
+function trace(
+  planned: PlannedRule,
+  verdict: Verdict,
+  message: Message,
+  senderState: SenderState,
+): LimitTrace {
   const { rule, pattern } = planned
-  const { key, cost } = chargeOf(planned, message, seat)
+  const { key, cost } = chargeOf(planned, message, senderState)
   return {
     rule: rule.name,
     pattern: pattern?.text,

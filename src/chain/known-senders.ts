@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Sender } from '../message.ts'
 import { createSender } from './seat.ts'
 
@@ -26,11 +26,12 @@ export class KnownSenders {
   findBy(key: string, sender: Sender): Sender {
     const known = this.#young.get(key)
     if (known !== undefined) return known
-    if (key.length > BOUNDS.internedSenderChars) return createSender(sender)
+    if (key.length > MAX_SIZES.internedSenderChars) return createSender(sender)
     const found = this.#old.get(key) ?? createSender(sender)
     this.#youngChars += key.length
     const isFull =
-      this.#young.size >= BOUNDS.internedSenders / 2 || this.#youngChars > BOUNDS.internedSenderCharsTotal / 2
+      this.#young.size >= MAX_SIZES.internedSenders / 2 ||
+      this.#youngChars > MAX_SIZES.internedSenderCharsTotal / 2
     if (isFull) {
       this.#old = this.#young
       this.#young = new Map()

@@ -1,6 +1,6 @@
 import { createLimit } from '../algorithms/create-limit.ts'
 import type { Limit } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { compileCondition } from '../conditions/compile.ts'
 import type { Condition, ConditionSpec } from '../conditions/condition.ts'
 import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../decision.ts'
@@ -13,7 +13,7 @@ import { FALLBACKS, type Fallback } from '../stores/store.ts'
 import { parseQuota, parseRate, type Rate } from '../units.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { type HeldKind, heldKindOf, heldStation } from './held-limit.ts'
-import { inFlightStation } from './in-flight-limit.ts'
+import { inFlightMeta } from './in-flight-limit.ts'
 import type { Middleware } from './middleware.ts'
 import type {
   HeldOptions,
@@ -69,7 +69,7 @@ export interface Rule {
 }
 
 /** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
-export interface LimitStation {
+export interface LimitMeta {
   readonly kind: 'limit'
   readonly name: string
   readonly enabled: boolean
@@ -113,7 +113,7 @@ export const QUOTA_OPTIONS: OptionNames<QuotaOptions> = {
 }
 
 /** Where a made middleware carries its station. */
-export const STATION: unique symbol = Symbol('topicgate.station')
+export const META: unique symbol = Symbol('topicgate.station')
 
 /**
  * A rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
@@ -145,13 +145,13 @@ export function limit(options: LimitOptions | InFlightOptions | HeldOptions | Si
 /** Lets all pass: brokers count what they hold and enact it. */
 function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [STATION]: heldStation(options, held) })
+  return Object.assign(middleware, { [META]: heldStation(options, held) })
 }
 
 /** Lets all pass: consumers and `gate.run` enact it. */
 function inFlightLimit(options: InFlightOptions): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [STATION]: inFlightStation(options) })
+  return Object.assign(middleware, { [META]: inFlightMeta(options) })
 }
 
 function sizeLimit(options: SizeOptions): Middleware {
@@ -164,7 +164,7 @@ function rateLimit(options: LimitOptions): Middleware {
   const { path, rate } = rateOf('limit', options.limit, options.rate)
   const algorithm = options.algorithm ?? 'token-bucket'
   const burst = options.burst ?? rate.burst
-  return station('limit', options, path, rate, 'rate_limit_exceeded', (fractional, count) => ({
+  return meta('limit', options, path, rate, 'rate_limit_exceeded', (fractional, count) => ({
     name: options.name,
     algorithm,
     count,
@@ -197,7 +197,7 @@ export function quota(options: QuotaOptions): Middleware {
     throw policyError(path, 'a rolling quota looks back and has no first day', 'leave out `from` or `window`')
   const algorithm = rolling ? 'sliding-log' : 'quota'
   const make = (): Middleware =>
-    station('quota', options, path, rate, 'quota_exceeded', (fractional, count) => ({
+    meta('quota', options, path, rate, 'quota_exceeded', (fractional, count) => ({
       name: options.name,
       algorithm,
       count,
@@ -217,7 +217,7 @@ function withRemedy(path: string, rate: string, count: number, make: () => Middl
   } catch (error) {
     if (!(error instanceof PolicyError) || error.problems[0]?.path !== 'algorithm') throw error
     const { message } = error.problems[0]
-    const whole = count > BOUNDS.logEntries ? '' : 'costs in whole units, '
+    const whole = count > MAX_SIZES.logEntries ? '' : 'costs in whole units, '
     const remedy = `use ${whole}window: calendar, or limit: ${rate} with algorithm: sliding-counter`
     throw policyError(path, message, remedy)
   }
@@ -243,7 +243,7 @@ function rateOf(
 
 type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]
 
-function station(
+function meta(
   kind: 'limit' | 'quota',
   options: LimitOptions | QuotaOptions,
   path: string,
@@ -310,13 +310,13 @@ function station(
   return tagged(kind, options.name, { ...common, rule })
 }
 
-function tagged(kind: string, name: string, made: LimitStation | SizeStation): Middleware {
+function tagged(kind: string, name: string, made: LimitMeta | SizeStation): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError(
       `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,
     )
   }
-  return Object.assign(middleware, { [STATION]: made })
+  return Object.assign(middleware, { [META]: made })
 }
 
 function fallbackOf(word: Fallback): Fallback {

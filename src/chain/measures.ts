@@ -1,5 +1,5 @@
 /** What a broker or consumer can tell of itself, each as far as it knows; asked now and then while it is attached. */
-export interface Measured {
+export interface LoadSource {
   /** Messages that wait now. */
   readonly queueDepth?: (() => number) | undefined
   /** How many messages its consumers are behind; undefined where that is not known yet. */
@@ -9,11 +9,11 @@ export interface Measured {
 }
 
 /** What the brokers and consumers of a gate tell of themselves: each adds itself when it is attached. */
-export class Measures {
-  readonly #sources = new Set<Measured>()
+export class LoadSources {
+  readonly #sources = new Set<LoadSource>()
 
   /** Adds what one of them tells; the returned function ends it. */
-  add(measured: Measured): () => void {
+  add(measured: LoadSource): () => void {
     this.#sources.add(measured)
     return () => void this.#sources.delete(measured)
   }
@@ -31,11 +31,11 @@ export class Measures {
   }
 
   /** Whether any of them tells a measure at all. */
-  tells(name: keyof Measured): boolean {
+  tells(name: keyof LoadSource): boolean {
     return [...this.#sources].some(source => Boolean(source[name]))
   }
 
-  #told(read: (source: Measured) => number | undefined): readonly number[] {
+  #told(read: (source: LoadSource) => number | undefined): readonly number[] {
     return [...this.#sources].map(read).filter(value => value !== undefined)
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Limit } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { PolicyError, policyError } from '../errors.ts'
 import { parseRate, quote, type Rate } from '../units.ts'
 import { parseFactor } from './factor.ts'
@@ -10,7 +10,7 @@ import { withPrefix } from './scope.ts'
 import type { Added } from './standing.ts'
 
 /** The effect of an override on limits: it lifts them, multiplies them, or gives them another rate. */
-export type Grant =
+export type OverrideEffect =
   | { readonly kind: 'unlimited' }
   | { readonly kind: 'times'; readonly thousandths: number }
   | { readonly kind: 'rate'; readonly rate: Rate }
@@ -21,7 +21,7 @@ export interface Override extends Added {
   /** Another for every override there was in this process. */
   readonly serial: number
   readonly expiresAtMs?: number | undefined
-  readonly grant: Grant
+  readonly effect: OverrideEffect
   /** Names of the rules it is for; absent: all. */
   readonly rules?: ReadonlySet<string> | undefined
   /** Equal for overrides that make the same of the same rules. */
@@ -29,7 +29,7 @@ export interface Override extends Added {
 }
 
 /** Reads `unlimited`, `x5` or a rate as `100/s burst 200`. Throws PolicyError. */
-export function parseGrant(text: string): Grant {
+export function parseOverrideEffect(text: string): OverrideEffect {
   if (typeof text === 'string' && text.trim().startsWith('x')) {
     return { kind: 'times', thousandths: parseFactor(text) }
   }
@@ -55,12 +55,12 @@ export function counterOf({ id, addedAtMs, sequence = 0 }: Pick<Override, 'id'> 
  * Reports whether an override is for a rule: its list names the rule, and the rule can hold the rate. A calendar quota holds
  * rates per day, week, month or year only.
  */
-export function concerns({ rules, grant }: Override, rule: Rule): boolean {
-  return (rules === undefined || rules.has(rule.name)) && hasWindow(rule.limit, grant)
+export function concerns({ rules, effect }: Override, rule: Rule): boolean {
+  return (rules === undefined || rules.has(rule.name)) && hasWindow(rule.limit, effect)
 }
 
-function hasWindow({ calendar }: Limit, grant: Grant): boolean {
-  return calendar === undefined || grant.kind !== 'rate' || grant.rate.window !== undefined
+function hasWindow({ calendar }: Limit, effect: OverrideEffect): boolean {
+  return calendar === undefined || effect.kind !== 'rate' || effect.rate.window !== undefined
 }
 
 /**
@@ -68,11 +68,11 @@ function hasWindow({ calendar }: Limit, grant: Grant): boolean {
  * has counters of its own. Throws PolicyError if the numbers are too large.
  */
 export function overrideRule(rule: Rule, override: Override): Rule | undefined {
-  const { grant } = override
-  if (grant.kind === 'unlimited') return undefined
-  const limit = overrideLimit(rule.limit, grant)
+  const { effect } = override
+  if (effect.kind === 'unlimited') return undefined
+  const limit = overrideLimit(rule.limit, effect)
   const apart: Rule = { ...rule, limit, keys: withPrefix(rule.keys, counterOf(override)), passed: 'override' }
-  if (grant.kind === 'times') return apart
+  if (effect.kind === 'times') return apart
   // A rate that is given is meant as it is, whatever the load.
   const { scaled: _, ...plain } = apart
   return { ...plain, asWritten: true }
@@ -82,9 +82,9 @@ export function overrideRule(rule: Rule, override: Override): Rule | undefined {
  * Throws PolicyError if an override cannot do what its author asks of a rule. One that `isNamed` must fit in every way; one
  * for all rules leaves calendar quotas as they are where they cannot hold its rate, and gives its burst to token buckets only.
  */
-export function checkOverride({ name, limit }: Rule, grant: Grant, isNamed: boolean): void {
-  if (grant.kind === 'unlimited') return
-  if (!hasWindow(limit, grant)) {
+export function checkOverride({ name, limit }: Rule, effect: OverrideEffect, isNamed: boolean): void {
+  if (effect.kind === 'unlimited') return
+  if (!hasWindow(limit, effect)) {
     if (!isNamed) return
     throw policyError(
       '',
@@ -92,11 +92,11 @@ export function checkOverride({ name, limit }: Rule, grant: Grant, isNamed: bool
       'write N/day, N/week, N/month or N/year',
     )
   }
-  if (isNamed && grant.kind === 'rate' && grant.rate.burst !== undefined && !bursts(limit)) {
+  if (isNamed && effect.kind === 'rate' && effect.rate.burst !== undefined && !bursts(limit)) {
     throw policyError('', `rule ${quote(name)} is a ${limit.algorithm}, which has no burst`, 'leave it out')
   }
   try {
-    makeLimit(limit, grant, name)
+    makeLimit(limit, effect, name)
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error
     const [problem] = error.problems
@@ -112,27 +112,34 @@ export function checkOverride({ name, limit }: Rule, grant: Grant, isNamed: bool
 const MADE = new WeakMap<Limit, Map<string, Limit>>()
 
 /** Returns a limit under an override. Numbers are rounded down, to 1 at the least. Throws PolicyError. */
-function overrideLimit(limit: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>): Limit {
-  const name = overrideName(limit, grant)
+function overrideLimit(limit: Limit, effect: Exclude<OverrideEffect, { kind: 'unlimited' }>): Limit {
+  const name = overrideName(limit, effect)
   const made = MADE.get(limit) ?? new Map<string, Limit>()
   const known = made.get(name)
   if (known !== undefined) return known
-  const overridden = makeLimit(limit, grant, name)
-  if (made.size >= BOUNDS.overriddenLimits) made.clear()
+  const overridden = makeLimit(limit, effect, name)
+  if (made.size >= MAX_SIZES.overriddenLimits) made.clear()
   MADE.set(limit, made.set(name, overridden))
   return overridden
 }
 
 /** The name under which a store counts a limit under an override. Overrides that say the same share it, not their keys. */
-export function overrideName({ name }: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>): string {
-  if (grant.kind === 'times') return `override:x${grant.thousandths / 1000}:${name}`
-  const { count, periodMs, burst, window } = grant.rate
+export function overrideName(
+  { name }: Limit,
+  effect: Exclude<OverrideEffect, { kind: 'unlimited' }>,
+): string {
+  if (effect.kind === 'times') return `override:x${effect.thousandths / 1000}:${name}`
+  const { count, periodMs, burst, window } = effect.rate
   return `override:${count}/${window ?? `${periodMs}ms`}+${burst ?? count}:${name}`
 }
 
-function makeLimit(limit: Limit, grant: Exclude<Grant, { kind: 'unlimited' }>, name: string): Limit {
-  if (grant.kind === 'times') return multiplyLimit(limit, grant.thousandths, { name, initial: undefined })
-  const { count, periodMs, burst, window } = grant.rate
+function makeLimit(
+  limit: Limit,
+  effect: Exclude<OverrideEffect, { kind: 'unlimited' }>,
+  name: string,
+): Limit {
+  if (effect.kind === 'times') return multiplyLimit(limit, effect.thousandths, { name, initial: undefined })
+  const { count, periodMs, burst, window } = effect.rate
   const change = { name, count, periodMs, initial: undefined }
   if (limit.calendar !== undefined && window !== undefined) {
     const from = window === limit.calendar.unit ? limit.calendar.from : undefined

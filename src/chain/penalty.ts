@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { PolicyError, type Problem, policyError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseDuration } from '../units.ts'
@@ -107,11 +107,11 @@ function readAfter(text: string | undefined): { readonly refusals: number; reado
       'write 3 refusals in 10s',
     )
   }
-  if (refusals > BOUNDS.refusalsCounted) {
+  if (refusals > MAX_SIZES.refusalsCounted) {
     throw policyError(
       '',
       `${refusals} refusals are too many to count`,
-      `the most is ${BOUNDS.refusalsCounted}`,
+      `the most is ${MAX_SIZES.refusalsCounted}`,
     )
   }
   return { refusals, withinMs: parseDuration(time) }
@@ -132,11 +132,11 @@ function readFlapping(text: string, otherwise: SubjectPart, ofRule: boolean): Fl
     const remedy = 'write 5 connects in 10s, two or more, or 100 connects in 10s per ip'
     throw policyError('', `${shown} is not a count of connects`, remedy)
   }
-  if (connects > BOUNDS.refusalsCounted)
+  if (connects > MAX_SIZES.refusalsCounted)
     throw policyError(
       '',
       `${connects} connects are too many to count`,
-      `the most is ${BOUNDS.refusalsCounted}`,
+      `the most is ${MAX_SIZES.refusalsCounted}`,
     )
   return { connects, withinMs: parseDuration(time), per: part }
 }

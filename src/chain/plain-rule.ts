@@ -5,7 +5,7 @@ import type { CostMeter } from './cost.ts'
 import type { Rule } from './limit.ts'
 import type { KeyMaker } from './scope.ts'
 
-export interface PlainRuleOptions {
+export interface SimpleRuleOptions {
   readonly keys: KeyMaker
   /** Default: a message costs one. */
   readonly cost?: CostMeter | undefined
@@ -19,10 +19,10 @@ const ONE: CostMeter = { fixed: 1, fractional: false, unitsOf: () => 1 }
  * A rule of nothing but a rate, as tiers and exemptions carry: a token bucket over what is published, which rejects, and is
  * meant as it is written. Throws PolicyError where the rate is no limit.
  */
-export function plainRule(
+export function simpleRule(
   name: string,
   { count, periodMs, burst }: Rate,
-  { keys, cost = ONE, fractional = false }: PlainRuleOptions,
+  { keys, cost = ONE, fractional = false }: SimpleRuleOptions,
 ): Rule {
   return {
     name,

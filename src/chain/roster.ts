@@ -1,28 +1,28 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { HARSHNESS, type Outcome } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Action, Dialect } from '../message.ts'
-import { redirectFlaw } from '../outcomes/redirect.ts'
-import type { RuleFacts } from '../outcomes/rule-facts.ts'
+import { findRedirectProblem } from '../outcomes/redirect.ts'
+import type { RuleInfo } from '../outcomes/rule-facts.ts'
 import { type Pattern, parsePattern } from '../topic/pattern.ts'
-import type { HandlerStation } from './handler.ts'
+import type { HandlerMeta } from './handler.ts'
 import type { HeldStation } from './held-limit.ts'
 import type { Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
 import type { Penalty } from './penalty.ts'
-import { factsOf, sizeFactsOf } from './rule-facts.ts'
-import { scopeFlaw } from './scope.ts'
+import { ruleInfoOf, sizeFactsOf } from './rule-facts.ts'
+import { findScopeProblem } from './scope.ts'
 import type { SizeRule } from './size-limit.ts'
-import { type Entry, stationOf } from './steps.ts'
+import { type Entry, metaOf } from './steps.ts'
 
 /** All middleware of a gate in its order, with the checks that need to see them together. */
-export class Roster {
+export class RuleRegistry {
   readonly dialect: Dialect
   readonly entries: Entry[] = []
   /** All that is counted, also for exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
-  readonly #facts = new Map<string, RuleFacts>()
+  readonly #facts = new Map<string, RuleInfo>()
   /** Names of limits of what brokers hold. */
   readonly #held = new Set<string>()
   readonly #sizes = new Map<string, SizeRule>()
@@ -34,14 +34,14 @@ export class Roster {
   /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
   add(pattern: string | undefined, middleware: Middleware, isRuntime = false): void {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
-    const station = stationOf(middleware)
-    if (station?.kind === 'handler') this.handlers.push(station)
-    if (station?.kind === 'held') this.#admitHeld(station, parsed)
-    if (station?.rule !== undefined) {
-      this.#admit(station.rule, parsed)
-      if (station.kind === 'limit') this.#limits.add(station.rule)
+    const meta = metaOf(middleware)
+    if (meta?.kind === 'handler') this.handlers.push(meta)
+    if (meta?.kind === 'held') this.#admitHeld(meta, parsed)
+    if (meta?.rule !== undefined) {
+      this.#admit(meta.rule, parsed)
+      if (meta.kind === 'limit') this.#limits.add(meta.rule)
     }
-    if (station?.kind === 'size') this.#admitSize(station.size, parsed)
+    if (meta?.kind === 'size') this.#admitSize(meta.size, parsed)
     this.entries.push({ pattern: parsed, middleware, isRuntime })
   }
 
@@ -52,7 +52,7 @@ export class Roster {
     }
     this.#rules.set(rule.name, rule)
     this.#limits.add(rule)
-    this.#facts.set(rule.name, factsOf(rule, undefined))
+    this.#facts.set(rule.name, ruleInfoOf(rule, undefined))
   }
 
   /** What is counted under a name. */
@@ -66,7 +66,7 @@ export class Roster {
   }
 
   /** What goes by what handlers do. */
-  readonly handlers: HandlerStation[] = []
+  readonly handlers: HandlerMeta[] = []
 
   /** Whether any rule has a penalty of its own. */
   hasPenalties = false
@@ -88,7 +88,7 @@ export class Roster {
   }
 
   /** What a rule is. */
-  ruleOf(name: string): RuleFacts | undefined {
+  ruleOf(name: string): RuleInfo | undefined {
     return this.#facts.get(name)
   }
 
@@ -112,7 +112,7 @@ export class Roster {
       throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
     const captures = pattern?.captures.map(capture => capture.name) ?? []
     for (const scope of limit.keys.scopes) {
-      const flaw = scopeFlaw(scope, captures)
+      const flaw = findScopeProblem(scope, captures)
       if (flaw !== undefined) throw policyError('per', flaw)
     }
     this.#held.add(name)
@@ -131,17 +131,17 @@ export class Roster {
     if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
-    if (this.#rules.size + this.#sizes.size >= BOUNDS.rules) {
+    if (this.#rules.size + this.#sizes.size >= MAX_SIZES.rules) {
       throw policyError(
         'rules',
-        `more than ${BOUNDS.rules} rules`,
+        `more than ${MAX_SIZES.rules} rules`,
         'count by captures instead of listing topics',
       )
     }
   }
 
   #checkRedirect({ exceeded }: Pick<Rule, 'exceeded'>, captures: readonly string[]): void {
-    const flaw = redirectFlaw(exceeded.redirect, captures)
+    const flaw = findRedirectProblem(exceeded.redirect, captures)
     if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
   }
 
@@ -149,12 +149,12 @@ export class Roster {
     this.#checkRoom(rule)
     const captures = pattern?.captures.map(({ name }) => name) ?? []
     for (const scope of rule.keys.scopes) {
-      const flaw = scopeFlaw(scope, captures)
+      const flaw = findScopeProblem(scope, captures)
       if (flaw !== undefined) throw policyError('per', flaw)
     }
     this.#checkRedirect(rule, captures)
     this.#rules.set(rule.name, rule)
     if (rule.penalty !== undefined) this.hasPenalties = true
-    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, factsOf(rule, pattern))
+    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, ruleInfoOf(rule, pattern))
   }
 }

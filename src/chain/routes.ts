@@ -1,28 +1,28 @@
 import type { Limit } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { PASSED } from '../decision.ts'
 import type { Action, Message, Sender } from '../message.ts'
 import { MemoryStore } from '../stores/memory.ts'
 import type { Store } from '../stores/store.ts'
 import { captureLevels } from '../topic/pattern.ts'
 import { Router } from '../topic/router.ts'
-import { ChainedPlan } from './chained-plan.ts'
-import type { Behaving, Conduct } from './conduct.ts'
-import { behavingSteps } from './conduct-rule.ts'
-import { ConnectPlan } from './connect-plan.ts'
+import { StoreEvaluator } from './chained-plan.ts'
+import type { BehaviourLevel, CompiledBehaviour } from './conduct.ts'
+import { behaviourSteps } from './conduct-rule.ts'
+import { ConnectEvaluator } from './connect-plan.ts'
 import { isSettled } from './exempt.ts'
 import type { Passed } from './fold.ts'
-import { FusedPlan } from './fused-plan.ts'
+import { MemoryEvaluator } from './fused-plan.ts'
 import type { Identity } from './identity.ts'
 import type { Override } from './override.ts'
-import type { Roster } from './roster.ts'
-import type { ActionPlan, Ruling, Selective } from './ruling.ts'
-import type { Seat } from './seat.ts'
-import { type Ban, banned, type Standing, type Treatment } from './standing.ts'
-import { type Entry, planSteps, type Step, stationOf } from './steps.ts'
-import { inCommonUnit, overrideBy, treatSteps } from './treat.ts'
-import type { Warner } from './warn.ts'
-import { type ConductPlan, WatchedPlan } from './watched-plan.ts'
+import type { RuleRegistry } from './roster.ts'
+import type { ActionPlan, Selective, SenderPlan } from './ruling.ts'
+import type { SenderState } from './seat.ts'
+import { type Ban, banned, type EffectiveOverrides, type SenderOverrides } from './standing.ts'
+import { type Entry, metaOf, planSteps, type Step } from './steps.ts'
+import { applyOverrides, inCommonUnit, overrideBy } from './treat.ts'
+import type { UsageWarnings } from './warn.ts'
+import { BehaviourEvaluator, type BehaviourPlan } from './watched-plan.ts'
 
 interface RoutePlan {
   readonly entries: readonly Entry[]
@@ -33,22 +33,22 @@ interface RoutePlan {
 export interface Chain {
   /** Whose routes they are. */
   readonly gate: object
-  readonly roster: Roster
+  readonly registry: RuleRegistry
   readonly identity: Identity | undefined
   readonly store: Store
-  readonly standing: Standing
-  readonly warner: Warner
+  readonly senderOverrides: SenderOverrides
+  readonly usageWarnings: UsageWarnings
 }
 
 /** All routes of one state of the chain; any change of the chain makes new ones. */
-export class Routes {
+export class RouteTable {
   /** Whose routes they are. */
   readonly gate: object
   readonly #chain: Chain
   readonly #identity: Identity | undefined
   readonly #router: Router<RoutePlan>
 
-  constructor(chain: Chain, router: Router<RoutePlan> = routerOf(chain.roster)) {
+  constructor(chain: Chain, router: Router<RoutePlan> = routerOf(chain.registry)) {
     this.gate = chain.gate
     this.#chain = chain
     this.#identity = chain.identity
@@ -56,8 +56,8 @@ export class Routes {
   }
 
   /** The same routes as another object: all seats are settled anew, nothing is compiled anew. */
-  renewed(): Routes {
-    return new Routes(this.#chain, this.#router)
+  renewed(): RouteTable {
+    return new RouteTable(this.#chain, this.#router)
   }
 
   /** Where headers tell who the sender is, the next message on the same connection may come from someone else. */
@@ -68,30 +68,30 @@ export class Routes {
   /** Patterns that lead a message to a station, in the order of the list; undefined stands for every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
     const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
-      const station = stationOf(middleware)
-      if (station?.kind === 'size') return station.size.on === message.on
-      return station?.kind !== 'limit' || station.rule?.on === message.on
+      const meta = metaOf(middleware)
+      if (meta?.kind === 'size') return meta.size.on === message.on
+      return meta?.kind !== 'limit' || meta.rule?.on === message.on
     })
     return [...new Set(asked.map(({ pattern }) => pattern?.text))]
   }
 
   /** Settles what a sender amounts to on a message's topic, and turns its seat to it. */
-  settle(seat: Seat, message: Message): Seat {
+  settle(senderState: SenderState, message: Message): SenderState {
     const { topic, on } = message
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
     const known = this.#identityOf(message, route)
-    const treatment = this.#chain.standing.of(known)
-    const { ban, tier } = treatment
+    const effectiveOverrides = this.#chain.senderOverrides.of(known)
+    const { ban, tier } = effectiveOverrides
     // With tiers, a name that is none of them is no tier: else anyone could have a counter of their own by inventing names.
-    const tierName = this.#chain.standing.tiers === undefined ? known.tier : tier?.name
+    const tierName = this.#chain.senderOverrides.tiers === undefined ? known.tier : tier?.name
     const identity = tierName === known.tier ? known : withTier(known, tierName)
-    const ruling =
+    const senderPlan =
       ban === undefined
-        ? rulingOf(this.#treated(plan, on, treatment, identity), topic, identity)
+        ? rulingOf(this.#treated(plan, on, effectiveOverrides, identity), topic, identity)
         : refusing(ban)
-    seat.turnTo(this, topic, on, ruling, identity)
-    return seat
+    senderState.switchTopic(this, topic, on, senderPlan, identity)
+    return senderState
   }
 
   #routeOf({ topic, on }: Message): RoutePlan {
@@ -113,7 +113,7 @@ export class Routes {
   #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
     let action = plan.actions.get(on)
     if (action === undefined) {
-      const steps = inCommonUnit(planSteps(plan.entries, on), this.#chain.standing.tiers)
+      const steps = inCommonUnit(planSteps(plan.entries, on), this.#chain.senderOverrides.tiers)
       action = this.#planOf(steps, on)
       plan.actions.set(on, action)
     }
@@ -121,16 +121,21 @@ export class Routes {
   }
 
   /** The plan for senders that are treated alike. */
-  #treated(plan: ActionPlan, on: Action, treatment: Treatment, identity: Sender): ActionPlan {
+  #treated(
+    plan: ActionPlan,
+    on: Action,
+    effectiveOverrides: EffectiveOverrides,
+    identity: Sender,
+  ): ActionPlan {
     const { selective } = plan
     const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
-    if (treatment.key === '' && notFor.length === 0) return plan
-    const key = `${notFor.map(rule => selective.indexOf(rule)).join()}:${treatment.key}`
+    if (effectiveOverrides.key === '' && notFor.length === 0) return plan
+    const key = `${notFor.map(rule => selective.indexOf(rule)).join()}:${effectiveOverrides.key}`
     let treated = plan.treated.get(key)
     if (treated === undefined) {
-      const { steps, passed } = treatSteps(withoutRules(plan.steps, notFor), on, treatment)
+      const { steps, passed } = applyOverrides(withoutRules(plan.steps, notFor), on, effectiveOverrides)
       treated = this.#planOf(steps, on, passed, notFor)
-      if (plan.treated.size >= BOUNDS.rulingsPerPlan) plan.treated.clear()
+      if (plan.treated.size >= MAX_SIZES.rulingsPerPlan) plan.treated.clear()
       plan.treated.set(key, treated)
     }
     return treated
@@ -142,62 +147,65 @@ export class Routes {
     passed: Passed = PASSED,
     notFor: readonly Selective[] = [],
   ): ActionPlan {
-    const decider = this.#finished(steps, on, passed)
+    const evaluator = this.#finished(steps, on, passed)
     const selective = steps.flatMap(selectiveRules)
-    return { steps, passed, decider, selective, notFor, rulings: new Map(), treated: new Map() }
+    return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), treated: new Map() }
   }
 
   /** What decides, with what goes by more than the chain: connects, and the behaviour of who sends. */
-  #finished(steps: readonly Step[], on: Action, passed: Passed): ActionPlan['decider'] {
-    const { behaving, flaps } = this.#chain.standing
+  #finished(steps: readonly Step[], on: Action, passed: Passed): ActionPlan['evaluator'] {
+    const { compiledBehaviour, countConnect } = this.#chain.senderOverrides
     // What is done to somebody is not its behaviour.
-    if (behaving !== undefined && on === 'publish') return this.#watch(steps, behaving, passed)
-    const decider = this.#deciderOf(steps, passed)
-    return flaps !== undefined && on === 'connect' ? new ConnectPlan(decider, flaps) : decider
+    if (compiledBehaviour !== undefined && on === 'publish')
+      return this.#watch(steps, compiledBehaviour, passed)
+    const evaluator = this.#deciderOf(steps, passed)
+    return countConnect !== undefined && on === 'connect'
+      ? new ConnectEvaluator(evaluator, countConnect)
+      : evaluator
   }
 
-  #watch(steps: readonly Step[], behaving: Behaving, passed: Passed): WatchedPlan {
-    const planOf = (conduct: Conduct): ConductPlan => {
-      const behaved = behavingSteps(steps, conduct, behaving)
-      return { steps: behaved, decider: this.#deciderOf(behaved, passed) }
+  #watch(steps: readonly Step[], compiledBehaviour: CompiledBehaviour, passed: Passed): BehaviourEvaluator {
+    const planOf = (behaviourLevel: BehaviourLevel): BehaviourPlan => {
+      const behaved = behaviourSteps(steps, behaviourLevel, compiledBehaviour)
+      return { steps: behaved, evaluator: this.#deciderOf(behaved, passed) }
     }
     const plans = { good: planOf('good'), usual: planOf('usual'), abusive: planOf('abusive') }
-    return new WatchedPlan(plans, this.#chain.standing.conducts, behaving)
+    return new BehaviourEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
   }
 
-  #deciderOf(steps: readonly Step[], passed: Passed): FusedPlan | ChainedPlan {
+  #deciderOf(steps: readonly Step[], passed: Passed): MemoryEvaluator | StoreEvaluator {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
     const sizes = steps.filter(step => step.kind === 'sizes')
     const fusable = exempts.length + sizes.length + (rules.length > 0 ? 1 : 0) === steps.length
-    const { store, warner } = this.#chain
+    const { store, usageWarnings } = this.#chain
     return fusable && store instanceof MemoryStore
-      ? new FusedPlan(
+      ? new MemoryEvaluator(
           exempts,
           rules,
           store,
-          warner,
+          usageWarnings,
           passed,
           sizes.flatMap(step => step.rules),
         )
-      : new ChainedPlan(steps, store, warner, passed)
+      : new StoreEvaluator(steps, store, usageWarnings, passed)
   }
 }
 
 const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Action[]
 
 /** Returns the limits that the plans of a chain count by now, also those that overrides make of them. */
-export function limitsInForce(roster: Roster, standing: Standing): readonly Limit[] {
-  const { tiers, behaving } = standing
-  const overrides = distinctOverrides(standing)
+export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOverrides): readonly Limit[] {
+  const { tiers, compiledBehaviour } = senderOverrides
+  const overrides = distinctOverrides(senderOverrides)
   const limits = new Set<Limit>()
   for (const on of ACTIONS) {
-    const common = inCommonUnit(planSteps(roster.entries, on), tiers)
-    const overridden = overrides.map(each => treatSteps(common, on, { overrides: [each], key: '' }).steps)
-    const isWatched = behaving !== undefined && on === 'publish'
+    const common = inCommonUnit(planSteps(registry.entries, on), tiers)
+    const overridden = overrides.map(each => applyOverrides(common, on, { overrides: [each], key: '' }).steps)
+    const isWatched = compiledBehaviour !== undefined && on === 'publish'
     for (const treated of [common, ...overridden]) {
-      const steps = isWatched ? behavingSteps(treated, 'usual', behaving) : treated
+      const steps = isWatched ? behaviourSteps(treated, 'usual', compiledBehaviour) : treated
       for (const step of steps) {
         if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
         else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
@@ -215,21 +223,21 @@ export function limitsInForce(roster: Roster, standing: Standing): readonly Limi
 }
 
 /** One of the overrides in effect for each text and list of rules; of very many kinds, some. */
-function distinctOverrides({ overrides }: Standing): readonly Override[] {
+function distinctOverrides({ overrides }: SenderOverrides): readonly Override[] {
   const kinds = new Map<string, Override>()
   for (const override of overrides.values()) {
-    if (kinds.size >= BOUNDS.overriddenLimits) break
+    if (kinds.size >= MAX_SIZES.overriddenLimits) break
     kinds.set(override.kind, override)
   }
   return [...kinds.values()]
 }
 
-function routerOf(roster: Roster): Router<RoutePlan> {
-  const router = new Router<RoutePlan>(roster.dialect, ids => ({
-    entries: ids.map(id => roster.entries[id]!),
+function routerOf(registry: RuleRegistry): Router<RoutePlan> {
+  const router = new Router<RoutePlan>(registry.dialect, ids => ({
+    entries: ids.map(id => registry.entries[id]!),
     actions: new Map(),
   }))
-  roster.entries.forEach(({ pattern }, id) => {
+  registry.entries.forEach(({ pattern }, id) => {
     router.add(pattern, id)
   })
   return router
@@ -261,35 +269,35 @@ function withTier(sender: Sender, tier: string | undefined): Sender {
 }
 
 /** The ruling of somebody who is banned. */
-function refusing(ban: Ban): Ruling {
-  const decider = {
+function refusing(ban: Ban): SenderPlan {
+  const evaluator = {
     kind: 'banned',
     ban,
-    decide: (_message: Message, _seat: Seat, nowMs: number) => banned(ban, nowMs),
+    decide: (_message: Message, _seat: SenderState, nowMs: number) => banned(ban, nowMs),
   } as const
-  const none = { steps: [], selective: [], notFor: [], rulings: new Map(), treated: new Map() }
-  const plan: ActionPlan = { ...none, passed: PASSED, decider }
-  return { decider, plan, conditional: [], exempt: undefined }
+  const none = { steps: [], selective: [], notFor: [], senderPlans: new Map(), treated: new Map() }
+  const plan: ActionPlan = { ...none, passed: PASSED, evaluator }
+  return { evaluator, plan, conditional: [], exempt: undefined }
 }
 
 /** The ruling of a plan for a sender; one for each set of exemptions that can cover. */
-function rulingOf(plan: ActionPlan, topic: string, identity: Sender): Ruling {
+function rulingOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan {
   const exempts = plan.steps.filter(step => step.kind === 'exempt')
-  const covering = exempts.filter(({ station }) => station.covers(topic, identity))
+  const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))
   const shape = covering.map(step => exempts.indexOf(step)).join()
-  let ruling = plan.rulings.get(shape)
-  if (ruling === undefined) {
-    const { decider } = plan
-    const settledAt = covering.findIndex(({ station }) => isSettled(station))
-    const buckets = covering.length === 0 && decider.kind === 'fused' ? decider.buckets : undefined
-    ruling = {
-      decider: buckets ?? decider,
+  let senderPlan = plan.senderPlans.get(shape)
+  if (senderPlan === undefined) {
+    const { evaluator } = plan
+    const settledAt = covering.findIndex(({ meta }) => isSettled(meta))
+    const buckets = covering.length === 0 && evaluator.kind === 'fused' ? evaluator.buckets : undefined
+    senderPlan = {
+      evaluator: buckets ?? evaluator,
       plan,
       conditional: settledAt < 0 ? covering : covering.slice(0, settledAt),
-      exempt: covering[settledAt]?.station.decision,
+      exempt: covering[settledAt]?.meta.decision,
     }
-    if (plan.rulings.size >= BOUNDS.rulingsPerPlan) plan.rulings.clear()
-    plan.rulings.set(shape, ruling)
+    if (plan.senderPlans.size >= MAX_SIZES.rulingsPerPlan) plan.senderPlans.clear()
+    plan.senderPlans.set(shape, senderPlan)
   }
-  return ruling
+  return senderPlan
 }

@@ -1,6 +1,6 @@
 import { holdsFor } from '../conditions/condition.ts'
 import type { Message, Sender } from '../message.ts'
-import type { RuleFacts } from '../outcomes/rule-facts.ts'
+import type { RuleInfo } from '../outcomes/rule-facts.ts'
 import { captureLevels, type Pattern } from '../topic/pattern.ts'
 import { keyOf } from './key.ts'
 import type { Rule } from './limit.ts'
@@ -11,7 +11,7 @@ import type { Step } from './steps.ts'
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
 /** What a rule is, with the pattern it was first used for. */
-export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
+export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
   return {
     name: rule.name,
     ...(rule.description === undefined ? {} : { description: rule.description }),
@@ -31,7 +31,7 @@ export function factsOf(rule: Rule, pattern: Pattern | undefined): RuleFacts {
 }
 
 /** A maximum size, with the pattern it was first used for. */
-export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleFacts {
+export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleInfo {
   const { name, description, on, maxBytes, exceeded, message } = rule
   return {
     ...{ name, description, on, pattern: pattern?.text, maxBytes, count: maxBytes, capacity: maxBytes },
@@ -59,8 +59,8 @@ export function keyUnder(
       if (!holdsFor(planned.rule, message, nowMs)) return undefined
       return shownKey(planned.rule.keys, keyOf(planned, message, identity))
     } else if (step.kind === 'exempt') {
-      const { station } = step
-      if (station.covers(message.topic, identity) && holdsFor(station, message, nowMs)) return undefined
+      const { meta } = step
+      if (meta.covers(message.topic, identity) && holdsFor(meta, message, nowMs)) return undefined
     }
   }
   return undefined
@@ -72,7 +72,7 @@ export function isExempt(steps: readonly Step[], message: Message, identity: Sen
     step =>
       step.kind === 'exempt' &&
       step.own === undefined &&
-      step.station.covers(message.topic, identity) &&
-      holdsFor(step.station, message, nowMs),
+      step.meta.covers(message.topic, identity) &&
+      holdsFor(step.meta, message, nowMs),
   )
 }

@@ -1,15 +1,15 @@
 import type { Decision } from '../decision.ts'
 import type { Message } from '../message.ts'
-import type { Buckets } from './buckets.ts'
-import type { ChainedPlan } from './chained-plan.ts'
-import type { ConnectPlan } from './connect-plan.ts'
+import type { TokenBucketEvaluator } from './buckets.ts'
+import type { StoreEvaluator } from './chained-plan.ts'
+import type { ConnectEvaluator } from './connect-plan.ts'
 import type { Passed } from './fold.ts'
-import type { FusedPlan } from './fused-plan.ts'
+import type { MemoryEvaluator } from './fused-plan.ts'
 import type { Rule } from './limit.ts'
-import type { Seat } from './seat.ts'
+import type { SenderState } from './seat.ts'
 import type { Ban } from './standing.ts'
 import type { ExemptStep, Step } from './steps.ts'
-import type { WatchedPlan } from './watched-plan.ts'
+import type { BehaviourEvaluator } from './watched-plan.ts'
 
 /** A rule that may be for some senders only. */
 export type Selective = Pick<Rule, 'name' | 'covers' | 'forLists'>
@@ -19,31 +19,31 @@ export interface ActionPlan {
   readonly steps: readonly Step[]
   /** The decision where no rule applies. */
   readonly passed: Passed
-  readonly decider: FusedPlan | ChainedPlan | WatchedPlan | ConnectPlan | Refusing
+  readonly evaluator: MemoryEvaluator | StoreEvaluator | BehaviourEvaluator | ConnectEvaluator | BanEvaluator
   /** Rules that are for some senders only. */
   readonly selective: readonly Selective[]
   /** Rules of the route that are not for the senders of this plan. */
   readonly notFor: readonly Selective[]
   /** Rulings made so far, by which exemptions cover the sender. */
-  readonly rulings: Map<string, Ruling>
+  readonly senderPlans: Map<string, SenderPlan>
   /** The same for senders that some rules are not for, or whose tier or overrides change it, by what makes them differ. */
   readonly treated: Map<string, ActionPlan>
 }
 
 /** Decides about somebody who is banned: nothing of the message is looked at. */
-export interface Refusing {
+export interface BanEvaluator {
   readonly kind: 'banned'
   readonly ban: Ban
-  decide(message: Message, seat: Seat, nowMs: number): Decision
+  decide(message: Message, senderState: SenderState, nowMs: number): Decision
 }
 
 /**
  * What a plan means for a kind of sender: exemptions by identity are settled here, once, where nothing a message
  * holds can change them. Shared by all senders the same exemptions cover, so that it stays in the cache.
  */
-export interface Ruling {
+export interface SenderPlan {
   /** The plan's; or, of senders no exemption covers, what is quicker and comes to the same. */
-  readonly decider: ActionPlan['decider'] | Buckets
+  readonly evaluator: ActionPlan['evaluator'] | TokenBucketEvaluator
   readonly plan: ActionPlan
   /** Exemptions that cover the sender but must be asked about each message; all come before `exempt`. */
   readonly conditional: readonly ExemptStep[]
@@ -53,10 +53,10 @@ export interface Ruling {
 
 /** The plan in force for a seat: that of its conduct, where senders are told apart by it. */
 export function planFor(
-  seat: Seat,
+  senderState: SenderState,
   nowMs: number,
-): Pick<ActionPlan, 'steps' | 'decider' | 'passed' | 'notFor'> {
-  const { plan } = seat.ruling!
-  const { decider } = plan
-  return decider.kind === 'watched' ? { ...plan, steps: decider.planFor(seat, nowMs).steps } : plan
+): Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'> {
+  const { plan } = senderState.senderPlan!
+  const { evaluator } = plan
+  return evaluator.kind === 'watched' ? { ...plan, steps: evaluator.planFor(senderState, nowMs).steps } : plan
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../logger.ts'
 import type { Message } from '../message.ts'
 import type { Handled } from './handler.ts'
 import type { Rule } from './limit.ts'
-import type { Measures } from './measures.ts'
+import type { LoadSources } from './measures.ts'
 import { multiplyLimit } from './remake.ts'
 
 /** What a scale needs of the gate that goes by it. */
@@ -15,11 +15,11 @@ export interface ScaleHost {
   /** The load to go by instead of a measured one, 0 to 1; `none` measures nothing and scales nothing. */
   readonly load?: number | 'none' | undefined
   /** What brokers and consumers tell of themselves. */
-  readonly measures: Measures
+  readonly loadSources: LoadSources
   /** Has a listener told of each message that a handler is done with; the returned function ends it. */
   onHandled(listener: (message: Message, handled: Handled) => void): () => void
   /** Joins the nodes of the gate's store, under a name; undefined where the store is of this node alone. */
-  join(node: string | undefined, everyMs: number): Fleet | undefined
+  join(node: string | undefined, everyMs: number): ClusterLoad | undefined
   /** Told after each change. */
   changed(scaled: Scaled | undefined): void
 }
@@ -31,7 +31,7 @@ export interface NodeLoad {
 }
 
 /** The nodes of one store, as one of them sees them. */
-export interface Fleet {
+export interface ClusterLoad {
   /**
    * Tells the others what was measured here, and gives what those that live have told; undefined where the store is out
    * of reach. Never rejects.
@@ -41,7 +41,7 @@ export interface Fleet {
 }
 
 /** What a middleware tells the gate that scales the limits after it. */
-export interface ScaleStation {
+export interface ScaleMeta {
   readonly kind: 'scale'
   readonly enabled: true
   readonly priority: 0
@@ -53,7 +53,7 @@ export interface ScaleStation {
   /** Begins to measure for a gate; the returned function ends it. */
   attach(host: ScaleHost): () => void
   /** Goes on with what another has found at the same gate, where it would measure the same; false where not. */
-  inherit(other: ScaleStation): boolean
+  inherit(other: ScaleMeta): boolean
 }
 
 const SCALED = new WeakMap<Scaled, WeakMap<Rule, Rule>>()

@@ -1,4 +1,4 @@
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import { readHeader } from '../conditions/header.ts'
 import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../conditions/network.ts'
 import type { Message, Sender } from '../message.ts'
@@ -65,12 +65,12 @@ function prefixesOf(scope: string): readonly [v4: number, v6: number] | undefine
 }
 
 /** What is wrong with a scope word, if anything, given the captures of the rule's pattern. */
-export function scopeFlaw(scope: string, captures: readonly string[]): string | undefined {
+export function findScopeProblem(scope: string, captures: readonly string[]): string | undefined {
   if (SCOPE_WORDS.includes(scope) || captures.includes(scope)) return undefined
   if (scope.includes('|')) {
     const words = scope.split('|')
     if (words.includes('global')) return `"${scope}": global is always known; leave out what comes after it`
-    return words.map(word => scopeFlaw(word, captures)).find(flaw => flaw !== undefined)
+    return words.map(word => findScopeProblem(word, captures)).find(flaw => flaw !== undefined)
   }
   if (scope.startsWith('header.') && scope.length > 'header.'.length) return undefined
   if (NETWORK.test(scope)) {
@@ -93,7 +93,7 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
   const changing = scopes.some(scope => scope.split('|').some(word => word.startsWith('header.')))
   const [only] = parts
   if (only !== undefined && parts.length === 1) {
-    return { scopes, changing, keyOf: source => boundedPart(only(source) ?? '') }
+    return { scopes, changing, keyOf: source => hashLongPart(only(source) ?? '') }
   }
   return {
     scopes,
@@ -101,7 +101,7 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
     keyOf(source) {
       let key = ''
       for (const part of parts) {
-        const text = boundedPart(part(source) ?? '')
+        const text = hashLongPart(part(source) ?? '')
         key += `${text.length}:${text}`
       }
       return key

@@ -1,8 +1,8 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Action, Sender } from '../message.ts'
-import type { Routes } from './routes.ts'
-import type { Ruling } from './ruling.ts'
-import type { Watched } from './watched-plan.ts'
+import type { RouteTable } from './routes.ts'
+import type { SenderPlan } from './ruling.ts'
+import type { BehaviourState } from './watched-plan.ts'
 
 /** Rules whose slots stand on the seat itself; those of further rules stand in a list. */
 const INLINE = 4
@@ -10,10 +10,10 @@ const NO_SLOT = 0
 const NO_GENERATION = -1
 
 /** A topic a sender has been on, and may come back to. */
-interface Visit {
+interface TopicEntry {
   topic: string
   on: Action
-  ruling: Ruling | undefined
+  senderPlan: SenderPlan | undefined
   identity: Sender
   keys: (string | undefined)[] | undefined
   met: number
@@ -30,15 +30,15 @@ const SEAT: unique symbol = Symbol('topicgate.seat')
  * senders each object more on the way is a cache miss more, some 100 to 250 ns. (Sender, binding, list of slots and
  * elements of the list, each an object of its own, took twice the time.)
  */
-export class Seat implements Sender {
+export class SenderState implements Sender {
   /** Insight's: when this sender was last counted, with its tier. First, in a cache line that is read in any case. */
   met = 0
   /** The routes of its gate; others mean that all that follows is void. */
-  routes: Routes | undefined = undefined
+  routes: RouteTable | undefined = undefined
   owner: Sender
   topic = ''
   on: Action = 'publish'
-  ruling: Ruling | undefined = undefined
+  senderPlan: SenderPlan | undefined = undefined
   /** Slot and generation of the first rules; the fused plan reads them without a call. */
   slot0 = NO_SLOT
   generation0 = NO_GENERATION
@@ -56,10 +56,10 @@ export class Seat implements Sender {
   #more: number[] | undefined = undefined
   /** Keys by rule, for a plan that charges by keys. */
   keys: (string | undefined)[] | undefined = undefined
-  #visits: Visit[] | undefined = undefined
+  #topicEntries: TopicEntry[] | undefined = undefined
   #oldest = 0
   /** The count of its behaviour, where it has any. */
-  watched: Watched | undefined = undefined
+  behaviourState: BehaviourState | undefined = undefined
   readonly client: string | undefined
   readonly user: string | undefined
   readonly device: string | undefined
@@ -146,61 +146,62 @@ export class Seat implements Sender {
   }
 
   /** Turns to a topic the sender has been on under the same routes; false where it has not. */
-  returnTo(topic: string, on: Action): boolean {
-    const visits = this.#visits
-    if (visits === undefined) return false
-    for (let index = 0; index < visits.length; index++) {
-      const visit = visits[index]!
-      if (visit.on !== on || visit.topic !== topic) continue
-      if (this.topic.length <= BOUNDS.topicPerSenderChars) visits[index] = Seat.#leave(this)
+  restoreTopic(topic: string, on: Action): boolean {
+    const topicEntries = this.#topicEntries
+    if (topicEntries === undefined) return false
+    for (let index = 0; index < topicEntries.length; index++) {
+      const topicEntry = topicEntries[index]!
+      if (topicEntry.on !== on || topicEntry.topic !== topic) continue
+      if (this.topic.length <= MAX_SIZES.topicPerSenderChars) topicEntries[index] = SenderState.#leave(this)
       else {
-        visits.splice(index, 1)
+        topicEntries.splice(index, 1)
         this.#oldest = 0
       }
-      Seat.#enter(this, visit)
+      SenderState.#enter(this, topicEntry)
       return true
     }
     return false
   }
 
   /** Turns to a topic that is new to the sender; what it was on before is remembered, the oldest forgotten. */
-  turnTo(routes: Routes, topic: string, on: Action, ruling: Ruling, identity: Sender): void {
+  switchTopic(routes: RouteTable, topic: string, on: Action, senderPlan: SenderPlan, identity: Sender): void {
     if (this.routes !== routes) {
       this.routes = routes
-      this.#visits = undefined
+      this.#topicEntries = undefined
       this.#oldest = 0
-    } else if (this.ruling !== undefined && this.topic.length <= BOUNDS.topicPerSenderChars) {
-      this.#visits ??= []
-      if (this.#visits.length < BOUNDS.topicsPerSender) this.#visits.push(Seat.#leave(this))
+    } else if (this.senderPlan !== undefined && this.topic.length <= MAX_SIZES.topicPerSenderChars) {
+      this.#topicEntries ??= []
+      if (this.#topicEntries.length < MAX_SIZES.topicsPerSender)
+        this.#topicEntries.push(SenderState.#leave(this))
       else {
-        this.#visits[this.#oldest] = Seat.#leave(this)
-        this.#oldest = (this.#oldest + 1) % BOUNDS.topicsPerSender
+        this.#topicEntries[this.#oldest] = SenderState.#leave(this)
+        this.#oldest = (this.#oldest + 1) % MAX_SIZES.topicsPerSender
       }
     }
-    Seat.#enter(this, { topic, on, ruling, identity, keys: undefined, met: 0, run: 0, slots: [] })
+    SenderState.#enter(this, { topic, on, senderPlan, identity, keys: undefined, met: 0, run: 0, slots: [] })
   }
 
   /** Static, as is the next: for private methods each seat would have a field more, before all others. */
-  static #leave(seat: Seat): Visit {
-    const { topic, on, ruling, identity, keys, met, run } = seat
-    const slots = seat.#more === undefined ? [] : [...seat.#more]
+  static #leave(senderState: SenderState): TopicEntry {
+    const { topic, on, senderPlan, identity, keys, met, run } = senderState
+    const slots = senderState.#more === undefined ? [] : [...senderState.#more]
     for (let index = INLINE - 1; index >= 0; index--)
-      slots.unshift(seat.slotOf(index), seat.generationOf(index))
-    return { topic, on, ruling, identity, keys, met, run, slots }
+      slots.unshift(senderState.slotOf(index), senderState.generationOf(index))
+    return { topic, on, senderPlan, identity, keys, met, run, slots }
   }
 
-  static #enter(seat: Seat, visit: Visit): void {
-    seat.topic = visit.topic
-    seat.on = visit.on
-    seat.ruling = visit.ruling
-    seat.identity = visit.identity
-    seat.keys = visit.keys
-    seat.met = visit.met
-    seat.run = visit.run
-    seat.#more = undefined
-    const { slots } = visit
+  static #enter(senderState: SenderState, topicEntry: TopicEntry): void {
+    senderState.topic = topicEntry.topic
+    senderState.on = topicEntry.on
+    senderState.senderPlan = topicEntry.senderPlan
+    senderState.identity = topicEntry.identity
+    senderState.keys = topicEntry.keys
+    senderState.met = topicEntry.met
+    senderState.run = topicEntry.run
+    senderState.#more = undefined
+    const { slots } = topicEntry
     for (let index = 0; index < INLINE || 2 * index < slots.length; index++) {
-      seat.keep(index, slots[2 * index] ?? NO_SLOT, slots[2 * index + 1] ?? NO_GENERATION)
+      senderState.keep(index, slots[2 * index] ?? NO_SLOT, slots[2 * index + 1] ?? NO_GENERATION)
     }
   }
 }
@@ -210,42 +211,42 @@ export class Seat implements Sender {
  * a connection and a cache miss a message.
  */
 export function createSender(sender: Sender): Sender {
-  return new Seat(sender)
+  return new SenderState(sender)
 }
 
 interface Seated extends Sender {
-  [SEAT]?: Seat | undefined
+  [SEAT]?: SenderState | undefined
 }
 
 /**
  * The seat of a sender, if it has one; perhaps that of another gate or, on a copy (`{ ...sender }`), of another
  * sender: `routes` and `owner` tell. It is the sender itself or hangs on it: a WeakMap would cost 20 to 50 ns.
  */
-export function likelySeat(sender: Sender): Seat | undefined {
+export function cachedState(sender: Sender): SenderState | undefined {
   // A message in code may have no sender.
-  return sender instanceof Seat ? sender : (sender as Seated | undefined)?.[SEAT]
+  return sender instanceof SenderState ? sender : (sender as Seated | undefined)?.[SEAT]
 }
 
 /** Seats of senders that are frozen, or that several gates know. */
-const ASIDE = new WeakMap<object, WeakMap<Sender, Seat>>()
+const ASIDE = new WeakMap<object, WeakMap<Sender, SenderState>>()
 
 /** The seat of a sender at a gate, whose routes may have changed, made if need be. */
-export function seatOf(sender: Sender, gate: object): Seat {
-  const seat = likelySeat(sender)
-  const isFree = seat === undefined || seat.owner !== sender
-  if (!isFree && (seat.routes === undefined || seat.routes.gate === gate)) return seat
-  let seats = ASIDE.get(gate)
-  const aside = seats?.get(sender)
+export function getSenderState(sender: Sender, gate: object): SenderState {
+  const senderState = cachedState(sender)
+  const isFree = senderState === undefined || senderState.owner !== sender
+  if (!isFree && (senderState.routes === undefined || senderState.routes.gate === gate)) return senderState
+  let senderStates = ASIDE.get(gate)
+  const aside = senderStates?.get(sender)
   if (aside !== undefined) return aside
-  const made = new Seat(sender, sender)
+  const made = new SenderState(sender, sender)
   if (isFree && Object.isExtensible(sender)) {
     ;(sender as Seated)[SEAT] = made
     return made
   }
-  if (seats === undefined) {
-    seats = new WeakMap()
-    ASIDE.set(gate, seats)
+  if (senderStates === undefined) {
+    senderStates = new WeakMap()
+    ASIDE.set(gate, senderStates)
   }
-  seats.set(sender, made)
+  senderStates.set(sender, made)
   return made
 }

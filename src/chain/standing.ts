@@ -1,6 +1,6 @@
 import { type Decision, HARSHNESS, type Outcome } from '../decision.ts'
 import type { Message, Sender } from '../message.ts'
-import { type Behaving, Conducts } from './conduct.ts'
+import { BehaviourTracker, type CompiledBehaviour } from './conduct.ts'
 import type { Override } from './override.ts'
 import { SubjectIndex } from './subject.ts'
 import type { Tier, Tiers } from './tiers.ts'
@@ -32,7 +32,7 @@ export interface TierGiven extends Added {
 }
 
 /** What a sender is to the gate, besides who it is: settled once for each sender and topic. */
-export interface Treatment {
+export interface EffectiveOverrides {
   readonly ban?: Ban | undefined
   readonly tier?: Tier | undefined
   /** Of several for one rule the first counts. */
@@ -41,10 +41,10 @@ export interface Treatment {
   readonly key: string
 }
 
-const PLAIN: Treatment = { overrides: [], key: '' }
+const PLAIN: EffectiveOverrides = { overrides: [], key: '' }
 
 /** The refusal of a connect that makes one too many of its sender. */
-export interface Flaps {
+export interface ConnectCounter {
   take(sender: Sender, connect: Message, nowMs: number): Decision | undefined
   /** The same for a connect that was only claimed until now. */
   confirm(sender: Sender, connect: Message, nowMs: number): Decision | undefined
@@ -56,26 +56,26 @@ export interface Flaps {
  * Bans, overrides and tiers: all that changes what the chain does with a sender and is no part of the chain. Whoever
  * changes it must have the seats settled anew.
  */
-export class Standing {
+export class SenderOverrides {
   readonly bans = new SubjectIndex<Ban>()
   readonly overrides = new SubjectIndex<Override>()
   readonly given = new SubjectIndex<TierGiven>()
   tiers: Tiers | undefined
   /** Counts connects, where they are counted. */
-  flaps: Flaps | undefined
+  countConnect: ConnectCounter | undefined
   /** Limits by behaviour, where the chain has any, and what is known of it. */
-  behaving: Behaving | undefined
-  readonly conducts: Conducts
+  compiledBehaviour: CompiledBehaviour | undefined
+  readonly behaviourTracker: BehaviourTracker
 
   /** `blame` is told of each sender whose behaviour turns abusive. */
-  constructor(blame: ConstructorParameters<typeof Conducts>[0] = () => {}) {
-    this.conducts = new Conducts(blame)
+  constructor(blame: ConstructorParameters<typeof BehaviourTracker>[0] = () => {}) {
+    this.behaviourTracker = new BehaviourTracker(blame)
   }
 
   /** The tier a function of the user's own has found for a sender. */
   found: ((sender: Sender) => string | undefined) | undefined
 
-  of(sender: Sender): Treatment {
+  of(sender: Sender): EffectiveOverrides {
     const { bans, overrides, tiers } = this
     if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
     const [ban] = bans.of(sender).toSorted(bySeverity)

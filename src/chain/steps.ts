@@ -1,10 +1,10 @@
 import type { Pattern } from '../topic/pattern.ts'
-import type { ExemptStation } from './exempt.ts'
-import type { HandlerStation } from './handler.ts'
+import type { ExemptMeta } from './exempt.ts'
+import type { HandlerMeta } from './handler.ts'
 import type { HeldStation } from './held-limit.ts'
-import { type LimitStation, type Rule, STATION } from './limit.ts'
+import { type LimitMeta, META, type Rule } from './limit.ts'
 import type { Middleware } from './middleware.ts'
-import { type ScaleStation, scaleRule } from './scale.ts'
+import { type ScaleMeta, scaleRule } from './scale.ts'
 import type { SizeRule, SizeStation } from './size-limit.ts'
 
 /** A middleware and the topics it is used for; undefined for every topic. */
@@ -25,7 +25,7 @@ export interface PlannedRule {
 
 export interface ExemptStep {
   readonly kind: 'exempt'
-  readonly station: ExemptStation
+  readonly meta: ExemptMeta
   /** The exemption's own limit. */
   readonly own: PlannedRule | undefined
 }
@@ -47,16 +47,16 @@ export interface CustomStep {
   readonly middleware: Middleware
   readonly pattern: Pattern | undefined
   /** Of one that goes by what handlers do. */
-  readonly handler: HandlerStation | undefined
+  readonly handler: HandlerMeta | undefined
 }
 
 export type Step = ExemptStep | SizesStep | LimitsStep | CustomStep
 
-type Station = LimitStation | SizeStation | ExemptStation | ScaleStation | HandlerStation | HeldStation
+type Station = LimitMeta | SizeStation | ExemptMeta | ScaleMeta | HandlerMeta | HeldStation
 
 /** The station of a middleware of the project's own; undefined for any other. */
-export function stationOf(middleware: Middleware): Station | undefined {
-  return (middleware as { [STATION]?: Station })[STATION]
+export function metaOf(middleware: Middleware): Station | undefined {
+  return (middleware as { [META]?: Station })[META]
 }
 
 /**
@@ -68,30 +68,30 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
   const seen = new Set<Rule>()
   let rules: PlannedRule[] = []
   let count = 0
-  const scales = scalesOf(entries)
+  const limitScaler = scalesOf(entries)
   for (const entry of ordered(entries)) {
     const { pattern, middleware } = entry
-    const station = stationOf(middleware)
-    if (station === undefined || station.kind === 'handler') {
-      steps.push({ kind: 'custom', middleware, pattern, handler: station })
+    const meta = metaOf(middleware)
+    if (meta === undefined || meta.kind === 'handler') {
+      steps.push({ kind: 'custom', middleware, pattern, handler: meta })
       continue
     }
-    if (!station.enabled || station.kind === 'scale' || station.kind === 'held') continue
-    if (station.kind === 'size') {
-      if (station.size.on === action) addSize(steps, station.size)
+    if (!meta.enabled || meta.kind === 'scale' || meta.kind === 'held') continue
+    if (meta.kind === 'size') {
+      if (meta.size.on === action) addSize(steps, meta.size)
       continue
     }
-    const { rule } = station
+    const { rule } = meta
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
-    if (station.kind === 'exempt') {
-      const holding = station.holdingOn(action)
+    if (meta.kind === 'exempt') {
+      const holding = meta.holdingOn(action)
       if (holding === undefined) continue
-      steps.push({ kind: 'exempt', station: holding, own: planned })
+      steps.push({ kind: 'exempt', meta: holding, own: planned })
       if (planned !== undefined) count++
     } else if (planned !== undefined && planned.rule.on === action && !seen.has(planned.rule)) {
       seen.add(planned.rule)
       count++
-      const scaled = scales.get(entry)?.scaled()
+      const scaled = limitScaler.get(entry)?.scaled()
       const placed = scaled === undefined ? planned : { ...planned, rule: scaleRule(planned.rule, scaled) }
       const last = steps.at(-1)
       if (last?.kind === 'limits') rules.push(placed)
@@ -113,15 +113,15 @@ function addSize(steps: Step[], size: SizeRule): void {
 }
 
 /** The nearest scale before each entry of the list, whatever their priorities. */
-function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleStation> {
-  const scales = new Map<Entry, ScaleStation>()
-  let nearest: ScaleStation | undefined
+function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleMeta> {
+  const limitScaler = new Map<Entry, ScaleMeta>()
+  let nearest: ScaleMeta | undefined
   for (const entry of entries) {
-    const station = stationOf(entry.middleware)
-    if (station?.kind === 'scale') nearest = station
-    else if (nearest !== undefined) scales.set(entry, nearest)
+    const meta = metaOf(entry.middleware)
+    if (meta?.kind === 'scale') nearest = meta
+    else if (nearest !== undefined) limitScaler.set(entry, nearest)
   }
-  return scales
+  return limitScaler
 }
 
 /**
@@ -147,12 +147,12 @@ function ordered(entries: readonly Entry[]): readonly Entry[] {
     others = []
   }
   for (const entry of entries) {
-    const station = stationOf(entry.middleware)
-    if (station === undefined) {
+    const meta = metaOf(entry.middleware)
+    if (meta === undefined) {
       closeStretch()
       order.push(entry)
-    } else if (station.kind === 'exempt') exemptions.push(entry)
-    else if (station.kind === 'handler') {
+    } else if (meta.kind === 'exempt') exemptions.push(entry)
+    else if (meta.kind === 'handler') {
       closeLimits()
       others.push(entry)
     } else limits.push(entry)
@@ -162,5 +162,5 @@ function ordered(entries: readonly Entry[]): readonly Entry[] {
 }
 
 function byPriority(a: Entry, b: Entry): number {
-  return (stationOf(b.middleware)?.priority ?? 0) - (stationOf(a.middleware)?.priority ?? 0)
+  return (metaOf(b.middleware)?.priority ?? 0) - (metaOf(a.middleware)?.priority ?? 0)
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import { compileAddresses } from '../conditions/cidr.ts'
 import { blockOf, blockOfAddress, familyOf } from '../conditions/network.ts'
 import { checkWithin, policyError } from '../errors.ts'
@@ -49,7 +49,7 @@ export function readSubject(subject: Subject): Whom {
 }
 
 function textOf(part: SubjectPart, text: string): string {
-  if (part !== 'apiKey') return boundedPart(text)
+  if (part !== 'apiKey') return hashLongPart(text)
   return `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }
 

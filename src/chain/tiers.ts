@@ -1,5 +1,5 @@
-import { boundedPart } from '../bounded-part.ts'
-import { BOUNDS } from '../bounds.ts'
+import { hashLongPart } from '../bounded-part.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../errors.ts'
 import { isNamed, type Sender } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
@@ -7,7 +7,7 @@ import { parseRate, quote } from '../units.ts'
 import type { CostMeter } from './cost.ts'
 import { parseFactor } from './factor.ts'
 import type { Rule } from './limit.ts'
-import { plainRule } from './plain-rule.ts'
+import { simpleRule } from './plain-rule.ts'
 import type { KeyMaker } from './scope.ts'
 
 /** What a tier gives: a limit of its own for each sender, and a factor on what their messages cost. */
@@ -58,9 +58,9 @@ export interface Tiers {
 
 /** How a sender is told apart by a tier's limit: by user, else by API key, else by client. */
 export function senderKeyOf(sender: Sender): string {
-  if (isNamed(sender.user)) return `user:${boundedPart(sender.user)}`
-  if (isNamed(sender.apiKey)) return `apiKey:${boundedPart(sender.apiKey)}`
-  return `client:${boundedPart(sender.client ?? '')}`
+  if (isNamed(sender.user)) return `user:${hashLongPart(sender.user)}`
+  if (isNamed(sender.apiKey)) return `apiKey:${hashLongPart(sender.apiKey)}`
+  return `client:${hashLongPart(sender.client ?? '')}`
 }
 
 const PER_SENDER: KeyMaker = {
@@ -79,10 +79,10 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   const problems: Problem[] = []
   const { assign, ...own } = spec as TiersSpec & Readonly<Record<string, TierSpec>>
   const named = new Map<string, TierSpec>(Object.entries({ ...DEFAULT_TIERS, ...own }))
-  if (named.size > BOUNDS.tiers) {
+  if (named.size > MAX_SIZES.tiers) {
     throw policyError(
       '',
-      `there are more than ${BOUNDS.tiers} tiers`,
+      `there are more than ${MAX_SIZES.tiers} tiers`,
       'give senders with equal limits one tier',
     )
   }
@@ -137,7 +137,7 @@ function tierRule(name: string, text: string, fractional: boolean): Rule | undef
   if (rate.bytes)
     throw policyError('', "a tier's limit counts messages", 'write a rule with per: tier for bytes')
   if (rate.count === Infinity) return undefined
-  return plainRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
+  return simpleRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
 }
 
 /** A cost, multiplied: whole thousandths of it. */

@@ -5,12 +5,12 @@ import type { Passed } from './fold.ts'
 import type { Rule } from './limit.ts'
 import { concerns, type Override, overrideRule } from './override.ts'
 import { inThousandths } from './remake.ts'
-import type { Treatment } from './standing.ts'
+import type { EffectiveOverrides } from './standing.ts'
 import type { PlannedRule, Step } from './steps.ts'
 import { multiplyCost, type Tiers } from './tiers.ts'
 
 /** The steps of a route for senders that are treated alike, and what is decided where none of them applies. */
-export interface Treated {
+export interface PlanWithOverrides {
   readonly steps: readonly Step[]
   readonly passed: Passed
 }
@@ -19,8 +19,12 @@ export interface Treated {
  * Applies a sender's tier and overrides to the steps of a route: the tier's own limit stands before the first others,
  * costs are multiplied, limits are lifted or changed. Never throws: what cannot be counted stays as it was.
  */
-export function treatSteps(steps: readonly Step[], on: string, treatment: Treatment): Treated {
-  const { tier, overrides } = treatment
+export function applyOverrides(
+  steps: readonly Step[],
+  on: string,
+  effectiveOverrides: EffectiveOverrides,
+): PlanWithOverrides {
+  const { tier, overrides } = effectiveOverrides
   const lifted: Rule[] = []
   let count = 0
   const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
@@ -30,7 +34,7 @@ export function treatSteps(steps: readonly Step[], on: string, treatment: Treatm
     return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
   }
   const all = overrides.find(each => each.rules === undefined)
-  if (all?.grant.kind === 'unlimited' && overrides[0] === all) {
+  if (all?.effect.kind === 'unlimited' && overrides[0] === all) {
     return { steps: steps.filter(({ kind }) => kind === 'custom'), passed: OVERRIDDEN }
   }
   const own = tier?.rule?.on === on ? [{ rule: tier.rule, pattern: undefined }] : []
@@ -73,7 +77,10 @@ export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): 
   if (tiers?.fractional !== true) return steps
   return steps.map(step => {
     if (step.kind !== 'limits') return step
-    return { ...step, rules: step.rules.map(planned => ({ ...planned, rule: fineRule(planned.rule) })) }
+    return {
+      ...step,
+      rules: step.rules.map(planned => ({ ...planned, rule: ruleInThousandths(planned.rule) })),
+    }
   })
 }
 
@@ -81,7 +88,7 @@ export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): 
 const FINE = new WeakMap<Rule, Rule>()
 
 /** A rule in thousandths, if it is not too large for that. */
-export function fineRule(rule: Rule): Rule {
+export function ruleInThousandths(rule: Rule): Rule {
   if (rule.limit.scale === 1000) return rule
   const fine = FINE.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
   FINE.set(rule, fine)

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Verdict } from '../stores/store.ts'
 import { parsePercent } from '../units.ts'
@@ -38,7 +38,7 @@ interface Warned {
  * Tells once of each share, window and key. A window ends when the key would be whole again: that of a counter or quota
  * when it ends, that of a bucket when it would be full. Bounded: of too many keys, the oldest may be told of again.
  */
-export class Warner {
+export class UsageWarnings {
   readonly #tell: (warning: LimitWarning) => void
   readonly #warned = new Map<string, Warned>()
 
@@ -60,7 +60,7 @@ export class Warner {
     while (reached < shares.length && used >= shares[reached]! * capacity) reached++
     if (reached <= told) return
     this.#warned.delete(name)
-    if (this.#warned.size >= BOUNDS.warnedKeys) this.#warned.delete(this.#warned.keys().next().value!)
+    if (this.#warned.size >= MAX_SIZES.warnedKeys) this.#warned.delete(this.#warned.keys().next().value!)
     const untilMs = told > 0 ? before!.untilMs : nowMs + verdict.resetMs
     this.#warned.set(name, { shares: reached, untilMs })
     const { remaining, resetMs } = verdict

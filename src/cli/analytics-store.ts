@@ -7,7 +7,7 @@ import {
   SqliteSnapshots,
   type Store,
 } from '../index.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 
 /** Where a broker leaves what it has counted. */
 export interface AnalyticsStore {
@@ -42,12 +42,12 @@ export async function openAnalyticsStore(
 }
 
 /** Beside the state of limits; undefined where nothing else can stand there. */
-function snapshotsIn({ medium }: Store, clock: Clock): SnapshotStore | undefined {
-  if (medium === undefined) return undefined
-  if (medium.kind === 'redis') {
-    return new RedisSnapshots({ client: medium.commands, prefix: medium.prefix, clock })
+function snapshotsIn({ backend }: Store, clock: Clock): SnapshotStore | undefined {
+  if (backend === undefined) return undefined
+  if (backend.kind === 'redis') {
+    return new RedisSnapshots({ client: backend.commands, prefix: backend.prefix, clock })
   }
-  const { transact } = medium
+  const { transact } = backend
   return {
     put: async (node, json, ttlMs) =>
       transact(database => new SqliteSnapshots({ database, clock }).put(node, json, ttlMs)),
@@ -56,6 +56,6 @@ function snapshotsIn({ medium }: Store, clock: Clock): SnapshotStore | undefined
 }
 
 /** Never the URL: it may hold a password. */
-function wrong(why: string): CommandFailure {
-  return new CommandFailure(`the value of --analytics-store cannot be used: ${why} (${REMEDY})`, EXIT.usage)
+function wrong(why: string): CommandError {
+  return new CommandError(`the value of --analytics-store cannot be used: ${why} (${REMEDY})`, EXIT.usage)
 }

@@ -31,21 +31,22 @@ export function describeBench(report: BenchReport): readonly string[] {
     const times = [speed.eachNs, speed.p50Ns, speed.p99Ns, speed.p999Ns].map(formatNanoseconds)
     return [kind, formatCount(speed.senders), formatCount(Math.round(speed.perSecond)), ...times]
   })
-  const notes = kinds
+  const sharedEntries = kinds
     .filter(({ speed }) => speed.share < 1)
     .map(
       ({ kind, speed }) =>
         `of the ${kind} only ${formatShare(speed.share * 1e6, 1e6)} were: the rest is in the figures`,
     )
-  if (report.allowed === null) notes.push('no message of this traffic was allowed')
-  if (report.refused === null) notes.push('no message of this traffic was refused in the time there was')
+  if (report.allowed === null) sharedEntries.push('no message of this traffic was allowed')
+  if (report.refused === null)
+    sharedEntries.push('no message of this traffic was refused in the time there was')
   return [
     `Node ${machine.node}, ${machine.cores} × ${machine.cpu}, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB, ${machine.platform}`,
     `${policy.files.join(' + ')}: ${counted(policy.rules, 'rule')}, ${counted(policy.exemptions, 'exemption')}; ` +
       `${counted(report.senders, 'sender')} on ${counted(report.topics, 'topic')}`,
     '',
     ...formatTable(['decisions', 'senders', 'a second', 'each', 'p50', 'p99', 'p99.9'], rows),
-    ...notes,
+    ...sharedEntries,
     '',
     ...(memory === null ? ['memory: not to be measured here'] : describeMemory(memory)),
     '',

@@ -7,7 +7,7 @@ import { EXIT } from './failure.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
 import { openLog } from './log.ts'
 import { type MqttServer, startMqttServer } from './mqtt-server.ts'
-import { type Observation, type ObservationOptions, observe } from './observation.ts'
+import { type Monitoring, type MonitoringOptions, observe } from './observation.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { StopSignal } from './signals.ts'
 import type { Terminal } from './terminal.ts'
@@ -15,7 +15,7 @@ import type { Terminal } from './terminal.ts'
 /** How long messages that are held may go on passing when the broker is told to end. */
 const DRAIN_MS = 5_000
 
-export interface BrokerOptions extends ObservationOptions {
+export interface BrokerOptions extends MonitoringOptions {
   readonly policy: readonly string[]
   readonly host: string
   readonly port: number
@@ -60,10 +60,10 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
   let serving = false
   let server: MqttServer | undefined
   let health: HealthServer | undefined
-  let observation: Observation | undefined
+  let monitoring: Monitoring | undefined
   try {
     const observed = await observe(gate, log, options)
-    observation = observed
+    monitoring = observed
     if (options.healthPort !== undefined) {
       const look = (): ReturnType<HealthOptions['look']> => ({ serving, rules: countRules(gate.rules()) })
       const metrics = (): Promise<string> => observed.metrics(server?.limits)
@@ -96,7 +96,7 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
   } finally {
     stop.release()
     await health?.close()
-    await observation?.close()
+    await monitoring?.close()
     await gate.close()
   }
   return EXIT.fine

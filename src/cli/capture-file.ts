@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import type { Captured, CaptureReader } from './capture.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 import { formatCount } from './format.ts'
 import { LineError, LineSplitter } from './lines.ts'
 
@@ -33,7 +33,7 @@ export class CaptureFile {
     if (code === 'ENOENT' || code === 'EISDIR' || code === 'EACCES') {
       const reason =
         code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'this is a folder' : code
-      return new CommandFailure(
+      return new CommandError(
         `${this.#path}: ${reason} (name a capture, or - for the standard input)`,
         EXIT.failed,
       )
@@ -42,7 +42,7 @@ export class CaptureFile {
     const place = `${this.#path === '-' ? '(standard input)' : this.#path}:${this.#line}`
     const before = this.#read === 1 ? '1 line was' : `${formatCount(this.#read)} lines were`
     const text = `${place}: ${error.message}\n${before} decided before it`
-    return new CommandFailure(text, EXIT.failed, { cause: error })
+    return new CommandError(text, EXIT.failed, { cause: error })
   }
 
   #open(): Readable {

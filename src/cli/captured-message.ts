@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Action, Dialect, Headers, Message, Sender } from '../message.ts'
 
 /** What a capture, or a command line, tells of a message. */
@@ -43,7 +43,7 @@ export class CapturedMessage implements Message {
   }
 
   payload(): unknown {
-    if (this.size > BOUNDS.parsedPayloadBytes) return undefined
+    if (this.size > MAX_SIZES.parsedPayloadBytes) return undefined
     if (typeof this.#payload !== 'string') return this.#payload
     try {
       return JSON.parse(this.#payload)

@@ -10,7 +10,7 @@ import {
   noticesOf,
   observationOf,
 } from './environment.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 import { namedPolicy } from './policy-files.ts'
 import { requirePackages } from './required-packages.ts'
 import type { Terminal } from './terminal.ts'
@@ -92,7 +92,7 @@ export function addBrokerCommands(
       const trustProxy = flags.trustProxy ?? []
       if (flags.proxyProtocol && trustProxy.length === 0) {
         const remedy = 'add --trust-proxy with their addresses'
-        throw new CommandFailure(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
+        throw new CommandError(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
       }
       const seen = observationOf(env)
       requirePackages('broker')
@@ -133,10 +133,7 @@ export function addBrokerCommands(
       if (flags.attack) {
         if (flags.for !== undefined || flags.outcome !== undefined) {
           const remedy = 'leave out --for and --outcome'
-          throw new CommandFailure(
-            `--attack runs by itself, with the policy as it is (${remedy})`,
-            EXIT.usage,
-          )
+          throw new CommandError(`--attack runs by itself, with the policy as it is (${remedy})`, EXIT.usage)
         }
         const { demoAttack } = await import('./demo-attack.ts')
         done(await demoAttack({ policy: flags.policy ?? [], json: flags.json ?? false }, terminal))
@@ -161,9 +158,9 @@ function webhookOf(url: string | undefined, secret: string | undefined): BrokerO
   // What posts refuses a URL that holds a password; the signature is what tells who has sent an alert.
   if (!/^https?:$/.test(parsed?.protocol ?? '') || parsed?.username || parsed?.password) {
     const remedy = 'write https://host/path, without user and password'
-    throw new CommandFailure(`--alerts-webhook is no URL of http or https to post to (${remedy})`, EXIT.usage)
+    throw new CommandError(`--alerts-webhook is no URL of http or https to post to (${remedy})`, EXIT.usage)
   }
   if (secret !== undefined) return { url, secret }
   const remedy = 'set TOPICGATE_ALERTS_SECRET, else anyone could send alerts'
-  throw new CommandFailure(`--alerts-webhook needs a secret to sign with (${remedy})`, EXIT.usage)
+  throw new CommandError(`--alerts-webhook needs a secret to sign with (${remedy})`, EXIT.usage)
 }

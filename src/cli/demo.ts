@@ -11,7 +11,7 @@ import {
   WHAT_IS_SEEN,
 } from './demo-view.ts'
 import { EXIT } from './failure.ts'
-import { LiveText } from './live-text.ts'
+import { LiveScreen } from './live-text.ts'
 import { startMqttServer } from './mqtt-server.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
@@ -92,7 +92,7 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
   const { stdout, env } = terminal
   const paint = paintFor(stdout, env)
   if (stdout.isTTY === true && !json) {
-    const live = new LiveText(stdout)
+    const live = new LiveScreen(stdout)
     const timer = setInterval(() => live.draw(renderDemo(look(), paint)), DRAW_EVERY_MS)
     return last => {
       clearInterval(timer)

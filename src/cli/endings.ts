@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Handled } from '../index.ts'
 import type { Message } from '../message.ts'
 
@@ -10,7 +10,7 @@ interface Ending {
 }
 
 /** Handlers at work on a virtual clock, in the order in which they end. Of too many the first ends early. */
-export class Endings {
+export class PendingHandlers {
   readonly #waiting: Ending[] = []
   readonly #tell: (ending: Ending) => void
 
@@ -26,7 +26,7 @@ export class Endings {
     let place = waiting.length
     while (place > 0 && waiting[place - 1]!.dueMs > dueMs) place--
     waiting.splice(place, 0, { dueMs, message, handled })
-    if (waiting.length > BOUNDS.handlersReplayed) this.#tell({ ...waiting.shift()!, dueMs: atMs })
+    if (waiting.length > MAX_SIZES.handlersReplayed) this.#tell({ ...waiting.shift()!, dueMs: atMs })
   }
 
   /** Ends all that are due by a moment. */

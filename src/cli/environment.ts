@@ -2,7 +2,7 @@ import { delimiter } from 'node:path'
 import { PolicyError } from '../errors.ts'
 import { parseDuration } from '../units.ts'
 import { readPacketBytes, readPort } from './arguments.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What the commands read from the environment, and what for. docs/deployment.md holds the same table. */
@@ -143,6 +143,6 @@ function readWith<T>(name: Variable, parse: () => T): T {
 }
 
 /** Never the value: it may be a secret that was put into the wrong variable. */
-function wrong(name: Variable, remedy: string): CommandFailure {
-  return new CommandFailure(`the value of ${name} cannot be used (${remedy})`, EXIT.usage)
+function wrong(name: Variable, remedy: string): CommandError {
+  return new CommandError(`the value of ${name} cannot be used (${remedy})`, EXIT.usage)
 }

@@ -7,7 +7,7 @@ import { CapturedMessage } from './captured-message.ts'
 import { describeExplanation } from './describe-explanation.ts'
 import { EXIT } from './failure.ts'
 import { findPolicyFiles } from './policy-files.ts'
-import { Rerun } from './rerun.ts'
+import { ReplayEngine } from './rerun.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -74,7 +74,7 @@ async function decideBefore(
   { stdin }: Terminal,
 ): Promise<void> {
   const capture = new CaptureFile(path, stdin, new CaptureReader(gate.dialect))
-  const rerun = new Rerun(gate, clock)
+  const rerun = new ReplayEngine(gate, clock)
   try {
     for await (const messages of capture.chunks()) {
       for (const captured of messages) {

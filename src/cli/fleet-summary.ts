@@ -5,7 +5,7 @@ const EVERY_MS = 300_000
 const LATER_MS = 10_000
 
 /** Tells the log every five minutes what all nodes have left in a store, until it is closed. */
-export class FleetSummary {
+export class ClusterSummary {
   readonly #snapshots: SnapshotStore
   readonly #clock: Clock
   readonly #logger: Logger

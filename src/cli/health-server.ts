@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { METRICS_TYPE, type Store, type StoreHealth } from '../index.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 
 export interface HealthOptions {
   readonly store: Store
@@ -136,7 +136,7 @@ function listen(server: Server, port: number, host: string): Promise<number> {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const reason = cause.code === 'EADDRINUSE' ? 'another program has it' : cause.message
       const text = `cannot tell of health at ${host}:${port}: ${reason} (choose another with --health)`
-      reject(new CommandFailure(text, EXIT.unavailable, { cause }))
+      reject(new CommandError(text, EXIT.unavailable, { cause }))
     })
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
   })

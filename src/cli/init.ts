@@ -2,7 +2,7 @@ import { access, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
 import type { Dialect } from '../message.ts'
 import { loadPolicy } from '../policy/index.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 import { type Terminal, write } from './terminal.ts'
 
 export interface InitOptions {
@@ -38,7 +38,7 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<nu
     () => false,
   )
   if (exists && !force) {
-    throw new CommandFailure(`${file} exists (name another file, or add --force)`, EXIT.usage)
+    throw new CommandError(`${file} exists (name another file, or add --force)`, EXIT.usage)
   }
   const answers = await ask(options, terminal)
   const text = policyText(answers)
@@ -78,7 +78,7 @@ async function ask(options: InitOptions, terminal: Terminal): Promise<Answers> {
   try {
     const dialect = options.dialect ?? (await question('MQTT or NATS?', 'mqtt')).toLowerCase()
     if (dialect !== 'mqtt' && dialect !== 'nats') {
-      throw new CommandFailure(`"${dialect}" is not a dialect (answer mqtt or nats)`, EXIT.usage)
+      throw new CommandError(`"${dialect}" is not a dialect (answer mqtt or nats)`, EXIT.usage)
     }
     const topic =
       options.topic ??

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 
 const LINE_FEED = 0x0a
 const BYTE_ORDER_MARK = '\uFEFF'
@@ -47,8 +47,8 @@ export class LineSplitter {
       this.#rest = []
       this.#restBytes = 0
     }
-    if (line.length > BOUNDS.captureLineBytes) {
-      throw new LineError(`the line is longer than ${BOUNDS.captureLineBytes} bytes`)
+    if (line.length > MAX_SIZES.captureLineBytes) {
+      throw new LineError(`the line is longer than ${MAX_SIZES.captureLineBytes} bytes`)
     }
     if (!isUtf8(line)) throw new LineError('the line is not UTF-8')
     const text = line.toString('utf8')
@@ -59,8 +59,8 @@ export class LineSplitter {
 
   #keep(bytes: Buffer): void {
     this.#restBytes += bytes.length
-    if (this.#restBytes > BOUNDS.captureLineBytes) {
-      throw new LineError(`the line is longer than ${BOUNDS.captureLineBytes} bytes`)
+    if (this.#restBytes > MAX_SIZES.captureLineBytes) {
+      throw new LineError(`the line is longer than ${MAX_SIZES.captureLineBytes} bytes`)
     }
     this.#rest.push(bytes)
   }

@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util'
 import type { Output } from './terminal.ts'
 
 /** Lines on a screen that are drawn anew in their place. */
-export class LiveText {
+export class LiveScreen {
   readonly #output: Output
   #lines = 0
 

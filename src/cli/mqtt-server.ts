@@ -11,10 +11,10 @@ import {
   limitServer,
   trustProxies,
 } from '../../brokers/aedes/index.ts'
-import { steadyEmitter } from '../../brokers/aedes/steady.ts'
-import { BOUNDS } from '../bounds.ts'
+import { patchMqEmitter } from '../../brokers/aedes/steady.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
 export interface MqttServerOptions {
@@ -60,7 +60,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
   // A message runs through more functions than V8 is willing to inline in one piece: 0.2 µs of each, and up to 0.9.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')
   const broker = await Aedes.createBroker()
-  steadyEmitter(broker)
+  patchMqEmitter(broker)
   const servers: Server[] = []
   const sockets = new Set<Socket>()
   // aedes ends the process where nobody listens.
@@ -122,9 +122,9 @@ function isOfNotices(error: unknown): error is PolicyError {
 }
 
 /** A flag that is wrong, and no policy. */
-function noticesFailure(cause: PolicyError): CommandFailure {
+function noticesFailure(cause: PolicyError): CommandError {
   const { message, remedy } = cause.problems[0]!
-  return new CommandFailure(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
+  return new CommandError(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
 }
 
 function webSocketServer(
@@ -154,7 +154,7 @@ function webSocketServer(
   ws.on('connection', (socket, request) => {
     const receiver = (socket as Receiving)._receiver
     if (typeof receiver?._maxPayload === 'number') {
-      receiver._maxPayload = Math.min(maxPacketBytes, BOUNDS.connectBytes)
+      receiver._maxPayload = Math.min(maxPacketBytes, MAX_SIZES.connectBytes)
       silent.set(request.socket, receiver)
     }
     socket.on('error', onError)
@@ -186,7 +186,7 @@ function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (err
       return
     }
     logger?.warn(
-      { maxPacketBytes, connectBytes: BOUNDS.connectBytes, suppressed },
+      { maxPacketBytes, connectBytes: MAX_SIZES.connectBytes, suppressed },
       `WebSocket frame refused, connection closed: --max-packet-bytes is ${maxPacketBytes}`,
     )
     loggedAtMs = nowMs
@@ -200,7 +200,7 @@ function listen(server: Server, port: number, host: string, flag: string): Promi
       const taken = cause.code === 'EADDRINUSE'
       const reason = taken ? 'another program has it' : cause.message
       const text = `cannot listen at ${host}:${port}: ${reason} (choose another with ${flag})`
-      reject(new CommandFailure(text, EXIT.unavailable, { cause }))
+      reject(new CommandError(text, EXIT.unavailable, { cause }))
     })
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port))
   })

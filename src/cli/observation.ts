@@ -12,10 +12,10 @@ import {
   Webhook,
 } from '../index.ts'
 import { openAnalyticsStore } from './analytics-store.ts'
-import { CommandFailure, EXIT } from './failure.ts'
-import { FleetSummary } from './fleet-summary.ts'
+import { CommandError, EXIT } from './failure.ts'
+import { ClusterSummary } from './fleet-summary.ts'
 
-export interface ObservationOptions {
+export interface MonitoringOptions {
   /** Where what was counted is left: a URL, `policy` or `none`. Default: the policy's store, where it is one that can keep it. */
   readonly analyticsStore?: string | undefined
   /** Where alerts are posted, besides the log. */
@@ -25,7 +25,7 @@ export interface ObservationOptions {
 }
 
 /** What a broker tells of itself: to the log by itself, to Prometheus when it asks. */
-export interface Observation {
+export interface Monitoring {
   /** In the text format of Prometheus; with what the guard holds once there is one. */
   metrics(guard: NonNullable<MetricSources['guards']>[number] | undefined): Promise<string>
   /** Tells the log and the store once more, and ends. */
@@ -39,8 +39,8 @@ export interface Observation {
 export async function observe(
   gate: Gate,
   logger: Logger,
-  options: ObservationOptions = {},
-): Promise<Observation> {
+  options: MonitoringOptions = {},
+): Promise<Monitoring> {
   const { clock, store } = gate
   const { webhook: post, auditLog } = options
   if (auditLog !== undefined) await checkAppendable(auditLog)
@@ -54,7 +54,7 @@ export async function observe(
     ...{ analytics, clock, logger },
     ...(snapshots === undefined ? {} : { store: snapshots }),
   })
-  const fleet = snapshots && new FleetSummary(snapshots, clock, logger)
+  const fleet = snapshots && new ClusterSummary(snapshots, clock, logger)
   let isClosed = false
   // The log is told by the alerts themselves.
   const onAlert = webhook?.send ?? (() => {})
@@ -85,6 +85,6 @@ async function checkAppendable(path: string): Promise<void> {
   } catch (cause) {
     const { code = 'it cannot be opened' } = cause as NodeJS.ErrnoException
     const remedy = 'choose another with --audit-log, in a folder that is there and may be written to'
-    throw new CommandFailure(`cannot write to ${path}: ${code} (${remedy})`, EXIT.usage, { cause })
+    throw new CommandError(`cannot write to ${path}: ${code} (${remedy})`, EXIT.usage, { cause })
   }
 }

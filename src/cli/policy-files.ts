@@ -3,7 +3,7 @@ import { join, parse } from 'node:path'
 import { PolicyError, type Problem } from '../errors.ts'
 import { packageFile } from '../package-files.ts'
 import { overlayOf, policyFilesOf } from './environment.ts'
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Policies that come with the package, each as config/NAME.yaml. */
@@ -17,7 +17,7 @@ export function namedPolicy(
 ): readonly string[] {
   const files = given.length > 0 ? given : policyFilesOf(env)
   if (files.length > 0) return files
-  throw new CommandFailure(`no policy was named (topicgate ${example})`, EXIT.usage)
+  throw new CommandError(`no policy was named (topicgate ${example})`, EXIT.usage)
 }
 
 /**

@@ -3,7 +3,7 @@ import { readVersion } from '../package-files.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
-import { EXIT, explainFailure } from './failure.ts'
+import { EXIT, explainError } from './failure.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Runs one command of a terminal, stays silent about nothing and never rejects; resolves with the exit code. */
@@ -18,7 +18,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   } catch (error) {
     // Commander has printed what it has to say; help and version that were asked for are fine.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.usage
-    const failure = explainFailure(error, Boolean(terminal.env.DEBUG))
+    const failure = explainError(error, Boolean(terminal.env.DEBUG))
     await write(terminal.stderr, failure.lines.map(line => `${line}\n`).join(''))
     return failure.exitCode
   }

@@ -5,9 +5,9 @@ import { CaptureFile } from './capture-file.ts'
 import { EXIT } from './failure.ts'
 import { formatCount } from './format.ts'
 import { findPolicyFiles } from './policy-files.ts'
-import { Rerun } from './rerun.ts'
+import { ReplayEngine } from './rerun.ts'
 import { type Terminal, write } from './terminal.ts'
-import { Totals } from './totals.ts'
+import { ReplayTotals } from './totals.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 /** Characters gathered before they are written. */
@@ -44,8 +44,8 @@ class Replay {
   readonly #options: ReplayOptions
   readonly #terminal: Terminal
   readonly #capture: CaptureFile
-  readonly #totals: Totals
-  readonly #rerun: Rerun
+  readonly #totals: ReplayTotals
+  readonly #rerun: ReplayEngine
   #decided = 0
   #batch = ''
   #progressAtMs = performance.now()
@@ -54,8 +54,8 @@ class Replay {
     this.#options = options
     this.#terminal = terminal
     this.#capture = new CaptureFile(options.capture, terminal.stdin, new CaptureReader(gate.dialect))
-    this.#totals = new Totals(gate.rules())
-    this.#rerun = new Rerun(gate, clock)
+    this.#totals = new ReplayTotals(gate.rules())
+    this.#rerun = new ReplayEngine(gate, clock)
   }
 
   async run(): Promise<void> {

@@ -1,4 +1,4 @@
-import { CommandFailure, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './failure.ts'
 
 /** Packages that only some commands load; the package itself does not install them. */
 export const COMMAND_PACKAGES = {
@@ -14,7 +14,7 @@ export function requirePackages(
   const missing = COMMAND_PACKAGES[command].filter(name => !isInstalled(name))
   if (missing.length === 0) return
   const install = `npm install ${COMMAND_PACKAGES[command].join(' ')}`
-  throw new CommandFailure(
+  throw new CommandError(
     `topicgate ${command} needs ${missing.join(', ')}, which is not installed (${install})`,
     EXIT.unavailable,
   )

@@ -2,15 +2,15 @@ import type { Decision } from '../decision.ts'
 import type { Gate } from '../index.ts'
 import type { MaybePromise } from '../message.ts'
 import type { Captured } from './capture.ts'
-import { Endings } from './endings.ts'
+import { PendingHandlers } from './endings.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 /** Has a gate decide captured messages, each at its own moment on a virtual clock. */
-export class Rerun {
+export class ReplayEngine {
   readonly #gate: Gate
   readonly #clock: VirtualClock
   /** Handlers that are at work. */
-  readonly #endings: Endings
+  readonly #pendingHandlers: PendingHandlers
   /** Messages of an earlier moment than one before them: the gate decides them at the latest moment so far. */
   outOfOrder = 0
   #latestMs = Number.NEGATIVE_INFINITY
@@ -18,9 +18,9 @@ export class Rerun {
   constructor(gate: Gate, clock: VirtualClock) {
     this.#gate = gate
     this.#clock = clock
-    this.#endings = new Endings(({ dueMs, message, handled }) => {
+    this.#pendingHandlers = new PendingHandlers(({ dueMs, message, handled }) => {
       clock.moveTo(dueMs)
-      gate.handling.note(message, handled)
+      gate.handlerMonitor.note(message, handled)
     })
   }
 
@@ -36,14 +36,14 @@ export class Rerun {
 
   /** Lets time pass. */
   moveTo(ms: number): void {
-    this.#endings.pass(ms)
+    this.#pendingHandlers.pass(ms)
     this.#clock.moveTo(ms)
   }
 
   /** What passed is handled, and the end of that is told at its own moment. */
   #handle({ atMs, message, handled }: Captured, decision: Decision): Decision {
-    if (decision.allowed && handled !== undefined && this.#gate.handling.isHeard)
-      this.#endings.add(atMs, message, handled)
+    if (decision.allowed && handled !== undefined && this.#gate.handlerMonitor.isHeard)
+      this.#pendingHandlers.add(atMs, message, handled)
     return decision
   }
 }

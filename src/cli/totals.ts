@@ -1,6 +1,6 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Decision, OUTCOMES, type Outcome } from '../decision.ts'
-import { Frequent } from '../insight/frequent.ts'
+import { HeavyHitters } from '../insight/frequent.ts'
 import { isNamed, type Message, type Sender } from '../message.ts'
 import { formatCount, formatShare, formatTable, formatWait, printable } from './format.ts'
 
@@ -18,9 +18,9 @@ interface Row {
 }
 
 /** What became of the messages of a capture, by rule and by sender. Bounded, whoever sends. */
-export class Totals {
+export class ReplayTotals {
   readonly #rows = new Map<string, Row>()
-  readonly #worst = new Frequent(BOUNDS.countedSenders)
+  readonly #worst = new HeavyHitters(MAX_SIZES.countedSenders)
   readonly #rules: readonly string[]
   #messages = 0
   #allowed = 0

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
 import { compileFlag, compileProtocol, compileQos } from './flags.ts'
@@ -72,8 +72,8 @@ function compileObject(
     problems.push({ path, message: 'the condition holds itself', remedy: 'write it out without the circle' })
     return undefined
   }
-  if (parents.length > BOUNDS.conditionDepth) {
-    const message = `all, any and not nest deeper than ${BOUNDS.conditionDepth}`
+  if (parents.length > MAX_SIZES.conditionDepth) {
+    const message = `all, any and not nest deeper than ${MAX_SIZES.conditionDepth}`
     problems.push({ path, message, remedy: 'flatten the condition' })
     return undefined
   }

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
 import type { Message } from '../message.ts'
 import type { Condition } from './condition.ts'
@@ -22,7 +22,7 @@ export function readHeader(message: Message, name: string): readonly string[] {
     if (typeof value === 'string') return [value]
     if (!Array.isArray(value)) return []
     const values: string[] = []
-    const most = Math.min(value.length, BOUNDS.headerValues)
+    const most = Math.min(value.length, MAX_SIZES.headerValues)
     for (let index = 0; index < most; index++) {
       const entry: unknown = value[index]
       if (typeof entry === 'string') values.push(entry)
@@ -41,7 +41,7 @@ function findHeader(message: Message, name: string): unknown {
   const lower = name.toLowerCase()
   let looked = 0
   for (const other of Object.keys(headers)) {
-    if (++looked > BOUNDS.headerNames) return undefined
+    if (++looked > MAX_SIZES.headerNames) return undefined
     if (other.length === name.length && other.toLowerCase() === lower) return headers[other]
   }
   return undefined
@@ -101,8 +101,8 @@ function checkTexts(values: readonly unknown[], words: Words, path: string, prob
     if (value === null) {
       const remedy = 'for a missing header write exists: false'
       problems.push({ path: place, message: 'a header is a text, never null', remedy })
-    } else if (typeof value === 'string' && value.length > BOUNDS.headerValueChars) {
-      const message = `the text has ${value.length} characters; longer headers than ${BOUNDS.headerValueChars} match nothing`
+    } else if (typeof value === 'string' && value.length > MAX_SIZES.headerValueChars) {
+      const message = `the text has ${value.length} characters; longer headers than ${MAX_SIZES.headerValueChars} match nothing`
       problems.push({ path: place, message, remedy: 'use a shorter text' })
     }
   })
@@ -112,7 +112,7 @@ function checkTexts(values: readonly unknown[], words: Words, path: string, prob
 function matchTexts(candidates: readonly string[]): Match {
   const digests = candidates.map(digest)
   return value => {
-    if (value.length > BOUNDS.headerValueChars) return false
+    if (value.length > MAX_SIZES.headerValueChars) return false
     const actual = digest(value)
     let found = false
     for (const expected of digests) found = timingSafeEqual(actual, expected) || found

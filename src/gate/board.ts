@@ -1,28 +1,34 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import { policyError } from '../errors.ts'
-import { type Change, type Note, type NoteKind, type NoteOptions, noteOf } from './note.ts'
+import {
+  type Change,
+  type EntryKind,
+  type RuntimeEntry,
+  type RuntimeEntryOptions,
+  runtimeEntryOf,
+} from './note.ts'
 
 /** What a board is for: how what it is given is read, and what it does. */
-export interface Craft<Given> {
-  readonly kind: NoteKind
+export interface EntryType<Given> {
+  readonly kind: EntryKind
   /** The name of what is given, and the same in the one form it is kept in. Throws PolicyError. */
   read(given: Given): { readonly id: string; readonly given: Given }
   /** Puts it into effect; returns what takes it back. Throws PolicyError. */
-  enter(given: Given, note: Note): () => void
+  enter(given: Given, note: RuntimeEntry): () => void
 }
 
 /** What a board tells the gate. */
-export interface BoardHooks {
+export interface RuntimeListHooks {
   readonly clock: Clock
   changed(): void
   audit(change: Change): void
   /** Tells the other nodes; undefined: it is gone. */
-  share(kind: NoteKind, id: string, note: Note | undefined): Promise<void>
+  share(kind: EntryKind, id: string, note: RuntimeEntry | undefined): Promise<void>
 }
 
 interface Posted<Given> {
-  readonly note: Given & Note
+  readonly note: Given & RuntimeEntry
   readonly leave: () => void
 }
 
@@ -33,17 +39,17 @@ const NOTES_PER_MS = 1_000
  * What operators say of senders while the gate runs: who, why, until when. Bounded; what has an end goes by itself; every change
  * is told to the audit log and to the other nodes of the store.
  */
-export class Board<Given extends object> {
-  readonly #craft: Craft<Given>
-  readonly #hooks: BoardHooks
+export class RuntimeList<Given extends object> {
+  readonly #entryType: EntryType<Given>
+  readonly #hooks: RuntimeListHooks
   readonly #posted = new Map<string, Posted<Given>>()
   #cancel: (() => void) | undefined
   #dueMs = Infinity
   #lastAddedAtMs = Number.NEGATIVE_INFINITY
   #sequence = 0
 
-  constructor(craft: Craft<Given>, hooks: BoardHooks) {
-    this.#craft = craft
+  constructor(entryType: EntryType<Given>, hooks: RuntimeListHooks) {
+    this.#entryType = entryType
     this.#hooks = hooks
   }
 
@@ -52,31 +58,31 @@ export class Board<Given extends object> {
   }
 
   get isFull(): boolean {
-    return this.#posted.size >= BOUNDS.notes
+    return this.#posted.size >= MAX_SIZES.sharedEntries
   }
 
   /**
    * Puts it into effect at once, in the place of one of the same id; resolves when the other nodes can know, or the
    * store is out of reach and will be told later. Throws (rejects with) PolicyError for what makes no sense.
    */
-  async add(options: Given & NoteOptions): Promise<Given & Note> {
+  async add(options: Given & RuntimeEntryOptions): Promise<Given & RuntimeEntry> {
     const { reason, code, addedBy, for: length, ...rest } = options
-    const { id, given } = this.#craft.read(rest as unknown as Given)
+    const { id, given } = this.#entryType.read(rest as unknown as Given)
     if (this.isFull && !this.#posted.has(id)) {
       throw policyError(
         '',
-        `there are ${BOUNDS.notes} of kind ${this.#craft.kind}`,
+        `there are ${MAX_SIZES.sharedEntries} of kind ${this.#entryType.kind}`,
         'remove some, or name a network',
       )
     }
     const nowMs = this.#hooks.clock.now()
     this.#sequence = nowMs === this.#lastAddedAtMs ? this.#sequence + 1 : 0
     this.#lastAddedAtMs = nowMs
-    const note = { ...given, ...noteOf(id, options, nowMs, this.#sequence) }
+    const note = { ...given, ...runtimeEntryOf(id, options, nowMs, this.#sequence) }
     this.#enter(note)
     this.#hooks.changed()
     this.#tell('added', note, note.addedBy, note.reason)
-    await this.#hooks.share(this.#craft.kind, id, note)
+    await this.#hooks.share(this.#entryType.kind, id, note)
     return note
   }
 
@@ -87,36 +93,36 @@ export class Board<Given extends object> {
     this.#leave(id)
     this.#hooks.changed()
     this.#tell('removed', posted.note, why.by ?? 'unknown', why.reason ?? 'taken back')
-    await this.#hooks.share(this.#craft.kind, id, undefined)
+    await this.#hooks.share(this.#entryType.kind, id, undefined)
     return true
   }
 
-  get(id: string): (Given & Note) | undefined {
+  get(id: string): (Given & RuntimeEntry) | undefined {
     return this.#posted.get(id)?.note
   }
 
   /** All that are in effect, the oldest first. */
-  list(): readonly (Given & Note)[] {
+  list(): readonly (Given & RuntimeEntry)[] {
     return [...this.#posted.values()].map(({ note }) => note)
   }
 
   /** Takes over what all nodes know, but for what this one has yet to tell; true where something changed. */
   merge(
-    notes: ReadonlyMap<string, Given & Note>,
-    untold: ReadonlySet<string>,
+    sharedEntries: ReadonlyMap<string, Given & RuntimeEntry>,
+    unsent: ReadonlySet<string>,
     report: (error: unknown) => void,
   ): boolean {
     const nowMs = this.#hooks.clock.now()
     let changed = false
     for (const id of [...this.#posted.keys()]) {
-      if (notes.has(id) || untold.has(id)) continue
+      if (sharedEntries.has(id) || unsent.has(id)) continue
       this.#leave(id)
       changed = true
     }
-    for (const [id, note] of notes) {
+    for (const [id, note] of sharedEntries) {
       const old = this.#posted.get(id)?.note
       const isOver = note.expiresAtMs !== undefined && note.expiresAtMs <= nowMs
-      if (isOver || untold.has(id) || (old === undefined && this.isFull)) continue
+      if (isOver || unsent.has(id) || (old === undefined && this.isFull)) continue
       if (old !== undefined && JSON.stringify(old) === JSON.stringify(note)) continue
       try {
         this.#enter(note)
@@ -132,17 +138,17 @@ export class Board<Given extends object> {
     this.#cancel?.()
   }
 
-  #enter(note: Given & Note): void {
+  #enter(note: Given & RuntimeEntry): void {
     const old = this.#posted.get(note.id)
     old?.leave()
     this.#posted.delete(note.id)
     let leave: () => void
     try {
-      leave = this.#craft.enter(note, note)
+      leave = this.#entryType.enter(note, note)
     } catch (error) {
       // The one before stays as it was.
       if (old !== undefined)
-        this.#posted.set(note.id, { note: old.note, leave: this.#craft.enter(old.note, old.note) })
+        this.#posted.set(note.id, { note: old.note, leave: this.#entryType.enter(old.note, old.note) })
       throw error
     }
     this.#posted.set(note.id, { note, leave })
@@ -174,9 +180,9 @@ export class Board<Given extends object> {
     if (nextMs < Infinity) this.#wake(Math.max(nextMs, soonestMs))
   }
 
-  #tell(action: Change['action'], note: Note, by: string, reason: string): void {
+  #tell(action: Change['action'], note: RuntimeEntry, by: string, reason: string): void {
     this.#hooks.audit({
-      kind: this.#craft.kind,
+      kind: this.#entryType.kind,
       action,
       id: note.id,
       atMs: this.#hooks.clock.now(),

@@ -1,5 +1,5 @@
 import type { Middleware } from '../chain/middleware.ts'
-import { stationOf } from '../chain/steps.ts'
+import { metaOf } from '../chain/steps.ts'
 import { checkWord, PolicyError, type Problem, policyError } from '../errors.ts'
 import type { Dialect } from '../message.ts'
 import { checkOptionNames } from '../option-names.ts'
@@ -44,7 +44,7 @@ export function checkLimits({ entries, exemptions, adaptive, source }: CompiledP
   if (flaw !== undefined)
     problems.push({ ...source.locate('adaptive.across'), message: flaw, remedy: NODE_REMEDY })
   entries.forEach(({ middleware }, index) => {
-    const limit = stationOf(middleware)?.rule?.limit
+    const limit = metaOf(middleware)?.rule?.limit
     const refusal = limit && refusalOf(store, limit)
     if (refusal === undefined) return
     const at = index - exemptions.length
@@ -58,9 +58,9 @@ const NODE_REMEDY = 'write across: node, or use a store whose nodes tell each ot
 
 /** Why an adaptive() cannot go by the load of all nodes of a store; those of a memory store are this one alone. */
 function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
-  const station = stationOf(middleware)
-  if (station?.kind !== 'scale' || station.across === 'node') return undefined
-  if (store.notes !== undefined || store instanceof MemoryStore) return undefined
+  const meta = metaOf(middleware)
+  if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
+  if (store.sharedEntries !== undefined || store instanceof MemoryStore) return undefined
   return `by the ${store.name} store nodes cannot tell each other their load`
 }
 
@@ -68,7 +68,7 @@ function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
 export function checkLimit(middleware: Middleware, store: Store): void {
   const flaw = fleetFlaw(middleware, store)
   if (flaw !== undefined) throw policyError('across', flaw, NODE_REMEDY)
-  const limit = stationOf(middleware)?.rule?.limit
+  const limit = metaOf(middleware)?.rule?.limit
   const refusal = limit && refusalOf(store, limit)
   if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)
 }

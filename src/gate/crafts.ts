@@ -2,12 +2,12 @@ import { EXEMPT_OPTIONS, exempt } from '../chain/exempt.ts'
 import type { Rule } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { ExemptOptions } from '../chain/options.ts'
-import { checkOverride, type Override, parseGrant } from '../chain/override.ts'
-import type { Added, Standing } from '../chain/standing.ts'
+import { checkOverride, type Override, parseOverrideEffect } from '../chain/override.ts'
+import type { Added, SenderOverrides } from '../chain/standing.ts'
 import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/subject.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import { checkOptionNames, type OptionNames, pickOptions } from '../option-names.ts'
-import type { Craft } from './board.ts'
+import type { EntryType } from './board.ts'
 
 /** Whom not to let in. */
 export type BanOptions = Subject & {
@@ -39,7 +39,7 @@ const OVERRIDE: OptionNames<OverrideOptions> = { ...SUBJECT, limit: true, rules:
 const TIER: OptionNames<TierOptions> = { ...SUBJECT, tier: true }
 
 /** How bans are read and done. */
-export function banCraft(standing: Standing): Craft<BanOptions> {
+export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOptions> {
   return {
     kind: 'ban',
     read(options) {
@@ -58,14 +58,17 @@ export function banCraft(standing: Standing): Craft<BanOptions> {
     enter({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
       const whom = whomOf(rest)
       const ban = { id, reason, outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
-      standing.bans.add(whom, ban)
-      return () => standing.bans.remove(whom, ban)
+      senderOverrides.bans.add(whom, ban)
+      return () => senderOverrides.bans.remove(whom, ban)
     },
   }
 }
 
 /** How overrides are read and done. `rules` are those there are, in the unit in which they are counted. */
-export function overrideCraft(standing: Standing, rules: () => readonly Rule[]): Craft<OverrideOptions> {
+export function overrideEntryType(
+  senderOverrides: SenderOverrides,
+  rules: () => readonly Rule[],
+): EntryType<OverrideOptions> {
   let serial = 0
   return {
     kind: 'override',
@@ -73,7 +76,7 @@ export function overrideCraft(standing: Standing, rules: () => readonly Rule[]):
       checkOptionNames(options, OVERRIDE)
       const { limit, rules: names, ...subject } = options
       const whom = whomOf(subject)
-      const grant = checkWithin('limit', () => parseGrant(limit))
+      const effect = checkWithin('limit', () => parseOverrideEffect(limit))
       const known = rules()
       for (const name of names ?? []) {
         if (known.some(rule => rule.name === name)) continue
@@ -84,7 +87,7 @@ export function overrideCraft(standing: Standing, rules: () => readonly Rule[]):
       const isNamed = names !== undefined
       for (const rule of known) {
         if (names?.includes(rule.name) === false) continue
-        checkWithin('limit', () => checkOverride(rule, grant, isNamed))
+        checkWithin('limit', () => checkOverride(rule, effect, isNamed))
       }
       const id = names === undefined ? idOf(whom) : `${idOf(whom)} ${[...names].sort().join(',')}`
       return {
@@ -100,25 +103,25 @@ export function overrideCraft(standing: Standing, rules: () => readonly Rule[]):
       const whom = whomOf(rest)
       const { id, addedAtMs, sequence = 0 } = note
       const override: Override = {
-        ...{ id, addedAtMs, sequence, serial: ++serial, grant: parseGrant(limit) },
+        ...{ id, addedAtMs, sequence, serial: ++serial, effect: parseOverrideEffect(limit) },
         kind: `${limit}\n${names?.join('\n') ?? ''}`,
         ...(names === undefined ? {} : { rules: new Set(names) }),
       }
-      standing.overrides.add(whom, override)
-      return () => standing.overrides.remove(whom, override)
+      senderOverrides.overrides.add(whom, override)
+      return () => senderOverrides.overrides.remove(whom, override)
     },
   }
 }
 
 /** How tiers are given at run time. */
-export function tierCraft(standing: Standing): Craft<TierOptions> {
+export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierOptions> {
   return {
     kind: 'tier',
     read(options) {
       checkOptionNames(options, TIER)
       const { tier, ...subject } = options
       const whom = whomOf(subject)
-      const known = [...(standing.tiers?.byName.keys() ?? [])]
+      const known = [...(senderOverrides.tiers?.byName.keys() ?? [])]
       if (!known.includes(tier)) {
         const remedy =
           known.length > 0
@@ -131,8 +134,8 @@ export function tierCraft(standing: Standing): Craft<TierOptions> {
     enter({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
       const whom = whomOf(rest)
       const given = { tier, addedAtMs, sequence }
-      standing.given.add(whom, given)
-      return () => standing.given.remove(whom, given)
+      senderOverrides.given.add(whom, given)
+      return () => senderOverrides.given.remove(whom, given)
     },
   }
 }
@@ -143,10 +146,10 @@ export interface AddedExemption extends Added {
 }
 
 /** How exemptions are added at run time: before those of the policy. `rebuild` throws if the chain cannot hold it. */
-export function exemptionCraft(
-  stations: Map<string, AddedExemption>,
+export function exemptionEntryType(
+  metas: Map<string, AddedExemption>,
   rebuild: () => void,
-): Craft<RunTimeExemption> {
+): EntryType<RunTimeExemption> {
   return {
     kind: 'exemption',
     read(given) {
@@ -164,9 +167,9 @@ export function exemptionCraft(
     },
     enter(given, { addedAtMs, sequence = 0 }) {
       const middleware = exempt(pickOptions(given as ExemptOptions, EXEMPT_OPTIONS))
-      stations.set(given.name, { middleware, addedAtMs, sequence })
+      metas.set(given.name, { middleware, addedAtMs, sequence })
       const leave = (): void => {
-        stations.delete(given.name)
+        metas.delete(given.name)
         rebuild()
       }
       try {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { BOUNDS } from '../bounds.ts'
-import type { Fleet, NodeLoad } from '../chain/scale.ts'
+import { MAX_SIZES } from '../bounds.ts'
+import type { ClusterLoad, NodeLoad } from '../chain/scale.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
-import type { Notes, NotesApart, SharedNote } from '../stores/notes.ts'
-import { within } from '../stores/resilient/within.ts'
+import type { EphemeralEntries, SharedEntries, SharedEntry } from '../stores/notes.ts'
+import { withTimeout } from '../stores/resilient/within.ts'
 
 /** Notes of a node's load: apart, as they change all the time and nobody is to read bans anew because of them. */
 const KIND = 'load'
@@ -15,8 +15,8 @@ const PATIENCE_MS = 2_000
 /** Of the name of another node. */
 const NODE_CHARS = 60
 
-export interface FleetOptions {
-  readonly notes: Notes
+export interface ClusterLoadOptions {
+  readonly sharedEntries: SharedEntries
   readonly clock: Clock
   readonly logger: Logger
   /** What this node is called. Default: the host's name and the process. */
@@ -26,9 +26,9 @@ export interface FleetOptions {
 }
 
 /** The nodes of a store, by its notes: each tells its load at each interval, and is forgotten after three without. */
-export class StoreFleet implements Fleet {
-  readonly #options: FleetOptions
-  readonly #notes: NotesApart
+export class StoreClusterLoad implements ClusterLoad {
+  readonly #options: ClusterLoadOptions
+  readonly #sharedEntries: EphemeralEntries
   readonly #node: string
   /** Two nodes may have one name. */
   readonly #id = randomBytes(8).toString('hex')
@@ -36,9 +36,9 @@ export class StoreFleet implements Fleet {
   #failing = false
   #left = false
 
-  constructor(options: FleetOptions) {
+  constructor(options: ClusterLoadOptions) {
     this.#options = options
-    this.#notes = options.notes.apart(KIND)
+    this.#sharedEntries = options.sharedEntries.ephemeral(KIND)
     this.#node = options.node ?? `${hostname()}:${process.pid}`
   }
 
@@ -46,9 +46,9 @@ export class StoreFleet implements Fleet {
     const { clock, everyMs, logger } = this.#options
     try {
       const patienceMs = Math.min(PATIENCE_MS, everyMs)
-      const notes = await within(clock, patienceMs, () => this.#tellAndHear(signals))
+      const sharedEntries = await withTimeout(clock, patienceMs, () => this.#tellAndHear(signals))
       this.#failing = false
-      return this.#living(notes)
+      return this.#living(sharedEntries)
     } catch (err) {
       if (!this.#failing && !this.#left)
         logger.warn({ err }, 'the load of other nodes is not known now: limits go by that of this node')
@@ -60,29 +60,29 @@ export class StoreFleet implements Fleet {
   /** As far as the store is in reach; else its note ends by itself. */
   leave(): void {
     this.#left = true
-    const remove = async (): Promise<void> => this.#notes.remove(KIND, this.#id)
+    const remove = async (): Promise<void> => this.#sharedEntries.remove(KIND, this.#id)
     if (this.#told) remove().catch(() => {})
   }
 
-  async #tellAndHear(signals: ReadonlyMap<string, number>): Promise<readonly SharedNote[]> {
+  async #tellAndHear(signals: ReadonlyMap<string, number>): Promise<readonly SharedEntry[]> {
     const { clock, everyMs } = this.#options
     if (!this.#left) {
       this.#told = true
       const json = JSON.stringify({ node: this.#node, signals: Object.fromEntries(signals) })
       const expiresAtMs = clock.now() + LASTS * everyMs
-      await this.#notes.put({ kind: KIND, id: this.#id, json, expiresAtMs })
+      await this.#sharedEntries.put({ kind: KIND, id: this.#id, json, expiresAtMs })
     }
-    return this.#notes.list()
+    return this.#sharedEntries.list()
   }
 
-  #living(notes: readonly SharedNote[]): readonly NodeLoad[] {
+  #living(sharedEntries: readonly SharedEntry[]): readonly NodeLoad[] {
     const nowMs = this.#options.clock.now()
     const loads: NodeLoad[] = []
-    for (const { kind, id, json, expiresAtMs = 0 } of notes) {
+    for (const { kind, id, json, expiresAtMs = 0 } of sharedEntries) {
       if (kind !== KIND || id === this.#id || expiresAtMs <= nowMs) continue
       const load = readLoad(json)
       if (load !== undefined) loads.push(load)
-      if (loads.length >= BOUNDS.fleetNodes) break
+      if (loads.length >= MAX_SIZES.fleetNodes) break
     }
     return loads
   }

@@ -1,6 +1,6 @@
-import type { Handled, HandlerStation } from '../chain/handler.ts'
+import type { Handled, HandlerMeta } from '../chain/handler.ts'
 import type { InFlightBound, KeyInFlight } from '../chain/in-flight.ts'
-import { type Entry, stationOf } from '../chain/steps.ts'
+import { type Entry, metaOf } from '../chain/steps.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
@@ -30,14 +30,14 @@ interface Place {
   readonly filter: string | undefined
   readonly dialect: Dialect | undefined
   readonly pattern: Pattern | undefined
-  readonly station: HandlerStation
+  readonly meta: HandlerMeta
 }
 
 /**
  * What handlers do with the messages they are given: consumers tell it, rates by feedback, breakers and whoever listens go by
  * it. While `isHeard` is false nobody does, and nothing need be measured.
  */
-export class Handling {
+export class HandlerMonitor {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #tellOpened: (breaker: string, key: string, untilMs: number) => void
@@ -64,7 +64,7 @@ export class Handling {
 
   /** Takes over that a breaker is open, as this node or another has found. */
   hear(breaker: string, key: string, untilMs: number): void {
-    this.#places.find(({ id }) => id === breaker)?.station.heard?.(key, untilMs)
+    this.#places.find(({ id }) => id === breaker)?.meta.heard?.(key, untilMs)
   }
 
   /** Whether anyone goes by what is told. */
@@ -72,7 +72,7 @@ export class Handling {
 
   /** What of the chain goes by it: `feedback`, `breaker`. */
   get names(): readonly string[] {
-    return this.#places.map(({ station }) => station.name)
+    return this.#places.map(({ meta }) => meta.name)
   }
 
   /** Begins a handler under all limits of handlers at work, or under none and says which has no room. */
@@ -95,8 +95,8 @@ export class Handling {
   /** Tells of a message that a handler is done with. Never throws. */
   note(message: Message, handled: Handled): void {
     try {
-      for (const { filter, dialect, station } of this.#places) {
-        if (filter === undefined || matches(filter, message.topic, dialect)) station.observe(message, handled)
+      for (const { filter, dialect, meta } of this.#places) {
+        if (filter === undefined || matches(filter, message.topic, dialect)) meta.observe(message, handled)
       }
       for (const listener of this.#listeners) listener(message, handled)
     } catch (err) {
@@ -138,17 +138,17 @@ export class Handling {
   /** Calls a listener for each message a handler is done with; the returned function ends it. */
   on(listener: HandledListener): () => void {
     this.#listeners = [...this.#listeners, listener]
-    this.#heed()
+    this.#updateFlags()
     return () => {
       this.#listeners = this.#listeners.filter(each => each !== listener)
-      this.#heed()
+      this.#updateFlags()
     }
   }
 
   /** Puts the limits of handlers at work in force. What waits is asked again: its limit may be another, or gone. */
-  #rebind(before: readonly HandlerStation[]): void {
+  #rebind(before: readonly HandlerMeta[]): void {
     this.#bounds = this.#places.flatMap(place => {
-      const { bound } = place.station
+      const { bound } = place.meta
       return bound === undefined ? [] : [{ ...place, bound }]
     })
     this.isBounded = this.#bounds.length > 0
@@ -160,35 +160,33 @@ export class Handling {
 
   /** Goes by the chain now in force: what says the same as one before goes on where that stood. */
   follow(entries: readonly Entry[]): void {
-    const before = this.#places.map(({ station }) => station)
+    const before = this.#places.map(({ meta }) => meta)
     const counts = new Map<string, number>()
     this.#places = entries.flatMap(({ pattern, middleware }) => {
-      const station = stationOf(middleware)
-      if (station?.kind !== 'handler') return []
+      const meta = metaOf(middleware)
+      if (meta?.kind !== 'handler') return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
-      const { name } = station
+      const { name } = meta
       const nth = (counts.get(name) ?? 0) + 1
       counts.set(name, nth)
-      return [
-        { id: nth === 1 ? name : `${name} ${nth}`, filter, dialect: pattern?.dialect, pattern, station },
-      ]
+      return [{ id: nth === 1 ? name : `${name} ${nth}`, filter, dialect: pattern?.dialect, pattern, meta }]
     })
-    for (const { station } of this.#places) {
-      if (before.includes(station)) continue
-      station.attach({
+    for (const { meta } of this.#places) {
+      if (before.includes(meta)) continue
+      meta.attach({
         clock: this.#clock,
         opened: (key, untilMs) => {
-          const place = this.#places.find(each => each.station === station)
+          const place = this.#places.find(each => each.meta === meta)
           if (place !== undefined) this.#tellOpened(place.id, key, untilMs)
         },
       })
-      before.some(other => station.inherit(other))
+      before.some(other => meta.inherit(other))
     }
     this.#rebind(before)
-    this.#heed()
+    this.#updateFlags()
   }
 
-  #heed(): void {
+  #updateFlags(): void {
     this.isHeard = this.#places.length > 0 || this.#listeners.length > 0
   }
 }

@@ -1,6 +1,6 @@
 import { describeHeld, HELD_ACTIONS, HELD_KINDS, type HeldKind, type HeldLimit } from '../chain/held-limit.ts'
 import { isCompleteKey } from '../chain/scope.ts'
-import { type Entry, stationOf } from '../chain/steps.ts'
+import { type Entry, metaOf } from '../chain/steps.ts'
 import { type Decision, HARSHNESS } from '../decision.ts'
 import type { Message, Sender } from '../message.ts'
 import { captureLevels, matches, type Pattern } from '../topic/pattern.ts'
@@ -145,10 +145,10 @@ export class HeldCounts {
   /** Counts by the chain now in force: all that is held, over a limit too. */
   follow(entries: readonly Entry[]): void {
     const limits = entries.flatMap(({ pattern, middleware }): PlacedLimit[] => {
-      const station = stationOf(middleware)
-      if (station?.kind !== 'held' || !station.enabled) return []
+      const meta = metaOf(middleware)
+      if (meta?.kind !== 'held' || !meta.enabled) return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
-      return [{ limit: station.limit, pattern, filter, counts: new Map() }]
+      return [{ limit: meta.limit, pattern, filter, counts: new Map() }]
     })
     if (limits.length === 0 && this.#limits.length === 0) return
     const before = this.#kinds

@@ -1,10 +1,10 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Added } from '../chain/standing.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import { parseDuration } from '../units.ts'
 
 /** Who says something of somebody at run time, why, and for how long. */
-export interface NoteOptions {
+export interface RuntimeEntryOptions {
   /** Why; at most {@link BOUNDS.noteChars} characters. */
   readonly reason: string
   /** A word of the operator's own, for reports: `emergency`, `abuse`, `ticket-17`. */
@@ -16,7 +16,7 @@ export interface NoteOptions {
 }
 
 /** What was said, when, and until when; times are whole milliseconds since the epoch. */
-export interface Note extends Added {
+export interface RuntimeEntry extends Added {
   readonly id: string
   readonly reason: string
   readonly code?: string | undefined
@@ -24,12 +24,12 @@ export interface Note extends Added {
   readonly expiresAtMs?: number | undefined
 }
 
-export const NOTE_KINDS = ['ban', 'override', 'exemption', 'tier', 'conduct', 'breaker'] as const
-export type NoteKind = (typeof NOTE_KINDS)[number]
+export const ENTRY_KINDS = ['ban', 'override', 'exemption', 'tier', 'behaviour', 'breaker'] as const
+export type EntryKind = (typeof ENTRY_KINDS)[number]
 
 /** A change of what is said at run time: for the audit log. */
 export interface Change {
-  readonly kind: NoteKind
+  readonly kind: EntryKind
   readonly action: 'added' | 'removed' | 'expired'
   readonly id: string
   readonly atMs: number
@@ -37,11 +37,16 @@ export interface Change {
   readonly by: string
   /** Why it was done. */
   readonly reason: string
-  readonly note: Note
+  readonly note: RuntimeEntry
 }
 
 /** The common part of a note. Throws PolicyError. */
-export function noteOf(id: string, options: NoteOptions, nowMs: number, sequence: number): Note {
+export function runtimeEntryOf(
+  id: string,
+  options: RuntimeEntryOptions,
+  nowMs: number,
+  sequence: number,
+): RuntimeEntry {
   const { reason, code, addedBy = 'unknown' } = options
   checkText('reason', reason)
   checkText('addedBy', addedBy)
@@ -56,8 +61,12 @@ export function noteOf(id: string, options: NoteOptions, nowMs: number, sequence
 }
 
 function checkText(path: string, text: unknown): void {
-  if (typeof text === 'string' && text.trim() !== '' && text.length <= BOUNDS.noteChars) return
-  throw policyError(path, `\`${path}\` says nothing or too much`, `write 1 to ${BOUNDS.noteChars} characters`)
+  if (typeof text === 'string' && text.trim() !== '' && text.length <= MAX_SIZES.noteChars) return
+  throw policyError(
+    path,
+    `\`${path}\` says nothing or too much`,
+    `write 1 to ${MAX_SIZES.noteChars} characters`,
+  )
 }
 
 function lengthOf(length: number | string): number {

@@ -3,8 +3,8 @@ import type { Logger } from '../logger.ts'
 import type { Dialect } from '../message.ts'
 import type { OptionNames } from '../option-names.ts'
 import type { Store } from '../stores/store.ts'
-import type { DeskOptions } from './desk.ts'
-import type { Reading } from './reading.ts'
+import type { RuntimeConfigOptions } from './desk.ts'
+import type { ReadOptions } from './reading.ts'
 
 export const GATE_OPTIONS: OptionNames<GateOptions> = {
   env: true,
@@ -22,7 +22,7 @@ export const GATE_OPTIONS: OptionNames<GateOptions> = {
 }
 
 /** What a gate is made with. */
-export interface GateOptions extends Reading, DeskOptions {
+export interface GateOptions extends ReadOptions, RuntimeConfigOptions {
   /**
    * Where the state of the limits lives; it stays open when the gate is closed. Default: the store the policy names,
    * or a MemoryStore, which the gate closes itself.

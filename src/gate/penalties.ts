@@ -1,13 +1,13 @@
-import { boundedPart } from '../bounded-part.ts'
-import { BOUNDS } from '../bounds.ts'
+import { hashLongPart } from '../bounded-part.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { blockLengthMs, type Penalty } from '../chain/penalty.ts'
 import { banned } from '../chain/standing.ts'
 import { partOf, type Subject, type SubjectPart } from '../chain/subject.ts'
 import type { Decision } from '../decision.ts'
 import type { Message, Sender } from '../message.ts'
-import type { Board } from './board.ts'
+import type { RuntimeList } from './board.ts'
 import type { BanOptions } from './crafts.ts'
-import type { SampledLog } from './sampled-log.ts'
+import type { ThrottledLog } from './sampled-log.ts'
 
 /** Whom nobody told off is called so in lists and logs. */
 const ADDED_BY = 'penalties'
@@ -27,15 +27,15 @@ interface Offender {
  * growth at a time. Bounded: of too many offenders, those quiet for longest are forgotten.
  */
 export class Penalties {
-  readonly #bans: Board<BanOptions>
-  readonly #failures: SampledLog
+  readonly #bans: RuntimeList<BanOptions>
+  readonly #failures: ThrottledLog
   /** Connects that are counted already: who waits is asked about again. */
   readonly #connects = new WeakSet<Message>()
   readonly #confirmed = new WeakSet<Message>()
   readonly #offenders = new Map<string, Offender>()
 
   /** `failures` is told of each sender that could not be blocked. */
-  constructor(bans: Board<BanOptions>, failures: SampledLog) {
+  constructor(bans: RuntimeList<BanOptions>, failures: ThrottledLog) {
     this.#bans = bans
     this.#failures = failures
   }
@@ -56,7 +56,7 @@ export class Penalties {
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
     const offender = this.#count(
-      boundedPart(`${name}\n${part}:${text}`),
+      hashLongPart(`${name}\n${part}:${text}`),
       penalty.refusals,
       penalty.withinMs,
       nowMs,
@@ -70,7 +70,7 @@ export class Penalties {
    * Takes a connect to account; the refusal of one that makes too many of its sender. A connect that is asked about again is
    * the same one. One that is only claimed counts against its address, and against the rest once it is confirmed. Never throws.
    */
-  flaps(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
+  countConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
     if (this.#connects.has(connect)) return undefined
     this.#connects.add(connect)
     return this.#countConnect(penalty, sender, nowMs, part => connect.claimed !== true || part === 'ip')
@@ -135,7 +135,7 @@ export class Penalties {
     offender.untilMs = nowMs + offender.lengthMs
     // A full list of bans: the sender stays limited, and is no more than that.
     if (this.#bans.isFull) return false
-    const told = reason.slice(0, BOUNDS.noteChars)
+    const told = reason.slice(0, MAX_SIZES.noteChars)
     const ban = { ...whom, reason: told, code: 'penalty', addedBy: ADDED_BY, for: offender.lengthMs }
     this.#bans.add(ban).catch((err: unknown) => this.#failures.note({ err }))
     return true
@@ -145,14 +145,15 @@ export class Penalties {
   #take(key: string): Offender {
     const offender = this.#offenders.get(key) ?? { times: [], blocks: 0, untilMs: 0, lengthMs: 0 }
     this.#offenders.delete(key)
-    if (this.#offenders.size >= BOUNDS.offenders) this.#offenders.delete(this.#offenders.keys().next().value!)
+    if (this.#offenders.size >= MAX_SIZES.offenders)
+      this.#offenders.delete(this.#offenders.keys().next().value!)
     this.#offenders.set(key, offender)
     return offender
   }
 }
 
 function flappingKey(part: string, text: string): string {
-  return boundedPart(`\nflapping\n${part}:${text}`)
+  return hashLongPart(`\nflapping\n${part}:${text}`)
 }
 
 const OFFENCES: ReadonlySet<string> = new Set(['rate_limit_exceeded', 'quota_exceeded', 'too_large'])

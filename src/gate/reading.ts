@@ -7,7 +7,7 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 export type PolicySource = string | object | readonly (string | object)[]
 
 /** What it takes to read a policy, and to try it. */
-export interface Reading {
+export interface ReadOptions {
   /** Environment for `${NAME}` in policies. Default: process.env. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** Algorithms of one's own that policies may name. */
@@ -19,7 +19,7 @@ export interface Reading {
 /** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */
 export async function readPolicy(
   source: PolicySource,
-  { env, algorithms }: Reading,
+  { env, algorithms }: ReadOptions,
 ): Promise<CompiledPolicy> {
   const { compilePolicy, loadPolicy } = await import('../policy/index.ts')
   return compilePolicy(await loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) }))

@@ -3,7 +3,7 @@ import { afterAwaited, type Clock, pause } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import type { HandlerSlot, Handling } from './handling.ts'
+import type { HandlerMonitor, HandlerSlot } from './handling.ts'
 
 /** Outcomes of a message that may pass later. */
 const WAITS: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
@@ -25,7 +25,7 @@ export type RunResult<T> =
 /** The parts of a gate that are used. */
 interface Runner {
   readonly clock: Clock
-  readonly handling: Handling
+  readonly handlerMonitor: HandlerMonitor
   check(message: Message): MaybePromise<Decision>
 }
 
@@ -41,7 +41,7 @@ export async function runLimited<T>(
 ): Promise<RunResult<T>> {
   checkOptionNames(options, OPTIONS)
   const { maxWaitMs = LONGEST_WAIT_MS } = options
-  const { clock, handling } = gate
+  const { clock, handlerMonitor } = gate
   const deadlineMs = clock.now() + maxWaitMs
   let decision = await gate.check(message)
   while (!decision.allowed) {
@@ -51,13 +51,15 @@ export async function runLimited<T>(
     decision = await gate.check(message)
   }
   let slot: HandlerSlot | undefined
-  if (handling.isBounded) {
+  if (handlerMonitor.isBounded) {
     const entered = await enter(gate, message, deadlineMs)
     if (!('leave' in entered)) return { ran: false, decision: entered }
     slot = entered
   }
   try {
-    const value = await (handling.isHeard ? handling.watch(message, () => run(decision)) : run(decision))
+    const value = await (handlerMonitor.isHeard
+      ? handlerMonitor.watch(message, () => run(decision))
+      : run(decision))
     return { ran: true, value, decision }
   } finally {
     slot?.leave()
@@ -66,7 +68,7 @@ export async function runLimited<T>(
 
 /** Waits for room under the limits of handlers at work. The refusal, if it may not wait, or not for so long. */
 function enter(
-  { clock, handling }: Runner,
+  { clock, handlerMonitor }: Runner,
   message: Message,
   deadlineMs: number,
 ): Promise<HandlerSlot | Decision> {
@@ -78,7 +80,7 @@ function enter(
       resolve(refusal!)
     })
     const attempt = (turn?: KeyInFlight): void => {
-      const entered = handling.enter(message, turn)
+      const entered = handlerMonitor.enter(message, turn)
       if (!('leave' in entered) && entered.decision.outcome === 'throttle') {
         refusal = entered.decision
         cancelWait = entered.wait(attempt)

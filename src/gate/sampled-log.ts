@@ -4,7 +4,7 @@ import type { Logger } from '../logger.ts'
 const EVERY_MS = 1_000
 
 /** Tells of what may happen very often: at most once a second, with how often it was. Never throws. */
-export class SampledLog {
+export class ThrottledLog {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #text: string

@@ -1,60 +1,58 @@
-import type { Measures } from '../chain/measures.ts'
-import type { ScaleHost, ScaleStation } from '../chain/scale.ts'
-import { type Entry, stationOf } from '../chain/steps.ts'
+import type { LoadSources } from '../chain/measures.ts'
+import type { ScaleHost, ScaleMeta } from '../chain/scale.ts'
+import { type Entry, metaOf } from '../chain/steps.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Store } from '../stores/store.ts'
-import { StoreFleet } from './fleet.ts'
-import type { Handling } from './handling.ts'
+import { StoreClusterLoad } from './fleet.ts'
+import type { HandlerMonitor } from './handling.ts'
 
 /** The gate whose scales they are. */
-export interface ScalesGate {
+export interface ScaledGate {
   readonly clock: Clock
   readonly logger: Logger
   readonly store: Store
-  readonly measures: Measures
-  readonly handling: Handling
+  readonly loadSources: LoadSources
+  readonly handlerMonitor: HandlerMonitor
 }
 
 /** The scales of a gate's chain: each measures for as long as it stands there. */
-export class Scales {
+export class LimitScaler {
   readonly #host: ScaleHost
-  readonly #attached = new Map<ScaleStation, () => void>()
+  readonly #attached = new Map<ScaleMeta, () => void>()
 
   /** `changed` is told after each change of a factor. */
-  constructor(gate: ScalesGate, load: ScaleHost['load'], changed: ScaleHost['changed']) {
-    const { clock, logger, store, measures } = gate
-    const { notes } = store
+  constructor(gate: ScaledGate, load: ScaleHost['load'], changed: ScaleHost['changed']) {
+    const { clock, logger, store, loadSources } = gate
+    const { sharedEntries } = store
     this.#host = {
-      ...{ clock, logger, measures, changed },
+      ...{ clock, logger, loadSources, changed },
       ...(load === undefined ? {} : { load }),
-      onHandled: listener => gate.handling.on(listener),
-      join: (node, everyMs) => notes && new StoreFleet({ notes, clock, logger, node, everyMs }),
+      onHandled: listener => gate.handlerMonitor.on(listener),
+      join: (node, everyMs) =>
+        sharedEntries && new StoreClusterLoad({ sharedEntries, clock, logger, node, everyMs }),
     }
   }
 
   /** Attaches those that are new in a chain, and ends those that are gone. */
   follow(entries: readonly Entry[]): void {
-    const scales = new Set<ScaleStation>()
+    const limitScaler = new Set<ScaleMeta>()
     for (const { middleware } of entries) {
-      const station = stationOf(middleware)
-      if (station?.kind === 'scale') scales.add(station)
+      const meta = metaOf(middleware)
+      if (meta?.kind === 'scale') limitScaler.add(meta)
     }
-    const gone = [...this.#attached.keys()].filter(station => !scales.has(station))
-    for (const station of scales) {
-      if (this.#attached.has(station)) continue
+    const gone = [...this.#attached.keys()].filter(meta => !limitScaler.has(meta))
+    for (const meta of limitScaler) {
+      if (this.#attached.has(meta)) continue
       // A policy that is loaded again measures on where it says the same.
-      const heir = gone.findIndex(other => station.inherit(other))
+      const heir = gone.findIndex(other => meta.inherit(other))
       const [other] = heir < 0 ? [] : gone.splice(heir, 1)
-      this.#attached.set(
-        station,
-        other === undefined ? station.attach(this.#host) : this.#attached.get(other)!,
-      )
+      this.#attached.set(meta, other === undefined ? meta.attach(this.#host) : this.#attached.get(other)!)
       if (other !== undefined) this.#attached.delete(other)
     }
-    for (const station of gone) {
-      this.#attached.get(station)!()
-      this.#attached.delete(station)
+    for (const meta of gone) {
+      this.#attached.get(meta)!()
+      this.#attached.delete(meta)
     }
   }
 

@@ -1,19 +1,19 @@
 import type { Middleware } from '../chain/middleware.ts'
-import type { Roster } from '../chain/roster.ts'
-import { limitsInForce, Routes } from '../chain/routes.ts'
+import type { RuleRegistry } from '../chain/roster.ts'
+import { activeLimits, RouteTable } from '../chain/routes.ts'
 import { isExempt } from '../chain/rule-facts.ts'
 import { planFor } from '../chain/ruling.ts'
-import { Seat, seatOf } from '../chain/seat.ts'
+import { getSenderState, SenderState } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
 import { checkMessage, type Dialect, type Message, type Sender } from '../message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Selector, Store } from '../stores/store.ts'
-import type { Desk } from './desk.ts'
-import { Handling } from './handling.ts'
+import type { RuntimeConfig } from './desk.ts'
+import { HandlerMonitor } from './handling.ts'
 import { HeldCounts } from './held-counts.ts'
-import type { Scales } from './scales.ts'
+import type { LimitScaler } from './scales.ts'
 
 /** Calls of the store that a reset has under way at once. */
 const FORGOTTEN_AT_ONCE = 64
@@ -25,13 +25,13 @@ interface Owner {
 }
 
 /** Takes a refusal that was made outside of a check. */
-type ReportRefusal = (decision: Decision, message: Message, seat: Seat) => void
+type ReportRefusal = (decision: Decision, message: Message, senderState: SenderState) => void
 
 /** Which chain is in force at a gate, and what each sender amounts to under it. */
-export class Seating {
+export class ActiveChain {
   /** Made anew after every change of the chain, which makes all seats void; null is never a new seat's routes. */
-  routes: Routes | null = null
-  roster: Roster
+  routes: RouteTable | null = null
+  registry: RuleRegistry
   policy: CompiledPolicy | undefined
   /** What was given by `use`, after the policy's own. */
   readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
@@ -40,39 +40,39 @@ export class Seating {
   /** Whether any message was decided. */
   #isRouted = false
   readonly #store: Store
-  readonly #desk: Desk
-  #sought: Promise<void> | undefined
-  readonly #scales: Scales
+  readonly #runtimeConfig: RuntimeConfig
+  #pendingLookup: Promise<void> | undefined
+  readonly #limitScaler: LimitScaler
   /** What handlers behind the gate do with their messages. */
-  readonly handling: Handling
+  readonly handlerMonitor: HandlerMonitor
   /** Counts of what brokers hold. */
   readonly held: HeldCounts
 
   constructor(
     gate: Owner,
     store: Store,
-    desk: Desk,
+    runtimeConfig: RuntimeConfig,
     dialect: Dialect,
-    scales: Scales,
+    limitScaler: LimitScaler,
     report: ReportRefusal,
   ) {
     this.#gate = gate
     this.#clock = gate.clock
     this.#store = store
-    this.#desk = desk
-    this.#scales = scales
-    this.handling = new Handling(
+    this.#runtimeConfig = runtimeConfig
+    this.#limitScaler = limitScaler
+    this.handlerMonitor = new HandlerMonitor(
       gate.clock,
       gate.logger,
-      (...opened) => desk.tellOpened(...opened),
-      message => this.seatFor(message).identity,
+      (...opened) => runtimeConfig.tellOpened(...opened),
+      message => this.resolveSender(message).identity,
     )
     this.held = new HeldCounts({
-      senderOf: message => this.seatFor(message).identity,
+      senderOf: message => this.resolveSender(message).identity,
       isExempt: message => this.#isExempt(message),
-      report: (decision, message) => report(decision, message, this.seatFor(message)),
+      report: (decision, message) => report(decision, message, this.resolveSender(message)),
     })
-    this.roster = desk.assemble(undefined, dialect, this.used)
+    this.registry = runtimeConfig.assemble(undefined, dialect, this.used)
   }
 
   /**
@@ -80,23 +80,23 @@ export class Seating {
    * more. Throws PolicyError, and leaves all as it was.
    */
   build(policy: CompiledPolicy | undefined, dialect: Dialect): readonly string[] {
-    const before = this.roster.names
-    this.roster = this.#desk.assemble(policy, dialect, this.used)
+    const before = this.registry.names
+    this.registry = this.#runtimeConfig.assemble(policy, dialect, this.used)
     this.policy = policy
     this.routes = null
-    this.handling.follow(this.roster.entries)
-    this.held.follow(this.roster.entries)
+    this.handlerMonitor.follow(this.registry.entries)
+    this.held.follow(this.registry.entries)
     this.#adopt()
-    return [...before].filter(name => !this.roster.names.has(name))
+    return [...before].filter(name => !this.registry.names.has(name))
   }
 
   /** Forgets what was counted, also what overrides count apart; returns how many keys. */
   async reset(selector: Selector): Promise<number> {
     let count = await this.#store.forget(selector)
-    const rule = selector.rule === undefined ? undefined : this.roster.countedAs(selector.rule)
-    const apart = rule === undefined ? [] : this.#desk.overrideSelectors(rule, selector.key)
-    for (let first = 0; first < apart.length; first += FORGOTTEN_AT_ONCE) {
-      const some = apart.slice(first, first + FORGOTTEN_AT_ONCE)
+    const rule = selector.rule === undefined ? undefined : this.registry.countedAs(selector.rule)
+    const ephemeral = rule === undefined ? [] : this.#runtimeConfig.overrideSelectors(rule, selector.key)
+    for (let first = 0; first < ephemeral.length; first += FORGOTTEN_AT_ONCE) {
+      const some = ephemeral.slice(first, first + FORGOTTEN_AT_ONCE)
       for (const forgotten of await Promise.all(some.map(each => this.#store.forget(each))))
         count += forgotten
     }
@@ -105,36 +105,36 @@ export class Seating {
 
   /** The refusal of a banned sender, by what its connect tells of it. */
   banOf(sender: Sender): Decision | undefined {
-    if (this.#desk.standing.bans.isEmpty) return undefined
+    if (this.#runtimeConfig.senderOverrides.bans.isEmpty) return undefined
     const message: Message = { topic: 'connect', on: 'connect', sender, size: 0 }
-    const seat = this.routesNow().settle(new Seat(sender, sender), message)
+    const senderState = this.routesNow().settle(new SenderState(sender, sender), message)
     // Nobody waits for a tier here.
-    this.#desk.takeSought()
-    const { decider } = seat.ruling!
-    return decider.kind === 'banned' ? decider.decide(message, seat, this.#clock.now()) : undefined
+    this.#runtimeConfig.takePendingLookup()
+    const { evaluator } = senderState.senderPlan!
+    return evaluator.kind === 'banned' ? evaluator.decide(message, senderState, this.#clock.now()) : undefined
   }
 
   /** Takes a connect to account whose sender is authenticated now; the refusal of one too many. */
   confirmConnect(message: Message): Decision | undefined {
-    const seat = this.seatFor(message)
+    const senderState = this.resolveSender(message)
     const nowMs = this.#clock.now()
-    const { decider } = planFor(seat, nowMs)
-    if (decider.kind === 'banned') return decider.decide(message, seat, nowMs)
-    return decider.kind === 'connect' ? decider.confirm(message, seat, nowMs) : undefined
+    const { evaluator } = planFor(senderState, nowMs)
+    if (evaluator.kind === 'banned') return evaluator.decide(message, senderState, nowMs)
+    return evaluator.kind === 'connect' ? evaluator.confirm(message, senderState, nowMs) : undefined
   }
 
   /** Takes a refusal to account. Never throws. */
   punish(decision: Decision, message: Message): void {
-    this.#desk.note(decision, this.roster, message, this.seatFor(message).identity)
+    this.#runtimeConfig.note(decision, this.registry, message, this.resolveSender(message).identity)
   }
 
   /** Adds to the chain in force. Throws PolicyError. */
   add(pattern: string | undefined, middleware: Middleware): void {
-    this.roster.add(pattern, middleware)
+    this.registry.add(pattern, middleware)
     this.used.push({ pattern, middleware })
     this.routes = null
-    this.handling.follow(this.roster.entries)
-    this.held.follow(this.roster.entries)
+    this.handlerMonitor.follow(this.registry.entries)
+    this.held.follow(this.registry.entries)
   }
 
   /** Goes on by other factors: every plan is made anew, and counts by the new limits from now on. */
@@ -147,8 +147,8 @@ export class Seating {
   #adopt(): void {
     if (this.#store.adopt === undefined) return
     // A measurement that goes on under a new policy has its factor at once.
-    if (this.#isRouted) this.#scales.follow(this.roster.entries)
-    this.#store.adopt(limitsInForce(this.roster, this.#desk.standing), this.#clock.now())
+    if (this.#isRouted) this.#limitScaler.follow(this.registry.entries)
+    this.#store.adopt(activeLimits(this.registry, this.#runtimeConfig.senderOverrides), this.#clock.now())
   }
 
   /** Has every seat settled anew when it is next asked for; nothing is compiled anew. */
@@ -157,45 +157,50 @@ export class Seating {
   }
 
   /** The seat of a message's sender, turned to its topic. */
-  seatFor(message: Message): Seat {
-    this.#sought = undefined
+  resolveSender(message: Message): SenderState {
+    this.#pendingLookup = undefined
     const routes = this.routesNow()
-    if (!routes.areKept) return this.#settle(routes, new Seat(message.sender, message.sender), message)
+    if (!routes.areKept) return this.#settle(routes, new SenderState(message.sender, message.sender), message)
     if (typeof message.sender !== 'object') checkMessage(message)
-    const seat = seatOf(message.sender, this.#gate)
-    if (seat.routes === routes && seat.topic === message.topic && seat.on === message.on) return seat
-    if (seat.routes === routes && seat.returnTo(message.topic, message.on)) return seat
-    return this.#settle(routes, seat, message)
+    const senderState = getSenderState(message.sender, this.#gate)
+    if (senderState.routes === routes && senderState.topic === message.topic && senderState.on === message.on)
+      return senderState
+    if (senderState.routes === routes && senderState.restoreTopic(message.topic, message.on))
+      return senderState
+    return this.#settle(routes, senderState, message)
   }
 
   /**
    * What the sender that was seated last has to wait for, while its tier is being looked up: whoever decides asks for its
    * seat again then.
    */
-  get sought(): Promise<void> | undefined {
-    return this.#sought
+  get pendingLookup(): Promise<void> | undefined {
+    return this.#pendingLookup
   }
 
   #isExempt(message: Message): boolean {
-    const seat = this.seatFor(message)
+    const senderState = this.resolveSender(message)
     const nowMs = this.#clock.now()
-    return isExempt(planFor(seat, nowMs).steps, message, seat.identity, nowMs)
+    return isExempt(planFor(senderState, nowMs).steps, message, senderState.identity, nowMs)
   }
 
-  #settle(routes: Routes, seat: Seat, message: Message): Seat {
+  #settle(routes: RouteTable, senderState: SenderState, message: Message): SenderState {
     checkMessage(message)
-    routes.settle(seat, message)
-    this.#sought = this.#desk.takeSought()
-    if (this.#sought !== undefined) seat.routes = undefined
-    return seat
+    routes.settle(senderState, message)
+    this.#pendingLookup = this.#runtimeConfig.takePendingLookup()
+    if (this.#pendingLookup !== undefined) senderState.routes = undefined
+    return senderState
   }
 
-  routesNow(): Routes {
-    if (this.routes === null) this.#scales.follow(this.roster.entries)
+  routesNow(): RouteTable {
+    if (this.routes === null) this.#limitScaler.follow(this.registry.entries)
     this.#isRouted = true
-    this.routes ??= new Routes({
-      ...{ gate: this.#gate, roster: this.roster, identity: this.policy?.identity, store: this.#store },
-      ...{ standing: this.#desk.standing, warner: this.#desk.warner },
+    this.routes ??= new RouteTable({
+      ...{ gate: this.#gate, registry: this.registry, identity: this.policy?.identity, store: this.#store },
+      ...{
+        senderOverrides: this.#runtimeConfig.senderOverrides,
+        usageWarnings: this.#runtimeConfig.usageWarnings,
+      },
     })
     return this.routes
   }

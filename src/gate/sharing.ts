@@ -1,9 +1,9 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
-import type { Notes, NotesWatch, SharedNote } from '../stores/notes.ts'
-import { within } from '../stores/resilient/within.ts'
-import type { Note, NoteKind } from './note.ts'
+import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../stores/notes.ts'
+import { withTimeout } from '../stores/resilient/within.ts'
+import type { EntryKind, RuntimeEntry } from './note.ts'
 
 /** How often a node that is not told looks whether another has changed something: all know within a second. */
 const LOOK_EVERY_MS = 400
@@ -13,13 +13,13 @@ const TOLD_LOOK_EVERY_MS = 2_000
 const REST_FACTOR = 4
 const PATIENCE_MS = 2_000
 
-export interface SharingHooks {
+export interface ConfigSyncHooks {
   readonly clock: Clock
   readonly logger: Logger
   /** All that is in effect here. */
-  known(): readonly (readonly [NoteKind, Note])[]
+  known(): readonly (readonly [EntryKind, RuntimeEntry])[]
   /** All notes of all kinds, but for those of `untold`, which this node has yet to tell. */
-  merge(notes: readonly SharedNote[], untold: ReadonlySet<string>): void
+  merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void
 }
 
 /** Whether a store refused for want of a right: Redis by its ACL, NATS by its permissions. */
@@ -36,14 +36,14 @@ export function sharedName(kind: string, id: string): string {
  * What the nodes of one store tell each other: what is said on one is told to the store at once, and asked for by the
  * others. While the store is out of reach, what is said here counts here, and is told later.
  */
-export class Sharing {
-  readonly #notes: Notes
-  readonly #hooks: SharingHooks
-  readonly #watch: NotesWatch | undefined
+export class ConfigSync {
+  readonly #sharedEntries: SharedEntries
+  readonly #hooks: ConfigSyncHooks
+  readonly #watch: SharedEntriesWatch | undefined
   /** What is not told yet, the oldest first. */
-  readonly #untold = new Map<
+  readonly #unsent = new Map<
     string,
-    { readonly kind: NoteKind; readonly id: string; readonly note: Note | undefined }
+    { readonly kind: EntryKind; readonly id: string; readonly note: RuntimeEntry | undefined }
   >()
   #version: string | undefined
   #looking: Promise<void> | undefined
@@ -61,22 +61,22 @@ export class Sharing {
   /** Names of entries that were sent while a list is on its way; undefined while none is. */
   #sentMeanwhile: Set<string> | undefined
 
-  constructor(notes: Notes, hooks: SharingHooks) {
-    this.#notes = notes
+  constructor(sharedEntries: SharedEntries, hooks: ConfigSyncHooks) {
+    this.#sharedEntries = sharedEntries
     this.#hooks = hooks
-    this.#watch = notes.watch?.(() => this.#hear())
+    this.#watch = sharedEntries.watch?.(() => this.#hear())
   }
 
   /** Tells the other nodes; resolves also where the store is out of reach. */
-  async tell(kind: NoteKind, id: string, note: Note | undefined): Promise<void> {
+  async tell(kind: EntryKind, id: string, note: RuntimeEntry | undefined): Promise<void> {
     const told = { kind, id, note }
     const name = sharedName(kind, id)
-    this.#untold.delete(name)
+    this.#unsent.delete(name)
     // Bounded also where the store stays away while bans come and go: of too many the oldest is known here only.
-    if (this.#untold.size >= BOUNDS.notes) this.#untold.delete(this.#untold.keys().next().value!)
-    this.#untold.set(name, told)
+    if (this.#unsent.size >= MAX_SIZES.sharedEntries) this.#unsent.delete(this.#unsent.keys().next().value!)
+    this.#unsent.set(name, told)
     do await this.#tellNow()
-    while (this.#untold.get(name) === told && !this.#failing && !this.#closed)
+    while (this.#unsent.get(name) === told && !this.#failing && !this.#closed)
   }
 
   /** Asks the store once, and from then on again and again. Never rejects. */
@@ -101,13 +101,13 @@ export class Sharing {
     this.#closed = true
     this.#cancel?.()
     this.#watch?.close()
-    if (this.#untold.size === 0 || this.#failing) return
+    if (this.#unsent.size === 0 || this.#failing) return
     // Twice: what was said last may have missed the round that runs.
     const tellTwice = async (): Promise<void> => {
       await this.#tellNow()
       if (!this.#failing) await this.#tellNow()
     }
-    await this.#within(tellTwice).catch(() => {})
+    await this.#withTimeout(tellTwice).catch(() => {})
   }
 
   /** One round at a time for all: what is told meanwhile goes with the next. Never rejects. */
@@ -139,42 +139,42 @@ export class Sharing {
 
   async #ask(wasTold: boolean): Promise<void> {
     await this.#tellAll()
-    const version = await this.#within(() => this.#notes.version())
+    const version = await this.#withTimeout(() => this.#sharedEntries.version())
     if (version === this.#version) return
     this.#deaf = !wasTold && !this.#told && this.#version !== undefined
     if (version === '' && this.#version !== undefined) {
       // The store has lost all: whoever still knows something tells it again.
       this.#version = undefined
       for (const [kind, note] of this.#hooks.known()) {
-        this.#untold.set(sharedName(kind, note.id), { kind, id: note.id, note })
+        this.#unsent.set(sharedName(kind, note.id), { kind, id: note.id, note })
       }
       return this.#tellAll()
     }
     const sent = new Set<string>()
     this.#sentMeanwhile = sent
     try {
-      const notes = await this.#within(() => this.#notes.list())
+      const sharedEntries = await this.#withTimeout(() => this.#sharedEntries.list())
       if (this.#closed) return
       this.#version = version
       // The list may be older than what was sent while it came. In one step with the merge: answers come in batches.
-      this.#hooks.merge(notes, new Set([...this.#untold.keys(), ...sent]))
+      this.#hooks.merge(sharedEntries, new Set([...this.#unsent.keys(), ...sent]))
     } finally {
       this.#sentMeanwhile = undefined
     }
   }
 
   async #tellAll(): Promise<void> {
-    for (const [name, told] of [...this.#untold]) {
+    for (const [name, told] of [...this.#unsent]) {
       const { kind, id, note } = told
       const isOver = (note?.expiresAtMs ?? Infinity) <= this.#hooks.clock.now()
       if (isOver) {
-        this.#untold.delete(name)
+        this.#unsent.delete(name)
         continue
       }
-      await this.#within(() => {
-        if (note === undefined) return this.#notes.remove(kind, id)
+      await this.#withTimeout(() => {
+        if (note === undefined) return this.#sharedEntries.remove(kind, id)
         const { expiresAtMs } = note
-        return this.#notes.put({
+        return this.#sharedEntries.put({
           kind,
           id,
           json: JSON.stringify(note),
@@ -183,12 +183,12 @@ export class Sharing {
       })
       this.#sentMeanwhile?.add(name)
       // Said anew meanwhile, it is told anew.
-      if (this.#untold.get(name) === told) this.#untold.delete(name)
+      if (this.#unsent.get(name) === told) this.#unsent.delete(name)
     }
   }
 
-  #within<T>(ask: () => T | Promise<T>): Promise<T> {
-    return within(this.#hooks.clock, PATIENCE_MS, ask)
+  #withTimeout<T>(ask: () => T | Promise<T>): Promise<T> {
+    return withTimeout(this.#hooks.clock, PATIENCE_MS, ask)
   }
 
   async #attempt(run: () => Promise<void>): Promise<void> {

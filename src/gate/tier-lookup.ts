@@ -1,10 +1,10 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { senderKeyOf } from '../chain/tiers.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise, Sender } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { within } from '../stores/resilient/within.ts'
+import { withTimeout } from '../stores/resilient/within.ts'
 
 /** Asks who is of which tier: undefined for nobody knows. */
 export interface TierLookup {
@@ -23,13 +23,13 @@ interface Found {
 }
 
 /** The answers of a user's own function, remembered by sender; bounded. Never throws. */
-export class TierFinder {
+export class TierCache {
   readonly #lookup: TierLookup
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #renew: () => void
   readonly #found = new Map<string, Found>()
-  readonly #sought = new Map<string, Promise<void>>()
+  readonly #pendingLookup = new Map<string, Promise<void>>()
   #waitedFor: Promise<void> | undefined
   readonly #keepMs: number
   #cancel: (() => void) | undefined
@@ -48,14 +48,14 @@ export class TierFinder {
     const key = senderKeyOf(sender)
     const found = this.#found.get(key)
     if (found === undefined || found.atMs + this.#keepMs <= this.#clock.now()) {
-      const sought = this.#sought.get(key) ?? this.#seek(key, sender)
-      if (found === undefined) this.#waitedFor = sought
+      const pendingLookup = this.#pendingLookup.get(key) ?? this.#seek(key, sender)
+      if (found === undefined) this.#waitedFor = pendingLookup
     }
     return (this.#found.get(key) ?? found)?.tier
   }
 
   /** What the sender asked for last has to wait for, once. */
-  takeSought(): Promise<void> | undefined {
+  takePendingLookup(): Promise<void> | undefined {
     const waited = this.#waitedFor
     this.#waitedFor = undefined
     return waited
@@ -67,7 +67,7 @@ export class TierFinder {
 
   #seek(key: string, sender: Sender): Promise<void> | undefined {
     // Too many at once: the default counts, and it is asked for when the sender is settled next.
-    if (this.#sought.size >= BOUNDS.tiersSought) return undefined
+    if (this.#pendingLookup.size >= MAX_SIZES.tiersSought) return undefined
     let answer: MaybePromise<string | undefined>
     try {
       answer = this.#lookup.of(sender)
@@ -80,16 +80,16 @@ export class TierFinder {
       return undefined
     }
     const promised = answer
-    const sought = within(this.#clock, this.#lookup.timeoutMs ?? 1_000, () => promised).then(
+    const pendingLookup = withTimeout(this.#clock, this.#lookup.timeoutMs ?? 1_000, () => promised).then(
       tier => this.#arrive(key, tier),
       err => this.#arrive(key, undefined, err),
     )
-    this.#sought.set(key, sought)
-    return sought
+    this.#pendingLookup.set(key, pendingLookup)
+    return pendingLookup
   }
 
   #arrive(key: string, tier: string | undefined, err?: unknown): void {
-    this.#sought.delete(key)
+    this.#pendingLookup.delete(key)
     const before = this.#found.get(key)
     // A tier that was known outlives a failure to ask again.
     this.#keep(key, err === undefined ? tier : before?.tier, err)
@@ -99,7 +99,7 @@ export class TierFinder {
   #keep(key: string, tier: string | undefined, err?: unknown): void {
     if (err !== undefined) this.#logger.warn({ err }, 'the tier of a sender could not be looked up')
     this.#found.delete(key)
-    if (this.#found.size >= BOUNDS.tiersFound) this.#found.delete(this.#found.keys().next().value!)
+    if (this.#found.size >= MAX_SIZES.tiersFound) this.#found.delete(this.#found.keys().next().value!)
     this.#found.set(key, { tier, atMs: this.#clock.now() })
     this.#cancel ??= this.#clock.after(this.#keepMs, () => this.#age())
   }

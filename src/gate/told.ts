@@ -1,6 +1,6 @@
 import type { Whom } from '../chain/subject.ts'
 import { policyError } from '../errors.ts'
-import type { Craft } from './board.ts'
+import type { EntryType } from './board.ts'
 
 /** Somebody whose behaviour is abusive, as one node has found and all go by. */
 export interface Blamed {
@@ -14,12 +14,12 @@ export interface Opened {
 }
 
 /** How abusive senders are told of: `hold` and `forgive` put it into effect. */
-export function conductCraft(
+export function behaviourEntryType(
   hold: (whom: Whom, untilMs: number) => void,
   forgive: (whom: Whom) => void,
-): Craft<Blamed> {
+): EntryType<Blamed> {
   return {
-    kind: 'conduct',
+    kind: 'behaviour',
     read: ({ whom: { part, text } }) => ({ id: `${part}:${text}`, given: { whom: { part, text } } }),
     enter({ whom }, { expiresAtMs }) {
       if (typeof whom?.part !== 'string' || typeof whom.text !== 'string' || expiresAtMs === undefined)
@@ -31,7 +31,9 @@ export function conductCraft(
 }
 
 /** How open breakers are told of. */
-export function breakerCraft(opened: (breaker: string, key: string, untilMs: number) => void): Craft<Opened> {
+export function breakerEntryType(
+  opened: (breaker: string, key: string, untilMs: number) => void,
+): EntryType<Opened> {
   return {
     kind: 'breaker',
     read: ({ breaker, key }) => ({ id: `${breaker} ${key}`, given: { breaker, key } }),

@@ -1,4 +1,4 @@
-import type { Seat } from '../chain/seat.ts'
+import type { SenderState } from '../chain/seat.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
@@ -8,7 +8,7 @@ import type { GateEvents } from './events.ts'
 
 /** Counts every decision: told before all listeners, with the seat of who sent the message. */
 export interface Counter {
-  count(decision: Decision, message: Message, seat: Seat): void
+  count(decision: Decision, message: Message, senderState: SenderState): void
 }
 
 const EVENTS: Readonly<Record<keyof GateEvents, true>> = {
@@ -38,9 +38,9 @@ type Listener<Name extends keyof GateEvents> = (...args: GateEvents[Name]) => vo
  * Tells of what happens at a gate, each listener in the order in which it came. One that throws harms no message and no
  * other listener: it is logged.
  */
-export class Voice {
+export class GateEmitter {
   /** Whether anyone listens to decisions. */
-  heard = false
+  hasDecisionListeners = false
   readonly #listeners = new Map<keyof GateEvents, readonly Listener<keyof GateEvents>[]>()
   /** Those of decisions: a list of their own, and a call without a list of arguments, cost a third of an emitter's. */
   #ofDecisions: readonly Listener<'decision'>[] = []
@@ -102,11 +102,11 @@ export class Voice {
   }
 
   /** Tells of a decision. */
-  tell(decision: Decision, message: Message, seat: Seat): void {
+  tell(decision: Decision, message: Message, senderState: SenderState): void {
     const counters = this.#counters
     for (let index = 0; index < counters.length; index++) {
       try {
-        counters[index]!.count(decision, message, seat)
+        counters[index]!.count(decision, message, senderState)
       } catch (err) {
         this.#complain('decision', err)
       }
@@ -132,7 +132,7 @@ export class Voice {
   }
 
   #listen(): void {
-    this.heard = this.#ofDecisions.length > 0 || this.#counters.length > 0
+    this.hasDecisionListeners = this.#ofDecisions.length > 0 || this.#counters.length > 0
     this.#changed()
   }
 

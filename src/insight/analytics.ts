@@ -1,4 +1,4 @@
-import type { Seat } from '../chain/seat.ts'
+import type { SenderState } from '../chain/seat.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
@@ -7,10 +7,10 @@ import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { History } from './history.ts'
 import { nameOf } from './names.ts'
 import type { RuleMetrics, Series } from './rule-tally.ts'
-import { Runs } from './runs.ts'
+import { RefusalAggregator } from './runs.ts'
 import type { SummaryRecord } from './summary.ts'
-import { Tallies } from './tallies.ts'
-import { type Range, type Snapshot, viewOf } from './view.ts'
+import { AllRuleCounters } from './tallies.ts'
+import { type Range, type Snapshot, snapshotOf } from './view.ts'
 
 export interface AnalyticsOptions {
   readonly gate: Gate
@@ -41,8 +41,8 @@ export class Analytics {
   readonly #gate: Gate
   readonly #clock: Clock
   readonly #history: History
-  readonly #tallies = new Tallies()
-  readonly #runs: Runs
+  readonly #counters = new AllRuleCounters()
+  readonly #runs: RefusalAggregator
   /** The slice now open, by a number no other analytics have: a seat carries that it was last counted in. */
   #slice = ++slices
   #sliceEndsMs: number
@@ -53,8 +53,8 @@ export class Analytics {
   readonly #endCounting: () => void
   readonly #onPolicy = (): void => {
     this.#settle()
-    this.#tallies.keep(this.#gate.rules())
-    this.#last = this.#tallies.series('', 0)
+    this.#counters.keep(this.#gate.rules())
+    this.#last = this.#counters.series('', 0)
   }
 
   /** Listens to the gate until it is closed. */
@@ -65,14 +65,14 @@ export class Analytics {
     this.#clock = clock ?? gate.clock
     this.#history = new History(this.#clock.now())
     this.#sliceEndsMs = this.#history.open.endMs
-    this.#last = this.#tallies.series('', 0)
-    this.#runs = new Runs(refused => {
+    this.#last = this.#counters.series('', 0)
+    this.#runs = new RefusalAggregator(refused => {
       const { open } = this.#history
       // List by list: each is in the caches from its second name on.
       for (const { client, times } of refused) open.clients.add(client, times)
       for (const { topic, times } of refused) open.topics.add(topic, times)
-      for (const { tally, user, ip, topic, times } of refused)
-        this.#tallies.violate(tally, user, ip, topic, times)
+      for (const { counters, user, ip, topic, times } of refused)
+        this.#counters.violate(counters, user, ip, topic, times)
     })
     this.#endCounting = gate.countBy(this)
     gate.on('policy', this.#onPolicy)
@@ -81,7 +81,7 @@ export class Analytics {
   /** What was decided in the last hour (in steps of five minutes), 24 hours or 7 days (of UTC). Plain JSON. */
   snapshot(range: Range = '1h'): Snapshot {
     this.#catchUp()
-    return viewOf(this.#history.summaries(), range, this.#clock.now())
+    return snapshotOf(this.#history.summaries(), range, this.#clock.now())
   }
 
   totals(): Totals {
@@ -92,12 +92,12 @@ export class Analytics {
   /** By rule, in the order in which the rules were first heard of. */
   rules(): readonly RuleMetrics[] {
     this.#settle()
-    return this.#tallies.metrics()
+    return this.#counters.metrics()
   }
 
   /** By rule and tier, for the exposition of metrics. */
   series(): readonly Series[] {
-    return this.#tallies.all()
+    return this.#counters.all()
   }
 
   /** By what a rule counts, as `client+topic`; empty where there is no such rule. */
@@ -108,10 +108,10 @@ export class Analytics {
   /** Counts by rule begin anew, of one rule or of all; the history stays. */
   reset(rule?: string): void {
     this.#settle()
-    this.#tallies.reset(rule)
+    this.#counters.reset(rule)
     // Tiers may have other places now.
     this.#slice = ++slices
-    this.#last = this.#tallies.series('', 0)
+    this.#last = this.#counters.series('', 0)
   }
 
   /** Summaries of spans that were not over at a moment, default: all; to be stored, and merged with those of other nodes. */
@@ -122,25 +122,25 @@ export class Analytics {
   }
 
   /** Counts one decision. */
-  count(decision: Decision, { sender, topic }: Message, seat: Seat): void {
+  count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
     // The seat's mark says all there is to know of who sends, so that no more of the sender is read.
-    const isMet = seat.met >> PLACE_BITS === this.#slice
-    const place = isMet ? seat.met & LAST_PLACE : this.#meet(seat, sender)
+    const isMet = senderState.met >> PLACE_BITS === this.#slice
+    const place = isMet ? senderState.met & LAST_PLACE : this.#meet(senderState, sender)
     const { open } = this.#history
     open.total++
     const rule = decision.rule ?? ''
     let series = this.#last
     if (series.rule !== rule || series.place !== place) {
-      series = this.#tallies.series(rule, place)
+      series = this.#counters.series(rule, place)
       this.#last = series
     }
     series.note(decision)
     if (decision.allowed) return
     open.blocked++
     // A decision that came later may be about a topic the seat has left.
-    if (seat.topic === topic && isKept(seat)) this.#runs.gather(seat, series.tally)
-    else this.#runs.settle(isKept(seat) ? seat.identity : sender, topic, series.tally)
+    if (senderState.topic === topic && isKept(senderState)) this.#runs.gather(senderState, series.counters)
+    else this.#runs.settle(isKept(senderState) ? senderState.identity : sender, topic, series.counters)
   }
 
   close(): void {
@@ -153,18 +153,18 @@ export class Analytics {
   }
 
   /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
-  #meet(seat: Seat, sender: Sender): number {
+  #meet(senderState: SenderState, sender: Sender): number {
     // The seat's identity is the sender itself unless the policy fills something in.
-    const who = isKept(seat) ? seat.identity : sender
+    const who = isKept(senderState) ? senderState.identity : sender
     this.#history.open.unique.add(nameOf(who))
-    const place = this.#tallies.placeOf(who.tier ?? '')
-    seat.met = (this.#slice << PLACE_BITS) | place
+    const place = this.#counters.placeOf(who.tier ?? '')
+    senderState.met = (this.#slice << PLACE_BITS) | place
     return place
   }
 
   #settle(): void {
     this.#runs.settleAll()
-    this.#tallies.settle((rule, times) => this.#history.open.rules.add(rule, times))
+    this.#counters.settle((rule, times) => this.#history.open.rules.add(rule, times))
   }
 
   /** Settles what waits, and closes the slice if it is over. */
@@ -181,6 +181,6 @@ export class Analytics {
 }
 
 /** Where headers tell who sends, a seat is made for each message. */
-function isKept(seat: Seat): boolean {
-  return seat.routes?.areKept ?? false
+function isKept(senderState: SenderState): boolean {
+  return senderState.routes?.areKept ?? false
 }

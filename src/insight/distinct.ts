@@ -11,7 +11,7 @@ const ALPHA = 0.5 / Math.LN2
  * The estimate is that of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017), which needs
  * no corrections from few to very many names.
  */
-export class Distinct {
+export class HyperLogLog {
   readonly #registers = new Uint8Array(REGISTERS)
 
   /** The hash is fixed, so that what several nodes have counted can be merged. */
@@ -31,7 +31,7 @@ export class Distinct {
     if (rank > this.#registers[register]!) this.#registers[register] = rank
   }
 
-  merge(other: Distinct): void {
+  merge(other: HyperLogLog): void {
     const theirs = other.#registers
     for (let index = 0; index < REGISTERS; index++) {
       if (theirs[index]! > this.#registers[index]!) this.#registers[index] = theirs[index]!
@@ -54,11 +54,11 @@ export class Distinct {
   }
 
   /** Undefined for a text that is none of `toText`. */
-  static fromText(text: string): Distinct | undefined {
+  static fromText(text: string): HyperLogLog | undefined {
     try {
       const registers = inflateRawSync(Buffer.from(text, 'base64'), { maxOutputLength: REGISTERS })
       if (registers.length !== REGISTERS) return undefined
-      const made = new Distinct()
+      const made = new HyperLogLog()
       made.#registers.set(registers.map(rank => Math.min(rank, HIGHEST)))
       return made
     } catch {

@@ -6,7 +6,7 @@ import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { Analytics } from './analytics.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
 import { GRAINS, type Grain, Summary } from './summary.ts'
-import { type Range, type Snapshot, viewOf } from './view.ts'
+import { type Range, type Snapshot, snapshotOf } from './view.ts'
 
 export interface SnapshotExporterOptions {
   readonly analytics: Analytics
@@ -115,7 +115,7 @@ export class SnapshotExporter {
  */
 export async function clusterSnapshot(store: SnapshotStore, range: Range, clock: Clock): Promise<Snapshot> {
   const records = await store.list()
-  return viewOf(
+  return snapshotOf(
     records.flatMap(({ json }) => readRecord(json) ?? []),
     range,
     clock.now(),

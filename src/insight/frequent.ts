@@ -5,7 +5,7 @@ export interface Counted {
 }
 
 /** What is written of a {@link Frequent}: the least each name came, and by how much that may be too low. */
-export interface FrequentRecord {
+export interface HeavyHitterRecord {
   readonly error: number
   readonly least: readonly (readonly [name: string, count: number])[]
 }
@@ -19,7 +19,7 @@ const KEPT = 0.5
  * 2017, "A high-performance algorithm for identifying frequent items in data streams"). What was taken in all is the
  * error, never more than 2 ÷ room of all that was counted; a name that stayed from the first has its exact count.
  */
-export class Frequent {
+export class HeavyHitters {
   readonly #room: number
   readonly #least = new Map<string, number>()
   #error = 0
@@ -44,7 +44,7 @@ export class Frequent {
   }
 
   /** Takes in what another has counted, as if this one had: errors add up. */
-  merge({ error, least }: FrequentRecord): void {
+  merge({ error, least }: HeavyHitterRecord): void {
     for (const [name, times] of least) this.#least.set(name, (this.#least.get(name) ?? 0) + times)
     this.#error += error
     if (this.#least.size > this.#room) this.#shrink(this.#room)
@@ -58,7 +58,7 @@ export class Frequent {
   }
 
   /** A copy to be merged elsewhere. */
-  record(): FrequentRecord {
+  record(): HeavyHitterRecord {
     return { error: this.#error, least: this.#ranked() }
   }
 

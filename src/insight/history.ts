@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, RANGES } from './view.ts'
 
@@ -15,13 +15,13 @@ export class History {
   readonly #closed: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
 
   constructor(nowMs: number) {
-    this.open = new Summary('slice', startOf('slice', nowMs), BOUNDS.insightNames)
+    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
   }
 
   /** Closes the open slice and opens that of now. */
   roll(nowMs: number): void {
     const { open } = this
-    this.open = new Summary('slice', startOf('slice', nowMs), BOUNDS.insightNames)
+    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
     if (open.total === 0) return
     for (const grain of ['slice', 'hour', 'day'] as const) {
       const spans = this.#closed[grain]

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Sender } from '../message.ts'
 
 /** A name as it is counted: longer ones are cut and end in a hash, so that they stay apart. */
 export function shorten(name: string): string {
-  if (name.length <= BOUNDS.insightNameChars) return name
+  if (name.length <= MAX_SIZES.insightNameChars) return name
   const hash = createHash('sha256').update(name, 'utf16le').digest('base64url').slice(0, 12)
   // By way of bytes: a part of a string keeps the whole of it in memory.
-  return Buffer.from(`${name.slice(0, BOUNDS.insightNameChars - 13)}~${hash}`, 'utf16le').toString('utf16le')
+  return Buffer.from(`${name.slice(0, MAX_SIZES.insightNameChars - 13)}~${hash}`, 'utf16le').toString(
+    'utf16le',
+  )
 }
 
 /** What a sender is counted by: the first of its parts that names it. An api key is nobody's to read. */

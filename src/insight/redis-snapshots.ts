@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
@@ -52,7 +52,7 @@ export class RedisSnapshots implements SnapshotStore {
   }
 
   async list(): Promise<readonly StoredSnapshot[]> {
-    const nodes = await this.#client.zrevrange(this.#prefix, 0, BOUNDS.snapshotRecords - 1)
+    const nodes = await this.#client.zrevrange(this.#prefix, 0, MAX_SIZES.snapshotRecords - 1)
     const found: StoredSnapshot[] = []
     for (let first = 0; first < nodes.length; first += AT_ONCE) {
       const some = nodes.slice(first, first + AT_ONCE)

@@ -1,7 +1,7 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Decision, Reason } from '../decision.ts'
 import { isNamed } from '../message.ts'
-import { Frequent } from './frequent.ts'
+import { HeavyHitters } from './frequent.ts'
 import type { TopList } from './view.ts'
 
 /** Reasons in the order of a series' counts; any other is counted as the last. */
@@ -18,7 +18,7 @@ export const OTHER = 'other'
 
 /** The decisions of one rule about senders of one tier, by reason; decisions without a rule have the empty name. */
 export class Series {
-  readonly tally: RuleTally
+  readonly counters: RuleCounters
   readonly rule: string
   readonly tier: string
   /** The place of the tier among all. */
@@ -28,9 +28,9 @@ export class Series {
   /** Sum of what was left, and of how many decisions. */
   readonly remaining = new Float64Array(2)
 
-  constructor(tally: RuleTally, tier: string, place: number) {
-    this.tally = tally
-    this.rule = tally.rule
+  constructor(counters: RuleCounters, tier: string, place: number) {
+    this.counters = counters
+    this.rule = counters.rule
     this.tier = tier
     this.place = place
   }
@@ -66,7 +66,7 @@ const TOP = 10
 const NOBODY: TopList = { error: 0, list: [] }
 
 /** All series of one rule, and whom it refuses. */
-export class RuleTally {
+export class RuleCounters {
   readonly rule: string
   /** Of this tally alone: one of the same rule made after a reset has another. */
   readonly id: number
@@ -74,9 +74,9 @@ export class RuleTally {
   readonly series = new Map<number, Series>()
   /** Refusals that were given away. */
   #settled = 0
-  #users: Frequent | undefined
-  #ips: Frequent | undefined
-  #topics: Frequent | undefined
+  #users: HeavyHitters | undefined
+  #ips: HeavyHitters | undefined
+  #topics: HeavyHitters | undefined
 
   constructor(rule: string, id: number) {
     this.rule = rule
@@ -88,9 +88,9 @@ export class RuleTally {
   }
 
   violate(user: string | undefined, ip: string | undefined, topic: string, times: number): void {
-    this.#users ??= new Frequent(BOUNDS.violationNames)
-    this.#ips ??= new Frequent(BOUNDS.violationNames)
-    this.#topics ??= new Frequent(BOUNDS.violationNames)
+    this.#users ??= new HeavyHitters(MAX_SIZES.violationNames)
+    this.#ips ??= new HeavyHitters(MAX_SIZES.violationNames)
+    this.#topics ??= new HeavyHitters(MAX_SIZES.violationNames)
     if (isNamed(user)) this.#users.add(user, times)
     if (isNamed(ip)) this.#ips.add(ip, times)
     this.#topics.add(topic, times)

@@ -1,19 +1,19 @@
-import { BOUNDS } from '../bounds.ts'
-import type { Seat } from '../chain/seat.ts'
+import { MAX_SIZES } from '../bounds.ts'
+import type { SenderState } from '../chain/seat.ts'
 import type { Sender } from '../message.ts'
 import { nameOf, shorten } from './names.ts'
-import type { RuleTally } from './rule-tally.ts'
+import type { RuleCounters } from './rule-tally.ts'
 
 /** Rules a sender's refusals on one topic are gathered for side by side. */
 const RUNS_PER_SEAT = 4
 /** Places for runs, and how many of the oldest make room at once. */
-const PLACES = BOUNDS.pendingRuns
-const BLOCK = BOUNDS.runsCountedAtOnce
+const PLACES = MAX_SIZES.pendingRuns
+const BLOCK = MAX_SIZES.runsCountedAtOnce
 /**
  * How many runs are pushed out until half as many newcomers are let in. As many as a list has names: then a new run counts
  * for n ÷ 4,096 of n refusals without a run at the most, half of what a full list may be wrong by.
  */
-const STEP = BOUNDS.insightNames
+const STEP = MAX_SIZES.insightNames
 /** Serials begin anew before they are no small integers any more; 0 is none. */
 const LAST_SERIAL = 2 ** 30
 
@@ -26,7 +26,7 @@ const EARLIER = 3
 /** Whom a run of refusals is about, and how many there were; by name only, as a sender may be gone when it is counted. */
 export interface Refused {
   times: number
-  readonly tally: RuleTally
+  readonly counters: RuleCounters
   readonly topic: string
   readonly client: string
   readonly user: string | undefined
@@ -46,7 +46,7 @@ let serials = 0
  * and whether it still does. What a message needs stands in flat arrays: with an object a run, 10,000 refused senders took
  * 60 ns more a message, all of it cache misses.
  */
-export class Runs {
+export class RefusalAggregator {
   readonly #settle: (refused: readonly Refused[]) => void
   readonly #cells = new Int32Array(CELLS * PLACES)
   readonly #refused: Refused[] = []
@@ -65,28 +65,31 @@ export class Runs {
   }
 
   /** One more refusal of a sender on the topic its seat is turned to. */
-  gather(seat: Seat, tally: RuleTally): void {
+  gather(senderState: SenderState, counters: RuleCounters): void {
     const cells = this.#cells
-    let serial = seat.run
+    let serial = senderState.run
     // Serials tell by themselves which runs are long pushed out: of 100,000 senders that saves most a cache miss, 30 ns.
     const oldest = Math.max(1, serials - PLACES + 1)
     for (let count = 0; count < RUNS_PER_SEAT && serial >= oldest; count++) {
       const at = CELLS * (serial % PLACES)
       if (cells[at] !== serial) break
-      if (cells[at + RULE] === tally.id) {
+      if (cells[at + RULE] === counters.id) {
         cells[at + TIMES]!++
         return
       }
       serial = cells[at + EARLIER]!
     }
     if (--this.#next > 0) return
-    seat.run = this.#begin(describe(seat.identity, seat.topic, tally, 0), seat.run)
+    senderState.run = this.#begin(
+      describe(senderState.identity, senderState.topic, counters, 0),
+      senderState.run,
+    )
     this.#next = this.#weight === 1 ? 1 : this.#draw()
   }
 
   /** One more refusal of a sender that keeps nothing: counted by name at once. */
-  settle(sender: Sender, topic: string, tally: RuleTally): void {
-    this.#settle([describe(sender, topic, tally, 1)])
+  settle(sender: Sender, topic: string, counters: RuleCounters): void {
+    this.#settle([describe(sender, topic, counters, 1)])
   }
 
   /** Counts all that waits; the runs go on. */
@@ -118,7 +121,7 @@ export class Runs {
       this.#block = block
       this.#makeRoom(place - (place % BLOCK))
     }
-    this.#cells.set([serials, this.#weight, refused.tally.id, earlier], CELLS * place)
+    this.#cells.set([serials, this.#weight, refused.counters.id, earlier], CELLS * place)
     this.#refused[place] = refused
     return serials
   }
@@ -149,11 +152,11 @@ export class Runs {
   }
 }
 
-function describe(sender: Sender, topic: string, tally: RuleTally, times: number): Refused {
+function describe(sender: Sender, topic: string, counters: RuleCounters, times: number): Refused {
   const { user, ip } = sender
   return {
     times,
-    tally,
+    counters,
     topic: shorten(topic),
     client: shorten(nameOf(sender)),
     user: typeof user === 'string' ? shorten(user) : undefined,

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { checkOptionNames } from '../option-names.ts'
 
@@ -32,7 +32,7 @@ export class MemorySnapshots implements SnapshotStore {
     this.#sweep()
     this.#records.delete(node)
     this.#records.set(node, { json, endsMs: this.#clock.now() + ttlMs })
-    if (this.#records.size > BOUNDS.snapshotRecords) {
+    if (this.#records.size > MAX_SIZES.snapshotRecords) {
       const [oldest] = this.#records.keys()
       this.#records.delete(oldest!)
     }

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
@@ -39,7 +39,7 @@ export class SqliteSnapshots implements SnapshotStore {
     )
     this.#sweep = database.prepare('DELETE FROM topicgate_insight WHERE ends_ms <= ?')
     this.#list = database.prepare(
-      `SELECT node, json FROM topicgate_insight WHERE ends_ms > ? ORDER BY ends_ms DESC LIMIT ${BOUNDS.snapshotRecords}`,
+      `SELECT node, json FROM topicgate_insight WHERE ends_ms > ? ORDER BY ends_ms DESC LIMIT ${MAX_SIZES.snapshotRecords}`,
     )
   }
 

@@ -1,6 +1,6 @@
-import { BOUNDS } from '../bounds.ts'
-import { Distinct } from './distinct.ts'
-import { Frequent, type FrequentRecord } from './frequent.ts'
+import { MAX_SIZES } from '../bounds.ts'
+import { HyperLogLog } from './distinct.ts'
+import { type HeavyHitterRecord, HeavyHitters } from './frequent.ts'
 
 /** The spans decisions are summed up by; each begins at a multiple of its length since the epoch, days in UTC. */
 export const GRAINS = { slice: 300_000, hour: 3_600_000, day: 86_400_000 } as const
@@ -18,9 +18,9 @@ export interface SummaryRecord {
   /** The clients, as a sketch that can be merged with others. */
   readonly unique: string
   /** Whom, where and by what messages were refused. */
-  readonly clients: FrequentRecord
-  readonly topics: FrequentRecord
-  readonly rules: FrequentRecord
+  readonly clients: HeavyHitterRecord
+  readonly topics: HeavyHitterRecord
+  readonly rules: HeavyHitterRecord
 }
 
 /** What was decided in one span. Bounded, whoever sends; summaries of several spans and nodes can be merged. */
@@ -29,18 +29,18 @@ export class Summary {
   readonly startMs: number
   total = 0
   blocked = 0
-  readonly unique = new Distinct()
-  clients: Frequent
-  topics: Frequent
-  rules: Frequent
+  readonly unique = new HyperLogLog()
+  clients: HeavyHitters
+  topics: HeavyHitters
+  rules: HeavyHitters
   #estimate: number | undefined
 
-  constructor(grain: Grain, startMs: number, names: number = BOUNDS.insightKeptNames) {
+  constructor(grain: Grain, startMs: number, names: number = MAX_SIZES.insightKeptNames) {
     this.grain = grain
     this.startMs = startMs
-    this.clients = new Frequent(names)
-    this.topics = new Frequent(names)
-    this.rules = new Frequent(names)
+    this.clients = new HeavyHitters(names)
+    this.topics = new HeavyHitters(names)
+    this.rules = new HeavyHitters(names)
   }
 
   get endMs(): number {
@@ -63,7 +63,7 @@ export class Summary {
 
   /** Keeps numbers only. */
   forgetNames(): void {
-    for (const list of LISTS) this[list] = new Frequent(BOUNDS.insightKeptNames)
+    for (const list of LISTS) this[list] = new HeavyHitters(MAX_SIZES.insightKeptNames)
   }
 
   record(): SummaryRecord {
@@ -89,7 +89,7 @@ export class Summary {
     if (version !== 1 || grain === undefined || !Object.hasOwn(GRAINS, grain)) return undefined
     if (!isCount(startMs) || !isCount(total) || !isCount(blocked) || startMs % GRAINS[grain] !== 0)
       return undefined
-    const distinct = typeof unique === 'string' ? Distinct.fromText(unique) : undefined
+    const distinct = typeof unique === 'string' ? HyperLogLog.fromText(unique) : undefined
     if (distinct === undefined || !LISTS.every(list => isFrequent(lists[list]))) return undefined
     const made = new Summary(grain, startMs)
     made.total = total
@@ -109,9 +109,9 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-function isFrequent(value: unknown): value is FrequentRecord {
+function isFrequent(value: unknown): value is HeavyHitterRecord {
   if (typeof value !== 'object' || value === null) return false
-  const { error, least } = value as Partial<FrequentRecord>
-  if (!isCount(error) || !Array.isArray(least) || least.length > BOUNDS.insightNames) return false
+  const { error, least } = value as Partial<HeavyHitterRecord>
+  if (!isCount(error) || !Array.isArray(least) || least.length > MAX_SIZES.insightNames) return false
   return least.every(each => Array.isArray(each) && typeof each[0] === 'string' && isCount(each[1]))
 }

@@ -48,7 +48,7 @@ export interface Snapshot {
 }
 
 /** What summaries of any grains, spans and nodes say of a range that ends now. Throws PolicyError for a range there is none of. */
-export function viewOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
+export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
   if (!Object.hasOwn(RANGES, range)) {
     throw policyError('range', `${quote(range)} is no range`, `use ${Object.keys(RANGES).join(', ')}`)
   }

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { policyError } from '../errors.ts'
 import { type Logger, SILENT } from '../logger.ts'
@@ -98,7 +98,7 @@ export class Webhook {
     const delivery = `${alert.id}-${alert.state}`
     if (this.#closed || this.#waiting.has(delivery) || this.#done.includes(delivery)) return
     this.#waiting.set(delivery, alert)
-    if (this.#waiting.size > BOUNDS.webhookQueue) {
+    if (this.#waiting.size > MAX_SIZES.webhookQueue) {
       // The first is on its way.
       const [, oldest] = this.#waiting.keys()
       this.#waiting.delete(oldest!)
@@ -132,7 +132,7 @@ export class Webhook {
       if (this.#closed) break
       this.#waiting.delete(delivery)
       this.#done.push(delivery)
-      if (this.#done.length > BOUNDS.webhookQueue) this.#done.shift()
+      if (this.#done.length > MAX_SIZES.webhookQueue) this.#done.shift()
       if (accepted) this.#delivered++
       else this.#lost++
     }

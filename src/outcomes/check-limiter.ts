@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 
@@ -23,7 +23,7 @@ export class CheckLimiter {
   }
 
   get isFull(): boolean {
-    return this.#count >= BOUNDS.checksUnderWay
+    return this.#count >= MAX_SIZES.checksUnderWay
   }
 
   /** Messages that wait for a check. */
@@ -33,7 +33,7 @@ export class CheckLimiter {
 
   /** Checks a message once fewer checks are under way; undefined if too many messages wait for that. */
   enqueue(message: Message): Promise<Decision> | undefined {
-    if (this.waiting >= BOUNDS.waitingForCheck) return undefined
+    if (this.waiting >= MAX_SIZES.waitingForCheck) return undefined
     return new Promise(resolve => this.#waiting.push({ message, resolve }))
   }
 

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type FieldPath, parseFieldPath } from '../conditions/payload-field.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
@@ -92,7 +92,7 @@ function readPaths(fields: readonly string[], path: string): readonly FieldPath[
 export function degradeMessage(plan: DegradePlan, message: Message, decision: Decision): Degraded {
   const headers: Record<string, string> = {}
   if (plan.mark !== undefined)
-    headers[plan.mark] = (decision.rule ?? '').slice(0, BOUNDS.fieldChars).replace(/[\p{Cc}\p{Cs}]/gu, '_')
+    headers[plan.mark] = (decision.rule ?? '').slice(0, MAX_SIZES.fieldChars).replace(/[\p{Cc}\p{Cs}]/gu, '_')
   return {
     payload: reducePayload(plan, message),
     retain: message.retain === true && !plan.clearRetain,

@@ -1,4 +1,4 @@
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
 
 /** Something whose messages are held, and that can give some of them up. */
@@ -76,7 +76,7 @@ export class HoldShares {
     const largest = this.#senders[resource].largest()
     if (largest !== undefined && largest !== account && largest[resource] > account[resource] + amount)
       return largest.holder
-    const own = account.address ?? this.#byAddress.get(boundedPart(ip ?? ''))
+    const own = account.address ?? this.#byAddress.get(hashLongPart(ip ?? ''))
     const address = this.#addresses[resource].largest()
     if (address === undefined || address === own) return undefined
     if (address[resource] <= (own?.[resource] ?? 0) + amount) return undefined
@@ -90,7 +90,7 @@ export class HoldShares {
   }
 
   #enter(account: HolderAccount, ip: string | undefined): void {
-    const key = boundedPart(ip ?? '')
+    const key = hashLongPart(ip ?? '')
     let address = this.#byAddress.get(key)
     if (address === undefined) {
       address = new AddressAccount(key)

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Decision, Outcome } from '../decision.ts'
 import type { MaybePromise, Message, Sender } from '../message.ts'
-import type { Parked } from './flow.ts'
+import type { QueuedItem } from './flow.ts'
 import type { Holder } from './hold-shares.ts'
 import type { SlicedTask, SlicedWork } from './sliced-work.ts'
 
@@ -12,16 +12,16 @@ export type Enact<M extends Message> = (decision: Decision, message: M) => void
 export type Ask<M extends Message> = (message: M) => MaybePromise<Decision>
 
 /** What a lane does for its connection, which may be followed by another. */
-export interface LaneHooks {
-  onHold?(): void
-  onFree?(): void
+export interface SenderQueueHooks {
+  onPause?(): void
+  onResume?(): void
   /** A message waits outside this sender's order now, in its rule's: the next may come. */
-  onPark?(message: Message): void
+  onQueued?(message: Message): void
   /** A message of this sender has left the queue of its rule. */
   onUnpark?(): void
 }
 
-export interface LaneOptions {
+export interface SenderQueueOptions {
   /**
    * Holds a publish that no answer lets pass in time for as long as the guard may, as limits may be changed meanwhile;
    * a rule's own `upTo` still refuses it at once. Default: false, it is refused at once.
@@ -34,13 +34,13 @@ export interface LaneOptions {
 /** A lane, as seen by queues of rules that hold messages of it. */
 export interface QueueOwner extends Holder {
   /** Its newest message in a queue; undefined if there is none. */
-  newestIn(queue: object): Parked | undefined
-  addQueued(entry: Parked): void
-  removeQueued(entry: Parked): void
+  newestIn(queue: object): QueuedItem | undefined
+  addQueued(entry: QueuedItem): void
+  removeQueued(entry: QueuedItem): void
 }
 
 /** What a guard sees of a lane. */
-export interface HeldLine extends SlicedTask {
+export interface HeldKeyQueue extends SlicedTask {
   readonly held: number
   readonly heldBytes: number
   /** Its own bounds; without them those of a sender hold. */
@@ -58,20 +58,20 @@ export interface HoldBounds {
 }
 
 /** What a lane needs of its guard. */
-export interface LaneKeeper {
+export interface SenderQueueBudget {
   readonly clock: Clock
   readonly work: SlicedWork
   /** The bounds on holding a message that was decided so: the rule's own, else the guard's. */
   boundsOf(decision: Decision | undefined): HoldBounds
   ask(message: Message): MaybePromise<Decision>
   /** Takes room for a message of a holder; false when a bound is reached and no larger holder gives way. */
-  reserve(line: HeldLine, holder: Holder, message: Message, sizeBytes: number): boolean
+  reserve(keyQueue: HeldKeyQueue, holder: Holder, message: Message, sizeBytes: number): boolean
   /** Takes so many bytes more for what is held already, or gives them back; false when a bound is reached. */
   grow(bytes: number): boolean
   /** Counts the room of one holder's message as that of another's, which has taken its place. */
   transfer(from: Holder, fromBytes: number, to: Holder, toBytes: number, message: Message): void
   /** Gives room back; the line's own numbers are already without the message. */
-  release(line: HeldLine, holder: Holder, sizeBytes: number): void
+  release(keyQueue: HeldKeyQueue, holder: Holder, sizeBytes: number): void
   overflowed(): void
   superseded(): void
   discarded(count: number): void
@@ -79,19 +79,19 @@ export interface LaneKeeper {
    * Parks a message that its rule queues, for the lane that brings it. False where this guard does not: then its
    * decision is to be enacted.
    */
-  park(parking: ToPark): boolean
+  park(ruleQueues: ToQueue): boolean
 }
 
 /** A message that a rule queues, and all that is needed to go on with it. */
-export interface ToPark {
+export interface ToQueue {
   readonly message: Message
   readonly decision: Decision
   /** Whose turn it takes. */
-  readonly lane: QueueOwner
+  readonly senderQueue: QueueOwner
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
   /** An older message of its sender and topic: it stands behind that, in the same queue. */
-  readonly after?: Parked | undefined
+  readonly after?: QueuedItem | undefined
 }
 
 /** Whether a sender is known by name: messages of one topic may otherwise come from several. */

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, limitWait } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { policyError, StoreError } from '../errors.ts'
@@ -6,8 +6,8 @@ import type { Logger } from '../logger.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { OptionNames } from '../option-names.ts'
 import { type Holder, HoldShares } from './hold-shares.ts'
-import type { HeldLine, HoldBounds, LaneKeeper, ToPark } from './holding.ts'
-import type { RuleBook } from './rule-facts.ts'
+import type { HeldKeyQueue, HoldBounds, SenderQueueBudget, ToQueue } from './holding.ts'
+import type { RuleLookup } from './rule-facts.ts'
 import { SlicedWork } from './sliced-work.ts'
 
 export interface GuardOptions {
@@ -98,14 +98,14 @@ export const DENIED_BY_FALLBACK: Decision = Object.freeze({
 const LOGGED_CAUSES = 32
 
 /** The books of a guard: what is held, the bounds, the fallback. */
-export class Keeper implements LaneKeeper {
+export class HoldBudget implements SenderQueueBudget {
   readonly clock: Clock
   readonly ask: (message: Message) => MaybePromise<Decision>
   closed = false
   readonly work: SlicedWork
   readonly #bounds: HoldBounds
-  readonly #book: RuleBook
-  readonly #park: (parking: ToPark) => void
+  readonly #book: RuleLookup
+  readonly #park: (ruleQueues: ToQueue) => void
   readonly #parksAll: boolean
   readonly #perSender: number
   readonly #total: number
@@ -115,7 +115,7 @@ export class Keeper implements LaneKeeper {
   readonly #fallback: Decision
   readonly #store: BoundedStore | undefined
   readonly #logger: Logger | undefined
-  readonly #busy = new Set<HeldLine>()
+  readonly #busy = new Set<HeldKeyQueue>()
   readonly #causes = new Set<string>()
   readonly #shares = new HoldShares()
   #isMakingRoom = false
@@ -131,8 +131,8 @@ export class Keeper implements LaneKeeper {
 
   constructor(
     ask: (message: Message) => MaybePromise<Decision>,
-    book: RuleBook,
-    park: (parking: ToPark) => void,
+    book: RuleLookup,
+    park: (ruleQueues: ToQueue) => void,
     clock: Clock,
     options: GuardOptions & { readonly decideTimeoutMs: number; readonly store?: BoundedStore | undefined },
   ) {
@@ -143,37 +143,37 @@ export class Keeper implements LaneKeeper {
     this.clock = clock
     this.work = new SlicedWork(clock)
     this.#bounds = {
-      maxHoldMs: bounded('maxHoldMs', options.maxHoldMs ?? BOUNDS.holdMs),
+      maxHoldMs: bounded('maxHoldMs', options.maxHoldMs ?? MAX_SIZES.holdMs),
       overflow: options.overflow ?? 'drop',
       isOfRule: false,
     }
-    this.#perSender = bounded('maxHeldPerSender', options.maxHeldPerSender ?? BOUNDS.heldPerSender)
-    this.#total = bounded('maxHeldTotal', options.maxHeldTotal ?? BOUNDS.heldTotal)
+    this.#perSender = bounded('maxHeldPerSender', options.maxHeldPerSender ?? MAX_SIZES.heldPerSender)
+    this.#total = bounded('maxHeldTotal', options.maxHeldTotal ?? MAX_SIZES.heldTotal)
     this.#bytesPerSender = bounded(
       'maxHeldBytesPerSender',
-      options.maxHeldBytesPerSender ?? BOUNDS.heldBytesPerSender,
+      options.maxHeldBytesPerSender ?? MAX_SIZES.heldBytesPerSender,
     )
-    this.#bytesTotal = bounded('maxHeldBytesTotal', options.maxHeldBytesTotal ?? BOUNDS.heldBytesTotal)
+    this.#bytesTotal = bounded('maxHeldBytesTotal', options.maxHeldBytesTotal ?? MAX_SIZES.heldBytesTotal)
     this.#timeoutMs = bounded('decideTimeoutMs', options.decideTimeoutMs)
     this.#fallback = options.middlewareFallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
     this.#store = options.store
     this.#logger = options.logger
   }
 
-  reserve(line: HeldLine, holder: Holder, message: Message, sizeBytes: number): boolean {
+  reserve(keyQueue: HeldKeyQueue, holder: Holder, message: Message, sizeBytes: number): boolean {
     if (this.closed) return false
     // A lone message larger than its sender's bytes would otherwise never pass, however long it waited.
-    const most = line.maxHeldBytes ?? this.#bytesPerSender
-    const fits = line.held === 0 || line.heldBytes + sizeBytes <= most
-    if (!fits || line.held >= (line.maxHeld ?? this.#perSender)) return false
+    const most = keyQueue.maxHeldBytes ?? this.#bytesPerSender
+    const fits = keyQueue.held === 0 || keyQueue.heldBytes + sizeBytes <= most
+    if (!fits || keyQueue.held >= (keyQueue.maxHeld ?? this.#perSender)) return false
     if (!this.#makeRoom(holder, message, sizeBytes)) return false
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
     this.#shares.count(holder.account, 1, sizeBytes, message.sender.ip)
-    if (line.held === 0) {
-      line.askedVersion = this.work.version
-      this.#busy.add(line)
+    if (keyQueue.held === 0) {
+      keyQueue.askedVersion = this.work.version
+      this.#busy.add(keyQueue)
       if (!this.#isListening) this.#listen()
     }
     return true
@@ -191,8 +191,8 @@ export class Keeper implements LaneKeeper {
           : this.#shares.victimFor(account, 'bytes', sizeBytes, sender.ip)
       if (victim === undefined || !this.#hasGivenWay(victim)) {
         // What a client sends again must not be lost: its connection is not read meanwhile.
-        const isFew = account.messages < BOUNDS.heldWhenFull
-        return (qos ?? 0) > 0 && isFew && account.bytes + sizeBytes <= BOUNDS.heldBytesWhenFull
+        const isFew = account.messages < MAX_SIZES.heldWhenFull
+        return (qos ?? 0) > 0 && isFew && account.bytes + sizeBytes <= MAX_SIZES.heldBytesWhenFull
       }
     }
   }
@@ -218,11 +218,11 @@ export class Keeper implements LaneKeeper {
     this.#shares.count(from.account, -1, -fromBytes, undefined)
   }
 
-  release(line: HeldLine, holder: Holder, sizeBytes: number): void {
+  release(keyQueue: HeldKeyQueue, holder: Holder, sizeBytes: number): void {
     this.#held--
     this.#heldBytes -= sizeBytes
     this.#shares.count(holder.account, -1, -sizeBytes, undefined)
-    if (line.held === 0) this.#busy.delete(line)
+    if (keyQueue.held === 0) this.#busy.delete(keyQueue)
   }
 
   boundsOf(decision: Decision | undefined): HoldBounds {
@@ -259,9 +259,9 @@ export class Keeper implements LaneKeeper {
     this.#superseded++
   }
 
-  park(parking: ToPark): boolean {
+  park(ruleQueues: ToQueue): boolean {
     if (!this.#parksAll || this.closed) return false
-    this.#park(parking)
+    this.#park(ruleQueues)
     return true
   }
 
@@ -345,7 +345,7 @@ export class Keeper implements LaneKeeper {
     this.work.close()
     if (this.#isListening) this.#book.off?.('changed', this.#onChanged)
     this.#isListening = false
-    for (const line of [...this.#busy]) line.flush(decision)
+    for (const keyQueue of [...this.#busy]) keyQueue.flush(decision)
   }
 }
 

@@ -1,26 +1,34 @@
 import type { Decision } from '../decision.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { Parked } from './flow.ts'
+import type { QueuedItem } from './flow.ts'
 import { HolderAccount } from './hold-shares.ts'
-import type { Ask, Enact, HeldLine, LaneHooks, LaneKeeper, LaneOptions, QueueOwner } from './holding.ts'
+import type {
+  Ask,
+  Enact,
+  HeldKeyQueue,
+  QueueOwner,
+  SenderQueueBudget,
+  SenderQueueHooks,
+  SenderQueueOptions,
+} from './holding.ts'
 import { isPassing, overflow } from './holding.ts'
 import { QueuedMessages } from './queued-messages.ts'
 import { supersedeAll } from './rule-queue.ts'
 import type { Slice } from './sliced-work.ts'
-import { type Entry, Waiting } from './waiting.ts'
+import { type Entry, LinkedList } from './waiting.ts'
 
 /**
  * Questions a lane may have under way at a store that answers later; a throttled head stops them. Also the number
  * of such questions at which a connection is asked to stop reading.
  */
-export const QUESTIONS_AHEAD = 32
+export const MAX_PENDING_CHECKS = 32
 
 interface Held extends Entry {
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
   /** Hooks of the connection that brought it. */
-  readonly hooks: LaneHooks
+  readonly hooks: SenderQueueHooks
 }
 
 /** Outcomes that end a message: it need not follow an older one. */
@@ -31,14 +39,14 @@ const REFUSED: ReadonlySet<string> = new Set(['redirect', 'drop', 'reject', 'dis
  * throttled, or whose decision comes later, waits, and all later ones of that sender wait behind it. It may outlive the
  * connection it was made for, and be attached to the sender's next one. Made by `guard.lane()`.
  */
-export class Lane implements HeldLine, QueueOwner {
+export class SenderQueue implements HeldKeyQueue, QueueOwner {
   /** Messages that wait, here or in queues of rules. A field, because it is read for each message. */
   pending = 0
   /** Called when nothing is pending any more. */
   onIdle: (() => void) | undefined
-  readonly #keeper: LaneKeeper
-  #hooks: LaneHooks
-  readonly #waiting = new Waiting<Held>()
+  readonly #holdBudget: SenderQueueBudget
+  #hooks: SenderQueueHooks
+  readonly #waiting = new LinkedList<Held>()
   readonly #mixesSenders: boolean
   /** What rules hold of this sender outside its own order; made when first needed. */
   #queued: QueuedMessages | undefined
@@ -58,8 +66,8 @@ export class Lane implements HeldLine, QueueOwner {
   #toldHold = false
   #left = false
 
-  constructor(keeper: LaneKeeper, hooks: LaneHooks, options: LaneOptions = {}) {
-    this.#keeper = keeper
+  constructor(holdBudget: SenderQueueBudget, hooks: SenderQueueHooks, options: SenderQueueOptions = {}) {
+    this.#holdBudget = holdBudget
     this.#hooks = hooks
     this.#mixesSenders = options.mixesSenders === true
     this.#waitsFully = options.waitsFully === true
@@ -96,7 +104,7 @@ export class Lane implements HeldLine, QueueOwner {
    */
   admit<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
     if (this.pending > 0 && this.#waitsBehind(message, enact, ask)) return
-    const answer = ask === undefined ? this.#keeper.ask(message) : ask(message)
+    const answer = ask === undefined ? this.#holdBudget.ask(message) : ask(message)
     // The likely case first: most messages pass, and a promise has no outcome.
     if ((answer as Decision).outcome === 'deliver' && this.pending === 0) enact(answer as Decision, message)
     else if (isPromise(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
@@ -104,7 +112,7 @@ export class Lane implements HeldLine, QueueOwner {
   }
 
   /** Serves another connection of the sender: what it brings follows what is held already. */
-  attach(hooks: LaneHooks): void {
+  attach(hooks: SenderQueueHooks): void {
     this.#hooks = hooks
     this.#own = 0
     this.#toldHold = false
@@ -119,15 +127,15 @@ export class Lane implements HeldLine, QueueOwner {
     this.#left = true
     this.#hooks = {}
     this.#own = 0
-    let forgotten = this.#sift(keep)
-    for (let parked = this.#queued?.oldest; parked; ) {
-      const { newer } = parked
-      if (!keep(parked.message)) {
-        parked.forget()
-        this.#keeper.discarded(1)
+    let forgotten = this.#filterChunk(keep)
+    for (let queued = this.#queued?.oldest; queued; ) {
+      const { newer } = queued
+      if (!keep(queued.message)) {
+        queued.forget()
+        this.#holdBudget.discarded(1)
         forgotten++
       }
-      parked = newer
+      queued = newer
     }
     this.#pump()
     return forgotten
@@ -150,9 +158,9 @@ export class Lane implements HeldLine, QueueOwner {
     return this.#account
   }
 
-  newestIn(queue: object): Parked | undefined {
+  newestIn(queue: object): QueuedItem | undefined {
     let entry = this.#queued?.newest
-    while (entry !== undefined && (entry.flow.line.queue !== queue || entry.asking)) entry = entry.older
+    while (entry !== undefined && (entry.flow.keyQueue.queue !== queue || entry.asking)) entry = entry.older
     return entry
   }
 
@@ -163,14 +171,14 @@ export class Lane implements HeldLine, QueueOwner {
       let newest = this.#queued?.newest
       while (newest?.asking) newest = newest.older
       if (newest === undefined) return false
-      newest.flow.line.queue.refuse(newest, newest.refusal)
+      newest.flow.keyQueue.queue.refuse(newest, newest.refusal)
       return true
     }
     if (this.#waiting.first === undefined) this.#stopTimer()
     this.#hasLeft(entry)
-    this.#keeper.overflowed()
+    this.#holdBudget.overflowed()
     const refusal = entry.decision?.allowed === false ? entry.decision : this.#lastRefusal
-    entry.enact(overflow(refusal, this.#keeper.boundsOf(refusal).overflow), entry.message)
+    entry.enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), entry.message)
     this.#settle()
     return true
   }
@@ -182,13 +190,13 @@ export class Lane implements HeldLine, QueueOwner {
     return last.hooks !== this.#hooks && this.giveWay()
   }
 
-  addQueued(entry: Parked): void {
+  addQueued(entry: QueuedItem): void {
     this.#queued ??= new QueuedMessages(this.#mixesSenders)
     this.#queued.add(entry)
     this.pending++
   }
 
-  removeQueued(entry: Parked): void {
+  removeQueued(entry: QueuedItem): void {
     this.#queued?.remove(entry)
     this.#hooks.onUnpark?.()
     this.#settlePending(1)
@@ -197,7 +205,7 @@ export class Lane implements HeldLine, QueueOwner {
   /** Ends all waiting: with a decision all are enacted with it, in order; without, all are forgotten. */
   flush(decision?: Decision): void {
     this.#stopTimer()
-    if (decision === undefined) this.#sift(() => false)
+    if (decision === undefined) this.#filterChunk(() => false)
     else while (this.#waiting.first) this.#enactFirst(decision)
     this.#settle()
   }
@@ -222,7 +230,7 @@ export class Lane implements HeldLine, QueueOwner {
 
   /** Queues a message behind an older one of its topic; `decision` is the charged one that it has already. */
   #follow(
-    older: Parked,
+    older: QueuedItem,
     decision: Decision | undefined,
     message: Message,
     enact: Enact<Message>,
@@ -232,23 +240,23 @@ export class Lane implements HeldLine, QueueOwner {
     const askOnce: Ask<Message> = asked => {
       const answer = charged
       charged = undefined
-      return answer ?? (ask === undefined ? this.#keeper.ask(asked) : ask(asked))
+      return answer ?? (ask === undefined ? this.#holdBudget.ask(asked) : ask(asked))
     }
     const toPark = {
       message,
       decision: older.refusal,
-      lane: this,
+      senderQueue: this,
       enact,
       ask: charged === undefined ? ask : askOnce,
       after: older,
     }
-    if (this.#keeper.park(toPark)) this.#hooks.onPark?.(message)
+    if (this.#holdBudget.park(toPark)) this.#hooks.onQueued?.(message)
     else enact(decision ?? older.refusal, message)
   }
 
   #hasLeft(entry: Held): void {
     if (entry.hooks === this.#hooks) this.#own--
-    this.#keeper.release(this, this, entry.sizeBytes)
+    this.#holdBudget.release(this, this, entry.sizeBytes)
     this.#settlePending(1)
   }
 
@@ -264,19 +272,19 @@ export class Lane implements HeldLine, QueueOwner {
     answer: MaybePromise<Decision> | undefined,
   ): void {
     const fits =
-      this.#keeper.reserve(this, this, message, message.size) ||
-      (this.#givesWayTo(message) && this.#keeper.reserve(this, this, message, message.size))
+      this.#holdBudget.reserve(this, this, message, message.size) ||
+      (this.#givesWayTo(message) && this.#holdBudget.reserve(this, this, message, message.size))
     if (!fits) {
       // Refused in the name of the rule that would have held it, or that holds the head.
-      this.#keeper.overflowed()
+      this.#holdBudget.overflowed()
       const refusal = answer !== undefined && !isPromise(answer) ? answer : this.#lastRefusal
-      enact(overflow(refusal, this.#keeper.boundsOf(refusal).overflow), message)
+      enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
       return
     }
     const entry: Held = {
       message,
       sizeBytes: message.size,
-      sinceMs: this.#keeper.clock.now(),
+      sinceMs: this.#holdBudget.clock.now(),
       phase: 'waiting',
       decision: undefined,
       gone: false,
@@ -302,12 +310,13 @@ export class Lane implements HeldLine, QueueOwner {
     }
     entry.phase = 'asking'
     this.#underWay++
-    const { version } = this.#keeper.work
+    const { version } = this.#holdBudget.work
     answer.then(decision => {
       this.#underWay--
       if (entry.gone) return
       // A refusal from before a change is out of date: it is asked about again.
-      if (decision.outcome === 'throttle' && version !== this.#keeper.work.version) entry.phase = 'waiting'
+      if (decision.outcome === 'throttle' && version !== this.#holdBudget.work.version)
+        entry.phase = 'waiting'
       else this.#note(entry, decision)
       this.#pump()
     })
@@ -341,10 +350,10 @@ export class Lane implements HeldLine, QueueOwner {
   #run(): void {
     let slice: Slice | undefined
     while (this.#waiting.first && this.#cancelTimer === undefined) {
-      slice ??= this.#keeper.work.slice()
+      slice ??= this.#holdBudget.work.slice()
       if (slice.isOver()) {
         this.#isSliced = true
-        this.#keeper.work.goOnLater(this)
+        this.#holdBudget.work.goOnLater(this)
         return
       }
       const entry = this.#waiting.first
@@ -366,10 +375,12 @@ export class Lane implements HeldLine, QueueOwner {
       } else if (this.#mayStay(entry, decision)) {
         this.#lastRefusal = decision
         entry.phase = 'waiting'
-        this.#wait(entry.sinceMs + this.#keeper.boundsOf(decision).maxHoldMs - this.#keeper.clock.now())
+        this.#wait(
+          entry.sinceMs + this.#holdBudget.boundsOf(decision).maxHoldMs - this.#holdBudget.clock.now(),
+        )
       } else {
-        this.#keeper.overflowed()
-        this.#enactFirst(overflow(decision, this.#keeper.boundsOf(decision).overflow))
+        this.#holdBudget.overflowed()
+        this.#enactFirst(overflow(decision, this.#holdBudget.boundsOf(decision).overflow))
       }
     }
   }
@@ -377,12 +388,12 @@ export class Lane implements HeldLine, QueueOwner {
   #ask(entry: Held): MaybePromise<Decision> {
     const older = this.#queued?.newestToFollow(entry.message)
     if (older !== undefined) return { ...older.refusal, outcome: 'queue' }
-    return entry.ask === undefined ? this.#keeper.ask(entry.message) : entry.ask(entry.message)
+    return entry.ask === undefined ? this.#holdBudget.ask(entry.message) : entry.ask(entry.message)
   }
 
   /** Asks about those behind a head whose answer is under way, so that a distant store costs one wait, not one each. */
   #askAhead(): void {
-    while (this.#waiting.unasked && !this.#stalled && this.#underWay < QUESTIONS_AHEAD) {
+    while (this.#waiting.unasked && !this.#stalled && this.#underWay < MAX_PENDING_CHECKS) {
       const entry = this.#waiting.unasked
       this.#take(entry, this.#ask(entry))
     }
@@ -407,40 +418,40 @@ export class Lane implements HeldLine, QueueOwner {
       if (superseded !== undefined) supersedeAll(superseded)
     }
     const parks = outcome === 'queue' || outcome === 'latest'
-    if (parks && this.#keeper.park({ message, decision, lane: this, enact, ask }))
-      this.#hooks.onPark?.(message)
+    if (parks && this.#holdBudget.park({ message, decision, senderQueue: this, enact, ask }))
+      this.#hooks.onQueued?.(message)
     else enact(decision, message)
   }
 
-  #sift(keep: (message: Message) => boolean): number {
+  #filterChunk(keep: (message: Message) => boolean): number {
     const head = this.#waiting.first
     let forgotten = 0
-    this.#waiting.sift(keep, entry => {
+    this.#waiting.filterChunk(keep, entry => {
       forgotten++
-      this.#keeper.release(this, this, entry.sizeBytes)
+      this.#holdBudget.release(this, this, entry.sizeBytes)
     })
     this.#settlePending(forgotten)
     if (this.#waiting.first !== head) this.#stopTimer()
-    this.#keeper.discarded(forgotten)
+    this.#holdBudget.discarded(forgotten)
     return forgotten
   }
 
   #mayWait(entry: Held, decision: Decision): boolean {
-    const waitedMs = this.#keeper.clock.now() - entry.sinceMs
-    return waitedMs + decision.retryAfterMs <= this.#keeper.boundsOf(decision).maxHoldMs
+    const waitedMs = this.#holdBudget.clock.now() - entry.sinceMs
+    return waitedMs + decision.retryAfterMs <= this.#holdBudget.boundsOf(decision).maxHoldMs
   }
 
   /** Whether it is held until its time is up, though it could not pass by then as limits are now. */
   #mayStay({ message, sinceMs }: Held, decision: Decision): boolean {
     if (!this.#waitsFully || decision.retryAfterMs === Infinity) return false
     if (message.on !== undefined && message.on !== 'publish') return false
-    const { maxHoldMs, isOfRule } = this.#keeper.boundsOf(decision)
-    return !isOfRule && this.#keeper.clock.now() - sinceMs < maxHoldMs
+    const { maxHoldMs, isOfRule } = this.#holdBudget.boundsOf(decision)
+    return !isOfRule && this.#holdBudget.clock.now() - sinceMs < maxHoldMs
   }
 
   #wait(ms: number): void {
     this.#stopTimer()
-    this.#cancelTimer = this.#keeper.clock.after(Math.max(1, ms), () => {
+    this.#cancelTimer = this.#holdBudget.clock.after(Math.max(1, ms), () => {
       this.#cancelTimer = undefined
       this.#pump()
     })
@@ -458,13 +469,13 @@ export class Lane implements HeldLine, QueueOwner {
     if (own === 0) {
       if (!this.#toldHold) return
       this.#toldHold = false
-      this.#hooks.onFree?.()
+      this.#hooks.onResume?.()
     } else if (
       !this.#toldHold &&
-      (this.#cancelTimer !== undefined || this.#isSliced || own >= QUESTIONS_AHEAD)
+      (this.#cancelTimer !== undefined || this.#isSliced || own >= MAX_PENDING_CHECKS)
     ) {
       this.#toldHold = true
-      this.#hooks.onHold?.()
+      this.#hooks.onPause?.()
     }
   }
 }

@@ -1,39 +1,39 @@
 import type { Decision } from '../decision.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise } from '../message.ts'
-import { Flow, type Parked } from './flow.ts'
-import type { ToPark } from './holding.ts'
+import { type QueuedItem, SubQueue } from './flow.ts'
+import type { ToQueue } from './holding.ts'
 import type { Slice, SlicedTask, SlicedWork } from './sliced-work.ts'
 
 /** What a line needs of the rule that holds. */
-export interface LineKeeper {
+export interface KeyQueueBudget {
   readonly rule: string
   readonly work: SlicedWork
   readonly keepsLatest: boolean
-  park(key: string, arrived: ToPark): void
+  park(key: string, arrived: ToQueue): void
   /** Takes a message out in whose place a newer one has passed. */
-  supersede(entry: Parked): void
+  supersede(entry: QueuedItem): void
   after(ms: number, run: () => void): () => void
-  ask(entry: Parked): MaybePromise<Decision>
+  ask(entry: QueuedItem): MaybePromise<Decision>
   /** How long the rule itself refuses, where others may refuse for longer. */
-  ownWaitMs(entry: Parked, decision: Decision): number
+  ownWaitMs(entry: QueuedItem, decision: Decision): number
   /** Whether a message may wait as long as a decision says. */
-  mayWait(entry: Parked, decision: Decision): boolean
+  mayWait(entry: QueuedItem, decision: Decision): boolean
   /** Takes a message out and has it enacted. */
-  release(entry: Parked, decision: Decision): void
+  release(entry: QueuedItem, decision: Decision): void
   /** Takes a message out that cannot wait any longer. */
-  refuse(entry: Parked, decision: Decision): void
+  refuse(entry: QueuedItem, decision: Decision): void
   /** Takes a message out that nobody is to enact. */
-  forget(entry: Parked): void
+  forget(entry: QueuedItem): void
   /** A message has come from another flow of its line. */
-  moved(entry: Parked, from: Flow): void
-  emptied(line: Line): void
+  moved(entry: QueuedItem, from: SubQueue): void
+  emptied(keyQueue: KeyQueue): void
 }
 
 /** The flows of one rank; and of these the ones that are not asleep, in the order of their turns. */
 interface Rank {
-  readonly flows: Map<unknown, Flow>
-  readonly turns: Set<Flow>
+  readonly flows: Map<unknown, SubQueue>
+  readonly turns: Set<SubQueue>
 }
 
 /** What holds a message further. */
@@ -43,11 +43,11 @@ const HOLDING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest'])
  * What waits for one key of a rule: the most urgent first, in turns between flows of one rank. Asks the gate about
  * one message at a time, again when it said it would allow the next.
  */
-export class Line implements SlicedTask {
+export class KeyQueue implements SlicedTask {
   readonly key: string
   /** The last answer of its rule: what a newcomer is told, who has to wait behind. */
   refusal: Decision
-  readonly queue: LineKeeper
+  readonly queue: KeyQueueBudget
   /** By rank; made when first needed: most lines have one. */
   readonly #ranks: (Rank | undefined)[] = []
   count = 0
@@ -58,7 +58,7 @@ export class Line implements SlicedTask {
   /** It goes on in a later slice. */
   #isSliced = false
 
-  constructor(key: string, queue: LineKeeper, refusal: Decision) {
+  constructor(key: string, queue: KeyQueueBudget, refusal: Decision) {
     this.key = key
     this.queue = queue
     this.askedVersion = queue.work.version
@@ -70,11 +70,11 @@ export class Line implements SlicedTask {
   }
 
   /** The flow of a sender or topic at a rank, made if need be. */
-  flowOf(key: unknown, rank: number): Flow {
-    return this.#ranks[rank]?.flows.get(key) ?? new Flow(this, key, rank)
+  flowOf(key: unknown, rank: number): SubQueue {
+    return this.#ranks[rank]?.flows.get(key) ?? new SubQueue(this, key, rank)
   }
 
-  append(entry: Parked): void {
+  append(entry: QueuedItem): void {
     const { flow } = entry
     flow.append(entry)
     this.count++
@@ -84,7 +84,7 @@ export class Line implements SlicedTask {
     turns.add(flow)
   }
 
-  remove(entry: Parked): void {
+  remove(entry: QueuedItem): void {
     this.#unlink(entry)
     if (this.count === 0) {
       this.stop()
@@ -93,7 +93,7 @@ export class Line implements SlicedTask {
   }
 
   /** Moves a message to the end of another flow of this line. */
-  move(entry: Parked, to: Flow): void {
+  move(entry: QueuedItem, to: SubQueue): void {
     const from = entry.flow
     this.#unlink(entry)
     entry.flow = to
@@ -101,12 +101,12 @@ export class Line implements SlicedTask {
     this.queue.moved(entry, from)
   }
 
-  forget(entry: Parked): void {
+  forget(entry: QueuedItem): void {
     this.queue.forget(entry)
   }
 
   /** The next in turn; undefined where all who wait are refused by other rules. */
-  next(): Parked | undefined {
+  next(): QueuedItem | undefined {
     for (let rank = this.#ranks.length - 1; rank >= 0; rank--) {
       const flow = this.#ranks[rank]?.turns.values().next().value
       if (flow !== undefined) return flow.first
@@ -115,7 +115,7 @@ export class Line implements SlicedTask {
   }
 
   /** Waits as long as a refusal says, unless it waits already. */
-  waitFor(entry: Parked, decision: Decision): void {
+  waitFor(entry: QueuedItem, decision: Decision): void {
     const ownMs = decision.rule === this.queue.rule ? this.queue.ownWaitMs(entry, decision) : 0
     if (decision.rule === this.queue.rule) this.refusal = decision
     if (ownMs > 0) this.#wait(ownMs)
@@ -160,7 +160,7 @@ export class Line implements SlicedTask {
   }
 
   /** An older message has gone that the head of a flow had to follow. */
-  unblock(flow: Flow): void {
+  unblock(flow: SubQueue): void {
     if (!flow.isBlocked) return
     flow.isBlocked = false
     if (flow.cancelSleep === undefined && flow.count > 0) this.#rankOf(flow).turns.add(flow)
@@ -191,7 +191,7 @@ export class Line implements SlicedTask {
     this.#cancelTimer = undefined
   }
 
-  #unlink(entry: Parked): void {
+  #unlink(entry: QueuedItem): void {
     const { flow } = entry
     flow.remove(entry)
     this.count--
@@ -202,7 +202,7 @@ export class Line implements SlicedTask {
     turns.delete(flow)
   }
 
-  #await(entry: Parked, answer: Promise<Decision>): void {
+  #await(entry: QueuedItem, answer: Promise<Decision>): void {
     this.#asking = true
     const { version } = this.queue.work
     answer.then(decision => {
@@ -217,7 +217,7 @@ export class Line implements SlicedTask {
     })
   }
 
-  #settle(entry: Parked, decision: Decision): void {
+  #settle(entry: QueuedItem, decision: Decision): void {
     entry.asking = false
     if (HOLDING.has(decision.outcome)) {
       entry.refusal = decision
@@ -243,7 +243,7 @@ export class Line implements SlicedTask {
     })
   }
 
-  #sleep(flow: Flow, ms: number): void {
+  #sleep(flow: SubQueue, ms: number): void {
     this.#rankOf(flow).turns.delete(flow)
     flow.cancelSleep?.()
     flow.cancelSleep = this.queue.after(Math.max(1, ms), () => {
@@ -253,7 +253,7 @@ export class Line implements SlicedTask {
     })
   }
 
-  #rankOf({ rank }: Flow): Rank {
+  #rankOf({ rank }: SubQueue): Rank {
     const known = this.#ranks[rank]
     if (known !== undefined) return known
     const made: Rank = { flows: new Map(), turns: new Set() }

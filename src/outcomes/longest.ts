@@ -1,9 +1,9 @@
-import type { Flow } from './flow.ts'
+import type { SubQueue } from './flow.ts'
 
 /** Flows by their length: the longest is found at once, at any number of them. */
-export class Longest {
+export class LongestQueue {
   /** By length; the flow that came to a length last stands last. */
-  readonly #byLength: (Set<Flow> | undefined)[] = []
+  readonly #byLength: (Set<SubQueue> | undefined)[] = []
   #longest = 0
 
   get length(): number {
@@ -11,7 +11,7 @@ export class Longest {
   }
 
   /** Notes that a flow, which had `before` messages, has `flow.count` now. */
-  changed(flow: Flow, before: number): void {
+  changed(flow: SubQueue, before: number): void {
     const left = this.#byLength[before]
     left?.delete(flow)
     // The list is never cut: to grow it again would copy all of it.
@@ -26,7 +26,7 @@ export class Longest {
     while (this.#longest > 0 && this.#byLength[this.#longest] === undefined) this.#longest--
   }
 
-  any(): Flow | undefined {
+  any(): SubQueue | undefined {
     return this.#byLength[this.#longest]?.values().next().value
   }
 }

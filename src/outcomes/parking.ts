@@ -1,18 +1,18 @@
 import type { Decision } from '../decision.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { Parked } from './flow.ts'
-import type { LaneKeeper, ToPark } from './holding.ts'
+import type { QueuedItem } from './flow.ts'
+import type { SenderQueueBudget, ToQueue } from './holding.ts'
 import { DEFAULT_LATEST, DEFAULT_QUEUE } from './queue-plan.ts'
-import type { RuleBook } from './rule-facts.ts'
+import type { RuleLookup } from './rule-facts.ts'
 import { type QueueHost, RuleQueue } from './rule-queue.ts'
 
 /** All that the rules of a guard queue, and who has to wait behind it. */
-export class Parking implements QueueHost {
+export class RuleQueues implements QueueHost {
   /** Asked for each message, so it is a field: the size of a map is three cache lines away. */
   isEmpty = true
-  readonly keeper: LaneKeeper
-  readonly #book: RuleBook
+  readonly holdBudget: SenderQueueBudget
+  readonly #book: RuleLookup
   readonly #askGate: (message: Message) => MaybePromise<Decision>
   /** Those that hold something, by rule. */
   readonly #queues = new Map<string, RuleQueue>()
@@ -21,8 +21,12 @@ export class Parking implements QueueHost {
   /** Whether a gate answers at once what each rule says; asked in vain it is not asked again. */
   #peeks = true
 
-  constructor(keeper: LaneKeeper, book: RuleBook, askGate: (message: Message) => MaybePromise<Decision>) {
-    this.keeper = keeper
+  constructor(
+    holdBudget: SenderQueueBudget,
+    book: RuleLookup,
+    askGate: (message: Message) => MaybePromise<Decision>,
+  ) {
+    this.holdBudget = holdBudget
     this.#book = book
     this.#askGate = askGate
   }
@@ -32,17 +36,17 @@ export class Parking implements QueueHost {
     if (this.#inTurn.has(message)) return undefined
     for (const queue of this.#queues.values()) {
       const key = this.#keyOf(queue.rule, message)
-      const line = key === undefined ? undefined : queue.lines.get(key)
-      if (line !== undefined) return line.refusal
+      const keyQueue = key === undefined ? undefined : queue.keyQueues.get(key)
+      if (keyQueue !== undefined) return keyQueue.refusal
     }
     return undefined
   }
 
-  park(arrived: ToPark): void {
+  park(arrived: ToQueue): void {
     const { after } = arrived
     if (after !== undefined) {
-      const { line } = after.flow
-      line.queue.park(line.key, arrived)
+      const { keyQueue } = after.flow
+      keyQueue.queue.park(keyQueue.key, arrived)
       return
     }
     const { rule = '', outcome } = arrived.decision
@@ -57,7 +61,7 @@ export class Parking implements QueueHost {
     queue.park(this.#keyOf(rule, arrived.message) ?? '', arrived)
   }
 
-  askAgain({ message, ask }: Parked): MaybePromise<Decision> {
+  askAgain({ message, ask }: QueuedItem): MaybePromise<Decision> {
     if (ask === undefined) return this.#askGate(message)
     this.#inTurn.add(message)
     const answer = ask(message)

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import type { Message } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
@@ -47,23 +47,23 @@ const OPTIONS: OptionNames<QueueOptions> = {
 /** Compiles the options of `queue` or, with `latest`, of `latest`. Throws PolicyError. */
 export function compileQueue(options: QueueOptions, path: string, latest = false): QueuePlan {
   if (!latest) checkOptionNames(options, OPTIONS, path)
-  const { max = BOUNDS.queuedPerRule, order = 'priority', then = 'drop' } = options
-  const bytes = options.bytes ?? BOUNDS.queuedBytesPerRule
+  const { max = MAX_SIZES.queuedPerRule, order = 'priority', then = 'drop' } = options
+  const bytes = options.bytes ?? MAX_SIZES.queuedBytesPerRule
   oneOf(order, ['priority', 'arrival'], `${path}.order`)
   oneOf(then, ['drop', 'reject', 'disconnect'], `${path}.then`)
   const maxPath = `${path}.${latest ? 'topics' : 'max'}`
   const byPriority = !latest && order === 'priority'
   return {
-    maxMessages: within(max, BOUNDS.heldTotal, maxPath),
+    maxMessages: within(max, MAX_SIZES.heldTotal, maxPath),
     maxBytes: within(
       checkWithin(`${path}.bytes`, () => parseBytes(bytes)),
-      BOUNDS.heldBytesTotal,
+      MAX_SIZES.heldBytesTotal,
       `${path}.bytes`,
     ),
     upToMs: latest
       ? Infinity
       : options.upTo === undefined
-        ? BOUNDS.holdMs
+        ? MAX_SIZES.holdMs
         : readHoldMs(options.upTo, `${path}.upTo`),
     then,
     order: latest ? 'latest' : order,

@@ -1,6 +1,6 @@
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import type { Message, Sender } from '../message.ts'
-import type { Parked } from './flow.ts'
+import type { QueuedItem } from './flow.ts'
 
 /**
  * The messages of one lane that rules hold in their queues, in the order of arrival, and by sender and topic. All links
@@ -8,17 +8,17 @@ import type { Parked } from './flow.ts'
  */
 export class QueuedMessages {
   count = 0
-  oldest: Parked | undefined
-  newest: Parked | undefined
+  oldest: QueuedItem | undefined
+  newest: QueuedItem | undefined
   readonly #mixesSenders: boolean
   /** The newest message of each topic, by sender where the lane has several. */
-  readonly #topics = new Map<Sender | undefined, Map<string, Parked>>()
+  readonly #topics = new Map<Sender | undefined, Map<string, QueuedItem>>()
 
   constructor(mixesSenders: boolean) {
     this.#mixesSenders = mixesSenders
   }
 
-  add(entry: Parked): void {
+  add(entry: QueuedItem): void {
     this.count++
     entry.older = this.newest
     if (this.newest) this.newest.newer = entry
@@ -31,14 +31,14 @@ export class QueuedMessages {
       topics = new Map()
       this.#topics.set(owner, topics)
     }
-    const key = boundedPart(topic)
+    const key = hashLongPart(topic)
     const before = topics.get(key)
     entry.olderOfTopic = before
     if (before) before.newerOfTopic = entry
     topics.set(key, entry)
   }
 
-  remove(entry: Parked): void {
+  remove(entry: QueuedItem): void {
     this.count--
     if (entry.older) entry.older.newer = entry.newer
     else this.oldest = entry.newer
@@ -55,21 +55,21 @@ export class QueuedMessages {
   }
 
   /** The newest message of the same sender and topic. */
-  newestLike({ sender, topic }: Message): Parked | undefined {
-    return this.#topics.get(this.#mixesSenders ? sender : undefined)?.get(boundedPart(topic))
+  newestLike({ sender, topic }: Message): QueuedItem | undefined {
+    return this.#topics.get(this.#mixesSenders ? sender : undefined)?.get(hashLongPart(topic))
   }
 
   /** The newest message of the same sender and topic that is not to be superseded: a later one has to follow it. */
-  newestToFollow(message: Message): Parked | undefined {
+  newestToFollow(message: Message): QueuedItem | undefined {
     let entry = this.newestLike(message)
     while (entry?.isSuperseded) entry = entry.olderOfTopic
     return entry
   }
 
-  #replaceNewest({ sender, topic }: Message, by: Parked | undefined): void {
+  #replaceNewest({ sender, topic }: Message, by: QueuedItem | undefined): void {
     const owner = this.#mixesSenders ? sender : undefined
     const topics = this.#topics.get(owner)!
-    const key = boundedPart(topic)
+    const key = hashLongPart(topic)
     if (by !== undefined) topics.set(key, by)
     else {
       topics.delete(key)

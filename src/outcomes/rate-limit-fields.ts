@@ -1,6 +1,6 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
-import type { RuleFacts } from './rule-facts.ts'
+import type { RuleInfo } from './rule-facts.ts'
 
 export interface FieldOptions {
   /** Whether the older `X-RateLimit-*` fields are told as well. Default: false. */
@@ -15,7 +15,7 @@ export interface FieldOptions {
  */
 export function rateLimitFields(
   decision: Decision,
-  facts: RuleFacts | undefined,
+  facts: RuleInfo | undefined,
   options: FieldOptions = {},
 ): Readonly<Record<string, string>> {
   const refused = !decision.allowed
@@ -36,7 +36,7 @@ export function rateLimitFields(
   }
 }
 
-function legacyFields(facts: RuleFacts, left: number, resetS: number): Readonly<Record<string, string>> {
+function legacyFields(facts: RuleInfo, left: number, resetS: number): Readonly<Record<string, string>> {
   return {
     'X-RateLimit-Limit': String(facts.capacity),
     'X-RateLimit-Remaining': String(left),
@@ -57,7 +57,7 @@ export function lowerCaseFields(fields: Readonly<Record<string, string>>): Reado
  */
 export function natsRefusalHeaders(
   decision: Decision,
-  facts: RuleFacts | undefined,
+  facts: RuleInfo | undefined,
   text: string,
   options: FieldOptions = {},
 ): Readonly<Record<string, string>> {
@@ -79,8 +79,8 @@ function quoted(text: string): string {
 
 function printable(text: string): string {
   const encoded = text
-    .slice(0, BOUNDS.fieldChars)
+    .slice(0, MAX_SIZES.fieldChars)
     .replace(/\p{Cs}/gu, '_')
     .replace(/[^\x20-\x7e]/gu, encodeURIComponent)
-  return encoded.slice(0, BOUNDS.fieldChars)
+  return encoded.slice(0, MAX_SIZES.fieldChars)
 }

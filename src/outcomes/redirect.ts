@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import { policyError } from '../errors.ts'
 import { type Dialect, isNamed, type Message } from '../message.ts'
@@ -57,7 +57,7 @@ export function compileRedirect(options: RedirectOptions, dialect: Dialect, path
 }
 
 /** What is wrong with the captures of a plan, given those of its rule's topic; undefined where nothing is. */
-export function redirectFlaw(
+export function findRedirectProblem(
   plan: RedirectPlan | undefined,
   captures: readonly string[],
 ): string | undefined {
@@ -128,10 +128,10 @@ const NO_LEVEL: Readonly<Record<Dialect, RegExp>> = {
 }
 
 function asLevel(text: string | undefined, dialect: Dialect): string {
-  const level = (text ?? '').slice(0, BOUNDS.keyPartChars).replace(NO_LEVEL[dialect], '_')
+  const level = (text ?? '').slice(0, MAX_SIZES.keyPartChars).replace(NO_LEVEL[dialect], '_')
   return level === '' ? '_' : level
 }
 
 function asValue(text: string): string {
-  return text.slice(0, BOUNDS.fieldChars).replace(/[\p{Cc}\p{Cs}]/gu, '_')
+  return text.slice(0, MAX_SIZES.fieldChars).replace(/[\p{Cc}\p{Cs}]/gu, '_')
 }

@@ -1,19 +1,19 @@
 import { type Decision, OUTCOMES, type Outcome } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
 import type { CustomOutcome } from './exceeded.ts'
-import type { Keeper } from './keeper.ts'
-import type { RuleBook } from './rule-facts.ts'
+import type { HoldBudget } from './keeper.ts'
+import type { RuleLookup } from './rule-facts.ts'
 import { Sample } from './sample.ts'
 
 /** Makes a gate's decision the one that is enacted: asks a rule's own function, and samples what is degraded. */
-export class Refiner {
-  readonly #book: RuleBook
-  readonly #keeper: Keeper
+export class OutcomeResolver {
+  readonly #book: RuleLookup
+  readonly #holdBudget: HoldBudget
   readonly #sample = new Sample()
 
-  constructor(book: RuleBook, keeper: Keeper) {
+  constructor(book: RuleLookup, holdBudget: HoldBudget) {
     this.#book = book
-    this.#keeper = keeper
+    this.#holdBudget = holdBudget
   }
 
   /** Never throws and never rejects. */
@@ -34,15 +34,15 @@ export class Refiner {
     try {
       const answer = custom(message, decision)
       if (!(answer instanceof Promise)) return asDecision(answer, decision)
-      return this.#keeper.within(
+      return this.#holdBudget.within(
         answer.then(settled => asDecision(settled, decision)),
         cause => {
-          this.#keeper.report(cause)
+          this.#holdBudget.report(cause)
           return decision
         },
       )
     } catch (cause) {
-      this.#keeper.report(cause)
+      this.#holdBudget.report(cause)
       return decision
     }
   }

@@ -1,4 +1,4 @@
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Logger } from '../logger.ts'
@@ -10,7 +10,7 @@ const PAIRS = 1_024
 /** Characters of a stranger's words that reach a log line. */
 const SHOWN_CHARS = 128
 
-interface Line {
+interface KeyQueue {
   shownAtMs: number
   suppressed: number
 }
@@ -24,7 +24,7 @@ export class RefusalLog {
   readonly #clock: Clock
   readonly #everyMs: number
   /** By rule, then by client: no string is built to look up a short one. */
-  #lines = new Map<string, Map<string, Line>>()
+  #keyQueues = new Map<string, Map<string, KeyQueue>>()
   #pairs = 0
 
   constructor(logger: Logger | undefined, clock: Clock, everyMs = 10_000) {
@@ -37,33 +37,33 @@ export class RefusalLog {
   note(message: Message, decision: Decision): void {
     if (this.#logger === undefined) return
     const nowMs = this.#clock.now()
-    const line = this.#find(
+    const keyQueue = this.#find(
       decision.rule ?? decision.reason,
-      boundedPart(message.sender.client ?? message.sender.ip ?? ''),
+      hashLongPart(message.sender.client ?? message.sender.ip ?? ''),
     )
-    if (nowMs - line.shownAtMs < this.#everyMs) {
-      line.suppressed++
+    if (nowMs - keyQueue.shownAtMs < this.#everyMs) {
+      keyQueue.suppressed++
       return
     }
-    const suppressed = line.suppressed
-    line.shownAtMs = nowMs
-    line.suppressed = 0
+    const suppressed = keyQueue.suppressed
+    keyQueue.shownAtMs = nowMs
+    keyQueue.suppressed = 0
     this.#write(message, decision, suppressed)
   }
 
-  #find(rule: string, client: string): Line {
-    const known = this.#lines.get(rule)?.get(client)
+  #find(rule: string, client: string): KeyQueue {
+    const known = this.#keyQueues.get(rule)?.get(client)
     if (known) return known
     if (this.#pairs >= PAIRS) {
-      this.#lines = new Map()
+      this.#keyQueues = new Map()
       this.#pairs = 0
     }
     this.#pairs++
-    const line = { shownAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 }
-    const clients = this.#lines.get(rule)
-    if (clients) clients.set(client, line)
-    else this.#lines.set(rule, new Map([[client, line]]))
-    return line
+    const keyQueue = { shownAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 }
+    const clients = this.#keyQueues.get(rule)
+    if (clients) clients.set(client, keyQueue)
+    else this.#keyQueues.set(rule, new Map([[client, keyQueue]]))
+    return keyQueue
   }
 
   #write(message: Message, decision: Decision, suppressed: number): void {

@@ -1,8 +1,8 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Decision } from '../decision.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import { isNamed, type Sender } from '../message.ts'
-import type { RuleFacts } from './rule-facts.ts'
+import type { RuleInfo } from './rule-facts.ts'
 import { fill, parseTemplate, placesOf } from './template.ts'
 
 /** Who is told, by what the sender is known as: an api key, a device, a user, a client id (a device), or nothing. */
@@ -64,10 +64,10 @@ export function senderKind(sender: Sender): SenderKind {
  * numbers and the sender's own client id, nothing of other senders. At most `BOUNDS.refusalChars` characters, no control
  * characters. A function that throws, or answers no text, is passed over. Never throws.
  */
-export function refusalText(decision: Decision, sender: Sender, facts?: RuleFacts): string {
+export function refusalText(decision: Decision, sender: Sender, facts?: RuleInfo): string {
   const own = ownWords(decision, sender, facts?.message)
   const text = own ?? fillWords(defaultWords(decision, sender, facts), decision, sender, facts)
-  return text.slice(0, BOUNDS.refusalChars).replace(/[\p{Cc}\p{Cs}]/gu, ' ')
+  return text.slice(0, MAX_SIZES.refusalChars).replace(/[\p{Cc}\p{Cs}]/gu, ' ')
 
   function ownWords(of: Decision, who: Sender, words: RefusalWords | undefined): string | undefined {
     if (words === undefined) return undefined
@@ -84,13 +84,13 @@ export function refusalText(decision: Decision, sender: Sender, facts?: RuleFact
   }
 }
 
-function defaultWords(decision: Decision, sender: Sender, facts: RuleFacts | undefined): string {
+function defaultWords(decision: Decision, sender: Sender, facts: RuleInfo | undefined): string {
   if (decision.reason === 'too_large') return DEFAULT_TOO_LARGE
   if (decision.retryAfterMs === Infinity) return DEFAULT_NEVER
   return facts === undefined ? DEFAULT_WITHOUT_RULE : DEFAULT_WORDS[senderKind(sender)]
 }
 
-function fillWords(words: string, decision: Decision, sender: Sender, facts: RuleFacts | undefined): string {
+function fillWords(words: string, decision: Decision, sender: Sender, facts: RuleInfo | undefined): string {
   const values: Readonly<Record<string, string>> = {
     rule: decision.rule ?? '',
     limit: String(facts?.count ?? decision.limit ?? ''),
@@ -100,7 +100,7 @@ function fillWords(words: string, decision: Decision, sender: Sender, facts: Rul
     reset: describeMs(decision.resetMs ?? decision.retryAfterMs),
     retry: describeMs(decision.retryAfterMs),
     reason: decision.reason.replaceAll('_', ' '),
-    client: (sender.client ?? '').slice(0, BOUNDS.keyPartChars),
+    client: (sender.client ?? '').slice(0, MAX_SIZES.keyPartChars),
   }
   return fill(parseTemplate(words, 'message'), name => values[name] ?? '')
 }

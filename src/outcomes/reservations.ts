@@ -1,11 +1,11 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import { isPromise } from '../maybe-promise.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import type { RuleBook } from './rule-facts.ts'
+import type { RuleLookup } from './rule-facts.ts'
 
-export interface ReservationOptions {
+export interface RetrySlotOptions {
   /** Most messages that have a slot; beyond them the gate's own time is told. Default: 65,536. */
   readonly max?: number | undefined
   /** How long after its slot a message may come back before its slot is given up. Default: 30,000. */
@@ -23,7 +23,7 @@ interface SlotLine {
 }
 
 interface Slot {
-  readonly line: SlotLine
+  readonly keyQueue: SlotLine
   readonly atMs: number
 }
 
@@ -32,26 +32,26 @@ interface Slot {
  * own, spaced at its rule's rate, instead of the same time for all. While slots are out, newcomers of the same key
  * get the slots behind them and the gate is not asked, so that whoever comes back in time passes.
  */
-export class Reservations {
-  readonly #book: RuleBook
+export class RetrySlots {
+  readonly #book: RuleLookup
   readonly #ask: (message: Message) => MaybePromise<Decision>
   readonly #clock: Clock
   readonly #max: number
   readonly #lateMs: number
   readonly #slots = new Map<string, Slot>()
   /** Lines with slots out, by rule, then by key. */
-  readonly #lines = new Map<string, Map<string, SlotLine>>()
+  readonly #keyQueues = new Map<string, Map<string, SlotLine>>()
 
   constructor(
-    book: RuleBook,
+    book: RuleLookup,
     ask: (message: Message) => MaybePromise<Decision>,
     clock: Clock,
-    options: ReservationOptions = {},
+    options: RetrySlotOptions = {},
   ) {
     this.#book = book
     this.#ask = ask
     this.#clock = clock
-    this.#max = options.max ?? BOUNDS.reservations
+    this.#max = options.max ?? MAX_SIZES.retrySlots
     this.#lateMs = options.lateMs ?? 30_000
   }
 
@@ -67,11 +67,11 @@ export class Reservations {
     const slot = this.#slots.get(id)
     if (slot !== undefined) {
       // Sooner than it was told: its slot stays its own.
-      if (nowMs < slot.atMs) return { ...slot.line.refusal, retryAfterMs: slot.atMs - nowMs }
+      if (nowMs < slot.atMs) return { ...slot.keyQueue.refusal, retryAfterMs: slot.atMs - nowMs }
       this.#release(id, slot)
     } else {
-      const line = this.#lineOf(message)
-      if (line !== undefined) return this.#reserve(message, id, line.refusal)
+      const keyQueue = this.#lineOf(message)
+      if (keyQueue !== undefined) return this.#reserve(message, id, keyQueue.refusal)
     }
     const answer = this.#ask(message)
     if (!isPromise(answer)) return this.#settle(message, id, answer)
@@ -81,7 +81,7 @@ export class Reservations {
   /** Forgets all slots: what comes back is asked about anew, and newcomers need not stand behind it. */
   clear(): void {
     this.#slots.clear()
-    this.#lines.clear()
+    this.#keyQueues.clear()
   }
 
   /** The message will not come again: its slot is free. */
@@ -100,24 +100,24 @@ export class Reservations {
   #reserve(message: Message, id: string, refusal: Decision): Decision {
     if (this.#slots.size >= this.#max || this.#slots.has(id)) return refusal
     const nowMs = this.#clock.now()
-    const line = this.#lineFor(message, refusal)
-    const facts = this.#book.ruleOf?.(line.rule)
+    const keyQueue = this.#lineFor(message, refusal)
+    const facts = this.#book.ruleOf?.(keyQueue.rule)
     const units = facts?.unit === 'bytes' ? message.size : 1
     const spacingMs = facts === undefined ? refusal.retryAfterMs : (facts.periodMs * units) / facts.count
-    const earliestMs = line.outstanding === 0 ? nowMs + refusal.retryAfterMs : line.lastMs + spacingMs
-    line.lastMs = Math.max(nowMs + 1, earliestMs)
-    line.outstanding++
-    const atMs = Math.ceil(line.lastMs)
-    this.#slots.set(id, { line, atMs })
+    const earliestMs = keyQueue.outstanding === 0 ? nowMs + refusal.retryAfterMs : keyQueue.lastMs + spacingMs
+    keyQueue.lastMs = Math.max(nowMs + 1, earliestMs)
+    keyQueue.outstanding++
+    const atMs = Math.ceil(keyQueue.lastMs)
+    this.#slots.set(id, { keyQueue, atMs })
     return { ...refusal, retryAfterMs: atMs - nowMs }
   }
 
   /** The line with slots out that a message stands in. */
   #lineOf(message: Message): SlotLine | undefined {
-    for (const [rule, lines] of this.#lines) {
+    for (const [rule, keyQueues] of this.#keyQueues) {
       const key = this.#keyOf(rule, message)
-      const line = key === undefined ? undefined : lines.get(key)
-      if (line !== undefined) return line
+      const keyQueue = key === undefined ? undefined : keyQueues.get(key)
+      if (keyQueue !== undefined) return keyQueue
     }
     return undefined
   }
@@ -125,20 +125,20 @@ export class Reservations {
   #lineFor(message: Message, refusal: Decision): SlotLine {
     const rule = refusal.rule ?? ''
     const key = this.#keyOf(rule, message) ?? ''
-    const lines = this.#lines.get(rule) ?? new Map<string, SlotLine>()
-    this.#lines.set(rule, lines)
-    const line = lines.get(key) ?? { rule, key, lastMs: 0, outstanding: 0, refusal }
-    lines.set(key, line)
-    return line
+    const keyQueues = this.#keyQueues.get(rule) ?? new Map<string, SlotLine>()
+    this.#keyQueues.set(rule, keyQueues)
+    const keyQueue = keyQueues.get(key) ?? { rule, key, lastMs: 0, outstanding: 0, refusal }
+    keyQueues.set(key, keyQueue)
+    return keyQueue
   }
 
-  #release(id: string, { line }: Slot): void {
+  #release(id: string, { keyQueue }: Slot): void {
     this.#slots.delete(id)
-    line.outstanding--
-    if (line.outstanding > 0) return
-    const lines = this.#lines.get(line.rule)
-    if (lines?.get(line.key) === line) lines.delete(line.key)
-    if (lines?.size === 0) this.#lines.delete(line.rule)
+    keyQueue.outstanding--
+    if (keyQueue.outstanding > 0) return
+    const keyQueues = this.#keyQueues.get(keyQueue.rule)
+    if (keyQueues?.get(keyQueue.key) === keyQueue) keyQueues.delete(keyQueue.key)
+    if (keyQueues?.size === 0) this.#keyQueues.delete(keyQueue.rule)
   }
 
   /** From the oldest on, until one is in time: a few for each question, all of them in the end. */

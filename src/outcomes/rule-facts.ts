@@ -4,7 +4,7 @@ import type { ExceededPlan } from './exceeded.ts'
 import type { RefusalWords } from './refusal-text.ts'
 
 /** What a rule is, for those who enact its decisions and tell of them. */
-export interface RuleFacts {
+export interface RuleInfo {
   readonly name: string
   readonly description?: string | undefined
   readonly on: Action
@@ -30,8 +30,8 @@ export interface RuleFacts {
 }
 
 /** What a guard asks of a gate besides decisions. All of it is optional: without it outcomes go by their defaults. */
-export interface RuleBook {
-  ruleOf?(name: string): RuleFacts | undefined
+export interface RuleLookup {
+  ruleOf?(name: string): RuleInfo | undefined
   /**
    * The key a message would be charged under by a rule; undefined where the rule does not meet it or an exemption
    * holds. Charges nothing.

@@ -1,20 +1,20 @@
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import type { Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { MaybePromise, Message } from '../message.ts'
-import { type Flow, Parked } from './flow.ts'
+import { QueuedItem, type SubQueue } from './flow.ts'
 import {
-  type HeldLine,
+  type HeldKeyQueue,
   isIdentified,
   isPassing,
-  type LaneKeeper,
   overflow,
   type QueueOwner,
-  type ToPark,
+  type SenderQueueBudget,
+  type ToQueue,
 } from './holding.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
-import { Line, type LineKeeper } from './line.ts'
-import { Longest } from './longest.ts'
+import { KeyQueue, type KeyQueueBudget } from './line.ts'
+import { LongestQueue } from './longest.ts'
 import { MOST_URGENT } from './priority.ts'
 import type { QueuePlan } from './queue-plan.ts'
 import type { SlicedWork } from './sliced-work.ts'
@@ -30,9 +30,9 @@ class OwnerAccount extends Account {
 
 /** What a rule's queue needs of the guard. */
 export interface QueueHost {
-  readonly keeper: LaneKeeper
+  readonly holdBudget: SenderQueueBudget
   /** The gate's answer for a message that is parked already. */
-  askAgain(entry: Parked): MaybePromise<Decision>
+  askAgain(entry: QueuedItem): MaybePromise<Decision>
   /** How long `rule` alone refuses a message, where that can be known at once; else as the decision says. */
   ownWaitMs(rule: string, message: Message, decision: Decision): number
   /** The queue holds nothing any more. */
@@ -44,10 +44,10 @@ export interface QueueHost {
  * for all of them. Where there is no room the least urgent and newest goes first, of those the one of whoever holds
  * most, so that no sender crowds out another.
  */
-export class RuleQueue implements HeldLine, LineKeeper {
+export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
   readonly rule: string
   readonly plan: QueuePlan
-  readonly lines = new Map<string, Line>()
+  readonly keyQueues = new Map<string, KeyQueue>()
   held = 0
   heldBytes = 0
   askedVersion = 0
@@ -55,8 +55,8 @@ export class RuleQueue implements HeldLine, LineKeeper {
   readonly #host: QueueHost
   readonly #clock: Clock
   /** In the order they came. */
-  readonly #aged = new Set<Parked>()
-  readonly #lengths = Array.from({ length: MOST_URGENT + 1 }, () => new Longest())
+  readonly #aged = new Set<QueuedItem>()
+  readonly #lengths = Array.from({ length: MOST_URGENT + 1 }, () => new LongestQueue())
   /** How much each sender has here, where priority does not decide who gives way. */
   readonly #owners = new Map<QueueOwner, OwnerAccount>()
   readonly #largestOwners = new LargestHolders<OwnerAccount>('messages')
@@ -67,8 +67,8 @@ export class RuleQueue implements HeldLine, LineKeeper {
     this.rule = rule
     this.plan = plan
     this.#host = host
-    this.#clock = host.keeper.clock
-    this.work = host.keeper.work
+    this.#clock = host.holdBudget.clock
+    this.work = host.holdBudget.work
   }
 
   get keepsLatest(): boolean {
@@ -84,7 +84,7 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   /** Takes a message in, or refuses it at once where it finds no room or cannot wait. */
-  park(key: string, arrived: ToPark): void {
+  park(key: string, arrived: ToQueue): void {
     this.#entering++
     try {
       this.#place(key, arrived)
@@ -94,41 +94,41 @@ export class RuleQueue implements HeldLine, LineKeeper {
     }
   }
 
-  #place(key: string, arrived: ToPark): void {
-    const { decision, message, lane, after } = arrived
+  #place(key: string, arrived: ToQueue): void {
+    const { decision, message, senderQueue, after } = arrived
     const { order, rankOf } = this.plan
     const rank = rankOf(message)
-    const turn = order === 'latest' ? boundedPart(message.topic) : order === 'arrival' ? '' : lane
+    const turn = order === 'latest' ? hashLongPart(message.topic) : order === 'arrival' ? '' : senderQueue
     const nowMs = this.#clock.now()
     const sizeBytes = sizeOf(message)
-    const older = order === 'latest' ? idle(this.lines.get(key)?.flowOf(turn, rank).last) : undefined
+    const older = order === 'latest' ? idle(this.keyQueues.get(key)?.flowOf(turn, rank).last) : undefined
     const fits =
       this.#mayWait(nowMs, decision) &&
       sizeBytes <= this.plan.maxBytes &&
       (older === undefined ? this.#makeRoom(key, turn, rank, arrived) : this.#exchange(older, sizeBytes))
     if (!fits) {
-      this.#host.keeper.overflowed()
+      this.#host.holdBudget.overflowed()
       arrived.enact(overflow(decision, this.plan.then), message)
       return
     }
     const overtakes = after !== undefined && !after.gone && after.flow.rank < rank
     if (overtakes && isIdentified(message.sender)) this.#raise(after, rank)
     // Making room may have emptied the line there was.
-    const known = this.lines.get(key)
-    const line = known ?? new Line(key, this, decision)
-    this.lines.set(key, line)
-    const entry = this.#enter(line.flowOf(turn, rank), arrived, nowMs)
+    const known = this.keyQueues.get(key)
+    const keyQueue = known ?? new KeyQueue(key, this, decision)
+    this.keyQueues.set(key, keyQueue)
+    const entry = this.#enter(keyQueue.flowOf(turn, rank), arrived, nowMs)
     if (older !== undefined) {
-      this.#host.keeper.transfer(older.lane, older.sizeBytes, lane, sizeBytes, message)
+      this.#host.holdBudget.transfer(older.senderQueue, older.sizeBytes, senderQueue, sizeBytes, message)
       this.#supersede(older)
     }
-    if (older === undefined && known === undefined) line.waitFor(entry, decision)
-    line.pump()
+    if (older === undefined && known === undefined) keyQueue.waitFor(entry, decision)
+    keyQueue.pump()
   }
 
   /** Asks again about all lines, in slices of their own. */
   askAgain(): void {
-    this.work.askAgain(this.lines.values())
+    this.work.askAgain(this.keyQueues.values())
   }
 
   goOn(): void {}
@@ -137,19 +137,19 @@ export class RuleQueue implements HeldLine, LineKeeper {
     return this.#clock.after(ms, run)
   }
 
-  ask(entry: Parked): MaybePromise<Decision> {
+  ask(entry: QueuedItem): MaybePromise<Decision> {
     return this.#host.askAgain(entry)
   }
 
-  ownWaitMs(entry: Parked, decision: Decision): number {
+  ownWaitMs(entry: QueuedItem, decision: Decision): number {
     return this.#host.ownWaitMs(this.rule, entry.message, decision)
   }
 
-  mayWait(entry: Parked, decision: Decision): boolean {
+  mayWait(entry: QueuedItem, decision: Decision): boolean {
     return this.#mayWait(entry.sinceMs, decision)
   }
 
-  release(entry: Parked, decision: Decision): void {
+  release(entry: QueuedItem, decision: Decision): void {
     const older = entry.olderOfTopic
     const followers = followersOf(entry)
     this.#takeOut(entry)
@@ -161,29 +161,29 @@ export class RuleQueue implements HeldLine, LineKeeper {
     }
   }
 
-  refuse(entry: Parked, decision: Decision): void {
-    this.#host.keeper.overflowed()
+  refuse(entry: QueuedItem, decision: Decision): void {
+    this.#host.holdBudget.overflowed()
     this.release(entry, overflow(decision, this.plan.then))
   }
 
-  supersede(entry: Parked): void {
+  supersede(entry: QueuedItem): void {
     this.#takeOut(entry)
     this.#enactSuperseded(entry)
   }
 
-  moved(entry: Parked, from: Flow): void {
+  moved(entry: QueuedItem, from: SubQueue): void {
     this.#measure(from, from.count + 1)
     this.#measure(entry.flow, entry.flow.count - 1)
   }
 
-  emptied(line: Line): void {
-    if (this.lines.get(line.key) === line) this.lines.delete(line.key)
+  emptied(keyQueue: KeyQueue): void {
+    if (this.keyQueues.get(keyQueue.key) === keyQueue) this.keyQueues.delete(keyQueue.key)
     this.#settle()
   }
 
   /** An empty queue is given up, but not while a message makes room for itself. */
   #settle(): void {
-    if (this.lines.size > 0 || this.#entering > 0) return
+    if (this.keyQueues.size > 0 || this.#entering > 0) return
     this.#cancelExpiry?.()
     this.#cancelExpiry = undefined
     this.#host.emptied(this)
@@ -199,17 +199,17 @@ export class RuleQueue implements HeldLine, LineKeeper {
         discarded++
       }
     }
-    this.#host.keeper.discarded(discarded)
+    this.#host.holdBudget.discarded(discarded)
   }
 
   #mayWait(sinceMs: number, { retryAfterMs }: Decision): boolean {
     return retryAfterMs < Infinity && this.#clock.now() - sinceMs + retryAfterMs <= this.plan.upToMs
   }
 
-  #makeRoom(key: string, turn: unknown, rank: number, { lane, message }: ToPark): boolean {
-    while (!this.#host.keeper.reserve(this, lane, message, sizeOf(message))) {
+  #makeRoom(key: string, turn: unknown, rank: number, { senderQueue, message }: ToQueue): boolean {
+    while (!this.#host.holdBudget.reserve(this, senderQueue, message, sizeOf(message))) {
       const victim =
-        this.plan.order === 'priority' ? this.#lowerThan(key, turn, rank) : this.#ofLargestOwner(lane)
+        this.plan.order === 'priority' ? this.#lowerThan(key, turn, rank) : this.#ofLargestOwner(senderQueue)
       if (victim === undefined) return false
       this.refuse(victim, victim.refusal)
     }
@@ -217,9 +217,9 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   /** Where there is no priority: the newest of whoever has most here, unless the newcomer's sender itself has. */
-  #ofLargestOwner(lane: QueueOwner): Parked | undefined {
+  #ofLargestOwner(senderQueue: QueueOwner): QueuedItem | undefined {
     const largest = this.#largestOwners.largest()
-    const own = this.#owners.get(lane)?.messages ?? 0
+    const own = this.#owners.get(senderQueue)?.messages ?? 0
     if (largest === undefined || largest.messages <= own + 1) return undefined
     return largest.owner.newestIn(this)
   }
@@ -237,65 +237,65 @@ export class RuleQueue implements HeldLine, LineKeeper {
   }
 
   /** The newest of the longest flow of the lowest rank, unless the newcomer itself is that. */
-  #lowerThan(key: string, turn: unknown, newcomersRank: number): Parked | undefined {
+  #lowerThan(key: string, turn: unknown, newcomersRank: number): QueuedItem | undefined {
     const rank = this.#lengths.findIndex(({ length }) => length > 0)
     if (rank < 0 || rank > newcomersRank) return undefined
     const lengths = this.#lengths[rank]!
-    const own = this.lines.get(key)?.flowOf(turn, rank).count ?? 0
+    const own = this.keyQueues.get(key)?.flowOf(turn, rank).count ?? 0
     if (rank === newcomersRank && own + 1 >= lengths.length) return undefined
     return idle(lengths.any()?.last)
   }
 
   /** Gives the room of an older message to its successor; where that is too large the older keeps it. */
-  #exchange(older: Parked, sizeBytes: number): boolean {
+  #exchange(older: QueuedItem, sizeBytes: number): boolean {
     const growth = sizeBytes - older.sizeBytes
-    if (this.heldBytes + growth > this.plan.maxBytes || !this.#host.keeper.grow(growth)) return false
+    if (this.heldBytes + growth > this.plan.maxBytes || !this.#host.holdBudget.grow(growth)) return false
     this.heldBytes += growth
     return true
   }
 
-  #enter(flow: Flow, arrived: ToPark, sinceMs: number): Parked {
-    const entry = new Parked(arrived, flow, sizeOf(arrived.message), sinceMs)
+  #enter(flow: SubQueue, arrived: ToQueue, sinceMs: number): QueuedItem {
+    const entry = new QueuedItem(arrived, flow, sizeOf(arrived.message), sinceMs)
     const superseding = idle(flow.last) !== undefined && this.plan.order === 'latest'
     if (!superseding) {
       this.held++
       this.heldBytes += entry.sizeBytes
     }
-    entry.lane.addQueued(entry)
-    this.#countOwner(entry.lane, 1)
+    entry.senderQueue.addQueued(entry)
+    this.#countOwner(entry.senderQueue, 1)
     this.#aged.add(entry)
-    flow.line.append(entry)
+    flow.keyQueue.append(entry)
     this.#measure(flow, flow.count - 1)
     this.#watchAge()
     return entry
   }
 
   /** Takes a message out; whoever does so enacts it, or counts it. */
-  forget(entry: Parked): void {
+  forget(entry: QueuedItem): void {
     const followers = followersOf(entry)
     this.#takeOut(entry)
     unblock(followers)
   }
 
-  #takeOut(entry: Parked): void {
+  #takeOut(entry: QueuedItem): void {
     this.held--
     this.heldBytes -= entry.sizeBytes
-    this.#host.keeper.release(this, entry.lane, entry.sizeBytes)
+    this.#host.holdBudget.release(this, entry.senderQueue, entry.sizeBytes)
     this.#unlink(entry)
   }
 
-  #unlink(entry: Parked): void {
+  #unlink(entry: QueuedItem): void {
     const { flow } = entry
     entry.gone = true
-    entry.lane.removeQueued(entry)
-    this.#countOwner(entry.lane, -1)
+    entry.senderQueue.removeQueued(entry)
+    this.#countOwner(entry.senderQueue, -1)
     this.#aged.delete(entry)
-    flow.line.remove(entry)
+    flow.keyQueue.remove(entry)
     this.#measure(flow, flow.count + 1)
   }
 
   /** Only where messages are pushed out does it matter who holds most. */
-  #measure(flow: Flow, before: number): void {
+  #measure(flow: SubQueue, before: number): void {
     if (this.plan.order === 'priority') this.#lengths[flow.rank]!.changed(flow, before)
   }
 
@@ -303,24 +303,24 @@ export class RuleQueue implements HeldLine, LineKeeper {
    * A message may overtake those of other topics only: older ones of its sender and topic get its rank, in their
    * order. Each is raised once for each rank at the most.
    */
-  #raise(newest: Parked, rank: number): void {
-    const { line } = newest.flow
-    const raised: Parked[] = []
-    for (let entry: Parked | undefined = newest; entry; entry = entry.olderOfTopic) {
-      if (entry.flow.line === line && entry.flow.rank < rank && !entry.asking) raised.push(entry)
+  #raise(newest: QueuedItem, rank: number): void {
+    const { keyQueue } = newest.flow
+    const raised: QueuedItem[] = []
+    for (let entry: QueuedItem | undefined = newest; entry; entry = entry.olderOfTopic) {
+      if (entry.flow.keyQueue === keyQueue && entry.flow.rank < rank && !entry.asking) raised.push(entry)
     }
-    const to = line.flowOf(newest.flow.key, rank)
-    for (const entry of raised.reverse()) line.move(entry, to)
+    const to = keyQueue.flowOf(newest.flow.key, rank)
+    for (const entry of raised.reverse()) keyQueue.move(entry, to)
   }
 
   /** Its room is its successor's already. */
-  #supersede(older: Parked): void {
+  #supersede(older: QueuedItem): void {
     this.#unlink(older)
     this.#enactSuperseded(older)
   }
 
-  #enactSuperseded(older: Parked): void {
-    this.#host.keeper.superseded()
+  #enactSuperseded(older: QueuedItem): void {
+    this.#host.holdBudget.superseded()
     older.enact({ ...overflow(older.refusal, 'drop'), reason: 'superseded' }, older.message)
   }
 
@@ -344,32 +344,32 @@ export class RuleQueue implements HeldLine, LineKeeper {
 }
 
 /** Takes out a message and all older ones of its topic in whose place a newer one passes. */
-export function supersedeAll(newest: Parked): void {
-  for (let entry: Parked | undefined = newest; entry; ) {
-    const { olderOfTopic }: Parked = entry
-    if (entry.isSuperseded) entry.flow.line.queue.supersede(entry)
+export function supersedeAll(newest: QueuedItem): void {
+  for (let entry: QueuedItem | undefined = newest; entry; ) {
+    const { olderOfTopic }: QueuedItem = entry
+    if (entry.isSuperseded) entry.flow.keyQueue.queue.supersede(entry)
     entry = olderOfTopic
   }
 }
 
 /** The newer messages of a topic up to the first that is not to be superseded; undefined where there are none. */
-function followersOf({ newerOfTopic }: Parked): Parked[] | undefined {
+function followersOf({ newerOfTopic }: QueuedItem): QueuedItem[] | undefined {
   if (newerOfTopic === undefined) return undefined
-  const followers: Parked[] = []
-  for (let entry: Parked | undefined = newerOfTopic; entry; entry = entry.newerOfTopic) {
+  const followers: QueuedItem[] = []
+  for (let entry: QueuedItem | undefined = newerOfTopic; entry; entry = entry.newerOfTopic) {
     followers.push(entry)
     if (!entry.isSuperseded) break
   }
   return followers
 }
 
-function unblock(followers: readonly Parked[] | undefined): void {
+function unblock(followers: readonly QueuedItem[] | undefined): void {
   if (followers === undefined) return
-  for (const { gone, flow } of followers) if (!gone) flow.line.unblock(flow)
+  for (const { gone, flow } of followers) if (!gone) flow.keyQueue.unblock(flow)
 }
 
 /** One that nobody asks about now: a charge under way must not be for a message that is taken out. */
-function idle(entry: Parked | undefined): Parked | undefined {
+function idle(entry: QueuedItem | undefined): QueuedItem | undefined {
   return entry?.asking === false ? entry : undefined
 }
 

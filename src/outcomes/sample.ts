@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 
 /**
  * Chooses 1 in `n` for each key, the first, the (n + 1)th and so on. Remembers `BOUNDS.sampledKeys` keys; of more, the one
@@ -13,7 +13,7 @@ export class Sample {
     const place = before === undefined || before + 1 >= n ? 0 : before + 1
     this.#since.delete(key)
     this.#since.set(key, place)
-    if (this.#since.size > BOUNDS.sampledKeys) {
+    if (this.#since.size > MAX_SIZES.sampledKeys) {
       const [oldest] = this.#since.keys()
       this.#since.delete(oldest!)
     }

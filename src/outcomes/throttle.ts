@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { checkWithin, policyError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
 import { parseDuration } from '../units.ts'
@@ -34,7 +34,7 @@ export function compileHold(options: ThrottleOptions, path: string): Hold | unde
 /** Parses the longest time a rule may hold a message, in milliseconds. Throws PolicyError. */
 export function readHoldMs(upTo: string, path: string): number {
   const ms = checkWithin(path, () => parseDuration(upTo))
-  if (ms <= BOUNDS.holdMs) return ms
+  if (ms <= MAX_SIZES.holdMs) return ms
   const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
-  throw policyError(path, message, `write at most ${BOUNDS.holdMs / 60_000}m`)
+  throw policyError(path, message, `write at most ${MAX_SIZES.holdMs / 60_000}m`)
 }

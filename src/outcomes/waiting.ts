@@ -15,7 +15,7 @@ export interface Entry {
 }
 
 /** Messages in the order they came, linked: taking the first costs the same at any length. */
-export class Waiting<E extends Entry> {
+export class LinkedList<E extends Entry> {
   first: E | undefined
   last: E | undefined
   /** The first that was never asked about. */
@@ -63,7 +63,7 @@ export class Waiting<E extends Entry> {
   }
 
   /** Takes out all that `keep` says no to, and hands each to `out`; the rest stay in their order. */
-  sift(keep: (message: Message) => boolean, out: (entry: E) => void): void {
+  filterChunk(keep: (message: Message) => boolean, out: (entry: E) => void): void {
     let entry = this.first
     this.first = undefined
     this.last = undefined

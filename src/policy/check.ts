@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
 import { hintForKey } from './hints.ts'
 import { nearest } from './nearest.ts'
@@ -28,7 +28,7 @@ export function checkForm(root: Located): Checked {
   const wrong: Path[] = [...unread]
   if (result.success) return { plain, problems, wrong }
   for (const issue of result.error.issues) {
-    if (problems.length <= BOUNDS.policyProblems) explain(issue, [], root, problems, wrong)
+    if (problems.length <= MAX_SIZES.policyProblems) explain(issue, [], root, problems, wrong)
   }
   const silent = new Set(unread.map(formatPath))
   return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), wrong }
@@ -37,7 +37,7 @@ export function checkForm(root: Located): Checked {
 function explain(issue: Issue, base: Path, root: Located, problems: Problem[], wrong: Path[]): void {
   const path: Path = [...base, ...issue.path.map(step => (typeof step === 'symbol' ? String(step) : step))]
   if (issue.code === 'unrecognized_keys') {
-    for (const key of issue.keys.slice(0, BOUNDS.policyProblems)) {
+    for (const key of issue.keys.slice(0, MAX_SIZES.policyProblems)) {
       wrong.push([...path, key])
       problems.push(unknownKey([...path, key], path, root))
     }

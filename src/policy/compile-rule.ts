@@ -11,10 +11,10 @@ import type {
   RuleOptions,
   SizeOptions,
 } from '../chain/options.ts'
-import { SCOPE_WORDS, scopeFlaw } from '../chain/scope.ts'
+import { findScopeProblem, SCOPE_WORDS } from '../chain/scope.ts'
 import type { Dialect } from '../message.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
-import { redirectFlaw } from '../outcomes/redirect.ts'
+import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import { parseBytes } from '../units.ts'
 import { attempt, makeOrReport, type Report } from './collect.ts'
@@ -268,7 +268,7 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
 export function checkScopes(per: PolicyRule['per'], captures: readonly string[], report: Report): void {
   const scopes = per === undefined ? [] : typeof per === 'string' ? [per] : per
   scopes.forEach((scope, index) => {
-    const flaw = scopeFlaw(scope, captures)
+    const flaw = findScopeProblem(scope, captures)
     if (flaw === undefined) return
     const [message = flaw, known] = flaw.split('; ')
     const near = nearest(scope, [...SCOPE_WORDS, ...captures])
@@ -289,7 +289,7 @@ function checkRedirect(
   const path = 'exceeded.redirect.to'
   let flaw: string | undefined
   try {
-    flaw = redirectFlaw(compileExceeded(exceeded as Exceeded, dialect).redirect, captures)
+    flaw = findRedirectProblem(compileExceeded(exceeded as Exceeded, dialect).redirect, captures)
   } catch {
     return
   }

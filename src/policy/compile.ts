@@ -1,12 +1,12 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
 import { exempt } from '../chain/exempt.ts'
 import { compileIdentity, type Identity, type IdentitySpec, parseTemplate } from '../chain/identity.ts'
 import type { ExemptOptions } from '../chain/options.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/penalty.ts'
 import { inThousandths } from '../chain/remake.ts'
-import { stationOf } from '../chain/steps.ts'
+import { metaOf } from '../chain/steps.ts'
 import { compileTiers, type TiersSpec } from '../chain/tiers.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import type { Dialect } from '../message.ts'
@@ -79,10 +79,10 @@ export function compileDocument(
     for (const name of made.captures) captures.add(name)
   })
   for (const list of ['exempt', 'rules'] as const) {
-    if ((sound[list]?.length ?? 0) <= BOUNDS.rules) continue
+    if ((sound[list]?.length ?? 0) <= MAX_SIZES.rules) continue
     report({
       path: list,
-      message: `there are more than ${BOUNDS.rules}`,
+      message: `there are more than ${MAX_SIZES.rules}`,
       remedy: 'count by captures instead',
     })
   }
@@ -92,11 +92,11 @@ export function compileDocument(
     () => compilePenalty(sound.penalties as PenaltySpec | undefined),
     within(report, 'penalties'),
   )
-  const behaving = attempt(
+  const compiledBehaviour = attempt(
     () => compileBehaviour(sound.behaviour as BehaviourSpec | undefined),
     within(report, 'behaviour'),
   )
-  if (behaving !== undefined && !tiers?.fractional)
+  if (compiledBehaviour !== undefined && !tiers?.fractional)
     checkThousandths(ruled, report, 'leave out `behaviour`, or use algorithm: sliding-counter', true)
   const senders = sendersOf(sound, report)
   const allSound = !wrong.some(([first]) => first === 'rules')
@@ -117,7 +117,7 @@ export function compileDocument(
       exemptions,
       tiers,
       penalty,
-      behaving,
+      compiledBehaviour,
     },
     problems,
   }
@@ -194,7 +194,7 @@ function checkThousandths(
   sparesQuotas = false,
 ): void {
   rules.forEach(({ middleware }, index) => {
-    const { limit, reason } = stationOf(middleware)?.rule ?? {}
+    const { limit, reason } = metaOf(middleware)?.rule ?? {}
     const isQuota = reason === 'quota_exceeded'
     if (limit === undefined || (sparesQuotas && isQuota)) return
     attempt(

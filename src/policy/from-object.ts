@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
 import type { Parsed } from './parse.ts'
 import { formatPath, type Located, type LocatedEntry, type Path } from './positions.ts'
@@ -24,8 +24,8 @@ function locate(
     return { kind: 'scalar', place: {}, value: text, unread: flaws.length > 0 }
   }
   if (typeof value !== 'object' || value === null) return { kind: 'scalar', place: {}, value }
-  if (parents.length > BOUNDS.policyDepth || parents.includes(value)) {
-    const message = `lists and objects nest deeper than ${BOUNDS.policyDepth}, or hold themselves`
+  if (parents.length > MAX_SIZES.policyDepth || parents.includes(value)) {
+    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or hold themselves`
     problems.push({ path: formatPath(path.slice(0, 3)), message, remedy: 'write them out, and flat' })
     return { kind: 'scalar', place: {}, value: null, unread: true }
   }

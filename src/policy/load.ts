@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { byName, type CustomAlgorithm } from '../algorithms/custom.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { PolicyError, type Problem } from '../errors.ts'
 import { quote } from '../units.ts'
 import { checkForm } from './check.ts'
@@ -51,7 +51,7 @@ export async function loadPolicy(
   const { plain, problems: ofForm, wrong } = checkForm(root)
   problems.push(...ofForm.map(problem => withHint(problem, root)))
   const document = plain as PolicyDocument
-  if (ofForm.length <= BOUNDS.policyProblems && root.kind === 'map') {
+  if (ofForm.length <= MAX_SIZES.policyProblems && root.kind === 'map') {
     const { problems: ofMeaning } = compileDocument(document, wrong, algorithms)
     for (const problem of ofMeaning) problems.push(withHint(locate(root, problem), root))
   }
@@ -92,9 +92,9 @@ async function readText(
 ): Promise<string | { readonly message: string; readonly remedy: string }> {
   try {
     const bytes = (await stat(file)).size
-    if (bytes > BOUNDS.policyBytes) {
+    if (bytes > MAX_SIZES.policyBytes) {
       const remedy = 'count by captures instead of listing topics'
-      return { message: `the file has ${bytes} bytes; a policy has at most ${BOUNDS.policyBytes}`, remedy }
+      return { message: `the file has ${bytes} bytes; a policy has at most ${MAX_SIZES.policyBytes}`, remedy }
     }
     return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
   } catch (error) {
@@ -124,7 +124,7 @@ function failure(problems: readonly Problem[], root: Located | undefined): Polic
       (a.line ?? 0) - (b.line ?? 0) ||
       (a.column ?? 0) - (b.column ?? 0),
   )
-  const shown = sorted.slice(0, BOUNDS.policyProblems)
+  const shown = sorted.slice(0, MAX_SIZES.policyProblems)
   const more = sorted.length - shown.length
   if (more > 0) {
     const message = `there are ${more} more problems`

@@ -1,5 +1,5 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
-import type { Behaving } from '../chain/conduct.ts'
+import type { CompiledBehaviour } from '../chain/conduct.ts'
 import type { Identity, IdentitySpec } from '../chain/identity.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type {
@@ -58,6 +58,6 @@ export interface CompiledPolicy {
   readonly tiers: Tiers | undefined
   readonly penalty: Penalty | undefined
   /** Limits that follow the behaviour of who sends. */
-  readonly behaving: Behaving | undefined
+  readonly compiledBehaviour: CompiledBehaviour | undefined
   readonly source: LoadedPolicy
 }

@@ -11,7 +11,7 @@ import {
   Parser,
   type YAMLError,
 } from 'yaml'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Problem } from '../errors.ts'
 import { hintForSyntax, hintForVariable } from './hints.ts'
 import { formatPath, type Located, type LocatedEntry, type Path, type Place } from './positions.ts'
@@ -47,14 +47,14 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
   }
   const { document, errors, stoppedAt } = compose(text, lines)
   const problems: Problem[] = errors
-    .slice(0, BOUNDS.policyProblems)
+    .slice(0, MAX_SIZES.policyProblems)
     .map(error => explain(error, at, text))
     .filter(({ line, message, remedy }, index, all) => {
       const before = all[index - 1]
       return line !== before?.line || message !== before?.message || remedy !== before?.remedy
     })
   if (stoppedAt !== undefined) {
-    const message = `lists and objects nest deeper than ${BOUNDS.policyDepth}, or hardly anything here is YAML`
+    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or hardly anything here is YAML`
     problems.push({ ...at(stoppedAt), message, remedy: 'check the brackets, quotes and dashes before it' })
   }
   if (!document || problems.length > 0) return { root: undefined, problems }
@@ -87,7 +87,7 @@ function compose(text: string, lines: LineCounter): Composed {
       tokens.push(token)
       if (token.type === 'error') wrong++
     }
-    if (parser.stack.length > BOUNDS.policyDepth || wrong > BOUNDS.policyProblems) {
+    if (parser.stack.length > MAX_SIZES.policyDepth || wrong > MAX_SIZES.policyProblems) {
       return { errors: [], stoppedAt: parser.offset }
     }
   }
@@ -160,13 +160,13 @@ class Reader {
     if (node === null) return { kind: 'scalar', place: {}, value: null }
     const place = this.#at(node.range[0])
     // Far more than will be listed: the rest need not be looked at.
-    if (this.problems.length > 10 * BOUNDS.policyProblems) {
+    if (this.problems.length > 10 * MAX_SIZES.policyProblems) {
       return { kind: 'scalar', place, value: null, unread: true }
     }
     if (this.#inAlias > 0) {
-      const tooDeep = path.length > BOUNDS.policyDepth
-      this.#aliased = tooDeep ? BOUNDS.policyAliasedValues + 1 : this.#aliased + 1
-      if (this.#aliased > BOUNDS.policyAliasedValues) {
+      const tooDeep = path.length > MAX_SIZES.policyDepth
+      this.#aliased = tooDeep ? MAX_SIZES.policyAliasedValues + 1 : this.#aliased + 1
+      if (this.#aliased > MAX_SIZES.policyAliasedValues) {
         return { kind: 'scalar', place, value: null, unread: true }
       }
     }
@@ -246,11 +246,11 @@ class Reader {
     this.#inAlias++
     const located = this.read(target, path)
     this.#inAlias--
-    if (before <= BOUNDS.policyAliasedValues && this.#aliased > BOUNDS.policyAliasedValues) {
+    if (before <= MAX_SIZES.policyAliasedValues && this.#aliased > MAX_SIZES.policyAliasedValues) {
       this.problems.push({
         ...place,
         path: formatPath(path),
-        message: `aliases repeat more than ${BOUNDS.policyAliasedValues} values`,
+        message: `aliases repeat more than ${MAX_SIZES.policyAliasedValues} values`,
         remedy: 'write the values out',
       })
     }

@@ -18,7 +18,7 @@ export interface FailedDecision extends Decision {
 }
 
 /** Asks a gate that may fail, or not answer in time. Only a store with the fallback `allow` lets messages pass then. */
-export class Asking {
+export class SafeGate {
   readonly #gate: Gate
   readonly #logger: Logger
   readonly #clock: Clock

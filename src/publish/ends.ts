@@ -4,7 +4,7 @@ import type { Published } from './published.ts'
 import type { Entry } from './row.ts'
 
 /** Tells what became of messages, and counts it. */
-export class Ends<C> {
+export class PublishResults<C> {
   readonly #clock: Clock
   readonly counts = { sent: 0, dropped: 0, refused: 0, failed: 0 }
 

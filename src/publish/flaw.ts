@@ -5,7 +5,7 @@ import { GRAMMARS, quote, validTopic } from '../topic/dialect.ts'
 const SHOWN_CHARS = 40
 
 /** Returns what is wrong with the topic and payload of a message to be published; undefined if nothing is. Never throws. */
-export function findMessageFlaw(topic: unknown, payload: unknown, dialect: Dialect): Error | undefined {
+export function findMessageProblem(topic: unknown, payload: unknown, dialect: Dialect): Error | undefined {
   if (typeof topic !== 'string') return wrong('topic', topic, 'text')
   if (topic === '') return new TypeError('topic: "" is empty. A message needs a topic.')
   if (!validTopic(topic, dialect))

@@ -1,33 +1,33 @@
 import type { Clock } from '../clock.ts'
 import type { Message } from '../message.ts'
-import type { Ends } from './ends.ts'
-import type { Outbox } from './outbox.ts'
+import type { PublishResults } from './ends.ts'
+import type { PublishQueue } from './outbox.ts'
 import type { Entry } from './row.ts'
-import type { Shelf } from './shelf.ts'
+import type { Partition } from './shelf.ts'
 
 /** Takes messages into the queue: finds room for them, and drops what has grown too old. */
-export class Intake<C> {
-  readonly #outbox: Outbox<C>
-  readonly #ends: Ends<C>
+export class Admission<C> {
+  readonly #publishQueue: PublishQueue<C>
+  readonly #results: PublishResults<C>
   readonly #clock: Clock
   readonly #maxAgeMs: number
   /** The shelf of what a rule holds back and a message waits behind. */
-  readonly #shelfBehind: (message: Message) => Shelf<C> | undefined
+  readonly #shelfBehind: (message: Message) => Partition<C> | undefined
   /** Something has left the queue by its age. */
   readonly #changed: () => void
   #cancelExpiry: (() => void) | undefined
   peak = 0
 
   constructor(
-    outbox: Outbox<C>,
-    ends: Ends<C>,
+    publishQueue: PublishQueue<C>,
+    results: PublishResults<C>,
     clock: Clock,
     maxAgeMs: number,
-    shelfBehind: (message: Message) => Shelf<C> | undefined,
+    shelfBehind: (message: Message) => Partition<C> | undefined,
     changed: () => void,
   ) {
-    this.#outbox = outbox
-    this.#ends = ends
+    this.#publishQueue = publishQueue
+    this.#results = results
     this.#clock = clock
     this.#maxAgeMs = maxAgeMs
     this.#shelfBehind = shelfBehind
@@ -38,8 +38,8 @@ export class Intake<C> {
   take(entry: Entry<C>): void {
     entry.latest ||= this.#isKeptByRule(entry)
     if (this.supersedes(entry) || !this.#makeRoom(entry)) return
-    this.#outbox.add(entry)
-    this.peak = Math.max(this.peak, this.#outbox.count)
+    this.#publishQueue.add(entry)
+    this.peak = Math.max(this.peak, this.#publishQueue.count)
     this.#watchAge()
   }
 
@@ -49,11 +49,11 @@ export class Intake<C> {
    * place of the other.
    */
   supersedes(entry: Entry<C>): boolean {
-    const other = entry.latest ? this.#outbox.latestOf(entry.message.topic) : undefined
+    const other = entry.latest ? this.#publishQueue.latestOf(entry.message.topic) : undefined
     if (other === undefined) return false
     if (other.sequence > entry.sequence) {
-      this.#outbox.raise(other, entry.rank)
-      this.#ends.drop(entry, 'superseded')
+      this.#publishQueue.raise(other, entry.rank)
+      this.#results.drop(entry, 'superseded')
       return true
     }
     return this.#replace(other, entry)
@@ -61,23 +61,24 @@ export class Intake<C> {
 
   #replace(older: Entry<C>, entry: Entry<C>): boolean {
     if (entry.rank > older.rank) {
-      this.#outbox.remove(older)
-      this.#ends.drop(older, 'superseded')
+      this.#publishQueue.remove(older)
+      this.#results.drop(older, 'superseded')
       return false
     }
-    if (!this.#outbox.mayGrow(entry.message.size - older.message.size)) {
-      this.#ends.drop(entry, 'overflow')
+    if (!this.#publishQueue.mayGrow(entry.message.size - older.message.size)) {
+      this.#results.drop(entry, 'overflow')
       return true
     }
-    this.#outbox.replace(older, entry)
-    this.#ends.drop(older, 'superseded')
+    this.#publishQueue.replace(older, entry)
+    this.#results.drop(older, 'superseded')
     return true
   }
 
   /** Whether it waits behind another of its topic, of which a rule keeps only the latest. */
   #isKeptByRule({ message }: Entry<C>): boolean {
     return (
-      this.#outbox.latestOf(message.topic) !== undefined && this.#shelfBehind(message)?.keepsLatest === true
+      this.#publishQueue.latestOf(message.topic) !== undefined &&
+      this.#shelfBehind(message)?.keepsLatest === true
     )
   }
 
@@ -88,14 +89,14 @@ export class Intake<C> {
 
   #makeRoom(newcomer: Entry<C>): boolean {
     for (;;) {
-      const victim = this.#outbox.victimFor(newcomer)
+      const victim = this.#publishQueue.victimFor(newcomer)
       if (victim === undefined) return true
       if (victim === 'newcomer') {
-        this.#ends.drop(newcomer, 'overflow')
+        this.#results.drop(newcomer, 'overflow')
         return false
       }
-      this.#outbox.remove(victim)
-      this.#ends.drop(victim, 'overflow')
+      this.#publishQueue.remove(victim)
+      this.#results.drop(victim, 'overflow')
     }
   }
 
@@ -103,7 +104,9 @@ export class Intake<C> {
     const maxAgeMs = this.#maxAgeMs
     if (maxAgeMs === Infinity || this.#cancelExpiry !== undefined) return
     const nowMs = this.#clock.now()
-    const oldestMs = this.#outbox.expire(nowMs - maxAgeMs + 1, entry => this.#ends.drop(entry, 'expired'))
+    const oldestMs = this.#publishQueue.expire(nowMs - maxAgeMs + 1, entry =>
+      this.#results.drop(entry, 'expired'),
+    )
     this.#changed()
     if (oldestMs === Infinity) return
     this.#cancelExpiry = this.#clock.after(Math.max(1, oldestMs + maxAgeMs - nowMs), () => {

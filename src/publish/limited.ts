@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Gate } from '../gate.ts'
 import type { Sender } from '../message.ts'
 import { completePublisher, gateOf, type PublisherOptions, type PublishRate } from './options.ts'
-import type { Carrier, PublisherStats } from './published.ts'
+import type { PublisherStats, Transport } from './published.ts'
 import { Publisher } from './publisher.ts'
 
 /** What the publishers of all brokers offer, whatever their `publish` takes. */
@@ -38,12 +38,12 @@ export function assemble<C>(
   protocol: 'mqtt' | 'nats',
   options: PublisherOptions,
   sender: Sender,
-  carrier: Carrier<C>,
+  transport: Transport<C>,
 ): Parts<C> {
   const settings = completePublisher(options)
   const { gate, own } = gateOf(limits, protocol, options.clock)
   const clock = options.clock ?? gate.clock
-  const publisher = new Publisher(gate, carrier, clock, options.logger ?? gate.logger, settings)
+  const publisher = new Publisher(gate, transport, clock, options.logger ?? gate.logger, settings)
   return {
     publisher,
     gate,

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { limit } from '../chain/limit.ts'
 import type { Clock } from '../clock.ts'
 import { policyError, UnsupportedError } from '../errors.ts'
@@ -49,8 +49,8 @@ export function completePublisher(options: PublisherOptions): Settings {
   if (!(Number.isSafeInteger(retries) && retries >= 0))
     throw policyError('retries', `${retries} is not a whole number from 0`, 'leave it out for 5')
   return {
-    maxMessages: within('maxMessages', options.maxMessages ?? BOUNDS.queuedPerRule, BOUNDS.heldTotal),
-    maxBytes: within('maxBytes', options.maxBytes ?? BOUNDS.queuedBytesPerRule, BOUNDS.heldBytesTotal),
+    maxMessages: within('maxMessages', options.maxMessages ?? MAX_SIZES.queuedPerRule, MAX_SIZES.heldTotal),
+    maxBytes: within('maxBytes', options.maxBytes ?? MAX_SIZES.queuedBytesPerRule, MAX_SIZES.heldBytesTotal),
     maxAgeMs,
     overflow,
     retries,
@@ -85,7 +85,7 @@ const REMEDIES = {
 } as const
 
 function assertPublishable(gate: Gate): void {
-  const blind = gate.handling.names.map(
+  const blind = gate.handlerMonitor.names.map(
     name => `a publisher cannot tell "${name}" what handlers do (put it before a consumer)`,
   )
   const flaws = Object.entries(REMEDIES).flatMap(([outcome, remedy]) => {

@@ -1,13 +1,13 @@
-import { boundedPart } from '../bounded-part.ts'
-import { BOUNDS } from '../bounds.ts'
+import { hashLongPart } from '../bounded-part.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'
 import type { Entry } from './row.ts'
-import { Shelf } from './shelf.ts'
+import { Partition } from './shelf.ts'
 
 /** Which one goes when there is no room: of the least urgent the newest, or the oldest. */
 export type Overflow = 'newest' | 'oldest'
 
-export interface OutboxBounds {
+export interface PublishQueueBounds {
   readonly maxMessages: number
   readonly maxBytes: number
   readonly overflow: Overflow
@@ -17,21 +17,21 @@ export interface OutboxBounds {
  * All that waits to be published, in the order of ranks and arrival; bounded in messages and bytes. What a rule
  * holds back for a key is set aside on a shelf of its own, so that it keeps nothing else waiting.
  */
-export class Outbox<C> {
-  readonly bounds: OutboxBounds
+export class PublishQueue<C> {
+  readonly bounds: PublishQueueBounds
   count = 0
   /** Of payloads and topics. */
   bytes = 0
   /** What nothing is known about yet. */
-  readonly open = new Shelf<C>()
+  readonly open = new Partition<C>()
   /** By rule, then by key. */
-  readonly #aside = new Map<string, Map<string, Shelf<C>>>()
-  #shelves = new Set<Shelf<C>>([this.open])
+  readonly #aside = new Map<string, Map<string, Partition<C>>>()
+  #partitions = new Set<Partition<C>>([this.open])
   readonly #perRank: number[] = Array.from({ length: MOST_URGENT + 1 }, () => 0)
   /** What keeps only the newest of its topic. */
   readonly #latest = new Map<string, Entry<C>>()
 
-  constructor(bounds: OutboxBounds) {
+  constructor(bounds: PublishQueueBounds) {
     this.bounds = bounds
   }
 
@@ -46,10 +46,10 @@ export class Outbox<C> {
 
   /** The one that waits for a topic of which only the newest counts. */
   latestOf(topic: string): Entry<C> | undefined {
-    return this.#latest.get(boundedPart(topic))
+    return this.#latest.get(hashLongPart(topic))
   }
 
-  shelfOf(rule: string, key: string): Shelf<C> | undefined {
+  partitionOf(rule: string, key: string): Partition<C> | undefined {
     return this.#aside.get(rule)?.get(key)
   }
 
@@ -82,15 +82,15 @@ export class Outbox<C> {
     return gives ? this.#outermost(rank, overflow) : 'newcomer'
   }
 
-  add(entry: Entry<C>, shelf: Shelf<C> = this.open): void {
+  add(entry: Entry<C>, partition: Partition<C> = this.open): void {
     this.#note(entry, 1)
-    shelf.rows[entry.rank]!.append(entry)
+    partition.rows[entry.rank]!.append(entry)
   }
 
   /** Puts one back whose turn was in vain: it is the first again. */
-  putBack(entry: Entry<C>, shelf: Shelf<C> = this.open): void {
+  putBack(entry: Entry<C>, partition: Partition<C> = this.open): void {
     this.#note(entry, 1)
-    shelf.rows[entry.rank]!.prepend(entry)
+    partition.rows[entry.rank]!.prepend(entry)
   }
 
   remove(entry: Entry<C>): void {
@@ -107,61 +107,61 @@ export class Outbox<C> {
   }
 
   /** A shelf for what a rule holds back for a key; undefined when there are too many: all has to wait then. */
-  setUp(rule: string, key: string): Shelf<C> | undefined {
-    const known = this.shelfOf(rule, key)
+  setUp(rule: string, key: string): Partition<C> | undefined {
+    const known = this.partitionOf(rule, key)
     if (known !== undefined) return known
-    if (this.#shelves.size > BOUNDS.shelvesPerPublisher) return undefined
-    const keys = this.#aside.get(rule) ?? new Map<string, Shelf<C>>()
+    if (this.#partitions.size > MAX_SIZES.shelvesPerPublisher) return undefined
+    const keys = this.#aside.get(rule) ?? new Map<string, Partition<C>>()
     this.#aside.set(rule, keys)
-    const shelf = new Shelf<C>(rule, key)
-    keys.set(key, shelf)
-    this.#shelves.add(shelf)
-    return shelf
+    const partition = new Partition<C>(rule, key)
+    keys.set(key, partition)
+    this.#partitions.add(partition)
+    return partition
   }
 
   /** Takes an empty shelf down. */
-  takeDown(shelf: Shelf<C>): void {
-    if (shelf.rule === undefined) return
-    shelf.cancelSleep?.()
-    shelf.cancelSleep = undefined
-    this.#shelves.delete(shelf)
-    const keys = this.#aside.get(shelf.rule)
-    keys?.delete(shelf.key)
-    if (keys?.size === 0) this.#aside.delete(shelf.rule)
+  takeDown(partition: Partition<C>): void {
+    if (partition.rule === undefined) return
+    partition.cancelSleep?.()
+    partition.cancelSleep = undefined
+    this.#partitions.delete(partition)
+    const keys = this.#aside.get(partition.rule)
+    keys?.delete(partition.key)
+    if (keys?.size === 0) this.#aside.delete(partition.rule)
   }
 
   /** Ends the sleep of all shelves. */
   wakeAll(): void {
-    for (const shelf of this.#shelves) {
-      shelf.cancelSleep?.()
-      shelf.cancelSleep = undefined
+    for (const partition of this.#partitions) {
+      partition.cancelSleep?.()
+      partition.cancelSleep = undefined
     }
   }
 
   /** Takes all shelves down, with their timers. */
   takeAllDown(): void {
-    for (const shelf of this.#shelves) this.takeDown(shelf)
+    for (const partition of this.#partitions) this.takeDown(partition)
   }
 
   /** The next to go of all shelves that are awake, and its shelf: the most urgent, of these the first that came. */
-  next(): { readonly entry: Entry<C>; readonly shelf: Shelf<C> } | undefined {
-    let next: { readonly entry: Entry<C>; readonly shelf: Shelf<C> } | undefined
-    for (const shelf of this.#shelves) {
-      if (shelf.cancelSleep !== undefined) continue
-      const entry = shelf.head()
+  next(): { readonly entry: Entry<C>; readonly partition: Partition<C> } | undefined {
+    let next: { readonly entry: Entry<C>; readonly partition: Partition<C> } | undefined
+    for (const partition of this.#partitions) {
+      if (partition.cancelSleep !== undefined) continue
+      const entry = partition.head()
       if (entry === undefined) {
-        this.takeDown(shelf)
+        this.takeDown(partition)
         continue
       }
-      if (next === undefined || goesBefore(entry, next.entry)) next = { entry, shelf }
+      if (next === undefined || goesBefore(entry, next.entry)) next = { entry, partition }
     }
     return next
   }
 
   /** Every entry, by shelf and row; entries may be removed meanwhile. */
   *entries(): Generator<Entry<C>> {
-    for (const shelf of [...this.#shelves]) {
-      for (const row of shelf.rows) {
+    for (const partition of [...this.#partitions]) {
+      for (const row of partition.rows) {
         for (let entry = row.first; entry !== undefined; ) {
           const { next } = entry
           yield entry
@@ -177,8 +177,8 @@ export class Outbox<C> {
    */
   expire(sinceMs: number, out: (entry: Entry<C>) => void): number {
     let oldestMs = Infinity
-    for (const shelf of this.#shelves) {
-      for (const { first } of shelf.rows) {
+    for (const partition of this.#partitions) {
+      for (const { first } of partition.rows) {
         for (let entry = first; entry !== undefined; ) {
           const { next } = entry
           if (!entry.latest) {
@@ -198,8 +198,8 @@ export class Outbox<C> {
 
   #outermost(rank: number, overflow: Overflow): Entry<C> | undefined {
     let found: Entry<C> | undefined
-    for (const shelf of this.#shelves) {
-      const row = shelf.rows[rank]!
+    for (const partition of this.#partitions) {
+      const row = partition.rows[rank]!
       const entry = overflow === 'oldest' ? row.first : row.last
       if (entry === undefined) continue
       const isFurther =
@@ -214,7 +214,7 @@ export class Outbox<C> {
     this.bytes += by * bytesOf(entry)
     this.#perRank[entry.rank]! += by
     if (!entry.latest) return
-    const topic = boundedPart(entry.message.topic)
+    const topic = hashLongPart(entry.message.topic)
     if (by === 1) this.#latest.set(topic, entry)
     else if (this.#latest.get(topic) === entry) this.#latest.delete(topic)
   }

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Action, Headers, Message, Sender } from '../message.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
@@ -48,7 +48,7 @@ export class OutgoingMessage implements Message {
   }
 
   #parse(): unknown {
-    if (this.size === 0 || this.size > BOUNDS.parsedPayloadBytes) return undefined
+    if (this.size === 0 || this.size > MAX_SIZES.parsedPayloadBytes) return undefined
     try {
       return JSON.parse(typeof this.body === 'string' ? this.body : Buffer.from(this.body).toString())
     } catch {

@@ -9,7 +9,7 @@ const SLOWEST_PER_MS = 0.001
  * How fast a publisher may go that was told to slow down: half its rate at a refusal, a tenth of that rate more with each second
  * without one, and a quarter more once it is past it (additive increase, multiplicative decrease, as TCP's). Without a refusal it has no say.
  */
-export class Pace {
+export class Pacer {
   #perMs: number | undefined
   /** The rate at which it was refused last. */
   #refusedPerMs = 0

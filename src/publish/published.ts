@@ -35,7 +35,7 @@ export interface SendFailure {
 }
 
 /** A broker's client, as a publisher sees it. */
-export interface Carrier<C> {
+export interface Transport<C> {
   /** Connected; what would be sent now is not kept for later. */
   isReady(): boolean
   /** The client was ended: it sends nothing more, unless it is told to reconnect. */
@@ -68,7 +68,7 @@ export interface PublisherStats {
 }
 
 /** What a message asks for besides being published. */
-export interface Wanted {
+export interface QueuePlacement {
   readonly rank: number
   readonly latest: boolean
   readonly signal?: AbortSignal | undefined

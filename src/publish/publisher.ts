@@ -1,19 +1,19 @@
-import { boundedPart } from '../bounded-part.ts'
+import { hashLongPart } from '../bounded-part.ts'
 import { afterAwaited, type Clock } from '../clock.ts'
 import type { Decision } from '../decision.ts'
 import type { Gate } from '../gate.ts'
 import type { Logger } from '../logger.ts'
 import type { Message } from '../message.ts'
 import { Slice } from '../outcomes/sliced-work.ts'
-import { Asking, type FailedDecision } from './asking.ts'
-import { Ends } from './ends.ts'
-import { Intake } from './intake.ts'
+import { type FailedDecision, SafeGate } from './asking.ts'
+import { PublishResults } from './ends.ts'
+import { Admission } from './intake.ts'
 import type { Settings } from './options.ts'
-import { Outbox } from './outbox.ts'
-import { Pace } from './pace.ts'
-import type { Carrier, Published, PublisherStats, SendFailure, Wanted } from './published.ts'
+import { PublishQueue } from './outbox.ts'
+import { Pacer } from './pace.ts'
+import type { Published, PublisherStats, QueuePlacement, SendFailure, Transport } from './published.ts'
 import { Entry } from './row.ts'
-import type { Shelf } from './shelf.ts'
+import type { Partition } from './shelf.ts'
 
 /** Outcomes by which a message waits. */
 const WAITING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
@@ -28,14 +28,14 @@ const LONGEST_UNSERVED_WAIT_MS = 1_000
  */
 export class Publisher<C> {
   readonly #gate: Gate
-  readonly #carrier: Carrier<C>
+  readonly #transport: Transport<C>
   readonly #clock: Clock
-  readonly #asking: Asking
+  readonly #safeGate: SafeGate
   readonly #settings: Settings
-  readonly #outbox: Outbox<C>
-  readonly #ends: Ends<C>
-  readonly #intake: Intake<C>
-  readonly #pace = new Pace()
+  readonly #publishQueue: PublishQueue<C>
+  readonly #results: PublishResults<C>
+  readonly #admission: Admission<C>
+  readonly #pacer = new Pacer()
   /** Ends the wait of all: for the pace, or where there are too many shelves. */
   #cancelWait: (() => void) | undefined
   #asked: Entry<C> | undefined
@@ -54,17 +54,17 @@ export class Publisher<C> {
   #slowDowns = 0
   #unservedWaitMs = FIRST_UNSERVED_WAIT_MS
 
-  constructor(gate: Gate, carrier: Carrier<C>, clock: Clock, logger: Logger, settings: Settings) {
+  constructor(gate: Gate, transport: Transport<C>, clock: Clock, logger: Logger, settings: Settings) {
     this.#gate = gate
-    this.#asking = new Asking(gate, logger, clock)
-    this.#carrier = carrier
+    this.#safeGate = new SafeGate(gate, logger, clock)
+    this.#transport = transport
     this.#clock = clock
     this.#settings = settings
-    this.#outbox = new Outbox(settings)
-    this.#ends = new Ends(clock)
-    this.#intake = new Intake(
-      this.#outbox,
-      this.#ends,
+    this.#publishQueue = new PublishQueue(settings)
+    this.#results = new PublishResults(clock)
+    this.#admission = new Admission(
+      this.#publishQueue,
+      this.#results,
       clock,
       settings.maxAgeMs,
       message => this.#shelfBehind(message),
@@ -74,17 +74,17 @@ export class Publisher<C> {
   }
 
   /** Publishes a message when it may go, and resolves with what became of it. Never rejects. */
-  publish(message: Message, cargo: C, wanted: Wanted): Promise<Published> {
+  publish(message: Message, cargo: C, wanted: QueuePlacement): Promise<Published> {
     const { signal } = wanted
     return new Promise(resolve => {
       const aborted = (): void => this.#abort(entry)
       const tell = signal === undefined ? resolve : endListening
       const entry = new Entry(message, cargo, wanted, this.#order++, this.#clock.now(), tell)
-      if (signal?.aborted) this.#ends.drop(entry, 'aborted')
-      else if (this.#closed || this.#carrier.isEnded()) this.#ends.drop(entry, 'closed')
+      if (signal?.aborted) this.#results.drop(entry, 'aborted')
+      else if (this.#closed || this.#transport.isEnded()) this.#results.drop(entry, 'closed')
       else {
         signal?.addEventListener('abort', aborted, { once: true })
-        this.#intake.take(entry)
+        this.#admission.take(entry)
       }
       this.pump()
 
@@ -97,7 +97,7 @@ export class Publisher<C> {
 
   /** Answers for something that is not a message that can be sent. */
   refuse(error: Error): Promise<Published> {
-    this.#ends.counts.failed++
+    this.#results.counts.failed++
     return Promise.resolve({ outcome: 'failed', error, attempts: 0, waitedMs: 0 })
   }
 
@@ -124,7 +124,7 @@ export class Publisher<C> {
     this.#changes++
     this.#cancelWait?.()
     this.#cancelWait = undefined
-    this.#outbox.wakeAll()
+    this.#publishQueue.wakeAll()
     this.#pumpLater()
   }
 
@@ -138,7 +138,7 @@ export class Publisher<C> {
   /** The server asks for less. */
   slowDown(): void {
     this.#slowDowns++
-    this.#pace.refused(this.#clock.now())
+    this.#pacer.refused(this.#clock.now())
   }
 
   /** Resolves when nothing waits and nothing is under way, with true; after `withinMs` with false. */
@@ -166,14 +166,14 @@ export class Publisher<C> {
   /** The client was ended: drops all that waits; what is under way has failed. */
   clientEnded(): void {
     this.#dropAll()
-    this.#carrier.failAll(new Error('the client was ended before the message was acknowledged'))
+    this.#transport.failAll(new Error('the client was ended before the message was acknowledged'))
     this.#tellIdle()
   }
 
   /** To be called when the connection has gone: once the publisher is closed, nothing waits for another. */
   disconnected(): void {
-    if (this.#closed && !this.#carrier.isReady())
-      this.#carrier.failAll(new Error('the publisher was closed before the message was acknowledged'))
+    if (this.#closed && !this.#transport.isReady())
+      this.#transport.failAll(new Error('the publisher was closed before the message was acknowledged'))
     this.#tellIdle()
   }
 
@@ -189,64 +189,64 @@ export class Publisher<C> {
     this.#cancelLater = undefined
     this.#cancelWait?.()
     this.#cancelWait = undefined
-    this.#intake.close()
-    for (const entry of this.#outbox.entries()) {
-      this.#outbox.remove(entry)
-      this.#ends.drop(entry, 'closed')
+    this.#admission.close()
+    for (const entry of this.#publishQueue.entries()) {
+      this.#publishQueue.remove(entry)
+      this.#results.drop(entry, 'closed')
     }
-    this.#outbox.takeAllDown()
-    if (this.#asked !== undefined) this.#ends.drop(this.#asked, 'closed')
+    this.#publishQueue.takeAllDown()
+    if (this.#asked !== undefined) this.#results.drop(this.#asked, 'closed')
     this.#asked = undefined
   }
 
   /** Drops a message that still waits. */
   #abort(entry: Entry<C>): void {
-    if (entry.row !== undefined) this.#outbox.remove(entry)
+    if (entry.row !== undefined) this.#publishQueue.remove(entry)
     else if (entry !== this.#asked) return
-    this.#ends.drop(entry, 'aborted')
+    this.#results.drop(entry, 'aborted')
     this.#tellIdle()
   }
 
   stats(): PublisherStats {
     return {
-      ...this.#ends.counts,
-      waiting: this.#outbox.count + (this.#asked === undefined ? 0 : 1),
-      waitingBytes: this.#outbox.bytes,
-      waitingPeak: this.#intake.peak,
+      ...this.#results.counts,
+      waiting: this.#publishQueue.count + (this.#asked === undefined ? 0 : 1),
+      waitingBytes: this.#publishQueue.bytes,
+      waitingPeak: this.#admission.peak,
       underWay: this.#underWay,
       underWayPeak: this.#underWayPeak,
-      gateFailures: this.#asking.failures,
+      gateFailures: this.#safeGate.failures,
       slowDowns: this.#slowDowns,
-      pacePerSecond: this.#pace.perSecond,
+      pacePerSecond: this.#pacer.perSecond,
     }
   }
 
   /** Deals with the next in turn; false when nothing may go on now. */
   #step(): boolean {
-    if (this.#closed || !this.#carrier.isReady()) return false
-    const next = this.#outbox.next()
+    if (this.#closed || !this.#transport.isReady()) return false
+    const next = this.#publishQueue.next()
     if (next === undefined) return false
-    const { entry, shelf } = next
-    if (shelf === this.#outbox.open && !this.#outbox.isSorted) {
+    const { entry, partition } = next
+    if (partition === this.#publishQueue.open && !this.#publishQueue.isSorted) {
       const behind = this.#shelfBehind(entry.message)
       if (behind !== undefined) {
-        this.#outbox.remove(entry)
+        this.#publishQueue.remove(entry)
         entry.latest ||= behind.keepsLatest
-        if (!this.#intake.supersedes(entry)) this.#outbox.add(entry, behind)
+        if (!this.#admission.supersedes(entry)) this.#publishQueue.add(entry, behind)
         return true
       }
     }
-    if (!this.#carrier.hasRoom(entry.message)) return false
-    const waitMs = this.#pace.waitMs(this.#clock.now())
+    if (!this.#transport.hasRoom(entry.message)) return false
+    const waitMs = this.#pacer.waitMs(this.#clock.now())
     if (waitMs > 0) {
       this.#wait(waitMs)
       return false
     }
     // Out of the queue while it is asked about: what is charged must not be pushed out.
-    this.#outbox.remove(entry)
-    const answer = this.#asking.ask(entry.message)
+    this.#publishQueue.remove(entry)
+    const answer = this.#safeGate.ask(entry.message)
     if (!(answer instanceof Promise)) {
-      this.#enact(entry, shelf, answer)
+      this.#enact(entry, partition, answer)
       return this.#cancelWait === undefined
     }
     this.#asked = entry
@@ -255,14 +255,14 @@ export class Publisher<C> {
       if (this.#asked === entry) this.#asked = undefined
       const isOutdated = changes !== this.#changes && WAITING.has(decision.outcome) && !this.#closed
       if (!entry.isSettled && isOutdated) {
-        if (!this.#intake.supersedes(entry)) this.#outbox.putBack(entry, shelf)
-      } else if (!entry.isSettled) this.#enact(entry, shelf, decision)
+        if (!this.#admission.supersedes(entry)) this.#publishQueue.putBack(entry, partition)
+      } else if (!entry.isSettled) this.#enact(entry, partition, decision)
       this.pump()
     })
     return false
   }
 
-  #enact(entry: Entry<C>, shelf: Shelf<C>, decision: Decision): void {
+  #enact(entry: Entry<C>, partition: Partition<C>, decision: Decision): void {
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
@@ -272,14 +272,14 @@ export class Publisher<C> {
       case 'queue':
       case 'latest':
       case 'retry':
-        if (decision.retryAfterMs < Infinity) this.#setAside(entry, shelf, decision)
-        else this.#ends.drop(entry, 'limited', decision)
+        if (decision.retryAfterMs < Infinity) this.#setAside(entry, partition, decision)
+        else this.#results.drop(entry, 'limited', decision)
         return
       case 'reject':
         this.#refuse(entry, decision)
         return
       default:
-        this.#ends.drop(entry, 'limited', decision)
+        this.#results.drop(entry, 'limited', decision)
     }
   }
 
@@ -287,22 +287,22 @@ export class Publisher<C> {
   #refuse(entry: Entry<C>, decision: Decision | FailedDecision): void {
     if ('error' in decision) {
       const { error, ...rest } = decision
-      this.#ends.settle(entry, { outcome: 'refused', decision: rest, error })
-    } else this.#ends.settle(entry, { outcome: 'refused', decision })
+      this.#results.settle(entry, { outcome: 'refused', decision: rest, error })
+    } else this.#results.settle(entry, { outcome: 'refused', decision })
   }
 
   #send(entry: Entry<C>, decision: Decision): void {
     this.#underWay++
     this.#underWayPeak = Math.max(this.#underWayPeak, this.#underWay)
-    this.#pace.sent(this.#clock.now())
+    this.#pacer.sent(this.#clock.now())
     entry.attempts++
     this.#outdateOlder(entry)
-    this.#carrier.send(entry.message, entry.cargo, decision, failure => {
+    this.#transport.send(entry.message, entry.cargo, decision, failure => {
       this.#underWay--
       if (entry.latest) this.#latestHasSettled(entry)
       if (failure === undefined) {
         this.#unservedWaitMs = FIRST_UNSERVED_WAIT_MS
-        this.#ends.settle(entry, { outcome: 'sent' })
+        this.#results.settle(entry, { outcome: 'sent' })
       } else this.#retry(entry, failure)
       this.pump()
     })
@@ -311,40 +311,40 @@ export class Publisher<C> {
   /** Nothing older of the topic that keeps only its latest is sent after this one. */
   #outdateOlder(entry: Entry<C>): void {
     const { topic } = entry.message
-    const waiting = this.#outbox.latestOf(topic)
+    const waiting = this.#publishQueue.latestOf(topic)
     if (waiting !== undefined && waiting.sequence < entry.sequence) {
-      this.#outbox.remove(waiting)
-      this.#ends.drop(waiting, 'superseded')
+      this.#publishQueue.remove(waiting)
+      this.#results.drop(waiting, 'superseded')
     }
     if (!entry.latest && this.#latestUnderWay.size === 0) return
-    const key = boundedPart(topic)
+    const key = hashLongPart(topic)
     const underWay = this.#latestUnderWay.get(key)
     if (underWay !== undefined && underWay.sequence < entry.sequence) underWay.isOutdated = true
     if (entry.latest) this.#latestUnderWay.set(key, entry)
   }
 
   #latestHasSettled(entry: Entry<C>): void {
-    const key = boundedPart(entry.message.topic)
+    const key = hashLongPart(entry.message.topic)
     if (this.#latestUnderWay.get(key) === entry) this.#latestUnderWay.delete(key)
   }
 
   #retry(entry: Entry<C>, { error, slowDown, again }: SendFailure): void {
     if (!slowDown && (again === undefined || this.#closed)) {
-      this.#ends.settle(entry, { outcome: 'failed', error })
+      this.#results.settle(entry, { outcome: 'failed', error })
       return
     }
     // An outage is no measurement of what the server can take.
     if (slowDown) this.slowDown()
-    if (entry.signal?.aborted) this.#ends.drop(entry, 'aborted')
-    else if (entry.isOutdated) this.#ends.drop(entry, 'superseded')
-    else if (this.#intake.supersedes(entry)) return
+    if (entry.signal?.aborted) this.#results.drop(entry, 'aborted')
+    else if (entry.isOutdated) this.#results.drop(entry, 'superseded')
+    else if (this.#admission.supersedes(entry)) return
     else if (
       this.#closed ||
       (again === 'later' ? this.#isUnserved(entry) : ++entry.refusals > this.#settings.retries)
     )
-      this.#ends.settle(entry, { outcome: 'refused', error })
+      this.#results.settle(entry, { outcome: 'refused', error })
     else {
-      this.#outbox.putBack(entry)
+      this.#publishQueue.putBack(entry)
       if (again === 'later') this.#waitForServer()
     }
   }
@@ -364,32 +364,32 @@ export class Publisher<C> {
   }
 
   /** The rule refuses all of this key for a while: what else waits goes on. */
-  #setAside(entry: Entry<C>, from: Shelf<C>, decision: Decision): void {
+  #setAside(entry: Entry<C>, from: Partition<C>, decision: Decision): void {
     if (decision.outcome === 'latest') {
       entry.latest = true
-      if (this.#intake.supersedes(entry)) return
+      if (this.#admission.supersedes(entry)) return
     }
     const rule = decision.rule ?? ''
-    const shelf = this.#outbox.setUp(rule, this.#asking.keyOf(rule, entry.message) ?? '')
-    if (shelf === undefined) {
-      this.#outbox.putBack(entry, from)
+    const partition = this.#publishQueue.setUp(rule, this.#safeGate.keyOf(rule, entry.message) ?? '')
+    if (partition === undefined) {
+      this.#publishQueue.putBack(entry, from)
       this.#wait(decision.retryAfterMs)
       return
     }
-    shelf.keepsLatest = decision.outcome === 'latest'
-    this.#outbox.putBack(entry, shelf)
-    shelf.cancelSleep?.()
-    shelf.cancelSleep = this.#clock.after(Math.max(1, decision.retryAfterMs), () => {
-      shelf.cancelSleep = undefined
+    partition.keepsLatest = decision.outcome === 'latest'
+    this.#publishQueue.putBack(entry, partition)
+    partition.cancelSleep?.()
+    partition.cancelSleep = this.#clock.after(Math.max(1, decision.retryAfterMs), () => {
+      partition.cancelSleep = undefined
       this.pump()
     })
   }
 
-  #shelfBehind(message: Message): Shelf<C> | undefined {
-    for (const rule of this.#outbox.rules) {
-      const key = this.#asking.keyOf(rule, message)
-      const shelf = key === undefined ? undefined : this.#outbox.shelfOf(rule, key)
-      if (shelf !== undefined) return shelf
+  #shelfBehind(message: Message): Partition<C> | undefined {
+    for (const rule of this.#publishQueue.rules) {
+      const key = this.#safeGate.keyOf(rule, message)
+      const partition = key === undefined ? undefined : this.#publishQueue.partitionOf(rule, key)
+      if (partition !== undefined) return partition
     }
     return undefined
   }
@@ -402,7 +402,7 @@ export class Publisher<C> {
   }
 
   #tellIdle(): void {
-    if (this.#underWay > 0 || this.#outbox.count > 0 || this.#asked !== undefined) return
+    if (this.#underWay > 0 || this.#publishQueue.count > 0 || this.#asked !== undefined) return
     const idle = this.#idle
     if (idle.length === 0) return
     this.#idle = []

@@ -1,5 +1,5 @@
 import type { Message } from '../message.ts'
-import type { Published, Wanted } from './published.ts'
+import type { Published, QueuePlacement } from './published.ts'
 
 /** One message that waits to be published. */
 export class Entry<C> {
@@ -25,14 +25,14 @@ export class Entry<C> {
   unservedSinceMs: number | undefined = undefined
   readonly signal: AbortSignal | undefined
   readonly tell: (published: Published) => void
-  row: Row<C> | undefined = undefined
+  row: LinkedList<C> | undefined = undefined
   previous: Entry<C> | undefined = undefined
   next: Entry<C> | undefined = undefined
 
   constructor(
     message: Message,
     cargo: C,
-    { rank, latest, signal }: Wanted,
+    { rank, latest, signal }: QueuePlacement,
     order: number,
     sinceMs: number,
     tell: (published: Published) => void,
@@ -50,7 +50,7 @@ export class Entry<C> {
 }
 
 /** Entries in their order, linked both ways: taking any of them costs the same at any length. */
-export class Row<C> {
+export class LinkedList<C> {
   first: Entry<C> | undefined
   last: Entry<C> | undefined
 

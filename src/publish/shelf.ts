@@ -1,9 +1,9 @@
 import { MOST_URGENT } from '../outcomes/priority.ts'
-import { type Entry, Row } from './row.ts'
+import { type Entry, LinkedList } from './row.ts'
 
 /** What waits together: a row for each rank. It may sleep, when a rule refuses all of it. */
-export class Shelf<C> {
-  readonly rows: readonly Row<C>[] = Array.from({ length: MOST_URGENT + 1 }, () => new Row<C>())
+export class Partition<C> {
+  readonly rows: readonly LinkedList<C>[] = Array.from({ length: MOST_URGENT + 1 }, () => new LinkedList<C>())
   /** The rule and the key that hold it back; undefined of what nothing is known about yet. */
   readonly rule: string | undefined
   readonly key: string

@@ -1,12 +1,12 @@
 import { type PolicyError, policyError } from '../errors.ts'
 import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/priority.ts'
-import type { Wanted } from './published.ts'
+import type { QueuePlacement } from './published.ts'
 
 /** How urgent a message is: a word, or a whole number from 0 to 9. */
 export type Priority = keyof typeof PRIORITY_WORDS | number
 
 /** What a message asks of the publisher's queue. */
-export interface QueueWishes {
+export interface QueueParams {
   /** The most urgent leaves first. Default: normal, which is 3. */
   readonly priority?: Priority | undefined
   /**
@@ -19,7 +19,11 @@ export interface QueueWishes {
 }
 
 /** Returns what a message asks for, or a PolicyError for a priority that does not exist. */
-export function readWishes({ priority = 'normal', latest, signal }: QueueWishes): Wanted | PolicyError {
+export function parseQueueParams({
+  priority = 'normal',
+  latest,
+  signal,
+}: QueueParams): QueuePlacement | PolicyError {
   if (signal !== undefined && typeof signal?.addEventListener !== 'function')
     return policyError('signal', 'is not an AbortSignal', 'give the `signal` of an AbortController')
   const rank =

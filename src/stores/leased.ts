@@ -1,15 +1,15 @@
 import { type Limit, toGrains } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { afterAwaited, type Clock, systemClock } from '../clock.ts'
 import type { MaybePromise } from '../message.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { Book } from './leased/book.ts'
+import { LeaseTable } from './leased/book.ts'
 import type { Lease } from './leased/lease.ts'
-import { Lender } from './leased/lender.ts'
+import { LeaseClient } from './leased/lender.ts'
 import { guess, peek } from './leased/peek.ts'
-import { type LeaseOptions, type Measure, measureOf, termsOf } from './leased/terms.ts'
-import type { Medium } from './medium.ts'
-import type { Notes } from './notes.ts'
+import { type LeaseOptions, leaseTermsOf, type Measure, measureOf } from './leased/terms.ts'
+import type { Backend } from './medium.ts'
+import type { SharedEntries } from './notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from './store.ts'
 
 export interface LeasedStoreOptions extends LeaseOptions {
@@ -57,8 +57,8 @@ export class LeasedStore implements Store {
   readonly #store: Store
   readonly #clock: Clock
   readonly #measure: Measure
-  readonly #book: Book
-  readonly #lender: Lender
+  readonly #leaseTable: LeaseTable
+  readonly #leaseClient: LeaseClient
 
   /** Throws PolicyError where an option is no number it could be. */
   constructor(options: LeasedStoreOptions) {
@@ -69,17 +69,24 @@ export class LeasedStore implements Store {
     this.name = `leased ${options.store.name}`
     this.algorithms = options.store.algorithms
     const giveBack = (lease: Lease, grains: number, nowMs: number): void =>
-      this.#lender.giveBack(lease, grains, nowMs)
-    this.#book = new Book(this.#clock, this.#measure, options.maxLeases ?? BOUNDS.leases, giveBack)
-    this.#lender = new Lender(this.#store, this.#clock, this.#measure, lease => this.#book.limitOf(lease))
+      this.#leaseClient.giveBack(lease, grains, nowMs)
+    this.#leaseTable = new LeaseTable(
+      this.#clock,
+      this.#measure,
+      options.maxLeases ?? MAX_SIZES.leases,
+      giveBack,
+    )
+    this.#leaseClient = new LeaseClient(this.#store, this.#clock, this.#measure, lease =>
+      this.#leaseTable.limitOf(lease),
+    )
   }
 
-  get notes(): Notes | undefined {
-    return this.#store.notes
+  get sharedEntries(): SharedEntries | undefined {
+    return this.#store.sharedEntries
   }
 
-  get medium(): Medium | undefined {
-    return this.#store.medium
+  get backend(): Backend | undefined {
+    return this.#store.backend
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
@@ -92,7 +99,7 @@ export class LeasedStore implements Store {
 
   decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
     const nowMs = options.nowMs ?? this.#clock.now()
-    if (!options.commit) return peek(charges, options, nowMs, this.#book, this.#store)
+    if (!options.commit) return peek(charges, options, nowMs, this.#leaseTable, this.#store)
     const verdicts: (Verdict | undefined)[] = []
     let asking = false
     let denied = false
@@ -107,7 +114,7 @@ export class LeasedStore implements Store {
     if (!denied) return this.#decideThere(charges, verdicts, options)
     // One hard refusal settles it. Whom it would have to ask is told of as far as it is known here.
     this.#takeBack(charges, verdicts, nowMs)
-    return charges.map((charge, index) => verdicts[index] ?? guess(charge, nowMs, this.#book))
+    return charges.map((charge, index) => verdicts[index] ?? guess(charge, nowMs, this.#leaseTable))
   }
 
   refund(charges: readonly Charge[]): MaybePromise<void> {
@@ -122,13 +129,13 @@ export class LeasedStore implements Store {
 
   /** Forgets here and in the shared store; other nodes keep what they hold until it is void. */
   forget(selector: Selector): MaybePromise<number> {
-    this.#book.forget(selector)
+    this.#leaseTable.forget(selector)
     return this.#store.forget(selector)
   }
 
   async health(): Promise<LeasedHealth> {
-    const { size: keys, evictions } = this.#book
-    const leases = { keys, evictions, ...this.#lender.figures }
+    const { size: keys, evictions } = this.#leaseTable
+    const leases = { keys, evictions, ...this.#leaseClient.figures }
     return { ...(await this.#store.health()), leases }
   }
 
@@ -138,9 +145,9 @@ export class LeasedStore implements Store {
 
   /** Gives back what it holds, waits for that no longer than a lease lasts, and closes the shared store. */
   async close(): Promise<void> {
-    const underway = [...this.#book.leases()].map(lease => lease.pending)
-    this.#book.close()
-    const settled = Promise.allSettled(underway).then(() => this.#lender.settle())
+    const underway = [...this.#leaseTable.leases()].map(lease => lease.pending)
+    this.#leaseTable.close()
+    const settled = Promise.allSettled(underway).then(() => this.#leaseClient.settle())
     await new Promise<void>(resolve => {
       const cancel = afterAwaited(this.#clock, this.#measure.ttlMs, resolve)
       settled.then(() => {
@@ -157,7 +164,7 @@ export class LeasedStore implements Store {
 
   /** Decides by what is held and known here: undefined where the shared store must be asked. */
   #decideHere(charge: Charge, nowMs: number): Verdict | undefined {
-    const lease = this.#book.find(charge.limit, charge.key)
+    const lease = this.#leaseTable.find(charge.limit, charge.key)
     if (lease === undefined) return undefined
     return this.#spend(lease, toGrains(charge.cost, charge.limit), nowMs)
   }
@@ -165,9 +172,9 @@ export class LeasedStore implements Store {
   #spend(lease: Lease, grains: number, nowMs: number): Verdict | undefined {
     const usable = lease.usable(nowMs)
     if (usable >= grains && usable > 0) {
-      if (usable < lease.grains) this.#lender.giveBack(lease, lease.expire(nowMs), nowMs)
+      if (usable < lease.grains) this.#leaseClient.giveBack(lease, lease.expire(nowMs), nowMs)
       lease.spend(grains)
-      if (lease.grains < lease.lowGrains) this.#lender.renew(lease, nowMs)
+      if (lease.grains < lease.lowGrains) this.#leaseClient.renew(lease, nowMs)
       return lease.allow(lease.grains, nowMs)
     }
     return lease.refuses(grains, nowMs) ? lease.deny(grains, nowMs) : undefined
@@ -207,18 +214,18 @@ export class LeasedStore implements Store {
   /** Spends units of a lease that has to be asked for; undefined where nothing is lent of it. */
   async #obtain(charge: Charge): Promise<Verdict | undefined> {
     const grains = toGrains(charge.cost, charge.limit)
-    const mostGrains = termsOf(charge.limit, this.#measure)?.mostGrains ?? 0
+    const mostGrains = leaseTermsOf(charge.limit, this.#measure)?.mostGrains ?? 0
     if (grains === 0 || grains > mostGrains) return undefined
     let lease: Lease | undefined
     for (;;) {
       const nowMs = this.#clock.now()
-      if (lease === undefined || lease.gone) lease = this.#book.open(charge.limit, charge.key, nowMs)
+      if (lease === undefined || lease.gone) lease = this.#leaseTable.open(charge.limit, charge.key, nowMs)
       if (lease === undefined || nowMs < lease.directUntilMs) return undefined
       const verdict = this.#spend(lease, grains, nowMs)
       if (verdict !== undefined) return verdict
       lease.waitingGrains += grains
       try {
-        await this.#lender.ask(lease, grains - lease.usable(nowMs))
+        await this.#leaseClient.ask(lease, grains - lease.usable(nowMs))
       } finally {
         lease.waitingGrains -= grains
       }
@@ -229,7 +236,7 @@ export class LeasedStore implements Store {
   #learn(charge: Charge, verdict: Verdict): void {
     if (verdict.allowed || verdict.fallback !== undefined) return
     const nowMs = this.#clock.now()
-    const lease = this.#book.open(charge.limit, charge.key, nowMs)
+    const lease = this.#leaseTable.open(charge.limit, charge.key, nowMs)
     lease?.hear(verdict, nowMs)
     lease?.refuse(toGrains(charge.cost, charge.limit), verdict.retryAfterMs, nowMs)
   }
@@ -238,17 +245,17 @@ export class LeasedStore implements Store {
   #takeBack(charges: readonly Charge[], verdicts: readonly (Verdict | undefined)[], nowMs: number): void {
     charges.forEach((charge, index) => {
       if (!verdicts[index]?.allowed) return
-      const lease = this.#book.find(charge.limit, charge.key)
+      const lease = this.#leaseTable.find(charge.limit, charge.key)
       if (lease === undefined) return
       const grains = toGrains(charge.cost, charge.limit)
       const rest = lease.takeBack(grains, nowMs)
-      if (rest > 0) this.#lender.giveBack(lease, rest, nowMs)
+      if (rest > 0) this.#leaseClient.giveBack(lease, rest, nowMs)
     })
   }
 
   /** Returns the units for which there was no room. */
   #refundHere(charge: Charge, nowMs: number): number {
-    const lease = this.#book.find(charge.limit, charge.key)
+    const lease = this.#leaseTable.find(charge.limit, charge.key)
     if (lease === undefined) return charge.cost
     return lease.takeBack(toGrains(charge.cost, charge.limit), nowMs) / charge.limit.scale
   }

@@ -11,7 +11,7 @@ export interface RedisCommands {
 }
 
 /** What the state of a store stands in, for records of others that are to stand beside it, as those of analytics. */
-export type Medium =
+export type Backend =
   | {
       readonly kind: 'sqlite'
       /** Runs `work` in a transaction of its own. Rejects with StoreError where the file cannot be used. */

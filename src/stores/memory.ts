@@ -1,5 +1,5 @@
 import { ALGORITHMS, type Limit, toGrains } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, steady, systemClock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import { checkOptionNames, type OptionNames } from '../option-names.ts'
@@ -46,7 +46,7 @@ export class MemoryStore implements Store {
   constructor(options: MemoryStoreOptions = {}) {
     checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
-    this.#maxKeys = options.maxKeysPerRule ?? BOUNDS.keysPerRule
+    this.#maxKeys = options.maxKeysPerRule ?? MAX_SIZES.keysPerRule
   }
 
   /** The keys of a rule, carried over to `limit` where it has changed by a moment, now if none is given. */
@@ -166,17 +166,17 @@ export class MemoryStore implements Store {
     const nowMs = this.#clock.now()
     // Read for the gate of this clock: it decides no message at a time before a sweep.
     steady(this.#clock).now()
-    let left: number = BOUNDS.sweepSlice
+    let left: number = MAX_SIZES.sweepSlice
     let busy = false
     for (let visits = this.#turns.length; visits > 0; visits--) {
       const table = this.#turns[this.#turn]!
-      const slots = Math.min(table.slots, BOUNDS.sweepSlice)
+      const slots = Math.min(table.slots, MAX_SIZES.sweepSlice)
       // Always a whole turn: what is left of a slice would be little of a large table.
       if (slots > left) break
       left -= Math.max(slots, LEAST_VISIT)
       const swept = table.sweep(nowMs, slots)
       this.#warn(table, nowMs)
-      busy = slots === BOUNDS.sweepSlice && 4 * swept > slots
+      busy = slots === MAX_SIZES.sweepSlice && 4 * swept > slots
       if (busy) break
       this.#turn++
       if (this.#turn === this.#turns.length) this.#beginRound()
@@ -188,7 +188,7 @@ export class MemoryStore implements Store {
   #beginRound(): void {
     this.#turn = 0
     const slots = this.#turns.reduce((sum, table) => sum + Math.max(table.slots, LEAST_VISIT), 0)
-    this.#slices = Math.ceil(slots / BOUNDS.sweepSlice)
+    this.#slices = Math.ceil(slots / MAX_SIZES.sweepSlice)
   }
 
   #warn(table: Table, nowMs: number): void {

@@ -1,16 +1,16 @@
 import type { Limit } from '../algorithms/limit.ts'
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { type Clock, limitWait, pause, systemClock } from '../clock.ts'
 import { StoreError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import type { MaybePromise } from '../message.ts'
-import type { Medium } from './medium.ts'
-import type { Notes } from './notes.ts'
+import type { Backend } from './medium.ts'
+import type { SharedEntries } from './notes.ts'
 import { Breaker, type Ticket } from './resilient/breaker.ts'
-import { Causes } from './resilient/causes.ts'
+import { ErrorCauses } from './resilient/causes.ts'
 import { type ResilientStoreOptions, type Settings, settingsOf } from './resilient/settings.ts'
-import { StandIn } from './resilient/stand-in.ts'
-import { lateError, within, wordsOf } from './resilient/within.ts'
+import { FallbackStore } from './resilient/stand-in.ts'
+import { lateError, withTimeout, wordsOf } from './resilient/within.ts'
 import type {
   BreakerState,
   Charge,
@@ -45,8 +45,8 @@ type DecideOptions = Parameters<Store['decide']>[1]
 export class ResilientStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
-  readonly notes: Notes | undefined
-  readonly medium: Medium | undefined
+  readonly sharedEntries: SharedEntries | undefined
+  readonly backend: Backend | undefined
   readonly answersWithinMs: number
   readonly fallback: Fallback
   readonly #store: Store
@@ -54,11 +54,11 @@ export class ResilientStore implements Store {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #breaker: Breaker
-  readonly #standIn: StandIn
+  readonly #fallbackStore: FallbackStore
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   readonly #unwatch: readonly (() => void)[]
   #cancelHealth: () => void
-  readonly #causes: Causes
+  readonly #causes: ErrorCauses
   /** How to have the fallback make each decision the store still owes. */
   readonly #owed = new Set<(cause: unknown) => void>()
   #refunds = 0
@@ -72,18 +72,18 @@ export class ResilientStore implements Store {
     this.#store = store
     this.name = store.name
     this.algorithms = store.algorithms
-    this.notes = store.notes
-    this.medium = store.medium
+    this.sharedEntries = store.sharedEntries
+    this.backend = store.backend
     this.#settings = settings
     this.answersWithinMs = settings.timeoutMs
     this.fallback = fallback
-    this.#causes = new Causes({ store: this.name, fallback, logger: settings.logger })
+    this.#causes = new ErrorCauses({ store: this.name, fallback, logger: settings.logger })
     this.#clock = clock
     this.#logger = settings.logger
-    this.#standIn = new StandIn({ fallback, nodes, clock })
+    this.#fallbackStore = new FallbackStore({ fallback, nodes, clock })
     this.#breaker = new Breaker({ ...settings, onChange: (state, detail) => this.#turned(state, detail) })
     const pass = (event: StoreEvent): void => this.#tell(event)
-    this.#unwatch = [this.#standIn.watch(pass), store.watch?.(pass) ?? (() => {})]
+    this.#unwatch = [this.#fallbackStore.watch(pass), store.watch?.(pass) ?? (() => {})]
     this.#cancelHealth = this.#scheduleHealth()
   }
 
@@ -102,13 +102,13 @@ export class ResilientStore implements Store {
   decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
     if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
     const ticket = this.#admit(options.commit)
-    if (ticket === undefined) return this.#standIn.answer(charges, options)
+    if (ticket === undefined) return this.#fallbackStore.answer(charges, options)
     let answer: MaybePromise<readonly Verdict[]>
     try {
       answer = this.#store.decide(charges, options)
     } catch (cause) {
       this.#breaker.fail(ticket, false, wordsOf(cause))
-      return this.#standIn.answer(charges, options)
+      return this.#fallbackStore.answer(charges, options)
     }
     if (answer instanceof Promise) return this.#await(answer, ticket, charges, options)
     if (options.commit) this.#breaker.succeed(ticket, false)
@@ -120,15 +120,15 @@ export class ResilientStore implements Store {
    * until it is whole again by itself, which lets nothing pass that should not.
    */
   refund(charges: readonly Charge[]): MaybePromise<void> {
-    const theirs = this.#standIn.refund(charges)
+    const theirs = this.#fallbackStore.refund(charges)
     if (theirs.length > 0 && !this.#closed && this.state === 'closed') return this.#giveBack(theirs)
   }
 
   /** Forgets here and in the store. Rejects with StoreError where the store did not say that it has. */
   async forget(selector: Selector): Promise<number> {
-    this.#standIn.forget(selector)
+    this.#fallbackStore.forget(selector)
     try {
-      return await within(this.#clock, PATIENCE_MS, () => this.#store.forget(selector))
+      return await withTimeout(this.#clock, PATIENCE_MS, () => this.#store.forget(selector))
     } catch (cause) {
       const remedy = 'try again once it is in reach'
       throw new StoreError(`the ${this.name} store did not forget: ${wordsOf(cause)} (${remedy})`, { cause })
@@ -188,10 +188,10 @@ export class ResilientStore implements Store {
     this.#breaker.close()
     for (const fallBack of this.#owed) fallBack(new StoreError('it was closed'))
     for (const end of this.#unwatch) end()
-    await this.#standIn.close()
+    await this.#fallbackStore.close()
     try {
       // What is out of reach takes no leases back and answers no farewell: it is closed in the background.
-      await within(this.#clock, isReached ? PATIENCE_MS : CLOSING_MS, () => this.#store.close())
+      await withTimeout(this.#clock, isReached ? PATIENCE_MS : CLOSING_MS, () => this.#store.close())
     } catch (err) {
       const context = { err, store: this.name }
       if (isReached) this.#logger.warn(context, 'the store did not close')
@@ -204,7 +204,7 @@ export class ResilientStore implements Store {
   }
 
   #admit(commit: boolean): Ticket | undefined {
-    if (this.#owed.size >= BOUNDS.storePending) return undefined
+    if (this.#owed.size >= MAX_SIZES.storePending) return undefined
     // A look proves nothing: a replica that takes no charges answers it.
     if (!commit && this.state !== 'closed') return undefined
     return this.#breaker.admit()
@@ -221,7 +221,7 @@ export class ResilientStore implements Store {
         cancel()
         this.#owed.delete(fallBack)
         this.#breaker.fail(ticket, true, wordsOf(cause))
-        resolve(this.#standIn.answer(charges, options))
+        resolve(this.#fallbackStore.answer(charges, options))
       }
       const cancel = limitWait(this.#clock, this.#settings.timeoutMs, () =>
         fallBack(lateError(this.#settings.timeoutMs)),
@@ -251,12 +251,12 @@ export class ResilientStore implements Store {
 
   /** Best effort, within the time of a decision. */
   #giveBack(charges: readonly Charge[]): MaybePromise<void> {
-    if (this.#refunds >= BOUNDS.storePending) return
+    if (this.#refunds >= MAX_SIZES.storePending) return
     try {
       const given = this.#store.refund(charges)
       if (!(given instanceof Promise)) return
       this.#refunds++
-      return within(this.#clock, this.#settings.timeoutMs, () => given)
+      return withTimeout(this.#clock, this.#settings.timeoutMs, () => given)
         .catch((err: unknown) => this.#logger.debug({ err }, 'the store gave nothing back'))
         .finally(() => this.#refunds--)
     } catch (err) {
@@ -291,7 +291,7 @@ export class ResilientStore implements Store {
 
   async #ask(): Promise<StoreHealth> {
     try {
-      return await within(this.#clock, this.#settings.timeoutMs, () => this.#store.health())
+      return await withTimeout(this.#clock, this.#settings.timeoutMs, () => this.#store.health())
     } catch (cause) {
       return { ok: false, detail: wordsOf(cause) }
     }

@@ -1,8 +1,8 @@
 import type { Verdict } from '../algorithms/kernel.ts'
 import type { Limit } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../message.ts'
-import type { Medium } from './medium.ts'
-import type { Notes } from './notes.ts'
+import type { Backend } from './medium.ts'
+import type { SharedEntries } from './notes.ts'
 
 export type { Verdict }
 
@@ -98,9 +98,9 @@ export interface Store {
   /** Resolves once the store decides; rejects with StoreError, with the cause, if that takes too long. */
   ready?(): Promise<void>
   /** Where its nodes tell each other of bans, overrides and the like; absent where it is of one process alone. */
-  readonly notes?: Notes | undefined
+  readonly sharedEntries?: SharedEntries | undefined
   /** What its state stands in; absent where nothing else can stand there. */
-  readonly medium?: Medium | undefined
+  readonly backend?: Backend | undefined
   /** The longest a decision takes, in milliseconds, where the store itself sees to that. */
   readonly answersWithinMs?: number | undefined
   /** Who decides in its place, of a store that sees to that itself. */

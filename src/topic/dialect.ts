@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Dialect } from '../message.ts'
 
 /** What sets the two languages of topics apart. */
@@ -46,11 +46,11 @@ export function validTopic(topic: string, dialect: Dialect = 'mqtt'): boolean {
  * Captures are the project's own and not part of it: `{x}` is an ordinary level here.
  */
 export function validPattern(pattern: string, dialect: Dialect = 'mqtt'): boolean {
-  return findFlaw(pattern, dialect) === undefined
+  return findProblem(pattern, dialect) === undefined
 }
 
 /** The first thing wrong with a pattern, `undefined` when it is sound. Takes anything and never throws. */
-export function findFlaw(pattern: unknown, dialect: Dialect): Flaw | undefined {
+export function findProblem(pattern: unknown, dialect: Dialect): Flaw | undefined {
   const grammar = GRAMMARS[dialect]
   if (typeof pattern !== 'string')
     return { message: 'a pattern must be text', remedy: 'write it in quotes, as "fleet/+/status"' }
@@ -62,7 +62,7 @@ export function findFlaw(pattern: unknown, dialect: Dialect): Flaw | undefined {
     return { message: 'a pattern must not hold half of a surrogate pair', remedy: 'write it as valid UTF-8' }
   if (!fits(pattern))
     return {
-      message: `a pattern has at most ${BOUNDS.topicBytes} bytes`,
+      message: `a pattern has at most ${MAX_SIZES.topicBytes} bytes`,
       remedy: 'shorten it, or use wildcards',
     }
   return dialect === 'nats' ? findSubjectFlaw(pattern) : findFilterFlaw(pattern)
@@ -123,8 +123,8 @@ function hasEmptyToken(subject: string): boolean {
 
 // A character is at most three UTF-8 bytes (a pair, two characters, four): short text need not be measured.
 function fits(text: string): boolean {
-  if (text.length * 3 <= BOUNDS.topicBytes) return true
-  return text.length <= BOUNDS.topicBytes && Buffer.byteLength(text) <= BOUNDS.topicBytes
+  if (text.length * 3 <= MAX_SIZES.topicBytes) return true
+  return text.length <= MAX_SIZES.topicBytes && Buffer.byteLength(text) <= MAX_SIZES.topicBytes
 }
 
 /** A text as it stands in an error: in quotes, escaped, and cut where it is long. */

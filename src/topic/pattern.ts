@@ -1,7 +1,15 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import { policyError } from '../errors.ts'
 import type { Dialect } from '../message.ts'
-import { findFlaw, GRAMMARS, type Grammar, quote, sharedFilter, validPattern, validTopic } from './dialect.ts'
+import {
+  findProblem,
+  GRAMMARS,
+  type Grammar,
+  quote,
+  sharedFilter,
+  validPattern,
+  validTopic,
+} from './dialect.ts'
 
 export { validPattern, validTopic } from './dialect.ts'
 
@@ -73,13 +81,13 @@ export function parsePattern(text: string, dialect: Dialect, path = 'topic'): Pa
   const refuse = (message: string, remedy: string): never => {
     throw policyError(path, `${quote(String(text))}: ${message}`, remedy)
   }
-  const flaw = findFlaw(text, dialect)
+  const flaw = findProblem(text, dialect)
   if (flaw) refuse(flaw.message, flaw.remedy)
   const filter = (dialect === 'mqtt' ? sharedFilter(text) : undefined) ?? text
-  const written = filter.split(separator, BOUNDS.topicLevels + 1)
-  if (written.length > BOUNDS.topicLevels)
+  const written = filter.split(separator, MAX_SIZES.topicLevels + 1)
+  if (written.length > MAX_SIZES.topicLevels)
     refuse(
-      `a pattern has at most ${BOUNDS.topicLevels} levels`,
+      `a pattern has at most ${MAX_SIZES.topicLevels} levels`,
       'shorten it, or end it with a wildcard for the rest',
     )
   const names = new Map<string, number>()

@@ -1,4 +1,4 @@
-import { BOUNDS } from '../bounds.ts'
+import { MAX_SIZES } from '../bounds.ts'
 import type { Dialect } from '../message.ts'
 import type { Pattern } from './pattern.ts'
 import { Trie } from './trie.ts'
@@ -54,7 +54,7 @@ export class Router<Plan> {
     let plan = this.#plans.get(shape)
     if (plan === undefined) {
       plan = this.#compile(ids)
-      if (this.#plans.size >= BOUNDS.routeShapes) this.#plans.clear()
+      if (this.#plans.size >= MAX_SIZES.routeShapes) this.#plans.clear()
       this.#plans.set(shape, plan)
     }
     return plan
@@ -86,7 +86,7 @@ class RouteCache<Plan> {
 
   add(topic: string, plan: Plan): Route<Plan> {
     const route = { topic, plan }
-    if (topic.length <= BOUNDS.routeChars) this.#keep(route)
+    if (topic.length <= MAX_SIZES.routeChars) this.#keep(route)
     return route
   }
 
@@ -98,7 +98,10 @@ class RouteCache<Plan> {
 
   #keep(route: Route<Plan>): void {
     const { length } = route.topic
-    if (this.#young.size >= BOUNDS.routes / 2 || this.#youngChars + length > BOUNDS.routeCharsTotal / 2) {
+    if (
+      this.#young.size >= MAX_SIZES.routes / 2 ||
+      this.#youngChars + length > MAX_SIZES.routeCharsTotal / 2
+    ) {
       this.#old = this.#young
       this.#young = new Map()
       this.#youngChars = 0

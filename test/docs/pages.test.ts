@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { completeSettings } from '../../brokers/aedes/options.ts'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { EXEMPT_OPTIONS } from '../../src/chain/exempt.ts'
 import { LIMIT_OPTIONS, QUOTA_OPTIONS } from '../../src/chain/limit.ts'
 import { GATE_OPTIONS } from '../../src/gate/options.ts'
@@ -99,7 +99,7 @@ function wordsFor(value: unknown): readonly string[] {
 }
 
 describe('numbers in tables', () => {
-  const known: Readonly<Record<string, unknown>> = { ...completeSettings({}), ...BOUNDS }
+  const known: Readonly<Record<string, unknown>> = { ...completeSettings({}), ...MAX_SIZES }
   // What a word of a policy means stands in tables of the same form.
   const rows = PAGES.filter(page => page !== 'docs/policy.md').flatMap(page =>
     [...proseOf(page).matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)].flatMap(([, name, text]) =>
@@ -113,7 +113,7 @@ describe('numbers in tables', () => {
 
   it.each(rows)('$page says of $name what the code says', ({ name, text }) => {
     // An option of the plugin and a bound of the same name differ: both are looked at.
-    const values = [completeSettings({}), BOUNDS].flatMap(source =>
+    const values = [completeSettings({}), MAX_SIZES].flatMap(source =>
       Object.entries(source).flatMap(([key, value]) => (key === name ? [value as unknown] : [])),
     )
     expect(values.flatMap(wordsFor)).toContain(text)

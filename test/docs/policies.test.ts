@@ -27,7 +27,7 @@ describe('policies on the pages', () => {
     // Their servers are not here.
     const gate = await Gate.fromPolicy(block.text, { env: {}, store: new MemoryStore() })
     // What goes by handlers is for consumers.
-    if (gate.handling.names.length === 0) expect(findUnsupported(gate)).toEqual([])
+    if (gate.handlerMonitor.names.length === 0) expect(findUnsupported(gate)).toEqual([])
     else expect(findUnsupported(gate)[0]).toContain('put the policy before a NATS or MQTT consumer')
     await gate.close()
   })

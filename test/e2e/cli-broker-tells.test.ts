@@ -72,7 +72,7 @@ describe('topicgate broker --audit-log', () => {
       await logged(first, /ban added/)
       await until(() => readFileSync(log, 'utf8').endsWith('\n'))
       const shared = await openStore(store)
-      await until(async () => (await shared.notes!.list()).length === 1)
+      await until(async () => (await shared.sharedEntries!.list()).length === 1)
       await shared.close()
       first.signal('SIGKILL')
       await first.ended

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { openSqlite } from '../../src/stores/sqlite/index.ts'
 import { DRIVERS, type DriverName, only } from '../src/stores/sqlite/drivers.ts'
 import { ensureBuilt } from '../support/built.ts'
@@ -62,7 +62,7 @@ describe.each(DRIVERS)('processes on one file, with %s', driver => {
       const used = await usedOf(path, driver, 1_000_000)
       // What was committed last may not have been acknowledged any more.
       expect(used - acknowledged).toBeGreaterThanOrEqual(0)
-      expect(used - acknowledged).toBeLessThanOrEqual(BOUNDS.sqliteBatch)
+      expect(used - acknowledged).toBeLessThanOrEqual(MAX_SIZES.sqliteBatch)
       acknowledged = used
     }
   })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, KERNELS, type Limit } from '../../src/algorithms/index.ts'
-import { carryOver } from '../../src/stores/kept/carry.ts'
+import { migrateState } from '../../src/stores/kept/carry.ts'
 import { random } from '../support/random.ts'
 
 /** Parts of a day; of other periods less than a step is rounded up when they change a second time. */
@@ -60,7 +60,7 @@ describe('a change of numbers counts from its own moment on, exactly, however of
           numbers = roll()
           limit = limitOf(numbers)
           cells =
-            carryOver(cells, before, [{ limit, sinceMs: nowMs }]) ?? new Float64Array(limit.kernel.width)
+            migrateState(cells, before, [{ limit, sinceMs: nowMs }]) ?? new Float64Array(limit.kernel.width)
           continue
         }
         const perMs = (BigInt(numbers.count) * PARTS) / BigInt(numbers.periodMs)

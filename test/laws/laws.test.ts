@@ -12,11 +12,11 @@ const runsOf = (algorithm: AlgorithmName): number => (algorithm === 'quota' ? 10
 
 describe('denied is free: a denied charge changes nothing', () => {
   it.each(ALGORITHMS)('%s', algorithm => {
-    let denials = 0
+    let denialCache = 0
     hold(fc.tuple(anyRule(algorithm), anyMoves(30)), ([start, moves]) => {
       walk(start, moves, ({ rule, limit, before, nowMs, cost, step }) => {
         if (step.allowed) return
-        denials++
+        denialCache++
         if (before !== undefined) expect(step.state).toEqual(before)
         // A bucket that does not start full begins to fill when it is first seen, even by a denial.
         else if (startsFull(rule)) {
@@ -28,7 +28,7 @@ describe('denied is free: a denied charge changes nothing', () => {
         }
       })
     })
-    expect(denials).toBeGreaterThan(300)
+    expect(denialCache).toBeGreaterThan(300)
   })
 })
 

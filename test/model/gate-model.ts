@@ -22,10 +22,10 @@ import {
   harshness,
   multiplied,
   numbersOf,
-  plainRule,
   pricedAt,
   type Rule,
   rulesOf,
+  simpleRule,
   sizesOf,
   unitsOf,
 } from './rules.ts'
@@ -114,7 +114,7 @@ export class GateModel {
   readonly #given = new Map<string, Entry<GivenTierWords>>()
   readonly #exemptions = new Map<string, Entry<RunTimeExemptionWords>>()
   readonly #offenders = new Map<string, Offender>()
-  readonly #conducts = new Map<string, Conduct>()
+  readonly #behaviourTracker = new Map<string, BehaviourLevel>()
   /** The level of the load, and the milder levels that the last readings called for. */
   #load: { readonly height: number; readonly milder: readonly number[]; readonly level: Scaled } | undefined
 
@@ -406,7 +406,7 @@ export class GateModel {
 
   #exemptionLimit(words: ExemptionWords, message: MessageWords, sender: SenderWords): Applied | undefined {
     if (words.limit === undefined) return undefined
-    const rule = plainRule(`exempt:${words.name}`, words.limit, readRate(words.limit).per)
+    const rule = simpleRule(`exempt:${words.name}`, words.limit, readRate(words.limit).per)
     if (rule.numbers === undefined) return undefined
     return {
       rule,
@@ -466,7 +466,7 @@ export class GateModel {
     const tier = this.#tierOf(sender)
     const limit = tier === undefined ? undefined : (this.#tierWords(tier)!.limit ?? 'unlimited')
     if (limit === undefined || message.on !== 'publish') return matching
-    const own = plainRule(`tier:${tier}`, limit, ['sender'])
+    const own = simpleRule(`tier:${tier}`, limit, ['sender'])
     return own.numbers === undefined ? matching : [{ rule: own, captures: new Map() }, ...matching]
   }
 
@@ -483,10 +483,12 @@ export class GateModel {
         { tier, pattern: rule.topic ?? '' },
         this.#policy,
       )
-      const granted = grant(rule, this.#overrideFor(rule, sender), this.#load?.level)
+      const granted = effect(rule, this.#overrideFor(rule, sender), this.#load?.level)
       if (granted === undefined) return []
       const cost = pricedAt(unitsOf(rule.cost, message), factor)
-      return [this.#behaving({ ...granted, rule, key, cost, room: undefined }, message, sender, nowMs)]
+      return [
+        this.#compiledBehaviour({ ...granted, rule, key, cost, room: undefined }, message, sender, nowMs),
+      ]
     })
   }
 
@@ -521,7 +523,7 @@ export class GateModel {
       if (rule === undefined) continue
       const override = [...this.#overrides.values()].find(({ serial }) => serial === counted.override)
       if (override === undefined && name !== rule.name) continue
-      const { numbers } = grant(rule, override, this.#load?.level) ?? counted
+      const { numbers } = effect(rule, override, this.#load?.level) ?? counted
       for (const [key, counter] of counted.keys) {
         counted.keys.set(key, renumber(counted.numbers, numbers, counter, nowMs))
       }
@@ -596,49 +598,49 @@ export class GateModel {
 
   // Behaviour
 
-  #conductOf(sender: SenderWords, nowMs: number): Conduct | undefined {
+  #behaviourLevelOf(sender: SenderWords, nowMs: number): BehaviourLevel | undefined {
     const { behaviour } = this.#policy
     const whom = behaviour && whoIs(sender, behaviour.per ?? 'client')
     if (whom === undefined) return undefined
     const id = `${whom.part}:${whom.text}`
-    const conduct = this.#conducts.get(id) ?? {
+    const behaviourLevel = this.#behaviourTracker.get(id) ?? {
       hour: -1,
       asked: 0,
       refused: 0,
       wasGood: false,
       abusiveUntilMs: 0,
     }
-    this.#conducts.set(id, conduct)
+    this.#behaviourTracker.set(id, behaviourLevel)
     const hour = Math.floor(nowMs / HOUR_MS)
-    if (hour > conduct.hour) {
-      const { asked, refused } = conduct
-      const wasAbusive = conduct.abusiveUntilMs > conduct.hour * HOUR_MS
+    if (hour > behaviourLevel.hour) {
+      const { asked, refused } = behaviourLevel
+      const wasAbusive = behaviourLevel.abusiveUntilMs > behaviourLevel.hour * HOUR_MS
       const isGood = asked >= 10 && asked <= 1000 && refused < 0.05 * asked
-      conduct.wasGood = hour === conduct.hour + 1 && !wasAbusive && isGood
-      Object.assign(conduct, { hour, asked: 0, refused: 0 })
+      behaviourLevel.wasGood = hour === behaviourLevel.hour + 1 && !wasAbusive && isGood
+      Object.assign(behaviourLevel, { hour, asked: 0, refused: 0 })
     }
-    return conduct
+    return behaviourLevel
   }
 
   #noteConduct(message: MessageWords, sender: SenderWords, decision: ModelDecision, nowMs: number): void {
-    const conduct = message.on === 'publish' ? this.#conductOf(sender, nowMs) : undefined
-    if (conduct === undefined || decision.reason === 'banned') return
+    const behaviourLevel = message.on === 'publish' ? this.#behaviourLevelOf(sender, nowMs) : undefined
+    if (behaviourLevel === undefined || decision.reason === 'banned') return
     if (!decision.allowed && ['throttle', 'queue', 'latest'].includes(decision.outcome)) return
-    conduct.asked++
-    if (nowMs < conduct.abusiveUntilMs) return
-    if (!decision.allowed && decision.outcome !== 'redirect') conduct.refused++
-    if (conduct.asked >= 10 && conduct.refused > conduct.asked / 2) {
-      conduct.abusiveUntilMs = (conduct.hour + 2) * HOUR_MS
+    behaviourLevel.asked++
+    if (nowMs < behaviourLevel.abusiveUntilMs) return
+    if (!decision.allowed && decision.outcome !== 'redirect') behaviourLevel.refused++
+    if (behaviourLevel.asked >= 10 && behaviourLevel.refused > behaviourLevel.asked / 2) {
+      behaviourLevel.abusiveUntilMs = (behaviourLevel.hour + 2) * HOUR_MS
     }
   }
 
-  #behaving(applied: Applied, message: MessageWords, sender: SenderWords, nowMs: number): Applied {
+  #compiledBehaviour(applied: Applied, message: MessageWords, sender: SenderWords, nowMs: number): Applied {
     const { behaviour } = this.#policy
     if (behaviour === undefined || message.on !== 'publish' || applied.isFixed) return applied
-    const conduct = this.#conductOf(sender, nowMs)
-    if (conduct === undefined) return applied
-    const isAbusive = nowMs < conduct.abusiveUntilMs
-    const word = isAbusive ? 'abusive' : conduct.wasGood ? 'good' : 'usual'
+    const behaviourLevel = this.#behaviourLevelOf(sender, nowMs)
+    if (behaviourLevel === undefined) return applied
+    const isAbusive = nowMs < behaviourLevel.abusiveUntilMs
+    const word = isAbusive ? 'abusive' : behaviourLevel.wasGood ? 'good' : 'usual'
     const factor = { abusive: behaviour.abusive ?? 0.3, good: behaviour.good ?? 1.2, usual: 1 }[word]
     const byLoad = applied.scaled?.factor ?? 1
     // Of all that reduces the least counts; if nothing reduces, the greatest.
@@ -661,7 +663,7 @@ interface Offender {
   lengthMs: number
 }
 
-interface Conduct {
+interface BehaviourLevel {
   hour: number
   asked: number
   refused: number
@@ -735,7 +737,7 @@ function withSize(sized: ModelDecision, counted: ModelDecision): ModelDecision {
 }
 
 /** The numbers of a rule under the load and an override; undefined if it is lifted or has none. */
-function grant(
+function effect(
   rule: Rule,
   override: Entry<OverrideWords> | undefined,
   level: Scaled | undefined,

@@ -129,7 +129,7 @@ export class Run {
     const { clock } = this
     this.#store = await open(clock)
     this.gate = await Gate.fromPolicy(structuredClone(this.#policy), { clock, store: this.#store })
-    this.gate.measures.add({ queueDepth: () => this.#depth })
+    this.gate.loadSources.add({ queueDepth: () => this.#depth })
   }
 
   async end(): Promise<void> {

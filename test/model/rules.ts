@@ -81,7 +81,7 @@ export function readRule(words: RuleWords): Rule {
 }
 
 /** A rule of nothing but a rate: of a tier, or of an exemption. */
-export function plainRule(name: string, text: string, per: readonly string[]): Rule {
+export function simpleRule(name: string, text: string, per: readonly string[]): Rule {
   const rate = readRate(text)
   const plain = {
     on: 'publish',

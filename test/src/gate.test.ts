@@ -381,8 +381,8 @@ describe('events', () => {
     const { gate } = gateAt()
     const seen: string[] = []
     const end = gate.countBy({
-      count(decision, message, seat) {
-        seen.push(`counted ${decision.outcome} ${seat.identity === message.sender}`)
+      count(decision, message, senderState) {
+        seen.push(`counted ${decision.outcome} ${senderState.identity === message.sender}`)
         throw new Error('of the counter')
       },
     })

@@ -20,7 +20,7 @@ async function enacted(way: Way, timeoutMs: number, options: GuardOptions = {}):
   const guard = new Guard(gate, options)
   const startMs = clock.now()
   let told = 'nothing'
-  guard.lane().admit(message, ({ outcome, reason, fallback }) => {
+  guard.senderQueue().admit(message, ({ outcome, reason, fallback }) => {
     told = `${clock.now() - startMs} ms: ${outcome} ${reason}${fallback ? ' by fallback' : ''}`
   })
   for (let ms = 0; ms < 10_000; ms += 100) await clock.advanceAsync(100)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/bounds.ts'
 import { limit } from '../../src/chain/limit.ts'
 import type { Clock } from '../../src/clock.ts'
 import type { Decision } from '../../src/decision.ts'
@@ -98,16 +98,16 @@ async function turns(count = 5): Promise<void> {
 describe('a message that may pass', () => {
   it('is enacted at once, without a timer', () => {
     const { clock, guard, enacted, enact } = setUp(() => OK)
-    guard.lane().admit(message('a'), enact)
+    guard.senderQueue().admit(message('a'), enact)
     expect(enacted).toEqual(['a deliver'])
     expect(clock.timers).toEqual([])
     expect(guard.stats().heldPeak).toBe(0)
   })
   it('and one that is dropped are both enacted at once', () => {
     const { guard, enacted, enact } = setUp(m => (m.topic === 'a' ? OK : DROP))
-    const lane = guard.lane()
-    lane.admit(message('a'), enact)
-    lane.admit(message('b'), enact)
+    const senderQueue = guard.senderQueue()
+    senderQueue.admit(message('a'), enact)
+    senderQueue.admit(message('b'), enact)
     expect(enacted).toEqual(['a deliver', 'b drop'])
   })
 })
@@ -117,10 +117,10 @@ describe('a throttled message', () => {
     const clock = new HandClock()
     const bucket = new Bucket(clock, 100, 2)
     const guard = new Guard(bucket)
-    const lane = guard.lane()
+    const senderQueue = guard.senderQueue()
     const passed: { topic: string; atMs: number }[] = []
     for (let i = 0; i < 6; i++) {
-      lane.admit(message(`m${i}`), (decision, m) => {
+      senderQueue.admit(message(`m${i}`), (decision, m) => {
         expect(decision.allowed).toBe(true)
         passed.push({ topic: m.topic, atMs: clock.now() - 1_000_000 })
       })
@@ -143,8 +143,8 @@ describe('a throttled message', () => {
 
   it('does not hold back another sender', () => {
     const { guard, enacted, enact } = setUp(m => (m.topic === 'slow' ? throttle(50) : OK))
-    guard.lane().admit(message('slow'), enact)
-    guard.lane().admit(message('quick'), enact)
+    guard.senderQueue().admit(message('slow'), enact)
+    guard.senderQueue().admit(message('quick'), enact)
     expect(enacted).toEqual(['quick deliver'])
   })
 
@@ -152,8 +152,11 @@ describe('a throttled message', () => {
     const clock = new HandClock()
     const guard = new Guard(new Bucket(clock, 100, 1))
     const calls: string[] = []
-    const lane = guard.lane({ onHold: () => calls.push('hold'), onFree: () => calls.push('free') })
-    for (let i = 0; i < 4; i++) lane.admit(message('m'), () => {})
+    const senderQueue = guard.senderQueue({
+      onPause: () => calls.push('hold'),
+      onResume: () => calls.push('free'),
+    })
+    for (let i = 0; i < 4; i++) senderQueue.admit(message('m'), () => {})
     expect(calls).toEqual(['hold'])
     clock.advance(299)
     expect(calls).toEqual(['hold'])
@@ -163,9 +166,9 @@ describe('a throttled message', () => {
 
   it('that can never pass is refused at once and holds nobody', () => {
     const { guard, enacted, enact } = setUp(m => (m.topic === 'never' ? throttle(Infinity) : OK))
-    const lane = guard.lane()
-    lane.admit(message('never'), enact)
-    lane.admit(message('next'), enact)
+    const senderQueue = guard.senderQueue()
+    senderQueue.admit(message('never'), enact)
+    senderQueue.admit(message('next'), enact)
     expect(enacted).toEqual(['never drop', 'next deliver'])
     expect(guard.stats()).toMatchObject({ overflowed: 1, held: 0 })
   })
@@ -178,7 +181,7 @@ describe('a throttled message', () => {
       { maxHoldMs: 1_000, overflow: 'disconnect' },
     )
     const seen: Decision[] = []
-    guard.lane().admit(message('m'), decision => seen.push(decision))
+    guard.senderQueue().admit(message('m'), decision => seen.push(decision))
     clock.advance(400)
     expect(seen).toEqual([])
     wait = 601
@@ -195,9 +198,9 @@ describe('a throttled message', () => {
     const guard = new Guard(gate)
     const seen: string[] = []
     for (const topic of ['short', 'long']) {
-      const lane = guard.lane()
+      const senderQueue = guard.senderQueue()
       for (let index = 0; index < 2; index++) {
-        lane.admit(message(topic), (decision, m) => seen.push(`${m.topic} ${decision.outcome}`))
+        senderQueue.admit(message(topic), (decision, m) => seen.push(`${m.topic} ${decision.outcome}`))
       }
     }
     expect(seen).toEqual(['short deliver', 'short disconnect', 'long deliver'])
@@ -209,14 +212,14 @@ describe('a throttled message', () => {
 describe('bounds', () => {
   it('refuse what finds no room in its lane, at once, and count it', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100), { maxHeldPerSender: 2 })
-    const lane = guard.lane()
-    for (const topic of ['a', 'b', 'c', 'd']) lane.admit(message(topic), enact)
+    const senderQueue = guard.senderQueue()
+    for (const topic of ['a', 'b', 'c', 'd']) senderQueue.admit(message(topic), enact)
     expect(enacted).toEqual(['c drop', 'd drop'])
     expect(guard.stats()).toMatchObject({ held: 2, heldPeak: 2, overflowed: 2 })
   })
   it('count all senders together', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100), { maxHeldTotal: 3 })
-    for (const topic of ['a', 'b', 'c', 'd']) guard.lane().admit(message(topic), enact)
+    for (const topic of ['a', 'b', 'c', 'd']) guard.senderQueue().admit(message(topic), enact)
     expect(enacted).toEqual(['d drop'])
   })
   it('count payload bytes, but let one large message wait alone', () => {
@@ -224,40 +227,40 @@ describe('bounds', () => {
       maxHeldBytesPerSender: 100,
       maxHeldBytesTotal: 350,
     })
-    const lane = guard.lane()
-    lane.admit(message('large', 300), enact)
-    lane.admit(message('small', 1), enact)
-    guard.lane().admit(message('other', 51), enact)
-    guard.lane().admit(message('third', 300), enact)
+    const senderQueue = guard.senderQueue()
+    senderQueue.admit(message('large', 300), enact)
+    senderQueue.admit(message('small', 1), enact)
+    guard.senderQueue().admit(message('other', 51), enact)
+    guard.senderQueue().admit(message('third', 300), enact)
     // Of all the room, the holder of most gives way, but not to one that would hold more.
     expect(enacted).toEqual(['small drop', 'large drop', 'third drop'])
     expect(guard.stats().heldBytes).toBe(51)
   })
   it('are those of the house where nothing else is said', () => {
     const { guard, enact } = setUp(() => throttle(100))
-    const lane = guard.lane()
-    for (let i = 0; i <= BOUNDS.heldPerSender; i++) lane.admit(message('m'), enact)
-    expect(guard.stats()).toMatchObject({ held: BOUNDS.heldPerSender, overflowed: 1 })
-    for (let sent = BOUNDS.heldPerSender; sent < BOUNDS.heldTotal; sent++) {
-      guard.lane().admit(message('m'), enact)
+    const senderQueue = guard.senderQueue()
+    for (let i = 0; i <= MAX_SIZES.heldPerSender; i++) senderQueue.admit(message('m'), enact)
+    expect(guard.stats()).toMatchObject({ held: MAX_SIZES.heldPerSender, overflowed: 1 })
+    for (let sent = MAX_SIZES.heldPerSender; sent < MAX_SIZES.heldTotal; sent++) {
+      guard.senderQueue().admit(message('m'), enact)
     }
-    expect(guard.stats().held).toBe(BOUNDS.heldTotal)
-    guard.lane().admit(message('m'), enact)
-    expect(guard.stats()).toMatchObject({ held: BOUNDS.heldTotal, overflowed: 2 })
+    expect(guard.stats().held).toBe(MAX_SIZES.heldTotal)
+    guard.senderQueue().admit(message('m'), enact)
+    expect(guard.stats()).toMatchObject({ held: MAX_SIZES.heldTotal, overflowed: 2 })
     guard.close()
-    expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: BOUNDS.heldTotal })
+    expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: MAX_SIZES.heldTotal })
   })
   it('of bytes are those of the house too', () => {
     const { guard, enact } = setUp(() => throttle(100))
-    const half = BOUNDS.heldBytesPerSender / 2
-    const lane = guard.lane()
-    for (let i = 0; i < 3; i++) lane.admit(message('m', half), enact)
+    const half = MAX_SIZES.heldBytesPerSender / 2
+    const senderQueue = guard.senderQueue()
+    for (let i = 0; i < 3; i++) senderQueue.admit(message('m', half), enact)
     expect(guard.stats()).toMatchObject({ held: 2, overflowed: 1 })
-    for (let bytes = 2 * half; bytes < BOUNDS.heldBytesTotal; bytes += 2 * half) {
-      guard.lane().admit(message('m', 2 * half), enact)
+    for (let bytes = 2 * half; bytes < MAX_SIZES.heldBytesTotal; bytes += 2 * half) {
+      guard.senderQueue().admit(message('m', 2 * half), enact)
     }
-    expect(guard.stats().heldBytes).toBe(BOUNDS.heldBytesTotal)
-    guard.lane().admit(message('m', 1), enact)
+    expect(guard.stats().heldBytes).toBe(MAX_SIZES.heldBytesTotal)
+    guard.senderQueue().admit(message('m', 1), enact)
     expect(guard.stats().overflowed).toBe(2)
   })
   it('that are no whole numbers above 0 are refused when the guard is made', () => {
@@ -278,8 +281,8 @@ describe('a gate that fails', () => {
       { logger },
     )
     const seen: Decision[] = []
-    const lane = guard.lane()
-    for (let i = 0; i < 3; i++) lane.admit(message('m'), decision => seen.push(decision))
+    const senderQueue = guard.senderQueue()
+    for (let i = 0; i < 3; i++) senderQueue.admit(message('m'), decision => seen.push(decision))
     expect(seen).toHaveLength(3)
     expect(seen[0]).toMatchObject({ allowed: true, reason: 'store_unavailable', fallback: true })
     expect(lines).toHaveLength(1)
@@ -288,7 +291,7 @@ describe('a gate that fails', () => {
   it('denies where the fallback is to deny', async () => {
     const { guard } = setUp(() => Promise.reject(new Error('away')), { middlewareFallback: 'deny' })
     const seen: Decision[] = []
-    guard.lane().admit(message('m'), decision => seen.push(decision))
+    guard.senderQueue().admit(message('m'), decision => seen.push(decision))
     await turns()
     expect(seen).toMatchObject([{ allowed: false, reason: 'store_unavailable', fallback: true }])
   })
@@ -305,7 +308,7 @@ describe('a gate that fails', () => {
       },
       { logger },
     )
-    guard.lane().admit(message('m'), enact)
+    guard.senderQueue().admit(message('m'), enact)
     expect(enacted).toEqual(['m deliver'])
   })
   it('by not answering in time is answered for, and its late answer is ignored', async () => {
@@ -313,7 +316,7 @@ describe('a gate that fails', () => {
     const { clock, guard, enacted, enact } = setUp(() => new Promise(resolve => (answer = resolve)), {
       decideTimeoutMs: 100,
     })
-    guard.lane().admit(message('m'), enact)
+    guard.senderQueue().admit(message('m'), enact)
     clock.advance(100)
     await turns()
     expect(enacted).toEqual(['m deliver'])
@@ -329,8 +332,8 @@ describe('answers that come later', () => {
   it('are enacted in the order of the messages, whatever order they come in', async () => {
     const answers: ((decision: Decision) => void)[] = []
     const { guard, enacted, enact } = setUp(() => new Promise(resolve => answers.push(resolve)))
-    const lane = guard.lane()
-    for (const topic of ['a', 'b', 'c']) lane.admit(message(topic), enact)
+    const senderQueue = guard.senderQueue()
+    for (const topic of ['a', 'b', 'c']) senderQueue.admit(message(topic), enact)
     expect(answers).toHaveLength(3)
     answers[2]!(OK)
     answers[1]!(DROP)
@@ -346,8 +349,8 @@ describe('answers that come later', () => {
       asked++
       return new Promise(() => {})
     })
-    const lane = guard.lane()
-    for (let i = 0; i < 500; i++) lane.admit(message('m'), enact)
+    const senderQueue = guard.senderQueue()
+    for (let i = 0; i < 500; i++) senderQueue.admit(message('m'), enact)
     expect(asked).toBe(32)
   })
   it('that throttle one behind the head are asked again in its turn', async () => {
@@ -357,11 +360,11 @@ describe('answers that come later', () => {
       asked.push(m.topic)
       return new Promise(resolve => answers.push(resolve))
     })
-    const lane = guard.lane()
-    for (const topic of ['a', 'b', 'c', 'd']) lane.admit(message(topic), enact)
+    const senderQueue = guard.senderQueue()
+    for (const topic of ['a', 'b', 'c', 'd']) senderQueue.admit(message(topic), enact)
     answers[1]!(throttle(60_000))
     await turns()
-    lane.admit(message('e'), enact)
+    senderQueue.admit(message('e'), enact)
     expect(asked).toEqual(['a', 'b', 'c', 'd'])
     answers[2]!(OK)
     answers[3]!(OK)
@@ -381,11 +384,14 @@ describe('a sender that goes', () => {
     const bucket = new Bucket(clock, 100, 1)
     const guard = new Guard(bucket)
     const calls: string[] = []
-    const lane = guard.lane({ onHold: () => calls.push('hold'), onFree: () => calls.push('free') })
+    const senderQueue = guard.senderQueue({
+      onPause: () => calls.push('hold'),
+      onResume: () => calls.push('free'),
+    })
     const enacted: string[] = []
     for (const topic of ['now', 'k1', 'x1', 'k2', 'x2'])
-      lane.admit(message(topic), (_, m) => enacted.push(m.topic))
-    expect(lane.leave(m => m.topic.startsWith('k'))).toBe(2)
+      senderQueue.admit(message(topic), (_, m) => enacted.push(m.topic))
+    expect(senderQueue.leave(m => m.topic.startsWith('k'))).toBe(2)
     clock.advance(1_000)
     expect(enacted).toEqual(['now', 'k1', 'k2'])
     expect(bucket.charged).toBe(3)
@@ -395,9 +401,9 @@ describe('a sender that goes', () => {
   it('whose answer is under way is not enacted any more', async () => {
     let answer: (decision: Decision) => void = () => {}
     const { guard, enacted, enact } = setUp(() => new Promise(resolve => (answer = resolve)))
-    const lane = guard.lane()
-    lane.admit(message('m'), enact)
-    expect(lane.leave()).toBe(1)
+    const senderQueue = guard.senderQueue()
+    senderQueue.admit(message('m'), enact)
+    expect(senderQueue.leave()).toBe(1)
     answer(OK)
     await turns()
     expect(enacted).toEqual([])
@@ -407,21 +413,21 @@ describe('a sender that goes', () => {
 describe('a closed guard', () => {
   it('has forgotten what was held, counts it, and refuses what comes', () => {
     const { clock, guard, enacted, enact } = setUp(() => throttle(100))
-    const lane = guard.lane()
-    lane.admit(message('a'), enact)
-    lane.admit(message('b'), enact)
+    const senderQueue = guard.senderQueue()
+    senderQueue.admit(message('a'), enact)
+    senderQueue.admit(message('b'), enact)
     guard.close()
     expect(enacted).toEqual([])
     expect(clock.timers).toEqual([])
     expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: 2 })
-    lane.admit(message('c'), enact)
+    senderQueue.admit(message('c'), enact)
     expect(enacted).toEqual(['c reject'])
   })
   it('lets pass what was held where that is asked, in order', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100))
-    const lane = guard.lane()
-    lane.admit(message('a'), enact)
-    lane.admit(message('b'), enact)
+    const senderQueue = guard.senderQueue()
+    senderQueue.admit(message('a'), enact)
+    senderQueue.admit(message('b'), enact)
     guard.close('pass')
     expect(enacted).toEqual(['a deliver', 'b deliver'])
     expect(guard.stats()).toMatchObject({ held: 0, discarded: 0 })
@@ -432,13 +438,13 @@ describe('an enactment that throws', () => {
   it('does not strand those behind it', () => {
     const clock = new HandClock()
     const guard = new Guard(new Bucket(clock, 100, 1))
-    const lane = guard.lane()
+    const senderQueue = guard.senderQueue()
     const enacted: string[] = []
-    lane.admit(message('a'), () => {})
-    lane.admit(message('b'), () => {
+    senderQueue.admit(message('a'), () => {})
+    senderQueue.admit(message('b'), () => {
       throw new Error('broken listener')
     })
-    lane.admit(message('c'), (_, m) => enacted.push(m.topic))
+    senderQueue.admit(message('c'), (_, m) => enacted.push(m.topic))
     expect(() => clock.advance(100)).toThrow('broken listener')
     clock.advance(200)
     expect(enacted).toEqual(['c'])
@@ -447,7 +453,7 @@ describe('an enactment that throws', () => {
 
 describe('any history', () => {
   it('enacts every message exactly once, each sender in order, and leaves nothing held', async () => {
-    const step = fc.record({ lane: fc.nat(2), waitMs: fc.nat(60), later: fc.boolean() })
+    const step = fc.record({ senderQueue: fc.nat(2), waitMs: fc.nat(60), later: fc.boolean() })
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async steps => {
         const clock = new HandClock()
@@ -456,11 +462,11 @@ describe('any history', () => {
           clock,
           check: m => (m.size === 2 ? Promise.resolve().then(() => bucket.check()) : bucket.check()),
         })
-        const lanes = [guard.lane(), guard.lane(), guard.lane()]
+        const lanes = [guard.senderQueue(), guard.senderQueue(), guard.senderQueue()]
         const seen: number[][] = [[], [], []]
-        for (const [index, { lane, waitMs, later }] of steps.entries()) {
-          lanes[lane]!.admit(message(String(index), later ? 2 : 1), (_, m) =>
-            seen[lane]!.push(Number(m.topic)),
+        for (const [index, { senderQueue, waitMs, later }] of steps.entries()) {
+          lanes[senderQueue]!.admit(message(String(index), later ? 2 : 1), (_, m) =>
+            seen[senderQueue]!.push(Number(m.topic)),
           )
           await turns(2)
           clock.advance(waitMs)
@@ -471,8 +477,8 @@ describe('any history', () => {
         }
         expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: 0, overflowed: 0 })
         expect(bucket.charged).toBe(steps.length)
-        for (const [lane, topics] of seen.entries()) {
-          const sent = steps.flatMap((s, index) => (s.lane === lane ? [index] : []))
+        for (const [senderQueue, topics] of seen.entries()) {
+          const sent = steps.flatMap((s, index) => (s.senderQueue === senderQueue ? [index] : []))
           expect(topics).toEqual(sent)
         }
       }),

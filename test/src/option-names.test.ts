@@ -57,7 +57,7 @@ const CALLS: Readonly<Record<string, () => unknown>> = {
   RunTimeExemption: () => gate.exemptions.add({ name: 'e', clients: ['c'], ...message2, ...wrong }),
   TierOptions: () =>
     new core.Gate({ tiers: {} }).tiers.add({ client: 'c', tier: 'free', ...message2, ...wrong }),
-  NoteOptions: () => gate.bans.add({ client: 'c', reason: 'why', ...wrong }),
+  RuntimeEntryOptions: () => gate.bans.add({ client: 'c', reason: 'why', ...wrong }),
   AdaptiveOptions: () => core.adaptive(wrong),
   AimdOptions: () => core.aimd(wrong),
   GradientOptions: () => core.gradient(wrong),

@@ -10,7 +10,7 @@ const DOORS = [
 ]
 
 /** Clients of other packages, as far as they are used, and what stores give to gates alone. */
-const FOREIGN = /Client|Cluster|Connection|Database|Statement|Link|NotesWatch/
+const FOREIGN = /Client|Cluster|Connection|Database|Statement|Link|SharedEntriesWatch/
 
 it('what can be closed can be declared with `await using`', () => {
   const missing = DOORS.flatMap(door =>

@@ -51,7 +51,7 @@ export async function connectClient(
       }),
     subscribe: async (pattern, qos = 0) => {
       const granted = await client.subscribeAsync(pattern, { qos })
-      const refused = granted.find(grant => grant.qos >= 128)
+      const refused = granted.find(effect => effect.qos >= 128)
       if (refused) throw new Error(`the subscription to ${refused.topic} was refused with ${refused.qos}`)
     },
     publish: async (topic, payload, publishOptions = {}) => {

@@ -23,7 +23,7 @@ export function forgettableAt(cells: Float64Array, limit: Limit): number {
  * stays used. The cells may be changed in place. Undefined for a key that equals one never seen, or whose algorithm is
  * not there.
  */
-export function carryOver(
+export function migrateState(
   cells: Float64Array,
   old: Limit | undefined,
   changes: readonly Change[],

@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 
 /** Numbers a rule counted by from a moment on, as text. */
 export interface Period {
@@ -15,7 +15,7 @@ export type History = readonly Period[]
 /** A history with other numbers in force from a moment on; the same object if they are in force. */
 export function withChange(history: History, period: Period): History {
   if (history.at(-1)?.text === period.text) return history
-  return [...history, period].slice(-BOUNDS.numbersRemembered)
+  return [...history, period].slice(-MAX_SIZES.numbersRemembered)
 }
 
 /** The changes that cells have yet to be carried through, which were written under `text` and charged last at `lastMs`. */
@@ -46,7 +46,7 @@ export class Histories {
     const history = withChange(known?.history ?? [], { text: this.#describe(limit), sinceMs: nowMs, limit })
     if (known === undefined) {
       const [oldest] = this.#byName.keys()
-      if (this.#byName.size >= BOUNDS.ruleHistories && oldest !== undefined) this.#byName.delete(oldest)
+      if (this.#byName.size >= MAX_SIZES.ruleHistories && oldest !== undefined) this.#byName.delete(oldest)
       this.#byName.set(limit.name, { limit, history })
     } else {
       known.limit = limit

@@ -1,9 +1,9 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import type { Clock } from '../../clock.ts'
 import type { Selector } from '../store.ts'
-import { Lease, type LentRule } from './lease.ts'
-import { type Measure, termsOf } from './terms.ts'
+import { Lease, type LeasedRule } from './lease.ts'
+import { leaseTermsOf, type Measure } from './terms.ts'
 
 /** Deadlines are kept in slots of an eighth of the ttl; twice as many slots as a ttl needs. */
 const SLOTS_PER_TTL = 8
@@ -16,14 +16,14 @@ type GiveBack = (lease: Lease, grains: number, nowMs: number) => void
  * All leases of a node: by rule and key, and by when they end. Keeps {@link BOUNDS.leases} at the most: a new one
  * takes the place of the one that would end first. Nothing in it is idle for longer than a ttl and an eighth.
  */
-export class Book {
+export class LeaseTable {
   size = 0
   evictions = 0
   readonly #clock: Clock
   readonly #measure: Measure
   readonly #mostLeases: number
   readonly #giveBack: GiveBack
-  readonly #rules = new Map<string, LentRule>()
+  readonly #rules = new Map<string, LeasedRule>()
   readonly #slots = Array.from({ length: SLOTS }, () => new Set<Lease>())
   readonly #tickMs: number
   #tick: number
@@ -52,13 +52,13 @@ export class Book {
     const found = this.find(limit, key)
     if (found !== undefined) return found
     let rule = this.#rules.get(limit.name)
-    const terms = rule?.terms ?? termsOf(limit, this.#measure)
-    if (terms === undefined || this.#closed) return undefined
+    const leaseTerms = rule?.leaseTerms ?? leaseTermsOf(limit, this.#measure)
+    if (leaseTerms === undefined || this.#closed) return undefined
     if (this.size >= this.#mostLeases && !this.#evict(nowMs)) return undefined
     // Asked again: the one evicted may have been the last of this rule.
     rule = this.#rules.get(limit.name)
     if (rule === undefined) {
-      rule = { limit, terms, leases: new Map() }
+      rule = { limit, leaseTerms, leases: new Map() }
       this.#rules.set(limit.name, rule)
     }
     const lease = new Lease(rule, key, this.#measure.ttlMs, nowMs)
@@ -96,15 +96,15 @@ export class Book {
   }
 
   /** True where a limit has the numbers it had; else what was lent under the old ones ends when it is due. */
-  #follow(rule: LentRule, limit: Limit): boolean {
+  #follow(rule: LeasedRule, limit: Limit): boolean {
     if (haveSameNumbers(rule.limit, limit)) {
       rule.limit = limit
       return true
     }
     this.#rules.delete(limit.name)
-    const terms = termsOf(limit, this.#measure)
+    const leaseTerms = leaseTermsOf(limit, this.#measure)
     // Known from now on, so that what was lent comes back under the new numbers.
-    if (terms !== undefined) this.#rules.set(limit.name, { limit, terms, leases: new Map() })
+    if (leaseTerms !== undefined) this.#rules.set(limit.name, { limit, leaseTerms, leases: new Map() })
     return false
   }
 
@@ -113,7 +113,7 @@ export class Book {
     const last = this.#tickOf(nowMs)
     // A clock that was set back, or far ahead, makes for one round through all slots.
     if (last < this.#tick || last - this.#tick > SLOTS) this.#tick = last - SLOTS
-    let left: number = BOUNDS.sweepSlice
+    let left: number = MAX_SIZES.sweepSlice
     while (this.#tick < last && left > 0) {
       const slot = this.#slots[(this.#tick + 1 + SLOTS) % SLOTS]!
       for (const lease of slot) {
@@ -157,7 +157,7 @@ export class Book {
 
   /** Ends the lease due first that nobody waits for; false where there is none among some. */
   #evict(nowMs: number): boolean {
-    let left: number = BOUNDS.evictionProbe
+    let left: number = MAX_SIZES.evictionProbe
     for (let ahead = 1; ahead <= SLOTS; ahead++) {
       for (const lease of this.#slots[(this.#tick + ahead) % SLOTS]!) {
         if (left-- === 0) return false

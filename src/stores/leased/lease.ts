@@ -1,11 +1,11 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import type { Verdict } from '../store.ts'
-import type { Terms } from './terms.ts'
+import type { LeaseTerms } from './terms.ts'
 
 /** A rule that has leases: its numbers and what can be lent of it. */
-export interface LentRule {
+export interface LeasedRule {
   limit: Limit
-  readonly terms: Terms
+  readonly leaseTerms: LeaseTerms
   readonly leases: Map<string, Lease>
 }
 
@@ -14,7 +14,7 @@ export interface LentRule {
  * when the shared store has refused it more. Times are of the node's clock, amounts are grains.
  */
 export class Lease {
-  readonly rule: LentRule
+  readonly rule: LeasedRule
   readonly key: string
   readonly ttlMs: number
   /** All that may be spent; `older` of it is void earlier. What is older is spent first. */
@@ -52,7 +52,7 @@ export class Lease {
   refusedUntilMs = 0
   retryAtMs = 0
 
-  constructor(rule: LentRule, key: string, ttlMs: number, nowMs: number) {
+  constructor(rule: LeasedRule, key: string, ttlMs: number, nowMs: number) {
     this.rule = rule
     this.key = key
     this.ttlMs = ttlMs
@@ -104,7 +104,10 @@ export class Lease {
     this.refusedGrains = Infinity
     // In an empty lease `untilMs` is still that of the part spent last.
     if (!this.isLive(this.untilMs, nowMs)) return grains
-    const kept = Math.max(0, Math.min(grains, this.rule.terms.mostGrains - this.grains - this.comingGrains))
+    const kept = Math.max(
+      0,
+      Math.min(grains, this.rule.leaseTerms.mostGrains - this.grains - this.comingGrains),
+    )
     if (this.older > 0) this.older += kept
     this.grains += kept
     this.usedGrains = Math.max(0, this.usedGrains - kept)
@@ -148,8 +151,10 @@ export class Lease {
 
   /** The verdict on a cost of `grains` that is refused here: with the wait the shared store named. */
   deny(grains: number, nowMs: number): Verdict {
-    const { limit, terms } = this.rule
-    const more = terms.windowed ? 0 : ((grains - this.refusedGrains) * limit.periodMs) / limit.countGrains
+    const { limit, leaseTerms } = this.rule
+    const more = leaseTerms.windowed
+      ? 0
+      : ((grains - this.refusedGrains) * limit.periodMs) / limit.countGrains
     const never = grains > limit.capacityGrains
     return {
       allowed: false,

@@ -15,7 +15,7 @@ const SHORTEST_PACE_MS = 20
 const LONGEST_PACE_MS = 75
 
 /** What was asked of the shared store for leases, in calls, and in units. */
-export interface LenderFigures {
+export interface LeaseFigures {
   asked: number
   refused: number
   failed: number
@@ -24,8 +24,8 @@ export interface LenderFigures {
 }
 
 /** Takes units from the shared store and brings them back: one request of a key at a time. */
-export class Lender {
-  readonly figures: LenderFigures = { asked: 0, refused: 0, failed: 0, grantedUnits: 0, returnedUnits: 0 }
+export class LeaseClient {
+  readonly figures: LeaseFigures = { asked: 0, refused: 0, failed: 0, grantedUnits: 0, returnedUnits: 0 }
   readonly #store: Store
   readonly #clock: Clock
   readonly #measure: Measure
@@ -89,7 +89,7 @@ export class Lender {
   }
 
   async #ask(lease: Lease, needGrains: number): Promise<void> {
-    const { limit, terms } = lease.rule
+    const { limit, leaseTerms } = lease.rule
     let grains = this.#size(lease, needGrains)
     let paceMs = 0
     for (;;) {
@@ -111,7 +111,7 @@ export class Lender {
         return
       }
       this.figures.refused++
-      const isRefill = !terms.windowed
+      const isRefill = !leaseTerms.windowed
       const waitMs = verdict.retryAfterMs
       // What is needed fits sooner than what was asked for, by the time the difference takes to flow in.
       const soonerMs = isRefill ? ((grains - needGrains) * limit.periodMs) / limit.countGrains : 0
@@ -146,13 +146,13 @@ export class Lender {
   }
 
   #receive(lease: Lease, grains: number, sentMs: number, resetMs: number, nowMs: number): void {
-    const { limit, terms } = lease.rule
+    const { limit, leaseTerms } = lease.rule
     const { ttlMs } = this.#measure
     this.figures.grantedUnits += grains / limit.scale
     const ended = lease.expire(nowMs)
     if (ended > 0) this.giveBack(lease, ended, nowMs)
     // Counted from when it was asked for: the store took the units no earlier.
-    lease.endsAtMs = terms.windowed ? sentMs + resetMs : Infinity
+    lease.endsAtMs = leaseTerms.windowed ? sentMs + resetMs : Infinity
     if (lease.gone || nowMs - sentMs >= ttlMs) this.giveBack(lease, grains, nowMs)
     else lease.add(grains, Math.min(sentMs + ttlMs, lease.endsAtMs))
     if (nowMs - sentMs >= ttlMs) {
@@ -166,11 +166,11 @@ export class Lender {
   /** How many grains to ask for now. */
   #size(lease: Lease, needGrains: number): number {
     const nowMs = this.#clock.now()
-    const { limit, terms } = lease.rule
+    const { limit, leaseTerms } = lease.rule
     const wanted = sizeLease(
       {
         limit,
-        terms,
+        leaseTerms,
         usedGrains: lease.usedGrains,
         sinceMs: nowMs - lease.askedAtMs,
         sharedGrains: lease.sharedGrains,
@@ -180,7 +180,7 @@ export class Lender {
     )
     lease.usedGrains = 0
     lease.askedAtMs = nowMs
-    const target = Math.max(wanted, Math.min(lease.waitingGrains, terms.mostGrains))
+    const target = Math.max(wanted, Math.min(lease.waitingGrains, leaseTerms.mostGrains))
     return Math.max(1, needGrains, target - lease.usable(nowMs))
   }
 }

@@ -1,7 +1,7 @@
 import { toGrains } from '../../algorithms/limit.ts'
 import type { MaybePromise } from '../../message.ts'
 import type { Charge, Store, Verdict } from '../store.ts'
-import type { Book } from './book.ts'
+import type { LeaseTable } from './book.ts'
 import type { Lease } from './lease.ts'
 
 /** What charges would get, changing nothing: of what is held here and, where that is too little, of what is there. */
@@ -9,13 +9,13 @@ export function peek(
   charges: readonly Charge[],
   options: Parameters<Store['decide']>[1],
   nowMs: number,
-  book: Book,
+  leaseTable: LeaseTable,
   store: Store,
 ): MaybePromise<readonly Verdict[]> {
   const spent = new Map<Lease, number>()
   const missing: Charge[] = []
   const here = charges.map(charge => {
-    const lease = book.find(charge.limit, charge.key)
+    const lease = leaseTable.find(charge.limit, charge.key)
     const grains = toGrains(charge.cost, charge.limit)
     const usable = lease === undefined ? 0 : lease.usable(nowMs) - (spent.get(lease) ?? 0)
     if (lease !== undefined && usable > 0 && usable >= grains) {
@@ -40,10 +40,10 @@ export function peek(
 }
 
 /** The verdict on a charge of a message that is refused by another rule already: by what is known here. */
-export function guess(charge: Charge, nowMs: number, book: Book): Verdict {
+export function guess(charge: Charge, nowMs: number, leaseTable: LeaseTable): Verdict {
   const { scale, capacityGrains } = charge.limit
   const grains = toGrains(charge.cost, charge.limit)
-  const lease = book.find(charge.limit, charge.key)
+  const lease = leaseTable.find(charge.limit, charge.key)
   const left = (lease?.sharedGrains ?? capacityGrains) - grains
   const fits = grains <= capacityGrains
   return {

@@ -22,7 +22,7 @@ export interface Measure {
 }
 
 /** What can be lent of one limit. */
-export interface Terms {
+export interface LeaseTerms {
   /** Grains a node may hold of a key at the most; 0 where all is asked for message by message. */
   readonly mostGrains: number
   /** Whether all of a lease is asked for at once, rather than what the rate of the node needs. */
@@ -70,7 +70,7 @@ function wholeAbove(path: string, value: number, remedy: string): void {
 }
 
 /** The terms of a limit; undefined where every charge goes to the shared store, and nothing is remembered. */
-export function termsOf(limit: Limit, measure: Measure): Terms | undefined {
+export function leaseTermsOf(limit: Limit, measure: Measure): LeaseTerms | undefined {
   const lent = LENT.get(limit.algorithm)
   if (lent === undefined || limit.custom !== undefined || measure.units === 1) return undefined
   const fixed = measure.units !== 'auto'
@@ -85,7 +85,7 @@ export function termsOf(limit: Limit, measure: Measure): Terms | undefined {
 /** What a node knows of a key when it asks for more. */
 export interface Need {
   readonly limit: Limit
-  readonly terms: Terms
+  readonly leaseTerms: LeaseTerms
   /** Grains used since it asked last, and how long ago that was. */
   readonly usedGrains: number
   readonly sinceMs: number
@@ -99,12 +99,12 @@ export interface Need {
  * of its share of what the shared store has left, so that the last units of a limit do not lie idle at one node.
  */
 export function sizeLease(need: Need, nodes: number): number {
-  const { limit, terms, usedGrains, sinceMs, sharedGrains, heardMs } = need
-  if (terms.fixed) return terms.mostGrains
+  const { limit, leaseTerms, usedGrains, sinceMs, sharedGrains, heardMs } = need
+  if (leaseTerms.fixed) return leaseTerms.mostGrains
   let grains = (usedGrains / Math.max(sinceMs, SHORTEST_SPAN_MS)) * HORIZON_MS
   if (sharedGrains !== undefined) {
     const inflow = (limit.countGrains / limit.periodMs) * (Math.max(0, heardMs) + INFLOW_MS)
     grains = Math.min(grains, (sharedGrains + inflow) / (2 * nodes))
   }
-  return Math.max(1, Math.min(Math.floor(grains), terms.mostGrains))
+  return Math.max(1, Math.min(Math.floor(grains), leaseTerms.mostGrains))
 }

@@ -1,6 +1,6 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
 import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { KeyIndex } from './key-index.ts'
 import { KeyList } from './key-list.ts'
 import { Records } from './records.ts'
@@ -47,7 +47,7 @@ export class Table {
     const { limit } = this
     const entries = limit.kernel.entries?.(limit)
     if (entries === undefined) return this.#mostKeys
-    return Math.min(this.#mostKeys, Math.max(1, Math.floor(BOUNDS.logEntriesPerRule / entries)))
+    return Math.min(this.#mostKeys, Math.max(1, Math.floor(MAX_SIZES.logEntriesPerRule / entries)))
   }
 
   /** What to keep beside a slot; the shared counter is never kept. */
@@ -163,11 +163,11 @@ export class Table {
     let best = -1
     let bestWholeAt = Infinity
     const { slots } = this
-    const apart = Math.ceil(slots / 4)
-    for (let left = BOUNDS.evictionProbe / 4; left > 0; left--) {
+    const ephemeral = Math.ceil(slots / 4)
+    for (let left = MAX_SIZES.evictionProbe / 4; left > 0; left--) {
       this.#turnHand()
       for (let place = 0; place < 4; place++) {
-        const slot = (this.#hand + place * apart) % slots
+        const slot = (this.#hand + place * ephemeral) % slots
         if (this.#keys.get(slot) === undefined) continue
         const wholeAt = this.records.wholeAt(slot)
         if (wholeAt <= nowMs) {

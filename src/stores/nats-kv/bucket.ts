@@ -13,7 +13,7 @@ export interface BucketSettings {
 }
 
 /** What stands under a key: its revision, 0 where nothing does. */
-export interface Kept {
+export interface StoredValue {
   readonly revision: number
   readonly data: Uint8Array | undefined
 }
@@ -52,7 +52,7 @@ export class Bucket {
     return `$KV.${this.#settings.bucket}.${of(rule)}.${of(key)}`
   }
 
-  async read(subject: string, deadlineMs: number): Promise<Kept> {
+  async read(subject: string, deadlineMs: number): Promise<StoredValue> {
     const found = await this.#jetstream.message(this.stream.name, { last_by_subj: subject }, deadlineMs)
     // What was deleted by hand left an empty message behind.
     return { revision: found?.seq ?? 0, data: found?.data.length ? found.data : undefined }

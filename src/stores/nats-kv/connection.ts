@@ -1,7 +1,7 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
-import type { NotesWatch } from '../notes.ts'
-import { within } from '../resilient/within.ts'
+import type { SharedEntriesWatch } from '../notes.ts'
+import { withTimeout } from '../resilient/within.ts'
 
 /** What a server answers. */
 export interface NatsReply {
@@ -98,7 +98,7 @@ export class Link {
     const longer = { timeout: 2 * timeout + CLIENT_MARGIN_MS }
     const options = headers === undefined ? longer : { ...longer, headers }
     try {
-      const reply = await within(systemClock, timeout, () =>
+      const reply = await withTimeout(systemClock, timeout, () =>
         this.#connection!.request(subject, payload, options),
       )
       return reply.data
@@ -111,7 +111,7 @@ export class Link {
    * Calls `changed` with each message on a subject, which may hold wildcards, and when it is heard again or no more. The
    * client asks for the same anew when it is connected anew.
    */
-  listen(subject: string, changed: () => void): NotesWatch {
+  listen(subject: string, changed: () => void): SharedEntriesWatch {
     const listener: Listener = { subject, changed, end: undefined }
     this.#listeners.add(listener)
     this.#subscribe(listener)

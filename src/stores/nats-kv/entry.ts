@@ -1,16 +1,16 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import { StoreError } from '../../errors.ts'
-import { carryOver, freshCells } from '../kept/carry.ts'
+import { freshCells, migrateState } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
 import { changesAfter, type History } from '../kept/history.ts'
 import { describeNumbers, limitOf } from '../kept/numbers.ts'
 import type { Charge, Verdict } from '../store.ts'
-import type { Kept } from './bucket.ts'
+import type { StoredValue } from './bucket.ts'
 
 const LINE = 0x0a
 
 /** The state of a key under a limit, as it was read; changed in place, and written with the revision it had. */
-export interface Entry {
+export interface KvEntry {
   readonly limit: Limit
   readonly revision: number
   /** Whether the key equals one never seen. */
@@ -22,7 +22,12 @@ export interface Entry {
  * An entry of what a bucket keeps: the rule's numbers as a line of JSON, then the cells as they stand in memory. What was
  * written under other numbers is carried over. Throws StoreError where something else stands there.
  */
-export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number, history: History): Entry {
+export function openEntry(
+  { revision, data }: StoredValue,
+  limit: Limit,
+  nowMs: number,
+  history: History,
+): KvEntry {
   if (data === undefined) return { limit, revision, isNew: true, cells: freshCells(limit, nowMs) }
   const end = data.indexOf(LINE)
   const cells = decodeCells(data.subarray(end + 1))
@@ -34,7 +39,7 @@ export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number,
       limit: read(each.text),
       sinceMs: Math.min(each.sinceMs, nowMs),
     }))
-    const carried = carryOver(cells, read(text), changes)
+    const carried = migrateState(cells, read(text), changes)
     return { limit, revision, isNew: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   } catch (cause) {
     throw new StoreError(`nats: a key of ${limit.name} holds what is no state of a limit (delete it)`, {
@@ -44,18 +49,18 @@ export function openEntry({ revision, data }: Kept, limit: Limit, nowMs: number,
 }
 
 /** What {@link openEntry} reads. */
-export function encodeEntry({ limit, cells }: Entry): Uint8Array {
+export function encodeEntry({ limit, cells }: KvEntry): Uint8Array {
   return Buffer.concat([Buffer.from(`${describeNumbers(limit)}\n`), encodeCells(cells)])
 }
 
 /** For how long an entry differs from none. */
-export function lastsMs({ limit, cells }: Entry, nowMs: number): number {
+export function lastsMs({ limit, cells }: KvEntry, nowMs: number): number {
   return Math.max(0, limit.kernel.wholeAt(cells, 0, limit) - nowMs)
 }
 
 /** What charges of one key would get, those that fit adding up; and how many grains they would take. */
 export function probe(
-  { cells, limit }: Entry,
+  { cells, limit }: KvEntry,
   charges: readonly Charge[],
   nowMs: number,
 ): { readonly verdicts: readonly Verdict[]; readonly grains: number | undefined } {
@@ -70,7 +75,7 @@ export function probe(
 }
 
 /** Takes what was probed. */
-export function take(entry: Entry, grains: number, nowMs: number): void {
+export function take(entry: KvEntry, grains: number, nowMs: number): void {
   const { limit } = entry
   const { kernel } = limit
   // Once more: only the last question tells a kernel how much room it needs, and that may have been a larger one.

@@ -5,8 +5,8 @@ import { Histories } from '../kept/history.ts'
 import { describeNumbers } from '../kept/numbers.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { Bucket } from './bucket.ts'
-import { type Entry, encodeEntry, lastsMs, openEntry, probe, take } from './entry.ts'
-import { Turns } from './turns.ts'
+import { encodeEntry, type KvEntry, lastsMs, openEntry, probe, take } from './entry.ts'
+import { KeyLock } from './turns.ts'
 
 /** Tries of one key, and the longest pause between two of them. */
 const TRIES = 24
@@ -19,19 +19,19 @@ interface Group {
   readonly charges: Charge[]
   /** The place of each among those of the message. */
   readonly places: number[]
-  entry?: Entry | undefined
+  entry?: KvEntry | undefined
   /** What was taken of it; undefined where nothing was. */
   grains?: number | undefined
 }
 
 /** Reads, changes and writes the entries of a bucket, without two of this process ever racing for the same key. */
-export class Ledger {
+export class ChargeEntries {
   /** Writes another node was faster than. */
   conflicts = 0
   readonly #bucket: Bucket
   readonly #random: () => number
   readonly #onRefundFailed: (error: unknown) => void
-  readonly #turns = new Turns()
+  readonly #keyLock = new KeyLock()
   readonly #histories = new Histories(describeNumbers)
 
   constructor(bucket: Bucket, random: () => number, onRefundFailed: (error: unknown) => void) {
@@ -147,7 +147,7 @@ export class Ledger {
     )
   }
 
-  async #read(group: Group, nowMs: number, deadlineMs: number): Promise<Entry> {
+  async #read(group: Group, nowMs: number, deadlineMs: number): Promise<KvEntry> {
     const kept = await this.#bucket.stream.use(deadlineMs, () => this.#bucket.read(group.subject, deadlineMs))
     const history = this.#histories.adopt(group.limit, nowMs)
     group.entry = openEntry(kept, group.limit, nowMs, history)
@@ -172,7 +172,7 @@ export class Ledger {
 
   #inTurn<T>(groups: readonly Group[], deadlineMs: number, work: () => Promise<T>): Promise<T> {
     const subjects = groups.map(({ subject }) => subject)
-    return this.#turns.run(subjects, () => {
+    return this.#keyLock.run(subjects, () => {
       if (systemClock.now() < deadlineMs) return work()
       throw new StoreError('nats: no answer in time, so many want the same key (use leases)')
     })
@@ -192,7 +192,7 @@ export class Ledger {
 }
 
 /** A bucket that begins part full fills from its first charge on, also where that was denied. */
-function isBegun({ isNew, cells }: Entry): boolean {
+function isBegun({ isNew, cells }: KvEntry): boolean {
   return isNew && cells.some(cell => cell !== 0)
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { policyError } from '../../errors.ts'
 
 const NOT_PLAIN = /[^\w-]/g
@@ -12,9 +12,9 @@ const BUCKET = /^[\w-]{1,64}$/
  */
 export function encodeToken(text: string): string {
   if (text === '') return '='
-  if (text.length <= BOUNDS.remoteKeyChars) {
+  if (text.length <= MAX_SIZES.remoteKeyChars) {
     const token = text.replace(NOT_PLAIN, unit => `=${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-    if (token.length <= BOUNDS.remoteKeyChars) return token
+    if (token.length <= MAX_SIZES.remoteKeyChars) return token
   }
   // UTF-16, not UTF-8: that would make one key of all lone surrogates.
   return `==${createHash('sha256').update(text, 'utf16le').digest('base64url')}`

@@ -1,13 +1,13 @@
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { systemClock } from '../../clock.ts'
-import type { Notes, NotesApart, NotesWatch, SharedNote } from '../notes.ts'
+import type { EphemeralEntries, SharedEntries, SharedEntriesWatch, SharedEntry } from '../notes.ts'
 import { bucketConfig, checkLasting } from './bucket.ts'
 import { deadlineIn, type Link } from './connection.ts'
 import type { JetStream, StoredMessage, StreamConfig, StreamInfo } from './jetstream.ts'
 import { encodeToken } from './names.ts'
 import { Stream } from './stream.ts'
 
-export interface NotesSettings {
+export interface SharedEntriesSettings {
   readonly bucket: string
   readonly storage: 'file' | 'memory'
   readonly replicas: number
@@ -19,7 +19,7 @@ interface Known {
   readonly seq: number
   readonly isMark: boolean
   readonly atMs: number
-  readonly note: SharedNote | undefined
+  readonly note: SharedEntry | undefined
 }
 
 const NOTHING = new Uint8Array(0)
@@ -29,17 +29,17 @@ const GRACE_MS = 60_000
 const AT_ONCE = 64
 const TAKEN_OUT_AT_ONCE = 1_024
 /** Notes of all kinds, and the marks of as many that were removed. */
-const MOST_MESSAGES = 8 * BOUNDS.notes
+const MOST_MESSAGES = 8 * MAX_SIZES.sharedEntries
 
 /**
  * What the nodes of one store tell each other: a bucket of its own beside that of the counts, with a key for each note and
  * no end to its entries. Whoever listens to its subjects hears of a change at once; what is read is only what is newer
  * than what was read before.
  */
-export class NatsNotes implements Notes {
+export class NatsSharedEntries implements SharedEntries {
   readonly #link: Link
   readonly #jetstream: JetStream
-  readonly #settings: NotesSettings
+  readonly #settings: SharedEntriesSettings
   readonly #stream: Stream
   readonly #timeoutMs: number
   readonly #subjects: string
@@ -49,7 +49,7 @@ export class NatsNotes implements Notes {
   #reading: Promise<unknown> = Promise.resolve()
   #readTo = 0
 
-  constructor(link: Link, jetstream: JetStream, settings: NotesSettings) {
+  constructor(link: Link, jetstream: JetStream, settings: SharedEntriesSettings) {
     this.#link = link
     this.#jetstream = jetstream
     this.#settings = settings
@@ -63,7 +63,7 @@ export class NatsNotes implements Notes {
     })
   }
 
-  put(note: SharedNote): Promise<void> {
+  put(note: SharedEntry): Promise<void> {
     return this.#write(note.kind, note.id, Buffer.from(JSON.stringify(note)), {})
   }
 
@@ -78,23 +78,23 @@ export class NatsNotes implements Notes {
   }
 
   /** One reading at a time: what one has read, the next need not. */
-  list(): Promise<readonly SharedNote[]> {
+  list(): Promise<readonly SharedEntry[]> {
     const listed = this.#reading.then(() => this.#list())
     this.#reading = listed.catch(() => {})
     return listed
   }
 
   /** In a bucket of their own, `BUCKET-KIND`, made when one is first put. */
-  apart(kind: string): NotesApart {
+  ephemeral(kind: string): EphemeralEntries {
     const bucket = `${this.#settings.bucket}-${kind}`
-    return new NatsNotes(this.#link, this.#jetstream, { ...this.#settings, bucket })
+    return new NatsSharedEntries(this.#link, this.#jetstream, { ...this.#settings, bucket })
   }
 
-  watch(changed: () => void): NotesWatch {
+  watch(changed: () => void): SharedEntriesWatch {
     return this.#link.listen(`${this.#subjects}.>`, changed)
   }
 
-  async #list(): Promise<readonly SharedNote[]> {
+  async #list(): Promise<readonly SharedEntry[]> {
     const info = await this.#look()
     await this.#readOn(info)
     // Something was taken out by another node, or by hand, and left no mark.
@@ -135,7 +135,7 @@ export class NatsNotes implements Notes {
     const first = this.#readTo + 1
     const lanes = Math.min(AT_ONCE, lastSeq - this.#readTo)
     const span = Math.ceil((lastSeq - this.#readTo) / lanes)
-    const starts = Array.from({ length: lanes }, (_, lane) => first + lane * span)
+    const starts = Array.from({ length: lanes }, (_, senderQueue) => first + senderQueue * span)
     const gaps = await Promise.all(
       starts.map(start => this.#readSpan(start, Math.min(start + span - 1, lastSeq))),
     )
@@ -197,9 +197,9 @@ function readMessage({ seq, data, timeMs: atMs }: StoredMessage): Known {
 }
 
 /** Undefined for what is none: another version, or an operator, may have written it. */
-function readNote(data: Uint8Array): SharedNote | undefined {
+function readNote(data: Uint8Array): SharedEntry | undefined {
   try {
-    const { kind, id, json, expiresAtMs } = JSON.parse(new TextDecoder().decode(data)) as SharedNote
+    const { kind, id, json, expiresAtMs } = JSON.parse(new TextDecoder().decode(data)) as SharedEntry
     if (typeof kind !== 'string' || typeof id !== 'string' || typeof json !== 'string') return undefined
     return { kind, id, json, ...(typeof expiresAtMs === 'number' ? { expiresAtMs } : {}) }
   } catch {

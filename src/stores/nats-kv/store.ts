@@ -1,5 +1,5 @@
 import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
@@ -8,9 +8,9 @@ import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { Bucket } from './bucket.ts'
 import { deadlineIn, Link, type NatsConnection } from './connection.ts'
 import { JetStream } from './jetstream.ts'
-import { Ledger } from './ledger.ts'
+import { ChargeEntries } from './ledger.ts'
 import { checkBucket, checkWhole } from './names.ts'
-import { NatsNotes } from './notes.ts'
+import { NatsSharedEntries } from './notes.ts'
 
 const DAY_MS = 86_400_000
 
@@ -69,12 +69,12 @@ export interface NatsKvHealth extends StoreHealth {
 export class NatsKvStore implements Store {
   readonly name = 'nats-kv'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
-  readonly notes: NatsNotes
+  readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: Link
   readonly #bucket: Bucket
-  readonly #ledger: Ledger
+  readonly #chargeEntries: ChargeEntries
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
@@ -90,16 +90,16 @@ export class NatsKvStore implements Store {
     const jetstream = new JetStream(this.#link)
     const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
     const common = { bucket: checkBucket(bucket), storage, replicas }
-    this.notes = new NatsNotes(this.#link, jetstream, {
+    this.sharedEntries = new NatsSharedEntries(this.#link, jetstream, {
       ...common,
       ...{ bucket: `${common.bucket}-notes`, timeoutMs: this.#timeoutMs },
     })
     this.#bucket = new Bucket(jetstream, {
       ...common,
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
-      maxKeys: checkWhole('maxKeys', options.maxKeys ?? BOUNDS.bucketKeys, 1),
+      maxKeys: checkWhole('maxKeys', options.maxKeys ?? MAX_SIZES.bucketKeys, 1),
     })
-    this.#ledger = new Ledger(this.#bucket, options.random ?? Math.random, err =>
+    this.#chargeEntries = new ChargeEntries(this.#bucket, options.random ?? Math.random, err =>
       logger.warn({ err }, 'charges of a refused message could not be given back'),
     )
     this.#onClose = options.onClose
@@ -110,20 +110,20 @@ export class NatsKvStore implements Store {
     options: { readonly commit: boolean; readonly nowMs?: number },
   ): Promise<readonly Verdict[]> {
     const nowMs = options.nowMs ?? this.#clock.now()
-    if (charges.length > BOUNDS.callCharges) {
-      const message = `nats: a message of ${charges.length} charges; ${BOUNDS.callCharges} at the most`
+    if (charges.length > MAX_SIZES.callCharges) {
+      const message = `nats: a message of ${charges.length} charges; ${MAX_SIZES.callCharges} at the most`
       return Promise.reject(new StoreError(message))
     }
-    return this.#work(deadlineMs => this.#ledger.decide(charges, options.commit, nowMs, deadlineMs))
+    return this.#work(deadlineMs => this.#chargeEntries.decide(charges, options.commit, nowMs, deadlineMs))
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
-    this.#ledger.adopt(limits, nowMs)
+    this.#chargeEntries.adopt(limits, nowMs)
   }
 
   refund(charges: readonly Charge[]): Promise<void> {
     const nowMs = this.#clock.now()
-    return this.#work(deadlineMs => this.#ledger.refund(charges, nowMs, deadlineMs))
+    return this.#work(deadlineMs => this.#chargeEntries.refund(charges, nowMs, deadlineMs))
   }
 
   /** Returns how many keys were forgotten. */
@@ -136,7 +136,7 @@ export class NatsKvStore implements Store {
   }
 
   async health(): Promise<NatsKvHealth> {
-    const own = { conflicts: this.#ledger.conflicts, pending: this.#pending }
+    const own = { conflicts: this.#chargeEntries.conflicts, pending: this.#pending }
     try {
       // Another node may have changed the bucket: its settings are looked at again.
       this.#bucket.stream.recheck()
@@ -165,8 +165,8 @@ export class NatsKvStore implements Store {
   async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()
-    if (this.#pending >= BOUNDS.storePending) {
-      throw new StoreError(`nats: ${BOUNDS.storePending} decisions wait for an answer already`)
+    if (this.#pending >= MAX_SIZES.storePending) {
+      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions wait for an answer already`)
     }
     this.#pending++
     try {

@@ -1,5 +1,5 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { checkOptionNames, type OptionNames } from '../../option-names.ts'
@@ -7,7 +7,7 @@ import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, Link, type NatsConnection } from './connection.ts'
 import { JetStream } from './jetstream.ts'
 import { checkBucket, checkWhole } from './names.ts'
-import { NatsNotes } from './notes.ts'
+import { NatsSharedEntries } from './notes.ts'
 import { StrictStreams, type Taken } from './strict-streams.ts'
 
 export interface NatsStreamStoreOptions {
@@ -52,7 +52,7 @@ const SHORTEST_PERIOD_MS = 1_000
 export class NatsStreamStore implements Store {
   readonly name = 'nats-stream'
   readonly algorithms: ReadonlySet<string> = new Set(['sliding-log'])
-  readonly notes: NatsNotes
+  readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #link: Link
@@ -70,13 +70,13 @@ export class NatsStreamStore implements Store {
     const jetstream = new JetStream(this.#link)
     const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
     const common = { bucket: checkBucket(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
-    this.notes = new NatsNotes(this.#link, jetstream, {
+    this.sharedEntries = new NatsSharedEntries(this.#link, jetstream, {
       ...common,
       ...{ bucket: `${common.bucket}-notes`, timeoutMs: this.#timeoutMs },
     })
     this.#streams = new StrictStreams(jetstream, {
       ...common,
-      maxUnits: checkWhole('maxUnits', options.maxUnits ?? BOUNDS.bucketKeys, 1),
+      maxUnits: checkWhole('maxUnits', options.maxUnits ?? MAX_SIZES.bucketKeys, 1),
     })
     this.#onClose = options.onClose
   }
@@ -220,8 +220,8 @@ export class NatsStreamStore implements Store {
   async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()
-    if (this.#pending >= BOUNDS.storePending) {
-      throw new StoreError(`nats: ${BOUNDS.storePending} decisions wait for an answer already`)
+    if (this.#pending >= MAX_SIZES.storePending) {
+      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions wait for an answer already`)
     }
     this.#pending++
     try {

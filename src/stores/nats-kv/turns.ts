@@ -1,5 +1,5 @@
 /** Lets work on the same keys run one after another, in the order it came, so that a process never races itself. */
-export class Turns {
+export class KeyLock {
   readonly #last = new Map<string, Promise<void>>()
 
   /** How many keys are being worked on. */

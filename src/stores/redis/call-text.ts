@@ -25,7 +25,7 @@ export interface Step {
   readonly nowMs: number | undefined
 }
 
-export interface CallText {
+export interface ScriptArgs {
   readonly keys: readonly string[]
   /** What decide.lua reads as ARGV[1]. */
   readonly text: string
@@ -49,11 +49,11 @@ export interface CallTimes {
 }
 
 /** Writes steps of equal `nowMs` as one call of decide.lua. */
-export function writeCall(
+export function buildScriptArgs(
   steps: readonly Step[],
   { deadlineMs, aroundMs, graceMs }: CallTimes,
   histories: CallHistories,
-): CallText {
+): ScriptArgs {
   const keys = new Map<string, number>()
   const limits = new Map<Limit, number>()
   let messages = ''

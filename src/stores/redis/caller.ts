@@ -2,7 +2,7 @@ import type { Verdict } from '../../algorithms/kernel.ts'
 import { type Clock, limitWait, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { Histories } from '../kept/history.ts'
-import { type CallText, REFUND, type Step, writeCall } from './call-text.ts'
+import { buildScriptArgs, REFUND, type ScriptArgs, type Step } from './call-text.ts'
 import { notConnected, type RedisClient } from './client.ts'
 import { isConsequence } from './handshake.ts'
 import type { Scripts } from './script.ts'
@@ -22,7 +22,7 @@ export type Answer = readonly (readonly Verdict[])[]
  * Asks Redis, once for several steps. Every call carries a deadline by the server's clock and does nothing past it: what
  * is given up here runs nowhere later.
  */
-export class Caller {
+export class ScriptRunner {
   readonly #client: RedisClient
   readonly #scripts: Scripts
   readonly #timeoutMs: number
@@ -100,7 +100,7 @@ export class Caller {
       const time = this.#timeOf(slot)
       const sentMs = this.#clock.now()
       const nowMs = steps[0]?.nowMs ?? sentMs
-      const call = writeCall(
+      const call = buildScriptArgs(
         steps,
         {
           deadlineMs: time.earliest(deadlineMs),
@@ -118,7 +118,7 @@ export class Caller {
     throw this.#late()
   }
 
-  async #send(slot: number, { keys, text, hasCustoms }: CallText): Promise<readonly unknown[]> {
+  async #send(slot: number, { keys, text, hasCustoms }: ScriptArgs): Promise<readonly unknown[]> {
     const script = this.#scripts.of(hasCustoms)
     const server = this.#client.serverOf(slot)
     let reply: unknown

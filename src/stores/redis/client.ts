@@ -18,17 +18,17 @@ export interface RedisClient {
   /** Closes the connection to the server of a slot and opens another: commands without an answer fail. */
   drop(slot: number): void
   /** Opens a connection of its own that hears a channel. Throws where none can be opened; absent where none ever can. */
-  listen?(channel: string, events: EarEvents): Ear
+  listen?(channel: string, events: SubscriptionEvents): Subscription
   close(): Promise<void>
 }
 
 /** A connection that hears one channel until it is lost: it is never mended, but another is opened. */
-export interface Ear {
+export interface Subscription {
   close(): void
 }
 
 /** What becomes of an ear. */
-export interface EarEvents {
+export interface SubscriptionEvents {
   /** From now on it hears everything. */
   live(): void
   heard(): void

@@ -1,6 +1,6 @@
 import { systemClock } from '../../clock.ts'
 import type { RedisCommands } from '../medium.ts'
-import { within } from '../resilient/within.ts'
+import { withTimeout } from '../resilient/within.ts'
 import { notConnected, type RedisClient } from './client.ts'
 
 // KEYS: the key. ARGV: the command, then what follows the key. A script, as clients of all kinds send it to the node
@@ -11,7 +11,9 @@ const CALL = 'return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))'
 export function commandsOf(client: RedisClient, timeoutMs: number): RedisCommands {
   const call = async (command: string, key: string, ...words: (string | number)[]): Promise<unknown> => {
     if (!client.isReady()) throw notConnected(client)
-    return within(systemClock, timeoutMs, () => client.eval(CALL, [key], [command, ...words.map(String)]))
+    return withTimeout(systemClock, timeoutMs, () =>
+      client.eval(CALL, [key], [command, ...words.map(String)]),
+    )
   }
   return {
     set: (key, value, unit, ttlMs) => call('SET', key, value, unit, ttlMs),

@@ -15,7 +15,7 @@ interface Denial {
  * What is known to be refused, and until when: asked for as much or more, it is refused here. Never what costs less: that
  * may fit. Bounded; the oldest goes first.
  */
-export class Denials {
+export class DenialCache {
   /** Messages refused here. */
   refused = 0
   readonly #most: number

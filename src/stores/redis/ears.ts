@@ -1,6 +1,6 @@
 import { systemClock } from '../../clock.ts'
-import type { NotesWatch } from '../notes.ts'
-import type { Ear, RedisClient } from './client.ts'
+import type { SharedEntriesWatch } from '../notes.ts'
+import type { RedisClient, Subscription } from './client.ts'
 
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2_000
@@ -9,8 +9,12 @@ const LONGEST_PAUSE_MS = 2_000
  * Listens on a channel through a connection of its own, and through another whenever that is lost, until it is closed.
  * `changed` is called with each message, and when the channel is heard again or no more.
  */
-export function keepListening(client: RedisClient, channel: string, changed: () => void): NotesWatch {
-  let ear: Ear | undefined
+export function keepSubscribed(
+  client: RedisClient,
+  channel: string,
+  changed: () => void,
+): SharedEntriesWatch {
+  let ear: Subscription | undefined
   let isLive = false
   let isOver = false
   let pauseMs = FIRST_PAUSE_MS

@@ -1,6 +1,13 @@
 import { StoreError } from '../../errors.ts'
 import { checkOptionNames } from '../../option-names.ts'
-import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import type {
+  AdapterOptions,
+  Emitting,
+  RedisClient,
+  RedisServerLink,
+  Subscription,
+  SubscriptionEvents,
+} from './client.ts'
 import { ADAPTER_OPTIONS } from './client.ts'
 import { type Handshake, watchHandshake } from './handshake.ts'
 
@@ -131,9 +138,9 @@ const LISTENING_MS = 5_000
 function listen(
   speaker: IoredisClient | undefined,
   channel: string,
-  { live, heard, ended }: EarEvents,
+  { live, heard, ended }: SubscriptionEvents,
   onError: (error: unknown) => void,
-): Ear {
+): Subscription {
   if (speaker?.duplicate === undefined) throw new StoreError('redis: no connection to hear of changes')
   const ear = speaker.duplicate({
     ...{ lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false, keyPrefix: '' },

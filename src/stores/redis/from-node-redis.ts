@@ -1,7 +1,14 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { checkOptionNames } from '../../option-names.ts'
-import type { AdapterOptions, Ear, EarEvents, Emitting, RedisClient, RedisServerLink } from './client.ts'
+import type {
+  AdapterOptions,
+  Emitting,
+  RedisClient,
+  RedisServerLink,
+  Subscription,
+  SubscriptionEvents,
+} from './client.ts'
 import { ADAPTER_OPTIONS } from './client.ts'
 import { watchHandshake } from './handshake.ts'
 
@@ -105,9 +112,9 @@ export function fromNodeRedis(
 function listen(
   speaker: Promise<NodeRedisClient>,
   channel: string,
-  { live, heard, ended }: EarEvents,
+  { live, heard, ended }: SubscriptionEvents,
   onError: (error: unknown) => void,
-): Ear {
+): Subscription {
   let ear: NodeRedisSubscriber | undefined
   let isOver = false
   const end = (): void => {

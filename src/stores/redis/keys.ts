@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { policyError } from '../../errors.ts'
 
 /** Printable ASCII without braces, which delimit; a leading # or ~ marks what was encoded. */
@@ -10,7 +10,7 @@ const GLOB = /[\\*?[\]^]/g
 /** A rule's name or a key as it stands in a state key: itself where it is short and plain, else its SHA-256. */
 export function encodePart(text: string): string {
   if (text === '') return NOTHING
-  if (text.length <= BOUNDS.remoteKeyChars && PLAIN.test(text)) return text
+  if (text.length <= MAX_SIZES.remoteKeyChars && PLAIN.test(text)) return text
   // UTF-16, not UTF-8: that would make one key of all lone surrogates.
   return `#${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }
@@ -24,8 +24,8 @@ export class StateKeys {
 
   /** Throws PolicyError for a prefix that is too long or holds what Redis would not give back unchanged. */
   constructor(prefix: string) {
-    if (prefix.length > BOUNDS.remoteKeyChars || !/^[ -~]*$/.test(prefix)) {
-      const remedy = `use at most ${BOUNDS.remoteKeyChars} letters, digits and signs`
+    if (prefix.length > MAX_SIZES.remoteKeyChars || !/^[ -~]*$/.test(prefix)) {
+      const remedy = `use at most ${MAX_SIZES.remoteKeyChars} letters, digits and signs`
       throw policyError('prefix', `${JSON.stringify(prefix.slice(0, 40))} cannot be a prefix`, remedy)
     }
     this.#prefix = prefix

@@ -1,9 +1,9 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { Step } from './call-text.ts'
-import type { Caller } from './caller.ts'
+import type { ScriptRunner } from './caller.ts'
 
 /** Calls of a slot that may be on their way at once: enough that neither end waits for the other. */
 const CALLS_IN_FLIGHT = 4
@@ -23,13 +23,13 @@ interface Waiting {
  * Steps on their way to Redis, a lane for each slot, each in its order. What is asked within one tick, or while enough
  * calls are on their way, goes together in one call.
  */
-export class Lanes {
-  readonly #caller: Caller
-  readonly #lanes = new Map<number, Lane>()
+export class SlotPipelines {
+  readonly #scriptRunner: ScriptRunner
+  readonly #slotPipelines = new Map<number, SenderQueue>()
   #pending = 0
 
-  constructor(caller: Caller) {
-    this.#caller = caller
+  constructor(scriptRunner: ScriptRunner) {
+    this.#scriptRunner = scriptRunner
   }
 
   /** Steps that wait for an answer. */
@@ -39,53 +39,53 @@ export class Lanes {
 
   /** Rejects with StoreError, at once where too many are waiting. */
   ask(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
-    if (this.#pending >= BOUNDS.storePending) {
-      return Promise.reject(new StoreError(`redis: ${BOUNDS.storePending} decisions are waiting already`))
+    if (this.#pending >= MAX_SIZES.storePending) {
+      return Promise.reject(new StoreError(`redis: ${MAX_SIZES.storePending} decisions are waiting already`))
     }
-    let lane = this.#lanes.get(slot)
-    if (lane === undefined) {
-      lane = { slot, waiting: [], calls: 0, isScheduled: false }
-      this.#lanes.set(slot, lane)
+    let senderQueue = this.#slotPipelines.get(slot)
+    if (senderQueue === undefined) {
+      senderQueue = { slot, waiting: [], calls: 0, isScheduled: false }
+      this.#slotPipelines.set(slot, senderQueue)
     }
-    const { waiting } = lane
+    const { waiting } = senderQueue
     this.#pending++
     const answer = new Promise<readonly Verdict[]>((resolve, reject) => {
       waiting.push({ step, deadlineMs, resolve, reject })
     })
-    if (!lane.isScheduled && this.#hasRoom(lane)) this.#schedule(lane)
+    if (!senderQueue.isScheduled && this.#hasRoom(senderQueue)) this.#schedule(senderQueue)
     return answer
   }
 
-  #schedule(lane: Lane): void {
-    lane.isScheduled = true
+  #schedule(senderQueue: SenderQueue): void {
+    senderQueue.isScheduled = true
     queueMicrotask(() => {
-      lane.isScheduled = false
-      while (lane.waiting.length > 0 && this.#hasRoom(lane)) this.#call(lane)
+      senderQueue.isScheduled = false
+      while (senderQueue.waiting.length > 0 && this.#hasRoom(senderQueue)) this.#call(senderQueue)
     })
   }
 
-  #hasRoom({ slot, calls }: Lane): boolean {
+  #hasRoom({ slot, calls }: SenderQueue): boolean {
     if (calls < CALLS_IN_FLIGHT) return true
-    const tripMs = this.#caller.roundTripMs(slot)
+    const tripMs = this.#scriptRunner.roundTripMs(slot)
     const most = CALLS_IN_FLIGHT + Math.ceil(tripMs / MS_PER_CALL)
     return tripMs >= DISTANT_MS && calls < Math.min(MOST_CALLS_IN_FLIGHT, most)
   }
 
-  #call(lane: Lane): void {
-    const batch = takeBatch(lane.waiting)
-    lane.calls++
-    const answered = this.#caller.ask(
-      lane.slot,
+  #call(senderQueue: SenderQueue): void {
+    const batch = takeBatch(senderQueue.waiting)
+    senderQueue.calls++
+    const answered = this.#scriptRunner.ask(
+      senderQueue.slot,
       batch.map(({ step }) => step),
       // The first has waited longest.
       batch[0]!.deadlineMs,
     )
     const settle = (each: (waiting: Waiting, index: number) => void): void => {
-      lane.calls--
+      senderQueue.calls--
       this.#pending -= batch.length
       batch.forEach(each)
-      if (lane.waiting.length > 0) this.#schedule(lane)
-      else if (lane.calls === 0) this.#lanes.delete(lane.slot)
+      if (senderQueue.waiting.length > 0) this.#schedule(senderQueue)
+      else if (senderQueue.calls === 0) this.#slotPipelines.delete(senderQueue.slot)
     }
     answered.then(
       answers => settle((waiting, index) => waiting.resolve(answers[index]!)),
@@ -94,7 +94,7 @@ export class Lanes {
   }
 }
 
-interface Lane {
+interface SenderQueue {
   readonly slot: number
   waiting: Waiting[]
   calls: number
@@ -106,10 +106,10 @@ function takeBatch(waiting: Waiting[]): readonly Waiting[] {
   const { nowMs } = waiting[0]!.step
   let count = 0
   let charges = 0
-  while (count < waiting.length && count < BOUNDS.callMessages) {
+  while (count < waiting.length && count < MAX_SIZES.callMessages) {
     const { step } = waiting[count]!
     charges += step.charges.length
-    if (step.nowMs !== nowMs || (count > 0 && charges > BOUNDS.callCharges)) break
+    if (step.nowMs !== nowMs || (count > 0 && charges > MAX_SIZES.callCharges)) break
     count++
   }
   return waiting.splice(0, count)

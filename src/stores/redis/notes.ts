@@ -1,9 +1,9 @@
 import { systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
-import type { Notes, NotesWatch, SharedNote } from '../notes.ts'
-import { within } from '../resilient/within.ts'
+import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../notes.ts'
+import { withTimeout } from '../resilient/within.ts'
 import { notConnected, type RedisClient } from './client.ts'
-import { keepListening } from './ears.ts'
+import { keepSubscribed } from './ears.ts'
 
 /** The field that counts changes; those of notes begin with a kind. */
 const VERSION = '#version'
@@ -28,7 +28,7 @@ const LIST = "return redis.call('HGETALL', KEYS[1])"
 const REMOVED_AT_ONCE = 500
 
 /** Notes whose connections end with their store. */
-export interface RedisNotes extends Notes {
+export interface RedisSharedEntries extends SharedEntries {
   close(): void
 }
 
@@ -37,15 +37,19 @@ export interface RedisNotes extends Notes {
  * in it that grows with every change, and a channel of the same name that says so at once. What the channel loses is
  * found by asking: a look costs one field.
  */
-export function redisNotes(client: RedisClient, prefix: string, timeoutMs: number): RedisNotes {
+export function redisSharedEntries(
+  client: RedisClient,
+  prefix: string,
+  timeoutMs: number,
+): RedisSharedEntries {
   return notesUnder(client, `${prefix}:notes`, timeoutMs)
 }
 
-function notesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisNotes {
-  const watches = new Set<NotesWatch>()
+function notesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisSharedEntries {
+  const watches = new Set<SharedEntriesWatch>()
   const run = (script: string, ...args: string[]): Promise<unknown> => {
     if (!client.isReady()) return Promise.reject(notConnected(client))
-    return within(systemClock, timeoutMs, () => client.eval(script, [hash], args)).catch(explain)
+    return withTimeout(systemClock, timeoutMs, () => client.eval(script, [hash], args)).catch(explain)
   }
   return {
     async put({ kind, id, json, expiresAtMs }) {
@@ -54,7 +58,7 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
     async remove(kind, id) {
       await run(REMOVE, fieldOf(kind, id))
     },
-    apart(kind) {
+    ephemeral(kind) {
       // Under a key of their own, and a channel of that name to which nobody listens.
       const { put, remove, list } = notesUnder(client, `${hash}:${kind}`, timeoutMs)
       return { put, remove, list }
@@ -64,23 +68,23 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
     },
     async list() {
       const fields = ((await run(LIST)) as readonly unknown[]).map(String)
-      const notes: SharedNote[] = []
+      const sharedEntries: SharedEntry[] = []
       const ended: string[] = []
       for (let at = 0; at + 1 < fields.length; at += 2) {
         const field = fields[at]!
         const note = field === VERSION ? undefined : readNote(field, fields[at + 1]!)
         if (note === undefined) continue
         if ((note.expiresAtMs ?? Infinity) + GRACE_MS <= systemClock.now()) ended.push(field, fields[at + 1]!)
-        else notes.push(note)
+        else sharedEntries.push(note)
       }
       if (ended.length > 0) await run(CLEAN, ...ended.slice(0, 2 * REMOVED_AT_ONCE))
-      return notes
+      return sharedEntries
     },
     ...(client.listen === undefined
       ? {}
       : {
           watch: changed => {
-            const watch = keepListening(client, hash, changed)
+            const watch = keepSubscribed(client, hash, changed)
             watches.add(watch)
             const close = (): void => {
               watches.delete(watch)
@@ -108,7 +112,7 @@ function fieldOf(kind: string, id: string): string {
 }
 
 /** Undefined for what is none: another version may have written it. */
-function readNote(field: string, text: string): SharedNote | undefined {
+function readNote(field: string, text: string): SharedEntry | undefined {
   try {
     const cut = field.indexOf(' ')
     const { json, expiresAtMs } = JSON.parse(text) as { readonly json: string; readonly expiresAtMs?: number }

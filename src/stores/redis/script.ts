@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { CustomAlgorithm } from '../../algorithms/custom.ts'
 import type { AlgorithmName, Limit } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { packageFile } from '../../package-files.ts'
 
 function read(path: string): string {
@@ -59,12 +59,12 @@ export class Scripts {
     if (refund !== undefined && luaRefund === undefined) {
       return `the refund of the algorithm "${name}" has no Lua twin (give it \`luaRefund\`)`
     }
-    if (stateSize > BOUNDS.remoteStateNumbers) {
-      return `a state of the algorithm "${name}" may hold ${stateSize} numbers, Redis is sent ${BOUNDS.remoteStateNumbers}`
+    if (stateSize > MAX_SIZES.remoteStateNumbers) {
+      return `a state of the algorithm "${name}" may hold ${stateSize} numbers, Redis is sent ${MAX_SIZES.remoteStateNumbers}`
     }
     const known = this.#customs.get(name)
-    if (known === undefined && this.#customs.size >= BOUNDS.customTwins) {
-      return `there are ${BOUNDS.customTwins} custom algorithms already`
+    if (known === undefined && this.#customs.size >= MAX_SIZES.customTwins) {
+      return `there are ${MAX_SIZES.customTwins} custom algorithms already`
     }
     return undefined
   }

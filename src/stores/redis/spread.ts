@@ -1,6 +1,6 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
 import { COMMIT, type KeyedCharge, LOOK, REFUND, type Step } from './call-text.ts'
-import type { Lanes } from './lanes.ts'
+import type { SlotPipelines } from './lanes.ts'
 import { slotOf } from './slot.ts'
 
 interface Group {
@@ -16,16 +16,16 @@ interface Group {
  * and what the other slots took is given back. Never too much is admitted; in such a moment others may be refused a
  * little early. So a slot in which little is left is charged before the others.
  */
-export async function askSpread(
-  lanes: Lanes,
+export async function askMultiSlot(
+  slotPipelines: SlotPipelines,
   step: Step,
   deadlineMs: number,
   onRefundFailed: (error: unknown) => void,
 ): Promise<readonly Verdict[]> {
   const groups = groupBySlot(step.charges)
-  if (groups.length === 1) return lanes.ask(groups[0]!.slot, step, deadlineMs)
+  if (groups.length === 1) return slotPipelines.ask(groups[0]!.slot, step, deadlineMs)
   const ask = ({ slot, charges }: Group, kind: Step['kind']): Promise<readonly Verdict[]> =>
-    lanes.ask(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
+    slotPipelines.ask(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
 
   const first = step.kind === COMMIT ? LOOK : step.kind
   const looked = await Promise.all(groups.map(group => ask(group, first)))
@@ -41,7 +41,7 @@ export async function askSpread(
   const tightest = groups[rooms.indexOf(least)]!
   const others = groups.filter(group => group !== tightest)
   let order = groups
-  if (least < lanes.pending) {
+  if (least < slotPipelines.pending) {
     order = [tightest, ...others]
     await takeAll([tightest])
     if (isTaken(tightest, taken[0]!)) await takeAll(others)

@@ -1,27 +1,27 @@
 import { ALGORITHMS, type Limit, toGrains } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import { policyError, StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import type { MaybePromise } from '../../message.ts'
 import { checkOptionNames, type OptionNames } from '../../option-names.ts'
 import { Histories } from '../kept/history.ts'
-import type { Medium } from '../medium.ts'
-import { within } from '../resilient/within.ts'
+import type { Backend } from '../medium.ts'
+import { withTimeout } from '../resilient/within.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { COMMIT, headerOf, type KeyedCharge, PEEK, REFUND, type Step } from './call-text.ts'
-import { Caller } from './caller.ts'
+import { ScriptRunner } from './caller.ts'
 import { notConnected, type RedisClient } from './client.ts'
 import { commandsOf } from './commands.ts'
 import { type AnyRedisClient, adapt } from './connect.ts'
-import { Denials } from './denials.ts'
+import { DenialCache } from './denials.ts'
 import { forgetKeys, pingAll } from './forget.ts'
 import { StateKeys } from './keys.ts'
-import { deadlineIn, Lanes } from './lanes.ts'
-import { type RedisNotes, redisNotes } from './notes.ts'
+import { deadlineIn, SlotPipelines } from './lanes.ts'
+import { type RedisSharedEntries, redisSharedEntries } from './notes.ts'
 import { Scripts } from './script.ts'
 import { findServerWarnings } from './server-warnings.ts'
-import { askSpread } from './spread.ts'
+import { askMultiSlot } from './spread.ts'
 
 /** State outlives its time by this much where callers bring their own clocks, which may stand apart. */
 const GRACE_MS = 60_000
@@ -68,15 +68,15 @@ export interface RedisHealth extends StoreHealth {
 export class RedisStore implements Store {
   readonly name = 'redis'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
-  readonly notes: RedisNotes
-  readonly medium: Medium
+  readonly sharedEntries: RedisSharedEntries
+  readonly backend: Backend
   readonly #client: RedisClient
   readonly #keys: StateKeys
   readonly #scripts = new Scripts()
   readonly #histories = new Histories(headerOf)
-  readonly #caller: Caller
-  readonly #lanes: Lanes
-  readonly #denials: Denials
+  readonly #scriptRunner: ScriptRunner
+  readonly #slotPipelines: SlotPipelines
+  readonly #denialCache: DenialCache
   readonly #timeoutMs: number
   /** The callers' clock, where their time counts. */
   readonly #callers: Clock | undefined
@@ -88,7 +88,7 @@ export class RedisStore implements Store {
   /** Throws PolicyError for an option that makes no sense, UnsupportedError for an unknown client. */
   constructor(options: RedisStoreOptions) {
     checkOptionNames(options, OPTIONS)
-    const { clock = 'server', timeoutMs = 250, denialCache = BOUNDS.denials } = options
+    const { clock = 'server', timeoutMs = 250, denialCache = MAX_SIZES.denialCache } = options
     whole('timeoutMs', timeoutMs, 1)
     whole('denialCache', denialCache, 0)
     const { prefix = 'topicgate' } = options
@@ -96,13 +96,13 @@ export class RedisStore implements Store {
     this.#logger = options.logger ?? SILENT
     this.#timeoutMs = timeoutMs
     this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
-    this.#denials = new Denials(Math.min(denialCache, BOUNDS.denials))
+    this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.denialCache))
     this.#client = adapt(options.client, { onError: error => this.#tell(error) })
-    this.notes = redisNotes(this.#client, prefix, timeoutMs)
-    this.medium = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
+    this.sharedEntries = redisSharedEntries(this.#client, prefix, timeoutMs)
+    this.backend = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
-    this.#caller = new Caller(this.#client, this.#scripts, this.#histories, timeoutMs, graceMs)
-    this.#lanes = new Lanes(this.#caller)
+    this.#scriptRunner = new ScriptRunner(this.#client, this.#scripts, this.#histories, timeoutMs, graceMs)
+    this.#slotPipelines = new SlotPipelines(this.#scriptRunner)
   }
 
   refuses(limit: Limit): string | undefined {
@@ -126,10 +126,10 @@ export class RedisStore implements Store {
     const sentMs = nowMs ?? deadlineMs - this.#timeoutMs
     for (const { limit } of charges) this.#histories.adopt(limit, sentMs)
     if (!options.commit) return this.#ask({ kind: PEEK, charges: keyed, nowMs }, deadlineMs)
-    const known = this.#denials.answer(keyed, sentMs)
+    const known = this.#denialCache.answer(keyed, sentMs)
     if (known !== undefined) return known
     return this.#ask({ kind: COMMIT, charges: keyed, nowMs }, deadlineMs).then(verdicts => {
-      this.#denials.note(keyed, verdicts, sentMs)
+      this.#denialCache.note(keyed, verdicts, sentMs)
       return verdicts
     })
   }
@@ -143,7 +143,7 @@ export class RedisStore implements Store {
   async refund(charges: readonly Charge[]): Promise<void> {
     if (charges.length === 0) return
     const keyed = this.#keyed(charges)
-    for (const { stateKey } of keyed) this.#denials.forget(stateKey)
+    for (const { stateKey } of keyed) this.#denialCache.forget(stateKey)
     await this.#ask(
       { kind: REFUND, charges: keyed, nowMs: this.#callers?.now() },
       deadlineIn(this.#timeoutMs),
@@ -152,11 +152,11 @@ export class RedisStore implements Store {
 
   /** How many keys were forgotten. All but a single key are looked for by SCAN, which takes its time. */
   async forget(selector: Selector): Promise<number> {
-    this.#denials.clear()
+    this.#denialCache.clear()
     this.#checkOpen()
     const count = await forgetKeys(this.#client, this.#keys, selector, this.#timeoutMs)
     // What was asked while keys were sought may have been refused by them.
-    this.#denials.clear()
+    this.#denialCache.clear()
     return count
   }
 
@@ -164,11 +164,11 @@ export class RedisStore implements Store {
     const detail = this.#closed ? 'closed' : await pingAll(this.#client, this.#timeoutMs)
     let warnings: readonly string[] = []
     if (detail === undefined) {
-      const found = within(systemClock, this.#timeoutMs, () => findServerWarnings(this.#client))
-      ;[warnings] = await Promise.all([found.catch(() => []), this.#caller.learnTime()])
+      const found = withTimeout(systemClock, this.#timeoutMs, () => findServerWarnings(this.#client))
+      ;[warnings] = await Promise.all([found.catch(() => []), this.#scriptRunner.learnTime()])
       this.#warnOnce(warnings)
     }
-    const own = { refusedHere: this.#denials.refused, pending: this.#lanes.pending }
+    const own = { refusedHere: this.#denialCache.refused, pending: this.#slotPipelines.pending }
     if (detail !== undefined) return { ok: false, detail, ...own }
     return warnings.length > 0 ? { ok: true, warnings, ...own } : { ok: true, ...own }
   }
@@ -187,8 +187,8 @@ export class RedisStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#denials.clear()
-    this.notes.close()
+    this.#denialCache.clear()
+    this.sharedEntries.close()
     await this.#client.close()
   }
 
@@ -199,15 +199,17 @@ export class RedisStore implements Store {
   #ask(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#closed) return Promise.reject(closedError())
     if (!this.#client.isReady()) return Promise.reject(notConnected(this.#client))
-    if (!this.#client.isCluster) return this.#lanes.ask(0, step, deadlineMs)
-    return askSpread(this.#lanes, step, deadlineMs, err =>
+    if (!this.#client.isCluster) return this.#slotPipelines.ask(0, step, deadlineMs)
+    return askMultiSlot(this.#slotPipelines, step, deadlineMs, err =>
       this.#logger.warn({ err }, 'charges of a refused message could not be given back'),
     )
   }
 
   #keyed(charges: readonly Charge[]): readonly KeyedCharge[] {
-    if (charges.length > BOUNDS.callCharges) {
-      throw new StoreError(`redis: a message of ${charges.length} charges; ${BOUNDS.callCharges} at the most`)
+    if (charges.length > MAX_SIZES.callCharges) {
+      throw new StoreError(
+        `redis: a message of ${charges.length} charges; ${MAX_SIZES.callCharges} at the most`,
+      )
     }
     return charges.map(({ limit, key, cost, soft }) => {
       if (limit.custom !== undefined) this.#admit(limit)

@@ -1,7 +1,7 @@
 import type { Logger } from '../../logger.ts'
 import type { Fallback } from '../store.ts'
 
-export interface CausesOptions {
+export interface ErrorCausesOptions {
   readonly store: string
   readonly fallback: Fallback
   readonly logger: Logger
@@ -11,13 +11,13 @@ export interface CausesOptions {
 const MOST = 16
 
 /** Why a store is out of reach: logs each cause once, until the store decides again. */
-export class Causes {
+export class ErrorCauses {
   /** The latest cause. */
   last: string | undefined
-  readonly #options: CausesOptions
+  readonly #options: ErrorCausesOptions
   readonly #logged = new Set<string>()
 
-  constructor(options: CausesOptions) {
+  constructor(options: ErrorCausesOptions) {
     this.#options = options
   }
 

@@ -5,7 +5,7 @@ import { algorithmOf, type Limit } from '../../algorithms/limit.ts'
  * A limit at one `parts`-th of its rate and burst, rounded down, at least 1: what one of so many nodes may let pass by
  * itself. State lives under the same name.
  */
-export function shareOf(limit: Limit, parts: number): Limit {
+export function perNodeLimit(limit: Limit, parts: number): Limit {
   const part = (units: number): number => Math.max(1, Math.floor(units / parts))
   const { name, periodMs, capacity, calendar } = limit
   const algorithm = algorithmOf(limit)

@@ -2,9 +2,9 @@ import type { Limit } from '../../algorithms/limit.ts'
 import type { Clock } from '../../clock.ts'
 import { MemoryStore } from '../memory.ts'
 import type { Charge, Fallback, Selector, StoreWarning, Verdict } from '../store.ts'
-import { shareOf } from './share.ts'
+import { perNodeLimit } from './share.ts'
 
-export interface StandInOptions {
+export interface FallbackStoreOptions {
   /** Who answers a charge that does not say so itself. */
   readonly fallback: Fallback
   /** How many nodes share the store, where that is known: `degraded` is then a share of it, else the half. */
@@ -20,7 +20,7 @@ const ASK_AGAIN_MS = 1_000
  * bounds as any memory store; what it counted is kept for the next outage, so that a store which comes and goes does
  * not mint a burst each time.
  */
-export class StandIn {
+export class FallbackStore {
   readonly #fallback: Fallback
   readonly #parts: number
   readonly #memory: MemoryStore
@@ -28,7 +28,7 @@ export class StandIn {
   /** The charges it answered, and what was charged here for them, to give back what was taken where it was taken. */
   readonly #answered = new WeakMap<Charge, Charge | undefined>()
 
-  constructor(options: StandInOptions) {
+  constructor(options: FallbackStoreOptions) {
     this.#fallback = options.fallback
     this.#parts = options.nodes ?? 2
     this.#memory = new MemoryStore({ clock: options.clock })
@@ -81,13 +81,13 @@ export class StandIn {
 
   #ownOf(charge: Charge, word: Fallback): Charge | undefined {
     if (word === 'memory') return charge
-    return word === 'degraded' ? { ...charge, limit: this.#shareOf(charge.limit) } : undefined
+    return word === 'degraded' ? { ...charge, limit: this.#perNodeLimit(charge.limit) } : undefined
   }
 
-  #shareOf(limit: Limit): Limit {
+  #perNodeLimit(limit: Limit): Limit {
     let share = this.#shares.get(limit)
     if (share === undefined) {
-      share = shareOf(limit, this.#parts)
+      share = perNodeLimit(limit, this.#parts)
       this.#shares.set(limit, share)
     }
     return share

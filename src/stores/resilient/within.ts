@@ -3,7 +3,7 @@ import { StoreError } from '../../errors.ts'
 import type { MaybePromise } from '../../message.ts'
 
 /** What a store answers, or a StoreError once `ms` have passed; what it throws is passed on as a rejection. */
-export async function within<T>(clock: Clock, ms: number, ask: () => MaybePromise<T>): Promise<T> {
+export async function withTimeout<T>(clock: Clock, ms: number, ask: () => MaybePromise<T>): Promise<T> {
   const answer = ask()
   if (!(answer instanceof Promise)) return answer
   return new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
 import type { Limit } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
-import { type Entry, OVERFLOW_KEY, type Shelf } from './shelf.ts'
+import { MAX_SIZES } from '../../bounds.ts'
+import { OVERFLOW_KEY, type RuleState, type StateEntry } from './shelf.ts'
 import type { KeptKey } from './statements.ts'
 
 /** Keeps a rule from having more keys than it may, and counts what that costs. */
@@ -22,33 +22,37 @@ export class Evictor {
   }
 
   /** False where a new key has to share the overflow counter: all keys that were looked at refuse. */
-  makeRoom(shelf: Shelf, limit: Limit, nowMs: number): boolean {
-    if (shelf.keys < this.#mostKeysOf(limit)) return true
-    const victim = this.#findVictim(shelf, limit, nowMs)
+  makeRoom(ruleState: RuleState, limit: Limit, nowMs: number): boolean {
+    if (ruleState.keys < this.#mostKeysOf(limit)) return true
+    const victim = this.#findVictim(ruleState, limit, nowMs)
     if (victim === undefined) this.overflows++
     else {
-      shelf.remove(victim.key)
+      ruleState.remove(victim.key)
       if (!victim.isWhole) this.evictions++
     }
-    if (victim?.isWhole !== true) this.#told(shelf.name, shelf.keys)
+    if (victim?.isWhole !== true) this.#told(ruleState.name, ruleState.keys)
     return victim !== undefined
   }
 
   /** An expired key, else the one nearest to being whole of those that do not refuse; the next ones in the file. */
-  #findVictim(shelf: Shelf, limit: Limit, nowMs: number): { key: KeptKey; isWhole: boolean } | undefined {
-    if (this.#hands.size >= BOUNDS.rules) this.#hands.clear()
-    const hand = this.#hands.get(shelf.name) ?? OVERFLOW_KEY
-    let rows = shelf.after(hand, BOUNDS.evictionProbe)
-    if (rows.length < BOUNDS.evictionProbe)
-      rows = [...rows, ...shelf.after(OVERFLOW_KEY, BOUNDS.evictionProbe)]
+  #findVictim(
+    ruleState: RuleState,
+    limit: Limit,
+    nowMs: number,
+  ): { key: KeptKey; isWhole: boolean } | undefined {
+    if (this.#hands.size >= MAX_SIZES.rules) this.#hands.clear()
+    const hand = this.#hands.get(ruleState.name) ?? OVERFLOW_KEY
+    let rows = ruleState.after(hand, MAX_SIZES.evictionProbe)
+    if (rows.length < MAX_SIZES.evictionProbe)
+      rows = [...rows, ...ruleState.after(OVERFLOW_KEY, MAX_SIZES.evictionProbe)]
     let best: KeptKey | undefined
     let bestWholeAtMs = Infinity
     for (const row of rows) {
-      if (shelf.isInUse(row.key)) continue
-      const entry = shelf.open('', row, limit, nowMs)
+      if (ruleState.isInUse(row.key)) continue
+      const entry = ruleState.open('', row, limit, nowMs)
       const wholeAtMs = limit.kernel.wholeAt(entry.cells, 0, limit)
       if (wholeAtMs <= nowMs) {
-        this.#hands.set(shelf.name, row.key)
+        this.#hands.set(ruleState.name, row.key)
         return { key: row.key, isWhole: true }
       }
       if (wholeAtMs >= bestWholeAtMs || refuses(entry, nowMs)) continue
@@ -56,7 +60,7 @@ export class Evictor {
       bestWholeAtMs = wholeAtMs
     }
     const last = rows.at(-1)
-    if (last !== undefined) this.#hands.set(shelf.name, last.key)
+    if (last !== undefined) this.#hands.set(ruleState.name, last.key)
     return best === undefined ? undefined : { key: best, isWhole: false }
   }
 
@@ -64,13 +68,13 @@ export class Evictor {
   #mostKeysOf(limit: Limit): number {
     const entries = limit.kernel.entries?.(limit)
     if (entries === undefined) return this.#mostKeys
-    return Math.min(this.#mostKeys, Math.max(1, Math.floor(BOUNDS.logEntriesPerRule / entries)))
+    return Math.min(this.#mostKeys, Math.max(1, Math.floor(MAX_SIZES.logEntriesPerRule / entries)))
   }
 }
 
 const look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
 
 /** Whether a key refuses now, what it refused last or a single unit: then it must not be forgotten. */
-function refuses({ cells, limit, refusedUntilMs }: Entry, nowMs: number): boolean {
+function refuses({ cells, limit, refusedUntilMs }: StateEntry, nowMs: number): boolean {
   return refusedUntilMs > nowMs || !limit.kernel.probe(cells, 0, nowMs, limit.scale, limit, look)
 }

@@ -3,12 +3,12 @@ import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import type { Charge, Selector } from '../store.ts'
 import { bytesOf, decodeText } from './encoding.ts'
 import type { Evictor } from './evictor.ts'
-import { type Entry, isNew, OVERFLOW_KEY, Shelf } from './shelf.ts'
+import { isNew, OVERFLOW_KEY, RuleState, type StateEntry } from './shelf.ts'
 import type { Statements } from './statements.ts'
 
 interface Asked {
   readonly charge: Charge
-  readonly entry: Entry
+  readonly entry: StateEntry
   readonly verdict: Verdict
   readonly grains: number
   /** A later charge of the same counter takes this one along. */
@@ -16,10 +16,10 @@ interface Asked {
 }
 
 /** What one transaction reads and writes. What it decides stands once `write` was called and the commit is done. */
-export class Ledger {
+export class ChargeTransaction {
   readonly statements: Statements
   readonly #evictor: Evictor
-  readonly #shelves = new Map<string, Shelf>()
+  readonly #ruleStates = new Map<string, RuleState>()
 
   constructor(statements: Statements, evictor: Evictor) {
     this.statements = statements
@@ -32,8 +32,10 @@ export class Ledger {
     let denied = false
     for (const charge of charges) {
       const { limit, key, cost, soft } = charge
-      const shelf = this.#shelf(limit.name)
-      const entry = commit ? this.#acquire(shelf, key, limit, nowMs) : shelf.entry(key, limit, nowMs, false)
+      const ruleState = this.#ruleState(limit.name)
+      const entry = commit
+        ? this.#acquire(ruleState, key, limit, nowMs)
+        : ruleState.entry(key, limit, nowMs, false)
       const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
       // Charges of the same rule and key add up: the last that fits is taken for all of them.
       const earlier = asked.findLast(one => one.verdict.allowed && isSameCounter(one.charge, charge))
@@ -47,7 +49,7 @@ export class Ledger {
       if (isAdded) continue
       if (verdict.allowed && !denied) take(entry, grains, nowMs)
       else if (!noteRefusal(entry, verdict, nowMs)) continue
-      this.#shelf(entry.limit.name).touch(entry)
+      this.#ruleState(entry.limit.name).touch(entry)
     }
     return asked.map(({ verdict }) => verdict)
   }
@@ -55,19 +57,19 @@ export class Ledger {
   /** Takes limits as in force from now on, where their rules have counted anything. */
   adopt(limits: readonly Limit[], nowMs: number): void {
     const names = new Set(this.#names())
-    for (const limit of limits) if (names.has(limit.name)) this.#shelf(limit.name).adopt(limit, nowMs)
+    for (const limit of limits) if (names.has(limit.name)) this.#ruleState(limit.name).adopt(limit, nowMs)
   }
 
   /** Gives back what allowed decisions took. */
   refund(charges: readonly Charge[], nowMs: number): void {
     for (const { limit, key, cost } of charges) {
-      const shelf = this.#shelf(limit.name)
-      shelf.adopt(limit, nowMs)
-      const entry = shelf.entry(key, limit, nowMs, true)
+      const ruleState = this.#ruleState(limit.name)
+      ruleState.adopt(limit, nowMs)
+      const entry = ruleState.entry(key, limit, nowMs, true)
       if (isNew(entry)) continue
       limit.kernel.refund(entry.cells, 0, nowMs, toGrains(cost, limit), limit)
       entry.refusedUntilMs = 0
-      shelf.touch(entry)
+      ruleState.touch(entry)
     }
   }
 
@@ -77,24 +79,24 @@ export class Ledger {
     const names = rule === undefined ? this.#names() : [rule]
     let count = 0
     for (const name of names) {
-      const shelf = this.#shelf(name)
-      count += key === undefined ? shelf.cutOff() : shelf.forget(key) ? 1 : 0
+      const ruleState = this.#ruleState(name)
+      count += key === undefined ? ruleState.cutOff() : ruleState.forget(key) ? 1 : 0
     }
-    if (key === undefined) this.#shelves.clear()
+    if (key === undefined) this.#ruleStates.clear()
     return count
   }
 
   /** Writes what has changed, and reads anew from then on. */
   write(): void {
-    for (const shelf of this.#shelves.values()) shelf.write()
-    this.#shelves.clear()
+    for (const ruleState of this.#ruleStates.values()) ruleState.write()
+    this.#ruleStates.clear()
   }
 
-  #acquire(shelf: Shelf, key: string, limit: Limit, nowMs: number): Entry {
-    shelf.adopt(limit, nowMs)
-    const entry = shelf.entry(key, limit, nowMs, true)
-    if (!isNew(entry) || this.#evictor.makeRoom(shelf, limit, nowMs)) return entry
-    return shelf.entry(OVERFLOW_KEY, limit, nowMs, true)
+  #acquire(ruleState: RuleState, key: string, limit: Limit, nowMs: number): StateEntry {
+    ruleState.adopt(limit, nowMs)
+    const entry = ruleState.entry(key, limit, nowMs, true)
+    if (!isNew(entry) || this.#evictor.makeRoom(ruleState, limit, nowMs)) return entry
+    return ruleState.entry(OVERFLOW_KEY, limit, nowMs, true)
   }
 
   #names(): string[] {
@@ -102,10 +104,10 @@ export class Ledger {
     return rows.map(({ name }) => decodeText(typeof name === 'string' ? name : bytesOf(name)))
   }
 
-  #shelf(name: string): Shelf {
-    const shelf = this.#shelves.get(name) ?? new Shelf(this.statements, name)
-    this.#shelves.set(name, shelf)
-    return shelf
+  #ruleState(name: string): RuleState {
+    const ruleState = this.#ruleStates.get(name) ?? new RuleState(this.statements, name)
+    this.#ruleStates.set(name, ruleState)
+    return ruleState
   }
 }
 
@@ -113,7 +115,7 @@ function isSameCounter(one: Charge, other: Charge): boolean {
   return one.key === other.key && one.limit.name === other.limit.name
 }
 
-function take(entry: Entry, grains: number, nowMs: number): void {
+function take(entry: StateEntry, grains: number, nowMs: number): void {
   const { kernel } = entry.limit
   if (kernel.room) entry.cells = kernel.room(entry.cells)
   kernel.take(entry.cells, 0, nowMs, grains, entry.limit)
@@ -123,7 +125,7 @@ function take(entry: Entry, grains: number, nowMs: number): void {
  * What a charge that takes nothing leaves behind; true when there is anything. A flood of refusals writes nothing:
  * a key that refuses a single unit needs no note that it is not to be evicted, and others need one a wait.
  */
-function noteRefusal(entry: Entry, verdict: Verdict, nowMs: number): boolean {
+function noteRefusal(entry: StateEntry, verdict: Verdict, nowMs: number): boolean {
   // A bucket that begins part full fills from its first charge on, also where that was denied.
   if (entry.isUnseen && !entry.hasChanged) return entry.cells.some(cell => cell !== 0)
   if (verdict.allowed || verdict.remaining === 0 || verdict.retryAfterMs === Infinity) return false

@@ -1,9 +1,12 @@
 import type { Clock } from '../../clock.ts'
-import type { Notes, NotesApart, SharedNote } from '../notes.ts'
-import type { Ledger } from './ledger.ts'
+import type { EphemeralEntries, SharedEntries, SharedEntry } from '../notes.ts'
+import type { ChargeTransaction } from './ledger.ts'
 
 /** How a transaction is asked for. */
-export type Ask = <T>(work: (ledger: Ledger) => T, kind: 'reads' | 'writes') => Promise<T>
+export type Ask = <T>(
+  work: (chargeTransaction: ChargeTransaction) => T,
+  kind: 'reads' | 'writes',
+) => Promise<T>
 
 interface NoteRow {
   readonly kind: string
@@ -20,16 +23,16 @@ const APART = '/'
 const WORDS = ['0', '\u{10ffff}'] as const
 
 /** What the processes of one file tell each other: a table, and a number that grows with every change. */
-export function sqliteNotes(ask: Ask, clock: Clock): Notes {
+export function sqliteSharedEntries(ask: Ask, clock: Clock): SharedEntries {
   return {
     ...keptAs(undefined),
     version: () =>
       ask(({ statements }) => String((statements.lastChange.get() as { count: number }).count), 'reads'),
-    apart: kind => keptAs(`${APART}${kind}`),
+    ephemeral: kind => keptAs(`${APART}${kind}`),
   }
 
   /** Those of one kind as it stands in the table, or of all that are not apart. */
-  function keptAs(only: string | undefined): NotesApart {
+  function keptAs(only: string | undefined): EphemeralEntries {
     return {
       put: ({ kind, id, json, expiresAtMs = NEVER }) =>
         ask(({ statements }) => {
@@ -45,13 +48,13 @@ export function sqliteNotes(ask: Ask, clock: Clock): Notes {
       list: () =>
         ask(({ statements }) => {
           const [first, last] = only === undefined ? WORDS : [only, only]
-          return (statements.listNotes.all(first, last) as NoteRow[]).map(noteOf)
+          return (statements.listNotes.all(first, last) as NoteRow[]).map(runtimeEntryOf)
         }, 'reads'),
     }
   }
 }
 
-function noteOf({ kind, id, json, expires_at: endMs }: NoteRow): SharedNote {
+function runtimeEntryOf({ kind, id, json, expires_at: endMs }: NoteRow): SharedEntry {
   const plain = kind.startsWith(APART) ? kind.slice(APART.length) : kind
   const note = { kind: plain, id: JSON.parse(id) as string, json }
   return endMs === null || endMs === NEVER ? note : { ...note, expiresAtMs: endMs }

@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { type Change, carryOver, forgettableAt, freshCells } from '../kept/carry.ts'
+import { type Change, forgettableAt, freshCells, migrateState } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
 import { changesAfter, type History, type Period, withChange } from '../kept/history.ts'
 import { describeNumbers, limitOf } from '../kept/numbers.ts'
@@ -22,7 +22,7 @@ export type Key = string | typeof OVERFLOW_KEY
 export const NEVER_MS = Number.MAX_SAFE_INTEGER
 
 /** A key's state within one transaction. */
-export interface Entry {
+export interface StateEntry {
   readonly key: Key
   readonly limit: Limit
   cells: Float64Array
@@ -34,7 +34,7 @@ export interface Entry {
 }
 
 /** The keys of one rule within one transaction: each is read once and written once. */
-export class Shelf {
+export class RuleState {
   readonly name: string
   /** How many there are, with those not yet written. */
   keys: number
@@ -42,7 +42,7 @@ export class Shelf {
   readonly #row: RuleRow | undefined
   #history: History
   #hasChanged = false
-  readonly #entries = new Map<Key, Entry>()
+  readonly #entries = new Map<Key, StateEntry>()
 
   constructor(statements: Statements, name: string) {
     this.name = name
@@ -61,7 +61,7 @@ export class Shelf {
   }
 
   /** The state of a key, carried over where it was written under other numbers. With `keep` it may be changed. */
-  entry(key: Key, limit: Limit, nowMs: number, keep: boolean): Entry {
+  entry(key: Key, limit: Limit, nowMs: number, keep: boolean): StateEntry {
     const held = this.#entries.get(key)
     if (held?.limit === limit) return held
     const entry = held === undefined ? this.#read(key, limit, nowMs) : this.#renumber(held, limit, nowMs)
@@ -70,7 +70,7 @@ export class Shelf {
   }
 
   /** Notes that an entry is to be written. */
-  touch(entry: Entry): void {
+  touch(entry: StateEntry): void {
     if (isNew(entry) && entry.key !== OVERFLOW_KEY) this.keys++
     entry.hasChanged = true
   }
@@ -109,11 +109,11 @@ export class Shelf {
   }
 
   /** A row's entry under a limit. */
-  open(key: Key, row: StateRow, limit: Limit, nowMs: number): Entry {
+  open(key: Key, row: StateRow, limit: Limit, nowMs: number): StateEntry {
     const cells = decodeCells(row.cells)
     const old = row.limits === describeNumbers(limit) ? limit : limitOf(row.limits, limit)
     const changes = this.#changesOf(row.limits, cells, limit, nowMs)
-    const carried = carryOver(cells, old, changes)
+    const carried = migrateState(cells, old, changes)
     return {
       key,
       limit,
@@ -149,7 +149,7 @@ export class Shelf {
     }
   }
 
-  #read(key: Key, limit: Limit, nowMs: number): Entry {
+  #read(key: Key, limit: Limit, nowMs: number): StateEntry {
     const kept = key === OVERFLOW_KEY ? key : encodeText(key)
     const row = this.#row && (this.#statements.find.get(this.#row.id, kept) as StateRow | undefined)
     if (row !== undefined) return this.open(key, row, limit, nowMs)
@@ -157,11 +157,11 @@ export class Shelf {
     return { key, limit, cells, refusedUntilMs: 0, isStored: false, isUnseen: true, hasChanged: false }
   }
 
-  #renumber(held: Entry, limit: Limit, nowMs: number): Entry {
+  #renumber(held: StateEntry, limit: Limit, nowMs: number): StateEntry {
     if (isNew(held)) return { ...held, limit, cells: freshCells(limit, nowMs) }
     const cells = Float64Array.from(held.cells)
     const changes = this.#changesOf(describeNumbers(held.limit), cells, limit, nowMs)
-    const carried = carryOver(cells, held.limit, changes)
+    const carried = migrateState(cells, held.limit, changes)
     return { ...held, limit, isUnseen: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   }
 
@@ -192,6 +192,6 @@ function rowOf(history: History): readonly [text: string, sinceMs: number, past:
 }
 
 /** Whether a key is in the file neither now nor when the transaction ends. */
-export function isNew(entry: Entry): boolean {
+export function isNew(entry: StateEntry): boolean {
   return !entry.isStored && !entry.hasChanged
 }

@@ -1,16 +1,16 @@
 import { statSync } from 'node:fs'
 import { ALGORITHMS, type Limit } from '../../algorithms/limit.ts'
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { type Clock, steady, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import { type Logger, SILENT } from '../../logger.ts'
 import { checkOptionNames, type OptionNames } from '../../option-names.ts'
-import type { Medium } from '../medium.ts'
-import type { Notes } from '../notes.ts'
+import type { Backend } from '../medium.ts'
+import type { SharedEntries } from '../notes.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
 import { readValue, type SqliteDatabase } from './database.ts'
 import { Evictor } from './evictor.ts'
-import { sqliteNotes } from './notes.ts'
+import { sqliteSharedEntries } from './notes.ts'
 import { prepareFile } from './schema.ts'
 import { START, type Swept, sweep } from './sweep.ts'
 import { Transactions } from './transactions.ts'
@@ -62,8 +62,8 @@ const OPTIONS: OptionNames<SqliteStoreOptions> = {
 export class SqliteStore implements Store {
   readonly name = 'sqlite'
   readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
-  readonly notes: Notes
-  readonly medium: Medium
+  readonly sharedEntries: SharedEntries
+  readonly backend: Backend
   readonly #clock: Clock
   readonly #logger: Logger
   #database: SqliteDatabase
@@ -90,7 +90,7 @@ export class SqliteStore implements Store {
     this.#closesDatabase = options.closesDatabase ?? false
     this.#reopen = options.reopen
     this.#onClosed = options.onClosed
-    this.#evictor = new Evictor(options.maxKeysPerRule ?? BOUNDS.keysPerRule, (rule, keys) =>
+    this.#evictor = new Evictor(options.maxKeysPerRule ?? MAX_SIZES.keysPerRule, (rule, keys) =>
       this.#warn(rule, keys),
     )
     try {
@@ -104,8 +104,8 @@ export class SqliteStore implements Store {
     } catch (error) {
       throw storeError(error, 'open its file')
     }
-    this.notes = sqliteNotes((work, kind) => this.#ask(work, kind), this.#clock)
-    this.medium = {
+    this.sharedEntries = sqliteSharedEntries((work, kind) => this.#ask(work, kind), this.#clock)
+    this.backend = {
       kind: 'sqlite',
       transact: async work => this.#ask(() => work(this.#database), 'writes'),
     }
@@ -119,23 +119,26 @@ export class SqliteStore implements Store {
   ): Promise<readonly Verdict[]> {
     const nowMs = options.nowMs ?? this.#clock.now()
     const { commit } = options
-    return this.#ask(ledger => ledger.decide(charges, commit, nowMs), commit ? 'writes' : 'reads')
+    return this.#ask(
+      chargeTransaction => chargeTransaction.decide(charges, commit, nowMs),
+      commit ? 'writes' : 'reads',
+    )
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
-    this.#ask(ledger => ledger.adopt(limits, nowMs), 'writes').catch((err: unknown) => {
+    this.#ask(chargeTransaction => chargeTransaction.adopt(limits, nowMs), 'writes').catch((err: unknown) => {
       this.#logger.debug({ err }, 'changed limits are adopted when they are first asked for')
     })
   }
 
   refund(charges: readonly Charge[]): Promise<void> {
     const nowMs = this.#clock.now()
-    return this.#ask(ledger => ledger.refund(charges, nowMs), 'writes')
+    return this.#ask(chargeTransaction => chargeTransaction.refund(charges, nowMs), 'writes')
   }
 
   /** Returns how many keys were forgotten. */
   forget(selector: Selector): Promise<number> {
-    return this.#ask(ledger => ledger.forget(selector), 'writes')
+    return this.#ask(chargeTransaction => chargeTransaction.forget(selector), 'writes')
   }
 
   /** Calls a listener when keys had to be evicted or to share a counter; the returned function ends it. */
@@ -221,10 +224,10 @@ export class SqliteStore implements Store {
       const nowMs = this.#clock.now()
       // Read for the gate of this clock: it decides no message at a time before a sweep.
       steady(this.#clock).now()
-      swept = await this.#ask(ledger => {
+      swept = await this.#ask(chargeTransaction => {
         // What the ledger has read is read anew after rows have gone.
-        ledger.write()
-        return sweep(ledger.statements, this.#place, nowMs, BOUNDS.sqliteSweep)
+        chargeTransaction.write()
+        return sweep(chargeTransaction.statements, this.#place, nowMs, MAX_SIZES.sqliteSweep)
       }, 'writes')
       this.#place = swept.next
     } catch (error) {
@@ -232,7 +235,7 @@ export class SqliteStore implements Store {
     }
     if (this.#closing !== undefined) return
     if (Math.abs(this.#clock.now() - this.#writtenBackAtMs) >= WRITE_BACK_EVERY_MS) this.#writeBack('PASSIVE')
-    const isBusy = swept !== undefined && 4 * swept.removed > BOUNDS.sqliteSweep
+    const isBusy = swept !== undefined && 4 * swept.removed > MAX_SIZES.sqliteSweep
     this.#cancelSweep = this.#sweepAfter(isBusy ? BUSY_SWEEP_MS : SWEEP_EVERY_MS)
   }
 

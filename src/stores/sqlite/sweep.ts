@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { carryOver, forgettableAt } from '../kept/carry.ts'
+import { forgettableAt, migrateState } from '../kept/carry.ts'
 import { decodeCells, encodeCells } from '../kept/cells.ts'
 import { changesAfter } from '../kept/history.ts'
 import { limitOf } from '../kept/numbers.ts'
@@ -63,7 +63,7 @@ function outlasts(
   if (periods.length === 0) return row.whole_at > nowMs
   const changes = periods.map(({ text, sinceMs }) => ({ limit: limitFor(text), sinceMs }))
   const limit = limitFor(row.now)
-  const cells = limit && carryOver(kept, limitFor(row.limits), changes)
+  const cells = limit && migrateState(kept, limitFor(row.limits), changes)
   if (limit === undefined || cells === undefined) return false
   const wholeAtMs = Math.min(forgettableAt(cells, limit), NEVER_MS)
   if (wholeAtMs <= nowMs) return false

@@ -1,9 +1,9 @@
-import { BOUNDS } from '../../bounds.ts'
+import { MAX_SIZES } from '../../bounds.ts'
 import { afterAwaited, type Clock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { Evictor } from './evictor.ts'
-import { Ledger } from './ledger.ts'
+import { ChargeTransaction } from './ledger.ts'
 import { undo } from './schema.ts'
 import { prepare, type Statements } from './statements.ts'
 import { codeOf, isLocked, storeError } from './trouble.ts'
@@ -13,7 +13,7 @@ const RETRY_MS = 5
 
 /** Something to do in a transaction. */
 interface Work {
-  readonly run: (ledger: Ledger) => unknown
+  readonly run: (chargeTransaction: ChargeTransaction) => unknown
   readonly writes: boolean
   readonly resolve: (value: unknown) => void
   readonly reject: (error: StoreError) => void
@@ -59,9 +59,9 @@ export class Transactions {
   }
 
   /** Runs `work` in the next transaction; it may run twice, and what it wrote the first time is then undone. */
-  ask<T>(work: (ledger: Ledger) => T, kind: 'reads' | 'writes'): Promise<T> {
-    if (this.#waiting.length >= BOUNDS.sqlitePending) {
-      const text = `more than ${BOUNDS.sqlitePending} decisions wait for the SQLite store`
+  ask<T>(work: (chargeTransaction: ChargeTransaction) => T, kind: 'reads' | 'writes'): Promise<T> {
+    if (this.#waiting.length >= MAX_SIZES.sqlitePending) {
+      const text = `more than ${MAX_SIZES.sqlitePending} decisions wait for the SQLite store`
       return Promise.reject(new StoreError(`${text} (it is asked faster than its disk or its lock allows)`))
     }
     return new Promise((resolve, reject) => {
@@ -89,7 +89,7 @@ export class Transactions {
 
   #runNext(): void {
     this.#isScheduled = false
-    const works = this.#waiting.splice(0, BOUNDS.sqliteBatch)
+    const works = this.#waiting.splice(0, MAX_SIZES.sqliteBatch)
     const lockedOut = this.#run(works)
     if (lockedOut.length > 0 && this.#isPatient()) {
       this.#waiting.unshift(...lockedOut)
@@ -116,9 +116,9 @@ export class Transactions {
     try {
       // No prepared statements: libsql leaves one that met a lock half done, and then commits nothing.
       this.#database.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN')
-      const ledger = new Ledger(this.#statements, this.#options.evictor)
-      answers = works.map(work => work.run(ledger))
-      ledger.write()
+      const chargeTransaction = new ChargeTransaction(this.#statements, this.#options.evictor)
+      answers = works.map(work => work.run(chargeTransaction))
+      chargeTransaction.write()
       this.#database.exec('COMMIT')
     } catch (error) {
       undo(this.#database)

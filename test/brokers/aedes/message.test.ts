@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AedesMessage } from '../../../brokers/aedes/message.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 
 const sender = Object.freeze({ client: 'c' })
 function publish(payload: string | Buffer | undefined): AedesMessage {
@@ -26,8 +26,8 @@ describe('a message of aedes', () => {
     expect(publish(Buffer.from([0xff, 0xfe])).payload()).toBeUndefined()
     expect(publish('').payload()).toBeUndefined()
     expect(publish('[['.repeat(100_000)).payload()).toBeUndefined()
-    const largest = `"${'x'.repeat(BOUNDS.parsedPayloadBytes - 2)}"`
-    expect(publish(largest).payload()).toHaveLength(BOUNDS.parsedPayloadBytes - 2)
+    const largest = `"${'x'.repeat(MAX_SIZES.parsedPayloadBytes - 2)}"`
+    expect(publish(largest).payload()).toHaveLength(MAX_SIZES.parsedPayloadBytes - 2)
     expect(publish(`${largest} `).payload()).toBeUndefined()
   })
   it('keeps a payload that names a prototype from reaching one', () => {

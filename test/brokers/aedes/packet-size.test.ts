@@ -4,7 +4,7 @@ import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
 import { packetBytes } from '../../../brokers/aedes/packet-size.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { Gate } from '../../../src/gate.ts'
 import { eventually, RawClient, startBroker, type TestBroker } from './harness.ts'
 
@@ -75,10 +75,10 @@ describe('the largest packet', () => {
   it('is 16 MiB unless said otherwise, and none with 0', async () => {
     test = await startBroker()
     const over = await test.connectRaw({ clientId: 'over' })
-    over.socket.write(head(PUBLISH, BOUNDS.packetBytes - 5 + 1))
+    over.socket.write(head(PUBLISH, MAX_SIZES.packetBytes - 5 + 1))
     await eventually(() => expect(over.closed).toBe(true))
     const within = await test.connectRaw({ clientId: 'within' })
-    within.socket.write(head(PUBLISH, BOUNDS.packetBytes - 5))
+    within.socket.write(head(PUBLISH, MAX_SIZES.packetBytes - 5))
     await within.socket.write(Buffer.alloc(100))
     await test.close()
     test = await startBroker({ limiter: { maxPacketBytes: 0 } })
@@ -93,7 +93,7 @@ describe('the largest packet', () => {
     test = await startBroker({ limiter })
     for (const first of [CONNECT, PUBLISH]) {
       const client = await test.connectRaw()
-      client.socket.write(head(first, BOUNDS.connectBytes - 4 + 1))
+      client.socket.write(head(first, MAX_SIZES.connectBytes - 4 + 1))
       await eventually(() => expect(client.closed).toBe(true))
     }
     expect(lines[0]?.text).toContain('maxPacketBytes')

@@ -1,10 +1,10 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { Acks, TOGETHER } from '../../../brokers/mqtt/acks.ts'
-import { Ahead, WINDOW_AHEAD } from '../../../brokers/mqtt/ahead.ts'
+import { AckWindow, WINDOW_AHEAD } from '../../../brokers/mqtt/ahead.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client.ts'
 import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
-import { type GoOn, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
+import { type Continue, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
 import { Gate } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -25,7 +25,7 @@ function openAcks() {
   const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
   const receiving = client as unknown as ReceivingClient
   const acks = new Acks(receiving, new KeepAlive(receiving, new FakeClock()))
-  const arrive = (messageId: number, goOn: GoOn, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
+  const arrive = (messageId: number, goOn: Continue, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
     return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connection, goOn, false)
   }
@@ -74,68 +74,68 @@ describe('acknowledgements', () => {
 describe('messages a client goes ahead of', () => {
   it('are acknowledged in the order they came, whatever is done first', () => {
     const { acks, arrive, sent } = openAcks()
-    const ahead = new Ahead(acks, () => true)
+    const ackWindow = new AckWindow(acks, () => true)
     const messages = [1, 2, 3].map(id => arrive(id, () => {}))
     for (const message of messages) {
-      ahead.enter(message)
-      ahead.go()
+      ackWindow.enter(message)
+      ackWindow.go()
     }
-    ahead.settle(messages[1]!, 0x97)
-    ahead.settle(messages[2]!, 0)
+    ackWindow.settle(messages[1]!, 0x97)
+    ackWindow.settle(messages[2]!, 0)
     expect(sent).toEqual([])
-    ahead.settle(messages[0]!, 0)
+    ackWindow.settle(messages[0]!, 0)
     expect(sent.map(packet => Object.values(packet))).toEqual([
       ['puback', 1, 0],
       ['puback', 2, 0x97],
       ['puback', 3, 0],
     ])
-    expect(ahead.isEmpty).toBe(true)
+    expect(ackWindow.isEmpty).toBe(true)
   })
 
   it('are at most a window, which goes on as soon as one is done', () => {
     const { acks, arrive } = openAcks()
-    const ahead = new Ahead(acks, () => true)
+    const ackWindow = new AckWindow(acks, () => true)
     let gone = 0
     const messages: ReceivedMessage[] = []
     // A client brings the next one only when it may go on.
     while (gone === messages.length) {
       const message = arrive(messages.length + 1, () => gone++, 0)
       messages.push(message)
-      ahead.enter(message)
-      ahead.go()
+      ackWindow.enter(message)
+      ackWindow.go()
     }
     expect(messages).toHaveLength(WINDOW_AHEAD)
-    ahead.settle(messages[0]!, 0)
+    ackWindow.settle(messages[0]!, 0)
     expect(gone).toBe(WINDOW_AHEAD)
   })
 
   it('are none at QoS 2 where the client cannot be made to count one less', () => {
     const { acks, arrive, client } = openAcks()
-    const ahead = new Ahead(acks, () => true)
+    const ackWindow = new AckWindow(acks, () => true)
     let gone = 0
     Object.assign(client, { _trackIncomingQoS2Publish: () => true, incomingStore: { del: () => {} } })
     const message = arrive(1, () => gone++, 2)
-    ahead.enter(message)
-    ahead.go()
+    ackWindow.enter(message)
+    ackWindow.go()
     expect(gone).toBe(0)
-    ahead.settle(message, 0)
+    ackWindow.settle(message, 0)
     expect(gone).toBe(1)
     Object.assign(client, { _releaseIncomingQoS2Publish: () => {} })
     const next = arrive(2, () => gone++, 2)
-    ahead.enter(next)
-    ahead.go()
+    ackWindow.enter(next)
+    ackWindow.go()
     expect(gone).toBe(2)
   })
 
   it('are none while it is not a store that the last one waits for', () => {
     const { acks, arrive } = openAcks()
-    const ahead = new Ahead(acks, () => false)
+    const ackWindow = new AckWindow(acks, () => false)
     let gone = 0
     const message = arrive(1, () => gone++)
-    ahead.enter(message)
-    ahead.go()
+    ackWindow.enter(message)
+    ackWindow.go()
     expect(gone).toBe(0)
-    ahead.settle(message, 0)
+    ackWindow.settle(message, 0)
     expect(gone).toBe(1)
   })
 })

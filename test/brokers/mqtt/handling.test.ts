@@ -18,7 +18,7 @@ describe('what the handler of an MQTT consumer does', () => {
       },
     })
     const told: Handled[] = []
-    scene.gate.handling.on((_message, handled) => told.push(handled))
+    scene.gate.handlerMonitor.on((_message, handled) => told.push(handled))
     await scene.publish(16, { topic: 'in/bad' })
     await scene.publish(16, { topic: 'in/good' })
     await until(() => scene.limits.stats().received === 32)

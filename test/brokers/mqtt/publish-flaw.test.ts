@@ -1,7 +1,7 @@
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { limitPublishes } from '../../../brokers/mqtt/index.ts'
-import { findSizeFlaw } from '../../../brokers/mqtt/publish-flaw.ts'
+import { findSizeProblem } from '../../../brokers/mqtt/publish-flaw.ts'
 import { type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
 import { until } from '../../support/wait.ts'
 
@@ -138,14 +138,14 @@ describe('a packet that is larger than the broker takes', () => {
   it('is told to the byte', () => {
     // Fixed header 2, topic 2 + 1, packet id 2, properties 1, payload 92.
     const message = { topic: 'a', size: 92 }
-    expect(findSizeFlaw(message, undefined, 100)).toBeUndefined()
-    expect(findSizeFlaw(message, undefined, 99)).toBeInstanceOf(RangeError)
+    expect(findSizeProblem(message, undefined, 100)).toBeUndefined()
+    expect(findSizeProblem(message, undefined, 99)).toBeInstanceOf(RangeError)
     const properties = {
       contentType: 'text',
       userProperties: { a: ['1', '2'] },
       payloadFormatIndicator: undefined,
     }
-    expect(findSizeFlaw(message, properties, 100 + 7 + 14)).toBeUndefined()
-    expect(findSizeFlaw(message, properties, 100 + 7 + 14 - 1)).toBeInstanceOf(RangeError)
+    expect(findSizeProblem(message, properties, 100 + 7 + 14)).toBeUndefined()
+    expect(findSizeProblem(message, properties, 100 + 7 + 14 - 1)).toBeInstanceOf(RangeError)
   })
 })

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { Turns } from '../../../brokers/mqtt/turns.ts'
+import { SerialQueue } from '../../../brokers/mqtt/turns.ts'
 
 describe('turns', () => {
   it('run what is quick at once, and one after another what takes its time', async () => {
     const ran: string[] = []
-    const turns = new Turns<string>(item => {
+    const turns = new SerialQueue<string>(item => {
       ran.push(`${item} begins`)
       if (!item.startsWith('slow')) return undefined
       return Promise.resolve().then(() => void ran.push(`${item} ends`))
@@ -19,7 +19,7 @@ describe('turns', () => {
 
   it('take a hundred thousand that wait, in order, and keep none of them', async () => {
     let next = 0
-    const turns = new Turns<number>(item => {
+    const turns = new SerialQueue<number>(item => {
       expect(item).toBe(next++)
       return item === 0 ? Promise.resolve() : undefined
     })

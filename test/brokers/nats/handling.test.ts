@@ -25,7 +25,7 @@ describe.each(GENERATIONS)('what handlers behind $name do', generation => {
     const clock = new FakeClock()
     const gate = new Gate({ dialect: 'nats', clock })
     const told: Handled[] = []
-    gate.handling.on((_message, handled) => told.push(handled))
+    gate.handlerMonitor.on((_message, handled) => told.push(handled))
     let seen = 0
     scene.limit(gate).subscribe(scene.nc, 'a.>', {
       callback: async () => {
@@ -95,7 +95,7 @@ describe.each(GENERATIONS)('what handlers behind $name do', generation => {
   it('is not told of who iterates, whose loop nobody can see into', async () => {
     const gate = natsGate()
     let told = 0
-    gate.handling.on(() => told++)
+    gate.handlerMonitor.on(() => told++)
     const limits = scene.limit(gate)
     const subscription = scene.nc.subscribe('i.>') as unknown as AsyncIterable<NatsMessage>
     await scene.nc.flush()

@@ -2,7 +2,7 @@ import * as v3 from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
 import type { NatsHeaders, NatsMessage } from '../../../brokers/nats/client.ts'
 import { readHeaders } from '../../../brokers/nats/headers.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 
 /** A message whose client says nothing of its inside. */
 function publicMessage(lines: readonly string[], sizes: boolean): NatsMessage & { decoded: boolean } {
@@ -54,13 +54,13 @@ const manyLines = (count: number): string[] =>
 
 describe('headers', () => {
   it('are decoded by the client up to the bounds, and by nobody else', () => {
-    const lines = manyLines(BOUNDS.natsHeaderLines - 2)
+    const lines = manyLines(MAX_SIZES.natsHeaderLines - 2)
     const within = insideMessage(blockOf(lines))
     readHeaders(within)
     expect(within.decoded).toBe(true)
     for (const block of [
-      blockOf(manyLines(BOUNDS.natsHeaderLines)),
-      blockOf([`a: ${'x'.repeat(BOUNDS.natsHeaderBytes)}`]),
+      blockOf(manyLines(MAX_SIZES.natsHeaderLines)),
+      blockOf([`a: ${'x'.repeat(MAX_SIZES.natsHeaderBytes)}`]),
     ]) {
       const beyond = insideMessage(block)
       readHeaders(beyond)
@@ -71,21 +71,21 @@ describe('headers', () => {
   it('beyond the bounds are read as the client would, as far as the bounds go', () => {
     const lines = ['a: 1', 'a:2', 'A: 3', 'no header', '__proto__: x', ...manyLines(1_000)]
     const read = readHeaders(insideMessage(blockOf(lines)))
-    expect(Object.keys(read)).toHaveLength(BOUNDS.headerNames)
+    expect(Object.keys(read)).toHaveLength(MAX_SIZES.headerNames)
     expect(Object.getPrototypeOf(read)).toBeNull()
     expect(read).toMatchObject({ a: ['1', '2'], A: '3', h0: '0' })
     expect(Object.entries(read)[2]).toEqual(['__proto__', 'x'])
     const same = readHeaders(
       insideMessage(blockOf(Array.from({ length: 1_000 }, (_, index) => `a: ${index}`))),
     )
-    expect(same.a).toEqual(Array.from({ length: BOUNDS.headerValues }, (_, index) => String(index)))
+    expect(same.a).toEqual(Array.from({ length: MAX_SIZES.headerValues }, (_, index) => String(index)))
     expect(readHeaders(insideMessage(blockOf(['bad name: x', ...lines])))).toEqual({})
   })
 
   it('of a client that keeps them elsewhere are measured by its own word, and count as absent beyond the bound', () => {
     const few = publicMessage(['a: 1', 'b: 2'], true)
     expect(readHeaders(few)).toEqual({ a: '1', b: '2' })
-    const many = publicMessage(manyLines(BOUNDS.natsHeaderLines), true)
+    const many = publicMessage(manyLines(MAX_SIZES.natsHeaderLines), true)
     expect(readHeaders(many)).toEqual({})
     expect(many.decoded).toBe(false)
     expect(readHeaders(publicMessage(['a: 1'], false))).toEqual({ a: '1' })

@@ -2,8 +2,8 @@ import { connect as connectSocket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ownBytes } from '../../../brokers/nats/client-internals.ts'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { Senders } from '../../../brokers/nats/senders.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { IdentifiedSenders } from '../../../brokers/nats/senders.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { Guard } from '../../../src/guard.ts'
 import { exempt, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -198,32 +198,32 @@ describe('messages of a client that fails', () => {
 
 describe('senders', () => {
   const message = (subject: string): NatsMessage => ({ subject, data: new Uint8Array(0), sid: 1 })
-  const placeOf = (senders: Senders, subject: string) => {
+  const placeOf = (senders: IdentifiedSenders, subject: string) => {
     const taken = message(subject)
     return senders.placeOf(taken, senders.subjects.of(taken))
   }
 
   it('are remembered up to a bound, those in use the longest', () => {
-    const senders = new Senders(undefined, () => {})
+    const senders = new IdentifiedSenders(undefined, () => {})
     const mine = placeOf(senders, 'mine').sender
-    const invented = BOUNDS.internedSenders * 2
+    const invented = MAX_SIZES.internedSenders * 2
     for (let index = 0; index < invented; index++) {
       placeOf(senders, `x.${index}`)
       if (index % 1_000 === 0) expect(placeOf(senders, 'mine').sender).toBe(mine)
     }
-    expect(senders.size).toBeLessThanOrEqual(BOUNDS.internedSenders)
-    expect(senders.size).toBeGreaterThan(BOUNDS.internedSenders / 2)
+    expect(senders.size).toBeLessThanOrEqual(MAX_SIZES.internedSenders)
+    expect(senders.size).toBeGreaterThan(MAX_SIZES.internedSenders / 2)
   })
 
   it('that wait are kept, so that their order stays', () => {
-    const senders = new Senders(undefined, () => {})
+    const senders = new IdentifiedSenders(undefined, () => {})
     const gate = natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'throttle' }))
     const guard = new Guard(gate)
     const place = placeOf(senders, 'busy')
     const waiting = { topic: 'busy', on: 'publish', sender: place.sender, size: 1 } as const
-    for (let count = 0; count < 2; count++) place.laneOf(guard).admit(waiting, () => {})
+    for (let count = 0; count < 2; count++) place.senderQueueOf(guard).admit(waiting, () => {})
     expect(place.held).toBe(1)
-    for (let index = 0; index < BOUNDS.internedSenders * 2; index++) placeOf(senders, `x.${index}`)
+    for (let index = 0; index < MAX_SIZES.internedSenders * 2; index++) placeOf(senders, `x.${index}`)
     expect(placeOf(senders, 'busy')).toBe(place)
     guard.close()
   })
@@ -231,7 +231,7 @@ describe('senders', () => {
   it('are told apart by every part', () => {
     const said = [{ client: 'a' }, { user: 'a' }, { client: 'a', roles: ['x'] }, { roles: ['x', 'y'] }, {}]
     let next = 0
-    const senders = new Senders(
+    const senders = new IdentifiedSenders(
       () => said[next++ % said.length],
       () => {},
     )

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Delivery } from '../../../brokers/nats/delivery.ts'
 import { completeSettings } from '../../../brokers/nats/options.ts'
-import { Turns } from '../../../brokers/nats/turns.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { HandlerBacklog } from '../../../brokers/nats/turns.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { createSender, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
@@ -64,7 +64,7 @@ describe.each(GENERATIONS)('handlers of a subscription of $name', generation => 
     const work = new Work()
     limits.subscribe(scene.nc, 'a', { callback: message => work.take(message) })
     await scene.nc.flush()
-    const kept = BOUNDS.waitingForHandler + 2
+    const kept = MAX_SIZES.waitingForHandler + 2
     await scene.publish('a', kept + 7)
     await until(() => limits.stats().received === kept + 7)
     expect(limits.stats()).toMatchObject({ delivered: 2, slow: 7, dropped: 7 })
@@ -80,7 +80,7 @@ describe.each(GENERATIONS)('handlers of a subscription of $name', generation => 
     async watched => {
       await using scene = await Scene.open(generation, server)
       const gate = natsGate()
-      if (watched) gate.handling.on(() => {})
+      if (watched) gate.handlerMonitor.on(() => {})
       const limits = scene.limit(gate, { maxInFlight: 2 })
       let calls = 0
       let thens = 0
@@ -132,7 +132,7 @@ describe.each(GENERATIONS)('handlers of a subscription of $name', generation => 
     const work = new Work()
     limits.respond(scene.nc, 'r', message => work.take(message))
     await scene.nc.flush()
-    await scene.publish('r', BOUNDS.waitingForHandler + 1)
+    await scene.publish('r', MAX_SIZES.waitingForHandler + 1)
     const answer = await scene.sender.request('r', '', { timeout: 5_000 })
     expect(answer.headers?.get('Nats-Service-Error-Code')).toBe('429')
     expect(limits.stats()).toMatchObject({ slow: 1, refused: 1, dropped: 0 })
@@ -280,7 +280,7 @@ describe.each(GENERATIONS)('limits of handlers at work, $name', generation => {
 })
 
 /** One that enacts nothing. */
-const COURSE = { station: { gate: {}, settings: { legacyFields: false } }, enact: () => {} }
+const COURSE = { context: { gate: {}, settings: { legacyFields: false } }, enact: () => {} }
 
 describe('turns', () => {
   const delivery = (text: string): Delivery => {
@@ -289,7 +289,7 @@ describe('turns', () => {
   }
 
   it('are taken in order, as far as nobody has given up', () => {
-    const turns = new Turns()
+    const turns = new HandlerBacklog()
     const all = numbers(5).map(delivery)
     for (const each of all) expect(turns.add(each)).toBe(true)
     all[1]!.settled = true
@@ -303,8 +303,8 @@ describe('turns', () => {
   })
 
   it('are bounded by payload, too', () => {
-    const turns = new Turns()
-    const half = 'x'.repeat(BOUNDS.waitingForHandlerBytes / 2)
+    const turns = new HandlerBacklog()
+    const half = 'x'.repeat(MAX_SIZES.waitingForHandlerBytes / 2)
     expect([turns.add(delivery(half)), turns.add(delivery(half)), turns.add(delivery('x'))]).toEqual([
       true,
       true,
@@ -315,6 +315,6 @@ describe('turns', () => {
   })
 
   it('are needed beyond a bound by default', () => {
-    expect(completeSettings({}).maxInFlight).toBe(BOUNDS.handlersInFlight)
+    expect(completeSettings({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
   })
 })

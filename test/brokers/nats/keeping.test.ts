@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ConsumerFacts, JetStreamMessage } from '../../../brokers/nats/client.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
-import { courseOptions } from '../../../brokers/nats/learn.ts'
+import { processorOptions } from '../../../brokers/nats/learn.ts'
 import { completeSettings } from '../../../brokers/nats/options.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -120,7 +120,7 @@ describe('what a consumer says of itself', () => {
   const ms = 1_000_000
 
   it('decides how its messages are kept', () => {
-    expect(courseOptions(undefined, settings)).toEqual({
+    expect(processorOptions(undefined, settings)).toEqual({
       isOneConsumer: false,
       ackWaitMs: 30_000,
       maxDeliver: Number.POSITIVE_INFINITY,
@@ -128,14 +128,14 @@ describe('what a consumer says of itself', () => {
       acknowledged: true,
       acks: true,
     })
-    expect(courseOptions(facts({ ack_wait: 900 * ms, max_deliver: 4 }), settings)).toMatchObject({
+    expect(processorOptions(facts({ ack_wait: 900 * ms, max_deliver: 4 }), settings)).toMatchObject({
       ackWaitMs: 900,
       maxDeliver: 4,
     })
     expect(
-      courseOptions(facts({ ack_wait: 9_000 * ms, backoff: [500 * ms, 200 * ms] }), settings),
+      processorOptions(facts({ ack_wait: 9_000 * ms, backoff: [500 * ms, 200 * ms] }), settings),
     ).toMatchObject({ ackWaitMs: 200 })
-    expect(courseOptions(facts({ ack_policy: 'none' }), settings).acknowledged).toBe(false)
+    expect(processorOptions(facts({ ack_policy: 'none' }), settings).acknowledged).toBe(false)
   })
 })
 

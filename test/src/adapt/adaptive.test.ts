@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { type AdaptiveOptions, adaptive, errorRate, queueDepth } from '../../../src/adapt/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   type Decision,
   Gate,
@@ -170,7 +170,7 @@ describe('adaptive limits', () => {
 
   it('a limit that cannot be multiplied exactly stays as it is written', () => {
     const scene = new Scene()
-    const rate = `${BOUNDS.logEntries}/hour`
+    const rate = `${MAX_SIZES.logEntries}/hour`
     scene.gate.use(
       scene.adaptive({ levels: { all: 2 } }),
       limit({ name: 'log', rate, algorithm: 'sliding-log' }),
@@ -178,7 +178,7 @@ describe('adaptive limits', () => {
     scene.check()
     scene.under(0)
     const decision = scene.check()
-    expect(decision.limit).toBe(BOUNDS.logEntries)
+    expect(decision.limit).toBe(MAX_SIZES.logEntries)
     expect(decision).not.toHaveProperty('scaled')
   })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { behaviour } from '../../../src/adapt/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { type Decision, Gate, type Message, PolicyError, type Sender } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -44,17 +44,17 @@ describe('behaviour', () => {
     [10_001, 0, 'abusive'],
   ] as const)(
     'of %i messages that passed and %i refused in an hour is %s in the next',
-    (allowed, refused, conduct) => {
+    (allowed, refused, behaviourLevel) => {
       const scene = new Scene().tell(allowed, refused).nextHour()
-      expect(scene.behaviour.conductOf(scene.sender)).toBe(conduct)
-      expect(scene.behaviour.conductOf({ client: 'other' })).toBe('usual')
-      expect(scene.nextHour().behaviour.conductOf(scene.sender)).toBe('usual')
+      expect(scene.behaviour.behaviourLevelOf(scene.sender)).toBe(behaviourLevel)
+      expect(scene.behaviour.behaviourLevelOf({ client: 'other' })).toBe('usual')
+      expect(scene.nextHour().behaviour.behaviourLevelOf(scene.sender)).toBe('usual')
     },
   )
 
   it('that is abusive counts at once', () => {
     const scene = new Scene().tell(10, 0).nextHour().tell(4, 6)
-    expect(scene.behaviour.conductOf(scene.sender)).toBe('abusive')
+    expect(scene.behaviour.behaviourLevelOf(scene.sender)).toBe('abusive')
   })
 
   it.each([
@@ -81,18 +81,18 @@ describe('behaviour', () => {
   it('is counted by user, else API key, else client, for so many senders', () => {
     const scene = new Scene()
     scene.tell(0, 20, { user: 'u', client: 'a' }).tell(0, 20, { apiKey: 'k' })
-    expect(scene.behaviour.conductOf({ user: 'u', client: 'b' })).toBe('abusive')
-    expect(scene.behaviour.conductOf({ apiKey: 'k', client: 'a' })).toBe('abusive')
-    expect(scene.behaviour.conductOf({ client: 'a' })).toBe('usual')
-    for (let n = 0; n < BOUNDS.watchedSenders; n++) scene.tell(1, 0, { client: `c${n}` })
-    expect(scene.behaviour.size).toBe(BOUNDS.watchedSenders)
-    expect(scene.behaviour.conductOf({ user: 'u' })).toBe('usual')
+    expect(scene.behaviour.behaviourLevelOf({ user: 'u', client: 'b' })).toBe('abusive')
+    expect(scene.behaviour.behaviourLevelOf({ apiKey: 'k', client: 'a' })).toBe('abusive')
+    expect(scene.behaviour.behaviourLevelOf({ client: 'a' })).toBe('usual')
+    for (let n = 0; n < MAX_SIZES.watchedSenders; n++) scene.tell(1, 0, { client: `c${n}` })
+    expect(scene.behaviour.size).toBe(MAX_SIZES.watchedSenders)
+    expect(scene.behaviour.behaviourLevelOf({ user: 'u' })).toBe('usual')
   })
 
   it('survives what strangers are called, and refuses limits that are none', () => {
     const scene = new Scene()
     scene.tell(0, 20, { client: '__proto__' }).tell(0, 20, { client: 'x'.repeat(1_000_000) })
-    expect(scene.behaviour.conductOf({ client: '__proto__' })).toBe('abusive')
+    expect(scene.behaviour.behaviourLevelOf({ client: '__proto__' })).toBe('abusive')
     expect(() => scene.behaviour.limit({ name: 'all', rate: 'much' })).toThrow(PolicyError)
   })
 })

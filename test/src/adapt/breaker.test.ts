@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type BreakerOptions, type CircuitBreaker, circuitBreaker } from '../../../src/adapt/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { type Decision, Gate, type Message } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -84,10 +84,10 @@ describe('a circuit breaker', () => {
 
   it('knows so many keys, and forgets those unseen for the longest', () => {
     const scene = new Scene().observe(11, 0, 'first')
-    for (let n = 1; n < BOUNDS.breakerKeys; n++) scene.observe(1, 0, `t${n}`)
-    expect(scene.breaker.stats()).toEqual({ keys: BOUNDS.breakerKeys, open: 1 })
+    for (let n = 1; n < MAX_SIZES.breakerKeys; n++) scene.observe(1, 0, `t${n}`)
+    expect(scene.breaker.stats()).toEqual({ keys: MAX_SIZES.breakerKeys, open: 1 })
     scene.observe(1, 0, 'one-more')
-    expect(scene.breaker.stats()).toEqual({ keys: BOUNDS.breakerKeys, open: 0 })
+    expect(scene.breaker.stats()).toEqual({ keys: MAX_SIZES.breakerKeys, open: 0 })
     expect(scene.check('first').allowed).toBe(true)
   })
 

@@ -6,7 +6,7 @@ import {
   type GradientOptions,
   gradient,
 } from '../../../src/adapt/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { capacityThatDrops, mean, runHandler, type Second } from './feedback-scene.ts'
 
@@ -62,7 +62,7 @@ describe.each(LAWS)('%s', (_, make) => {
 
   it.each([
     { minPerSecond: 0 },
-    { maxPerSecond: BOUNDS.feedbackPerSecond + 1 },
+    { maxPerSecond: MAX_SIZES.feedbackPerSecond + 1 },
     { minPerSecond: 10, maxPerSecond: 5 },
     { startPerSecond: 20_000 },
     { everyMs: 1 },

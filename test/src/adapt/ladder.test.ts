@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { Ladder } from '../../../src/adapt/ladder.ts'
+import { Hysteresis } from '../../../src/adapt/ladder.ts'
 import { random } from '../../support/random.ts'
 
-function levels(): Ladder {
-  return new Ladder({ name: 'low', factor: 1.5 }, [
+function levels(): Hysteresis {
+  return new Hysteresis({ name: 'low', factor: 1.5 }, [
     { above: 0.3, name: 'medium', factor: 1 },
     { above: 0.7, name: 'high', factor: 0.5 },
   ])
 }
 
 /** The rungs after each value. */
-function climb(ladder: Ladder, ...values: number[]): string[] {
+function climb(hysteresis: Hysteresis, ...values: number[]): string[] {
   return values.map(value => {
-    ladder.climb(value)
-    return ladder.rung.name
+    hysteresis.climb(value)
+    return hysteresis.rung.name
   })
 }
 
@@ -37,13 +37,13 @@ describe('a ladder of factors', () => {
 
   it('changes once in a thousand readings that tremble at a threshold', () => {
     const chance = random(7)
-    const ladder = levels()
+    const hysteresis = levels()
     let changes = 0
     let last = ''
     for (let reading = 0; reading < 1_000; reading++) {
-      ladder.climb(0.7 + (chance.next() - 0.5) * 0.1)
-      if (ladder.rung.name !== last) changes++
-      last = ladder.rung.name
+      hysteresis.climb(0.7 + (chance.next() - 0.5) * 0.1)
+      if (hysteresis.rung.name !== last) changes++
+      last = hysteresis.rung.name
     }
     // The first reading may lie below: then one change more.
     expect(changes).toBeLessThanOrEqual(2)

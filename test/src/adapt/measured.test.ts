@@ -34,7 +34,7 @@ class Scene {
 
   handle(ok: number, failed: number): void {
     for (let count = 0; count < ok + failed; count++)
-      this.gate.handling.note(SENT, { durationMs: 1, ok: count < ok })
+      this.gate.handlerMonitor.note(SENT, { durationMs: 1, ok: count < ok })
   }
 }
 
@@ -46,7 +46,7 @@ afterEach(async () => {
 describe('signals of what brokers tell', () => {
   it('count what waits at all of them together, and forget those that are detached', () => {
     const scene = new Scene({ signals: ['queue-depth'] })
-    const ends = [400, 500].map(held => scene.gate.measures.add({ queueDepth: () => held }))
+    const ends = [400, 500].map(held => scene.gate.loadSources.add({ queueDepth: () => held }))
     expect(scene.read()).toEqual({ 'queue-depth': 900 })
     expect(scene.scale.report()).toMatchObject({ load: 0.9, scaled: { factor: 0.5, reason: 'load high' } })
     ends[1]!()
@@ -56,14 +56,14 @@ describe('signals of what brokers tell', () => {
 
   it('take the consumer that is furthest behind, as a share of what was said to be full', () => {
     const scene = new Scene({ signals: [{ 'consumer-lag': 2_000 }] })
-    for (const lag of [100, 1_500, undefined]) scene.gate.measures.add({ consumerLag: () => lag })
+    for (const lag of [100, 1_500, undefined]) scene.gate.loadSources.add({ consumerLag: () => lag })
     expect(scene.read()).toEqual({ 'consumer-lag': 1_500 })
     expect(scene.scale.report().load).toBe(0.75)
   })
 
   it('take the share of handlers that failed since the last reading, of ten or more', () => {
     const scene = new Scene({ signals: ['cpu', 'error-rate'], stages: 'default' })
-    scene.gate.measures.add({ handlers: true })
+    scene.gate.loadSources.add({ handlers: true })
     scene.handle(0, 50)
     scene.read()
     // Nobody listened before the first message.
@@ -72,7 +72,7 @@ describe('signals of what brokers tell', () => {
     expect(scene.read()['error-rate']).toBe(0.15)
     scene.handle(0, 9)
     expect(scene.read()['error-rate']).toBe(0)
-    expect(scene.gate.handling.isHeard).toBe(true)
+    expect(scene.gate.handlerMonitor.isHeard).toBe(true)
   })
 
   it('give the usual stages of C2 where they are told: error rate above 10 %, more than 1000 that wait', () => {
@@ -81,7 +81,7 @@ describe('signals of what brokers tell', () => {
       signals: ['queue-depth', 'error-rate'],
     })
     let held = 1_000
-    scene.gate.measures.add({ queueDepth: () => held, handlers: true })
+    scene.gate.loadSources.add({ queueDepth: () => held, handlers: true })
     scene.read()
     expect(scene.scale.report().scaled).toBeUndefined()
     held = 1_001
@@ -98,7 +98,7 @@ describe('signals of what brokers tell', () => {
     expect(Object.keys(silent.scale.report().signals)).not.toContain('queue-depth')
     expect([silent.warnings, silent.scale.report().broken]).toEqual([[], {}])
     const scene = new Scene({ stages: 'default' })
-    scene.gate.measures.add({ queueDepth: () => 5_000, handlers: true })
+    scene.gate.loadSources.add({ queueDepth: () => 5_000, handlers: true })
     expect(scene.read()).toMatchObject({ 'queue-depth': 5_000, 'error-rate': 0 })
     // For their stages, not for the levels of the load: whoever floods fills the queue.
     const { cpu = 0, memory = 0, 'event-loop': eventLoop = 0 } = scene.scale.report().signals
@@ -115,16 +115,16 @@ describe('signals of what brokers tell', () => {
     ])
     const broken = { 'queue-depth': 3, 'error-rate': 3, 'consumer-lag': 3 }
     expect(scene.scale.report()).toMatchObject({ broken, signals: {}, scaled: undefined, changes: 0 })
-    scene.gate.measures.add({ queueDepth: () => 800 })
+    scene.gate.loadSources.add({ queueDepth: () => 800 })
     expect(scene.read()).toEqual({ 'queue-depth': 800 })
   })
 
   it('end with the gate', async () => {
     const scene = new Scene({ signals: ['error-rate'] })
     scene.read()
-    expect(scene.gate.handling.isHeard).toBe(true)
+    expect(scene.gate.handlerMonitor.isHeard).toBe(true)
     await scene.gate.close()
-    expect(scene.gate.handling.isHeard).toBe(false)
+    expect(scene.gate.handlerMonitor.isHeard).toBe(false)
   })
 
   it.each([

@@ -8,7 +8,7 @@ import {
   type Step,
   toAlgorithm,
 } from '../../../src/algorithms/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { limit as rule } from '../../../src/chain/limit.ts'
 import { PolicyError, StoreError } from '../../../src/errors.ts'
 import { Gate } from '../../../src/gate.ts'
@@ -106,15 +106,15 @@ describe('a custom algorithm', () => {
     expect(() => store.decide([charge], commit)).toThrow(
       'the algorithm "diary" returned a state of 101 numbers where it may hold 100',
     )
-    expect(() => limitOf({ ...diary, stateSize: BOUNDS.stateNumbers })).not.toThrow()
-    expect(() => limitOf({ ...diary, stateSize: BOUNDS.stateNumbers + 1 })).toThrow(PolicyError)
+    expect(() => limitOf({ ...diary, stateSize: MAX_SIZES.stateNumbers })).not.toThrow()
+    expect(() => limitOf({ ...diary, stateSize: MAX_SIZES.stateNumbers + 1 })).toThrow(PolicyError)
   })
 
   it('keeps the fewer keys the larger a state may be', () => {
     const clock = new FakeClock()
     const store = new MemoryStore({ clock })
-    const most = Math.floor(BOUNDS.logEntriesPerRule / (BOUNDS.stateNumbers / 2))
-    const large = limitOf({ ...counter, stateSize: BOUNDS.stateNumbers })
+    const most = Math.floor(MAX_SIZES.logEntriesPerRule / (MAX_SIZES.stateNumbers / 2))
+    const large = limitOf({ ...counter, stateSize: MAX_SIZES.stateNumbers })
     for (let key = 0; key < most + 50; key++) store.decide([{ limit: large, key: `${key}`, cost: 1 }], commit)
     expect(store.health()).toMatchObject({ keys: most, evictions: 50 })
     return store.close()

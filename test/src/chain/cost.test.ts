@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { compileCost } from '../../../src/chain/cost.ts'
 import { createSender, type Message } from '../../../src/index.ts'
 
@@ -20,7 +20,7 @@ describe('a cost by topics', () => {
 
   it('stays what it is when more topics come than are remembered', () => {
     let wrong = 0
-    for (let index = 0; index < 2 * BOUNDS.routes + 10; index++) {
+    for (let index = 0; index < 2 * MAX_SIZES.routes + 10; index++) {
       if (meter.unitsOf(on(`${index % 2 === 0 ? 'a' : 'z'}/${index}`)) !== (index % 2 === 0 ? 2 : 3)) wrong++
     }
     expect(wrong).toBe(0)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { compileIdentity, type Identity, type IdentitySpec } from '../../../src/chain/identity.ts'
 import { PolicyError } from '../../../src/errors.ts'
 import type { Headers, Message, Sender } from '../../../src/message.ts'
@@ -85,14 +85,14 @@ describe('compileIdentity', () => {
     expect(roles).toEqual(many.slice(0, 12))
     const wide = { from: '{user}', map: { u: Array.from({ length: 100 }, (_, index) => `r${index}`) } }
     expect(identity({ roles: wide }).resolve(message({ user: 'u' }), NONE).roles).toHaveLength(
-      BOUNDS.rolesPerSender,
+      MAX_SIZES.rolesPerSender,
     )
   })
 
   it('hashes what is longer than a part of a key, and tells long ones apart', () => {
     const { resolve } = identity({ device: '{topic.d}' })
     const of = (text: string): string | undefined => resolve(message({}), new Map([['d', text]])).device
-    const long = 'x'.repeat(BOUNDS.keyPartChars)
+    const long = 'x'.repeat(MAX_SIZES.keyPartChars)
     expect(of(long)).toBe(long)
     expect(of(`${long}a`)).toMatch(/^sha256:.{43}$/)
     expect(of(`${long}a`)).not.toBe(of(`${long}b`))

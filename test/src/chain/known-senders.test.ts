@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { KnownSenders } from '../../../src/chain/known-senders.ts'
 
 describe('KnownSenders', () => {
   it('does not grow past its bound, and keeps those that come back', () => {
     const known = new KnownSenders()
     const faithful = known.find({ client: 'faithful' })
-    for (let n = 0; n < BOUNDS.internedSenders * 2; n++) {
+    for (let n = 0; n < MAX_SIZES.internedSenders * 2; n++) {
       known.find({ client: `stranger-${n}` })
       if (n % 10_000 === 0) expect(known.find({ client: 'faithful' })).toBe(faithful)
     }
-    expect(known.size).toBeLessThanOrEqual(BOUNDS.internedSenders)
-    expect(known.size).toBeGreaterThan(BOUNDS.internedSenders / 2)
+    expect(known.size).toBeLessThanOrEqual(MAX_SIZES.internedSenders)
+    expect(known.size).toBeGreaterThan(MAX_SIZES.internedSenders / 2)
     expect(known.find({ client: 'faithful' })).toBe(faithful)
   })
 

@@ -3,7 +3,7 @@ import { createLimit } from '../../../src/algorithms/index.ts'
 import type { Verdict } from '../../../src/algorithms/kernel.ts'
 import type { Rule } from '../../../src/chain/limit.ts'
 import { scaleRule } from '../../../src/chain/scale.ts'
-import { stationOf } from '../../../src/chain/steps.ts'
+import { metaOf } from '../../../src/chain/steps.ts'
 import { limit, quota } from '../../../src/index.ts'
 import { Table } from '../../../src/stores/memory/table.ts'
 
@@ -11,7 +11,7 @@ const FACTORS = [0.001, 0.3, 0.5, 0.7, 0.75, 1.2, 1.5, 3]
 const NOW_MS = 1_700_000_000_000
 
 function ruleOf(rate: string, algorithm: 'token-bucket'): Rule {
-  return stationOf(limit({ name: 'r', rate, algorithm }))!.rule!
+  return metaOf(limit({ name: 'r', rate, algorithm }))!.rule!
 }
 
 function scaled(rule: Rule, factor: number): Rule {
@@ -67,7 +67,7 @@ describe('a rule under a scale', () => {
   })
 
   it('leaves a quota as it is', () => {
-    const rule = stationOf(quota({ name: 'q', rate: '10/day' }))!.rule!
+    const rule = metaOf(quota({ name: 'q', rate: '10/day' }))!.rule!
     expect(scaled(rule, 0.5)).toBe(rule)
   })
 })

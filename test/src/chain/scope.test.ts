@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compileScopes, describeKey, scopeFlaw } from '../../../src/chain/scope.ts'
+import { compileScopes, describeKey, findScopeProblem } from '../../../src/chain/scope.ts'
 import type { Sender } from '../../../src/message.ts'
 
 function keyOf(per: string, sender: Sender): string {
@@ -25,8 +25,8 @@ describe('per: ip', () => {
     expect(keyOf('ip/24/56', { ip: '2001:db8:0:1ff::1' })).toBe('2001:db8:0:100::/56')
     expect(keyOf('ip/32/128', { ip: '2001:db8::1' })).toBe('2001:db8::1/128')
     expect(keyOf('ip/48', { ip: '2001:db8:0:1::1' })).toBe('2001:db8::/48')
-    expect(scopeFlaw('ip/33/64', [])).toMatch(/^ip\/33\/64 is no prefix length/)
-    expect(scopeFlaw('ip/24/129', [])).toMatch(/^ip\/24\/129 is no prefix length/)
+    expect(findScopeProblem('ip/33/64', [])).toMatch(/^ip\/33\/64 is no prefix length/)
+    expect(findScopeProblem('ip/24/129', [])).toMatch(/^ip\/24\/129 is no prefix length/)
   })
 
   it('takes what is no address as it is', () => {
@@ -62,8 +62,8 @@ describe('per: "user|ip"', () => {
   })
 
   it('names the word that is no scope', () => {
-    expect(scopeFlaw('user|ipp', [])).toMatch(/^"ipp" is neither a scope/)
-    expect(scopeFlaw('user|global', [])).toMatch(/global is always known/)
-    expect(scopeFlaw('site|client', ['site'])).toBeUndefined()
+    expect(findScopeProblem('user|ipp', [])).toMatch(/^"ipp" is neither a scope/)
+    expect(findScopeProblem('user|global', [])).toMatch(/global is always known/)
+    expect(findScopeProblem('site|client', ['site'])).toBeUndefined()
   })
 })

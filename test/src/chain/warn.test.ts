@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
-import { type LimitWarning, Warner } from '../../../src/chain/warn.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
+import { type LimitWarning, UsageWarnings } from '../../../src/chain/warn.ts'
 import {
   Gate,
   LeasedStore,
@@ -123,15 +123,15 @@ describe('a rule that warns', () => {
 
   it('may be told of again where there are more keys than are remembered, and no more is remembered', () => {
     const told: LimitWarning[] = []
-    const warner = new Warner(warning => told.push(warning))
+    const usageWarnings = new UsageWarnings(warning => told.push(warning))
     const rule = { name: 'r', limit: { name: 'r', capacity: 1 }, keys: {}, warn: [1] } as never
     const verdict = { allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 1_000 }
-    for (let i = 0; i <= BOUNDS.warnedKeys; i++) warner.note(rule, verdict, () => `k${i}`, 0)
-    expect(told).toHaveLength(BOUNDS.warnedKeys + 1)
-    warner.note(rule, verdict, () => `k${BOUNDS.warnedKeys}`, 0)
-    expect(told).toHaveLength(BOUNDS.warnedKeys + 1)
-    warner.note(rule, verdict, () => 'k0', 0)
-    expect(told).toHaveLength(BOUNDS.warnedKeys + 2)
+    for (let i = 0; i <= MAX_SIZES.warnedKeys; i++) usageWarnings.note(rule, verdict, () => `k${i}`, 0)
+    expect(told).toHaveLength(MAX_SIZES.warnedKeys + 1)
+    usageWarnings.note(rule, verdict, () => `k${MAX_SIZES.warnedKeys}`, 0)
+    expect(told).toHaveLength(MAX_SIZES.warnedKeys + 1)
+    usageWarnings.note(rule, verdict, () => 'k0', 0)
+    expect(told).toHaveLength(MAX_SIZES.warnedKeys + 2)
   })
 
   it.each([['80'], ['0%'], ['120%']])('refuses %s', share => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { CaptureReader } from '../../../src/cli/capture.ts'
 import { fc } from './properties.ts'
 
@@ -78,8 +78,8 @@ describe('CaptureReader', () => {
   })
 
   it('parses no payload beyond the bound', () => {
-    const atBound = read({ at: 0, topic: 'a', payload: { v: 1 }, size: BOUNDS.parsedPayloadBytes })
-    const beyond = read({ at: 0, topic: 'a', payload: { v: 1 }, size: BOUNDS.parsedPayloadBytes + 1 })
+    const atBound = read({ at: 0, topic: 'a', payload: { v: 1 }, size: MAX_SIZES.parsedPayloadBytes })
+    const beyond = read({ at: 0, topic: 'a', payload: { v: 1 }, size: MAX_SIZES.parsedPayloadBytes + 1 })
     expect(atBound.message.payload?.()).toEqual({ v: 1 })
     expect(beyond.message.payload?.()).toBeUndefined()
   })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
-import { Endings } from '../../../src/cli/endings.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
+import { PendingHandlers } from '../../../src/cli/endings.ts'
 import type { Message } from '../../../src/message.ts'
 import { runCommand } from './fake-terminal.ts'
 import { Folder } from './folder.ts'
@@ -94,13 +94,13 @@ describe('a replay', () => {
 
   it('keeps so many handlers at work', () => {
     const ended: number[] = []
-    const endings = new Endings(({ dueMs }) => void ended.push(dueMs))
-    const add = (durationMs: number): void => endings.add(7, {} as Message, { durationMs, ok: true })
-    for (let n = 0; n < BOUNDS.handlersReplayed + 3; n++) add(1_000 + n)
+    const pendingHandlers = new PendingHandlers(({ dueMs }) => void ended.push(dueMs))
+    const add = (durationMs: number): void => pendingHandlers.add(7, {} as Message, { durationMs, ok: true })
+    for (let n = 0; n < MAX_SIZES.handlersReplayed + 3; n++) add(1_000 + n)
     // At the moment at which the one too many began.
     expect(ended).toEqual([7, 7, 7])
     add(1_004)
-    endings.pass(1_011)
+    pendingHandlers.pass(1_011)
     expect(ended).toEqual([7, 7, 7, 7, 1_011, 1_011])
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { LineError, LineSplitter } from '../../../src/cli/lines.ts'
 import { fc } from './properties.ts'
 
@@ -37,9 +37,9 @@ describe('LineSplitter', () => {
 
   it('refuses a line without end before it fills the memory', () => {
     const splitter = new LineSplitter()
-    const chunk = Buffer.alloc(BOUNDS.captureLineBytes / 4, 0x61)
+    const chunk = Buffer.alloc(MAX_SIZES.captureLineBytes / 4, 0x61)
     for (let n = 0; n < 4; n++) expect([...splitter.push(chunk)]).toEqual([])
     expect(() => [...splitter.push(Buffer.from('a'))]).toThrow(/longer than 16777216 bytes/)
-    expect(() => split(Buffer.alloc(BOUNDS.captureLineBytes + 1, 0x61), '\n')).toThrow(LineError)
+    expect(() => split(Buffer.alloc(MAX_SIZES.captureLineBytes + 1, 0x61), '\n')).toThrow(LineError)
   })
 })

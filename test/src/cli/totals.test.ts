@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { CapturedMessage } from '../../../src/cli/captured-message.ts'
-import { Totals } from '../../../src/cli/totals.ts'
+import { ReplayTotals } from '../../../src/cli/totals.ts'
 import type { Decision } from '../../../src/decision.ts'
 
 const refusal: Decision = {
@@ -14,8 +14,8 @@ const refusal: Decision = {
 
 describe('Totals', () => {
   it('find the worst among more senders than are counted', () => {
-    const totals = new Totals(['all', 'never met', 'exempt:alarms'])
-    for (let n = 0; n < BOUNDS.countedSenders * 5; n++) {
+    const totals = new ReplayTotals(['all', 'never met', 'exempt:alarms'])
+    for (let n = 0; n < MAX_SIZES.countedSenders * 5; n++) {
       const client = n % 3 === 0 ? 'flooder' : `c${n}`
       totals.note(n, new CapturedMessage({ topic: 't', sender: { client } }, 'mqtt'), refusal)
     }
@@ -26,7 +26,7 @@ describe('Totals', () => {
   })
 
   it('show no api key and no control characters', () => {
-    const totals = new Totals([])
+    const totals = new ReplayTotals([])
     for (const sender of [{ apiKey: 'secret-key' }, { client: 'a\u001b[2J' }]) {
       totals.note(0, new CapturedMessage({ topic: 't', sender }, 'mqtt'), refusal)
     }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { MAX_PACKET_BYTES, type MqttServer, startMqttServer } from '../../../src/cli/mqtt-server.ts'
 import { PacketSplitter } from '../../../src/cli/web-socket-stream.ts'
 import { Gate } from '../../../src/gate.ts'
@@ -121,7 +121,7 @@ describe('MQTT over WebSocket', () => {
   it('keeps no more than a CONNECT may have before there was one', async () => {
     await start()
     const early = await new Client().open()
-    early.socket.send(Buffer.alloc(BOUNDS.connectBytes + 1))
+    early.socket.send(Buffer.alloc(MAX_SIZES.connectBytes + 1))
     await early.closed
     const client = await new Client().connect('c')
     const payload = Buffer.alloc(MAX_PACKET_BYTES / 2)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { compileCondition, usesPayload } from '../../../src/conditions/compile.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
 import type { Message } from '../../../src/message.ts'
@@ -194,10 +194,10 @@ describe('all, any and not', () => {
   })
 
   it('nest up to the bound and no deeper', () => {
-    expect(holds(nest(BOUNDS.conditionDepth), { qos: 1 })).toBe(true)
-    const problems = problemsOf(nest(BOUNDS.conditionDepth + 1))
+    expect(holds(nest(MAX_SIZES.conditionDepth), { qos: 1 })).toBe(true)
+    const problems = problemsOf(nest(MAX_SIZES.conditionDepth + 1))
     expect(problems).toHaveLength(1)
-    expect(problems[0]?.message).toContain(`${BOUNDS.conditionDepth}`)
+    expect(problems[0]?.message).toContain(`${MAX_SIZES.conditionDepth}`)
     expect(problems[0]?.path?.startsWith('when.')).toBe(true)
   })
 

@@ -119,7 +119,7 @@ describe('behaviour', () => {
     ['good', 0.5, 1.2, 'behaviour good', 120],
   ] as const)(
     'that is %s under a load of %d has x%d of a limit: %s',
-    async (conduct, load, factor, reason, room) => {
+    async (behaviourLevel, load, factor, reason, room) => {
       const clock = new FakeClock(0)
       const gate = new Gate({ clock, behaviour: {}, load })
       open.push(gate)
@@ -130,7 +130,7 @@ describe('behaviour', () => {
         for (let n = 0; n < count; n++) if ((gate.check(message(sender)) as Decision).allowed) all++
         return all
       }
-      if (conduct === 'good') passed(20)
+      if (behaviourLevel === 'good') passed(20)
       else passed(500)
       clock.advance(HOUR_MS)
       await gate.reset()

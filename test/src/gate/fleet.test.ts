@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Adaptive, type AdaptiveOptions, adaptive } from '../../../src/adapt/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   type Decision,
   Gate,
@@ -14,7 +14,7 @@ import {
   type Store,
 } from '../../../src/index.ts'
 import { openNatsKv } from '../../../src/stores/nats-kv/index.ts'
-import type { Notes, NotesApart } from '../../../src/stores/notes.ts'
+import type { EphemeralEntries, SharedEntries } from '../../../src/stores/notes.ts'
 import { RedisStore } from '../../../src/stores/redis/index.ts'
 import { openSqlite } from '../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -106,7 +106,7 @@ const STORES: Readonly<Record<string, (clock: FakeClock) => Promise<Shared>>> = 
         const store = await openNatsKv(server.url, { timeoutMs: 5_000 })
         await until(async () => (await store.health()).ok)
         // Two that make the bucket at once may miss an interval.
-        await store.notes!.apart('load').list()
+        await store.sharedEntries!.ephemeral('load').list()
         return store
       },
       end: () => server.stop(),
@@ -137,29 +137,36 @@ describe.each(Object.keys(STORES))('nodes of %s', name => {
   /** Another interval, in which every node tells and hears. */
   async function pass(intervals = 1): Promise<void> {
     for (let count = 0; count < intervals; count++) {
-      const told = nodes.map(({ store }) => ({ store, heard: heard.get(store)! }))
+      const told = nodes.map(({ store }) => ({
+        store,
+        hasDecisionListeners: hasDecisionListeners.get(store)!,
+      }))
       clock.advance(EVERY_MS)
-      await until(() => told.every(({ store, heard: before }) => heard.get(store)! > before), {
-        what: 'all to have heard',
-      })
+      await until(
+        () =>
+          told.every(({ store, hasDecisionListeners: before }) => hasDecisionListeners.get(store)! > before),
+        {
+          what: 'all to have heard',
+        },
+      )
     }
   }
 
   /** How often each node has heard of the others, and which have vanished. */
-  const heard = new WeakMap<Store, number>()
+  const hasDecisionListeners = new WeakMap<Store, number>()
   const vanished = new WeakSet<Store>()
   function counting(store: Store): Store {
-    heard.set(store, 0)
-    const notes = store.notes!
-    const apart = notes.apart.bind(notes)
-    notes.apart = kind => {
-      const loads = apart(kind)
+    hasDecisionListeners.set(store, 0)
+    const sharedEntries = store.sharedEntries!
+    const ephemeral = sharedEntries.ephemeral.bind(sharedEntries)
+    sharedEntries.ephemeral = kind => {
+      const loads = ephemeral(kind)
       return {
         put: note => (vanished.has(store) ? undefined : loads.put(note)),
         remove: (...which) => (vanished.has(store) ? undefined : loads.remove(...which)),
         async list() {
           const all = await loads.list()
-          setImmediate(() => heard.set(store, heard.get(store)! + 1))
+          setImmediate(() => hasDecisionListeners.set(store, hasDecisionListeners.get(store)! + 1))
           return all
         },
       }
@@ -244,27 +251,27 @@ describe.each(Object.keys(STORES))('nodes of %s', name => {
       await pass()
       return all.every(({ gate }) => gate.bans.list().length === 1)
     })
-    const notes = all[0]!.store.notes!
-    const version = await notes.version()
+    const sharedEntries = all[0]!.store.sharedEntries!
+    const version = await sharedEntries.version()
     await pass(5)
     expect(all.map(({ nodes: known }) => known)).toEqual([3, 3, 3])
     // Nobody reads them while this is the same.
-    expect(await notes.version()).toBe(version)
-    expect((await notes.list()).map(({ kind, id }) => `${kind} ${id}`)).toEqual(['ban client:x'])
-    const loads = await notes.apart('load').list()
+    expect(await sharedEntries.version()).toBe(version)
+    expect((await sharedEntries.list()).map(({ kind, id }) => `${kind} ${id}`)).toEqual(['ban client:x'])
+    const loads = await sharedEntries.ephemeral('load').list()
     expect(new Set(loads.map(({ kind }) => kind))).toEqual(new Set(['load']))
     await all[0]!.gate.bans.remove('client:x', { by: 'test', reason: 'over' })
   })
 })
 
 /** Notes that fail when told to, and hold what a test puts there. */
-class OwnNotes implements Notes {
-  readonly all = new Map<string, Parameters<Notes['put']>[0]>()
+class OwnNotes implements SharedEntries {
+  readonly all = new Map<string, Parameters<SharedEntries['put']>[0]>()
   failing = false
   puts = 0
   changes = 0
 
-  put(note: Parameters<Notes['put']>[0]): void {
+  put(note: Parameters<SharedEntries['put']>[0]): void {
     this.#fail()
     this.puts++
     this.changes++
@@ -279,10 +286,10 @@ class OwnNotes implements Notes {
     this.#fail()
     return this.changes === 0 ? '' : String(this.changes)
   }
-  apart(): NotesApart {
+  ephemeral(): EphemeralEntries {
     return this
   }
-  list(): readonly Parameters<Notes['put']>[0][] {
+  list(): readonly Parameters<SharedEntries['put']>[0][] {
     this.#fail()
     return [...this.all.values()]
   }
@@ -296,10 +303,10 @@ describe('a node', () => {
   let node: Node
   afterEach(() => node.close())
 
-  function withNotes(notes: Notes | undefined): Store {
+  function withNotes(sharedEntries: SharedEntries | undefined): Store {
     const store = new MemoryStore({ clock })
     return {
-      ...{ name: 'own', notes, algorithms: store.algorithms },
+      ...{ name: 'own', sharedEntries, algorithms: store.algorithms },
       decide: (charges, options) => store.decide(charges, options),
       forget: selector => store.forget(selector),
       refund: charges => store.refund(charges),
@@ -308,36 +315,40 @@ describe('a node', () => {
     }
   }
 
-  function tell(notes: OwnNotes, name: string, json: unknown): void {
+  function tell(sharedEntries: OwnNotes, name: string, json: unknown): void {
     const text = typeof json === 'string' ? json : JSON.stringify(json)
-    notes.put({ kind: 'load', id: name, json: text, expiresAtMs: clock.now() + 10 * EVERY_MS })
+    sharedEntries.put({ kind: 'load', id: name, json: text, expiresAtMs: clock.now() + 10 * EVERY_MS })
   }
 
   it('goes by its own load while the others cannot be asked, counts it, and tells of it once', async () => {
-    const notes = new OwnNotes()
-    node = new Node('a', withNotes(notes), clock)
-    tell(notes, 'b', { node: 'b', signals: { given: 0.9 } })
+    const sharedEntries = new OwnNotes()
+    node = new Node('a', withNotes(sharedEntries), clock)
+    tell(sharedEntries, 'b', { node: 'b', signals: { given: 0.9 } })
     await node.check()
     await clock.advanceAsync(EVERY_MS)
     expect(node.scaled?.reason).toBe('load high of node b')
-    notes.failing = true
+    sharedEntries.failing = true
     await clock.advanceAsync(3 * EVERY_MS)
     expect(node.scaled).toBeUndefined()
     expect(node.scale.report().fleet).toEqual({ nodes: 1, failures: 3 })
     const about = (): number => node.warnings.filter(text => /load of other nodes/.test(text)).length
     expect(about()).toBe(1)
-    notes.failing = false
-    tell(notes, 'b', { node: 'b', signals: { given: 0.95 } })
+    sharedEntries.failing = false
+    tell(sharedEntries, 'b', { node: 'b', signals: { given: 0.95 } })
     await clock.advanceAsync(EVERY_MS)
     expect(node.scaled?.reason).toBe('load high of node b')
-    notes.failing = true
+    sharedEntries.failing = true
     await clock.advanceAsync(2 * EVERY_MS)
     expect(about()).toBe(2)
   })
 
   it('is not kept waiting by a store that does not answer', async () => {
-    const notes = new OwnNotes()
-    node = new Node('a', withNotes(Object.assign(notes, { list: () => new Promise<never>(() => {}) })), clock)
+    const sharedEntries = new OwnNotes()
+    node = new Node(
+      'a',
+      withNotes(Object.assign(sharedEntries, { list: () => new Promise<never>(() => {}) })),
+      clock,
+    )
     node.load = 0.9
     await node.check()
     await clock.advanceAsync(EVERY_MS + 2_000)
@@ -346,41 +357,44 @@ describe('a node', () => {
   })
 
   it('takes what is no load for none', async () => {
-    const notes = new OwnNotes()
-    node = new Node('a', withNotes(notes), clock)
+    const sharedEntries = new OwnNotes()
+    node = new Node('a', withNotes(sharedEntries), clock)
     const broken = ['', 'null', '{', '[]', '{"node":1}', '{"node":"x","signals":7}']
-    for (const [index, json] of broken.entries()) tell(notes, `broken-${index}`, json)
-    tell(notes, 'odd', { node: 'odd', signals: { given: -1, other: 1, __proto__: { given: 1 } } })
-    tell(notes, 'text', { node: 'text', signals: { given: '0.99' } })
-    notes.put({ kind: 'ban', id: 'ban', json: '{"node":"ban","signals":{"given":1}}' })
+    for (const [index, json] of broken.entries()) tell(sharedEntries, `broken-${index}`, json)
+    tell(sharedEntries, 'odd', { node: 'odd', signals: { given: -1, other: 1, __proto__: { given: 1 } } })
+    tell(sharedEntries, 'text', { node: 'text', signals: { given: '0.99' } })
+    sharedEntries.put({ kind: 'ban', id: 'ban', json: '{"node":"ban","signals":{"given":1}}' })
     await node.check()
     await clock.advanceAsync(2 * EVERY_MS)
     expect(node.scale.report()).toMatchObject({ load: 0.5, changes: 0 })
   })
 
   it('hears so many nodes and no more', async () => {
-    const notes = new OwnNotes()
-    node = new Node('a', withNotes(notes), clock)
-    for (let count = 0; count < BOUNDS.fleetNodes + 10; count++)
-      tell(notes, `n${count}`, { node: `n${count}`, signals: { given: count < BOUNDS.fleetNodes ? 0.5 : 1 } })
+    const sharedEntries = new OwnNotes()
+    node = new Node('a', withNotes(sharedEntries), clock)
+    for (let count = 0; count < MAX_SIZES.fleetNodes + 10; count++)
+      tell(sharedEntries, `n${count}`, {
+        node: `n${count}`,
+        signals: { given: count < MAX_SIZES.fleetNodes ? 0.5 : 1 },
+      })
     await node.check()
     await clock.advanceAsync(EVERY_MS)
-    expect(node.nodes).toBe(1 + BOUNDS.fleetNodes)
+    expect(node.nodes).toBe(1 + MAX_SIZES.fleetNodes)
     expect(node.scale.report().load).toBe(0.5)
   })
 
   it('stands for a factor as long as it is near the worst: no name comes and goes', async () => {
-    const notes = new OwnNotes()
-    node = new Node('a', withNotes(notes), clock)
+    const sharedEntries = new OwnNotes()
+    node = new Node('a', withNotes(sharedEntries), clock)
     await node.check()
     for (let count = 0; count < 20; count++) {
       const [b, c] = count % 2 === 0 ? [0.9, 0.85] : [0.85, 0.9]
-      tell(notes, 'b', { node: 'b', signals: { given: b } })
-      tell(notes, 'c', { node: 'c', signals: { given: c } })
+      tell(sharedEntries, 'b', { node: 'b', signals: { given: b } })
+      tell(sharedEntries, 'c', { node: 'c', signals: { given: c } })
       await clock.advanceAsync(EVERY_MS)
     }
     expect(node.changes).toEqual([{ factor: 0.5, reason: 'load high of node b' }])
-    tell(notes, 'b', { node: 'b', signals: { given: 0.2 } })
+    tell(sharedEntries, 'b', { node: 'b', signals: { given: 0.2 } })
     await clock.advanceAsync(EVERY_MS)
     expect(node.changes.at(-1)).toEqual({ factor: 0.5, reason: 'load high of node c' })
     expect(node.scale.report().changes).toBe(1)

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   createSender,
   type Decision,
@@ -173,13 +173,13 @@ describe('an override', () => {
 
   it('is one of a bounded number', async () => {
     const { gate } = gateAt()
-    for (let i = 0; i < BOUNDS.notes; i++)
+    for (let i = 0; i < MAX_SIZES.sharedEntries; i++)
       await gate.overrides.add({ client: `c${i}`, limit: 'x2', reason: 'x' })
     await expect(gate.overrides.add({ client: 'c', limit: 'x2', reason: 'x' })).rejects.toBeInstanceOf(
       PolicyError,
     )
     await gate.overrides.add({ client: 'c7', limit: 'x3', reason: 'in the place of another' })
-    expect(gate.overrides.list()).toHaveLength(BOUNDS.notes)
+    expect(gate.overrides.list()).toHaveLength(MAX_SIZES.sharedEntries)
   }, 120_000)
 })
 

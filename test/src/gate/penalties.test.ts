@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   createSender,
   type Decision,
@@ -189,7 +189,7 @@ describe('penalties', () => {
       ask(gate, { client })
     }
     spent('first')
-    for (let i = 0; i < BOUNDS.offenders; i++) spent(`c${i}`)
+    for (let i = 0; i < MAX_SIZES.offenders; i++) spent(`c${i}`)
     // The first was forgotten for all those after it: its next refusal is the first again.
     ask(gate, { client: 'first' })
     expect(gate.bans.list()).toEqual([])

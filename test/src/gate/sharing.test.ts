@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
-import type { Note } from '../../../src/gate/note.ts'
-import { Sharing } from '../../../src/gate/sharing.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
+import type { RuntimeEntry } from '../../../src/gate/note.ts'
+import { ConfigSync } from '../../../src/gate/sharing.ts'
 import { SILENT } from '../../../src/logger.ts'
-import type { Notes, NotesWatch, SharedNote } from '../../../src/stores/notes.ts'
+import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../../../src/stores/notes.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A list in memory that can be out of reach, and counts what it is asked. */
-class Board implements Notes {
-  readonly kept = new Map<string, SharedNote>()
+class RuntimeList implements SharedEntries {
+  readonly kept = new Map<string, SharedEntry>()
   isReachable = true
   puts = 0
   looks = 0
   lists = 0
   #changes = 0
 
-  async put(note: SharedNote): Promise<void> {
+  async put(note: SharedEntry): Promise<void> {
     this.puts++
     await this.#reach()
     this.kept.set(`${note.kind} ${note.id}`, note)
@@ -31,10 +31,10 @@ class Board implements Notes {
     await this.#reach()
     return String(this.#changes)
   }
-  apart(): never {
+  ephemeral(): never {
     throw new Error('nobody asks for it')
   }
-  async list(): Promise<readonly SharedNote[]> {
+  async list(): Promise<readonly SharedEntry[]> {
     this.lists++
     await this.#reach()
     return [...this.kept.values()]
@@ -46,16 +46,16 @@ class Board implements Notes {
 }
 
 /** The same that tells of changes, unless it is silent. */
-class TellingBoard extends Board {
+class TellingBoard extends RuntimeList {
   readonly listeners = new Set<() => void>()
   isLive = true
   isSilent = false
 
-  watch(changed: () => void): NotesWatch {
+  watch(changed: () => void): SharedEntriesWatch {
     this.listeners.add(changed)
     return { isLive: () => this.isLive, close: () => this.listeners.delete(changed) }
   }
-  override async put(note: SharedNote): Promise<void> {
+  override async put(note: SharedEntry): Promise<void> {
     await super.put(note)
     this.tell()
   }
@@ -64,119 +64,137 @@ class TellingBoard extends Board {
   }
 }
 
-function noteOf(id: string, expiresAtMs?: number): Note {
+function runtimeEntryOf(id: string, expiresAtMs?: number): RuntimeEntry {
   const note = { id, reason: 'x', addedBy: 'x', addedAtMs: 0 }
   return expiresAtMs === undefined ? note : { ...note, expiresAtMs }
 }
 
-function sharingOn(board: Board): { sharing: Sharing; clock: FakeClock; merged: (readonly SharedNote[])[] } {
+function sharingOn(runtimeList: RuntimeList): {
+  configSync: ConfigSync
+  clock: FakeClock
+  merged: (readonly SharedEntry[])[]
+} {
   const clock = new FakeClock(0)
-  const merged: (readonly SharedNote[])[] = []
-  const merge = (notes: readonly SharedNote[]): void => void merged.push(notes)
-  return { sharing: new Sharing(board, { clock, logger: SILENT, known: () => [], merge }), clock, merged }
+  const merged: (readonly SharedEntry[])[] = []
+  const merge = (sharedEntries: readonly SharedEntry[]): void => void merged.push(sharedEntries)
+  return {
+    configSync: new ConfigSync(runtimeList, { clock, logger: SILENT, known: () => [], merge }),
+    clock,
+    merged,
+  }
 }
 
 describe('what nodes share', () => {
   it('is told once each, however much is told at the same time', async () => {
-    const board = new Board()
-    const { sharing } = sharingOn(board)
-    await Promise.all(Array.from({ length: 500 }, (_, i) => sharing.tell('ban', `c${i}`, noteOf(`c${i}`))))
-    expect(board.kept.size).toBe(500)
-    expect(board.puts).toBe(500)
+    const runtimeList = new RuntimeList()
+    const { configSync } = sharingOn(runtimeList)
+    await Promise.all(
+      Array.from({ length: 500 }, (_, i) => configSync.tell('ban', `c${i}`, runtimeEntryOf(`c${i}`))),
+    )
+    expect(runtimeList.kept.size).toBe(500)
+    expect(runtimeList.puts).toBe(500)
   })
 
   it('is told when the store is in reach again, but for what is over by then', async () => {
-    const board = new Board()
-    board.isReachable = false
-    const { sharing, clock } = sharingOn(board)
-    await sharing.tell('ban', 'short', noteOf('short', 100))
-    await sharing.tell('ban', 'long', noteOf('long', 10_000))
-    await sharing.look()
-    expect(board.kept.size).toBe(0)
-    board.isReachable = true
+    const runtimeList = new RuntimeList()
+    runtimeList.isReachable = false
+    const { configSync, clock } = sharingOn(runtimeList)
+    await configSync.tell('ban', 'short', runtimeEntryOf('short', 100))
+    await configSync.tell('ban', 'long', runtimeEntryOf('long', 10_000))
+    await configSync.look()
+    expect(runtimeList.kept.size).toBe(0)
+    runtimeList.isReachable = true
     await clock.advanceAsync(400)
-    expect([...board.kept.keys()]).toEqual(['ban long'])
-    sharing.close()
+    expect([...runtimeList.kept.keys()]).toEqual(['ban long'])
+    configSync.close()
     expect(clock.pending).toBe(0)
   })
 
   it('is asked for only when something has changed', async () => {
-    const board = new Board()
-    const { sharing, clock, merged } = sharingOn(board)
-    await sharing.look()
+    const runtimeList = new RuntimeList()
+    const { configSync, clock, merged } = sharingOn(runtimeList)
+    await configSync.look()
     await clock.advanceAsync(4_000)
     expect(merged).toEqual([[]])
-    await board.put({ kind: 'ban', id: 'theirs', json: '{}' })
+    await runtimeList.put({ kind: 'ban', id: 'theirs', json: '{}' })
     await clock.advanceAsync(400)
     expect(merged.map(({ length }) => length)).toEqual([0, 1])
-    sharing.close()
+    configSync.close()
   })
 
   it('is not taken back by a list that is older than what was sent meanwhile', async () => {
-    const board = new Board()
+    const runtimeList = new RuntimeList()
     const spared: (readonly string[])[] = []
-    const merge = (_notes: readonly SharedNote[], unsent: ReadonlySet<string>): void =>
+    const merge = (_notes: readonly SharedEntry[], unsent: ReadonlySet<string>): void =>
       void spared.push([...unsent])
-    const sharing = new Sharing(board, { clock: new FakeClock(0), logger: SILENT, known: () => [], merge })
+    const configSync = new ConfigSync(runtimeList, {
+      clock: new FakeClock(0),
+      logger: SILENT,
+      known: () => [],
+      merge,
+    })
     let answer = (): void => {}
-    board.list = async () => {
-      const notes = [...board.kept.values()]
+    runtimeList.list = async () => {
+      const sharedEntries = [...runtimeList.kept.values()]
       await new Promise<void>(resolve => {
         answer = resolve
       })
-      return notes
+      return sharedEntries
     }
-    const looking = sharing.look()
+    const looking = configSync.look()
     await new Promise(setImmediate)
-    await sharing.tell('ban', 'bad', noteOf('bad'))
-    expect(board.kept.size).toBe(1)
+    await configSync.tell('ban', 'bad', runtimeEntryOf('bad'))
+    expect(runtimeList.kept.size).toBe(1)
     answer()
     await looking
     expect(spared).toEqual([[expect.stringContaining('bad')]])
-    sharing.close()
+    configSync.close()
   })
 
   it('is bounded while the store stays away', async () => {
-    const board = new Board()
-    board.isReachable = false
-    const { sharing, clock } = sharingOn(board)
+    const runtimeList = new RuntimeList()
+    runtimeList.isReachable = false
+    const { configSync, clock } = sharingOn(runtimeList)
     const told: Promise<void>[] = []
-    for (let i = 0; i <= BOUNDS.notes; i++) told.push(sharing.tell('ban', `c${i}`, noteOf(`c${i}`)))
+    for (let i = 0; i <= MAX_SIZES.sharedEntries; i++)
+      told.push(configSync.tell('ban', `c${i}`, runtimeEntryOf(`c${i}`)))
     await Promise.all(told)
-    board.isReachable = true
-    await sharing.look()
-    expect(board.kept.size).toBe(BOUNDS.notes)
-    expect(board.kept.has('ban c0')).toBe(false)
-    sharing.close()
+    runtimeList.isReachable = true
+    await configSync.look()
+    expect(runtimeList.kept.size).toBe(MAX_SIZES.sharedEntries)
+    expect(runtimeList.kept.has('ban c0')).toBe(false)
+    configSync.close()
     expect(clock.pending).toBe(0)
   })
 })
 
-const THEIRS: SharedNote = { kind: 'ban', id: 'theirs', json: '{}' }
+const THEIRS: SharedEntry = { kind: 'ban', id: 'theirs', json: '{}' }
 
 describe('what was said last', () => {
   it('is told before the end, where the store is in reach', async () => {
-    const board = new Board()
-    const { sharing } = sharingOn(board)
-    const told = Array.from({ length: 20 }, (_, n) => sharing.tell('ban', `c${n}`, noteOf(`c${n}`)))
-    await sharing.close()
-    expect(board.kept.size).toBe(20)
+    const runtimeList = new RuntimeList()
+    const { configSync } = sharingOn(runtimeList)
+    const told = Array.from({ length: 20 }, (_, n) =>
+      configSync.tell('ban', `c${n}`, runtimeEntryOf(`c${n}`)),
+    )
+    await configSync.close()
+    expect(runtimeList.kept.size).toBe(20)
     await Promise.all(told)
-    expect(board.puts).toBe(20)
+    expect(runtimeList.puts).toBe(20)
   })
 
   it('keeps nobody from ending where the store is out of reach, or does not answer', async () => {
-    const board = new Board()
-    board.isReachable = false
-    const { sharing } = sharingOn(board)
-    await sharing.tell('ban', 'a', noteOf('a'))
-    await sharing.close()
-    expect(board.kept.size).toBe(0)
+    const runtimeList = new RuntimeList()
+    runtimeList.isReachable = false
+    const { configSync } = sharingOn(runtimeList)
+    await configSync.tell('ban', 'a', runtimeEntryOf('a'))
+    await configSync.close()
+    expect(runtimeList.kept.size).toBe(0)
 
-    const silent = new Board()
+    const silent = new RuntimeList()
     silent.put = () => new Promise(() => {})
-    const { sharing: other, clock } = sharingOn(silent)
-    void other.tell('ban', 'a', noteOf('a'))
+    const { configSync: other, clock } = sharingOn(silent)
+    void other.tell('ban', 'a', runtimeEntryOf('a'))
     let isOver = false
     const closed = other.close().then(() => {
       isOver = true
@@ -191,82 +209,82 @@ describe('what was said last', () => {
 
 describe('what nodes share on a store that tells of changes', () => {
   it('is read as soon as it is told of, and else looked at every two seconds only', async () => {
-    const board = new TellingBoard()
-    const { sharing, clock, merged } = sharingOn(board)
-    await sharing.look()
+    const runtimeList = new TellingBoard()
+    const { configSync, clock, merged } = sharingOn(runtimeList)
+    await configSync.look()
     await clock.advanceAsync(10_000)
-    expect([board.looks, board.lists]).toEqual([6, 1])
-    await board.put(THEIRS)
+    expect([runtimeList.looks, runtimeList.lists]).toEqual([6, 1])
+    await runtimeList.put(THEIRS)
     await clock.advanceAsync(0)
     expect(merged.map(({ length }) => length)).toEqual([0, 1])
-    expect([board.looks, board.lists]).toEqual([7, 2])
-    sharing.close()
-    expect(board.listeners.size).toBe(0)
+    expect([runtimeList.looks, runtimeList.lists]).toEqual([7, 2])
+    configSync.close()
+    expect(runtimeList.listeners.size).toBe(0)
     expect(clock.pending).toBe(0)
   })
 
   it('is asked for as often as ever while nobody tells', async () => {
-    const board = new TellingBoard()
-    const { sharing, clock } = sharingOn(board)
-    await sharing.look()
-    board.isLive = false
-    board.tell()
+    const runtimeList = new TellingBoard()
+    const { configSync, clock } = sharingOn(runtimeList)
+    await configSync.look()
+    runtimeList.isLive = false
+    runtimeList.tell()
     await clock.advanceAsync(4_000)
-    expect(board.looks).toBe(1 + 1 + 10)
-    sharing.close()
+    expect(runtimeList.looks).toBe(1 + 1 + 10)
+    configSync.close()
   })
 
   it('is found within two seconds where a word was lost, and asked for often until the next is heard', async () => {
-    const board = new TellingBoard()
-    const { sharing, clock, merged } = sharingOn(board)
-    await sharing.look()
-    board.isSilent = true
-    await board.put(THEIRS)
+    const runtimeList = new TellingBoard()
+    const { configSync, clock, merged } = sharingOn(runtimeList)
+    await configSync.look()
+    runtimeList.isSilent = true
+    await runtimeList.put(THEIRS)
     await clock.advanceAsync(2_000)
     expect(merged.map(({ length }) => length)).toEqual([0, 1])
     await clock.advanceAsync(2_000)
-    expect(board.looks).toBe(2 + 5)
-    board.isSilent = false
-    board.tell()
+    expect(runtimeList.looks).toBe(2 + 5)
+    runtimeList.isSilent = false
+    runtimeList.tell()
     await clock.advanceAsync(2_000)
-    expect(board.looks).toBe(2 + 5 + 1 + 1)
-    sharing.close()
+    expect(runtimeList.looks).toBe(2 + 5 + 1 + 1)
+    configSync.close()
   })
 
   it('takes a fifth of the time at the most, however often it changes', async () => {
     const clock = new FakeClock(0)
-    const board = new TellingBoard()
-    const slow: Notes = {
-      put: note => board.put(note),
-      remove: (kind, id) => board.remove(kind, id),
-      version: () => board.version(),
-      apart: () => board.apart(),
-      list: () => new Promise(resolve => clock.after(10, () => resolve(board.list()))),
-      watch: changed => board.watch(changed),
+    const runtimeList = new TellingBoard()
+    const slow: SharedEntries = {
+      put: note => runtimeList.put(note),
+      remove: (kind, id) => runtimeList.remove(kind, id),
+      version: () => runtimeList.version(),
+      ephemeral: () => runtimeList.ephemeral(),
+      list: () => new Promise(resolve => clock.after(10, () => resolve(runtimeList.list()))),
+      watch: changed => runtimeList.watch(changed),
     }
-    const sharing = new Sharing(slow, { clock, logger: SILENT, known: () => [], merge: () => {} })
-    const looked = sharing.look()
+    const configSync = new ConfigSync(slow, { clock, logger: SILENT, known: () => [], merge: () => {} })
+    const looked = configSync.look()
     await clock.advanceAsync(10)
     await looked
     for (let ms = 0; ms < 1_000; ms++) {
-      await board.put({ ...THEIRS, id: `c${ms}` })
+      await runtimeList.put({ ...THEIRS, id: `c${ms}` })
       await clock.advanceAsync(1)
     }
-    expect(board.lists).toBe(1 + 20)
-    sharing.close()
+    expect(runtimeList.lists).toBe(1 + 20)
+    configSync.close()
     expect(clock.pending).toBe(0)
   })
 
   it('is told at once when the store is in reach again', async () => {
-    const board = new TellingBoard()
-    board.isReachable = false
-    const { sharing, clock } = sharingOn(board)
-    await sharing.tell('ban', 'a', noteOf('a'))
-    await sharing.look()
-    board.isReachable = true
-    board.tell()
+    const runtimeList = new TellingBoard()
+    runtimeList.isReachable = false
+    const { configSync, clock } = sharingOn(runtimeList)
+    await configSync.tell('ban', 'a', runtimeEntryOf('a'))
+    await configSync.look()
+    runtimeList.isReachable = true
+    runtimeList.tell()
     await clock.advanceAsync(0)
-    expect([...board.kept.keys()]).toEqual(['ban a'])
-    sharing.close()
+    expect([...runtimeList.kept.keys()]).toEqual(['ban a'])
+    configSync.close()
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   createSender,
   type Decision,
@@ -100,11 +100,11 @@ describe('a function that knows tiers', () => {
       asked++
       return new Promise(resolve => answers.push(resolve))
     })
-    const waiting = Array.from({ length: BOUNDS.tiersSought }, (_, i) =>
+    const waiting = Array.from({ length: MAX_SIZES.tiersSought }, (_, i) =>
       gate.check(from({ client: `c${i}` })),
     )
     expect(gate.check(from({ client: 'one too many' }))).toMatchObject({ rule: 'tier:free' })
-    expect(asked).toBe(BOUNDS.tiersSought)
+    expect(asked).toBe(MAX_SIZES.tiersSought)
     for (const answer of answers) answer('pro')
     expect((await Promise.all(waiting)).every(({ rule }: Decision) => rule === 'tier:pro')).toBe(true)
     await gate.close()
@@ -113,11 +113,11 @@ describe('a function that knows tiers', () => {
       atOnce++
       return 'pro'
     }).gate
-    for (let i = 0; i <= BOUNDS.tiersFound; i++) other.check(from({ client: `c${i}` }))
+    for (let i = 0; i <= MAX_SIZES.tiersFound; i++) other.check(from({ client: `c${i}` }))
     other.check(from({ client: 'c1' }))
-    expect(atOnce).toBe(BOUNDS.tiersFound + 1)
+    expect(atOnce).toBe(MAX_SIZES.tiersFound + 1)
     other.check(from({ client: 'c0' }))
-    expect(atOnce).toBe(BOUNDS.tiersFound + 2)
+    expect(atOnce).toBe(MAX_SIZES.tiersFound + 2)
     await other.close()
   })
 })

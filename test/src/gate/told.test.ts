@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   circuitBreaker,
   type Decision,
@@ -81,22 +81,22 @@ describe('what one node finds out', () => {
     await nodes.clock.advanceAsync(2 * HOUR_MS)
     for (const gate of [a, b, c]) expect((await ask(gate, message('noisy'))).limit).toBe(10)
     expect(changes).toEqual([
-      'conduct added client:noisy: 11 of 21 refused',
-      'conduct expired client:noisy: its time is over',
+      'behaviour added client:noisy: 11 of 21 refused',
+      'behaviour expired client:noisy: its time is over',
     ])
   })
 
   it('holds on all nodes of a store: which breaker is open, each tries for itself', async () => {
     const nodes = new Nodes()
     const [a, b] = [await nodes.open(), await nodes.open()]
-    for (let n = 0; n < 11; n++) a.handling.note(message('c', 'down'), { durationMs: 1, ok: false })
+    for (let n = 0; n < 11; n++) a.handlerMonitor.note(message('c', 'down'), { durationMs: 1, ok: false })
     await nodes.settle()
     expect(await ask(b, message('c', 'down'))).toMatchObject({ rule: 'breaker', retryAfterMs: 3_000 })
     expect((await ask(b, message('c', 'up'))).rule).toBe('all')
     await nodes.clock.advanceAsync(3_000)
     const tried = [await ask(b, message('c', 'down')), await ask(b, message('c', 'down'))]
     expect(tried.map(({ rule }) => rule)).toEqual(['all', 'breaker'])
-    b.handling.note(message('c', 'down'), { durationMs: 1, ok: true })
+    b.handlerMonitor.note(message('c', 'down'), { durationMs: 1, ok: true })
     expect((await ask(b, message('c', 'down'))).rule).toBe('all')
   })
 
@@ -111,7 +111,7 @@ describe('what one node finds out', () => {
     }
     // 9 of 18: half, and no more than that, until the next.
     for (let n = 0; n < 18; n++) gate.check(message('first'))
-    for (let n = 0; n < BOUNDS.watchedSenders; n++) gate.check(message(`c${n}`))
+    for (let n = 0; n < MAX_SIZES.watchedSenders; n++) gate.check(message(`c${n}`))
     // Its count has gone: one refusal of one says nothing.
     expect(gate.check(message('first'))).not.toHaveProperty('scaled')
     expect(gate.check(message('first'))).not.toHaveProperty('scaled')

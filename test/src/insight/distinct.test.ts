@@ -1,20 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import { Distinct } from '../../../src/insight/distinct.ts'
+import { HyperLogLog } from '../../../src/insight/distinct.ts'
 
-function count(prefix: string, from: number, to: number): Distinct {
-  const distinct = new Distinct()
+function count(prefix: string, from: number, to: number): HyperLogLog {
+  const distinct = new HyperLogLog()
   for (let index = from; index < to; index++) distinct.add(`${prefix}${index}`)
   return distinct
 }
 
-function errorOf(distinct: Distinct, truth: number): number {
+function errorOf(distinct: HyperLogLog, truth: number): number {
   return Math.abs(distinct.estimate() - truth) / truth
 }
 
 describe('counting different names', () => {
   it('is exact of none and of one, and counts nobody twice', () => {
     expect(count('a', 0, 0).estimate()).toBe(0)
-    const one = new Distinct()
+    const one = new HyperLogLog()
     for (let times = 0; times < 100; times++) one.add('client-1')
     expect(one.estimate()).toBe(1)
   })
@@ -38,8 +38,8 @@ describe('counting different names', () => {
     const distinct = count('c', 0, 5_000)
     const text = distinct.toText()
     expect(text.length).toBeLessThan(24_000)
-    expect(Distinct.fromText(text)?.estimate()).toBe(distinct.estimate())
+    expect(HyperLogLog.fromText(text)?.estimate()).toBe(distinct.estimate())
     for (const other of ['', 'no text of this kind', Buffer.alloc(100).toString('base64')])
-      expect(Distinct.fromText(other)).toBeUndefined()
+      expect(HyperLogLog.fromText(other)).toBeUndefined()
   })
 })

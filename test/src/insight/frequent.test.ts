@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Frequent } from '../../../src/insight/frequent.ts'
+import { HeavyHitters } from '../../../src/insight/frequent.ts'
 import { zipf } from './zipf.ts'
 
 function topOf(truth: ReadonlyMap<string, number>, most: number): { name: string; count: number }[] {
@@ -11,7 +11,7 @@ function topOf(truth: ReadonlyMap<string, number>, most: number): { name: string
 
 describe('the most frequent names', () => {
   it('are exact while there is room for all', () => {
-    const frequent = new Frequent(4)
+    const frequent = new HeavyHitters(4)
     for (const [name, times] of [
       ['b', 2],
       ['a', 2],
@@ -28,7 +28,7 @@ describe('the most frequent names', () => {
   })
 
   it.each([1, 2, 3])('never miss their true count by more than the error they state (seed %i)', seed => {
-    const frequent = new Frequent(64)
+    const frequent = new HeavyHitters(64)
     const truth = new Map<string, number>()
     const draw = zipf(5_000, seed)
     const total = 50_000
@@ -49,7 +49,7 @@ describe('the most frequent names', () => {
   })
 
   it('of a crowd of new names keep those that come again', () => {
-    const frequent = new Frequent(64)
+    const frequent = new HeavyHitters(64)
     for (let index = 0; index < 100_000; index++) {
       frequent.add(`once-${index}`, 1)
       if (index % 10 === 0) frequent.add('steady', 1)
@@ -60,9 +60,9 @@ describe('the most frequent names', () => {
 
   it('of several nodes are those of all together', () => {
     const truth = new Map<string, number>()
-    const merged = new Frequent(512)
+    const merged = new HeavyHitters(512)
     for (const seed of [1, 2, 3, 4]) {
-      const node = new Frequent(4_096)
+      const node = new HeavyHitters(4_096)
       const draw = zipf(20_000, seed)
       for (let times = 0; times < 50_000; times++) {
         const name = `n${draw()}`

@@ -6,7 +6,7 @@ import {
 } from '@opentelemetry/sdk-metrics'
 import { Registry } from 'prom-client'
 import { afterEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import {
   createSender,
   type Decision,
@@ -107,17 +107,17 @@ describe('rules', () => {
       (): Decision => ({ allowed: false, outcome: 'drop', reason: 'banned', rule: name, retryAfterMs: 1 }),
     )
     const analytics = new Analytics({ gate })
-    for (let index = 0; index < BOUNDS.metricRules + 50; index++) {
+    for (let index = 0; index < MAX_SIZES.metricRules + 50; index++) {
       name = `rule ${index}`
       void gate.check({ topic: 't', on: 'publish', sender: { user: 'u', tier: `t${index % 100}` }, size: 0 })
     }
     const rules = analytics.rules()
     // One place is that of decisions without a rule.
-    expect(rules.length).toBe(BOUNDS.metricRules)
+    expect(rules.length).toBe(MAX_SIZES.metricRules)
     expect(rules.at(-1)).toMatchObject({ rule: 'other', denied: 51 })
-    expect(new Set(analytics.series().map(({ tier }) => tier)).size).toBe(BOUNDS.metricTiers + 2)
+    expect(new Set(analytics.series().map(({ tier }) => tier)).size).toBe(MAX_SIZES.metricTiers + 2)
     expect(rules.filter(({ violations }) => violations.users.list.length > 0)).toHaveLength(
-      BOUNDS.violationRules,
+      MAX_SIZES.violationRules,
     )
     for (let index = 0; index < 1_000; index++) {
       name = 'rule 0'
@@ -126,7 +126,7 @@ describe('rules', () => {
     const { users } = analytics.rules()[0]!.violations
     expect(users.list).toHaveLength(10)
     expect(users.error).toBeGreaterThan(0)
-    expect(users.error).toBeLessThanOrEqual((2 * 1_001) / BOUNDS.violationNames)
+    expect(users.error).toBeLessThanOrEqual((2 * 1_001) / MAX_SIZES.violationNames)
   })
 })
 

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { createSender, Gate, limit } from '../../../src/index.ts'
 import { Analytics } from '../../../src/insight/analytics.ts'
 import { clusterSnapshot, SnapshotExporter } from '../../../src/insight/exporter.ts'
@@ -222,9 +222,9 @@ describe('the exporter', () => {
 
   it('a memory of snapshots keeps so many, the newest', async () => {
     const store = new MemorySnapshots({ clock: new FakeClock() })
-    for (let index = 0; index <= BOUNDS.snapshotRecords; index++) await store.put(`n${index}`, '', 1_000)
+    for (let index = 0; index <= MAX_SIZES.snapshotRecords; index++) await store.put(`n${index}`, '', 1_000)
     const all = await store.list()
-    expect(all).toHaveLength(BOUNDS.snapshotRecords)
+    expect(all).toHaveLength(MAX_SIZES.snapshotRecords)
     expect(all[0]!.node).toBe('n1')
   })
 })

@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import type { Alert } from '../../../src/insight/alerts.ts'
 import { type Post, Webhook, type WebhookOptions } from '../../../src/insight/webhook.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -127,8 +127,8 @@ describe('a webhook', () => {
       post,
       chance: () => 0.999,
     })
-    for (let index = 0; index < BOUNDS.webhookQueue + 50; index++) webhook.send(alert(`a${index}`))
-    expect(webhook.stats()).toEqual({ waiting: BOUNDS.webhookQueue, delivered: 0, lost: 50 })
+    for (let index = 0; index < MAX_SIZES.webhookQueue + 50; index++) webhook.send(alert(`a${index}`))
+    expect(webhook.stats()).toEqual({ waiting: MAX_SIZES.webhookQueue, delivered: 0, lost: 50 })
     await clock.advanceAsync(200_000)
     expect(Math.max(...waits)).toBeLessThanOrEqual(60_000)
     expect(waits.filter(ms => ms !== 5_000).slice(0, 7)).toEqual([

@@ -18,15 +18,15 @@ async function setScene(text: string, options: ConstructorParameters<typeof Guar
   const store = new MemoryStore({ clock })
   const gate = await Gate.fromPolicy(text, { clock, store, tiers: {} })
   const guard = new Guard(gate, { holds: 'all', ...options })
-  const lane = guard.lane({}, { waitsFully: true })
+  const senderQueue = guard.senderQueue({}, { waitsFully: true })
   const sender = { client: 'a' }
   const enacted: { topic: string; decision: Decision; afterMs: number }[] = []
   const startMs = clock.now()
   const send = (topic: string, more: Partial<Message> = {}): void =>
-    lane.admit({ topic, on: 'publish', sender, size: 1, ...more }, decision => {
+    senderQueue.admit({ topic, on: 'publish', sender, size: 1, ...more }, decision => {
       enacted.push({ topic, decision, afterMs: clock.now() - startMs })
     })
-  return { clock, gate, guard, lane, enacted, send }
+  return { clock, gate, guard, senderQueue, enacted, send }
 }
 
 const note = { reason: 'test' }
@@ -100,11 +100,11 @@ describe('what is held is asked about again at once after', () => {
       on: (event: 'changed', listener: () => void) => gate.on(event, listener),
       off: (event: 'changed', listener: () => void) => gate.off(event, listener),
     }
-    const lane = new Guard(far).lane()
+    const senderQueue = new Guard(far).senderQueue()
     const seen: string[] = []
     const sender = { client: 'a' }
     for (const topic of ['1', '2']) {
-      lane.admit({ topic, on: 'publish', sender, size: 1 }, () => seen.push(topic))
+      senderQueue.admit({ topic, on: 'publish', sender, size: 1 }, () => seen.push(topic))
     }
     await clock.advanceAsync(20)
     await gate.overrides.add({ client: 'a', limit: 'unlimited', ...note })
@@ -185,10 +185,10 @@ describe('what may pass all at once', () => {
     const { clock, gate, guard } = await setScene(policy('throttle'))
     let passed = 0
     for (let index = 0; index < 2_000; index++) {
-      const lane = guard.lane()
+      const senderQueue = guard.senderQueue()
       const sender = { client: `c${index}` }
       for (let times = 0; times < 2; times++) {
-        lane.admit({ topic: 't', on: 'publish', sender, size: 1 }, () => passed++)
+        senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1 }, () => passed++)
       }
     }
     expect(passed).toBe(2_000)
@@ -219,10 +219,10 @@ describe('a guard', () => {
       listeners.delete(listener)
       return off(event, listener)
     }) as typeof gate.off
-    const lane = new Guard(gate).lane()
+    const senderQueue = new Guard(gate).senderQueue()
     const sender = { client: 'a' }
     for (let times = 0; times < 3; times++)
-      lane.admit({ topic: 't', on: 'publish', sender, size: 1 }, () => {})
+      senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1 }, () => {})
     expect(listeners.size).toBe(1)
     clock.advance(1_000)
     await gate.overrides.add({ client: 'b', limit: 'unlimited', ...note })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { type Decision, PASSED } from '../../../src/decision.ts'
 import { Guard } from '../../../src/guard.ts'
 import type { Message } from '../../../src/message.ts'
@@ -35,13 +35,13 @@ describe('checks whose answers come later', () => {
   it('are bounded over all senders, and asked in their order', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    const count = BOUNDS.checksUnderWay + 500
+    const count = MAX_SIZES.checksUnderWay + 500
     const decided = Array.from({ length: count }, (_, index) => guard.ask(messageOf(index)))
     await turn()
-    expect(gate.asked).toHaveLength(BOUNDS.checksUnderWay)
+    expect(gate.asked).toHaveLength(MAX_SIZES.checksUnderWay)
     gate.answer(200)
     await turn()
-    expect(gate.asked).toHaveLength(BOUNDS.checksUnderWay + 200)
+    expect(gate.asked).toHaveLength(MAX_SIZES.checksUnderWay + 200)
     gate.answer(count)
     await turn()
     gate.answer(count)
@@ -52,16 +52,16 @@ describe('checks whose answers come later', () => {
   it('do not wait beyond a bound: further ones are asked at once', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    const count = BOUNDS.checksUnderWay + BOUNDS.waitingForCheck
+    const count = MAX_SIZES.checksUnderWay + MAX_SIZES.waitingForCheck
     for (let index = 0; index < count + 3; index++) void guard.ask(messageOf(index))
-    expect(gate.asked).toHaveLength(BOUNDS.checksUnderWay + 3)
+    expect(gate.asked).toHaveLength(MAX_SIZES.checksUnderWay + 3)
     guard.close()
   })
 
   it('are refused while they wait when the guard is closed', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    for (let index = 0; index < BOUNDS.checksUnderWay; index++) void guard.ask(messageOf(index))
+    for (let index = 0; index < MAX_SIZES.checksUnderWay; index++) void guard.ask(messageOf(index))
     const waiting = guard.ask(messageOf(-1))
     guard.close()
     expect(await waiting).toMatchObject({ allowed: false, fallback: true })
@@ -70,7 +70,7 @@ describe('checks whose answers come later', () => {
   it('free their place when they are late', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    for (let index = 0; index < BOUNDS.checksUnderWay; index++) void guard.ask(messageOf(index))
+    for (let index = 0; index < MAX_SIZES.checksUnderWay; index++) void guard.ask(messageOf(index))
     void guard.ask(messageOf(-1))
     await gate.clock.advanceAsync(1_000)
     expect(gate.asked.at(-1)).toBe('-1')

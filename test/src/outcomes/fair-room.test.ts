@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { limit } from '../../../src/chain/limit.ts'
 import type { LimitOptions } from '../../../src/chain/options.ts'
 import type { Decision } from '../../../src/decision.ts'
 import { Gate } from '../../../src/gate.ts'
-import { Guard, type GuardOptions, type Lane } from '../../../src/guard.ts'
+import { Guard, type GuardOptions, type SenderQueue } from '../../../src/guard.ts'
 import type { Message } from '../../../src/message.ts'
 import { Account, LargestHolders } from '../../../src/outcomes/largest-holders.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -15,16 +15,16 @@ function setScene(exceeded: LimitOptions['exceeded'], options: GuardOptions = {}
   const gate = new Gate({ clock })
   gate.use(limit({ name: 'r', rate: '1 per 100s burst 1', per: 'client', exceeded }))
   const guard = new Guard(gate, { holds: 'all', ...options })
-  const lanes = new Map<string, Lane>()
+  const lanes = new Map<string, SenderQueue>()
   const senders = new Map<string, { readonly client: string; readonly ip: string }>()
   const refused: string[] = []
   const send = (client: string, more: Partial<Message> = {}, ip = '10.0.0.1'): void => {
-    const lane = lanes.get(client) ?? guard.lane()
-    lanes.set(client, lane)
+    const senderQueue = lanes.get(client) ?? guard.senderQueue()
+    lanes.set(client, senderQueue)
     const sender = senders.get(client) ?? { client, ip }
     senders.set(client, sender)
     const enact = ({ allowed }: Decision): void => void (allowed || refused.push(client))
-    lane.admit({ topic: 't', on: 'publish', sender, size: 10, ...more }, enact)
+    senderQueue.admit({ topic: 't', on: 'publish', sender, size: 10, ...more }, enact)
   }
   const heldBy = (client: string): number => lanes.get(client)?.pending ?? 0
   return { clock, gate, guard, send, refused, heldBy }
@@ -73,8 +73,8 @@ describe('when all room is in use', () => {
       send(`c${index}`)
     }
     for (let index = 0; index < 50; index++) send('c0', { qos: 1 })
-    expect(heldBy('c0')).toBe(BOUNDS.heldWhenFull)
-    const large = BOUNDS.heldBytesWhenFull
+    expect(heldBy('c0')).toBe(MAX_SIZES.heldWhenFull)
+    const large = MAX_SIZES.heldBytesWhenFull
     send('c1', { qos: 1, size: large })
     expect(heldBy('c1')).toBe(1)
     expect(refused.at(-1)).toBe('c1')
@@ -84,19 +84,19 @@ describe('when all room is in use', () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock })
     gate.use(limit({ name: 'r', rate: '1 per 100s burst 1', exceeded: 'throttle' }))
-    const lane = new Guard(gate, { maxHeldPerSender: 10 }).lane({})
+    const senderQueue = new Guard(gate, { maxHeldPerSender: 10 }).senderQueue({})
     const sender = { client: 'c' }
     const refused: number[] = []
     const send = (qos: 0 | 1): void =>
-      lane.admit({ topic: 't', on: 'publish', sender, size: 1, qos }, ({ allowed }) => {
+      senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1, qos }, ({ allowed }) => {
         if (!allowed) refused.push(qos)
       })
     for (let index = 0; index < 11; index++) send(0)
-    lane.leave(() => true)
-    lane.attach({})
+    senderQueue.leave(() => true)
+    senderQueue.attach({})
     send(1)
     send(0)
-    expect(lane.held).toBe(10)
+    expect(senderQueue.held).toBe(10)
     expect(refused).toEqual([0, 0])
   })
 })
@@ -127,7 +127,7 @@ describe('any history', () => {
       const gate = new Gate({ clock })
       gate.use(limit({ name: 'r', rate: '20/s burst 1', per: 'client', exceeded }))
       const guard = new Guard(gate, { holds: 'all', maxHeldTotal: 30, maxHeldBytesTotal: 2_000 })
-      const lanes = Array.from({ length: 8 }, () => guard.lane())
+      const lanes = Array.from({ length: 8 }, () => guard.senderQueue())
       const senders = lanes.map((_, index) => ({ client: `c${index}`, ip: `10.0.0.${index % 3}` }))
       let enacted = 0
       for (let sent = 0; sent < 3_000; sent++) {

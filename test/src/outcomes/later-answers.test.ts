@@ -22,11 +22,11 @@ function setFarScene(exceeded: 'queue' | 'latest', rate = '10/s burst 1') {
     peek: async (message: Message) => gate.peek(message),
   }
   const guard = new Guard(far, { holds: 'all' })
-  const lane = guard.lane()
+  const senderQueue = guard.senderQueue()
   const enacted: string[] = []
   const sender = { client: 'c' }
   const send = (id: string) =>
-    lane.admit({ topic: 't', on: 'publish', sender, size: 1, payload: () => id }, (decision, m) => {
+    senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1, payload: () => id }, (decision, m) => {
       enacted.push(`${String(m.payload?.())} ${decision.outcome}`)
     })
   return { clock, guard, send, enacted, asked: () => asked }
@@ -74,7 +74,7 @@ describe('a gate that answers later', () => {
       { holds: 'all', middlewareFallback: 'deny' },
     )
     const enacted: string[] = []
-    guard.lane().admit({ topic: 't', on: 'publish', sender: {}, size: 1 }, decision => {
+    guard.senderQueue().admit({ topic: 't', on: 'publish', sender: {}, size: 1 }, decision => {
       enacted.push(`${decision.outcome} ${decision.reason}`)
     })
     broken = true
@@ -90,11 +90,11 @@ describe('an enactment that throws', () => {
     const gate = new Gate({ clock })
     gate.use(limit({ name: 'r', rate: '10/s burst 1', exceeded: 'queue' }))
     const guard = new Guard(gate, { holds: 'all' })
-    const lane = guard.lane()
+    const senderQueue = guard.senderQueue()
     const sender = { client: 'c' }
     const passed: number[] = []
     for (let id = 0; id < 4; id++) {
-      lane.admit({ topic: 't', on: 'publish', sender, size: 1 }, () => {
+      senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1 }, () => {
         if (id === 1) throw new Error('broken listener')
         passed.push(id)
       })

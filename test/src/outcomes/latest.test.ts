@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { random } from '../../support/random.ts'
 import { setScene } from './scene.ts'
 
@@ -76,16 +76,16 @@ describe('keep-latest', () => {
     expect(small.guard.stats()).toMatchObject({ held: 1, heldBytes: 100 })
     const house = setScene([rule])
     for (let round = 0; round < 2; round++) {
-      for (let topic = 0; topic <= BOUNDS.queuedPerRule; topic++) house.send('x', `t/${topic}`)
+      for (let topic = 0; topic <= MAX_SIZES.queuedPerRule; topic++) house.send('x', `t/${topic}`)
     }
-    expect(house.guard.stats()).toMatchObject({ held: BOUNDS.queuedPerRule, overflowed: 1 })
+    expect(house.guard.stats()).toMatchObject({ held: MAX_SIZES.queuedPerRule, overflowed: 1 })
   })
 
   it('forgets what a sender that goes does not keep', () => {
-    const { clock, enacted, send, laneOf } = setScene([rule])
+    const { clock, enacted, send, senderQueueOf } = setScene([rule])
     send('a')
     send('a')
-    expect(laneOf('a').leave()).toBe(1)
+    expect(senderQueueOf('a').leave()).toBe(1)
     clock.advance(1_000)
     expect(enacted).toHaveLength(1)
   })

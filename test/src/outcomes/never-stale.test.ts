@@ -147,7 +147,7 @@ describe('any history with exemptions', () => {
           },
           { holds: 'all' },
         )
-        const lanes = new Map(['a', 'b'].map(client => [client, guard.lane()]))
+        const lanes = new Map(['a', 'b'].map(client => [client, guard.senderQueue()]))
         const senders = new Map(['a', 'b'].map(client => [client, { client }]))
         const enacted: { id: number; allowed: boolean }[] = []
         for (const [id, { client, topic, kind, word, free, waitMs }] of steps.entries()) {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { exempt } from '../../../src/chain/exempt.ts'
 import { limit } from '../../../src/chain/limit.ts'
 import { Gate } from '../../../src/gate.ts'
@@ -120,11 +120,13 @@ describe('the order of a queue', () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock }).use(limit(slow))
     const guard = new Guard(gate, { holds: 'all' })
-    const lane = guard.lane()
+    const senderQueue = guard.senderQueue()
     const sender = {}
     const seen: string[] = []
     for (const word of ['low', 'low', 'emergency', 'high']) {
-      lane.admit({ topic: 't', on: 'publish', sender, size: 1, ...priority(word) }, () => seen.push(word))
+      senderQueue.admit({ topic: 't', on: 'publish', sender, size: 1, ...priority(word) }, () =>
+        seen.push(word),
+      )
     }
     clock.advance(1_000)
     expect(seen).toEqual(['low', 'emergency', 'high', 'low'])
@@ -231,12 +233,13 @@ describe('the bounds of a queue', () => {
   it('are those of the house where the rule says nothing', () => {
     const perMinute = { ...slow, rate: '1 per 4 minutes' } as const
     const many = setScene([perMinute])
-    for (let index = 0; index <= BOUNDS.queuedPerRule + 1; index++) many.send('a')
-    expect(many.guard.stats()).toMatchObject({ held: BOUNDS.queuedPerRule, overflowed: 1 })
+    for (let index = 0; index <= MAX_SIZES.queuedPerRule + 1; index++) many.send('a')
+    expect(many.guard.stats()).toMatchObject({ held: MAX_SIZES.queuedPerRule, overflowed: 1 })
     const heavy = setScene([perMinute])
-    for (let index = 0; index < 6; index++) heavy.send('a', 't', { size: BOUNDS.queuedBytesPerRule / 4 - 1 })
+    for (let index = 0; index < 6; index++)
+      heavy.send('a', 't', { size: MAX_SIZES.queuedBytesPerRule / 4 - 1 })
     expect(heavy.guard.stats()).toMatchObject({ held: 4, overflowed: 1 })
-    expect(heavy.guard.stats().heldBytes).toBe(BOUNDS.queuedBytesPerRule)
+    expect(heavy.guard.stats().heldBytes).toBe(MAX_SIZES.queuedBytesPerRule)
   })
 
   it('under four times what is allowed, for 30 s, share it within a tenth between 20 equal senders', () => {
@@ -265,9 +268,9 @@ describe('the bounds of a queue', () => {
 
 describe('a sender that goes', () => {
   it('takes what is not kept out of the queue', () => {
-    const { clock, enacted, send, laneOf, guard } = setScene([slow])
+    const { clock, enacted, send, senderQueueOf, guard } = setScene([slow])
     for (const client of ['a', 'a', 'b', 'a']) send(client)
-    expect(laneOf('a').leave(message => (message as { id?: number }).id === 3)).toBe(1)
+    expect(senderQueueOf('a').leave(message => (message as { id?: number }).id === 3)).toBe(1)
     clock.advance(1_000)
     expect(enacted.map(({ id }) => id).sort()).toEqual([0, 2, 3])
     expect(guard.stats()).toMatchObject({ held: 0, discarded: 1 })
@@ -322,7 +325,7 @@ describe('any history', () => {
         })
         for (const { client, topic, word, waitMs, leaves } of steps) {
           scene.send(client, topic, priority(word))
-          if (leaves) scene.laneOf(client).leave(() => true)
+          if (leaves) scene.senderQueueOf(client).leave(() => true)
           scene.clock.advance(waitMs)
           expect(scene.guard.stats().held).toBeLessThanOrEqual(steps.length)
         }

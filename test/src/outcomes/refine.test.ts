@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import type { CustomOutcome } from '../../../src/outcomes/exceeded.ts'
 import { Sample } from '../../../src/outcomes/sample.ts'
 import { setScene } from './scene.ts'
@@ -101,8 +101,9 @@ describe('degrading with a sample', () => {
 
   it('remembers a bounded number of keys, those asked about last', () => {
     const sample = new Sample()
-    for (let index = 0; index <= BOUNDS.sampledKeys; index++) expect(sample.chooses(`${index}`, 2)).toBe(true)
-    expect(sample.chooses(`${BOUNDS.sampledKeys}`, 2)).toBe(false)
+    for (let index = 0; index <= MAX_SIZES.sampledKeys; index++)
+      expect(sample.chooses(`${index}`, 2)).toBe(true)
+    expect(sample.chooses(`${MAX_SIZES.sampledKeys}`, 2)).toBe(false)
     expect(sample.chooses('0', 2)).toBe(true)
   })
 })

@@ -17,19 +17,19 @@ function from(client: string, topic = 't'): Message {
 
 function setUp() {
   const clock = { ms: 0, now: () => clock.ms, after: () => () => {} }
-  const lines: Record<string, unknown>[] = []
+  const keyQueues: Record<string, unknown>[] = []
   const logger = {
     debug() {},
-    info: (fields: object) => lines.push(fields as Record<string, unknown>),
+    info: (fields: object) => keyQueues.push(fields as Record<string, unknown>),
     warn() {},
     error() {},
   }
-  return { clock, lines, log: new RefusalLog(logger, clock) }
+  return { clock, keyQueues, log: new RefusalLog(logger, clock) }
 }
 
 describe('the log of refusals', () => {
   it('has one line for each rule and client in ten seconds, and tells how many it stands for', () => {
-    const { clock, lines, log } = setUp()
+    const { clock, keyQueues, log } = setUp()
     for (let i = 0; i < 100; i++) log.note(from('a'), REFUSED)
     log.note(from('b'), REFUSED)
     log.note(from('a'), { ...REFUSED, rule: 's' })
@@ -37,7 +37,7 @@ describe('the log of refusals', () => {
     log.note(from('a'), REFUSED)
     clock.ms = 10_000
     log.note(from('a'), REFUSED)
-    expect(lines.map(({ rule, client, suppressed }) => [rule, client, suppressed])).toEqual([
+    expect(keyQueues.map(({ rule, client, suppressed }) => [rule, client, suppressed])).toEqual([
       ['r', 'a', 0],
       ['r', 'b', 0],
       ['s', 'a', 0],
@@ -45,15 +45,15 @@ describe('the log of refusals', () => {
     ])
   })
   it('keeps few of many clients in mind, and little of what they chose to be called', () => {
-    const { lines, log } = setUp()
+    const { keyQueues, log } = setUp()
     for (let i = 0; i < 1_024; i++) log.note(from(`c${i}`), REFUSED)
     log.note(from('c0'), REFUSED)
-    expect(lines).toHaveLength(1_024)
+    expect(keyQueues).toHaveLength(1_024)
     log.note(from('x'.repeat(60_000), 'y'.repeat(65_535)), REFUSED)
     log.note(from('c0'), REFUSED)
-    expect(lines).toHaveLength(1_026)
-    expect(String(lines[1_024]?.client)).toHaveLength(129)
-    expect(String(lines[1_024]?.topic)).toHaveLength(129)
+    expect(keyQueues).toHaveLength(1_026)
+    expect(String(keyQueues[1_024]?.client)).toHaveLength(129)
+    expect(String(keyQueues[1_024]?.topic)).toHaveLength(129)
   })
   it('stops no broker where the logger throws, and is silent without one', () => {
     const clock = { now: () => 0, after: () => () => {} }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { limit } from '../../../src/chain/limit.ts'
 import type { Decision } from '../../../src/decision.ts'
 import { Gate } from '../../../src/gate.ts'
@@ -70,9 +70,9 @@ describe('what a refused sender is told', () => {
 
   it('is one line of bounded length, whatever the sender is called', async () => {
     const text = await refusedBy('{client}', { client: `a\r\nb\0${'x'.repeat(5_000)}` })
-    expect(text).toHaveLength(BOUNDS.keyPartChars)
+    expect(text).toHaveLength(MAX_SIZES.keyPartChars)
     expect(text.startsWith('a  b x')).toBe(true)
-    expect(await refusedBy(() => 'y'.repeat(5_000))).toHaveLength(BOUNDS.refusalChars)
+    expect(await refusedBy(() => 'y'.repeat(5_000))).toHaveLength(MAX_SIZES.refusalChars)
   })
 
   it('tells nothing of the api key, and no rule where none refused', async () => {

@@ -1,45 +1,45 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { limit } from '../../../src/chain/limit.ts'
 import type { LimitOptions } from '../../../src/chain/options.ts'
 import { Gate } from '../../../src/gate.ts'
 import type { Message } from '../../../src/message.ts'
-import { type ReservationOptions, Reservations } from '../../../src/outcomes/reservations.ts'
+import { type RetrySlotOptions, RetrySlots } from '../../../src/outcomes/reservations.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
-function setScene(rule: Partial<LimitOptions> = {}, options: ReservationOptions = {}) {
+function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = {}) {
   const clock = new FakeClock()
   const gate = new Gate({ clock }).use(
     limit({ name: 'r', rate: '100/s burst 1', exceeded: 'retry', ...rule } as LimitOptions),
   )
-  const reservations = new Reservations(gate, message => gate.check(message), clock, options)
+  const retrySlots = new RetrySlots(gate, message => gate.check(message), clock, options)
   const sender = { client: 'c' }
   const message = (more: Partial<Message> = {}): Message => ({
     ...{ topic: 't', on: 'publish', sender, size: 1 },
     ...more,
   })
   const ask = (id: string, more?: Partial<Message>) => {
-    const decision = reservations.ask(message(more), id)
+    const decision = retrySlots.ask(message(more), id)
     if (decision instanceof Promise) throw new Error('a local gate answers at once')
     return decision
   }
-  return { clock, gate, reservations, ask }
+  return { clock, gate, retrySlots, ask }
 }
 
 describe('a message that is sent back', () => {
   it('gets a slot of its own, spaced at the rate of its rule', () => {
-    const { ask, reservations } = setScene()
+    const { ask, retrySlots } = setScene()
     expect(ask('m0').allowed).toBe(true)
     expect([1, 2, 3].map(id => ask(`m${id}`))).toMatchObject([
       { outcome: 'retry', rule: 'r', retryAfterMs: 10 },
       { outcome: 'retry', rule: 'r', retryAfterMs: 20 },
       { outcome: 'retry', rule: 'r', retryAfterMs: 30 },
     ])
-    expect(reservations.size).toBe(3)
+    expect(retrySlots.size).toBe(3)
   })
 
   it('passes when it comes back in its slot, though others came before', () => {
-    const { ask, clock, reservations } = setScene()
+    const { ask, clock, retrySlots } = setScene()
     ask('m0')
     ask('m1')
     clock.advance(10)
@@ -48,7 +48,7 @@ describe('a message that is sent back', () => {
     expect(ask('m1').allowed).toBe(true)
     clock.advance(10)
     expect(ask('new').allowed).toBe(true)
-    expect(reservations.size).toBe(0)
+    expect(retrySlots.size).toBe(0)
   })
 
   it('keeps its slot when it comes too soon', () => {
@@ -105,32 +105,32 @@ describe('a message that is sent back', () => {
   })
 
   it('gives its slot up where it is forgotten, or does not come back in time', () => {
-    const { ask, clock, reservations } = setScene({}, { lateMs: 1_000 })
+    const { ask, clock, retrySlots } = setScene({}, { lateMs: 1_000 })
     ask('m0')
     ask('m1')
-    reservations.forget('m1')
-    reservations.forget('unknown')
-    expect(reservations.size).toBe(0)
+    retrySlots.forget('m1')
+    retrySlots.forget('unknown')
+    expect(retrySlots.size).toBe(0)
     ask('m2')
     clock.advance(1_011)
     expect(ask('m3').allowed).toBe(true)
-    expect(reservations.size).toBe(0)
+    expect(retrySlots.size).toBe(0)
   })
 
   it('gets none beyond the bound: then the time the gate says', () => {
-    const { ask, reservations } = setScene({}, { max: 2 })
+    const { ask, retrySlots } = setScene({}, { max: 2 })
     ask('m0')
     expect([1, 2, 3, 4].map(id => ask(`m${id}`).retryAfterMs)).toEqual([10, 20, 10, 10])
-    expect(reservations.size).toBe(2)
+    expect(retrySlots.size).toBe(2)
     const house = setScene({ rate: '1/hour burst 1' })
-    for (let id = 0; id <= BOUNDS.reservations + 5; id++) house.ask(`m${id}`)
-    expect(house.reservations.size).toBe(BOUNDS.reservations)
+    for (let id = 0; id <= MAX_SIZES.retrySlots + 5; id++) house.ask(`m${id}`)
+    expect(house.retrySlots.size).toBe(MAX_SIZES.retrySlots)
   })
 
   it('is not held where its rule asks for something else', () => {
-    const { ask, reservations } = setScene({ exceeded: 'drop' })
+    const { ask, retrySlots } = setScene({ exceeded: 'drop' })
     ask('m0')
     expect(ask('m1').outcome).toBe('drop')
-    expect(reservations.size).toBe(0)
+    expect(retrySlots.size).toBe(0)
   })
 })

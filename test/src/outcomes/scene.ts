@@ -31,27 +31,27 @@ export function setScene(
   for (const { topic, ...rule } of rules) gate.use(topic ?? '#', limit(rule))
   const guard = new Guard(gate, { holds: 'all', ...options })
   const enacted: Enacted[] = []
-  const lanes = new Map<string, ReturnType<Guard['lane']>>()
+  const lanes = new Map<string, ReturnType<Guard['senderQueue']>>()
   const senders = new Map<string, { readonly client: string }>()
   let count = 0
-  const laneOf = (client: string) => {
-    const lane = lanes.get(client) ?? guard.lane()
-    lanes.set(client, lane)
-    return lane
+  const senderQueueOf = (client: string) => {
+    const senderQueue = lanes.get(client) ?? guard.senderQueue()
+    lanes.set(client, senderQueue)
+    return senderQueue
   }
   const send = (client: string, topic = 't', more: Partial<Message> = {}): number => {
     const id = count++
     const sender = senders.get(client) ?? { client }
     senders.set(client, sender)
     const message: Sent = { topic, on: 'publish', sender, size: 10, ...more, id }
-    laneOf(client).admit(message, (decision, m) => {
+    senderQueueOf(client).admit(message, (decision, m) => {
       enacted.push({ id: m.id, client, topic: m.topic, decision, atMs: clock.now() - 1_000_000 })
     })
     return id
   }
   const idsOf = (outcome: string) =>
     enacted.filter(each => each.decision.outcome === outcome).map(({ id }) => id)
-  return { clock, gate, guard, enacted, send, laneOf, idsOf }
+  return { clock, gate, guard, enacted, send, senderQueueOf, idsOf }
 }
 
 export function priority(word: string | number): Partial<Message> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { formatProblem, PolicyError } from '../../../src/errors.ts'
 import { type LoadedPolicy, loadPolicy, type PolicyPart } from '../../../src/policy/index.ts'
 
@@ -119,8 +119,8 @@ rules:
     expect(await faults(file('latin.yaml', Uint8Array.of(0x61, 0xe4, 0x0a)))).toEqual([
       'latin.yaml: the file is not UTF-8 (save it as UTF-8)',
     ])
-    expect(await faults(file('large.yaml', '#'.repeat(BOUNDS.policyBytes + 1)))).toEqual([
-      `large.yaml: the file has ${BOUNDS.policyBytes + 1} bytes; a policy has at most ${BOUNDS.policyBytes} (count by captures instead of listing topics)`,
+    expect(await faults(file('large.yaml', '#'.repeat(MAX_SIZES.policyBytes + 1)))).toEqual([
+      `large.yaml: the file has ${MAX_SIZES.policyBytes + 1} bytes; a policy has at most ${MAX_SIZES.policyBytes} (count by captures instead of listing topics)`,
     ])
   })
 
@@ -141,12 +141,12 @@ rules:
   })
 
   it('lists a hundred problems and counts the rest', async () => {
-    const rules = Array.from({ length: BOUNDS.policyProblems + 20 }, (_, index) => ({
+    const rules = Array.from({ length: MAX_SIZES.policyProblems + 20 }, (_, index) => ({
       name: `r${index}`,
       limit: 'x',
     }))
     const lines = await faults({ rules })
-    expect(lines).toHaveLength(BOUNDS.policyProblems + 1)
+    expect(lines).toHaveLength(MAX_SIZES.policyProblems + 1)
     expect(lines.at(-1)).toBe('there are 20 more problems (see to these first)')
   })
 
@@ -271,7 +271,7 @@ describe('what strangers may have written', () => {
     async (_name, garbage) => {
       const lines = await faults(`${garbage}\n`)
       expect(lines.length).toBeGreaterThan(0)
-      expect(lines.length).toBeLessThanOrEqual(BOUNDS.policyProblems + 1)
+      expect(lines.length).toBeLessThanOrEqual(MAX_SIZES.policyProblems + 1)
       expect(lines.join('').length).toBeLessThan(100_000)
     },
     60_000,

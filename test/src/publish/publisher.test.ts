@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import type { Decision } from '../../../src/decision.ts'
 import { circuitBreaker, Gate, type Logger, limit, type Middleware, StoreError } from '../../../src/index.ts'
 import { assemble } from '../../../src/publish/limited.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
-import type { Published, SendFailure, Wanted } from '../../../src/publish/published.ts'
-import { type QueueWishes, readWishes } from '../../../src/publish/wanted.ts'
+import type { Published, QueuePlacement, SendFailure } from '../../../src/publish/published.ts'
+import { parseQueueParams, type QueueParams } from '../../../src/publish/wanted.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A store that has something to forget sweeps as long as it is open. */
@@ -15,7 +15,7 @@ const STORES_OWN = 1
 interface Trial {
   readonly clock: FakeClock
   readonly sent: string[]
-  readonly ends: Map<string, Published>
+  readonly results: Map<string, Published>
   readonly parts: ReturnType<typeof assemble<undefined>>
   ready: boolean
   /** The client was ended. */
@@ -24,7 +24,7 @@ interface Trial {
   room: number
   /** What each sent message is answered; the default answers at once and well. */
   answer: (text: string, settle: (failure?: SendFailure) => void) => void
-  publish(topic: string, text: string, wishes?: QueueWishes): void
+  publish(topic: string, text: string, wishes?: QueueParams): void
   /** Lets the promises of what has ended be told. */
   told(): Promise<void>
 }
@@ -48,7 +48,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
   const trial: Trial = {
     clock,
     sent: [],
-    ends: new Map(),
+    results: new Map(),
     ready: true,
     ended: false,
     room: Infinity,
@@ -80,8 +80,8 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
       const { sender, publisher } = trial.parts
       const message = new OutgoingMessage({ protocol: 'mqtt', topic, sender, body: text })
       void publisher
-        .publish(message, undefined, readWishes(wishes) as Wanted)
-        .then(end => trial.ends.set(`${topic} ${text}`, end))
+        .publish(message, undefined, parseQueueParams(wishes) as QueuePlacement)
+        .then(end => trial.results.set(`${topic} ${text}`, end))
     },
     told: () => new Promise(resolve => setImmediate(resolve)),
   }
@@ -102,7 +102,7 @@ describe('a publisher', () => {
     trial.clock.advance(200)
     expect(trial.sent).toEqual(numbers(5).map(text => `t ${text}`))
     await trial.told()
-    expect([...trial.ends.values()].map(({ outcome, waitedMs }) => `${outcome} ${waitedMs}`)).toEqual([
+    expect([...trial.results.values()].map(({ outcome, waitedMs }) => `${outcome} ${waitedMs}`)).toEqual([
       ...['sent 0', 'sent 0', 'sent 100', 'sent 200', 'sent 300'],
     ])
     expect(trial.clock.pending).toBe(STORES_OWN)
@@ -165,7 +165,11 @@ describe('a publisher', () => {
     trial.clock.advance(5_000)
     expect(trial.sent).toEqual(['state 0', 'state 49', 'other x'])
     await trial.told()
-    expect(trial.ends.get('state 20')).toMatchObject({ outcome: 'dropped', why: 'superseded', attempts: 0 })
+    expect(trial.results.get('state 20')).toMatchObject({
+      outcome: 'dropped',
+      why: 'superseded',
+      attempts: 0,
+    })
     expect(trial.parts.publisher.stats()).toMatchObject({ sent: 3, dropped: 48, waiting: 0, waitingBytes: 0 })
   })
 
@@ -174,7 +178,7 @@ describe('a publisher', () => {
     trial.publish('f', 'first')
     for (const text of numbers(20)) trial.publish('t', text, { latest: Number(text) % every === 0 })
     await trial.told()
-    const gone = [...trial.ends].filter(([, { why }]) => why === 'superseded').map(([name]) => name)
+    const gone = [...trial.results].filter(([, { why }]) => why === 'superseded').map(([name]) => name)
     expect(gone).toEqual(
       numbers(20)
         .filter(text => Number(text) % every === 0)
@@ -195,7 +199,7 @@ describe('a publisher', () => {
     trial.clock.advance(10_000)
     expect(trial.sent).toEqual(['f first', 't fire', 'u low', 'n normal'])
     await trial.told()
-    expect(trial.ends.get('u fire')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
+    expect(trial.results.get('u fire')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 4, dropped: 2 })
   })
 
@@ -208,7 +212,7 @@ describe('a publisher', () => {
     trial.publish('t', 'newer state', { latest: true, priority: 'low' })
     trial.clock.advance(1_000)
     await trial.told()
-    expect(trial.ends.get('t state')).toMatchObject({ why: 'superseded' })
+    expect(trial.results.get('t state')).toMatchObject({ why: 'superseded' })
     trial.clock.advance(10_000)
     expect(trial.sent).toEqual(['f first', 't alarm 1', 't alarm 2', 't newer state'])
   })
@@ -224,7 +228,7 @@ describe('a publisher', () => {
     trial.clock.advance(60_000)
     await trial.told()
     expect(trial.sent).toEqual(['t state', 't alarm'])
-    expect(trial.ends.get('t state')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
+    expect(trial.results.get('t state')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
   })
 
   it('keeps the newest where a rule says latest, also offline, and the more urgent of both', async () => {
@@ -258,8 +262,8 @@ describe('a publisher', () => {
     for (const text of numbers(4)) trial.publish('t', text)
     trial.publish('t', 'alarm', { priority: 'emergency' })
     await trial.told()
-    expect([...trial.ends.keys()]).toEqual(['t 3', 't 2'])
-    expect(trial.ends.get('t 2')).toMatchObject({ outcome: 'dropped', why: 'overflow' })
+    expect([...trial.results.keys()]).toEqual(['t 3', 't 2'])
+    expect(trial.results.get('t 2')).toMatchObject({ outcome: 'dropped', why: 'overflow' })
     trial.ready = true
     trial.parts.publisher.pump()
     expect(trial.sent).toEqual(['t alarm', 't 0', 't 1'])
@@ -271,7 +275,7 @@ describe('a publisher', () => {
     for (const text of numbers(5)) trial.publish('t', text)
     trial.publish('t', 'idle', { priority: 'low' })
     await trial.told()
-    expect([...trial.ends.keys()]).toEqual(['t 0', 't 1', 't idle'])
+    expect([...trial.results.keys()]).toEqual(['t 0', 't 1', 't idle'])
     expect(trial.parts.publisher.stats().waiting).toBe(3)
   })
 
@@ -295,10 +299,10 @@ describe('a publisher', () => {
     trial.publish('state', 'kept', { latest: true })
     trial.clock.advance(499)
     await trial.told()
-    expect(trial.ends.size).toBe(0)
+    expect(trial.results.size).toBe(0)
     trial.clock.advance(1)
     await trial.told()
-    expect([...trial.ends]).toEqual([
+    expect([...trial.results]).toEqual([
       ['t old', { outcome: 'dropped', why: 'expired', attempts: 0, waitedMs: 1_000 }],
     ])
     trial.clock.advance(5_000)
@@ -322,11 +326,11 @@ describe('a publisher', () => {
     const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })], {
       maxMessages: 10_000,
     })
-    const topics = numbers(BOUNDS.shelvesPerPublisher + 5)
+    const topics = numbers(MAX_SIZES.shelvesPerPublisher + 5)
     for (const topic of topics) trial.publish(topic, 'first')
     for (const topic of topics) trial.publish(topic, 'second')
     expect(trial.sent).toHaveLength(topics.length)
-    expect(trial.clock.pending).toBe(BOUNDS.shelvesPerPublisher + 1 + STORES_OWN)
+    expect(trial.clock.pending).toBe(MAX_SIZES.shelvesPerPublisher + 1 + STORES_OWN)
     trial.clock.advance(3_000)
     expect(trial.sent).toHaveLength(2 * topics.length)
     expect(trial.clock.pending).toBe(STORES_OWN)
@@ -340,8 +344,8 @@ describe('a publisher', () => {
     for (const text of ['a', 'b']) trial.publish('t', text)
     trial.publish('u', 'x'.repeat(101))
     await trial.told()
-    expect(trial.ends.get('t b')).toMatchObject({ outcome: 'refused', decision: { rule: 'reject' } })
-    expect([...trial.ends.values()][2]).toMatchObject({
+    expect(trial.results.get('t b')).toMatchObject({ outcome: 'refused', decision: { rule: 'reject' } })
+    expect([...trial.results.values()][2]).toMatchObject({
       outcome: 'dropped',
       why: 'limited',
       decision: { rule: 'size' },
@@ -359,12 +363,12 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats().pacePerSecond).toBeLessThan(10_000)
     trial.clock.advance(10_000)
     await trial.told()
-    expect(trial.ends.get('t 0')).toMatchObject({ outcome: 'refused', attempts: 4 })
+    expect(trial.results.get('t 0')).toMatchObject({ outcome: 'refused', attempts: 4 })
     refusing = false
     trial.publish('t', '1')
     trial.clock.advance(10_000)
     await trial.told()
-    expect(trial.ends.get('t 1')).toMatchObject({ outcome: 'sent', attempts: 1 })
+    expect(trial.results.get('t 1')).toMatchObject({ outcome: 'sent', attempts: 1 })
     for (let second = 0; second < 120; second++) {
       trial.publish('t', `later ${second}`)
       trial.clock.advance(1_000)
@@ -378,7 +382,7 @@ describe('a publisher', () => {
     trial.answer = (_text, settle) => settle({ error, slowDown: false })
     trial.publish('t', '0')
     await trial.told()
-    expect(trial.ends.get('t 0')).toEqual({ outcome: 'failed', error, attempts: 1, waitedMs: 0 })
+    expect(trial.results.get('t 0')).toEqual({ outcome: 'failed', error, attempts: 1, waitedMs: 0 })
   })
 
   it('flushes: waits for all, or for so long', async () => {
@@ -401,7 +405,7 @@ describe('a publisher', () => {
     trial.parts.close()
     trial.publish('t', 'late')
     await trial.told()
-    expect([...trial.ends.values()].map(({ outcome, why }) => why ?? outcome)).toEqual([
+    expect([...trial.results.values()].map(({ outcome, why }) => why ?? outcome)).toEqual([
       ...['sent', 'closed', 'closed', 'closed', 'closed'],
     ])
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0 })
@@ -415,11 +419,11 @@ describe('a publisher', () => {
     trial.parts.close()
     const flushed = trial.parts.publisher.flush()
     await trial.told()
-    expect(trial.ends.size).toBe(0)
+    expect(trial.results.size).toBe(0)
     trial.ready = false
     trial.parts.publisher.disconnected()
     expect(await flushed).toBe(true)
-    expect(trial.ends.get('t under way')).toMatchObject({ outcome: 'failed' })
+    expect(trial.results.get('t under way')).toMatchObject({ outcome: 'failed' })
   })
 
   it('settles everything when its client is ended, and takes more once it reconnects', async () => {
@@ -431,9 +435,9 @@ describe('a publisher', () => {
     trial.parts.publisher.clientEnded()
     trial.publish('t', 'late')
     expect(await flushed).toBe(true)
-    expect(trial.ends.get('t under way')).toMatchObject({ outcome: 'failed' })
+    expect(trial.results.get('t under way')).toMatchObject({ outcome: 'failed' })
     for (const text of ['waiting', 'late'])
-      expect(trial.ends.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'closed' })
+      expect(trial.results.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'closed' })
     trial.ended = false
     trial.answer = (_text, settle) => settle()
     trial.clock.advance(1_000)
@@ -448,7 +452,7 @@ describe('a publisher', () => {
     trial.parts.publisher[how]()
     expect(await flushed).toBe(true)
     for (const text of ['asked', 'waiting'])
-      expect(trial.ends.get(`t ${text}`)).toMatchObject({ why: 'closed' })
+      expect(trial.results.get(`t ${text}`)).toMatchObject({ why: 'closed' })
   })
 
   it('refuses what a gate does not answer about in time', async () => {
@@ -457,7 +461,7 @@ describe('a publisher', () => {
     await trial.clock.advanceAsync(1_000)
     await trial.told()
     expect(trial.sent).toEqual([])
-    expect(trial.ends.get('t 0')).toMatchObject({
+    expect(trial.results.get('t 0')).toMatchObject({
       outcome: 'refused',
       decision: { reason: 'store_unavailable', fallback: true },
       error: new Error('no decision within 1000 ms'),
@@ -496,7 +500,7 @@ describe('a publisher', () => {
     trial.publish('t', '0')
     trial.clock.advance(31_000)
     await trial.told()
-    expect(trial.ends.get('t 0')).toMatchObject({ outcome: 'refused', error: new Error('no stream') })
+    expect(trial.results.get('t 0')).toMatchObject({ outcome: 'refused', error: new Error('no stream') })
   })
 
   it('sends again what was lost with a connection, in its order and without slowing down', () => {
@@ -527,7 +531,7 @@ describe('a publisher', () => {
     waiting.abort()
     await trial.told()
     for (const text of ['early', 'waiting'])
-      expect(trial.ends.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'aborted' })
+      expect(trial.results.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'aborted' })
     trial.clock.advance(10_000)
     late.abort()
     expect(trial.sent).toEqual(['t sent', 't other'])
@@ -564,7 +568,7 @@ describe('a publisher', () => {
     await trial.told()
     expect(trial.sent).toEqual([])
     for (const text of ['0', '1'])
-      expect(trial.ends.get(`t ${text}`)).toMatchObject({
+      expect(trial.results.get(`t ${text}`)).toMatchObject({
         outcome: 'refused',
         decision: { allowed: false, fallback: true },
         error: new Error('broken'),
@@ -586,7 +590,7 @@ describe('a publisher', () => {
     Object.defineProperty(trial.parts.gate.store, 'fallback', { value: fallback })
     trial.publish('t', '0')
     await trial.told()
-    expect(trial.ends.get('t 0')).toMatchObject({ outcome })
+    expect(trial.results.get('t 0')).toMatchObject({ outcome })
     expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 1, [outcome]: 1 })
     expect(logged).toHaveLength(1)
   })
@@ -609,8 +613,8 @@ describe('a publisher', () => {
       'a publisher cannot tell "breaker" what handlers do (put it before a consumer)',
     )
     for (const priority of [10, -1, 1.5, '__proto__' as 'low', null as unknown as 'low'])
-      expect(readWishes({ priority })).toMatchObject({ name: 'PolicyError' })
-    expect(readWishes({ signal: 5 as unknown as AbortSignal })).toMatchObject({ name: 'PolicyError' })
+      expect(parseQueueParams({ priority })).toMatchObject({ name: 'PolicyError' })
+    expect(parseQueueParams({ signal: 5 as unknown as AbortSignal })).toMatchObject({ name: 'PolicyError' })
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../../src/algorithms/index.ts'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { KeyIndex } from '../../../src/stores/memory/key-index.ts'
 import { KeyList } from '../../../src/stores/memory/key-list.ts'
 import { OVERFLOW_SLOT, Table } from '../../../src/stores/memory/table.ts'
@@ -140,17 +140,17 @@ describe('a full table', () => {
   })
 
   it('reaches the bound of keys per rule and stays there', () => {
-    const table = new Table(limitOf(), BOUNDS.keysPerRule)
-    for (let key = 0; key < BOUNDS.keysPerRule + 5_000; key++) table.acquire(`k${key}`, 1)
-    expect(table.size).toBe(BOUNDS.keysPerRule)
+    const table = new Table(limitOf(), MAX_SIZES.keysPerRule)
+    for (let key = 0; key < MAX_SIZES.keysPerRule + 5_000; key++) table.acquire(`k${key}`, 1)
+    expect(table.size).toBe(MAX_SIZES.keysPerRule)
   })
 
   it('keeps fewer keys of a sliding log, so that its entries stay within their bound', () => {
     const table = new Table(
-      limitOf({ algorithm: 'sliding-log', count: BOUNDS.logEntries }),
-      BOUNDS.keysPerRule,
+      limitOf({ algorithm: 'sliding-log', count: MAX_SIZES.logEntries }),
+      MAX_SIZES.keysPerRule,
     )
-    expect(table.maxKeys * BOUNDS.logEntries).toBeLessThanOrEqual(BOUNDS.logEntriesPerRule)
+    expect(table.maxKeys * MAX_SIZES.logEntries).toBeLessThanOrEqual(MAX_SIZES.logEntriesPerRule)
   })
 })
 
@@ -200,10 +200,10 @@ describe('idle keys', () => {
     const clock = new FakeClock(0)
     const store = new MemoryStore({ clock })
     const limit = limitOf()
-    const keys = 3 * BOUNDS.sweepSlice
+    const keys = 3 * MAX_SIZES.sweepSlice
     for (let key = 0; key < keys; key++) store.decide([charge(limit, `k${key}`)], { commit: true })
     clock.advance(1_000)
-    expect(store.health().keys).toBeGreaterThanOrEqual(keys - BOUNDS.sweepSlice)
+    expect(store.health().keys).toBeGreaterThanOrEqual(keys - MAX_SIZES.sweepSlice)
   })
 
   it('go in time where there are many rules, of which one is large', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { Router } from '../../../src/topic/router.ts'
 
 function routerOf(): Router<readonly number[]> {
@@ -14,7 +14,7 @@ describe('the cache of routes', () => {
   })
   it('does not keep topics longer than its bound', () => {
     const router = routerOf()
-    const longest = 'x'.repeat(BOUNDS.routeChars)
+    const longest = 'x'.repeat(MAX_SIZES.routeChars)
     expect(router.route(longest)).toBe(router.route(longest))
     expect(router.route(`${longest}x`)).not.toBe(router.route(`${longest}x`))
     expect(router.routeOfFilter(`${longest}x`)).not.toBe(router.routeOfFilter(`${longest}x`))
@@ -22,9 +22,9 @@ describe('the cache of routes', () => {
   it('is bounded in characters, too', () => {
     const router = routerOf()
     const first = router.route('first')
-    const filler = 'x'.repeat(BOUNDS.routeChars - 8)
-    const topics = Math.ceil(BOUNDS.routeCharsTotal / BOUNDS.routeChars) + 16
-    expect(topics).toBeLessThan(BOUNDS.routes / 2)
+    const filler = 'x'.repeat(MAX_SIZES.routeChars - 8)
+    const topics = Math.ceil(MAX_SIZES.routeCharsTotal / MAX_SIZES.routeChars) + 16
+    expect(topics).toBeLessThan(MAX_SIZES.routes / 2)
     for (let index = 0; index < topics; index++) router.route(`${filler}${String(index).padStart(8, '0')}`)
     expect(router.route('first')).not.toBe(first)
   })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/bounds.ts'
 import { PolicyError } from '../../../src/errors.ts'
 import type { Dialect } from '../../../src/message.ts'
 import { GRAMMARS } from '../../../src/topic/dialect.ts'
@@ -92,7 +92,7 @@ describe('a trie', () => {
   })
 
   it('of a topic deeper than any pattern only the wildcard for the rest matches', () => {
-    const deepest = Array(BOUNDS.topicLevels).fill('a').join('/')
+    const deepest = Array(MAX_SIZES.topicLevels).fill('a').join('/')
     const trie = trieOf([
       deepest,
       deepest.replaceAll('a', '+'),
@@ -104,7 +104,7 @@ describe('a trie', () => {
     expect(trie.match(deepest)).toEqual([0, 1, 2, 3, 4])
     expect(trie.match(`${deepest}/a`)).toEqual([2, 3, 4])
     expect(trie.match(Array(10_000).fill('a').join('/'))).toEqual([2, 3, 4])
-    expect(trie.match('/'.repeat(BOUNDS.topicBytes))).toEqual([2])
+    expect(trie.match('/'.repeat(MAX_SIZES.topicBytes))).toEqual([2])
   })
 
   it('a literal and a wildcard side by side at every level find all their combinations', () => {

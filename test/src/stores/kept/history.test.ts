@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, type Limit } from '../../../../src/algorithms/index.ts'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { changesAfter, Histories, withChange } from '../../../../src/stores/kept/history.ts'
 
 const limitOf = (name: string, count: number): Limit =>
@@ -31,7 +31,7 @@ describe('the numbers a rule had', () => {
     let long = history as ReturnType<typeof withChange>
     for (let count = 0; count < 20; count++)
       long = withChange(long, { text: `${count}`, sinceMs: 100 + count })
-    expect(long).toHaveLength(BOUNDS.numbersRemembered)
+    expect(long).toHaveLength(MAX_SIZES.numbersRemembered)
     expect(long.at(-1)).toEqual({ text: '19', sinceMs: 119 })
   })
 
@@ -41,7 +41,8 @@ describe('the numbers a rule had', () => {
     expect(histories.adopt(limitOf('r', 2), 9)).toMatchObject([{ text: '1' }, { text: '2', sinceMs: 9 }])
     expect(histories.of(limitOf('r', 1), 12)).toMatchObject([{ text: '1', sinceMs: 5 }])
     const one = limitOf('', 1)
-    for (let rule = 0; rule < BOUNDS.ruleHistories; rule++) histories.adopt({ ...one, name: `${rule}` }, 20)
+    for (let rule = 0; rule < MAX_SIZES.ruleHistories; rule++)
+      histories.adopt({ ...one, name: `${rule}` }, 20)
     expect(histories.of(limitOf('r', 2), 30)).toMatchObject([{ text: '2', sinceMs: 30 }])
   })
 })

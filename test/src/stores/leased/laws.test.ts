@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { Limit } from '../../../../src/algorithms/limit.ts'
-import { measureOf, termsOf } from '../../../../src/stores/leased/terms.ts'
+import { leaseTermsOf, measureOf } from '../../../../src/stores/leased/terms.ts'
 import type { LeasedStore } from '../../../../src/stores/leased.ts'
 import type { Verdict } from '../../../../src/stores/store.ts'
 import { type Random, random } from '../../../support/random.ts'
-import { bucket, charge, type Fleet, left, openFleet, take } from './nodes.ts'
+import { bucket, type ClusterLoad, charge, left, openFleet, take } from './nodes.ts'
 
 interface Admitted {
   readonly atMs: number
@@ -20,7 +20,7 @@ interface History {
 }
 
 /** Messages at random nodes, in floods and rests; nodes crash, holding what they hold, and come back with nothing. */
-async function live(fleet: Fleet, dice: Random, history: History): Promise<Admitted[]> {
+async function live(fleet: ClusterLoad, dice: Random, history: History): Promise<Admitted[]> {
   const { limit, nodes, units, ttlMs, steps } = history
   const open = (): LeasedStore => fleet.open({ nodes, units, ttlMs, tolerance: 0.5 })
   const stores = Array.from({ length: nodes }, open)
@@ -84,7 +84,7 @@ describe('law 10: leases over all nodes', () => {
         const fleet = openFleet(startMs)
         const admitted = await live(fleet, dice, { limit, nodes, units, ttlMs, steps: 200 })
         const { capacity: burst, count, periodMs, scale } = limit
-        const { mostGrains } = termsOf(limit, measureOf({ units, ttlMs, nodes, tolerance: 0.5 }))!
+        const { mostGrains } = leaseTermsOf(limit, measureOf({ units, ttlMs, nodes, tolerance: 0.5 }))!
         const held = Math.min((nodes * mostGrains) / scale, burst + (count * ttlMs) / periodMs)
         const seen = `seed ${seed}`
         expect(mostBeyondRate(admitted, limit), seen).toBeLessThanOrEqual(burst + held)

@@ -7,7 +7,7 @@ import type { Charge, Store, Verdict } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
 /** Some nodes with leases over one shared store, on one clock that is moved by hand. */
-export interface Fleet {
+export interface ClusterLoad {
   readonly clock: FakeClock
   readonly shared: MemoryStore
   /** Calls of the shared store so far. */
@@ -17,7 +17,7 @@ export interface Fleet {
   crash(node: LeasedStore): void
 }
 
-export function openFleet(startMs = 1_700_000_000_000): Fleet {
+export function openFleet(startMs = 1_700_000_000_000): ClusterLoad {
   const clock = new FakeClock(startMs)
   const shared = new MemoryStore({ clock })
   const calls = { decide: 0, refund: 0 }
@@ -82,6 +82,6 @@ export async function take(store: Store, limit: Limit, more: Partial<Charge> = {
 }
 
 /** Whole units the shared store has left of a key. */
-export function left({ shared }: Fleet, limit: Limit, key = 'k'): number {
+export function left({ shared }: ClusterLoad, limit: Limit, key = 'k'): number {
   return shared.decide([charge(limit, { key, cost: 0 })], { commit: false })[0]!.remaining
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { StoreError } from '../../../../src/errors.ts'
 import { LeasedStore } from '../../../../src/stores/leased.ts'
 import { MemoryStore } from '../../../../src/stores/memory.ts'
@@ -78,11 +78,11 @@ describe('units that are not used', () => {
     expect(whole).toHaveLength(15)
   })
 
-  it(`of strangers stay within ${BOUNDS.leases} keys`, async () => {
+  it(`of strangers stay within ${MAX_SIZES.leases} keys`, async () => {
     const limit = bucket(SLOW)
     const store = new LeasedStore({ store: new MemoryStore(), units: 100 })
-    for (let key = 0; key < BOUNDS.leases + 100; key++) await take(store, limit, { key: `${key}` })
-    expect(await store.health()).toMatchObject({ leases: { keys: BOUNDS.leases, evictions: 100 } })
+    for (let key = 0; key < MAX_SIZES.leases + 100; key++) await take(store, limit, { key: `${key}` })
+    expect(await store.health()).toMatchObject({ leases: { keys: MAX_SIZES.leases, evictions: 100 } })
     await store.close()
   })
 
@@ -203,7 +203,7 @@ describe('a shared store out of reach', () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const shared = new MemoryStore({ clock: fleet.clock })
-    const standIn = {
+    const fallbackStore = {
       name: 'stand-in',
       algorithms: shared.algorithms,
       decide: (charges: Parameters<MemoryStore['decide']>[0], options: { readonly commit: boolean }) =>
@@ -213,7 +213,7 @@ describe('a shared store out of reach', () => {
       health: () => shared.health(),
       close: () => shared.close(),
     }
-    const store = new LeasedStore({ store: standIn, clock: fleet.clock, units: 100 })
+    const store = new LeasedStore({ store: fallbackStore, clock: fleet.clock, units: 100 })
     for (let times = 1; times <= 3; times++) {
       expect(await take(store, limit)).toMatchObject({
         allowed: true,

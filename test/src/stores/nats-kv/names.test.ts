@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { PolicyError, StoreError } from '../../../../src/errors.ts'
 import { checkBucket, checkWhole, encodeToken } from '../../../../src/stores/nats-kv/names.ts'
 import { openNatsKv, parseNatsUrl } from '../../../../src/stores/nats-kv/open.ts'
@@ -42,10 +42,10 @@ describe('a token of a subject', () => {
   })
 
   it('has a bound: what is longer is hashed', () => {
-    const longest = 'k'.repeat(BOUNDS.remoteKeyChars)
+    const longest = 'k'.repeat(MAX_SIZES.remoteKeyChars)
     expect(encodeToken(longest)).toBe(longest)
     expect(encodeToken(`${longest}k`)).toMatch(/^==[\w-]{43}$/)
-    expect(encodeToken('.'.repeat(BOUNDS.remoteKeyChars))).toMatch(/^==[\w-]{43}$/)
+    expect(encodeToken('.'.repeat(MAX_SIZES.remoteKeyChars))).toMatch(/^==[\w-]{43}$/)
   })
 })
 

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { type NatsConnection, NatsKvStore, NatsStreamStore } from '../../../../src/stores/nats-kv/index.ts'
 import { connectNatsKv } from '../../../../src/stores/nats-kv/open.ts'
-import type { SharedNote } from '../../../../src/stores/notes.ts'
+import type { SharedEntry } from '../../../../src/stores/notes.ts'
 import { startNats } from '../../../support/nats.ts'
 import { until } from '../../../support/wait.ts'
 import { askApi, CLIENTS } from './harness.ts'
@@ -39,15 +39,15 @@ async function open(bucket: string, client = 'nats', url = server.url): Promise<
 }
 
 /** Also waits until the server has what was asked of it. */
-async function listen(node: Node): Promise<ReturnType<NatsKvStore['notes']['watch']>> {
-  const watch = node.store.notes.watch(() => node.heard++)
+async function listen(node: Node): Promise<ReturnType<NatsKvStore['sharedEntries']['watch']>> {
+  const watch = node.store.sharedEntries.watch(() => node.heard++)
   await until(() => watch.isLive())
-  await node.store.notes.version()
+  await node.store.sharedEntries.version()
   node.heard = 0
   return watch
 }
 
-const noteOf = (id: string, expiresAtMs?: number): SharedNote => ({
+const runtimeEntryOf = (id: string, expiresAtMs?: number): SharedEntry => ({
   ...{ kind: 'ban', id, json: `{"id":${JSON.stringify(id)}}` },
   ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
 })
@@ -57,20 +57,20 @@ describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
     const bucket = `n-${++buckets}`
     const other = Object.keys(CLIENTS).find(name => name !== client)
     const nodes = [await open(bucket, client), await open(bucket, other)]
-    expect(await nodes[0]!.store.notes.version()).toBe('')
+    expect(await nodes[0]!.store.sharedEntries.version()).toBe('')
     for (const node of nodes) await listen(node)
-    for (let n = 0; n < 200; n++) await nodes[n % 2]!.store.notes.put(noteOf(`c${n}`))
-    await nodes[0]!.store.notes.put({ ...noteOf('c0'), json: '"again"' })
-    await nodes[1]!.store.notes.remove('ban', 'c1')
+    for (let n = 0; n < 200; n++) await nodes[n % 2]!.store.sharedEntries.put(runtimeEntryOf(`c${n}`))
+    await nodes[0]!.store.sharedEntries.put({ ...runtimeEntryOf('c0'), json: '"again"' })
+    await nodes[1]!.store.sharedEntries.remove('ban', 'c1')
     await until(() => nodes.every(({ heard }) => heard >= 202))
     expect(nodes.map(({ heard }) => heard)).toEqual([202, 202])
     const expected = [...Array.from({ length: 198 }, (_, n) => `c${n + 2}`), 'c0']
     for (const { store } of nodes) {
-      const notes = await store.notes.list()
-      expect(notes.map(({ id }) => id)).toEqual(expected)
-      expect(notes.at(-1)).toEqual({ ...noteOf('c0'), json: '"again"' })
+      const sharedEntries = await store.sharedEntries.list()
+      expect(sharedEntries.map(({ id }) => id)).toEqual(expected)
+      expect(sharedEntries.at(-1)).toEqual({ ...runtimeEntryOf('c0'), json: '"again"' })
     }
-    expect(await nodes[0]!.store.notes.version()).toBe(await nodes[1]!.store.notes.version())
+    expect(await nodes[0]!.store.sharedEntries.version()).toBe(await nodes[1]!.store.sharedEntries.version())
   })
 
   it('are heard of no more when the watch or the store is closed', async () => {
@@ -78,10 +78,10 @@ describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
     const node = await open(bucket, client)
     const far = await open(bucket, client)
     const first = await listen(node)
-    const second = node.store.notes.watch(() => {})
+    const second = node.store.sharedEntries.watch(() => {})
     first.close()
-    await far.store.notes.put(noteOf('a'))
-    await node.store.notes.version()
+    await far.store.sharedEntries.put(runtimeEntryOf('a'))
+    await node.store.sharedEntries.version()
     expect([node.heard, first.isLive(), second.isLive()]).toEqual([0, false, true])
     await node.store.close()
     expect(second.isLive()).toBe(false)
@@ -93,13 +93,13 @@ describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
     const own = await startNats({ jetstream: true })
     const node = await open('n', client, own.url)
     const watch = await listen(node)
-    await node.store.notes.put(noteOf('a'))
+    await node.store.sharedEntries.put(runtimeEntryOf('a'))
     await until(() => node.heard === 1)
-    const before = await node.store.notes.version()
+    const before = await node.store.sharedEntries.version()
     await node.store.close()
     const again = await open('n', client, own.url)
-    expect(await again.store.notes.version()).toBe(before)
-    expect(await again.store.notes.list()).toEqual([noteOf('a')])
+    expect(await again.store.sharedEntries.version()).toBe(before)
+    expect(await again.store.sharedEntries.list()).toEqual([runtimeEntryOf('a')])
     expect(watch.isLive()).toBe(false)
     const heard = await listen(again)
     await own.stop('SIGKILL')
@@ -112,46 +112,46 @@ describe('the notes of a bucket', () => {
   it('read what is new only, and all anew where something has gone without a trace', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
-    for (let n = 0; n < 10; n++) await node.store.notes.put(noteOf(`c${n}`))
-    expect(await node.store.notes.list()).toHaveLength(10)
+    for (let n = 0; n < 10; n++) await node.store.sharedEntries.put(runtimeEntryOf(`c${n}`))
+    expect(await node.store.sharedEntries.list()).toHaveLength(10)
     let asked = 0
     const { request } = node.connection
     node.connection.request = (...args) => {
       asked += args[0].includes('MSG.GET') ? 1 : 0
       return request.apply(node.connection, args)
     }
-    await node.store.notes.put(noteOf('c10'))
-    expect(await node.store.notes.list()).toHaveLength(11)
+    await node.store.sharedEntries.put(runtimeEntryOf('c10'))
+    expect(await node.store.sharedEntries.list()).toHaveLength(11)
     expect(asked).toBe(1)
     await askApi(admin, `STREAM.PURGE.KV_${bucket}-notes`, { filter: `$KV.${bucket}-notes.ban.c3` })
-    expect((await node.store.notes.list()).map(({ id }) => id)).not.toContain('c3')
+    expect((await node.store.sharedEntries.list()).map(({ id }) => id)).not.toContain('c3')
     // All eleven places, and once behind them.
     expect(asked).toBe(1 + 11 + 1)
     await askApi(admin, `STREAM.DELETE.KV_${bucket}-notes`)
-    expect(await node.store.notes.version()).toBe('')
-    await node.store.notes.put(noteOf('new'))
-    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['new'])
+    expect(await node.store.sharedEntries.version()).toBe('')
+    await node.store.sharedEntries.put(runtimeEntryOf('new'))
+    expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['new'])
   })
 
   it('miss nothing that is said anew while they are read', async () => {
     const bucket = `n-${++buckets}`
     const [node, far] = [await open(bucket), await open(bucket)]
-    await far.store.notes.put({ ...noteOf('a'), json: '1' })
-    await node.store.notes.list()
-    await far.store.notes.put({ ...noteOf('a'), json: '2' })
-    await far.store.notes.put(noteOf('b'))
+    await far.store.sharedEntries.put({ ...runtimeEntryOf('a'), json: '1' })
+    await node.store.sharedEntries.list()
+    await far.store.sharedEntries.put({ ...runtimeEntryOf('a'), json: '2' })
+    await far.store.sharedEntries.put(runtimeEntryOf('b'))
     const { request } = node.connection
     let isFirst = true
     node.connection.request = async (...args) => {
       if (isFirst && args[0].includes('MSG.GET')) {
         isFirst = false
-        await far.store.notes.put({ ...noteOf('a'), json: '3' })
+        await far.store.sharedEntries.put({ ...runtimeEntryOf('a'), json: '3' })
       }
       return request.apply(node.connection, args)
     }
-    const notes = await node.store.notes.list()
-    expect(notes.map(({ id, json }) => [id, json])).toEqual([
-      ['b', noteOf('b').json],
+    const sharedEntries = await node.store.sharedEntries.list()
+    expect(sharedEntries.map(({ id, json }) => [id, json])).toEqual([
+      ['b', runtimeEntryOf('b').json],
       ['a', '3'],
     ])
   })
@@ -160,14 +160,14 @@ describe('the notes of a bucket', () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     const nowMs = Date.now()
-    await node.store.notes.put(noteOf('long over', nowMs - 61_000))
-    await node.store.notes.put(noteOf('just over', nowMs - 1_000))
-    await node.store.notes.put(noteOf('half \ud800'))
+    await node.store.sharedEntries.put(runtimeEntryOf('long over', nowMs - 61_000))
+    await node.store.sharedEntries.put(runtimeEntryOf('just over', nowMs - 1_000))
+    await node.store.sharedEntries.put(runtimeEntryOf('half \ud800'))
     await node.connection.request(`$KV.${bucket}-notes.ban.foreign`, 'no note', { timeout: 5_000 })
-    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
+    expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
     const { state } = await askApi<{ state: { messages: number } }>(admin, `STREAM.INFO.KV_${bucket}-notes`)
     expect(state.messages).toBe(3)
-    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
+    expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
   })
 
   it('never end by themselves, also in a bucket that was made otherwise', async () => {
@@ -178,7 +178,7 @@ describe('the notes of a bucket', () => {
       ...{ retention: 'limits', storage: 'memory', num_replicas: 1 },
     })
     const node = await open(bucket)
-    await node.store.notes.put(noteOf('a'))
+    await node.store.sharedEntries.put(runtimeEntryOf('a'))
     const { config } = await askApi<{ config: { max_age: number } }>(admin, `STREAM.INFO.${settings.name}`)
     expect(config.max_age).toBe(0)
   })
@@ -186,8 +186,8 @@ describe('the notes of a bucket', () => {
   it('are read by one after another, however many ask at once', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
-    for (let n = 0; n < 50; n++) await node.store.notes.put(noteOf(`c${n}`))
-    const lists = await Promise.all(Array.from({ length: 20 }, () => node.store.notes.list()))
+    for (let n = 0; n < 50; n++) await node.store.sharedEntries.put(runtimeEntryOf(`c${n}`))
+    const lists = await Promise.all(Array.from({ length: 20 }, () => node.store.sharedEntries.list()))
     expect(lists.map(({ length }) => length)).toEqual(Array.from({ length: 20 }, () => 50))
   })
 
@@ -201,21 +201,21 @@ describe('the notes of a bucket', () => {
     const first = await start()
     const stores = await Promise.all([connectNatsKv(first.url), connectNatsKv(first.url)])
     for (const store of stores) await until(async () => (await store.health()).ok)
-    const [near, far] = stores.map(({ notes }) => notes)
+    const [near, far] = stores.map(({ sharedEntries }) => sharedEntries)
     let heard = 0
     const watch = far!.watch(() => heard++)
-    await near!.put(noteOf('before'))
+    await near!.put(runtimeEntryOf('before'))
     await until(() => watch.isLive() && heard > 0)
     await first.stop('SIGKILL')
     await until(() => !watch.isLive())
     const second = await start(first.port)
     for (const store of stores) await until(async () => (await store.health()).ok)
     await until(() => watch.isLive())
-    expect(await far!.list()).toEqual([noteOf('before')])
+    expect(await far!.list()).toEqual([runtimeEntryOf('before')])
     heard = 0
-    await near!.put(noteOf('after'))
+    await near!.put(runtimeEntryOf('after'))
     await until(() => heard === 1)
-    expect(await far!.list()).toEqual([noteOf('before'), noteOf('after')])
+    expect(await far!.list()).toEqual([runtimeEntryOf('before'), runtimeEntryOf('after')])
     for (const store of stores) await store.close()
     await second.stop()
     rmSync(folder, { recursive: true })
@@ -226,9 +226,9 @@ describe('the notes of a bucket', () => {
     const { connection } = await open(bucket)
     const mute = { ...bound(connection), subscribe: undefined } as unknown as NatsConnection
     const store = new NatsKvStore({ connection: mute, bucket })
-    await store.notes.put(noteOf('a'))
-    expect(store.notes.watch(() => {}).isLive()).toBe(false)
-    expect(await store.notes.list()).toEqual([noteOf('a')])
+    await store.sharedEntries.put(runtimeEntryOf('a'))
+    expect(store.sharedEntries.watch(() => {}).isLive()).toBe(false)
+    expect(await store.sharedEntries.list()).toEqual([runtimeEntryOf('a')])
     await store.close()
   })
 
@@ -239,11 +239,11 @@ describe('the notes of a bucket', () => {
     const own = await startNats({ jetstream: true, args: ['--config', file] })
     for (const client of Object.keys(CLIENTS)) {
       const node = await open('n', client, own.url.replace('//', '//a:b@'))
-      const watch = node.store.notes.watch(() => node.heard++)
-      await node.store.notes.put(noteOf('a'))
+      const watch = node.store.sharedEntries.watch(() => node.heard++)
+      await node.store.sharedEntries.put(runtimeEntryOf('a'))
       await until(() => !watch.isLive())
       expect(node.heard).toBe(1)
-      expect(await node.store.notes.list()).toEqual([noteOf('a')])
+      expect(await node.store.sharedEntries.list()).toEqual([runtimeEntryOf('a')])
     }
     for (const end of ends.splice(0)) await end()
     await own.stop()
@@ -253,23 +253,29 @@ describe('the notes of a bucket', () => {
   it('are bounded: a full bucket takes no more, and forgets none', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
-    await node.store.notes.put(noteOf('a'))
+    await node.store.sharedEntries.put(runtimeEntryOf('a'))
     const name = `KV_${bucket}-notes`
     const { config } = await askApi<{ config: object }>(admin, `STREAM.INFO.${name}`)
-    expect(config).toMatchObject({ max_msgs: 8 * BOUNDS.notes, discard: 'new', max_msgs_per_subject: 1 })
+    expect(config).toMatchObject({
+      max_msgs: 8 * MAX_SIZES.sharedEntries,
+      discard: 'new',
+      max_msgs_per_subject: 1,
+    })
     await askApi(admin, `STREAM.UPDATE.${name}`, { ...config, max_msgs: 2 })
-    await node.store.notes.put(noteOf('b'))
-    await expect(node.store.notes.put(noteOf('c'))).rejects.toThrow('maximum messages exceeded')
-    await node.store.notes.put({ ...noteOf('a'), json: '"again"' })
-    expect((await node.store.notes.list()).map(({ id }) => id)).toEqual(['b', 'a'])
+    await node.store.sharedEntries.put(runtimeEntryOf('b'))
+    await expect(node.store.sharedEntries.put(runtimeEntryOf('c'))).rejects.toThrow(
+      'maximum messages exceeded',
+    )
+    await node.store.sharedEntries.put({ ...runtimeEntryOf('a'), json: '"again"' })
+    expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['b', 'a'])
   })
 
   it('are those of the stream store too', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     const streams = new NatsStreamStore({ connection: node.connection, bucket })
-    await streams.notes.put(noteOf('a'))
-    expect(await node.store.notes.list()).toEqual([noteOf('a')])
+    await streams.sharedEntries.put(runtimeEntryOf('a'))
+    expect(await node.store.sharedEntries.list()).toEqual([runtimeEntryOf('a')])
     await streams.close()
   })
 })

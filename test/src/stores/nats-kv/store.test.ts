@@ -2,7 +2,7 @@ import { Kvm } from '@nats-io/kv'
 import { connect } from '@nats-io/transport-node'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/index.ts'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { StoreError } from '../../../../src/errors.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from '../../../../src/stores/nats-kv/index.ts'
 import type { Charge, Verdict } from '../../../../src/stores/store.ts'
@@ -137,10 +137,12 @@ describe('a NATS KV store', () => {
 
   it('takes no more charges and decisions than it may', async () => {
     const store = open()
-    const charges = Array.from({ length: BOUNDS.callCharges + 1 }, () => chargeOf('r', 5_000))
-    await expect(store.decide(charges, COMMIT)).rejects.toThrow(`${BOUNDS.callCharges} at the most`)
+    const charges = Array.from({ length: MAX_SIZES.callCharges + 1 }, () => chargeOf('r', 5_000))
+    await expect(store.decide(charges, COMMIT)).rejects.toThrow(`${MAX_SIZES.callCharges} at the most`)
     expect(isAllowed(await store.decide(charges.slice(1), COMMIT))).toBe(true)
-    const peeks = Array.from({ length: BOUNDS.storePending + 1 }, () => store.decide([], { commit: false }))
+    const peeks = Array.from({ length: MAX_SIZES.storePending + 1 }, () =>
+      store.decide([], { commit: false }),
+    )
     const refused = (await Promise.allSettled(peeks)).filter(({ status }) => status === 'rejected')
     expect(refused).toHaveLength(1)
   })
@@ -175,7 +177,7 @@ describe('the bucket', () => {
       (await askApi<Config>(connection, `STREAM.INFO.KV_${bucket}`)).config
     await store.decide([chargeOf('short', 1)], COMMIT)
     expect(await configOf()).toMatchObject({
-      max_msgs: BOUNDS.bucketKeys,
+      max_msgs: MAX_SIZES.bucketKeys,
       max_msgs_per_subject: 1,
       max_age: DAY_NS,
     })

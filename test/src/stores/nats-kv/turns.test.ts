@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest'
-import { Turns } from '../../../../src/stores/nats-kv/turns.ts'
+import { KeyLock } from '../../../../src/stores/nats-kv/turns.ts'
 import { random } from '../../../support/random.ts'
 
 it('work on the same keys runs one after another in the order it came, all other work at once, and nothing is left', async () => {
   const dice = random(11)
-  const turns = new Turns()
+  const turns = new KeyLock()
   const busy = new Set<string>()
   const order = new Map<string, number[]>()
   let most = 0

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { PolicyError } from '../../../../src/errors.ts'
 import { encodePart, StateKeys } from '../../../../src/stores/redis/keys.ts'
 import { slotOf } from '../../../../src/stores/redis/slot.ts'
@@ -8,7 +8,7 @@ import { random } from '../../../support/random.ts'
 describe('state keys', () => {
   it('are different for different rules and keys, whatever these hold', () => {
     const parts = ['', 'a', '~', '#', 'a:b', ':', '{', '}', '}{', 'a}b', '\ud83d', '\ud83e', '\ufffd', 'a b']
-    const long = 'k'.repeat(BOUNDS.remoteKeyChars + 1)
+    const long = 'k'.repeat(MAX_SIZES.remoteKeyChars + 1)
     const all = [...parts, long, `${long}!`, encodePart('{'), encodePart(long), '__proto__']
     const keys = new StateKeys('p')
     const made = all.flatMap(rule => all.map(key => keys.of(rule, key)))
@@ -18,8 +18,8 @@ describe('state keys', () => {
   it('show short and plain names as they are, and have no longer ones than a hash', () => {
     expect(new StateKeys('limits').of('telemetry', 'device-7')).toBe('limits:{device-7}telemetry')
     expect(new StateKeys('limits').of('total', '')).toBe('limits:{~}total')
-    expect(encodePart('k'.repeat(BOUNDS.remoteKeyChars))).toHaveLength(BOUNDS.remoteKeyChars)
-    expect(encodePart('k'.repeat(BOUNDS.remoteKeyChars + 1))).toHaveLength(44)
+    expect(encodePart('k'.repeat(MAX_SIZES.remoteKeyChars))).toHaveLength(MAX_SIZES.remoteKeyChars)
+    expect(encodePart('k'.repeat(MAX_SIZES.remoteKeyChars + 1))).toHaveLength(44)
   })
 
   it('of a prefix are told from those of a prefix that begins alike', () => {
@@ -39,7 +39,7 @@ describe('state keys', () => {
   })
 
   it('refuse a prefix that is too long or not of plain letters', () => {
-    expect(() => new StateKeys('p'.repeat(BOUNDS.remoteKeyChars + 1))).toThrow(PolicyError)
+    expect(() => new StateKeys('p'.repeat(MAX_SIZES.remoteKeyChars + 1))).toThrow(PolicyError)
     expect(() => new StateKeys('p\u00e4')).toThrow('cannot be a prefix')
     expect(() => new StateKeys('p\n')).toThrow(PolicyError)
   })

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Notes, NotesWatch } from '../../../../src/stores/notes.ts'
+import type { SharedEntries, SharedEntriesWatch } from '../../../../src/stores/notes.ts'
 import { RedisStore } from '../../../../src/stores/redis/index.ts'
 import { connectRedis } from '../../../../src/stores/redis/open.ts'
 import { startRedis } from '../../../support/redis.ts'
@@ -66,15 +66,15 @@ function opened(store: RedisStore, end: () => unknown): RedisStore {
   return store
 }
 
-interface Ear {
-  readonly watch: NotesWatch
+interface Subscription {
+  readonly watch: SharedEntriesWatch
   heard: number
 }
 
 /** Listens, and waits until it is live. */
-async function listen(notes: Notes): Promise<Ear> {
-  const ear = { heard: 0 } as { watch: NotesWatch; heard: number }
-  ear.watch = notes.watch!(() => ear.heard++)
+async function listen(sharedEntries: SharedEntries): Promise<Subscription> {
+  const ear = { heard: 0 } as { watch: SharedEntriesWatch; heard: number }
+  ear.watch = sharedEntries.watch!(() => ear.heard++)
   await until(() => ear.watch.isLive())
   expect(ear.heard).toBe(1)
   return ear
@@ -91,21 +91,21 @@ async function listeners(): Promise<number> {
 describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
   it('are told of once each, from any node to all', async () => {
     const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
-    const ears = [await listen(here.notes), await listen(there.notes)]
+    const ears = [await listen(here.sharedEntries), await listen(there.sharedEntries)]
     for (let n = 0; n < 20; n++) {
-      await (n % 2 === 0 ? here : there).notes.put({ ...NOTE, id: `client:${n}` })
+      await (n % 2 === 0 ? here : there).sharedEntries.put({ ...NOTE, id: `client:${n}` })
     }
-    await here.notes.remove('ban', 'client:0')
+    await here.sharedEntries.remove('ban', 'client:0')
     await until(() => ears.every(({ heard }) => heard >= 22))
     expect(ears.map(({ heard }) => heard)).toEqual([22, 22])
-    expect(await there.notes.list()).toHaveLength(19)
+    expect(await there.sharedEntries.list()).toHaveLength(19)
   })
 
   it('are heard of no more when the watch or the store is closed', async () => {
     const store = await KINDS[kind]!(prefix)
-    const [first, second] = [await listen(store.notes), await listen(store.notes)]
+    const [first, second] = [await listen(store.sharedEntries), await listen(store.sharedEntries)]
     first.watch.close()
-    await store.notes.put(NOTE)
+    await store.sharedEntries.put(NOTE)
     await until(() => second.heard === 2)
     expect(first.heard).toBe(1)
     await store.close()
@@ -115,13 +115,13 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
 
   it('are heard of through another connection when one is lost, and both is told', async () => {
     const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
-    const ears = [await listen(here.notes), await listen(there.notes)]
+    const ears = [await listen(here.sharedEntries), await listen(there.sharedEntries)]
     expect(await listeners()).toBe(2)
     for (const one of admins) await one.client('KILL', 'TYPE', 'PUBSUB')
     await until(() => ears.every(({ heard, watch }) => heard >= 3 && watch.isLive()))
     // Lost, and live again.
     expect(ears.map(({ heard }) => heard)).toEqual([3, 3])
-    await here.notes.put(NOTE)
+    await here.sharedEntries.put(NOTE)
     await until(() => ears.every(({ heard }) => heard >= 4))
     expect(ears.map(({ heard }) => heard)).toEqual([4, 4])
     expect(await listeners()).toBe(2)
@@ -132,7 +132,7 @@ describe('an ear of Redis', () => {
   it('waits for a server that is away, and hears when it is back', async () => {
     const first = await startRedis()
     const store = opened(await connectRedis(first.url), () => {})
-    const ear = await listen(store.notes)
+    const ear = await listen(store.sharedEntries)
     await first.stop('SIGKILL')
     await until(() => !ear.watch.isLive())
     expect(ear.heard).toBe(2)
@@ -153,9 +153,9 @@ describe('an ear of Redis', () => {
       has: (target, name) => name !== 'duplicate' && Reflect.has(target, name),
     })
     const store = opened(new RedisStore({ client: single, prefix }), () => client.disconnect())
-    expect(store.notes.watch).toBeUndefined()
-    await store.notes.put(NOTE)
-    expect(await store.notes.list()).toEqual([NOTE])
+    expect(store.sharedEntries.watch).toBeUndefined()
+    await store.sharedEntries.put(NOTE)
+    expect(await store.sharedEntries.list()).toEqual([NOTE])
   })
 
   it('stays deaf for a user who may not hear, and what is put is kept nonetheless', async () => {
@@ -166,9 +166,9 @@ describe('an ear of Redis', () => {
     )
     await until(async () => (await store.health()).ok)
     let heard = 0
-    const watch = store.notes.watch!(() => heard++)
-    await store.notes.put(NOTE)
-    expect(await store.notes.list()).toEqual([NOTE])
+    const watch = store.sharedEntries.watch!(() => heard++)
+    await store.sharedEntries.put(NOTE)
+    expect(await store.sharedEntries.list()).toEqual([NOTE])
     expect([watch.isLive(), heard]).toEqual([false, 0])
   })
 })
@@ -178,11 +178,15 @@ describe('what has ended', () => {
     const store = await KINDS.ioredis!(prefix)
     const endedMs = Date.now() - 61_000
     for (let n = 0; n < 3; n++)
-      await store.notes.put({ ...NOTE, id: `client:${n}`, expiresAtMs: n === 2 ? endedMs + 30_000 : endedMs })
-    const before = await store.notes.version()
-    expect((await store.notes.list()).map(({ id }) => id)).toEqual(['client:2'])
+      await store.sharedEntries.put({
+        ...NOTE,
+        id: `client:${n}`,
+        expiresAtMs: n === 2 ? endedMs + 30_000 : endedMs,
+      })
+    const before = await store.sharedEntries.version()
+    expect((await store.sharedEntries.list()).map(({ id }) => id)).toEqual(['client:2'])
     // The version, and what ended half a minute ago.
     expect(await admin.hlen(`${prefix}:notes`)).toBe(2)
-    expect(await store.notes.version()).toBe(before)
+    expect(await store.sharedEntries.version()).toBe(before)
   })
 })

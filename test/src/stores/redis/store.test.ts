@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/index.ts'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { StoreError, UnsupportedError } from '../../../../src/errors.ts'
 import { RedisStore, type RedisStoreOptions } from '../../../../src/stores/redis/index.ts'
 import type { Charge } from '../../../../src/stores/store.ts'
@@ -57,10 +57,10 @@ describe('a Redis store', () => {
     await store.decide([charge()], COMMIT)
     await admin.config('RESETSTAT')
     const limit = charge({ count: 1_000_000 }).limit
-    const many = Array.from({ length: 2 * BOUNDS.callMessages + 1 }, () => ({ limit, key: 'k', cost: 1 }))
+    const many = Array.from({ length: 2 * MAX_SIZES.callMessages + 1 }, () => ({ limit, key: 'k', cost: 1 }))
     await Promise.all(many.map(each => store.decide([each], COMMIT)))
     expect(await calls('evalsha')).toBe(3)
-    const wide = Array.from({ length: BOUNDS.callCharges }, (_, index) => ({
+    const wide = Array.from({ length: MAX_SIZES.callCharges }, (_, index) => ({
       limit,
       key: `${index}`,
       cost: 1,
@@ -68,14 +68,14 @@ describe('a Redis store', () => {
     await Promise.all([store.decide(wide, COMMIT), store.decide(wide, COMMIT)])
     expect(await calls('evalsha')).toBe(5)
     await expect(store.decide([...wide, wide[0]!], COMMIT)).rejects.toThrow(
-      `${BOUNDS.callCharges} at the most`,
+      `${MAX_SIZES.callCharges} at the most`,
     )
   })
 
   it('owes no more decisions than its bound: those beyond are rejected at once', async () => {
     const store = open()
     const one = [charge({ count: 1_000_000 })]
-    const asked = Array.from({ length: BOUNDS.storePending }, () => store.decide(one, COMMIT))
+    const asked = Array.from({ length: MAX_SIZES.storePending }, () => store.decide(one, COMMIT))
     await expect(store.decide(one, COMMIT)).rejects.toThrow('are waiting already')
     expect((await Promise.all(asked)).every(([verdict]) => verdict!.allowed)).toBe(true)
     expect(await store.health()).toMatchObject({ ok: true, pending: 0 })
@@ -241,16 +241,16 @@ describe('a Redis store', () => {
     const mute = charge({ algorithm: algorithm('mute') })
     expect(store.refuses(mute.limit)).toContain('no Lua twin')
     await expect(store.decide([mute], COMMIT)).rejects.toThrow(StoreError)
-    const large = algorithm('large', { lua: 'return nil', stateSize: BOUNDS.remoteStateNumbers + 1 })
-    expect(store.refuses(charge({ algorithm: large }).limit)).toContain(`${BOUNDS.remoteStateNumbers}`)
+    const large = algorithm('large', { lua: 'return nil', stateSize: MAX_SIZES.remoteStateNumbers + 1 })
+    expect(store.refuses(charge({ algorithm: large }).limit)).toContain(`${MAX_SIZES.remoteStateNumbers}`)
     const lua =
       'return {state = {}, allowed = true, remaining = 0, retryAfterMs = 0, resetMs = 0, expireInMs = 0}'
-    for (let index = 0; index < BOUNDS.customTwins; index++) {
+    for (let index = 0; index < MAX_SIZES.customTwins; index++) {
       const twin = charge({ algorithm: algorithm(`twin-${index}`, { lua }) })
       expect((await store.decide([twin], COMMIT))[0]!.allowed).toBe(true)
     }
     const beyond = charge({ algorithm: algorithm('beyond', { lua }) })
-    expect(store.refuses(beyond.limit)).toContain(`${BOUNDS.customTwins} custom algorithms`)
+    expect(store.refuses(beyond.limit)).toContain(`${MAX_SIZES.customTwins} custom algorithms`)
     await expect(store.decide([beyond], COMMIT)).rejects.toThrow(StoreError)
   })
 })

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/create-limit.ts'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { ResilientStore, type ResilientStoreOptions } from '../../../../src/stores/resilient.ts'
 import type { Charge, Fallback, StoreEvent, Verdict } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
@@ -249,15 +249,15 @@ describe('a resilient store', () => {
     }
     const store = open({ fallback: 'deny', clock: { now: () => clock.now(), after } })
     const answers: unknown[] = []
-    for (let sent = 0; sent < BOUNDS.storePending + 100; sent++) {
+    for (let sent = 0; sent < MAX_SIZES.storePending + 100; sent++) {
       answers.push(store.decide([one()], { commit: true }))
     }
-    expect(inner.calls).toHaveLength(BOUNDS.storePending)
-    expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(BOUNDS.storePending)
+    expect(inner.calls).toHaveLength(MAX_SIZES.storePending)
+    expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(MAX_SIZES.storePending)
     expect(answers.at(-1)).toMatchObject([{ allowed: false, fallback: 'nobody' }])
     for (const run of due.splice(1)) run()
     const verdicts = await Promise.all(answers)
-    expect(verdicts.flat()).toHaveLength(BOUNDS.storePending + 100)
+    expect(verdicts.flat()).toHaveLength(MAX_SIZES.storePending + 100)
     expect(store.state).toBe('open')
   })
 

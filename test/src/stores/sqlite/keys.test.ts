@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import type { StoreEvent } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
@@ -74,9 +74,10 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
 
   it('a crowd of refusing keys is passed a few at a time, and those that share a counter are limited', async () => {
     const clock = new FakeClock()
-    const store = await open(newFile(), { clock, maxKeysPerRule: 2 * BOUNDS.evictionProbe + 1 }, driver)
+    const store = await open(newFile(), { clock, maxKeysPerRule: 2 * MAX_SIZES.evictionProbe + 1 }, driver)
     const limit = makeLimit()
-    for (let index = 0; index < 2 * BOUNDS.evictionProbe; index++) await charge(store, limit, `a${index}`, 3)
+    for (let index = 0; index < 2 * MAX_SIZES.evictionProbe; index++)
+      await charge(store, limit, `a${index}`, 3)
     await charge(store, limit, 'z')
     for (const key of ['m1', 'm2', 'm3']) await charge(store, limit, key)
     expect(await store.health()).toMatchObject({ evictions: 1, overflows: 2 })
@@ -101,7 +102,7 @@ it('a rule with large logs keeps fewer keys, as in memory', async () => {
   const clock = new FakeClock()
   const store = await open(newFile(), { clock, maxKeysPerRule: 2_000 })
   const limit = makeLimit({ algorithm: 'sliding-log', count: 10_000 })
-  const most = Math.floor(BOUNDS.logEntriesPerRule / 10_000)
+  const most = Math.floor(MAX_SIZES.logEntriesPerRule / 10_000)
   await Promise.all(Array.from({ length: most + 5 }, (_, index) => charge(store, limit, `${index}`)))
   expect(await store.health()).toMatchObject({ keys: most, evictions: 5 })
 })
@@ -115,13 +116,13 @@ describe('the sweep', () => {
       makeLimit({ name: 'short' }),
       makeLimit({ name: 'long', periodMs: 10 * MINUTE_MS }),
     ]
-    const count = 2 * BOUNDS.sqliteSweep + 10
+    const count = 2 * MAX_SIZES.sqliteSweep + 10
     await Promise.all(
       Array.from({ length: count }, (_, index) => charge(store, index < 5 ? long : short, `${index}`)),
     )
     clock.set(clock.now() + MINUTE_MS)
     await clock.advanceAsync(1_000)
-    expect((await store.health()).keys).toBe(count - (BOUNDS.sqliteSweep - 5))
+    expect((await store.health()).keys).toBe(count - (MAX_SIZES.sqliteSweep - 5))
     await clock.advanceAsync(2_000)
     expect(await store.health()).toMatchObject({ keys: 5 })
     const database = connect(MAIN_DRIVER, path)

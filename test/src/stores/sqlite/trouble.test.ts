@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BOUNDS } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/bounds.ts'
 import { StoreError } from '../../../../src/errors.ts'
 import { SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
@@ -90,13 +90,13 @@ it('no more decisions wait than there may be; the rest is refused as broken, not
   const other = connect(MAIN_DRIVER, path)
   other.exec('BEGIN IMMEDIATE')
   const limit = makeLimit({ count: 1_000_000 })
-  const asked = Array.from({ length: BOUNDS.sqlitePending + 3 }, () => charge(store, limit))
+  const asked = Array.from({ length: MAX_SIZES.sqlitePending + 3 }, () => charge(store, limit))
   const settled = Promise.allSettled(asked)
   other.exec('COMMIT')
   other.close()
   const broken = (await settled).filter(({ status }) => status === 'rejected')
   expect(broken).toHaveLength(3)
-  expect(await remaining(store, limit)).toBe(1_000_000 - BOUNDS.sqlitePending)
+  expect(await remaining(store, limit)).toBe(1_000_000 - MAX_SIZES.sqlitePending)
 })
 
 it('a transaction holds no more decisions than there may be', async () => {
@@ -114,7 +114,7 @@ it('a transaction holds no more decisions than there may be', async () => {
   const store = new SqliteStore({ database: counting, clock })
   const migrating = commits
   const limit = makeLimit({ count: 1_000 })
-  await Promise.all(Array.from({ length: 2 * BOUNDS.sqliteBatch + 1 }, () => charge(store, limit)))
+  await Promise.all(Array.from({ length: 2 * MAX_SIZES.sqliteBatch + 1 }, () => charge(store, limit)))
   expect(commits - migrating).toBe(3)
   await store.close()
   database.close()
