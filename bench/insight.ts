@@ -1,5 +1,5 @@
+import { Analytics } from '../src/analytics/analytics.ts'
 import type { Decision } from '../src/index.ts'
-import { Analytics } from '../src/insight/analytics.ts'
 import { zipf } from '../test/src/insight/zipf.ts'
 import { median, report } from './harness.ts'
 import { type Load, makeGate, makeLoad, makeMessage, RATES } from './load.ts'

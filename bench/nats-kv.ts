@@ -1,6 +1,6 @@
 import { connect } from '@nats-io/transport-node'
 import { createLimit } from '../src/algorithms/index.ts'
-import { LeasedStore } from '../src/stores/leased.ts'
+import { LeasedStore } from '../src/stores/leased/leased-store.ts'
 import { NatsKvStore, NatsStreamStore } from '../src/stores/nats-kv/index.ts'
 import type { Store } from '../src/stores/store.ts'
 import { startNats } from '../test/support/nats.ts'

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { MAX_SIZES } from '../src/bounds.ts'
+import { MAX_SIZES } from '../src/core/max-sizes.ts'
 import { createSender, type Decision, Gate, limit, MemoryStore, type StoreWarning } from '../src/index.ts'
 import { measureMemory, report } from './harness.ts'
 

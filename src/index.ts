@@ -39,11 +39,6 @@ export {
 } from './algorithms/custom.ts'
 export { toAlgorithm } from './algorithms/kernel.ts'
 export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
-export type { BehaviourSpec } from './chain/conduct.ts'
-export { exempt } from './chain/exempt.ts'
-export type { Handled } from './chain/handler.ts'
-export type { HeldKind } from './chain/held-limit.ts'
-export type { KeyInFlight } from './chain/in-flight.ts'
 export type {
   ExemptionTrace,
   Explanation,
@@ -51,11 +46,15 @@ export type {
   LimitTrace,
   SizeTrace,
   SkippedRule,
-} from './chain/inspect.ts'
-export { KnownSenders } from './chain/known-senders.ts'
-export { limit, quota } from './chain/limit.ts'
-export type { LoadSource } from './chain/measures.ts'
+} from './chain/evaluation/explain.ts'
+export type { HeldKind } from './chain/held-limit.ts'
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware.ts'
+export { exempt } from './chain/rules/exemption.ts'
+export type { Handled } from './chain/rules/handler-feedback.ts'
+export type { KeyInFlight } from './chain/rules/in-flight.ts'
+export type { LoadSource } from './chain/rules/load-sources.ts'
+export type { PenaltySpec } from './chain/rules/penalty.ts'
+export { limit, quota } from './chain/rules/rule.ts'
 export type {
   Cost,
   Exceeded,
@@ -66,25 +65,29 @@ export type {
   QuotaOptions,
   Scope,
   SizeOptions,
-} from './chain/options.ts'
-export type { PenaltySpec } from './chain/penalty.ts'
-export { createSender } from './chain/seat.ts'
+} from './chain/rules/rule-options.ts'
+export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
+export type { LimitWarning } from './chain/rules/usage-warning.ts'
 export type { SenderLists } from './chain/sender-lists.ts'
-export type { Subject } from './chain/subject.ts'
-export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/tiers.ts'
-export type { LimitWarning } from './chain/warn.ts'
-export { type Clock, systemClock } from './clock.ts'
+export type { BehaviourSpec } from './chain/senders/behaviour.ts'
+export { KnownSenders } from './chain/senders/sender-cache.ts'
+export type { Subject } from './chain/senders/sender-selector.ts'
+export { createSender } from './chain/senders/sender-state.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'
-export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from './decision.ts'
-export { PolicyError, type Problem, StoreError, UnsupportedError } from './errors.ts'
-export type { BanOptions, OverrideOptions, RunTimeExemption, TierOptions } from './gate/crafts.ts'
-export type { HandlerSlot, HandlersBusy } from './gate/handling.ts'
+export { type Clock, systemClock } from './core/clock.ts'
+export { type Decision, OUTCOMES, type Outcome, type Reason, type Scaled } from './core/decision.ts'
+export { PolicyError, type Problem, StoreError, UnsupportedError } from './core/errors.ts'
+export type { Logger } from './core/logger.ts'
+export { andThen } from './core/maybe-promise.ts'
+export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } from './core/message.ts'
+export type { BanOptions, OverrideOptions, RunTimeExemption, TierOptions } from './gate/entry-types.ts'
+export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate/gate.ts'
+export type { HandlerSlot, HandlersBusy } from './gate/handler-monitor.ts'
 export type { HeldCounts, HeldItem, HeldSource } from './gate/held-counts.ts'
-export type { Change, EntryKind, RuntimeEntry, RuntimeEntryOptions } from './gate/note.ts'
-export type { RunOptions, RunResult } from './gate/run.ts'
-export type { TierLookup } from './gate/tier-lookup.ts'
-export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate.ts'
-export { Guard, type GuardOptions, type GuardStats, type SenderQueue } from './guard.ts'
+export type { RunOptions, RunResult } from './gate/run-limited.ts'
+export type { Change, EntryKind, RuntimeEntry, RuntimeEntryOptions } from './gate/runtime-entry.ts'
+export type { TierLookup } from './gate/tier-cache.ts'
+export { Guard, type GuardOptions, type GuardStats, type SenderQueue } from './guard/guard.ts'
 export {
   type Alert,
   type AlertReadings,
@@ -122,19 +125,21 @@ export {
   Webhook,
   type WebhookOptions,
   type WebhookStats,
-} from './insight/index.ts'
-export type { Logger } from './logger.ts'
-export { andThen } from './maybe-promise.ts'
-export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } from './message.ts'
+} from './metrics/index.ts'
 export type { CustomOutcome } from './outcomes/exceeded.ts'
 export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'
 export { type RefusalWords, refusalText } from './outcomes/refusal-text.ts'
-export type { RuleInfo } from './outcomes/rule-facts.ts'
-export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased.ts'
-export type { Backend, RedisCommands } from './stores/medium.ts'
-export { MemoryStore, type MemoryStoreOptions } from './stores/memory.ts'
-export type { EphemeralEntries, SharedEntries, SharedEntriesWatch, SharedEntry } from './stores/notes.ts'
+export type { RuleInfo } from './outcomes/rule-info.ts'
+export type { Backend, RedisCommands } from './stores/backend.ts'
+export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased/leased-store.ts'
+export { MemoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.ts'
 export { type OpenStoreOptions, openStore, type StoreSpec } from './stores/open-store.ts'
-export { ResilientStore, type ResilientStoreOptions } from './stores/resilient.ts'
+export { ResilientStore, type ResilientStoreOptions } from './stores/resilient/resilient-store.ts'
+export type {
+  EphemeralEntries,
+  SharedEntries,
+  SharedEntriesWatch,
+  SharedEntry,
+} from './stores/shared-entries.ts'
 export type { Charge, Fallback, Selector, Store, StoreHealth, StoreWarning, Verdict } from './stores/store.ts'
 export { matches, validPattern, validTopic } from './topic/pattern.ts'

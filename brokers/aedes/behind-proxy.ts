@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Aedes } from 'aedes'
-import { policyError } from '../../src/errors.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
-import type { TrustProxy } from './proxies.ts'
+import { policyError } from '../../src/core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import { readProxyHeader } from './proxy-header.ts'
+import type { TrustProxy } from './trusted-proxies.ts'
 
 export interface BehindProxyOptions {
   /** The proxies that may say where a connection comes from; those of `trustProxies`. */

@@ -1,9 +1,9 @@
 import type { Aedes, Client } from 'aedes'
 import type { Gate } from '../../src/index.ts'
 import type { Connection } from './connection.ts'
+import type { BrokerContext } from './context.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
-import type { BrokerContext } from './station.ts'
 import { type Delivery, Subscriber } from './subscriber.ts'
 
 type Hook = Aedes['authorizeForward']

@@ -1,5 +1,5 @@
-import { afterAwaited, type Clock } from '../../src/clock.ts'
-import type { BrokerContext } from './station.ts'
+import { afterAwaited, type Clock } from '../../src/core/clock.ts'
+import type { BrokerContext } from './context.ts'
 
 const LOOK_MS = 20
 /** Looks in a row that find nothing under way: aedes' persistence may be a network away, and says nothing of its work. */

@@ -1,12 +1,12 @@
 import type { Client } from 'aedes'
-import { hashLongPart } from '../../src/bounded-part.ts'
-import type { Decision } from '../../src/decision.ts'
+import { hashLongPart } from '../../src/core/bounded-text.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import type { Message, Sender } from '../../src/core/message.ts'
 import type { HeldCounts, HeldItem, HeldKind, HeldSource } from '../../src/index.ts'
-import type { Message, Sender } from '../../src/message.ts'
 import type { Connection } from './connection.ts'
+import type { BrokerContext } from './context.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
-import { refusalError } from './refusal.ts'
-import type { BrokerContext } from './station.ts'
+import { refusalError } from './refusal-error.ts'
 
 /** Members of aedes that are not in its types. */
 interface Inside {

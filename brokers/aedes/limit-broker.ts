@@ -1,17 +1,17 @@
 import type { Aedes } from 'aedes'
-import type { GuardStats } from '../../src/guard.ts'
+import type { GuardStats } from '../../src/guard/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
+import { assertSupported, findUnsupported } from './capabilities.ts'
 import { limitConnects } from './connect.ts'
+import { BrokerContext, type MessageCounters } from './context.ts'
 import { limitDeliveries } from './deliver.ts'
-import { discardMarked } from './discard.ts'
+import { discardMarked } from './discard-packets.ts'
 import { drain } from './drain.ts'
 import { makeFast } from './hooks.ts'
 import type { LimitBrokerOptions } from './options.ts'
 import { limitPacketSizes } from './packet-size.ts'
 import { limitPublishes } from './publish.ts'
-import { BrokerContext, type MessageCounters } from './station.ts'
 import { limitSubscriptions } from './subscribe.ts'
-import { assertSupported, findUnsupported } from './support.ts'
 
 const DRAIN_MS = 5_000
 

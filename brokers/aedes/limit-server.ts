@@ -1,9 +1,9 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
-import { addressKey } from '../../src/conditions/network.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
+import { addressKey } from '../../src/conditions/ip-network.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { BrokerLimits } from './limit-broker.ts'
-import type { TrustProxy } from './proxies.ts'
+import type { TrustProxy } from './trusted-proxies.ts'
 
 export interface LimitServerOptions {
   /** How long a socket may go without a CONNECT. Default: 10,000. */

@@ -1,7 +1,7 @@
-import { MAX_SIZES } from '../../src/bounds.ts'
-import type { Decision } from '../../src/decision.ts'
-import type { SenderQueue } from '../../src/guard.ts'
-import type { Action, Message, Sender } from '../../src/message.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { Action, Message, Sender } from '../../src/core/message.ts'
+import type { SenderQueue } from '../../src/guard/guard.ts'
 
 /** What a message is made of: a PUBLISH, a will or a delivery. */
 export interface PacketLike {

@@ -1,8 +1,8 @@
 import type { Client } from 'aedes'
-import type { Decision } from '../../src/decision.ts'
-import { policyError } from '../../src/errors.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import { policyError } from '../../src/core/errors.ts'
+import type { Sender } from '../../src/core/message.ts'
 import { type Gate, refusalText } from '../../src/index.ts'
-import type { Sender } from '../../src/message.ts'
 
 /** The shortest time between two notices to one client. */
 export const NOTICE_EVERY_MS = 1_000

@@ -1,10 +1,10 @@
 import type { Client, ConnectPacket } from 'aedes'
-import { MAX_SIZES } from '../../src/bounds.ts'
-import { policyError } from '../../src/errors.ts'
-import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
-import type { Sender } from '../../src/message.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
-import type { TrustProxy } from './proxies.ts'
+import { policyError } from '../../src/core/errors.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { Sender } from '../../src/core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
+import type { TrustProxy } from './trusted-proxies.ts'
 
 /** What the application knows of a sender beyond what the broker does. */
 export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>

@@ -1,14 +1,14 @@
 import { Aedes, type Client } from 'aedes'
-import type { Decision, Outcome } from '../../src/decision.ts'
-import type { Ask } from '../../src/guard.ts'
-import type { MaybePromise } from '../../src/message.ts'
+import type { Decision, Outcome } from '../../src/core/decision.ts'
+import type { MaybePromise } from '../../src/core/message.ts'
+import type { Ask } from '../../src/guard/guard.ts'
 import type { Connection } from './connection.ts'
-import type { DecideLate, Discards } from './discard.ts'
+import type { BrokerContext } from './context.ts'
+import type { DecideLate, Discards } from './discard-packets.ts'
 import { composePlainHook } from './hooks.ts'
-import { degradedPacket, redirectedPacket } from './instead.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
-import { refusalError } from './refusal.ts'
-import type { BrokerContext } from './station.ts'
+import { degradedPacket, redirectedPacket } from './packet-replacement.ts'
+import { refusalError } from './refusal-error.ts'
 
 /** A PUBLISH of a client; or a will, which has no `cmd`, and its client's id where aedes restored it. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts'
+import type { Clock } from '../../src/core/clock.ts'
 
 /** The time that all connections over their limits together are read in one go, and the rest between two goes. */
 const SLICE_MS = 2

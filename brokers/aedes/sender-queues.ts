@@ -1,5 +1,5 @@
-import { hashLongPart } from '../../src/bounded-part.ts'
-import type { SenderQueue } from '../../src/guard.ts'
+import { hashLongPart } from '../../src/core/bounded-text.ts'
+import type { SenderQueue } from '../../src/guard/guard.ts'
 
 /** A connection, as seen by the queue of its client id. */
 export interface QueueUser {

@@ -1,10 +1,10 @@
 import type { Client, ConnectPacket } from 'aedes'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
+import type { Logger } from '../../src/core/logger.ts'
+import type { Sender } from '../../src/core/message.ts'
 import { createSender } from '../../src/index.ts'
-import type { Logger } from '../../src/logger.ts'
-import type { Sender } from '../../src/message.ts'
 import type { Settings } from './options.ts'
-import { walkForwarded } from './proxies.ts'
+import { walkForwarded } from './trusted-proxies.ts'
 
 /** Where aedes, or a PROXY header, puts the address of a connection; none of it is in aedes' types. */
 interface Addressed {

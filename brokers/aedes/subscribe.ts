@@ -1,10 +1,10 @@
 import type { Aedes, Client, Subscription } from 'aedes'
-import { MAX_SIZES } from '../../src/bounds.ts'
-import type { Decision } from '../../src/decision.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { BrokerContext } from './context.ts'
 import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
-import { refusalError } from './refusal.ts'
-import type { BrokerContext } from './station.ts'
+import { refusalError } from './refusal-error.ts'
 
 /** Of aedes, but not in its types. */
 interface Persistent {

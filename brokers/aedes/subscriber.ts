@@ -1,11 +1,11 @@
 import type { Client } from 'aedes'
-import type { Decision } from '../../src/decision.ts'
-import type { Ask, SenderQueue } from '../../src/guard.ts'
-import type { MaybePromise, Sender } from '../../src/message.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import type { MaybePromise, Sender } from '../../src/core/message.ts'
+import type { Ask, SenderQueue } from '../../src/guard/guard.ts'
 import type { Connection } from './connection.ts'
 import type { Deliveries } from './deliver.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
-import { refusalError } from './refusal.ts'
+import { refusalError } from './refusal-error.ts'
 
 /** How long other subscribers wait for one whose socket takes nothing more; and how long it stays watched once it reads on. */
 const STALL_MS = 100

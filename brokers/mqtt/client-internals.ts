@@ -1,4 +1,4 @@
-import type { Logger } from '../../src/logger.ts'
+import type { Logger } from '../../src/core/logger.ts'
 import type { Corkable, ReceivingClient } from './client.ts'
 
 /** An acknowledgement that is sent apart from the client's own. */

@@ -1,25 +1,25 @@
-import type { Decision } from '../../src/decision.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import type { Logger } from '../../src/core/logger.ts'
+import type { MaybePromise } from '../../src/core/message.ts'
+import { pickOptions } from '../../src/core/option-names.ts'
 import {
   GUARD_OPTIONS,
   Guard,
   type GuardOptions,
   type SenderQueue,
   type SenderQueueHooks,
-} from '../../src/guard.ts'
+} from '../../src/guard/guard.ts'
+import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate } from '../../src/index.ts'
-import type { Logger } from '../../src/logger.ts'
-import type { MaybePromise } from '../../src/message.ts'
-import { pickOptions } from '../../src/option-names.ts'
-import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 import { Acks } from './acks.ts'
-import { AckWindow } from './ahead.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 import { DeadLetter } from './dead-letter.ts'
+import { AckWindow } from './decide-ahead.ts'
+import { emptyCounters, HandlerDispatch } from './handler-dispatch.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { type Continue, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
-import { emptyCounters, HandlerDispatch } from './outlet.ts'
-import { Senders } from './senders.ts'
+import { Senders } from './sender-cache.ts'
 
 /** Quota exceeded: the reason code of a refusal. */
 const QUOTA_EXCEEDED = 0x97

@@ -1,7 +1,7 @@
-import type { Clock } from '../../src/clock.ts'
-import type { Decision } from '../../src/decision.ts'
+import type { Clock } from '../../src/core/clock.ts'
+import type { Decision } from '../../src/core/decision.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { RuleInfo } from '../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import type { MqttClient } from './client.ts'
 import type { ReceivedMessage } from './message.ts'
 

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts'
+import type { Clock } from '../../src/core/clock.ts'
 import { optionsOf, type ReceivingClient } from './client.ts'
 
 /** Beats in a keepalive: the client pings after one and gives up after one and a half. */

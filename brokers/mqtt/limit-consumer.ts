@@ -1,15 +1,15 @@
-import { afterAwaited } from '../../src/clock.ts'
-import { UnsupportedError } from '../../src/errors.ts'
-import type { GuardStats } from '../../src/guard.ts'
+import { afterAwaited } from '../../src/core/clock.ts'
+import { UnsupportedError } from '../../src/core/errors.ts'
+import type { GuardStats } from '../../src/guard/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
+import { assertSupported, findUnsupported } from './capabilities.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
 import { optionsOf } from './client.ts'
 import { warnOfMissingInternals } from './client-internals.ts'
 import { Consumer } from './consumer.ts'
+import type { MessageCounters } from './handler-dispatch.ts'
 import type { Continue } from './message.ts'
 import { type ConsumerOptions, checkOptions } from './options.ts'
-import type { MessageCounters } from './outlet.ts'
-import { assertSupported, findUnsupported } from './support.ts'
 
 export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
   /** Pings sent in the client's place while it was held. */

@@ -1,9 +1,9 @@
-import { MAX_SIZES } from '../../src/bounds.ts'
-import { type Decision, PASSED } from '../../src/decision.ts'
+import { type Decision, PASSED } from '../../src/core/decision.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
-import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/message.ts'
-import type { AckWindow } from './ahead.ts'
 import type { PublishPacket } from './client.ts'
+import type { AckWindow } from './decide-ahead.ts'
 import type { Limits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')

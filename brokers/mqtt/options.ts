@@ -1,8 +1,8 @@
-import type { Decision } from '../../src/decision.ts'
-import { policyError, UnsupportedError } from '../../src/errors.ts'
-import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
-import type { Sender } from '../../src/message.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import { policyError, UnsupportedError } from '../../src/core/errors.ts'
+import type { Sender } from '../../src/core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
 import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 
 /** What was decided about a message that the handler gets. */

@@ -1,4 +1,4 @@
-import type { MaybePromise } from '../../src/message.ts'
+import type { MaybePromise } from '../../src/core/message.ts'
 
 /** The headers of a NATS message, as both generations of the client have them. */
 export interface NatsHeaders {

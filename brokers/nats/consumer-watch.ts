@@ -1,5 +1,5 @@
 import type { ConsumerMessages } from './client.ts'
-import type { NatsContext } from './station.ts'
+import type { NatsContext } from './context.ts'
 
 /** What happened to a consumer, as the client reports it: `consumer_deleted`, `heartbeats_missed` and so on. */
 export interface ConsumerStatus {

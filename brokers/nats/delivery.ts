@@ -1,11 +1,11 @@
-import { MAX_SIZES } from '../../src/bounds.ts'
-import type { Decision } from '../../src/decision.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { rateLimitFields } from '../../src/index.ts'
-import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/message.ts'
-import type { RuleLookup } from '../../src/outcomes/rule-facts.ts'
+import type { RuleLookup } from '../../src/outcomes/rule-info.ts'
 import type { NatsMessage } from './client.ts'
 import { readHeaders } from './headers.ts'
-import type { MessageLimits } from './limits.ts'
+import type { MessageLimits } from './message-limits.ts'
 
 /** Where a delivery came from, and what becomes of it. */
 export interface Processor {

@@ -1,5 +1,5 @@
-import { MAX_SIZES } from '../../src/bounds.ts'
-import type { Headers } from '../../src/message.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { Headers } from '../../src/core/message.ts'
 import type { NatsHeaders, NatsMessage } from './client.ts'
 import { headerBlockOf } from './client-internals.ts'
 

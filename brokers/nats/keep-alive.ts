@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts'
+import type { Clock } from '../../src/core/clock.ts'
 import type { JetStreamMessage } from './client.ts'
 import type { Delivery } from './delivery.ts'
 

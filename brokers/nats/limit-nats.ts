@@ -1,7 +1,15 @@
-import { policyError, UnsupportedError } from '../../src/errors.ts'
-import type { GuardStats } from '../../src/guard.ts'
+import { policyError, UnsupportedError } from '../../src/core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import type { GuardStats } from '../../src/guard/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
+import {
+  ANYWHERE,
+  assertSupported,
+  consumerPlace,
+  corePlace,
+  findUnsupported,
+  subjectsOf,
+} from './capabilities.ts'
 import type {
   ConsumerFacts,
   JetStreamConsumer,
@@ -10,23 +18,15 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client.ts'
-import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consumption.ts'
-import type { Handler, MessageProcessor } from './course.ts'
-import { MessageIterator, type Origin, type Source, Taker } from './iteration.ts'
-import { JetStreamMessageProcessor } from './jetstream-course.ts'
-import { processorOptions, readConsumerInfo } from './learn.ts'
+import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consume.ts'
+import { processorOptions, readConsumerInfo } from './consumer-info.ts'
+import { type MessageCounters, NatsContext } from './context.ts'
+import { MessageIterator, type Origin, type Source, Taker } from './iterator.ts'
+import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
+import type { Handler, MessageProcessor } from './message-processor.ts'
 import type { LimitNatsOptions } from './options.ts'
-import { PullBudget } from './permit.ts'
-import { type MessageCounters, NatsContext } from './station.ts'
+import { PullBudget } from './pull-budget.ts'
 import { CoreSource, type MessageSource, type SubscribeOptions } from './subscription.ts'
-import {
-  ANYWHERE,
-  assertSupported,
-  consumerPlace,
-  corePlace,
-  findUnsupported,
-  subjectsOf,
-} from './support.ts'
 
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
   /** Handlers that have not answered yet, and redirects and dead letters that are not confirmed yet. */

@@ -1,12 +1,12 @@
-import { MAX_SIZES } from '../../src/bounds.ts'
-import { checkWithin, policyError } from '../../src/errors.ts'
-import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
+import { checkWithin, policyError } from '../../src/core/errors.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { parseDuration } from '../../src/core/units.ts'
+import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
-import { parseDuration } from '../../src/units.ts'
 import type { NatsPublishTarget } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
-import type { Identify } from './senders.ts'
+import type { Identify } from './sender-cache.ts'
 
 /** How `limitNats` behaves; see also {@link GuardOptions}. */
 export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow'> {

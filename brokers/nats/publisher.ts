@@ -1,19 +1,19 @@
-import { policyError } from '../../src/errors.ts'
+import { policyError } from '../../src/core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/index.ts'
-import { checkOptionNames, type OptionNames } from '../../src/option-names.ts'
-import { assemble, type PublishLimits } from '../../src/publish/limited.ts'
+import { assemble, type PublishLimits } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
-import type { Published } from '../../src/publish/published.ts'
-import { parseQueueParams, type QueueParams } from '../../src/publish/wanted.ts'
+import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
+import type { Published } from '../../src/publish/types.ts'
+import { findPublishProblem, findSizeProblem } from './check-publish.ts'
 import { type MakeHeaders, readHeaders } from './headers.ts'
-import { findPublishProblem, findSizeProblem } from './publish-flaw.ts'
 import {
   type NatsPublishOptions,
   NatsTransport,
   type PublishingConnection,
   type PublishingJetStream,
-} from './publisher-carrier.ts'
+} from './transport.ts'
 
 /** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
 export interface NatsPublisherOptions extends PublisherOptions {

@@ -1,10 +1,10 @@
-import { policyError } from '../../src/errors.ts'
+import { policyError } from '../../src/core/errors.ts'
 import { validPattern } from '../../src/index.ts'
+import { assertSupported, corePlace, type Place, requestPlace } from './capabilities.ts'
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client.ts'
-import { type Answering, CoreMessageProcessor } from './core-course.ts'
-import type { Handler } from './course.ts'
-import type { NatsContext } from './station.ts'
-import { assertSupported, corePlace, type Place, requestPlace } from './support.ts'
+import type { NatsContext } from './context.ts'
+import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
+import type { Handler } from './message-processor.ts'
 
 /** Where messages come from, until it is stopped. */
 export interface MessageSource {

@@ -1,11 +1,10 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { META } from '../chain/limit.ts'
 import type { Middleware } from '../chain/middleware.ts'
-import type { ScaleMeta } from '../chain/scale.ts'
-import { policyError, UnsupportedError } from '../errors.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import type { ScaleMeta } from '../chain/rules/limit-scaling.ts'
+import { META } from '../chain/rules/rule.ts'
+import { policyError, UnsupportedError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
-import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal.ts'
 import {
   DEFAULT_LEVELS,
   DEFAULT_STAGES,
@@ -13,7 +12,8 @@ import {
   parseLevels,
   parseStages,
   type StageWords,
-} from './words.ts'
+} from './parse-levels.ts'
+import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal.ts'
 
 export interface AdaptiveOptions {
   /** Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless stages are given. */

@@ -1,6 +1,6 @@
-import { policyError } from '../errors.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
+import { policyError } from '../core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { type Feedback, type FeedbackOptions, feedbackOf } from './rate-controller.ts'
 
 export interface AimdOptions extends FeedbackOptions {
   /** Added to the rate at each interval that went well, a second. Default: a fiftieth of the most. */

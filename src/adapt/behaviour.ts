@@ -1,24 +1,24 @@
-import { hashLongPart } from '../bounded-part.ts'
+import type { Middleware } from '../chain/middleware.ts'
+import { compileCost } from '../chain/rules/cost.ts'
+import { limit } from '../chain/rules/rule.ts'
+import type { LimitOptions } from '../chain/rules/rule-options.ts'
+import { senderKeyOf } from '../chain/rules/tiers.ts'
 import {
   BEHAVIOUR_FACTORS,
   type BehaviourLevel,
   BehaviourTracker,
   behaviourLevelOf,
   type Count,
-} from '../chain/conduct.ts'
-import { costIn } from '../chain/conduct-rule.ts'
-import { compileCost } from '../chain/cost.ts'
-import { limit } from '../chain/limit.ts'
-import type { Middleware } from '../chain/middleware.ts'
-import type { LimitOptions } from '../chain/options.ts'
-import { senderKeyOf } from '../chain/tiers.ts'
-import { type Clock, systemClock } from '../clock.ts'
-import type { Decision } from '../decision.ts'
-import type { Message, Sender } from '../message.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { parseRate } from '../units.ts'
+} from '../chain/senders/behaviour.ts'
+import { costIn } from '../chain/senders/behaviour-limits.ts'
+import { hashLongPart } from '../core/bounded-text.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { Decision } from '../core/decision.ts'
+import type { Message, Sender } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { parseRate } from '../core/units.ts'
 
-export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/conduct.ts'
+export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/senders/behaviour.ts'
 
 export interface BehaviourOptions {
   /** How senders are told apart. Default: by user, else API key, else client. */

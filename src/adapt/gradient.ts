@@ -1,6 +1,6 @@
-import { policyError } from '../errors.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { type Feedback, type FeedbackOptions, feedbackOf } from './feedback.ts'
+import { policyError } from '../core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { type Feedback, type FeedbackOptions, feedbackOf } from './rate-controller.ts'
 
 export interface GradientOptions extends FeedbackOptions {
   /** How much of the rate it tries beyond what gets done, at the most, at each interval. Default: 0.1. */

@@ -1,5 +1,6 @@
 export { type Adaptive, type AdaptiveOptions, adaptive } from './adaptive.ts'
 export { type AimdOptions, aimd } from './aimd.ts'
+export { consumerLag, type ErrorRate, errorRate, queueDepth } from './app-signals.ts'
 export {
   BEHAVIOUR_FACTORS,
   type Behaviour,
@@ -7,10 +8,14 @@ export {
   type BehaviourOptions,
   behaviour,
 } from './behaviour.ts'
-export { type BreakerOptions, type CircuitBreaker, type CircuitState, circuitBreaker } from './breaker.ts'
-export { consumerLag, type ErrorRate, errorRate, queueDepth } from './counted.ts'
-export type { Feedback, FeedbackOptions } from './feedback.ts'
 export { type GradientOptions, gradient } from './gradient.ts'
+export {
+  type BreakerOptions,
+  type CircuitBreaker,
+  type CircuitState,
+  circuitBreaker,
+} from './handler-breaker.ts'
 export type { LoadReport } from './monitor.ts'
+export type { LevelWords, StageWords } from './parse-levels.ts'
+export type { Feedback, FeedbackOptions } from './rate-controller.ts'
 export { COUNTING_SIGNALS, SIGNAL_NAMES, type Signal, type SignalName, type SignalWord } from './signal.ts'
-export type { LevelWords, StageWords } from './words.ts'

@@ -1,8 +1,8 @@
-import type { ClusterLoad, NodeLoad, ScaleHost } from '../chain/scale.ts'
-import type { Scaled } from '../decision.ts'
-import { Hysteresis, type HysteresisLevel } from './ladder.ts'
-import { SignalReadings, type Worst } from './readings.ts'
+import type { ClusterLoad, NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
+import type { Scaled } from '../core/decision.ts'
+import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
 import type { SignalPlan } from './signal.ts'
+import { SignalReadings, type Worst } from './worst-signal.ts'
 
 /** What a monitor goes by. */
 export interface MonitorPlan {

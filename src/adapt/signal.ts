@@ -1,9 +1,9 @@
-import { policyError } from '../errors.ts'
-import { quote } from '../units.ts'
-import { cpuSignal } from './cpu.ts'
-import { eventLoopSignal } from './event-loop.ts'
-import { MEASURED, type MeasuredName, measuredSignal, type SignalHost } from './measured.ts'
-import { memorySignal } from './memory.ts'
+import { policyError } from '../core/errors.ts'
+import { quote } from '../core/units.ts'
+import { cpuSignal } from './cpu-signal.ts'
+import { eventLoopSignal } from './event-loop-signal.ts'
+import { MEASURED, type MeasuredName, measuredSignal, type SignalHost } from './measured-signals.ts'
+import { memorySignal } from './memory-signal.ts'
 
 /** Something that tells how loaded this process, its machine or what lies behind it is. */
 export interface Signal {

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs'
-import type { GateEvents } from '../gate/events.ts'
-import type { Gate } from '../gate.ts'
+import type { Gate } from '../gate/gate.ts'
+import type { GateEvents } from '../gate/gate-events.ts'
 
 /** A file that is only ever written to at its end. */
 export interface AuditLog {

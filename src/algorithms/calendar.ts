@@ -1,4 +1,4 @@
-import { policyError } from '../errors.ts'
+import { policyError } from '../core/errors.ts'
 
 export type CalendarUnit = 'day' | 'week' | 'month' | 'year'
 

@@ -1,4 +1,4 @@
-import { StoreError } from '../errors.ts'
+import { StoreError } from '../core/errors.ts'
 import type { Step } from './algorithm.ts'
 import { type CustomAlgorithm, type CustomState, stateSizeOf } from './custom.ts'
 import type { Kernel } from './kernel.ts'

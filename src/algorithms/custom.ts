@@ -1,5 +1,5 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { checkWithin, policyError } from '../errors.ts'
+import { checkWithin, policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Algorithm } from './algorithm.ts'
 import { ALGORITHMS, type Limit } from './limit.ts'
 

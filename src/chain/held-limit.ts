@@ -1,10 +1,10 @@
-import type { Decision, Outcome, Reason } from '../decision.ts'
-import { policyError } from '../errors.ts'
-import type { Action } from '../message.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { parseBytes, quote } from '../units.ts'
-import type { HeldOptions } from './options.ts'
-import { compileScopes, type KeyMaker } from './scope.ts'
+import type { Decision, Outcome, Reason } from '../core/decision.ts'
+import { policyError } from '../core/errors.ts'
+import type { Action } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { parseBytes, quote } from '../core/units.ts'
+import { compileScopes, type KeyMaker } from './rules/key-scope.ts'
+import type { HeldOptions } from './rules/rule-options.ts'
 
 /** Things a broker holds for its clients, by the word of a rule. */
 export const HELD_KINDS = ['connections', 'subscriptions', 'retained'] as const

@@ -1,5 +1,5 @@
-import type { Decision } from '../decision.ts'
-import type { MaybePromise, Message, Sender } from '../message.ts'
+import type { Decision } from '../core/decision.ts'
+import type { MaybePromise, Message, Sender } from '../core/message.ts'
 
 /** Asks the rest of the chain; asking twice gives the first answer again. */
 export type Next = () => MaybePromise<Decision>

@@ -7,7 +7,7 @@ import {
   SqliteSnapshots,
   type Store,
 } from '../index.ts'
-import { CommandError, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './command-error.ts'
 
 /** Where a broker leaves what it has counted. */
 export interface AnalyticsStore {

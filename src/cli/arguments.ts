@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
-import { PolicyError } from '../errors.ts'
-import { parseBytes, parseDuration } from '../units.ts'
+import { PolicyError } from '../core/errors.ts'
+import { parseBytes, parseDuration } from '../core/units.ts'
 
 /** A load as `80%` or `0.8`. */
 export function readLoad(text: string): number {

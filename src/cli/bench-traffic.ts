@@ -1,5 +1,5 @@
+import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
 import { createSender } from '../index.ts'
-import type { Action, Dialect, Headers, Message, Sender } from '../message.ts'
 import type { CompiledPolicy, CompiledRule } from '../policy/index.ts'
 
 /** Of a capture that is not the last, and of a wildcard: fleets have many devices on few sites. */

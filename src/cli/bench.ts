@@ -4,7 +4,7 @@ import { compilePolicy, loadPolicy } from '../policy/index.ts'
 import { Drive, measureMemory, measureTimer, SetClock, type Speed } from './bench-measure.ts'
 import { type BenchReport, describeBench } from './bench-report.ts'
 import { makeTraffic } from './bench-traffic.ts'
-import { EXIT } from './failure.ts'
+import { EXIT } from './command-error.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { type Terminal, write } from './terminal.ts'
 

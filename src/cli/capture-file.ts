@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
-import type { Captured, CaptureReader } from './capture.ts'
-import { CommandError, EXIT } from './failure.ts'
+import type { Captured, CaptureReader } from './capture-format.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
-import { LineError, LineSplitter } from './lines.ts'
+import { LineError, LineSplitter } from './line-splitter.ts'
 
 /** A capture on disk or on the standard input, read line by line. */
 export class CaptureFile {

@@ -1,5 +1,5 @@
-import { MAX_SIZES } from '../bounds.ts'
-import type { Action, Dialect, Headers, Message, Sender } from '../message.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
 
 /** What a capture, or a command line, tells of a message. */
 export interface MessageParts {

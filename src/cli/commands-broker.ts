@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { collect, readDuration, readPacketBytes, readPort } from './arguments.ts'
 import type { BrokerOptions } from './broker.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import { policyOption } from './commands-policy.ts'
 import {
   healthPortOf,
@@ -10,7 +11,6 @@ import {
   noticesOf,
   observationOf,
 } from './environment.ts'
-import { CommandError, EXIT } from './failure.ts'
 import { namedPolicy } from './policy-files.ts'
 import { requirePackages } from './required-packages.ts'
 import type { Terminal } from './terminal.ts'

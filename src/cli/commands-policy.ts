@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import type { Action } from '../message.ts'
+import type { Action } from '../core/message.ts'
 import {
   collect,
   readBytes,

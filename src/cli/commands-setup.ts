@@ -1,7 +1,7 @@
 import { Argument, type Command, Option } from 'commander'
-import type { Dialect } from '../message.ts'
+import type { Dialect } from '../core/message.ts'
+import { EXIT } from './command-error.ts'
 import { SHELLS, type Shell } from './completion.ts'
-import { EXIT } from './failure.ts'
 import { type Terminal, write } from './terminal.ts'
 
 interface InitFlags {

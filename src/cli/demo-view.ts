@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import { OUTCOMES } from '../decision.ts'
+import { OUTCOMES } from '../core/decision.ts'
 import type { FleetStats } from './demo-fleet.ts'
 import { formatCount, formatShare, formatTable, printable } from './format.ts'
 import type { RuleCount } from './rule-counts.ts'

@@ -1,6 +1,7 @@
+import { packageFile } from '../core/package-files.ts'
 import { Gate, MemoryStore, type PolicySource } from '../index.ts'
-import { packageFile } from '../package-files.ts'
 import { loadPolicy } from '../policy/index.ts'
+import { EXIT } from './command-error.ts'
 import { Fleet } from './demo-fleet.ts'
 import {
   type DemoState,
@@ -10,12 +11,11 @@ import {
   renderSummary,
   WHAT_IS_SEEN,
 } from './demo-view.ts'
-import { EXIT } from './failure.ts'
-import { LiveScreen } from './live-text.ts'
+import { LiveScreen } from './live-screen.ts'
 import { startMqttServer } from './mqtt-server.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { RuleCounts } from './rule-counts.ts'
-import { StopSignal } from './signals.ts'
+import { StopSignal } from './stop-signal.ts'
 import { paintFor, type Terminal } from './terminal.ts'
 
 const DRAW_EVERY_MS = 250

@@ -1,4 +1,5 @@
 import { describeCondition } from '../conditions/describe.ts'
+import type { Dialect, Message, Sender } from '../core/message.ts'
 import type {
   Decision,
   ExemptionTrace,
@@ -10,7 +11,6 @@ import type {
   SizeTrace,
   SkippedRule,
 } from '../index.ts'
-import type { Dialect, Message, Sender } from '../message.ts'
 import { formatCount, formatWait, printable } from './format.ts'
 import type { Paint } from './terminal.ts'
 

@@ -1,8 +1,8 @@
 import { delimiter } from 'node:path'
-import { PolicyError } from '../errors.ts'
-import { parseDuration } from '../units.ts'
+import { PolicyError } from '../core/errors.ts'
+import { parseDuration } from '../core/units.ts'
 import { readPacketBytes, readPort } from './arguments.ts'
-import { CommandError, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What the commands read from the environment, and what for. docs/deployment.md holds the same table. */

@@ -1,8 +1,8 @@
 import { access, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline/promises'
-import type { Dialect } from '../message.ts'
+import type { Dialect } from '../core/message.ts'
 import { loadPolicy } from '../policy/index.ts'
-import { CommandError, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import { type Terminal, write } from './terminal.ts'
 
 export interface InitOptions {

@@ -11,10 +11,10 @@ import {
   limitServer,
   trustProxies,
 } from '../../brokers/aedes/index.ts'
-import { patchMqEmitter } from '../../brokers/aedes/steady.ts'
-import { MAX_SIZES } from '../bounds.ts'
+import { patchMqEmitter } from '../../brokers/aedes/mqemitter-patch.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
-import { CommandError, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import { webSocketStream } from './web-socket-stream.ts'
 
 export interface MqttServerOptions {

@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
-import { PolicyError, type Problem } from '../errors.ts'
-import { packageFile } from '../package-files.ts'
+import { PolicyError, type Problem } from '../core/errors.ts'
+import { packageFile } from '../core/package-files.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import { overlayOf, policyFilesOf } from './environment.ts'
-import { CommandError, EXIT } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Policies that come with the package, each as config/NAME.yaml. */

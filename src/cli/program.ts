@@ -1,9 +1,9 @@
 import { Command, CommanderError, type OutputConfiguration } from 'commander'
-import { readVersion } from '../package-files.ts'
+import { readVersion } from '../core/package-files.ts'
+import { EXIT, explainError } from './command-error.ts'
 import { addBrokerCommands } from './commands-broker.ts'
 import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
-import { EXIT, explainError } from './failure.ts'
 import { type Terminal, write } from './terminal.ts'
 
 /** Runs one command of a terminal, stays silent about nothing and never rejects; resolves with the exit code. */

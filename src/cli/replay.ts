@@ -1,13 +1,13 @@
-import type { Decision } from '../decision.ts'
+import type { Decision } from '../core/decision.ts'
 import { Gate, MemoryStore } from '../index.ts'
-import { type Captured, CaptureReader } from './capture.ts'
 import { CaptureFile } from './capture-file.ts'
-import { EXIT } from './failure.ts'
+import { type Captured, CaptureReader } from './capture-format.ts'
+import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
 import { findPolicyFiles } from './policy-files.ts'
-import { ReplayEngine } from './rerun.ts'
+import { ReplayEngine } from './replay-engine.ts'
+import { ReplayTotals } from './replay-totals.ts'
 import { type Terminal, write } from './terminal.ts'
-import { ReplayTotals } from './totals.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 /** Characters gathered before they are written. */

@@ -1,4 +1,4 @@
-import { CommandError, EXIT } from './failure.ts'
+import { CommandError, EXIT } from './command-error.ts'
 
 /** Packages that only some commands load; the package itself does not install them. */
 export const COMMAND_PACKAGES = {

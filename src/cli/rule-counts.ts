@@ -1,4 +1,4 @@
-import type { Decision, Outcome } from '../decision.ts'
+import type { Decision, Outcome } from '../core/decision.ts'
 import type { Gate } from '../index.ts'
 
 /** What one rule said so far. A message that is throttled asks again, and counts each time it is told to wait. */

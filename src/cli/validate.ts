@@ -1,8 +1,8 @@
 import { stringify } from 'yaml'
-import { findUnsupported as findAedesFlaws } from '../../brokers/aedes/support.ts'
-import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/support.ts'
-import { ANYWHERE, findUnsupported as findNatsFlaws } from '../../brokers/nats/support.ts'
-import { formatProblem, PolicyError, type Problem } from '../errors.ts'
+import { findUnsupported as findAedesFlaws } from '../../brokers/aedes/capabilities.ts'
+import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/capabilities.ts'
+import { ANYWHERE, findUnsupported as findNatsFlaws } from '../../brokers/nats/capabilities.ts'
+import { formatProblem, PolicyError, type Problem } from '../core/errors.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import {
   findPolicyWarnings,
@@ -11,7 +11,7 @@ import {
   policyJsonSchema,
   redact,
 } from '../policy/index.ts'
-import { EXIT } from './failure.ts'
+import { EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
 import { findPolicyFiles, namedPolicy } from './policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'

@@ -1,6 +1,6 @@
 import { BlockList, isIP, SocketAddress } from 'node:net'
-import { PolicyError, type Problem } from '../errors.ts'
-import { quote } from './words.ts'
+import { PolicyError, type Problem } from '../core/errors.ts'
+import { quote } from './parse-options.ts'
 
 /** The longest text that can be an address with its zone. */
 const MOST_CHARS = 100

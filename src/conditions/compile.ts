@@ -1,12 +1,12 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { PolicyError, type Problem } from '../errors.ts'
+import { PolicyError, type Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
-import { compileFlag, compileProtocol, compileQos } from './flags.ts'
 import { compileHeader } from './header.ts'
+import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
+import { quote, readWords, refuseUnknown, type Words } from './parse-options.ts'
 import { compilePayloadField } from './payload-field.ts'
 import { compileSize } from './size.ts'
 import { compileTimeRange } from './time-range.ts'
-import { quote, readWords, refuseUnknown, type Words } from './words.ts'
 
 type Compile = (value: unknown, path: string, problems: Problem[]) => Condition | undefined
 

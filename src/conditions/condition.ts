@@ -1,4 +1,4 @@
-import type { Message } from '../message.ts'
+import type { Message } from '../core/message.ts'
 
 /** What a value can be compared with. */
 export type Scalar = string | number | boolean | null

@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { MAX_SIZES } from '../bounds.ts'
-import type { Problem } from '../errors.ts'
-import type { Message } from '../message.ts'
+import type { Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
+import { quote, readWords, refuseUnknown, type Words } from './parse-options.ts'
 import { type CheckedTest, checkValueTest, VALUE_WORDS } from './value-test.ts'
-import { quote, readWords, refuseUnknown, type Words } from './words.ts'
 
 type Match = (value: string) => boolean
 

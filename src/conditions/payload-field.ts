@@ -1,8 +1,8 @@
-import type { Problem } from '../errors.ts'
-import type { Message } from '../message.ts'
+import type { Problem } from '../core/errors.ts'
+import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
+import { quote, readWords, refuseUnknown } from './parse-options.ts'
 import { checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
-import { quote, readWords, refuseUnknown } from './words.ts'
 
 /** Names of properties and indexes of lists, from the root of the payload. */
 export type FieldPath = readonly (string | number)[]

@@ -1,7 +1,7 @@
-import { PolicyError, type Problem } from '../errors.ts'
-import { parseBytes } from '../units.ts'
+import { PolicyError, type Problem } from '../core/errors.ts'
+import { parseBytes } from '../core/units.ts'
 import type { Condition } from './condition.ts'
-import { quote, readWords, refuseUnknown } from './words.ts'
+import { quote, readWords, refuseUnknown } from './parse-options.ts'
 
 /** Compiles the word `size`: payload bytes between `min` and `max`, both inclusive, either may be missing. */
 export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {

@@ -1,7 +1,7 @@
-import type { Problem } from '../errors.ts'
+import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
-import { localClock } from './local-clock.ts'
-import { quote, type Words } from './words.ts'
+import { quote, type Words } from './parse-options.ts'
+import { localClock } from './zoned-time.ts'
 
 /** Seconds of the local day; `fromSecond` inclusive, `toSecond` exclusive. */
 export interface TimeRange {

@@ -1,6 +1,6 @@
-import type { Problem } from '../errors.ts'
+import type { Problem } from '../core/errors.ts'
 import type { Scalar } from './condition.ts'
-import { quote, type Words } from './words.ts'
+import { quote, type Words } from './parse-options.ts'
 
 export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
 

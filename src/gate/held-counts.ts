@@ -1,8 +1,8 @@
 import { describeHeld, HELD_ACTIONS, HELD_KINDS, type HeldKind, type HeldLimit } from '../chain/held-limit.ts'
-import { isCompleteKey } from '../chain/scope.ts'
-import { type Entry, metaOf } from '../chain/steps.ts'
-import { type Decision, HARSHNESS } from '../decision.ts'
-import type { Message, Sender } from '../message.ts'
+import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
+import { isCompleteKey } from '../chain/rules/key-scope.ts'
+import { type Decision, HARSHNESS } from '../core/decision.ts'
+import type { Message, Sender } from '../core/message.ts'
 import { captureLevels, matches, type Pattern } from '../topic/pattern.ts'
 
 /** One thing a broker holds: a connection, a subscription or a retained message. */

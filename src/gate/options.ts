@@ -1,10 +1,10 @@
-import type { Clock } from '../clock.ts'
-import type { Logger } from '../logger.ts'
-import type { Dialect } from '../message.ts'
-import type { OptionNames } from '../option-names.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Dialect } from '../core/message.ts'
+import type { OptionNames } from '../core/option-names.ts'
 import type { Store } from '../stores/store.ts'
-import type { RuntimeConfigOptions } from './desk.ts'
-import type { ReadOptions } from './reading.ts'
+import type { ReadOptions } from './policy-source.ts'
+import type { RuntimeConfigOptions } from './runtime-config.ts'
 
 export const GATE_OPTIONS: OptionNames<GateOptions> = {
   env: true,

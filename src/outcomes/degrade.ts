@@ -1,9 +1,9 @@
-import { MAX_SIZES } from '../bounds.ts'
 import { type FieldPath, parseFieldPath } from '../conditions/payload-field.ts'
-import type { Decision } from '../decision.ts'
-import { policyError } from '../errors.ts'
-import type { Message } from '../message.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import type { Decision } from '../core/decision.ts'
+import { policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Message } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { keepFields, stripFields } from './payload-fields.ts'
 
 export interface DegradeOptions {

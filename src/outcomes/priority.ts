@@ -1,7 +1,7 @@
 import { readHeader } from '../conditions/header.ts'
 import { parseFieldPath, readField } from '../conditions/payload-field.ts'
-import { policyError } from '../errors.ts'
-import type { Message } from '../message.ts'
+import { policyError } from '../core/errors.ts'
+import type { Message } from '../core/message.ts'
 
 /** Where a message says how urgent it is: a payload field, or a header (MQTT 5: user property). */
 export type PrioritySource = { readonly payload: string } | { readonly header: string }

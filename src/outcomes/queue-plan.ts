@@ -1,8 +1,8 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { checkWithin, policyError } from '../errors.ts'
-import type { Message } from '../message.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { parseBytes } from '../units.ts'
+import { checkWithin, policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Message } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { parseBytes } from '../core/units.ts'
 import { compilePriority, type PrioritySource } from './priority.ts'
 import { readHoldMs, type Then } from './throttle.ts'
 

@@ -1,6 +1,6 @@
-import { MAX_SIZES } from '../bounds.ts'
-import type { Decision } from '../decision.ts'
-import type { RuleInfo } from './rule-facts.ts'
+import type { Decision } from '../core/decision.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { RuleInfo } from './rule-info.ts'
 
 export interface FieldOptions {
   /** Whether the older `X-RateLimit-*` fields are told as well. Default: false. */

@@ -1,8 +1,8 @@
-import { MAX_SIZES } from '../bounds.ts'
-import type { Decision } from '../decision.ts'
-import { policyError } from '../errors.ts'
-import { type Dialect, isNamed, type Message } from '../message.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import type { Decision } from '../core/decision.ts'
+import { policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { type Dialect, isNamed, type Message } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 import { fill, parseTemplate, placesOf, type Template } from './template.ts'
 

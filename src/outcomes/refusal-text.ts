@@ -1,8 +1,8 @@
-import { MAX_SIZES } from '../bounds.ts'
-import type { Decision } from '../decision.ts'
-import { checkWithin, policyError } from '../errors.ts'
-import { isNamed, type Sender } from '../message.ts'
-import type { RuleInfo } from './rule-facts.ts'
+import type { Decision } from '../core/decision.ts'
+import { checkWithin, policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { isNamed, type Sender } from '../core/message.ts'
+import type { RuleInfo } from './rule-info.ts'
 import { fill, parseTemplate, placesOf } from './template.ts'
 
 /** Who is told, by what the sender is known as: an api key, a device, a user, a client id (a device), or nothing. */

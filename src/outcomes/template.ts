@@ -1,4 +1,4 @@
-import { policyError } from '../errors.ts'
+import { policyError } from '../core/errors.ts'
 
 /** A text with places to be filled: literals, and names in braces. */
 export type Template = readonly (string | { readonly name: string })[]

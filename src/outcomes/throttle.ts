@@ -1,7 +1,7 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { checkWithin, policyError } from '../errors.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import { parseDuration } from '../units.ts'
+import { checkWithin, policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { parseDuration } from '../core/units.ts'
 
 /** Outcome of a message that cannot be held, or not any longer. */
 export type Then = 'drop' | 'reject' | 'disconnect'

@@ -1,7 +1,7 @@
 import { type AdaptiveOptions, adaptive } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware.ts'
-import { parseDuration } from '../units.ts'
-import { attempt, makeOrReport, type Report } from './collect.ts'
+import { parseDuration } from '../core/units.ts'
+import { attempt, makeOrReport, type Report } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** What stands before all rules and scales them; undefined where nothing adapts. */

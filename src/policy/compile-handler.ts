@@ -6,16 +6,16 @@ import {
   type FeedbackOptions,
   gradient,
 } from '../adapt/index.ts'
-import type { Identity } from '../chain/identity.ts'
 import type { Middleware } from '../chain/middleware.ts'
-import { compileScopes } from '../chain/scope.ts'
-import { policyError } from '../errors.ts'
-import type { Dialect, Message } from '../message.ts'
+import { compileScopes } from '../chain/rules/key-scope.ts'
+import type { Identity } from '../chain/senders/sender-identity.ts'
+import { policyError } from '../core/errors.ts'
+import type { Dialect, Message } from '../core/message.ts'
+import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
-import { parseDuration, parsePercent, parseRate } from '../units.ts'
-import { attempt, makeOrReport, type Report, within } from './collect.ts'
 import { checkScopes } from './compile-rule.ts'
-import type { CompiledEntry } from './loaded.ts'
+import type { CompiledEntry } from './policy-types.ts'
+import { attempt, makeOrReport, type Report, within } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** What the options of the middleware are called in a policy. */

@@ -1,7 +1,8 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
 import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/held-limit.ts'
-import { limit, quota } from '../chain/limit.ts'
+import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
+import { limit, quota } from '../chain/rules/rule.ts'
 import type {
   Exceeded,
   HeldOptions,
@@ -10,17 +11,16 @@ import type {
   QuotaOptions,
   RuleOptions,
   SizeOptions,
-} from '../chain/options.ts'
-import { findScopeProblem, SCOPE_WORDS } from '../chain/scope.ts'
-import type { Dialect } from '../message.ts'
+} from '../chain/rules/rule-options.ts'
+import type { Dialect } from '../core/message.ts'
+import { parseBytes } from '../core/units.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { parseBytes } from '../units.ts'
-import { attempt, makeOrReport, type Report } from './collect.ts'
-import type { CompiledEntry, CompiledRule } from './loaded.ts'
-import { nearest } from './nearest.ts'
+import type { CompiledEntry, CompiledRule } from './policy-types.ts'
+import { attempt, makeOrReport, type Report } from './problem-report.ts'
 import type { PolicyRule } from './schema.ts'
+import { nearest } from './suggest.ts'
 
 const ONLY_OF_LIMITS = ['burst', 'initial', 'algorithm'] as const
 const ONLY_OF_QUOTAS = ['window', 'zone'] as const

@@ -1,9 +1,9 @@
+import { parseDuration } from '../core/units.ts'
 import type { StoreSpec } from '../stores/open-store.ts'
 import { STORE_SCHEMES, schemeOf } from '../stores/store-url.ts'
-import { parseDuration } from '../units.ts'
-import { attempt, type Report } from './collect.ts'
-import { nearest } from './nearest.ts'
+import { attempt, type Report } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
+import { nearest } from './suggest.ts'
 
 const REMEDY = 'write memory, sqlite:FILE, redis://HOST or nats://HOST'
 

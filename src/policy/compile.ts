@@ -1,26 +1,31 @@
 import type { CustomAlgorithm } from '../algorithms/custom.ts'
-import { MAX_SIZES } from '../bounds.ts'
-import { type BehaviourSpec, compileBehaviour } from '../chain/conduct.ts'
-import { exempt } from '../chain/exempt.ts'
-import { compileIdentity, type Identity, type IdentitySpec, parseTemplate } from '../chain/identity.ts'
-import type { ExemptOptions } from '../chain/options.ts'
-import { compilePenalty, type PenaltySpec } from '../chain/penalty.ts'
-import { inThousandths } from '../chain/remake.ts'
-import { metaOf } from '../chain/steps.ts'
-import { compileTiers, type TiersSpec } from '../chain/tiers.ts'
-import { PolicyError, type Problem } from '../errors.ts'
-import type { Dialect } from '../message.ts'
+import { inThousandths } from '../algorithms/rescale-limit.ts'
+import { metaOf } from '../chain/routing/plan-steps.ts'
+import { exempt } from '../chain/rules/exemption.ts'
+import { compilePenalty, type PenaltySpec } from '../chain/rules/penalty.ts'
+import type { ExemptOptions } from '../chain/rules/rule-options.ts'
+import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
+import { type BehaviourSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
+import {
+  compileIdentity,
+  type Identity,
+  type IdentitySpec,
+  parseTemplate,
+} from '../chain/senders/sender-identity.ts'
+import { PolicyError, type Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Dialect } from '../core/message.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { attempt, makeOrReport, type Report, within } from './collect.ts'
 import { compileAdaptive } from './compile-adaptive.ts'
 import { compileHandlers } from './compile-handler.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
-import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './loaded.ts'
-import { formatPath, type Path } from './positions.ts'
+import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './policy-types.ts'
+import { attempt, makeOrReport, type Report, within } from './problem-report.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
+import { formatPath, type Path } from './source-positions.ts'
 
-export type { CompiledEntry, CompiledPolicy, CompiledRule } from './loaded.ts'
+export type { CompiledEntry, CompiledPolicy, CompiledRule } from './policy-types.ts'
 
 /** The middleware of a policy, ready for a gate. Throws PolicyError; never for a policy that `loadPolicy` gave. */
 export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {

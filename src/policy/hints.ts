@@ -1,6 +1,6 @@
-import type { Problem } from '../errors.ts'
-import { nearest } from './nearest.ts'
-import { type Located, type Path, parsePath } from './positions.ts'
+import type { Problem } from '../core/errors.ts'
+import { type Located, type Path, parsePath } from './source-positions.ts'
+import { nearest } from './suggest.ts'
 
 /** Words people know from other programs, and what they are called here. */
 const OTHER_WORDS: Readonly<Record<string, string>> = {

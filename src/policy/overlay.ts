@@ -1,11 +1,11 @@
-import type { Problem } from '../errors.ts'
+import type { Problem } from '../core/errors.ts'
 import {
   formatPath,
   type Located,
   type LocatedEntry,
   type LocatedList,
   type LocatedMap,
-} from './positions.ts'
+} from './source-positions.ts'
 
 /** The lists of a policy whose entries are known by their name. */
 const NAMED_LISTS: ReadonlySet<string> = new Set(['rules', 'exempt'])

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { COUNTING_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
-import { durationText, expects } from './schema-words.ts'
+import { durationText, expects } from './schema-types.ts'
 
 const level = z
   .union([z.number(), z.string()], {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { SUBJECT_PARTS } from '../chain/subject.ts'
-import { expects } from './schema-words.ts'
+import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
+import { expects } from './schema-types.ts'
 
 const factor = (what: string) =>
   z

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { ConditionSpec } from '../conditions/condition.ts'
-import { descriptionText, expects, flag, text, zoneText } from './schema-words.ts'
+import { descriptionText, expects, flag, text, zoneText } from './schema-types.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()], {
   error: expects('a value to compare with', 'write a text, a number, true, false or null'),

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { durationText, exceededWords, expects, flag, text, wholeNumber } from './schema-words.ts'
+import { durationText, exceededWords, expects, flag, text, wholeNumber } from './schema-types.ts'
 
 const THEN = z.enum(['drop', 'reject', 'disconnect'], { error: expects('an outcome here') }).optional()
 const BYTES = expects('a number of bytes', 'write a whole number, or bytes as 16MiB')

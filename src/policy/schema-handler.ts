@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
-import { durationText, expects, percentText, rateText, text, wholeNumber } from './schema-words.ts'
+import { durationText, expects, percentText, rateText, text, wholeNumber } from './schema-types.ts'
 
 const topic = text(
   'a topic pattern',

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ALGORITHMS } from '../algorithms/limit.ts'
-import { COST_WORDS } from '../chain/options.ts'
+import { COST_WORDS } from '../chain/rules/rule-options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceeded, message } from './schema-exceeded.ts'
 import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
@@ -16,7 +16,7 @@ import {
   text,
   wholeNumber,
   zoneText,
-} from './schema-words.ts'
+} from './schema-types.ts'
 
 const pattern = text(
   'a topic pattern',

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { FALLBACKS } from '../stores/store.ts'
-import { durationText, expects, text, wholeNumber } from './schema-words.ts'
+import { durationText, expects, text, wholeNumber } from './schema-types.ts'
 
 const storeUrl = text(
   'a store',

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { SUBJECT_PARTS } from '../chain/subject.ts'
-import { DEFAULT_TIERS } from '../chain/tiers.ts'
-import { durationText, expects, rateText, templateText, text } from './schema-words.ts'
+import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
+import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
+import { durationText, expects, rateText, templateText, text } from './schema-types.ts'
 
 const tier = z.strictObject(
   {

@@ -5,7 +5,7 @@ import { breakerSchema, feedbackSchema } from './schema-handler.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers.ts'
-import { expects, templateText, text } from './schema-words.ts'
+import { expects, templateText, text } from './schema-types.ts'
 
 const roles = z
   .union(

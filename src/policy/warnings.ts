@@ -1,11 +1,11 @@
-import { COST_WORDS } from '../chain/options.ts'
-import { DEFAULT_TIERS } from '../chain/tiers.ts'
+import { COST_WORDS } from '../chain/rules/rule-options.ts'
+import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
 import type { ConditionSpec } from '../conditions/condition.ts'
-import type { Problem } from '../errors.ts'
-import type { Action, Dialect } from '../message.ts'
+import type { Problem } from '../core/errors.ts'
+import type { Action, Dialect } from '../core/message.ts'
+import { parseBytes, parseQuota, parseRate } from '../core/units.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import { parseBytes, parseQuota, parseRate } from '../units.ts'
-import type { LoadedPolicy } from './loaded.ts'
+import type { LoadedPolicy } from './policy-types.ts'
 import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
 
 type Warn = (path: string, message: string, remedy: string) => void

@@ -1,5 +1,5 @@
-import { policyError } from '../errors.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import { policyError } from '../core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 
 export interface BackOffOptions {
   /** The first wait at the longest. Default: 1,000. */

@@ -1,12 +1,12 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { limit } from '../chain/limit.ts'
-import type { Clock } from '../clock.ts'
-import { policyError, UnsupportedError } from '../errors.ts'
-import { Gate } from '../gate.ts'
-import type { Logger } from '../logger.ts'
-import type { Dialect, Sender } from '../message.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
-import type { Overflow } from './outbox.ts'
+import { limit } from '../chain/rules/rule.ts'
+import type { Clock } from '../core/clock.ts'
+import { policyError, UnsupportedError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Dialect, Sender } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { Gate } from '../gate/gate.ts'
+import type { Overflow } from './publish-queue.ts'
 
 /** How a publisher holds what it cannot send at once. */
 export interface PublisherOptions {

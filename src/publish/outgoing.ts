@@ -1,5 +1,5 @@
-import { MAX_SIZES } from '../bounds.ts'
-import type { Action, Headers, Message, Sender } from '../message.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Action, Headers, Message, Sender } from '../core/message.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 

@@ -1,13 +1,13 @@
-import type { Clock } from '../clock.ts'
-import { policyError } from '../errors.ts'
-import { type Logger, SILENT } from '../logger.ts'
-import { checkOptionNames, type OptionNames } from '../option-names.ts'
+import type { Clock } from '../core/clock.ts'
+import { policyError } from '../core/errors.ts'
+import { type Logger, SILENT } from '../core/logger.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { type LeaseWord, openLeased } from './leased/open.ts'
-import { MemoryStore } from './memory.ts'
+import { MemoryStore } from './memory/memory-store.ts'
+import { readStoreOptions } from './parse-store-options.ts'
 import { heardMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
 import type { Store } from './store.ts'
 import { STORE_SCHEMES, schemeOf } from './store-url.ts'
-import { readStoreOptions } from './store-words.ts'
 
 /** A store as a policy names it; see the constructors of the stores for the defaults. */
 export interface StoreSpec extends ResilienceOptions {

@@ -1,8 +1,8 @@
 import type { Verdict } from '../algorithms/kernel.ts'
 import type { Limit } from '../algorithms/limit.ts'
-import type { MaybePromise } from '../message.ts'
-import type { Backend } from './medium.ts'
-import type { SharedEntries } from './notes.ts'
+import type { MaybePromise } from '../core/message.ts'
+import type { Backend } from './backend.ts'
+import type { SharedEntries } from './shared-entries.ts'
 
 export type { Verdict }
 

@@ -1,5 +1,5 @@
-import { MAX_SIZES } from '../bounds.ts'
-import type { Dialect } from '../message.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Dialect } from '../core/message.ts'
 
 /** What sets the two languages of topics apart. */
 export interface Grammar {

@@ -1,6 +1,6 @@
-import { MAX_SIZES } from '../bounds.ts'
-import { policyError } from '../errors.ts'
-import type { Dialect } from '../message.ts'
+import { policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Dialect } from '../core/message.ts'
 import {
   findProblem,
   GRAMMARS,

@@ -1,5 +1,5 @@
-import { policyError } from '../errors.ts'
-import type { Dialect } from '../message.ts'
+import { policyError } from '../core/errors.ts'
+import type { Dialect } from '../core/message.ts'
 import { GRAMMARS, type Grammar, sharedFilter, validTopic } from './dialect.ts'
 import type { Pattern } from './pattern.ts'
 

@@ -1,4 +1,4 @@
-import { MemoryStore } from '../../src/stores/memory.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { storeConformance } from './store-suite.ts'
 
 storeConformance('memory', clock => new MemoryStore({ clock }))

@@ -32,7 +32,7 @@ describe('the roll call', () => {
     .filter(path =>
       /\bclass \w+ implements (\w+, )*Store\b/.test(readFileSync(new URL(path, stores), 'utf8')),
     )
-    .map(path => path.replace(/(\/index|\/store)?\.ts$/, ''))
+    .map(path => path.replace(/(\/index|\/store)?\.ts$/, '').replace(/^([\w-]+)\/\1-store$/, '$1'))
     .filter(name => ![...COUNTS_NOTHING, ...TELLS_TIME_ITSELF].includes(name))
 
   it('finds the memory store among those there are', () => {

@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { AuthenticateHandler } from 'aedes'
 import { expect, it } from 'vitest'
-import { Gate } from '../../src/gate.ts'
+import { Gate } from '../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from '../brokers/aedes/harness.ts'
 import { pause } from './pause.ts'
 

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { beforeAll, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
-import { leaseTermsOf, measureOf } from '../../src/stores/leased/terms.ts'
+import { leaseTermsOf, measureOf } from '../../src/stores/leased/lease-terms.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
 import { joinAdmitted, mostBeyondRate, readAdmitted } from '../support/admitted.ts'
 import { ensureBuilt } from '../support/built.ts'

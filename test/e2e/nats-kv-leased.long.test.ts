@@ -1,6 +1,6 @@
 import { beforeAll, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
-import { leaseTermsOf, measureOf } from '../../src/stores/leased/terms.ts'
+import { leaseTermsOf, measureOf } from '../../src/stores/leased/lease-terms.ts'
 import { joinAdmitted, mostBeyondRate, readAdmitted } from '../support/admitted.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startNats } from '../support/nats.ts'

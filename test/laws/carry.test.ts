@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit, KERNELS, type Limit } from '../../src/algorithms/index.ts'
-import { migrateState } from '../../src/stores/kept/carry.ts'
+import { migrateState } from '../../src/stores/persistence/migrate-state.ts'
 import { random } from '../support/random.ts'
 
 /** Parts of a day; of other periods less than a step is rounded up when they change a second time. */

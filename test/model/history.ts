@@ -1,6 +1,6 @@
+import type { Sender } from '../../src/core/message.ts'
 import type { Decision, Message } from '../../src/index.ts'
 import { createSender, Gate, PolicyError } from '../../src/index.ts'
-import type { Sender } from '../../src/message.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { GateModel, type ModelDecision } from './gate-model.ts'
 import { LateClock } from './late-clock.ts'

@@ -1,4 +1,4 @@
-import { MemoryStore } from '../../src/stores/memory.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { describe, type History, Run } from './history.ts'
 import type { Policy } from './policy.ts'
 

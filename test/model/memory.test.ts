@@ -1,5 +1,5 @@
 import { describe } from 'vitest'
-import { MemoryStore } from '../../src/stores/memory.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { agree, SEEDS, seedsUpTo } from './agree.ts'
 
 describe('every pair of features on the memory store', () => {

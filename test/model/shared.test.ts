@@ -1,6 +1,6 @@
 import { afterAll, describe } from 'vitest'
-import { LeasedStore } from '../../src/stores/leased.ts'
-import { MemoryStore } from '../../src/stores/memory.ts'
+import { LeasedStore } from '../../src/stores/leased/leased-store.ts'
+import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
 import { startRedis } from '../support/redis.ts'
 import { openIoredis } from '../support/redis-clients.ts'

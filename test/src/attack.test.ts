@@ -10,7 +10,7 @@ import {
   type Passed,
 } from '../../src/cli/demo-attack.ts'
 import { READY_POLICIES } from '../../src/cli/policy-files.ts'
-import { packageFile } from '../../src/package-files.ts'
+import { packageFile } from '../../src/core/package-files.ts'
 
 // After a change of the ready policies: TOPICGATE_OUTCOMES=write npx vitest run test/src/attack.test.ts
 

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import type { Clock } from '../../src/clock.ts'
-import type { Decision } from '../../src/decision.ts'
-import { Gate } from '../../src/gate.ts'
-import type { Message, Sender } from '../../src/message.ts'
+import type { Clock } from '../../src/core/clock.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import type { Message, Sender } from '../../src/core/message.ts'
+import { Gate } from '../../src/gate/gate.ts'
 import { compilePolicy, loadPolicy, policyJsonSchema } from '../../src/policy/index.ts'
 
 const FOLDER = new URL('../../config/', import.meta.url).pathname

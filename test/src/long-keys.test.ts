@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import type { Clock } from '../../src/clock.ts'
-import type { Decision } from '../../src/decision.ts'
+import { Analytics } from '../../src/analytics/analytics.ts'
+import type { Clock } from '../../src/core/clock.ts'
+import type { Decision } from '../../src/core/decision.ts'
+import { SILENT } from '../../src/core/logger.ts'
+import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { createSender, Gate, limit, type Sender } from '../../src/index.ts'
-import { Analytics } from '../../src/insight/analytics.ts'
-import { SILENT } from '../../src/logger.ts'
-import { RefusalLog } from '../../src/outcomes/refusal-log.ts'
 
 /** V8 hashes strings of more characters than this by their length alone. */
 const LONGEST_HASHED = 16_383

@@ -6,7 +6,7 @@ const DOORS = [
   'src/index.ts',
   ...['brokers/aedes/index.ts', 'brokers/mqtt/index.ts', 'brokers/nats/index.ts'],
   ...['src/stores/nats-kv/index.ts', 'src/stores/redis/index.ts', 'src/stores/sqlite/index.ts'],
-  ...['src/adapt/index.ts', 'src/insight/index.ts'],
+  ...['src/adapt/index.ts', 'src/metrics/index.ts'],
 ]
 
 /** Clients of other packages, as far as they are used, and what stores give to gates alone. */

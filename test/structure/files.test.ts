@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../src/bounds.ts'
+import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { listFiles, listSources, readText, stripComments } from './project.ts'
 
 const sources = listSources()
@@ -57,7 +57,7 @@ describe('files', () => {
 describe('bounds', () => {
   it('each is used', () => {
     const code = sources
-      .filter(path => path !== 'src/bounds.ts')
+      .filter(path => path !== 'src/core/max-sizes.ts')
       .map(withoutWords)
       .join('\n')
     const unused = Object.keys(MAX_SIZES)
@@ -67,7 +67,10 @@ describe('bounds', () => {
             code,
           ),
       )
-      .map(key => `MAX_SIZES.${key} bounds nothing: use it where that grows, or take it out of src/bounds.ts`)
+      .map(
+        key =>
+          `MAX_SIZES.${key} bounds nothing: use it where that grows, or take it out of src/core/max-sizes.ts`,
+      )
     expect(unused).toEqual([])
   })
 

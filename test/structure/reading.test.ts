@@ -7,31 +7,31 @@ describe('reading imports', () => {
   it('tells values, types and dynamic imports apart', () => {
     const source = `#!/usr/bin/env node
 import './start.ts'
-import type { A } from '../message.ts'
-import { type B, type C } from '../bounds.ts'
+import type { A } from '../core/message.ts'
+import { type B, type C } from '../core/max-sizes.ts'
 import {
   type D,
   decide,
-} from "../decision.ts"
+} from "../core/decision.ts"
 import * as net from 'node:net'
 import pino, { type Logger } from 'pino'
 export type { E } from './e.ts'
 export { f } from './f.ts'
 export * from '@nats-io/jetstream/internal'
-const { load } = await import('../policy/load.ts')
+const { load } = await import('../policy/load-policy.ts')
 let lazy: import('mqtt').MqttClient
 `
     expect(parseImports('src/chain/x.ts', source).map(({ to, kind }) => `${kind} ${to}`)).toEqual([
       'value src/chain/start.ts',
-      'type src/message.ts',
-      'type src/bounds.ts',
-      'value src/decision.ts',
+      'type src/core/message.ts',
+      'type src/core/max-sizes.ts',
+      'value src/core/decision.ts',
       'value node:net',
       'value pino',
       'type src/chain/e.ts',
       'value src/chain/f.ts',
       'value @nats-io/jetstream',
-      'dynamic src/policy/load.ts',
+      'dynamic src/policy/load-policy.ts',
       'type mqtt',
     ])
   })
@@ -72,8 +72,8 @@ describe('finding circles', () => {
 
 describe('finding rooms', () => {
   it.each([
-    ['src/clock.ts', 'ground'],
-    ['src/gate.ts', 'gate'],
+    ['src/core/clock.ts', 'core'],
+    ['src/gate/gate.ts', 'gate'],
     ['src/guard/hold.ts', 'guard'],
     ['src/stores/redis/store.ts', 'stores'],
     ['brokers/aedes/index.ts', 'brokers'],

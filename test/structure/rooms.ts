@@ -3,39 +3,37 @@
  * like values. ARCHITECTURE.md tells why.
  */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  ground: [],
-  algorithms: ['ground'],
-  topic: ['ground'],
-  conditions: ['ground'],
-  outcomes: ['conditions', 'topic', 'ground'],
-  stores: ['algorithms', 'ground'],
-  chain: ['stores', 'conditions', 'outcomes', 'algorithms', 'topic', 'ground'],
-  adapt: ['chain', 'algorithms', 'ground'],
-  policy: ['chain', 'conditions', 'adapt', 'outcomes', 'stores', 'topic', 'algorithms', 'ground'],
+  core: [],
+  algorithms: ['core'],
+  topic: ['core'],
+  conditions: ['core'],
+  outcomes: ['conditions', 'topic', 'core'],
+  stores: ['algorithms', 'core'],
+  chain: ['stores', 'conditions', 'outcomes', 'algorithms', 'topic', 'core'],
+  adapt: ['chain', 'algorithms', 'core'],
+  policy: ['chain', 'conditions', 'adapt', 'outcomes', 'stores', 'topic', 'algorithms', 'core'],
   // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
-  gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'ground'],
-  guard: ['gate', 'outcomes', 'ground'],
-  publish: ['gate', 'chain', 'outcomes', 'topic', 'ground'],
-  insight: ['gate', 'chain', 'ground'],
-  admin: ['gate', 'insight', 'policy', 'chain', 'stores', 'topic', 'ground'],
+  gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'core'],
+  guard: ['gate', 'outcomes', 'core'],
+  publish: ['guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
+  analytics: ['gate', 'chain', 'core'],
+  metrics: ['analytics', 'gate', 'chain', 'core'],
+  admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'stores', 'topic', 'core'],
   index: [
-    ...['ground', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
-    ...['gate', 'guard', 'insight', 'admin'],
+    ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
+    ...['gate', 'guard', 'analytics', 'metrics', 'admin'],
   ],
-  brokers: ['index', 'guard', 'publish', 'outcomes', 'conditions', 'ground'],
-  cli: ['index', 'guard', 'insight', 'policy', 'brokers', 'conditions', 'ground'],
+  brokers: ['index', 'guard', 'publish', 'outcomes', 'conditions', 'core'],
+  cli: ['index', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
 }
 
 /** Arrows that only a dynamic `import()`, or a type, may take: nothing of them is loaded before it is asked for. */
 export const LAZY_ARROWS: ReadonlySet<string> = new Set(['gate → policy'])
 
-const GROUND_FLOOR =
-  /^src\/(message|maybe-promise|decision|clock|errors|bounds|bounded-part|units|logger|option-names|package-files)\.ts$/
-const OWN_FILE = /^src\/(gate|guard|index)(\.ts$|\/)/
+const OWN_FILE = /^src\/(index)\.ts$/
 
 /** The room a file of src or brokers belongs to; `undefined` where no room is known. */
 export function roomOf(path: string): string | undefined {
-  if (GROUND_FLOOR.test(path)) return 'ground'
   if (path.startsWith('brokers/')) return 'brokers'
   const name = path.match(OWN_FILE)?.[1] ?? path.match(/^src\/([^/]+)\//)?.[1]
   return name !== undefined && Object.hasOwn(ROOMS, name) ? name : undefined

@@ -1,6 +1,6 @@
 import type { Limit } from '../../algorithms/limit.ts'
 import type { Verdict } from '../store.ts'
-import type { LeaseTerms } from './terms.ts'
+import type { LeaseTerms } from './lease-terms.ts'
 
 /** A rule that has leases: its numbers and what can be lent of it. */
 export interface LeasedRule {

@@ -1,6 +1,6 @@
-import type { Clock } from '../../clock.ts'
-import { LeasedStore } from '../leased.ts'
+import type { Clock } from '../../core/clock.ts'
 import type { Store } from '../store.ts'
+import { LeasedStore } from './leased-store.ts'
 
 /** Units taken in advance and decided on here; `none`: every message asks. */
 export type LeaseWord = 'auto' | 'none' | LeaseUnits

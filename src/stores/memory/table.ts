@@ -1,6 +1,6 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
 import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
-import { MAX_SIZES } from '../../bounds.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { KeyIndex } from './key-index.ts'
 import { KeyList } from './key-list.ts'
 import { Records } from './records.ts'

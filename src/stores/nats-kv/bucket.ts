@@ -1,7 +1,7 @@
-import { StoreError } from '../../errors.ts'
+import { StoreError } from '../../core/errors.ts'
 import { type JetStream, type StreamConfig, WRONG_SEQUENCE } from './jetstream.ts'
-import { encodeToken } from './names.ts'
 import { NS, Stream } from './stream.ts'
+import { encodeToken } from './subject-names.ts'
 
 export interface BucketSettings {
   readonly bucket: string

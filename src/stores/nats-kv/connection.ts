@@ -1,7 +1,7 @@
-import { systemClock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
-import type { SharedEntriesWatch } from '../notes.ts'
-import { withTimeout } from '../resilient/within.ts'
+import { systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { withTimeout } from '../../core/with-timeout.ts'
+import type { SharedEntriesWatch } from '../shared-entries.ts'
 
 /** What a server answers. */
 export interface NatsReply {

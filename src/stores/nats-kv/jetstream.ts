@@ -1,4 +1,4 @@
-import { StoreError } from '../../errors.ts'
+import { StoreError } from '../../core/errors.ts'
 import { type Link, makeHeaders } from './connection.ts'
 
 /** Codes of JetStream that mean something other than broken (ADR-1 of NATS, errors.json of the server). */

@@ -1,14 +1,14 @@
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
-import { MAX_SIZES } from '../../bounds.ts'
-import { type Clock, systemClock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
-import { checkOptionNames, type OptionNames } from '../../option-names.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, Link, type NatsConnection } from './connection.ts'
 import { JetStream } from './jetstream.ts'
-import { checkBucket, checkWhole } from './names.ts'
-import { NatsSharedEntries } from './notes.ts'
+import { NatsSharedEntries } from './nats-shared-entries.ts'
 import { StrictStreams, type Taken } from './strict-streams.ts'
+import { checkBucket, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {
   /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */

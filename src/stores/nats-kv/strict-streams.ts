@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { StoreError } from '../../errors.ts'
+import { StoreError } from '../../core/errors.ts'
 import {
   apiError,
   type JetStream,
@@ -8,8 +8,8 @@ import {
   NOT_STORED,
   type StreamConfig,
 } from './jetstream.ts'
-import { encodeToken } from './names.ts'
 import { NS, Stream } from './stream.ts'
+import { encodeToken } from './subject-names.ts'
 
 export interface StrictSettings {
   readonly bucket: string

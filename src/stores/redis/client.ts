@@ -1,5 +1,5 @@
-import { StoreError } from '../../errors.ts'
-import type { OptionNames } from '../../option-names.ts'
+import { StoreError } from '../../core/errors.ts'
+import type { OptionNames } from '../../core/option-names.ts'
 
 /** What the store asks of a Redis client; {@link fromIoredis} and {@link fromNodeRedis} make it of theirs. */
 export interface RedisClient {

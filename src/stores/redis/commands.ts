@@ -1,6 +1,6 @@
-import { systemClock } from '../../clock.ts'
-import type { RedisCommands } from '../medium.ts'
-import { withTimeout } from '../resilient/within.ts'
+import { systemClock } from '../../core/clock.ts'
+import { withTimeout } from '../../core/with-timeout.ts'
+import type { RedisCommands } from '../backend.ts'
 import { notConnected, type RedisClient } from './client.ts'
 
 // KEYS: the key. ARGV: the command, then what follows the key. A script, as clients of all kinds send it to the node

@@ -1,5 +1,5 @@
-import { StoreError } from '../../errors.ts'
-import { checkOptionNames } from '../../option-names.ts'
+import { StoreError } from '../../core/errors.ts'
+import { checkOptionNames } from '../../core/option-names.ts'
 import type {
   AdapterOptions,
   Emitting,

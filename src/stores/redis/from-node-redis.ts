@@ -1,6 +1,6 @@
-import { systemClock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
-import { checkOptionNames } from '../../option-names.ts'
+import { systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { checkOptionNames } from '../../core/option-names.ts'
 import type {
   AdapterOptions,
   Emitting,

@@ -1,4 +1,4 @@
-import { systemClock } from '../../clock.ts'
+import { systemClock } from '../../core/clock.ts'
 import type { Emitting } from './client.ts'
 
 /** The longest a server may take from the connection until it is ready: to check the password and the like. */

@@ -1,6 +1,6 @@
 /** The door `topicgate/redis`: state of limits in Redis or Valkey. */
 export type { AdapterOptions, RedisClient, RedisServerLink } from './client.ts'
-export type { AnyRedisClient } from './connect.ts'
+export type { AnyRedisClient } from './client-adapter.ts'
 export { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 export { fromNodeRedis, type NodeRedisClient, type NodeRedisCluster } from './from-node-redis.ts'
 export { type OpenRedisOptions, openRedis } from './open.ts'

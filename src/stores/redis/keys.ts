@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { MAX_SIZES } from '../../bounds.ts'
-import { policyError } from '../../errors.ts'
+import { policyError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
 
 /** Printable ASCII without braces, which delimit; a leading # or ~ marks what was encoded. */
 const PLAIN = /^(?![#~])[!-z|]+$/

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { CustomAlgorithm } from '../../algorithms/custom.ts'
 import type { AlgorithmName, Limit } from '../../algorithms/limit.ts'
-import { MAX_SIZES } from '../../bounds.ts'
-import { packageFile } from '../../package-files.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { packageFile } from '../../core/package-files.ts'
 
 function read(path: string): string {
   return readFileSync(packageFile(`src/${path}`), 'utf8')

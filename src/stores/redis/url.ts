@@ -1,4 +1,4 @@
-import { StoreError } from '../../errors.ts'
+import { StoreError } from '../../core/errors.ts'
 
 export interface HostPort {
   readonly host: string

@@ -1,7 +1,7 @@
-import { type Clock, systemClock } from '../../clock.ts'
-import type { Logger } from '../../logger.ts'
-import { ResilientStore } from '../resilient.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import type { Logger } from '../../core/logger.ts'
 import type { Fallback, Store } from '../store.ts'
+import { ResilientStore } from './resilient-store.ts'
 
 /** Options of every store behind a network, for the time it is slow or out of reach. */
 export interface ResilienceOptions {

@@ -1,7 +1,7 @@
-import { type Clock, systemClock } from '../../clock.ts'
-import { policyError } from '../../errors.ts'
-import { type Logger, SILENT } from '../../logger.ts'
-import { checkOptionNames, type OptionNames } from '../../option-names.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { policyError } from '../../core/errors.ts'
+import { type Logger, SILENT } from '../../core/logger.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { FALLBACKS, type Fallback, type Store } from '../store.ts'
 
 export interface ResilientStoreOptions {

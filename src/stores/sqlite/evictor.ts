@@ -1,7 +1,7 @@
 import type { Verdict } from '../../algorithms/kernel.ts'
 import type { Limit } from '../../algorithms/limit.ts'
-import { MAX_SIZES } from '../../bounds.ts'
-import { OVERFLOW_KEY, type RuleState, type StateEntry } from './shelf.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { OVERFLOW_KEY, type RuleState, type StateEntry } from './rule-state.ts'
 import type { KeptKey } from './statements.ts'
 
 /** Keeps a rule from having more keys than it may, and counts what that costs. */

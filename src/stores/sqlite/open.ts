@@ -1,12 +1,12 @@
 import { closeSync, openSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { pause, systemClock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
-import { checkOptionNames, type OptionNames } from '../../option-names.ts'
+import { pause, systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { SqliteDatabase } from './database.ts'
+import { isLocked, storeError } from './sqlite-errors.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
-import { isLocked, storeError } from './trouble.ts'
 
 type Driver = new (path: string) => SqliteDatabase
 

@@ -1,4 +1,4 @@
-import { StoreError } from '../../errors.ts'
+import { StoreError } from '../../core/errors.ts'
 import { readValue, type SqliteDatabase } from './database.ts'
 
 /** Marks a file as this project's, in its header: the letters `tgat`. */

@@ -1,9 +1,9 @@
 import type { Limit } from '../../algorithms/limit.ts'
-import { forgettableAt, migrateState } from '../kept/carry.ts'
-import { decodeCells, encodeCells } from '../kept/cells.ts'
-import { changesAfter } from '../kept/history.ts'
-import { limitOf } from '../kept/numbers.ts'
-import { historyOf, NEVER_MS } from './shelf.ts'
+import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
+import { limitOf } from '../persistence/limit-fingerprint.ts'
+import { changesAfter } from '../persistence/limit-history.ts'
+import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
+import { historyOf, NEVER_MS } from './rule-state.ts'
 import { type KeptKey, keyed, type Statements, type StateRow, type SweptRow } from './statements.ts'
 
 /** Where a sweep has come to. */

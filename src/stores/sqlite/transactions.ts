@@ -1,12 +1,12 @@
-import { MAX_SIZES } from '../../bounds.ts'
-import { afterAwaited, type Clock } from '../../clock.ts'
-import { StoreError } from '../../errors.ts'
+import { afterAwaited, type Clock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { ChargeTransaction } from './charge-transaction.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { Evictor } from './evictor.ts'
-import { ChargeTransaction } from './ledger.ts'
 import { undo } from './schema.ts'
+import { codeOf, isLocked, storeError } from './sqlite-errors.ts'
 import { prepare, type Statements } from './statements.ts'
-import { codeOf, isLocked, storeError } from './trouble.ts'
 
 /** Between two tries for a lock that another process holds. */
 const RETRY_MS = 5

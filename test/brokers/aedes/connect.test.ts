@@ -2,8 +2,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type LimitBrokerOptions, limitServer } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { exempt } from '../../../src/chain/exempt.ts'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
+import { exempt } from '../../../src/chain/rules/exemption.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined

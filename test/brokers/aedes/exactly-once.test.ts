@@ -1,7 +1,7 @@
 import type mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import type { ExceededWord } from '../../../src/outcomes/exceeded.ts'
 import {
   eventually,

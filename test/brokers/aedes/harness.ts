@@ -4,7 +4,7 @@ import { Aedes } from 'aedes'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import mqttPacket from 'mqtt-packet'
 import { type BrokerLimits, type LimitBrokerOptions, limitBroker } from '../../../brokers/aedes/index.ts'
-import { Gate } from '../../../src/gate.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 
 type AedesOptions = ConstructorParameters<typeof Aedes>[0]
 

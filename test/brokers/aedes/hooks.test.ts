@@ -1,10 +1,10 @@
 import { Aedes } from 'aedes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/limit.ts'
-import type { Exceeded } from '../../../src/chain/options.ts'
-import { UnsupportedError } from '../../../src/errors.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import type { Exceeded } from '../../../src/chain/rules/rule-options.ts'
+import { UnsupportedError } from '../../../src/core/errors.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined

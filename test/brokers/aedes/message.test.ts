@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { AedesMessage } from '../../../brokers/aedes/message.ts'
-import { MAX_SIZES } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 
 const sender = Object.freeze({ client: 'c' })
 function publish(payload: string | Buffer | undefined): AedesMessage {

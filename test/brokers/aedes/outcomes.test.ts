@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Exceeded } from '../../../src/chain/options.ts'
+import type { Exceeded } from '../../../src/chain/rules/rule-options.ts'
 import { Gate, limit } from '../../../src/index.ts'
 import { eventually, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 

@@ -4,8 +4,8 @@ import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
 import { packetBytes } from '../../../brokers/aedes/packet-size.ts'
-import { MAX_SIZES } from '../../../src/bounds.ts'
-import { Gate } from '../../../src/gate.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, RawClient, startBroker, type TestBroker } from './harness.ts'
 
 let test: TestBroker | undefined

@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events'
 import { afterEach, describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, type Setup, startBroker, subscribeAll, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, type TestBroker } from './harness.ts'
 
 let running: TestBroker | undefined

@@ -2,7 +2,7 @@ import * as v3 from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
 import type { NatsHeaders, NatsMessage } from '../../../brokers/nats/client.ts'
 import { readHeaders } from '../../../brokers/nats/headers.ts'
-import { MAX_SIZES } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 
 /** A message whose client says nothing of its inside. */
 function publicMessage(lines: readonly string[], sizes: boolean): NatsMessage & { decoded: boolean } {

@@ -1,5 +1,5 @@
 import { type LimitNatsOptions, limitNats, type NatsLimits } from '../../../brokers/nats/index.ts'
-import { Gate } from '../../../src/gate.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import type { Middleware } from '../../../src/index.ts'
 import type { NatsServer } from '../../support/nats.ts'
 import type { Generation, JetStreamAccess, TestConnection } from './generations.ts'

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { type AdaptiveOptions, adaptive, errorRate, queueDepth } from '../../../src/adapt/index.ts'
-import { MAX_SIZES } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import {
   type Decision,
   Gate,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { behaviour } from '../../../src/adapt/index.ts'
-import { MAX_SIZES } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { type Decision, Gate, type Message, PolicyError, type Sender } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

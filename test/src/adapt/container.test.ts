@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Container, openContainer } from '../../../src/adapt/cgroup.ts'
-import { cpuSignal } from '../../../src/adapt/cpu.ts'
-import { memorySignal } from '../../../src/adapt/memory.ts'
+import { cpuSignal } from '../../../src/adapt/cpu-signal.ts'
+import { memorySignal } from '../../../src/adapt/memory-signal.ts'
 
 const folders: string[] = []
 afterEach(() => {

@@ -1,4 +1,4 @@
-import type { Feedback } from '../../../src/adapt/feedback.ts'
+import type { Feedback } from '../../../src/adapt/rate-controller.ts'
 import { type Decision, Gate, type Message } from '../../../src/index.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
 

@@ -8,12 +8,12 @@ import {
   type Step,
   toAlgorithm,
 } from '../../../src/algorithms/index.ts'
-import { MAX_SIZES } from '../../../src/bounds.ts'
-import { limit as rule } from '../../../src/chain/limit.ts'
-import { PolicyError, StoreError } from '../../../src/errors.ts'
-import { Gate } from '../../../src/gate.ts'
-import { Guard } from '../../../src/guard.ts'
-import { MemoryStore } from '../../../src/stores/memory.ts'
+import { limit as rule } from '../../../src/chain/rules/rule.ts'
+import { PolicyError, StoreError } from '../../../src/core/errors.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { Gate } from '../../../src/gate/gate.ts'
+import { Guard } from '../../../src/guard/guard.ts'
+import { MemoryStore } from '../../../src/stores/memory/memory-store.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const PASSED: Step<CustomState> = {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { exempt } from '../../../src/chain/exempt.ts'
-import { limit } from '../../../src/chain/limit.ts'
-import type { ExemptOptions } from '../../../src/chain/options.ts'
-import { Gate } from '../../../src/gate.ts'
+import { exempt } from '../../../src/chain/rules/exemption.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import type { ExemptOptions } from '../../../src/chain/rules/rule-options.ts'
+import type { Action, Sender } from '../../../src/core/message.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { PolicyError } from '../../../src/index.ts'
-import type { Action, Sender } from '../../../src/message.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const ACTIONS: readonly Action[] = ['publish', 'subscribe', 'connect', 'deliver']

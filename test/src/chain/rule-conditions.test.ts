@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { limit, quota } from '../../../src/chain/limit.ts'
+import { limit, quota } from '../../../src/chain/rules/rule.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
+import type { Message } from '../../../src/core/message.ts'
 import { type Decision, Gate, PolicyError } from '../../../src/index.ts'
-import type { Message } from '../../../src/message.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { gateOn, STORE_NAMES } from './each-store.ts'
 

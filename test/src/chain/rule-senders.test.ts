@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/limit.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import type { Action, Sender } from '../../../src/core/message.ts'
 import { createSender, type Decision, Gate, PolicyError, type SenderLists } from '../../../src/index.ts'
-import type { Action, Sender } from '../../../src/message.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { gateOn, STORE_NAMES } from './each-store.ts'
 

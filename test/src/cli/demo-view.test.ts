@@ -6,7 +6,7 @@ import {
   renderDemoLine,
   renderSummary,
 } from '../../../src/cli/demo-view.ts'
-import { LiveScreen } from '../../../src/cli/live-text.ts'
+import { LiveScreen } from '../../../src/cli/live-screen.ts'
 import { fakeTerminal } from './fake-terminal.ts'
 
 const plain = (_style: string, text: string): string => text

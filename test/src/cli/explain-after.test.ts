@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Decision } from '../../../src/decision.ts'
+import type { Decision } from '../../../src/core/decision.ts'
 import { captureOf, POLICY, record } from '../../conformance/recorded.ts'
 import { runCommand } from './fake-terminal.ts'
 import { Folder } from './folder.ts'

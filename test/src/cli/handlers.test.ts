@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
-import { PendingHandlers } from '../../../src/cli/endings.ts'
-import type { Message } from '../../../src/message.ts'
+import { PendingHandlers } from '../../../src/cli/pending-handlers.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import type { Message } from '../../../src/core/message.ts'
 import { runCommand } from './fake-terminal.ts'
 import { Folder } from './folder.ts'
 

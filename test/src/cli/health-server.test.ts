@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type HealthServer, startHealth } from '../../../src/cli/health-server.ts'
 import type { StoreHealth } from '../../../src/index.ts'
-import { MemoryStore } from '../../../src/stores/memory.ts'
+import { MemoryStore } from '../../../src/stores/memory/memory-store.ts'
 
 let server: HealthServer | undefined
 afterEach(() => server?.close())

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { packageFile } from '../../../src/package-files.ts'
+import { packageFile } from '../../../src/core/package-files.ts'
 import { runCommand } from './fake-terminal.ts'
 import { Folder } from './folder.ts'
 

@@ -2,7 +2,7 @@ import { SocketAddress } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { canonicalIp, compileAddresses } from '../../../src/conditions/cidr.ts'
-import { PolicyError, type Problem } from '../../../src/errors.ts'
+import { PolicyError, type Problem } from '../../../src/core/errors.ts'
 
 const SEEDED = { seed: 43, numRuns: 300 }
 const listed = (list: readonly string[], ip: string): boolean => compileAddresses(list, 'ips')(ip)

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
 import { compileCondition, usesPayload } from '../../../src/conditions/compile.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
-import type { Message } from '../../../src/message.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import type { Message } from '../../../src/core/message.ts'
 import { holds, messageWith, pathsOf, problemsOf } from './conditions.ts'
 
 /** A condition nested `depth` times in all, any and not. */

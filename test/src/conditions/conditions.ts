@@ -1,7 +1,7 @@
 import { compileCondition } from '../../../src/conditions/compile.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
-import { PolicyError, type Problem } from '../../../src/errors.ts'
-import type { Message } from '../../../src/message.ts'
+import { PolicyError, type Problem } from '../../../src/core/errors.ts'
+import type { Message } from '../../../src/core/message.ts'
 
 export function messageWith(parts: Partial<Message> = {}): Message {
   return { topic: 'fleet/a/d1', on: 'publish', sender: { client: 'd1' }, size: 100, ...parts }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
 import { readHeader } from '../../../src/conditions/header.ts'
-import type { Headers, Message } from '../../../src/message.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import type { Headers, Message } from '../../../src/core/message.ts'
 import { holds, messageWith, pathsOf, problemsOf } from './conditions.ts'
 
 type HeaderTest = Omit<NonNullable<ConditionSpec['header']>, 'name'>

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { compileCondition } from '../../../src/conditions/compile.ts'
 import type { ConditionSpec } from '../../../src/conditions/condition.ts'
-import { LocalClock } from '../../../src/conditions/local-clock.ts'
 import { parseDays, parseTimeRange } from '../../../src/conditions/time-range.ts'
+import { LocalClock } from '../../../src/conditions/zoned-time.ts'
 import { holds, messageWith, pathsOf, problemsOf } from './conditions.ts'
 
 const SEEDED = { seed: 41, numRuns: 300 }

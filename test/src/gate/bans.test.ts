@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Change } from '../../../src/gate/note.ts'
+import type { Change } from '../../../src/gate/runtime-entry.ts'
 import { createSender, Gate, limit, type Message, PolicyError } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

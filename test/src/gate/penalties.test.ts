@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import {
   createSender,
   type Decision,

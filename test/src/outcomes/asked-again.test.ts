@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/limit.ts'
-import type { Decision } from '../../../src/decision.ts'
-import { Gate } from '../../../src/gate.ts'
-import { Guard } from '../../../src/guard.ts'
-import type { Message } from '../../../src/message.ts'
-import { MemoryStore } from '../../../src/stores/memory.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import type { Decision } from '../../../src/core/decision.ts'
+import type { Message } from '../../../src/core/message.ts'
+import { Gate } from '../../../src/gate/gate.ts'
+import { Guard } from '../../../src/guard/guard.ts'
+import { MemoryStore } from '../../../src/stores/memory/memory-store.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const outcomes = ['throttle', 'queue', 'latest'] as const

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import type { Decision } from '../../../src/decision.ts'
-import { PolicyError } from '../../../src/errors.ts'
-import type { Message } from '../../../src/message.ts'
+import type { Decision } from '../../../src/core/decision.ts'
+import { PolicyError } from '../../../src/core/errors.ts'
+import type { Message } from '../../../src/core/message.ts'
 import { compileDegrade, type DegradeOptions, degradeMessage } from '../../../src/outcomes/degrade.ts'
 
 const decision: Decision = {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../../src/chain/limit.ts'
-import { Gate } from '../../../src/gate.ts'
-import { Guard } from '../../../src/guard.ts'
-import type { Message } from '../../../src/message.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import type { Message } from '../../../src/core/message.ts'
+import { Gate } from '../../../src/gate/gate.ts'
+import { Guard } from '../../../src/guard/guard.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A gate whose answers come a turn later, as those of a distant store. */

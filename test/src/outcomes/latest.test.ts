@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { random } from '../../support/random.ts'
 import { setScene } from './scene.ts'
 

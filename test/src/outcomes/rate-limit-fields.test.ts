@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
-import { limit } from '../../../src/chain/limit.ts'
-import type { Decision } from '../../../src/decision.ts'
-import { Gate } from '../../../src/gate.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import type { Decision } from '../../../src/core/decision.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import {
   lowerCaseFields,
   natsRefusalHeaders,
   rateLimitFields,
 } from '../../../src/outcomes/rate-limit-fields.ts'
-import type { RuleInfo } from '../../../src/outcomes/rule-facts.ts'
+import type { RuleInfo } from '../../../src/outcomes/rule-info.ts'
 
 function ruleInfoOf(rate: string, name = 'burst', algorithm?: 'fixed-window'): RuleInfo {
   const rule = limit({ name, rate, per: ['client', 'topic'], ...(algorithm ? { algorithm } : {}) })

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { type CustomAlgorithm, defineAlgorithm } from '../../../src/algorithms/index.ts'
-import { PolicyError } from '../../../src/errors.ts'
-import { Gate } from '../../../src/gate.ts'
-import type { Message } from '../../../src/message.ts'
+import { PolicyError } from '../../../src/core/errors.ts'
+import type { Message } from '../../../src/core/message.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** Lets `capacity` pass, once and for all of a period. */

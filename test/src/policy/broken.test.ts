@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { PolicyError, type Problem } from '../../../src/errors.ts'
+import { PolicyError, type Problem } from '../../../src/core/errors.ts'
 import { loadPolicy } from '../../../src/policy/index.ts'
 
 const FOLDER = new URL('./broken/', import.meta.url).pathname

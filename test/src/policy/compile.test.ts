@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import type { Clock } from '../../../src/clock.ts'
-import type { Decision } from '../../../src/decision.ts'
-import { PolicyError } from '../../../src/errors.ts'
-import { Gate } from '../../../src/gate.ts'
-import type { Message } from '../../../src/message.ts'
+import type { Clock } from '../../../src/core/clock.ts'
+import type { Decision } from '../../../src/core/decision.ts'
+import { PolicyError } from '../../../src/core/errors.ts'
+import type { Message } from '../../../src/core/message.ts'
+import { Gate } from '../../../src/gate/gate.ts'
 import { type CompiledPolicy, compilePolicy, loadPolicy } from '../../../src/policy/index.ts'
 
 const STANDING: Clock = { now: () => 1_000_000, after: () => () => {} }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { PolicyError, type Problem } from '../../../src/errors.ts'
+import { PolicyError, type Problem } from '../../../src/core/errors.ts'
 import { loadPolicy } from '../../../src/policy/index.ts'
 
 const BASE = `version: 1

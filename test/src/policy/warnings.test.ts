@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { READY_POLICIES } from '../../../src/cli/policy-files.ts'
-import { packageFile } from '../../../src/package-files.ts'
+import { packageFile } from '../../../src/core/package-files.ts'
 import { findPolicyWarnings, loadPolicy } from '../../../src/policy/index.ts'
 
 async function warningsOf(document: object): Promise<string[]> {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../src/bounds.ts'
-import type { Decision } from '../../../src/decision.ts'
+import type { Decision } from '../../../src/core/decision.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { circuitBreaker, Gate, type Logger, limit, type Middleware, StoreError } from '../../../src/index.ts'
-import { assemble } from '../../../src/publish/limited.ts'
+import { assemble } from '../../../src/publish/create-publisher.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
-import type { Published, QueuePlacement, SendFailure } from '../../../src/publish/published.ts'
-import { parseQueueParams, type QueueParams } from '../../../src/publish/wanted.ts'
+import { parseQueueParams, type QueueParams } from '../../../src/publish/queue-options.ts'
+import type { Published, QueuePlacement, SendFailure } from '../../../src/publish/types.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 /** A store that has something to forget sweeps as long as it is open. */

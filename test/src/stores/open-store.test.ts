@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createLimit } from '../../../src/algorithms/create-limit.ts'
-import { MemoryStore } from '../../../src/stores/memory.ts'
+import { MemoryStore } from '../../../src/stores/memory/memory-store.ts'
 import { openStore } from '../../../src/stores/open-store.ts'
-import { ResilientStore } from '../../../src/stores/resilient.ts'
+import { ResilientStore } from '../../../src/stores/resilient/resilient-store.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 let folder: string

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import type { Dialect } from '../../../src/message.ts'
+import type { Dialect } from '../../../src/core/message.ts'
 import { GRAMMARS } from '../../../src/topic/dialect.ts'
 
 /** Levels in which matchers are known to stumble: few, so that patterns and topics meet often. */

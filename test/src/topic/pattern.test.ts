@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { PolicyError } from '../../../src/errors.ts'
-import type { Dialect } from '../../../src/message.ts'
+import { PolicyError } from '../../../src/core/errors.ts'
+import type { Dialect } from '../../../src/core/message.ts'
 import { captureLevels, matches, parsePattern, validPattern, validTopic } from '../../../src/topic/pattern.ts'
 import { texts, topics } from './alphabet.ts'
 

@@ -1,8 +1,8 @@
 import { createLimit, type LimitSpec } from '../../../../src/algorithms/create-limit.ts'
 import type { Limit } from '../../../../src/algorithms/limit.ts'
-import type { Clock } from '../../../../src/clock.ts'
-import { LeasedStore, type LeasedStoreOptions } from '../../../../src/stores/leased.ts'
-import { MemoryStore } from '../../../../src/stores/memory.ts'
+import type { Clock } from '../../../../src/core/clock.ts'
+import { LeasedStore, type LeasedStoreOptions } from '../../../../src/stores/leased/leased-store.ts'
+import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import type { Charge, Store, Verdict } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 

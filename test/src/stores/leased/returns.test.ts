@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../../src/bounds.ts'
-import { StoreError } from '../../../../src/errors.ts'
-import { LeasedStore } from '../../../../src/stores/leased.ts'
-import { MemoryStore } from '../../../../src/stores/memory.ts'
+import { StoreError } from '../../../../src/core/errors.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import { LeasedStore } from '../../../../src/stores/leased/leased-store.ts'
+import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import { bucket, charge, left, openFleet, take } from './nodes.ts'
 
 const COMMIT = { commit: true } as const

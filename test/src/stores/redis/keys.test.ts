@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../../src/bounds.ts'
-import { PolicyError } from '../../../../src/errors.ts'
+import { PolicyError } from '../../../../src/core/errors.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { encodePart, StateKeys } from '../../../../src/stores/redis/keys.ts'
 import { slotOf } from '../../../../src/stores/redis/slot.ts'
 import { random } from '../../../support/random.ts'

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
+import type { Logger } from '../../../../src/core/logger.ts'
 import { openStore } from '../../../../src/index.ts'
-import type { Logger } from '../../../../src/logger.ts'
 import { warningsOf } from '../../../../src/stores/redis/server-warnings.ts'
 import { startRedis } from '../../../support/redis.ts'
 

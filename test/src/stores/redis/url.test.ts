@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { StoreError } from '../../../../src/errors.ts'
+import { StoreError } from '../../../../src/core/errors.ts'
 import { connectRedis } from '../../../../src/stores/redis/open.ts'
 import { parseRedisUrl } from '../../../../src/stores/redis/url.ts'
 

@@ -1,5 +1,5 @@
-import { MemoryStore } from '../../../../src/stores/memory.ts'
-import { ResilientStore } from '../../../../src/stores/resilient.ts'
+import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
+import { ResilientStore } from '../../../../src/stores/resilient/resilient-store.ts'
 import { storeConformance } from '../../../conformance/store-suite.ts'
 
 // While nothing is wrong with the store behind it, it is that store.

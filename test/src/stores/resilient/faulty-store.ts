@@ -1,5 +1,5 @@
-import { StoreError } from '../../../../src/errors.ts'
-import { MemoryStore } from '../../../../src/stores/memory.ts'
+import { StoreError } from '../../../../src/core/errors.ts'
+import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../../../../src/stores/store.ts'
 import type { FakeClock } from '../../../support/fake-clock.ts'
 

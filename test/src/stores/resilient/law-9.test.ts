@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/create-limit.ts'
-import { ResilientStore } from '../../../../src/stores/resilient.ts'
+import { ResilientStore } from '../../../../src/stores/resilient/resilient-store.ts'
 import type { Charge, Fallback } from '../../../../src/stores/store.ts'
 import { FALLBACKS } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'

@@ -1,7 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/create-limit.ts'
-import { MAX_SIZES } from '../../../../src/bounds.ts'
-import { ResilientStore, type ResilientStoreOptions } from '../../../../src/stores/resilient.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import {
+  ResilientStore,
+  type ResilientStoreOptions,
+} from '../../../../src/stores/resilient/resilient-store.ts'
 import type { Charge, Fallback, StoreEvent, Verdict } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { FaultyStore } from './faulty-store.ts'

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { StoreError } from '../../../../src/errors.ts'
+import { StoreError } from '../../../../src/core/errors.ts'
 import { openSqlite, SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import { MIGRATIONS, migrate } from '../../../../src/stores/sqlite/schema.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { Logger } from '../../../../src/logger.ts'
+import type { Logger } from '../../../../src/core/logger.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 import { DRIVERS } from './drivers.ts'
 import { charge, makeLimit, newFile, open } from './harness.ts'

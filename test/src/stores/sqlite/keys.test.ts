@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MAX_SIZES } from '../../../../src/bounds.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import { SqliteStore } from '../../../../src/stores/sqlite/index.ts'
 import type { StoreEvent } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'

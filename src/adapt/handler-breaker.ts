@@ -1,0 +1,211 @@
+import type { Middleware } from '../chain/middleware.ts'
+import type { HandlerHost, HandlerMeta } from '../chain/rules/handler-feedback.ts'
+import { META } from '../chain/rules/rule.ts'
+import { hashLongPart } from '../core/bounded-text.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { Decision } from '../core/decision.ts'
+import { policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { andThen } from '../core/maybe-promise.ts'
+import type { Message } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+
+export interface BreakerOptions {
+  /** What its refusals are told under. Default: breaker. */
+  readonly name?: string | undefined
+  /** What fails together: messages of equal keys. Default: the topic. */
+  readonly keyOf?: ((message: Message) => string) | undefined
+  /** It opens when more than this share fails. Default: 0.5. */
+  readonly failures?: number | undefined
+  /** Of more than this many in a window. Default: 10. */
+  readonly least?: number | undefined
+  /** Default: 10,000. */
+  readonly windowMs?: number | undefined
+  /** How long it stays open before one message tries. Default: 5,000. */
+  readonly openMs?: number | undefined
+  /** What becomes of messages while it is open. Default: retry. */
+  readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject' | undefined
+  /** Default: that of the gate. */
+  readonly clock?: Clock | undefined
+}
+
+const OPTIONS: OptionNames<BreakerOptions> = {
+  name: true,
+  keyOf: true,
+  failures: true,
+  least: true,
+  windowMs: true,
+  openMs: true,
+  exceeded: true,
+  clock: true,
+}
+
+export type CircuitState = 'closed' | 'open' | 'half-open'
+
+/** Keeps messages from a handler that fails. */
+export interface CircuitBreaker {
+  /** To be told after each message that passed, where no consumer of topicgate does: whether its handler succeeded. */
+  observe(message: Message, ok: boolean): void
+  stateOf(message: Message): CircuitState
+  /** Keys it knows, and how many of them are not closed. */
+  stats(): { readonly keys: number; readonly open: number }
+  /** `gate.use(breaker.guard)`. */
+  readonly guard: Middleware
+}
+
+interface Circuit {
+  windowMs: number
+  done: number
+  failed: number
+  /** When it was opened; undefined while it is closed. */
+  openedMs: number | undefined
+  /** When a message was let through to try; undefined where none is out. */
+  triedMs: number | undefined
+}
+
+/** A station that another of the same words can go on with. */
+interface BreakerStation extends HandlerMeta {
+  readonly says: string | undefined
+  circuits(): Map<string, Circuit>
+}
+
+/**
+ * A circuit breaker for each key. It opens when more than half of more than ten messages of a window failed; after a
+ * while one message at a time may try, and its success closes it. A try that is never answered for is given up after
+ * `openMs`. The keys unseen for the longest are forgotten. `says` tells breakers of equal words from others: with it
+ * one that a policy loads again goes on. Throws PolicyError.
+ */
+export function circuitBreaker(options: BreakerOptions = {}, says?: string): CircuitBreaker {
+  checkOptionNames(options, OPTIONS)
+  const { keyOf = topicOf, failures = 0.5, least = 10, windowMs = 10_000, openMs = 5_000 } = options
+  const { exceeded = 'retry', name = 'breaker' } = options
+  for (const [path, value] of Object.entries({ windowMs, openMs })) {
+    if (!(value >= 1)) throw policyError(path, `${value} is no duration`, 'use milliseconds, at least 1')
+  }
+  if (!(failures > 0 && failures < 1))
+    throw policyError(
+      'failures',
+      `a share of ${failures} is never passed, or always`,
+      'use one between 0 and 1, as 0.5 (50%)',
+    )
+  if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')
+  let clock = options.clock ?? systemClock
+  let host: HandlerHost | undefined
+  let circuits = new Map<string, Circuit>()
+
+  const keyFor = (message: Message): string => {
+    try {
+      return hashLongPart(String(keyOf(message)))
+    } catch {
+      // A key that cannot be made is the empty one: all such messages fail together.
+      return ''
+    }
+  }
+  const stateAt = (circuit: Circuit | undefined, nowMs: number): CircuitState => {
+    if (circuit?.openedMs === undefined) return 'closed'
+    return nowMs >= circuit.openedMs + openMs ? 'half-open' : 'open'
+  }
+  const make = (key: string, nowMs: number): Circuit => {
+    if (circuits.size >= MAX_SIZES.breakerKeys) circuits.delete(circuits.keys().next().value!)
+    const made = { windowMs: nowMs, done: 0, failed: 0, openedMs: undefined, triedMs: undefined }
+    circuits.set(key, made)
+    return made
+  }
+  const open = (key: string, circuit: Circuit, nowMs: number): void => {
+    circuit.openedMs = nowMs
+    host?.opened?.(key, nowMs + openMs)
+  }
+  /** How long a message has to wait; 0 where it may pass, or try. */
+  const waitAt = (circuit: Circuit | undefined, nowMs: number): number => {
+    if (circuit?.openedMs === undefined) return 0
+    return Math.max(0, Math.max(circuit.openedMs, circuit.triedMs ?? -Infinity) + openMs - nowMs)
+  }
+  const refuse = (waitMs: number): Decision => ({
+    ...{ allowed: false, outcome: exceeded, reason: 'handler_failing', rule: name },
+    retryAfterMs: Math.max(1, Math.ceil(waitMs)),
+  })
+  const guard: Middleware = (message, next) => {
+    const circuit = circuits.get(keyFor(message))
+    if (circuit?.openedMs === undefined) return next()
+    const nowMs = clock.now()
+    const waitMs = waitAt(circuit, nowMs)
+    if (waitMs > 0) return refuse(waitMs)
+    circuit.triedMs = nowMs
+    return andThen(next(), decision => {
+      // What a limit refuses has tried nothing.
+      if (!decision.allowed) circuit.triedMs = undefined
+      return decision
+    })
+  }
+  const observe = (message: Message, ok: boolean): void => {
+    const nowMs = clock.now()
+    const key = keyFor(message)
+    const circuit = circuits.get(key) ?? make(key, nowMs)
+    // Used last, forgotten last.
+    circuits.delete(key)
+    circuits.set(key, circuit)
+    if (circuit.openedMs !== undefined) {
+      // Those that passed before it opened say nothing new.
+      if (circuit.triedMs === undefined) return
+      circuit.triedMs = circuit.openedMs = undefined
+      circuit.done = circuit.failed = 0
+      circuit.windowMs = nowMs
+      if (!ok) open(key, circuit, nowMs)
+      return
+    }
+    if (nowMs >= circuit.windowMs + windowMs) {
+      circuit.windowMs = nowMs
+      circuit.done = circuit.failed = 0
+    }
+    if (ok) circuit.done++
+    else circuit.failed++
+    const total = circuit.done + circuit.failed
+    if (total > least && circuit.failed > failures * total) open(key, circuit, nowMs)
+  }
+  const meta: BreakerStation = {
+    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
+    says: says && JSON.stringify([says, { ...options, clock: undefined }]),
+    circuits: () => circuits,
+    observe: (message, { ok }) => observe(message, ok),
+    refusal(message) {
+      const waitMs = waitAt(circuits.get(keyFor(message)), clock.now())
+      return waitMs > 0 ? refuse(waitMs) : undefined
+    },
+    describe(message) {
+      const key = keyFor(message)
+      const circuit = circuits.get(key)
+      const state = stateAt(circuit, clock.now())
+      const verdict = waitAt(circuit, clock.now()) === 0 ? 'passes' : `is answered ${exceeded}`
+      return `${verdict}: ${state} for ${JSON.stringify(key)}, ${circuit?.failed ?? 0} of ${(circuit?.done ?? 0) + (circuit?.failed ?? 0)} failed`
+    },
+    attach(given) {
+      host = given
+      clock = options.clock ?? given.clock
+    },
+    inherit(other) {
+      const { says: theirs, circuits: found } = other as Partial<BreakerStation>
+      if (meta.says === undefined || theirs !== meta.says || found === undefined) return false
+      circuits = found()
+      return true
+    },
+    heard(key, untilMs) {
+      const circuit = circuits.get(key) ?? make(key, clock.now())
+      if (circuit.openedMs !== undefined && circuit.openedMs + openMs >= untilMs) return
+      circuit.openedMs = untilMs - openMs
+      circuit.triedMs = undefined
+    },
+  }
+  return {
+    guard: Object.assign(guard, { [META]: meta }),
+    observe,
+    stateOf: message => stateAt(circuits.get(keyFor(message)), clock.now()),
+    stats() {
+      const open = [...circuits.values()].filter(({ openedMs }) => openedMs !== undefined).length
+      return { keys: circuits.size, open }
+    },
+  }
+}
+
+function topicOf({ topic }: Message): string {
+  return topic
+}

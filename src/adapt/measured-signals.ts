@@ -1,0 +1,50 @@
+import type { ScaleHost } from '../chain/rules/limit-scaling.ts'
+import { errorRate } from './app-signals.ts'
+import type { Signal } from './signal.ts'
+
+/** Signals of what brokers and consumers tell the gate, and what counts as a load of 100 %. */
+export const MEASURED = { 'queue-depth': 1_000, 'error-rate': 1, 'consumer-lag': 10_000 } as const
+export type MeasuredName = keyof typeof MEASURED
+
+/** What a signal needs of its gate. */
+export type SignalHost = Pick<ScaleHost, 'loadSources' | 'onHandled'>
+
+const TOLD_BY = {
+  'queue-depth': ['queueDepth', 'a limited broker or consumer'],
+  'error-rate': ['handlers', 'a limited consumer'],
+  'consumer-lag': ['consumerLag', 'a limited JetStream consumer'],
+} as const satisfies Record<MeasuredName, readonly [name: string, who: string]>
+
+/**
+ * A signal of what brokers and consumers tell the gate: messages that wait, at all of them together; the share of
+ * failures of their handlers; how far the one that is furthest behind is. Where nobody tells it, it is broken if it is
+ * `asked` for, else left out.
+ */
+export function measuredSignal(
+  name: MeasuredName,
+  { full, asked }: { readonly full?: number | undefined; readonly asked: boolean },
+  { loadSources, onHandled }: SignalHost,
+): Signal {
+  const [measure, who] = TOLD_BY[name]
+  const errors = errorRate()
+  const end = name === 'error-rate' ? onHandled((_message, { ok }) => errors.observe(ok)) : undefined
+  const readers: Readonly<Record<MeasuredName, (nowMs: number) => number | undefined>> = {
+    'queue-depth': () => loadSources.queueDepth(),
+    'error-rate': nowMs => errors.read(nowMs),
+    'consumer-lag': () => loadSources.consumerLag(),
+  }
+  let isFirst = true
+  return {
+    name,
+    full: full ?? MEASURED[name],
+    read(nowMs) {
+      const wasFirst = isFirst
+      isFirst = false
+      if (loadSources.tells(measure)) return readers[name](nowMs)
+      // The first reading comes with the first message: a broker may be attached a moment later.
+      if (asked && !wasFirst) throw new Error(`nobody tells the gate its ${name}: only ${who} does`)
+      return undefined
+    },
+    ...(end === undefined ? {} : { close: end }),
+  }
+}

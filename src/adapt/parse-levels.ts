@@ -1,0 +1,127 @@
+import { policyError } from '../core/errors.ts'
+import { quote } from '../core/units.ts'
+import type { HysteresisLevel } from './hysteresis.ts'
+
+/** A factor, alone or up to a load: `0.5`, `1.5 up to 30%`, `x1.5 up to 0.3`. */
+type LevelWord = number | string
+
+/** Factors of limits by level of load, in ascending order; all but the last say up to which load. */
+export type LevelWords = Readonly<Record<string, LevelWord>>
+
+/** Factors by what a signal is above: `{ '60%': 0.75, '80%': 0.5 }`, `{ 1000: 0.6 }`. */
+export type StageWords = Readonly<Record<string, number | string>>
+
+/** In quiet times limits are half as large again, under a high load they are halved. */
+export const DEFAULT_LEVELS: LevelWords = { low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }
+
+/** Reductions in stages, for those of the signals that are looked at. */
+export const DEFAULT_STAGES: Readonly<Record<string, StageWords>> = {
+  cpu: { '60%': 0.75, '80%': 0.5 },
+  memory: { '80%': 0.7 },
+  'error-rate': { '10%': 0.5 },
+  'queue-depth': { '1000': 0.6 },
+}
+
+const SHARES: ReadonlySet<string> = new Set(['cpu', 'memory', 'error-rate'])
+const LEVEL_NAME = /^[\w-]{1,40}$/
+const MOST_STEPS = 16
+const LARGEST_FACTOR = 1000
+const FACTOR = /^x?\s?(\d{1,4}(?:\.\d{1,3})?)$/
+const AMOUNT = /^(\d{1,12}(?:\.\d{1,6})?)\s?(%?)$/
+
+/** A factor from 0.001 to 1000, in thousandths; as a number, or as `0.5` or `x0.5`. Throws PolicyError. */
+export function parseMultiplier(word: LevelWord, path: string): number {
+  const text = String(word).trim()
+  const factor = Number(FACTOR.exec(text)?.[1])
+  if (factor >= 0.001 && factor <= LARGEST_FACTOR) return factor
+  throw policyError(
+    path,
+    `${JSON.stringify(text.slice(0, 60))} is not a factor`,
+    'write a number from 0.001 to 1000 with at most three decimals, as 0.5',
+  )
+}
+
+/** `30%` as 0.3; a number as it is. Throws PolicyError. */
+export function parseAmount(word: LevelWord, path: string): number {
+  const text = String(word).trim()
+  const [, digits, percent] = AMOUNT.exec(text) ?? []
+  const amount = Number(digits) / (percent === '%' ? 100 : 1)
+  if (amount > 0) return amount
+  const remedy = 'write a percentage above 0, as 60%, or a number, as 1000'
+  throw policyError(path, `${JSON.stringify(text.slice(0, 60))} is no threshold`, remedy)
+}
+
+/** The lowest level, and those above it. Throws PolicyError. */
+export function parseLevels(words: LevelWords): {
+  readonly floor: Omit<HysteresisLevel, 'above'>
+  readonly rungs: readonly HysteresisLevel[]
+} {
+  const entries = Object.entries(words)
+  checkCount(entries.length, 'levels')
+  const levels = entries.map(([name, word], index) => {
+    if (!LEVEL_NAME.test(name)) {
+      const shown = JSON.stringify(name.slice(0, 60))
+      throw policyError(
+        'levels',
+        `${shown} cannot be the name of a level`,
+        'use up to 40 letters, digits, _ and -',
+      )
+    }
+    const path = `levels.${name}`
+    const [factor = '', upTo, ...rest] = String(word).split(/\s+up\s+to\s+/)
+    if (rest.length > 0)
+      throw policyError(path, `${JSON.stringify(word)} has two bounds`, 'write 1.5 up to 30%')
+    const isLast = index === entries.length - 1
+    if (isLast !== (upTo === undefined)) {
+      const flaw = isLast ? 'the last level has a bound' : 'the level has no bound'
+      throw policyError(
+        path,
+        flaw,
+        isLast ? 'leave out "up to": it holds for all above' : 'write 1.5 up to 30%',
+      )
+    }
+    const bound = upTo === undefined ? Infinity : parseAmount(upTo, path)
+    if (bound > 1 && !isLast) throw policyError(path, `a load is never above 100%`, 'write 1.5 up to 30%')
+    return { name, factor: parseMultiplier(factor, path), bound, path }
+  })
+  levels.forEach(({ bound, path }, index) => {
+    if (index > 0 && bound <= levels[index - 1]!.bound) {
+      throw policyError(
+        path,
+        'its bound is not above that of the level before',
+        'order levels by load, lowest first',
+      )
+    }
+  })
+  const [floor, ...higher] = levels
+  return {
+    floor: { name: floor!.name, factor: floor!.factor },
+    rungs: higher.map(({ name, factor }, index) => ({ name, factor, above: levels[index]!.bound })),
+  }
+}
+
+/** The stages of one signal, lowest first. Throws PolicyError. */
+export function parseStages(signal: string, words: StageWords): readonly HysteresisLevel[] {
+  const entries = Object.entries(words)
+  const path = `stages.${signal}`
+  checkCount(entries.length, path)
+  return entries
+    .map(([above, factor]) => ({
+      above: SHARES.has(signal) ? parseShare(above, path) : parseAmount(above, path),
+      factor: parseMultiplier(factor, path),
+      name: `above ${above}`,
+    }))
+    .sort((a, b) => a.above - b.above)
+}
+
+/** Of a signal that is never above 1: a percent sign that was forgotten would turn the stage off. */
+function parseShare(above: string, path: string): number {
+  const share = parseAmount(above, path)
+  if (share < 1) return share
+  throw policyError(path, `${quote(above)} is never passed`, 'write a percentage below 100, as 60%')
+}
+
+function checkCount(count: number, path: string): void {
+  if (count >= 1 && count <= MOST_STEPS) return
+  throw policyError(path, `there are ${count} of them`, `give 1 to ${MOST_STEPS}`)
+}

@@ -1,0 +1,106 @@
+import type { NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
+import type { Signal, SignalPlan } from './signal.ts'
+
+/** A value, and the node that has told it; this one where it is undefined. */
+export interface Found {
+  readonly value: number
+  readonly node: string | undefined
+}
+
+/** A node that was named stays so while what it tells is this share of the worst: else names would change by the minute. */
+const NEAR = 0.9
+
+/** The signals of this node: what they gave last, and how often they failed. */
+export class SignalReadings {
+  readonly values = new Map<string, number>()
+  readonly broken = new Map<string, number>()
+  readonly #host: ScaleHost
+  readonly #plans: readonly SignalPlan[]
+  readonly #signals: readonly Signal[]
+
+  constructor(plans: readonly SignalPlan[], host: ScaleHost) {
+    this.#host = host
+    this.#plans = plans
+    this.#signals = plans.map(({ make }) => make(host))
+  }
+
+  /** Reads all of them. */
+  take(): void {
+    const nowMs = this.#host.clock.now()
+    for (const signal of this.#signals) {
+      const value = this.#valueOf(signal, nowMs)
+      if (value === undefined) this.values.delete(signal.name)
+      else this.values.set(signal.name, value)
+    }
+  }
+
+  /** What each that was asked for would give at a load. */
+  assume(load: number): void {
+    for (const [index, { name, full = 1 }] of this.#signals.entries()) {
+      if (!this.#plans[index]!.isExtra) this.values.set(name, load * full)
+    }
+  }
+
+  /** The worst that this node and others have told, by signal; `named` is the node a factor stands for now. */
+  worst(others: readonly NodeLoad[], named: { readonly node: string | undefined } | undefined): Worst {
+    const found = new Map<string, Found>()
+    let load: Found | undefined
+    for (const [index, { name, full = 1 }] of this.#signals.entries()) {
+      const worst = worstOf(name, this.values.get(name), others, named)
+      if (worst === undefined) continue
+      found.set(name, worst)
+      // What was not asked for counts for its stages alone.
+      if (this.#plans[index]!.isExtra) continue
+      const share = Math.min(1, worst.value / full)
+      if (share > (load?.value ?? -1)) load = { value: share, node: worst.node }
+    }
+    return { found, load }
+  }
+
+  close(): void {
+    for (const signal of this.#signals) signal.close?.()
+  }
+
+  #valueOf(signal: Signal, nowMs: number): number | undefined {
+    let cause: unknown
+    try {
+      const value = signal.read(nowMs)
+      if (value === undefined) return undefined
+      if (typeof value === 'number' && value >= 0) return value
+      cause = new TypeError(`the signal gave ${String(value)}`)
+    } catch (error) {
+      cause = error
+    }
+    const failures = (this.broken.get(signal.name) ?? 0) + 1
+    this.broken.set(signal.name, failures)
+    if (failures === 1) {
+      const context = { err: cause, signal: signal.name }
+      this.#host.logger.warn(context, 'a load signal is broken and left out')
+    }
+    return undefined
+  }
+}
+
+/** By signal, and of all of them as a load from 0 to 1. */
+export interface Worst {
+  readonly found: ReadonlyMap<string, Found>
+  readonly load: Found | undefined
+}
+
+function worstOf(
+  signal: string,
+  own: number | undefined,
+  others: readonly NodeLoad[],
+  named: { readonly node: string | undefined } | undefined,
+): Found | undefined {
+  let worst: Found | undefined = own === undefined ? undefined : { value: own, node: undefined }
+  let ofNamed = named?.node === undefined ? own : undefined
+  for (const { node, signals } of others) {
+    const value = signals.get(signal)
+    if (value === undefined) continue
+    if (value > (worst?.value ?? -1)) worst = { value, node }
+    if (node === named?.node) ofNamed = Math.max(value, ofNamed ?? 0)
+  }
+  if (worst === undefined || named === undefined || ofNamed === undefined) return worst
+  return ofNamed >= NEAR * worst.value ? { value: worst.value, node: named.node } : worst
+}

@@ -1,0 +1,47 @@
+import { createLimit } from './create-limit.ts'
+import { algorithmOf, type Limit, startsBelowFull } from './limit.ts'
+
+/** The same limit with other numbers. Throws PolicyError where they are no limit. */
+export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof createLimit>[0]>): Limit {
+  const { calendar } = limit
+  return createLimit({
+    name: limit.name,
+    algorithm: algorithmOf(limit),
+    count: limit.count,
+    periodMs: limit.periodMs,
+    fractional: limit.scale === 1000,
+    ...(bursts(limit) ? { burst: limit.capacity } : {}),
+    ...(startsBelowFull(limit) ? { initial: limit.initialGrains / limit.scale } : {}),
+    ...(calendar === undefined ? {} : { calendar }),
+    ...change,
+  })
+}
+
+/** The same limit, counted in thousandths. Throws PolicyError where it is too large for that. */
+export function inThousandths(limit: Limit): Limit {
+  return limit.scale === 1000 ? limit : remakeLimit(limit, { fractional: true })
+}
+
+/**
+ * A limit at so many thousandths of its rate and burst, rounded down, at least 1. Whole thousandths, lest 10 × 1.1 be
+ * 11.000000000000002. Throws PolicyError where it is too large to be counted exactly.
+ */
+export function multiplyLimit(
+  limit: Limit,
+  thousandths: number,
+  change: Parameters<typeof remakeLimit>[1] = {},
+): Limit {
+  const times = (units: number): number => Math.max(1, Math.floor((units * thousandths) / 1000))
+  const burst = times(limit.capacity)
+  return remakeLimit(limit, {
+    count: times(limit.count),
+    ...(bursts(limit) ? { burst } : {}),
+    ...(startsBelowFull(limit) ? { initial: Math.min(burst, times(limit.initialGrains / limit.scale)) } : {}),
+    ...change,
+  })
+}
+
+/** Reports whether a limit has a burst apart from its count. */
+export function bursts({ algorithm, custom }: Limit): boolean {
+  return custom !== undefined || algorithm === 'token-bucket'
+}

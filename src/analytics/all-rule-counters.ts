@@ -1,0 +1,90 @@
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { OTHER, RuleCounters, type RuleMetrics, Series } from './rule-counters.ts'
+
+/** The series of all rules and tiers. Bounded, whatever rules middleware invents and whatever tiers senders have. */
+export class AllRuleCounters {
+  readonly #counters = new Map<string, RuleCounters>()
+  /** By place; {@link OTHER}'s is the one after the last there may be. */
+  readonly #tiers: string[] = ['']
+  #lists = 0
+  #ids = 0
+
+  /** The series of a rule and the tier at a place; one of `other` where there are too many rules. */
+  series(rule: string, place: number): Series {
+    const counters = this.#tallyOf(rule)
+    let series = counters.series.get(place)
+    if (series === undefined) {
+      series = new Series(counters, this.#tiers[place] ?? OTHER, place)
+      counters.series.set(place, series)
+    }
+    return series
+  }
+
+  /** The place of a tier, a small number, until all begins anew; that of `other` where there are too many. */
+  placeOf(tier: string): number {
+    const known = this.#tiers.indexOf(tier)
+    if (known >= 0) return known
+    if (this.#tiers.length > MAX_SIZES.metricTiers) return MAX_SIZES.metricTiers + 1
+    return this.#tiers.push(tier) - 1
+  }
+
+  /** Counts whom a rule refused; where too many rules have lists already, it does not. */
+  violate(
+    counters: RuleCounters,
+    user: string | undefined,
+    ip: string | undefined,
+    topic: string,
+    times: number,
+  ): void {
+    if (!counters.lists) {
+      if (this.#lists >= MAX_SIZES.violationRules) return
+      this.#lists++
+    }
+    counters.violate(user, ip, topic, times)
+  }
+
+  /** Gives away what each rule has refused since it was last asked. */
+  settle(count: (rule: string, times: number) => void): void {
+    for (const counters of this.#counters.values()) {
+      const times = counters.settle()
+      if (times > 0 && counters.rule !== '') count(counters.rule, times)
+    }
+  }
+
+  all(): readonly Series[] {
+    return [...this.#counters.values()].flatMap(({ series }) => [...series.values()])
+  }
+
+  metrics(): readonly RuleMetrics[] {
+    return [...this.#counters.values()].filter(({ rule }) => rule !== '').map(counters => counters.metrics())
+  }
+
+  /** Begins anew: with one rule, or with all. */
+  reset(rule?: string): void {
+    if (rule === undefined) {
+      this.#counters.clear()
+      this.#tiers.length = 1
+      this.#lists = 0
+    } else this.#forget(rule)
+  }
+
+  /** Forgets the rules a policy no longer has. */
+  keep(rules: readonly string[]): void {
+    const kept = new Set(['', ...rules])
+    for (const rule of this.#counters.keys()) if (!kept.has(rule)) this.#forget(rule)
+  }
+
+  #forget(rule: string): void {
+    if (this.#counters.get(rule)?.lists) this.#lists--
+    this.#counters.delete(rule)
+  }
+
+  #tallyOf(rule: string): RuleCounters {
+    const known = this.#counters.get(rule)
+    if (known !== undefined) return known
+    const name = rule !== '' && this.#counters.size >= MAX_SIZES.metricRules ? OTHER : rule
+    const counters = this.#counters.get(name) ?? new RuleCounters(name, this.#ids++)
+    this.#counters.set(name, counters)
+    return counters
+  }
+}

@@ -1,0 +1,186 @@
+import type { SenderState } from '../chain/senders/sender-state.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Decision } from '../core/decision.ts'
+import type { Message, Sender } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import type { Gate } from '../gate/gate.ts'
+import { AllRuleCounters } from './all-rule-counters.ts'
+import { History } from './history.ts'
+import { RefusalAggregator } from './refusal-aggregator.ts'
+import type { RuleMetrics, Series } from './rule-counters.ts'
+import { nameOf } from './shorten-name.ts'
+import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
+import type { SummaryRecord } from './summary.ts'
+
+export interface AnalyticsOptions {
+  readonly gate: Gate
+  /** Default: the gate's. */
+  readonly clock?: Clock | undefined
+}
+
+const OPTIONS: OptionNames<AnalyticsOptions> = { gate: true, clock: true }
+
+/** Decisions since the start. */
+export interface Totals {
+  readonly total: number
+  readonly blocked: number
+}
+
+/** A seat's mark is the number of a slice above, and the place of a tier in these bits. */
+const PLACE_BITS = 5
+const LAST_PLACE = 2 ** PLACE_BITS - 1
+
+let slices = 0
+
+/**
+ * Counts what a gate decides: how much and how much of it was blocked, how many clients there were, who, where and by what
+ * was refused most, by the hour, by the day and by rule. Totals are exact; of many names the lists say by how much they
+ * may be wrong. Under 20 MB, whoever sends.
+ */
+export class Analytics {
+  readonly #gate: Gate
+  readonly #clock: Clock
+  readonly #history: History
+  readonly #counters = new AllRuleCounters()
+  readonly #runs: RefusalAggregator
+  /** The slice now open, by a number no other analytics have: a seat carries that it was last counted in. */
+  #slice = ++slices
+  #sliceEndsMs: number
+  /** In the slices that are over. */
+  #before: Totals = { total: 0, blocked: 0 }
+  /** The series of the last decision: the next is most often of the same. */
+  #last: Series
+  readonly #endCounting: () => void
+  readonly #onPolicy = (): void => {
+    this.#settle()
+    this.#counters.keep(this.#gate.rules())
+    this.#last = this.#counters.series('', 0)
+  }
+
+  /** Listens to the gate until it is closed. */
+  constructor(options: AnalyticsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { gate, clock } = options
+    this.#gate = gate
+    this.#clock = clock ?? gate.clock
+    this.#history = new History(this.#clock.now())
+    this.#sliceEndsMs = this.#history.open.endMs
+    this.#last = this.#counters.series('', 0)
+    this.#runs = new RefusalAggregator(refused => {
+      const { open } = this.#history
+      // List by list: each is in the caches from its second name on.
+      for (const { client, times } of refused) open.clients.add(client, times)
+      for (const { topic, times } of refused) open.topics.add(topic, times)
+      for (const { counters, user, ip, topic, times } of refused)
+        this.#counters.violate(counters, user, ip, topic, times)
+    })
+    this.#endCounting = gate.countBy(this)
+    gate.on('policy', this.#onPolicy)
+  }
+
+  /** What was decided in the last hour (in steps of five minutes), 24 hours or 7 days (of UTC). Plain JSON. */
+  snapshot(range: Range = '1h'): Snapshot {
+    this.#catchUp()
+    return snapshotOf(this.#history.summaries(), range, this.#clock.now())
+  }
+
+  totals(): Totals {
+    const { open } = this.#history
+    return { total: this.#before.total + open.total, blocked: this.#before.blocked + open.blocked }
+  }
+
+  /** By rule, in the order in which the rules were first heard of. */
+  rules(): readonly RuleMetrics[] {
+    this.#settle()
+    return this.#counters.metrics()
+  }
+
+  /** By rule and tier, for the exposition of metrics. */
+  series(): readonly Series[] {
+    return this.#counters.all()
+  }
+
+  /** By what a rule counts, as `client+topic`; empty where there is no such rule. */
+  scopeOf(rule: string): string {
+    return this.#gate.ruleOf(rule)?.per.join('+') ?? ''
+  }
+
+  /** Counts by rule begin anew, of one rule or of all; the history stays. */
+  reset(rule?: string): void {
+    this.#settle()
+    this.#counters.reset(rule)
+    // Tiers may have other places now.
+    this.#slice = ++slices
+    this.#last = this.#counters.series('', 0)
+  }
+
+  /** Summaries of spans that were not over at a moment, default: all; to be stored, and merged with those of other nodes. */
+  summaries(sinceMs = 0): readonly SummaryRecord[] {
+    this.#catchUp()
+    const all = this.#history.summaries()
+    return all.filter(({ total, endMs }) => total > 0 && endMs > sinceMs).map(one => one.record())
+  }
+
+  /** Counts one decision. */
+  count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
+    if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
+    // The seat's mark says all there is to know of who sends, so that no more of the sender is read.
+    const isMet = senderState.met >> PLACE_BITS === this.#slice
+    const place = isMet ? senderState.met & LAST_PLACE : this.#meet(senderState, sender)
+    const { open } = this.#history
+    open.total++
+    const rule = decision.rule ?? ''
+    let series = this.#last
+    if (series.rule !== rule || series.place !== place) {
+      series = this.#counters.series(rule, place)
+      this.#last = series
+    }
+    series.note(decision)
+    if (decision.allowed) return
+    open.blocked++
+    // A decision that came later may be about a topic the seat has left.
+    if (senderState.topic === topic && isKept(senderState)) this.#runs.gather(senderState, series.counters)
+    else this.#runs.settle(isKept(senderState) ? senderState.identity : sender, topic, series.counters)
+  }
+
+  close(): void {
+    this.#endCounting()
+    this.#gate.off('policy', this.#onPolicy)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
+  /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
+  #meet(senderState: SenderState, sender: Sender): number {
+    // The seat's identity is the sender itself unless the policy fills something in.
+    const who = isKept(senderState) ? senderState.identity : sender
+    this.#history.open.unique.add(nameOf(who))
+    const place = this.#counters.placeOf(who.tier ?? '')
+    senderState.met = (this.#slice << PLACE_BITS) | place
+    return place
+  }
+
+  #settle(): void {
+    this.#runs.settleAll()
+    this.#counters.settle((rule, times) => this.#history.open.rules.add(rule, times))
+  }
+
+  /** Settles what waits, and closes the slice if it is over. */
+  #catchUp(): void {
+    this.#settle()
+    const nowMs = this.#clock.now()
+    if (nowMs < this.#sliceEndsMs) return
+    this.#runs.renew()
+    this.#before = this.totals()
+    this.#history.roll(nowMs)
+    this.#sliceEndsMs = this.#history.open.endMs
+    this.#slice = ++slices
+  }
+}
+
+/** Where headers tell who sends, a seat is made for each message. */
+function isKept(senderState: SenderState): boolean {
+  return senderState.routes?.areKept ?? false
+}

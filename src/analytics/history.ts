@@ -1,0 +1,51 @@
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { HISTORY_DAYS, HISTORY_HOURS, RANGES } from './snapshot.ts'
+import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
+
+/** How many spans of a grain are kept, the open one with them. */
+const KEPT: Readonly<Record<Grain, number>> = {
+  slice: RANGES['1h'].spans,
+  hour: HISTORY_HOURS,
+  day: HISTORY_DAYS,
+}
+
+/** Summaries of the last hour, day and month. Only the open slice is written to; it goes into hour and day when it is over. */
+export class History {
+  open: Summary
+  readonly #closed: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
+
+  constructor(nowMs: number) {
+    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
+  }
+
+  /** Closes the open slice and opens that of now. */
+  roll(nowMs: number): void {
+    const { open } = this
+    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
+    if (open.total === 0) return
+    for (const grain of ['slice', 'hour', 'day'] as const) {
+      const spans = this.#closed[grain]
+      const startMs = startOf(grain, open.startMs)
+      if (spans.at(-1)?.startMs !== startMs) spans.push(new Summary(grain, startMs))
+      spans.at(-1)!.merge(open)
+      const oldestMs = startOf(grain, nowMs) - (KEPT[grain] - 1) * GRAINS[grain]
+      while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
+    }
+    const days = this.#closed.day
+    for (const day of days.slice(0, -RANGES['7d'].spans)) day.forgetNames()
+  }
+
+  /** All there is, of every grain, the open slice in each. */
+  summaries(): readonly Summary[] {
+    const { open } = this
+    return (['slice', 'hour', 'day'] as const).flatMap(grain => {
+      const spans = this.#closed[grain]
+      const sum = new Summary(grain, startOf(grain, open.startMs))
+      const last = spans.at(-1)
+      const begun = last?.startMs === sum.startMs
+      if (begun) sum.merge(last)
+      sum.merge(open)
+      return [...(begun ? spans.slice(0, -1) : spans), sum]
+    })
+  }
+}

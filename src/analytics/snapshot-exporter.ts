@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { afterAwaited, type Clock } from '../core/clock.ts'
+import { type Logger, SILENT } from '../core/logger.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import type { Analytics } from './analytics.ts'
+import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
+import type { SnapshotStore } from './snapshot-store.ts'
+import { GRAINS, type Grain, Summary } from './summary.ts'
+
+export interface SnapshotExporterOptions {
+  readonly analytics: Analytics
+  readonly clock: Clock
+  /** Where nodes leave what they have counted. Default: nowhere. */
+  readonly store?: SnapshotStore | undefined
+  /** Gets a line each time, and a warning where the store fails. Default: silent. */
+  readonly logger?: Logger | undefined
+  /** Default: 300,000. */
+  readonly everyMs?: number | undefined
+  /** This node's name, and no other's. Default: the host's with some chance, so that a restart is another node. */
+  readonly node?: string | undefined
+}
+
+const OPTIONS: OptionNames<SnapshotExporterOptions> = {
+  analytics: true,
+  clock: true,
+  store: true,
+  logger: true,
+  everyMs: true,
+  node: true,
+}
+
+/** How long a record is kept once its span is over: hours a day, days a month. */
+const KEPT_MS: Readonly<Record<Grain, number>> = {
+  slice: GRAINS.hour,
+  hour: GRAINS.day,
+  day: 30 * GRAINS.day,
+}
+
+/** How long a node that ends waits for its last export. */
+const LAST_MS = 5_000
+
+/** Tells the log and a store every five minutes what was counted, until it is closed. What the store refuses is tried again with the next. */
+export class SnapshotExporter {
+  readonly node: string
+  readonly #options: SnapshotExporterOptions
+  readonly #logger: Logger
+  #exportedMs = 0
+  #cancel: () => void
+  #running: Promise<void> | undefined
+  #closed = false
+
+  constructor(options: SnapshotExporterOptions) {
+    checkOptionNames(options, OPTIONS)
+    this.#options = options
+    this.#logger = options.logger ?? SILENT
+    this.node = options.node ?? `${hostname().slice(0, 64)}-${randomBytes(4).toString('hex')}`
+    this.#cancel = this.#schedule()
+  }
+
+  /** Exports now, or waits for the export that runs; never rejects. */
+  export(): Promise<void> {
+    this.#running ??= this.#export().finally(() => {
+      this.#running = undefined
+    })
+    return this.#running
+  }
+
+  /** Exports once more, as far as that takes no longer than five seconds, and ends. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#cancel()
+    await new Promise<void>(resolve => {
+      const cancel = afterAwaited(this.#options.clock, LAST_MS, resolve)
+      const last = Promise.resolve(this.#running).then(() => this.export())
+      void last.then(cancel).then(resolve)
+    })
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #schedule(): () => void {
+    const { clock, everyMs = GRAINS.slice } = this.#options
+    return clock.after(everyMs, () => {
+      void this.export()
+      this.#cancel = this.#schedule()
+    })
+  }
+
+  async #export(): Promise<void> {
+    const { analytics, clock, store } = this.#options
+    const { hourly: _, daily: __, ...told } = analytics.snapshot('1h')
+    this.#logger.info(told, 'analytics of the last hour')
+    if (store === undefined) return
+    const nowMs = clock.now()
+    try {
+      for (const record of analytics.summaries(this.#exportedMs)) {
+        const name = `${this.node}/${record.grain}/${record.startMs}`
+        const keptUntilMs = record.startMs + GRAINS[record.grain] + KEPT_MS[record.grain]
+        await store.put(name, JSON.stringify(record), keptUntilMs - nowMs)
+      }
+      this.#exportedMs = nowMs
+    } catch (err) {
+      this.#logger.warn({ err }, 'analytics were not stored; they will be tried again')
+    }
+  }
+}
+
+/**
+ * One view of all nodes that export to a store, at most as old as their last export; what is no record is passed over.
+ * Rejects with the store's error.
+ */
+export async function clusterSnapshot(store: SnapshotStore, range: Range, clock: Clock): Promise<Snapshot> {
+  const records = await store.list()
+  return snapshotOf(
+    records.flatMap(({ json }) => readRecord(json) ?? []),
+    range,
+    clock.now(),
+  )
+}
+
+function readRecord(json: string): Summary | undefined {
+  try {
+    return Summary.fromRecord(JSON.parse(json))
+  } catch {
+    return undefined
+  }
+}

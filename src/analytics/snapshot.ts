@@ -1,0 +1,96 @@
+import { policyError } from '../core/errors.ts'
+import { quote } from '../core/units.ts'
+import type { Counted } from './heavy-hitters.ts'
+import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
+
+/** How far a snapshot looks back: the span now open and those before, as 12 of five minutes, 24 hours, 7 days. */
+export const RANGES = {
+  '1h': { grain: 'slice', spans: 12 },
+  '24h': { grain: 'hour', spans: 24 },
+  '7d': { grain: 'day', spans: 7 },
+} as const satisfies Readonly<Record<string, { grain: Grain; spans: number }>>
+export type Range = keyof typeof RANGES
+
+export const HISTORY_HOURS = 24
+export const HISTORY_DAYS = 30
+const TOP = 10
+
+/** The most refused: counts are exact or, by at most `error`, too high. */
+export interface TopList {
+  readonly error: number
+  readonly list: readonly Counted[]
+}
+
+/** One hour or day of the history. */
+export interface Span {
+  readonly startMs: number
+  readonly total: number
+  readonly blocked: number
+  readonly uniqueClients: number
+}
+
+/** What was decided in a range: plain JSON. */
+export interface Snapshot {
+  readonly range: Range
+  readonly fromMs: number
+  readonly toMs: number
+  /** Decisions: a message that waits and asks again is counted again. */
+  readonly total: number
+  readonly blocked: number
+  /** Blocked ÷ total, 0 to 1; 0 where nothing was decided. */
+  readonly blockRate: number
+  /** Different clients, to within 2 %. */
+  readonly uniqueClients: number
+  readonly topBlocked: { readonly clients: TopList; readonly topics: TopList; readonly rules: TopList }
+  /** The last 24 hours and the last 30 days, oldest first, those without a decision too; the last is not over. */
+  readonly hourly: readonly Span[]
+  readonly daily: readonly Span[]
+}
+
+/** What summaries of any grains, spans and nodes say of a range that ends now. Throws PolicyError for a range there is none of. */
+export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
+  if (!Object.hasOwn(RANGES, range)) {
+    throw policyError('range', `${quote(range)} is no range`, `use ${Object.keys(RANGES).join(', ')}`)
+  }
+  const { grain, spans } = RANGES[range]
+  const fromMs = startOf(grain, nowMs) - (spans - 1) * GRAINS[grain]
+  const sum = new Summary(grain, fromMs)
+  for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)
+  const { total, blocked, clients, topics, rules } = sum
+  return {
+    range,
+    fromMs,
+    toMs: nowMs,
+    total,
+    blocked,
+    blockRate: total === 0 ? 0 : blocked / total,
+    uniqueClients: sum.uniqueClients(),
+    topBlocked: {
+      clients: { error: clients.error, list: clients.top(TOP) },
+      topics: { error: topics.error, list: topics.top(TOP) },
+      rules: { error: rules.error, list: rules.top(TOP) },
+    },
+    hourly: historyOf(summaries, 'hour', HISTORY_HOURS, nowMs),
+    daily: historyOf(summaries, 'day', HISTORY_DAYS, nowMs),
+  }
+}
+
+function historyOf(
+  summaries: readonly Summary[],
+  grain: Grain,
+  spans: number,
+  nowMs: number,
+): readonly Span[] {
+  const lastMs = startOf(grain, nowMs)
+  return Array.from({ length: spans }, (_, index) => {
+    const startMs = lastMs - (spans - 1 - index) * GRAINS[grain]
+    const [first, ...more] = summaries.filter(one => one.grain === grain && one.startMs === startMs)
+    if (first === undefined) return { startMs, total: 0, blocked: 0, uniqueClients: 0 }
+    let sum = first
+    if (more.length > 0) {
+      sum = new Summary(grain, startMs)
+      for (const one of [first, ...more]) sum.merge(one)
+    }
+    return { startMs, total: sum.total, blocked: sum.blocked, uniqueClients: sum.uniqueClients() }
+  })
+}

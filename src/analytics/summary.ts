@@ -1,0 +1,117 @@
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { type HeavyHitterRecord, HeavyHitters } from './heavy-hitters.ts'
+import { HyperLogLog } from './hyperloglog.ts'
+
+/** The spans decisions are summed up by; each begins at a multiple of its length since the epoch, days in UTC. */
+export const GRAINS = { slice: 300_000, hour: 3_600_000, day: 86_400_000 } as const
+export type Grain = keyof typeof GRAINS
+
+const LISTS = ['clients', 'topics', 'rules'] as const
+
+/** What is written of a {@link Summary}: plain JSON. */
+export interface SummaryRecord {
+  readonly version: 1
+  readonly grain: Grain
+  readonly startMs: number
+  readonly total: number
+  readonly blocked: number
+  /** The clients, as a sketch that can be merged with others. */
+  readonly unique: string
+  /** Whom, where and by what messages were refused. */
+  readonly clients: HeavyHitterRecord
+  readonly topics: HeavyHitterRecord
+  readonly rules: HeavyHitterRecord
+}
+
+/** What was decided in one span. Bounded, whoever sends; summaries of several spans and nodes can be merged. */
+export class Summary {
+  readonly grain: Grain
+  readonly startMs: number
+  total = 0
+  blocked = 0
+  readonly unique = new HyperLogLog()
+  clients: HeavyHitters
+  topics: HeavyHitters
+  rules: HeavyHitters
+  #estimate: number | undefined
+
+  constructor(grain: Grain, startMs: number, names: number = MAX_SIZES.insightKeptNames) {
+    this.grain = grain
+    this.startMs = startMs
+    this.clients = new HeavyHitters(names)
+    this.topics = new HeavyHitters(names)
+    this.rules = new HeavyHitters(names)
+  }
+
+  get endMs(): number {
+    return this.startMs + GRAINS[this.grain]
+  }
+
+  /** How many clients; kept until something is merged, so for spans that are over. */
+  uniqueClients(): number {
+    this.#estimate ??= this.unique.estimate()
+    return this.#estimate
+  }
+
+  merge(other: Summary): void {
+    this.total += other.total
+    this.blocked += other.blocked
+    this.unique.merge(other.unique)
+    for (const list of LISTS) this[list].merge(other[list].record())
+    this.#estimate = undefined
+  }
+
+  /** Keeps numbers only. */
+  forgetNames(): void {
+    for (const list of LISTS) this[list] = new HeavyHitters(MAX_SIZES.insightKeptNames)
+  }
+
+  record(): SummaryRecord {
+    const { grain, startMs, total, blocked } = this
+    const [clients, topics, rules] = [this.clients.record(), this.topics.record(), this.rules.record()]
+    return {
+      version: 1,
+      grain,
+      startMs,
+      total,
+      blocked,
+      unique: this.unique.toText(),
+      clients,
+      topics,
+      rules,
+    }
+  }
+
+  /** Undefined for what is no record of this version. */
+  static fromRecord(value: unknown): Summary | undefined {
+    if (typeof value !== 'object' || value === null) return undefined
+    const { version, grain, startMs, total, blocked, unique, ...lists } = value as Partial<SummaryRecord>
+    if (version !== 1 || grain === undefined || !Object.hasOwn(GRAINS, grain)) return undefined
+    if (!isCount(startMs) || !isCount(total) || !isCount(blocked) || startMs % GRAINS[grain] !== 0)
+      return undefined
+    const distinct = typeof unique === 'string' ? HyperLogLog.fromText(unique) : undefined
+    if (distinct === undefined || !LISTS.every(list => isFrequent(lists[list]))) return undefined
+    const made = new Summary(grain, startMs)
+    made.total = total
+    made.blocked = blocked
+    made.unique.merge(distinct)
+    for (const list of LISTS) made[list].merge(lists[list]!)
+    return made
+  }
+}
+
+/** The start of the span of a grain a moment is in. */
+export function startOf(grain: Grain, atMs: number): number {
+  return atMs - (atMs % GRAINS[grain])
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isFrequent(value: unknown): value is HeavyHitterRecord {
+  if (typeof value !== 'object' || value === null) return false
+  const { error, least } = value as Partial<HeavyHitterRecord>
+  if (!isCount(error) || !Array.isArray(least) || least.length > MAX_SIZES.insightNames) return false
+  return least.every(each => Array.isArray(each) && typeof each[0] === 'string' && isCount(each[1]))
+}

@@ -1,0 +1,160 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import {
+  type Decision,
+  HARSHNESS,
+  type Outcome,
+  OVERRIDDEN,
+  PASSED,
+  type Reason,
+} from '../../core/decision.ts'
+import type { Message } from '../../core/message.ts'
+import type { Rule } from '../rules/rule.ts'
+import { roomOf } from '../senders/behaviour-limits.ts'
+
+/** A rule and the store's verdict about one message. */
+export interface Charged extends Verdict {
+  readonly rule: Rule
+}
+
+/** A decision that is being made. */
+type Unsettled = { -readonly [Name in keyof Decision]: Decision[Name] }
+
+/** The decision about a message that meets no rule; a function where it depends on the message. */
+export type Passed = Decision | ((message: Message, nowMs: number) => Decision)
+
+/** Returns the decision about a message that meets no rule. */
+export function passedBy(passed: Passed, message: Message, nowMs: number): Decision {
+  return typeof passed === 'function' ? passed(message, nowMs) : passed
+}
+
+/**
+ * One decision of all that was charged for one message. Denied: the harshest outcome, among equals the longest
+ * wait, and the longest wait of all that denied. Allowed: the rule with the least remaining ÷ limit, the first on a
+ * tie; shadow rules are only reported. `passed` is the decision if no rule applies.
+ */
+export function combineVerdicts(charges: readonly Charged[], passed: Decision = PASSED): Decision {
+  let worst: Charged | undefined
+  let tightest: Charged | undefined
+  let degrading: Charged | undefined
+  let shadowed = false
+  let retryAfterMs = 0
+  for (let index = 0; index < charges.length; index++) {
+    const charge = charges[index]!
+    const { rule } = charge
+    if (rule.shadow) {
+      if (!charge.allowed) shadowed = true
+    } else if (charge.allowed) {
+      if (tightest === undefined || isTighter(charge, tightest)) tightest = charge
+    } else if (rule.soft) {
+      degrading ??= charge
+    } else {
+      if (charge.retryAfterMs > retryAfterMs) retryAfterMs = charge.retryAfterMs
+      if (worst === undefined || isHarsher(charge, worst)) worst = charge
+    }
+  }
+  const shadow = shadowed ? shadowNames(charges) : undefined
+  if (worst !== undefined) return denyDecision(worst, retryAfterMs, shadow)
+  const named = degrading ?? tightest
+  if (named === undefined) return shadow === undefined ? passed : { ...passed, shadow }
+  if (degrading === undefined) return allowDecision(named, shadow)
+  return tell(named, true, named.rule.outcome, named.rule.reason, 0, shadow)
+}
+
+/** The decision about a message that passes, in the name of the rule nearest to its limit. */
+export function allowDecision(charge: Charged, shadow: readonly string[] | undefined): Decision {
+  return tell(charge, true, 'deliver', charge.rule.passed, 0, shadow)
+}
+
+/** The decision about a message that is refused: by which rule, and how long the longest of all that denied is. */
+export function denyDecision(
+  charge: Charged,
+  retryAfterMs: number,
+  shadow: readonly string[] | undefined,
+): Decision {
+  return tell(charge, false, charge.rule.outcome, charge.rule.reason, retryAfterMs, shadow)
+}
+
+function tell(
+  { rule, remaining, resetMs }: Charged,
+  allowed: boolean,
+  outcome: Outcome,
+  reason: Reason,
+  retryAfterMs: number,
+  shadow: readonly string[] | undefined,
+): Decision {
+  const decision: Unsettled = {
+    allowed,
+    outcome,
+    reason,
+    rule: rule.name,
+    limit: rule.limit.capacity,
+    remaining,
+    retryAfterMs,
+    resetMs,
+  }
+  return withNotes(decision, rule, shadow)
+}
+
+/** Set, not spread into another object: that takes 3.5 µs on Node 20, this a fortieth. */
+function withNotes(
+  decision: Unsettled,
+  { scaled, room }: Rule,
+  shadow: readonly string[] | undefined,
+): Decision {
+  if (scaled !== undefined) decision.scaled = scaled
+  if (room !== undefined) {
+    decision.limit = Math.max(1, roomOf(decision.limit!, room))
+    decision.remaining = roomOf(decision.remaining!, room)
+  }
+  if (shadow !== undefined) decision.shadow = shadow
+  return decision
+}
+
+/** A refusal of a message that an exemption's own limit lets pass after `waitMs`; other decisions are left as they are. */
+export function limitWait(decision: Decision, waitMs: number): Decision {
+  return decision.allowed || decision.retryAfterMs <= waitMs
+    ? decision
+    : { ...decision, retryAfterMs: waitMs }
+}
+
+/** Whether a rule that lets a message pass is nearer to its limit than another. */
+export function isTighter(charge: Charged, other: Charged): boolean {
+  return charge.remaining * other.rule.limit.capacity < other.remaining * charge.rule.limit.capacity
+}
+
+/** Whether a denial stands before another: the harsher outcome, among equals the longer wait. */
+export function isHarsher(charge: Charged, other: Charged): boolean {
+  if (charge.rule.harshness !== other.rule.harshness) return charge.rule.harshness > other.rule.harshness
+  return charge.retryAfterMs > other.retryAfterMs
+}
+
+/** Shadow rules that would have refused. */
+export function shadowNames(charges: readonly Charged[]): readonly string[] {
+  return charges.filter(({ rule, allowed }) => rule.shadow && !allowed).map(({ rule }) => rule.name)
+}
+
+/**
+ * One decision of two stretches of a chain that both were asked: what the later denied stands; of two that allow,
+ * the one that degrades, else the one nearer to its limit, the first on a tie. Where the store did not make one of
+ * them, the answer says so.
+ */
+export function combine(first: Decision, later: Decision): Decision {
+  const shadow = first.shadow === undefined ? later.shadow : [...first.shadow, ...(later.shadow ?? [])]
+  const chosen = !later.allowed || later.reason === 'exempt' ? later : gentler(first, later)
+  const marked = first.fallback && chosen.allowed ? { ...chosen, fallback: true } : chosen
+  return shadow === undefined ? marked : { ...marked, shadow }
+}
+
+function gentler(first: Decision, later: Decision): Decision {
+  if (first.outcome !== later.outcome) {
+    return HARSHNESS[first.outcome] > HARSHNESS[later.outcome] ? first : later
+  }
+  if (first.rule === undefined) {
+    // If no store counted, the answer says so, unless a rule behind it was counted.
+    const isDefault = later === PASSED || later === OVERRIDDEN
+    return isDefault && first.reason !== 'ok' ? first : later
+  }
+  if (later.rule === undefined) return first
+  const tighter = later.remaining! * first.limit! < first.remaining! * later.limit!
+  return tighter ? later : first
+}

@@ -1,0 +1,47 @@
+import { holdsFor } from '../../conditions/condition.ts'
+import type { Decision } from '../../core/decision.ts'
+import type { MaybePromise, Message } from '../../core/message.ts'
+import type { ConnectCounter } from '../senders/sender-overrides.ts'
+import type { SenderState } from '../senders/sender-state.ts'
+import type { MemoryEvaluator } from './memory-evaluator.ts'
+import type { StoreEvaluator } from './store-evaluator.ts'
+
+/** Counts connects before anything else decides about them; those of whom an exemption lets pass are left alone. */
+export class ConnectEvaluator {
+  readonly kind = 'connect'
+  readonly #plan: MemoryEvaluator | StoreEvaluator
+  readonly #countConnect: ConnectCounter
+
+  constructor(plan: MemoryEvaluator | StoreEvaluator, countConnect: ConnectCounter) {
+    this.#plan = plan
+    this.#countConnect = countConnect
+  }
+
+  decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
+    const refused = isExempt(message, senderState, nowMs)
+      ? undefined
+      : this.#countConnect.take(senderState.identity, message, nowMs)
+    return refused ?? this.#plan.decide(message, senderState, nowMs)
+  }
+
+  /** The refusal of a connect whose sender has been authenticated since it was decided. */
+  confirm(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
+    return isExempt(message, senderState, nowMs)
+      ? undefined
+      : this.#countConnect.confirm(senderState.identity, message, nowMs)
+  }
+
+  /** The refusal a connect would meet; undefined where the chain decides. Counts nothing. */
+  peek(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
+    return isExempt(message, senderState, nowMs)
+      ? undefined
+      : this.#countConnect.peek(senderState.identity, nowMs)
+  }
+}
+
+/** Whether an exemption lets it pass that has no limit of its own. */
+function isExempt(message: Message, senderState: SenderState, nowMs: number): boolean {
+  const { exempt, conditional } = senderState.senderPlan!
+  if (exempt !== undefined) return true
+  return conditional.some(step => step.own === undefined && holdsFor(step.meta, message, nowMs))
+}

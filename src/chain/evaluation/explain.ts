@@ -1,0 +1,259 @@
+import { type ConditionSpec, holdsFor } from '../../conditions/condition.ts'
+import type { Decision, Scaled } from '../../core/decision.ts'
+import { andThen } from '../../core/maybe-promise.ts'
+import type { MaybePromise, Message, Sender } from '../../core/message.ts'
+import type { Store, Verdict } from '../../stores/store.ts'
+import type { ExemptStep, PlannedRule, Step } from '../routing/plan-steps.ts'
+import type { ActionPlan } from '../routing/sender-plan.ts'
+import { describeKey, shownKey } from '../rules/key-scope.ts'
+import type { Rule } from '../rules/rule.ts'
+import type { ExemptOptions } from '../rules/rule-options.ts'
+import type { SenderLists } from '../sender-lists.ts'
+import { roomOf } from '../senders/behaviour-limits.ts'
+import type { SenderState } from '../senders/sender-state.ts'
+import { decideSize, type SizeRule } from '../size-limit.ts'
+import { combine, limitWait, passedBy } from './combine-verdicts.ts'
+import { chargeOf, combineStep, exemptBy, exemptionWait, rulesFor } from './store-evaluator.ts'
+
+/** An exemption as it met one message. */
+export interface ExemptionTrace {
+  readonly name: string | undefined
+  readonly options: ExemptOptions
+  /** Whether its lists hold for the sender and topic. */
+  readonly covers: boolean
+  /** Whether its `when` holds for the message. */
+  readonly holds: boolean
+  /** Its own limit, where it has one and was asked. */
+  readonly own: LimitTrace | undefined
+  readonly exempts: boolean
+}
+
+/** A limit as it met one message; nothing was charged. */
+export interface LimitTrace extends Verdict {
+  readonly rule: string
+  readonly pattern: string | undefined
+  readonly per: readonly string[]
+  readonly key: string
+  /** The key in words, as `site=berlin, device=d7`. */
+  readonly counter: string
+  readonly cost: number
+  readonly limit: number
+  readonly shadow: boolean
+  readonly algorithm: string
+  /** What `limit` was multiplied by. */
+  readonly scaled?: Scaled | undefined
+}
+
+/** A maximum size as it met one message. */
+export interface SizeTrace {
+  readonly rule: string
+  readonly maxBytes: number
+  readonly allowed: boolean
+  readonly shadow: boolean
+}
+
+/** A rule on the route of a message that is not for it. */
+export interface SkippedRule {
+  readonly rule: string
+  /** The part of the rule that leaves the message out. */
+  readonly by: 'when' | 'for'
+  readonly when?: ConditionSpec | undefined
+  readonly for?: SenderLists | undefined
+}
+
+/** What a rate by feedback, or a breaker, would do with one message. */
+export interface HandlerTrace {
+  readonly name: string
+  readonly says: string
+}
+
+/** Every step for one message. */
+export interface Explanation {
+  readonly topic: string
+  readonly sender: Sender
+  /** The ban that holds for the sender, by its id and reason: nothing else is asked then. */
+  readonly ban?: { readonly id: string; readonly reason: string } | undefined
+  /** Patterns that match the topic, in the order of the list; undefined stands for every topic. */
+  readonly patterns: readonly (string | undefined)[]
+  readonly exemptions: readonly ExemptionTrace[]
+  readonly limits: readonly LimitTrace[]
+  /** Maximum sizes, which are asked before the limits. */
+  readonly sizes: readonly SizeTrace[]
+  /** Rules on its route that are not for it. */
+  readonly skipped: readonly SkippedRule[]
+  /** What goes by the handlers behind the gate: what each would do with the message. */
+  readonly handlers: readonly HandlerTrace[]
+  /** Limits of what a broker holds, each with what is held now. */
+  readonly held: readonly HandlerTrace[]
+  /** Middleware that is not asked by an explanation. */
+  readonly custom: number
+  readonly decision: Decision
+}
+
+/** Walks all steps of a plan without charging anything. */
+export async function inspect(
+  { steps, evaluator, passed, notFor }: Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
+  store: Store,
+  message: Message,
+  senderState: SenderState,
+  nowMs: number,
+): Promise<Omit<Explanation, 'patterns' | 'held'>> {
+  const exemptions: ExemptionTrace[] = []
+  const rules: PlannedRule[] = []
+  const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
+  const sizes: SizeRule[] = []
+  const skipUnlessMeant = (rule: Pick<Rule, 'name' | 'when' | 'whenSpec'>): boolean => {
+    const isMeant = holdsFor(rule, message, nowMs)
+    if (!isMeant) skipped.push({ rule: rule.name, by: 'when', when: rule.whenSpec })
+    return isMeant
+  }
+  for (const step of steps) {
+    if (step.kind === 'sizes') sizes.push(...step.rules.filter(skipUnlessMeant))
+    else if (step.kind === 'exempt')
+      exemptions.push(await traceExemption(step, store, message, senderState, nowMs))
+    else if (step.kind === 'limits') {
+      rules.push(...step.rules.filter(({ rule }) => skipUnlessMeant(rule)))
+    }
+  }
+  const verdicts = await look(rules, store, message, senderState, nowMs)
+  const custom = steps.filter(step => step.kind === 'custom')
+  const exempting = steps
+    .filter(step => step.kind === 'exempt')
+    .flatMap((step, index) => (exemptions[index]!.exempts ? [exemptBy(step, exemptions[index]!.own)] : []))
+  return {
+    topic: message.topic,
+    sender: senderState.identity,
+    ...(evaluator.kind === 'banned' ? { ban: { id: evaluator.ban.id, reason: evaluator.ban.reason } } : {}),
+    exemptions,
+    skipped,
+    sizes: sizes.map(({ name, maxBytes, shadow }) => ({
+      ...{ rule: name, maxBytes, allowed: message.size <= maxBytes, shadow },
+    })),
+    limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, senderState)),
+    handlers: custom.flatMap(({ handler }) =>
+      handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
+    ),
+    custom: custom.filter(({ handler }) => handler === undefined).length,
+    decision:
+      evaluator.kind === 'banned'
+        ? evaluator.decide(message, senderState, nowMs)
+        : (exempting[0] ??
+          (evaluator.kind === 'connect' ? evaluator.peek(message, senderState, nowMs) : undefined) ??
+          limitWait(
+            custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
+              combineSized(decideSize(sizes, message, nowMs), () =>
+                combineStep(rules, verdicts, passedBy(passed, message, nowMs)),
+              ),
+            Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
+          )),
+  }
+}
+
+/** The decision of maximum sizes and, unless they refuse, of the limits behind them. */
+function combineSized(sized: Decision | undefined, count: () => Decision): Decision {
+  if (sized === undefined) return count()
+  return sized.allowed ? combine(sized, count()) : sized
+}
+
+/**
+ * One decision a rule, or the one of the exemption that would let the message pass; of maximum sizes only a refusal.
+ * Charges nothing.
+ */
+export function peekSteps(
+  steps: readonly Step[],
+  store: Store,
+  message: Message,
+  senderState: SenderState,
+  nowMs: number,
+): MaybePromise<readonly Decision[]> {
+  const exempts = steps.filter(step => step.kind === 'exempt')
+  const rules = steps.flatMap(step => (step.kind === 'limits' ? rulesFor(step, message, nowMs) : []))
+  const refused = steps.flatMap(step => {
+    const sized = step.kind === 'sizes' ? decideSize(step.rules, message, nowMs) : undefined
+    return sized?.rule === undefined ? [] : [sized]
+  })
+  const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
+    const step = exempts[place]
+    if (step === undefined) {
+      return andThen(look(rules, store, message, senderState, nowMs), verdicts =>
+        [...refused, ...rules.map((planned, index) => combineStep([planned], [verdicts[index]!]))].map(
+          decision => limitWait(decision, exemptAfterMs),
+        ),
+      )
+    }
+    if (!step.meta.covers(message.topic, senderState.identity) || !holdsFor(step.meta, message, nowMs)) {
+      return peekFrom(place + 1, exemptAfterMs)
+    }
+    if (step.own === undefined) return [step.meta.decision]
+    return andThen(look([step.own], store, message, senderState, nowMs), ([own]) =>
+      own!.allowed
+        ? [exemptBy(step, own)]
+        : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
+    )
+  }
+  return peekFrom(0, Infinity)
+}
+
+function look(
+  rules: readonly PlannedRule[],
+  store: Store,
+  message: Message,
+  senderState: SenderState,
+  nowMs: number,
+): MaybePromise<readonly Verdict[]> {
+  if (rules.length === 0) return []
+  const charges = rules.map(planned => chargeOf(planned, message, senderState))
+  return andThen(store.decide(charges, { commit: false, nowMs }), verdicts =>
+    verdicts.map(each => ({ ...each })),
+  )
+}
+
+async function traceExemption(
+  step: ExemptStep,
+  store: Store,
+  message: Message,
+  senderState: SenderState,
+  nowMs: number,
+): Promise<ExemptionTrace> {
+  const { meta } = step
+  const covers = meta.covers(message.topic, senderState.identity)
+  const holds = holdsFor(meta, message, nowMs)
+  const [own] = covers && holds && step.own ? await look([step.own], store, message, senderState, nowMs) : []
+  return {
+    name: meta.name,
+    options: meta.options,
+    covers,
+    holds,
+    own: own && step.own && trace(step.own, own, message, senderState),
+    exempts: covers && holds && (own?.allowed ?? true),
+  }
+}
+
+/** What a conduct makes of a limit and of what remains of it. */
+function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace, 'limit' | 'remaining'> {
+  return { limit: Math.max(1, roomOf(limit, room)), remaining: roomOf(remaining, room) }
+}
+
+function trace(
+  planned: PlannedRule,
+  verdict: Verdict,
+  message: Message,
+  senderState: SenderState,
+): LimitTrace {
+  const { rule, pattern } = planned
+  const { key, cost } = chargeOf(planned, message, senderState)
+  return {
+    rule: rule.name,
+    pattern: pattern?.text,
+    per: rule.keys.scopes,
+    key: shownKey(rule.keys, key),
+    counter: describeKey(rule.keys.scopes, shownKey(rule.keys, key)),
+    cost,
+    limit: rule.limit.capacity,
+    shadow: rule.shadow,
+    algorithm: rule.limit.algorithm,
+    ...(rule.scaled === undefined ? {} : { scaled: rule.scaled }),
+    ...verdict,
+    ...(rule.room === undefined ? {} : roomIn(rule.limit.capacity, verdict.remaining, rule.room)),
+  }
+}

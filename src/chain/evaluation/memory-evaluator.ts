@@ -1,0 +1,163 @@
+import { toGrains } from '../../algorithms/limit.ts'
+import { holdsFor } from '../../conditions/condition.ts'
+import { type Decision, PASSED } from '../../core/decision.ts'
+import type { Message } from '../../core/message.ts'
+import type { MemoryStore } from '../../stores/memory/memory-store.ts'
+import type { ExemptStep, PlannedRule } from '../routing/plan-steps.ts'
+import { keyOf } from '../rules/key.ts'
+import type { UsageWarnings } from '../rules/usage-warning.ts'
+import type { SenderState } from '../senders/sender-state.ts'
+import { decideSize, type SizeRule } from '../size-limit.ts'
+import {
+  allowDecision,
+  combine,
+  combineVerdicts,
+  denyDecision,
+  isHarsher,
+  isTighter,
+  limitWait,
+  type Passed,
+  passedBy,
+  shadowNames,
+} from './combine-verdicts.ts'
+import { MemoryRule, VARIABLE } from './memory-rule.ts'
+import { TokenBucketEvaluator } from './token-bucket-evaluator.ts'
+
+/** Finds the record of each rule. All before any is asked: so the cache misses of many senders overlap. */
+function find(rules: readonly MemoryRule[], message: Message, senderState: SenderState, nowMs: number): void {
+  for (let index = 0; index < rules.length; index++) {
+    const one = rules[index]!
+    const slot = senderState.slotOf(one.place)
+    const generation = senderState.generationOf(one.place)
+    one.slot = one.records.isOf(slot, generation) ? slot : one.seek(message, senderState, nowMs)
+  }
+}
+
+/**
+ * Charges rules of any kind together in the memory store. It makes one object a message, its decision. All rules
+ * are asked before any is charged: a denied message charges nothing. What denied is known when all have been asked,
+ * and what is nearest to its limit when all are charged, so only soft rules need a fold.
+ */
+function charge(
+  rules: readonly MemoryRule[],
+  passed: Decision,
+  message: Message,
+  senderState: SenderState,
+  nowMs: number,
+): Decision {
+  find(rules, message, senderState, nowMs)
+  let worst: MemoryRule | undefined
+  let retryAfterMs = 0
+  let softly = false
+  let shadowed = false
+  for (let index = 0; index < rules.length; index++) {
+    const one = rules[index]!
+    let grains = one.fixedGrains
+    if (grains === VARIABLE) grains = toGrains(one.rule.cost.unitsOf(message), one.rule.limit)
+    one.grains = grains
+    const waitMs = one.records.probe(one.slot, nowMs, grains, one)
+    if (waitMs === 0) continue
+    if (one.soft) {
+      softly = true
+      if (one.shadow) shadowed = true
+      continue
+    }
+    if (waitMs > retryAfterMs) retryAfterMs = waitMs
+    if (worst === undefined || isHarsher(one, worst)) worst = one
+  }
+  if (worst !== undefined) return denyDecision(worst, retryAfterMs, shadowed ? shadowNames(rules) : undefined)
+  let tightest: MemoryRule | undefined
+  for (let index = 0; index < rules.length; index++) {
+    const one = rules[index]!
+    if (!one.allowed) continue
+    one.records.take(one.slot, nowMs, one.grains)
+    if (one.shadow) continue
+    if (tightest === undefined || isTighter(one, tightest)) tightest = one
+  }
+  return softly || tightest === undefined
+    ? combineVerdicts(rules, passed)
+    : allowDecision(tightest, undefined)
+}
+
+/** A chain of exemptions followed by limits, on the memory store: decided at once, without a promise. */
+export class MemoryEvaluator {
+  readonly kind = 'fused'
+  readonly #own: ReadonlyMap<ExemptStep, readonly MemoryRule[]>
+  readonly #rules: readonly MemoryRule[]
+  /** True if a rule has a condition; without one nothing is asked of a message. */
+  readonly #isConditional: boolean
+  /** Maximum sizes, which are asked before the rules. */
+  readonly #sizes: readonly SizeRule[] | undefined
+  /** Rules whose conditions hold for the message at hand; used again for every message. */
+  readonly #holding: MemoryRule[] = []
+  /** What decides for senders no exemption covers, where the rules are of the common kind. */
+  readonly buckets: TokenBucketEvaluator | undefined
+  readonly #passed: Passed
+  /** Rules that warn; without them nobody asks. */
+  readonly #warning: readonly MemoryRule[] | undefined
+  readonly #usageWarnings: UsageWarnings
+
+  /** `passed` is the decision where no rule applies. */
+  constructor(
+    exempts: readonly ExemptStep[],
+    rules: readonly PlannedRule[],
+    store: MemoryStore,
+    usageWarnings: UsageWarnings,
+    passed: Passed = PASSED,
+    sizes: readonly SizeRule[] = [],
+  ) {
+    this.#sizes = sizes.length > 0 ? sizes : undefined
+    this.#passed = passed
+    this.#usageWarnings = usageWarnings
+    const bounded = exempts.filter(step => step.own !== undefined)
+    this.#own = new Map(bounded.map(step => [step, [new MemoryRule(step.own!, store)]]))
+    this.#rules = rules.map(planned => new MemoryRule(planned, store))
+    this.#isConditional = rules.some(({ rule }) => rule.when !== undefined)
+    const warning = this.#rules.filter(({ rule }) => rule.warn !== undefined)
+    this.#warning = warning.length > 0 ? warning : undefined
+    this.buckets = this.#sizes === undefined ? TokenBucketEvaluator.of(this.#rules, this) : undefined
+  }
+
+  decide(message: Message, senderState: SenderState, nowMs: number): Decision {
+    const { conditional, exempt } = senderState.senderPlan!
+    let exemptAfterMs = Infinity
+    for (let index = 0; index < conditional.length; index++) {
+      const step = conditional[index]!
+      if (!holdsFor(step.meta, message, nowMs)) continue
+      const own = this.#own.get(step)
+      if (own === undefined) return step.meta.decision
+      const { allowed, retryAfterMs } = charge(own, PASSED, message, senderState, nowMs)
+      if (allowed) return step.meta.decision
+      if (retryAfterMs < exemptAfterMs) exemptAfterMs = retryAfterMs
+    }
+    if (exempt !== undefined) return exempt
+    const sized = this.#sizes === undefined ? undefined : decideSize(this.#sizes, message, nowMs)
+    let decision = sized
+    if (sized === undefined) decision = this.#count(message, senderState, nowMs)
+    else if (sized.allowed) decision = combine(sized, this.#count(message, senderState, nowMs))
+    return exemptAfterMs < decision!.retryAfterMs ? limitWait(decision!, exemptAfterMs) : decision!
+  }
+
+  #count(message: Message, senderState: SenderState, nowMs: number): Decision {
+    const passed = passedBy(this.#passed, message, nowMs)
+    const rules = this.#isConditional ? this.#rulesFor(message, nowMs) : this.#rules
+    if (rules.length === 0) return passed
+    const decision = charge(rules, passed, message, senderState, nowMs)
+    if (this.#warning !== undefined && decision.allowed) this.#warn(rules, message, senderState, nowMs)
+    return decision
+  }
+
+  #rulesFor(message: Message, nowMs: number): readonly MemoryRule[] {
+    const holding = this.#holding
+    holding.length = 0
+    for (const one of this.#rules) if (holdsFor(one.rule, message, nowMs)) holding.push(one)
+    return holding
+  }
+
+  #warn(rules: readonly MemoryRule[], message: Message, senderState: SenderState, nowMs: number): void {
+    for (const one of this.#warning!) {
+      if (!one.allowed || (this.#isConditional && !rules.includes(one))) continue
+      this.#usageWarnings.note(one.rule, one, () => keyOf(one.planned, message, senderState.identity), nowMs)
+    }
+  }
+}

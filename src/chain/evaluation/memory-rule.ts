@@ -1,0 +1,53 @@
+import { toGrains } from '../../algorithms/limit.ts'
+import type { Message } from '../../core/message.ts'
+import type { MemoryStore } from '../../stores/memory/memory-store.ts'
+import type { Records } from '../../stores/memory/records.ts'
+import type { Table } from '../../stores/memory/table.ts'
+import type { PlannedRule } from '../routing/plan-steps.ts'
+import { keyOf } from '../rules/key.ts'
+import type { Rule } from '../rules/rule.ts'
+import type { SenderState } from '../senders/sender-state.ts'
+import type { Charged } from './combine-verdicts.ts'
+
+/** Grains of a rule whose cost differs from message to message. */
+export const VARIABLE = -1
+
+/** One rule of a fused plan, with room for what it finds about the message at hand: used again for every message. */
+export class MemoryRule implements Charged {
+  readonly rule: Rule
+  readonly planned: PlannedRule
+  readonly table: Table
+  readonly records: Records
+  readonly fixedGrains: number
+  /** Its place among the slots of a seat. */
+  readonly place: number
+  readonly soft: boolean
+  readonly shadow: boolean
+  slot = 0
+  grains = 0
+  allowed = false
+  remaining = 0
+  retryAfterMs = 0
+  resetMs = 0
+
+  constructor(planned: PlannedRule, store: MemoryStore) {
+    const { rule } = planned
+    this.rule = rule
+    this.planned = planned
+    this.table = store.table(rule.limit)
+    this.records = this.table.records
+    this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE : toGrains(rule.cost.fixed, rule.limit)
+    this.place = planned.index
+    this.soft = rule.soft
+    this.shadow = rule.shadow
+  }
+
+  /** The slot of the message's key, found by its string and kept on the seat. */
+  seek(message: Message, senderState: SenderState, nowMs: number): number {
+    const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)
+    if (!this.rule.keys.changing) {
+      senderState.keep(this.place, slot, this.table.generationOf(slot))
+    }
+    return slot
+  }
+}

@@ -1,0 +1,194 @@
+import { holdsFor } from '../../conditions/condition.ts'
+import { type Decision, PASSED } from '../../core/decision.ts'
+import { andThen } from '../../core/maybe-promise.ts'
+import type { MaybePromise, Message } from '../../core/message.ts'
+import type { Charge, Store, Verdict } from '../../stores/store.ts'
+import type { MiddlewareContext } from '../middleware.ts'
+import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from '../routing/plan-steps.ts'
+import { capturesOf, keyOf } from '../rules/key.ts'
+import type { UsageWarnings } from '../rules/usage-warning.ts'
+import type { SenderState } from '../senders/sender-state.ts'
+import { decideSize } from '../size-limit.ts'
+import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './combine-verdicts.ts'
+
+/**
+ * Any chain on any store, step by step: custom middleware stands between, and the store may be far away. Each
+ * stretch of limits is one call of the store; what a stretch took is given back when the message is refused later.
+ */
+export class StoreEvaluator {
+  readonly kind = 'chained'
+  readonly #steps: readonly Step[]
+  readonly #store: Store
+  readonly #usageWarnings: UsageWarnings
+  readonly #passed: Passed
+
+  /** `passed` is the decision where no rule applies. */
+  constructor(steps: readonly Step[], store: Store, usageWarnings: UsageWarnings, passed: Passed = PASSED) {
+    this.#steps = steps
+    this.#store = store
+    this.#usageWarnings = usageWarnings
+    this.#passed = passed
+  }
+
+  decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
+    return this.#decideFrom(0, message, senderState, nowMs)
+  }
+
+  #decideFrom(
+    place: number,
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+  ): MaybePromise<Decision> {
+    const step = this.#steps[place]
+    if (step === undefined) return passedBy(this.#passed, message, nowMs)
+    const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, senderState, nowMs)
+    switch (step.kind) {
+      case 'custom':
+        return step.middleware(message, once(next), contextFor(step, message, senderState, nowMs))
+      case 'exempt':
+        return andThen(this.#askExemption(step, message, senderState, nowMs), own => {
+          if (own === undefined) return next()
+          if (own.allowed) return exemptBy(step, own)
+          return andThen(next(), decision => limitWait(decision, exemptionWait(own)))
+        })
+      case 'sizes': {
+        const decision = decideSize(step.rules, message, nowMs)
+        if (decision === undefined) return next()
+        return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
+      }
+      case 'limits':
+        return this.#charge(step, message, senderState, nowMs, next)
+      default:
+        return step satisfies never
+    }
+  }
+
+  /** The verdict of an exemption, by its own limit if it has one; undefined if it does not hold for a message. */
+  #askExemption(
+    step: ExemptStep,
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+  ): MaybePromise<Verdict | undefined> {
+    if (!step.meta.covers(message.topic, senderState.identity)) return undefined
+    if (!holdsFor(step.meta, message, nowMs)) return undefined
+    if (step.own === undefined) return UNBOUNDED
+    const charges = [chargeOf(step.own, message, senderState)]
+    return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => own!)
+  }
+
+  #charge(
+    step: LimitsStep,
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+    next: () => MaybePromise<Decision>,
+  ): MaybePromise<Decision> {
+    const rules = rulesFor(step, message, nowMs)
+    if (rules.length === 0) return next()
+    const charges = rules.map(planned => chargeOf(planned, message, senderState))
+    return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
+      const decision = combineStep(rules, verdicts)
+      if (!decision.allowed) return decision
+      if (rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(rules, charges, verdicts, nowMs)
+      const taken = charges.filter((_, index) => verdicts[index]!.allowed)
+      return andThen(next(), later => {
+        if (later.allowed) return combine(decision, later)
+        return andThen(this.#store.refund(taken), () => combine(decision, later))
+      })
+    })
+  }
+
+  #warn(
+    rules: readonly PlannedRule[],
+    charges: readonly Charge[],
+    verdicts: readonly Verdict[],
+    nowMs: number,
+  ): void {
+    rules.forEach(({ rule }, index) => {
+      const verdict = verdicts[index]!
+      if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) return
+      this.#usageWarnings.note(rule, verdict, () => charges[index]!.key, nowMs)
+    })
+  }
+}
+
+const NO_CONTEXT = undefined as unknown as MiddlewareContext
+
+/** Returns the context of a middleware; none for one that does not take it. */
+function contextFor(
+  { middleware, pattern }: CustomStep,
+  message: Message,
+  { identity }: SenderState,
+  nowMs: number,
+): MiddlewareContext {
+  if (middleware.length < 3) return NO_CONTEXT
+  return { sender: identity, nowMs, captures: capturesOf(pattern, message) }
+}
+
+/** Returns the rules of a step whose conditions hold for a message. */
+export function rulesFor({ rules }: LimitsStep, message: Message, nowMs: number): readonly PlannedRule[] {
+  return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
+}
+
+/** One decision of a stretch of limits, marked where the store did not make it; `passed` if no rule applies. */
+export function combineStep(
+  planned: readonly PlannedRule[],
+  verdicts: readonly Verdict[],
+  passed: Decision = PASSED,
+): Decision {
+  const decision = combineVerdicts(
+    planned.map(({ rule }, index) => ({ rule, ...verdicts[index]! })),
+    passed,
+  )
+  if (verdicts.every(verdict => verdict.fallback === undefined)) return decision
+  const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
+  const byNobody = named < 0 ? verdicts.some(nobodyCounted) : nobodyCounted(verdicts[named]!)
+  if (!byNobody) return { ...decision, fallback: true }
+  // What nobody counted is no rule's doing: the answer names none, and says that the store is out of reach.
+  const { allowed, outcome, retryAfterMs, shadow } = decision
+  const answer: Decision = { allowed, outcome, reason: 'store_unavailable', retryAfterMs, fallback: true }
+  return shadow === undefined ? answer : { ...answer, shadow }
+}
+
+function nobodyCounted({ fallback }: Verdict): boolean {
+  return fallback === 'nobody'
+}
+
+/** The verdict of an exemption without a limit of its own. */
+const UNBOUNDED: Verdict = Object.freeze({ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 0 })
+
+/** The decision of an exemption, marked if the store did not count its own limit. */
+export function exemptBy({ meta: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
+  return own?.fallback === undefined ? decision : { ...decision, fallback: true }
+}
+
+/** The wait until an exemption's own limit lets a message pass, by its verdict; 0 if it does. */
+export function exemptionWait({ allowed, retryAfterMs }: Verdict): number {
+  return allowed ? 0 : Math.max(1, retryAfterMs)
+}
+
+/** What a message asks of a rule, for any store. */
+export function chargeOf(planned: PlannedRule, message: Message, senderState: SenderState): Charge {
+  const { rule, index } = planned
+  let key = senderState.keys?.[index]
+  if (key === undefined) {
+    key = keyOf(planned, message, senderState.identity)
+    if (!rule.keys.changing) {
+      senderState.keys ??= []
+      senderState.keys[index] = key
+    }
+  }
+  const { limit, soft, fallback } = rule
+  const cost = rule.cost.unitsOf(message)
+  return fallback === undefined ? { limit, key, cost, soft } : { limit, key, cost, soft, fallback }
+}
+
+function once<T>(run: () => T): () => T {
+  let answer: { readonly value: T } | undefined
+  return () => {
+    answer ??= { value: run() }
+    return answer.value
+  }
+}

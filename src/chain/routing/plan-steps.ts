@@ -1,0 +1,166 @@
+import type { Pattern } from '../../topic/pattern.ts'
+import type { HeldStation } from '../held-limit.ts'
+import type { Middleware } from '../middleware.ts'
+import type { ExemptMeta } from '../rules/exemption.ts'
+import type { HandlerMeta } from '../rules/handler-feedback.ts'
+import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
+import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
+import type { SizeRule, SizeStation } from '../size-limit.ts'
+
+/** A middleware and the topics it is used for; undefined for every topic. */
+export interface Entry {
+  readonly pattern: Pattern | undefined
+  readonly middleware: Middleware
+  /** True for an exemption that was added at run time. */
+  readonly isRuntime: boolean
+}
+
+/** A rule at its place in a plan. */
+export interface PlannedRule {
+  readonly rule: Rule
+  readonly pattern: Pattern | undefined
+  /** Its place among all rules of the plan. */
+  readonly index: number
+}
+
+export interface ExemptStep {
+  readonly kind: 'exempt'
+  readonly meta: ExemptMeta
+  /** The exemption's own limit. */
+  readonly own: PlannedRule | undefined
+}
+
+/** Neighbouring limits, charged together in one atomic step. */
+export interface LimitsStep {
+  readonly kind: 'limits'
+  readonly rules: readonly PlannedRule[]
+}
+
+/** Neighbouring maximum sizes, asked before the limits beside them. */
+export interface SizesStep {
+  readonly kind: 'sizes'
+  readonly rules: readonly SizeRule[]
+}
+
+export interface CustomStep {
+  readonly kind: 'custom'
+  readonly middleware: Middleware
+  readonly pattern: Pattern | undefined
+  /** Of one that goes by what handlers do. */
+  readonly handler: HandlerMeta | undefined
+}
+
+export type Step = ExemptStep | SizesStep | LimitsStep | CustomStep
+
+type Station = LimitMeta | SizeStation | ExemptMeta | ScaleMeta | HandlerMeta | HeldStation
+
+/** The station of a middleware of the project's own; undefined for any other. */
+export function metaOf(middleware: Middleware): Station | undefined {
+  return (middleware as { [META]?: Station })[META]
+}
+
+/**
+ * The steps of a route, in the order in which they are asked. Entries that are disabled or meant for another action are left
+ * out; a rule that is in the list twice is charged once.
+ */
+export function planSteps(entries: readonly Entry[], action: string): readonly Step[] {
+  const steps: Step[] = []
+  const seen = new Set<Rule>()
+  let rules: PlannedRule[] = []
+  let count = 0
+  const limitScaler = scalesOf(entries)
+  for (const entry of ordered(entries)) {
+    const { pattern, middleware } = entry
+    const meta = metaOf(middleware)
+    if (meta === undefined || meta.kind === 'handler') {
+      steps.push({ kind: 'custom', middleware, pattern, handler: meta })
+      continue
+    }
+    if (!meta.enabled || meta.kind === 'scale' || meta.kind === 'held') continue
+    if (meta.kind === 'size') {
+      if (meta.size.on === action) addSize(steps, meta.size)
+      continue
+    }
+    const { rule } = meta
+    const planned = rule === undefined ? undefined : { rule, pattern, index: count }
+    if (meta.kind === 'exempt') {
+      const holding = meta.holdingOn(action)
+      if (holding === undefined) continue
+      steps.push({ kind: 'exempt', meta: holding, own: planned })
+      if (planned !== undefined) count++
+    } else if (planned !== undefined && planned.rule.on === action && !seen.has(planned.rule)) {
+      seen.add(planned.rule)
+      count++
+      const scaled = limitScaler.get(entry)?.scaled()
+      const placed = scaled === undefined ? planned : { ...planned, rule: scaleRule(planned.rule, scaled) }
+      const last = steps.at(-1)
+      if (last?.kind === 'limits') rules.push(placed)
+      else {
+        rules = [placed]
+        steps.push({ kind: 'limits', rules })
+      }
+    }
+  }
+  return steps
+}
+
+/** Adds a maximum size before the limits it stands beside. */
+function addSize(steps: Step[], size: SizeRule): void {
+  const end = steps.at(-1)?.kind === 'limits' ? steps.length - 1 : steps.length
+  const before = steps[end - 1]
+  if (before?.kind !== 'sizes') steps.splice(end, 0, { kind: 'sizes', rules: [size] })
+  else if (!before.rules.includes(size)) steps[end - 1] = { ...before, rules: [...before.rules, size] }
+}
+
+/** The nearest scale before each entry of the list, whatever their priorities. */
+function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleMeta> {
+  const limitScaler = new Map<Entry, ScaleMeta>()
+  let nearest: ScaleMeta | undefined
+  for (const entry of entries) {
+    const meta = metaOf(entry.middleware)
+    if (meta?.kind === 'scale') nearest = meta
+    else if (nearest !== undefined) limitScaler.set(entry, nearest)
+  }
+  return limitScaler
+}
+
+/**
+ * Entries in the order in which they are asked. Middleware of the user's own keeps its place. Between two of them all
+ * exemptions come first, those added at run time before the others, and then feedback, breakers and limits. Priorities sort
+ * exemptions among exemptions, and limits among neighbouring limits.
+ */
+function ordered(entries: readonly Entry[]): readonly Entry[] {
+  const order: Entry[] = []
+  let exemptions: Entry[] = []
+  let others: Entry[] = []
+  let limits: Entry[] = []
+  const closeLimits = (): void => {
+    others.push(...limits.toSorted(byPriority))
+    limits = []
+  }
+  const closeStretch = (): void => {
+    closeLimits()
+    const byRank = (a: Entry, b: Entry): number =>
+      Number(b.isRuntime) - Number(a.isRuntime) || byPriority(a, b)
+    order.push(...exemptions.toSorted(byRank), ...others)
+    exemptions = []
+    others = []
+  }
+  for (const entry of entries) {
+    const meta = metaOf(entry.middleware)
+    if (meta === undefined) {
+      closeStretch()
+      order.push(entry)
+    } else if (meta.kind === 'exempt') exemptions.push(entry)
+    else if (meta.kind === 'handler') {
+      closeLimits()
+      others.push(entry)
+    } else limits.push(entry)
+  }
+  closeStretch()
+  return order
+}
+
+function byPriority(a: Entry, b: Entry): number {
+  return (metaOf(b.middleware)?.priority ?? 0) - (metaOf(a.middleware)?.priority ?? 0)
+}

@@ -1,0 +1,308 @@
+import type { Limit } from '../../algorithms/limit.ts'
+import { PASSED } from '../../core/decision.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import type { Action, Message, Sender } from '../../core/message.ts'
+import { MemoryStore } from '../../stores/memory/memory-store.ts'
+import type { Store } from '../../stores/store.ts'
+import { captureLevels } from '../../topic/pattern.ts'
+import { Router } from '../../topic/router.ts'
+import { BehaviourEvaluator, type BehaviourPlan } from '../evaluation/behaviour-evaluator.ts'
+import type { Passed } from '../evaluation/combine-verdicts.ts'
+import { ConnectEvaluator } from '../evaluation/connect-evaluator.ts'
+import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
+import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
+import { isSettled } from '../rules/exemption.ts'
+import type { Override } from '../rules/rate-override.ts'
+import type { UsageWarnings } from '../rules/usage-warning.ts'
+import { applyOverrides, inCommonUnit, overrideBy } from '../senders/apply-overrides.ts'
+import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
+import { behaviourSteps } from '../senders/behaviour-limits.ts'
+import type { Identity } from '../senders/sender-identity.ts'
+import {
+  type Ban,
+  banned,
+  type EffectiveOverrides,
+  type SenderOverrides,
+} from '../senders/sender-overrides.ts'
+import type { SenderState } from '../senders/sender-state.ts'
+import { type Entry, metaOf, planSteps, type Step } from './plan-steps.ts'
+import type { RuleRegistry } from './rule-registry.ts'
+import type { ActionPlan, Selective, SenderPlan } from './sender-plan.ts'
+
+interface RoutePlan {
+  readonly entries: readonly Entry[]
+  readonly actions: Map<Action, ActionPlan>
+}
+
+/** What routes are made of. */
+export interface Chain {
+  /** Whose routes they are. */
+  readonly gate: object
+  readonly registry: RuleRegistry
+  readonly identity: Identity | undefined
+  readonly store: Store
+  readonly senderOverrides: SenderOverrides
+  readonly usageWarnings: UsageWarnings
+}
+
+/** All routes of one state of the chain; any change of the chain makes new ones. */
+export class RouteTable {
+  /** Whose routes they are. */
+  readonly gate: object
+  readonly #chain: Chain
+  readonly #identity: Identity | undefined
+  readonly #router: Router<RoutePlan>
+
+  constructor(chain: Chain, router: Router<RoutePlan> = routerOf(chain.registry)) {
+    this.gate = chain.gate
+    this.#chain = chain
+    this.#identity = chain.identity
+    this.#router = router
+  }
+
+  /** The same routes as another object: all seats are settled anew, nothing is compiled anew. */
+  renewed(): RouteTable {
+    return new RouteTable(this.#chain, this.#router)
+  }
+
+  /** Where headers tell who the sender is, the next message on the same connection may come from someone else. */
+  get areKept(): boolean {
+    return this.#identity?.usesHeaders !== true
+  }
+
+  /** Patterns that lead a message to a station, in the order of the list; undefined stands for every topic. */
+  patternsOf(message: Message): readonly (string | undefined)[] {
+    const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
+      const meta = metaOf(middleware)
+      if (meta?.kind === 'size') return meta.size.on === message.on
+      return meta?.kind !== 'limit' || meta.rule?.on === message.on
+    })
+    return [...new Set(asked.map(({ pattern }) => pattern?.text))]
+  }
+
+  /** Settles what a sender amounts to on a message's topic, and turns its seat to it. */
+  settle(senderState: SenderState, message: Message): SenderState {
+    const { topic, on } = message
+    const route = this.#routeOf(message)
+    const plan = this.#actionPlan(route, on)
+    const known = this.#identityOf(message, route)
+    const effectiveOverrides = this.#chain.senderOverrides.of(known)
+    const { ban, tier } = effectiveOverrides
+    // With tiers, a name that is none of them is no tier: else anyone could have a counter of their own by inventing names.
+    const tierName = this.#chain.senderOverrides.tiers === undefined ? known.tier : tier?.name
+    const identity = tierName === known.tier ? known : withTier(known, tierName)
+    const senderPlan =
+      ban === undefined
+        ? rulingOf(this.#treated(plan, on, effectiveOverrides, identity), topic, identity)
+        : refusing(ban)
+    senderState.switchTopic(this, topic, on, senderPlan, identity)
+    return senderState
+  }
+
+  #routeOf({ topic, on }: Message): RoutePlan {
+    return (on === 'subscribe' ? this.#router.routeOfFilter(topic) : this.#router.route(topic)).plan
+  }
+
+  #identityOf(message: Message, plan: RoutePlan): Sender {
+    if (this.#identity === undefined) return message.sender
+    const captures = new Map<string, string>()
+    for (const { pattern } of plan.entries) {
+      if (pattern === undefined || pattern.captures.length === 0) continue
+      for (const [name, level] of captureLevels(pattern, message.topic)) {
+        if (!captures.has(name)) captures.set(name, level)
+      }
+    }
+    return this.#identity.resolve(message, captures)
+  }
+
+  #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
+    let action = plan.actions.get(on)
+    if (action === undefined) {
+      const steps = inCommonUnit(planSteps(plan.entries, on), this.#chain.senderOverrides.tiers)
+      action = this.#planOf(steps, on)
+      plan.actions.set(on, action)
+    }
+    return action
+  }
+
+  /** The plan for senders that are treated alike. */
+  #treated(
+    plan: ActionPlan,
+    on: Action,
+    effectiveOverrides: EffectiveOverrides,
+    identity: Sender,
+  ): ActionPlan {
+    const { selective } = plan
+    const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
+    if (effectiveOverrides.key === '' && notFor.length === 0) return plan
+    const key = `${notFor.map(rule => selective.indexOf(rule)).join()}:${effectiveOverrides.key}`
+    let treated = plan.treated.get(key)
+    if (treated === undefined) {
+      const { steps, passed } = applyOverrides(withoutRules(plan.steps, notFor), on, effectiveOverrides)
+      treated = this.#planOf(steps, on, passed, notFor)
+      if (plan.treated.size >= MAX_SIZES.rulingsPerPlan) plan.treated.clear()
+      plan.treated.set(key, treated)
+    }
+    return treated
+  }
+
+  #planOf(
+    steps: readonly Step[],
+    on: Action,
+    passed: Passed = PASSED,
+    notFor: readonly Selective[] = [],
+  ): ActionPlan {
+    const evaluator = this.#finished(steps, on, passed)
+    const selective = steps.flatMap(selectiveRules)
+    return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), treated: new Map() }
+  }
+
+  /** What decides, with what goes by more than the chain: connects, and the behaviour of who sends. */
+  #finished(steps: readonly Step[], on: Action, passed: Passed): ActionPlan['evaluator'] {
+    const { compiledBehaviour, countConnect } = this.#chain.senderOverrides
+    // What is done to somebody is not its behaviour.
+    if (compiledBehaviour !== undefined && on === 'publish')
+      return this.#watch(steps, compiledBehaviour, passed)
+    const evaluator = this.#deciderOf(steps, passed)
+    return countConnect !== undefined && on === 'connect'
+      ? new ConnectEvaluator(evaluator, countConnect)
+      : evaluator
+  }
+
+  #watch(steps: readonly Step[], compiledBehaviour: CompiledBehaviour, passed: Passed): BehaviourEvaluator {
+    const planOf = (behaviourLevel: BehaviourLevel): BehaviourPlan => {
+      const behaved = behaviourSteps(steps, behaviourLevel, compiledBehaviour)
+      return { steps: behaved, evaluator: this.#deciderOf(behaved, passed) }
+    }
+    const plans = { good: planOf('good'), usual: planOf('usual'), abusive: planOf('abusive') }
+    return new BehaviourEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
+  }
+
+  #deciderOf(steps: readonly Step[], passed: Passed): MemoryEvaluator | StoreEvaluator {
+    const exempts = steps.filter(step => step.kind === 'exempt')
+    const last = steps.at(-1)
+    const rules = last?.kind === 'limits' ? last.rules : []
+    const sizes = steps.filter(step => step.kind === 'sizes')
+    const fusable = exempts.length + sizes.length + (rules.length > 0 ? 1 : 0) === steps.length
+    const { store, usageWarnings } = this.#chain
+    return fusable && store instanceof MemoryStore
+      ? new MemoryEvaluator(
+          exempts,
+          rules,
+          store,
+          usageWarnings,
+          passed,
+          sizes.flatMap(step => step.rules),
+        )
+      : new StoreEvaluator(steps, store, usageWarnings, passed)
+  }
+}
+
+const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Action[]
+
+/** Returns the limits that the plans of a chain count by now, also those that overrides make of them. */
+export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOverrides): readonly Limit[] {
+  const { tiers, compiledBehaviour } = senderOverrides
+  const overrides = distinctOverrides(senderOverrides)
+  const limits = new Set<Limit>()
+  for (const on of ACTIONS) {
+    const common = inCommonUnit(planSteps(registry.entries, on), tiers)
+    const overridden = overrides.map(each => applyOverrides(common, on, { overrides: [each], key: '' }).steps)
+    const isWatched = compiledBehaviour !== undefined && on === 'publish'
+    for (const treated of [common, ...overridden]) {
+      const steps = isWatched ? behaviourSteps(treated, 'usual', compiledBehaviour) : treated
+      for (const step of steps) {
+        if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
+        else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
+      }
+    }
+  }
+  for (const { rule } of tiers?.byName.values() ?? []) {
+    if (rule === undefined) continue
+    for (const each of [[], ...overrides.map(override => [override])]) {
+      const limit = overrideBy(rule, each)?.limit
+      if (limit !== undefined) limits.add(limit)
+    }
+  }
+  return [...limits]
+}
+
+/** One of the overrides in effect for each text and list of rules; of very many kinds, some. */
+function distinctOverrides({ overrides }: SenderOverrides): readonly Override[] {
+  const kinds = new Map<string, Override>()
+  for (const override of overrides.values()) {
+    if (kinds.size >= MAX_SIZES.overriddenLimits) break
+    kinds.set(override.kind, override)
+  }
+  return [...kinds.values()]
+}
+
+function routerOf(registry: RuleRegistry): Router<RoutePlan> {
+  const router = new Router<RoutePlan>(registry.dialect, ids => ({
+    entries: ids.map(id => registry.entries[id]!),
+    actions: new Map(),
+  }))
+  registry.entries.forEach(({ pattern }, id) => {
+    router.add(pattern, id)
+  })
+  return router
+}
+
+function selectiveRules(step: Step): readonly Selective[] {
+  if (step.kind === 'sizes') return step.rules.filter(({ covers }) => covers !== undefined)
+  if (step.kind !== 'limits') return []
+  return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
+}
+
+/** The steps of a route without some of its rules. */
+function withoutRules(steps: readonly Step[], left: readonly Selective[]): readonly Step[] {
+  if (left.length === 0) return steps
+  return steps.flatMap((step): readonly Step[] => {
+    if (step.kind === 'sizes') {
+      const sizes = step.rules.filter(rule => !left.includes(rule))
+      return sizes.length === 0 ? [] : [{ ...step, rules: sizes }]
+    }
+    if (step.kind !== 'limits') return [step]
+    const rules = step.rules.filter(({ rule }) => !left.includes(rule))
+    return rules.length === 0 ? [] : [{ ...step, rules }]
+  })
+}
+
+function withTier(sender: Sender, tier: string | undefined): Sender {
+  const { client, user, device, apiKey, ip, roles } = sender
+  return { client, user, device, apiKey, ip, roles, tier } as Sender
+}
+
+/** The ruling of somebody who is banned. */
+function refusing(ban: Ban): SenderPlan {
+  const evaluator = {
+    kind: 'banned',
+    ban,
+    decide: (_message: Message, _seat: SenderState, nowMs: number) => banned(ban, nowMs),
+  } as const
+  const none = { steps: [], selective: [], notFor: [], senderPlans: new Map(), treated: new Map() }
+  const plan: ActionPlan = { ...none, passed: PASSED, evaluator }
+  return { evaluator, plan, conditional: [], exempt: undefined }
+}
+
+/** The ruling of a plan for a sender; one for each set of exemptions that can cover. */
+function rulingOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan {
+  const exempts = plan.steps.filter(step => step.kind === 'exempt')
+  const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))
+  const shape = covering.map(step => exempts.indexOf(step)).join()
+  let senderPlan = plan.senderPlans.get(shape)
+  if (senderPlan === undefined) {
+    const { evaluator } = plan
+    const settledAt = covering.findIndex(({ meta }) => isSettled(meta))
+    const buckets = covering.length === 0 && evaluator.kind === 'fused' ? evaluator.buckets : undefined
+    senderPlan = {
+      evaluator: buckets ?? evaluator,
+      plan,
+      conditional: settledAt < 0 ? covering : covering.slice(0, settledAt),
+      exempt: covering[settledAt]?.meta.decision,
+    }
+    if (plan.senderPlans.size >= MAX_SIZES.rulingsPerPlan) plan.senderPlans.clear()
+    plan.senderPlans.set(shape, senderPlan)
+  }
+  return senderPlan
+}

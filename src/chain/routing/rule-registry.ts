@@ -1,0 +1,160 @@
+import { HARSHNESS, type Outcome } from '../../core/decision.ts'
+import { policyError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import type { Action, Dialect } from '../../core/message.ts'
+import { findRedirectProblem } from '../../outcomes/redirect.ts'
+import type { RuleInfo } from '../../outcomes/rule-info.ts'
+import { type Pattern, parsePattern } from '../../topic/pattern.ts'
+import type { HeldStation } from '../held-limit.ts'
+import type { Middleware } from '../middleware.ts'
+import type { HandlerMeta } from '../rules/handler-feedback.ts'
+import { findScopeProblem } from '../rules/key-scope.ts'
+import type { Penalty } from '../rules/penalty.ts'
+import type { Rule } from '../rules/rule.ts'
+import { ruleInfoOf, sizeFactsOf } from '../rules/rule-info.ts'
+import type { SizeRule } from '../size-limit.ts'
+import { type Entry, metaOf } from './plan-steps.ts'
+
+/** All middleware of a gate in its order, with the checks that need to see them together. */
+export class RuleRegistry {
+  readonly dialect: Dialect
+  readonly entries: Entry[] = []
+  /** All that is counted, also for exemptions with a limit of their own. */
+  readonly #rules = new Map<string, Rule>()
+  readonly #limits = new Set<Rule>()
+  readonly #facts = new Map<string, RuleInfo>()
+  /** Names of limits of what brokers hold. */
+  readonly #held = new Set<string>()
+  readonly #sizes = new Map<string, SizeRule>()
+
+  constructor(dialect: Dialect) {
+    this.dialect = dialect
+  }
+
+  /** Adds a middleware for a pattern or for every topic. Throws PolicyError. */
+  add(pattern: string | undefined, middleware: Middleware, isRuntime = false): void {
+    const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
+    const meta = metaOf(middleware)
+    if (meta?.kind === 'handler') this.handlers.push(meta)
+    if (meta?.kind === 'held') this.#admitHeld(meta, parsed)
+    if (meta?.rule !== undefined) {
+      this.#admit(meta.rule, parsed)
+      if (meta.kind === 'limit') this.#limits.add(meta.rule)
+    }
+    if (meta?.kind === 'size') this.#admitSize(meta.size, parsed)
+    this.entries.push({ pattern: parsed, middleware, isRuntime })
+  }
+
+  /** Adds the limit of a tier, which stands for every topic and counts by sender. Throws PolicyError. */
+  addTier(rule: Rule): void {
+    if (this.#facts.has(rule.name)) {
+      throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
+    }
+    this.#rules.set(rule.name, rule)
+    this.#limits.add(rule)
+    this.#facts.set(rule.name, ruleInfoOf(rule, undefined))
+  }
+
+  /** What is counted under a name. */
+  countedAs(name: string): Rule | undefined {
+    return this.#rules.get(name)
+  }
+
+  /** The penalty of a rule's own. */
+  penaltyOf(name: string): Penalty | undefined {
+    return (this.#rules.get(name) ?? this.#sizes.get(name))?.penalty
+  }
+
+  /** What goes by what handlers do. */
+  readonly handlers: HandlerMeta[] = []
+
+  /** Whether any rule has a penalty of its own. */
+  hasPenalties = false
+
+  /** The rules themselves, in their order. */
+  get limits(): readonly Rule[] {
+    return [...this.#limits]
+  }
+
+  /** Names of all rules in their order, those of tiers last. */
+  get ruleNames(): readonly string[] {
+    const counted = new Set([...this.#limits].map(({ name }) => name))
+    return [...this.#facts.keys()].filter(name => counted.has(name) || this.#sizes.has(name))
+  }
+
+  /** Names under which anything is counted. */
+  get names(): ReadonlySet<string> {
+    return new Set(this.#rules.keys())
+  }
+
+  /** What a rule is. */
+  ruleOf(name: string): RuleInfo | undefined {
+    return this.#facts.get(name)
+  }
+
+  /** Every outcome a rule that can refuse asks for, with the rules that do; also what goes by handlers. */
+  outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
+    const outcomes = new Map<Outcome, string[]>()
+    const asked = [...this.#limits, ...this.#sizes.values()].filter(
+      rule => !rule.shadow && (on ?? rule.on) === rule.on,
+    )
+    const handed = on === undefined || on === 'publish' ? this.handlers : []
+    for (const { outcome, name } of [...asked, ...handed]) {
+      const names = outcomes.get(outcome)
+      if (names === undefined) outcomes.set(outcome, [name])
+      else names.push(name)
+    }
+    return new Map([...outcomes].sort(([a], [b]) => HARSHNESS[a] - HARSHNESS[b]))
+  }
+
+  #admitHeld({ name, limit }: HeldStation, pattern: Pattern | undefined): void {
+    if (this.#rules.has(name) || this.#held.has(name) || this.#sizes.has(name))
+      throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
+    const captures = pattern?.captures.map(capture => capture.name) ?? []
+    for (const scope of limit.keys.scopes) {
+      const flaw = findScopeProblem(scope, captures)
+      if (flaw !== undefined) throw policyError('per', flaw)
+    }
+    this.#held.add(name)
+  }
+
+  #admitSize(size: SizeRule, pattern: Pattern | undefined): void {
+    this.#checkRoom(size)
+    this.#checkRedirect(size, pattern?.captures.map(({ name }) => name) ?? [])
+    this.#sizes.set(size.name, size)
+    if (size.penalty !== undefined) this.hasPenalties = true
+    if (!this.#facts.has(size.name)) this.#facts.set(size.name, sizeFactsOf(size, pattern))
+  }
+
+  #checkRoom(rule: Rule | SizeRule): void {
+    const other = this.#rules.get(rule.name) ?? this.#sizes.get(rule.name)
+    if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
+      throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
+    }
+    if (this.#rules.size + this.#sizes.size >= MAX_SIZES.rules) {
+      throw policyError(
+        'rules',
+        `more than ${MAX_SIZES.rules} rules`,
+        'count by captures instead of listing topics',
+      )
+    }
+  }
+
+  #checkRedirect({ exceeded }: Pick<Rule, 'exceeded'>, captures: readonly string[]): void {
+    const flaw = findRedirectProblem(exceeded.redirect, captures)
+    if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
+  }
+
+  #admit(rule: Rule, pattern: Pattern | undefined): void {
+    this.#checkRoom(rule)
+    const captures = pattern?.captures.map(({ name }) => name) ?? []
+    for (const scope of rule.keys.scopes) {
+      const flaw = findScopeProblem(scope, captures)
+      if (flaw !== undefined) throw policyError('per', flaw)
+    }
+    this.#checkRedirect(rule, captures)
+    this.#rules.set(rule.name, rule)
+    if (rule.penalty !== undefined) this.hasPenalties = true
+    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, ruleInfoOf(rule, pattern))
+  }
+}

@@ -1,0 +1,144 @@
+import { readHeader } from '../../conditions/header.ts'
+import { parseFieldPath, readField } from '../../conditions/payload-field.ts'
+import { checkWithin, policyError } from '../../core/errors.ts'
+import type { Dialect, Message } from '../../core/message.ts'
+import { checkOptionNames } from '../../core/option-names.ts'
+import { parseBytes, quote } from '../../core/units.ts'
+import { parsePattern } from '../../topic/pattern.ts'
+import { Router } from '../../topic/router.ts'
+import { type BytesCost, COST_WORDS, type Cost, type CostWord } from './rule-options.ts'
+
+const BYTES_COST_REMEDY = 'write payload, message (topic and payload), or blocks as per 4KiB'
+
+/** Meter of what messages cost under a rule. */
+export interface CostMeter {
+  /** Units, where they are the same for every message; else undefined. */
+  readonly fixed?: number | undefined
+  /** Whether costs may be fractions of a unit. */
+  readonly fractional: boolean
+  /** Units of a message; 1 where they cannot be read. Never throws. */
+  unitsOf(message: Message): number
+}
+
+const LARGEST_COST = 2 ** 40
+
+/** Returns a cost meter. Throws PolicyError for a cost that is none. */
+export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): CostMeter {
+  if (cost === undefined) return fixed(1)
+  if (typeof cost === 'number' || (typeof cost === 'string' && cost !== 'bytes'))
+    return fixed(unitsOfWord(cost))
+  if (cost === 'bytes') return { fractional: false, unitsOf: message => clampUnits(message.size, 1) }
+  if (typeof cost === 'function') return { fractional: true, unitsOf: message => called(cost, message) }
+  if (typeof cost !== 'object' || cost === null) return fixed(unitsOfWord(cost))
+  if ('topics' in cost) {
+    checkOptionNames(cost, { topics: true, default: true }, 'cost')
+    return byTopic(cost.topics, cost.default ?? 1, dialect)
+  }
+  const least = leastOf(cost.min)
+  if ('bytes' in cost) {
+    checkOptionNames(cost, { bytes: true, overhead: true, min: true }, 'cost')
+    return byBytes(cost.bytes, cost.overhead ?? 0, least)
+  }
+  if ('payload' in cost) {
+    checkOptionNames(cost, { payload: true, min: true }, 'cost')
+    const path = parseFieldPath(cost.payload)
+    if (path === undefined) {
+      throw policyError(
+        'cost.payload',
+        `"${cost.payload}" is not a field path`,
+        'write a path as cost or reading.units',
+      )
+    }
+    return { fractional: true, unitsOf: message => clampUnits(readField(message, path), least) }
+  }
+  if (!('header' in cost)) return fixed(unitsOfWord(cost))
+  checkOptionNames(cost, { header: true, min: true }, 'cost')
+  return { fractional: true, unitsOf: message => clampUnits(readHeader(message, cost.header)[0], least) }
+}
+
+/** Reports whether a cost is a number of bytes, not one of blocks, messages or units of the user's own. */
+export function countsBytes(cost: Cost | undefined): boolean {
+  if (typeof cost !== 'object') return cost === 'bytes'
+  return 'bytes' in cost && (cost.bytes === 'payload' || cost.bytes === 'message')
+}
+
+/** Returns the bytes of a block of `per 4KiB`; undefined for text of another form. Throws PolicyError. */
+function parseBlock(text: unknown): number | undefined {
+  const [, size] = typeof text === 'string' ? (/^per\s+(.*)$/.exec(text.trim()) ?? []) : []
+  if (size === undefined) return undefined
+  const bytes = checkWithin('cost.bytes', () => parseBytes(size))
+  if (bytes >= 1) return bytes
+  throw policyError('cost.bytes', 'a block of 0 bytes has no meaning', 'write per 4KiB')
+}
+
+function byBytes(bytes: BytesCost['bytes'], overhead: number | string, least: number): CostMeter {
+  const block = bytes === 'payload' || bytes === 'message' ? 1 : parseBlock(bytes)
+  if (block === undefined)
+    throw policyError('cost.bytes', `${quote(bytes)} is not a count of bytes`, BYTES_COST_REMEDY)
+  const extra = checkWithin('cost.overhead', () => parseBytes(overhead))
+  const fractional = !Number.isInteger(least)
+  if (bytes === 'payload') return { fractional, unitsOf: message => clampUnits(message.size + extra, least) }
+  return {
+    fractional,
+    unitsOf: message =>
+      clampUnits(Math.ceil((Buffer.byteLength(message.topic) + message.size + extra) / block), least),
+  }
+}
+
+function leastOf(min: number | undefined): number {
+  const least = min ?? 1
+  if (typeof least === 'number' && least >= 0 && least <= LARGEST_COST) return least
+  throw policyError('cost.min', `${quote(least)} is not a cost`, 'write a number of units, as min: 1')
+}
+
+function fixed(units: number): CostMeter {
+  return { fixed: units, fractional: !Number.isInteger(units), unitsOf: () => units }
+}
+
+function unitsOfWord(cost: unknown): number {
+  if (typeof cost === 'string') {
+    if (Object.hasOwn(COST_WORDS, cost)) return COST_WORDS[cost as CostWord]
+  } else if (typeof cost === 'number' && cost >= 0 && cost <= LARGEST_COST) return cost
+  const words = Object.keys(COST_WORDS).join(', ')
+  throw policyError(
+    'cost',
+    `${typeof cost === 'object' ? quote(cost) : String(cost)} is not a cost`,
+    `use a number of units, bytes, ${words}, { bytes: per 4KiB }, { payload: field } or { header: name }`,
+  )
+}
+
+/** The first pattern of the table that matches a topic gives the cost; those of topics seen before are remembered. */
+function byTopic(
+  topics: Readonly<Record<string, number | CostWord>>,
+  otherwise: number | CostWord,
+  dialect: Dialect,
+): CostMeter {
+  const rest = unitsOfWord(otherwise)
+  const units = Object.values(topics).map(unitsOfWord)
+  const router = new Router(dialect, ([first]) => (first === undefined ? rest : units[first]!))
+  Object.keys(topics).forEach((pattern, index) => {
+    router.add(parsePattern(pattern, dialect, `cost.topics["${pattern}"]`), index)
+  })
+  return {
+    fractional: [...units, rest].some(each => !Number.isInteger(each)),
+    unitsOf: message => router.route(message.topic).plan,
+  }
+}
+
+function called(cost: (message: Message) => number, message: Message): number {
+  try {
+    return clampUnits(cost(message), 0)
+  } catch {
+    return 1
+  }
+}
+
+/**
+ * Returns the units of an untrusted cost, at least `least`: a number, also as text. All else, NaN and negative numbers
+ * count as 1, so that nonsense does not travel free.
+ */
+function clampUnits(value: unknown, least: number): number {
+  const written = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+  const units = typeof written === 'number' && written >= 0 ? Math.min(written, LARGEST_COST) : 1
+  return units < least ? least : units
+}

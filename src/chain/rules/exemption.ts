@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto'
+import { compileCondition } from '../../conditions/compile.ts'
+import type { Condition } from '../../conditions/condition.ts'
+import type { Decision } from '../../core/decision.ts'
+import { checkWithin, checkWord, policyError, UnsupportedError } from '../../core/errors.ts'
+import { ACTIONS, type Sender } from '../../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { parseRate } from '../../core/units.ts'
+import { parsePattern } from '../../topic/pattern.ts'
+import { Trie } from '../../topic/trie.ts'
+import type { Middleware } from '../middleware.ts'
+import { compileSenderLists } from '../sender-lists.ts'
+import { compileCost } from './cost.ts'
+import { compileScopes, findScopeProblem } from './key-scope.ts'
+import { META, type Rule } from './rule.ts'
+import type { ExemptOptions, Scope } from './rule-options.ts'
+import { simpleRule } from './simple-rule.ts'
+
+/** One exemption, compiled. */
+export interface ExemptMeta {
+  readonly kind: 'exempt'
+  readonly name?: string | undefined
+  readonly enabled: boolean
+  readonly priority: number
+  /** Whether its lists hold for a sender on a topic: the part that no message of theirs can change. */
+  covers(topic: string, sender: Sender): boolean
+  /** What must hold of the message itself. */
+  readonly when?: Condition | undefined
+  /** The exemption's own limit: beyond it the message is judged like any other. */
+  readonly rule?: Rule | undefined
+  readonly decision: Decision
+  /** What of it holds for an action: all, a part, or nothing. */
+  holdingOn(action: string): ExemptMeta | undefined
+  readonly options: ExemptOptions
+}
+
+/**
+ * Lets messages pass all limits, also those added before it: `exempt({ roles: ['admin'], ips: ['10.0.0.0/8'] })`. Lists are
+ * alternatives, `when` must hold as well; without lists `when` alone decides. With `limit` the exemption is bounded.
+ * Middleware of the caller's own that was added before it is asked before it. Throws PolicyError.
+ */
+export function exempt(options: ExemptOptions): Middleware {
+  checkOptionNames(options, EXEMPT_OPTIONS)
+  const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)
+  const meta: ExemptMeta = {
+    kind: 'exempt',
+    ...(options.name === undefined ? {} : { name: options.name }),
+    enabled: options.enabled ?? true,
+    priority: options.priority ?? 0,
+    covers: compileLists(options),
+    ...(options.when === undefined ? {} : { when: compileCondition(options.when, 'when') }),
+    ...(rule === undefined ? {} : { rule }),
+    decision: Object.freeze({
+      allowed: true,
+      outcome: 'deliver',
+      reason: 'exempt',
+      retryAfterMs: 0,
+      ...(options.name === undefined ? {} : { exemption: options.name }),
+    }),
+    options,
+    holdingOn: action => parts(action),
+  }
+  const parts = partsOf(options, meta)
+  const middleware: Middleware = () => {
+    throw new UnsupportedError('exempt() was called by itself: give it to gate.use()')
+  }
+  return Object.assign(middleware, { [META]: meta })
+}
+
+export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
+  name: true,
+  description: true,
+  topics: true,
+  clients: true,
+  devices: true,
+  users: true,
+  apiKeys: true,
+  roles: true,
+  ips: true,
+  on: true,
+  when: true,
+  limit: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
+}
+
+/** Lists of what a broker has not checked yet when a connect is decided. */
+const UNPROVEN = ['users', 'apiKeys', 'roles'] as const
+const PROVEN = ['topics', 'clients', 'devices', 'ips'] as const
+
+function partsOf(options: ExemptOptions, meta: ExemptMeta): (action: string) => ExemptMeta | undefined {
+  const { on } = options
+  if (on !== undefined) {
+    const actions: readonly string[] = typeof on === 'string' ? [on] : on
+    for (const action of actions.length === 0 ? [''] : actions) checkWord(action, ACTIONS, 'on', 'action')
+    return action => (actions.includes(action) ? meta : undefined)
+  }
+  if (UNPROVEN.every(list => options[list] === undefined)) return () => meta
+  const { users: _users, apiKeys: _apiKeys, roles: _roles, ...proven } = options
+  const atConnect = PROVEN.some(list => options[list] !== undefined)
+    ? { ...meta, covers: compileLists(proven) }
+    : undefined
+  return action => (action === 'connect' ? atConnect : meta)
+}
+
+type Cover = (topic: string, sender: Sender) => boolean
+
+function compileLists(options: ExemptOptions): Cover {
+  const { topics } = options
+  const senders = compileSenderLists(options)
+  if (topics === undefined) return senders === undefined ? () => true : (_topic, sender) => senders(sender)
+  const ofTopic = coverTopics(topics, options)
+  if (senders === undefined) return ofTopic
+  return (topic, sender) => ofTopic(topic) || senders(sender)
+}
+
+function coverTopics(topics: readonly string[], options: ExemptOptions): (topic: string) => boolean {
+  const dialect = options.dialect ?? 'mqtt'
+  const trie = new Trie(dialect)
+  topics.forEach((topic, index) => {
+    trie.add(parsePattern(topic, dialect, `topics[${index}]`), index)
+  })
+  return topic => trie.match(topic).length > 0
+}
+
+/** The limit of a bounded exemption, counted under a name that no rule of a policy can have. */
+function ownRule(options: ExemptOptions, text: string): Rule | undefined {
+  const name = `exempt:${options.name ?? digest(options)}`
+  return checkWithin('limit', () => {
+    const rate = parseRate(text)
+    if (rate.count === Infinity) return undefined
+    const cost = compileCost(rate.bytes ? 'bytes' : 1)
+    const per: readonly Scope[] | undefined = rate.per?.split(',')
+    for (const scope of per ?? []) {
+      const flaw = findScopeProblem(scope, [])
+      if (flaw !== undefined) throw policyError('', flaw)
+    }
+    return simpleRule(name, rate, { keys: compileScopes(per), cost })
+  })
+}
+
+/** What tells an unnamed exemption apart, without saying what is in it: it may hold a secret. */
+function digest(options: ExemptOptions): string {
+  return createHash('sha256').update(JSON.stringify(options)).digest('base64url').slice(0, 16)
+}
+
+/** Whether an exemption lets a message of a covered sender pass without being asked again for the next one. */
+export function isSettled(meta: ExemptMeta): boolean {
+  return meta.when === undefined && meta.rule === undefined
+}

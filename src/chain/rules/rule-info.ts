@@ -1,0 +1,78 @@
+import { holdsFor } from '../../conditions/condition.ts'
+import type { Message, Sender } from '../../core/message.ts'
+import type { RuleInfo } from '../../outcomes/rule-info.ts'
+import { captureLevels, type Pattern } from '../../topic/pattern.ts'
+import type { Step } from '../routing/plan-steps.ts'
+import type { SizeRule } from '../size-limit.ts'
+import { keyOf } from './key.ts'
+import { shownKey } from './key-scope.ts'
+import type { Rule } from './rule.ts'
+
+const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
+
+/** What a rule is, with the pattern it was first used for. */
+export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
+  return {
+    name: rule.name,
+    ...(rule.description === undefined ? {} : { description: rule.description }),
+    on: rule.on,
+    ...(pattern === undefined ? {} : { pattern: pattern.text }),
+    count: rule.limit.count,
+    periodMs: rule.limit.periodMs,
+    capacity: rule.limit.capacity,
+    unit: rule.unit,
+    per: rule.keys.scopes,
+    algorithm: rule.limit.algorithm,
+    isSelective: rule.when !== undefined || rule.covers !== undefined,
+    exceeded: rule.exceeded,
+    ...(rule.message === undefined ? {} : { message: rule.message }),
+    capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
+  }
+}
+
+/** A maximum size, with the pattern it was first used for. */
+export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleInfo {
+  const { name, description, on, maxBytes, exceeded, message } = rule
+  return {
+    ...{ name, description, on, pattern: pattern?.text, maxBytes, count: maxBytes, capacity: maxBytes },
+    ...{ periodMs: 0, unit: 'bytes', per: [], algorithm: 'max-size', exceeded, message },
+    isSelective: rule.when !== undefined || rule.covers !== undefined,
+    capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
+  }
+}
+
+/**
+ * The key a message would be charged under by a rule of a plan; undefined where the rule is not in it, its condition
+ * does not hold, or an exemption before it holds, also one with a limit of its own, whose room is not asked. Charges nothing.
+ */
+export function keyUnder(
+  steps: readonly Step[],
+  rule: string,
+  message: Message,
+  identity: Sender,
+  nowMs: number,
+): string | undefined {
+  for (const step of steps) {
+    if (step.kind === 'limits') {
+      const planned = step.rules.find(each => each.rule.name === rule)
+      if (planned === undefined) continue
+      if (!holdsFor(planned.rule, message, nowMs)) return undefined
+      return shownKey(planned.rule.keys, keyOf(planned, message, identity))
+    } else if (step.kind === 'exempt') {
+      const { meta } = step
+      if (meta.covers(message.topic, identity) && holdsFor(meta, message, nowMs)) return undefined
+    }
+  }
+  return undefined
+}
+
+/** Reports whether an exemption without a limit of its own lets a message pass. Charges nothing. */
+export function isExempt(steps: readonly Step[], message: Message, identity: Sender, nowMs: number): boolean {
+  return steps.some(
+    step =>
+      step.kind === 'exempt' &&
+      step.own === undefined &&
+      step.meta.covers(message.topic, identity) &&
+      holdsFor(step.meta, message, nowMs),
+  )
+}

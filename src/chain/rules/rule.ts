@@ -1,0 +1,325 @@
+import { createLimit } from '../../algorithms/create-limit.ts'
+import type { Limit } from '../../algorithms/limit.ts'
+import { compileCondition } from '../../conditions/compile.ts'
+import type { Condition, ConditionSpec } from '../../conditions/condition.ts'
+import { HARSHNESS, type Outcome, type Reason, type Scaled } from '../../core/decision.ts'
+import { checkWithin, checkWord, PolicyError, policyError, UnsupportedError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { ACTIONS, type Action } from '../../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { parseQuota, parseRate, type Rate } from '../../core/units.ts'
+import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
+import { checkWords, type RefusalWords } from '../../outcomes/refusal-text.ts'
+import { FALLBACKS, type Fallback } from '../../stores/store.ts'
+import { type HeldKind, heldKindOf, heldStation } from '../held-limit.ts'
+import type { Middleware } from '../middleware.ts'
+import { type Covers, compileFor, type SenderLists } from '../sender-lists.ts'
+import { type SizeStation, sizeStation } from '../size-limit.ts'
+import { type CostMeter, compileCost, countsBytes } from './cost.ts'
+import { inFlightMeta } from './in-flight-limit.ts'
+import { compileScopes, type KeyMaker } from './key-scope.ts'
+import { compilePenalty, type Penalty } from './penalty.ts'
+import type {
+  HeldOptions,
+  InFlightOptions,
+  LimitOptions,
+  QuotaOptions,
+  RuleOptions,
+  SizeOptions,
+} from './rule-options.ts'
+import { compileWarn } from './usage-warning.ts'
+
+/** One rule, compiled: what the chain charges. */
+export interface Rule {
+  readonly name: string
+  readonly description?: string | undefined
+  readonly on: Action
+  /** Undefined for an unlimited rule, which never charges anything. */
+  readonly limit: Limit
+  readonly keys: KeyMaker
+  readonly cost: CostMeter
+  readonly outcome: Outcome
+  readonly exceeded: ExceededPlan
+  readonly unit: 'messages' | 'bytes'
+  readonly message?: RefusalWords | undefined
+  readonly harshness: number
+  readonly reason: Reason
+  readonly shadow: boolean
+  /** Shadow and degrade: exceeded, it is not charged and stops no other. */
+  readonly soft: boolean
+  readonly fallback?: Fallback | undefined
+  /** What its limit was multiplied by, and why. */
+  readonly scaled?: Scaled | undefined
+  /** The part of its limit that senders of a conduct have, where that is not all of it: told, as their costs show it. */
+  readonly room?: number | undefined
+  /** Meant as it is, however its senders behave. */
+  readonly asWritten?: boolean | undefined
+  /** The reason of a message this rule lets pass. */
+  readonly passed: Reason
+  /** Shares of the capacity at which a warning is given, ascending. */
+  readonly warn?: readonly number[] | undefined
+  /** Its own penalty, in the place of that of all rules. */
+  readonly penalty?: Penalty | undefined
+  /** Condition of a message the rule is for; absent: every message. */
+  readonly when?: Condition | undefined
+  readonly whenSpec?: ConditionSpec | undefined
+  /** Senders the rule is for; absent: all. */
+  readonly covers?: Covers | undefined
+  readonly forLists?: SenderLists | undefined
+}
+
+/** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
+export interface LimitMeta {
+  readonly kind: 'limit'
+  readonly name: string
+  readonly enabled: boolean
+  readonly priority: number
+  /** Absent where the rate is unlimited. */
+  readonly rule?: Rule | undefined
+}
+
+const RULE: OptionNames<RuleOptions> = {
+  name: true,
+  description: true,
+  on: true,
+  when: true,
+  for: true,
+  per: true,
+  cost: true,
+  exceeded: true,
+  message: true,
+  warn: true,
+  penalties: true,
+  shadow: true,
+  fallback: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
+}
+export const LIMIT_OPTIONS: OptionNames<LimitOptions> = {
+  ...RULE,
+  limit: true,
+  rate: true,
+  burst: true,
+  initial: true,
+  algorithm: true,
+}
+export const QUOTA_OPTIONS: OptionNames<QuotaOptions> = {
+  ...RULE,
+  quota: true,
+  rate: true,
+  window: true,
+  zone: true,
+}
+
+/** Where a made middleware carries its station. */
+export const META: unique symbol = Symbol('topicgate.station')
+
+/**
+ * A rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
+ * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once,
+ * `limit({ name: 'large', maxSize: '256kB' })` the size of messages.
+ * `limit({ name: 'open', connections: 20, per: 'ip' })` bounds what a broker holds: connections, subscriptions, retained.
+ * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
+ */
+export function limit(options: LimitOptions | InFlightOptions | HeldOptions | SizeOptions): Middleware {
+  const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
+  if (held !== undefined) return heldLimit(options as HeldOptions, held)
+  if (
+    typeof options === 'object' &&
+    options !== null &&
+    'inFlight' in options &&
+    options.inFlight !== undefined
+  )
+    return inFlightLimit(options)
+  if (
+    typeof options === 'object' &&
+    options !== null &&
+    'maxSize' in options &&
+    options.maxSize !== undefined
+  )
+    return sizeLimit(options)
+  return rateLimit(options as LimitOptions)
+}
+
+/** Lets all pass: brokers count what they hold and enact it. */
+function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
+  const middleware: Middleware = (_message, next) => next()
+  return Object.assign(middleware, { [META]: heldStation(options, held) })
+}
+
+/** Lets all pass: consumers and `gate.run` enact it. */
+function inFlightLimit(options: InFlightOptions): Middleware {
+  const middleware: Middleware = (_message, next) => next()
+  return Object.assign(middleware, { [META]: inFlightMeta(options) })
+}
+
+function sizeLimit(options: SizeOptions): Middleware {
+  const made = sizeStation(options)
+  return tagged('limit', options.name, made)
+}
+
+function rateLimit(options: LimitOptions): Middleware {
+  checkOptionNames(options, LIMIT_OPTIONS)
+  const { path, rate } = rateOf('limit', options.limit, options.rate)
+  const algorithm = options.algorithm ?? 'token-bucket'
+  const burst = options.burst ?? rate.burst
+  return meta('limit', options, path, rate, 'rate_limit_exceeded', (fractional, count) => ({
+    name: options.name,
+    algorithm,
+    count,
+    periodMs: rate.periodMs,
+    ...(burst === undefined ? {} : { burst }),
+    ...(options.initial === undefined ? {} : { initial: options.initial }),
+    fractional,
+  }))
+}
+
+/**
+ * A quota: `quota({ name: 'daily', quota: '10000/day', per: 'device', zone: 'Europe/Berlin' })`. Refusals say
+ * `quota_exceeded`. Throws PolicyError.
+ */
+export function quota(options: QuotaOptions): Middleware {
+  checkOptionNames(options, QUOTA_OPTIONS)
+  const { path, text, rate } = rateOf('quota', options.quota, options.rate)
+  const { window = 'calendar' } = options
+  checkWord(window, ['calendar', 'rolling'], 'window', 'window')
+  const rolling = window === 'rolling'
+  if (rate.burst !== undefined) throw policyError(path, 'a quota has no burst', 'leave it out, or use limit')
+  if (!rolling && rate.window === undefined && rate.count !== Infinity) {
+    throw policyError(
+      path,
+      `"${text}" is no calendar window`,
+      'write N/day, N/week, N/month or N/year, or window: rolling',
+    )
+  }
+  if (rolling && rate.from !== undefined)
+    throw policyError(path, 'a rolling quota looks back and has no first day', 'leave out `from` or `window`')
+  const algorithm = rolling ? 'sliding-log' : 'quota'
+  const make = (): Middleware =>
+    meta('quota', options, path, rate, 'quota_exceeded', (fractional, count) => ({
+      name: options.name,
+      algorithm,
+      count,
+      periodMs: rate.periodMs,
+      fractional,
+      ...(rolling || rate.window === undefined
+        ? {}
+        : { calendar: { unit: rate.window, zone: options.zone ?? 'UTC', from: rate.from } }),
+    }))
+  return rolling ? withRemedy(path, text, rate.count, make) : make()
+}
+
+/** Makes a rolling quota; if its log could grow too large, the error names what else a quota can be. */
+function withRemedy(path: string, rate: string, count: number, make: () => Middleware): Middleware {
+  try {
+    return make()
+  } catch (error) {
+    if (!(error instanceof PolicyError) || error.problems[0]?.path !== 'algorithm') throw error
+    const { message } = error.problems[0]
+    const whole = count > MAX_SIZES.logEntries ? '' : 'costs in whole units, '
+    const remedy = `use ${whole}window: calendar, or limit: ${rate} with algorithm: sliding-counter`
+    throw policyError(path, message, remedy)
+  }
+}
+
+/** Reads the rate of a rule, which has one of two names. Throws PolicyError. */
+function rateOf(
+  name: 'limit' | 'quota',
+  own: string | undefined,
+  alias: string | undefined,
+): { readonly path: string; readonly text: string; readonly rate: Rate } {
+  if (own !== undefined && alias !== undefined)
+    throw policyError('rate', `\`${name}\` says the same`, 'write one of them')
+  const path = alias === undefined ? name : 'rate'
+  const text = own ?? alias
+  if (text === undefined) {
+    const remedy = name === 'limit' ? "write limit: '10/s'" : "write quota: '10000/day'"
+    throw policyError(path, 'the rule has no rate', remedy)
+  }
+  const parse = name === 'quota' ? parseQuota : parseRate
+  return { path, text, rate: checkWithin(path, () => parse(text)) }
+}
+
+type LimitSpecOf = (fractional: boolean, count: number) => Parameters<typeof createLimit>[0]
+
+function meta(
+  kind: 'limit' | 'quota',
+  options: LimitOptions | QuotaOptions,
+  path: string,
+  rate: Rate,
+  reason: Reason,
+  specOf: LimitSpecOf,
+): Middleware {
+  if (typeof options.name !== 'string' || options.name === '') {
+    throw policyError('name', 'a rule needs a name', 'its state lives under it: give each rule its own')
+  }
+  if (rate.per !== undefined)
+    throw policyError(path, `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
+  const { on = 'publish' } = options
+  checkWord(on, ACTIONS, 'on', 'action')
+  // A rate in bytes counts bytes unless something else is said.
+  const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
+  const isBytes = options.cost === undefined ? rate.bytes : countsBytes(options.cost)
+  if (rate.bytes && !isBytes && typeof options.cost === 'object' && 'bytes' in options.cost)
+    throw policyError(
+      'cost.bytes',
+      'the rate counts bytes, the cost blocks',
+      'write the rate in blocks, as 250/s',
+    )
+  const keys = compileScopes(options.per)
+  const exceeded = compileExceeded(options.exceeded, options.dialect)
+  const { outcome } = exceeded
+  checkWords(options.message, 'message')
+  const warn = compileWarn(options.warn)
+  const penalty = checkWithin('penalties', () => compilePenalty(options.penalties, true))
+  const common = {
+    kind: 'limit',
+    name: options.name,
+    enabled: options.enabled ?? true,
+    priority: options.priority ?? 0,
+  } as const
+  if (rate.count === Infinity) return tagged(kind, options.name, common)
+  const shadow = options.shadow ?? false
+  const rule: Rule = {
+    name: options.name,
+    ...(options.description === undefined ? {} : { description: options.description }),
+    on,
+    limit: createLimit(specOf(cost.fractional, rate.count)),
+    keys,
+    cost,
+    outcome,
+    exceeded,
+    unit: isBytes ? 'bytes' : 'messages',
+    ...(options.message === undefined ? {} : { message: options.message }),
+    harshness: HARSHNESS[outcome],
+    reason,
+    passed: 'ok',
+    shadow,
+    soft: shadow || outcome === 'degrade',
+    ...(warn === undefined ? {} : { warn }),
+    ...(penalty === undefined ? {} : { penalty }),
+    ...(options.when === undefined
+      ? {}
+      : { when: compileCondition(options.when, 'when'), whenSpec: options.when }),
+    ...(options.for === undefined
+      ? {}
+      : { covers: compileFor(options.for, options.on ?? 'publish'), forLists: options.for }),
+    ...(options.fallback === undefined ? {} : { fallback: fallbackOf(options.fallback) }),
+  }
+  return tagged(kind, options.name, { ...common, rule })
+}
+
+function tagged(kind: string, name: string, made: LimitMeta | SizeStation): Middleware {
+  const middleware: Middleware = () => {
+    throw new UnsupportedError(
+      `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,
+    )
+  }
+  return Object.assign(middleware, { [META]: made })
+}
+
+function fallbackOf(word: Fallback): Fallback {
+  if (FALLBACKS.includes(word)) return word
+  throw policyError('fallback', `"${String(word)}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)
+}

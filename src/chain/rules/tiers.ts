@@ -1,0 +1,152 @@
+import { hashLongPart } from '../../core/bounded-text.ts'
+import { checkWithin, PolicyError, type Problem, policyError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { isNamed, type Sender } from '../../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { parseRate, quote } from '../../core/units.ts'
+import type { CostMeter } from './cost.ts'
+import { parseFactor } from './factor.ts'
+import type { KeyMaker } from './key-scope.ts'
+import type { Rule } from './rule.ts'
+import { simpleRule } from './simple-rule.ts'
+
+/** What a tier gives: a limit of its own for each sender, and a factor on what their messages cost. */
+export interface TierSpec {
+  /** As `60/min burst 100`. Default: that of the tier of this name in {@link DEFAULT_TIERS}, else unlimited. */
+  readonly limit?: string | undefined
+  /** As `x0.5`, in thousandths: what each message of the tier costs at all rules, its own included. Default: x1. */
+  readonly cost?: string | undefined
+}
+
+/** Tiers by name, over {@link DEFAULT_TIERS}; `assign` says who is of which. */
+export interface TiersSpec {
+  readonly assign?:
+    | {
+        /** A template, as `{header.tier}`. Default: the tier the broker or `senders.tier` gives. */
+        readonly from?: string | undefined
+        /** The tier of those who have none that is known. Default: they have none, and no tier's limit. */
+        readonly default?: string | undefined
+      }
+    | undefined
+  readonly [name: string]: TierSpec | TiersSpec['assign']
+}
+
+/** The tiers there are without saying so. */
+export const DEFAULT_TIERS: Readonly<Record<string, TierSpec>> = {
+  free: { limit: '60/min burst 100' },
+  basic: { limit: '600/min burst 500' },
+  pro: { limit: '3000/min burst 2000' },
+  enterprise: { limit: '12000/min burst 10000' },
+  admin: { limit: 'unlimited' },
+}
+
+export interface Tier {
+  readonly name: string
+  /** Its limit for each sender; absent where it is unlimited. */
+  readonly rule?: Rule | undefined
+  /** What costs are multiplied by, in thousandths. */
+  readonly costThousandths: number
+}
+
+/** Tiers, compiled. */
+export interface Tiers {
+  readonly byName: ReadonlyMap<string, Tier>
+  readonly fallback: Tier | undefined
+  /** Whether a tier makes fractions of whole costs: then every rule must count in thousandths. */
+  readonly fractional: boolean
+}
+
+/** How a sender is told apart by a tier's limit: by user, else by API key, else by client. */
+export function senderKeyOf(sender: Sender): string {
+  if (isNamed(sender.user)) return `user:${hashLongPart(sender.user)}`
+  if (isNamed(sender.apiKey)) return `apiKey:${hashLongPart(sender.apiKey)}`
+  return `client:${hashLongPart(sender.client ?? '')}`
+}
+
+const PER_SENDER: KeyMaker = {
+  scopes: ['sender'],
+  changing: false,
+  keyOf: ({ sender }) => senderKeyOf(sender),
+}
+
+const TIER: OptionNames<TierSpec> = { limit: true, cost: true }
+
+const ASSIGN: OptionNames<NonNullable<TiersSpec['assign']>> = { from: true, default: true }
+
+/** Compiles tiers; undefined where there are none. Throws PolicyError with all problems. */
+export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
+  if (spec === undefined) return undefined
+  const problems: Problem[] = []
+  const { assign, ...own } = spec as TiersSpec & Readonly<Record<string, TierSpec>>
+  const named = new Map<string, TierSpec>(Object.entries({ ...DEFAULT_TIERS, ...own }))
+  if (named.size > MAX_SIZES.tiers) {
+    throw policyError(
+      '',
+      `there are more than ${MAX_SIZES.tiers} tiers`,
+      'give senders with equal limits one tier',
+    )
+  }
+  const read = <T>(name: string, word: string, run: () => T): T | undefined => {
+    try {
+      return checkWithin(`${name}.${word}`, run)
+    } catch (error) {
+      if (!(error instanceof PolicyError)) throw error
+      problems.push(...error.problems)
+      return undefined
+    }
+  }
+  for (const [name, tier] of named) {
+    if (typeof tier === 'object' && tier !== null) continue
+    const message = `${quote(tier)} is not a tier`
+    problems.push({ path: name, message, remedy: 'write { limit: 60/min burst 100, cost: x1 }' })
+  }
+  if (problems.length > 0) throw new PolicyError(problems)
+  for (const [name, tier] of named) checkOptionNames(tier, TIER, name)
+  if (assign !== undefined) checkOptionNames(assign, ASSIGN, 'assign')
+  const factors = new Map(
+    [...named].map(([name, { cost }]) => [
+      name,
+      read(name, 'cost', () => (cost === undefined ? 1000 : parseFactor(cost))) ?? 1000,
+    ]),
+  )
+  const fractional = [...factors.values()].some(thousandths => thousandths % 1000 !== 0)
+  const byName = new Map<string, Tier>()
+  for (const [name, { limit }] of named) {
+    const rule = read(name, 'limit', () =>
+      tierRule(name, limit ?? DEFAULT_TIERS[name]?.limit ?? 'unlimited', fractional),
+    )
+    byName.set(name, { name, costThousandths: factors.get(name)!, ...(rule === undefined ? {} : { rule }) })
+  }
+  const fallback = assign?.default === undefined ? undefined : byName.get(assign.default)
+  if (assign?.default !== undefined && fallback === undefined) {
+    const remedy = `use one of ${[...byName.keys()].slice(0, 20).join(', ')}`
+    problems.push({
+      path: 'assign.default',
+      message: `there is no tier ${JSON.stringify(assign.default)}`,
+      remedy,
+    })
+  }
+  if (problems.length > 0) throw new PolicyError(problems)
+  return { byName, fallback, fractional }
+}
+
+function tierRule(name: string, text: string, fractional: boolean): Rule | undefined {
+  const rate = parseRate(text)
+  if (rate.per !== undefined)
+    throw policyError('', `a tier counts by sender, not per ${rate.per}`, `remove per ${rate.per}`)
+  if (rate.bytes)
+    throw policyError('', "a tier's limit counts messages", 'write a rule with per: tier for bytes')
+  if (rate.count === Infinity) return undefined
+  return simpleRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
+}
+
+/** A cost, multiplied: whole thousandths of it. */
+export function multiplyCost(cost: CostMeter, thousandths: number): CostMeter {
+  if (thousandths === 1000) return cost
+  const times = (units: number): number => (units * thousandths) / 1000
+  return {
+    ...(cost.fixed === undefined ? {} : { fixed: times(cost.fixed) }),
+    fractional: cost.fractional || thousandths % 1000 !== 0,
+    unitsOf: message => times(cost.unitsOf(message)),
+  }
+}

@@ -1,0 +1,80 @@
+import { checkWithin, policyError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { parsePercent } from '../../core/units.ts'
+import type { Verdict } from '../../stores/store.ts'
+import { shownKey } from './key-scope.ts'
+import type { Rule } from './rule.ts'
+
+/** A key has used up a share of its limit; nothing of it is refused yet. */
+export interface LimitWarning {
+  readonly kind: 'limit_near'
+  readonly rule: string
+  readonly key: string
+  /** The share that was reached, as 0.8. */
+  readonly share: number
+  /** Whole units: the most the rule can hold, those used up, those left. */
+  readonly limit: number
+  readonly used: number
+  readonly remaining: number
+  /** Whole milliseconds until the key is whole again. */
+  readonly resetMs: number
+}
+
+/** Reads `[80%, 95%]` as shares, ascending, each once; undefined for none. Throws PolicyError. */
+export function compileWarn(warn: readonly string[] | undefined): readonly number[] | undefined {
+  if (warn === undefined) return undefined
+  if (!Array.isArray(warn)) throw policyError('warn', 'is not a list of percentages', 'write [80%, 95%]')
+  const shares = warn.map((text, index) => checkWithin(`warn[${index}]`, () => parsePercent(text)))
+  return shares.length === 0 ? undefined : [...new Set(shares)].sort((a, b) => a - b)
+}
+
+interface Warned {
+  /** How many shares were told of. */
+  readonly shares: number
+  readonly untilMs: number
+}
+
+/**
+ * Tells once of each share, window and key. A window ends when the key would be whole again: that of a counter or quota
+ * when it ends, that of a bucket when it would be full. Bounded: of too many keys, the oldest may be told of again.
+ */
+export class UsageWarnings {
+  readonly #tell: (warning: LimitWarning) => void
+  readonly #warned = new Map<string, Warned>()
+
+  constructor(tell: (warning: LimitWarning) => void) {
+    this.#tell = tell
+  }
+
+  /** What a rule answered for a message that passed; `keyOf` is asked only where a share is reached. */
+  note(rule: Rule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
+    const { capacity } = rule.limit
+    const used = capacity - verdict.remaining
+    const shares = rule.warn!
+    if (used < shares[0]! * capacity) return
+    const key = keyOf()
+    const name = `${rule.limit.name}\n${key}`
+    const before = this.#warned.get(name)
+    const told = before !== undefined && nowMs < before.untilMs ? before.shares : 0
+    let reached = 0
+    while (reached < shares.length && used >= shares[reached]! * capacity) reached++
+    if (reached <= told) return
+    this.#warned.delete(name)
+    if (this.#warned.size >= MAX_SIZES.warnedKeys) this.#warned.delete(this.#warned.keys().next().value!)
+    const untilMs = told > 0 ? before!.untilMs : nowMs + verdict.resetMs
+    this.#warned.set(name, { shares: reached, untilMs })
+    const { remaining, resetMs } = verdict
+    for (const share of shares.slice(told, reached)) {
+      this.#tell({
+        kind: 'limit_near',
+        rule: rule.name,
+        key: shownKey(rule.keys, key),
+        share,
+        limit: capacity,
+        used,
+        remaining,
+        resetMs,
+      })
+    }
+  }
+}

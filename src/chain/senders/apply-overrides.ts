@@ -1,0 +1,119 @@
+import { inThousandths } from '../../algorithms/rescale-limit.ts'
+import { holdsFor } from '../../conditions/condition.ts'
+import { OVERRIDDEN, PASSED } from '../../core/decision.ts'
+import { PolicyError } from '../../core/errors.ts'
+import type { Passed } from '../evaluation/combine-verdicts.ts'
+import type { PlannedRule, Step } from '../routing/plan-steps.ts'
+import { concerns, type Override, overrideRule } from '../rules/rate-override.ts'
+import type { Rule } from '../rules/rule.ts'
+import { multiplyCost, type Tiers } from '../rules/tiers.ts'
+import type { EffectiveOverrides } from './sender-overrides.ts'
+
+/** The steps of a route for senders that are treated alike, and what is decided where none of them applies. */
+export interface PlanWithOverrides {
+  readonly steps: readonly Step[]
+  readonly passed: Passed
+}
+
+/**
+ * Applies a sender's tier and overrides to the steps of a route: the tier's own limit stands before the first others,
+ * costs are multiplied, limits are lifted or changed. Never throws: what cannot be counted stays as it was.
+ */
+export function applyOverrides(
+  steps: readonly Step[],
+  on: string,
+  effectiveOverrides: EffectiveOverrides,
+): PlanWithOverrides {
+  const { tier, overrides } = effectiveOverrides
+  const lifted: Rule[] = []
+  let count = 0
+  const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
+    const priced = priceRule(rule, tier?.costThousandths ?? 1000)
+    const changed = overrideBy(priced, overrides)
+    if (changed === undefined) lifted.push(rule)
+    return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
+  }
+  const all = overrides.find(each => each.rules === undefined)
+  if (all?.effect.kind === 'unlimited' && overrides[0] === all) {
+    return { steps: steps.filter(({ kind }) => kind === 'custom'), passed: OVERRIDDEN }
+  }
+  const own = tier?.rule?.on === on ? [{ rule: tier.rule, pattern: undefined }] : []
+  const first = steps.findIndex(({ kind }) => kind === 'limits')
+  const treated = steps.flatMap((step, index): Step[] => {
+    switch (step.kind) {
+      case 'custom':
+      case 'sizes':
+        return [step]
+      case 'exempt':
+        return [step.own === undefined ? step : { ...step, own: { ...step.own, index: count++ } }]
+      case 'limits': {
+        const rules = [...(index === first ? own : []), ...step.rules].flatMap(place)
+        return rules.length > 0 ? [{ kind: 'limits', rules }] : []
+      }
+      default:
+        return step satisfies never
+    }
+  })
+  const rest = first < 0 ? own.flatMap(place) : []
+  return {
+    steps: rest.length > 0 ? [...treated, { kind: 'limits', rules: rest }] : treated,
+    passed: passedWithout(lifted),
+  }
+}
+
+/** The decision about a message that meets no rule but perhaps one that an override has lifted. */
+function passedWithout(lifted: readonly Rule[]): Passed {
+  if (lifted.length === 0) return PASSED
+  if (lifted.some(({ when }) => when === undefined)) return OVERRIDDEN
+  return (message, nowMs) => (lifted.some(rule => holdsFor(rule, message, nowMs)) ? OVERRIDDEN : PASSED)
+}
+
+/**
+ * Returns the steps of a route with every limit in the unit that all senders count in: thousandths where a tier makes
+ * fractions of costs. Why: plans of one rule share its state, so they must count in one unit, or each new plan would
+ * convert what all keys of the rule hold.
+ */
+export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): readonly Step[] {
+  if (tiers?.fractional !== true) return steps
+  return steps.map(step => {
+    if (step.kind !== 'limits') return step
+    return {
+      ...step,
+      rules: step.rules.map(planned => ({ ...planned, rule: ruleInThousandths(planned.rule) })),
+    }
+  })
+}
+
+/** One object for each rule: plans of all tiers count by the same limit. */
+const FINE = new WeakMap<Rule, Rule>()
+
+/** A rule in thousandths, if it is not too large for that. */
+export function ruleInThousandths(rule: Rule): Rule {
+  if (rule.limit.scale === 1000) return rule
+  const fine = FINE.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
+  FINE.set(rule, fine)
+  return fine
+}
+
+/** Returns a rule under the first override that is for it and that it can hold, or undefined if it is lifted. */
+export function overrideBy(rule: Rule, overrides: readonly Override[]): Rule | undefined {
+  for (const override of overrides) {
+    if (!concerns(override, rule)) continue
+    const changed = attempt(() => overrideRule(rule, override), rule)
+    if (changed !== rule) return changed
+  }
+  return rule
+}
+
+function priceRule(rule: Rule, costThousandths: number): Rule {
+  return costThousandths === 1000 ? rule : { ...rule, cost: multiplyCost(rule.cost, costThousandths) }
+}
+
+function attempt<T>(run: () => T, otherwise: T): T {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof PolicyError) return otherwise
+    throw error
+  }
+}

@@ -1,0 +1,219 @@
+import type { Decision } from '../../core/decision.ts'
+import { PolicyError, type Problem } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import type { Sender } from '../../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { parseFactor } from '../rules/factor.ts'
+import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './sender-selector.ts'
+
+/** How a sender has behaved in the last full hour, or already in the one that runs. */
+export type BehaviourLevel = 'good' | 'usual' | 'abusive'
+
+/** Limits that follow the behaviour of who sends. */
+export interface BehaviourSpec {
+  /** What the limits of good senders are multiplied by, as 1.2 or `x1.2`. Default: 1.2. */
+  readonly good?: number | string | undefined
+  /** Those of abusive ones. Default: 0.3. */
+  readonly abusive?: number | string | undefined
+  /** Who is told apart. Default: the client; who has none by user, device, API key, address. */
+  readonly per?: SubjectPart | undefined
+}
+
+/** Factors by behaviour. */
+export const BEHAVIOUR_FACTORS: Readonly<Record<BehaviourLevel, number>> = {
+  good: 1.2,
+  usual: 1,
+  abusive: 0.3,
+}
+
+/** Limits by behaviour, compiled. */
+export interface CompiledBehaviour {
+  readonly factors: Readonly<Record<BehaviourLevel, number>>
+  readonly per: SubjectPart
+}
+
+const OPTIONS: OptionNames<BehaviourSpec> = { good: true, abusive: true, per: true }
+
+/** Compiles behaviour; undefined where there is none. Throws PolicyError with all problems. */
+export function compileBehaviour(spec: BehaviourSpec | undefined): CompiledBehaviour | undefined {
+  if (spec === undefined) return undefined
+  checkOptionNames(spec, OPTIONS)
+  const { per = 'client' } = spec
+  const problems: Problem[] = []
+  const good = readFactor(spec.good ?? BEHAVIOUR_FACTORS.good)
+  const abusive = readFactor(spec.abusive ?? BEHAVIOUR_FACTORS.abusive)
+  const check = (path: string, word: unknown, factor: number | undefined, remedy: string): void => {
+    const shown = JSON.stringify(String(word).slice(0, 60))
+    if (factor === undefined) problems.push({ path, message: `${shown} is not a factor`, remedy })
+  }
+  check('good', spec.good, good, 'write a number with at most three decimals, as 1.2')
+  check('abusive', spec.abusive, abusive, 'write a number with at most three decimals, as 0.3')
+  if (good !== undefined && good < 1)
+    problems.push({
+      path: 'good',
+      message: `x${good} punishes who behaves`,
+      remedy: 'write 1 or more, as 1.2',
+    })
+  if (abusive !== undefined && abusive > 1)
+    problems.push({
+      path: 'abusive',
+      message: `x${abusive} rewards abuse`,
+      remedy: 'write 1 or less, as 0.3',
+    })
+  if (!SUBJECT_PARTS.includes(per)) {
+    const remedy = `use one of ${SUBJECT_PARTS.join(', ')}`
+    problems.push({ path: 'per', message: `${JSON.stringify(per)} is nobody`, remedy })
+  }
+  if (good === undefined || abusive === undefined || problems.length > 0) throw new PolicyError(problems)
+  return { factors: { good, usual: 1, abusive }, per }
+}
+
+function readFactor(word: number | string): number | undefined {
+  const text = String(word).trim()
+  try {
+    return parseFactor(text.startsWith('x') ? text : `x${text}`) / 1000
+  } catch {
+    return undefined
+  }
+}
+
+/** What one sender has done in the hour that runs, and what it is held for. */
+export interface Count {
+  readonly whom: Whom
+  /** The end of that hour. */
+  endsMs: number
+  asked: number
+  refused: number
+  wasGood: boolean
+  abusiveUntilMs: number
+}
+
+const HOUR_MS = 3_600_000
+const LEAST = 10
+const GOOD_MOST = 1_000
+const GOOD_REFUSED = 0.05
+const ABUSIVE_MOST = 10_000
+const ABUSIVE_REFUSED = 0.5
+const MOVE_EVERY = 64
+/** What is no doing of the sender's, or no longer. */
+const NOBODYS: ReadonlySet<string> = new Set([
+  'banned',
+  'store_unavailable',
+  'handler_busy',
+  'handler_failing',
+])
+
+/**
+ * The behaviour of senders by the hour. Good: 10 to 1000 messages in the hour before, under 5 % of them refused. Abusive:
+ * over 50 % of at least 10 refused, or over 10,000 messages, at once and to the end of the next hour; what is refused
+ * meanwhile counts for nothing, lest the smaller limit keep itself alive. Those unseen for the longest are forgotten.
+ */
+export class BehaviourTracker {
+  readonly #counts = new Map<string, Count>()
+  /** Until when other nodes, or this one, hold somebody for abusive. */
+  readonly #held = new Map<string, number>()
+  readonly #blame: (whom: Whom, why: string, untilMs: number) => void
+
+  /** `blame` is told once of each who turns abusive. */
+  constructor(blame: (whom: Whom, why: string, untilMs: number) => void) {
+    this.#blame = blame
+  }
+
+  /** Senders that are counted. */
+  get size(): number {
+    return this.#counts.size
+  }
+
+  /** The count of a sender, made if need be; undefined for who has no name. */
+  countOf(sender: Sender, per: SubjectPart): Count | undefined {
+    const whom = whoIs(sender, per)
+    return whom && this.countFor(whom)
+  }
+
+  countFor(whom: Whom): Count {
+    const key = keyOf(whom)
+    const known = this.#counts.get(key)
+    if (known !== undefined) return known
+    const abusiveUntilMs = this.#held.get(key) ?? 0
+    const count: Count = { whom, endsMs: 0, asked: 0, refused: 0, wasGood: false, abusiveUntilMs }
+    this.#keep(key, count)
+    return count
+  }
+
+  /**
+   * Takes a decision to account. What waits is counted when it no longer does; what is no doing of the sender's, as a ban, is
+   * not.
+   */
+  note(count: Count, decision: Decision, nowMs: number): void {
+    const { allowed } = decision
+    if (!allowed && !isConduct(decision)) return
+    if (nowMs >= count.endsMs) turn(count, nowMs)
+    // Used last, forgotten last; moved only now and then, as the order need not be exact.
+    if (count.asked % MOVE_EVERY === 0) this.#keep(keyOf(count.whom), count)
+    const asked = ++count.asked
+    if (!allowed && decision.outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++
+    // What passes makes nobody abusive, but where it is one too many or completes what is judged.
+    if (!allowed || asked === LEAST || asked > ABUSIVE_MOST) this.#judge(count, nowMs)
+  }
+
+  #judge(count: Count, nowMs: number): void {
+    const { asked, refused, endsMs } = count
+    const isMuch = asked > ABUSIVE_MOST
+    if (!isMuch && (asked < LEAST || refused <= ABUSIVE_REFUSED * asked)) return
+    const untilMs = endsMs + HOUR_MS
+    if (count.abusiveUntilMs >= untilMs || (!isMuch && nowMs < count.abusiveUntilMs)) return
+    count.abusiveUntilMs = untilMs
+    this.#blame(
+      count.whom,
+      isMuch ? `${asked} messages in an hour` : `${refused} of ${asked} refused`,
+      untilMs,
+    )
+  }
+
+  /** Holds somebody for abusive until a moment, counted here or not. */
+  hold(whom: Whom, untilMs: number): void {
+    const key = keyOf(whom)
+    this.#held.set(key, untilMs)
+    const count = this.#counts.get(key)
+    if (count !== undefined) count.abusiveUntilMs = untilMs
+  }
+
+  /** Holds somebody for abusive no longer. */
+  forgive(whom: Whom, nowMs: number): void {
+    const key = keyOf(whom)
+    this.#held.delete(key)
+    const count = this.#counts.get(key)
+    if (count !== undefined) count.abusiveUntilMs = Math.min(count.abusiveUntilMs, nowMs)
+  }
+
+  #keep(key: string, count: Count): void {
+    this.#counts.delete(key)
+    if (this.#counts.size >= MAX_SIZES.watchedSenders) this.#counts.delete(this.#counts.keys().next().value!)
+    this.#counts.set(key, count)
+  }
+}
+
+/** What a count amounts to. */
+export function behaviourLevelOf(count: Count, nowMs: number): BehaviourLevel {
+  if (nowMs < count.abusiveUntilMs) return 'abusive'
+  if (nowMs >= count.endsMs) turn(count, nowMs)
+  return count.wasGood ? 'good' : 'usual'
+}
+
+function isConduct({ outcome, reason }: Decision): boolean {
+  return outcome !== 'throttle' && outcome !== 'queue' && outcome !== 'latest' && !NOBODYS.has(reason)
+}
+
+/** Begins the hour of a moment, with what the one before amounted to. */
+function turn(count: Count, nowMs: number): void {
+  const { asked, refused, endsMs, abusiveUntilMs } = count
+  const isNext = nowMs < endsMs + HOUR_MS
+  const isFree = abusiveUntilMs <= endsMs - HOUR_MS
+  count.wasGood = isNext && isFree && asked >= LEAST && asked <= GOOD_MOST && refused < GOOD_REFUSED * asked
+  count.endsMs = (Math.floor(nowMs / HOUR_MS) + 1) * HOUR_MS
+  count.asked = count.refused = 0
+}
+
+function keyOf({ part, text }: Whom): string {
+  return `${part}:${text}`
+}

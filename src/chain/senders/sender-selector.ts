@@ -1,0 +1,137 @@
+import { createHash } from 'node:crypto'
+import { compileAddresses } from '../../conditions/cidr.ts'
+import { blockOf, blockOfAddress, familyOf } from '../../conditions/ip-network.ts'
+import { hashLongPart } from '../../core/bounded-text.ts'
+import { checkWithin, policyError } from '../../core/errors.ts'
+import type { Sender } from '../../core/message.ts'
+
+/** The parts of a sender that something can be said of. */
+export const SUBJECT_PARTS = ['client', 'user', 'device', 'apiKey', 'ip'] as const
+export type SubjectPart = (typeof SUBJECT_PARTS)[number]
+
+/** Of whom something is said: exactly one part of a sender. An `ip` may be an address or a CIDR block, v4 or v6. */
+export type Subject = { readonly [Part in SubjectPart]?: string | undefined }
+
+/** A subject, checked: its part and its text. API keys are kept as their SHA-256 only, since lists and logs show them. */
+export interface Whom {
+  readonly part: SubjectPart
+  readonly text: string
+}
+
+/** The part a sender is told apart by: the one asked for; instead of a client that has no name, any other. */
+export function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
+  const has = (part: SubjectPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
+  if (has(per)) return per
+  return per === 'client' ? SUBJECT_PARTS.find(has) : undefined
+}
+
+/** Who a sender is, by that part; undefined for nobody. */
+export function whoIs(sender: Sender, per: SubjectPart): Whom | undefined {
+  const part = partOf(sender, per)
+  return part && { part, text: textOf(part, sender[part]!) }
+}
+
+const HIDDEN = /^sha256:[\w-]{43}$/
+
+/** Reads the one part a subject names. Throws PolicyError. */
+export function readSubject(subject: Subject): Whom {
+  const named = SUBJECT_PARTS.filter(part => subject[part] !== undefined)
+  const [part] = named
+  const text = part && subject[part]
+  if (part === undefined || named.length > 1 || typeof text !== 'string' || text === '') {
+    const message = named.length > 1 ? `${named.join(' and ')} stand together` : 'nobody is named'
+    throw policyError('', message, `name one of ${SUBJECT_PARTS.join(', ')}`)
+  }
+  // One that was kept before is read again as it is.
+  if (part !== 'ip') return { part, text: HIDDEN.test(text) ? text : textOf(part, text) }
+  checkWithin('ip', () => compileAddresses([text], ''))
+  return { part, text: blockOf(text) }
+}
+
+function textOf(part: SubjectPart, text: string): string {
+  if (part !== 'apiKey') return hashLongPart(text)
+  return `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
+}
+
+interface Blocks {
+  readonly family: 4 | 6
+  readonly bits: number
+  users: number
+}
+
+/** What is said of whom, found by sender: a look-up for each part of the sender, and one for each size of network. */
+export class SubjectIndex<T> {
+  readonly #said = new Map<string, Set<T>>()
+  readonly #blocks = new Map<string, Blocks>()
+  /** How often each part is named: what nobody is named by is not looked up. */
+  readonly #parts = new Map<SubjectPart, number>()
+
+  get isEmpty(): boolean {
+    return this.#said.size === 0
+  }
+
+  /** All that is said, of any sender. */
+  *values(): IterableIterator<T> {
+    for (const values of this.#said.values()) yield* values
+  }
+
+  add(whom: Whom, value: T): void {
+    const key = keyOf(whom.part, whom.text)
+    const values = this.#said.get(key) ?? new Set()
+    if (values.has(value)) return
+    this.#said.set(key, values.add(value))
+    this.#parts.set(whom.part, (this.#parts.get(whom.part) ?? 0) + 1)
+    if (whom.part === 'ip') this.#blocksOf(whom.text).users++
+  }
+
+  remove(whom: Whom, value: T): void {
+    const key = keyOf(whom.part, whom.text)
+    const values = this.#said.get(key)
+    if (!values?.delete(value)) return
+    if (values.size === 0) this.#said.delete(key)
+    this.#parts.set(whom.part, this.#parts.get(whom.part)! - 1)
+    if (whom.part !== 'ip') return
+    const blocks = this.#blocksOf(whom.text)
+    if (--blocks.users === 0) this.#blocks.delete(`${blocks.family}/${blocks.bits}`)
+  }
+
+  /** All that is said of a sender. Never throws. */
+  of(sender: Sender): readonly T[] {
+    if (this.isEmpty) return []
+    const found: T[] = []
+    for (const part of SUBJECT_PARTS) {
+      const text = sender[part]
+      if (typeof text !== 'string' || text === '' || !this.#parts.get(part)) continue
+      if (part !== 'ip') this.#collect(keyOf(part, textOf(part, text)), found)
+      else this.#collectBlocks(text, found)
+    }
+    return found
+  }
+
+  #collectBlocks(ip: string, found: T[]): void {
+    const family = familyOf(ip)
+    for (const blocks of this.#blocks.values()) {
+      if (blocks.family === family) this.#collect(keyOf('ip', blockOfAddress(ip, blocks.bits)), found)
+    }
+  }
+
+  #collect(key: string, found: T[]): void {
+    for (const value of this.#said.get(key) ?? []) found.push(value)
+  }
+
+  #blocksOf(block: string): Blocks {
+    const [ip = '', bits] = block.split('/')
+    const family = familyOf(ip) ?? 4
+    const key = `${family}/${bits}`
+    let blocks = this.#blocks.get(key)
+    if (blocks === undefined) {
+      blocks = { family, bits: Number(bits), users: 0 }
+      this.#blocks.set(key, blocks)
+    }
+    return blocks
+  }
+}
+
+function keyOf(part: SubjectPart, text: string): string {
+  return `${part}:${text}`
+}

@@ -1,0 +1,137 @@
+import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
+import { type Handled, KnownSenders } from '../index.ts'
+import { CapturedMessage } from './captured-message.ts'
+import { LineError } from './line-splitter.ts'
+
+/** One line of a capture. */
+export interface Captured {
+  /** Whole milliseconds since the Unix epoch. */
+  readonly atMs: number
+  readonly message: Message
+  /** What its handler did with it, where that was written down. */
+  readonly handled: Handled | undefined
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+const ACTIONS: ReadonlySet<unknown> = new Set<Action>(['publish', 'subscribe', 'connect', 'deliver'])
+
+/** The latest moment a date can have (ECMA-262, 21.4.1.1). */
+const LATEST_MS = 8.64e15
+
+/** Reads the lines of a capture. Fields it does not know are left alone; null stands for an absent one. */
+export class CaptureReader {
+  readonly #protocol: Dialect
+  readonly #senders = new KnownSenders()
+
+  constructor(protocol: Dialect) {
+    this.#protocol = protocol
+  }
+
+  /** Throws LineError for a line that is none of a capture. */
+  read(line: string): Captured {
+    const fields = parseObject(line)
+    const { at, topic } = fields
+    if (!isWhole(at, LATEST_MS)) throw wrong('at', at, 'whole milliseconds since 1970, as 0 or 1700000000000')
+    if (typeof topic !== 'string') throw wrong('topic', topic, 'a text')
+    const on = fields.on ?? 'publish'
+    if (!ACTIONS.has(on)) throw wrong('on', on, 'publish, subscribe, connect or deliver')
+    const qos = fields.qos ?? 0
+    if (qos !== 0 && qos !== 1 && qos !== 2) throw wrong('qos', qos, '0, 1 or 2')
+    const retain = fields.retain ?? false
+    if (typeof retain !== 'boolean') throw wrong('retain', retain, 'true or false')
+    const will = fields.will ?? false
+    if (typeof will !== 'boolean') throw wrong('will', will, 'true or false')
+    const size = fields.size ?? undefined
+    if (size !== undefined && !isWhole(size)) throw wrong('size', size, 'a whole number of bytes')
+    const headers = fields.headers ?? undefined
+    if (headers !== undefined && !areHeaders(headers)) {
+      throw wrong('headers', headers, 'an object of texts, or of lists of texts')
+    }
+    const parts = {
+      topic,
+      on: on as Action,
+      sender: this.#senders.find(readSender(fields)),
+      size,
+      qos,
+      retain,
+      will,
+      headers,
+      payload: fields.payload,
+    } as const
+    const message = measured(() => new CapturedMessage(parts, this.#protocol))
+    return { atMs: at, message, handled: readHandled(fields) }
+  }
+}
+
+/** A payload that is nested without end cannot be measured. */
+function measured<T>(make: () => T): T {
+  try {
+    return make()
+  } catch (cause) {
+    throw new LineError('the payload is nested too deeply', { cause })
+  }
+}
+
+function parseObject(line: string): Fields {
+  let value: unknown
+  try {
+    value = JSON.parse(line)
+  } catch (cause) {
+    throw new LineError(`this is no JSON: ${(cause as Error).message}`, { cause })
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new LineError('a line of a capture is a JSON object, as {"at": 0, "topic": "a/b"}')
+  }
+  return value as Fields
+}
+
+function readSender(fields: Fields): Sender {
+  const roles = fields.roles ?? undefined
+  if (roles !== undefined && !isTexts(roles)) throw wrong('roles', roles, 'a list of texts')
+  const text = (name: string): string | undefined => {
+    const value = fields[name] ?? undefined
+    if (value !== undefined && typeof value !== 'string') throw wrong(name, value, 'a text')
+    return value
+  }
+  const parts = {
+    client: text('client'),
+    user: text('user'),
+    device: text('device'),
+    apiKey: text('apiKey'),
+    ip: text('ip'),
+    roles,
+    tier: text('tier'),
+  }
+  return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined))
+}
+
+/** `took`: whole milliseconds from its admission to the end of its handler; `ok`: whether that succeeded. */
+function readHandled(fields: Fields): Handled | undefined {
+  const took = fields.took ?? undefined
+  const ok = fields.ok ?? undefined
+  if (took !== undefined && !isWhole(took)) throw wrong('took', took, 'whole milliseconds, as 120')
+  if (ok !== undefined && typeof ok !== 'boolean') throw wrong('ok', ok, 'true or false')
+  return took === undefined && ok === undefined ? undefined : { durationMs: took ?? 0, ok: ok ?? true }
+}
+
+function isWhole(value: unknown, most = Number.MAX_SAFE_INTEGER): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(entry => typeof entry === 'string')
+}
+
+function areHeaders(value: unknown): value is Headers {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.values(value).every(entry => typeof entry === 'string' || isTexts(entry))
+}
+
+function wrong(field: string, value: unknown, remedy: string): LineError {
+  if (value === undefined) return new LineError(`"${field}" is missing (write ${remedy})`)
+  const shown = JSON.stringify(value)
+  return new LineError(
+    `"${field}" is ${shown.length > 60 ? `${shown.slice(0, 59)}…` : shown} (write ${remedy})`,
+  )
+}

@@ -1,0 +1,32 @@
+import type { Clock } from './clock.ts'
+import type { Logger } from './logger.ts'
+
+const EVERY_MS = 1_000
+
+/** Tells of what may happen very often: at most once a second, with how often it was. Never throws. */
+export class ThrottledLog {
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #text: string
+  /** How often, since it was made. */
+  count = 0
+  #toldMs = Number.NEGATIVE_INFINITY
+
+  constructor(clock: Clock, logger: Logger, text: string) {
+    this.#clock = clock
+    this.#logger = logger
+    this.#text = text
+  }
+
+  note(context: object): void {
+    this.count++
+    const nowMs = this.#clock.now()
+    if (nowMs - this.#toldMs < EVERY_MS) return
+    this.#toldMs = nowMs
+    try {
+      this.#logger.warn({ ...context, count: this.count }, this.#text)
+    } catch {
+      // A logger that throws harms no message.
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import { type Clock, limitWait } from './clock.ts'
+import { StoreError } from './errors.ts'
+import type { MaybePromise } from './message.ts'
+
+/** What a store answers, or a StoreError once `ms` have passed; what it throws is passed on as a rejection. */
+export async function withTimeout<T>(clock: Clock, ms: number, ask: () => MaybePromise<T>): Promise<T> {
+  const answer = ask()
+  if (!(answer instanceof Promise)) return answer
+  return new Promise((resolve, reject) => {
+    const cancel = limitWait(clock, ms, () => reject(lateError(ms)))
+    answer.then(resolve, reject).finally(cancel)
+  })
+}
+
+export function lateError(ms: number): StoreError {
+  return new StoreError(`no answer within ${ms} ms`)
+}
+
+/** The words of whatever was thrown; never throws itself. */
+export function wordsOf(cause: unknown): string {
+  try {
+    return (cause instanceof Error ? cause.message : String(cause)).slice(0, 500)
+  } catch {
+    return 'an error that cannot be read'
+  }
+}

@@ -1,0 +1,193 @@
+import type { Middleware } from '../chain/middleware.ts'
+import { EXEMPT_OPTIONS, exempt } from '../chain/rules/exemption.ts'
+import { checkOverride, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
+import type { Rule } from '../chain/rules/rule.ts'
+import type { ExemptOptions } from '../chain/rules/rule-options.ts'
+import type { Added, SenderOverrides } from '../chain/senders/sender-overrides.ts'
+import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/senders/sender-selector.ts'
+import { checkWithin, policyError } from '../core/errors.ts'
+import { checkOptionNames, type OptionNames, pickOptions } from '../core/option-names.ts'
+import type { EntryType } from './runtime-list.ts'
+
+/** Whom not to let in. */
+export type BanOptions = Subject & {
+  /** What becomes of their messages. Default: reject. */
+  readonly outcome?: 'drop' | 'reject' | 'disconnect' | undefined
+}
+
+/** Whose limits are others for a while. */
+export type OverrideOptions = Subject & {
+  /** `unlimited`, `x5`, or a rate as `100/s burst 200`. */
+  readonly limit: string
+  /** The rules it is for, also those of tiers, as `tier:free`. Default: all. */
+  readonly rules?: readonly string[] | undefined
+}
+
+/** Who is of which tier. */
+export type TierOptions = Subject & { readonly tier: string }
+
+/** An exemption as in a policy; its name is its id. */
+export type RunTimeExemption = ExemptOptions & { readonly name: string }
+
+const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
+
+const SUBJECT: OptionNames<Subject> = { client: true, user: true, device: true, apiKey: true, ip: true }
+const BAN: OptionNames<BanOptions> = { ...SUBJECT, outcome: true }
+
+const OVERRIDE: OptionNames<OverrideOptions> = { ...SUBJECT, limit: true, rules: true }
+
+const TIER: OptionNames<TierOptions> = { ...SUBJECT, tier: true }
+
+/** How bans are read and done. */
+export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOptions> {
+  return {
+    kind: 'ban',
+    read(options) {
+      checkOptionNames(options, BAN)
+      const { outcome = 'reject', ...subject } = options
+      if (!OUTCOMES.includes(outcome)) {
+        throw policyError(
+          'outcome',
+          `${JSON.stringify(outcome)} is no end of a ban`,
+          `use one of ${OUTCOMES.join(', ')}`,
+        )
+      }
+      const whom = whomOf(subject)
+      return { id: idOf(whom), given: { [whom.part]: whom.text, outcome } }
+    },
+    enter({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
+      const whom = whomOf(rest)
+      const ban = { id, reason, outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
+      senderOverrides.bans.add(whom, ban)
+      return () => senderOverrides.bans.remove(whom, ban)
+    },
+  }
+}
+
+/** How overrides are read and done. `rules` are those there are, in the unit in which they are counted. */
+export function overrideEntryType(
+  senderOverrides: SenderOverrides,
+  rules: () => readonly Rule[],
+): EntryType<OverrideOptions> {
+  let serial = 0
+  return {
+    kind: 'override',
+    read(options) {
+      checkOptionNames(options, OVERRIDE)
+      const { limit, rules: names, ...subject } = options
+      const whom = whomOf(subject)
+      const effect = checkWithin('limit', () => parseOverrideEffect(limit))
+      const known = rules()
+      for (const name of names ?? []) {
+        if (known.some(rule => rule.name === name)) continue
+        const some = known.slice(0, 20).map(rule => rule.name)
+        const remedy = `use some of ${some.join(', ')}`
+        throw policyError('rules', `there is no rule ${JSON.stringify(String(name).slice(0, 60))}`, remedy)
+      }
+      const isNamed = names !== undefined
+      for (const rule of known) {
+        if (names?.includes(rule.name) === false) continue
+        checkWithin('limit', () => checkOverride(rule, effect, isNamed))
+      }
+      const id = names === undefined ? idOf(whom) : `${idOf(whom)} ${[...names].sort().join(',')}`
+      return {
+        id,
+        given: {
+          [whom.part]: whom.text,
+          limit,
+          ...(names === undefined ? {} : { rules: names }),
+        } as OverrideOptions,
+      }
+    },
+    enter({ limit, rules: names, ...rest }, note) {
+      const whom = whomOf(rest)
+      const { id, addedAtMs, sequence = 0 } = note
+      const override: Override = {
+        ...{ id, addedAtMs, sequence, serial: ++serial, effect: parseOverrideEffect(limit) },
+        kind: `${limit}\n${names?.join('\n') ?? ''}`,
+        ...(names === undefined ? {} : { rules: new Set(names) }),
+      }
+      senderOverrides.overrides.add(whom, override)
+      return () => senderOverrides.overrides.remove(whom, override)
+    },
+  }
+}
+
+/** How tiers are given at run time. */
+export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierOptions> {
+  return {
+    kind: 'tier',
+    read(options) {
+      checkOptionNames(options, TIER)
+      const { tier, ...subject } = options
+      const whom = whomOf(subject)
+      const known = [...(senderOverrides.tiers?.byName.keys() ?? [])]
+      if (!known.includes(tier)) {
+        const remedy =
+          known.length > 0
+            ? `use one of ${known.slice(0, 20).join(', ')}`
+            : 'give the gate or its policy tiers'
+        throw policyError('tier', `there is no tier ${JSON.stringify(tier)}`, remedy)
+      }
+      return { id: idOf(whom), given: { [whom.part]: whom.text, tier } }
+    },
+    enter({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
+      const whom = whomOf(rest)
+      const given = { tier, addedAtMs, sequence }
+      senderOverrides.given.add(whom, given)
+      return () => senderOverrides.given.remove(whom, given)
+    },
+  }
+}
+
+/** An exemption that was added at run time. */
+export interface AddedExemption extends Added {
+  readonly middleware: Middleware
+}
+
+/** How exemptions are added at run time: before those of the policy. `rebuild` throws if the chain cannot hold it. */
+export function exemptionEntryType(
+  metas: Map<string, AddedExemption>,
+  rebuild: () => void,
+): EntryType<RunTimeExemption> {
+  return {
+    kind: 'exemption',
+    read(given) {
+      if (typeof given.name !== 'string' || given.name === '') {
+        throw policyError('name', 'a run-time exemption needs a name', 'it is listed and removed by it')
+      }
+      const { topics, clients, devices, users, apiKeys, roles, ips, when } = given
+      if (
+        [topics, clients, devices, users, apiKeys, roles, ips, when].every(ground => ground === undefined)
+      ) {
+        throw policyError('', 'the exemption would let everything pass', 'say for whom, as clients: [c1]')
+      }
+      exempt(given)
+      return { id: given.name, given }
+    },
+    enter(given, { addedAtMs, sequence = 0 }) {
+      const middleware = exempt(pickOptions(given as ExemptOptions, EXEMPT_OPTIONS))
+      metas.set(given.name, { middleware, addedAtMs, sequence })
+      const leave = (): void => {
+        metas.delete(given.name)
+        rebuild()
+      }
+      try {
+        rebuild()
+      } catch (error) {
+        leave()
+        throw error
+      }
+      return leave
+    },
+  }
+}
+
+/** The subject within what was given or kept. */
+function whomOf(given: Subject & object): Whom {
+  return readSubject(Object.fromEntries(SUBJECT_PARTS.map(part => [part, given[part]])))
+}
+
+function idOf({ part, text }: Whom): string {
+  return `${part}:${text}`
+}

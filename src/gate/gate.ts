@@ -1,0 +1,399 @@
+import { type Explanation, inspect, peekSteps } from '../chain/evaluation/explain.ts'
+import type { Middleware } from '../chain/middleware.ts'
+import { planFor } from '../chain/routing/sender-plan.ts'
+import { LoadSources } from '../chain/rules/load-sources.ts'
+import { keyUnder } from '../chain/rules/rule-info.ts'
+import { cachedState, createSender, type SenderState } from '../chain/senders/sender-state.ts'
+import { type SteadyClock, steady, systemClock } from '../core/clock.ts'
+import type { Decision, Outcome } from '../core/decision.ts'
+import { UnsupportedError } from '../core/errors.ts'
+import { type Logger, SILENT } from '../core/logger.ts'
+import { andThen } from '../core/maybe-promise.ts'
+import {
+  type Action,
+  completeMessage,
+  type Dialect,
+  type GivenMessage,
+  type MaybePromise,
+  type Message,
+  type Sender,
+} from '../core/message.ts'
+import type { RuleInfo } from '../outcomes/rule-info.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
+import { MemoryStore } from '../stores/memory/memory-store.ts'
+import { openStore, type StoreSpec } from '../stores/open-store.ts'
+import type { Selector, Store } from '../stores/store.ts'
+import { ActiveChain } from './active-chain.ts'
+import { type Counter, GateEmitter } from './decision-listeners.ts'
+import type { GateEvents, PolicyChange } from './gate-events.ts'
+import { LimitScaler } from './limit-scaling.ts'
+import type { GateOptions } from './options.ts'
+import { type PolicySource, type ReadOptions, readPolicy, watchFiles } from './policy-source.ts'
+import { type RunOptions, type RunResult, runLimited } from './run-limited.ts'
+import { RuntimeConfig } from './runtime-config.ts'
+import {
+  checkDialect,
+  checkGateOptions,
+  checkLimit,
+  checkLimits,
+  checkMiddleware,
+  checkSameStore,
+} from './store-compatibility.ts'
+
+export type { GateEvents, GateOptions, PolicyChange, PolicySource }
+
+/** Decides, for every message, whether it may pass. */
+export class Gate {
+  /** Shows the greatest time seen: a clock that steps back stands still here until it has caught up. */
+  readonly clock: SteadyClock
+  readonly #activeChain: ActiveChain
+  /** Whether decisions are told to anyone, and whether refusals are punished. */
+  #hasDecisionListeners = false
+  #punishes = false
+  readonly logger: Logger
+  readonly store: Store
+  /** Who is not let in, by client, user, device, API key, address or network. */
+  readonly bans: RuntimeConfig['bans']
+  /** Whose limits are lifted, multiplied or replaced for a while. */
+  readonly overrides: RuntimeConfig['overrides']
+  /** Exemptions added while the gate runs; they stand before those of the policy. */
+  readonly exemptions: RuntimeConfig['exemptions']
+  /** Tiers given to senders while the gate runs. */
+  readonly tiers: RuntimeConfig['tiers']
+  /** What handlers behind the gate do with their messages: consumers tell it. */
+  readonly handlerMonitor: ActiveChain['handlerMonitor']
+  /** Counts of what brokers hold for their clients: each broker adds itself. */
+  readonly held: ActiveChain['held']
+  /** What brokers and consumers tell of themselves, for limits that follow the load: each adds itself. */
+  readonly loadSources = new LoadSources()
+  readonly #reading: ReadOptions
+  readonly #emitter: GateEmitter
+  readonly #runtimeConfig: RuntimeConfig
+  readonly #limitScaler: LimitScaler
+  /** Of messages without a sender. */
+  #anonymous: Sender | undefined
+  #applying: Promise<void> = Promise.resolve()
+  /** What the gate opened its store with; undefined where it was given one. */
+  #opened: StoreSpec | undefined
+  readonly #unwatch: (() => void) | undefined
+  #endWatch: (() => Promise<void>) | undefined
+
+  constructor(options: GateOptions = {}) {
+    checkGateOptions(options)
+    this.clock = steady(options.clock ?? systemClock)
+    this.logger = options.logger ?? SILENT
+    this.store = options.store ?? new MemoryStore({ clock: this.clock })
+    this.#opened = options.store === undefined ? { url: 'memory' } : undefined
+    this.#reading = options
+    this.#emitter = new GateEmitter(this.logger, () => this.#updateFlags())
+    this.#runtimeConfig = new RuntimeConfig(options, {
+      ...{
+        clock: this.clock,
+        logger: this.logger,
+        store: this.store,
+        rules: () => this.#activeChain.registry.limits,
+      },
+      renew: () => {
+        this.#activeChain.renew()
+        this.#emitter.emit('changed')
+      },
+      rebuild: () => {
+        this.#activeChain.build(this.#activeChain.policy, this.dialect)
+        this.#emitter.emit('changed')
+      },
+      changed: () => this.#emitter.emit('changed'),
+      opened: (...opened) => this.handlerMonitor.hear(...opened),
+      tell: (event, ...args) => this.#emitter.emit(event, ...args),
+    })
+    ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#runtimeConfig)
+    this.tiers = this.#runtimeConfig.tiers
+    this.#limitScaler = new LimitScaler(this, options.load, scaled => {
+      this.#activeChain.rescale()
+      this.#emitter.emit('scaled', scaled)
+      this.#emitter.emit('changed')
+    })
+    this.#activeChain = new ActiveChain(
+      this,
+      this.store,
+      this.#runtimeConfig,
+      options.dialect ?? 'mqtt',
+      this.#limitScaler,
+      (decision, message, senderState) => {
+        if (this.#hasDecisionListeners) this.#tell(decision, message, senderState)
+      },
+    )
+    this.handlerMonitor = this.#activeChain.handlerMonitor
+    this.held = this.#activeChain.held
+    this.#updateFlags()
+    void this.#runtimeConfig.look()
+    this.#unwatch = this.store.watch?.(event => {
+      if (event.kind === 'state') this.#emitter.emit('store', event)
+      else this.#emitter.emit('warning', event)
+    })
+  }
+
+  /**
+   * A gate of a policy, with the store it names; with `watch: true` it follows the policy's files. Throws PolicyError
+   * with every problem of the policy.
+   */
+  static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
+    checkGateOptions(options)
+    const compiled = await readPolicy(policy, options)
+    const { clock, logger } = options
+    const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
+    const gate = new Gate({ ...options, dialect: options.dialect ?? compiled.dialect, store })
+    if (options.store === undefined) gate.#opened = compiled.store
+    try {
+      gate.#swap(compiled)
+      await gate.#runtimeConfig.look()
+      if (options.watch) {
+        // What was refused is told of by the gate itself.
+        const reload = (): Promise<void> => gate.apply(policy)
+        gate.#endWatch = await watchFiles(compiled, reload, gate.clock)
+      }
+    } catch (error) {
+      await gate.close()
+      throw error
+    }
+    return gate
+  }
+
+  get dialect(): Dialect {
+    return this.#activeChain.registry.dialect
+  }
+
+  /** Adds middleware, for every topic or for those a pattern matches. Order is that of the calls. Throws PolicyError. */
+  use(...middleware: Middleware[]): this
+  use(pattern: string, ...middleware: Middleware[]): this
+  use(first: string | Middleware, ...rest: Middleware[]): this {
+    const pattern = typeof first === 'string' ? first : undefined
+    const added = typeof first === 'string' ? rest : [first, ...rest]
+    if (added.length === 0) checkMiddleware(undefined)
+    for (const middleware of added) checkMiddleware(middleware)
+    for (const middleware of added) {
+      checkLimit(middleware, this.store)
+      this.#activeChain.add(pattern, middleware)
+    }
+    this.#updateFlags()
+    this.#emitter.emit('changed')
+    return this
+  }
+
+  /**
+   * Decides a message and charges its limits. Synchronous, without a promise, where the store is local and no
+   * middleware of the user's own is asynchronous.
+   */
+  check(given: GivenMessage): MaybePromise<Decision> {
+    const message = given as Message
+    const nowMs = this.clock.now()
+    let senderState = cachedState(message.sender)
+    // The likely case first: same sender, same topic as before, and nothing has changed.
+    if (
+      senderState === undefined ||
+      senderState.routes !== this.#activeChain.routes ||
+      senderState.owner !== message.sender ||
+      senderState.topic !== message.topic ||
+      senderState.on !== message.on
+    ) {
+      if (message.on === undefined || message.sender === undefined) return this.check(this.#complete(given))
+      senderState = this.#activeChain.resolveSender(message)
+      const { pendingLookup } = this.#activeChain
+      if (pendingLookup !== undefined) return pendingLookup.then(() => this.check(message))
+    }
+    let decision = senderState.senderPlan!.evaluator.decide(message, senderState, nowMs)
+    if (this.clock.lagMs > 0) decision = waitingLonger(decision, this.clock.lagMs)
+    if (this.#hasDecisionListeners) this.#tell(decision, message, senderState)
+    return decision
+  }
+
+  /**
+   * Decides as `check` where that needs no promise: on a local store, without asynchronous middleware. Throws
+   * UnsupportedError elsewhere; what the message was charged meanwhile stays charged.
+   */
+  checkSync(message: GivenMessage): Decision {
+    const decision = this.check(message)
+    if (!(decision instanceof Promise)) return decision
+    decision.catch(() => {})
+    throw new UnsupportedError(
+      `the ${this.store.name} store or a middleware answers later (await gate.check, or use a memory store)`,
+    )
+  }
+
+  /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
+  peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
+    const message = this.#complete(given)
+    const senderState = this.#activeChain.resolveSender(message)
+    const { pendingLookup } = this.#activeChain
+    if (pendingLookup !== undefined) return pendingLookup.then(() => this.peek(message))
+    const nowMs = this.clock.now()
+    const { lagMs } = this.clock
+    const { steps, evaluator } = planFor(senderState, nowMs)
+    const decisions =
+      evaluator.kind === 'banned'
+        ? [evaluator.decide(message, senderState, nowMs)]
+        : peekSteps(steps, this.store, message, senderState, nowMs)
+    if (lagMs === 0) return decisions
+    return andThen(decisions, each => each.map(decision => waiting(decision, lagMs)))
+  }
+
+  /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
+  async explain(given: GivenMessage): Promise<Explanation> {
+    const message = this.#complete(given)
+    const senderState = this.#activeChain.resolveSender(message)
+    const { pendingLookup } = this.#activeChain
+    if (pendingLookup !== undefined) return pendingLookup.then(() => this.explain(message))
+    const trace = await inspect(
+      planFor(senderState, this.clock.now()),
+      this.store,
+      message,
+      senderState,
+      this.clock.now(),
+    )
+    return {
+      ...trace,
+      held: this.held.describe(message),
+      patterns: this.#activeChain.routesNow().patternsOf(message),
+    }
+  }
+
+  /**
+   * Puts a policy in the place of the one before; what limits of the same name have counted is kept. A policy that
+   * cannot be used is refused with a PolicyError and leaves the old one running.
+   */
+  apply(policy: PolicySource): Promise<void> {
+    const applied = this.#applying
+      .then(async () => this.#swap(await readPolicy(policy, this.#reading)))
+      .catch((error: Error) => {
+        this.#emitter.emit('policy', { kind: 'refused', error })
+        throw error
+      })
+    this.#applying = applied.catch(() => {})
+    return applied
+  }
+
+  /** Names of all rules, in their order. */
+  rules(): readonly string[] {
+    return this.#activeChain.registry.ruleNames
+  }
+
+  /** Every outcome a rule may come to, and the rules that ask for it. */
+  outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
+    return this.#activeChain.registry.outcomes(on)
+  }
+
+  /** What a rule is: its numbers, and what it wants done when it is exceeded. */
+  ruleOf(name: string | undefined): RuleInfo | undefined {
+    return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)
+  }
+
+  /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
+  keyOf(rule: string, given: GivenMessage): string | undefined {
+    const message = this.#complete(given)
+    const senderState = this.#activeChain.resolveSender(message)
+    return keyUnder(senderState.senderPlan!.plan.steps, rule, message, senderState.identity, this.clock.now())
+  }
+
+  /**
+   * Counts a connect for its client, user and the like, once its sender is authenticated: for a message that was `claimed`
+   * when it was checked. Returns the refusal if it is one connect too many.
+   */
+  confirmConnect(message: Message): Decision | undefined {
+    return this.#activeChain.confirmConnect(message)
+  }
+
+  /** Returns the refusal every message of a banned sender meets; undefined for a sender that is not banned. Counts nothing. */
+  banOf(sender: Sender): Decision | undefined {
+    return this.#activeChain.banOf(sender)
+  }
+
+  /**
+   * Asks about a message, waits as its outcome says, runs its handler within the limits of handlers at work (`inFlight`), and
+   * reports what became of it. Rejects with what the handler throws.
+   */
+  run<T>(
+    message: GivenMessage,
+    handler: (decision: Decision) => MaybePromise<T>,
+    options: RunOptions = {},
+  ): Promise<RunResult<T>> {
+    return runLimited(this, this.#complete(message), handler, options)
+  }
+
+  /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
+  async reset(selector: Selector = {}): Promise<number> {
+    const count = await this.#activeChain.reset(selector)
+    this.#emitter.emit('changed')
+    return count
+  }
+
+  on<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
+    this.#emitter.on(event, listener)
+    return this
+  }
+
+  /** As `on`, for one event. Returns the gate; `off` with the listener ends it too. */
+  once<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
+    this.#emitter.once(event, listener)
+    return this
+  }
+
+  off<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
+    this.#emitter.off(event, listener)
+    return this
+  }
+
+  /** Has every decision counted until the returned function is called: as by a listener, for those who know of seats. */
+  countBy(counter: Counter): () => void {
+    return this.#emitter.countBy(counter)
+  }
+
+  /** Follows no files any more, and closes the store the gate has opened. */
+  async close(): Promise<void> {
+    await this.#endWatch?.()
+    this.#unwatch?.()
+    this.#limitScaler.close()
+    await this.#runtimeConfig.close()
+    if (this.#opened !== undefined) await this.store.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #complete(given: GivenMessage): Message {
+    this.#anonymous ??= createSender({})
+    return completeMessage(given, this.#anonymous)
+  }
+
+  #tell(decision: MaybePromise<Decision>, message: Message, senderState: SenderState): void {
+    if (decision instanceof Promise)
+      return void decision.then(each => this.#tell(each, message, senderState)).catch(() => {})
+    this.#emitter.tell(decision, message, senderState)
+    if (this.#punishes && !decision.allowed) this.#activeChain.punish(decision, message)
+  }
+
+  #updateFlags(): void {
+    this.#punishes = this.#runtimeConfig.punishes(this.#activeChain.registry)
+    this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#punishes
+  }
+
+  #swap(policy: CompiledPolicy): void {
+    if (this.#activeChain.used.length > 0) checkDialect(policy, this.dialect)
+    if (this.#opened !== undefined) checkSameStore(policy, this.#opened)
+    checkLimits(policy, this.store)
+    const gone = this.#activeChain.build(policy, policy.dialect)
+    this.#updateFlags()
+    // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
+    if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
+    this.#emitter.emit('policy', { kind: 'applied', rules: this.rules() })
+    this.#emitter.emit('changed')
+  }
+}
+
+/** A decision whose wait is counted from what the machine's clock shows, which is behind the gate's. */
+function waitingLonger(decision: MaybePromise<Decision>, lagMs: number): MaybePromise<Decision> {
+  return andThen(decision, settled => waiting(settled, lagMs))
+}
+
+function waiting(decision: Decision, lagMs: number): Decision {
+  return decision.allowed ? decision : { ...decision, retryAfterMs: decision.retryAfterMs + lagMs }
+}

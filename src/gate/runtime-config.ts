@@ -1,0 +1,278 @@
+import { RuleRegistry } from '../chain/routing/rule-registry.ts'
+import { compilePenalty, type Penalty, type PenaltySpec } from '../chain/rules/penalty.ts'
+import { concerns, counterOf, overrideName } from '../chain/rules/rate-override.ts'
+import type { Rule } from '../chain/rules/rule.ts'
+import { compileTiers, type Tiers, type TiersSpec } from '../chain/rules/tiers.ts'
+import { UsageWarnings } from '../chain/rules/usage-warning.ts'
+import { ruleInThousandths } from '../chain/senders/apply-overrides.ts'
+import { type BehaviourSpec, type CompiledBehaviour, compileBehaviour } from '../chain/senders/behaviour.ts'
+import { compareAge, SenderOverrides } from '../chain/senders/sender-overrides.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Decision } from '../core/decision.ts'
+import { checkWithin } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Dialect, Message, Sender } from '../core/message.ts'
+import { ThrottledLog } from '../core/throttled-log.ts'
+import type { CompiledEntry, CompiledPolicy } from '../policy/compile.ts'
+import type { SharedEntry } from '../stores/shared-entries.ts'
+import type { Selector, Store } from '../stores/store.ts'
+import { behaviourEntryType, breakerEntryType, type Opened } from './automatic-entries.ts'
+import { ConfigSync, sharedName } from './config-sync.ts'
+import {
+  type AddedExemption,
+  type BanOptions,
+  banEntryType,
+  exemptionEntryType,
+  type OverrideOptions,
+  overrideEntryType,
+  type RunTimeExemption,
+  type TierOptions,
+  tierEntryType,
+} from './entry-types.ts'
+import type { GateEvents } from './gate-events.ts'
+import { Penalties } from './penalties.ts'
+import { ENTRY_KINDS, type EntryKind, type RuntimeEntry } from './runtime-entry.ts'
+import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
+import { TierCache, type TierLookup } from './tier-cache.ts'
+
+/** What a gate is told of tiers and penalties in code; a policy that speaks of them takes their place. */
+export interface RuntimeConfigOptions {
+  /** Tiers; `{}` gives the five there are by default. */
+  readonly tiers?: TiersSpec | undefined
+  /** Who is of which tier, by a function of the user's own. */
+  readonly tierOf?: TierLookup | TierLookup['of'] | undefined
+  readonly penalties?: PenaltySpec | undefined
+  /** Limits that follow the behaviour of who sends; `{}` for 1.2 and 0.3 of them. */
+  readonly behaviour?: BehaviourSpec | undefined
+}
+
+/** What the desk asks of its gate. */
+export interface RuntimeConfigHooks {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly store: Store
+  /** Has all seats settled anew. */
+  renew(): void
+  /** Has the chain built anew, with `exemptions` in front. Throws PolicyError. */
+  rebuild(): void
+  /** Decisions may differ from now on, with all seats as they are. */
+  changed(): void
+  rules(): readonly Rule[]
+  /** Another node has found a breaker open for a key until a moment. */
+  opened(breaker: string, key: string, untilMs: number): void
+  tell<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
+}
+
+/** All that is said of senders while a gate runs: bans, overrides, exemptions, tiers, penalties. */
+export class RuntimeConfig {
+  readonly senderOverrides: SenderOverrides
+  readonly usageWarnings: UsageWarnings
+  readonly bans: RuntimeList<BanOptions>
+  readonly overrides: RuntimeList<OverrideOptions>
+  readonly exemptions: RuntimeList<RunTimeExemption>
+  readonly tiers: RuntimeList<TierOptions>
+  /** Runtime exemptions by name. */
+  readonly metas = new Map<string, AddedExemption>()
+  readonly #hooks: RuntimeConfigHooks
+  readonly #runtimeLists: Readonly<Record<EntryKind, RuntimeList<object>>>
+  readonly #penalties: Penalties
+  readonly #configSync: ConfigSync | undefined
+  readonly #tierCache: TierCache | undefined
+  readonly #own: {
+    readonly tiers: Tiers | undefined
+    readonly penalty: Penalty | undefined
+    readonly compiledBehaviour: CompiledBehaviour | undefined
+  }
+  readonly #opened: RuntimeList<Opened>
+  #penalty: Penalty | undefined
+
+  /** Throws PolicyError. */
+  constructor(options: RuntimeConfigOptions, hooks: RuntimeConfigHooks) {
+    this.#hooks = hooks
+    const { clock, logger, store } = hooks
+    this.usageWarnings = new UsageWarnings(warning => hooks.tell('warning', warning))
+    const tiers = checkWithin('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {})))
+    this.#own = {
+      tiers,
+      penalty: checkWithin('penalties', () => compilePenalty(options.penalties)),
+      compiledBehaviour: checkWithin('behaviour', () => compileBehaviour(options.behaviour)),
+    }
+    const listHooks: RuntimeListHooks = {
+      clock,
+      changed: () => hooks.renew(),
+      audit: change => {
+        logger.info({ audit: change }, `${change.kind} ${change.action}`)
+        hooks.tell('audit', change)
+      },
+      share: async (kind, id, note) => this.#configSync?.tell(kind, id, note),
+    }
+    // Seats ask for conducts and breakers by themselves; how often a breaker opens is no matter of an audit.
+    const quiet = { ...listHooks, changed: () => hooks.changed() }
+    const lost = new ThrottledLog(clock, logger, 'a note could not be kept: it counts on this node only')
+    this.senderOverrides = new SenderOverrides((whom, why, untilMs) => {
+      const blamed = { whom, reason: why, addedBy: 'behaviour', for: untilMs - clock.now() }
+      behaviourTracker.add(blamed).catch((err: unknown) => lost.note({ err }))
+    })
+    const known = this.senderOverrides.behaviourTracker
+    const behaviourTracker = new RuntimeList(
+      behaviourEntryType(
+        (whom, untilMs) => known.hold(whom, untilMs),
+        whom => known.forgive(whom, clock.now()),
+      ),
+      quiet,
+    )
+    this.#opened = new RuntimeList(
+      breakerEntryType((breaker, key, untilMs) => hooks.opened(breaker, key, untilMs)),
+      { ...quiet, changed: () => {}, audit: () => {} },
+    )
+    this.bans = new RuntimeList(banEntryType(this.senderOverrides), listHooks)
+    this.overrides = new RuntimeList(
+      overrideEntryType(this.senderOverrides, () => this.#countedRules()),
+      listHooks,
+    )
+    this.exemptions = new RuntimeList(
+      exemptionEntryType(this.metas, () => hooks.rebuild()),
+      listHooks,
+    )
+    this.tiers = new RuntimeList(tierEntryType(this.senderOverrides), listHooks)
+    this.#runtimeLists = {
+      ban: this.bans,
+      override: this.overrides,
+      exemption: this.exemptions,
+      tier: this.tiers,
+      behaviour: behaviourTracker,
+      breaker: this.#opened,
+    } as never
+    this.#penalties = new Penalties(
+      this.bans,
+      new ThrottledLog(clock, logger, 'a sender could not be blocked'),
+    )
+    const { tierOf } = options
+    if (tierOf !== undefined) {
+      const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf
+      const tierCache = new TierCache(lookup, clock, logger, () => hooks.renew())
+      this.#tierCache = tierCache
+      this.senderOverrides.found = sender => tierCache.of(sender)
+    }
+    this.#configSync =
+      store.sharedEntries &&
+      new ConfigSync(store.sharedEntries, {
+        ...{ clock, logger },
+        known: () =>
+          ENTRY_KINDS.flatMap(kind => this.#runtimeLists[kind].list().map(note => [kind, note] as const)),
+        merge: (sharedEntries, unsent) => this.#merge(sharedEntries, unsent),
+      })
+  }
+
+  /** The chain: run-time exemptions, the policy's entries, what code has added, and the limits of tiers. Throws PolicyError. */
+  assemble(
+    policy: CompiledPolicy | undefined,
+    dialect: Dialect,
+    used: readonly CompiledEntry[],
+  ): RuleRegistry {
+    const registry = new RuleRegistry(dialect)
+    // By age: other nodes learn of them in any order.
+    for (const { middleware } of [...this.metas.values()].sort(compareAge))
+      registry.add(undefined, middleware, true)
+    if (policy?.adaptive !== undefined) registry.add(undefined, policy.adaptive)
+    for (const { pattern, middleware } of [...(policy?.entries ?? []), ...used])
+      registry.add(pattern, middleware)
+    const tiers = policy?.tiers ?? this.#own.tiers
+    for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) registry.addTier(rule)
+    this.senderOverrides.tiers = tiers
+    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? this.#own.compiledBehaviour
+    const penalty = policy?.penalty ?? this.#own.penalty
+    this.#penalty = penalty
+    this.senderOverrides.countConnect =
+      penalty && penalty.flapping.length > 0
+        ? {
+            take: (sender, connect, nowMs) => this.#penalties.countConnect(penalty, sender, connect, nowMs),
+            confirm: (sender, connect, nowMs) =>
+              this.#penalties.confirmFlaps(penalty, sender, connect, nowMs),
+            peek: (sender, nowMs) => this.#penalties.peekFlaps(penalty, sender, nowMs),
+          }
+        : undefined
+    return registry
+  }
+
+  /** Selects what overrides in effect have counted for a rule, or for one of its keys. */
+  overrideSelectors(rule: Rule, key: string | undefined): readonly Selector[] {
+    const selectors = new Map<string, Selector>()
+    for (const override of this.senderOverrides.overrides.values()) {
+      const { effect } = override
+      if (effect.kind === 'unlimited' || !concerns(override, rule)) continue
+      const name = overrideName(rule.limit, effect)
+      if (key === undefined) selectors.set(name, { rule: name })
+      else selectors.set(override.id, { rule: name, key: counterOf(override) + key })
+    }
+    return [...selectors.values()]
+  }
+
+  /** Whether refusals are to be told of. */
+  punishes(registry: RuleRegistry): boolean {
+    return this.#penalty !== undefined || registry.hasPenalties
+  }
+
+  /** Takes a refusal to account. Never throws. */
+  note(decision: Decision, registry: RuleRegistry, message: Message, sender: Sender): void {
+    const own = decision.rule === undefined ? undefined : registry.penaltyOf(decision.rule)
+    const penalty = own ?? this.#penalty
+    if (penalty === undefined) return
+    const name = own === undefined ? '' : decision.rule!
+    this.#penalties.note(penalty, name, decision, message, sender, this.#hooks.clock.now())
+  }
+
+  /** What a tier is being looked up for, where the sender settled last has to wait for it. */
+  takePendingLookup(): Promise<void> | undefined {
+    return this.#tierCache?.takePendingLookup()
+  }
+
+  /** Asks the store once what the other nodes know; from then on by itself. Never rejects. */
+  async look(): Promise<void> {
+    await this.#configSync?.look()
+  }
+
+  /** Tells all nodes that a breaker is open for a key until a moment. */
+  tellOpened(breaker: string, key: string, untilMs: number): void {
+    const length = Math.max(1, Math.round(untilMs - this.#hooks.clock.now()))
+    // Where it cannot be told, the others find out for themselves.
+    this.#opened.add({ breaker, key, reason: 'open', addedBy: 'breaker', for: length }).catch(() => {})
+  }
+
+  /** Ends all timers, and waits until the other nodes were told what was said last, as far as the store is in reach. */
+  async close(): Promise<void> {
+    this.#tierCache?.close()
+    for (const runtimeList of Object.values(this.#runtimeLists)) runtimeList.close()
+    await this.#configSync?.close()
+  }
+
+  /** The rules, in thousandths where tiers make fractions of costs. */
+  #countedRules(): readonly Rule[] {
+    const rules = this.#hooks.rules()
+    if (this.senderOverrides.tiers?.fractional !== true) return rules
+    return rules.map(ruleInThousandths)
+  }
+
+  #merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void {
+    const report = (err: unknown): void =>
+      this.#hooks.logger.warn({ err }, 'something other nodes know could not be put into effect')
+    let changed = false
+    for (const kind of ENTRY_KINDS) {
+      const theirs = new Map<string, RuntimeEntry>()
+      for (const { kind: its, id, json } of sharedEntries) {
+        if (its !== kind) continue
+        try {
+          theirs.set(id, JSON.parse(json) as RuntimeEntry)
+        } catch (err) {
+          report(err)
+        }
+      }
+      const here = [...unsent].flatMap(name =>
+        name.startsWith(`${kind} `) ? [name.slice(sharedName(kind, '').length)] : [],
+      )
+      const merged = this.#runtimeLists[kind].merge(theirs, new Set(here), report)
+      if (kind !== 'behaviour' && kind !== 'breaker') changed = merged || changed
+    }
+    if (changed) this.#hooks.renew()
+  }
+}

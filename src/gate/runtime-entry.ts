@@ -1,0 +1,76 @@
+import type { Added } from '../chain/senders/sender-overrides.ts'
+import { checkWithin, policyError } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { parseDuration } from '../core/units.ts'
+
+/** Who says something of somebody at run time, why, and for how long. */
+export interface RuntimeEntryOptions {
+  /** Why; at most {@link BOUNDS.noteChars} characters. */
+  readonly reason: string
+  /** A word of the operator's own, for reports: `emergency`, `abuse`, `ticket-17`. */
+  readonly code?: string | undefined
+  /** Who; default: `unknown`. */
+  readonly addedBy?: string | undefined
+  /** How long, in milliseconds or as `1h`; default: until it is removed. */
+  readonly for?: number | string | undefined
+}
+
+/** What was said, when, and until when; times are whole milliseconds since the epoch. */
+export interface RuntimeEntry extends Added {
+  readonly id: string
+  readonly reason: string
+  readonly code?: string | undefined
+  readonly addedBy: string
+  readonly expiresAtMs?: number | undefined
+}
+
+export const ENTRY_KINDS = ['ban', 'override', 'exemption', 'tier', 'behaviour', 'breaker'] as const
+export type EntryKind = (typeof ENTRY_KINDS)[number]
+
+/** A change of what is said at run time: for the audit log. */
+export interface Change {
+  readonly kind: EntryKind
+  readonly action: 'added' | 'removed' | 'expired'
+  readonly id: string
+  readonly atMs: number
+  /** Who did it; `clock` where it came to its end. */
+  readonly by: string
+  /** Why it was done. */
+  readonly reason: string
+  readonly note: RuntimeEntry
+}
+
+/** The common part of a note. Throws PolicyError. */
+export function runtimeEntryOf(
+  id: string,
+  options: RuntimeEntryOptions,
+  nowMs: number,
+  sequence: number,
+): RuntimeEntry {
+  const { reason, code, addedBy = 'unknown' } = options
+  checkText('reason', reason)
+  checkText('addedBy', addedBy)
+  if (code !== undefined) checkText('code', code)
+  const forMs = options.for === undefined ? undefined : lengthOf(options.for)
+  return {
+    ...{ id, reason, addedBy, addedAtMs: nowMs },
+    ...(sequence === 0 ? {} : { sequence }),
+    ...(code === undefined ? {} : { code }),
+    ...(forMs === undefined ? {} : { expiresAtMs: nowMs + forMs }),
+  }
+}
+
+function checkText(path: string, text: unknown): void {
+  if (typeof text === 'string' && text.trim() !== '' && text.length <= MAX_SIZES.noteChars) return
+  throw policyError(
+    path,
+    `\`${path}\` says nothing or too much`,
+    `write 1 to ${MAX_SIZES.noteChars} characters`,
+  )
+}
+
+function lengthOf(length: number | string): number {
+  if (typeof length === 'string') return checkWithin('for', () => parseDuration(length))
+  if (Number.isSafeInteger(length) && length >= 1) return length
+  throw policyError('for', `${String(length)} is not a time`, 'give whole milliseconds, or write 60s, 1h, 7d')
+}

@@ -1,0 +1,89 @@
+import type { Middleware } from '../chain/middleware.ts'
+import { metaOf } from '../chain/routing/plan-steps.ts'
+import { checkWord, PolicyError, type Problem, policyError } from '../core/errors.ts'
+import type { Dialect } from '../core/message.ts'
+import { checkOptionNames } from '../core/option-names.ts'
+import type { CompiledPolicy } from '../policy/compile.ts'
+import { MemoryStore } from '../stores/memory/memory-store.ts'
+import type { StoreSpec } from '../stores/open-store.ts'
+import { refusalOf, type Store } from '../stores/store.ts'
+import { schemeOf } from '../stores/store-url.ts'
+import { GATE_OPTIONS, type GateOptions } from './options.ts'
+
+const REMEDY = 'use another algorithm, or another store'
+
+/** Refuses options that a gate does not have, and a store that is none. Throws PolicyError. */
+export function checkGateOptions(options: GateOptions): void {
+  checkOptionNames(options, GATE_OPTIONS)
+  checkWord(options.dialect ?? 'mqtt', ['mqtt', 'nats'], 'dialect', 'dialect')
+  const { store } = options
+  if (store === undefined || typeof (store as Partial<Store> | null)?.decide === 'function') return
+  throw policyError('store', 'this is no store', "open one: store: await openStore('redis://127.0.0.1:6379')")
+}
+
+/** Refuses what `gate.use` cannot call. Throws PolicyError. */
+export function checkMiddleware(given: unknown): void {
+  if (typeof given === 'function') return
+  const { admit, guard, limit, rate } = Object(given) as Readonly<Record<string, unknown>>
+  const part = typeof admit === 'function' ? 'admit' : typeof guard === 'function' ? 'guard' : undefined
+  const maker = (limit ?? rate) === undefined ? 'limit, quota, exempt or adaptive return' : 'limit(…) returns'
+  const remedy =
+    part === undefined ? `give what ${maker}, or a function (message, next)` : `give its \`${part}\``
+  throw policyError('', `gate.use was given ${kindOf(given)}, which is no middleware`, remedy)
+}
+
+function kindOf(given: unknown): string {
+  if (given === undefined || given === null) return 'nothing'
+  return Array.isArray(given) ? 'a list' : typeof given === 'object' ? 'an object' : `a ${typeof given}`
+}
+
+/** Refuses what a store cannot keep, each rule and exemption with its place. Throws PolicyError. */
+export function checkLimits({ entries, exemptions, adaptive, source }: CompiledPolicy, store: Store): void {
+  const problems: Problem[] = []
+  const flaw = adaptive && fleetFlaw(adaptive, store)
+  if (flaw !== undefined)
+    problems.push({ ...source.locate('adaptive.across'), message: flaw, remedy: NODE_REMEDY })
+  entries.forEach(({ middleware }, index) => {
+    const limit = metaOf(middleware)?.rule?.limit
+    const refusal = limit && refusalOf(store, limit)
+    if (refusal === undefined) return
+    const at = index - exemptions.length
+    const path = at < 0 ? `exempt[${index}].limit` : `rules[${at}]`
+    problems.push({ ...source.locate(path), message: refusal, remedy: REMEDY })
+  })
+  if (problems.length > 0) throw new PolicyError(problems)
+}
+
+const NODE_REMEDY = 'write across: node, or use a store whose nodes tell each other, as Redis or SQLite'
+
+/** Why an adaptive() cannot go by the load of all nodes of a store; those of a memory store are this one alone. */
+function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
+  const meta = metaOf(middleware)
+  if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
+  if (store.sharedEntries !== undefined || store instanceof MemoryStore) return undefined
+  return `by the ${store.name} store nodes cannot tell each other their load`
+}
+
+/** Refuses a middleware whose limit a store cannot keep. Throws PolicyError. */
+export function checkLimit(middleware: Middleware, store: Store): void {
+  const flaw = fleetFlaw(middleware, store)
+  if (flaw !== undefined) throw policyError('across', flaw, NODE_REMEDY)
+  const limit = metaOf(middleware)?.rule?.limit
+  const refusal = limit && refusalOf(store, limit)
+  if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)
+}
+
+/** Refuses a policy that names another store than the one a gate has opened: what was counted would be left behind. */
+export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void {
+  if (JSON.stringify(policy.store) === JSON.stringify(opened)) return
+  // Never the URLs: they may hold passwords.
+  const message = `the store of a running gate cannot be changed, and this one was opened with ${schemeOf(opened.url)}`
+  const remedy = 'restart with the new policy, or leave `store` as it was'
+  throw new PolicyError([{ ...policy.source.locate('store'), message, remedy }])
+}
+
+/** Refuses a policy of another dialect than the gate's own middleware is written in. Throws PolicyError. */
+export function checkDialect(policy: CompiledPolicy, dialect: Dialect): void {
+  if (policy.dialect === dialect) return
+  throw policyError('dialect', `the gate's own middleware reads ${dialect}`, `write dialect: ${dialect}`)
+}

@@ -1,0 +1,79 @@
+import { hashLongPart } from '../core/bounded-text.ts'
+import type { Message, Sender } from '../core/message.ts'
+import type { QueuedItem } from './sub-queue.ts'
+
+/**
+ * The messages of one lane that rules hold in their queues, in the order of arrival, and by sender and topic. All links
+ * are in the messages themselves: adding and removing cost the same at any number.
+ */
+export class QueuedMessages {
+  count = 0
+  oldest: QueuedItem | undefined
+  newest: QueuedItem | undefined
+  readonly #mixesSenders: boolean
+  /** The newest message of each topic, by sender where the lane has several. */
+  readonly #topics = new Map<Sender | undefined, Map<string, QueuedItem>>()
+
+  constructor(mixesSenders: boolean) {
+    this.#mixesSenders = mixesSenders
+  }
+
+  add(entry: QueuedItem): void {
+    this.count++
+    entry.older = this.newest
+    if (this.newest) this.newest.newer = entry
+    else this.oldest = entry
+    this.newest = entry
+    const { sender, topic } = entry.message
+    const owner = this.#mixesSenders ? sender : undefined
+    let topics = this.#topics.get(owner)
+    if (topics === undefined) {
+      topics = new Map()
+      this.#topics.set(owner, topics)
+    }
+    const key = hashLongPart(topic)
+    const before = topics.get(key)
+    entry.olderOfTopic = before
+    if (before) before.newerOfTopic = entry
+    topics.set(key, entry)
+  }
+
+  remove(entry: QueuedItem): void {
+    this.count--
+    if (entry.older) entry.older.newer = entry.newer
+    else this.oldest = entry.newer
+    if (entry.newer) entry.newer.older = entry.older
+    else this.newest = entry.older
+    const { olderOfTopic, newerOfTopic } = entry
+    if (olderOfTopic) olderOfTopic.newerOfTopic = newerOfTopic
+    if (newerOfTopic) newerOfTopic.olderOfTopic = olderOfTopic
+    else this.#replaceNewest(entry.message, olderOfTopic)
+    entry.older = undefined
+    entry.newer = undefined
+    entry.olderOfTopic = undefined
+    entry.newerOfTopic = undefined
+  }
+
+  /** The newest message of the same sender and topic. */
+  newestLike({ sender, topic }: Message): QueuedItem | undefined {
+    return this.#topics.get(this.#mixesSenders ? sender : undefined)?.get(hashLongPart(topic))
+  }
+
+  /** The newest message of the same sender and topic that is not to be superseded: a later one has to follow it. */
+  newestToFollow(message: Message): QueuedItem | undefined {
+    let entry = this.newestLike(message)
+    while (entry?.isSuperseded) entry = entry.olderOfTopic
+    return entry
+  }
+
+  #replaceNewest({ sender, topic }: Message, by: QueuedItem | undefined): void {
+    const owner = this.#mixesSenders ? sender : undefined
+    const topics = this.#topics.get(owner)!
+    const key = hashLongPart(topic)
+    if (by !== undefined) topics.set(key, by)
+    else {
+      topics.delete(key)
+      if (topics.size === 0) this.#topics.delete(owner)
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import type { GateEvents } from '../gate/gate.ts'
+
+export type BreakerState = GateEvents['store'][0]['state']
+
+/** What is known of the last minute. */
+export interface Readings {
+  readonly decisions: number
+  /** 0 to 1; 0 where nothing was decided. */
+  readonly blockRate: number
+  readonly perSecond: number
+  /** Undefined where none was timed. */
+  readonly p95Seconds: number | undefined
+  /** `closed` where the store has no breaker. */
+  readonly breaker: BreakerState
+}
+
+/** When to tell of what. */
+export interface AlertRule {
+  readonly name: string
+  readonly severity: 'info' | 'warning' | 'critical'
+  /** Undefined where nothing can be said: then the alert stays as it is. */
+  readonly value: (readings: Readings) => number | undefined
+  /** Whether there is enough to go by for it to fire. Default: always; it is resolved in any case. */
+  readonly begins?: ((readings: Readings) => boolean) | undefined
+  /** Fires above it. */
+  readonly above: number
+  /** Is over at or under it; below `above`. */
+  readonly clear: number
+  readonly text: (value: number) => string
+}
+
+export interface AlertThresholds {
+  /** Share of decisions that block. Default: 0.3 and 0.5. */
+  readonly blockRateWarning?: number | undefined
+  readonly blockRateCritical?: number | undefined
+  /** Of how few decisions in a minute a share says nothing yet. Default: 20. */
+  readonly fewDecisions?: number | undefined
+  /** Decisions a second. Default: 10,000. */
+  readonly volumePerSecond?: number | undefined
+  /** 95th percentile of the time a decision takes, in seconds. Default: 0.1. */
+  readonly slowSeconds?: number | undefined
+}
+
+/** How far under its threshold an alert is over. */
+const CLEAR = 0.9
+
+/**
+ * A block rate above 30 % (warning) and above 50 % (critical), volume (info), slow decisions (warning) and an open breaker
+ * (critical).
+ */
+export function defaultAlerts(thresholds: AlertThresholds = {}): readonly AlertRule[] {
+  const { blockRateWarning = 0.3, blockRateCritical = 0.5, fewDecisions = 20 } = thresholds
+  const { volumePerSecond = 10_000, slowSeconds = 0.1 } = thresholds
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+  const begins = ({ decisions }: Readings): boolean => decisions >= fewDecisions
+  const blockRate = (readings: Readings): number => readings.blockRate
+  const blocked = (value: number): string => `${percent(value)} of decisions block`
+  return [
+    { ...rule('block_rate_warning', 'warning', blockRate, blockRateWarning, blocked), begins },
+    { ...rule('block_rate_critical', 'critical', blockRate, blockRateCritical, blocked), begins },
+    rule(
+      'volume',
+      'info',
+      ({ perSecond }) => perSecond,
+      volumePerSecond,
+      value => `${Math.round(value)} decisions a second`,
+    ),
+    rule('slow_decisions', 'warning', p95Of, slowSeconds, slow),
+    {
+      name: 'breaker_open',
+      severity: 'critical',
+      value: ({ breaker }) => (breaker === 'closed' ? 0 : breaker === 'open' ? 1 : undefined),
+      above: 0,
+      clear: 0,
+      text: value =>
+        value === 0 ? 'the store decides again' : 'the store is out of reach, its fallback decides',
+    },
+  ]
+}
+
+/** Where nothing is decided any more, nothing is slow. */
+function p95Of({ p95Seconds, decisions }: Readings): number | undefined {
+  return p95Seconds ?? (decisions === 0 ? 0 : undefined)
+}
+
+function slow(value: number): string {
+  return `one decision in twenty takes longer than ${value} s`
+}
+
+function rule(
+  name: string,
+  severity: AlertRule['severity'],
+  value: AlertRule['value'],
+  above: number,
+  text: AlertRule['text'],
+): AlertRule {
+  return { name, severity, value, above, clear: above * CLEAR, text }
+}

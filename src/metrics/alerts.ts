@@ -1,0 +1,185 @@
+import type { Analytics, Totals } from '../analytics/analytics.ts'
+import type { Clock } from '../core/clock.ts'
+import { policyError } from '../core/errors.ts'
+import { type Logger, SILENT } from '../core/logger.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import type { Gate } from '../gate/gate.ts'
+import { type AlertRule, type BreakerState, defaultAlerts, type Readings } from './alert-rules.ts'
+import { type DurationCounts, type Durations, quantileOf } from './durations.ts'
+
+export type { AlertRule, Readings } from './alert-rules.ts'
+
+/** An alert has begun, or is over. */
+export interface Alert {
+  /** Of this occurrence: the same when it fires and when it is resolved. */
+  readonly id: string
+  readonly name: string
+  readonly severity: 'info' | 'warning' | 'critical'
+  readonly state: 'firing' | 'resolved'
+  readonly text: string
+  /** What was read: a share, decisions a second, seconds, or 1. */
+  readonly value: number
+  readonly threshold: number
+  readonly sinceMs: number
+  readonly atMs: number
+}
+
+export interface AlertsOptions {
+  readonly gate: Gate
+  readonly analytics: Analytics
+  /** Without it nobody notices slow decisions. */
+  readonly durations?: Durations | undefined
+  /** Default: the gate's. */
+  readonly clock?: Clock | undefined
+  /** Default: {@link defaultAlerts}. */
+  readonly rules?: readonly AlertRule[] | undefined
+  /** Called with each alert when it fires and when it is resolved, as a webhook's `send`. What it throws is logged. */
+  readonly onAlert: (alert: Alert) => void
+  readonly logger?: Logger | undefined
+  /** How often it is looked, and over which time. Default: 10,000 and 60,000. */
+  readonly everyMs?: number | undefined
+  readonly windowMs?: number | undefined
+}
+
+const OPTIONS: OptionNames<AlertsOptions> = {
+  gate: true,
+  analytics: true,
+  durations: true,
+  clock: true,
+  rules: true,
+  onAlert: true,
+  logger: true,
+  everyMs: true,
+  windowMs: true,
+}
+
+interface Reading extends Totals {
+  readonly atMs: number
+  readonly durations: DurationCounts | undefined
+}
+
+interface Firing {
+  readonly id: string
+  readonly sinceMs: number
+}
+
+/**
+ * Watches a gate for what an operator should know. An alert fires when its value is above its threshold, and is resolved
+ * when it is back under its `clear`: in between it stays as it is, so that a value at the threshold does not flap.
+ */
+export class Alerts {
+  readonly #options: AlertsOptions
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #rules: readonly AlertRule[]
+  readonly #everyMs: number
+  readonly #readings: Reading[] = []
+  readonly #mostReadings: number
+  readonly #firing = new Map<string, Firing>()
+  #breaker: BreakerState = 'closed'
+  #count = 0
+  #cancel: () => void
+  readonly #onStore = (event: { readonly state: BreakerState }): void => {
+    this.#breaker = event.state
+    this.look()
+  }
+
+  /** Throws PolicyError for rules of the same name, and for one that would flap. */
+  constructor(options: AlertsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { gate, clock = gate.clock, rules = defaultAlerts(), everyMs = 10_000, windowMs = 60_000 } = options
+    for (const [index, { name, above, clear }] of rules.entries()) {
+      const path = `rules[${index}]`
+      if (rules.findIndex(one => one.name === name) !== index)
+        throw policyError(path, `there are two alerts "${name}"`, 'give each a name of its own')
+      if (!(clear < above || above === 0))
+        throw policyError(path, `"${name}" would flap: clear is not below above`, 'lower clear')
+    }
+    this.#options = options
+    this.#clock = clock
+    this.#logger = options.logger ?? SILENT
+    this.#rules = rules
+    this.#everyMs = everyMs
+    this.#mostReadings = Math.max(1, Math.ceil(windowMs / everyMs)) + 1
+    this.#readings.push(this.#read())
+    gate.on('store', this.#onStore)
+    this.#cancel = this.#schedule()
+  }
+
+  /** The names of those that fire now. */
+  firing(): readonly string[] {
+    return [...this.#firing.keys()]
+  }
+
+  /** Looks now; is called by itself every so often, and when the store's breaker turns. */
+  look(): void {
+    const now = this.#read()
+    const before = this.#readings[0]!
+    const readings = this.#compare(before, now)
+    for (const rule of this.#rules) this.#judge(rule, readings, now.atMs)
+  }
+
+  close(): void {
+    this.#cancel()
+    this.#options.gate.off('store', this.#onStore)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
+  #schedule(): () => void {
+    return this.#clock.after(this.#everyMs, () => {
+      this.look()
+      this.#readings.push(this.#read())
+      while (this.#readings.length >= this.#mostReadings) this.#readings.shift()
+      this.#cancel = this.#schedule()
+    })
+  }
+
+  #read(): Reading {
+    const { analytics, durations } = this.#options
+    return { ...analytics.totals(), atMs: this.#clock.now(), durations: durations?.counts() }
+  }
+
+  #compare(before: Reading, now: Reading): Readings {
+    const total = now.total - before.total
+    // A burst right after the start is no rate.
+    const seconds = Math.max(this.#everyMs, now.atMs - before.atMs) / 1_000
+    return {
+      decisions: total,
+      blockRate: total === 0 ? 0 : (now.blocked - before.blocked) / total,
+      perSecond: total / seconds,
+      p95Seconds: now.durations && quantileOf(0.95, before.durations, now.durations),
+      breaker: this.#breaker,
+    }
+  }
+
+  #judge(rule: AlertRule, readings: Readings, nowMs: number): void {
+    const value = rule.value(readings)
+    const firing = this.#firing.get(rule.name)
+    // Nothing to go by: what fires goes on, what does not stays silent.
+    if (value === undefined) return
+    if (firing === undefined && value > rule.above && (rule.begins?.(readings) ?? true)) {
+      const begun = { id: `${rule.name}-${nowMs}-${++this.#count}`, sinceMs: nowMs }
+      this.#firing.set(rule.name, begun)
+      this.#tell(rule, begun, 'firing', value, nowMs)
+    } else if (firing !== undefined && value <= rule.clear) {
+      this.#firing.delete(rule.name)
+      this.#tell(rule, firing, 'resolved', value, nowMs)
+    }
+  }
+
+  #tell(rule: AlertRule, { id, sinceMs }: Firing, state: Alert['state'], value: number, atMs: number): void {
+    const { name, severity, above: threshold } = rule
+    const text = state === 'firing' ? rule.text(value) : `over: ${rule.text(value)}`
+    const alert: Alert = { id, name, severity, state, text, value, threshold, sinceMs, atMs }
+    if (state === 'resolved' || severity === 'info') this.#logger.info(alert, text)
+    else this.#logger.warn(alert, text)
+    try {
+      this.#options.onAlert(alert)
+    } catch (err) {
+      this.#logger.error({ err, alert: name }, 'a listener of alerts threw')
+    }
+  }
+}

@@ -1,0 +1,118 @@
+import type { Decision } from '../core/decision.ts'
+import type { MaybePromise, Message } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import type { Gate } from '../gate/gate.ts'
+
+/** Upper bounds of the buckets, in seconds: from a decision in memory to a store that hangs. */
+export const DURATION_BUCKETS = [
+  ...[0.000_000_5, 0.000_001, 0.000_002_5, 0.000_005, 0.000_01, 0.000_1, 0.001],
+  ...[0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+] as const
+
+export interface DurationsOptions {
+  readonly gate: Gate
+  /** One in so many decisions is timed, on average and at uneven distances. Default: 256. */
+  readonly every?: number | undefined
+  /** Of this process, in milliseconds. Default: performance.now. */
+  readonly nowMs?: (() => number) | undefined
+}
+
+const OPTIONS: OptionNames<DurationsOptions> = { gate: true, every: true, nowMs: true }
+
+/** A state of the histogram: decisions at or under each bound (not summed up), and above all of them. */
+export interface DurationCounts {
+  readonly counts: readonly number[]
+  readonly sumSeconds: number
+}
+
+/**
+ * How long decisions take, from the question to the answer, a promised one included. Only one in so many is timed: two
+ * readings of the clock cost as much as half a decision. It puts a `check` of its own before the gate's until it is closed.
+ */
+export class Durations {
+  readonly #gate: Gate
+  readonly #counts = new Float64Array(DURATION_BUCKETS.length + 1)
+  readonly #listeners = new Set<(seconds: number) => void>()
+  readonly #nowMs: () => number
+  #sumSeconds = 0
+
+  constructor(options: DurationsOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { gate, every = 256, nowMs = () => performance.now() } = options
+    this.#gate = gate
+    this.#nowMs = nowMs
+    const check = gate.check
+    let left = 1
+    let chance = 1
+    gate.check = (message: Message): MaybePromise<Decision> => {
+      if (--left > 0) return check.call(gate, message)
+      // Uneven, so that traffic with a rhythm is not always met at the same beat (Numerical Recipes' generator).
+      chance = (Math.imul(chance, 1_664_525) + 1_013_904_223) >>> 0
+      left = 1 + Math.floor((chance / 2 ** 32) * (2 * every - 1))
+      return this.#time(() => check.call(gate, message))
+    }
+  }
+
+  counts(): DurationCounts {
+    return { counts: Array.from(this.#counts), sumSeconds: this.#sumSeconds }
+  }
+
+  /** Calls a listener with each duration in seconds; returns how to end it. */
+  watch(listener: (seconds: number) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Counts a duration measured elsewhere. */
+  note(seconds: number): void {
+    let bucket = 0
+    while (bucket < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[bucket]!) bucket++
+    this.#counts[bucket]!++
+    this.#sumSeconds += seconds
+    for (const listener of this.#listeners) listener(seconds)
+  }
+
+  /** Gives the gate its own `check` back. */
+  close(): void {
+    // An own property hides the method of the class.
+    delete (this.#gate as { check?: Gate['check'] }).check
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
+  #time(ask: () => MaybePromise<Decision>): MaybePromise<Decision> {
+    const startMs = this.#nowMs()
+    const end = (): void => this.note(Math.max(0, this.#nowMs() - startMs) / 1_000)
+    const answer = ask()
+    if (answer instanceof Promise) answer.then(end, end)
+    else end()
+    return answer
+  }
+}
+
+/**
+ * The bound under which a share of the durations between two states stays, in seconds, read off the buckets in a straight
+ * line as Prometheus does; undefined where there were none, Infinity beyond the last bound.
+ */
+export function quantileOf(
+  share: number,
+  before: DurationCounts | undefined,
+  now: DurationCounts,
+): number | undefined {
+  const counts = now.counts.map((count, bucket) => count - (before?.counts[bucket] ?? 0))
+  const total = counts.reduce((sum, count) => sum + count, 0)
+  if (total === 0) return undefined
+  let below = 0
+  for (const [bucket, count] of counts.entries()) {
+    if (below + count >= share * total && count > 0) {
+      const to = DURATION_BUCKETS[bucket]
+      if (to === undefined) return Infinity
+      const from = bucket === 0 ? 0 : DURATION_BUCKETS[bucket - 1]!
+      return from + ((to - from) * (share * total - below)) / count
+    }
+    below += count
+  }
+  return Infinity
+}

@@ -1,0 +1,29 @@
+export { Analytics, type AnalyticsOptions } from '../analytics/analytics.ts'
+export { RedisSnapshots, type RedisSnapshotsOptions } from '../analytics/redis-snapshots.ts'
+export type { RuleMetrics } from '../analytics/rule-counters.ts'
+export type {
+  Range as AnalyticsRange,
+  Snapshot as AnalyticsSnapshot,
+  Span as AnalyticsSpan,
+  TopList,
+} from '../analytics/snapshot.ts'
+export {
+  clusterSnapshot,
+  SnapshotExporter,
+  type SnapshotExporterOptions,
+} from '../analytics/snapshot-exporter.ts'
+export { MemorySnapshots, type SnapshotStore, type StoredSnapshot } from '../analytics/snapshot-store.ts'
+export { SqliteSnapshots, type SqliteSnapshotsOptions } from '../analytics/sqlite-snapshots.ts'
+export {
+  type AlertRule,
+  type AlertThresholds,
+  defaultAlerts,
+  type Readings as AlertReadings,
+} from './alert-rules.ts'
+export { type Alert, Alerts, type AlertsOptions } from './alerts.ts'
+export { Durations, type DurationsOptions } from './durations.ts'
+export { collectMetrics, type Family as MetricFamily, type MetricSources } from './metrics.ts'
+export { observeMetrics } from './open-telemetry.ts'
+export { registerMetrics } from './prom-client.ts'
+export { METRICS_TYPE, renderMetrics } from './render-metrics.ts'
+export { Webhook, type WebhookOptions, type WebhookStats } from './webhook.ts'

@@ -1,0 +1,207 @@
+import type { Analytics } from '../analytics/analytics.ts'
+import { REASONS, type Series, sumOf } from '../analytics/rule-counters.ts'
+import type { MaybePromise } from '../core/message.ts'
+import { DURATION_BUCKETS, type Durations } from './durations.ts'
+
+/** What a store says of itself, as far as metrics tell of it. */
+export interface ObservedStore {
+  readonly name: string
+  health(): MaybePromise<{
+    readonly ok: boolean
+    readonly state?: 'closed' | 'open' | 'half-open' | undefined
+    readonly keys?: number | undefined
+    readonly evictions?: number | undefined
+    readonly overflows?: number | undefined
+  }>
+}
+
+/** What a guard says of itself; what an adapter's `stats()` gives fits, too. */
+export interface ObservedGuard {
+  stats(): {
+    readonly held: number
+    readonly heldBytes?: number | undefined
+    readonly overflowed?: number | undefined
+    readonly superseded?: number | undefined
+    readonly discarded?: number | undefined
+    readonly fallbacks?: number | undefined
+    readonly timeouts?: number | undefined
+  }
+}
+
+/** Whatever there is to tell of; what is left out is not told of. */
+export interface MetricSources {
+  readonly analytics: Analytics
+  readonly durations?: Durations | undefined
+  readonly store?: ObservedStore | undefined
+  /** Their numbers are added up. */
+  readonly guards?: readonly ObservedGuard[] | undefined
+}
+
+export type Labels = Readonly<Record<string, string>>
+
+export interface Sample {
+  readonly labels: Labels
+  readonly value: number
+}
+
+/** All samples of one name; a histogram holds its buckets, sum and count. */
+export interface Family {
+  readonly name: string
+  readonly help: string
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly samples: readonly Sample[]
+  readonly histogram?:
+    | {
+        readonly bounds: readonly number[]
+        readonly counts: readonly number[]
+        readonly sum: number
+      }
+    | undefined
+}
+
+/** What there is to tell, for other expositions than {@link renderMetrics}. Rejects never; a store that fails is down. */
+export async function collectMetrics(sources: MetricSources): Promise<readonly Family[]> {
+  return [
+    ...decisionsOf(sources.analytics),
+    ...durationsOf(sources.durations),
+    ...(await storeOf(sources.store)),
+    ...guardsOf(sources.guards),
+  ]
+}
+
+function decisionsOf(analytics: Analytics): readonly Family[] {
+  const all = analytics.series()
+  const labelsOf = ({ rule, tier }: Series): Labels => ({ rule, scope: analytics.scopeOf(rule), tier })
+  const byReason = (series: Series, counts: Float64Array): readonly Sample[] =>
+    REASONS.flatMap((reason, place) => {
+      const value = counts[place]!
+      return value === 0 ? [] : [{ labels: { ...labelsOf(series), reason }, value }]
+    })
+  const told = 'Decisions of one rule about senders of one tier; rule is empty where none applied.'
+  return [
+    {
+      name: 'topicgate_requests_total',
+      help: `${told} A message that waits and asks again is counted again.`,
+      type: 'counter',
+      samples: all.map(series => ({
+        labels: labelsOf(series),
+        value: sumOf(series.allowed) + sumOf(series.blocked),
+      })),
+    },
+    {
+      name: 'topicgate_allowed_total',
+      help: `${told} Those that let the message pass, by reason.`,
+      type: 'counter',
+      samples: all.flatMap(series => byReason(series, series.allowed)),
+    },
+    {
+      name: 'topicgate_blocked_total',
+      help: `${told} Those that did not let it pass at once, by reason.`,
+      type: 'counter',
+      samples: all.flatMap(series => byReason(series, series.blocked)),
+    },
+  ]
+}
+
+function durationsOf(durations: Durations | undefined): readonly Family[] {
+  if (durations === undefined) return []
+  const { counts, sumSeconds } = durations.counts()
+  return [
+    {
+      name: 'topicgate_decision_duration_seconds',
+      help: 'Time from the question to the decision. A sample: one decision in so many is timed, and counted here.',
+      type: 'histogram',
+      samples: [],
+      histogram: { bounds: DURATION_BUCKETS, counts, sum: sumSeconds },
+    },
+  ]
+}
+
+async function storeOf(store: ObservedStore | undefined): Promise<readonly Family[]> {
+  if (store === undefined) return []
+  const labels = { store: store.name }
+  const one = (
+    name: string,
+    help: string,
+    value: number | undefined,
+    type: Family['type'] = 'gauge',
+  ): Family[] => (value === undefined ? [] : [{ name, help, type, samples: [{ labels, value }] }])
+  let health: Awaited<ReturnType<ObservedStore['health']>>
+  try {
+    health = await store.health()
+  } catch {
+    health = { ok: false }
+  }
+  const { ok, state, keys, evictions, overflows } = health
+  return [
+    ...one('topicgate_store_up', '1 while the store itself decides, else 0.', ok ? 1 : 0),
+    ...(state === undefined
+      ? []
+      : [
+          {
+            name: 'topicgate_store_breaker_state',
+            help: 'State of the circuit breaker before the store: 1 for the one it is in.',
+            type: 'gauge' as const,
+            samples: ['closed', 'open', 'half-open'].map(each => ({
+              labels: { ...labels, state: each },
+              value: each === state ? 1 : 0,
+            })),
+          },
+        ]),
+    ...one('topicgate_active_keys', 'Keys of limits the store keeps in this process.', keys),
+    ...one('topicgate_evictions_total', 'Keys given up because a rule had too many.', evictions, 'counter'),
+    ...one(
+      'topicgate_overflows_total',
+      'Charges that shared a counter because a rule had too many keys.',
+      overflows,
+      'counter',
+    ),
+  ]
+}
+
+const GUARD = [
+  ['held', 'topicgate_guard_held_messages', 'Messages held now.', 'gauge'],
+  ['heldBytes', 'topicgate_guard_held_bytes', 'Payload bytes of messages held now.', 'gauge'],
+  [
+    'overflowed',
+    'topicgate_guard_overflowed_total',
+    'Messages refused as there was no room to hold them.',
+    'counter',
+  ],
+  [
+    'superseded',
+    'topicgate_guard_superseded_total',
+    'Held messages that gave way to a newer one of their topic.',
+    'counter',
+  ],
+  [
+    'discarded',
+    'topicgate_guard_discarded_total',
+    'Held messages forgotten because their sender had gone.',
+    'counter',
+  ],
+  [
+    'fallbacks',
+    'topicgate_guard_fallbacks_total',
+    'Decisions made in place of a gate that failed or was late.',
+    'counter',
+  ],
+  ['timeouts', 'topicgate_guard_timeouts_total', 'Decisions that came too late.', 'counter'],
+] as const
+
+function guardsOf(guards: readonly ObservedGuard[] | undefined): readonly Family[] {
+  if (guards === undefined) return []
+  const all = guards.map(guard => guard.stats())
+  return GUARD.flatMap(([key, name, help, type]) => {
+    const told = all.filter(stats => stats[key] !== undefined)
+    if (told.length === 0) return []
+    return [
+      {
+        name,
+        help,
+        type,
+        samples: [{ labels: {}, value: told.reduce((sum, stats) => sum + stats[key]!, 0) }],
+      },
+    ]
+  })
+}

@@ -1,0 +1,214 @@
+import { createHmac } from 'node:crypto'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { policyError } from '../core/errors.ts'
+import { type Logger, SILENT } from '../core/logger.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import type { Alert } from './alerts.ts'
+
+/** What is asked of `fetch`. */
+export type Post = (
+  url: string,
+  request: {
+    readonly method: 'POST'
+    readonly headers: Readonly<Record<string, string>>
+    readonly body: string
+    readonly signal: AbortSignal
+    readonly redirect: 'error'
+  },
+) => Promise<{ readonly status: number; readonly body?: { cancel(): Promise<void> } | null }>
+
+export interface WebhookOptions {
+  readonly url: string
+  /** Signs what is sent. */
+  readonly secret: string
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
+  /** Tries of one alert. Default: 8. */
+  readonly tries?: number | undefined
+  /** The first wait at the most, doubled after each try up to `maxWaitMs`. Default: 1,000 and 60,000. */
+  readonly waitMs?: number | undefined
+  readonly maxWaitMs?: number | undefined
+  /** How long an answer may take. Default: 5,000. */
+  readonly timeoutMs?: number | undefined
+  /** In [0, 1). Default: Math.random. */
+  readonly chance?: (() => number) | undefined
+  /** Default: fetch. */
+  readonly post?: Post | undefined
+}
+
+const OPTIONS: OptionNames<WebhookOptions> = {
+  url: true,
+  secret: true,
+  clock: true,
+  logger: true,
+  tries: true,
+  waitMs: true,
+  maxWaitMs: true,
+  timeoutMs: true,
+  chance: true,
+  post: true,
+}
+
+export interface WebhookStats {
+  readonly waiting: number
+  readonly delivered: number
+  /** Given up: refused, tried too often, or pushed out of a full queue. */
+  readonly lost: number
+}
+
+/** Sent with each try: `t` are seconds since the epoch, `v1` is the HMAC-SHA-256 of `t.body` in hexadecimal. */
+export const SIGNATURE_HEADER = 'topicgate-signature'
+/** Of one alert's state; the same at every try, so that the receiver can tell repeats. */
+export const DELIVERY_HEADER = 'topicgate-delivery'
+
+/**
+ * Posts alerts as JSON, in order, one at a time and each once. What fails is tried again after a random wait that doubles
+ * ("full jitter": Brooker, "Exponential backoff and jitter", 2015); an answer of 400 to 499 other than 408 and 429 is
+ * final. At most {@link BOUNDS.webhookQueue} wait: of more, the oldest goes.
+ */
+export class Webhook {
+  readonly #options: WebhookOptions
+  readonly #clock: Clock
+  readonly #logger: Logger
+  /** By delivery, in order. */
+  readonly #waiting = new Map<string, Alert>()
+  readonly #done: string[] = []
+  #busy = false
+  #delivered = 0
+  #lost = 0
+  #closed = false
+  #cancelWait: (() => void) | undefined
+  #abort: (() => void) | undefined
+
+  /** Throws PolicyError for a URL that is not of http or https, and without a secret. */
+  constructor(options: WebhookOptions) {
+    checkOptionNames(options, OPTIONS)
+    const { url, secret } = options
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+      throw policyError('url', 'this is no URL of http or https', 'write https://host/path')
+    if (secret === '') throw policyError('secret', 'is empty', 'without it anyone could send alerts')
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#logger = options.logger ?? SILENT
+  }
+
+  /** Queues an alert; what waits already, or went lately, is not sent again. Never throws: to be given as `onAlert`. */
+  readonly send = (alert: Alert): void => {
+    const delivery = `${alert.id}-${alert.state}`
+    if (this.#closed || this.#waiting.has(delivery) || this.#done.includes(delivery)) return
+    this.#waiting.set(delivery, alert)
+    if (this.#waiting.size > MAX_SIZES.webhookQueue) {
+      // The first is on its way.
+      const [, oldest] = this.#waiting.keys()
+      this.#waiting.delete(oldest!)
+      this.#lost++
+    }
+    if (!this.#busy) void this.#deliver()
+  }
+
+  stats(): WebhookStats {
+    return { waiting: this.#waiting.size, delivered: this.#delivered, lost: this.#lost }
+  }
+
+  /** Ends at once what is on its way; what waits is lost. */
+  close(): void {
+    this.#closed = true
+    this.#lost += this.#waiting.size
+    this.#waiting.clear()
+    this.#cancelWait?.()
+    this.#abort?.()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+  }
+
+  async #deliver(): Promise<void> {
+    this.#busy = true
+    for (let next = this.#first(); next !== undefined && !this.#closed; next = this.#first()) {
+      const [delivery, alert] = next
+      const accepted = await this.#insist(delivery, JSON.stringify(alert))
+      if (this.#closed) break
+      this.#waiting.delete(delivery)
+      this.#done.push(delivery)
+      if (this.#done.length > MAX_SIZES.webhookQueue) this.#done.shift()
+      if (accepted) this.#delivered++
+      else this.#lost++
+    }
+    this.#busy = false
+  }
+
+  #first(): [string, Alert] | undefined {
+    return this.#waiting.entries().next().value
+  }
+
+  /** Whether it was taken in the end. */
+  async #insist(delivery: string, body: string): Promise<boolean> {
+    const { tries = 8, waitMs = 1_000, maxWaitMs = 60_000, chance = Math.random } = this.#options
+    for (let attempt = 1; ; attempt++) {
+      const problem = await this.#try(delivery, body)
+      if (problem === undefined) return true
+      if (this.#closed) return false
+      if (problem.isFinal || attempt >= tries) {
+        this.#logger.warn({ delivery, attempt, problem: problem.text }, 'an alert was not delivered')
+        return false
+      }
+      await this.#wait(Math.ceil(chance() * Math.min(maxWaitMs, waitMs * 2 ** (attempt - 1))))
+      if (this.#closed) return false
+    }
+  }
+
+  async #try(delivery: string, body: string): Promise<{ isFinal: boolean; text: string } | undefined> {
+    const { url, secret, timeoutMs = 5_000, post = fetch as Post } = this.#options
+    const controller = new AbortController()
+    this.#abort = () => controller.abort()
+    const cancel = this.#clock.after(timeoutMs, this.#abort)
+    const seconds = Math.floor(this.#clock.now() / 1_000)
+    const headers = {
+      'content-type': 'application/json',
+      [SIGNATURE_HEADER]: `t=${seconds},v1=${sign(secret, seconds, body)}`,
+      [DELIVERY_HEADER]: delivery,
+    }
+    try {
+      const { status, body: answer } = await post(url, {
+        method: 'POST',
+        headers,
+        body,
+        signal: controller.signal,
+        redirect: 'error',
+      })
+      void answer?.cancel().catch(() => {})
+      if (status >= 200 && status < 300) return undefined
+      const isFinal = status >= 400 && status < 500 && status !== 408 && status !== 429
+      return { isFinal, text: `status ${status}` }
+    } catch (cause) {
+      // A URL may hold a password, and an error may hold the URL.
+      const text = controller.signal.aborted ? `no answer within ${timeoutMs} ms` : nameOf(cause)
+      return { isFinal: false, text }
+    } finally {
+      cancel()
+      this.#abort = undefined
+    }
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = this.#clock.after(ms, resolve)
+      this.#cancelWait = () => {
+        cancel()
+        resolve()
+      }
+    })
+  }
+}
+
+function sign(secret: string, seconds: number, body: string): string {
+  return createHmac('sha256', secret).update(`${seconds}.${body}`).digest('hex')
+}
+
+function nameOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return 'failed'
+  const inner = cause.cause as { readonly code?: unknown } | undefined
+  return typeof inner?.code === 'string' ? inner.code : cause.name
+}

@@ -1,0 +1,138 @@
+import { readFile, stat } from 'node:fs/promises'
+import { byName, type CustomAlgorithm } from '../algorithms/custom.ts'
+import { PolicyError, type Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { quote } from '../core/units.ts'
+import { compileDocument } from './compile.ts'
+import type { Env } from './env-substitution.ts'
+import { withHint } from './hints.ts'
+import { findDuplicateNames, overlay } from './overlay.ts'
+import { type Parsed, parseYaml } from './parse-yaml.ts'
+import { fromObject } from './policy-from-object.ts'
+import type { LoadedPolicy } from './policy-types.ts'
+import type { PolicyDocument } from './schema.ts'
+import { type Located, parsePath, placeOf } from './source-positions.ts'
+import { checkForm } from './validate-form.ts'
+
+export type { LoadedPolicy } from './policy-types.ts'
+
+/** A policy in one of its forms: the path of a YAML or JSON file, its text, or an object. */
+export type PolicyPart = string | object
+
+/**
+ * Reads a policy, or several of which the later win, by the names of rules and exemptions. A string is a path when
+ * it names a file or ends as one (.yaml, .yml, .json), else YAML. `${NAME}` and `${NAME:-default}` are taken from
+ * `env` (default: process.env). Rules may name the `algorithms` given. Rejects with one PolicyError that holds every problem of form and meaning, each with
+ * its place and remedy.
+ */
+export async function loadPolicy(
+  source: PolicyPart | readonly PolicyPart[],
+  options: { readonly env?: Env; readonly algorithms?: readonly CustomAlgorithm[] } = {},
+): Promise<LoadedPolicy> {
+  const env = options.env ?? process.env
+  const algorithms = byName(options.algorithms ?? [])
+  const parts: readonly PolicyPart[] = Array.isArray(source) ? source : [source as PolicyPart]
+  const files: string[] = []
+  const roots: Located[] = []
+  const problems: Problem[] = []
+  for (const part of parts) {
+    const { root, problems: found, file } = await read(part, env)
+    if (file !== undefined) files.push(file)
+    for (const problem of found) problems.push(problem)
+    if (root) {
+      roots.push(root)
+      for (const problem of findDuplicateNames(root)) problems.push(problem)
+    }
+  }
+  const [first, ...others] = roots
+  // What could not be read at all would only seem to be missing from the rest.
+  if (!first || roots.length < parts.length) throw failure(problems, first)
+  const root = others.reduce(overlay, first)
+  const { plain, problems: ofForm, wrong } = checkForm(root)
+  problems.push(...ofForm.map(problem => withHint(problem, root)))
+  const document = plain as PolicyDocument
+  if (ofForm.length <= MAX_SIZES.policyProblems && root.kind === 'map') {
+    const { problems: ofMeaning } = compileDocument(document, wrong, algorithms)
+    for (const problem of ofMeaning) problems.push(withHint(locate(root, problem), root))
+  }
+  if (problems.length > 0) throw failure(problems, root)
+  return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }
+}
+
+interface ReadPart extends Parsed {
+  readonly file?: string | undefined
+}
+
+async function read(part: PolicyPart, env: Env): Promise<ReadPart> {
+  if (typeof part === 'object' && part !== null) return fromObject(part, env)
+  if (typeof part !== 'string') {
+    const message = `${quote(part)} is not a policy`
+    return { root: undefined, problems: [{ message, remedy: 'give a path, YAML text or an object' }] }
+  }
+  if (!(await isPath(part))) return parseYaml(part, env)
+  const text = await readText(part)
+  return typeof text === 'string'
+    ? { ...parseYaml(text, env, part), file: part }
+    : { root: undefined, problems: [{ file: part, ...text }], file: part }
+}
+
+async function isPath(text: string): Promise<boolean> {
+  if (text.includes('\n') || text.length > 4096) return false
+  if (/\.(?:ya?ml|json)$/i.test(text)) return true
+  try {
+    return (await stat(text)).isFile()
+  } catch {
+    return false
+  }
+}
+
+/** The text of a file, or why it is none. */
+async function readText(
+  file: string,
+): Promise<string | { readonly message: string; readonly remedy: string }> {
+  try {
+    const bytes = (await stat(file)).size
+    if (bytes > MAX_SIZES.policyBytes) {
+      const remedy = 'count by captures instead of listing topics'
+      return { message: `the file has ${bytes} bytes; a policy has at most ${MAX_SIZES.policyBytes}`, remedy }
+    }
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
+      return { message: 'the file is not UTF-8', remedy: 'save it as UTF-8' }
+    }
+    const reason =
+      code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'it is a folder' : String(code)
+    return { message: `the policy cannot be read: ${reason}`, remedy: 'check the path and its permissions' }
+  }
+}
+
+function locate(root: Located, problem: Problem): Problem {
+  const path = parsePath(problem.path ?? '')
+  const isWord = problem.message.startsWith('`')
+  return { ...placeOf(root, path, isWord ? 'key' : 'value'), ...problem }
+}
+
+/** One error of all problems, in the order of the files and lines, each once; past a bound they are counted. */
+function failure(problems: readonly Problem[], root: Located | undefined): PolicyError {
+  const files = [...new Set(problems.map(({ file }) => file))]
+  const unique = [...new Map(problems.map(problem => [JSON.stringify(problem), problem])).values()]
+  const sorted = unique.sort(
+    (a, b) =>
+      files.indexOf(a.file) - files.indexOf(b.file) ||
+      (a.line ?? 0) - (b.line ?? 0) ||
+      (a.column ?? 0) - (b.column ?? 0),
+  )
+  const shown = sorted.slice(0, MAX_SIZES.policyProblems)
+  const more = sorted.length - shown.length
+  if (more > 0) {
+    const message = `there are ${more} more problems`
+    shown.push({
+      ...(root?.place.file === undefined ? {} : { file: root.place.file }),
+      message,
+      remedy: 'see to these first',
+    })
+  }
+  return new PolicyError(shown)
+}

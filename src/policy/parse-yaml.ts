@@ -1,0 +1,259 @@
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type ParsedNode,
+  Parser,
+  type YAMLError,
+} from 'yaml'
+import type { Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { type Env, resolvePlain, substitute } from './env-substitution.ts'
+import { hintForSyntax, hintForVariable } from './hints.ts'
+import { formatPath, type Located, type LocatedEntry, type Path, type Place } from './source-positions.ts'
+
+export interface Parsed {
+  /** Undefined where the text cannot be read. */
+  readonly root: Located | undefined
+  readonly problems: readonly Problem[]
+}
+
+/** What an operator can do about the parser's codes, and, where its own words say little, better ones. */
+const SYNTAX: Readonly<Record<string, readonly [remedy: string, message?: string]>> = {
+  BAD_INDENT: ['close what was opened, and indent the entries of one list or object alike'],
+  BLOCK_AS_IMPLICIT_KEY: ['put the value in quotes, or on a line of its own'],
+  MISSING_CHAR: ['close the quote or bracket, or put a space after the colon'],
+  MULTIPLE_DOCS: ['a policy is one document: remove the --- line', 'a second document begins here'],
+  NON_STRING_KEY: ['write a word in front of the colon', 'a key must be text'],
+  TAB_AS_INDENT: ['indent with spaces', 'a tab indents this line'],
+  TAG_RESOLVE_FAILED: ['remove the tag', 'a policy knows no tags'],
+  UNEXPECTED_TOKEN: ['check quotes, brackets, colons and dashes before it', 'this does not fit here'],
+}
+
+/**
+ * Reads YAML or JSON into located values, with the variables of `env` put in. Duplicate keys, tags, second
+ * documents and unset variables are problems; nesting, aliases and errors are bounded. Never throws.
+ */
+export function parseYaml(text: string, env: Env, file?: string): Parsed {
+  const lines = new LineCounter()
+  const at = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset)
+    return { ...(file === undefined ? {} : { file }), line: Math.max(line, 1), column: Math.max(col, 1) }
+  }
+  const { document, errors, stoppedAt } = compose(text, lines)
+  const problems: Problem[] = errors
+    .slice(0, MAX_SIZES.policyProblems)
+    .map(error => explain(error, at, text))
+    .filter(({ line, message, remedy }, index, all) => {
+      const before = all[index - 1]
+      return line !== before?.line || message !== before?.message || remedy !== before?.remedy
+    })
+  if (stoppedAt !== undefined) {
+    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or hardly anything here is YAML`
+    problems.push({ ...at(stoppedAt), message, remedy: 'check the brackets, quotes and dashes before it' })
+  }
+  if (!document || problems.length > 0) return { root: undefined, problems }
+  const reader = new Reader(env, at)
+  const { contents } = document
+  const root = contents === null ? undefined : reader.read(contents, [])
+  if (!root || (root.kind === 'scalar' && root.value === null)) {
+    const message = 'the policy is empty'
+    problems.push({ ...at(0), message, remedy: 'write at least version: 1 and a list of rules' })
+    return { root: undefined, problems }
+  }
+  return { root, problems: reader.problems }
+}
+
+interface Composed {
+  readonly document?: Document.Parsed | undefined
+  readonly errors: readonly YAMLError[]
+  /** Where reading was given up. */
+  readonly stoppedAt?: number | undefined
+}
+
+/** As the library's parseDocument, but gives up where its composer would recurse too deeply or choke on errors. */
+function compose(text: string, lines: LineCounter): Composed {
+  const parser = new Parser(lines.addNewLine)
+  lines.addNewLine(0)
+  const tokens = []
+  let wrong = 0
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) {
+      tokens.push(token)
+      if (token.type === 'error') wrong++
+    }
+    if (parser.stack.length > MAX_SIZES.policyDepth || wrong > MAX_SIZES.policyProblems) {
+      return { errors: [], stoppedAt: parser.offset }
+    }
+  }
+  tokens.push(...parser.end())
+  const traceLimit = Error.stackTraceLimit
+  // The library makes an Error per mistake; their stacks would take most of the time a garbage file needs.
+  Error.stackTraceLimit = 0
+  try {
+    const composer = new Composer({
+      lineCounter: lines,
+      prettyErrors: false,
+      stringKeys: true,
+      // Quadratic in the library; the reader below checks it instead.
+      uniqueKeys: false,
+      resolveKnownTags: false,
+      logLevel: 'silent',
+    })
+    let document: Document.Parsed | undefined
+    for (const each of composer.compose(tokens, true, text.length)) {
+      if (document !== undefined) {
+        const error = { code: 'MULTIPLE_DOCS', pos: each.range.slice(0, 2) } as unknown as YAMLError
+        return { document, errors: [...document.errors, error] }
+      }
+      document = each
+    }
+    return {
+      ...(document ? { document } : {}),
+      errors: [...(document?.errors ?? []), ...(document?.warnings ?? [])],
+    }
+  } finally {
+    Error.stackTraceLimit = traceLimit
+  }
+}
+
+function explain(error: YAMLError, at: (offset: number) => Place, text: string): Problem {
+  const place = at(error.pos[0])
+  const line = text.split('\n', place.line)[(place.line ?? 1) - 1] ?? ''
+  const own = error.message ?? ''
+  if (/^sequence item without - indicator/i.test(own)) {
+    const remedy = 'begin it in the same column as the words above it'
+    return { ...place, message: 'this line is indented differently from the entry it belongs to', remedy }
+  }
+  const [remedy = 'correct the YAML', message] = SYNTAX[error.code] ?? []
+  const hint = hintForSyntax(line)
+  if (hint?.startsWith('put a space'))
+    return { ...place, message: 'a space is missing in this line', remedy: hint }
+  return {
+    ...place,
+    message: message ?? own.charAt(0).toLowerCase() + own.slice(1),
+    remedy: hint ?? remedy,
+  }
+}
+
+/** Turns the parser's nodes into located values. */
+class Reader {
+  readonly problems: Problem[] = []
+  readonly #env: Env
+  readonly #at: (offset: number) => Place
+  /** By name, in the order of the document: the last one before an alias counts. Undefined while it is read. */
+  readonly #anchors = new Map<string, ParsedNode | undefined>()
+  #aliased = 0
+  #inAlias = 0
+
+  constructor(env: Env, at: (offset: number) => Place) {
+    this.#env = env
+    this.#at = at
+  }
+
+  read(node: ParsedNode | null, path: Path): Located {
+    if (node === null) return { kind: 'scalar', place: {}, value: null }
+    const place = this.#at(node.range[0])
+    // Far more than will be listed: the rest need not be looked at.
+    if (this.problems.length > 10 * MAX_SIZES.policyProblems) {
+      return { kind: 'scalar', place, value: null, unread: true }
+    }
+    if (this.#inAlias > 0) {
+      const tooDeep = path.length > MAX_SIZES.policyDepth
+      this.#aliased = tooDeep ? MAX_SIZES.policyAliasedValues + 1 : this.#aliased + 1
+      if (this.#aliased > MAX_SIZES.policyAliasedValues) {
+        return { kind: 'scalar', place, value: null, unread: true }
+      }
+    }
+    if (isAlias(node)) return this.#readAlias(node.source, place, path)
+    const anchor = node.anchor
+    if (anchor !== undefined) this.#anchors.set(anchor, undefined)
+    const located = this.#readContents(node, place, path)
+    if (anchor !== undefined) this.#anchors.set(anchor, node)
+    return located
+  }
+
+  #readContents(node: ParsedNode, place: Place, path: Path): Located {
+    if (isSeq<ParsedNode>(node)) {
+      return {
+        kind: 'list',
+        place,
+        items: node.items.map((item, index) => this.read(item, [...path, index])),
+      }
+    }
+    if (isMap<ParsedNode, ParsedNode>(node)) return this.#readMap(node.items, place, path)
+    if (!isScalar(node)) return { kind: 'scalar', place, value: null }
+    const { value } = node
+    if (typeof value !== 'string') {
+      return { kind: 'scalar', place, value: value as number | boolean | null }
+    }
+    const { text, changed, flaws } = substitute(value, this.#env)
+    for (const { variable, ...flaw } of flaws) {
+      const hint = variable === undefined ? undefined : hintForVariable(variable)
+      this.problems.push({ ...place, path: formatPath(path), ...flaw, remedy: hint ?? flaw.remedy })
+    }
+    const resolved = changed && node.type === 'PLAIN' ? resolvePlain(text) : text
+    return { kind: 'scalar', place, value: resolved, unread: flaws.length > 0 }
+  }
+
+  #readMap(
+    pairs: readonly { readonly key: ParsedNode; readonly value: ParsedNode | null }[],
+    place: Place,
+    path: Path,
+  ): Located {
+    const entries = new Map<string, LocatedEntry>()
+    for (const pair of pairs) {
+      const name = isScalar(pair.key) ? String(pair.key.value) : ''
+      const key = this.#at(pair.key.range[0])
+      const first = entries.get(name)
+      const value = this.read(pair.value, [...path, name])
+      if (name === '__proto__' || first) {
+        this.problems.push({
+          ...key,
+          path: formatPath([...path, name]),
+          message: first
+            ? `\`${name}\` stands twice, first in line ${first.key.line}`
+            : '`__proto__` cannot be a key',
+          remedy: first ? 'remove one of them' : 'remove it',
+        })
+      } else
+        entries.set(name, { key, value: value.place.line === undefined ? { ...value, place: key } : value })
+    }
+    return { kind: 'map', place: pairs[0] ? this.#at(pairs[0].key.range[0]) : place, entries }
+  }
+
+  #readAlias(name: string, place: Place, path: Path): Located {
+    const target = this.#anchors.get(name)
+    const nothing: Located = { kind: 'scalar', place, value: null, unread: true }
+    if (!target) {
+      const known = this.#anchors.has(name)
+      this.problems.push({
+        ...place,
+        path: formatPath(path),
+        message: known
+          ? `the alias *${name} stands inside its own anchor`
+          : `there is no anchor &${name} before this`,
+        remedy: 'write the value out',
+      })
+      return nothing
+    }
+    const before = this.#aliased
+    this.#inAlias++
+    const located = this.read(target, path)
+    this.#inAlias--
+    if (before <= MAX_SIZES.policyAliasedValues && this.#aliased > MAX_SIZES.policyAliasedValues) {
+      this.problems.push({
+        ...place,
+        path: formatPath(path),
+        message: `aliases repeat more than ${MAX_SIZES.policyAliasedValues} values`,
+        remedy: 'write the values out',
+      })
+    }
+    return located
+  }
+}

@@ -1,0 +1,50 @@
+import type { Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { type Env, substitute } from './env-substitution.ts'
+import type { Parsed } from './parse-yaml.ts'
+import { formatPath, type Located, type LocatedEntry, type Path } from './source-positions.ts'
+
+/** Located values of a policy given as an object in code: without places, with the variables of `env` put in. */
+export function fromObject(value: object, env: Env): Parsed {
+  const problems: Problem[] = []
+  const root = locate(value, [], [], env, problems)
+  return { root, problems }
+}
+
+function locate(
+  value: unknown,
+  path: Path,
+  parents: readonly object[],
+  env: Env,
+  problems: Problem[],
+): Located {
+  if (typeof value === 'string') {
+    const { text, flaws } = substitute(value, env)
+    for (const flaw of flaws) problems.push({ path: formatPath(path), ...flaw })
+    return { kind: 'scalar', place: {}, value: text, unread: flaws.length > 0 }
+  }
+  if (typeof value !== 'object' || value === null) return { kind: 'scalar', place: {}, value }
+  if (parents.length > MAX_SIZES.policyDepth || parents.includes(value)) {
+    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or hold themselves`
+    problems.push({ path: formatPath(path.slice(0, 3)), message, remedy: 'write them out, and flat' })
+    return { kind: 'scalar', place: {}, value: null, unread: true }
+  }
+  const within = [...parents, value]
+  if (Array.isArray(value)) {
+    const items = value.map((item: unknown, index) => locate(item, [...path, index], within, env, problems))
+    return { kind: 'list', place: {}, items }
+  }
+  const entries = new Map<string, LocatedEntry>()
+  for (const [key, inner] of Object.entries(value)) {
+    if (key === '__proto__') {
+      problems.push({
+        path: formatPath([...path, key]),
+        message: '`__proto__` cannot be a key',
+        remedy: 'remove it',
+      })
+    } else if (inner !== undefined) {
+      entries.set(key, { key: {}, value: locate(inner, [...path, key], within, env, problems) })
+    }
+  }
+  return { kind: 'map', place: {}, entries }
+}

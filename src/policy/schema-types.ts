@@ -1,0 +1,82 @@
+import * as z from 'zod'
+import { OUTCOMES } from '../core/decision.ts'
+import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './schema-patterns.ts'
+
+/** What a schema says of a wrong value: `"x" is not NOUN`, and the remedy. Read back by {@link expected}. */
+export function expects(noun: string, remedy?: string): string {
+  return remedy === undefined ? noun : `${noun}\n${remedy}`
+}
+
+/** Noun and remedy of what {@link expects} wrote; empty where a schema says nothing. */
+export function expected(text: string): { readonly noun?: string; readonly remedy?: string } {
+  const [noun, remedy] = text.split('\n')
+  return noun ? { noun, ...(remedy === undefined ? {} : { remedy }) } : {}
+}
+
+/** A text with what it is, for messages and for editors. */
+export function text(noun: string, remedy: string, description: string, ...examples: string[]): z.ZodString {
+  return z
+    .string({ error: expects(noun, remedy) })
+    .min(1, { error: expects(noun, remedy) })
+    .meta({ description, ...(examples.length > 0 ? { examples } : {}) })
+}
+
+export const nameText = text(
+  'a name',
+  'write a text, in quotes if need be',
+  'Unique name; state and reports go by it.',
+)
+export const descriptionText = z
+  .string({ error: expects('a text', 'put it in quotes') })
+  .meta({ description: 'For people.' })
+export const durationText = text(
+  'a duration',
+  'write a number and a unit, as 250ms, 30s, 5m, 1h or 7d',
+  'A duration.',
+  '250ms',
+  '30s',
+  '5m',
+  '1h',
+  '7d',
+).meta({ pattern: DURATION_PATTERN })
+export const rateText = text(
+  'a rate',
+  'write it as 10/s, 100 per minute, 5 per 5 minutes, 1MB/s or unlimited, each with an optional burst N',
+  'Units per time: messages, or bytes (k = 1000, Ki = 1024), with an optional burst.',
+  '10/s',
+  '10/s burst 20',
+  '100 per minute',
+  '5 per 5 minutes',
+  '1MB/s',
+  'unlimited',
+).meta({ pattern: RATE_PATTERN })
+export const percentText = text(
+  'a percentage',
+  'write a number above 0 and up to 100 with a percent sign, as 80%',
+  'A percentage.',
+  '80%',
+).meta({ pattern: PERCENT_PATTERN })
+export const zoneText = text(
+  'a time zone',
+  'write an IANA name, as Europe/Berlin or UTC',
+  'IANA name of a time zone. Default: UTC.',
+  'UTC',
+  'Europe/Berlin',
+)
+export const templateText = text(
+  'a template',
+  'write a text with {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE} in it, in quotes',
+  'A text with {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE} in it.',
+  '{client}',
+  '{header.api-key}',
+  '{topic.device}',
+)
+
+export const flag = z.boolean({ error: expects('true or false', 'write true or false, without quotes') })
+
+export function wholeNumber(least: number, description: string): z.ZodNumber {
+  const error = expects(`a whole number of at least ${least}`, `the least is ${least}`)
+  return z.int({ error }).min(least, { error }).meta({ description })
+}
+
+export const exceededWords = OUTCOMES.filter(outcome => outcome !== 'deliver')

@@ -1,0 +1,1 @@
+export { nearest } from '../core/option-names.ts'

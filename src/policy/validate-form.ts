@@ -1,0 +1,174 @@
+import type * as z from 'zod'
+import type { Problem } from '../core/errors.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import { hintForKey } from './hints.ts'
+import { policyJsonSchema, policySchema } from './schema.ts'
+import { expected } from './schema-types.ts'
+import { formatPath, type Located, type Path, placeOf, toPlain, unreadPaths } from './source-positions.ts'
+import { nearest } from './suggest.ts'
+
+type Issue = z.core.$ZodIssue
+type JsonSchema = Readonly<Record<string, unknown>>
+
+export interface Checked {
+  /** The plain document; where there are problems its form is only partly right. */
+  readonly plain: unknown
+  readonly problems: readonly Problem[]
+  /** The paths of what is wrong, so that the rest can still be looked at. */
+  readonly wrong: readonly Path[]
+}
+
+/** Checks the form of a policy against the schema. Of very many problems only the first are explained. */
+export function checkForm(root: Located): Checked {
+  const plain = toPlain(root)
+  const unread = unreadPaths(root)
+  // Only wrong values get here without a text of their own; an empty one is told from those of the schema.
+  const result = policySchema.safeParse(plain, { error: () => '' })
+  const problems: Problem[] = []
+  const wrong: Path[] = [...unread]
+  if (result.success) return { plain, problems, wrong }
+  for (const issue of result.error.issues) {
+    if (problems.length <= MAX_SIZES.policyProblems) explain(issue, [], root, problems, wrong)
+  }
+  const silent = new Set(unread.map(formatPath))
+  return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), wrong }
+}
+
+function explain(issue: Issue, base: Path, root: Located, problems: Problem[], wrong: Path[]): void {
+  const path: Path = [...base, ...issue.path.map(step => (typeof step === 'symbol' ? String(step) : step))]
+  if (issue.code === 'unrecognized_keys') {
+    for (const key of issue.keys.slice(0, MAX_SIZES.policyProblems)) {
+      wrong.push([...path, key])
+      problems.push(unknownKey([...path, key], path, root))
+    }
+    return
+  }
+  if (issue.code === 'invalid_union') {
+    const branch = likeliest(issue.errors)
+    if (branch) {
+      for (const inner of branch) explain(inner, path, root, problems, wrong)
+      return
+    }
+  }
+  wrong.push(path)
+  const value = valueAt(root, path)
+  const place = placeOf(root, path)
+  const { noun, remedy } = expected(issue.message)
+  if (value === undefined) {
+    const name = String(path.at(-1))
+    const what = remedy ?? 'add it'
+    problems.push({
+      ...place,
+      path: formatPath(path.slice(0, -1)),
+      message: `\`${name}\` is missing`,
+      remedy: what,
+    })
+    return
+  }
+  problems.push({
+    ...place,
+    path: formatPath(path),
+    message: `${isSecret(path) ? 'the value' : show(value)} is not ${noun ?? 'allowed here'}`,
+    remedy: remedyOf(issue, value, remedy),
+  })
+}
+
+let known: JsonSchema | undefined
+
+function jsonSchema(): JsonSchema {
+  known ??= policyJsonSchema()
+  return known
+}
+
+function unknownKey(path: Path, parent: Path, root: Located): Problem {
+  const key = String(path.at(-1))
+  const words = wordsAt(jsonSchema(), parent)
+  const near = nearest(key, words)
+  return {
+    ...placeOf(root, path, 'key'),
+    path: formatPath(parent),
+    message: `there is no word \`${key.slice(0, 60)}\` here`,
+    remedy: hintForKey(key) ?? (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
+  }
+}
+
+function remedyOf(issue: Issue, value: unknown, remedy: string | undefined): string {
+  const words = choices(issue)
+  const near = typeof value === 'string' ? nearest(value, words) : undefined
+  const usual =
+    remedy ?? (words.length > 0 ? `use one of ${words.join(', ')}` : 'see the JSON Schema of policies')
+  return near === undefined ? usual : `did you mean ${near}? ${usual}`
+}
+
+/** The words an issue would have accepted. */
+function choices(issue: Issue): readonly string[] {
+  if (issue.code === 'invalid_value') return issue.values.map(String)
+  if (issue.code === 'invalid_union') return issue.errors.flat().flatMap(choices)
+  return []
+}
+
+/** Of the forms a value may have, the one its writer meant; undefined where none is near. */
+function likeliest(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
+  const offRoot = (issues: readonly Issue[]): number =>
+    issues.reduce(
+      (sum, { code, path }) => sum + (path.length > 0 ? 0 : code === 'unrecognized_keys' ? 1 : 100),
+      0,
+    )
+  const ranked = branches
+    .map(issues => ({ issues, distance: offRoot(issues) * 10 + issues.length }))
+    .sort((a, b) => a.distance - b.distance)
+  const [best, second] = ranked
+  if (!best || best.distance >= 100) return undefined
+  // A key that no form knows: each form complains of it and of its own missing words.
+  return second && second.distance === best.distance ? undefined : best.issues
+}
+
+/** The words that may stand at a path. */
+function wordsAt(schema: JsonSchema, path: Path): readonly string[] {
+  let here: readonly JsonSchema[] = variants(schema, schema)
+  for (const step of path) {
+    here = here.flatMap(each => {
+      const properties = each.properties as Readonly<Record<string, JsonSchema>> | undefined
+      const next = typeof step === 'number' ? each.items : (properties?.[step] ?? each.additionalProperties)
+      return typeof next === 'object' && next !== null ? variants(next as JsonSchema, schema) : []
+    })
+  }
+  const words = here.flatMap(each => Object.keys((each.properties as object | undefined) ?? {}))
+  return [...new Set(words)].filter(word => word !== '$schema')
+}
+
+function variants(schema: JsonSchema, root: JsonSchema): readonly JsonSchema[] {
+  if (typeof schema.$ref === 'string') {
+    const target = (root.$defs as Readonly<Record<string, JsonSchema>>)[schema.$ref.split('/').at(-1) ?? '']
+    return target ? variants(target, root) : []
+  }
+  const options = (schema.anyOf ?? schema.allOf) as readonly JsonSchema[] | undefined
+  return options ? options.flatMap(option => variants(option, root)) : [schema]
+}
+
+function valueAt(root: Located, path: Path): unknown {
+  let here: Located | undefined = root
+  for (const step of path) {
+    here =
+      here?.kind === 'map'
+        ? here.entries.get(String(step))?.value
+        : here?.kind === 'list'
+          ? here.items[Number(step)]
+          : undefined
+  }
+  return here && (here.kind === 'scalar' ? here.value : here.kind === 'list' ? [] : {})
+}
+
+/** Even a wrong secret is none of a log's business. */
+function isSecret(path: Path): boolean {
+  return path.includes('secret') || path.includes('apiKeys')
+}
+
+/** A value as a message shows it: short, on one line. */
+function show(value: unknown): string {
+  if (value === null) return 'nothing'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'an object'
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}…` : value)
+  return typeof value === 'function' ? 'a function' : String(value)
+}

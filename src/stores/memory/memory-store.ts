@@ -1,0 +1,220 @@
+import { ALGORITHMS, type Limit, toGrains } from '../../algorithms/limit.ts'
+import { type Clock, steady, systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { MAX_SIZES } from '../../core/max-sizes.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from '../store.ts'
+import { Table } from './table.ts'
+
+/** A whole pass over all keys takes about this long while few expire. */
+const PASS_MS = 30_000
+const SHORTEST_PAUSE_MS = 5
+const LONGEST_PAUSE_MS = 1_000
+/** Evictions are counted each, but told at most this often for a rule. */
+const WARNING_EVERY_MS = 10_000
+/** What a visit to a table costs of a slice at the least, in slots: so many tiny tables are not one long pause. */
+const LEAST_VISIT = 16
+
+/** Grains of a charge that a later one of the same rule and key takes along. */
+const ADDED = -1
+
+export interface MemoryStoreOptions {
+  readonly clock?: Clock | undefined
+  /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
+  readonly maxKeysPerRule?: number | undefined
+}
+
+const OPTIONS: OptionNames<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true }
+
+/** State in this process: synchronous, bounded, idle keys go. The default store. */
+export class MemoryStore implements Store {
+  readonly name = 'memory'
+  readonly answersWithinMs = 0
+  readonly algorithms: ReadonlySet<string> = new Set(ALGORITHMS)
+  readonly #clock: Clock
+  readonly #maxKeys: number
+  readonly #tables = new Map<string, Table>()
+  readonly #listeners = new Set<(warning: StoreWarning) => void>()
+  readonly #warned = new Map<string, { lost: number; atMs: number }>()
+  #cancelSweep: (() => void) | undefined
+  /** The tables in the order of their turns, whose it is, and how many slices a whole round takes. */
+  readonly #turns: Table[] = []
+  #turn = 0
+  #slices = 1
+  #closed = false
+
+  constructor(options: MemoryStoreOptions = {}) {
+    checkOptionNames(options, OPTIONS)
+    this.#clock = options.clock ?? systemClock
+    this.#maxKeys = options.maxKeysPerRule ?? MAX_SIZES.keysPerRule
+  }
+
+  /** The keys of a rule, carried over to `limit` where it has changed by a moment, now if none is given. */
+  table(limit: Limit, nowMs?: number): Table {
+    let table = this.#tables.get(limit.name)
+    if (table === undefined) {
+      table = new Table(limit, this.#maxKeys)
+      this.#tables.set(limit.name, table)
+      this.#turns.push(table)
+      if (this.#cancelSweep === undefined && !this.#closed) this.#scheduleSweep(LONGEST_PAUSE_MS)
+    } else if (table.limit !== limit) {
+      table.adopt(limit, nowMs ?? this.#clock.now())
+    }
+    return table
+  }
+
+  decide(
+    charges: readonly Charge[],
+    options: { readonly commit: boolean; readonly nowMs?: number },
+  ): readonly Verdict[] {
+    if (this.#closed) throw new StoreError('the memory store is closed: open another')
+    const nowMs = options.nowMs ?? this.#clock.now()
+    const grains = charges.map(charge => toGrains(charge.cost, charge.limit))
+    // Objects of this step's own: whoever awaits them must not see those of the next step.
+    const verdicts: Verdict[] = charges.map(() => ({
+      allowed: false,
+      remaining: 0,
+      retryAfterMs: 0,
+      resetMs: 0,
+    }))
+    const repeats = new Set(charges.map(({ limit }) => limit.name)).size < charges.length
+    let denied = false
+    const slots = charges.map((charge, index) => {
+      const table = this.table(charge.limit, nowMs)
+      const verdict = verdicts[index]!
+      const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
+      const earlier = repeats ? earlierOnes(charges, index, verdicts) : []
+      const sum = earlier.reduce((total, place) => total + Math.max(0, grains[place]!), grains[index]!)
+      if (slot < 0) table.probeUnseen(nowMs, sum, verdict)
+      else table.records.probe(slot, nowMs, sum, verdict)
+      if (verdict.allowed) {
+        grains[index] = sum
+        for (const place of earlier) grains[place] = ADDED
+      } else if (charge.soft !== true) denied = true
+      return slot
+    })
+    if (options.commit && !denied) {
+      charges.forEach((charge, index) => {
+        if (!verdicts[index]!.allowed || grains[index] === ADDED) return
+        this.table(charge.limit, nowMs).records.take(slots[index]!, nowMs, grains[index]!)
+      })
+    }
+    return verdicts
+  }
+
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    for (const limit of limits) {
+      const table = this.#tables.get(limit.name)
+      if (table !== undefined && table.limit !== limit) table.adopt(limit, nowMs)
+    }
+  }
+
+  refund(charges: readonly Charge[]): void {
+    const nowMs = this.#clock.now()
+    for (const charge of charges) {
+      const table = this.table(charge.limit, nowMs)
+      const slot = table.find(charge.key)
+      if (slot >= 0) table.records.refund(slot, nowMs, toGrains(charge.cost, charge.limit))
+    }
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget(selector: Selector): number {
+    let count = 0
+    for (const [rule, table] of this.#tables) {
+      if (selector.rule !== undefined && selector.rule !== rule) continue
+      count += selector.key === undefined ? table.clear() : table.forget(selector.key) ? 1 : 0
+    }
+    return count
+  }
+
+  /** Calls a listener when keys had to be evicted or to share a counter; the returned function ends it. */
+  watch(listener: (warning: StoreWarning) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  health(): StoreHealth {
+    let keys = 0
+    let evictions = 0
+    let overflows = 0
+    for (const table of this.#tables.values()) {
+      keys += table.size
+      evictions += table.evictions
+      overflows += table.overflows
+    }
+    return { ok: !this.#closed, keys, evictions, overflows }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelSweep?.()
+    this.#tables.clear()
+    this.#turns.length = 0
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #scheduleSweep(pauseMs: number): void {
+    this.#cancelSweep = this.#clock.after(pauseMs, () => this.#sweep())
+  }
+
+  /** One slice: tables in turn, as far as it goes. A large one that had much to forget is asked again at once. */
+  #sweep(): void {
+    const nowMs = this.#clock.now()
+    // Read for the gate of this clock: it decides no message at a time before a sweep.
+    steady(this.#clock).now()
+    let left: number = MAX_SIZES.sweepSlice
+    let busy = false
+    for (let visits = this.#turns.length; visits > 0; visits--) {
+      const table = this.#turns[this.#turn]!
+      const slots = Math.min(table.slots, MAX_SIZES.sweepSlice)
+      // Always a whole turn: what is left of a slice would be little of a large table.
+      if (slots > left) break
+      left -= Math.max(slots, LEAST_VISIT)
+      const swept = table.sweep(nowMs, slots)
+      this.#warn(table, nowMs)
+      busy = slots === MAX_SIZES.sweepSlice && 4 * swept > slots
+      if (busy) break
+      this.#turn++
+      if (this.#turn === this.#turns.length) this.#beginRound()
+    }
+    const pauseMs = busy ? SHORTEST_PAUSE_MS : Math.floor(PASS_MS / this.#slices)
+    this.#scheduleSweep(Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, pauseMs)))
+  }
+
+  #beginRound(): void {
+    this.#turn = 0
+    const slots = this.#turns.reduce((sum, table) => sum + Math.max(table.slots, LEAST_VISIT), 0)
+    this.#slices = Math.ceil(slots / MAX_SIZES.sweepSlice)
+  }
+
+  #warn(table: Table, nowMs: number): void {
+    const lost = table.evictions + table.overflows
+    const rule = table.limit.name
+    const before = this.#warned.get(rule)
+    if (lost === (before?.lost ?? 0) || nowMs - (before?.atMs ?? -Infinity) < WARNING_EVERY_MS) return
+    this.#warned.set(rule, { lost, atMs: nowMs })
+    const warning: StoreWarning = {
+      kind: 'table_full',
+      rule,
+      keys: table.size,
+      evictions: table.evictions,
+      overflows: table.overflows,
+    }
+    for (const listener of this.#listeners) listener(warning)
+  }
+}
+
+/** The places of earlier charges of the same rule and key that passed: they add up. */
+function earlierOnes(charges: readonly Charge[], index: number, verdicts: readonly Verdict[]): number[] {
+  const { limit, key } = charges[index]!
+  const places: number[] = []
+  for (let place = 0; place < index; place++) {
+    const other = charges[place]!
+    if (other.key === key && other.limit.name === limit.name && verdicts[place]!.allowed) places.push(place)
+  }
+  return places
+}

@@ -1,0 +1,90 @@
+import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import { StoreError } from '../../core/errors.ts'
+import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
+import { describeNumbers, limitOf } from '../persistence/limit-fingerprint.ts'
+import { changesAfter, type History } from '../persistence/limit-history.ts'
+import { freshCells, migrateState } from '../persistence/migrate-state.ts'
+import type { Charge, Verdict } from '../store.ts'
+import type { StoredValue } from './bucket.ts'
+
+const LINE = 0x0a
+
+/** The state of a key under a limit, as it was read; changed in place, and written with the revision it had. */
+export interface KvEntry {
+  readonly limit: Limit
+  readonly revision: number
+  /** Whether the key equals one never seen. */
+  readonly isNew: boolean
+  cells: Float64Array
+}
+
+/**
+ * An entry of what a bucket keeps: the rule's numbers as a line of JSON, then the cells as they stand in memory. What was
+ * written under other numbers is carried over. Throws StoreError where something else stands there.
+ */
+export function openEntry(
+  { revision, data }: StoredValue,
+  limit: Limit,
+  nowMs: number,
+  history: History,
+): KvEntry {
+  if (data === undefined) return { limit, revision, isNew: true, cells: freshCells(limit, nowMs) }
+  const end = data.indexOf(LINE)
+  const cells = decodeCells(data.subarray(end + 1))
+  const text = new TextDecoder().decode(data.subarray(0, Math.max(0, end)))
+  try {
+    const numbers = describeNumbers(limit)
+    const read = (each: string): Limit | undefined => (each === numbers ? limit : limitOf(each, limit))
+    const changes = changesAfter(history, text, cells[0] ?? 0).map(each => ({
+      limit: read(each.text),
+      sinceMs: Math.min(each.sinceMs, nowMs),
+    }))
+    const carried = migrateState(cells, read(text), changes)
+    return { limit, revision, isNew: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
+  } catch (cause) {
+    throw new StoreError(`nats: a key of ${limit.name} holds what is no state of a limit (delete it)`, {
+      cause,
+    })
+  }
+}
+
+/** What {@link openEntry} reads. */
+export function encodeEntry({ limit, cells }: KvEntry): Uint8Array {
+  return Buffer.concat([Buffer.from(`${describeNumbers(limit)}\n`), encodeCells(cells)])
+}
+
+/** For how long an entry differs from none. */
+export function lastsMs({ limit, cells }: KvEntry, nowMs: number): number {
+  return Math.max(0, limit.kernel.wholeAt(cells, 0, limit) - nowMs)
+}
+
+/** What charges of one key would get, those that fit adding up; and how many grains they would take. */
+export function probe(
+  { cells, limit }: KvEntry,
+  charges: readonly Charge[],
+  nowMs: number,
+): { readonly verdicts: readonly Verdict[]; readonly grains: number | undefined } {
+  let taken: number | undefined
+  const verdicts = charges.map(({ cost }) => {
+    const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
+    const grains = (taken ?? 0) + toGrains(cost, limit)
+    if (limit.kernel.probe(cells, 0, nowMs, grains, limit, verdict)) taken = grains
+    return verdict
+  })
+  return { verdicts, grains: taken }
+}
+
+/** Takes what was probed. */
+export function take(entry: KvEntry, grains: number, nowMs: number): void {
+  const { limit } = entry
+  const { kernel } = limit
+  // Once more: only the last question tells a kernel how much room it needs, and that may have been a larger one.
+  kernel.probe(entry.cells, 0, nowMs, grains, limit, {
+    allowed: false,
+    remaining: 0,
+    retryAfterMs: 0,
+    resetMs: 0,
+  })
+  if (kernel.room) entry.cells = kernel.room(entry.cells)
+  kernel.take(entry.cells, 0, nowMs, grains, limit)
+}

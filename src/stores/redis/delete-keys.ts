@@ -1,0 +1,83 @@
+import { limitWait, systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import type { Selector } from '../store.ts'
+import { notConnected, type RedisClient, type RedisServerLink } from './client.ts'
+import type { StateKeys } from './keys.ts'
+
+/** Keys a server looks at in one step of a scan; far below a millisecond of its time. */
+const SCAN_COUNT = '500'
+
+/** Deletes the keys of a selector on every master, and says how many there were. Rejects with StoreError. */
+export async function forgetKeys(
+  client: RedisClient,
+  keys: StateKeys,
+  { rule, key }: Selector,
+  timeoutMs: number,
+): Promise<number> {
+  if (!client.isReady()) throw notConnected(client)
+  const masters = await inTime(client.masters(), timeoutMs)
+  let count = 0
+  for (const master of masters) {
+    let cursor = '0'
+    do {
+      const found = await call(
+        master,
+        timeoutMs,
+        'SCAN',
+        cursor,
+        'MATCH',
+        keys.patternOf(rule, key),
+        'COUNT',
+        SCAN_COUNT,
+      )
+      const [next, names] = found as [unknown, readonly unknown[]]
+      cursor = String(next)
+      const ours = names.map(String).filter(name => keys.owns(name, rule, key))
+      // Each by itself: on Cluster one command must not name keys of several slots.
+      const gone = await Promise.all(ours.map(name => call(master, timeoutMs, 'DEL', name)))
+      for (const one of gone) count += Number(one)
+    } while (cursor !== '0')
+  }
+  return count
+}
+
+/** What is wrong with a Redis, in words; undefined where every master answers. */
+export async function pingAll(client: RedisClient, timeoutMs: number): Promise<string | undefined> {
+  if (!client.isReady()) return notConnected(client).message
+  try {
+    const masters = await inTime(client.masters(), timeoutMs)
+    await Promise.all(masters.map(master => call(master, timeoutMs, 'PING')))
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+function call(
+  master: RedisServerLink,
+  timeoutMs: number,
+  command: string,
+  ...args: string[]
+): Promise<unknown> {
+  return inTime(master.call(command, ...args), timeoutMs)
+}
+
+/** What a promise gives, or a StoreError for what it throws and when it takes too long. */
+function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = limitWait(systemClock, timeoutMs, () =>
+      reject(new StoreError(`redis: no answer within ${timeoutMs} ms`)),
+    )
+    promise.then(
+      value => {
+        cancel()
+        resolve(value)
+      },
+      (cause: unknown) => {
+        cancel()
+        const message = cause instanceof Error ? cause.message : String(cause)
+        reject(cause instanceof StoreError ? cause : new StoreError(`redis: ${message}`, { cause }))
+      },
+    )
+  })
+}

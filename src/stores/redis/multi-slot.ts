@@ -1,0 +1,103 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import { COMMIT, type KeyedCharge, LOOK, REFUND, type Step } from './script-args.ts'
+import { slotOf } from './slot.ts'
+import type { SlotPipelines } from './slot-pipeline.ts'
+
+interface Group {
+  readonly slot: number
+  readonly charges: KeyedCharge[]
+  /** The place of each among those of the message. */
+  readonly places: number[]
+}
+
+/**
+ * A step on a Cluster. Charges of one slot are one atomic step. Where a message's charges span slots, all slots are asked
+ * first, and only then charged: a denied message charges none. What others took in between is found by the charge itself,
+ * and what the other slots took is given back. Never too much is admitted; in such a moment others may be refused a
+ * little early. So a slot in which little is left is charged before the others.
+ */
+export async function askMultiSlot(
+  slotPipelines: SlotPipelines,
+  step: Step,
+  deadlineMs: number,
+  onRefundFailed: (error: unknown) => void,
+): Promise<readonly Verdict[]> {
+  const groups = groupBySlot(step.charges)
+  if (groups.length === 1) return slotPipelines.ask(groups[0]!.slot, step, deadlineMs)
+  const ask = ({ slot, charges }: Group, kind: Step['kind']): Promise<readonly Verdict[]> =>
+    slotPipelines.ask(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
+
+  const first = step.kind === COMMIT ? LOOK : step.kind
+  const looked = await Promise.all(groups.map(group => ask(group, first)))
+  const found = merge(groups, looked)
+  if (step.kind !== COMMIT || isDenied(step.charges, found)) return found
+
+  const taken: PromiseSettledResult<readonly Verdict[]>[] = []
+  const takeAll = async (some: readonly Group[]): Promise<void> => {
+    taken.push(...(await Promise.allSettled(some.map(group => ask(group, COMMIT)))))
+  }
+  const rooms = looked.map(verdicts => Math.min(...verdicts.map(({ remaining }) => remaining)))
+  const least = Math.min(...rooms)
+  const tightest = groups[rooms.indexOf(least)]!
+  const others = groups.filter(group => group !== tightest)
+  let order = groups
+  if (least < slotPipelines.pending) {
+    order = [tightest, ...others]
+    await takeAll([tightest])
+    if (isTaken(tightest, taken[0]!)) await takeAll(others)
+  } else {
+    await takeAll(groups)
+  }
+  const done = order.slice(0, taken.length)
+  if (taken.length === groups.length && done.every((group, index) => isTaken(group, taken[index]!))) {
+    return merge(order, taken.map(verdictsOf))
+  }
+  done.forEach((group, index) => {
+    if (!isTaken(group, taken[index]!)) return
+    const own = verdictsOf(taken[index]!)
+    const charges = group.charges.filter((_, place) => own[place]!.allowed)
+    if (charges.length > 0) ask({ ...group, charges }, REFUND).catch(onRefundFailed)
+  })
+  const failure = taken.find(result => result.status === 'rejected')
+  if (failure !== undefined) throw failure.reason
+  // What was not charged any more stands as it was found.
+  return merge(order, [
+    ...taken.map(verdictsOf),
+    ...order.slice(taken.length).map(group => looked[groups.indexOf(group)]!),
+  ])
+}
+
+function verdictsOf(result: PromiseSettledResult<readonly Verdict[]>): readonly Verdict[] {
+  return result.status === 'fulfilled' ? result.value : []
+}
+
+/** Whether a group was answered and charged: one that denies has charged nothing. */
+function isTaken({ charges }: Group, result: PromiseSettledResult<readonly Verdict[]>): boolean {
+  return result.status === 'fulfilled' && !isDenied(charges, result.value)
+}
+
+function groupBySlot(charges: readonly KeyedCharge[]): readonly Group[] {
+  const groups = new Map<number, Group>()
+  charges.forEach((charge, place) => {
+    const slot = slotOf(charge.stateKey)
+    const group = groups.get(slot) ?? { slot, charges: [], places: [] }
+    groups.set(slot, group)
+    group.charges.push(charge)
+    group.places.push(place)
+  })
+  return [...groups.values()]
+}
+
+function merge(groups: readonly Group[], verdicts: readonly (readonly Verdict[])[]): readonly Verdict[] {
+  const merged: Verdict[] = []
+  groups.forEach(({ places }, index) => {
+    verdicts[index]!.forEach((verdict, at) => {
+      merged[places[at]!] = verdict
+    })
+  })
+  return merged
+}
+
+function isDenied(charges: readonly KeyedCharge[], verdicts: readonly Verdict[]): boolean {
+  return charges.some(({ soft }, place) => !soft && verdicts[place]?.allowed === false)
+}

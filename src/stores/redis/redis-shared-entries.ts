@@ -1,0 +1,124 @@
+import { systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import { withTimeout } from '../../core/with-timeout.ts'
+import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../shared-entries.ts'
+import { notConnected, type RedisClient } from './client.ts'
+import { keepSubscribed } from './subscriber.ts'
+
+/** The field that counts changes; those of notes begin with a kind. */
+const VERSION = '#version'
+/** A note that has ended is taken out this long afterwards: clocks of nodes may stand apart. */
+const GRACE_MS = 60_000
+
+// A user who may not publish there is no reason to keep nothing: other nodes then come to know by asking.
+const COUNT_AND_TELL = `local version = redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)
+redis.pcall('PUBLISH', KEYS[1], version)
+return version`
+// KEYS: the hash, and the channel of that name. ARGV: field, value.
+const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n${COUNT_AND_TELL}`
+// KEYS: the hash, and the channel. ARGV: field.
+const REMOVE = `redis.call('HDEL', KEYS[1], ARGV[1])\n${COUNT_AND_TELL}`
+// KEYS: the hash. ARGV: field, value, field, value, … of what has ended everywhere: nobody needs to hear of it.
+const CLEAN = `for at = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[at + 1] then redis.call('HDEL', KEYS[1], ARGV[at]) end
+end`
+const COUNT = `return redis.call('HGET', KEYS[1], '${VERSION}')`
+const LIST = "return redis.call('HGETALL', KEYS[1])"
+/** Notes removed in one call. */
+const REMOVED_AT_ONCE = 500
+
+/** Notes whose connections end with their store. */
+export interface RedisSharedEntries extends SharedEntries {
+  close(): void
+}
+
+/**
+ * What the nodes of one Redis tell each other: a hash under one key, so that it lies in one slot of a cluster, a number
+ * in it that grows with every change, and a channel of the same name that says so at once. What the channel loses is
+ * found by asking: a look costs one field.
+ */
+export function redisSharedEntries(
+  client: RedisClient,
+  prefix: string,
+  timeoutMs: number,
+): RedisSharedEntries {
+  return notesUnder(client, `${prefix}:notes`, timeoutMs)
+}
+
+function notesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisSharedEntries {
+  const watches = new Set<SharedEntriesWatch>()
+  const run = (script: string, ...args: string[]): Promise<unknown> => {
+    if (!client.isReady()) return Promise.reject(notConnected(client))
+    return withTimeout(systemClock, timeoutMs, () => client.eval(script, [hash], args)).catch(explain)
+  }
+  return {
+    async put({ kind, id, json, expiresAtMs }) {
+      await run(PUT, fieldOf(kind, id), JSON.stringify({ json, expiresAtMs }))
+    },
+    async remove(kind, id) {
+      await run(REMOVE, fieldOf(kind, id))
+    },
+    ephemeral(kind) {
+      // Under a key of their own, and a channel of that name to which nobody listens.
+      const { put, remove, list } = notesUnder(client, `${hash}:${kind}`, timeoutMs)
+      return { put, remove, list }
+    },
+    async version() {
+      return String((await run(COUNT)) ?? '')
+    },
+    async list() {
+      const fields = ((await run(LIST)) as readonly unknown[]).map(String)
+      const sharedEntries: SharedEntry[] = []
+      const ended: string[] = []
+      for (let at = 0; at + 1 < fields.length; at += 2) {
+        const field = fields[at]!
+        const note = field === VERSION ? undefined : readNote(field, fields[at + 1]!)
+        if (note === undefined) continue
+        if ((note.expiresAtMs ?? Infinity) + GRACE_MS <= systemClock.now()) ended.push(field, fields[at + 1]!)
+        else sharedEntries.push(note)
+      }
+      if (ended.length > 0) await run(CLEAN, ...ended.slice(0, 2 * REMOVED_AT_ONCE))
+      return sharedEntries
+    },
+    ...(client.listen === undefined
+      ? {}
+      : {
+          watch: changed => {
+            const watch = keepSubscribed(client, hash, changed)
+            watches.add(watch)
+            const close = (): void => {
+              watches.delete(watch)
+              watch.close()
+            }
+            return { isLive: () => watch.isLive(), close }
+          },
+        }),
+    close() {
+      for (const watch of watches) watch.close()
+    },
+  }
+}
+
+/** Redis does not say which command of a script was refused. */
+function explain(cause: unknown): never {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  if (!/NOPERM|ACL failure|can't run this command|no permissions/i.test(message)) throw cause
+  const remedy = 'the user needs +hset +hget +hdel +hincrby +hgetall'
+  throw new StoreError(`redis: ${message.split('\n')[0]} (${remedy})`, { cause })
+}
+
+function fieldOf(kind: string, id: string): string {
+  return `${kind} ${JSON.stringify(id)}`
+}
+
+/** Undefined for what is none: another version may have written it. */
+function readNote(field: string, text: string): SharedEntry | undefined {
+  try {
+    const cut = field.indexOf(' ')
+    const { json, expiresAtMs } = JSON.parse(text) as { readonly json: string; readonly expiresAtMs?: number }
+    const note = { kind: field.slice(0, cut), id: JSON.parse(field.slice(cut + 1)) as string, json }
+    return expiresAtMs === undefined ? note : { ...note, expiresAtMs }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,196 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import { type Clock, limitWait, systemClock } from '../../core/clock.ts'
+import { StoreError } from '../../core/errors.ts'
+import type { Histories } from '../persistence/limit-history.ts'
+import { notConnected, type RedisClient } from './client.ts'
+import { isConsequence } from './handshake.ts'
+import type { Scripts } from './script.ts'
+import { buildScriptArgs, REFUND, type ScriptArgs, type Step } from './script-args.ts'
+import { ServerTime } from './server-time.ts'
+
+const DONE = 0
+const LATE = 1
+const OUTSIDE = 2
+
+/** Rounds a call may take: asking the time, loading the script, telling of other windows of a quota. */
+const ROUNDS = 4
+
+/** What was granted by one call: the verdicts of each step, in order; none of a refund. */
+export type Answer = readonly (readonly Verdict[])[]
+
+/**
+ * Asks Redis, once for several steps. Every call carries a deadline by the server's clock and does nothing past it: what
+ * is given up here runs nowhere later.
+ */
+export class ScriptRunner {
+  readonly #client: RedisClient
+  readonly #scripts: Scripts
+  readonly #timeoutMs: number
+  readonly #graceMs: number
+  readonly #histories: Histories
+  readonly #clock: Clock = systemClock
+  /** By server; forgotten when a call fails, for another may stand in its place. */
+  readonly #times = new Map<string, ServerTime>()
+  /** When each server answered last. */
+  readonly #heardMs = new Map<string, number>()
+
+  constructor(
+    client: RedisClient,
+    scripts: Scripts,
+    histories: Histories,
+    timeoutMs: number,
+    graceMs: number,
+  ) {
+    this.#client = client
+    this.#histories = histories
+    this.#scripts = scripts
+    this.#timeoutMs = timeoutMs
+    this.#graceMs = graceMs
+  }
+
+  /** Rejects with StoreError: not connected, no answer until `deadlineMs` of our clock, or what Redis says. */
+  async ask(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+    const waitMs = deadlineMs - this.#clock.now()
+    if (waitMs <= 0) throw this.#late()
+    if (!this.#client.isReady()) throw notConnected(this.#client)
+    return new Promise((resolve, reject) => {
+      const askedMs = this.#clock.now()
+      const cancel = limitWait(this.#clock, waitMs, () => {
+        reject(this.#late())
+        const server = this.#client.serverOf(slot)
+        if ((this.#heardMs.get(server) ?? 0) > askedMs) return
+        // A connection that was silent for so long may be dead, and would fail all that is sent on it.
+        this.#forget(server)
+        this.#client.drop(slot)
+      })
+      this.#run(slot, steps, deadlineMs).then(
+        answer => {
+          cancel()
+          resolve(answer)
+        },
+        (cause: unknown) => {
+          cancel()
+          reject(this.#failed(slot, cause))
+        },
+      )
+    })
+  }
+
+  /** Learns the server's time ahead of the first call, which then takes one round trip. Never rejects. */
+  async learnTime(): Promise<void> {
+    if (this.#client.isCluster || this.#timeOf(0).isKnown) return
+    const sentMs = this.#clock.now()
+    try {
+      const [master] = await this.#client.masters()
+      if (master === undefined) return
+      const [seconds, micros] = ((await master.call('TIME')) as readonly unknown[]).map(Number)
+      this.#timeOf(0).learn(sentMs, this.#clock.now(), seconds! * 1_000 + Math.floor(micros! / 1_000))
+    } catch {
+      // The first call learns it.
+    }
+  }
+
+  /** The shortest time from a call to its answer, lately. */
+  roundTripMs(slot: number): number {
+    return this.#timeOf(slot).roundTripMs
+  }
+
+  async #run(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const time = this.#timeOf(slot)
+      const sentMs = this.#clock.now()
+      const nowMs = steps[0]?.nowMs ?? sentMs
+      const call = buildScriptArgs(
+        steps,
+        {
+          deadlineMs: time.earliest(deadlineMs),
+          aroundMs: time.likeliest(sentMs),
+          graceMs: this.#graceMs,
+        },
+        { nowMs, historyOf: limit => this.#histories.of(limit, nowMs) },
+      )
+      const [status, serverMs, ...numbers] = (await this.#send(slot, call)).map(Number)
+      time.learn(sentMs, this.#clock.now(), serverMs!)
+      if (status === DONE) return readVerdicts(steps, numbers)
+      if (status !== LATE && status !== OUTSIDE) throw new StoreError(`redis: an answer of kind ${status}`)
+      if (this.#clock.now() >= deadlineMs) break
+    }
+    throw this.#late()
+  }
+
+  async #send(slot: number, { keys, text, hasCustoms }: ScriptArgs): Promise<readonly unknown[]> {
+    const script = this.#scripts.of(hasCustoms)
+    const server = this.#client.serverOf(slot)
+    let reply: unknown
+    try {
+      reply = await this.#client.evalsha(script.sha, keys, [text])
+      this.#heardMs.set(server, this.#clock.now())
+    } catch (error) {
+      if (isAnswer(error)) this.#heardMs.set(server, this.#clock.now())
+      if (!messageOf(error).startsWith('NOSCRIPT')) throw error
+      // EVAL also loads it, and into the very server that lacks it.
+      reply = await this.#client.eval(script.text, keys, [text])
+      this.#heardMs.set(server, this.#clock.now())
+    }
+    if (!Array.isArray(reply)) throw new StoreError('redis: an answer that is no list')
+    return reply
+  }
+
+  #forget(server: string): void {
+    this.#times.delete(server)
+    this.#heardMs.delete(server)
+  }
+
+  #timeOf(slot: number): ServerTime {
+    const server = this.#client.serverOf(slot)
+    let time = this.#times.get(server)
+    if (time === undefined) {
+      // Servers come and go; a few thousand at the most are a Cluster.
+      time = new ServerTime()
+      this.#times.set(server, time)
+    }
+    return time
+  }
+
+  #late(): StoreError {
+    return new StoreError(`redis: no answer within ${this.#timeoutMs} ms`)
+  }
+
+  #failed(slot: number, cause: unknown): StoreError {
+    if (cause instanceof StoreError) return cause
+    const message = messageOf(cause)
+    if (!isAnswer(cause)) this.#forget(this.#client.serverOf(slot))
+    if (isConsequence(message)) return notConnected(this.#client)
+    // The server has become a replica, for good: only a new connection finds the master.
+    if (message.startsWith('READONLY')) this.#client.drop(slot)
+    return new StoreError(`redis: ${message.split('\n')[0]!.slice(0, 300)}`, { cause })
+  }
+}
+
+/** Whether an error is the answer of a server, as `OOM command not allowed`, and not that of a connection. */
+function isAnswer(error: unknown): boolean {
+  return /^[A-Z]+ /.test(messageOf(error))
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function readVerdicts(steps: readonly Step[], numbers: readonly number[]): Answer {
+  let at = 0
+  return steps.map(({ kind, charges }) => {
+    if (kind === REFUND) return []
+    return charges.map(() => {
+      const remaining = numbers[at]!
+      const wait = numbers[at + 1]!
+      const reset = numbers[at + 2]!
+      at += 3
+      return {
+        allowed: wait === 0,
+        remaining,
+        retryAfterMs: wait < 0 ? Infinity : wait,
+        resetMs: reset < 0 ? Infinity : reset,
+      }
+    })
+  })
+}

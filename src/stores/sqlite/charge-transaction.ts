@@ -1,0 +1,135 @@
+import type { Verdict } from '../../algorithms/kernel.ts'
+import { type Limit, toGrains } from '../../algorithms/limit.ts'
+import type { Charge, Selector } from '../store.ts'
+import { bytesOf, decodeText } from './encoding.ts'
+import type { Evictor } from './evictor.ts'
+import { isNew, OVERFLOW_KEY, RuleState, type StateEntry } from './rule-state.ts'
+import type { Statements } from './statements.ts'
+
+interface Asked {
+  readonly charge: Charge
+  readonly entry: StateEntry
+  readonly verdict: Verdict
+  readonly grains: number
+  /** A later charge of the same counter takes this one along. */
+  isAdded: boolean
+}
+
+/** What one transaction reads and writes. What it decides stands once `write` was called and the commit is done. */
+export class ChargeTransaction {
+  readonly statements: Statements
+  readonly #evictor: Evictor
+  readonly #ruleStates = new Map<string, RuleState>()
+
+  constructor(statements: Statements, evictor: Evictor) {
+    this.statements = statements
+    this.#evictor = evictor
+  }
+
+  /** All charges are asked before any is taken; with `commit` all are taken, or none where a hard one is denied. */
+  decide(charges: readonly Charge[], commit: boolean, nowMs: number): Verdict[] {
+    const asked: Asked[] = []
+    let denied = false
+    for (const charge of charges) {
+      const { limit, key, cost, soft } = charge
+      const ruleState = this.#ruleState(limit.name)
+      const entry = commit
+        ? this.#acquire(ruleState, key, limit, nowMs)
+        : ruleState.entry(key, limit, nowMs, false)
+      const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
+      // Charges of the same rule and key add up: the last that fits is taken for all of them.
+      const earlier = asked.findLast(one => one.verdict.allowed && isSameCounter(one.charge, charge))
+      const grains = toGrains(cost, limit) + (earlier?.grains ?? 0)
+      limit.kernel.probe(entry.cells, 0, nowMs, grains, limit, verdict)
+      if (verdict.allowed && earlier !== undefined) earlier.isAdded = true
+      if (!verdict.allowed && soft !== true) denied = true
+      asked.push({ charge, entry, verdict, grains, isAdded: false })
+    }
+    for (const { entry, verdict, grains, isAdded } of commit ? asked : []) {
+      if (isAdded) continue
+      if (verdict.allowed && !denied) take(entry, grains, nowMs)
+      else if (!noteRefusal(entry, verdict, nowMs)) continue
+      this.#ruleState(entry.limit.name).touch(entry)
+    }
+    return asked.map(({ verdict }) => verdict)
+  }
+
+  /** Takes limits as in force from now on, where their rules have counted anything. */
+  adopt(limits: readonly Limit[], nowMs: number): void {
+    const names = new Set(this.#names())
+    for (const limit of limits) if (names.has(limit.name)) this.#ruleState(limit.name).adopt(limit, nowMs)
+  }
+
+  /** Gives back what allowed decisions took. */
+  refund(charges: readonly Charge[], nowMs: number): void {
+    for (const { limit, key, cost } of charges) {
+      const ruleState = this.#ruleState(limit.name)
+      ruleState.adopt(limit, nowMs)
+      const entry = ruleState.entry(key, limit, nowMs, true)
+      if (isNew(entry)) continue
+      limit.kernel.refund(entry.cells, 0, nowMs, toGrains(cost, limit), limit)
+      entry.refusedUntilMs = 0
+      ruleState.touch(entry)
+    }
+  }
+
+  /** Returns how many keys were forgotten. */
+  forget({ rule, key }: Selector): number {
+    this.write()
+    const names = rule === undefined ? this.#names() : [rule]
+    let count = 0
+    for (const name of names) {
+      const ruleState = this.#ruleState(name)
+      count += key === undefined ? ruleState.cutOff() : ruleState.forget(key) ? 1 : 0
+    }
+    if (key === undefined) this.#ruleStates.clear()
+    return count
+  }
+
+  /** Writes what has changed, and reads anew from then on. */
+  write(): void {
+    for (const ruleState of this.#ruleStates.values()) ruleState.write()
+    this.#ruleStates.clear()
+  }
+
+  #acquire(ruleState: RuleState, key: string, limit: Limit, nowMs: number): StateEntry {
+    ruleState.adopt(limit, nowMs)
+    const entry = ruleState.entry(key, limit, nowMs, true)
+    if (!isNew(entry) || this.#evictor.makeRoom(ruleState, limit, nowMs)) return entry
+    return ruleState.entry(OVERFLOW_KEY, limit, nowMs, true)
+  }
+
+  #names(): string[] {
+    const rows = this.statements.ruleNames.all() as { name: string | Uint8Array | ArrayBuffer }[]
+    return rows.map(({ name }) => decodeText(typeof name === 'string' ? name : bytesOf(name)))
+  }
+
+  #ruleState(name: string): RuleState {
+    const ruleState = this.#ruleStates.get(name) ?? new RuleState(this.statements, name)
+    this.#ruleStates.set(name, ruleState)
+    return ruleState
+  }
+}
+
+function isSameCounter(one: Charge, other: Charge): boolean {
+  return one.key === other.key && one.limit.name === other.limit.name
+}
+
+function take(entry: StateEntry, grains: number, nowMs: number): void {
+  const { kernel } = entry.limit
+  if (kernel.room) entry.cells = kernel.room(entry.cells)
+  kernel.take(entry.cells, 0, nowMs, grains, entry.limit)
+}
+
+/**
+ * What a charge that takes nothing leaves behind; true when there is anything. A flood of refusals writes nothing:
+ * a key that refuses a single unit needs no note that it is not to be evicted, and others need one a wait.
+ */
+function noteRefusal(entry: StateEntry, verdict: Verdict, nowMs: number): boolean {
+  // A bucket that begins part full fills from its first charge on, also where that was denied.
+  if (entry.isUnseen && !entry.hasChanged) return entry.cells.some(cell => cell !== 0)
+  if (verdict.allowed || verdict.remaining === 0 || verdict.retryAfterMs === Infinity) return false
+  if (entry.refusedUntilMs > nowMs) return false
+  entry.refusedUntilMs = nowMs + verdict.retryAfterMs
+  return true
+}

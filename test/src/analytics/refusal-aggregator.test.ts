@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest'
+import { RefusalAggregator } from '../../../src/analytics/refusal-aggregator.ts'
+import { RuleCounters } from '../../../src/analytics/rule-counters.ts'
+import { SenderState } from '../../../src/chain/senders/sender-state.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { zipf } from '../insight/zipf.ts'
+
+interface Counts {
+  readonly runs: RefusalAggregator
+  readonly counters: RuleCounters
+  readonly refused: Map<string, number>
+  /** How often something was counted by name. */
+  settled(): number
+}
+
+function gathering(): Counts {
+  const refused = new Map<string, number>()
+  let settled = 0
+  const runs = new RefusalAggregator(all => {
+    for (const { client, times } of all) refused.set(client, (refused.get(client) ?? 0) + times)
+    settled += all.length
+  })
+  return { runs, counters: new RuleCounters('one', 1), refused, settled: () => settled }
+}
+
+function crowd(senders: number): readonly SenderState[] {
+  return Array.from({ length: senders }, (_, index) => new SenderState({ client: `client-${index}` }))
+}
+
+function sumOf(refused: ReadonlyMap<string, number>): number {
+  return [...refused.values()].reduce((sum, times) => sum + times, 0)
+}
+
+describe('runs of refusals', () => {
+  it('count as many senders as have room to the last refusal, each once by name', () => {
+    const { runs, counters, refused, settled } = gathering()
+    const most = MAX_SIZES.pendingRuns - MAX_SIZES.runsCountedAtOnce
+    const senderStates = crowd(most)
+    for (let round = 0; round < 10; round++)
+      for (const senderState of senderStates) runs.gather(senderState, counters)
+    expect(settled()).toBe(0)
+    runs.settleAll()
+    expect(settled()).toBe(most)
+    expect([...refused.values()].every(times => times === 10)).toBe(true)
+  })
+
+  it('of a crowd are begun by fewer and fewer, who stand for all', () => {
+    const { runs, counters, refused, settled } = gathering()
+    const refusals = 1_000_000
+    for (const senderState of crowd(refusals)) runs.gather(senderState, counters)
+    // All that were pushed out when each began one, and then so many for each time there were twice as many.
+    const most = MAX_SIZES.insightNames * Math.log2(refusals / MAX_SIZES.insightNames)
+    expect(settled()).toBeGreaterThan(most - 2 * MAX_SIZES.insightNames)
+    expect(settled()).toBeLessThan(most + MAX_SIZES.runsCountedAtOnce)
+    runs.settleAll()
+    expect(Math.abs(sumOf(refused) - refusals) / refusals).toBeLessThan(0.01)
+    expect(Math.max(...refused.values())).toBeLessThanOrEqual(refusals / MAX_SIZES.insightNames)
+  })
+
+  it('of senders that come in turn are begun by chance, not by the same ones', () => {
+    const { runs, counters, refused } = gathering()
+    const senderStates = crowd(2 ** 16)
+    for (let round = 0; round < 20; round++)
+      for (const senderState of senderStates) runs.gather(senderState, counters)
+    runs.settleAll()
+    expect(Math.abs(sumOf(refused) - 20 * senderStates.length) / (20 * senderStates.length)).toBeLessThan(
+      0.01,
+    )
+    // Of each thousand of neighbours as many as of the others.
+    const shares = Array.from({ length: 64 }, (_, part) => {
+      const names = Array.from({ length: 1_024 }, (_, index) => `client-${1_024 * part + index}`)
+      return names.reduce((sum, name) => sum + (refused.get(name) ?? 0), 0) / (20 * 1_024)
+    })
+    expect(Math.min(...shares.slice(16))).toBeGreaterThan(0.5)
+    expect(Math.max(...shares.slice(16))).toBeLessThan(1.5)
+  })
+
+  it('count the worst by Zipf’s law almost to the last refusal, in a crowd too', () => {
+    const { runs, counters, refused } = gathering()
+    const senderStates = crowd(200_000)
+    const truth = new Uint32Array(senderStates.length)
+    const draw = zipf(senderStates.length, 5)
+    const refusals = 1_000_000
+    for (let count = 0; count < refusals; count++) {
+      const index = draw()
+      truth[index]!++
+      runs.gather(senderStates[index]!, counters)
+    }
+    runs.settleAll()
+    const worst = [...refused].sort(([, a], [, b]) => b - a).slice(0, 10)
+    const expected = [...truth.entries()].sort(([, a], [, b]) => b - a).slice(0, 10)
+    expect(worst.map(([name]) => name)).toEqual(expected.map(([index]) => `client-${index}`))
+    for (const [place, [, times]] of worst.entries()) {
+      expect(Math.abs(times - expected[place]![1])).toBeLessThan(refusals / MAX_SIZES.insightNames)
+    }
+  })
+
+  it('of a crowd that has gone leave every refusal counted again', () => {
+    const { runs, counters, refused } = gathering()
+    for (const senderState of crowd(200_000)) runs.gather(senderState, counters)
+    runs.renew()
+    refused.clear()
+    const senderStates = crowd(1_000)
+    for (let round = 0; round < 3; round++)
+      for (const senderState of senderStates) runs.gather(senderState, counters)
+    runs.settleAll()
+    expect(senderStates.map(({ client }) => refused.get(client!))).toEqual(senderStates.map(() => 3))
+  })
+})

@@ -1,0 +1,173 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  compileIdentity,
+  type Identity,
+  type IdentitySpec,
+} from '../../../../src/chain/senders/sender-identity.ts'
+import { PolicyError } from '../../../../src/core/errors.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import type { Headers, Message, Sender } from '../../../../src/core/message.ts'
+
+const NONE: ReadonlyMap<string, string> = new Map()
+
+function identity(spec: IdentitySpec): Identity {
+  const compiled = compileIdentity(spec)
+  if (!compiled) throw new Error('nothing was compiled')
+  return compiled
+}
+
+function message(sender: Sender, headers?: Headers): Message {
+  return { topic: 't', on: 'publish', size: 0, sender, ...(headers ? { headers } : {}) }
+}
+
+function refusal(spec: IdentitySpec): string {
+  try {
+    compileIdentity(spec)
+  } catch (error) {
+    if (error instanceof PolicyError) return error.message
+  }
+  throw new Error('nothing was refused')
+}
+
+describe('compileIdentity', () => {
+  it('is nothing for a policy that says nothing of senders', () => {
+    expect(compileIdentity(undefined)).toBeUndefined()
+    expect(compileIdentity({})).toBeUndefined()
+  })
+
+  it('fills templates from what the broker knows, from headers and from captures', () => {
+    const spec = {
+      client: '{ip}',
+      user: '{client}',
+      device: '{topic.device}',
+      apiKey: '{header.key}',
+      tier: '{user}-{ip}',
+    }
+    const sender = { client: 'c', user: 'u', ip: '10.0.0.1' }
+    const resolved = identity(spec).resolve(
+      message(sender, { key: ['k1', 'k2'] }),
+      new Map([['device', 'd1']]),
+    )
+    expect(resolved).toEqual({
+      client: '10.0.0.1',
+      user: 'c',
+      device: 'd1',
+      apiKey: 'k1',
+      tier: 'u-10.0.0.1',
+      ip: '10.0.0.1',
+    })
+  })
+
+  it('keeps what the broker knows where a placeholder of a template is empty', () => {
+    const sender = { client: 'c', device: 'known' }
+    const { resolve } = identity({
+      device: 'x-{topic.device}',
+      user: '{header.user}',
+      roles: '{header.role}',
+    })
+    expect(resolve(message(sender, { user: '' }), new Map([['device', '']]))).toBe(sender)
+    expect(resolve(message(sender), NONE)).toBe(sender)
+  })
+
+  it('gives the roles that a table has for a value, and leaves the others alone', () => {
+    const map = { operator: ['admin', 'reader'], guest: [] }
+    const { resolve } = identity({ roles: { from: '{user}', map } })
+    expect(resolve(message({ user: 'operator', roles: ['x'] }), NONE).roles).toEqual(['admin', 'reader'])
+    expect(resolve(message({ user: 'guest', roles: ['x'] }), NONE).roles).toEqual(['x'])
+    for (const user of ['toString', '__proto__', 'constructor']) {
+      expect(resolve(message({ user }), NONE).roles).toBeUndefined()
+    }
+  })
+
+  it('makes one role of a text with a comma, and one of each value of a header', () => {
+    expect(identity({ roles: '{user}' }).resolve(message({ user: 'a,admin' }), NONE).roles).toEqual([
+      'a,admin',
+    ])
+    const many = Array.from({ length: 16 }, (_, index) => `r${index % 12}`)
+    const { roles } = identity({ roles: '{header.role}' }).resolve(message({}, { role: many }), NONE)
+    expect(roles).toEqual(many.slice(0, 12))
+    const wide = { from: '{user}', map: { u: Array.from({ length: 100 }, (_, index) => `r${index}`) } }
+    expect(identity({ roles: wide }).resolve(message({ user: 'u' }), NONE).roles).toHaveLength(
+      MAX_SIZES.rolesPerSender,
+    )
+  })
+
+  it('hashes what is longer than a part of a key, and tells long ones apart', () => {
+    const { resolve } = identity({ device: '{topic.d}' })
+    const of = (text: string): string | undefined => resolve(message({}), new Map([['d', text]])).device
+    const long = 'x'.repeat(MAX_SIZES.keyPartChars)
+    expect(of(long)).toBe(long)
+    expect(of(`${long}a`)).toMatch(/^sha256:.{43}$/)
+    expect(of(`${long}a`)).not.toBe(of(`${long}b`))
+  })
+
+  it('knows whether it looks at headers', () => {
+    expect(identity({ device: '{topic.d}' }).usesHeaders).toBe(false)
+    expect(identity({ device: 'a{header.d}' }).usesHeaders).toBe(true)
+    expect(identity({ roles: { from: '{header.d}', map: {} } }).usesHeaders).toBe(true)
+  })
+
+  it('reads own properties only and never throws', () => {
+    const all = identity({
+      client: '{user}',
+      apiKey: '{header.k}',
+      device: '{topic.d}',
+      roles: '{header.roles}',
+    })
+    const inherited: Sender = Object.create({ user: 'evil' })
+    expect(all.resolve(message(inherited), NONE)).toBe(inherited)
+    const trap = new Proxy(
+      {},
+      {
+        getOwnPropertyDescriptor: () => {
+          throw new Error('trap')
+        },
+      },
+    )
+    const getter = {
+      get user(): string {
+        throw new Error('trap')
+      },
+    }
+    const hostile: unknown[] = [
+      trap,
+      getter,
+      { user: 5 },
+      { user: {} },
+      { user: ['a'] },
+      null,
+      undefined,
+      'text',
+    ]
+    for (const sender of hostile) {
+      expect(all.resolve(message(sender as Sender), NONE)).toBe(sender)
+      expect(() => all.resolve(message({}, sender as Headers), NONE)).not.toThrow()
+    }
+    fc.assert(
+      fc.property(fc.anything(), fc.anything(), fc.string(), (sender, headers, capture) => {
+        all.resolve(message(sender as Sender, headers as Headers), new Map([['d', capture]]))
+      }),
+      { seed: 99, numRuns: 300 },
+    )
+  })
+
+  it('does not change the sender it was given', () => {
+    const sender = Object.freeze({ client: 'c' })
+    expect(identity({ user: '{client}' }).resolve(message(sender), NONE)).toEqual({ client: 'c', user: 'c' })
+    expect(sender).toEqual({ client: 'c' })
+  })
+
+  it('refuses bad templates, all at once', () => {
+    const form = '(use {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE}, and text between them)'
+    expect(
+      refusal({ client: '{clint}', user: 'root', device: '{topic.}', tier: '{ip', roles: '}' }).split('\n'),
+    ).toEqual([
+      `client: "{clint}" is no placeholder ${form}`,
+      `user: "root" is the same for every sender ${form}`,
+      `device: "{topic.}" is no placeholder ${form}`,
+      `tier: "{" stands alone ${form}`,
+      `roles: "}" stands alone ${form}`,
+    ])
+  })
+})

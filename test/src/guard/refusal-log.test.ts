@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import type { Decision } from '../../../src/core/decision.ts'
+import type { Message } from '../../../src/core/message.ts'
+import { RefusalLog } from '../../../src/guard/refusal-log.ts'
+
+const REFUSED: Decision = {
+  allowed: false,
+  outcome: 'drop',
+  reason: 'rate_limit_exceeded',
+  rule: 'r',
+  retryAfterMs: 7,
+}
+
+function from(client: string, topic = 't'): Message {
+  return { topic, on: 'publish', sender: { client }, size: 1 }
+}
+
+function setUp() {
+  const clock = { ms: 0, now: () => clock.ms, after: () => () => {} }
+  const keyQueues: Record<string, unknown>[] = []
+  const logger = {
+    debug() {},
+    info: (fields: object) => keyQueues.push(fields as Record<string, unknown>),
+    warn() {},
+    error() {},
+  }
+  return { clock, keyQueues, log: new RefusalLog(logger, clock) }
+}
+
+describe('the log of refusals', () => {
+  it('has one line for each rule and client in ten seconds, and tells how many it stands for', () => {
+    const { clock, keyQueues, log } = setUp()
+    for (let i = 0; i < 100; i++) log.note(from('a'), REFUSED)
+    log.note(from('b'), REFUSED)
+    log.note(from('a'), { ...REFUSED, rule: 's' })
+    clock.ms = 9_999
+    log.note(from('a'), REFUSED)
+    clock.ms = 10_000
+    log.note(from('a'), REFUSED)
+    expect(keyQueues.map(({ rule, client, suppressed }) => [rule, client, suppressed])).toEqual([
+      ['r', 'a', 0],
+      ['r', 'b', 0],
+      ['s', 'a', 0],
+      ['r', 'a', 100],
+    ])
+  })
+  it('keeps few of many clients in mind, and little of what they chose to be called', () => {
+    const { keyQueues, log } = setUp()
+    for (let i = 0; i < 1_024; i++) log.note(from(`c${i}`), REFUSED)
+    log.note(from('c0'), REFUSED)
+    expect(keyQueues).toHaveLength(1_024)
+    log.note(from('x'.repeat(60_000), 'y'.repeat(65_535)), REFUSED)
+    log.note(from('c0'), REFUSED)
+    expect(keyQueues).toHaveLength(1_026)
+    expect(String(keyQueues[1_024]?.client)).toHaveLength(129)
+    expect(String(keyQueues[1_024]?.topic)).toHaveLength(129)
+  })
+  it('stops no broker where the logger throws, and is silent without one', () => {
+    const clock = { now: () => 0, after: () => () => {} }
+    const broken = (): never => {
+      throw new Error('disk full')
+    }
+    const log = new RefusalLog({ debug: broken, info: broken, warn: broken, error: broken }, clock)
+    expect(() => log.note(from('a'), REFUSED)).not.toThrow()
+    expect(() => new RefusalLog(undefined, clock).note(from('a'), REFUSED)).not.toThrow()
+  })
+})

@@ -1,0 +1,294 @@
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics'
+import { Registry } from 'prom-client'
+import { afterEach, describe, expect, it } from 'vitest'
+import { Analytics } from '../../../src/analytics/analytics.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import {
+  createSender,
+  type Decision,
+  Gate,
+  Guard,
+  limit,
+  MemoryStore,
+  quota,
+  type Reason,
+  type Sender,
+} from '../../../src/index.ts'
+import { Durations, quantileOf } from '../../../src/metrics/durations.ts'
+import type { MetricSources } from '../../../src/metrics/metrics.ts'
+import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
+import { registerMetrics } from '../../../src/metrics/prom-client.ts'
+import { renderMetrics } from '../../../src/metrics/render-metrics.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { promtool } from '../insight/promtool.ts'
+
+const ends: (() => void)[] = []
+afterEach(() => {
+  for (const end of ends.splice(0)) end()
+})
+
+function stage() {
+  const clock = new FakeClock(Date.UTC(2026, 0, 14, 12))
+  const store = new MemoryStore({ clock })
+  const gate = new Gate({ clock, store })
+  gate.use(
+    limit({
+      name: 'burst',
+      rate: '4/day',
+      algorithm: 'fixed-window',
+      per: ['client', 'topic'],
+      exceeded: 'drop',
+    }),
+  )
+  gate.use('q/#', quota({ name: 'daily', rate: '2/day', per: 'user', exceeded: 'reject' }))
+  let ms = 0
+  const analytics = new Analytics({ gate })
+  // Each timed decision takes 3 ms.
+  const durations = new Durations({ gate, every: 1, nowMs: () => (ms += 3) })
+  const guard = new Guard(gate)
+  ends.push(() => durations.close())
+  const send = (sender: Sender, topic: string, times: number): void => {
+    const one = createSender(sender)
+    for (let time = 0; time < times; time++) void gate.check({ topic, on: 'publish', sender: one, size: 1 })
+  }
+  const sources: MetricSources = { analytics, durations, store, guards: [guard] }
+  return { clock, gate, store, analytics, durations, sources, send }
+}
+
+describe('rules', () => {
+  it('tell what they decided, how much was left, and whom they refused', () => {
+    const { send, analytics } = stage()
+    send({ client: 'a', user: 'ann', ip: '192.0.2.1' }, 'x', 6)
+    send({ client: 'b', user: 'bob', ip: '192.0.2.1' }, 'q/1', 3)
+    const [burst, daily] = analytics.rules()
+    expect(burst).toEqual({
+      rule: 'burst',
+      total: 6,
+      allowed: 4,
+      denied: 2,
+      hitRate: 2 / 6,
+      meanRemaining: (3 + 2 + 1 + 0 + 0 + 0) / 6,
+      violations: {
+        users: { error: 0, list: [{ name: 'ann', count: 2 }] },
+        ips: { error: 0, list: [{ name: '192.0.2.1', count: 2 }] },
+        topics: { error: 0, list: [{ name: 'x', count: 2 }] },
+      },
+    })
+    expect(daily).toMatchObject({ rule: 'daily', total: 3, allowed: 2, denied: 1 })
+    analytics.reset('burst')
+    expect(analytics.rules().map(({ rule, total }) => [rule, total])).toEqual([['daily', 3]])
+    send({ client: 'a' }, 'x', 1)
+    analytics.reset()
+    expect(analytics.rules()).toEqual([])
+    expect(analytics.snapshot()).toMatchObject({ total: 10, blocked: 4 })
+  })
+
+  it('that a policy no longer has are forgotten', async () => {
+    const clock = new FakeClock()
+    const policy = (name: string): object => ({ rules: [{ name, limit: '1/day' }] })
+    const gate = await Gate.fromPolicy(policy('old'), { clock })
+    const analytics = new Analytics({ gate })
+    const check = (): void => void gate.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
+    check()
+    await gate.apply(policy('new'))
+    check()
+    expect(analytics.rules().map(({ rule }) => rule)).toEqual(['new'])
+    await gate.close()
+  })
+
+  it('and tiers are counted each up to a bound, and together beyond it', () => {
+    let name = ''
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      (): Decision => ({ allowed: false, outcome: 'drop', reason: 'banned', rule: name, retryAfterMs: 1 }),
+    )
+    const analytics = new Analytics({ gate })
+    for (let index = 0; index < MAX_SIZES.metricRules + 50; index++) {
+      name = `rule ${index}`
+      void gate.check({ topic: 't', on: 'publish', sender: { user: 'u', tier: `t${index % 100}` }, size: 0 })
+    }
+    const rules = analytics.rules()
+    // One place is that of decisions without a rule.
+    expect(rules.length).toBe(MAX_SIZES.metricRules)
+    expect(rules.at(-1)).toMatchObject({ rule: 'other', denied: 51 })
+    expect(new Set(analytics.series().map(({ tier }) => tier)).size).toBe(MAX_SIZES.metricTiers + 2)
+    expect(rules.filter(({ violations }) => violations.users.list.length > 0)).toHaveLength(
+      MAX_SIZES.violationRules,
+    )
+    for (let index = 0; index < 1_000; index++) {
+      name = 'rule 0'
+      void gate.check({ topic: `t${index}`, on: 'publish', sender: { user: `u${index}` }, size: 0 })
+    }
+    const { users } = analytics.rules()[0]!.violations
+    expect(users.list).toHaveLength(10)
+    expect(users.error).toBeGreaterThan(0)
+    expect(users.error).toBeLessThanOrEqual((2 * 1_001) / MAX_SIZES.violationNames)
+  })
+})
+
+describe('the exposition', () => {
+  it('names every reason there is for a refusal', async () => {
+    const reasons = [
+      ...['rate_limit_exceeded', 'quota_exceeded', 'banned', 'store_unavailable'],
+      ...['superseded', 'handler_busy', 'handler_failing'],
+    ] as const satisfies readonly Reason[] as readonly Reason[]
+    let reason: Reason = 'ok'
+    const gate = new Gate({ clock: new FakeClock() }).use(
+      (): Decision => ({ allowed: false, outcome: 'drop', reason, rule: 'r', retryAfterMs: 1 }),
+    )
+    const analytics = new Analytics({ gate })
+    for (reason of reasons) void gate.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
+    const text = await renderMetrics({ analytics })
+    const told = [...text.matchAll(/^topicgate_blocked_total\{.*reason="(\w+)"\} 1$/gm)].map(
+      ([, each]) => each,
+    )
+    expect(told).toEqual(reasons)
+    await gate.close()
+  })
+
+  it('is what Prometheus reads, without a complaint of its linter', async () => {
+    const { send, sources } = stage()
+    send({ client: 'a', tier: 'free' }, 'x', 6)
+    send({ client: 'b', user: 'u', tier: 'pro "\\\n\ud800' }, 'q/1', 3)
+    const text = await renderMetrics(sources)
+    expect(promtool(['check', 'metrics'], text)).toEqual({ fine: true, said: '' })
+    const lines = text.split('\n').filter(line => !line.startsWith('#') && !line.includes('duration'))
+    expect(lines).toEqual([
+      'topicgate_requests_total{rule="",scope="",tier=""} 0',
+      'topicgate_requests_total{rule="burst",scope="client+topic",tier="free"} 6',
+      'topicgate_requests_total{rule="daily",scope="user",tier="pro \\"\\\\\\n\ufffd"} 3',
+      'topicgate_allowed_total{rule="burst",scope="client+topic",tier="free",reason="ok"} 4',
+      'topicgate_allowed_total{rule="daily",scope="user",tier="pro \\"\\\\\\n\ufffd",reason="ok"} 2',
+      'topicgate_blocked_total{rule="burst",scope="client+topic",tier="free",reason="rate_limit_exceeded"} 2',
+      'topicgate_blocked_total{rule="daily",scope="user",tier="pro \\"\\\\\\n\ufffd",reason="quota_exceeded"} 1',
+      'topicgate_store_up{store="memory"} 1',
+      'topicgate_active_keys{store="memory"} 3',
+      'topicgate_evictions_total{store="memory"} 0',
+      'topicgate_overflows_total{store="memory"} 0',
+      'topicgate_guard_held_messages 0',
+      'topicgate_guard_held_bytes 0',
+      'topicgate_guard_overflowed_total 0',
+      'topicgate_guard_superseded_total 0',
+      'topicgate_guard_discarded_total 0',
+      'topicgate_guard_fallbacks_total 0',
+      'topicgate_guard_timeouts_total 0',
+      '',
+    ])
+    expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="0.0025"} 0\n')
+    expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="0.005"} 9\n')
+    expect(text).toContain('topicgate_decision_duration_seconds_bucket{le="+Inf"} 9\n')
+    expect(text).toContain('topicgate_decision_duration_seconds_count 9\n')
+  })
+
+  it('names no client, user, address or topic', async () => {
+    const { send, sources } = stage()
+    send(
+      { client: 'secret-c', user: 'secret-u', ip: '203.0.113.77', device: 'secret-d', apiKey: 'secret-k' },
+      'q/secret-t',
+      9,
+    )
+    expect(await renderMetrics(sources)).not.toMatch(/secret|203/)
+  })
+
+  it('tells of the breaker, and of a store that cannot even say how it is', async () => {
+    const { sources } = stage()
+    const behind = (state: 'open' | 'closed') => ({
+      name: 'redis',
+      health: async () => ({ ok: state === 'closed', state }),
+    })
+    const open = await renderMetrics({ ...sources, store: behind('open') })
+    expect(open).toContain('topicgate_store_up{store="redis"} 0\n')
+    expect(open).toContain('topicgate_store_breaker_state{store="redis",state="open"} 1\n')
+    expect(open).toContain('topicgate_store_breaker_state{store="redis",state="closed"} 0\n')
+    expect(promtool(['check', 'metrics'], open)).toEqual({ fine: true, said: '' })
+    const broken = { name: 'redis', health: () => Promise.reject(new Error('broken')) }
+    expect(await renderMetrics({ ...sources, store: broken })).toContain(
+      'topicgate_store_up{store="redis"} 0\n',
+    )
+  })
+})
+
+describe('durations', () => {
+  it('are of one decision in so many, of promises until they settle, and end with it', async () => {
+    const gate = new Gate({ clock: new FakeClock() })
+    let readings = 0
+    const durations = new Durations({ gate, every: 100, nowMs: () => ++readings })
+    const check = () => gate.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
+    for (let index = 0; index < 100_000; index++) void check()
+    expect(readings).toBeGreaterThan(1_900)
+    expect(readings).toBeLessThan(2_100)
+    expect(durations.counts().counts.reduce((sum, count) => sum + count, 0)).toBe(readings / 2)
+    durations.close()
+    const before = readings
+    for (let index = 0; index < 1_000; index++) void check()
+    expect(readings).toBe(before)
+
+    const later = new Gate({ clock: new FakeClock() }).use(async (_message, next) => next())
+    let ms = 0
+    const ofLater = new Durations({ gate: later, every: 1, nowMs: () => ms })
+    const answer = later.check({ topic: 't', on: 'publish', sender: {}, size: 0 })
+    ms = 40
+    await answer
+    await new Promise(setImmediate)
+    expect(ofLater.counts().sumSeconds).toBe(0.04)
+    ofLater.close()
+  })
+
+  it('have quantiles as Prometheus reads them off the buckets', () => {
+    const gate = new Gate({ clock: new FakeClock() })
+    const durations = new Durations({ gate })
+    ends.push(() => durations.close())
+    expect(quantileOf(0.95, undefined, durations.counts())).toBeUndefined()
+    for (let index = 0; index < 90; index++) durations.note(0.000_8)
+    for (let index = 0; index < 10; index++) durations.note(0.2)
+    expect(quantileOf(0.5, undefined, durations.counts())).toBeCloseTo(0.0001 + (0.0009 * 50) / 90, 12)
+    expect(quantileOf(0.95, undefined, durations.counts())).toBeCloseTo(0.175, 12)
+    const before = durations.counts()
+    durations.note(10)
+    expect(quantileOf(0.95, before, durations.counts())).toBe(Infinity)
+  })
+})
+
+describe('other expositions', () => {
+  it('a registry of prom-client tells the same', async () => {
+    const { send, sources } = stage()
+    const registry = new Registry()
+    const end = await registerMetrics(registry, sources)
+    send({ client: 'a', tier: 'free' }, 'x', 6)
+    const sorted = (text: string): string[] =>
+      text
+        .split('\n')
+        .filter(line => line !== '')
+        .sort()
+    expect(sorted(await registry.metrics())).toEqual(sorted(await renderMetrics(sources)))
+    end()
+    expect(await registry.metrics()).toBe('\n')
+  })
+
+  it('a meter of OpenTelemetry gets the same counts', async () => {
+    const { send, sources } = stage()
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+    const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })
+    const provider = new MeterProvider({ readers: [reader] })
+    const end = await observeMetrics(provider.getMeter('test'), sources)
+    send({ client: 'a', tier: 'free' }, 'x', 6)
+    await reader.forceFlush()
+    const told = exporter.getMetrics().at(-1)!.scopeMetrics[0]!.metrics
+    const points = (name: string) => told.find(({ descriptor }) => descriptor.name === name)?.dataPoints
+    expect(points('topicgate.requests')).toMatchObject([
+      { value: 0 },
+      { attributes: { rule: 'burst', scope: 'client+topic', tier: 'free' }, value: 6 },
+    ])
+    expect(points('topicgate.blocked')).toMatchObject([
+      { attributes: { reason: 'rate_limit_exceeded' }, value: 2 },
+    ])
+    expect(points('topicgate.active.keys')).toMatchObject([{ attributes: { store: 'memory' }, value: 1 }])
+    expect(points('topicgate.decision.duration')).toMatchObject([{ value: { count: 6 } }])
+    end()
+    await provider.shutdown()
+  })
+})

@@ -1,0 +1,98 @@
+import { describe, expect, it } from 'vitest'
+import { PolicyError, StoreError } from '../../../../src/core/errors.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import { openNatsKv, parseNatsUrl } from '../../../../src/stores/nats-kv/open.ts'
+import { checkBucket, checkWhole, encodeToken } from '../../../../src/stores/nats-kv/subject-names.ts'
+import { random } from '../../../support/random.ts'
+
+describe('a token of a subject', () => {
+  it('is the text itself where that is plain, and can be read where it is not', () => {
+    expect(encodeToken('device-7_a')).toBe('device-7_a')
+    expect(encodeToken('a.b')).toBe('a=002eb')
+    expect(encodeToken('')).toBe('=')
+    expect(encodeToken('=')).toBe('=003d')
+  })
+
+  it('is different for different texts, and never more than a token', () => {
+    const dice = random(7)
+    const letters = [
+      'a',
+      '=',
+      '.',
+      '*',
+      '>',
+      ' ',
+      '0',
+      '2',
+      'e',
+      '\u0000',
+      'ä',
+      '\ud83d',
+      '\ude00',
+      'k'.repeat(90),
+    ]
+    const texts = new Set(
+      Array.from({ length: 20_000 }, () =>
+        Array.from({ length: dice.int(0, 6) }, () => dice.pick(letters)).join(''),
+      ),
+    )
+    const tokens = [...texts].map(encodeToken)
+    expect(new Set(tokens).size).toBe(texts.size)
+    for (const token of tokens) expect(token).toMatch(/^[\w=-]+$/)
+  })
+
+  it('has a bound: what is longer is hashed', () => {
+    const longest = 'k'.repeat(MAX_SIZES.remoteKeyChars)
+    expect(encodeToken(longest)).toBe(longest)
+    expect(encodeToken(`${longest}k`)).toMatch(/^==[\w-]{43}$/)
+    expect(encodeToken('.'.repeat(MAX_SIZES.remoteKeyChars))).toMatch(/^==[\w-]{43}$/)
+  })
+})
+
+describe('options', () => {
+  it('that make no sense are refused with their place', () => {
+    for (const name of ['', 'a.b', 'a b', '*', 'k'.repeat(65)])
+      expect(() => checkBucket(name)).toThrow(PolicyError)
+    expect(checkBucket('k'.repeat(64))).toHaveLength(64)
+    for (const value of [0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => checkWhole('ttlMs', value, 1)).toThrow('ttlMs')
+    }
+  })
+})
+
+describe('the URL of NATS', () => {
+  it.each([
+    ['nats://h', { servers: ['h'] }],
+    ['nats://h:1,[::1]:2/', { servers: ['h:1', '[::1]:2'] }],
+    ['nats://u:p%40:@h', { servers: ['h'], user: 'u', pass: 'p@:' }],
+    ['nats://tok@h', { servers: ['h'], token: 'tok' }],
+    ['nats://h?token=tok', { servers: ['h'], token: 'tok' }],
+    ['nats://u:%zz@h', { servers: ['h'], user: 'u', pass: '%zz' }],
+  ])('%s is read', (url, address) => {
+    expect(parseNatsUrl(url)).toEqual(address)
+  })
+
+  it.each([
+    'nats://',
+    'nats://:secret@',
+    'redis://secret',
+    'nats://h:secret',
+    'nats://h,,secret@',
+    'nats://a b',
+  ])('%s is refused, and not shown', url => {
+    expect(() => parseNatsUrl(url)).toThrow(StoreError)
+    expect(() => parseNatsUrl(url)).not.toThrow('secret')
+  })
+
+  it('needs one of two packages, the newer first', async () => {
+    const asked: string[] = []
+    const load = async (name: string): Promise<unknown> => {
+      asked.push(name)
+      throw new Error('not there')
+    }
+    await expect(openNatsKv('nats://h', { load })).rejects.toThrow(
+      'neither @nats-io/transport-node nor nats is installed: run `npm install @nats-io/transport-node`',
+    )
+    expect(asked).toEqual(['@nats-io/transport-node', 'nats'])
+  })
+})

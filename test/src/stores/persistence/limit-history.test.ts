@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { createLimit, type Limit } from '../../../../src/algorithms/index.ts'
+import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import { changesAfter, Histories, withChange } from '../../../../src/stores/persistence/limit-history.ts'
+
+const limitOf = (name: string, count: number): Limit =>
+  createLimit({ name, algorithm: 'token-bucket', count, periodMs: 1_000 })
+
+describe('the numbers a rule had', () => {
+  const history = [
+    { text: 'a', sinceMs: 0 },
+    { text: 'b', sinceMs: 10 },
+    { text: 'a', sinceMs: 20 },
+  ]
+
+  it.each([
+    ['a', 5, ['b', 'a']],
+    ['b', 15, ['a']],
+    ['a', 25, []],
+    // Dated before its numbers were in force here: another clock.
+    ['b', 5, ['a']],
+    // Of another process, which went by other numbers until the next change here.
+    ['x', 15, ['b', 'a']],
+    ['x', -5, ['a', 'b', 'a']],
+  ])('cells of %s charged at %i have yet to be carried through %j', (text, lastMs, expected) => {
+    expect(changesAfter(history, text, lastMs).map(each => each.text)).toEqual(expected)
+  })
+
+  it('are the same where nothing has changed, and the oldest is forgotten', () => {
+    expect(withChange(history, { text: 'a', sinceMs: 30 })).toBe(history)
+    let long = history as ReturnType<typeof withChange>
+    for (let count = 0; count < 20; count++)
+      long = withChange(long, { text: `${count}`, sinceMs: 100 + count })
+    expect(long).toHaveLength(MAX_SIZES.numbersRemembered)
+    expect(long.at(-1)).toEqual({ text: '19', sinceMs: 119 })
+  })
+
+  it('are known by rule, and those of too many rules are not', () => {
+    const histories = new Histories(({ count }) => `${count}`)
+    expect(histories.adopt(limitOf('r', 1), 5)).toMatchObject([{ text: '1', sinceMs: 5 }])
+    expect(histories.adopt(limitOf('r', 2), 9)).toMatchObject([{ text: '1' }, { text: '2', sinceMs: 9 }])
+    expect(histories.of(limitOf('r', 1), 12)).toMatchObject([{ text: '1', sinceMs: 5 }])
+    const one = limitOf('', 1)
+    for (let rule = 0; rule < MAX_SIZES.ruleHistories; rule++)
+      histories.adopt({ ...one, name: `${rule}` }, 20)
+    expect(histories.of(limitOf('r', 2), 30)).toMatchObject([{ text: '2', sinceMs: 30 }])
+  })
+})

@@ -1,0 +1,192 @@
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { RedisStore } from '../../../../src/stores/redis/index.ts'
+import { connectRedis } from '../../../../src/stores/redis/open.ts'
+import type { SharedEntries, SharedEntriesWatch } from '../../../../src/stores/shared-entries.ts'
+import { startRedis } from '../../../support/redis.ts'
+import {
+  openIoredis,
+  openIoredisCluster,
+  openNodeRedis,
+  openNodeRedisCluster,
+} from '../../../support/redis-clients.ts'
+import { startRedisCluster } from '../../../support/redis-cluster.ts'
+import { until } from '../../../support/wait.ts'
+
+const server = await startRedis()
+const cluster = await startRedisCluster()
+const admin = await openIoredis(server.url)
+/** Of this test's own: what is published for another may still be on its way through the cluster. */
+let prefix = ''
+let tests = 0
+const ends: (() => unknown)[] = []
+beforeEach(() => {
+  prefix = `test-${++tests}`
+})
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end()
+})
+afterAll(async () => {
+  admin.disconnect()
+  await server.stop()
+  await cluster.stop()
+})
+
+const NOTE = { kind: 'ban', id: 'client:a', json: '{}' }
+
+/** A store for each kind of client; all are closed at the end of the test, with their clients. */
+const KINDS: Readonly<Record<string, (prefix: string) => Promise<RedisStore>>> = {
+  ioredis: async prefix => {
+    const client = await openIoredis(server.url)
+    return opened(new RedisStore({ client, prefix }), () => client.disconnect())
+  },
+  'node-redis': async prefix => {
+    const client = await openNodeRedis(server.url)
+    return opened(new RedisStore({ client, prefix }), () => client.destroy())
+  },
+  'ioredis Cluster': async prefix => {
+    const client = await openIoredisCluster(cluster.url)
+    return opened(new RedisStore({ client, prefix }), () => client.disconnect())
+  },
+  'node-redis Cluster': async prefix => {
+    const client = await openNodeRedisCluster(cluster.url)
+    return opened(new RedisStore({ client, prefix }), () => client.destroy())
+  },
+  'a URL': async prefix => {
+    const store = await connectRedis(server.url, { prefix })
+    await until(async () => (await store.health()).ok)
+    return opened(store, () => {})
+  },
+}
+
+function opened(store: RedisStore, end: () => unknown): RedisStore {
+  ends.push(async () => {
+    await store.close()
+    await end()
+  })
+  return store
+}
+
+interface Subscription {
+  readonly watch: SharedEntriesWatch
+  heard: number
+}
+
+/** Listens, and waits until it is live. */
+async function listen(sharedEntries: SharedEntries): Promise<Subscription> {
+  const ear = { heard: 0 } as { watch: SharedEntriesWatch; heard: number }
+  ear.watch = sharedEntries.watch!(() => ear.heard++)
+  await until(() => ear.watch.isLive())
+  expect(ear.heard).toBe(1)
+  return ear
+}
+
+/** All servers there are. */
+const admins = [admin, ...cluster.nodes.map((_, index) => cluster.admin(index))]
+
+async function listeners(): Promise<number> {
+  const lists = await Promise.all(admins.map(one => one.client('LIST', 'TYPE', 'PUBSUB')))
+  return lists.flatMap(list => String(list).split('\n')).filter(line => line !== '').length
+}
+
+describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
+  it('are told of once each, from any node to all', async () => {
+    const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
+    const ears = [await listen(here.sharedEntries), await listen(there.sharedEntries)]
+    for (let n = 0; n < 20; n++) {
+      await (n % 2 === 0 ? here : there).sharedEntries.put({ ...NOTE, id: `client:${n}` })
+    }
+    await here.sharedEntries.remove('ban', 'client:0')
+    await until(() => ears.every(({ heard }) => heard >= 22))
+    expect(ears.map(({ heard }) => heard)).toEqual([22, 22])
+    expect(await there.sharedEntries.list()).toHaveLength(19)
+  })
+
+  it('are heard of no more when the watch or the store is closed', async () => {
+    const store = await KINDS[kind]!(prefix)
+    const [first, second] = [await listen(store.sharedEntries), await listen(store.sharedEntries)]
+    first.watch.close()
+    await store.sharedEntries.put(NOTE)
+    await until(() => second.heard === 2)
+    expect(first.heard).toBe(1)
+    await store.close()
+    expect([first.watch.isLive(), second.watch.isLive()]).toEqual([false, false])
+    await until(async () => (await listeners()) === 0, { what: 'the connections to end' })
+  })
+
+  it('are heard of through another connection when one is lost, and both is told', async () => {
+    const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
+    const ears = [await listen(here.sharedEntries), await listen(there.sharedEntries)]
+    expect(await listeners()).toBe(2)
+    for (const one of admins) await one.client('KILL', 'TYPE', 'PUBSUB')
+    await until(() => ears.every(({ heard, watch }) => heard >= 3 && watch.isLive()))
+    // Lost, and live again.
+    expect(ears.map(({ heard }) => heard)).toEqual([3, 3])
+    await here.sharedEntries.put(NOTE)
+    await until(() => ears.every(({ heard }) => heard >= 4))
+    expect(ears.map(({ heard }) => heard)).toEqual([4, 4])
+    expect(await listeners()).toBe(2)
+  })
+})
+
+describe('an ear of Redis', () => {
+  it('waits for a server that is away, and hears when it is back', async () => {
+    const first = await startRedis()
+    const store = opened(await connectRedis(first.url), () => {})
+    const ear = await listen(store.sharedEntries)
+    await first.stop('SIGKILL')
+    await until(() => !ear.watch.isLive())
+    expect(ear.heard).toBe(2)
+    const again = await startRedis({ port: first.port })
+    await until(() => ear.watch.isLive())
+    expect(ear.heard).toBe(3)
+    await store.close()
+    await again.stop()
+  })
+
+  it('is not to be had where the client cannot be duplicated', async () => {
+    const client = await openIoredis(server.url)
+    const single = new Proxy(client, {
+      get: (target, name) => {
+        const value: unknown = name === 'duplicate' ? undefined : Reflect.get(target, name, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+      has: (target, name) => name !== 'duplicate' && Reflect.has(target, name),
+    })
+    const store = opened(new RedisStore({ client: single, prefix }), () => client.disconnect())
+    expect(store.sharedEntries.watch).toBeUndefined()
+    await store.sharedEntries.put(NOTE)
+    expect(await store.sharedEntries.list()).toEqual([NOTE])
+  })
+
+  it('stays deaf for a user who may not hear, and what is put is kept nonetheless', async () => {
+    await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '+@all', 'resetchannels')
+    const store = opened(
+      await connectRedis(server.url, { prefix, username: 'mute', password: 'pw' }),
+      () => {},
+    )
+    await until(async () => (await store.health()).ok)
+    let heard = 0
+    const watch = store.sharedEntries.watch!(() => heard++)
+    await store.sharedEntries.put(NOTE)
+    expect(await store.sharedEntries.list()).toEqual([NOTE])
+    expect([watch.isLive(), heard]).toEqual([false, 0])
+  })
+})
+
+describe('what has ended', () => {
+  it('is taken out a minute later, but for what was said anew meanwhile', async () => {
+    const store = await KINDS.ioredis!(prefix)
+    const endedMs = Date.now() - 61_000
+    for (let n = 0; n < 3; n++)
+      await store.sharedEntries.put({
+        ...NOTE,
+        id: `client:${n}`,
+        expiresAtMs: n === 2 ? endedMs + 30_000 : endedMs,
+      })
+    const before = await store.sharedEntries.version()
+    expect((await store.sharedEntries.list()).map(({ id }) => id)).toEqual(['client:2'])
+    // The version, and what ended half a minute ago.
+    expect(await admin.hlen(`${prefix}:notes`)).toBe(2)
+    expect(await store.sharedEntries.version()).toBe(before)
+  })
+})
