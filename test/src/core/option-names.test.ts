@@ -43,6 +43,8 @@ const CALLS: Readonly<Record<string, () => unknown>> = {
   LimitOptions: () => core.limit({ ...rule, ...wrong }),
   QuotaOptions: () => core.quota({ name: 'q', quota: '1/day', ...wrong }),
   InFlightOptions: () => core.limit({ name: 'r', inFlight: 1, ...wrong }),
+  HeldOptions: () => core.limit({ name: 'r', connections: 1, ...wrong }),
+  SizeOptions: () => core.limit({ name: 'r', maxSize: 1, ...wrong }),
   ExemptOptions: () => core.exempt({ clients: ['c'], ...wrong }),
   PenaltySpec: () => core.limit({ ...rule, penalties: { block: '1s', ...wrong } }),
   BehaviourSpec: () => new core.Gate({ behaviour: wrong }),
