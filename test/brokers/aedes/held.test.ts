@@ -308,6 +308,26 @@ async function topicsRetained(test: TestBroker): Promise<readonly string[]> {
   return topics.sort()
 }
 
+describe('exceeded: disconnect', () => {
+  it('closes the connection of a client that holds too much, which is released', async () => {
+    const gate = new Gate().use(
+      limit({ name: 'subs', subscriptions: 1, per: 'client', exceeded: 'disconnect' }),
+      limit({ name: 'kept', retained: 1, per: 'client', exceeded: 'disconnect' }),
+    )
+    const test = await start({ gate })
+    const a = await test.connectRaw({ clientId: 'a' })
+    a.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'x/1', qos: 0 }] })
+    a.send({ cmd: 'subscribe', messageId: 2, subscriptions: [{ topic: 'x/2', qos: 0 }] })
+    await eventually(() => expect(a.closed).toBe(true))
+    await eventually(() => expect(held(gate, 'subs')).toEqual({}))
+    const b = await test.connectRaw({ clientId: 'b' })
+    b.send(b.publish('r/1', { retain: true }), b.publish('r/2', { retain: true }))
+    await eventually(() => expect(b.closed).toBe(true))
+    expect(await topicsRetained(test)).toEqual(['r/1'])
+    expect(test.limits.stats().disconnected).toBe(2)
+  })
+})
+
 describe('a policy that is loaded while the broker runs', () => {
   const policy = (connections: number, subscriptions: number, retained: number): object => ({
     rules: [
