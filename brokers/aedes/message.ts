@@ -53,6 +53,10 @@ export class AedesMessage implements Message {
     if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet, this.size)
     return this.parsed
   }
+
+  bytes(): Uint8Array {
+    return bytesOf(this.packet)
+  }
 }
 
 function parse({ payload }: PacketLike, sizeBytes: number): unknown {
@@ -62,6 +66,11 @@ function parse({ payload }: PacketLike, sizeBytes: number): unknown {
   } catch {
     return undefined
   }
+}
+
+/** The payload of a packet as bytes. */
+function bytesOf({ payload }: PacketLike): Uint8Array {
+  return typeof payload === 'object' ? payload : Buffer.from(payload ?? '')
 }
 
 /** A PUBLISH of QoS 0 that is still bytes of a chunk: the payload is cut out only where something asks for it. */
@@ -98,10 +107,14 @@ export class RawMessage implements Message {
 
   payload(): unknown {
     if (this.parsed === NOT_PARSED) {
-      const payload = this.chunk.subarray(this.start, this.start + this.size)
+      const payload = this.bytes()
       this.parsed = parse({ topic: this.topic, payload }, this.size)
     }
     return this.parsed
+  }
+
+  bytes(): Buffer {
+    return this.chunk.subarray(this.start, this.start + this.size)
   }
 }
 

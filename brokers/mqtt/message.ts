@@ -100,6 +100,11 @@ export class ReceivedMessage implements Message, Limits {
     return this.parsed
   }
 
+  bytes(): Uint8Array {
+    const { payload } = this.packet
+    return typeof payload === 'string' ? Buffer.from(payload) : payload
+  }
+
   /** The client asks for it again, as at the next step of QoS 2 or on a new connection. */
   resume(connection: number, continueReading: Continue): void {
     this.connection = connection

@@ -77,6 +77,14 @@ export class Delivery implements Message, MessageLimits {
     return this.read.payload
   }
 
+  bytes(): Uint8Array | undefined {
+    try {
+      return this.source.data
+    } catch {
+      return undefined
+    }
+  }
+
   get decision(): Decision {
     return this.decided as Decision
   }

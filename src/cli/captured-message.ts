@@ -42,6 +42,10 @@ export class CapturedMessage implements Message {
     this.#payload = parts.payload
   }
 
+  bytes(): Uint8Array | undefined {
+    return this.#payload === undefined ? undefined : encode(this.#payload)
+  }
+
   payload(): unknown {
     if (this.size > MAX_SIZES.parsedPayloadBytes) return undefined
     if (typeof this.#payload !== 'string') return this.#payload
@@ -51,6 +55,11 @@ export class CapturedMessage implements Message {
       return undefined
     }
   }
+}
+
+/** The bytes of a payload on the line: of a text its UTF-8, of anything else that of its JSON. */
+function encode(payload: unknown): Uint8Array {
+  return Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload))
 }
 
 /** Bytes of a payload on the line: of a text its UTF-8, of anything else that of its JSON. */

@@ -4,7 +4,7 @@ import type { Condition, ConditionSpec } from './condition.ts'
 import { compileHeader } from './header.ts'
 import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
 import { quote, readWords, refuseUnknown, type Words } from './parse-options.ts'
-import { compilePayloadField } from './payload-field.ts'
+import { compilePayload } from './payload-field.ts'
 import { compileSize } from './size.ts'
 import { compileTimeRange } from './time-range.ts'
 
@@ -20,7 +20,7 @@ const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
 ]
 const COSTLY_WORDS: readonly (readonly [string, Compile])[] = [
   ['header', compileHeader],
-  ['payload', compilePayloadField],
+  ['payload', compilePayload],
 ]
 const TIME_WORDS = ['time', 'days', 'zone']
 const KNOWN_WORDS = [

@@ -28,8 +28,11 @@ export interface ConditionSpec {
   readonly days?: string | readonly string[] | undefined
   /** IANA name; default UTC. Holds for `time` and `days` of the same object. */
   readonly zone?: string | undefined
-  /** A field of the parsed payload by path: `priority`, `alarm.level`, `readings[0].value`, `["a.b"]`. */
-  readonly payload?: (ValueTest & { readonly field: string }) | undefined
+  /**
+   * A field of the parsed payload by path: `priority`, `alarm.level`, `readings[0].value`, `["a.b"]`. Without `field` the
+   * whole payload: a text is compared with its bytes, so plain text does as well.
+   */
+  readonly payload?: (ValueTest & { readonly field?: string | undefined }) | undefined
   /**
    * A header or user property; of several values one is enough. `equals`, `in` and `secret` are compared in
    * constant time; `secret` is never printed. The exact name counts; on NATS, where it is missing, any case.

@@ -31,7 +31,10 @@ function describeParts(spec: ConditionSpec): readonly string[] {
     const test = header.secret === undefined ? describeTest(header) : '= ***'
     parts.push(`header ${oneLine(header.name)} ${test}`)
   }
-  if (payload) parts.push(`payload ${oneLine(payload.field)} ${describeTest(payload)}`)
+  if (payload)
+    parts.push(
+      ['payload', payload.field && oneLine(payload.field), describeTest(payload)].filter(Boolean).join(' '),
+    )
   if (all) parts.push(group(all, ' and '))
   if (any) parts.push(group(any, ' or '))
   if (not) parts.push(`not (${describe(not)})`)

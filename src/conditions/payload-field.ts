@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
 import { quote, readWords, refuseUnknown } from './parse-options.ts'
-import { checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
+import { type CheckedTest, checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
 
 /** Names of properties and indexes of lists, from the root of the payload. */
 export type FieldPath = readonly (string | number)[]
@@ -48,21 +48,29 @@ export function readField(message: Message, path: FieldPath): unknown {
   }
 }
 
-/** Compiles the word `payload`. */
-export function compilePayloadField(
-  value: unknown,
-  path: string,
-  problems: Problem[],
-): Condition | undefined {
-  const words = readWords(value, path, problems, 'write it as { field: priority, equals: emergency }')
+/**
+ * Compiles the word `payload`: the test of a field or, without one, of the whole payload. Why texts are compared as bytes:
+ * a payload of plain text is none that could be parsed.
+ */
+export function compilePayload(value: unknown, path: string, problems: Problem[]): Condition | undefined {
+  const words = readWords(
+    value,
+    path,
+    problems,
+    'write { field: priority, equals: emergency }, or { equals: ON } for all of it',
+  )
   if (!words) return undefined
+  if (words.field === undefined) {
+    refuseUnknown(words, ['field', ...VALUE_WORDS], path, problems)
+    const whole = checkValueTest(words, path, problems)
+    return whole && compileWhole(whole)
+  }
   refuseUnknown(words, ['field', ...VALUE_WORDS], path, problems)
   const field = typeof words.field === 'string' ? parseFieldPath(words.field) : undefined
   if (!field) {
     problems.push({
       path: `${path}.field`,
-      message:
-        words.field === undefined ? 'the field is missing' : `${quote(words.field)} is not a field path`,
+      message: `${quote(words.field)} is not a field path`,
       remedy: 'write a path as priority, alarm.level, readings[0].value or ["a.b"]',
     })
   }
@@ -70,6 +78,38 @@ export function compilePayloadField(
   if (!field || !checked) return undefined
   const test = compileValueTest(checked)
   return message => test(readField(message, field))
+}
+
+/**
+ * Compiles a test of a whole payload. A text is equal to the payload's bytes, and to the text that a payload of JSON is; other
+ * values to what a payload of JSON is. A payload exists if it has any bytes.
+ */
+function compileWhole(checked: CheckedTest): Condition {
+  if (checked.kind === 'exists') return message => message.size > 0 === checked.wanted
+  const test = compileValueTest(checked)
+  const texts =
+    checked.kind === 'range'
+      ? []
+      : checked.values.flatMap(each => (typeof each === 'string' ? [Buffer.from(each)] : []))
+  return message => texts.some(text => isText(message, text)) || test(parsedPayload(message))
+}
+
+function isText(message: Message, text: Buffer): boolean {
+  if (message.size !== text.length) return false
+  try {
+    const bytes = message.bytes?.()
+    return bytes instanceof Uint8Array && text.equals(bytes)
+  } catch {
+    return false
+  }
+}
+
+function parsedPayload(message: Message): unknown {
+  try {
+    return message.payload?.()
+  } catch {
+    return undefined
+  }
 }
 
 function unquote(text: string): string | undefined {

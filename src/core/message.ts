@@ -53,6 +53,8 @@ export interface Message {
   readonly claimed?: boolean | undefined
   /** The parsed payload: parsed on first use, once, bounded; `undefined` when it cannot be parsed. Never throws. */
   payload?(): unknown
+  /** The payload as it was sent, not to be changed; undefined when it cannot be read. Never throws. */
+  bytes?(): Uint8Array | undefined
 }
 
 /** A message as code gives it: without `on` it is a publish, without a sender an anonymous one. */

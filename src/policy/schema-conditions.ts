@@ -70,13 +70,21 @@ export const conditionSchema: z.ZodType<ConditionSpec> = z
               'priority',
               'alarm.level',
               'readings[0].value',
-            ),
+            ).optional(),
             ...valueTest,
           },
-          { error: expects('a test of a payload field', 'write { field: priority, equals: emergency }') },
+          {
+            error: expects(
+              'a test of a payload',
+              'write { field: priority, equals: emergency }, or { equals: ON } for all of it',
+            ),
+          },
         )
         .optional()
-        .meta({ description: 'A field of the parsed payload, and one of equals, in, range, exists.' }),
+        .meta({
+          description:
+            'A field of the parsed payload, or the whole payload, and one of equals, in, range, exists.',
+        }),
       header: z
         .strictObject(
           {

@@ -47,6 +47,10 @@ export class OutgoingMessage implements Message {
     return this.#parsed
   }
 
+  bytes(): Uint8Array {
+    return typeof this.body === 'string' ? Buffer.from(this.body) : this.body
+  }
+
   #parse(): unknown {
     if (this.size === 0 || this.size > MAX_SIZES.parsedPayloadBytes) return undefined
     try {

@@ -163,12 +163,8 @@ describe('a payload field', () => {
     expect(readField(message, ['a', 1])).toBeUndefined()
   })
 
-  it('reports a missing field, a missing test and a stray word at once', () => {
-    expect(pathsOf({ payload: { feild: 'priority' } })).toEqual([
-      'when.payload.feild',
-      'when.payload.field',
-      'when.payload',
-    ])
+  it('reports a missing test and a stray word at once', () => {
+    expect(pathsOf({ payload: { feild: 'priority' } })).toEqual(['when.payload.feild', 'when.payload'])
     expect(pathsOf({ payload: 'priority' })).toEqual(['when.payload'])
     expect(pathsOf({ payload: { field: 7, equals: 1 } })).toEqual(['when.payload.field'])
   })
