@@ -92,7 +92,7 @@ export class BrokerContext implements ConnectionContext {
       logger: this.logger,
     })
     this.crowd = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
-    this.refusals = new RefusalLog(this.logger, this.guard.clock)
+    this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
     this.deliveries = new Deliveries(this)
     this.holdings = new Holdings(this)
   }

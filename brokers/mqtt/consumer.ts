@@ -74,7 +74,7 @@ export class Consumer {
     this.dispatch = new HandlerDispatch(options.handler, gate, {
       counters: this.counters,
       logger: this.logger,
-      refusals: new RefusalLog(this.logger, this.guard.clock),
+      refusals: new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message)),
       deadLetter: deadLetter && new DeadLetter(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })

@@ -98,7 +98,7 @@ export class NatsContext {
       logger,
     })
     this.errorLog = new ErrorLog(logger, this.guard.clock)
-    this.refusals = new RefusalLog(logger, this.guard.clock)
+    this.refusals = new RefusalLog(logger, this.guard.clock, message => gate.senderOf(message))
     this.senders = new IdentifiedSenders(options.identify, cause => this.errorLog.note('identify', cause))
     this.publisher = options.connection
     this.confirmedPublishes = new ConfirmedPublishes(this)

@@ -86,7 +86,7 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
 
   #refusalOf(decision: Decision, delivery: Delivery): Readonly<Record<string, string>> {
     const facts = this.rule(decision)
-    const text = refusalText(decision, delivery.sender, facts)
+    const text = refusalText(decision, this.context.gate.senderOf(delivery), facts)
     return natsRefusalHeaders(decision, facts, text, { legacy: this.context.settings.legacyFields })
   }
 

@@ -1,6 +1,8 @@
+import { isIP } from 'node:net'
 import { InvalidArgumentError } from 'commander'
 import { PolicyError } from '../core/errors.ts'
 import { parseBytes, parseDuration } from '../core/units.ts'
+import { printable } from './format.ts'
 
 /** A load as `80%` or `0.8`. */
 export function readLoad(text: string): number {
@@ -13,6 +15,25 @@ export function readLoad(text: string): number {
 /** Gathers an option that may be given several times. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]
+}
+
+/** An IP address, v4 or v6. */
+export function readAddress(text: string): string {
+  if (isIP(text) !== 0) return text
+  throw new InvalidArgumentError('Write an IP address, as 192.0.2.1 or 2001:db8::1.')
+}
+
+/** A payload: JSON, or plain text. Text that begins as JSON does and is none is refused. */
+export function readPayload(text: string): string {
+  if (!/^\s*[{["]/.test(text)) return text
+  try {
+    JSON.parse(text)
+    return text
+  } catch (error) {
+    throw new InvalidArgumentError(
+      `It is no JSON: ${printable((error as Error).message)}. Write '{"units":3}'.`,
+    )
+  }
 }
 
 /** A TCP port; 0 lets the system choose. */

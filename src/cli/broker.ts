@@ -81,6 +81,8 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
       ...(wsPort === undefined ? [] : [`ws://${hostOf(options)}:${wsPort}`]),
       ...(health === undefined ? [] : [`http://${hostOf(options)}:${health.port}/ready`]),
     ]
+    if (isLoopback(options.host))
+      log.info({ host: options.host }, 'only this machine can connect (use --host 0.0.0.0 for others)')
     log.info(
       { port, ...(wsPort === undefined ? {} : { wsPort }), rules: countRules(gate.rules()) },
       `ready: ${urls.join(' ')}`,
@@ -115,6 +117,10 @@ function logRefusal(log: Logger, error: Error): void {
   }
   for (const problem of error.problems) log.error({ ...problem, message: undefined }, formatProblem(problem))
   log.error({ problems: error.problems.length }, 'the policy was not reloaded, the old one stays')
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.')
 }
 
 function hostOf({ host }: BrokerOptions): string {

@@ -1,4 +1,4 @@
-import { formatProblem, PolicyError, StoreError } from '../core/errors.ts'
+import { formatProblem, PolicyError, StoreError, withoutControls } from '../core/errors.ts'
 
 /** What a command ends with: fine, the thing checked failed, wrong usage, a service is not to be had (sysexits.h). */
 export const EXIT = { fine: 0, failed: 1, usage: 2, unavailable: 69 } as const
@@ -34,7 +34,8 @@ export function explainError(error: unknown, debug: boolean): { lines: readonly 
     return { lines: error.problems.map(formatProblem), exitCode: EXIT.failed }
   }
   const text = error instanceof Error ? error.message : String(error)
-  const lines = [`error: ${debug && error instanceof Error ? (error.stack ?? text) : text}`]
+  const shown = debug && error instanceof Error ? (error.stack ?? text) : text
+  const lines = [`error: ${shown.split('\n').map(withoutControls).join('\n')}`]
   if (error instanceof CommandError) return { lines, exitCode: error.exitCode }
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   const unavailable = error instanceof StoreError || UNAVAILABLE.has(code)

@@ -2,11 +2,13 @@ import { type Command, Option } from 'commander'
 import type { Action } from '../core/message.ts'
 import {
   collect,
+  readAddress,
   readBytes,
   readDuration,
   readHeader,
   readLoad,
   readMoment,
+  readPayload,
   readQos,
   readSenders,
 } from './arguments.ts'
@@ -106,11 +108,11 @@ export function addPolicyCommands(
     .option('--user <name>', 'its user')
     .option('--device <name>', 'its device')
     .option('--api-key <key>', 'its api key')
-    .option('--ip <address>', 'its address')
+    .option('--ip <address>', 'its address', readAddress)
     .option('--role <role>', 'a role; may be given several times', collect)
     .option('--tier <tier>', 'its tier')
     .option('--header <name=value>', 'a header; may be given several times', readHeader)
-    .option('--payload <json>', 'the payload')
+    .option('--payload <text>', 'the payload: JSON or plain text', readPayload)
     .option('--size <bytes>', 'payload bytes; default: those of the payload', readBytes)
     .option('--qos <qos>', 'quality of service', readQos, 0)
     .option('--retain', 'a retained message')

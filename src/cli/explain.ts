@@ -1,11 +1,12 @@
-import type { Action, Headers, Sender } from '../core/message.ts'
-import { type Explanation, Gate, MemoryStore } from '../index.ts'
+import type { Action, Dialect, Headers, Sender } from '../core/message.ts'
+import { type Explanation, Gate, MemoryStore, validPattern, validTopic } from '../index.ts'
 import { redact } from '../policy/index.ts'
 import { CaptureFile } from './capture-file.ts'
 import { CaptureReader } from './capture-format.ts'
 import { CapturedMessage } from './captured-message.ts'
-import { EXIT } from './command-error.ts'
+import { CommandError, EXIT } from './command-error.ts'
 import { describeExplanation } from './describe-explanation.ts'
+import { printable } from './format.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { ReplayEngine } from './replay-engine.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
@@ -47,6 +48,7 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   })
   try {
     if (options.after !== undefined) await decideBefore(options.after, options.atMs, gate, clock, terminal)
+    checkTopic(options, gate.dialect)
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)
     if (options.json) await write(stdout, `${JSON.stringify(withoutSecrets(explanation), null, 2)}\n`)
@@ -85,4 +87,17 @@ async function decideBefore(
     throw capture.describe(error)
   }
   if (atMs !== undefined) rerun.moveTo(atMs)
+}
+
+/** Rejects a topic that no message of this action can have. */
+function checkTopic({ topic, on }: ExplainOptions, dialect: Dialect): void {
+  if (on === 'connect') return
+  const isValid = on === 'subscribe' ? validPattern(topic, dialect) : validTopic(topic, dialect)
+  if (isValid) return
+  const shown = JSON.stringify(printable(topic))
+  const isPattern = on !== 'subscribe' && validPattern(topic, dialect)
+  const why = isPattern
+    ? `${shown} is a pattern; a message of ${on} has a topic without wildcards`
+    : `${shown} is no ${on === 'subscribe' ? 'filter' : 'topic'} of ${dialect}`
+  throw new CommandError(`--topic: ${why}`, EXIT.usage)
 }

@@ -1,3 +1,5 @@
+import { withoutControls } from '../core/errors.ts'
+
 const NUMBERS = new Intl.NumberFormat('en-US')
 
 /** Characters of a stranger's words that are shown. */
@@ -32,7 +34,7 @@ function joined(seconds: number, large: number, largeUnit: string, small: number
 /** What a stranger chose, fit for a terminal: without control characters, and not too long. */
 export function printable(text: string, mostChars = SHOWN_CHARS): string {
   const cut = text.length > mostChars ? `${text.slice(0, mostChars - 1)}…` : text
-  return cut.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '�')
+  return withoutControls(cut)
 }
 
 /** Columns in line, the first to the left, numbers to the right; empty lines for no rows. */

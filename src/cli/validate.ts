@@ -2,7 +2,7 @@ import { stringify } from 'yaml'
 import { findUnsupported as findAedesFlaws } from '../../brokers/aedes/capabilities.ts'
 import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/capabilities.ts'
 import { ANYWHERE, findUnsupported as findNatsFlaws } from '../../brokers/nats/capabilities.ts'
-import { formatProblem, PolicyError, type Problem } from '../core/errors.ts'
+import { formatProblem, PolicyError, type Problem, withoutControls } from '../core/errors.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import {
   findPolicyWarnings,
@@ -77,7 +77,7 @@ async function validateOne(
     if (warnings.length > 0) counts.push(count(warnings.length, 'warning'))
     const overlaid = files.length > 1 ? ' (the later file is laid over the earlier; --each checks each)' : ''
     if (!options.json) {
-      const line = `${paint('green', 'ok')} ${files.join(' + ')}: ${counts.join(', ')}${overlaid}\n`
+      const line = `${paint('green', 'ok')} ${files.map(withoutControls).join(' + ')}: ${counts.join(', ')}${overlaid}\n`
       await write(output, line)
       for (const warning of warnings) {
         await write(stderr, `${paint('yellow', 'warning')} ${formatProblem(warning)}\n`)

@@ -13,8 +13,14 @@ export interface Problem extends Position {
   readonly remedy?: string | undefined
 }
 
+/** Replaces characters that move a cursor or hide text in a terminal or a log. */
+export function withoutControls(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '�')
+}
+
 export function formatProblem(problem: Problem): string {
-  const place = [problem.file, problem.line, problem.column].filter(part => part !== undefined).join(':')
+  const file = problem.file === undefined ? undefined : withoutControls(problem.file)
+  const place = [file, problem.line, problem.column].filter(part => part !== undefined).join(':')
   const subject = problem.path ? `${problem.path}: ` : ''
   const remedy = problem.remedy ? ` (${problem.remedy})` : ''
   return `${place ? `${place}: ` : ''}${subject}${problem.message}${remedy}`

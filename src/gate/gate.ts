@@ -286,6 +286,11 @@ export class Gate {
     return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)
   }
 
+  /** Returns the sender of a message with the parts that the `senders` of a policy add. */
+  senderOf(message: GivenMessage): Sender {
+    return this.#activeChain.resolveSender(this.#complete(message)).identity
+  }
+
   /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
   keyOf(rule: string, given: GivenMessage): string | undefined {
     const message = this.#complete(given)

@@ -2,7 +2,7 @@ import { hashLongPart } from '../core/bounded-text.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Message } from '../core/message.ts'
+import type { Message, Sender } from '../core/message.ts'
 
 /** Pairs of rule and client whose last line is remembered; beyond it the table starts anew. */
 const PAIRS = 1_024
@@ -22,12 +22,20 @@ interface KeyQueue {
 export class RefusalLog {
   readonly #logger: Logger | undefined
   readonly #clock: Clock
+  readonly #senderOf: (message: Message) => Sender
   readonly #everyMs: number
   /** By rule, then by client: no string is built to look up a short one. */
   #keyQueues = new Map<string, Map<string, KeyQueue>>()
   #pairs = 0
 
-  constructor(logger: Logger | undefined, clock: Clock, everyMs = 10_000) {
+  /** `senderOf` gives the sender that lines show, with the parts that a policy adds. */
+  constructor(
+    logger: Logger | undefined,
+    clock: Clock,
+    senderOf = (message: Message): Sender => message.sender,
+    everyMs = 10_000,
+  ) {
+    this.#senderOf = senderOf
     this.#logger = logger
     this.#clock = clock
     this.#everyMs = everyMs
@@ -68,6 +76,7 @@ export class RefusalLog {
 
   #write(message: Message, decision: Decision, suppressed: number): void {
     try {
+      const { client, user, device, ip } = this.#senderOf(message)
       this.#logger?.info(
         {
           rule: decision.rule,
@@ -75,8 +84,10 @@ export class RefusalLog {
           outcome: decision.outcome,
           on: message.on,
           topic: shorten(message.topic),
-          client: shorten(message.sender.client),
-          ip: message.sender.ip,
+          client: shorten(client),
+          user: shorten(user),
+          device: shorten(device),
+          ip,
           retryAfterMs: decision.retryAfterMs,
           suppressed,
         },

@@ -84,7 +84,7 @@ function p95Of({ p95Seconds, decisions }: Readings): number | undefined {
 }
 
 function slow(value: number): string {
-  return `one decision in twenty takes longer than ${value} s`
+  return `one decision in twenty takes longer than ${Number(value.toPrecision(3))} s`
 }
 
 function rule(

@@ -38,6 +38,23 @@ async function end(broker: Program): Promise<void> {
   expect((await broker.ended).code).toBe(0)
 }
 
+describe('topicgate broker --host', () => {
+  it('says that only this machine can connect where none is given', async () => {
+    using folder = new Folder()
+    await using broker = startBroker([folder.file('policy.yaml', LIMIT)])
+    expect(await logged(broker, /only this machine can connect/)).toMatchObject({ host: '127.0.0.1' })
+    await end(broker)
+  })
+
+  it('says nothing of it where others can connect', async () => {
+    using folder = new Folder()
+    await using broker = startBroker([folder.file('policy.yaml', LIMIT), '--host', '0.0.0.0'])
+    await portOf(broker)
+    await end(broker)
+    expect((await broker.ended).stderr + (await broker.ended).stdout).not.toContain('only this machine')
+  })
+})
+
 describe('topicgate broker --notices', () => {
   it.each([
     ['the flag', ['--notices'], {}, '$topicgate/c1/limits'],

@@ -139,6 +139,14 @@ outcome
     [['--at', 'yesterday'], 'Write a moment as 2026-01-31T12:00:00Z'],
     [['--header', 'novalue'], 'Write a header as name=value.'],
     [['--size', 'big'], 'is not a number of bytes'],
+    [['--ip', '10.0.0'], 'Write an IP address, as 192.0.2.1 or 2001:db8::1.'],
+    [['--payload', '{"units":'], 'It is no JSON: '],
+    [
+      ['--topic', 'fleet/+/d1'],
+      '--topic: "fleet/+/d1" is a pattern; a message of publish has a topic without wildcards',
+    ],
+    [['--topic', ''], '--topic: "" is no topic of mqtt'],
+    [['--on', 'subscribe', '--topic', 'a/#/b'], '--topic: "a/#/b" is no filter of mqtt'],
     [['--on', 'send'], 'Allowed choices are publish, subscribe, connect, deliver'],
   ])('%j is wrong usage', async (args, words) => {
     const { exitCode, err } = await explain(...args)

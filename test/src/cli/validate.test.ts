@@ -29,6 +29,20 @@ describe('validate', () => {
     expect(err).toMatch(/^warning .*: exempt\[0]\.roles: covers nobody/)
   })
 
+  it('shows no control characters of a path', async () => {
+    using folder = new Folder()
+    const evil = '\u001b[2Jred\u202e.yaml'
+    const fine = folder.file(evil, 'rules: [{ name: a, limit: 1/s, per: client }]')
+    const broken = folder.file(`x${evil}`, 'rules: [{ name: a, limit: nine }]')
+    const { out } = await runCommand(['validate', fine])
+    const { err } = await runCommand(['validate', broken])
+    const missing = await runCommand(['replay', fine, `${fine}.jsonl`])
+    for (const text of [out, err, missing.err]) {
+      expect(text).toContain('�[2Jred�.yaml')
+      for (const hidden of ['\u001b', '\u202e']) expect(text).not.toContain(hidden)
+    }
+  })
+
   it('prints every problem at once, each with its place and remedy', async () => {
     using folder = new Folder()
     const file = folder.file('broken.yaml', BROKEN)

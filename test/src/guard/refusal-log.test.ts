@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import type { Decision } from '../../../src/core/decision.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { RefusalLog } from '../../../src/guard/refusal-log.ts'
+import { Gate } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 
 const REFUSED: Decision = {
   allowed: false,
@@ -28,6 +30,24 @@ function setUp() {
 }
 
 describe('the log of refusals', () => {
+  it('shows user and device, also those that a policy adds', async () => {
+    const keyQueues: Record<string, unknown>[] = []
+    const logger = {
+      debug() {},
+      info: (fields: object) => keyQueues.push({ ...fields }),
+      warn() {},
+      error() {},
+    }
+    const gate = await Gate.fromPolicy({
+      senders: { device: '{topic.device}' },
+      rules: [{ name: 'r', topic: 'fleet/{device}/#', limit: '1/s' }],
+    })
+    const log = new RefusalLog(logger, new FakeClock(), message => gate.senderOf(message))
+    log.note({ topic: 'fleet/d7/t', on: 'publish', sender: { client: 'c', user: 'ann' }, size: 1 }, REFUSED)
+    expect(keyQueues).toMatchObject([{ client: 'c', user: 'ann', device: 'd7' }])
+    await gate.close()
+  })
+
   it('has one line for each rule and client in ten seconds, and tells how many it stands for', () => {
     const { clock, keyQueues, log } = setUp()
     for (let i = 0; i < 100; i++) log.note(from('a'), REFUSED)

@@ -95,6 +95,8 @@ describe('alerts', () => {
     for (let index = 0; index < 2; index++) durations.note(0.4)
     pass(0, 450)
     expect(told).toMatchObject([{ name: 'slow_decisions', severity: 'warning', state: 'firing' }])
+    const { text } = defaultAlerts().find(({ name }) => name === 'slow_decisions')!
+    expect(text(0.21999999999999997)).toBe('one decision in twenty takes longer than 0.22 s')
     expect(told[0]!.value).toBeGreaterThan(0.25)
     names()
     for (let times = 0; times < 7; times++) pass(0, 0)
