@@ -3,7 +3,7 @@ import { configDefaults, defineConfig } from 'vitest/config'
 import { findServerTests } from './test/support/server-tests.ts'
 import { TallyReporter } from './test/support/tally-reporter.ts'
 
-/** Tests that take long, as `name.long.test.ts`, and those that do more where TOPICGATE_LONG is set. */
+/** Tests that take long, as `name.long.test.ts`, and those that do more with TOPICGATE_LONG=1. */
 const LONG = '**/*.long.test.ts'
 const MORE_IN_LONG = [
   'test/model/**/*.test.ts',
@@ -50,11 +50,15 @@ export default defineConfig({
         test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], exclude, ...timeouts(240_000) },
       },
       {
+        // The same files as above, which do more with TOPICGATE_LONG=1.
+        test: { name: 'more', include: isLong ? MORE_IN_LONG : [], ...timeouts(300_000) },
+      },
+      {
         test: {
           name: 'long',
-          include: [LONG, ...(isLong ? MORE_IN_LONG : [])],
+          include: [LONG],
           ...timeouts(300_000),
-          // These measure real time: one file after another.
+          // These measure real time: one file after another, and none beside others.
           fileParallelism: false,
           sequence: { groupOrder: 1 },
         },

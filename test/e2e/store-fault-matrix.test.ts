@@ -10,7 +10,7 @@ import { DOORS, type Door, openDoor } from './store-fault-doors.ts'
 import { SCENARIOS, type Scenario, type Scene } from './store-fault-scenarios.ts'
 
 // A core set in every run, all with TOPICGATE_LONG=1, as `npm run test:long` sets it. After a deliberate change of what
-// passes: TOPICGATE_LONG=1 TOPICGATE_TABLES=write npx vitest run test/e2e/store-fault-matrix.test.ts
+// passes: TOPICGATE_LONG=1 TOPICGATE_TABLES=write npx vitest run --project more store-fault-matrix
 
 const isLong = process.env.TOPICGATE_LONG === '1'
 const scenarios = SCENARIOS.filter(({ core }) => isLong || core === true)
