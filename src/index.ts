@@ -66,9 +66,9 @@ export type {
   Scope,
   SizeOptions,
 } from './chain/rules/rule-options.ts'
+export type { SenderLists } from './chain/rules/sender-lists.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
-export type { SenderLists } from './chain/sender-lists.ts'
 export type { BehaviourSpec } from './chain/senders/behaviour.ts'
 export { KnownSenders } from './chain/senders/sender-cache.ts'
 export type { Subject } from './chain/senders/sender-selector.ts'

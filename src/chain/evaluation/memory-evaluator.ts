@@ -5,9 +5,9 @@ import type { Message } from '../../core/message.ts'
 import type { MemoryStore } from '../../stores/memory/memory-store.ts'
 import type { ExemptStep, PlannedRule } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
+import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
-import { decideSize, type SizeRule } from '../size-limit.ts'
 import {
   allowDecision,
   combine,

@@ -6,9 +6,9 @@ import type { Charge, Store, Verdict } from '../../stores/store.ts'
 import type { MiddlewareContext } from '../middleware.ts'
 import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from '../routing/plan-steps.ts'
 import { capturesOf, keyOf } from '../rules/key.ts'
+import { decideSize } from '../rules/size-limit.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
-import { decideSize } from '../size-limit.ts'
 import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './combine-verdicts.ts'
 
 /**

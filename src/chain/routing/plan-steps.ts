@@ -5,7 +5,7 @@ import type { ExemptMeta } from '../rules/exemption.ts'
 import type { HandlerMeta } from '../rules/handler-feedback.ts'
 import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
 import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
-import type { SizeRule, SizeStation } from '../size-limit.ts'
+import type { SizeRule, SizeStation } from '../rules/size-limit.ts'
 
 /** A middleware and the topics it is used for; undefined for every topic. */
 export interface Entry {

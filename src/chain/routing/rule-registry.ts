@@ -12,7 +12,7 @@ import { findScopeProblem } from '../rules/key-scope.ts'
 import type { Penalty } from '../rules/penalty.ts'
 import type { Rule } from '../rules/rule.ts'
 import { ruleInfoOf, sizeFactsOf } from '../rules/rule-info.ts'
-import type { SizeRule } from '../size-limit.ts'
+import type { SizeRule } from '../rules/size-limit.ts'
 import { type Entry, metaOf } from './plan-steps.ts'
 
 /** All middleware of a gate in its order, with the checks that need to see them together. */

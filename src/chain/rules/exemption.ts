@@ -9,11 +9,11 @@ import { parseRate } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
 import { Trie } from '../../topic/trie.ts'
 import type { Middleware } from '../middleware.ts'
-import { compileSenderLists } from '../sender-lists.ts'
 import { compileCost } from './cost.ts'
 import { compileScopes, findScopeProblem } from './key-scope.ts'
 import { META, type Rule } from './rule.ts'
 import type { ExemptOptions, Scope } from './rule-options.ts'
+import { compileSenderLists } from './sender-lists.ts'
 import { simpleRule } from './simple-rule.ts'
 
 /** One exemption, compiled. */

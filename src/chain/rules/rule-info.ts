@@ -3,10 +3,10 @@ import type { Message, Sender } from '../../core/message.ts'
 import type { RuleInfo } from '../../outcomes/rule-info.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import type { Step } from '../routing/plan-steps.ts'
-import type { SizeRule } from '../size-limit.ts'
 import { keyOf } from './key.ts'
 import { shownKey } from './key-scope.ts'
 import type { Rule } from './rule.ts'
+import type { SizeRule } from './size-limit.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 

@@ -5,8 +5,8 @@ import type { Action, Dialect, Message } from '../../core/message.ts'
 import type { Exceeded } from '../../outcomes/exceeded.ts'
 import type { RefusalWords } from '../../outcomes/refusal-text.ts'
 import type { Fallback } from '../../stores/store.ts'
-import type { SenderLists } from '../sender-lists.ts'
 import type { PenaltySpec } from './penalty.ts'
+import type { SenderLists } from './sender-lists.ts'
 
 /**
  * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own

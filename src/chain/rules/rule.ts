@@ -13,8 +13,6 @@ import { checkWords, type RefusalWords } from '../../outcomes/refusal-text.ts'
 import { FALLBACKS, type Fallback } from '../../stores/store.ts'
 import { type HeldKind, heldKindOf, heldStation } from '../held-limit.ts'
 import type { Middleware } from '../middleware.ts'
-import { type Covers, compileFor, type SenderLists } from '../sender-lists.ts'
-import { type SizeStation, sizeStation } from '../size-limit.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
 import { inFlightMeta } from './in-flight-limit.ts'
 import { compileScopes, type KeyMaker } from './key-scope.ts'
@@ -27,6 +25,8 @@ import type {
   RuleOptions,
   SizeOptions,
 } from './rule-options.ts'
+import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
+import { type SizeStation, sizeStation } from './size-limit.ts'
 import { compileWarn } from './usage-warning.ts'
 
 /** One rule, compiled: what the chain charges. */

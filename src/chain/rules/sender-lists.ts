@@ -1,7 +1,7 @@
-import { compileAddresses } from '../conditions/cidr.ts'
-import { policyError } from '../core/errors.ts'
-import { isNamed, type Sender } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { compileAddresses } from '../../conditions/cidr.ts'
+import { policyError } from '../../core/errors.ts'
+import { isNamed, type Sender } from '../../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 
 /** Senders by their parts. Lists are alternatives: one entry of one list is enough. */
 export interface SenderLists {
