@@ -1,4 +1,5 @@
 import type { Aedes } from 'aedes'
+import { UnsupportedError } from '../../src/core/errors.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import { assertSupported, findUnsupported } from './capabilities.ts'
@@ -46,6 +47,7 @@ export interface BrokerLimits {
  * does is warned of, and drops.
  */
 export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
+  assertVersion(broker)
   assertSupported(gate)
   const context = new BrokerContext(broker, gate, options)
   const discards = discardMarked(broker, context.holdings)
@@ -82,6 +84,18 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       makeFast(broker)
     },
   }
+}
+
+/** Throws UnsupportedError for an aedes whose hooks differ from those of version 1.1. */
+function assertVersion(broker: Aedes): void {
+  const { version } = broker as { readonly version?: unknown }
+  const [major, minor] = String(version).split('.').map(Number)
+  if (major === undefined || minor === undefined || major > 1 || (major === 1 && minor >= 1)) return
+  // A broker that does not say its version is taken as it is.
+  if (Number.isNaN(major) || Number.isNaN(minor)) return
+  throw new UnsupportedError(
+    `limitBroker needs aedes 1.1 or newer, and this broker is aedes ${String(version)} (npm install aedes@1)`,
+  )
 }
 
 function warnOnReload(context: BrokerContext): () => void {
