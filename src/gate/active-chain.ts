@@ -15,37 +15,34 @@ import { HeldCounts } from './held-counts.ts'
 import type { LimitScaler } from './limit-scaling.ts'
 import type { RuntimeConfig } from './runtime-config.ts'
 
-/** Calls of the store that a reset has under way at once. */
+/** Maximum number of store calls that one reset runs at the same time. */
 const FORGOTTEN_AT_ONCE = 64
 
-/** Whose chain it is. */
 interface Owner {
   readonly clock: Clock
   readonly logger: Logger
 }
 
-/** Takes a refusal that was made outside of a check. */
+/** Records a refusal that was decided outside of a check. */
 type ReportRefusal = (decision: Decision, message: Message, senderState: SenderState) => void
 
-/** Which chain is in force at a gate, and what each sender amounts to under it. */
+/** The chain in force at a gate, and the plan of each sender under it. */
 export class ActiveChain {
-  /** Made anew after every change of the chain, which makes all seats void; null is never a new seat's routes. */
+  /** Rebuilt after every change of the chain, which invalidates all sender states. Never null in a new sender state. */
   routes: RouteTable | null = null
   registry: RuleRegistry
   policy: CompiledPolicy | undefined
-  /** What was given by `use`, after the policy's own. */
+  /** Middleware added with `use`; runs after the policy's own. */
   readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
   readonly #gate: object
   readonly #clock: Clock
-  /** Whether any message was decided. */
+  /** True once any message was decided. */
   #isRouted = false
   readonly #store: Store
   readonly #runtimeConfig: RuntimeConfig
   #pendingLookup: Promise<void> | undefined
   readonly #limitScaler: LimitScaler
-  /** What handlers behind the gate do with their messages. */
   readonly handlerMonitor: HandlerMonitor
-  /** Counts of what brokers hold. */
   readonly held: HeldCounts
 
   constructor(
@@ -76,8 +73,8 @@ export class ActiveChain {
   }
 
   /**
-   * Puts a chain in force: a policy's, with what was added in code and at run time. Returns the names of rules that are no
-   * more. Throws PolicyError, and leaves all as it was.
+   * Puts a chain in force: the policy's, with the entries added in code and at run time. Returns the names of
+   * removed rules. Throws PolicyError and changes nothing if the chain is invalid.
    */
   build(policy: CompiledPolicy | undefined, dialect: Dialect): readonly string[] {
     const before = this.registry.names
@@ -90,7 +87,7 @@ export class ActiveChain {
     return [...before].filter(name => !this.registry.names.has(name))
   }
 
-  /** Forgets what was counted, also what overrides count apart; returns how many keys. */
+  /** Forgets counts, including the separate counts of overrides. Returns the number of keys. */
   async reset(selector: Selector): Promise<number> {
     let count = await this.#store.forget(selector)
     const rule = selector.rule === undefined ? undefined : this.registry.countedAs(selector.rule)
@@ -103,18 +100,18 @@ export class ActiveChain {
     return count
   }
 
-  /** The refusal of a banned sender, by what its connect tells of it. */
+  /** Returns the refusal of a banned sender, as far as its connect identifies it. */
   banOf(sender: Sender): Decision | undefined {
     if (this.#runtimeConfig.senderOverrides.bans.isEmpty) return undefined
     const message: Message = { topic: 'connect', on: 'connect', sender, size: 0 }
     const senderState = this.routesNow().settle(new SenderState(sender, sender), message)
-    // Nobody waits for a tier here.
+    // Nothing here waits for a tier lookup.
     this.#runtimeConfig.takePendingLookup()
     const { evaluator } = senderState.senderPlan!
     return evaluator.kind === 'banned' ? evaluator.decide(message, senderState, this.#clock.now()) : undefined
   }
 
-  /** Takes a connect to account whose sender is authenticated now; the refusal of one too many. */
+  /** Counts a connect once its sender is authenticated. Returns the refusal if it is one too many. */
   confirmConnect(message: Message): Decision | undefined {
     const senderState = this.resolveSender(message)
     const nowMs = this.#clock.now()
@@ -123,7 +120,7 @@ export class ActiveChain {
     return evaluator.kind === 'connect' ? evaluator.confirm(message, senderState, nowMs) : undefined
   }
 
-  /** Takes a refusal to account. Never throws. */
+  /** Records a refusal for penalties. Never throws. */
   punish(decision: Decision, message: Message): void {
     this.#runtimeConfig.note(decision, this.registry, message, this.resolveSender(message).identity)
   }
@@ -137,26 +134,26 @@ export class ActiveChain {
     this.held.follow(this.registry.entries)
   }
 
-  /** Goes on by other factors: every plan is made anew, and counts by the new limits from now on. */
+  /** Rebuilds every plan so that the new limits count from now on. */
   rescale(): void {
     this.routes = null
     this.#adopt()
   }
 
-  /** Tells the store of the limits that are in force from now on. */
+  /** Reports the limits now in force to the store. */
   #adopt(): void {
     if (this.#store.adopt === undefined) return
-    // A measurement that goes on under a new policy has its factor at once.
+    // Why: an adaptive limit that continues under a new policy needs its factor at once.
     if (this.#isRouted) this.#limitScaler.follow(this.registry.entries)
     this.#store.adopt(activeLimits(this.registry, this.#runtimeConfig.senderOverrides), this.#clock.now())
   }
 
-  /** Has every seat settled anew when it is next asked for; nothing is compiled anew. */
+  /** Makes every sender resolve its plan again before its next message. Compiles nothing. */
   renew(): void {
     this.routes = this.routes?.renewed() ?? null
   }
 
-  /** The seat of a message's sender, turned to its topic. */
+  /** Returns the sender state of a message's sender, switched to the message's topic. */
   resolveSender(message: Message): SenderState {
     this.#pendingLookup = undefined
     const routes = this.routesNow()
@@ -170,10 +167,7 @@ export class ActiveChain {
     return this.#settle(routes, senderState, message)
   }
 
-  /**
-   * What the sender that was seated last has to wait for, while its tier is being looked up: whoever decides asks for its
-   * seat again then.
-   */
+  /** Pending tier lookup of the sender resolved last. The caller awaits it, then resolves the sender again. */
   get pendingLookup(): Promise<void> | undefined {
     return this.#pendingLookup
   }

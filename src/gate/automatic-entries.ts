@@ -2,18 +2,18 @@ import type { Whom } from '../chain/senders/sender-selector.ts'
 import { policyError } from '../core/errors.ts'
 import type { EntryType } from './runtime-list.ts'
 
-/** Somebody whose behaviour is abusive, as one node has found and all go by. */
+/** An abusive sender found by one node, and applied by all. */
 export interface Blamed {
   readonly whom: Whom
 }
 
-/** A breaker that is open for a key, as one node has found and all go by. */
+/** A circuit breaker opened by one node for a key, and applied by all. */
 export interface Opened {
   readonly breaker: string
   readonly key: string
 }
 
-/** How abusive senders are told of: `hold` and `forgive` put it into effect. */
+/** Returns the entry type of abusive senders. `hold` applies an entry, `forgive` reverts it. */
 export function behaviourEntryType(
   hold: (whom: Whom, untilMs: number) => void,
   forgive: (whom: Whom) => void,
@@ -30,7 +30,7 @@ export function behaviourEntryType(
   }
 }
 
-/** How open breakers are told of. */
+/** Returns the entry type of open breakers. */
 export function breakerEntryType(
   opened: (breaker: string, key: string, untilMs: number) => void,
 ): EntryType<Opened> {
@@ -41,7 +41,7 @@ export function breakerEntryType(
       if (typeof breaker !== 'string' || typeof key !== 'string' || expiresAtMs === undefined)
         throw policyError('key', 'no breaker is named, or for ever', 'name a breaker, a key and an end')
       opened(breaker, key, expiresAtMs)
-      // It tries again by itself.
+      // A breaker closes by itself.
       return () => {}
     },
   }

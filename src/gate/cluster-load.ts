@@ -7,30 +7,36 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { withTimeout } from '../core/with-timeout.ts'
 import type { EphemeralEntries, SharedEntries, SharedEntry } from '../stores/shared-entries.ts'
 
-/** Notes of a node's load: apart, as they change all the time and nobody is to read bans anew because of them. */
+/**
+ * Kind of the entries that hold a node's load. Ephemeral, because they change often and must not make nodes
+ * read bans again.
+ */
 const KIND = 'load'
-/** Intervals after which a node that has told nothing counts no more. */
+/** Intervals after which a node that reported nothing no longer counts. */
 const LASTS = 3
 const PATIENCE_MS = 2_000
-/** Of the name of another node. */
+/** Maximum length of another node's name. */
 const NODE_CHARS = 60
 
 export interface ClusterLoadOptions {
   readonly sharedEntries: SharedEntries
   readonly clock: Clock
   readonly logger: Logger
-  /** What this node is called. Default: the host's name and the process. */
+  /** Name of this node. Default: the host's name and the process id. */
   readonly node: string | undefined
-  /** How often it tells its load. */
+  /** Interval between reports of this node's load. */
   readonly everyMs: number
 }
 
-/** The nodes of a store, by its notes: each tells its load at each interval, and is forgotten after three without. */
+/**
+ * Nodes that share a store. Each reports its load at every interval and is dropped after three intervals
+ * without a report.
+ */
 export class StoreClusterLoad implements ClusterLoad {
   readonly #options: ClusterLoadOptions
   readonly #sharedEntries: EphemeralEntries
   readonly #node: string
-  /** Two nodes may have one name. */
+  /** Random, because two nodes may have the same name. */
   readonly #id = randomBytes(8).toString('hex')
   #told = false
   #failing = false
@@ -57,7 +63,7 @@ export class StoreClusterLoad implements ClusterLoad {
     }
   }
 
-  /** As far as the store is in reach; else its note ends by itself. */
+  /** Removes this node's entry if the store is reachable. Otherwise the entry expires. */
   leave(): void {
     this.#left = true
     const remove = async (): Promise<void> => this.#sharedEntries.remove(KIND, this.#id)
@@ -88,7 +94,7 @@ export class StoreClusterLoad implements ClusterLoad {
   }
 }
 
-/** Undefined for what is none: another version may have written it. */
+/** Returns undefined if the entry has another format, as written by another version. */
 function readLoad(json: string): NodeLoad | undefined {
   try {
     const { node, signals } = JSON.parse(json) as { node?: unknown; signals?: unknown }

@@ -5,42 +5,43 @@ import { withTimeout } from '../core/with-timeout.ts'
 import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../stores/shared-entries.ts'
 import type { EntryKind, RuntimeEntry } from './runtime-entry.ts'
 
-/** How often a node that is not told looks whether another has changed something: all know within a second. */
+/** Poll interval if the store sends no change notifications: all nodes know a change within a second. */
 const LOOK_EVERY_MS = 400
-/** How often a node that is told of changes looks nonetheless, as what tells it may lose something. */
+/** Poll interval if the store notifies of changes. Because notifications can get lost, polling never stops. */
 const TOLD_LOOK_EVERY_MS = 2_000
-/** Where changes come one upon another, reading them takes no more than a fifth of the time. */
+/** Pause after a read, as a multiple of its duration: frequent changes take at most a fifth of the time. */
 const REST_FACTOR = 4
 const PATIENCE_MS = 2_000
 
 export interface ConfigSyncHooks {
   readonly clock: Clock
   readonly logger: Logger
-  /** All that is in effect here. */
+  /** Returns every entry in effect on this node. */
   known(): readonly (readonly [EntryKind, RuntimeEntry])[]
-  /** All notes of all kinds, but for those of `untold`, which this node has yet to tell. */
+  /** Takes over the entries of all kinds, except those in `unsent`, which this node has yet to write. */
   merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void
 }
 
-/** Whether a store refused for want of a right: Redis by its ACL, NATS by its permissions. */
+/** Returns true if the store refused an operation for lack of a permission (Redis ACL, NATS permissions). */
 function isMissingRight(error: unknown): boolean {
   return /NOPERM|ACL failure|no permissions|can't run this command|permissions violation/i.test(String(error))
 }
 
-/** How a note is called across kinds. */
+/** Returns the name of an entry, unique across kinds. */
 export function sharedName(kind: string, id: string): string {
   return `${kind} ${id}`
 }
 
 /**
- * What the nodes of one store tell each other: what is said on one is told to the store at once, and asked for by the
- * others. While the store is out of reach, what is said here counts here, and is told later.
+ * Synchronises runtime entries between the nodes of a store. Each change is written to the store at once and
+ * read by the other nodes. While the store is unreachable, changes apply on this node only and are written
+ * later.
  */
 export class ConfigSync {
   readonly #sharedEntries: SharedEntries
   readonly #hooks: ConfigSyncHooks
   readonly #watch: SharedEntriesWatch | undefined
-  /** What is not told yet, the oldest first. */
+  /** Changes that are not written yet, oldest first. */
   readonly #unsent = new Map<
     string,
     { readonly kind: EntryKind; readonly id: string; readonly note: RuntimeEntry | undefined }
@@ -49,7 +50,10 @@ export class ConfigSync {
   #looking: Promise<void> | undefined
   #telling: Promise<void> | undefined
   #cancel: (() => void) | undefined
-  /** A change was told of since the last look began; and one was found that nobody had told of. */
+  /**
+   * Set if a change was notified since the last poll began; `#missesNotifications` if a poll found a change without
+   * a notification.
+   */
   #told = false
   #deaf = false
   #restUntilMs = Number.NEGATIVE_INFINITY
@@ -58,7 +62,7 @@ export class ConfigSync {
   #warned = false
   #closed = false
 
-  /** Names of entries that were sent while a list is on its way; undefined while none is. */
+  /** Names of entries sent while a list is being read; undefined otherwise. */
   #sentMeanwhile: Set<string> | undefined
 
   constructor(sharedEntries: SharedEntries, hooks: ConfigSyncHooks) {
@@ -67,19 +71,20 @@ export class ConfigSync {
     this.#watch = sharedEntries.watch?.(() => this.#hear())
   }
 
-  /** Tells the other nodes; resolves also where the store is out of reach. */
+  /** Writes an entry for the other nodes. Also resolves if the store is unreachable. */
   async tell(kind: EntryKind, id: string, note: RuntimeEntry | undefined): Promise<void> {
     const told = { kind, id, note }
     const name = sharedName(kind, id)
     this.#unsent.delete(name)
-    // Bounded also where the store stays away while bans come and go: of too many the oldest is known here only.
+    // Bounded even if the store stays unreachable. Beyond the bound, the oldest change stays local to this
+    // node.
     if (this.#unsent.size >= MAX_SIZES.sharedEntries) this.#unsent.delete(this.#unsent.keys().next().value!)
     this.#unsent.set(name, told)
     do await this.#tellNow()
     while (this.#unsent.get(name) === told && !this.#failing && !this.#closed)
   }
 
-  /** Asks the store once, and from then on again and again. Never rejects. */
+  /** Polls the store once and schedules the next poll. Never rejects. */
   look(): Promise<void> {
     if (this.#looking === undefined) {
       this.#cancel?.()
@@ -96,13 +101,13 @@ export class ConfigSync {
     return this.#looking
   }
 
-  /** Ends; what is not told yet is told still, within two seconds and where the store is in reach. Never rejects. */
+  /** Stops polling. Writes pending changes within two seconds if the store is reachable. Never rejects. */
   async close(): Promise<void> {
     this.#closed = true
     this.#cancel?.()
     this.#watch?.close()
     if (this.#unsent.size === 0 || this.#failing) return
-    // Twice: what was said last may have missed the round that runs.
+    // Twice, because the round under way may have missed the last change.
     const tellTwice = async (): Promise<void> => {
       await this.#tellNow()
       if (!this.#failing) await this.#tellNow()
@@ -110,7 +115,7 @@ export class ConfigSync {
     await this.#withTimeout(tellTwice).catch(() => {})
   }
 
-  /** One round at a time for all: what is told meanwhile goes with the next. Never rejects. */
+  /** Runs one round of writes at a time. Later changes go with the next round. Never rejects. */
   #tellNow(): Promise<void> {
     this.#telling ??= this.#attempt(() => this.#tellAll()).finally(() => {
       this.#telling = undefined
@@ -143,7 +148,7 @@ export class ConfigSync {
     if (version === this.#version) return
     this.#deaf = !wasTold && !this.#told && this.#version !== undefined
     if (version === '' && this.#version !== undefined) {
-      // The store has lost all: whoever still knows something tells it again.
+      // The store has lost all entries: each node writes its own again.
       this.#version = undefined
       for (const [kind, note] of this.#hooks.known()) {
         this.#unsent.set(sharedName(kind, note.id), { kind, id: note.id, note })
@@ -156,7 +161,8 @@ export class ConfigSync {
       const sharedEntries = await this.#withTimeout(() => this.#sharedEntries.list())
       if (this.#closed) return
       this.#version = version
-      // The list may be older than what was sent while it came. In one step with the merge: answers come in batches.
+      // The list may be older than an entry sent while it was read. This runs in one step with the merge,
+      // because answers come in batches.
       this.#hooks.merge(sharedEntries, new Set([...this.#unsent.keys(), ...sent]))
     } finally {
       this.#sentMeanwhile = undefined
@@ -182,7 +188,7 @@ export class ConfigSync {
         })
       })
       this.#sentMeanwhile?.add(name)
-      // Said anew meanwhile, it is told anew.
+      // An entry that changed meanwhile is sent again.
       if (this.#unsent.get(name) === told) this.#unsent.delete(name)
     }
   }
@@ -202,7 +208,7 @@ export class ConfigSync {
       const nowMs = this.#hooks.clock.now()
       if (!this.#failing) this.#failingSinceMs = nowMs
       this.#failing = true
-      // A store that has only just been opened may not be connected yet; a missing right does not come by waiting.
+      // A store that was just opened may not be connected yet. A missing permission does not come by waiting.
       const isLasting = nowMs - this.#failingSinceMs >= PATIENCE_MS || isMissingRight(err)
       if (this.#warned || this.#closed || !isLasting) return
       this.#warned = true

@@ -9,24 +9,24 @@ import { checkWithin, policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames, pickOptions } from '../core/option-names.ts'
 import type { EntryType } from './runtime-list.ts'
 
-/** Whom not to let in. */
+/** Options of a ban: the banned client, user, device, API key or address. */
 export type BanOptions = Subject & {
-  /** What becomes of their messages. Default: reject. */
+  /** Outcome of their messages. Default: reject. */
   readonly outcome?: 'drop' | 'reject' | 'disconnect' | undefined
 }
 
-/** Whose limits are others for a while. */
+/** Options of a temporary override of limits. */
 export type OverrideOptions = Subject & {
-  /** `unlimited`, `x5`, or a rate as `100/s burst 200`. */
+  /** `unlimited`, `x5`, or a rate such as `100/s burst 200`. */
   readonly limit: string
-  /** The rules it is for, also those of tiers, as `tier:free`. Default: all. */
+  /** Rules that it applies to. Rules of tiers are named `tier:free`. Default: all. */
   readonly rules?: readonly string[] | undefined
 }
 
-/** Who is of which tier. */
+/** Options of a tier assignment. */
 export type TierOptions = Subject & { readonly tier: string }
 
-/** An exemption as in a policy; its name is its id. */
+/** An exemption as in a policy. Its name is its id. */
 export type RunTimeExemption = ExemptOptions & { readonly name: string }
 
 const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
@@ -38,7 +38,7 @@ const OVERRIDE: OptionNames<OverrideOptions> = { ...SUBJECT, limit: true, rules:
 
 const TIER: OptionNames<TierOptions> = { ...SUBJECT, tier: true }
 
-/** How bans are read and done. */
+/** Returns the entry type of bans. */
 export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOptions> {
   return {
     kind: 'ban',
@@ -64,7 +64,7 @@ export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOpt
   }
 }
 
-/** How overrides are read and done. `rules` are those there are, in the unit in which they are counted. */
+/** Returns the entry type of overrides. `rules` returns the current rules, in the unit in which they are counted. */
 export function overrideEntryType(
   senderOverrides: SenderOverrides,
   rules: () => readonly Rule[],
@@ -113,7 +113,7 @@ export function overrideEntryType(
   }
 }
 
-/** How tiers are given at run time. */
+/** Returns the entry type of tiers assigned at run time. */
 export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierOptions> {
   return {
     kind: 'tier',
@@ -140,12 +140,15 @@ export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierO
   }
 }
 
-/** An exemption that was added at run time. */
+/** An exemption added at run time. */
 export interface AddedExemption extends Added {
   readonly middleware: Middleware
 }
 
-/** How exemptions are added at run time: before those of the policy. `rebuild` throws if the chain cannot hold it. */
+/**
+ * Returns the entry type of runtime exemptions, which precede those of the policy. `rebuild` throws if the
+ * chain is invalid.
+ */
 export function exemptionEntryType(
   metas: Map<string, AddedExemption>,
   rebuild: () => void,
@@ -183,7 +186,7 @@ export function exemptionEntryType(
   }
 }
 
-/** The subject within what was given or kept. */
+/** Returns the subject named in options or in an entry. */
 function whomOf(given: Subject & object): Whom {
   return readSubject(Object.fromEntries(SUBJECT_PARTS.map(part => [part, given[part]])))
 }

@@ -4,21 +4,21 @@ import type { Message } from '../core/message.ts'
 import type { StoreState, StoreWarning } from '../stores/store.ts'
 import type { Change } from './runtime-entry.ts'
 
-/** What a gate tells. Listeners are called at once, one after another; what they throw is logged. */
+/** Events of a gate. Listeners run synchronously, one after another. Errors that they throw are logged. */
 export interface GateEvents {
   decision: [decision: Decision, message: Message]
-  /** A rule has more keys than it may keep, or a key nears its limit. */
+  /** A rule has more keys than its maximum, or a key nears its limit. */
   warning: [warning: StoreWarning | LimitWarning]
   store: [state: StoreState]
   policy: [change: PolicyChange]
   /**
-   * Decisions may differ from now on: by a policy, a ban, an override, an exemption, a tier, a factor or a reset. Guards
-   * ask again about what they hold.
+   * Decisions may differ from now on, because of a policy, ban, override, exemption, tier, factor or reset.
+   * Guards check held messages again.
    */
   changed: []
-  /** What adaptive limits are multiplied by from now on; undefined where they are as they are written. */
+  /** The current factor of adaptive limits; undefined if limits apply as written. */
   scaled: [scaled: Scaled | undefined]
-  /** Something was said of a sender at run time, taken back, or came to its end. */
+  /** A runtime entry was added or removed, or it expired. */
   audit: [change: Change]
 }
 

@@ -42,38 +42,38 @@ import {
 
 export type { GateEvents, GateOptions, PolicyChange, PolicySource }
 
-/** Decides, for every message, whether it may pass. */
+/** Decides whether a message may pass. */
 export class Gate {
-  /** Shows the greatest time seen: a clock that steps back stands still here until it has caught up. */
+  /** Monotone clock. If the system clock steps back, it stays at the greatest time seen. */
   readonly clock: SteadyClock
   readonly #activeChain: ActiveChain
-  /** Whether decisions are told to anyone, and whether refusals are punished. */
+  /** Set if there are listeners or counters of decisions, or penalties. */
   #hasDecisionListeners = false
   #punishes = false
   readonly logger: Logger
   readonly store: Store
-  /** Who is not let in, by client, user, device, API key, address or network. */
+  /** Bans by client, user, device, API key, address or network. */
   readonly bans: RuntimeConfig['bans']
-  /** Whose limits are lifted, multiplied or replaced for a while. */
+  /** Temporary overrides that lift, multiply or replace limits. */
   readonly overrides: RuntimeConfig['overrides']
-  /** Exemptions added while the gate runs; they stand before those of the policy. */
+  /** Exemptions added at run time. They precede those of the policy. */
   readonly exemptions: RuntimeConfig['exemptions']
-  /** Tiers given to senders while the gate runs. */
+  /** Tiers assigned to senders at run time. */
   readonly tiers: RuntimeConfig['tiers']
-  /** What handlers behind the gate do with their messages: consumers tell it. */
+  /** Results of the handlers behind the gate, as reported by consumers. */
   readonly handlerMonitor: ActiveChain['handlerMonitor']
-  /** Counts of what brokers hold for their clients: each broker adds itself. */
+  /** Counts of connections, subscriptions and retained messages. Each broker registers itself. */
   readonly held: ActiveChain['held']
-  /** What brokers and consumers tell of themselves, for limits that follow the load: each adds itself. */
+  /** Load of brokers and consumers, for adaptive limits. Each registers itself. */
   readonly loadSources = new LoadSources()
   readonly #reading: ReadOptions
   readonly #emitter: GateEmitter
   readonly #runtimeConfig: RuntimeConfig
   readonly #limitScaler: LimitScaler
-  /** Of messages without a sender. */
+  /** Sender of messages that have none. */
   #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
-  /** What the gate opened its store with; undefined where it was given one. */
+  /** Specification of the store that this gate opened itself; undefined if a store was given. */
   #opened: StoreSpec | undefined
   readonly #unwatch: (() => void) | undefined
   #endWatch: (() => Promise<void>) | undefined
@@ -133,8 +133,8 @@ export class Gate {
   }
 
   /**
-   * A gate of a policy, with the store it names; with `watch: true` it follows the policy's files. Throws PolicyError
-   * with every problem of the policy.
+   * Creates a gate from a policy and opens the store it names. With `watch: true` it reloads the policy when
+   * its files change. Throws PolicyError with every problem of the policy.
    */
   static async fromPolicy(policy: PolicySource, options: GateOptions = {}): Promise<Gate> {
     checkGateOptions(options)
@@ -147,7 +147,7 @@ export class Gate {
       gate.#swap(compiled)
       await gate.#runtimeConfig.look()
       if (options.watch) {
-        // What was refused is told of by the gate itself.
+        // The gate itself reports a refused policy.
         const reload = (): Promise<void> => gate.apply(policy)
         gate.#endWatch = await watchFiles(compiled, reload, gate.clock)
       }
@@ -162,7 +162,10 @@ export class Gate {
     return this.#activeChain.registry.dialect
   }
 
-  /** Adds middleware, for every topic or for those a pattern matches. Order is that of the calls. Throws PolicyError. */
+  /**
+   * Adds middleware for every topic, or for topics that match a pattern. Middleware runs in the order of the
+   * calls. Throws PolicyError.
+   */
   use(...middleware: Middleware[]): this
   use(pattern: string, ...middleware: Middleware[]): this
   use(first: string | Middleware, ...rest: Middleware[]): this {
@@ -180,14 +183,14 @@ export class Gate {
   }
 
   /**
-   * Decides a message and charges its limits. Synchronous, without a promise, where the store is local and no
-   * middleware of the user's own is asynchronous.
+   * Decides a message and charges its limits. Returns the decision itself, not a promise, if the store is
+   * local and all middleware is synchronous.
    */
   check(given: GivenMessage): MaybePromise<Decision> {
     const message = given as Message
     const nowMs = this.clock.now()
     let senderState = cachedState(message.sender)
-    // The likely case first: same sender, same topic as before, and nothing has changed.
+    // The likely case first: same sender, same topic as before, and no change of rules.
     if (
       senderState === undefined ||
       senderState.routes !== this.#activeChain.routes ||
@@ -207,8 +210,8 @@ export class Gate {
   }
 
   /**
-   * Decides as `check` where that needs no promise: on a local store, without asynchronous middleware. Throws
-   * UnsupportedError elsewhere; what the message was charged meanwhile stays charged.
+   * Decides like `check`, but only without a promise: with a local store and synchronous middleware.
+   * Otherwise throws UnsupportedError; units charged until then stay charged.
    */
   checkSync(message: GivenMessage): Decision {
     const decision = this.check(message)
@@ -219,7 +222,7 @@ export class Gate {
     )
   }
 
-  /** One decision for each rule the message would meet, or that of its exemption. Charges nothing. */
+  /** Returns one decision for each rule that applies to the message, or that of its exemption. Charges nothing. */
   peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
     const message = this.#complete(given)
     const senderState = this.#activeChain.resolveSender(message)
@@ -236,7 +239,7 @@ export class Gate {
     return andThen(decisions, each => each.map(decision => waiting(decision, lagMs)))
   }
 
-  /** Every step for one message: route, exemptions, each limit's numbers. Charges nothing. */
+  /** Returns every step for one message: route, exemptions and the numbers of each limit. Charges nothing. */
   async explain(given: GivenMessage): Promise<Explanation> {
     const message = this.#complete(given)
     const senderState = this.#activeChain.resolveSender(message)
@@ -257,8 +260,8 @@ export class Gate {
   }
 
   /**
-   * Puts a policy in the place of the one before; what limits of the same name have counted is kept. A policy that
-   * cannot be used is refused with a PolicyError and leaves the old one running.
+   * Replaces the policy. Limits that keep their name keep their counts. Rejects with PolicyError if the
+   * policy is invalid; the old one then stays in force.
    */
   apply(policy: PolicySource): Promise<void> {
     const applied = this.#applying
@@ -271,17 +274,17 @@ export class Gate {
     return applied
   }
 
-  /** Names of all rules, in their order. */
+  /** Returns the names of all rules, in their order. */
   rules(): readonly string[] {
     return this.#activeChain.registry.ruleNames
   }
 
-  /** Every outcome a rule may come to, and the rules that ask for it. */
+  /** Returns every possible outcome, with the rules that may lead to it. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     return this.#activeChain.registry.outcomes(on)
   }
 
-  /** What a rule is: its numbers, and what it wants done when it is exceeded. */
+  /** Returns the numbers of a rule and its outcome when exceeded. */
   ruleOf(name: string | undefined): RuleInfo | undefined {
     return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)
   }
@@ -291,7 +294,10 @@ export class Gate {
     return this.#activeChain.resolveSender(this.#complete(message)).identity
   }
 
-  /** The key a rule would count a message under; undefined where it does not meet it, or an exemption holds. */
+  /**
+   * Returns the key under which a rule counts a message. Returns undefined if the rule does not apply or an
+   * exemption does.
+   */
   keyOf(rule: string, given: GivenMessage): string | undefined {
     const message = this.#complete(given)
     const senderState = this.#activeChain.resolveSender(message)
@@ -299,21 +305,21 @@ export class Gate {
   }
 
   /**
-   * Counts a connect for its client, user and the like, once its sender is authenticated: for a message that was `claimed`
-   * when it was checked. Returns the refusal if it is one connect too many.
+   * Counts a connect for its client, user, device and API key once its sender is authenticated. Use it for a
+   * message that was `claimed` when it was checked. Returns the refusal if it is one connect too many.
    */
   confirmConnect(message: Message): Decision | undefined {
     return this.#activeChain.confirmConnect(message)
   }
 
-  /** Returns the refusal every message of a banned sender meets; undefined for a sender that is not banned. Counts nothing. */
+  /** Returns the refusal of every message of a banned sender; undefined if the sender is not banned. Counts nothing. */
   banOf(sender: Sender): Decision | undefined {
     return this.#activeChain.banOf(sender)
   }
 
   /**
-   * Asks about a message, waits as its outcome says, runs its handler within the limits of handlers at work (`inFlight`), and
-   * reports what became of it. Rejects with what the handler throws.
+   * Checks a message, waits as its outcome requires, runs its handler within the limits of concurrent
+   * handlers (`inFlight`), and reports the result. Rejects with the error of the handler.
    */
   run<T>(
     message: GivenMessage,
@@ -323,7 +329,7 @@ export class Gate {
     return runLimited(this, this.#complete(message), handler, options)
   }
 
-  /** Forgets what was counted: one key, one rule, or all; returns how many keys. */
+  /** Forgets the counts of one key, one rule, or all. Returns the number of keys. */
   async reset(selector: Selector = {}): Promise<number> {
     const count = await this.#activeChain.reset(selector)
     this.#emitter.emit('changed')
@@ -335,7 +341,7 @@ export class Gate {
     return this
   }
 
-  /** As `on`, for one event. Returns the gate; `off` with the listener ends it too. */
+  /** Adds a listener for one event. `off` with the same listener removes it. */
   once<Name extends keyof GateEvents>(event: Name, listener: (...args: GateEvents[Name]) => void): this {
     this.#emitter.once(event, listener)
     return this
@@ -346,12 +352,12 @@ export class Gate {
     return this
   }
 
-  /** Has every decision counted until the returned function is called: as by a listener, for those who know of seats. */
+  /** Counts every decision until the returned function is called. Like a listener, with access to sender states. */
   countBy(counter: Counter): () => void {
     return this.#emitter.countBy(counter)
   }
 
-  /** Follows no files any more, and closes the store the gate has opened. */
+  /** Stops watching files and closes the store if the gate opened it. */
   async close(): Promise<void> {
     await this.#endWatch?.()
     this.#unwatch?.()
@@ -387,14 +393,14 @@ export class Gate {
     checkLimits(policy, this.store)
     const gone = this.#activeChain.build(policy, policy.dialect)
     this.#updateFlags()
-    // In a shared store other nodes may go by the rule for a while; what nobody asks for goes there by itself.
+    // In a shared store, other nodes may still use the rule; unused keys expire there.
     if (this.store instanceof MemoryStore) for (const rule of gone) this.store.forget({ rule })
     this.#emitter.emit('policy', { kind: 'applied', rules: this.rules() })
     this.#emitter.emit('changed')
   }
 }
 
-/** A decision whose wait is counted from what the machine's clock shows, which is behind the gate's. */
+/** Returns a decision whose wait counts from the system clock, which is behind the gate's clock. */
 function waitingLonger(decision: MaybePromise<Decision>, lagMs: number): MaybePromise<Decision> {
   return andThen(decision, settled => waiting(settled, lagMs))
 }

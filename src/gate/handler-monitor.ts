@@ -7,26 +7,29 @@ import type { Logger } from '../core/logger.ts'
 import type { Dialect, Message, Sender } from '../core/message.ts'
 import { matches, type Pattern } from '../topic/pattern.ts'
 
-/** Told of each message a handler is done with. */
+/** Called for each message that a handler has finished. */
 export type HandledListener = (message: Message, handled: Handled) => void
 
-/** A handler that has begun under limits of handlers at work. */
+/** A running handler that counts against the `inFlight` limits. */
 export interface HandlerSlot {
-  /** It has ended. To be called once. */
+  /** Frees the slot. Call it once, when the handler has ended. */
   leave(): void
 }
 
-/** A limit of handlers at work has no room. */
+/** Result of `beginHandler` if a limit has no room. */
 export interface HandlersBusy {
   readonly decision: Decision
-  /** Calls back with a turn, to be given to `enter`, when there may be room; the returned function ends the wait. */
+  /**
+   * Calls back when there may be room, with a turn to pass to `beginHandler`. The returned function cancels
+   * the wait.
+   */
   wait(again: (turn: KeyInFlight) => void): () => void
 }
 
 interface Place {
-  /** Its name, with its number among those of the same name: all nodes of a store know it by that. */
+  /** Name, with a number if the name occurs several times. All nodes of a store use the same id. */
   readonly id: string
-  /** Without names of captures. */
+  /** Pattern without names of captures. */
   readonly filter: string | undefined
   readonly dialect: Dialect | undefined
   readonly pattern: Pattern | undefined
@@ -34,8 +37,8 @@ interface Place {
 }
 
 /**
- * What handlers do with the messages they are given: consumers tell it, rates by feedback, breakers and whoever listens go by
- * it. While `isHeard` is false nobody does, and nothing need be measured.
+ * Results of handlers. Consumers report them; adaptive rates, circuit breakers and listeners use them. While
+ * `isUsed` is false, nothing has to be measured.
  */
 export class HandlerMonitor {
   readonly #clock: Clock
@@ -46,10 +49,10 @@ export class HandlerMonitor {
   #complained = false
   readonly #senderOf: (message: Message) => Sender
   #bounds: readonly (Place & { readonly bound: InFlightBound })[] = []
-  /** Whether limits of handlers at work are in force: then each handler has to `enter` before it begins. */
+  /** True if `inFlight` limits are in force. Each handler then has to call `beginHandler` before it starts. */
   isBounded = false
 
-  /** `tellOpened` tells the other nodes of a breaker, its key, and until when it is open. */
+  /** `shareOpened` reports an open breaker to the other nodes: its id, its key, and its end. */
   constructor(
     clock: Clock,
     logger: Logger,
@@ -62,20 +65,20 @@ export class HandlerMonitor {
     this.#tellOpened = tellOpened
   }
 
-  /** Takes over that a breaker is open, as this node or another has found. */
+  /** Applies an open breaker found by this node or another. */
   hear(breaker: string, key: string, untilMs: number): void {
     this.#places.find(({ id }) => id === breaker)?.meta.heard?.(key, untilMs)
   }
 
-  /** Whether anyone goes by what is told. */
+  /** True if anything uses the results of handlers. */
   isHeard = false
 
-  /** What of the chain goes by it: `feedback`, `breaker`. */
+  /** Names of the entries that use results: `feedback`, `breaker`. */
   get names(): readonly string[] {
     return this.#places.map(({ meta }) => meta.name)
   }
 
-  /** Begins a handler under all limits of handlers at work, or under none and says which has no room. */
+  /** Begins a handler under all `inFlight` limits. If one has no room, begins under none and returns the refusal. */
   enter(message: Message, turn?: KeyInFlight): HandlerSlot | HandlersBusy {
     const taken: (readonly [InFlightBound, string])[] = []
     for (const { bound, filter, dialect, pattern } of this.#bounds) {
@@ -92,7 +95,7 @@ export class HandlerMonitor {
     }
   }
 
-  /** Tells of a message that a handler is done with. Never throws. */
+  /** Records the result of a handler. Never throws. */
   note(message: Message, handled: Handled): void {
     try {
       for (const { filter, dialect, meta } of this.#places) {
@@ -107,8 +110,8 @@ export class HandlerMonitor {
   }
 
   /**
-   * Runs a handler on a message and tells how long it took, until what it returned is settled, and whether it failed. Gives
-   * back what it returned, or throws what it threw.
+   * Runs a handler on a message and records its duration, until its promise has settled, and whether it
+   * failed. Returns or throws the same as the handler.
    */
   watch<T>(message: Message, run: () => T): T {
     const beganMs = this.#clock.now()
@@ -123,7 +126,7 @@ export class HandlerMonitor {
     }
     const later = result as { then?: unknown } | null | undefined
     if (typeof later === 'object' && later !== null && typeof later.then === 'function') {
-      // Asked for its result once, whatever kind of thenable it is: some begin their work anew each time.
+      // Subscribed to once, because some thenables start their work again at each call of `then`.
       const settled = Promise.resolve(later)
       settled.then(
         () => done(true),
@@ -135,7 +138,7 @@ export class HandlerMonitor {
     return result
   }
 
-  /** Calls a listener for each message a handler is done with; the returned function ends it. */
+  /** Calls a listener for each message that a handler has finished. The returned function removes it. */
   on(listener: HandledListener): () => void {
     this.#listeners = [...this.#listeners, listener]
     this.#updateFlags()
@@ -145,7 +148,7 @@ export class HandlerMonitor {
     }
   }
 
-  /** Puts the limits of handlers at work in force. What waits is asked again: its limit may be another, or gone. */
+  /** Puts `inFlight` limits in force. Waiting handlers check again, because their limit may have changed or gone. */
   #rebind(before: readonly HandlerMeta[]): void {
     this.#bounds = this.#places.flatMap(place => {
       const { bound } = place.meta
@@ -158,7 +161,7 @@ export class HandlerMonitor {
     for (const bound of now) bound.wakeAll(false)
   }
 
-  /** Goes by the chain now in force: what says the same as one before goes on where that stood. */
+  /** Follows the chain now in force. An entry with the same settings as before continues with the earlier state. */
   follow(entries: readonly Entry[]): void {
     const before = this.#places.map(({ meta }) => meta)
     const counts = new Map<string, number>()

@@ -5,14 +5,14 @@ import { type Decision, HARSHNESS } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'
 import { captureLevels, matches, type Pattern } from '../topic/pattern.ts'
 
-/** One thing a broker holds: a connection, a subscription or a retained message. */
+/** An item held by a broker: a connection, a subscription or a retained message. */
 export interface HeldItem {
   readonly kind: HeldKind
-  /** The message that brought it, without its payload. */
+  /** The message that created it, without its payload. */
   readonly message: Message
-  /** Bytes of a retained message, its topic included. */
+  /** Bytes of a retained message, including its topic. */
   readonly bytes: number
-  /** Its sender is known. Others count only where no part of a sender is asked for. */
+  /** True if its sender is known. Other items count only under rules whose key names no part of a sender. */
   readonly isOwned: boolean
   shares: readonly HeldShare[]
 }
@@ -28,22 +28,22 @@ interface PlacedLimit {
   readonly pattern: Pattern | undefined
   /** The pattern without names of captures. */
   readonly filter: string | undefined
-  /** What is held now, by key; without keys that hold nothing. */
+  /** Current amount by key. Keys with an amount of 0 are absent. */
   readonly counts: Map<string, number>
 }
 
-/** A broker that counts what it holds. */
+/** A broker that counts the items it holds. */
 export interface HeldSource {
-  /** Adds all it holds of a kind that is counted from now on. */
+  /** Adds all held items of a kind that is counted from now on. */
   count(kind: HeldKind): void
-  /** Forgets what it knows of a kind that is counted no more. */
+  /** Forgets all items of a kind that is no longer counted. */
   forget(kind: HeldKind): void
 }
 
-/** What of a gate the counts need. */
+/** The parts of a gate that the counts need. */
 interface HeldHost {
   senderOf(message: Message): Sender
-  /** Reports whether an exemption without a limit lets a message pass. */
+  /** Returns true if an exemption without a limit lets a message pass. */
   isExempt(message: Message): boolean
   /** Reports a refusal to listeners and counters. */
   report(decision: Decision, message: Message): void
@@ -54,13 +54,14 @@ export interface NewItem {
   readonly message: Message
   readonly bytes?: number | undefined
   readonly isOwned?: boolean | undefined
-  /** The item whose place it takes, as a retained message of the same topic. */
+  /** The item that it replaces, such as a retained message of the same topic. */
   readonly replaced?: HeldItem | undefined
 }
 
 /**
- * Counts of what brokers hold: connections, subscriptions, retained messages and their bytes, by the keys of the rules that
- * limit them. Brokers add and remove items; every item is counted once under each rule. Bounded by what the brokers hold.
+ * Counts of connections, subscriptions, retained messages and their bytes, by the keys of the rules that
+ * limit them. Brokers add and remove items; every item is counted once under each rule. Bounded by the number
+ * of held items.
  */
 export class HeldCounts {
   readonly #host: HeldHost
@@ -73,7 +74,7 @@ export class HeldCounts {
     this.#host = host
   }
 
-  /** Names of the rules, by what they limit. */
+  /** Names of the rules, by the kind they limit. */
   get names(): ReadonlyMap<HeldKind, readonly string[]> {
     const names = new Map<HeldKind, string[]>()
     for (const { limit } of this.#limits)
@@ -81,17 +82,17 @@ export class HeldCounts {
     return names
   }
 
-  /** Reports whether any rule limits a kind: otherwise nothing is counted. */
+  /** Returns true if any rule limits a kind. Other kinds are not counted. */
   isCounted(kind: HeldKind): boolean {
     return this.#kinds.has(kind)
   }
 
-  /** Returns what is held now by key under a rule. */
+  /** Returns the current amounts under a rule, by key. */
   heldUnder(rule: string): ReadonlyMap<string, number> {
     return new Map(this.#limits.find(({ limit }) => limit.name === rule)?.counts)
   }
 
-  /** Adds a broker, which counts what it holds at once; the returned function removes it. */
+  /** Adds a broker, which counts its held items at once. The returned function removes it. */
   attach(source: HeldSource): () => void {
     this.#sources.add(source)
     for (const kind of this.#kinds) source.count(kind)
@@ -101,14 +102,14 @@ export class HeldCounts {
     }
   }
 
-  /** Returns the refusal of a message that would exceed a limit, and reports it; counts nothing. */
+  /** Returns and reports the refusal of a message that would exceed a limit. Counts nothing. */
   ask(asked: NewItem): Decision | undefined {
     const refusal = this.#refusalOf(this.#item(asked), asked)
     if (refusal !== undefined) this.#host.report(refusal, asked.message)
     return refusal
   }
 
-  /** Counts an item in the place of another, or returns a refusal and counts nothing. */
+  /** Counts an item in place of another, or returns a refusal and counts nothing. */
   add(added: NewItem): HeldItem | Decision {
     const item = this.#item(added)
     const refusal = this.#refusalOf(item, added)
@@ -116,7 +117,7 @@ export class HeldCounts {
     return this.#put(item, added)
   }
 
-  /** Counts an item that is held already, over a limit too. */
+  /** Counts an item that is held already, even if it exceeds a limit. */
   restore(held: NewItem): HeldItem {
     return this.#put(this.#item(held), held)
   }
@@ -131,7 +132,7 @@ export class HeldCounts {
     item.shares = []
   }
 
-  /** Returns what each rule says of a message, with what is held now. */
+  /** Returns a description of each rule that applies to a message, with the current amount. */
   describe(message: Message): readonly { readonly name: string; readonly says: string }[] {
     return this.#limits
       .filter(placed => HELD_ACTIONS[placed.limit.held] === message.on && covers(placed, message))
@@ -142,7 +143,7 @@ export class HeldCounts {
       })
   }
 
-  /** Counts by the chain now in force: all that is held, over a limit too. */
+  /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
   follow(entries: readonly Entry[]): void {
     const limits = entries.flatMap(({ pattern, middleware }): PlacedLimit[] => {
       const meta = metaOf(middleware)
@@ -173,13 +174,13 @@ export class HeldCounts {
     return { kind, message: kept, bytes, isOwned, shares: [] }
   }
 
-  /** `message` is asked for exemptions, as they may look at its payload. */
+  /** Exemptions read `message`, because they may need its payload. */
   #refusalOf(item: HeldItem, { message, replaced }: NewItem): Decision | undefined {
     let refusal: Decision | undefined
     for (const { placed, key, amount } of this.#sharesOf(item)) {
       const freed = replaced?.shares.find(share => share.placed === placed && share.key === key)?.amount ?? 0
       const held = (placed.counts.get(key) ?? 0) - freed + amount
-      // What takes less room than what it replaces passes, though a limit was lowered meanwhile.
+      // An item smaller than the one it replaces passes, even after a limit was lowered.
       if (held <= placed.limit.most || amount <= freed) continue
       const other = placed.limit.refusal
       if (refusal === undefined || HARSHNESS[other.outcome] > HARSHNESS[refusal.outcome]) refusal = other
@@ -190,7 +191,7 @@ export class HeldCounts {
   #put(item: HeldItem, { message, replaced }: NewItem): HeldItem {
     this.remove(replaced)
     this.#items.add(item)
-    // Exempted ones take no room from others.
+    // Exempt items take no room from others.
     if (!item.isOwned || !this.#host.isExempt(message)) this.#share(item)
     return item
   }

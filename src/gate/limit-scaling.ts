@@ -7,7 +7,7 @@ import type { Store } from '../stores/store.ts'
 import { StoreClusterLoad } from './cluster-load.ts'
 import type { HandlerMonitor } from './handler-monitor.ts'
 
-/** The gate whose scales they are. */
+/** The gate whose limits are scaled. */
 export interface ScaledGate {
   readonly clock: Clock
   readonly logger: Logger
@@ -16,12 +16,12 @@ export interface ScaledGate {
   readonly handlerMonitor: HandlerMonitor
 }
 
-/** The scales of a gate's chain: each measures for as long as it stands there. */
+/** Adaptive middleware of a gate's chain. Each one measures as long as it is in the chain. */
 export class LimitScaler {
   readonly #host: ScaleHost
   readonly #attached = new Map<ScaleMeta, () => void>()
 
-  /** `changed` is told after each change of a factor. */
+  /** `changed` is called after each change of a factor. */
   constructor(gate: ScaledGate, load: ScaleHost['load'], changed: ScaleHost['changed']) {
     const { clock, logger, store, loadSources } = gate
     const { sharedEntries } = store
@@ -34,7 +34,7 @@ export class LimitScaler {
     }
   }
 
-  /** Attaches those that are new in a chain, and ends those that are gone. */
+  /** Attaches new adaptive middleware of a chain and detaches removed ones. */
   follow(entries: readonly Entry[]): void {
     const limitScaler = new Set<ScaleMeta>()
     for (const { middleware } of entries) {
@@ -44,7 +44,7 @@ export class LimitScaler {
     const gone = [...this.#attached.keys()].filter(meta => !limitScaler.has(meta))
     for (const meta of limitScaler) {
       if (this.#attached.has(meta)) continue
-      // A policy that is loaded again measures on where it says the same.
+      // After a reload, middleware with the same settings keeps its measurements.
       const heir = gone.findIndex(other => meta.inherit(other))
       const [other] = heir < 0 ? [] : gone.splice(heir, 1)
       this.#attached.set(meta, other === undefined ? meta.attach(this.#host) : this.#attached.get(other)!)

@@ -21,16 +21,16 @@ export const GATE_OPTIONS: OptionNames<GateOptions> = {
   watch: true,
 }
 
-/** What a gate is made with. */
+/** Options of a gate. */
 export interface GateOptions extends ReadOptions, RuntimeConfigOptions {
   /**
-   * Where the state of the limits lives; it stays open when the gate is closed. Default: the store the policy names,
+   * Store of the counters; it stays open when the gate is closed. Default: the store that the policy names,
    * or a MemoryStore, which the gate closes itself.
    */
   readonly store?: Store | undefined
   readonly clock?: Clock | undefined
   readonly dialect?: Dialect | undefined
   readonly logger?: Logger | undefined
-  /** Of `fromPolicy`: whether to follow the policy's files and put each sound change into effect. Default: false. */
+  /** For `fromPolicy`: watch the policy's files and apply each valid change. Default: false. */
   readonly watch?: boolean | undefined
 }

@@ -9,38 +9,39 @@ import type { ThrottledLog } from '../core/throttled-log.ts'
 import type { BanOptions } from './entry-types.ts'
 import type { RuntimeList } from './runtime-list.ts'
 
-/** Whom nobody told off is called so in lists and logs. */
+/** Author of automatic bans in lists and logs. */
 const ADDED_BY = 'penalties'
 
 interface Offender {
-  /** When it was refused, the oldest first. */
+  /** Times of its refusals, oldest first. */
   times: number[]
-  /** Blocks in a row. */
+  /** Number of consecutive blocks. */
   blocks: number
-  /** The end of the last one, and how long it was. */
+  /** End and length of the last block. */
   untilMs: number
   lengthMs: number
 }
 
 /**
- * Counts refusals and connects of each sender and bans those that go on. A block that is over is forgiven after as long again, one step of
- * growth at a time. Bounded: of too many offenders, those quiet for longest are forgotten.
+ * Counts refusals and connects of each sender and bans repeat offenders. After a block, each further span of
+ * the same length reduces the next block by one step. Bounded: beyond the maximum, the least recent offender
+ * is forgotten.
  */
 export class Penalties {
   readonly #bans: RuntimeList<BanOptions>
   readonly #failures: ThrottledLog
-  /** Connects that are counted already: who waits is asked about again. */
+  /** Connects that are counted already. Why: a waiting connect is checked again. */
   readonly #connects = new WeakSet<Message>()
   readonly #confirmed = new WeakSet<Message>()
   readonly #offenders = new Map<string, Offender>()
 
-  /** `failures` is told of each sender that could not be blocked. */
+  /** `failures` logs each sender that could not be blocked. */
   constructor(bans: RuntimeList<BanOptions>, failures: ThrottledLog) {
     this.#bans = bans
     this.#failures = failures
   }
 
-  /** Takes a refusal to account. `name` tells apart what rules count for themselves. Never throws. */
+  /** Counts a refusal. `name` keeps the counts of a rule's own penalty apart. Never throws. */
   note(
     penalty: Penalty,
     name: string,
@@ -50,7 +51,7 @@ export class Penalties {
     nowMs: number,
   ): void {
     if (penalty.refusals === Infinity || !isOffence(decision)) return
-    // What others send to a client is no offence of that client.
+    // A message sent to a client is no offence of that client.
     if (message.on === 'deliver') return
     const part = partOf(sender, message.claimed ? 'ip' : penalty.per)
     const text = part && sender[part]
@@ -67,8 +68,9 @@ export class Penalties {
   }
 
   /**
-   * Takes a connect to account; the refusal of one that makes too many of its sender. A connect that is asked about again is
-   * the same one. One that is only claimed counts against its address, and against the rest once it is confirmed. Never throws.
+   * Counts a connect and returns the refusal if its sender connects too often. A repeated check of the same
+   * connect counts once. A claimed connect counts against its address only, and against the other parts when
+   * it is confirmed. Never throws.
    */
   countConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
     if (this.#connects.has(connect)) return undefined
@@ -76,7 +78,7 @@ export class Penalties {
     return this.#countConnect(penalty, sender, nowMs, part => connect.claimed !== true || part === 'ip')
   }
 
-  /** Takes a connect to account whose sender is authenticated now. Never throws. */
+  /** Counts a connect once its sender is authenticated. Never throws. */
   confirmFlaps(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
     if (connect.claimed !== true || this.#confirmed.has(connect)) return undefined
     this.#confirmed.add(connect)
@@ -102,7 +104,7 @@ export class Penalties {
     return refused
   }
 
-  /** The refusal a connect would meet that came now. Takes nothing to account, and never throws. */
+  /** Returns the refusal that a connect would get now. Counts nothing and never throws. */
   peekFlaps(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined {
     for (const { connects, withinMs, per } of penalty.flapping) {
       const part = partOf(sender, per)
@@ -117,7 +119,7 @@ export class Penalties {
     return undefined
   }
 
-  /** One time more; the offender where it is one too many, whose times are then counted anew. */
+  /** Adds one time. If that reaches the maximum, resets the count and returns the offender. */
   #count(key: string, most: number, withinMs: number, nowMs: number): Offender | undefined {
     const offender = this.#take(key)
     offender.times.push(nowMs)
@@ -127,13 +129,13 @@ export class Penalties {
     return offender
   }
 
-  /** Blocks an offender, for longer the more often it was; false where it cannot be. */
+  /** Blocks an offender; repeated blocks last longer. Returns false if the list of bans is full. */
   #block(penalty: Penalty, offender: Offender, whom: Subject, reason: string, nowMs: number): boolean {
     forgive(offender, nowMs)
     offender.blocks++
     offender.lengthMs = blockLengthMs(penalty, offender.blocks)
     offender.untilMs = nowMs + offender.lengthMs
-    // A full list of bans: the sender stays limited, and is no more than that.
+    // If the list of bans is full, the sender stays limited but is not banned.
     if (this.#bans.isFull) return false
     const told = reason.slice(0, MAX_SIZES.noteChars)
     const ban = { ...whom, reason: told, code: 'penalty', addedBy: ADDED_BY, for: offender.lengthMs }
@@ -141,7 +143,7 @@ export class Penalties {
     return true
   }
 
-  /** Taken out and put in last: the order of the map is that of their last offence. */
+  /** Returns an offender and moves it to the end, so that the map is ordered by last offence. */
   #take(key: string): Offender {
     const offender = this.#offenders.get(key) ?? { times: [], blocks: 0, untilMs: 0, lengthMs: 0 }
     this.#offenders.delete(key)
@@ -158,13 +160,13 @@ function flappingKey(part: string, text: string): string {
 
 const OFFENCES: ReadonlySet<string> = new Set(['rate_limit_exceeded', 'quota_exceeded', 'too_large'])
 
-/** What is only slowed down or sent elsewhere is asked again by itself, and is nobody's offence. */
+/** Returns false for delayed or redirected messages: brokers check them again without the client's doing. */
 function isOffence({ allowed, outcome, reason }: Decision): boolean {
   if (allowed || !OFFENCES.has(reason)) return false
   return outcome === 'drop' || outcome === 'reject' || outcome === 'retry' || outcome === 'disconnect'
 }
 
-/** A step for each span as long as the last block that has passed since it ended. */
+/** Reduces the number of blocks by one for each span as long as the last block since it ended. */
 function forgive(offender: Offender, nowMs: number): void {
   if (offender.lengthMs === 0 || nowMs <= offender.untilMs) return
   const steps = Math.floor((nowMs - offender.untilMs) / offender.lengthMs)

@@ -3,20 +3,20 @@ import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 
-/** A policy in any form: paths, YAML or JSON text, an object, or a list of them where the later wins. */
+/** A policy in any form: a path, YAML or JSON text, an object, or a list of them in which later ones win. */
 export type PolicySource = string | object | readonly (string | object)[]
 
-/** What it takes to read a policy, and to try it. */
+/** Options for reading and testing a policy. */
 export interface ReadOptions {
   /** Environment for `${NAME}` in policies. Default: process.env. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
-  /** Algorithms of one's own that policies may name. */
+  /** Custom algorithms that policies may name. */
   readonly algorithms?: readonly CustomAlgorithm[] | undefined
-  /** The load adaptive limits go by instead of a measured one, 0 to 1; `none`: they are as they are written. */
+  /** Fixed load for adaptive limits instead of a measured one, 0 to 1. `none`: limits apply as written. */
   readonly load?: number | 'none' | undefined
 }
 
-/** Reads and compiles a policy. Loaded when first asked for: a gate built in code needs neither YAML nor zod. */
+/** Reads and compiles a policy. Imported on first use, so that a gate built in code needs neither YAML nor zod. */
 export async function readPolicy(
   source: PolicySource,
   { env, algorithms }: ReadOptions,
@@ -25,7 +25,10 @@ export async function readPolicy(
   return compilePolicy(await loadPolicy(source, { ...(env && { env }), ...(algorithms && { algorithms }) }))
 }
 
-/** Calls `reload` whenever a file of the policy has changed; returns how to end it. Throws PolicyError without files. */
+/**
+ * Calls `reload` after each change of a policy file. Returns a function that stops it. Throws PolicyError if
+ * there are no files.
+ */
 export async function watchFiles(
   { source }: CompiledPolicy,
   reload: () => Promise<void>,

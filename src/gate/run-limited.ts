@@ -9,20 +9,20 @@ import type { HandlerMonitor, HandlerSlot } from './handler-monitor.ts'
 const WAITS: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
 const LONGEST_WAIT_MS = 60_000
 
-/** How long `gate.run` waits. */
+/** Options of `gate.run`. */
 export interface RunOptions {
-  /** The longest a message waits for its limits and for a handler to end. Default: 60,000. */
+  /** Longest wait of a message for its limits and for a free handler slot. Default: 60,000. */
   readonly maxWaitMs?: number | undefined
 }
 
 const OPTIONS: OptionNames<RunOptions> = { maxWaitMs: true }
 
-/** What became of a message that `gate.run` was given: what its handler returned, or the decision that refused it. */
+/** Result of `gate.run`: the handler's return value, or the decision that refused the message. */
 export type RunResult<T> =
   | { readonly ran: true; readonly value: T; readonly decision: Decision }
   | { readonly ran: false; readonly decision: Decision }
 
-/** The parts of a gate that are used. */
+/** The parts of a gate that `runLimited` uses. */
 interface Runner {
   readonly clock: Clock
   readonly handlerMonitor: HandlerMonitor
@@ -30,8 +30,8 @@ interface Runner {
 }
 
 /**
- * Asks about a message, waits as its outcome says, runs its handler within the limits of handlers at work, and reports what
- * became of it. Rejects with what the handler throws.
+ * Checks a message, waits as its outcome requires, runs its handler within the `inFlight` limits, and reports
+ * the result. Rejects with the error of the handler.
  */
 export async function runLimited<T>(
   gate: Runner,
@@ -66,7 +66,7 @@ export async function runLimited<T>(
   }
 }
 
-/** Waits for room under the limits of handlers at work. The refusal, if it may not wait, or not for so long. */
+/** Waits for room under the `inFlight` limits. Returns the refusal if the message may not wait, or not long enough. */
 function enter(
   { clock, handlerMonitor }: Runner,
   message: Message,

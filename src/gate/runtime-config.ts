@@ -35,35 +35,35 @@ import { ENTRY_KINDS, type EntryKind, type RuntimeEntry } from './runtime-entry.
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
 import { TierCache, type TierLookup } from './tier-cache.ts'
 
-/** What a gate is told of tiers and penalties in code; a policy that speaks of them takes their place. */
+/** Tiers, penalties and behaviour set in code. A policy that defines them takes precedence. */
 export interface RuntimeConfigOptions {
-  /** Tiers; `{}` gives the five there are by default. */
+  /** Tiers. `{}` uses the five defaults. */
   readonly tiers?: TiersSpec | undefined
-  /** Who is of which tier, by a function of the user's own. */
+  /** Function that looks up the tier of a sender. */
   readonly tierOf?: TierLookup | TierLookup['of'] | undefined
   readonly penalties?: PenaltySpec | undefined
-  /** Limits that follow the behaviour of who sends; `{}` for 1.2 and 0.3 of them. */
+  /** Limits that depend on the sender's behaviour. `{}` uses the default factors 1.2 and 0.3. */
   readonly behaviour?: BehaviourSpec | undefined
 }
 
-/** What the desk asks of its gate. */
+/** The parts of a gate that the runtime configuration uses. */
 export interface RuntimeConfigHooks {
   readonly clock: Clock
   readonly logger: Logger
   readonly store: Store
-  /** Has all seats settled anew. */
+  /** Makes all senders resolve their plans again. */
   renew(): void
-  /** Has the chain built anew, with `exemptions` in front. Throws PolicyError. */
+  /** Rebuilds the chain, with `exemptions` in front. Throws PolicyError. */
   rebuild(): void
-  /** Decisions may differ from now on, with all seats as they are. */
+  /** Reports that decisions may differ, although plans stay valid. */
   changed(): void
   rules(): readonly Rule[]
-  /** Another node has found a breaker open for a key until a moment. */
+  /** Applies a breaker that another node opened for a key. */
   opened(breaker: string, key: string, untilMs: number): void
   tell<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
 }
 
-/** All that is said of senders while a gate runs: bans, overrides, exemptions, tiers, penalties. */
+/** Runtime configuration: bans, overrides, exemptions, tiers and penalties. */
 export class RuntimeConfig {
   readonly senderOverrides: SenderOverrides
   readonly usageWarnings: UsageWarnings
@@ -106,7 +106,7 @@ export class RuntimeConfig {
       },
       share: async (kind, id, note) => this.#configSync?.tell(kind, id, note),
     }
-    // Seats ask for conducts and breakers by themselves; how often a breaker opens is no matter of an audit.
+    // Sender states read behaviour levels and breakers themselves. Breakers open too often for the audit log.
     const quiet = { ...listHooks, changed: () => hooks.changed() }
     const lost = new ThrottledLog(clock, logger, 'a note could not be kept: it counts on this node only')
     this.senderOverrides = new SenderOverrides((whom, why, untilMs) => {
@@ -164,14 +164,17 @@ export class RuntimeConfig {
       })
   }
 
-  /** The chain: run-time exemptions, the policy's entries, what code has added, and the limits of tiers. Throws PolicyError. */
+  /**
+   * Builds the chain: runtime exemptions, the policy's entries, entries added in code, and the limits of
+   * tiers. Throws PolicyError.
+   */
   assemble(
     policy: CompiledPolicy | undefined,
     dialect: Dialect,
     used: readonly CompiledEntry[],
   ): RuleRegistry {
     const registry = new RuleRegistry(dialect)
-    // By age: other nodes learn of them in any order.
+    // Sorted by age, because nodes receive them in any order.
     for (const { middleware } of [...this.metas.values()].sort(compareAge))
       registry.add(undefined, middleware, true)
     if (policy?.adaptive !== undefined) registry.add(undefined, policy.adaptive)
@@ -195,7 +198,7 @@ export class RuntimeConfig {
     return registry
   }
 
-  /** Selects what overrides in effect have counted for a rule, or for one of its keys. */
+  /** Returns selectors of the counts that overrides hold for a rule, or for one of its keys. */
   overrideSelectors(rule: Rule, key: string | undefined): readonly Selector[] {
     const selectors = new Map<string, Selector>()
     for (const override of this.senderOverrides.overrides.values()) {
@@ -208,12 +211,12 @@ export class RuntimeConfig {
     return [...selectors.values()]
   }
 
-  /** Whether refusals are to be told of. */
+  /** Returns true if refusals have to be recorded. */
   punishes(registry: RuleRegistry): boolean {
     return this.#penalty !== undefined || registry.hasPenalties
   }
 
-  /** Takes a refusal to account. Never throws. */
+  /** Records a refusal for penalties. Never throws. */
   note(decision: Decision, registry: RuleRegistry, message: Message, sender: Sender): void {
     const own = decision.rule === undefined ? undefined : registry.penaltyOf(decision.rule)
     const penalty = own ?? this.#penalty
@@ -222,31 +225,31 @@ export class RuntimeConfig {
     this.#penalties.note(penalty, name, decision, message, sender, this.#hooks.clock.now())
   }
 
-  /** What a tier is being looked up for, where the sender settled last has to wait for it. */
+  /** Returns the pending tier lookup of the sender resolved last, once. */
   takePendingLookup(): Promise<void> | undefined {
     return this.#tierCache?.takePendingLookup()
   }
 
-  /** Asks the store once what the other nodes know; from then on by itself. Never rejects. */
+  /** Reads the entries of the other nodes and starts polling. Never rejects. */
   async look(): Promise<void> {
     await this.#configSync?.look()
   }
 
-  /** Tells all nodes that a breaker is open for a key until a moment. */
+  /** Reports to all nodes that a breaker is open for a key until a time. */
   tellOpened(breaker: string, key: string, untilMs: number): void {
     const length = Math.max(1, Math.round(untilMs - this.#hooks.clock.now()))
-    // Where it cannot be told, the others find out for themselves.
+    // If this fails, the other nodes detect the fault themselves.
     this.#opened.add({ breaker, key, reason: 'open', addedBy: 'breaker', for: length }).catch(() => {})
   }
 
-  /** Ends all timers, and waits until the other nodes were told what was said last, as far as the store is in reach. */
+  /** Stops all timers and writes pending changes to the store if it is reachable. */
   async close(): Promise<void> {
     this.#tierCache?.close()
     for (const runtimeList of Object.values(this.#runtimeLists)) runtimeList.close()
     await this.#configSync?.close()
   }
 
-  /** The rules, in thousandths where tiers make fractions of costs. */
+  /** Returns the rules, in thousandths if tiers make costs fractional. */
   #countedRules(): readonly Rule[] {
     const rules = this.#hooks.rules()
     if (this.senderOverrides.tiers?.fractional !== true) return rules

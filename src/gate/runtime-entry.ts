@@ -3,19 +3,19 @@ import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { parseDuration } from '../core/units.ts'
 
-/** Who says something of somebody at run time, why, and for how long. */
+/** Options of a runtime entry: author, reason, duration. */
 export interface RuntimeEntryOptions {
-  /** Why; at most {@link BOUNDS.noteChars} characters. */
+  /** Reason, at most {@link MAX_SIZES.noteChars} characters. */
   readonly reason: string
-  /** A word of the operator's own, for reports: `emergency`, `abuse`, `ticket-17`. */
+  /** Category of the operator's choice, for reports: `emergency`, `abuse`, `ticket-17`. */
   readonly code?: string | undefined
-  /** Who; default: `unknown`. */
+  /** Author. Default: `unknown`. */
   readonly addedBy?: string | undefined
-  /** How long, in milliseconds or as `1h`; default: until it is removed. */
+  /** Duration in milliseconds or as text such as `1h`. Default: until it is removed. */
   readonly for?: number | string | undefined
 }
 
-/** What was said, when, and until when; times are whole milliseconds since the epoch. */
+/** Common fields of runtime entries. Times are whole milliseconds since the epoch. */
 export interface RuntimeEntry extends Added {
   readonly id: string
   readonly reason: string
@@ -27,20 +27,19 @@ export interface RuntimeEntry extends Added {
 export const ENTRY_KINDS = ['ban', 'override', 'exemption', 'tier', 'behaviour', 'breaker'] as const
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 
-/** A change of what is said at run time: for the audit log. */
+/** A change of runtime entries, for the audit log. */
 export interface Change {
   readonly kind: EntryKind
   readonly action: 'added' | 'removed' | 'expired'
   readonly id: string
   readonly atMs: number
-  /** Who did it; `clock` where it came to its end. */
+  /** Author of the change; `clock` if the entry expired. */
   readonly by: string
-  /** Why it was done. */
   readonly reason: string
   readonly note: RuntimeEntry
 }
 
-/** The common part of a note. Throws PolicyError. */
+/** Returns the common fields of an entry. Throws PolicyError. */
 export function runtimeEntryOf(
   id: string,
   options: RuntimeEntryOptions,

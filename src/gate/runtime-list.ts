@@ -9,21 +9,21 @@ import {
   runtimeEntryOf,
 } from './runtime-entry.ts'
 
-/** What a board is for: how what it is given is read, and what it does. */
+/** Behaviour of a kind of runtime entry: how its options are parsed and how it takes effect. */
 export interface EntryType<Given> {
   readonly kind: EntryKind
-  /** The name of what is given, and the same in the one form it is kept in. Throws PolicyError. */
+  /** Returns the id and the normalised options. Throws PolicyError. */
   read(given: Given): { readonly id: string; readonly given: Given }
-  /** Puts it into effect; returns what takes it back. Throws PolicyError. */
+  /** Puts an entry into effect. Returns a function that reverts it. Throws PolicyError. */
   enter(given: Given, note: RuntimeEntry): () => void
 }
 
-/** What a board tells the gate. */
+/** Callbacks of a runtime list. */
 export interface RuntimeListHooks {
   readonly clock: Clock
   changed(): void
   audit(change: Change): void
-  /** Tells the other nodes; undefined: it is gone. */
+  /** Shares an entry with the other nodes; undefined if it was removed. */
   share(kind: EntryKind, id: string, note: RuntimeEntry | undefined): Promise<void>
 }
 
@@ -32,12 +32,12 @@ interface Posted<Given> {
   readonly leave: () => void
 }
 
-/** Below so many, notes end at their very millisecond; with more, they are looked through less often. */
+/** Up to this size, entries expire exactly on time. Larger lists are scanned less often. */
 const NOTES_PER_MS = 1_000
 
 /**
- * What operators say of senders while the gate runs: who, why, until when. Bounded; what has an end goes by itself; every change
- * is told to the audit log and to the other nodes of the store.
+ * List of runtime entries of one kind. Bounded. Entries expire by themselves. Every change goes to the audit
+ * log and to the other nodes of the store.
  */
 export class RuntimeList<Given extends object> {
   readonly #entryType: EntryType<Given>
@@ -62,8 +62,9 @@ export class RuntimeList<Given extends object> {
   }
 
   /**
-   * Puts it into effect at once, in the place of one of the same id; resolves when the other nodes can know, or the
-   * store is out of reach and will be told later. Throws (rejects with) PolicyError for what makes no sense.
+   * Adds an entry at once, in place of one with the same id. Resolves when the other nodes can read it, or
+   * when the store is unreachable; it is then written later. Rejects with PolicyError if the options are
+   * invalid.
    */
   async add(options: Given & RuntimeEntryOptions): Promise<Given & RuntimeEntry> {
     const { reason, code, addedBy, for: length, ...rest } = options
@@ -86,7 +87,7 @@ export class RuntimeList<Given extends object> {
     return note
   }
 
-  /** Takes it back at once; false where there is none of this id. */
+  /** Removes an entry at once. Returns false if there is no entry with this id. */
   async remove(id: string, why: { readonly by?: string; readonly reason?: string } = {}): Promise<boolean> {
     const posted = this.#posted.get(id)
     if (posted === undefined) return false
@@ -101,12 +102,15 @@ export class RuntimeList<Given extends object> {
     return this.#posted.get(id)?.note
   }
 
-  /** All that are in effect, the oldest first. */
+  /** Returns all entries in effect, oldest first. */
   list(): readonly (Given & RuntimeEntry)[] {
     return [...this.#posted.values()].map(({ note }) => note)
   }
 
-  /** Takes over what all nodes know, but for what this one has yet to tell; true where something changed. */
+  /**
+   * Takes over the entries of all nodes, except those that this node has yet to write. Returns true if any
+   * entry changed.
+   */
   merge(
     sharedEntries: ReadonlyMap<string, Given & RuntimeEntry>,
     unsent: ReadonlySet<string>,
@@ -146,7 +150,7 @@ export class RuntimeList<Given extends object> {
     try {
       leave = this.#entryType.enter(note, note)
     } catch (error) {
-      // The one before stays as it was.
+      // The earlier entry stays in effect.
       if (old !== undefined)
         this.#posted.set(note.id, { note: old.note, leave: this.#entryType.enter(old.note, old.note) })
       throw error

@@ -12,7 +12,7 @@ import { GATE_OPTIONS, type GateOptions } from './options.ts'
 
 const REMEDY = 'use another algorithm, or another store'
 
-/** Refuses options that a gate does not have, and a store that is none. Throws PolicyError. */
+/** Checks the options of a gate. Throws PolicyError for unknown options and for a store without `decide`. */
 export function checkGateOptions(options: GateOptions): void {
   checkOptionNames(options, GATE_OPTIONS)
   checkWord(options.dialect ?? 'mqtt', ['mqtt', 'nats'], 'dialect', 'dialect')
@@ -21,7 +21,7 @@ export function checkGateOptions(options: GateOptions): void {
   throw policyError('store', 'this is no store', "open one: store: await openStore('redis://127.0.0.1:6379')")
 }
 
-/** Refuses what `gate.use` cannot call. Throws PolicyError. */
+/** Checks that `gate.use` was given middleware. Throws PolicyError. */
 export function checkMiddleware(given: unknown): void {
   if (typeof given === 'function') return
   const { admit, guard, limit, rate } = Object(given) as Readonly<Record<string, unknown>>
@@ -37,7 +37,10 @@ function kindOf(given: unknown): string {
   return Array.isArray(given) ? 'a list' : typeof given === 'object' ? 'an object' : `a ${typeof given}`
 }
 
-/** Refuses what a store cannot keep, each rule and exemption with its place. Throws PolicyError. */
+/**
+ * Checks that a store supports each rule and exemption of a policy. Throws PolicyError with the position of
+ * each problem.
+ */
 export function checkLimits({ entries, exemptions, adaptive, source }: CompiledPolicy, store: Store): void {
   const problems: Problem[] = []
   const flaw = adaptive && fleetFlaw(adaptive, store)
@@ -56,7 +59,7 @@ export function checkLimits({ entries, exemptions, adaptive, source }: CompiledP
 
 const NODE_REMEDY = 'write across: node, or use a store whose nodes tell each other, as Redis or SQLite'
 
-/** Why an adaptive() cannot go by the load of all nodes of a store; those of a memory store are this one alone. */
+/** Returns the reason why adaptive() cannot use the load of all nodes of a store. Memory stores have this node only. */
 function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
   const meta = metaOf(middleware)
   if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
@@ -64,7 +67,7 @@ function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
   return `by the ${store.name} store nodes cannot tell each other their load`
 }
 
-/** Refuses a middleware whose limit a store cannot keep. Throws PolicyError. */
+/** Checks that a store supports the limit of a middleware. Throws PolicyError. */
 export function checkLimit(middleware: Middleware, store: Store): void {
   const flaw = fleetFlaw(middleware, store)
   if (flaw !== undefined) throw policyError('across', flaw, NODE_REMEDY)
@@ -73,7 +76,10 @@ export function checkLimit(middleware: Middleware, store: Store): void {
   if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)
 }
 
-/** Refuses a policy that names another store than the one a gate has opened: what was counted would be left behind. */
+/**
+ * Checks that a policy names the same store as before. Why: counts would be left behind in the old one.
+ * Throws PolicyError.
+ */
 export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void {
   if (JSON.stringify(policy.store) === JSON.stringify(opened)) return
   // Never the URLs: they may hold passwords.
@@ -82,7 +88,7 @@ export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void 
   throw new PolicyError([{ ...policy.source.locate('store'), message, remedy }])
 }
 
-/** Refuses a policy of another dialect than the gate's own middleware is written in. Throws PolicyError. */
+/** Checks that a policy has the dialect of the middleware added in code. Throws PolicyError. */
 export function checkDialect(policy: CompiledPolicy, dialect: Dialect): void {
   if (policy.dialect === dialect) return
   throw policyError('dialect', `the gate's own middleware reads ${dialect}`, `write dialect: ${dialect}`)

@@ -6,12 +6,15 @@ import type { MaybePromise, Sender } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { withTimeout } from '../core/with-timeout.ts'
 
-/** Asks who is of which tier: undefined for nobody knows. */
+/** Options for looking up the tier of a sender. `of` returns undefined if the tier is unknown. */
 export interface TierLookup {
   readonly of: (sender: Sender) => MaybePromise<string | undefined>
-  /** How long an answer is waited for before the sender's own tier or the default counts. Default: 1000. */
+  /** Longest wait for an answer. After it, the sender's own tier or the default applies. Default: 1000. */
   readonly timeoutMs?: number | undefined
-  /** How long an answer, also a missing one, is good for; then it is asked for anew while the old one counts. Default: 60000. */
+  /**
+   * Lifetime of an answer, including a missing one. An expired answer still applies while it is looked up
+   * again. Default: 60000.
+   */
   readonly keepMs?: number | undefined
 }
 
@@ -22,7 +25,7 @@ interface Found {
   readonly atMs: number
 }
 
-/** The answers of a user's own function, remembered by sender; bounded. Never throws. */
+/** Cache of the answers of a tier lookup, by sender. Bounded. Never throws. */
 export class TierCache {
   readonly #lookup: TierLookup
   readonly #clock: Clock
@@ -43,7 +46,10 @@ export class TierCache {
     this.#keepMs = lookup.keepMs ?? 60_000
   }
 
-  /** The tier of a sender as far as it is known now; where it is not, {@link takeSought} gives what to wait for. */
+  /**
+   * Returns the tier of a sender as far as it is known. If it is not, {@link takePendingLookup} returns the
+   * lookup to wait for.
+   */
   of(sender: Sender): string | undefined {
     const key = senderKeyOf(sender)
     const found = this.#found.get(key)
@@ -54,7 +60,7 @@ export class TierCache {
     return (this.#found.get(key) ?? found)?.tier
   }
 
-  /** What the sender asked for last has to wait for, once. */
+  /** Returns the pending lookup of the sender asked for last, once. */
   takePendingLookup(): Promise<void> | undefined {
     const waited = this.#waitedFor
     this.#waitedFor = undefined
@@ -66,7 +72,7 @@ export class TierCache {
   }
 
   #seek(key: string, sender: Sender): Promise<void> | undefined {
-    // Too many at once: the default counts, and it is asked for when the sender is settled next.
+    // Too many lookups at once: the default applies, and the next message of the sender looks it up again.
     if (this.#pendingLookup.size >= MAX_SIZES.tiersSought) return undefined
     let answer: MaybePromise<string | undefined>
     try {
@@ -91,7 +97,7 @@ export class TierCache {
   #arrive(key: string, tier: string | undefined, err?: unknown): void {
     this.#pendingLookup.delete(key)
     const before = this.#found.get(key)
-    // A tier that was known outlives a failure to ask again.
+    // A known tier stays valid if a later lookup fails.
     this.#keep(key, err === undefined ? tier : before?.tier, err)
     if (before !== undefined && before.tier !== this.#found.get(key)?.tier) this.#renew()
   }
@@ -104,7 +110,7 @@ export class TierCache {
     this.#cancel ??= this.#clock.after(this.#keepMs, () => this.#age())
   }
 
-  /** What has grown old is forgotten by those who have long gone, and asked for again by those who send. */
+  /** Forgets old answers of senders that have gone, and makes active senders look theirs up again. */
   #age(): void {
     this.#cancel = undefined
     const nowMs = this.#clock.now()
