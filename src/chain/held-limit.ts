@@ -6,11 +6,11 @@ import { parseBytes, quote } from '../core/units.ts'
 import { compileScopes, type KeyMaker } from './rules/key-scope.ts'
 import type { HeldOptions } from './rules/rule-options.ts'
 
-/** Things a broker holds for its clients, by the word of a rule. */
+/** Kinds of items that a broker holds for its clients, as named in rules. */
 export const HELD_KINDS = ['connections', 'subscriptions', 'retained'] as const
 export type HeldKind = (typeof HELD_KINDS)[number]
 
-/** Actions that add to what a broker holds. */
+/** Action that adds an item of each kind. */
 export const HELD_ACTIONS: Readonly<Record<HeldKind, Action>> = {
   connections: 'connect',
   subscriptions: 'subscribe',
@@ -23,7 +23,7 @@ const REASONS: Readonly<Record<HeldKind, Reason>> = {
   retained: 'retained_exceeded',
 }
 
-/** Outcomes of a message that would exceed a count of things held. */
+/** Outcomes of a message that would exceed a limit of held items. */
 const OUTCOMES: readonly Outcome[] = ['reject', 'drop', 'disconnect']
 
 const OPTIONS: OptionNames<HeldOptions> = {
@@ -40,21 +40,21 @@ const OPTIONS: OptionNames<HeldOptions> = {
   dialect: true,
 }
 
-/** When a refused message may ask again: it is unknown when something is released. */
+/** Retry delay of a refused message. Fixed, because the time at which an item is released is unknown. */
 const ASK_AGAIN_MS = 1_000
 
-/** A limit of things held at once, per key. A broker counts them. */
+/** A limit of items held at once, per key. Brokers count them. */
 export interface HeldLimit {
   readonly name: string
   readonly held: HeldKind
   readonly most: number
-  /** It counts bytes of retained messages. */
+  /** True if it counts bytes of retained messages. */
   readonly isBytes: boolean
   readonly keys: KeyMaker
   readonly refusal: Decision
 }
 
-/** Station of a limit of things held: it takes no part in the chain. */
+/** Metadata of a limit of held items. It takes no part in the chain. */
 export interface HeldStation {
   readonly kind: 'held'
   readonly name: string
@@ -64,12 +64,12 @@ export interface HeldStation {
   readonly limit: HeldLimit
 }
 
-/** Returns which kind of things a rule limits; undefined for another rule. */
+/** Returns the kind of items that a rule limits; undefined for other rules. */
 export function heldKindOf(options: object): HeldKind | undefined {
   return HELD_KINDS.find(kind => (options as Readonly<Record<string, unknown>>)[kind] !== undefined)
 }
 
-/** Makes the station of a limit of things held. Throws PolicyError. */
+/** Compiles a limit of held items. Throws PolicyError. */
 export function heldStation(options: HeldOptions, held: HeldKind): HeldStation {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
@@ -112,7 +112,7 @@ function readMost(written: unknown, held: HeldKind): Pick<HeldLimit, 'most' | 'i
   throw policyError(held, `${quote(written)} is not a whole number from 1`, remedy)
 }
 
-/** Returns a limit in words, as `at most 20 connections per ip`. */
+/** Returns a description such as `at most 20 connections per ip`. */
 export function describeHeld({ held, most, isBytes, keys }: HeldLimit): string {
   const per = keys.scopes.join('+')
   const what = held !== 'retained' ? held : isBytes ? 'bytes of retained messages' : 'retained messages'

@@ -10,15 +10,15 @@ import {
 } from '../senders/behaviour.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 
-/** Whose behaviour a seat counts, and by which words of the policy. */
+/** Behaviour count of a sender, cached on its sender state. */
 export interface BehaviourState {
   readonly identity: Sender
   readonly compiledBehaviour: CompiledBehaviour
-  /** Undefined for a sender that has no name. */
+  /** Undefined for a sender without a name. */
   readonly count: Count | undefined
 }
 
-/** A plan as it is for senders of one conduct. */
+/** A plan specialised for senders of one behaviour level. */
 export interface BehaviourPlan {
   readonly steps: readonly Step[]
   readonly evaluator: {
@@ -26,7 +26,10 @@ export interface BehaviourPlan {
   }
 }
 
-/** Decides by the conduct of who sends, and counts what becomes of it. The count hangs on the seat: no name is looked up. */
+/**
+ * Decides by the sender's behaviour level and counts the result. The count is cached on the sender state, so
+ * no name is looked up.
+ */
 export class BehaviourEvaluator {
   readonly kind = 'watched'
   readonly #plans: Readonly<Record<BehaviourLevel, BehaviourPlan>>
@@ -56,7 +59,7 @@ export class BehaviourEvaluator {
     return decision
   }
 
-  /** What is in force for a seat. */
+  /** Returns the plan in force for a sender. */
   planFor(senderState: SenderState, nowMs: number): BehaviourPlan {
     const count = this.#countOf(senderState)
     return this.#plans[count === undefined ? 'usual' : behaviourLevelOf(count, nowMs)]

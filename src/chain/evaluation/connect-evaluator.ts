@@ -6,7 +6,7 @@ import type { SenderState } from '../senders/sender-state.ts'
 import type { MemoryEvaluator } from './memory-evaluator.ts'
 import type { StoreEvaluator } from './store-evaluator.ts'
 
-/** Counts connects before anything else decides about them; those of whom an exemption lets pass are left alone. */
+/** Counts connects before the chain decides, except those that an exemption lets pass. */
 export class ConnectEvaluator {
   readonly kind = 'connect'
   readonly #plan: MemoryEvaluator | StoreEvaluator
@@ -24,14 +24,14 @@ export class ConnectEvaluator {
     return refused ?? this.#plan.decide(message, senderState, nowMs)
   }
 
-  /** The refusal of a connect whose sender has been authenticated since it was decided. */
+  /** Counts a connect whose sender was authenticated after the check. Returns the refusal if it is one too many. */
   confirm(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
     return isExempt(message, senderState, nowMs)
       ? undefined
       : this.#countConnect.confirm(senderState.identity, message, nowMs)
   }
 
-  /** The refusal a connect would meet; undefined where the chain decides. Counts nothing. */
+  /** Returns the refusal that a connect would get; undefined if the chain decides. Counts nothing. */
   peek(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
     return isExempt(message, senderState, nowMs)
       ? undefined
@@ -39,7 +39,7 @@ export class ConnectEvaluator {
   }
 }
 
-/** Whether an exemption lets it pass that has no limit of its own. */
+/** Returns true if an exemption without a limit of its own applies. */
 function isExempt(message: Message, senderState: SenderState, nowMs: number): boolean {
   const { exempt, conditional } = senderState.senderPlan!
   if (exempt !== undefined) return true

@@ -15,36 +15,36 @@ import type { SenderState } from '../senders/sender-state.ts'
 import { combine, limitWait, passedBy } from './combine-verdicts.ts'
 import { chargeOf, combineStep, exemptBy, exemptionWait, rulesFor } from './store-evaluator.ts'
 
-/** An exemption as it met one message. */
+/** An exemption, evaluated for one message. */
 export interface ExemptionTrace {
   readonly name: string | undefined
   readonly options: ExemptOptions
-  /** Whether its lists hold for the sender and topic. */
+  /** True if its lists cover the sender and topic. */
   readonly covers: boolean
-  /** Whether its `when` holds for the message. */
+  /** True if its `when` matches the message. */
   readonly holds: boolean
-  /** Its own limit, where it has one and was asked. */
+  /** Its own limit, if it has one that was evaluated. */
   readonly own: LimitTrace | undefined
   readonly exempts: boolean
 }
 
-/** A limit as it met one message; nothing was charged. */
+/** A limit, evaluated for one message. Nothing was charged. */
 export interface LimitTrace extends Verdict {
   readonly rule: string
   readonly pattern: string | undefined
   readonly per: readonly string[]
   readonly key: string
-  /** The key in words, as `site=berlin, device=d7`. */
+  /** Readable key, such as `site=berlin, device=d7`. */
   readonly counter: string
   readonly cost: number
   readonly limit: number
   readonly shadow: boolean
   readonly algorithm: string
-  /** What `limit` was multiplied by. */
+  /** Factor that `limit` was multiplied by. */
   readonly scaled?: Scaled | undefined
 }
 
-/** A maximum size as it met one message. */
+/** A maximum size, evaluated for one message. */
 export interface SizeTrace {
   readonly rule: string
   readonly maxBytes: number
@@ -52,16 +52,16 @@ export interface SizeTrace {
   readonly shadow: boolean
 }
 
-/** A rule on the route of a message that is not for it. */
+/** A rule of the route that does not apply to the message. */
 export interface SkippedRule {
   readonly rule: string
-  /** The part of the rule that leaves the message out. */
+  /** The part of the rule that excludes the message. */
   readonly by: 'when' | 'for'
   readonly when?: ConditionSpec | undefined
   readonly for?: SenderLists | undefined
 }
 
-/** What a rate by feedback, or a breaker, would do with one message. */
+/** Description of how a rate by feedback, a breaker or a limit of held items treats one message. */
 export interface HandlerTrace {
   readonly name: string
   readonly says: string
@@ -71,26 +71,26 @@ export interface HandlerTrace {
 export interface Explanation {
   readonly topic: string
   readonly sender: Sender
-  /** The ban that holds for the sender, by its id and reason: nothing else is asked then. */
+  /** Ban of the sender. If set, nothing else is evaluated. */
   readonly ban?: { readonly id: string; readonly reason: string } | undefined
-  /** Patterns that match the topic, in the order of the list; undefined stands for every topic. */
+  /** Patterns that match the topic, in policy order. Undefined means every topic. */
   readonly patterns: readonly (string | undefined)[]
   readonly exemptions: readonly ExemptionTrace[]
   readonly limits: readonly LimitTrace[]
-  /** Maximum sizes, which are asked before the limits. */
+  /** Maximum sizes, evaluated before the limits. */
   readonly sizes: readonly SizeTrace[]
-  /** Rules on its route that are not for it. */
+  /** Rules of the route that do not apply to the message. */
   readonly skipped: readonly SkippedRule[]
-  /** What goes by the handlers behind the gate: what each would do with the message. */
+  /** Middleware that uses handler results: adaptive rates and breakers. */
   readonly handlers: readonly HandlerTrace[]
-  /** Limits of what a broker holds, each with what is held now. */
+  /** Limits of held items, each with the current amount. */
   readonly held: readonly HandlerTrace[]
-  /** Middleware that is not asked by an explanation. */
+  /** Number of custom middleware functions. An explanation does not call them. */
   readonly custom: number
   readonly decision: Decision
 }
 
-/** Walks all steps of a plan without charging anything. */
+/** Evaluates all steps of a plan without charging anything. */
 export async function inspect(
   { steps, evaluator, passed, notFor }: Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
   store: Store,
@@ -149,15 +149,15 @@ export async function inspect(
   }
 }
 
-/** The decision of maximum sizes and, unless they refuse, of the limits behind them. */
+/** Combines the decision of maximum sizes with that of the limits, unless the size is refused. */
 function combineSized(sized: Decision | undefined, count: () => Decision): Decision {
   if (sized === undefined) return count()
   return sized.allowed ? combine(sized, count()) : sized
 }
 
 /**
- * One decision a rule, or the one of the exemption that would let the message pass; of maximum sizes only a refusal.
- * Charges nothing.
+ * Returns one decision for each rule, or that of the exemption that lets the message pass. Maximum sizes
+ * appear only if they refuse. Charges nothing.
  */
 export function peekSteps(
   steps: readonly Step[],
@@ -229,7 +229,7 @@ async function traceExemption(
   }
 }
 
-/** What a conduct makes of a limit and of what remains of it. */
+/** Returns a limit and its remainder, multiplied by the share of a behaviour level. */
 function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace, 'limit' | 'remaining'> {
   return { limit: Math.max(1, roomOf(limit, room)), remaining: roomOf(remaining, room) }
 }

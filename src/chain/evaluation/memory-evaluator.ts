@@ -23,7 +23,7 @@ import {
 import { MemoryRule, VARIABLE } from './memory-rule.ts'
 import { TokenBucketEvaluator } from './token-bucket-evaluator.ts'
 
-/** Finds the record of each rule. All before any is asked: so the cache misses of many senders overlap. */
+/** Finds the record of each rule, before any is charged. Why: the cache misses then overlap. */
 function find(rules: readonly MemoryRule[], message: Message, senderState: SenderState, nowMs: number): void {
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
@@ -34,9 +34,10 @@ function find(rules: readonly MemoryRule[], message: Message, senderState: Sende
 }
 
 /**
- * Charges rules of any kind together in the memory store. It makes one object a message, its decision. All rules
- * are asked before any is charged: a denied message charges nothing. What denied is known when all have been asked,
- * and what is nearest to its limit when all are charged, so only soft rules need a fold.
+ * Charges rules of any kind together in the memory store. Allocates one object per message, its decision. All
+ * rules are probed before any is charged, so a denied message charges nothing. Only soft rules need
+ * `combineVerdicts`: otherwise the denials are known after probing, and the rule nearest to its limit after
+ * charging.
  */
 function charge(
   rules: readonly MemoryRule[],
@@ -79,25 +80,25 @@ function charge(
     : allowDecision(tightest, undefined)
 }
 
-/** A chain of exemptions followed by limits, on the memory store: decided at once, without a promise. */
+/** Evaluates exemptions followed by limits on the memory store, synchronously. */
 export class MemoryEvaluator {
   readonly kind = 'fused'
   readonly #own: ReadonlyMap<ExemptStep, readonly MemoryRule[]>
   readonly #rules: readonly MemoryRule[]
-  /** True if a rule has a condition; without one nothing is asked of a message. */
+  /** True if a rule has a condition. Otherwise, conditions are not evaluated. */
   readonly #isConditional: boolean
-  /** Maximum sizes, which are asked before the rules. */
+  /** Maximum sizes, evaluated before the rules. */
   readonly #sizes: readonly SizeRule[] | undefined
-  /** Rules whose conditions hold for the message at hand; used again for every message. */
+  /** Rules whose conditions match the current message. Reused for every message. */
   readonly #holding: MemoryRule[] = []
-  /** What decides for senders no exemption covers, where the rules are of the common kind. */
+  /** Faster evaluator for senders without exemptions, if all rules are plain token buckets. */
   readonly buckets: TokenBucketEvaluator | undefined
   readonly #passed: Passed
-  /** Rules that warn; without them nobody asks. */
+  /** Rules with usage warnings; undefined if there are none. */
   readonly #warning: readonly MemoryRule[] | undefined
   readonly #usageWarnings: UsageWarnings
 
-  /** `passed` is the decision where no rule applies. */
+  /** `passed` is the decision if no rule applies. */
   constructor(
     exempts: readonly ExemptStep[],
     rules: readonly PlannedRule[],

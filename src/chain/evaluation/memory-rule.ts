@@ -9,17 +9,17 @@ import type { Rule } from '../rules/rule.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import type { Charged } from './combine-verdicts.ts'
 
-/** Grains of a rule whose cost differs from message to message. */
+/** Marks a rule whose cost varies from message to message. */
 export const VARIABLE = -1
 
-/** One rule of a fused plan, with room for what it finds about the message at hand: used again for every message. */
+/** A rule of a memory evaluator, with the results for the current message. Reused for every message. */
 export class MemoryRule implements Charged {
   readonly rule: Rule
   readonly planned: PlannedRule
   readonly table: Table
   readonly records: Records
   readonly fixedGrains: number
-  /** Its place among the slots of a seat. */
+  /** Index of its slot in a sender state. */
   readonly place: number
   readonly soft: boolean
   readonly shadow: boolean
@@ -42,7 +42,7 @@ export class MemoryRule implements Charged {
     this.shadow = rule.shadow
   }
 
-  /** The slot of the message's key, found by its string and kept on the seat. */
+  /** Looks up the slot of the message's key and caches it in the sender state. */
   seek(message: Message, senderState: SenderState, nowMs: number): number {
     const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)
     if (!this.rule.keys.changing) {

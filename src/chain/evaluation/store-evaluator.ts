@@ -12,8 +12,8 @@ import type { SenderState } from '../senders/sender-state.ts'
 import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './combine-verdicts.ts'
 
 /**
- * Any chain on any store, step by step: custom middleware stands between, and the store may be far away. Each
- * stretch of limits is one call of the store; what a stretch took is given back when the message is refused later.
+ * Evaluates any chain on any store, step by step. Each group of limits is one store call. If the message is
+ * refused later, its charges are refunded.
  */
 export class StoreEvaluator {
   readonly kind = 'chained'
@@ -22,7 +22,7 @@ export class StoreEvaluator {
   readonly #usageWarnings: UsageWarnings
   readonly #passed: Passed
 
-  /** `passed` is the decision where no rule applies. */
+  /** `passed` is the decision if no rule applies. */
   constructor(steps: readonly Step[], store: Store, usageWarnings: UsageWarnings, passed: Passed = PASSED) {
     this.#steps = steps
     this.#store = store
@@ -64,7 +64,7 @@ export class StoreEvaluator {
     }
   }
 
-  /** The verdict of an exemption, by its own limit if it has one; undefined if it does not hold for a message. */
+  /** Returns the verdict of an exemption, from its own limit if it has one. Returns undefined if it does not apply. */
   #askExemption(
     step: ExemptStep,
     message: Message,
@@ -116,7 +116,7 @@ export class StoreEvaluator {
 
 const NO_CONTEXT = undefined as unknown as MiddlewareContext
 
-/** Returns the context of a middleware; none for one that does not take it. */
+/** Returns the context of a middleware; undefined if it takes fewer than three parameters. */
 function contextFor(
   { middleware, pattern }: CustomStep,
   message: Message,
@@ -127,12 +127,15 @@ function contextFor(
   return { sender: identity, nowMs, captures: capturesOf(pattern, message) }
 }
 
-/** Returns the rules of a step whose conditions hold for a message. */
+/** Returns the rules of a step whose conditions match a message. */
 export function rulesFor({ rules }: LimitsStep, message: Message, nowMs: number): readonly PlannedRule[] {
   return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
 }
 
-/** One decision of a stretch of limits, marked where the store did not make it; `passed` if no rule applies. */
+/**
+ * Returns the decision of a group of limits; `passed` if no rule applies. Sets `fallback` if the store did
+ * not decide.
+ */
 export function combineStep(
   planned: readonly PlannedRule[],
   verdicts: readonly Verdict[],
@@ -146,7 +149,7 @@ export function combineStep(
   const named = planned.findIndex(({ rule }) => rule.name === decision.rule)
   const byNobody = named < 0 ? verdicts.some(nobodyCounted) : nobodyCounted(verdicts[named]!)
   if (!byNobody) return { ...decision, fallback: true }
-  // What nobody counted is no rule's doing: the answer names none, and says that the store is out of reach.
+  // If nothing was counted, the decision names no rule and the reason is that the store is unavailable.
   const { allowed, outcome, retryAfterMs, shadow } = decision
   const answer: Decision = { allowed, outcome, reason: 'store_unavailable', retryAfterMs, fallback: true }
   return shadow === undefined ? answer : { ...answer, shadow }
@@ -156,20 +159,20 @@ function nobodyCounted({ fallback }: Verdict): boolean {
   return fallback === 'nobody'
 }
 
-/** The verdict of an exemption without a limit of its own. */
+/** Verdict of an exemption without a limit of its own. */
 const UNBOUNDED: Verdict = Object.freeze({ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 0 })
 
-/** The decision of an exemption, marked if the store did not count its own limit. */
+/** Returns the decision of an exemption. Sets `fallback` if the store did not count its own limit. */
 export function exemptBy({ meta: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
   return own?.fallback === undefined ? decision : { ...decision, fallback: true }
 }
 
-/** The wait until an exemption's own limit lets a message pass, by its verdict; 0 if it does. */
+/** Returns the wait until an exemption's own limit lets a message pass; 0 if it does now. */
 export function exemptionWait({ allowed, retryAfterMs }: Verdict): number {
   return allowed ? 0 : Math.max(1, retryAfterMs)
 }
 
-/** What a message asks of a rule, for any store. */
+/** Returns the charge of a message under a rule, for any store. */
 export function chargeOf(planned: PlannedRule, message: Message, senderState: SenderState): Charge {
   const { rule, index } = planned
   let key = senderState.keys?.[index]

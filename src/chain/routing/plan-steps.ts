@@ -7,36 +7,36 @@ import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
 import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
 import type { SizeRule, SizeStation } from '../rules/size-limit.ts'
 
-/** A middleware and the topics it is used for; undefined for every topic. */
+/** A middleware and the pattern that it applies to; undefined for every topic. */
 export interface Entry {
   readonly pattern: Pattern | undefined
   readonly middleware: Middleware
-  /** True for an exemption that was added at run time. */
+  /** True for an exemption added at run time. */
   readonly isRuntime: boolean
 }
 
-/** A rule at its place in a plan. */
+/** A rule and its position in a plan. */
 export interface PlannedRule {
   readonly rule: Rule
   readonly pattern: Pattern | undefined
-  /** Its place among all rules of the plan. */
+  /** Index among all rules of the plan. */
   readonly index: number
 }
 
 export interface ExemptStep {
   readonly kind: 'exempt'
   readonly meta: ExemptMeta
-  /** The exemption's own limit. */
+  /** Limit of the exemption itself. */
   readonly own: PlannedRule | undefined
 }
 
-/** Neighbouring limits, charged together in one atomic step. */
+/** Adjacent limits, charged together in one atomic step. */
 export interface LimitsStep {
   readonly kind: 'limits'
   readonly rules: readonly PlannedRule[]
 }
 
-/** Neighbouring maximum sizes, asked before the limits beside them. */
+/** Adjacent maximum sizes, evaluated before the limits next to them. */
 export interface SizesStep {
   readonly kind: 'sizes'
   readonly rules: readonly SizeRule[]
@@ -46,7 +46,7 @@ export interface CustomStep {
   readonly kind: 'custom'
   readonly middleware: Middleware
   readonly pattern: Pattern | undefined
-  /** Of one that goes by what handlers do. */
+  /** Metadata of middleware that uses handler results. */
   readonly handler: HandlerMeta | undefined
 }
 
@@ -54,14 +54,14 @@ export type Step = ExemptStep | SizesStep | LimitsStep | CustomStep
 
 type Station = LimitMeta | SizeStation | ExemptMeta | ScaleMeta | HandlerMeta | HeldStation
 
-/** The station of a middleware of the project's own; undefined for any other. */
+/** Returns the metadata of built-in middleware; undefined for custom middleware. */
 export function metaOf(middleware: Middleware): Station | undefined {
   return (middleware as { [META]?: Station })[META]
 }
 
 /**
- * The steps of a route, in the order in which they are asked. Entries that are disabled or meant for another action are left
- * out; a rule that is in the list twice is charged once.
+ * Returns the steps of a route in evaluation order. Omits entries that are disabled or for another action. A
+ * rule that occurs twice is charged once.
  */
 export function planSteps(entries: readonly Entry[], action: string): readonly Step[] {
   const steps: Step[] = []
@@ -104,7 +104,7 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
   return steps
 }
 
-/** Adds a maximum size before the limits it stands beside. */
+/** Inserts a maximum size before the limits next to it. */
 function addSize(steps: Step[], size: SizeRule): void {
   const end = steps.at(-1)?.kind === 'limits' ? steps.length - 1 : steps.length
   const before = steps[end - 1]
@@ -112,7 +112,7 @@ function addSize(steps: Step[], size: SizeRule): void {
   else if (!before.rules.includes(size)) steps[end - 1] = { ...before, rules: [...before.rules, size] }
 }
 
-/** The nearest scale before each entry of the list, whatever their priorities. */
+/** Returns the nearest adaptive middleware before each entry in policy order, regardless of priorities. */
 function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleMeta> {
   const limitScaler = new Map<Entry, ScaleMeta>()
   let nearest: ScaleMeta | undefined
@@ -125,9 +125,9 @@ function scalesOf(entries: readonly Entry[]): ReadonlyMap<Entry, ScaleMeta> {
 }
 
 /**
- * Entries in the order in which they are asked. Middleware of the user's own keeps its place. Between two of them all
- * exemptions come first, those added at run time before the others, and then feedback, breakers and limits. Priorities sort
- * exemptions among exemptions, and limits among neighbouring limits.
+ * Returns entries in evaluation order. Custom middleware keeps its position. Between two custom ones,
+ * exemptions come first (runtime ones before others), then feedback, breakers and limits. Priorities order
+ * exemptions among exemptions, and limits among adjacent limits.
  */
 function ordered(entries: readonly Entry[]): readonly Entry[] {
   const order: Entry[] = []

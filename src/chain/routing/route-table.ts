@@ -34,9 +34,9 @@ interface RoutePlan {
   readonly actions: Map<Action, ActionPlan>
 }
 
-/** What routes are made of. */
+/** Inputs of a route table. */
 export interface Chain {
-  /** Whose routes they are. */
+  /** The gate that owns the routes. */
   readonly gate: object
   readonly registry: RuleRegistry
   readonly identity: Identity | undefined
@@ -45,9 +45,9 @@ export interface Chain {
   readonly usageWarnings: UsageWarnings
 }
 
-/** All routes of one state of the chain; any change of the chain makes new ones. */
+/** All routes for one state of the chain. Each change of the chain creates a new table. */
 export class RouteTable {
-  /** Whose routes they are. */
+  /** The gate that owns the routes. */
   readonly gate: object
   readonly #chain: Chain
   readonly #identity: Identity | undefined
@@ -60,17 +60,17 @@ export class RouteTable {
     this.#router = router
   }
 
-  /** The same routes as another object: all seats are settled anew, nothing is compiled anew. */
+  /** Returns the same routes as a new object, so that every sender resolves its plan again. Compiles nothing. */
   renewed(): RouteTable {
     return new RouteTable(this.#chain, this.#router)
   }
 
-  /** Where headers tell who the sender is, the next message on the same connection may come from someone else. */
+  /** False if headers identify the sender: the next message on a connection may then have another sender. */
   get areKept(): boolean {
     return this.#identity?.usesHeaders !== true
   }
 
-  /** Patterns that lead a message to a station, in the order of the list; undefined stands for every topic. */
+  /** Returns the patterns that apply to a message, in policy order. Undefined means every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
     const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
       const meta = metaOf(middleware)
@@ -80,7 +80,7 @@ export class RouteTable {
     return [...new Set(asked.map(({ pattern }) => pattern?.text))]
   }
 
-  /** Settles what a sender amounts to on a message's topic, and turns its seat to it. */
+  /** Resolves the sender's plan for a message's topic and switches its state to that topic. */
   settle(senderState: SenderState, message: Message): SenderState {
     const { topic, on } = message
     const route = this.#routeOf(message)
@@ -88,7 +88,8 @@ export class RouteTable {
     const known = this.#identityOf(message, route)
     const effectiveOverrides = this.#chain.senderOverrides.of(known)
     const { ban, tier } = effectiveOverrides
-    // With tiers, a name that is none of them is no tier: else anyone could have a counter of their own by inventing names.
+    // If tiers are defined, unknown names are ignored. Why: otherwise a client could get new counters by
+    // inventing names.
     const tierName = this.#chain.senderOverrides.tiers === undefined ? known.tier : tier?.name
     const identity = tierName === known.tier ? known : withTier(known, tierName)
     const senderPlan =
@@ -125,7 +126,7 @@ export class RouteTable {
     return action
   }
 
-  /** The plan for senders that are treated alike. */
+  /** Returns the plan variant for senders with the same overrides and the same excluded rules. */
   #treated(
     plan: ActionPlan,
     on: Action,
@@ -157,10 +158,10 @@ export class RouteTable {
     return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), treated: new Map() }
   }
 
-  /** What decides, with what goes by more than the chain: connects, and the behaviour of who sends. */
+  /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
   #finished(steps: readonly Step[], on: Action, passed: Passed): ActionPlan['evaluator'] {
     const { compiledBehaviour, countConnect } = this.#chain.senderOverrides
-    // What is done to somebody is not its behaviour.
+    // Deliveries to a client are not its behaviour.
     if (compiledBehaviour !== undefined && on === 'publish')
       return this.#watch(steps, compiledBehaviour, passed)
     const evaluator = this.#deciderOf(steps, passed)
@@ -200,7 +201,7 @@ export class RouteTable {
 
 const ACTIONS = ['publish', 'subscribe', 'connect', 'deliver'] as const satisfies readonly Action[]
 
-/** Returns the limits that the plans of a chain count by now, also those that overrides make of them. */
+/** Returns the limits that the plans of a chain use now, including those changed by overrides. */
 export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOverrides): readonly Limit[] {
   const { tiers, compiledBehaviour } = senderOverrides
   const overrides = distinctOverrides(senderOverrides)
@@ -227,7 +228,7 @@ export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOver
   return [...limits]
 }
 
-/** One of the overrides in effect for each text and list of rules; of very many kinds, some. */
+/** Returns one of the overrides in effect for each text and list of rules, up to a maximum. */
 function distinctOverrides({ overrides }: SenderOverrides): readonly Override[] {
   const kinds = new Map<string, Override>()
   for (const override of overrides.values()) {
@@ -254,7 +255,7 @@ function selectiveRules(step: Step): readonly Selective[] {
   return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
 }
 
-/** The steps of a route without some of its rules. */
+/** Returns the steps of a route without the given rules. */
 function withoutRules(steps: readonly Step[], left: readonly Selective[]): readonly Step[] {
   if (left.length === 0) return steps
   return steps.flatMap((step): readonly Step[] => {
@@ -273,7 +274,7 @@ function withTier(sender: Sender, tier: string | undefined): Sender {
   return { client, user, device, apiKey, ip, roles, tier } as Sender
 }
 
-/** The ruling of somebody who is banned. */
+/** Returns the plan of a banned sender. */
 function refusing(ban: Ban): SenderPlan {
   const evaluator = {
     kind: 'banned',
@@ -285,7 +286,7 @@ function refusing(ban: Ban): SenderPlan {
   return { evaluator, plan, conditional: [], exempt: undefined }
 }
 
-/** The ruling of a plan for a sender; one for each set of exemptions that can cover. */
+/** Returns the plan of a sender; one for each set of exemptions that cover it. */
 function rulingOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan {
   const exempts = plan.steps.filter(step => step.kind === 'exempt')
   const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))

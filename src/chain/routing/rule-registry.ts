@@ -15,15 +15,15 @@ import { ruleInfoOf, sizeFactsOf } from '../rules/rule-info.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
 import { type Entry, metaOf } from './plan-steps.ts'
 
-/** All middleware of a gate in its order, with the checks that need to see them together. */
+/** All middleware of a gate in order, with the checks that involve several rules. */
 export class RuleRegistry {
   readonly dialect: Dialect
   readonly entries: Entry[] = []
-  /** All that is counted, also for exemptions with a limit of their own. */
+  /** Counted rules, including exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
   readonly #facts = new Map<string, RuleInfo>()
-  /** Names of limits of what brokers hold. */
+  /** Names of limits of held items. */
   readonly #held = new Set<string>()
   readonly #sizes = new Map<string, SizeRule>()
 
@@ -45,7 +45,7 @@ export class RuleRegistry {
     this.entries.push({ pattern: parsed, middleware, isRuntime })
   }
 
-  /** Adds the limit of a tier, which stands for every topic and counts by sender. Throws PolicyError. */
+  /** Adds the limit of a tier, which applies to every topic and counts by sender. Throws PolicyError. */
   addTier(rule: Rule): void {
     if (this.#facts.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
@@ -55,28 +55,28 @@ export class RuleRegistry {
     this.#facts.set(rule.name, ruleInfoOf(rule, undefined))
   }
 
-  /** What is counted under a name. */
+  /** Returns the rule that counts under a name. */
   countedAs(name: string): Rule | undefined {
     return this.#rules.get(name)
   }
 
-  /** The penalty of a rule's own. */
+  /** Returns the penalty of a rule, if it has its own. */
   penaltyOf(name: string): Penalty | undefined {
     return (this.#rules.get(name) ?? this.#sizes.get(name))?.penalty
   }
 
-  /** What goes by what handlers do. */
+  /** Middleware that uses handler results. */
   readonly handlers: HandlerMeta[] = []
 
-  /** Whether any rule has a penalty of its own. */
+  /** True if any rule has a penalty of its own. */
   hasPenalties = false
 
-  /** The rules themselves, in their order. */
+  /** Rules in policy order. */
   get limits(): readonly Rule[] {
     return [...this.#limits]
   }
 
-  /** Names of all rules in their order, those of tiers last. */
+  /** Names of all rules in order; rules of tiers come last. */
   get ruleNames(): readonly string[] {
     const counted = new Set([...this.#limits].map(({ name }) => name))
     return [...this.#facts.keys()].filter(name => counted.has(name) || this.#sizes.has(name))
@@ -87,12 +87,11 @@ export class RuleRegistry {
     return new Set(this.#rules.keys())
   }
 
-  /** What a rule is. */
   ruleOf(name: string): RuleInfo | undefined {
     return this.#facts.get(name)
   }
 
-  /** Every outcome a rule that can refuse asks for, with the rules that do; also what goes by handlers. */
+  /** Returns every outcome that a rule or a handler middleware may lead to, with their names. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
     const asked = [...this.#limits, ...this.#sizes.values()].filter(

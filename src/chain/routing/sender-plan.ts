@@ -11,26 +11,26 @@ import type { Ban } from '../senders/sender-overrides.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import type { ExemptStep, Step } from './plan-steps.ts'
 
-/** A rule that may be for some senders only. */
+/** A rule with a `for` list. */
 export type Selective = Pick<Rule, 'name' | 'covers' | 'forLists'>
 
-/** One action on one route: its steps, and how they are decided. */
+/** The plan of one action on one route. */
 export interface ActionPlan {
   readonly steps: readonly Step[]
-  /** The decision where no rule applies. */
+  /** Decision if no rule applies. */
   readonly passed: Passed
   readonly evaluator: MemoryEvaluator | StoreEvaluator | BehaviourEvaluator | ConnectEvaluator | BanEvaluator
-  /** Rules that are for some senders only. */
+  /** Rules that apply to some senders only. */
   readonly selective: readonly Selective[]
-  /** Rules of the route that are not for the senders of this plan. */
+  /** Rules of the route that do not apply to the senders of this plan. */
   readonly notFor: readonly Selective[]
-  /** Rulings made so far, by which exemptions cover the sender. */
+  /** Sender plans by the set of exemptions that cover the sender. */
   readonly senderPlans: Map<string, SenderPlan>
-  /** The same for senders that some rules are not for, or whose tier or overrides change it, by what makes them differ. */
+  /** Variants of this plan for senders with excluded rules, another tier or overrides. */
   readonly treated: Map<string, ActionPlan>
 }
 
-/** Decides about somebody who is banned: nothing of the message is looked at. */
+/** Evaluator of a banned sender. Ignores the message. */
 export interface BanEvaluator {
   readonly kind: 'banned'
   readonly ban: Ban
@@ -38,20 +38,20 @@ export interface BanEvaluator {
 }
 
 /**
- * What a plan means for a kind of sender: exemptions by identity are settled here, once, where nothing a message
- * holds can change them. Shared by all senders the same exemptions cover, so that it stays in the cache.
+ * A plan specialised for senders covered by the same exemptions. Exemptions that do not depend on the message
+ * are evaluated here, once. Shared by all such senders, so that it stays in the CPU cache.
  */
 export interface SenderPlan {
-  /** The plan's; or, of senders no exemption covers, what is quicker and comes to the same. */
+  /** The plan's evaluator, or a faster equivalent for senders without exemptions. */
   readonly evaluator: ActionPlan['evaluator'] | TokenBucketEvaluator
   readonly plan: ActionPlan
-  /** Exemptions that cover the sender but must be asked about each message; all come before `exempt`. */
+  /** Exemptions that cover the sender but depend on the message. All precede `exempt`. */
   readonly conditional: readonly ExemptStep[]
-  /** The decision of the first exemption that holds whatever the message contains. */
+  /** Decision of the first exemption that applies to every message of the sender. */
   readonly exempt: Decision | undefined
 }
 
-/** The plan in force for a seat: that of its conduct, where senders are told apart by it. */
+/** Returns the plan in force for a sender, by its behaviour level if there are any. */
 export function planFor(
   senderState: SenderState,
   nowMs: number,

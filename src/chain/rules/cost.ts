@@ -10,19 +10,19 @@ import { type BytesCost, COST_WORDS, type Cost, type CostWord } from './rule-opt
 
 const BYTES_COST_REMEDY = 'write payload, message (topic and payload), or blocks as per 4KiB'
 
-/** Meter of what messages cost under a rule. */
+/** Cost of messages under a rule. */
 export interface CostMeter {
-  /** Units, where they are the same for every message; else undefined. */
+  /** Units, if they are the same for every message. */
   readonly fixed?: number | undefined
-  /** Whether costs may be fractions of a unit. */
+  /** True if costs may be fractions of a unit. */
   readonly fractional: boolean
-  /** Units of a message; 1 where they cannot be read. Never throws. */
+  /** Returns the units of a message; 1 if they cannot be read. Never throws. */
   unitsOf(message: Message): number
 }
 
 const LARGEST_COST = 2 ** 40
 
-/** Returns a cost meter. Throws PolicyError for a cost that is none. */
+/** Compiles a cost. Throws PolicyError. */
 export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): CostMeter {
   if (cost === undefined) return fixed(1)
   if (typeof cost === 'number' || (typeof cost === 'string' && cost !== 'bytes'))
@@ -56,13 +56,13 @@ export function compileCost(cost: Cost | undefined, dialect: Dialect = 'mqtt'): 
   return { fractional: true, unitsOf: message => clampUnits(readHeader(message, cost.header)[0], least) }
 }
 
-/** Reports whether a cost is a number of bytes, not one of blocks, messages or units of the user's own. */
+/** Returns true if a cost counts bytes, not blocks, messages or custom units. */
 export function countsBytes(cost: Cost | undefined): boolean {
   if (typeof cost !== 'object') return cost === 'bytes'
   return 'bytes' in cost && (cost.bytes === 'payload' || cost.bytes === 'message')
 }
 
-/** Returns the bytes of a block of `per 4KiB`; undefined for text of another form. Throws PolicyError. */
+/** Returns the block size in bytes of `per 4KiB`; undefined for other text. Throws PolicyError. */
 function parseBlock(text: unknown): number | undefined {
   const [, size] = typeof text === 'string' ? (/^per\s+(.*)$/.exec(text.trim()) ?? []) : []
   if (size === undefined) return undefined
@@ -107,7 +107,7 @@ function unitsOfWord(cost: unknown): number {
   )
 }
 
-/** The first pattern of the table that matches a topic gives the cost; those of topics seen before are remembered. */
+/** Returns a cost by topic. The first matching pattern applies. Results are cached by topic. */
 function byTopic(
   topics: Readonly<Record<string, number | CostWord>>,
   otherwise: number | CostWord,
@@ -134,8 +134,8 @@ function called(cost: (message: Message) => number, message: Message): number {
 }
 
 /**
- * Returns the units of an untrusted cost, at least `least`: a number, also as text. All else, NaN and negative numbers
- * count as 1, so that nonsense does not travel free.
+ * Returns the units of an untrusted cost, at least `least`. Accepts numbers and numeric text. Anything else,
+ * including NaN and negative numbers, counts as 1. Why: a nonsensical cost must not be free.
  */
 function clampUnits(value: unknown, least: number): number {
   const written = typeof value === 'string' && value.trim() !== '' ? Number(value) : value

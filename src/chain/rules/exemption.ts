@@ -16,28 +16,29 @@ import type { ExemptOptions, Scope } from './rule-options.ts'
 import { compileSenderLists } from './sender-lists.ts'
 import { simpleRule } from './simple-rule.ts'
 
-/** One exemption, compiled. */
+/** A compiled exemption. */
 export interface ExemptMeta {
   readonly kind: 'exempt'
   readonly name?: string | undefined
   readonly enabled: boolean
   readonly priority: number
-  /** Whether its lists hold for a sender on a topic: the part that no message of theirs can change. */
+  /** Returns true if its lists cover a sender on a topic. Independent of the message. */
   covers(topic: string, sender: Sender): boolean
-  /** What must hold of the message itself. */
+  /** Condition on the message. */
   readonly when?: Condition | undefined
-  /** The exemption's own limit: beyond it the message is judged like any other. */
+  /** Limit of the exemption. Beyond it, the rules apply. */
   readonly rule?: Rule | undefined
   readonly decision: Decision
-  /** What of it holds for an action: all, a part, or nothing. */
+  /** Returns the exemption as it applies to an action: in full, in part, or undefined. */
   holdingOn(action: string): ExemptMeta | undefined
   readonly options: ExemptOptions
 }
 
 /**
- * Lets messages pass all limits, also those added before it: `exempt({ roles: ['admin'], ips: ['10.0.0.0/8'] })`. Lists are
- * alternatives, `when` must hold as well; without lists `when` alone decides. With `limit` the exemption is bounded.
- * Middleware of the caller's own that was added before it is asked before it. Throws PolicyError.
+ * Lets messages pass all limits, including those added before it: `exempt({ roles: ['admin'], ips:
+ * ['10.0.0.0/8'] })`. One entry of one list is enough, and `when` must match as well. Without lists, `when`
+ * alone decides. `limit` bounds the exemption. Custom middleware added before it runs before it. Throws
+ * PolicyError.
  */
 export function exempt(options: ExemptOptions): Middleware {
   checkOptionNames(options, EXEMPT_OPTIONS)
@@ -85,7 +86,7 @@ export const EXEMPT_OPTIONS: OptionNames<ExemptOptions> = {
   dialect: true,
 }
 
-/** Lists of what a broker has not checked yet when a connect is decided. */
+/** Lists of parts that are not authenticated yet when a connect is decided. */
 const UNPROVEN = ['users', 'apiKeys', 'roles'] as const
 const PROVEN = ['topics', 'clients', 'devices', 'ips'] as const
 
@@ -124,7 +125,7 @@ function coverTopics(topics: readonly string[], options: ExemptOptions): (topic:
   return topic => trie.match(topic).length > 0
 }
 
-/** The limit of a bounded exemption, counted under a name that no rule of a policy can have. */
+/** Returns the limit of an exemption. Its name cannot collide with a rule of a policy. */
 function ownRule(options: ExemptOptions, text: string): Rule | undefined {
   const name = `exempt:${options.name ?? digest(options)}`
   return checkWithin('limit', () => {
@@ -140,12 +141,12 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
   })
 }
 
-/** What tells an unnamed exemption apart, without saying what is in it: it may hold a secret. */
+/** Returns an id for an unnamed exemption. Hashed, because the options may hold a secret. */
 function digest(options: ExemptOptions): string {
   return createHash('sha256').update(JSON.stringify(options)).digest('base64url').slice(0, 16)
 }
 
-/** Whether an exemption lets a message of a covered sender pass without being asked again for the next one. */
+/** Returns true if an exemption applies to every message of a covered sender. */
 export function isSettled(meta: ExemptMeta): boolean {
   return meta.when === undefined && meta.rule === undefined
 }

@@ -3,43 +3,43 @@ import type { Decision, Outcome } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import type { InFlightBound } from './in-flight.ts'
 
-/** What became of a message in the handler it was given to. */
+/** Result of a message handler. */
 export interface Handled {
-  /** How long the handler took, in milliseconds. */
+  /** Duration in milliseconds. */
   readonly durationMs: number
-  /** Whether it succeeded. */
+  /** True if the handler succeeded. */
   readonly ok: boolean
 }
 
-/** What a middleware tells the gate that goes by what handlers do: a rate by feedback, a circuit breaker. */
+/** Metadata of middleware that uses handler results: a rate by feedback, a circuit breaker. */
 export interface HandlerMeta {
   readonly kind: 'handler'
-  /** Its refusals go by it, as those of a rule by the rule's name. */
+  /** Name in its refusals, like the name of a rule. */
   readonly name: string
   readonly enabled: true
   readonly priority: 0
   readonly rule?: undefined
-  /** What becomes of the messages it refuses. */
+  /** Outcome of the messages that it refuses. */
   readonly outcome: Outcome
-  /** To be told of each message that a handler is done with. */
+  /** Records a handler result. */
   observe(message: Message, handled: Handled): void
-  /** The refusal it would give a message now; undefined where it would let it pass. Changes nothing. */
+  /** Returns the refusal that a message would get now; undefined if it would pass. Changes nothing. */
   refusal(message: Message): Decision | undefined
-  /** What it would do with a message now, in words; changes nothing. */
+  /** Returns a description of how a message would be treated now. Changes nothing. */
   describe(message: Message): string
-  /** Goes by a gate's clock from now on, where it was given none of its own. */
+  /** Attaches it to a gate and uses the gate's clock, unless it has its own. */
   attach(host: HandlerHost): void
-  /** Goes on with what another has found at the same gate, where it would find the same; false where not. */
+  /** Takes over the state of a predecessor with the same settings. Returns false if the settings differ. */
   inherit(other: HandlerMeta): boolean
-  /** Of a limit of handlers at work. */
+  /** Limit of concurrent handlers, if it is one. */
   readonly bound?: InFlightBound | undefined
-  /** Another node of the store has found it open for a key until a moment. */
+  /** Applies an open breaker found by another node. */
   heard?(key: string, untilMs: number): void
 }
 
-/** What such a middleware needs of its gate. */
+/** The parts of a gate that handler middleware uses. */
 export interface HandlerHost {
   readonly clock: Clock
-  /** Tells all nodes of the store that it is open for a key until a moment. */
+  /** Reports to all nodes of the store that it is open for a key until a time. */
   opened?(key: string, untilMs: number): void
 }

@@ -20,12 +20,12 @@ const OPTIONS: OptionNames<InFlightOptions> = {
   dialect: true,
 }
 
-/** What a limit of handlers at work tells its gate. */
+/** Metadata of a limit of concurrent handlers. */
 export interface InFlightMeta extends HandlerMeta {
   readonly bound: InFlightBound
 }
 
-/** Makes the station of a limit of handlers at work, which consumers and `gate.run` enact. Throws PolicyError. */
+/** Compiles a limit of concurrent handlers, which consumers and `gate.run` enforce. Throws PolicyError. */
 export function inFlightMeta(options: InFlightOptions): InFlightMeta {
   const { name, inFlight, per, exceeded = 'throttle', enabled = true } = options
   if (typeof name !== 'string' || name === '')

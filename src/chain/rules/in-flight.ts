@@ -3,28 +3,28 @@ import type { Message, Sender } from '../../core/message.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import type { KeyMaker } from './key-scope.ts'
 
-/** When a message that is not to wait may ask again: nobody knows how long handlers take. */
+/** Retry delay of a message that does not wait. Fixed, because handler durations are unknown. */
 const ASK_AGAIN_MS = 1_000
 
-/** What becomes of a message that finds all handlers at work. */
+/** Outcome of a message if no handler slot is free. */
 export type InFlightOutcome = 'throttle' | 'retry' | 'drop' | 'reject'
 
-/** Handlers at work for one key, and those that wait for one of them to end, in their order. */
+/** Running handlers of one key, and the queue of those that wait for a slot. */
 export interface KeyInFlight {
   count: number
   readonly waiting: ((turn: KeyInFlight) => void)[]
-  /** Waiting ones are being called: handlers that end at once end within it. */
+  /** True while waiting handlers are called. Why: handlers that end at once would otherwise recurse. */
   isWaking: boolean
 }
 
-/** A limit of handlers at work, per key. */
+/** A limit of concurrent handlers, per key. */
 export class InFlightBound {
   readonly name: string
   readonly refusal: Decision
   readonly #keys: KeyMaker
-  /** Shared with the rule as it was before a change, whose handlers are still at work. */
+  /** Shared with the rule before a reload, whose handlers are still running. */
   #shared: { most: number; readonly inFlight: Map<string, KeyInFlight> }
-  /** Another goes on with what it counts. */
+  /** True if another limit has taken over the counts. */
   isInherited = false
 
   constructor(name: string, most: number, keys: KeyMaker, outcome: InFlightOutcome) {
@@ -42,7 +42,7 @@ export class InFlightBound {
     return this.#keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
   }
 
-  /** Whether one more handler may begin. Those that wait go first; `turn` is that of the first of them. */
+  /** Returns true if one more handler may begin. Waiting ones go first; `turn` identifies the first of them. */
   hasRoom(key: string, turn?: KeyInFlight): boolean {
     const known = this.#shared.inFlight.get(key)
     return known === undefined || (known.count < this.most && (known.waiting.length === 0 || known === turn))
@@ -59,7 +59,7 @@ export class InFlightBound {
     this.#wake(key, known)
   }
 
-  /** Calls `again` when its turn has come; the returned function ends the wait. */
+  /** Calls `again` when a slot is free. The returned function cancels the wait. */
   wait(key: string, again: (turn: KeyInFlight) => void): () => void {
     const known = this.#knownOr(key)
     known.waiting.push(again)
@@ -74,14 +74,14 @@ export class InFlightBound {
     return this.#shared.most
   }
 
-  /** Goes on with the handlers at work, and those that wait, of the rule as it was before. */
+  /** Takes over the running and waiting handlers of the rule before a reload. */
   inherit(other: InFlightBound): void {
     other.#shared.most = this.most
     this.#shared = other.#shared
     other.isInherited = true
   }
 
-  /** Has those that wait ask again: the limit has changed, or is no more. */
+  /** Makes waiting handlers check again after the limit has changed or was removed. */
   wakeAll(isGone: boolean): void {
     if (isGone) this.#shared.most = Infinity
     for (const [key, known] of [...this.#shared.inFlight]) this.#wake(key, known)
@@ -94,7 +94,7 @@ export class InFlightBound {
   #knownOr(key: string): KeyInFlight {
     const known = this.#shared.inFlight.get(key)
     if (known !== undefined) return known
-    // Bounded by the handlers at work and what consumers hold.
+    // Bounded by the number of running handlers and held messages.
     const made: KeyInFlight = { count: 0, waiting: [], isWaking: false }
     this.#shared.inFlight.set(key, made)
     return made

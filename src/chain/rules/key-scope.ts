@@ -4,32 +4,32 @@ import { hashLongPart } from '../../core/bounded-text.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import type { Scope } from './rule-options.ts'
 
-/** What a key may be made of. */
+/** Inputs of a key. */
 export interface KeySource {
   readonly message: Message
-  /** Who sent it, after the policy's `senders`. */
+  /** Sender with the parts added by `senders` of the policy. */
   readonly sender: Sender
-  /** The rule's own pattern as written; empty where it has none. */
+  /** Pattern of the rule as written; empty if it has none. */
   readonly pattern: string
   readonly captures: ReadonlyMap<string, string>
 }
 
-/** Makes the key of a message under a rule's `per`. */
+/** Builds keys for the `per` of a rule. */
 export interface KeyMaker {
   readonly scopes: readonly Scope[]
-  /** True where two messages of one sender and topic can have different keys. */
+  /** True if two messages of one sender and topic can have different keys. */
   readonly changing: boolean
-  /** Stands before each key and is not shown; absent: nothing. */
+  /** Hidden prefix of each key. */
   readonly prefix?: string | undefined
   keyOf(source: KeySource): string
 }
 
-/** Returns a key maker whose keys are apart from those of all other prefixes of the same length. */
+/** Returns a key maker with a prefix. Keys of different prefixes of the same length never collide. */
 export function withPrefix({ scopes, changing, keyOf }: KeyMaker, prefix: string): KeyMaker {
   return { scopes, changing, prefix, keyOf: source => prefix + keyOf(source) }
 }
 
-/** Returns a key as users know it: without the prefix of its key maker. */
+/** Returns a key without its hidden prefix. */
 export function shownKey({ prefix = '' }: KeyMaker, key: string): string {
   return key.slice(prefix.length)
 }
@@ -53,18 +53,18 @@ export const SCOPE_WORDS: readonly string[] = Object.keys(PARTS)
 
 const NETWORK = /^ip\/(\d{1,3})(?:\/(\d{1,3}))?$/
 
-/** Returns the prefix lengths of a network scope for IPv4 and IPv6; undefined for another scope or other lengths. */
+/** Returns the IPv4 and IPv6 prefix lengths of a network scope; undefined for other scopes and invalid lengths. */
 function prefixesOf(scope: string): readonly [v4: number, v6: number] | undefined {
   const [, first, second] = NETWORK.exec(scope) ?? []
   if (first === undefined) return undefined
   const bits = Number(first)
-  // A single length of up to 32 bits is meant for IPv4, a longer one for IPv6.
+  // A single length of up to 32 bits is for IPv4, a longer one for IPv6.
   const [v4, v6] =
     second !== undefined ? [bits, Number(second)] : bits > 32 ? [32, bits] : [bits, V6_CUSTOMER_BITS]
   return v4 >= 1 && v4 <= 32 && v6 >= 1 && v6 <= 128 ? [v4, v6] : undefined
 }
 
-/** What is wrong with a scope word, if anything, given the captures of the rule's pattern. */
+/** Returns the problem with a scope, given the captures of the rule's pattern; undefined if it is valid. */
 export function findScopeProblem(scope: string, captures: readonly string[]): string | undefined {
   if (SCOPE_WORDS.includes(scope) || captures.includes(scope)) return undefined
   if (scope.includes('|')) {
@@ -83,8 +83,8 @@ export function findScopeProblem(scope: string, captures: readonly string[]): st
 }
 
 /**
- * A key maker for a rule's `per`. A part that a sender lacks counts as empty: those without it share one counter.
- * Keys are injective: parts of a combination carry their length, and a part too long to keep is replaced by its
+ * Compiles `per`. A part that a sender lacks counts as empty, so that all senders without it share a counter.
+ * Keys are injective: combined parts carry their length, and a part that is too long is replaced by its
  * SHA-256.
  */
 export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMaker {
@@ -109,7 +109,7 @@ export function compileScopes(per: Scope | readonly Scope[] | undefined): KeyMak
   }
 }
 
-/** Returns a key in words, as `site=berlin, device=d7`; a part that the sender lacks has no value. */
+/** Returns a readable key such as `site=berlin, device=d7`. A part that the sender lacks is empty. */
 export function describeKey(scopes: readonly string[], key: string): string {
   if (scopes.length === 1) return `${scopes[0]}=${key}`
   const words: string[] = []
@@ -123,7 +123,7 @@ export function describeKey(scopes: readonly string[], key: string): string {
   return words.join(', ')
 }
 
-/** Reports whether a key has a value for each scope that asks for a part of a message or sender. */
+/** Returns true if a key has a value for each scope that names a part of a message or sender. */
 export function isCompleteKey(scopes: readonly string[], key: string): boolean {
   const always = (scope: string): boolean => scope === 'global' || scope === 'pattern'
   if (scopes.length === 1) return key !== '' || always(scopes[0]!)
@@ -139,7 +139,8 @@ export function isCompleteKey(scopes: readonly string[], key: string): boolean {
 
 function partOf(scope: string): Part {
   if (scope.includes('|')) {
-    // A value of a later word carries its place in the list, so that a user named like an address is apart from it.
+    // Values of later alternatives carry their index, so that a user named like an address does not collide
+    // with it.
     const parts = scope.split('|').map(partOf)
     return source => {
       for (let index = 0; index < parts.length; index++) {
@@ -153,7 +154,7 @@ function partOf(scope: string): Part {
   if (Object.hasOwn(PARTS, scope)) {
     const known = PARTS[scope]!
     if (scope === 'global') return known
-    // `a/{device}/#` counted per device means the level of that name where the broker knows no device.
+    // In `a/{device}/#` counted per device, the capture applies if the broker knows no device.
     return source => {
       const part = known(source)
       return part === undefined || part === '' ? (source.captures.get(scope) ?? part) : part

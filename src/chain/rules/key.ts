@@ -4,13 +4,13 @@ import type { PlannedRule } from '../routing/plan-steps.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
-/** Returns what the captures of a pattern hold of a message's topic. */
+/** Returns the captured levels of a message's topic. */
 export function capturesOf(pattern: Pattern | undefined, message: Message): ReadonlyMap<string, string> {
   if (pattern === undefined || pattern.captures.length === 0) return NO_CAPTURES
   return captureLevels(pattern, message.topic)
 }
 
-/** The key of a message under a rule. */
+/** Returns the key of a message under a rule. */
 export function keyOf(planned: PlannedRule, message: Message, sender: Sender): string {
   const { pattern, rule } = planned
   const captures = capturesOf(pattern, message)

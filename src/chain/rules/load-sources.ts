@@ -1,36 +1,36 @@
-/** What a broker or consumer can tell of itself, each as far as it knows; asked now and then while it is attached. */
+/** Load of a broker or consumer. Polled while attached; omitted figures are unknown. */
 export interface LoadSource {
-  /** Messages that wait now. */
+  /** Number of waiting messages. */
   readonly queueDepth?: (() => number) | undefined
-  /** How many messages its consumers are behind; undefined where that is not known yet. */
+  /** Number of messages that its consumers are behind; undefined if unknown. */
   readonly consumerLag?: () => number | undefined
-  /** Whether it has handlers, whose failures it tells the gate's `handling`. */
+  /** True if it has handlers and reports their failures to the handler monitor. */
   readonly handlers?: boolean | undefined
 }
 
-/** What the brokers and consumers of a gate tell of themselves: each adds itself when it is attached. */
+/** Load of the brokers and consumers of a gate. Each adds itself when it is attached. */
 export class LoadSources {
   readonly #sources = new Set<LoadSource>()
 
-  /** Adds what one of them tells; the returned function ends it. */
+  /** Adds a source. The returned function removes it. */
   add(measured: LoadSource): () => void {
     this.#sources.add(measured)
     return () => void this.#sources.delete(measured)
   }
 
-  /** Messages that wait at all of them; undefined where none tells. */
+  /** Returns the number of waiting messages of all sources; undefined if none reports it. */
   queueDepth(): number | undefined {
     const depths = this.#told(({ queueDepth }) => queueDepth?.())
     return depths.length === 0 ? undefined : depths.reduce((sum, depth) => sum + depth, 0)
   }
 
-  /** How far the one that is furthest behind is. */
+  /** Returns the largest lag of any source; undefined if none reports it. */
   consumerLag(): number | undefined {
     const lags = this.#told(({ consumerLag }) => consumerLag?.())
     return lags.length === 0 ? undefined : Math.max(...lags)
   }
 
-  /** Whether any of them tells a measure at all. */
+  /** Returns true if any source reports a figure. */
   tells(name: keyof LoadSource): boolean {
     return [...this.#sources].some(source => Boolean(source[name]))
   }

@@ -5,31 +5,37 @@ import { parseDuration } from '../../core/units.ts'
 import { SUBJECT_PARTS, type SubjectPart } from '../senders/sender-selector.ts'
 import { parseFactor } from './factor.ts'
 
-/** Blocks for senders that go on after they were refused. */
+/** Blocks for senders that continue after refusals. */
 export interface PenaltySpec {
-  /** How long, as `60s`. */
+  /** Length of a block, such as `60s`. */
   readonly block: string
-  /** After how many refusals, as `3 refusals in 10s`. Default: after each; with `flapping` alone, after none. */
+  /**
+   * Number of refusals that leads to a block, such as `3 refusals in 10s`. Default: one; with `flapping`
+   * alone, refusals are not counted.
+   */
   readonly after?: string | undefined
-  /** How much longer each time, as `x2 up to 1h`. Default: always as long. */
+  /** Growth of consecutive blocks, such as `x2 up to 1h`. Default: none. */
   readonly grow?: string | undefined
-  /** Who is blocked. Default: the client; who has none by user, device, API key, address. */
+  /** Part of the sender to block by. Default: client; senders without one by user, device, API key or address. */
   readonly per?: SubjectPart | undefined
-  /** The connect that makes so many of one, as `5 connects in 10s` or `100 connects in 10s per ip`; not of a rule's own. */
+  /**
+   * Number of connects that leads to a block, such as `5 connects in 10s` or `100 connects in 10s per ip`.
+   * Not for penalties of a rule.
+   */
   readonly flapping?: string | readonly string[] | undefined
 }
 
-/** How many connects of one are too many. */
+/** Maximum number of connects of a sender. */
 export interface Flapping {
   readonly connects: number
   readonly withinMs: number
   readonly per: SubjectPart
 }
 
-/** A penalty, compiled; times in whole milliseconds. */
+/** A compiled penalty. Times are whole milliseconds. */
 export interface Penalty {
   readonly blockMs: number
-  /** Infinity where refusals are not counted. */
+  /** Infinity if refusals are not counted. */
   readonly refusals: number
   readonly withinMs: number
   readonly growThousandths: number
@@ -44,7 +50,10 @@ const FLAPPING = /^(\d{1,9})\s+connects?\s+(?:in|within)\s+(\S+(?:\s+(?!per\b)\S
 const AFTER = /^(\d{1,9})\s+refusals?\s+(?:in|within)\s+(\S+(?:\s+\S+)?)$/
 const GROW = /^(x\s?[\d.]+)(?:\s+up\s+to\s+(\S+(?:\s+\S+)?))?$/
 
-/** Compiles a penalty, of a gate or `ofRule`; undefined where there is none. Throws PolicyError with all problems. */
+/**
+ * Compiles a penalty of a gate, or of a rule if `ofRule`. Returns undefined if there is none. Throws
+ * PolicyError with all problems.
+ */
 export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): Penalty | undefined {
   if (spec === undefined) return undefined
   checkOptionNames(spec, OPTIONS)
@@ -150,7 +159,7 @@ function readGrow(text: string | undefined): { readonly thousandths: number; rea
   return { thousandths: parseFactor(factor), longestMs: parseDuration(longest) }
 }
 
-/** The length of the n-th block in a row, from 1. */
+/** Returns the length of the n-th consecutive block, from 1. */
 export function blockLengthMs({ blockMs, growThousandths, longestMs }: Penalty, nth: number): number {
   return Math.min(longestMs, Math.floor(blockMs * (growThousandths / 1000) ** (nth - 1)))
 }

@@ -9,26 +9,26 @@ import { parseFactor } from './factor.ts'
 import { withPrefix } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 
-/** The effect of an override on limits: it lifts them, multiplies them, or gives them another rate. */
+/** Effect of an override: it lifts limits, multiplies them, or replaces their rate. */
 export type OverrideEffect =
   | { readonly kind: 'unlimited' }
   | { readonly kind: 'times'; readonly thousandths: number }
   | { readonly kind: 'rate'; readonly rate: Rate }
 
-/** An override, compiled. */
+/** A compiled override. */
 export interface Override extends Added {
   readonly id: string
-  /** Another for every override there was in this process. */
+  /** Unique in this process. */
   readonly serial: number
   readonly expiresAtMs?: number | undefined
   readonly effect: OverrideEffect
-  /** Names of the rules it is for; absent: all. */
+  /** Names of the rules that it applies to; absent: all. */
   readonly rules?: ReadonlySet<string> | undefined
-  /** Equal for overrides that make the same of the same rules. */
+  /** Equal for overrides with the same effect on the same rules. */
   readonly kind: string
 }
 
-/** Reads `unlimited`, `x5` or a rate as `100/s burst 200`. Throws PolicyError. */
+/** Parses `unlimited`, `x5` or a rate such as `100/s burst 200`. Throws PolicyError. */
 export function parseOverrideEffect(text: string): OverrideEffect {
   if (typeof text === 'string' && text.trim().startsWith('x')) {
     return { kind: 'times', thousandths: parseFactor(text) }
@@ -45,15 +45,15 @@ export function parseOverrideEffect(text: string): OverrideEffect {
   return { kind: 'rate', rate }
 }
 
-/** Identifies the counters of an override: another for each time one is added, and the same on all nodes of a store. */
+/** Returns the counter prefix of an override: unique each time one is added, and the same on all nodes of a store. */
 export function counterOf({ id, addedAtMs, sequence = 0 }: Pick<Override, 'id'> & Added): string {
   const digest = createHash('sha256').update(`${id}\n${addedAtMs}\n${sequence}`, 'utf16le')
   return digest.digest('base64url').slice(0, 22)
 }
 
 /**
- * Reports whether an override is for a rule: its list names the rule, and the rule can hold the rate. A calendar quota holds
- * rates per day, week, month or year only.
+ * Returns true if an override applies to a rule: its list names the rule and the rule supports the rate.
+ * Calendar quotas support rates per day, week, month or year only.
  */
 export function concerns({ rules, effect }: Override, rule: Rule): boolean {
   return (rules === undefined || rules.has(rule.name)) && hasWindow(rule.limit, effect)
@@ -64,8 +64,8 @@ function hasWindow({ calendar }: Limit, effect: OverrideEffect): boolean {
 }
 
 /**
- * Returns a rule under an override, or undefined if it is lifted. It keeps its algorithm, scope and cost, begins whole, and
- * has counters of its own. Throws PolicyError if the numbers are too large.
+ * Returns a rule under an override, or undefined if it is lifted. It keeps its algorithm, scope and cost,
+ * starts full, and has its own counters. Throws PolicyError if the numbers are too large.
  */
 export function overrideRule(rule: Rule, override: Override): Rule | undefined {
   const { effect } = override
@@ -73,14 +73,15 @@ export function overrideRule(rule: Rule, override: Override): Rule | undefined {
   const limit = overrideLimit(rule.limit, effect)
   const apart: Rule = { ...rule, limit, keys: withPrefix(rule.keys, counterOf(override)), passed: 'override' }
   if (effect.kind === 'times') return apart
-  // A rate that is given is meant as it is, whatever the load.
+  // A replaced rate applies as written, regardless of load.
   const { scaled: _, ...plain } = apart
   return { ...plain, asWritten: true }
 }
 
 /**
- * Throws PolicyError if an override cannot do what its author asks of a rule. One that `isNamed` must fit in every way; one
- * for all rules leaves calendar quotas as they are where they cannot hold its rate, and gives its burst to token buckets only.
+ * Throws PolicyError if an override cannot apply to a rule. If `isNamed`, it must apply completely. An
+ * override of all rules skips calendar quotas that do not support its rate, and sets the burst of token
+ * buckets only.
  */
 export function checkOverride({ name, limit }: Rule, effect: OverrideEffect, isNamed: boolean): void {
   if (effect.kind === 'unlimited') return
@@ -108,10 +109,13 @@ export function checkOverride({ name, limit }: Rule, effect: OverrideEffect, isN
   }
 }
 
-/** Limits made of a limit, by name: all plans then count by the same object, and convert nothing. */
+/**
+ * Overridden limits by original limit and name. Cached, so that all plans use the same object and state is
+ * not converted.
+ */
 const MADE = new WeakMap<Limit, Map<string, Limit>>()
 
-/** Returns a limit under an override. Numbers are rounded down, to 1 at the least. Throws PolicyError. */
+/** Returns a limit under an override. Numbers are rounded down, but are at least 1. Throws PolicyError. */
 function overrideLimit(limit: Limit, effect: Exclude<OverrideEffect, { kind: 'unlimited' }>): Limit {
   const name = overrideName(limit, effect)
   const made = MADE.get(limit) ?? new Map<string, Limit>()
@@ -123,7 +127,10 @@ function overrideLimit(limit: Limit, effect: Exclude<OverrideEffect, { kind: 'un
   return overridden
 }
 
-/** The name under which a store counts a limit under an override. Overrides that say the same share it, not their keys. */
+/**
+ * Returns the name under which a store counts an overridden limit. Overrides with the same effect share the
+ * name, not the keys.
+ */
 export function overrideName(
   { name }: Limit,
   effect: Exclude<OverrideEffect, { kind: 'unlimited' }>,

@@ -10,7 +10,7 @@ import type { SizeRule } from './size-limit.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
-/** What a rule is, with the pattern it was first used for. */
+/** Returns the public description of a rule, with its first pattern. */
 export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
   return {
     name: rule.name,
@@ -30,7 +30,7 @@ export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
   }
 }
 
-/** A maximum size, with the pattern it was first used for. */
+/** Returns the public description of a maximum size, with its first pattern. */
 export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleInfo {
   const { name, description, on, maxBytes, exceeded, message } = rule
   return {
@@ -42,8 +42,9 @@ export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleI
 }
 
 /**
- * The key a message would be charged under by a rule of a plan; undefined where the rule is not in it, its condition
- * does not hold, or an exemption before it holds, also one with a limit of its own, whose room is not asked. Charges nothing.
+ * Returns the key under which a rule of a plan counts a message. Returns undefined if the plan lacks the
+ * rule, its condition does not match, or an exemption applies, even one with a limit that is used up. Charges
+ * nothing.
  */
 export function keyUnder(
   steps: readonly Step[],
@@ -66,7 +67,7 @@ export function keyUnder(
   return undefined
 }
 
-/** Reports whether an exemption without a limit of its own lets a message pass. Charges nothing. */
+/** Returns true if an exemption without a limit of its own lets a message pass. Charges nothing. */
 export function isExempt(steps: readonly Step[], message: Message, identity: Sender, nowMs: number): boolean {
   return steps.some(
     step =>

@@ -9,7 +9,7 @@ import type { PenaltySpec } from './penalty.ts'
 import type { SenderLists } from './sender-lists.ts'
 
 /**
- * By what a limit counts: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
+ * Scope of a limit: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own
  * pattern), `header.NAME`, or the name of a capture of the rule's topic. A list counts by the combination.
  * Senders that lack the part share one counter.
  */
@@ -27,27 +27,27 @@ export type Scope =
   | `header.${string}`
   | (string & {})
 
-/** The four standing words for a cost. */
+/** Named costs. */
 export const COST_WORDS = { light: 1, medium: 5, heavy: 10, premium: 50 } as const
 export type CostWord = keyof typeof COST_WORDS
 
 /** A cost by bytes: `{ bytes: 'per 4KiB', overhead: 100, min: 1 }`. */
 export interface BytesCost {
   /**
-   * `payload`, `message` (topic and payload), or `per 4KiB`: one unit for each block of that size which topic, payload
-   * and overhead begin.
+   * `payload`, `message` (topic and payload), or `per 4KiB`: one unit for each started block of topic,
+   * payload and overhead.
    */
   readonly bytes: 'payload' | 'message' | (string & {})
-  /** Bytes added to each message before blocks are counted, as 100 or `1kB`. Default: 0. */
+  /** Bytes added to each message before blocks are counted, such as 100 or `1kB`. Default: 0. */
   readonly overhead?: number | string | undefined
-  /** Least cost in units. Default: 1. */
+  /** Minimum cost in units. Default: 1. */
   readonly min?: number | undefined
 }
 
 /**
- * Cost of a message: units, `bytes` of the payload, a word, bytes in full, a payload or header field, by topic pattern, or
- * a function. A cost that cannot be read, is negative or not a number counts as 1. Costs that the sender chooses are at
- * least `min`, which is 1 by default.
+ * Cost of a message: units, `bytes` of the payload, a named cost, a cost by bytes, a payload or header field,
+ * by topic pattern, or a function. A cost that is unreadable, negative or not a number counts as 1. Costs
+ * chosen by the sender are at least `min`, 1 by default.
  */
 export type Cost =
   | number
@@ -64,9 +64,9 @@ export type Cost =
 
 export type { Exceeded } from '../../outcomes/exceeded.ts'
 
-/** Options that limits and quotas share. */
+/** Options shared by limits and quotas. */
 export interface RuleOptions {
-  /** Unique in a gate; the state of the limit lives under it. */
+  /** Unique in a gate. The counters are stored under it. */
   readonly name: string
   readonly description?: string | undefined
   /** Default: publish. */
@@ -76,59 +76,59 @@ export interface RuleOptions {
   readonly cost?: Cost | undefined
   /** Default: reject. */
   readonly exceeded?: Exceeded | undefined
-  /** What a refused sender is told: a text with places as {retry}, one for each kind of sender, or a function. */
+  /** Text of refusals: with placeholders such as {retry}, one text for each kind of sender, or a function. */
   readonly message?: RefusalWords | undefined
-  /** Shares of the limit, as `80%`, at which the gate's `warning` event tells of a key, before anything is refused. */
+  /** Shares of the limit, such as `80%`, at which the gate emits `warning` for a key before it refuses anything. */
   readonly warn?: readonly string[] | undefined
-  /** Blocks for senders this rule has refused again and again; default: as the policy says. */
+  /** Blocks for senders that this rule refuses repeatedly. Default: `penalties` of the policy. */
   readonly penalties?: PenaltySpec | undefined
-  /** Senders the rule is for: lists are alternatives. Others do not meet it. Default: all. */
+  /** Senders that the rule applies to. One entry of one list is enough. Default: all. */
   readonly for?: SenderLists | undefined
-  /** Messages the rule is for; others do not meet it. Default: all. */
+  /** Messages that the rule applies to. Default: all. */
   readonly when?: ConditionSpec | undefined
-  /** Decides and reports, refuses nothing. */
+  /** Decides and reports, but refuses nothing. */
   readonly shadow?: boolean | undefined
-  /** Who answers for this rule while a remote store is out of reach. Default: as the store was opened with. */
+  /** Answer of this rule while a remote store is unreachable. Default: the fallback that the store was opened with. */
   readonly fallback?: Fallback | undefined
   /** Default: true. */
   readonly enabled?: boolean | undefined
-  /** Sorts rules among rules: higher ones are asked earlier, equal ones in the order of the list. Default: 0. */
+  /** Orders rules among rules: higher ones first, equal ones in policy order. Default: 0. */
   readonly priority?: number | undefined
-  /** How the patterns of `cost.topics` are read. Default: mqtt. */
+  /** Dialect of the patterns in `cost.topics`. Default: mqtt. */
   readonly dialect?: Dialect | undefined
 }
 
-/** A limit of handlers at work at once, enacted by consumers and `gate.run`. */
+/** Options of a limit of concurrent handlers, enforced by consumers and `gate.run`. */
 export interface InFlightOptions {
   /** Unique in a gate. */
   readonly name: string
   readonly description?: string | undefined
-  /** Most handlers at work at once for each key. */
+  /** Maximum number of concurrent handlers for each key. */
   readonly inFlight: number
-  /** It counts messages that are handled, one each. */
+  /** Counts handled messages, one each. */
   readonly on?: 'publish' | undefined
   readonly cost?: undefined
   /** Default: global. */
   readonly per?: Scope | readonly Scope[] | undefined
-  /** What becomes of a message that finds all of them at work: `throttle` waits for one to end. Default: throttle. */
+  /** Outcome of a message if no handler slot is free. `throttle` waits for one. Default: throttle. */
   readonly exceeded?: 'throttle' | 'retry' | 'drop' | 'reject' | undefined
   /** Default: true. */
   readonly enabled?: boolean | undefined
   readonly dialect?: Dialect | undefined
 }
 
-/** A limit of what a broker holds at once: exactly one of `connections`, `subscriptions` and `retained`. */
+/** Options of a limit of held items: exactly one of `connections`, `subscriptions` and `retained`. */
 export interface HeldOptions {
   /** Unique in a gate. */
   readonly name: string
   readonly description?: string | undefined
-  /** Most connections for each key. */
+  /** Maximum number of connections for each key. */
   readonly connections?: number | undefined
-  /** Most subscriptions for each key, those of persistent sessions included. */
+  /** Maximum number of subscriptions for each key, including persistent sessions. */
   readonly subscriptions?: number | undefined
-  /** Most retained messages for each key; or bytes of them, topics included, as `10MB`. */
+  /** Maximum number of retained messages for each key, or of their bytes including topics, such as `10MB`. */
   readonly retained?: number | string | undefined
-  /** `connect`, `subscribe` or `publish`, as the kind requires; may be left out. */
+  /** `connect`, `subscribe` or `publish`, matching the kind. Optional. */
   readonly on?: Action | undefined
   readonly cost?: undefined
   /** Default: global. */
@@ -140,18 +140,18 @@ export interface HeldOptions {
   readonly dialect?: Dialect | undefined
 }
 
-/** A maximum size of messages. It counts nothing, and is asked before what counts. */
+/** Options of a maximum message size. It counts nothing and is evaluated before limits. */
 export interface SizeOptions {
   /** Unique in a gate. */
   readonly name: string
   readonly description?: string | undefined
-  /** Most payload bytes: a number, `256kB` (k = 1000) or `64KiB` (Ki = 1024). */
+  /** Maximum payload bytes: a number, `256kB` (k = 1000) or `64KiB` (Ki = 1024). */
   readonly maxSize: number | string
   /** Default: publish. */
   readonly on?: 'publish' | 'deliver' | undefined
   readonly for?: SenderLists | undefined
   readonly when?: ConditionSpec | undefined
-  /** What becomes of a larger message; nothing that waits. Default: reject. */
+  /** Outcome of a larger message; must not delay it. Default: reject. */
   readonly exceeded?: Exceeded | undefined
   readonly message?: RefusalWords | undefined
   readonly penalties?: PenaltySpec | undefined
@@ -162,37 +162,40 @@ export interface SizeOptions {
   readonly dialect?: Dialect | undefined
 }
 
-/** The rate of a rule under its name in policies, or as `rate`. */
+/** Rate of a rule, under the name used in policies or as `rate`. */
 type RateUnder<Name extends string> =
   | ({ readonly [Key in Name]: string } & { readonly rate?: undefined })
   | ({ readonly [Key in Name]?: undefined } & { readonly rate: string })
 
 /**
- * Options of `limit`. Its rate is `limit`, or `rate`: `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`,
+ * Options of `limit`. The rate is in `limit` or `rate`: `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`,
  * `10/s burst 20`, `unlimited`.
  */
 export type LimitOptions = RateUnder<'limit'> & TokenOptions
 
 interface TokenOptions extends RuleOptions {
-  /** Most units held by a token bucket or an algorithm of one's own; overrides one in `limit`. Default: the count. */
+  /**
+   * Capacity of a token bucket or custom algorithm in units. Overrides a burst in `limit`. Default: the count
+   * of the rate.
+   */
   readonly burst?: number | undefined
-  /** Units a token bucket starts with. Default: its burst. */
+  /** Initial units of a token bucket. Default: its burst. */
   readonly initial?: number | undefined
-  /** A name, or an algorithm of one's own. Default: token-bucket. */
+  /** Name of an algorithm, or a custom algorithm. Default: token-bucket. */
   readonly algorithm?: AlgorithmName | CustomAlgorithm | undefined
 }
 
-/** Options of `quota`. Its rate is `quota`, or `rate`: `10000/day`, `1GB/month`. */
+/** Options of `quota`. The rate is in `quota` or `rate`: `10000/day`, `1GB/month`. */
 export type QuotaOptions = RateUnder<'quota'> & WindowOptions
 
 interface WindowOptions extends RuleOptions {
   /** Calendar windows begin at local midnight (weeks on Monday); rolling ones look back. Default: calendar. */
   readonly window?: 'calendar' | 'rolling' | undefined
-  /** IANA name of the zone of the calendar. Default: UTC. */
+  /** IANA time zone of the calendar. Default: UTC. */
   readonly zone?: string | undefined
 }
 
-/** Lists are alternatives (one entry of one list is enough); `when` must hold as well. */
+/** Options of `exempt`. One entry of one list is enough; `when` must match as well. */
 export interface ExemptOptions {
   readonly name?: string | undefined
   readonly description?: string | undefined
@@ -205,16 +208,16 @@ export interface ExemptOptions {
   /** Addresses and CIDR blocks, v4 and v6. */
   readonly ips?: readonly string[] | undefined
   /**
-   * The actions it holds for. Default: all; but on a connect, which is decided before a broker has checked who it is,
-   * lists of users, API keys and roles cover nobody.
+   * Actions that it applies to. Default: all. On a connect, users, API keys and roles are not authenticated
+   * yet, so their lists cover no sender.
    */
   readonly on?: Action | readonly Action[] | undefined
   readonly when?: ConditionSpec | undefined
-  /** The exemption's own limit, as `5/min per device`: beyond it the message is judged like any other. */
+  /** Limit of the exemption, such as `5/min per device`. Beyond it, the rules apply. */
   readonly limit?: string | undefined
   readonly enabled?: boolean | undefined
-  /** Sorts exemptions among exemptions: higher ones are asked earlier, equal ones in the order of the list. Default: 0. */
+  /** Orders exemptions among exemptions: higher ones first, equal ones in policy order. Default: 0. */
   readonly priority?: number | undefined
-  /** How `topics` are read. Default: mqtt. */
+  /** Dialect of `topics`. Default: mqtt. */
   readonly dialect?: Dialect | undefined
 }

@@ -29,12 +29,12 @@ import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
 import { type SizeStation, sizeStation } from './size-limit.ts'
 import { compileWarn } from './usage-warning.ts'
 
-/** One rule, compiled: what the chain charges. */
+/** A compiled rule. */
 export interface Rule {
   readonly name: string
   readonly description?: string | undefined
   readonly on: Action
-  /** Undefined for an unlimited rule, which never charges anything. */
+  /** Limit that the rule charges. */
   readonly limit: Limit
   readonly keys: KeyMaker
   readonly cost: CostMeter
@@ -45,36 +45,36 @@ export interface Rule {
   readonly harshness: number
   readonly reason: Reason
   readonly shadow: boolean
-  /** Shadow and degrade: exceeded, it is not charged and stops no other. */
+  /** True for shadow and degrade rules: if exceeded, they are not charged and do not refuse. */
   readonly soft: boolean
   readonly fallback?: Fallback | undefined
-  /** What its limit was multiplied by, and why. */
+  /** Factor of its limit, with the reason. */
   readonly scaled?: Scaled | undefined
-  /** The part of its limit that senders of a conduct have, where that is not all of it: told, as their costs show it. */
+  /** Share of its limit for a behaviour level, if it is not 1. Scales the reported numbers to match the costs. */
   readonly room?: number | undefined
-  /** Meant as it is, however its senders behave. */
+  /** True if behaviour levels do not change it. */
   readonly asWritten?: boolean | undefined
-  /** The reason of a message this rule lets pass. */
+  /** Reason of messages that this rule allows. */
   readonly passed: Reason
-  /** Shares of the capacity at which a warning is given, ascending. */
+  /** Shares of the capacity at which a warning is emitted, ascending. */
   readonly warn?: readonly number[] | undefined
-  /** Its own penalty, in the place of that of all rules. */
+  /** Penalty of its own, in place of the general one. */
   readonly penalty?: Penalty | undefined
-  /** Condition of a message the rule is for; absent: every message. */
+  /** Condition on messages; absent: every message. */
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
-  /** Senders the rule is for; absent: all. */
+  /** Matches the senders that it applies to; absent: all. */
   readonly covers?: Covers | undefined
   readonly forLists?: SenderLists | undefined
 }
 
-/** What a middleware made by `limit`, `quota` or `exempt` tells the gate, so that neighbours can be fused. */
+/** Metadata of middleware made by `limit` or `quota`. The gate uses it to charge adjacent limits together. */
 export interface LimitMeta {
   readonly kind: 'limit'
   readonly name: string
   readonly enabled: boolean
   readonly priority: number
-  /** Absent where the rate is unlimited. */
+  /** Absent if the rate is unlimited. */
   readonly rule?: Rule | undefined
 }
 
@@ -112,15 +112,15 @@ export const QUOTA_OPTIONS: OptionNames<QuotaOptions> = {
   zone: true,
 }
 
-/** Where a made middleware carries its station. */
+/** Key of the metadata on built-in middleware. */
 export const META: unique symbol = Symbol('topicgate.station')
 
 /**
- * A rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded: 'throttle' })`.
- * `limit({ name: 'work', inFlight: 5, per: 'tenant' })` bounds the handlers at work at once,
- * `limit({ name: 'large', maxSize: '256kB' })` the size of messages.
- * `limit({ name: 'open', connections: 20, per: 'ip' })` bounds what a broker holds: connections, subscriptions, retained.
- * To be given to `gate.use`, which joins neighbouring limits into one atomic step. Throws PolicyError.
+ * Creates a rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded:
+ * 'throttle' })`. `limit({ name: 'work', inFlight: 5, per: 'tenant' })` limits concurrent handlers, `limit({
+ * name: 'large', maxSize: '256kB' })` the size of messages. `limit({ name: 'open', connections: 20, per: 'ip'
+ * })` limits items held by a broker: connections, subscriptions, retained. Pass it to `gate.use`, which
+ * charges adjacent limits in one atomic step. Throws PolicyError.
  */
 export function limit(options: LimitOptions | InFlightOptions | HeldOptions | SizeOptions): Middleware {
   const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
@@ -142,13 +142,13 @@ export function limit(options: LimitOptions | InFlightOptions | HeldOptions | Si
   return rateLimit(options as LimitOptions)
 }
 
-/** Lets all pass: brokers count what they hold and enact it. */
+/** Lets all messages pass; brokers enforce the limit. */
 function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
   const middleware: Middleware = (_message, next) => next()
   return Object.assign(middleware, { [META]: heldStation(options, held) })
 }
 
-/** Lets all pass: consumers and `gate.run` enact it. */
+/** Lets all messages pass; consumers and `gate.run` enforce the limit. */
 function inFlightLimit(options: InFlightOptions): Middleware {
   const middleware: Middleware = (_message, next) => next()
   return Object.assign(middleware, { [META]: inFlightMeta(options) })
@@ -176,8 +176,8 @@ function rateLimit(options: LimitOptions): Middleware {
 }
 
 /**
- * A quota: `quota({ name: 'daily', quota: '10000/day', per: 'device', zone: 'Europe/Berlin' })`. Refusals say
- * `quota_exceeded`. Throws PolicyError.
+ * Creates a quota: `quota({ name: 'daily', quota: '10000/day', per: 'device', zone: 'Europe/Berlin' })`.
+ * Refusals have the reason `quota_exceeded`. Throws PolicyError.
  */
 export function quota(options: QuotaOptions): Middleware {
   checkOptionNames(options, QUOTA_OPTIONS)
@@ -210,7 +210,7 @@ export function quota(options: QuotaOptions): Middleware {
   return rolling ? withRemedy(path, text, rate.count, make) : make()
 }
 
-/** Makes a rolling quota; if its log could grow too large, the error names what else a quota can be. */
+/** Creates a rolling quota. If its log could grow too large, the error suggests alternatives. */
 function withRemedy(path: string, rate: string, count: number, make: () => Middleware): Middleware {
   try {
     return make()
@@ -223,7 +223,7 @@ function withRemedy(path: string, rate: string, count: number, make: () => Middl
   }
 }
 
-/** Reads the rate of a rule, which has one of two names. Throws PolicyError. */
+/** Reads the rate of a rule, which has two possible names. Throws PolicyError. */
 function rateOf(
   name: 'limit' | 'quota',
   own: string | undefined,
@@ -258,7 +258,7 @@ function meta(
     throw policyError(path, `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
   const { on = 'publish' } = options
   checkWord(on, ACTIONS, 'on', 'action')
-  // A rate in bytes counts bytes unless something else is said.
+  // A rate in bytes counts bytes unless a cost is given.
   const cost = compileCost(options.cost ?? (rate.bytes ? 'bytes' : undefined), options.dialect)
   const isBytes = options.cost === undefined ? rate.bytes : countsBytes(options.cost)
   if (rate.bytes && !isBytes && typeof options.cost === 'object' && 'bytes' in options.cost)

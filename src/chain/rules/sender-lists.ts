@@ -3,7 +3,7 @@ import { policyError } from '../../core/errors.ts'
 import { isNamed, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 
-/** Senders by their parts. Lists are alternatives: one entry of one list is enough. */
+/** Lists of senders by their parts. One entry of one list is enough. */
 export interface SenderLists {
   readonly clients?: readonly string[] | undefined
   readonly devices?: readonly string[] | undefined
@@ -15,10 +15,10 @@ export interface SenderLists {
   readonly ips?: readonly string[] | undefined
 }
 
-/** Reports whether a list covers a sender; undefined for a sender that lacks the part. */
+/** Returns true if a list covers a sender; undefined if the sender lacks the part. */
 type Cover = (sender: Sender) => boolean | undefined
 
-/** Reports whether lists cover a sender. */
+/** Returns true if any list covers a sender. */
 export type Covers = (sender: Sender) => boolean
 
 const PARTS = {
@@ -33,15 +33,18 @@ const SENDER_LISTS: OptionNames<SenderLists> = {
   ...{ clients: true, devices: true, users: true, apiKeys: true, roles: true, tiers: true, ips: true },
 }
 
-/** Compiles lists; undefined if there are none. Throws PolicyError with `path` before the name of a list. */
+/**
+ * Compiles lists. Returns undefined if there are none. Throws PolicyError; `path` precedes the name of a list
+ * in messages.
+ */
 export function compileSenderLists(lists: SenderLists, path = ''): Covers | undefined {
   const covers = compileCovers(lists, path)
   return covers.length === 0 ? undefined : sender => covers.some(cover => cover(sender) === true)
 }
 
 /**
- * Compiles the senders a rule is for. On a connect nothing has been checked yet: a sender that does not name a part of a
- * list is covered by it, so that nobody leaves a rule by saying less. Throws PolicyError.
+ * Compiles the `for` lists of a rule. On a connect, a sender that lacks the part of a list is covered by it.
+ * Why: nothing is authenticated yet, and omitting a field must not avoid a rule. Throws PolicyError.
  */
 export function compileFor(lists: SenderLists, on: string): Covers {
   if (typeof lists !== 'object' || lists === null || Array.isArray(lists)) {

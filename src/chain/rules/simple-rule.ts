@@ -7,17 +7,17 @@ import type { Rule } from './rule.ts'
 
 export interface SimpleRuleOptions {
   readonly keys: KeyMaker
-  /** Default: a message costs one. */
+  /** Default: one unit per message. */
   readonly cost?: CostMeter | undefined
-  /** Counts in thousandths. */
+  /** True to count in thousandths. */
   readonly fractional?: boolean | undefined
 }
 
 const ONE: CostMeter = { fixed: 1, fractional: false, unitsOf: () => 1 }
 
 /**
- * A rule of nothing but a rate, as tiers and exemptions carry: a token bucket over what is published, which rejects, and is
- * meant as it is written. Throws PolicyError where the rate is no limit.
+ * Creates a rule that consists of a rate only, for tiers and exemptions: a token bucket on publishes with
+ * outcome reject. Behaviour levels do not change it. Throws PolicyError.
  */
 export function simpleRule(
   name: string,

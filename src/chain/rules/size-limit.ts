@@ -23,7 +23,7 @@ export interface SizeRule {
   readonly message?: RefusalWords | undefined
   readonly harshness: number
   readonly shadow: boolean
-  /** Degrade: the message passes, lowered. */
+  /** True for `degrade`: the message passes with a lower QoS. */
   readonly soft: boolean
   readonly penalty?: Penalty | undefined
   readonly when?: Condition | undefined
@@ -32,7 +32,7 @@ export interface SizeRule {
   readonly forLists?: SenderLists | undefined
 }
 
-/** What a maximum size tells its gate. */
+/** Metadata of a maximum size. */
 export interface SizeStation {
   readonly kind: 'size'
   readonly enabled: boolean
@@ -41,7 +41,7 @@ export interface SizeStation {
   readonly size: SizeRule
 }
 
-/** Outcomes that let a message wait: one that is too large is too large later as well. */
+/** Outcomes that delay a message. Useless here, because a message that is too large never passes. */
 const WAITING: readonly string[] = ['throttle', 'queue', 'latest', 'retry']
 
 const SIZE: OptionNames<SizeOptions> = {
@@ -49,7 +49,7 @@ const SIZE: OptionNames<SizeOptions> = {
   ...{ message: true, penalties: true, shadow: true, enabled: true, priority: true, dialect: true },
 }
 
-/** Makes the station of a maximum size. Throws PolicyError. */
+/** Compiles a maximum size. Throws PolicyError. */
 export function sizeStation(options: SizeOptions): SizeStation {
   checkOptionNames(options, SIZE)
   const { name, description, on = 'publish', message, shadow = false } = options
@@ -82,10 +82,7 @@ export function sizeStation(options: SizeOptions): SizeStation {
   return { kind: 'size', enabled: options.enabled ?? true, priority: options.priority ?? 0, size }
 }
 
-/**
- * The decision of maximum sizes about a message; undefined if none has anything to say. Of several that refuse it the
- * harshest counts, the first on a tie.
- */
+/** Returns the decision of maximum sizes; undefined if none applies. The harshest refusal wins, the first on a tie. */
 export function decideSize(
   rules: readonly SizeRule[],
   message: Message,

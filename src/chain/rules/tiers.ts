@@ -10,28 +10,31 @@ import type { KeyMaker } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 import { simpleRule } from './simple-rule.ts'
 
-/** What a tier gives: a limit of its own for each sender, and a factor on what their messages cost. */
+/** A tier: a limit for each sender, and a factor on message costs. */
 export interface TierSpec {
-  /** As `60/min burst 100`. Default: that of the tier of this name in {@link DEFAULT_TIERS}, else unlimited. */
+  /** Limit such as `60/min burst 100`. Default: that of the same name in {@link DEFAULT_TIERS}, else unlimited. */
   readonly limit?: string | undefined
-  /** As `x0.5`, in thousandths: what each message of the tier costs at all rules, its own included. Default: x1. */
+  /**
+   * Factor such as `x0.5`, at most three decimals, on the cost of each message under all rules, including the
+   * tier's own. Default: x1.
+   */
   readonly cost?: string | undefined
 }
 
-/** Tiers by name, over {@link DEFAULT_TIERS}; `assign` says who is of which. */
+/** Tiers by name, in addition to {@link DEFAULT_TIERS}. `assign` sets the tier of senders. */
 export interface TiersSpec {
   readonly assign?:
     | {
-        /** A template, as `{header.tier}`. Default: the tier the broker or `senders.tier` gives. */
+        /** Template such as `{header.tier}`. Default: the tier given by the broker or `senders.tier`. */
         readonly from?: string | undefined
-        /** The tier of those who have none that is known. Default: they have none, and no tier's limit. */
+        /** Tier of senders without a known one. Default: no tier, and no tier limit. */
         readonly default?: string | undefined
       }
     | undefined
   readonly [name: string]: TierSpec | TiersSpec['assign']
 }
 
-/** The tiers there are without saying so. */
+/** Predefined tiers. */
 export const DEFAULT_TIERS: Readonly<Record<string, TierSpec>> = {
   free: { limit: '60/min burst 100' },
   basic: { limit: '600/min burst 500' },
@@ -42,21 +45,21 @@ export const DEFAULT_TIERS: Readonly<Record<string, TierSpec>> = {
 
 export interface Tier {
   readonly name: string
-  /** Its limit for each sender; absent where it is unlimited. */
+  /** Limit for each sender; absent if unlimited. */
   readonly rule?: Rule | undefined
-  /** What costs are multiplied by, in thousandths. */
+  /** Factor on costs, in thousandths. */
   readonly costThousandths: number
 }
 
-/** Tiers, compiled. */
+/** Compiled tiers. */
 export interface Tiers {
   readonly byName: ReadonlyMap<string, Tier>
   readonly fallback: Tier | undefined
-  /** Whether a tier makes fractions of whole costs: then every rule must count in thousandths. */
+  /** True if a tier makes costs fractional. All rules then count in thousandths. */
   readonly fractional: boolean
 }
 
-/** How a sender is told apart by a tier's limit: by user, else by API key, else by client. */
+/** Returns the key of a sender under a tier's limit: its user, else its API key, else its client. */
 export function senderKeyOf(sender: Sender): string {
   if (isNamed(sender.user)) return `user:${hashLongPart(sender.user)}`
   if (isNamed(sender.apiKey)) return `apiKey:${hashLongPart(sender.apiKey)}`
@@ -73,7 +76,7 @@ const TIER: OptionNames<TierSpec> = { limit: true, cost: true }
 
 const ASSIGN: OptionNames<NonNullable<TiersSpec['assign']>> = { from: true, default: true }
 
-/** Compiles tiers; undefined where there are none. Throws PolicyError with all problems. */
+/** Compiles tiers. Returns undefined if there are none. Throws PolicyError with all problems. */
 export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
@@ -140,7 +143,7 @@ function tierRule(name: string, text: string, fractional: boolean): Rule | undef
   return simpleRule(`tier:${name}`, rate, { keys: PER_SENDER, fractional })
 }
 
-/** A cost, multiplied: whole thousandths of it. */
+/** Multiplies a cost by whole thousandths. */
 export function multiplyCost(cost: CostMeter, thousandths: number): CostMeter {
   if (thousandths === 1000) return cost
   const times = (units: number): number => (units * thousandths) / 1000

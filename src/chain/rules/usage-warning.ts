@@ -5,22 +5,22 @@ import type { Verdict } from '../../stores/store.ts'
 import { shownKey } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 
-/** A key has used up a share of its limit; nothing of it is refused yet. */
+/** Warning that a key has used a share of its limit. Nothing is refused yet. */
 export interface LimitWarning {
   readonly kind: 'limit_near'
   readonly rule: string
   readonly key: string
-  /** The share that was reached, as 0.8. */
+  /** The share that was reached, such as 0.8. */
   readonly share: number
-  /** Whole units: the most the rule can hold, those used up, those left. */
+  /** Whole units: the capacity of the rule, the used and the remaining ones. */
   readonly limit: number
   readonly used: number
   readonly remaining: number
-  /** Whole milliseconds until the key is whole again. */
+  /** Whole milliseconds until the key is full again. */
   readonly resetMs: number
 }
 
-/** Reads `[80%, 95%]` as shares, ascending, each once; undefined for none. Throws PolicyError. */
+/** Parses `[80%, 95%]` as shares, ascending and unique. Returns undefined if there are none. Throws PolicyError. */
 export function compileWarn(warn: readonly string[] | undefined): readonly number[] | undefined {
   if (warn === undefined) return undefined
   if (!Array.isArray(warn)) throw policyError('warn', 'is not a list of percentages', 'write [80%, 95%]')
@@ -29,14 +29,14 @@ export function compileWarn(warn: readonly string[] | undefined): readonly numbe
 }
 
 interface Warned {
-  /** How many shares were told of. */
+  /** Number of shares already reported. */
   readonly shares: number
   readonly untilMs: number
 }
 
 /**
- * Tells once of each share, window and key. A window ends when the key would be whole again: that of a counter or quota
- * when it ends, that of a bucket when it would be full. Bounded: of too many keys, the oldest may be told of again.
+ * Emits one warning for each share, window and key. A window ends when the key would be full again. Bounded:
+ * beyond the maximum, the oldest key may be reported again.
  */
 export class UsageWarnings {
   readonly #tell: (warning: LimitWarning) => void
@@ -46,7 +46,7 @@ export class UsageWarnings {
     this.#tell = tell
   }
 
-  /** What a rule answered for a message that passed; `keyOf` is asked only where a share is reached. */
+  /** Records the verdict on an allowed message. `keyOf` is called only if a share is reached. */
   note(rule: Rule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
     const { capacity } = rule.limit
     const used = capacity - verdict.remaining

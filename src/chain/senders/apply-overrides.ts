@@ -9,15 +9,16 @@ import type { Rule } from '../rules/rule.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
 import type { EffectiveOverrides } from './sender-overrides.ts'
 
-/** The steps of a route for senders that are treated alike, and what is decided where none of them applies. */
+/** The steps of a route for senders with the same overrides, and the decision if none applies. */
 export interface PlanWithOverrides {
   readonly steps: readonly Step[]
   readonly passed: Passed
 }
 
 /**
- * Applies a sender's tier and overrides to the steps of a route: the tier's own limit stands before the first others,
- * costs are multiplied, limits are lifted or changed. Never throws: what cannot be counted stays as it was.
+ * Applies a sender's tier and overrides to the steps of a route: inserts the tier's limit before the first
+ * others, multiplies costs, and lifts or changes limits. Never throws: limits that cannot be changed stay as
+ * they were.
  */
 export function applyOverrides(
   steps: readonly Step[],
@@ -61,7 +62,7 @@ export function applyOverrides(
   }
 }
 
-/** The decision about a message that meets no rule but perhaps one that an override has lifted. */
+/** Returns the decision on messages to which no rule applies, except rules lifted by an override. */
 function passedWithout(lifted: readonly Rule[]): Passed {
   if (lifted.length === 0) return PASSED
   if (lifted.some(({ when }) => when === undefined)) return OVERRIDDEN
@@ -69,9 +70,9 @@ function passedWithout(lifted: readonly Rule[]): Passed {
 }
 
 /**
- * Returns the steps of a route with every limit in the unit that all senders count in: thousandths where a tier makes
- * fractions of costs. Why: plans of one rule share its state, so they must count in one unit, or each new plan would
- * convert what all keys of the rule hold.
+ * Returns the steps of a route with every limit in the unit that all senders count in: thousandths if a tier
+ * makes costs fractional. Why: plans of one rule share its state. In different units, each new plan would
+ * convert the state of all keys.
  */
 export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): readonly Step[] {
   if (tiers?.fractional !== true) return steps
@@ -84,10 +85,10 @@ export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): 
   })
 }
 
-/** One object for each rule: plans of all tiers count by the same limit. */
+/** Cached, so that plans of all tiers use the same limit object. */
 const FINE = new WeakMap<Rule, Rule>()
 
-/** A rule in thousandths, if it is not too large for that. */
+/** Returns a rule that counts in thousandths, or the rule itself if it is too large for that. */
 export function ruleInThousandths(rule: Rule): Rule {
   if (rule.limit.scale === 1000) return rule
   const fine = FINE.get(rule) ?? attempt(() => ({ ...rule, limit: inThousandths(rule.limit) }), rule)
@@ -95,7 +96,7 @@ export function ruleInThousandths(rule: Rule): Rule {
   return fine
 }
 
-/** Returns a rule under the first override that is for it and that it can hold, or undefined if it is lifted. */
+/** Returns a rule under the first override that applies to it, or undefined if it is lifted. */
 export function overrideBy(rule: Rule, overrides: readonly Override[]): Rule | undefined {
   for (const override of overrides) {
     if (!concerns(override, rule)) continue

@@ -8,9 +8,9 @@ import type { Rule } from '../rules/rule.ts'
 import type { BehaviourLevel, CompiledBehaviour } from './behaviour.ts'
 
 /**
- * The steps of a route for senders of a conduct. Their limits are multiplied, together with what scales them by the load:
- * of all that reduces, the least factor counts; where nothing reduces, the greatest. Quotas, limits of tiers and of
- * exemptions, and rates given by an override are left as they are.
+ * Returns the steps of a route for a behaviour level, with limits multiplied. If load scales them too, the
+ * smallest reducing factor applies, or else the largest one. Quotas, limits of tiers and exemptions, and
+ * rates set by overrides are not changed.
  */
 export function behaviourSteps(
   steps: readonly Step[],
@@ -28,8 +28,8 @@ export function behaviourSteps(
 }
 
 /**
- * A rule for senders of a conduct. What their messages cost is divided by their part of the limit, so all conducts count in
- * the same record, and nothing that was used is given back or taken away when a conduct changes.
+ * Returns a rule for a behaviour level. Costs are divided by the share of the limit. Why: all levels then
+ * count in one record, and a change of level neither returns nor removes used units.
  */
 function behavingRule(rule: Rule, behaviourLevel: BehaviourLevel, factor: number): Rule {
   if (rule.asWritten === true || rule.reason === 'quota_exceeded') return rule
@@ -43,14 +43,14 @@ function behavingRule(rule: Rule, behaviourLevel: BehaviourLevel, factor: number
   return { ...rule, limit, room, scaled, cost: costIn(rule.cost, room, limit.capacity) }
 }
 
-/** The part of units that senders of a conduct have; rounded down, so that a third of 12 is 4 although a third is no double. */
+/** Returns the share of units, rounded down. The tolerance makes a third of 12 equal 4 in floating point. */
 export function roomOf(units: number, room: number): number {
   return Math.floor(units * room * (1 + 1e-12))
 }
 
 /**
- * Costs under a part of a limit, in thousandths; rounded down, so that 0.3 of 100 are 30 messages and not 29. What fits the
- * whole limit still fits it.
+ * Returns costs under a share of a limit, in thousandths, rounded down: 0.3 of 100 is 30 messages, not 29. A
+ * cost that fits the whole limit still fits.
  */
 export function costIn(cost: CostMeter, room: number, capacity: number): CostMeter {
   const of = (units: number): number => {
@@ -64,10 +64,10 @@ export function costIn(cost: CostMeter, room: number, capacity: number): CostMet
   }
 }
 
-/** One object for each limit: whatever plan counts by it, it is the same. */
+/** Cached, so that all plans use the same limit object. */
 const FINE = new WeakMap<Limit, Limit | 'too large'>()
 
-/** A limit in thousandths of units; undefined where it is too large for that, and stays as it is written. */
+/** Returns a limit in thousandths of units; undefined if it is too large for that. */
 function inFineUnits(limit: Limit): Limit | undefined {
   let fine = FINE.get(limit)
   if (fine === undefined) {

@@ -6,16 +6,16 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseFactor } from '../rules/factor.ts'
 import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './sender-selector.ts'
 
-/** How a sender has behaved in the last full hour, or already in the one that runs. */
+/** Behaviour of a sender in the last full hour, or in the current hour if it is abusive. */
 export type BehaviourLevel = 'good' | 'usual' | 'abusive'
 
-/** Limits that follow the behaviour of who sends. */
+/** Limits that depend on the sender's behaviour. */
 export interface BehaviourSpec {
-  /** What the limits of good senders are multiplied by, as 1.2 or `x1.2`. Default: 1.2. */
+  /** Factor on the limits of good senders, such as 1.2 or `x1.2`. Default: 1.2. */
   readonly good?: number | string | undefined
-  /** Those of abusive ones. Default: 0.3. */
+  /** Factor on the limits of abusive senders. Default: 0.3. */
   readonly abusive?: number | string | undefined
-  /** Who is told apart. Default: the client; who has none by user, device, API key, address. */
+  /** Part of the sender to count by. Default: client; senders without one by user, device, API key or address. */
   readonly per?: SubjectPart | undefined
 }
 
@@ -26,7 +26,7 @@ export const BEHAVIOUR_FACTORS: Readonly<Record<BehaviourLevel, number>> = {
   abusive: 0.3,
 }
 
-/** Limits by behaviour, compiled. */
+/** Compiled limits by behaviour. */
 export interface CompiledBehaviour {
   readonly factors: Readonly<Record<BehaviourLevel, number>>
   readonly per: SubjectPart
@@ -34,7 +34,7 @@ export interface CompiledBehaviour {
 
 const OPTIONS: OptionNames<BehaviourSpec> = { good: true, abusive: true, per: true }
 
-/** Compiles behaviour; undefined where there is none. Throws PolicyError with all problems. */
+/** Compiles behaviour. Returns undefined if there is none. Throws PolicyError with all problems. */
 export function compileBehaviour(spec: BehaviourSpec | undefined): CompiledBehaviour | undefined {
   if (spec === undefined) return undefined
   checkOptionNames(spec, OPTIONS)
@@ -77,10 +77,10 @@ function readFactor(word: number | string): number | undefined {
   }
 }
 
-/** What one sender has done in the hour that runs, and what it is held for. */
+/** Messages of one sender in the current hour, and the end of its abusive state. */
 export interface Count {
   readonly whom: Whom
-  /** The end of that hour. */
+  /** End of the current hour. */
   endsMs: number
   asked: number
   refused: number
@@ -95,7 +95,7 @@ const GOOD_REFUSED = 0.05
 const ABUSIVE_MOST = 10_000
 const ABUSIVE_REFUSED = 0.5
 const MOVE_EVERY = 64
-/** What is no doing of the sender's, or no longer. */
+/** Reasons that the sender did not cause, or that have other consequences already. */
 const NOBODYS: ReadonlySet<string> = new Set([
   'banned',
   'store_unavailable',
@@ -104,27 +104,28 @@ const NOBODYS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * The behaviour of senders by the hour. Good: 10 to 1000 messages in the hour before, under 5 % of them refused. Abusive:
- * over 50 % of at least 10 refused, or over 10,000 messages, at once and to the end of the next hour; what is refused
- * meanwhile counts for nothing, lest the smaller limit keep itself alive. Those unseen for the longest are forgotten.
+ * Behaviour of senders by the hour. Good: 10 to 1000 messages in the previous hour, less than 5 % refused.
+ * Abusive, until the end of the next hour: more than 50 % of at least 10 messages refused, or more than
+ * 10,000 messages. Refusals in the abusive state do not count. Why: the smaller limit would otherwise keep
+ * the state alive. Bounded: the least recent senders are forgotten.
  */
 export class BehaviourTracker {
   readonly #counts = new Map<string, Count>()
-  /** Until when other nodes, or this one, hold somebody for abusive. */
+  /** End of the abusive state by sender, as found by this or other nodes. */
   readonly #held = new Map<string, number>()
   readonly #blame: (whom: Whom, why: string, untilMs: number) => void
 
-  /** `blame` is told once of each who turns abusive. */
+  /** `blame` is called once for each sender that turns abusive. */
   constructor(blame: (whom: Whom, why: string, untilMs: number) => void) {
     this.#blame = blame
   }
 
-  /** Senders that are counted. */
+  /** Number of counted senders. */
   get size(): number {
     return this.#counts.size
   }
 
-  /** The count of a sender, made if need be; undefined for who has no name. */
+  /** Returns the count of a sender, creating it if necessary. Returns undefined for a sender without a name. */
   countOf(sender: Sender, per: SubjectPart): Count | undefined {
     const whom = whoIs(sender, per)
     return whom && this.countFor(whom)
@@ -141,18 +142,19 @@ export class BehaviourTracker {
   }
 
   /**
-   * Takes a decision to account. What waits is counted when it no longer does; what is no doing of the sender's, as a ban, is
-   * not.
+   * Counts a decision. Delayed messages count when they are decided finally. Refusals that the sender did not
+   * cause, such as bans, do not count.
    */
   note(count: Count, decision: Decision, nowMs: number): void {
     const { allowed } = decision
     if (!allowed && !isConduct(decision)) return
     if (nowMs >= count.endsMs) turn(count, nowMs)
-    // Used last, forgotten last; moved only now and then, as the order need not be exact.
+    // Moves the sender to the end of the eviction order. Only now and then, because the order need not be
+    // exact.
     if (count.asked % MOVE_EVERY === 0) this.#keep(keyOf(count.whom), count)
     const asked = ++count.asked
     if (!allowed && decision.outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++
-    // What passes makes nobody abusive, but where it is one too many or completes what is judged.
+    // An allowed message changes the state only if it completes the minimum or exceeds the maximum.
     if (!allowed || asked === LEAST || asked > ABUSIVE_MOST) this.#judge(count, nowMs)
   }
 
@@ -170,7 +172,7 @@ export class BehaviourTracker {
     )
   }
 
-  /** Holds somebody for abusive until a moment, counted here or not. */
+  /** Marks a sender as abusive until a time, even if it is not counted here. */
   hold(whom: Whom, untilMs: number): void {
     const key = keyOf(whom)
     this.#held.set(key, untilMs)
@@ -178,7 +180,7 @@ export class BehaviourTracker {
     if (count !== undefined) count.abusiveUntilMs = untilMs
   }
 
-  /** Holds somebody for abusive no longer. */
+  /** Ends the abusive state of a sender. */
   forgive(whom: Whom, nowMs: number): void {
     const key = keyOf(whom)
     this.#held.delete(key)
@@ -193,7 +195,7 @@ export class BehaviourTracker {
   }
 }
 
-/** What a count amounts to. */
+/** Returns the behaviour level of a count. */
 export function behaviourLevelOf(count: Count, nowMs: number): BehaviourLevel {
   if (nowMs < count.abusiveUntilMs) return 'abusive'
   if (nowMs >= count.endsMs) turn(count, nowMs)
@@ -204,7 +206,7 @@ function isConduct({ outcome, reason }: Decision): boolean {
   return outcome !== 'throttle' && outcome !== 'queue' && outcome !== 'latest' && !NOBODYS.has(reason)
 }
 
-/** Begins the hour of a moment, with what the one before amounted to. */
+/** Begins the hour of `nowMs` and evaluates the previous one. */
 function turn(count: Count, nowMs: number): void {
   const { asked, refused, endsMs, abusiveUntilMs } = count
   const isNext = nowMs < endsMs + HOUR_MS

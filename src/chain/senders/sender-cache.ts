@@ -3,9 +3,10 @@ import type { Sender } from '../../core/message.ts'
 import { createSender } from './sender-state.ts'
 
 /**
- * One sender object for equal identities, so that limits keep their place on it: for whoever has no connection for each
- * sender. Bounded by `BOUNDS.internedSenders` and by characters, in two halves: a full young half becomes the old one, and who is seen
- * again comes back. Longer ones than `BOUNDS.internedSenderChars` are not remembered: same counters, a slower way.
+ * Cache of sender objects by identity, for adapters without a connection per sender. Limits cache their slots
+ * on these objects. Bounded by `MAX_SIZES.internedSenders` and by characters, in two halves: a full young
+ * half becomes the old one, and senders seen again return to the young one. Identities longer than
+ * `MAX_SIZES.internedSenderChars` are not cached: same counters, slower lookup.
  */
 export class KnownSenders {
   #young = new Map<string, Sender>()
@@ -16,13 +17,13 @@ export class KnownSenders {
     return this.#young.size + this.#old.size
   }
 
-  /** The sender of this identity. */
+  /** Returns the sender object of an identity. */
   find(sender: Sender): Sender {
     const { client, user, device, apiKey, ip, roles, tier } = sender
     return this.findBy(JSON.stringify([client, user, device, apiKey, ip, roles, tier]), sender)
   }
 
-  /** The sender of a key of the caller's own, made of `sender` where it is not known. */
+  /** Returns the sender object of a key, creating it from `sender` if necessary. */
   findBy(key: string, sender: Sender): Sender {
     const known = this.#young.get(key)
     if (known !== undefined) return known

@@ -4,12 +4,12 @@ import { PolicyError, type Problem } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
 
-/** The parts of a sender a policy may fill. */
+/** Parts of a sender that a policy may set. */
 const PARTS = ['client', 'user', 'device', 'apiKey', 'tier'] as const
 
 /**
- * Who is sending, over what the broker knows: templates of `{client}`, `{user}`, `{ip}`, `{header.NAME}` and
- * `{topic.CAPTURE}`. The text of `roles` is one role, or is looked up in a table.
+ * Identity of senders, in addition to what the broker knows: templates with `{client}`, `{user}`, `{ip}`,
+ * `{header.NAME}` and `{topic.CAPTURE}`. The text of `roles` is one role, or is looked up in a table.
  */
 export interface IdentitySpec {
   readonly client?: string | undefined
@@ -22,33 +22,33 @@ export interface IdentitySpec {
     | { readonly from: string; readonly map: Readonly<Record<string, readonly string[]>> }
 }
 
-/** Compiled senders of a policy. */
+/** Compiled `senders` of a policy. */
 export interface Identity {
-  /** True where the sender can differ from message to message of one connection and topic. */
+  /** True if the sender can differ between messages of one connection and topic. */
   readonly usesHeaders: boolean
   /**
-   * The sender of a message. What the broker knows stays unless a template gives a value: one whose placeholders
-   * are all filled. Longer values than a key part are hashed. Never throws; the message's own sender, the same
-   * object, where nothing changes.
+   * Returns the sender of a message. A template replaces a part only if all its placeholders have values.
+   * Values longer than a key part are hashed. Returns the message's own sender object if nothing changes.
+   * Never throws.
    */
   resolve(message: Message, captures: ReadonlyMap<string, string>): Sender
 }
 
 type Piece = (message: Message, captures: ReadonlyMap<string, string>) => string | undefined
 
-/** A template, read. */
+/** A parsed template. */
 export interface Template {
   readonly pieces: readonly (string | Piece)[]
-  /** The captures it asks for. */
+  /** Names of the captures it uses. */
   readonly captures: readonly string[]
-  /** The header it consists of, where it is nothing else. */
+  /** Name of the header, if the template consists of one header only. */
   readonly header?: string | undefined
   readonly usesHeaders: boolean
 }
 
 const FORM = 'use {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE}, and text between them'
 
-/** Reads a template. Throws PolicyError with `path`. */
+/** Parses a template. Throws PolicyError with `path`. */
 export function parseTemplate(text: string, path: string): Template {
   const problems: Problem[] = []
   const pieces: (string | Piece)[] = []
@@ -85,7 +85,7 @@ export function parseTemplate(text: string, path: string): Template {
   }
 }
 
-/** Compiles the senders of a policy; undefined where it says nothing. Throws PolicyError with all problems. */
+/** Compiles `senders` of a policy. Returns undefined if it sets nothing. Throws PolicyError with all problems. */
 export function compileIdentity(spec: IdentitySpec | undefined): Identity | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
@@ -141,7 +141,8 @@ function compileRoles(
   return {
     usesHeaders: template.usesHeaders,
     of(message, captures) {
-      // A header can be there several times; nothing is split, lest a name with a comma become two roles.
+      // A header can occur several times. Values are not split, so that a name with a comma does not become
+      // two roles.
       const values =
         template.header === undefined
           ? [fill(template, message, captures) ?? '']

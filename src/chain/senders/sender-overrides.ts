@@ -5,74 +5,74 @@ import type { Tier, Tiers } from '../rules/tiers.ts'
 import { BehaviourTracker, type CompiledBehaviour } from './behaviour.ts'
 import { SubjectIndex } from './sender-selector.ts'
 
-/** Somebody who is not let in. */
+/** A ban of a sender. */
 export interface Ban {
-  /** What it is called in the list of bans, and why it was said. */
+  /** Id in the list of bans, and the reason. */
   readonly id: string
   readonly reason: string
   readonly outcome: Outcome
   readonly expiresAtMs?: number | undefined
 }
 
-/** The time at which an operator added a runtime entry. */
+/** Age of a runtime entry. */
 export interface Added {
   readonly addedAtMs: number
-  /** Its place among the entries that were added in the same millisecond; absent: 0. */
+  /** Position among entries added in the same millisecond; absent: 0. */
   readonly sequence?: number | undefined
 }
 
-/** Compares runtime entries by age, the oldest first. All nodes of a store come to the same order. */
+/** Compares runtime entries by age, oldest first. The order is the same on all nodes of a store. */
 export function compareAge(a: Added, b: Added): number {
   return a.addedAtMs - b.addedAtMs || (a.sequence ?? 0) - (b.sequence ?? 0)
 }
 
-/** A tier given to a sender at run time. */
+/** A tier assigned to a sender at run time. */
 export interface TierGiven extends Added {
   readonly tier: string
 }
 
-/** What a sender is to the gate, besides who it is: settled once for each sender and topic. */
+/** Ban, tier and overrides of a sender. Resolved once for each sender and topic. */
 export interface EffectiveOverrides {
   readonly ban?: Ban | undefined
   readonly tier?: Tier | undefined
-  /** Of several for one rule the first counts. */
+  /** The first override of a rule applies. */
   readonly overrides: readonly Override[]
-  /** Senders of equal keys are treated alike. */
+  /** Senders with equal keys share plans. */
   readonly key: string
 }
 
 const PLAIN: EffectiveOverrides = { overrides: [], key: '' }
 
-/** The refusal of a connect that makes one too many of its sender. */
+/** Counts connects and returns a refusal if a sender connects too often. */
 export interface ConnectCounter {
   take(sender: Sender, connect: Message, nowMs: number): Decision | undefined
-  /** The same for a connect that was only claimed until now. */
+  /** Counts a connect that was only claimed until now. */
   confirm(sender: Sender, connect: Message, nowMs: number): Decision | undefined
-  /** Of one that came now; counts nothing. */
+  /** Returns the refusal that a connect would get now. Counts nothing. */
   peek(sender: Sender, nowMs: number): Decision | undefined
 }
 
 /**
- * Bans, overrides and tiers: all that changes what the chain does with a sender and is no part of the chain. Whoever
- * changes it must have the seats settled anew.
+ * Runtime settings of senders that are not part of the chain: bans, overrides, tiers and behaviour. After a
+ * change, all senders must resolve their plans again.
  */
 export class SenderOverrides {
   readonly bans = new SubjectIndex<Ban>()
   readonly overrides = new SubjectIndex<Override>()
   readonly given = new SubjectIndex<TierGiven>()
   tiers: Tiers | undefined
-  /** Counts connects, where they are counted. */
+  /** Connect counter, if connects are limited. */
   countConnect: ConnectCounter | undefined
-  /** Limits by behaviour, where the chain has any, and what is known of it. */
+  /** Limits by behaviour, if there are any. */
   compiledBehaviour: CompiledBehaviour | undefined
   readonly behaviourTracker: BehaviourTracker
 
-  /** `blame` is told of each sender whose behaviour turns abusive. */
+  /** `blame` is called for each sender that turns abusive. */
   constructor(blame: ConstructorParameters<typeof BehaviourTracker>[0] = () => {}) {
     this.behaviourTracker = new BehaviourTracker(blame)
   }
 
-  /** The tier a function of the user's own has found for a sender. */
+  /** Returns the tier found by the user's lookup function. */
   found: ((sender: Sender) => string | undefined) | undefined
 
   of(sender: Sender): EffectiveOverrides {
@@ -91,7 +91,7 @@ export class SenderOverrides {
     }
   }
 
-  /** The tier given last at run time, else the one looked up, else the sender's own, else the default. */
+  /** Returns the tier assigned last at run time, else the one looked up, else the sender's own, else the default. */
   #tierOf(sender: Sender, { byName, fallback }: Tiers): Tier | undefined {
     const [last] = this.given.of(sender).toSorted((a, b) => compareAge(b, a))
     const name = last?.tier ?? this.found?.(sender) ?? sender.tier
@@ -99,12 +99,12 @@ export class SenderOverrides {
   }
 }
 
-/** The youngest first: an operator's last word. */
+/** Compares overrides, newest first: the operator's latest entry applies. */
 function byYouth(a: Override, b: Override): number {
   return compareAge(b, a) || (a.id < b.id ? -1 : 1)
 }
 
-/** The ban that ends last first; of those that end together the harsher one. */
+/** Compares bans: the one that ends last first, among equals the harsher one. */
 function bySeverity(a: Ban, b: Ban): number {
   const { expiresAtMs: endA = Infinity } = a
   const { expiresAtMs: endB = Infinity } = b
@@ -112,12 +112,12 @@ function bySeverity(a: Ban, b: Ban): number {
   return HARSHNESS[b.outcome] - HARSHNESS[a.outcome] || (a.id < b.id ? -1 : 1)
 }
 
-/** The decision about somebody who is banned. */
+/** Returns the decision on messages of a banned sender. */
 export function banned(
   { outcome, expiresAtMs }: Pick<Ban, 'outcome' | 'expiresAtMs'>,
   nowMs: number,
 ): Decision {
-  // The timer that ends a ban may be a little late.
+  // The timer that ends a ban may be slightly late.
   const retryAfterMs = expiresAtMs === undefined ? Infinity : Math.max(1, expiresAtMs - nowMs)
   return { allowed: false, outcome, reason: 'banned', retryAfterMs }
 }

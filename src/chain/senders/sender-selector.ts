@@ -5,27 +5,27 @@ import { hashLongPart } from '../../core/bounded-text.ts'
 import { checkWithin, policyError } from '../../core/errors.ts'
 import type { Sender } from '../../core/message.ts'
 
-/** The parts of a sender that something can be said of. */
+/** Parts of a sender that a runtime entry can name. */
 export const SUBJECT_PARTS = ['client', 'user', 'device', 'apiKey', 'ip'] as const
 export type SubjectPart = (typeof SUBJECT_PARTS)[number]
 
-/** Of whom something is said: exactly one part of a sender. An `ip` may be an address or a CIDR block, v4 or v6. */
+/** Selects senders by exactly one part. `ip` may be an address or a CIDR block, v4 or v6. */
 export type Subject = { readonly [Part in SubjectPart]?: string | undefined }
 
-/** A subject, checked: its part and its text. API keys are kept as their SHA-256 only, since lists and logs show them. */
+/** A validated subject. API keys are kept as SHA-256 only, because lists and logs show them. */
 export interface Whom {
   readonly part: SubjectPart
   readonly text: string
 }
 
-/** The part a sender is told apart by: the one asked for; instead of a client that has no name, any other. */
+/** Returns the part that identifies a sender: the requested one. Senders without a client id use another part. */
 export function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
   const has = (part: SubjectPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
   if (has(per)) return per
   return per === 'client' ? SUBJECT_PARTS.find(has) : undefined
 }
 
-/** Who a sender is, by that part; undefined for nobody. */
+/** Returns the subject that identifies a sender by a part; undefined if it has none. */
 export function whoIs(sender: Sender, per: SubjectPart): Whom | undefined {
   const part = partOf(sender, per)
   return part && { part, text: textOf(part, sender[part]!) }
@@ -33,7 +33,7 @@ export function whoIs(sender: Sender, per: SubjectPart): Whom | undefined {
 
 const HIDDEN = /^sha256:[\w-]{43}$/
 
-/** Reads the one part a subject names. Throws PolicyError. */
+/** Parses a subject. Throws PolicyError. */
 export function readSubject(subject: Subject): Whom {
   const named = SUBJECT_PARTS.filter(part => subject[part] !== undefined)
   const [part] = named
@@ -42,7 +42,7 @@ export function readSubject(subject: Subject): Whom {
     const message = named.length > 1 ? `${named.join(' and ')} stand together` : 'nobody is named'
     throw policyError('', message, `name one of ${SUBJECT_PARTS.join(', ')}`)
   }
-  // One that was kept before is read again as it is.
+  // A stored key is already hashed.
   if (part !== 'ip') return { part, text: HIDDEN.test(text) ? text : textOf(part, text) }
   checkWithin('ip', () => compileAddresses([text], ''))
   return { part, text: blockOf(text) }
@@ -59,18 +59,18 @@ interface Blocks {
   users: number
 }
 
-/** What is said of whom, found by sender: a look-up for each part of the sender, and one for each size of network. */
+/** Index of values by subject. A lookup costs one map access for each part of the sender and each network size. */
 export class SubjectIndex<T> {
   readonly #said = new Map<string, Set<T>>()
   readonly #blocks = new Map<string, Blocks>()
-  /** How often each part is named: what nobody is named by is not looked up. */
+  /** Number of subjects by part. Unused parts are not looked up. */
   readonly #parts = new Map<SubjectPart, number>()
 
   get isEmpty(): boolean {
     return this.#said.size === 0
   }
 
-  /** All that is said, of any sender. */
+  /** Returns all values, of any sender. */
   *values(): IterableIterator<T> {
     for (const values of this.#said.values()) yield* values
   }
@@ -95,7 +95,7 @@ export class SubjectIndex<T> {
     if (--blocks.users === 0) this.#blocks.delete(`${blocks.family}/${blocks.bits}`)
   }
 
-  /** All that is said of a sender. Never throws. */
+  /** Returns all values that apply to a sender. Never throws. */
   of(sender: Sender): readonly T[] {
     if (this.isEmpty) return []
     const found: T[] = []

@@ -4,12 +4,12 @@ import type { BehaviourState } from '../evaluation/behaviour-evaluator.ts'
 import type { RouteTable } from '../routing/route-table.ts'
 import type { SenderPlan } from '../routing/sender-plan.ts'
 
-/** Rules whose slots stand on the seat itself; those of further rules stand in a list. */
+/** Number of rules whose slots are fields of the sender state. Further slots are in an array. */
 const INLINE = 4
 const NO_SLOT = 0
 const NO_GENERATION = -1
 
-/** A topic a sender has been on, and may come back to. */
+/** Saved state of an earlier topic of the sender. */
 interface TopicEntry {
   topic: string
   on: Action
@@ -18,47 +18,50 @@ interface TopicEntry {
   keys: (string | undefined)[] | undefined
   met: number
   run: number
-  /** Slot and generation by turns. */
+  /** Slots and generations, alternating. */
   slots: number[]
 }
 
 const SEAT: unique symbol = Symbol('topicgate.seat')
 
 /**
- * A sender together with what its gate keeps for it: topic and ruling of the last message, and for each rule the
- * slot of its key with the slot's generation. All in one object, and the first slots as its own fields: at a million
- * senders each object more on the way is a cache miss more, some 100 to 250 ns. (Sender, binding, list of slots and
- * elements of the list, each an object of its own, took twice the time.)
+ * A sender with its cached state: topic and plan of the last message, and for each rule the slot of its key
+ * with the slot's generation. One object, with the first slots as fields. Why: with a million senders, each
+ * further object costs a cache miss of 100 to 250 ns. Separate objects for sender, binding and slots took
+ * twice the time.
  */
 export class SenderState implements Sender {
-  /** Insight's: when this sender was last counted, with its tier. First, in a cache line that is read in any case. */
+  /**
+   * For analytics: time of the last count of this sender, with its tier. First field, in a cache line that is
+   * read anyway.
+   */
   met = 0
-  /** The routes of its gate; others mean that all that follows is void. */
+  /** Route table that the fields below belong to. If the gate has another one, they are invalid. */
   routes: RouteTable | undefined = undefined
   owner: Sender
   topic = ''
   on: Action = 'publish'
   senderPlan: SenderPlan | undefined = undefined
-  /** Slot and generation of the first rules; the fused plan reads them without a call. */
+  /** Slots and generations of the first rules. The memory evaluator reads them without a call. */
   slot0 = NO_SLOT
   generation0 = NO_GENERATION
   slot1 = NO_SLOT
   generation1 = NO_GENERATION
   slot2 = NO_SLOT
   generation2 = NO_GENERATION
-  /** Insight's: the newest run of this sender's refusals on this topic; 0 is none. */
+  /** For analytics: the latest series of refusals of this sender on this topic; 0 if none. */
   run = 0
   slot3 = NO_SLOT
   generation3 = NO_GENERATION
-  /** The sender after the policy's `senders`. */
+  /** Sender with the parts added by `senders` of the policy. */
   identity: Sender
   readonly tier: string | undefined
   #more: number[] | undefined = undefined
-  /** Keys by rule, for a plan that charges by keys. */
+  /** Keys by rule index, for stores that use keys. */
   keys: (string | undefined)[] | undefined = undefined
   #topicEntries: TopicEntry[] | undefined = undefined
   #oldest = 0
-  /** The count of its behaviour, where it has any. */
+  /** Count of its behaviour, if it is tracked. */
   behaviourState: BehaviourState | undefined = undefined
   readonly client: string | undefined
   readonly user: string | undefined
@@ -67,7 +70,7 @@ export class SenderState implements Sender {
   readonly ip: string | undefined
   readonly roles: readonly string[] | undefined
 
-  /** `owner` is the sender as messages bring it: another object where the seat stands aside. */
+  /** `owner` is the sender object in messages, if it is another object. */
   constructor(sender: Sender, owner?: Sender) {
     this.owner = owner ?? this
     this.identity = this.owner
@@ -80,7 +83,7 @@ export class SenderState implements Sender {
     this.tier = sender.tier
   }
 
-  /** What logs and explanations show. */
+  /** Returns the sender for logs and explanations. */
   toJSON(): Sender {
     const { client, user, device, apiKey, ip, roles, tier } = this
     return { client, user, device, apiKey, ip, roles, tier }
@@ -116,7 +119,7 @@ export class SenderState implements Sender {
     }
   }
 
-  /** Keeps the slot of a rule's key. */
+  /** Caches the slot of a rule's key. */
   keep(index: number, slot: number, generation: number): void {
     switch (index) {
       case 0:
@@ -145,7 +148,7 @@ export class SenderState implements Sender {
     }
   }
 
-  /** Turns to a topic the sender has been on under the same routes; false where it has not. */
+  /** Switches back to an earlier topic under the same routes. Returns false if there is no saved state. */
   restoreTopic(topic: string, on: Action): boolean {
     const topicEntries = this.#topicEntries
     if (topicEntries === undefined) return false
@@ -163,7 +166,7 @@ export class SenderState implements Sender {
     return false
   }
 
-  /** Turns to a topic that is new to the sender; what it was on before is remembered, the oldest forgotten. */
+  /** Switches to a new topic and saves the state of the previous one. The oldest saved state is dropped. */
   switchTopic(routes: RouteTable, topic: string, on: Action, senderPlan: SenderPlan, identity: Sender): void {
     if (this.routes !== routes) {
       this.routes = routes
@@ -181,7 +184,7 @@ export class SenderState implements Sender {
     SenderState.#enter(this, { topic, on, senderPlan, identity, keys: undefined, met: 0, run: 0, slots: [] })
   }
 
-  /** Static, as is the next: for private methods each seat would have a field more, before all others. */
+  /** Static, like the next one. Why: private methods would add a field to each object, before all others. */
   static #leave(senderState: SenderState): TopicEntry {
     const { topic, on, senderPlan, identity, keys, met, run } = senderState
     const slots = senderState.#more === undefined ? [] : [...senderState.#more]
@@ -207,8 +210,8 @@ export class SenderState implements Sender {
 }
 
 /**
- * A sender for a connection. Any object will do as a sender; one made here is its own seat, which saves an object
- * a connection and a cache miss a message.
+ * Creates a sender for a connection. Any object works as a sender. One made here holds its own state, which
+ * saves an object per connection and a cache miss per message.
  */
 export function createSender(sender: Sender): Sender {
   return new SenderState(sender)
@@ -219,18 +222,19 @@ interface Seated extends Sender {
 }
 
 /**
- * The seat of a sender, if it has one; perhaps that of another gate or, on a copy (`{ ...sender }`), of another
- * sender: `routes` and `owner` tell. It is the sender itself or hangs on it: a WeakMap would cost 20 to 50 ns.
+ * Returns the cached state of a sender, if there is one. It may belong to another gate or, on a copy (`{
+ * ...sender }`), to another sender; check `routes` and `owner`. It is the sender itself or a property of it.
+ * Why: a WeakMap lookup takes 20 to 50 ns.
  */
 export function cachedState(sender: Sender): SenderState | undefined {
-  // A message in code may have no sender.
+  // A message built in code may have no sender.
   return sender instanceof SenderState ? sender : (sender as Seated | undefined)?.[SEAT]
 }
 
-/** Seats of senders that are frozen, or that several gates know. */
+/** States of senders that are frozen or used by several gates. */
 const ASIDE = new WeakMap<object, WeakMap<Sender, SenderState>>()
 
-/** The seat of a sender at a gate, whose routes may have changed, made if need be. */
+/** Returns the state of a sender at a gate, creating it if necessary. Its routes may be outdated. */
 export function getSenderState(sender: Sender, gate: object): SenderState {
   const senderState = cachedState(sender)
   const isFree = senderState === undefined || senderState.owner !== sender
