@@ -77,7 +77,7 @@ export function limitConnects(context: BrokerContext): () => void {
       }
       const refuse = (decision: Decision): void => {
         counters.connectsRefused++
-        context.refusals.note(message, decision)
+        context.refusals.recordRefusal(message, decision)
         if (decision.outcome === 'disconnect') closeSoon(client)
         else done(connackError(decision, settings.refusedReturnCode), false)
       }

@@ -111,7 +111,7 @@ export class Connection implements Source, QueueUser {
     onQueued: message => {
       if (message instanceof PublishMessage) message.park()
     },
-    onUnpark: () => this.#unparked(),
+    onDequeued: () => this.#unparked(),
   }
 
   constructor(around: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
@@ -329,7 +329,7 @@ export class Connection implements Source, QueueUser {
         this.#around.mayFilterRaw(),
       ask: message => guard.ask(message),
       refuse: (message, decision) => {
-        refusals.note(message, decision)
+        refusals.recordRefusal(message, decision)
         counters.dropped++
         this.refused(message, decision)
       },
@@ -351,8 +351,8 @@ export class Connection implements Source, QueueUser {
     this.#around.connections.delete(this)
     this.#around.holdings.ended(this.#client, this)
     this.reading.dispose()
-    if (this.requests !== this.senderQueue) this.requests.leave()
-    this.senderQueue.leave(
+    if (this.requests !== this.senderQueue) this.requests.detach()
+    this.senderQueue.detach(
       message =>
         message instanceof PublishMessage &&
         (message.will || message.qos === 0 || message.withdraw !== undefined),

@@ -116,7 +116,7 @@ export class Deliveries {
     const message = new AedesMessage('deliver', context.connectionOf(client).sender, packet)
     const answer = context.guard.ask(message)
     if (answer instanceof Promise || answer.allowed) return false
-    context.refusals.note(message, answer)
+    context.refusals.recordRefusal(message, answer)
     // aedes answers a refused delivery of QoS 1 or 2 to a session by taking another packet out of its queue.
     const isSpared = !client.clean && !!packet.qos
     if (isSpared) context.counters.deliveriesSpared++

@@ -231,7 +231,7 @@ export class Holdings implements HeldSource {
 
   #refuse(decision: Decision, message: AedesMessage, connection: Connection): void {
     const { refusals, counters } = this.#context
-    refusals.note(message, decision)
+    refusals.recordRefusal(message, decision)
     counters.dropped++
     if (connection.isGone) return
     const isTooMuch = connection.refused(message, decision)

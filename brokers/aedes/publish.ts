@@ -186,7 +186,7 @@ export function limitPublishes(context: BrokerContext, discards: Discards): () =
       callback(null)
       return
     }
-    context.refusals.note(message, decision)
+    context.refusals.recordRefusal(message, decision)
     const other = decision.outcome === 'redirect' ? redirect(decision, message) : undefined
     if (message.will && other === undefined) {
       // An error would make aedes emit 'error' for a will it restored, which can end the process.

@@ -53,7 +53,7 @@ export function limitSubscriptions(context: BrokerContext): () => void {
       const refuse = (decision: Decision): void => {
         counters.subscriptionsRefused++
         refusedHere.add(subscription)
-        context.refusals.note(message, decision)
+        context.refusals.recordRefusal(message, decision)
         // As for publishes: a client that goes on is not read for a while, or disconnected.
         const isTooMuch = connection.refused(message, decision)
         if (decision.outcome === 'disconnect' || isTooMuch) {

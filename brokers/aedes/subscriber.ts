@@ -131,7 +131,7 @@ export class Subscriber {
 
   leave(): void {
     this.#cancelStall?.()
-    this.#senderQueue?.leave(() => false)
+    this.#senderQueue?.detach(() => false)
   }
 
   #take(deliver: Deliver, packet: Delivery, done: Done): void {
@@ -223,7 +223,7 @@ export class Subscriber {
       done()
       return
     }
-    context.refusals.note(message, decision)
+    context.refusals.recordRefusal(message, decision)
     if (decision.outcome === 'disconnect') {
       context.counters.deliveriesRefused++
       // What its session keeps comes when it is back.

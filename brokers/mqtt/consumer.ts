@@ -129,7 +129,7 @@ export class Consumer {
     const senderQueue = this.#senderQueue
     this.#senderQueue = this.#openLane()
     this.#ackWindow = this.#lookAhead()
-    senderQueue.leave(held => {
+    senderQueue.detach(held => {
       const message = held as ReceivedMessage
       if (message.continueReading === undefined || message.qos === 0 || !persists) return true
       this.#inHand.delete(message.packet)

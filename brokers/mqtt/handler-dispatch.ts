@@ -100,14 +100,14 @@ export class HandlerDispatch {
     // A newer one has taken its place: that is no refusal.
     if (decision.reason !== 'superseded') {
       counters.dropped++
-      this.#parts.refusals.note(message, decision)
+      this.#parts.refusals.recordRefusal(message, decision)
     }
     release(message)
   }
 
   noteRejected(decision: Decision, message: ReceivedMessage): void {
     this.#parts.counters.rejected++
-    this.#parts.refusals.note(message, decision)
+    this.#parts.refusals.recordRefusal(message, decision)
   }
 
   /** Logs a failure of the application's own code, a few of them. Never throws. */
@@ -142,7 +142,7 @@ export class HandlerDispatch {
         })
       })
     this.#parts.counters.dropped++
-    this.#parts.refusals.note(message, decision)
+    this.#parts.refusals.recordRefusal(message, decision)
     this.#parts.release(message)
     return undefined
   }
@@ -198,7 +198,7 @@ export class HandlerDispatch {
 
   #redirect(deadLetter: DeadLetter, decision: Decision, message: ReceivedMessage): void {
     const { counters, refusals, release } = this.#parts
-    refusals.note(message, decision)
+    refusals.recordRefusal(message, decision)
     deadLetter.send(message, decision, this.#gate.ruleOf(decision.rule ?? ''), failure => {
       if (failure === undefined) counters.redirected++
       else {

@@ -109,7 +109,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
       if (decision.outcome === 'deliver') this.#deliver(decision, delivery)
       else if (decision.outcome === 'degrade') this.#degrade(decision, delivery)
       else {
-        if (decision.reason !== 'superseded') this.context.refusals.note(delivery, decision)
+        if (decision.reason !== 'superseded') this.context.refusals.recordRefusal(delivery, decision)
         this.refuse(decision, delivery)
       }
     } catch (cause) {
@@ -179,7 +179,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
       this.#slots.set(delivery, entered)
       this.#handle(decision, delivery)
     } else if (entered.decision.outcome !== 'throttle') {
-      this.context.refusals.note(delivery, entered.decision)
+      this.context.refusals.recordRefusal(delivery, entered.decision)
       this.refuse(entered.decision, delivery)
     } else if (this.#backlog.addApart(delivery)) {
       this.#holdForHandler(decision, delivery)

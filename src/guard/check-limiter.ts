@@ -8,12 +8,12 @@ interface WaitingCheck {
 }
 
 /**
- * Bounds the checks of one guard whose answers come later. Why: of a flood that a store cannot decide in time, every
- * message would otherwise be late, though the store is well.
+ * Limits the checks of one guard that wait for the store. Why: if a store cannot keep up with a flood, every check
+ * would time out although the store works.
  */
 export class CheckLimiter {
   readonly #check: (message: Message) => MaybePromise<Decision>
-  /** Checks under way. */
+  /** Checks in progress. */
   #count = 0
   #waiting: WaitingCheck[] = []
   #first = 0
@@ -26,34 +26,34 @@ export class CheckLimiter {
     return this.#count >= MAX_SIZES.checksUnderWay
   }
 
-  /** Messages that wait for a check. */
+  /** Number of messages that wait for a check. */
   get waiting(): number {
     return this.#waiting.length - this.#first
   }
 
-  /** Checks a message once fewer checks are under way; undefined if too many messages wait for that. */
+  /** Checks a message when fewer checks are in progress. Returns undefined if too many messages wait. */
   enqueue(message: Message): Promise<Decision> | undefined {
     if (this.waiting >= MAX_SIZES.waitingForCheck) return undefined
     return new Promise(resolve => this.#waiting.push({ message, resolve }))
   }
 
-  /** Counts a check until it is answered. The answer must not reject. */
-  count<T>(answer: Promise<T>): Promise<T> {
+  /** Counts a check until its answer, which must not reject. */
+  track<T>(answer: Promise<T>): Promise<T> {
     this.#count++
     return answer.then(decision => {
       this.#count--
-      if (this.waiting > 0) this.#next()
+      if (this.waiting > 0) this.#checkWaiting()
       return decision
     })
   }
 
-  /** Answers all that wait. */
+  /** Resolves all waiting checks with `decision`. */
   close(decision: Decision): void {
     for (const { resolve } of this.#waiting.splice(0).slice(this.#first)) resolve(decision)
     this.#first = 0
   }
 
-  #next(): void {
+  #checkWaiting(): void {
     while (!this.isFull && this.waiting > 0) {
       const { message, resolve } = this.#waiting[this.#first]!
       this.#first++

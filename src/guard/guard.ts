@@ -18,26 +18,27 @@ export { GUARD_OPTIONS, GUARD_REMEDIES } from './hold-budget.ts'
 export type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './types.ts'
 export type { GuardOptions, GuardStats, Logger, SenderQueue }
 
-/** The part of a gate a guard stands before. */
+/** Part of a gate that a guard uses. */
 export interface Decider extends RuleLookup {
   check(message: Message): MaybePromise<Decision>
   readonly clock?: Clock | undefined
-  /** Where decisions come from, which may see to it by itself that they come in time. */
+  /** Store behind the decisions. It may have a time limit of its own. */
   readonly store?: BoundedStore | undefined
 }
 
-/** What a decision may take beyond what its store may: middleware of the user's own, a look for a tier. */
+/** Time for a decision beyond the store's time limit, for custom middleware and tier look-ups. */
 const BEYOND_STORE_MS = 1_000
 
 /**
- * The one loop between a broker and the gate. It asks the gate about each message, holds what is throttled in its
- * sender's own order and what a rule queues in the rule's, asks again in time, keeps what is held within bounds, and answers for a gate that fails.
- * Nothing of it ever throws or rejects at the broker. A message that may pass at once costs no timer, promise or object.
+ * Connects a broker to the gate. Asks the gate about each message and enacts the decision.
+ * Holds throttled messages in the order of their sender, and queued messages in the order of their rule.
+ * Keeps held messages within bounds, and applies the fallback if the gate fails.
+ * Never throws or rejects. A message that passes at once costs no timer, promise or object.
  */
 export class Guard {
   readonly clock: Clock
   readonly #decider: Decider
-  /** The keeper knows it too, a cache line further away: it is asked for each message. */
+  /** Copy of the flag in the hold budget. Because it is read for each message, it saves a cache line. */
   #closed = false
   readonly #holdBudget: HoldBudget
   readonly #ruleQueues: RuleQueues
@@ -52,7 +53,7 @@ export class Guard {
     this.#holdBudget = new HoldBudget(
       message => this.ask(message),
       decider,
-      ruleQueues => this.#ruleQueues.park(ruleQueues),
+      request => this.#ruleQueues.enqueue(request),
       this.clock,
       { ...options, decideTimeoutMs, store: decider.store },
     )
@@ -60,19 +61,19 @@ export class Guard {
     this.#outcomeResolver = new OutcomeResolver(decider, this.#holdBudget)
   }
 
-  /** Makes a queue for the messages of one sender; it may serve connections one after another. */
+  /** Creates a queue for the messages of one sender. It may serve several connections in succession. */
   senderQueue(hooks: SenderQueueHooks = {}, options: SenderQueueOptions = {}): SenderQueue {
     return new SenderQueue(this.#holdBudget, hooks, options)
   }
 
   /**
-   * The gate's decision; the fallback's when the gate throws, rejects or is late. What its rule queues already is
-   * waited behind, without asking. Never throws, never rejects.
+   * Returns the gate's decision, or the fallback's if the gate throws, rejects or is late. A message behind others in
+   * a rule's queue waits without asking the gate. Never throws or rejects.
    */
   ask(message: Message): MaybePromise<Decision> {
     if (!this.#ruleQueues.isEmpty) {
-      const waits = this.#ruleQueues.behind(message)
-      if (waits !== undefined) return waits
+      const refusal = this.#ruleQueues.refusalAhead(message)
+      if (refusal !== undefined) return refusal
     }
     return this.#askGate(message)
   }
@@ -85,15 +86,15 @@ export class Guard {
     }
     try {
       const answer = this.#decider.check(message)
-      // The likely case first: a promise has no outcome.
+      // The most frequent case first: a promise has no outcome.
       if ((answer as Decision).outcome === 'deliver') return answer
       if (answer instanceof Promise) {
-        const decided = this.#checks.count(this.#holdBudget.await(answer))
-        return decided.then(decision => this.#outcomeResolver.refine(decision, message))
+        const decided = this.#checks.track(this.#holdBudget.awaitDecision(answer))
+        return decided.then(decision => this.#outcomeResolver.resolve(decision, message))
       }
-      return this.#outcomeResolver.refine(answer, message)
+      return this.#outcomeResolver.resolve(answer, message)
     } catch (cause) {
-      return this.#holdBudget.fall(cause)
+      return this.#holdBudget.applyFallback(cause)
     }
   }
 
@@ -102,8 +103,8 @@ export class Guard {
   }
 
   /**
-   * Ends all waiting and refuses what comes afterwards. Held messages are let `pass` in order, or are forgotten:
-   * `discard`, the default, acknowledges none of them, so that their senders may send them again elsewhere.
+   * Stops waiting and refuses later messages. `pass` lets held messages pass in order. `discard`, the default, drops
+   * them without an acknowledgement, so that senders may send them again elsewhere.
    */
   close(held: 'discard' | 'pass' = 'discard'): void {
     this.#closed = true

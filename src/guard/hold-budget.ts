@@ -8,7 +8,7 @@ import type { OptionNames } from '../core/option-names.ts'
 import { SlicedWork } from '../core/sliced-work.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
 import { type Holder, HoldShares } from './hold-shares.ts'
-import type { HeldKeyQueue, HoldBounds, SenderQueueBudget, ToQueue } from './types.ts'
+import type { HeldQueue, HoldBounds, QueueRequest, SenderQueueBudget } from './types.ts'
 
 export interface GuardOptions {
   /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
@@ -17,20 +17,20 @@ export interface GuardOptions {
   /** Most payload bytes held for one sender (a single larger message is still held), and for all. Default: 4 and 256 MiB. */
   readonly maxHeldBytesPerSender?: number | undefined
   readonly maxHeldBytesTotal?: number | undefined
-  /** The longest a message is held. Default: 300,000. */
+  /** Longest time a message is held. Default: 300,000. */
   readonly maxHoldMs?: number | undefined
   /**
-   * How long an answer that comes later may take before the fallback answers. Default: 1,000, beyond what the gate's store
-   * may take by its own time limit.
+   * Longest wait for an answer before the fallback decides. Default: 1,000 more than the time limit of the gate's
+   * store.
    */
   readonly decideTimeoutMs?: number | undefined
-  /** What is answered when middleware of the user's own fails or is late. Default: allow. */
+  /** Decision if custom middleware fails or is late. Default: allow. */
   readonly middlewareFallback?: 'allow' | 'deny' | undefined
-  /** What becomes of a message that finds no room or would wait too long. Default: drop. */
+  /** Outcome of a message that finds no room or would wait too long. Default: drop. */
   readonly overflow?: 'drop' | 'disconnect' | undefined
   /**
-   * What the guard holds: `throttle` alone, or also what rules `queue` and keep as `latest`; what it does not hold is
-   * enacted as it was decided. Whoever says `all` gives messages that own their payload. Default: throttle.
+   * Messages that the guard holds: `throttle` alone, or `all`, which adds those that rules `queue` or keep as `latest`.
+   * Other outcomes are enacted as decided. With `all`, messages must hold their payload. Default: throttle.
    */
   readonly holds?: 'throttle' | 'all' | undefined
   readonly logger?: Logger | undefined
@@ -49,16 +49,16 @@ export const GUARD_OPTIONS: OptionNames<GuardOptions> = {
   logger: true,
 }
 
-/** Remedies for names that options of guards once had. */
+/** Remedies for former names of guard options. */
 export const GUARD_REMEDIES = {
   fallback: 'write middlewareFallback; a store has a fallback of its own, see openStore',
 }
 
-/** A store, as far as a guard knows it. */
+/** Part of a store that a guard uses. */
 export interface BoundedStore {
-  /** The longest a decision takes; undefined if the store has no limit. */
+  /** Longest time a decision takes, or undefined if the store has no limit. */
   readonly answersWithinMs?: number | undefined
-  /** Who decides in its place. */
+  /** Name of the store's fallback. */
   readonly fallback?: string | undefined
 }
 
@@ -68,13 +68,13 @@ export interface GuardStats {
   readonly heldBytes: number
   /** Most messages ever held at once. */
   readonly heldPeak: number
-  /** Refused because there was no room, a larger holder had to give way, or the wait was too long. */
+  /** Messages refused because there was no room, a larger holder had to give way, or the wait was too long. */
   readonly overflowed: number
-  /** Held messages dropped because a newer one of their topic came. */
+  /** Held messages dropped because a newer one of their topic request. */
   readonly superseded: number
-  /** Held messages forgotten because their sender had gone or the guard was closed. */
+  /** Held messages discarded because their connection ended or the guard was closed. */
   readonly discarded: number
-  /** Decisions the fallback made, and of these the ones made because an answer was late. */
+  /** Decisions of the fallback, and those of them caused by a late answer. */
   readonly fallbacks: number
   readonly timeouts: number
 }
@@ -94,19 +94,19 @@ export const DENIED_BY_FALLBACK: Decision = Object.freeze({
   fallback: true,
 })
 
-/** Causes of failure logged once each; beyond them failures are only counted. */
+/** Most causes of failure that are logged, once each. Later causes are only counted. */
 const LOGGED_CAUSES = 32
 
-/** The books of a guard: what is held, the bounds, the fallback. */
+/** Budget of a guard for held messages, with its bounds, counts and fallback. */
 export class HoldBudget implements SenderQueueBudget {
   readonly clock: Clock
   readonly ask: (message: Message) => MaybePromise<Decision>
   closed = false
   readonly work: SlicedWork
   readonly #bounds: HoldBounds
-  readonly #book: RuleLookup
-  readonly #park: (ruleQueues: ToQueue) => void
-  readonly #parksAll: boolean
+  readonly #ruleLookup: RuleLookup
+  readonly #enqueue: (request: QueueRequest) => void
+  readonly #queuesByRule: boolean
   readonly #perSender: number
   readonly #total: number
   readonly #bytesPerSender: number
@@ -115,7 +115,7 @@ export class HoldBudget implements SenderQueueBudget {
   readonly #fallback: Decision
   readonly #store: BoundedStore | undefined
   readonly #logger: Logger | undefined
-  readonly #busy = new Set<HeldKeyQueue>()
+  readonly #holdingQueues = new Set<HeldQueue>()
   readonly #causes = new Set<string>()
   readonly #shares = new HoldShares()
   #isMakingRoom = false
@@ -131,77 +131,80 @@ export class HoldBudget implements SenderQueueBudget {
 
   constructor(
     ask: (message: Message) => MaybePromise<Decision>,
-    book: RuleLookup,
-    park: (ruleQueues: ToQueue) => void,
+    ruleLookup: RuleLookup,
+    enqueue: (request: QueueRequest) => void,
     clock: Clock,
     options: GuardOptions & { readonly decideTimeoutMs: number; readonly store?: BoundedStore | undefined },
   ) {
     this.ask = ask
-    this.#book = book
-    this.#park = park
-    this.#parksAll = options.holds === 'all'
+    this.#ruleLookup = ruleLookup
+    this.#enqueue = enqueue
+    this.#queuesByRule = options.holds === 'all'
     this.clock = clock
     this.work = new SlicedWork(clock)
     this.#bounds = {
-      maxHoldMs: bounded('maxHoldMs', options.maxHoldMs ?? MAX_SIZES.holdMs),
+      maxHoldMs: checkPositive('maxHoldMs', options.maxHoldMs ?? MAX_SIZES.holdMs),
       overflow: options.overflow ?? 'drop',
       isOfRule: false,
     }
-    this.#perSender = bounded('maxHeldPerSender', options.maxHeldPerSender ?? MAX_SIZES.heldPerSender)
-    this.#total = bounded('maxHeldTotal', options.maxHeldTotal ?? MAX_SIZES.heldTotal)
-    this.#bytesPerSender = bounded(
+    this.#perSender = checkPositive('maxHeldPerSender', options.maxHeldPerSender ?? MAX_SIZES.heldPerSender)
+    this.#total = checkPositive('maxHeldTotal', options.maxHeldTotal ?? MAX_SIZES.heldTotal)
+    this.#bytesPerSender = checkPositive(
       'maxHeldBytesPerSender',
       options.maxHeldBytesPerSender ?? MAX_SIZES.heldBytesPerSender,
     )
-    this.#bytesTotal = bounded('maxHeldBytesTotal', options.maxHeldBytesTotal ?? MAX_SIZES.heldBytesTotal)
-    this.#timeoutMs = bounded('decideTimeoutMs', options.decideTimeoutMs)
+    this.#bytesTotal = checkPositive(
+      'maxHeldBytesTotal',
+      options.maxHeldBytesTotal ?? MAX_SIZES.heldBytesTotal,
+    )
+    this.#timeoutMs = checkPositive('decideTimeoutMs', options.decideTimeoutMs)
     this.#fallback = options.middlewareFallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
     this.#store = options.store
     this.#logger = options.logger
   }
 
-  reserve(keyQueue: HeldKeyQueue, holder: Holder, message: Message, sizeBytes: number): boolean {
+  reserve(queue: HeldQueue, holder: Holder, message: Message, sizeBytes: number): boolean {
     if (this.closed) return false
-    // A lone message larger than its sender's bytes would otherwise never pass, however long it waited.
-    const most = keyQueue.maxHeldBytes ?? this.#bytesPerSender
-    const fits = keyQueue.held === 0 || keyQueue.heldBytes + sizeBytes <= most
-    if (!fits || keyQueue.held >= (keyQueue.maxHeld ?? this.#perSender)) return false
+    // A single message may exceed its sender's bytes. Otherwise it could never pass.
+    const maxBytes = queue.maxHeldBytes ?? this.#bytesPerSender
+    const fits = queue.held === 0 || queue.heldBytes + sizeBytes <= maxBytes
+    if (!fits || queue.held >= (queue.maxHeld ?? this.#perSender)) return false
     if (!this.#makeRoom(holder, message, sizeBytes)) return false
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
-    this.#shares.count(holder.account, 1, sizeBytes, message.sender.ip)
-    if (keyQueue.held === 0) {
-      keyQueue.askedVersion = this.work.version
-      this.#busy.add(keyQueue)
+    this.#shares.addHeld(holder.account, 1, sizeBytes, message.sender.ip)
+    if (queue.held === 0) {
+      queue.askedVersion = this.work.version
+      this.#holdingQueues.add(queue)
       if (!this.#isListening) this.#listen()
     }
     return true
   }
 
-  /** Has the largest holders give way while all room is in use. */
+  /** Refuses messages of the largest holders until there is room. */
   #makeRoom({ account }: Holder, { qos, sender }: Message, sizeBytes: number): boolean {
     for (;;) {
-      const lacksPlace = this.#held >= this.#total
-      if (!lacksPlace && this.#heldBytes + sizeBytes <= this.#bytesTotal) return true
+      const lacksMessages = this.#held >= this.#total
+      if (!lacksMessages && this.#heldBytes + sizeBytes <= this.#bytesTotal) return true
       const victim = this.#isMakingRoom
         ? undefined
-        : lacksPlace
+        : lacksMessages
           ? this.#shares.victimFor(account, 'messages', 1, sender.ip)
           : this.#shares.victimFor(account, 'bytes', sizeBytes, sender.ip)
-      if (victim === undefined || !this.#hasGivenWay(victim)) {
-        // What a client sends again must not be lost: its connection is not read meanwhile.
-        const isFew = account.messages < MAX_SIZES.heldWhenFull
-        return (qos ?? 0) > 0 && isFew && account.bytes + sizeBytes <= MAX_SIZES.heldBytesWhenFull
+      if (victim === undefined || !this.#refuseNewestOf(victim)) {
+        // A message that its client resends must not be lost. Its connection is not read meanwhile.
+        const isBelowMinimum = account.messages < MAX_SIZES.heldWhenFull
+        return (qos ?? 0) > 0 && isBelowMinimum && account.bytes + sizeBytes <= MAX_SIZES.heldBytesWhenFull
       }
     }
   }
 
-  #hasGivenWay(victim: Holder): boolean {
-    // Enacting a refusal may bring a message that needs room itself.
+  #refuseNewestOf(victim: Holder): boolean {
+    // Enacting a refusal may bring in a message that needs room itself.
     this.#isMakingRoom = true
     try {
-      return victim.giveWay()
+      return victim.refuseNewest()
     } finally {
       this.#isMakingRoom = false
     }
@@ -214,77 +217,78 @@ export class HoldBudget implements SenderQueueBudget {
   }
 
   transfer(from: Holder, fromBytes: number, to: Holder, toBytes: number, { sender }: Message): void {
-    this.#shares.count(to.account, 1, toBytes, sender.ip)
-    this.#shares.count(from.account, -1, -fromBytes, undefined)
+    this.#shares.addHeld(to.account, 1, toBytes, sender.ip)
+    this.#shares.addHeld(from.account, -1, -fromBytes, undefined)
   }
 
-  release(keyQueue: HeldKeyQueue, holder: Holder, sizeBytes: number): void {
+  release(queue: HeldQueue, holder: Holder, sizeBytes: number): void {
     this.#held--
     this.#heldBytes -= sizeBytes
-    this.#shares.count(holder.account, -1, -sizeBytes, undefined)
-    if (keyQueue.held === 0) this.#busy.delete(keyQueue)
+    this.#shares.addHeld(holder.account, -1, -sizeBytes, undefined)
+    if (queue.held === 0) this.#holdingQueues.delete(queue)
   }
 
   boundsOf(decision: Decision | undefined): HoldBounds {
-    const own = decision?.rule === undefined ? undefined : this.#book.ruleOf?.(decision.rule)?.exceeded.hold
-    if (own === undefined) return this.#bounds
+    const hold =
+      decision?.rule === undefined ? undefined : this.#ruleLookup.ruleOf?.(decision.rule)?.exceeded.hold
+    if (hold === undefined) return this.#bounds
     return {
-      maxHoldMs: Math.min(own.upToMs ?? Infinity, this.#bounds.maxHoldMs),
-      overflow: own.then ?? this.#bounds.overflow,
-      isOfRule: own.upToMs !== undefined,
+      maxHoldMs: Math.min(hold.upToMs ?? Infinity, this.#bounds.maxHoldMs),
+      overflow: hold.then ?? this.#bounds.overflow,
+      isOfRule: hold.upToMs !== undefined,
     }
   }
 
   #listen(): void {
     this.#isListening = true
-    this.#book.on?.('changed', this.#onChanged)
+    this.#ruleLookup.on?.('changed', this.#onChanged)
   }
 
-  /** Listens only while something is held, so that a gate keeps no guard that is forgotten. */
+  /** Listens only while messages are held, so that a gate does not keep a forgotten guard alive. */
   readonly #onChanged = (): void => {
     if (this.#held === 0 || this.closed) {
       this.#isListening = false
-      this.#book.off?.('changed', this.#onChanged)
+      this.#ruleLookup.off?.('changed', this.#onChanged)
       return
     }
     this.work.version++
-    this.work.askAgain(this.#busy.values())
+    this.work.askAgain(this.#holdingQueues.values())
   }
 
-  overflowed(): void {
+  countOverflow(): void {
     this.#overflowed++
   }
 
-  superseded(): void {
+  countSuperseded(): void {
     this.#superseded++
   }
 
-  park(ruleQueues: ToQueue): boolean {
-    if (!this.#parksAll || this.closed) return false
-    this.#park(ruleQueues)
+  enqueue(request: QueueRequest): boolean {
+    if (!this.#queuesByRule || this.closed) return false
+    this.#enqueue(request)
     return true
   }
 
-  discarded(count: number): void {
+  countDiscarded(count: number): void {
     this.#discarded += count
   }
 
-  /** The answer, or the fallback when it fails or takes too long; a later answer is ignored. */
-  await(answer: Promise<Decision>): Promise<Decision> {
-    return this.within(answer, cause => this.fall(cause))
+  /** Returns the answer, or the fallback's decision if it fails or is late. A later answer is ignored. */
+  awaitDecision(answer: Promise<Decision>): Promise<Decision> {
+    return this.withTimeout(answer, cause => this.applyFallback(cause))
   }
 
-  /** What is answered within the guard's time, else what `otherwise` makes of the failure. Never rejects. */
-  within<T>(answer: Promise<T>, otherwise: (cause: unknown) => T): Promise<T> {
+  /** Returns the answer, or the result of `otherwise` if it fails or exceeds the guard's time limit. Never rejects. */
+  withTimeout<T>(answer: Promise<T>, otherwise: (cause: unknown) => T): Promise<T> {
     return new Promise(resolve => {
       const cancel = limitWait(this.clock, this.#timeoutMs, () => {
         this.#timeouts++
         resolve(otherwise(this.#lateError()))
       })
       answer.then(
-        settled => {
+        value => {
           cancel()
-          resolve(settled)
+          resolve(value)
         },
         (cause: unknown) => {
           cancel()
@@ -294,11 +298,11 @@ export class HoldBudget implements SenderQueueBudget {
     })
   }
 
-  /** The store's fallback decides for a store; what it cannot count is refused. */
-  fall(cause: unknown): Decision {
+  /** Returns the fallback's decision: the store's if the store failed. A store that could only count refuses. */
+  applyFallback(cause: unknown): Decision {
     const fallback = cause instanceof StoreError ? this.#storeFallback() : this.#fallback
     this.#fallbacks++
-    this.report(cause, fallback)
+    this.logFailure(cause, fallback)
     return fallback
   }
 
@@ -306,7 +310,7 @@ export class HoldBudget implements SenderQueueBudget {
     return this.#store?.fallback === 'allow' ? ALLOWED_BY_FALLBACK : DENIED_BY_FALLBACK
   }
 
-  /** A store that may take as long as that is the one that is late. */
+  /** Blames the store if its hold time limit is as long as the guard's. */
   #lateError(): Error {
     const text = `no answer within ${this.#timeoutMs} ms`
     const isOfStore =
@@ -314,8 +318,8 @@ export class HoldBudget implements SenderQueueBudget {
     return isOfStore ? new StoreError(text) : new Error(text)
   }
 
-  /** Logs a failure, once for each cause. Never throws. */
-  report(cause: unknown, fallback = this.#fallback): void {
+  /** Logs each cause of failure once. Never throws. */
+  logFailure(cause: unknown, fallback = this.#fallback): void {
     if (this.#logger === undefined || this.#causes.size >= LOGGED_CAUSES) return
     try {
       const text = cause instanceof Error ? cause.message : String(cause)
@@ -323,7 +327,7 @@ export class HoldBudget implements SenderQueueBudget {
       this.#causes.add(text)
       this.#logger.error({ err: cause, fallback: fallback.outcome }, 'gate failed, the fallback answers')
     } catch {
-      // Neither a cause that cannot be read nor a logger that throws may stop a broker.
+      // A cause that cannot be read or a logger that throws must not stop a broker.
     }
   }
 
@@ -343,13 +347,13 @@ export class HoldBudget implements SenderQueueBudget {
   close(decision: Decision | undefined): void {
     this.closed = true
     this.work.close()
-    if (this.#isListening) this.#book.off?.('changed', this.#onChanged)
+    if (this.#isListening) this.#ruleLookup.off?.('changed', this.#onChanged)
     this.#isListening = false
-    for (const keyQueue of [...this.#busy]) keyQueue.flush(decision)
+    for (const queue of [...this.#holdingQueues]) queue.flush(decision)
   }
 }
 
-function bounded(name: string, value: number): number {
+function checkPositive(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value
   throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
 }

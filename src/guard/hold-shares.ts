@@ -1,14 +1,14 @@
 import { hashLongPart } from '../core/bounded-text.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
 
-/** Something whose messages are held, and that can give some of them up. */
+/** Owner of held messages that can give some of them up. */
 export interface Holder {
   readonly account: HolderAccount
-  /** Refuses its newest message that is held; false if none can be given up. */
-  giveWay(): boolean
+  /** Refuses its newest held message. Returns false if it holds none that can be refused. */
+  refuseNewest(): boolean
 }
 
-/** What one sender holds. */
+/** Amount held by one sender. */
 export class HolderAccount extends Account {
   readonly holder: Holder
   address: AddressAccount | undefined
@@ -19,7 +19,7 @@ export class HolderAccount extends Account {
   }
 }
 
-/** What all senders of one address hold. */
+/** Amount held by all senders of one address. */
 class AddressAccount extends Account {
   readonly key: string
   readonly holders = new Set<HolderAccount>()
@@ -32,12 +32,12 @@ class AddressAccount extends Account {
 
 type Resource = 'messages' | 'bytes'
 
-/** Of an address, senders that are looked at for the one that holds most. */
-const LOOKED_AT = 16
+/** Most senders of an address that are compared to find the largest. */
+const MAX_COMPARED = 16
 
 /**
- * Who holds how much of a guard's room. When all of it is in use, the sender that holds most gives way; if the newcomer
- * itself is that, a sender of the address that holds most.
+ * Shares of a guard's room, by sender and by address. If the room is full, the largest sender gives way. If that is
+ * the newcomer itself, a sender of the largest address gives way.
  */
 export class HoldShares {
   readonly #senders = {
@@ -50,23 +50,23 @@ export class HoldShares {
   }
   readonly #byAddress = new Map<string, AddressAccount>()
 
-  /** Counts messages that a sender holds more, or fewer. `ip` is its address when it begins to hold. */
-  count(account: HolderAccount, messages: number, bytes: number, ip: string | undefined): void {
-    if (account.address === undefined && messages > 0) this.#enter(account, ip)
+  /** Adds to the amount a sender holds; negative numbers subtract. `ip` is its address when it starts to hold. */
+  addHeld(account: HolderAccount, messages: number, bytes: number, ip: string | undefined): void {
+    if (account.address === undefined && messages > 0) this.#assignAddress(account, ip)
     account.messages += messages
     account.bytes += bytes
-    this.#senders.messages.measure(account)
-    this.#senders.bytes.measure(account)
+    this.#senders.messages.update(account)
+    this.#senders.bytes.update(account)
     const { address } = account
     if (address === undefined) return
     address.messages += messages
     address.bytes += bytes
-    this.#addresses.messages.measure(address)
-    this.#addresses.bytes.measure(address)
-    if (account.messages === 0) this.#leave(account, address)
+    this.#addresses.messages.update(address)
+    this.#addresses.bytes.update(address)
+    if (account.messages === 0) this.#removeFromAddress(account, address)
   }
 
-  /** The sender that gives way for one more message of another; undefined if none holds more than that one. */
+  /** Returns the sender that gives way for one more message of another, or undefined if none holds more. */
   victimFor(
     account: HolderAccount,
     resource: Resource,
@@ -80,16 +80,16 @@ export class HoldShares {
     const address = this.#addresses[resource].largest()
     if (address === undefined || address === own) return undefined
     if (address[resource] <= (own?.[resource] ?? 0) + amount) return undefined
-    let most: HolderAccount | undefined
-    let lookedAt = 0
+    let largestHolder: HolderAccount | undefined
+    let compared = 0
     for (const each of address.holders) {
-      if (most === undefined || each[resource] > most[resource]) most = each
-      if (++lookedAt >= LOOKED_AT) break
+      if (largestHolder === undefined || each[resource] > largestHolder[resource]) largestHolder = each
+      if (++compared >= MAX_COMPARED) break
     }
-    return most?.holder
+    return largestHolder?.holder
   }
 
-  #enter(account: HolderAccount, ip: string | undefined): void {
+  #assignAddress(account: HolderAccount, ip: string | undefined): void {
     const key = hashLongPart(ip ?? '')
     let address = this.#byAddress.get(key)
     if (address === undefined) {
@@ -100,7 +100,7 @@ export class HoldShares {
     account.address = address
   }
 
-  #leave(account: HolderAccount, address: AddressAccount): void {
+  #removeFromAddress(account: HolderAccount, address: AddressAccount): void {
     account.address = undefined
     address.holders.delete(account)
     if (address.holders.size === 0) this.#byAddress.delete(address.key)

@@ -3,179 +3,179 @@ import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { Slice, SlicedTask, SlicedWork } from '../core/sliced-work.ts'
 import { type QueuedItem, SubQueue } from './sub-queue.ts'
-import type { ToQueue } from './types.ts'
+import type { QueueRequest } from './types.ts'
 
-/** What a line needs of the rule that holds. */
-export interface KeyQueueBudget {
+/** Part of a rule queue that its key queues use. */
+export interface KeyQueueHost {
   readonly rule: string
   readonly work: SlicedWork
   readonly keepsLatest: boolean
-  park(key: string, arrived: ToQueue): void
-  /** Takes a message out in whose place a newer one has passed. */
+  enqueue(key: string, request: QueueRequest): void
+  /** Removes a message that a newer one has superseded. */
   supersede(entry: QueuedItem): void
   after(ms: number, run: () => void): () => void
   ask(entry: QueuedItem): MaybePromise<Decision>
-  /** How long the rule itself refuses, where others may refuse for longer. */
+  /** Returns the time for which the rule itself refuses. Other rules may refuse for longer. */
   ownWaitMs(entry: QueuedItem, decision: Decision): number
-  /** Whether a message may wait as long as a decision says. */
-  mayWait(entry: QueuedItem, decision: Decision): boolean
-  /** Takes a message out and has it enacted. */
+  /** Returns true if a message may wait as long as the decision says. */
+  canWait(entry: QueuedItem, decision: Decision): boolean
+  /** Removes a message and enacts the decision. */
   release(entry: QueuedItem, decision: Decision): void
-  /** Takes a message out that cannot wait any longer. */
+  /** Removes a message that cannot wait any longer, and refuses it. */
   refuse(entry: QueuedItem, decision: Decision): void
-  /** Takes a message out that nobody is to enact. */
+  /** Removes a message without enacting anything. */
   forget(entry: QueuedItem): void
-  /** A message has come from another flow of its line. */
-  moved(entry: QueuedItem, from: SubQueue): void
-  emptied(keyQueue: KeyQueue): void
+  /** Records that a message moved here from another sub-queue. */
+  recordMove(entry: QueuedItem, from: SubQueue): void
+  removeEmpty(keyQueue: KeyQueue): void
 }
 
-/** The flows of one rank; and of these the ones that are not asleep, in the order of their turns. */
+/** Sub-queues of one rank, and those of them that are not asleep, in the order of their turns. */
 interface Rank {
-  readonly flows: Map<unknown, SubQueue>
-  readonly turns: Set<SubQueue>
+  readonly subQueues: Map<unknown, SubQueue>
+  readonly ready: Set<SubQueue>
 }
 
-/** What holds a message further. */
-const HOLDING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest'])
+/** Outcomes that keep a message held. */
+const HOLDING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest'])
 
 /**
- * What waits for one key of a rule: the most urgent first, in turns between flows of one rank. Asks the gate about
- * one message at a time, again when it said it would allow the next.
+ * Messages that wait for one key of a rule. The highest rank goes first; sub-queues of one rank take turns. Asks the
+ * gate about one message at a time, and again at the time given by the last refusal.
  */
 export class KeyQueue implements SlicedTask {
   readonly key: string
-  /** The last answer of its rule: what a newcomer is told, who has to wait behind. */
+  /** Last refusal of the rule. New messages that must wait get it too. */
   refusal: Decision
-  readonly queue: KeyQueueBudget
-  /** By rank; made when first needed: most lines have one. */
+  readonly ruleQueue: KeyQueueHost
+  /** Index: rank. Created on first use, because most key queues have one. */
   readonly #ranks: (Rank | undefined)[] = []
   count = 0
   #cancelTimer: (() => void) | undefined
-  #asking = false
-  #pumping = false
+  #isAsking = false
+  #isPumping = false
   askedVersion: number
-  /** It goes on in a later slice. */
+  /** True if it continues in a later slice. */
   #isSliced = false
 
-  constructor(key: string, queue: KeyQueueBudget, refusal: Decision) {
+  constructor(key: string, ruleQueue: KeyQueueHost, refusal: Decision) {
     this.key = key
-    this.queue = queue
-    this.askedVersion = queue.work.version
+    this.ruleQueue = ruleQueue
+    this.askedVersion = ruleQueue.work.version
     this.refusal = refusal
   }
 
   get keepsLatest(): boolean {
-    return this.queue.keepsLatest
+    return this.ruleQueue.keepsLatest
   }
 
-  /** The flow of a sender or topic at a rank, made if need be. */
-  flowOf(key: unknown, rank: number): SubQueue {
-    return this.#ranks[rank]?.flows.get(key) ?? new SubQueue(this, key, rank)
+  /** Returns the sub-queue of a sender or topic at a rank. Creates it if necessary. */
+  subQueueOf(key: unknown, rank: number): SubQueue {
+    return this.#ranks[rank]?.subQueues.get(key) ?? new SubQueue(this, key, rank)
   }
 
   append(entry: QueuedItem): void {
-    const { flow } = entry
-    flow.append(entry)
+    const { subQueue } = entry
+    subQueue.append(entry)
     this.count++
-    if (flow.count > 1) return
-    const { flows, turns } = this.#rankOf(flow)
-    flows.set(flow.key, flow)
-    turns.add(flow)
+    if (subQueue.count > 1) return
+    const { subQueues, ready } = this.#rankOf(subQueue)
+    subQueues.set(subQueue.key, subQueue)
+    ready.add(subQueue)
   }
 
   remove(entry: QueuedItem): void {
     this.#unlink(entry)
     if (this.count === 0) {
       this.stop()
-      this.queue.emptied(this)
+      this.ruleQueue.removeEmpty(this)
     }
   }
 
-  /** Moves a message to the end of another flow of this line. */
+  /** Moves a message to the end of another sub-queue. */
   move(entry: QueuedItem, to: SubQueue): void {
-    const from = entry.flow
+    const from = entry.subQueue
     this.#unlink(entry)
-    entry.flow = to
+    entry.subQueue = to
     this.append(entry)
-    this.queue.moved(entry, from)
+    this.ruleQueue.recordMove(entry, from)
   }
 
   forget(entry: QueuedItem): void {
-    this.queue.forget(entry)
+    this.ruleQueue.forget(entry)
   }
 
-  /** The next in turn; undefined where all who wait are refused by other rules. */
+  /** Returns the next message in turn, or undefined if other rules refuse all of them. */
   next(): QueuedItem | undefined {
     for (let rank = this.#ranks.length - 1; rank >= 0; rank--) {
-      const flow = this.#ranks[rank]?.turns.values().next().value
-      if (flow !== undefined) return flow.first
+      const subQueue = this.#ranks[rank]?.ready.values().next().value
+      if (subQueue !== undefined) return subQueue.first
     }
     return undefined
   }
 
   /** Waits as long as a refusal says, unless it waits already. */
   waitFor(entry: QueuedItem, decision: Decision): void {
-    const ownMs = decision.rule === this.queue.rule ? this.queue.ownWaitMs(entry, decision) : 0
-    if (decision.rule === this.queue.rule) this.refusal = decision
-    if (ownMs > 0) this.#wait(ownMs)
-    // Whoever another rule refuses for longer must not keep the others from their turn.
-    if (ownMs <= 0 || ownMs < decision.retryAfterMs) this.#sleep(entry.flow, decision.retryAfterMs)
+    const ownMs = decision.rule === this.ruleQueue.rule ? this.ruleQueue.ownWaitMs(entry, decision) : 0
+    if (decision.rule === this.ruleQueue.rule) this.refusal = decision
+    if (ownMs > 0) this.#schedulePump(ownMs)
+    // A sender that another rule refuses for longer must not block the others.
+    if (ownMs <= 0 || ownMs < decision.retryAfterMs) this.#putToSleep(entry.subQueue, decision.retryAfterMs)
   }
 
-  /** Asks about those in turn until one is refused. */
+  /** Asks about messages in turn until one is refused. */
   pump(): void {
-    if (this.#pumping || this.#asking || this.#isSliced || this.#cancelTimer !== undefined) return
-    this.#pumping = true
-    let calm = false
+    if (this.#isPumping || this.#isAsking || this.#isSliced || this.#cancelTimer !== undefined) return
+    this.#isPumping = true
+    let isComplete = false
     try {
       let slice: Slice | undefined
       for (let entry = this.next(); entry; entry = this.next()) {
-        slice ??= this.queue.work.slice()
+        slice ??= this.ruleQueue.work.slice()
         if (slice.isOver()) {
           this.#isSliced = true
-          this.queue.work.goOnLater(this)
+          this.ruleQueue.work.goOnLater(this)
           break
         }
-        if (entry.olderOfTopic !== undefined && entry.hasToFollow) {
-          entry.flow.isBlocked = true
-          this.#rankOf(entry.flow).turns.delete(entry.flow)
+        if (entry.olderOfTopic !== undefined && entry.mustFollow) {
+          entry.subQueue.isBlocked = true
+          this.#rankOf(entry.subQueue).ready.delete(entry.subQueue)
           continue
         }
-        entry.asking = true
-        const answer = this.queue.ask(entry)
+        entry.isAsking = true
+        const answer = this.ruleQueue.ask(entry)
         if (isPromise(answer)) {
-          this.#await(entry, answer)
+          this.#awaitAnswer(entry, answer)
           break
         }
-        this.#settle(entry, answer)
+        this.#applyDecision(entry, answer)
         if (this.#cancelTimer !== undefined) break
       }
-      calm = true
+      isComplete = true
     } finally {
-      this.#pumping = false
-      // Whoever enacts may throw; those behind it must not wait for ever.
-      if (!calm && this.count > 0) this.#wait(1)
+      this.#isPumping = false
+      // Enacting may throw. The messages behind must not wait for ever.
+      if (!isComplete && this.count > 0) this.#schedulePump(1)
     }
   }
 
-  /** An older message has gone that the head of a flow had to follow. */
-  unblock(flow: SubQueue): void {
-    if (!flow.isBlocked) return
-    flow.isBlocked = false
-    if (flow.cancelSleep === undefined && flow.count > 0) this.#rankOf(flow).turns.add(flow)
+  /** Resumes a sub-queue whose first message had to follow an older one that is isRemoved. */
+  unblock(subQueue: SubQueue): void {
+    if (!subQueue.isBlocked) return
+    subQueue.isBlocked = false
+    if (subQueue.cancelSleep === undefined && subQueue.count > 0) this.#rankOf(subQueue).ready.add(subQueue)
     this.pump()
   }
 
-  /** Asks again about all that wait for their time. */
+  /** Asks again about all messages that wait for their time. */
   askAgain(): void {
     this.stop()
     for (const rank of this.#ranks) {
-      for (const flow of rank?.flows.values() ?? []) {
-        if (flow.cancelSleep === undefined) continue
-        flow.cancelSleep()
-        flow.cancelSleep = undefined
-        if (!flow.isBlocked) rank?.turns.add(flow)
+      for (const subQueue of rank?.subQueues.values() ?? []) {
+        if (subQueue.cancelSleep === undefined) continue
+        subQueue.cancelSleep()
+        subQueue.cancelSleep = undefined
+        if (!subQueue.isBlocked) rank?.ready.add(subQueue)
       }
     }
     this.pump()
@@ -192,63 +192,63 @@ export class KeyQueue implements SlicedTask {
   }
 
   #unlink(entry: QueuedItem): void {
-    const { flow } = entry
-    flow.remove(entry)
+    const { subQueue } = entry
+    subQueue.remove(entry)
     this.count--
-    if (flow.count > 0) return
-    const { flows, turns } = this.#rankOf(flow)
-    flow.cancelSleep?.()
-    flows.delete(flow.key)
-    turns.delete(flow)
+    if (subQueue.count > 0) return
+    const { subQueues, ready } = this.#rankOf(subQueue)
+    subQueue.cancelSleep?.()
+    subQueues.delete(subQueue.key)
+    ready.delete(subQueue)
   }
 
-  #await(entry: QueuedItem, answer: Promise<Decision>): void {
-    this.#asking = true
-    const { version } = this.queue.work
+  #awaitAnswer(entry: QueuedItem, answer: Promise<Decision>): void {
+    this.#isAsking = true
+    const { version } = this.ruleQueue.work
     answer.then(decision => {
-      this.#asking = false
+      this.#isAsking = false
       try {
-        const isOutdated = HOLDING.has(decision.outcome) && version !== this.queue.work.version
-        if (isOutdated) entry.asking = false
-        else if (!entry.gone) this.#settle(entry, decision)
+        const isOutdated = HOLDING_OUTCOMES.has(decision.outcome) && version !== this.ruleQueue.work.version
+        if (isOutdated) entry.isAsking = false
+        else if (!entry.isRemoved) this.#applyDecision(entry, decision)
       } finally {
         this.pump()
       }
     })
   }
 
-  #settle(entry: QueuedItem, decision: Decision): void {
-    entry.asking = false
-    if (HOLDING.has(decision.outcome)) {
+  #applyDecision(entry: QueuedItem, decision: Decision): void {
+    entry.isAsking = false
+    if (HOLDING_OUTCOMES.has(decision.outcome)) {
       entry.refusal = decision
-      if (this.queue.mayWait(entry, decision)) this.waitFor(entry, decision)
-      else this.queue.refuse(entry, decision)
+      if (this.ruleQueue.canWait(entry, decision)) this.waitFor(entry, decision)
+      else this.ruleQueue.refuse(entry, decision)
       return
     }
-    const { flow } = entry
-    if (flow.count > 1) {
-      // The next turn is another's.
-      const { turns } = this.#rankOf(flow)
-      turns.delete(flow)
-      turns.add(flow)
+    const { subQueue } = entry
+    if (subQueue.count > 1) {
+      // The next turn belongs to another sub-queue.
+      const { ready } = this.#rankOf(subQueue)
+      ready.delete(subQueue)
+      ready.add(subQueue)
     }
-    this.queue.release(entry, decision)
+    this.ruleQueue.release(entry, decision)
   }
 
-  #wait(ms: number): void {
+  #schedulePump(ms: number): void {
     this.stop()
-    this.#cancelTimer = this.queue.after(Math.max(1, ms), () => {
+    this.#cancelTimer = this.ruleQueue.after(Math.max(1, ms), () => {
       this.#cancelTimer = undefined
       this.pump()
     })
   }
 
-  #sleep(flow: SubQueue, ms: number): void {
-    this.#rankOf(flow).turns.delete(flow)
-    flow.cancelSleep?.()
-    flow.cancelSleep = this.queue.after(Math.max(1, ms), () => {
-      flow.cancelSleep = undefined
-      if (!flow.isBlocked) this.#rankOf(flow).turns.add(flow)
+  #putToSleep(subQueue: SubQueue, ms: number): void {
+    this.#rankOf(subQueue).ready.delete(subQueue)
+    subQueue.cancelSleep?.()
+    subQueue.cancelSleep = this.ruleQueue.after(Math.max(1, ms), () => {
+      subQueue.cancelSleep = undefined
+      if (!subQueue.isBlocked) this.#rankOf(subQueue).ready.add(subQueue)
       this.pump()
     })
   }
@@ -256,8 +256,8 @@ export class KeyQueue implements SlicedTask {
   #rankOf({ rank }: SubQueue): Rank {
     const known = this.#ranks[rank]
     if (known !== undefined) return known
-    const made: Rank = { flows: new Map(), turns: new Set() }
-    this.#ranks[rank] = made
-    return made
+    const created: Rank = { subQueues: new Map(), ready: new Set() }
+    this.#ranks[rank] = created
+    return created
   }
 }

@@ -1,34 +1,34 @@
-/** Messages and bytes that a sender holds, or all senders of an address. */
+/** Number of messages and bytes held by a sender, or by all senders of an address. */
 export class Account {
   messages = 0
   bytes = 0
-  /** Where it stands among the others, by messages and by bytes; 0 if it holds none. */
+  /** Rank by messages and by bytes: the base-2 logarithm of the amount plus one, or 0 if nothing is held. */
   messagesRank = 0
   bytesRank = 0
 }
 
-/** Holders of the highest rank that are compared with each other. */
-const COMPARED = 16
+/** Most accounts of the highest rank that are compared with each other. */
+const MAX_COMPARED = 16
 
 /**
- * Accounts by how much they hold, in powers of two, so that a change costs next to nothing: finds one that holds at least
- * half as much as the largest, and the largest itself among few.
+ * Accounts ranked by the amount they hold, in powers of two, so that an update is cheap. Finds an account that holds
+ * at least half as much as the largest, and the largest itself among a few.
  */
 export class LargestHolders<A extends Account> {
-  readonly #of: 'messages' | 'bytes'
+  readonly #resource: 'messages' | 'bytes'
   readonly #rank: 'messagesRank' | 'bytesRank'
   readonly #byRank: Set<A>[] = []
   #highest = 0
 
-  constructor(of: 'messages' | 'bytes') {
-    this.#of = of
-    this.#rank = `${of}Rank`
+  constructor(resource: 'messages' | 'bytes') {
+    this.#resource = resource
+    this.#rank = `${resource}Rank`
   }
 
-  /** To be called after each change of an account. */
-  measure(account: A): void {
-    const amount = account[this.#of]
-    // Bytes may be more than 32 bits hold; above 2^31 all are equal.
+  /** Updates the rank of an account. Call it after each change. */
+  update(account: A): void {
+    const amount = account[this.#resource]
+    // Above 2^31 bytes all accounts are equal, because clz32 takes 32 bits.
     const rank = amount <= 0 ? 0 : 32 - Math.clz32(Math.min(amount, 0x7fff_ffff))
     const before = account[this.#rank]
     if (rank === before) return
@@ -46,8 +46,8 @@ export class LargestHolders<A extends Account> {
     let largest: A | undefined
     let compared = 0
     for (const account of this.#byRank[this.#highest] ?? []) {
-      if (largest === undefined || account[this.#of] > largest[this.#of]) largest = account
-      if (++compared >= COMPARED) break
+      if (largest === undefined || account[this.#resource] > largest[this.#resource]) largest = account
+      if (++compared >= MAX_COMPARED) break
     }
     return largest
   }

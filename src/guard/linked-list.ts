@@ -1,24 +1,24 @@
 import type { Decision } from '../core/decision.ts'
 import type { Message } from '../core/message.ts'
 
-/** One message that waits: not yet asked about, asked, or decided. */
+/** Waiting message: not yet asked about, asked about, or decided. */
 export interface Entry {
   readonly message: Message
   readonly sizeBytes: number
   readonly sinceMs: number
   phase: 'waiting' | 'asking' | 'decided'
   decision: Decision | undefined
-  /** No longer in the line; an answer that comes now is ignored. */
-  gone: boolean
+  /** True once it has left the list. A later answer is ignored. */
+  isRemoved: boolean
   previous: Entry | undefined
   next: Entry | undefined
 }
 
-/** Messages in the order they came, linked: taking the first costs the same at any length. */
+/** Messages in order of arrival, as a linked list. Removing the first takes constant time at any length. */
 export class LinkedList<E extends Entry> {
   first: E | undefined
   last: E | undefined
-  /** The first that was never asked about. */
+  /** First entry that was never asked about. */
   unasked: E | undefined
   count = 0
   bytes = 0
@@ -33,8 +33,8 @@ export class LinkedList<E extends Entry> {
     this.unasked ??= entry
   }
 
-  /** Notes that `entry` was asked about. */
-  asked(entry: E): void {
+  /** Marks `entry` as asked about. */
+  markAsked(entry: E): void {
     if (this.unasked === entry) this.unasked = entry.next as E | undefined
   }
 
@@ -44,12 +44,12 @@ export class LinkedList<E extends Entry> {
     this.first = entry.next as E | undefined
     if (this.first === undefined) this.last = undefined
     else this.first.previous = undefined
-    this.asked(entry)
-    this.#forget(entry)
+    this.markAsked(entry)
+    this.#markRemoved(entry)
     return entry
   }
 
-  /** Takes out the newest. */
+  /** Removes the newest entry. */
   pop(): E | undefined {
     const entry = this.last
     if (entry === undefined) return undefined
@@ -57,13 +57,13 @@ export class LinkedList<E extends Entry> {
     if (this.last) this.last.next = undefined
     else this.first = undefined
     entry.previous = undefined
-    this.asked(entry)
-    this.#forget(entry)
+    this.markAsked(entry)
+    this.#markRemoved(entry)
     return entry
   }
 
-  /** Takes out all that `keep` says no to, and hands each to `out`; the rest stay in their order. */
-  filterChunk(keep: (message: Message) => boolean, out: (entry: E) => void): void {
+  /** Removes all entries for which `keep` returns false, and passes each to `out`. The others keep their order. */
+  removeUnless(keep: (message: Message) => boolean, onRemoved: (entry: E) => void): void {
     let entry = this.first
     this.first = undefined
     this.last = undefined
@@ -78,15 +78,15 @@ export class LinkedList<E extends Entry> {
         this.last = entry
         if (entry.phase === 'waiting') this.unasked ??= entry
       } else {
-        this.#forget(entry)
-        out(entry)
+        this.#markRemoved(entry)
+        onRemoved(entry)
       }
       entry = next
     }
   }
 
-  #forget(entry: E): void {
-    entry.gone = true
+  #markRemoved(entry: E): void {
+    entry.isRemoved = true
     this.count--
     this.bytes -= entry.sizeBytes
   }

@@ -1,32 +1,32 @@
 import type { SubQueue } from './sub-queue.ts'
 
-/** Flows by their length: the longest is found at once, at any number of them. */
+/** Sub-queues indexed by length. Finds a longest one in constant time. */
 export class LongestQueue {
-  /** By length; the flow that came to a length last stands last. */
+  /** Index: length. The sub-queue that reached a length last comes last. */
   readonly #byLength: (Set<SubQueue> | undefined)[] = []
-  #longest = 0
+  #maxLength = 0
 
   get length(): number {
-    return this.#longest
+    return this.#maxLength
   }
 
-  /** Notes that a flow, which had `before` messages, has `flow.count` now. */
-  changed(flow: SubQueue, before: number): void {
-    const left = this.#byLength[before]
-    left?.delete(flow)
-    // The list is never cut: to grow it again would copy all of it.
-    if (left?.size === 0) this.#byLength[before] = undefined
-    const { count } = flow
+  /** Updates the length of a sub-queue, which was `before`. */
+  update(subQueue: SubQueue, before: number): void {
+    const previous = this.#byLength[before]
+    previous?.delete(subQueue)
+    // The array is never shortened. Because growing it again would copy it.
+    if (previous?.size === 0) this.#byLength[before] = undefined
+    const { count } = subQueue
     if (count > 0) {
-      const flows = this.#byLength[count]
-      if (flows === undefined) this.#byLength[count] = new Set([flow])
-      else flows.add(flow)
-      if (count > this.#longest) this.#longest = count
+      const subQueues = this.#byLength[count]
+      if (subQueues === undefined) this.#byLength[count] = new Set([subQueue])
+      else subQueues.add(subQueue)
+      if (count > this.#maxLength) this.#maxLength = count
     }
-    while (this.#longest > 0 && this.#byLength[this.#longest] === undefined) this.#longest--
+    while (this.#maxLength > 0 && this.#byLength[this.#maxLength] === undefined) this.#maxLength--
   }
 
-  any(): SubQueue | undefined {
-    return this.#byLength[this.#longest]?.values().next().value
+  longest(): SubQueue | undefined {
+    return this.#byLength[this.#maxLength]?.values().next().value
   }
 }

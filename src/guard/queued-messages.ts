@@ -3,15 +3,15 @@ import type { Message, Sender } from '../core/message.ts'
 import type { QueuedItem } from './sub-queue.ts'
 
 /**
- * The messages of one lane that rules hold in their queues, in the order of arrival, and by sender and topic. All links
- * are in the messages themselves: adding and removing cost the same at any number.
+ * Messages of one sender queue that rule queues hold, in order of arrival and by sender and topic. The messages
+ * themselves carry the links, so that adding and removing take constant time.
  */
 export class QueuedMessages {
   count = 0
   oldest: QueuedItem | undefined
   newest: QueuedItem | undefined
   readonly #mixesSenders: boolean
-  /** The newest message of each topic, by sender where the lane has several. */
+  /** Newest message of each topic. The first key is the sender if the queue has several. */
   readonly #topics = new Map<Sender | undefined, Map<string, QueuedItem>>()
 
   constructor(mixesSenders: boolean) {
@@ -54,12 +54,12 @@ export class QueuedMessages {
     entry.newerOfTopic = undefined
   }
 
-  /** The newest message of the same sender and topic. */
+  /** Returns the newest message of the same sender and topic. */
   newestLike({ sender, topic }: Message): QueuedItem | undefined {
     return this.#topics.get(this.#mixesSenders ? sender : undefined)?.get(hashLongPart(topic))
   }
 
-  /** The newest message of the same sender and topic that is not to be superseded: a later one has to follow it. */
+  /** Returns the newest message of the same sender and topic that a later one must follow, not supersede. */
   newestToFollow(message: Message): QueuedItem | undefined {
     let entry = this.newestLike(message)
     while (entry?.isSuperseded) entry = entry.olderOfTopic

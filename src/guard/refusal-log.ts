@@ -4,31 +4,31 @@ import type { Decision } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Message, Sender } from '../core/message.ts'
 
-/** Pairs of rule and client whose last line is remembered; beyond it the table starts anew. */
-const PAIRS = 1_024
+/** Most pairs of rule and client with a remembered line. Beyond it the table is cleared. */
+const MAX_PAIRS = 1_024
 
-/** Characters of a stranger's words that reach a log line. */
-const SHOWN_CHARS = 128
+/** Most characters of untrusted input in a log line. */
+const MAX_SHOWN_CHARS = 128
 
-interface KeyQueue {
-  shownAtMs: number
+interface LogEntry {
+  loggedAtMs: number
   suppressed: number
 }
 
 /**
- * Logs refusals, sampled: the first of each rule and client, then one line each `everyMs` that tells how many it
- * stands for. Bounded in memory and in the length of what strangers chose. Silent without a logger.
+ * Logs refusals, sampled per rule and client: the first one, then one line each `everyMs` with a count of the
+ * lines left out. Bounded in memory and in line length. Silent without a logger.
  */
 export class RefusalLog {
   readonly #logger: Logger | undefined
   readonly #clock: Clock
   readonly #senderOf: (message: Message) => Sender
   readonly #everyMs: number
-  /** By rule, then by client: no string is built to look up a short one. */
-  #keyQueues = new Map<string, Map<string, KeyQueue>>()
+  /** Rule, then client. Because of the two levels a look-up builds no string. */
+  #entries = new Map<string, Map<string, LogEntry>>()
   #pairs = 0
 
-  /** `senderOf` gives the sender that lines show, with the parts that a policy adds. */
+  /** `senderOf` returns the sender to log, with the parts that a policy adds. */
   constructor(
     logger: Logger | undefined,
     clock: Clock,
@@ -41,37 +41,37 @@ export class RefusalLog {
     this.#everyMs = everyMs
   }
 
-  /** Notes one refusal; writes a line when its pair has been silent for `everyMs`. Never throws. */
-  note(message: Message, decision: Decision): void {
+  /** Counts one refusal. Logs a line if its rule and client had none for `everyMs`. Never throws. */
+  recordRefusal(message: Message, decision: Decision): void {
     if (this.#logger === undefined) return
     const nowMs = this.#clock.now()
-    const keyQueue = this.#find(
+    const entry = this.#find(
       decision.rule ?? decision.reason,
       hashLongPart(message.sender.client ?? message.sender.ip ?? ''),
     )
-    if (nowMs - keyQueue.shownAtMs < this.#everyMs) {
-      keyQueue.suppressed++
+    if (nowMs - entry.loggedAtMs < this.#everyMs) {
+      entry.suppressed++
       return
     }
-    const suppressed = keyQueue.suppressed
-    keyQueue.shownAtMs = nowMs
-    keyQueue.suppressed = 0
+    const suppressed = entry.suppressed
+    entry.loggedAtMs = nowMs
+    entry.suppressed = 0
     this.#write(message, decision, suppressed)
   }
 
-  #find(rule: string, client: string): KeyQueue {
-    const known = this.#keyQueues.get(rule)?.get(client)
+  #find(rule: string, client: string): LogEntry {
+    const known = this.#entries.get(rule)?.get(client)
     if (known) return known
-    if (this.#pairs >= PAIRS) {
-      this.#keyQueues = new Map()
+    if (this.#pairs >= MAX_PAIRS) {
+      this.#entries = new Map()
       this.#pairs = 0
     }
     this.#pairs++
-    const keyQueue = { shownAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 }
-    const clients = this.#keyQueues.get(rule)
-    if (clients) clients.set(client, keyQueue)
-    else this.#keyQueues.set(rule, new Map([[client, keyQueue]]))
-    return keyQueue
+    const entry = { loggedAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 }
+    const clients = this.#entries.get(rule)
+    if (clients) clients.set(client, entry)
+    else this.#entries.set(rule, new Map([[client, entry]]))
+    return entry
   }
 
   #write(message: Message, decision: Decision, suppressed: number): void {
@@ -100,5 +100,5 @@ export class RefusalLog {
 }
 
 function shorten(text: string | undefined): string | undefined {
-  return text !== undefined && text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text
+  return text !== undefined && text.length > MAX_SHOWN_CHARS ? `${text.slice(0, MAX_SHOWN_CHARS)}…` : text
 }

@@ -1,75 +1,96 @@
 import { type Decision, OUTCOMES, type Outcome } from '../core/decision.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { CustomOutcome } from '../outcomes/exceeded.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
 import type { HoldBudget } from './hold-budget.ts'
-import { Sample } from './latency-sample.ts'
 
-/** Makes a gate's decision the one that is enacted: asks a rule's own function, and samples what is degraded. */
+/** Turns a gate's decision into the one to enact: calls custom outcomes and samples degraded messages. */
 export class OutcomeResolver {
-  readonly #book: RuleLookup
+  readonly #ruleLookup: RuleLookup
   readonly #holdBudget: HoldBudget
-  readonly #sample = new Sample()
+  readonly #sampler = new Sampler()
 
-  constructor(book: RuleLookup, holdBudget: HoldBudget) {
-    this.#book = book
+  constructor(ruleLookup: RuleLookup, holdBudget: HoldBudget) {
+    this.#ruleLookup = ruleLookup
     this.#holdBudget = holdBudget
   }
 
-  /** Never throws and never rejects. */
-  refine(decision: Decision, message: Message): MaybePromise<Decision> {
+  /** Returns the decision to enact. Never throws or rejects. */
+  resolve(decision: Decision, message: Message): MaybePromise<Decision> {
     const { outcome, rule } = decision
     if (rule === undefined || (outcome !== 'reject' && outcome !== 'degrade')) return decision
-    const plan = this.#book.ruleOf?.(rule)?.exceeded
+    const plan = this.#ruleLookup.ruleOf?.(rule)?.exceeded
     if (plan === undefined) return decision
     if (outcome === 'degrade') {
       const n = plan.degrade?.sample ?? 1
-      if (n <= 1 || this.#sample.chooses(this.#keyOf(rule, message), n)) return decision
+      if (n <= 1 || this.#sampler.isChosen(this.#keyOf(rule, message), n)) return decision
       return { ...decision, allowed: false, outcome: 'drop', reason: 'rate_limit_exceeded' }
     }
-    return plan.custom === undefined ? decision : this.#askOwn(plan.custom, message, decision)
+    return plan.custom === undefined ? decision : this.#runCustom(plan.custom, message, decision)
   }
 
-  #askOwn(custom: CustomOutcome, message: Message, decision: Decision): MaybePromise<Decision> {
+  #runCustom(custom: CustomOutcome, message: Message, decision: Decision): MaybePromise<Decision> {
     try {
       const answer = custom(message, decision)
-      if (!(answer instanceof Promise)) return asDecision(answer, decision)
-      return this.#holdBudget.within(
-        answer.then(settled => asDecision(settled, decision)),
+      if (!(answer instanceof Promise)) return toDecision(answer, decision)
+      return this.#holdBudget.withTimeout(
+        answer.then(outcome => toDecision(outcome, decision)),
         cause => {
-          this.#holdBudget.report(cause)
+          this.#holdBudget.logFailure(cause)
           return decision
         },
       )
     } catch (cause) {
-      this.#holdBudget.report(cause)
+      this.#holdBudget.logFailure(cause)
       return decision
     }
   }
 
   #keyOf(rule: string, message: Message): string {
     try {
-      return `${rule}\n${this.#book.keyOf?.(rule, message) ?? ''}`
+      return `${rule}\n${this.#ruleLookup.keyOf?.(rule, message) ?? ''}`
     } catch {
       return rule
     }
   }
 }
 
-/** What a user's function answered; the refusal itself where that is no outcome. */
-function asDecision(answer: unknown, refusal: Decision): Decision {
-  const given =
+/** Converts the answer of a custom outcome. Returns the refusal if the answer is not an outcome. */
+function toDecision(answer: unknown, refusal: Decision): Decision {
+  const fields =
     typeof answer === 'object' && answer !== null ? (answer as Partial<Decision>) : { outcome: answer }
-  const outcome = given.outcome as Outcome
+  const outcome = fields.outcome as Outcome
   if (!OUTCOMES.includes(outcome)) return refusal
   const allowed = outcome === 'deliver' || outcome === 'degrade'
-  const askedMs: unknown = (given as Partial<Decision>).retryAfterMs
+  const askedMs: unknown = (fields as Partial<Decision>).retryAfterMs
   const retryAfterMs = typeof askedMs === 'number' && askedMs > 0 ? askedMs : refusal.retryAfterMs
   return {
     ...refusal,
-    ...(given as Partial<Decision>),
+    ...(fields as Partial<Decision>),
     outcome,
     allowed,
     retryAfterMs: allowed ? 0 : retryAfterMs,
+  }
+}
+
+/**
+ * Chooses 1 message in `n` for each key: the first, the (n + 1)th and so on. Remembers `MAX_SIZES.sampledKeys`
+ * keys; beyond that the least recently used key starts anew.
+ */
+export class Sampler {
+  /** Messages since the last chosen one. Least recently used keys come first. */
+  readonly #sinceChosen = new Map<string, number>()
+
+  isChosen(key: string, n: number): boolean {
+    const before = this.#sinceChosen.get(key)
+    const position = before === undefined || before + 1 >= n ? 0 : before + 1
+    this.#sinceChosen.delete(key)
+    this.#sinceChosen.set(key, position)
+    if (this.#sinceChosen.size > MAX_SIZES.sampledKeys) {
+      const [oldest] = this.#sinceChosen.keys()
+      this.#sinceChosen.delete(oldest!)
+    }
+    return position === 0
   }
 }

@@ -6,93 +6,93 @@ import type { MaybePromise, Message } from '../core/message.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
 
 export interface RetrySlotOptions {
-  /** Most messages that have a slot; beyond them the gate's own time is told. Default: 65,536. */
+  /** Most messages that have a slot. Beyond it the gate's own time is used. Default: 65,536. */
   readonly max?: number | undefined
-  /** How long after its slot a message may come back before its slot is given up. Default: 30,000. */
+  /** Time after its slot in which a message may still come back before the slot is released. Default: 30,000. */
   readonly lateMs?: number | undefined
 }
 
-/** The slots of one key of a rule. */
-interface SlotLine {
+/** Slots of one key of a rule. */
+interface KeySlots {
   readonly rule: string
   readonly key: string
-  /** The last slot given, not rounded. */
+  /** Time of the last slot, not rounded. */
   lastMs: number
   outstanding: number
   refusal: Decision
 }
 
 interface Slot {
-  readonly keyQueue: SlotLine
+  readonly keySlots: KeySlots
   readonly atMs: number
 }
 
 /**
- * For messages that are sent back and come again, as JetStream's: `retry` is answered with a slot of the message's
- * own, spaced at its rule's rate, instead of the same time for all. While slots are out, newcomers of the same key
- * get the slots behind them and the gate is not asked, so that whoever comes back in time passes.
+ * Slots for messages that are sent back and delivered again, as in JetStream. Answers `retry` with a slot for each
+ * message, spaced at the rule's rate, instead of the same time for all. While slots are outstanding, new messages of
+ * the key get later slots without asking the gate, so that a message that returns in time passes.
  */
 export class RetrySlots {
-  readonly #book: RuleLookup
+  readonly #ruleLookup: RuleLookup
   readonly #ask: (message: Message) => MaybePromise<Decision>
   readonly #clock: Clock
   readonly #max: number
   readonly #lateMs: number
   readonly #slots = new Map<string, Slot>()
-  /** Lines with slots out, by rule, then by key. */
-  readonly #keyQueues = new Map<string, Map<string, SlotLine>>()
+  /** Keys with outstanding slots, by rule, then by key. */
+  readonly #slotsByRule = new Map<string, Map<string, KeySlots>>()
 
   constructor(
-    book: RuleLookup,
+    ruleLookup: RuleLookup,
     ask: (message: Message) => MaybePromise<Decision>,
     clock: Clock,
     options: RetrySlotOptions = {},
   ) {
-    this.#book = book
+    this.#ruleLookup = ruleLookup
     this.#ask = ask
     this.#clock = clock
     this.#max = options.max ?? MAX_SIZES.retrySlots
     this.#lateMs = options.lateMs ?? 30_000
   }
 
-  /** Messages that have a slot. */
+  /** Number of messages that have a slot. */
   get size(): number {
     return this.#slots.size
   }
 
-  /** Decides about a message that has an id of its own and keeps it when it is delivered again. */
+  /** Decides about a message with an id of its own, which it keeps when it is delivered again. */
   ask(message: Message, id: string): MaybePromise<Decision> {
     const nowMs = this.#clock.now()
-    this.#forgetLate(nowMs)
+    this.#releaseExpired(nowMs)
     const slot = this.#slots.get(id)
     if (slot !== undefined) {
-      // Sooner than it was told: its slot stays its own.
-      if (nowMs < slot.atMs) return { ...slot.keyQueue.refusal, retryAfterMs: slot.atMs - nowMs }
+      // Earlier than its slot: it keeps the slot.
+      if (nowMs < slot.atMs) return { ...slot.keySlots.refusal, retryAfterMs: slot.atMs - nowMs }
       this.#release(id, slot)
     } else {
-      const keyQueue = this.#lineOf(message)
-      if (keyQueue !== undefined) return this.#reserve(message, id, keyQueue.refusal)
+      const keySlots = this.#findKeySlots(message)
+      if (keySlots !== undefined) return this.#reserve(message, id, keySlots.refusal)
     }
     const answer = this.#ask(message)
-    if (!isPromise(answer)) return this.#settle(message, id, answer)
-    return answer.then(decision => this.#settle(message, id, decision))
+    if (!isPromise(answer)) return this.#assignSlot(message, id, answer)
+    return answer.then(decision => this.#assignSlot(message, id, decision))
   }
 
-  /** Forgets all slots: what comes back is asked about anew, and newcomers need not stand behind it. */
+  /** Releases all slots. Returning messages are decided anew, and new messages do not wait behind them. */
   clear(): void {
     this.#slots.clear()
-    this.#keyQueues.clear()
+    this.#slotsByRule.clear()
   }
 
-  /** The message will not come again: its slot is free. */
+  /** Releases the slot of a message that will not come again. */
   forget(id: string): void {
     const slot = this.#slots.get(id)
     if (slot !== undefined) this.#release(id, slot)
   }
 
-  #settle(message: Message, id: string, decision: Decision): Decision {
+  #assignSlot(message: Message, id: string, decision: Decision): Decision {
     const waits = decision.outcome === 'retry' && decision.retryAfterMs < Infinity
-    // What waits for a handler to recover comes back at one time, and is looked at then.
+    // Messages that wait for a handler to recover all return at one time and are decided then.
     if (decision.reason === 'handler_failing') return decision
     return waits && decision.rule !== undefined ? this.#reserve(message, id, decision) : decision
   }
@@ -100,49 +100,50 @@ export class RetrySlots {
   #reserve(message: Message, id: string, refusal: Decision): Decision {
     if (this.#slots.size >= this.#max || this.#slots.has(id)) return refusal
     const nowMs = this.#clock.now()
-    const keyQueue = this.#lineFor(message, refusal)
-    const facts = this.#book.ruleOf?.(keyQueue.rule)
-    const units = facts?.unit === 'bytes' ? message.size : 1
-    const spacingMs = facts === undefined ? refusal.retryAfterMs : (facts.periodMs * units) / facts.count
-    const earliestMs = keyQueue.outstanding === 0 ? nowMs + refusal.retryAfterMs : keyQueue.lastMs + spacingMs
-    keyQueue.lastMs = Math.max(nowMs + 1, earliestMs)
-    keyQueue.outstanding++
-    const atMs = Math.ceil(keyQueue.lastMs)
-    this.#slots.set(id, { keyQueue, atMs })
+    const keySlots = this.#getKeySlots(message, refusal)
+    const ruleInfo = this.#ruleLookup.ruleOf?.(keySlots.rule)
+    const units = ruleInfo?.unit === 'bytes' ? message.size : 1
+    const spacingMs =
+      ruleInfo === undefined ? refusal.retryAfterMs : (ruleInfo.periodMs * units) / ruleInfo.count
+    const earliestMs = keySlots.outstanding === 0 ? nowMs + refusal.retryAfterMs : keySlots.lastMs + spacingMs
+    keySlots.lastMs = Math.max(nowMs + 1, earliestMs)
+    keySlots.outstanding++
+    const atMs = Math.ceil(keySlots.lastMs)
+    this.#slots.set(id, { keySlots, atMs })
     return { ...refusal, retryAfterMs: atMs - nowMs }
   }
 
-  /** The line with slots out that a message stands in. */
-  #lineOf(message: Message): SlotLine | undefined {
-    for (const [rule, keyQueues] of this.#keyQueues) {
+  /** Returns the outstanding slots of the message's key, if there are any. */
+  #findKeySlots(message: Message): KeySlots | undefined {
+    for (const [rule, slotsByKey] of this.#slotsByRule) {
       const key = this.#keyOf(rule, message)
-      const keyQueue = key === undefined ? undefined : keyQueues.get(key)
-      if (keyQueue !== undefined) return keyQueue
+      const keySlots = key === undefined ? undefined : slotsByKey.get(key)
+      if (keySlots !== undefined) return keySlots
     }
     return undefined
   }
 
-  #lineFor(message: Message, refusal: Decision): SlotLine {
+  #getKeySlots(message: Message, refusal: Decision): KeySlots {
     const rule = refusal.rule ?? ''
     const key = this.#keyOf(rule, message) ?? ''
-    const keyQueues = this.#keyQueues.get(rule) ?? new Map<string, SlotLine>()
-    this.#keyQueues.set(rule, keyQueues)
-    const keyQueue = keyQueues.get(key) ?? { rule, key, lastMs: 0, outstanding: 0, refusal }
-    keyQueues.set(key, keyQueue)
-    return keyQueue
+    const slotsByKey = this.#slotsByRule.get(rule) ?? new Map<string, KeySlots>()
+    this.#slotsByRule.set(rule, slotsByKey)
+    const keySlots = slotsByKey.get(key) ?? { rule, key, lastMs: 0, outstanding: 0, refusal }
+    slotsByKey.set(key, keySlots)
+    return keySlots
   }
 
-  #release(id: string, { keyQueue }: Slot): void {
+  #release(id: string, { keySlots }: Slot): void {
     this.#slots.delete(id)
-    keyQueue.outstanding--
-    if (keyQueue.outstanding > 0) return
-    const keyQueues = this.#keyQueues.get(keyQueue.rule)
-    if (keyQueues?.get(keyQueue.key) === keyQueue) keyQueues.delete(keyQueue.key)
-    if (keyQueues?.size === 0) this.#keyQueues.delete(keyQueue.rule)
+    keySlots.outstanding--
+    if (keySlots.outstanding > 0) return
+    const slotsByKey = this.#slotsByRule.get(keySlots.rule)
+    if (slotsByKey?.get(keySlots.key) === keySlots) slotsByKey.delete(keySlots.key)
+    if (slotsByKey?.size === 0) this.#slotsByRule.delete(keySlots.rule)
   }
 
-  /** From the oldest on, until one is in time: a few for each question, all of them in the end. */
-  #forgetLate(nowMs: number): void {
+  /** Releases expired slots, oldest first, until one is in time. */
+  #releaseExpired(nowMs: number): void {
     for (const [id, slot] of this.#slots) {
       if (nowMs <= slot.atMs + this.#lateMs) return
       this.#release(id, slot)
@@ -151,7 +152,7 @@ export class RetrySlots {
 
   #keyOf(rule: string, message: Message): string | undefined {
     try {
-      return this.#book.keyOf?.(rule, message)
+      return this.#ruleLookup.keyOf?.(rule, message)
     } catch {
       return undefined
     }

@@ -5,18 +5,18 @@ import type { MaybePromise, Message } from '../core/message.ts'
 import type { SlicedWork } from '../core/sliced-work.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'
 import type { QueuePlan } from '../outcomes/queue-plan.ts'
-import { KeyQueue, type KeyQueueBudget } from './key-queue.ts'
+import { KeyQueue, type KeyQueueHost } from './key-queue.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
 import { LongestQueue } from './longest-queue.ts'
 import { QueuedItem, type SubQueue } from './sub-queue.ts'
 import {
-  type HeldKeyQueue,
+  type HeldQueue,
   isIdentified,
   isPassing,
   overflow,
   type QueueOwner,
+  type QueueRequest,
   type SenderQueueBudget,
-  type ToQueue,
 } from './types.ts'
 
 class OwnerAccount extends Account {
@@ -28,23 +28,23 @@ class OwnerAccount extends Account {
   }
 }
 
-/** What a rule's queue needs of the guard. */
-export interface QueueHost {
+/** Part of a guard that rule queues use. */
+export interface RuleQueueHost {
   readonly holdBudget: SenderQueueBudget
-  /** The gate's answer for a message that is parked already. */
+  /** Asks the gate again about a queued message. */
   askAgain(entry: QueuedItem): MaybePromise<Decision>
-  /** How long `rule` alone refuses a message, where that can be known at once; else as the decision says. */
+  /** Returns the time for which `rule` alone refuses if it is known at once, else the decision's time. */
   ownWaitMs(rule: string, message: Message, decision: Decision): number
-  /** The queue holds nothing any more. */
-  emptied(queue: RuleQueue): void
+  /** Removes a queue that is empty. */
+  removeEmpty(queue: RuleQueue): void
 }
 
 /**
- * All that one rule holds for its senders: a line for each key it counts by, and bounds on messages, bytes and age
- * for all of them. Where there is no room the least urgent and newest goes first, of those the one of whoever holds
- * most, so that no sender crowds out another.
+ * Messages that one rule holds for its senders, with a queue for each key the rule counts by. Messages, bytes and age
+ * are bounded over all keys. If there is no room, the newest message of the lowest priority goes first; among equals,
+ * one of the largest holder, so that no sender crowds out another.
  */
-export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
+export class RuleQueue implements HeldQueue, KeyQueueHost {
   readonly rule: string
   readonly plan: QueuePlan
   readonly keyQueues = new Map<string, KeyQueue>()
@@ -52,18 +52,18 @@ export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
   heldBytes = 0
   askedVersion = 0
   readonly work: SlicedWork
-  readonly #host: QueueHost
+  readonly #host: RuleQueueHost
   readonly #clock: Clock
-  /** In the order they came. */
-  readonly #aged = new Set<QueuedItem>()
-  readonly #lengths = Array.from({ length: MOST_URGENT + 1 }, () => new LongestQueue())
-  /** How much each sender has here, where priority does not decide who gives way. */
+  /** Messages in order of arrival. */
+  readonly #byAge = new Set<QueuedItem>()
+  readonly #longestByRank = Array.from({ length: MOST_URGENT + 1 }, () => new LongestQueue())
+  /** Amount held by each sender, if `order` is not `priority`. */
   readonly #owners = new Map<QueueOwner, OwnerAccount>()
   readonly #largestOwners = new LargestHolders<OwnerAccount>('messages')
   #cancelExpiry: (() => void) | undefined
-  #entering = 0
+  #insertsInProgress = 0
 
-  constructor(rule: string, plan: QueuePlan, host: QueueHost) {
+  constructor(rule: string, plan: QueuePlan, host: RuleQueueHost) {
     this.rule = rule
     this.plan = plan
     this.#host = host
@@ -83,41 +83,47 @@ export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
     return this.plan.maxBytes
   }
 
-  /** Takes a message in, or refuses it at once where it finds no room or cannot wait. */
-  park(key: string, arrived: ToQueue): void {
-    this.#entering++
+  /** Adds a message, or refuses it at once if it finds no room or cannot wait. */
+  enqueue(key: string, request: QueueRequest): void {
+    this.#insertsInProgress++
     try {
-      this.#place(key, arrived)
+      this.#insert(key, request)
     } finally {
-      this.#entering--
-      this.#settle()
+      this.#insertsInProgress--
+      this.#removeIfEmpty()
     }
   }
 
-  #place(key: string, arrived: ToQueue): void {
-    const { decision, message, senderQueue, after } = arrived
+  #insert(key: string, request: QueueRequest): void {
+    const { decision, message, senderQueue, after } = request
     const { order, rankOf } = this.plan
     const rank = rankOf(message)
-    const turn = order === 'latest' ? hashLongPart(message.topic) : order === 'arrival' ? '' : senderQueue
+    const subQueueKey =
+      order === 'latest' ? hashLongPart(message.topic) : order === 'arrival' ? '' : senderQueue
     const nowMs = this.#clock.now()
     const sizeBytes = sizeOf(message)
-    const older = order === 'latest' ? idle(this.keyQueues.get(key)?.flowOf(turn, rank).last) : undefined
+    const older =
+      order === 'latest'
+        ? unlessAsking(this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).last)
+        : undefined
     const fits =
-      this.#mayWait(nowMs, decision) &&
+      this.#canWait(nowMs, decision) &&
       sizeBytes <= this.plan.maxBytes &&
-      (older === undefined ? this.#makeRoom(key, turn, rank, arrived) : this.#exchange(older, sizeBytes))
+      (older === undefined
+        ? this.#makeRoom(key, subQueueKey, rank, request)
+        : this.#transferRoom(older, sizeBytes))
     if (!fits) {
-      this.#host.holdBudget.overflowed()
-      arrived.enact(overflow(decision, this.plan.then), message)
+      this.#host.holdBudget.countOverflow()
+      request.enact(overflow(decision, this.plan.then), message)
       return
     }
-    const overtakes = after !== undefined && !after.gone && after.flow.rank < rank
-    if (overtakes && isIdentified(message.sender)) this.#raise(after, rank)
-    // Making room may have emptied the line there was.
+    const overtakes = after !== undefined && !after.isRemoved && after.subQueue.rank < rank
+    if (overtakes && isIdentified(message.sender)) this.#raiseRank(after, rank)
+    // Making room may have removed the key queue.
     const known = this.keyQueues.get(key)
     const keyQueue = known ?? new KeyQueue(key, this, decision)
     this.keyQueues.set(key, keyQueue)
-    const entry = this.#enter(keyQueue.flowOf(turn, rank), arrived, nowMs)
+    const entry = this.#append(keyQueue.subQueueOf(subQueueKey, rank), request, nowMs)
     if (older !== undefined) {
       this.#host.holdBudget.transfer(older.senderQueue, older.sizeBytes, senderQueue, sizeBytes, message)
       this.#supersede(older)
@@ -126,7 +132,7 @@ export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
     keyQueue.pump()
   }
 
-  /** Asks again about all lines, in slices of their own. */
+  /** Asks again about all key queues, in slices. */
   askAgain(): void {
     this.work.askAgain(this.keyQueues.values())
   }
@@ -145,14 +151,14 @@ export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
     return this.#host.ownWaitMs(this.rule, entry.message, decision)
   }
 
-  mayWait(entry: QueuedItem, decision: Decision): boolean {
-    return this.#mayWait(entry.sinceMs, decision)
+  canWait(entry: QueuedItem, decision: Decision): boolean {
+    return this.#canWait(entry.sinceMs, decision)
   }
 
   release(entry: QueuedItem, decision: Decision): void {
     const older = entry.olderOfTopic
     const followers = followersOf(entry)
-    this.#takeOut(entry)
+    this.#remove(entry)
     if (older !== undefined && isPassing(decision.outcome)) supersedeAll(older)
     try {
       entry.enact(decision, entry.message)
@@ -162,122 +168,129 @@ export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
   }
 
   refuse(entry: QueuedItem, decision: Decision): void {
-    this.#host.holdBudget.overflowed()
+    this.#host.holdBudget.countOverflow()
     this.release(entry, overflow(decision, this.plan.then))
   }
 
   supersede(entry: QueuedItem): void {
-    this.#takeOut(entry)
+    this.#remove(entry)
     this.#enactSuperseded(entry)
   }
 
-  moved(entry: QueuedItem, from: SubQueue): void {
-    this.#measure(from, from.count + 1)
-    this.#measure(entry.flow, entry.flow.count - 1)
+  recordMove(entry: QueuedItem, from: SubQueue): void {
+    this.#recordLength(from, from.count + 1)
+    this.#recordLength(entry.subQueue, entry.subQueue.count - 1)
   }
 
-  emptied(keyQueue: KeyQueue): void {
+  removeEmpty(keyQueue: KeyQueue): void {
     if (this.keyQueues.get(keyQueue.key) === keyQueue) this.keyQueues.delete(keyQueue.key)
-    this.#settle()
+    this.#removeIfEmpty()
   }
 
-  /** An empty queue is given up, but not while a message makes room for itself. */
-  #settle(): void {
-    if (this.keyQueues.size > 0 || this.#entering > 0) return
+  /** Removes an empty queue, but not while a message is being added. */
+  #removeIfEmpty(): void {
+    if (this.keyQueues.size > 0 || this.#insertsInProgress > 0) return
     this.#cancelExpiry?.()
     this.#cancelExpiry = undefined
-    this.#host.emptied(this)
+    this.#host.removeEmpty(this)
   }
 
   flush(decision?: Decision): void {
     let discarded = 0
-    for (const entry of [...this.#aged]) {
-      if (entry.gone) continue
+    for (const entry of [...this.#byAge]) {
+      if (entry.isRemoved) continue
       if (decision !== undefined) this.release(entry, decision)
       else {
         this.forget(entry)
         discarded++
       }
     }
-    this.#host.holdBudget.discarded(discarded)
+    this.#host.holdBudget.countDiscarded(discarded)
   }
 
-  #mayWait(sinceMs: number, { retryAfterMs }: Decision): boolean {
+  #canWait(sinceMs: number, { retryAfterMs }: Decision): boolean {
     return retryAfterMs < Infinity && this.#clock.now() - sinceMs + retryAfterMs <= this.plan.upToMs
   }
 
-  #makeRoom(key: string, turn: unknown, rank: number, { senderQueue, message }: ToQueue): boolean {
+  #makeRoom(
+    key: string,
+    subQueueKey: unknown,
+    rank: number,
+    { senderQueue, message }: QueueRequest,
+  ): boolean {
     while (!this.#host.holdBudget.reserve(this, senderQueue, message, sizeOf(message))) {
       const victim =
-        this.plan.order === 'priority' ? this.#lowerThan(key, turn, rank) : this.#ofLargestOwner(senderQueue)
+        this.plan.order === 'priority'
+          ? this.#newestOfLowestRank(key, subQueueKey, rank)
+          : this.#newestOfLargestOwner(senderQueue)
       if (victim === undefined) return false
       this.refuse(victim, victim.refusal)
     }
     return true
   }
 
-  /** Where there is no priority: the newest of whoever has most here, unless the newcomer's sender itself has. */
-  #ofLargestOwner(senderQueue: QueueOwner): QueuedItem | undefined {
+  /** Returns the newest message of the largest holder, or undefined if that is the newcomer's sender. */
+  #newestOfLargestOwner(senderQueue: QueueOwner): QueuedItem | undefined {
     const largest = this.#largestOwners.largest()
     const own = this.#owners.get(senderQueue)?.messages ?? 0
     if (largest === undefined || largest.messages <= own + 1) return undefined
     return largest.owner.newestIn(this)
   }
 
-  #countOwner(owner: QueueOwner, by: 1 | -1): void {
+  #countOwner(owner: QueueOwner, change: 1 | -1): void {
     if (this.plan.order === 'priority') return
     let account = this.#owners.get(owner)
     if (account === undefined) {
       account = new OwnerAccount(owner)
       this.#owners.set(owner, account)
     }
-    account.messages += by
-    this.#largestOwners.measure(account)
+    account.messages += change
+    this.#largestOwners.update(account)
     if (account.messages === 0) this.#owners.delete(owner)
   }
 
-  /** The newest of the longest flow of the lowest rank, unless the newcomer itself is that. */
-  #lowerThan(key: string, turn: unknown, newcomersRank: number): QueuedItem | undefined {
-    const rank = this.#lengths.findIndex(({ length }) => length > 0)
-    if (rank < 0 || rank > newcomersRank) return undefined
-    const lengths = this.#lengths[rank]!
-    const own = this.keyQueues.get(key)?.flowOf(turn, rank).count ?? 0
-    if (rank === newcomersRank && own + 1 >= lengths.length) return undefined
-    return idle(lengths.any()?.last)
+  /** Returns the newest message of the longest sub-queue of the lowest rank, unless that is the newcomer. */
+  #newestOfLowestRank(key: string, subQueueKey: unknown, newcomerRank: number): QueuedItem | undefined {
+    const rank = this.#longestByRank.findIndex(({ length }) => length > 0)
+    if (rank < 0 || rank > newcomerRank) return undefined
+    const longest = this.#longestByRank[rank]!
+    const own = this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).count ?? 0
+    if (rank === newcomerRank && own + 1 >= longest.length) return undefined
+    return unlessAsking(longest.longest()?.last)
   }
 
-  /** Gives the room of an older message to its successor; where that is too large the older keeps it. */
-  #exchange(older: QueuedItem, sizeBytes: number): boolean {
+  /** Transfers the room of an older message to its successor. Returns false if the successor is too large. */
+  #transferRoom(older: QueuedItem, sizeBytes: number): boolean {
     const growth = sizeBytes - older.sizeBytes
     if (this.heldBytes + growth > this.plan.maxBytes || !this.#host.holdBudget.grow(growth)) return false
     this.heldBytes += growth
     return true
   }
 
-  #enter(flow: SubQueue, arrived: ToQueue, sinceMs: number): QueuedItem {
-    const entry = new QueuedItem(arrived, flow, sizeOf(arrived.message), sinceMs)
-    const superseding = idle(flow.last) !== undefined && this.plan.order === 'latest'
-    if (!superseding) {
+  #append(subQueue: SubQueue, request: QueueRequest, sinceMs: number): QueuedItem {
+    const entry = new QueuedItem(request, subQueue, sizeOf(request.message), sinceMs)
+    const isSuperseding = unlessAsking(subQueue.last) !== undefined && this.plan.order === 'latest'
+    if (!isSuperseding) {
       this.held++
       this.heldBytes += entry.sizeBytes
     }
     entry.senderQueue.addQueued(entry)
     this.#countOwner(entry.senderQueue, 1)
-    this.#aged.add(entry)
-    flow.keyQueue.append(entry)
-    this.#measure(flow, flow.count - 1)
-    this.#watchAge()
+    this.#byAge.add(entry)
+    subQueue.keyQueue.append(entry)
+    this.#recordLength(subQueue, subQueue.count - 1)
+    this.#scheduleExpiry()
     return entry
   }
 
-  /** Takes a message out; whoever does so enacts it, or counts it. */
+  /** Removes a message. The caller enacts or counts it. */
   forget(entry: QueuedItem): void {
     const followers = followersOf(entry)
-    this.#takeOut(entry)
+    this.#remove(entry)
     unblock(followers)
   }
 
-  #takeOut(entry: QueuedItem): void {
+  #remove(entry: QueuedItem): void {
     this.held--
     this.heldBytes -= entry.sizeBytes
     this.#host.holdBudget.release(this, entry.senderQueue, entry.sizeBytes)
@@ -285,74 +298,75 @@ export class RuleQueue implements HeldKeyQueue, KeyQueueBudget {
   }
 
   #unlink(entry: QueuedItem): void {
-    const { flow } = entry
-    entry.gone = true
+    const { subQueue } = entry
+    entry.isRemoved = true
     entry.senderQueue.removeQueued(entry)
     this.#countOwner(entry.senderQueue, -1)
-    this.#aged.delete(entry)
-    flow.keyQueue.remove(entry)
-    this.#measure(flow, flow.count + 1)
+    this.#byAge.delete(entry)
+    subQueue.keyQueue.remove(entry)
+    this.#recordLength(subQueue, subQueue.count + 1)
   }
 
-  /** Only where messages are pushed out does it matter who holds most. */
-  #measure(flow: SubQueue, before: number): void {
-    if (this.plan.order === 'priority') this.#lengths[flow.rank]!.changed(flow, before)
+  /** Records the length of a sub-queue. Only `priority` needs it to choose a victim. */
+  #recordLength(subQueue: SubQueue, before: number): void {
+    if (this.plan.order === 'priority') this.#longestByRank[subQueue.rank]!.update(subQueue, before)
   }
 
   /**
-   * A message may overtake those of other topics only: older ones of its sender and topic get its rank, in their
-   * order. Each is raised once for each rank at the most.
+   * Raises older messages of the same sender and topic to the rank of a newer one, in order. Because a message may
+   * overtake only those of other topics. Each is raised at most once for each rank.
    */
-  #raise(newest: QueuedItem, rank: number): void {
-    const { keyQueue } = newest.flow
+  #raiseRank(newest: QueuedItem, rank: number): void {
+    const { keyQueue } = newest.subQueue
     const raised: QueuedItem[] = []
     for (let entry: QueuedItem | undefined = newest; entry; entry = entry.olderOfTopic) {
-      if (entry.flow.keyQueue === keyQueue && entry.flow.rank < rank && !entry.asking) raised.push(entry)
+      if (entry.subQueue.keyQueue === keyQueue && entry.subQueue.rank < rank && !entry.isAsking)
+        raised.push(entry)
     }
-    const to = keyQueue.flowOf(newest.flow.key, rank)
+    const to = keyQueue.subQueueOf(newest.subQueue.key, rank)
     for (const entry of raised.reverse()) keyQueue.move(entry, to)
   }
 
-  /** Its room is its successor's already. */
+  /** Removes a superseded message. Its successor already has its room. */
   #supersede(older: QueuedItem): void {
     this.#unlink(older)
     this.#enactSuperseded(older)
   }
 
   #enactSuperseded(older: QueuedItem): void {
-    this.#host.holdBudget.superseded()
+    this.#host.holdBudget.countSuperseded()
     older.enact({ ...overflow(older.refusal, 'drop'), reason: 'superseded' }, older.message)
   }
 
-  #watchAge(): void {
+  #scheduleExpiry(): void {
     if (this.#cancelExpiry !== undefined || this.plan.upToMs === Infinity) return
-    const [oldest] = this.#aged
+    const [oldest] = this.#byAge
     if (oldest === undefined) return
-    const leftMs = oldest.sinceMs + this.plan.upToMs - this.#clock.now()
-    this.#cancelExpiry = this.#clock.after(Math.max(1, leftMs), () => {
+    const remainingMs = oldest.sinceMs + this.plan.upToMs - this.#clock.now()
+    this.#cancelExpiry = this.#clock.after(Math.max(1, remainingMs), () => {
       this.#cancelExpiry = undefined
       try {
-        for (const entry of [...this.#aged]) {
+        for (const entry of [...this.#byAge]) {
           if (this.#clock.now() - entry.sinceMs < this.plan.upToMs) break
-          if (!entry.gone) this.refuse(entry, entry.refusal)
+          if (!entry.isRemoved) this.refuse(entry, entry.refusal)
         }
       } finally {
-        this.#watchAge()
+        this.#scheduleExpiry()
       }
     })
   }
 }
 
-/** Takes out a message and all older ones of its topic in whose place a newer one passes. */
+/** Removes a message and all older ones of its topic that it supersedes. */
 export function supersedeAll(newest: QueuedItem): void {
   for (let entry: QueuedItem | undefined = newest; entry; ) {
     const { olderOfTopic }: QueuedItem = entry
-    if (entry.isSuperseded) entry.flow.keyQueue.queue.supersede(entry)
+    if (entry.isSuperseded) entry.subQueue.keyQueue.ruleQueue.supersede(entry)
     entry = olderOfTopic
   }
 }
 
-/** The newer messages of a topic up to the first that is not to be superseded; undefined where there are none. */
+/** Returns the newer messages of a topic up to the first that is not superseded, or undefined if there are none. */
 function followersOf({ newerOfTopic }: QueuedItem): QueuedItem[] | undefined {
   if (newerOfTopic === undefined) return undefined
   const followers: QueuedItem[] = []
@@ -365,15 +379,15 @@ function followersOf({ newerOfTopic }: QueuedItem): QueuedItem[] | undefined {
 
 function unblock(followers: readonly QueuedItem[] | undefined): void {
   if (followers === undefined) return
-  for (const { gone, flow } of followers) if (!gone) flow.keyQueue.unblock(flow)
+  for (const { isRemoved, subQueue } of followers) if (!isRemoved) subQueue.keyQueue.unblock(subQueue)
 }
 
-/** One that nobody asks about now: a charge under way must not be for a message that is taken out. */
-function idle(entry: QueuedItem | undefined): QueuedItem | undefined {
-  return entry?.asking === false ? entry : undefined
+/** Returns the message unless the gate is being asked about it. Why: its charge must not be for a removed message. */
+function unlessAsking(entry: QueuedItem | undefined): QueuedItem | undefined {
+  return entry?.isAsking === false ? entry : undefined
 }
 
-/** Of payload and topic: senders choose both, and either may be large. */
+/** Returns the bytes of payload and topic. Both, because senders choose both. */
 function sizeOf({ size, topic }: Message): number {
   return size + topic.length
 }

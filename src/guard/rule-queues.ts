@@ -3,37 +3,37 @@ import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import { DEFAULT_LATEST, DEFAULT_QUEUE } from '../outcomes/queue-plan.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
-import { type QueueHost, RuleQueue } from './rule-queue.ts'
+import { RuleQueue, type RuleQueueHost } from './rule-queue.ts'
 import type { QueuedItem } from './sub-queue.ts'
-import type { SenderQueueBudget, ToQueue } from './types.ts'
+import type { QueueRequest, SenderQueueBudget } from './types.ts'
 
-/** All that the rules of a guard queue, and who has to wait behind it. */
-export class RuleQueues implements QueueHost {
-  /** Asked for each message, so it is a field: the size of a map is three cache lines away. */
+/** Queues of all rules of a guard. */
+export class RuleQueues implements RuleQueueHost {
+  /** A field, because it is read for each message and the size of a map is three cache lines away. */
   isEmpty = true
   readonly holdBudget: SenderQueueBudget
-  readonly #book: RuleLookup
+  readonly #ruleLookup: RuleLookup
   readonly #askGate: (message: Message) => MaybePromise<Decision>
-  /** Those that hold something, by rule. */
+  /** Queues that hold messages, by rule. */
   readonly #queues = new Map<string, RuleQueue>()
   /** Messages asked about in their turn, which must not wait behind themselves. */
-  readonly #inTurn = new Set<Message>()
-  /** Whether a gate answers at once what each rule says; asked in vain it is not asked again. */
-  #peeks = true
+  readonly #askedInTurn = new Set<Message>()
+  /** False once the gate did not answer a peek at once. It is then not asked again. */
+  #canPeek = true
 
   constructor(
     holdBudget: SenderQueueBudget,
-    book: RuleLookup,
+    ruleLookup: RuleLookup,
     askGate: (message: Message) => MaybePromise<Decision>,
   ) {
     this.holdBudget = holdBudget
-    this.#book = book
+    this.#ruleLookup = ruleLookup
     this.#askGate = askGate
   }
 
-  /** What a message is told that has to wait behind others of its rule and key; undefined where it need not. */
-  behind(message: Message): Decision | undefined {
-    if (this.#inTurn.has(message)) return undefined
+  /** Returns the refusal for a message that must wait behind others of its rule and key, or undefined if it need not. */
+  refusalAhead(message: Message): Decision | undefined {
+    if (this.#askedInTurn.has(message)) return undefined
     for (const queue of this.#queues.values()) {
       const key = this.#keyOf(queue.rule, message)
       const keyQueue = key === undefined ? undefined : queue.keyQueues.get(key)
@@ -42,45 +42,45 @@ export class RuleQueues implements QueueHost {
     return undefined
   }
 
-  park(arrived: ToQueue): void {
-    const { after } = arrived
+  enqueue(request: QueueRequest): void {
+    const { after } = request
     if (after !== undefined) {
-      const { keyQueue } = after.flow
-      keyQueue.queue.park(keyQueue.key, arrived)
+      const { keyQueue } = after.subQueue
+      keyQueue.ruleQueue.enqueue(keyQueue.key, request)
       return
     }
-    const { rule = '', outcome } = arrived.decision
-    const byDefault = outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE
+    const { rule = '', outcome } = request.decision
+    const defaultPlan = outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE
     let queue = this.#queues.get(rule)
     if (queue === undefined) {
-      const plan = this.#book.ruleOf?.(rule)?.exceeded.queue ?? byDefault
+      const plan = this.#ruleLookup.ruleOf?.(rule)?.exceeded.queue ?? defaultPlan
       queue = new RuleQueue(rule, plan, this)
       this.#queues.set(rule, queue)
       this.isEmpty = false
     }
-    queue.park(this.#keyOf(rule, arrived.message) ?? '', arrived)
+    queue.enqueue(this.#keyOf(rule, request.message) ?? '', request)
   }
 
   askAgain({ message, ask }: QueuedItem): MaybePromise<Decision> {
     if (ask === undefined) return this.#askGate(message)
-    this.#inTurn.add(message)
+    this.#askedInTurn.add(message)
     const answer = ask(message)
     if (!isPromise(answer)) {
-      this.#inTurn.delete(message)
+      this.#askedInTurn.delete(message)
       return answer
     }
     return answer.then(decision => {
-      this.#inTurn.delete(message)
+      this.#askedInTurn.delete(message)
       return decision
     })
   }
 
   ownWaitMs(rule: string, message: Message, decision: Decision): number {
-    if (!this.#peeks || this.#book.peek === undefined) return decision.retryAfterMs
+    if (!this.#canPeek || this.#ruleLookup.peek === undefined) return decision.retryAfterMs
     try {
-      const answers = this.#book.peek(message)
+      const answers = this.#ruleLookup.peek(message)
       if (answers instanceof Promise) {
-        this.#peeks = false
+        this.#canPeek = false
         answers.catch(() => {})
         return decision.retryAfterMs
       }
@@ -91,14 +91,14 @@ export class RuleQueues implements QueueHost {
     }
   }
 
-  emptied(queue: RuleQueue): void {
+  removeEmpty(queue: RuleQueue): void {
     if (this.#queues.get(queue.rule) === queue) this.#queues.delete(queue.rule)
     this.isEmpty = this.#queues.size === 0
   }
 
   #keyOf(rule: string, message: Message): string | undefined {
     try {
-      return this.#book.keyOf?.(rule, message)
+      return this.#ruleLookup.keyOf?.(rule, message)
     } catch {
       return undefined
     }

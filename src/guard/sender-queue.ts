@@ -10,7 +10,7 @@ import type { QueuedItem } from './sub-queue.ts'
 import type {
   Ask,
   Enact,
-  HeldKeyQueue,
+  HeldQueue,
   QueueOwner,
   SenderQueueBudget,
   SenderQueueHooks,
@@ -19,52 +19,52 @@ import type {
 import { isPassing, overflow } from './types.ts'
 
 /**
- * Questions a lane may have under way at a store that answers later; a throttled head stops them. Also the number
- * of such questions at which a connection is asked to stop reading.
+ * Most checks of a sender queue in progress at a remote store. A throttled first message stops them. At this number
+ * the connection is also asked to stop reading.
  */
 export const MAX_PENDING_CHECKS = 32
 
-interface Held extends Entry {
+interface HeldEntry extends Entry {
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
-  /** Hooks of the connection that brought it. */
+  /** Hooks of the connection that sent the message. */
   readonly hooks: SenderQueueHooks
 }
 
-/** Outcomes that end a message: it need not follow an older one. */
-const REFUSED: ReadonlySet<string> = new Set(['redirect', 'drop', 'reject', 'disconnect', 'retry'])
+/** Outcomes that end a message. It need not follow an older one. */
+const FINAL_OUTCOMES: ReadonlySet<string> = new Set(['redirect', 'drop', 'reject', 'disconnect', 'retry'])
 
 /**
- * The messages of one sender, in their order. A message that may pass at once never enters it. One that is to be
- * throttled, or whose decision comes later, waits, and all later ones of that sender wait behind it. It may outlive the
- * connection it was made for, and be attached to the sender's next one. Made by `guard.lane()`.
+ * Messages of one sender, in order. A message that passes at once never enters the queue. A message that is
+ * throttled, or whose decision comes later, waits, and all later messages of the sender wait behind it. The queue may
+ * outlive its connection and be attached to the sender's next one. Created by `guard.senderQueue()`.
  */
-export class SenderQueue implements HeldKeyQueue, QueueOwner {
-  /** Messages that wait, here or in queues of rules. A field, because it is read for each message. */
+export class SenderQueue implements HeldQueue, QueueOwner {
+  /** Messages that wait, here or in rule queues. A field, because it is read for each message. */
   pending = 0
-  /** Called when nothing is pending any more. */
+  /** Called when no message is pending any more. */
   onIdle: (() => void) | undefined
   readonly #holdBudget: SenderQueueBudget
   #hooks: SenderQueueHooks
-  readonly #waiting = new LinkedList<Held>()
+  readonly #waiting = new LinkedList<HeldEntry>()
   readonly #mixesSenders: boolean
-  /** What rules hold of this sender outside its own order; made when first needed. */
+  /** Messages of this sender in rule queues. Created on first use. */
   #queued: QueuedMessages | undefined
-  /** Messages that wait here and came with the present connection. */
-  #own = 0
+  /** Messages that wait here and came with the current connection. */
+  #heldOwn = 0
   askedVersion = 0
   readonly #waitsFully: boolean
-  /** It goes on in a later slice. */
+  /** True if it continues in a later slice. */
   #isSliced = false
   #account: HolderAccount | undefined
-  #underWay = 0
-  /** One behind the head was refused: nothing more is asked before its turn has come. */
-  #stalled = false
+  #checksInProgress = 0
+  /** True after a message behind the first was refused. No further checks start before its turn. */
+  #isStalled = false
   #cancelTimer: (() => void) | undefined
   #lastRefusal: Decision | undefined
-  #pumping = false
-  #toldHold = false
-  #left = false
+  #isPumping = false
+  #isPaused = false
+  #isDetached = false
 
   constructor(holdBudget: SenderQueueBudget, hooks: SenderQueueHooks, options: SenderQueueOptions = {}) {
     this.#holdBudget = holdBudget
@@ -73,75 +73,76 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
     this.#waitsFully = options.waitsFully === true
   }
 
-  /** Messages that wait here. */
+  /** Number of messages that wait here. */
   get held(): number {
     return this.#waiting.count
   }
 
-  /** Of these, messages that came with the present connection. */
+  /** Number of waiting messages that came with the current connection. */
   get heldOwn(): number {
-    return this.#own
+    return this.#heldOwn
   }
 
-  /** Messages that queues of rules hold. */
+  /** Number of messages in rule queues. */
   get queued(): number {
     return this.#queued === undefined ? 0 : this.#queued.count
   }
 
-  /** Whether an older message of its topic has to go first, which a rule holds. */
+  /** Returns true if a rule queue holds an older message of the topic, which must go first. */
   mustFollow(message: Message): boolean {
     return this.#queued?.newestToFollow(message) !== undefined
   }
 
-  /** Payload bytes of those that wait here. */
+  /** Payload bytes of the messages that wait here. */
   get heldBytes(): number {
     return this.#waiting.bytes
   }
 
   /**
-   * Decides about a message and has it enacted: at once where that is possible, else in its turn. `ask` replaces
-   * the gate's question for this message.
+   * Decides about a message and enacts the decision: at once if possible, else in its turn. `ask` replaces the gate's
+   * check for this message.
    */
   admit<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
-    if (this.pending > 0 && this.#waitsBehind(message, enact, ask)) return
+    if (this.pending > 0 && this.#appendIfBlocked(message, enact, ask)) return
     const answer = ask === undefined ? this.#holdBudget.ask(message) : ask(message)
-    // The likely case first: most messages pass, and a promise has no outcome.
+    // The most frequent case first: most messages pass, and a promise has no outcome.
     if ((answer as Decision).outcome === 'deliver' && this.pending === 0) enact(answer as Decision, message)
-    else if (isPromise(answer) || answer.outcome === 'throttle') this.#join(message, enact, ask, answer)
-    else this.#finish(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
+    else if (isPromise(answer) || answer.outcome === 'throttle') this.#append(message, enact, ask, answer)
+    else
+      this.#enactOrQueue(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
   }
 
-  /** Serves another connection of the sender: what it brings follows what is held already. */
+  /** Serves another connection of the sender. Its messages follow those already held. */
   attach(hooks: SenderQueueHooks): void {
     this.#hooks = hooks
-    this.#own = 0
-    this.#toldHold = false
-    this.#left = false
+    this.#heldOwn = 0
+    this.#isPaused = false
+    this.#isDetached = false
   }
 
   /**
-   * The connection has gone. What `keep` says no to is forgotten: never enacted, counted as discarded. The rest goes
-   * its way in order. The hooks are called no more. Answers how many were forgotten.
+   * Detaches the queue when its connection has ended. Messages for which `keep` returns false are discarded: never
+   * enacted, but counted. The others continue in order. The hooks are not called any more. Returns the number discarded.
    */
-  leave(keep: (message: Message) => boolean = () => false): number {
-    this.#left = true
+  detach(keep: (message: Message) => boolean = () => false): number {
+    this.#isDetached = true
     this.#hooks = {}
-    this.#own = 0
-    let forgotten = this.#filterChunk(keep)
+    this.#heldOwn = 0
+    let discarded = this.#discardUnless(keep)
     for (let queued = this.#queued?.oldest; queued; ) {
       const { newer } = queued
       if (!keep(queued.message)) {
         queued.forget()
-        this.#holdBudget.discarded(1)
-        forgotten++
+        this.#holdBudget.countDiscarded(1)
+        discarded++
       }
       queued = newer
     }
     this.#pump()
-    return forgotten
+    return discarded
   }
 
-  /** Asks again about the first message, if it waits for its time. */
+  /** Asks again about the first message if it waits for its time. */
   askAgain(): void {
     if (this.#cancelTimer === undefined) return
     this.#stopTimer()
@@ -160,34 +161,35 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
 
   newestIn(queue: object): QueuedItem | undefined {
     let entry = this.#queued?.newest
-    while (entry !== undefined && (entry.flow.keyQueue.queue !== queue || entry.asking)) entry = entry.older
+    while (entry !== undefined && (entry.subQueue.keyQueue.ruleQueue !== queue || entry.isAsking))
+      entry = entry.older
     return entry
   }
 
-  /** Refuses its newest message that waits, as all room is in use and it holds most. */
-  giveWay(): boolean {
+  /** Refuses the newest waiting message. Because all room is in use and this sender holds most. */
+  refuseNewest(): boolean {
     const entry = this.#waiting.pop()
     if (entry === undefined) {
       let newest = this.#queued?.newest
-      while (newest?.asking) newest = newest.older
+      while (newest?.isAsking) newest = newest.older
       if (newest === undefined) return false
-      newest.flow.keyQueue.queue.refuse(newest, newest.refusal)
+      newest.subQueue.keyQueue.ruleQueue.refuse(newest, newest.refusal)
       return true
     }
     if (this.#waiting.first === undefined) this.#stopTimer()
-    this.#hasLeft(entry)
-    this.#holdBudget.overflowed()
+    this.#releaseRoom(entry)
+    this.#holdBudget.countOverflow()
     const refusal = entry.decision?.allowed === false ? entry.decision : this.#lastRefusal
     entry.enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), entry.message)
-    this.#settle()
+    this.#updatePause()
     return true
   }
 
-  /** Gives up what an earlier connection left of QoS 0 for a message that must not be lost. */
-  #givesWayTo({ qos }: Message): boolean {
+  /** Refuses a QoS 0 message of an earlier connection to make room for a message that must not be lost. */
+  #makeRoomFor({ qos }: Message): boolean {
     const { last } = this.#waiting
     if (last === undefined || (qos ?? 0) === 0 || (last.message.qos ?? 0) > 0) return false
-    return last.hooks !== this.#hooks && this.giveWay()
+    return last.hooks !== this.#hooks && this.refuseNewest()
   }
 
   addQueued(entry: QueuedItem): void {
@@ -198,22 +200,22 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
 
   removeQueued(entry: QueuedItem): void {
     this.#queued?.remove(entry)
-    this.#hooks.onUnpark?.()
-    this.#settlePending(1)
+    this.#hooks.onDequeued?.()
+    this.#reducePending(1)
   }
 
-  /** Ends all waiting: with a decision all are enacted with it, in order; without, all are forgotten. */
+  /** Ends all waiting. Enacts `decision` for all messages in order, or discards them if it is undefined. */
   flush(decision?: Decision): void {
     this.#stopTimer()
-    if (decision === undefined) this.#filterChunk(() => false)
+    if (decision === undefined) this.#discardUnless(() => false)
     else while (this.#waiting.first) this.#enactFirst(decision)
-    this.#settle()
+    this.#updatePause()
   }
 
-  /** Has a message wait behind those of its sender, where it must; false where it may be asked about. */
-  #waitsBehind<M extends Message>(message: M, enact: Enact<M>, ask: Ask<M> | undefined): boolean {
+  /** Puts a message behind others of its sender if it must wait. Returns false if the gate may be asked. */
+  #appendIfBlocked<M extends Message>(message: M, enact: Enact<M>, ask: Ask<M> | undefined): boolean {
     if (this.#waiting.first !== undefined) {
-      this.#join(message, enact, ask, undefined)
+      this.#append(message, enact, ask, undefined)
       return true
     }
     const older = this.#queued?.newestToFollow(message)
@@ -228,7 +230,7 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
     return true
   }
 
-  /** Queues a message behind an older one of its topic; `decision` is the charged one that it has already. */
+  /** Queues a message behind an older one of its topic. `decision` is the charged decision it already has. */
   #follow(
     older: QueuedItem,
     decision: Decision | undefined,
@@ -242,7 +244,7 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
       charged = undefined
       return answer ?? (ask === undefined ? this.#holdBudget.ask(asked) : ask(asked))
     }
-    const toPark = {
+    const request = {
       message,
       decision: older.refusal,
       senderQueue: this,
@@ -250,22 +252,22 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
       ask: charged === undefined ? ask : askOnce,
       after: older,
     }
-    if (this.#holdBudget.park(toPark)) this.#hooks.onQueued?.(message)
+    if (this.#holdBudget.enqueue(request)) this.#hooks.onQueued?.(message)
     else enact(decision ?? older.refusal, message)
   }
 
-  #hasLeft(entry: Held): void {
-    if (entry.hooks === this.#hooks) this.#own--
+  #releaseRoom(entry: HeldEntry): void {
+    if (entry.hooks === this.#hooks) this.#heldOwn--
     this.#holdBudget.release(this, this, entry.sizeBytes)
-    this.#settlePending(1)
+    this.#reducePending(1)
   }
 
-  #settlePending(count: number): void {
+  #reducePending(count: number): void {
     this.pending -= count
     if (count > 0 && this.pending === 0) this.onIdle?.()
   }
 
-  #join<M extends Message>(
+  #append<M extends Message>(
     message: M,
     enact: Enact<M>,
     ask: Ask<M> | undefined,
@@ -273,81 +275,81 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
   ): void {
     const fits =
       this.#holdBudget.reserve(this, this, message, message.size) ||
-      (this.#givesWayTo(message) && this.#holdBudget.reserve(this, this, message, message.size))
+      (this.#makeRoomFor(message) && this.#holdBudget.reserve(this, this, message, message.size))
     if (!fits) {
-      // Refused in the name of the rule that would have held it, or that holds the head.
-      this.#holdBudget.overflowed()
+      // Refused with the rule that would have held it, or that holds the first message.
+      this.#holdBudget.countOverflow()
       const refusal = answer !== undefined && !isPromise(answer) ? answer : this.#lastRefusal
       enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
       return
     }
-    const entry: Held = {
+    const entry: HeldEntry = {
       message,
       sizeBytes: message.size,
       sinceMs: this.#holdBudget.clock.now(),
       phase: 'waiting',
       decision: undefined,
-      gone: false,
+      isRemoved: false,
       previous: undefined,
       next: undefined,
-      // Both are only ever given the very message they came with.
+      // Both are only called with the message they came with.
       enact: enact as unknown as Enact<Message>,
       ask: ask as unknown as Ask<Message> | undefined,
       hooks: this.#hooks,
     }
     this.#waiting.append(entry)
     this.pending++
-    this.#own++
-    if (answer !== undefined) this.#take(entry, answer)
+    this.#heldOwn++
+    if (answer !== undefined) this.#recordAnswer(entry, answer)
     this.#pump()
   }
 
-  #take(entry: Held, answer: MaybePromise<Decision>): void {
-    this.#waiting.asked(entry)
+  #recordAnswer(entry: HeldEntry, answer: MaybePromise<Decision>): void {
+    this.#waiting.markAsked(entry)
     if (!isPromise(answer)) {
-      this.#note(entry, answer)
+      this.#recordDecision(entry, answer)
       return
     }
     entry.phase = 'asking'
-    this.#underWay++
+    this.#checksInProgress++
     const { version } = this.#holdBudget.work
     answer.then(decision => {
-      this.#underWay--
-      if (entry.gone) return
-      // A refusal from before a change is out of date: it is asked about again.
+      this.#checksInProgress--
+      if (entry.isRemoved) return
+      // A refusal from before a change is out of date. The message is asked about again.
       if (decision.outcome === 'throttle' && version !== this.#holdBudget.work.version)
         entry.phase = 'waiting'
-      else this.#note(entry, decision)
+      else this.#recordDecision(entry, decision)
       this.#pump()
     })
   }
 
-  #note(entry: Held, decision: Decision): void {
+  #recordDecision(entry: HeldEntry, decision: Decision): void {
     entry.decision = decision
     entry.phase = 'decided'
     if (entry !== this.#waiting.first && decision.outcome === 'throttle') {
-      // By its turn this answer would be old: it is asked again then, and nobody behind it before.
+      // This answer would be out of date at its turn. It is asked again then, and later messages wait until then.
       entry.phase = 'waiting'
-      this.#stalled = true
+      this.#isStalled = true
     }
   }
 
   #pump(): void {
-    if (this.#pumping || this.#isSliced) return
-    this.#pumping = true
-    let calm = false
+    if (this.#isPumping || this.#isSliced) return
+    this.#isPumping = true
+    let isComplete = false
     try {
-      this.#run()
-      calm = true
+      this.#enactInOrder()
+      isComplete = true
     } finally {
-      this.#pumping = false
-      // Whoever enacts may throw; those behind it must not wait for ever.
-      if (!calm && this.#waiting.first) this.#wait(1)
+      this.#isPumping = false
+      // Enacting may throw. The messages behind must not wait for ever.
+      if (!isComplete && this.#waiting.first) this.#schedulePump(1)
     }
-    this.#settle()
+    this.#updatePause()
   }
 
-  #run(): void {
+  #enactInOrder(): void {
     let slice: Slice | undefined
     while (this.#waiting.first && this.#cancelTimer === undefined) {
       slice ??= this.#holdBudget.work.slice()
@@ -358,8 +360,8 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
       }
       const entry = this.#waiting.first
       if (entry.phase === 'waiting') {
-        this.#stalled = false
-        this.#take(entry, this.#ask(entry))
+        this.#isStalled = false
+        this.#recordAnswer(entry, this.#decide(entry))
       }
       if (entry.phase === 'asking') {
         this.#askAhead()
@@ -368,47 +370,52 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
       const decision = entry.decision!
       if (decision.outcome !== 'throttle') {
         this.#enactFirst(decision)
-      } else if (this.#mayWait(entry, decision)) {
+      } else if (this.#canWait(entry, decision)) {
         this.#lastRefusal = decision
         entry.phase = 'waiting'
-        this.#wait(decision.retryAfterMs)
-      } else if (this.#mayStay(entry, decision)) {
+        this.#schedulePump(decision.retryAfterMs)
+      } else if (this.#canHoldUntilExpiry(entry, decision)) {
         this.#lastRefusal = decision
         entry.phase = 'waiting'
-        this.#wait(
+        this.#schedulePump(
           entry.sinceMs + this.#holdBudget.boundsOf(decision).maxHoldMs - this.#holdBudget.clock.now(),
         )
       } else {
-        this.#holdBudget.overflowed()
+        this.#holdBudget.countOverflow()
         this.#enactFirst(overflow(decision, this.#holdBudget.boundsOf(decision).overflow))
       }
     }
   }
 
-  #ask(entry: Held): MaybePromise<Decision> {
+  #decide(entry: HeldEntry): MaybePromise<Decision> {
     const older = this.#queued?.newestToFollow(entry.message)
     if (older !== undefined) return { ...older.refusal, outcome: 'queue' }
     return entry.ask === undefined ? this.#holdBudget.ask(entry.message) : entry.ask(entry.message)
   }
 
-  /** Asks about those behind a head whose answer is under way, so that a distant store costs one wait, not one each. */
+  /** Checks the messages behind a pending first one. Why: a remote store then costs one wait, not one per message. */
   #askAhead(): void {
-    while (this.#waiting.unasked && !this.#stalled && this.#underWay < MAX_PENDING_CHECKS) {
+    while (this.#waiting.unasked && !this.#isStalled && this.#checksInProgress < MAX_PENDING_CHECKS) {
       const entry = this.#waiting.unasked
-      this.#take(entry, this.#ask(entry))
+      this.#recordAnswer(entry, this.#decide(entry))
     }
   }
 
   #enactFirst(decision: Decision): void {
     const entry = this.#waiting.shift()!
-    this.#hasLeft(entry)
-    this.#finish(decision, entry.message, entry.enact, entry.ask)
+    this.#releaseRoom(entry)
+    this.#enactOrQueue(decision, entry.message, entry.enact, entry.ask)
   }
 
-  /** Enacts what is final; what a rule holds outside this order is parked. */
-  #finish(decision: Decision, message: Message, enact: Enact<Message>, ask: Ask<Message> | undefined): void {
+  /** Enacts a final decision, or puts the message into its rule's queue. */
+  #enactOrQueue(
+    decision: Decision,
+    message: Message,
+    enact: Enact<Message>,
+    ask: Ask<Message> | undefined,
+  ): void {
     const { outcome } = decision
-    if (this.#queued !== undefined && this.#queued.count > 0 && !REFUSED.has(outcome)) {
+    if (this.#queued !== undefined && this.#queued.count > 0 && !FINAL_OUTCOMES.has(outcome)) {
       const older = this.#queued.newestToFollow(message)
       if (older !== undefined) {
         this.#follow(older, decision, message, enact, ask)
@@ -417,39 +424,39 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
       const superseded = isPassing(outcome) ? this.#queued.newestLike(message) : undefined
       if (superseded !== undefined) supersedeAll(superseded)
     }
-    const parks = outcome === 'queue' || outcome === 'latest'
-    if (parks && this.#holdBudget.park({ message, decision, senderQueue: this, enact, ask }))
+    const isQueued = outcome === 'queue' || outcome === 'latest'
+    if (isQueued && this.#holdBudget.enqueue({ message, decision, senderQueue: this, enact, ask }))
       this.#hooks.onQueued?.(message)
     else enact(decision, message)
   }
 
-  #filterChunk(keep: (message: Message) => boolean): number {
+  #discardUnless(keep: (message: Message) => boolean): number {
     const head = this.#waiting.first
-    let forgotten = 0
-    this.#waiting.filterChunk(keep, entry => {
-      forgotten++
+    let discarded = 0
+    this.#waiting.removeUnless(keep, entry => {
+      discarded++
       this.#holdBudget.release(this, this, entry.sizeBytes)
     })
-    this.#settlePending(forgotten)
+    this.#reducePending(discarded)
     if (this.#waiting.first !== head) this.#stopTimer()
-    this.#holdBudget.discarded(forgotten)
-    return forgotten
+    this.#holdBudget.countDiscarded(discarded)
+    return discarded
   }
 
-  #mayWait(entry: Held, decision: Decision): boolean {
+  #canWait(entry: HeldEntry, decision: Decision): boolean {
     const waitedMs = this.#holdBudget.clock.now() - entry.sinceMs
     return waitedMs + decision.retryAfterMs <= this.#holdBudget.boundsOf(decision).maxHoldMs
   }
 
-  /** Whether it is held until its time is up, though it could not pass by then as limits are now. */
-  #mayStay({ message, sinceMs }: Held, decision: Decision): boolean {
+  /** Returns true if a message is held until its time is up, although it could not pass by then at current limits. */
+  #canHoldUntilExpiry({ message, sinceMs }: HeldEntry, decision: Decision): boolean {
     if (!this.#waitsFully || decision.retryAfterMs === Infinity) return false
     if (message.on !== undefined && message.on !== 'publish') return false
     const { maxHoldMs, isOfRule } = this.#holdBudget.boundsOf(decision)
     return !isOfRule && this.#holdBudget.clock.now() - sinceMs < maxHoldMs
   }
 
-  #wait(ms: number): void {
+  #schedulePump(ms: number): void {
     this.#stopTimer()
     this.#cancelTimer = this.#holdBudget.clock.after(Math.max(1, ms), () => {
       this.#cancelTimer = undefined
@@ -462,19 +469,19 @@ export class SenderQueue implements HeldKeyQueue, QueueOwner {
     this.#cancelTimer = undefined
   }
 
-  /** Tells the connection when to stop and when to go on reading. */
-  #settle(): void {
-    if (this.#left) return
-    const own = this.#own
+  /** Asks the connection to pause or resume reading. */
+  #updatePause(): void {
+    if (this.#isDetached) return
+    const own = this.#heldOwn
     if (own === 0) {
-      if (!this.#toldHold) return
-      this.#toldHold = false
+      if (!this.#isPaused) return
+      this.#isPaused = false
       this.#hooks.onResume?.()
     } else if (
-      !this.#toldHold &&
+      !this.#isPaused &&
       (this.#cancelTimer !== undefined || this.#isSliced || own >= MAX_PENDING_CHECKS)
     ) {
-      this.#toldHold = true
+      this.#isPaused = true
       this.#hooks.onPause?.()
     }
   }

@@ -1,66 +1,66 @@
 import type { Decision } from '../core/decision.ts'
 import type { Message } from '../core/message.ts'
 import type { KeyQueue } from './key-queue.ts'
-import { type Ask, type Enact, isIdentified, type QueueOwner, type ToQueue } from './types.ts'
+import { type Ask, type Enact, isIdentified, type QueueOwner, type QueueRequest } from './types.ts'
 
-/** One message that a rule holds for its senders. */
+/** Message in a rule queue. */
 export class QueuedItem {
   readonly message: Message
   readonly sizeBytes: number
   readonly sinceMs: number
-  flow: SubQueue
+  subQueue: SubQueue
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
-  /** The lane that brought it. */
+  /** Sender queue that the message came from. */
   readonly senderQueue: QueueOwner
-  /** The last answer that held it. */
+  /** Last refusal that held it. */
   refusal: Decision
-  /** The gate is being asked about it. */
-  asking = false
-  /** No longer held; an answer that comes now is ignored. */
-  gone = false
-  /** Neighbours in its flow. */
+  /** True while the gate is being asked about it. */
+  isAsking = false
+  /** True once it has left the queue. A later answer is ignored. */
+  isRemoved = false
+  /** Neighbours in its sub-queue. */
   previous: QueuedItem | undefined = undefined
   next: QueuedItem | undefined = undefined
-  /** Neighbours among all that its lane has in queues, and among those of its sender and topic. */
+  /** Neighbours among all queued messages of its sender queue, and among those of its sender and topic. */
   older: QueuedItem | undefined = undefined
   newer: QueuedItem | undefined = undefined
   olderOfTopic: QueuedItem | undefined = undefined
   newerOfTopic: QueuedItem | undefined = undefined
 
-  constructor(arrived: ToQueue, flow: SubQueue, sizeBytes: number, sinceMs: number) {
-    this.message = arrived.message
+  constructor(request: QueueRequest, subQueue: SubQueue, sizeBytes: number, sinceMs: number) {
+    this.message = request.message
     this.sizeBytes = sizeBytes
     this.sinceMs = sinceMs
-    this.flow = flow
-    this.enact = arrived.enact
-    this.ask = arrived.ask
-    this.senderQueue = arrived.senderQueue
-    this.refusal = arrived.decision
+    this.subQueue = subQueue
+    this.enact = request.enact
+    this.ask = request.ask
+    this.senderQueue = request.senderQueue
+    this.refusal = request.decision
   }
 
-  /** A newer message of its topic takes its place, instead of following it. */
+  /** True if a newer message of its topic supersedes it instead of following it. */
   get isSuperseded(): boolean {
-    return this.flow.keyQueue.keepsLatest
+    return this.subQueue.keyQueue.keepsLatest
   }
 
-  /** Whether an older message of its sender and topic has to go first, whatever their priorities. */
-  get hasToFollow(): boolean {
+  /** True if an older message of its sender and topic must go first, whatever their priorities. */
+  get mustFollow(): boolean {
     if (!isIdentified(this.message.sender)) return false
     let older = this.olderOfTopic
     while (older?.isSuperseded) older = older.olderOfTopic
     return older !== undefined
   }
 
-  /** Takes it out of its queue; it is never enacted. */
+  /** Removes it from its queue. It is never enacted. */
   forget(): void {
-    this.flow.keyQueue.forget(this)
+    this.subQueue.keyQueue.forget(this)
   }
 }
 
 /**
- * The messages of one line that take their turn together, in the order they came: those of one sender and rank, or
- * of one topic. Linked both ways: taking any of them costs the same at any length.
+ * Messages of a key queue that share turns, in order of arrival: those of one sender and rank, or of one topic.
+ * A doubly linked list, so that removing any of them takes constant time.
  */
 export class SubQueue {
   readonly keyQueue: KeyQueue
@@ -69,9 +69,9 @@ export class SubQueue {
   first: QueuedItem | undefined
   last: QueuedItem | undefined
   count = 0
-  /** Another rule refuses its head until then. */
+  /** Cancels the wait until another rule no longer refuses the first message. Undefined while awake. */
   cancelSleep: (() => void) | undefined
-  /** Its head has to follow an older message of its topic that waits elsewhere. */
+  /** True if the first message must follow an older one of its topic that waits elsewhere. */
   isBlocked = false
 
   constructor(keyQueue: KeyQueue, key: unknown, rank: number) {

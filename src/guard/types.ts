@@ -5,106 +5,106 @@ import type { SlicedTask, SlicedWork } from '../core/sliced-work.ts'
 import type { Holder } from './hold-shares.ts'
 import type { QueuedItem } from './sub-queue.ts'
 
-/** Does with a message what was decided. Called once for each message that is not forgotten. */
+/** Enacts a decision. Called once for each message that is not discarded. */
 export type Enact<M extends Message> = (decision: Decision, message: M) => void
 
-/** Asks for a decision; never throws and never rejects. */
+/** Asks for a decision. Never throws or rejects. */
 export type Ask<M extends Message> = (message: M) => MaybePromise<Decision>
 
-/** What a lane does for its connection, which may be followed by another. */
+/** Callbacks of a sender queue to the connection it serves. */
 export interface SenderQueueHooks {
   onPause?(): void
   onResume?(): void
-  /** A message waits outside this sender's order now, in its rule's: the next may come. */
+  /** Called when a message moves to a rule's queue, so that the sender's next message may come. */
   onQueued?(message: Message): void
-  /** A message of this sender has left the queue of its rule. */
-  onUnpark?(): void
+  /** Called when a message of this sender has left a rule's queue. */
+  onDequeued?(): void
 }
 
 export interface SenderQueueOptions {
   /**
-   * Holds a publish that no answer lets pass in time for as long as the guard may, as limits may be changed meanwhile;
-   * a rule's own `upTo` still refuses it at once. Default: false, it is refused at once.
+   * Holds a publish for the guard's longest time, even if it cannot pass by then. Because limits may change
+   * meanwhile. A rule's own `upTo` still refuses it at once. Default: false, the publish is refused at once.
    */
   readonly waitsFully?: boolean | undefined
-  /** The lane serves several senders: topics are told apart by sender. Default: false. */
+  /** True if the queue serves several senders. Messages of a topic then follow only those of the same sender. Default: false. */
   readonly mixesSenders?: boolean | undefined
 }
 
-/** A lane, as seen by queues of rules that hold messages of it. */
+/** Sender queue, as seen by the rule queues that hold messages of it. */
 export interface QueueOwner extends Holder {
-  /** Its newest message in a queue; undefined if there is none. */
+  /** Returns its newest message in a rule queue, or undefined if there is none. */
   newestIn(queue: object): QueuedItem | undefined
   addQueued(entry: QueuedItem): void
   removeQueued(entry: QueuedItem): void
 }
 
-/** What a guard sees of a lane. */
-export interface HeldKeyQueue extends SlicedTask {
+/** Queue of held messages, as seen by a guard. */
+export interface HeldQueue extends SlicedTask {
   readonly held: number
   readonly heldBytes: number
-  /** Its own bounds; without them those of a sender hold. */
+  /** Bounds of this queue. Default: the guard's bounds for one sender. */
   readonly maxHeld?: number | undefined
   readonly maxHeldBytes?: number | undefined
   flush(decision?: Decision): void
 }
 
-/** How long a message may wait, and what becomes of it then or where it finds no room. */
+/** Longest time a message may wait, and the outcome after that time or if there is no room. */
 export interface HoldBounds {
   readonly maxHoldMs: number
   readonly overflow: Outcome
-  /** The time is that of the rule. */
+  /** True if the rule sets the time. */
   readonly isOfRule: boolean
 }
 
-/** What a lane needs of its guard. */
+/** Part of a guard that sender queues use. */
 export interface SenderQueueBudget {
   readonly clock: Clock
   readonly work: SlicedWork
-  /** The bounds on holding a message that was decided so: the rule's own, else the guard's. */
+  /** Returns the bounds on holding a message: the rule's own, else the guard's. */
   boundsOf(decision: Decision | undefined): HoldBounds
   ask(message: Message): MaybePromise<Decision>
-  /** Takes room for a message of a holder; false when a bound is reached and no larger holder gives way. */
-  reserve(keyQueue: HeldKeyQueue, holder: Holder, message: Message, sizeBytes: number): boolean
-  /** Takes so many bytes more for what is held already, or gives them back; false when a bound is reached. */
+  /** Reserves room for a message. Returns false if a bound is reached and no larger holder gives way. */
+  reserve(queue: HeldQueue, holder: Holder, message: Message, sizeBytes: number): boolean
+  /** Reserves more bytes for held messages; a negative number releases them. Returns false if a bound is reached. */
   grow(bytes: number): boolean
-  /** Counts the room of one holder's message as that of another's, which has taken its place. */
+  /** Moves the room of one holder's message to the message of another holder that replaces it. */
   transfer(from: Holder, fromBytes: number, to: Holder, toBytes: number, message: Message): void
-  /** Gives room back; the line's own numbers are already without the message. */
-  release(keyQueue: HeldKeyQueue, holder: Holder, sizeBytes: number): void
-  overflowed(): void
-  superseded(): void
-  discarded(count: number): void
+  /** Releases room. The queue's own counts no longer include the message. */
+  release(queue: HeldQueue, holder: Holder, sizeBytes: number): void
+  countOverflow(): void
+  countSuperseded(): void
+  countDiscarded(count: number): void
   /**
-   * Parks a message that its rule queues, for the lane that brings it. False where this guard does not: then its
-   * decision is to be enacted.
+   * Puts a message into the queue of its rule. Returns false if this guard has no rule queues; the caller then
+   * enacts the decision.
    */
-  park(ruleQueues: ToQueue): boolean
+  enqueue(request: QueueRequest): boolean
 }
 
-/** A message that a rule queues, and all that is needed to go on with it. */
-export interface ToQueue {
+/** Message for a rule's queue, with the callbacks that continue it. */
+export interface QueueRequest {
   readonly message: Message
   readonly decision: Decision
-  /** Whose turn it takes. */
+  /** Sender queue that the message belongs to. */
   readonly senderQueue: QueueOwner
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
-  /** An older message of its sender and topic: it stands behind that, in the same queue. */
+  /** Older message of the same sender and topic. The new message follows it in the same queue. */
   readonly after?: QueuedItem | undefined
 }
 
-/** Whether a sender is known by name: messages of one topic may otherwise come from several. */
+/** Returns true if a sender has an identity. Otherwise messages of one topic may come from several senders. */
 export function isIdentified({ client, user, device, apiKey }: Sender): boolean {
   return (client ?? user ?? device ?? apiKey) !== undefined
 }
 
-/** Whether an outcome hands a message on under its own topic. */
+/** Returns true if the outcome delivers a message under its own topic. */
 export function isPassing(outcome: Outcome): boolean {
   return outcome === 'deliver' || outcome === 'degrade'
 }
 
-/** The refusal of a message that finds no room or would wait too long, in the name of the rule that held it. */
+/** Returns the refusal of a message that finds no room or would wait too long, with the rule that held it. */
 export function overflow(refusal: Decision | undefined, outcome: Outcome): Decision {
   return refusal !== undefined
     ? { ...refusal, allowed: false, outcome }

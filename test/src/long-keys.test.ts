@@ -61,7 +61,7 @@ const KEYED: Readonly<Record<string, () => (name: string) => void>> = {
   'client ids in the refusal log': () => {
     const clock: Clock = { now: () => 0, after: () => () => {} }
     const log = new RefusalLog(SILENT, clock)
-    return client => log.note({ topic: 't', on: 'publish', sender: { client }, size: 1 }, REFUSED)
+    return client => log.recordRefusal({ topic: 't', on: 'publish', sender: { client }, size: 1 }, REFUSED)
   },
   'client ids in penalties': () => {
     const gate = new Gate({ penalties: { block: '60s', after: '3 refusals in 10s' } }).use(

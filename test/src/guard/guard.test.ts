@@ -391,7 +391,7 @@ describe('a sender that goes', () => {
     const enacted: string[] = []
     for (const topic of ['now', 'k1', 'x1', 'k2', 'x2'])
       senderQueue.admit(message(topic), (_, m) => enacted.push(m.topic))
-    expect(senderQueue.leave(m => m.topic.startsWith('k'))).toBe(2)
+    expect(senderQueue.detach(m => m.topic.startsWith('k'))).toBe(2)
     clock.advance(1_000)
     expect(enacted).toEqual(['now', 'k1', 'k2'])
     expect(bucket.charged).toBe(3)
@@ -403,7 +403,7 @@ describe('a sender that goes', () => {
     const { guard, enacted, enact } = setUp(() => new Promise(resolve => (answer = resolve)))
     const senderQueue = guard.senderQueue()
     senderQueue.admit(message('m'), enact)
-    expect(senderQueue.leave()).toBe(1)
+    expect(senderQueue.detach()).toBe(1)
     answer(OK)
     await turns()
     expect(enacted).toEqual([])

@@ -43,20 +43,23 @@ describe('the log of refusals', () => {
       rules: [{ name: 'r', topic: 'fleet/{device}/#', limit: '1/s' }],
     })
     const log = new RefusalLog(logger, new FakeClock(), message => gate.senderOf(message))
-    log.note({ topic: 'fleet/d7/t', on: 'publish', sender: { client: 'c', user: 'ann' }, size: 1 }, REFUSED)
+    log.recordRefusal(
+      { topic: 'fleet/d7/t', on: 'publish', sender: { client: 'c', user: 'ann' }, size: 1 },
+      REFUSED,
+    )
     expect(keyQueues).toMatchObject([{ client: 'c', user: 'ann', device: 'd7' }])
     await gate.close()
   })
 
   it('has one line for each rule and client in ten seconds, and tells how many it stands for', () => {
     const { clock, keyQueues, log } = setUp()
-    for (let i = 0; i < 100; i++) log.note(from('a'), REFUSED)
-    log.note(from('b'), REFUSED)
-    log.note(from('a'), { ...REFUSED, rule: 's' })
+    for (let i = 0; i < 100; i++) log.recordRefusal(from('a'), REFUSED)
+    log.recordRefusal(from('b'), REFUSED)
+    log.recordRefusal(from('a'), { ...REFUSED, rule: 's' })
     clock.ms = 9_999
-    log.note(from('a'), REFUSED)
+    log.recordRefusal(from('a'), REFUSED)
     clock.ms = 10_000
-    log.note(from('a'), REFUSED)
+    log.recordRefusal(from('a'), REFUSED)
     expect(keyQueues.map(({ rule, client, suppressed }) => [rule, client, suppressed])).toEqual([
       ['r', 'a', 0],
       ['r', 'b', 0],
@@ -66,11 +69,11 @@ describe('the log of refusals', () => {
   })
   it('keeps few of many clients in mind, and little of what they chose to be called', () => {
     const { keyQueues, log } = setUp()
-    for (let i = 0; i < 1_024; i++) log.note(from(`c${i}`), REFUSED)
-    log.note(from('c0'), REFUSED)
+    for (let i = 0; i < 1_024; i++) log.recordRefusal(from(`c${i}`), REFUSED)
+    log.recordRefusal(from('c0'), REFUSED)
     expect(keyQueues).toHaveLength(1_024)
-    log.note(from('x'.repeat(60_000), 'y'.repeat(65_535)), REFUSED)
-    log.note(from('c0'), REFUSED)
+    log.recordRefusal(from('x'.repeat(60_000), 'y'.repeat(65_535)), REFUSED)
+    log.recordRefusal(from('c0'), REFUSED)
     expect(keyQueues).toHaveLength(1_026)
     expect(String(keyQueues[1_024]?.client)).toHaveLength(129)
     expect(String(keyQueues[1_024]?.topic)).toHaveLength(129)
@@ -81,7 +84,7 @@ describe('the log of refusals', () => {
       throw new Error('disk full')
     }
     const log = new RefusalLog({ debug: broken, info: broken, warn: broken, error: broken }, clock)
-    expect(() => log.note(from('a'), REFUSED)).not.toThrow()
-    expect(() => new RefusalLog(undefined, clock).note(from('a'), REFUSED)).not.toThrow()
+    expect(() => log.recordRefusal(from('a'), REFUSED)).not.toThrow()
+    expect(() => new RefusalLog(undefined, clock).recordRefusal(from('a'), REFUSED)).not.toThrow()
   })
 })

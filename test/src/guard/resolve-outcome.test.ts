@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { Sample } from '../../../src/guard/latency-sample.ts'
+import { Sampler } from '../../../src/guard/resolve-outcome.ts'
 import type { CustomOutcome } from '../../../src/outcomes/exceeded.ts'
 import { setScene } from '../outcomes/scene.ts'
 
@@ -100,10 +100,10 @@ describe('degrading with a sample', () => {
   })
 
   it('remembers a bounded number of keys, those asked about last', () => {
-    const sample = new Sample()
+    const sampler = new Sampler()
     for (let index = 0; index <= MAX_SIZES.sampledKeys; index++)
-      expect(sample.chooses(`${index}`, 2)).toBe(true)
-    expect(sample.chooses(`${MAX_SIZES.sampledKeys}`, 2)).toBe(false)
-    expect(sample.chooses('0', 2)).toBe(true)
+      expect(sampler.isChosen(`${index}`, 2)).toBe(true)
+    expect(sampler.isChosen(`${MAX_SIZES.sampledKeys}`, 2)).toBe(false)
+    expect(sampler.isChosen('0', 2)).toBe(true)
   })
 })

@@ -92,7 +92,7 @@ describe('when all room is in use', () => {
         if (!allowed) refused.push(qos)
       })
     for (let index = 0; index < 11; index++) send(0)
-    senderQueue.leave(() => true)
+    senderQueue.detach(() => true)
     senderQueue.attach({})
     send(1)
     send(0)
@@ -158,7 +158,7 @@ describe('any history', () => {
     for (let step = 0; step < 5_000; step++) {
       const account = accounts[chance.int(0, 199)]!
       account.messages = chance.chance(0.3) ? 0 : chance.int(0, 1_000)
-      holders.measure(account)
+      holders.update(account)
       const most = Math.max(...accounts.map(({ messages }) => messages))
       expect(2 * (holders.largest()?.messages ?? 0)).toBeGreaterThanOrEqual(most)
     }

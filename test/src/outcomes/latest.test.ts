@@ -85,7 +85,7 @@ describe('keep-latest', () => {
     const { clock, enacted, send, senderQueueOf } = setScene([rule])
     send('a')
     send('a')
-    expect(senderQueueOf('a').leave()).toBe(1)
+    expect(senderQueueOf('a').detach()).toBe(1)
     clock.advance(1_000)
     expect(enacted).toHaveLength(1)
   })

@@ -270,7 +270,7 @@ describe('a sender that goes', () => {
   it('takes what is not kept out of the queue', () => {
     const { clock, enacted, send, senderQueueOf, guard } = setScene([slow])
     for (const client of ['a', 'a', 'b', 'a']) send(client)
-    expect(senderQueueOf('a').leave(message => (message as { id?: number }).id === 3)).toBe(1)
+    expect(senderQueueOf('a').detach(message => (message as { id?: number }).id === 3)).toBe(1)
     clock.advance(1_000)
     expect(enacted.map(({ id }) => id).sort()).toEqual([0, 2, 3])
     expect(guard.stats()).toMatchObject({ held: 0, discarded: 1 })
@@ -325,7 +325,7 @@ describe('any history', () => {
         })
         for (const { client, topic, word, waitMs, leaves } of steps) {
           scene.send(client, topic, priority(word))
-          if (leaves) scene.senderQueueOf(client).leave(() => true)
+          if (leaves) scene.senderQueueOf(client).detach(() => true)
           scene.clock.advance(waitMs)
           expect(scene.guard.stats().held).toBeLessThanOrEqual(steps.length)
         }
