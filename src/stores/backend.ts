@@ -1,6 +1,6 @@
 import type { SqliteDatabase } from './sqlite/database.ts'
 
-/** The few commands of Redis that records of others need; each touches one key. Reject with StoreError. */
+/** Redis commands used by other records such as analytics; each touches one key. They reject with StoreError. */
 export interface RedisCommands {
   set(key: string, value: string, unit: 'PX', ttlMs: number): Promise<unknown>
   get(key: string): Promise<string | null>
@@ -10,11 +10,11 @@ export interface RedisCommands {
   pexpire(key: string, ttlMs: number): Promise<unknown>
 }
 
-/** What the state of a store stands in, for records of others that are to stand beside it, as those of analytics. */
+/** Backend connection of a store that other features, such as analytics, may share. */
 export type Backend =
   | {
       readonly kind: 'sqlite'
-      /** Runs `work` in a transaction of its own. Rejects with StoreError where the file cannot be used. */
+      /** Runs `work` in its own transaction. Rejects with StoreError if the file cannot be used. */
       transact<T>(work: (database: SqliteDatabase) => T): Promise<T>
     }
   | { readonly kind: 'redis'; readonly commands: RedisCommands; readonly prefix: string }

@@ -2,23 +2,26 @@ import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { type LeaseWord, openLeased } from './leased/open.ts'
+import { type LeaseSetting, openLeased } from './leased/open.ts'
 import { MemoryStore } from './memory/memory-store.ts'
 import { readStoreOptions } from './parse-store-options.ts'
-import { heardMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
+import { answerTimeoutMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
 import type { Store } from './store.ts'
 import { STORE_SCHEMES, schemeOf } from './store-url.ts'
 
-/** A store as a policy names it; see the constructors of the stores for the defaults. */
+/** Store as written in a policy. The constructors of the stores document the defaults. */
 export interface StoreSpec extends ResilienceOptions {
-  /** `memory`, `sqlite:./limits.db`, `redis://…` and its kin, `nats://…`. */
+  /** `memory`, `sqlite:./limits.db`, `redis://…`, `nats://…` and their variants. */
   readonly url: string
-  /** A time limit as in a policy, as `250ms`; else `timeoutMs`. */
+  /** Timeout as written in a policy, such as `250ms`; an alternative to `timeoutMs`. */
   readonly timeout?: string | undefined
-  /** Before every key of a shared store; the bucket of NATS. */
+  /** Prefix of every key of a shared store; the bucket name on NATS. */
   readonly prefix?: string | undefined
-  /** Take units in advance and decide on them here. Default: `auto` on NATS, else `none`: ask for every message. */
-  readonly lease?: LeaseWord | undefined
+  /**
+   * Leases: units taken in advance and decided on locally. Default: `auto` on NATS, else `none` (ask for every
+   * message).
+   */
+  readonly lease?: LeaseSetting | undefined
 }
 
 export interface OpenStoreOptions {
@@ -29,9 +32,10 @@ export interface OpenStoreOptions {
 const OPTIONS: OptionNames<OpenStoreOptions> = { clock: true, logger: true }
 
 /**
- * Opens a store by its URL or specification; whoever asked closes it. All but `memory` stand behind a
- * {@link ResilientStore}, and on leases where those are asked for. Waits a second at the most for a server to be
- * connected: one that is down is no error, and is connected to when it comes. Throws PolicyError for what is no store, StoreError where a package is missing.
+ * Opens a store by its URL or specification; the caller closes it. Every store but `memory` is wrapped in a
+ * {@link ResilientStore}, and in a lease store if `lease` asks for it. Waits at most one second for a server; a server
+ * that is down is not an error and is connected to later. Throws PolicyError for an unknown store and StoreError if a
+ * package is missing.
  */
 export async function openStore(store: string | StoreSpec, options: OpenStoreOptions = {}): Promise<Store> {
   checkOptionNames(options, OPTIONS)
@@ -40,9 +44,9 @@ export async function openStore(store: string | StoreSpec, options: OpenStoreOpt
   const { clock, logger = SILENT } = options
   const { nodes, lease } = spec
   const remote = await openRemote(spec, { ...options, logger })
-  // On NATS a busy key that is asked for each message takes more time than a decision may.
-  const word = lease ?? (schemeOf(spec.url) === 'nats' ? 'auto' : 'none')
-  return openResilient(openLeased(remote, word, { nodes, clock }), { ...spec, clock, logger })
+  // Why: on NATS, a request per message for a busy key takes longer than a decision may.
+  const leaseSetting = lease ?? (schemeOf(spec.url) === 'nats' ? 'auto' : 'none')
+  return openResilient(openLeased(remote, leaseSetting, { nodes, clock }), { ...spec, clock, logger })
 }
 
 async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger: Logger }): Promise<Store> {
@@ -62,21 +66,20 @@ async function openRemote(spec: StoreSpec, options: OpenStoreOptions & { logger:
       const { connectRedis } = await import('./redis/open.ts')
       return connectRedis(url, {
         logger: options.logger,
-        ...(prefix === undefined ? {} : { prefix }),
-        timeoutMs: heardMsOf(timeoutMs),
-        // By default the server's own: it is the same for all nodes.
-        ...(options.clock === undefined ? {} : { clock: options.clock }),
+        prefix,
+        timeoutMs: answerTimeoutMsOf(timeoutMs),
+        // The default is the server's clock, because it is the same for all nodes.
+        clock: options.clock,
       })
     }
     case 'nats': {
       const { connectNatsKv } = await import('./nats-kv/open.ts')
-      const bucket = prefix === undefined ? {} : { bucket: prefix }
-      return connectNatsKv(url, { ...options, ...bucket, timeoutMs: heardMsOf(timeoutMs) })
+      return connectNatsKv(url, { ...options, bucket: prefix, timeoutMs: answerTimeoutMsOf(timeoutMs) })
     }
     case undefined:
       throw policyError(
         'store',
-        `${JSON.stringify(scheme)} is no store`,
+        `${JSON.stringify(scheme)} is not a store`,
         'write memory, sqlite:FILE, redis://HOST or nats://HOST',
       )
   }

@@ -1,22 +1,32 @@
 import { checkWithin, policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
-import type { LeaseUnits, LeaseWord } from './leased/open.ts'
+import type { LeaseSetting, LeaseUnits } from './leased/open.ts'
 import type { StoreSpec } from './open-store.ts'
-import type { BreakerWords } from './resilient/open.ts'
+import type { BreakerSettings } from './resilient/open.ts'
 
 const SPEC: OptionNames<StoreSpec> = {
-  ...{ url: true, prefix: true, timeout: true, timeoutMs: true, lease: true },
-  ...{ fallback: true, nodes: true, breaker: true },
+  url: true,
+  prefix: true,
+  timeout: true,
+  timeoutMs: true,
+  lease: true,
+  fallback: true,
+  nodes: true,
+  breaker: true,
 }
-const BREAKER: OptionNames<BreakerWords> = {
-  ...{ threshold: true, recovery: true, recoveryMs: true, health: true, healthEveryMs: true },
+const BREAKER: OptionNames<BreakerSettings> = {
+  threshold: true,
+  recovery: true,
+  recoveryMs: true,
+  health: true,
+  healthEveryMs: true,
 }
 const LEASE: OptionNames<LeaseUnits> = { units: true, ttl: true, ttlMs: true }
 
 /**
- * A store's options with durations in milliseconds, as `timeoutMs: 250` for `timeout: '250ms'`. Throws PolicyError for an
- * option that does not exist.
+ * Returns store options with durations in milliseconds, such as `timeoutMs: 250` for `timeout: '250ms'`. Throws
+ * PolicyError for an unknown option.
  */
 export function readStoreOptions(spec: StoreSpec): StoreSpec {
   checkOptionNames(spec, SPEC)
@@ -24,14 +34,14 @@ export function readStoreOptions(spec: StoreSpec): StoreSpec {
   const timeoutMs = millisecondsOf('timeout', timeout, 'timeoutMs', spec.timeoutMs)
   return {
     ...rest,
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(breaker === undefined ? {} : { breaker: readBreaker(breaker) }),
-    ...(lease === undefined ? {} : { lease: readLease(lease) }),
+    timeoutMs,
+    breaker: breaker && readBreaker(breaker),
+    lease: lease && readLease(lease),
   }
 }
 
-/** Options of a circuit breaker, with durations in milliseconds. Throws PolicyError as {@link readStoreOptions}. */
-export function readBreaker(breaker: BreakerWords): BreakerWords {
+/** Parses circuit breaker options. Throws PolicyError as {@link readStoreOptions}. */
+export function readBreaker(breaker: BreakerSettings): BreakerSettings {
   checkOptionNames(breaker, BREAKER, 'breaker')
   const { threshold, recovery, health } = breaker
   const recoveryMs = millisecondsOf('breaker.recovery', recovery, 'breaker.recoveryMs', breaker.recoveryMs)
@@ -41,20 +51,16 @@ export function readBreaker(breaker: BreakerWords): BreakerWords {
     'breaker.healthEveryMs',
     breaker.healthEveryMs,
   )
-  return {
-    ...(threshold === undefined ? {} : { threshold }),
-    ...(recoveryMs === undefined ? {} : { recoveryMs }),
-    ...(healthEveryMs === undefined ? {} : { healthEveryMs }),
-  }
+  return { threshold, recoveryMs, healthEveryMs }
 }
 
-/** Options of a lease, with durations in milliseconds. Throws PolicyError as {@link readStoreOptions}. */
-export function readLease(lease: LeaseWord): LeaseWord {
+/** Parses lease options. Throws PolicyError as {@link readStoreOptions}. */
+export function readLease(lease: LeaseSetting): LeaseSetting {
   if (typeof lease === 'string') return lease
   checkOptionNames(lease, LEASE, 'lease')
   const { ttl, units } = lease
   const ttlMs = millisecondsOf('lease.ttl', ttl, 'lease.ttlMs', lease.ttlMs)
-  return { ...(units === undefined ? {} : { units }), ...(ttlMs === undefined ? {} : { ttlMs }) }
+  return { units, ttlMs }
 }
 
 function millisecondsOf(
@@ -64,6 +70,6 @@ function millisecondsOf(
   ms: number | undefined,
 ): number | undefined {
   if (text === undefined) return ms
-  if (ms !== undefined) throw policyError(path, `${numberPath} says the same`, 'write one of them')
+  if (ms !== undefined) throw policyError(path, `${numberPath} is set too`, 'write one of them')
   return checkWithin(path, () => parseDuration(text))
 }

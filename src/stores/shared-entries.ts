@@ -1,42 +1,42 @@
 import type { MaybePromise } from '../core/message.ts'
 
-/** Something that all nodes of a store are to know: a ban, an override, an exemption, a tier given to somebody. */
+/** Runtime entry shared by all nodes of a store: a ban, an override, an exemption or a tier. */
 export interface SharedEntry {
   readonly kind: string
-  /** Unique within its kind; a later one of the same takes its place. */
+  /** Unique within its kind; a later entry with the same id replaces it. */
   readonly id: string
   readonly json: string
-  /** When it ends, by the clock of the nodes; absent: never. */
+  /** End of the entry by the clock of the nodes; absent: never. */
   readonly expiresAtMs?: number | undefined
 }
 
-/** Notes that are put, taken out and listed, and no more. */
+/** Entries without a change version or notifications. */
 export interface EphemeralEntries {
   put(note: SharedEntry): MaybePromise<void>
   remove(kind: string, id: string): MaybePromise<void>
-  /** All there are; some may have ended. */
+  /** Returns all entries, including ones that may have expired. */
   list(): MaybePromise<readonly SharedEntry[]>
 }
 
-/** Where a store keeps what its nodes tell each other. Lasts as long as the store's state does. */
+/** Entries that the nodes of a store share. They last as long as the store's state. */
 export interface SharedEntries extends EphemeralEntries {
-  /** A text that differs after every change of any node: cheap to ask for. Empty where nothing was ever said. */
+  /** Returns a text that differs after every change by any node; cheap to read. Empty before the first change. */
   version(): MaybePromise<string>
   /**
-   * Those of one kind apart from these: they change no version, nobody is told of them, and these do not list them. For
-   * what every node says again and again.
+   * Returns the entries of one kind that are kept separately: they change no version, notify no watcher, and are not
+   * in `list`. Used for what every node writes repeatedly.
    */
   ephemeral(kind: string): EphemeralEntries
   /**
-   * Has changes told of by the store as they happen. `changed` is called when a node may have changed something, and
-   * whenever this way of hearing of it comes or goes. Absent where nodes can only ask, again and again.
+   * Watches for changes. `changed` is called when a node may have changed an entry, and when the watch becomes live
+   * or is lost. Absent if nodes can only poll.
    */
   watch?(changed: () => void): SharedEntriesWatch
 }
 
-/** An ear to what other nodes change. */
+/** Watch on the entries other nodes change. */
 export interface SharedEntriesWatch {
-  /** Whether changes are told of now; what has changed before is to be asked for. */
+  /** Returns true while changes are reported; earlier changes have to be read. */
   isLive(): boolean
   close(): void
 }

@@ -1,4 +1,4 @@
-/** How the URL of a store begins; `memory` is a word of its own. */
+/** URL schemes of stores; `memory` is written without a scheme. */
 export const STORE_SCHEMES = [
   'sqlite',
   'redis',
@@ -10,7 +10,9 @@ export const STORE_SCHEMES = [
   'nats',
 ] as const
 
-/** What stands before the colon; all that is shown of a URL which may hold a password. At most 40 characters. */
+/**
+ * Returns the scheme of a URL, at most 40 characters. Errors show only the scheme, because a URL may hold a password.
+ */
 export function schemeOf(url: string): string {
   return (url.split(':')[0] ?? '').slice(0, 40)
 }

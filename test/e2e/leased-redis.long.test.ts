@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { beforeAll, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
-import { leaseTermsOf, measureOf } from '../../src/stores/leased/lease-terms.ts'
+import { leaseTermsOf, parseLeaseOptions } from '../../src/stores/leased/lease-terms.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
 import { joinAdmitted, mostBeyondRate, readAdmitted } from '../support/admitted.ts'
 import { ensureBuilt } from '../support/built.ts'
@@ -53,7 +53,7 @@ it('eight processes on one Redis, two of them killed, stay within the bound over
   const perMs = RATE.count / RATE.periodMs
   const burst = RATE.burst!
   const mostOf = (spec: LimitSpec): number =>
-    leaseTermsOf(createLimit(spec), measureOf({ nodes: NODES }))!.mostGrains
+    leaseTermsOf(createLimit(spec), parseLeaseOptions({ nodes: NODES }))!.maxGrains
   // A process tells of a unit some milliseconds after it took it: all its messages, and the wait for the store.
   const beyond = mostBeyondRate(admitted, perMs)
   console.log(`${total} units in ${spanMs} ms; at most ${Math.round(beyond)} beyond the rate, burst ${burst}`)

@@ -1,6 +1,6 @@
 import { beforeAll, expect, it } from 'vitest'
 import { createLimit, type LimitSpec } from '../../src/algorithms/create-limit.ts'
-import { leaseTermsOf, measureOf } from '../../src/stores/leased/lease-terms.ts'
+import { leaseTermsOf, parseLeaseOptions } from '../../src/stores/leased/lease-terms.ts'
 import { joinAdmitted, mostBeyondRate, readAdmitted } from '../support/admitted.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startNats } from '../support/nats.ts'
@@ -44,7 +44,7 @@ it('eight processes that offer four times the limit pass it, within a hundredth,
   const toMs = Math.min(...told.map(own => own.at(-1)![0]))
   const long = admitted.reduce((all, [ms, units]) => (ms > fromMs && ms <= toMs ? all + units : all), 0)
   const part = long / (perMs * (toMs - fromMs))
-  const lease = leaseTermsOf(createLimit(RATE), measureOf({ nodes: NODES, units: UNITS }))!.mostGrains
+  const lease = leaseTermsOf(createLimit(RATE), parseLeaseOptions({ nodes: NODES, units: UNITS }))!.maxGrains
   const beyond = mostBeyondRate(admitted, perMs)
   const p50Ns = figures.map(([, , ns]) => ns!)
   console.log(

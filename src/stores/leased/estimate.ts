@@ -4,7 +4,10 @@ import type { Charge, Store, Verdict } from '../store.ts'
 import type { Lease } from './lease.ts'
 import type { LeaseTable } from './lease-table.ts'
 
-/** What charges would get, changing nothing: of what is held here and, where that is too little, of what is there. */
+/**
+ * Returns the verdicts charges would get, without changing state: from local leases and, if those are too small, from
+ * the shared store.
+ */
 export function peek(
   charges: readonly Charge[],
   options: Parameters<Store['decide']>[1],
@@ -22,7 +25,7 @@ export function peek(
       spent.set(lease, (spent.get(lease) ?? 0) + grains)
       return lease.allow(usable - grains, nowMs)
     }
-    if (lease?.refuses(grains, nowMs)) return lease.deny(grains, nowMs)
+    if (lease?.isRefused(grains, nowMs)) return lease.deny(grains, nowMs)
     missing.push(usable > 0 ? { ...charge, cost: (grains - usable) / charge.limit.scale } : charge)
     return Math.floor(usable / charge.limit.scale)
   })
@@ -39,8 +42,8 @@ export function peek(
   return answers instanceof Promise ? answers.then(merge) : merge(answers)
 }
 
-/** The verdict on a charge of a message that is refused by another rule already: by what is known here. */
-export function guess(charge: Charge, nowMs: number, leaseTable: LeaseTable): Verdict {
+/** Estimates the verdict on a charge of a message that another rule already refused, from local knowledge. */
+export function estimateVerdict(charge: Charge, nowMs: number, leaseTable: LeaseTable): Verdict {
   const { scale, capacityGrains } = charge.limit
   const grains = toGrains(charge.cost, charge.limit)
   const lease = leaseTable.find(charge.limit, charge.key)

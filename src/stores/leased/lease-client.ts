@@ -3,19 +3,19 @@ import type { Clock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { Store, Verdict } from '../store.ts'
 import type { Lease } from './lease.ts'
-import { type Measure, sizeLease } from './lease-terms.ts'
+import { type LeaseSettings, sizeLease } from './lease-terms.ts'
 
-/** Units of a window are not given back when it is about to end: they could arrive in the next and add to it. */
+/** Units are not returned this close to the end of their window: they could arrive in the next one and add to it. */
 const RETURN_MARGIN_MS = 250
-/** Smaller leases are not renewed before they are spent. */
-const LEAST_RENEWED_GRAINS = 4
+/** Smaller leases are renewed only once they are spent. */
+const MIN_RENEWED_GRAINS = 4
 
-/** A bucket that was spent is left alone for so long, that more than a few units flow in, and no longer. */
-const SHORTEST_PACE_MS = 20
-const LONGEST_PACE_MS = 75
+/** Wait before a spent bucket is asked again, so that more than a few units have refilled. */
+const MIN_PAUSE_MS = 20
+const MAX_PAUSE_MS = 75
 
-/** What was asked of the shared store for leases, in calls, and in units. */
-export interface LeaseFigures {
+/** Statistics of the calls to the shared store, and of leased units. */
+export interface LeaseStats {
   asked: number
   refused: number
   failed: number
@@ -23,30 +23,30 @@ export interface LeaseFigures {
   returnedUnits: number
 }
 
-/** Takes units from the shared store and brings them back: one request of a key at a time. */
+/** Takes units from the shared store and returns them; at most one request per key at a time. */
 export class LeaseClient {
-  readonly figures: LeaseFigures = { asked: 0, refused: 0, failed: 0, grantedUnits: 0, returnedUnits: 0 }
+  readonly stats: LeaseStats = { asked: 0, refused: 0, failed: 0, grantedUnits: 0, returnedUnits: 0 }
   readonly #store: Store
   readonly #clock: Clock
-  readonly #measure: Measure
+  readonly #settings: LeaseSettings
   readonly #limitOf: (lease: Lease) => Limit
-  /** Refunds on their way. */
+  /** Refunds in progress. */
   readonly #returns = new Set<Promise<void>>()
 
-  constructor(store: Store, clock: Clock, measure: Measure, limitOf: (lease: Lease) => Limit) {
+  constructor(store: Store, clock: Clock, settings: LeaseSettings, limitOf: (lease: Lease) => Limit) {
     this.#store = store
     this.#clock = clock
-    this.#measure = measure
+    this.#settings = settings
     this.#limitOf = limitOf
   }
 
   /**
-   * Asks for a lease, of `needGrains` more at the least; whoever asks for the same key meanwhile waits for the same
-   * answer. Then the lease has units, or refuses the cost. Rejects with StoreError when the store is broken.
+   * Requests a lease for at least `needGrains` more. Concurrent callers for the same key wait for the same answer.
+   * Afterwards the lease has units or refuses the cost. Rejects with StoreError if the store is broken.
    */
-  ask(lease: Lease, needGrains: number): Promise<void> {
+  requestLease(lease: Lease, needGrains: number): Promise<void> {
     if (lease.pending === undefined) {
-      const pending = this.#ask(lease, needGrains)
+      const pending = this.#requestUnits(lease, needGrains)
       const settled = (): void => {
         lease.pending = undefined
         lease.comingGrains = 0
@@ -57,114 +57,114 @@ export class LeaseClient {
     return lease.pending
   }
 
-  /** Asks ahead of time, in the background. */
-  renew(lease: Lease, nowMs: number): void {
+  /** Requests units in the background, ahead of time. */
+  renewEarly(lease: Lease, nowMs: number): void {
     if (lease.pending !== undefined || nowMs < lease.askAfterMs) return
-    this.ask(lease, 0).catch(() => {
-      lease.askAfterMs = this.#clock.now() + this.#measure.ttlMs
+    this.requestLease(lease, 0).catch(() => {
+      lease.askAfterMs = this.#clock.now() + this.#settings.ttlMs
     })
   }
 
-  /** Returns units of a lease; those of a window that ends are let go. Never throws. */
-  giveBack(lease: Lease, grains: number, nowMs: number): void {
+  /** Returns units of a lease to the shared store; drops those of a window about to end. Never throws. */
+  returnUnits(lease: Lease, grains: number, nowMs: number): void {
     if (nowMs >= lease.endsAtMs - RETURN_MARGIN_MS) return
     const units = grains / lease.rule.limit.scale
     const charge = { limit: this.#limitOf(lease), key: lease.key, cost: units }
-    // What cannot be brought back is lost until the limit refills: too few pass then, never too many.
+    // Units that cannot be returned are lost until the limit refills, which admits too little but never too much.
     const settled = (async () => this.#store.refund([charge]))().then(
       () => {
-        this.figures.returnedUnits += units
+        this.stats.returnedUnits += units
       },
       () => {
-        this.figures.failed++
+        this.stats.failed++
       },
     )
     this.#returns.add(settled)
     settled.then(() => this.#returns.delete(settled))
   }
 
-  /** Resolves when all that is on its way back has arrived, or could not. */
-  async settle(): Promise<void> {
+  /** Resolves once every return has arrived or failed. */
+  async waitForReturns(): Promise<void> {
     while (this.#returns.size > 0) await Promise.all(this.#returns)
   }
 
-  async #ask(lease: Lease, needGrains: number): Promise<void> {
+  async #requestUnits(lease: Lease, needGrains: number): Promise<void> {
     const { limit, leaseTerms } = lease.rule
-    let grains = this.#size(lease, needGrains)
-    let paceMs = 0
+    let grains = this.#nextSize(lease, needGrains)
+    let pauseMs = 0
     for (;;) {
       const sentMs = this.#clock.now()
       lease.comingGrains = grains
-      const verdict = await this.#request(lease, grains)
+      const verdict = await this.#decideInStore(lease, grains)
       const nowMs = this.#clock.now()
       if (verdict.fallback !== undefined) {
-        // Who answers in the store's place counts for this node alone: that is not to be lent.
-        if (verdict.allowed) this.giveBack(lease, grains, nowMs)
-        lease.directUntilMs = nowMs + this.#measure.ttlMs
+        // A fallback verdict counts for this node alone, so it is not leased.
+        if (verdict.allowed) this.returnUnits(lease, grains, nowMs)
+        lease.directUntilMs = nowMs + this.#settings.ttlMs
         return
       }
-      lease.hear(verdict, nowMs)
+      lease.recordVerdict(verdict, nowMs)
       if (verdict.allowed) {
-        this.#receive(lease, grains, sentMs, verdict.resetMs, nowMs)
-        // The rest was taken. Asking for each unit that flows in would be a request a message.
-        if (paceMs > 0 && verdict.remaining === 0) lease.refuse(1, paceMs, nowMs)
+        this.#addGranted(lease, grains, sentMs, verdict.resetMs, nowMs)
+        // The rest of the limit is used. Asking for every unit that refills would cost a request per message.
+        if (pauseMs > 0 && verdict.remaining === 0) lease.recordRefusal(1, pauseMs, nowMs)
         return
       }
-      this.figures.refused++
-      const isRefill = !leaseTerms.windowed
+      this.stats.refused++
+      const isRefill = !leaseTerms.isWindowed
       const waitMs = verdict.retryAfterMs
-      // What is needed fits sooner than what was asked for, by the time the difference takes to flow in.
+      // The needed cost fits sooner than the requested one, by the time the difference takes to refill.
       const soonerMs = isRefill ? ((grains - needGrains) * limit.periodMs) / limit.countGrains : 0
       if (grains > needGrains) {
-        paceMs = isRefill ? paceOf(limit, waitMs) : waitMs
-        lease.askAfterMs = nowMs + Math.min(waitMs, this.#measure.ttlMs)
+        pauseMs = isRefill ? pauseOf(limit, waitMs) : waitMs
+        lease.askAfterMs = nowMs + Math.min(waitMs, this.#settings.ttlMs)
       }
       if (needGrains === 0) return
       const isTooMuch = grains <= needGrains || needGrains >= (verdict.remaining + 1) * limit.scale
       if (isTooMuch) {
         const needMs = Math.max(1, Math.ceil(waitMs - soonerMs))
-        lease.refuse(needGrains + lease.usable(nowMs), Math.max(needMs, paceMs), nowMs)
+        lease.recordRefusal(needGrains + lease.usable(nowMs), Math.max(needMs, pauseMs), nowMs)
         return
       }
       grains = Math.max(needGrains, Math.min(verdict.remaining * limit.scale, Math.floor(grains / 2)))
     }
   }
 
-  async #request(lease: Lease, grains: number): Promise<Verdict> {
+  async #decideInStore(lease: Lease, grains: number): Promise<Verdict> {
     const { limit } = lease.rule
-    this.figures.asked++
+    this.stats.asked++
     try {
       const charge = { limit, key: lease.key, cost: grains / limit.scale }
       const [verdict] = await this.#store.decide([charge], { commit: true })
       if (verdict === undefined)
-        throw new StoreError(`the ${this.#store.name} store gave no verdict on a charge`)
+        throw new StoreError(`the ${this.#store.name} store returned no verdict for a charge`)
       return verdict
     } catch (error) {
-      this.figures.failed++
+      this.stats.failed++
       throw error
     }
   }
 
-  #receive(lease: Lease, grains: number, sentMs: number, resetMs: number, nowMs: number): void {
+  #addGranted(lease: Lease, grains: number, sentMs: number, resetMs: number, nowMs: number): void {
     const { limit, leaseTerms } = lease.rule
-    const { ttlMs } = this.#measure
-    this.figures.grantedUnits += grains / limit.scale
+    const { ttlMs } = this.#settings
+    this.stats.grantedUnits += grains / limit.scale
     const ended = lease.expire(nowMs)
-    if (ended > 0) this.giveBack(lease, ended, nowMs)
-    // Counted from when it was asked for: the store took the units no earlier.
-    lease.endsAtMs = leaseTerms.windowed ? sentMs + resetMs : Infinity
-    if (lease.gone || nowMs - sentMs >= ttlMs) this.giveBack(lease, grains, nowMs)
+    if (ended > 0) this.returnUnits(lease, ended, nowMs)
+    // Counted from the request, because the store took the units no earlier.
+    lease.endsAtMs = leaseTerms.isWindowed ? sentMs + resetMs : Infinity
+    if (lease.isClosed || nowMs - sentMs >= ttlMs) this.returnUnits(lease, grains, nowMs)
     else lease.add(grains, Math.min(sentMs + ttlMs, lease.endsAtMs))
     if (nowMs - sentMs >= ttlMs) {
       throw new StoreError(
-        `the ${this.#store.name} store took ${nowMs - sentMs} ms to lend, longer than a lease lasts: raise ttlMs`,
+        `the ${this.#store.name} store took ${nowMs - sentMs} ms to grant a lease, longer than its ttlMs: raise ttlMs`,
       )
     }
-    lease.lowGrains = lease.grains >= LEAST_RENEWED_GRAINS ? Math.floor(lease.grains / 2) : 0
+    lease.lowGrains = lease.grains >= MIN_RENEWED_GRAINS ? Math.floor(lease.grains / 2) : 0
   }
 
-  /** How many grains to ask for now. */
-  #size(lease: Lease, needGrains: number): number {
+  /** Returns the number of grains to request now. */
+  #nextSize(lease: Lease, needGrains: number): number {
     const nowMs = this.#clock.now()
     const { limit, leaseTerms } = lease.rule
     const wanted = sizeLease(
@@ -172,21 +172,24 @@ export class LeaseClient {
         limit,
         leaseTerms,
         usedGrains: lease.usedGrains,
-        sinceMs: nowMs - lease.askedAtMs,
+        elapsedMs: nowMs - lease.askedAtMs,
         sharedGrains: lease.sharedGrains,
-        heardMs: nowMs - lease.heardAtMs,
+        reportAgeMs: nowMs - lease.reportedAtMs,
       },
-      this.#measure.nodes,
+      this.#settings.nodes,
     )
     lease.usedGrains = 0
     lease.askedAtMs = nowMs
-    const target = Math.max(wanted, Math.min(lease.waitingGrains, leaseTerms.mostGrains))
+    const target = Math.max(wanted, Math.min(lease.waitingGrains, leaseTerms.maxGrains))
     return Math.max(1, needGrains, target - lease.usable(nowMs))
   }
 }
 
-/** How long a node leaves a spent bucket alone; by then it is at most a quarter full again, so that nothing is lost. */
-function paceOf(limit: Limit, waitMs: number): number {
+/**
+ * Returns how long a node does not ask for a spent bucket. The bucket is at most a quarter full by then, so nothing
+ * is lost.
+ */
+function pauseOf(limit: Limit, waitMs: number): number {
   const quarterMs = Math.floor(((limit.capacityGrains / limit.countGrains) * limit.periodMs) / 4)
-  return Math.min(Math.max(waitMs, Math.min(SHORTEST_PACE_MS, quarterMs)), LONGEST_PACE_MS)
+  return Math.min(Math.max(waitMs, Math.min(MIN_PAUSE_MS, quarterMs)), MAX_PAUSE_MS)
 }

@@ -2,7 +2,7 @@ import type { Limit } from '../../algorithms/limit.ts'
 import type { Verdict } from '../store.ts'
 import type { LeaseTerms } from './lease-terms.ts'
 
-/** A rule that has leases: its numbers and what can be lent of it. */
+/** Rule with leases: its limit and lease bounds. */
 export interface LeasedRule {
   limit: Limit
   readonly leaseTerms: LeaseTerms
@@ -10,43 +10,43 @@ export interface LeasedRule {
 }
 
 /**
- * What a node holds and knows of one key of one rule: units it may spend by itself, in two parts by age, and until
- * when the shared store has refused it more. Times are of the node's clock, amounts are grains.
+ * Lease of one key of one rule: units to spend locally, in two parts by age, and the latest refusal of the shared
+ * store. Times are of the node's clock, amounts are grains.
  */
 export class Lease {
   readonly rule: LeasedRule
   readonly key: string
   readonly ttlMs: number
-  /** All that may be spent; `older` of it is void earlier. What is older is spent first. */
+  /** All spendable grains; the `older` part expires first and is spent first. */
   grains = 0
-  older = 0
+  olderGrains = 0
   olderUntilMs = 0
   untilMs = 0
-  /** When the window it was granted in ends; after that it cannot be given back. */
+  /** End of the window that granted the units; later they cannot be returned. */
   endsAtMs = Infinity
-  /** Below this more is asked for ahead of time; 0 for never. */
+  /** Threshold below which more is requested ahead of time; 0: never. */
   lowGrains = 0
-  /** Used since the shared store was last asked, at `askedAtMs`. */
+  /** Grains used since the last request, at `askedAtMs`. */
   usedGrains = 0
   askedAtMs: number
-  /** On the way here. */
+  /** Grains requested and not yet received. */
   comingGrains = 0
-  /** What messages wait for. */
+  /** Grains that messages wait for. */
   waitingGrains = 0
-  /** Before this nothing is asked for ahead of time. */
+  /** Earliest time of the next request ahead of time. */
   askAfterMs = 0
-  /** Until then nothing is lent: somebody answers in the store's place. */
+  /** Nothing is leased before this time, because a fallback answers for the store. */
   directUntilMs = 0
   pending: Promise<void> | undefined
-  /** No longer in the book: what still arrives goes back at once. */
-  gone = false
-  /** When the book looks at it next, in its own count of time. */
+  /** True once removed from the table; units that still arrive are returned at once. */
+  isClosed = false
+  /** Tick at which the table processes it next. */
   dueTick = 0
-  /** What the shared store said last. */
+  /** Latest report of the shared store. */
   sharedGrains: number | undefined
-  heardAtMs = 0
+  reportedAtMs = 0
   resetAtMs = 0
-  /** Costs from here on are refused in [refusedAtMs, refusedUntilMs). */
+  /** Costs of at least this are refused in [refusedAtMs, refusedUntilMs). */
   refusedGrains = Infinity
   refusedAtMs = 0
   refusedUntilMs = 0
@@ -59,37 +59,38 @@ export class Lease {
     this.askedAtMs = nowMs
   }
 
-  /** Grains that may be spent at a moment. What is void at it, or from a time that has not come yet, may not. */
+  /** Returns the grains that may be spent at a time; excludes expired ones and ones from a future time. */
   usable(nowMs: number): number {
     if (!this.isLive(this.untilMs, nowMs)) return 0
-    return this.older > 0 && !this.isLive(this.olderUntilMs, nowMs) ? this.grains - this.older : this.grains
+    return this.olderGrains > 0 && !this.isLive(this.olderUntilMs, nowMs)
+      ? this.grains - this.olderGrains
+      : this.grains
   }
 
-  /** Removes what is void, and returns how much that was. */
+  /** Removes expired grains; returns how many. */
   expire(nowMs: number): number {
     const usable = this.usable(nowMs)
-    const gone = this.grains - usable
-    if (gone > 0) {
-      this.older = usable === 0 ? 0 : Math.max(0, this.older - gone)
+    const expired = this.grains - usable
+    if (expired > 0) {
+      this.olderGrains = usable === 0 ? 0 : Math.max(0, this.olderGrains - expired)
       this.grains = usable
     }
-    return gone
+    return expired
   }
 
-  /** Spends grains that are there. */
   spend(grains: number): void {
     this.grains -= grains
-    this.older = this.older > grains ? this.older - grains : 0
+    this.olderGrains = this.olderGrains > grains ? this.olderGrains - grains : 0
     this.usedGrains += grains
   }
 
-  /** Adds what was granted, and is void from `untilMs` on. */
+  /** Adds granted grains that expire at `untilMs`. */
   add(grains: number, untilMs: number): void {
     if (this.grains === 0) {
-      this.older = 0
+      this.olderGrains = 0
       this.untilMs = untilMs
-    } else if (this.older === 0) {
-      this.older = this.grains
+    } else if (this.olderGrains === 0) {
+      this.olderGrains = this.grains
       this.olderUntilMs = Math.min(this.untilMs, untilMs)
       this.untilMs = untilMs
     } else {
@@ -99,30 +100,30 @@ export class Lease {
     this.refusedGrains = Infinity
   }
 
-  /** Takes back what was spent for nothing, as far as there is room and the lease lasts; returns the rest. */
-  takeBack(grains: number, nowMs: number): number {
+  /** Restores grains of a reverted spend, if there is room and the lease is live; returns the rest. */
+  restore(grains: number, nowMs: number): number {
     this.refusedGrains = Infinity
     // In an empty lease `untilMs` is still that of the part spent last.
     if (!this.isLive(this.untilMs, nowMs)) return grains
     const kept = Math.max(
       0,
-      Math.min(grains, this.rule.leaseTerms.mostGrains - this.grains - this.comingGrains),
+      Math.min(grains, this.rule.leaseTerms.maxGrains - this.grains - this.comingGrains),
     )
-    if (this.older > 0) this.older += kept
+    if (this.olderGrains > 0) this.olderGrains += kept
     this.grains += kept
     this.usedGrains = Math.max(0, this.usedGrains - kept)
     return grains - kept
   }
 
-  /** Remembers what the shared store said of this key. */
-  hear(verdict: Verdict, nowMs: number): void {
+  /** Records the shared store's verdict on this key. */
+  recordVerdict(verdict: Verdict, nowMs: number): void {
     this.sharedGrains = verdict.remaining * this.rule.limit.scale
-    this.heardAtMs = nowMs
+    this.reportedAtMs = nowMs
     this.resetAtMs = nowMs + verdict.resetMs
   }
 
-  /** Remembers that costs from `grains` on are refused, for as long as was said but no longer than a lease lasts. */
-  refuse(grains: number, retryAfterMs: number, nowMs: number): void {
+  /** Records that costs from `grains` on are refused for the given time, at most one ttl. */
+  recordRefusal(grains: number, retryAfterMs: number, nowMs: number): void {
     this.refusedGrains = this.isRefusing(nowMs) ? Math.min(grains, this.refusedGrains) : grains
     this.refusedAtMs = nowMs
     this.refusedUntilMs = nowMs + Math.min(retryAfterMs, this.ttlMs)
@@ -133,11 +134,11 @@ export class Lease {
     return nowMs < this.refusedUntilMs && nowMs >= this.refusedAtMs
   }
 
-  refuses(grains: number, nowMs: number): boolean {
+  isRefused(grains: number, nowMs: number): boolean {
     return grains >= this.refusedGrains && this.isRefusing(nowMs)
   }
 
-  /** The verdict on a cost that was spent here, or would fit. */
+  /** Returns the verdict on a cost that was spent here, or would fit. */
   allow(grains: number, nowMs: number): Verdict {
     const left = grains + (this.sharedGrains ?? 0)
     const { scale } = this.rule.limit
@@ -149,10 +150,10 @@ export class Lease {
     }
   }
 
-  /** The verdict on a cost of `grains` that is refused here: with the wait the shared store named. */
+  /** Returns the verdict on a refused cost of `grains`, with the wait reported by the shared store. */
   deny(grains: number, nowMs: number): Verdict {
     const { limit, leaseTerms } = this.rule
-    const more = leaseTerms.windowed
+    const more = leaseTerms.isWindowed
       ? 0
       : ((grains - this.refusedGrains) * limit.periodMs) / limit.countGrains
     const never = grains > limit.capacityGrains
@@ -164,13 +165,13 @@ export class Lease {
     }
   }
 
-  /** The next moment at which something of this is to be put away. */
+  /** Next time at which a part of this lease expires. */
   get deadlineMs(): number {
-    if (this.grains === 0) return Math.max(this.heardAtMs, this.askedAtMs) + this.ttlMs
-    return this.older > 0 ? Math.min(this.olderUntilMs, this.untilMs) : this.untilMs
+    if (this.grains === 0) return Math.max(this.reportedAtMs, this.askedAtMs) + this.ttlMs
+    return this.olderGrains > 0 ? Math.min(this.olderUntilMs, this.untilMs) : this.untilMs
   }
 
-  /** A lease is younger than its ttl; one whose end lies further ahead is from before the clock was set back. */
+  /** Returns true before `untilMs`. An end further ahead than the ttl is from before a clock step backwards. */
   private isLive(untilMs: number, nowMs: number): boolean {
     return nowMs < untilMs && untilMs - nowMs <= this.ttlMs
   }

@@ -6,26 +6,26 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { Backend } from '../backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
-import { guess, peek } from './estimate.ts'
+import { estimateVerdict, peek } from './estimate.ts'
 import type { Lease } from './lease.ts'
 import { LeaseClient } from './lease-client.ts'
 import { LeaseTable } from './lease-table.ts'
-import { type LeaseOptions, leaseTermsOf, type Measure, measureOf } from './lease-terms.ts'
+import { type LeaseOptions, type LeaseSettings, leaseTermsOf, parseLeaseOptions } from './lease-terms.ts'
 
 export interface LeasedStoreOptions extends LeaseOptions {
-  /** The store all nodes share; closed with this one. */
+  /** Store shared by all nodes; closed with this one. */
   readonly store: Store
   readonly clock?: Clock | undefined
-  /** Most keys with a lease; default {@link BOUNDS.leases}. */
+  /** Maximum number of keys with a lease. Default: {@link MAX_SIZES.leases}. */
   readonly maxLeases?: number | undefined
 }
 
-/** The shared store's health, and what this node did with its leases since it began. */
+/** Health of the shared store, and lease statistics of this node since its start. */
 export interface LeasedHealth extends StoreHealth {
   readonly leases: {
     readonly keys: number
     readonly evictions: number
-    /** Calls for a lease, those of them that were refused, and calls that failed. */
+    /** Requests for a lease, the refused ones among them, and the failed calls. */
     readonly asked: number
     readonly refused: number
     readonly failed: number
@@ -47,36 +47,36 @@ const OPTIONS: OptionNames<LeasedStoreOptions> = {
 type DecideOptions = Parameters<Store['decide']>[1]
 
 /**
- * A shared store at the speed of a local one: takes units of a key in advance and decides on them by itself, at
- * once. A promise is returned only where the shared store must be asked. Over all nodes and any span W no more passes
- * than burst + rate × W + min(nodes × lease, burst + rate × ttl): docs/leases.md derives it.
+ * Shared store with the speed of a local one: takes units of a key in advance and decides on them locally and
+ * synchronously. Returns a promise only if the shared store must be asked. Over all nodes and any span W it admits at
+ * most burst + rate × W + min(nodes × lease, burst + rate × ttl); see docs/leases.md.
  */
 export class LeasedStore implements Store {
   readonly name: string
   readonly algorithms: ReadonlySet<string>
   readonly #store: Store
   readonly #clock: Clock
-  readonly #measure: Measure
+  readonly #settings: LeaseSettings
   readonly #leaseTable: LeaseTable
   readonly #leaseClient: LeaseClient
 
-  /** Throws PolicyError where an option is no number it could be. */
+  /** Throws PolicyError for an invalid option. */
   constructor(options: LeasedStoreOptions) {
     checkOptionNames(options, OPTIONS)
     this.#store = options.store
     this.#clock = options.clock ?? systemClock
-    this.#measure = measureOf(options)
+    this.#settings = parseLeaseOptions(options)
     this.name = `leased ${options.store.name}`
     this.algorithms = options.store.algorithms
-    const giveBack = (lease: Lease, grains: number, nowMs: number): void =>
-      this.#leaseClient.giveBack(lease, grains, nowMs)
+    const returnUnits = (lease: Lease, grains: number, nowMs: number): void =>
+      this.#leaseClient.returnUnits(lease, grains, nowMs)
     this.#leaseTable = new LeaseTable(
       this.#clock,
-      this.#measure,
+      this.#settings,
       options.maxLeases ?? MAX_SIZES.leases,
-      giveBack,
+      returnUnits,
     )
-    this.#leaseClient = new LeaseClient(this.#store, this.#clock, this.#measure, lease =>
+    this.#leaseClient = new LeaseClient(this.#store, this.#clock, this.#settings, lease =>
       this.#leaseTable.limitOf(lease),
     )
   }
@@ -101,33 +101,33 @@ export class LeasedStore implements Store {
     const nowMs = options.nowMs ?? this.#clock.now()
     if (!options.commit) return peek(charges, options, nowMs, this.#leaseTable, this.#store)
     const verdicts: (Verdict | undefined)[] = []
-    let asking = false
-    let denied = false
+    let isAsking = false
+    let isDenied = false
     for (let index = 0; index < charges.length; index++) {
       const charge = charges[index]!
-      const verdict = this.#decideHere(charge, nowMs)
+      const verdict = this.#decideLocally(charge, nowMs)
       verdicts.push(verdict)
-      if (verdict === undefined) asking = true
-      else if (!verdict.allowed && charge.soft !== true) denied = true
+      if (verdict === undefined) isAsking = true
+      else if (!verdict.allowed && charge.soft !== true) isDenied = true
     }
-    if (!asking && !denied) return verdicts as Verdict[]
-    if (!denied) return this.#decideThere(charges, verdicts, options)
-    // One hard refusal settles it. Whom it would have to ask is told of as far as it is known here.
-    this.#takeBack(charges, verdicts, nowMs)
-    return charges.map((charge, index) => verdicts[index] ?? guess(charge, nowMs, this.#leaseTable))
+    if (!isAsking && !isDenied) return verdicts as Verdict[]
+    if (!isDenied) return this.#decideRemotely(charges, verdicts, options)
+    // One hard refusal decides. Charges not decided locally get an estimated verdict.
+    this.#restoreUnits(charges, verdicts, nowMs)
+    return charges.map((charge, index) => verdicts[index] ?? estimateVerdict(charge, nowMs, this.#leaseTable))
   }
 
   refund(charges: readonly Charge[]): MaybePromise<void> {
     const nowMs = this.#clock.now()
     const rest: Charge[] = []
     for (const charge of charges) {
-      const cost = this.#refundHere(charge, nowMs)
+      const cost = this.#refundLocally(charge, nowMs)
       if (cost > 0) rest.push({ ...charge, cost })
     }
     return rest.length > 0 ? this.#store.refund(rest) : undefined
   }
 
-  /** Forgets here and in the shared store; other nodes keep what they hold until it is void. */
+  /** Forgets here and in the shared store; other nodes keep their leases until those expire. */
   forget(selector: Selector): MaybePromise<number> {
     this.#leaseTable.forget(selector)
     return this.#store.forget(selector)
@@ -135,7 +135,7 @@ export class LeasedStore implements Store {
 
   async health(): Promise<LeasedHealth> {
     const { size: keys, evictions } = this.#leaseTable
-    const leases = { keys, evictions, ...this.#leaseClient.figures }
+    const leases = { keys, evictions, ...this.#leaseClient.stats }
     return { ...(await this.#store.health()), leases }
   }
 
@@ -143,13 +143,13 @@ export class LeasedStore implements Store {
     return this.#store.watch?.(listener) ?? (() => {})
   }
 
-  /** Gives back what it holds, waits for that no longer than a lease lasts, and closes the shared store. */
+  /** Returns all leases, waits for that at most one ttl, and closes the shared store. */
   async close(): Promise<void> {
-    const underway = [...this.#leaseTable.leases()].map(lease => lease.pending)
+    const pendingRequests = [...this.#leaseTable.leases()].map(lease => lease.pending)
     this.#leaseTable.close()
-    const settled = Promise.allSettled(underway).then(() => this.#leaseClient.settle())
+    const settled = Promise.allSettled(pendingRequests).then(() => this.#leaseClient.waitForReturns())
     await new Promise<void>(resolve => {
-      const cancel = afterAwaited(this.#clock, this.#measure.ttlMs, resolve)
+      const cancel = afterAwaited(this.#clock, this.#settings.ttlMs, resolve)
       settled.then(() => {
         cancel()
         resolve()
@@ -162,8 +162,8 @@ export class LeasedStore implements Store {
     return this.close()
   }
 
-  /** Decides by what is held and known here: undefined where the shared store must be asked. */
-  #decideHere(charge: Charge, nowMs: number): Verdict | undefined {
+  /** Decides from local leases and refusals; undefined if the shared store must be asked. */
+  #decideLocally(charge: Charge, nowMs: number): Verdict | undefined {
     const lease = this.#leaseTable.find(charge.limit, charge.key)
     if (lease === undefined) return undefined
     return this.#spend(lease, toGrains(charge.cost, charge.limit), nowMs)
@@ -172,16 +172,16 @@ export class LeasedStore implements Store {
   #spend(lease: Lease, grains: number, nowMs: number): Verdict | undefined {
     const usable = lease.usable(nowMs)
     if (usable >= grains && usable > 0) {
-      if (usable < lease.grains) this.#leaseClient.giveBack(lease, lease.expire(nowMs), nowMs)
+      if (usable < lease.grains) this.#leaseClient.returnUnits(lease, lease.expire(nowMs), nowMs)
       lease.spend(grains)
-      if (lease.grains < lease.lowGrains) this.#leaseClient.renew(lease, nowMs)
+      if (lease.grains < lease.lowGrains) this.#leaseClient.renewEarly(lease, nowMs)
       return lease.allow(lease.grains, nowMs)
     }
-    return lease.refuses(grains, nowMs) ? lease.deny(grains, nowMs) : undefined
+    return lease.isRefused(grains, nowMs) ? lease.deny(grains, nowMs) : undefined
   }
 
-  /** Asks the shared store for what is missing: leases first, then all that is not lent in one step. */
-  async #decideThere(
+  /** Asks the shared store: leases first, then all charges that are not leased, in one step. */
+  async #decideRemotely(
     charges: readonly Charge[],
     held: readonly (Verdict | undefined)[],
     options: DecideOptions,
@@ -189,9 +189,9 @@ export class LeasedStore implements Store {
     const verdicts = [...held]
     try {
       const missing = charges.map(async (charge, index) => {
-        verdicts[index] ??= await this.#obtain(charge)
+        verdicts[index] ??= await this.#requestAndSpend(charge)
       })
-      // All of them: what one of them was granted is to be taken back when another fails.
+      // Waits for all, because granted units have to be returned if one of the requests fails.
       const failed = (await Promise.allSettled(missing)).find(({ status }) => status === 'rejected')
       if (failed?.status === 'rejected') throw failed.reason
       const direct = charges.filter((_, index) => verdicts[index] === undefined)
@@ -199,64 +199,65 @@ export class LeasedStore implements Store {
         (charge, index) => verdicts[index]?.allowed === false && charge.soft !== true,
       )
       const answers = direct.length > 0 ? await this.#store.decide(direct, { ...options, commit }) : []
-      const denied = direct.some((charge, index) => !answers[index]!.allowed && charge.soft !== true)
-      if (!commit || denied) this.#takeBack(charges, verdicts, this.#clock.now())
+      const isDenied = direct.some((charge, index) => !answers[index]!.allowed && charge.soft !== true)
+      if (!commit || isDenied) this.#restoreUnits(charges, verdicts, this.#clock.now())
       direct.forEach((charge, index) => {
-        this.#learn(charge, answers[index]!)
+        this.#cacheRefusal(charge, answers[index]!)
       })
       return charges.map((charge, index) => verdicts[index] ?? answers[direct.indexOf(charge)]!)
     } catch (error) {
-      this.#takeBack(charges, verdicts, this.#clock.now())
+      this.#restoreUnits(charges, verdicts, this.#clock.now())
       throw error
     }
   }
 
-  /** Spends units of a lease that has to be asked for; undefined where nothing is lent of it. */
-  async #obtain(charge: Charge): Promise<Verdict | undefined> {
+  /** Requests units for a lease and spends them; undefined if this charge cannot be leased. */
+  async #requestAndSpend(charge: Charge): Promise<Verdict | undefined> {
     const grains = toGrains(charge.cost, charge.limit)
-    const mostGrains = leaseTermsOf(charge.limit, this.#measure)?.mostGrains ?? 0
-    if (grains === 0 || grains > mostGrains) return undefined
+    const maxGrains = leaseTermsOf(charge.limit, this.#settings)?.maxGrains ?? 0
+    if (grains === 0 || grains > maxGrains) return undefined
     let lease: Lease | undefined
     for (;;) {
       const nowMs = this.#clock.now()
-      if (lease === undefined || lease.gone) lease = this.#leaseTable.open(charge.limit, charge.key, nowMs)
+      if (lease === undefined || lease.isClosed)
+        lease = this.#leaseTable.open(charge.limit, charge.key, nowMs)
       if (lease === undefined || nowMs < lease.directUntilMs) return undefined
       const verdict = this.#spend(lease, grains, nowMs)
       if (verdict !== undefined) return verdict
       lease.waitingGrains += grains
       try {
-        await this.#leaseClient.ask(lease, grains - lease.usable(nowMs))
+        await this.#leaseClient.requestLease(lease, grains - lease.usable(nowMs))
       } finally {
         lease.waitingGrains -= grains
       }
     }
   }
 
-  /** Remembers a refusal of the shared store, of limits that can be refused by memory alone. */
-  #learn(charge: Charge, verdict: Verdict): void {
+  /** Caches a refusal by the shared store, for limits that support local refusals. */
+  #cacheRefusal(charge: Charge, verdict: Verdict): void {
     if (verdict.allowed || verdict.fallback !== undefined) return
     const nowMs = this.#clock.now()
     const lease = this.#leaseTable.open(charge.limit, charge.key, nowMs)
-    lease?.hear(verdict, nowMs)
-    lease?.refuse(toGrains(charge.cost, charge.limit), verdict.retryAfterMs, nowMs)
+    lease?.recordVerdict(verdict, nowMs)
+    lease?.recordRefusal(toGrains(charge.cost, charge.limit), verdict.retryAfterMs, nowMs)
   }
 
-  /** Gives back locally what a decision spent that did not come to be. */
-  #takeBack(charges: readonly Charge[], verdicts: readonly (Verdict | undefined)[], nowMs: number): void {
+  /** Restores local units spent by a decision that was then denied. */
+  #restoreUnits(charges: readonly Charge[], verdicts: readonly (Verdict | undefined)[], nowMs: number): void {
     charges.forEach((charge, index) => {
       if (!verdicts[index]?.allowed) return
       const lease = this.#leaseTable.find(charge.limit, charge.key)
       if (lease === undefined) return
       const grains = toGrains(charge.cost, charge.limit)
-      const rest = lease.takeBack(grains, nowMs)
-      if (rest > 0) this.#leaseClient.giveBack(lease, rest, nowMs)
+      const rest = lease.restore(grains, nowMs)
+      if (rest > 0) this.#leaseClient.returnUnits(lease, rest, nowMs)
     })
   }
 
-  /** Returns the units for which there was no room. */
-  #refundHere(charge: Charge, nowMs: number): number {
+  /** Refunds locally; returns the units that found no room. */
+  #refundLocally(charge: Charge, nowMs: number): number {
     const lease = this.#leaseTable.find(charge.limit, charge.key)
     if (lease === undefined) return charge.cost
-    return lease.takeBack(toGrains(charge.cost, charge.limit), nowMs) / charge.limit.scale
+    return lease.restore(toGrains(charge.cost, charge.limit), nowMs) / charge.limit.scale
   }
 }

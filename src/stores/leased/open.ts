@@ -2,29 +2,23 @@ import type { Clock } from '../../core/clock.ts'
 import type { Store } from '../store.ts'
 import { LeasedStore } from './leased-store.ts'
 
-/** Units taken in advance and decided on here; `none`: every message asks. */
-export type LeaseWord = 'auto' | 'none' | LeaseUnits
+/** Lease setting: automatic size, none (every message asks the store), or explicit units. */
+export type LeaseSetting = 'auto' | 'none' | LeaseUnits
 
-/** Units to take at once and how long they last; `ttl: '2s'` is `ttlMs: 2000`. */
+/** Units per lease and their time to live; `ttl: '2s'` is `ttlMs: 2000`. */
 export interface LeaseUnits {
   readonly units?: number | 'auto' | undefined
   readonly ttl?: string | undefined
   readonly ttlMs?: number | undefined
 }
 
-/** Puts a shared store on leases, if they are asked for. */
+/** Wraps a shared store in a LeasedStore, unless `lease` is `none`. */
 export function openLeased(
   store: Store,
-  lease: LeaseWord,
+  lease: LeaseSetting,
   { nodes, clock }: { readonly nodes?: number | undefined; readonly clock?: Clock | undefined },
 ): Store {
   if (lease === 'none') return store
   const { units, ttlMs }: LeaseUnits = lease === 'auto' ? {} : lease
-  return new LeasedStore({
-    store,
-    ...(units === undefined ? {} : { units }),
-    ...(ttlMs === undefined ? {} : { ttlMs }),
-    ...(nodes === undefined ? {} : { nodes }),
-    ...(clock === undefined ? {} : { clock }),
-  })
+  return new LeasedStore({ store, units, ttlMs, nodes, clock })
 }

@@ -2,11 +2,11 @@ import { hashKey } from './key-hash.ts'
 import type { KeyList } from './key-list.ts'
 
 const SMALLEST = 8
-/** A shard splits when it would pass this, so that no growth ever rehashes more entries in one go. */
+/** A shard splits before it exceeds this, so that no growth rehashes more entries at once. */
 const LARGEST_SINGLE = 4_096
 const SHARD_BITS = 8
 
-/** One open-addressing table of (hash, slot + 1) pairs; linear probing, removal by shifting back. */
+/** Open-addressing table of (hash, slot + 1) pairs with linear probing; removal shifts entries back. */
 class Shard {
   entries = new Int32Array(2 * SMALLEST)
   mask = SMALLEST - 1
@@ -14,9 +14,9 @@ class Shard {
 }
 
 /**
- * Key → slot over typed arrays: 8 bytes an entry at 37 to 75 % load, against about 37 for a Map. The keys
- * themselves stand in the table's own list by slot. Split into 256 shards once it is large, so that growing
- * never stops the loop: a shard of a million-key index rehashes some 4,000 entries.
+ * Index from key to slot over typed arrays: 8 bytes per entry at 37 to 75 % load, against about 37 for a Map. The
+ * keys are in the table's own list, by slot. A large index is split into 256 shards. Why: growing must not block the
+ * event loop; a shard of a million-key index rehashes some 4,000 entries.
  */
 export class KeyIndex {
   #single: Shard | undefined = new Shard()
@@ -27,7 +27,7 @@ export class KeyIndex {
     this.#keys = keys
   }
 
-  /** The slot of a key, or -1. */
+  /** Returns the slot of a key, or -1. */
   find(key: string): number {
     const hash = hashKey(key)
     const shard = this.#shardOf(hash)
@@ -41,7 +41,7 @@ export class KeyIndex {
     }
   }
 
-  /** Adds a key that is not there. */
+  /** Adds a key that is not in the index. */
   add(key: string, slot: number): void {
     const hash = hashKey(key)
     let shard = this.#shardOf(hash)
@@ -53,7 +53,7 @@ export class KeyIndex {
     insert(shard, hash, slot)
   }
 
-  /** Removes a key that is there. */
+  /** Removes a key that is in the index. */
   remove(key: string): void {
     const hash = hashKey(key)
     const shard = this.#shardOf(hash)
@@ -64,7 +64,7 @@ export class KeyIndex {
     let next = (hole + 1) & mask
     while (entries[2 * next + 1] !== 0) {
       const home = entries[2 * next]! & mask
-      // An entry may move back to the hole unless its home lies after the hole.
+      // An entry may move back to the hole unless its home is after the hole.
       if (((next - home) & mask) >= ((next - hole) & mask)) {
         entries[2 * hole] = entries[2 * next]!
         entries[2 * hole + 1] = entries[2 * next + 1]!

@@ -2,15 +2,15 @@ const CHUNK_BITS = 12
 const LAST_SLOT = (1 << CHUNK_BITS) - 1
 
 /**
- * Keys by slot. In chunks, as the records are: growing copies at most one chunk. One array of a million keys would
- * stop the loop for some 30 ms each time it grows.
+ * Keys by slot, in chunks like the records: growing copies at most one chunk. Why: growing a single array of a
+ * million keys blocks the event loop for some 30 ms.
  */
 export class KeyList {
   #chunks: (string | undefined)[][] = []
-  /** One more than the highest slot that was ever set. */
+  /** Highest slot ever set, plus one. */
   length = 0
 
-  /** The key of a slot that was set; undefined where it was freed. */
+  /** Returns the key of a slot; undefined if it was freed. */
   get(slot: number): string | undefined {
     return this.#chunks[slot >> CHUNK_BITS]![slot & LAST_SLOT]
   }

@@ -6,27 +6,27 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { Charge, Selector, Store, StoreHealth, StoreWarning, Verdict } from '../store.ts'
 import { Table } from './table.ts'
 
-/** A whole pass over all keys takes about this long while few expire. */
+/** Approximate duration of a full sweep over all keys while few expire. */
 const PASS_MS = 30_000
 const SHORTEST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 1_000
-/** Evictions are counted each, but told at most this often for a rule. */
+/** Minimum interval between warnings of a rule; every eviction is counted. */
 const WARNING_EVERY_MS = 10_000
-/** What a visit to a table costs of a slice at the least, in slots: so many tiny tables are not one long pause. */
+/** Minimum cost of visiting a table, in slots, so that many tiny tables do not add up to one long pause. */
 const LEAST_VISIT = 16
 
-/** Grains of a charge that a later one of the same rule and key takes along. */
+/** Marks a charge whose grains are added to a later charge of the same rule and key. */
 const ADDED = -1
 
 export interface MemoryStoreOptions {
   readonly clock?: Clock | undefined
-  /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
+  /** Maximum number of keys per rule. Default: {@link MAX_SIZES.keysPerRule}. */
   readonly maxKeysPerRule?: number | undefined
 }
 
 const OPTIONS: OptionNames<MemoryStoreOptions> = { clock: true, maxKeysPerRule: true }
 
-/** State in this process: synchronous, bounded, idle keys go. The default store. */
+/** State in this process: synchronous and bounded; idle keys are removed. The default store. */
 export class MemoryStore implements Store {
   readonly name = 'memory'
   readonly answersWithinMs = 0
@@ -37,7 +37,7 @@ export class MemoryStore implements Store {
   readonly #listeners = new Set<(warning: StoreWarning) => void>()
   readonly #warned = new Map<string, { lost: number; atMs: number }>()
   #cancelSweep: (() => void) | undefined
-  /** The tables in the order of their turns, whose it is, and how many slices a whole round takes. */
+  /** Tables in sweep order, the current one, and the number of slices of a whole round. */
   readonly #turns: Table[] = []
   #turn = 0
   #slices = 1
@@ -49,7 +49,7 @@ export class MemoryStore implements Store {
     this.#maxKeys = options.maxKeysPerRule ?? MAX_SIZES.keysPerRule
   }
 
-  /** The keys of a rule, carried over to `limit` where it has changed by a moment, now if none is given. */
+  /** Returns the keys of a rule, migrated to `limit` if it has changed. `nowMs` defaults to now. */
   table(limit: Limit, nowMs?: number): Table {
     let table = this.#tables.get(limit.name)
     if (table === undefined) {
@@ -70,7 +70,7 @@ export class MemoryStore implements Store {
     if (this.#closed) throw new StoreError('the memory store is closed: open another')
     const nowMs = options.nowMs ?? this.#clock.now()
     const grains = charges.map(charge => toGrains(charge.cost, charge.limit))
-    // Objects of this step's own: whoever awaits them must not see those of the next step.
+    // New objects for each call, because callers that await them must not see the verdicts of the next call.
     const verdicts: Verdict[] = charges.map(() => ({
       allowed: false,
       remaining: 0,
@@ -128,7 +128,7 @@ export class MemoryStore implements Store {
     return count
   }
 
-  /** Calls a listener when keys had to be evicted or to share a counter; the returned function ends it. */
+  /** Subscribes to warnings about evictions and shared counters; the returned function unsubscribes. */
   watch(listener: (warning: StoreWarning) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -161,7 +161,7 @@ export class MemoryStore implements Store {
     this.#cancelSweep = this.#clock.after(pauseMs, () => this.#sweep())
   }
 
-  /** One slice: tables in turn, as far as it goes. A large one that had much to forget is asked again at once. */
+  /** Sweeps one slice: tables in turn. Continues soon if a large table had many expired keys. */
   #sweep(): void {
     const nowMs = this.#clock.now()
     // Read for the gate of this clock: it decides no message at a time before a sweep.
@@ -171,7 +171,7 @@ export class MemoryStore implements Store {
     for (let visits = this.#turns.length; visits > 0; visits--) {
       const table = this.#turns[this.#turn]!
       const slots = Math.min(table.slots, MAX_SIZES.sweepSlice)
-      // Always a whole turn: what is left of a slice would be little of a large table.
+      // Always a whole table: the rest of a slice would cover little of a large one.
       if (slots > left) break
       left -= Math.max(slots, LEAST_VISIT)
       const swept = table.sweep(nowMs, slots)
@@ -208,7 +208,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** The places of earlier charges of the same rule and key that passed: they add up. */
+/** Returns the indexes of earlier passing charges of the same rule and key: their costs add up. */
 function earlierOnes(charges: readonly Charge[], index: number, verdicts: readonly Verdict[]): number[] {
   const { limit, key } = charges[index]!
   const places: number[] = []

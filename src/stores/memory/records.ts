@@ -7,33 +7,33 @@ import type { Limit } from '../../algorithms/limit.ts'
  */
 export const GENERATION = 0
 const REFUSED_UNTIL = 1
-/** Of a record that is closed. */
+/** Index of the next free record, in a closed record. */
 const NEXT_FREE = 1
 export const OWN = 2
 
-/** The last before they begin anew, as small integers. */
+/** Highest generation before they restart, so that they stay small integers. */
 const LAST_GENERATION = 2 ** 31 - 1
 
-/** Records stand in chunks, so that growing copies nothing; only the first chunk starts small and doubles. */
+/** Records are in chunks, so that growing copies nothing; only the first chunk starts small and doubles. */
 const CHUNK_BITS = 12
 const CHUNK_SLOTS = 1 << CHUNK_BITS
 const LAST_SLOT = CHUNK_SLOTS - 1
 const FIRST_CHUNK_SLOTS = 8
 
 /**
- * The records of a rule's keys, by slot. Whoever keeps a slot also keeps its generation: a slot given to another
- * key has another generation, so a stale one is noticed and never misused.
+ * Records of a rule's keys, by slot. A reference to a slot also stores its generation: a reused slot has another
+ * generation, so that stale references are detected.
  */
 export class Records {
-  /** The first chunk, which is all there is of most rules: the list of them would be two cache lines more. */
+  /** First chunk; most rules have no other. Why: the list of chunks would cost two more cache lines. */
   #first: Float64Array | undefined
   #stride: number
-  /** How often the limit has changed: other numbers may be in force than a plan was made with. */
+  /** Number of limit changes; a plan made before the last one is stale. */
   changes = 0
   #chunks: Float64Array[] = []
   #limit: Limit
   #kernel: Kernel
-  /** Only of a kernel whose keys own an array each. */
+  /** Only for kernels whose keys own an array each. */
   #logs: (Float64Array | undefined)[] = []
   #generations = 0
 
@@ -43,7 +43,7 @@ export class Records {
     this.#stride = OWN + limit.kernel.width
   }
 
-  /** Forgets all records and counts by another limit; slots kept elsewhere stay void. */
+  /** Forgets all records and counts by another limit; slots referenced elsewhere stay void. */
   restart(limit: Limit): void {
     this.change(limit)
     this.#stride = OWN + limit.kernel.width
@@ -52,14 +52,14 @@ export class Records {
     this.#logs = []
   }
 
-  /** Counts on by another limit of the same kernel. */
+  /** Continues with another limit of the same kernel. */
   change(limit: Limit): void {
     this.changes++
     this.#limit = limit
     this.#kernel = limit.kernel
   }
 
-  /** A fresh record at a slot, with a generation of its own. */
+  /** Opens a new record at a slot, with a new generation. */
   open(slot: number, nowMs: number): void {
     const chunk = this.#chunkFor(slot)
     const at = this.placeOf(slot)
@@ -70,7 +70,7 @@ export class Records {
     this.#kernel.begin?.(this.#cells(slot), this.#own(slot), nowMs, this.#limit)
   }
 
-  /** Ends a record. Free ones are a list that stands in the records themselves: `nextFree` is the one after it. */
+  /** Closes a record. Free records form a list inside the records: `nextFree` is the next one. */
   close(slot: number, nextFree: number): void {
     const chunk = this.#chunk(slot)
     const at = this.placeOf(slot)
@@ -79,32 +79,35 @@ export class Records {
     if (this.#logs[slot] !== undefined) this.#logs[slot] = undefined
   }
 
-  /** What a closed record was given. */
+  /** Returns the next free slot of a closed record. */
   nextFreeOf(slot: number): number {
     return this.#chunk(slot)[this.placeOf(slot) + NEXT_FREE]!
   }
 
-  /** A small integer: read as it stands, V8 keeps it beside the seat, as an object of its own. */
+  /** Returns a small integer. Why: V8 would keep the raw value as a separate object beside the sender state. */
   generationOf(slot: number): number {
     return this.#chunk(slot)[this.placeOf(slot) + GENERATION]! | 0
   }
 
-  /** Whether a kept slot is still that of its key. */
+  /** Returns true if a referenced slot still belongs to its key. */
   isOf(slot: number, generation: number): boolean {
     return this.chunkOf(slot)?.[this.placeOf(slot)] === generation
   }
 
-  /** Where the record of a slot stands; undefined where there is none. It stands there until a key is added. */
+  /** Returns the chunk of a slot's record, or undefined. It stays valid until a key is added. */
   chunkOf(slot: number): Float64Array | undefined {
     return slot < CHUNK_SLOTS ? this.#first : this.#chunks[slot >> CHUNK_BITS]
   }
 
-  /** The first cell of a slot's record in its chunk: its generation; the kernel's own begin at {@link OWN}. */
+  /**
+   * Returns the index of the record's first cell (the generation) in its chunk; the kernel's cells begin at
+   * {@link OWN}.
+   */
   placeOf(slot: number): number {
     return (slot & LAST_SLOT) * this.#stride
   }
 
-  /** Asks without changing what is counted; returns how long the cost must wait, 0 where it fits. */
+  /** Probes a cost without charging it; returns the wait, 0 if it fits. */
   probe(slot: number, nowMs: number, grains: number, out: Verdict): number {
     const kernel = this.#kernel
     const limit = this.#limit
@@ -112,15 +115,15 @@ export class Records {
     const at = this.placeOf(slot)
     if (kernel.width > 0) kernel.probe(chunk, at + OWN, nowMs, grains, limit, out)
     else kernel.probe(this.#logs[slot]!, 0, nowMs, grains, limit, out)
-    // The refusal of a large cost is noted, so that the key is not evicted while it lasts. That of a unit or less
-    // need not be: `refuses` finds that a unit does not fit, and the record stays unwritten.
+    // Stores the refusal of a cost above one unit, so that the key is not evicted during its wait. A smaller one
+    // needs no write: `refuses` finds that a unit does not fit.
     if (grains > limit.scale && !out.allowed && out.retryAfterMs !== Infinity) {
       chunk[at + REFUSED_UNTIL] = nowMs + out.retryAfterMs
     }
     return out.retryAfterMs
   }
 
-  /** Takes what was just probed and fits. */
+  /** Charges a cost that was just probed and fits. */
   take(slot: number, nowMs: number, grains: number): void {
     const kernel = this.#kernel
     if (kernel.width > 0) {
@@ -137,30 +140,33 @@ export class Records {
     this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = 0
   }
 
-  /** Whether a key refuses now, what it refused last or a single unit: then it must not be forgotten. */
+  /**
+   * Returns true if a key refuses now, either its last refused cost or a single unit. Such a key must not be
+   * forgotten.
+   */
   refuses(slot: number, nowMs: number, out: Verdict): boolean {
     if (this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL]! > nowMs) return true
     const unit = this.#limit.scale
     return !this.#kernel.probe(this.#cells(slot), this.#own(slot), nowMs, unit, this.#limit, out)
   }
 
-  /** The time from which the record equals a key never seen. */
+  /** Returns the time from which the record equals an unseen key. */
   wholeAt(slot: number): number {
     return this.#kernel.wholeAt(this.#cells(slot), this.#own(slot), this.#limit)
   }
 
-  /** Units used up at a moment. */
+  /** Returns the units used at a time. */
   spent(slot: number, nowMs: number): number {
     return this.#kernel.spent(this.#cells(slot), this.#own(slot), nowMs, this.#limit) / this.#limit.scale
   }
 
-  /** Carries a record over to a limit of the same kernel, from the one in force. */
+  /** Migrates a record from the active limit to another one of the same kernel. */
   carry(slot: number, sinceMs: number, next: Limit): void {
     this.#kernel.carry(this.#cells(slot), this.#own(slot), sinceMs, this.#limit, next)
     this.#chunk(slot)[this.placeOf(slot) + REFUSED_UNTIL] = 0
   }
 
-  /** Sets an open record to so many units used. */
+  /** Sets the used units of an open record. */
   seed(slot: number, nowMs: number, units: number): void {
     const cells = this.#cells(slot)
     const own = this.#own(slot)

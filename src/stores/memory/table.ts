@@ -5,27 +5,27 @@ import { KeyIndex } from './key-index.ts'
 import { KeyList } from './key-list.ts'
 import { Records } from './records.ts'
 
-/** Where keys share a counter when a table is full of keys that are all still refusing. */
+/** Slot of the shared counter, used by new keys when a table is full of keys that all refuse. */
 export const OVERFLOW_SLOT = 0
 
-/** A generation that no slot ever has. */
+/** Generation that no slot ever has. */
 const NO_GENERATION = -1
 
-/** A table this small is not emptied as a whole. */
+/** Tables up to this size are not cleared as a whole. */
 const SMALL = 64
 
-/** All keys of one rule: which has which slot, who comes and who must go. */
+/** Keys of one rule with their slots; handles new keys and evictions. */
 export class Table {
   limit: Limit
   readonly records: Records
   size = 0
   evictions = 0
-  /** Messages that had to share the overflow counter. */
+  /** Messages that used the shared overflow counter. */
   overflows = 0
   readonly #mostKeys: number
   readonly #keys = new KeyList()
   readonly #index = new KeyIndex(this.#keys)
-  /** The first of the free slots; the shared one, which is never free, stands for none. */
+  /** First free slot; {@link OVERFLOW_SLOT}, which is never free, means none. */
   #free = OVERFLOW_SLOT
   #hand = 0
   readonly #look: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
@@ -37,12 +37,12 @@ export class Table {
     this.#openOverflow()
   }
 
-  /** Slots a sweep has to look at. */
+  /** Number of slots that a sweep has to check. */
   get slots(): number {
     return this.#keys.length
   }
 
-  /** Fewer where a key may be large: a sliding log's is as large as its limit. */
+  /** Maximum number of keys; lower if a key may be large, as a sliding log is as large as its limit. */
   get maxKeys(): number {
     const { limit } = this
     const entries = limit.kernel.entries?.(limit)
@@ -50,17 +50,17 @@ export class Table {
     return Math.min(this.#mostKeys, Math.max(1, Math.floor(MAX_SIZES.logEntriesPerRule / entries)))
   }
 
-  /** What to keep beside a slot; the shared counter is never kept. */
+  /** Returns the generation to store with a slot; the shared counter has none. */
   generationOf(slot: number): number {
     return slot === OVERFLOW_SLOT ? NO_GENERATION : this.records.generationOf(slot)
   }
 
-  /** The slot of a key, or -1. */
+  /** Returns the slot of a key, or -1. */
   find(key: string): number {
     return this.#index.find(key)
   }
 
-  /** The slot of a key, made if need be; a full table gives away the slot of a key that needs it least. */
+  /** Returns the slot of a key, created if needed; a full table evicts another key. */
   acquire(key: string, nowMs: number): number {
     const found = this.#index.find(key)
     if (found >= 0) return found
@@ -78,7 +78,7 @@ export class Table {
     return slot
   }
 
-  /** Asks for a key that has no slot. */
+  /** Probes a cost for a key without a slot. */
   probeUnseen(nowMs: number, grains: number, out: Verdict): boolean {
     const { kernel } = this.limit
     const cells = kernel.room?.(undefined) ?? new Float64Array(kernel.width)
@@ -86,7 +86,7 @@ export class Table {
     return kernel.probe(cells, 0, nowMs, grains, this.limit, out)
   }
 
-  /** Forgets a key; true when it was there. */
+  /** Forgets a key; returns true if it existed. */
   forget(key: string): boolean {
     const slot = this.#index.find(key)
     if (slot < 0) return false
@@ -94,7 +94,7 @@ export class Table {
     return true
   }
 
-  /** Forgets all keys; returns how many there were. */
+  /** Forgets all keys; returns how many. */
   clear(): number {
     const count = this.size
     this.#empty()
@@ -102,8 +102,8 @@ export class Table {
   }
 
   /**
-   * Looks at some slots and forgets those that are whole again; returns how many. Keys of a limit that starts below
-   * full stay until the table is full: whole again is not unseen.
+   * Sweeps some slots and forgets their keys that are full again; returns how many. Keys of a limit that starts below
+   * full stay until the table is full, because for them full is not unseen.
    */
   sweep(nowMs: number, slots: number): number {
     if (startsBelowFull(this.limit)) return 0
@@ -113,20 +113,20 @@ export class Table {
       if (this.#keys.get(slot) !== undefined && this.records.wholeAt(slot) <= nowMs) this.#release(slot)
     }
     const swept = before - this.size
-    // An empty table gives its memory back.
+    // An empty table releases its memory.
     if (this.size === 0 && this.slots > SMALL && this.records.wholeAt(OVERFLOW_SLOT) <= nowMs) this.#empty()
     return swept
   }
 
   /**
-   * Counts on by a changed limit of the same rule from a moment on. What was used is counted by the old one up to then, and
-   * nothing of it is given back: a change mints at most the difference of the capacities. Takes about 10 ns a key where
-   * rates differ, 0.3 µs where algorithms do.
+   * Changes to another limit of the same rule from a time on. Units used until then are counted by the old limit and
+   * none are returned: a change mints at most the difference of the capacities. Takes about 10 ns per key if only
+   * rates differ, 0.3 µs if algorithms do.
    */
   adopt(limit: Limit, sinceMs: number): void {
     const old = this.limit
     this.limit = limit
-    // Whether such a key was swept must make no difference: by the new limit it was not seen.
+    // The result must not depend on the sweep: such a key is unseen by the new limit.
     if (startsBelowFull(limit) && !startsBelowFull(old)) this.#releaseWhole(sinceMs)
     if (countAlike(old, limit)) {
       this.records.change(limit)
@@ -155,9 +155,9 @@ export class Table {
   }
 
   /**
-   * Frees the slot of an expired key, else of the key nearest to being whole among some; never of one that refuses
-   * now or would refuse one unit. False where all of those looked at refuse. It looks in four places: senders that
-   * flood come in crowds, whose slots are neighbours.
+   * Evicts an expired key, else the key nearest to full among a sample; never one that refuses now or would refuse
+   * one unit. Returns false if the whole sample refuses. Samples four places, because flooding senders arrive
+   * together and their slots are neighbours.
    */
   #evict(nowMs: number): boolean {
     let best = -1

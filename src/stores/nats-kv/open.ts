@@ -2,9 +2,9 @@ import { type Clock, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import { type LeaseWord, openLeased } from '../leased/open.ts'
+import { type LeaseSetting, openLeased } from '../leased/open.ts'
 import { readBreaker, readLease } from '../parse-store-options.ts'
-import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import { answerTimeoutMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
 import { describe, type NatsConnection } from './connection.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
@@ -25,7 +25,7 @@ export interface ConnectNatsKvOptions
 export interface OpenNatsKvOptions extends ConnectNatsKvOptions, ResilienceOptions {
   readonly timeoutMs?: number | undefined
   /** Take units in advance and decide on them here, or ask for every message with `none`. Default: auto. */
-  readonly lease?: LeaseWord | undefined
+  readonly lease?: LeaseSetting | undefined
 }
 export interface ConnectNatsStreamOptions
   extends Omit<NatsStreamStoreOptions, 'connection' | 'onClose' | 'problem'>,
@@ -77,7 +77,7 @@ export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): 
   checkOptionNames(options, KV_OPTIONS)
   const { fallback, nodes, breaker: words = {}, timeoutMs, lease: leaseWords = 'auto', ...rest } = options
   const [breaker, lease] = [readBreaker(words), readLease(leaseWords)]
-  const shared = await connectNatsKv(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
+  const shared = await connectNatsKv(url, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
   return openResilient(openLeased(shared, lease, options), { ...options, breaker })
 }
 
@@ -95,7 +95,7 @@ export async function openNatsStream(
   checkOptionNames(options, STREAM_OPTIONS)
   const { fallback, nodes, breaker: words = {}, timeoutMs, ...rest } = options
   const breaker = readBreaker(words)
-  const store = await connectNatsStream(url, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
+  const store = await connectNatsStream(url, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
   return openResilient(store, { ...options, breaker })
 }
 

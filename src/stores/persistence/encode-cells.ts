@@ -1,9 +1,9 @@
-/** The cells of a key as bytes, for stores that write them down: the same memory, not a copy. */
+/** Returns the cells of a key as bytes: the same memory, not a copy. */
 export function encodeCells(cells: Float64Array): Buffer {
   return Buffer.from(cells.buffer, cells.byteOffset, cells.byteLength)
 }
 
-/** A copy, aligned as an array of numbers must be. */
+/** Returns a copy, aligned for a typed array. */
 export function decodeCells(blob: Uint8Array | ArrayBuffer): Float64Array {
   const bytes = blob instanceof ArrayBuffer ? new Uint8Array(blob) : blob
   const cells = new Float64Array(bytes.length >> 3)

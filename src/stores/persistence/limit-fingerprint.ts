@@ -1,7 +1,7 @@
 import { type CalendarUnit, createLimit } from '../../algorithms/index.ts'
 import { ALGORITHMS, type AlgorithmName, type Limit } from '../../algorithms/limit.ts'
 
-/** Of what cells mean; those of another version are not understood. */
+/** Version of the cell format; cells of another version are discarded. */
 const VERSION = 2
 
 type Numbers = readonly [
@@ -19,13 +19,16 @@ type Numbers = readonly [
 
 const texts = new WeakMap<Limit, string>()
 
-/** A rule's numbers as short text: equal where cells mean the same and decide the same. */
+/**
+ * Returns a rule's numbers as short text; equal texts mean that cells have the same meaning and lead to the same
+ * decisions.
+ */
 export function describeNumbers(limit: Limit): string {
   let text = texts.get(limit)
   if (text === undefined) {
     const { algorithm, count, periodMs, capacity, initialGrains, scale, calendar } = limit
     const numbers: Numbers = [VERSION, algorithm, count, periodMs, capacity, initialGrains / scale, scale]
-    // The first day of usual windows is not written: earlier versions did not either.
+    // The default first day is not written, for compatibility with earlier versions.
     const from = calendar === undefined || calendar.from === 1 ? [] : [calendar.from]
     text = JSON.stringify(calendar ? [...numbers, calendar.unit, calendar.zone, ...from] : numbers)
     texts.set(limit, text)
@@ -34,8 +37,8 @@ export function describeNumbers(limit: Limit): string {
 }
 
 /**
- * The limit that such a text describes. A custom algorithm is that of `now`, if it has its name; undefined where the
- * text is of another version, or names an algorithm that is not there.
+ * Returns the limit that a text describes. Uses the custom algorithm of `now` if the name matches. Returns undefined
+ * for another version or an unknown algorithm.
  */
 export function limitOf(text: string, now?: Limit): Limit | undefined {
   const [version, name, count, periodMs, burst, initial, scale, unit, zone, from] = JSON.parse(

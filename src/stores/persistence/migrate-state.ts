@@ -1,27 +1,26 @@
 import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 
-/** Numbers of a rule that came into force at a moment. */
+/** Numbers of a rule and the time from which they are active. */
 export interface Change {
   readonly limit: Limit | undefined
   readonly sinceMs: number
 }
 
-/** Cells of a key never seen. */
+/** Returns the cells of an unseen key. */
 export function freshCells(limit: Limit, nowMs: number): Float64Array {
   const cells = emptyCells(limit)
   limit.kernel.begin?.(cells, 0, nowMs, limit)
   return cells
 }
 
-/** The time from which a key may be forgotten; Infinity for a limit whose unseen keys are not full. */
+/** Returns the time from which a key may be forgotten; Infinity for a limit whose unseen keys are not full. */
 export function forgettableAt(cells: Float64Array, limit: Limit): number {
   return startsBelowFull(limit) ? Infinity : limit.kernel.wholeAt(cells, 0, limit)
 }
 
 /**
- * Carries cells written under old numbers of a rule through later changes, each from its moment on: what was used then
- * stays used. The cells may be changed in place. Undefined for a key that equals one never seen, or whose algorithm is
- * not there.
+ * Migrates cells through all later changes of a rule, each from its time on. Used units stay used. May change the
+ * cells in place. Returns undefined for a key that equals an unseen one, or whose algorithm is unknown.
  */
 export function migrateState(
   cells: Float64Array,
@@ -40,7 +39,7 @@ export function migrateState(
 function carryOnce(cells: Float64Array, old: Limit, limit: Limit, sinceMs: number): Float64Array | undefined {
   const atMs = Math.max(cells[0] ?? 0, sinceMs)
   const isSameKernel = old.kernel === limit.kernel
-  // Keys of a limit that starts full are forgotten when they are full: none of them counts as seen by the other limit.
+  // Full keys of a limit that starts full were forgotten, so the other limit treats none of them as seen.
   if ((startsBelowFull(limit) && !startsBelowFull(old)) || !isSameKernel) {
     if (old.kernel.wholeAt(cells, 0, old) <= atMs) return undefined
   }

@@ -3,10 +3,10 @@ import type { AdapterOptions, RedisClient } from './client.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { fromNodeRedis, type NodeRedisClient, type NodeRedisCluster } from './from-node-redis.ts'
 
-/** What a store can be given to speak through. */
+/** Clients that a store accepts. */
 export type AnyRedisClient = RedisClient | IoredisClient | IoredisCluster | NodeRedisClient | NodeRedisCluster
 
-/** The client as the store asks it. Throws UnsupportedError for what is neither ioredis nor node-redis. */
+/** Adapts a client. Throws UnsupportedError unless it is ioredis or node-redis. */
 export function adapt(client: AnyRedisClient, options: AdapterOptions): RedisClient {
   if ('serverOf' in client) return client
   if ('sendCommand' in client && 'isReady' in client) return fromNodeRedis(client, options)

@@ -3,11 +3,11 @@ import { withTimeout } from '../../core/with-timeout.ts'
 import type { RedisCommands } from '../backend.ts'
 import { notConnected, type RedisClient } from './client.ts'
 
-// KEYS: the key. ARGV: the command, then what follows the key. A script, as clients of all kinds send it to the node
-// that holds its key.
+// KEYS: the key. ARGV: the command, then its arguments. Why a script: every kind of client routes it to the node
+// that holds the key.
 const CALL = 'return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))'
 
-/** Commands by way of any client, each within `timeoutMs`. */
+/** Returns commands on top of any client, each within `timeoutMs`. */
 export function commandsOf(client: RedisClient, timeoutMs: number): RedisCommands {
   const call = async (command: string, key: string, ...words: (string | number)[]): Promise<unknown> => {
     if (!client.isReady()) throw notConnected(client)

@@ -1,18 +1,19 @@
 -- Decides, peeks and refunds for several messages in one step.
 -- KEYS: state keys, each once.
 -- ARGV[1], JSON: deadlineMs of the server's clock · nowMs (absent: the server's) · graceMs added to times to live ·
---   limits, each with how long ago it came into force, and those before it (header, ago) · messages, flat: kind (see
---   call-text.ts), number of charges, then of each: key, limit (from 1), grains, soft (0 or 1).
+--   limits, each with its age and those before it (header, age) · messages, flat: kind (see
+--   script-args.ts), number of charges, then for each: key, limit (from 1), grains, soft (0 or 1).
 -- Answers: status, the server's time, then for each charge that was not a refund: remaining, retryAfterMs (0: allowed,
 --   -1: never), resetMs.
 local DONE, LATE, OUTSIDE = 0, 1, 2
 local PEEK, COMMIT, REFUND = 0, 1, 2
 -- A century: more would overflow the server's own clock.
 local LONGEST_MS = 3155760000000
--- Times to live end at whole multiples of this: most charges of a busy key then leave its time to live as it is, which
--- costs the server a third less.
+-- Times to live are multiples of this. Why: most charges of a busy key then do not change its time to live, which
+-- saves the server a third.
 local EXPIRY_STEP_MS = 1024
--- A bucket that starts below full is told apart from one never seen for 30 days after its last charge, in steps of a day.
+-- A bucket that starts below full is distinguished from an unseen one for 30 days after its last charge, in steps
+-- of a day.
 local SEEN_MS, SEEN_STEP_MS = 2592000000, 86400000
 
 local call = cjson.decode(ARGV[1])
@@ -37,7 +38,7 @@ local function gcd(a, b)
   return a
 end
 
--- Steps of a grain: the twin of stepsOf in create-limit.ts.
+-- Steps of a grain: same as stepsOf in create-limit.ts.
 local DAY_MS, SPARE = 86400000, 1024
 local function stepsOf(countGrains, periodMs, mostGrains)
   local common = (periodMs / gcd(DAY_MS, periodMs)) * DAY_MS
@@ -46,9 +47,9 @@ local function stepsOf(countGrains, periodMs, mostGrains)
   return periodMs / gcd(countGrains, periodMs)
 end
 
--- The limit by which a stored value was counted, and where its cells begin. A value starts with
--- "2 algorithm scale countGrains periodMs capacityGrains calendar\n"; in the place of a calendar stands `initial` for a bucket
--- that starts below full.
+-- Returns the limit by which a stored value was counted, and the position of its cells. A value starts with "2
+-- algorithm scale countGrains periodMs capacityGrains calendar\n"; for a bucket that starts below full, `initial`
+-- replaces the calendar.
 local function readHeader(value, key)
   local algorithm, scale, count, period, capacity, calendar, at =
     value:match('^2 (%S+) (%d+) (%d+) (%d+) (%d+) ?([^\n]*)\n()')
@@ -66,17 +67,18 @@ local function readHeader(value, key)
   return limit, at
 end
 
--- Of each key: its cells, the limit they are counted by, whether its cells differ from what is stored (they begin part
--- full, or were carried over), and whether they are to be written.
+-- By key: its cells, the limit they are counted by, whether the cells differ from the stored ones (partly full at
+-- start, or migrated), and whether they must be written.
 local cellsOf, limitOf, changed, dirty = {}, {}, {}, {}
--- When a stored key expires by itself, where that is known.
+-- Expiry of a stored key by itself, if known.
 local expiryOf = {}
 
 local function startsBelowFull(limit)
   return limit.calendar == 'initial'
 end
 
--- The end of a key's time to live, and the moment before which it must not be forgotten: not before it is whole.
+-- Returns the end of a key's time to live, and the time before which it must not be forgotten because it is not
+-- full.
 local function expiryAfter(cells, limit)
   local keptUntil, step = limit.twin.wholeAt(cells, limit), EXPIRY_STEP_MS
   if startsBelowFull(limit) then keptUntil, step = max(keptUntil, cells[1] + SEEN_MS), SEEN_STEP_MS end
@@ -84,7 +86,8 @@ local function expiryAfter(cells, limit)
   return keptUntil - keptUntil % step + step, keptUntil
 end
 
--- Whether cells mean and do the same under two limits of one algorithm: the twin of countAlike in limit.ts.
+-- Returns true if cells have the same meaning and effect under two limits of one algorithm: same as countAlike in
+-- limit.ts.
 local function countAlike(old, limit)
   if limit.stateSize then return true end
   if old.scale ~= limit.scale then return false end
@@ -94,12 +97,12 @@ local function countAlike(old, limit)
   return old.periodMs == limit.periodMs and old.calendar == limit.calendar
 end
 
--- Carries the cells of a key from one limit to the next, which came into force at a moment; nil for a key that equals one
--- never seen then, or whose algorithm is not there.
+-- Migrates the cells of a key from one limit to the next, active from a given time. Returns nil for a key that
+-- then equals an unseen one, or whose algorithm is unknown.
 local function carryOnce(cells, old, limit, since)
   local moment, isSame = max(since, tonumber(cells[1]) or 0), old.algorithm == limit.algorithm
   if not old.twin or not limit.twin then return nil end
-  -- Keys of a limit that starts full are forgotten when they are full: none of them counts as seen by the other limit.
+  -- Full keys of a limit that starts full were forgotten, so the other limit treats none of them as seen.
   if (startsBelowFull(limit) and not startsBelowFull(old)) or not isSame then
     if old.twin.wholeAt(cells, old) <= moment then return nil end
   end
@@ -111,14 +114,15 @@ local function carryOnce(cells, old, limit, since)
   return limit.twin.seed(moment, ceil(units * limit.scale), limit)
 end
 
--- A limit by its header, read once a call.
+-- Limits by header, parsed once per call.
 local read = {}
 local function limitOfHeader(header, key)
   if not read[header] then read[header] = readHeader(header, key) end
   return read[header]
 end
 
--- The first of the limit's changes that cells have yet to be carried through, of #before + 1: see changesAfter in history.ts.
+-- Returns the index of the limit's first change still to apply to the cells, from 1 to #before + 1: see
+-- changesAfter in limit-history.ts.
 local function firstChange(limit, header, last)
   local before, known, later, inForce = limit.before, nil, nil, 1
   for place = 1, #before + 1 do
@@ -133,11 +137,11 @@ local function firstChange(limit, header, last)
   return known and known + 1 or inForce
 end
 
--- Counts on by another limit: what was used is counted by the one before, up to the moment of each change.
+-- Migrates to another limit: used units are counted by the limit before, up to the time of each change.
 local function adopt(key, old, header, limit)
   limitOf[key] = limit
   local cells, before = cellsOf[key], limit.before
-  -- The state of a custom algorithm is kept as it is, whenever it was charged.
+  -- The state of a custom algorithm is kept unchanged, whatever its time.
   local last = limit.stateSize and huge or cells and tonumber(cells[1]) or 0
   local first = firstChange(limit, header, last)
   if first > #before + 1 then return end
@@ -163,7 +167,7 @@ local function unpackCells(twin, value, at)
   return {struct.unpack(twin.format, value, at)}
 end
 
--- Makes the cells of a key ready to be counted by a limit.
+-- Loads the cells of a key, ready to be counted by a limit.
 local function open(key, limit)
   local known, value = limitOf[key], values[key]
   if known then
@@ -190,14 +194,14 @@ local function open(key, limit)
   adopt(key, old, sub(value, 1, at - 1), limit)
 end
 
--- For a number that is no integer reply.
+-- Formats a number that is not an integer reply.
 local function wordOf(number)
   return number == huge and -1 or format('%.17g', number)
 end
 
 local reply, size = {DONE, serverMs}, 2
 local messages, limits = call.messages, call.limits
--- Of each key, what the charges of one message that fit ask of it: they add up, and are taken together.
+-- Sum by key of the charges of one message that fit: they are taken together.
 local sumOf = {}
 local at = 1
 while messages[at] do
@@ -223,7 +227,7 @@ while messages[at] do
       elseif messages[place + 3] == 0 then
         denied = true
       end
-      -- A bucket that begins part full begins so also when it is first seen by what it denies.
+      -- A bucket that starts partly full also begins to fill when its first charge is denied.
       if changed[key] and kind ~= PEEK then dirty[key] = true end
     end
   end

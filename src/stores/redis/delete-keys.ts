@@ -4,10 +4,10 @@ import type { Selector } from '../store.ts'
 import { notConnected, type RedisClient, type RedisServerLink } from './client.ts'
 import type { StateKeys } from './keys.ts'
 
-/** Keys a server looks at in one step of a scan; far below a millisecond of its time. */
+/** Keys that a server visits per scan step; takes far less than a millisecond. */
 const SCAN_COUNT = '500'
 
-/** Deletes the keys of a selector on every master, and says how many there were. Rejects with StoreError. */
+/** Deletes the keys of a selector on every master; returns how many. Rejects with StoreError. */
 export async function forgetKeys(
   client: RedisClient,
   keys: StateKeys,
@@ -33,7 +33,7 @@ export async function forgetKeys(
       const [next, names] = found as [unknown, readonly unknown[]]
       cursor = String(next)
       const ours = names.map(String).filter(name => keys.owns(name, rule, key))
-      // Each by itself: on Cluster one command must not name keys of several slots.
+      // One command per key, because on Cluster a command must not name keys of several slots.
       const gone = await Promise.all(ours.map(name => call(master, timeoutMs, 'DEL', name)))
       for (const one of gone) count += Number(one)
     } while (cursor !== '0')
@@ -41,7 +41,7 @@ export async function forgetKeys(
   return count
 }
 
-/** What is wrong with a Redis, in words; undefined where every master answers. */
+/** Pings every master; returns the problem, or undefined if all answer. */
 export async function pingAll(client: RedisClient, timeoutMs: number): Promise<string | undefined> {
   if (!client.isReady()) return notConnected(client).message
   try {
@@ -62,7 +62,7 @@ function call(
   return inTime(master.call(command, ...args), timeoutMs)
 }
 
-/** What a promise gives, or a StoreError for what it throws and when it takes too long. */
+/** Resolves with the promise's value; rejects with StoreError if it fails or is late. */
 function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = limitWait(systemClock, timeoutMs, () =>

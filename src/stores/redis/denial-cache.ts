@@ -12,11 +12,11 @@ interface Denial {
 }
 
 /**
- * What is known to be refused, and until when: asked for as much or more, it is refused here. Never what costs less: that
- * may fit. Bounded; the oldest goes first.
+ * Cache of active refusals: the same or a higher cost is refused locally. A lower cost is not, because it may fit.
+ * Bounded; the oldest entry is dropped first.
  */
 export class DenialCache {
-  /** Messages refused here. */
+  /** Messages refused locally. */
   refused = 0
   readonly #most: number
   readonly #known = new Map<string, Denial>()
@@ -29,7 +29,7 @@ export class DenialCache {
     return this.#known.size
   }
 
-  /** What can be answered without asking: verdicts where a charge that is not soft is known to be refused. */
+  /** Returns verdicts without asking Redis if a charge that is not soft is known to be refused. */
   answer(charges: readonly KeyedCharge[], nowMs: number): readonly Verdict[] | undefined {
     if (this.#known.size === 0) return undefined
     let denied = false
@@ -44,12 +44,12 @@ export class DenialCache {
     return verdicts
   }
 
-  /** Keeps what Redis refused a message that was sent at `sentMs`. */
+  /** Caches refusals of a message that was sent at `sentMs`. */
   note(charges: readonly KeyedCharge[], verdicts: readonly Verdict[], sentMs: number): void {
     if (this.#most === 0) return
     charges.forEach(({ stateKey, limit, grains, soft }, index) => {
       const { allowed, retryAfterMs, resetMs, remaining } = verdicts[index]!
-      // What can never pass tells nothing of when others can.
+      // A cost that can never pass says nothing about other costs.
       if (allowed || soft || retryAfterMs === Infinity) return
       this.#known.delete(stateKey)
       const untilMs = sentMs + retryAfterMs
@@ -70,7 +70,7 @@ export class DenialCache {
   #find({ stateKey, limit, grains }: KeyedCharge, nowMs: number): Denial | undefined {
     const denial = this.#known.get(stateKey)
     if (denial === undefined) return undefined
-    // A clock that was set back must not make a refusal last longer.
+    // A clock step backwards must not extend a refusal.
     if (denial.limit !== limit || nowMs >= denial.untilMs || nowMs < denial.atMs) {
       this.#known.delete(stateKey)
       return undefined

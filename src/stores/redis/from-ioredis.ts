@@ -18,17 +18,17 @@ interface Commands extends Emitting {
   disconnect(reconnect?: boolean): void
 }
 
-/** An ioredis client, as far as it is used. */
+/** Used part of an ioredis client. */
 export interface IoredisClient extends Commands, RedisServerLink {
   readonly stream?: { destroy(): unknown; on?(event: 'error', listener: () => void): unknown } | undefined
-  /** What the server said of itself when the connection was made. */
+  /** Server info from when the connection was made. */
   readonly serverInfo?: { readonly loading?: string } | undefined
   readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
-  /** Another connection to the same place. */
+  /** Opens another connection to the same server. */
   duplicate?(options: object): IoredisSubscriber
 }
 
-/** An ioredis client that is to hear a channel, as far as it is used. */
+/** Used part of an ioredis client that subscribes. */
 export interface IoredisSubscriber extends Pick<IoredisClient, 'stream'> {
   on(event: string, listener: (argument: unknown) => void): unknown
   connect(): Promise<unknown>
@@ -36,17 +36,17 @@ export interface IoredisSubscriber extends Pick<IoredisClient, 'stream'> {
   disconnect(): void
 }
 
-/** An ioredis Cluster, as far as it is used. */
+/** Used part of an ioredis Cluster. */
 export interface IoredisCluster extends Commands {
   readonly isCluster: boolean
-  /** By slot, the servers that hold it, its master first. */
+  /** Servers by slot, the master first. */
   readonly slots: readonly (readonly string[] | undefined)[]
   nodes(role?: 'all' | 'master' | 'slave'): IoredisClient[]
 }
 
 /**
- * ioredis (5 or 6), standalone, behind Sentinel or Cluster. A client of the user's own is best made with
- * `enableOfflineQueue: false, maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false`.
+ * Adapts ioredis (5 or 6): standalone, Sentinel or Cluster. Create the client with `enableOfflineQueue: false,
+ * maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false`.
  */
 export function fromIoredis(
   client: IoredisClient | IoredisCluster,
@@ -66,7 +66,7 @@ export function fromIoredis(
     return undefined
   })
   const nodes = new Map<unknown, Handshake>()
-  // Each node of a cluster is a client of its own; what one of them says is why the cluster is not ready.
+  // Each cluster node is a client of its own; errors of a node explain why the cluster is not ready.
   const join = (added: unknown): void => {
     const node = added as IoredisClient
     survive(node)
@@ -89,7 +89,7 @@ export function fromIoredis(
     for (const node of nodes.values()) if (node.problem() !== undefined) return node.problem()
     return handshake.problem()
   }
-  // What is published on one node of a cluster is heard on all of them: nodes are tried in turn.
+  // Messages published on one cluster node reach all of them, so nodes are tried in turn.
   let turn = process.pid
   const speaker = (): IoredisClient | undefined => {
     if (cluster === undefined) return client as IoredisClient
@@ -107,7 +107,7 @@ export function fromIoredis(
     masters: async () => (cluster ? cluster.nodes('master') : [client as IoredisClient]),
     drop(slot) {
       for (const one of cluster ? nodesOf(cluster, slot) : [client as IoredisClient]) {
-        // disconnect() ends politely, which nobody hears at the other end of a dead line.
+        // disconnect() closes gracefully, which has no effect on a dead connection.
         one.stream?.destroy()
       }
     },
@@ -125,14 +125,14 @@ export function fromIoredis(
 }
 
 /**
- * A socket of TLS may have a second error, from the server, after that of its certificate; ioredis listens to one only, and
- * the second would end the process.
+ * Adds an error listener to the TLS socket. Why: the server may cause a second error after that of its certificate;
+ * ioredis listens to one only, and the second would end the process.
  */
 function survive(client: Pick<IoredisSubscriber, 'on' | 'stream'>): void {
   client.on('error', () => client.stream?.on?.('error', () => {}))
 }
 
-/** Longest wait for the answer that a channel is heard. */
+/** Longest wait for the confirmation of a subscription. */
 const LISTENING_MS = 5_000
 
 function listen(
@@ -144,7 +144,7 @@ function listen(
   if (speaker?.duplicate === undefined) throw new StoreError('redis: no connection to hear of changes')
   const ear = speaker.duplicate({
     ...{ lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false, keyPrefix: '' },
-    // Whoever listens opens another: at another node of a cluster, or where the sentinels say.
+    // The caller opens another one: on another cluster node, or where the sentinels say.
     ...{ retryStrategy: null, commandTimeout: LISTENING_MS },
   })
   ear.on('error', onError)
@@ -163,7 +163,7 @@ function listen(
   return { close: () => ear.disconnect() }
 }
 
-/** The nodes that may hold a slot: its master, or all where that cannot be told. */
+/** Returns the nodes that may hold a slot: its master, or all if unknown. */
 function nodesOf(cluster: IoredisCluster, slot: number): readonly IoredisClient[] {
   const master = cluster.slots[slot]?.[0]
   const all = cluster.nodes('all')

@@ -20,21 +20,21 @@ interface Connection extends Emitting {
   destroy(): void
 }
 
-/** A client of node-redis (`createClient`), as far as it is used. */
+/** Used part of a node-redis client (`createClient`). */
 export interface NodeRedisClient extends Connection {
   connect(): Promise<unknown>
   sendCommand(args: string[]): Promise<unknown>
-  /** Another client of the same place. */
+  /** Creates another client of the same server. */
   duplicate?(): NodeRedisSubscriber
 }
 
-/** A client of node-redis that is to hear a channel, as far as it is used. */
+/** Used part of a node-redis client that subscribes. */
 export interface NodeRedisSubscriber extends Connection {
   connect(): Promise<unknown>
   subscribe(channel: string, listener: () => void): Promise<unknown>
 }
 
-/** A cluster of node-redis (`createCluster`), as far as it is used. */
+/** Used part of a node-redis cluster (`createCluster`). */
 export interface NodeRedisCluster extends Connection {
   readonly masters: readonly Node[]
   readonly slots: readonly ({ readonly master: Node } | undefined)[]
@@ -46,7 +46,10 @@ interface Node {
   readonly address: string
 }
 
-/** node-redis (5 or newer), standalone or Cluster; connected by whoever made it, best with `disableOfflineQueue`. */
+/**
+ * Adapts node-redis (5 or newer), standalone or Cluster. The caller connects it, preferably with
+ * `disableOfflineQueue`.
+ */
 export function fromNodeRedis(
   client: NodeRedisClient | NodeRedisCluster,
   options: AdapterOptions = {},
@@ -61,7 +64,8 @@ export function fromNodeRedis(
     () => {
       if (cluster !== undefined || !client.isOpen) return undefined
       client.destroy()
-      // Its own attempt ends with the next turn of the event loop; two at once would both go on.
+      // The client's own attempt ends in the next event loop turn; a second one at the same time would continue
+      // too.
       systemClock.after(RECONNECT_MS, () => {
         if (!client.isOpen) (client as NodeRedisClient).connect().catch(onError)
       })
@@ -74,7 +78,7 @@ export function fromNodeRedis(
     return (client as NodeRedisClient).sendCommand(words)
   }
   let turn = process.pid
-  // What is published on one node of a cluster is heard on all of them: nodes are tried in turn.
+  // Messages published on one cluster node reach all of them, so nodes are tried in turn.
   const speaker = async (): Promise<NodeRedisClient> => {
     const masters = cluster?.masters ?? []
     return cluster ? clientOf(masters[turn++ % masters.length]!) : (client as NodeRedisClient)
@@ -123,7 +127,7 @@ function listen(
   }
   const fail = (error: unknown): void => {
     if (isOver) return
-    // It would come back by itself, and tell nobody what it has missed: another is opened in its place.
+    // The client would reconnect without reporting missed messages, so another one is opened instead.
     onError(error)
     end()
     ended()
@@ -141,7 +145,7 @@ function listen(
   return { close: end }
 }
 
-/** Only a client that is connected is dropped: one that is not yet is already trying. */
+/** Reconnects a connected client; one that is not connected is already trying. */
 function reopen(client: NodeRedisClient, onError: (error: unknown) => void): void {
   if (!client.isReady) return
   client.destroy()

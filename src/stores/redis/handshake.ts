@@ -1,19 +1,19 @@
 import { systemClock } from '../../core/clock.ts'
 import type { Emitting } from './client.ts'
 
-/** The longest a server may take from the connection until it is ready: to check the password and the like. */
+/** Longest time from the connection until the server is ready, including the password check. */
 const READY_MS = 2_000
 
-/** The connection of a client, as its events show it. */
+/** Connection state of a client, derived from its events. */
 export interface Handshake {
-  /** What went wrong last, while it is not ready. */
+  /** Returns the last error while the connection is not ready. */
   problem(): string | undefined
   end(): void
 }
 
 /**
- * Follows a client that connects by itself. Calls `stuck` when a server accepts a connection and is not ready in time,
- * as no client of Redis limits that time; it returns the cause if that is not silence.
+ * Watches a client that connects by itself. Calls `stuck` if a server accepts a connection but is not ready in time;
+ * `stuck` returns the cause if it knows one. Why: no Redis client limits that time.
  */
 export function watchHandshake(
   client: Emitting,
@@ -24,7 +24,7 @@ export function watchHandshake(
   let cancel = (): void => {}
   const onError = (error: unknown): void => {
     const cause = causeOf(error)
-    // What clients say of a connection they have lost tells nothing of why.
+    // Errors that only report a lost connection say nothing about the cause.
     if (!isConsequence(cause)) problem = cause
     else problem ??= 'the connection was lost'
   }
@@ -55,12 +55,12 @@ export function watchHandshake(
   }
 }
 
-/** Whether an error only says that a connection was lost before. */
+/** Returns true if an error only reports that a connection was lost before. */
 export function isConsequence(message: string): boolean {
   return /stream isn't writeable|connection is closed/i.test(message)
 }
 
-/** The words of the innermost error: clients wrap what a server or the system said. */
+/** Returns the message of the innermost error, because clients wrap the server's or system's message. */
 export function causeOf(error: unknown): string {
   const { message, code, lastNodeError, errors } = (error ?? {}) as {
     readonly message?: unknown

@@ -1,4 +1,4 @@
-/** The door `topicgate/redis`: state of limits in Redis or Valkey. */
+/** Entry point `topicgate/redis`: limits in Redis or Valkey. */
 export type { AdapterOptions, RedisClient, RedisServerLink } from './client.ts'
 export type { AnyRedisClient } from './client-adapter.ts'
 export { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'

@@ -2,27 +2,27 @@ import { createHash } from 'node:crypto'
 import { policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 
-/** Printable ASCII without braces, which delimit; a leading # or ~ marks what was encoded. */
+/** Printable ASCII without the delimiting braces; a leading # or ~ marks encoded text. */
 const PLAIN = /^(?![#~])[!-z|]+$/
 const NOTHING = '~'
 const GLOB = /[\\*?[\]^]/g
 
-/** A rule's name or a key as it stands in a state key: itself where it is short and plain, else its SHA-256. */
+/** Encodes a rule name or key for a state key: unchanged if short and plain, else its SHA-256. */
 export function encodePart(text: string): string {
   if (text === '') return NOTHING
   if (text.length <= MAX_SIZES.remoteKeyChars && PLAIN.test(text)) return text
-  // UTF-16, not UTF-8: that would make one key of all lone surrogates.
+  // UTF-16, because UTF-8 would map all lone surrogates to the same key.
   return `#${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }
 
 /**
- * The state keys of a store: `prefix:{key}rule`, different for different rules and keys. What stands in braces decides
- * the slot on Cluster, so rules that count by the same key share one.
+ * State keys of a store: `prefix:{key}rule`, different for different rules and keys. The text in braces decides the
+ * Cluster slot, so rules that count by the same key share one.
  */
 export class StateKeys {
   readonly #prefix: string
 
-  /** Throws PolicyError for a prefix that is too long or holds what Redis would not give back unchanged. */
+  /** Throws PolicyError for a prefix that is too long or that Redis would not return unchanged. */
   constructor(prefix: string) {
     if (prefix.length > MAX_SIZES.remoteKeyChars || !/^[ -~]*$/.test(prefix)) {
       const remedy = `use at most ${MAX_SIZES.remoteKeyChars} letters, digits and signs`
@@ -35,14 +35,14 @@ export class StateKeys {
     return `${this.#prefix}:{${encodePart(key)}}${encodePart(rule)}`
   }
 
-  /** A pattern for SCAN that finds the keys of a rule, of a key, or all; it may find others too: see {@link owns}. */
+  /** Returns a SCAN pattern for the keys of a rule, of a key, or all. It may match other keys: see {@link owns}. */
   patternOf(rule: string | undefined, key: string | undefined): string {
     const part = (text: string | undefined): string =>
       text === undefined ? '*' : encodePart(text).replace(GLOB, '\\$&')
     return `${this.#prefix.replace(GLOB, '\\$&')}:{${part(key)}}${part(rule)}`
   }
 
-  /** Whether a state key is one of these, and not of another whose prefix begins like this one. */
+  /** Returns true if a state key belongs to this store and selector, and not to a longer prefix. */
   owns(stateKey: string, rule: string | undefined, key: string | undefined): boolean {
     const start = `${this.#prefix}:{`
     if (!stateKey.startsWith(start)) return false

@@ -6,15 +6,15 @@ import type { SlotPipelines } from './slot-pipeline.ts'
 interface Group {
   readonly slot: number
   readonly charges: KeyedCharge[]
-  /** The place of each among those of the message. */
+  /** Index of each charge in the message. */
   readonly places: number[]
 }
 
 /**
- * A step on a Cluster. Charges of one slot are one atomic step. Where a message's charges span slots, all slots are asked
- * first, and only then charged: a denied message charges none. What others took in between is found by the charge itself,
- * and what the other slots took is given back. Never too much is admitted; in such a moment others may be refused a
- * little early. So a slot in which little is left is charged before the others.
+ * Decides one message on a Cluster. Charges of one slot are one atomic step. If charges span slots, all slots are
+ * probed first and only then charged: a denied message charges none. If another client takes the units in between,
+ * the charge is denied and the other slots are refunded. This never admits too much, but may briefly refuse others
+ * too early. So the slot with the least remaining units is charged first.
  */
 export async function askMultiSlot(
   slotPipelines: SlotPipelines,
@@ -60,7 +60,7 @@ export async function askMultiSlot(
   })
   const failure = taken.find(result => result.status === 'rejected')
   if (failure !== undefined) throw failure.reason
-  // What was not charged any more stands as it was found.
+  // Charges that were not made keep their probed verdict.
   return merge(order, [
     ...taken.map(verdictsOf),
     ...order.slice(taken.length).map(group => looked[groups.indexOf(group)]!),
@@ -71,7 +71,7 @@ function verdictsOf(result: PromiseSettledResult<readonly Verdict[]>): readonly 
   return result.status === 'fulfilled' ? result.value : []
 }
 
-/** Whether a group was answered and charged: one that denies has charged nothing. */
+/** Returns true if a group was charged; a group with a denial charges nothing. */
 function isTaken({ charges }: Group, result: PromiseSettledResult<readonly Verdict[]>): boolean {
   return result.status === 'fulfilled' && !isDenied(charges, result.value)
 }

@@ -3,27 +3,27 @@ import { StoreError } from '../../core/errors.ts'
 import { SILENT } from '../../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { readBreaker } from '../parse-store-options.ts'
-import { heardMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
+import { answerTimeoutMsOf, openResilient, type ResilienceOptions } from '../resilient/open.ts'
 import type { ResilientStore } from '../resilient/resilient-store.ts'
 import { fromIoredis, type IoredisClient, type IoredisCluster } from './from-ioredis.ts'
 import { RedisStore, type RedisStoreOptions } from './store.ts'
 import { type HostPort, parseRedisUrl, type RedisAddress } from './url.ts'
 
 export interface ConnectRedisOptions extends Omit<RedisStoreOptions, 'client'> {
-  /** In the place of those of the URL. */
+  /** Overrides the user name and password of the URL. */
   readonly username?: string | undefined
   readonly password?: string | undefined
   readonly db?: number | undefined
-  /** Certificates and the like of `rediss`; see `tls.connect` of Node. */
+  /** TLS options for `rediss`, such as certificates; see `tls.connect` of Node. */
   readonly tls?: ConnectionOptions | undefined
-  /** Of the sentinels themselves. */
+  /** Credentials of the sentinels. */
   readonly sentinelUsername?: string | undefined
   readonly sentinelPassword?: string | undefined
-  /** How the package is loaded. Default: `import()`. */
+  /** Loads the package. Default: `import()`. */
   readonly load?: ((name: string) => Promise<unknown>) | undefined
 }
 
-/** The time limit is that of a decision: then the fallback decides. */
+/** Options of {@link openRedis}; `timeoutMs` is the time limit of a decision, after which the fallback decides. */
 export interface OpenRedisOptions extends ConnectRedisOptions, ResilienceOptions {
   readonly timeoutMs?: number | undefined
 }
@@ -39,14 +39,14 @@ interface Ioredis {
   readonly Cluster: new (nodes: readonly HostPort[], options: object) => IoredisCluster
 }
 
-/** Longest pause between two attempts to connect. */
+/** Longest pause between two connection attempts. */
 const LONGEST_PAUSE_MS = 1_000
 const CONNECT_MS = 2_500
 
 /**
- * Opens a store by the URL of its Redis (several URLs: nodes of a cluster), behind a time limit, a circuit breaker and a
- * fallback. Waits a second at most until it is connected, and connects in the background after that. Rejects with
- * StoreError if the package ioredis is missing or a URL cannot be read.
+ * Opens a store by the URL of its Redis (several URLs: nodes of a cluster), with a timeout, a circuit breaker and a
+ * fallback. Waits at most one second for the connection, then connects in the background. Rejects with StoreError if
+ * the package ioredis is missing or a URL is invalid.
  */
 export async function openRedis(
   urls: string | readonly string[],
@@ -55,12 +55,12 @@ export async function openRedis(
   checkOptionNames(options, OPTIONS)
   const { fallback, nodes, timeoutMs, breaker: words = {}, ...rest } = options
   const breaker = readBreaker(words)
-  const store = await connectRedis(urls, { ...rest, timeoutMs: heardMsOf(timeoutMs) })
+  const store = await connectRedis(urls, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
   const clock = typeof options.clock === 'object' ? options.clock : undefined
   return openResilient(store, { ...options, breaker, clock })
 }
 
-/** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */
+/** Opens the same store without a wrapper: until it is connected, calls are rejected at once with StoreError. */
 export async function connectRedis(
   urls: string | readonly string[],
   options: ConnectRedisOptions = {},
@@ -102,7 +102,7 @@ function connect(
   const db = options.db ?? address.db
   const tls = isEncrypted ? { tls: options.tls ?? {} } : {}
   const common = {
-    // What cannot be sent now is never sent later, and what had no answer is never sent again.
+    // A command that cannot be sent now is never sent later, and one without an answer is never resent.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
@@ -115,7 +115,7 @@ function connect(
   const pauseMs = (attempts: number): number => Math.min(50 * 2 ** Math.min(attempts, 10), LONGEST_PAUSE_MS)
   if (kind === 'cluster') {
     const { enableOfflineQueue, ...redisOptions } = common
-    // Nodes in a TLS cluster are named by address; what their certificates say is checked against that.
+    // Nodes of a TLS cluster are named by address, and their certificates are checked against it.
     return new Cluster(hosts, {
       ...{ redisOptions, enableOfflineQueue, clusterRetryStrategy: pauseMs, slotsRefreshInterval: 5_000 },
       ...(isEncrypted ? { dnsLookup: keepName } : {}),
@@ -133,7 +133,7 @@ function connect(
   })
 }
 
-/** A node is called by the name it was given, or its certificate would not fit. */
+/** Keeps the configured host name, because the certificate is checked against it. */
 function keepName(host: string, done: (error: null, address: string) => void): void {
   done(null, host)
 }

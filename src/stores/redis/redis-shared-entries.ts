@@ -5,12 +5,12 @@ import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../shared-e
 import { notConnected, type RedisClient } from './client.ts'
 import { keepSubscribed } from './subscriber.ts'
 
-/** The field that counts changes; those of notes begin with a kind. */
+/** Field that counts changes; fields of entries begin with a kind. */
 const VERSION = '#version'
-/** A note that has ended is taken out this long afterwards: clocks of nodes may stand apart. */
+/** Delay before an expired entry is removed, because clocks of nodes may differ. */
 const GRACE_MS = 60_000
 
-// A user who may not publish there is no reason to keep nothing: other nodes then come to know by asking.
+// A user without the right to publish can still store entries; other nodes then find them by polling.
 const COUNT_AND_TELL = `local version = redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)
 redis.pcall('PUBLISH', KEYS[1], version)
 return version`
@@ -18,24 +18,24 @@ return version`
 const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n${COUNT_AND_TELL}`
 // KEYS: the hash, and the channel. ARGV: field.
 const REMOVE = `redis.call('HDEL', KEYS[1], ARGV[1])\n${COUNT_AND_TELL}`
-// KEYS: the hash. ARGV: field, value, field, value, … of what has ended everywhere: nobody needs to hear of it.
+// KEYS: the hash. ARGV: field, value, field, value, … of expired entries; other nodes are not notified.
 const CLEAN = `for at = 1, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[at + 1] then redis.call('HDEL', KEYS[1], ARGV[at]) end
 end`
 const COUNT = `return redis.call('HGET', KEYS[1], '${VERSION}')`
 const LIST = "return redis.call('HGETALL', KEYS[1])"
-/** Notes removed in one call. */
+/** Entries removed per call. */
 const REMOVED_AT_ONCE = 500
 
-/** Notes whose connections end with their store. */
+/** Shared entries whose connections close with their store. */
 export interface RedisSharedEntries extends SharedEntries {
   close(): void
 }
 
 /**
- * What the nodes of one Redis tell each other: a hash under one key, so that it lies in one slot of a cluster, a number
- * in it that grows with every change, and a channel of the same name that says so at once. What the channel loses is
- * found by asking: a look costs one field.
+ * Stores runtime entries of all nodes of one Redis in a hash under one key, so that it is in one cluster slot. The
+ * hash holds a number that grows with every change, and a channel of the same name announces changes. Polling finds
+ * messages that the channel loses; a poll reads one field.
  */
 export function redisSharedEntries(
   client: RedisClient,
@@ -59,7 +59,7 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
       await run(REMOVE, fieldOf(kind, id))
     },
     ephemeral(kind) {
-      // Under a key of their own, and a channel of that name to which nobody listens.
+      // Stored under a separate key, with a channel of that name that has no subscribers.
       const { put, remove, list } = notesUnder(client, `${hash}:${kind}`, timeoutMs)
       return { put, remove, list }
     },
@@ -99,7 +99,7 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
   }
 }
 
-/** Redis does not say which command of a script was refused. */
+/** Adds the remedy, because Redis does not report which command of a script was refused. */
 function explain(cause: unknown): never {
   const message = cause instanceof Error ? cause.message : String(cause)
   if (!/NOPERM|ACL failure|can't run this command|no permissions/i.test(message)) throw cause
@@ -111,7 +111,7 @@ function fieldOf(kind: string, id: string): string {
   return `${kind} ${JSON.stringify(id)}`
 }
 
-/** Undefined for what is none: another version may have written it. */
+/** Returns undefined for an invalid entry, which another version may have written. */
 function readNote(field: string, text: string): SharedEntry | undefined {
   try {
     const cut = field.indexOf(' ')

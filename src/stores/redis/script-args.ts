@@ -3,13 +3,13 @@ import { type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import type { History } from '../persistence/limit-history.ts'
 import { twinOf } from './script.ts'
 
-/** What is asked of a step's charges. To look is to peek, but buckets that begin part full begin to fill. */
+/** Modes of a step. LOOK is a peek, except that buckets that start partly full begin to fill. */
 export const PEEK = 0
 export const COMMIT = 1
 export const REFUND = 2
 export const LOOK = 3
 
-/** A charge with its state key, counted in grains. */
+/** Charge with its state key, in grains. */
 export interface KeyedCharge {
   readonly stateKey: string
   readonly limit: Limit
@@ -17,38 +17,38 @@ export interface KeyedCharge {
   readonly soft: boolean
 }
 
-/** One message's charges, all of one slot. */
+/** Charges of one message, all of one slot. */
 export interface Step {
   readonly kind: typeof PEEK | typeof COMMIT | typeof REFUND | typeof LOOK
   readonly charges: readonly KeyedCharge[]
-  /** The caller's time; undefined: the server's. */
+  /** Time of the caller; undefined: the server's. */
   readonly nowMs: number | undefined
 }
 
 export interface ScriptArgs {
   readonly keys: readonly string[]
-  /** What decide.lua reads as ARGV[1]. */
+  /** ARGV[1] of decide.lua. */
   readonly text: string
   readonly hasCustoms: boolean
 }
 
-/** Since when the limits of a call have been in force, and what was before. */
+/** Activation times of the limits of a call, and their earlier numbers. */
 export interface CallHistories {
   historyOf(limit: Limit): History
-  /** The moment of the call by the clock of these histories. */
+  /** Time of the call by the clock of these histories. */
   readonly nowMs: number
 }
 
 export interface CallTimes {
-  /** Of the server's clock; past it nothing is done. */
+  /** Deadline by the server's clock; later calls do nothing. */
   readonly deadlineMs: number
-  /** A moment near that of the decision: which windows of quotas to tell of. */
+  /** Time near the decision, which selects the quota windows to send. */
   readonly aroundMs: number
-  /** How long state outlives its time, for callers whose clocks stand apart. */
+  /** Extra time to live of stored state, for callers whose clocks may differ. */
   readonly graceMs: number
 }
 
-/** Writes steps of equal `nowMs` as one call of decide.lua. */
+/** Serialises steps of equal `nowMs` as one call of decide.lua. */
 export function buildScriptArgs(
   steps: readonly Step[],
   { deadlineMs, aroundMs, graceMs }: CallTimes,
@@ -74,7 +74,7 @@ export function buildScriptArgs(
   return { keys: [...keys.keys()], text, hasCustoms }
 }
 
-/** The place of a thing from 1, as Lua counts. */
+/** Returns the 1-based index of an item, as Lua counts. */
 function placeOf<T>(places: Map<T, number>, thing: T): number {
   let place = places.get(thing)
   if (place === undefined) {
@@ -84,7 +84,7 @@ function placeOf<T>(places: Map<T, number>, thing: T): number {
   return place
 }
 
-/** JSON has no word for infinity; what is too large for a double is read as infinite. */
+/** Serialises a number. JSON has no infinity; Lua reads a number too large for a double as infinite. */
 function numberText(value: number): string {
   return value === Infinity ? '1e999' : String(value)
 }
@@ -114,20 +114,20 @@ function historyText(history: History, nowMs: number): string {
   return `,"ago":${agoMs},"before":${JSON.stringify(before)}`
 }
 
-/** The header that values counted by a limit begin with: see readHeader of decide.lua. */
+/** Returns the header of values counted by a limit: see readHeader of decide.lua. */
 export function headerOf(limit: Limit): string {
   const { scale, countGrains, periodMs, capacityGrains } = limit
   const kind = kindOf(limit)
   return `2 ${twinOf(limit)} ${scale} ${countGrains} ${periodMs} ${capacityGrains}${kind && ` ${kind}`}\n`
 }
 
-/** The windows of a quota, or that a bucket starts below full. */
+/** Returns the calendar of a quota, or the mark of a bucket that starts below full. */
 function kindOf(limit: Limit): string {
   if (limit.calendar !== undefined) return limit.calendar.id
   return startsBelowFull(limit) ? 'initial' : ''
 }
 
-/** What the twins read of a limit. */
+/** Returns the fields of a limit that the Lua algorithms read. */
 function limitFields(limit: Limit): object {
   const { custom, scale, countGrains, periodMs, capacityGrains } = limit
   const common = {
@@ -148,7 +148,7 @@ function limitFields(limit: Limit): object {
   return { ...common, initialGrains, stepsPerGrain, stepsPerMs, capacitySteps }
 }
 
-/** The start of the window around a moment, its end, and the end of the next. */
+/** Returns the start of the window around a time, its end, and the end of the next. */
 function bordersOf(calendar: NonNullable<Limit['calendar']>, aroundMs: number): readonly number[] {
   const endMs = calendar.endOf(aroundMs)
   return [calendar.startOf(aroundMs), endMs, calendar.endOf(endMs)]

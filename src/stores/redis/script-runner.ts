@@ -12,15 +12,15 @@ const DONE = 0
 const LATE = 1
 const OUTSIDE = 2
 
-/** Rounds a call may take: asking the time, loading the script, telling of other windows of a quota. */
+/** Maximum rounds of a call: reading the time, loading the script, sending other quota windows. */
 const ROUNDS = 4
 
-/** What was granted by one call: the verdicts of each step, in order; none of a refund. */
+/** Verdicts of each step of one call, in order; empty for a refund. */
 export type Answer = readonly (readonly Verdict[])[]
 
 /**
- * Asks Redis, once for several steps. Every call carries a deadline by the server's clock and does nothing past it: what
- * is given up here runs nowhere later.
+ * Runs calls to Redis, one for several steps. Every call carries a deadline by the server's clock and does nothing
+ * after it, so an abandoned call never takes effect later.
  */
 export class ScriptRunner {
   readonly #client: RedisClient
@@ -29,9 +29,9 @@ export class ScriptRunner {
   readonly #graceMs: number
   readonly #histories: Histories
   readonly #clock: Clock = systemClock
-  /** By server; forgotten when a call fails, for another may stand in its place. */
+  /** Clocks by server; forgotten when a call fails, because another server may have replaced it. */
   readonly #times = new Map<string, ServerTime>()
-  /** When each server answered last. */
+  /** Time of each server's last answer. */
   readonly #heardMs = new Map<string, number>()
 
   constructor(
@@ -48,7 +48,9 @@ export class ScriptRunner {
     this.#graceMs = graceMs
   }
 
-  /** Rejects with StoreError: not connected, no answer until `deadlineMs` of our clock, or what Redis says. */
+  /**
+   * Rejects with StoreError: not connected, no answer until `deadlineMs` of the local clock, or an error from Redis.
+   */
   async ask(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
     const waitMs = deadlineMs - this.#clock.now()
     if (waitMs <= 0) throw this.#late()
@@ -59,7 +61,7 @@ export class ScriptRunner {
         reject(this.#late())
         const server = this.#client.serverOf(slot)
         if ((this.#heardMs.get(server) ?? 0) > askedMs) return
-        // A connection that was silent for so long may be dead, and would fail all that is sent on it.
+        // A connection silent for this long may be dead and would fail every command sent on it.
         this.#forget(server)
         this.#client.drop(slot)
       })
@@ -90,7 +92,7 @@ export class ScriptRunner {
     }
   }
 
-  /** The shortest time from a call to its answer, lately. */
+  /** Returns the shortest recent time from a call to its answer. */
   roundTripMs(slot: number): number {
     return this.#timeOf(slot).roundTripMs
   }
@@ -128,7 +130,7 @@ export class ScriptRunner {
     } catch (error) {
       if (isAnswer(error)) this.#heardMs.set(server, this.#clock.now())
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error
-      // EVAL also loads it, and into the very server that lacks it.
+      // EVAL also loads the script, on the very server that lacks it.
       reply = await this.#client.eval(script.text, keys, [text])
       this.#heardMs.set(server, this.#clock.now())
     }
@@ -145,7 +147,7 @@ export class ScriptRunner {
     const server = this.#client.serverOf(slot)
     let time = this.#times.get(server)
     if (time === undefined) {
-      // Servers come and go; a few thousand at the most are a Cluster.
+      // Servers change; a Cluster has at most a few thousand.
       time = new ServerTime()
       this.#times.set(server, time)
     }
@@ -161,13 +163,13 @@ export class ScriptRunner {
     const message = messageOf(cause)
     if (!isAnswer(cause)) this.#forget(this.#client.serverOf(slot))
     if (isConsequence(message)) return notConnected(this.#client)
-    // The server has become a replica, for good: only a new connection finds the master.
+    // The server has become a replica; only a new connection finds the master.
     if (message.startsWith('READONLY')) this.#client.drop(slot)
     return new StoreError(`redis: ${message.split('\n')[0]!.slice(0, 300)}`, { cause })
   }
 }
 
-/** Whether an error is the answer of a server, as `OOM command not allowed`, and not that of a connection. */
+/** Returns true if an error is a server's answer, such as `OOM command not allowed`, not a connection error. */
 function isAnswer(error: unknown): boolean {
   return /^[A-Z]+ /.test(messageOf(error))
 }

@@ -9,13 +9,16 @@ function read(path: string): string {
   return readFileSync(packageFile(`src/${path}`), 'utf8')
 }
 
-/** A Lua script and the SHA-1 that EVALSHA names it by. */
+/** Lua script and the SHA-1 for EVALSHA. */
 export interface Script {
   readonly text: string
   readonly sha: string
 }
 
-/** What twins are called: short, for every stored value begins with it, and Redis keeps 44 bytes in one piece. */
+/**
+ * Short names of the Lua algorithms. Why: every stored value begins with one, and Redis stores 44 bytes in one
+ * allocation.
+ */
 const TWINS: Readonly<Record<AlgorithmName, string>> = {
   'token-bucket': 'tb',
   'leaky-bucket': 'lb',
@@ -29,21 +32,21 @@ export function twinOf({ algorithm, custom }: Pick<Limit, 'algorithm' | 'custom'
   return custom === undefined ? TWINS[algorithm as AlgorithmName] : customTwinOf(custom.name)
 }
 
-/** No name of another twin has a colon. */
+/** Built-in names have no colon. */
 function customTwinOf(name: string): string {
   return `x:${name}`
 }
 
 /**
- * The scripts of a store: prelude, a twin for each algorithm, and what decides; and the same with the twins of the custom
- * algorithms met so far, at most {@link BOUNDS.customTwins}. Each further one gives the second another SHA.
+ * Scripts of a store: prelude, Lua algorithms and decide.lua; a second one also includes the custom algorithms seen
+ * so far, at most {@link MAX_SIZES.customTwins}. Each further custom algorithm changes the SHA of the second script.
  */
 export class Scripts {
   #plain: Script | undefined
   #extended: Script | undefined
   readonly #customs = new Map<string, string>()
 
-  /** The script for charges of which some are of a custom algorithm, or none. */
+  /** Returns the script for charges with or without a custom algorithm. */
   of(hasCustoms: boolean): Script {
     if (hasCustoms) {
       this.#extended ??= compose(this.#customs)
@@ -53,7 +56,7 @@ export class Scripts {
     return this.#plain
   }
 
-  /** Why a custom algorithm cannot be run, in words; undefined where it can. */
+  /** Returns why a custom algorithm cannot run; undefined if it can. */
   refuses({ name, lua, refund, luaRefund, stateSize = 0 }: CustomAlgorithm): string | undefined {
     if (lua === undefined) return `the algorithm "${name}" has no Lua twin (give it \`lua\`)`
     if (refund !== undefined && luaRefund === undefined) {
@@ -69,7 +72,7 @@ export class Scripts {
     return undefined
   }
 
-  /** Adds the twin of a custom algorithm, in the place of an earlier one of its name. */
+  /** Adds a custom algorithm; replaces an earlier one of the same name. */
   add(algorithm: CustomAlgorithm): void {
     const twin = customTwin(algorithm)
     if (this.#customs.get(algorithm.name) === twin) return
@@ -95,7 +98,7 @@ function compose(customs: ReadonlyMap<string, string>): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') }
 }
 
-/** The call of custom.lua that makes the twin of a step, and of a refund where there is one. */
+/** Returns the call of custom.lua that defines the algorithm's step and refund. */
 function customTwin({ name, lua = '', luaRefund }: CustomAlgorithm): string {
   const bodies = luaRefund === undefined ? [lua] : [lua, luaRefund]
   const functions = bodies.map(body => `function(state, now, cost, limit)\n${body}\nend`)

@@ -1,12 +1,12 @@
 import type { RedisClient } from './client.ts'
 
-/** Memory below which a Redis is likely to run full: some hundred thousand keys. */
+/** Memory below which a Redis is likely to fill up: some hundred thousand keys. */
 const LOW_MEMORY_BYTES = 33_554_432
 const NEARLY_FULL = 0.9
 
 /**
- * What about the servers lets limits fail one day, in words: eviction, a replica, little memory. Nothing if the user may not
- * ask for INFO.
+ * Returns problems of the servers that may make limits fail later: eviction, a replica, little memory. Returns none
+ * if the user may not call INFO.
  */
 export async function findServerWarnings(client: RedisClient): Promise<readonly string[]> {
   try {
@@ -20,7 +20,7 @@ export async function findServerWarnings(client: RedisClient): Promise<readonly 
   }
 }
 
-/** The warnings of an answer to INFO. */
+/** Returns the warnings for an INFO reply. */
 export function warningsOf(info: string): readonly string[] {
   const warnings: string[] = []
   const policy = fieldOf(info, 'maxmemory_policy')

@@ -5,9 +5,11 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Step } from './script-args.ts'
 import type { ScriptRunner } from './script-runner.ts'
 
-/** Calls of a slot that may be on their way at once: enough that neither end waits for the other. */
+/** Maximum concurrent calls per slot: enough that neither side waits for the other. */
 const CALLS_IN_FLIGHT = 4
-/** Over a distant server, one more for so much of the round trip, up to a maximum: else messages would wait two trips. */
+/**
+ * Round trip per additional concurrent call to a distant server. Why: messages would otherwise wait two round trips.
+ */
 const DISTANT_MS = 20
 const MS_PER_CALL = 4
 const MOST_CALLS_IN_FLIGHT = 64
@@ -20,8 +22,8 @@ interface Waiting {
 }
 
 /**
- * Steps on their way to Redis, a lane for each slot, each in its order. What is asked within one tick, or while enough
- * calls are on their way, goes together in one call.
+ * Pipelines of steps to Redis, one per slot, in order. Steps of one tick, or those that arrive while enough calls are
+ * pending, are sent in one call.
  */
 export class SlotPipelines {
   readonly #scriptRunner: ScriptRunner
@@ -32,12 +34,12 @@ export class SlotPipelines {
     this.#scriptRunner = scriptRunner
   }
 
-  /** Steps that wait for an answer. */
+  /** Number of steps that wait for an answer. */
   get pending(): number {
     return this.#pending
   }
 
-  /** Rejects with StoreError, at once where too many are waiting. */
+  /** Queues a step. Rejects with StoreError, at once if too many are waiting. */
   ask(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#pending >= MAX_SIZES.storePending) {
       return Promise.reject(new StoreError(`redis: ${MAX_SIZES.storePending} decisions are waiting already`))
@@ -101,7 +103,7 @@ interface SenderQueue {
   isScheduled: boolean
 }
 
-/** The first of those that wait which can go together: of one time, not too many. */
+/** Takes the first waiting steps that fit in one call: the same time, at most the batch size. */
 function takeBatch(waiting: Waiting[]): readonly Waiting[] {
   const { nowMs } = waiting[0]!.step
   let count = 0
@@ -115,7 +117,7 @@ function takeBatch(waiting: Waiting[]): readonly Waiting[] {
   return waiting.splice(0, count)
 }
 
-/** The deadline of what is asked now. */
+/** Returns the deadline of a call that starts now. */
 export function deadlineIn(timeoutMs: number): number {
   return systemClock.now() + timeoutMs
 }

@@ -7,8 +7,8 @@ const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
 })
 
 /**
- * The slot of a key of ASCII characters on Redis Cluster: CRC16 (XMODEM) of what stands between its first braces, of all
- * of it where there is nothing (Redis Cluster specification, "Hash tags").
+ * Returns the Redis Cluster slot of an ASCII key: CRC16 (XMODEM) of the text in its first braces, or of the whole key
+ * if there is none (Redis Cluster specification, "Hash tags").
  */
 export function slotOf(key: string): number {
   const open = key.indexOf('{')

@@ -23,24 +23,24 @@ import { ScriptRunner } from './script-runner.ts'
 import { findServerWarnings } from './server-warnings.ts'
 import { deadlineIn, SlotPipelines } from './slot-pipeline.ts'
 
-/** State outlives its time by this much where callers bring their own clocks, which may stand apart. */
+/** Extra time to live of state if callers use their own clocks, which may differ. */
 const GRACE_MS = 60_000
-/** A connection that comes and goes is told of this often. */
+/** Minimum interval between warnings about an unstable connection. */
 const TOLD_EVERY_MS = 10_000
 
 export interface RedisStoreOptions {
-  /** A client of ioredis or node-redis, standalone, Sentinel or Cluster. Stays open when the store is closed. */
+  /** Client of ioredis or node-redis: standalone, Sentinel or Cluster. Stays open when the store is closed. */
   readonly client: AnyRedisClient
-  /** What all keys begin with. Default: topicgate. */
+  /** Prefix of all keys. Default: topicgate. */
   readonly prefix?: string | undefined
-  /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
+  /** Longest duration of a decision in milliseconds; later it is a StoreError. Default: 250. */
   readonly timeoutMs?: number | undefined
   /**
-   * Whose time counts: the server's, or that which callers bring (theirs must be in step), by a clock of the caller's
-   * choice where they bring none. Default: server.
+   * Time source: the server, the callers' `nowMs` (their clocks must be in step), or a given clock for calls without
+   * `nowMs`. Default: server.
    */
   readonly clock?: 'server' | 'caller' | Clock | undefined
-  /** Most keys whose refusal is remembered here until it ends; 0 for none. Default: {@link BOUNDS.denials}. */
+  /** Maximum number of refusals cached locally; 0 disables the cache. Default: {@link MAX_SIZES.denials}. */
   readonly denialCache?: number | undefined
   readonly logger?: Logger | undefined
 }
@@ -55,15 +55,16 @@ const OPTIONS: OptionNames<RedisStoreOptions> = {
 }
 
 export interface RedisHealth extends StoreHealth {
-  /** Messages refused here, without asking Redis. */
+  /** Messages refused locally, without asking Redis. */
   readonly refusedHere: number
   /** Decisions that wait for an answer. */
   readonly pending: number
 }
 
 /**
- * State in Redis or Valkey, shared by all who use the same prefix: one script call for all charges of a message, and for
- * all messages of one tick. Rejects with StoreError while Redis is out of reach; nothing it gave up runs later.
+ * State in Redis or Valkey, shared by all users of the same prefix. Sends one script call for all charges of a
+ * message, and for all messages of one tick. Rejects with StoreError while Redis is unreachable; an abandoned call
+ * never takes effect later.
  */
 export class RedisStore implements Store {
   readonly name = 'redis'
@@ -78,14 +79,14 @@ export class RedisStore implements Store {
   readonly #slotPipelines: SlotPipelines
   readonly #denialCache: DenialCache
   readonly #timeoutMs: number
-  /** The callers' clock, where their time counts. */
+  /** Clock of the callers; undefined if the server's time counts. */
   readonly #callers: Clock | undefined
   readonly #logger: Logger
   #warned: ReadonlySet<string> = new Set()
   #toldMs = Number.NEGATIVE_INFINITY
   #closed = false
 
-  /** Throws PolicyError for an option that makes no sense, UnsupportedError for an unknown client. */
+  /** Throws PolicyError for an invalid option, UnsupportedError for an unknown client. */
   constructor(options: RedisStoreOptions) {
     checkOptionNames(options, OPTIONS)
     const { clock = 'server', timeoutMs = 250, denialCache = MAX_SIZES.denialCache } = options
@@ -135,7 +136,7 @@ export class RedisStore implements Store {
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
-    // Where the server's time counts, the moment is told as how long ago it was.
+    // With the server's time, the activation time is sent as an age.
     const sinceMs = this.#callers === undefined ? systemClock.now() : nowMs
     for (const limit of limits) this.#histories.adopt(limit, sinceMs)
   }
@@ -150,12 +151,12 @@ export class RedisStore implements Store {
     )
   }
 
-  /** How many keys were forgotten. All but a single key are looked for by SCAN, which takes its time. */
+  /** Returns how many keys were forgotten. All but a single key are found by SCAN, which may take long. */
   async forget(selector: Selector): Promise<number> {
     this.#denialCache.clear()
     this.#checkOpen()
     const count = await forgetKeys(this.#client, this.#keys, selector, this.#timeoutMs)
-    // What was asked while keys were sought may have been refused by them.
+    // Decisions made during the scan may have cached refusals of these keys.
     this.#denialCache.clear()
     return count
   }
@@ -173,7 +174,7 @@ export class RedisStore implements Store {
     return warnings.length > 0 ? { ok: true, warnings, ...own } : { ok: true, ...own }
   }
 
-  /** Logs each warning when it first holds, and again after it did not. */
+  /** Logs each warning when it appears, and again after it had disappeared. */
   #warnOnce(warnings: readonly string[]): void {
     const keys = warnings.map(warning => warning.replace(/\d+/g, '#'))
     for (const [index, warning] of warnings.entries()) {
@@ -183,7 +184,7 @@ export class RedisStore implements Store {
     this.#warned = new Set(keys)
   }
 
-  /** Decisions that still wait are rejected or answered; a client of the user's own stays open. */
+  /** Answers or rejects pending decisions; a client passed by the caller stays open. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

@@ -6,8 +6,8 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2_000
 
 /**
- * Listens on a channel through a connection of its own, and through another whenever that is lost, until it is closed.
- * `changed` is called with each message, and when the channel is heard again or no more.
+ * Keeps a subscription on a channel, reopened whenever it is lost, until it is closed. Calls `changed` for each
+ * message, and when the subscription becomes live or is lost.
  */
 export function keepSubscribed(
   client: RedisClient,
@@ -21,7 +21,7 @@ export function keepSubscribed(
   let cancel = (): void => {}
 
   const open = (): void => {
-    // Each ear is told apart: one that was given up may still have something to say.
+    // Each subscription has its own state, because an abandoned one may still emit events.
     const mine = { isLost: false }
     const ended = (): void => {
       if (mine.isLost || isOver) return

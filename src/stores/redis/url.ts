@@ -5,7 +5,7 @@ export interface HostPort {
   readonly port: number
 }
 
-/** Where a Redis is and how to come in, as its URL says. */
+/** Address and credentials of a Redis, from its URL. */
 export interface RedisAddress {
   readonly kind: 'standalone' | 'sentinel' | 'cluster'
   readonly isEncrypted: boolean
@@ -13,7 +13,7 @@ export interface RedisAddress {
   readonly username?: string | undefined
   readonly password?: string | undefined
   readonly db?: number | undefined
-  /** Of the master, only with Sentinel. */
+  /** Name of the master, only with Sentinel. */
   readonly master?: string | undefined
 }
 
@@ -24,8 +24,8 @@ const EXAMPLES =
   'redis://[user:password@]host[:6379][/db], redis+sentinel://host1,host2/name[?db=1] or redis+cluster://host1,host2, with rediss for TLS'
 
 /**
- * Reads `redis://`, `redis+sentinel://`, `redis+cluster://` and the same with `rediss`. Throws StoreError with the forms
- * there are, and without the URL: it may hold a password.
+ * Parses `redis://`, `redis+sentinel://`, `redis+cluster://` and the same with `rediss`. Throws StoreError that lists
+ * the valid forms but not the URL, which may hold a password.
  */
 export function parseRedisUrl(url: string): RedisAddress {
   const parts = FORM.exec(url)
@@ -58,7 +58,7 @@ function parseHost(text: string, defaultPort: number): HostPort {
 function loginOf(login: string | undefined): Pick<RedisAddress, 'username' | 'password'> {
   if (login === undefined || login === '') return {}
   const colon = login.indexOf(':')
-  // A single word is a user name in the URLs of others too: `redis://:password@host` has no user.
+  // As in other libraries, a single word is a user name: `redis://:password@host` has no user.
   const username = decode(colon < 0 ? login : login.slice(0, colon))
   const password = colon < 0 ? '' : decode(login.slice(colon + 1))
   return { ...(username === '' ? {} : { username }), ...(password === '' ? {} : { password }) }

@@ -2,29 +2,30 @@ import type { Clock } from '../../core/clock.ts'
 import type { BreakerState } from '../store.ts'
 
 export interface BreakerOptions {
-  /** Failures in a row that open it. */
+  /** Consecutive failures that open the breaker. */
   readonly threshold: number
-  /** How long it stays open at the most before the store is tried again, in milliseconds. */
+  /** Longest time it stays open before the store is tried again, in milliseconds. */
   readonly recoveryMs: number
   readonly clock: Clock
   readonly onChange: (state: BreakerState, detail: string | undefined) => void
 }
 
-/** Leave to ask the store once; whoever has it says how it went. Void as soon as the state has changed. */
-export type Ticket = number
+/** Permission for one request to the store; its result is reported with it. Void after a state change. */
+export type Permit = number
 
 /**
- * A circuit breaker. Closed, all are let through; after `threshold` failures in a row it opens and nobody is; after
- * `recoveryMs` it is half open: one is let through at a time, whose success closes it and whose failure opens it anew.
+ * Circuit breaker. Closed: every request passes. After `threshold` consecutive failures it opens and no request
+ * passes. After `recoveryMs` it is half-open: one request passes at a time, whose success closes it and whose failure
+ * opens it again.
  */
 export class Breaker {
   readonly #options: BreakerOptions
   #state: BreakerState = 'closed'
-  /** Of the state as it is now: what was asked before a change says nothing about what came after. */
-  #ticket: Ticket = 1
+  /** Increases with every state change: the result of an earlier request says nothing about the new state. */
+  #permit: Permit = 1
   #failures = 0
-  #failedLater = false
-  #probing = false
+  #hasAsyncFailure = false
+  #isProbing = false
   #cancel: (() => void) | undefined
 
   constructor(options: BreakerOptions) {
@@ -35,51 +36,51 @@ export class Breaker {
     return this.#state
   }
 
-  /** Leave to ask, or undefined. Half open, it is given to one at a time. */
-  admit(): Ticket | undefined {
-    if (this.#state === 'open' || this.#probing) return undefined
-    this.#probing = this.#state === 'half-open'
-    return this.#ticket
+  /** Returns a permit, or undefined if the request must not be sent. Half-open, only one is out at a time. */
+  admit(): Permit | undefined {
+    if (this.#state === 'open' || this.#isProbing) return undefined
+    this.#isProbing = this.#state === 'half-open'
+    return this.#permit
   }
 
   /**
-   * An answer came, at once or `later`. What is answered at once proves nothing where failures came later: a lease in
-   * hand says nothing of the store behind it.
+   * Records an answer. A synchronous answer (`later` false) proves nothing if failures were asynchronous. Because: a
+   * lease in hand says nothing about the store behind it.
    */
-  succeed(ticket: Ticket, later: boolean): void {
-    if (ticket !== this.#ticket) return
-    this.#probing = false
-    if (!later && this.#failedLater) return
+  recordSuccess(permit: Permit, isAsync: boolean): void {
+    if (permit !== this.#permit) return
+    this.#isProbing = false
+    if (!isAsync && this.#hasAsyncFailure) return
     this.#failures = 0
-    if (this.#state === 'half-open') this.#turn('closed')
+    if (this.#state === 'half-open') this.#setState('closed')
   }
 
-  /** No answer came, or none of use. */
-  fail(ticket: Ticket, later: boolean, detail: string): void {
-    if (ticket !== this.#ticket) return
-    this.#probing = false
-    this.#failedLater = later
+  /** Records a missing or unusable answer. */
+  recordFailure(permit: Permit, isAsync: boolean, detail: string): void {
+    if (permit !== this.#permit) return
+    this.#isProbing = false
+    this.#hasAsyncFailure = isAsync
     this.#failures++
     if (this.#state === 'closed' && this.#failures < this.#options.threshold) return
-    this.#turn('open', detail)
-    this.#cancel = this.#options.clock.after(this.#options.recoveryMs, () => this.tryAgain())
+    this.#setState('open', detail)
+    this.#cancel = this.#options.clock.after(this.#options.recoveryMs, () => this.halfOpen())
   }
 
-  /** Half opens an open breaker before its time. */
-  tryAgain(): void {
-    if (this.#state === 'open') this.#turn('half-open')
+  /** Half-opens an open breaker ahead of time. */
+  halfOpen(): void {
+    if (this.#state === 'open') this.#setState('half-open')
   }
 
-  /** Ends its timer. */
+  /** Cancels the timer. */
   close(): void {
     this.#cancel?.()
   }
 
-  #turn(state: BreakerState, detail?: string): void {
+  #setState(state: BreakerState, detail?: string): void {
     this.#cancel?.()
     this.#cancel = undefined
     this.#state = state
-    this.#ticket++
+    this.#permit++
     if (state === 'closed') this.#failures = 0
     this.#options.onChange(state, detail)
   }

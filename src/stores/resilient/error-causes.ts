@@ -7,12 +7,12 @@ export interface ErrorCausesOptions {
   readonly logger: Logger
 }
 
-/** Causes of one outage that are logged at warn; of more, one may be logged twice. */
-const MOST = 16
+/** Limit of causes per outage that are logged at warn; beyond it a cause may be logged twice. */
+const MAX_CAUSES = 16
 
-/** Why a store is out of reach: logs each cause once, until the store decides again. */
+/** Logs each cause of an outage once, until the store decides again. */
 export class ErrorCauses {
-  /** The latest cause. */
+  /** Latest cause. */
   last: string | undefined
   readonly #options: ErrorCausesOptions
   readonly #logged = new Set<string>()
@@ -21,7 +21,7 @@ export class ErrorCauses {
     this.#options = options
   }
 
-  /** Whether a cause differs from all that were logged. Numbers make no difference: ports and times change. */
+  /** Returns true if a cause differs from all logged ones. Numbers are ignored because ports and times change. */
   isNew(detail: string): boolean {
     return !this.#logged.has(keyOf(detail))
   }
@@ -30,14 +30,14 @@ export class ErrorCauses {
     const { logger, store, fallback } = this.#options
     const isNew = this.isNew(detail ?? '')
     this.last = detail
-    if (this.#logged.size >= MOST) this.#logged.clear()
+    if (this.#logged.size >= MAX_CAUSES) this.#logged.clear()
     this.#logged.add(keyOf(detail ?? ''))
     const context = detail === undefined ? { store, fallback } : { store, fallback, detail }
     if (isNew) logger.warn(context, text)
     else logger.debug(context, text)
   }
 
-  /** The store decides again: whatever comes next is logged anew. */
+  /** Clears the causes when the store decides again, so that each is logged anew. */
   clear(): void {
     this.#logged.clear()
     this.last = undefined

@@ -5,65 +5,64 @@ import type { Charge, Fallback, Selector, StoreWarning, Verdict } from '../store
 import { perNodeLimit } from './per-node-limit.ts'
 
 export interface FallbackStoreOptions {
-  /** Who answers a charge that does not say so itself. */
+  /** Fallback of charges that name none. */
   readonly fallback: Fallback
-  /** How many nodes share the store, where that is known: `degraded` is then a share of it, else the half. */
+  /** Number of nodes that share the store; `degraded` divides limits by it. Default: 2. */
   readonly nodes?: number | undefined
   readonly clock: Clock
 }
 
-/** After this a message that was denied because nobody counts may ask again. */
-const ASK_AGAIN_MS = 1_000
+/** Retry delay of a message that is denied without being counted. */
+const RETRY_MS = 1_000
 
 /**
- * Answers in a store's place, each charge by its own fallback. Counts in the memory of this process, under the same
- * bounds as any memory store; what it counted is kept for the next outage, so that a store which comes and goes does
- * not mint a burst each time.
+ * Answers in place of a store, each charge by its own fallback. Counts in process memory with the bounds of any
+ * memory store. Keeps its counters for the next outage, so that an unstable store does not grant a burst each time.
  */
 export class FallbackStore {
   readonly #fallback: Fallback
-  readonly #parts: number
+  readonly #nodes: number
   readonly #memory: MemoryStore
-  readonly #shares = new WeakMap<Limit, Limit>()
-  /** The charges it answered, and what was charged here for them, to give back what was taken where it was taken. */
+  readonly #perNodeLimits = new WeakMap<Limit, Limit>()
+  /** Charges answered here and their local charge, so that refunds go where the units were taken. */
   readonly #answered = new WeakMap<Charge, Charge | undefined>()
 
   constructor(options: FallbackStoreOptions) {
     this.#fallback = options.fallback
-    this.#parts = options.nodes ?? 2
+    this.#nodes = options.nodes ?? 2
     this.#memory = new MemoryStore({ clock: options.clock })
   }
 
-  /** All charges are taken, or, when one that is not soft is denied, none; as the store would. */
+  /** Takes all charges, or none if a charge that is not soft is denied, as the store would. */
   answer(
     charges: readonly Charge[],
     options: { readonly commit: boolean; readonly nowMs?: number },
   ): readonly Verdict[] {
-    const words = charges.map(charge => charge.fallback ?? this.#fallback)
-    const own = charges.map((charge, index) => this.#ownOf(charge, words[index]!))
-    const denied = charges.some((charge, index) => words[index] === 'deny' && charge.soft !== true)
-    const counted = own.filter(charge => charge !== undefined)
+    const fallbacks = charges.map(charge => charge.fallback ?? this.#fallback)
+    const localCharges = charges.map((charge, index) => this.#localChargeOf(charge, fallbacks[index]!))
+    const denied = charges.some((charge, index) => fallbacks[index] === 'deny' && charge.soft !== true)
+    const counted = localCharges.filter(charge => charge !== undefined)
     const commit = options.commit && !denied
     const verdicts = this.#memory.decide(counted, { ...options, commit })
     if (options.commit)
-      for (const [index, charge] of charges.entries()) this.#answered.set(charge, own[index])
+      for (const [index, charge] of charges.entries()) this.#answered.set(charge, localCharges[index])
     let next = 0
     return charges.map((charge, index) => {
-      if (own[index] === undefined) return uncounted(charge, words[index] !== 'deny')
+      if (localCharges[index] === undefined) return uncountedVerdict(charge, fallbacks[index] !== 'deny')
       const verdict = verdicts[next++]!
       verdict.fallback = 'local'
-      // Too much for a share of the limit is not too much for the limit.
+      // A cost too large for the per-node limit may still fit the full limit.
       if (verdict.retryAfterMs === Infinity && charge.cost <= charge.limit.capacity) {
-        verdict.retryAfterMs = ASK_AGAIN_MS
+        verdict.retryAfterMs = RETRY_MS
       }
       return verdict
     })
   }
 
-  /** Gives back what it took itself; returns the charges that were the store's. */
+  /** Refunds the charges answered here; returns the others, which belong to the store. */
   refund(charges: readonly Charge[]): readonly Charge[] {
-    const own = charges.flatMap(charge => this.#answered.get(charge) ?? [])
-    if (own.length > 0) this.#memory.refund(own)
+    const localCharges = charges.flatMap(charge => this.#answered.get(charge) ?? [])
+    if (localCharges.length > 0) this.#memory.refund(localCharges)
     return charges.filter(charge => !this.#answered.has(charge))
   }
 
@@ -79,23 +78,23 @@ export class FallbackStore {
     return this.#memory.close()
   }
 
-  #ownOf(charge: Charge, word: Fallback): Charge | undefined {
+  #localChargeOf(charge: Charge, word: Fallback): Charge | undefined {
     if (word === 'memory') return charge
     return word === 'degraded' ? { ...charge, limit: this.#perNodeLimit(charge.limit) } : undefined
   }
 
   #perNodeLimit(limit: Limit): Limit {
-    let share = this.#shares.get(limit)
-    if (share === undefined) {
-      share = perNodeLimit(limit, this.#parts)
-      this.#shares.set(limit, share)
+    let perNode = this.#perNodeLimits.get(limit)
+    if (perNode === undefined) {
+      perNode = perNodeLimit(limit, this.#nodes)
+      this.#perNodeLimits.set(limit, perNode)
     }
-    return share
+    return perNode
   }
 }
 
-function uncounted({ limit }: Charge, allowed: boolean): Verdict {
-  const waitMs = allowed ? 0 : ASK_AGAIN_MS
+function uncountedVerdict({ limit }: Charge, allowed: boolean): Verdict {
+  const waitMs = allowed ? 0 : RETRY_MS
   const remaining = allowed ? limit.capacity : 0
   return { allowed, remaining, retryAfterMs: waitMs, resetMs: waitMs, fallback: 'nobody' }
 }

@@ -3,19 +3,19 @@ import type { Logger } from '../../core/logger.ts'
 import type { Fallback, Store } from '../store.ts'
 import { ResilientStore } from './resilient-store.ts'
 
-/** Options of every store behind a network, for the time it is slow or out of reach. */
+/** Options of a store behind a network, for times when it is slow or unreachable. */
 export interface ResilienceOptions {
-  /** How long a decision may take before the fallback makes it, in milliseconds. Default: 250. */
+  /** Longest duration of a decision before the fallback decides, in milliseconds. Default: 250. */
   readonly timeoutMs?: number | undefined
-  /** Who decides while the store is out of reach. Default: memory. */
+  /** Fallback that decides while the store is unreachable. Default: memory. */
   readonly fallback?: Fallback | undefined
-  /** How many nodes share the store. */
+  /** Number of nodes that share the store. */
   readonly nodes?: number | undefined
-  readonly breaker?: BreakerWords | undefined
+  readonly breaker?: BreakerSettings | undefined
 }
 
-/** When a store is left alone, and for how long; `recovery: '60s'` is `recoveryMs: 60000`. */
-export interface BreakerWords {
+/** Circuit breaker options; `recovery: '60s'` is `recoveryMs: 60000`. */
+export interface BreakerSettings {
   readonly threshold?: number | undefined
   readonly recovery?: string | undefined
   readonly recoveryMs?: number | undefined
@@ -25,21 +25,21 @@ export interface BreakerWords {
 
 export const TIMEOUT_MS = 250
 /**
- * Times the time limit of a decision that a store itself waits for an answer. A late answer is given back; whether a
- * charge without an answer was taken is not known.
+ * Multiple of the decision timeout that a store waits for an answer. A late answer is refunded; without an answer it
+ * is unknown if the charge was taken.
  */
-const HEARD_FOR = 4
-/** The longest that opening waits for a server. */
-const STARTING_MS = 1_000
+const ANSWER_TIMEOUT_FACTOR = 4
+/** Longest wait for a server when a store is opened. */
+const START_TIMEOUT_MS = 1_000
 
-/** How long a store behind a {@link ResilientStore} waits for an answer. */
-export function heardMsOf(timeoutMs: number | undefined): number {
-  return HEARD_FOR * (timeoutMs ?? TIMEOUT_MS)
+/** Returns how long a store behind a {@link ResilientStore} waits for an answer. */
+export function answerTimeoutMsOf(timeoutMs: number | undefined): number {
+  return ANSWER_TIMEOUT_FACTOR * (timeoutMs ?? TIMEOUT_MS)
 }
 
 /**
- * Puts a store behind a time limit, a circuit breaker and a fallback, and waits a second at most until it is ready: a
- * server that is down is no error.
+ * Wraps a store with a timeout, a circuit breaker and a fallback. Waits at most one second until it is ready; a
+ * server that is down is not an error.
  */
 export async function openResilient(
   store: Store,
@@ -48,14 +48,16 @@ export async function openResilient(
   const { timeoutMs = TIMEOUT_MS, fallback, nodes, clock = systemClock, logger } = options
   const { threshold, recoveryMs, healthEveryMs } = options.breaker ?? {}
   const resilient = new ResilientStore({
-    ...{ store, timeoutMs, clock },
-    ...(threshold === undefined ? {} : { threshold }),
-    ...(recoveryMs === undefined ? {} : { recoveryMs }),
-    ...(healthEveryMs === undefined ? {} : { healthEveryMs }),
-    ...(fallback === undefined ? {} : { fallback }),
-    ...(nodes === undefined ? {} : { nodes }),
-    ...(logger === undefined ? {} : { logger }),
+    store,
+    timeoutMs,
+    fallback,
+    threshold,
+    recoveryMs,
+    healthEveryMs,
+    nodes,
+    clock,
+    logger,
   })
-  await resilient.start(STARTING_MS)
+  await resilient.start(START_TIMEOUT_MS)
   return resilient
 }

@@ -2,8 +2,8 @@ import { createLimit } from '../../algorithms/create-limit.ts'
 import { algorithmOf, type Limit } from '../../algorithms/limit.ts'
 
 /**
- * A limit at one `parts`-th of its rate and burst, rounded down, at least 1: what one of so many nodes may let pass by
- * itself. State lives under the same name.
+ * Returns a limit with rate and burst divided by `parts`, rounded down, at least 1: the share of one node. Keeps the
+ * name, so state is shared with it.
  */
 export function perNodeLimit(limit: Limit, parts: number): Limit {
   const part = (units: number): number => Math.max(1, Math.floor(units / parts))
@@ -13,7 +13,11 @@ export function perNodeLimit(limit: Limit, parts: number): Limit {
   const burst = part(capacity)
   const initial = Math.min(burst, Math.floor(limit.initialGrains / limit.scale))
   return createLimit({
-    ...{ name, algorithm, periodMs, count: part(limit.count), fractional: limit.scale > 1 },
+    name,
+    algorithm,
+    periodMs,
+    count: part(limit.count),
+    fractional: limit.scale > 1,
     ...(bucket || limit.custom !== undefined ? { burst } : {}),
     ...(bucket ? { initial } : {}),
     ...(calendar === undefined ? {} : { calendar }),

@@ -18,29 +18,29 @@ import type {
   StoreState,
   Verdict,
 } from '../store.ts'
-import { Breaker, type Ticket } from './breaker.ts'
+import { Breaker, type Permit } from './breaker.ts'
 import { ErrorCauses } from './error-causes.ts'
 import { FallbackStore } from './fallback-store.ts'
-import { type ResilientStoreOptions, type Settings, settingsOf } from './settings.ts'
+import { parseOptions, type ResilientSettings, type ResilientStoreOptions } from './settings.ts'
 
 export type { ResilientStoreOptions }
 
-/** For what an operator asks, which may touch every key. */
-const PATIENCE_MS = 10_000
-/** The longest that closing waits for a store that is out of reach. */
-const CLOSING_MS = 50
-/** While a store is left alone its health is asked for so often at first, then twice as seldom each time it is tried. */
-const FIRST_LOOK_MS = 1_000
-const LAST_LOOK_MS = 4_000
-/** Between two looks whether a store is ready. */
-const LOOK_MS = 20
+/** Timeout of operator actions, which may touch every key. */
+const OPERATOR_TIMEOUT_MS = 10_000
+/** Longest wait for an unreachable store to close. */
+const CLOSE_TIMEOUT_MS = 50
+/** Delay between health checks of an unreachable store; it doubles with each attempt, up to the maximum. */
+const MIN_PROBE_DELAY_MS = 1_000
+const MAX_PROBE_DELAY_MS = 4_000
+/** Interval at which readiness is polled. */
+const READY_POLL_MS = 20
 
 type DecideOptions = Parameters<Store['decide']>[1]
 
 /**
- * A store that always answers in time. What the store behind it does not decide, or not in time, its fallback decides,
- * and the verdicts say so; after several failures in a row the store is left alone for a while (see {@link Breaker}).
- * `decide` and `refund` neither throw nor reject before it is closed. What the store answers at once is passed on at once.
+ * Store that always answers in time. If the store behind it fails or is late, the fallback decides and the verdicts
+ * say so. After several consecutive failures the store is not asked for a while (see {@link Breaker}). `decide` and
+ * `refund` neither throw nor reject before `close`. Synchronous answers stay synchronous.
  */
 export class ResilientStore implements Store {
   readonly name: string
@@ -50,24 +50,24 @@ export class ResilientStore implements Store {
   readonly answersWithinMs: number
   readonly fallback: Fallback
   readonly #store: Store
-  readonly #settings: Settings
+  readonly #settings: ResilientSettings
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #breaker: Breaker
   readonly #fallbackStore: FallbackStore
   readonly #listeners = new Set<(event: StoreEvent) => void>()
-  readonly #unwatch: readonly (() => void)[]
-  #cancelHealth: () => void
+  readonly #unsubscribe: readonly (() => void)[]
+  #cancelHealthCheck: () => void
   readonly #causes: ErrorCauses
-  /** How to have the fallback make each decision the store still owes. */
-  readonly #owed = new Set<(cause: unknown) => void>()
+  /** Callbacks that let the fallback make each decision that is still pending. */
+  readonly #pendingFallbacks = new Set<(cause: unknown) => void>()
   #refunds = 0
-  #openLookMs = FIRST_LOOK_MS
+  #probeDelayMs = MIN_PROBE_DELAY_MS
   #closed = false
 
-  /** Throws PolicyError for an option that makes no sense. */
+  /** Throws PolicyError for an invalid option. */
   constructor(options: ResilientStoreOptions) {
-    const settings = settingsOf(options)
+    const settings = parseOptions(options)
     const { store, clock, fallback, nodes } = settings
     this.#store = store
     this.name = store.name
@@ -81,10 +81,13 @@ export class ResilientStore implements Store {
     this.#clock = clock
     this.#logger = settings.logger
     this.#fallbackStore = new FallbackStore({ fallback, nodes, clock })
-    this.#breaker = new Breaker({ ...settings, onChange: (state, detail) => this.#turned(state, detail) })
-    const pass = (event: StoreEvent): void => this.#tell(event)
-    this.#unwatch = [this.#fallbackStore.watch(pass), store.watch?.(pass) ?? (() => {})]
-    this.#cancelHealth = this.#scheduleHealth()
+    this.#breaker = new Breaker({
+      ...settings,
+      onChange: (state, detail) => this.#onStateChange(state, detail),
+    })
+    const pass = (event: StoreEvent): void => this.#notifyListeners(event)
+    this.#unsubscribe = [this.#fallbackStore.watch(pass), store.watch?.(pass) ?? (() => {})]
+    this.#cancelHealthCheck = this.#scheduleHealthCheck()
   }
 
   get state(): BreakerState {
@@ -101,97 +104,100 @@ export class ResilientStore implements Store {
 
   decide(charges: readonly Charge[], options: DecideOptions): MaybePromise<readonly Verdict[]> {
     if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
-    const ticket = this.#admit(options.commit)
-    if (ticket === undefined) return this.#fallbackStore.answer(charges, options)
+    const permit = this.#admit(options.commit)
+    if (permit === undefined) return this.#fallbackStore.answer(charges, options)
     let answer: MaybePromise<readonly Verdict[]>
     try {
       answer = this.#store.decide(charges, options)
     } catch (cause) {
-      this.#breaker.fail(ticket, false, wordsOf(cause))
+      this.#breaker.recordFailure(permit, false, wordsOf(cause))
       return this.#fallbackStore.answer(charges, options)
     }
-    if (answer instanceof Promise) return this.#await(answer, ticket, charges, options)
-    if (options.commit) this.#breaker.succeed(ticket, false)
+    if (answer instanceof Promise) return this.#awaitAnswer(answer, permit, charges, options)
+    if (options.commit) this.#breaker.recordSuccess(permit, false)
     return answer
   }
 
   /**
-   * Gives back where it was taken. What the store took is only given back while it is in reach: else it stays charged
-   * until it is whole again by itself, which lets nothing pass that should not.
+   * Refunds where the units were taken. Units of the store are refunded only while it is reachable; otherwise they
+   * stay charged until the limit refills, which never admits too much.
    */
   refund(charges: readonly Charge[]): MaybePromise<void> {
     const theirs = this.#fallbackStore.refund(charges)
-    if (theirs.length > 0 && !this.#closed && this.state === 'closed') return this.#giveBack(theirs)
+    if (theirs.length > 0 && !this.#closed && this.state === 'closed') return this.#refundInStore(theirs)
   }
 
-  /** Forgets here and in the store. Rejects with StoreError where the store did not say that it has. */
+  /** Forgets here and in the store. Rejects with StoreError if the store did not confirm it. */
   async forget(selector: Selector): Promise<number> {
     this.#fallbackStore.forget(selector)
     try {
-      return await withTimeout(this.#clock, PATIENCE_MS, () => this.#store.forget(selector))
+      return await withTimeout(this.#clock, OPERATOR_TIMEOUT_MS, () => this.#store.forget(selector))
     } catch (cause) {
       const remedy = 'try again once it is in reach'
       throw new StoreError(`the ${this.name} store did not forget: ${wordsOf(cause)} (${remedy})`, { cause })
     }
   }
 
-  /** What the store says of itself, with the breaker's state; while it is open, the store is not asked. */
+  /** Returns the store's health with the breaker's state; while it is open, the store is not asked. */
   async health(): Promise<StoreHealth> {
     const { state } = this
     const { fallback } = this.#settings
     if (state === 'open') return { ok: false, state, fallback, detail: this.#causes.last ?? 'out of reach' }
-    const health = await this.#ask()
+    const health = await this.#readHealth()
     return { ...health, ok: health.ok && this.state === 'closed', state: this.state, fallback }
   }
 
   /**
-   * Resolves once the store behind decides, and rejects with StoreError, with the cause, if that takes longer than
-   * `withinMs` of real time, whatever clock decides. Until then the fallback decides.
+   * Resolves once the store decides; until then the fallback decides. Rejects with StoreError and the cause after
+   * `withinMs` of real time, independent of the configured clock.
    */
-  async ready(withinMs = PATIENCE_MS): Promise<void> {
-    const endMs = systemClock.now() + withinMs
+  async ready(withinMs = OPERATOR_TIMEOUT_MS): Promise<void> {
+    const deadlineMs = systemClock.now() + withinMs
     for (;;) {
       if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
-      const { ok, detail = 'it is not well' } = await this.#ask()
+      const { ok, detail = 'it is not well' } = await this.#readHealth()
       if (ok) return
-      if (systemClock.now() >= endMs) throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
-      await pause(systemClock, LOOK_MS)
+      if (systemClock.now() >= deadlineMs)
+        throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
+      await pause(systemClock, READY_POLL_MS)
     }
   }
 
-  /** Waits until the store is ready, but no longer than `withinMs`; then the cause is logged. Never rejects. */
+  /** Waits until the store is ready, at most `withinMs`; then logs the cause. Never rejects. */
   async start(withinMs: number): Promise<void> {
-    const endMs = systemClock.now() + withinMs
+    const deadlineMs = systemClock.now() + withinMs
     for (;;) {
-      const { ok, detail } = await this.#ask()
+      const { ok, detail } = await this.#readHealth()
       if (ok || this.#closed) return
-      if (systemClock.now() >= endMs) {
+      if (systemClock.now() >= deadlineMs) {
         const context = { store: this.name, fallback: this.fallback, detail }
         return this.#logger.warn(context, 'the store cannot be used yet, the fallback decides')
       }
-      await pause(systemClock, LOOK_MS)
+      await pause(systemClock, READY_POLL_MS)
     }
   }
 
-  /** Calls a listener when the breaker turns, and passes on what the store has to tell; returns how to end it. */
+  /** Subscribes to state changes of the breaker and to events of the store; returns a function that unsubscribes. */
   watch(listener: (event: StoreEvent) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Has the fallback decide what the store still owes, ends all timers and closes the store, or gives up on that. */
+  /** Lets the fallback make pending decisions, cancels all timers and closes the store within a time limit. */
   async close(): Promise<void> {
     if (this.#closed) return
     const isReached = this.state === 'closed'
     this.#closed = true
-    this.#cancelHealth()
+    this.#cancelHealthCheck()
     this.#breaker.close()
-    for (const fallBack of this.#owed) fallBack(new StoreError('it was closed'))
-    for (const end of this.#unwatch) end()
+    for (const useFallback of this.#pendingFallbacks) useFallback(new StoreError('it was closed'))
+    for (const end of this.#unsubscribe) end()
     await this.#fallbackStore.close()
     try {
-      // What is out of reach takes no leases back and answers no farewell: it is closed in the background.
-      await withTimeout(this.#clock, isReached ? PATIENCE_MS : CLOSING_MS, () => this.#store.close())
+      // An unreachable store cannot take leases back and does not answer: it closes in the background.
+      await withTimeout(this.#clock, isReached ? OPERATOR_TIMEOUT_MS : CLOSE_TIMEOUT_MS, () =>
+        this.#store.close(),
+      )
     } catch (err) {
       const context = { err, store: this.name }
       if (isReached) this.#logger.warn(context, 'the store did not close')
@@ -203,54 +209,55 @@ export class ResilientStore implements Store {
     return this.close()
   }
 
-  #admit(commit: boolean): Ticket | undefined {
-    if (this.#owed.size >= MAX_SIZES.storePending) return undefined
-    // A look proves nothing: a replica that takes no charges answers it.
+  #admit(commit: boolean): Permit | undefined {
+    if (this.#pendingFallbacks.size >= MAX_SIZES.storePending) return undefined
+    // A peek proves nothing: a replica that takes no charges answers it too.
     if (!commit && this.state !== 'closed') return undefined
     return this.#breaker.admit()
   }
 
-  #await(
+  #awaitAnswer(
     answer: Promise<readonly Verdict[]>,
-    ticket: Ticket,
+    permit: Permit,
     charges: readonly Charge[],
     options: DecideOptions,
   ): Promise<readonly Verdict[]> {
     return new Promise(resolve => {
-      const fallBack = (cause: unknown): void => {
+      const useFallback = (cause: unknown): void => {
         cancel()
-        this.#owed.delete(fallBack)
-        this.#breaker.fail(ticket, true, wordsOf(cause))
+        this.#pendingFallbacks.delete(useFallback)
+        this.#breaker.recordFailure(permit, true, wordsOf(cause))
         resolve(this.#fallbackStore.answer(charges, options))
       }
       const cancel = limitWait(this.#clock, this.#settings.timeoutMs, () =>
-        fallBack(lateError(this.#settings.timeoutMs)),
+        useFallback(lateError(this.#settings.timeoutMs)),
       )
-      this.#owed.add(fallBack)
+      this.#pendingFallbacks.add(useFallback)
       answer.then(
         verdicts => {
-          if (!this.#owed.delete(fallBack)) return this.#undo(charges, verdicts, options.commit)
+          if (!this.#pendingFallbacks.delete(useFallback))
+            return this.#refundLateAnswer(charges, verdicts, options.commit)
           cancel()
-          if (options.commit) this.#breaker.succeed(ticket, true)
+          if (options.commit) this.#breaker.recordSuccess(permit, true)
           resolve(verdicts)
         },
         (cause: unknown) => {
-          if (this.#owed.has(fallBack)) fallBack(cause)
+          if (this.#pendingFallbacks.has(useFallback)) useFallback(cause)
         },
       )
     })
   }
 
-  /** The fallback has decided meanwhile: what the store took for the message is given back. */
-  #undo(charges: readonly Charge[], verdicts: readonly Verdict[], commit: boolean): void {
+  /** Refunds units of a late answer, because the fallback has already decided. */
+  #refundLateAnswer(charges: readonly Charge[], verdicts: readonly Verdict[], commit: boolean): void {
     if (!commit || this.#closed) return
     if (charges.some((charge, index) => !verdicts[index]?.allowed && charge.soft !== true)) return
     const taken = charges.filter((_, index) => verdicts[index]?.allowed)
-    if (taken.length > 0) void this.#giveBack(taken)
+    if (taken.length > 0) void this.#refundInStore(taken)
   }
 
-  /** Best effort, within the time of a decision. */
-  #giveBack(charges: readonly Charge[]): MaybePromise<void> {
+  /** Refunds in the store, best effort, within the decision timeout. */
+  #refundInStore(charges: readonly Charge[]): MaybePromise<void> {
     if (this.#refunds >= MAX_SIZES.storePending) return
     try {
       const given = this.#store.refund(charges)
@@ -264,32 +271,32 @@ export class ResilientStore implements Store {
     }
   }
 
-  #scheduleHealth(): () => void {
+  #scheduleHealthCheck(): () => void {
     const { healthEveryMs } = this.#settings
-    const ms = this.state === 'open' ? Math.min(this.#openLookMs, healthEveryMs) : healthEveryMs
-    return this.#clock.after(ms, () => void this.#look())
+    const ms = this.state === 'open' ? Math.min(this.#probeDelayMs, healthEveryMs) : healthEveryMs
+    return this.#clock.after(ms, () => void this.#checkHealth())
   }
 
-  /** A store that is well again is tried before its time; one that is not has failed once more. */
-  async #look(): Promise<void> {
-    const ticket = this.state === 'closed' ? this.#breaker.admit() : undefined
-    const { ok, detail } = await this.#ask()
+  /** Half-opens the breaker early if the store is healthy again; records a failure if it is not. */
+  async #checkHealth(): Promise<void> {
+    const permit = this.state === 'closed' ? this.#breaker.admit() : undefined
+    const { ok, detail } = await this.#readHealth()
     if (this.#closed) return
     if (ok && this.state === 'open') {
-      this.#openLookMs = Math.min(2 * this.#openLookMs, LAST_LOOK_MS)
-      this.#breaker.tryAgain()
-    } else if (!ok && ticket !== undefined) {
-      this.#breaker.fail(ticket, true, detail ?? 'it says it is not well')
-    } else if (!ok) this.#hear(detail)
-    this.#reschedule()
+      this.#probeDelayMs = Math.min(2 * this.#probeDelayMs, MAX_PROBE_DELAY_MS)
+      this.#breaker.halfOpen()
+    } else if (!ok && permit !== undefined) {
+      this.#breaker.recordFailure(permit, true, detail ?? 'it says it is not well')
+    } else if (!ok) this.#updateCause(detail)
+    this.#rescheduleHealthCheck()
   }
 
-  #reschedule(): void {
-    this.#cancelHealth()
-    if (!this.#closed) this.#cancelHealth = this.#scheduleHealth()
+  #rescheduleHealthCheck(): void {
+    this.#cancelHealthCheck()
+    if (!this.#closed) this.#cancelHealthCheck = this.#scheduleHealthCheck()
   }
 
-  async #ask(): Promise<StoreHealth> {
+  async #readHealth(): Promise<StoreHealth> {
     try {
       return await withTimeout(this.#clock, this.#settings.timeoutMs, () => this.#store.health())
     } catch (cause) {
@@ -297,28 +304,28 @@ export class ResilientStore implements Store {
     }
   }
 
-  #turned(state: BreakerState, detail: string | undefined): void {
+  #onStateChange(state: BreakerState, detail: string | undefined): void {
     const { name: store } = this
     const context = { store, state, fallback: this.fallback }
     if (state === 'open') this.#causes.report(detail, 'the store is out of reach, the fallback decides')
     else if (state === 'closed') {
       this.#causes.clear()
-      this.#openLookMs = FIRST_LOOK_MS
+      this.#probeDelayMs = MIN_PROBE_DELAY_MS
       this.#logger.info(context, 'the store decides again')
     } else this.#logger.debug(context, 'the store is tried')
-    this.#reschedule()
+    this.#rescheduleHealthCheck()
     const event: StoreState = { kind: 'state', store, state, ok: state === 'closed' }
-    this.#tell(detail === undefined ? event : { ...event, detail })
+    this.#notifyListeners(detail === undefined ? event : { ...event, detail })
   }
 
-  /** The cause may change while the store is out of reach: a server that was down comes back and refuses the password. */
-  #hear(detail: string | undefined): void {
+  /** Updates the cause while the store is unreachable: a server that was down may come back and refuse the password. */
+  #updateCause(detail: string | undefined): void {
     if (this.state !== 'open' || detail === undefined) return
-    if (this.#causes.isNew(detail)) this.#turned('open', detail)
+    if (this.#causes.isNew(detail)) this.#onStateChange('open', detail)
     else this.#causes.last = detail
   }
 
-  #tell(event: StoreEvent): void {
+  #notifyListeners(event: StoreEvent): void {
     for (const listener of this.#listeners) {
       try {
         listener(event)

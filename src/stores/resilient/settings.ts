@@ -5,52 +5,66 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { FALLBACKS, type Fallback, type Store } from '../store.ts'
 
 export interface ResilientStoreOptions {
-  /** The store that may be slow or out of reach. Closed together with this one. */
+  /** Store that may be slow or unreachable; closed together with this one. */
   readonly store: Store
-  /** How long a decision may take before the fallback makes it, in milliseconds. Default: 250. */
+  /** Longest duration of a decision before the fallback decides, in milliseconds. Default: 250. */
   readonly timeoutMs?: number | undefined
-  /** Who answers in its place, for charges that do not say so themselves. Default: memory. */
+  /** Fallback for charges that name none. Default: memory. */
   readonly fallback?: Fallback | undefined
-  /** Failures in a row after which the store is left alone. Default: 5. */
+  /** Consecutive failures after which the breaker opens. Default: 5. */
   readonly threshold?: number | undefined
-  /** How long it is left alone at the most, in milliseconds. Default: 60,000. */
+  /** Longest time the breaker stays open, in milliseconds. Default: 60,000. */
   readonly recoveryMs?: number | undefined
-  /** How often its health is asked for, in milliseconds. Default: 30,000. */
+  /** Interval of health checks in milliseconds. Default: 30,000. */
   readonly healthEveryMs?: number | undefined
-  /** How many nodes share the store: `degraded` then takes its share of each limit; where unknown, the half. */
+  /** Number of nodes that share the store; `degraded` divides limits by it. Default: 2. */
   readonly nodes?: number | undefined
   readonly clock?: Clock | undefined
   readonly logger?: Logger | undefined
 }
 
 const OPTIONS: OptionNames<ResilientStoreOptions> = {
-  ...{ store: true, timeoutMs: true, fallback: true, threshold: true, recoveryMs: true, healthEveryMs: true },
-  ...{ nodes: true, clock: true, logger: true },
+  store: true,
+  timeoutMs: true,
+  fallback: true,
+  threshold: true,
+  recoveryMs: true,
+  healthEveryMs: true,
+  nodes: true,
+  clock: true,
+  logger: true,
 }
 
-/** The options, checked and complete. */
-export interface Settings extends Required<Omit<ResilientStoreOptions, 'nodes'>> {
+/** Checked and complete options. */
+export interface ResilientSettings extends Required<Omit<ResilientStoreOptions, 'nodes'>> {
   readonly nodes: number | undefined
 }
 
-/** Throws PolicyError for an option that makes no sense. */
-export function settingsOf(options: ResilientStoreOptions): Settings {
+/** Checks the options and applies defaults. Throws PolicyError for an invalid option. */
+export function parseOptions(options: ResilientStoreOptions): ResilientSettings {
   checkOptionNames(options, OPTIONS)
   const { store, fallback = 'memory', nodes, clock = systemClock, logger = SILENT } = options
   if (!FALLBACKS.includes(fallback)) {
-    throw policyError('fallback', `"${fallback}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)
+    throw policyError('fallback', `"${fallback}" is not a fallback`, `use one of ${FALLBACKS.join(', ')}`)
   }
   return {
-    ...{ store, fallback, clock, logger },
-    nodes: nodes === undefined ? undefined : whole('nodes', nodes),
-    timeoutMs: whole('timeoutMs', options.timeoutMs ?? 250),
-    threshold: whole('threshold', options.threshold ?? 5),
-    recoveryMs: whole('recoveryMs', options.recoveryMs ?? 60_000),
-    healthEveryMs: whole('healthEveryMs', options.healthEveryMs ?? 30_000),
+    store,
+    fallback,
+    clock,
+    logger,
+    nodes: nodes === undefined ? undefined : checkPositiveInteger('nodes', nodes),
+    timeoutMs: checkPositiveInteger('timeoutMs', options.timeoutMs ?? 250),
+    threshold: checkPositiveInteger('threshold', options.threshold ?? 5),
+    recoveryMs: checkPositiveInteger('recoveryMs', options.recoveryMs ?? 60_000),
+    healthEveryMs: checkPositiveInteger('healthEveryMs', options.healthEveryMs ?? 30_000),
   }
 }
 
-function whole(name: string, value: number): number {
+function checkPositiveInteger(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value
-  throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
+  throw policyError(
+    name,
+    `${value} is not a checkPositiveInteger number above 0`,
+    `leave ${name} out for its default`,
+  )
 }

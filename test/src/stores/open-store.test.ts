@@ -20,13 +20,13 @@ const limit = createLimit({ name: 'ten', algorithm: 'token-bucket', count: 10, p
 const one = [{ limit, key: 'k', cost: 1 }]
 
 describe('openStore', () => {
-  it('opens memory as it is: nothing can happen to it', async () => {
+  it('opens memory without a wrapper', async () => {
     const store = await openStore('memory', { clock })
     expect(store).toBeInstanceOf(MemoryStore)
     await store.close()
   })
 
-  it('puts all others behind a time limit, a breaker and a fallback, as the specification says', async () => {
+  it('wraps all others with a timeout, a breaker and a fallback, as the specification says', async () => {
     const breaker = { threshold: 1, recoveryMs: 1_000, healthEveryMs: 500 }
     const store = await openStore({ url: `sqlite:${folder}/a.db`, fallback: 'deny', breaker }, { clock })
     expect(store).toBeInstanceOf(ResilientStore)
@@ -36,13 +36,13 @@ describe('openStore', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('lends in between where leases are asked for', async () => {
+  it('adds leases if they are requested', async () => {
     const url = `sqlite:${folder}/b.db`
     const store = await openStore({ url, lease: { units: 4, ttlMs: 1_000 }, nodes: 2 }, { clock })
     expect(store.name).toBe('leased sqlite')
     expect(await store.decide(one, { commit: true })).toMatchObject([{ allowed: true }])
     const beside = await openStore(url, { clock })
-    // Three of a lease of four are still in the first node's hand.
+    // Three units of the lease of four are still held by the first node.
     expect(await beside.decide(one, { commit: false })).toMatchObject([{ remaining: 5 }])
     await store.close()
     expect(await beside.decide(one, { commit: false })).toMatchObject([{ remaining: 8 }])
@@ -51,8 +51,8 @@ describe('openStore', () => {
 
   it.each([
     ['nats://:secret@', 'TOPICGATE_STORE', 'the URL of NATS cannot be read'],
-    ['mysql://:secret@host', 'TOPICGATE_POLICY', '"mysql" is no store'],
-    ['', 'TOPICGATE_POLICY', '"" is no store'],
+    ['mysql://:secret@host', 'TOPICGATE_POLICY', '"mysql" is not a store'],
+    ['', 'TOPICGATE_POLICY', '"" is not a store'],
   ])('refuses %s without telling its password', async (url, code, text) => {
     const refused = expect(openStore(url)).rejects
     await refused.toMatchObject({ code, message: expect.stringContaining(text) })

@@ -10,7 +10,7 @@ import { openSqlite } from '../../../src/stores/sqlite/index.ts'
 const wrong = (options: object) => options as never
 
 describe('the options of a store in code', () => {
-  it('may be the words of a policy', () => {
+  it('accept the durations of a policy', () => {
     const words = {
       ...({ url: 'redis://h', timeout: '2s', fallback: 'deny', nodes: 3 } as const),
       breaker: { threshold: 1, recovery: '1m', health: '100ms' },
@@ -32,13 +32,13 @@ describe('the options of a store in code', () => {
     ],
     [{ url: 'nats://h', lease: { unit: 1 } }, 'lease: there is no option `unit` (did you mean `units`?)'],
     [{ url: 'redis://h', timeout: '2' }, 'timeout: the duration "2" has no unit'],
-    [{ url: 'redis://h', timeout: '2s', timeoutMs: 5 }, 'timeoutMs says the same'],
+    [{ url: 'redis://h', timeout: '2s', timeoutMs: 5 }, 'timeoutMs is set too'],
   ])('are refused if they mean nothing: %j', async (options, text) => {
     await expect(openStore(wrong(options))).rejects.toBeInstanceOf(PolicyError)
     await expect(openStore(wrong(options))).rejects.toThrow(text)
   })
 
-  it('are refused by every function that opens a store', async () => {
+  it('are checked by every function that opens a store', async () => {
     await expect(openRedis('redis://h', wrong({ timeout: 1 }))).rejects.toThrow('did you mean `timeoutMs`?')
     await expect(openNatsKv('nats://h', wrong({ buckt: 'b' }))).rejects.toThrow('did you mean `bucket`?')
     await expect(openNatsStream('nats://h', wrong({ maxUnit: 1 }))).rejects.toThrow(

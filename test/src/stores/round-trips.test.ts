@@ -8,7 +8,7 @@ import { startRedis } from '../../support/redis.ts'
 const messageOf = (client: string) => ({ topic: 'a', on: 'publish', sender: { client }, size: 1 }) as const
 
 describe('a busy key', () => {
-  it('on a distant Redis takes one round trip a message, however many are under way', async () => {
+  it('on a distant Redis takes one round trip per message, however many are pending', async () => {
     await using server = await startRedis()
     await using proxy = await FaultProxy.start(server.port)
     proxy.fault = { latencyMs: 100 }
@@ -28,7 +28,7 @@ describe('a busy key', () => {
     await store.close()
   })
 
-  it.each(['openStore', 'openNatsKv'] as const)('on NATS is on leases by itself: %s', async door => {
+  it.each(['openStore', 'openNatsKv'] as const)('on NATS uses leases by default: %s', async door => {
     await using server = await startNats({ jetstream: true })
     const timeoutMs = 5_000
     const store = await (door === 'openStore'

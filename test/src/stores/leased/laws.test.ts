@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Limit } from '../../../../src/algorithms/limit.ts'
-import { leaseTermsOf, measureOf } from '../../../../src/stores/leased/lease-terms.ts'
+import { leaseTermsOf, parseLeaseOptions } from '../../../../src/stores/leased/lease-terms.ts'
 import type { LeasedStore } from '../../../../src/stores/leased/leased-store.ts'
 import type { Verdict } from '../../../../src/stores/store.ts'
 import { type Random, random } from '../../../support/random.ts'
@@ -19,13 +19,13 @@ interface History {
   readonly steps: number
 }
 
-/** Messages at random nodes, in floods and rests; nodes crash, holding what they hold, and come back with nothing. */
+/** Sends messages at random nodes, in bursts and pauses; nodes crash with their leases and restart empty. */
 async function live(fleet: ClusterLoad, dice: Random, history: History): Promise<Admitted[]> {
   const { limit, nodes, units, ttlMs, steps } = history
   const open = (): LeasedStore => fleet.open({ nodes, units, ttlMs, tolerance: 0.5 })
   const stores = Array.from({ length: nodes }, open)
   const admitted: Admitted[] = []
-  /** Messages that wait, by node; those of one that crashed are never answered. */
+  /** Messages that wait, by node; those of a crashed node are never answered. */
   const waiting = stores.map(() => [] as Promise<void>[])
   for (let step = 0; step < steps; step++) {
     const at = dice.int(0, nodes - 1)
@@ -54,9 +54,9 @@ async function live(fleet: ClusterLoad, dice: Random, history: History): Promise
   return admitted
 }
 
-/** The most by which any span, from one admission to another, holds more than `count` per `periodMs` of it. */
+/** Returns the largest excess of any span between two admissions over `count` per `periodMs`. */
 function mostBeyondRate(admitted: readonly Admitted[], { count, periodMs }: Limit): number {
-  // Kadane's: the span that ends here either goes on, paying for the time between, or begins here.
+  // Kadane's algorithm: the span that ends here either continues, less the time between, or begins here.
   let most = 0
   let beyond = 0
   let lastMs = 0
@@ -84,15 +84,15 @@ describe('law 10: leases over all nodes', () => {
         const fleet = openFleet(startMs)
         const admitted = await live(fleet, dice, { limit, nodes, units, ttlMs, steps: 200 })
         const { capacity: burst, count, periodMs, scale } = limit
-        const { mostGrains } = leaseTermsOf(limit, measureOf({ units, ttlMs, nodes, tolerance: 0.5 }))!
-        const held = Math.min((nodes * mostGrains) / scale, burst + (count * ttlMs) / periodMs)
+        const { maxGrains } = leaseTermsOf(limit, parseLeaseOptions({ units, ttlMs, nodes, tolerance: 0.5 }))!
+        const held = Math.min((nodes * maxGrains) / scale, burst + (count * ttlMs) / periodMs)
         const seen = `seed ${seed}`
         expect(mostBeyondRate(admitted, limit), seen).toBeLessThanOrEqual(burst + held)
-        // Nothing is minted: from the beginning on no unit more than a single bucket would have given.
+        // Nothing is minted: from the beginning, no unit more than a single bucket would have given.
         const total = burst + ((fleet.clock.now() - startMs) * count) / periodMs
         expect(sum(admitted), seen).toBeLessThanOrEqual(total)
         expect(admitted.length, seen).toBeGreaterThan(100)
-        if (mostGrains > 0) lentOut++
+        if (maxGrains > 0) lentOut++
       }
       expect(lentOut).toBeGreaterThan(30)
     },
@@ -111,7 +111,7 @@ describe('law 10: leases over all nodes', () => {
           periodMs,
           ...(algorithm === 'quota' && { calendar }),
         })
-        // Near midnight, so that a day ends in the midst of it.
+        // Near midnight, so that a day ends during the history.
         const fleet = openFleet(Date.UTC(2025, 5, 1) - 5_000)
         const nodes = dice.int(1, 5)
         const admitted = await live(fleet, dice, { limit, nodes, units: 'auto', ttlMs: 1_000, steps: 250 })
@@ -126,7 +126,7 @@ describe('law 10: leases over all nodes', () => {
     },
   )
 
-  it('admit exactly the limit where it is small: below 2 × nodes ÷ tolerance nothing is lent', async () => {
+  it('admit exactly the limit if it is small: below 2 × nodes ÷ tolerance nothing is leased', async () => {
     for (const algorithm of ['token-bucket', 'fixed-window'] as const) {
       const fleet = openFleet()
       const limit = bucket({ algorithm, count: 159, periodMs: 3_600_000 })
@@ -136,7 +136,7 @@ describe('law 10: leases over all nodes', () => {
       )
       expect(verdicts.filter(({ allowed }) => allowed)).toHaveLength(159)
       expect(left(fleet, limit)).toBe(0)
-      // From then on each node knows by itself.
+      // From then on each node decides from its own cache.
       const before = fleet.calls.decide
       for (const store of stores)
         expect(store.decide([charge(limit)], { commit: true })).toBeInstanceOf(Array)
@@ -144,7 +144,7 @@ describe('law 10: leases over all nodes', () => {
     }
   })
 
-  it('hand out every unit in the end, wherever it is asked for', async () => {
+  it('hand out every unit in the end, whichever nodes ask', async () => {
     const fleet = openFleet()
     const limit = bucket({
       algorithm: 'quota',
@@ -154,7 +154,7 @@ describe('law 10: leases over all nodes', () => {
     })
     const stores = Array.from({ length: 8 }, () => fleet.open())
     let admitted = 0
-    // All nodes begin, then one alone goes on.
+    // All nodes begin, then one alone continues.
     for (let round = 0; round < 200; round++) {
       for (const store of round < 20 ? stores : stores.slice(0, 1)) {
         for (let times = 0; times < 40; times++) if ((await take(store, limit)).allowed) admitted++
@@ -165,7 +165,7 @@ describe('law 10: leases over all nodes', () => {
     expect(left(fleet, limit)).toBe(0)
   })
 
-  it('use up a limit that is asked for ten times over, with a call for every ten that pass', async () => {
+  it('use up a limit with ten times the demand, at one call per ten admitted messages', async () => {
     const fleet = openFleet()
     const limit = bucket({ burst: 2_000 })
     const stores = Array.from({ length: 4 }, () => fleet.open({ nodes: 4 }))

@@ -5,14 +5,14 @@ import { bucket, charge, left, openFleet, take } from './nodes.ts'
 const COMMIT = { commit: true } as const
 
 describe('a leased store', () => {
-  it('asks once and then decides at once, without a promise, for as long as it has units', async () => {
+  it('asks once and then decides synchronously while it has units', async () => {
     const fleet = openFleet()
     const limit = bucket()
     const store = fleet.open({ units: 100 })
     const first = store.decide([charge(limit)], COMMIT)
     expect(first).toBeInstanceOf(Promise)
     expect((await first)[0]).toMatchObject({ allowed: true, remaining: 9_999 })
-    // Down to half of the lease nothing is asked for.
+    // No request before half of the lease is spent.
     for (let times = 0; times < 49; times++) {
       const verdicts = store.decide([charge(limit)], COMMIT) as Verdict[]
       expect(verdicts[0]).toMatchObject({ allowed: true, remaining: 9_998 - times, retryAfterMs: 0 })
@@ -21,7 +21,7 @@ describe('a leased store', () => {
     expect(left(fleet, limit)).toBe(9_900)
   })
 
-  it('renews a lease before it is spent: with one request, and no message waits', async () => {
+  it('renews a lease before it is spent, with one request and no waiting message', async () => {
     const fleet = openFleet()
     const limit = bucket()
     const store = fleet.open({ units: 100 })
@@ -35,7 +35,7 @@ describe('a leased store', () => {
     expect(left(fleet, limit)).toBeGreaterThanOrEqual(10_000 - 501 - 100)
   })
 
-  it('asks once for a thousand messages that come at the same moment', async () => {
+  it('asks once for a thousand messages that arrive together', async () => {
     const fleet = openFleet()
     const limit = bucket()
     const store = fleet.open({ units: 1_250 })
@@ -45,7 +45,7 @@ describe('a leased store', () => {
     expect(left(fleet, limit)).toBeGreaterThanOrEqual(10_000 - 1_000 - 1_250)
   })
 
-  it('decides over several rules at once, all or none', async () => {
+  it('decides over several rules in one step, all or none', async () => {
     const fleet = openFleet()
     const [wide, narrow] = [bucket({ name: 'wide' }), bucket({ name: 'narrow', count: 1_000 })]
     const store = fleet.open({ units: 100 })
@@ -74,23 +74,23 @@ describe('a leased store', () => {
   })
 
   it.each(['leaky-bucket', 'sliding-log', 'sliding-counter'] as const)(
-    'lends nothing of a %s, and gives back what was lent for a message that it refuses',
+    'leases nothing of a %s, and restores units of a message that it refuses',
     async algorithm => {
       const fleet = openFleet()
-      const lent = bucket()
+      const leased = bucket()
       const exact = bucket({ name: 'exact', algorithm, count: 1, periodMs: 60_000 })
       const store = fleet.open({ units: 100 })
-      const both = [charge(lent), charge(exact)]
+      const both = [charge(leased), charge(exact)]
       expect((await store.decide(both, COMMIT)).map(({ allowed }) => allowed)).toEqual([true, true])
       for (let times = 0; times < 10; times++) {
         expect((await store.decide(both, COMMIT)).map(({ allowed }) => allowed)).toEqual([true, false])
       }
       await store.close()
-      expect(left(fleet, lent)).toBe(9_999)
+      expect(left(fleet, leased)).toBe(9_999)
     },
   )
 
-  it('leaves out a soft charge that does not fit, and it stops no other', async () => {
+  it('skips a soft charge that does not fit; it denies no other charge', async () => {
     const fleet = openFleet()
     const [soft, hard] = [bucket({ name: 'soft', count: 2, periodMs: 60_000 }), bucket({ name: 'hard' })]
     const store = fleet.open({ units: 100 })
@@ -118,7 +118,7 @@ describe('a leased store', () => {
     expect(left(fleet, limit)).toBe(89)
   })
 
-  it('peeks without changing anything here or there', async () => {
+  it('peeks without changing local or shared state', async () => {
     const fleet = openFleet()
     const limit = bucket()
     const store = fleet.open({ units: 100 })
@@ -135,12 +135,12 @@ describe('a leased store', () => {
         expect(verdict).toMatchObject({ allowed: true, remaining })
       }
     }
-    const [denied] = await store.decide([charge(limit, { cost: 10_000 })], { commit: false })
-    expect(denied).toMatchObject({ allowed: false, remaining: 9_999 })
+    const [isDenied] = await store.decide([charge(limit, { cost: 10_000 })], { commit: false })
+    expect(isDenied).toMatchObject({ allowed: false, remaining: 9_999 })
     expect(left(fleet, limit)).toBe(before)
   })
 
-  it('gives refunds back to the lease, as far as there is room, and the rest to the shared store', async () => {
+  it('refunds to the lease while it has room, and the rest to the shared store', async () => {
     const fleet = openFleet()
     const limit = bucket({ periodMs: 3_600_000 })
     const store = fleet.open({ units: 100 })
@@ -149,14 +149,14 @@ describe('a leased store', () => {
     expect(left(fleet, limit)).toBe(9_900)
     expect(await take(store, limit, { cost: 0 })).toMatchObject({ allowed: true, remaining: 9_980 })
     await store.refund([charge(limit, { cost: 1_000 })])
-    // Twenty were missing here; more than a lease is held by nobody.
+    // Twenty were missing here; no node holds more than a lease.
     expect(left(fleet, limit)).toBe(10_000)
     expect(await take(store, limit, { cost: 0 })).toMatchObject({ remaining: 10_000 })
     await store.close()
     expect(left(fleet, limit)).toBe(10_000)
   })
 
-  it('forgets here and there', async () => {
+  it('forgets locally and in the shared store', async () => {
     const fleet = openFleet()
     const limit = bucket({ periodMs: 3_600_000 })
     const store = fleet.open({ units: 100 })
@@ -169,7 +169,7 @@ describe('a leased store', () => {
     expect(await store.health()).toMatchObject({ keys: 0, leases: { keys: 0 } })
   })
 
-  it('voids the leases of a limit that is changed, and gives their units back', async () => {
+  it('ends the leases of a changed limit and returns their units', async () => {
     const fleet = openFleet()
     const store = fleet.open({ units: 100 })
     await take(store, bucket({ periodMs: 86_400_000 }))
@@ -185,7 +185,7 @@ describe('a leased store', () => {
     )
   })
 
-  it('tells what it lent in its health', async () => {
+  it('reports its leases in its health', async () => {
     const fleet = openFleet()
     const limit = bucket()
     const store = fleet.open({ units: 100 })
@@ -200,12 +200,12 @@ describe('a leased store', () => {
   })
 
   it.each([
-    [{ units: 0 }, /units: 0 cannot be/],
+    [{ units: 0 }, /units: 0 is not allowed/],
     [{ units: 1.5 }, /units/],
     [{ ttlMs: 0 }, /ttlMs/],
     [{ nodes: -1 }, /nodes/],
-    [{ tolerance: 2 }, /tolerance: 2 is no part of a limit/],
-  ])('refuses %o', (options, message) => {
+    [{ tolerance: 2 }, /tolerance: 2 is not a fraction/],
+  ])('rejects %o', (options, message) => {
     expect(() => openFleet().open(options)).toThrow(message)
   })
 })

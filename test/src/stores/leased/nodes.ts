@@ -6,14 +6,14 @@ import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import type { Charge, Store, Verdict } from '../../../../src/stores/store.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
 
-/** Some nodes with leases over one shared store, on one clock that is moved by hand. */
+/** Nodes with leases over one shared store, on one clock that the test advances. */
 export interface ClusterLoad {
   readonly clock: FakeClock
   readonly shared: MemoryStore
   /** Calls of the shared store so far. */
   readonly calls: { decide: number; refund: number }
   open(options?: Partial<LeasedStoreOptions>): LeasedStore
-  /** Ends a node without a word: nothing of it runs any more, and what it holds is lost. */
+  /** Kills a node: it stops at once and its leases are lost. */
   crash(node: LeasedStore): void
 }
 
@@ -23,7 +23,7 @@ export function openFleet(startMs = 1_700_000_000_000): ClusterLoad {
   const calls = { decide: 0, refund: 0 }
   const dead = new Set<object>()
 
-  /** The shared store as a node sees it: one that answers in its own time, and outlives the node. */
+  /** The shared store as a node sees it: it answers with a delay and outlives the node. */
   const link = (node: object): Store => {
     const call = async <T>(run: () => T): Promise<T> => {
       const answer = run()
@@ -81,7 +81,7 @@ export async function take(store: Store, limit: Limit, more: Partial<Charge> = {
   return (await store.decide([charge(limit, more)], { commit: true }))[0]!
 }
 
-/** Whole units the shared store has left of a key. */
+/** Whole units that the shared store has left for a key. */
 export function left({ shared }: ClusterLoad, limit: Limit, key = 'k'): number {
   return shared.decide([charge(limit, { key, cost: 0 })], { commit: false })[0]!.remaining
 }

@@ -6,11 +6,11 @@ import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import { bucket, charge, left, openFleet, take } from './nodes.ts'
 
 const COMMIT = { commit: true } as const
-/** Nothing to speak of flows in while a test runs. */
+/** Practically nothing refills while a test runs. */
 const SLOW = { periodMs: 86_400_000 }
 
-describe('units that are not used', () => {
-  it('go back when a lease ends, an eighth of its time later at the most', async () => {
+describe('unused units', () => {
+  it('are returned when a lease ends, at most an eighth of its ttl later', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const store = fleet.open({ units: 100, ttlMs: 800 })
@@ -19,19 +19,19 @@ describe('units that are not used', () => {
     expect(left(fleet, limit)).toBe(9_900)
     await fleet.clock.advanceAsync(101)
     expect(left(fleet, limit)).toBe(9_997)
-    // What ends is never spent, even where nobody has looked yet.
+    // Expired units are never spent, even if no tick has processed them.
     await take(store, limit)
     fleet.clock.set(fleet.clock.now() + 800)
     expect(store.decide([charge(limit)], COMMIT)).toBeInstanceOf(Promise)
   })
 
-  it('go back by their age: what was renewed later lasts longer', async () => {
+  it('are returned by age: units renewed later last longer', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const store = fleet.open({ units: 100, ttlMs: 800 })
     await take(store, limit)
     await fleet.clock.advanceAsync(400)
-    // Half of the lease is spent: as much is asked for again, and 49 of the first are left.
+    // Half of the lease is spent: as much is requested again, and 49 of the first are left.
     for (let times = 0; times < 50; times++) await take(store, limit)
     await fleet.clock.advanceAsync(0)
     expect(left(fleet, limit)).toBe(10_000 - 51 - 100)
@@ -42,7 +42,7 @@ describe('units that are not used', () => {
     expect(left(fleet, limit)).toBe(10_000 - 52)
   })
 
-  it('go back on close, all of them, and nothing runs on', async () => {
+  it('are all returned on close, and no timer is left', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const store = fleet.open({ units: 100 })
@@ -53,7 +53,7 @@ describe('units that are not used', () => {
     expect(fleet.clock.pending).toBe(idle - 1)
   })
 
-  it('go back at once when the lease they were asked for is no more', async () => {
+  it('are returned at once if the lease they were requested for has ended', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const store = fleet.open({ units: 100 })
@@ -63,7 +63,7 @@ describe('units that are not used', () => {
     expect(left(fleet, limit)).toBe(9_999)
   })
 
-  it('are never more than one bound of keys: the lease that would end first goes back', async () => {
+  it('stay within one bound of keys: the lease that would end first is returned', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const store = fleet.open({ units: 100, maxLeases: 10 })
@@ -78,7 +78,7 @@ describe('units that are not used', () => {
     expect(whole).toHaveLength(15)
   })
 
-  it(`of strangers stay within ${MAX_SIZES.leases} keys`, async () => {
+  it(`of many clients stay within ${MAX_SIZES.leases} keys`, async () => {
     const limit = bucket(SLOW)
     const store = new LeasedStore({ store: new MemoryStore(), units: 100 })
     for (let key = 0; key < MAX_SIZES.leases + 100; key++) await take(store, limit, { key: `${key}` })
@@ -86,7 +86,7 @@ describe('units that are not used', () => {
     await store.close()
   })
 
-  it('of a window are let go when it is about to end: in the next they would be too many', async () => {
+  it('of a window are dropped when it is about to end: in the next they would be too many', async () => {
     const fleet = openFleet(1_700_000_000_000)
     const limit = bucket({ algorithm: 'fixed-window', count: 1_000, periodMs: 1_000 })
     const store = fleet.open({ units: 100 })
@@ -98,7 +98,7 @@ describe('units that are not used', () => {
     expect(left(fleet, limit)).toBe(1_000)
   })
 
-  it('are void when the clock is set back behind their beginning', async () => {
+  it('expire if the clock is set back to before their start', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const store = fleet.open({ units: 100 })
@@ -109,7 +109,7 @@ describe('units that are not used', () => {
 })
 
 describe('a refusal of the shared store', () => {
-  it('is remembered for the wait it names: the node refuses at once, and asks again after it', async () => {
+  it('is cached for its wait: the node refuses locally and asks again afterwards', async () => {
     const fleet = openFleet()
     const limit = bucket({ count: 10, periodMs: 10_000 })
     const store = fleet.open({ ttlMs: 5_000 })
@@ -146,7 +146,7 @@ describe('a refusal of the shared store', () => {
     expect((await take(store, limit)).allowed).toBe(true)
   })
 
-  it('is asked about again when a lease would have ended: what other nodes give back is found', async () => {
+  it('is checked again after one ttl, so that units returned by other nodes are found', async () => {
     const fleet = openFleet()
     const limit = bucket({ count: 1_000, ...SLOW })
     const [idle, busy] = [fleet.open({ units: 100 }), fleet.open({ units: 100 })]
@@ -159,7 +159,7 @@ describe('a refusal of the shared store', () => {
     expect(admitted).toBe(999)
   })
 
-  it('makes a node ask for less: the last units of a limit are found', async () => {
+  it('makes a node request less, so that the last units of a limit are found', async () => {
     const fleet = openFleet()
     const limit = bucket({ count: 850, ...SLOW })
     const store = fleet.open({ units: 100 })
@@ -170,8 +170,8 @@ describe('a refusal of the shared store', () => {
   })
 })
 
-describe('a shared store out of reach', () => {
-  it('costs nobody what was held: it is spent, then the error is told, and no unit is lost here', async () => {
+describe('an unreachable shared store', () => {
+  it('loses no units: leases are spent, then the error is reported', async () => {
     const clock = openFleet().clock
     const shared = new MemoryStore({ clock })
     const limit = bucket(SLOW)
@@ -187,19 +187,19 @@ describe('a shared store out of reach', () => {
     await store.close()
   })
 
-  it('takes nothing of a message that another rule could not be asked about', async () => {
+  it('takes nothing for a message if another of its rules cannot be checked', async () => {
     const fleet = openFleet()
-    const [lent, broken] = [bucket(SLOW), bucket({ name: 'broken', algorithm: 'sliding-log', count: 5 })]
+    const [leased, broken] = [bucket(SLOW), bucket({ name: 'broken', algorithm: 'sliding-log', count: 5 })]
     const store = fleet.open({ units: 100 })
-    await take(store, lent)
+    await take(store, leased)
     await fleet.shared.close()
     for (let times = 0; times < 10; times++) {
-      await expect(store.decide([charge(lent), charge(broken)], COMMIT)).rejects.toThrow(StoreError)
+      await expect(store.decide([charge(leased), charge(broken)], COMMIT)).rejects.toThrow(StoreError)
     }
-    expect(await take(store, lent)).toMatchObject({ allowed: true, remaining: 9_998 })
+    expect(await take(store, leased)).toMatchObject({ allowed: true, remaining: 9_998 })
   })
 
-  it('lends nothing in the name of another who answers for it', async () => {
+  it('leases nothing from a fallback verdict', async () => {
     const fleet = openFleet()
     const limit = bucket(SLOW)
     const shared = new MemoryStore({ clock: fleet.clock })

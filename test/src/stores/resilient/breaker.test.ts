@@ -13,24 +13,24 @@ beforeEach(() => {
   breaker = new Breaker({ threshold: 3, recoveryMs: 60_000, clock, onChange })
 })
 
-function fail(times: number, later = true): void {
-  for (let time = 0; time < times; time++) breaker.fail(breaker.admit() ?? -1, later, 'broken')
+function recordFailure(times: number, isAsync = true): void {
+  for (let time = 0; time < times; time++) breaker.recordFailure(breaker.admit() ?? -1, isAsync, 'broken')
 }
 
 describe('a breaker', () => {
-  it('opens at the third failure in a row, and not when one in between went well', () => {
-    fail(2)
-    breaker.succeed(breaker.admit()!, true)
-    fail(2)
+  it('opens at the third consecutive failure, but not if a success came in between', () => {
+    recordFailure(2)
+    breaker.recordSuccess(breaker.admit()!, true)
+    recordFailure(2)
     expect(breaker.state).toBe('closed')
-    fail(1)
+    recordFailure(1)
     expect(breaker.state).toBe('open')
     expect(breaker.admit()).toBeUndefined()
     expect(changes).toEqual(['open'])
   })
 
-  it('lets one through at a time once it is half open, whose success closes it', () => {
-    fail(3)
+  it('admits one request at a time when half-open; its success closes it', () => {
+    recordFailure(3)
     clock.advance(59_999)
     expect(breaker.state).toBe('open')
     clock.advance(1)
@@ -38,16 +38,16 @@ describe('a breaker', () => {
     const probe = breaker.admit()
     expect(probe).toBeDefined()
     expect(breaker.admit()).toBeUndefined()
-    breaker.succeed(probe!, true)
+    breaker.recordSuccess(probe!, true)
     expect(breaker.state).toBe('closed')
     expect(changes).toEqual(['open', 'half-open', 'closed'])
     expect(clock.pending).toBe(0)
   })
 
-  it('opens anew for the whole time when the one fails', () => {
-    fail(3)
+  it('opens again for the whole time if the probe fails', () => {
+    recordFailure(3)
     clock.advance(60_000)
-    fail(1)
+    recordFailure(1)
     expect(breaker.state).toBe('open')
     clock.advance(59_999)
     expect(breaker.state).toBe('open')
@@ -55,40 +55,40 @@ describe('a breaker', () => {
     expect(breaker.state).toBe('half-open')
   })
 
-  it('hears nothing from what was asked before it turned', () => {
+  it('ignores results of requests from before a state change', () => {
     const old = breaker.admit()!
-    fail(3)
+    recordFailure(3)
     clock.advance(60_000)
-    breaker.succeed(old, true)
-    breaker.fail(old, true, 'late')
+    breaker.recordSuccess(old, true)
+    breaker.recordFailure(old, true, 'late')
     expect(breaker.state).toBe('half-open')
     expect(breaker.admit()).toBeDefined()
   })
 
-  it('learns nothing from an answer given at once where failures came later', () => {
-    fail(2)
-    breaker.succeed(breaker.admit()!, false)
-    fail(1)
+  it('ignores a synchronous answer if failures were asynchronous', () => {
+    recordFailure(2)
+    breaker.recordSuccess(breaker.admit()!, false)
+    recordFailure(1)
     expect(breaker.state).toBe('open')
     clock.advance(60_000)
-    breaker.succeed(breaker.admit()!, false)
+    breaker.recordSuccess(breaker.admit()!, false)
     expect(breaker.state).toBe('half-open')
-    breaker.succeed(breaker.admit()!, true)
+    breaker.recordSuccess(breaker.admit()!, true)
     expect(breaker.state).toBe('closed')
-    fail(2, false)
-    breaker.succeed(breaker.admit()!, false)
-    fail(2, false)
+    recordFailure(2, false)
+    breaker.recordSuccess(breaker.admit()!, false)
+    recordFailure(2, false)
     expect(breaker.state).toBe('closed')
   })
 
-  it('may be half opened before its time, and leaves no timer behind', () => {
-    breaker.tryAgain()
+  it('can be half-opened ahead of time, and leaves no timer behind', () => {
+    breaker.halfOpen()
     expect(breaker.state).toBe('closed')
-    fail(3)
-    breaker.tryAgain()
+    recordFailure(3)
+    breaker.halfOpen()
     expect(breaker.state).toBe('half-open')
     expect(clock.pending).toBe(0)
-    fail(1)
+    recordFailure(1)
     expect(clock.pending).toBe(1)
     breaker.close()
     expect(clock.pending).toBe(0)

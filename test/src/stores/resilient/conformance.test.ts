@@ -2,5 +2,5 @@ import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import { ResilientStore } from '../../../../src/stores/resilient/resilient-store.ts'
 import { storeConformance } from '../../../conformance/store-suite.ts'
 
-// While nothing is wrong with the store behind it, it is that store.
+// While the store behind it works, it behaves exactly like that store.
 storeConformance('resilient', clock => new ResilientStore({ store: new MemoryStore({ clock }), clock }))

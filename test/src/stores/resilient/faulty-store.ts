@@ -3,19 +3,19 @@ import { MemoryStore } from '../../../../src/stores/memory/memory-store.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../../../../src/stores/store.ts'
 import type { FakeClock } from '../../../support/fake-clock.ts'
 
-/** How a call goes: at once, later, or not at all; `late` is carried out at once and answered after a second. */
+/** Behaviour of a call: at once, later, or never; `late` runs at once and answers after a second. */
 export type Way = 'now' | 'soon' | 'throw' | 'reject' | 'hang' | 'late'
 
 export const FAILING = ['throw', 'reject', 'hang', 'late'] as const
 
-/** A memory store whose calls go the way they are told to; counts them. */
+/** Memory store whose calls behave as configured; counts them. */
 export class FaultyStore implements Store {
   readonly name = 'faulty'
   readonly memory: MemoryStore
   readonly algorithms
   readonly calls: string[] = []
   way: Way = 'now'
-  /** The way of the n-th call, from 1, of any kind. */
+  /** Behaviour of the n-th call of any kind, from 1. */
   wayOf: (call: number) => Way = () => this.way
   readonly #clock: FakeClock
 

@@ -42,7 +42,7 @@ async function ask(store: ResilientStore, ...charges: Charge[]): Promise<readonl
   return answer
 }
 
-/** How many single units are let through of so many asked for. */
+/** Returns how many of the requested single units are allowed. */
 async function admitted(store: ResilientStore, asked: number, fallback?: Fallback): Promise<number> {
   let count = 0
   for (let time = 0; time < asked; time++) {
@@ -52,13 +52,13 @@ async function admitted(store: ResilientStore, asked: number, fallback?: Fallbac
 }
 
 describe('a resilient store', () => {
-  it('passes on at once what the store answers at once', () => {
+  it('returns synchronously what the store answers synchronously', () => {
     const answer = open().decide([one()], { commit: true })
     expect(answer).toEqual([{ allowed: true, remaining: 9, retryAfterMs: 0, resetMs: expect.any(Number) }])
     expect(inner.calls).toEqual(['decide'])
   })
 
-  it('answers by its fallback at the millisecond of the time limit, not before', async () => {
+  it('answers by its fallback at the millisecond of the timeout, not before', async () => {
     inner.way = 'hang'
     const store = open()
     let answer: readonly Verdict[] | undefined
@@ -71,7 +71,7 @@ describe('a resilient store', () => {
     expect(answer).toMatchObject([{ allowed: true, remaining: 9, fallback: 'local' }])
   })
 
-  it('leaves the store alone after five failures, tries it after a minute and has it decide again', async () => {
+  it('stops asking after five failures, tries again after a minute and lets the store decide again', async () => {
     const store = open({ healthEveryMs: 3_600_000 })
     inner.way = 'reject'
     for (let time = 0; time < 20; time++) await ask(store, one())
@@ -93,7 +93,7 @@ describe('a resilient store', () => {
     expect(logged.filter(line => line.startsWith('info'))).toEqual(['info the store decides again'])
   })
 
-  it('sends one message at a time to a store that may be well again; the others are not kept waiting', async () => {
+  it('probes a store with one message at a time; the others do not wait', async () => {
     const store = open({ threshold: 1, healthEveryMs: 3_600_000 })
     inner.way = 'reject'
     await ask(store, one())
@@ -106,7 +106,7 @@ describe('a resilient store', () => {
     expect(store.state).toBe('open')
   })
 
-  it('is not taken for well by those who only look: a replica answers them', async () => {
+  it('does not recover on peeks alone: a replica answers them', async () => {
     const store = open({ threshold: 2, healthEveryMs: 3_600_000 })
     for (const way of ['reject', 'soon', 'reject'] as const) {
       inner.way = way
@@ -120,7 +120,7 @@ describe('a resilient store', () => {
     expect(store.state).toBe('half-open')
   })
 
-  it('is tried before its time when its health is good, and a bad health is a failure', async () => {
+  it('probes early if the health is good, and counts a bad health as a failure', async () => {
     const store = open({ threshold: 2 })
     inner.way = 'reject'
     await ask(store, one())
@@ -132,7 +132,7 @@ describe('a resilient store', () => {
     expect(store.state).toBe('half-open')
   })
 
-  it('answers memory by the same limit, degraded by the half, allow and deny by nobody', async () => {
+  it('answers memory by the same limit, degraded by half of it, allow and deny without counting', async () => {
     inner.way = 'throw'
     for (const [fallback, count] of [
       ['memory', 10],
@@ -141,7 +141,7 @@ describe('a resilient store', () => {
       ['deny', 0],
     ] as const) {
       expect(await admitted(open({ fallback }), 30), fallback).toBe(count)
-      // A charge that names one has its own.
+      // A charge that names a fallback uses its own.
       expect(await admitted(open({ fallback: 'deny' }), 30, fallback), fallback).toBe(count)
     }
     expect(await admitted(open({ fallback: 'degraded', nodes: 4 }), 30)).toBe(2)
@@ -151,7 +151,7 @@ describe('a resilient store', () => {
     ])
   })
 
-  it('charges nobody for a message that one of its charges denies', async () => {
+  it('charges nothing for a message that one of its charges denies', async () => {
     inner.way = 'throw'
     const store = open()
     const denied: Charge = { limit: other, key: 'k', cost: 1, fallback: 'deny' }
@@ -165,14 +165,14 @@ describe('a resilient store', () => {
     expect(await ask(store, one())).toMatchObject([{ remaining: 8 }])
   })
 
-  it('never says never of what only a share is too small for', async () => {
+  it('does not answer Infinity if a cost is too large only for the per-node limit', async () => {
     inner.way = 'throw'
     const store = open({ fallback: 'degraded' })
     expect(await ask(store, one(undefined, 6))).toMatchObject([{ allowed: false, retryAfterMs: 1_000 }])
     expect(await ask(store, one(undefined, 11))).toMatchObject([{ allowed: false, retryAfterMs: Infinity }])
   })
 
-  it('gives back what a late answer took, so that the store counts only what it decided', async () => {
+  it('refunds what a late answer took, so that the store counts only what it decided', async () => {
     inner.way = 'late'
     const store = open()
     expect(await ask(store, one(undefined, 4))).toMatchObject([{ remaining: 6, fallback: 'local' }])
@@ -182,7 +182,7 @@ describe('a resilient store', () => {
     expect(inner.memory.decide([one()], { commit: false })).toMatchObject([{ remaining: 9 }])
   })
 
-  it('gives nothing back for a late answer that took nothing', async () => {
+  it('refunds nothing for a late answer that took nothing', async () => {
     inner.memory.decide([one(undefined, 10)], { commit: true })
     inner.way = 'late'
     const store = open()
@@ -193,7 +193,7 @@ describe('a resilient store', () => {
     expect(inner.calls).toEqual(['decide', 'decide'])
   })
 
-  it('gives back where it was taken, also when the store has come and gone meanwhile', async () => {
+  it('refunds where the units were taken, also after an outage in between', async () => {
     const store = open({ threshold: 1 })
     const theirs = [one(undefined, 3)]
     await ask(store, ...theirs)
@@ -212,7 +212,7 @@ describe('a resilient store', () => {
     expect(await ask(store, one())).toMatchObject([{ remaining: 8 }])
   })
 
-  it('says how it is without asking a store that is left alone', async () => {
+  it('reports health without asking a store while the breaker is open', async () => {
     const store = open({ threshold: 1 })
     expect(await store.health()).toMatchObject({ ok: true, state: 'closed', keys: 0 })
     inner.way = 'reject'
@@ -227,7 +227,7 @@ describe('a resilient store', () => {
     expect(inner.calls).toHaveLength(calls)
   })
 
-  it('forgets in both, and says so when the store could not', async () => {
+  it('forgets in both, and reports if the store could not', async () => {
     const store = open()
     await ask(store, one())
     expect(await store.forget({ rule: 'ten' })).toBe(1)
@@ -242,9 +242,9 @@ describe('a resilient store', () => {
     }
   })
 
-  it('owes no more decisions than there is room for: the fallback makes the rest', async () => {
+  it('keeps a bounded number of pending decisions: the fallback makes the rest', async () => {
     inner.way = 'hang'
-    // A fake clock seeks the next of its timers, which takes long with so many.
+    // A fake clock searches for its next timer, which takes long with so many.
     const due: (() => void)[] = []
     const after = (_ms: number, run: () => void) => {
       due.push(run)
@@ -264,7 +264,7 @@ describe('a resilient store', () => {
     expect(store.state).toBe('open')
   })
 
-  it('closes once, owing nobody an answer, and gives up on a store that does not close', async () => {
+  it('closes once, with no pending answers, and gives up on a store that does not close', async () => {
     inner.way = 'hang'
     const store = open({ fallback: 'allow' })
     const owed = [store.decide([one()], { commit: true }), store.decide([one('memory')], { commit: false })]
@@ -278,7 +278,7 @@ describe('a resilient store', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('outlives listeners and causes that throw', async () => {
+  it('survives listeners that throw and odd causes', async () => {
     const store = open({ threshold: 1 })
     store.watch(() => {
       throw new Error('a listener')

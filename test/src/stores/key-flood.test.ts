@@ -13,14 +13,14 @@ import { random } from '../../support/random.ts'
 const MAX_KEYS = 1_000
 const STRANGERS = 200_000
 const REFUSED = 100
-/** Of a fake clock: 200,000 strangers take 40 seconds. */
+/** By the fake clock: 200,000 new clients take 40 seconds. */
 const PER_MS = 5
 
 function messageOf(client: string, topic: string): Message {
   return { topic, on: 'publish', sender: { client }, size: 10 }
 }
 
-/** A gate whose tables are small, and what it warned of. */
+/** Returns a gate with small tables, and its warnings. */
 class Flooded {
   readonly clock = new FakeClock(1_000_000)
   readonly store = new MemoryStore({ clock: this.clock, maxKeysPerRule: MAX_KEYS })
@@ -46,7 +46,7 @@ class Flooded {
     return (await this.gate.check(messageOf(client, topic))).allowed
   }
 
-  /** How many of the loud are refused at once. */
+  /** Returns how many of the flooding clients are refused. */
   async countRefused(): Promise<number> {
     let refused = 0
     for (let index = 0; index < REFUSED; index++) {
@@ -55,7 +55,7 @@ class Flooded {
     return refused
   }
 
-  /** Senders and topics that nobody had before; returns how many of them passed. */
+  /** Sends from new clients and topics; returns how many messages passed. */
   async flood(seed: number): Promise<number> {
     const chance = random(seed)
     let passed = 0
@@ -70,28 +70,28 @@ class Flooded {
   }
 }
 
-describe('a flood of strangers', () => {
-  it('frees no key that refuses, though such keys are neighbours, and stops no stranger', async () => {
+describe('a flood of unseen clients', () => {
+  it('frees no key that refuses, though such keys are neighbours, and blocks no unseen client', async () => {
     const flooded = new Flooded('10 per 1h')
     while ((await flooded.countRefused()) < REFUSED);
     expect(await flooded.flood(1)).toBe(STRANGERS)
     expect(await flooded.countRefused()).toBe(REFUSED)
     const { evictions = 0, overflows } = flooded.store.health()
     expect(overflows).toBe(0)
-    // Each rule has room for so many; every other stranger took the place of one.
+    // Each rule has room for this many; every further client replaced another.
     expect(evictions).toBe(2 * (STRANGERS + REFUSED - MAX_KEYS))
   })
 
-  it('of strangers that use up all they may shares a counter and leaves the refused refused', async () => {
+  it('that use up their limits shares a counter and leaves refused clients refused', async () => {
     const flooded = new Flooded('1 per 1h')
     while ((await flooded.countRefused()) < REFUSED);
-    // As many as find room, and one at the shared counter of each.
+    // As many as there is room for, and one at the shared counter of each.
     expect(await flooded.flood(2)).toBe(MAX_KEYS - REFUSED + 1)
     expect(await flooded.countRefused()).toBe(REFUSED)
     expect(flooded.store.health()).toMatchObject({ evictions: 0, keys: 2 * MAX_KEYS })
   })
 
-  it('is warned of once in ten seconds for each rule', async () => {
+  it('causes one warning per rule in ten seconds', async () => {
     const flooded = new Flooded('10 per 1h')
     await flooded.flood(3)
     for (const rule of ['by-client', 'by-topic']) {

@@ -18,7 +18,7 @@ afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true })
 })
 
-/** A logger that keeps what is logged at warn and above. */
+/** Logger that records lines at warn and above. */
 function keepWarnings(lines: string[]): Logger {
   const keep = (context: object, text = ''): void => {
     const { err, ...rest } = context as { readonly err?: unknown }
@@ -29,7 +29,7 @@ function keepWarnings(lines: string[]): Logger {
 
 const message = { topic: 'a', on: 'publish', sender: { client: 'c' }, size: 1 } as const
 
-/** What a gate's store says is wrong: by health, by its event and in the log. */
+/** Causes a gate's store reports: in health, in its event and in the log. */
 async function diagnose(spec: StoreSpec): Promise<{ health: string; event: string; log: string[] }> {
   const log: string[] = []
   const store = await openStore(
@@ -59,7 +59,7 @@ async function report(
   return { health: detail, event, log }
 }
 
-describe('the cause why a store is out of reach', () => {
+describe('the cause of an unreachable store', () => {
   let server: RedisServer
   beforeAll(async () => {
     server = await startRedis({ args: ['--requirepass', 'right'] })
@@ -72,21 +72,24 @@ describe('the cause why a store is out of reach', () => {
     ['nobody listening', async () => ({ url: `redis://127.0.0.1:${await freePort()}` }), /ECONNREFUSED/],
     ['NATS: nobody listening', async () => ({ url: `nats://127.0.0.1:${await freePort()}` }), /refused/i],
   ]
-  it.each(faults)('is named for %s, in health, in the event and in the log', async (_name, spec, cause) => {
-    const { health, event, log } = await diagnose(await spec())
-    expect(health).toMatch(cause)
-    expect(event).toMatch(cause)
-    expect(log.filter(line => cause.test(line)).length).toBeGreaterThan(0)
-    // Once when it is not ready, once when it is left alone, once for what nodes share; never for each message.
-    expect(log.length).toBeLessThanOrEqual(4)
-  })
+  it.each(faults)(
+    'is reported for %s, in health, in the event and in the log',
+    async (_name, spec, cause) => {
+      const { health, event, log } = await diagnose(await spec())
+      expect(health).toMatch(cause)
+      expect(event).toMatch(cause)
+      expect(log.filter(line => cause.test(line)).length).toBeGreaterThan(0)
+      // Once when it is not ready, once when the breaker opens, once for shared entries; never per message.
+      expect(log.length).toBeLessThanOrEqual(4)
+    },
+  )
 
   const answers: readonly (readonly [name: string, answer: string])[] = [
     ['LOADING', '-LOADING Redis is loading the dataset in memory\r\n'],
     ['OOM', "-OOM command not allowed when used memory > 'maxmemory'.\r\n"],
     ['unknown command', "-ERR unknown command 'EVALSHA', with args beginning with: \r\n"],
   ]
-  it.each(answers)('is what the server answers: %s', async (name, answer) => {
+  it.each(answers)("is the server's answer: %s", async (name, answer) => {
     await using plain = await startRedis()
     await using proxy = await FaultProxy.start(plain.port)
     const log: string[] = []
@@ -102,7 +105,7 @@ describe('the cause why a store is out of reach', () => {
     expect(log.join('\n')).toContain(name)
   })
 
-  it('is named for a missing right', async () => {
+  it('is reported for a missing right', async () => {
     await using guarded = await startRedis({
       args: ['--user', 'u', 'on', '>pw', '~*', '+ping', '+info', '+client'],
     })
@@ -111,13 +114,13 @@ describe('the cause why a store is out of reach', () => {
     expect(event).toContain('NOPERM')
   })
 
-  it('is named for a renamed INFO', async () => {
+  it('is reported for a renamed INFO', async () => {
     await using renamed = await startRedis({ args: ['--rename-command', 'INFO', 'HIDDEN'] })
     const { health } = await diagnose({ url: renamed.url })
     expect(health).toMatch(/unknown command 'info'/i)
   })
 
-  it('is named for a certificate nobody vouches for', async () => {
+  it('is reported for an untrusted certificate', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'topicgate-tls-'))
     folders.push(folder)
     const { certFile, keyFile } = await makeCertificate(folder)
@@ -133,7 +136,7 @@ describe('the cause why a store is out of reach', () => {
     expect(event).toMatch(/self-signed certificate/)
   })
 
-  it('is named for NATS that refuses the user', async () => {
+  it('is reported for NATS that refuses the user', async () => {
     await using nats = await startNats({ jetstream: true, args: ['--user', 'u', '--pass', 'right'] })
     const { health, event, log } = await diagnose({ url: `nats://u:wrong@127.0.0.1:${nats.port}` })
     expect(health).toMatch(/authorization violation/i)
@@ -141,7 +144,7 @@ describe('the cause why a store is out of reach', () => {
     expect(log.join('\n')).toMatch(/authorization violation/i)
   })
 
-  it('is logged anew when it changes, while the store stays out of reach', async () => {
+  it('is logged again when it changes during an outage', async () => {
     const port = await freePort()
     const log: string[] = []
     const store = await openStore(
@@ -158,7 +161,7 @@ describe('the cause why a store is out of reach', () => {
   })
 })
 
-describe('what nodes tell each other', () => {
+describe('shared entries', () => {
   const rights = '+evalsha +eval +mget +set +del +time +scan +ping +info +client'.split(' ')
   const logOf = async (url: string): Promise<string[]> => {
     const log: string[] = []
@@ -171,20 +174,20 @@ describe('what nodes tell each other', () => {
     return log
   }
 
-  it('is shared at a healthy start without a word', async () => {
+  it('are shared after a healthy start, without a warning', async () => {
     await using server = await startRedis()
     expect(await logOf(server.url)).toEqual([])
   })
 
-  it('is said not to be shared if the user has no right to, with the right that is missing', async () => {
+  it('are reported as not shared if the user lacks the right, with the missing right', async () => {
     await using server = await startRedis({ args: ['--user', 'u', 'on', '>pw', '~fleet:*', ...rights] })
     const log = await logOf(`redis://u:pw@127.0.0.1:${server.port}`)
     expect(log.filter(line => line.includes('not shared now'))).toEqual([expect.stringMatching(/hget|hset/i)])
   })
 })
 
-describe('a store that is opened', () => {
-  it.each(['redis', 'nats'] as const)('is ready when it is there: %s', async kind => {
+describe('an opened store', () => {
+  it.each(['redis', 'nats'] as const)('is ready if its server is up: %s', async kind => {
     await using server = kind === 'redis' ? await startRedis() : await startNats({ jetstream: true })
     const open = kind === 'redis' ? openRedis : openNatsKv
     const store = await open(server.url, { timeoutMs: 5_000 })
@@ -197,7 +200,7 @@ describe('a store that is opened', () => {
     await store.close()
   })
 
-  it.each(['redis', 'nats'] as const)('is decided for by its fallback until it is there: %s', async kind => {
+  it.each(['redis', 'nats'] as const)('uses its fallback until its server is up: %s', async kind => {
     const port = await freePort()
     const open = kind === 'redis' ? openRedis : openNatsKv
     const store = await open(`${kind}://127.0.0.1:${port}`, { breaker: { healthEveryMs: 100 } })

@@ -23,7 +23,7 @@ interface Told {
   readonly by: readonly (string | undefined)[]
 }
 
-/** Plays a seeded history, of which call number `broken` goes a failing way and all others well. */
+/** Plays a seeded history in which call number `broken` fails and all others succeed. */
 async function play(seed: number, broken: number, way: Way, usual: Way, fallback: Fallback): Promise<Told[]> {
   const dice = random(seed)
   const clock = new FakeClock()
@@ -76,7 +76,7 @@ describe('fail every store call in turn', () => {
           for (let broken = 1; broken <= STEPS; broken++) {
             const told = await play(7, broken, way, usual, fallback)
             const fellBack = told.filter(({ by }) => by.some(word => word !== undefined))
-            // The call may have been a refund or a look at its health, which no fallback answers.
+            // The failed call may have been a refund or a health check, which no fallback answers.
             expect(fellBack.length).toBeLessThanOrEqual(1)
             fallbacks += fellBack.length
             for (const { by, allowed } of fellBack) {
