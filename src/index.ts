@@ -29,14 +29,9 @@ export {
   type StageWords,
 } from './adapt/index.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
-export type { Algorithm, Step } from './algorithms/algorithm.ts'
+export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithms/algorithm.ts'
 export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
-export {
-  type CustomAlgorithm,
-  type CustomState,
-  defineAlgorithm,
-  type LimitNumbers,
-} from './algorithms/custom.ts'
+export { defineAlgorithm } from './algorithms/custom.ts'
 export { toAlgorithm } from './algorithms/kernel.ts'
 export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
 export type {
@@ -128,12 +123,13 @@ export {
 } from './metrics/index.ts'
 export type { CustomOutcome } from './outcomes/exceeded.ts'
 export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'
-export { type RefusalWords, refusalText } from './outcomes/refusal-text.ts'
-export type { RuleInfo } from './outcomes/rule-info.ts'
+export { refusalText } from './outcomes/refusal-text.ts'
+export type { RefusalWords, RuleInfo } from './outcomes/rule-info.ts'
 export type { Backend, RedisCommands } from './stores/backend.ts'
 export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased/leased-store.ts'
 export { MemoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.ts'
-export { type OpenStoreOptions, openStore, type StoreSpec } from './stores/open-store.ts'
+export { type OpenStoreOptions, openStore } from './stores/open-store.ts'
+export type { StoreSpec } from './stores/parse-store-options.ts'
 export { ResilientStore, type ResilientStoreOptions } from './stores/resilient/resilient-store.ts'
 export type {
   EphemeralEntries,

@@ -1,5 +1,14 @@
 import { findMessageProblem, wrong } from '../../src/publish/check-message.ts'
-import type { NatsPublishOptions } from './transport.ts'
+import type { NatsHeaders } from './client.ts'
+
+/** What is published along with a message. `msgID` and `expect` are for JetStream. */
+export interface NatsPublishOptions {
+  readonly headers?: NatsHeaders | undefined
+  readonly reply?: string | undefined
+  /** Known to the stream, it stores a message once: with it also an answer that did not come is asked for again. */
+  readonly msgID?: string | undefined
+  readonly expect?: object | undefined
+}
 
 /**
  * Returns what is wrong with a message, so that the client would throw or write something else than one message; undefined if

@@ -2,6 +2,7 @@ export type { PublishLimits } from '../../src/publish/create-publisher.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Priority, QueueParams } from '../../src/publish/queue-options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'
+export type { NatsPublishOptions } from './check-publish.ts'
 export type {
   JetStreamConsumer,
   JetStreamMessage,
@@ -25,4 +26,4 @@ export type { LimitNatsOptions } from './options.ts'
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './publisher.ts'
 export type { Identify } from './sender-cache.ts'
 export type { MessageSource, SubscribeOptions } from './subscription.ts'
-export type { NatsPublishOptions, PublishingConnection, PublishingJetStream } from './transport.ts'
+export type { PublishingConnection, PublishingJetStream } from './transport.ts'

@@ -6,14 +6,9 @@ import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../.
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
 import type { Published } from '../../src/publish/types.ts'
-import { findPublishProblem, findSizeProblem } from './check-publish.ts'
+import { findPublishProblem, findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
 import { type MakeHeaders, readHeaders } from './headers.ts'
-import {
-  type NatsPublishOptions,
-  NatsTransport,
-  type PublishingConnection,
-  type PublishingJetStream,
-} from './transport.ts'
+import { NatsTransport, type PublishingConnection, type PublishingJetStream } from './transport.ts'
 
 /** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
 export interface NatsPublisherOptions extends PublisherOptions {

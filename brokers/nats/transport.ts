@@ -4,18 +4,8 @@ import type { Gate } from '../../src/index.ts'
 import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'
-import { findSizeProblem } from './check-publish.ts'
-import type { NatsHeaders } from './client.ts'
+import { findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
 import type { MakeHeaders } from './headers.ts'
-
-/** What is published along with a message. `msgID` and `expect` are for JetStream. */
-export interface NatsPublishOptions {
-  readonly headers?: NatsHeaders | undefined
-  readonly reply?: string | undefined
-  /** Known to the stream, it stores a message once: with it also an answer that did not come is asked for again. */
-  readonly msgID?: string | undefined
-  readonly expect?: object | undefined
-}
 
 /** The part of a connection that publishes, of either client generation. */
 export interface PublishingConnection {

@@ -13,7 +13,7 @@ import {
   parseStages,
   type StageWords,
 } from './parse-levels.ts'
-import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal.ts'
+import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal-words.ts'
 
 export interface AdaptiveOptions {
   /** Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless stages are given. */

@@ -18,4 +18,5 @@ export {
 export type { LoadReport } from './monitor.ts'
 export type { LevelWords, StageWords } from './parse-levels.ts'
 export type { Feedback, FeedbackOptions } from './rate-controller.ts'
-export { COUNTING_SIGNALS, SIGNAL_NAMES, type Signal, type SignalName, type SignalWord } from './signal.ts'
+export type { Signal } from './signal.ts'
+export { COUNTING_SIGNALS, SIGNAL_NAMES, type SignalName, type SignalWord } from './signal-words.ts'

@@ -1,5 +1,6 @@
 import type { NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
-import type { Signal, SignalPlan } from './signal.ts'
+import type { Signal } from './signal.ts'
+import type { SignalPlan } from './signal-words.ts'
 
 /** A value, and the node that has told it; this one where it is undefined. */
 export interface Found {

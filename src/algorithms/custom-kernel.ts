@@ -1,8 +1,7 @@
 import { StoreError } from '../core/errors.ts'
-import type { Step } from './algorithm.ts'
-import { type CustomAlgorithm, type CustomState, stateSizeOf } from './custom.ts'
-import type { Kernel } from './kernel.ts'
-import type { Limit } from './limit.ts'
+import type { CustomAlgorithm, CustomState, Step } from './algorithm.ts'
+import { stateSizeOf } from './custom.ts'
+import type { Kernel, Limit } from './limit.ts'
 
 /* Cells: last charge, the time the key is whole again, numbers of the state, then the state itself. */
 const LAST = 0

@@ -1,42 +1,7 @@
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import type { Algorithm } from './algorithm.ts'
-import { ALGORITHMS, type Limit } from './limit.ts'
-
-/** What a custom algorithm is told of its rule: units per period, and the most it may hold (its burst). */
-export type LimitNumbers = Pick<Limit, 'count' | 'periodMs' | 'capacity'>
-
-/** The state of a custom algorithm: plain finite numbers. An empty one is not kept: the next step is given none. */
-export type CustomState = readonly number[]
-
-/**
- * An algorithm of one's own: a pure step over a short list of numbers. `cost` comes in units (thousandths where a
- * rule's costs may be fractions). Stores keep the state of an allowed step and forget it after `expireInMs`; that of a
- * denied step is thrown away. `nowMs` may lie before an earlier one: the step itself sees to it that a stumble gives
- * nothing back. `algorithmConformance` of topicgate/testing holds it to all this.
- */
-export interface CustomAlgorithm extends Algorithm<LimitNumbers, CustomState> {
-  /** Small letters, digits and dashes; its name in policies. */
-  readonly name: string
-  /**
-   * The step's twin for Redis: the body of a Lua 5.1 `function(state, now, cost, limit)`. `state` is a table or nil,
-   * `limit` has count, periodMs and capacity. Returns a table with state, allowed, remaining, retryAfterMs (-1: never),
-   * resetMs and expireInMs. Without it, a rule of this algorithm is refused on Redis.
-   */
-  readonly lua?: string | undefined
-  /**
-   * The state after `cost` units are given back; no longer than the one given. Without it nothing is given back: what
-   * a message took that is refused later stays taken.
-   */
-  refund?(state: CustomState, nowMs: number, cost: number, limit: LimitNumbers): CustomState
-  /**
-   * The refund's twin: the body of a Lua `function(state, now, cost, limit)` that returns the state. An algorithm with a
-   * refund and no such twin is refused on Redis.
-   */
-  readonly luaRefund?: string | undefined
-  /** Most numbers a state may hold; the memory store keeps the fewer keys the larger it is. Default: 256. */
-  readonly stateSize?: number | undefined
-}
+import type { CustomAlgorithm } from './algorithm.ts'
+import { ALGORITHMS } from './limit.ts'
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/
 const DEFAULT_STATE_SIZE = 256

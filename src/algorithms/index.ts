@@ -1,6 +1,14 @@
-export type { Algorithm, Step } from './algorithm.ts'
+export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithm.ts'
 export { type CalendarSpec, type CalendarUnit, CalendarWindow } from './calendar.ts'
 export { createLimit, KERNELS, type LimitSpec } from './create-limit.ts'
-export { type CustomAlgorithm, type CustomState, defineAlgorithm, type LimitNumbers } from './custom.ts'
-export { type Kernel, toAlgorithm, type Verdict } from './kernel.ts'
-export { ALGORITHMS, type AlgorithmName, algorithmOf, type Limit, toGrains } from './limit.ts'
+export { defineAlgorithm } from './custom.ts'
+export { toAlgorithm } from './kernel.ts'
+export {
+  ALGORITHMS,
+  type AlgorithmName,
+  algorithmOf,
+  type Kernel,
+  type Limit,
+  toGrains,
+  type Verdict,
+} from './limit.ts'

@@ -1,4 +1,4 @@
-import type { Kernel } from './kernel.ts'
+import type { Kernel } from './limit.ts'
 import { carrySteps, deficitAt, settleAt } from './token-bucket.ts'
 
 /*

@@ -1,5 +1,4 @@
-import type { Kernel } from './kernel.ts'
-import type { Limit } from './limit.ts'
+import type { Kernel, Limit } from './limit.ts'
 import { rescale } from './token-bucket.ts'
 
 /*

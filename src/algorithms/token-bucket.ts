@@ -1,5 +1,4 @@
-import type { Kernel } from './kernel.ts'
-import type { Limit } from './limit.ts'
+import type { Kernel, Limit } from './limit.ts'
 
 /*
  * Cells: last charge, deficit. The deficit is what is missing from a full bucket, in steps so small that a grain

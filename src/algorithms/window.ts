@@ -1,4 +1,4 @@
-import type { Kernel } from './kernel.ts'
+import type { Kernel } from './limit.ts'
 import { haveSameWindows, type Limit } from './limit.ts'
 import { rescale } from './token-bucket.ts'
 

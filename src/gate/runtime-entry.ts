@@ -1,4 +1,4 @@
-import type { Added } from '../chain/senders/sender-overrides.ts'
+import type { Added } from '../chain/rules/entry-age.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { parseDuration } from '../core/units.ts'

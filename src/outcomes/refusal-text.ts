@@ -2,20 +2,8 @@ import type { Decision } from '../core/decision.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNamed, type Sender } from '../core/message.ts'
-import type { RuleInfo } from './rule-info.ts'
+import type { RefusalWords, RuleInfo, SenderKind } from './rule-info.ts'
 import { fill, parseTemplate, placesOf } from './template.ts'
-
-/** Who is told, by what the sender is known as: an api key, a device, a user, a client id (a device), or nothing. */
-export type SenderKind = 'user' | 'device' | 'api' | 'anonymous'
-
-/**
- * What a refused sender is told: a text that may hold places, one for each kind of sender (those left out get the
- * default), or a function. Places: {rule} {limit} {unit} {window} {remaining} {reset} {retry} {reason} {client}.
- */
-export type RefusalWords =
-  | string
-  | Readonly<Partial<Record<SenderKind, string>>>
-  | ((decision: Decision, sender: Sender) => string)
 
 export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']
 

@@ -1,7 +1,18 @@
 import type { Decision } from '../core/decision.ts'
-import type { Action, MaybePromise, Message } from '../core/message.ts'
+import type { Action, MaybePromise, Message, Sender } from '../core/message.ts'
 import type { ExceededPlan } from './exceeded.ts'
-import type { RefusalWords } from './refusal-text.ts'
+
+/** Who is told, by what the sender is known as: an api key, a device, a user, a client id (a device), or nothing. */
+export type SenderKind = 'user' | 'device' | 'api' | 'anonymous'
+
+/**
+ * What a refused sender is told: a text that may hold places, one for each kind of sender (those left out get the
+ * default), or a function. Places: {rule} {limit} {unit} {window} {remaining} {reset} {retry} {reason} {client}.
+ */
+export type RefusalWords =
+  | string
+  | Readonly<Partial<Record<SenderKind, string>>>
+  | ((decision: Decision, sender: Sender) => string)
 
 /** What a rule is, for those who enact its decisions and tell of them. */
 export interface RuleInfo {

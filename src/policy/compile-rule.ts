@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../algorithms/custom.ts'
+import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
 import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/held-limit.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'

@@ -1,5 +1,5 @@
 import { parseDuration } from '../core/units.ts'
-import type { StoreSpec } from '../stores/open-store.ts'
+import type { StoreSpec } from '../stores/parse-store-options.ts'
 import { STORE_SCHEMES, schemeOf } from '../stores/store-url.ts'
 import { attempt, type Report } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'

@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../algorithms/custom.ts'
+import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import { inThousandths } from '../algorithms/rescale-limit.ts'
 import { metaOf } from '../chain/routing/plan-steps.ts'
 import { exempt } from '../chain/rules/exemption.ts'

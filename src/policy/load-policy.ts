@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
-import { byName, type CustomAlgorithm } from '../algorithms/custom.ts'
+import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
+import { byName } from '../algorithms/custom.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'

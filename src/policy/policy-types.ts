@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../algorithms/custom.ts'
+import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import type { Penalty } from '../chain/rules/penalty.ts'
 import type {
@@ -14,7 +14,7 @@ import type { CompiledBehaviour } from '../chain/senders/behaviour.ts'
 import type { Identity, IdentitySpec } from '../chain/senders/sender-identity.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
-import type { StoreSpec } from '../stores/open-store.ts'
+import type { StoreSpec } from '../stores/parse-store-options.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** A policy that was read, merged and found sound in every part. */

@@ -2,27 +2,12 @@ import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { type LeaseSetting, openLeased } from './leased/open.ts'
+import { openLeased } from './leased/open.ts'
 import { MemoryStore } from './memory/memory-store.ts'
-import { readStoreOptions } from './parse-store-options.ts'
-import { answerTimeoutMsOf, openResilient, type ResilienceOptions } from './resilient/open.ts'
+import { readStoreOptions, type StoreSpec } from './parse-store-options.ts'
+import { answerTimeoutMsOf, openResilient } from './resilient/open.ts'
 import type { Store } from './store.ts'
 import { STORE_SCHEMES, schemeOf } from './store-url.ts'
-
-/** Store as written in a policy. The constructors of the stores document the defaults. */
-export interface StoreSpec extends ResilienceOptions {
-  /** `memory`, `sqlite:./limits.db`, `redis://…`, `nats://…` and their variants. */
-  readonly url: string
-  /** Timeout as written in a policy, such as `250ms`; an alternative to `timeoutMs`. */
-  readonly timeout?: string | undefined
-  /** Prefix of every key of a shared store; the bucket name on NATS. */
-  readonly prefix?: string | undefined
-  /**
-   * Leases: units taken in advance and decided on locally. Default: `auto` on NATS, else `none` (ask for every
-   * message).
-   */
-  readonly lease?: LeaseSetting | undefined
-}
 
 export interface OpenStoreOptions {
   readonly clock?: Clock | undefined

@@ -2,8 +2,22 @@ import { checkWithin, policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 import type { LeaseSetting, LeaseUnits } from './leased/open.ts'
-import type { StoreSpec } from './open-store.ts'
-import type { BreakerSettings } from './resilient/open.ts'
+import type { BreakerSettings, ResilienceOptions } from './resilient/open.ts'
+
+/** Store as written in a policy. The constructors of the stores document the defaults. */
+export interface StoreSpec extends ResilienceOptions {
+  /** `memory`, `sqlite:./limits.db`, `redis://…`, `nats://…` and their variants. */
+  readonly url: string
+  /** Timeout as written in a policy, such as `250ms`; an alternative to `timeoutMs`. */
+  readonly timeout?: string | undefined
+  /** Prefix of every key of a shared store; the bucket name on NATS. */
+  readonly prefix?: string | undefined
+  /**
+   * Leases: units taken in advance and decided on locally. Default: `auto` on NATS, else `none` (ask for every
+   * message).
+   */
+  readonly lease?: LeaseSetting | undefined
+}
 
 const SPEC: OptionNames<StoreSpec> = {
   url: true,

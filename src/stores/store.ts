@@ -1,5 +1,4 @@
-import type { Verdict } from '../algorithms/kernel.ts'
-import type { Limit } from '../algorithms/limit.ts'
+import type { Limit, Verdict } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../core/message.ts'
 import type { Backend } from './backend.ts'
 import type { SharedEntries } from './shared-entries.ts'

@@ -1,6 +1,5 @@
 import { expect } from 'vitest'
-import type { Step } from '../../src/algorithms/algorithm.ts'
-import type { CustomAlgorithm, CustomState } from '../../src/algorithms/custom.ts'
+import type { CustomAlgorithm, CustomState, Step } from '../../src/algorithms/algorithm.ts'
 import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
 import { toGrains } from '../../src/algorithms/limit.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'

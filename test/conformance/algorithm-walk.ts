@@ -1,6 +1,5 @@
-import type { Step } from '../../src/algorithms/algorithm.ts'
+import type { CustomAlgorithm, CustomState, Step } from '../../src/algorithms/algorithm.ts'
 import { createLimit } from '../../src/algorithms/create-limit.ts'
-import type { CustomAlgorithm, CustomState } from '../../src/algorithms/custom.ts'
 import { checkedStep } from '../../src/algorithms/custom-kernel.ts'
 import { type Limit, toGrains } from '../../src/algorithms/limit.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest'
+import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
 import { createLimit } from '../../src/algorithms/create-limit.ts'
-import type { CustomAlgorithm } from '../../src/algorithms/custom.ts'
 import { limit } from '../../src/chain/rules/rule.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { MaybePromise } from '../../src/core/message.ts'

@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../../src/algorithms/custom.ts'
+import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
 
 /** Remembers what it admitted in the last period, in pairs of time and thousandths: a state that grows and shrinks. */
 export const journal: CustomAlgorithm = {

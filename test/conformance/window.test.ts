@@ -1,4 +1,4 @@
-import type { CustomAlgorithm } from '../../src/algorithms/custom.ts'
+import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
 
 /** Counts in windows that begin with the first charge: right, with the shortest state there can be. */

@@ -1,6 +1,5 @@
 import type { Decision } from '../../core/decision.ts'
-import type { MaybePromise, Message, Sender } from '../../core/message.ts'
-import type { Step } from '../routing/plan-steps.ts'
+import type { MaybePromise, Message } from '../../core/message.ts'
 import {
   type BehaviourLevel,
   type BehaviourTracker,
@@ -8,30 +7,14 @@ import {
   type CompiledBehaviour,
   type Count,
 } from '../senders/behaviour.ts'
-import type { SenderState } from '../senders/sender-state.ts'
-
-/** Behaviour count of a sender, cached on its sender state. */
-export interface BehaviourState {
-  readonly identity: Sender
-  readonly compiledBehaviour: CompiledBehaviour
-  /** Undefined for a sender without a name. */
-  readonly count: Count | undefined
-}
-
-/** A plan specialised for senders of one behaviour level. */
-export interface BehaviourPlan {
-  readonly steps: readonly Step[]
-  readonly evaluator: {
-    decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision>
-  }
-}
+import type { BehaviourPlan, SenderState } from '../senders/sender-state.ts'
 
 /**
  * Decides by the sender's behaviour level and counts the result. The count is cached on the sender state, so
  * no name is looked up.
  */
 export class BehaviourEvaluator {
-  readonly kind = 'watched'
+  readonly kind = 'behaviour'
   readonly #plans: Readonly<Record<BehaviourLevel, BehaviourPlan>>
   readonly #behaviourTracker: BehaviourTracker
   readonly #compiledBehaviour: CompiledBehaviour

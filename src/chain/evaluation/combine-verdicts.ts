@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
+import type { Verdict } from '../../algorithms/limit.ts'
 import {
   type Decision,
   HARSHNESS,

@@ -2,17 +2,15 @@ import { holdsFor } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
 import type { ConnectCounter } from '../senders/sender-overrides.ts'
-import type { SenderState } from '../senders/sender-state.ts'
-import type { MemoryEvaluator } from './memory-evaluator.ts'
-import type { StoreEvaluator } from './store-evaluator.ts'
+import type { Evaluator, SenderState } from '../senders/sender-state.ts'
 
 /** Counts connects before the chain decides, except those that an exemption lets pass. */
 export class ConnectEvaluator {
   readonly kind = 'connect'
-  readonly #plan: MemoryEvaluator | StoreEvaluator
+  readonly #plan: Evaluator
   readonly #countConnect: ConnectCounter
 
-  constructor(plan: MemoryEvaluator | StoreEvaluator, countConnect: ConnectCounter) {
+  constructor(plan: Evaluator, countConnect: ConnectCounter) {
     this.#plan = plan
     this.#countConnect = countConnect
   }

@@ -82,7 +82,7 @@ function charge(
 
 /** Evaluates exemptions followed by limits on the memory store, synchronously. */
 export class MemoryEvaluator {
-  readonly kind = 'fused'
+  readonly kind = 'memory'
   readonly #own: ReadonlyMap<ExemptStep, readonly MemoryRule[]>
   readonly #rules: readonly MemoryRule[]
   /** True if a rule has a condition. Otherwise, conditions are not evaluated. */

@@ -16,7 +16,7 @@ import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './co
  * refused later, its charges are refunded.
  */
 export class StoreEvaluator {
-  readonly kind = 'chained'
+  readonly kind = 'store'
   readonly #steps: readonly Step[]
   readonly #store: Store
   readonly #usageWarnings: UsageWarnings

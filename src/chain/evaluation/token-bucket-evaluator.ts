@@ -30,7 +30,7 @@ const DEFICIT = 7
  * only after the decision.
  */
 export class TokenBucketEvaluator {
-  readonly kind = 'buckets'
+  readonly kind = 'token-buckets'
   readonly #records: readonly Records[]
   readonly #rows: Float64Array
   readonly #rules: readonly MemoryRule[]

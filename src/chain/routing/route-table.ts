@@ -6,7 +6,7 @@ import { MemoryStore } from '../../stores/memory/memory-store.ts'
 import type { Store } from '../../stores/store.ts'
 import { captureLevels } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
-import { BehaviourEvaluator, type BehaviourPlan } from '../evaluation/behaviour-evaluator.ts'
+import { BehaviourEvaluator } from '../evaluation/behaviour-evaluator.ts'
 import type { Passed } from '../evaluation/combine-verdicts.ts'
 import { ConnectEvaluator } from '../evaluation/connect-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
@@ -24,10 +24,16 @@ import {
   type EffectiveOverrides,
   type SenderOverrides,
 } from '../senders/sender-overrides.ts'
-import type { SenderState } from '../senders/sender-state.ts'
+import type {
+  ActionPlan,
+  BehaviourPlan,
+  Evaluator,
+  Selective,
+  SenderPlan,
+  SenderState,
+} from '../senders/sender-state.ts'
 import { type Entry, metaOf, planSteps, type Step } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
-import type { ActionPlan, Selective, SenderPlan } from './sender-plan.ts'
 
 interface RoutePlan {
   readonly entries: readonly Entry[]
@@ -159,7 +165,7 @@ export class RouteTable {
   }
 
   /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
-  #finished(steps: readonly Step[], on: Action, passed: Passed): ActionPlan['evaluator'] {
+  #finished(steps: readonly Step[], on: Action, passed: Passed): Evaluator {
     const { compiledBehaviour, countConnect } = this.#chain.senderOverrides
     // Deliveries to a client are not its behaviour.
     if (compiledBehaviour !== undefined && on === 'publish')
@@ -295,7 +301,7 @@ function rulingOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan
   if (senderPlan === undefined) {
     const { evaluator } = plan
     const settledAt = covering.findIndex(({ meta }) => isSettled(meta))
-    const buckets = covering.length === 0 && evaluator.kind === 'fused' ? evaluator.buckets : undefined
+    const buckets = covering.length === 0 && evaluator.kind === 'memory' ? evaluator.buckets : undefined
     senderPlan = {
       evaluator: buckets ?? evaluator,
       plan,

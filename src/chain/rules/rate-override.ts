@@ -4,7 +4,7 @@ import { bursts, multiplyLimit, remakeLimit } from '../../algorithms/rescale-lim
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
-import type { Added } from '../senders/sender-overrides.ts'
+import type { Added } from './entry-age.ts'
 import { parseFactor } from './factor.ts'
 import { withPrefix } from './key-scope.ts'
 import type { Rule } from './rule.ts'

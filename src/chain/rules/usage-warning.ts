@@ -1,9 +1,9 @@
+import type { Limit } from '../../algorithms/limit.ts'
 import { checkWithin, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parsePercent } from '../../core/units.ts'
 import type { Verdict } from '../../stores/store.ts'
-import { shownKey } from './key-scope.ts'
-import type { Rule } from './rule.ts'
+import { type KeyMaker, shownKey } from './key-scope.ts'
 
 /** Warning that a key has used a share of its limit. Nothing is refused yet. */
 export interface LimitWarning {
@@ -28,6 +28,15 @@ export function compileWarn(warn: readonly string[] | undefined): readonly numbe
   return shares.length === 0 ? undefined : [...new Set(shares)].sort((a, b) => a - b)
 }
 
+/** A rule with `warn`. */
+interface WarningRule {
+  readonly name: string
+  readonly limit: Limit
+  readonly keys: KeyMaker
+  /** Shares of the capacity, ascending. */
+  readonly warn?: readonly number[] | undefined
+}
+
 interface Warned {
   /** Number of shares already reported. */
   readonly shares: number
@@ -46,8 +55,8 @@ export class UsageWarnings {
     this.#tell = tell
   }
 
-  /** Records the verdict on an allowed message. `keyOf` is called only if a share is reached. */
-  note(rule: Rule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
+  /** What a rule answered for a message that passed; `keyOf` is asked only where a share is reached. */
+  note(rule: WarningRule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
     const { capacity } = rule.limit
     const used = capacity - verdict.remaining
     const shares = rule.warn!

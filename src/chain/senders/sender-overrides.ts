@@ -1,5 +1,6 @@
 import { type Decision, HARSHNESS, type Outcome } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
+import { type Added, compareAge } from '../rules/entry-age.ts'
 import type { Override } from '../rules/rate-override.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'
 import { BehaviourTracker, type CompiledBehaviour } from './behaviour.ts'
@@ -12,18 +13,6 @@ export interface Ban {
   readonly reason: string
   readonly outcome: Outcome
   readonly expiresAtMs?: number | undefined
-}
-
-/** Age of a runtime entry. */
-export interface Added {
-  readonly addedAtMs: number
-  /** Position among entries added in the same millisecond; absent: 0. */
-  readonly sequence?: number | undefined
-}
-
-/** Compares runtime entries by age, oldest first. The order is the same on all nodes of a store. */
-export function compareAge(a: Added, b: Added): number {
-  return a.addedAtMs - b.addedAtMs || (a.sequence ?? 0) - (b.sequence ?? 0)
 }
 
 /** A tier assigned to a sender at run time. */

@@ -1,8 +1,101 @@
+import type { Decision } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Action, Sender } from '../../core/message.ts'
-import type { BehaviourState } from '../evaluation/behaviour-evaluator.ts'
-import type { RouteTable } from '../routing/route-table.ts'
-import type { SenderPlan } from '../routing/sender-plan.ts'
+import type { Action, MaybePromise, Message, Sender } from '../../core/message.ts'
+import type { Passed } from '../evaluation/combine-verdicts.ts'
+import type { ExemptStep, Step } from '../routing/plan-steps.ts'
+import type { Rule } from '../rules/rule.ts'
+import type { CompiledBehaviour, Count } from './behaviour.ts'
+import type { Ban } from './sender-overrides.ts'
+
+/** A rule that may be for some senders only. */
+export type Selective = Pick<Rule, 'name' | 'covers' | 'forLists'>
+
+interface Decides<Kind extends string, Answer = MaybePromise<Decision>> {
+  readonly kind: Kind
+  decide(message: Message, senderState: SenderState, nowMs: number): Answer
+}
+
+/** Evaluator of a chain whose limits are all in the memory store. */
+interface MemoryDecides extends Decides<'memory'> {
+  /** A faster evaluator with the same decisions for senders without an exemption, if all rules are plain token buckets. */
+  readonly buckets: Decides<'token-buckets'> | undefined
+}
+
+/** Evaluator of banned senders; it looks at nothing of the message. */
+export interface BanEvaluator extends Decides<'banned', Decision> {
+  readonly ban: Ban
+}
+
+/** Evaluator that counts connects before the chain decides about them. */
+interface ConnectDecides extends Decides<'connect'> {
+  confirm(message: Message, senderState: SenderState, nowMs: number): Decision | undefined
+  peek(message: Message, senderState: SenderState, nowMs: number): Decision | undefined
+}
+
+/** Evaluator that chooses a plan by the behaviour of the sender. */
+interface BehaviourDecides extends Decides<'behaviour'> {
+  planFor(senderState: SenderState, nowMs: number): BehaviourPlan
+}
+
+/** Plan for senders of one behaviour level. */
+export interface BehaviourPlan {
+  readonly steps: readonly Step[]
+  readonly evaluator: Pick<Decides<string>, 'decide'>
+}
+
+/** Decides the messages of a sender: one implementation for each kind of chain. */
+export type Evaluator =
+  | MemoryDecides
+  | Decides<'token-buckets'>
+  | Decides<'store'>
+  | BanEvaluator
+  | ConnectDecides
+  | BehaviourDecides
+
+/** Steps and evaluator of one action on one route. */
+export interface ActionPlan {
+  readonly steps: readonly Step[]
+  /** Decision if no rule applies. */
+  readonly passed: Passed
+  readonly evaluator: Evaluator
+  /** Rules that are for some senders only. */
+  readonly selective: readonly Selective[]
+  /** Rules of the route that are not for the senders of this plan. */
+  readonly notFor: readonly Selective[]
+  /** Plans of senders made so far, by the exemptions that cover the sender. */
+  readonly senderPlans: Map<string, SenderPlan>
+  /** Variants for senders that some rules are not for, or that have a tier or overrides, by what makes them differ. */
+  readonly treated: Map<string, ActionPlan>
+}
+
+/**
+ * A plan specialised for senders covered by the same exemptions. Exemptions by identity are resolved once, because no
+ * message can change them. Shared by all these senders, so that it stays in the CPU's cache.
+ */
+export interface SenderPlan {
+  /** The plan's evaluator, or a faster one with the same decisions for senders without exemptions. */
+  readonly evaluator: Evaluator
+  readonly plan: ActionPlan
+  /** Exemptions that cover the sender but must be asked about each message; all come before `exempt`. */
+  readonly conditional: readonly ExemptStep[]
+  /** Decision of the first exemption that holds for every message. */
+  readonly exempt: Decision | undefined
+}
+
+/** Behaviour count of a sender, and the policy words it was found by. */
+export interface BehaviourState {
+  readonly identity: Sender
+  readonly compiledBehaviour: CompiledBehaviour
+  /** Undefined for a sender without a name. */
+  readonly count: Count | undefined
+}
+
+/** Route table of a gate, as far as a sender state knows it. */
+export interface GateRoutes {
+  /** False if every decision makes a new sender state. */
+  readonly areKept: boolean
+  readonly gate: object
+}
 
 /** Number of rules whose slots are fields of the sender state. Further slots are in an array. */
 const INLINE = 4
@@ -37,7 +130,7 @@ export class SenderState implements Sender {
    */
   met = 0
   /** Route table that the fields below belong to. If the gate has another one, they are invalid. */
-  routes: RouteTable | undefined = undefined
+  routes: GateRoutes | undefined = undefined
   owner: Sender
   topic = ''
   on: Action = 'publish'
@@ -167,7 +260,7 @@ export class SenderState implements Sender {
   }
 
   /** Switches to a new topic and saves the state of the previous one. The oldest saved state is dropped. */
-  switchTopic(routes: RouteTable, topic: string, on: Action, senderPlan: SenderPlan, identity: Sender): void {
+  switchTopic(routes: GateRoutes, topic: string, on: Action, senderPlan: SenderPlan, identity: Sender): void {
     if (this.routes !== routes) {
       this.routes = routes
       this.#topicEntries = undefined

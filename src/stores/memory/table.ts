@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
+import type { Verdict } from '../../algorithms/limit.ts'
 import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { KeyIndex } from './key-index.ts'

@@ -1,5 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit, Verdict } from '../../algorithms/limit.ts'
 import type { KeyedCharge } from './script-args.ts'
 
 interface Denial {

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
+import type { Verdict } from '../../algorithms/limit.ts'
 import { COMMIT, type KeyedCharge, LOOK, REFUND, type Step } from './script-args.ts'
 import { slotOf } from './slot.ts'
 import type { SlotPipelines } from './slot-pipeline.ts'

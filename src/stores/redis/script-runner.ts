@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
+import type { Verdict } from '../../algorithms/limit.ts'
 import { type Clock, limitWait, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import type { Histories } from '../persistence/limit-history.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { CustomAlgorithm } from '../../algorithms/custom.ts'
+import type { CustomAlgorithm } from '../../algorithms/algorithm.ts'
 import type { AlgorithmName, Limit } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { packageFile } from '../../core/package-files.ts'

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
+import type { Verdict } from '../../algorithms/limit.ts'
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import type { Charge, Selector } from '../store.ts'
 import { bytesOf, decodeText } from './encoding.ts'

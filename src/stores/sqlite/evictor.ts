@@ -1,5 +1,4 @@
-import type { Verdict } from '../../algorithms/kernel.ts'
-import type { Limit } from '../../algorithms/limit.ts'
+import type { Limit, Verdict } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { OVERFLOW_KEY, type RuleState, type StateEntry } from './rule-state.ts'
 import type { KeptKey } from './statements.ts'

@@ -4,7 +4,8 @@ import type { Decision } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Sender } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import { type RefusalWords, refusalText, senderKind } from '../../../src/outcomes/refusal-text.ts'
+import { refusalText, senderKind } from '../../../src/outcomes/refusal-text.ts'
+import type { RefusalWords } from '../../../src/outcomes/rule-info.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 async function refusedBy(

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createLimit } from '../../../../src/algorithms/index.ts'
-import type { Verdict } from '../../../../src/algorithms/kernel.ts'
+import type { Verdict } from '../../../../src/algorithms/limit.ts'
 import { metaOf } from '../../../../src/chain/routing/plan-steps.ts'
 import { scaleRule } from '../../../../src/chain/rules/limit-scaling.ts'
 import type { Rule } from '../../../../src/chain/rules/rule.ts'

@@ -1,0 +1,77 @@
+import { policyError } from '../core/errors.ts'
+import { quote } from '../core/units.ts'
+import { cpuSignal } from './cpu-signal.ts'
+import { eventLoopSignal } from './event-loop-signal.ts'
+import { MEASURED, type MeasuredName, measuredSignal, type SignalHost } from './measured-signals.ts'
+import { memorySignal } from './memory-signal.ts'
+import type { Signal } from './signal.ts'
+
+const MACHINE = { cpu: cpuSignal, memory: memorySignal, 'event-loop': eventLoopSignal } as const
+
+/** Signals of the machine and this process: what is looked at by default. */
+export const MACHINE_SIGNALS = ['cpu', 'memory', 'event-loop'] as const
+/** Signals that are known by name. */
+export const SIGNAL_NAMES = [...MACHINE_SIGNALS, 'queue-depth', 'error-rate', 'consumer-lag'] as const
+export type SignalName = (typeof SIGNAL_NAMES)[number]
+
+/** Signals that count messages: how many are a load of 100 % can be said. */
+export const COUNTING_SIGNALS = ['queue-depth', 'consumer-lag'] as const
+type CountingName = (typeof COUNTING_SIGNALS)[number]
+
+/**
+ * A name; a name with what counts as a load of 100 %, as `{ 'queue-depth': 5000 }`; a function that gives the load from 0
+ * to 1; or a signal of one's own.
+ */
+export type SignalWord =
+  | SignalName
+  | { readonly [Name in CountingName]?: number | undefined }
+  | (() => number | undefined)
+  | Signal
+
+/** How a signal is made, and under which name it is told of. */
+export interface SignalPlan {
+  readonly name: string
+  /** It was not asked for: it counts where somebody tells it, for its stages alone. */
+  readonly isExtra?: boolean | undefined
+  readonly make: (host: SignalHost) => Signal
+}
+
+/** Reads what a signal is to be. Throws PolicyError. */
+export function signalOf(word: SignalWord, path: string): SignalPlan {
+  if (typeof word === 'function') {
+    const signal: Signal = { name: word.name === '' ? 'signal' : word.name.slice(0, 60), read: word }
+    return { name: signal.name, make: () => signal }
+  }
+  if (typeof word === 'object' && word !== null) {
+    const signal = word as Signal
+    const plan =
+      typeof signal.read === 'function' ? { name: signal.name, make: () => signal } : countingSignal(word)
+    const full = typeof signal.read === 'function' ? signal.full : Object.values(word)[0]
+    if (plan !== undefined && full !== undefined && !(full > 0)) {
+      throw policyError(path, `full: ${full} is no load`, 'give the value that counts as 100 %')
+    }
+    if (plan !== undefined) return plan
+  }
+  if (typeof word === 'string' && Object.hasOwn(MACHINE, word))
+    return { name: word, make: () => MACHINE[word as keyof typeof MACHINE]() }
+  if (typeof word === 'string' && Object.hasOwn(MEASURED, word))
+    return { name: word, make: host => measuredSignal(word as MeasuredName, { asked: true }, host) }
+  throw policyError(
+    path,
+    `${quote(word)} is not a signal`,
+    `use ${SIGNAL_NAMES.join(', ')}, a function or a signal`,
+  )
+}
+
+/** A signal that is looked at only where somebody tells it. */
+export function signalIfTold(name: MeasuredName): SignalPlan {
+  return { name, isExtra: true, make: host => measuredSignal(name, { asked: false }, host) }
+}
+
+function countingSignal(word: object): SignalPlan | undefined {
+  const [entry, ...rest] = Object.entries(word)
+  const name = COUNTING_SIGNALS.find(known => known === entry?.[0])
+  if (name === undefined || rest.length > 0) return undefined
+  const full = Number(entry![1])
+  return { name, make: host => measuredSignal(name, { full, asked: true }, host) }
+}
