@@ -42,10 +42,10 @@ export type {
   SizeTrace,
   SkippedRule,
 } from './chain/evaluation/explain.ts'
-export type { HeldKind } from './chain/held-limit.ts'
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware.ts'
 export { exempt } from './chain/rules/exemption.ts'
 export type { Handled } from './chain/rules/handler-feedback.ts'
+export type { HeldKind } from './chain/rules/held-limit.ts'
 export type { KeyInFlight } from './chain/rules/in-flight.ts'
 export type { LoadSource } from './chain/rules/load-sources.ts'
 export type { PenaltySpec } from './chain/rules/penalty.ts'

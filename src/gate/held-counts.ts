@@ -1,5 +1,11 @@
-import { describeHeld, HELD_ACTIONS, HELD_KINDS, type HeldKind, type HeldLimit } from '../chain/held-limit.ts'
 import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
+import {
+  describeHeld,
+  HELD_ACTIONS,
+  HELD_KINDS,
+  type HeldKind,
+  type HeldLimit,
+} from '../chain/rules/held-limit.ts'
 import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import { type Decision, HARSHNESS } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'

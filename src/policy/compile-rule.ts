@@ -1,6 +1,6 @@
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
-import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/held-limit.ts'
+import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/rules/held-limit.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
 import { limit, quota } from '../chain/rules/rule.ts'
 import type {

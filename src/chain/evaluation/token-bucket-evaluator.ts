@@ -2,9 +2,8 @@ import { deficitAt, settleAt, tokenBucket } from '../../algorithms/token-bucket.
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import { GENERATION, OWN, type Records } from '../../stores/memory/records.ts'
-import type { SenderState } from '../senders/sender-state.ts'
+import type { MemoryDecides, SenderState } from '../senders/sender-state.ts'
 import { allowDecision, denyDecision, isHarsher } from './combine-verdicts.ts'
-import type { MemoryEvaluator } from './memory-evaluator.ts'
 import type { MemoryRule } from './memory-rule.ts'
 
 /** Number of slots that are fields of a sender state. */
@@ -34,10 +33,10 @@ export class TokenBucketEvaluator {
   readonly #records: readonly Records[]
   readonly #rows: Float64Array
   readonly #rules: readonly MemoryRule[]
-  readonly #plan: MemoryEvaluator
+  readonly #plan: MemoryDecides
 
   /** `plan` decides if the store has changed the numbers of a rule. */
-  private constructor(rules: readonly MemoryRule[], plan: MemoryEvaluator) {
+  private constructor(rules: readonly MemoryRule[], plan: MemoryDecides) {
     this.#rules = rules
     this.#records = rules.map(({ records }) => records)
     this.#rows = new Float64Array(ROW * rules.length)
@@ -51,7 +50,7 @@ export class TokenBucketEvaluator {
   }
 
   /** Returns undefined for rules of another kind. */
-  static of(rules: readonly MemoryRule[], plan: MemoryEvaluator): TokenBucketEvaluator | undefined {
+  static of(rules: readonly MemoryRule[], plan: MemoryDecides): TokenBucketEvaluator | undefined {
     const isCommon = ({ rule, fixedGrains, soft, place }: MemoryRule, index: number): boolean =>
       rule.limit.kernel === tokenBucket &&
       fixedGrains >= 0 &&

@@ -55,7 +55,7 @@ export class UsageWarnings {
     this.#tell = tell
   }
 
-  /** What a rule answered for a message that passed; `keyOf` is asked only where a share is reached. */
+  /** Records the verdict on an allowed message. `keyOf` is called only if a share is reached. */
   note(rule: WarningRule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
     const { capacity } = rule.limit
     const used = capacity - verdict.remaining

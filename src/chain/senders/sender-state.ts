@@ -16,7 +16,7 @@ interface Decides<Kind extends string, Answer = MaybePromise<Decision>> {
 }
 
 /** Evaluator of a chain whose limits are all in the memory store. */
-interface MemoryDecides extends Decides<'memory'> {
+export interface MemoryDecides extends Decides<'memory', Decision> {
   /** A faster evaluator with the same decisions for senders without an exemption, if all rules are plain token buckets. */
   readonly buckets: Decides<'token-buckets'> | undefined
 }

@@ -1,10 +1,10 @@
-import type { Decision, Outcome, Reason } from '../core/decision.ts'
-import { policyError } from '../core/errors.ts'
-import type { Action } from '../core/message.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { parseBytes, quote } from '../core/units.ts'
-import { compileScopes, type KeyMaker } from './rules/key-scope.ts'
-import type { HeldOptions } from './rules/rule-options.ts'
+import type { Decision, Outcome, Reason } from '../../core/decision.ts'
+import { policyError } from '../../core/errors.ts'
+import type { Action } from '../../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
+import { parseBytes, quote } from '../../core/units.ts'
+import { compileScopes, type KeyMaker } from './key-scope.ts'
+import type { HeldOptions } from './rule-options.ts'
 
 /** Kinds of items that a broker holds for its clients, as named in rules. */
 export const HELD_KINDS = ['connections', 'subscriptions', 'retained'] as const
