@@ -7,24 +7,24 @@ import { readProxyHeader } from './proxy-header.ts'
 import type { TrustProxy } from './trusted-proxies.ts'
 
 export interface BehindProxyOptions {
-  /** The proxies that may say where a connection comes from; those of `trustProxies`. */
+  /** Proxies whose PROXY header is believed; see `trustProxies`. */
   readonly trust: TrustProxy
-  /** How long a proxy may take to send its header. Default: 5,000. */
+  /** Maximum time for a proxy to send its header. Default: 5,000. */
   readonly headerTimeoutMs?: number | undefined
 }
 
 const OPTIONS: OptionNames<BehindProxyOptions> = { trust: true, headerTimeoutMs: true }
 
 /**
- * A connection listener for a broker that stands behind a load balancer which sends PROXY protocol headers, version
- * 1 or 2: `net.createServer(behindProxy(broker, { trust: trustProxies(['10.0.0.0/8']) }))`. The sender's address is
- * then the one the proxy names. Connections of others are passed on as they are, so a header of theirs is an MQTT
- * protocol error; a trusted proxy that sends a broken header or none in time is disconnected.
+ * Returns a connection listener for a broker behind a load balancer that sends PROXY protocol headers, version 1 or 2:
+ * `net.createServer(behindProxy(broker, { trust: trustProxies(['10.0.0.0/8']) }))`. The sender's address is then the
+ * one in the header. Connections from other addresses are passed on unchanged, so a PROXY header from them is an MQTT
+ * protocol error. A trusted proxy that sends a malformed header, or none in time, is disconnected.
  */
 export function behindProxy(broker: Aedes, options: BehindProxyOptions): (socket: Socket) => void {
   checkOptionNames(options, OPTIONS)
   if (typeof options.trust !== 'function')
-    throw policyError('trust', 'no proxy is trusted', "give trustProxies(['10.0.0.0/8'])")
+    throw policyError('trust', 'no proxy is trusted', "pass trustProxies(['10.0.0.0/8'])")
   const timeoutMs = options.headerTimeoutMs ?? 5_000
   return socket => {
     if (!options.trust(socket.remoteAddress ?? '')) {
@@ -32,7 +32,7 @@ export function behindProxy(broker: Aedes, options: BehindProxyOptions): (socket
       return
     }
     awaitHeader(socket, timeoutMs, ip => {
-      // aedes takes the details of a connection from its request; a plain socket has none.
+      // aedes reads the details of a connection from its request; a plain socket has none.
       const request = ip === undefined ? undefined : { connDetails: { ipAddress: ip }, headers: {}, socket }
       broker.handle(socket, request as unknown as IncomingMessage | undefined)
     })

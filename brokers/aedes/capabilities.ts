@@ -5,42 +5,42 @@ import type { Gate } from '../../src/index.ts'
 
 const ANSWERED: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
 
-/** What aedes can do with a refusal. */
+/** Outcomes that aedes can enact, by action. */
 const SUPPORTED: Readonly<Record<Action, ReadonlySet<Outcome>>> = {
-  // Nothing is ever sent again by a client that keeps its connection: there is no `retry`.
+  // No `retry`: a client resends nothing while it keeps its connection.
   publish: new Set(['degrade', 'latest', 'throttle', 'queue', 'redirect', 'drop', 'reject', 'disconnect']),
-  // A message can be kept, changed or sent elsewhere; a question can only be answered.
+  // A message can be held, changed or redirected; a request can only be answered.
   subscribe: ANSWERED,
   connect: ANSWERED,
-  // A delivery can wait; what is sent elsewhere, or sent in another form to one of many, would be a publish.
+  // A delivery can wait. A redirected or degraded delivery would be a publish.
   deliver: new Set(['latest', 'throttle', 'queue', 'drop', 'reject', 'disconnect']),
 }
 
-/** Whether aedes can enact an outcome of an action. */
+/** Returns true if aedes can enact an outcome of an action. */
 export function isSupported(action: Action, outcome: Outcome): boolean {
   return SUPPORTED[action].has(outcome)
 }
 
-/** What rules of the gate ask for that aedes cannot do, each with its remedy; empty where all is well. */
+/** Lists demands of the gate's rules that aedes cannot meet, each with its remedy. */
 export function findUnsupported(gate: Gate): readonly string[] {
-  const flaws = gate.handlerMonitor.names.map(
+  const problems = gate.handlerMonitor.names.map(
     name =>
-      `aedes cannot tell "${name}" what handlers do: a broker has none (put the policy before a NATS or MQTT consumer)`,
+      `aedes cannot supply "${name}" with handler results, as a broker has no handlers (use the policy in a NATS or MQTT consumer)`,
   )
   for (const [action, supported] of Object.entries(SUPPORTED) as [Action, ReadonlySet<Outcome>][]) {
     for (const [outcome, rules] of gate.outcomes(action)) {
       if (supported.has(outcome)) continue
       const names = rules.map(rule => `"${rule}"`).join(', ')
-      flaws.push(
-        `aedes cannot enact "${outcome}" on ${action}, which ${names} asks for (use ${[...supported].join(', ')})`,
+      problems.push(
+        `aedes cannot enact "${outcome}" on ${action}, which ${names} uses (use ${[...supported].join(', ')})`,
       )
     }
   }
-  return flaws
+  return problems
 }
 
-/** Throws UnsupportedError when a rule asks for what aedes cannot do. */
+/** Throws UnsupportedError if a rule needs an outcome that aedes cannot enact. */
 export function assertSupported(gate: Gate): void {
-  const flaws = findUnsupported(gate)
-  if (flaws.length > 0) throw new UnsupportedError(flaws.join('\n'))
+  const problems = findUnsupported(gate)
+  if (problems.length > 0) throw new UnsupportedError(problems.join('\n'))
 }

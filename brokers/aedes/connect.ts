@@ -9,10 +9,10 @@ import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 
-/** The topic of a connect, which has none: rules for connects stand on every topic or on this one. */
+/** Topic of a connect, which has none of its own: rules for connects match every topic or this one. */
 export const CONNECT_TOPIC = 'connect'
 
-/** A connect: who sends it is a claim until the application has looked at its password. */
+/** A connect. Its sender is a claim until the application has checked the password. */
 class ConnectMessage extends AedesMessage {
   constructor(sender: Sender) {
     super('connect', sender, { topic: CONNECT_TOPIC })
@@ -24,13 +24,13 @@ class ConnectMessage extends AedesMessage {
 }
 
 /**
- * Limits connects, before the application's `authenticate` is asked, which may cost much. A refused one gets its
- * CONNACK; with `disconnect` it gets none. Returns what takes it off again.
+ * Limits connects before the application's `authenticate` runs, which may be expensive. A refused client gets a
+ * CONNACK, but none with the outcome `disconnect`. Returns a function that detaches it.
  */
 export function limitConnects(context: BrokerContext): () => void {
   const { broker, gate, guard, settings, counters, holdings } = context
 
-  // A client gives up on its CONNACK after a while: a wait that long is a refusal, and no connect stands in a queue.
+  // A client stops waiting for its CONNACK after a while, so a wait that long is a refusal. Connects are never queued.
   const askSoon: Ask<Message> = message => {
     const answer = guard.ask(message)
     return answer instanceof Promise ? answer.then(shorten) : shorten(answer)
@@ -42,16 +42,16 @@ export function limitConnects(context: BrokerContext): () => void {
   }
 
   const detachPreConnect = composeHook(broker, 'preConnect', composed => (client, packet, callback) => {
-    if (!composed.retired) context.greet(client, packet)
-    composed.users.call(broker, client, packet, callback)
+    if (!composed.isRetired) context.recordConnect(client, packet)
+    composed.userHook.call(broker, client, packet, callback)
   })
 
   const detachAuthenticate = composeHook(
     broker,
     'authenticate',
     composed => (client, username, password, done) => {
-      const { users } = composed
-      if (composed.retired) {
+      const { userHook: users } = composed
+      if (composed.isRetired) {
         users.call(broker, client, username, password, done)
         return
       }
@@ -95,7 +95,7 @@ function connackError(decision: Decision, returnCode: number): AuthenticateError
   return Object.assign(refusalError(decision, 'connect'), { returnCode })
 }
 
-/** Not at once: aedes is in the midst of its own steps. */
+/** Closes the connection in the next turn of the event loop, because aedes is still working on its packet. */
 function closeSoon(client: Client): void {
   setImmediate(() => client.close())
 }

@@ -5,174 +5,178 @@ import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Holdings } from './holdings.ts'
-import { PublishMessage, type Source } from './message.ts'
+import { type MessageSource, PublishMessage } from './message.ts'
 import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
-import { isTelling, type ParserState, RawPublishFilter } from './raw-publish-filter.ts'
-import { type Crowd, ReadThrottle } from './read-throttle.ts'
-import { senderOf } from './sender.ts'
+import { isEmittingPacket, type ParserState, RawPublishFilter } from './raw-publish-filter.ts'
+import { ReadThrottle, type SharedReadState } from './read-throttle.ts'
+import { createSenderOf } from './sender.ts'
 import type { QueueUser, SenderQueues } from './sender-queues.ts'
 
-/** The shortest and, where a rule does not say when it is whole, the assumed pause after refusals. */
-const SHORTEST_PAUSE_MS = 5
+/** Minimum pause after refusals, and the default if a rule reports no `resetMs`. */
+const MIN_PAUSE_MS = 5
 const PRESSURE_WINDOW_MS = 1_000
 const PAYLOAD_BYTES_PER_REFUSAL = 8_192
 
-/** The longest wait for acknowledgements before a disconnect: aedes acknowledges QoS 2 after the delivery. */
+/** Maximum wait for acknowledgements before a disconnect: aedes acknowledges QoS 2 after the delivery. */
 const ACKNOWLEDGE_WITHIN_MS = 5_000
 
-/** The longest wait for the will of an earlier connection: the application's own hook is asked about it first. */
+/** Maximum wait for the will of an earlier connection, because the application's own hook sees it first. */
 const WILL_WITHIN_MS = 1_000
 
-/** What aedes keeps to itself of a client; used where it is there. */
-interface Inside {
+/** Internal properties of an aedes client; each may be absent. */
+interface ClientInternals {
   readonly will?: object | null | undefined
-  /** It has sent a DISCONNECT: it has no will any more. */
+  /** True after a DISCONNECT: the client has no will any more. */
   readonly _disconnected?: boolean | undefined
   readonly _keepaliveTimer?: { refresh?(): void } | null | undefined
   readonly _keepaliveInterval?: number | undefined
   readonly _parser?: ParserState | undefined
 }
 
-/** What a connection shares with the others of its limiter. */
+/** State shared by all connections of a limiter. */
 export interface ConnectionContext {
   readonly guard: Guard
   readonly settings: Settings
   readonly logger: Logger
   readonly connections: Set<Connection>
   readonly queues: SenderQueues
-  readonly crowd: Crowd
+  readonly sharedReads: SharedReadState
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly counters: { dropped: number; notices: number }
   readonly holdings: Holdings
   mayFilterRaw(): boolean
   beforeReading(): void
-  /** Whether the broker has a client as the one of its id. */
+  /** Returns true if the broker holds this client under its client id. */
   isCurrent(client: Client): boolean
 }
 
-/** One connection of aedes: who sends, what of it is held, whether it is read. */
-export class Connection implements Source, QueueUser {
+/** One connection of aedes: its sender, its held messages and its read throttle. */
+export class Connection implements MessageSource, QueueUser {
   readonly sender: Sender
-  /** Where connects and subscribes wait for themselves. */
+  /** Queue of connects and subscribes. */
   readonly requests: SenderQueue
-  /** Where publishes wait: the lane of the client id, once the broker has taken the connection. */
+  /** Queue of publishes: that of the client id, once the broker has accepted the connection. */
   senderQueue: SenderQueue
-  /** Publishes may be decided: nothing of an earlier connection, nor an earlier subscribe, has to go first. */
+  /** True when publishes may be decided: no earlier connection or SUBSCRIBE has to finish first. */
   isOpen = false
-  readonly reading: ReadThrottle
-  /** It is being disconnected: nothing of it is taken any more, nor acknowledged. */
-  disconnecting = false
-  isCutOff = false
-  /** Publishes the application's own hook has not answered for yet. */
-  unanswered = 0
-  isGone = false
-  /** Made at the first refusal. */
+  readonly readThrottle: ReadThrottle
+  /** True while the connection is being disconnected: its packets are neither processed nor acknowledged. */
+  isDisconnecting = false
+  isDisconnectedByPolicy = false
+  /** Publishes that the application's own hook has not answered yet. */
+  pendingHookCalls = 0
+  isClosed = false
+  /** Created at the first refusal. */
   rawFilter: RawPublishFilter | undefined
-  readonly #around: ConnectionContext
+  readonly #context: ConnectionContext
   readonly #client: Client
   readonly #keepaliveMs: number
   readonly #beforeReading = (): void => {
-    this.#around.beforeReading()
-    this.reading.onReadable()
+    this.#context.beforeReading()
+    this.readThrottle.onReadable()
   }
   #pressure = 0
   #pressureSinceMs = 0
   #refusals = 0
   #refusalsSinceMs = 0
-  #toldAtMs = Number.NEGATIVE_INFINITY
+  #noticeSentAtMs = Number.NEGATIVE_INFINITY
   /** QoS 2 messages that aedes is about to acknowledge. */
   #unacknowledged = 0
-  #close: (() => void) | undefined
+  #closeWhenAcknowledged: (() => void) | undefined
   readonly #onAcknowledged = (): void => {
-    if (--this.#unacknowledged === 0 && this.#close !== undefined) setImmediate(this.#close)
+    if (--this.#unacknowledged === 0 && this.#closeWhenAcknowledged !== undefined)
+      setImmediate(this.#closeWhenAcknowledged)
   }
   #isRegistered = false
-  /** Nothing of an earlier connection of the client id is to come any more. */
-  #isNext = false
-  #willTaken = false
-  /** What came before it was open, in its order. */
-  readonly #early: (() => void)[] = []
-  #onOver: (() => void) | undefined
-  /** A lane holds, too much waits in queues, something has to go first: each stops the reading. */
-  #throttled = false
-  #crowded = false
-  #barred = false
+  /** True when no more messages of an earlier connection of the client id can arrive. */
+  #isEarlierFinished = false
+  #isWillDone = false
+  /** Messages that arrived before the connection was open, in order. */
+  readonly #waitingForOpen: (() => void)[] = []
+  #onFinished: (() => void) | undefined
+  /** Three reasons to stop reading: a throttled message, a full queue, an earlier connection that has to finish. */
+  #isThrottled = false
+  #isQueueFull = false
+  #isBlocked = false
   readonly #hooks: SenderQueueHooks = {
     onPause: () => {
-      this.#throttled = true
-      this.reading.hold()
+      this.#isThrottled = true
+      this.readThrottle.hold()
     },
     onResume: () => {
-      this.#throttled = this.senderQueue.heldOwn > 0 || this.requests.held > 0
-      this.#readOn()
+      this.#isThrottled = this.senderQueue.heldOwn > 0 || this.requests.held > 0
+      this.#resumeReading()
     },
     onQueued: message => {
-      if (message instanceof PublishMessage) message.park()
+      if (message instanceof PublishMessage) message.onQueued()
     },
-    onDequeued: () => this.#unparked(),
+    onDequeued: () => this.#onUnqueued(),
   }
 
-  constructor(around: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
-    this.#around = around
+  constructor(context: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
+    this.#context = context
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
-    this.sender = senderOf(client, connect, around.settings, around.logger)
-    this.reading = new ReadThrottle(client.conn, {
-      clock: around.guard.clock,
-      crowd: around.crowd,
+    this.sender = createSenderOf(client, connect, context.settings, context.logger)
+    this.readThrottle = new ReadThrottle(client.conn, {
+      clock: context.guard.clock,
+      sharedReads: context.sharedReads,
       keepaliveMs: () => this.#keepaliveMs,
-      roomFor: () => around.settings.maxHeldPerSender - this.senderQueue.held,
-      held: () => this.senderQueue.heldOwn,
+      heldRoom: () => context.settings.maxHeldPerSender - this.senderQueue.held,
+      heldCount: () => this.senderQueue.heldOwn,
       onAlive: () => this.#refreshKeepalive(),
-      parsing: () => isTelling((client as Inside)._parser),
+      isParsing: () => isEmittingPacket((client as ClientInternals)._parser),
       filterChunk: chunk => this.rawFilter?.filterChunk(chunk) ?? null,
     })
-    this.requests = around.guard.senderQueue(this.#hooks, { waitsFully: true })
+    this.requests = context.guard.senderQueue(this.#hooks, { waitsFully: true })
     this.senderQueue = this.requests
     client.conn.prependListener('readable', this.#beforeReading)
-    client.conn.once('close', () => this.leave())
+    client.conn.once('close', () => this.handleClose())
   }
 
   get clientId(): string {
     return this.#client.id
   }
 
-  /** The broker has taken it as the connection of its client id: what an earlier one left goes first. */
+  /** Called when the broker has accepted the connection: messages of an earlier one go first. */
   register(): void {
     if (this.#isRegistered) return
     this.#isRegistered = true
-    const { senderQueue, earlier } = this.#around.queues.open(this)
+    const { senderQueue, earlier } = this.#context.queues.assignQueue(this)
     if (senderQueue !== this.requests) {
       this.senderQueue = senderQueue
       senderQueue.attach(this.#hooks)
     }
     const next = (): void => {
-      this.#isNext = true
-      this.#open()
+      this.#isEarlierFinished = true
+      this.#openIfReady()
     }
-    if (earlier instanceof Connection && !earlier.isOver) earlier.#whenOver(next)
+    if (earlier instanceof Connection && !earlier.isFinished) earlier.#whenFinished(next)
     else next()
   }
 
-  /** Decides about a publish or the will: at once, or when all that has to go first has gone. */
+  /** Runs the decision about a publish or the will, now or when everything before it is done. */
   whenOpen(run: () => void): void {
-    if (!this.#isRegistered && this.#around.isCurrent(this.#client)) this.register()
+    if (!this.#isRegistered && this.#context.isCurrent(this.#client)) this.register()
     if (!this.#isRegistered && this.#client.closed) {
-      this.senderQueue = this.#around.queues.senderQueueOf(this.clientId) ?? this.senderQueue
+      this.senderQueue = this.#context.queues.senderQueueOf(this.clientId) ?? this.senderQueue
       this.isOpen = true
     }
     if (this.isOpen) {
       run()
       return
     }
-    this.#early.push(run)
-    this.#barred = true
-    this.reading.hold()
+    this.#waitingForOpen.push(run)
+    this.#isBlocked = true
+    this.readThrottle.hold()
   }
 
-  /** Has a subscribe decided, behind what this connection published; not behind what an earlier one left. */
+  /**
+   * Decides about a subscribe after the earlier publishes of this connection, but not after those of an earlier
+   * connection.
+   */
   admitRequest<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
     const { senderQueue, requests } = this
     if (senderQueue === requests || senderQueue.heldOwn > 0) {
@@ -182,102 +186,102 @@ export class Connection implements Source, QueueUser {
     requests.admit(message, enact, ask)
     if (requests.pending === 0 || !this.isOpen) return
     this.isOpen = false
-    requests.onIdle = () => this.#open()
+    requests.onIdle = () => this.#openIfReady()
   }
 
-  /** The limiter is taken off: what waits for its turn is decided at once. */
+  /** Decides all waiting messages now, because the limiter is being detached. */
   openNow(): void {
     this.isOpen = true
-    this.#runEarly()
+    this.#runWaiting()
   }
 
-  /** Nothing of it is to come any more, not even its will. */
-  get isOver(): boolean {
-    const { will, _disconnected } = this.#client as Inside
-    const hasWill = will !== null && will !== undefined && _disconnected !== true && !this.#willTaken
-    return this.isGone && !hasWill && this.unanswered === 0 && this.#early.length === 0
+  /** True when nothing more can arrive, not even the will. */
+  get isFinished(): boolean {
+    const { will, _disconnected } = this.#client as ClientInternals
+    const hasWill = will !== null && will !== undefined && _disconnected !== true && !this.#isWillDone
+    return this.isClosed && !hasWill && this.pendingHookCalls === 0 && this.#waitingForOpen.length === 0
   }
 
-  willTaken(): void {
-    this.#willTaken = true
-    this.settle()
+  markWillDone(): void {
+    this.#isWillDone = true
+    this.releaseIfFinished()
   }
 
-  /** Something of it was taken: it may have been the last. */
-  settle(): void {
-    if (!this.isGone || !this.isOver) return
-    this.#onOver?.()
-    this.#around.queues.settle(this)
+  /** Called after a message is decided: closes the connection's queue if it was the last. */
+  releaseIfFinished(): void {
+    if (!this.isClosed || !this.isFinished) return
+    this.#onFinished?.()
+    this.#context.queues.release(this)
   }
 
-  #whenOver(run: () => void): void {
+  #whenFinished(run: () => void): void {
     const over = (): void => {
-      this.#onOver = undefined
+      this.#onFinished = undefined
       cancel()
       run()
     }
-    const cancel = this.#around.guard.clock.after(WILL_WITHIN_MS, over)
-    this.#onOver = over
+    const cancel = this.#context.guard.clock.after(WILL_WITHIN_MS, over)
+    this.#onFinished = over
   }
 
-  #open(): void {
+  #openIfReady(): void {
     const waits = this.senderQueue !== this.requests && this.requests.pending > 0
-    if (this.isOpen || !this.#isNext || waits) return
+    if (this.isOpen || !this.#isEarlierFinished || waits) return
     this.isOpen = true
-    this.#runEarly()
+    this.#runWaiting()
   }
 
-  #runEarly(): void {
-    while (this.isOpen && this.#early.length > 0) this.#early.shift()!()
+  #runWaiting(): void {
+    while (this.isOpen && this.#waitingForOpen.length > 0) this.#waitingForOpen.shift()!()
     if (!this.isOpen) return
-    this.#barred = false
-    this.#readOn()
-    this.settle()
+    this.#isBlocked = false
+    this.#resumeReading()
+    this.releaseIfFinished()
   }
 
-  /** A queue is shared and slows nobody down: its senders are read on, up to a bound for each client id. */
+  /** Called when a rule's queue holds a message: reading continues up to a bound for each client id. */
   queued(): void {
-    if (this.isGone) return
-    this.reading.passOver()
-    const { maxQueuedPerSender } = this.#around.settings
-    if (this.#crowded || this.senderQueue.queued < maxQueuedPerSender) return
-    this.#crowded = true
-    this.reading.hold()
+    if (this.isClosed) return
+    this.readThrottle.skipPacket()
+    const { maxQueuedPerSender } = this.#context.settings
+    if (this.#isQueueFull || this.senderQueue.queued < maxQueuedPerSender) return
+    this.#isQueueFull = true
+    this.readThrottle.hold()
   }
 
-  #unparked(): void {
-    if (!this.#crowded || this.senderQueue.queued > this.#around.settings.maxQueuedPerSender / 2) return
-    this.#crowded = false
-    this.#readOn()
+  #onUnqueued(): void {
+    if (!this.#isQueueFull || this.senderQueue.queued > this.#context.settings.maxQueuedPerSender / 2) return
+    this.#isQueueFull = false
+    this.#resumeReading()
   }
 
-  #readOn(): void {
-    if (!this.#throttled && !this.#crowded && !this.#barred) this.reading.release()
+  #resumeReading(): void {
+    if (!this.#isThrottled && !this.#isQueueFull && !this.#isBlocked) this.readThrottle.release()
   }
 
-  /** Written for the client, and not sent yet. */
+  /** Bytes written for the client and not sent yet. */
   get unsentBytes(): number {
     return this.#client.conn.writableLength
   }
 
-  /** Tells the client of a refusal, where it has asked for that, at most once a second. */
-  tell(decision: Decision): void {
-    const { notices, guard, counters } = this.#around
-    if (notices === undefined || this.isGone) return
+  /** Sends the client a notice about a refusal, if it has subscribed to notices, at most once a second. */
+  sendNotice(decision: Decision): void {
+    const { notices, guard, counters } = this.#context
+    if (notices === undefined || this.isClosed) return
     const nowMs = guard.clock.now()
-    if (nowMs - this.#toldAtMs < NOTICE_EVERY_MS) return
-    if (!notices.tell(this.#client, this.sender, decision)) return
-    this.#toldAtMs = nowMs
+    if (nowMs - this.#noticeSentAtMs < NOTICE_EVERY_MS) return
+    if (!notices.send(this.#client, this.sender, decision)) return
+    this.#noticeSentAtMs = nowMs
     counters.notices++
   }
 
   /**
-   * Notes a refusal that was acknowledged and discarded: refusals that come thick shut the read gate for a while,
-   * and too many of them condemn the client where that is configured. True when the client is to be disconnected.
+   * Records a refusal that was acknowledged and discarded. Frequent refusals pause reading; too many disconnect the
+   * client if that is configured. Returns true if the client is to be disconnected.
    */
-  refused(message: Message, decision: Decision): boolean {
-    const { settings, guard } = this.#around
-    this.tell(decision)
+  recordRefusal(message: Message, decision: Decision): boolean {
+    const { settings, guard } = this.#context
+    this.sendNotice(decision)
     const nowMs = guard.clock.now()
     if (nowMs - this.#refusalsSinceMs >= settings.disconnectWithinMs) {
       this.#refusalsSinceMs = nowMs
@@ -290,80 +294,80 @@ export class Connection implements Source, QueueUser {
       this.#pressure = 0
     }
     this.#pressure += 1 + Math.floor(message.size / PAYLOAD_BYTES_PER_REFUSAL)
-    if (this.#pressure >= settings.dropGateAfter && !this.reading.shut) {
-      // Not longer than the rule takes to be whole: a limit with a small burst would be wasted while nobody reads.
-      const wholeMs = Math.max(SHORTEST_PAUSE_MS, decision.resetMs ?? settings.dropGateMs)
-      this.reading.pause(Math.min(settings.dropGateMs, wholeMs))
+    if (this.#pressure >= settings.dropGateAfter && !this.readThrottle.isPaused) {
+      // No longer than the rule takes to recover: otherwise a limit with a small burst would be wasted during the
+      // pause.
+      const wholeMs = Math.max(MIN_PAUSE_MS, decision.resetMs ?? settings.dropGateMs)
+      this.readThrottle.pause(Math.min(settings.dropGateMs, wholeMs))
       this.#pressure = 0
     }
     return false
   }
 
-  /** More publishes of this topic are looked for in the bytes, unless that is turned off. */
-  expectMore(topic: string): void {
-    const { settings } = this.#around
+  /** Filters further publishes of this topic before they are parsed, unless that is turned off. */
+  filterTopic(topic: string): void {
+    const { settings } = this.#context
     if (
-      this.isGone ||
+      this.isClosed ||
       settings.skimRefused === false ||
       settings.disconnectAfter !== Number.POSITIVE_INFINITY
     )
       return
     if (this.rawFilter === undefined) {
-      this.rawFilter = this.#makeSkim()
-      this.reading.startSifting()
+      this.rawFilter = this.#createRawFilter()
+      this.readThrottle.startFiltering()
     }
-    this.rawFilter.expect(topic)
+    this.rawFilter.setTopic(topic)
   }
 
-  #makeSkim(): RawPublishFilter {
-    const { guard, refusals, counters } = this.#around
+  #createRawFilter(): RawPublishFilter {
+    const { guard, refusals, counters } = this.#context
     return new RawPublishFilter({
-      parser: (this.#client as Inside)._parser,
+      parser: (this.#client as ClientInternals)._parser,
       sender: this.sender,
       mayDecide: () =>
         this.isOpen &&
         this.senderQueue.held === 0 &&
-        this.unanswered === 0 &&
-        !this.disconnecting &&
+        this.pendingHookCalls === 0 &&
+        !this.isDisconnecting &&
         !this.#client.closed &&
-        this.#around.mayFilterRaw(),
+        this.#context.mayFilterRaw(),
       ask: message => guard.ask(message),
       refuse: (message, decision) => {
         refusals.recordRefusal(message, decision)
         counters.dropped++
-        this.refused(message, decision)
+        this.recordRefusal(message, decision)
       },
       onAlive: () => this.#refreshKeepalive(),
     })
   }
 
   #refreshKeepalive(): void {
-    ;(this.#client as Inside)._keepaliveTimer?.refresh?.()
+    ;(this.#client as ClientInternals)._keepaliveTimer?.refresh?.()
   }
 
   /**
-   * The connection has closed. Held messages of QoS 0 and the will go on in their turn, as nobody sends them again;
-   * those of QoS 1 and 2 are forgotten unacknowledged: their client sends them again.
+   * Handles the end of the connection. Held QoS 0 messages and the will are still decided in order. Those of QoS 1 and
+   * 2 are dropped unacknowledged, because the client resends them.
    */
-  leave(): void {
-    if (this.isGone) return
-    this.isGone = true
-    this.#around.connections.delete(this)
-    this.#around.holdings.ended(this.#client, this)
-    this.reading.dispose()
+  handleClose(): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.#context.connections.delete(this)
+    this.#context.holdings.connectionEnded(this.#client, this)
+    this.readThrottle.dispose()
     if (this.requests !== this.senderQueue) this.requests.detach()
     this.senderQueue.detach(
       message =>
         message instanceof PublishMessage &&
-        (message.will || message.qos === 0 || message.withdraw !== undefined),
+        (message.will || message.qos === 0 || message.removeStored !== undefined),
     )
-    this.settle()
+    this.releaseIfFinished()
   }
 
-  /** The limiter has been taken off. */
   detach(): void {
     this.#client.conn.removeListener('readable', this.#beforeReading)
-    this.reading.detach()
+    this.readThrottle.detach()
   }
 
   expectAcknowledgement(): () => void {
@@ -371,27 +375,27 @@ export class Connection implements Source, QueueUser {
     return this.#onAcknowledged
   }
 
-  /** Disconnects: later, as aedes may be in the midst of parsing, and after what passed has been acknowledged. */
+  /** Disconnects the client later, because aedes may be parsing, and after accepted messages have been acknowledged. */
   disconnect(error: Error, callback?: (error: Error) => void): void {
-    if (this.disconnecting) return
-    this.disconnecting = true
-    this.isCutOff = true
+    if (this.isDisconnecting) return
+    this.isDisconnecting = true
+    this.isDisconnectedByPolicy = true
     const close = (): void => {
-      this.#close = undefined
+      this.#closeWhenAcknowledged = undefined
       cancel()
       if (this.#client.closed) return
       if (callback) callback(error)
       else this.#client.close()
     }
-    const cancel = this.#around.guard.clock.after(ACKNOWLEDGE_WITHIN_MS, close)
-    this.#close = close
+    const cancel = this.#context.guard.clock.after(ACKNOWLEDGE_WITHIN_MS, close)
+    this.#closeWhenAcknowledged = close
     if (this.#unacknowledged === 0) setImmediate(close)
   }
 }
 
 function readKeepaliveMs(client: Client, connect: ConnectPacket | undefined): number {
   if (connect !== undefined) return (connect.keepalive ?? 0) * 1_000
-  // A client that was there before the limiter: aedes counts to one and a half keepalives.
-  const interval = (client as Inside)._keepaliveInterval ?? 0
+  // The client connected before the limiter was attached: aedes waits one and a half keepalives.
+  const interval = (client as ClientInternals)._keepaliveInterval ?? 0
   return interval > 0 ? Math.floor(interval / 1.5) : 0
 }

@@ -11,34 +11,34 @@ import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { PacketSizeLimit } from './packet-size.ts'
 import { ReadScheduler } from './read-scheduler.ts'
-import type { Crowd } from './read-throttle.ts'
+import type { SharedReadState } from './read-throttle.ts'
 import { SenderQueues } from './sender-queues.ts'
 
-/** What was done with messages since the limiter was attached. */
+/** Messages by result, since the limiter was attached. */
 export interface MessageCounters {
-  /** Acknowledged and discarded; what a newer one took the place of is `superseded`. */
+  /** Acknowledged and discarded, including messages superseded by a newer one. */
   dropped: number
-  /** Delivered in a cheaper form, and published on another topic. */
+  /** Delivered in a degraded form; published on another topic. */
   degraded: number
   redirected: number
   disconnected: number
   connectsRefused: number
   subscriptionsRefused: number
-  /** Clients told of a refusal, on their own topics. */
+  /** Notices sent to refused clients. */
   notices: number
   willsRefused: number
   deliveriesRefused: number
-  /** Deliveries a rule refused that could not be withheld without harm to the subscriber's session. */
+  /** Deliveries that a rule refused but that were delivered, to keep the order of the subscriber's session. */
   deliveriesSpared: number
   /** Deliveries withheld from subscribers that do not read. */
   frozen: number
-  /** Packets larger than `maxPacketBytes`, whose connections were closed. */
+  /** Packets larger than `maxPacketBytes`, which closed their connections. */
   oversized: number
-  /** Refused with an outcome aedes cannot enact, and dropped instead. */
+  /** Refused with an outcome that aedes cannot enact, and dropped instead. */
   unsupported: number
 }
 
-/** All that one limiter of one broker shares: gate, guard, connections, counts. */
+/** State shared by all parts of one broker's limiter: gate, guard, connections, counters. */
 export class BrokerContext implements ConnectionContext {
   readonly broker: Aedes
   readonly gate: Gate
@@ -49,15 +49,15 @@ export class BrokerContext implements ConnectionContext {
   readonly notices: Notices | undefined
   readonly deliveries: Deliveries
   readonly holdings: Holdings
-  readonly sizes = new PacketSizeLimit(this)
+  readonly packetSizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
-  readonly crowd: Crowd
-  /** Told of each socket that has sent its CONNECT. */
-  readonly greetings = new Set<(socket: object) => void>()
-  /** Whether refused publishes may stay unseen by the application's own `authorizePublish`, if there is one. */
+  readonly sharedReads: SharedReadState
+  /** Listeners called with each socket that has sent its CONNECT. */
+  readonly connectListeners = new Set<(socket: object) => void>()
+  /** Returns true if refused publishes may be hidden from the application's own `authorizePublish`. */
   mayFilterRaw: () => boolean = () => false
-  /** Called before anything a connection has received is taken. */
+  /** Called before bytes of a connection are processed. */
   beforeReading: () => void = () => {}
   readonly counters: MessageCounters = {
     dropped: 0,
@@ -74,10 +74,10 @@ export class BrokerContext implements ConnectionContext {
     oversized: 0,
     unsupported: 0,
   }
-  /** Where a client carries its connection: a property is found faster than an entry of a WeakMap. */
-  readonly #place: symbol = Symbol('topicgate.connection')
+  /** Key of the client property that holds its connection. Why: a property is found faster than a WeakMap entry. */
+  readonly #connectionKey: symbol = Symbol('topicgate.connection')
   readonly #connects = new WeakMap<Client, ConnectPacket>()
-  #ended = false
+  #isStopped = false
 
   constructor(broker: Aedes, gate: Gate, options: LimitBrokerOptions) {
     this.broker = broker
@@ -91,18 +91,18 @@ export class BrokerContext implements ConnectionContext {
       maxHeldPerSender: this.settings.maxHeldPerSender,
       logger: this.logger,
     })
-    this.crowd = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
+    this.sharedReads = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
     this.deliveries = new Deliveries(this)
     this.holdings = new Holdings(this)
   }
 
-  /** Remembers a CONNECT: only there username and keepalive are told. */
-  greet(client: Client, connect: ConnectPacket): void {
+  /** Stores a CONNECT, the only packet with username and keepalive. */
+  recordConnect(client: Client, connect: ConnectPacket): void {
     this.#connects.set(client, connect)
-    this.sizes.watch(client)
+    this.packetSizes.watch(client)
     const socket = client.req?.socket ?? client.conn
-    for (const listener of this.greetings) listener(socket)
+    for (const listener of this.connectListeners) listener(socket)
   }
 
   isCurrent(client: Client): boolean {
@@ -110,24 +110,24 @@ export class BrokerContext implements ConnectionContext {
     return client.id !== null && clients?.[client.id] === client
   }
 
-  /** Takes no publish any more, nor acknowledges one; only wills go their way. */
-  end(): void {
-    this.#ended = true
-    for (const connection of this.connections) connection.disconnecting = true
+  /** Stops processing and acknowledging publishes; wills are still published. */
+  stopAccepting(): void {
+    this.#isStopped = true
+    for (const connection of this.connections) connection.isDisconnecting = true
   }
 
-  /** The connection of a client, made when first asked for: aedes knows the client's id from `authenticate` on. */
+  /** Returns the connection of a client, created on first use: aedes knows the client id from `authenticate` on. */
   connectionOf(client: Client): Connection {
     const places = client as unknown as Record<symbol, Connection | undefined>
-    const known = places[this.#place]
+    const known = places[this.#connectionKey]
     if (known !== undefined) return known
-    // What came in one chunk with the CONNECT is parsed already.
+    // Packets in the same chunk as the CONNECT are parsed already.
     this.beforeReading()
     const connection = new Connection(this, client, this.#connects.get(client))
-    places[this.#place] = connection
-    connection.disconnecting = this.#ended
-    // The will of a client that has gone is the last that is asked for.
-    if (client.closed) connection.leave()
+    places[this.#connectionKey] = connection
+    connection.isDisconnecting = this.#isStopped
+    // The will of a closed client is its last message.
+    if (client.closed) connection.handleClose()
     else this.connections.add(connection)
     this.deliveries.attach(client, connection)
     return connection

@@ -9,30 +9,31 @@ import { type Delivery, Subscriber } from './subscriber.ts'
 type Hook = Aedes['authorizeForward']
 type Deliver = (packet: Delivery, done: (error?: Error | null) => void) => void
 
-/** Subscribers whose bans are looked at in one turn of the event loop; and the least time between two such rounds. */
+/** Subscribers whose bans are checked in one turn of the event loop, and the minimum time between two rounds. */
 const BAN_SLICE = 500
 const BAN_ROUND_MS = 100
 
-/** All that subscribers of one broker share. */
+/** State shared by all subscribers of one broker. */
 export class Deliveries {
   readonly context: BrokerContext
   readonly broker: Aedes
   readonly gate: Gate
   isAttached = false
-  /** Each delivery to each subscriber would be asked about: only if the answer may be no. */
-  ruled = false
+  /** True if a rule or middleware can refuse deliveries; otherwise the gate is not asked. */
+  isLimited = false
   hasBans = false
-  /** Counts changes, so that subscribers find out by themselves whether they are banned. */
+  /** Incremented at each change, so that subscribers know when to look up their ban again. */
   banVersion = 0
-  /** Asks the application's own hook. */
-  askUsers: (client: Client, packet: Delivery) => Delivery | null | undefined = (_client, packet) => packet
-  /** What is being handed to aedes now, and what its hook is to answer: `ask` for the application's own. */
-  #passing: { readonly forward: Delivery | null | undefined } | 'ask' | undefined
+  /** Calls the application's own hook. */
+  callUserHook: (client: Client, packet: Delivery) => Delivery | null | undefined = (_client, packet) =>
+    packet
+  /** Answer for the packet that is being passed to aedes; `ask` calls the application's own hook. */
+  #hookAnswer: { readonly forward: Delivery | null | undefined } | 'ask' | undefined
   readonly #subscribers = new Set<Subscriber>()
-  #endRound: (() => void) | undefined
-  #roundedAtMs = Number.NEGATIVE_INFINITY
+  #cancelRound: (() => void) | undefined
+  #roundStartedAtMs = Number.NEGATIVE_INFINITY
   #isRoundDue = false
-  #isRounding = false
+  #isRoundRunning = false
 
   constructor(context: BrokerContext) {
     this.context = context
@@ -40,37 +41,39 @@ export class Deliveries {
     this.gate = context.gate
   }
 
-  /** Decides what is delivered to a client from now on; of filters it had subscribed to before, aedes' hook decides. */
+  /** Starts to decide about deliveries to a client. For filters it subscribed to before, aedes' hook decides. */
   attach(client: Client, connection: Connection): void {
     if (client.closed) return
     const subscriber = new Subscriber(this, client, connection)
     this.#subscribers.add(subscriber)
     client.conn.once('close', () => {
       this.#subscribers.delete(subscriber)
-      subscriber.leave()
+      subscriber.handleClose()
     })
   }
 
-  /** Hands a packet to aedes, whose hook answers `forward`, or asks the application without it. */
+  /**
+   * Passes a packet to aedes, whose hook then answers `forward`, or calls the application's hook if it is undefined.
+   */
   pass(
     deliver: Deliver,
     packet: Delivery,
     done: (error?: Error | null) => void,
     forward?: Delivery | null,
   ): void {
-    this.#passing = forward === undefined ? 'ask' : { forward }
+    this.#hookAnswer = forward === undefined ? 'ask' : { forward }
     try {
       deliver(packet, done)
     } finally {
-      this.#passing = undefined
+      this.#hookAnswer = undefined
     }
   }
 
-  /** Composes with the hook of the application. Returns a function that takes it off again. */
+  /** Composes with the application's hook. Returns a function that detaches it. */
   limit(): () => void {
     const { broker, gate, context } = this
-    const look = (): void => {
-      this.ruled = context.settings.limitDeliveries ?? gate.outcomes('deliver').size > 0
+    const updateIsLimited = (): void => {
+      this.isLimited = context.settings.limitDeliveries ?? gate.outcomes('deliver').size > 0
     }
     const onChange = (): void => {
       const hadBans = this.hasBans
@@ -78,19 +81,19 @@ export class Deliveries {
       this.banVersion++
       if (this.hasBans || hadBans) this.#scheduleRound()
     }
-    look()
+    updateIsLimited()
     onChange()
-    gate.on('policy', look)
+    gate.on('policy', updateIsLimited)
     gate.on('changed', onChange)
     const detach = composeHook(broker, 'authorizeForward', composed => {
-      this.askUsers = (client, packet) =>
-        composed.users.call(broker, client, packet as never) as Delivery | null
+      this.callUserHook = (client, packet) =>
+        composed.userHook.call(broker, client, packet as never) as Delivery | null
       return ((client: Client, packet: Delivery) => {
-        const passing = this.#passing
-        if (composed.retired || passing === 'ask') return this.askUsersOf(composed.users, client, packet)
+        const passing = this.#hookAnswer
+        if (composed.isRetired || passing === 'ask') return this.callHook(composed.userHook, client, packet)
         if (passing !== undefined) return passing.forward
-        const forward = this.askUsersOf(composed.users, client, packet)
-        // With an id it comes from a session's queue, which is not limited.
+        const forward = this.callHook(composed.userHook, client, packet)
+        // A packet with an id comes from a session's queue, which is not limited.
         if (!forward || packet.messageId !== undefined) return forward
         return this.#refuses(client, forward) ? null : forward
       }) as Hook
@@ -98,72 +101,72 @@ export class Deliveries {
     this.isAttached = true
     return () => {
       this.isAttached = false
-      this.#endRound?.()
-      gate.off('policy', look)
+      this.#cancelRound?.()
+      gate.off('policy', updateIsLimited)
       gate.off('changed', onChange)
       detach()
     }
   }
 
-  askUsersOf(users: Hook, client: Client, packet: Delivery): Delivery | null {
+  callHook(users: Hook, client: Client, packet: Delivery): Delivery | null {
     return users.call(this.broker, client, packet as never) as Delivery | null
   }
 
-  /** Answers for a filter the client had subscribed to before the limiter was attached: nothing can wait there. */
+  /** Decides about a filter the client subscribed to before the limiter was attached: such a delivery cannot wait. */
   #refuses(client: Client, packet: Delivery): boolean {
     const { context } = this
-    if (!this.ruled || context.notices?.covers(packet.topic)) return false
+    if (!this.isLimited || context.notices?.isNoticeTopic(packet.topic)) return false
     const message = new AedesMessage('deliver', context.connectionOf(client).sender, packet)
     const answer = context.guard.ask(message)
     if (answer instanceof Promise || answer.allowed) return false
     context.refusals.recordRefusal(message, answer)
-    // aedes answers a refused delivery of QoS 1 or 2 to a session by taking another packet out of its queue.
+    // aedes answers a refused delivery of QoS 1 or 2 to a session by removing a different packet from its queue.
     const isSpared = !client.clean && !!packet.qos
     if (isSpared) context.counters.deliveriesSpared++
     else context.counters.deliveriesRefused++
     return !isSpared
   }
 
-  /** Looks at all subscribers soon, at most once in a while, a few at a time. */
+  /** Checks the bans of all subscribers, in slices and at most once per interval. */
   #scheduleRound(): void {
-    if (this.#isRounding) {
+    if (this.#isRoundRunning) {
       this.#isRoundDue = true
       return
     }
-    if (this.#endRound !== undefined) return
+    if (this.#cancelRound !== undefined) return
     const { clock } = this.context.guard
-    const waitMs = Math.max(0, this.#roundedAtMs + BAN_ROUND_MS - clock.now())
+    const waitMs = Math.max(0, this.#roundStartedAtMs + BAN_ROUND_MS - clock.now())
     if (waitMs > 0 && Number.isFinite(waitMs)) {
-      this.#endRound = clock.after(waitMs, () => this.#beginRound())
+      this.#cancelRound = clock.after(waitMs, () => this.#startRound())
       return
     }
-    const immediate = setImmediate(() => this.#beginRound())
-    this.#endRound = () => clearImmediate(immediate)
+    const immediate = setImmediate(() => this.#startRound())
+    this.#cancelRound = () => clearImmediate(immediate)
   }
 
-  #beginRound(): void {
-    this.#endRound = undefined
-    this.#isRounding = true
+  #startRound(): void {
+    this.#cancelRound = undefined
+    this.#isRoundRunning = true
     this.#isRoundDue = false
-    this.#roundedAtMs = this.context.guard.clock.now()
-    this.#round(this.#subscribers.values())
+    this.#roundStartedAtMs = this.context.guard.clock.now()
+    this.#checkBans(this.#subscribers.values())
   }
 
-  #round(left: Iterator<Subscriber>): void {
+  #checkBans(left: Iterator<Subscriber>): void {
     for (let count = 0; count < BAN_SLICE; count++) {
       const next = left.next()
       if (next.done || !this.isAttached) {
-        this.#isRounding = false
+        this.#isRoundRunning = false
         if (this.#isRoundDue && this.isAttached) this.#scheduleRound()
         return
       }
       next.value.applyBan()
     }
-    setImmediate(() => this.#round(left))
+    setImmediate(() => this.#checkBans(left))
   }
 }
 
-/** Limits what is delivered to clients. Returns a function that takes it off again. */
+/** Limits deliveries to clients. Returns a function that detaches it. */
 export function limitDeliveries(context: BrokerContext): () => void {
   return context.deliveries.limit()
 }

@@ -4,18 +4,18 @@ import type { PacketLike } from './message.ts'
 
 type Published = (error?: Error | null) => void
 
-/** Decides about a packet that is about to be published: calls `publish` for yes, or `published` with an error. */
+/** Decides about a packet that is about to be published: calls `publish` to allow it, or `published` with an error. */
 export type DecideLate = (client: Client, publish: () => void, published: Published) => void
 
 /** Instructions for packets that aedes is about to acknowledge and publish. */
-export interface Discards {
-  /** Nothing is published in its place. `acknowledged` is called after aedes has written the acknowledgement. */
-  mark(packet: object, acknowledged?: () => void): void
-  /** `other` is published in its place. */
+export interface PublishInstructions {
+  /** Publishes nothing in the packet's place. Calls `acknowledged` after aedes has written the acknowledgement. */
+  discard(packet: object, acknowledged?: () => void): void
+  /** Publishes `other` in the packet's place. */
   replace(packet: object, other: PacketLike, acknowledged?: () => void): void
-  /** The packet is published as it is. */
-  watch(packet: object, acknowledged: () => void): void
-  /** `decide` is called if aedes publishes the packet after all, in place of publishing it. */
+  /** Publishes the packet unchanged. */
+  publishUnchanged(packet: object, acknowledged: () => void): void
+  /** Calls `decide` if aedes publishes the packet after all. */
   decideLate(packet: object, decide: DecideLate): void
   detach(): void
 }
@@ -27,29 +27,29 @@ interface Instruction {
   readonly acknowledged?: (() => void) | undefined
 }
 
-/** A packet carries its instruction: an absent property is found in no time, a WeakSet takes some 30 ns. */
+/** Key of a packet's instruction. Why: an absent property costs almost nothing, a WeakSet lookup some 30 ns. */
 const INSTRUCTION: unique symbol = Symbol('topicgate.instruction')
 const DISCARD: Instruction = Object.freeze({ kind: 'discard' })
 interface Instructed {
   [INSTRUCTION]?: Instruction | undefined
 }
 
-function isLesser(instead: PacketLike, packet: Partial<PacketLike>): boolean {
+function hasLowerQos(instead: PacketLike, packet: Partial<PacketLike>): boolean {
   return (instead.qos ?? 0) < (packet.qos ?? 0)
 }
 
 /** A QoS 2 message that is about to be published. */
 interface OrderedPublish {
-  /** It is published with a lower QoS, which takes fewer steps. */
+  /** True if it is published with a lower QoS, which takes fewer steps. */
   readonly isLowered: boolean
   readonly publish: (published: Published) => void
   readonly published: Published
 }
 
-/** QoS 2 messages of one client that are being published, and those that wait for them. */
+/** QoS 2 messages of one client that are being published, and those waiting for them. */
 interface PublishOrder {
-  underWay: number
-  /** One that is under way was lowered. */
+  publishing: number
+  /** True if one of the messages being published has a lowered QoS. */
   isLowering: boolean
   readonly waiting: OrderedPublish[]
 }
@@ -60,8 +60,8 @@ interface Ordered {
 }
 
 /**
- * Publishes a QoS 2 message of a client so that it keeps its place: one with a lowered QoS neither overtakes those
- * before it nor is overtaken. Without lowered messages nothing waits.
+ * Publishes the QoS 2 messages of a client in order: one with a lowered QoS neither overtakes earlier messages nor is
+ * overtaken. Messages wait only while one is lowered.
  */
 function publishInOrder(
   client: object,
@@ -70,24 +70,27 @@ function publishInOrder(
   published: Published,
 ): void {
   const ordered = client as Ordered
-  ordered[ORDER] ??= { underWay: 0, isLowering: false, waiting: [] }
+  ordered[ORDER] ??= { publishing: 0, isLowering: false, waiting: [] }
   const order = ordered[ORDER]
   const next = { isLowered, publish, published }
-  if (order.waiting.length === 0 && mayGo(order, next)) start(order, next)
+  if (order.waiting.length === 0 && canStart(order, next)) start(order, next)
   else order.waiting.push(next)
 }
 
-function mayGo({ underWay, isLowering }: PublishOrder, { isLowered }: OrderedPublish): boolean {
+function canStart(
+  { publishing: underWay, isLowering }: PublishOrder,
+  { isLowered }: OrderedPublish,
+): boolean {
   return underWay === 0 || !(isLowered || isLowering)
 }
 
 function start(order: PublishOrder, { isLowered, publish, published }: OrderedPublish): void {
-  order.underWay++
+  order.publishing++
   order.isLowering = isLowered
   publish(error => {
-    order.underWay--
+    order.publishing--
     published(error)
-    for (let next = order.waiting[0]; next !== undefined && mayGo(order, next); next = order.waiting[0]) {
+    for (let next = order.waiting[0]; next !== undefined && canStart(order, next); next = order.waiting[0]) {
       order.waiting.shift()
       start(order, next)
     }
@@ -97,18 +100,17 @@ function start(order: PublishOrder, { isLowered, publish, published }: OrderedPu
 type Publish = (packet: object, client: unknown, done?: unknown) => void
 
 /**
- * Wraps `broker.publish`, so that it publishes something else, or nothing, for packets with an instruction. aedes
- * acknowledges the packet that came, by its own QoS (QoS 2 is stored and released as usual). A discarded packet is
- * not retained, queued, delivered or reported. It is acknowledged because on MQTT 3.1.1 the client would otherwise
- * wait for ever [MQTT-4.3.2-2].
+ * Wraps `broker.publish` to publish another packet, or none, for packets with an instruction. aedes acknowledges the
+ * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
+ * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
-export function discardMarked(broker: Aedes, holdings?: Holdings): Discards {
-  const before = broker.publish as unknown as Publish
-  const own = Object.hasOwn(broker, 'publish')
-  /** Publishes; of retained messages, those that the limits have room for. */
+export function followInstructions(broker: Aedes, holdings?: Holdings): PublishInstructions {
+  const originalPublish = broker.publish as unknown as Publish
+  const isOwnProperty = Object.hasOwn(broker, 'publish')
+  /** Publishes a packet; a retained one only if the limits have room for it. */
   const store: Publish = (packet, client, done) => {
     if ((packet as Partial<PacketLike>).retain !== true || holdings === undefined) {
-      before.call(broker, packet, client, done)
+      originalPublish.call(broker, packet, client, done)
       return
     }
     const isShort = typeof client === 'function'
@@ -118,23 +120,23 @@ export function discardMarked(broker: Aedes, holdings?: Holdings): Discards {
       packet as PacketLike,
       publisher,
       error => published?.(error),
-      stored => before.call(broker, packet, publisher ?? null, stored),
+      stored => originalPublish.call(broker, packet, publisher ?? null, stored),
     )
   }
   const publish: Publish = (packet, client, done) => {
     const instruction = (packet as Instructed)[INSTRUCTION]
     if (instruction === undefined) {
-      // Calls made with two arguments pass `undefined` on, which aedes takes as absent.
+      // Calls with two arguments pass `undefined` on, which aedes treats as absent.
       store(packet, client, done)
       return
     }
-    // A QoS 2 packet that is sent again is a new object.
+    // A QoS 2 packet that is resent is a new object.
     ;(packet as Instructed)[INSTRUCTION] = undefined
     const published = (typeof client === 'function' ? client : done) as Published | undefined
-    follow(instruction, packet, client, published)
+    applyInstruction(instruction, packet, client, published)
   }
 
-  function follow(
+  function applyInstruction(
     { kind, other, decide, acknowledged }: Instruction,
     packet: object,
     client: unknown,
@@ -149,31 +151,31 @@ export function discardMarked(broker: Aedes, holdings?: Holdings): Discards {
     } else if (kind === 'discard') {
       done(null)
     } else if ((packet as Partial<PacketLike>).qos === 2 && typeof client === 'object' && client !== null) {
-      const isLowered = other !== undefined && isLesser(other, packet)
+      const isLowered = other !== undefined && hasLowerQos(other, packet)
       publishInOrder(client, isLowered, ready => store(other ?? packet, client, ready), done)
-    } else if (other !== undefined && isLesser(other, packet)) {
-      // aedes takes a message for a duplicate if one of a lower QoS, which takes fewer steps, has overtaken it.
+    } else if (other !== undefined && hasLowerQos(other, packet)) {
+      // aedes treats a message as a duplicate if one of a lower QoS, which takes fewer steps, has overtaken it.
       setImmediate(() => store(other, client, done))
     } else {
       store(other ?? packet, client, done)
     }
   }
 
-  const slot = broker as unknown as { publish?: Publish }
-  slot.publish = publish
+  const publishSlot = broker as unknown as { publish?: Publish }
+  publishSlot.publish = publish
   const instruct = (packet: object, instruction: Instruction): void => {
     ;(packet as Instructed)[INSTRUCTION] = instruction
   }
   return {
-    mark: (packet, acknowledged) =>
+    discard: (packet, acknowledged) =>
       instruct(packet, acknowledged === undefined ? DISCARD : { kind: 'discard', acknowledged }),
     replace: (packet, other, acknowledged) => instruct(packet, { kind: 'replace', other, acknowledged }),
-    watch: (packet, acknowledged) => instruct(packet, { kind: 'publish', acknowledged }),
+    publishUnchanged: (packet, acknowledged) => instruct(packet, { kind: 'publish', acknowledged }),
     decideLate: (packet, decide) => instruct(packet, { kind: 'decide', decide }),
     detach: () => {
-      if (slot.publish !== publish) return
-      if (own) slot.publish = before
-      else delete slot.publish
+      if (publishSlot.publish !== publish) return
+      if (isOwnProperty) publishSlot.publish = originalPublish
+      else delete publishSlot.publish
     },
   }
 }

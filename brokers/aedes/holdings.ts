@@ -8,8 +8,8 @@ import type { BrokerContext } from './context.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 
-/** Members of aedes that are not in its types. */
-interface Inside {
+/** Members of aedes that its types omit. */
+interface BrokerInternals {
   readonly clients?: Readonly<Record<string, Client>> | undefined
   readonly persistence?: { createRetainedStream?(pattern: string): AsyncIterable<PacketLike> } | undefined
 }
@@ -19,7 +19,7 @@ interface Subscribed {
 
 /** Subscriptions of a client id. */
 interface Session {
-  /** The client it belongs to; undefined while a persistent session is offline. */
+  /** Client of the session; undefined while a persistent session is offline. */
   client: Client | undefined
   isClean: boolean
   readonly filters: Map<string, HeldItem>
@@ -27,12 +27,12 @@ interface Session {
 
 type Done = (error?: Error | null) => void
 
-/** Sender of retained messages that the application publishes, or that were there before. */
-const UNKNOWN: Sender = Object.freeze({})
+/** Sender of retained messages that the application published or that existed before. */
+const UNKNOWN_SENDER: Sender = Object.freeze({})
 
 /**
- * Counts what the broker holds for its clients, for rules with `connections`, `subscriptions` and `retained`: connections from
- * their authentication to their end, subscriptions as long as their session, retained messages until they are cleared.
+ * Counts connections, subscriptions and retained messages for rules that limit them. A connection counts from its
+ * authentication to its end, a subscription as long as its session, a retained message until it is cleared.
  */
 export class Holdings implements HeldSource {
   readonly #context: BrokerContext
@@ -41,17 +41,17 @@ export class Holdings implements HeldSource {
   readonly #sessions = new Map<string, Session>()
   /** Retained messages by topic. */
   readonly #retained = new Map<string, HeldItem>()
-  /** Topics that changed while those of the persistence are read; undefined otherwise. */
-  #changed: Set<string> | undefined
+  /** Topics that changed while the persistence is being read; undefined otherwise. */
+  #changedTopics: Set<string> | undefined
   readonly #detach: () => void
 
   constructor(context: BrokerContext) {
     this.#context = context
     this.#counts = context.gate.held
     const { broker } = context
-    const onClient = (client: Client): void => this.#registered(client)
+    const onClient = (client: Client): void => this.#onClient(client)
     const onUnsubscribe = (filters: readonly string[], client: Client): void =>
-      this.#unsubscribed(filters, client)
+      this.#onUnsubscribe(filters, client)
     broker.on('client', onClient)
     broker.on('unsubscribe', onUnsubscribe)
     const detachSource = this.#counts.attach(this)
@@ -70,31 +70,31 @@ export class Holdings implements HeldSource {
     return this.#counts.isCounted(kind)
   }
 
-  /** Returns the refusal of one connection too many; counts nothing. */
+  /** Returns a refusal if another connection exceeds a limit; counts nothing. */
   askConnect(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('connections')) return undefined
-    return this.#counts.ask({ kind: 'connections', message, replaced: this.#takenOver(client) })
+    return this.#counts.ask({ kind: 'connections', message, replaced: this.#findReplaced(client) })
   }
 
-  /** Counts an authenticated connection until it ends, or returns the refusal of one too many. */
+  /** Counts an authenticated connection until it ends, or returns a refusal if it exceeds a limit. */
   addConnection(client: Client, connection: Connection, message: Message): Decision | undefined {
-    if (!this.isCounted('connections') || connection.isGone) return undefined
-    const earlier = this.#takenOver(client)
-    // The earlier one is counted until its socket is closed.
+    if (!this.isCounted('connections') || connection.isClosed) return undefined
+    const earlier = this.#findReplaced(client)
+    // The earlier connection counts until its socket is closed.
     const refusal = this.#counts.ask({ kind: 'connections', message, replaced: earlier })
     if (refusal !== undefined) return refusal
     this.#connections.set(connection, this.#counts.restore({ kind: 'connections', message }))
     return undefined
   }
 
-  /** Returns the refusal of one subscription too many; counts nothing. */
+  /** Returns a refusal if another subscription exceeds a limit; counts nothing. */
   askSubscription(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('subscriptions')) return undefined
     const replaced = this.#sessionOf(client).filters.get(message.topic)
     return this.#counts.ask({ kind: 'subscriptions', message, replaced })
   }
 
-  /** Counts a subscription until its session ends or it is withdrawn, or returns the refusal of one too many. */
+  /** Counts a subscription until it or its session ends, or returns a refusal if it exceeds a limit. */
   addSubscription(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('subscriptions')) return undefined
     const { filters } = this.#sessionOf(client)
@@ -105,7 +105,7 @@ export class Holdings implements HeldSource {
     return undefined
   }
 
-  /** Counts a subscription that a session brings back, over a limit too. */
+  /** Counts a subscription that a session restores, even above a limit. */
   restoreSubscription(client: Client, sender: Sender, filter: string): void {
     if (!this.isCounted('subscriptions')) return
     const { filters } = this.#sessionOf(client)
@@ -116,25 +116,28 @@ export class Holdings implements HeldSource {
     )
   }
 
-  /** Returns the refusal of one retained message, or byte of them, too many; counts nothing. */
+  /** Returns a refusal if a retained message exceeds a limit by count or bytes; counts nothing. */
   askRetained(message: Message): Decision | undefined {
     if (!this.isCounted('retained') || message.size === 0) return undefined
     const replaced = this.#retained.get(hashLongPart(message.topic))
     return this.#counts.ask({ kind: 'retained', message, bytes: bytesOf(message), replaced })
   }
 
-  /** Publishes a retained message, if the limits have room for it. The application's own are counted, and never refused. */
+  /**
+   * Publishes a retained message if the limits have room for it. Those of the application are counted but never
+   * refused.
+   */
   publishRetained(packet: PacketLike, client: unknown, published: Done, publish: (done: Done) => void): void {
     if (!this.isCounted('retained')) {
       publish(published)
       return
     }
     const connection = isClient(client) ? this.#context.connectionOf(client) : undefined
-    const message = new AedesMessage('publish', connection?.sender ?? UNKNOWN, packet)
+    const message = new AedesMessage('publish', connection?.sender ?? UNKNOWN_SENDER, packet)
     const topic = hashLongPart(packet.topic)
     const replaced = this.#retained.get(topic)
     if (message.size === 0) {
-      this.#changed?.add(topic)
+      this.#changedTopics?.add(topic)
       this.#counts.remove(replaced)
       this.#retained.delete(topic)
       publish(published)
@@ -148,10 +151,10 @@ export class Holdings implements HeldSource {
       published(null)
       return
     }
-    this.#changed?.add(topic)
+    this.#changedTopics?.add(topic)
     this.#retained.set(topic, item)
     publish(error => {
-      // It was not stored.
+      // The message was not stored.
       if (error && this.#retained.get(topic) === item) {
         this.#counts.remove(item)
         this.#retained.delete(topic)
@@ -160,8 +163,8 @@ export class Holdings implements HeldSource {
     })
   }
 
-  /** A connection has ended: nothing is held for it any more but the subscriptions of a persistent session. */
-  ended(client: Client, connection: Connection): void {
+  /** Removes the counts of a connection that has ended, except the subscriptions of a persistent session. */
+  connectionEnded(client: Client, connection: Connection): void {
     this.#counts.remove(this.#connections.get(connection))
     this.#connections.delete(connection)
     const session = this.#sessions.get(client.id)
@@ -175,7 +178,7 @@ export class Holdings implements HeldSource {
       void this.#readRetained()
       return
     }
-    const { clients = {} } = this.#context.broker as unknown as Inside
+    const { clients = {} } = this.#context.broker as unknown as BrokerInternals
     for (const client of Object.values(clients)) {
       if (client.closed) continue
       const connection = this.#context.connectionOf(client)
@@ -202,30 +205,33 @@ export class Holdings implements HeldSource {
     }
   }
 
-  /** Counts retained messages the persistence holds already. Their senders are unknown. */
+  /** Counts the retained messages that the persistence holds already. Their senders are unknown. */
   async #readRetained(): Promise<void> {
-    const { persistence } = this.#context.broker as unknown as Inside
-    if (typeof persistence?.createRetainedStream !== 'function' || this.#changed !== undefined) return
+    const { persistence } = this.#context.broker as unknown as BrokerInternals
+    if (typeof persistence?.createRetainedStream !== 'function' || this.#changedTopics !== undefined) return
     const changed = new Set<string>()
-    this.#changed = changed
+    this.#changedTopics = changed
     let count = 0
     try {
       for await (const packet of persistence.createRetainedStream('#')) {
         if (!this.isCounted('retained')) break
         const topic = hashLongPart(packet.topic)
         if (changed.has(topic) || this.#retained.has(topic)) continue
-        const message = new AedesMessage('publish', UNKNOWN, packet)
+        const message = new AedesMessage('publish', UNKNOWN_SENDER, packet)
         const bytes = bytesOf(message)
         const item = this.#counts.restore({ kind: 'retained', message, bytes, isOwned: false })
         this.#retained.set(topic, item)
         count++
       }
       if (count > 0)
-        this.#context.logger.info({ count }, 'retained messages that were there before count for nobody')
+        this.#context.logger.info(
+          { count },
+          'existing retained messages do not count towards any limit of a sender',
+        )
     } catch (err) {
-      this.#context.logger.warn({ err }, 'retained messages that were there before could not be counted')
+      this.#context.logger.warn({ err }, 'existing retained messages could not be counted')
     } finally {
-      this.#changed = undefined
+      this.#changedTopics = undefined
     }
   }
 
@@ -233,22 +239,22 @@ export class Holdings implements HeldSource {
     const { refusals, counters } = this.#context
     refusals.recordRefusal(message, decision)
     counters.dropped++
-    if (connection.isGone) return
-    const isTooMuch = connection.refused(message, decision)
+    if (connection.isClosed) return
+    const isTooMuch = connection.recordRefusal(message, decision)
     if (decision.outcome !== 'disconnect' && !isTooMuch) return
     counters.disconnected++
     connection.disconnect(refusalError(decision, 'publish'))
   }
 
-  /** The connection whose place a client of the same id takes. */
-  #takenOver(client: Client): HeldItem | undefined {
-    const earlier = (this.#context.broker as unknown as Inside).clients?.[client.id]
+  /** Returns the count of the connection that a new client of the same id replaces. */
+  #findReplaced(client: Client): HeldItem | undefined {
+    const earlier = (this.#context.broker as unknown as BrokerInternals).clients?.[client.id]
     return earlier === undefined || earlier === client
       ? undefined
       : this.#connections.get(this.#context.connectionOf(earlier))
   }
 
-  /** The session of a client; what an earlier one of its id held is dropped unless both are persistent. */
+  /** Returns the session of a client. An earlier session of its id is dropped unless both are persistent. */
   #sessionOf(client: Client): Session {
     const known = this.#sessions.get(client.id)
     if (known?.client === client) return known
@@ -263,8 +269,11 @@ export class Holdings implements HeldSource {
     return session
   }
 
-  /** A clean session ends a persistent one of the same client id; a persistent one holds what it brought back. */
-  #registered(client: Client): void {
+  /**
+   * Handles an accepted client: a clean session ends a persistent one of the same id, a persistent one keeps its
+   * subscriptions.
+   */
+  #onClient(client: Client): void {
     const session = this.#sessions.get(client.id)
     if (session === undefined) return
     const { filters } = this.#sessionOf(client)
@@ -276,7 +285,7 @@ export class Holdings implements HeldSource {
     }
   }
 
-  #unsubscribed(withdrawn: readonly string[], client: Client): void {
+  #onUnsubscribe(withdrawn: readonly string[], client: Client): void {
     const session = this.#sessions.get(client.id)
     if (session?.client !== client) return
     for (const filter of withdrawn) {
@@ -300,7 +309,7 @@ function isClient(value: unknown): value is Client {
   return typeof value === 'object' && value !== null
 }
 
-/** Bytes a broker keeps of a retained message: topic and payload. */
+/** Returns the bytes a broker stores for a retained message: topic and payload. */
 function bytesOf({ topic, size }: Message): number {
   return Buffer.byteLength(topic) + size
 }

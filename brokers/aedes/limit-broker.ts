@@ -6,7 +6,7 @@ import { assertSupported, findUnsupported } from './capabilities.ts'
 import { limitConnects } from './connect.ts'
 import { BrokerContext, type MessageCounters } from './context.ts'
 import { limitDeliveries } from './deliver.ts'
-import { discardMarked } from './discard-packets.ts'
+import { followInstructions } from './discard-packets.ts'
 import { drain } from './drain.ts'
 import { makeFast } from './hooks.ts'
 import type { LimitBrokerOptions } from './options.ts'
@@ -20,37 +20,41 @@ export interface BrokerStats extends GuardStats, Readonly<MessageCounters> {
   readonly connections: number
 }
 
-/** A limiter on a broker. */
+/** A limiter attached to a broker. */
 export interface BrokerLimits {
   readonly gate: Gate
   stats(): BrokerStats
-  /** Told of each socket that has sent its CONNECT; the returned function ends it. For `limitServer`. */
+  /**
+   * Calls a listener with each socket that has sent its CONNECT; returns a function that removes it. Used by
+   * `limitServer`.
+   */
   onGreeting(listener: (socket: object) => void): () => void
   /**
-   * For a shutdown, before `broker.close()`: what is held passes for at most `withinMs` (default: 5,000); then nothing more
-   * is taken nor acknowledged, so that its sender keeps it, and what was acknowledged goes out to subscribers.
+   * Prepares a shutdown; call it before `broker.close()`. Held messages may pass for at most `withinMs` (default:
+   * 5,000). Then new messages are neither processed nor acknowledged, so their senders keep them, and acknowledged
+   * messages are sent to subscribers.
    */
   drain(withinMs?: number): Promise<void>
-  /** Takes the limiter off a running broker: the hooks are the application's again, what was held passes. */
+  /** Detaches the limiter from a running broker: restores the application's hooks and lets held messages pass. */
   detach(): void
 }
 
 /**
- * Limits all that passes an aedes broker: publishes, wills, subscriptions, connects, deliveries. One call, before or
- * after the application sets its own hooks, which are asked first. Rules about publishes do not meet `broker.publish` and
- * `$SYS`; rules about deliveries do. What a session brings back on reconnect is not limited.
+ * Limits publishes, wills, subscriptions, connects and deliveries of an aedes broker. Call it once, before or after the
+ * application sets its own hooks, which run first. Rules about publishes do not apply to `broker.publish` and `$SYS`;
+ * rules about deliveries do. Messages that a session restores on reconnect are not limited.
  *
- * Refused publishes: `drop` and `reject` acknowledge and discard, as MQTT 3.1.1 has no reason codes; `throttle` holds
- * them in order and stops reading the client; `queue` and `latest` hold them for their rule, unacknowledged; `redirect`
- * publishes them on another topic; `disconnect` disconnects the client. `degrade` acknowledges what came and delivers a
- * lesser form. Throws UnsupportedError when a rule asks for what aedes cannot do, as `retry`; a policy loaded later that
- * does is warned of, and drops.
+ * Refused publishes: `drop` and `reject` acknowledge and discard, as MQTT 3.1.1 has no reason codes. `throttle` holds
+ * them in order and stops reading the client. `queue` and `latest` hold them in their rule's queue, unacknowledged.
+ * `redirect` publishes them on another topic. `disconnect` disconnects the client. `degrade` acknowledges the message
+ * and delivers a reduced form. Throws UnsupportedError if a rule uses an outcome that aedes cannot enact, such as
+ * `retry`. A policy loaded later with such a rule logs a warning, and its messages are dropped.
  */
 export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
   assertVersion(broker)
   assertSupported(gate)
   const context = new BrokerContext(broker, gate, options)
-  const discards = discardMarked(broker, context.holdings)
+  const discards = followInstructions(broker, context.holdings)
   const detachAll = [
     limitPublishes(context, discards),
     limitSubscriptions(context),
@@ -67,8 +71,8 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     gate,
     stats: () => ({ ...context.guard.stats(), ...context.counters, connections: context.connections.size }),
     onGreeting: listener => {
-      context.greetings.add(listener)
-      return () => void context.greetings.delete(listener)
+      context.connectListeners.add(listener)
+      return () => void context.connectListeners.delete(listener)
     },
     drain: (withinMs = DRAIN_MS) => drain(context, withinMs),
     detach: () => {
@@ -101,13 +105,13 @@ function assertVersion(broker: Aedes): void {
 function warnOnReload(context: BrokerContext): () => void {
   const warn = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
-    for (const flaw of findUnsupported(context.gate)) context.logger.warn({ flaw }, flaw)
+    for (const problem of findUnsupported(context.gate)) context.logger.warn({ problem }, problem)
   }
   context.gate.on('policy', warn)
   return () => void context.gate.off('policy', warn)
 }
 
-/** A closed broker takes nothing any more: what is held is forgotten. */
+/** Drops held messages when the broker is closed. */
 function closeWith(context: BrokerContext): () => void {
   const close = (): void => context.guard.close('discard')
   context.broker.on('closed', close)

@@ -6,12 +6,12 @@ import type { BrokerLimits } from './limit-broker.ts'
 import type { TrustProxy } from './trusted-proxies.ts'
 
 export interface LimitServerOptions {
-  /** How long a socket may go without a CONNECT. Default: 10,000. */
+  /** Maximum time for a socket to send its CONNECT. Default: 10,000. */
   readonly silentMs?: number | undefined
-  /** Most sockets without a CONNECT at once, of all and of one address. Default: 1,000 and 50. */
+  /** Maximum sockets without a CONNECT, in total and per address. Default: 1,000 and 50. */
   readonly maxSilent?: number | undefined
   readonly maxSilentPerIp?: number | undefined
-  /** Proxies, whose address stands for many: not counted by address. */
+  /** Proxies, whose addresses are shared by many clients and therefore not limited by address. */
   readonly trust?: TrustProxy | undefined
 }
 
@@ -28,8 +28,8 @@ export interface ServerLimits {
 }
 
 /**
- * Bounds the sockets of a net, tls, http or https server that have not sent a CONNECT: aedes asks no hook about
- * these. Rates of connects are the gate's: write a rule `on: connect`.
+ * Limits the sockets of a net, tls, http or https server that have not sent a CONNECT, as aedes calls no hook for them.
+ * To limit the rate of connects, write a rule `on: connect`.
  */
 export function limitServer(
   server: Server,

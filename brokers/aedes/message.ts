@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Message, Sender } from '../../src/core/message.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
-/** What a message is made of: a PUBLISH, a will or a delivery. */
+/** Fields of a PUBLISH, a will or a delivery. */
 export interface PacketLike {
   topic: string
   payload?: string | Buffer | undefined
@@ -14,8 +14,8 @@ export interface PacketLike {
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
 /**
- * One message of aedes as the gate sees it. Made for every PUBLISH, so it is one small object: what the packet knows
- * is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
+ * One aedes message for the gate. One small object is created for every PUBLISH; most fields are read from the packet.
+ * Why `declare`: fields that are defined and then assigned cost twice as much.
  */
 export class AedesMessage implements Message {
   declare readonly topic: string
@@ -48,7 +48,7 @@ export class AedesMessage implements Message {
     return 'mqtt'
   }
 
-  /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
+  /** Returns the payload as JSON, parsed once; undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
     if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet, this.size)
     return this.parsed
@@ -68,12 +68,11 @@ function parse({ payload }: PacketLike, sizeBytes: number): unknown {
   }
 }
 
-/** The payload of a packet as bytes. */
 function bytesOf({ payload }: PacketLike): Uint8Array {
   return typeof payload === 'object' ? payload : Buffer.from(payload ?? '')
 }
 
-/** A PUBLISH of QoS 0 that is still bytes of a chunk: the payload is cut out only where something asks for it. */
+/** A QoS 0 PUBLISH that is still raw bytes of a chunk; its payload is extracted only on demand. */
 export class RawMessage implements Message {
   declare readonly topic: string
   declare readonly sender: Sender
@@ -118,72 +117,72 @@ export class RawMessage implements Message {
   }
 }
 
-/** Whoever answers for the messages of one connection. */
-export interface Source {
-  readonly disconnecting: boolean
-  /** A policy has disconnected the client. */
-  readonly isCutOff: boolean
-  /** Notes a refusal; true when the client is to be disconnected for it. */
-  refused(message: Message, decision: Decision): boolean
+/** Connection that sent a message. */
+export interface MessageSource {
+  readonly isDisconnecting: boolean
+  /** True if a policy has disconnected the client. */
+  readonly isDisconnectedByPolicy: boolean
+  /** Records a refusal; returns true if the client is to be disconnected. */
+  recordRefusal(message: Message, decision: Decision): boolean
   disconnect(error: Error, callback?: (error: Error) => void): void
-  /** A message waits in its rule's queue now. */
+  /** Called when a message waits in its rule's queue. */
   queued(): void
-  /** A QoS 0 publish was dropped as it came: more of its topic may be dropped before they are parsed. */
-  expectMore(topic: string): void
+  /** Called when a QoS 0 publish was dropped on arrival: more of its topic may be dropped before they are parsed. */
+  filterTopic(topic: string): void
   readonly senderQueue: SenderQueue
-  /** Counts a QoS 2 message to be acknowledged before a disconnect; call the result after the acknowledgement. */
+  /** Counts a QoS 2 message to be acknowledged before a disconnect. Call the result after the acknowledgement. */
   expectAcknowledgement(): () => void
 }
 
-/** A PUBLISH or a will on its way, with all its enactment needs. */
+/** A PUBLISH or a will in progress, with everything needed to enact its decision. */
 export class PublishMessage extends AedesMessage {
   declare readonly callback: (error?: Error | null) => void
   declare readonly will: boolean
-  /** Absent of a will whose client is not there. */
-  declare readonly source: Source | undefined
-  /** The topic is that of the bytes: no hook of the application's has changed it. */
-  declare readonly asSent: boolean
-  /** Waits in its rule's queue; or has been enacted. */
-  declare stage: 'new' | 'parked' | 'enacted'
-  /** Removes a message that aedes has stored already; absent for others. Held, it outlives its connection. */
-  declare withdraw: (() => void) | undefined
+  /** Undefined for a will whose client is not connected. */
+  declare readonly source: MessageSource | undefined
+  /** True if the topic is that of the received bytes: no application hook has changed it. */
+  declare readonly isTopicUnchanged: boolean
+  /** Progress: `queued` is in its rule's queue, `enacted` is done. */
+  declare stage: 'new' | 'queued' | 'enacted'
+  /** Removes a message that aedes has stored already; undefined for others. A held one outlives its connection. */
+  declare removeStored: (() => void) | undefined
 
   constructor(
     sender: Sender,
     packet: PacketLike,
     callback: (error?: Error | null) => void,
     will: boolean,
-    source: Source | undefined,
+    source: MessageSource | undefined,
     asSent: boolean,
   ) {
     super('publish', sender, packet)
     this.callback = callback
     this.will = will
     this.source = source
-    this.asSent = asSent
+    this.isTopicUnchanged = asSent
     this.stage = 'new'
-    this.withdraw = undefined
+    this.removeStored = undefined
   }
 
-  /** It is its rule's now, for a while: what it pins of the bytes it came in is let go, and its client is read on. */
-  park(): void {
+  /** Called when its rule's queue takes the message: frees the chunk it came in and lets its client be read. */
+  onQueued(): void {
     if (this.stage !== 'new') return
-    this.stage = 'parked'
-    ownPayload(this.packet)
+    this.stage = 'queued'
+    copyPayload(this.packet)
     this.source?.queued()
   }
 
-  /** It waits no longer: what was decided is being done. */
-  settle(): void {
+  /** Called when the decision is enacted. */
+  markEnacted(): void {
     this.stage = 'enacted'
   }
 }
 
-/** aedes cuts payloads out of the chunk they came in, which a small one that is held for long would pin as a whole. */
-function ownPayload(packet: PacketLike): void {
+/** Copies a small payload out of the chunk it came in, which it would otherwise keep in memory. */
+function copyPayload(packet: PacketLike): void {
   const { payload } = packet
   if (!(payload instanceof Buffer) || payload.buffer.byteLength < 2 * payload.length) return
-  // Not of Buffer's pool, which would be pinned as well.
+  // Not from Buffer's pool, which would be kept in memory as well.
   const owned = Buffer.allocUnsafeSlow(payload.length)
   payload.copy(owned)
   packet.payload = owned

@@ -1,40 +1,40 @@
 import type { Aedes } from 'aedes'
 
-/** Messages one after another on one stack; each takes four frames. */
-const DEEPEST = 64
+/** Messages handled synchronously on one stack; each takes four frames. */
+const MAX_DEPTH = 64
 
-/** Of mqemitter, with which aedes hands messages to subscribers; not in its types. */
+/** Internals of mqemitter, which delivers messages to subscribers in aedes. */
 interface Emitter {
   current: number
   _do?(message: unknown, callback: unknown): unknown
 }
 
 /**
- * Keeps a broker alive whose subscriber leaves with thousands of messages under way: mqemitter then finds nobody for
- * each of those that wait, takes the next at once, and with some thousands of them overflows the stack, which ends the process.
- * Here the next of a long row is taken in a turn of its own. Order and the number under way stay as they are. A broker with
- * another emitter is left alone.
+ * Prevents a stack overflow in a broker whose subscriber leaves with thousands of messages in progress. mqemitter then
+ * finds no listener for each waiting message, takes the next synchronously and overflows the stack after some
+ * thousands, which ends the process. After a number of messages the next one is handled in a new turn of the event
+ * loop. Order and concurrency are unchanged. A broker with another emitter is not patched.
  */
 export function patchMqEmitter(broker: Aedes): void {
   const { mq } = broker as unknown as { readonly mq?: Emitter }
-  const take = mq?._do
-  if (mq === undefined || typeof take !== 'function' || typeof mq.current !== 'number') return
+  const originalDo = mq?._do
+  if (mq === undefined || typeof originalDo !== 'function' || typeof mq.current !== 'number') return
   let depth = 0
-  function takeNow(message: unknown, callback: unknown): unknown {
+  function doNow(message: unknown, callback: unknown): unknown {
     depth++
     try {
-      return take!.call(mq, message, callback)
+      return originalDo!.call(mq, message, callback)
     } finally {
       depth--
     }
   }
   mq._do = (message, callback) => {
-    if (depth < DEEPEST) return takeNow(message, callback)
-    // It counts as under way meanwhile, or a newcomer would overtake it.
+    if (depth < MAX_DEPTH) return doNow(message, callback)
+    // Count it as in progress, so that a newer message does not overtake it.
     mq.current++
     setImmediate(() => {
       mq.current--
-      takeNow(message, callback)
+      doNow(message, callback)
     })
     return mq
   }

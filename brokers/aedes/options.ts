@@ -6,65 +6,65 @@ import { checkOptionNames, type OptionNames } from '../../src/core/option-names.
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
 import type { TrustProxy } from './trusted-proxies.ts'
 
-/** What the application knows of a sender beyond what the broker does. */
+/** Returns what the application knows about a sender beyond the broker's own data. */
 export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>
 
-/** How `limitBroker` behaves; see also {@link GuardOptions}. */
+/** Options of `limitBroker`; see also {@link GuardOptions}. */
 export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
-  /** Most messages held for one client. Default: 16,384, the smallest packets of one socket chunk. */
+  /** Maximum messages held for one client. Default: 16,384, the smallest packets of one socket chunk. */
   readonly maxHeldPerSender?: number | undefined
-  /** Messages of one client that rules queue, at which it is read no further until half of them have gone. Default: 1,000. */
+  /** Messages of one client in rule queues at which reading stops until half of them have left. Default: 1,000. */
   readonly maxQueuedPerSender?: number | undefined
-  /** Proxies whose X-Forwarded-For counts on WebSocket; those of `trustProxies`. Default: none. */
+  /** Proxies whose X-Forwarded-For is believed on WebSocket; see `trustProxies`. Default: none. */
   readonly trust?: TrustProxy | undefined
-  /** Adds to a sender, as its roles, tier or device. Asked once for each connection; what it throws is logged. */
+  /** Adds fields to a sender, such as its roles, tier or device. Called once per connection; errors are logged. */
   readonly identify?: Identify | undefined
   /**
-   * For how long a client is not read after refusals came thick (see `dropGateAfter`): dropping alone does not
-   * protect a broker. Never longer than the rule needs to be whole again. 0 turns it off. Default: 250.
+   * How long a client is not read after frequent refusals (see `dropGateAfter`). Why: dropping alone does not protect a
+   * broker. Never longer than the rule needs to recover. 0 disables it. Default: 250.
    */
   readonly dropGateMs?: number | undefined
-  /** Refusals (one for each 8 KiB of payload begun) within a second that shut the gate. Default: 10. */
+  /** Refusals within a second that pause reading, counted once per started 8 KiB of payload. Default: 10. */
   readonly dropGateAfter?: number | undefined
   /** Disconnects a client after so many refusals within `disconnectWithinMs`. Default: never; 10,000. */
   readonly disconnectAfter?: number | undefined
   readonly disconnectWithinMs?: number | undefined
   /**
-   * Decides QoS 0 publishes of a client that is being refused before aedes parses them. Everything of topicgate
-   * sees them as ever; aedes and your own `authorizePublish` do not. Default: true while you have no such hook;
-   * `true` says that it need not see refused ones, `false` turns it off. Also off with `disconnectAfter`.
+   * Decides QoS 0 publishes of a client that is being refused before aedes parses them. topicgate handles them as
+   * usual; aedes and your own `authorizePublish` do not see refused ones. Default: true while you have no such hook.
+   * `true` enables it with a hook of your own, `false` disables it. Also disabled by `disconnectAfter`.
    */
   readonly skimRefused?: boolean | undefined
-  /** The CONNACK return code of a refused connect, 2 to 5. Default: 3, server unavailable. */
+  /** CONNACK return code of a refused connect, 2 to 5. Default: 3, server unavailable. */
   readonly refusedReturnCode?: 2 | 3 | 4 | 5 | undefined
-  /** The longest a throttled connect waits for its CONNACK; clients give up. Default: 10,000. */
+  /** Maximum wait of a throttled connect for its CONNACK, as clients stop waiting. Default: 10,000. */
   readonly maxConnectHoldMs?: number | undefined
   /**
-   * Unsent bytes of a subscriber that does not read, beyond which nothing more is written for it: what comes at QoS 0, or to a
-   * clean session, is dropped and counted as `frozen`; the rest waits in its session's queue. Once it has not read for
-   * 100 ms, deliveries to others no longer wait for it. Default: 262,144; none where aedes has a `drainTimeout` of 0 or of
-   * less than a second; 0 for no bound.
+   * Unsent bytes of a subscriber that does not read, above which no more is written for it. Then QoS 0 messages and
+   * those of a clean session are dropped and counted as `frozen`; the rest waits in the session's queue. After 100 ms
+   * without reading, deliveries to others no longer wait for it. Default: 262,144; unlimited if aedes has a
+   * `drainTimeout` of 0 or of less than a second. 0 means unlimited.
    */
   readonly maxUnsentBytes?: number | undefined
   /**
-   * The largest packet a client may send, in bytes; a larger one closes its connection as soon as its length is read. A
-   * CONNECT may have 131,072 at the most. Default: 16,777,216; 0 for no bound but MQTT's own of 256 MB.
+   * Maximum packet size of a client, in bytes; a larger packet closes its connection as soon as its length is read. A
+   * CONNECT may have at most 131,072. Default: 16,777,216; 0 for no limit but MQTT's own of 256 MB.
    */
   readonly maxPacketBytes?: number | undefined
-  /** The most filters of a SUBSCRIBE or UNSUBSCRIBE; more close the connection. Default: 1,000; 0 for no bound. */
+  /** Maximum filters of a SUBSCRIBE or UNSUBSCRIBE; more close the connection. Default: 1,000; 0 for no limit. */
   readonly maxFiltersPerPacket?: number | undefined
   /**
-   * Asks the gate about every delivery. Default: while a rule is `on: deliver`, looked up when the limiter is attached
-   * and at each new policy; set it where middleware of yours decides about deliveries.
+   * Asks the gate about every delivery. Default: true if a rule is `on: deliver`, checked when the limiter is attached
+   * and at each new policy. Set it if your own middleware decides about deliveries.
    */
   readonly limitDeliveries?: boolean | undefined
   /**
-   * A topic on which a refused client is told why, as MQTT 3.1.1 has no word for it: `$topicgate/{client}/limits`. Clients
-   * that subscribe to theirs get a small JSON at most once a second. Nobody else can read it, and nobody can publish
-   * there. Default: none.
+   * Topic on which a refused client gets the reason, as MQTT 3.1.1 has no reason codes: `$topicgate/{client}/limits`. A
+   * client subscribed to its own topic gets a small JSON at most once a second. No other client can read it, and no
+   * client can publish there. Default: none.
    */
   readonly notices?: string | undefined
-  /** Keeps clients from publishing to `$SYS/`, also where a hook of yours takes the place of aedes' own. Default: true. */
+  /** Prevents clients from publishing to `$SYS/`, even if your own hook replaces that of aedes. Default: true. */
   readonly guardSys?: boolean | undefined
 }
 
@@ -89,7 +89,7 @@ const OPTIONS: OptionNames<LimitBrokerOptions> = {
   guardSys: true,
 }
 
-/** The options with their defaults. */
+/** Options with their defaults applied. */
 export interface Settings {
   readonly trust: TrustProxy
   readonly identify: Identify | undefined
@@ -109,15 +109,15 @@ export interface Settings {
   readonly maxQueuedPerSender: number
 }
 
-/** The smallest packets one 80 KiB socket chunk can hold: a first burst is never cut short by the count alone. */
+/** The smallest packets that fit one 80 KiB socket chunk, so that the count alone never cuts a first burst short. */
 const CHUNK_MESSAGES = 16_384
 
-/** Throws PolicyError for a number that cannot be meant. */
+/** Throws PolicyError for a number out of range. */
 export function completeSettings(options: LimitBrokerOptions, broker?: object): Settings {
   checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value >= 0) continue
-    throw policyError(name, `${value} is not a number from 0`, `leave ${name} out for its default`)
+    throw policyError(name, `${value} is not a number of at least 0`, `leave ${name} out for its default`)
   }
   return {
     trust: options.trust ?? (() => false),
@@ -140,7 +140,7 @@ export function completeSettings(options: LimitBrokerOptions, broker?: object): 
   }
 }
 
-/** A `drainTimeout` of aedes below this is a choice of the application's: to wait, or to close frozen connections soon. */
+/** A smaller `drainTimeout` of aedes is a deliberate choice: to wait, or to close frozen connections early. */
 const OWN_DRAIN_MS = 1_000
 
 function unsentBytesOf(broker: object | undefined): number {

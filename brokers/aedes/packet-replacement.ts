@@ -5,14 +5,14 @@ import { redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import type { AedesMessage, PacketLike } from './message.ts'
 
-/** The deepest topic aedes takes: beyond it a publish would cost its client the connection. Not in its types. */
-interface Deep {
+/** Maximum topic depth of aedes: a deeper publish would cost the client its connection. Not in its types. */
+interface BrokerInternals {
   readonly maxTopicLevels?: number | undefined
 }
 
 /**
- * What is published in the place of a degraded packet; undefined where its rule says nothing of how. Its sender's
- * packet stays as it is: it is acknowledged by the QoS it came with.
+ * Returns the packet to publish in place of a degraded one; undefined if the rule does not say how. The original packet
+ * is unchanged, because it is acknowledged by its own QoS.
  */
 export function degradedPacket(
   facts: RuleInfo | undefined,
@@ -27,8 +27,8 @@ export function degradedPacket(
 }
 
 /**
- * What is published in the place of a redirected packet, never retained; undefined where there is no topic it may go
- * to, and it is dropped.
+ * Returns the packet to publish in place of a redirected one, never retained; undefined if there is no valid topic, and
+ * the message is then dropped.
  */
 export function redirectedPacket(
   broker: Aedes,
@@ -39,7 +39,10 @@ export function redirectedPacket(
   const plan = facts?.exceeded.redirect
   if (plan === undefined) return undefined
   const topic = redirectTopic(plan, message, decision, facts?.capturesOf(message.topic))
-  if (topic === undefined || topic.split('/').length > ((broker as Deep).maxTopicLevels ?? Infinity))
+  if (
+    topic === undefined ||
+    topic.split('/').length > ((broker as BrokerInternals).maxTopicLevels ?? Infinity)
+  )
     return undefined
   return { ...message.packet, topic, retain: false }
 }

@@ -6,13 +6,13 @@ import { readIp } from './sender.ts'
 
 const LOG_EVERY_MS = 1_000
 
-/** Bounds of packets whose work grows with the filters they hold. */
-const OWN_BYTES: ReadonlyMap<string | undefined, number> = new Map([
+/** Maximum sizes of packets whose cost grows with the number of their filters. */
+const FILTER_PACKET_BYTES: ReadonlyMap<string | undefined, number> = new Map([
   ['subscribe', MAX_SIZES.subscribeBytes],
   ['unsubscribe', MAX_SIZES.subscribeBytes],
 ])
 
-/** What aedes' parser (mqtt-packet) has read of a packet; not in its types, so read with care. */
+/** Internal state of aedes' parser (mqtt-packet); each field may be absent. */
 interface Parser {
   packet?: {
     readonly length?: number | undefined
@@ -26,12 +26,12 @@ interface Parser {
   _parseUnsubscribe?(): unknown
   _emitError?(error: Error): unknown
 }
-interface Inside {
+interface ClientInternals {
   readonly _parser?: Parser | undefined
   readonly connecting?: boolean | undefined
 }
 
-/** Bytes of a whole packet: its first byte, its remaining length of 1 to 4 bytes, and the rest [MQTT-2.2.3]. */
+/** Returns the bytes of a whole packet: first byte, remaining length of 1 to 4 bytes, and the rest [MQTT-2.2.3]. */
 export function packetBytes(remainingLength: number): number {
   if (remainingLength < 128) return remainingLength + 2
   if (remainingLength < 16_384) return remainingLength + 3
@@ -39,9 +39,9 @@ export function packetBytes(remainingLength: number): number {
 }
 
 /**
- * Closes a connection as soon as it has read the length of a packet that is too large, before any of its payload is
- * kept: aedes itself allows 256 MB. CONNECT, SUBSCRIBE and UNSUBSCRIBE have bounds of their own; the latter two also one on
- * their filters, as each costs aedes some 15 µs.
+ * Closes a connection as soon as the length of a packet shows that it is too large, before its payload is buffered;
+ * aedes itself allows 256 MB. CONNECT, SUBSCRIBE and UNSUBSCRIBE have smaller limits. The latter two also have a limit
+ * of filters, as each costs aedes some 15 µs.
  */
 export class PacketSizeLimit {
   readonly #context: BrokerContext
@@ -56,7 +56,7 @@ export class PacketSizeLimit {
 
   /** Checks the packets of a client from now on. */
   watch(client: Client): void {
-    const parser = (client as unknown as Inside)._parser
+    const parser = (client as unknown as ClientInternals)._parser
     const parseLength = parser?._parseLength
     if (parser === undefined || typeof parseLength !== 'function' || this.#watched.has(parser)) return
     this.#watched.add(parser)
@@ -79,10 +79,10 @@ export class PacketSizeLimit {
   #accepts(client: Client, parser: Parser): boolean {
     const { maxPacketBytes } = this.#context.settings
     const bytes = packetBytes(parser.packet?.length ?? 0)
-    // What comes before the CONNECT was accepted for processing is one, or no MQTT.
-    const isConnected = client.connected || (client as unknown as Inside).connecting === true
+    // Before the CONNECT is being processed, a packet is either a CONNECT or not MQTT.
+    const isConnected = client.connected || (client as unknown as ClientInternals).connecting === true
     const cmd = parser.packet?.cmd
-    const ownBytes = isConnected ? OWN_BYTES.get(cmd) : MAX_SIZES.connectBytes
+    const ownBytes = isConnected ? FILTER_PACKET_BYTES.get(cmd) : MAX_SIZES.connectBytes
     const limitBytes = Math.min(maxPacketBytes, ownBytes ?? maxPacketBytes)
     if (bytes <= limitBytes || !this.#attached) return true
     const option =
@@ -126,11 +126,11 @@ export class PacketSizeLimit {
 type Handle = (stream: Client['conn'], request?: IncomingMessage) => Client
 
 /**
- * Bounds the packets of all connections: from their first byte if `broker.handle` is called after the limiter is attached,
- * else from the CONNECT on. Returns a function that ends it.
+ * Limits the packets of all connections: from the first byte if `broker.handle` is called after the limiter is
+ * attached, otherwise from the CONNECT on. Returns a function that detaches it.
  */
 export function limitPacketSizes(context: BrokerContext): () => void {
-  const { broker, sizes } = context
+  const { broker, packetSizes: sizes } = context
   const slot = broker as unknown as { handle: Handle; readonly clients?: Readonly<Record<string, Client>> }
   const before = slot.handle
   const handle: Handle = (stream, request) => {

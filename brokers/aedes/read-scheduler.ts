@@ -1,19 +1,18 @@
 import type { Clock } from '../../src/core/clock.ts'
 
-/** The time that all connections over their limits together are read in one go, and the rest between two goes. */
+/** Duration of a slice that reads connections over their limits, and of the rest between two slices. */
 const SLICE_MS = 2
-const REST_MS = 1
+const SLICE_PAUSE_MS = 1
 
-/** Bounds a slice if the clock cannot: it is read once for many messages. */
+/** Bounds a slice if the clock does not advance: it is read once for many messages. */
 const READS_PER_SLICE = 32
 
-/** Reads a bounded number of bytes of one connection; true if it is to be called again. */
+/** Reads a bounded number of bytes of one connection; returns true to be called again. */
 export type ReadSome = () => boolean
 
 /**
- * Schedules the reading of connections that are over their limits. Each has its turn, a few kilobytes at a time, and
- * together they take at most about two thirds of the event loop, however fast and however many they are. Other
- * connections are served between the slices.
+ * Schedules the reading of connections that are over their limits. They take turns of a few kilobytes and together use
+ * at most about two thirds of the event loop, at any speed and number. Other connections are served between the slices.
  */
 export class ReadScheduler {
   readonly #clock: Clock
@@ -45,6 +44,6 @@ export class ReadScheduler {
       if (read()) this.#queue.add(read)
     }
     this.#isScheduled = this.#queue.size > 0
-    if (this.#isScheduled) this.#clock.after(REST_MS, () => this.#runSlice())
+    if (this.#isScheduled) this.#clock.after(SLICE_PAUSE_MS, () => this.#runSlice())
   }
 }

@@ -2,358 +2,356 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../src/core/clock.ts'
 import type { ReadScheduler } from './read-scheduler.ts'
 
-/** Bytes read at a time from a sender that was held back a moment ago; doubles while it behaves. */
-const FIRST_BITE_BYTES = 8_192
-const LARGEST_BITE_BYTES = 65_536
+/** Bytes first read from a sender that was just held back; doubles while it stays within its limits. */
+const FIRST_STEP_BYTES = 8_192
+const MAX_STEP_BYTES = 65_536
 
-/** Bytes read in one turn of a sender that is being refused. */
+/** Bytes read in one turn from a sender that is being refused. */
 const TURN_BYTES = 8_192
 
-/** The pauses of many begin together; shortened by up to a third, each differently, they do not end together. */
-const SHORTEST_PAUSE = 2 / 3
+/** Pauses of many connections begin together. Each is shortened by up to a third, so that they do not end together. */
+const MIN_PAUSE_SHARE = 2 / 3
 const GOLDEN_RATIO = 0.618_033_988_749
 
-/** Some clients (MQTT.js) give up half a keepalive after their PINGREQ: a sip comes before that. */
-const SIPS_PER_KEEPALIVE = 3
+/** Some clients (MQTT.js) give up half a keepalive after their PINGREQ, so a probe read comes before that. */
+const PROBES_PER_KEEPALIVE = 3
 
-/** The smallest PUBLISH: two bytes of fixed header, two of topic length, a topic of one. */
+/** Smallest PUBLISH: two bytes of fixed header, two of topic length, a topic of one. */
 const SMALLEST_PUBLISH_BYTES = 5
 
-/** State that the read gates of one broker share. */
-export interface Crowd {
-  /** Pauses ever begun. */
+/** State shared by the read throttles of one broker. */
+export interface SharedReadState {
+  /** Number of pauses so far. */
   pauses: number
   readonly scheduler: ReadScheduler
 }
 
-/** What a read gate needs to know of its connection. */
+/** Interface of the connection to its read throttle. */
 export interface ReadThrottleHost {
   readonly clock: Clock
-  readonly crowd: Crowd
-  /** 0 if the client asked for no keepalive. */
+  readonly sharedReads: SharedReadState
+  /** Returns 0 if the client asked for no keepalive. */
   keepaliveMs(): number
-  /** Messages that may still be held. */
-  roomFor(): number
-  /** Messages held now: each takes one `readable` to be passed over. */
-  held(): number
+  /** Returns how many more messages may be held. */
+  heldRoom(): number
+  /** Returns the number of held messages: aedes skips one `readable` for each. */
+  heldCount(): number
   /**
-   * The client counts as alive: bytes of it wait unread because of us, or it waits for acknowledgements we hold, on
-   * which some (MQTT.js) put off their PINGREQ.
+   * Called to count the client as alive: its bytes wait unread because of us, or it waits for held acknowledgements,
+   * for which some clients (MQTT.js) delay their PINGREQ.
    */
   onAlive(): void
-  /** Looks at what was read before aedes does, and returns what aedes is to see of it. */
+  /** Returns the part of the bytes read that aedes is to parse. */
   filterChunk(chunk: Buffer): Buffer | null
-  /** aedes' parser is in the midst of its work, and must not be entered again. */
-  parsing(): boolean
+  /** Returns true while aedes' parser runs: it must not be entered again. */
+  isParsing(): boolean
 }
 
 /**
- * Stops and starts the reading of one connection, so that TCP slows its sender down. aedes reads in one place,
- * `conn.read(null)`: while shut, an own `read` of the connection returns null. What was read already still comes.
+ * Stops and resumes reading one connection, so that TCP slows its sender down. aedes reads only through
+ * `conn.read(null)`: while paused, a replacement of `read` returns null. Data read before still arrives.
  *
- * `hold` is for messages that wait: nothing is read until `release`, except a sip three times a keepalive, no larger
- * than what can be held, as a PINGREQ may stand behind the messages. A stream may buffer less than a sip (that of a
- * WebSocket 16 KiB): the rest is read as it arrives. Afterwards the connection is read in bites, one a turn
- * of the event loop, so that what one chunk brings stays within what can be held. Once the client has closed its side,
- * the rest of its bytes is read at once, so that aedes learns of it.
+ * `hold` is for messages that wait: nothing is read until `release`, except a probe three times a keepalive, because a
+ * PINGREQ may follow the messages. A probe is no larger than what can be held. A stream may buffer less than a probe (a
+ * WebSocket 16 KiB): the rest is read as it arrives. After `release` the connection is read in growing steps, one per
+ * turn of the event loop, so that one chunk fits into what can be held. Once the client has ended its side, the
+ * remaining bytes are read at once, so that aedes sees the end.
  *
- * `pause` is for messages that are refused. What has arrived meanwhile is then read to its end, in turns with the other
- * connections that are being refused, before the next pause begins: what passes is never older than a pause, and
- * nothing piles up in the process or its sockets.
+ * `pause` is for messages that are refused. Data that arrived meanwhile is read to its end, in turns with other refused
+ * connections, before the next pause begins. So an allowed message is never older than a pause, and no data accumulates
+ * in the process or its sockets.
  *
- * A connection that was never held back nor refused is left alone.
+ * A connection that was never held back nor refused is not touched.
  */
 export class ReadThrottle {
   readonly #conn: Duplex
-  readonly #keeping: ReadThrottleHost
-  readonly #readTurn = (): boolean => this.#takeTurn()
-  #read: Duplex['read'] | undefined
-  #ownRead = false
-  #holding = false
-  #endPause: (() => void) | undefined
-  #endSips: (() => void) | undefined
-  /** What is left of the last sip. */
-  #sipBytes = 0
-  #sipping = false
-  /** Infinite while all is read at once. */
-  #biteBytes = Number.POSITIVE_INFINITY
-  #biting = false
-  /** Read in turns, from the end of a pause until all that has arrived is read. */
-  #catchingUp = false
+  readonly #host: ReadThrottleHost
+  readonly #readInSlice = (): boolean => this.#emitInTurn()
+  #originalRead: Duplex['read'] | undefined
+  #hasOwnRead = false
+  #isHeld = false
+  #cancelPause: (() => void) | undefined
+  #cancelProbe: (() => void) | undefined
+  /** Rest of the current probe. */
+  #probeBytes = 0
+  #isProbing = false
+  /** Infinity while everything is read at once. */
+  #stepBytes = Number.POSITIVE_INFINITY
+  #isStepPending = false
+  /** True from the end of a pause until all arrived data is read, in turns. */
+  #isCatchingUp = false
   #hasTurn = false
-  #checking = false
-  /** The pause that begins when all has been read; 0 for none. */
+  #isChecking = false
+  /** Pause that begins when all data has been read; 0 for none. */
   #nextPauseMs = 0
-  #sifting = false
-  #kicking = false
-  #finishing = false
-  #toPass = 0
-  #disposed = false
+  #isFiltering = false
+  #isResumeScheduled = false
+  #isFinishing = false
+  #readablesToSkip = 0
+  #isDisposed = false
 
   constructor(conn: Duplex, keeping: ReadThrottleHost) {
     this.#conn = conn
-    this.#keeping = keeping
+    this.#host = keeping
   }
 
-  get shut(): boolean {
-    return (this.#holding || this.#endPause !== undefined) && !this.#hasEnded()
+  get isPaused(): boolean {
+    return (this.#isHeld || this.#cancelPause !== undefined) && !this.#hasEnded()
   }
 
-  /** Shut until `release`. */
+  /** Stops reading until `release`. */
   hold(): void {
-    this.#holding = true
-    this.#biteBytes = FIRST_BITE_BYTES
-    this.#close()
+    this.#isHeld = true
+    this.#stepBytes = FIRST_STEP_BYTES
+    this.#stopReading()
     if (this.#hasEnded()) this.#finishSoon()
   }
 
   release(): void {
-    this.#holding = false
-    this.#keeping.onAlive()
-    this.#reopen()
+    this.#isHeld = false
+    this.#host.onAlive()
+    this.#resumeReading()
   }
 
   /**
-   * A packet under way will take long, and is not to keep those behind it from being read: aedes reads once it has
-   * passed over one `readable` for each.
+   * Called for a packet that will take long, so that later ones are still read: aedes reads only after it has skipped
+   * one `readable` per packet.
    */
-  passOver(): void {
-    this.#toPass++
-    this.#kickSoon()
+  skipPacket(): void {
+    this.#readablesToSkip++
+    this.#resumeSoon()
   }
 
-  /** Shut for a while, once all that has arrived is read: up to `ms`, at most half a keepalive. */
+  /** Stops reading for up to `ms`, at most half a keepalive, once all arrived data is read. */
   pause(ms: number): void {
-    if (this.#endPause !== undefined || this.#disposed || ms <= 0) return
-    if (this.#catchingUp) {
+    if (this.#cancelPause !== undefined || this.#isDisposed || ms <= 0) return
+    if (this.#isCatchingUp) {
       this.#nextPauseMs = ms
       return
     }
-    const { clock, crowd } = this.#keeping
-    const mostMs = Math.min(ms, this.#keeping.keepaliveMs() / 2 || ms)
+    const { clock, sharedReads: crowd } = this.#host
+    const mostMs = Math.min(ms, this.#host.keepaliveMs() / 2 || ms)
     const share = (++crowd.pauses * GOLDEN_RATIO) % 1
-    const cancel = clock.after(Math.ceil(mostMs * (SHORTEST_PAUSE + (1 - SHORTEST_PAUSE) * share)), () => {
-      this.#endPause = undefined
-      this.#catchingUp = true
-      this.#reopen()
+    const cancel = clock.after(Math.ceil(mostMs * (MIN_PAUSE_SHARE + (1 - MIN_PAUSE_SHARE) * share)), () => {
+      this.#cancelPause = undefined
+      this.#isCatchingUp = true
+      this.#resumeReading()
     })
-    this.#endPause = cancel
-    this.#close()
+    this.#cancelPause = cancel
+    this.#stopReading()
   }
 
-  /** From now on `sift` sees what is read. */
-  startSifting(): void {
-    if (this.#disposed) return
-    this.#sifting = true
+  /** Passes all further bytes to `filterChunk` first. */
+  startFiltering(): void {
+    if (this.#isDisposed) return
+    this.#isFiltering = true
     this.#install()
   }
 
-  /** Call at each `readable` of the connection: its end may be what has become readable. */
+  /** Call at each `readable` of the connection, which may signal its end. */
   onReadable(): void {
-    if ((this.#holding || this.#endPause !== undefined) && this.#hasEnded()) this.#finishSoon()
-    if (this.#sipBytes > 0) this.#sipOnSoon()
+    if ((this.#isHeld || this.#cancelPause !== undefined) && this.#hasEnded()) this.#finishSoon()
+    if (this.#probeBytes > 0) this.#emitProbeSoon()
   }
 
-  /** Ends all that runs and gives the connection its own `read` back. */
+  /** Stops all timers and restores the connection's own `read`. */
   dispose(): void {
-    this.#disposed = true
-    this.#holding = false
-    this.#endPause?.()
-    this.#endPause = undefined
-    this.#keeping.crowd.scheduler.remove(this.#readTurn)
-    this.#stopSips()
+    this.#isDisposed = true
+    this.#isHeld = false
+    this.#cancelPause?.()
+    this.#cancelPause = undefined
+    this.#host.sharedReads.scheduler.remove(this.#readInSlice)
+    this.#stopProbes()
     this.#uninstall()
   }
 
-  /** Reads on without any gate; for a limiter that is taken off. */
+  /** Restores unlimited reading when the limiter is detached. */
   detach(): void {
-    const wasShut = this.shut || this.#biting || this.#catchingUp
+    const wasShut = this.isPaused || this.#isStepPending || this.#isCatchingUp
     this.dispose()
     if (wasShut) setImmediate(() => this.#conn.emit('readable'))
   }
 
-  #close(): void {
-    if (this.#disposed) return
+  #stopReading(): void {
+    if (this.#isDisposed) return
     this.#install()
-    if (this.#endSips === undefined) this.#scheduleSip()
+    if (this.#cancelProbe === undefined) this.#scheduleProbe()
   }
 
-  #reopen(): void {
-    if (this.shut || this.#disposed) return
-    this.#stopSips()
-    this.#kickSoon()
+  #resumeReading(): void {
+    if (this.isPaused || this.#isDisposed) return
+    this.#stopProbes()
+    this.#resumeSoon()
   }
 
-  /** Later, not now: reading parses, and the parser must not be entered while it runs. */
-  #kickSoon(): void {
-    if (this.#kicking) return
-    this.#kicking = true
+  /** Emits `readable` later, because reading parses and the parser must not be entered while it runs. */
+  #resumeSoon(): void {
+    if (this.#isResumeScheduled) return
+    this.#isResumeScheduled = true
     setImmediate(() => {
-      this.#kicking = false
-      for (let times = Math.max(1, this.#toPass); times > 0; times--) {
-        if (this.shut || this.#disposed || this.#conn.destroyed) return
-        if (this.#toPass > 0) this.#toPass--
+      this.#isResumeScheduled = false
+      for (let times = Math.max(1, this.#readablesToSkip); times > 0; times--) {
+        if (this.isPaused || this.#isDisposed || this.#conn.destroyed) return
+        if (this.#readablesToSkip > 0) this.#readablesToSkip--
         this.#conn.emit('readable')
       }
     })
   }
 
   #install(): void {
-    if (this.#read !== undefined) return
-    this.#read = this.#conn.read
-    this.#ownRead = Object.hasOwn(this.#conn, 'read')
+    if (this.#originalRead !== undefined) return
+    this.#originalRead = this.#conn.read
+    this.#hasOwnRead = Object.hasOwn(this.#conn, 'read')
     this.#conn.read = size => this.#readSome(size)
   }
 
   #uninstall(): void {
-    if (this.#read === undefined) return
-    if (this.#ownRead) this.#conn.read = this.#read
+    if (this.#originalRead === undefined) return
+    if (this.#hasOwnRead) this.#conn.read = this.#originalRead
     else delete (this.#conn as { read?: unknown }).read
-    this.#read = undefined
+    this.#originalRead = undefined
   }
 
   #readSome(size: number | undefined): unknown {
-    const read = this.#read!
-    // A stream's own question whether there is more to fetch; its answer is no data.
+    const read = this.#originalRead!
+    // The stream checks whether there is more to fetch; the result is not data.
     if (size === 0) return read.call(this.#conn, 0)
     const waiting = this.#conn.readableLength
-    // A discarded packet is done at once, and aedes then reads on within its own parser, which would tell it twice.
-    if (this.#sifting && waiting > 0 && this.#keeping.parsing()) {
-      this.#kickSoon()
+    // A discarded packet is done at once, and aedes then reads inside its own parser, which would emit the packet
+    // twice.
+    if (this.#isFiltering && waiting > 0 && this.#host.isParsing()) {
+      this.#resumeSoon()
       return null
     }
-    if (this.shut) {
-      if (this.#sipBytes === 0 || waiting === 0) return null
-      const bytes = Math.min(this.#sipBytes, waiting)
-      this.#sipBytes -= bytes
+    if (this.isPaused) {
+      if (this.#probeBytes === 0 || waiting === 0) return null
+      const bytes = Math.min(this.#probeBytes, waiting)
+      this.#probeBytes -= bytes
       return read.call(this.#conn, bytes)
     }
-    if (this.#finishing) return this.#chunkFiltered(read.call(this.#conn, size))
-    if (this.#catchingUp) return this.#readInTurn(size, waiting)
-    if (this.#biting) return null
-    if (waiting <= this.#biteBytes) return this.#chunkFiltered(read.call(this.#conn, size))
-    this.#biting = true
-    setImmediate(() => this.#endBite())
-    return this.#chunkFiltered(read.call(this.#conn, this.#biteBytes))
+    if (this.#isFinishing) return this.#filterChunk(read.call(this.#conn, size))
+    if (this.#isCatchingUp) return this.#readInTurn(size, waiting)
+    if (this.#isStepPending) return null
+    if (waiting <= this.#stepBytes) return this.#filterChunk(read.call(this.#conn, size))
+    this.#isStepPending = true
+    setImmediate(() => this.#endStep())
+    return this.#filterChunk(read.call(this.#conn, this.#stepBytes))
   }
 
   #readInTurn(size: number | undefined, waiting: number): unknown {
     if (waiting === 0) {
       this.#checkForMore()
-      return this.#read!.call(this.#conn, size)
+      return this.#originalRead!.call(this.#conn, size)
     }
     if (!this.#hasTurn) {
-      this.#keeping.crowd.scheduler.enqueue(this.#readTurn)
+      this.#host.sharedReads.scheduler.enqueue(this.#readInSlice)
       return null
     }
     this.#hasTurn = false
-    if (waiting > TURN_BYTES) return this.#chunkFiltered(this.#read!.call(this.#conn, TURN_BYTES))
+    if (waiting > TURN_BYTES) return this.#filterChunk(this.#originalRead!.call(this.#conn, TURN_BYTES))
     this.#checkForMore()
-    return this.#chunkFiltered(this.#read!.call(this.#conn, size))
+    return this.#filterChunk(this.#originalRead!.call(this.#conn, size))
   }
 
-  #takeTurn(): boolean {
-    if (this.shut || this.#disposed || this.#conn.destroyed || !this.#catchingUp) return false
+  #emitInTurn(): boolean {
+    if (this.isPaused || this.#isDisposed || this.#conn.destroyed || !this.#isCatchingUp) return false
     this.#hasTurn = true
     this.#conn.emit('readable')
-    // Still there if aedes has passed over it for a packet under way: it reads when that is done.
+    // Still true if aedes skipped the event for a packet in progress: it reads when that is done.
     const hasRead = !this.#hasTurn
     this.#hasTurn = false
     return hasRead && !this.#conn.destroyed && this.#conn.readableLength > 0
   }
 
-  /** All that the process has received is read; two turns of the event loop show whether the socket holds more. */
+  /** Called when all received data is read: two turns of the event loop show if the socket has more. */
   #checkForMore(): void {
-    if (this.#checking) return
-    this.#checking = true
+    if (this.#isChecking) return
+    this.#isChecking = true
     setImmediate(() =>
       setImmediate(() => {
-        this.#checking = false
-        if (this.#disposed || !this.#catchingUp || this.#conn.readableLength > 0) return
-        this.#catchingUp = false
+        this.#isChecking = false
+        if (this.#isDisposed || !this.#isCatchingUp || this.#conn.readableLength > 0) return
+        this.#isCatchingUp = false
         const pauseMs = this.#nextPauseMs
         this.#nextPauseMs = 0
         if (pauseMs > 0) this.pause(pauseMs)
-        else if (!this.#sifting && !this.#holding) this.#uninstall()
+        else if (!this.#isFiltering && !this.#isHeld) this.#uninstall()
       }),
     )
   }
 
-  #chunkFiltered(chunk: unknown): unknown {
-    return this.#sifting && chunk instanceof Buffer ? this.#keeping.filterChunk(chunk) : chunk
+  #filterChunk(chunk: unknown): unknown {
+    return this.#isFiltering && chunk instanceof Buffer ? this.#host.filterChunk(chunk) : chunk
   }
 
-  #endBite(): void {
-    this.#biting = false
-    if (this.shut || this.#disposed || this.#conn.destroyed) return
-    this.#biteBytes *= 2
-    if (this.#biteBytes > LARGEST_BITE_BYTES) {
-      this.#biteBytes = Number.POSITIVE_INFINITY
-      if (!this.#sifting) this.#uninstall()
+  #endStep(): void {
+    this.#isStepPending = false
+    if (this.isPaused || this.#isDisposed || this.#conn.destroyed) return
+    this.#stepBytes *= 2
+    if (this.#stepBytes > MAX_STEP_BYTES) {
+      this.#stepBytes = Number.POSITIVE_INFINITY
+      if (!this.#isFiltering) this.#uninstall()
     }
     this.#conn.emit('readable')
   }
 
-  #scheduleSip(): void {
-    const keepaliveMs = this.#keeping.keepaliveMs()
+  #scheduleProbe(): void {
+    const keepaliveMs = this.#host.keepaliveMs()
     if (keepaliveMs === 0) return
-    this.#endSips = this.#keeping.clock.after(keepaliveMs / SIPS_PER_KEEPALIVE, () => {
-      this.#endSips = undefined
-      if (!this.shut || this.#disposed || this.#conn.destroyed) return
-      this.#sip()
-      if (this.shut) this.#scheduleSip()
+    this.#cancelProbe = this.#host.clock.after(keepaliveMs / PROBES_PER_KEEPALIVE, () => {
+      this.#cancelProbe = undefined
+      if (!this.isPaused || this.#isDisposed || this.#conn.destroyed) return
+      this.#probe()
+      if (this.isPaused) this.#scheduleProbe()
     })
   }
 
-  #stopSips(): void {
-    this.#endSips?.()
-    this.#endSips = undefined
-    this.#sipBytes = 0
+  #stopProbes(): void {
+    this.#cancelProbe?.()
+    this.#cancelProbe = undefined
+    this.#probeBytes = 0
   }
 
-  #sip(): void {
-    if (this.#conn.readableLength > 0 || this.#holding) this.#keeping.onAlive()
-    this.#sipBytes = Math.max(
-      0,
-      Math.min(LARGEST_BITE_BYTES, this.#keeping.roomFor() * SMALLEST_PUBLISH_BYTES),
-    )
-    this.#sipOn()
+  #probe(): void {
+    if (this.#conn.readableLength > 0 || this.#isHeld) this.#host.onAlive()
+    this.#probeBytes = Math.max(0, Math.min(MAX_STEP_BYTES, this.#host.heldRoom() * SMALLEST_PUBLISH_BYTES))
+    this.#emitProbe()
   }
 
-  #sipOn(): void {
+  #emitProbe(): void {
     const mayRead = (): boolean =>
-      this.shut &&
-      !this.#disposed &&
+      this.isPaused &&
+      !this.#isDisposed &&
       !this.#conn.destroyed &&
-      this.#sipBytes > 0 &&
+      this.#probeBytes > 0 &&
       this.#conn.readableLength > 0
-    this.#sipping = true
+    this.#isProbing = true
     this.#emitReadable(mayRead)
-    this.#sipping = false
+    this.#isProbing = false
   }
 
-  #sipOnSoon(): void {
-    if (this.#sipping) return
-    this.#sipping = true
-    setImmediate(() => this.#sipOn())
+  #emitProbeSoon(): void {
+    if (this.#isProbing) return
+    this.#isProbing = true
+    setImmediate(() => this.#emitProbe())
   }
 
-  /** aedes passes over one `readable` for each packet under way before it reads again. */
+  /** aedes skips one `readable` per packet in progress before it reads again. */
   #emitReadable(isWanted: () => boolean): void {
-    for (let left = this.#keeping.held() + 64; left > 0 && isWanted(); left--) this.#conn.emit('readable')
+    for (let left = this.#host.heldCount() + 64; left > 0 && isWanted(); left--) this.#conn.emit('readable')
   }
 
-  /** The stream has received the end of the client's bytes, which nobody reads while it is held. */
+  /** Returns true if the client has ended its side, which is not noticed while reading is stopped. */
   #hasEnded(): boolean {
     return (this.#conn as { _readableState?: { ended?: boolean } })._readableState?.ended === true
   }
 
   #finishSoon(): void {
-    if (this.#finishing) return
-    this.#finishing = true
+    if (this.#isFinishing) return
+    this.#isFinishing = true
     setImmediate(() => {
-      if (this.#disposed) return
-      this.#emitReadable(() => !this.#disposed && !this.#conn.destroyed && !this.#conn.readableEnded)
+      if (this.#isDisposed) return
+      this.#emitReadable(() => !this.#isDisposed && !this.#conn.destroyed && !this.#conn.readableEnded)
     })
   }
 }

@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
 
-/** Why a client is disconnected, for aedes' `clientError`. Cheap: no stack is taken for what strangers cause. */
+/** Builds the error of a disconnect for aedes' `clientError`. Takes no stack trace, as clients can cause many. */
 export function refusalError(decision: Decision, action: string): Error {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0

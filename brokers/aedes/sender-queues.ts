@@ -1,17 +1,17 @@
 import { hashLongPart } from '../../src/core/bounded-text.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
-/** A connection, as seen by the queue of its client id. */
+/** A connection, as used by the queue of its client id. */
 export interface QueueUser {
   readonly clientId: string
-  /** The lane made with the connection; that of its client id if there is no other. */
+  /** Queue created with the connection; the client id uses it if it has no other. */
   readonly requests: SenderQueue
-  /** It has closed, or its client has another connection. */
-  readonly isGone: boolean
-  /** Nothing of it is to come any more, not even its will. */
-  readonly isOver: boolean
-  /** Gives up the lane: held messages of QoS 1 and 2 are forgotten. */
-  leave(): void
+  /** True if it has closed or its client has another connection. */
+  readonly isClosed: boolean
+  /** True when nothing more can arrive, not even the will. */
+  readonly isFinished: boolean
+  /** Releases the queue: held messages of QoS 1 and 2 are dropped. */
+  handleClose(): void
 }
 
 interface ClientQueue {
@@ -20,8 +20,8 @@ interface ClientQueue {
 }
 
 /**
- * The queue of each client id, which outlives connections: what an earlier connection left goes first, then its will,
- * then what the next one brings. All of it counts as held by one client.
+ * Queues by client id, which outlive connections: messages of an earlier connection go first, then its will, then
+ * messages of the next one. All count as held by one client.
  */
 export class SenderQueues {
   readonly #queues = new Map<string, ClientQueue>()
@@ -30,36 +30,39 @@ export class SenderQueues {
     return this.#queues.size
   }
 
-  /** Hands the queue of a client id to its new connection. `earlier` is the connection that had it before. */
-  open(user: QueueUser): { readonly senderQueue: SenderQueue; readonly earlier: QueueUser | undefined } {
+  /** Assigns the queue of a client id to its new connection. `earlier` is the connection that used it before. */
+  assignQueue(user: QueueUser): {
+    readonly senderQueue: SenderQueue
+    readonly earlier: QueueUser | undefined
+  } {
     const key = hashLongPart(user.clientId)
     const queue = this.#queues.get(key)
     if (queue === undefined) {
-      const made: ClientQueue = { senderQueue: user.requests, user }
-      this.#queues.set(key, made)
-      made.senderQueue.onIdle = () => this.#forgetUnused(key, made)
-      return { senderQueue: made.senderQueue, earlier: undefined }
+      const created: ClientQueue = { senderQueue: user.requests, user }
+      this.#queues.set(key, created)
+      created.senderQueue.onIdle = () => this.#deleteIfUnused(key, created)
+      return { senderQueue: created.senderQueue, earlier: undefined }
     }
     const earlier = queue.user
     queue.user = user
-    earlier.leave()
+    earlier.handleClose()
     return { senderQueue: queue.senderQueue, earlier }
   }
 
-  /** The lane of a client id that has a connection, or of which something is held. */
+  /** Returns the queue of a client id that has a connection or held messages. */
   senderQueueOf(clientId: string): SenderQueue | undefined {
     return this.#queues.get(hashLongPart(clientId))?.senderQueue
   }
 
-  /** A connection has gone, or its last message was taken: forgets its queue if nothing needs it any more. */
-  settle(user: QueueUser): void {
+  /** Called when a connection has closed or its last message is done: deletes its queue if it is unused. */
+  release(user: QueueUser): void {
     const key = hashLongPart(user.clientId)
     const queue = this.#queues.get(key)
-    if (queue?.user === user) this.#forgetUnused(key, queue)
+    if (queue?.user === user) this.#deleteIfUnused(key, queue)
   }
 
-  #forgetUnused(key: string, queue: ClientQueue): void {
+  #deleteIfUnused(key: string, queue: ClientQueue): void {
     const { senderQueue, user } = queue
-    if (senderQueue.pending === 0 && user.isGone && user.isOver) this.#queues.delete(key)
+    if (senderQueue.pending === 0 && user.isClosed && user.isFinished) this.#queues.delete(key)
   }
 }

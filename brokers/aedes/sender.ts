@@ -6,16 +6,16 @@ import { createSender } from '../../src/index.ts'
 import type { Settings } from './options.ts'
 import { walkForwarded } from './trusted-proxies.ts'
 
-/** Where aedes, or a PROXY header, puts the address of a connection; none of it is in aedes' types. */
+/** Places where aedes, or a PROXY header, stores the address of a connection; not in aedes' types. */
 interface Addressed {
   readonly connDetails?: { readonly ipAddress?: unknown } | null | undefined
 }
 
 /**
- * The sender of a connection: client id, username, address, and what the application adds. One object for the life of
- * the connection, on which limits keep their place.
+ * Returns the sender of a connection: client id, username, address and fields from the application. One object for the
+ * life of the connection, to which limits attach their state.
  */
-export function senderOf(
+export function createSenderOf(
   client: Client,
   connect: ConnectPacket | undefined,
   settings: Settings,
@@ -24,14 +24,14 @@ export function senderOf(
   const ip = readIp(client, settings)
   const id = client.id ?? connect?.clientId
   return createSender({
-    ...(id ? { client: id } : {}),
-    ...(connect?.username ? { user: connect.username } : {}),
-    ...(ip === undefined ? {} : { ip }),
+    client: id || undefined,
+    user: connect?.username || undefined,
+    ip,
     ...identify(client, connect, settings, logger),
   })
 }
 
-/** PROXY header first, then X-Forwarded-For of a trusted proxy, then the socket's own. */
+/** Returns the address from the PROXY header, else from X-Forwarded-For of a trusted proxy, else the socket's own. */
 export function readIp(client: Client, settings: Settings): string | undefined {
   const named = (client as Addressed).connDetails?.ipAddress
   if (typeof named === 'string' && named !== '') return canonicalIp(named)
@@ -53,7 +53,7 @@ function identify(
   try {
     return settings.identify(client, connect) ?? {}
   } catch (err) {
-    logger.error({ err, client: client.id }, 'identify threw, the sender stays as the broker knows it')
+    logger.error({ err, client: client.id }, 'identify threw an error, the sender is used without its fields')
     return {}
   }
 }

@@ -6,7 +6,7 @@ import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 
-/** Of aedes, but not in its types. */
+/** Persistence of aedes, which its types omit. */
 interface Persistent {
   readonly persistence?: {
     addSubscriptions?(client: Client, subscriptions: readonly Subscription[]): Promise<unknown>
@@ -18,18 +18,18 @@ interface Subscribed {
 }
 
 /**
- * Limits subscriptions, one message for each filter: refused ones get 0x80. Filters that a session brings back on
- * reconnect are not counted. Returns what takes it off again.
+ * Limits subscriptions, one message per filter; refused filters get 0x80. Filters that a session restores on reconnect
+ * are not counted. Returns a function that detaches it.
  */
 export function limitSubscriptions(context: BrokerContext): () => void {
   const { broker, guard, holdings, counters } = context
-  // Filters that the application's own hook refuses stay in the session, as aedes keeps them.
+  // Filters that the application's own hook refuses stay in the session, as in plain aedes.
   const refusedHere = new WeakSet<Subscription>()
 
   const detach = composeHook(broker, 'authorizeSubscribe', composed => (client, subscription, callback) => {
-    const { users, retired } = composed
+    const { userHook: users, isRetired: retired } = composed
     users.call(broker, client, subscription, (error, granted) => {
-      // While it connects, aedes restores the filters of a session; refusing would silently lose them.
+      // During connect, aedes restores the filters of a session; a refusal would silently lose them.
       if (error || !granted || !client.connected || retired) {
         if (!error && granted && !retired)
           holdings.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
@@ -54,8 +54,8 @@ export function limitSubscriptions(context: BrokerContext): () => void {
         counters.subscriptionsRefused++
         refusedHere.add(subscription)
         context.refusals.recordRefusal(message, decision)
-        // As for publishes: a client that goes on is not read for a while, or disconnected.
-        const isTooMuch = connection.refused(message, decision)
+        // As for publishes: a client that continues is not read for a while, or is disconnected.
+        const isTooMuch = connection.recordRefusal(message, decision)
         if (decision.outcome === 'disconnect' || isTooMuch) {
           counters.disconnected++
           connection.disconnect(refusalError(decision, 'subscribe'), refusal => callback(refusal))
@@ -66,7 +66,7 @@ export function limitSubscriptions(context: BrokerContext): () => void {
       connection.admitRequest(
         message,
         decision => {
-          if (connection.disconnecting || client.closed) return
+          if (connection.isDisconnecting || client.closed) return
           const refusal = decision.allowed ? holdings.addSubscription(client, message) : decision
           if (refusal === undefined) callback(null, granted)
           else refuse(refusal)
@@ -76,7 +76,7 @@ export function limitSubscriptions(context: BrokerContext): () => void {
     })
   })
 
-  // aedes persists all filters of a SUBSCRIBE of which one was granted.
+  // aedes persists all filters of a SUBSCRIBE if one was granted.
   const forgetRefused = (subscriptions: readonly Subscription[], client: Client): void => {
     if (client.clean) return
     const refused = subscriptions.filter(each => refusedHere.has(each)).map(({ topic }) => topic)
@@ -92,7 +92,7 @@ export function limitSubscriptions(context: BrokerContext): () => void {
   }
 }
 
-/** Takes refused filters out of a session, or back to what was granted before. */
+/** Removes refused filters from a session, or restores what was granted before. */
 async function restoreSession(
   context: BrokerContext,
   client: Client,
@@ -100,30 +100,33 @@ async function restoreSession(
 ): Promise<void> {
   const { persistence } = context.broker as unknown as Persistent
   const granted = (client as Subscribed).subscriptions ?? {}
-  const earlier = refused.flatMap(topic => (granted[topic] ? [{ ...granted[topic], topic }] : []))
+  const previouslyGranted = refused.flatMap(topic => (granted[topic] ? [{ ...granted[topic], topic }] : []))
   try {
     await persistence?.removeSubscriptions?.(
       client,
       refused.filter(topic => !granted[topic]),
     )
-    if (earlier.length > 0) await persistence?.addSubscriptions?.(client, earlier)
+    if (previouslyGranted.length > 0) await persistence?.addSubscriptions?.(client, previouslyGranted)
   } catch (err) {
-    context.logger.warn({ err, client: client.id }, 'refused subscriptions may come back with the session')
+    context.logger.warn(
+      { err, client: client.id },
+      'removing refused subscriptions from the session failed, they may return on reconnect',
+    )
   }
 }
 
 type Add = (client: Client, subscriptions: readonly Subscription[]) => Promise<unknown>
 
 /**
- * Has the filters of a SUBSCRIBE stored once. aedes stores all of them again for each one that is granted: 1,000 filters cost a
- * million writes. Returns a function that ends it.
+ * Stores the filters of a SUBSCRIBE once. Why: aedes stores all of them again for each granted one, so 1,000 filters
+ * cost a million writes. Returns a function that detaches it.
  */
 function storeOnce(broker: Aedes): () => void {
   const { persistence } = broker as unknown as { readonly persistence?: { addSubscriptions?: Add } }
   const before = persistence?.addSubscriptions
   if (persistence === undefined || typeof before !== 'function') return () => {}
   const isOwn = Object.hasOwn(persistence, 'addSubscriptions')
-  /** By the list of a packet, which aedes makes for it alone. */
+  /** Keyed by the list of a packet, which aedes creates for that packet alone. */
   const stored = new WeakMap<readonly Subscription[], Promise<unknown>>()
   const add: Add = (client, subscriptions) => {
     const known = stored.get(subscriptions)

@@ -7,11 +7,11 @@ import type { Deliveries } from './deliver.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 
-/** How long other subscribers wait for one whose socket takes nothing more; and how long it stays watched once it reads on. */
+/** Time that other subscribers wait for a full socket, and time that a recovered socket stays under observation. */
 const STALL_MS = 100
 const WATCH_MS = 10_000
 
-/** A delivery on its way through aedes. */
+/** A delivery in progress in aedes. */
 export interface Delivery extends PacketLike {
   readonly cmd?: string | undefined
   readonly clientId?: string | undefined
@@ -24,15 +24,15 @@ export interface Delivery extends PacketLike {
 type Done = (error?: Error | null) => void
 type Deliver = (packet: Delivery, done: Done) => void
 
-/** What aedes keeps to itself of a client. */
-interface Inside {
+/** Internal properties of an aedes client. */
+interface ClientInternals {
   deliver0?: Deliver | undefined
   deliverQoS?: Deliver | undefined
   waitForDrain?(done: Done): void
   readonly duplicates?: Record<string, number> | undefined
 }
 
-/** aedes' persistence is not in its types. */
+/** Persistence of aedes, which its types omit. */
 interface Persistent {
   readonly persistence?: {
     outgoingStream?(client: Client): AsyncIterable<Delivery>
@@ -47,7 +47,7 @@ interface Pending {
   isDone: boolean
 }
 
-/** A delivery that rules are asked about, with all its enactment needs. */
+/** A delivery under decision, with everything needed to enact it. */
 class DeliverMessage extends AedesMessage {
   declare readonly deliver: Deliver
   declare readonly original: Delivery
@@ -69,28 +69,28 @@ class DeliverMessage extends AedesMessage {
 const ignore = (): void => {}
 
 /**
- * Decides what aedes delivers to one client. It stands in the place of the client's `deliver0` and `deliverQoS`, which
- * aedes calls for each live and each retained message, so a delivery can wait. What a session's queue holds on reconnect takes
- * another way and is not limited.
+ * Decides about deliveries to one client. Replaces the client's `deliver0` and `deliverQoS`, which aedes calls for each
+ * live and each retained message, so that a delivery can wait. Messages from a session's queue on reconnect are sent
+ * another way and not limited.
  */
 export class Subscriber {
   readonly client: Client
   readonly connection: Connection
   readonly #deliveries: Deliveries
-  readonly #inside: Inside
+  readonly #internals: ClientInternals
   readonly #deliverQoS: Deliver | undefined
   #senderQueue: SenderQueue | undefined
   #pending: Pending[] = []
   #pendingCount = 0
-  /** Its socket took nothing for a while: no one waits for it any more. */
+  /** True if the socket was full for a while: other subscribers no longer wait for it. */
   #isSlow = false
   #slowUntilMs = 0
   #cancelStall: (() => void) | undefined
   #awaitsDrain = false
-  /** Messages were left in its session's queue; later ones go there too until those have been delivered. */
+  /** True while messages wait in the session's queue; later ones are added there until those are delivered. */
   #isBehind = false
   #isCatchingUp = false
-  #leftMore = false
+  #hasNewKept = false
   #ban: Decision | undefined
   #banVersion = -1
 
@@ -98,21 +98,21 @@ export class Subscriber {
     this.#deliveries = deliveries
     this.client = client
     this.connection = connection
-    this.#inside = client as unknown as Inside
-    const { deliver0, deliverQoS, waitForDrain } = this.#inside
+    this.#internals = client as unknown as ClientInternals
+    const { deliver0, deliverQoS, waitForDrain } = this.#internals
     this.#deliverQoS = deliverQoS
     if (typeof deliver0 !== 'function' || typeof deliverQoS !== 'function') return
-    this.#inside.deliver0 = (packet, done) => this.#take(deliver0, packet, done)
-    this.#inside.deliverQoS = (packet, done) =>
-      this.#take(packet.qos === 0 ? deliver0 : deliverQoS, packet, done)
+    this.#internals.deliver0 = (packet, done) => this.#handleDelivery(deliver0, packet, done)
+    this.#internals.deliverQoS = (packet, done) =>
+      this.#handleDelivery(packet.qos === 0 ? deliver0 : deliverQoS, packet, done)
     if (typeof waitForDrain !== 'function') return
-    this.#inside.waitForDrain = done => {
+    this.#internals.waitForDrain = done => {
       this.#onFull()
       waitForDrain.call(client, done)
     }
   }
 
-  /** The refusal of a banned client. */
+  /** Refusal of a banned client. */
   get ban(): Decision | undefined {
     const { gate, banVersion } = this.#deliveries
     if (this.#banVersion !== banVersion) {
@@ -122,40 +122,40 @@ export class Subscriber {
     return this.#ban
   }
 
-  /** Applies a changed ban: closes the connection if the ban says so, delivers what was left if there is none any more. */
+  /** Applies a changed ban: closes the connection if the ban says so, delivers waiting messages if it was lifted. */
   applyBan(): void {
     const { ban } = this
     if (ban?.outcome === 'disconnect') this.#close(ban)
     else if (ban === undefined && this.#isBehind && !this.#awaitsDrain) void this.#catchUp()
   }
 
-  leave(): void {
+  handleClose(): void {
     this.#cancelStall?.()
     this.#senderQueue?.detach(() => false)
   }
 
-  #take(deliver: Deliver, packet: Delivery, done: Done): void {
+  #handleDelivery(deliver: Deliver, packet: Delivery, done: Done): void {
     const deliveries = this.#deliveries
     const { counters } = deliveries.context
     if (!deliveries.isAttached) {
       deliver(packet, done)
       return
     }
-    // A session keeps what is published at QoS 1 or 2 before anyone is delivered to.
+    // A session stores messages of QoS 1 and 2 before they are delivered.
     const isKept = deliver === this.#deliverQoS && this.#isKept(packet)
     if (deliveries.hasBans && this.ban !== undefined) {
       counters.deliveriesRefused++
-      if (isKept) this.#leave(done)
+      if (isKept) this.#keepInSession(done)
       else setImmediate(done)
       this.applyBan()
       return
     }
     if (isKept && this.#isBehind) {
       counters.frozen++
-      this.#leave(done)
+      this.#keepInSession(done)
       return
     }
-    if (deliveries.ruled) this.#decide(deliver, packet, done)
+    if (deliveries.isLimited) this.#decide(deliver, packet, done)
     else this.#send(deliver, packet, done, undefined)
   }
 
@@ -168,8 +168,8 @@ export class Subscriber {
       this.#send(deliver, packet, done, undefined)
       return
     }
-    const forward = deliveries.askUsers(client, packet)
-    if (!forward || deliveries.context.notices?.covers(forward.topic)) {
+    const forward = deliveries.callUserHook(client, packet)
+    if (!forward || deliveries.context.notices?.isNoticeTopic(forward.topic)) {
       this.#send(deliver, packet, done, forward)
       return
     }
@@ -199,7 +199,7 @@ export class Subscriber {
         this.#enact,
         askAfter(answer, each => this.#deliveries.context.guard.ask(each)),
       )
-    // Retained messages wait at their source: aedes reads the next one when this one has been answered.
+    // Retained messages wait at their source: aedes reads the next one after an answer to this one.
     if (message.isEnacted || isRetained(message.original)) return
     setImmediate(message.done)
     message.done = ignore
@@ -226,13 +226,13 @@ export class Subscriber {
     context.refusals.recordRefusal(message, decision)
     if (decision.outcome === 'disconnect') {
       context.counters.deliveriesRefused++
-      // What its session keeps comes when it is back.
+      // Messages kept by its session are delivered when it reconnects.
       this.#close(decision)
       done()
       return
     }
     if (isKept) {
-      // Its session would bring it on the next connect, out of order.
+      // The session would deliver it on the next connect, out of order.
       context.counters.deliveriesSpared++
       this.#send(deliver, original, done, forward, true)
       return
@@ -242,15 +242,15 @@ export class Subscriber {
   }
 
   #isDuplicate({ brokerId, brokerCounter = 0 }: Delivery): boolean {
-    return !!brokerId && (this.#inside.duplicates?.[brokerId] ?? 0) >= brokerCounter
+    return !!brokerId && (this.#internals.duplicates?.[brokerId] ?? 0) >= brokerCounter
   }
 
   #markSeen({ brokerId, brokerCounter = 0 }: Delivery): void {
-    const { duplicates } = this.#inside
+    const { duplicates } = this.#internals
     if (brokerId && duplicates !== undefined) duplicates[brokerId] = brokerCounter
   }
 
-  /** Takes a message of QoS 1 or 2 out of the queue of a session, which finds it by an id. */
+  /** Removes a message of QoS 1 or 2 from a session's queue, which is indexed by message id. */
   async #removeFromSession(packet: Delivery): Promise<void> {
     const { persistence } = this.#deliveries.broker as unknown as Persistent
     const numbered = this.client as unknown as { _nextId: number }
@@ -262,7 +262,7 @@ export class Subscriber {
     } catch (err) {
       this.#deliveries.context.logger.warn(
         { err, client: this.client.id },
-        'a superseded message may come again',
+        'removing a superseded message from the session failed, it may be delivered again',
       )
     }
   }
@@ -271,7 +271,7 @@ export class Subscriber {
     return !this.client.clean && (qos ?? 0) > 0 && retain !== true
   }
 
-  /** Hands a packet to aedes. `forward` is what the application's own hook made of it; without it the hook is asked. */
+  /** Passes a packet to aedes. `forward` is the result of the application's hook; if undefined, the hook is called. */
   #send(
     deliver: Deliver,
     packet: Delivery,
@@ -281,7 +281,7 @@ export class Subscriber {
   ): void {
     const deliveries = this.#deliveries
     const { maxUnsentBytes } = deliveries.context.settings
-    // aedes reads retained messages one by one: this one alone waits.
+    // aedes reads retained messages one by one: only this subscriber waits.
     if (maxUnsentBytes === Number.POSITIVE_INFINITY || isRetained(packet)) {
       this.#pass(deliver, packet, done, forward, isSeen)
       return
@@ -299,7 +299,7 @@ export class Subscriber {
       return
     }
     deliveries.context.counters.frozen++
-    if (deliver === this.#deliverQoS && this.#isKept(packet)) this.#leave(done)
+    if (deliver === this.#deliverQoS && this.#isKept(packet)) this.#keepInSession(done)
     else setImmediate(done)
   }
 
@@ -324,7 +324,7 @@ export class Subscriber {
     pending.done()
   }
 
-  /** The socket has more to send than its buffer holds. */
+  /** Called when the socket's buffer is full. */
   #onFull(): void {
     const { context } = this.#deliveries
     if (this.#awaitsDrain || context.settings.maxUnsentBytes === Number.POSITIVE_INFINITY) return
@@ -355,23 +355,23 @@ export class Subscriber {
     return false
   }
 
-  /** Leaves a message in the queue of its session. */
-  #leave(done: Done): void {
+  /** Keeps a message in the session's queue. */
+  #keepInSession(done: Done): void {
     this.#isBehind = true
-    this.#leftMore = true
+    this.#hasNewKept = true
     setImmediate(done)
   }
 
-  /** Delivers what was left in the session's queue, in its order. */
+  /** Delivers the messages waiting in the session's queue, in order. */
   async #catchUp(): Promise<void> {
     const { persistence } = this.#deliveries.broker as unknown as Persistent
     if (this.#isCatchingUp || typeof persistence?.outgoingStream !== 'function') return
     this.#isCatchingUp = true
     try {
-      while (this.#leftMore) {
-        this.#leftMore = false
+      while (this.#hasNewKept) {
+        this.#hasNewKept = false
         for await (const packet of persistence.outgoingStream(this.client)) {
-          // What has an id was sent already.
+          // A packet with an id was sent already.
           if (packet.messageId !== undefined || (packet.cmd ?? 'publish') !== 'publish') continue
           await this.#resend(packet)
           if (this.client.closed || (this.#deliveries.hasBans && this.ban !== undefined)) return
@@ -381,7 +381,7 @@ export class Subscriber {
     } catch (err) {
       this.#deliveries.context.logger.warn(
         { err, client: this.client.id },
-        'a session could not be caught up',
+        'delivering the waiting messages of a session failed',
       )
     } finally {
       this.#isCatchingUp = false
@@ -392,9 +392,9 @@ export class Subscriber {
     return new Promise(resolve => this.#passAgain(this.#deliverQoS!, packet, () => resolve(), undefined))
   }
 
-  /** Passes a packet that aedes would take for a duplicate, as a later one was passed or it was seen before. */
+  /** Passes a packet that aedes would treat as a duplicate, because it or a later one was seen before. */
   #passAgain(deliver: Deliver, packet: Delivery, done: Done, forward: Delivery | null | undefined): void {
-    const { duplicates } = this.#inside
+    const { duplicates } = this.#internals
     const { brokerId, brokerCounter = 0 } = packet
     if (!brokerId || duplicates === undefined) {
       this.#deliveries.pass(deliver, packet, done, forward)
@@ -411,7 +411,7 @@ export class Subscriber {
 
   #close(decision: Decision): void {
     const { client, connection } = this
-    if (client.closed || connection.disconnecting) return
+    if (client.closed || connection.isDisconnecting) return
     const { context } = this.#deliveries
     context.counters.disconnected++
     context.logger.info(
@@ -422,12 +422,12 @@ export class Subscriber {
   }
 }
 
-/** aedes marks what it reads of its retained messages so: they are no duplicates of anything. */
+/** Recognises the retained messages that aedes reads, which are never duplicates. */
 function isRetained({ retain, brokerId }: Delivery): boolean {
   return retain === true && !brokerId
 }
 
-/** Answers what was decided already, once: a message that waits for its turn is asked about anew. */
+/** Answers a decision already made, once; a message that waits in its queue is decided anew. */
 function askAfter(
   decided: MaybePromise<Decision>,
   ask: (message: DeliverMessage) => MaybePromise<Decision>,

@@ -214,7 +214,7 @@ describe('topicgate broker', () => {
     [
       ['--notices', 'limits/{client}'],
       {},
-      '--notices: "limits/{client}" is no topic for notices (write $topicgate/{client}/limits)',
+      '--notices: "limits/{client}" is not a notice topic (write $topicgate/{client}/limits)',
     ],
     [
       ['--audit-log', '/nowhere/at/all.jsonl'],

@@ -134,8 +134,8 @@ describe('the word `feedback` of a policy', () => {
     try {
       expect(() => limitBroker(broker, gate)).toThrow(UnsupportedError)
       expect(() => limitBroker(broker, gate)).toThrow(
-        'aedes cannot tell "breaker" what handlers do: a broker has none (put the policy before a NATS or MQTT consumer)\n' +
-          'aedes cannot tell "feedback" what handlers do',
+        'aedes cannot supply "breaker" with handler results, as a broker has no handlers (use the policy in a NATS or MQTT consumer)\n' +
+          'aedes cannot supply "feedback" with handler results',
       )
     } finally {
       await new Promise<void>(resolve => broker.close(() => resolve()))
