@@ -4,9 +4,9 @@ import { MAX_SIZES } from './max-sizes.ts'
 const HASHED = 'sha256:'
 
 /**
- * Returns a text that can be part of a key: a long one is replaced by its SHA-256; so is one that looks like a hash, so that
- * no two texts become equal. Required for every Map keyed by client input. Why: V8 hashes strings of more than 16,383
- * characters by their length alone, so a Map of such keys needs quadratic time.
+ * Returns a text that can be part of a key. Replaces long texts, and texts that look like a hash, by their
+ * SHA-256, so that no two texts become equal. Required for every Map keyed by client input. Why: V8 hashes
+ * strings of more than 16,383 characters by their length alone, so a Map of such keys needs quadratic time.
  */
 export function hashLongPart(part: string): string {
   if (part.length <= MAX_SIZES.keyPartChars && !part.startsWith(HASHED)) return part

@@ -1,26 +1,26 @@
-/** Time and timers of the whole project, in whole milliseconds since the Unix epoch. */
+/** Source of time and timers, in whole milliseconds since the Unix epoch. */
 export interface Clock {
   now(): number
-  /** Runs `run` once after `ms`; the returned function cancels it. Does not keep the process alive. */
+  /** Calls `run` once after `ms`. The returned function cancels it. Does not keep the process alive. */
   after(ms: number, run: () => void): () => void
-  /** The same for a timer that a caller awaits, which keeps the process alive. Default: `after`. */
+  /** Like `after`, for a timer that a caller awaits: keeps the process alive. Default: `after`. */
   afterAwaited?(ms: number, run: () => void): () => void
-  /** Runs `run` once the event loop has read its sockets again. Default: at once. */
+  /** Calls `run` after the event loop has read its sockets again. Default: at once. */
   afterTurn?(run: () => void): void
 }
 
-/** A clock that never shows less than it has shown before: it stands still while the one behind it has stepped back. */
+/** A monotone clock. If the underlying clock steps back, it stays at the greatest time seen. */
 export interface SteadyClock extends Clock {
-  /** How far the clock behind it was behind when it was last read. */
+  /** Delay of the underlying clock at its last reading, after it stepped back. */
   readonly lagMs: number
 }
 
-/** setTimeout's longest wait; longer ones fire at once in Node. */
+/** Longest delay of setTimeout in Node. Longer ones fire at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
- * How many reads one reading serves at the most. Reading the clock costs 43 to 59 ns, a third of a decision; messages
- * that arrive in one socket chunk are decided on one reading, which goes stale when the stack unwinds.
+ * Maximum number of calls served by one clock reading. Why: a reading takes 43 to 59 ns, a third of a
+ * decision. Messages from one socket chunk share a reading, which expires when the stack unwinds.
  */
 const READS_PER_BATCH = 64
 
@@ -28,7 +28,10 @@ class SystemClock implements SteadyClock {
   lagMs = 0
   private readingMs = 0
   private readsLeft = 0
-  /** One microtask at a time: a loop that never unwinds must not queue one for each batch (12 ns a decision). */
+  /**
+   * True while a microtask is queued. Why: a loop that never unwinds must not queue one for each batch (12 ns
+   * per decision).
+   */
   private queued = false
   private readonly unwind = (): void => {
     this.readsLeft = 0
@@ -67,10 +70,10 @@ class SystemClock implements SteadyClock {
   }
 }
 
-/** The machine's clock, read once per batch of messages; it never shows less than it has shown before. */
+/** The system clock, read once per batch of messages. Monotone. */
 export const systemClock: SteadyClock = new SystemClock()
 
-/** Runs `run` once after `ms`, for a caller who awaits it: the process stays alive until then. */
+/** Calls `run` once after `ms`, for a caller that awaits it. Keeps the process alive until then. */
 export function afterAwaited(clock: Clock, ms: number, run: () => void): () => void {
   return clock.afterAwaited === undefined ? clock.after(ms, run) : clock.afterAwaited(ms, run)
 }
@@ -80,13 +83,13 @@ export function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise(resolve => void afterAwaited(clock, ms, resolve))
 }
 
-/** A timer that is later than this shows that the event loop was busy. */
+/** Timer delay above which the event loop counts as busy. */
 const LATE_TIMER_MS = 5
 
 /**
- * Runs `run` when an awaited answer is late; the returned function cancels it. The time in which the event loop was
- * busy does not count: an answer that is in the socket already is read first, and as long as the timer itself was late,
- * at most `ms`, the answer has in addition.
+ * Calls `run` if an awaited answer is late. The returned function cancels it. Time in which the event loop
+ * was busy does not count: an answer that is already in the socket is read first, and the deadline is
+ * extended by the delay of the timer, at most `ms`.
  */
 export function limitWait(clock: Clock, ms: number, run: () => void): () => void {
   const dueMs = clock.now() + ms
@@ -114,7 +117,7 @@ export function limitWait(clock: Clock, ms: number, run: () => void): () => void
   }
 }
 
-/** Makes any clock steady. Timers are those of the clock behind it. */
+/** Makes any clock monotone. Uses the timers of the underlying clock. */
 class MonotoneClock implements SteadyClock {
   lagMs = 0
   private greatestMs = Number.NEGATIVE_INFINITY
@@ -151,7 +154,7 @@ class MonotoneClock implements SteadyClock {
 
 const STEADY = new WeakMap<Clock, SteadyClock>()
 
-/** Returns the steady form of a clock, the same one for all who share the clock. */
+/** Returns the monotone form of a clock; the same object for each call with the same clock. */
 export function steady(clock: Clock): SteadyClock {
   if ('lagMs' in clock) return clock as SteadyClock
   let made = STEADY.get(clock)

@@ -1,4 +1,4 @@
-/** What becomes of a message, mildest first; of several denials the harshest wins. */
+/** Possible outcomes of a message, mildest first. Of several denials, the harshest wins. */
 export const OUTCOMES = [
   'deliver',
   'degrade',
@@ -14,7 +14,7 @@ export const OUTCOMES = [
 
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** How harsh an outcome is: its place in {@link OUTCOMES}. */
+/** Harshness of an outcome: its index in {@link OUTCOMES}. */
 export const HARSHNESS: Readonly<Record<Outcome, number>> = Object.fromEntries(
   OUTCOMES.map((outcome, index) => [outcome, index]),
 ) as Record<Outcome, number>
@@ -25,55 +25,55 @@ export type Reason =
   | 'override'
   | 'rate_limit_exceeded'
   | 'quota_exceeded'
-  /** A broker holds as many connections, subscriptions or retained messages as a rule allows. */
+  /** A broker holds the maximum number of connections, subscriptions or retained messages. */
   | 'connections_exceeded'
   | 'subscriptions_exceeded'
   | 'retained_exceeded'
   | 'banned'
-  /** Larger than a rule's maximum size. */
+  /** The message exceeds a maximum size. */
   | 'too_large'
   | 'store_unavailable'
-  /** A rate by feedback, or a breaker, spares the handler behind the gate: no doing of the sender's. */
+  /** A rate by feedback, an `inFlight` limit or a breaker protects the handler. Not caused by the sender. */
   | 'handler_busy'
   | 'handler_failing'
-  /** A newer message of the same topic took its place. */
+  /** A newer message of the same topic replaced it. */
   | 'superseded'
 
-/** What limits are multiplied by at the moment, and why. */
+/** Current factor of limits, with its reason. */
 export interface Scaled {
   readonly factor: number
-  /** As `load high` or `cpu above 80%`. */
+  /** Such as `load high` or `cpu above 80%`. */
   readonly reason: string
 }
 
-/** The answer to a message. */
+/** Result of checking a message. */
 export interface Decision {
   /** True for `deliver` and `degrade`. */
   readonly allowed: boolean
   readonly outcome: Outcome
-  /** A {@link Reason}, or a word of middleware of the user's own. */
+  /** A {@link Reason}, or a reason of custom middleware. */
   readonly reason: Reason | (string & {})
-  /** The rule that denied, or of an allowed message the one nearest to its limit; absent where none applied. */
+  /** Rule that denied the message, or the rule nearest to its limit; absent if no rule applied. */
   readonly rule?: string | undefined
-  /** The most the rule can hold: a token bucket's burst, any other rule's count. */
+  /** Capacity of the rule: the burst of a token bucket, the count of other rules. */
   readonly limit?: number | undefined
-  /** Whole units left. */
+  /** Remaining whole units. */
   readonly remaining?: number | undefined
-  /** Whole milliseconds after which the same message passes; 0 when allowed, `Infinity` when it never can. */
+  /** Whole milliseconds after which the same message passes; 0 if allowed, `Infinity` if it never can. */
   readonly retryAfterMs: number
-  /** Whole milliseconds until the rule is whole again. */
+  /** Whole milliseconds until the rule is full again. */
   readonly resetMs?: number | undefined
   /** Shadow rules that would have refused. */
   readonly shadow?: readonly string[] | undefined
-  /** Answered without the policy's store. */
+  /** True if decided without the policy's store. */
   readonly fallback?: boolean | undefined
-  /** The exemption that let it pass, where it has a name. */
+  /** Name of the exemption that let it pass, if it has one. */
   readonly exemption?: string | undefined
-  /** The named rule's limit is scaled: `limit` says to what. */
+  /** Factor of the rule's limit. `limit` is the scaled value. */
   readonly scaled?: Scaled | undefined
 }
 
-/** No rule applied. */
+/** Decision if no rule applied. */
 export const PASSED: Decision = Object.freeze({
   allowed: true,
   outcome: 'deliver',
@@ -81,5 +81,5 @@ export const PASSED: Decision = Object.freeze({
   retryAfterMs: 0,
 })
 
-/** An override has lifted every limit that applies, or all of the rules that would have applied. */
+/** Decision if an override lifted every limit that would have applied. */
 export const OVERRIDDEN: Decision = Object.freeze({ ...PASSED, reason: 'override' })

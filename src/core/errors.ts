@@ -1,19 +1,19 @@
-/** Where in a policy a problem stands; line and column count from 1. */
+/** Position of a problem in a policy. Line and column count from 1. */
 export interface Position {
   readonly file?: string | undefined
   readonly line?: number | undefined
   readonly column?: number | undefined
-  /** The way to the value, as `rules[2].limit`. */
+  /** Path of the value, such as `rules[2].limit`. */
   readonly path?: string | undefined
 }
 
-/** One thing wrong with a policy: what, where, and the remedy. */
+/** A problem of a policy: message, position and remedy. */
 export interface Problem extends Position {
   readonly message: string
   readonly remedy?: string | undefined
 }
 
-/** Replaces characters that move a cursor or hide text in a terminal or a log. */
+/** Replaces characters that move the cursor or hide text in a terminal or log. */
 export function withoutControls(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '�')
 }
@@ -26,7 +26,7 @@ export function formatProblem(problem: Problem): string {
   return `${place ? `${place}: ` : ''}${subject}${problem.message}${remedy}`
 }
 
-/** A policy, or an option given in code, that cannot be used. Holds all its problems at once. */
+/** Error for an invalid policy or option. Lists all problems. */
 export class PolicyError extends Error {
   override readonly name = 'PolicyError'
   readonly code = 'TOPICGATE_POLICY'
@@ -38,31 +38,31 @@ export class PolicyError extends Error {
   }
 }
 
-/** A store that is broken or out of reach. Never a refusal. */
+/** Error for a broken or unreachable store. Never used for a refusal. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
   readonly code = 'TOPICGATE_STORE'
 }
 
-/** Something asked of a broker, store or version that cannot do it. */
+/** Error for an operation that a broker, store or version does not support. */
 export class UnsupportedError extends Error {
   override readonly name = 'UnsupportedError'
   readonly code = 'TOPICGATE_UNSUPPORTED'
 }
 
-/** A policy error with a single problem. */
+/** Creates a policy error with a single problem. */
 export function policyError(path: string, message: string, remedy?: string): PolicyError {
   return new PolicyError([{ path, message, ...(remedy === undefined ? {} : { remedy }) }])
 }
 
-/** Throws PolicyError for a word that is none of the known ones. */
+/** Throws PolicyError if a word is not one of the known ones. */
 export function checkWord(word: unknown, known: readonly string[], path: string, noun: string): void {
   if (known.includes(word as string)) return
   const shown = typeof word === 'string' ? JSON.stringify(word.slice(0, 60)) : String(word)
   throw policyError(path, `${shown} is no ${noun}`, `use one of ${known.join(', ')}`)
 }
 
-/** Runs a check of something nested: the paths of the problems it throws are prefixed with `path`. */
+/** Runs a check of a nested value. Prefixes the paths of its problems with `path`. */
 export function checkWithin<T>(path: string, check: () => T): T {
   try {
     return check()

@@ -1,4 +1,4 @@
-/** What is asked of a logger; pino fits. A library is silent unless it is given one. */
+/** Logger interface; pino implements it. Nothing is logged by default. */
 export interface Logger {
   debug(context: object, text?: string): void
   info(context: object, text?: string): void

@@ -1,98 +1,104 @@
-/** Every maximum of the project in one place; each has a test that reaches it. */
+/** All maximum sizes of the project. Each has a test that reaches it. */
 export const MAX_SIZES = {
-  /** Keys a rule keeps in the memory store; 2^20. About 51 bytes each. */
+  /** Keys per rule in the memory store; 2^20. About 51 bytes each. */
   keysPerRule: 1_048_576,
-  /** Topics whose route is remembered, the characters of each, and of all together; longer topics are not remembered. */
+  /** Topics with a cached route, characters of each, and of all together. Longer topics are not cached. */
   routes: 65_536,
   routeChars: 1_024,
   routeCharsTotal: 8_388_608,
-  /** Distinct shapes of routes (sets of patterns that match together) kept compiled. */
+  /** Cached combinations of patterns that match a topic together. */
   routeShapes: 16_384,
-  /** Kinds of sender, told apart by the exemptions that cover them, that one route keeps a ruling for. */
+  /** Cached sender plans of a route, by the exemptions that cover the sender. */
   rulingsPerPlan: 1_024,
-  /** Limits that overrides have made of one limit, kept so that all plans share them. */
+  /** Cached limits that overrides have derived from one limit. */
   overriddenLimits: 1_024,
-  /** Topics a sender remembers its keys for, and characters of each; longer topics are not remembered. */
+  /** Topics per sender with cached keys, and characters of each. Longer topics are not cached. */
   topicsPerSender: 16,
   topicPerSenderChars: 1_024,
-  /** Senders kept for consumers and captures, which have no connection per sender. */
+  /** Cached senders of consumers and captures, which have no connection per sender. */
   internedSenders: 65_536,
-  /** Characters of the identity of such a sender, longer ones are not kept; and of all of them together. */
+  /** Characters of the identity of such a sender, and of all of them together. Longer identities are not cached. */
   internedSenderChars: 1_024,
   internedSenderCharsTotal: 8_388_608,
-  /** Subjects that consumers of NATS know by their bytes, a power of two; longer ones (a number of seven bits) are not kept. */
+  /**
+   * NATS subjects cached by their bytes, a power of two, and bytes of each (a seven-bit number). Longer ones
+   * are not cached.
+   */
   knownSubjects: 4_096,
   knownSubjectBytes: 124,
-  /** Handlers of a subscription of NATS at work at once; messages, and bytes of them, that wait for one to be done. */
+  /** Concurrent handlers of a NATS subscription, and messages and bytes that wait for one to finish. */
   handlersInFlight: 10_000,
   waitingForHandler: 1_000,
   waitingForHandlerBytes: 67_108_864,
-  /** Copies of JetStream messages (redirects, dead letters) that wait for a stream to confirm them; further ones fail. */
+  /** Copies of JetStream messages (redirects, dead letters) waiting for a stream to confirm them. Further ones fail. */
   copiesUnderWay: 1_024,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
-  /** Handlers at work at once in a replay; of more, the first to end ends early. */
+  /** Concurrent handlers of a replay. Beyond it, the one that ends first ends early. */
   handlersReplayed: 65_536,
-  /** Senders counted at once to find the worst of a capture. */
+  /** Senders counted at the same time to find the most limited ones of a capture. */
   countedSenders: 1_024,
-  /** Characters of one part of a key (client id, user, header, capture); longer ones are hashed. */
+  /** Characters of one part of a key (client id, user, header, capture). Longer ones are hashed. */
   keyPartChars: 256,
-  /** Decisions of the SQLite store in one transaction, and waiting for one; further ones are refused. */
+  /** Decisions per transaction of the SQLite store, and decisions waiting for one. Further ones are refused. */
   sqliteBatch: 64,
   sqlitePending: 65_536,
-  /** Keys a sweep of the SQLite store looks at in one transaction. */
+  /** Keys per transaction of a sweep of the SQLite store. */
   sqliteSweep: 512,
-  /** Characters of a rule's name, a key or a prefix that stand in a key of Redis as they are; longer ones are hashed. */
+  /** Characters of a rule name, key or prefix in a Redis key. Longer ones are hashed. */
   remoteKeyChars: 128,
-  /** Messages, and charges of all of them, that go to Redis in one call; a message of more charges is refused. */
+  /** Messages, and their charges, in one Redis call. A message with more charges is refused. */
   callMessages: 128,
   callCharges: 1_024,
-  /** Custom algorithms one Redis store runs, and numbers a state of theirs may hold there. */
+  /** Custom algorithms of one Redis store, and numbers in a state of them. */
   customTwins: 64,
   remoteStateNumbers: 1_024,
-  /** Keys a Redis store knows to be refused. */
+  /** Cached refusals of a Redis store, by key. */
   denialCache: 65_536,
-  /** Keys of a bucket of NATS, and units of all keys of a rule that a stream of NATS counts; further ones are refused. */
+  /** Keys of a NATS bucket, and units of all keys of a rule counted by a NATS stream. Further ones are refused. */
   bucketKeys: 1_048_576,
-  /** Entries of one sliding log; a rule that could need more is refused when it loads. */
+  /** Entries of one sliding log. A rule that may need more is refused when it loads. */
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */
   logEntriesPerRule: 16_777_216,
-  /** Changes of a rule's numbers that are remembered, and rules whose changes are. */
+  /** Recorded changes of a rule's numbers, and rules with recorded changes. */
   numbersRemembered: 16,
   ruleHistories: 200_000,
-  /** Numbers the state of a custom algorithm may hold, however large it says it is. */
+  /** Numbers in the state of a custom algorithm, whatever its `stateSize`. */
   stateNumbers: 20_000,
-  /** Keys of all rules of which a leased store holds units, or remembers a refusal. */
+  /** Keys of all rules for which a leased store holds units or a cached refusal. */
   leases: 65_536,
-  /** Keys looked at for one eviction. */
+  /** Keys examined for one eviction. */
   evictionProbe: 32,
-  /** Keys a sweep looks at in one go; keeps its pause far under 1 ms. */
+  /** Keys examined by one slice of a sweep; keeps its pause far below 1 ms. */
   sweepSlice: 2_048,
-  /** Payload bytes that are parsed for a condition or a cost; a larger payload counts as not parseable. */
+  /** Payload bytes parsed for a condition or cost. A larger payload counts as not parseable. */
   parsedPayloadBytes: 262_144,
-  /** Bytes of an MQTT packet, unless `maxPacketBytes` says otherwise; and of a CONNECT. */
+  /** Bytes of an MQTT packet, unless `maxPacketBytes` is set, and of a CONNECT. */
   packetBytes: 16_777_216,
   connectBytes: 131_072,
-  /** Bytes, and filters unless `maxFiltersPerPacket` says otherwise, of a SUBSCRIBE or UNSUBSCRIBE. */
+  /** Bytes of a SUBSCRIBE or UNSUBSCRIBE, and its filters unless `maxFiltersPerPacket` is set. */
   subscribeBytes: 262_144,
   filtersPerPacket: 1_000,
-  /** Characters of a client id or filter: V8 hashes longer ones by their length alone, and aedes keeps them in maps. */
+  /**
+   * Characters of a client id or filter. Why: V8 hashes longer ones by their length alone, and aedes keeps
+   * them in maps.
+   */
   hashedChars: 16_383,
   /** Bytes written for a subscriber that does not read them. */
   unsentBytes: 262_144,
-  /** Bytes of a topic, of the MQTT standard. */
+  /** Bytes of a topic, as in the MQTT standard. */
   topicBytes: 65_535,
-  /** Levels of a topic that are looked at; a deeper one matches no pattern but # and >. */
+  /** Levels of a topic that patterns are matched against. Deeper topics match only # and >. */
   topicLevels: 256,
-  /** Depth of all / any / not in a condition. */
+  /** Nesting depth of all / any / not in a condition. */
   conditionDepth: 16,
-  /** Values of one header that a condition looks at, and characters of each; each is hashed to be compared. */
+  /** Values of one header that a condition compares, and characters of each. Each is hashed for comparison. */
   headerValues: 16,
   headerValueChars: 4_096,
-  /** Names of a message's headers looked at for one that differs in case only. */
+  /** Header names of a message compared without regard to case. */
   headerNames: 256,
-  /** Bytes and lines of the headers of a NATS message up to which its client decodes them: that takes the square of their number. */
+  /** Bytes and lines of NATS message headers that the client decodes. Why: decoding takes quadratic time. */
   natsHeaderBytes: 65_536,
   natsHeaderLines: 512,
   /** Messages held for one sender, and for all senders of a guard. */
@@ -101,77 +107,77 @@ export const MAX_SIZES = {
   /** Payload bytes held for one sender, and for all senders of a guard. */
   heldBytesPerSender: 4_194_304,
   heldBytesTotal: 268_435_456,
-  /** Messages of QoS 1 and 2, and bytes of them, that a sender may have held though all room is in use. */
+  /** Messages of QoS 1 and 2, and their bytes, that a sender may have held although the budget is used up. */
   heldWhenFull: 32,
   heldBytesWhenFull: 65_536,
-  /** The longest a message is held before it is refused, in milliseconds. */
+  /** Longest hold of a message before it is refused, in milliseconds. */
   holdMs: 300_000,
-  /** Messages and bytes (of payloads and topics) one rule's queue or keep-latest holds, for all its senders together. */
+  /** Messages and bytes (payloads and topics) in the queue or keep-latest of one rule, for all its senders. */
   queuedPerRule: 10_000,
   queuedBytesPerRule: 67_108_864,
-  /** Keys of rules that hold something back in a publisher; of more, all that waits has to wait for the first. */
+  /** Keys with held messages in a publisher. Beyond it, all waiting messages share the wait of the first. */
   shelvesPerPublisher: 1_024,
-  /** Keys of a degrading rule whose place in its sample is remembered. */
+  /** Keys of a degrading rule with a cached position in its sample. */
   sampledKeys: 65_536,
-  /** Messages sent back whose slot is kept until they return. */
+  /** Refused messages with a reserved retry slot. */
   retrySlots: 65_536,
-  /** Characters of a text that tells a sender of a refusal. */
+  /** Characters of a refusal text sent to a client. */
   refusalChars: 1_000,
-  /** Characters of one header or user property that tells of a decision. */
+  /** Characters of one header or user property that describes a decision. */
   fieldChars: 1_000,
-  /** Checks of one guard whose answers come later, and messages that wait for a check; further ones are asked at once. */
+  /** Asynchronous checks of one guard, and messages waiting for a check. Further ones are checked at once. */
   checksUnderWay: 2_048,
   waitingForCheck: 65_536,
-  /** Decisions a store owes at once; the fallback makes those beyond. */
+  /** Pending decisions of a store. The fallback decides further ones. */
   storePending: 16_384,
-  /** Bytes of one policy file; a larger one is refused unread. */
+  /** Bytes of one policy file. A larger one is refused unread. */
   policyBytes: 8_388_608,
-  /** Depth of lists and objects in a policy, and values it may repeat by YAML aliases. */
+  /** Nesting depth of a policy, and values repeated by YAML aliases. */
   policyDepth: 64,
   policyAliasedValues: 10_000,
-  /** Problems of one policy that are listed; the rest is counted. */
+  /** Listed problems of one policy. Further ones are counted. */
   policyProblems: 100,
-  /** Roles a sender can be given by the policy. */
+  /** Roles that the policy can give a sender. */
   rolesPerSender: 16,
-  /** Names of clients or topics that analytics count at once, and that they keep of each span that is over. */
+  /** Names of clients or topics that analytics count at the same time, and names kept of each past interval. */
   insightNames: 4_096,
   insightKeptNames: 512,
-  /** Characters of a name analytics keep; longer ones are cut and end in a hash. */
+  /** Characters of a name in analytics. Longer ones are cut and end in a hash. */
   insightNameChars: 128,
-  /** Refusals gathered on senders that wait to be counted by name. */
+  /** Refusals collected on sender states before they are counted by name. */
   pendingRuns: 16_384,
-  /** How many of the oldest are counted at once to make room. */
+  /** Oldest refusals counted together to make room. */
   runsCountedAtOnce: 256,
-  /** Rules and tiers that metrics count each; further ones are counted together. */
+  /** Rules and tiers with metrics of their own. Further ones are counted together. */
   metricRules: 1_024,
   metricTiers: 16,
-  /** Rules whose violations are listed by user, ip and topic, and names of each list. */
+  /** Rules with violations listed by user, ip and topic, and names in each list. */
   violationRules: 128,
   violationNames: 64,
-  /** Records of all nodes that are read for one view of them. */
+  /** Records of all nodes read for one view of them. */
   snapshotRecords: 10_000,
-  /** Alerts that wait for a webhook; the oldest goes. */
+  /** Alerts waiting for a webhook. Beyond it, the oldest is dropped. */
   webhookQueue: 100,
   /** Tiers of one policy. */
   tiers: 1_024,
-  /** Bans, overrides, run-time exemptions and given tiers, each; characters of a reason or of who gave it. */
+  /** Bans, overrides, runtime exemptions and assigned tiers, each; characters of a reason or author. */
   sharedEntries: 65_536,
   noteChars: 500,
-  /** Senders whose refusals are counted for a penalty, and refusals one may take. */
+  /** Senders with refusals counted for a penalty, and refusals counted for each. */
   offenders: 65_536,
   refusalsCounted: 1_000,
-  /** Keys of rules that were warned of and are not again for a while. */
+  /** Keys of rules with a recent usage warning. */
   warnedKeys: 65_536,
-  /** Senders whose tier, found by a function, is remembered; and such questions under way. */
+  /** Senders with a cached tier lookup, and concurrent lookups. */
   tiersFound: 65_536,
   tiersSought: 1_024,
-  /** Signals one adaptive() looks at, and nodes of a fleet whose load is heard. */
+  /** Signals of one adaptive(), and nodes whose load is read. */
   loadSignals: 16,
   fleetNodes: 1_024,
-  /** Senders whose behaviour is counted, and keys a circuit breaker knows; those unseen for the longest are forgotten. */
+  /** Senders with counted behaviour, and keys of a circuit breaker. The least recent ones are forgotten. */
   watchedSenders: 65_536,
   breakerKeys: 16_384,
-  /** The highest rate a feedback sets. */
+  /** Highest rate of a feedback. */
   feedbackPerSecond: 1_000_000,
   /** Rules and exemptions of one policy, each. */
   rules: 100_000,

@@ -5,12 +5,12 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
-/** Returns true if an answer is still to come. */
+/** Returns true if a value is a promise. */
 export function isPromise<T>(answer: MaybePromise<T>): answer is Promise<T> {
   return isThenable(answer)
 }
 
-/** Applies a function to a value, now or when its promise resolves. Makes no promise for a value that is not one. */
+/** Applies a function to a value, now or when its promise resolves. Creates no promise for a plain value. */
 export function andThen<T, U>(value: MaybePromise<T>, run: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return value instanceof Promise ? value.then(run) : run(value)
 }

@@ -1,22 +1,22 @@
 import { checkWord, policyError } from './errors.ts'
 
-/** What a broker did with the topic: who publishes, who subscribes, who connects, to whom it is delivered. */
+/** Action on the topic: a client publishes, subscribes or connects, or a message is delivered to it. */
 export type Action = 'publish' | 'subscribe' | 'connect' | 'deliver'
 
 /** All actions. */
 export const ACTIONS: readonly Action[] = ['publish', 'subscribe', 'connect', 'deliver']
 
-/** How topics and patterns are read: MQTT (`a/+/#`) or NATS (`a.*.>`). */
+/** Dialect of topics and patterns: MQTT (`a/+/#`) or NATS (`a.*.>`). */
 export type Dialect = 'mqtt' | 'nats'
 
-/** A value, or the promise of it where a network had to be asked. */
+/** A value, or a promise of it if a network call is needed. */
 export type MaybePromise<T> = T | Promise<T>
 
 export type Headers = Readonly<Record<string, string | readonly string[]>>
 
 /**
- * Who sent a message. One object per connection, reused for all its messages and never changed: limits keep
- * their place on it, which is what makes a decision fast.
+ * Sender of a message. One object per connection, reused for all its messages and never changed. Why: limits
+ * cache their slots on it, which makes decisions fast.
  */
 export interface Sender {
   readonly client?: string | undefined
@@ -28,12 +28,12 @@ export interface Sender {
   readonly tier?: string | undefined
 }
 
-/** Reports whether a part of a sender names anything: an empty text names nobody. */
+/** Returns true if a part of a sender is set and not empty. */
 export function isNamed(part: string | undefined): part is string {
   return part !== undefined && part !== ''
 }
 
-/** What passed: one publish, subscribe, connect or delivery. */
+/** A publish, subscribe, connect or delivery to check. */
 export interface Message {
   readonly topic: string
   readonly on: Action
@@ -42,34 +42,37 @@ export interface Message {
   readonly size: number
   readonly qos?: 0 | 1 | 2 | undefined
   readonly retain?: boolean | undefined
-  /** A will that the broker publishes for a client that is gone. */
+  /** True for a will that the broker publishes for a disconnected client. */
   readonly will?: boolean | undefined
   readonly protocol?: 'mqtt' | 'nats' | undefined
   readonly headers?: Headers | undefined
   /**
-   * The sender is what it says it is and has not been authenticated, as in a connect: refusals count against its address
-   * alone. See `gate.confirmConnect`.
+   * True if the sender is not authenticated yet, as in a connect. Refusals then count against its address
+   * only. See `gate.confirmConnect`.
    */
   readonly claimed?: boolean | undefined
-  /** The parsed payload: parsed on first use, once, bounded; `undefined` when it cannot be parsed. Never throws. */
+  /**
+   * Returns the parsed payload; parsed once, on first use, and bounded. Returns `undefined` if it cannot be
+   * parsed. Never throws.
+   */
   payload?(): unknown
-  /** The payload as it was sent, not to be changed; undefined when it cannot be read. Never throws. */
+  /** Returns the payload bytes, which must not be changed. Returns undefined if they cannot be read. Never throws. */
   bytes?(): Uint8Array | undefined
 }
 
-/** A message as code gives it: without `on` it is a publish, without a sender an anonymous one. */
+/** A message built in code. Without `on` it is a publish, without a sender it is anonymous. */
 export type GivenMessage = Omit<Message, 'on' | 'sender'> & {
   readonly on?: Action | undefined
   readonly sender?: Sender | undefined
 }
 
-/** Returns a message with what a given one leaves out; the same object if nothing is missing. */
+/** Returns a message with all required fields; the same object if nothing is missing. */
 export function completeMessage(given: GivenMessage, anonymous: Sender): Message {
   const lacksAction = given.on === undefined
   const lacksSender = given.sender === undefined
   if (!lacksAction && !lacksSender) return given as Message
   const { payload } = given
-  // What it has besides, also by its class, stays visible to middleware.
+  // Inherits other properties, including those of its class, so that middleware can read them.
   return Object.create(given, {
     ...(lacksAction ? { on: { value: 'publish', enumerable: true } } : {}),
     ...(lacksSender ? { sender: { value: anonymous, enumerable: true } } : {}),
@@ -77,7 +80,7 @@ export function completeMessage(given: GivenMessage, anonymous: Sender): Message
   }) as Message
 }
 
-/** Throws PolicyError for what is no message: only code can give it. */
+/** Throws PolicyError if a message built in code is invalid. */
 export function checkMessage({ topic, on, sender }: Message): void {
   if (typeof topic !== 'string')
     throw policyError(

@@ -1,6 +1,6 @@
 import { PolicyError, policyError } from './errors.ts'
 
-/** The candidate that a misspelt word most likely meant; undefined where none is near. */
+/** Returns the candidate closest to a misspelt word; undefined if none is close. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const wanted = word.slice(0, 64).toLowerCase()
   let best: string | undefined
@@ -15,12 +15,12 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best
 }
 
-/** The names of all options of `T`: the compiler holds the list to the type. */
+/** Names of all options of `T`. The compiler keeps the list complete. */
 export type OptionNames<T> = { readonly [Name in keyof Required<T>]: true }
 
 /**
- * Throws PolicyError, with the likeliest name, for options of a name that does not exist, which would have no effect, and
- * for options that are no object. `remedies` are those of names that many expect.
+ * Throws PolicyError for unknown options, with the most likely name, and for options that are not an object.
+ * `remedies` holds the remedies for names that users often expect.
  */
 export function checkOptionNames<T extends object>(
   options: T,
@@ -50,7 +50,7 @@ export function checkOptionNames<T extends object>(
   )
 }
 
-/** Returns the options of these names that are given, as a part of larger ones. */
+/** Returns the given options with these names, as part of a larger object. */
 export function pickOptions<T extends object>(options: T, known: OptionNames<T>): T {
   return Object.fromEntries(Object.entries(options).filter(([name]) => Object.hasOwn(known, name))) as T
 }
@@ -64,7 +64,7 @@ function quoteKind(value: unknown): string {
   return Array.isArray(value) ? 'a list' : typeof value === 'function' ? 'a function' : String(value)
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn one word into the other. */
+/** Returns the number of insertions, deletions, replacements and swaps of neighbours between two words. */
 function distance(a: string, b: string): number {
   let before: number[] = []
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index)

@@ -1,20 +1,20 @@
 import type { Clock } from './clock.ts'
 
-/** Work in one turn of the event loop, in milliseconds; and steps of one task, as a clock is not read anew each time. */
+/** Duration of the work in one turn of the event loop, in milliseconds, and maximum number of steps. */
 const SLICE_MS = 2
 const SLICE_STEPS = 128
 
-/** Something that can go on later, and that can be asked about again. */
+/** A task that can be interrupted, and that can be checked again after a change. */
 export interface SlicedTask {
-  /** The change after which it was last asked about. */
+  /** Version of the last check. */
   askedVersion: number
-  /** Asks again about what waits for its time. */
+  /** Checks the waiting messages again. */
   askAgain(): void
-  /** Goes on where it stopped at the end of a slice. */
+  /** Continues after an interruption. */
   goOn(): void
 }
 
-/** Steps of one run; says when the event loop is to have its turn. */
+/** Counts the steps of one run and decides when to yield to the event loop. */
 export class Slice {
   readonly #clock: Clock
   #steps = 0
@@ -24,7 +24,7 @@ export class Slice {
     this.#clock = clock
   }
 
-  /** Counts a step. True if no further one is to follow in this turn. */
+  /** Counts a step. Returns true if the run has to yield. */
   isOver(): boolean {
     const nowMs = this.#clock.now()
     this.#sinceMs ??= nowMs
@@ -33,17 +33,17 @@ export class Slice {
 }
 
 /**
- * Runs work that may be long in slices of about two milliseconds with a turn of the event loop between them: held
- * messages that are asked about again after a change, and what may pass all at once.
+ * Runs long work in slices of about two milliseconds and yields to the event loop between them: checks of
+ * held messages after a change, and the release of many messages.
  */
 export class SlicedWork {
-  /** Counts changes: an answer that was asked for before the last one may be out of date. */
+  /** Incremented by each change. A check started before the last change may be outdated. */
   version = 0
   readonly #clock: Clock
   readonly #later = new Set<SlicedTask>()
   readonly #sweeps: Iterator<SlicedTask>[] = []
   #cancel: (() => void) | undefined
-  /** A task has used up a slice in this turn. */
+  /** True if a task has used up a slice in this turn. */
   #isUsed = false
 
   constructor(clock: Clock) {
@@ -60,7 +60,7 @@ export class SlicedWork {
     this.#schedule()
   }
 
-  /** Asks again about all tasks that were not since the last change; the iterator may grow meanwhile. */
+  /** Checks all tasks again that were not checked since the last change. The iterator may grow meanwhile. */
   askAgain(tasks: Iterator<SlicedTask>): void {
     this.#sweeps.push(tasks)
     this.#schedule()

@@ -3,12 +3,12 @@ import type { Logger } from './logger.ts'
 
 const EVERY_MS = 1_000
 
-/** Tells of what may happen very often: at most once a second, with how often it was. Never throws. */
+/** Logs a frequent warning at most once a second, with a count. Never throws. */
 export class ThrottledLog {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #text: string
-  /** How often, since it was made. */
+  /** Number of occurrences so far. */
   count = 0
   #toldMs = Number.NEGATIVE_INFINITY
 
@@ -26,7 +26,7 @@ export class ThrottledLog {
     try {
       this.#logger.warn({ ...context, count: this.count }, this.#text)
     } catch {
-      // A logger that throws harms no message.
+      // An error of the logger must not affect messages.
     }
   }
 }

@@ -1,6 +1,6 @@
 import { policyError } from './errors.ts'
 
-/** A rate string, read. */
+/** A parsed rate. */
 export interface Rate {
   /** Whole units per period; `Infinity` for `unlimited`. */
   readonly count: number
@@ -8,13 +8,13 @@ export interface Rate {
   readonly periodMs: number
   /** Whole units of `burst N`. */
   readonly burst?: number | undefined
-  /** True where the units are bytes, as in `1MB/s`. */
+  /** True if the units are bytes, as in `1MB/s`. */
   readonly bytes: boolean
-  /** The calendar word the period was written with, when it is one of it: `/day`, `per month`. */
+  /** Calendar unit of the period, if it is exactly one: `/day`, `per month`. */
   readonly window?: 'day' | 'week' | 'month' | 'year' | undefined
-  /** First day of windows, as `from day 15` or `from sunday`: of a month from 1, of a week from 1 for Monday. */
+  /** First day of windows, as in `from day 15` or `from sunday`: of a month from 1, of a week from 1 for Monday. */
   readonly from?: number | undefined
-  /** The scope words of a trailing `per device`; several are joined by a comma without spaces. */
+  /** Scope words of a trailing `per device`, joined by commas without spaces. */
   readonly per?: string | undefined
 }
 
@@ -25,7 +25,7 @@ const DAY = 24 * HOUR
 
 interface TimeUnit {
   readonly ms: number
-  /** How it is written in a remedy. */
+  /** Short form used in remedies. */
   readonly short: string
   readonly window?: 'day' | 'week' | 'month' | 'year' | undefined
 }
@@ -55,7 +55,7 @@ const MULTIPLES: ReadonlyMap<string, number> = new Map([
   ['ki', 1024],
 ])
 
-/** Longer texts are no unit of anything; keeps messages short and patterns quick. */
+/** Maximum length of a text with a unit; keeps messages short and patterns fast. */
 const MOST_CHARS = 200
 
 const DURATION_REMEDY = 'write a number and a unit, as 250ms, 30s, 5m, 1h or 7d'
@@ -64,7 +64,10 @@ const RATE_REMEDY =
   'write it as 10/s, 100 per minute, 5 per 5 minutes, 1MB/s or unlimited, each with an optional burst N'
 const PERCENT_REMEDY = 'write a number above 0 and up to 100 with a percent sign, as 80%'
 
-/** Whole milliseconds, at least 1, of `250ms`, `30s`, `5m`, `1h`, `7d` or `5 minutes`. Throws PolicyError. */
+/**
+ * Parses a duration such as `250ms`, `30s`, `5m`, `1h`, `7d` or `5 minutes`. Returns whole milliseconds, at
+ * least 1. Throws PolicyError.
+ */
 export function parseDuration(text: string): number {
   const match = read(text, /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/)
   if (!match) throw policyError('', `${quote(text)} is not a duration`, DURATION_REMEDY)
@@ -80,7 +83,10 @@ export function parseDuration(text: string): number {
   return ms
 }
 
-/** Whole bytes, at least 0, of a number, `1MB`, `10kB` (k = 1000) or `64KiB` (Ki = 1024). Throws PolicyError. */
+/**
+ * Parses a size: a number, `1MB`, `10kB` (k = 1000) or `64KiB` (Ki = 1024). Returns whole bytes, at least 0.
+ * Throws PolicyError.
+ */
 export function parseBytes(text: string | number): number {
   if (typeof text === 'number') {
     if (Number.isSafeInteger(text) && text >= 0) return text
@@ -96,7 +102,7 @@ export function parseBytes(text: string | number): number {
 
 const WEEKDAYS = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']
 
-/** Reads the rate of a quota: as any other, and with a first day, as `1GB/month from day 15`. Throws PolicyError. */
+/** Parses the rate of a quota, which may have a first day, as in `1GB/month from day 15`. Throws PolicyError. */
 export function parseQuota(text: string): Rate {
   const match = read(text, /^(.*?)\s+from\s+(?:day\s+(\d{1,4})|([A-Za-z]{3,9}))((?:\s.*)?)$/)
   if (!match) return parseRate(text)
@@ -119,9 +125,9 @@ export function parseQuota(text: string): Rate {
 }
 
 /**
- * Reads `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10000/day` or `unlimited`, each with an optional
- * `burst N` and scope words (`5/min per device`). Counts are whole: `0.5/s` is refused and `1 per 2s` proposed.
- * Throws PolicyError.
+ * Parses `10/s`, `100 per minute`, `5 per 5 minutes`, `1MB/s`, `10000/day` or `unlimited`, each with an
+ * optional `burst N` and scope words (`5/min per device`). Counts are whole: for `0.5/s` the error suggests
+ * `1 per 2s`. Throws PolicyError.
  */
 export function parseRate(text: string): Rate {
   const bound = read(text, /^unlimited((?:\s.*)?)$/)
@@ -168,7 +174,7 @@ export function parseRate(text: string): Rate {
   }
 }
 
-/** The fraction, above 0 and up to 1, of `80%`. Throws PolicyError. */
+/** Parses `80%`. Returns a fraction above 0 and up to 1. Throws PolicyError. */
 export function parsePercent(text: string): number {
   const match = read(text, /^(\d+(?:\.\d+)?)\s*%$/)
   const percent = Number(match?.[1] ?? Number.NaN)
@@ -177,7 +183,7 @@ export function parsePercent(text: string): number {
   return percent / 100
 }
 
-/** What may follow the period, in any order: `burst N` and `per SCOPE`. */
+/** Parses the words after the period, in any order: `burst N` and `per SCOPE`. */
 function extras(text: string, rest: string, rateBytes: boolean): Pick<Rate, 'burst' | 'per' | 'bytes'> {
   let left = rest.trim()
   let bytes = rateBytes
@@ -213,20 +219,23 @@ function extras(text: string, rest: string, rateBytes: boolean): Pick<Rate, 'bur
 }
 
 function timeUnit(word: string): TimeUnit {
-  // One letter is read as it stands: M may mean a month to one reader and a minute to another.
+  // Single letters are case-sensitive, because M may mean month or minute.
   const unit = TIME_UNITS.get(word.length > 2 ? word.toLowerCase() : word)
   if (unit) return unit
   throw policyError('', `${quote(word)} is not a unit of time`, 'use ms, s, m, h, d, week, month or year')
 }
 
-/** Undefined: not a multiple of anything. A `count` of undefined: not whole. */
+/** Returns undefined if `word` is not a unit. `count` is undefined if it is not whole. */
 function units(digits: string, word: string): { count: number | undefined; bytes: boolean } | undefined {
   const bytes = word.endsWith('B') || word === 'bytes' || word === 'byte'
   const multiple = MULTIPLES.get(bytes ? word.replace(/(?:B|bytes?)$/, '') : word)
   return multiple === undefined ? undefined : { count: scaled(digits, multiple), bytes }
 }
 
-/** `digits` × `factor` when that is a whole safe number. Counts in tenths and hundredths, so that 1.1 × 1000 is 1100. */
+/**
+ * Returns `digits` × `factor` if that is a safe whole number. Calculates in tenths and hundredths, so that
+ * 1.1 × 1000 is 1100.
+ */
 function scaled(digits: string, factor: number): number | undefined {
   const [whole = '', fraction = ''] = digits.split('.')
   const parts = 10n ** BigInt(fraction.length)
@@ -236,7 +245,7 @@ function scaled(digits: string, factor: number): number | undefined {
   return Number.isSafeInteger(result) ? result : undefined
 }
 
-/** The nearest way to write a fractional rate in whole units: 0.5/s is 1 per 2s. */
+/** Returns the closest rate in whole units: 1 per 2s for 0.5/s. */
 function wholeRate(digits: string, multiple: string, times: string, unit: TimeUnit): string {
   const factor = Number(units('1', multiple)?.count ?? 1)
   for (let n = 2; n <= 1000; n++) {
@@ -251,7 +260,7 @@ function read(text: unknown, pattern: RegExp): RegExpExecArray | null {
   return typeof text === 'string' && text.length <= MOST_CHARS ? pattern.exec(text.trim()) : null
 }
 
-/** How what was written is shown in a message: text in quotes and cut, numbers and the like as they are. Never throws. */
+/** Returns a value for an error message: text quoted and cut, other values as they are. Never throws. */
 export function quote(written: unknown): string {
   if (typeof written === 'string')
     return JSON.stringify(written.length > 60 ? `${written.slice(0, 57)}…` : written)

@@ -2,7 +2,7 @@ import { type Clock, limitWait } from './clock.ts'
 import { StoreError } from './errors.ts'
 import type { MaybePromise } from './message.ts'
 
-/** What a store answers, or a StoreError once `ms` have passed; what it throws is passed on as a rejection. */
+/** Resolves with an answer, or rejects with StoreError after `ms`. Errors thrown by `ask` become rejections. */
 export async function withTimeout<T>(clock: Clock, ms: number, ask: () => MaybePromise<T>): Promise<T> {
   const answer = ask()
   if (!(answer instanceof Promise)) return answer
@@ -16,7 +16,7 @@ export function lateError(ms: number): StoreError {
   return new StoreError(`no answer within ${ms} ms`)
 }
 
-/** The words of whatever was thrown; never throws itself. */
+/** Returns the message of anything thrown. Never throws. */
 export function wordsOf(cause: unknown): string {
   try {
     return (cause instanceof Error ? cause.message : String(cause)).slice(0, 500)
