@@ -18,20 +18,26 @@ import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signal
 export interface AdaptiveOptions {
   /** Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless stages are given. */
   readonly levels?: LevelWords | undefined
-  /** Reductions by signal, as `{ cpu: { '60%': 0.75 } }`, or `default` for the usual ones. The least factor counts. */
+  /**
+   * Reductions by signal, such as `{ cpu: { '60%': 0.75 } }`, or `default` for the predefined ones. The
+   * smallest factor applies.
+   */
   readonly stages?: 'default' | Readonly<Record<string, StageWords>> | undefined
-  /** One signal more. */
+  /** One additional signal. */
   readonly signal?: SignalWord | undefined
-  /** What is looked at; the load is the worst of them. Default: cpu, memory, event-loop, unless `signal` is given. */
+  /**
+   * Signals to measure. The load is the highest of them. Default: cpu, memory, event-loop, unless `signal` is
+   * given.
+   */
   readonly signals?: readonly SignalWord[] | undefined
-  /** How often. Default: 10,000. */
+  /** Interval of measurements. Default: 10,000. */
   readonly everyMs?: number | undefined
   /**
-   * Whose load counts: that of this `node`, or the worst of the `fleet`: all nodes of the gate's store, which tell it each
-   * other by its notes. Default: node.
+   * Scope of the load: this `node`, or the highest of the `fleet`, all nodes of the gate's store. Nodes
+   * exchange their load through the store. Default: node.
    */
   readonly across?: 'node' | 'fleet' | undefined
-  /** What this node is called among others. Default: the host's name and the process. */
+  /** Name of this node. Default: the host's name and the process id. */
   readonly node?: string | undefined
 }
 
@@ -45,12 +51,12 @@ const OPTIONS: OptionNames<AdaptiveOptions> = {
   node: true,
 }
 
-/** A middleware that can say what it goes by. */
+/** An adaptive middleware that reports its load. */
 export interface Adaptive extends Middleware {
   report(): LoadReport
 }
 
-/** What one adaptive() may go on with of another. */
+/** Measurements that a successor with the same options can take over. */
 interface Heritable {
   readonly says: string | undefined
   monitor(): LoadMonitor
@@ -61,9 +67,10 @@ const LONGEST_MS = 86_400_000
 const NODE = /^[^\p{C}\p{Z}]{1,60}$/u
 
 /**
- * Scales the limits that follow it in the list of `gate.use`, by the load: `gate.use(adaptive(), limit({ … }))`. Of
- * several the nearest before a limit counts. A limit never falls below 1, quotas and exemptions stay as they are, and
- * what was used stays used. It belongs to one gate, which ends it. Throws PolicyError.
+ * Scales the limits after it in the list of `gate.use` by the load: `gate.use(adaptive(), limit({ … }))`. If
+ * there are several, the nearest one before a limit applies. A limit never falls below 1, quotas and
+ * exemptions are not scaled, and used units stay used. It belongs to one gate, which stops it. Throws
+ * PolicyError.
  */
 export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   checkOptionNames(options, OPTIONS)
@@ -121,7 +128,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
         end()
       }
     },
-    // Functions cannot be told apart by what they say.
+    // Functions cannot be compared by their text.
     says: isPlain
       ? JSON.stringify([levels, stages, options.signals, options.signal, everyMs, across, node])
       : undefined,
@@ -138,7 +145,7 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   return Object.assign(middleware, { [META]: meta, report: () => monitor.report() })
 }
 
-/** The signals to look at, checked. Throws PolicyError. */
+/** Returns the validated signals to measure. Throws PolicyError. */
 function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly SignalPlan[] {
   const extra = signal === undefined ? [] : [signalOf(signal, 'signal')]
   const words = signals ?? (extra.length > 0 ? [] : MACHINE_SIGNALS)
@@ -146,7 +153,7 @@ function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly Signa
   if (listed.length === 0 || listed.length > MAX_SIZES.loadSignals) {
     throw policyError('signals', `there are ${listed.length} signals`, `give 1 to ${MAX_SIZES.loadSignals}`)
   }
-  // The usual stages are for all there is.
+  // The default stages cover all available signals.
   const isUsual = stages === 'default' && signals === undefined && signal === undefined
   return isUsual ? [...listed, signalIfTold('queue-depth'), signalIfTold('error-rate')] : listed
 }

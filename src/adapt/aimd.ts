@@ -3,9 +3,9 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { type Feedback, type FeedbackOptions, feedbackOf } from './rate-controller.ts'
 
 export interface AimdOptions extends FeedbackOptions {
-  /** Added to the rate at each interval that went well, a second. Default: a fiftieth of the most. */
+  /** Increase of the rate per second after each interval without failures. Default: a fiftieth of the maximum. */
   readonly step?: number | undefined
-  /** The rate is multiplied by this when the handler cannot keep up. Default: 0.9. */
+  /** Factor on the rate when the handler cannot keep up. Default: 0.9. */
   readonly backoff?: number | undefined
 }
 
@@ -22,14 +22,14 @@ const OPTIONS: OptionNames<AimdOptions> = {
   backoff: true,
 }
 
-/** More failures than this are a sign that the handler cannot keep up. */
+/** Share of failures above which the handler cannot keep up. */
 const FAILURES = 0.1
 
 /**
- * Additive increase, multiplicative decrease (Chiu and Jain, 1989) of a rate, by the handler's own latency and
- * failures: `const feedback = aimd({ maxPerSecond: 1000 })`, `gate.use(feedback.admit)`, and after each message
- * `feedback.observe(latencyMs, ok)`. When the handler falls behind, the rate falls below what it got done, so that
- * what waits is worked off. Throws PolicyError.
+ * Additive increase, multiplicative decrease (Chiu and Jain, 1989) of a rate, by the handler's latency and
+ * failures: `const feedback = aimd({ maxPerSecond: 1000 })`, `gate.use(feedback.admit)`, and after each
+ * message `feedback.observe(latencyMs, ok)`. When the handler falls behind, the rate falls below its
+ * throughput, so that the backlog shrinks. Throws PolicyError.
  */
 export function aimd(options: AimdOptions = {}): Feedback {
   checkOptionNames(options, OPTIONS)
@@ -41,7 +41,7 @@ export function aimd(options: AimdOptions = {}): Feedback {
   return feedbackOf(options, 'aimd', ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     if (failed > FAILURES || meanMs > latencyMs)
       return backoff * Math.min(perSecond, donePerSecond || perSecond)
-    // A rate nobody asks for proves nothing.
+    // A rate that is not used up proves nothing.
     return isPressed ? perSecond + step : undefined
   })
 }

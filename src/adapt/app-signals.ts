@@ -1,25 +1,28 @@
 import type { Signal } from './signal.ts'
 
-/** Fewer than this many in an interval are no rate. */
+/** Minimum number of attempts for a rate of errors. */
 const LEAST_OBSERVED = 10
 const FULL_DEPTH = 1_000
 
-/** How many messages wait, as `queueDepth(() => guard.stats().held)`; `full` of them are a load of 100 %, by default 1000. */
+/**
+ * Signal of waiting messages, as in `queueDepth(() => guard.stats().held)`. `full` messages are a load of 100
+ * %, 1000 by default.
+ */
 export function queueDepth(count: () => number | undefined, full: number = FULL_DEPTH): Signal {
   return { name: 'queue-depth', full, read: count }
 }
 
-/** How far a consumer is behind, in messages or whatever `full` is counted in. */
+/** Signal of a consumer's lag, in messages or the unit of `full`. */
 export function consumerLag(lag: () => number | undefined, full: number): Signal {
   return { name: 'consumer-lag', full, read: lag }
 }
 
-/** A signal that is told of each attempt. */
+/** A signal that counts reported attempts. */
 export interface ErrorRate extends Signal {
   observe(ok: boolean): void
 }
 
-/** The share of failures since the last reading, 0 to 1; nothing where fewer than ten were observed. */
+/** Signal of the share of failures since the last reading, 0 to 1. Undefined below ten attempts. */
 export function errorRate(): ErrorRate {
   let failed = 0
   let total = 0

@@ -21,27 +21,27 @@ import { parseRate } from '../core/units.ts'
 export { BEHAVIOUR_FACTORS, type BehaviourLevel } from '../chain/senders/behaviour.ts'
 
 export interface BehaviourOptions {
-  /** How senders are told apart. Default: by user, else API key, else client. */
+  /** Returns the key of a sender. Default: its user, else its API key, else its client. */
   readonly senderOf?: (sender: Sender) => string | undefined
   readonly clock?: Clock | undefined
 }
 
 const OPTIONS: OptionNames<BehaviourOptions> = { senderOf: true, clock: true }
 
-/** Counts what senders do, and gives them more or less room for it. */
+/** Counts messages of senders and scales their limits. */
 export interface Behaviour {
-  /** To be told of each decision: `gate.on('decision', behaviour.note)`. */
+  /** Counts a decision: `gate.on('decision', behaviour.note)`. */
   readonly note: (decision: Decision, message: Message) => void
-  /** A limit that gives each sender its factor: what its messages cost is divided by it. Throws PolicyError. */
+  /** Creates a limit with a factor for each sender: message costs are divided by it. Throws PolicyError. */
   limit(options: LimitOptions): Middleware
   behaviourLevelOf(sender: Sender): BehaviourLevel
-  /** Senders known. */
+  /** Number of counted senders. */
   readonly size: number
 }
 
 /**
- * The behaviour of senders for single limits, told apart as one likes. For all limits of a gate, shared by its nodes, there is
- * the gate's option `behaviour`, which goes by the same counts: see Conducts.
+ * Behaviour of senders for single limits, with a custom key. For all limits of a gate, shared by its nodes,
+ * use the gate option `behaviour`, which counts the same way: see BehaviourTracker.
  */
 export function behaviour(options: BehaviourOptions = {}): Behaviour {
   checkOptionNames(options, OPTIONS)
@@ -53,7 +53,7 @@ export function behaviour(options: BehaviourOptions = {}): Behaviour {
     try {
       text = hashLongPart(String(senderOf(sender) ?? ''))
     } catch {
-      // Who cannot be told apart is nobody: all such senders together.
+      // Senders without a key share one count.
     }
     return behaviourTracker.countFor({ part: 'client', text })
   }

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** What a container may use, and uses; a figure is undefined where there is no limit or it cannot be read. */
+/** Limits and usage of a container. A figure is undefined if there is no limit or it cannot be read. */
 export interface Container {
-  /** Cores: a quota over its period. */
+  /** Returns the number of cores: quota divided by period. */
   cores(): number | undefined
-  /** CPU time used so far, in milliseconds. */
+  /** Returns the CPU time used so far, in milliseconds. */
   cpuMs(): number | undefined
-  /** The share of its memory that is used and cannot be dropped at once, 0 to 1. */
+  /** Returns the share of memory that is used and cannot be freed at once, 0 to 1. */
   memoryShare(): number | undefined
 }
 
@@ -15,10 +15,10 @@ export interface Container {
 const UNLIMITED_BYTES = 2 ** 60
 
 /**
- * The container this process runs in, by its control groups: version 2 (`cpu.max`, `cpu.stat`, `memory.max`,
- * `memory.current`) or 1 (`cpu.cfs_quota_us`, `cpuacct.usage`, `memory.limit_in_bytes`, `memory.usage_in_bytes`); see
- * https://docs.kernel.org/admin-guide/cgroup-v2.html. Limits of outer groups hold too: from its own group upwards the
- * first one with a limit counts. Never throws.
+ * Returns the container of this process, from its control groups: version 2 (`cpu.max`, `cpu.stat`,
+ * `memory.max`, `memory.current`) or 1 (`cpu.cfs_quota_us`, `cpuacct.usage`, `memory.limit_in_bytes`,
+ * `memory.usage_in_bytes`); see https://docs.kernel.org/admin-guide/cgroup-v2.html. Limits of outer groups
+ * apply as well: from its own group upwards, the first one with a limit counts. Never throws.
  */
 export function openContainer(root = '/sys/fs/cgroup', self = '/proc/self/cgroup'): Container {
   const paths = groupsOf(self)
@@ -63,7 +63,7 @@ export function openContainer(root = '/sys/fs/cgroup', self = '/proc/self/cgroup
   }
 }
 
-/** Paths by controller; the one of version 2 has no name. */
+/** Returns paths by controller. The path of version 2 has the key ''. */
 function groupsOf(self: string): ReadonlyMap<string, string> {
   const paths = new Map<string, string>()
   for (const line of textOf(self).split('\n')) {
@@ -74,7 +74,7 @@ function groupsOf(self: string): ReadonlyMap<string, string> {
   return paths
 }
 
-/** `/a/b` as `/a/b`, `/a`, `/`: in a container of its own namespace only the last exists. */
+/** Returns `/a/b`, `/a` and `/` for `/a/b`. Inside a namespace of the container, only the last one exists. */
 function ancestry(path: string): readonly string[] {
   const parts = path.split('/').filter(part => part !== '')
   return Array.from(
@@ -95,7 +95,7 @@ function words(path: string): readonly string[] {
   return textOf(path).trim().split(/\s+/)
 }
 
-/** The number a file begins with; NaN where it is none. */
+/** Returns the number at the start of a file; NaN if there is none. */
 function numberIn(path: string): number {
   const [first = ''] = words(path)
   return first === '' ? Number.NaN : Number(first)

@@ -10,8 +10,8 @@ interface Reading {
 }
 
 /**
- * The share of the CPU that was used since the last reading, 0 to 1: of what the container may use, where it has a
- * limit, or of the whole machine where that is busier.
+ * Signal of the CPU share used since the last reading, 0 to 1: that of the container's limit or of the whole
+ * machine, whichever is higher.
  */
 export function cpuSignal(
   container: Container = openContainer(),

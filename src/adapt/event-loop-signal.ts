@@ -2,12 +2,12 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import type { Signal } from './signal.ts'
 
 const RESOLUTION_MS = 20
-/** A mean delay of the event loop that counts as a load of 100 %. */
+/** Mean event-loop delay that counts as a load of 100 %. */
 const FULL_DELAY_MS = 100
 
 /**
- * How busy this process is, 0 to 1: the share of time its event loop was not waiting, or its mean delay as a share of
- * 100 ms where that is more.
+ * Signal of this process, 0 to 1: the share of time in which the event loop was busy, or its mean delay as a
+ * share of 100 ms, whichever is higher.
  */
 export function eventLoopSignal(): Signal {
   const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS })

@@ -3,7 +3,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { type Feedback, type FeedbackOptions, feedbackOf } from './rate-controller.ts'
 
 export interface GradientOptions extends FeedbackOptions {
-  /** How much of the rate it tries beyond what gets done, at the most, at each interval. Default: 0.1. */
+  /** Share of the rate tried above the throughput, at most, in each interval. Default: 0.1. */
   readonly headroom?: number | undefined
 }
 
@@ -23,8 +23,8 @@ const FAILURES = 0.1
 const STEEPEST = 0.5
 
 /**
- * A rate that follows how far the latency is from the one that is wanted: × (1 + headroom × (1 − latency ÷ wanted)), at
- * least half, and when it falls, of what got done. The thought is that of the gradient limiter of Netflix's
+ * A rate that follows the ratio of wanted to measured latency: × (1 + headroom × (1 − latency ÷ wanted)), at
+ * least half. When it falls, the throughput is multiplied instead. After the gradient limiter of Netflix's
  * concurrency-limits. Used like `aimd`. Throws PolicyError.
  */
 export function gradient(options: GradientOptions = {}): Feedback {
@@ -36,7 +36,7 @@ export function gradient(options: GradientOptions = {}): Feedback {
   return feedbackOf(options, 'gradient', ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     const ratio = failed > FAILURES ? STEEPEST : Math.max(STEEPEST, 1 + headroom * (1 - meanMs / latencyMs))
     if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
-    // A rate nobody asks for proves nothing; a small one is raised by a whole message.
+    // A rate that is not used up proves nothing. A small one rises by a whole message.
     return isPressed ? ratio * perSecond + 1 : undefined
   })
 }

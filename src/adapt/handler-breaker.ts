@@ -11,21 +11,21 @@ import type { Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 
 export interface BreakerOptions {
-  /** What its refusals are told under. Default: breaker. */
+  /** Name in its refusals. Default: breaker. */
   readonly name?: string | undefined
-  /** What fails together: messages of equal keys. Default: the topic. */
+  /** Returns the key of messages that fail together. Default: the topic. */
   readonly keyOf?: ((message: Message) => string) | undefined
-  /** It opens when more than this share fails. Default: 0.5. */
+  /** Share of failures above which it opens. Default: 0.5. */
   readonly failures?: number | undefined
-  /** Of more than this many in a window. Default: 10. */
+  /** Minimum number of messages in a window, exclusive. Default: 10. */
   readonly least?: number | undefined
   /** Default: 10,000. */
   readonly windowMs?: number | undefined
-  /** How long it stays open before one message tries. Default: 5,000. */
+  /** Time after opening before one message may try. Default: 5,000. */
   readonly openMs?: number | undefined
-  /** What becomes of messages while it is open. Default: retry. */
+  /** Outcome of messages while it is open. Default: retry. */
   readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject' | undefined
-  /** Default: that of the gate. */
+  /** Default: the gate's clock. */
   readonly clock?: Clock | undefined
 }
 
@@ -42,14 +42,14 @@ const OPTIONS: OptionNames<BreakerOptions> = {
 
 export type CircuitState = 'closed' | 'open' | 'half-open'
 
-/** Keeps messages from a handler that fails. */
+/** A circuit breaker: keeps messages from a failing handler. */
 export interface CircuitBreaker {
-  /** To be told after each message that passed, where no consumer of topicgate does: whether its handler succeeded. */
+  /** Records the result of a handler. Not needed if a consumer of topicgate runs the handler. */
   observe(message: Message, ok: boolean): void
   stateOf(message: Message): CircuitState
-  /** Keys it knows, and how many of them are not closed. */
+  /** Returns the number of known keys, and of those that are not closed. */
   stats(): { readonly keys: number; readonly open: number }
-  /** `gate.use(breaker.guard)`. */
+  /** Middleware for `gate.use(breaker.guard)`. */
   readonly guard: Middleware
 }
 
@@ -57,9 +57,9 @@ interface Circuit {
   windowMs: number
   done: number
   failed: number
-  /** When it was opened; undefined while it is closed. */
+  /** Time of opening; undefined while closed. */
   openedMs: number | undefined
-  /** When a message was let through to try; undefined where none is out. */
+  /** Time at which a trial message passed; undefined if none is pending. */
   triedMs: number | undefined
 }
 
@@ -70,10 +70,10 @@ interface BreakerStation extends HandlerMeta {
 }
 
 /**
- * A circuit breaker for each key. It opens when more than half of more than ten messages of a window failed; after a
- * while one message at a time may try, and its success closes it. A try that is never answered for is given up after
- * `openMs`. The keys unseen for the longest are forgotten. `says` tells breakers of equal words from others: with it
- * one that a policy loads again goes on. Throws PolicyError.
+ * A circuit breaker per key. It opens when more than half of more than ten messages of a window failed. After
+ * `openMs`, one message at a time may try, and its success closes the breaker. A trial without a result is
+ * given up after `openMs`. The least recent keys are forgotten. `says` identifies the options, so that a
+ * reloaded policy continues with the same breaker. Throws PolicyError.
  */
 export function circuitBreaker(options: BreakerOptions = {}, says?: string): CircuitBreaker {
   checkOptionNames(options, OPTIONS)
@@ -97,7 +97,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     try {
       return hashLongPart(String(keyOf(message)))
     } catch {
-      // A key that cannot be made is the empty one: all such messages fail together.
+      // Messages whose key cannot be computed share the empty key.
       return ''
     }
   }
@@ -115,7 +115,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     circuit.openedMs = nowMs
     host?.opened?.(key, nowMs + openMs)
   }
-  /** How long a message has to wait; 0 where it may pass, or try. */
+  /** Returns the wait of a message; 0 if it may pass or try. */
   const waitAt = (circuit: Circuit | undefined, nowMs: number): number => {
     if (circuit?.openedMs === undefined) return 0
     return Math.max(0, Math.max(circuit.openedMs, circuit.triedMs ?? -Infinity) + openMs - nowMs)
@@ -132,7 +132,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     if (waitMs > 0) return refuse(waitMs)
     circuit.triedMs = nowMs
     return andThen(next(), decision => {
-      // What a limit refuses has tried nothing.
+      // A message refused by a limit has tried nothing.
       if (!decision.allowed) circuit.triedMs = undefined
       return decision
     })
@@ -141,11 +141,11 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     const nowMs = clock.now()
     const key = keyFor(message)
     const circuit = circuits.get(key) ?? make(key, nowMs)
-    // Used last, forgotten last.
+    // Moves the key to the end of the eviction order.
     circuits.delete(key)
     circuits.set(key, circuit)
     if (circuit.openedMs !== undefined) {
-      // Those that passed before it opened say nothing new.
+      // Messages that passed before it opened give no new information.
       if (circuit.triedMs === undefined) return
       circuit.triedMs = circuit.openedMs = undefined
       circuit.done = circuit.failed = 0

@@ -1,23 +1,23 @@
-/** A value above `above` calls for `factor`. Rungs stand in ascending order. */
+/** A value above `above` selects `factor`. Levels are in ascending order. */
 export interface HysteresisLevel {
   readonly above: number
   readonly factor: number
   readonly name: string
 }
 
-/** Part of a threshold a value must fall below it before a milder rung is taken. */
+/** Part of a threshold by which a value must be below it before a milder level applies. */
 const GAP = 0.1
-/** Readings in a row that must agree before a milder rung is taken. */
+/** Consecutive readings that must agree before a milder level applies. */
 const PATIENCE = 2
 
 /**
- * Steps of factors over a value, with hysteresis: a harsher rung is taken at once, a milder one after two readings in
- * a row that lie a tenth below its threshold. A value that trembles at a threshold so changes nothing.
+ * Levels of factors with hysteresis. A harsher level applies at once, a milder one after two consecutive
+ * readings a tenth below its threshold. A value that oscillates around a threshold therefore changes nothing.
  */
 export class Hysteresis {
   readonly #rungs: readonly HysteresisLevel[]
   readonly #floor: Omit<HysteresisLevel, 'above'>
-  /** Rungs below the value: 0 stands for the floor. */
+  /** Number of levels below the value; 0 is the lowest level. */
   #height = 0
   #milder = 0
   #mildest = 0
@@ -27,16 +27,16 @@ export class Hysteresis {
     this.#rungs = rungs
   }
 
-  /** What the value calls for by now. */
+  /** Current level. */
   get rung(): Omit<HysteresisLevel, 'above'> {
     return this.#rungs[this.#height - 1] ?? this.#floor
   }
 
-  /** Takes a reading. */
+  /** Records a reading. */
   climb(value: number): void {
     const harsh = this.#heightOf(value, 0)
     if (harsh >= this.#height) {
-      // The first reading of all may begin above: then there is nothing to be patient about.
+      // The first reading may start at any level, without delay.
       this.#height = harsh
       this.#milder = 0
       return
@@ -53,7 +53,7 @@ export class Hysteresis {
     this.#milder = 0
   }
 
-  /** Begins at the rung of a value, without patience. */
+  /** Starts at the level of a value, without delay. */
   begin(value: number): void {
     this.#height = this.#heightOf(value, 0)
     this.#milder = 0

@@ -2,11 +2,11 @@ import type { ScaleHost } from '../chain/rules/limit-scaling.ts'
 import { errorRate } from './app-signals.ts'
 import type { Signal } from './signal.ts'
 
-/** Signals of what brokers and consumers tell the gate, and what counts as a load of 100 %. */
+/** Signals reported by brokers and consumers, with the value of a load of 100 %. */
 export const MEASURED = { 'queue-depth': 1_000, 'error-rate': 1, 'consumer-lag': 10_000 } as const
 export type MeasuredName = keyof typeof MEASURED
 
-/** What a signal needs of its gate. */
+/** The parts of a gate that signals use. */
 export type SignalHost = Pick<ScaleHost, 'loadSources' | 'onHandled'>
 
 const TOLD_BY = {
@@ -16,9 +16,9 @@ const TOLD_BY = {
 } as const satisfies Record<MeasuredName, readonly [name: string, who: string]>
 
 /**
- * A signal of what brokers and consumers tell the gate: messages that wait, at all of them together; the share of
- * failures of their handlers; how far the one that is furthest behind is. Where nobody tells it, it is broken if it is
- * `asked` for, else left out.
+ * Creates a signal reported by brokers and consumers: waiting messages of all of them; the share of handler
+ * failures; the largest lag. If none reports it, reading it throws if it was requested, and returns undefined
+ * otherwise.
  */
 export function measuredSignal(
   name: MeasuredName,
@@ -41,7 +41,7 @@ export function measuredSignal(
       const wasFirst = isFirst
       isFirst = false
       if (loadSources.tells(measure)) return readers[name](nowMs)
-      // The first reading comes with the first message: a broker may be attached a moment later.
+      // Not on the first reading, because a broker may be attached a moment later.
       if (asked && !wasFirst) throw new Error(`nobody tells the gate its ${name}: only ${who} does`)
       return undefined
     },

@@ -3,7 +3,7 @@ import { freemem, totalmem } from 'node:os'
 import { type Container, openContainer } from './cgroup.ts'
 import type { Signal } from './signal.ts'
 
-/** The share of memory in use, 0 to 1: of the container's, where it has a limit, or of the machine's where that is more. */
+/** Signal of the memory share in use, 0 to 1: that of the container's limit or of the machine, whichever is higher. */
 export function memorySignal(
   container: Container = openContainer(),
   machine: () => number = usedOfMachine,
@@ -14,7 +14,7 @@ export function memorySignal(
   }
 }
 
-/** Caches the system can drop at once do not count: of Linux, what is not available. */
+/** Excludes caches that the system can drop at once (on Linux, counts memory that is not available). */
 function usedOfMachine(): number {
   const available = availableBytes() ?? freemem()
   return 1 - available / totalmem()

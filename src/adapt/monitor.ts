@@ -4,32 +4,35 @@ import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
 import type { SignalPlan } from './signal-words.ts'
 import { SignalReadings, type Worst } from './worst-signal.ts'
 
-/** What a monitor goes by. */
+/** Settings of a load monitor. */
 export interface MonitorPlan {
   readonly signals: readonly SignalPlan[]
   readonly levels:
     | { readonly floor: Omit<HysteresisLevel, 'above'>; readonly rungs: readonly HysteresisLevel[] }
     | undefined
-  /** Stages by the name of their signal. */
+  /** Stages by signal name. */
   readonly stages: ReadonlyMap<string, readonly HysteresisLevel[]>
   readonly everyMs: number
   readonly across: 'node' | 'fleet'
-  /** What this node is called among others. */
+  /** Name of this node. */
   readonly node: string | undefined
 }
 
-/** What a monitor found last. */
+/** Latest measurements of a load monitor. */
 export interface LoadReport {
-  /** The worst of all signals, of all nodes where it goes by them, 0 to 1; undefined before the first reading. */
+  /**
+   * The highest load of all signals, and of all nodes if they are compared, 0 to 1; undefined before the
+   * first reading.
+   */
   readonly load: number | undefined
-  /** Of this node by signal, in its own unit. */
+  /** Values of this node by signal, in the unit of the signal. */
   readonly signals: Readonly<Record<string, number>>
-  /** Readings that failed, by signal. */
+  /** Failed readings by signal. */
   readonly broken: Readonly<Record<string, number>>
-  /** Living nodes with this one, and how often the others could not be asked. Only where it goes by them. */
+  /** Number of live nodes including this one, and of failed exchanges. Only if nodes are compared. */
   readonly fleet?: { readonly nodes: number; readonly failures: number } | undefined
   readonly scaled: Scaled | undefined
-  /** How often the factor has changed. */
+  /** Number of changes of the factor. */
   readonly changes: number
 }
 
@@ -37,8 +40,8 @@ const UNCHANGED: Omit<HysteresisLevel, 'above'> = { name: 'normal', factor: 1 }
 const NOTHING: Worst = { found: new Map(), load: undefined }
 
 /**
- * Reads signals every so often, and makes one factor of them: the least of what the level of the worst load and the
- * stages of each signal call for. They are not multiplied: one overload shows in several signals.
+ * Reads signals at an interval and derives one factor: the smallest of those selected by the load level and
+ * by the stages of each signal. They are not multiplied, because one overload shows in several signals.
  */
 export class LoadMonitor {
   readonly #plan: MonitorPlan
@@ -49,7 +52,7 @@ export class LoadMonitor {
   #nodes = 1
   #failures = 0
   #scaled: Scaled | undefined
-  /** Whose load the factor stands for. */
+  /** Node whose load determines the factor. */
   #named: { readonly node: string | undefined } | undefined
   #changes = 0
 
@@ -75,7 +78,7 @@ export class LoadMonitor {
     }
   }
 
-  /** Begins to read; the returned function ends it. With a load that is given, nothing is read. */
+  /** Starts reading. The returned function stops it. With a fixed load, nothing is read. */
   start(host: ScaleHost): () => void {
     if (host.load === 'none') return () => {}
     const { everyMs, across, node, signals } = this.#plan
@@ -85,7 +88,7 @@ export class LoadMonitor {
       this.#assume(host.load, readings, host)
       return () => readings.close()
     }
-    // Signals that tell what was between two readings begin here.
+    // Signals that measure the time between two readings start here.
     readings.take()
     const fleet = across === 'fleet' ? host.join(node, everyMs) : undefined
     let ended = false
@@ -117,7 +120,7 @@ export class LoadMonitor {
     this.#settle(host)
   }
 
-  /** What the others have told; nothing where they cannot be asked. */
+  /** Returns the load of the other nodes; empty if they cannot be reached. */
   async #ask(fleet: ClusterLoad, { values }: SignalReadings): Promise<readonly NodeLoad[]> {
     const others = await fleet.exchange(values)
     if (others === undefined) this.#failures++
@@ -139,7 +142,7 @@ export class LoadMonitor {
   #settle(host: ScaleHost): void {
     const before = this.#scaled
     const { factor, cause, node } = this.#strictest()
-    // Where limits are raised, no node stands out.
+    // Names a node only if limits are reduced.
     this.#named = factor < 1 ? { node } : undefined
     const reason = factor > 1 || node === undefined ? cause : `${cause} of node ${node}`
     if (factor === (before?.factor ?? 1) && (factor === 1 || reason === before?.reason)) return
@@ -148,7 +151,7 @@ export class LoadMonitor {
     host.changed(this.#scaled)
   }
 
-  /** What nothing is known of holds nobody back. */
+  /** Returns the smallest factor with its cause. Unknown signals do not reduce limits. */
   #strictest(): { readonly factor: number; readonly cause: string; readonly node: string | undefined } {
     const { load, found } = this.#worst
     const level = load === undefined ? undefined : this.#levels?.rung

@@ -5,16 +5,16 @@ import type { HysteresisLevel } from './hysteresis.ts'
 /** A factor, alone or up to a load: `0.5`, `1.5 up to 30%`, `x1.5 up to 0.3`. */
 type LevelWord = number | string
 
-/** Factors of limits by level of load, in ascending order; all but the last say up to which load. */
+/** Factors of limits by level of load, in ascending order. All but the last have an upper bound. */
 export type LevelWords = Readonly<Record<string, LevelWord>>
 
-/** Factors by what a signal is above: `{ '60%': 0.75, '80%': 0.5 }`, `{ 1000: 0.6 }`. */
+/** Factors by threshold of a signal: `{ '60%': 0.75, '80%': 0.5 }`, `{ 1000: 0.6 }`. */
 export type StageWords = Readonly<Record<string, number | string>>
 
-/** In quiet times limits are half as large again, under a high load they are halved. */
+/** Default levels: limits grow by half at low load and are halved at high load. */
 export const DEFAULT_LEVELS: LevelWords = { low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }
 
-/** Reductions in stages, for those of the signals that are looked at. */
+/** Default stages by signal. */
 export const DEFAULT_STAGES: Readonly<Record<string, StageWords>> = {
   cpu: { '60%': 0.75, '80%': 0.5 },
   memory: { '80%': 0.7 },
@@ -29,7 +29,7 @@ const LARGEST_FACTOR = 1000
 const FACTOR = /^x?\s?(\d{1,4}(?:\.\d{1,3})?)$/
 const AMOUNT = /^(\d{1,12}(?:\.\d{1,6})?)\s?(%?)$/
 
-/** A factor from 0.001 to 1000, in thousandths; as a number, or as `0.5` or `x0.5`. Throws PolicyError. */
+/** Returns a factor from 0.001 to 1000, in thousandths. Accepts a number, `0.5` or `x0.5`. Throws PolicyError. */
 export function parseMultiplier(word: LevelWord, path: string): number {
   const text = String(word).trim()
   const factor = Number(FACTOR.exec(text)?.[1])
@@ -41,7 +41,7 @@ export function parseMultiplier(word: LevelWord, path: string): number {
   )
 }
 
-/** `30%` as 0.3; a number as it is. Throws PolicyError. */
+/** Returns 0.3 for `30%`; a number as it is. Throws PolicyError. */
 export function parseAmount(word: LevelWord, path: string): number {
   const text = String(word).trim()
   const [, digits, percent] = AMOUNT.exec(text) ?? []
@@ -51,7 +51,7 @@ export function parseAmount(word: LevelWord, path: string): number {
   throw policyError(path, `${JSON.stringify(text.slice(0, 60))} is no threshold`, remedy)
 }
 
-/** The lowest level, and those above it. Throws PolicyError. */
+/** Returns the lowest level and those above it. Throws PolicyError. */
 export function parseLevels(words: LevelWords): {
   readonly floor: Omit<HysteresisLevel, 'above'>
   readonly rungs: readonly HysteresisLevel[]
@@ -100,7 +100,7 @@ export function parseLevels(words: LevelWords): {
   }
 }
 
-/** The stages of one signal, lowest first. Throws PolicyError. */
+/** Returns the stages of one signal, lowest first. Throws PolicyError. */
 export function parseStages(signal: string, words: StageWords): readonly HysteresisLevel[] {
   const entries = Object.entries(words)
   const path = `stages.${signal}`
@@ -114,7 +114,7 @@ export function parseStages(signal: string, words: StageWords): readonly Hystere
     .sort((a, b) => a.above - b.above)
 }
 
-/** Of a signal that is never above 1: a percent sign that was forgotten would turn the stage off. */
+/** Parses the threshold of a signal with values up to 1. Why: a forgotten percent sign would disable the stage. */
 function parseShare(above: string, path: string): number {
   const share = parseAmount(above, path)
   if (share < 1) return share

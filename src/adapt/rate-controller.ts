@@ -8,50 +8,50 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { andThen } from '../core/maybe-promise.ts'
 
 export interface FeedbackOptions {
-  /** What its refusals are told under. Default: feedback. */
+  /** Name in its refusals. Default: feedback. */
   readonly name?: string | undefined
-  /** Rates a second between which it moves. Default: 1 and 10,000. */
+  /** Lowest and highest rate per second. Default: 1 and 10,000. */
   readonly minPerSecond?: number | undefined
   readonly maxPerSecond?: number | undefined
-  /** Where it begins. Default: the least. */
+  /** Initial rate. Default: the lowest. */
   readonly startPerSecond?: number | undefined
-  /** A mean latency above this means that the handler cannot keep up. Default: 100. */
+  /** Mean latency above which the handler cannot keep up. Default: 100. */
   readonly latencyMs?: number | undefined
-  /** How often the rate is set. Default: 200. */
+  /** Interval of rate changes. Default: 200. */
   readonly everyMs?: number | undefined
-  /** What becomes of messages beyond the rate. Default: retry. */
+  /** Outcome of messages above the rate. Default: retry. */
   readonly exceeded?: 'retry' | 'throttle' | 'drop' | 'reject' | undefined
-  /** Default: that of the gate. */
+  /** Default: the gate's clock. */
   readonly clock?: Clock | undefined
 }
 
-/** Admits messages at the rate their handler can keep up with. */
+/** Admits messages at the rate that their handler can process. */
 export interface Feedback {
-  /** To be told after each message, where no consumer of topicgate does: how long the handler took, and whether it succeeded. */
+  /** Records the result of a handler. Not needed if a consumer of topicgate runs the handler. */
   observe(latencyMs: number, ok: boolean): void
-  /** The rate in force, a second. */
+  /** Current rate per second. */
   readonly perSecond: number
-  /** Admits at that rate: `gate.use(feedback.admit)`. */
+  /** Middleware that admits at this rate: `gate.use(feedback.admit)`. */
   readonly admit: Middleware
 }
 
-/** What was observed in one interval. */
+/** Measurements of one interval. */
 export interface Observed {
   readonly perSecond: number
-  /** Messages that succeeded, a second. */
+  /** Successful messages per second. */
   readonly donePerSecond: number
   readonly meanMs: number
   /** Share of failures. */
   readonly failed: number
-  /** Whether more was asked for than admitted. */
+  /** True if more messages arrived than were admitted. */
   readonly isPressed: boolean
 }
 
-/** The next rate; undefined where it is to stay. */
+/** Returns the next rate; undefined to keep it. */
 export type Law = (observed: Observed) => number | undefined
 
 const LEAST_MS = 10
-/** Rates are paced to this much of a second: a handler sees no larger burst. */
+/** Burst as a share of the rate per second: a handler never gets a larger one. */
 const BURST_SECONDS = 0.05
 
 interface State {
@@ -71,7 +71,10 @@ interface FeedbackStation extends HandlerMeta {
   state(): State
 }
 
-/** A rate that is set by a law every so often, and a bucket that admits at it. `says` tells laws apart. Throws PolicyError. */
+/**
+ * Creates a rate that a control law adjusts at intervals, enforced by a token bucket. `says` identifies the
+ * law and its options. Throws PolicyError.
+ */
 export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Feedback {
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
@@ -91,7 +94,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
   let clock = options.clock ?? systemClock
   let state = begin(startPerSecond, clock.now())
 
-  /** Set when it is next asked or told: it needs no timer. */
+  /** Adjusts the rate on the next call, so that no timer is needed. */
   const settle = (nowMs: number): void => {
     const elapsedMs = nowMs - state.sinceMs
     if (elapsedMs < everyMs) return
@@ -127,7 +130,7 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     state.filledMs = Math.max(state.filledMs, nowMs)
     if (state.tokens >= 1) {
       state.tokens--
-      // What a limit refuses reaches no handler.
+      // A message refused by a limit does not reach the handler.
       return andThen(next(), decision => {
         if (!decision.allowed) state.tokens++
         return decision

@@ -8,19 +8,19 @@ import type { Signal } from './signal.ts'
 
 const MACHINE = { cpu: cpuSignal, memory: memorySignal, 'event-loop': eventLoopSignal } as const
 
-/** Signals of the machine and this process: what is looked at by default. */
+/** Signals of the machine and this process, measured by default. */
 export const MACHINE_SIGNALS = ['cpu', 'memory', 'event-loop'] as const
-/** Signals that are known by name. */
+/** Built-in signals by name. */
 export const SIGNAL_NAMES = [...MACHINE_SIGNALS, 'queue-depth', 'error-rate', 'consumer-lag'] as const
 export type SignalName = (typeof SIGNAL_NAMES)[number]
 
-/** Signals that count messages: how many are a load of 100 % can be said. */
+/** Signals that count messages. Their value of 100 % can be set. */
 export const COUNTING_SIGNALS = ['queue-depth', 'consumer-lag'] as const
 type CountingName = (typeof COUNTING_SIGNALS)[number]
 
 /**
- * A name; a name with what counts as a load of 100 %, as `{ 'queue-depth': 5000 }`; a function that gives the load from 0
- * to 1; or a signal of one's own.
+ * A name; a name with the value of a load of 100 %, such as `{ 'queue-depth': 5000 }`; a function that
+ * returns the load from 0 to 1; or a custom signal.
  */
 export type SignalWord =
   | SignalName
@@ -28,15 +28,15 @@ export type SignalWord =
   | (() => number | undefined)
   | Signal
 
-/** How a signal is made, and under which name it is told of. */
+/** A signal's name and factory. */
 export interface SignalPlan {
   readonly name: string
-  /** It was not asked for: it counts where somebody tells it, for its stages alone. */
+  /** True if it was not requested. It then counts for its stages only, and only if a source reports it. */
   readonly isExtra?: boolean | undefined
   readonly make: (host: SignalHost) => Signal
 }
 
-/** Reads what a signal is to be. Throws PolicyError. */
+/** Parses a signal. Throws PolicyError. */
 export function signalOf(word: SignalWord, path: string): SignalPlan {
   if (typeof word === 'function') {
     const signal: Signal = { name: word.name === '' ? 'signal' : word.name.slice(0, 60), read: word }
@@ -63,7 +63,7 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
   )
 }
 
-/** A signal that is looked at only where somebody tells it. */
+/** Returns a signal that counts only if a source reports it. */
 export function signalIfTold(name: MeasuredName): SignalPlan {
   return { name, isExtra: true, make: host => measuredSignal(name, { asked: false }, host) }
 }

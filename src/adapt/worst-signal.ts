@@ -2,16 +2,19 @@ import type { NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
 import type { Signal } from './signal.ts'
 import type { SignalPlan } from './signal-words.ts'
 
-/** A value, and the node that has told it; this one where it is undefined. */
+/** A value and the node that reported it; undefined for this node. */
 export interface Found {
   readonly value: number
   readonly node: string | undefined
 }
 
-/** A node that was named stays so while what it tells is this share of the worst: else names would change by the minute. */
+/**
+ * A named node keeps its name while its value is at least this share of the highest. Otherwise names would
+ * change constantly.
+ */
 const NEAR = 0.9
 
-/** The signals of this node: what they gave last, and how often they failed. */
+/** Signals of this node: last values and numbers of failures. */
 export class SignalReadings {
   readonly values = new Map<string, number>()
   readonly broken = new Map<string, number>()
@@ -25,7 +28,7 @@ export class SignalReadings {
     this.#signals = plans.map(({ make }) => make(host))
   }
 
-  /** Reads all of them. */
+  /** Reads all signals. */
   take(): void {
     const nowMs = this.#host.clock.now()
     for (const signal of this.#signals) {
@@ -35,14 +38,17 @@ export class SignalReadings {
     }
   }
 
-  /** What each that was asked for would give at a load. */
+  /** Sets all requested signals to the values of a fixed load. */
   assume(load: number): void {
     for (const [index, { name, full = 1 }] of this.#signals.entries()) {
       if (!this.#plans[index]!.isExtra) this.values.set(name, load * full)
     }
   }
 
-  /** The worst that this node and others have told, by signal; `named` is the node a factor stands for now. */
+  /**
+   * Returns the highest values of this node and others, by signal. `named` is the node that determines the
+   * current factor.
+   */
   worst(others: readonly NodeLoad[], named: { readonly node: string | undefined } | undefined): Worst {
     const found = new Map<string, Found>()
     let load: Found | undefined
@@ -50,7 +56,7 @@ export class SignalReadings {
       const worst = worstOf(name, this.values.get(name), others, named)
       if (worst === undefined) continue
       found.set(name, worst)
-      // What was not asked for counts for its stages alone.
+      // A signal that was not requested counts for its stages only.
       if (this.#plans[index]!.isExtra) continue
       const share = Math.min(1, worst.value / full)
       if (share > (load?.value ?? -1)) load = { value: share, node: worst.node }
@@ -82,7 +88,7 @@ export class SignalReadings {
   }
 }
 
-/** By signal, and of all of them as a load from 0 to 1. */
+/** Highest values by signal, and of all signals as a load from 0 to 1. */
 export interface Worst {
   readonly found: ReadonlyMap<string, Found>
   readonly load: Found | undefined

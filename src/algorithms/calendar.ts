@@ -2,16 +2,16 @@ import { policyError } from '../core/errors.ts'
 
 export type CalendarUnit = 'day' | 'week' | 'month' | 'year'
 
-/** Calendar windows: days, weeks, months or years of a zone. */
+/** Calendar windows: days, weeks, months or years of a time zone. */
 export interface CalendarSpec {
   readonly unit: CalendarUnit
   readonly zone: string
-  /** First day: of a month from 1 (a shorter month begins on its last day), of a week from 1 for Monday. Default: 1. */
+  /** First day: of a month from 1 (shorter months begin on their last day), of a week from 1 for Monday. Default: 1. */
   readonly from?: number | undefined
 }
 
 const DAY_MS = 86_400_000
-/** No zone is farther from UTC than this, and no offset changes by more. */
+/** Upper bound of a zone's offset from UTC, and of a change of it. */
 const FARTHEST_ZONE_MS = 16 * 3_600_000
 
 interface LocalDate {
@@ -21,8 +21,8 @@ interface LocalDate {
 }
 
 /**
- * The calendar windows of one zone. Remembers the two windows asked for last: a border is sought through Intl once
- * a window, never once a message, also after midnight while a sweep looks at yesterday's keys between messages.
+ * Calendar windows of one time zone. Caches the last two windows, so that Intl is used once per window and
+ * not per message, even if a sweep looks at yesterday's keys after midnight.
  */
 export class CalendarWindow {
   readonly unit: CalendarUnit
@@ -34,7 +34,7 @@ export class CalendarWindow {
   #otherStartMs = 0
   #otherEndMs = 0
 
-  /** Throws PolicyError for a zone that Intl does not know. */
+  /** Throws PolicyError if Intl does not know the zone. */
   constructor({ unit, zone, from = 1 }: CalendarSpec) {
     this.unit = unit
     this.zone = zone
@@ -60,18 +60,18 @@ export class CalendarWindow {
     }
   }
 
-  /** The windows in a word, for keys and comparisons: `month+15 Europe/Berlin`. */
+  /** Identifies the windows in keys and comparisons, as in `month+15 Europe/Berlin`. */
   get id(): string {
     return `${this.unit}${this.from === 1 ? '' : `+${this.from}`} ${this.zone}`
   }
 
-  /** The first millisecond of the window that holds a moment. */
+  /** Returns the first millisecond of the window that contains a time. */
   startOf(moment: number): number {
     if (moment < this.#startMs || moment >= this.#endMs) this.#switchTopic(moment)
     return this.#startMs
   }
 
-  /** The first millisecond after the window that holds a moment. */
+  /** Returns the first millisecond after the window that contains a time. */
   endOf(moment: number): number {
     if (moment < this.#startMs || moment >= this.#endMs) this.#switchTopic(moment)
     return this.#endMs
@@ -104,7 +104,7 @@ export class CalendarWindow {
     return date
   }
 
-  /** The first moment of a local date, also where a clock change swallows midnight: found by halving. */
+  /** Returns the first millisecond of a local date by bisection, even if a clock change skips midnight. */
   #midnightOf(wanted: LocalDate): number {
     const target = dayNumber(wanted)
     let before = target * DAY_MS - FARTHEST_ZONE_MS
@@ -118,7 +118,7 @@ export class CalendarWindow {
   }
 }
 
-/** Days since 1970-01-01 of the proleptic Gregorian calendar; also normalises month 13 and day 32. */
+/** Returns the days since 1970-01-01 in the proleptic Gregorian calendar. Normalises month 13 and day 32. */
 function dayNumber(date: LocalDate): number {
   return Date.UTC(date.year, date.month - 1, date.day) / DAY_MS
 }
@@ -153,7 +153,7 @@ function firstOfNext(first: LocalDate, unit: CalendarUnit, from: number): LocalD
   }
 }
 
-/** A day of a month, or the last of a shorter month; month 0 and month 13 belong to the years beside. */
+/** Returns a day of a month, or the last day of a shorter month. Months 0 and 13 belong to the adjacent years. */
 function dayOfMonth(year: number, month: number, day: number): LocalDate {
   const days = new Date(Date.UTC(year, month, 0)).getUTCDate()
   return { year, month, day: Math.min(day, days) }

@@ -29,13 +29,13 @@ export interface LimitSpec {
   /** Units per period, a whole number above 0. */
   readonly count: number
   readonly periodMs: number
-  /** Only of a token bucket or a custom algorithm; default: the count. */
+  /** Token buckets and custom algorithms only. Default: the count. */
   readonly burst?: number | undefined
-  /** Only of a token bucket; default: the burst. */
+  /** Token buckets only. Default: the burst. */
   readonly initial?: number | undefined
-  /** Costs may be fractions, in thousandths. */
+  /** True if costs may be fractions, in thousandths. */
   readonly fractional?: boolean | undefined
-  /** Required by a quota. */
+  /** Required for quotas. */
   readonly calendar?: CalendarSpec | undefined
 }
 
@@ -50,10 +50,10 @@ const OPTIONS: OptionNames<LimitSpec> = {
   calendar: true,
 }
 
-/** Whole numbers stay exact in a double below this; half of 2^53 leaves room for one addition. */
+/** Whole numbers below this stay exact in a double; half of 2^53 leaves room for one addition. */
 const EXACT = 2 ** 52
 
-/** A checked limit. Throws PolicyError where the numbers are no limit or too large to be counted exactly. */
+/** Creates a validated limit. Throws PolicyError if the numbers are invalid or too large to be counted exactly. */
 export function createLimit(spec: LimitSpec): Limit {
   checkOptionNames(spec, OPTIONS)
   const { name, count, periodMs } = spec
@@ -115,7 +115,8 @@ export function createLimit(spec: LimitSpec): Limit {
     )
   }
 
-  // What each message needs stands first and in the object itself: a spread would move all after it out of there.
+  // Fields needed for each message come first and are set directly. Why: a spread moves later fields out of
+  // the object.
   const limit: Writable<Limit> = {
     kernel: custom ? kernelOf(custom) : KERNELS[algorithm as AlgorithmName],
     scale,
@@ -150,15 +151,16 @@ function wholeAbove(path: string, value: number, least: number): void {
   }
 }
 
-/** What any usual period divides: a grain of as many steps means the same whatever the rate is. */
+/** Multiple of every usual period, so that a grain of this many steps is independent of the rate. */
 const DAY_MS = 86_400_000
-/** Room for costs above its capacity, which a leaky bucket lets pass. */
+/** Factor for costs above the capacity, which a leaky bucket lets pass. */
 const SPARE = 1024
 
 /**
- * Returns how many steps a grain of a bucket is: the finest of three numbers that can be counted exactly. The common
- * multiple of period and day: a rate that changes under a live key then converts nothing. The period: a count that changes
- * converts nothing. The period reduced by what it has in common with the count. Its twin stands in decide.lua.
+ * Returns the number of steps in a grain of a bucket: the finest of three numbers that can be counted
+ * exactly. First, the common multiple of period and day: a changed rate needs no conversion of live keys.
+ * Second, the period: a changed count needs no conversion. Third, the period divided by its common divisor
+ * with the count. decide.lua contains the same calculation.
  */
 function stepsOf(countGrains: number, periodMs: number, mostGrains: number): number {
   const common = (periodMs / greatestCommonDivisor(DAY_MS, periodMs)) * DAY_MS

@@ -3,21 +3,21 @@ import type { CustomAlgorithm, CustomState, Step } from './algorithm.ts'
 import { stateSizeOf } from './custom.ts'
 import type { Kernel, Limit } from './limit.ts'
 
-/* Cells: last charge, the time the key is whole again, numbers of the state, then the state itself. */
+/* Cells: last charge, time at which the key is full again, size of the state, then the state itself. */
 const LAST = 0
 const WHOLE_AT = 1
 const SIZE = 2
 const STATE = 3
-/** Numbers a first array has room for. */
+/** Initial capacity of an array, in numbers of state. */
 const FIRST_ROOM = 4
-/** In the place of a size: the state is that of one charge of so many units, which stands where the state would. */
+/** Replaces the size: the state is that of one charge, whose units are stored in place of the state. */
 const SEEDED = -1
 
 const kernels = new WeakMap<CustomAlgorithm, Kernel>()
 
 /**
- * The kernel of a custom algorithm, always the same for the same one. Its calls throw StoreError, with the
- * algorithm's name, where a step throws or returns what no step may.
+ * Returns the kernel of a custom algorithm; the same object for the same algorithm. Its methods throw
+ * StoreError with the algorithm's name if a step throws or returns an invalid result.
  */
 export function kernelOf(algorithm: CustomAlgorithm): Kernel {
   const made = kernels.get(algorithm) ?? createKernel(algorithm)
@@ -27,9 +27,12 @@ export function kernelOf(algorithm: CustomAlgorithm): Kernel {
 
 function createKernel(algorithm: CustomAlgorithm): Kernel {
   const stateSize = stateSizeOf(algorithm)
-  /** Numbers a probed state has that the key's array has no room for yet: `room` makes it before the charge is taken. */
+  /**
+   * Size of a probed state that does not fit into the key's array yet. `room` enlarges the array before the
+   * charge is taken.
+   */
   const wanted = new WeakMap<Float64Array, number>()
-  /** What was probed last: nearly always what is taken next, so that the step need not run twice. */
+  /** Last probed state. Why: it is nearly always the one taken next, so that the step need not run twice. */
   let probed:
     | { cells: Float64Array; nowMs: number; grains: number; limit: Limit; step: Step<CustomState> }
     | undefined
@@ -75,7 +78,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
         probed.limit === limit
       const { allowed, state, expireInMs } = isProbed ? probed!.step : ask(cells, nowMs, grains, limit)
       probed = undefined
-      // Only a step that is not pure denies what it has just allowed, or gives another state than before.
+      // Only an impure step denies what it has just allowed, or returns another state than before.
       if (!allowed || STATE + state.length > cells.length)
         throw flawed(algorithm, 'answers the same differently')
       cells[LAST] = Math.max(nowMs, cells[LAST]!)
@@ -87,7 +90,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       probed = undefined
       const before = stateOf(cells, limit)
       if (algorithm.refund === undefined || before === undefined) return
-      // A seeded state has no room of its own: one too large for the first array is left as it is.
+      // A seeded state has no array of its own. If it does not fit into the first array, it is left as it is.
       if (STATE + before.length > cells.length) return
       let state: CustomState
       try {
@@ -100,7 +103,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       write(cells, state)
     },
 
-    // Only its author knows what a state means: it is kept as it is.
+    // The meaning of a custom state is unknown, so it is kept as it is.
     carry() {},
 
     spent(cells, _at, nowMs, limit) {
@@ -112,7 +115,7 @@ function createKernel(algorithm: CustomAlgorithm): Kernel {
       probed = undefined
       const units = Math.min(grains, limit.capacityGrains) / limit.scale
       const step = checkedStep(algorithm, undefined, nowMs, units, limit)
-      // What a new key would refuse (a cost of many, where only one at a time passes) cannot be carried over.
+      // An amount that a new key would refuse (if only one unit at a time passes) cannot be carried over.
       if (units === 0 || !step.allowed) return
       cells[LAST] = nowMs
       cells[WHOLE_AT] = nowMs + step.expireInMs
@@ -129,14 +132,17 @@ function write(cells: Float64Array, state: CustomState): void {
   for (let place = 0; place < state.length; place++) cells[STATE + place] = state[place]!
 }
 
-/** A list of its own for each question: what a step does to it changes nothing. Faster than Array.from of a part. */
+/**
+ * Returns a copy of a state for each step, so that changes by the step have no effect. Faster than Array.from
+ * on a part.
+ */
 function read(cells: Float64Array, size: number): number[] {
   const state: number[] = []
   for (let place = 0; place < size; place++) state.push(cells[STATE + place]!)
   return state
 }
 
-/** A step whose answer can be trusted. Throws StoreError. */
+/** Runs a step and validates its result. Throws StoreError. */
 export function checkedStep(
   algorithm: CustomAlgorithm,
   state: CustomState | undefined,

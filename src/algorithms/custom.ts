@@ -6,13 +6,13 @@ import { ALGORITHMS } from './limit.ts'
 const NAME = /^[a-z][a-z0-9-]{0,63}$/
 const DEFAULT_STATE_SIZE = 256
 
-/** Checks an algorithm once, where it is written, and gives it back. Throws PolicyError. */
+/** Validates an algorithm and returns it. Throws PolicyError. */
 export function defineAlgorithm<Mine extends CustomAlgorithm>(algorithm: Mine): Mine {
   checkAlgorithm(algorithm)
   return algorithm
 }
 
-/** Algorithms by their names. Throws PolicyError where one cannot be used, or two have one name. */
+/** Returns algorithms by name. Throws PolicyError if one is invalid or two have the same name. */
 export function byName(algorithms: readonly CustomAlgorithm[]): ReadonlyMap<string, CustomAlgorithm> {
   const named = new Map<string, CustomAlgorithm>()
   for (const [index, algorithm] of algorithms.entries()) {
@@ -26,12 +26,12 @@ export function byName(algorithms: readonly CustomAlgorithm[]): ReadonlyMap<stri
   return named
 }
 
-/** Most numbers a state of the algorithm may hold. */
+/** Returns the maximum numbers in a state of an algorithm. */
 export function stateSizeOf(algorithm: CustomAlgorithm): number {
   return algorithm.stateSize ?? DEFAULT_STATE_SIZE
 }
 
-/** Throws PolicyError where an object cannot be an algorithm. */
+/** Throws PolicyError if an object is not a valid algorithm. */
 export function checkAlgorithm(algorithm: CustomAlgorithm): void {
   const { name, step, refund, stateSize = 1 } = algorithm
   const shown = JSON.stringify(String(name).slice(0, 60))

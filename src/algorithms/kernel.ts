@@ -1,7 +1,7 @@
 import type { Algorithm, Step } from './algorithm.ts'
 import { type Kernel, type Limit, startsBelowFull, toGrains, type Verdict } from './limit.ts'
 
-/** The pure step of a kernel: what other stores, models and tests call. State is the cells as plain numbers. */
+/** Returns the pure step of a kernel, for other stores, models and tests. State is the cells as plain numbers. */
 export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]> {
   const verdict: Verdict = { allowed: false, remaining: 0, retryAfterMs: 0, resetMs: 0 }
   return {
@@ -14,7 +14,7 @@ export function toAlgorithm(kernel: Kernel): Algorithm<Limit, readonly number[]>
       const grains = toGrains(cost, limit)
       const allowed = kernel.probe(cells, 0, nowMs, grains, limit, verdict)
       if (allowed) {
-        // Only what was just probed tells how much room a charge needs.
+        // Only the last probe knows how much room a charge needs.
         if (kernel.room) cells = kernel.room(cells)
         kernel.take(cells, 0, nowMs, grains, limit)
       }

@@ -2,15 +2,16 @@ import type { Kernel } from './limit.ts'
 import { carrySteps, deficitAt, settleAt } from './token-bucket.ts'
 
 /*
- * Cells: last charge, debt: how far the next free moment lies after the last charge, in steps (see token-bucket.ts). So
- * the next moment is an exact fraction of a millisecond, and what is left of a millisecond is carried on.
+ * Cells: last charge, debt. The debt is the distance of the next free time from the last charge, in steps
+ * (see token-bucket.ts). The next time is therefore an exact fraction of a millisecond, and remainders are
+ * carried on.
  */
 const LAST = 0
 const DEBT = 1
 
 /**
- * A meter without burst: passes when now ≥ ⌊next⌋, then next = max(next, now) + cost × period ÷ count. A message passes in
- * the millisecond its moment falls into, so the rate is kept exactly. A cost of 0 always passes.
+ * Leaky bucket without burst: passes when now ≥ ⌊next⌋, then next = max(next, now) + cost × period ÷ count. A
+ * message passes in the millisecond of its time, so the rate is exact. A cost of 0 always passes.
  */
 export const leakyBucket: Kernel = {
   name: 'leaky-bucket',
@@ -34,7 +35,7 @@ export const leakyBucket: Kernel = {
 
   refund(cells, at, _nowMs, grains, limit) {
     const debt = cells[at + DEBT]! - grains * limit.stepsPerGrain
-    // Also where an infinite debt is given back, which leaves no number.
+    // Also covers the refund of an infinite debt, which is NaN.
     cells[at + DEBT] = debt > 0 ? debt : 0
   },
 

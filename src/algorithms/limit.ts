@@ -12,93 +12,93 @@ export const ALGORITHMS = [
 
 export type AlgorithmName = (typeof ALGORITHMS)[number]
 
-/** What one charge would get or got. `remaining` counts the charge as taken when it is allowed. */
+/** Result of a charge or a probe. If allowed, `remaining` counts the charge as taken. */
 export interface Verdict {
   allowed: boolean
-  /** Whole units left. */
+  /** Remaining whole units. */
   remaining: number
-  /** Whole milliseconds; 0 when allowed, Infinity when the cost can never pass. */
+  /** Whole milliseconds; 0 if allowed, Infinity if the cost can never pass. */
   retryAfterMs: number
-  /** Whole milliseconds until the key is whole again. */
+  /** Whole milliseconds until the key is full again. */
   resetMs: number
-  /** Who answered in the store's place: limits of this process alone, or nobody who counts. Absent: the store. */
+  /** Set if the store did not answer: `local` for limits of this process, `nobody` if nothing was counted. */
   fallback?: 'local' | 'nobody' | undefined
 }
 
 /**
- * An algorithm over cells of a Float64Array: the one arithmetic of the project, used in place by the memory store
- * and, through {@link toAlgorithm}, as a pure step by everyone else. Costs come in grains. Cell 0 is always the
- * time of the last charge; all-zero cells are a key never seen.
+ * An algorithm on cells of a Float64Array. The only arithmetic of the project: the memory store uses it in
+ * place, everything else as a pure step through {@link toAlgorithm}. Costs are in grains. Cell 0 is always
+ * the time of the last charge. All-zero cells are an unseen key.
  */
 export interface Kernel {
   readonly name: string
-  /** Cells a key takes; 0 where each key owns an array that grows. */
+  /** Number of cells per key; 0 if each key has an array that grows. */
   readonly width: number
-  /** Prepares zeroed cells for a key's first charge, where zeros are not enough. */
+  /** Initialises zeroed cells for a key's first charge, if zeros are not enough. */
   begin?(cells: Float64Array, at: number, nowMs: number, limit: Limit): void
-  /** Looks and changes nothing; true when the cost fits. */
+  /** Writes the result of a charge to `out` without charging. Returns true if the cost fits. */
   probe(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit, out: Verdict): boolean
-  /** Takes a cost that was just probed and fits. */
+  /** Charges a cost that was just probed and fits. */
   take(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
-  /** Gives back; never above whole. */
+  /** Refunds grains. The key never exceeds full. */
   refund(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
-  /** Grains used up at `nowMs`, rounded up. */
+  /** Returns the grains used at `nowMs`, rounded up. */
   spent(cells: Float64Array, at: number, nowMs: number, limit: Limit): number
   /**
-   * Turns cells of one limit into cells of another of this kernel, as of the moment the other came into force: what was
-   * used is counted by the old limit up to that moment. Part of a step or a grain is rounded up.
+   * Converts cells of one limit to another limit of this kernel, as of the time the new one came into force.
+   * Usage up to that time counts by the old limit. Fractions of a step or grain are rounded up.
    */
   carry(cells: Float64Array, at: number, sinceMs: number, old: Limit, next: Limit): void
-  /** Sets zeroed cells to `grains` used at `nowMs`: how state is carried over to another algorithm. */
+  /** Sets zeroed cells to `grains` used at `nowMs`. Used to carry state over to another algorithm. */
   seed(cells: Float64Array, at: number, nowMs: number, grains: number, limit: Limit): void
-  /** The time from which the cells equal a full key: also one never seen, unless the limit starts below full. */
-  wholeAt(cells: Float64Array, at: number, limit: Limit): number
-  /** Only with width 0: most entries, of two cells each, that a key may need. */
-  entries?(limit: Limit): number
   /**
-   * Only with width 0: a first array, and, between a probe and its take, the same array or a larger copy with room for
-   * what was probed.
+   * Returns the time from which the cells equal a full key. An unseen key is full, unless the limit starts
+   * below full.
    */
+  wholeAt(cells: Float64Array, at: number, limit: Limit): number
+  /** For width 0 only: maximum number of entries of a key, two cells each. */
+  entries?(limit: Limit): number
+  /** For width 0 only: creates a first array. Between a probe and its take, returns the same array or a larger copy. */
   room?(cells: Float64Array | undefined): Float64Array
 }
 
 /**
- * A rule's numbers, checked and ready for the kernels. Made by `createLimit`, never by hand. Kernels count in
- * whole **grains**: units, or thousandths of a unit where a cost may be a fraction.
+ * Validated numbers of a rule, prepared for the kernels. Created by `createLimit` only. Kernels count in
+ * whole **grains**: units, or thousandths of a unit if costs may be fractional.
  */
 export interface Limit {
-  /** The rule's name: its state lives under it. */
+  /** Name of the rule. Its state is stored under it. */
   readonly name: string
   /** One of {@link ALGORITHMS}, or the name of `custom`. */
   readonly algorithm: string
-  /** The algorithm of the user's own, where the rule has one. */
+  /** Custom algorithm, if the rule has one. */
   readonly custom?: CustomAlgorithm | undefined
   readonly kernel: Kernel
   /** Units per period. */
   readonly count: number
   readonly periodMs: number
-  /** The most the rule can hold, in units: burst of a token bucket or a custom algorithm, else the count. */
+  /** Capacity in units: the burst of a token bucket or custom algorithm, else the count. */
   readonly capacity: number
   /** Grains in a unit: 1 or 1000. */
   readonly scale: 1 | 1000
   readonly countGrains: number
   readonly capacityGrains: number
-  /** Grains a token bucket starts with. */
+  /** Initial grains of a token bucket. */
   readonly initialGrains: number
-  /** A token bucket counts in steps: whole numbers of them make a grain and a millisecond's refill. */
+  /** Steps of a token bucket in a grain. A grain and the refill of a millisecond are whole numbers of steps. */
   readonly stepsPerGrain: number
   readonly stepsPerMs: number
   readonly capacitySteps: number
-  /** Only of a calendar quota. */
+  /** Calendar quotas only. */
   readonly calendar?: CalendarWindow | undefined
 }
 
-/** Whether windows of two limits begin and end at the same moments. */
+/** Returns true if windows of two limits begin and end at the same times. */
 export function haveSameWindows(one: Limit, other: Limit): boolean {
   return one.periodMs === other.periodMs && one.calendar?.id === other.calendar?.id
 }
 
-/** Whether cells mean and do the same under two limits, whatever else differs: then nothing is to be carried over. */
+/** Returns true if cells have the same meaning under two limits, so that nothing has to be converted. */
 export function countAlike(one: Limit, other: Limit): boolean {
   if (one.custom !== undefined) return one.custom === other.custom
   if (one.kernel !== other.kernel || one.scale !== other.scale) return false
@@ -109,23 +109,23 @@ export function countAlike(one: Limit, other: Limit): boolean {
 }
 
 /**
- * Whether an unseen key of a limit holds less than a full one. Keys of such a limit are kept also when they are full
- * again: forgotten, they would start at `initial` anew.
+ * Returns true if an unseen key holds less than a full one. Keys of such a limit are kept even when full,
+ * because forgotten ones would start at `initial` again.
  */
 export function startsBelowFull(limit: Limit): boolean {
   return limit.initialGrains < limit.capacityGrains
 }
 
-/** What a limit counts by, as `createLimit` takes it. */
+/** Returns the algorithm of a limit, in the form that `createLimit` takes. */
 export function algorithmOf(limit: Limit): AlgorithmName | CustomAlgorithm {
   return limit.custom ?? (limit.algorithm as AlgorithmName)
 }
 
-/** A cost in grains of a limit, rounded up to its grid; never negative, never NaN. */
+/** Returns a cost in grains of a limit, rounded up. Never negative, never NaN. */
 export function toGrains(cost: number, limit: Limit): number {
   // The subtraction keeps 0.07 × 1000 = 70.00000000000001 from becoming 71.
   const grains = limit.scale === 1 ? Math.ceil(cost) : Math.ceil(cost * limit.scale - 1e-6)
   if (grains > 0) return grains
-  // Rounding makes -0 of 0. What is negative or not a number counts as one unit: no cost gives back, none is NaN.
+  // Rounding can produce -0. Negative numbers and NaN count as one unit, so that no cost returns units.
   return cost >= 0 ? 0 : limit.scale
 }

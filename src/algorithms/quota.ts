@@ -1,6 +1,6 @@
 import { windowKernel } from './window.ts'
 
-/** A counter over calendar days, weeks, months or years of a time zone; a day may have 23 or 25 hours. */
+/** Counter over calendar days, weeks, months or years of a time zone. A day may have 23 or 25 hours. */
 export const quota = windowKernel(
   'quota',
   (limit, moment) => limit.calendar!.startOf(moment),

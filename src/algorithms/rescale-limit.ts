@@ -1,7 +1,7 @@
 import { createLimit } from './create-limit.ts'
 import { algorithmOf, type Limit, startsBelowFull } from './limit.ts'
 
-/** The same limit with other numbers. Throws PolicyError where they are no limit. */
+/** Returns a limit with other numbers. Throws PolicyError if they are invalid. */
 export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof createLimit>[0]>): Limit {
   const { calendar } = limit
   return createLimit({
@@ -17,14 +17,14 @@ export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof crea
   })
 }
 
-/** The same limit, counted in thousandths. Throws PolicyError where it is too large for that. */
+/** Returns a limit that counts in thousandths. Throws PolicyError if it is too large for that. */
 export function inThousandths(limit: Limit): Limit {
   return limit.scale === 1000 ? limit : remakeLimit(limit, { fractional: true })
 }
 
 /**
- * A limit at so many thousandths of its rate and burst, rounded down, at least 1. Whole thousandths, lest 10 × 1.1 be
- * 11.000000000000002. Throws PolicyError where it is too large to be counted exactly.
+ * Returns a limit with rate and burst multiplied by thousandths, rounded down, at least 1. Whole thousandths,
+ * because 10 × 1.1 is 11.000000000000002. Throws PolicyError if it is too large to be counted exactly.
  */
 export function multiplyLimit(
   limit: Limit,
@@ -41,7 +41,7 @@ export function multiplyLimit(
   })
 }
 
-/** Reports whether a limit has a burst apart from its count. */
+/** Returns true if a limit has a burst apart from its count. */
 export function bursts({ algorithm, custom }: Limit): boolean {
   return custom !== undefined || algorithm === 'token-bucket'
 }

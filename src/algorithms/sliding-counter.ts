@@ -7,7 +7,7 @@ const LAST = 0
 const CURRENT = 1
 const PREVIOUS = 2
 
-/** Used in the window of a moment, and in the one before it; written to two variables to make no object. */
+/** Usage in the window of a time and in the one before it. Two module variables, so that no object is created. */
 let current = 0
 let previous = 0
 function switchTopic(cells: Float64Array, at: number, moment: number, periodMs: number): void {
@@ -17,7 +17,7 @@ function switchTopic(cells: Float64Array, at: number, moment: number, periodMs: 
   previous = windows === 0 ? cells[at + PREVIOUS]! : windows === 1 ? cells[at + CURRENT]! : 0
 }
 
-/** How far into a window `used` of the window before it may weigh at most `free` × period. */
+/** Returns the elapsed time of a window after which `used` of the previous one weighs at most `free` × period. */
 function elapsedUntilFree(used: number, free: number, periodMs: number): number {
   return used === 0 ? 0 : Math.max(0, periodMs - Math.floor((free * periodMs) / used))
 }
@@ -35,9 +35,9 @@ function resetMs(now: number, elapsed: number, periodMs: number): number {
 }
 
 /**
- * Two fixed windows, the earlier weighted by how much of it still lies within the last period, compared exactly:
- * previous × (period − elapsed) + (current + cost) × period ≤ count × period. Admits less than twice the count in
- * any true span of a period; about 5 % over under Poisson arrivals.
+ * Two fixed windows. The earlier is weighted by its share of the last period, compared exactly: previous ×
+ * (period − elapsed) + (current + cost) × period ≤ count × period. Admits less than twice the count in any
+ * span of a period; about 5 % too much with Poisson arrivals.
  */
 export const slidingCounter: Kernel = {
   name: 'sliding-counter',
@@ -67,7 +67,7 @@ export const slidingCounter: Kernel = {
 
   refund(cells, at, nowMs, grains, limit) {
     switchTopic(cells, at, Math.max(nowMs, cells[at + LAST]!), limit.periodMs)
-    // What was charged in a window that has since turned weighs there, and is given back there.
+    // A charge of an earlier window has its weight there, and is refunded there.
     const own = Math.min(cells[at + CURRENT]!, grains)
     cells[at + CURRENT] = cells[at + CURRENT]! - own
     cells[at + PREVIOUS] = Math.max(0, cells[at + PREVIOUS]! - (grains - own))

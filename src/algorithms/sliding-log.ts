@@ -2,8 +2,9 @@ import type { Kernel, Limit } from './limit.ts'
 import { rescale } from './token-bucket.ts'
 
 /*
- * Cells: last charge, grains in the ring, first entry, number of entries, then a ring of (time, grains). Charges
- * of one millisecond share an entry, so a ring never holds more entries than grains of the limit.
+ * Cells: last charge, grains in the ring, first entry, number of entries, then a ring of (time, grains).
+ * Charges in the same millisecond share an entry, so a ring never holds more entries than grains of the
+ * limit.
  */
 const LAST = 0
 const USED = 1
@@ -17,7 +18,7 @@ function entryAt(cells: Float64Array, index: number): number {
   return RING + 2 * ((cells[FIRST]! + index) % capacity)
 }
 
-/** How many entries have left the window at a moment, and the grains they held. */
+/** Number of entries that have left the window at a time, and their grains. */
 let gone = 0
 let goneGrains = 0
 function passBy(cells: Float64Array, moment: number, periodMs: number): void {
@@ -39,7 +40,7 @@ function dropPassed(cells: Float64Array): void {
   cells[USED] = cells[USED]! - goneGrains
 }
 
-/** The moment at which `needed` more grains have left the window, counted from the first that is still in it. */
+/** Returns the time at which `needed` more grains have left the window, from the first entry still in it. */
 function freeAt(cells: Float64Array, needed: number, limit: Limit): number {
   let freed = 0
   let index = gone
@@ -51,7 +52,7 @@ function freeAt(cells: Float64Array, needed: number, limit: Limit): number {
   }
 }
 
-/** Remembers each charge: exact. A unit admitted at s counts in (now − period, now] and is free at s + period. */
+/** Remembers each charge. Exact: a unit admitted at s counts in (now − period, now] and is free at s + period. */
 export const slidingLog: Kernel = {
   name: 'sliding-log',
   width: 0,
@@ -124,12 +125,12 @@ export const slidingLog: Kernel = {
     }
   },
 
-  /** Entries keep their moments; those that had left the old window are dropped. */
+  /** Entries keep their times. Those that had left the old window are dropped. */
   carry(cells, _at, sinceMs, old, next) {
     passBy(cells, Math.max(sinceMs, cells[LAST]!), old.periodMs)
     dropPassed(cells)
     if (old.scale === next.scale) return
-    // Rounded over all that is left at each moment, not one by one: a thousand tenths are a hundred, not a thousand.
+    // Rounds the sum at each time, not each entry: a thousand tenths are a hundred, not a thousand.
     let exact = 0
     let rounded = 0
     for (let index = cells[SIZE]! - 1; index >= 0; index--) {
@@ -161,7 +162,7 @@ export const slidingLog: Kernel = {
   },
 }
 
-/** The time of the last entry; asked only of a log that has one. */
+/** Returns the time of the last entry. The log must not be empty. */
 function newest(cells: Float64Array): number {
   return cells[entryAt(cells, cells[SIZE]! - 1)]!
 }

@@ -1,14 +1,18 @@
 import type { Kernel, Limit } from './limit.ts'
 
 /*
- * Cells: last charge, deficit. The deficit is what is missing from a full bucket, in steps so small that a grain
- * and a millisecond's refill are both whole numbers of them: no interval is ever rounded and nothing drifts.
- * Counting what is missing makes zeroed cells a full bucket and lets the burst change under a live key.
+ * Cells: last charge, deficit. The deficit is the amount missing from a full bucket, in steps so small that a
+ * grain and the refill of a millisecond are whole numbers of them. No interval is ever rounded and nothing
+ * drifts. Because the missing amount is stored, zeroed cells are a full bucket, and the burst can change
+ * under a live key.
  */
 const LAST = 0
 const DEFICIT = 1
 
-/** The deficit at a moment. The product may pass 2^53 after a long rest; it is then larger than any deficit. */
+/**
+ * Returns the deficit at a time. The product may exceed 2^53 after a long pause; it is then larger than any
+ * deficit.
+ */
 export function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsPerMs: number): number {
   const last = cells[at + LAST]!
   const deficit = cells[at + DEFICIT]!
@@ -17,13 +21,16 @@ export function deficitAt(cells: Float64Array, at: number, nowMs: number, stepsP
   return left > 0 ? left : 0
 }
 
-/** Sets the deficit at a moment. A clock that has gone back mints nothing: the last charge stays where it was. */
+/**
+ * Sets the deficit at a time. If the clock has stepped back, the time of the last charge is kept, so that
+ * nothing is refilled twice.
+ */
 export function settleAt(cells: Float64Array, at: number, nowMs: number, deficit: number): void {
   if (nowMs > cells[at + LAST]!) cells[at + LAST] = nowMs
   cells[at + DEFICIT] = deficit
 }
 
-/** Lets the deficit of one limit flow in up to a moment, and turns what is left into steps of another limit. */
+/** Refills by the old limit up to a time and converts the rest to steps of the new limit. */
 export function carrySteps(
   cells: Float64Array,
   at: number,
@@ -37,20 +44,20 @@ export function carrySteps(
   cells[at + DEFICIT] = rescale(deficit, next.stepsPerGrain * next.scale, old.stepsPerGrain * old.scale)
 }
 
-/** value × to ÷ from of whole numbers, rounded up; exact also where value × to is not. */
+/** Returns value × to ÷ from for whole numbers, rounded up. Exact even if value × to is not. */
 export function rescale(value: number, to: number, from: number): number {
   if (to === from) return value
   const whole = Math.floor(value / from)
   return whole * to + Math.ceil(((value % from) * to) / from)
 }
 
-/** Capacity `burst`, starts full, refills continuously at count per period. */
+/** Bucket of capacity `burst` that starts full and refills continuously at count per period. */
 export const tokenBucket: Kernel = {
   name: 'token-bucket',
   width: 2,
 
   begin(cells, at, nowMs, limit) {
-    // Zeroed cells are a full bucket: one that starts full keeps no trace of a first charge that is denied.
+    // Zeroed cells are a full bucket, so a denied first charge leaves no trace.
     if (limit.initialGrains === limit.capacityGrains) return
     cells[at + LAST] = nowMs
     cells[at + DEFICIT] = (limit.capacityGrains - limit.initialGrains) * limit.stepsPerGrain
@@ -69,7 +76,7 @@ export const tokenBucket: Kernel = {
       return true
     }
     out.allowed = false
-    // What a single unit does not fit in has no whole unit left; a division less for the message of a flood.
+    // If a single unit does not fit, no whole unit remains. Saves a division for each message of a flood.
     const left = grains <= limit.scale ? 0 : limit.capacitySteps - deficit
     out.remaining = left > 0 ? Math.floor(left / unitSteps) : 0
     out.retryAfterMs = grains > limit.capacityGrains ? Infinity : Math.ceil(-free / limit.stepsPerMs)

@@ -6,7 +6,7 @@ import { rescale } from './token-bucket.ts'
 const LAST = 0
 const USED = 1
 
-/** Fixed windows with borders given by two functions: fixed-window and quota differ in nothing else. */
+/** Creates a kernel of fixed windows whose borders are given by two functions. Used by fixed-window and quota. */
 export function windowKernel(
   name: string,
   startOf: (limit: Limit, moment: number) => number,

@@ -2,21 +2,22 @@ import { BlockList, isIP, SocketAddress } from 'node:net'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { quote } from './parse-options.ts'
 
-/** The longest text that can be an address with its zone. */
+/** Maximum length of an address with its zone. */
 const MOST_CHARS = 100
-/** The bits before an IPv4 address within IPv6 (`::ffff:0:0/96`). */
+/** Number of bits before an IPv4 address in IPv6 (`::ffff:0:0/96`). */
 const MAPPED_BITS = 96
 
 const REMEDY = 'write an address or a block, as 10.0.0.7, 10.0.0.0/8, fd00::/8'
 
 /**
- * Compiles addresses and CIDR blocks, v4 and v6, into one question. IPv4 within IPv6 (`::ffff:10.0.0.1`) counts as
- * IPv4 on both sides, so `::/0` holds no IPv4; zone ids are ignored. What is no address matches nothing and never
- * throws. An answer takes about a microsecond: keep it per connection. Throws one PolicyError with all problems.
+ * Compiles addresses and CIDR blocks, v4 and v6, into a matcher. IPv4 in IPv6 (`::ffff:10.0.0.1`) counts as
+ * IPv4 on both sides, so `::/0` contains no IPv4. Zone ids are ignored. Text that is not an address matches
+ * nothing. The matcher never throws and takes about a microsecond; cache its result per connection. Throws
+ * one PolicyError with all problems.
  */
 export function compileAddresses(list: readonly string[], path: string): (ip: string) => boolean {
   const problems: Problem[] = []
-  // Two lists: one alone would let v6 blocks as ::/0 match v4 addresses.
+  // Two lists, because in a single one v6 blocks such as ::/0 would match v4 addresses.
   const v4 = new BlockList()
   const v6 = new BlockList()
   if (Array.isArray(list)) {
@@ -33,11 +34,11 @@ export function compileAddresses(list: readonly string[], path: string): (ip: st
 }
 
 /**
- * One text per address, since limits count by it: IPv4 within IPv6 as IPv4, else lower case, zone stripped,
- * compressed as RFC 5952 says. What is no address comes back as it is. Never throws.
+ * Returns one text per address, because limits count by it: IPv4 in IPv6 as IPv4, others in lower case,
+ * without zone, compressed as in RFC 5952. Returns text that is not an address unchanged. Never throws.
  */
 export function canonicalIp(ip: string): string {
-  // IPv4 has one spelling only, and the parser below takes two microseconds.
+  // IPv4 has a single spelling, and the parser below takes two microseconds.
   if (typeof ip === 'string' && ip.length <= MOST_CHARS && isIP(ip) === 4) return ip
   return parseAddress(ip)?.address ?? ip
 }
@@ -68,7 +69,7 @@ function addEntry(entry: unknown, v4: BlockList, v6: BlockList, path: string, pr
   blocks.addSubnet(address, bits - skippedBits)
 }
 
-/** The address in its canonical text and true family; undefined where it is none. */
+/** Returns an address in canonical form with its true family; undefined if it is not one. */
 function parseAddress(ip: unknown): SocketAddress | undefined {
   if (typeof ip !== 'string' || ip.length > MOST_CHARS) return undefined
   const version = isIP(ip)

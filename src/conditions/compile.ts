@@ -10,7 +10,7 @@ import { compileTimeRange } from './time-range.ts'
 
 type Compile = (value: unknown, path: string, problems: Problem[]) => Condition | undefined
 
-/** Words asked before the time and after it: the cheapest come first. */
+/** Conditions evaluated before and after the time. The cheapest come first. */
 const CHEAP_WORDS: readonly (readonly [string, Compile])[] = [
   ['protocol', compileProtocol],
   ['qos', compileQos],
@@ -35,9 +35,9 @@ const KNOWN_WORDS = [
 const OBJECT_REMEDY = 'write an object, as { time: "22:00-06:00" }'
 
 /**
- * Compiles what stands under `when`, or throws one PolicyError with all its problems, their paths prefixed with
- * `path`. The condition never throws: what cannot be read in a message counts as absent, and a message that cannot
- * be read at all matches no condition.
+ * Compiles a `when` condition. Throws one PolicyError with all problems, their paths prefixed with `path`.
+ * The condition never throws: unreadable values count as absent, and an unreadable message matches no
+ * condition.
  */
 export function compileCondition(spec: ConditionSpec, path = 'when'): Condition {
   const problems: Problem[] = []
@@ -52,7 +52,7 @@ export function compileCondition(spec: ConditionSpec, path = 'when'): Condition 
   }
 }
 
-/** Whether a condition asks for the payload anywhere, so that it has to be parsed. */
+/** Returns true if a condition needs the payload to be parsed. */
 export function usesPayload(spec: ConditionSpec): boolean {
   return (
     spec.payload !== undefined ||
@@ -61,7 +61,7 @@ export function usesPayload(spec: ConditionSpec): boolean {
   )
 }
 
-/** `parents` are the objects around this one; a condition that holds itself ends at the bound of its depth. */
+/** `parents` are the enclosing objects. A condition that contains itself ends at the maximum depth. */
 function compileObject(
   value: unknown,
   path: string,

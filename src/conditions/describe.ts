@@ -1,11 +1,11 @@
 import type { ConditionSpec, ValueTest } from './condition.ts'
 
-/** Past this a description is cut; it stands on one line of an explanation. */
+/** Maximum length of a description, which is one line of an explanation. */
 const MOST_CHARS = 2_000
 
 /**
- * A condition that has been checked, in one line for people:
- * `time 22:00-06:00 mon-fri Europe/Berlin and payload priority = "emergency"`. Secrets stand as `***`.
+ * Describes a valid condition in one line: `time 22:00-06:00 mon-fri Europe/Berlin and payload priority =
+ * "emergency"`. Secrets appear as `***`.
  */
 export function describeCondition(spec: ConditionSpec): string {
   const text = describe(spec)
@@ -57,7 +57,7 @@ function group(list: readonly ConditionSpec[], glue: string): string {
   return `(${list.map(entry => (needsBrackets(entry) ? `(${describe(entry)})` : describe(entry))).join(glue)})`
 }
 
-/** One word stands alone; several, or a list, would run into the words around it. */
+/** Returns false for a single property. Several, or a list, would be ambiguous without brackets. */
 function needsBrackets(spec: ConditionSpec): boolean {
   return spec.description === undefined && describeParts(spec).length > 1
 }

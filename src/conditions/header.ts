@@ -12,9 +12,9 @@ const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?$/
 const MOST_DIGITS = 64
 
 /**
- * The values of a header, empty where it is absent or cannot be read: at most `BOUNDS.headerValues`, without those
- * that are no text. The exact name counts; on NATS, where it is missing, the first that differs in case only.
- * Own properties only. Never throws, whatever the headers are.
+ * Returns the values of a header; empty if it is absent or unreadable. At most `MAX_SIZES.headerValues`, text
+ * only. The exact name applies; on NATS, if it is missing, the first that differs in case only. Own
+ * properties only. Never throws.
  */
 export function readHeader(message: Message, name: string): readonly string[] {
   try {
@@ -47,7 +47,7 @@ function findHeader(message: Message, name: string): unknown {
   return undefined
 }
 
-/** Compiles the word `header`. One of several values is enough; `exists: false` holds where there is none. */
+/** Compiles `header`. One of several values is enough; `exists: false` matches if there is none. */
 export function compileHeader(value: unknown, path: string, problems: Problem[]): Condition | undefined {
   const words = readWords(value, path, problems, 'write it as { name: x-priority, equals: high }')
   if (!words) return undefined
@@ -73,7 +73,7 @@ export function compileHeader(value: unknown, path: string, problems: Problem[])
   const match = test.kind === 'range' ? matchRange(test.min, test.max) : matchTexts(test.values.map(String))
   return message => {
     let found = false
-    // Every value is compared, also after a match: the time must not tell which one it was.
+    // Compares every value, even after a match, so that the time does not reveal which one matched.
     for (const text of readHeader(message, name)) found = match(text) || found
     return found
   }
@@ -86,7 +86,7 @@ function checkSecret(words: Words, path: string, problems: Problem[]): CheckedTe
     problems.push({ path, message: `secret and ${others.join(' and ')} stand together`, remedy })
   }
   if (typeof words.secret !== 'string' || words.secret === '') {
-    // Its value is not repeated: even a wrong secret is none of a log's business.
+    // The value is not repeated, because even a wrong secret must not be logged.
     const remedy = 'write a long random text, in quotes'
     problems.push({ path: `${path}.secret`, message: 'the secret is not a text, or empty', remedy })
     return undefined
@@ -108,7 +108,7 @@ function checkTexts(values: readonly unknown[], words: Words, path: string, prob
   })
 }
 
-/** Compares digests, all of them: neither the length nor a common beginning shows in the time. */
+/** Compares with all digests, so that the time reveals neither the length nor a common prefix. */
 function matchTexts(candidates: readonly string[]): Match {
   const digests = candidates.map(digest)
   return value => {
@@ -128,7 +128,7 @@ function matchRange(min: number, max: number): Match {
   }
 }
 
-/** Of UTF-16, in which no two texts look alike; UTF-8 would make all lone surrogates one character. */
+/** Hashes UTF-16, in which different texts always differ. UTF-8 would encode all lone surrogates alike. */
 function digest(text: string): Buffer {
   return createHash('sha256').update(text, 'utf16le').digest()
 }

@@ -1,12 +1,12 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { canonicalIp } from './cidr.ts'
 
-/** Prefix of the IPv6 network that one customer commonly gets: whoever has one address there has all of them. */
+/** Prefix of the IPv6 network usually assigned to one customer, who can use all of its addresses. */
 export const V6_CUSTOMER_BITS = 64
 
 /**
- * Returns what `per: ip` counts by: an IPv4 address itself, an IPv6 address by its /64 network. Text that is no
- * address comes back as it is.
+ * Returns the key of `per: ip`: an IPv4 address itself, an IPv6 address by its /64 network. Returns text that
+ * is not an address unchanged.
  */
 export function addressKey(ip: string): string {
   const address = canonicalIp(ip)
@@ -14,8 +14,8 @@ export function addressKey(ip: string): string {
 }
 
 /**
- * Returns the network of an address, as `10.1.2.0/24`: what `per: ip/24` and `per: ip/24/56` count by, the prefixes of
- * IPv4 and IPv6. Text that is no address comes back as it is.
+ * Returns the network of an address, such as `10.1.2.0/24`, for `per: ip/24` and `per: ip/24/56` (the
+ * prefixes of IPv4 and IPv6). Returns text that is not an address unchanged.
  */
 export function networkOf(ip: string, v4Bits: number, v6Bits: number): string {
   const address = canonicalIp(ip)
@@ -27,13 +27,13 @@ export function networkOf(ip: string, v4Bits: number, v6Bits: number): string {
   return `${canonicalIp(groups.join(':'))}/${v6Bits}`
 }
 
-/** The family of an address; undefined where it is none. IPv4 within IPv6 counts as IPv4. */
+/** Returns the family of an address; undefined if it is not one. IPv4 in IPv6 counts as IPv4. */
 export function familyOf(ip: string): 4 | 6 | undefined {
   const address = canonicalIp(ip)
   return isIPv4(address) ? 4 : isIPv6(address) ? 6 : undefined
 }
 
-/** The network of so many bits that holds an address, by the bits of its own family: `fd00::/8`. */
+/** Returns the network of an address with the given number of bits of its own family: `fd00::/8`. */
 export function blockOfAddress(ip: string, bits: number): string {
   const address = canonicalIp(ip)
   if (isIPv4(address)) return `${maskParts(address.split('.').map(Number), 8, bits).join('.')}/${bits}`
@@ -41,7 +41,7 @@ export function blockOfAddress(ip: string, bits: number): string {
   return `${canonicalIp(groups.join(':'))}/${bits}`
 }
 
-/** One text per block, of a CIDR block or an address that was found sound: `10.1.2.3/8` is `10.0.0.0/8`. */
+/** Returns the canonical text of a valid CIDR block or address: `10.0.0.0/8` for `10.1.2.3/8`. */
 export function blockOf(text: string): string {
   const [ip = '', prefix] = text.trim().split('/')
   const isV4 = familyOf(ip) === 4
@@ -50,7 +50,7 @@ export function blockOf(text: string): string {
   return blockOfAddress(ip, prefix === undefined ? width : Number(prefix) - skipped)
 }
 
-/** The eight groups of an IPv6 address. */
+/** Returns the eight groups of an IPv6 address. */
 function groupsOf(address: string): number[] {
   const [head = '', tail] = address.split('::')
   const left = head === '' ? [] : head.split(':')

@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
 import { quote } from './parse-options.ts'
 
-/** Compiles the word `qos`: one, or a list of alternatives. A message without a QoS matches none. */
+/** Compiles `qos`: one value or a list of alternatives. A message without a QoS matches none. */
 export function compileQos(value: unknown, path: string, problems: Problem[]): Condition | undefined {
   const remedy = 'write 0, 1 or 2, or a list of them'
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
@@ -21,7 +21,7 @@ export function compileQos(value: unknown, path: string, problems: Problem[]): C
   return ({ qos }) => (qos === 0 || qos === 1 || qos === 2) && ((levels >> qos) & 1) === 1
 }
 
-/** Compiles the words `retain` and `will`. A message that does not have the property is as one with `false`. */
+/** Compiles `retain` and `will`. A missing property counts as `false`. */
 export function compileFlag(
   name: 'retain' | 'will',
 ): (value: unknown, path: string, problems: Problem[]) => Condition | undefined {
@@ -36,7 +36,7 @@ export function compileFlag(
   }
 }
 
-/** Compiles the word `protocol`. A message that does not name its protocol matches none. */
+/** Compiles `protocol`. A message without a protocol matches none. */
 export function compileProtocol(value: unknown, path: string, problems: Problem[]): Condition | undefined {
   if (value === 'mqtt' || value === 'nats') return message => message.protocol === value
   problems.push({ path, message: `${quote(value)} is not a protocol`, remedy: 'write mqtt or nats' })

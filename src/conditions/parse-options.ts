@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 
 export type Words = Readonly<Record<string, unknown>>
 
-/** The words of an object an operator wrote, or undefined and a problem where it is none. */
+/** Returns the properties of an object. Adds a problem and returns undefined if it is not an object. */
 export function readWords(
   value: unknown,
   path: string,
@@ -14,7 +14,7 @@ export function readWords(
   return undefined
 }
 
-/** A problem for each word that is not known: a misspelt condition must not hold silently. */
+/** Adds a problem for each unknown property. Why: a misspelt condition must not match silently. */
 export function refuseUnknown(
   words: Words,
   known: readonly string[],
@@ -31,7 +31,7 @@ export function refuseUnknown(
   }
 }
 
-/** A value as it stands in a message to the operator: short, on one line. */
+/** Returns a value for an error message: short, on one line. */
 export function quote(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}…` : value)
   if (Array.isArray(value)) return 'a list'

@@ -4,12 +4,12 @@ import type { Condition } from './condition.ts'
 import { quote, readWords, refuseUnknown } from './parse-options.ts'
 import { type CheckedTest, checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
 
-/** Names of properties and indexes of lists, from the root of the payload. */
+/** Property names and list indexes, from the root of the payload. */
 export type FieldPath = readonly (string | number)[]
 
 const MOST_CHARS = 1_000
 
-/** Reads `priority`, `alarm.level`, `readings[0].value` or `["a.b"].c`; undefined where it is no path. */
+/** Parses `priority`, `alarm.level`, `readings[0].value` or `["a.b"].c`; returns undefined if it is not a path. */
 export function parseFieldPath(text: string): FieldPath | undefined {
   if (text.length > MOST_CHARS) return undefined
   const steps: (string | number)[] = []
@@ -30,8 +30,8 @@ export function parseFieldPath(text: string): FieldPath | undefined {
 }
 
 /**
- * The field of a message's payload, undefined where it is absent or cannot be read. Follows own properties only,
- * so that no name reaches a prototype. Never throws, whatever the payload is.
+ * Returns a field of a message's payload; undefined if it is absent or unreadable. Follows own properties
+ * only, so that no name reaches a prototype. Never throws.
  */
 export function readField(message: Message, path: FieldPath): unknown {
   try {
@@ -49,8 +49,8 @@ export function readField(message: Message, path: FieldPath): unknown {
 }
 
 /**
- * Compiles the word `payload`: the test of a field or, without one, of the whole payload. Why texts are compared as bytes:
- * a payload of plain text is none that could be parsed.
+ * Compiles `payload`: the test of a field or of the whole payload. Texts are compared as bytes, because plain
+ * text cannot be parsed.
  */
 export function compilePayload(value: unknown, path: string, problems: Problem[]): Condition | undefined {
   const words = readWords(
@@ -81,8 +81,8 @@ export function compilePayload(value: unknown, path: string, problems: Problem[]
 }
 
 /**
- * Compiles a test of a whole payload. A text is equal to the payload's bytes, and to the text that a payload of JSON is; other
- * values to what a payload of JSON is. A payload exists if it has any bytes.
+ * Compiles a test of a whole payload. A text equals the payload's bytes, or the text of a JSON payload. Other
+ * values equal the value of a JSON payload. A payload exists if it has any bytes.
  */
 function compileWhole(checked: CheckedTest): Condition {
   if (checked.kind === 'exists') return message => message.size > 0 === checked.wanted

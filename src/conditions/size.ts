@@ -3,7 +3,7 @@ import { parseBytes } from '../core/units.ts'
 import type { Condition } from './condition.ts'
 import { quote, readWords, refuseUnknown } from './parse-options.ts'
 
-/** Compiles the word `size`: payload bytes between `min` and `max`, both inclusive, either may be missing. */
+/** Compiles `size`: payload bytes between `min` and `max`, both inclusive and optional. */
 export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {
   const words = readWords(value, path, problems, 'write it as { max: 10kB }')
   if (!words) return undefined

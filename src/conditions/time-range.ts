@@ -22,7 +22,7 @@ const DAY_NUMBERS: ReadonlyMap<string, number> = new Map(
   DAY_NAMES.flatMap((name, day) => [[name, day] as const, [name.slice(0, 3), day] as const]),
 )
 
-/** Reads `22:00-06:00` or `08:00:30-24:00`; undefined where it is none. Equal ends span a whole day. */
+/** Parses `22:00-06:00` or `08:00:30-24:00`; returns undefined if it is invalid. Equal ends cover a whole day. */
 export function parseTimeRange(text: string): TimeRange | undefined {
   if (text.length > MOST_CHARS) return undefined
   const ends = text.split('-')
@@ -42,8 +42,8 @@ function parseTimeOfDay(text: string): number | undefined {
 }
 
 /**
- * Reads `mon-fri`, `sat,sun`, `fri-mon` or `mon-wed,fri` into a set of bits, bit 0 for Sunday; undefined where it
- * is none. Full names and any case are understood.
+ * Parses `mon-fri`, `sat,sun`, `fri-mon` or `mon-wed,fri` into a bit set, bit 0 for Sunday; returns undefined
+ * if it is invalid. Accepts full names and any case.
  */
 export function parseDays(text: string): number | undefined {
   if (text.length > MOST_CHARS) return undefined
@@ -62,8 +62,8 @@ export function parseDays(text: string): number | undefined {
 }
 
 /**
- * Compiles the words `time`, `days` and `zone` of one object. All are read on the wall clock of the zone: an hour
- * that daylight saving skips never comes, one that it repeats comes twice.
+ * Compiles `time`, `days` and `zone` of one object, by the local time of the zone. An hour skipped by
+ * daylight saving never occurs, a repeated one occurs twice.
  */
 export function compileTimeRange(words: Words, path: string, problems: Problem[]): Condition | undefined {
   const before = problems.length
@@ -90,7 +90,7 @@ export function compileTimeRange(words: Words, path: string, problems: Problem[]
   return (_message, nowMs) => {
     if (!clock.turn(nowMs)) return false
     if (clock.second >= fromSecond) return ((days >> clock.weekday) & 1) === 1
-    // Before the end of an overnight range: it began the day before.
+    // Before the end of an overnight range, which began the day before.
     return clock.second < toSecond && ((days >> ((clock.weekday + 6) % 7)) & 1) === 1
   }
 }

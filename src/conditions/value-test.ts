@@ -4,13 +4,13 @@ import { quote, type Words } from './parse-options.ts'
 
 export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
 
-/** A value test that has been checked; `equals` is a list of one. Open sides of a range are infinite. */
+/** A validated value test. `equals` is a list of one. Open sides of a range are infinite. */
 export type CheckedTest =
   | { readonly kind: 'among'; readonly values: readonly Scalar[] }
   | { readonly kind: 'range'; readonly min: number; readonly max: number }
   | { readonly kind: 'exists'; readonly wanted: boolean }
 
-/** Checks that exactly one of equals, in, range and exists is given, and that it can be used. */
+/** Checks that exactly one of equals, in, range and exists is given, and that it is valid. */
 export function checkValueTest(words: Words, path: string, problems: Problem[]): CheckedTest | undefined {
   const given = VALUE_WORDS.filter(word => words[word] !== undefined)
   const word = given[0]
@@ -45,7 +45,7 @@ export function checkValueTest(words: Words, path: string, problems: Problem[]):
   }
 }
 
-/** Compiles a checked test for values of a payload; an absent value is undefined. Types must be the same. */
+/** Compiles a validated test for values of a payload. An absent value is undefined. Types must be equal. */
 export function compileValueTest(test: CheckedTest): (value: unknown) => boolean {
   switch (test.kind) {
     case 'among': {

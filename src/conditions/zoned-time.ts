@@ -1,16 +1,16 @@
 const MINUTE_MS = 60_000
 const DAY_SECONDS = 86_400
-/** The last moment a Date can hold. */
+/** Last time that a Date can hold. */
 const LAST_MS = 8.64e15
 
 const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat']
 
 /**
- * The wall clock of one time zone. Intl takes microseconds, so it is asked at most once per clock minute; since 1972
+ * Local clock of a time zone. Calls Intl, which takes microseconds, at most once per clock minute; since 1972
  * no zone has changed its offset within one. Read `second` and `weekday` right after `turn`.
  */
 export class LocalClock {
-  /** Seconds since local midnight by the wall clock, 0 to 86399. */
+  /** Seconds since local midnight, 0 to 86399. */
   second = 0
   /** 0 is Sunday. */
   weekday = 0
@@ -23,7 +23,7 @@ export class LocalClock {
     this.#format = format
   }
 
-  /** Turns the clock to a moment; false where that is no time at all. */
+  /** Sets the clock to a time. Returns false if it is not a valid time. */
   turn(nowMs: number): boolean {
     const minute = Math.floor(nowMs / MINUTE_MS)
     if (minute !== this.#minute) {
@@ -53,10 +53,10 @@ export class LocalClock {
   }
 }
 
-/** One clock per zone for the whole process; Intl knows some 600 zones, which bounds it. */
+/** One clock per zone for the whole process, bounded by the 600 or so zones of Intl. */
 const clocks = new Map<string, LocalClock>()
 
-/** The shared clock of an IANA zone, in whatever case it is written; undefined where there is no such zone. */
+/** Returns the shared clock of an IANA zone, in any case; undefined if there is no such zone. */
 export function localClock(zone: string): LocalClock | undefined {
   let format: Intl.DateTimeFormat
   try {

@@ -1,16 +1,16 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'
 
-/** What sets the two languages of topics apart. */
+/** Differences between the two topic dialects. */
 export interface Grammar {
   readonly separator: string
-  /** Stands for exactly one level. */
+  /** Wildcard of exactly one level. */
   readonly one: string
-  /** Stands for all levels that follow; last only. */
+  /** Wildcard of all remaining levels; last level only. */
   readonly rest: string
   /** `a/#` matches `a` (MQTT 4.7.1.2); `a.>` does not match `a` (NATS). */
   readonly restMatchesParent: boolean
-  /** A leading wildcard leaves out topics that begin with `$` (MQTT 4.7.2); NATS knows no such topics. */
+  /** A leading wildcard does not match topics that begin with `$` (MQTT 4.7.2). NATS has no such topics. */
   readonly hidesDollar: boolean
 }
 
@@ -19,7 +19,7 @@ export const GRAMMARS: Readonly<Record<Dialect, Grammar>> = {
   nats: { separator: '.', one: '*', rest: '>', restMatchesParent: false, hidesDollar: false },
 }
 
-/** Why a pattern cannot be used, and what to do about it. */
+/** Problem of a pattern, and its remedy. */
 export interface Flaw {
   readonly message: string
   readonly remedy: string
@@ -27,13 +27,13 @@ export interface Flaw {
 
 const LONE_SURROGATE = /\p{Cs}/u
 const NAME_MUST_NOT = /[+#\p{Cs}]/u
-// What parts the words of a line in the NATS protocol; nats-server passes every other byte, even U+0000.
+// Separators of the NATS protocol. nats-server passes every other byte, even U+0000.
 const BREAKS_THE_LINE = /[ \t\r\n]/
 const SHARE = '$share'
 
 /**
- * Whether a message may carry this topic. MQTT (4.7.3): 1 to 65,535 UTF-8 bytes, no wildcard, no U+0000, no lone
- * surrogate. NATS, as nats-server answers: no empty token, no whitespace; `*` and `>` are ordinary there.
+ * Returns true if a message may have this topic. MQTT (4.7.3): 1 to 65,535 UTF-8 bytes, no wildcard, no
+ * U+0000, no lone surrogate. NATS, like nats-server: no empty token, no whitespace; `*` and `>` are ordinary.
  */
 export function validTopic(topic: string, dialect: Dialect = 'mqtt'): boolean {
   if (typeof topic !== 'string' || topic === '') return false
@@ -42,14 +42,14 @@ export function validTopic(topic: string, dialect: Dialect = 'mqtt'): boolean {
 }
 
 /**
- * Whether a broker would take this filter (MQTT 4.7, 4.8.2 for `$share/group/filter`) or subject (NATS).
- * Captures are the project's own and not part of it: `{x}` is an ordinary level here.
+ * Returns true if a broker accepts this filter (MQTT 4.7, 4.8.2 for `$share/group/filter`) or subject (NATS).
+ * Captures are an extension of topicgate and not part of it: `{x}` is an ordinary level here.
  */
 export function validPattern(pattern: string, dialect: Dialect = 'mqtt'): boolean {
   return findProblem(pattern, dialect) === undefined
 }
 
-/** The first thing wrong with a pattern, `undefined` when it is sound. Takes anything and never throws. */
+/** Returns the first problem of a pattern; `undefined` if it is valid. Accepts any value and never throws. */
 export function findProblem(pattern: unknown, dialect: Dialect): Flaw | undefined {
   const grammar = GRAMMARS[dialect]
   if (typeof pattern !== 'string')
@@ -69,8 +69,8 @@ export function findProblem(pattern: unknown, dialect: Dialect): Flaw | undefine
 }
 
 /**
- * The filter inside `$share/group/filter` (MQTT 4.8.2), `undefined` of a plain one. Empty where the group or the
- * filter is missing or the group holds a wildcard: never a sound filter.
+ * Returns the filter of `$share/group/filter` (MQTT 4.8.2); `undefined` for a plain filter. Empty, which is
+ * never valid, if the group or filter is missing or the group contains a wildcard.
  */
 export function sharedFilter(pattern: string): string | undefined {
   if (pattern !== SHARE && !pattern.startsWith(`${SHARE}/`)) return undefined
@@ -121,13 +121,14 @@ function hasEmptyToken(subject: string): boolean {
   return subject.startsWith('.') || subject.endsWith('.') || subject.includes('..')
 }
 
-// A character is at most three UTF-8 bytes (a pair, two characters, four): short text need not be measured.
+// A character has at most three UTF-8 bytes (a pair, two characters, has four), so short text need not be
+// measured.
 function fits(text: string): boolean {
   if (text.length * 3 <= MAX_SIZES.topicBytes) return true
   return text.length <= MAX_SIZES.topicBytes && Buffer.byteLength(text) <= MAX_SIZES.topicBytes
 }
 
-/** A text as it stands in an error: in quotes, escaped, and cut where it is long. */
+/** Returns a text for an error message: quoted, escaped, and cut if it is long. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
 }

@@ -13,30 +13,30 @@ import {
 
 export { validPattern, validTopic } from './dialect.ts'
 
-/** A level of a topic that a rule gives a name to: `{site}`. */
+/** A named level of a topic: `{site}`. */
 export interface Capture {
   readonly name: string
-  /** Place of the level, counted from 0. */
+  /** Index of the level, from 0. */
   readonly level: number
 }
 
-/** The pattern of a rule, read and found sound. */
+/** A parsed and valid pattern of a rule. */
 export interface Pattern {
-  /** As the operator wrote it. */
+  /** Pattern as written by the operator. */
   readonly text: string
   readonly dialect: Dialect
-  /** Without a `$share/group/` in front; a capture stands as the wildcard of one level. */
+  /** Levels without a leading `$share/group/`. A capture is replaced by the wildcard of one level. */
   readonly levels: readonly string[]
-  /** In the order of their levels. */
+  /** Ordered by level. */
   readonly captures: readonly Capture[]
 }
 
 const CAPTURE = /^\{([A-Za-z_][A-Za-z0-9_]*)\}$/
 
 /**
- * Whether a filter (MQTT) or subject with wildcards (NATS) matches a topic, by the standards: MQTT 4.7 and what
- * nats-server answers. An invalid pattern or topic matches nothing; never throws. A shared filter
- * `$share/group/filter` matches what `filter` matches, and as a plain matcher of names also itself.
+ * Returns true if a filter (MQTT) or subject with wildcards (NATS) matches a topic, according to MQTT 4.7 and
+ * nats-server. Invalid patterns and topics match nothing. A shared filter `$share/group/filter` matches the
+ * same topics as `filter`, and also itself. Never throws.
  */
 export function matches(pattern: string, topic: string, dialect: Dialect = 'mqtt'): boolean {
   if (!validTopic(topic, dialect) || !validPattern(pattern, dialect)) return false
@@ -72,9 +72,8 @@ function endOfLevel(text: string, separator: string, from: number): number {
 }
 
 /**
- * Reads the pattern of a rule. On top of the standards a whole level `{name}` is one level that is captured, and
- * matches what the wildcard of one level matches. Throws a PolicyError that says what is wrong and the remedy;
- * `path` is where the pattern stands in the policy.
+ * Parses the pattern of a rule. In addition to the standards, a whole level `{name}` captures one level, like
+ * the wildcard of one level. Throws PolicyError; `path` is the position of the pattern in the policy.
  */
 export function parsePattern(text: string, dialect: Dialect, path = 'topic'): Pattern {
   const { separator, one } = GRAMMARS[dialect]
@@ -108,8 +107,8 @@ export function parsePattern(text: string, dialect: Dialect, path = 'topic'): Pa
 }
 
 /**
- * What the captures of a pattern hold of a topic it matches; of any other topic those levels that exist. The levels
- * are copies: keeping one does not keep its topic.
+ * Returns the captured levels of a topic that matches the pattern; for other topics, those levels that exist.
+ * The levels are copies, so that they do not keep the topic in memory.
  */
 export function captureLevels(pattern: Pattern, topic: string): Map<string, string> {
   const held = new Map<string, string>()
@@ -126,7 +125,7 @@ export function captureLevels(pattern: Pattern, topic: string): Map<string, stri
   return held
 }
 
-/** A slice keeps the whole topic alive behind it; captures end up in keys, which live longer than topics. */
+/** Copies a slice. Why: a slice keeps the whole topic in memory, and captures become keys, which outlive topics. */
 function detach(slice: string): string {
   return ` ${slice}`.slice(1)
 }

@@ -3,15 +3,15 @@ import type { Dialect } from '../core/message.ts'
 import type { Pattern } from './pattern.ts'
 import { Trie } from './trie.ts'
 
-/** What a topic leads to: the plan compiled for all patterns that match it together. */
+/** Route of a topic: the plan compiled for all patterns that match it together. */
 export interface Route<Plan> {
   readonly topic: string
   readonly plan: Plan
 }
 
 /**
- * Topic → plan. Two topics that match the same patterns share one plan, compiled once; routes that were found are
- * remembered in a bounded cache.
+ * Maps topics to plans. Topics that match the same patterns share one plan, compiled once. Routes are kept in
+ * a bounded cache.
  */
 export class Router<Plan> {
   readonly #trie: Trie
@@ -21,13 +21,13 @@ export class Router<Plan> {
   readonly #topics = new RouteCache<Plan>()
   readonly #filters = new RouteCache<Plan>()
 
-  /** `compile` gets the ids that match, ascending. */
+  /** `compile` receives the matching ids, ascending. */
   constructor(dialect: Dialect, compile: (ids: readonly number[]) => Plan) {
     this.#trie = new Trie(dialect)
     this.#compile = compile
   }
 
-  /** Adds what stands for a pattern, or, without one, for every topic. Ids count upwards. */
+  /** Adds an id for a pattern or for every topic. Ids must ascend. */
   add(pattern: Pattern | undefined, id: number): void {
     if (pattern === undefined) this.#everywhere.push(id)
     else this.#trie.add(pattern, id)
@@ -36,12 +36,12 @@ export class Router<Plan> {
     this.#filters.clear()
   }
 
-  /** The route of a topic. Never throws. */
+  /** Returns the route of a topic. Never throws. */
   route(topic: string): Route<Plan> {
     return this.#topics.get(topic) ?? this.#topics.add(topic, this.#planOf(this.#trie.match(topic)))
   }
 
-  /** The route of a subscription's filter, whose wildcards are read as ordinary levels. Never throws. */
+  /** Returns the route of a subscription filter. Its wildcards count as ordinary levels. Never throws. */
   routeOfFilter(filter: string): Route<Plan> {
     return (
       this.#filters.get(filter) ?? this.#filters.add(filter, this.#planOf(this.#trie.matchFilter(filter)))
@@ -67,9 +67,10 @@ export class Router<Plan> {
 }
 
 /**
- * Routes by topic, bounded in number and characters. It has two halves: a full young half becomes the old one, and a route
- * that is asked for again returns to the young half, so invented topics do not evict topics in use. Long topics are not
- * cached. Why: V8 hashes strings of more than 16,383 characters by their length alone.
+ * Cache of routes by topic, bounded in number and characters. It has two halves: a full young half becomes
+ * the old one, and a route that is used again returns to the young half. Invented topics therefore do not
+ * evict topics in use. Long topics are not cached. Why: V8 hashes strings of more than 16,383 characters by
+ * their length alone.
  */
 class RouteCache<Plan> {
   #young = new Map<string, Route<Plan>>()

@@ -3,31 +3,32 @@ import type { Dialect } from '../core/message.ts'
 import { GRAMMARS, type Grammar, sharedFilter, validTopic } from './dialect.ts'
 import type { Pattern } from './pattern.ts'
 
-/** A place reached by the levels walked so far. */
+/** A node reached by the levels walked so far. */
 interface Node {
-  /** A Map, for strangers' levels may be called `__proto__`. */
+  /** A Map, because levels are untrusted and may be `__proto__`. */
   literals: Map<string, Node> | undefined
-  /** Where the wildcard of one level leads. */
+  /** Child for the wildcard of one level. */
   one: Node | undefined
-  /** Patterns that end here, ascending. */
+  /** Ids of patterns that end here, ascending. */
   ends: number[] | undefined
-  /** Patterns whose wildcard for the rest follows here, ascending. */
+  /** Ids of patterns whose wildcard for the rest follows here, ascending. */
   rests: number[] | undefined
 }
 
 const NONE: readonly number[] = Object.freeze([])
 
 /**
- * Finds all patterns that match a topic in one walk over its levels: each level is one Map look-up per place
- * reached, whatever the number of patterns. Of d levels walked at most 2^d places are reached, never more than the
- * patterns themselves spell out (a literal and a wildcard side by side at every level); and no walk is longer
- * than the longest pattern, so a topic of ten thousand levels costs no more than one of BOUNDS.topicLevels.
+ * Finds all patterns that match a topic in one walk over its levels. Each level costs one Map lookup per
+ * reached node, independent of the number of patterns. A walk of d levels reaches at most 2^d nodes, and only
+ * if the patterns contain a literal and a wildcard at every level. No walk is longer than the longest
+ * pattern, so a topic of ten thousand levels costs no more than one of MAX_SIZES.topicLevels.
  */
 export class Trie {
   readonly dialect: Dialect
   readonly #grammar: Grammar
   readonly #root: Node = emptyNode()
-  // Scratch of a walk, kept so that a walk allocates only its answer. A walk is synchronous and calls no one.
+  // Buffers of a walk, reused so that a walk allocates its result only. A walk is synchronous and calls no
+  // other code.
   #places: Node[] = []
   #reached: Node[] = []
 
@@ -36,7 +37,7 @@ export class Trie {
     this.#grammar = GRAMMARS[dialect]
   }
 
-  /** Adds a pattern under an id; ids may repeat, a rule may have several patterns. */
+  /** Adds a pattern under an id. Ids may repeat, because a rule may have several patterns. */
   add(pattern: Pattern, id: number): void {
     if (pattern.dialect !== this.dialect)
       throw policyError(
@@ -46,7 +47,7 @@ export class Trie {
       )
     let node = this.#root
     for (const level of pattern.levels) {
-      // A sound pattern has the wildcard for the rest at its end only.
+      // A valid pattern has the wildcard for the rest at its end only.
       if (level === this.#grammar.rest) {
         node.rests = insert(node.rests, id)
         return
@@ -56,15 +57,18 @@ export class Trie {
     node.ends = insert(node.ends, id)
   }
 
-  /** Ids of the patterns that match a topic, ascending, each once. An invalid topic matches none. Never throws. */
+  /**
+   * Returns the ids of the patterns that match a topic, ascending and unique. An invalid topic matches none.
+   * Never throws.
+   */
   match(topic: string): readonly number[] {
     return validTopic(topic, this.dialect) ? this.#walk(topic) : NONE
   }
 
   /**
-   * Ids of the patterns that cover a filter someone subscribes to, ascending, each once: its wildcards are read as
-   * ordinary levels, so that `fleet/#` covers `fleet/+/x` and `fleet/#` but not `#`. Of `$share/group/filter` the
-   * filter counts. Never throws.
+   * Returns the ids of the patterns that cover a subscription filter, ascending and unique. Its wildcards
+   * count as ordinary levels, so that `fleet/#` covers `fleet/+/x` and `fleet/#` but not `#`. For
+   * `$share/group/filter`, the filter counts. Never throws.
    */
   matchFilter(filter: string): readonly number[] {
     if (typeof filter !== 'string') return NONE
@@ -102,7 +106,7 @@ export class Trie {
       if (at < 0) break
       from = at + 1
     }
-    // The topic ends at these places; where it went on past all of them, none is left.
+    // The topic ends at these nodes. If it continued beyond all of them, there are none.
     for (let index = 0; index < count; index++) {
       const node = places[index]!
       if (restMatchesParent && node.rests !== undefined) append(found, node.rests)
@@ -131,7 +135,7 @@ function literalOf(node: Node, level: string): Node {
   return child
 }
 
-// Ids mostly come in rising order, and are then appended.
+// Ids mostly arrive in ascending order and are appended.
 function insert(ids: number[] | undefined, id: number): number[] {
   if (ids === undefined) return [id]
   let at = ids.length
