@@ -16,7 +16,10 @@ import {
 import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal-words.ts'
 
 export interface AdaptiveOptions {
-  /** Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless stages are given. */
+  /**
+   * Factors by level of load. Default: `{ low: '1.5 up to 30%', medium: '1 up to 70%', high: 0.5 }`, unless
+   * stages are given.
+   */
   readonly levels?: LevelWords | undefined
   /**
    * Reductions by signal, such as `{ cpu: { '60%': 0.75 } }`, or `default` for the predefined ones. The

@@ -63,7 +63,7 @@ interface Circuit {
   triedMs: number | undefined
 }
 
-/** A station that another of the same words can go on with. */
+/** Metadata of a breaker, which a successor with the same options can take over. */
 interface BreakerStation extends HandlerMeta {
   readonly says: string | undefined
   circuits(): Map<string, Circuit>

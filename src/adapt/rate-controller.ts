@@ -65,7 +65,7 @@ interface State {
   refused: number
 }
 
-/** A station that another of the same words can go on with. */
+/** Metadata of a feedback, which a successor with the same options can take over. */
 interface FeedbackStation extends HandlerMeta {
   readonly says: string
   state(): State
