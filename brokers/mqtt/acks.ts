@@ -36,8 +36,9 @@ export class Acks {
       if (message.qos > 0) this.#gather()
       this.#continueReading(message)
     } else {
-      this.goAhead(message)
+      // Sent first: the client may bring the next message at once, whose acknowledgement must not overtake it.
       this.#send(message, reasonCode)
+      this.goAhead(message)
     }
     message.continueReading = undefined
   }

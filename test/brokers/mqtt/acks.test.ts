@@ -61,6 +61,19 @@ describe('acknowledgements', () => {
     expect(sent).toEqual([{ cmd: 'puback', messageId: 7, reasonCode: 0x97 }])
   })
 
+  it('are sent in the order the messages came if the client brings the next one at once', () => {
+    const { acks, arrive, sent } = openAcks()
+    const next = arrive(8, () => {})
+    acks.finish(
+      arrive(7, () => acks.finish(next, 0x97)),
+      0x97,
+    )
+    expect(sent.map(packet => Object.values(packet))).toEqual([
+      ['puback', 7, 0x97],
+      ['puback', 8, 0x97],
+    ])
+  })
+
   it('are not sent apart where there is no connection', () => {
     const { acks, arrive, client, sent } = openAcks()
     const message = arrive(7, () => {})
