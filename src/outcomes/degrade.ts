@@ -7,17 +7,17 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { keepFields, stripFields } from './payload-fields.ts'
 
 export interface DegradeOptions {
-  /** Deliver 1 in so many of each key; the others are dropped. Default: 1, all. */
+  /** Delivers 1 message in this many of each key and drops the others. Default: 1, all. */
   readonly sample?: number | undefined
-  /** Fields of a JSON payload that stay, as paths; all others go. */
+  /** Paths of the JSON payload fields to keep. All others are removed. */
   readonly keep?: readonly string[] | undefined
-  /** Fields of a JSON payload that go. */
+  /** Paths of the JSON payload fields to remove. */
   readonly strip?: readonly string[] | undefined
-  /** Whether the message is no longer retained. Default: true. */
+  /** Clears the retain flag. Default: true. */
   readonly clearRetain?: boolean | undefined
-  /** The highest QoS it is delivered with. Default: 0. */
+  /** Highest QoS of the delivery. Default: 0. */
   readonly qos?: 0 | 1 | 2 | undefined
-  /** A header or user property that is to hold the rule's name. */
+  /** Header or user property that carries the rule's name. */
   readonly mark?: string | undefined
 }
 
@@ -32,20 +32,20 @@ const OPTIONS: OptionNames<DegradeOptions> = {
 
 export interface DegradePlan {
   readonly sample: number
-  /** Undefined where the payload stays as it is. */
+  /** Undefined if the payload stays unchanged. */
   readonly reduce: ((payload: object) => object) | undefined
   readonly clearRetain: boolean
   readonly qos: 0 | 1 | 2
   readonly mark: string | undefined
 }
 
-/** The cheaper form of a message. */
+/** Degraded form of a message. */
 export interface Degraded {
-  /** New payload bytes; undefined where the payload stays as it is. */
+  /** New payload bytes, or undefined if the payload stays unchanged. */
   readonly payload: Uint8Array | undefined
   readonly retain: boolean
   readonly qos: 0 | 1 | 2
-  /** To be added to the headers or user properties. */
+  /** Headers or user properties to add. */
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -54,15 +54,19 @@ export function compileDegrade(options: DegradeOptions, path: string): DegradePl
   checkOptionNames(options, OPTIONS, path)
   const { sample = 1, keep, strip, clearRetain = true, qos = 0, mark } = options
   if (!Number.isSafeInteger(sample) || sample < 1)
-    throw policyError(`${path}.sample`, `${String(sample)} is not 1 in so many`, 'write 10 for 1 in 10')
+    throw policyError(
+      `${path}.sample`,
+      `${String(sample)} is not a whole number above 0`,
+      'write 10 for 1 in 10',
+    )
   if (![0, 1, 2].includes(qos))
     throw policyError(`${path}.qos`, `${String(qos)} is not a QoS`, 'write 0, 1 or 2')
   if (typeof clearRetain !== 'boolean')
-    throw policyError(`${path}.clearRetain`, 'it is neither true nor false', 'write true or false')
+    throw policyError(`${path}.clearRetain`, `${String(clearRetain)} is not a boolean`, 'write true or false')
   if (keep !== undefined && strip !== undefined)
-    throw policyError(`${path}.strip`, '`keep` and `strip` stand together', 'use one of them')
+    throw policyError(`${path}.strip`, '`keep` and `strip` exclude each other', 'use one of them')
   if (mark !== undefined && !(typeof mark === 'string' && /^[!#-'*+.\w^`|~-]{1,100}$/.test(mark)))
-    throw policyError(`${path}.mark`, 'it is not the name of a header', 'write letters, digits and -')
+    throw policyError(`${path}.mark`, 'not a header name', 'use letters, digits and -')
   const kept = keep === undefined ? undefined : readPaths(keep, `${path}.keep`)
   const gone = strip === undefined ? undefined : readPaths(strip, `${path}.strip`)
   const reduce =
@@ -76,18 +80,18 @@ export function compileDegrade(options: DegradeOptions, path: string): DegradePl
 
 function readPaths(fields: readonly string[], path: string): readonly FieldPath[] {
   if (!Array.isArray(fields) || fields.length === 0)
-    throw policyError(path, 'it is no list of fields', 'write a list, as [value, unit]')
+    throw policyError(path, 'not a list of fields', 'write a list, such as [value, unit]')
   return fields.map((field: unknown, index) => {
     const parsed = typeof field === 'string' ? parseFieldPath(field) : undefined
     if (parsed?.every(step => typeof step === 'string')) return parsed
-    const message = `${JSON.stringify(field)} is no path of names`
+    const message = `${JSON.stringify(field)} is not a field path`
     throw policyError(`${path}[${index}]`, message, 'write it as value or reading.unit')
   })
 }
 
 /**
- * The cheaper form in which a message is delivered; sampling is the guard's. Pure. The payload is changed only where
- * the plan asks and it is a JSON object; never throws.
+ * Returns the degraded form of a message. The guard does the sampling. Changes the payload only if the plan asks for
+ * it and the payload is a JSON object. Pure; never throws.
  */
 export function degradeMessage(plan: DegradePlan, message: Message, decision: Decision): Degraded {
   const headers: Record<string, string> = {}

@@ -7,25 +7,25 @@ import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts
 import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
 import { compileHold, type Hold, type Then, type ThrottleOptions } from './throttle.ts'
 
-/** An outcome a rule may ask for when it is exceeded. */
+/** Outcome of a message over its limit. */
 export type ExceededWord = Exclude<Outcome, 'deliver'>
 
 export interface LatestOptions {
-  /** Most topics of which a message is held. Default: 10,000. */
+  /** Most topics with a held message. Default: 10,000. */
   readonly topics?: number | undefined
-  /** Most bytes held, of payloads and topics. Default: 64 MiB. */
+  /** Most bytes held, in payloads and topics. Default: 64 MiB. */
   readonly bytes?: number | string | undefined
-  /** What becomes of a message of a topic that finds no room. Default: drop. */
+  /** Outcome of a message of a topic that finds no room. Default: drop. */
   readonly then?: Then | undefined
 }
 
 /**
- * An outcome of the user's own: asked about each message that the rule refuses, by a guard. What it throws, and
- * what it does not answer in time, leaves the message rejected. `deliver` lets a message pass uncharged.
+ * Custom outcome, which a guard calls for each message that the rule refuses. If it throws or does not answer in time,
+ * the message is rejected. `deliver` lets a message pass uncharged.
  */
 export type CustomOutcome = (message: Message, decision: Decision) => MaybePromise<Outcome | Decision>
 
-/** What becomes of a message over its limit: a word, an outcome with what it needs to know, or a function. */
+/** Outcome of a message over its limit: a word, an outcome with options, or a function. */
 export type Exceeded =
   | ExceededWord
   | { readonly throttle: ThrottleOptions }
@@ -35,12 +35,12 @@ export type Exceeded =
   | { readonly degrade: DegradeOptions }
   | CustomOutcome
 
-/** `exceeded`, checked and ready: the outcome, and the plan of an outcome that has one. */
+/** Compiled `exceeded`: the outcome and its plan, if it has one. */
 export interface ExceededPlan {
   readonly outcome: ExceededWord
-  /** Of `throttle`, where the rule says how long. */
+  /** Bounds of `throttle`, if the rule sets any. */
   readonly hold?: Hold | undefined
-  /** Of `queue` and of `latest`. */
+  /** Plan of `queue` and `latest`. */
   readonly queue?: QueuePlan | undefined
   readonly redirect?: RedirectPlan | undefined
   readonly degrade?: DegradePlan | undefined
@@ -51,7 +51,7 @@ const WORDS = Object.keys(HARSHNESS).filter(word => word !== 'deliver') as reado
 
 const LATEST: OptionNames<LatestOptions> = { topics: true, bytes: true, then: true }
 
-/** Compiles `exceeded`. Throws PolicyError with the place inside it, as `exceeded.queue.upTo`. */
+/** Compiles `exceeded`. Throws PolicyError with the path inside it, such as `exceeded.queue.upTo`. */
 export function compileExceeded(
   exceeded: Exceeded | undefined,
   dialect: Dialect = 'mqtt',
@@ -63,14 +63,14 @@ export function compileExceeded(
   switch (word) {
     case 'throttle': {
       const hold = compileHold(options, within)
-      return { outcome: word, ...(hold === undefined ? {} : { hold }) }
+      return { outcome: word, hold }
     }
     case 'queue':
       return { outcome: word, queue: compileQueue(options, within) }
     case 'latest': {
       checkOptionNames(options as LatestOptions, LATEST, within)
       const { topics, ...rest } = options as LatestOptions
-      const queue = compileQueue({ ...rest, ...(topics === undefined ? {} : { max: topics }) }, within, true)
+      const queue = compileQueue({ ...rest, max: topics }, within, true)
       return { outcome: word, queue }
     }
     case 'redirect':
@@ -90,11 +90,11 @@ export function compileExceeded(
     const [name, inner] =
       typeof given === 'object' && given !== null ? (Object.entries(given)[0] ?? []) : [given ?? 'reject', {}]
     if (!WORDS.includes(name as ExceededWord))
-      throw policyError(path, `"${String(name)}" is no outcome`, `use one of ${WORDS.join(', ')}`)
+      throw policyError(path, `"${String(name)}" is not an outcome`, `use one of ${WORDS.join(', ')}`)
     if (typeof inner !== 'object' || inner === null)
       throw policyError(
         `${path}.${String(name)}`,
-        'its options are no object',
+        'the options are not an object',
         `write exceeded: ${String(name)}`,
       )
     return [name as ExceededWord, inner as Readonly<Record<string, unknown>>]

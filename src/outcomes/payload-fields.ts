@@ -2,7 +2,7 @@ import type { FieldPath } from '../conditions/payload-field.ts'
 
 type Fields = Record<string | number, unknown>
 
-/** A copy of a payload with only the fields at `paths`; their places stay. Without a prototype, at any depth. */
+/** Copies only the fields at `paths`, in their nesting. The copies have no prototype. */
 export function keepFields(payload: object, paths: readonly FieldPath[]): object {
   const kept: Fields = Object.create(null) as Fields
   for (const path of paths) keep(payload, kept, path, 0)
@@ -20,11 +20,11 @@ function keep(from: object, to: Fields, path: FieldPath, depth: number): void {
   if (!isObject(value)) return
   const inner = Object.hasOwn(to, name) ? to[name] : Object.create(null)
   to[name] = inner
-  // Kept whole already by another path.
+  // Another path already keeps it whole.
   if (inner !== value) keep(value, inner as Fields, path, depth + 1)
 }
 
-/** A copy of a payload without the fields at `paths`. What is not on the way to one of them is shared, not copied. */
+/** Copies a payload without the fields at `paths`. Parts outside the paths are shared, not copied. */
 export function stripFields(payload: object, paths: readonly FieldPath[]): object {
   let stripped = payload
   for (const path of paths) stripped = strip(stripped, path, 0)

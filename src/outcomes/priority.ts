@@ -3,19 +3,19 @@ import { parseFieldPath, readField } from '../conditions/payload-field.ts'
 import { policyError } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 
-/** Where a message says how urgent it is: a payload field, or a header (MQTT 5: user property). */
+/** Source of a message's priority: a payload field or a header (MQTT 5: user property). */
 export type PrioritySource = { readonly payload: string } | { readonly header: string }
 
-/** The words for an urgency, and the numbers they stand for. */
+/** Words for priorities, and their ranks. */
 export const PRIORITY_WORDS = { low: 0, normal: 3, high: 6, emergency: 9 } as const
 
-/** The most urgent rank. Ranks are whole numbers from 0. */
+/** Highest rank. Ranks are whole numbers from 0. */
 export const MOST_URGENT = 9
 
 /**
- * Reads a message's rank: a word of {@link PRIORITY_WORDS}, or a number from 0 to 9, cut to a whole one within. What
- * is missing or cannot be read is `normal`. Any sender can claim any rank: a rank opens no limit, it only orders
- * what waits. Throws PolicyError for a source that is none; what it returns never throws.
+ * Compiles a function that reads a message's rank: a word of {@link PRIORITY_WORDS}, or a number, rounded down to a
+ * whole one from 0 to 9. A missing or unreadable priority is `normal`. Senders may claim any rank, because a rank only
+ * orders what waits and opens no limit. Throws PolicyError for a wrong source. The returned function never throws.
  */
 export function compilePriority(
   source: PrioritySource | undefined,
@@ -27,13 +27,17 @@ export function compilePriority(
   if ('header' in source) {
     const { header } = source
     if (typeof header !== 'string' || header === '')
-      throw policyError(`${path}.header`, 'the name is missing', 'write the name of a header')
+      throw policyError(
+        `${path}.header`,
+        `${JSON.stringify(header)} is not a header name`,
+        'write the name of a header',
+      )
     return message => rankOf(readHeader(message, header)[0])
   }
   const field = typeof source.payload === 'string' ? parseFieldPath(source.payload) : undefined
   if (field === undefined) {
     const message = `${JSON.stringify(source.payload)} is not a field path`
-    throw policyError(`${path}.payload`, message, 'write a path as priority or meta.urgency')
+    throw policyError(`${path}.payload`, message, 'write a path such as priority or meta.urgency')
   }
   return message => rankOf(readField(message, field))
 }

@@ -7,33 +7,33 @@ import { compilePriority, type PrioritySource } from './priority.ts'
 import { readHoldMs, type Then } from './throttle.ts'
 
 export interface QueueOptions {
-  /** Most messages held, of all senders together. Default: 10,000. */
+  /** Most messages held, over all senders. Default: 10,000. */
   readonly max?: number | undefined
-  /** Most bytes held, of payloads and topics. Default: 64 MiB. */
+  /** Most bytes held, in payloads and topics. Default: 64 MiB. */
   readonly bytes?: number | string | undefined
-  /** By the messages' priority and in turns between senders, or strictly by arrival. Default: priority. */
+  /** `priority` orders by priority and lets senders take turns; `arrival` keeps the order of arrival. Default: priority. */
   readonly order?: 'priority' | 'arrival' | undefined
-  /** Where a message says its priority. Default: the header `priority`, else the payload field `priority`. */
+  /** Source of a message's priority. Default: the header `priority`, else the payload field `priority`. */
   readonly priority?: PrioritySource | undefined
   /** Longest wait, as a duration. Default: five minutes. */
   readonly upTo?: string | undefined
-  /** What becomes of a message that finds no room, is pushed out or waits too long. Default: drop. */
+  /** Outcome of a message that finds no room, is pushed out or waits too long. Default: drop. */
   readonly then?: Then | undefined
 }
 
-/** The bounds and the order of what a rule holds for all its senders. */
+/** Bounds and order of the messages that a rule holds for all its senders. */
 export interface QueuePlan {
   readonly maxMessages: number
   readonly maxBytes: number
-  /** `Infinity` for keep-latest: the newest value stays worth delivering. */
+  /** `Infinity` for `latest`. Because the newest value stays worth delivering. */
   readonly upToMs: number
   readonly then: Then
   readonly order: 'priority' | 'arrival' | 'latest'
-  /** From 0, the least urgent, to {@link MOST_URGENT}. Never throws. */
+  /** Returns a rank from 0, the lowest, to {@link MOST_URGENT}. Never throws. */
   rankOf(message: Message): number
 }
 
-const FIRST_COME = (): number => 0
+const RANK_BY_ARRIVAL = (): number => 0
 
 const OPTIONS: OptionNames<QueueOptions> = {
   max: true,
@@ -67,11 +67,11 @@ export function compileQueue(options: QueueOptions, path: string, latest = false
         : readHoldMs(options.upTo, `${path}.upTo`),
     then,
     order: latest ? 'latest' : order,
-    rankOf: byPriority ? compilePriority(options.priority, `${path}.priority`) : FIRST_COME,
+    rankOf: byPriority ? compilePriority(options.priority, `${path}.priority`) : RANK_BY_ARRIVAL,
   }
 }
 
-/** How a rule holds that says nothing about it, and one that is there no more. */
+/** Plan of a rule that sets no queue options, or that no longer exists. */
 export const DEFAULT_QUEUE: QueuePlan = compileQueue({}, 'queue')
 export const DEFAULT_LATEST: QueuePlan = compileQueue({}, 'latest', true)
 
@@ -82,5 +82,5 @@ function within(value: number, most: number, path: string): number {
 
 function oneOf(word: string, words: readonly string[], path: string): void {
   if (!words.includes(word))
-    throw policyError(path, `"${String(word)}" is none of them`, `use one of ${words.join(', ')}`)
+    throw policyError(path, `"${String(word)}" is not one of them`, `use one of ${words.join(', ')}`)
 }

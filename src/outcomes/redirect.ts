@@ -4,15 +4,15 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Dialect, isNamed, type Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
-import { fill, parseTemplate, placesOf, type Template } from './template.ts'
+import { fill, parseTemplate, placeholdersOf, type Template } from './template.ts'
 
 export interface RedirectOptions {
   /**
-   * The topic: a template with {topic}, {client}, {rule} or a capture of the rule's topic. Default: `dead/{topic}`,
+   * Target topic: a template with {topic}, {client}, {rule} or a capture of the rule's topic. Default: `dead/{topic}`,
    * on NATS `dead.{topic}`.
    */
   readonly to?: string | undefined
-  /** Whether the reason goes along in headers, where the protocol has them. Default: true. */
+  /** Adds headers with the reason if the protocol has headers. Default: true. */
   readonly headers?: boolean | undefined
 }
 
@@ -22,17 +22,17 @@ export interface RedirectPlan {
   readonly to: Template
   readonly headers: boolean
   readonly dialect: Dialect
-  /** Names that must be captures of the rule's topic. */
+  /** Placeholders that must be captures of the rule's topic. */
   readonly captures: readonly string[]
 }
 
-/** Present on what was redirected; holds the topic it came on. */
+/** Header of redirected messages. Its value is the original topic. */
 export const REDIRECTED_FROM = 'topicgate-redirected-from'
 
-const OWN_PLACES: readonly string[] = ['topic', 'client', 'rule']
+const OWN_PLACEHOLDERS: readonly string[] = ['topic', 'client', 'rule']
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
-/** Compiles the options of `redirect`. Throws PolicyError for what can never be a topic, or is the same one again. */
+/** Compiles the options of `redirect`. Throws PolicyError if the target can never be a topic or is the original topic. */
 export function compileRedirect(options: RedirectOptions, dialect: Dialect, path: string): RedirectPlan {
   checkOptionNames(options, OPTIONS, path)
   const { separator } = GRAMMARS[dialect]
@@ -44,33 +44,33 @@ export function compileRedirect(options: RedirectOptions, dialect: Dialect, path
       dialect,
     )
   ) {
-    const message = `${JSON.stringify(text.slice(0, 60))} is no topic a message can go to`
+    const message = `${JSON.stringify(text.slice(0, 60))} is not a topic that a message can be sent to`
     throw policyError(`${path}.to`, message, 'write a topic without wildcards')
   }
-  const places = placesOf(to)
+  const placeholders = placeholdersOf(to)
   if (to.every(part => typeof part !== 'string' || part === separator)) {
-    const message = 'nothing in it sets it apart from the topic a message came on'
-    throw policyError(`${path}.to`, message, `write a level of your own, as dead${separator}{topic}`)
+    const message = 'the target is the original topic'
+    throw policyError(`${path}.to`, message, `add a level of your own, such as dead${separator}{topic}`)
   }
-  const captures = places.filter(name => !OWN_PLACES.includes(name))
+  const captures = placeholders.filter(name => !OWN_PLACEHOLDERS.includes(name))
   return { to, headers: options.headers ?? true, dialect, captures }
 }
 
-/** What is wrong with the captures of a plan, given those of its rule's topic; undefined where nothing is. */
+/** Returns the problem with a plan's captures, given those of its rule's topic, or undefined if there is none. */
 export function findRedirectProblem(
   plan: RedirectPlan | undefined,
   captures: readonly string[],
 ): string | undefined {
   const unknown = plan?.captures.find(name => !captures.includes(name))
   if (unknown === undefined) return undefined
-  const known = [...OWN_PLACES, ...captures].map(name => `{${name}}`).join(', ')
-  return `{${unknown}} is no capture of the rule's topic; it may be ${known}`
+  const known = [...OWN_PLACEHOLDERS, ...captures].map(name => `{${name}}`).join(', ')
+  return `{${unknown}} is not a capture of the rule's topic; use ${known}`
 }
 
 /**
- * The topic a refused message goes to instead; undefined where there is none it may go to, and it is dropped: it
- * was redirected before, or what senders chose makes no topic. What is filled in makes one level each, but for the
- * topic itself; wildcards and separators in it become `_`. `captures` are those of the rule's pattern.
+ * Returns the topic that a refused message is redirected to. Returns undefined if it must be dropped, because it was
+ * redirected before or the filled template is not a valid topic. A filled value makes exactly one level, except the
+ * topic; wildcards and separators in it become `_`. `captures` are those of the rule's pattern.
  */
 export function redirectTopic(
   plan: RedirectPlan,
@@ -78,43 +78,43 @@ export function redirectTopic(
   decision: Decision,
   captures: ReadonlyMap<string, string> = NO_CAPTURES,
 ): string | undefined {
-  if (wasRedirected(plan, message)) return undefined
+  if (isRedirected(plan, message)) return undefined
   const topic = fill(plan.to, name => {
     if (name === 'topic') return message.topic
     const text =
       name === 'client' ? message.sender.client : name === 'rule' ? decision.rule : captures.get(name)
-    return asLevel(text, plan.dialect)
+    return toLevel(text, plan.dialect)
   })
-  const startsSystem = topic[0] === '$' && String(plan.to[0])[0] !== '$'
-  return isTopic(topic, plan.dialect) && !startsSystem ? topic : undefined
+  const isSystemTopic = topic[0] === '$' && String(plan.to[0])[0] !== '$'
+  return isTopic(topic, plan.dialect) && !isSystemTopic ? topic : undefined
 }
 
-/** Why, and from where: headers or MQTT 5 user properties for what is redirected. One line each, bounded. */
+/** Returns the headers or MQTT 5 user properties of a redirected message. Values are bounded and on one line. */
 export function redirectHeaders(
   plan: RedirectPlan,
   message: Message,
   decision: Decision,
 ): Readonly<Record<string, string>> {
-  const headers: Record<string, string> = { [REDIRECTED_FROM]: asValue(message.topic) }
+  const headers: Record<string, string> = { [REDIRECTED_FROM]: toHeaderValue(message.topic) }
   if (!plan.headers) return headers
   headers['topicgate-reason'] = decision.reason
-  if (decision.rule !== undefined) headers['topicgate-rule'] = asValue(decision.rule)
-  if (isNamed(message.sender.client)) headers['topicgate-client'] = asValue(message.sender.client)
+  if (decision.rule !== undefined) headers['topicgate-rule'] = toHeaderValue(decision.rule)
+  if (isNamed(message.sender.client)) headers['topicgate-client'] = toHeaderValue(message.sender.client)
   return headers
 }
 
-/** By its header, or by its topic where the protocol has no headers: it looks like what the template makes. */
-function wasRedirected({ to }: RedirectPlan, message: Message): boolean {
+/** Returns true if the message has the header or, without headers, a topic that matches the template. */
+function isRedirected({ to }: RedirectPlan, message: Message): boolean {
   try {
     if (message.headers !== undefined && Object.hasOwn(message.headers, REDIRECTED_FROM)) return true
   } catch {
-    // Headers that cannot be read tell nothing.
+    // Unreadable headers count as none.
   }
   const [first, last] = [to[0], to.at(-1)]
   if (to.length === 1) return message.topic === first
-  const begins = typeof first !== 'string' || message.topic.startsWith(first)
-  const ends = typeof last !== 'string' || message.topic.endsWith(last)
-  return begins && ends
+  const hasPrefix = typeof first !== 'string' || message.topic.startsWith(first)
+  const hasSuffix = typeof last !== 'string' || message.topic.endsWith(last)
+  return hasPrefix && hasSuffix
 }
 
 function isTopic(topic: string, dialect: Dialect): boolean {
@@ -127,11 +127,11 @@ const NO_LEVEL: Readonly<Record<Dialect, RegExp>> = {
   nats: /[.*>\s\p{Cc}\p{Cs}]/gu,
 }
 
-function asLevel(text: string | undefined, dialect: Dialect): string {
+function toLevel(text: string | undefined, dialect: Dialect): string {
   const level = (text ?? '').slice(0, MAX_SIZES.keyPartChars).replace(NO_LEVEL[dialect], '_')
   return level === '' ? '_' : level
 }
 
-function asValue(text: string): string {
+function toHeaderValue(text: string): string {
   return text.slice(0, MAX_SIZES.fieldChars).replace(/[\p{Cc}\p{Cs}]/gu, '_')
 }

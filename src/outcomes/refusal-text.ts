@@ -3,11 +3,11 @@ import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNamed, type Sender } from '../core/message.ts'
 import type { RefusalWords, RuleInfo, SenderKind } from './rule-info.ts'
-import { fill, parseTemplate, placesOf } from './template.ts'
+import { fill, parseTemplate, placeholdersOf } from './template.ts'
 
 export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']
 
-const DEFAULT_WORDS: Readonly<Record<SenderKind, string>> = {
+const DEFAULT_TEXTS: Readonly<Record<SenderKind, string>> = {
   user: 'Too many messages: {limit} per {window} are allowed. Try again in {retry}; sending less often avoids this.',
   device: '{reason}: {limit} {unit} per {window}, {remaining} left; retry in {retry}.',
   api: 'Limit "{rule}" exceeded ({reason}): {limit} {unit} per {window}, {remaining} left, whole again in {reset}. Retry in {retry}, and slow down to the limit or ask for a higher one.',
@@ -19,27 +19,39 @@ const DEFAULT_WITHOUT_RULE = 'Refused ({reason}). Try again in {retry}.'
 const DEFAULT_TOO_LARGE = 'Refused: the message is too large. At most {limit} bytes are allowed.'
 const DEFAULT_NEVER = 'Refused ({reason}): it is larger than the limit ever allows. Send less at once.'
 
-const PLACES: readonly string[] = [
-  ...['rule', 'limit', 'unit', 'window', 'remaining', 'reset', 'retry', 'reason', 'client'],
+const PLACEHOLDERS: readonly string[] = [
+  'rule',
+  'limit',
+  'unit',
+  'window',
+  'remaining',
+  'reset',
+  'retry',
+  'reason',
+  'client',
 ]
 
-/** Checks a rule's words for a refusal. Throws PolicyError at `path`. */
+/** Checks the refusal text of a rule. Throws PolicyError at `path`. */
 export function checkWords(words: RefusalWords | undefined, path: string): void {
   if (words === undefined || typeof words === 'function') return
   if (typeof words === 'string') {
-    const unknown = placesOf(parseTemplate(words, path)).find(name => !PLACES.includes(name))
+    const unknown = placeholdersOf(parseTemplate(words, path)).find(name => !PLACEHOLDERS.includes(name))
     if (unknown === undefined) return
-    const known = PLACES.map(name => `{${name}}`).join(', ')
-    throw policyError(path, `{${unknown}} is nothing a refusal can tell`, `use ${known}`)
+    const known = PLACEHOLDERS.map(name => `{${name}}`).join(', ')
+    throw policyError(path, `{${unknown}} is not a placeholder of a refusal`, `use ${known}`)
   }
   for (const [kind, text] of Object.entries(words)) {
     if (!SENDER_KINDS.includes(kind as SenderKind))
-      throw policyError(`${path}.${kind}`, `"${kind}" is no kind of sender`, `use ${SENDER_KINDS.join(', ')}`)
+      throw policyError(
+        `${path}.${kind}`,
+        `"${kind}" is not a kind of sender`,
+        `use ${SENDER_KINDS.join(', ')}`,
+      )
     checkWithin(path, () => checkWords(text, kind))
   }
 }
 
-/** What kind of sender it is. */
+/** Returns the kind of a sender. */
 export function senderKind(sender: Sender): SenderKind {
   if (isNamed(sender.apiKey)) return 'api'
   if (isNamed(sender.device)) return 'device'
@@ -48,23 +60,23 @@ export function senderKind(sender: Sender): SenderKind {
 }
 
 /**
- * One line that tells a sender of a refusal: the rule's own words, else those for its kind. It holds the rule's
- * numbers and the sender's own client id, nothing of other senders. At most `BOUNDS.refusalChars` characters, no control
- * characters. A function that throws, or answers no text, is passed over. Never throws.
+ * Returns a one-line refusal for a sender: the rule's own text, else the default for its kind. It contains the rule's
+ * numbers and the sender's own client id, but nothing of other senders. At most `MAX_SIZES.refusalChars` characters,
+ * without control characters. Ignores a function that throws or returns no text. Never throws.
  */
-export function refusalText(decision: Decision, sender: Sender, facts?: RuleInfo): string {
-  const own = ownWords(decision, sender, facts?.message)
-  const text = own ?? fillWords(defaultWords(decision, sender, facts), decision, sender, facts)
+export function refusalText(decision: Decision, sender: Sender, ruleInfo?: RuleInfo): string {
+  const own = ownText(ruleInfo?.message)
+  const text = own ?? fillText(defaultText(decision, sender, ruleInfo), decision, sender, ruleInfo)
   return text.slice(0, MAX_SIZES.refusalChars).replace(/[\p{Cc}\p{Cs}]/gu, ' ')
 
-  function ownWords(of: Decision, who: Sender, words: RefusalWords | undefined): string | undefined {
+  function ownText(words: RefusalWords | undefined): string | undefined {
     if (words === undefined) return undefined
     if (typeof words !== 'function') {
-      const chosen = typeof words === 'string' ? words : words[senderKind(who)]
-      return chosen === undefined ? undefined : fillWords(chosen, of, who, facts)
+      const chosen = typeof words === 'string' ? words : words[senderKind(sender)]
+      return chosen === undefined ? undefined : fillText(chosen, decision, sender, ruleInfo)
     }
     try {
-      const answer: unknown = words(of, who)
+      const answer: unknown = words(decision, sender)
       return typeof answer === 'string' ? answer : undefined
     } catch {
       return undefined
@@ -72,18 +84,18 @@ export function refusalText(decision: Decision, sender: Sender, facts?: RuleInfo
   }
 }
 
-function defaultWords(decision: Decision, sender: Sender, facts: RuleInfo | undefined): string {
+function defaultText(decision: Decision, sender: Sender, ruleInfo: RuleInfo | undefined): string {
   if (decision.reason === 'too_large') return DEFAULT_TOO_LARGE
   if (decision.retryAfterMs === Infinity) return DEFAULT_NEVER
-  return facts === undefined ? DEFAULT_WITHOUT_RULE : DEFAULT_WORDS[senderKind(sender)]
+  return ruleInfo === undefined ? DEFAULT_WITHOUT_RULE : DEFAULT_TEXTS[senderKind(sender)]
 }
 
-function fillWords(words: string, decision: Decision, sender: Sender, facts: RuleInfo | undefined): string {
+function fillText(words: string, decision: Decision, sender: Sender, ruleInfo: RuleInfo | undefined): string {
   const values: Readonly<Record<string, string>> = {
     rule: decision.rule ?? '',
-    limit: String(facts?.count ?? decision.limit ?? ''),
-    unit: facts?.unit ?? 'messages',
-    window: facts === undefined ? '' : describeMs(facts.periodMs),
+    limit: String(ruleInfo?.count ?? decision.limit ?? ''),
+    unit: ruleInfo?.unit ?? 'messages',
+    window: ruleInfo === undefined ? '' : describeMs(ruleInfo.periodMs),
     remaining: String(decision.remaining ?? 0),
     reset: describeMs(decision.resetMs ?? decision.retryAfterMs),
     retry: describeMs(decision.retryAfterMs),
@@ -93,7 +105,7 @@ function fillWords(words: string, decision: Decision, sender: Sender, facts: Rul
   return fill(parseTemplate(words, 'message'), name => values[name] ?? '')
 }
 
-/** A duration for people, rounded up: `250 ms`, `30 s`, `5 min`, `2 h`, `3 d`. */
+/** Formats a duration, rounded up: `250 ms`, `30 s`, `5 min`, `2 h`, `3 d`. */
 function describeMs(ms: number): string {
   if (ms === Infinity) return 'never'
   if (ms < 1_000) return `${Math.ceil(ms)} ms`

@@ -14,42 +14,42 @@ export type RefusalWords =
   | Readonly<Partial<Record<SenderKind, string>>>
   | ((decision: Decision, sender: Sender) => string)
 
-/** What a rule is, for those who enact its decisions and tell of them. */
+/** Description of a rule, for code that enacts or reports its decisions. */
 export interface RuleInfo {
   readonly name: string
   readonly description?: string | undefined
   readonly on: Action
-  /** The pattern it was first used for, as written; absent where it stands for every topic. */
+  /** Pattern of the rule's first use, as written. Undefined if the rule covers all topics. */
   readonly pattern?: string | undefined
   /** Units per period. */
   readonly count: number
   readonly periodMs: number
-  /** The most it can hold: a token bucket's burst, else the count. */
+  /** Most units at once: a token bucket's burst, else the count. */
   readonly capacity: number
-  /** Of a maximum size, which counts nothing: its bytes, as `count` and `capacity`; its period is 0. */
+  /** Bytes of a maximum-size rule, also in `count` and `capacity`. Such a rule counts nothing, and its period is 0. */
   readonly maxBytes?: number | undefined
   readonly unit: 'messages' | 'bytes'
   readonly per: readonly string[]
   readonly algorithm: string
-  /** True for a rule that is for some messages or senders only. */
+  /** True if the rule covers only some messages or senders. */
   readonly isSelective: boolean
   readonly exceeded: ExceededPlan
-  /** The rule's own words for a refusal. */
+  /** Refusal text of the rule. */
   readonly message?: RefusalWords | undefined
-  /** What the captures of the rule's topic hold of a topic. */
+  /** Returns the captures of the rule's pattern in a topic. */
   capturesOf(topic: string): ReadonlyMap<string, string>
 }
 
-/** What a guard asks of a gate besides decisions. All of it is optional: without it outcomes go by their defaults. */
+/** Part of a gate that a guard uses besides decisions. Without a method the guard uses its default. */
 export interface RuleLookup {
   ruleOf?(name: string): RuleInfo | undefined
   /**
-   * The key a message would be charged under by a rule; undefined where the rule does not meet it or an exemption
-   * holds. Charges nothing.
+   * Returns the key that a rule charges for a message, or undefined if the rule does not cover it or an exemption
+   * applies. Charges nothing.
    */
   keyOf?(rule: string, message: Message): string | undefined
   peek?(message: Message): MaybePromise<readonly Decision[]>
-  /** Calls a listener when decisions may differ from now on. */
+  /** Adds a listener for changes after which decisions may differ. */
   on?(event: 'changed', listener: () => void): unknown
   off?(event: 'changed', listener: () => void): unknown
 }

@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 
-/** Outcome of a message that cannot be held, or not any longer. */
+/** Outcome of a message that cannot be held, or cannot be held any longer. */
 export type Then = 'drop' | 'reject' | 'disconnect'
 
 export interface ThrottleOptions {
@@ -14,7 +14,7 @@ export interface ThrottleOptions {
 
 const OPTIONS: OptionNames<ThrottleOptions> = { upTo: true, then: true }
 
-/** A rule's own bounds on holding; those of the guard apply to what it leaves out. */
+/** Bounds of a rule on holding. The guard's bounds replace missing ones. */
 export interface Hold {
   readonly upToMs?: number | undefined
   readonly then?: 'drop' | 'disconnect' | undefined
@@ -26,15 +26,15 @@ export function compileHold(options: ThrottleOptions, path: string): Hold | unde
   const { upTo, then } = options
   if (upTo === undefined && then === undefined) return undefined
   if (then !== undefined && then !== 'drop' && then !== 'disconnect')
-    throw policyError(`${path}.then`, `"${String(then)}" is none of them`, 'use one of drop, disconnect')
+    throw policyError(`${path}.then`, `"${String(then)}" is not one of them`, 'use one of drop, disconnect')
   const upToMs = upTo === undefined ? undefined : readHoldMs(upTo, `${path}.upTo`)
-  return { ...(upToMs === undefined ? {} : { upToMs }), ...(then === undefined ? {} : { then }) }
+  return { upToMs, then }
 }
 
 /** Parses the longest time a rule may hold a message, in milliseconds. Throws PolicyError. */
 export function readHoldMs(upTo: string, path: string): number {
   const ms = checkWithin(path, () => parseDuration(upTo))
   if (ms <= MAX_SIZES.holdMs) return ms
-  const message = `${JSON.stringify(upTo)} is longer than a message is ever held`
+  const message = `${JSON.stringify(upTo)} is longer than a message can be held`
   throw policyError(path, message, `write at most ${MAX_SIZES.holdMs / 60_000}m`)
 }

@@ -48,7 +48,7 @@ describe('the topic of what is redirected', () => {
       'dead/berlin',
     )
     const unknown = limit({ name: 'r', rate: '1/s', exceeded: { redirect: { to: 'dead/{site}' } } })
-    expect(() => new Gate().use('a/#', unknown)).toThrow(/\{site\} is no capture of the rule's topic/)
+    expect(() => new Gate().use('a/#', unknown)).toThrow(/\{site\} is not a capture of the rule's topic/)
   })
 
   it('is none for what was redirected before, by its header or its topic', () => {
@@ -86,7 +86,7 @@ describe('the topic of what is redirected', () => {
     for (const to of ['a/#', 'a/+/b', '{topic}', '', 'dead/{topic', 'dead/{}']) {
       expect(() => plan(to), to).toThrow(PolicyError)
     }
-    expect(() => plan('dead.>', 'nats')).toThrow(/no topic a message can go to/)
+    expect(() => plan('dead.>', 'nats')).toThrow(/not a topic that a message can be sent to/)
   })
 })
 

@@ -91,9 +91,9 @@ describe('what a refused sender is told', () => {
   it('is refused when the rule is made where it has a place that nothing fills', () => {
     const ruleWith = (message: unknown) => () =>
       limit({ name: 'r', rate: '1/s', message: message as RefusalWords })
-    expect(ruleWith('in {retyr}')).toThrow(/message: \{retyr\} is nothing a refusal can tell/)
+    expect(ruleWith('in {retyr}')).toThrow(/message: \{retyr\} is not a placeholder of a refusal/)
     expect(ruleWith({ user: 'in {retyr}' })).toThrow(/message.user: \{retyr\}/)
-    expect(ruleWith({ robot: 'stop' })).toThrow(/"robot" is no kind of sender/)
+    expect(ruleWith({ robot: 'stop' })).toThrow(/"robot" is not a kind of sender/)
     expect(ruleWith('a } b')).toThrow(/brace/)
   })
 })

@@ -55,14 +55,14 @@ describe('the facts of a rule', () => {
 
 describe('what a rule asks for when it is exceeded', () => {
   it.each([
-    ['explode', /exceeded: "explode" is no outcome/],
-    ['deliver', /exceeded: "deliver" is no outcome/],
-    [{ queue: 7 }, /exceeded.queue: its options are no object/],
-    [{ queue: { upTo: '1h' } }, /exceeded.queue.upTo: "1h" is longer than a message is ever held/],
+    ['explode', /exceeded: "explode" is not an outcome/],
+    ['deliver', /exceeded: "deliver" is not an outcome/],
+    [{ queue: 7 }, /exceeded.queue: the options are not an object/],
+    [{ queue: { upTo: '1h' } }, /exceeded.queue.upTo: "1h" is longer than a message can be held/],
     [{ queue: { max: 100_001 } }, /exceeded.queue.max: 100001 is not a whole number/],
-    [{ queue: { then: 'queue' } }, /exceeded.queue.then: "queue" is none of them/],
-    [{ queue: { priority: { header: '' } } }, /exceeded.queue.priority.header: the name is missing/],
-    [{ throttle: { then: 'reject' } }, /exceeded.throttle.then: "reject" is none of them/],
+    [{ queue: { then: 'queue' } }, /exceeded.queue.then: "queue" is not one of them/],
+    [{ queue: { priority: { header: '' } } }, /exceeded.queue.priority.header: "" is not a header name/],
+    [{ throttle: { then: 'reject' } }, /exceeded.throttle.then: "reject" is not one of them/],
     [{ latest: { topics: 0 } }, /exceeded.latest.topics: 0 is not a whole number/],
     [{ latest: { bytes: 'lots' } }, /exceeded.latest.bytes: "lots" is not a number of bytes/],
   ])('%j is refused where it makes no sense', (exceeded, says) => {
