@@ -1,4 +1,4 @@
-import { findMessageProblem, wrong } from '../../src/publish/check-message.ts'
+import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import type { PublishOptions } from './client.ts'
 
 /** Remaining length of a packet at most [MQTT-2.2.3]; with it the fixed header has 5 bytes. */
@@ -35,22 +35,22 @@ export function findPublishProblem(
   options: PublishOptions,
 ): Error | undefined {
   const { qos = 0, retain = false, dup = false, properties } = options
-  if (qos !== 0 && qos !== 1 && qos !== 2) return wrong('qos', qos, '0, 1 or 2')
-  if (typeof retain !== 'boolean') return wrong('retain', retain, 'true or false')
-  if (typeof dup !== 'boolean') return wrong('dup', dup, 'true or false')
+  if (qos !== 0 && qos !== 1 && qos !== 2) return wrongTypeError('qos', qos, '0, 1 or 2')
+  if (typeof retain !== 'boolean') return wrongTypeError('retain', retain, 'true or false')
+  if (typeof dup !== 'boolean') return wrongTypeError('dup', dup, 'true or false')
   return findMessageProblem(topic, payload, 'mqtt') ?? findPropertyFlaw(properties)
 }
 
 function findPropertyFlaw(properties: unknown): Error | undefined {
   if (properties === undefined) return undefined
   if (typeof properties !== 'object' || properties === null || Array.isArray(properties))
-    return wrong('properties', properties, 'an object of the properties of MQTT 5')
+    return wrongTypeError('properties', properties, 'an object of the properties of MQTT 5')
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined) continue
     const isRight = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined
     if (isRight === undefined)
       return new TypeError(`properties.${name.slice(0, 40)}: a PUBLISH has no such property.`)
-    if (!isRight(value)) return wrong(`properties.${name}`, value, 'a value it can have')
+    if (!isRight(value)) return wrongTypeError(`properties.${name}`, value, 'a value it can have')
   }
   return undefined
 }

@@ -3,7 +3,7 @@ import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/index.ts'
 import { BackOff, type BackOffOptions } from '../../src/publish/back-off.ts'
-import { assemble, type PublishLimits } from '../../src/publish/create-publisher.ts'
+import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
@@ -71,7 +71,7 @@ export function limitPublishes(
   const { clientId } = client.options as { clientId?: string }
   const known: Sender = clientId ? { client: clientId } : {}
   const transport = new MqttTransport(client, options)
-  const parts = assemble(limits, 'mqtt', options, known, transport)
+  const parts = createPublisher(limits, 'mqtt', options, known, transport)
   transport.gate = parts.gate
   const { publisher, sender } = parts
   const detach = follow()

@@ -71,21 +71,21 @@ export class MqttTransport implements Transport<PublishOptions> {
 
   send(
     message: Message,
-    cargo: PublishOptions,
+    clientData: PublishOptions,
     decision: Decision,
     settle: (failure?: SendFailure) => void,
   ): void {
     const { topic, body } = message as OutgoingMessage
     let payload = body as string | Buffer
-    let options = cargo
+    let options = clientData
     const plan =
       decision.outcome === 'degrade' ? this.gate?.ruleOf(decision.rule ?? '')?.exceeded.degrade : undefined
     if (plan !== undefined) {
       const lesser = degradeMessage(plan, message, decision)
       if (lesser.payload !== undefined) payload = Buffer.from(lesser.payload)
       const userProperties = { ...message.headers, ...lesser.headers }
-      const properties = { ...cargo.properties, userProperties }
-      options = { ...cargo, qos: lesser.qos, retain: lesser.retain, properties }
+      const properties = { ...clientData.properties, userProperties }
+      options = { ...clientData, qos: lesser.qos, retain: lesser.retain, properties }
     }
     const underWay = (options.qos ?? 0) > 0 ? this.#unacknowledged : this.#written
     let settled = false

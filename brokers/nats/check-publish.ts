@@ -1,4 +1,4 @@
-import { findMessageProblem, wrong } from '../../src/publish/check-message.ts'
+import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import type { NatsHeaders } from './client.ts'
 
 /** What is published along with a message. `msgID` and `expect` are for JetStream. */
@@ -22,11 +22,11 @@ export function findPublishProblem(
   const flaw = findMessageProblem(subject, payload, 'nats')
   if (flaw !== undefined) return flaw
   if (reply !== undefined && reply !== '' && findMessageProblem(reply, '', 'nats') !== undefined)
-    return wrong('reply', reply, 'a subject')
+    return wrongTypeError('reply', reply, 'a subject')
   if (msgID !== undefined && (typeof msgID !== 'string' || /[\r\n]/.test(msgID)))
-    return wrong('msgID', msgID, 'text of one line')
+    return wrongTypeError('msgID', msgID, 'text of one line')
   if (headers !== undefined && typeof (headers as Partial<typeof headers> | null)?.keys !== 'function')
-    return wrong('headers', headers, 'made by `headers` of the client')
+    return wrongTypeError('headers', headers, 'made by `headers` of the client')
   return undefined
 }
 

@@ -1,7 +1,7 @@
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/index.ts'
-import { assemble, type PublishLimits } from '../../src/publish/create-publisher.ts'
+import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
@@ -60,7 +60,7 @@ export function limitPublishes(
   if (!(Number.isSafeInteger(window) && window >= 1))
     throw policyError('window', `${window} is not a whole number from 1`, 'leave it out for its default')
   const transport = new NatsTransport(connection, options.jetstream, window, options.headers)
-  const parts = assemble(limits, 'nats', options, {}, transport)
+  const parts = createPublisher(limits, 'nats', options, {}, transport)
   transport.gate = parts.gate
   const { publisher, sender } = parts
   const unfollow = follow(connection, {

@@ -105,7 +105,7 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
     try {
       const lesser = this.#lesser(message, decision)
       const payload = lesser?.payload ?? (message as OutgoingMessage).body
-      const cargo = lesser === undefined ? given : this.#marked(given, lesser.headers)
+      const clientData = lesser === undefined ? given : this.#marked(given, lesser.headers)
       const tooLarge = findSizeProblem(
         { size: lesser?.payload?.length ?? message.size },
         this.#connection.info?.max_payload,
@@ -115,13 +115,13 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
         return
       }
       if (this.#jetStream === undefined) {
-        this.#connection.publish(message.topic, payload, cargo)
+        this.#connection.publish(message.topic, payload, clientData)
         this.#join(done)
         return
       }
-      this.#jetStream.publish(message.topic, payload, cargo).then(
+      this.#jetStream.publish(message.topic, payload, clientData).then(
         () => done(),
-        (error: unknown) => done(failureOf(error, cargo)),
+        (error: unknown) => done(failureOf(error, clientData)),
       )
     } catch (error) {
       done({ error, slowDown: false })

@@ -116,7 +116,7 @@ export const MAX_SIZES = {
   queuedPerRule: 10_000,
   queuedBytesPerRule: 67_108_864,
   /** Keys with held messages in a publisher. Beyond it, all waiting messages share the wait of the first. */
-  shelvesPerPublisher: 1_024,
+  partitionsPerPublisher: 1_024,
   /** Keys of a degrading rule with a cached position in its sample. */
   sampledKeys: 65_536,
   /** Refused messages with a reserved retry slot. */

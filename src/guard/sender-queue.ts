@@ -3,7 +3,6 @@ import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { Slice } from '../core/sliced-work.ts'
 import { HolderAccount } from './hold-shares.ts'
-import { type Entry, LinkedList } from './linked-list.ts'
 import { QueuedMessages } from './queued-messages.ts'
 import { supersedeAll } from './rule-queue.ts'
 import type { QueuedItem } from './sub-queue.ts'
@@ -17,6 +16,7 @@ import type {
   SenderQueueOptions,
 } from './types.ts'
 import { isPassing, overflow } from './types.ts'
+import { WaitingList, type WaitingMessage } from './waiting-list.ts'
 
 /**
  * Most checks of a sender queue in progress at a remote store. A throttled first message stops them. At this number
@@ -24,7 +24,7 @@ import { isPassing, overflow } from './types.ts'
  */
 export const MAX_PENDING_CHECKS = 32
 
-interface HeldEntry extends Entry {
+interface HeldEntry extends WaitingMessage {
   readonly enact: Enact<Message>
   readonly ask: Ask<Message> | undefined
   /** Hooks of the connection that sent the message. */
@@ -46,7 +46,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   onIdle: (() => void) | undefined
   readonly #holdBudget: SenderQueueBudget
   #hooks: SenderQueueHooks
-  readonly #waiting = new LinkedList<HeldEntry>()
+  readonly #waiting = new WaitingList<HeldEntry>()
   readonly #mixesSenders: boolean
   /** Messages of this sender in rule queues. Created on first use. */
   #queued: QueuedMessages | undefined

@@ -2,12 +2,12 @@ import type { Decision } from '../core/decision.ts'
 import type { Action, MaybePromise, Message, Sender } from '../core/message.ts'
 import type { ExceededPlan } from './exceeded.ts'
 
-/** Who is told, by what the sender is known as: an api key, a device, a user, a client id (a device), or nothing. */
+/** Kind of a sender: with an API key, a device or client id, a user, or no identity. */
 export type SenderKind = 'user' | 'device' | 'api' | 'anonymous'
 
 /**
- * What a refused sender is told: a text that may hold places, one for each kind of sender (those left out get the
- * default), or a function. Places: {rule} {limit} {unit} {window} {remaining} {reset} {retry} {reason} {client}.
+ * Text for a refused sender: one text, one text for each kind of sender (the others get the default), or a function.
+ * Placeholders: {rule} {limit} {unit} {window} {remaining} {reset} {retry} {reason} {client}.
  */
 export type RefusalWords =
   | string

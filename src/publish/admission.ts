@@ -1,20 +1,20 @@
 import type { Clock } from '../core/clock.ts'
 import type { Message } from '../core/message.ts'
-import type { Entry } from './linked-list.ts'
 import type { Partition } from './partition.ts'
+import type { PublishEntry } from './publish-entry.ts'
 import type { PublishQueue } from './publish-queue.ts'
 import type { PublishResults } from './publish-results.ts'
 
-/** Takes messages into the queue: finds room for them, and drops what has grown too old. */
+/** Adds messages to the queue, makes room for them, and drops messages that are too old. */
 export class Admission<C> {
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
   readonly #clock: Clock
   readonly #maxAgeMs: number
-  /** The shelf of what a rule holds back and a message waits behind. */
-  readonly #shelfBehind: (message: Message) => Partition<C> | undefined
-  /** Something has left the queue by its age. */
-  readonly #changed: () => void
+  /** Returns the partition of a held rule that a message must wait behind. */
+  readonly #partitionAhead: (message: Message) => Partition<C> | undefined
+  /** Called when messages may have left the queue because of their age. */
+  readonly #onExpired: () => void
   #cancelExpiry: (() => void) | undefined
   peak = 0
 
@@ -23,32 +23,31 @@ export class Admission<C> {
     results: PublishResults<C>,
     clock: Clock,
     maxAgeMs: number,
-    shelfBehind: (message: Message) => Partition<C> | undefined,
-    changed: () => void,
+    partitionAhead: (message: Message) => Partition<C> | undefined,
+    onExpired: () => void,
   ) {
     this.#publishQueue = publishQueue
     this.#results = results
     this.#clock = clock
     this.#maxAgeMs = maxAgeMs
-    this.#shelfBehind = shelfBehind
-    this.#changed = changed
+    this.#partitionAhead = partitionAhead
+    this.#onExpired = onExpired
   }
 
-  /** Takes a message in, or drops it. */
-  take(entry: Entry<C>): void {
+  /** Adds a message to the queue, or drops it. */
+  enqueue(entry: PublishEntry<C>): void {
     entry.latest ||= this.#isKeptByRule(entry)
-    if (this.supersedes(entry) || !this.#makeRoom(entry)) return
+    if (this.supersedeOlder(entry) || !this.#makeRoom(entry)) return
     this.#publishQueue.add(entry)
     this.peak = Math.max(this.peak, this.#publishQueue.count)
-    this.#watchAge()
+    this.#scheduleExpiry()
   }
 
   /**
-   * Settles which of two messages of a topic is superseded, if `entry` keeps only its latest and another that does waits.
-   * The one that stays has the higher priority of both. Returns whether `entry` is settled: it is dropped, or has taken the
-   * place of the other.
+   * Drops the older of two waiting messages of a topic if both keep only the latest. The remaining one gets the higher
+   * priority of both. Returns true if `entry` needs no further handling: it was dropped, or has replaced the other.
    */
-  supersedes(entry: Entry<C>): boolean {
+  supersedeOlder(entry: PublishEntry<C>): boolean {
     const other = entry.latest ? this.#publishQueue.latestOf(entry.message.topic) : undefined
     if (other === undefined) return false
     if (other.sequence > entry.sequence) {
@@ -56,16 +55,16 @@ export class Admission<C> {
       this.#results.drop(entry, 'superseded')
       return true
     }
-    return this.#replace(other, entry)
+    return this.#replaceOlder(other, entry)
   }
 
-  #replace(older: Entry<C>, entry: Entry<C>): boolean {
+  #replaceOlder(older: PublishEntry<C>, entry: PublishEntry<C>): boolean {
     if (entry.rank > older.rank) {
       this.#publishQueue.remove(older)
       this.#results.drop(older, 'superseded')
       return false
     }
-    if (!this.#publishQueue.mayGrow(entry.message.size - older.message.size)) {
+    if (!this.#publishQueue.canGrow(entry.message.size - older.message.size)) {
       this.#results.drop(entry, 'overflow')
       return true
     }
@@ -74,11 +73,11 @@ export class Admission<C> {
     return true
   }
 
-  /** Whether it waits behind another of its topic, of which a rule keeps only the latest. */
-  #isKeptByRule({ message }: Entry<C>): boolean {
+  /** Returns true if the message waits behind a rule that keeps only the latest of its topic. */
+  #isKeptByRule({ message }: PublishEntry<C>): boolean {
     return (
       this.#publishQueue.latestOf(message.topic) !== undefined &&
-      this.#shelfBehind(message)?.keepsLatest === true
+      this.#partitionAhead(message)?.keepsLatest === true
     )
   }
 
@@ -87,7 +86,7 @@ export class Admission<C> {
     this.#cancelExpiry = undefined
   }
 
-  #makeRoom(newcomer: Entry<C>): boolean {
+  #makeRoom(newcomer: PublishEntry<C>): boolean {
     for (;;) {
       const victim = this.#publishQueue.victimFor(newcomer)
       if (victim === undefined) return true
@@ -100,18 +99,18 @@ export class Admission<C> {
     }
   }
 
-  #watchAge(): void {
+  #scheduleExpiry(): void {
     const maxAgeMs = this.#maxAgeMs
     if (maxAgeMs === Infinity || this.#cancelExpiry !== undefined) return
     const nowMs = this.#clock.now()
     const oldestMs = this.#publishQueue.expire(nowMs - maxAgeMs + 1, entry =>
       this.#results.drop(entry, 'expired'),
     )
-    this.#changed()
+    this.#onExpired()
     if (oldestMs === Infinity) return
     this.#cancelExpiry = this.#clock.after(Math.max(1, oldestMs + maxAgeMs - nowMs), () => {
       this.#cancelExpiry = undefined
-      this.#watchAge()
+      this.#scheduleExpiry()
     })
   }
 }

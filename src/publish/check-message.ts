@@ -1,32 +1,32 @@
 import type { Dialect } from '../core/message.ts'
 import { GRAMMARS, quote, validTopic } from '../topic/dialect.ts'
 
-/** Longest part of a wrong value that an error shows. */
-const SHOWN_CHARS = 40
+/** Most characters of a wrong value in an error. */
+const MAX_SHOWN_CHARS = 40
 
-/** Returns what is wrong with the topic and payload of a message to be published; undefined if nothing is. Never throws. */
+/** Returns the problem with the topic or payload of a message, or undefined if there is none. Never throws. */
 export function findMessageProblem(topic: unknown, payload: unknown, dialect: Dialect): Error | undefined {
-  if (typeof topic !== 'string') return wrong('topic', topic, 'text')
+  if (typeof topic !== 'string') return wrongTypeError('topic', topic, 'text')
   if (topic === '') return new TypeError('topic: "" is empty. A message needs a topic.')
   if (!validTopic(topic, dialect))
     return new TypeError(
-      `topic: ${quote(topic)} cannot be published to. Remove what is not allowed in a topic.`,
+      `topic: ${quote(topic)} cannot be published to. Remove the characters that a topic must not have.`,
     )
   if (dialect === 'nats' && hasWildcard(topic))
     return new TypeError(`topic: ${quote(topic)} has a wildcard. A message goes to one subject.`)
   if (typeof payload !== 'string' && !(payload instanceof Uint8Array))
-    return wrong('payload', payload, 'text or bytes (a string, Buffer or Uint8Array)')
+    return wrongTypeError('payload', payload, 'text or bytes (a string, Buffer or Uint8Array)')
   return undefined
 }
 
 /** Returns the error for an option of the wrong type. */
-export function wrong(name: string, value: unknown, right: string): Error {
-  return new TypeError(`${name}: ${shown(value)} is not ${right}.`)
+export function wrongTypeError(name: string, value: unknown, right: string): Error {
+  return new TypeError(`${name}: ${formatValue(value)} is not ${right}.`)
 }
 
-function shown(value: unknown): string {
-  if (typeof value === 'string') return quote(value.slice(0, SHOWN_CHARS))
-  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, SHOWN_CHARS)
+function formatValue(value: unknown): string {
+  if (typeof value === 'string') return quote(value.slice(0, MAX_SHOWN_CHARS))
+  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, MAX_SHOWN_CHARS)
 }
 
 function hasWildcard(subject: string): boolean {

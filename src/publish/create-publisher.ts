@@ -2,46 +2,46 @@ import { createSender } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Sender } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'
-import { completePublisher, gateOf, type PublisherOptions, type PublishRate } from './options.ts'
+import { completeOptions, type PublisherOptions, type PublishRate, resolveGate } from './options.ts'
 import { Publisher } from './publisher.ts'
 import type { PublisherStats, Transport } from './types.ts'
 
-/** What the publishers of all brokers offer, whatever their `publish` takes. */
+/** Methods of every broker's publisher besides `publish`. */
 export interface PublishLimits {
   /**
-   * Resolves with true when all has been sent or dropped, with false after `withinMs`. For a shutdown: `flush`,
-   * then `close`.
+   * Resolves with true when all messages were sent or dropped, or with false after `withinMs`. To shut down, call
+   * `flush`, then `close`.
    */
   flush(withinMs?: number): Promise<boolean>
   /**
-   * Drops what still waits and takes the publisher off its client, which stays open. What the client has been given is
-   * settled by its acknowledgement, or as failed when the client is not connected.
+   * Drops waiting messages and detaches the publisher from its client, which stays open. Messages handed to the client
+   * are settled by their acknowledgement, or fail if the client is not connected.
    */
   close(): void
   [Symbol.asyncDispose](): Promise<void>
   stats(): PublisherStats
 }
 
-/** A publisher's parts, made of what a user gives. Throws PolicyError or UnsupportedError. */
-export interface Parts<C> {
+/** Publisher and the parts that brokers need. */
+export interface PublisherParts<C> {
   readonly publisher: Publisher<C>
   readonly gate: Gate
   readonly clock: Clock
   readonly sender: Sender
-  /** Closes the publisher, and the gate where it is its own. */
+  /** Closes the publisher, and its gate if it owns it. */
   close(): void
 }
 
-/** Puts a publisher together over a client. Throws PolicyError or UnsupportedError for what cannot be meant. */
-export function assemble<C>(
+/** Creates a publisher for a client. Throws PolicyError or UnsupportedError for invalid options. */
+export function createPublisher<C>(
   limits: Gate | PublishRate,
   protocol: 'mqtt' | 'nats',
   options: PublisherOptions,
   sender: Sender,
   transport: Transport<C>,
-): Parts<C> {
-  const settings = completePublisher(options)
-  const { gate, own } = gateOf(limits, protocol, options.clock)
+): PublisherParts<C> {
+  const settings = completeOptions(options)
+  const { gate, isOwned } = resolveGate(limits, protocol, options.clock)
   const clock = options.clock ?? gate.clock
   const publisher = new Publisher(gate, transport, clock, options.logger ?? gate.logger, settings)
   return {
@@ -51,7 +51,7 @@ export function assemble<C>(
     sender: createSender(options.sender ?? sender),
     close: () => {
       publisher.close()
-      if (own) void gate.close()
+      if (isOwned) void gate.close()
     },
   }
 }

@@ -3,7 +3,7 @@ import type { Action, Headers, Message, Sender } from '../core/message.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
-/** What a message to be published is made of. */
+/** Parts of a message to publish. */
 export interface OutgoingParts {
   readonly protocol: 'mqtt' | 'nats'
   readonly topic: string
@@ -14,7 +14,7 @@ export interface OutgoingParts {
   readonly headers?: Headers | undefined
 }
 
-/** A message to be published, as the gate sees it. */
+/** Message to publish, in the form that the gate reads. */
 export class OutgoingMessage implements Message {
   readonly topic: string
   readonly sender: Sender
@@ -41,7 +41,7 @@ export class OutgoingMessage implements Message {
     return 'publish'
   }
 
-  /** The body as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
+  /** Returns the body parsed as JSON, once. Returns undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
     if (this.#parsed === NOT_PARSED) this.#parsed = this.#parse()
     return this.#parsed

@@ -1,17 +1,18 @@
-/** The shortest time between two cuts: what was under way at the first is refused for the same reason. */
+/** Shortest time between two reductions. Messages in flight at the first one are refused for the same reason. */
 const CUT_MS = 200
 const RAISE_MS = 1_000
-/** Where it stops to pace, and where it stops to slow down, in messages a millisecond. */
+/** Rate at which pacing ends, and lowest rate, in messages a millisecond. */
 const FASTEST_PER_MS = 10
 const SLOWEST_PER_MS = 0.001
 
 /**
- * How fast a publisher may go that was told to slow down: half its rate at a refusal, a tenth of that rate more with each second
- * without one, and a quarter more once it is past it (additive increase, multiplicative decrease, as TCP's). Without a refusal it has no say.
+ * Paces a publisher after the server asked to slow down. A refusal halves the rate. Each second without one adds a tenth
+ * of the refused rate, and a quarter of the current rate beyond it (additive increase, multiplicative decrease, as in
+ * TCP). Does not limit before the first refusal.
  */
 export class Pacer {
   #perMs: number | undefined
-  /** The rate at which it was refused last. */
+  /** Rate at the last refusal. */
   #refusedPerMs = 0
   #nextMs = 0
   #changedMs = 0
@@ -19,46 +20,46 @@ export class Pacer {
   #sent = 0
   #sentBefore = 0
 
-  /** Messages a second; undefined where it has no say. */
+  /** Returns the limit in messages a second, or undefined if there is none. */
   get perSecond(): number | undefined {
     return this.#perMs === undefined ? undefined : this.#perMs * 1_000
   }
 
-  /** Whole milliseconds until the next may go. */
+  /** Returns the whole milliseconds until the next message may go. */
   waitMs(nowMs: number): number {
     if (this.#perMs === undefined) return 0
-    this.#raise(nowMs, this.#perMs)
+    this.#raiseRate(nowMs, this.#perMs)
     return Math.max(0, Math.floor(this.#nextMs - nowMs))
   }
 
-  sent(nowMs: number): void {
-    this.#turn(nowMs)
+  recordSent(nowMs: number): void {
+    this.#rotateSpan(nowMs)
     this.#sent++
     if (this.#perMs !== undefined) this.#nextMs = Math.max(this.#nextMs, nowMs) + 1 / this.#perMs
   }
 
-  refused(nowMs: number): void {
+  recordRefusal(nowMs: number): void {
     if (this.#perMs !== undefined && nowMs - this.#changedMs < CUT_MS) return
-    this.#refusedPerMs = this.#perMs ?? this.#measure(nowMs)
+    this.#refusedPerMs = this.#perMs ?? this.#measureRate(nowMs)
     this.#perMs = Math.max(SLOWEST_PER_MS, this.#refusedPerMs / 2)
     this.#changedMs = nowMs
     this.#nextMs = nowMs + 1 / this.#perMs
   }
 
-  #raise(nowMs: number, perMs: number): void {
+  #raiseRate(nowMs: number, perMs: number): void {
     if (nowMs - this.#changedMs < RAISE_MS) return
     this.#changedMs = nowMs
     const raised = perMs < this.#refusedPerMs ? perMs + this.#refusedPerMs / 10 : perMs * 1.25
     this.#perMs = raised > FASTEST_PER_MS ? undefined : raised
   }
 
-  #measure(nowMs: number): number {
-    this.#turn(nowMs)
+  #measureRate(nowMs: number): number {
+    this.#rotateSpan(nowMs)
     const inSpan = this.#sent / Math.max(1, nowMs - this.#spanMs)
     return Math.min(FASTEST_PER_MS, Math.max(inSpan, this.#sentBefore / RAISE_MS))
   }
 
-  #turn(nowMs: number): void {
+  #rotateSpan(nowMs: number): void {
     const passedMs = nowMs - this.#spanMs
     if (passedMs < RAISE_MS) return
     this.#sentBefore = passedMs < 2 * RAISE_MS ? this.#sent : 0

@@ -1,15 +1,15 @@
 import { MOST_URGENT } from '../outcomes/priority.ts'
-import { type Entry, LinkedList } from './linked-list.ts'
+import { EntryList, type PublishEntry } from './publish-entry.ts'
 
-/** What waits together: a row for each rank. It may sleep, when a rule refuses all of it. */
+/** Messages that wait together, with a list for each rank. The partition sleeps while a rule refuses all of them. */
 export class Partition<C> {
-  readonly rows: readonly LinkedList<C>[] = Array.from({ length: MOST_URGENT + 1 }, () => new LinkedList<C>())
-  /** The rule and the key that hold it back; undefined of what nothing is known about yet. */
+  readonly lists: readonly EntryList<C>[] = Array.from({ length: MOST_URGENT + 1 }, () => new EntryList<C>())
+  /** Rule and key that hold the messages back. Undefined for messages not yet decided. */
   readonly rule: string | undefined
   readonly key: string
-  /** The rule keeps the newest of each topic. */
+  /** True if the rule keeps only the newest message of each topic. */
   keepsLatest = false
-  /** Ends its sleep; undefined while it is awake. */
+  /** Ends the sleep. Undefined while awake. */
   cancelSleep: (() => void) | undefined
 
   constructor(rule?: string, key = '') {
@@ -17,11 +17,11 @@ export class Partition<C> {
     this.key = key
   }
 
-  /** The next to go: the most urgent, of these the first. */
-  head(): Entry<C> | undefined {
+  /** Returns the first message of the highest rank. */
+  first(): PublishEntry<C> | undefined {
     for (let rank = MOST_URGENT; rank >= 0; rank--) {
-      const { first } = this.rows[rank]!
-      if (first !== undefined) return first
+      const entry = this.lists[rank]!.first
+      if (entry !== undefined) return entry
     }
     return undefined
   }

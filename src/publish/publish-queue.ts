@@ -1,10 +1,10 @@
 import { hashLongPart } from '../core/bounded-text.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'
-import type { Entry } from './linked-list.ts'
 import { Partition } from './partition.ts'
+import type { PublishEntry } from './publish-entry.ts'
 
-/** Which one goes when there is no room: of the least urgent the newest, or the oldest. */
+/** Message to drop if there is no room: the newest or the oldest of the lowest priority. */
 export type Overflow = 'newest' | 'oldest'
 
 export interface PublishQueueBounds {
@@ -14,123 +14,123 @@ export interface PublishQueueBounds {
 }
 
 /**
- * All that waits to be published, in the order of ranks and arrival; bounded in messages and bytes. What a rule
- * holds back for a key is set aside on a shelf of its own, so that it keeps nothing else waiting.
+ * Messages that wait to be published, in order of rank and arrival, bounded in messages and bytes. Messages that a
+ * rule holds back for a key wait in a partition of their own, so that they do not block the others.
  */
 export class PublishQueue<C> {
   readonly bounds: PublishQueueBounds
   count = 0
-  /** Of payloads and topics. */
+  /** Bytes of payloads and topics. */
   bytes = 0
-  /** What nothing is known about yet. */
-  readonly open = new Partition<C>()
-  /** By rule, then by key. */
-  readonly #aside = new Map<string, Map<string, Partition<C>>>()
-  #partitions = new Set<Partition<C>>([this.open])
+  /** Messages not yet decided. */
+  readonly undecided = new Partition<C>()
+  /** Partitions by rule, then by key. */
+  readonly #held = new Map<string, Map<string, Partition<C>>>()
+  #partitions = new Set<Partition<C>>([this.undecided])
   readonly #perRank: number[] = Array.from({ length: MOST_URGENT + 1 }, () => 0)
-  /** What keeps only the newest of its topic. */
-  readonly #latest = new Map<string, Entry<C>>()
+  /** Waiting messages that keep only the latest, by topic. */
+  readonly #latest = new Map<string, PublishEntry<C>>()
 
   constructor(bounds: PublishQueueBounds) {
     this.bounds = bounds
   }
 
-  /** Rules that hold something back. */
+  /** Rules that hold messages back. */
   get rules(): Iterable<string> {
-    return this.#aside.keys()
+    return this.#held.keys()
   }
 
-  get isSorted(): boolean {
-    return this.#aside.size === 0
+  get hasHeld(): boolean {
+    return this.#held.size > 0
   }
 
-  /** The one that waits for a topic of which only the newest counts. */
-  latestOf(topic: string): Entry<C> | undefined {
+  /** Returns the waiting `latest` message of a topic. */
+  latestOf(topic: string): PublishEntry<C> | undefined {
     return this.#latest.get(hashLongPart(topic))
   }
 
   partitionOf(rule: string, key: string): Partition<C> | undefined {
-    return this.#aside.get(rule)?.get(key)
+    return this.#held.get(rule)?.get(key)
   }
 
-  /** Whether this many bytes more find room, if a message takes the place of another. */
-  mayGrow(bytes: number): boolean {
+  /** Returns true if a message may grow by this many bytes when it replaces another. */
+  canGrow(bytes: number): boolean {
     return this.bytes + bytes <= this.bounds.maxBytes
   }
 
-  /** Puts a message in the place of another, whose rank it takes. */
-  replace(older: Entry<C>, entry: Entry<C>): void {
-    const { row } = older
-    this.#note(older, -1)
+  /** Replaces a message. The new one takes the position and rank of the old one. */
+  replace(older: PublishEntry<C>, entry: PublishEntry<C>): void {
+    const { list } = older
+    this.#updateCounts(older, -1)
     entry.order = older.order
     entry.rank = older.rank
-    row!.replace(older, entry)
-    this.#note(entry, 1)
+    list!.replace(older, entry)
+    this.#updateCounts(entry, 1)
   }
 
   /**
-   * Who has to go for a newcomer to find room: an entry, the newcomer itself (`newcomer`), or nobody (undefined).
-   * To be asked again after each that went.
+   * Returns the entry to remove so that a newcomer finds room, `newcomer` if it must go itself, or undefined if there is
+   * room. Call it again after each removal.
    */
-  victimFor(newcomer: Entry<C>): Entry<C> | 'newcomer' | undefined {
+  victimFor(newcomer: PublishEntry<C>): PublishEntry<C> | 'newcomer' | undefined {
     const { maxMessages, maxBytes, overflow } = this.bounds
     if (bytesOf(newcomer) > maxBytes) return 'newcomer'
     if (this.count < maxMessages && this.bytes + bytesOf(newcomer) <= maxBytes) return undefined
     const rank = this.#perRank.findIndex(count => count > 0)
     if (rank < 0) return undefined
-    const gives = overflow === 'oldest' ? rank <= newcomer.rank : rank < newcomer.rank
-    return gives ? this.#outermost(rank, overflow) : 'newcomer'
+    const canEvict = overflow === 'oldest' ? rank <= newcomer.rank : rank < newcomer.rank
+    return canEvict ? this.#outermost(rank, overflow) : 'newcomer'
   }
 
-  add(entry: Entry<C>, partition: Partition<C> = this.open): void {
-    this.#note(entry, 1)
-    partition.rows[entry.rank]!.append(entry)
+  add(entry: PublishEntry<C>, partition: Partition<C> = this.undecided): void {
+    this.#updateCounts(entry, 1)
+    partition.lists[entry.rank]!.append(entry)
   }
 
-  /** Puts one back whose turn was in vain: it is the first again. */
-  putBack(entry: Entry<C>, partition: Partition<C> = this.open): void {
-    this.#note(entry, 1)
-    partition.rows[entry.rank]!.prepend(entry)
+  /** Puts an entry back as the first of its rank after an attempt without success. */
+  putBack(entry: PublishEntry<C>, partition: Partition<C> = this.undecided): void {
+    this.#updateCounts(entry, 1)
+    partition.lists[entry.rank]!.prepend(entry)
   }
 
-  remove(entry: Entry<C>): void {
-    entry.row?.remove(entry)
-    this.#note(entry, -1)
+  remove(entry: PublishEntry<C>): void {
+    entry.list?.remove(entry)
+    this.#updateCounts(entry, -1)
   }
 
-  /** Gives an entry a higher rank. It is the last of that rank. */
-  raise(entry: Entry<C>, rank: number): void {
+  /** Raises the rank of an entry. It becomes the last of that rank. */
+  raise(entry: PublishEntry<C>, rank: number): void {
     if (rank <= entry.rank) return
     this.remove(entry)
     entry.rank = rank
     this.add(entry)
   }
 
-  /** A shelf for what a rule holds back for a key; undefined when there are too many: all has to wait then. */
-  setUp(rule: string, key: string): Partition<C> | undefined {
+  /** Returns the partition of a rule and key, or undefined if there are too many. All messages must wait then. */
+  getOrCreatePartition(rule: string, key: string): Partition<C> | undefined {
     const known = this.partitionOf(rule, key)
     if (known !== undefined) return known
-    if (this.#partitions.size > MAX_SIZES.shelvesPerPublisher) return undefined
-    const keys = this.#aside.get(rule) ?? new Map<string, Partition<C>>()
-    this.#aside.set(rule, keys)
+    if (this.#partitions.size > MAX_SIZES.partitionsPerPublisher) return undefined
+    const keys = this.#held.get(rule) ?? new Map<string, Partition<C>>()
+    this.#held.set(rule, keys)
     const partition = new Partition<C>(rule, key)
     keys.set(key, partition)
     this.#partitions.add(partition)
     return partition
   }
 
-  /** Takes an empty shelf down. */
-  takeDown(partition: Partition<C>): void {
+  /** Removes an empty partition. */
+  removePartition(partition: Partition<C>): void {
     if (partition.rule === undefined) return
     partition.cancelSleep?.()
     partition.cancelSleep = undefined
     this.#partitions.delete(partition)
-    const keys = this.#aside.get(partition.rule)
+    const keys = this.#held.get(partition.rule)
     keys?.delete(partition.key)
-    if (keys?.size === 0) this.#aside.delete(partition.rule)
+    if (keys?.size === 0) this.#held.delete(partition.rule)
   }
 
-  /** Ends the sleep of all shelves. */
+  /** Wakes all partitions. */
   wakeAll(): void {
     for (const partition of this.#partitions) {
       partition.cancelSleep?.()
@@ -138,31 +138,31 @@ export class PublishQueue<C> {
     }
   }
 
-  /** Takes all shelves down, with their timers. */
-  takeAllDown(): void {
-    for (const partition of this.#partitions) this.takeDown(partition)
+  /** Removes all partitions and their timers. */
+  removeAllPartitions(): void {
+    for (const partition of this.#partitions) this.removePartition(partition)
   }
 
-  /** The next to go of all shelves that are awake, and its shelf: the most urgent, of these the first that came. */
-  next(): { readonly entry: Entry<C>; readonly partition: Partition<C> } | undefined {
-    let next: { readonly entry: Entry<C>; readonly partition: Partition<C> } | undefined
+  /** Returns the next entry to send, with its partition. The highest rank goes first, then the earliest. */
+  next(): { readonly entry: PublishEntry<C>; readonly partition: Partition<C> } | undefined {
+    let next: { readonly entry: PublishEntry<C>; readonly partition: Partition<C> } | undefined
     for (const partition of this.#partitions) {
       if (partition.cancelSleep !== undefined) continue
-      const entry = partition.head()
+      const entry = partition.first()
       if (entry === undefined) {
-        this.takeDown(partition)
+        this.removePartition(partition)
         continue
       }
-      if (next === undefined || goesBefore(entry, next.entry)) next = { entry, partition }
+      if (next === undefined || precedes(entry, next.entry)) next = { entry, partition }
     }
     return next
   }
 
-  /** Every entry, by shelf and row; entries may be removed meanwhile. */
-  *entries(): Generator<Entry<C>> {
+  /** Iterates over all entries by partition and rank. Entries may be removed meanwhile. */
+  *entries(): Generator<PublishEntry<C>> {
     for (const partition of [...this.#partitions]) {
-      for (const row of partition.rows) {
-        for (let entry = row.first; entry !== undefined; ) {
+      for (const list of partition.lists) {
+        for (let entry = list.first; entry !== undefined; ) {
           const { next } = entry
           yield entry
           entry = next
@@ -172,13 +172,13 @@ export class PublishQueue<C> {
   }
 
   /**
-   * Takes out what came before `sinceMs`, but for what keeps only its latest. Answers when the oldest that stays
-   * came; `Infinity` where there is none.
+   * Removes entries from before `sinceMs`, except `latest` ones. Returns the time of the oldest remaining entry, or
+   * `Infinity` if there is none.
    */
-  expire(sinceMs: number, out: (entry: Entry<C>) => void): number {
+  expire(sinceMs: number, onExpired: (entry: PublishEntry<C>) => void): number {
     let oldestMs = Infinity
     for (const partition of this.#partitions) {
-      for (const { first } of partition.rows) {
+      for (const { first } of partition.lists) {
         for (let entry = first; entry !== undefined; ) {
           const { next } = entry
           if (!entry.latest) {
@@ -187,7 +187,7 @@ export class PublishQueue<C> {
               break
             }
             this.remove(entry)
-            out(entry)
+            onExpired(entry)
           }
           entry = next
         }
@@ -196,11 +196,11 @@ export class PublishQueue<C> {
     return oldestMs
   }
 
-  #outermost(rank: number, overflow: Overflow): Entry<C> | undefined {
-    let found: Entry<C> | undefined
+  #outermost(rank: number, overflow: Overflow): PublishEntry<C> | undefined {
+    let found: PublishEntry<C> | undefined
     for (const partition of this.#partitions) {
-      const row = partition.rows[rank]!
-      const entry = overflow === 'oldest' ? row.first : row.last
+      const list = partition.lists[rank]!
+      const entry = overflow === 'oldest' ? list.first : list.last
       if (entry === undefined) continue
       const isFurther =
         overflow === 'oldest' ? entry.order < (found?.order ?? Infinity) : entry.order > (found?.order ?? -1)
@@ -209,21 +209,21 @@ export class PublishQueue<C> {
     return found
   }
 
-  #note(entry: Entry<C>, by: 1 | -1): void {
-    this.count += by
-    this.bytes += by * bytesOf(entry)
-    this.#perRank[entry.rank]! += by
+  #updateCounts(entry: PublishEntry<C>, change: 1 | -1): void {
+    this.count += change
+    this.bytes += change * bytesOf(entry)
+    this.#perRank[entry.rank]! += change
     if (!entry.latest) return
     const topic = hashLongPart(entry.message.topic)
-    if (by === 1) this.#latest.set(topic, entry)
+    if (change === 1) this.#latest.set(topic, entry)
     else if (this.#latest.get(topic) === entry) this.#latest.delete(topic)
   }
 }
 
-function goesBefore<C>(one: Entry<C>, other: Entry<C>): boolean {
+function precedes<C>(one: PublishEntry<C>, other: PublishEntry<C>): boolean {
   return one.rank === other.rank ? one.order < other.order : one.rank > other.rank
 }
 
-function bytesOf<C>({ message }: Entry<C>): number {
+function bytesOf<C>({ message }: PublishEntry<C>): number {
   return message.size + message.topic.length
 }

@@ -1,9 +1,9 @@
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
-import type { Entry } from './linked-list.ts'
+import type { PublishEntry } from './publish-entry.ts'
 import type { Published } from './types.ts'
 
-/** Tells what became of messages, and counts it. */
+/** Reports the results of messages and counts them. */
 export class PublishResults<C> {
   readonly #clock: Clock
   readonly counts = { sent: 0, dropped: 0, refused: 0, failed: 0 }
@@ -12,14 +12,14 @@ export class PublishResults<C> {
     this.#clock = clock
   }
 
-  drop(entry: Entry<C>, why: NonNullable<Published['why']>, decision?: Decision): void {
-    this.settle(entry, { outcome: 'dropped', why, ...(decision && { decision }) })
+  drop(entry: PublishEntry<C>, why: NonNullable<Published['why']>, decision?: Decision): void {
+    this.settle(entry, { outcome: 'dropped', why, decision })
   }
 
-  settle(entry: Entry<C>, end: Omit<Published, 'attempts' | 'waitedMs'>): void {
+  settle(entry: PublishEntry<C>, result: Omit<Published, 'attempts' | 'waitedMs'>): void {
     if (entry.isSettled) return
     entry.isSettled = true
-    this.counts[end.outcome]++
-    entry.tell({ ...end, attempts: entry.attempts, waitedMs: this.#clock.now() - entry.sinceMs })
+    this.counts[result.outcome]++
+    entry.resolve({ ...result, attempts: entry.attempts, waitedMs: this.#clock.now() - entry.sinceMs })
   }
 }

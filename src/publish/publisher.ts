@@ -6,55 +6,61 @@ import type { Message } from '../core/message.ts'
 import { Slice } from '../core/sliced-work.ts'
 import type { Gate } from '../gate/gate.ts'
 import { Admission } from './admission.ts'
-import { Entry } from './linked-list.ts'
-import type { Settings } from './options.ts'
+import type { PublisherSettings } from './options.ts'
 import { Pacer } from './pacer.ts'
 import type { Partition } from './partition.ts'
+import { PublishEntry } from './publish-entry.ts'
 import { PublishQueue } from './publish-queue.ts'
 import { PublishResults } from './publish-results.ts'
 import { type FailedDecision, SafeGate } from './safe-gate.ts'
 import type { Published, PublisherStats, QueuePlacement, SendFailure, Transport } from './types.ts'
 
-/** Outcomes by which a message waits. */
-const WAITING: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
-/** How long a message that no server serves is sent again, and the waits between. */
+/** Outcomes after which a message waits. */
+const WAITING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
+/** Longest time to send a message again that no server serves, and the waits between attempts. */
 const LONGEST_UNSERVED_MS = 30_000
 const FIRST_UNSERVED_WAIT_MS = 100
 const LONGEST_UNSERVED_WAIT_MS = 1_000
 
 /**
- * Publishes at the rate of a gate: what may not go yet waits in a bounded queue, also while there is no connection, while enough is
- * under way, or after the server asked for less. Order per topic and rank is that of the calls.
+ * Publishes messages at the rate of a gate. Other messages wait in a bounded queue, also while there is no connection,
+ * while too many are in flight, or after the server asked to slow down. Keeps the order of the calls per topic and rank.
  */
 export class Publisher<C> {
   readonly #gate: Gate
   readonly #transport: Transport<C>
   readonly #clock: Clock
   readonly #safeGate: SafeGate
-  readonly #settings: Settings
+  readonly #settings: PublisherSettings
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
   readonly #admission: Admission<C>
   readonly #pacer = new Pacer()
-  /** Ends the wait of all: for the pace, or where there are too many shelves. */
+  /** Ends the wait of the whole queue: for the pacer, the server, or if there are too many partitions. */
   #cancelWait: (() => void) | undefined
-  #asked: Entry<C> | undefined
-  /** The newest of each topic that is under way and keeps only its latest. */
-  readonly #latestUnderWay = new Map<string, Entry<C>>()
-  #pumping = false
-  /** Counts changes of the gate: a refusal that was asked for before the last one is out of date. */
+  #entryInCheck: PublishEntry<C> | undefined
+  /** Newest `latest` message in flight of each topic. */
+  readonly #latestInFlight = new Map<string, PublishEntry<C>>()
+  #isPumping = false
+  /** Number of gate changes. A refusal requested before the last change is out of date. */
   #changes = 0
-  /** Goes on in a later turn of the event loop. */
+  /** Cancels the continuation in a later turn of the event loop. */
   #cancelLater: (() => void) | undefined
-  #closed = false
+  #isClosed = false
   #order = 0
-  #underWay = 0
-  #idle: (() => void)[] = []
-  #underWayPeak = 0
+  #inFlight = 0
+  #idleCallbacks: (() => void)[] = []
+  #inFlightPeak = 0
   #slowDowns = 0
-  #unservedWaitMs = FIRST_UNSERVED_WAIT_MS
+  #unservedDelayMs = FIRST_UNSERVED_WAIT_MS
 
-  constructor(gate: Gate, transport: Transport<C>, clock: Clock, logger: Logger, settings: Settings) {
+  constructor(
+    gate: Gate,
+    transport: Transport<C>,
+    clock: Clock,
+    logger: Logger,
+    settings: PublisherSettings,
+  ) {
     this.#gate = gate
     this.#safeGate = new SafeGate(gate, logger, clock)
     this.#transport = transport
@@ -67,59 +73,59 @@ export class Publisher<C> {
       this.#results,
       clock,
       settings.maxAgeMs,
-      message => this.#shelfBehind(message),
-      () => this.#tellIdle(),
+      message => this.#partitionAhead(message),
+      () => this.#notifyIdle(),
     )
     gate.on('changed', this.#onChanged)
   }
 
-  /** Publishes a message when it may go, and resolves with what became of it. Never rejects. */
-  publish(message: Message, cargo: C, wanted: QueuePlacement): Promise<Published> {
-    const { signal } = wanted
+  /** Publishes a message when the gate allows it, and resolves with the result. Never rejects. */
+  publish(message: Message, clientData: C, placement: QueuePlacement): Promise<Published> {
+    const { signal } = placement
     return new Promise(resolve => {
-      const aborted = (): void => this.#abort(entry)
-      const tell = signal === undefined ? resolve : endListening
-      const entry = new Entry(message, cargo, wanted, this.#order++, this.#clock.now(), tell)
+      const onAborted = (): void => this.#abort(entry)
+      const settle = signal === undefined ? resolve : removeListenerAndResolve
+      const entry = new PublishEntry(message, clientData, placement, this.#order++, this.#clock.now(), settle)
       if (signal?.aborted) this.#results.drop(entry, 'aborted')
-      else if (this.#closed || this.#transport.isEnded()) this.#results.drop(entry, 'closed')
+      else if (this.#isClosed || this.#transport.isEnded()) this.#results.drop(entry, 'closed')
       else {
-        signal?.addEventListener('abort', aborted, { once: true })
-        this.#admission.take(entry)
+        signal?.addEventListener('abort', onAborted, { once: true })
+        this.#admission.enqueue(entry)
       }
       this.pump()
 
-      function endListening(published: Published): void {
-        signal?.removeEventListener('abort', aborted)
+      function removeListenerAndResolve(published: Published): void {
+        signal?.removeEventListener('abort', onAborted)
         resolve(published)
       }
     })
   }
 
-  /** Answers for something that is not a message that can be sent. */
+  /** Returns the result for a value that is not a valid message. */
   refuse(error: Error): Promise<Published> {
     this.#results.counts.failed++
     return Promise.resolve({ outcome: 'failed', error, attempts: 0, waitedMs: 0 })
   }
 
-  /** Sends all that may go now. To be called when the client is ready again. */
+  /** Sends all messages that may go now. Call it when the client is ready again. */
   pump(): void {
-    if (this.#pumping || this.#asked !== undefined || this.#cancelWait !== undefined) return
+    if (this.#isPumping || this.#entryInCheck !== undefined || this.#cancelWait !== undefined) return
     if (this.#cancelLater !== undefined) return
-    this.#pumping = true
+    this.#isPumping = true
     try {
       const slice = new Slice(this.#clock)
-      while (this.#step()) {
+      while (this.#processNext()) {
         if (!slice.isOver()) continue
         this.#pumpLater()
         break
       }
     } finally {
-      this.#pumping = false
+      this.#isPumping = false
     }
-    this.#tellIdle()
+    this.#notifyIdle()
   }
 
-  /** What waits for its time is asked about again, as the gate may decide otherwise now. */
+  /** Asks again about waiting messages, because the gate may decide differently now. */
   readonly #onChanged = (): void => {
     this.#changes++
     this.#cancelWait?.()
@@ -135,13 +141,13 @@ export class Publisher<C> {
     })
   }
 
-  /** The server asks for less. */
+  /** Reduces the rate at the server's request. */
   slowDown(): void {
     this.#slowDowns++
-    this.#pacer.refused(this.#clock.now())
+    this.#pacer.recordRefusal(this.#clock.now())
   }
 
-  /** Resolves when nothing waits and nothing is under way, with true; after `withinMs` with false. */
+  /** Resolves with true when no message waits or is in flight, or with false after `withinMs`. */
   flush(withinMs = Infinity): Promise<boolean> {
     return new Promise(resolve => {
       const cancel =
@@ -154,33 +160,32 @@ export class Publisher<C> {
   }
 
   /**
-   * Drops all that waits, and what comes later. Messages under way are settled by the client, or as failed once it is not
-   * connected.
+   * Drops all waiting and later messages. The client settles messages in flight; they fail when the connection is lost.
    */
   close(): void {
-    this.#closed = true
+    this.#isClosed = true
     this.#dropAll()
     this.disconnected()
   }
 
-  /** The client was ended: drops all that waits; what is under way has failed. */
+  /** Drops all waiting messages and fails those in flight, because the client was ended. */
   clientEnded(): void {
     this.#dropAll()
     this.#transport.failAll(new Error('the client was ended before the message was acknowledged'))
-    this.#tellIdle()
+    this.#notifyIdle()
   }
 
-  /** To be called when the connection has gone: once the publisher is closed, nothing waits for another. */
+  /** Call it when the connection is lost. A closed publisher does not wait for another one. */
   disconnected(): void {
-    if (this.#closed && !this.#transport.isReady())
+    if (this.#isClosed && !this.#transport.isReady())
       this.#transport.failAll(new Error('the publisher was closed before the message was acknowledged'))
-    this.#tellIdle()
+    this.#notifyIdle()
   }
 
-  /** Calls back when nothing waits and nothing is under way; at once if that is so. */
+  /** Calls `then` when no message waits or is in flight; at once if that is so now. */
   whenIdle(then: () => void): void {
-    this.#idle.push(then)
-    this.#tellIdle()
+    this.#idleCallbacks.push(then)
+    this.#notifyIdle()
   }
 
   #dropAll(): void {
@@ -194,75 +199,76 @@ export class Publisher<C> {
       this.#publishQueue.remove(entry)
       this.#results.drop(entry, 'closed')
     }
-    this.#publishQueue.takeAllDown()
-    if (this.#asked !== undefined) this.#results.drop(this.#asked, 'closed')
-    this.#asked = undefined
+    this.#publishQueue.removeAllPartitions()
+    if (this.#entryInCheck !== undefined) this.#results.drop(this.#entryInCheck, 'closed')
+    this.#entryInCheck = undefined
   }
 
   /** Drops a message that still waits. */
-  #abort(entry: Entry<C>): void {
-    if (entry.row !== undefined) this.#publishQueue.remove(entry)
-    else if (entry !== this.#asked) return
+  #abort(entry: PublishEntry<C>): void {
+    if (entry.list !== undefined) this.#publishQueue.remove(entry)
+    else if (entry !== this.#entryInCheck) return
     this.#results.drop(entry, 'aborted')
-    this.#tellIdle()
+    this.#notifyIdle()
   }
 
   stats(): PublisherStats {
     return {
       ...this.#results.counts,
-      waiting: this.#publishQueue.count + (this.#asked === undefined ? 0 : 1),
+      waiting: this.#publishQueue.count + (this.#entryInCheck === undefined ? 0 : 1),
       waitingBytes: this.#publishQueue.bytes,
       waitingPeak: this.#admission.peak,
-      underWay: this.#underWay,
-      underWayPeak: this.#underWayPeak,
+      underWay: this.#inFlight,
+      underWayPeak: this.#inFlightPeak,
       gateFailures: this.#safeGate.failures,
       slowDowns: this.#slowDowns,
       pacePerSecond: this.#pacer.perSecond,
     }
   }
 
-  /** Deals with the next in turn; false when nothing may go on now. */
-  #step(): boolean {
-    if (this.#closed || !this.#transport.isReady()) return false
+  /** Handles the next message in turn. Returns false if none can continue now. */
+  #processNext(): boolean {
+    if (this.#isClosed || !this.#transport.isReady()) return false
     const next = this.#publishQueue.next()
     if (next === undefined) return false
     const { entry, partition } = next
-    if (partition === this.#publishQueue.open && !this.#publishQueue.isSorted) {
-      const behind = this.#shelfBehind(entry.message)
-      if (behind !== undefined) {
+    if (partition === this.#publishQueue.undecided && this.#publishQueue.hasHeld) {
+      const partitionAhead = this.#partitionAhead(entry.message)
+      if (partitionAhead !== undefined) {
         this.#publishQueue.remove(entry)
-        entry.latest ||= behind.keepsLatest
-        if (!this.#admission.supersedes(entry)) this.#publishQueue.add(entry, behind)
+        entry.latest ||= partitionAhead.keepsLatest
+        if (!this.#admission.supersedeOlder(entry)) this.#publishQueue.add(entry, partitionAhead)
         return true
       }
     }
     if (!this.#transport.hasRoom(entry.message)) return false
     const waitMs = this.#pacer.waitMs(this.#clock.now())
     if (waitMs > 0) {
-      this.#wait(waitMs)
+      this.#pauseFor(waitMs)
       return false
     }
-    // Out of the queue while it is asked about: what is charged must not be pushed out.
+    // Out of the queue while the gate is asked. A charged message must not be pushed out.
     this.#publishQueue.remove(entry)
     const answer = this.#safeGate.ask(entry.message)
     if (!(answer instanceof Promise)) {
       this.#enact(entry, partition, answer)
       return this.#cancelWait === undefined
     }
-    this.#asked = entry
+    this.#entryInCheck = entry
     const changes = this.#changes
     answer.then(decision => {
-      if (this.#asked === entry) this.#asked = undefined
-      const isOutdated = changes !== this.#changes && WAITING.has(decision.outcome) && !this.#closed
+      if (this.#entryInCheck === entry) this.#entryInCheck = undefined
+      const isOutdated =
+        changes !== this.#changes && WAITING_OUTCOMES.has(decision.outcome) && !this.#isClosed
       if (!entry.isSettled && isOutdated) {
-        if (!this.#admission.supersedes(entry)) this.#publishQueue.putBack(entry, partition)
+        if (!this.#admission.supersedeOlder(entry)) this.#publishQueue.putBack(entry, partition)
       } else if (!entry.isSettled) this.#enact(entry, partition, decision)
       this.pump()
     })
     return false
   }
 
-  #enact(entry: Entry<C>, partition: Partition<C>, decision: Decision): void {
+  #enact(entry: PublishEntry<C>, partition: Partition<C>, decision: Decision): void {
     switch (decision.outcome) {
       case 'deliver':
       case 'degrade':
@@ -272,7 +278,7 @@ export class Publisher<C> {
       case 'queue':
       case 'latest':
       case 'retry':
-        if (decision.retryAfterMs < Infinity) this.#setAside(entry, partition, decision)
+        if (decision.retryAfterMs < Infinity) this.#holdBack(entry, partition, decision)
         else this.#results.drop(entry, 'limited', decision)
         return
       case 'reject':
@@ -283,63 +289,63 @@ export class Publisher<C> {
     }
   }
 
-  /** Settles as refused by a rule, or because the gate failed: then with the gate's error. */
-  #refuse(entry: Entry<C>, decision: Decision | FailedDecision): void {
+  /** Settles a message as refused by a rule or, with the gate's error, because the gate failed. */
+  #refuse(entry: PublishEntry<C>, decision: Decision | FailedDecision): void {
     if ('error' in decision) {
       const { error, ...rest } = decision
       this.#results.settle(entry, { outcome: 'refused', decision: rest, error })
     } else this.#results.settle(entry, { outcome: 'refused', decision })
   }
 
-  #send(entry: Entry<C>, decision: Decision): void {
-    this.#underWay++
-    this.#underWayPeak = Math.max(this.#underWayPeak, this.#underWay)
-    this.#pacer.sent(this.#clock.now())
+  #send(entry: PublishEntry<C>, decision: Decision): void {
+    this.#inFlight++
+    this.#inFlightPeak = Math.max(this.#inFlightPeak, this.#inFlight)
+    this.#pacer.recordSent(this.#clock.now())
     entry.attempts++
     this.#outdateOlder(entry)
-    this.#transport.send(entry.message, entry.cargo, decision, failure => {
-      this.#underWay--
-      if (entry.latest) this.#latestHasSettled(entry)
+    this.#transport.send(entry.message, entry.clientData, decision, failure => {
+      this.#inFlight--
+      if (entry.latest) this.#removeLatest(entry)
       if (failure === undefined) {
-        this.#unservedWaitMs = FIRST_UNSERVED_WAIT_MS
+        this.#unservedDelayMs = FIRST_UNSERVED_WAIT_MS
         this.#results.settle(entry, { outcome: 'sent' })
       } else this.#retry(entry, failure)
       this.pump()
     })
   }
 
-  /** Nothing older of the topic that keeps only its latest is sent after this one. */
-  #outdateOlder(entry: Entry<C>): void {
+  /** Drops or outdates older `latest` messages of the topic, so that none is sent after this one. */
+  #outdateOlder(entry: PublishEntry<C>): void {
     const { topic } = entry.message
     const waiting = this.#publishQueue.latestOf(topic)
     if (waiting !== undefined && waiting.sequence < entry.sequence) {
       this.#publishQueue.remove(waiting)
       this.#results.drop(waiting, 'superseded')
     }
-    if (!entry.latest && this.#latestUnderWay.size === 0) return
+    if (!entry.latest && this.#latestInFlight.size === 0) return
     const key = hashLongPart(topic)
-    const underWay = this.#latestUnderWay.get(key)
-    if (underWay !== undefined && underWay.sequence < entry.sequence) underWay.isOutdated = true
-    if (entry.latest) this.#latestUnderWay.set(key, entry)
+    const inFlight = this.#latestInFlight.get(key)
+    if (inFlight !== undefined && inFlight.sequence < entry.sequence) inFlight.isOutdated = true
+    if (entry.latest) this.#latestInFlight.set(key, entry)
   }
 
-  #latestHasSettled(entry: Entry<C>): void {
+  #removeLatest(entry: PublishEntry<C>): void {
     const key = hashLongPart(entry.message.topic)
-    if (this.#latestUnderWay.get(key) === entry) this.#latestUnderWay.delete(key)
+    if (this.#latestInFlight.get(key) === entry) this.#latestInFlight.delete(key)
   }
 
-  #retry(entry: Entry<C>, { error, slowDown, again }: SendFailure): void {
-    if (!slowDown && (again === undefined || this.#closed)) {
+  #retry(entry: PublishEntry<C>, { error, slowDown, again }: SendFailure): void {
+    if (!slowDown && (again === undefined || this.#isClosed)) {
       this.#results.settle(entry, { outcome: 'failed', error })
       return
     }
-    // An outage is no measurement of what the server can take.
+    // An outage does not measure the capacity of the server.
     if (slowDown) this.slowDown()
     if (entry.signal?.aborted) this.#results.drop(entry, 'aborted')
     else if (entry.isOutdated) this.#results.drop(entry, 'superseded')
-    else if (this.#admission.supersedes(entry)) return
+    else if (this.#admission.supersedeOlder(entry)) return
     else if (
-      this.#closed ||
+      this.#isClosed ||
       (again === 'later' ? this.#isUnserved(entry) : ++entry.refusals > this.#settings.retries)
     )
       this.#results.settle(entry, { outcome: 'refused', error })
@@ -349,31 +355,34 @@ export class Publisher<C> {
     }
   }
 
-  /** Whether no server has served a message for so long that it is given up. */
-  #isUnserved(entry: Entry<C>): boolean {
+  /** Returns true if no server has served a message for so long that it is given up. */
+  #isUnserved(entry: PublishEntry<C>): boolean {
     const nowMs = this.#clock.now()
     entry.unservedSinceMs ??= nowMs
     return nowMs - entry.unservedSinceMs >= LONGEST_UNSERVED_MS
   }
 
-  /** Asks again after a while, longer each time until something is served. */
+  /** Tries again after a wait that doubles until a message is served. */
   #waitForServer(): void {
     if (this.#cancelWait !== undefined) return
-    this.#wait(this.#unservedWaitMs)
-    this.#unservedWaitMs = Math.min(2 * this.#unservedWaitMs, LONGEST_UNSERVED_WAIT_MS)
+    this.#pauseFor(this.#unservedDelayMs)
+    this.#unservedDelayMs = Math.min(2 * this.#unservedDelayMs, LONGEST_UNSERVED_WAIT_MS)
   }
 
-  /** The rule refuses all of this key for a while: what else waits goes on. */
-  #setAside(entry: Entry<C>, from: Partition<C>, decision: Decision): void {
+  /** Puts a message into the partition of a rule and key that refuses it for a while. Other messages continue. */
+  #holdBack(entry: PublishEntry<C>, from: Partition<C>, decision: Decision): void {
     if (decision.outcome === 'latest') {
       entry.latest = true
-      if (this.#admission.supersedes(entry)) return
+      if (this.#admission.supersedeOlder(entry)) return
     }
     const rule = decision.rule ?? ''
-    const partition = this.#publishQueue.setUp(rule, this.#safeGate.keyOf(rule, entry.message) ?? '')
+    const partition = this.#publishQueue.getOrCreatePartition(
+      rule,
+      this.#safeGate.keyOf(rule, entry.message) ?? '',
+    )
     if (partition === undefined) {
       this.#publishQueue.putBack(entry, from)
-      this.#wait(decision.retryAfterMs)
+      this.#pauseFor(decision.retryAfterMs)
       return
     }
     partition.keepsLatest = decision.outcome === 'latest'
@@ -385,7 +394,7 @@ export class Publisher<C> {
     })
   }
 
-  #shelfBehind(message: Message): Partition<C> | undefined {
+  #partitionAhead(message: Message): Partition<C> | undefined {
     for (const rule of this.#publishQueue.rules) {
       const key = this.#safeGate.keyOf(rule, message)
       const partition = key === undefined ? undefined : this.#publishQueue.partitionOf(rule, key)
@@ -394,18 +403,18 @@ export class Publisher<C> {
     return undefined
   }
 
-  #wait(ms: number): void {
+  #pauseFor(ms: number): void {
     this.#cancelWait = this.#clock.after(Math.max(1, ms), () => {
       this.#cancelWait = undefined
       this.pump()
     })
   }
 
-  #tellIdle(): void {
-    if (this.#underWay > 0 || this.#publishQueue.count > 0 || this.#asked !== undefined) return
-    const idle = this.#idle
-    if (idle.length === 0) return
-    this.#idle = []
-    for (const tell of idle) tell()
+  #notifyIdle(): void {
+    if (this.#inFlight > 0 || this.#publishQueue.count > 0 || this.#entryInCheck !== undefined) return
+    const callbacks = this.#idleCallbacks
+    if (callbacks.length === 0) return
+    this.#idleCallbacks = []
+    for (const callback of callbacks) callback()
   }
 }

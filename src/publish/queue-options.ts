@@ -2,23 +2,23 @@ import { type PolicyError, policyError } from '../core/errors.ts'
 import { MOST_URGENT, PRIORITY_WORDS } from '../outcomes/priority.ts'
 import type { QueuePlacement } from './types.ts'
 
-/** How urgent a message is: a word, or a whole number from 0 to 9. */
+/** Priority of a message: a word, or a whole number from 0 to 9. */
 export type Priority = keyof typeof PRIORITY_WORDS | number
 
-/** What a message asks of the publisher's queue. */
+/** Options of a message in the publisher's queue. */
 export interface QueueParams {
-  /** The most urgent leaves first. Default: normal, which is 3. */
+  /** Higher priorities leave first. Default: normal, which is 3. */
   readonly priority?: Priority | undefined
   /**
-   * Of its topic only the newest counts: while it waits, a newer one with `latest` takes its place and the higher priority of
-   * both, and any newer one that is sent drops it. Default: false.
+   * Keeps only the newest message of its topic. While it waits, a newer message with `latest` replaces it and takes the
+   * higher priority of both. A newer message that is sent drops it. Default: false.
    */
   readonly latest?: boolean | undefined
-  /** Drops the message while it still waits, once it is aborted. What the client has been given stays with it. */
+  /** Drops the message when the signal is aborted, if it still waits. A message handed to the client is not recalled. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Returns what a message asks for, or a PolicyError for a priority that does not exist. */
+/** Returns the message's place in the queue, or a PolicyError for an unknown priority. */
 export function parseQueueParams({
   priority = 'normal',
   latest,
@@ -33,5 +33,9 @@ export function parseQueueParams({
   if (typeof rank === 'number' && Number.isInteger(rank) && rank >= 0 && rank <= MOST_URGENT)
     return { rank, latest: latest === true, signal }
   const words = Object.keys(PRIORITY_WORDS).join(', ')
-  return policyError('priority', `${JSON.stringify(priority)} is none`, `use ${words} or 0 to ${MOST_URGENT}`)
+  return policyError(
+    'priority',
+    `${JSON.stringify(priority)} is not a priority`,
+    `use ${words} or 0 to ${MOST_URGENT}`,
+  )
 }

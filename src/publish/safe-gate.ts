@@ -6,18 +6,18 @@ import type { MaybePromise, Message } from '../core/message.ts'
 import type { Gate } from '../gate/gate.ts'
 import { ALLOWED_BY_FALLBACK, DENIED_BY_FALLBACK } from '../guard/hold-budget.ts'
 
-/** The longest that middleware of the user's own may take beyond the time of its store. */
+/** Longest time for custom middleware beyond the time limit of the store. */
 const BEYOND_STORE_MS = 1_000
 
-/** Causes of failure logged once each; beyond them failures are only counted. */
+/** Most causes of failure that are logged, once each. Later causes are only counted. */
 const LOGGED_CAUSES = 32
 
-/** A refusal of a message about which its gate has failed. */
+/** Refusal of a message about which the gate failed. */
 export interface FailedDecision extends Decision {
   readonly error: unknown
 }
 
-/** Asks a gate that may fail, or not answer in time. Only a store with the fallback `allow` lets messages pass then. */
+/** Asks a gate that may fail or be late. Messages then pass only if the store's fallback is `allow`. */
 export class SafeGate {
   readonly #gate: Gate
   readonly #logger: Logger
@@ -31,21 +31,23 @@ export class SafeGate {
     this.#logger = logger
   }
 
-  /** Never throws and never rejects. */
+  /** Asks for a decision. Never throws or rejects. */
   ask(message: Message): MaybePromise<Decision> {
     try {
       const answer = this.#gate.check(message)
-      return answer instanceof Promise ? this.#await(answer) : answer
+      return answer instanceof Promise ? this.#awaitDecision(answer) : answer
     } catch (cause) {
-      return this.#fall(cause)
+      return this.#applyFallback(cause)
     }
   }
 
-  #await(answer: Promise<Decision>): Promise<Decision> {
+  #awaitDecision(answer: Promise<Decision>): Promise<Decision> {
     const storeMs = this.#gate.store.answersWithinMs
     const withinMs = BEYOND_STORE_MS + (storeMs ?? 0)
     return new Promise(resolve => {
-      const cancel = limitWait(this.#clock, withinMs, () => resolve(this.#fall(lateError(withinMs, storeMs))))
+      const cancel = limitWait(this.#clock, withinMs, () =>
+        resolve(this.#applyFallback(lateError(withinMs, storeMs))),
+      )
       answer.then(
         decision => {
           cancel()
@@ -53,24 +55,24 @@ export class SafeGate {
         },
         (cause: unknown) => {
           cancel()
-          resolve(this.#fall(cause))
+          resolve(this.#applyFallback(cause))
         },
       )
     })
   }
 
-  /** Decides as the store's fallback for a store that fails; refuses if the gate fails for another reason. */
-  #fall(error: unknown): Decision {
+  /** Returns the decision of the store's fallback if the store failed, else a refusal. */
+  #applyFallback(error: unknown): Decision {
     this.failures++
     const passes = error instanceof StoreError && this.#gate.store.fallback === 'allow'
-    this.#report(error, passes ? 'passes' : 'is refused')
+    this.#logFailure(error, passes ? 'passes' : 'is refused')
     if (passes) return ALLOWED_BY_FALLBACK
     const refusal: FailedDecision = { ...DENIED_BY_FALLBACK, error }
     return refusal
   }
 
-  /** Logs a failure, once for each cause. Never throws. */
-  #report(err: unknown, result: string): void {
+  /** Logs each cause of failure once. Never throws. */
+  #logFailure(err: unknown, result: string): void {
     if (this.#causes.size >= LOGGED_CAUSES) return
     try {
       const text = err instanceof Error ? err.message : String(err)
@@ -78,11 +80,11 @@ export class SafeGate {
       this.#causes.add(text)
       this.#logger.error({ err }, `the gate of a publisher failed, the message ${result}`)
     } catch {
-      // Neither a cause that cannot be read nor a logger that throws may stop a publisher.
+      // A cause that cannot be read or a logger that throws must not stop a publisher.
     }
   }
 
-  /** The key a rule would count a message under. Never throws. */
+  /** Returns the key that a rule counts a message under. Never throws. */
   keyOf(rule: string, message: Message): string | undefined {
     try {
       return this.#gate.keyOf(rule, message)
@@ -92,7 +94,7 @@ export class SafeGate {
   }
 }
 
-/** A store without a time limit may be the one that is late. One with a limit has answered before. */
+/** Blames the store only if it has no time limit. Because a store with a limit has answered before. */
 function lateError(withinMs: number, storeMs: number | undefined): Error {
   const text = `no decision within ${withinMs} ms`
   return storeMs === undefined ? new StoreError(text) : new Error(text)

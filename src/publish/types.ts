@@ -1,50 +1,51 @@
 import type { Decision } from '../core/decision.ts'
 import type { Message } from '../core/message.ts'
 
-/** What became of a message. */
+/** Result of publishing a message. */
 export interface Published {
   /**
-   * `sent`: the server has acknowledged it, or it is written where there are no acknowledgements. `dropped`: see `why`.
-   * `refused`: by the server, by a rule that rejects, or because the gate failed. `failed`: it is no message that can be sent, or the client could not send it.
+   * `sent`: the server has acknowledged it, or it is written if there are no acknowledgements. `dropped`: see `why`.
+   * `refused`: by the server, by a rule that rejects, or because the gate failed. `failed`: the message is not valid, or
+   * the client could not send it.
    */
   readonly outcome: 'sent' | 'dropped' | 'refused' | 'failed'
   /**
-   * Of `dropped`: no room, too old, a newer one of its topic came, a rule drops it, its `signal` was aborted, the publisher or
-   * its client was closed.
+   * Reason of `dropped`: no room, too old, superseded by a newer message of its topic, dropped by a rule, aborted by its
+   * `signal`, or the publisher or its client was closed.
    */
   readonly why?: 'overflow' | 'expired' | 'superseded' | 'limited' | 'aborted' | 'closed' | undefined
-  /** Times it was handed to the client. */
+  /** Number of times it was handed to the client. */
   readonly attempts: number
   readonly waitedMs: number
-  /** The rule's answer, where one refused it. */
+  /** Decision of the rule that refused it. */
   readonly decision?: Decision | undefined
-  /** The error of the client, the server or the gate, of `failed` and `refused`. */
+  /** Error of the client, the server or the gate, for `failed` and `refused`. */
   readonly error?: unknown
 }
 
-/** How the client fared with a message; undefined where all is well. */
+/** Failure of the client to send a message. */
 export interface SendFailure {
   readonly error: unknown
-  /** The server asks for less: it may be sent again, later. */
+  /** True if the server asks to slow down. The message may be sent again later. */
   readonly slowDown: boolean
   /**
-   * It may be sent again, though nobody asks for less: `now`, where its connection or its answer was lost, or `later`, where no
-   * server serves it for the moment.
+   * Time of another attempt without slowing down: `now` after a lost connection or answer, `later` if no server serves
+   * the message at the moment.
    */
   readonly again?: 'now' | 'later' | undefined
 }
 
-/** A broker's client, as a publisher sees it. */
+/** Part of a broker's client that a publisher uses. */
 export interface Transport<C> {
-  /** Connected; what would be sent now is not kept for later. */
+  /** Returns true if it is connected, so that a message is sent at once instead of being kept. */
   isReady(): boolean
-  /** The client was ended: it sends nothing more, unless it is told to reconnect. */
+  /** Returns true if the client was ended. It sends nothing more unless it is asked to reconnect. */
   isEnded(): boolean
-  /** Whether as much is under way as may be. Asked again whenever something has settled. */
+  /** Returns true if another message may be in flight. Called again whenever one is settled. */
   hasRoom(message: Message): boolean
   /** Hands a message to the client and calls back once with the result. Must not throw. */
-  send(message: Message, cargo: C, decision: Decision, settle: (failure?: SendFailure) => void): void
-  /** Settles all that is under way as failed: its client will not. */
+  send(message: Message, clientData: C, decision: Decision, settle: (failure?: SendFailure) => void): void
+  /** Fails all messages in flight. Because the client will not settle them. */
   failAll(error: Error): void
 }
 
@@ -53,21 +54,21 @@ export interface PublisherStats {
   readonly waiting: number
   readonly waitingBytes: number
   readonly waitingPeak: number
-  /** Handed to the client and not settled. */
+  /** Messages handed to the client and not settled. */
   readonly underWay: number
   readonly underWayPeak: number
   readonly sent: number
   readonly dropped: number
   readonly refused: number
   readonly failed: number
-  /** Messages about which the gate failed: the fallback of its store decided, or they were refused. */
+  /** Messages about which the gate failed. The fallback of its store decided, or they were refused. */
   readonly gateFailures: number
-  /** Times the server asked to slow down, and messages a second it may have now; undefined while it did not. */
+  /** Number of requests by the server to slow down, and the current limit in messages a second, if there is one. */
   readonly slowDowns: number
   readonly pacePerSecond: number | undefined
 }
 
-/** What a message asks for besides being published. */
+/** Options of a message in the publisher's queue. */
 export interface QueuePlacement {
   readonly rank: number
   readonly latest: boolean

@@ -31,7 +31,7 @@ describe('backing off', () => {
   it.each([{ fromMs: 0 }, { fromMs: 5, toMs: 4 }, { toMs: Infinity }, { fromMs: Number.NaN }])(
     'refuses %o',
     options => {
-      expect(() => new BackOff(options)).toThrow('is no span')
+      expect(() => new BackOff(options)).toThrow('is not a range')
     },
   )
 })

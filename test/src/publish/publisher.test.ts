@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Decision } from '../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { circuitBreaker, Gate, type Logger, limit, type Middleware, StoreError } from '../../../src/index.ts'
-import { assemble } from '../../../src/publish/create-publisher.ts'
+import { createPublisher } from '../../../src/publish/create-publisher.ts'
 import type { PublisherOptions, PublishRate } from '../../../src/publish/options.ts'
 import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../../src/publish/queue-options.ts'
@@ -16,7 +16,7 @@ interface Trial {
   readonly clock: FakeClock
   readonly sent: string[]
   readonly results: Map<string, Published>
-  readonly parts: ReturnType<typeof assemble<undefined>>
+  readonly parts: ReturnType<typeof createPublisher<undefined>>
   ready: boolean
   /** The client was ended. */
   ended: boolean
@@ -53,7 +53,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
     ended: false,
     room: Infinity,
     answer: (_text, settle) => settle(),
-    parts: assemble<undefined>(
+    parts: createPublisher<undefined>(
       gate,
       'mqtt',
       { clock, ...options },
@@ -326,11 +326,11 @@ describe('a publisher', () => {
     const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })], {
       maxMessages: 10_000,
     })
-    const topics = numbers(MAX_SIZES.shelvesPerPublisher + 5)
+    const topics = numbers(MAX_SIZES.partitionsPerPublisher + 5)
     for (const topic of topics) trial.publish(topic, 'first')
     for (const topic of topics) trial.publish(topic, 'second')
     expect(trial.sent).toHaveLength(topics.length)
-    expect(trial.clock.pending).toBe(MAX_SIZES.shelvesPerPublisher + 1 + STORES_OWN)
+    expect(trial.clock.pending).toBe(MAX_SIZES.partitionsPerPublisher + 1 + STORES_OWN)
     trial.clock.advance(3_000)
     expect(trial.sent).toHaveLength(2 * topics.length)
     expect(trial.clock.pending).toBe(STORES_OWN)
@@ -610,7 +610,7 @@ describe('a publisher', () => {
       'a publisher cannot enact "redirect", which "r" asks for',
     )
     expect(() => open([circuitBreaker({ exceeded: 'drop' }).guard])).toThrow(
-      'a publisher cannot tell "breaker" what handlers do (put it before a consumer)',
+      'a publisher has no handlers, which "breaker" needs (use it with a consumer)',
     )
     for (const priority of [10, -1, 1.5, '__proto__' as 'low', null as unknown as 'low'])
       expect(parseQueueParams({ priority })).toMatchObject({ name: 'PolicyError' })

@@ -1,61 +1,61 @@
 import type { Message } from '../core/message.ts'
 import type { Published, QueuePlacement } from './types.ts'
 
-/** One message that waits to be published. */
-export class Entry<C> {
+/** Message that waits to be published. */
+export class PublishEntry<C> {
   readonly message: Message
-  /** What the broker's client needs besides. */
-  readonly cargo: C
-  /** A newer one of its topic supersedes it. */
+  /** Data for the broker's client. */
+  readonly clientData: C
+  /** True if a newer message of its topic supersedeOlder it. */
   latest: boolean
   rank: number
-  /** Its place in the queue: that of the message it has superseded, if there is one. */
+  /** Position in the queue. A message that supersedeOlder another takes its position. */
   order: number
-  /** Counts messages in the order of the calls. */
+  /** Number of the publish call. */
   readonly sequence: number
-  /** A newer message of its topic has been sent since, so that it is not sent again. */
+  /** True if a newer message of its topic was sent since. It is then not sent again. */
   isOutdated = false
-  /** Its promise is settled. */
+  /** True if its promise is resolved. */
   isSettled = false
   readonly sinceMs: number
   attempts = 0
-  /** Attempts that were refused or lost. */
+  /** Number of attempts that were refused or lost. */
   refusals = 0
-  /** Since when no server serves it. */
+  /** Time since which no server serves its topic. */
   unservedSinceMs: number | undefined = undefined
   readonly signal: AbortSignal | undefined
-  readonly tell: (published: Published) => void
-  row: LinkedList<C> | undefined = undefined
-  previous: Entry<C> | undefined = undefined
-  next: Entry<C> | undefined = undefined
+  readonly resolve: (published: Published) => void
+  list: EntryList<C> | undefined = undefined
+  previous: PublishEntry<C> | undefined = undefined
+  next: PublishEntry<C> | undefined = undefined
 
   constructor(
     message: Message,
-    cargo: C,
+    clientData: C,
     { rank, latest, signal }: QueuePlacement,
     order: number,
     sinceMs: number,
-    tell: (published: Published) => void,
+    resolve: (published: Published) => void,
   ) {
     this.message = message
-    this.cargo = cargo
+    this.clientData = clientData
     this.rank = rank
     this.latest = latest
     this.signal = signal
     this.order = order
     this.sequence = order
     this.sinceMs = sinceMs
-    this.tell = tell
+    this.resolve = resolve
   }
 }
 
-/** Entries in their order, linked both ways: taking any of them costs the same at any length. */
-export class LinkedList<C> {
-  first: Entry<C> | undefined
-  last: Entry<C> | undefined
+/** Doubly linked list of entries in order. Removing any of them takes constant time. */
+export class EntryList<C> {
+  first: PublishEntry<C> | undefined
+  last: PublishEntry<C> | undefined
 
-  append(entry: Entry<C>): void {
-    entry.row = this
+  append(entry: PublishEntry<C>): void {
+    entry.list = this
     entry.previous = this.last
     entry.next = undefined
     if (this.last) this.last.next = entry
@@ -63,8 +63,8 @@ export class LinkedList<C> {
     this.last = entry
   }
 
-  prepend(entry: Entry<C>): void {
-    entry.row = this
+  prepend(entry: PublishEntry<C>): void {
+    entry.list = this
     entry.next = this.first
     entry.previous = undefined
     if (this.first) this.first.previous = entry
@@ -72,26 +72,26 @@ export class LinkedList<C> {
     this.first = entry
   }
 
-  /** Puts an entry in the place of another. */
-  replace(older: Entry<C>, entry: Entry<C>): void {
-    entry.row = this
+  /** Replaces an entry at the same position. */
+  replace(older: PublishEntry<C>, entry: PublishEntry<C>): void {
+    entry.list = this
     entry.previous = older.previous
     entry.next = older.next
     if (entry.previous) entry.previous.next = entry
     else this.first = entry
     if (entry.next) entry.next.previous = entry
     else this.last = entry
-    older.row = undefined
+    older.list = undefined
     older.previous = undefined
     older.next = undefined
   }
 
-  remove(entry: Entry<C>): void {
+  remove(entry: PublishEntry<C>): void {
     if (entry.previous) entry.previous.next = entry.next
     else this.first = entry.next
     if (entry.next) entry.next.previous = entry.previous
     else this.last = entry.previous
-    entry.row = undefined
+    entry.list = undefined
     entry.previous = undefined
     entry.next = undefined
   }

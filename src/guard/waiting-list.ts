@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import type { Message } from '../core/message.ts'
 
 /** Waiting message: not yet asked about, asked about, or decided. */
-export interface Entry {
+export interface WaitingMessage {
   readonly message: Message
   readonly sizeBytes: number
   readonly sinceMs: number
@@ -10,12 +10,12 @@ export interface Entry {
   decision: Decision | undefined
   /** True once it has left the list. A later answer is ignored. */
   isRemoved: boolean
-  previous: Entry | undefined
-  next: Entry | undefined
+  previous: WaitingMessage | undefined
+  next: WaitingMessage | undefined
 }
 
 /** Messages in order of arrival, as a linked list. Removing the first takes constant time at any length. */
-export class LinkedList<E extends Entry> {
+export class WaitingList<E extends WaitingMessage> {
   first: E | undefined
   last: E | undefined
   /** First entry that was never asked about. */
