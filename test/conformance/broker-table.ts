@@ -14,7 +14,7 @@ export function describeCell({ whole, degraded, elsewhere }: Seen, told: Told): 
     elsewhere.length > 0 ? `${elsewhere.length} redirected` : '',
   ]
   const answers = Object.entries(told).map(([word, times]) => `${times} ${word}`)
-  const answer = answers.length > 0 ? answers.join(', ') : 'nobody is told'
+  const answer = answers.length > 0 ? answers.join(', ') : 'no answer'
   return `${got.filter(text => text !== '').join(', ')}; ${answer}`
 }
 
