@@ -36,7 +36,10 @@ export async function playCustomHistory(
       verdict,
       `seed ${seed}, step ${place}: ${JSON.stringify({ nowMs, key, cost, commit })}`,
     ).toMatchObject({
-      ...{ allowed, remaining, retryAfterMs, resetMs },
+      allowed,
+      remaining,
+      retryAfterMs,
+      resetMs,
     })
     if (commit && allowed) states.set(key, keptOf(step.state))
     last = step

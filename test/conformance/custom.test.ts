@@ -50,10 +50,10 @@ describe('an algorithm that is not whole', () => {
   it('is refused by Redis without a twin of its step, or of its refund', async () => {
     const store = openRedis(new FakeClock())
     expect(store.refuses?.(limitOf(twoSpeeds))).toBeUndefined()
-    expect(store.refuses?.(limitOf(plain))).toContain('"two-speeds" has no Lua twin')
+    expect(store.refuses?.(limitOf(plain))).toContain('"two-speeds" has no Lua code')
     const halved = { ...plain, lua: twoSpeeds.lua! }
     expect(store.refuses?.(limitOf(halved))).toContain(
-      'the refund of the algorithm "two-speeds" has no Lua twin',
+      'the refund of the algorithm "two-speeds" has no Lua code',
     )
     await store.close()
   })
@@ -61,13 +61,13 @@ describe('an algorithm that is not whole', () => {
   it('is refused when a policy loads or a limit is used, with its place and the remedy', async () => {
     const store = openRedis(new FakeClock())
     const policy = 'rules:\n  - name: mine\n    limit: 1/s\n    algorithm: two-speeds\n'
-    const says = '2:5: rules[0]: the algorithm "two-speeds" has no Lua twin (give it `lua`)'
+    const says = '2:5: rules[0]: the algorithm "two-speeds" has no Lua code (set `lua`)'
     await expect(Gate.fromPolicy(policy, { store, algorithms: [plain] })).rejects.toThrow(says)
     const gate = await Gate.fromPolicy(policy, { store, algorithms: [twoSpeeds] })
     const message = { topic: 'a', on: 'publish', sender: { client: 'c' }, size: 0 } as const
     expect(await gate.check(message)).toMatchObject({ allowed: true, rule: 'mine', remaining: 0 })
     expect(await gate.check(message)).toMatchObject({ allowed: false, reason: 'rate_limit_exceeded' })
-    expect(() => gate.use(limit({ name: 'other', rate: '1/s', algorithm: plain }))).toThrow('has no Lua twin')
+    expect(() => gate.use(limit({ name: 'other', rate: '1/s', algorithm: plain }))).toThrow('has no Lua code')
     await gate.close()
   })
 

@@ -179,13 +179,19 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
         // 7/7s gives a quarter of a unit in 250 ms, and so does 1/s.
         for (const name of [twice, back]) {
           expect(await left(of(name, 2, 60_000))).toEqual({
-            ...{ allowed: false, remaining: 0, retryAfterMs: 7_500, resetMs: 37_500 },
+            allowed: false,
+            remaining: 0,
+            retryAfterMs: 7_500,
+            resetMs: 37_500,
           })
         }
         if (store.adopt === undefined) return
         clock.set(clock.now() + 900_000 - 250)
         expect(await left(of(once, 2, 3_600_000))).toEqual({
-          ...{ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 3_600_000 },
+          allowed: true,
+          remaining: 0,
+          retryAfterMs: 0,
+          resetMs: 3_600_000,
         })
       }
     },

@@ -3,7 +3,7 @@ import type { KeyList } from './key-list.ts'
 
 const SMALLEST = 8
 /** A shard splits before it exceeds this, so that no growth rehashes more entries at once. */
-const LARGEST_SINGLE = 4_096
+const MAX_SHARD_ENTRIES = 4_096
 const SHARD_BITS = 8
 
 /** Open-addressing table of (hash, slot + 1) pairs with linear probing; removal shifts entries back. */
@@ -46,7 +46,7 @@ export class KeyIndex {
     const hash = hashKey(key)
     let shard = this.#shardOf(hash)
     if (4 * (shard.size + 1) > 3 * (shard.mask + 1)) {
-      if (shard === this.#single && shard.size >= LARGEST_SINGLE) this.#split(shard)
+      if (shard === this.#single && shard.size >= MAX_SHARD_ENTRIES) this.#split(shard)
       else resize(shard, 2 * (shard.mask + 1))
       shard = this.#shardOf(hash)
     }

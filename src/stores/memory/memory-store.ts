@@ -13,10 +13,10 @@ const LONGEST_PAUSE_MS = 1_000
 /** Minimum interval between warnings of a rule; every eviction is counted. */
 const WARNING_EVERY_MS = 10_000
 /** Minimum cost of visiting a table, in slots, so that many tiny tables do not add up to one long pause. */
-const LEAST_VISIT = 16
+const MIN_VISIT_SLOTS = 16
 
 /** Marks a charge whose grains are added to a later charge of the same rule and key. */
-const ADDED = -1
+const ADDED_TO_LATER = -1
 
 export interface MemoryStoreOptions {
   readonly clock?: Clock | undefined
@@ -83,19 +83,19 @@ export class MemoryStore implements Store {
       const table = this.table(charge.limit, nowMs)
       const verdict = verdicts[index]!
       const slot = options.commit ? table.acquire(charge.key, nowMs) : table.find(charge.key)
-      const earlier = repeats ? earlierOnes(charges, index, verdicts) : []
+      const earlier = repeats ? earlierCharges(charges, index, verdicts) : []
       const sum = earlier.reduce((total, place) => total + Math.max(0, grains[place]!), grains[index]!)
       if (slot < 0) table.probeUnseen(nowMs, sum, verdict)
       else table.records.probe(slot, nowMs, sum, verdict)
       if (verdict.allowed) {
         grains[index] = sum
-        for (const place of earlier) grains[place] = ADDED
+        for (const place of earlier) grains[place] = ADDED_TO_LATER
       } else if (charge.soft !== true) denied = true
       return slot
     })
     if (options.commit && !denied) {
       charges.forEach((charge, index) => {
-        if (!verdicts[index]!.allowed || grains[index] === ADDED) return
+        if (!verdicts[index]!.allowed || grains[index] === ADDED_TO_LATER) return
         this.table(charge.limit, nowMs).records.take(slots[index]!, nowMs, grains[index]!)
       })
     }
@@ -173,7 +173,7 @@ export class MemoryStore implements Store {
       const slots = Math.min(table.slots, MAX_SIZES.sweepSlice)
       // Always a whole table: the rest of a slice would cover little of a large one.
       if (slots > left) break
-      left -= Math.max(slots, LEAST_VISIT)
+      left -= Math.max(slots, MIN_VISIT_SLOTS)
       const swept = table.sweep(nowMs, slots)
       this.#warn(table, nowMs)
       busy = slots === MAX_SIZES.sweepSlice && 4 * swept > slots
@@ -187,7 +187,7 @@ export class MemoryStore implements Store {
 
   #beginRound(): void {
     this.#turn = 0
-    const slots = this.#turns.reduce((sum, table) => sum + Math.max(table.slots, LEAST_VISIT), 0)
+    const slots = this.#turns.reduce((sum, table) => sum + Math.max(table.slots, MIN_VISIT_SLOTS), 0)
     this.#slices = Math.ceil(slots / MAX_SIZES.sweepSlice)
   }
 
@@ -209,7 +209,7 @@ export class MemoryStore implements Store {
 }
 
 /** Returns the indexes of earlier passing charges of the same rule and key: their costs add up. */
-function earlierOnes(charges: readonly Charge[], index: number, verdicts: readonly Verdict[]): number[] {
+function earlierCharges(charges: readonly Charge[], index: number, verdicts: readonly Verdict[]): number[] {
   const { limit, key } = charges[index]!
   const places: number[] = []
   for (let place = 0; place < index; place++) {

@@ -12,7 +12,7 @@ export const OVERFLOW_SLOT = 0
 const NO_GENERATION = -1
 
 /** Tables up to this size are not cleared as a whole. */
-const SMALL = 64
+const SMALL_TABLE_SLOTS = 64
 
 /** Keys of one rule with their slots; handles new keys and evictions. */
 export class Table {
@@ -114,7 +114,8 @@ export class Table {
     }
     const swept = before - this.size
     // An empty table releases its memory.
-    if (this.size === 0 && this.slots > SMALL && this.records.wholeAt(OVERFLOW_SLOT) <= nowMs) this.#empty()
+    if (this.size === 0 && this.slots > SMALL_TABLE_SLOTS && this.records.wholeAt(OVERFLOW_SLOT) <= nowMs)
+      this.#empty()
     return swept
   }
 

@@ -5,14 +5,14 @@ import { encodeToken } from './subject-names.ts'
 
 export interface BucketSettings {
   readonly bucket: string
-  /** How long an entry stays after it was last written, at the least. */
+  /** Minimum time that an entry stays after its last write. */
   readonly ttlMs: number
   readonly storage: 'file' | 'memory'
   readonly replicas: number
   readonly maxKeys: number
 }
 
-/** What stands under a key: its revision, 0 where nothing does. */
+/** Value of a key and its revision, which is 0 if there is no value. */
 export interface StoredValue {
   readonly revision: number
   readonly data: Uint8Array | undefined
@@ -22,8 +22,8 @@ const EXPECTED = 'Nats-Expected-Last-Subject-Sequence'
 const LONGEST_TTL_MS = 20 * 366 * 86_400_000
 
 /**
- * A key-value bucket of NATS (ADR-8 of NATS: the stream `KV_bucket`, a message for each key), made where it is not
- * there. Writes replace exactly the revision that was read, or nothing.
+ * Key-value bucket of NATS (ADR-8 of NATS: the stream `KV_bucket`, a message per key), created if missing. A write
+ * replaces exactly the revision that was read, or fails.
  */
 export class Bucket {
   readonly stream: Stream
@@ -37,8 +37,8 @@ export class Bucket {
     this.#ttlMs = settings.ttlMs
     this.stream = new Stream(
       jetstream,
-      () => this.#wanted(),
-      found => this.#settle(found),
+      () => this.#desiredConfig(),
+      found => this.#configChange(found),
     )
   }
 
@@ -46,7 +46,7 @@ export class Bucket {
     return `$KV.${this.#settings.bucket}.${encodeToken(rule)}.${encodeToken(key)}`
   }
 
-  /** Of all keys of a rule, of a key in all rules, or of all. */
+  /** Returns the subject filter of all keys of a rule, of a key in all rules, or of all. */
   filterOf(rule: string | undefined, key: string | undefined): string {
     const of = (text: string | undefined): string => (text === undefined ? '*' : encodeToken(text))
     return `$KV.${this.#settings.bucket}.${of(rule)}.${of(key)}`
@@ -54,23 +54,23 @@ export class Bucket {
 
   async read(subject: string, deadlineMs: number): Promise<StoredValue> {
     const found = await this.#jetstream.message(this.stream.name, { last_by_subj: subject }, deadlineMs)
-    // What was deleted by hand left an empty message behind.
+    // A key deleted by hand has an empty message.
     return { revision: found?.seq ?? 0, data: found?.data.length ? found.data : undefined }
   }
 
-  /** False where another was faster: nothing was written then. */
+  /** Writes a value; returns false if another node has changed the key. */
   async write(subject: string, data: Uint8Array, revision: number, deadlineMs: number): Promise<boolean> {
     const fields = { [EXPECTED]: revision }
     return 'seq' in (await this.#jetstream.publish(subject, data, fields, deadlineMs, WRONG_SEQUENCE))
   }
 
   /**
-   * Entries are kept for twice `ms` from now on: clocks may stand apart. Rejects with StoreError where the bucket may
-   * not be changed.
+   * Extends the bucket's time to live to twice `ms`, because clocks may differ. Rejects with StoreError if the bucket
+   * may not be changed.
    */
   async keepFor(ms: number, deadlineMs: number): Promise<void> {
     if (this.#ttlMs === 0 || 2 * ms <= this.#ttlMs) return
-    // Doubled, so that a policy of many windows changes the bucket a few times only.
+    // Doubled, so that a policy of many windows changes the bucket only a few times.
     let ttlMs = this.#ttlMs
     while (ttlMs < 2 * ms && ttlMs <= LONGEST_TTL_MS) ttlMs *= 2
     this.#ttlMs = ttlMs > LONGEST_TTL_MS ? 0 : ttlMs
@@ -78,11 +78,11 @@ export class Bucket {
     await this.stream.prepare(deadlineMs)
   }
 
-  #wanted(): StreamConfig {
+  #desiredConfig(): StreamConfig {
     return bucketConfig({ ...this.#settings, ttlMs: this.#ttlMs })
   }
 
-  #settle(found: StreamConfig): StreamConfig | undefined {
+  #configChange(found: StreamConfig): StreamConfig | undefined {
     checkLasting(found, this.#settings.bucket)
     const foundMs = (found.max_age ?? 0) / NS
     const isLongEnough = foundMs === 0 || (this.#ttlMs !== 0 && foundMs >= this.#ttlMs)
@@ -92,32 +92,40 @@ export class Bucket {
   }
 }
 
-/** The stream of a bucket as any client of NATS would make it; `ttlMs` is 0 for ever. */
+/** Returns the stream configuration of a bucket, as any NATS client would create it; a `ttlMs` of 0 means forever. */
 export function bucketConfig({ bucket, ttlMs, storage, replicas, maxKeys }: BucketSettings): StreamConfig {
   const options = { deny_delete: true, allow_rollup_hdrs: true, allow_direct: true, max_consumers: -1 }
   return {
-    ...{ name: `KV_${bucket}`, subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' },
-    ...{ max_msgs_per_subject: 1, max_msgs: maxKeys, max_bytes: -1, max_age: ttlMs * NS },
-    ...{ storage, num_replicas: replicas, ...options },
+    name: `KV_${bucket}`,
+    subjects: [`$KV.${bucket}.>`],
+    retention: 'limits',
+    discard: 'new',
+    max_msgs_per_subject: 1,
+    max_msgs: maxKeys,
+    max_bytes: -1,
+    max_age: ttlMs * NS,
+    storage,
+    num_replicas: replicas,
+    ...options,
   }
 }
 
-/** Throws StoreError for a bucket that could lose what it was given. */
+/** Throws StoreError for a bucket that may lose entries. */
 export function checkLasting(found: StreamConfig, bucket: string): void {
-  const flaw = flawOf(found, `$KV.${bucket}.>`)
-  if (flaw === undefined) return
-  const remedy = 'take another bucket, or delete this one: it is made anew as it must be'
-  throw new StoreError(`nats: the bucket ${bucket} ${flaw} (${remedy})`)
+  const problem = problemOf(found, `$KV.${bucket}.>`)
+  if (problem === undefined) return
+  const remedy = 'use another bucket, or delete this one: it is then created with the right settings'
+  throw new StoreError(`nats: the bucket ${bucket} ${problem} (${remedy})`)
 }
 
-/** What makes counts vanish, or never be written. */
-function flawOf(found: StreamConfig, subject: string): string | undefined {
+/** Returns the setting that makes counts vanish or fail to be written. */
+function problemOf(found: StreamConfig, subject: string): string | undefined {
   if (found.mirror !== undefined) return 'is a mirror, which cannot be written'
   if (!found.subjects?.includes(subject)) return 'is a stream of other subjects'
   if (found.retention !== 'limits') return `keeps its entries by ${found.retention}, not by limits`
   if (found.max_msgs_per_subject !== 1) return 'keeps a history of its keys'
   if (found.deny_purge === true) return 'forbids to purge keys'
-  // Servers drop old messages for the sake of max_bytes also where new ones are to be refused instead.
+  // Servers drop old messages beyond max_bytes even if the bucket is set to refuse new ones.
   if ((found.max_bytes ?? -1) > 0) return 'forgets old keys when it is full (max_bytes)'
   const isForgetful = (found.max_msgs ?? -1) > 0 && found.discard !== 'new'
   return isForgetful ? 'forgets old keys when it is full (discard: old)' : undefined

@@ -6,27 +6,27 @@ import { Histories } from '../persistence/limit-history.ts'
 import type { Charge, Verdict } from '../store.ts'
 import type { Bucket } from './bucket.ts'
 import { KeyLock } from './key-lock.ts'
-import { encodeEntry, type KvEntry, lastsMs, openEntry, probe, take } from './kv-entry.ts'
+import { encodeEntry, type KvEntry, lifetimeMs, openEntry, probe, take } from './kv-entry.ts'
 
-/** Tries of one key, and the longest pause between two of them. */
-const TRIES = 24
+/** Maximum attempts per key, and the longest pause between two of them. */
+const MAX_ATTEMPTS = 24
 const LONGEST_PAUSE_MS = 32
 
-/** The charges of a message that count on one key. */
+/** Charges of a message on one key. */
 interface Group {
   readonly subject: string
   readonly limit: Limit
   readonly charges: Charge[]
-  /** The place of each among those of the message. */
+  /** Index of each charge in the message. */
   readonly places: number[]
   entry?: KvEntry | undefined
-  /** What was taken of it; undefined where nothing was. */
+  /** Grains taken; undefined if none. */
   grains?: number | undefined
 }
 
-/** Reads, changes and writes the entries of a bucket, without two of this process ever racing for the same key. */
+/** Reads, changes and writes entries of a bucket; two calls of this process never compete for a key. */
 export class ChargeEntries {
-  /** Writes another node was faster than. */
+  /** Writes that another node preceded. */
   conflicts = 0
   readonly #bucket: Bucket
   readonly #random: () => number
@@ -41,9 +41,8 @@ export class ChargeEntries {
   }
 
   /**
-   * All keys are read and asked before any is written; with `commit` all are then written, or none where a hard charge is
-   * denied. A key that another node has changed in between is asked again: where it now denies, what the others took
-   * is given back.
+   * Reads and probes all keys before it writes any; with `commit` writes all, or none if a hard charge is denied.
+   * Probes a key again if another node changed it in between; if it then denies, the other keys are refunded.
    */
   decide(
     charges: readonly Charge[],
@@ -52,24 +51,24 @@ export class ChargeEntries {
     deadlineMs: number,
   ): Promise<readonly Verdict[]> {
     const groups = this.#groupByKey(charges)
-    if (!commit) return this.#inTurn([], deadlineMs, () => this.#peek(groups, nowMs, deadlineMs))
-    return this.#inTurn(groups, deadlineMs, () => this.#commit(groups, nowMs, deadlineMs))
+    if (!commit) return this.#runLocked([], deadlineMs, () => this.#peek(groups, nowMs, deadlineMs))
+    return this.#runLocked(groups, deadlineMs, () => this.#commit(groups, nowMs, deadlineMs))
   }
 
-  /** Takes limits as in force from now on. */
+  /** Makes limits active from now on. */
   adopt(limits: readonly Limit[], nowMs: number): void {
     for (const limit of limits) this.#histories.adopt(limit, nowMs)
   }
 
-  /** Gives back what allowed decisions took. */
+  /** Refunds what allowed decisions took. */
   async refund(charges: readonly Charge[], nowMs: number, deadlineMs: number): Promise<void> {
     const groups = this.#groupByKey(charges)
-    await this.#inTurn(groups, deadlineMs, () => this.#giveBack(groups, nowMs, deadlineMs))
+    await this.#runLocked(groups, deadlineMs, () => this.#refundGroups(groups, nowMs, deadlineMs))
   }
 
   async #peek(groups: readonly Group[], nowMs: number, deadlineMs: number): Promise<Verdict[]> {
     const verdicts: Verdict[] = []
-    await this.#ask(groups, verdicts, nowMs, deadlineMs)
+    await this.#probeGroups(groups, verdicts, nowMs, deadlineMs)
     return verdicts
   }
 
@@ -80,29 +79,29 @@ export class ChargeEntries {
     try {
       for (let attempt = 0; open.length > 0; attempt++) {
         if (attempt > 0) await this.#pause(attempt)
-        const isDenied = await this.#ask(open, verdicts, nowMs, deadlineMs)
+        const isDenied = await this.#probeGroups(open, verdicts, nowMs, deadlineMs)
         const lost: Group[] = []
         await all(
           open.map(async group => {
             if (!isDenied && group.grains !== undefined) take(group.entry!, group.grains, nowMs)
-            else if (!isBegun(group.entry!)) return
+            else if (!hasStartedFilling(group.entry!)) return
             if (!(await this.#write(group, nowMs, deadlineMs))) lost.push(group)
             else if (!isDenied && group.grains !== undefined) written.push(group)
           }),
         )
-        // What begins with its first charge, though that was denied, may as well have been begun by another.
+        // A key that starts at its first, denied charge may as well have been started by another node.
         open = isDenied ? [] : lost
-        if (isDenied) await this.#undo(written, nowMs, deadlineMs)
+        if (isDenied) await this.#refundWritten(written, nowMs, deadlineMs)
       }
       return verdicts
     } catch (error) {
-      await this.#undo(written, nowMs, deadlineMs)
+      await this.#refundWritten(written, nowMs, deadlineMs)
       throw error
     }
   }
 
-  /** Reads the keys and asks what each charge would get; true where a hard one is denied. */
-  async #ask(
+  /** Reads the keys and probes each charge; returns true if a hard one is denied. */
+  async #probeGroups(
     groups: readonly Group[],
     verdicts: Verdict[],
     nowMs: number,
@@ -121,17 +120,17 @@ export class ChargeEntries {
     return isDenied
   }
 
-  async #undo(written: readonly Group[], nowMs: number, deadlineMs: number): Promise<void> {
+  async #refundWritten(written: readonly Group[], nowMs: number, deadlineMs: number): Promise<void> {
     if (written.length === 0) return
     const taken = written.map(group => ({
       ...group,
       charges: [{ ...group.charges[0]!, cost: group.grains! / group.limit.scale }],
     }))
-    // Nobody is told: too few pass then, until the limit is whole again, never too many.
-    await this.#giveBack(taken, nowMs, deadlineMs).catch(this.#onRefundFailed)
+    // A failed refund is only logged: too few messages pass until the limit refills, never too many.
+    await this.#refundGroups(taken, nowMs, deadlineMs).catch(this.#onRefundFailed)
   }
 
-  async #giveBack(groups: readonly Group[], nowMs: number, deadlineMs: number): Promise<void> {
+  async #refundGroups(groups: readonly Group[], nowMs: number, deadlineMs: number): Promise<void> {
     await all(
       groups.map(async group => {
         for (let attempt = 0; ; attempt++) {
@@ -155,7 +154,7 @@ export class ChargeEntries {
   }
 
   async #write({ subject, entry }: Group, nowMs: number, deadlineMs: number): Promise<boolean> {
-    await this.#bucket.keepFor(lastsMs(entry!, nowMs), deadlineMs)
+    await this.#bucket.keepFor(lifetimeMs(entry!, nowMs), deadlineMs)
     const isWritten = await this.#bucket.stream.use(deadlineMs, () =>
       this.#bucket.write(subject, encodeEntry(entry!), entry!.revision, deadlineMs),
     )
@@ -163,18 +162,19 @@ export class ChargeEntries {
     return isWritten
   }
 
-  /** Nodes that met once are not to meet again. */
+  /** Waits a random time, so that conflicting nodes do not retry together. */
   async #pause(attempt: number): Promise<void> {
-    if (attempt >= TRIES) throw new StoreError(`nats: others were faster ${TRIES} times (use leases)`)
+    if (attempt >= MAX_ATTEMPTS)
+      throw new StoreError(`nats: ${MAX_ATTEMPTS} attempts met writes of other nodes (use leases)`)
     const pauseMs = Math.floor(this.#random() * Math.min(2 ** attempt, LONGEST_PAUSE_MS))
     if (pauseMs > 0) await pause(systemClock, pauseMs)
   }
 
-  #inTurn<T>(groups: readonly Group[], deadlineMs: number, work: () => Promise<T>): Promise<T> {
+  #runLocked<T>(groups: readonly Group[], deadlineMs: number, work: () => Promise<T>): Promise<T> {
     const subjects = groups.map(({ subject }) => subject)
     return this.#keyLock.run(subjects, () => {
       if (systemClock.now() < deadlineMs) return work()
-      throw new StoreError('nats: no answer in time, so many want the same key (use leases)')
+      throw new StoreError('nats: no answer in time: too many decisions on the same key (use leases)')
     })
   }
 
@@ -191,12 +191,12 @@ export class ChargeEntries {
   }
 }
 
-/** A bucket that begins part full fills from its first charge on, also where that was denied. */
-function isBegun({ isNew, cells }: KvEntry): boolean {
+/** Returns true for a bucket that starts partly full: it begins to fill at its first charge, even if that is denied. */
+function hasStartedFilling({ isNew, cells }: KvEntry): boolean {
   return isNew && cells.some(cell => cell !== 0)
 }
 
-/** Waits for all, also where one fails: nothing is to go on behind the back of whoever is told. */
+/** Waits for all promises, even if one fails, so that no work continues after the caller has its result. */
 async function all(work: readonly Promise<unknown>[]): Promise<void> {
   const failed = (await Promise.allSettled(work)).find(({ status }) => status === 'rejected')
   if (failed?.status === 'rejected') throw failed.reason

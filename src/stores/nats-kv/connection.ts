@@ -3,14 +3,14 @@ import { StoreError } from '../../core/errors.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { SharedEntriesWatch } from '../shared-entries.ts'
 
-/** What a server answers. */
+/** Reply of a server. */
 export interface NatsReply {
   readonly data: Uint8Array
 }
 
 /**
- * What is used of a connection to NATS: that of the package `nats` from 2.29 on, and that of `@nats-io/transport-node`
- * (or any other transport of `@nats-io`) from 3 on.
+ * Used part of a NATS connection: of the package `nats` from 2.29 on, or of `@nats-io/transport-node` (or another
+ * `@nats-io` transport) from 3 on.
  */
 export interface NatsConnection {
   request(
@@ -18,7 +18,7 @@ export interface NatsConnection {
     payload?: Uint8Array | string,
     options?: { timeout: number; headers?: unknown },
   ): Promise<NatsReply>
-  /** Without it nothing is heard, and nodes ask each other by way of the store. */
+  /** Subscribes; without it nodes find each other's changes by polling the store. */
   subscribe?(
     subject: string,
     options: { callback: (error: unknown, message: unknown) => void },
@@ -28,48 +28,48 @@ export interface NatsConnection {
   close(): Promise<void>
 }
 
-/** Headers as both generations of the client put them on the wire: by their method `encode`. */
+/** Headers as both generations of the client send them: through their method `encode`. */
 interface Headers {
   encode(): Uint8Array
 }
 
-/** Added to the client's own limit of a request. */
+/** Added to the client's own request timeout. */
 const CLIENT_MARGIN_MS = 1_000
 
-/** The moment after which an answer is of no use, in milliseconds of the machine's clock. */
+/** Returns the time after which an answer is useless, in milliseconds of the machine's clock. */
 export function deadlineIn(timeoutMs: number): number {
   return systemClock.now() + timeoutMs
 }
 
-/** Header lines of the protocol, `NATS/1.0` and one for each field. Values must hold no line break. */
+/** Encodes header lines: `NATS/1.0` and one line per field. Values must not contain line breaks. */
 export function makeHeaders(fields: Readonly<Record<string, string | number>>): Headers {
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
   const bytes = new TextEncoder().encode(`NATS/1.0\r\n${lines.join('')}\r\n`)
   return { encode: () => bytes }
 }
 
-/** Somebody who wants to hear what is published. */
+/** Subscription on a subject. */
 interface Listener {
   readonly subject: string
   readonly changed: () => void
-  /** Ends what the server was asked for; undefined where it was not, or refused. */
+  /** Unsubscribes at the server; undefined if not subscribed. */
   end: (() => void) | undefined
 }
 
-/** A connection that may not be there yet, and may be lost for a while. */
-export class Link {
+/** Connection that may not exist yet or may be lost for a while. */
+export class NatsLink {
   #connection: NatsConnection | undefined
   #isUp = false
   readonly #listeners = new Set<Listener>()
-  /** Why there is no connection yet, and what the connection reported last. */
-  readonly #dialProblem: () => string | undefined
+  /** Returns why there is no connection yet. */
+  readonly #connectProblem: () => string | undefined
   #problem: string | undefined
 
   constructor(
     connection: NatsConnection | Promise<NatsConnection>,
     dialProblem: () => string | undefined = () => undefined,
   ) {
-    this.#dialProblem = dialProblem
+    this.#connectProblem = dialProblem
     if (!(connection instanceof Promise)) this.#attach(connection)
     else connection.then(ready => this.#attach(ready)).catch(() => {})
   }
@@ -78,13 +78,13 @@ export class Link {
     return this.#isUp && this.#connection?.isClosed() === false
   }
 
-  /** The error of a request that cannot be sent, with the cause. */
+  /** Returns the error of a request that cannot be sent, with the cause. */
   notConnected(): StoreError {
-    const problem = this.#connection === undefined ? this.#dialProblem() : this.#problem
+    const problem = this.#connection === undefined ? this.#connectProblem() : this.#problem
     return new StoreError(problem === undefined ? 'nats: not connected' : `nats: not connected: ${problem}`)
   }
 
-  /** Asks the server. Rejects with StoreError, at once where there is no connection: nothing waits to be sent later. */
+  /** Sends a request. Rejects with StoreError, at once if there is no connection: requests are never queued. */
   async request(
     subject: string,
     payload: Uint8Array | string,
@@ -94,7 +94,7 @@ export class Link {
     if (!this.isUp) throw this.notConnected()
     const timeout = deadlineMs - systemClock.now()
     if (timeout < 1) throw new StoreError('nats: no time left for an answer')
-    // The client's own limit is longer: it does not know when the event loop was busy.
+    // The client's own timeout is longer, because it does not know when the event loop was busy.
     const longer = { timeout: 2 * timeout + CLIENT_MARGIN_MS }
     const options = headers === undefined ? longer : { ...longer, headers }
     try {
@@ -108,8 +108,8 @@ export class Link {
   }
 
   /**
-   * Calls `changed` with each message on a subject, which may hold wildcards, and when it is heard again or no more. The
-   * client asks for the same anew when it is connected anew.
+   * Calls `changed` for each message on a subject, which may contain wildcards, and when the subscription becomes
+   * live or is lost. The client resubscribes after a reconnect.
    */
   listen(subject: string, changed: () => void): SharedEntriesWatch {
     const listener: Listener = { subject, changed, end: undefined }
@@ -123,7 +123,7 @@ export class Link {
     return { isLive: () => this.isUp && listener.end !== undefined, close }
   }
 
-  /** Ends all listening; the connection itself stays open. */
+  /** Ends all subscriptions; the connection stays open. */
   endListening(): void {
     for (const { end } of this.#listeners) end?.()
     for (const listener of this.#listeners) listener.end = undefined
@@ -134,14 +134,14 @@ export class Link {
     this.#connection = connection
     this.#isUp = true
     for (const listener of this.#listeners) this.#subscribe(listener)
-    this.#tellAll()
-    this.#follow(connection).catch(() => this.#turn(false))
+    this.#notifyListeners()
+    this.#follow(connection).catch(() => this.#setUp(false))
   }
 
   #subscribe(listener: Listener): void {
     const { subject, changed } = listener
     const callback = (error: unknown): void => {
-      // A server that forbids it has ended it by this.
+      // A server that forbids the subscription has ended it with this error.
       if (error) listener.end = undefined
       changed()
     }
@@ -149,43 +149,45 @@ export class Link {
       const subscription = this.#connection?.subscribe?.(subject, { callback })
       if (subscription !== undefined) listener.end = () => subscription.unsubscribe()
     } catch {
-      // A connection that is closed already: nothing is heard, nothing is to be ended.
+      // The connection is already closed, so there is no subscription to end.
     }
   }
 
-  /** Ends with the connection. While it is lost, the client would keep what is published and send it later. */
+  /**
+   * Follows the state of the connection until it closes. While it is lost, the client would queue publishes and send
+   * them later.
+   */
   async #follow(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       const { type } = status
       if (type === 'error') this.#problem = describe(status.error ?? status.data)
       if (type === 'disconnect') {
         this.#problem ??= 'the connection was lost'
-        this.#turn(false)
+        this.#setUp(false)
       }
       if (type === 'reconnect') {
         this.#problem = undefined
-        this.#turn(true)
+        this.#setUp(true)
       }
     }
   }
 
-  #turn(isUp: boolean): void {
+  #setUp(isUp: boolean): void {
     this.#isUp = isUp
-    this.#tellAll()
+    this.#notifyListeners()
   }
 
-  #tellAll(): void {
+  #notifyListeners(): void {
     for (const { changed } of this.#listeners) changed()
   }
 }
 
-/** What went wrong, in words. */
+/** Returns the message of an error. */
 export function describe(error: unknown): string {
   if (typeof error === 'string') return error
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown }
   const text = `${String(code ?? '')} ${String(message ?? error)}`
-  if (/503|no responders/i.test(text))
-    return 'nobody answers: is JetStream enabled (nats-server --jetstream)?'
+  if (/503|no responders/i.test(text)) return 'no responders: is JetStream enabled (nats-server --jetstream)?'
   if (/timeout|no answer within/i.test(text)) return 'no answer in time'
   return String(message || code || error)
 }

@@ -1,4 +1,4 @@
-/** The door `topicgate/nats-kv`: state of limits in NATS JetStream. */
+/** Entry point `topicgate/nats-kv`: limits in NATS JetStream. */
 export type { NatsConnection, NatsReply } from './connection.ts'
 export {
   type OpenNatsKvOptions,

@@ -1,22 +1,22 @@
 import { StoreError } from '../../core/errors.ts'
-import { type Link, makeHeaders } from './connection.ts'
+import { makeHeaders, type NatsLink } from './connection.ts'
 
-/** Codes of JetStream that mean something other than broken (ADR-1 of NATS, errors.json of the server). */
+/** JetStream error codes that do not mean a fault (ADR-1 of NATS, errors.json of the server). */
 export const NO_MESSAGE = 10037
 export const STREAM_EXISTS = 10058
 export const NO_STREAM = 10059
-/** Also answered while another node is making the very same stream. */
+/** Also returned while another node creates the same stream. */
 export const SUBJECTS_OVERLAP = 10065
 export const WRONG_SEQUENCE = 10071
 export const NOT_STORED = 10077
 
-/** An error that JetStream answered. */
+/** Error in a JetStream reply. */
 export interface ApiError {
   readonly err_code: number
   readonly description: string
 }
 
-/** Settings of a stream, as far as they are looked at; the server's own names. */
+/** Used settings of a stream, with the server's names. */
 export interface StreamConfig {
   readonly name: string
   readonly subjects?: readonly string[] | undefined
@@ -26,7 +26,7 @@ export interface StreamConfig {
   readonly max_msgs_per_subject?: number | undefined
   readonly max_msgs?: number | undefined
   readonly max_bytes?: number | undefined
-  /** In nanoseconds; 0 for ever. */
+  /** In nanoseconds; 0 means forever. */
   readonly max_age?: number | undefined
   readonly storage?: string | undefined
   readonly num_replicas?: number | undefined
@@ -36,7 +36,7 @@ export interface StreamConfig {
 
 export interface StreamInfo {
   readonly config: StreamConfig
-  /** When it was made: another time, another stream. */
+  /** Creation time; another time means another stream. */
   readonly created: string
   readonly state: {
     readonly last_seq: number
@@ -46,7 +46,7 @@ export interface StreamInfo {
   }
 }
 
-/** A message of a stream: its sequence, its subject, and when the server took it. */
+/** Message of a stream: its sequence, subject and time. */
 export interface StoredMessage {
   readonly seq: number
   readonly subject: string
@@ -56,15 +56,15 @@ export interface StoredMessage {
 
 const decoder = new TextDecoder()
 
-/** The part of the JetStream API that stores need; each call rejects with StoreError when it has no answer in time. */
+/** Used part of the JetStream API. Each call rejects with StoreError if there is no answer in time. */
 export class JetStream {
-  readonly #link: Link
+  readonly #link: NatsLink
 
-  constructor(link: Link) {
+  constructor(link: NatsLink) {
     this.#link = link
   }
 
-  /** Asks `$JS.API.<call>`; `tolerated` errors are returned, all others thrown. */
+  /** Calls `$JS.API.<call>`; returns `tolerated` errors and throws all others. */
   async call<T>(
     call: string,
     body: object | undefined,
@@ -78,7 +78,7 @@ export class JetStream {
     throw apiError(reply.error)
   }
 
-  /** Stores a message; the sequence it has, or the error that is tolerated. */
+  /** Stores a message; returns its sequence, or a tolerated error. */
   async publish(
     subject: string,
     data: Uint8Array,
@@ -93,7 +93,7 @@ export class JetStream {
     throw apiError(reply.error)
   }
 
-  /** A message as the stream's leader has it: that of a sequence, the last or the next of a subject. */
+  /** Reads a message from the stream's leader: by sequence, or the last or next of a subject. */
   async message(stream: string, which: object, deadlineMs: number): Promise<StoredMessage | undefined> {
     const answer = await this.call<{
       message: { seq: number; subject: string; data?: string; time: string }
@@ -108,7 +108,7 @@ export function apiError({ err_code, description }: ApiError): StoreError {
   return new StoreError(`nats: ${description} (${err_code})`, { cause: { err_code } })
 }
 
-/** Whether a stream was not there: it is to be made again. */
+/** Returns true if the stream does not exist and has to be created again. */
 export function isMissing(error: unknown): boolean {
   const { cause } = error as { readonly cause?: { readonly err_code?: unknown } | undefined }
   return cause?.err_code === NO_STREAM
@@ -118,6 +118,6 @@ function parse(data: Uint8Array): { readonly error?: ApiError; readonly seq?: un
   try {
     return JSON.parse(decoder.decode(data)) as { readonly error?: ApiError }
   } catch (cause) {
-    throw new StoreError('nats: an answer that is not of JetStream', { cause })
+    throw new StoreError('nats: the reply is not from JetStream', { cause })
   }
 }

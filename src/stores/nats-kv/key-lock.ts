@@ -1,20 +1,20 @@
-/** Lets work on the same keys run one after another, in the order it came, so that a process never races itself. */
+/** Runs work on the same keys in the order of its arrival, so that a process never conflicts with itself. */
 export class KeyLock {
   readonly #last = new Map<string, Promise<void>>()
 
-  /** How many keys are being worked on. */
+  /** Number of keys in use. */
   get size(): number {
     return this.#last.size
   }
 
-  /** Runs when all that was asked before for any of these keys has ended. */
+  /** Runs work once all earlier work on any of these keys has ended. */
   async run<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
     const before = keys.map(key => this.#last.get(key))
     let end = (): void => {}
     const ended = new Promise<void>(resolve => {
       end = resolve
     })
-    // All places are taken at once: two that want the same keys cannot wait for each other.
+    // All keys are queued in one step, so two calls for the same keys cannot deadlock.
     for (const key of keys) this.#last.set(key, ended)
     try {
       await Promise.all(before)

@@ -9,18 +9,18 @@ import type { StoredValue } from './bucket.ts'
 
 const LINE = 0x0a
 
-/** The state of a key under a limit, as it was read; changed in place, and written with the revision it had. */
+/** State of a key under a limit; changed in place, and written with the revision that was read. */
 export interface KvEntry {
   readonly limit: Limit
   readonly revision: number
-  /** Whether the key equals one never seen. */
+  /** True if the key equals an unseen one. */
   readonly isNew: boolean
   cells: Float64Array
 }
 
 /**
- * An entry of what a bucket keeps: the rule's numbers as a line of JSON, then the cells as they stand in memory. What was
- * written under other numbers is carried over. Throws StoreError where something else stands there.
+ * Parses a value of the bucket: the rule's numbers as a line of JSON, then the raw cells. Migrates it if it was
+ * written under other numbers. Throws StoreError for an invalid value.
  */
 export function openEntry(
   { revision, data }: StoredValue,
@@ -42,23 +42,26 @@ export function openEntry(
     const carried = migrateState(cells, read(text), changes)
     return { limit, revision, isNew: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   } catch (cause) {
-    throw new StoreError(`nats: a key of ${limit.name} holds what is no state of a limit (delete it)`, {
-      cause,
-    })
+    throw new StoreError(
+      `nats: a key of ${limit.name} has a value that is not the state of a limit (delete it)`,
+      {
+        cause,
+      },
+    )
   }
 }
 
-/** What {@link openEntry} reads. */
+/** Encodes an entry for {@link openEntry}. */
 export function encodeEntry({ limit, cells }: KvEntry): Uint8Array {
   return Buffer.concat([Buffer.from(`${describeNumbers(limit)}\n`), encodeCells(cells)])
 }
 
-/** For how long an entry differs from none. */
-export function lastsMs({ limit, cells }: KvEntry, nowMs: number): number {
+/** Returns how long an entry still differs from a missing one. */
+export function lifetimeMs({ limit, cells }: KvEntry, nowMs: number): number {
   return Math.max(0, limit.kernel.wholeAt(cells, 0, limit) - nowMs)
 }
 
-/** What charges of one key would get, those that fit adding up; and how many grains they would take. */
+/** Returns the verdicts on charges of one key, where those that fit add up, and the grains to take for them. */
 export function probe(
   { cells, limit }: KvEntry,
   charges: readonly Charge[],
@@ -74,11 +77,12 @@ export function probe(
   return { verdicts, grains: taken }
 }
 
-/** Takes what was probed. */
+/** Charges what was probed. */
 export function take(entry: KvEntry, grains: number, nowMs: number): void {
   const { limit } = entry
   const { kernel } = limit
-  // Once more: only the last question tells a kernel how much room it needs, and that may have been a larger one.
+  // Probed again, because only the last probe informs a kernel of the room it needs, and that may have been a
+  // larger one.
   kernel.probe(entry.cells, 0, nowMs, grains, limit, {
     allowed: false,
     remaining: 0,

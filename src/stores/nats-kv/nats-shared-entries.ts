@@ -2,7 +2,7 @@ import { systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { EphemeralEntries, SharedEntries, SharedEntriesWatch, SharedEntry } from '../shared-entries.ts'
 import { bucketConfig, checkLasting } from './bucket.ts'
-import { deadlineIn, type Link } from './connection.ts'
+import { deadlineIn, type NatsLink } from './connection.ts'
 import type { JetStream, StoredMessage, StreamConfig, StreamInfo } from './jetstream.ts'
 import { Stream } from './stream.ts'
 import { encodeToken } from './subject-names.ts'
@@ -14,77 +14,76 @@ export interface SharedEntriesSettings {
   readonly timeoutMs: number
 }
 
-/** What stands under a subject: a note, the mark of one that was removed, or what another version has written. */
+/** Content of a subject: an entry, a removal marker, or a message of another version. */
 interface Known {
   readonly seq: number
-  readonly isMark: boolean
+  readonly isRemoved: boolean
   readonly atMs: number
-  readonly note: SharedEntry | undefined
+  readonly entry: SharedEntry | undefined
 }
 
 const NOTHING = new Uint8Array(0)
-/** What has ended, or was removed, is taken out this long afterwards: clocks of nodes may stand apart. */
+/** Delay before expired entries and removal markers are purged, because clocks of nodes may differ. */
 const GRACE_MS = 60_000
-/** Messages asked for, or taken out, at the same time; and taken out by one look. */
-const AT_ONCE = 64
-const TAKEN_OUT_AT_ONCE = 1_024
-/** Notes of all kinds, and the marks of as many that were removed. */
-const MOST_MESSAGES = 8 * MAX_SIZES.sharedEntries
+/** Maximum concurrent reads or purges, and purges per pass. */
+const MAX_CONCURRENT = 64
+const PURGED_PER_PASS = 1_024
+/** Maximum messages: entries of all kinds and as many removal markers. */
+const MAX_MESSAGES = 8 * MAX_SIZES.sharedEntries
 
 /**
- * What the nodes of one store tell each other: a bucket of its own beside that of the counts, with a key for each note and
- * no end to its entries. Whoever listens to its subjects hears of a change at once; what is read is only what is newer
- * than what was read before.
+ * Stores runtime entries of all nodes in a separate bucket beside that of the counters, with a key per entry and no
+ * expiry. Subscribers to its subjects learn of changes at once; a read fetches only newer messages.
  */
 export class NatsSharedEntries implements SharedEntries {
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #jetstream: JetStream
   readonly #settings: SharedEntriesSettings
   readonly #stream: Stream
   readonly #timeoutMs: number
   readonly #subjects: string
-  /** What was read, by subject, of the stream made at the time that is kept, up to a sequence. */
+  /** Known messages by subject, for the stream created at `#streamCreated`, up to a sequence. */
   readonly #known = new Map<string, Known>()
-  #created = ''
+  #streamCreated = ''
   #reading: Promise<unknown> = Promise.resolve()
-  #readTo = 0
+  #lastSeq = 0
 
-  constructor(link: Link, jetstream: JetStream, settings: SharedEntriesSettings) {
+  constructor(link: NatsLink, jetstream: JetStream, settings: SharedEntriesSettings) {
     this.#link = link
     this.#jetstream = jetstream
     this.#settings = settings
     this.#timeoutMs = settings.timeoutMs
     const { bucket } = settings
     this.#subjects = `$KV.${bucket}`
-    const wanted = (): StreamConfig => bucketConfig({ ...settings, ttlMs: 0, maxKeys: MOST_MESSAGES })
-    this.#stream = new Stream(jetstream, wanted, found => {
+    const desiredConfig = (): StreamConfig => bucketConfig({ ...settings, ttlMs: 0, maxKeys: MAX_MESSAGES })
+    this.#stream = new Stream(jetstream, desiredConfig, found => {
       checkLasting(found, bucket)
       return found.max_age === 0 ? undefined : { ...found, max_age: 0 }
     })
   }
 
-  put(note: SharedEntry): Promise<void> {
-    return this.#write(note.kind, note.id, Buffer.from(JSON.stringify(note)), {})
+  put(entry: SharedEntry): Promise<void> {
+    return this.#write(entry.kind, entry.id, Buffer.from(JSON.stringify(entry)), {})
   }
 
   remove(kind: string, id: string): Promise<void> {
-    // As any client of NATS deletes a key (ADR-8): those who listen hear of it.
+    // The same deletion as by any NATS client (ADR-8), so that subscribers are notified.
     return this.#write(kind, id, NOTHING, { 'KV-Operation': 'DEL' })
   }
 
   async version(): Promise<string> {
-    const { created, state } = await this.#look()
+    const { created, state } = await this.#fetchInfo()
     return state.last_seq === 0 ? '' : `${created} ${state.last_seq}`
   }
 
-  /** One reading at a time: what one has read, the next need not. */
+  /** Lists the entries. Concurrent calls share one read. */
   list(): Promise<readonly SharedEntry[]> {
     const listed = this.#reading.then(() => this.#list())
     this.#reading = listed.catch(() => {})
     return listed
   }
 
-  /** In a bucket of their own, `BUCKET-KIND`, made when one is first put. */
+  /** Kept in a separate bucket, `BUCKET-KIND`, created by the first `put`. */
   ephemeral(kind: string): EphemeralEntries {
     const bucket = `${this.#settings.bucket}-${kind}`
     return new NatsSharedEntries(this.#link, this.#jetstream, { ...this.#settings, bucket })
@@ -95,16 +94,16 @@ export class NatsSharedEntries implements SharedEntries {
   }
 
   async #list(): Promise<readonly SharedEntry[]> {
-    const info = await this.#look()
-    await this.#readOn(info)
-    // Something was taken out by another node, or by hand, and left no mark.
+    const info = await this.#fetchInfo()
+    await this.#readNewer(info)
+    // Another node or an operator purged a message without a marker.
     if (this.#known.size !== info.state.messages) {
       this.#forget()
-      await this.#readOn(await this.#look())
+      await this.#readNewer(await this.#fetchInfo())
     }
     await this.#clean()
     const inOrder = [...this.#known.values()].sort((one, other) => one.seq - other.seq)
-    return inOrder.flatMap(({ note }) => note ?? [])
+    return inOrder.flatMap(({ entry }) => entry ?? [])
   }
 
   async #write(
@@ -118,33 +117,33 @@ export class NatsSharedEntries implements SharedEntries {
     await this.#stream.use(deadlineMs, () => this.#jetstream.publish(subject, data, fields, deadlineMs))
   }
 
-  #look(): Promise<StreamInfo> {
+  #fetchInfo(): Promise<StreamInfo> {
     const deadlineMs = deadlineIn(this.#timeoutMs)
     return this.#stream.use(deadlineMs, () => this.#stream.info(deadlineMs))
   }
 
   #forget(): void {
     this.#known.clear()
-    this.#readTo = 0
+    this.#lastSeq = 0
   }
 
-  /** Reads what is newer than what was read; all where it is another stream. */
-  async #readOn({ created, state: { last_seq: lastSeq } }: StreamInfo): Promise<void> {
-    if (created !== this.#created || lastSeq < this.#readTo) this.#forget()
-    this.#created = created
-    const first = this.#readTo + 1
-    const lanes = Math.min(AT_ONCE, lastSeq - this.#readTo)
-    const span = Math.ceil((lastSeq - this.#readTo) / lanes)
-    const starts = Array.from({ length: lanes }, (_, senderQueue) => first + senderQueue * span)
+  /** Reads newer messages, or all if the stream was recreated. */
+  async #readNewer({ created, state: { last_seq: lastSeq } }: StreamInfo): Promise<void> {
+    if (created !== this.#streamCreated || lastSeq < this.#lastSeq) this.#forget()
+    this.#streamCreated = created
+    const first = this.#lastSeq + 1
+    const readers = Math.min(MAX_CONCURRENT, lastSeq - this.#lastSeq)
+    const span = Math.ceil((lastSeq - this.#lastSeq) / readers)
+    const starts = Array.from({ length: readers }, (_, senderQueue) => first + senderQueue * span)
     const gaps = await Promise.all(
       starts.map(start => this.#readSpan(start, Math.min(start + span - 1, lastSeq))),
     )
-    this.#readTo = lastSeq
-    // What is missing was said anew: perhaps while this was read, and so stands behind all that was.
-    if (gaps.includes(true)) await this.#readBehind()
+    this.#lastSeq = lastSeq
+    // Missing messages were replaced, perhaps during this read; the new ones have higher sequences.
+    if (gaps.includes(true)) await this.#readGaps()
   }
 
-  /** Whether something was missing that others follow. */
+  /** Reads a span of sequences; returns true if one was missing before others. */
   async #readSpan(first: number, last: number): Promise<boolean> {
     let hasGap = false
     for (let seq = first; seq <= last; ) {
@@ -156,15 +155,15 @@ export class NatsSharedEntries implements SharedEntries {
     return hasGap
   }
 
-  async #readBehind(): Promise<void> {
-    for (let count = 0; count < AT_ONCE; count++) {
-      const found = await this.#readNext(this.#readTo + 1)
+  async #readGaps(): Promise<void> {
+    for (let count = 0; count < MAX_CONCURRENT; count++) {
+      const found = await this.#readNext(this.#lastSeq + 1)
       if (found === undefined) return
-      this.#readTo = found
+      this.#lastSeq = found
     }
   }
 
-  /** Reads what stands at a sequence or next behind it, and says where that was. */
+  /** Reads the message at or after a sequence; returns its sequence. */
   async #readNext(seq: number): Promise<number | undefined> {
     const which = { seq, next_by_subj: `${this.#subjects}.>` }
     const found = await this.#jetstream.message(this.#stream.name, which, deadlineIn(this.#timeoutMs))
@@ -174,14 +173,14 @@ export class NatsSharedEntries implements SharedEntries {
     return found.seq
   }
 
-  /** Best effort: what stays is taken out by the next look of any node. */
+  /** Purges expired entries, best effort; any node's next pass removes the rest. */
   async #clean(): Promise<void> {
     const longAgoMs = systemClock.now() - GRACE_MS
-    const isOver = ({ isMark, atMs, note }: Known): boolean =>
-      isMark ? atMs <= longAgoMs : (note?.expiresAtMs ?? Infinity) <= longAgoMs
-    const over = [...this.#known].filter(([, known]) => isOver(known)).slice(0, TAKEN_OUT_AT_ONCE)
-    for (let first = 0; first < over.length; first += AT_ONCE) {
-      const some = over.slice(first, first + AT_ONCE)
+    const isExpired = ({ isRemoved, atMs, entry }: Known): boolean =>
+      isRemoved ? atMs <= longAgoMs : (entry?.expiresAtMs ?? Infinity) <= longAgoMs
+    const expired = [...this.#known].filter(([, known]) => isExpired(known)).slice(0, PURGED_PER_PASS)
+    for (let first = 0; first < expired.length; first += MAX_CONCURRENT) {
+      const some = expired.slice(first, first + MAX_CONCURRENT)
       const purged = await Promise.allSettled(
         some.map(([subject, { seq }]) => this.#stream.purge(subject, deadlineIn(this.#timeoutMs), seq + 1)),
       )
@@ -193,11 +192,11 @@ export class NatsSharedEntries implements SharedEntries {
 }
 
 function readMessage({ seq, data, timeMs: atMs }: StoredMessage): Known {
-  return { seq, isMark: data.length === 0, atMs, note: readNote(data) }
+  return { seq, isRemoved: data.length === 0, atMs, entry: parseEntry(data) }
 }
 
-/** Undefined for what is none: another version, or an operator, may have written it. */
-function readNote(data: Uint8Array): SharedEntry | undefined {
+/** Returns undefined for an invalid entry, which another version or an operator may have written. */
+function parseEntry(data: Uint8Array): SharedEntry | undefined {
   try {
     const { kind, id, json, expiresAtMs } = JSON.parse(new TextDecoder().decode(data)) as SharedEntry
     if (typeof kind !== 'string' || typeof id !== 'string' || typeof json !== 'string') return undefined

@@ -10,21 +10,21 @@ import { describe, type NatsConnection } from './connection.ts'
 import { NatsKvStore, type NatsKvStoreOptions } from './store.ts'
 import { NatsStreamStore, type NatsStreamStoreOptions } from './stream-store.ts'
 
-/** How a server is found and reached. */
+/** Connection options. */
 export interface ReachOptions {
-  /** Further options of the package's own `connect`: `tls`, `authenticator` and their kin. */
+  /** Further options for the package's own `connect`, such as `tls` or `authenticator`. */
   readonly connect?: object | undefined
-  /** How the package is loaded. Default: `import()`. */
+  /** Loads the package. Default: `import()`. */
   readonly load?: ((name: string) => Promise<unknown>) | undefined
 }
 
 export interface ConnectNatsKvOptions
   extends Omit<NatsKvStoreOptions, 'connection' | 'onClose' | 'problem'>,
     ReachOptions {}
-/** The time limit is that of a decision: then the fallback decides. */
+/** Options of {@link openNatsKv}; `timeoutMs` is the time limit of a decision, after which the fallback decides. */
 export interface OpenNatsKvOptions extends ConnectNatsKvOptions, ResilienceOptions {
   readonly timeoutMs?: number | undefined
-  /** Take units in advance and decide on them here, or ask for every message with `none`. Default: auto. */
+  /** Leases: units taken in advance and decided on locally; `none` asks for every message. Default: auto. */
   readonly lease?: LeaseSetting | undefined
 }
 export interface ConnectNatsStreamOptions
@@ -64,51 +64,58 @@ const PACKAGES = ['@nats-io/transport-node', 'nats']
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
 const CONNECT_MS = 2_500
-/** A server that is silent for twice this long is taken for lost. */
+/** Ping interval; a server that is silent for twice this long is considered lost. */
 const PING_EVERY_MS = 5_000
 
 /**
- * Opens a store by the URL of NATS, `nats://[user:password@]host[:port][,host2…]` or `nats://token@host`, behind a time
- * limit, a circuit breaker and a fallback, and on leases. Waits a second at most until it is connected, and connects in
- * the background after that. Rejects with StoreError if neither `@nats-io/transport-node` nor `nats` is installed, or the URL cannot be
- * read.
+ * Opens a store by the URL of NATS, `nats://[user:password@]host[:port][,host2…]` or `nats://token@host`, with a
+ * timeout, a circuit breaker, a fallback and leases. Waits at most one second for the connection, then connects in
+ * the background. Rejects with StoreError if neither `@nats-io/transport-node` nor `nats` is installed, or the URL is
+ * invalid.
  */
 export async function openNatsKv(url: string, options: OpenNatsKvOptions = {}): Promise<ResilientStore> {
   checkOptionNames(options, KV_OPTIONS)
-  const { fallback, nodes, breaker: words = {}, timeoutMs, lease: leaseWords = 'auto', ...rest } = options
-  const [breaker, lease] = [readBreaker(words), readLease(leaseWords)]
+  const {
+    fallback,
+    nodes,
+    breaker: breakerWords = {},
+    timeoutMs,
+    lease: leaseOption = 'auto',
+    ...rest
+  } = options
+  const [breaker, lease] = [readBreaker(breakerWords), readLease(leaseOption)]
   const shared = await connectNatsKv(url, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
   return openResilient(openLeased(shared, lease, options), { ...options, breaker })
 }
 
-/** The same store by itself: until it is connected, what is asked is rejected at once with StoreError. */
+/** Opens the same store without a wrapper: until it is connected, calls are rejected at once with StoreError. */
 export async function connectNatsKv(url: string, options: ConnectNatsKvOptions = {}): Promise<NatsKvStore> {
   const { connect, load, ...rest } = options
-  return openWith(url, options, reach => new NatsKvStore({ ...rest, ...reach }))
+  return openWith(url, options, pending => new NatsKvStore({ ...rest, ...pending }))
 }
 
-/** The same for {@link NatsStreamStore}. */
+/** Opens a {@link NatsStreamStore} in the same way, without leases. */
 export async function openNatsStream(
   url: string,
   options: OpenNatsStreamOptions = {},
 ): Promise<ResilientStore> {
   checkOptionNames(options, STREAM_OPTIONS)
-  const { fallback, nodes, breaker: words = {}, timeoutMs, ...rest } = options
-  const breaker = readBreaker(words)
+  const { fallback, nodes, breaker: breakerWords = {}, timeoutMs, ...rest } = options
+  const breaker = readBreaker(breakerWords)
   const store = await connectNatsStream(url, { ...rest, timeoutMs: answerTimeoutMsOf(timeoutMs) })
   return openResilient(store, { ...options, breaker })
 }
 
-/** The same for {@link NatsStreamStore}. */
+/** Opens a {@link NatsStreamStore} without a wrapper. */
 export async function connectNatsStream(
   url: string,
   options: ConnectNatsStreamOptions = {},
 ): Promise<NatsStreamStore> {
   const { connect, load, logger, ...rest } = options
-  return openWith(url, options, reach => new NatsStreamStore({ ...rest, ...reach }))
+  return openWith(url, options, pending => new NatsStreamStore({ ...rest, ...pending }))
 }
 
-interface Reach {
+interface PendingConnection {
   readonly connection: Promise<NatsConnection>
   readonly onClose: () => Promise<void>
   readonly problem: () => string | undefined
@@ -117,37 +124,47 @@ interface Reach {
 async function openWith<T>(
   url: string,
   { connect: more, load = name => import(name), logger }: ReachOptions & { readonly logger?: Logger },
-  make: (reach: Reach) => T,
+  make: (pending: PendingConnection) => T,
 ): Promise<T> {
   const address = parseNatsUrl(url)
   const connect = await loadConnect(load)
   const options = {
-    ...{ name: 'topicgate', maxReconnectAttempts: -1, reconnectTimeWait: 100, timeout: CONNECT_MS },
-    // A password that is refused now may be accepted once the server is configured.
-    ...{ ignoreAuthErrorAbort: true },
-    ...{ pingInterval: PING_EVERY_MS, maxPingOut: 2, ...address, ...more },
+    name: 'topicgate',
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 100,
+    timeout: CONNECT_MS,
+    // A refused password may be accepted once the server is configured.
+    ignoreAuthErrorAbort: true,
+    pingInterval: PING_EVERY_MS,
+    maxPingOut: 2,
+    ...address,
+    ...more,
   }
-  const reach = reachOut(() => connect(options), systemClock, logger ?? SILENT)
+  const pending = keepConnecting(() => connect(options), systemClock, logger ?? SILENT)
   try {
-    return make(reach)
+    return make(pending)
   } catch (error) {
-    await reach.onClose()
+    await pending.onClose()
     throw error
   }
 }
 
-/** Connects until it is connected or nobody wants it any more. */
-function reachOut(connect: () => Promise<NatsConnection>, clock: Clock, logger: Logger): Reach {
-  let isOver = false
+/** Tries to connect until it succeeds or the store is closed. */
+function keepConnecting(
+  connect: () => Promise<NatsConnection>,
+  clock: Clock,
+  logger: Logger,
+): PendingConnection {
+  let isClosed = false
   let opened: NatsConnection | undefined
   let problem: string | undefined
   let wake = (): void => {}
   const dial = async (): Promise<NatsConnection> => {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-      if (isOver) throw new StoreError('nats: the store was closed')
+      if (isClosed) throw new StoreError('nats: the store was closed')
       try {
         opened = await connect()
-        if (isOver) await opened.close()
+        if (isClosed) await opened.close()
         return opened
       } catch (err) {
         problem = describe(err)
@@ -165,7 +182,7 @@ function reachOut(connect: () => Promise<NatsConnection>, clock: Clock, logger: 
   const connection = dial()
   connection.catch(() => {})
   const onClose = async (): Promise<void> => {
-    isOver = true
+    isClosed = true
     wake()
     await opened?.close()
   }
@@ -192,7 +209,7 @@ interface NatsAddress {
   readonly token?: string | undefined
 }
 
-/** Reads `nats://…`; the error never shows the URL, which may hold a password. */
+/** Parses `nats://…`. The error never contains the URL, which may hold a password. */
 export function parseNatsUrl(url: string): NatsAddress {
   const found = /^nats:\/\/(?:([^@/]*)@)?([^@/?#]+)\/?(?:\?token=([^&#]+))?$/.exec(url)
   const servers = found?.[2]?.split(',') ?? []

@@ -7,7 +7,7 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { Bucket } from './bucket.ts'
 import { ChargeEntries } from './charge-entries.ts'
-import { deadlineIn, Link, type NatsConnection } from './connection.ts'
+import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
 import { JetStream } from './jetstream.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
 import { checkBucket, checkWhole } from './subject-names.ts'
@@ -15,27 +15,33 @@ import { checkBucket, checkWhole } from './subject-names.ts'
 const DAY_MS = 86_400_000
 
 export interface NatsKvStoreOptions {
-  /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */
+  /** Connection of `nats` or `@nats-io/transport-node`, or a promise of one. */
   readonly connection: NatsConnection | Promise<NatsConnection>
-  /** Called once when the store is closed: for whoever made the connection for this store alone. */
+  /** Called once when the store is closed, to close a connection made for this store alone. */
   readonly onClose?: (() => Promise<void>) | undefined
-  /** Returns why the promised connection is not there yet. */
+  /** Returns why the promised connection is not available yet. */
   readonly problem?: () => string | undefined
-  /** The bucket all nodes share, made where it is not there. Default: topicgate. */
+  /** Bucket shared by all nodes, created if missing. Default: topicgate. */
   readonly bucket?: string | undefined
-  /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
+  /** Longest duration of a decision in milliseconds; later it is a StoreError. Default: 250. */
   readonly timeoutMs?: number | undefined
-  /** Whose time counts; those of several nodes must be in step. Default: the machine's. */
+  /** Clock of decisions; those of several nodes must be in step. Default: the machine's. */
   readonly clock?: Clock | undefined
-  /** How long an entry stays after it was last written, at the least; raised where a window is longer than half. Default: a day. */
+  /**
+   * Minimum time that an entry stays after its last write; raised if a window is longer than half of it. Default: a
+   * day.
+   */
   readonly ttlMs?: number | undefined
-  /** Where a bucket that is made keeps its entries. Default: file. */
+  /** Storage of a newly created bucket. Default: file. */
   readonly storage?: 'file' | 'memory' | undefined
-  /** How many servers keep a bucket that is made. Default: 1. */
+  /** Number of replicas of a newly created bucket. Default: 1. */
   readonly replicas?: number | undefined
-  /** How many keys a bucket that is made may hold; further ones are a StoreError. Default: {@link BOUNDS.bucketKeys}. */
+  /**
+   * Maximum number of keys of a newly created bucket; further ones are a StoreError. Default: {@link
+   * MAX_SIZES.bucketKeys}.
+   */
   readonly maxKeys?: number | undefined
-  /** Spreads the tries of nodes that want the same key: numbers from 0 to below 1. Default: by chance. */
+  /** Random source for the pauses of conflicting nodes, from 0 to below 1. Default: Math.random. */
   readonly random?: (() => number) | undefined
   readonly logger?: Logger | undefined
 }
@@ -56,15 +62,16 @@ const OPTIONS: OptionNames<NatsKvStoreOptions> = {
 }
 
 export interface NatsKvHealth extends StoreHealth {
-  /** Writes that another node was faster than, and decisions under way. */
+  /** Writes that another node preceded, and pending decisions. */
   readonly conflicts: number
   readonly pending: number
 }
 
 /**
- * State in a key-value bucket of NATS JetStream, shared by all who use it: an entry is read, changed here, and written if no
- * other was faster. A message of several keys is never too much: what one key took is given back where another then
- * denies. Two round trips a decision: made to stand under a LeasedStore. Rejects with StoreError while NATS is out of reach.
+ * State in a key-value bucket of NATS JetStream, shared by all its users: an entry is read, changed locally, and
+ * written if no other node has changed it. A message of several keys never passes too much: if a later key denies,
+ * the earlier ones are refunded. A decision takes two round trips, so use it behind a LeasedStore. Rejects with
+ * StoreError while NATS is unreachable.
  */
 export class NatsKvStore implements Store {
   readonly name = 'nats-kv'
@@ -72,27 +79,28 @@ export class NatsKvStore implements Store {
   readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #bucket: Bucket
   readonly #chargeEntries: ChargeEntries
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
 
-  /** Throws PolicyError for an option that makes no sense. */
+  /** Throws PolicyError for an invalid option. */
   constructor(options: NatsKvStoreOptions) {
     checkOptionNames(options, OPTIONS)
     const { connection, bucket = 'topicgate', storage = 'file', logger = SILENT } = options
-    if (storage !== 'file' && storage !== 'memory') throw policyError('storage', 'is file or memory')
+    if (storage !== 'file' && storage !== 'memory') throw policyError('storage', 'is not file or memory')
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
-    this.#link = new Link(connection, options.problem)
+    this.#link = new NatsLink(connection, options.problem)
     const jetstream = new JetStream(this.#link)
     const replicas = checkWhole('replicas', options.replicas ?? 1, 1)
     const common = { bucket: checkBucket(bucket), storage, replicas }
     this.sharedEntries = new NatsSharedEntries(this.#link, jetstream, {
       ...common,
-      ...{ bucket: `${common.bucket}-notes`, timeoutMs: this.#timeoutMs },
+      bucket: `${common.bucket}-notes`,
+      timeoutMs: this.#timeoutMs,
     })
     this.#bucket = new Bucket(jetstream, {
       ...common,
@@ -100,7 +108,7 @@ export class NatsKvStore implements Store {
       maxKeys: checkWhole('maxKeys', options.maxKeys ?? MAX_SIZES.bucketKeys, 1),
     })
     this.#chargeEntries = new ChargeEntries(this.#bucket, options.random ?? Math.random, err =>
-      logger.warn({ err }, 'charges of a refused message could not be given back'),
+      logger.warn({ err }, 'charges of a refused message could not be refunded'),
     )
     this.#onClose = options.onClose
   }
@@ -111,10 +119,12 @@ export class NatsKvStore implements Store {
   ): Promise<readonly Verdict[]> {
     const nowMs = options.nowMs ?? this.#clock.now()
     if (charges.length > MAX_SIZES.callCharges) {
-      const message = `nats: a message of ${charges.length} charges; ${MAX_SIZES.callCharges} at the most`
+      const message = `nats: a message of ${charges.length} charges; the maximum is ${MAX_SIZES.callCharges}`
       return Promise.reject(new StoreError(message))
     }
-    return this.#work(deadlineMs => this.#chargeEntries.decide(charges, options.commit, nowMs, deadlineMs))
+    return this.#withDeadline(deadlineMs =>
+      this.#chargeEntries.decide(charges, options.commit, nowMs, deadlineMs),
+    )
   }
 
   adopt(limits: readonly Limit[], nowMs: number): void {
@@ -123,12 +133,12 @@ export class NatsKvStore implements Store {
 
   refund(charges: readonly Charge[]): Promise<void> {
     const nowMs = this.#clock.now()
-    return this.#work(deadlineMs => this.#chargeEntries.refund(charges, nowMs, deadlineMs))
+    return this.#withDeadline(deadlineMs => this.#chargeEntries.refund(charges, nowMs, deadlineMs))
   }
 
   /** Returns how many keys were forgotten. */
   forget({ rule, key }: Selector): Promise<number> {
-    return this.#work(deadlineMs =>
+    return this.#withDeadline(deadlineMs =>
       this.#bucket.stream.use(deadlineMs, () =>
         this.#bucket.stream.purge(this.#bucket.filterOf(rule, key), deadlineMs),
       ),
@@ -138,9 +148,9 @@ export class NatsKvStore implements Store {
   async health(): Promise<NatsKvHealth> {
     const own = { conflicts: this.#chargeEntries.conflicts, pending: this.#pending }
     try {
-      // Another node may have changed the bucket: its settings are looked at again.
+      // Another node may have changed the bucket, so its settings are checked again.
       this.#bucket.stream.recheck()
-      const { state } = await this.#work(async deadlineMs => {
+      const { state } = await this.#withDeadline(async deadlineMs => {
         await this.#bucket.stream.prepare(deadlineMs)
         return this.#bucket.stream.info(deadlineMs)
       })
@@ -150,7 +160,7 @@ export class NatsKvStore implements Store {
     }
   }
 
-  /** What is under way is answered still; a connection of the user's own stays open. */
+  /** Answers pending decisions; a connection passed by the caller stays open. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -162,11 +172,11 @@ export class NatsKvStore implements Store {
     return this.close()
   }
 
-  async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
+  async #withDeadline<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()
     if (this.#pending >= MAX_SIZES.storePending) {
-      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions wait for an answer already`)
+      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions are already waiting for an answer`)
     }
     this.#pending++
     try {

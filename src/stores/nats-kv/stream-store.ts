@@ -4,28 +4,31 @@ import { StoreError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
-import { deadlineIn, Link, type NatsConnection } from './connection.ts'
+import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
 import { JetStream } from './jetstream.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
 import { StrictStreams, type Taken } from './strict-streams.ts'
 import { checkBucket, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {
-  /** Of `nats` or `@nats-io/transport-node`, or the promise of one. */
+  /** Connection of `nats` or `@nats-io/transport-node`, or a promise of one. */
   readonly connection: NatsConnection | Promise<NatsConnection>
-  /** Called once when the store is closed: for whoever made the connection for this store alone. */
+  /** Called once when the store is closed, to close a connection made for this store alone. */
   readonly onClose?: (() => Promise<void>) | undefined
-  /** Returns why the promised connection is not there yet. */
+  /** Returns why the promised connection is not available yet. */
   readonly problem?: () => string | undefined
-  /** What the streams and their subjects are named after. Default: topicgate. */
+  /** Prefix of the names of streams and subjects. Default: topicgate. */
   readonly bucket?: string | undefined
-  /** How long a decision may take, in milliseconds; later it is a StoreError. Default: 250. */
+  /** Longest duration of a decision in milliseconds; later it is a StoreError. Default: 250. */
   readonly timeoutMs?: number | undefined
-  /** Measures waits only; what is counted goes by the server's time. Default: the machine's. */
+  /** Measures waits only; counting uses the server's time. Default: the machine's. */
   readonly clock?: Clock | undefined
   readonly storage?: 'file' | 'memory' | undefined
   readonly replicas?: number | undefined
-  /** How many units of all keys of a rule are counted; further ones are a StoreError. Default: {@link BOUNDS.bucketKeys}. */
+  /**
+   * Maximum number of units counted for all keys of a rule; further ones are a StoreError. Default: {@link
+   * MAX_SIZES.bucketKeys}.
+   */
   readonly maxUnits?: number | undefined
 }
 
@@ -41,13 +44,15 @@ const OPTIONS: OptionNames<NatsStreamStoreOptions> = {
   maxUnits: true,
 }
 
-/** JetStream removes what is too old about so often: windows shorter than this would be far longer than they say. */
-const SHORTEST_PERIOD_MS = 1_000
+/**
+ * Shortest period. Why: JetStream removes old messages about this often, so shorter windows would last far too long.
+ */
+const MIN_PERIOD_MS = 1_000
 
 /**
- * Sliding logs that JetStream itself counts: a stream for each rule, a subject for each key, a message for each unit, and
- * the stream takes no more than the limit's count for a subject, each for the length of the window. Exact over all nodes
- * by the server's time, with one round trip for a unit and no retries. Whole units only.
+ * Sliding logs counted by JetStream itself: a stream per rule, a subject per key, a message per unit. The stream
+ * accepts at most the limit's count per subject, each for the length of the window. Exact over all nodes by the
+ * server's time, with one round trip per unit and no retries. Whole units only.
  */
 export class NatsStreamStore implements Store {
   readonly name = 'nats-stream'
@@ -55,24 +60,25 @@ export class NatsStreamStore implements Store {
   readonly sharedEntries: NatsSharedEntries
   readonly #clock: Clock
   readonly #timeoutMs: number
-  readonly #link: Link
+  readonly #link: NatsLink
   readonly #streams: StrictStreams
   readonly #onClose: (() => Promise<void>) | undefined
   #pending = 0
   #closed = false
 
-  /** Throws PolicyError for an option that makes no sense. */
+  /** Throws PolicyError for an invalid option. */
   constructor(options: NatsStreamStoreOptions) {
     checkOptionNames(options, OPTIONS)
     this.#clock = options.clock ?? systemClock
     this.#timeoutMs = checkWhole('timeoutMs', options.timeoutMs ?? 250, 1)
-    this.#link = new Link(options.connection, options.problem)
+    this.#link = new NatsLink(options.connection, options.problem)
     const jetstream = new JetStream(this.#link)
     const { bucket = 'topicgate', storage = 'file', replicas = 1 } = options
     const common = { bucket: checkBucket(bucket), storage, replicas: checkWhole('replicas', replicas, 1) }
     this.sharedEntries = new NatsSharedEntries(this.#link, jetstream, {
       ...common,
-      ...{ bucket: `${common.bucket}-notes`, timeoutMs: this.#timeoutMs },
+      bucket: `${common.bucket}-notes`,
+      timeoutMs: this.#timeoutMs,
     })
     this.#streams = new StrictStreams(jetstream, {
       ...common,
@@ -84,25 +90,25 @@ export class NatsStreamStore implements Store {
   refuses(limit: Limit): string | undefined {
     if (limit.custom !== undefined) return 'a NATS stream runs no algorithm of your own'
     if (limit.scale !== 1) return 'a NATS stream counts whole units: leave out `fractional`'
-    if (limit.periodMs >= SHORTEST_PERIOD_MS) return undefined
-    return `a NATS stream has no window shorter than ${SHORTEST_PERIOD_MS} ms`
+    if (limit.periodMs >= MIN_PERIOD_MS) return undefined
+    return `a NATS stream has no window shorter than ${MIN_PERIOD_MS} ms`
   }
 
-  /** `nowMs` is not looked at: the server's time counts. */
+  /** Ignores `nowMs`: the server's time counts. */
   decide(charges: readonly Charge[], options: { readonly commit: boolean }): Promise<readonly Verdict[]> {
-    return this.#work(async deadlineMs => {
+    return this.#withDeadline(async deadlineMs => {
       for (const { limit } of charges) this.#check(limit)
-      // A single unit needs no look: the stream itself says whether it fits.
+      // A single unit needs no probe, because the stream itself accepts or refuses it.
       const isSingle = charges.length === 1 && toGrains(charges[0]!.cost, charges[0]!.limit) === 1
       if (options.commit && isSingle) return this.#take(charges, [], deadlineMs)
-      const looked = await this.#look(charges, deadlineMs)
-      return options.commit && !isDenied(charges, looked) ? this.#take(charges, looked, deadlineMs) : looked
+      const probed = await this.#probe(charges, deadlineMs)
+      return options.commit && !isDenied(charges, probed) ? this.#take(charges, probed, deadlineMs) : probed
     })
   }
 
-  /** Gives back the units that were taken last. */
+  /** Refunds the units taken last. */
   refund(charges: readonly Charge[]): Promise<void> {
-    return this.#work(async deadlineMs => {
+    return this.#withDeadline(async deadlineMs => {
       for (const { limit, key, cost } of charges) {
         this.#check(limit)
         await this.#streams.giveBack(limit, key, toGrains(cost, limit), deadlineMs)
@@ -112,12 +118,12 @@ export class NatsStreamStore implements Store {
 
   /** Returns how many keys were forgotten. */
   forget({ rule, key }: Selector): Promise<number> {
-    return this.#work(deadlineMs => this.#streams.forget(rule, key, deadlineMs))
+    return this.#withDeadline(deadlineMs => this.#streams.forget(rule, key, deadlineMs))
   }
 
   async health(): Promise<StoreHealth> {
     try {
-      const streams = await this.#work(deadlineMs => this.#streams.names(undefined, deadlineMs))
+      const streams = await this.#withDeadline(deadlineMs => this.#streams.names(undefined, deadlineMs))
       return { ok: true, detail: `${streams.length} streams` }
     } catch (error) {
       return { ok: false, detail: (error as Error).message }
@@ -135,39 +141,39 @@ export class NatsStreamStore implements Store {
     return this.close()
   }
 
-  /** What each charge would get; charges of the same rule and key add up. */
-  async #look(charges: readonly Charge[], deadlineMs: number): Promise<Verdict[]> {
+  /** Returns the verdict on each charge; charges of the same rule and key add up. */
+  async #probe(charges: readonly Charge[], deadlineMs: number): Promise<Verdict[]> {
     const verdicts: Verdict[] = []
     const sums = new Map<string, number>()
     for (const { limit, key, cost } of charges) {
       const subject = this.#streams.subjectOf(limit.name, key)
       const units = toGrains(cost, limit) + (sums.get(subject) ?? 0)
-      const verdict = await this.#tell(limit, key, units, deadlineMs)
+      const verdict = await this.#verdictOf(limit, key, units, deadlineMs)
       if (verdict.allowed) sums.set(subject, units)
       verdicts.push(verdict)
     }
     return verdicts
   }
 
-  /** Takes all that was not found to be denied, or nothing. */
+  /** Takes all charges that the probe did not deny, or none. */
   async #take(
     charges: readonly Charge[],
-    looked: readonly Verdict[],
+    probed: readonly Verdict[],
     deadlineMs: number,
   ): Promise<Verdict[]> {
-    const verdicts = [...looked]
+    const verdicts = [...probed]
     const taken: Taken[] = []
     try {
       for (const [index, { limit, key, cost, soft }] of charges.entries()) {
-        if (looked[index]?.allowed === false) continue
+        if (probed[index]?.allowed === false) continue
         const own = await this.#streams.take(limit, key, toGrains(cost, limit), deadlineMs)
         if (own !== undefined) {
           taken.push(own)
           verdicts[index] ??= await this.#allowance(limit, key, deadlineMs)
           continue
         }
-        // Another node was faster, or nobody has looked.
-        const found = await this.#tell(limit, key, toGrains(cost, limit), deadlineMs)
+        // Another node was faster, or there was no probe.
+        const found = await this.#verdictOf(limit, key, toGrains(cost, limit), deadlineMs)
         verdicts[index] = { ...found, allowed: false, retryAfterMs: Math.max(1, found.retryAfterMs) }
         if (soft === true) continue
         await this.#streams.remove(taken, deadlineMs)
@@ -180,7 +186,7 @@ export class NatsStreamStore implements Store {
     }
   }
 
-  /** What is left after a unit was taken, as another question finds it. */
+  /** Returns the allowance after a unit was taken, by another request. */
   async #allowance(limit: Limit, key: string, deadlineMs: number): Promise<Verdict> {
     const used = await this.#streams.used(limit, key, deadlineMs)
     return {
@@ -191,7 +197,7 @@ export class NatsStreamStore implements Store {
     }
   }
 
-  async #tell(limit: Limit, key: string, units: number, deadlineMs: number): Promise<Verdict> {
+  async #verdictOf(limit: Limit, key: string, units: number, deadlineMs: number): Promise<Verdict> {
     const used = await this.#streams.used(limit, key, deadlineMs)
     const allowed = used + units <= limit.count
     const newestMs = used > 0 ? await this.#streams.newestMs(limit, key, deadlineMs) : undefined
@@ -212,16 +218,16 @@ export class NatsStreamStore implements Store {
   }
 
   #check(limit: Limit): void {
-    const flaw =
+    const problem =
       limit.algorithm === 'sliding-log' ? this.refuses(limit) : `a NATS stream is no ${limit.algorithm}`
-    if (flaw !== undefined) throw new StoreError(`nats: ${flaw}`)
+    if (problem !== undefined) throw new StoreError(`nats: ${problem}`)
   }
 
-  async #work<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
+  async #withDeadline<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()
     if (this.#pending >= MAX_SIZES.storePending) {
-      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions wait for an answer already`)
+      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions are already waiting for an answer`)
     }
     this.#pending++
     try {

@@ -9,46 +9,46 @@ import {
   SUBJECTS_OVERLAP,
 } from './jetstream.ts'
 
-/** Nanoseconds of a millisecond: JetStream counts ages in those. */
+/** Nanoseconds per millisecond; JetStream measures ages in nanoseconds. */
 export const NS = 1_000_000
 
 /**
- * A stream that is made when it is first needed, and again when it has gone. `settle` gives the settings it is to have
- * when it was found with others, undefined where those it has will do; it throws where they can never do.
+ * Stream that is created on first use, and again if it was deleted. `settle` returns the settings to change an
+ * existing stream to, or undefined if its settings suffice; it throws if they never can.
  */
 export class Stream {
   readonly name: string
   readonly #jetstream: JetStream
-  readonly #wanted: () => StreamConfig
-  readonly #settle: (found: StreamConfig) => StreamConfig | undefined
+  readonly #desiredConfig: () => StreamConfig
+  readonly #configChange: (found: StreamConfig) => StreamConfig | undefined
   #ready: Promise<StreamConfig> | undefined
 
   constructor(
     jetstream: JetStream,
-    wanted: () => StreamConfig,
-    settle: (found: StreamConfig) => StreamConfig | undefined,
+    desiredConfig: () => StreamConfig,
+    configChange: (found: StreamConfig) => StreamConfig | undefined,
   ) {
-    this.name = wanted().name
+    this.name = desiredConfig().name
     this.#jetstream = jetstream
-    this.#wanted = wanted
-    this.#settle = settle
+    this.#desiredConfig = desiredConfig
+    this.#configChange = configChange
   }
 
-  /** Runs work on the stream, once more where it turns out that the stream has gone. */
+  /** Runs work on the stream, and once more if the stream was deleted. */
   async use<T>(deadlineMs: number, work: () => Promise<T>): Promise<T> {
     for (let last = false; ; last = true) {
       try {
         await this.prepare(deadlineMs)
         return await work()
       } catch (error) {
-        // After a failure it is looked at again: the server may have come back without it.
+        // After a failure it is checked again, because the server may have restarted without it.
         this.#ready = undefined
         if (last || !isMissing(error)) throw error
       }
     }
   }
 
-  /** The settings of the stream, made where it is not there. */
+  /** Returns the settings of the stream, created if missing. */
   prepare(deadlineMs: number): Promise<StreamConfig> {
     if (this.#ready === undefined) {
       const ready = this.#prepare(deadlineMs)
@@ -60,7 +60,7 @@ export class Stream {
     return this.#ready
   }
 
-  /** Looks at the settings again before they are next relied on. */
+  /** Checks the settings again before the next use. */
   recheck(): void {
     this.#ready = undefined
   }
@@ -68,13 +68,13 @@ export class Stream {
   async info(deadlineMs: number, filter?: string): Promise<StreamInfo> {
     const body = filter === undefined ? undefined : { subjects_filter: filter }
     const answer = await this.#jetstream.call<StreamInfo>(`STREAM.INFO.${this.name}`, body, deadlineMs)
-    if (answer.error !== undefined) throw new StoreError('nats: no information on a stream')
+    if (answer.error !== undefined) throw new StoreError('nats: the settings of a stream could not be read')
     return answer.value
   }
 
   /**
-   * Removes the messages of a subject, which may hold wildcards, or those of a sequence below `seq` only; says how many
-   * there were.
+   * Purges the messages of a subject, which may contain wildcards, optionally only those before `seq`; returns how
+   * many.
    */
   async purge(filter: string, deadlineMs: number, seq?: number): Promise<number> {
     const answer = await this.#jetstream.call<{ purged: number }>(
@@ -94,10 +94,10 @@ export class Stream {
       deadlineMs,
       NO_STREAM,
     )
-    if (found.error === undefined) return this.#adapt(found.value.config, deadlineMs)
+    if (found.error === undefined) return this.#updateConfig(found.value.config, deadlineMs)
     const made = await this.#jetstream.call<StreamInfo>(
       `STREAM.CREATE.${name}`,
-      this.#wanted(),
+      this.#desiredConfig(),
       deadlineMs,
       STREAM_EXISTS,
       SUBJECTS_OVERLAP,
@@ -110,14 +110,14 @@ export class Stream {
       deadlineMs,
       NO_STREAM,
     )
-    if (theirs.error === undefined) return this.#adapt(theirs.value.config, deadlineMs)
+    if (theirs.error === undefined) return this.#updateConfig(theirs.value.config, deadlineMs)
     throw new StoreError(
-      `nats: ${made.error.description}: no stream ${name} can be made (choose another bucket)`,
+      `nats: ${made.error.description}: the stream ${name} could not be created (use another bucket)`,
     )
   }
 
-  async #adapt(found: StreamConfig, deadlineMs: number): Promise<StreamConfig> {
-    const better = this.#settle(found)
+  async #updateConfig(found: StreamConfig, deadlineMs: number): Promise<StreamConfig> {
+    const better = this.#configChange(found)
     if (better === undefined) return found
     const call = `STREAM.UPDATE.${this.name}`
     const answer = await this.#jetstream.call<StreamInfo>(call, better, deadlineMs)

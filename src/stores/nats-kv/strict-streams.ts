@@ -18,22 +18,22 @@ export interface StrictSettings {
   readonly maxUnits: number
 }
 
-/** Units that were taken: messages of a stream, by their sequences. */
+/** Units taken: messages of a stream, by sequence. */
 export interface Taken {
   readonly stream: string
   readonly sequences: readonly number[]
 }
 
 const NOTHING = new Uint8Array(0)
-/** Publishes of one charge under way at once. */
-const AT_ONCE = 64
-/** Messages that are walked along to find the one which makes room; a wait beyond is told as that of the newest. */
-const LONGEST_WALK = 32
+/** Maximum concurrent publishes of one charge. */
+const MAX_CONCURRENT = 64
+/** Maximum messages read to find the one whose expiry frees a unit; a longer wait is reported as that of the newest. */
+const MAX_READ_MESSAGES = 32
 const LONGEST_DEDUPLICATION_MS = 120_000
 
 /**
- * Streams of which each counts a rule: `max_msgs_per_subject` is the count, `max_age` the window, and what is above it is
- * refused instead of making room (ADR-8 and `discard_new_per_subject` of the server, from 2.9 on).
+ * Streams that each count one rule: `max_msgs_per_subject` is the count, `max_age` the window. Messages above the
+ * count are refused (ADR-8 and `discard_new_per_subject` of the server, from 2.9 on).
  */
 export class StrictStreams {
   readonly #jetstream: JetStream
@@ -49,14 +49,14 @@ export class StrictStreams {
     return `${this.#subjects(encodeToken(rule))}.${encodeToken(key)}`
   }
 
-  /** Stores a message for each unit. Undefined where they do not all fit: then none is taken. */
+  /** Stores a message per unit. Returns undefined if they do not all fit; then none is taken. */
   async take(limit: Limit, key: string, units: number, deadlineMs: number): Promise<Taken | undefined> {
     const stream = this.#stream(limit)
     const subject = this.subjectOf(limit.name, key)
     const sequences: number[] = []
     await stream.prepare(deadlineMs)
-    for (let left = units; left > 0; left -= AT_ONCE) {
-      const publishes = Array.from({ length: Math.min(left, AT_ONCE) }, () =>
+    for (let left = units; left > 0; left -= MAX_CONCURRENT) {
+      const publishes = Array.from({ length: Math.min(left, MAX_CONCURRENT) }, () =>
         this.#publish(subject, deadlineMs),
       )
       const answers = await Promise.allSettled(publishes)
@@ -74,13 +74,13 @@ export class StrictStreams {
     return { stream: stream.name, sequences }
   }
 
-  /** Takes exactly these units back. */
+  /** Removes exactly these units. */
   async remove(taken: readonly Taken[], deadlineMs: number): Promise<void> {
     const sequences = taken.flatMap(({ stream, sequences }) => sequences.map(seq => [stream, seq] as const))
     await Promise.all(sequences.map(([stream, seq]) => this.#delete(stream, seq, deadlineMs)))
   }
 
-  /** Gives back so many units of a key, the newest first. */
+  /** Returns this many units of a key, the newest first. */
   async giveBack(limit: Limit, key: string, units: number, deadlineMs: number): Promise<void> {
     const { name } = this.#stream(limit)
     const which = { last_by_subj: this.subjectOf(limit.name, key) }
@@ -88,12 +88,12 @@ export class StrictStreams {
     for (let left = units; left > 0; ) {
       const newest = await this.#jetstream.message(name, which, deadlineMs)
       if (newest === undefined) return
-      // Another may have given back the same one.
+      // Another node may have returned the same one.
       if (await this.#delete(name, newest.seq, deadlineMs)) left--
     }
   }
 
-  /** Units of a key in the window. */
+  /** Returns the units of a key in the window. */
   async used(limit: Limit, key: string, deadlineMs: number): Promise<number> {
     const stream = this.#stream(limit)
     const subject = this.subjectOf(limit.name, key)
@@ -101,15 +101,15 @@ export class StrictStreams {
     return state.subjects?.[subject] ?? 0
   }
 
-  /** When the newest unit of a key was taken. */
+  /** Returns the time of the newest unit of a key. */
   async newestMs(limit: Limit, key: string, deadlineMs: number): Promise<number | undefined> {
     const which = { last_by_subj: this.subjectOf(limit.name, key) }
     return (await this.#jetstream.message(this.#stream(limit).name, which, deadlineMs))?.timeMs
   }
 
-  /** When the n-th oldest unit of a key was taken; undefined for one far from the oldest, or no longer there. */
+  /** Returns the time of the n-th oldest unit of a key; undefined if it is too far from the oldest or gone. */
   async nthMs(limit: Limit, key: string, n: number, deadlineMs: number): Promise<number | undefined> {
-    if (n > LONGEST_WALK) return undefined
+    if (n > MAX_READ_MESSAGES) return undefined
     const next_by_subj = this.subjectOf(limit.name, key)
     let seq = 0
     for (let place = 1; ; place++) {
@@ -123,7 +123,7 @@ export class StrictStreams {
     }
   }
 
-  /** Removes what is counted of a rule, of a key, or all; returns how many keys that were. */
+  /** Forgets the units of a rule, of a key, or all; returns how many keys. */
   async forget(rule: string | undefined, key: string | undefined, deadlineMs: number): Promise<number> {
     const end = key === undefined ? '*' : encodeToken(key)
     let count = 0
@@ -142,7 +142,7 @@ export class StrictStreams {
     return count
   }
 
-  /** The streams of this store, or of one of its rules, that there are; also those of rules other nodes have. */
+  /** Returns the existing streams of this store or of one rule, including rules of other nodes. */
   async names(rule: string | undefined, deadlineMs: number): Promise<readonly string[]> {
     const subject = `${this.#subjects(rule === undefined ? '*' : encodeToken(rule))}.*`
     const names: string[] = []
@@ -159,11 +159,11 @@ export class StrictStreams {
     }
   }
 
-  /** The sequence of a message that was stored; undefined where the subject has as many as it may have. */
+  /** Stores a message; returns its sequence, or undefined if the subject is full. */
   async #publish(subject: string, deadlineMs: number): Promise<number | undefined> {
     const answer = await this.#jetstream.publish(subject, NOTHING, {}, deadlineMs, NOT_STORED)
     if ('seq' in answer) return answer.seq
-    // The same code is that of a full stream, which denies nobody: it is broken.
+    // A full stream has the same code, but it is a fault, not a denial.
     if (/per subject/.test(answer.description)) return undefined
     throw apiError(answer)
   }
@@ -180,7 +180,7 @@ export class StrictStreams {
     return `topicgate.${this.#settings.bucket}.${ruleToken}`
   }
 
-  /** The stream of a rule, with the numbers that were asked for last. */
+  /** Returns the stream of a rule, with the latest numbers. */
   #stream(limit: Limit): Stream {
     const held = this.#streams.get(limit.name)
     const isSame = held?.limit.count === limit.count && held.limit.periodMs === limit.periodMs
@@ -189,27 +189,37 @@ export class StrictStreams {
     const token = encodeToken(limit.name)
     const numbers = { max_msgs_per_subject: limit.count, max_age: limit.periodMs * NS }
     const age = { duplicate_window: Math.min(limit.periodMs, LONGEST_DEDUPLICATION_MS) * NS }
-    const wanted: StreamConfig = {
-      ...{ name: `TOPICGATE_${bucket}_${token}`, subjects: [`${this.#subjects(token)}.*`] },
-      ...{ retention: 'limits', discard: 'new', discard_new_per_subject: true, ...numbers, ...age },
-      ...{ max_msgs: maxUnits, max_bytes: -1, storage, num_replicas: replicas },
+    const desiredConfig: StreamConfig = {
+      name: `TOPICGATE_${bucket}_${token}`,
+      subjects: [`${this.#subjects(token)}.*`],
+      retention: 'limits',
+      discard: 'new',
+      discard_new_per_subject: true,
+      ...numbers,
+      ...age,
+      max_msgs: maxUnits,
+      max_bytes: -1,
+      storage,
+      num_replicas: replicas,
     }
-    const settle = (found: StreamConfig): StreamConfig | undefined => {
+    const configChange = (found: StreamConfig): StreamConfig | undefined => {
       const isStrict = found.discard === 'new' && found.discard_new_per_subject === true
-      // Servers drop old messages for the sake of max_bytes whatever is said about new ones.
+      // Servers drop old messages beyond max_bytes, whatever the setting for new ones.
       if (!isStrict || (found.max_bytes ?? -1) > 0) {
-        const remedy = 'delete it: it is made anew as it must be'
-        throw new StoreError(`nats: the stream ${found.name} makes room instead of refusing (${remedy})`)
+        const remedy = 'delete it: it is then created with the right settings'
+        throw new StoreError(
+          `nats: the stream ${found.name} drops old messages instead of refusing new ones (${remedy})`,
+        )
       }
       const isRight =
         found.max_msgs_per_subject === numbers.max_msgs_per_subject && found.max_age === numbers.max_age
       return isRight ? undefined : { ...found, ...numbers, ...age }
     }
-    const stream = new Stream(this.#jetstream, () => wanted, settle)
+    const stream = new Stream(this.#jetstream, () => desiredConfig, configChange)
     this.#streams.set(limit.name, { limit, stream })
     return stream
   }
 }
 
-/** What is to be deleted has gone: the answer depends on where the server keeps it. */
+/** Error code of a deletion whose message is already gone; depends on the server's storage. */
 const NO_SEQUENCE = 10043

@@ -11,5 +11,5 @@ export function adapt(client: AnyRedisClient, options: AdapterOptions): RedisCli
   if ('serverOf' in client) return client
   if ('sendCommand' in client && 'isReady' in client) return fromNodeRedis(client, options)
   if ('evalsha' in client && 'status' in client) return fromIoredis(client, options)
-  throw new UnsupportedError('this is no client of Redis: give one of ioredis or of node-redis')
+  throw new UnsupportedError('this is not a Redis client: pass one of ioredis or node-redis')
 }

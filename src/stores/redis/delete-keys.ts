@@ -15,7 +15,7 @@ export async function forgetKeys(
   timeoutMs: number,
 ): Promise<number> {
   if (!client.isReady()) throw notConnected(client)
-  const masters = await inTime(client.masters(), timeoutMs)
+  const masters = await withTimeLimit(client.masters(), timeoutMs)
   let count = 0
   for (const master of masters) {
     let cursor = '0'
@@ -45,7 +45,7 @@ export async function forgetKeys(
 export async function pingAll(client: RedisClient, timeoutMs: number): Promise<string | undefined> {
   if (!client.isReady()) return notConnected(client).message
   try {
-    const masters = await inTime(client.masters(), timeoutMs)
+    const masters = await withTimeLimit(client.masters(), timeoutMs)
     await Promise.all(masters.map(master => call(master, timeoutMs, 'PING')))
     return undefined
   } catch (error) {
@@ -59,11 +59,11 @@ function call(
   command: string,
   ...args: string[]
 ): Promise<unknown> {
-  return inTime(master.call(command, ...args), timeoutMs)
+  return withTimeLimit(master.call(command, ...args), timeoutMs)
 }
 
 /** Resolves with the promise's value; rejects with StoreError if it fails or is late. */
-function inTime<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+function withTimeLimit<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = limitWait(systemClock, timeoutMs, () =>
       reject(new StoreError(`redis: no answer within ${timeoutMs} ms`)),

@@ -17,24 +17,24 @@ interface Denial {
 export class DenialCache {
   /** Messages refused locally. */
   refused = 0
-  readonly #most: number
-  readonly #known = new Map<string, Denial>()
+  readonly #maxEntries: number
+  readonly #denials = new Map<string, Denial>()
 
-  constructor(most: number) {
-    this.#most = most
+  constructor(maxEntries: number) {
+    this.#maxEntries = maxEntries
   }
 
   get size(): number {
-    return this.#known.size
+    return this.#denials.size
   }
 
   /** Returns verdicts without asking Redis if a charge that is not soft is known to be refused. */
   answer(charges: readonly KeyedCharge[], nowMs: number): readonly Verdict[] | undefined {
-    if (this.#known.size === 0) return undefined
+    if (this.#denials.size === 0) return undefined
     let denied = false
     const verdicts = charges.map(charge => {
       const denial = this.#find(charge, nowMs)
-      if (denial === undefined) return plainlyAllowed(charge.limit)
+      if (denial === undefined) return fullVerdict(charge.limit)
       if (!charge.soft) denied = true
       return verdictOf(denial, charge, nowMs)
     })
@@ -44,34 +44,34 @@ export class DenialCache {
   }
 
   /** Caches refusals of a message that was sent at `sentMs`. */
-  note(charges: readonly KeyedCharge[], verdicts: readonly Verdict[], sentMs: number): void {
-    if (this.#most === 0) return
+  recordRefusals(charges: readonly KeyedCharge[], verdicts: readonly Verdict[], sentMs: number): void {
+    if (this.#maxEntries === 0) return
     charges.forEach(({ stateKey, limit, grains, soft }, index) => {
       const { allowed, retryAfterMs, resetMs, remaining } = verdicts[index]!
       // A cost that can never pass says nothing about other costs.
       if (allowed || soft || retryAfterMs === Infinity) return
-      this.#known.delete(stateKey)
+      this.#denials.delete(stateKey)
       const untilMs = sentMs + retryAfterMs
-      if (this.#known.size >= this.#most) this.#known.delete(this.#known.keys().next().value!)
+      if (this.#denials.size >= this.#maxEntries) this.#denials.delete(this.#denials.keys().next().value!)
       const wholeAtMs = sentMs + resetMs
-      this.#known.set(stateKey, { limit, grains, atMs: sentMs, untilMs, wholeAtMs, remaining })
+      this.#denials.set(stateKey, { limit, grains, atMs: sentMs, untilMs, wholeAtMs, remaining })
     })
   }
 
   forget(stateKey: string): void {
-    this.#known.delete(stateKey)
+    this.#denials.delete(stateKey)
   }
 
   clear(): void {
-    this.#known.clear()
+    this.#denials.clear()
   }
 
   #find({ stateKey, limit, grains }: KeyedCharge, nowMs: number): Denial | undefined {
-    const denial = this.#known.get(stateKey)
+    const denial = this.#denials.get(stateKey)
     if (denial === undefined) return undefined
     // A clock step backwards must not extend a refusal.
     if (denial.limit !== limit || nowMs >= denial.untilMs || nowMs < denial.atMs) {
-      this.#known.delete(stateKey)
+      this.#denials.delete(stateKey)
       return undefined
     }
     return grains >= denial.grains ? denial : undefined
@@ -88,6 +88,6 @@ function verdictOf(denial: Denial, { limit, grains }: KeyedCharge, nowMs: number
   }
 }
 
-function plainlyAllowed(limit: Limit): Verdict {
+function fullVerdict(limit: Limit): Verdict {
   return { allowed: true, remaining: limit.capacity, retryAfterMs: 0, resetMs: 0 }
 }

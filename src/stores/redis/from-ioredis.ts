@@ -56,7 +56,7 @@ export function fromIoredis(
   const { onError = () => {}, owned = false } = options
   client.on('error', onError)
   const cluster = 'nodes' in client ? client : undefined
-  survive(client as IoredisClient)
+  addSocketErrorListener(client as IoredisClient)
   const isReady = (): boolean => client.status === 'ready'
   const handshake = watchHandshake(client, isReady, () => {
     for (const one of cluster?.nodes('all') ?? [client as IoredisClient]) {
@@ -69,7 +69,7 @@ export function fromIoredis(
   // Each cluster node is a client of its own; errors of a node explain why the cluster is not ready.
   const join = (added: unknown): void => {
     const node = added as IoredisClient
-    survive(node)
+    addSocketErrorListener(node)
     const cut = (): undefined => void node.stream?.destroy()
     nodes.set(
       node,
@@ -91,7 +91,7 @@ export function fromIoredis(
   }
   // Messages published on one cluster node reach all of them, so nodes are tried in turn.
   let turn = process.pid
-  const speaker = (): IoredisClient | undefined => {
+  const subscribeNode = (): IoredisClient | undefined => {
     if (cluster === undefined) return client as IoredisClient
     const masters = cluster.nodes('master')
     return masters[turn++ % masters.length]
@@ -111,7 +111,7 @@ export function fromIoredis(
         one.stream?.destroy()
       }
     },
-    ...(canListen ? { listen: (channel, events) => listen(speaker(), channel, events, onError) } : {}),
+    ...(canListen ? { listen: (channel, events) => listen(subscribeNode(), channel, events, onError) } : {}),
     async close() {
       handshake.end()
       cluster?.removeListener('+node', join)
@@ -128,39 +128,44 @@ export function fromIoredis(
  * Adds an error listener to the TLS socket. Why: the server may cause a second error after that of its certificate;
  * ioredis listens to one only, and the second would end the process.
  */
-function survive(client: Pick<IoredisSubscriber, 'on' | 'stream'>): void {
+function addSocketErrorListener(client: Pick<IoredisSubscriber, 'on' | 'stream'>): void {
   client.on('error', () => client.stream?.on?.('error', () => {}))
 }
 
 /** Longest wait for the confirmation of a subscription. */
-const LISTENING_MS = 5_000
+const SUBSCRIBE_TIMEOUT_MS = 5_000
 
 function listen(
-  speaker: IoredisClient | undefined,
+  source: IoredisClient | undefined,
   channel: string,
   { live, heard, ended }: SubscriptionEvents,
   onError: (error: unknown) => void,
 ): Subscription {
-  if (speaker?.duplicate === undefined) throw new StoreError('redis: no connection to hear of changes')
-  const ear = speaker.duplicate({
-    ...{ lazyConnect: true, enableOfflineQueue: true, autoResubscribe: false, keyPrefix: '' },
+  if (source?.duplicate === undefined)
+    throw new StoreError('redis: no connection can be opened to subscribe to changes')
+  const subscription = source.duplicate({
+    lazyConnect: true,
+    enableOfflineQueue: true,
+    autoResubscribe: false,
+    keyPrefix: '',
     // The caller opens another one: on another cluster node, or where the sentinels say.
-    ...{ retryStrategy: null, commandTimeout: LISTENING_MS },
+    retryStrategy: null,
+    commandTimeout: SUBSCRIBE_TIMEOUT_MS,
   })
-  ear.on('error', onError)
-  survive(ear)
-  ear.on('message', heard)
-  ear.on('end', ended)
-  ear
+  subscription.on('error', onError)
+  addSocketErrorListener(subscription)
+  subscription.on('message', heard)
+  subscription.on('end', ended)
+  subscription
     .connect()
-    .then(() => ear.subscribe(channel))
+    .then(() => subscription.subscribe(channel))
     .then(live)
     .catch((error: unknown) => {
       onError(error)
-      ear.disconnect()
+      subscription.disconnect()
       ended()
     })
-  return { close: () => ear.disconnect() }
+  return { close: () => subscription.disconnect() }
 }
 
 /** Returns the nodes that may hold a slot: its master, or all if unknown. */

@@ -79,7 +79,7 @@ export function fromNodeRedis(
   }
   let turn = process.pid
   // Messages published on one cluster node reach all of them, so nodes are tried in turn.
-  const speaker = async (): Promise<NodeRedisClient> => {
+  const subscribeNode = async (): Promise<NodeRedisClient> => {
     const masters = cluster?.masters ?? []
     return cluster ? clientOf(masters[turn++ % masters.length]!) : (client as NodeRedisClient)
   }
@@ -103,7 +103,7 @@ export function fromNodeRedis(
       if (cluster === undefined) reopen(client as NodeRedisClient, onError)
       else if (master) clientOf(master).then(one => reopen(one, onError), onError)
     },
-    ...(canListen ? { listen: (channel, events) => listen(speaker(), channel, events, onError) } : {}),
+    ...(canListen ? { listen: (channel, events) => listen(subscribeNode(), channel, events, onError) } : {}),
     async close() {
       handshake.end()
       client.removeListener('error', onError)
@@ -114,31 +114,32 @@ export function fromNodeRedis(
 }
 
 function listen(
-  speaker: Promise<NodeRedisClient>,
+  source: Promise<NodeRedisClient>,
   channel: string,
   { live, heard, ended }: SubscriptionEvents,
   onError: (error: unknown) => void,
 ): Subscription {
-  let ear: NodeRedisSubscriber | undefined
-  let isOver = false
+  let subscription: NodeRedisSubscriber | undefined
+  let isClosed = false
   const end = (): void => {
-    isOver = true
-    if (ear?.isOpen) ear.destroy()
+    isClosed = true
+    if (subscription?.isOpen) subscription.destroy()
   }
   const fail = (error: unknown): void => {
-    if (isOver) return
+    if (isClosed) return
     // The client would reconnect without reporting missed messages, so another one is opened instead.
     onError(error)
     end()
     ended()
   }
   const begin = async (): Promise<void> => {
-    ear = (await speaker).duplicate?.()
-    if (ear === undefined) throw new StoreError('redis: no connection to hear of changes')
-    ear.on('error', fail)
-    if (isOver) return
-    await ear.connect()
-    await ear.subscribe(channel, heard)
+    subscription = (await source).duplicate?.()
+    if (subscription === undefined)
+      throw new StoreError('redis: no connection can be opened to subscribe to changes')
+    subscription.on('error', fail)
+    if (isClosed) return
+    await subscription.connect()
+    await subscription.subscribe(channel, heard)
     live()
   }
   begin().catch(fail)

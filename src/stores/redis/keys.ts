@@ -26,7 +26,7 @@ export class StateKeys {
   constructor(prefix: string) {
     if (prefix.length > MAX_SIZES.remoteKeyChars || !/^[ -~]*$/.test(prefix)) {
       const remedy = `use at most ${MAX_SIZES.remoteKeyChars} letters, digits and signs`
-      throw policyError('prefix', `${JSON.stringify(prefix.slice(0, 40))} cannot be a prefix`, remedy)
+      throw policyError('prefix', `${JSON.stringify(prefix.slice(0, 40))} is not a valid prefix`, remedy)
     }
     this.#prefix = prefix
   }

@@ -16,35 +16,35 @@ interface Group {
  * the charge is denied and the other slots are refunded. This never admits too much, but may briefly refuse others
  * too early. So the slot with the least remaining units is charged first.
  */
-export async function askMultiSlot(
+export async function decideMultiSlot(
   slotPipelines: SlotPipelines,
   step: Step,
   deadlineMs: number,
   onRefundFailed: (error: unknown) => void,
 ): Promise<readonly Verdict[]> {
   const groups = groupBySlot(step.charges)
-  if (groups.length === 1) return slotPipelines.ask(groups[0]!.slot, step, deadlineMs)
+  if (groups.length === 1) return slotPipelines.enqueue(groups[0]!.slot, step, deadlineMs)
   const ask = ({ slot, charges }: Group, kind: Step['kind']): Promise<readonly Verdict[]> =>
-    slotPipelines.ask(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
+    slotPipelines.enqueue(slot, { kind, charges, nowMs: step.nowMs }, deadlineMs)
 
   const first = step.kind === COMMIT ? LOOK : step.kind
-  const looked = await Promise.all(groups.map(group => ask(group, first)))
-  const found = merge(groups, looked)
+  const probed = await Promise.all(groups.map(group => ask(group, first)))
+  const found = merge(groups, probed)
   if (step.kind !== COMMIT || isDenied(step.charges, found)) return found
 
   const taken: PromiseSettledResult<readonly Verdict[]>[] = []
   const takeAll = async (some: readonly Group[]): Promise<void> => {
     taken.push(...(await Promise.allSettled(some.map(group => ask(group, COMMIT)))))
   }
-  const rooms = looked.map(verdicts => Math.min(...verdicts.map(({ remaining }) => remaining)))
-  const least = Math.min(...rooms)
-  const tightest = groups[rooms.indexOf(least)]!
-  const others = groups.filter(group => group !== tightest)
+  const remainders = probed.map(verdicts => Math.min(...verdicts.map(({ remaining }) => remaining)))
+  const least = Math.min(...remainders)
+  const leastRemaining = groups[remainders.indexOf(least)]!
+  const others = groups.filter(group => group !== leastRemaining)
   let order = groups
   if (least < slotPipelines.pending) {
-    order = [tightest, ...others]
-    await takeAll([tightest])
-    if (isTaken(tightest, taken[0]!)) await takeAll(others)
+    order = [leastRemaining, ...others]
+    await takeAll([leastRemaining])
+    if (isTaken(leastRemaining, taken[0]!)) await takeAll(others)
   } else {
     await takeAll(groups)
   }
@@ -63,7 +63,7 @@ export async function askMultiSlot(
   // Charges that were not made keep their probed verdict.
   return merge(order, [
     ...taken.map(verdictsOf),
-    ...order.slice(taken.length).map(group => looked[groups.indexOf(group)]!),
+    ...order.slice(taken.length).map(group => probed[groups.indexOf(group)]!),
   ])
 }
 

@@ -29,9 +29,21 @@ export interface OpenRedisOptions extends ConnectRedisOptions, ResilienceOptions
 }
 
 const OPTIONS: OptionNames<OpenRedisOptions> = {
-  ...{ prefix: true, timeoutMs: true, clock: true, denialCache: true, logger: true },
-  ...{ username: true, password: true, db: true, tls: true, sentinelUsername: true, sentinelPassword: true },
-  ...{ load: true, fallback: true, nodes: true, breaker: true },
+  prefix: true,
+  timeoutMs: true,
+  clock: true,
+  denialCache: true,
+  logger: true,
+  username: true,
+  password: true,
+  db: true,
+  tls: true,
+  sentinelUsername: true,
+  sentinelPassword: true,
+  load: true,
+  fallback: true,
+  nodes: true,
+  breaker: true,
 }
 
 interface Ioredis {
@@ -40,7 +52,7 @@ interface Ioredis {
 }
 
 /** Longest pause between two connection attempts. */
-const LONGEST_PAUSE_MS = 1_000
+const MAX_PAUSE_MS = 1_000
 const CONNECT_MS = 2_500
 
 /**
@@ -77,7 +89,8 @@ export async function connectRedis(
 
 function addressOf(urls: readonly string[]): RedisAddress {
   const [first, ...others] = urls.map(parseRedisUrl)
-  if (first === undefined) throw new StoreError('there is no URL of a Redis (write one)')
+  if (first === undefined)
+    throw new StoreError('the URL of Redis is missing (pass one, such as redis://127.0.0.1:6379)')
   if (others.length === 0) return first
   const hosts = [...first.hosts, ...others.flatMap(other => other.hosts)] as RedisAddress['hosts']
   return { ...first, kind: 'cluster', hosts: hosts as [HostPort, ...HostPort[]] }
@@ -112,12 +125,15 @@ function connect(
     ...(password === undefined ? {} : { password }),
     ...tls,
   }
-  const pauseMs = (attempts: number): number => Math.min(50 * 2 ** Math.min(attempts, 10), LONGEST_PAUSE_MS)
+  const pauseMs = (attempts: number): number => Math.min(50 * 2 ** Math.min(attempts, 10), MAX_PAUSE_MS)
   if (kind === 'cluster') {
     const { enableOfflineQueue, ...redisOptions } = common
     // Nodes of a TLS cluster are named by address, and their certificates are checked against it.
     return new Cluster(hosts, {
-      ...{ redisOptions, enableOfflineQueue, clusterRetryStrategy: pauseMs, slotsRefreshInterval: 5_000 },
+      redisOptions,
+      enableOfflineQueue,
+      clusterRetryStrategy: pauseMs,
+      slotsRefreshInterval: 5_000,
       ...(isEncrypted ? { dnsLookup: keepName } : {}),
     })
   }
@@ -126,7 +142,8 @@ function connect(
   const { sentinelUsername, sentinelPassword } = options
   return new Redis({
     ...{ ...shared, sentinels: hosts, name: master, sentinelRetryStrategy: pauseMs },
-    ...{ enableTLSForSentinelMode: isEncrypted, sentinelCommandTimeout: CONNECT_MS },
+    enableTLSForSentinelMode: isEncrypted,
+    sentinelCommandTimeout: CONNECT_MS,
     ...(isEncrypted ? { sentinelTLS: options.tls ?? {} } : {}),
     ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),

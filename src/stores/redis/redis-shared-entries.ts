@@ -11,13 +11,13 @@ const VERSION = '#version'
 const GRACE_MS = 60_000
 
 // A user without the right to publish can still store entries; other nodes then find them by polling.
-const COUNT_AND_TELL = `local version = redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)
+const COUNT_AND_PUBLISH = `local version = redis.call('HINCRBY', KEYS[1], '${VERSION}', 1)
 redis.pcall('PUBLISH', KEYS[1], version)
 return version`
 // KEYS: the hash, and the channel of that name. ARGV: field, value.
-const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n${COUNT_AND_TELL}`
+const PUT = `redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n${COUNT_AND_PUBLISH}`
 // KEYS: the hash, and the channel. ARGV: field.
-const REMOVE = `redis.call('HDEL', KEYS[1], ARGV[1])\n${COUNT_AND_TELL}`
+const REMOVE = `redis.call('HDEL', KEYS[1], ARGV[1])\n${COUNT_AND_PUBLISH}`
 // KEYS: the hash. ARGV: field, value, field, value, … of expired entries; other nodes are not notified.
 const CLEAN = `for at = 1, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[at + 1] then redis.call('HDEL', KEYS[1], ARGV[at]) end
@@ -25,7 +25,7 @@ end`
 const COUNT = `return redis.call('HGET', KEYS[1], '${VERSION}')`
 const LIST = "return redis.call('HGETALL', KEYS[1])"
 /** Entries removed per call. */
-const REMOVED_AT_ONCE = 500
+const REMOVED_PER_CALL = 500
 
 /** Shared entries whose connections close with their store. */
 export interface RedisSharedEntries extends SharedEntries {
@@ -42,10 +42,10 @@ export function redisSharedEntries(
   prefix: string,
   timeoutMs: number,
 ): RedisSharedEntries {
-  return notesUnder(client, `${prefix}:notes`, timeoutMs)
+  return entriesUnder(client, `${prefix}:notes`, timeoutMs)
 }
 
-function notesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisSharedEntries {
+function entriesUnder(client: RedisClient, hash: string, timeoutMs: number): RedisSharedEntries {
   const watches = new Set<SharedEntriesWatch>()
   const run = (script: string, ...args: string[]): Promise<unknown> => {
     if (!client.isReady()) return Promise.reject(notConnected(client))
@@ -60,7 +60,7 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
     },
     ephemeral(kind) {
       // Stored under a separate key, with a channel of that name that has no subscribers.
-      const { put, remove, list } = notesUnder(client, `${hash}:${kind}`, timeoutMs)
+      const { put, remove, list } = entriesUnder(client, `${hash}:${kind}`, timeoutMs)
       return { put, remove, list }
     },
     async version() {
@@ -72,12 +72,13 @@ function notesUnder(client: RedisClient, hash: string, timeoutMs: number): Redis
       const ended: string[] = []
       for (let at = 0; at + 1 < fields.length; at += 2) {
         const field = fields[at]!
-        const note = field === VERSION ? undefined : readNote(field, fields[at + 1]!)
-        if (note === undefined) continue
-        if ((note.expiresAtMs ?? Infinity) + GRACE_MS <= systemClock.now()) ended.push(field, fields[at + 1]!)
-        else sharedEntries.push(note)
+        const entry = field === VERSION ? undefined : parseEntry(field, fields[at + 1]!)
+        if (entry === undefined) continue
+        if ((entry.expiresAtMs ?? Infinity) + GRACE_MS <= systemClock.now())
+          ended.push(field, fields[at + 1]!)
+        else sharedEntries.push(entry)
       }
-      if (ended.length > 0) await run(CLEAN, ...ended.slice(0, 2 * REMOVED_AT_ONCE))
+      if (ended.length > 0) await run(CLEAN, ...ended.slice(0, 2 * REMOVED_PER_CALL))
       return sharedEntries
     },
     ...(client.listen === undefined
@@ -112,12 +113,12 @@ function fieldOf(kind: string, id: string): string {
 }
 
 /** Returns undefined for an invalid entry, which another version may have written. */
-function readNote(field: string, text: string): SharedEntry | undefined {
+function parseEntry(field: string, text: string): SharedEntry | undefined {
   try {
     const cut = field.indexOf(' ')
     const { json, expiresAtMs } = JSON.parse(text) as { readonly json: string; readonly expiresAtMs?: number }
-    const note = { kind: field.slice(0, cut), id: JSON.parse(field.slice(cut + 1)) as string, json }
-    return expiresAtMs === undefined ? note : { ...note, expiresAtMs }
+    const entry = { kind: field.slice(0, cut), id: JSON.parse(field.slice(cut + 1)) as string, json }
+    return expiresAtMs === undefined ? entry : { ...entry, expiresAtMs }
   } catch {
     return undefined
   }

@@ -32,7 +32,7 @@ export class ScriptRunner {
   /** Clocks by server; forgotten when a call fails, because another server may have replaced it. */
   readonly #times = new Map<string, ServerTime>()
   /** Time of each server's last answer. */
-  readonly #heardMs = new Map<string, number>()
+  readonly #answeredAtMs = new Map<string, number>()
 
   constructor(
     client: RedisClient,
@@ -51,28 +51,28 @@ export class ScriptRunner {
   /**
    * Rejects with StoreError: not connected, no answer until `deadlineMs` of the local clock, or an error from Redis.
    */
-  async ask(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+  async run(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
     const waitMs = deadlineMs - this.#clock.now()
-    if (waitMs <= 0) throw this.#late()
+    if (waitMs <= 0) throw this.#lateError()
     if (!this.#client.isReady()) throw notConnected(this.#client)
     return new Promise((resolve, reject) => {
       const askedMs = this.#clock.now()
       const cancel = limitWait(this.#clock, waitMs, () => {
-        reject(this.#late())
+        reject(this.#lateError())
         const server = this.#client.serverOf(slot)
-        if ((this.#heardMs.get(server) ?? 0) > askedMs) return
+        if ((this.#answeredAtMs.get(server) ?? 0) > askedMs) return
         // A connection silent for this long may be dead and would fail every command sent on it.
         this.#forget(server)
         this.#client.drop(slot)
       })
-      this.#run(slot, steps, deadlineMs).then(
+      this.#runRounds(slot, steps, deadlineMs).then(
         answer => {
           cancel()
           resolve(answer)
         },
         (cause: unknown) => {
           cancel()
-          reject(this.#failed(slot, cause))
+          reject(this.#toStoreError(slot, cause))
         },
       )
     })
@@ -97,7 +97,7 @@ export class ScriptRunner {
     return this.#timeOf(slot).roundTripMs
   }
 
-  async #run(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
+  async #runRounds(slot: number, steps: readonly Step[], deadlineMs: number): Promise<Answer> {
     for (let round = 0; round < ROUNDS; round++) {
       const time = this.#timeOf(slot)
       const sentMs = this.#clock.now()
@@ -114,10 +114,11 @@ export class ScriptRunner {
       const [status, serverMs, ...numbers] = (await this.#send(slot, call)).map(Number)
       time.learn(sentMs, this.#clock.now(), serverMs!)
       if (status === DONE) return readVerdicts(steps, numbers)
-      if (status !== LATE && status !== OUTSIDE) throw new StoreError(`redis: an answer of kind ${status}`)
+      if (status !== LATE && status !== OUTSIDE)
+        throw new StoreError(`redis: unexpected reply status ${status}`)
       if (this.#clock.now() >= deadlineMs) break
     }
-    throw this.#late()
+    throw this.#lateError()
   }
 
   async #send(slot: number, { keys, text, hasCustoms }: ScriptArgs): Promise<readonly unknown[]> {
@@ -126,21 +127,21 @@ export class ScriptRunner {
     let reply: unknown
     try {
       reply = await this.#client.evalsha(script.sha, keys, [text])
-      this.#heardMs.set(server, this.#clock.now())
+      this.#answeredAtMs.set(server, this.#clock.now())
     } catch (error) {
-      if (isAnswer(error)) this.#heardMs.set(server, this.#clock.now())
+      if (isAnswer(error)) this.#answeredAtMs.set(server, this.#clock.now())
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error
       // EVAL also loads the script, on the very server that lacks it.
       reply = await this.#client.eval(script.text, keys, [text])
-      this.#heardMs.set(server, this.#clock.now())
+      this.#answeredAtMs.set(server, this.#clock.now())
     }
-    if (!Array.isArray(reply)) throw new StoreError('redis: an answer that is no list')
+    if (!Array.isArray(reply)) throw new StoreError('redis: unexpected reply, not a list')
     return reply
   }
 
   #forget(server: string): void {
     this.#times.delete(server)
-    this.#heardMs.delete(server)
+    this.#answeredAtMs.delete(server)
   }
 
   #timeOf(slot: number): ServerTime {
@@ -154,11 +155,11 @@ export class ScriptRunner {
     return time
   }
 
-  #late(): StoreError {
+  #lateError(): StoreError {
     return new StoreError(`redis: no answer within ${this.#timeoutMs} ms`)
   }
 
-  #failed(slot: number, cause: unknown): StoreError {
+  #toStoreError(slot: number, cause: unknown): StoreError {
     if (cause instanceof StoreError) return cause
     const message = messageOf(cause)
     if (!isAnswer(cause)) this.#forget(this.#client.serverOf(slot))

@@ -42,31 +42,31 @@ function customTwinOf(name: string): string {
  * so far, at most {@link MAX_SIZES.customTwins}. Each further custom algorithm changes the SHA of the second script.
  */
 export class Scripts {
-  #plain: Script | undefined
-  #extended: Script | undefined
-  readonly #customs = new Map<string, string>()
+  #builtInScript: Script | undefined
+  #extendedScript: Script | undefined
+  readonly #customTwins = new Map<string, string>()
 
   /** Returns the script for charges with or without a custom algorithm. */
   of(hasCustoms: boolean): Script {
     if (hasCustoms) {
-      this.#extended ??= compose(this.#customs)
-      return this.#extended
+      this.#extendedScript ??= compose(this.#customTwins)
+      return this.#extendedScript
     }
-    this.#plain ??= compose(new Map())
-    return this.#plain
+    this.#builtInScript ??= compose(new Map())
+    return this.#builtInScript
   }
 
   /** Returns why a custom algorithm cannot run; undefined if it can. */
   refuses({ name, lua, refund, luaRefund, stateSize = 0 }: CustomAlgorithm): string | undefined {
-    if (lua === undefined) return `the algorithm "${name}" has no Lua twin (give it \`lua\`)`
+    if (lua === undefined) return `the algorithm "${name}" has no Lua code (set \`lua\`)`
     if (refund !== undefined && luaRefund === undefined) {
-      return `the refund of the algorithm "${name}" has no Lua twin (give it \`luaRefund\`)`
+      return `the refund of the algorithm "${name}" has no Lua code (set \`luaRefund\`)`
     }
     if (stateSize > MAX_SIZES.remoteStateNumbers) {
-      return `a state of the algorithm "${name}" may hold ${stateSize} numbers, Redis is sent ${MAX_SIZES.remoteStateNumbers}`
+      return `the state of the algorithm "${name}" may hold ${stateSize} numbers; the maximum on Redis is ${MAX_SIZES.remoteStateNumbers}`
     }
-    const known = this.#customs.get(name)
-    if (known === undefined && this.#customs.size >= MAX_SIZES.customTwins) {
+    const known = this.#customTwins.get(name)
+    if (known === undefined && this.#customTwins.size >= MAX_SIZES.customTwins) {
       return `there are ${MAX_SIZES.customTwins} custom algorithms already`
     }
     return undefined
@@ -75,9 +75,9 @@ export class Scripts {
   /** Adds a custom algorithm; replaces an earlier one of the same name. */
   add(algorithm: CustomAlgorithm): void {
     const twin = customTwin(algorithm)
-    if (this.#customs.get(algorithm.name) === twin) return
-    this.#customs.set(algorithm.name, twin)
-    this.#extended = undefined
+    if (this.#customTwins.get(algorithm.name) === twin) return
+    this.#customTwins.set(algorithm.name, twin)
+    this.#extendedScript = undefined
   }
 }
 

@@ -6,26 +6,26 @@ const CALLS_REMEMBERED = 256
  * milliseconds.
  */
 export class ServerTime {
-  #leastMs = Number.NEGATIVE_INFINITY
-  #mostMs = Number.POSITIVE_INFINITY
+  #minOffsetMs = Number.NEGATIVE_INFINITY
+  #maxOffsetMs = Number.POSITIVE_INFINITY
 
   #roundTripMs = 0
   #calls = 0
 
   get isKnown(): boolean {
-    return this.#leastMs > Number.NEGATIVE_INFINITY
+    return this.#minOffsetMs > Number.NEGATIVE_INFINITY
   }
 
   /** Learns that the server's clock was at `serverMs` between two local times. */
   learn(sentMs: number, receivedMs: number, serverMs: number): void {
     const least = serverMs - receivedMs
     const most = serverMs + 1 - sentMs
-    const stepped = least > this.#mostMs || most < this.#leastMs
+    const stepped = least > this.#maxOffsetMs || most < this.#minOffsetMs
     const tripMs = receivedMs - sentMs
     if (this.#calls++ % CALLS_REMEMBERED === 0 || tripMs < this.#roundTripMs) this.#roundTripMs = tripMs
     // A reply outside the bounds means that one of the clocks was set.
-    this.#leastMs = stepped ? least : Math.max(this.#leastMs, least)
-    this.#mostMs = stepped ? most : Math.min(this.#mostMs, most)
+    this.#minOffsetMs = stepped ? least : Math.max(this.#minOffsetMs, least)
+    this.#maxOffsetMs = stepped ? most : Math.min(this.#maxOffsetMs, most)
   }
 
   /** Returns the shortest recent time from a call to its answer. */
@@ -35,16 +35,16 @@ export class ServerTime {
 
   /** Returns the earliest server time at a local time; 0 if unknown. */
   earliest(ms: number): number {
-    return this.isKnown ? ms + this.#leastMs : 0
+    return this.isKnown ? ms + this.#minOffsetMs : 0
   }
 
   /** Returns the most likely server time at a local time. */
   likeliest(ms: number): number {
-    return this.isKnown ? ms + Math.floor((this.#leastMs + this.#mostMs) / 2) : ms
+    return this.isKnown ? ms + Math.floor((this.#minOffsetMs + this.#maxOffsetMs) / 2) : ms
   }
 
   forget(): void {
-    this.#leastMs = Number.NEGATIVE_INFINITY
-    this.#mostMs = Number.POSITIVE_INFINITY
+    this.#minOffsetMs = Number.NEGATIVE_INFINITY
+    this.#maxOffsetMs = Number.POSITIVE_INFINITY
   }
 }

@@ -10,9 +10,9 @@ const CALLS_IN_FLIGHT = 4
 /**
  * Round trip per additional concurrent call to a distant server. Why: messages would otherwise wait two round trips.
  */
-const DISTANT_MS = 20
+const MIN_DISTANT_MS = 20
 const MS_PER_CALL = 4
-const MOST_CALLS_IN_FLIGHT = 64
+const MAX_CALLS_IN_FLIGHT = 64
 
 interface Waiting {
   readonly step: Step
@@ -27,7 +27,7 @@ interface Waiting {
  */
 export class SlotPipelines {
   readonly #scriptRunner: ScriptRunner
-  readonly #slotPipelines = new Map<number, SenderQueue>()
+  readonly #slotPipelines = new Map<number, SlotPipeline>()
   #pending = 0
 
   constructor(scriptRunner: ScriptRunner) {
@@ -40,63 +40,63 @@ export class SlotPipelines {
   }
 
   /** Queues a step. Rejects with StoreError, at once if too many are waiting. */
-  ask(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
+  enqueue(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#pending >= MAX_SIZES.storePending) {
-      return Promise.reject(new StoreError(`redis: ${MAX_SIZES.storePending} decisions are waiting already`))
+      return Promise.reject(new StoreError(`redis: ${MAX_SIZES.storePending} decisions are already waiting`))
     }
-    let senderQueue = this.#slotPipelines.get(slot)
-    if (senderQueue === undefined) {
-      senderQueue = { slot, waiting: [], calls: 0, isScheduled: false }
-      this.#slotPipelines.set(slot, senderQueue)
+    let pipeline = this.#slotPipelines.get(slot)
+    if (pipeline === undefined) {
+      pipeline = { slot, waiting: [], calls: 0, isScheduled: false }
+      this.#slotPipelines.set(slot, pipeline)
     }
-    const { waiting } = senderQueue
+    const { waiting } = pipeline
     this.#pending++
     const answer = new Promise<readonly Verdict[]>((resolve, reject) => {
       waiting.push({ step, deadlineMs, resolve, reject })
     })
-    if (!senderQueue.isScheduled && this.#hasRoom(senderQueue)) this.#schedule(senderQueue)
+    if (!pipeline.isScheduled && this.#hasRoom(pipeline)) this.#schedule(pipeline)
     return answer
   }
 
-  #schedule(senderQueue: SenderQueue): void {
-    senderQueue.isScheduled = true
+  #schedule(pipeline: SlotPipeline): void {
+    pipeline.isScheduled = true
     queueMicrotask(() => {
-      senderQueue.isScheduled = false
-      while (senderQueue.waiting.length > 0 && this.#hasRoom(senderQueue)) this.#call(senderQueue)
+      pipeline.isScheduled = false
+      while (pipeline.waiting.length > 0 && this.#hasRoom(pipeline)) this.#sendBatch(pipeline)
     })
   }
 
-  #hasRoom({ slot, calls }: SenderQueue): boolean {
+  #hasRoom({ slot, calls }: SlotPipeline): boolean {
     if (calls < CALLS_IN_FLIGHT) return true
     const tripMs = this.#scriptRunner.roundTripMs(slot)
-    const most = CALLS_IN_FLIGHT + Math.ceil(tripMs / MS_PER_CALL)
-    return tripMs >= DISTANT_MS && calls < Math.min(MOST_CALLS_IN_FLIGHT, most)
+    const maxCalls = CALLS_IN_FLIGHT + Math.ceil(tripMs / MS_PER_CALL)
+    return tripMs >= MIN_DISTANT_MS && calls < Math.min(MAX_CALLS_IN_FLIGHT, maxCalls)
   }
 
-  #call(senderQueue: SenderQueue): void {
-    const batch = takeBatch(senderQueue.waiting)
-    senderQueue.calls++
-    const answered = this.#scriptRunner.ask(
-      senderQueue.slot,
+  #sendBatch(pipeline: SlotPipeline): void {
+    const batch = takeBatch(pipeline.waiting)
+    pipeline.calls++
+    const answered = this.#scriptRunner.run(
+      pipeline.slot,
       batch.map(({ step }) => step),
       // The first has waited longest.
       batch[0]!.deadlineMs,
     )
-    const settle = (each: (waiting: Waiting, index: number) => void): void => {
-      senderQueue.calls--
+    const settleBatch = (each: (waiting: Waiting, index: number) => void): void => {
+      pipeline.calls--
       this.#pending -= batch.length
       batch.forEach(each)
-      if (senderQueue.waiting.length > 0) this.#schedule(senderQueue)
-      else if (senderQueue.calls === 0) this.#slotPipelines.delete(senderQueue.slot)
+      if (pipeline.waiting.length > 0) this.#schedule(pipeline)
+      else if (pipeline.calls === 0) this.#slotPipelines.delete(pipeline.slot)
     }
     answered.then(
-      answers => settle((waiting, index) => waiting.resolve(answers[index]!)),
-      error => settle(waiting => waiting.reject(error)),
+      answers => settleBatch((waiting, index) => waiting.resolve(answers[index]!)),
+      error => settleBatch(waiting => waiting.reject(error)),
     )
   }
 }
 
-interface SenderQueue {
+interface SlotPipeline {
   readonly slot: number
   waiting: Waiting[]
   calls: number

@@ -15,7 +15,7 @@ import { commandsOf } from './commands.ts'
 import { forgetKeys, pingAll } from './delete-keys.ts'
 import { DenialCache } from './denial-cache.ts'
 import { StateKeys } from './keys.ts'
-import { askMultiSlot } from './multi-slot.ts'
+import { decideMultiSlot } from './multi-slot.ts'
 import { type RedisSharedEntries, redisSharedEntries } from './redis-shared-entries.ts'
 import { Scripts } from './script.ts'
 import { COMMIT, headerOf, type KeyedCharge, PEEK, REFUND, type Step } from './script-args.ts'
@@ -26,7 +26,7 @@ import { deadlineIn, SlotPipelines } from './slot-pipeline.ts'
 /** Extra time to live of state if callers use their own clocks, which may differ. */
 const GRACE_MS = 60_000
 /** Minimum interval between warnings about an unstable connection. */
-const TOLD_EVERY_MS = 10_000
+const LOG_INTERVAL_MS = 10_000
 
 export interface RedisStoreOptions {
   /** Client of ioredis or node-redis: standalone, Sentinel or Cluster. Stays open when the store is closed. */
@@ -40,7 +40,7 @@ export interface RedisStoreOptions {
    * `nowMs`. Default: server.
    */
   readonly clock?: 'server' | 'caller' | Clock | undefined
-  /** Maximum number of refusals cached locally; 0 disables the cache. Default: {@link MAX_SIZES.denials}. */
+  /** Maximum number of refusals cached locally; 0 disables the cache. Default: {@link MAX_SIZES.denialCache}. */
   readonly denialCache?: number | undefined
   readonly logger?: Logger | undefined
 }
@@ -82,23 +82,23 @@ export class RedisStore implements Store {
   /** Clock of the callers; undefined if the server's time counts. */
   readonly #callers: Clock | undefined
   readonly #logger: Logger
-  #warned: ReadonlySet<string> = new Set()
-  #toldMs = Number.NEGATIVE_INFINITY
+  #activeWarnings: ReadonlySet<string> = new Set()
+  #loggedAtMs = Number.NEGATIVE_INFINITY
   #closed = false
 
   /** Throws PolicyError for an invalid option, UnsupportedError for an unknown client. */
   constructor(options: RedisStoreOptions) {
     checkOptionNames(options, OPTIONS)
     const { clock = 'server', timeoutMs = 250, denialCache = MAX_SIZES.denialCache } = options
-    whole('timeoutMs', timeoutMs, 1)
-    whole('denialCache', denialCache, 0)
+    checkMinimum('timeoutMs', timeoutMs, 1)
+    checkMinimum('denialCache', denialCache, 0)
     const { prefix = 'topicgate' } = options
     this.#keys = new StateKeys(prefix)
     this.#logger = options.logger ?? SILENT
     this.#timeoutMs = timeoutMs
     this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
     this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.denialCache))
-    this.#client = adapt(options.client, { onError: error => this.#tell(error) })
+    this.#client = adapt(options.client, { onError: error => this.#logConnectionError(error) })
     this.sharedEntries = redisSharedEntries(this.#client, prefix, timeoutMs)
     this.backend = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
     const graceMs = this.#callers === undefined ? 0 : GRACE_MS
@@ -118,7 +118,7 @@ export class RedisStore implements Store {
     if (charges.length === 0) return []
     let keyed: readonly KeyedCharge[]
     try {
-      keyed = this.#keyed(charges)
+      keyed = this.#toKeyedCharges(charges)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -126,11 +126,11 @@ export class RedisStore implements Store {
     const deadlineMs = deadlineIn(this.#timeoutMs)
     const sentMs = nowMs ?? deadlineMs - this.#timeoutMs
     for (const { limit } of charges) this.#histories.adopt(limit, sentMs)
-    if (!options.commit) return this.#ask({ kind: PEEK, charges: keyed, nowMs }, deadlineMs)
+    if (!options.commit) return this.#enqueueStep({ kind: PEEK, charges: keyed, nowMs }, deadlineMs)
     const known = this.#denialCache.answer(keyed, sentMs)
     if (known !== undefined) return known
-    return this.#ask({ kind: COMMIT, charges: keyed, nowMs }, deadlineMs).then(verdicts => {
-      this.#denialCache.note(keyed, verdicts, sentMs)
+    return this.#enqueueStep({ kind: COMMIT, charges: keyed, nowMs }, deadlineMs).then(verdicts => {
+      this.#denialCache.recordRefusals(keyed, verdicts, sentMs)
       return verdicts
     })
   }
@@ -143,9 +143,9 @@ export class RedisStore implements Store {
 
   async refund(charges: readonly Charge[]): Promise<void> {
     if (charges.length === 0) return
-    const keyed = this.#keyed(charges)
+    const keyed = this.#toKeyedCharges(charges)
     for (const { stateKey } of keyed) this.#denialCache.forget(stateKey)
-    await this.#ask(
+    await this.#enqueueStep(
       { kind: REFUND, charges: keyed, nowMs: this.#callers?.now() },
       deadlineIn(this.#timeoutMs),
     )
@@ -178,10 +178,10 @@ export class RedisStore implements Store {
   #warnOnce(warnings: readonly string[]): void {
     const keys = warnings.map(warning => warning.replace(/\d+/g, '#'))
     for (const [index, warning] of warnings.entries()) {
-      if (!this.#warned.has(keys[index]!))
+      if (!this.#activeWarnings.has(keys[index]!))
         this.#logger.warn({ store: this.name, warning }, `redis: ${warning}`)
     }
-    this.#warned = new Set(keys)
+    this.#activeWarnings = new Set(keys)
   }
 
   /** Answers or rejects pending decisions; a client passed by the caller stays open. */
@@ -197,23 +197,23 @@ export class RedisStore implements Store {
     return this.close()
   }
 
-  #ask(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
+  #enqueueStep(step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
     if (this.#closed) return Promise.reject(closedError())
     if (!this.#client.isReady()) return Promise.reject(notConnected(this.#client))
-    if (!this.#client.isCluster) return this.#slotPipelines.ask(0, step, deadlineMs)
-    return askMultiSlot(this.#slotPipelines, step, deadlineMs, err =>
-      this.#logger.warn({ err }, 'charges of a refused message could not be given back'),
+    if (!this.#client.isCluster) return this.#slotPipelines.enqueue(0, step, deadlineMs)
+    return decideMultiSlot(this.#slotPipelines, step, deadlineMs, err =>
+      this.#logger.warn({ err }, 'charges of a refused message could not be refunded'),
     )
   }
 
-  #keyed(charges: readonly Charge[]): readonly KeyedCharge[] {
+  #toKeyedCharges(charges: readonly Charge[]): readonly KeyedCharge[] {
     if (charges.length > MAX_SIZES.callCharges) {
       throw new StoreError(
-        `redis: a message of ${charges.length} charges; ${MAX_SIZES.callCharges} at the most`,
+        `redis: a message of ${charges.length} charges; the maximum is ${MAX_SIZES.callCharges}`,
       )
     }
     return charges.map(({ limit, key, cost, soft }) => {
-      if (limit.custom !== undefined) this.#admit(limit)
+      if (limit.custom !== undefined) this.#addCustomAlgorithm(limit)
       return {
         stateKey: this.#keys.of(limit.name, key),
         limit,
@@ -223,7 +223,7 @@ export class RedisStore implements Store {
     })
   }
 
-  #admit({ custom }: Limit): void {
+  #addCustomAlgorithm({ custom }: Limit): void {
     const refusal = this.#scripts.refuses(custom!)
     if (refusal !== undefined) throw new StoreError(`redis: ${refusal}`)
     this.#scripts.add(custom!)
@@ -233,10 +233,10 @@ export class RedisStore implements Store {
     if (this.#closed) throw closedError()
   }
 
-  #tell(error: unknown): void {
+  #logConnectionError(error: unknown): void {
     const nowMs = systemClock.now()
-    if (nowMs - this.#toldMs < TOLD_EVERY_MS) return
-    this.#toldMs = nowMs
+    if (nowMs - this.#loggedAtMs < LOG_INTERVAL_MS) return
+    this.#loggedAtMs = nowMs
     this.#logger.warn({ err: error }, 'the connection to Redis is broken')
   }
 }
@@ -245,7 +245,7 @@ function closedError(): StoreError {
   return new StoreError('redis: the store is closed')
 }
 
-function whole(path: string, value: number, least: number): void {
+function checkMinimum(path: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return
   throw policyError(path, `${String(value)} is not a whole number of at least ${least}`)
 }

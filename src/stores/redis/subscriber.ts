@@ -2,8 +2,8 @@ import { systemClock } from '../../core/clock.ts'
 import type { SharedEntriesWatch } from '../shared-entries.ts'
 import type { RedisClient, Subscription } from './client.ts'
 
-const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 2_000
+const MIN_PAUSE_MS = 50
+const MAX_PAUSE_MS = 2_000
 
 /**
  * Keeps a subscription on a channel, reopened whenever it is lost, until it is closed. Calls `changed` for each
@@ -14,35 +14,35 @@ export function keepSubscribed(
   channel: string,
   changed: () => void,
 ): SharedEntriesWatch {
-  let ear: Subscription | undefined
+  let subscription: Subscription | undefined
   let isLive = false
-  let isOver = false
-  let pauseMs = FIRST_PAUSE_MS
+  let isClosed = false
+  let pauseMs = MIN_PAUSE_MS
   let cancel = (): void => {}
 
   const open = (): void => {
     // Each subscription has its own state, because an abandoned one may still emit events.
-    const mine = { isLost: false }
+    const ownState = { isLost: false }
     const ended = (): void => {
-      if (mine.isLost || isOver) return
-      mine.isLost = true
+      if (ownState.isLost || isClosed) return
+      ownState.isLost = true
       const wasLive = isLive
       isLive = false
       cancel = systemClock.after(pauseMs, open)
-      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)
+      pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)
       if (wasLive) changed()
     }
     const live = (): void => {
-      if (mine.isLost || isOver) return
+      if (ownState.isLost || isClosed) return
       isLive = true
-      pauseMs = FIRST_PAUSE_MS
+      pauseMs = MIN_PAUSE_MS
       changed()
     }
     const heard = (): void => {
-      if (isLive && !mine.isLost && !isOver) changed()
+      if (isLive && !ownState.isLost && !isClosed) changed()
     }
     try {
-      ear = client.listen?.(channel, { live, heard, ended })
+      subscription = client.listen?.(channel, { live, heard, ended })
     } catch {
       ended()
     }
@@ -51,10 +51,10 @@ export function keepSubscribed(
   return {
     isLive: () => isLive,
     close() {
-      isOver = true
+      isClosed = true
       isLive = false
       cancel()
-      ear?.close()
+      subscription?.close()
     },
   }
 }

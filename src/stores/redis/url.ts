@@ -73,5 +73,5 @@ function decode(text: string): string {
 }
 
 function badUrl(why: string): StoreError {
-  return new StoreError(`this URL leads to no Redis: ${why} (write ${EXAMPLES})`)
+  return new StoreError(`this is not a URL of Redis: ${why} (write ${EXAMPLES})`)
 }

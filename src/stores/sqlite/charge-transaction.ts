@@ -11,11 +11,13 @@ interface Asked {
   readonly entry: StateEntry
   readonly verdict: Verdict
   readonly grains: number
-  /** A later charge of the same counter takes this one along. */
+  /** True if a later charge of the same counter includes this one. */
   isAdded: boolean
 }
 
-/** What one transaction reads and writes. What it decides stands once `write` was called and the commit is done. */
+/**
+ * Reads and writes of one transaction. Decisions are valid once `write` was called and the transaction is committed.
+ */
 export class ChargeTransaction {
   readonly statements: Statements
   readonly #evictor: Evictor
@@ -26,7 +28,7 @@ export class ChargeTransaction {
     this.#evictor = evictor
   }
 
-  /** All charges are asked before any is taken; with `commit` all are taken, or none where a hard one is denied. */
+  /** Probes all charges before it takes any; with `commit` takes all, or none if a hard one is denied. */
   decide(charges: readonly Charge[], commit: boolean, nowMs: number): Verdict[] {
     const asked: Asked[] = []
     let denied = false
@@ -48,19 +50,19 @@ export class ChargeTransaction {
     for (const { entry, verdict, grains, isAdded } of commit ? asked : []) {
       if (isAdded) continue
       if (verdict.allowed && !denied) take(entry, grains, nowMs)
-      else if (!noteRefusal(entry, verdict, nowMs)) continue
+      else if (!recordRefusal(entry, verdict, nowMs)) continue
       this.#ruleState(entry.limit.name).touch(entry)
     }
     return asked.map(({ verdict }) => verdict)
   }
 
-  /** Takes limits as in force from now on, where their rules have counted anything. */
+  /** Makes limits active from now on, for rules with stored state. */
   adopt(limits: readonly Limit[], nowMs: number): void {
     const names = new Set(this.#names())
     for (const limit of limits) if (names.has(limit.name)) this.#ruleState(limit.name).adopt(limit, nowMs)
   }
 
-  /** Gives back what allowed decisions took. */
+  /** Refunds what allowed decisions took. */
   refund(charges: readonly Charge[], nowMs: number): void {
     for (const { limit, key, cost } of charges) {
       const ruleState = this.#ruleState(limit.name)
@@ -80,13 +82,13 @@ export class ChargeTransaction {
     let count = 0
     for (const name of names) {
       const ruleState = this.#ruleState(name)
-      count += key === undefined ? ruleState.cutOff() : ruleState.forget(key) ? 1 : 0
+      count += key === undefined ? ruleState.detachKeys() : ruleState.forget(key) ? 1 : 0
     }
     if (key === undefined) this.#ruleStates.clear()
     return count
   }
 
-  /** Writes what has changed, and reads anew from then on. */
+  /** Writes all changes; later calls read again. */
   write(): void {
     for (const ruleState of this.#ruleStates.values()) ruleState.write()
     this.#ruleStates.clear()
@@ -122,11 +124,11 @@ function take(entry: StateEntry, grains: number, nowMs: number): void {
 }
 
 /**
- * What a charge that takes nothing leaves behind; true when there is anything. A flood of refusals writes nothing:
- * a key that refuses a single unit needs no note that it is not to be evicted, and others need one a wait.
+ * Updates the state after a denied charge; returns true if it must be written. A flood of refusals writes nothing: a
+ * key that refuses a single unit needs no mark against eviction, and others need one write per wait.
  */
-function noteRefusal(entry: StateEntry, verdict: Verdict, nowMs: number): boolean {
-  // A bucket that begins part full fills from its first charge on, also where that was denied.
+function recordRefusal(entry: StateEntry, verdict: Verdict, nowMs: number): boolean {
+  // A bucket that starts partly full begins to fill at its first charge, even if that is denied.
   if (entry.isUnseen && !entry.hasChanged) return entry.cells.some(cell => cell !== 0)
   if (verdict.allowed || verdict.remaining === 0 || verdict.retryAfterMs === Infinity) return false
   if (entry.refusedUntilMs > nowMs) return false

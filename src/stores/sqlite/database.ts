@@ -1,16 +1,16 @@
-/** What a statement is given: text, numbers, bytes. */
+/** Parameter of a statement: text, number or bytes. */
 export type SqliteValue = string | number | Uint8Array
 
-/** A prepared statement, as better-sqlite3, libsql and node:sqlite have it. */
+/** Prepared statement of better-sqlite3, libsql or node:sqlite. */
 export interface SqliteStatement {
-  /** The first row as an object, or undefined. */
+  /** Returns the first row as an object, or undefined. */
   get(...values: SqliteValue[]): unknown
   all(...values: SqliteValue[]): unknown[]
   run(...values: SqliteValue[]): unknown
 }
 
 /**
- * An open database: a `Database` of better-sqlite3 or libsql, a `DatabaseSync` of node:sqlite, or whatever has these
+ * Open database: a `Database` of better-sqlite3 or libsql, a `DatabaseSync` of node:sqlite, or any object with these
  * three methods.
  */
 export interface SqliteDatabase {
@@ -19,7 +19,7 @@ export interface SqliteDatabase {
   close(): unknown
 }
 
-/** The one value of a query that has one, as of a PRAGMA. */
+/** Returns the single value of a query, such as a PRAGMA. */
 export function readValue(database: SqliteDatabase, sql: string): unknown {
   return Object.values(database.prepare(sql).get() as Record<string, unknown>)[0]
 }

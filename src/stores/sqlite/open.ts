@@ -15,7 +15,7 @@ interface LoadedDriver {
   readonly Driver: Driver
 }
 
-/** Packages that can open a file, in the order of their speed, and what each calls its class. */
+/** Packages that can open a file, fastest first, and the name of their class. */
 const DRIVERS: readonly (readonly [name: string, className: string])[] = [
   ['better-sqlite3', 'default'],
   ['libsql', 'default'],
@@ -23,33 +23,37 @@ const DRIVERS: readonly (readonly [name: string, className: string])[] = [
 ]
 
 const OPTIONS: OptionNames<OpenSqliteOptions> = {
-  ...{ clock: true, logger: true, maxKeysPerRule: true, lockWaitMs: true, load: true },
+  clock: true,
+  logger: true,
+  maxKeysPerRule: true,
+  lockWaitMs: true,
+  load: true,
 }
 
-/** Two processes that make one file at the same moment meet a lock now and then. */
-const TRIES = 40
+/** Attempts to open a file. Why: two processes that create it at the same time sometimes meet a lock. */
+const MAX_ATTEMPTS = 40
 const RETRY_MS = 50
 
 export interface OpenSqliteOptions
   extends Omit<SqliteStoreOptions, 'database' | 'closesDatabase' | 'reopen' | 'onClosed'> {
-  /** How a package is loaded. Default: `import()`. */
+  /** Loads the package. Default: `import()`. */
   readonly load?: ((name: string) => Promise<unknown>) | undefined
 }
 
 /**
- * Opens `./limits.db`, `sqlite:./limits.db`, `sqlite:///var/lib/limits.db` or `:memory:` with the first of
- * better-sqlite3, libsql and node:sqlite that is there; the file is made where it is not there. Rejects with
- * StoreError where none of them is, or where the file cannot be used.
+ * Opens `./limits.db`, `sqlite:./limits.db`, `sqlite:///var/lib/limits.db` or `:memory:` with the first available
+ * package of better-sqlite3, libsql and node:sqlite; creates the file if needed. Rejects with StoreError if no
+ * package is available or the file cannot be used.
  */
 export async function openSqlite(path: string, options: OpenSqliteOptions = {}): Promise<SqliteStore> {
   checkOptionNames(options, OPTIONS)
   const { load = name => import(name), ...rest } = options
-  const place = path.replace(/^sqlite:(\/\/)?/, '')
-  if (place === '') throw new StoreError('the SQLite store has no file (write sqlite:./limits.db)')
+  const file = path.replace(/^sqlite:(\/\/)?/, '')
+  if (file === '') throw new StoreError('the SQLite store has no file (write sqlite:./limits.db)')
   const driver = await findDriver(load)
-  for (let left = TRIES; ; left--) {
+  for (let left = MAX_ATTEMPTS; ; left--) {
     try {
-      return openOnce(place, driver, rest)
+      return openOnce(file, driver, rest)
     } catch (error) {
       if (left === 0 || !isLocked((error as StoreError).cause)) throw error
     }
@@ -78,17 +82,20 @@ function openOnce(path: string, { name, Driver }: LoadedDriver, options: OpenSql
   }
 }
 
-/** Makes the file, if there is none, readable by its owner alone: it holds names of clients. SQLite's other files follow. */
+/**
+ * Creates the file, if missing, readable by its owner only, because it holds names of clients. SQLite's other files
+ * get the same mode.
+ */
 function makePrivate(path: string): void {
   if (path === ':memory:') return
   try {
     closeSync(openSync(path, 'a', 0o600))
   } catch {
-    // The driver says why it cannot be opened.
+    // The driver reports why it cannot be opened.
   }
 }
 
-/** libsql keeps a file open until its statements are collected as garbage, also after it was closed. */
+/** Runs the garbage collector, because libsql keeps a closed file open until its statements are collected. */
 async function collectStatements(): Promise<void> {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
@@ -98,14 +105,14 @@ async function collectStatements(): Promise<void> {
   }
 }
 
-/** The first package that is there and can be loaded. */
+/** Returns the first package that can be loaded. */
 async function findDriver(load: (name: string) => Promise<unknown>): Promise<LoadedDriver> {
   const found: string[] = []
   let cause: unknown
   for (const [name, className] of DRIVERS) {
     try {
       const Driver = ((await load(name)) as Readonly<Record<string, Driver>>)[className]!
-      // A package made for another version of Node is only noticed when it is used.
+      // A package built for another version of Node only fails when it is used.
       new Driver(':memory:').close()
       return { name, Driver }
     } catch (error) {

@@ -5,38 +5,38 @@ import { changesAfter, type History, type Period, withChange } from '../persiste
 import { type Change, forgettableAt, freshCells, migrateState } from '../persistence/migrate-state.ts'
 import { decodeText, encodeText } from './encoding.ts'
 import {
-  type KeptKey,
   type KeyedRow,
-  keyed,
   type RuleRow,
   type Statements,
   type StateRow,
+  type StoredKey,
+  withBindableKeys,
 } from './statements.ts'
 
-/** Where keys share a counter when a rule is full of keys that all refuse; numbers stand before all text and bytes. */
+/** Key of the shared counter of a rule full of keys that refuse; numbers sort before all text and bytes. */
 export const OVERFLOW_KEY = 0
 
 export type Key = string | typeof OVERFLOW_KEY
 
-/** In the place of a time: the key is kept until its rule has too many. */
+/** Expiry of keys that are kept until their rule has too many. */
 export const NEVER_MS = Number.MAX_SAFE_INTEGER
 
-/** A key's state within one transaction. */
+/** State of a key within one transaction. */
 export interface StateEntry {
   readonly key: Key
   readonly limit: Limit
   cells: Float64Array
   refusedUntilMs: number
   readonly isStored: boolean
-  /** Whether the key equals one never seen, though it may be stored. */
+  /** True if the key equals an unseen one, though it may be stored. */
   readonly isUnseen: boolean
   hasChanged: boolean
 }
 
-/** The keys of one rule within one transaction: each is read once and written once. */
+/** Keys of one rule within one transaction; each is read once and written once. */
 export class RuleState {
   readonly name: string
-  /** How many there are, with those not yet written. */
+  /** Number of keys, including unwritten ones. */
   keys: number
   readonly #statements: Statements
   readonly #row: RuleRow | undefined
@@ -52,7 +52,7 @@ export class RuleState {
     this.keys = this.#row?.keys ?? 0
   }
 
-  /** From now on the rule counts by these numbers. */
+  /** Makes these numbers of the rule active from now on. */
   adopt(limit: Limit, nowMs: number): void {
     const history = withChange(this.#history, { text: describeNumbers(limit), sinceMs: nowMs })
     if (history === this.#history) return
@@ -60,39 +60,39 @@ export class RuleState {
     this.#hasChanged = true
   }
 
-  /** The state of a key, carried over where it was written under other numbers. With `keep` it may be changed. */
-  entry(key: Key, limit: Limit, nowMs: number, keep: boolean): StateEntry {
-    const held = this.#entries.get(key)
-    if (held?.limit === limit) return held
-    const entry = held === undefined ? this.#read(key, limit, nowMs) : this.#renumber(held, limit, nowMs)
-    if (keep) this.#entries.set(key, entry)
+  /** Returns the state of a key, migrated if it was written under other numbers. Only with `isMutable` may it be changed. */
+  entry(key: Key, limit: Limit, nowMs: number, isMutable: boolean): StateEntry {
+    const known = this.#entries.get(key)
+    if (known?.limit === limit) return known
+    const entry = known === undefined ? this.#read(key, limit, nowMs) : this.#migrate(known, limit, nowMs)
+    if (isMutable) this.#entries.set(key, entry)
     return entry
   }
 
-  /** Notes that an entry is to be written. */
+  /** Marks an entry to be written. */
   touch(entry: StateEntry): void {
     if (isNew(entry) && entry.key !== OVERFLOW_KEY) this.keys++
     entry.hasChanged = true
   }
 
-  /** Keys that stand after one in the file, in their order; none of those in use by this transaction. */
-  after(key: KeptKey, most: number): KeyedRow[] {
+  /** Returns the keys after one in file order, without those used by this transaction. */
+  after(key: StoredKey, maxRows: number): KeyedRow[] {
     if (this.#row === undefined) return []
-    return keyed(this.#statements.after.all(this.#row.id, key, most))
+    return withBindableKeys(this.#statements.after.all(this.#row.id, key, maxRows))
   }
 
-  /** Whether this transaction has looked at a key that stands in the file. */
-  isInUse(key: KeptKey): boolean {
+  /** Returns true if this transaction uses a stored key. */
+  isInUse(key: StoredKey): boolean {
     return this.#entries.has(typeof key === 'number' ? OVERFLOW_KEY : decodeText(key))
   }
 
-  /** Removes a key that stands in the file and is not in use. */
-  remove(key: KeptKey): void {
+  /** Removes a stored key that this transaction does not use. */
+  remove(key: StoredKey): void {
     this.#statements.remove.run(this.#row!.id, key)
     this.keys--
   }
 
-  /** Forgets a key of the file; true when it was there. */
+  /** Forgets a stored key; returns true if it existed. */
   forget(key: string): boolean {
     if (this.#row === undefined) return false
     const kept = encodeText(key)
@@ -101,14 +101,14 @@ export class RuleState {
     return true
   }
 
-  /** Cuts all keys off from the rule's name, however many they are; the sweep removes them. Returns how many. */
-  cutOff(): number {
+  /** Detaches all keys from the rule's name in constant time; the sweep removes them. Returns how many. */
+  detachKeys(): number {
     if (this.#row === undefined) return 0
-    this.#statements.cutOff.run(encodeText(this.name), this.#row.id)
+    this.#statements.detachKeys.run(encodeText(this.name), this.#row.id)
     return this.#row.keys
   }
 
-  /** A row's entry under a limit. */
+  /** Returns the entry of a row under a limit. */
   open(key: Key, row: StateRow, limit: Limit, nowMs: number): StateEntry {
     const cells = decodeCells(row.cells)
     const old = row.limits === describeNumbers(limit) ? limit : limitOf(row.limits, limit)
@@ -125,7 +125,7 @@ export class RuleState {
     }
   }
 
-  /** Writes what has changed. */
+  /** Writes all changes. */
   write(): void {
     const changed = [...this.#entries.values()].filter(entry => entry.hasChanged)
     if (this.#row === undefined && changed.length === 0) return
@@ -157,15 +157,15 @@ export class RuleState {
     return { key, limit, cells, refusedUntilMs: 0, isStored: false, isUnseen: true, hasChanged: false }
   }
 
-  #renumber(held: StateEntry, limit: Limit, nowMs: number): StateEntry {
-    if (isNew(held)) return { ...held, limit, cells: freshCells(limit, nowMs) }
-    const cells = Float64Array.from(held.cells)
-    const changes = this.#changesOf(describeNumbers(held.limit), cells, limit, nowMs)
-    const carried = migrateState(cells, held.limit, changes)
-    return { ...held, limit, isUnseen: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
+  #migrate(entry: StateEntry, limit: Limit, nowMs: number): StateEntry {
+    if (isNew(entry)) return { ...entry, limit, cells: freshCells(limit, nowMs) }
+    const cells = Float64Array.from(entry.cells)
+    const changes = this.#changesOf(describeNumbers(entry.limit), cells, limit, nowMs)
+    const carried = migrateState(cells, entry.limit, changes)
+    return { ...entry, limit, isUnseen: carried === undefined, cells: carried ?? freshCells(limit, nowMs) }
   }
 
-  /** What cells that were written under `text` have yet to be carried through. */
+  /** Returns the changes still to apply to cells written under `text`. */
   #changesOf(text: string, cells: Float64Array, limit: Limit, nowMs: number): readonly Change[] {
     const numbers = describeNumbers(limit)
     return changesAfter(
@@ -179,7 +179,7 @@ export class RuleState {
   }
 }
 
-/** What a rule counted by, as its row says. */
+/** Parses the history of a rule from its row. */
 export function historyOf({ limits, since, past }: Pick<RuleRow, 'limits' | 'since' | 'past'>): History {
   const before = JSON.parse(past) as (readonly [string, number])[]
   const periods: Period[] = before.map(([text, sinceMs]) => ({ text, sinceMs }))
@@ -191,7 +191,7 @@ function rowOf(history: History): readonly [text: string, sinceMs: number, past:
   return [text, sinceMs, JSON.stringify(history.slice(0, -1).map(each => [each.text, each.sinceMs]))]
 }
 
-/** Whether a key is in the file neither now nor when the transaction ends. */
+/** Returns true if a key is not in the file, neither now nor at the end of the transaction. */
 export function isNew(entry: StateEntry): boolean {
   return !entry.isStored && !entry.hasChanged
 }

@@ -1,17 +1,17 @@
 import { StoreError } from '../../core/errors.ts'
 import { readValue, type SqliteDatabase } from './database.ts'
 
-/** Marks a file as this project's, in its header: the letters `tgat`. */
+/** Application id in the file header: the letters `tgat`. */
 const APPLICATION_ID = 0x74676174
 
 /**
- * One step for each version of the schema, the first from an empty file to version 1. A step that was released is
- * never changed: a new shape is a new step.
+ * Migrations: one step per schema version, the first from an empty file to version 1. A released step is never
+ * changed; a new shape is a new step.
  *
- * `rule`: a rule's numbers as they were adopted at `since` (ms), those of before as JSON (`past`: [numbers, since] each), and
- * how many keys it has. A rule without a name was
- * forgotten; the sweep removes its rows. `state`: a key's cells under the numbers (`limits`) they were written by.
- * `note`: a ban, override, exemption or tier of a moment; `note_change` counts their changes.
+ * `rule`: a rule's numbers since `since` (ms), earlier ones as JSON (`past`: [numbers, since] each), and its number
+ * of keys. A rule without a name was forgotten; the sweep removes its rows. `state`: a key's cells and the numbers
+ * (`limits`) they were written under. `note`: a runtime entry (ban, override, exemption or tier); `note_change`
+ * counts changes.
  */
 export const MIGRATIONS: readonly string[] = [
   `CREATE TABLE rule (
@@ -42,21 +42,21 @@ export const MIGRATIONS: readonly string[] = [
   `ALTER TABLE rule ADD COLUMN past TEXT NOT NULL DEFAULT '[]';`,
 ]
 
-/** Longest that opening blocks for a lock, and longest that a decision does; it is tried again later. */
+/** Longest wait for a lock while opening and during a decision, which is retried later. */
 const OPENING_BUSY_MS = 1_000
 const BUSY_MS = 5
-/** Decisions change single rows all over the file: small pages write a quarter of the bytes of default ones. */
+/** Small pages. Why: decisions change single rows all over the file; small pages write a quarter of the bytes. */
 const PAGE_BYTES = 1_024
-/** The write-ahead log is written back from this size on, rarely enough that few decisions meet it. */
+/** Size at which the write-ahead log is checkpointed; large, so that few decisions meet a checkpoint. */
 const LOG_BYTES = 33_554_432
 
 /**
- * Makes a database ready: the newest schema, a write-ahead log that is synced when it is written back, and a short
- * wait for locks. Throws as `migrate`.
+ * Prepares a database: the newest schema, a write-ahead log that is synced at checkpoints, and a short lock timeout.
+ * Throws as `migrate`.
  */
 export function prepareFile(database: SqliteDatabase): void {
   database.exec(`PRAGMA busy_timeout = ${OPENING_BUSY_MS}`)
-  // Heeded by a file that is yet to be made.
+  // Only effective before the file has content.
   database.exec(`PRAGMA page_size = ${PAGE_BYTES}`)
   migrate(database)
   database.exec('PRAGMA journal_mode = WAL')
@@ -68,31 +68,31 @@ export function prepareFile(database: SqliteDatabase): void {
 }
 
 /**
- * Brings a database to the newest schema, all steps or none. Throws StoreError where the file was written by a newer
- * version or is not this project's, and what SQLite throws where it is locked or broken.
+ * Migrates a database to the newest schema, all steps or none. Throws StoreError if a newer version or another
+ * program wrote the file, and SQLite's error if it is locked or broken.
  */
 export function migrate(database: SqliteDatabase, steps: readonly string[] = MIGRATIONS): void {
   if (versionOf(database, steps.length) === steps.length) return
   database.exec('BEGIN IMMEDIATE')
   try {
-    // Asked again under the lock: another process may have been faster.
+    // Read again under the lock, because another process may have migrated it.
     const version = versionOf(database, steps.length)
     for (const step of steps.slice(version)) database.exec(step)
     database.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
     database.exec(`PRAGMA user_version = ${steps.length}`)
     database.exec('COMMIT')
   } catch (error) {
-    undo(database)
+    rollBack(database)
     throw error
   }
 }
 
-/** Ends a transaction that failed. SQLite may have ended it already, and then says so. */
-export function undo(database: SqliteDatabase): void {
+/** Rolls back a failed transaction, unless SQLite has already done so. */
+export function rollBack(database: SqliteDatabase): void {
   try {
     database.exec('ROLLBACK')
   } catch {
-    // There is nothing left to roll back.
+    // There is no transaction left to roll back.
   }
 }
 
@@ -102,12 +102,12 @@ function versionOf(database: SqliteDatabase, newest: number): number {
   const tables = Number(readValue(database, 'SELECT count(*) FROM sqlite_master'))
   if (id !== APPLICATION_ID && (tables > 0 || version > 0)) {
     throw new StoreError(
-      'the SQLite file holds tables that are not those of topicgate (give topicgate a file of its own)',
+      'the SQLite file holds tables of another program (use a separate file for topicgate)',
     )
   }
   if (version > newest) {
     throw new StoreError(
-      `the SQLite file has version ${version} of the schema, this topicgate knows ${newest} (update topicgate, or name another file)`,
+      `the SQLite file has schema version ${version}; this topicgate supports up to ${newest} (update topicgate, or use another file)`,
     )
   }
   return version

@@ -1,6 +1,6 @@
 import { StoreError } from '../../core/errors.ts'
 
-/** Primary result codes by number, for node:sqlite, which gives no names. Source: https://sqlite.org/rescode.html */
+/** Primary result codes by number, for node:sqlite, which reports no names. Source: https://sqlite.org/rescode.html */
 const CODES: Readonly<Record<number, string>> = {
   5: 'SQLITE_BUSY',
   6: 'SQLITE_LOCKED',
@@ -23,27 +23,27 @@ const REMEDIES: Readonly<Record<string, string>> = {
   SQLITE_NOTADB: 'name another file: this one is no SQLite database',
 }
 
-/** The code of an error of SQLite, as `SQLITE_BUSY` or an extended one; undefined of any other error. */
+/** Returns the code of a SQLite error, such as `SQLITE_BUSY` or an extended one; undefined for other errors. */
 export function codeOf(error: unknown): string | undefined {
   const { code, errcode, message } = (error ?? {}) as { code?: unknown; errcode?: unknown; message?: unknown }
   if (typeof code === 'string' && code.startsWith('SQLITE_')) return code
   if (typeof errcode === 'number') return CODES[errcode & 0xff] ?? `SQLITE_ERROR ${errcode}`
-  // libsql gives no code when it opens a file, but ends its words with the number.
+  // libsql sets no code when it opens a file, but its message ends with the number.
   const opening = /^ConnectionFailed\(.*: (\d+)"\)$/.exec(String(message))
   return opening === null ? undefined : (CODES[Number(opening[1]) & 0xff] ?? 'SQLITE_ERROR')
 }
 
-/** Whether an error says only that another connection holds the lock: it may be gone at the next try. */
+/** Returns true if another connection holds the lock, so that a retry may succeed. */
 export function isLocked(error: unknown): boolean {
   return /^SQLITE_(BUSY|LOCKED)/.test(codeOf(error) ?? '')
 }
 
-/** An error of SQLite in the words of the project, with the remedy; errors that are StoreErrors stay as they are. */
-export function storeError(error: unknown, doing: string): StoreError {
+/** Wraps a SQLite error in a StoreError with the remedy; returns a StoreError unchanged. */
+export function storeError(error: unknown, action: string): StoreError {
   if (error instanceof StoreError) return error
   const code = codeOf(error)
   const remedy = REMEDIES[code?.match(/^SQLITE_[A-Z]+/)?.[0] ?? '']
   const words = error instanceof Error ? error.message : String(error)
-  const text = `the SQLite store could not ${doing}: ${code === undefined ? '' : `${code}, `}${words}`
+  const text = `the SQLite store could not ${action}: ${code === undefined ? '' : `${code}, `}${words}`
   return new StoreError(remedy === undefined ? text : `${text} (${remedy})`, { cause: error })
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { EphemeralEntries, SharedEntries, SharedEntry } from '../shared-entries.ts'
 import type { ChargeTransaction } from './charge-transaction.ts'
 
-/** How a transaction is asked for. */
+/** Function that runs work in a transaction. */
 export type Ask = <T>(
   work: (chargeTransaction: ChargeTransaction) => T,
   kind: 'reads' | 'writes',
@@ -15,34 +15,34 @@ interface NoteRow {
   readonly expires_at: number | null
 }
 
-/** Stands for a note without an end: whole numbers bind alike in all drivers. */
+/** Expiry of an entry without an end; whole numbers bind alike in all drivers. */
 const NEVER = Number.MAX_SAFE_INTEGER
 
-/** What a kind that is kept apart begins with in the table, and between what those of all others stand: words. */
-const APART = '/'
+/** Prefix of separately kept kinds in the table; other kinds are words and sort around it. */
+const EPHEMERAL_PREFIX = '/'
 const WORDS = ['0', '\u{10ffff}'] as const
 
-/** What the processes of one file tell each other: a table, and a number that grows with every change. */
+/** Returns the entries shared by the processes of one file: a table, and a number that grows with every change. */
 export function sqliteSharedEntries(ask: Ask, clock: Clock): SharedEntries {
   return {
-    ...keptAs(undefined),
+    ...entriesOfKind(undefined),
     version: () =>
       ask(({ statements }) => String((statements.lastChange.get() as { count: number }).count), 'reads'),
-    ephemeral: kind => keptAs(`${APART}${kind}`),
+    ephemeral: kind => entriesOfKind(`${EPHEMERAL_PREFIX}${kind}`),
   }
 
-  /** Those of one kind as it stands in the table, or of all that are not apart. */
-  function keptAs(only: string | undefined): EphemeralEntries {
+  /** Returns the entries of one kind, or of all kinds that are not kept separately. */
+  function entriesOfKind(only: string | undefined): EphemeralEntries {
     return {
       put: ({ kind, id, json, expiresAtMs = NEVER }) =>
         ask(({ statements }) => {
           statements.dropNotes.run(clock.now(), '')
-          statements.putNote.run(only ?? kind, idText(id), json, expiresAtMs)
+          statements.putNote.run(only ?? kind, encodeId(id), json, expiresAtMs)
           if (only === undefined) statements.countChange.run()
         }, 'writes'),
       remove: (kind, id) =>
         ask(({ statements }) => {
-          statements.removeNote.run(only ?? kind, idText(id))
+          statements.removeNote.run(only ?? kind, encodeId(id))
           if (only === undefined) statements.countChange.run()
         }, 'writes'),
       list: () =>
@@ -55,12 +55,12 @@ export function sqliteSharedEntries(ask: Ask, clock: Clock): SharedEntries {
 }
 
 function runtimeEntryOf({ kind, id, json, expires_at: endMs }: NoteRow): SharedEntry {
-  const plain = kind.startsWith(APART) ? kind.slice(APART.length) : kind
+  const plain = kind.startsWith(EPHEMERAL_PREFIX) ? kind.slice(EPHEMERAL_PREFIX.length) : kind
   const note = { kind: plain, id: JSON.parse(id) as string, json }
   return endMs === null || endMs === NEVER ? note : { ...note, expiresAtMs: endMs }
 }
 
-/** Half a surrogate, which a client may be called, is no UTF-8 as it is. */
-function idText(id: string): string {
+/** Encodes an id, which may contain a lone surrogate and is then not valid UTF-8. */
+function encodeId(id: string): string {
   return JSON.stringify(id)
 }

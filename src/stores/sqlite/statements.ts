@@ -1,7 +1,7 @@
 import type { SqliteDatabase, SqliteStatement } from './database.ts'
 import { bytesOf } from './encoding.ts'
 
-/** A row of the table `rule`. */
+/** Row of the table `rule`. */
 export interface RuleRow {
   readonly id: number
   readonly limits: string
@@ -10,7 +10,7 @@ export interface RuleRow {
   readonly keys: number
 }
 
-/** What a row of the table `state` holds. Bytes come as each driver gives them. */
+/** Content of a row of the table `state`. The type of bytes depends on the driver. */
 export interface StateRow {
   readonly limits: string
   readonly cells: Uint8Array | ArrayBuffer
@@ -18,17 +18,17 @@ export interface StateRow {
   readonly refused_until: number
 }
 
-/** A key as it stands in the file. */
-export type KeptKey = string | number | Buffer
+/** Key as stored in the file. */
+export type StoredKey = string | number | Buffer
 
 export interface KeyedRow extends StateRow {
-  readonly key: KeptKey
+  readonly key: StoredKey
 }
 
-/** A row as a sweep sees it: with its rule, and the name and numbers of that. */
+/** Row read by a sweep, with its rule's name and numbers. */
 export interface SweptRow {
   readonly rule: number
-  readonly key: KeptKey
+  readonly key: StoredKey
   readonly limits: string
   readonly whole_at: number
   readonly forgotten: number
@@ -37,8 +37,8 @@ export interface SweptRow {
   readonly past: string
 }
 
-/** Rows whose keys can be given to a statement again. */
-export function keyed<Row extends { readonly key: KeptKey }>(rows: unknown[]): Row[] {
+/** Converts keys of rows so that they can be passed to a statement again. */
+export function withBindableKeys<Row extends { readonly key: StoredKey }>(rows: unknown[]): Row[] {
   return (rows as Row[]).map(row => ({
     ...row,
     key: typeof row.key === 'object' ? bytesOf(row.key) : row.key,
@@ -46,7 +46,7 @@ export function keyed<Row extends { readonly key: KeptKey }>(rows: unknown[]): R
 }
 
 /**
- * Every statement on state, prepared once. All have two parameters or more, or none: libsql takes a lone Buffer for
+ * Statements on state, prepared once. Each has no parameter or at least two, because libsql takes a single Buffer for
  * named parameters.
  */
 export interface Statements {
@@ -63,7 +63,7 @@ export interface Statements {
   readonly dropEmptyRules: SqliteStatement
   readonly ruleNames: SqliteStatement
   readonly count: SqliteStatement
-  readonly cutOff: SqliteStatement
+  readonly detachKeys: SqliteStatement
   readonly putNote: SqliteStatement
   readonly removeNote: SqliteStatement
   readonly dropNotes: SqliteStatement
@@ -90,7 +90,7 @@ const SQL: Readonly<Record<keyof Statements, string>> = {
   dropEmptyRules: 'DELETE FROM rule WHERE NOT EXISTS (SELECT 1 FROM state WHERE state.rule = rule.id)',
   ruleNames: 'SELECT name FROM rule WHERE name IS NOT NULL',
   count: 'SELECT coalesce(sum(keys), 0) AS keys FROM rule WHERE name IS NOT NULL',
-  cutOff: 'UPDATE rule SET name = NULL WHERE name = ? AND id = ?',
+  detachKeys: 'UPDATE rule SET name = NULL WHERE name = ? AND id = ?',
   putNote: 'INSERT OR REPLACE INTO note (kind, id, json, expires_at) VALUES (?, ?, ?, ?)',
   removeNote: 'DELETE FROM note WHERE kind = ? AND id = ?',
   dropNotes: 'DELETE FROM note WHERE expires_at <= ? AND kind <> ?',
@@ -99,8 +99,8 @@ const SQL: Readonly<Record<keyof Statements, string>> = {
   lastChange: 'SELECT count FROM note_change',
 }
 
-/** Prepares all statements; throws what the driver throws. */
-export function prepare(database: SqliteDatabase): Statements {
+/** Prepares all statements; throws the driver's error. */
+export function prepareStatements(database: SqliteDatabase): Statements {
   const entries = Object.entries(SQL).map(([name, sql]) => [name, database.prepare(sql)] as const)
   return Object.fromEntries(entries) as unknown as Statements
 }

@@ -13,29 +13,29 @@ import { Evictor } from './evictor.ts'
 import { prepareFile } from './schema.ts'
 import { storeError } from './sqlite-errors.ts'
 import { sqliteSharedEntries } from './sqlite-shared-entries.ts'
-import { START, type Swept, sweep } from './sweep.ts'
+import { SWEEP_START, type Swept, sweep } from './sweep.ts'
 import { Transactions } from './transactions.ts'
 import { fileOf, type WatchedFile } from './watched-file.ts'
 
 const LOCK_WAIT_MS = 2_000
-/** Between two slices of a sweep; where much went, the next comes sooner. */
+/** Interval of sweep slices; shorter if a slice removed many rows. */
 const SWEEP_EVERY_MS = 1_000
 const BUSY_SWEEP_MS = 20
-/** So often at least the log is synced and written back: what a loss of power may take. */
+/** Longest interval between checkpoints of the log: the most that a power loss can take. */
 const WRITE_BACK_EVERY_MS = 10_000
-/** Evictions are counted each, but told at most this often. */
+/** Minimum interval between warnings; every eviction is counted. */
 const WARNING_EVERY_MS = 10_000
 
 export interface SqliteStoreOptions {
-  /** An open database of topicgate's own. */
+  /** Open database for the exclusive use of topicgate. */
   readonly database: SqliteDatabase
-  /** Whether `close` also closes the database. Default: it stays open. */
+  /** True if `close` also closes the database. Default: it stays open. */
   readonly closesDatabase?: boolean | undefined
   readonly clock?: Clock | undefined
   readonly logger?: Logger | undefined
-  /** Most keys of one rule; default {@link BOUNDS.keysPerRule}. */
+  /** Maximum number of keys per rule. Default: {@link MAX_SIZES.keysPerRule}. */
   readonly maxKeysPerRule?: number | undefined
-  /** Opens the same file again after it was removed or replaced. Default: the store stays broken then. */
+  /** Opens the same path again after the file was removed or replaced. Default: the store stays broken. */
   readonly reopen?: (() => SqliteDatabase) | undefined
   /** Called after the database was closed. */
   readonly onClosed?: (() => Promise<void>) | undefined
@@ -55,9 +55,8 @@ const OPTIONS: OptionNames<SqliteStoreOptions> = {
 }
 
 /**
- * State in one file, for one machine: it lasts across restarts, and several processes on one file stay exact
- * together. What is asked in one turn of the event loop is one transaction. Throws StoreError where the file cannot
- * be used.
+ * State in one file on one machine. It lasts across restarts, and several processes on one file count exactly
+ * together. Calls of one event loop turn share one transaction. Throws StoreError if the file cannot be used.
  */
 export class SqliteStore implements Store {
   readonly name = 'sqlite'
@@ -68,7 +67,7 @@ export class SqliteStore implements Store {
   readonly #logger: Logger
   #database: SqliteDatabase
   #file: WatchedFile | undefined
-  /** Why the file cannot be used, until it can be opened again. */
+  /** Error while the file cannot be used, until it can be opened again. */
   #broken: StoreError | undefined
   readonly #reopen: (() => SqliteDatabase) | undefined
   readonly #onClosed: (() => Promise<void>) | undefined
@@ -78,7 +77,7 @@ export class SqliteStore implements Store {
   readonly #listeners = new Set<(event: StoreEvent) => void>()
   #warnedAtMs = -Infinity
   #writtenBackAtMs: number
-  #place = START
+  #sweepPosition = SWEEP_START
   #cancelSweep: () => void
   #closing: Promise<void> | undefined
 
@@ -127,7 +126,7 @@ export class SqliteStore implements Store {
 
   adopt(limits: readonly Limit[], nowMs: number): void {
     this.#ask(chargeTransaction => chargeTransaction.adopt(limits, nowMs), 'writes').catch((err: unknown) => {
-      this.#logger.debug({ err }, 'changed limits are adopted when they are first asked for')
+      this.#logger.debug({ err }, 'changed limits are migrated on their next decision')
     })
   }
 
@@ -141,13 +140,16 @@ export class SqliteStore implements Store {
     return this.#ask(chargeTransaction => chargeTransaction.forget(selector), 'writes')
   }
 
-  /** Calls a listener when keys had to be evicted or to share a counter; the returned function ends it. */
+  /** Subscribes to warnings about evictions and shared counters; the returned function unsubscribes. */
   watch(listener: (event: StoreEvent) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Keys of all rules; evictions and overflows of this process; the size of the file and of its log. */
+  /**
+   * Returns the keys of all rules, the evictions and overflows of this process, and the sizes of the file and its
+   * log.
+   */
   async health(): Promise<StoreHealth> {
     const { evictions, overflows } = this.#evictor
     try {
@@ -160,7 +162,7 @@ export class SqliteStore implements Store {
     }
   }
 
-  /** Decides what was asked for already, then writes the log into the file. Later calls are refused. */
+  /** Answers pending decisions, then writes the log into the file. Later calls are refused. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -190,7 +192,7 @@ export class SqliteStore implements Store {
     return this.#clock.after(ms, () => void this.#sweep())
   }
 
-  /** The file is looked at every second: a removed one still takes what is written, for this process alone. */
+  /** Checks the file every second, because writes to a removed file reach this process alone. */
   #checkFile(): void {
     const what = this.#file?.problem()
     if (what === undefined || this.#file === undefined) return
@@ -206,8 +208,8 @@ export class SqliteStore implements Store {
       this.#database = database
       this.#file = fileOf(database)
       this.#broken = undefined
-      this.#place = START
-      this.#logger.warn({ file: path }, `the file of the SQLite store ${what}: it was opened anew`)
+      this.#sweepPosition = SWEEP_START
+      this.#logger.warn({ file: path }, `the file of the SQLite store ${what}: it was opened again`)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       this.#broken = new StoreError(`the file of the SQLite store ${what}: ${path} (${why})`, {
@@ -225,11 +227,11 @@ export class SqliteStore implements Store {
       // Read for the gate of this clock: it decides no message at a time before a sweep.
       steady(this.#clock).now()
       swept = await this.#ask(chargeTransaction => {
-        // What the ledger has read is read anew after rows have gone.
+        // After rows were removed, cached reads must be repeated.
         chargeTransaction.write()
-        return sweep(chargeTransaction.statements, this.#place, nowMs, MAX_SIZES.sqliteSweep)
+        return sweep(chargeTransaction.statements, this.#sweepPosition, nowMs, MAX_SIZES.sqliteSweep)
       }, 'writes')
-      this.#place = swept.next
+      this.#sweepPosition = swept.next
     } catch (error) {
       this.#logger.debug({ err: error }, 'the SQLite store could not sweep')
     }
@@ -239,13 +241,13 @@ export class SqliteStore implements Store {
     this.#cancelSweep = this.#sweepAfter(isBusy ? BUSY_SWEEP_MS : SWEEP_EVERY_MS)
   }
 
-  /** Syncs the log and writes it into the file, as far as no other connection is in the way. */
+  /** Syncs the log and writes it into the file, as far as other connections permit. */
   #writeBack(mode: 'PASSIVE' | 'TRUNCATE'): void {
     this.#writtenBackAtMs = this.#clock.now()
     try {
       this.#database.prepare(`PRAGMA wal_checkpoint(${mode})`).get()
     } catch (error) {
-      // Nothing is lost: it is tried again, and the next to open the file does it as well.
+      // Nothing is lost: it is retried, and the next process to open the file does it too.
       this.#logger.debug({ err: error }, 'the log of the SQLite store was not written back')
     }
   }

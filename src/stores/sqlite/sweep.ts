@@ -4,27 +4,38 @@ import { limitOf } from '../persistence/limit-fingerprint.ts'
 import { changesAfter } from '../persistence/limit-history.ts'
 import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
 import { historyOf, NEVER_MS } from './rule-state.ts'
-import { type KeptKey, keyed, type Statements, type StateRow, type SweptRow } from './statements.ts'
+import {
+  type Statements,
+  type StateRow,
+  type StoredKey,
+  type SweptRow,
+  withBindableKeys,
+} from './statements.ts'
 
-/** Where a sweep has come to. */
-export interface SweepPlace {
+/** Position of a sweep. */
+export interface SweepPosition {
   readonly rule: number
-  readonly key: KeptKey
+  readonly key: StoredKey
 }
 
-/** Rules begin at 1, so this stands before all keys. */
-export const START: SweepPlace = { rule: 0, key: 0 }
+/** Position before all keys, because rules begin at 1. */
+export const SWEEP_START: SweepPosition = { rule: 0, key: 0 }
 
-/** What a slice found: how many rows went, and where the next one begins. */
+/** Result of a slice: the number of removed rows, and the position of the next slice. */
 export interface Swept {
   readonly rows: number
   readonly removed: number
-  readonly next: SweepPlace
+  readonly next: SweepPosition
 }
 
-/** One slice of a pass over all keys: those that are whole or were forgotten go. */
-export function sweep(statements: Statements, place: SweepPlace, nowMs: number, most: number): Swept {
-  const rows = keyed<SweptRow>(statements.sweep.all(place.rule, place.key, most))
+/** Sweeps one slice: removes keys that are full or forgotten. */
+export function sweep(
+  statements: Statements,
+  position: SweepPosition,
+  nowMs: number,
+  maxRows: number,
+): Swept {
+  const rows = withBindableKeys<SweptRow>(statements.sweep.all(position.rule, position.key, maxRows))
   const removed = new Map<number, number>()
   const limits = new Map<string, Limit | undefined>()
   const limitFor = (text: string): Limit | undefined => {
@@ -36,7 +47,7 @@ export function sweep(statements: Statements, place: SweepPlace, nowMs: number, 
     if (row.forgotten === 0) {
       const mayBeOutdated = row.limits !== row.now || row.past !== NO_PAST
       if (row.whole_at > nowMs && !(mayBeOutdated && row.whole_at === NEVER_MS)) continue
-      if (mayBeOutdated && outlasts(statements, row, limitFor, nowMs)) continue
+      if (mayBeOutdated && isStillNeeded(statements, row, limitFor, nowMs)) continue
     }
     statements.remove.run(row.rule, row.key)
     count++
@@ -44,15 +55,15 @@ export function sweep(statements: Statements, place: SweepPlace, nowMs: number, 
   }
   for (const [rule, keys] of removed) statements.countKeys.run(-keys, rule)
   const last = rows.at(-1)
-  if (rows.length === most && last !== undefined) return { rows: most, removed: count, next: last }
+  if (rows.length === maxRows && last !== undefined) return { rows: maxRows, removed: count, next: last }
   statements.dropEmptyRules.run()
-  return { rows: rows.length, removed: count, next: START }
+  return { rows: rows.length, removed: count, next: SWEEP_START }
 }
 
 const NO_PAST = '[]'
 
-/** Carries a key over where its rule's numbers have changed since; false where it is whole all the same. */
-function outlasts(
+/** Migrates a key if its rule's numbers have changed; returns false if it is full anyway. */
+function isStillNeeded(
   statements: Statements,
   row: SweptRow,
   limitFor: (text: string) => Limit | undefined,

@@ -4,14 +4,14 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { ChargeTransaction } from './charge-transaction.ts'
 import type { SqliteDatabase } from './database.ts'
 import type { Evictor } from './evictor.ts'
-import { undo } from './schema.ts'
+import { rollBack } from './schema.ts'
 import { codeOf, isLocked, storeError } from './sqlite-errors.ts'
-import { prepare, type Statements } from './statements.ts'
+import { prepareStatements, type Statements } from './statements.ts'
 
-/** Between two tries for a lock that another process holds. */
+/** Interval of retries while another process holds the lock. */
 const RETRY_MS = 5
 
-/** Something to do in a transaction. */
+/** Work to run in a transaction. */
 interface Work {
   readonly run: (chargeTransaction: ChargeTransaction) => unknown
   readonly writes: boolean
@@ -21,14 +21,14 @@ interface Work {
 
 export interface TransactionsOptions {
   readonly clock: Clock
-  /** Longest wait for a lock before what waits is refused with StoreError, in milliseconds. */
+  /** Longest wait for a lock before waiting work is rejected with StoreError, in milliseconds. */
   readonly lockWaitMs: number
   readonly evictor: Evictor
 }
 
 /**
- * One after another, what was asked in the same turn of the event loop in one transaction; answers come after its
- * commit. A lock held by another process is waited for without blocking the loop.
+ * Runs transactions one after another, each with the work of one event loop turn; results are returned after its
+ * commit. Waits for a lock of another process without blocking the event loop.
  */
 export class Transactions {
   #database: SqliteDatabase
@@ -36,33 +36,35 @@ export class Transactions {
   readonly #options: TransactionsOptions
   #waiting: Work[] = []
   #isScheduled = false
-  /** Since when another connection has held the lock. */
+  /** Time since which another connection has held the lock. */
   #lockedSinceMs: number | undefined
   #lock: unknown
   #idle: (() => void)[] = []
 
   constructor(database: SqliteDatabase, options: TransactionsOptions) {
     this.#database = database
-    this.#statements = prepare(database)
+    this.#statements = prepareStatements(database)
     this.#options = options
   }
 
-  /** Uses another connection from now on. Between two turns of the event loop no transaction is open. */
+  /** Switches to another connection. No transaction is open between two turns of the event loop. */
   use(database: SqliteDatabase): void {
-    this.#statements = prepare(database)
+    this.#statements = prepareStatements(database)
     this.#database = database
   }
 
-  /** Lets go of the statements: a driver may keep the file open as long as one of them is referenced. */
+  /** Releases the statements, because a driver may keep the file open while one of them is referenced. */
   release(): void {
     this.#statements = {} as Statements
   }
 
-  /** Runs `work` in the next transaction; it may run twice, and what it wrote the first time is then undone. */
+  /** Runs `work` in the next transaction; it may run twice, and the writes of the first run are then rolled back. */
   ask<T>(work: (chargeTransaction: ChargeTransaction) => T, kind: 'reads' | 'writes'): Promise<T> {
     if (this.#waiting.length >= MAX_SIZES.sqlitePending) {
       const text = `more than ${MAX_SIZES.sqlitePending} decisions wait for the SQLite store`
-      return Promise.reject(new StoreError(`${text} (it is asked faster than its disk or its lock allows)`))
+      return Promise.reject(
+        new StoreError(`${text} (requests arrive faster than its disk or its lock allows)`),
+      )
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push({
@@ -75,7 +77,7 @@ export class Transactions {
     })
   }
 
-  /** Resolves when nothing waits. */
+  /** Resolves when no work is waiting. */
   drained(): Promise<void> {
     if (this.#waiting.length === 0) return Promise.resolve()
     return new Promise(resolve => this.#idle.push(resolve))
@@ -91,7 +93,7 @@ export class Transactions {
     this.#isScheduled = false
     const works = this.#waiting.splice(0, MAX_SIZES.sqliteBatch)
     const lockedOut = this.#run(works)
-    if (lockedOut.length > 0 && this.#isPatient()) {
+    if (lockedOut.length > 0 && this.#canWaitForLock()) {
       this.#waiting.unshift(...lockedOut)
       this.#isScheduled = true
       afterAwaited(this.#options.clock, RETRY_MS, () => this.#runNext())
@@ -102,31 +104,32 @@ export class Transactions {
     else for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  /** Waited too long once, what comes is tried once each, until the lock is free again. */
-  #isPatient(): boolean {
+  /** Returns false after a wait that was too long: new work is then tried once, until the lock is free again. */
+  #canWaitForLock(): boolean {
     const nowMs = this.#options.clock.now()
     this.#lockedSinceMs ??= nowMs
     return nowMs - this.#lockedSinceMs < this.#options.lockWaitMs
   }
 
-  /** Returns what could not be done because another connection holds the lock; all else is answered. */
+  /** Runs work in one transaction; returns the work that met a lock of another connection. Other work is answered. */
   #run(works: readonly Work[]): readonly Work[] {
     const writes = works.some(work => work.writes)
     let answers: unknown[]
     try {
-      // No prepared statements: libsql leaves one that met a lock half done, and then commits nothing.
+      // Not prepared, because libsql leaves a statement that met a lock half done, and then commits nothing.
       this.#database.exec(writes ? 'BEGIN IMMEDIATE' : 'BEGIN')
       const chargeTransaction = new ChargeTransaction(this.#statements, this.#options.evictor)
       answers = works.map(work => work.run(chargeTransaction))
       chargeTransaction.write()
       this.#database.exec('COMMIT')
     } catch (error) {
-      undo(this.#database)
+      rollBack(this.#database)
       if (isLocked(error)) {
         this.#lock = error
         return works
       }
-      // What throws by itself, as a custom algorithm may, harms nobody else: each is tried alone.
+      // An error of one work item, such as one from a custom algorithm, must not affect the others: each runs
+      // alone.
       if (codeOf(error) === undefined && works.length > 1) return works.flatMap(work => this.#run([work]))
       for (const work of works) work.reject(storeError(error, 'decide'))
       return []

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import type { SqliteDatabase } from './database.ts'
 
-/** The file of a database, to notice that it was removed or replaced: what is written then is lost to all others. */
+/** Database file, watched for removal or replacement, after which no other process sees the writes. */
 export class WatchedFile {
   readonly path: string
   readonly #identity: string | undefined
@@ -11,7 +11,7 @@ export class WatchedFile {
     this.#identity = identityOf(path)
   }
 
-  /** What became of the file, in words; undefined if it is the one that was opened. */
+  /** Returns what happened to the file; undefined if it is the opened one. */
   problem(): string | undefined {
     const identity = identityOf(this.path)
     if (identity === this.#identity) return undefined
@@ -19,7 +19,7 @@ export class WatchedFile {
   }
 }
 
-/** The file a database was opened with; undefined in memory. */
+/** Returns the file of a database; undefined in memory. */
 export function fileOf(database: SqliteDatabase): WatchedFile | undefined {
   const { file } = database.prepare('PRAGMA database_list').get() as { readonly file: string | null }
   return file === '' || file === null ? undefined : new WatchedFile(file)

@@ -17,7 +17,10 @@ describe('the options of a store in code', () => {
       lease: { units: 50, ttl: '2s' },
     }
     expect(readStoreOptions(words)).toEqual({
-      ...{ url: 'redis://h', timeoutMs: 2_000, fallback: 'deny', nodes: 3 },
+      url: 'redis://h',
+      timeoutMs: 2_000,
+      fallback: 'deny',
+      nodes: 3,
       breaker: { threshold: 1, recoveryMs: 60_000, healthEveryMs: 100 },
       lease: { units: 50, ttlMs: 2_000 },
     })

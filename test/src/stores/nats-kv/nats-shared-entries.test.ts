@@ -48,7 +48,9 @@ async function listen(node: Node): Promise<ReturnType<NatsKvStore['sharedEntries
 }
 
 const runtimeEntryOf = (id: string, expiresAtMs?: number): SharedEntry => ({
-  ...{ kind: 'ban', id, json: `{"id":${JSON.stringify(id)}}` },
+  kind: 'ban',
+  id,
+  json: `{"id":${JSON.stringify(id)}}`,
   ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
 })
 
@@ -175,7 +177,9 @@ describe('the notes of a bucket', () => {
     const settings = { name: `KV_${bucket}-notes`, subjects: [`$KV.${bucket}-notes.>`] }
     await askApi(admin, `STREAM.CREATE.${settings.name}`, {
       ...{ ...settings, max_msgs_per_subject: 1, max_age: 60e9, discard: 'new', deny_delete: true },
-      ...{ retention: 'limits', storage: 'memory', num_replicas: 1 },
+      retention: 'limits',
+      storage: 'memory',
+      num_replicas: 1,
     })
     const node = await open(bucket)
     await node.store.sharedEntries.put(runtimeEntryOf('a'))
@@ -195,7 +199,8 @@ describe('the notes of a bucket', () => {
     const folder = mkdtempSync(join(tmpdir(), 'topicgate-nats-'))
     const start = (port?: number): ReturnType<typeof startNats> =>
       startNats({
-        ...{ jetstream: true, args: ['--store_dir', folder] },
+        jetstream: true,
+        args: ['--store_dir', folder],
         ...(port === undefined ? {} : { port }),
       })
     const first = await start()

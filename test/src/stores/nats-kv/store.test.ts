@@ -80,7 +80,9 @@ describe('a NATS KV store', () => {
     await kv.delete(keys[0]!)
     expect(await store.decide([charge], COMMIT)).toMatchObject([{ allowed: true, remaining: 2 }])
     await kv.put(keys[0]!, 'something else')
-    await expect(store.decide([charge], COMMIT)).rejects.toThrow('holds what is no state of a limit')
+    await expect(store.decide([charge], COMMIT)).rejects.toThrow(
+      'has a value that is not the state of a limit',
+    )
   })
 
   it('eight nodes that race for one key admit exactly what there is', async () => {
@@ -138,7 +140,7 @@ describe('a NATS KV store', () => {
   it('takes no more charges and decisions than it may', async () => {
     const store = open()
     const charges = Array.from({ length: MAX_SIZES.callCharges + 1 }, () => chargeOf('r', 5_000))
-    await expect(store.decide(charges, COMMIT)).rejects.toThrow(`${MAX_SIZES.callCharges} at the most`)
+    await expect(store.decide(charges, COMMIT)).rejects.toThrow(`the maximum is ${MAX_SIZES.callCharges}`)
     expect(isAllowed(await store.decide(charges.slice(1), COMMIT))).toBe(true)
     const peeks = Array.from({ length: MAX_SIZES.storePending + 1 }, () =>
       store.decide([], { commit: false }),
@@ -231,7 +233,7 @@ describe('the bucket', () => {
     await askApi(connection, `STREAM.CREATE.KV_${bucket}`, config)
     const store = open({ bucket })
     await expect(store.decide([chargeOf('r', 1)], COMMIT)).rejects.toThrow(
-      new RegExp(`the bucket ${bucket} ${says}.*take another bucket`),
+      new RegExp(`the bucket ${bucket} ${says}.*use another bucket`),
     )
     expect((await store.health()).ok).toBe(false)
   })

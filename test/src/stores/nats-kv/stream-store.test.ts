@@ -26,7 +26,9 @@ let rules = 0
 function chargeOf(count: number, more: Partial<Charge> = {}, spec: Partial<LimitSpec> = {}): Charge {
   const name = `rule ${++rules}`
   return {
-    ...{ key: 'k', cost: 1, ...more },
+    key: 'k',
+    cost: 1,
+    ...more,
     limit: createLimit({ name, algorithm: 'sliding-log', count, periodMs: HOUR_MS, ...spec }),
   }
 }
@@ -189,7 +191,7 @@ describe('a NATS stream store', () => {
     })
     const limit = createLimit({ name: 'a', algorithm: 'sliding-log', count: 1, periodMs: HOUR_MS })
     await expect(open({ bucket: 'wrong' }).decide([{ ...charge, limit }], COMMIT)).rejects.toThrow(
-      'makes room',
+      'drops old messages',
     )
   })
 })

@@ -15,7 +15,7 @@ const denied = { allowed: false, remaining: 2, retryAfterMs: 300, resetMs: 800 }
 describe('what is known to be refused', () => {
   it('is refused until its time for the same cost and more, never for less', () => {
     const denialCache = new DenialCache(10)
-    denialCache.note([charge('a', 3)], [denied], 1_000)
+    denialCache.recordRefusals([charge('a', 3)], [denied], 1_000)
     expect(denialCache.answer([charge('a', 3)], 1_100)).toEqual([
       { allowed: false, remaining: 2, retryAfterMs: 200, resetMs: 700 },
     ])
@@ -29,7 +29,7 @@ describe('what is known to be refused', () => {
 
   it('refuses a message of several as soon as one hard charge is known to be refused', () => {
     const denialCache = new DenialCache(10)
-    denialCache.note([charge('a')], [denied], 1_000)
+    denialCache.recordRefusals([charge('a')], [denied], 1_000)
     const verdicts = denialCache.answer([charge('b'), charge('a')], 1_000)
     expect(verdicts?.map(({ allowed }) => allowed)).toEqual([true, false])
     expect(denialCache.answer([charge('b'), charge('a', 1, true)], 1_000)).toBeUndefined()
@@ -37,16 +37,16 @@ describe('what is known to be refused', () => {
 
   it('is never learned of soft charges, nor of what can never pass', () => {
     const denialCache = new DenialCache(10)
-    denialCache.note([charge('a', 1, true)], [denied], 1_000)
-    denialCache.note([charge('b', 99)], [{ ...denied, retryAfterMs: Infinity }], 1_000)
+    denialCache.recordRefusals([charge('a', 1, true)], [denied], 1_000)
+    denialCache.recordRefusals([charge('b', 99)], [{ ...denied, retryAfterMs: Infinity }], 1_000)
     expect(denialCache.size).toBe(0)
-    denialCache.note([charge('b')], [denied], 1_000)
+    denialCache.recordRefusals([charge('b')], [denied], 1_000)
     expect(denialCache.answer([charge('b', 99)], 1_000)?.[0]?.retryAfterMs).toBe(Infinity)
   })
 
   it('ends with a changed limit, and where the clock was set back', () => {
     const denialCache = new DenialCache(10)
-    denialCache.note([charge('a'), charge('b')], [denied, denied], 1_000)
+    denialCache.recordRefusals([charge('a'), charge('b')], [denied, denied], 1_000)
     const changed = createLimit({ name: 'r', algorithm: 'token-bucket', count: 20, periodMs: 1_000 })
     expect(denialCache.answer([{ ...charge('a'), limit: changed }], 1_000)).toBeUndefined()
     expect(denialCache.answer([charge('b')], 999)).toBeUndefined()
@@ -55,7 +55,7 @@ describe('what is known to be refused', () => {
 
   it('is bounded: the oldest is forgotten', () => {
     const denialCache = new DenialCache(3)
-    for (const key of ['a', 'b', 'c', 'a', 'd']) denialCache.note([charge(key)], [denied], 1_000)
+    for (const key of ['a', 'b', 'c', 'a', 'd']) denialCache.recordRefusals([charge(key)], [denied], 1_000)
     expect(denialCache.size).toBe(3)
     expect(denialCache.answer([charge('b')], 1_000)).toBeUndefined()
     expect(denialCache.answer([charge('a')], 1_000)).toHaveLength(1)

@@ -23,14 +23,14 @@ describe('state keys', () => {
   })
 
   it('of a prefix are told from those of a prefix that begins alike', () => {
-    const [mine, other] = [new StateKeys('a'), new StateKeys('a:{x}y')]
-    expect(mine.owns(mine.of('r', 'k'), undefined, undefined)).toBe(true)
-    expect(mine.owns(other.of('r', 'k'), undefined, undefined)).toBe(false)
-    expect(mine.owns('a:{k}', undefined, undefined)).toBe(false)
-    expect(mine.owns('b:{k}r', undefined, undefined)).toBe(false)
-    expect(mine.owns(mine.of('r', 'k'), 'r', 'k')).toBe(true)
-    expect(mine.owns(mine.of('r', 'k'), 'q', undefined)).toBe(false)
-    expect(mine.owns(mine.of('r', 'k'), undefined, 'j')).toBe(false)
+    const [ownState, other] = [new StateKeys('a'), new StateKeys('a:{x}y')]
+    expect(ownState.owns(ownState.of('r', 'k'), undefined, undefined)).toBe(true)
+    expect(ownState.owns(other.of('r', 'k'), undefined, undefined)).toBe(false)
+    expect(ownState.owns('a:{k}', undefined, undefined)).toBe(false)
+    expect(ownState.owns('b:{k}r', undefined, undefined)).toBe(false)
+    expect(ownState.owns(ownState.of('r', 'k'), 'r', 'k')).toBe(true)
+    expect(ownState.owns(ownState.of('r', 'k'), 'q', undefined)).toBe(false)
+    expect(ownState.owns(ownState.of('r', 'k'), undefined, 'j')).toBe(false)
   })
 
   it('are sought by patterns in which no sign of a name has a meaning', () => {
@@ -40,7 +40,7 @@ describe('state keys', () => {
 
   it('refuse a prefix that is too long or not of plain letters', () => {
     expect(() => new StateKeys('p'.repeat(MAX_SIZES.remoteKeyChars + 1))).toThrow(PolicyError)
-    expect(() => new StateKeys('p\u00e4')).toThrow('cannot be a prefix')
+    expect(() => new StateKeys('p\u00e4')).toThrow('is not a valid prefix')
     expect(() => new StateKeys('p\n')).toThrow(PolicyError)
   })
 })

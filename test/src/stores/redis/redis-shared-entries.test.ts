@@ -73,11 +73,11 @@ interface Subscription {
 
 /** Listens, and waits until it is live. */
 async function listen(sharedEntries: SharedEntries): Promise<Subscription> {
-  const ear = { heard: 0 } as { watch: SharedEntriesWatch; heard: number }
-  ear.watch = sharedEntries.watch!(() => ear.heard++)
-  await until(() => ear.watch.isLive())
-  expect(ear.heard).toBe(1)
-  return ear
+  const subscription = { heard: 0 } as { watch: SharedEntriesWatch; heard: number }
+  subscription.watch = sharedEntries.watch!(() => subscription.heard++)
+  await until(() => subscription.watch.isLive())
+  expect(subscription.heard).toBe(1)
+  return subscription
 }
 
 /** All servers there are. */
@@ -132,13 +132,13 @@ describe('an ear of Redis', () => {
   it('waits for a server that is away, and hears when it is back', async () => {
     const first = await startRedis()
     const store = opened(await connectRedis(first.url), () => {})
-    const ear = await listen(store.sharedEntries)
+    const subscription = await listen(store.sharedEntries)
     await first.stop('SIGKILL')
-    await until(() => !ear.watch.isLive())
-    expect(ear.heard).toBe(2)
+    await until(() => !subscription.watch.isLive())
+    expect(subscription.heard).toBe(2)
     const again = await startRedis({ port: first.port })
-    await until(() => ear.watch.isLive())
-    expect(ear.heard).toBe(3)
+    await until(() => subscription.watch.isLive())
+    expect(subscription.heard).toBe(3)
     await store.close()
     await again.stop()
   })

@@ -68,7 +68,7 @@ describe('a Redis store', () => {
     await Promise.all([store.decide(wide, COMMIT), store.decide(wide, COMMIT)])
     expect(await calls('evalsha')).toBe(5)
     await expect(store.decide([...wide, wide[0]!], COMMIT)).rejects.toThrow(
-      `${MAX_SIZES.callCharges} at the most`,
+      `the maximum is ${MAX_SIZES.callCharges}`,
     )
   })
 
@@ -76,7 +76,7 @@ describe('a Redis store', () => {
     const store = open()
     const one = [charge({ count: 1_000_000 })]
     const asked = Array.from({ length: MAX_SIZES.storePending }, () => store.decide(one, COMMIT))
-    await expect(store.decide(one, COMMIT)).rejects.toThrow('are waiting already')
+    await expect(store.decide(one, COMMIT)).rejects.toThrow('are already waiting')
     expect((await Promise.all(asked)).every(([verdict]) => verdict!.allowed)).toBe(true)
     expect(await store.health()).toMatchObject({ ok: true, pending: 0 })
   })
@@ -97,7 +97,9 @@ describe('a Redis store', () => {
       }
     }
     const quota = charge({
-      ...{ name: 'q', algorithm: 'quota', periodMs: DAY_MS },
+      name: 'q',
+      algorithm: 'quota',
+      periodMs: DAY_MS,
       calendar: { unit: 'day', zone: 'UTC' },
     })
     await store.decide([quota], COMMIT)
@@ -239,7 +241,7 @@ describe('a Redis store', () => {
     })
     const store = open()
     const mute = charge({ algorithm: algorithm('mute') })
-    expect(store.refuses(mute.limit)).toContain('no Lua twin')
+    expect(store.refuses(mute.limit)).toContain('no Lua code')
     await expect(store.decide([mute], COMMIT)).rejects.toThrow(StoreError)
     const large = algorithm('large', { lua: 'return nil', stateSize: MAX_SIZES.remoteStateNumbers + 1 })
     expect(store.refuses(charge({ algorithm: large }).limit)).toContain(`${MAX_SIZES.remoteStateNumbers}`)

@@ -11,15 +11,22 @@ describe('the URL of a Redis', () => {
       hosts: [{ host: 'h', port: 6379 }],
     })
     expect(parseRedisUrl('rediss://u:p%40ss@h:7000/3')).toEqual({
-      ...{ kind: 'standalone', isEncrypted: true, hosts: [{ host: 'h', port: 7000 }] },
-      ...{ username: 'u', password: 'p@ss', db: 3 },
+      kind: 'standalone',
+      isEncrypted: true,
+      hosts: [{ host: 'h', port: 7000 }],
+      username: 'u',
+      password: 'p@ss',
+      db: 3,
     })
     expect(parseRedisUrl('redis://:secret@[::1]:6380')).toMatchObject({
       hosts: [{ host: '::1', port: 6380 }],
       password: 'secret',
     })
     expect(parseRedisUrl('redis+sentinel://a,b:27000/mymaster?db=2')).toEqual({
-      ...{ kind: 'sentinel', isEncrypted: false, master: 'mymaster', db: 2 },
+      kind: 'sentinel',
+      isEncrypted: false,
+      master: 'mymaster',
+      db: 2,
       hosts: [
         { host: 'a', port: 26_379 },
         { host: 'b', port: 27_000 },
@@ -52,7 +59,7 @@ describe('opening by URL', () => {
     const load = () => Promise.reject(new Error('no such package'))
     await expect(connectRedis('redis://h', { load })).rejects.toThrow('npm install ioredis')
     await expect(connectRedis('redis://h', { load })).rejects.toBeInstanceOf(StoreError)
-    await expect(connectRedis([])).rejects.toThrow('there is no URL')
+    await expect(connectRedis([])).rejects.toThrow('the URL of Redis is missing')
   })
 
   it('is no error while nobody is there: what is asked is rejected at once', async () => {

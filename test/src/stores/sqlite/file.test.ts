@@ -57,13 +57,13 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     database.exec(`PRAGMA user_version = ${MIGRATIONS.length + 1}`)
     database.close()
     await expect(open(newer, { clock }, driver)).rejects.toThrow(
-      `version ${MIGRATIONS.length + 1} of the schema, this topicgate knows ${MIGRATIONS.length} (update topicgate`,
+      `schema version ${MIGRATIONS.length + 1}; this topicgate supports up to ${MIGRATIONS.length} (update topicgate`,
     )
     const foreign = newFile()
     const other = connect(driver, foreign)
     other.exec('CREATE TABLE invoice (id INTEGER)')
     other.close()
-    await expect(open(foreign, { clock }, driver)).rejects.toThrow('give topicgate a file of its own')
+    await expect(open(foreign, { clock }, driver)).rejects.toThrow('use a separate file for topicgate')
     expect(pragma(foreign, 'journal_mode')).toBe('delete')
   })
 

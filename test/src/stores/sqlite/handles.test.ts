@@ -24,7 +24,7 @@ function remove(path: string): void {
   for (const end of ['', '-wal', '-shm']) rmSync(path + end, { force: true })
 }
 
-function keep(lines: string[]): Logger {
+function recordingLogger(lines: string[]): Logger {
   const log = (context: object, text = ''): void => {
     lines.push(`${text} ${JSON.stringify(context)}`)
   }
@@ -53,13 +53,13 @@ describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
     const path = newFile()
     const clock = new FakeClock()
     const lines: string[] = []
-    const store = await open(path, { clock, logger: keep(lines) }, driver)
+    const store = await open(path, { clock, logger: recordingLogger(lines) }, driver)
     expect(lines).toEqual([expect.stringContaining(`"driver":"${driver}"`)])
     for (let count = 0; count < 3; count++) await charge(store, limit)
     expect(await charge(store, limit)).toMatchObject({ allowed: false })
     remove(path)
     await clock.advanceAsync(1_000)
-    expect(lines[1]).toContain('was removed: it was opened anew')
+    expect(lines[1]).toContain('was removed: it was opened again')
     expect(await charge(store, limit)).toMatchObject({ allowed: true, remaining: 2 })
     expect(statSync(path).size).toBeGreaterThan(0)
   })
@@ -68,7 +68,7 @@ describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
     const [path, other] = [newFile(), newFile()]
     const clock = new FakeClock()
     const lines: string[] = []
-    const store = await open(path, { clock, logger: keep(lines) }, driver)
+    const store = await open(path, { clock, logger: recordingLogger(lines) }, driver)
     await charge(store, limit)
     const spent = await open(other, { clock }, driver)
     for (let count = 0; count < 3; count++) await charge(spent, limit)
@@ -76,7 +76,7 @@ describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
     remove(path)
     renameSync(other, path)
     await clock.advanceAsync(1_000)
-    expect(lines[1]).toContain('was replaced: it was opened anew')
+    expect(lines[1]).toContain('was replaced: it was opened again')
     expect(await charge(store, limit)).toMatchObject({ allowed: false })
   })
 

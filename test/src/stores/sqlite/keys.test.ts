@@ -102,9 +102,9 @@ it('a rule with large logs keeps fewer keys, as in memory', async () => {
   const clock = new FakeClock()
   const store = await open(newFile(), { clock, maxKeysPerRule: 2_000 })
   const limit = makeLimit({ algorithm: 'sliding-log', count: 10_000 })
-  const most = Math.floor(MAX_SIZES.logEntriesPerRule / 10_000)
-  await Promise.all(Array.from({ length: most + 5 }, (_, index) => charge(store, limit, `${index}`)))
-  expect(await store.health()).toMatchObject({ keys: most, evictions: 5 })
+  const maxKeys = Math.floor(MAX_SIZES.logEntriesPerRule / 10_000)
+  await Promise.all(Array.from({ length: maxKeys + 5 }, (_, index) => charge(store, limit, `${index}`)))
+  expect(await store.health()).toMatchObject({ keys: maxKeys, evictions: 5 })
 })
 
 describe('the sweep', () => {
