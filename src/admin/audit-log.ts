@@ -2,16 +2,16 @@ import { createWriteStream } from 'node:fs'
 import type { Gate } from '../gate/gate.ts'
 import type { GateEvents } from '../gate/gate-events.ts'
 
-/** A file that is only ever written to at its end. */
+/** Append-only audit log. */
 export interface AuditLog {
-  /** Writes what was told, follows the gate no more, and closes the file. */
+  /** Writes pending records, unsubscribes from the gate and closes the file. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
- * Keeps who banned, exempted or favoured whom, when and why, one JSON object a line, at the end of a file that only its
- * owner may read. What cannot be written is told to the gate's logger, and nothing else is held up by it.
+ * Appends each ban, override, exemption and tier with author, target, time and reason to a file readable by its owner
+ * only, as one JSON object per line. Write errors are logged and delay nothing.
  */
 export function keepAuditLog(gate: Gate, path: string): AuditLog {
   const file = createWriteStream(path, { flags: 'a', mode: 0o600 })

@@ -1,15 +1,15 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { OTHER, RuleCounters, type RuleMetrics, Series } from './rule-counters.ts'
 
-/** The series of all rules and tiers. Bounded, whatever rules middleware invents and whatever tiers senders have. */
+/** Counters of all rules and tiers, bounded whatever rules middleware adds and tiers senders have. */
 export class AllRuleCounters {
   readonly #counters = new Map<string, RuleCounters>()
-  /** By place; {@link OTHER}'s is the one after the last there may be. */
+  /** Tiers by index; {@link OTHER} has the index after the last. */
   readonly #tiers: string[] = ['']
   #lists = 0
   #ids = 0
 
-  /** The series of a rule and the tier at a place; one of `other` where there are too many rules. */
+  /** Returns the counters of a rule and the tier at an index; those of `other` if there are too many rules. */
   series(rule: string, place: number): Series {
     const counters = this.#tallyOf(rule)
     let series = counters.series.get(place)
@@ -20,7 +20,7 @@ export class AllRuleCounters {
     return series
   }
 
-  /** The place of a tier, a small number, until all begins anew; that of `other` where there are too many. */
+  /** Returns the index of a tier, valid until the next reset; that of `other` if there are too many tiers. */
   placeOf(tier: string): number {
     const known = this.#tiers.indexOf(tier)
     if (known >= 0) return known
@@ -28,7 +28,7 @@ export class AllRuleCounters {
     return this.#tiers.push(tier) - 1
   }
 
-  /** Counts whom a rule refused; where too many rules have lists already, it does not. */
+  /** Counts a refused sender for a rule; does nothing if too many rules have lists. */
   violate(
     counters: RuleCounters,
     user: string | undefined,
@@ -43,7 +43,7 @@ export class AllRuleCounters {
     counters.violate(user, ip, topic, times)
   }
 
-  /** Gives away what each rule has refused since it was last asked. */
+  /** Reports the refusals of each rule since the last call. */
   settle(count: (rule: string, times: number) => void): void {
     for (const counters of this.#counters.values()) {
       const times = counters.settle()
@@ -59,7 +59,7 @@ export class AllRuleCounters {
     return [...this.#counters.values()].filter(({ rule }) => rule !== '').map(counters => counters.metrics())
   }
 
-  /** Begins anew: with one rule, or with all. */
+  /** Resets one rule, or all. */
   reset(rule?: string): void {
     if (rule === undefined) {
       this.#counters.clear()
@@ -68,7 +68,7 @@ export class AllRuleCounters {
     } else this.#forget(rule)
   }
 
-  /** Forgets the rules a policy no longer has. */
+  /** Removes the rules that are no longer in the policy. */
   keep(rules: readonly string[]): void {
     const kept = new Set(['', ...rules])
     for (const rule of this.#counters.keys()) if (!kept.has(rule)) this.#forget(rule)

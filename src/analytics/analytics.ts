@@ -26,16 +26,16 @@ export interface Totals {
   readonly blocked: number
 }
 
-/** A seat's mark is the number of a slice above, and the place of a tier in these bits. */
+/** A sender state's mark holds the number of a slice and, in these low bits, the index of a tier. */
 const PLACE_BITS = 5
 const LAST_PLACE = 2 ** PLACE_BITS - 1
 
 let slices = 0
 
 /**
- * Counts what a gate decides: how much and how much of it was blocked, how many clients there were, who, where and by what
- * was refused most, by the hour, by the day and by rule. Totals are exact; of many names the lists say by how much they
- * may be wrong. Under 20 MB, whoever sends.
+ * Counts the decisions of a gate: totals and blocked ones, distinct clients, the most refused clients, topics and
+ * rules; by hour, by day and by rule. Totals are exact; lists of names report their maximum error. Uses under 20 MB,
+ * whatever clients send.
  */
 export class Analytics {
   readonly #gate: Gate
@@ -43,12 +43,12 @@ export class Analytics {
   readonly #history: History
   readonly #counters = new AllRuleCounters()
   readonly #runs: RefusalAggregator
-  /** The slice now open, by a number no other analytics have: a seat carries that it was last counted in. */
+  /** Number of the open slice, unique among all analytics; a sender state stores the slice it was last counted in. */
   #slice = ++slices
   #sliceEndsMs: number
-  /** In the slices that are over. */
+  /** Totals of the closed slices. */
   #before: Totals = { total: 0, blocked: 0 }
-  /** The series of the last decision: the next is most often of the same. */
+  /** Counters of the last decision, because the next decision most often uses the same. */
   #last: Series
   readonly #endCounting: () => void
   readonly #onPolicy = (): void => {
@@ -57,7 +57,7 @@ export class Analytics {
     this.#last = this.#counters.series('', 0)
   }
 
-  /** Listens to the gate until it is closed. */
+  /** Listens to the gate until `close`. */
   constructor(options: AnalyticsOptions) {
     checkOptionNames(options, OPTIONS)
     const { gate, clock } = options
@@ -68,7 +68,7 @@ export class Analytics {
     this.#last = this.#counters.series('', 0)
     this.#runs = new RefusalAggregator(refused => {
       const { open } = this.#history
-      // List by list: each is in the caches from its second name on.
+      // List by list, so that each is in the CPU caches from its second name on.
       for (const { client, times } of refused) open.clients.add(client, times)
       for (const { topic, times } of refused) open.topics.add(topic, times)
       for (const { counters, user, ip, topic, times } of refused)
@@ -78,7 +78,7 @@ export class Analytics {
     gate.on('policy', this.#onPolicy)
   }
 
-  /** What was decided in the last hour (in steps of five minutes), 24 hours or 7 days (of UTC). Plain JSON. */
+  /** Returns the decisions of the last hour (in steps of five minutes), 24 hours or 7 days (UTC) as plain JSON. */
   snapshot(range: Range = '1h'): Snapshot {
     this.#catchUp()
     return snapshotOf(this.#history.summaries(), range, this.#clock.now())
@@ -89,32 +89,35 @@ export class Analytics {
     return { total: this.#before.total + open.total, blocked: this.#before.blocked + open.blocked }
   }
 
-  /** By rule, in the order in which the rules were first heard of. */
+  /** Returns metrics by rule, in the order of first use. */
   rules(): readonly RuleMetrics[] {
     this.#settle()
     return this.#counters.metrics()
   }
 
-  /** By rule and tier, for the exposition of metrics. */
+  /** Returns counters by rule and tier, for the exposition of metrics. */
   series(): readonly Series[] {
     return this.#counters.all()
   }
 
-  /** By what a rule counts, as `client+topic`; empty where there is no such rule. */
+  /** Returns the scope of a rule, such as `client+topic`; empty for an unknown rule. */
   scopeOf(rule: string): string {
     return this.#gate.ruleOf(rule)?.per.join('+') ?? ''
   }
 
-  /** Counts by rule begin anew, of one rule or of all; the history stays. */
+  /** Resets the counters of one rule or all; the history stays. */
   reset(rule?: string): void {
     this.#settle()
     this.#counters.reset(rule)
-    // Tiers may have other places now.
+    // Tiers may have other indexes now.
     this.#slice = ++slices
     this.#last = this.#counters.series('', 0)
   }
 
-  /** Summaries of spans that were not over at a moment, default: all; to be stored, and merged with those of other nodes. */
+  /**
+   * Returns summaries of spans that end after `sinceMs`, default all, to be stored and merged with those of other
+   * nodes.
+   */
   summaries(sinceMs = 0): readonly SummaryRecord[] {
     this.#catchUp()
     const all = this.#history.summaries()
@@ -124,7 +127,7 @@ export class Analytics {
   /** Counts one decision. */
   count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
-    // The seat's mark says all there is to know of who sends, so that no more of the sender is read.
+    // The sender state's mark identifies slice and tier, so that no other field of the sender is read.
     const isMet = senderState.met >> PLACE_BITS === this.#slice
     const place = isMet ? senderState.met & LAST_PLACE : this.#meet(senderState, sender)
     const { open } = this.#history
@@ -138,7 +141,7 @@ export class Analytics {
     series.note(decision)
     if (decision.allowed) return
     open.blocked++
-    // A decision that came later may be about a topic the seat has left.
+    // A late decision may be about a topic that the sender state no longer has.
     if (senderState.topic === topic && isKept(senderState)) this.#runs.gather(senderState, series.counters)
     else this.#runs.settle(isKept(senderState) ? senderState.identity : sender, topic, series.counters)
   }
@@ -152,9 +155,9 @@ export class Analytics {
     this.close()
   }
 
-  /** Counts a sender among the clients of the open slice, and marks its seat; returns the place of its tier. */
+  /** Counts a sender among the clients of the open slice and marks its state; returns the index of its tier. */
   #meet(senderState: SenderState, sender: Sender): number {
-    // The seat's identity is the sender itself unless the policy fills something in.
+    // The identity equals the sender, unless the policy fills in fields.
     const who = isKept(senderState) ? senderState.identity : sender
     this.#history.open.unique.add(nameOf(who))
     const place = this.#counters.placeOf(who.tier ?? '')
@@ -167,7 +170,7 @@ export class Analytics {
     this.#counters.settle((rule, times) => this.#history.open.rules.add(rule, times))
   }
 
-  /** Settles what waits, and closes the slice if it is over. */
+  /** Counts pending refusals, and closes the slice if it is over. */
   #catchUp(): void {
     this.#settle()
     const nowMs = this.#clock.now()
@@ -180,7 +183,7 @@ export class Analytics {
   }
 }
 
-/** Where headers tell who sends, a seat is made for each message. */
+/** Returns false for a state made per message, as when headers identify the sender. */
 function isKept(senderState: SenderState): boolean {
   return senderState.routes?.areKept ?? false
 }

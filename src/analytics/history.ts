@@ -2,14 +2,17 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, RANGES } from './snapshot.ts'
 import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
 
-/** How many spans of a grain are kept, the open one with them. */
+/** Number of spans kept per grain, including the open one. */
 const KEPT: Readonly<Record<Grain, number>> = {
   slice: RANGES['1h'].spans,
   hour: HISTORY_HOURS,
   day: HISTORY_DAYS,
 }
 
-/** Summaries of the last hour, day and month. Only the open slice is written to; it goes into hour and day when it is over. */
+/**
+ * Summaries of the last hour, day and month. Counts go to the open slice, which is merged into hour and day when it
+ * is over.
+ */
 export class History {
   open: Summary
   readonly #closed: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
@@ -18,7 +21,7 @@ export class History {
     this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
   }
 
-  /** Closes the open slice and opens that of now. */
+  /** Closes the open slice and opens the current one. */
   roll(nowMs: number): void {
     const { open } = this
     this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
@@ -35,7 +38,7 @@ export class History {
     for (const day of days.slice(0, -RANGES['7d'].spans)) day.forgetNames()
   }
 
-  /** All there is, of every grain, the open slice in each. */
+  /** Returns all summaries of every grain; the open slice is included in each. */
   summaries(): readonly Summary[] {
     const { open } = this
     return (['slice', 'hour', 'day'] as const).flatMap(grain => {

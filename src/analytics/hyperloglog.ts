@@ -2,21 +2,21 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib'
 
 const PLACE_BITS = 15
 const REGISTERS = 1 << PLACE_BITS
-/** Of 32 bits of chance: leading zeros and one more. */
+/** Maximum register value: leading zeros of 32 random bits, plus one. */
 const HIGHEST = 33
 const ALPHA = 0.5 / Math.LN2
 
 /**
- * Counts different names without keeping them: HyperLogLog with 32,768 registers, a standard error of 0.57 %, 32 KiB.
- * The estimate is that of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017), which needs
- * no corrections from few to very many names.
+ * Estimates the number of distinct names without keeping them: HyperLogLog with 32,768 registers, 0.57 % standard
+ * error, 32 KiB. Uses the estimator of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches"
+ * (2017), which needs no bias corrections.
  */
 export class HyperLogLog {
   readonly #registers = new Uint8Array(REGISTERS)
 
-  /** The hash is fixed, so that what several nodes have counted can be merged. */
+  /** The hash is fixed, so that counts of several nodes can be merged. */
   add(name: string): void {
-    // Two multiplications a character, each state ended as MurmurHash3 ends its own.
+    // Two multiplications per character; each state is finalised like MurmurHash3.
     let place = 0x9e3779b9 ^ name.length
     let chance = 0x7f4a7c15 ^ name.length
     for (let index = 0; index < name.length; index++) {
@@ -38,7 +38,7 @@ export class HyperLogLog {
     }
   }
 
-  /** How many different names there were, to the nearest whole number. */
+  /** Returns the estimated number of distinct names, a whole number. */
   estimate(): number {
     const ranks = new Array<number>(HIGHEST + 1).fill(0)
     for (const rank of this.#registers) ranks[Math.min(rank, HIGHEST)]!++
@@ -48,12 +48,12 @@ export class HyperLogLog {
     return Math.round((ALPHA * REGISTERS * REGISTERS) / sum)
   }
 
-  /** The registers as text, some 16 KiB where there were very many names. */
+  /** Serialises the registers, about 16 KiB for very many names. */
   toText(): string {
     return deflateRawSync(this.#registers).toString('base64')
   }
 
-  /** Undefined for a text that is none of `toText`. */
+  /** Returns undefined for a text that `toText` did not write. */
   static fromText(text: string): HyperLogLog | undefined {
     try {
       const registers = inflateRawSync(Buffer.from(text, 'base64'), { maxOutputLength: REGISTERS })
@@ -73,7 +73,7 @@ function finish(state: number): number {
   return mixed ^ (mixed >>> 16)
 }
 
-/** Ertl's σ: what empty registers stand for. */
+/** Ertl's σ: contribution of empty registers. */
 function sigma(share: number): number {
   if (share === 1) return Infinity
   let [x, y, z] = [share, 1, share]
@@ -85,7 +85,7 @@ function sigma(share: number): number {
   return z
 }
 
-/** Ertl's τ: what full registers stand for. */
+/** Ertl's τ: contribution of full registers. */
 function tau(share: number): number {
   if (share === 0 || share === 1) return 0
   let [x, y, z] = [share, 1, 1 - share]

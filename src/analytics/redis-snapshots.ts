@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
-/** An ioredis client or Cluster, as far as it is used. */
+/** Used part of an ioredis client or Cluster. */
 export interface SnapshotRedis {
   set(key: string, value: string, unit: 'PX', ttlMs: number): Promise<unknown>
   get(key: string): Promise<string | null>
@@ -15,19 +15,19 @@ export interface SnapshotRedis {
 
 export interface RedisSnapshotsOptions {
   readonly client: SnapshotRedis
-  /** What the keys begin with. Default: `topicgate`. */
+  /** Prefix of the keys. Default: `topicgate`. */
   readonly prefix?: string | undefined
   readonly clock?: Clock | undefined
 }
 
 const OPTIONS: OptionNames<RedisSnapshotsOptions> = { client: true, prefix: true, clock: true }
 
-/** Records that are asked for at once. */
+/** Records requested at once. */
 const AT_ONCE = 64
 
 /**
- * In Redis or Valkey, standalone, Sentinel or Cluster: a key a record, which expires, and a sorted set of their names by the
- * moment they go. The client stays open; it is whoever made it that closes it.
+ * Snapshot store in Redis or Valkey: standalone, Sentinel or Cluster. Uses a key per record, which expires, and a
+ * sorted set of keys by expiry. The client stays open; the caller closes it.
  */
 export class RedisSnapshots implements SnapshotStore {
   readonly #client: SnapshotRedis

@@ -4,26 +4,29 @@ import type { Sender } from '../core/message.ts'
 import type { RuleCounters } from './rule-counters.ts'
 import { nameOf, shorten } from './shorten-name.ts'
 
-/** Rules a sender's refusals on one topic are gathered for side by side. */
+/** Maximum runs per sender: rules whose refusals on one topic are gathered side by side. */
 const RUNS_PER_SEAT = 4
-/** Places for runs, and how many of the oldest make room at once. */
+/** Room for runs, and the number of oldest runs removed at once. */
 const PLACES = MAX_SIZES.pendingRuns
 const BLOCK = MAX_SIZES.runsCountedAtOnce
 /**
- * How many runs are pushed out until half as many newcomers are let in. As many as a list has names: then a new run counts
- * for n ÷ 4,096 of n refusals without a run at the most, half of what a full list may be wrong by.
+ * Number of removed runs after which half as many senders get new runs. It equals the length of a list, so a new run
+ * counts for at most n ÷ 4,096 of n refusals without a run: half of a full list's error.
  */
 const STEP = MAX_SIZES.insightNames
-/** Serials begin anew before they are no small integers any more; 0 is none. */
+/** Serials restart before they exceed small integers; 0 means none. */
 const LAST_SERIAL = 2 ** 30
 
-/** Cells of a run: its serial, refusals to be counted by name, the id of its rule, the serial of the sender's run before. */
+/**
+ * Cells of a run: its serial, refusals not yet counted by name, the id of its rule, the serial of the sender's
+ * previous run.
+ */
 const CELLS = 4
 const TIMES = 1
 const RULE = 2
 const EARLIER = 3
 
-/** Whom a run of refusals is about, and how many there were; by name only, as a sender may be gone when it is counted. */
+/** Refused sender and its count; by name only, because the sender may be gone when it is counted. */
 export interface Refused {
   times: number
   readonly counters: RuleCounters
@@ -33,30 +36,31 @@ export interface Refused {
   readonly ip: string | undefined
 }
 
-/** Of all runs there are: several analytics may meet on one seat, and none takes another's run for its own. */
+/** Shared by all analytics, because several may use one sender state and must not confuse their runs. */
 let serials = 0
 
 /**
- * Gathers refusals by sender, topic and rule, so that a flood costs one look-up of names a run instead of five a message.
- * There are {@link BOUNDS.pendingRuns}; new ones take the places of the oldest, which are then counted by name: some hundred
- * at once, as one alone finds none of the lists in the caches and takes 5 us. That is still dear, so of a crowd only one in
- * so many refusals without a run begins one, and counts for them all; who has a run is counted one by one (sample and hold:
- * Estan and Varghese, "New directions in traffic measurement and accounting", 2002). The longer a crowd lasts, the fewer begin
- * one, and who is refused often soon has a run again. A seat carries the serial of its newest run, which says where it stands
- * and whether it still does. What a message needs stands in flat arrays: with an object a run, 10,000 refused senders took
- * 60 ns more a message, all of it cache misses.
+ * Gathers refusals by sender, topic and rule into runs, so that a flood costs five name look-ups per run instead of
+ * per message. There are at most {@link MAX_SIZES.pendingRuns} runs; new ones replace the oldest, whose refusals are
+ * then counted by name, some hundred at once. Why at once: a single one finds none of the lists in the CPU caches and
+ * takes 5 µs. With many senders only one in so many refusals without a run starts one, and counts for them all; a
+ * sender with a run is counted exactly (sample and hold: Estan and Varghese, "New directions in traffic measurement
+ * and accounting", 2002). The longer a flood by many senders lasts, the fewer runs start, and frequently refused
+ * senders soon get a run again. A sender state stores the serial of its newest run, from which its index and validity
+ * follow. Fields used per message are in flat arrays. Why: with an object per run, 10,000 refused senders took 60 ns
+ * more per message, all of it cache misses.
  */
 export class RefusalAggregator {
   readonly #settle: (refused: readonly Refused[]) => void
   readonly #cells = new Int32Array(CELLS * PLACES)
   readonly #refused: Refused[] = []
   #chance = 1
-  /** For how many refusals a new run counts, and how many runs were pushed out since that was changed. */
+  /** Refusals that a new run counts for, and the runs removed since the last change. */
   #weight = 1
   #pushed = 0
-  /** Which refusal without a run, from now on, begins one. */
+  /** Number of refusals without a run until the next run starts. */
   #next = 1
-  /** The block of serials that room was made for. */
+  /** Block of serials that was last cleared. */
   #block = -1
 
   /** `settle` counts by name. */
@@ -64,11 +68,12 @@ export class RefusalAggregator {
     this.#settle = settle
   }
 
-  /** One more refusal of a sender on the topic its seat is turned to. */
+  /** Counts a refusal of a sender on the topic of its state. */
   gather(senderState: SenderState, counters: RuleCounters): void {
     const cells = this.#cells
     let serial = senderState.run
-    // Serials tell by themselves which runs are long pushed out: of 100,000 senders that saves most a cache miss, 30 ns.
+    // Serials show by themselves which runs are gone. Why: with 100,000 senders that saves most of them a cache
+    // miss, 30 ns.
     const oldest = Math.max(1, serials - PLACES + 1)
     for (let count = 0; count < RUNS_PER_SEAT && serial >= oldest; count++) {
       const at = CELLS * (serial % PLACES)
@@ -87,17 +92,17 @@ export class RefusalAggregator {
     this.#next = this.#weight === 1 ? 1 : this.#draw()
   }
 
-  /** One more refusal of a sender that keeps nothing: counted by name at once. */
+  /** Counts a refusal by name at once, for a sender without a kept state. */
   settle(sender: Sender, topic: string, counters: RuleCounters): void {
     this.#settle([describe(sender, topic, counters, 1)])
   }
 
-  /** Counts all that waits; the runs go on. */
+  /** Counts all pending refusals; the runs continue. */
   settleAll(): void {
     for (let first = 0; first < PLACES; first += BLOCK) this.#settleBlock(first)
   }
 
-  /** Counts all that waits, and every refusal one by one again. */
+  /** Counts all pending refusals, and starts to count every refusal exactly again. */
   renew(): void {
     this.settleAll()
     this.#weight = 1
@@ -105,14 +110,17 @@ export class RefusalAggregator {
     this.#next = 1
   }
 
-  /** From 1 to twice the weight, which is their mean; by chance, as senders may come in turn. */
+  /**
+   * Returns a random number from 1 to twice the weight, whose mean is the weight. Why random: senders may come in a
+   * fixed order.
+   */
   #draw(): number {
-    // The generator of Numerical Recipes; its upper bits are the good ones.
+    // Generator of Numerical Recipes; its upper bits are the good ones.
     this.#chance = (Math.imul(this.#chance, 1_664_525) + 1_013_904_223) >>> 0
     return 1 + Math.floor((this.#chance / 2 ** 32) * (2 * this.#weight - 1))
   }
 
-  /** Gives a run the place of the oldest; returns its serial. */
+  /** Starts a run in place of the oldest; returns its serial. */
   #begin(refused: Refused, earlier: number): number {
     serials = serials === LAST_SERIAL ? 1 : serials + 1
     const place = serials % PLACES
@@ -125,7 +133,7 @@ export class RefusalAggregator {
     this.#refused[place] = refused
     return serials
   }
-  /** Counts the oldest runs and ends them. */
+  /** Counts and removes the oldest runs. */
   #makeRoom(first: number): void {
     this.#pushed += this.#settleBlock(first)
     for (let place = first; place < first + BLOCK; place++) this.#cells[CELLS * place] = 0
@@ -135,7 +143,7 @@ export class RefusalAggregator {
     }
   }
 
-  /** Counts what waits at some places; returns at how many there was anything. */
+  /** Counts the pending refusals of a block; returns how many runs had any. */
   #settleBlock(first: number): number {
     const waiting: Refused[] = []
     for (let place = first; place < first + BLOCK; place++) {

@@ -4,7 +4,7 @@ import { isNamed } from '../core/message.ts'
 import { HeavyHitters } from './heavy-hitters.ts'
 import type { TopList } from './snapshot.ts'
 
-/** Reasons in the order of a series' counts; any other is counted as the last. */
+/** Reasons in the order of the counts; any other reason is counted as the last. */
 export const REASONS = [
   ...['ok', 'exempt', 'override', 'rate_limit_exceeded', 'quota_exceeded', 'banned'],
   ...['store_unavailable', 'superseded', 'handler_busy', 'handler_failing'],
@@ -13,19 +13,19 @@ export const REASONS = [
 const PLACES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, place) => [reason, place]))
 const OTHER_REASON = REASONS.length - 1
 
-/** Stands for rules and tiers beyond those that are counted each. */
+/** Name for the rules and tiers beyond the counted ones. */
 export const OTHER = 'other'
 
-/** The decisions of one rule about senders of one tier, by reason; decisions without a rule have the empty name. */
+/** Counters of one rule and one tier, by reason; decisions without a rule have the empty name. */
 export class Series {
   readonly counters: RuleCounters
   readonly rule: string
   readonly tier: string
-  /** The place of the tier among all. */
+  /** Index of the tier. */
   readonly place: number
   readonly allowed = new Float64Array(REASONS.length)
   readonly blocked = new Float64Array(REASONS.length)
-  /** Sum of what was left, and of how many decisions. */
+  /** Sum of the remaining units, and the number of decisions. */
   readonly remaining = new Float64Array(2)
 
   constructor(counters: RuleCounters, tier: string, place: number) {
@@ -37,7 +37,7 @@ export class Series {
 
   note({ allowed, reason, remaining }: Decision): void {
     const counts = allowed ? this.allowed : this.blocked
-    // By far the most common first: a look-up costs 10 ns.
+    // The most common reason comes first, because a look-up costs 10 ns.
     const place =
       reason === 'ok' ? 0 : reason === 'rate_limit_exceeded' ? 3 : (PLACES.get(reason) ?? OTHER_REASON)
     counts[place]!++
@@ -48,31 +48,31 @@ export class Series {
   }
 }
 
-/** What a rule has decided since the start or the last reset. */
+/** Metrics of a rule since the start or the last reset. */
 export interface RuleMetrics {
   readonly rule: string
   readonly total: number
   readonly allowed: number
   readonly denied: number
-  /** Denied ÷ total: how often the limit was hit. */
+  /** Denied ÷ total. */
   readonly hitRate: number
-  /** Units left after a decision, on average; absent where none told of it. */
+  /** Mean of the units left after a decision; absent if none reported it. */
   readonly meanRemaining?: number | undefined
-  /** Who and what was refused most often. */
+  /** Most refused users, addresses and topics. */
   readonly violations: { readonly users: TopList; readonly ips: TopList; readonly topics: TopList }
 }
 
 const TOP = 10
 const NOBODY: TopList = { error: 0, list: [] }
 
-/** All series of one rule, and whom it refuses. */
+/** Counters of one rule by tier, and its most refused senders. */
 export class RuleCounters {
   readonly rule: string
-  /** Of this tally alone: one of the same rule made after a reset has another. */
+  /** Unique id; the counters of the same rule after a reset have another. */
   readonly id: number
-  /** By the place of their tier. */
+  /** Counters by tier index. */
   readonly series = new Map<number, Series>()
-  /** Refusals that were given away. */
+  /** Refusals already reported. */
   #settled = 0
   #users: HeavyHitters | undefined
   #ips: HeavyHitters | undefined
@@ -96,7 +96,7 @@ export class RuleCounters {
     this.#topics.add(topic, times)
   }
 
-  /** How often it has refused since this was last asked. */
+  /** Returns the refusals since the last call. */
   settle(): number {
     let denied = 0
     for (const { blocked } of this.series.values()) denied += sumOf(blocked)

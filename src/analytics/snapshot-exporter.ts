@@ -11,13 +11,13 @@ import { GRAINS, type Grain, Summary } from './summary.ts'
 export interface SnapshotExporterOptions {
   readonly analytics: Analytics
   readonly clock: Clock
-  /** Where nodes leave what they have counted. Default: nowhere. */
+  /** Store for the records of all nodes. Default: none. */
   readonly store?: SnapshotStore | undefined
-  /** Gets a line each time, and a warning where the store fails. Default: silent. */
+  /** Logs a line per export, and a warning if the store fails. Default: silent. */
   readonly logger?: Logger | undefined
   /** Default: 300,000. */
   readonly everyMs?: number | undefined
-  /** This node's name, and no other's. Default: the host's with some chance, so that a restart is another node. */
+  /** Unique name of this node. Default: host name and random suffix, so that a restarted node counts as another. */
   readonly node?: string | undefined
 }
 
@@ -30,17 +30,19 @@ const OPTIONS: OptionNames<SnapshotExporterOptions> = {
   node: true,
 }
 
-/** How long a record is kept once its span is over: hours a day, days a month. */
+/** Retention of a record after its span: hours for a day, days for a month. */
 const KEPT_MS: Readonly<Record<Grain, number>> = {
   slice: GRAINS.hour,
   hour: GRAINS.day,
   day: 30 * GRAINS.day,
 }
 
-/** How long a node that ends waits for its last export. */
+/** Longest wait for the last export on close. */
 const LAST_MS = 5_000
 
-/** Tells the log and a store every five minutes what was counted, until it is closed. What the store refuses is tried again with the next. */
+/**
+ * Exports counts to the log and a store every five minutes until `close`. A failed export is repeated with the next.
+ */
 export class SnapshotExporter {
   readonly node: string
   readonly #options: SnapshotExporterOptions
@@ -58,7 +60,7 @@ export class SnapshotExporter {
     this.#cancel = this.#schedule()
   }
 
-  /** Exports now, or waits for the export that runs; never rejects. */
+  /** Exports now, or waits for the running export; never rejects. */
   export(): Promise<void> {
     this.#running ??= this.#export().finally(() => {
       this.#running = undefined
@@ -66,7 +68,7 @@ export class SnapshotExporter {
     return this.#running
   }
 
-  /** Exports once more, as far as that takes no longer than five seconds, and ends. */
+  /** Exports once more, for at most five seconds, and stops. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -110,7 +112,7 @@ export class SnapshotExporter {
 }
 
 /**
- * One view of all nodes that export to a store, at most as old as their last export; what is no record is passed over.
+ * Returns one snapshot of all nodes that export to a store, as old as their last export. Skips invalid records.
  * Rejects with the store's error.
  */
 export async function clusterSnapshot(store: SnapshotStore, range: Range, clock: Clock): Promise<Snapshot> {

@@ -2,23 +2,23 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames } from '../core/option-names.ts'
 
-/** A record a node has left. */
+/** Record of a node. */
 export interface StoredSnapshot {
   readonly node: string
   readonly json: string
 }
 
 /**
- * Where nodes leave what they have counted, for one view of them all. `put` replaces what is there under the same name and
- * lets it go after `ttlMs`; `list` gives what has not gone, at most as many records as `BOUNDS.snapshotRecords`.
- * Both reject with the error of whatever is behind them.
+ * Store of node records, for one view of all nodes. `put` replaces the record of the same name and expires it after
+ * `ttlMs`; `list` returns unexpired records, at most `MAX_SIZES.snapshotRecords`. Both reject with the error of the
+ * underlying store.
  */
 export interface SnapshotStore {
   put(node: string, json: string, ttlMs: number): Promise<void>
   list(): Promise<readonly StoredSnapshot[]>
 }
 
-/** In this process: for tests, and for a single node whose gates count apart. */
+/** Snapshot store in this process: for tests, and for several gates of a single node. */
 export class MemorySnapshots implements SnapshotStore {
   readonly #clock: Clock
   readonly #records = new Map<string, { readonly json: string; readonly endsMs: number }>()

@@ -3,7 +3,7 @@ import { quote } from '../core/units.ts'
 import type { Counted } from './heavy-hitters.ts'
 import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
 
-/** How far a snapshot looks back: the span now open and those before, as 12 of five minutes, 24 hours, 7 days. */
+/** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
 export const RANGES = {
   '1h': { grain: 'slice', spans: 12 },
   '24h': { grain: 'hour', spans: 24 },
@@ -15,13 +15,13 @@ export const HISTORY_HOURS = 24
 export const HISTORY_DAYS = 30
 const TOP = 10
 
-/** The most refused: counts are exact or, by at most `error`, too high. */
+/** Most refused names; counts are exact, or too high by at most `error`. */
 export interface TopList {
   readonly error: number
   readonly list: readonly Counted[]
 }
 
-/** One hour or day of the history. */
+/** Hour or day of the history. */
 export interface Span {
   readonly startMs: number
   readonly total: number
@@ -29,25 +29,28 @@ export interface Span {
   readonly uniqueClients: number
 }
 
-/** What was decided in a range: plain JSON. */
+/** Decisions of a range as plain JSON. */
 export interface Snapshot {
   readonly range: Range
   readonly fromMs: number
   readonly toMs: number
-  /** Decisions: a message that waits and asks again is counted again. */
+  /** Decisions; a message that waits and is checked again is counted again. */
   readonly total: number
   readonly blocked: number
-  /** Blocked ÷ total, 0 to 1; 0 where nothing was decided. */
+  /** Blocked ÷ total, 0 to 1; 0 without decisions. */
   readonly blockRate: number
-  /** Different clients, to within 2 %. */
+  /** Distinct clients, within 2 %. */
   readonly uniqueClients: number
   readonly topBlocked: { readonly clients: TopList; readonly topics: TopList; readonly rules: TopList }
-  /** The last 24 hours and the last 30 days, oldest first, those without a decision too; the last is not over. */
+  /** The last 24 hours and 30 days, oldest first, including empty ones; the last is still open. */
   readonly hourly: readonly Span[]
   readonly daily: readonly Span[]
 }
 
-/** What summaries of any grains, spans and nodes say of a range that ends now. Throws PolicyError for a range there is none of. */
+/**
+ * Combines summaries of any grains, spans and nodes into a snapshot of a range that ends now. Throws PolicyError for
+ * an unknown range.
+ */
 export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
   if (!Object.hasOwn(RANGES, range)) {
     throw policyError('range', `${quote(range)} is no range`, `use ${Object.keys(RANGES).join(', ')}`)

@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { SnapshotStore, StoredSnapshot } from './snapshot-store.ts'
 
-/** A prepared statement and an open database, as better-sqlite3, libsql and node:sqlite have them. */
+/** Prepared statement and open database of better-sqlite3, libsql or node:sqlite. */
 interface SnapshotStatement {
   all(...values: (string | number)[]): unknown[]
   run(...values: (string | number)[]): unknown
@@ -20,7 +20,10 @@ export interface SqliteSnapshotsOptions {
 
 const OPTIONS: OptionNames<SqliteSnapshotsOptions> = { database: true, clock: true }
 
-/** In a SQLite database, which may be that of a store: one table of its own, made by itself. The database stays open. */
+/**
+ * Snapshot store in a SQLite database, possibly that of a rate limit store. Creates its own table. The database stays
+ * open.
+ */
 export class SqliteSnapshots implements SnapshotStore {
   readonly #clock: Clock
   readonly #put: SnapshotStatement

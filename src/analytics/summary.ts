@@ -2,28 +2,28 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type HeavyHitterRecord, HeavyHitters } from './heavy-hitters.ts'
 import { HyperLogLog } from './hyperloglog.ts'
 
-/** The spans decisions are summed up by; each begins at a multiple of its length since the epoch, days in UTC. */
+/** Lengths of the spans. Each begins at a multiple of its length since the epoch; days are in UTC. */
 export const GRAINS = { slice: 300_000, hour: 3_600_000, day: 86_400_000 } as const
 export type Grain = keyof typeof GRAINS
 
 const LISTS = ['clients', 'topics', 'rules'] as const
 
-/** What is written of a {@link Summary}: plain JSON. */
+/** Serialised {@link Summary}: plain JSON. */
 export interface SummaryRecord {
   readonly version: 1
   readonly grain: Grain
   readonly startMs: number
   readonly total: number
   readonly blocked: number
-  /** The clients, as a sketch that can be merged with others. */
+  /** Sketch of the clients, for merging. */
   readonly unique: string
-  /** Whom, where and by what messages were refused. */
+  /** Most refused clients, topics and rules. */
   readonly clients: HeavyHitterRecord
   readonly topics: HeavyHitterRecord
   readonly rules: HeavyHitterRecord
 }
 
-/** What was decided in one span. Bounded, whoever sends; summaries of several spans and nodes can be merged. */
+/** Decisions of one span, in bounded memory; summaries of several spans and nodes can be merged. */
 export class Summary {
   readonly grain: Grain
   readonly startMs: number
@@ -47,7 +47,7 @@ export class Summary {
     return this.startMs + GRAINS[this.grain]
   }
 
-  /** How many clients; kept until something is merged, so for spans that are over. */
+  /** Returns the number of distinct clients; cached until the next merge. */
   uniqueClients(): number {
     this.#estimate ??= this.unique.estimate()
     return this.#estimate
@@ -61,7 +61,7 @@ export class Summary {
     this.#estimate = undefined
   }
 
-  /** Keeps numbers only. */
+  /** Removes names, keeps numbers. */
   forgetNames(): void {
     for (const list of LISTS) this[list] = new HeavyHitters(MAX_SIZES.insightKeptNames)
   }
@@ -82,7 +82,7 @@ export class Summary {
     }
   }
 
-  /** Undefined for what is no record of this version. */
+  /** Returns undefined for an invalid record or one of another version. */
   static fromRecord(value: unknown): Summary | undefined {
     if (typeof value !== 'object' || value === null) return undefined
     const { version, grain, startMs, total, blocked, unique, ...lists } = value as Partial<SummaryRecord>
@@ -100,7 +100,7 @@ export class Summary {
   }
 }
 
-/** The start of the span of a grain a moment is in. */
+/** Returns the start of the span that contains a time. */
 export function startOf(grain: Grain, atMs: number): number {
   return atMs - (atMs % GRAINS[grain])
 }

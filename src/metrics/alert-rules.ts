@@ -2,51 +2,51 @@ import type { GateEvents } from '../gate/gate.ts'
 
 export type BreakerState = GateEvents['store'][0]['state']
 
-/** What is known of the last minute. */
+/** Measurements of the last minute. */
 export interface Readings {
   readonly decisions: number
-  /** 0 to 1; 0 where nothing was decided. */
+  /** 0 to 1; 0 without decisions. */
   readonly blockRate: number
   readonly perSecond: number
-  /** Undefined where none was timed. */
+  /** Undefined if no decision was timed. */
   readonly p95Seconds: number | undefined
-  /** `closed` where the store has no breaker. */
+  /** `closed` if the store has no breaker. */
   readonly breaker: BreakerState
 }
 
-/** When to tell of what. */
+/** Condition of an alert. */
 export interface AlertRule {
   readonly name: string
   readonly severity: 'info' | 'warning' | 'critical'
-  /** Undefined where nothing can be said: then the alert stays as it is. */
+  /** Returns the value to compare, or undefined if unknown: the alert then keeps its state. */
   readonly value: (readings: Readings) => number | undefined
-  /** Whether there is enough to go by for it to fire. Default: always; it is resolved in any case. */
+  /** Returns true if there is enough data to fire. Default: always. Does not affect resolution. */
   readonly begins?: ((readings: Readings) => boolean) | undefined
-  /** Fires above it. */
+  /** The alert fires above this value. */
   readonly above: number
-  /** Is over at or under it; below `above`. */
+  /** The alert is resolved at or under this value, which is below `above`. */
   readonly clear: number
   readonly text: (value: number) => string
 }
 
 export interface AlertThresholds {
-  /** Share of decisions that block. Default: 0.3 and 0.5. */
+  /** Fraction of blocked decisions. Default: 0.3 and 0.5. */
   readonly blockRateWarning?: number | undefined
   readonly blockRateCritical?: number | undefined
-  /** Of how few decisions in a minute a share says nothing yet. Default: 20. */
+  /** Minimum number of decisions per minute for a meaningful fraction. Default: 20. */
   readonly fewDecisions?: number | undefined
-  /** Decisions a second. Default: 10,000. */
+  /** Decisions per second. Default: 10,000. */
   readonly volumePerSecond?: number | undefined
-  /** 95th percentile of the time a decision takes, in seconds. Default: 0.1. */
+  /** 95th percentile of the duration of decisions in seconds. Default: 0.1. */
   readonly slowSeconds?: number | undefined
 }
 
-/** How far under its threshold an alert is over. */
+/** Fraction of its threshold at which an alert is resolved. */
 const CLEAR = 0.9
 
 /**
- * A block rate above 30 % (warning) and above 50 % (critical), volume (info), slow decisions (warning) and an open breaker
- * (critical).
+ * Default alerts: a block rate above 30 % (warning) and 50 % (critical), volume (info), slow decisions (warning), an
+ * open breaker (critical).
  */
 export function defaultAlerts(thresholds: AlertThresholds = {}): readonly AlertRule[] {
   const { blockRateWarning = 0.3, blockRateCritical = 0.5, fewDecisions = 20 } = thresholds
@@ -78,7 +78,7 @@ export function defaultAlerts(thresholds: AlertThresholds = {}): readonly AlertR
   ]
 }
 
-/** Where nothing is decided any more, nothing is slow. */
+/** Without decisions, none is slow. */
 function p95Of({ p95Seconds, decisions }: Readings): number | undefined {
   return p95Seconds ?? (decisions === 0 ? 0 : undefined)
 }

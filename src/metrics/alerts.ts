@@ -9,15 +9,15 @@ import { type DurationCounts, type Durations, quantileOf } from './durations.ts'
 
 export type { AlertRule, Readings } from './alert-rules.ts'
 
-/** An alert has begun, or is over. */
+/** Alert that fires or is resolved. */
 export interface Alert {
-  /** Of this occurrence: the same when it fires and when it is resolved. */
+  /** Id of the occurrence: the same when it fires and when it is resolved. */
   readonly id: string
   readonly name: string
   readonly severity: 'info' | 'warning' | 'critical'
   readonly state: 'firing' | 'resolved'
   readonly text: string
-  /** What was read: a share, decisions a second, seconds, or 1. */
+  /** Measured value: a fraction, decisions per second, seconds, or 1. */
   readonly value: number
   readonly threshold: number
   readonly sinceMs: number
@@ -27,16 +27,18 @@ export interface Alert {
 export interface AlertsOptions {
   readonly gate: Gate
   readonly analytics: Analytics
-  /** Without it nobody notices slow decisions. */
+  /** Required for the alert on slow decisions. */
   readonly durations?: Durations | undefined
   /** Default: the gate's. */
   readonly clock?: Clock | undefined
   /** Default: {@link defaultAlerts}. */
   readonly rules?: readonly AlertRule[] | undefined
-  /** Called with each alert when it fires and when it is resolved, as a webhook's `send`. What it throws is logged. */
+  /**
+   * Called with each alert when it fires and when it is resolved, for example a webhook's `send`. Errors are logged.
+   */
   readonly onAlert: (alert: Alert) => void
   readonly logger?: Logger | undefined
-  /** How often it is looked, and over which time. Default: 10,000 and 60,000. */
+  /** Check interval and measured time span. Default: 10,000 and 60,000. */
   readonly everyMs?: number | undefined
   readonly windowMs?: number | undefined
 }
@@ -64,8 +66,8 @@ interface Firing {
 }
 
 /**
- * Watches a gate for what an operator should know. An alert fires when its value is above its threshold, and is resolved
- * when it is back under its `clear`: in between it stays as it is, so that a value at the threshold does not flap.
+ * Monitors a gate. An alert fires when its value is above its threshold and is resolved at or under its `clear`
+ * value; in between it keeps its state, so that a value near the threshold does not flap.
  */
 export class Alerts {
   readonly #options: AlertsOptions
@@ -84,7 +86,7 @@ export class Alerts {
     this.look()
   }
 
-  /** Throws PolicyError for rules of the same name, and for one that would flap. */
+  /** Throws PolicyError for rules of the same name, or for one that would flap. */
   constructor(options: AlertsOptions) {
     checkOptionNames(options, OPTIONS)
     const { gate, clock = gate.clock, rules = defaultAlerts(), everyMs = 10_000, windowMs = 60_000 } = options
@@ -106,12 +108,12 @@ export class Alerts {
     this.#cancel = this.#schedule()
   }
 
-  /** The names of those that fire now. */
+  /** Returns the names of the firing alerts. */
   firing(): readonly string[] {
     return [...this.#firing.keys()]
   }
 
-  /** Looks now; is called by itself every so often, and when the store's breaker turns. */
+  /** Checks now; also called at each interval and when the store's breaker changes. */
   look(): void {
     const now = this.#read()
     const before = this.#readings[0]!
@@ -144,7 +146,7 @@ export class Alerts {
 
   #compare(before: Reading, now: Reading): Readings {
     const total = now.total - before.total
-    // A burst right after the start is no rate.
+    // A burst right after the start is not a rate.
     const seconds = Math.max(this.#everyMs, now.atMs - before.atMs) / 1_000
     return {
       decisions: total,
@@ -158,7 +160,7 @@ export class Alerts {
   #judge(rule: AlertRule, readings: Readings, nowMs: number): void {
     const value = rule.value(readings)
     const firing = this.#firing.get(rule.name)
-    // Nothing to go by: what fires goes on, what does not stays silent.
+    // Unknown value: the alert keeps its state.
     if (value === undefined) return
     if (firing === undefined && value > rule.above && (rule.begins?.(readings) ?? true)) {
       const begun = { id: `${rule.name}-${nowMs}-${++this.#count}`, sinceMs: nowMs }

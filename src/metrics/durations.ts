@@ -3,7 +3,7 @@ import type { MaybePromise, Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
 
-/** Upper bounds of the buckets, in seconds: from a decision in memory to a store that hangs. */
+/** Upper bounds of the buckets in seconds, from a decision in memory to a store that hangs. */
 export const DURATION_BUCKETS = [
   ...[0.000_000_5, 0.000_001, 0.000_002_5, 0.000_005, 0.000_01, 0.000_1, 0.001],
   ...[0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
@@ -11,23 +11,23 @@ export const DURATION_BUCKETS = [
 
 export interface DurationsOptions {
   readonly gate: Gate
-  /** One in so many decisions is timed, on average and at uneven distances. Default: 256. */
+  /** Sampling interval: one in this many decisions is timed, on average and at irregular intervals. Default: 256. */
   readonly every?: number | undefined
-  /** Of this process, in milliseconds. Default: performance.now. */
+  /** Monotonic clock in milliseconds. Default: performance.now. */
   readonly nowMs?: (() => number) | undefined
 }
 
 const OPTIONS: OptionNames<DurationsOptions> = { gate: true, every: true, nowMs: true }
 
-/** A state of the histogram: decisions at or under each bound (not summed up), and above all of them. */
+/** Histogram state: decisions at or under each bound (not cumulative), and above all of them. */
 export interface DurationCounts {
   readonly counts: readonly number[]
   readonly sumSeconds: number
 }
 
 /**
- * How long decisions take, from the question to the answer, a promised one included. Only one in so many is timed: two
- * readings of the clock cost as much as half a decision. It puts a `check` of its own before the gate's until it is closed.
+ * Measures the duration of decisions, including promised ones. Only a sample is timed, because reading the clock
+ * twice costs as much as half a decision. Replaces the gate's `check` by a wrapper until `close`.
  */
 export class Durations {
   readonly #gate: Gate
@@ -46,7 +46,8 @@ export class Durations {
     let chance = 1
     gate.check = (message: Message): MaybePromise<Decision> => {
       if (--left > 0) return check.call(gate, message)
-      // Uneven, so that traffic with a rhythm is not always met at the same beat (Numerical Recipes' generator).
+      // Irregular, so that periodic traffic is not always sampled at the same phase (generator of Numerical
+      // Recipes).
       chance = (Math.imul(chance, 1_664_525) + 1_013_904_223) >>> 0
       left = 1 + Math.floor((chance / 2 ** 32) * (2 * every - 1))
       return this.#time(() => check.call(gate, message))
@@ -57,13 +58,13 @@ export class Durations {
     return { counts: Array.from(this.#counts), sumSeconds: this.#sumSeconds }
   }
 
-  /** Calls a listener with each duration in seconds; returns how to end it. */
+  /** Calls a listener with each duration in seconds; returns a function that unsubscribes. */
   watch(listener: (seconds: number) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Counts a duration measured elsewhere. */
+  /** Records a duration measured elsewhere. */
   note(seconds: number): void {
     let bucket = 0
     while (bucket < DURATION_BUCKETS.length && seconds > DURATION_BUCKETS[bucket]!) bucket++
@@ -72,7 +73,7 @@ export class Durations {
     for (const listener of this.#listeners) listener(seconds)
   }
 
-  /** Gives the gate its own `check` back. */
+  /** Restores the gate's own `check`. */
   close(): void {
     // An own property hides the method of the class.
     delete (this.#gate as { check?: Gate['check'] }).check
@@ -93,8 +94,8 @@ export class Durations {
 }
 
 /**
- * The bound under which a share of the durations between two states stays, in seconds, read off the buckets in a straight
- * line as Prometheus does; undefined where there were none, Infinity beyond the last bound.
+ * Returns the bound in seconds under which a fraction of the durations between two states lies, interpolated linearly
+ * like Prometheus; undefined without durations, Infinity beyond the last bound.
  */
 export function quantileOf(
   share: number,

@@ -3,7 +3,7 @@ import { REASONS, type Series, sumOf } from '../analytics/rule-counters.ts'
 import type { MaybePromise } from '../core/message.ts'
 import { DURATION_BUCKETS, type Durations } from './durations.ts'
 
-/** What a store says of itself, as far as metrics tell of it. */
+/** Part of a store that metrics read. */
 export interface ObservedStore {
   readonly name: string
   health(): MaybePromise<{
@@ -15,7 +15,7 @@ export interface ObservedStore {
   }>
 }
 
-/** What a guard says of itself; what an adapter's `stats()` gives fits, too. */
+/** Statistics of a guard; the `stats()` of an adapter fits too. */
 export interface ObservedGuard {
   stats(): {
     readonly held: number
@@ -28,12 +28,12 @@ export interface ObservedGuard {
   }
 }
 
-/** Whatever there is to tell of; what is left out is not told of. */
+/** Sources of metrics; omitted sources are not exposed. */
 export interface MetricSources {
   readonly analytics: Analytics
   readonly durations?: Durations | undefined
   readonly store?: ObservedStore | undefined
-  /** Their numbers are added up. */
+  /** Their numbers are summed. */
   readonly guards?: readonly ObservedGuard[] | undefined
 }
 
@@ -44,7 +44,7 @@ export interface Sample {
   readonly value: number
 }
 
-/** All samples of one name; a histogram holds its buckets, sum and count. */
+/** Samples of one metric name; a histogram holds its buckets, sum and count. */
 export interface Family {
   readonly name: string
   readonly help: string
@@ -59,7 +59,10 @@ export interface Family {
     | undefined
 }
 
-/** What there is to tell, for other expositions than {@link renderMetrics}. Rejects never; a store that fails is down. */
+/**
+ * Collects all metrics, for expositions other than {@link renderMetrics}. Never rejects; a failing store is reported
+ * as down.
+ */
 export async function collectMetrics(sources: MetricSources): Promise<readonly Family[]> {
   return [
     ...decisionsOf(sources.analytics),

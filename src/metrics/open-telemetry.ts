@@ -11,7 +11,7 @@ interface Result<Instrument> {
   observe(instrument: Instrument, value: number, labels: Labels): void
 }
 
-/** A meter of the OpenTelemetry API, as far as it is used. */
+/** Used part of a meter of the OpenTelemetry API. */
 export interface OtelMeter<Instrument> {
   createObservableCounter(name: string, about: About): Instrument
   createObservableGauge(name: string, about: About): Instrument
@@ -27,8 +27,9 @@ export interface OtelMeter<Instrument> {
 }
 
 /**
- * Tells a meter of the OpenTelemetry API of all metrics: `topicgate.requests` for `topicgate_requests_total`, and so on;
- * returns how to end it. Counts are read when the meter's reader asks; timed decisions are recorded as they are timed.
+ * Registers all metrics with an OpenTelemetry meter: `topicgate.requests` for `topicgate_requests_total`, and so on;
+ * returns a function that unregisters them. Counts are read when the meter's reader collects; timed decisions are
+ * recorded at once.
  */
 export async function observeMetrics<Instrument>(
   meter: OtelMeter<Instrument>,
@@ -56,7 +57,7 @@ export async function observeMetrics<Instrument>(
   }
 }
 
-/** The API has no histogram that is read: each timed decision is recorded. */
+/** The API has no observable histogram, so each timed decision is recorded. */
 function watchDurations<Instrument>(meter: OtelMeter<Instrument>, { durations }: MetricSources): () => void {
   if (durations === undefined) return () => {}
   const histogram = meter.createHistogram('topicgate.decision.duration', {

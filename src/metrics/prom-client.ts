@@ -1,6 +1,6 @@
 import { collectMetrics, type Family, type Labels, type MetricSources } from './metrics.ts'
 
-/** A registry of prom-client, as far as it is used. */
+/** Used part of a prom-client registry. */
 export interface PromRegistry {
   registerMetric(metric: never): void
   removeSingleMetric(name: string): void
@@ -13,13 +13,14 @@ interface Value {
 }
 
 /**
- * Puts all metrics in a registry of prom-client (14 or 15), under the names of {@link renderMetrics}; returns how to take
- * them out again. Read when the registry is; decisions cost no more for it. Throws where a name is taken.
+ * Registers all metrics with a prom-client registry (14 or 15), under the names of {@link renderMetrics}; returns a
+ * function that removes them. Metrics are collected on each scrape; decisions get no slower. Throws if a name is
+ * taken.
  */
 export async function registerMetrics(registry: PromRegistry, sources: MetricSources): Promise<() => void> {
   let reading: Promise<ReadonlyMap<string, Family>> | undefined
   const read = (): Promise<ReadonlyMap<string, Family>> => {
-    // The registry asks for each metric by itself: those it asks for together are of one reading.
+    // The registry collects each metric separately: those collected together share one reading.
     reading ??= collectMetrics(sources)
       .then(families => new Map(families.map(family => [family.name, family])))
       .finally(() => {

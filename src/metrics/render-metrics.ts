@@ -1,11 +1,11 @@
 import { collectMetrics, type Family, type Labels, type MetricSources } from './metrics.ts'
 
-/** The content type of what {@link renderMetrics} gives. */
+/** Content type of the result of {@link renderMetrics}. */
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 /**
- * All metrics in the text format of Prometheus, version 0.0.4. Labels name rules, scopes, tiers and reasons, which policies
- * bound, and never a client, user, address or topic. Rejects never.
+ * Renders all metrics in the Prometheus text format, version 0.0.4. Labels are rules, scopes, tiers and reasons,
+ * which policies bound; never a client, user, address or topic. Never rejects.
  */
 export async function renderMetrics(sources: MetricSources): Promise<string> {
   const families = await collectMetrics(sources)
@@ -34,7 +34,7 @@ function renderLabels(labels: Labels): string {
 }
 
 function escapeValue(value: string): string {
-  // A lone surrogate is no UTF-8, and would cost the whole scrape.
+  // A lone surrogate is not valid UTF-8 and would break the whole scrape.
   const text = Buffer.from(value).toString()
   return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }

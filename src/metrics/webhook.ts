@@ -6,7 +6,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Alert } from './alerts.ts'
 
-/** What is asked of `fetch`. */
+/** Used part of `fetch`. */
 export type Post = (
   url: string,
   request: {
@@ -20,18 +20,18 @@ export type Post = (
 
 export interface WebhookOptions {
   readonly url: string
-  /** Signs what is sent. */
+  /** Secret that signs the requests. */
   readonly secret: string
   readonly clock?: Clock | undefined
   readonly logger?: Logger | undefined
-  /** Tries of one alert. Default: 8. */
+  /** Maximum attempts per alert. Default: 8. */
   readonly tries?: number | undefined
-  /** The first wait at the most, doubled after each try up to `maxWaitMs`. Default: 1,000 and 60,000. */
+  /** Longest first wait, doubled after each attempt up to `maxWaitMs`. Default: 1,000 and 60,000. */
   readonly waitMs?: number | undefined
   readonly maxWaitMs?: number | undefined
-  /** How long an answer may take. Default: 5,000. */
+  /** Longest wait for a response. Default: 5,000. */
   readonly timeoutMs?: number | undefined
-  /** In [0, 1). Default: Math.random. */
+  /** Random source in [0, 1). Default: Math.random. */
   readonly chance?: (() => number) | undefined
   /** Default: fetch. */
   readonly post?: Post | undefined
@@ -53,25 +53,27 @@ const OPTIONS: OptionNames<WebhookOptions> = {
 export interface WebhookStats {
   readonly waiting: number
   readonly delivered: number
-  /** Given up: refused, tried too often, or pushed out of a full queue. */
+  /** Lost alerts: refused, out of attempts, or dropped from a full queue. */
   readonly lost: number
 }
 
-/** Sent with each try: `t` are seconds since the epoch, `v1` is the HMAC-SHA-256 of `t.body` in hexadecimal. */
+/**
+ * Signature header of each attempt: `t` is seconds since the epoch, `v1` the HMAC-SHA-256 of `t.body` in hexadecimal.
+ */
 export const SIGNATURE_HEADER = 'topicgate-signature'
-/** Of one alert's state; the same at every try, so that the receiver can tell repeats. */
+/** Id header of an alert's state; the same for every attempt, so that the receiver can detect repeats. */
 export const DELIVERY_HEADER = 'topicgate-delivery'
 
 /**
- * Posts alerts as JSON, in order, one at a time and each once. What fails is tried again after a random wait that doubles
- * ("full jitter": Brooker, "Exponential backoff and jitter", 2015); an answer of 400 to 499 other than 408 and 429 is
- * final. At most {@link BOUNDS.webhookQueue} wait: of more, the oldest goes.
+ * Posts alerts as JSON, in order, one at a time, each once. Retries after a random wait that doubles ("full jitter":
+ * Brooker, "Exponential backoff and jitter", 2015). A response of 400 to 499 other than 408 and 429 is final. At most
+ * {@link MAX_SIZES.webhookQueue} alerts wait; beyond that the oldest is dropped.
  */
 export class Webhook {
   readonly #options: WebhookOptions
   readonly #clock: Clock
   readonly #logger: Logger
-  /** By delivery, in order. */
+  /** Alerts by delivery id, in order. */
   readonly #waiting = new Map<string, Alert>()
   readonly #done: string[] = []
   #busy = false
@@ -81,7 +83,7 @@ export class Webhook {
   #cancelWait: (() => void) | undefined
   #abort: (() => void) | undefined
 
-  /** Throws PolicyError for a URL that is not of http or https, and without a secret. */
+  /** Throws PolicyError for a URL that is not http or https, and for a missing secret. */
   constructor(options: WebhookOptions) {
     checkOptionNames(options, OPTIONS)
     const { url, secret } = options
@@ -93,13 +95,15 @@ export class Webhook {
     this.#logger = options.logger ?? SILENT
   }
 
-  /** Queues an alert; what waits already, or went lately, is not sent again. Never throws: to be given as `onAlert`. */
+  /**
+   * Queues an alert unless it is queued already or was sent recently. Never throws, so it can be passed as `onAlert`.
+   */
   readonly send = (alert: Alert): void => {
     const delivery = `${alert.id}-${alert.state}`
     if (this.#closed || this.#waiting.has(delivery) || this.#done.includes(delivery)) return
     this.#waiting.set(delivery, alert)
     if (this.#waiting.size > MAX_SIZES.webhookQueue) {
-      // The first is on its way.
+      // The first is being sent.
       const [, oldest] = this.#waiting.keys()
       this.#waiting.delete(oldest!)
       this.#lost++
@@ -111,7 +115,7 @@ export class Webhook {
     return { waiting: this.#waiting.size, delivered: this.#delivered, lost: this.#lost }
   }
 
-  /** Ends at once what is on its way; what waits is lost. */
+  /** Aborts the current request; waiting alerts are lost. */
   close(): void {
     this.#closed = true
     this.#lost += this.#waiting.size
@@ -143,7 +147,7 @@ export class Webhook {
     return this.#waiting.entries().next().value
   }
 
-  /** Whether it was taken in the end. */
+  /** Retries until success or the last attempt; returns true on success. */
   async #insist(delivery: string, body: string): Promise<boolean> {
     const { tries = 8, waitMs = 1_000, maxWaitMs = 60_000, chance = Math.random } = this.#options
     for (let attempt = 1; ; attempt++) {

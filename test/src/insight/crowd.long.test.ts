@@ -100,7 +100,11 @@ it('of a million messages of 200,000 clients knows the totals, the clients and t
 
 it('knows whom a flood of 100,000 senders refused most, though only some of it is counted by name', () => {
   const refuse: Middleware = () => ({
-    ...{ allowed: false, outcome: 'drop', reason: 'rate_limit_exceeded', rule: 'all', retryAfterMs: 1 },
+    allowed: false,
+    outcome: 'drop',
+    reason: 'rate_limit_exceeded',
+    rule: 'all',
+    retryAfterMs: 1,
   })
   const gate = new Gate({ clock: new FakeClock() }).use(refuse)
   const analytics = new Analytics({ gate })
