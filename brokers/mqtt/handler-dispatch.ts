@@ -126,11 +126,11 @@ export class HandlerDispatch {
 
   /** Hands a message on within the limits of handlers at work: waits for one of them to end, or discards it. */
   #handWithin(message: ReceivedMessage, turn?: KeyInFlight): Promise<void> | undefined {
-    const entered = this.#gate.handlerMonitor.enter(message, turn)
-    if ('leave' in entered) {
+    const entered = this.#gate.handlerMonitor.beginHandler(message, turn)
+    if ('release' in entered) {
       const running = this.#handNow(message)
-      if (running === undefined) entered.leave()
-      return running?.then(() => entered.leave())
+      if (running === undefined) entered.release()
+      return running?.then(() => entered.release())
     }
     const { decision } = entered
     if (decision.outcome === 'throttle')
@@ -156,8 +156,8 @@ export class HandlerDispatch {
       const { handlerMonitor } = this.#gate
       const payload = packet.payload as Buffer
       // No closure is made where nobody goes by it.
-      const answer = handlerMonitor.isHeard
-        ? handlerMonitor.watch(message, () => this.#handler(message.topic, payload, packet, message))
+      const answer = handlerMonitor.isUsed
+        ? handlerMonitor.measure(message, () => this.#handler(message.topic, payload, packet, message))
         : this.#handler(message.topic, payload, packet, message)
       if (isThenable(answer)) {
         return Promise.resolve(answer).then(

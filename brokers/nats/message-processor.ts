@@ -174,8 +174,8 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
 
   /** Hands a message on within the limits of handlers at work, has it wait for one of them to end, or refuses it. */
   #enter(decision: Decision, delivery: Delivery, turn: KeyInFlight | undefined): void {
-    const entered = this.context.gate.handlerMonitor.enter(delivery, turn)
-    if ('leave' in entered) {
+    const entered = this.context.gate.handlerMonitor.beginHandler(delivery, turn)
+    if ('release' in entered) {
       this.#slots.set(delivery, entered)
       this.#handle(decision, delivery)
     } else if (entered.decision.outcome !== 'throttle') {
@@ -195,7 +195,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     if (this.#slots.size === 0) return
     const slot = this.#slots.get(delivery)
     this.#slots.delete(delivery)
-    slot?.leave()
+    slot?.release()
   }
 
   /** Messages that may pass and wait for a handler. */
@@ -210,7 +210,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     delivery.decided = decision
     try {
       const result =
-        gate.handlerMonitor.isHeard && this.observed
+        gate.handlerMonitor.isUsed && this.observed
           ? this.#handleWatched(delivery)
           : this.#handler(delivery.source as M, delivery)
       if (isThenable(result)) this.#await(result, delivery)
@@ -226,7 +226,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
 
   // Closures stand apart: where one is, each message pays for a context, whether it is made or not.
   #handleWatched(delivery: Delivery): unknown {
-    return this.context.gate.handlerMonitor.watch(delivery, () =>
+    return this.context.gate.handlerMonitor.measure(delivery, () =>
       this.#handler(delivery.source as M, delivery),
     )
   }

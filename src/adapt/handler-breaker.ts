@@ -188,7 +188,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
       circuits = found()
       return true
     },
-    heard(key, untilMs) {
+    applyOpened(key, untilMs) {
       const circuit = circuits.get(key) ?? make(key, clock.now())
       if (circuit.openedMs !== undefined && circuit.openedMs + openMs >= untilMs) return
       circuit.openedMs = untilMs - openMs

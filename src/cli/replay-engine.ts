@@ -20,7 +20,7 @@ export class ReplayEngine {
     this.#clock = clock
     this.#pendingHandlers = new PendingHandlers(({ dueMs, message, handled }) => {
       clock.moveTo(dueMs)
-      gate.handlerMonitor.note(message, handled)
+      gate.handlerMonitor.record(message, handled)
     })
   }
 
@@ -42,7 +42,7 @@ export class ReplayEngine {
 
   /** What passed is handled, and the end of that is told at its own moment. */
   #handle({ atMs, message, handled }: Captured, decision: Decision): Decision {
-    if (decision.allowed && handled !== undefined && this.#gate.handlerMonitor.isHeard)
+    if (decision.allowed && handled !== undefined && this.#gate.handlerMonitor.isUsed)
       this.#pendingHandlers.add(atMs, message, handled)
     return decision
   }

@@ -10,7 +10,7 @@ export class ThrottledLog {
   readonly #text: string
   /** Number of occurrences so far. */
   count = 0
-  #toldMs = Number.NEGATIVE_INFINITY
+  #loggedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock, logger: Logger, text: string) {
     this.#clock = clock
@@ -18,11 +18,11 @@ export class ThrottledLog {
     this.#text = text
   }
 
-  note(context: object): void {
+  log(context: object): void {
     this.count++
     const nowMs = this.#clock.now()
-    if (nowMs - this.#toldMs < EVERY_MS) return
-    this.#toldMs = nowMs
+    if (nowMs - this.#loggedAtMs < EVERY_MS) return
+    this.#loggedAtMs = nowMs
     try {
       this.#logger.warn({ ...context, count: this.count }, this.#text)
     } catch {

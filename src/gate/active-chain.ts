@@ -16,9 +16,9 @@ import type { LimitScaler } from './limit-scaling.ts'
 import type { RuntimeConfig } from './runtime-config.ts'
 
 /** Maximum number of store calls that one reset runs at the same time. */
-const FORGOTTEN_AT_ONCE = 64
+const MAX_CONCURRENT_FORGETS = 64
 
-interface Owner {
+interface ChainHost {
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -46,7 +46,7 @@ export class ActiveChain {
   readonly held: HeldCounts
 
   constructor(
-    gate: Owner,
+    gate: ChainHost,
     store: Store,
     runtimeConfig: RuntimeConfig,
     dialect: Dialect,
@@ -61,7 +61,7 @@ export class ActiveChain {
     this.handlerMonitor = new HandlerMonitor(
       gate.clock,
       gate.logger,
-      (...opened) => runtimeConfig.tellOpened(...opened),
+      (...opened) => runtimeConfig.shareOpened(...opened),
       message => this.resolveSender(message).identity,
     )
     this.held = new HeldCounts({
@@ -83,7 +83,7 @@ export class ActiveChain {
     this.routes = null
     this.handlerMonitor.follow(this.registry.entries)
     this.held.follow(this.registry.entries)
-    this.#adopt()
+    this.#updateStoreLimits()
     return [...before].filter(name => !this.registry.names.has(name))
   }
 
@@ -92,8 +92,8 @@ export class ActiveChain {
     let count = await this.#store.forget(selector)
     const rule = selector.rule === undefined ? undefined : this.registry.countedAs(selector.rule)
     const ephemeral = rule === undefined ? [] : this.#runtimeConfig.overrideSelectors(rule, selector.key)
-    for (let first = 0; first < ephemeral.length; first += FORGOTTEN_AT_ONCE) {
-      const some = ephemeral.slice(first, first + FORGOTTEN_AT_ONCE)
+    for (let first = 0; first < ephemeral.length; first += MAX_CONCURRENT_FORGETS) {
+      const some = ephemeral.slice(first, first + MAX_CONCURRENT_FORGETS)
       for (const forgotten of await Promise.all(some.map(each => this.#store.forget(each))))
         count += forgotten
     }
@@ -104,7 +104,7 @@ export class ActiveChain {
   banOf(sender: Sender): Decision | undefined {
     if (this.#runtimeConfig.senderOverrides.bans.isEmpty) return undefined
     const message: Message = { topic: 'connect', on: 'connect', sender, size: 0 }
-    const senderState = this.routesNow().settle(new SenderState(sender, sender), message)
+    const senderState = this.currentRoutes().settle(new SenderState(sender, sender), message)
     // Nothing here waits for a tier lookup.
     this.#runtimeConfig.takePendingLookup()
     const { evaluator } = senderState.senderPlan!
@@ -121,7 +121,7 @@ export class ActiveChain {
   }
 
   /** Records a refusal for penalties. Never throws. */
-  punish(decision: Decision, message: Message): void {
+  recordRefusal(decision: Decision, message: Message): void {
     this.#runtimeConfig.note(decision, this.registry, message, this.resolveSender(message).identity)
   }
 
@@ -135,13 +135,13 @@ export class ActiveChain {
   }
 
   /** Rebuilds every plan so that the new limits count from now on. */
-  rescale(): void {
+  rebuildPlans(): void {
     this.routes = null
-    this.#adopt()
+    this.#updateStoreLimits()
   }
 
   /** Reports the limits now in force to the store. */
-  #adopt(): void {
+  #updateStoreLimits(): void {
     if (this.#store.adopt === undefined) return
     // Why: an adaptive limit that continues under a new policy needs its factor at once.
     if (this.#isRouted) this.#limitScaler.follow(this.registry.entries)
@@ -149,22 +149,23 @@ export class ActiveChain {
   }
 
   /** Makes every sender resolve its plan again before its next message. Compiles nothing. */
-  renew(): void {
+  invalidatePlans(): void {
     this.routes = this.routes?.renewed() ?? null
   }
 
   /** Returns the sender state of a message's sender, switched to the message's topic. */
   resolveSender(message: Message): SenderState {
     this.#pendingLookup = undefined
-    const routes = this.routesNow()
-    if (!routes.areKept) return this.#settle(routes, new SenderState(message.sender, message.sender), message)
+    const routes = this.currentRoutes()
+    if (!routes.areKept)
+      return this.#resolvePlan(routes, new SenderState(message.sender, message.sender), message)
     if (typeof message.sender !== 'object') checkMessage(message)
     const senderState = getSenderState(message.sender, this.#gate)
     if (senderState.routes === routes && senderState.topic === message.topic && senderState.on === message.on)
       return senderState
     if (senderState.routes === routes && senderState.restoreTopic(message.topic, message.on))
       return senderState
-    return this.#settle(routes, senderState, message)
+    return this.#resolvePlan(routes, senderState, message)
   }
 
   /** Pending tier lookup of the sender resolved last. The caller awaits it, then resolves the sender again. */
@@ -178,7 +179,7 @@ export class ActiveChain {
     return isExempt(planFor(senderState, nowMs).steps, message, senderState.identity, nowMs)
   }
 
-  #settle(routes: RouteTable, senderState: SenderState, message: Message): SenderState {
+  #resolvePlan(routes: RouteTable, senderState: SenderState, message: Message): SenderState {
     checkMessage(message)
     routes.settle(senderState, message)
     this.#pendingLookup = this.#runtimeConfig.takePendingLookup()
@@ -186,7 +187,7 @@ export class ActiveChain {
     return senderState
   }
 
-  routesNow(): RouteTable {
+  currentRoutes(): RouteTable {
     if (this.routes === null) this.#limitScaler.follow(this.registry.entries)
     this.#isRouted = true
     this.routes ??= new RouteTable({

@@ -13,8 +13,8 @@ import type { EphemeralEntries, SharedEntries, SharedEntry } from '../stores/sha
  */
 const KIND = 'load'
 /** Intervals after which a node that reported nothing no longer counts. */
-const LASTS = 3
-const PATIENCE_MS = 2_000
+const LIFETIME_INTERVALS = 3
+const TIMEOUT_MS = 2_000
 /** Maximum length of another node's name. */
 const NODE_CHARS = 60
 
@@ -38,9 +38,9 @@ export class StoreClusterLoad implements ClusterLoad {
   readonly #node: string
   /** Random, because two nodes may have the same name. */
   readonly #id = randomBytes(8).toString('hex')
-  #told = false
-  #failing = false
-  #left = false
+  #hasReported = false
+  #isFailing = false
+  #hasLeft = false
 
   constructor(options: ClusterLoadOptions) {
     this.#options = options
@@ -51,37 +51,37 @@ export class StoreClusterLoad implements ClusterLoad {
   async exchange(signals: ReadonlyMap<string, number>): Promise<readonly NodeLoad[] | undefined> {
     const { clock, everyMs, logger } = this.#options
     try {
-      const patienceMs = Math.min(PATIENCE_MS, everyMs)
-      const sharedEntries = await withTimeout(clock, patienceMs, () => this.#tellAndHear(signals))
-      this.#failing = false
-      return this.#living(sharedEntries)
+      const timeoutMs = Math.min(TIMEOUT_MS, everyMs)
+      const sharedEntries = await withTimeout(clock, timeoutMs, () => this.#exchangeEntries(signals))
+      this.#isFailing = false
+      return this.#liveLoads(sharedEntries)
     } catch (err) {
-      if (!this.#failing && !this.#left)
+      if (!this.#isFailing && !this.#hasLeft)
         logger.warn({ err }, 'the load of other nodes is not known now: limits go by that of this node')
-      this.#failing = true
+      this.#isFailing = true
       return undefined
     }
   }
 
   /** Removes this node's entry if the store is reachable. Otherwise the entry expires. */
   leave(): void {
-    this.#left = true
+    this.#hasLeft = true
     const remove = async (): Promise<void> => this.#sharedEntries.remove(KIND, this.#id)
-    if (this.#told) remove().catch(() => {})
+    if (this.#hasReported) remove().catch(() => {})
   }
 
-  async #tellAndHear(signals: ReadonlyMap<string, number>): Promise<readonly SharedEntry[]> {
+  async #exchangeEntries(signals: ReadonlyMap<string, number>): Promise<readonly SharedEntry[]> {
     const { clock, everyMs } = this.#options
-    if (!this.#left) {
-      this.#told = true
+    if (!this.#hasLeft) {
+      this.#hasReported = true
       const json = JSON.stringify({ node: this.#node, signals: Object.fromEntries(signals) })
-      const expiresAtMs = clock.now() + LASTS * everyMs
+      const expiresAtMs = clock.now() + LIFETIME_INTERVALS * everyMs
       await this.#sharedEntries.put({ kind: KIND, id: this.#id, json, expiresAtMs })
     }
     return this.#sharedEntries.list()
   }
 
-  #living(sharedEntries: readonly SharedEntry[]): readonly NodeLoad[] {
+  #liveLoads(sharedEntries: readonly SharedEntry[]): readonly NodeLoad[] {
     const nowMs = this.#options.clock.now()
     const loads: NodeLoad[] = []
     for (const { kind, id, json, expiresAtMs = 0 } of sharedEntries) {

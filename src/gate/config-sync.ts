@@ -6,18 +6,18 @@ import type { SharedEntries, SharedEntriesWatch, SharedEntry } from '../stores/s
 import type { EntryKind, RuntimeEntry } from './runtime-entry.ts'
 
 /** Poll interval if the store sends no change notifications: all nodes know a change within a second. */
-const LOOK_EVERY_MS = 400
+const POLL_INTERVAL_MS = 400
 /** Poll interval if the store notifies of changes. Because notifications can get lost, polling never stops. */
-const TOLD_LOOK_EVERY_MS = 2_000
+const NOTIFIED_POLL_INTERVAL_MS = 2_000
 /** Pause after a read, as a multiple of its duration: frequent changes take at most a fifth of the time. */
-const REST_FACTOR = 4
-const PATIENCE_MS = 2_000
+const PAUSE_FACTOR = 4
+const TIMEOUT_MS = 2_000
 
 export interface ConfigSyncHooks {
   readonly clock: Clock
   readonly logger: Logger
   /** Returns every entry in effect on this node. */
-  known(): readonly (readonly [EntryKind, RuntimeEntry])[]
+  listEntries(): readonly (readonly [EntryKind, RuntimeEntry])[]
   /** Takes over the entries of all kinds, except those in `unsent`, which this node has yet to write. */
   merge(sharedEntries: readonly SharedEntry[], unsent: ReadonlySet<string>): void
 }
@@ -28,7 +28,7 @@ function isMissingRight(error: unknown): boolean {
 }
 
 /** Returns the name of an entry, unique across kinds. */
-export function sharedName(kind: string, id: string): string {
+export function entryName(kind: string, id: string): string {
   return `${kind} ${id}`
 }
 
@@ -44,23 +44,23 @@ export class ConfigSync {
   /** Changes that are not written yet, oldest first. */
   readonly #unsent = new Map<
     string,
-    { readonly kind: EntryKind; readonly id: string; readonly note: RuntimeEntry | undefined }
+    { readonly kind: EntryKind; readonly id: string; readonly entry: RuntimeEntry | undefined }
   >()
   #version: string | undefined
-  #looking: Promise<void> | undefined
-  #telling: Promise<void> | undefined
-  #cancel: (() => void) | undefined
+  #polling: Promise<void> | undefined
+  #writing: Promise<void> | undefined
+  #cancelTimer: (() => void) | undefined
   /**
    * Set if a change was notified since the last poll began; `#missesNotifications` if a poll found a change without
    * a notification.
    */
-  #told = false
-  #deaf = false
-  #restUntilMs = Number.NEGATIVE_INFINITY
-  #failing = false
+  #isNotified = false
+  #missesNotifications = false
+  #pausedUntilMs = Number.NEGATIVE_INFINITY
+  #isFailing = false
   #failingSinceMs = Number.NEGATIVE_INFINITY
-  #warned = false
-  #closed = false
+  #hasWarned = false
+  #isClosed = false
 
   /** Names of entries sent while a list is being read; undefined otherwise. */
   #sentMeanwhile: Set<string> | undefined
@@ -68,98 +68,98 @@ export class ConfigSync {
   constructor(sharedEntries: SharedEntries, hooks: ConfigSyncHooks) {
     this.#sharedEntries = sharedEntries
     this.#hooks = hooks
-    this.#watch = sharedEntries.watch?.(() => this.#hear())
+    this.#watch = sharedEntries.watch?.(() => this.#onNotified())
   }
 
   /** Writes an entry for the other nodes. Also resolves if the store is unreachable. */
-  async tell(kind: EntryKind, id: string, note: RuntimeEntry | undefined): Promise<void> {
-    const told = { kind, id, note }
-    const name = sharedName(kind, id)
+  async share(kind: EntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void> {
+    const change = { kind, id, entry }
+    const name = entryName(kind, id)
     this.#unsent.delete(name)
     // Bounded even if the store stays unreachable. Beyond the bound, the oldest change stays local to this
     // node.
     if (this.#unsent.size >= MAX_SIZES.sharedEntries) this.#unsent.delete(this.#unsent.keys().next().value!)
-    this.#unsent.set(name, told)
-    do await this.#tellNow()
-    while (this.#unsent.get(name) === told && !this.#failing && !this.#closed)
+    this.#unsent.set(name, change)
+    do await this.#writeRound()
+    while (this.#unsent.get(name) === change && !this.#isFailing && !this.#isClosed)
   }
 
   /** Polls the store once and schedules the next poll. Never rejects. */
-  look(): Promise<void> {
-    if (this.#looking === undefined) {
-      this.#cancel?.()
-      const wasTold = this.#told
-      this.#told = false
+  poll(): Promise<void> {
+    if (this.#polling === undefined) {
+      this.#cancelTimer?.()
+      const wasNotified = this.#isNotified
+      this.#isNotified = false
       const beganMs = this.#hooks.clock.now()
-      this.#looking = this.#attempt(() => this.#ask(wasTold)).finally(() => {
-        this.#looking = undefined
+      this.#polling = this.#runLogged(() => this.#pollOnce(wasNotified)).finally(() => {
+        this.#polling = undefined
         const endMs = this.#hooks.clock.now()
-        this.#restUntilMs = endMs + Math.min(LOOK_EVERY_MS, REST_FACTOR * (endMs - beganMs))
-        this.#schedule()
+        this.#pausedUntilMs = endMs + Math.min(POLL_INTERVAL_MS, PAUSE_FACTOR * (endMs - beganMs))
+        this.#schedulePoll()
       })
     }
-    return this.#looking
+    return this.#polling
   }
 
   /** Stops polling. Writes pending changes within two seconds if the store is reachable. Never rejects. */
   async close(): Promise<void> {
-    this.#closed = true
-    this.#cancel?.()
+    this.#isClosed = true
+    this.#cancelTimer?.()
     this.#watch?.close()
-    if (this.#unsent.size === 0 || this.#failing) return
+    if (this.#unsent.size === 0 || this.#isFailing) return
     // Twice, because the round under way may have missed the last change.
-    const tellTwice = async (): Promise<void> => {
-      await this.#tellNow()
-      if (!this.#failing) await this.#tellNow()
+    const writeTwice = async (): Promise<void> => {
+      await this.#writeRound()
+      if (!this.#isFailing) await this.#writeRound()
     }
-    await this.#withTimeout(tellTwice).catch(() => {})
+    await this.#withTimeout(writeTwice).catch(() => {})
   }
 
   /** Runs one round of writes at a time. Later changes go with the next round. Never rejects. */
-  #tellNow(): Promise<void> {
-    this.#telling ??= this.#attempt(() => this.#tellAll()).finally(() => {
-      this.#telling = undefined
+  #writeRound(): Promise<void> {
+    this.#writing ??= this.#runLogged(() => this.#writePending()).finally(() => {
+      this.#writing = undefined
     })
-    return this.#telling
+    return this.#writing
   }
 
-  #hear(): void {
-    this.#told = true
-    this.#deaf = false
-    if (this.#looking === undefined) this.#schedule()
+  #onNotified(): void {
+    this.#isNotified = true
+    this.#missesNotifications = false
+    if (this.#polling === undefined) this.#schedulePoll()
   }
 
-  #schedule(): void {
-    if (this.#closed) return
-    this.#cancel?.()
-    const waitMs = this.#told ? this.#restUntilMs - this.#hooks.clock.now() : this.#pauseMs()
-    if (waitMs <= 0) void this.look()
-    else this.#cancel = this.#hooks.clock.after(waitMs, () => void this.look())
+  #schedulePoll(): void {
+    if (this.#isClosed) return
+    this.#cancelTimer?.()
+    const waitMs = this.#isNotified ? this.#pausedUntilMs - this.#hooks.clock.now() : this.#intervalMs()
+    if (waitMs <= 0) void this.poll()
+    else this.#cancelTimer = this.#hooks.clock.after(waitMs, () => void this.poll())
   }
 
-  #pauseMs(): number {
-    const isTold = this.#watch?.isLive() && !this.#deaf && !this.#failing
-    return isTold ? TOLD_LOOK_EVERY_MS : LOOK_EVERY_MS
+  #intervalMs(): number {
+    const isNotified = this.#watch?.isLive() && !this.#missesNotifications && !this.#isFailing
+    return isNotified ? NOTIFIED_POLL_INTERVAL_MS : POLL_INTERVAL_MS
   }
 
-  async #ask(wasTold: boolean): Promise<void> {
-    await this.#tellAll()
+  async #pollOnce(wasNotified: boolean): Promise<void> {
+    await this.#writePending()
     const version = await this.#withTimeout(() => this.#sharedEntries.version())
     if (version === this.#version) return
-    this.#deaf = !wasTold && !this.#told && this.#version !== undefined
+    this.#missesNotifications = !wasNotified && !this.#isNotified && this.#version !== undefined
     if (version === '' && this.#version !== undefined) {
       // The store has lost all entries: each node writes its own again.
       this.#version = undefined
-      for (const [kind, note] of this.#hooks.known()) {
-        this.#unsent.set(sharedName(kind, note.id), { kind, id: note.id, note })
+      for (const [kind, entry] of this.#hooks.listEntries()) {
+        this.#unsent.set(entryName(kind, entry.id), { kind, id: entry.id, entry })
       }
-      return this.#tellAll()
+      return this.#writePending()
     }
     const sent = new Set<string>()
     this.#sentMeanwhile = sent
     try {
       const sharedEntries = await this.#withTimeout(() => this.#sharedEntries.list())
-      if (this.#closed) return
+      if (this.#isClosed) return
       this.#version = version
       // The list may be older than an entry sent while it was read. This runs in one step with the merge,
       // because answers come in batches.
@@ -169,49 +169,49 @@ export class ConfigSync {
     }
   }
 
-  async #tellAll(): Promise<void> {
-    for (const [name, told] of [...this.#unsent]) {
-      const { kind, id, note } = told
-      const isOver = (note?.expiresAtMs ?? Infinity) <= this.#hooks.clock.now()
-      if (isOver) {
+  async #writePending(): Promise<void> {
+    for (const [name, change] of [...this.#unsent]) {
+      const { kind, id, entry } = change
+      const isExpired = (entry?.expiresAtMs ?? Infinity) <= this.#hooks.clock.now()
+      if (isExpired) {
         this.#unsent.delete(name)
         continue
       }
       await this.#withTimeout(() => {
-        if (note === undefined) return this.#sharedEntries.remove(kind, id)
-        const { expiresAtMs } = note
+        if (entry === undefined) return this.#sharedEntries.remove(kind, id)
+        const { expiresAtMs } = entry
         return this.#sharedEntries.put({
           kind,
           id,
-          json: JSON.stringify(note),
+          json: JSON.stringify(entry),
           ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
         })
       })
       this.#sentMeanwhile?.add(name)
       // An entry that changed meanwhile is sent again.
-      if (this.#unsent.get(name) === told) this.#unsent.delete(name)
+      if (this.#unsent.get(name) === change) this.#unsent.delete(name)
     }
   }
 
   #withTimeout<T>(ask: () => T | Promise<T>): Promise<T> {
-    return withTimeout(this.#hooks.clock, PATIENCE_MS, ask)
+    return withTimeout(this.#hooks.clock, TIMEOUT_MS, ask)
   }
 
-  async #attempt(run: () => Promise<void>): Promise<void> {
+  async #runLogged(run: () => Promise<void>): Promise<void> {
     try {
       await run()
-      this.#failing = false
-      if (this.#warned && !this.#closed)
+      this.#isFailing = false
+      if (this.#hasWarned && !this.#isClosed)
         this.#hooks.logger.info({}, 'bans, overrides and exemptions are shared again')
-      this.#warned = false
+      this.#hasWarned = false
     } catch (err) {
       const nowMs = this.#hooks.clock.now()
-      if (!this.#failing) this.#failingSinceMs = nowMs
-      this.#failing = true
+      if (!this.#isFailing) this.#failingSinceMs = nowMs
+      this.#isFailing = true
       // A store that was just opened may not be connected yet. A missing permission does not come by waiting.
-      const isLasting = nowMs - this.#failingSinceMs >= PATIENCE_MS || isMissingRight(err)
-      if (this.#warned || this.#closed || !isLasting) return
-      this.#warned = true
+      const isLasting = nowMs - this.#failingSinceMs >= TIMEOUT_MS || isMissingRight(err)
+      if (this.#hasWarned || this.#isClosed || !isLasting) return
+      this.#hasWarned = true
       this.#hooks.logger.warn({ err }, 'bans, overrides and exemptions are not shared now')
     }
   }

@@ -7,7 +7,7 @@ import { nearest } from '../core/option-names.ts'
 import type { GateEvents } from './gate-events.ts'
 
 /** Counts every decision. Called before all listeners, with the state of the message's sender. */
-export interface Counter {
+export interface DecisionCounter {
   count(decision: Decision, message: Message, senderState: SenderState): void
 }
 
@@ -43,24 +43,24 @@ export class GateEmitter {
   hasDecisionListeners = false
   readonly #listeners = new Map<keyof GateEvents, readonly Listener<keyof GateEvents>[]>()
   /** Listeners of decisions. Why: a separate list and a fixed argument list cost a third of a generic emit. */
-  #ofDecisions: readonly Listener<'decision'>[] = []
+  #decisionListeners: readonly Listener<'decision'>[] = []
   /** Kept apart from the listeners. Why: V8 inlines a call site that has a single target, which halves its cost. */
-  #counters: readonly Counter[] = []
+  #counters: readonly DecisionCounter[] = []
   /** Original listener of each `once` wrapper. */
-  readonly #wrapped = new WeakMap<object, unknown>()
+  readonly #originals = new WeakMap<object, unknown>()
   readonly #logger: Logger
-  readonly #changed: () => void
+  readonly #onFlagChange: () => void
 
   /** `changed` is called after listeners of decisions were added or removed. */
   constructor(logger: Logger, changed: () => void) {
     this.#logger = logger
-    this.#changed = changed
+    this.#onFlagChange = changed
   }
 
   /** Adds a listener. Throws PolicyError for an unknown event. */
   on<Name extends keyof GateEvents>(event: Name, listener: Listener<Name>): void {
     checkEvent(event, listener)
-    this.#put(event, [...this.#of(event), listener])
+    this.#setListeners(event, [...this.#listenersOf(event), listener])
   }
 
   once<Name extends keyof GateEvents>(event: Name, listener: Listener<Name>): void {
@@ -69,74 +69,74 @@ export class GateEmitter {
       this.off(event, listener)
       listener(...args)
     }
-    this.#wrapped.set(wrapped as object, listener)
-    this.#put(event, [...this.#of(event), wrapped])
+    this.#originals.set(wrapped as object, listener)
+    this.#setListeners(event, [...this.#listenersOf(event), wrapped])
   }
 
   /** Removes the most recently added entry of a listener. */
   off<Name extends keyof GateEvents>(event: Name, listener: Listener<Name>): void {
-    const last = this.#of(event).findLastIndex(
-      each => each === listener || this.#wrapped.get(each as object) === listener,
+    const last = this.#listenersOf(event).findLastIndex(
+      each => each === listener || this.#originals.get(each as object) === listener,
     )
-    if (last !== -1) this.#put(event, this.#of(event).toSpliced(last, 1))
+    if (last !== -1) this.#setListeners(event, this.#listenersOf(event).toSpliced(last, 1))
   }
 
   emit<Name extends keyof GateEvents>(event: Name, ...args: GateEvents[Name]): void {
-    for (const listener of this.#of(event)) {
+    for (const listener of this.#listenersOf(event)) {
       try {
         listener(...args)
       } catch (err) {
-        this.#complain(event, err)
+        this.#logError(event, err)
       }
     }
   }
 
   /** Adds a counter. Returns a function that removes it. */
-  countBy(counter: Counter): () => void {
+  countBy(counter: DecisionCounter): () => void {
     this.#counters = [...this.#counters, counter]
-    this.#listen()
+    this.#updateFlag()
     return () => {
       this.#counters = this.#counters.filter(each => each !== counter)
-      this.#listen()
+      this.#updateFlag()
     }
   }
 
   /** Emits a decision to counters and listeners. */
-  tell(decision: Decision, message: Message, senderState: SenderState): void {
+  emitDecision(decision: Decision, message: Message, senderState: SenderState): void {
     const counters = this.#counters
     for (let index = 0; index < counters.length; index++) {
       try {
         counters[index]!.count(decision, message, senderState)
       } catch (err) {
-        this.#complain('decision', err)
+        this.#logError('decision', err)
       }
     }
-    const listeners = this.#ofDecisions
+    const listeners = this.#decisionListeners
     for (let index = 0; index < listeners.length; index++) {
       try {
         listeners[index]!(decision, message)
       } catch (err) {
-        this.#complain('decision', err)
+        this.#logError('decision', err)
       }
     }
   }
 
-  #of<Name extends keyof GateEvents>(event: Name): readonly Listener<Name>[] {
+  #listenersOf<Name extends keyof GateEvents>(event: Name): readonly Listener<Name>[] {
     return (this.#listeners.get(event) ?? []) as readonly Listener<Name>[]
   }
 
-  #put<Name extends keyof GateEvents>(event: Name, listeners: readonly Listener<Name>[]): void {
+  #setListeners<Name extends keyof GateEvents>(event: Name, listeners: readonly Listener<Name>[]): void {
     this.#listeners.set(event, listeners as readonly Listener<keyof GateEvents>[])
-    this.#ofDecisions = this.#of('decision')
-    this.#listen()
+    this.#decisionListeners = this.#listenersOf('decision')
+    this.#updateFlag()
   }
 
-  #listen(): void {
-    this.hasDecisionListeners = this.#ofDecisions.length > 0 || this.#counters.length > 0
-    this.#changed()
+  #updateFlag(): void {
+    this.hasDecisionListeners = this.#decisionListeners.length > 0 || this.#counters.length > 0
+    this.#onFlagChange()
   }
 
-  #complain(event: keyof GateEvents, err: unknown): void {
+  #logError(event: keyof GateEvents, err: unknown): void {
     this.#logger.error({ err, event }, 'a listener threw')
   }
 }

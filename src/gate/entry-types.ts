@@ -5,7 +5,12 @@ import { checkOverride, type Override, parseOverrideEffect } from '../chain/rule
 import type { Rule } from '../chain/rules/rule.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
 import type { SenderOverrides } from '../chain/senders/sender-overrides.ts'
-import { readSubject, SUBJECT_PARTS, type Subject, type Whom } from '../chain/senders/sender-selector.ts'
+import {
+  parseSubject,
+  SUBJECT_PARTS,
+  type Subject,
+  type SubjectKey,
+} from '../chain/senders/sender-selector.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames, pickOptions } from '../core/option-names.ts'
 import type { EntryType } from './runtime-list.ts'
@@ -43,7 +48,7 @@ const TIER: OptionNames<TierOptions> = { ...SUBJECT, tier: true }
 export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOptions> {
   return {
     kind: 'ban',
-    read(options) {
+    parse(options) {
       checkOptionNames(options, BAN)
       const { outcome = 'reject', ...subject } = options
       if (!OUTCOMES.includes(outcome)) {
@@ -53,14 +58,14 @@ export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOpt
           `use one of ${OUTCOMES.join(', ')}`,
         )
       }
-      const whom = whomOf(subject)
-      return { id: idOf(whom), given: { [whom.part]: whom.text, outcome } }
+      const subjectKey = subjectKeyOf(subject)
+      return { id: subjectId(subjectKey), given: { [subjectKey.part]: subjectKey.text, outcome } }
     },
-    enter({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
-      const whom = whomOf(rest)
+    apply({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
+      const subjectKey = subjectKeyOf(rest)
       const ban = { id, reason, outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
-      senderOverrides.bans.add(whom, ban)
-      return () => senderOverrides.bans.remove(whom, ban)
+      senderOverrides.bans.add(subjectKey, ban)
+      return () => senderOverrides.bans.remove(subjectKey, ban)
     },
   }
 }
@@ -73,10 +78,10 @@ export function overrideEntryType(
   let serial = 0
   return {
     kind: 'override',
-    read(options) {
+    parse(options) {
       checkOptionNames(options, OVERRIDE)
       const { limit, rules: names, ...subject } = options
-      const whom = whomOf(subject)
+      const subjectKey = subjectKeyOf(subject)
       const effect = checkWithin('limit', () => parseOverrideEffect(limit))
       const known = rules()
       for (const name of names ?? []) {
@@ -90,26 +95,29 @@ export function overrideEntryType(
         if (names?.includes(rule.name) === false) continue
         checkWithin('limit', () => checkOverride(rule, effect, isNamed))
       }
-      const id = names === undefined ? idOf(whom) : `${idOf(whom)} ${[...names].sort().join(',')}`
+      const id =
+        names === undefined
+          ? subjectId(subjectKey)
+          : `${subjectId(subjectKey)} ${[...names].sort().join(',')}`
       return {
         id,
         given: {
-          [whom.part]: whom.text,
+          [subjectKey.part]: subjectKey.text,
           limit,
           ...(names === undefined ? {} : { rules: names }),
         } as OverrideOptions,
       }
     },
-    enter({ limit, rules: names, ...rest }, note) {
-      const whom = whomOf(rest)
+    apply({ limit, rules: names, ...rest }, note) {
+      const subjectKey = subjectKeyOf(rest)
       const { id, addedAtMs, sequence = 0 } = note
       const override: Override = {
         ...{ id, addedAtMs, sequence, serial: ++serial, effect: parseOverrideEffect(limit) },
         kind: `${limit}\n${names?.join('\n') ?? ''}`,
         ...(names === undefined ? {} : { rules: new Set(names) }),
       }
-      senderOverrides.overrides.add(whom, override)
-      return () => senderOverrides.overrides.remove(whom, override)
+      senderOverrides.overrides.add(subjectKey, override)
+      return () => senderOverrides.overrides.remove(subjectKey, override)
     },
   }
 }
@@ -118,10 +126,10 @@ export function overrideEntryType(
 export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierOptions> {
   return {
     kind: 'tier',
-    read(options) {
+    parse(options) {
       checkOptionNames(options, TIER)
       const { tier, ...subject } = options
-      const whom = whomOf(subject)
+      const subjectKey = subjectKeyOf(subject)
       const known = [...(senderOverrides.tiers?.byName.keys() ?? [])]
       if (!known.includes(tier)) {
         const remedy =
@@ -130,13 +138,13 @@ export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierO
             : 'give the gate or its policy tiers'
         throw policyError('tier', `there is no tier ${JSON.stringify(tier)}`, remedy)
       }
-      return { id: idOf(whom), given: { [whom.part]: whom.text, tier } }
+      return { id: subjectId(subjectKey), given: { [subjectKey.part]: subjectKey.text, tier } }
     },
-    enter({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
-      const whom = whomOf(rest)
+    apply({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
+      const subjectKey = subjectKeyOf(rest)
       const given = { tier, addedAtMs, sequence }
-      senderOverrides.given.add(whom, given)
-      return () => senderOverrides.given.remove(whom, given)
+      senderOverrides.given.add(subjectKey, given)
+      return () => senderOverrides.given.remove(subjectKey, given)
     },
   }
 }
@@ -151,12 +159,12 @@ export interface AddedExemption extends Added {
  * chain is invalid.
  */
 export function exemptionEntryType(
-  metas: Map<string, AddedExemption>,
+  exemptions: Map<string, AddedExemption>,
   rebuild: () => void,
 ): EntryType<RunTimeExemption> {
   return {
     kind: 'exemption',
-    read(given) {
+    parse(given) {
       if (typeof given.name !== 'string' || given.name === '') {
         throw policyError('name', 'a run-time exemption needs a name', 'it is listed and removed by it')
       }
@@ -164,34 +172,38 @@ export function exemptionEntryType(
       if (
         [topics, clients, devices, users, apiKeys, roles, ips, when].every(ground => ground === undefined)
       ) {
-        throw policyError('', 'the exemption would let everything pass', 'say for whom, as clients: [c1]')
+        throw policyError(
+          '',
+          'the exemption would let everything pass',
+          'name the senders or topics, as in clients: [c1]',
+        )
       }
       exempt(given)
       return { id: given.name, given }
     },
-    enter(given, { addedAtMs, sequence = 0 }) {
+    apply(given, { addedAtMs, sequence = 0 }) {
       const middleware = exempt(pickOptions(given as ExemptOptions, EXEMPT_OPTIONS))
-      metas.set(given.name, { middleware, addedAtMs, sequence })
-      const leave = (): void => {
-        metas.delete(given.name)
+      exemptions.set(given.name, { middleware, addedAtMs, sequence })
+      const revert = (): void => {
+        exemptions.delete(given.name)
         rebuild()
       }
       try {
         rebuild()
       } catch (error) {
-        leave()
+        revert()
         throw error
       }
-      return leave
+      return revert
     },
   }
 }
 
 /** Returns the subject named in options or in an entry. */
-function whomOf(given: Subject & object): Whom {
-  return readSubject(Object.fromEntries(SUBJECT_PARTS.map(part => [part, given[part]])))
+function subjectKeyOf(given: Subject & object): SubjectKey {
+  return parseSubject(Object.fromEntries(SUBJECT_PARTS.map(part => [part, given[part]])))
 }
 
-function idOf({ part, text }: Whom): string {
+function subjectId({ part, text }: SubjectKey): string {
   return `${part}:${text}`
 }

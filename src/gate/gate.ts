@@ -25,7 +25,7 @@ import { openStore } from '../stores/open-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import type { Selector, Store } from '../stores/store.ts'
 import { ActiveChain } from './active-chain.ts'
-import { type Counter, GateEmitter } from './decision-listeners.ts'
+import { type DecisionCounter, GateEmitter } from './decision-listeners.ts'
 import type { GateEvents, PolicyChange } from './gate-events.ts'
 import { LimitScaler } from './limit-scaling.ts'
 import type { GateOptions } from './options.ts'
@@ -50,7 +50,7 @@ export class Gate {
   readonly #activeChain: ActiveChain
   /** Set if there are listeners or counters of decisions, or penalties. */
   #hasDecisionListeners = false
-  #punishes = false
+  #needsRefusals = false
   readonly logger: Logger
   readonly store: Store
   /** Bans by client, user, device, API key, address or network. */
@@ -67,7 +67,7 @@ export class Gate {
   readonly held: ActiveChain['held']
   /** Load of brokers and consumers, for adaptive limits. Each registers itself. */
   readonly loadSources = new LoadSources()
-  readonly #reading: ReadOptions
+  readonly #readOptions: ReadOptions
   readonly #emitter: GateEmitter
   readonly #runtimeConfig: RuntimeConfig
   readonly #limitScaler: LimitScaler
@@ -75,17 +75,17 @@ export class Gate {
   #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
   /** Specification of the store that this gate opened itself; undefined if a store was given. */
-  #opened: StoreSpec | undefined
-  readonly #unwatch: (() => void) | undefined
-  #endWatch: (() => Promise<void>) | undefined
+  #openedSpec: StoreSpec | undefined
+  readonly #unwatchStore: (() => void) | undefined
+  #stopWatching: (() => Promise<void>) | undefined
 
   constructor(options: GateOptions = {}) {
     checkGateOptions(options)
     this.clock = steady(options.clock ?? systemClock)
     this.logger = options.logger ?? SILENT
     this.store = options.store ?? new MemoryStore({ clock: this.clock })
-    this.#opened = options.store === undefined ? { url: 'memory' } : undefined
-    this.#reading = options
+    this.#openedSpec = options.store === undefined ? { url: 'memory' } : undefined
+    this.#readOptions = options
     this.#emitter = new GateEmitter(this.logger, () => this.#updateFlags())
     this.#runtimeConfig = new RuntimeConfig(options, {
       ...{
@@ -94,22 +94,22 @@ export class Gate {
         store: this.store,
         rules: () => this.#activeChain.registry.limits,
       },
-      renew: () => {
-        this.#activeChain.renew()
+      invalidatePlans: () => {
+        this.#activeChain.invalidatePlans()
         this.#emitter.emit('changed')
       },
-      rebuild: () => {
+      rebuildChain: () => {
         this.#activeChain.build(this.#activeChain.policy, this.dialect)
         this.#emitter.emit('changed')
       },
       changed: () => this.#emitter.emit('changed'),
-      opened: (...opened) => this.handlerMonitor.hear(...opened),
-      tell: (event, ...args) => this.#emitter.emit(event, ...args),
+      applyOpened: (...opened) => this.handlerMonitor.applyOpened(...opened),
+      emit: (event, ...args) => this.#emitter.emit(event, ...args),
     })
     ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#runtimeConfig)
     this.tiers = this.#runtimeConfig.tiers
     this.#limitScaler = new LimitScaler(this, options.load, scaled => {
-      this.#activeChain.rescale()
+      this.#activeChain.rebuildPlans()
       this.#emitter.emit('scaled', scaled)
       this.#emitter.emit('changed')
     })
@@ -120,14 +120,14 @@ export class Gate {
       options.dialect ?? 'mqtt',
       this.#limitScaler,
       (decision, message, senderState) => {
-        if (this.#hasDecisionListeners) this.#tell(decision, message, senderState)
+        if (this.#hasDecisionListeners) this.#emitDecision(decision, message, senderState)
       },
     )
     this.handlerMonitor = this.#activeChain.handlerMonitor
     this.held = this.#activeChain.held
     this.#updateFlags()
-    void this.#runtimeConfig.look()
-    this.#unwatch = this.store.watch?.(event => {
+    void this.#runtimeConfig.syncEntries()
+    this.#unwatchStore = this.store.watch?.(event => {
       if (event.kind === 'state') this.#emitter.emit('store', event)
       else this.#emitter.emit('warning', event)
     })
@@ -143,14 +143,14 @@ export class Gate {
     const { clock, logger } = options
     const store = options.store ?? (await openStore(compiled.store, { clock, logger }))
     const gate = new Gate({ ...options, dialect: options.dialect ?? compiled.dialect, store })
-    if (options.store === undefined) gate.#opened = compiled.store
+    if (options.store === undefined) gate.#openedSpec = compiled.store
     try {
-      gate.#swap(compiled)
-      await gate.#runtimeConfig.look()
+      gate.#applyPolicy(compiled)
+      await gate.#runtimeConfig.syncEntries()
       if (options.watch) {
         // The gate itself reports a refused policy.
         const reload = (): Promise<void> => gate.apply(policy)
-        gate.#endWatch = await watchFiles(compiled, reload, gate.clock)
+        gate.#stopWatching = await watchFiles(compiled, reload, gate.clock)
       }
     } catch (error) {
       await gate.close()
@@ -199,14 +199,15 @@ export class Gate {
       senderState.topic !== message.topic ||
       senderState.on !== message.on
     ) {
-      if (message.on === undefined || message.sender === undefined) return this.check(this.#complete(given))
+      if (message.on === undefined || message.sender === undefined)
+        return this.check(this.#completeMessage(given))
       senderState = this.#activeChain.resolveSender(message)
       const { pendingLookup } = this.#activeChain
       if (pendingLookup !== undefined) return pendingLookup.then(() => this.check(message))
     }
     let decision = senderState.senderPlan!.evaluator.decide(message, senderState, nowMs)
-    if (this.clock.lagMs > 0) decision = waitingLonger(decision, this.clock.lagMs)
-    if (this.#hasDecisionListeners) this.#tell(decision, message, senderState)
+    if (this.clock.lagMs > 0) decision = addLagTo(decision, this.clock.lagMs)
+    if (this.#hasDecisionListeners) this.#emitDecision(decision, message, senderState)
     return decision
   }
 
@@ -225,7 +226,7 @@ export class Gate {
 
   /** Returns one decision for each rule that applies to the message, or that of its exemption. Charges nothing. */
   peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
-    const message = this.#complete(given)
+    const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveSender(message)
     const { pendingLookup } = this.#activeChain
     if (pendingLookup !== undefined) return pendingLookup.then(() => this.peek(message))
@@ -237,12 +238,12 @@ export class Gate {
         ? [evaluator.decide(message, senderState, nowMs)]
         : peekSteps(steps, this.store, message, senderState, nowMs)
     if (lagMs === 0) return decisions
-    return andThen(decisions, each => each.map(decision => waiting(decision, lagMs)))
+    return andThen(decisions, each => each.map(decision => addLag(decision, lagMs)))
   }
 
   /** Returns every step for one message: route, exemptions and the numbers of each limit. Charges nothing. */
   async explain(given: GivenMessage): Promise<Explanation> {
-    const message = this.#complete(given)
+    const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveSender(message)
     const { pendingLookup } = this.#activeChain
     if (pendingLookup !== undefined) return pendingLookup.then(() => this.explain(message))
@@ -256,7 +257,7 @@ export class Gate {
     return {
       ...trace,
       held: this.held.describe(message),
-      patterns: this.#activeChain.routesNow().patternsOf(message),
+      patterns: this.#activeChain.currentRoutes().patternsOf(message),
     }
   }
 
@@ -266,7 +267,7 @@ export class Gate {
    */
   apply(policy: PolicySource): Promise<void> {
     const applied = this.#applying
-      .then(async () => this.#swap(await readPolicy(policy, this.#reading)))
+      .then(async () => this.#applyPolicy(await readPolicy(policy, this.#readOptions)))
       .catch((error: Error) => {
         this.#emitter.emit('policy', { kind: 'refused', error })
         throw error
@@ -292,7 +293,7 @@ export class Gate {
 
   /** Returns the sender of a message with the parts that the `senders` of a policy add. */
   senderOf(message: GivenMessage): Sender {
-    return this.#activeChain.resolveSender(this.#complete(message)).identity
+    return this.#activeChain.resolveSender(this.#completeMessage(message)).identity
   }
 
   /**
@@ -300,7 +301,7 @@ export class Gate {
    * exemption does.
    */
   keyOf(rule: string, given: GivenMessage): string | undefined {
-    const message = this.#complete(given)
+    const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveSender(message)
     return keyUnder(senderState.senderPlan!.plan.steps, rule, message, senderState.identity, this.clock.now())
   }
@@ -327,7 +328,7 @@ export class Gate {
     handler: (decision: Decision) => MaybePromise<T>,
     options: RunOptions = {},
   ): Promise<RunResult<T>> {
-    return runLimited(this, this.#complete(message), handler, options)
+    return runLimited(this, this.#completeMessage(message), handler, options)
   }
 
   /** Forgets the counts of one key, one rule, or all. Returns the number of keys. */
@@ -354,43 +355,43 @@ export class Gate {
   }
 
   /** Counts every decision until the returned function is called. Like a listener, with access to sender states. */
-  countBy(counter: Counter): () => void {
+  countBy(counter: DecisionCounter): () => void {
     return this.#emitter.countBy(counter)
   }
 
   /** Stops watching files and closes the store if the gate opened it. */
   async close(): Promise<void> {
-    await this.#endWatch?.()
-    this.#unwatch?.()
+    await this.#stopWatching?.()
+    this.#unwatchStore?.()
     this.#limitScaler.close()
     await this.#runtimeConfig.close()
-    if (this.#opened !== undefined) await this.store.close()
+    if (this.#openedSpec !== undefined) await this.store.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  #complete(given: GivenMessage): Message {
+  #completeMessage(given: GivenMessage): Message {
     this.#anonymous ??= createSender({})
     return completeMessage(given, this.#anonymous)
   }
 
-  #tell(decision: MaybePromise<Decision>, message: Message, senderState: SenderState): void {
+  #emitDecision(decision: MaybePromise<Decision>, message: Message, senderState: SenderState): void {
     if (decision instanceof Promise)
-      return void decision.then(each => this.#tell(each, message, senderState)).catch(() => {})
-    this.#emitter.tell(decision, message, senderState)
-    if (this.#punishes && !decision.allowed) this.#activeChain.punish(decision, message)
+      return void decision.then(each => this.#emitDecision(each, message, senderState)).catch(() => {})
+    this.#emitter.emitDecision(decision, message, senderState)
+    if (this.#needsRefusals && !decision.allowed) this.#activeChain.recordRefusal(decision, message)
   }
 
   #updateFlags(): void {
-    this.#punishes = this.#runtimeConfig.punishes(this.#activeChain.registry)
-    this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#punishes
+    this.#needsRefusals = this.#runtimeConfig.needsRefusals(this.#activeChain.registry)
+    this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#needsRefusals
   }
 
-  #swap(policy: CompiledPolicy): void {
+  #applyPolicy(policy: CompiledPolicy): void {
     if (this.#activeChain.used.length > 0) checkDialect(policy, this.dialect)
-    if (this.#opened !== undefined) checkSameStore(policy, this.#opened)
+    if (this.#openedSpec !== undefined) checkSameStore(policy, this.#openedSpec)
     checkLimits(policy, this.store)
     const gone = this.#activeChain.build(policy, policy.dialect)
     this.#updateFlags()
@@ -402,10 +403,10 @@ export class Gate {
 }
 
 /** Returns a decision whose wait counts from the system clock, which is behind the gate's clock. */
-function waitingLonger(decision: MaybePromise<Decision>, lagMs: number): MaybePromise<Decision> {
-  return andThen(decision, settled => waiting(settled, lagMs))
+function addLagTo(decision: MaybePromise<Decision>, lagMs: number): MaybePromise<Decision> {
+  return andThen(decision, settled => addLag(settled, lagMs))
 }
 
-function waiting(decision: Decision, lagMs: number): Decision {
+function addLag(decision: Decision, lagMs: number): Decision {
   return decision.allowed ? decision : { ...decision, retryAfterMs: decision.retryAfterMs + lagMs }
 }

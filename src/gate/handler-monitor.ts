@@ -13,7 +13,7 @@ export type HandledListener = (message: Message, handled: Handled) => void
 /** A running handler that counts against the `inFlight` limits. */
 export interface HandlerSlot {
   /** Frees the slot. Call it once, when the handler has ended. */
-  leave(): void
+  release(): void
 }
 
 /** Result of `beginHandler` if a limit has no room. */
@@ -26,7 +26,7 @@ export interface HandlersBusy {
   wait(again: (turn: KeyInFlight) => void): () => void
 }
 
-interface Place {
+interface HandlerEntry {
   /** Name, with a number if the name occurs several times. All nodes of a store use the same id. */
   readonly id: string
   /** Pattern without names of captures. */
@@ -43,12 +43,12 @@ interface Place {
 export class HandlerMonitor {
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #tellOpened: (breaker: string, key: string, untilMs: number) => void
-  #places: readonly Place[] = []
+  readonly #shareOpened: (breaker: string, key: string, untilMs: number) => void
+  #entries: readonly HandlerEntry[] = []
   #listeners: readonly HandledListener[] = []
-  #complained = false
+  #hasLoggedError = false
   readonly #senderOf: (message: Message) => Sender
-  #bounds: readonly (Place & { readonly bound: InFlightBound })[] = []
+  #inFlightEntries: readonly (HandlerEntry & { readonly bound: InFlightBound })[] = []
   /** True if `inFlight` limits are in force. Each handler then has to call `beginHandler` before it starts. */
   isBounded = false
 
@@ -56,56 +56,56 @@ export class HandlerMonitor {
   constructor(
     clock: Clock,
     logger: Logger,
-    tellOpened: (breaker: string, key: string, untilMs: number) => void,
+    shareOpened: (breaker: string, key: string, untilMs: number) => void,
     senderOf: (message: Message) => Sender,
   ) {
     this.#senderOf = senderOf
     this.#clock = clock
     this.#logger = logger
-    this.#tellOpened = tellOpened
+    this.#shareOpened = shareOpened
   }
 
   /** Applies an open breaker found by this node or another. */
-  hear(breaker: string, key: string, untilMs: number): void {
-    this.#places.find(({ id }) => id === breaker)?.meta.heard?.(key, untilMs)
+  applyOpened(breaker: string, key: string, untilMs: number): void {
+    this.#entries.find(({ id }) => id === breaker)?.meta.applyOpened?.(key, untilMs)
   }
 
   /** True if anything uses the results of handlers. */
-  isHeard = false
+  isUsed = false
 
   /** Names of the entries that use results: `feedback`, `breaker`. */
   get names(): readonly string[] {
-    return this.#places.map(({ meta }) => meta.name)
+    return this.#entries.map(({ meta }) => meta.name)
   }
 
   /** Begins a handler under all `inFlight` limits. If one has no room, begins under none and returns the refusal. */
-  enter(message: Message, turn?: KeyInFlight): HandlerSlot | HandlersBusy {
-    const taken: (readonly [InFlightBound, string])[] = []
-    for (const { bound, filter, dialect, pattern } of this.#bounds) {
+  beginHandler(message: Message, turn?: KeyInFlight): HandlerSlot | HandlersBusy {
+    const begun: (readonly [InFlightBound, string])[] = []
+    for (const { bound, filter, dialect, pattern } of this.#inFlightEntries) {
       if (filter !== undefined && !matches(filter, message.topic, dialect)) continue
       const key = bound.keyOf(message, this.#senderOf(message), pattern)
       if (!bound.hasRoom(key, turn)) return { decision: bound.refusal, wait: again => bound.wait(key, again) }
-      taken.push([bound, key])
+      begun.push([bound, key])
     }
-    for (const [bound, key] of taken) bound.begin(key)
+    for (const [bound, key] of begun) bound.begin(key)
     return {
-      leave() {
-        for (const [bound, key] of taken) bound.end(key)
+      release() {
+        for (const [bound, key] of begun) bound.end(key)
       },
     }
   }
 
   /** Records the result of a handler. Never throws. */
-  note(message: Message, handled: Handled): void {
+  record(message: Message, handled: Handled): void {
     try {
-      for (const { filter, dialect, meta } of this.#places) {
+      for (const { filter, dialect, meta } of this.#entries) {
         if (filter === undefined || matches(filter, message.topic, dialect)) meta.observe(message, handled)
       }
       for (const listener of this.#listeners) listener(message, handled)
     } catch (err) {
-      if (this.#complained) return
-      this.#complained = true
-      this.#logger.error({ err }, 'whoever goes by handlers threw; this is told once')
+      if (this.#hasLoggedError) return
+      this.#hasLoggedError = true
+      this.#logger.error({ err }, 'a listener of handler results threw; logged once only')
     }
   }
 
@@ -113,10 +113,10 @@ export class HandlerMonitor {
    * Runs a handler on a message and records its duration, until its promise has settled, and whether it
    * failed. Returns or throws the same as the handler.
    */
-  watch<T>(message: Message, run: () => T): T {
+  measure<T>(message: Message, run: () => T): T {
     const beganMs = this.#clock.now()
     const done = (ok: boolean): void =>
-      this.note(message, { durationMs: Math.max(0, this.#clock.now() - beganMs), ok })
+      this.record(message, { durationMs: Math.max(0, this.#clock.now() - beganMs), ok })
     let result: T
     try {
       result = run()
@@ -149,23 +149,23 @@ export class HandlerMonitor {
   }
 
   /** Puts `inFlight` limits in force. Waiting handlers check again, because their limit may have changed or gone. */
-  #rebind(before: readonly HandlerMeta[]): void {
-    this.#bounds = this.#places.flatMap(place => {
-      const { bound } = place.meta
-      return bound === undefined ? [] : [{ ...place, bound }]
+  #updateBounds(previous: readonly HandlerMeta[]): void {
+    this.#inFlightEntries = this.#entries.flatMap(entry => {
+      const { bound } = entry.meta
+      return bound === undefined ? [] : [{ ...entry, bound }]
     })
-    this.isBounded = this.#bounds.length > 0
-    const now = new Set(this.#bounds.map(({ bound }) => bound))
-    for (const { bound } of before)
+    this.isBounded = this.#inFlightEntries.length > 0
+    const now = new Set(this.#inFlightEntries.map(({ bound }) => bound))
+    for (const { bound } of previous)
       if (bound !== undefined && !now.has(bound) && !bound.isInherited) bound.wakeAll(true)
     for (const bound of now) bound.wakeAll(false)
   }
 
   /** Follows the chain now in force. An entry with the same settings as before continues with the earlier state. */
   follow(entries: readonly Entry[]): void {
-    const before = this.#places.map(({ meta }) => meta)
+    const previous = this.#entries.map(({ meta }) => meta)
     const counts = new Map<string, number>()
-    this.#places = entries.flatMap(({ pattern, middleware }) => {
+    this.#entries = entries.flatMap(({ pattern, middleware }) => {
       const meta = metaOf(middleware)
       if (meta?.kind !== 'handler') return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
@@ -174,22 +174,22 @@ export class HandlerMonitor {
       counts.set(name, nth)
       return [{ id: nth === 1 ? name : `${name} ${nth}`, filter, dialect: pattern?.dialect, pattern, meta }]
     })
-    for (const { meta } of this.#places) {
-      if (before.includes(meta)) continue
+    for (const { meta } of this.#entries) {
+      if (previous.includes(meta)) continue
       meta.attach({
         clock: this.#clock,
         opened: (key, untilMs) => {
-          const place = this.#places.find(each => each.meta === meta)
-          if (place !== undefined) this.#tellOpened(place.id, key, untilMs)
+          const entry = this.#entries.find(each => each.meta === meta)
+          if (entry !== undefined) this.#shareOpened(entry.id, key, untilMs)
         },
       })
-      before.some(other => meta.inherit(other))
+      previous.some(other => meta.inherit(other))
     }
-    this.#rebind(before)
+    this.#updateBounds(previous)
     this.#updateFlags()
   }
 
   #updateFlags(): void {
-    this.isHeard = this.#places.length > 0 || this.#listeners.length > 0
+    this.isUsed = this.#entries.length > 0 || this.#listeners.length > 0
   }
 }

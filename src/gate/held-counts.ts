@@ -24,12 +24,12 @@ export interface HeldItem {
 }
 
 interface HeldShare {
-  readonly placed: PlacedLimit
+  readonly rule: HeldRule
   readonly key: string
   readonly amount: number
 }
 
-interface PlacedLimit {
+interface HeldRule {
   readonly limit: HeldLimit
   readonly pattern: Pattern | undefined
   /** The pattern without names of captures. */
@@ -71,7 +71,7 @@ export interface NewItem {
  */
 export class HeldCounts {
   readonly #host: HeldHost
-  #limits: readonly PlacedLimit[] = []
+  #limits: readonly HeldRule[] = []
   readonly #items = new Set<HeldItem>()
   readonly #sources = new Set<HeldSource>()
   #kinds: ReadonlySet<HeldKind> = new Set()
@@ -130,10 +130,10 @@ export class HeldCounts {
 
   remove(item: HeldItem | undefined): void {
     if (item === undefined || !this.#items.delete(item)) return
-    for (const { placed, key, amount } of item.shares) {
-      const left = (placed.counts.get(key) ?? 0) - amount
-      if (left > 0) placed.counts.set(key, left)
-      else placed.counts.delete(key)
+    for (const { rule, key, amount } of item.shares) {
+      const left = (rule.counts.get(key) ?? 0) - amount
+      if (left > 0) rule.counts.set(key, left)
+      else rule.counts.delete(key)
     }
     item.shares = []
   }
@@ -141,17 +141,17 @@ export class HeldCounts {
   /** Returns a description of each rule that applies to a message, with the current amount. */
   describe(message: Message): readonly { readonly name: string; readonly says: string }[] {
     return this.#limits
-      .filter(placed => HELD_ACTIONS[placed.limit.held] === message.on && covers(placed, message))
+      .filter(rule => HELD_ACTIONS[rule.limit.held] === message.on && covers(rule, message))
       .filter(({ limit }) => limit.held !== 'retained' || message.retain === true)
-      .map(placed => {
-        const held = placed.counts.get(this.#keyOf(placed, message)) ?? 0
-        return { name: placed.limit.name, says: `${describeHeld(placed.limit)}, ${held} held now` }
+      .map(rule => {
+        const held = rule.counts.get(this.#keyOf(rule, message)) ?? 0
+        return { name: rule.limit.name, says: `${describeHeld(rule.limit)}, ${held} held now` }
       })
   }
 
   /** Follows the chain now in force and counts all held items again, even if they exceed a limit. */
   follow(entries: readonly Entry[]): void {
-    const limits = entries.flatMap(({ pattern, middleware }): PlacedLimit[] => {
+    const limits = entries.flatMap(({ pattern, middleware }): HeldRule[] => {
       const meta = metaOf(middleware)
       if (meta?.kind !== 'held' || !meta.enabled) return []
       const filter = pattern?.levels.join(pattern.dialect === 'mqtt' ? '/' : '.')
@@ -183,12 +183,12 @@ export class HeldCounts {
   /** Exemptions read `message`, because they may need its payload. */
   #refusalOf(item: HeldItem, { message, replaced }: NewItem): Decision | undefined {
     let refusal: Decision | undefined
-    for (const { placed, key, amount } of this.#sharesOf(item)) {
-      const freed = replaced?.shares.find(share => share.placed === placed && share.key === key)?.amount ?? 0
-      const held = (placed.counts.get(key) ?? 0) - freed + amount
+    for (const { rule, key, amount } of this.#sharesOf(item)) {
+      const freed = replaced?.shares.find(share => share.rule === rule && share.key === key)?.amount ?? 0
+      const held = (rule.counts.get(key) ?? 0) - freed + amount
       // An item smaller than the one it replaces passes, even after a limit was lowered.
-      if (held <= placed.limit.most || amount <= freed) continue
-      const other = placed.limit.refusal
+      if (held <= rule.limit.most || amount <= freed) continue
+      const other = rule.limit.refusal
       if (refusal === undefined || HARSHNESS[other.outcome] > HARSHNESS[refusal.outcome]) refusal = other
     }
     return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
@@ -204,28 +204,28 @@ export class HeldCounts {
 
   #share(item: HeldItem): void {
     item.shares = this.#sharesOf(item)
-    for (const { placed, key, amount } of item.shares)
-      placed.counts.set(key, (placed.counts.get(key) ?? 0) + amount)
+    for (const { rule, key, amount } of item.shares)
+      rule.counts.set(key, (rule.counts.get(key) ?? 0) + amount)
   }
 
   #sharesOf(item: HeldItem): HeldShare[] {
     const shares: HeldShare[] = []
-    for (const placed of this.#limits) {
-      if (placed.limit.held !== item.kind || !covers(placed, item.message)) continue
-      const key = this.#keyOf(placed, item.message)
-      if (!item.isOwned && !isCompleteKey(placed.limit.keys.scopes, key)) continue
-      shares.push({ placed, key, amount: placed.limit.isBytes ? item.bytes : 1 })
+    for (const rule of this.#limits) {
+      if (rule.limit.held !== item.kind || !covers(rule, item.message)) continue
+      const key = this.#keyOf(rule, item.message)
+      if (!item.isOwned && !isCompleteKey(rule.limit.keys.scopes, key)) continue
+      shares.push({ rule, key, amount: rule.limit.isBytes ? item.bytes : 1 })
     }
     return shares
   }
 
-  #keyOf({ limit, pattern }: PlacedLimit, message: Message): string {
+  #keyOf({ limit, pattern }: HeldRule, message: Message): string {
     const captures = pattern === undefined ? new Map<string, string>() : captureLevels(pattern, message.topic)
     const sender = this.#host.senderOf(message)
     return limit.keys.keyOf({ message, sender, pattern: pattern?.text ?? '', captures })
   }
 }
 
-function covers({ filter, pattern }: PlacedLimit, message: Message): boolean {
+function covers({ filter, pattern }: HeldRule, message: Message): boolean {
   return filter === undefined || matches(filter, message.topic, pattern?.dialect)
 }

@@ -36,19 +36,22 @@ export class LimitScaler {
 
   /** Attaches new adaptive middleware of a chain and detaches removed ones. */
   follow(entries: readonly Entry[]): void {
-    const limitScaler = new Set<ScaleMeta>()
+    const current = new Set<ScaleMeta>()
     for (const { middleware } of entries) {
       const meta = metaOf(middleware)
-      if (meta?.kind === 'scale') limitScaler.add(meta)
+      if (meta?.kind === 'scale') current.add(meta)
     }
-    const gone = [...this.#attached.keys()].filter(meta => !limitScaler.has(meta))
-    for (const meta of limitScaler) {
+    const gone = [...this.#attached.keys()].filter(meta => !current.has(meta))
+    for (const meta of current) {
       if (this.#attached.has(meta)) continue
       // After a reload, middleware with the same settings keeps its measurements.
-      const heir = gone.findIndex(other => meta.inherit(other))
-      const [other] = heir < 0 ? [] : gone.splice(heir, 1)
-      this.#attached.set(meta, other === undefined ? meta.attach(this.#host) : this.#attached.get(other)!)
-      if (other !== undefined) this.#attached.delete(other)
+      const index = gone.findIndex(predecessor => meta.inherit(predecessor))
+      const [predecessor] = index < 0 ? [] : gone.splice(index, 1)
+      this.#attached.set(
+        meta,
+        predecessor === undefined ? meta.attach(this.#host) : this.#attached.get(predecessor)!,
+      )
+      if (predecessor !== undefined) this.#attached.delete(predecessor)
     }
     for (const meta of gone) {
       this.#attached.get(meta)!()
@@ -57,7 +60,7 @@ export class LimitScaler {
   }
 
   close(): void {
-    for (const end of this.#attached.values()) end()
+    for (const detach of this.#attached.values()) detach()
     this.#attached.clear()
   }
 }

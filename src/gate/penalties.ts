@@ -31,8 +31,8 @@ export class Penalties {
   readonly #bans: RuntimeList<BanOptions>
   readonly #failures: ThrottledLog
   /** Connects that are counted already. Why: a waiting connect is checked again. */
-  readonly #connects = new WeakSet<Message>()
-  readonly #confirmed = new WeakSet<Message>()
+  readonly #countedConnects = new WeakSet<Message>()
+  readonly #confirmedConnects = new WeakSet<Message>()
   readonly #offenders = new Map<string, Offender>()
 
   /** `failures` logs each sender that could not be blocked. */
@@ -42,7 +42,7 @@ export class Penalties {
   }
 
   /** Counts a refusal. `name` keeps the counts of a rule's own penalty apart. Never throws. */
-  note(
+  recordRefusal(
     penalty: Penalty,
     name: string,
     decision: Decision,
@@ -56,7 +56,7 @@ export class Penalties {
     const part = partOf(sender, message.claimed ? 'ip' : penalty.per)
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
-    const offender = this.#count(
+    const offender = this.#addTime(
       hashLongPart(`${name}\n${part}:${text}`),
       penalty.refusals,
       penalty.withinMs,
@@ -73,15 +73,15 @@ export class Penalties {
    * it is confirmed. Never throws.
    */
   countConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
-    if (this.#connects.has(connect)) return undefined
-    this.#connects.add(connect)
+    if (this.#countedConnects.has(connect)) return undefined
+    this.#countedConnects.add(connect)
     return this.#countConnect(penalty, sender, nowMs, part => connect.claimed !== true || part === 'ip')
   }
 
   /** Counts a connect once its sender is authenticated. Never throws. */
-  confirmFlaps(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
-    if (connect.claimed !== true || this.#confirmed.has(connect)) return undefined
-    this.#confirmed.add(connect)
+  confirmConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined {
+    if (connect.claimed !== true || this.#confirmedConnects.has(connect)) return undefined
+    this.#confirmedConnects.add(connect)
     return this.#countConnect(penalty, sender, nowMs, part => part !== 'ip')
   }
 
@@ -91,28 +91,28 @@ export class Penalties {
     nowMs: number,
     counts: (part: SubjectPart) => boolean,
   ): Decision | undefined {
-    let refused: Decision | undefined
+    let refusal: Decision | undefined
     for (const { connects, withinMs, per } of penalty.flapping) {
       const part = partOf(sender, per)
       const text = part && sender[part]
       if (part === undefined || text === undefined || !counts(part)) continue
-      const offender = this.#count(flappingKey(part, text), connects, withinMs, nowMs)
+      const offender = this.#addTime(flappingKey(part, text), connects, withinMs, nowMs)
       if (offender === undefined || !this.#block(penalty, offender, { [part]: text }, 'flapping', nowMs))
         continue
-      refused = banned({ outcome: 'reject', expiresAtMs: offender.untilMs }, nowMs)
+      refusal = banned({ outcome: 'reject', expiresAtMs: offender.untilMs }, nowMs)
     }
-    return refused
+    return refusal
   }
 
   /** Returns the refusal that a connect would get now. Counts nothing and never throws. */
-  peekFlaps(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined {
+  peekConnect(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined {
     for (const { connects, withinMs, per } of penalty.flapping) {
       const part = partOf(sender, per)
       const known = part && this.#offenders.get(flappingKey(part, sender[part]!))
       const recent = known?.times.filter(time => time > nowMs - withinMs) ?? []
       if (known === undefined || recent.length + 1 < connects || this.#bans.isFull) continue
       const offender = { ...known }
-      forgive(offender, nowMs)
+      reduceBlocks(offender, nowMs)
       const expiresAtMs = nowMs + blockLengthMs(penalty, offender.blocks + 1)
       return banned({ outcome: 'reject', expiresAtMs }, nowMs)
     }
@@ -120,31 +120,37 @@ export class Penalties {
   }
 
   /** Adds one time. If that reaches the maximum, resets the count and returns the offender. */
-  #count(key: string, most: number, withinMs: number, nowMs: number): Offender | undefined {
-    const offender = this.#take(key)
+  #addTime(key: string, max: number, withinMs: number, nowMs: number): Offender | undefined {
+    const offender = this.#moveToEnd(key)
     offender.times.push(nowMs)
     while (offender.times[0]! <= nowMs - withinMs) offender.times.shift()
-    if (offender.times.length < most) return undefined
+    if (offender.times.length < max) return undefined
     offender.times = []
     return offender
   }
 
   /** Blocks an offender; repeated blocks last longer. Returns false if the list of bans is full. */
-  #block(penalty: Penalty, offender: Offender, whom: Subject, reason: string, nowMs: number): boolean {
-    forgive(offender, nowMs)
+  #block(penalty: Penalty, offender: Offender, subject: Subject, reason: string, nowMs: number): boolean {
+    reduceBlocks(offender, nowMs)
     offender.blocks++
     offender.lengthMs = blockLengthMs(penalty, offender.blocks)
     offender.untilMs = nowMs + offender.lengthMs
     // If the list of bans is full, the sender stays limited but is not banned.
     if (this.#bans.isFull) return false
-    const told = reason.slice(0, MAX_SIZES.noteChars)
-    const ban = { ...whom, reason: told, code: 'penalty', addedBy: ADDED_BY, for: offender.lengthMs }
-    this.#bans.add(ban).catch((err: unknown) => this.#failures.note({ err }))
+    const shortReason = reason.slice(0, MAX_SIZES.noteChars)
+    const ban = {
+      ...subject,
+      reason: shortReason,
+      code: 'penalty',
+      addedBy: ADDED_BY,
+      for: offender.lengthMs,
+    }
+    this.#bans.add(ban).catch((err: unknown) => this.#failures.log({ err }))
     return true
   }
 
   /** Returns an offender and moves it to the end, so that the map is ordered by last offence. */
-  #take(key: string): Offender {
+  #moveToEnd(key: string): Offender {
     const offender = this.#offenders.get(key) ?? { times: [], blocks: 0, untilMs: 0, lengthMs: 0 }
     this.#offenders.delete(key)
     if (this.#offenders.size >= MAX_SIZES.offenders)
@@ -167,7 +173,7 @@ function isOffence({ allowed, outcome, reason }: Decision): boolean {
 }
 
 /** Reduces the number of blocks by one for each span as long as the last block since it ended. */
-function forgive(offender: Offender, nowMs: number): void {
+function reduceBlocks(offender: Offender, nowMs: number): void {
   if (offender.lengthMs === 0 || nowMs <= offender.untilMs) return
   const steps = Math.floor((nowMs - offender.untilMs) / offender.lengthMs)
   offender.blocks = Math.max(0, offender.blocks - steps)

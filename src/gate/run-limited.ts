@@ -6,8 +6,8 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { HandlerMonitor, HandlerSlot } from './handler-monitor.ts'
 
 /** Outcomes of a message that may pass later. */
-const WAITS: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
-const LONGEST_WAIT_MS = 60_000
+const WAITING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest', 'retry'])
+const DEFAULT_MAX_WAIT_MS = 60_000
 
 /** Options of `gate.run`. */
 export interface RunOptions {
@@ -23,7 +23,7 @@ export type RunResult<T> =
   | { readonly ran: false; readonly decision: Decision }
 
 /** The parts of a gate that `runLimited` uses. */
-interface Runner {
+interface RunHost {
   readonly clock: Clock
   readonly handlerMonitor: HandlerMonitor
   check(message: Message): MaybePromise<Decision>
@@ -34,41 +34,42 @@ interface Runner {
  * the result. Rejects with the error of the handler.
  */
 export async function runLimited<T>(
-  gate: Runner,
+  gate: RunHost,
   message: Message,
   run: (decision: Decision) => MaybePromise<T>,
   options: RunOptions,
 ): Promise<RunResult<T>> {
   checkOptionNames(options, OPTIONS)
-  const { maxWaitMs = LONGEST_WAIT_MS } = options
+  const { maxWaitMs = DEFAULT_MAX_WAIT_MS } = options
   const { clock, handlerMonitor } = gate
   const deadlineMs = clock.now() + maxWaitMs
   let decision = await gate.check(message)
   while (!decision.allowed) {
     const { outcome, retryAfterMs } = decision
-    if (!WAITS.has(outcome) || clock.now() + retryAfterMs > deadlineMs) return { ran: false, decision }
+    if (!WAITING_OUTCOMES.has(outcome) || clock.now() + retryAfterMs > deadlineMs)
+      return { ran: false, decision }
     await pause(clock, Math.max(1, retryAfterMs))
     decision = await gate.check(message)
   }
   let slot: HandlerSlot | undefined
   if (handlerMonitor.isBounded) {
-    const entered = await enter(gate, message, deadlineMs)
-    if (!('leave' in entered)) return { ran: false, decision: entered }
-    slot = entered
+    const result = await waitForSlot(gate, message, deadlineMs)
+    if (!('release' in result)) return { ran: false, decision: result }
+    slot = result
   }
   try {
-    const value = await (handlerMonitor.isHeard
-      ? handlerMonitor.watch(message, () => run(decision))
+    const value = await (handlerMonitor.isUsed
+      ? handlerMonitor.measure(message, () => run(decision))
       : run(decision))
     return { ran: true, value, decision }
   } finally {
-    slot?.leave()
+    slot?.release()
   }
 }
 
 /** Waits for room under the `inFlight` limits. Returns the refusal if the message may not wait, or not long enough. */
-function enter(
-  { clock, handlerMonitor }: Runner,
+function waitForSlot(
+  { clock, handlerMonitor }: RunHost,
   message: Message,
   deadlineMs: number,
 ): Promise<HandlerSlot | Decision> {
@@ -80,14 +81,14 @@ function enter(
       resolve(refusal!)
     })
     const attempt = (turn?: KeyInFlight): void => {
-      const entered = handlerMonitor.enter(message, turn)
-      if (!('leave' in entered) && entered.decision.outcome === 'throttle') {
-        refusal = entered.decision
-        cancelWait = entered.wait(attempt)
+      const result = handlerMonitor.beginHandler(message, turn)
+      if (!('release' in result) && result.decision.outcome === 'throttle') {
+        refusal = result.decision
+        cancelWait = result.wait(attempt)
         return
       }
       cancelLate()
-      resolve('leave' in entered ? entered : entered.decision)
+      resolve('release' in result ? result : result.decision)
     }
     attempt()
   })

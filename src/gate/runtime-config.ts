@@ -17,8 +17,8 @@ import { ThrottledLog } from '../core/throttled-log.ts'
 import type { CompiledEntry, CompiledPolicy } from '../policy/compile.ts'
 import type { SharedEntry } from '../stores/shared-entries.ts'
 import type { Selector, Store } from '../stores/store.ts'
-import { behaviourEntryType, breakerEntryType, type Opened } from './automatic-entries.ts'
-import { ConfigSync, sharedName } from './config-sync.ts'
+import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entries.ts'
+import { ConfigSync, entryName } from './config-sync.ts'
 import {
   type AddedExemption,
   type BanOptions,
@@ -53,15 +53,15 @@ export interface RuntimeConfigHooks {
   readonly logger: Logger
   readonly store: Store
   /** Makes all senders resolve their plans again. */
-  renew(): void
+  invalidatePlans(): void
   /** Rebuilds the chain, with `exemptions` in front. Throws PolicyError. */
-  rebuild(): void
+  rebuildChain(): void
   /** Reports that decisions may differ, although plans stay valid. */
   changed(): void
   rules(): readonly Rule[]
   /** Applies a breaker that another node opened for a key. */
-  opened(breaker: string, key: string, untilMs: number): void
-  tell<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
+  applyOpened(breaker: string, key: string, untilMs: number): void
+  emit<Name extends 'warning' | 'audit'>(event: Name, ...args: GateEvents[Name]): void
 }
 
 /** Runtime configuration: bans, overrides, exemptions, tiers and penalties. */
@@ -73,46 +73,46 @@ export class RuntimeConfig {
   readonly exemptions: RuntimeList<RunTimeExemption>
   readonly tiers: RuntimeList<TierOptions>
   /** Runtime exemptions by name. */
-  readonly metas = new Map<string, AddedExemption>()
+  readonly runtimeExemptions = new Map<string, AddedExemption>()
   readonly #hooks: RuntimeConfigHooks
   readonly #runtimeLists: Readonly<Record<EntryKind, RuntimeList<object>>>
   readonly #penalties: Penalties
   readonly #configSync: ConfigSync | undefined
   readonly #tierCache: TierCache | undefined
-  readonly #own: {
+  readonly #codeOptions: {
     readonly tiers: Tiers | undefined
     readonly penalty: Penalty | undefined
     readonly compiledBehaviour: CompiledBehaviour | undefined
   }
-  readonly #opened: RuntimeList<Opened>
+  readonly #openBreakers: RuntimeList<OpenBreaker>
   #penalty: Penalty | undefined
 
   /** Throws PolicyError. */
   constructor(options: RuntimeConfigOptions, hooks: RuntimeConfigHooks) {
     this.#hooks = hooks
     const { clock, logger, store } = hooks
-    this.usageWarnings = new UsageWarnings(warning => hooks.tell('warning', warning))
+    this.usageWarnings = new UsageWarnings(warning => hooks.emit('warning', warning))
     const tiers = checkWithin('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {})))
-    this.#own = {
+    this.#codeOptions = {
       tiers,
       penalty: checkWithin('penalties', () => compilePenalty(options.penalties)),
       compiledBehaviour: checkWithin('behaviour', () => compileBehaviour(options.behaviour)),
     }
     const listHooks: RuntimeListHooks = {
       clock,
-      changed: () => hooks.renew(),
+      changed: () => hooks.invalidatePlans(),
       audit: change => {
         logger.info({ audit: change }, `${change.kind} ${change.action}`)
-        hooks.tell('audit', change)
+        hooks.emit('audit', change)
       },
-      share: async (kind, id, note) => this.#configSync?.tell(kind, id, note),
+      share: async (kind, id, recordRefusal) => this.#configSync?.share(kind, id, recordRefusal),
     }
     // Sender states read behaviour levels and breakers themselves. Breakers open too often for the audit log.
     const quiet = { ...listHooks, changed: () => hooks.changed() }
     const lost = new ThrottledLog(clock, logger, 'a note could not be kept: it counts on this node only')
     this.senderOverrides = new SenderOverrides((whom, why, untilMs) => {
       const blamed = { whom, reason: why, addedBy: 'behaviour', for: untilMs - clock.now() }
-      behaviourTracker.add(blamed).catch((err: unknown) => lost.note({ err }))
+      behaviourTracker.add(blamed).catch((err: unknown) => lost.log({ err }))
     })
     const known = this.senderOverrides.behaviourTracker
     const behaviourTracker = new RuntimeList(
@@ -122,8 +122,8 @@ export class RuntimeConfig {
       ),
       quiet,
     )
-    this.#opened = new RuntimeList(
-      breakerEntryType((breaker, key, untilMs) => hooks.opened(breaker, key, untilMs)),
+    this.#openBreakers = new RuntimeList(
+      breakerEntryType((breaker, key, untilMs) => hooks.applyOpened(breaker, key, untilMs)),
       { ...quiet, changed: () => {}, audit: () => {} },
     )
     this.bans = new RuntimeList(banEntryType(this.senderOverrides), listHooks)
@@ -132,7 +132,7 @@ export class RuntimeConfig {
       listHooks,
     )
     this.exemptions = new RuntimeList(
-      exemptionEntryType(this.metas, () => hooks.rebuild()),
+      exemptionEntryType(this.runtimeExemptions, () => hooks.rebuildChain()),
       listHooks,
     )
     this.tiers = new RuntimeList(tierEntryType(this.senderOverrides), listHooks)
@@ -142,7 +142,7 @@ export class RuntimeConfig {
       exemption: this.exemptions,
       tier: this.tiers,
       behaviour: behaviourTracker,
-      breaker: this.#opened,
+      breaker: this.#openBreakers,
     } as never
     this.#penalties = new Penalties(
       this.bans,
@@ -151,7 +151,7 @@ export class RuntimeConfig {
     const { tierOf } = options
     if (tierOf !== undefined) {
       const lookup = typeof tierOf === 'function' ? { of: tierOf } : tierOf
-      const tierCache = new TierCache(lookup, clock, logger, () => hooks.renew())
+      const tierCache = new TierCache(lookup, clock, logger, () => hooks.invalidatePlans())
       this.#tierCache = tierCache
       this.senderOverrides.found = sender => tierCache.of(sender)
     }
@@ -159,7 +159,7 @@ export class RuntimeConfig {
       store.sharedEntries &&
       new ConfigSync(store.sharedEntries, {
         ...{ clock, logger },
-        known: () =>
+        listEntries: () =>
           ENTRY_KINDS.flatMap(kind => this.#runtimeLists[kind].list().map(note => [kind, note] as const)),
         merge: (sharedEntries, unsent) => this.#merge(sharedEntries, unsent),
       })
@@ -176,24 +176,24 @@ export class RuntimeConfig {
   ): RuleRegistry {
     const registry = new RuleRegistry(dialect)
     // Sorted by age, because nodes receive them in any order.
-    for (const { middleware } of [...this.metas.values()].sort(compareAge))
+    for (const { middleware } of [...this.runtimeExemptions.values()].sort(compareAge))
       registry.add(undefined, middleware, true)
     if (policy?.adaptive !== undefined) registry.add(undefined, policy.adaptive)
     for (const { pattern, middleware } of [...(policy?.entries ?? []), ...used])
       registry.add(pattern, middleware)
-    const tiers = policy?.tiers ?? this.#own.tiers
+    const tiers = policy?.tiers ?? this.#codeOptions.tiers
     for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) registry.addTier(rule)
     this.senderOverrides.tiers = tiers
-    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? this.#own.compiledBehaviour
-    const penalty = policy?.penalty ?? this.#own.penalty
+    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? this.#codeOptions.compiledBehaviour
+    const penalty = policy?.penalty ?? this.#codeOptions.penalty
     this.#penalty = penalty
     this.senderOverrides.countConnect =
       penalty && penalty.flapping.length > 0
         ? {
             take: (sender, connect, nowMs) => this.#penalties.countConnect(penalty, sender, connect, nowMs),
             confirm: (sender, connect, nowMs) =>
-              this.#penalties.confirmFlaps(penalty, sender, connect, nowMs),
-            peek: (sender, nowMs) => this.#penalties.peekFlaps(penalty, sender, nowMs),
+              this.#penalties.confirmConnect(penalty, sender, connect, nowMs),
+            peek: (sender, nowMs) => this.#penalties.peekConnect(penalty, sender, nowMs),
           }
         : undefined
     return registry
@@ -213,7 +213,7 @@ export class RuntimeConfig {
   }
 
   /** Returns true if refusals have to be recorded. */
-  punishes(registry: RuleRegistry): boolean {
+  needsRefusals(registry: RuleRegistry): boolean {
     return this.#penalty !== undefined || registry.hasPenalties
   }
 
@@ -223,7 +223,7 @@ export class RuntimeConfig {
     const penalty = own ?? this.#penalty
     if (penalty === undefined) return
     const name = own === undefined ? '' : decision.rule!
-    this.#penalties.note(penalty, name, decision, message, sender, this.#hooks.clock.now())
+    this.#penalties.recordRefusal(penalty, name, decision, message, sender, this.#hooks.clock.now())
   }
 
   /** Returns the pending tier lookup of the sender resolved last, once. */
@@ -232,15 +232,15 @@ export class RuntimeConfig {
   }
 
   /** Reads the entries of the other nodes and starts polling. Never rejects. */
-  async look(): Promise<void> {
-    await this.#configSync?.look()
+  async syncEntries(): Promise<void> {
+    await this.#configSync?.poll()
   }
 
   /** Reports to all nodes that a breaker is open for a key until a time. */
-  tellOpened(breaker: string, key: string, untilMs: number): void {
+  shareOpened(breaker: string, key: string, untilMs: number): void {
     const length = Math.max(1, Math.round(untilMs - this.#hooks.clock.now()))
     // If this fails, the other nodes detect the fault themselves.
-    this.#opened.add({ breaker, key, reason: 'open', addedBy: 'breaker', for: length }).catch(() => {})
+    this.#openBreakers.add({ breaker, key, reason: 'open', addedBy: 'breaker', for: length }).catch(() => {})
   }
 
   /** Stops all timers and writes pending changes to the store if it is reachable. */
@@ -272,11 +272,11 @@ export class RuntimeConfig {
         }
       }
       const here = [...unsent].flatMap(name =>
-        name.startsWith(`${kind} `) ? [name.slice(sharedName(kind, '').length)] : [],
+        name.startsWith(`${kind} `) ? [name.slice(entryName(kind, '').length)] : [],
       )
       const merged = this.#runtimeLists[kind].merge(theirs, new Set(here), report)
       if (kind !== 'behaviour' && kind !== 'breaker') changed = merged || changed
     }
-    if (changed) this.#hooks.renew()
+    if (changed) this.#hooks.invalidatePlans()
   }
 }

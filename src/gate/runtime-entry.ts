@@ -40,7 +40,7 @@ export interface Change {
 }
 
 /** Returns the common fields of an entry. Throws PolicyError. */
-export function runtimeEntryOf(
+export function createRuntimeEntry(
   id: string,
   options: RuntimeEntryOptions,
   nowMs: number,
@@ -50,7 +50,7 @@ export function runtimeEntryOf(
   checkText('reason', reason)
   checkText('addedBy', addedBy)
   if (code !== undefined) checkText('code', code)
-  const forMs = options.for === undefined ? undefined : lengthOf(options.for)
+  const forMs = options.for === undefined ? undefined : parseLength(options.for)
   return {
     ...{ id, reason, addedBy, addedAtMs: nowMs },
     ...(sequence === 0 ? {} : { sequence }),
@@ -68,7 +68,7 @@ function checkText(path: string, text: unknown): void {
   )
 }
 
-function lengthOf(length: number | string): number {
+function parseLength(length: number | string): number {
   if (typeof length === 'string') return checkWithin('for', () => parseDuration(length))
   if (Number.isSafeInteger(length) && length >= 1) return length
   throw policyError('for', `${String(length)} is not a time`, 'give whole milliseconds, or write 60s, 1h, 7d')

@@ -3,19 +3,19 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import {
   type Change,
+  createRuntimeEntry,
   type EntryKind,
   type RuntimeEntry,
   type RuntimeEntryOptions,
-  runtimeEntryOf,
 } from './runtime-entry.ts'
 
 /** Behaviour of a kind of runtime entry: how its options are parsed and how it takes effect. */
 export interface EntryType<Given> {
   readonly kind: EntryKind
   /** Returns the id and the normalised options. Throws PolicyError. */
-  read(given: Given): { readonly id: string; readonly given: Given }
+  parse(given: Given): { readonly id: string; readonly given: Given }
   /** Puts an entry into effect. Returns a function that reverts it. Throws PolicyError. */
-  enter(given: Given, note: RuntimeEntry): () => void
+  apply(given: Given, entry: RuntimeEntry): () => void
 }
 
 /** Callbacks of a runtime list. */
@@ -24,16 +24,16 @@ export interface RuntimeListHooks {
   changed(): void
   audit(change: Change): void
   /** Shares an entry with the other nodes; undefined if it was removed. */
-  share(kind: EntryKind, id: string, note: RuntimeEntry | undefined): Promise<void>
+  share(kind: EntryKind, id: string, entry: RuntimeEntry | undefined): Promise<void>
 }
 
-interface Posted<Given> {
-  readonly note: Given & RuntimeEntry
-  readonly leave: () => void
+interface ActiveEntry<Given> {
+  readonly entry: Given & RuntimeEntry
+  readonly revert: () => void
 }
 
 /** Up to this size, entries expire exactly on time. Larger lists are scanned less often. */
-const NOTES_PER_MS = 1_000
+const ENTRIES_PER_MS = 1_000
 
 /**
  * List of runtime entries of one kind. Bounded. Entries expire by themselves. Every change goes to the audit
@@ -42,9 +42,9 @@ const NOTES_PER_MS = 1_000
 export class RuntimeList<Given extends object> {
   readonly #entryType: EntryType<Given>
   readonly #hooks: RuntimeListHooks
-  readonly #posted = new Map<string, Posted<Given>>()
-  #cancel: (() => void) | undefined
-  #dueMs = Infinity
+  readonly #entries = new Map<string, ActiveEntry<Given>>()
+  #cancelExpiry: (() => void) | undefined
+  #nextExpiryMs = Infinity
   #lastAddedAtMs = Number.NEGATIVE_INFINITY
   #sequence = 0
 
@@ -54,11 +54,11 @@ export class RuntimeList<Given extends object> {
   }
 
   get size(): number {
-    return this.#posted.size
+    return this.#entries.size
   }
 
   get isFull(): boolean {
-    return this.#posted.size >= MAX_SIZES.sharedEntries
+    return this.#entries.size >= MAX_SIZES.sharedEntries
   }
 
   /**
@@ -68,8 +68,8 @@ export class RuntimeList<Given extends object> {
    */
   async add(options: Given & RuntimeEntryOptions): Promise<Given & RuntimeEntry> {
     const { reason, code, addedBy, for: length, ...rest } = options
-    const { id, given } = this.#entryType.read(rest as unknown as Given)
-    if (this.isFull && !this.#posted.has(id)) {
+    const { id, given } = this.#entryType.parse(rest as unknown as Given)
+    if (this.isFull && !this.#entries.has(id)) {
       throw policyError(
         '',
         `there are ${MAX_SIZES.sharedEntries} of kind ${this.#entryType.kind}`,
@@ -79,32 +79,32 @@ export class RuntimeList<Given extends object> {
     const nowMs = this.#hooks.clock.now()
     this.#sequence = nowMs === this.#lastAddedAtMs ? this.#sequence + 1 : 0
     this.#lastAddedAtMs = nowMs
-    const note = { ...given, ...runtimeEntryOf(id, options, nowMs, this.#sequence) }
-    this.#enter(note)
+    const entry = { ...given, ...createRuntimeEntry(id, options, nowMs, this.#sequence) }
+    this.#apply(entry)
     this.#hooks.changed()
-    this.#tell('added', note, note.addedBy, note.reason)
-    await this.#hooks.share(this.#entryType.kind, id, note)
-    return note
+    this.#audit('added', entry, entry.addedBy, entry.reason)
+    await this.#hooks.share(this.#entryType.kind, id, entry)
+    return entry
   }
 
   /** Removes an entry at once. Returns false if there is no entry with this id. */
   async remove(id: string, why: { readonly by?: string; readonly reason?: string } = {}): Promise<boolean> {
-    const posted = this.#posted.get(id)
-    if (posted === undefined) return false
-    this.#leave(id)
+    const active = this.#entries.get(id)
+    if (active === undefined) return false
+    this.#revert(id)
     this.#hooks.changed()
-    this.#tell('removed', posted.note, why.by ?? 'unknown', why.reason ?? 'taken back')
+    this.#audit('removed', active.entry, why.by ?? 'unknown', why.reason ?? 'taken back')
     await this.#hooks.share(this.#entryType.kind, id, undefined)
     return true
   }
 
   get(id: string): (Given & RuntimeEntry) | undefined {
-    return this.#posted.get(id)?.note
+    return this.#entries.get(id)?.entry
   }
 
   /** Returns all entries in effect, oldest first. */
   list(): readonly (Given & RuntimeEntry)[] {
-    return [...this.#posted.values()].map(({ note }) => note)
+    return [...this.#entries.values()].map(({ entry }) => entry)
   }
 
   /**
@@ -118,18 +118,18 @@ export class RuntimeList<Given extends object> {
   ): boolean {
     const nowMs = this.#hooks.clock.now()
     let changed = false
-    for (const id of [...this.#posted.keys()]) {
+    for (const id of [...this.#entries.keys()]) {
       if (sharedEntries.has(id) || unsent.has(id)) continue
-      this.#leave(id)
+      this.#revert(id)
       changed = true
     }
-    for (const [id, note] of sharedEntries) {
-      const old = this.#posted.get(id)?.note
-      const isOver = note.expiresAtMs !== undefined && note.expiresAtMs <= nowMs
-      if (isOver || unsent.has(id) || (old === undefined && this.isFull)) continue
-      if (old !== undefined && JSON.stringify(old) === JSON.stringify(note)) continue
+    for (const [id, entry] of sharedEntries) {
+      const old = this.#entries.get(id)?.entry
+      const isExpired = entry.expiresAtMs !== undefined && entry.expiresAtMs <= nowMs
+      if (isExpired || unsent.has(id) || (old === undefined && this.isFull)) continue
+      if (old !== undefined && JSON.stringify(old) === JSON.stringify(entry)) continue
       try {
-        this.#enter(note)
+        this.#apply(entry)
         changed = true
       } catch (error) {
         report(error)
@@ -139,60 +139,61 @@ export class RuntimeList<Given extends object> {
   }
 
   close(): void {
-    this.#cancel?.()
+    this.#cancelExpiry?.()
   }
 
-  #enter(note: Given & RuntimeEntry): void {
-    const old = this.#posted.get(note.id)
-    old?.leave()
-    this.#posted.delete(note.id)
-    let leave: () => void
+  #apply(entry: Given & RuntimeEntry): void {
+    const old = this.#entries.get(entry.id)
+    old?.revert()
+    this.#entries.delete(entry.id)
+    let revert: () => void
     try {
-      leave = this.#entryType.enter(note, note)
+      revert = this.#entryType.apply(entry, entry)
     } catch (error) {
       // The earlier entry stays in effect.
       if (old !== undefined)
-        this.#posted.set(note.id, { note: old.note, leave: this.#entryType.enter(old.note, old.note) })
+        this.#entries.set(entry.id, { entry: old.entry, revert: this.#entryType.apply(old.entry, old.entry) })
       throw error
     }
-    this.#posted.set(note.id, { note, leave })
-    if (note.expiresAtMs !== undefined && note.expiresAtMs < this.#dueMs) this.#wake(note.expiresAtMs)
+    this.#entries.set(entry.id, { entry, revert })
+    if (entry.expiresAtMs !== undefined && entry.expiresAtMs < this.#nextExpiryMs)
+      this.#scheduleExpiry(entry.expiresAtMs)
   }
 
-  #leave(id: string): void {
-    this.#posted.get(id)?.leave()
-    this.#posted.delete(id)
+  #revert(id: string): void {
+    this.#entries.get(id)?.revert()
+    this.#entries.delete(id)
   }
 
-  #wake(dueMs: number): void {
-    this.#cancel?.()
-    this.#dueMs = dueMs
+  #scheduleExpiry(dueMs: number): void {
+    this.#cancelExpiry?.()
+    this.#nextExpiryMs = dueMs
     const waitMs = Math.max(1, dueMs - this.#hooks.clock.now())
-    this.#cancel = this.#hooks.clock.after(waitMs, () => this.#expire())
+    this.#cancelExpiry = this.#hooks.clock.after(waitMs, () => this.#expire())
   }
 
   #expire(): void {
     const nowMs = this.#hooks.clock.now()
-    const due = [...this.#posted.values()].filter(({ note }) => (note.expiresAtMs ?? Infinity) <= nowMs)
-    for (const { note } of due) this.#leave(note.id)
+    const due = [...this.#entries.values()].filter(({ entry }) => (entry.expiresAtMs ?? Infinity) <= nowMs)
+    for (const { entry } of due) this.#revert(entry.id)
     if (due.length > 0) this.#hooks.changed()
-    for (const { note } of due) this.#tell('expired', note, 'clock', 'its time is over')
+    for (const { entry } of due) this.#audit('expired', entry, 'clock', 'its time is over')
     let nextMs = Infinity
-    for (const { note } of this.#posted.values()) nextMs = Math.min(nextMs, note.expiresAtMs ?? Infinity)
-    this.#dueMs = nextMs
-    const soonestMs = nowMs + Math.ceil(this.#posted.size / NOTES_PER_MS)
-    if (nextMs < Infinity) this.#wake(Math.max(nextMs, soonestMs))
+    for (const { entry } of this.#entries.values()) nextMs = Math.min(nextMs, entry.expiresAtMs ?? Infinity)
+    this.#nextExpiryMs = nextMs
+    const earliestMs = nowMs + Math.ceil(this.#entries.size / ENTRIES_PER_MS)
+    if (nextMs < Infinity) this.#scheduleExpiry(Math.max(nextMs, earliestMs))
   }
 
-  #tell(action: Change['action'], note: RuntimeEntry, by: string, reason: string): void {
+  #audit(action: Change['action'], entry: RuntimeEntry, by: string, reason: string): void {
     this.#hooks.audit({
       kind: this.#entryType.kind,
       action,
-      id: note.id,
+      id: entry.id,
       atMs: this.#hooks.clock.now(),
       by,
       reason,
-      note,
+      note: entry,
     })
   }
 }

@@ -29,10 +29,10 @@ export function checkMiddleware(given: unknown): void {
   const maker = (limit ?? rate) === undefined ? 'limit, quota, exempt or adaptive return' : 'limit(…) returns'
   const remedy =
     part === undefined ? `give what ${maker}, or a function (message, next)` : `give its \`${part}\``
-  throw policyError('', `gate.use was given ${kindOf(given)}, which is no middleware`, remedy)
+  throw policyError('', `gate.use was given ${describeKind(given)}, which is no middleware`, remedy)
 }
 
-function kindOf(given: unknown): string {
+function describeKind(given: unknown): string {
   if (given === undefined || given === null) return 'nothing'
   return Array.isArray(given) ? 'a list' : typeof given === 'object' ? 'an object' : `a ${typeof given}`
 }
@@ -43,9 +43,9 @@ function kindOf(given: unknown): string {
  */
 export function checkLimits({ entries, exemptions, adaptive, source }: CompiledPolicy, store: Store): void {
   const problems: Problem[] = []
-  const flaw = adaptive && fleetFlaw(adaptive, store)
-  if (flaw !== undefined)
-    problems.push({ ...source.locate('adaptive.across'), message: flaw, remedy: NODE_REMEDY })
+  const problem = adaptive && findAcrossProblem(adaptive, store)
+  if (problem !== undefined)
+    problems.push({ ...source.locate('adaptive.across'), message: problem, remedy: NODE_REMEDY })
   entries.forEach(({ middleware }, index) => {
     const limit = metaOf(middleware)?.rule?.limit
     const refusal = limit && refusalOf(store, limit)
@@ -60,7 +60,7 @@ export function checkLimits({ entries, exemptions, adaptive, source }: CompiledP
 const NODE_REMEDY = 'write across: node, or use a store whose nodes tell each other, as Redis or SQLite'
 
 /** Returns the reason why adaptive() cannot use the load of all nodes of a store. Memory stores have this node only. */
-function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
+function findAcrossProblem(middleware: Middleware, store: Store): string | undefined {
   const meta = metaOf(middleware)
   if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
   if (store.sharedEntries !== undefined || store instanceof MemoryStore) return undefined
@@ -69,8 +69,8 @@ function fleetFlaw(middleware: Middleware, store: Store): string | undefined {
 
 /** Checks that a store supports the limit of a middleware. Throws PolicyError. */
 export function checkLimit(middleware: Middleware, store: Store): void {
-  const flaw = fleetFlaw(middleware, store)
-  if (flaw !== undefined) throw policyError('across', flaw, NODE_REMEDY)
+  const problem = findAcrossProblem(middleware, store)
+  if (problem !== undefined) throw policyError('across', problem, NODE_REMEDY)
   const limit = metaOf(middleware)?.rule?.limit
   const refusal = limit && refusalOf(store, limit)
   if (refusal !== undefined) throw policyError(limit!.name, refusal, REMEDY)

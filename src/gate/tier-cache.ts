@@ -32,10 +32,10 @@ export class TierCache {
   readonly #logger: Logger
   readonly #renew: () => void
   readonly #found = new Map<string, Found>()
-  readonly #pendingLookup = new Map<string, Promise<void>>()
-  #waitedFor: Promise<void> | undefined
+  readonly #pendingLookups = new Map<string, Promise<void>>()
+  #awaitedLookup: Promise<void> | undefined
   readonly #keepMs: number
-  #cancel: (() => void) | undefined
+  #cancelTimer: (() => void) | undefined
 
   constructor(lookup: TierLookup, clock: Clock, logger: Logger, renew: () => void) {
     checkOptionNames(lookup, OPTIONS, 'tierOf')
@@ -54,69 +54,69 @@ export class TierCache {
     const key = senderKeyOf(sender)
     const found = this.#found.get(key)
     if (found === undefined || found.atMs + this.#keepMs <= this.#clock.now()) {
-      const pendingLookup = this.#pendingLookup.get(key) ?? this.#seek(key, sender)
-      if (found === undefined) this.#waitedFor = pendingLookup
+      const pendingLookup = this.#pendingLookups.get(key) ?? this.#startLookup(key, sender)
+      if (found === undefined) this.#awaitedLookup = pendingLookup
     }
     return (this.#found.get(key) ?? found)?.tier
   }
 
   /** Returns the pending lookup of the sender asked for last, once. */
   takePendingLookup(): Promise<void> | undefined {
-    const waited = this.#waitedFor
-    this.#waitedFor = undefined
-    return waited
+    const lookup = this.#awaitedLookup
+    this.#awaitedLookup = undefined
+    return lookup
   }
 
   close(): void {
-    this.#cancel?.()
+    this.#cancelTimer?.()
   }
 
-  #seek(key: string, sender: Sender): Promise<void> | undefined {
+  #startLookup(key: string, sender: Sender): Promise<void> | undefined {
     // Too many lookups at once: the default applies, and the next message of the sender looks it up again.
-    if (this.#pendingLookup.size >= MAX_SIZES.tiersSought) return undefined
+    if (this.#pendingLookups.size >= MAX_SIZES.tiersSought) return undefined
     let answer: MaybePromise<string | undefined>
     try {
       answer = this.#lookup.of(sender)
     } catch (err) {
-      this.#keep(key, undefined, err)
+      this.#remember(key, undefined, err)
       return undefined
     }
     if (!(answer instanceof Promise)) {
-      this.#keep(key, answer)
+      this.#remember(key, answer)
       return undefined
     }
-    const promised = answer
-    const pendingLookup = withTimeout(this.#clock, this.#lookup.timeoutMs ?? 1_000, () => promised).then(
-      tier => this.#arrive(key, tier),
-      err => this.#arrive(key, undefined, err),
+    const promise = answer
+    const pendingLookup = withTimeout(this.#clock, this.#lookup.timeoutMs ?? 1_000, () => promise).then(
+      tier => this.#completeLookup(key, tier),
+      err => this.#completeLookup(key, undefined, err),
     )
-    this.#pendingLookup.set(key, pendingLookup)
+    this.#pendingLookups.set(key, pendingLookup)
     return pendingLookup
   }
 
-  #arrive(key: string, tier: string | undefined, err?: unknown): void {
-    this.#pendingLookup.delete(key)
+  #completeLookup(key: string, tier: string | undefined, err?: unknown): void {
+    this.#pendingLookups.delete(key)
     const before = this.#found.get(key)
     // A known tier stays valid if a later lookup fails.
-    this.#keep(key, err === undefined ? tier : before?.tier, err)
+    this.#remember(key, err === undefined ? tier : before?.tier, err)
     if (before !== undefined && before.tier !== this.#found.get(key)?.tier) this.#renew()
   }
 
-  #keep(key: string, tier: string | undefined, err?: unknown): void {
+  #remember(key: string, tier: string | undefined, err?: unknown): void {
     if (err !== undefined) this.#logger.warn({ err }, 'the tier of a sender could not be looked up')
     this.#found.delete(key)
     if (this.#found.size >= MAX_SIZES.tiersFound) this.#found.delete(this.#found.keys().next().value!)
     this.#found.set(key, { tier, atMs: this.#clock.now() })
-    this.#cancel ??= this.#clock.after(this.#keepMs, () => this.#age())
+    this.#cancelTimer ??= this.#clock.after(this.#keepMs, () => this.#expireOld())
   }
 
   /** Forgets old answers of senders that have gone, and makes active senders look theirs up again. */
-  #age(): void {
-    this.#cancel = undefined
+  #expireOld(): void {
+    this.#cancelTimer = undefined
     const nowMs = this.#clock.now()
     for (const [key, { atMs }] of this.#found) if (atMs + 3 * this.#keepMs <= nowMs) this.#found.delete(key)
     if (this.#found.size === 0) return
     this.#renew()
-    this.#cancel = this.#clock.after(this.#keepMs, () => this.#age())
+    this.#cancelTimer = this.#clock.after(this.#keepMs, () => this.#expireOld())
   }
 }

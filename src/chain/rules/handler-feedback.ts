@@ -34,7 +34,7 @@ export interface HandlerMeta {
   /** Limit of concurrent handlers, if it is one. */
   readonly bound?: InFlightBound | undefined
   /** Applies an open breaker found by another node. */
-  heard?(key: string, untilMs: number): void
+  applyOpened?(key: string, untilMs: number): void
 }
 
 /** The parts of a gate that handler middleware uses. */

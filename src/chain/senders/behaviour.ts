@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseFactor } from '../rules/factor.ts'
-import { SUBJECT_PARTS, type SubjectPart, type Whom, whoIs } from './sender-selector.ts'
+import { SUBJECT_PARTS, type SubjectKey, type SubjectPart, subjectKeyFor } from './sender-selector.ts'
 
 /** Behaviour of a sender in the last full hour, or in the current hour if it is abusive. */
 export type BehaviourLevel = 'good' | 'usual' | 'abusive'
@@ -79,7 +79,7 @@ function readFactor(word: number | string): number | undefined {
 
 /** Messages of one sender in the current hour, and the end of its abusive state. */
 export interface Count {
-  readonly whom: Whom
+  readonly whom: SubjectKey
   /** End of the current hour. */
   endsMs: number
   asked: number
@@ -113,10 +113,10 @@ export class BehaviourTracker {
   readonly #counts = new Map<string, Count>()
   /** End of the abusive state by sender, as found by this or other nodes. */
   readonly #held = new Map<string, number>()
-  readonly #blame: (whom: Whom, why: string, untilMs: number) => void
+  readonly #blame: (whom: SubjectKey, why: string, untilMs: number) => void
 
   /** `blame` is called once for each sender that turns abusive. */
-  constructor(blame: (whom: Whom, why: string, untilMs: number) => void) {
+  constructor(blame: (whom: SubjectKey, why: string, untilMs: number) => void) {
     this.#blame = blame
   }
 
@@ -127,11 +127,11 @@ export class BehaviourTracker {
 
   /** Returns the count of a sender, creating it if necessary. Returns undefined for a sender without a name. */
   countOf(sender: Sender, per: SubjectPart): Count | undefined {
-    const whom = whoIs(sender, per)
+    const whom = subjectKeyFor(sender, per)
     return whom && this.countFor(whom)
   }
 
-  countFor(whom: Whom): Count {
+  countFor(whom: SubjectKey): Count {
     const key = keyOf(whom)
     const known = this.#counts.get(key)
     if (known !== undefined) return known
@@ -173,7 +173,7 @@ export class BehaviourTracker {
   }
 
   /** Marks a sender as abusive until a time, even if it is not counted here. */
-  hold(whom: Whom, untilMs: number): void {
+  hold(whom: SubjectKey, untilMs: number): void {
     const key = keyOf(whom)
     this.#held.set(key, untilMs)
     const count = this.#counts.get(key)
@@ -181,7 +181,7 @@ export class BehaviourTracker {
   }
 
   /** Ends the abusive state of a sender. */
-  forgive(whom: Whom, nowMs: number): void {
+  forgive(whom: SubjectKey, nowMs: number): void {
     const key = keyOf(whom)
     this.#held.delete(key)
     const count = this.#counts.get(key)
@@ -216,6 +216,6 @@ function turn(count: Count, nowMs: number): void {
   count.asked = count.refused = 0
 }
 
-function keyOf({ part, text }: Whom): string {
+function keyOf({ part, text }: SubjectKey): string {
   return `${part}:${text}`
 }

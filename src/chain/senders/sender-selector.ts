@@ -13,7 +13,7 @@ export type SubjectPart = (typeof SUBJECT_PARTS)[number]
 export type Subject = { readonly [Part in SubjectPart]?: string | undefined }
 
 /** A validated subject. API keys are kept as SHA-256 only, because lists and logs show them. */
-export interface Whom {
+export interface SubjectKey {
   readonly part: SubjectPart
   readonly text: string
 }
@@ -26,7 +26,7 @@ export function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefine
 }
 
 /** Returns the subject that identifies a sender by a part; undefined if it has none. */
-export function whoIs(sender: Sender, per: SubjectPart): Whom | undefined {
+export function subjectKeyFor(sender: Sender, per: SubjectPart): SubjectKey | undefined {
   const part = partOf(sender, per)
   return part && { part, text: textOf(part, sender[part]!) }
 }
@@ -34,7 +34,7 @@ export function whoIs(sender: Sender, per: SubjectPart): Whom | undefined {
 const HIDDEN = /^sha256:[\w-]{43}$/
 
 /** Parses a subject. Throws PolicyError. */
-export function readSubject(subject: Subject): Whom {
+export function parseSubject(subject: Subject): SubjectKey {
   const named = SUBJECT_PARTS.filter(part => subject[part] !== undefined)
   const [part] = named
   const text = part && subject[part]
@@ -75,7 +75,7 @@ export class SubjectIndex<T> {
     for (const values of this.#said.values()) yield* values
   }
 
-  add(whom: Whom, value: T): void {
+  add(whom: SubjectKey, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key) ?? new Set()
     if (values.has(value)) return
@@ -84,7 +84,7 @@ export class SubjectIndex<T> {
     if (whom.part === 'ip') this.#blocksOf(whom.text).users++
   }
 
-  remove(whom: Whom, value: T): void {
+  remove(whom: SubjectKey, value: T): void {
     const key = keyOf(whom.part, whom.text)
     const values = this.#said.get(key)
     if (!values?.delete(value)) return

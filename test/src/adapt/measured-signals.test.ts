@@ -34,7 +34,7 @@ class Scene {
 
   handle(ok: number, failed: number): void {
     for (let count = 0; count < ok + failed; count++)
-      this.gate.handlerMonitor.note(SENT, { durationMs: 1, ok: count < ok })
+      this.gate.handlerMonitor.record(SENT, { durationMs: 1, ok: count < ok })
   }
 }
 
@@ -72,7 +72,7 @@ describe('signals of what brokers tell', () => {
     expect(scene.read()['error-rate']).toBe(0.15)
     scene.handle(0, 9)
     expect(scene.read()['error-rate']).toBe(0)
-    expect(scene.gate.handlerMonitor.isHeard).toBe(true)
+    expect(scene.gate.handlerMonitor.isUsed).toBe(true)
   })
 
   it('give the usual stages of C2 where they are told: error rate above 10 %, more than 1000 that wait', () => {
@@ -122,9 +122,9 @@ describe('signals of what brokers tell', () => {
   it('end with the gate', async () => {
     const scene = new Scene({ signals: ['error-rate'] })
     scene.read()
-    expect(scene.gate.handlerMonitor.isHeard).toBe(true)
+    expect(scene.gate.handlerMonitor.isUsed).toBe(true)
     await scene.gate.close()
-    expect(scene.gate.handlerMonitor.isHeard).toBe(false)
+    expect(scene.gate.handlerMonitor.isUsed).toBe(false)
   })
 
   it.each([

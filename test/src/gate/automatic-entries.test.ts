@@ -89,14 +89,14 @@ describe('what one node finds out', () => {
   it('holds on all nodes of a store: which breaker is open, each tries for itself', async () => {
     const nodes = new Nodes()
     const [a, b] = [await nodes.open(), await nodes.open()]
-    for (let n = 0; n < 11; n++) a.handlerMonitor.note(message('c', 'down'), { durationMs: 1, ok: false })
+    for (let n = 0; n < 11; n++) a.handlerMonitor.record(message('c', 'down'), { durationMs: 1, ok: false })
     await nodes.settle()
     expect(await ask(b, message('c', 'down'))).toMatchObject({ rule: 'breaker', retryAfterMs: 3_000 })
     expect((await ask(b, message('c', 'up'))).rule).toBe('all')
     await nodes.clock.advanceAsync(3_000)
     const tried = [await ask(b, message('c', 'down')), await ask(b, message('c', 'down'))]
     expect(tried.map(({ rule }) => rule)).toEqual(['all', 'breaker'])
-    b.handlerMonitor.note(message('c', 'down'), { durationMs: 1, ok: true })
+    b.handlerMonitor.record(message('c', 'down'), { durationMs: 1, ok: true })
     expect((await ask(b, message('c', 'down'))).rule).toBe('all')
   })
 

@@ -78,7 +78,7 @@ function sharingOn(runtimeList: RuntimeList): {
   const merged: (readonly SharedEntry[])[] = []
   const merge = (sharedEntries: readonly SharedEntry[]): void => void merged.push(sharedEntries)
   return {
-    configSync: new ConfigSync(runtimeList, { clock, logger: SILENT, known: () => [], merge }),
+    configSync: new ConfigSync(runtimeList, { clock, logger: SILENT, listEntries: () => [], merge }),
     clock,
     merged,
   }
@@ -89,7 +89,7 @@ describe('what nodes share', () => {
     const runtimeList = new RuntimeList()
     const { configSync } = sharingOn(runtimeList)
     await Promise.all(
-      Array.from({ length: 500 }, (_, i) => configSync.tell('ban', `c${i}`, runtimeEntryOf(`c${i}`))),
+      Array.from({ length: 500 }, (_, i) => configSync.share('ban', `c${i}`, runtimeEntryOf(`c${i}`))),
     )
     expect(runtimeList.kept.size).toBe(500)
     expect(runtimeList.puts).toBe(500)
@@ -99,9 +99,9 @@ describe('what nodes share', () => {
     const runtimeList = new RuntimeList()
     runtimeList.isReachable = false
     const { configSync, clock } = sharingOn(runtimeList)
-    await configSync.tell('ban', 'short', runtimeEntryOf('short', 100))
-    await configSync.tell('ban', 'long', runtimeEntryOf('long', 10_000))
-    await configSync.look()
+    await configSync.share('ban', 'short', runtimeEntryOf('short', 100))
+    await configSync.share('ban', 'long', runtimeEntryOf('long', 10_000))
+    await configSync.poll()
     expect(runtimeList.kept.size).toBe(0)
     runtimeList.isReachable = true
     await clock.advanceAsync(400)
@@ -113,7 +113,7 @@ describe('what nodes share', () => {
   it('is asked for only when something has changed', async () => {
     const runtimeList = new RuntimeList()
     const { configSync, clock, merged } = sharingOn(runtimeList)
-    await configSync.look()
+    await configSync.poll()
     await clock.advanceAsync(4_000)
     expect(merged).toEqual([[]])
     await runtimeList.put({ kind: 'ban', id: 'theirs', json: '{}' })
@@ -130,7 +130,7 @@ describe('what nodes share', () => {
     const configSync = new ConfigSync(runtimeList, {
       clock: new FakeClock(0),
       logger: SILENT,
-      known: () => [],
+      listEntries: () => [],
       merge,
     })
     let answer = (): void => {}
@@ -141,9 +141,9 @@ describe('what nodes share', () => {
       })
       return sharedEntries
     }
-    const looking = configSync.look()
+    const looking = configSync.poll()
     await new Promise(setImmediate)
-    await configSync.tell('ban', 'bad', runtimeEntryOf('bad'))
+    await configSync.share('ban', 'bad', runtimeEntryOf('bad'))
     expect(runtimeList.kept.size).toBe(1)
     answer()
     await looking
@@ -157,10 +157,10 @@ describe('what nodes share', () => {
     const { configSync, clock } = sharingOn(runtimeList)
     const told: Promise<void>[] = []
     for (let i = 0; i <= MAX_SIZES.sharedEntries; i++)
-      told.push(configSync.tell('ban', `c${i}`, runtimeEntryOf(`c${i}`)))
+      told.push(configSync.share('ban', `c${i}`, runtimeEntryOf(`c${i}`)))
     await Promise.all(told)
     runtimeList.isReachable = true
-    await configSync.look()
+    await configSync.poll()
     expect(runtimeList.kept.size).toBe(MAX_SIZES.sharedEntries)
     expect(runtimeList.kept.has('ban c0')).toBe(false)
     configSync.close()
@@ -175,7 +175,7 @@ describe('what was said last', () => {
     const runtimeList = new RuntimeList()
     const { configSync } = sharingOn(runtimeList)
     const told = Array.from({ length: 20 }, (_, n) =>
-      configSync.tell('ban', `c${n}`, runtimeEntryOf(`c${n}`)),
+      configSync.share('ban', `c${n}`, runtimeEntryOf(`c${n}`)),
     )
     await configSync.close()
     expect(runtimeList.kept.size).toBe(20)
@@ -187,14 +187,14 @@ describe('what was said last', () => {
     const runtimeList = new RuntimeList()
     runtimeList.isReachable = false
     const { configSync } = sharingOn(runtimeList)
-    await configSync.tell('ban', 'a', runtimeEntryOf('a'))
+    await configSync.share('ban', 'a', runtimeEntryOf('a'))
     await configSync.close()
     expect(runtimeList.kept.size).toBe(0)
 
     const silent = new RuntimeList()
     silent.put = () => new Promise(() => {})
     const { configSync: other, clock } = sharingOn(silent)
-    void other.tell('ban', 'a', runtimeEntryOf('a'))
+    void other.share('ban', 'a', runtimeEntryOf('a'))
     let isOver = false
     const closed = other.close().then(() => {
       isOver = true
@@ -211,7 +211,7 @@ describe('what nodes share on a store that tells of changes', () => {
   it('is read as soon as it is told of, and else looked at every two seconds only', async () => {
     const runtimeList = new TellingBoard()
     const { configSync, clock, merged } = sharingOn(runtimeList)
-    await configSync.look()
+    await configSync.poll()
     await clock.advanceAsync(10_000)
     expect([runtimeList.looks, runtimeList.lists]).toEqual([6, 1])
     await runtimeList.put(THEIRS)
@@ -226,7 +226,7 @@ describe('what nodes share on a store that tells of changes', () => {
   it('is asked for as often as ever while nobody tells', async () => {
     const runtimeList = new TellingBoard()
     const { configSync, clock } = sharingOn(runtimeList)
-    await configSync.look()
+    await configSync.poll()
     runtimeList.isLive = false
     runtimeList.tell()
     await clock.advanceAsync(4_000)
@@ -237,7 +237,7 @@ describe('what nodes share on a store that tells of changes', () => {
   it('is found within two seconds where a word was lost, and asked for often until the next is heard', async () => {
     const runtimeList = new TellingBoard()
     const { configSync, clock, merged } = sharingOn(runtimeList)
-    await configSync.look()
+    await configSync.poll()
     runtimeList.isSilent = true
     await runtimeList.put(THEIRS)
     await clock.advanceAsync(2_000)
@@ -262,8 +262,8 @@ describe('what nodes share on a store that tells of changes', () => {
       list: () => new Promise(resolve => clock.after(10, () => resolve(runtimeList.list()))),
       watch: changed => runtimeList.watch(changed),
     }
-    const configSync = new ConfigSync(slow, { clock, logger: SILENT, known: () => [], merge: () => {} })
-    const looked = configSync.look()
+    const configSync = new ConfigSync(slow, { clock, logger: SILENT, listEntries: () => [], merge: () => {} })
+    const looked = configSync.poll()
     await clock.advanceAsync(10)
     await looked
     for (let ms = 0; ms < 1_000; ms++) {
@@ -279,8 +279,8 @@ describe('what nodes share on a store that tells of changes', () => {
     const runtimeList = new TellingBoard()
     runtimeList.isReachable = false
     const { configSync, clock } = sharingOn(runtimeList)
-    await configSync.tell('ban', 'a', runtimeEntryOf('a'))
-    await configSync.look()
+    await configSync.share('ban', 'a', runtimeEntryOf('a'))
+    await configSync.poll()
     runtimeList.isReachable = true
     runtimeList.tell()
     await clock.advanceAsync(0)

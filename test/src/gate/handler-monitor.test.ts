@@ -38,15 +38,15 @@ class Scene {
 describe('what handlers do', () => {
   it('is asked for only while somebody goes by it', () => {
     const { gate } = new Scene()
-    expect(gate.handlerMonitor.isHeard).toBe(false)
+    expect(gate.handlerMonitor.isUsed).toBe(false)
     const end = gate.handlerMonitor.on(() => {})
-    expect(gate.handlerMonitor.isHeard).toBe(true)
+    expect(gate.handlerMonitor.isUsed).toBe(true)
     end()
-    expect(gate.handlerMonitor.isHeard).toBe(false)
+    expect(gate.handlerMonitor.isUsed).toBe(false)
     gate.use(limit({ name: 'all', rate: '1/s' }))
-    expect(gate.handlerMonitor.isHeard).toBe(false)
+    expect(gate.handlerMonitor.isUsed).toBe(false)
     gate.use(circuitBreaker().guard)
-    expect(gate.handlerMonitor.isHeard).toBe(true)
+    expect(gate.handlerMonitor.isUsed).toBe(true)
     expect(gate.handlerMonitor.names).toEqual(['breaker'])
   })
 
@@ -54,8 +54,8 @@ describe('what handlers do', () => {
     const scene = new Scene()
     scene.listen()
     const { handlerMonitor } = scene.gate
-    expect(handlerMonitor.watch(message('sync'), () => 7)).toBe(7)
-    const later = handlerMonitor.watch(message('later'), async () => {
+    expect(handlerMonitor.measure(message('sync'), () => 7)).toBe(7)
+    const later = handlerMonitor.measure(message('later'), async () => {
       scene.clock.advance(40)
       await null
       scene.clock.advance(60)
@@ -77,8 +77,8 @@ describe('what handlers do', () => {
     const broken = (): never => {
       throw new Error('broken')
     }
-    expect(() => handlerMonitor.watch(message(), broken)).toThrow('broken')
-    await expect(handlerMonitor.watch(message(), async () => broken())).rejects.toThrow('broken')
+    expect(() => handlerMonitor.measure(message(), broken)).toThrow('broken')
+    await expect(handlerMonitor.measure(message(), async () => broken())).rejects.toThrow('broken')
     expect(scene.told.map(([, { ok }]) => ok)).toEqual([false, false])
   })
 
@@ -87,7 +87,7 @@ describe('what handlers do', () => {
     scene.gate.handlerMonitor.on(() => {
       throw new Error('mine')
     })
-    for (let n = 0; n < 100; n++) scene.gate.handlerMonitor.note(message(), { durationMs: 1, ok: true })
+    for (let n = 0; n < 100; n++) scene.gate.handlerMonitor.record(message(), { durationMs: 1, ok: true })
     expect(scene.errors).toHaveLength(1)
   })
 
@@ -96,7 +96,7 @@ describe('what handlers do', () => {
     const here = circuitBreaker({ keyOf: () => 'one' })
     const there = circuitBreaker({ keyOf: () => 'one' })
     scene.gate.use('work/+', here.guard).use('other/#', there.guard)
-    for (let n = 0; n < 11; n++) scene.gate.handlerMonitor.note(message(), { durationMs: 1, ok: false })
+    for (let n = 0; n < 11; n++) scene.gate.handlerMonitor.record(message(), { durationMs: 1, ok: false })
     expect([here.stats().open, there.stats().open]).toEqual([1, 0])
     expect(scene.gate.check(message())).toMatchObject({ outcome: 'retry', rule: 'breaker' })
     expect((scene.gate.check(message('other/a')) as Decision).allowed).toBe(true)
@@ -109,7 +109,7 @@ describe('what handlers do', () => {
     for (let n = 0; n < 20; n++) {
       scene.clock.advance(10)
       if ((scene.gate.check(message()) as Decision).allowed)
-        scene.gate.handlerMonitor.note(message(), { durationMs: 500, ok: true })
+        scene.gate.handlerMonitor.record(message(), { durationMs: 500, ok: true })
     }
     // The 20th is let through only after the rate was set: 0.9 of the 95 a second that were done.
     expect(feedback.perSecond).toBeCloseTo(85.5, 5)
@@ -149,7 +149,7 @@ describe('what handlers do', () => {
       retryAfterMs: 200,
     }
     expect((await scene.gate.explain(message())).decision).toEqual(busy)
-    for (let n = 0; n < 11; n++) scene.gate.handlerMonitor.note(message(), { durationMs: 1, ok: false })
+    for (let n = 0; n < 11; n++) scene.gate.handlerMonitor.record(message(), { durationMs: 1, ok: false })
     const explained = await scene.gate.explain(message())
     expect(explained.decision).toMatchObject({
       reason: 'handler_failing',

@@ -33,7 +33,7 @@ class Scene {
   }
 
   tell(count: number, ok: boolean, topic = 'orders/a/1', durationMs = 1): this {
-    for (let n = 0; n < count; n++) this.gate.handlerMonitor.note(message(topic), { durationMs, ok })
+    for (let n = 0; n < count; n++) this.gate.handlerMonitor.record(message(topic), { durationMs, ok })
     return this
   }
 }
@@ -122,9 +122,9 @@ describe('the word `feedback` of a policy', () => {
     expect(await says()).toEqual(before)
     await scene.gate.apply({ version: 1, feedback: { start: '50/s', upTo: '100/s' } })
     expect(await says()).toEqual(['passes: the handler is given 50 a second'])
-    expect(scene.gate.handlerMonitor.isHeard).toBe(true)
+    expect(scene.gate.handlerMonitor.isUsed).toBe(true)
     await scene.gate.apply({ version: 1, rules: [] })
-    expect(scene.gate.handlerMonitor.isHeard).toBe(false)
+    expect(scene.gate.handlerMonitor.isUsed).toBe(false)
   })
 
   it('is refused where there is no handler to tell of', async () => {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { readSubject, type Subject, SubjectIndex } from '../../../../src/chain/senders/sender-selector.ts'
+import { parseSubject, type Subject, SubjectIndex } from '../../../../src/chain/senders/sender-selector.ts'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import type { Sender } from '../../../../src/core/message.ts'
 
 function indexOf(...subjects: Subject[]): SubjectIndex<string> {
   const index = new SubjectIndex<string>()
-  for (const subject of subjects) index.add(readSubject(subject), Object.values(subject)[0]!)
+  for (const subject of subjects) index.add(parseSubject(subject), Object.values(subject)[0]!)
   return index
 }
 
@@ -43,16 +43,16 @@ describe('what is said of somebody', () => {
   it('is gone when it is removed, and with it the size of network that nobody is named by', () => {
     const index = indexOf({ ip: '10.0.0.0/8' }, { ip: '10.0.0.0/16' })
     expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/8', '10.0.0.0/16'])
-    index.remove(readSubject({ ip: '10.0.0.0/8' }), '10.0.0.0/8')
+    index.remove(parseSubject({ ip: '10.0.0.0/8' }), '10.0.0.0/8')
     expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/16'])
-    index.remove(readSubject({ ip: '10.0.0.0/16' }), '10.0.0.0/16')
+    index.remove(parseSubject({ ip: '10.0.0.0/16' }), '10.0.0.0/16')
     expect(index.isEmpty).toBe(true)
   })
 
   it('keeps no API key as it is, and knows it again', () => {
-    const { text } = readSubject({ apiKey: 'secret' })
+    const { text } = parseSubject({ apiKey: 'secret' })
     expect(text).toMatch(/^sha256:[\w-]{43}$/)
-    expect(readSubject({ apiKey: text }).text).toBe(text)
+    expect(parseSubject({ apiKey: text }).text).toBe(text)
   })
 
   it('withstands what strangers are called', () => {
@@ -66,7 +66,7 @@ describe('what is said of somebody', () => {
   it.each([[{}], [{ client: '' }], [{ client: 'a', user: 'b' }], [{ ip: '10.0.0.0/40' }], [{ ip: 'home' }]])(
     'names exactly one part of a sender, so %j is refused',
     subject => {
-      expect(() => readSubject(subject as Subject)).toThrow(PolicyError)
+      expect(() => parseSubject(subject as Subject)).toThrow(PolicyError)
     },
   )
 })
