@@ -141,7 +141,7 @@ describe('a file that fails', () => {
 
 describe('the table of faults', () => {
   it('stands in docs/stores.md as it was seen', () => {
-    const rows = scenarios.map(({ store, fault, cause = 'it decides; counts begin afresh' }) => {
+    const rows = scenarios.map(({ store, fault, cause = 'none: the store decides, with new counts' }) => {
       const counts = FALLBACKS.map(fallback =>
         [...(seen.get(`${store} ${fault} ${fallback}`) ?? [])].join(' or '),
       )
