@@ -31,7 +31,7 @@ export class Acks {
   finish(message: ReceivedMessage, reasonCode: number): void {
     if (message.continueReading === undefined) return
     if (message.isAhead) this.#send(message, reasonCode)
-    else if (message.early) this.#continueReading(message, reasonCode)
+    else if (message.stage !== 'due') this.#continueReading(message, reasonCode)
     else if (reasonCode === 0) {
       if (message.qos > 0) this.#gather()
       this.#continueReading(message)
@@ -44,8 +44,8 @@ export class Acks {
   }
 
   /** Whether a message can be acknowledged apart from the client. */
-  canGoAhead({ qos, early }: ReceivedMessage): boolean {
-    return qos !== 2 || early || canReleaseQoS2(this.#client)
+  canGoAhead({ qos, stage }: ReceivedMessage): boolean {
+    return qos !== 2 || stage !== 'due' || canReleaseQoS2(this.#client)
   }
 
   /** Has the client bring the next message while this one is not acknowledged yet. */

@@ -17,7 +17,7 @@ import { DeadLetter } from './dead-letter.ts'
 import { AckWindow } from './decide-ahead.ts'
 import { emptyCounters, HandlerDispatch } from './handler-dispatch.ts'
 import { KeepAlive } from './keep-alive.ts'
-import { type Continue, ReceivedMessage } from './message.ts'
+import { type Continue, ReceivedMessage, type Stage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
 import { Senders } from './sender-cache.ts'
 
@@ -48,8 +48,12 @@ export class Consumer {
   #stopped: (() => void) | undefined
   /** The application's own hook has refused it: the client hands it on all the same. */
   #refused: PublishPacket | undefined
-  /** Messages of QoS 2 that were decided before their PUBREC, until the client hands them on. */
-  readonly #decided = new WeakMap<PublishPacket, ReceivedMessage | 'parked'>()
+  /** Messages of QoS 2 that were decided or queued before their PUBREC, until their PUBREL. */
+  readonly #decided = new WeakMap<PublishPacket, ReceivedMessage>()
+  /** Of these, messages that are enacted at their PUBREL, in order. The client bounds them by its receive maximum. */
+  readonly #unreleased = new Set<ReceivedMessage>()
+  /** The first connection of the present session: no PUBREL comes for messages of earlier connections. */
+  #sessionSince = 0
   /** QoS 2 messages between their arrival here and their PUBCOMP: a new connection may bring them again. */
   readonly #inHand = new WeakMap<PublishPacket, ReceivedMessage>()
   /**
@@ -112,7 +116,7 @@ export class Consumer {
       this.#takeInTurn(packet, done as Continue)
       return
     }
-    const message = this.#arrive(packet.topic, packet, done as Continue, false)
+    const message = this.#arrive(packet.topic, packet, done as Continue, 'due')
     const answer = this.guard.ask(message)
     // The likely case first: it passes, nobody is before it, and nothing is noted anywhere.
     if ((answer as Decision).outcome === 'deliver') this.dispatch.deliver(answer as Decision, message)
@@ -126,6 +130,11 @@ export class Consumer {
   disconnected(): void {
     this.#acks.connection++
     const persists = optionsOf(this.client).clean === false
+    // A client that was ended forgets what it has stored; in state `ended` no PUBREL is handled.
+    if (!persists || this.client.disconnecting === true || this.state === 'ended') this.endSession()
+    // Without a PUBREC the broker sends it again.
+    for (const message of this.#unreleased)
+      if (message.continueReading !== undefined) this.#unreleased.delete(message)
     const senderQueue = this.#senderQueue
     this.#senderQueue = this.#openLane()
     this.#ackWindow = this.#lookAhead()
@@ -138,9 +147,25 @@ export class Consumer {
     this.keepAlive.rest()
   }
 
+  /** Enacts, in order, the messages that a PUBREC was sent for, as their PUBRELs will not come or not be handled. */
+  endSession(): void {
+    this.#sessionSince = this.#acks.connection
+    const messages = [...this.#unreleased]
+    this.#unreleased.clear()
+    for (const message of messages) {
+      message.stage = 'done'
+      this.dispatch.enact(message.decision, message)
+    }
+  }
+
   /** Nothing is held, and nothing under way. */
   get isIdle(): boolean {
-    return this.guard.stats().held === 0 && this.dispatch.isIdle && this.#ackWindow.isEmpty
+    return (
+      this.guard.stats().held === 0 &&
+      this.#unreleased.size === 0 &&
+      this.dispatch.isIdle &&
+      this.#ackWindow.isEmpty
+    )
   }
 
   /** Nobody is under way: what arrives has its turn. */
@@ -165,7 +190,7 @@ export class Consumer {
       return
     }
     if (packet.qos === 2 && this.#continue(packet, continueReading)) return
-    const message = this.#arrive(packet.topic, packet, continueReading, false)
+    const message = this.#arrive(packet.topic, packet, continueReading, 'due')
     if (packet.qos === 2) this.#inHand.set(packet, message)
     this.#admit(message)
   }
@@ -173,8 +198,9 @@ export class Consumer {
   /** Goes on with what is known already; false of what is not. */
   #continue(packet: PublishPacket, continueReading: Continue): boolean {
     const decided = this.#decided.get(packet)
-    if (decided === 'parked') {
+    if (decided?.stage === 'parked' || decided?.stage === 'done') {
       this.#decided.delete(packet)
+      if (decided.stage === 'parked') decided.stage = 'due'
       this.keepAlive.rest()
       continueReading()
       return true
@@ -186,7 +212,8 @@ export class Consumer {
     }
     if (decided === undefined) return false
     this.#decided.delete(packet)
-    decided.early = false
+    this.#unreleased.delete(decided)
+    decided.stage = 'due'
     decided.resume(this.#acks.connection, continueReading)
     this.#inHand.set(packet, decided)
     this.dispatch.enact(decided.decision, decided)
@@ -219,10 +246,10 @@ export class Consumer {
       this.#stopAt(packet, continueReading)
       return
     }
-    this.#senderQueue.admit(this.#arrive(topic, packet, continueReading, true), this.#enact)
+    this.#senderQueue.admit(this.#arrive(topic, packet, continueReading, 'early'), this.#enact)
   }
 
-  #arrive(topic: string, packet: PublishPacket, continueReading: Continue, early: boolean): ReceivedMessage {
+  #arrive(topic: string, packet: PublishPacket, continueReading: Continue, stage: Stage): ReceivedMessage {
     this.counters.received++
     const sender = this.senders.of(topic, packet)
     return new ReceivedMessage(
@@ -232,7 +259,7 @@ export class Consumer {
       packet,
       this.#acks.connection,
       continueReading,
-      early,
+      stage,
     )
   }
 
@@ -251,38 +278,61 @@ export class Consumer {
   }
 
   readonly #enact = (decision: Decision, message: ReceivedMessage): void => {
-    const { early } = message
-    // A client that gets its own delivery back would not hand on what was decided early.
-    const tellsRefusal = early ? this.state !== 'closing' : this.#tellsRefusals && message.qos === 1
+    const { stage } = message
+    // A client that gets its own delivery back, or has lost the connection, would not hand on what was decided early.
+    const isEarly = stage === 'early' && this.state !== 'closing' && !this.#isGone(message)
+    const tellsRefusal = isEarly || (stage === 'due' && this.#tellsRefusals && message.qos === 1)
     if (decision.outcome === 'reject' && tellsRefusal) {
       this.dispatch.noteRejected(decision, message)
       this.#release(message, QUOTA_EXCEEDED)
-    } else if (early && this.state !== 'closing') {
-      message.decision = decision
+    } else if (isEarly) {
       this.#decided.set(message.packet, message)
+      this.#awaitPubrel(decision, message)
       this.#release(message)
-    } else this.dispatch.enact(decision, message)
+    } else if (stage === 'parked' && this.#mustFollow(message)) this.#awaitPubrel(decision, message)
+    else {
+      if (stage === 'parked') message.stage = 'done'
+      this.dispatch.enact(decision, message)
+    }
+  }
+
+  #awaitPubrel(decision: Decision, message: ReceivedMessage): void {
+    message.decision = decision
+    message.stage = 'decided'
+    this.#unreleased.add(message)
+  }
+
+  /**
+   * Whether a message that leaves its queue waits for its PUBREL, because an earlier one does. PUBRELs come in the order of the
+   * messages [MQTT-4.6.0-4].
+   */
+  #mustFollow({ connection }: ReceivedMessage): boolean {
+    return this.#unreleased.size > 0 && connection >= this.#sessionSince && this.state !== 'closing'
+  }
+
+  #isGone({ connection }: ReceivedMessage): boolean {
+    return connection !== this.#acks.connection
   }
 
   /** The message is its rule's now: it is acknowledged, and enacted when its turn comes. */
   #queued(message: ReceivedMessage): void {
     if (message.continueReading === undefined) return
     message.own()
-    if (message.early) {
-      message.early = false
-      this.#decided.set(message.packet, 'parked')
+    if (message.stage === 'early') {
+      message.stage = 'parked'
+      this.#decided.set(message.packet, message)
     }
     // While the handler is behind, nothing more is taken in.
     this.dispatch.whenIdle(() => this.#release(message))
   }
 
   readonly #release = (message: ReceivedMessage, reasonCode = 0): void => {
-    const { qos, early, ackWindow } = message
-    if (qos === 2 && !early) this.#inHand.delete(message.packet)
-    const isGone = message.connection !== this.#acks.connection
+    const { qos, stage, ackWindow } = message
+    if (qos === 2 && stage === 'due') this.#inHand.delete(message.packet)
+    const isGone = this.#isGone(message)
     // A PUBACK on another connection than its PUBLISH came on may answer for another message. Of QoS 2 the client
     // has to forget what it has stored, or would deliver it twice.
-    if (isGone && qos > 0 && (qos !== 2 || early)) return
+    if (isGone && qos > 0 && (qos !== 2 || stage !== 'due')) return
     try {
       if (ackWindow === undefined || isGone) this.#acks.finish(message, reasonCode)
       else ackWindow.settle(message, reasonCode)

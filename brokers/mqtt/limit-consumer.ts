@@ -79,6 +79,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     attached = false
     for (const detach of detachAll) detach()
     consumer.state = 'closing'
+    consumer.endSession()
     consumer.guard.close('pass')
     consumer.keepAlive.close()
     consumer.letGo()
@@ -169,6 +170,13 @@ function answerWith(answer: AnswerAck): Continue {
 
 function followConnection(consumer: Consumer): () => void {
   const closed = (): void => consumer.disconnected()
+  const connected = ({ sessionPresent }: { readonly sessionPresent?: boolean }): void => {
+    if (sessionPresent !== true) consumer.endSession()
+  }
   consumer.client.on('close', closed)
-  return () => void consumer.client.removeListener('close', closed)
+  consumer.client.on('connect', connected)
+  return () => {
+    consumer.client.removeListener('close', closed)
+    consumer.client.removeListener('connect', connected)
+  }
 }

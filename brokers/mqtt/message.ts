@@ -12,6 +12,12 @@ const NOT_PARSED: unique symbol = Symbol('not parsed')
 export type Continue = (given?: Error | number) => void
 
 /**
+ * How far a message is: `due` is enacted as soon as it is decided. The others are of QoS 2 on MQTT 5, before their PUBREL: `early`
+ * is decided before its PUBREC, `parked` waits in the queue of a rule, `decided` is enacted at its PUBREL, `done` was enacted.
+ */
+export type Stage = 'due' | 'early' | 'parked' | 'decided' | 'done'
+
+/**
  * A PUBLISH that was received, as the gate sees it, with all its enactment needs, and what the handler is told. The only
  * object a message costs; what the packet knows is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
  */
@@ -33,8 +39,7 @@ export class ReceivedMessage implements Message, Limits {
   declare reasonCode: number | undefined
   /** What the gate has answered already. */
   declare answer: MaybePromise<Decision> | undefined
-  /** Decided before its acknowledgement is due, which is when it will be enacted. */
-  declare early: boolean
+  declare stage: Stage
   declare private parsed: unknown
 
   constructor(
@@ -44,7 +49,7 @@ export class ReceivedMessage implements Message, Limits {
     packet: PublishPacket,
     connection: number,
     continueReading: Continue,
-    early: boolean,
+    stage: Stage,
   ) {
     this.gate = gate
     this.decision = PASSED
@@ -53,7 +58,7 @@ export class ReceivedMessage implements Message, Limits {
     this.packet = packet
     this.connection = connection
     this.continueReading = continueReading
-    this.early = early
+    this.stage = stage
     this.isAhead = false
     this.ackWindow = undefined
     this.reasonCode = undefined

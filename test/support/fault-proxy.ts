@@ -3,13 +3,15 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /**
  * What becomes of what passes: nothing, a delay of each chunk by so many milliseconds, silence (bytes are held, and
- * delivered when it ends, as TCP would), bytes that are lost, also those of new connections, no new connections and an end to the old ones, a reset of all, or an answer
+ * delivered when it ends, as TCP would), the same for what clients or servers send, bytes that are lost, also those of new connections, no new connections and an end to the old ones, a reset of all, or an answer
  * of Redis in place of its own to everything that is asked.
  */
 export type Fault =
   | 'none'
   | { readonly latencyMs: number }
   | 'black-hole'
+  | 'hold-requests'
+  | 'hold-answers'
   | 'swallow'
   | 'refuse'
   | 'reset'
@@ -38,8 +40,16 @@ export class FaultProxy implements AsyncDisposable {
 
   set fault(fault: Fault) {
     this.#fault = fault
-    if (fault !== 'black-hole') for (const way of this.#ways) way.open()
+    // What is held of connections that end is lost.
     if (fault === 'refuse' || fault === 'reset') for (const socket of this.#sockets) socket.resetAndDestroy()
+    else for (const way of this.#ways) if (!isHolding(fault, way.isQuestion)) way.open()
+  }
+
+  /** Number of chunks that are held back now. */
+  get heldChunks(): number {
+    let count = 0
+    for (const way of this.#ways) count += way.heldChunks
+    return count
   }
 
   async stop(): Promise<void> {
@@ -59,7 +69,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   #lead(from: Socket, to: Socket, isQuestion: boolean): void {
-    const way = new Way(to)
+    const way = new Way(to, isQuestion)
     from.setNoDelay(true)
     this.#sockets.add(from)
     this.#ways.add(way)
@@ -72,7 +82,7 @@ export class FaultProxy implements AsyncDisposable {
     from.on('data', chunk => {
       const fault = this.#fault
       if (fault === 'swallow') return
-      if (typeof fault !== 'object') way.take(chunk, fault === 'black-hole' ? Infinity : 0)
+      if (typeof fault !== 'object') way.take(chunk, isHolding(fault, isQuestion) ? Infinity : 0)
       else if ('latencyMs' in fault) way.take(chunk, fault.latencyMs)
       // A command of Redis is an array: one answer for each that begins in the chunk.
       else if (isQuestion) {
@@ -82,13 +92,23 @@ export class FaultProxy implements AsyncDisposable {
   }
 }
 
+function isHolding(fault: Fault, isQuestion: boolean): boolean {
+  return fault === 'black-hole' || fault === (isQuestion ? 'hold-requests' : 'hold-answers')
+}
+
 /** One direction of a connection: what is held back is delivered in its order. */
 class Way {
+  readonly isQuestion: boolean
   readonly #to: Socket
   readonly #chunks: { readonly bytes: Buffer; dueMs: number }[] = []
 
-  constructor(to: Socket) {
+  constructor(to: Socket, isQuestion: boolean) {
+    this.isQuestion = isQuestion
     this.#to = to
+  }
+
+  get heldChunks(): number {
+    return this.#chunks.length
   }
 
   take(bytes: Buffer, delayMs: number): void {

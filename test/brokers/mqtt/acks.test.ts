@@ -27,7 +27,7 @@ function openAcks() {
   const acks = new Acks(receiving, new KeepAlive(receiving, new FakeClock()))
   const arrive = (messageId: number, goOn: Continue, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
-    return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connection, goOn, false)
+    return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connection, goOn, 'due')
   }
   return { acks, client, stream, writes, sent, arrive }
 }
