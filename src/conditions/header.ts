@@ -83,7 +83,7 @@ function checkSecret(words: Words, path: string, problems: Problem[]): CheckedTe
   const others = VALUE_WORDS.filter(word => words[word] !== undefined)
   if (others.length > 0) {
     const remedy = 'give the secret alone; join several conditions with all or any'
-    problems.push({ path, message: `secret and ${others.join(' and ')} stand together`, remedy })
+    problems.push({ path, message: `secret and ${others.join(' and ')} cannot be combined`, remedy })
   }
   if (typeof words.secret !== 'string' || words.secret === '') {
     // The value is not repeated, because even a wrong secret must not be logged.

@@ -18,7 +18,7 @@ export function checkValueTest(words: Words, path: string, problems: Problem[]):
     problems.push({
       path,
       message:
-        word === undefined ? 'there is nothing to compare with' : `${given.join(' and ')} stand together`,
+        word === undefined ? 'there is nothing to compare with' : `${given.join(' and ')} cannot be combined`,
       remedy: `give exactly one of ${VALUE_WORDS.join(', ')}; join several conditions with all or any`,
     })
     return undefined

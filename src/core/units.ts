@@ -148,7 +148,7 @@ export function parseRate(text: string): Rate {
   const unit = timeUnit(word)
   const periodMs = scaled(times, unit.ms)
   if (Number(digits) === 0) {
-    throw policyError('', `the rate ${quote(text)} lets nothing pass`, 'the least is 1, as 1 per 1h')
+    throw policyError('', `the rate ${quote(text)} lets nothing pass`, 'use at least 1, as 1 per 1h')
   }
   if (amount.count === undefined) {
     const whole = !digits.includes('.')

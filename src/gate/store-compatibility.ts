@@ -18,7 +18,11 @@ export function checkGateOptions(options: GateOptions): void {
   checkWord(options.dialect ?? 'mqtt', ['mqtt', 'nats'], 'dialect', 'dialect')
   const { store } = options
   if (store === undefined || typeof (store as Partial<Store> | null)?.decide === 'function') return
-  throw policyError('store', 'this is no store', "open one: store: await openStore('redis://127.0.0.1:6379')")
+  throw policyError(
+    'store',
+    'this is not a store',
+    "open one: store: await openStore('redis://127.0.0.1:6379')",
+  )
 }
 
 /** Checks that `gate.use` was given middleware. Throws PolicyError. */

@@ -1,17 +1,17 @@
 import { type AdaptiveOptions, adaptive } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { parseDuration } from '../core/units.ts'
-import { attempt, makeOrReport, type Report } from './problem-report.ts'
+import { createOrReport, type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
-/** What stands before all rules and scales them; undefined where nothing adapts. */
+/** Returns the middleware that scales all rules by the load; undefined if the policy has no `adaptive`. */
 export function compileAdaptive(words: PolicyDocument['adaptive'], report: Report): Middleware | undefined {
   if (words === undefined) return undefined
   const { every, ...rest } = words
   const everyMs =
-    every === undefined ? undefined : attempt(() => parseDuration(every), under('every', report))
+    every === undefined ? undefined : tryOrReport(() => parseDuration(every), under('every', report))
   const options = { ...rest, ...(everyMs === undefined ? {} : { everyMs }) } as AdaptiveOptions
-  return makeOrReport(adaptive, options, {}, problem => {
+  return createOrReport(adaptive, options, {}, problem => {
     const path = problem.path === 'everyMs' ? 'every' : (problem.path ?? '')
     report({ ...problem, path, remedy: problem.remedy ?? 'correct it' })
   })

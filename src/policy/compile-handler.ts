@@ -15,16 +15,16 @@ import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
 import { checkScopes } from './compile-rule.ts'
 import type { CompiledEntry } from './policy-types.ts'
-import { attempt, makeOrReport, type Report, within } from './problem-report.ts'
+import { createOrReport, prefixPaths, type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
-/** What the options of the middleware are called in a policy. */
-const WORDS: Readonly<Record<string, string>> = {
+/** Option names of the middleware and their words in a policy. */
+const OPTION_WORDS: Readonly<Record<string, string>> = {
   ...{ minPerSecond: 'from', maxPerSecond: 'upTo', startPerSecond: 'start', everyMs: 'every' },
   ...{ latencyMs: 'latency', windowMs: 'over', openMs: 'open' },
 }
 
-/** What goes by the handlers of consumers, ready to stand before the rules. */
+/** Compiles `breaker` and `feedback`, which run before the rules. */
 export function compileHandlers(
   document: Partial<PolicyDocument>,
   dialect: Dialect,
@@ -35,12 +35,14 @@ export function compileHandlers(
   for (const word of ['breaker', 'feedback'] as const) {
     const index = rules?.findIndex(({ name }) => name === word) ?? -1
     if (document[word] === undefined || index < 0) continue
-    const message = `a rule cannot be called "${word}" beside \`${word}\`, whose refusals go by that name`
+    const message = `a rule cannot be named "${word}" in a policy with \`${word}\`, whose refusals have that name`
     report({ path: `rules[${index}].name`, message, remedy: 'give the rule another name' })
   }
   return [
-    ...(breaker === undefined ? [] : compileBreaker(breaker, dialect, identity, within(report, 'breaker'))),
-    ...(feedback === undefined ? [] : compileFeedback(feedback, dialect, within(report, 'feedback'))),
+    ...(breaker === undefined
+      ? []
+      : compileBreaker(breaker, dialect, identity, prefixPaths(report, 'breaker'))),
+    ...(feedback === undefined ? [] : compileFeedback(feedback, dialect, prefixPaths(report, 'feedback'))),
   ]
 }
 
@@ -61,7 +63,7 @@ function compileFeedback(words: Feedback, dialect: Dialect, report: Report): rea
   const make = by === 'aimd' ? aimd : gradient
   return entryOf(
     pattern,
-    makeOrReport(given => make(given).admit, options, {}, renamed(report)),
+    createOrReport(given => make(given).admit, options, {}, renamed(report)),
   )
 }
 
@@ -89,7 +91,7 @@ function compileBreaker(
   const says = JSON.stringify(words)
   return entryOf(
     pattern,
-    makeOrReport(given => circuitBreaker(given, says).guard, options, {}, renamed(report)),
+    createOrReport(given => circuitBreaker(given, says).guard, options, {}, renamed(report)),
   )
 }
 
@@ -98,7 +100,7 @@ function entryOf(pattern: Pattern | undefined, middleware: Middleware | undefine
 }
 
 function patternOf(topic: string | undefined, dialect: Dialect, report: Report): Pattern | undefined {
-  return topic === undefined ? undefined : attempt(() => parsePattern(topic, dialect, 'topic'), report)
+  return topic === undefined ? undefined : tryOrReport(() => parsePattern(topic, dialect, 'topic'), report)
 }
 
 function perSecond(text: string): number {
@@ -116,7 +118,7 @@ function read<T>(
 ): T | undefined {
   return text === undefined
     ? undefined
-    : attempt(
+    : tryOrReport(
         () => parse(text),
         problem => report({ ...problem, path }),
       )
@@ -125,7 +127,7 @@ function read<T>(
 function renamed(report: Report): Report {
   return problem => {
     const path = problem.path ?? ''
-    report({ ...problem, path: WORDS[path] ?? path, remedy: problem.remedy ?? 'correct it' })
+    report({ ...problem, path: OPTION_WORDS[path] ?? path, remedy: problem.remedy ?? 'correct it' })
   }
 }
 

@@ -18,41 +18,41 @@ import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import type { CompiledEntry, CompiledRule } from './policy-types.ts'
-import { attempt, makeOrReport, type Report } from './problem-report.ts'
+import { createOrReport, type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyRule } from './schema.ts'
 import { nearest } from './suggest.ts'
 
-const ONLY_OF_LIMITS = ['burst', 'initial', 'algorithm'] as const
-const ONLY_OF_QUOTAS = ['window', 'zone'] as const
+const LIMIT_OPTIONS = ['burst', 'initial', 'algorithm'] as const
+const QUOTA_OPTIONS = ['window', 'zone'] as const
 
-/** What the limits of exemptions, tiers and overrides are counted under. */
-const RESERVED = ['exempt:', 'tier:', 'override:'] as const
+/** Prefixes of the names under which limits of exemptions, tiers and overrides are counted. */
+const RESERVED_PREFIXES = ['exempt:', 'tier:', 'override:'] as const
 const NAME = /^[^\p{Cc}\p{Cs}]{1,200}$/u
 
 export interface RuleContext {
   readonly dialect: Dialect
-  /** Whether the schema had nothing to say against the rule. */
-  readonly sound: boolean
-  /** Stands for a name that is missing or wrong. */
-  readonly placeholder: string
-  /** The user's own, by name. */
+  /** True if the rule passed the schema. */
+  readonly isValid: boolean
+  /** Replaces a missing or invalid name. */
+  readonly defaultName: string
+  /** Custom algorithms, by name. */
   readonly algorithms: ReadonlyMap<string, CustomAlgorithm>
   readonly report: Report
 }
 
-export interface MadeRule {
+export interface CompiledRuleEntry {
   readonly entry: CompiledEntry
   readonly rule: CompiledRule
   readonly captures: readonly string[]
 }
 
-/** Compiles one rule; what is wrong is reported, with paths relative to the rule. */
-export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): MadeRule | undefined {
-  const { dialect, sound, report } = context
-  checkWords(rule, sound, report)
+/** Compiles one rule and reports its problems, with paths relative to the rule. */
+export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): CompiledRuleEntry | undefined {
+  const { dialect, isValid: sound, report } = context
+  checkCombination(rule, sound, report)
   const { topic } = rule
   const pattern =
-    topic === undefined ? undefined : attempt(() => parsePattern(topic, dialect, 'topic'), report)
+    topic === undefined ? undefined : tryOrReport(() => parsePattern(topic, dialect, 'topic'), report)
   const captures = pattern?.captures.map(({ name }) => name) ?? []
   if (topic === undefined || pattern) checkScopes(rule.per, captures, report)
   if (topic === undefined || pattern) checkRedirect(rule.exceeded, dialect, captures, report)
@@ -61,24 +61,24 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Ma
   const isCounted = rule.limit !== undefined || rule.quota !== undefined
   const made =
     held !== undefined
-      ? makeHeld(rule, held, context)
+      ? compileHeld(rule, held, context)
       : rule.inFlight !== undefined && !isCounted
-        ? makeInFlight(rule, rule.inFlight, context)
+        ? compileInFlight(rule, rule.inFlight, context)
         : rule.maxSize !== undefined && !isCounted
-          ? makeMaxSize(rule, rule.maxSize, options, context)
+          ? compileMaxSize(rule, rule.maxSize, options, context)
           : rule.quota !== undefined && rule.limit === undefined
-            ? makeQuota(rule, rule.quota, options, report)
-            : makeLimit(rule, rule.limit ?? 'unlimited', options, context)
+            ? compileQuota(rule, rule.quota, options, report)
+            : compileLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
   const entry = { pattern: pattern?.text, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
   return { entry, rule: summary, captures }
 }
 
-type Common = RuleOptions
-type Made = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
+type CommonOptions = RuleOptions
+type CompiledMiddleware = Pick<CompiledEntry, 'middleware'> & { readonly rule: CompiledRule }
 
-function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common {
+function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): CommonOptions {
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
   const { warn, penalties, when, for: senders } = rule
   const given = {
@@ -86,23 +86,24 @@ function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): Common 
     ...{ warn, penalties, when, for: senders },
     dialect: context.dialect,
   }
-  return { name: rule.name ?? context.placeholder, ...defined(given) } as Common
+  return { name: rule.name ?? context.defaultName, ...defined(given) } as CommonOptions
 }
 
-function makeLimit(
+function compileLimit(
   rule: Partial<PolicyRule>,
   rate: string,
-  common: Common,
+  common: CommonOptions,
   { algorithms, report }: RuleContext,
-): Made | undefined {
+): CompiledMiddleware | undefined {
   const { burst: written, initial } = rule
-  const algorithm = rule.algorithm === undefined ? undefined : algorithmOf(rule.algorithm, algorithms, report)
+  const algorithm =
+    rule.algorithm === undefined ? undefined : findAlgorithm(rule.algorithm, algorithms, report)
   const burst =
-    written === undefined ? undefined : attempt(() => parseBytes(written), inside('burst', report))
+    written === undefined ? undefined : tryOrReport(() => parseBytes(written), atPath('burst', report))
   const options: LimitOptions = { ...common, rate, ...defined({ burst, initial, algorithm }) }
-  const middleware = makeOrReport(limit, options, { rate: 'unlimited' }, problem => {
+  const middleware = createOrReport(limit, options, { rate: 'unlimited' }, problem => {
     const [first = '', ...rest] = (problem.path ?? '').split('.')
-    // What the rate says is written under `limit`, and a burst may be part of it.
+    // The rate is written under `limit`, which may include a burst.
     const inRate = first === 'rate' || (first === 'burst' && written === undefined)
     const remedy = problem.remedy ?? 'lower it, or raise the other'
     report({ ...problem, remedy, path: inRate || first === 'limit' ? 'limit' : [first, ...rest].join('.') })
@@ -110,8 +111,8 @@ function makeLimit(
   return middleware && { middleware, rule: { kind: 'limit', options } }
 }
 
-/** The algorithm a name stands for; an unknown one is reported, and stands for the default. */
-function algorithmOf(
+/** Returns the algorithm of a name; reports an unknown name and returns undefined, which means the default. */
+function findAlgorithm(
   name: string,
   own: ReadonlyMap<string, CustomAlgorithm>,
   report: Report,
@@ -131,33 +132,33 @@ function algorithmOf(
   return undefined
 }
 
-function makeQuota(
+function compileQuota(
   rule: Partial<PolicyRule>,
   rate: string,
-  common: Common,
+  common: CommonOptions,
   report: Report,
-): Made | undefined {
+): CompiledMiddleware | undefined {
   const options: QuotaOptions = { ...common, rate, ...defined({ window: rule.window, zone: rule.zone }) }
-  const middleware = makeOrReport(quota, options, { rate: 'unlimited' }, problem => {
+  const middleware = createOrReport(quota, options, { rate: 'unlimited' }, problem => {
     const inRate = ['rate', 'limit', 'algorithm', 'burst'].includes(problem.path ?? '')
     report(inRate ? { ...problem, path: 'quota' } : problem)
   })
   return middleware && { middleware, rule: { kind: 'quota', options } }
 }
 
-/** The options of a limit of handlers at work. */
-const OF_IN_FLIGHT: ReadonlySet<string> = new Set([
+/** Options of an in-flight limit. */
+const IN_FLIGHT_OPTIONS: ReadonlySet<string> = new Set([
   ...['name', 'description', 'enabled', 'topic', 'per', 'inFlight', 'exceeded', 'on', 'limit', 'quota'],
 ])
 
-function makeInFlight(
+function compileInFlight(
   rule: Partial<PolicyRule>,
   inFlight: number,
-  { dialect, placeholder, report }: RuleContext,
-): Made | undefined {
+  { dialect, defaultName: placeholder, report }: RuleContext,
+): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || OF_IN_FLIGHT.has(word)) continue
-    const remedy = 'remove it, or write a second rule: every rule that matches is asked'
+    if (value === undefined || IN_FLIGHT_OPTIONS.has(word)) continue
+    const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({ path: word, message: `\`${word}\` has no effect on \`inFlight\``, remedy })
   }
   if (rule.on !== undefined && rule.on !== 'publish')
@@ -167,12 +168,12 @@ function makeInFlight(
     ...{ name, inFlight, dialect },
     ...defined({ description, per, exceeded, enabled }),
   } as InFlightOptions
-  const middleware = makeOrReport(limit, options, { exceeded: 'throttle' }, report)
+  const middleware = createOrReport(limit, options, { exceeded: 'throttle' }, report)
   return middleware && { middleware, rule: { kind: 'inFlight', options } }
 }
 
-/** Words of a limit of what a broker holds, besides its kind. */
-const OF_HELD: ReadonlySet<string> = new Set([
+/** Options of a limit of connections, subscriptions or retained messages, apart from its kind. */
+const HELD_OPTIONS: ReadonlySet<string> = new Set([
   'name',
   'description',
   'enabled',
@@ -182,14 +183,14 @@ const OF_HELD: ReadonlySet<string> = new Set([
   'on',
 ])
 
-function makeHeld(
+function compileHeld(
   rule: Partial<PolicyRule>,
   held: HeldKind,
-  { dialect, placeholder, report }: RuleContext,
-): Made | undefined {
+  { dialect, defaultName: placeholder, report }: RuleContext,
+): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || OF_HELD.has(word) || word === held) continue
-    const remedy = 'remove it, or write a second rule: every rule that matches is asked'
+    if (value === undefined || HELD_OPTIONS.has(word) || word === held) continue
+    const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({ path: word, message: `\`${word}\` has no effect on \`${held}\``, remedy })
   }
   if (held === 'connections' && rule.topic !== undefined)
@@ -199,37 +200,37 @@ function makeHeld(
     ...{ name, dialect, [held]: rule[held] },
     ...defined({ description, per, exceeded, enabled, on }),
   } as HeldOptions
-  const middleware = makeOrReport(limit, options, { exceeded: 'reject', [held]: 1 }, report)
+  const middleware = createOrReport(limit, options, { exceeded: 'reject', [held]: 1 }, report)
   return middleware && { middleware, rule: { kind: 'held', options } }
 }
 
-/** The words of a maximum size. */
-const OF_MAX_SIZE: ReadonlySet<string> = new Set([
+/** Options of a maximum size. */
+const MAX_SIZE_OPTIONS: ReadonlySet<string> = new Set([
   ...['name', 'description', 'enabled', 'priority', 'topic', 'on', 'for', 'when', 'maxSize'],
   ...['exceeded', 'message', 'penalties', 'shadow', 'limit', 'quota', 'inFlight'],
 ])
 
-function makeMaxSize(
+function compileMaxSize(
   rule: Partial<PolicyRule>,
   maxSize: number | string,
-  { warn: _warn, fallback: _fallback, per: _per, cost: _cost, ...common }: Common,
+  { warn: _warn, fallback: _fallback, per: _per, cost: _cost, ...common }: CommonOptions,
   { report }: RuleContext,
-): Made | undefined {
+): CompiledMiddleware | undefined {
   for (const [word, value] of Object.entries(rule)) {
-    if (value === undefined || OF_MAX_SIZE.has(word)) continue
-    const remedy = 'remove it, or write a second rule: every rule that matches is asked'
+    if (value === undefined || MAX_SIZE_OPTIONS.has(word)) continue
+    const remedy = 'remove it, or write a second rule: every matching rule is applied'
     report({ path: word, message: `\`${word}\` has no effect on \`maxSize\`, which counts nothing`, remedy })
   }
   const options = { ...common, maxSize } as SizeOptions
-  const middleware = makeOrReport(limit, options, { maxSize: 0, exceeded: 'reject' }, report)
+  const middleware = createOrReport(limit, options, { maxSize: 0, exceeded: 'reject' }, report)
   return middleware && { middleware, rule: { kind: 'maxSize', options } }
 }
 
-function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
+function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
   const { name } = rule
-  if (name !== undefined && (RESERVED.some(word => name.startsWith(word)) || !NAME.test(name))) {
+  if (name !== undefined && (RESERVED_PREFIXES.some(word => name.startsWith(word)) || !NAME.test(name))) {
     const message = `${JSON.stringify(name.slice(0, 60))} cannot be the name of a rule`
-    const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED.join(' or ')}`
+    const remedy = `use 1 to 200 printable characters, not beginning with ${RESERVED_PREFIXES.join(' or ')}`
     report({ path: 'name', message, remedy })
   }
   if (heldKindOf(rule) !== undefined) return
@@ -241,22 +242,22 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
       word => word !== bound && rule[word] !== undefined,
     )
     if (other !== undefined) {
-      const remedy = 'write two rules: every rule that matches is asked'
-      report({ path: bound, message: `\`${other}\` and \`${bound}\` stand together`, remedy })
+      const remedy = 'write two rules: every matching rule is applied'
+      report({ path: bound, message: `\`${other}\` and \`${bound}\` cannot be combined`, remedy })
     }
     return
   }
   if (isLimit && isQuota) {
-    const remedy = 'write two rules: every rule that matches is asked'
-    report({ path: 'quota', message: '`limit` and `quota` stand together', remedy })
+    const remedy = 'write two rules: every matching rule is applied'
+    report({ path: 'quota', message: '`limit` and `quota` cannot be combined', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = `give one of them, as limit: 10/s, quota: 10000/day, maxSize: 256kB or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
-      report({ path: '', message: 'there is neither `limit` nor `quota`', remedy })
+      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
+      report({ path: '', message: 'the rule has neither `limit` nor `quota`', remedy })
     }
     return
   }
-  for (const word of isLimit ? ONLY_OF_QUOTAS : ONLY_OF_LIMITS) {
+  for (const word of isLimit ? QUOTA_OPTIONS : LIMIT_OPTIONS) {
     if (rule[word] === undefined || (isLimit && isQuota)) continue
     const [mine, other] = isLimit ? ['limit', 'quota'] : ['quota', 'limit']
     const message = `\`${word}\` has no effect on a ${mine}`
@@ -264,13 +265,13 @@ function checkWords(rule: Partial<PolicyRule>, sound: boolean, report: Report): 
   }
 }
 
-/** Reports scopes that are none, with paths below `per`. */
+/** Reports invalid scopes, with paths below `per`. */
 export function checkScopes(per: PolicyRule['per'], captures: readonly string[], report: Report): void {
   const scopes = per === undefined ? [] : typeof per === 'string' ? [per] : per
   scopes.forEach((scope, index) => {
-    const flaw = findScopeProblem(scope, captures)
-    if (flaw === undefined) return
-    const [message = flaw, known] = flaw.split('; ')
+    const problem = findScopeProblem(scope, captures)
+    if (problem === undefined) return
+    const [message = problem, known] = problem.split('; ')
     const near = nearest(scope, [...SCOPE_WORDS, ...captures])
     const remedy =
       near === undefined ? (known ?? 'use another') : `did you mean ${near}? ${known ?? ''}`.trim()
@@ -278,7 +279,7 @@ export function checkScopes(per: PolicyRule['per'], captures: readonly string[],
   })
 }
 
-/** Everything else about it is checked where the rule is made, which knows no captures. */
+/** Checks captures in a redirect topic; the rest is checked when the rule is created, where captures are unknown. */
 function checkRedirect(
   exceeded: PolicyRule['exceeded'],
   dialect: Dialect,
@@ -287,18 +288,18 @@ function checkRedirect(
 ): void {
   if (typeof exceeded !== 'object' || !('redirect' in exceeded)) return
   const path = 'exceeded.redirect.to'
-  let flaw: string | undefined
+  let problem: string | undefined
   try {
-    flaw = findRedirectProblem(compileExceeded(exceeded as Exceeded, dialect).redirect, captures)
+    problem = findRedirectProblem(compileExceeded(exceeded as Exceeded, dialect).redirect, captures)
   } catch {
     return
   }
-  if (flaw === undefined) return
-  const [message = flaw, remedy = 'use another'] = flaw.split('; ')
+  if (problem === undefined) return
+  const [message = problem, remedy = 'use another'] = problem.split('; ')
   report({ path, message, remedy })
 }
 
-function inside(path: string, report: Report): Report {
+function atPath(path: string, report: Report): Report {
   return problem => report({ ...problem, path })
 }
 

@@ -1,18 +1,18 @@
 import { parseDuration } from '../core/units.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import { STORE_SCHEMES, schemeOf } from '../stores/store-url.ts'
-import { attempt, type Report } from './problem-report.ts'
+import { type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 import { nearest } from './suggest.ts'
 
 const REMEDY = 'write memory, sqlite:FILE, redis://HOST or nats://HOST'
 
-/** Words of a store that stands behind a network, or at least in a file. */
-const NOT_OF_MEMORY = ['prefix', 'timeout', 'lease', 'fallback', 'nodes', 'breaker'] as const
-/** Words of a store that several nodes share. */
-const NOT_OF_A_FILE = ['prefix', 'lease', 'nodes'] as const
+/** Options without effect on the memory store. */
+const NOT_FOR_MEMORY = ['prefix', 'timeout', 'lease', 'fallback', 'nodes', 'breaker'] as const
+/** Options of stores that several nodes share. */
+const NOT_FOR_SQLITE = ['prefix', 'lease', 'nodes'] as const
 
-/** The store a policy names, `memory` where it names none; what is wrong with it is reported. */
+/** Returns the store of a policy, by default `memory`, and reports its problems. */
 export function compileStore(store: PolicyDocument['store'], report: Report): StoreSpec {
   if (store === undefined) return { url: 'memory' }
   if (typeof store === 'string') {
@@ -21,7 +21,7 @@ export function compileStore(store: PolicyDocument['store'], report: Report): St
   }
   const { url, prefix, lease, fallback, nodes, breaker } = store
   checkUrl(url, 'url', report)
-  const useless = url === 'memory' ? NOT_OF_MEMORY : schemeOf(url) === 'sqlite' ? NOT_OF_A_FILE : []
+  const useless = url === 'memory' ? NOT_FOR_MEMORY : schemeOf(url) === 'sqlite' ? NOT_FOR_SQLITE : []
   for (const word of useless) {
     if (store[word] === undefined) continue
     const kind = url === 'memory' ? 'memory' : 'SQLite'
@@ -30,7 +30,7 @@ export function compileStore(store: PolicyDocument['store'], report: Report): St
   const durationOf = (text: string | undefined, path: string): number | undefined =>
     text === undefined
       ? undefined
-      : attempt(
+      : tryOrReport(
           () => parseDuration(text),
           problem => report({ ...problem, path }),
         )
@@ -53,14 +53,14 @@ export function compileStore(store: PolicyDocument['store'], report: Report): St
 
 function checkUrl(url: string, path: string, report: Report): void {
   if (url === 'memory') return
-  // Never the whole URL: it may hold a password.
+  // Never report the whole URL: it may contain a password.
   const scheme = schemeOf(url)
   if (!STORE_SCHEMES.some(known => known === scheme)) {
     const near = nearest(scheme, ['memory', ...STORE_SCHEMES])
-    const message = `${JSON.stringify(scheme)} is no store`
+    const message = `${JSON.stringify(scheme)} is not a store`
     report({ path, message, remedy: near === undefined ? REMEDY : `did you mean ${near}?` })
   } else if (url.length <= scheme.length + 1) {
-    report({ path, message: `a store of \`${scheme}:\` says not where`, remedy: REMEDY })
+    report({ path, message: `the store URL \`${scheme}:\` has no address`, remedy: REMEDY })
   }
 }
 

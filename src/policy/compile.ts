@@ -21,13 +21,13 @@ import { compileHandlers } from './compile-handler.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
 import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './policy-types.ts'
-import { attempt, makeOrReport, type Report, within } from './problem-report.ts'
+import { createOrReport, prefixPaths, type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type Path } from './source-positions.ts'
 
 export type { CompiledEntry, CompiledPolicy, CompiledRule } from './policy-types.ts'
 
-/** The middleware of a policy, ready for a gate. Throws PolicyError; never for a policy that `loadPolicy` gave. */
+/** Compiles the middleware of a policy for a gate. Throws PolicyError, but never for a result of `loadPolicy`. */
 export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
   const { compiled, problems } = compileDocument(loaded.document, [], loaded.algorithms)
   if (problems.length > 0) {
@@ -36,12 +36,12 @@ export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {
   return { ...compiled, source: loaded }
 }
 
-/** Lists, words of `when` and the like: what an exemption must have one of. */
-const GROUNDS = ['topics', 'clients', 'devices', 'users', 'apiKeys', 'roles', 'ips', 'when'] as const
+/** Fields of an exemption that restrict it; one is required. */
+const RESTRICTIONS = ['topics', 'clients', 'devices', 'users', 'apiKeys', 'roles', 'ips', 'when'] as const
 
 /**
- * Compiles a document, and finds everything wrong with what it means. `wrong` are the paths whose form is wrong:
- * they are left out, and not complained of again.
+ * Compiles a document and collects all problems of meaning. `wrong` lists paths of invalid form, which are left out and
+ * not reported again.
  */
 export function compileDocument(
   document: PolicyDocument,
@@ -50,66 +50,69 @@ export function compileDocument(
 ): { readonly compiled: Omit<CompiledPolicy, 'source'>; readonly problems: readonly Problem[] } {
   const problems: Problem[] = []
   const report: Report = problem => problems.push(problem)
-  const sound = leaveOut(document, wrong)
-  const dialect: Dialect = sound.dialect ?? 'mqtt'
-  const adaptive = compileAdaptive(sound.adaptive, within(report, 'adaptive'))
-  const store = compileStore(sound.store, within(report, 'store'))
-  const exempts: CompiledEntry[] = []
+  const valid = omitInvalid(document, wrong)
+  const dialect: Dialect = valid.dialect ?? 'mqtt'
+  const adaptive = compileAdaptive(valid.adaptive, prefixPaths(report, 'adaptive'))
+  const store = compileStore(valid.store, prefixPaths(report, 'store'))
+  const exemptionEntries: CompiledEntry[] = []
   const exemptions: ExemptOptions[] = []
-  sound.exempt?.forEach((entry, index) => {
+  valid.exempt?.forEach((entry, index) => {
     const made = compileExemption(
       entry,
       dialect,
-      isSound(wrong, 'exempt', index),
-      within(report, 'exempt', index),
+      isEntryValid(wrong, 'exempt', index),
+      prefixPaths(report, 'exempt', index),
     )
     if (!made) return
     exemptions.push(made.options)
-    exempts.push(made.entry)
+    exemptionEntries.push(made.entry)
   })
   const rules: CompiledRule[] = []
-  const ruled: CompiledEntry[] = []
+  const ruleEntries: CompiledEntry[] = []
   const captures = new Set<string>()
-  sound.rules?.forEach((rule, index) => {
+  valid.rules?.forEach((rule, index) => {
     const made = compileRule(rule, {
       dialect,
-      sound: isSound(wrong, 'rules', index),
-      placeholder: `rules[${index}]`,
+      isValid: isEntryValid(wrong, 'rules', index),
+      defaultName: `rules[${index}]`,
       algorithms,
-      report: within(report, 'rules', index),
+      report: prefixPaths(report, 'rules', index),
     })
     if (!made) return
     rules.push(made.rule)
-    ruled.push(made.entry)
+    ruleEntries.push(made.entry)
     for (const name of made.captures) captures.add(name)
   })
   for (const list of ['exempt', 'rules'] as const) {
-    if ((sound[list]?.length ?? 0) <= MAX_SIZES.rules) continue
+    if ((valid[list]?.length ?? 0) <= MAX_SIZES.rules) continue
     report({
       path: list,
       message: `there are more than ${MAX_SIZES.rules}`,
       remedy: 'count by captures instead',
     })
   }
-  const tiers = attempt(() => compileTiers(sound.tiers as TiersSpec | undefined), within(report, 'tiers'))
-  if (tiers?.fractional) checkThousandths(ruled, report, 'give tiers whole factors')
-  const penalty = attempt(
-    () => compilePenalty(sound.penalties as PenaltySpec | undefined),
-    within(report, 'penalties'),
+  const tiers = tryOrReport(
+    () => compileTiers(valid.tiers as TiersSpec | undefined),
+    prefixPaths(report, 'tiers'),
   )
-  const compiledBehaviour = attempt(
-    () => compileBehaviour(sound.behaviour as BehaviourSpec | undefined),
-    within(report, 'behaviour'),
+  if (tiers?.fractional) checkThousandths(ruleEntries, report, 'give tiers whole factors')
+  const penalty = tryOrReport(
+    () => compilePenalty(valid.penalties as PenaltySpec | undefined),
+    prefixPaths(report, 'penalties'),
+  )
+  const compiledBehaviour = tryOrReport(
+    () => compileBehaviour(valid.behaviour as BehaviourSpec | undefined),
+    prefixPaths(report, 'behaviour'),
   )
   if (compiledBehaviour !== undefined && !tiers?.fractional)
-    checkThousandths(ruled, report, 'leave out `behaviour`, or use algorithm: sliding-counter', true)
-  const senders = sendersOf(sound, report)
+    checkThousandths(ruleEntries, report, 'leave out `behaviour`, or use algorithm: sliding-counter', true)
+  const senders = senderTemplates(valid, report)
   const allSound = !wrong.some(([first]) => first === 'rules')
   const identity = compileSenders(senders, allSound ? captures : undefined, problem => {
-    const isAssigned = problem.path === 'tier' && sound.senders?.tier === undefined
+    const isAssigned = problem.path === 'tier' && valid.senders?.tier === undefined
     report({ ...problem, path: isAssigned ? 'tiers.assign.from' : `senders.${problem.path}` })
   })
-  const entries = [...exempts, ...compileHandlers(sound, dialect, identity, report), ...ruled]
+  const entries = [...exemptionEntries, ...compileHandlers(valid, dialect, identity, report), ...ruleEntries]
   return {
     compiled: {
       dialect,
@@ -134,15 +137,15 @@ function compileExemption(
   sound: boolean,
   report: Report,
 ): { readonly options: ExemptOptions; readonly entry: CompiledEntry } | undefined {
-  if (sound && GROUNDS.every(ground => entry[ground] === undefined)) {
-    const remedy = `say for whom: give one of ${GROUNDS.join(', ')}`
+  if (sound && RESTRICTIONS.every(ground => entry[ground] === undefined)) {
+    const remedy = `restrict it with one of ${RESTRICTIONS.join(', ')}`
     report({ path: '', message: 'the exemption would let everything pass', remedy })
   }
   const topics = entry.topics?.filter((topic, index) =>
-    attempt(() => parsePattern(topic, dialect, `topics[${index}]`), report),
+    tryOrReport(() => parsePattern(topic, dialect, `topics[${index}]`), report),
   )
   const options: ExemptOptions = { ...entry, ...(topics ? { topics } : {}), dialect }
-  const middleware = makeOrReport(exempt, options, {}, problem => {
+  const middleware = createOrReport(exempt, options, {}, problem => {
     const [message = '', known] = problem.message.split('; ')
     const remedy = problem.remedy ?? known ?? 'correct it'
     const path = problem.path?.startsWith('limit') ? 'limit' : (problem.path ?? '')
@@ -151,13 +154,13 @@ function compileExemption(
   return middleware && { options, entry: { pattern: undefined, middleware } }
 }
 
-/** `captures` are those of all rules; undefined where not all rules could be read. */
+/** Compiles the sender templates. `captures` are those of all rules; undefined if some rules are invalid. */
 function compileSenders(
   spec: IdentitySpec | undefined,
   captures: ReadonlySet<string> | undefined,
   report: Report,
 ): Identity | undefined {
-  const identity = attempt(() => compileIdentity(spec), report)
+  const identity = tryOrReport(() => compileIdentity(spec), report)
   if (!spec || !captures || !identity) return identity
   const { roles, ...parts } = spec
   const templates = {
@@ -177,47 +180,54 @@ function compileSenders(
   return identity
 }
 
-/** Who is sending; the template of `tiers.assign.from` is one more of its parts. */
-function sendersOf({ senders, tiers }: Partial<PolicyDocument>, report: Report): IdentitySpec | undefined {
+/** Returns the templates of the sender's parts, including `tiers.assign.from` as the tier. */
+function senderTemplates(
+  { senders, tiers }: Partial<PolicyDocument>,
+  report: Report,
+): IdentitySpec | undefined {
   const from = tiers?.assign?.from
   if (from === undefined) return senders as IdentitySpec | undefined
   if (senders?.tier !== undefined) {
-    const message = '`from` and `senders.tier` say the same thing twice'
+    const message = '`from` and `senders.tier` both set the tier'
     report({ path: 'tiers.assign.from', message, remedy: 'remove one of them' })
   }
-  if (attempt(() => parseTemplate(from, ''), within(report, 'tiers', 'assign', 'from')) === undefined) {
+  if (
+    tryOrReport(() => parseTemplate(from, ''), prefixPaths(report, 'tiers', 'assign', 'from')) === undefined
+  ) {
     return senders as IdentitySpec | undefined
   }
   return { ...senders, tier: from } as IdentitySpec
 }
 
-/** Where messages may cost parts of a unit, by tier or behaviour, every rule must be able to count in thousandths. */
+/** Reports rules that cannot count in thousandths, which fractional costs of tiers or behaviour need. */
 function checkThousandths(
   rules: readonly CompiledEntry[],
   report: Report,
-  otherwise: string,
-  sparesQuotas = false,
+  remedy: string,
+  skipsQuotas = false,
 ): void {
   rules.forEach(({ middleware }, index) => {
     const { limit, reason } = metaOf(middleware)?.rule ?? {}
     const isQuota = reason === 'quota_exceeded'
-    if (limit === undefined || (sparesQuotas && isQuota)) return
-    attempt(
+    if (limit === undefined || (skipsQuotas && isQuota)) return
+    tryOrReport(
       () => inThousandths(limit),
       problem => {
-        const remedy = isQuota ? `${otherwise}, or use window: calendar` : (problem.remedy ?? otherwise)
-        report({ ...problem, remedy, path: `rules[${index}]` })
+        const hint = isQuota ? `${remedy}, or use window: calendar` : (problem.remedy ?? remedy)
+        report({ ...problem, remedy: hint, path: `rules[${index}]` })
       },
     )
   })
 }
 
-function isSound(wrong: readonly Path[], list: string, index: number): boolean {
+function isEntryValid(wrong: readonly Path[], list: string, index: number): boolean {
   return !wrong.some(path => path[0] === list && path[1] === index)
 }
 
-/** The document without what is wrong: of rules and exemptions the field, elsewhere the part under the root. */
-function leaveOut(document: PolicyDocument, wrong: readonly Path[]): Partial<PolicyDocument> {
+/**
+ * Returns the document without invalid parts: for rules and exemptions the field, otherwise the part below the root.
+ */
+function omitInvalid(document: PolicyDocument, wrong: readonly Path[]): Partial<PolicyDocument> {
   if (wrong.length === 0) return document
   if (wrong.some(path => path.length === 0)) return {}
   const rest: Record<string, unknown> = { ...document }
@@ -235,7 +245,7 @@ function leaveOut(document: PolicyDocument, wrong: readonly Path[]): Partial<Pol
   for (const path of wrong) {
     const [first, second] = path
     if (path.length === 1 || (first !== 'rules' && first !== 'exempt')) {
-      // Of the senders each part stands for itself; of a store, nothing does.
+      // The parts of `senders` are independent of each other; those of a store are not.
       const part = rest[String(first)]
       if (first === 'senders' && second !== undefined && typeof part === 'object') {
         rest.senders = Object.fromEntries(Object.entries(part ?? {}).filter(([name]) => name !== second))

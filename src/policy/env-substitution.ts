@@ -1,31 +1,31 @@
-/** Variables by name, as `process.env`. */
+/** Variables by name, such as `process.env`. */
 export type Env = Readonly<Record<string, string | undefined>>
 
 export interface Substitution {
   readonly text: string
-  /** Whether anything stood to be replaced. */
-  readonly changed: boolean
-  readonly flaws: readonly Flaw[]
+  /** True if the text contained references. */
+  readonly isChanged: boolean
+  readonly problems: readonly SubstitutionProblem[]
 }
 
-/** What is wrong, and the remedy. */
-export interface Flaw {
+/** A problem and its remedy. */
+export interface SubstitutionProblem {
   readonly message: string
   readonly remedy: string
-  /** The variable that is not set. */
+  /** Name of the variable that is not set. */
   readonly variable?: string | undefined
 }
 
-/** How deep defaults may hold references themselves. */
-const DEEPEST = 8
+/** Maximum nesting of references in defaults. */
+const MAX_DEPTH = 8
 
 /**
- * Replaces `${NAME}` and `${NAME:-default}` (the default where the variable is unset or empty, as in a shell);
- * `$${` is a literal `${`. A value is never read again, so that it cannot refer to other variables.
+ * Replaces `${NAME}` and `${NAME:-default}` (the default is used if the variable is unset or empty, as in a shell).
+ * `$${` is a literal `${`. Values are not substituted again, so that they cannot refer to other variables.
  */
 export function substitute(text: string, env: Env, depth = 0): Substitution {
-  if (!text.includes('${')) return { text, changed: false, flaws: [] }
-  const flaws: Flaw[] = []
+  if (!text.includes('${')) return { text, isChanged: false, problems: [] }
+  const flaws: SubstitutionProblem[] = []
   let result = ''
   let from = 0
   for (let at = text.indexOf('${'); at >= 0; at = text.indexOf('${', from)) {
@@ -35,22 +35,22 @@ export function substitute(text: string, env: Env, depth = 0): Substitution {
       continue
     }
     result += text.slice(from, at)
-    const end = endOfReference(text, at + 2)
+    const end = findClosingBrace(text, at + 2)
     const match =
-      depth < DEEPEST && /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/.exec(text.slice(at + 2, end))
+      depth < MAX_DEPTH && /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/.exec(text.slice(at + 2, end))
     if (end < 0 || !match) {
       flaws.push({
-        message: `${JSON.stringify(text.slice(at, end < 0 ? at + 20 : end + 1))} is no reference to a variable`,
+        message: `${JSON.stringify(text.slice(at, end < 0 ? at + 20 : end + 1))} is not a reference to a variable`,
         remedy: `write \${NAME} or \${NAME:-default}, and $\${ for a literal \${`,
       })
-      return { text, changed: true, flaws }
+      return { text, isChanged: true, problems: flaws }
     }
     const [, name = '', fallback] = match
     const value = Object.hasOwn(env, name) ? env[name] : undefined
     if (fallback !== undefined && (value === undefined || value === '')) {
       const inner = substitute(fallback, env, depth + 1)
       result += inner.text
-      flaws.push(...inner.flaws)
+      flaws.push(...inner.problems)
     } else if (value !== undefined) result += value
     else {
       flaws.push({
@@ -61,11 +61,11 @@ export function substitute(text: string, env: Env, depth = 0): Substitution {
     }
     from = end + 1
   }
-  return { text: result + text.slice(from), changed: true, flaws }
+  return { text: result + text.slice(from), isChanged: true, problems: flaws }
 }
 
-/** The closing brace; a default may hold pairs of braces, as a topic with captures does. */
-function endOfReference(text: string, from: number): number {
+/** Returns the index of the closing brace; a default may contain pairs of braces, such as a topic with captures. */
+function findClosingBrace(text: string, from: number): number {
   let depth = 1
   for (let at = from; at < text.length; at++) {
     if (text[at] === '{') depth++
@@ -74,7 +74,7 @@ function endOfReference(text: string, from: number): number {
   return -1
 }
 
-/** What a plain YAML scalar of this text is, by the core schema (YAML 1.2, 10.3.2). */
+/** Resolves a plain YAML scalar by the core schema (YAML 1.2, 10.3.2). */
 export function resolvePlain(text: string): string | number | boolean | null {
   if (/^(?:~|null|Null|NULL)?$/.test(text)) return null
   if (/^(?:true|True|TRUE)$/.test(text)) return true

@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 import { type Located, type Path, parsePath } from './source-positions.ts'
 import { nearest } from './suggest.ts'
 
-/** Words people know from other programs, and what they are called here. */
+/** Terms of other programs, with the terms used here. */
 const OTHER_WORDS: Readonly<Record<string, string>> = {
   action: 'use `exceeded` for what happens beyond the limit, `on` for publish, subscribe, connect or deliver',
   outcome: 'use `exceeded`',
@@ -45,7 +45,7 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
   '<<': 'merge keys are not read: write the words out, or lay a second file over this one',
 }
 
-/** Returns the remedy for a key that is a word of other programs. */
+/** Returns the remedy for a key that is a term of other programs. */
 export function hintForKey(key: string): string | undefined {
   return Object.hasOwn(OTHER_WORDS, key) ? OTHER_WORDS[key] : undefined
 }
@@ -57,13 +57,13 @@ export function withHint(problem: Problem, root: Located): Problem {
   return remedy === undefined ? problem : { ...problem, remedy }
 }
 
-/** Returns the remedy for a variable that is named like a part of a sender. */
+/** Returns the remedy for a variable named like a part of a sender. */
 export function hintForVariable(name: string): string | undefined {
   if (!/^(?:client|user|device|ip|apiKey|tier|role)$/.test(name)) return undefined
   return `write {${name}} for the ${name} of the sender; with a $ it is a variable of the environment`
 }
 
-/** Returns the remedy for a line that YAML cannot read as its writer meant it. */
+/** Returns the remedy for a common YAML mistake in a line. */
 export function hintForSyntax(line: string): string | undefined {
   const entry = /^\s*(?:-\s+)?([\w-]+):\s+([*{[&>|%@`!].*?)\s*$/.exec(line)
   if (entry && entry[1] === 'topic' && entry[2] === '*') {
@@ -79,7 +79,7 @@ export function hintForSyntax(line: string): string | undefined {
   return undefined
 }
 
-/** Outcomes by the words of other programs. */
+/** Outcomes by their terms in other programs. */
 const OTHER_OUTCOMES: Readonly<Record<string, string>> = {
   block: 'drop or reject',
   deny: 'drop or reject',
@@ -197,7 +197,7 @@ function hintForStore(value: string): string | undefined {
 }
 
 function hintForRate(name: string, value: unknown): string | undefined {
-  if (Array.isArray(value)) return 'write a rule for each: every rule that matches is asked'
+  if (Array.isArray(value)) return 'write a rule for each: every matching rule is applied'
   if (name === 'quota' && typeof value === 'number')
     return `write the period: ${value}/day, /week, /month or /year`
   if (typeof value === 'object' && value !== null) {
@@ -206,9 +206,9 @@ function hintForRate(name: string, value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined
   if (/[“”‘’]/.test(value)) return `write straight quotes or none: ${value.replaceAll(/[“”‘’]/g, '')}`
   if (/^\$[A-Za-z_]\w*$/.test(value)) return `write \${${value.slice(1)}} for a variable of the environment`
-  if (/\band\b|;|&/.test(value)) return 'write a rule for each: every rule that matches is asked'
+  if (/\band\b|;|&/.test(value)) return 'write a rule for each: every matching rule is applied'
   const burst = /^\s*(\d+\s*(?:\/|per\b)\s*[a-z]+)\s*[,+;]?\s*(?:burst)?\s*[=:,+]?\s*(\d+)\s*$/.exec(value)
-  // What is written that way already is wrong for another reason.
+  // Text that already has this form is wrong for another reason.
   if (burst && !/\s+burst\s+\d+\s*$/.test(value.replace(/,\s*burst/, ',burst')))
     return `write ${burst[1]} burst ${burst[2]}`
   const reversed = /^\s*burst\s*[=:]?\s*(\d+)[\s,]+(\d+\s*\/\s*[a-z]+)\s*$/.exec(value)

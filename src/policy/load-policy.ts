@@ -7,24 +7,24 @@ import { quote } from '../core/units.ts'
 import { compileDocument } from './compile.ts'
 import type { Env } from './env-substitution.ts'
 import { withHint } from './hints.ts'
-import { findDuplicateNames, overlay } from './overlay.ts'
+import { findDuplicateNames, mergePolicies } from './overlay.ts'
 import { type Parsed, parseYaml } from './parse-yaml.ts'
 import { fromObject } from './policy-from-object.ts'
 import type { LoadedPolicy } from './policy-types.ts'
 import type { PolicyDocument } from './schema.ts'
 import { type Located, parsePath, placeOf } from './source-positions.ts'
-import { checkForm } from './validate-form.ts'
+import { validateForm } from './validate-form.ts'
 
 export type { LoadedPolicy } from './policy-types.ts'
 
-/** A policy in one of its forms: the path of a YAML or JSON file, its text, or an object. */
+/** A policy as the path of a YAML or JSON file, as text or as an object. */
 export type PolicyPart = string | object
 
 /**
- * Reads a policy, or several of which the later win, by the names of rules and exemptions. A string is a path when
- * it names a file or ends as one (.yaml, .yml, .json), else YAML. `${NAME}` and `${NAME:-default}` are taken from
- * `env` (default: process.env). Rules may name the `algorithms` given. Rejects with one PolicyError that holds every problem of form and meaning, each with
- * its place and remedy.
+ * Loads a policy, or several that are merged: later ones win, and rules and exemptions are merged by name. A string is
+ * a path if it names a file or ends in .yaml, .yml or .json, otherwise YAML. `${NAME}` and `${NAME:-default}` are
+ * replaced from `env` (default: process.env). Rules may use the custom `algorithms`. Rejects with one PolicyError that
+ * lists all problems of form and meaning with position and remedy.
  */
 export async function loadPolicy(
   source: PolicyPart | readonly PolicyPart[],
@@ -46,17 +46,17 @@ export async function loadPolicy(
     }
   }
   const [first, ...others] = roots
-  // What could not be read at all would only seem to be missing from the rest.
-  if (!first || roots.length < parts.length) throw failure(problems, first)
-  const root = others.reduce(overlay, first)
-  const { plain, problems: ofForm, wrong } = checkForm(root)
+  // The content of an unreadable part would be reported as missing from the rest.
+  if (!first || roots.length < parts.length) throw createError(problems, first)
+  const root = others.reduce(mergePolicies, first)
+  const { plain, problems: ofForm, invalidPaths: wrong } = validateForm(root)
   problems.push(...ofForm.map(problem => withHint(problem, root)))
   const document = plain as PolicyDocument
   if (ofForm.length <= MAX_SIZES.policyProblems && root.kind === 'map') {
     const { problems: ofMeaning } = compileDocument(document, wrong, algorithms)
     for (const problem of ofMeaning) problems.push(withHint(locate(root, problem), root))
   }
-  if (problems.length > 0) throw failure(problems, root)
+  if (problems.length > 0) throw createError(problems, root)
   return { document, files, algorithms, locate: path => ({ path, ...placeOf(root, parsePath(path)) }) }
 }
 
@@ -87,7 +87,7 @@ async function isPath(text: string): Promise<boolean> {
   }
 }
 
-/** The text of a file, or why it is none. */
+/** Returns the text of a file, or the problem of reading it. */
 async function readText(
   file: string,
 ): Promise<string | { readonly message: string; readonly remedy: string }> {
@@ -115,8 +115,11 @@ function locate(root: Located, problem: Problem): Problem {
   return { ...placeOf(root, path, isWord ? 'key' : 'value'), ...problem }
 }
 
-/** One error of all problems, in the order of the files and lines, each once; past a bound they are counted. */
-function failure(problems: readonly Problem[], root: Located | undefined): PolicyError {
+/**
+ * Builds one error of all problems, without duplicates, in the order of files and lines; above a bound they are only
+ * counted.
+ */
+function createError(problems: readonly Problem[], root: Located | undefined): PolicyError {
   const files = [...new Set(problems.map(({ file }) => file))]
   const unique = [...new Map(problems.map(problem => [JSON.stringify(problem), problem])).values()]
   const sorted = unique.sort(
@@ -132,7 +135,7 @@ function failure(problems: readonly Problem[], root: Located | undefined): Polic
     shown.push({
       ...(root?.place.file === undefined ? {} : { file: root.place.file }),
       message,
-      remedy: 'see to these first',
+      remedy: 'fix these first',
     })
   }
   return new PolicyError(shown)

@@ -7,21 +7,21 @@ import {
   type LocatedMap,
 } from './source-positions.ts'
 
-/** The lists of a policy whose entries are known by their name. */
+/** Lists of a policy whose entries are identified by name. */
 const NAMED_LISTS: ReadonlySet<string> = new Set(['rules', 'exempt'])
 
-/** Fields that say the same thing in two ways: an overlay that gives one means to replace the other. */
-const RIVALS: ReadonlyMap<string, readonly string[]> = new Map([
+/** Mutually exclusive fields: an overlay with one of them removes the others. */
+const EXCLUSIVE_FIELDS: ReadonlyMap<string, readonly string[]> = new Map([
   ['quota', ['limit', 'burst', 'initial', 'algorithm', 'maxSize']],
   ['limit', ['quota', 'window', 'zone', 'maxSize']],
   ['maxSize', ['limit', 'quota', 'burst', 'initial', 'algorithm', 'window', 'zone', 'per', 'cost']],
 ])
 
 /**
- * Lays a policy over another: maps are merged deeply; of rules and exemptions those of the same name, field by
- * field, and new ones stand behind; all else is replaced. Every value keeps the place it was written at.
+ * Merges a policy into another. Maps are merged deeply; rules and exemptions of the same name field by field, new ones
+ * are appended; other values are replaced. Every value keeps its source position.
  */
-export function overlay(base: Located, over: Located): Located {
+export function mergePolicies(base: Located, over: Located): Located {
   if (base.kind !== 'map' || over.kind !== 'map') return over
   return mergeMaps(base, over, (key, below, above) =>
     NAMED_LISTS.has(key) && below.kind === 'list' && above.kind === 'list'
@@ -30,7 +30,7 @@ export function overlay(base: Located, over: Located): Located {
   )
 }
 
-/** A problem for every entry of `rules` and `exempt` whose name an earlier one of the same source has. */
+/** Finds entries of `rules` and `exempt` that repeat a name of the same source. */
 export function findDuplicateNames(root: Located): readonly Problem[] {
   const problems: Problem[] = []
   if (root.kind !== 'map') return problems
@@ -50,8 +50,8 @@ export function findDuplicateNames(root: Located): readonly Problem[] {
       problems.push({
         ...name.at.place,
         path: formatPath([list, index, 'name']),
-        message: `the name ${JSON.stringify(name.text)} stands twice${where}`,
-        remedy: 'give each its own name: it is what state and reports go by',
+        message: `the name ${JSON.stringify(name.text)} is used twice${where}`,
+        remedy: 'give each its own name, which identifies its state and reports',
       })
     }
   }
@@ -92,7 +92,7 @@ function mergeNamed(base: LocatedList, over: LocatedList): LocatedList {
 }
 
 function mergeEntry(base: LocatedMap, over: LocatedMap): LocatedMap {
-  const replaced = new Set([...over.entries.keys()].flatMap(key => RIVALS.get(key) ?? []))
+  const replaced = new Set([...over.entries.keys()].flatMap(key => EXCLUSIVE_FIELDS.get(key) ?? []))
   const kept = [...base.entries].filter(([key]) => !replaced.has(key))
   return mergeMaps({ ...base, entries: new Map(kept) }, over, (_key, _below, above) => above)
 }

@@ -18,26 +18,26 @@ import { hintForSyntax, hintForVariable } from './hints.ts'
 import { formatPath, type Located, type LocatedEntry, type Path, type Place } from './source-positions.ts'
 
 export interface Parsed {
-  /** Undefined where the text cannot be read. */
+  /** Undefined if the text cannot be parsed. */
   readonly root: Located | undefined
   readonly problems: readonly Problem[]
 }
 
-/** What an operator can do about the parser's codes, and, where its own words say little, better ones. */
-const SYNTAX: Readonly<Record<string, readonly [remedy: string, message?: string]>> = {
+/** Remedies for the parser's error codes and, if its own text is unclear, a better message. */
+const SYNTAX_REMEDIES: Readonly<Record<string, readonly [remedy: string, message?: string]>> = {
   BAD_INDENT: ['close what was opened, and indent the entries of one list or object alike'],
   BLOCK_AS_IMPLICIT_KEY: ['put the value in quotes, or on a line of its own'],
   MISSING_CHAR: ['close the quote or bracket, or put a space after the colon'],
-  MULTIPLE_DOCS: ['a policy is one document: remove the --- line', 'a second document begins here'],
+  MULTIPLE_DOCS: ['a policy is one document: remove the --- line', 'a second document starts here'],
   NON_STRING_KEY: ['write a word in front of the colon', 'a key must be text'],
   TAB_AS_INDENT: ['indent with spaces', 'a tab indents this line'],
-  TAG_RESOLVE_FAILED: ['remove the tag', 'a policy knows no tags'],
-  UNEXPECTED_TOKEN: ['check quotes, brackets, colons and dashes before it', 'this does not fit here'],
+  TAG_RESOLVE_FAILED: ['remove the tag', 'tags are not supported'],
+  UNEXPECTED_TOKEN: ['check quotes, brackets, colons and dashes before it', 'unexpected text'],
 }
 
 /**
- * Reads YAML or JSON into located values, with the variables of `env` put in. Duplicate keys, tags, second
- * documents and unset variables are problems; nesting, aliases and errors are bounded. Never throws.
+ * Parses YAML or JSON into located values and substitutes the variables of `env`. Reports duplicate keys, tags, second
+ * documents and unset variables; limits nesting, aliases and errors. Never throws.
  */
 export function parseYaml(text: string, env: Env, file?: string): Parsed {
   const lines = new LineCounter()
@@ -54,11 +54,11 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
       return line !== before?.line || message !== before?.message || remedy !== before?.remedy
     })
   if (stoppedAt !== undefined) {
-    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or hardly anything here is YAML`
+    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or most of this text is not YAML`
     problems.push({ ...at(stoppedAt), message, remedy: 'check the brackets, quotes and dashes before it' })
   }
   if (!document || problems.length > 0) return { root: undefined, problems }
-  const reader = new Reader(env, at)
+  const reader = new NodeReader(env, at)
   const { contents } = document
   const root = contents === null ? undefined : reader.read(contents, [])
   if (!root || (root.kind === 'scalar' && root.value === null)) {
@@ -72,11 +72,11 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
 interface Composed {
   readonly document?: Document.Parsed | undefined
   readonly errors: readonly YAMLError[]
-  /** Where reading was given up. */
+  /** Offset at which parsing was abandoned. */
   readonly stoppedAt?: number | undefined
 }
 
-/** As the library's parseDocument, but gives up where its composer would recurse too deeply or choke on errors. */
+/** Works as the library's parseDocument, but stops before deep nesting or many errors overload its composer. */
 function compose(text: string, lines: LineCounter): Composed {
   const parser = new Parser(lines.addNewLine)
   lines.addNewLine(0)
@@ -93,7 +93,7 @@ function compose(text: string, lines: LineCounter): Composed {
   }
   tokens.push(...parser.end())
   const traceLimit = Error.stackTraceLimit
-  // The library makes an Error per mistake; their stacks would take most of the time a garbage file needs.
+  // The library creates an Error per mistake; their stack traces would dominate the time for a broken file.
   Error.stackTraceLimit = 0
   try {
     const composer = new Composer({
@@ -130,7 +130,7 @@ function explain(error: YAMLError, at: (offset: number) => Place, text: string):
     const remedy = 'begin it in the same column as the words above it'
     return { ...place, message: 'this line is indented differently from the entry it belongs to', remedy }
   }
-  const [remedy = 'correct the YAML', message] = SYNTAX[error.code] ?? []
+  const [remedy = 'correct the YAML', message] = SYNTAX_REMEDIES[error.code] ?? []
   const hint = hintForSyntax(line)
   if (hint?.startsWith('put a space'))
     return { ...place, message: 'a space is missing in this line', remedy: hint }
@@ -141,15 +141,15 @@ function explain(error: YAMLError, at: (offset: number) => Place, text: string):
   }
 }
 
-/** Turns the parser's nodes into located values. */
-class Reader {
+/** Converts the parser's nodes into located values. */
+class NodeReader {
   readonly problems: Problem[] = []
   readonly #env: Env
   readonly #at: (offset: number) => Place
-  /** By name, in the order of the document: the last one before an alias counts. Undefined while it is read. */
+  /** Anchors by name in document order: an alias refers to the last one before it. Undefined while it is being read. */
   readonly #anchors = new Map<string, ParsedNode | undefined>()
-  #aliased = 0
-  #inAlias = 0
+  #aliasedValues = 0
+  #aliasDepth = 0
 
   constructor(env: Env, at: (offset: number) => Place) {
     this.#env = env
@@ -159,15 +159,15 @@ class Reader {
   read(node: ParsedNode | null, path: Path): Located {
     if (node === null) return { kind: 'scalar', place: {}, value: null }
     const place = this.#at(node.range[0])
-    // Far more than will be listed: the rest need not be looked at.
+    // Far more problems than are listed, so the rest need not be read.
     if (this.problems.length > 10 * MAX_SIZES.policyProblems) {
-      return { kind: 'scalar', place, value: null, unread: true }
+      return { kind: 'scalar', place, value: null, isUnread: true }
     }
-    if (this.#inAlias > 0) {
+    if (this.#aliasDepth > 0) {
       const tooDeep = path.length > MAX_SIZES.policyDepth
-      this.#aliased = tooDeep ? MAX_SIZES.policyAliasedValues + 1 : this.#aliased + 1
-      if (this.#aliased > MAX_SIZES.policyAliasedValues) {
-        return { kind: 'scalar', place, value: null, unread: true }
+      this.#aliasedValues = tooDeep ? MAX_SIZES.policyAliasedValues + 1 : this.#aliasedValues + 1
+      if (this.#aliasedValues > MAX_SIZES.policyAliasedValues) {
+        return { kind: 'scalar', place, value: null, isUnread: true }
       }
     }
     if (isAlias(node)) return this.#readAlias(node.source, place, path)
@@ -192,13 +192,13 @@ class Reader {
     if (typeof value !== 'string') {
       return { kind: 'scalar', place, value: value as number | boolean | null }
     }
-    const { text, changed, flaws } = substitute(value, this.#env)
+    const { text, isChanged: changed, problems: flaws } = substitute(value, this.#env)
     for (const { variable, ...flaw } of flaws) {
       const hint = variable === undefined ? undefined : hintForVariable(variable)
       this.problems.push({ ...place, path: formatPath(path), ...flaw, remedy: hint ?? flaw.remedy })
     }
     const resolved = changed && node.type === 'PLAIN' ? resolvePlain(text) : text
-    return { kind: 'scalar', place, value: resolved, unread: flaws.length > 0 }
+    return { kind: 'scalar', place, value: resolved, isUnread: flaws.length > 0 }
   }
 
   #readMap(
@@ -217,7 +217,7 @@ class Reader {
           ...key,
           path: formatPath([...path, name]),
           message: first
-            ? `\`${name}\` stands twice, first in line ${first.key.line}`
+            ? `\`${name}\` is given twice, first in line ${first.key.line}`
             : '`__proto__` cannot be a key',
           remedy: first ? 'remove one of them' : 'remove it',
         })
@@ -229,24 +229,24 @@ class Reader {
 
   #readAlias(name: string, place: Place, path: Path): Located {
     const target = this.#anchors.get(name)
-    const nothing: Located = { kind: 'scalar', place, value: null, unread: true }
+    const nothing: Located = { kind: 'scalar', place, value: null, isUnread: true }
     if (!target) {
       const known = this.#anchors.has(name)
       this.problems.push({
         ...place,
         path: formatPath(path),
         message: known
-          ? `the alias *${name} stands inside its own anchor`
+          ? `the alias *${name} is inside its own anchor`
           : `there is no anchor &${name} before this`,
         remedy: 'write the value out',
       })
       return nothing
     }
-    const before = this.#aliased
-    this.#inAlias++
+    const before = this.#aliasedValues
+    this.#aliasDepth++
     const located = this.read(target, path)
-    this.#inAlias--
-    if (before <= MAX_SIZES.policyAliasedValues && this.#aliased > MAX_SIZES.policyAliasedValues) {
+    this.#aliasDepth--
+    if (before <= MAX_SIZES.policyAliasedValues && this.#aliasedValues > MAX_SIZES.policyAliasedValues) {
       this.problems.push({
         ...place,
         path: formatPath(path),

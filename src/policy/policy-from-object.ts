@@ -4,7 +4,7 @@ import { type Env, substitute } from './env-substitution.ts'
 import type { Parsed } from './parse-yaml.ts'
 import { formatPath, type Located, type LocatedEntry, type Path } from './source-positions.ts'
 
-/** Located values of a policy given as an object in code: without places, with the variables of `env` put in. */
+/** Converts a policy object into located values without positions and substitutes the variables of `env`. */
 export function fromObject(value: object, env: Env): Parsed {
   const problems: Problem[] = []
   const root = locate(value, [], [], env, problems)
@@ -19,15 +19,15 @@ function locate(
   problems: Problem[],
 ): Located {
   if (typeof value === 'string') {
-    const { text, flaws } = substitute(value, env)
+    const { text, problems: flaws } = substitute(value, env)
     for (const flaw of flaws) problems.push({ path: formatPath(path), ...flaw })
-    return { kind: 'scalar', place: {}, value: text, unread: flaws.length > 0 }
+    return { kind: 'scalar', place: {}, value: text, isUnread: flaws.length > 0 }
   }
   if (typeof value !== 'object' || value === null) return { kind: 'scalar', place: {}, value }
   if (parents.length > MAX_SIZES.policyDepth || parents.includes(value)) {
-    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or hold themselves`
+    const message = `lists and objects nest deeper than ${MAX_SIZES.policyDepth}, or contain themselves`
     problems.push({ path: formatPath(path.slice(0, 3)), message, remedy: 'write them out, and flat' })
-    return { kind: 'scalar', place: {}, value: null, unread: true }
+    return { kind: 'scalar', place: {}, value: null, isUnread: true }
   }
   const within = [...parents, value]
   if (Array.isArray(value)) {

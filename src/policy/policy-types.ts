@@ -17,19 +17,19 @@ import type { Dialect } from '../core/message.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import type { PolicyDocument } from './schema.ts'
 
-/** A policy that was read, merged and found sound in every part. */
+/** A policy that was loaded, merged and validated. */
 export interface LoadedPolicy {
-  /** The merged document, with all variables put in. May hold secrets: print it through `redact`. */
+  /** Merged document with all variables substituted. May contain secrets: print it through `redact`. */
   readonly document: PolicyDocument
-  /** The files it was read from, in order. */
+  /** Files it was loaded from, in order. */
   readonly files: readonly string[]
-  /** The user's own algorithms, by the names rules may give. */
+  /** Custom algorithms, by the names rules use. */
   readonly algorithms: ReadonlyMap<string, CustomAlgorithm>
-  /** Where a value stands, by its path (`rules[2].limit`); what was given as an object has no line. */
+  /** Returns the source position of a path such as `rules[2].limit`; values of objects have no line. */
   locate(path: string): Position
 }
 
-/** A rule of a policy as the options its middleware was made of. */
+/** Options of one compiled rule. */
 export type CompiledRule =
   | { readonly kind: 'limit'; readonly topic?: string; readonly options: LimitOptions }
   | { readonly kind: 'quota'; readonly topic?: string; readonly options: QuotaOptions }
@@ -37,13 +37,13 @@ export type CompiledRule =
   | { readonly kind: 'held'; readonly topic?: string; readonly options: HeldOptions }
   | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: SizeOptions }
 
-/** A middleware, and the pattern of the topics it stands for; undefined for every topic. */
+/** A middleware and the pattern of its topics; undefined for every topic. */
 export interface CompiledEntry {
   readonly pattern: string | undefined
   readonly middleware: Middleware
 }
 
-/** A policy as a gate takes it. */
+/** A compiled policy for a gate. */
 export interface CompiledPolicy {
   readonly dialect: Dialect
   readonly store: StoreSpec
@@ -51,13 +51,13 @@ export interface CompiledPolicy {
   readonly identity: Identity | undefined
   /** Scales the limits of all rules by the load. */
   readonly adaptive: Middleware | undefined
-  /** Exemptions first, then what goes by handlers, then rules, each in the order of its list. */
+  /** Exemptions, then middleware based on handlers, then rules, each in the order of its list. */
   readonly entries: readonly CompiledEntry[]
   readonly rules: readonly CompiledRule[]
   readonly exemptions: readonly ExemptOptions[]
   readonly tiers: Tiers | undefined
   readonly penalty: Penalty | undefined
-  /** Limits that follow the behaviour of who sends. */
+  /** Limits by the behaviour of the sender. */
   readonly compiledBehaviour: CompiledBehaviour | undefined
   readonly source: LoadedPolicy
 }

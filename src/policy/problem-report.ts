@@ -1,11 +1,11 @@
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { formatPath, parsePath } from './source-positions.ts'
 
-/** Takes a problem whose path is relative to the part being compiled. */
+/** Receives a problem whose path is relative to the part being compiled. */
 export type Report = (problem: Problem) => void
 
-/** Runs a check and reports what it throws; undefined where it failed. */
-export function attempt<T>(check: () => T, report: Report): T | undefined {
+/** Runs a check and reports its PolicyError; returns undefined if it failed. */
+export function tryOrReport<T>(check: () => T, report: Report): T | undefined {
   try {
     return check()
   } catch (error) {
@@ -16,10 +16,10 @@ export function attempt<T>(check: () => T, report: Report): T | undefined {
 }
 
 /**
- * Makes something of options and reports everything wrong with them, though a factory stops at the first fault: a
- * bad option is reported, replaced by what stands in `neutral` or left out, and the factory asked again.
+ * Calls a factory and reports all problems of its options, although it stops at the first one. A wrong option is
+ * reported, replaced by its value in `neutral` or omitted, and the factory is called again.
  */
-export function makeOrReport<Options extends object, T>(
+export function createOrReport<Options extends object, T>(
   make: (options: Options) => T,
   options: Options,
   neutral: Readonly<Record<string, unknown>>,
@@ -35,7 +35,7 @@ export function makeOrReport<Options extends object, T>(
       const before = new Set(tried)
       for (const problem of error.problems) {
         const name = String(parsePath(problem.path ?? '')[0] ?? '')
-        // Met again, the fault lies elsewhere than the path says; what was found before is enough.
+        // A repeated problem has a cause elsewhere, and the first report is enough.
         if (!before.has(name)) report(problem)
         tried.add(name)
       }
@@ -50,7 +50,7 @@ export function makeOrReport<Options extends object, T>(
   }
 }
 
-/** A reporter for a part of the policy: paths are put behind `base`. */
-export function within(report: Report, ...base: (string | number)[]): Report {
+/** Returns a reporter for a part of the policy, which prefixes paths with `base`. */
+export function prefixPaths(report: Report, ...base: (string | number)[]): Report {
   return problem => report({ ...problem, path: formatPath([...base, ...parsePath(problem.path ?? '')]) })
 }

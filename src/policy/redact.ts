@@ -1,11 +1,11 @@
 const HIDDEN = '***'
 
-/** Headers that by their name hold a secret. */
+/** Names of headers that contain secrets. */
 const SECRET_HEADER = /auth|token|secret|passw|api-?_?key|cookie|bypass/i
 
 /**
- * A copy of a policy document fit for logs and terminals: secrets, api keys, passwords in URLs and values compared
- * with secret headers stand as `***`.
+ * Returns a copy of a policy document without secrets, for logs and terminals. Secrets, API keys, passwords in URLs and
+ * values compared with secret headers are replaced by `***`.
  */
 export function redact(document: unknown): unknown {
   return hide(document, '')
@@ -28,13 +28,16 @@ function hide(value: unknown, key: string): unknown {
   )
 }
 
-/** A table looked up by header: its keys are what senders prove themselves with. */
+/** Hides the keys of a table indexed by a header, which are credentials of senders. */
 function hideKeys(table: unknown): unknown {
   if (typeof table !== 'object' || table === null) return table
   return Object.fromEntries(Object.values(table).map((roles, index) => [`${HIDDEN}${index + 1}`, roles]))
 }
 
-/** `redis://user:***@host?password=***`; a lone word before the host is a token, but for Redis, where it is a user. */
+/**
+ * Hides `redis://user:***@host?password=***`. A single word before the host is a token, except in Redis, where it is a
+ * user.
+ */
 function hidePassword(text: string): string {
   return text
     .replaceAll(/([a-z][a-z0-9+.-]{0,30}:\/\/[^\s/?#:@]{0,200}):[^\s/?#]{0,1000}@/gi, `$1:${HIDDEN}@`)

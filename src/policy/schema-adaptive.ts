@@ -7,13 +7,13 @@ const level = z
     error: expects('a level', 'write 1.5 up to 30%, or of the last level 0.5'),
   })
   .meta({
-    description: 'A factor, up to a load; the last level holds for all above.',
+    description: 'A factor up to a load; the last level applies above all others.',
     examples: ['1.5 up to 30%', 0.5],
   })
 
 const factor = z
   .union([z.number(), z.string()], { error: expects('a factor', 'write 0.5') })
-  .meta({ description: 'What limits are multiplied by.', examples: [0.5] })
+  .meta({ description: 'Factor that limits are multiplied by.', examples: [0.5] })
 
 const fulls = COUNTING_SIGNALS.map(name =>
   z.strictObject(
@@ -32,7 +32,7 @@ const signal = z
     examples: ['cpu', { 'queue-depth': 5000 }],
   })
 
-/** Limits that follow the load. */
+/** Schema of `adaptive`: limits that follow the load. */
 export const adaptiveSchema = z
   .strictObject(
     {
@@ -59,12 +59,12 @@ export const adaptiveSchema = z
           { error: expects('a table of stages', 'write default, or { cpu: { 60%: 0.75, 80%: 0.5 } }') },
         )
         .optional()
-        .meta({ description: 'Factors by what a signal is above; of all that hold, the least counts.' }),
+        .meta({ description: 'Factors by thresholds of a signal; the smallest applicable factor counts.' }),
       signals: z
         .array(signal, { error: expects('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`) })
         .optional()
         .meta({
-          description: 'What is looked at; the load is the worst of them. Default: cpu, memory, event-loop.',
+          description: 'Signals; the load is the highest of them. Default: cpu, memory, event-loop.',
         }),
       every: durationText.optional().meta({ description: 'How often. Default: 10s.' }),
       across: z
@@ -77,7 +77,7 @@ export const adaptiveSchema = z
       node: z
         .string({ error: expects('the name of a node', 'write a text, as gateway-1') })
         .optional()
-        .meta({ description: 'What this node is called among others. Default: its host and process.' }),
+        .meta({ description: 'Name of this node among others. Default: its host and process.' }),
     },
     { error: expects('an object', 'write { every: 10s }, or remove it') },
   )

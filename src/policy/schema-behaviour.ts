@@ -8,7 +8,7 @@ const factor = (what: string) =>
     .meta({ description: what })
     .optional()
 
-/** The word `behaviour`. */
+/** Schema of `behaviour`. */
 export const behaviourSchema = z
   .strictObject(
     {
@@ -17,8 +17,8 @@ export const behaviourSchema = z
       per: z
         .enum(SUBJECT_PARTS, { error: expects('a part of a sender') })
         .optional()
-        .meta({ description: 'Who is told apart. Default: the client.' }),
+        .meta({ description: 'Part of the sender that identifies it. Default: the client.' }),
     },
     { error: expects('a behaviour', 'write { good: 1.2, abusive: 0.3 }, or {} for these') },
   )
-  .meta({ description: 'Limits on publishes that follow the behaviour of who sends.' })
+  .meta({ description: 'Limits on publishes that follow the behaviour of the sender.' })

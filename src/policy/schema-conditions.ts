@@ -22,7 +22,7 @@ const valueTest = {
     )
     .optional()
     .meta({ description: '[from, to], both inclusive; null leaves a side open.' }),
-  exists: flag.optional().meta({ description: 'Whether it is there at all.' }),
+  exists: flag.optional().meta({ description: 'True if the value exists.' }),
 }
 
 const BYTES = expects('a number of bytes', 'write a whole number of bytes, or 10kB, 64KiB')
@@ -42,7 +42,7 @@ const conditions = z.lazy(() =>
     .optional(),
 )
 
-/** What stands under `when`: all words of one object must hold. */
+/** Schema of `when`: all fields of one object must match. */
 export const conditionSchema: z.ZodType<ConditionSpec> = z
   .strictObject(
     {
@@ -58,7 +58,7 @@ export const conditionSchema: z.ZodType<ConditionSpec> = z
           error: expects('a range of days', 'write mon-fri, sat,sun or fri-mon'),
         })
         .optional()
-        .meta({ description: 'Days of the week; of an overnight range the day on which it began.' }),
+        .meta({ description: 'Days of the week; for an overnight range the day on which it begins.' }),
       zone: zoneText.optional(),
       payload: z
         .strictObject(
@@ -111,18 +111,16 @@ export const conditionSchema: z.ZodType<ConditionSpec> = z
         .union([qos, z.array(qos)], { error: expects('a QoS', 'write 0, 1 or 2, or a list of them') })
         .optional()
         .meta({ description: 'One QoS, or a list of alternatives.' }),
-      retain: flag.optional().meta({ description: 'Whether the message is to be retained.' }),
-      will: flag
-        .optional()
-        .meta({ description: 'Whether the message is the will of a client that is gone.' }),
+      retain: flag.optional().meta({ description: 'True for retained messages.' }),
+      will: flag.optional().meta({ description: 'True for the will of a disconnected client.' }),
       protocol: z
         .enum(['mqtt', 'nats'], { error: expects('a protocol') })
         .optional()
-        .meta({ description: 'The protocol the message came by.' }),
-      all: conditions.meta({ description: 'All of these hold.' }),
-      any: conditions.meta({ description: 'At least one of these holds.' }),
-      not: z.lazy(() => conditionSchema.optional()).meta({ description: 'This does not hold.' }),
+        .meta({ description: 'Protocol of the message.' }),
+      all: conditions.meta({ description: 'All of these match.' }),
+      any: conditions.meta({ description: 'At least one of these matches.' }),
+      not: z.lazy(() => conditionSchema.optional()).meta({ description: 'This does not match.' }),
     },
     { error: expects('a condition', 'write an object, as { time: "22:00-06:00" }') },
   )
-  .meta({ id: 'condition', description: 'A condition: all of its words must hold.' })
+  .meta({ id: 'condition', description: 'A condition: all of its fields must match.' })

@@ -15,7 +15,7 @@ const throttle = z.strictObject({
 })
 const queue = z.strictObject({
   max: wholeNumber(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
-  bytes: bytes.meta({ description: 'Most bytes held, of payloads and topics. Default: 64 MiB.' }),
+  bytes: bytes.meta({ description: 'Maximum bytes of held payloads and topics. Default: 64 MiB.' }),
   order: z
     .enum(['priority', 'arrival'], { error: expects('an order') })
     .optional()
@@ -29,13 +29,13 @@ const queue = z.strictObject({
       { error: expects('a priority', 'write { payload: field } or { header: name }') },
     )
     .optional()
-    .meta({ description: 'Where a message says low, normal, high, emergency or a number from 0 to 9.' }),
+    .meta({ description: 'Source of the priority: low, normal, high, emergency or a number from 0 to 9.' }),
   upTo: durationText.optional(),
   then: THEN,
 })
 const latest = z.strictObject({
   topics: wholeNumber(1, 'Most topics of which a message is held. Default: 10000.').optional(),
-  bytes: bytes.meta({ description: 'Most bytes held, of payloads and topics. Default: 64 MiB.' }),
+  bytes: bytes.meta({ description: 'Maximum bytes of held payloads and topics. Default: 64 MiB.' }),
   then: THEN,
 })
 const redirect = z.strictObject({
@@ -45,7 +45,7 @@ const redirect = z.strictObject({
     'The topic; may hold {topic}, {client}, {rule} and captures of the rule.',
     'dead/{topic}',
   ).optional(),
-  headers: flag.optional().meta({ description: 'Whether the reason goes along in headers. Default: true.' }),
+  headers: flag.optional().meta({ description: 'Adds the reason in headers. Default: true.' }),
 })
 const degrade = z.strictObject({
   sample: wholeNumber(1, 'Deliver 1 in so many of each key. Default: 1.').optional(),
@@ -55,10 +55,10 @@ const degrade = z.strictObject({
   qos: z
     .union([z.literal(0), z.literal(1), z.literal(2)], { error: expects('a QoS', 'write 0, 1 or 2') })
     .optional()
-    .meta({ description: 'The highest QoS it is delivered with. Default: 0.' }),
-  mark: text('a header name', 'write a name', 'A header that is to hold the name of the rule.').optional(),
+    .meta({ description: 'Maximum QoS of the delivery. Default: 0.' }),
+  mark: text('a header name', 'write a name', 'Header for the name of the rule.').optional(),
 })
-/** `exceeded` of a rule. */
+/** Schema of `exceeded` in a rule. */
 export const exceeded = z
   .union(
     [
@@ -71,7 +71,7 @@ export const exceeded = z
     ],
     { error: expects('an outcome', `use one of ${exceededWords.join(', ')}`) },
   )
-  .meta({ description: 'What becomes of a message over the limit. Default: reject.' })
+  .meta({ description: 'Outcome for a message over the limit. Default: reject.' })
 
 const refusal = text(
   'a text',
@@ -79,7 +79,7 @@ const refusal = text(
   'A text with places as {retry}, {limit}, {window}, {remaining}, {reset}, {rule}, {reason} or {client}.',
   'Too fast: {limit} per {window}. Try again in {retry}.',
 )
-/** `message` of a rule. */
+/** Schema of `message` in a rule. */
 export const message = z
   .union(
     [
@@ -93,4 +93,4 @@ export const message = z
     ],
     { error: expects('a message', 'write a text, or one for each of user, device, api and anonymous') },
   )
-  .meta({ description: 'What a refused sender is told. Default: a text for its kind of sender.' })
+  .meta({ description: 'Text for a refused sender. Default: a text for its kind of sender.' })

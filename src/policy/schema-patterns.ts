@@ -1,6 +1,6 @@
 /**
- * Patterns of the texts in a policy, for the JSON Schema alone: editors mark what cannot be read. Names of captures, tiers
- * and rules are not known there, so a policy that fits may still be wrong. A text with a variable fits always.
+ * Patterns of texts in a policy, used only in the JSON Schema, so that editors mark invalid texts. They do not know the
+ * names of captures, tiers and rules, so a matching policy may still be wrong. A text with a variable always matches.
  */
 
 /** Returns a pattern for whole texts. */
@@ -8,7 +8,7 @@ function whole(form: string): string {
   return `^(?:\\s*(?:${form})\\s*|[\\s\\S]*\\$\\{[\\s\\S]*)$`
 }
 
-/** Returns an alternative of words; those of more than two letters in any case. */
+/** Returns an alternative of words; those of more than two letters match in any case. */
 function words(list: string): string {
   const anyCase = (word: string): string =>
     word.length <= 2 ? word : word.replaceAll(/[a-z]/g, letter => `[${letter}${letter.toUpperCase()}]`)
@@ -36,9 +36,9 @@ export const DURATION_PATTERN = whole(`(?!0+(?:\\.0+)?[^\\d.])\\d+(?:\\.\\d+)?\\
 export const PERCENT_PATTERN = whole('(?!0+(?:\\.0+)?\\s*%)(?:100(?:\\.0+)?|\\d{1,2}(?:\\.\\d+)?)\\s*%')
 export const BYTES_PATTERN = whole(SIZE)
 
-/** A scope, or several with the first that is known: `user|ip`. Any name may be a capture. */
+/** A scope, or alternatives of which the first known one is used: `user|ip`. Any name may be a capture. */
 const SCOPE = '(?:ip/\\d{1,3}(?:/\\d{1,3})?|header\\.[^|]+|[A-Za-z_]\\w*)'
 export const SCOPE_PATTERN = whole(`${SCOPE}(?:\\|${SCOPE})*`)
 
-/** A topic or subject; `#` only as the last level of MQTT, braces only around whole names. */
+/** A topic or subject: `#` only as the last MQTT level, braces only around whole names. */
 export const TOPIC_PATTERN = whole('(?![\\s\\S]*/#/)(?:[^{}\\u0000]|\\{[A-Za-z_][A-Za-z0-9_]*\\})+')

@@ -45,7 +45,7 @@ const leastCost = z
   .number({ error: LEAST_COST })
   .min(0, { error: LEAST_COST })
   .optional()
-  .meta({ description: 'Least units of a message. Default: 1.' })
+  .meta({ description: 'Minimum units of a message. Default: 1.' })
 const cost = z
   .union(
     [
@@ -118,7 +118,7 @@ const priority = z
       'Sorts rules among rules, and exemptions among exemptions: higher ones first, equal ones in the order of the list. Default: 0.',
   })
 
-/** One entry of `rules`. */
+/** Schema of one entry of `rules`. */
 export const ruleSchema = z
   .strictObject(
     {
@@ -126,18 +126,18 @@ export const ruleSchema = z
       description: descriptionText.optional(),
       enabled,
       priority,
-      topic: pattern.optional().meta({ description: 'The topics it holds for. Default: all.' }),
+      topic: pattern.optional().meta({ description: 'Topics of the rule. Default: all.' }),
       on: action.optional().meta({ description: 'Default: publish.' }),
       per: z
         .union([scope, z.array(scope).min(1)], {
           error: expects('a scope', 'write a scope, as device, or a list of them, as [device, topic]'),
         })
         .optional()
-        .meta({ description: 'What it counts by; a list counts by the combination. Default: global.' }),
+        .meta({ description: 'Scope of its counters; a list counts by the combination. Default: global.' }),
       limit: rateText.optional(),
       quota: rateText
         .meta({
-          description: 'Units per calendar window, of a month or week also from another day.',
+          description: 'Units per calendar window; months and weeks may start on another day.',
           examples: ['10000/day', '1GB/month', '1GB/month from day 15', '1000/week from sunday'],
           pattern: QUOTA_PATTERN,
         })
@@ -168,7 +168,7 @@ export const ruleSchema = z
         .union([z.int({ error: SIZE }).min(0, { error: SIZE }), z.string({ error: SIZE })], { error: SIZE })
         .optional()
         .meta({
-          description: 'Most payload bytes of a message, as 256kB, instead of a limit or quota.',
+          description: 'Maximum payload bytes of a message, such as 256kB, instead of a limit or quota.',
           examples: ['256kB', '64KiB'],
         }),
       burst: z
@@ -176,9 +176,9 @@ export const ruleSchema = z
           error: BURST,
         })
         .optional()
-        .meta({ description: 'Most units a token bucket holds. Default: the count of the rate.' }),
+        .meta({ description: 'Maximum units of a token bucket. Default: the count of the rate.' }),
       initial: wholeNumber(0, 'Units a token bucket starts with. Default: its burst.').optional(),
-      // Which other names there are is known where the policy is compiled.
+      // Custom names are known only when the policy is compiled.
       algorithm: z
         .union([z.enum(ALGORITHMS.filter(name => name !== 'quota')), z.string()], {
           error: expects('an algorithm'),
@@ -188,7 +188,9 @@ export const ruleSchema = z
       window: z
         .enum(['calendar', 'rolling'], { error: expects('a window') })
         .optional()
-        .meta({ description: 'Of a quota: calendar windows begin at local midnight. Default: calendar.' }),
+        .meta({
+          description: 'Window of a quota: calendar windows start at local midnight. Default: calendar.',
+        }),
       zone: zoneText.optional(),
       cost: cost.optional(),
       exceeded: exceeded.optional(),
@@ -197,11 +199,12 @@ export const ruleSchema = z
         .array(percentText, { error: expects('a list of percentages', 'write [80%, 95%]') })
         .optional()
         .meta({
-          description: 'Shares of the limit at which a warning is given, before anything is refused.',
+          description: 'Shares of the limit at which a warning is emitted, before any refusal.',
         }),
       penalties: rulePenaltiesSchema.optional(),
       fallback: fallbackWord.optional().meta({
-        description: 'Who decides for this rule while the store is out of reach. Default: as the store says.',
+        description:
+          'How this rule is decided while the store is unreachable. Default: the setting of the store.',
       }),
       for: z
         .strictObject(
@@ -217,11 +220,13 @@ export const ruleSchema = z
           { error: expects('an object of lists', 'write for: { roles: [guest] }') },
         )
         .optional()
-        .meta({ description: 'The senders it is for: lists are alternatives. Default: all.' }),
+        .meta({ description: 'Senders of the rule: lists are alternatives. Default: all.' }),
       when: conditionSchema
         .optional()
-        .meta({ description: 'The messages it is for; others do not meet it. Default: all.' }),
-      shadow: flag.optional().meta({ description: 'Decides and reports, refuses nothing. Default: false.' }),
+        .meta({ description: 'Messages of the rule; it ignores others. Default: all.' }),
+      shadow: flag
+        .optional()
+        .meta({ description: 'Decides and reports, but refuses nothing. Default: false.' }),
     },
     { error: expects('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
   )
@@ -243,7 +248,7 @@ function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {
     .optional()
 }
 
-/** One entry of `exempt`. */
+/** Schema of one entry of `exempt`. */
 export const exemptSchema = z
   .strictObject(
     {
@@ -265,12 +270,12 @@ export const exemptSchema = z
         .optional()
         .meta({
           description:
-            'The actions it holds for. Default: all, but on a connect lists of users, API keys and roles cover nobody.',
+            'Actions of the exemption. Default: all, but on a connect lists of users, API keys and roles match no sender.',
         }),
       when: conditionSchema.optional(),
       limit: rateText
         .meta({
-          description: 'Its own limit: beyond it a message is judged like any other.',
+          description: 'Its own limit: above it, rules apply as to any message.',
           examples: ['5/min per device'],
         })
         .optional(),
@@ -279,5 +284,5 @@ export const exemptSchema = z
   )
   .meta({
     id: 'exemption',
-    description: 'Lets messages pass all rules. Lists are alternatives; `when` must hold as well.',
+    description: 'Exempts messages from all rules. Lists are alternatives; `when` must match as well.',
   })

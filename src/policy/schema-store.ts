@@ -5,7 +5,7 @@ import { durationText, expects, text, wholeNumber } from './schema-types.ts'
 const storeUrl = text(
   'a store',
   'write memory, sqlite:FILE, redis://HOST or nats://HOST',
-  'Where the state of limits lives.',
+  'Store for the state of limits.',
   'memory',
   'sqlite:./limits.db',
   'redis://127.0.0.1:6379',
@@ -14,7 +14,7 @@ const storeUrl = text(
   'nats://127.0.0.1:4222',
 )
 
-/** Who decides while a store is out of reach; of the whole store, or of one rule. */
+/** Schema of `fallback`: how to decide while the store is unreachable, for the whole store or one rule. */
 export const fallbackWord = z
   .enum(FALLBACKS, { error: expects('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
   .meta({
@@ -42,24 +42,22 @@ const lease = z
 const breaker = z
   .strictObject({
     threshold: wholeNumber(1, 'Failures in a row that open it. Default: 5.').optional(),
-    recovery: durationText.meta({ description: 'How long it stays open. Default: 60s.' }).optional(),
+    recovery: durationText.meta({ description: 'Time it stays open. Default: 60s.' }).optional(),
     health: durationText
-      .meta({ description: 'How often the health of the store is asked for. Default: 30s.' })
+      .meta({ description: 'Interval of health checks of the store. Default: 30s.' })
       .optional(),
   })
-  .meta({ description: 'When the store is left alone, and for how long.' })
+  .meta({ description: 'Conditions and times of a pause in using the store.' })
 
-/** What stands under `store`. */
+/** Schema of `store`. */
 export const storeSchema = z
   .union(
     [
       storeUrl,
       z.strictObject({
         url: storeUrl,
-        prefix: text('a prefix', 'write a text', 'Before every key of a shared store.').optional(),
-        timeout: durationText
-          .meta({ description: 'How long a decision may take. Default: 250ms.' })
-          .optional(),
+        prefix: text('a prefix', 'write a text', 'Prefix of every key in a shared store.').optional(),
+        timeout: durationText.meta({ description: 'Maximum time of a decision. Default: 250ms.' }).optional(),
         lease: lease.optional(),
         fallback: fallbackWord.optional(),
         nodes: wholeNumber(1, 'How many nodes share the store.').optional(),
@@ -68,4 +66,4 @@ export const storeSchema = z
     ],
     { error: expects('a store', 'write memory, sqlite:FILE, redis://HOST or nats://HOST') },
   )
-  .meta({ description: 'Where the state of limits lives. Default: memory.' })
+  .meta({ description: 'Store for the state of limits. Default: memory.' })

@@ -7,7 +7,7 @@ const tier = z.strictObject(
   {
     limit: rateText
       .meta({
-        description: 'What each sender of the tier may, over all topics.',
+        description: 'Limit of each sender of the tier, over all topics.',
         examples: ['60/min burst 100', 'unlimited'],
       })
       .optional(),
@@ -25,13 +25,13 @@ const assign = z
   .strictObject(
     {
       from: templateText.optional(),
-      default: text('a tier', 'write the name of a tier', 'Of those who have none that is known.').optional(),
+      default: text('a tier', 'write the name of a tier', 'Tier of senders without a known one.').optional(),
     },
     { error: expects('an assignment', 'write { from: "{header.tier}", default: free }') },
   )
-  .meta({ description: 'Who is of which tier. Default: as the broker or `senders` says.' })
+  .meta({ description: 'Assignment of tiers. Default: from the broker or `senders`.' })
 
-/** The word `tiers`. */
+/** Schema of `tiers`. */
 export const tiersSchema = z
   .object(
     { assign: assign.optional() },
@@ -40,11 +40,11 @@ export const tiersSchema = z
   .catchall(tier)
   .meta({ description: `Limits and prices by tier, over ${Object.keys(DEFAULT_TIERS).join(', ')}.` })
 
-/** The word `penalties` of a rule. */
+/** Schema of `penalties` in a rule. */
 export const rulePenaltiesSchema = z
   .strictObject(
     {
-      block: durationText.meta({ description: 'How long a sender is blocked.' }),
+      block: durationText.meta({ description: 'Time a sender is blocked.' }),
       after: text(
         'a count of refusals',
         'write 3 refusals in 10s',
@@ -60,11 +60,11 @@ export const rulePenaltiesSchema = z
       per: z
         .enum(SUBJECT_PARTS, { error: expects('a part of a sender') })
         .optional()
-        .meta({ description: 'Who is blocked. Default: the client.' }),
+        .meta({ description: 'Part of the sender that is blocked. Default: the client.' }),
     },
     { error: expects('penalties', 'write { block: 60s, after: 3 refusals in 10s, grow: x2 up to 1h }') },
   )
-  .meta({ id: 'rulePenalties', description: 'Blocks for senders that go on after they were refused.' })
+  .meta({ id: 'rulePenalties', description: 'Blocks for senders that continue after refusals.' })
 
 const connects = text(
   'a count of connects',
@@ -74,7 +74,7 @@ const connects = text(
   '100 connects in 10s per ip',
 )
 
-/** The word `penalties` of a policy. */
+/** Schema of `penalties` in a policy. */
 export const penaltiesSchema = rulePenaltiesSchema
   .extend({
     flapping: z
@@ -82,9 +82,9 @@ export const penaltiesSchema = rulePenaltiesSchema
         error: expects('a count of connects', 'write 5 connects in 10s, or 100 connects in 10s per ip'),
       })
       .optional()
-      .meta({ description: 'Blocks who connects too often.' }),
+      .meta({ description: 'Blocks senders that connect too often.' }),
   })
   .meta({
     id: 'penalties',
-    description: 'Blocks for senders that go on after they were refused, or connect again and again.',
+    description: 'Blocks for senders that continue after refusals or connect too often.',
   })

@@ -2,18 +2,18 @@ import * as z from 'zod'
 import { OUTCOMES } from '../core/decision.ts'
 import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './schema-patterns.ts'
 
-/** What a schema says of a wrong value: `"x" is not NOUN`, and the remedy. Read back by {@link expected}. */
+/** Encodes the error of a wrong value, `"x" is not NOUN`, with its remedy. Decoded by {@link expected}. */
 export function expects(noun: string, remedy?: string): string {
   return remedy === undefined ? noun : `${noun}\n${remedy}`
 }
 
-/** Noun and remedy of what {@link expects} wrote; empty where a schema says nothing. */
+/** Returns the noun and remedy encoded by {@link expects}; empty if the schema gives none. */
 export function expected(text: string): { readonly noun?: string; readonly remedy?: string } {
   const [noun, remedy] = text.split('\n')
   return noun ? { noun, ...(remedy === undefined ? {} : { remedy }) } : {}
 }
 
-/** A text with what it is, for messages and for editors. */
+/** Returns a schema of a text with its noun, for messages and editors. */
 export function text(noun: string, remedy: string, description: string, ...examples: string[]): z.ZodString {
   return z
     .string({ error: expects(noun, remedy) })
@@ -24,11 +24,11 @@ export function text(noun: string, remedy: string, description: string, ...examp
 export const nameText = text(
   'a name',
   'write a text, in quotes if need be',
-  'Unique name; state and reports go by it.',
+  'Unique name, used for state and reports.',
 )
 export const descriptionText = z
   .string({ error: expects('a text', 'put it in quotes') })
-  .meta({ description: 'For people.' })
+  .meta({ description: 'Text for readers of the policy.' })
 export const durationText = text(
   'a duration',
   'write a number and a unit, as 250ms, 30s, 5m, 1h or 7d',
@@ -75,7 +75,7 @@ export const templateText = text(
 export const flag = z.boolean({ error: expects('true or false', 'write true or false, without quotes') })
 
 export function wholeNumber(least: number, description: string): z.ZodNumber {
-  const error = expects(`a whole number of at least ${least}`, `the least is ${least}`)
+  const error = expects(`a whole number of at least ${least}`, `use at least ${least}`)
   return z.int({ error }).min(least, { error }).meta({ description })
 }
 

@@ -21,7 +21,7 @@ const roles = z
             }),
             { error: expects('a table of roles', 'write { operator: [admin] }') },
           )
-          .meta({ description: 'Which roles a value of `from` gives.' }),
+          .meta({ description: 'Roles for each value of `from`.' }),
       }),
     ],
     { error: expects('roles', 'write a template, or { from: "{user}", map: { operator: [admin] } }') },
@@ -40,9 +40,9 @@ const senders = z
     },
     { error: expects('an object', 'write { device: "{topic.device}" }') },
   )
-  .meta({ description: 'Who is sending, over what the broker knows.' })
+  .meta({ description: 'Identity of the sender, in addition to what the broker knows.' })
 
-/** The whole policy document, as an operator writes it. Unknown keys are errors. */
+/** Schema of the whole policy document. Unknown keys are errors. */
 export const policySchema = z
   .strictObject(
     {
@@ -64,11 +64,11 @@ export const policySchema = z
           error: expects('a list of exemptions', 'begin each with a dash, or remove it'),
         })
         .optional()
-        .meta({ description: 'What passes all rules, first match.' }),
+        .meta({ description: 'Messages exempt from all rules; the first match decides.' }),
       rules: z
         .array(ruleSchema, { error: expects('a list of rules', 'begin each with a dash, or remove it') })
         .optional()
-        .meta({ description: 'Limits and quotas; every one that matches a message is asked.' }),
+        .meta({ description: 'Limits and quotas; every rule that matches a message is applied.' }),
       adaptive: adaptiveSchema.optional(),
       feedback: feedbackSchema.optional(),
       breaker: breakerSchema.optional(),
@@ -79,18 +79,18 @@ export const policySchema = z
   )
   .meta({ title: 'topicgate policy', description: 'Limits for the messages that pass a broker.' })
 
-/** A policy document whose form is right. */
+/** A policy document of valid form. */
 export type PolicyDocument = z.infer<typeof policySchema>
 export type PolicyRule = z.infer<typeof ruleSchema>
 export type PolicyExemption = z.infer<typeof exemptSchema>
 
-/** The JSON Schema of the policy file (draft 2020-12), for editors. */
+/** Returns the JSON Schema of the policy file (draft 2020-12), for editors. */
 export function policyJsonSchema(): Readonly<Record<string, unknown>> {
   const schema = z.toJSONSchema(policySchema, { target: 'draft-2020-12', io: 'input' })
   return splitTypes({ $id: 'urn:topicgate:policy:1', ...schema }) as Readonly<Record<string, unknown>>
 }
 
-/** Writes a list of types as alternatives, each with one: strict validators ask for that. */
+/** Splits a list of types into alternatives of one type each, as strict validators require. */
 function splitTypes(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(splitTypes)
   if (typeof schema !== 'object' || schema === null) return schema

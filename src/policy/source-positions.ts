@@ -1,17 +1,17 @@
 import type { Position } from '../core/errors.ts'
 
-/** The way to a value, as names and indexes from the root. */
+/** Path to a value, as names and indexes from the root. */
 export type Path = readonly (string | number)[]
 
-/** A place in a file; empty for values that were given as objects in code. */
+/** Position in a file; empty for values of objects in code. */
 export type Place = Pick<Position, 'file' | 'line' | 'column'>
 
 export interface LocatedScalar {
   readonly kind: 'scalar'
   readonly place: Place
   readonly value: unknown
-  /** True where it could not be read, which was reported: nothing more is to be said of it. */
-  readonly unread?: boolean | undefined
+  /** True if the value could not be read. This was reported, so no further problems are. */
+  readonly isUnread?: boolean | undefined
 }
 
 export interface LocatedList {
@@ -21,7 +21,7 @@ export interface LocatedList {
 }
 
 export interface LocatedEntry {
-  /** Where the key stands. */
+  /** Position of the key. */
   readonly key: Place
   readonly value: Located
 }
@@ -32,10 +32,10 @@ export interface LocatedMap {
   readonly entries: ReadonlyMap<string, LocatedEntry>
 }
 
-/** A value of a policy together with its place, part by part; survives substitution and overlays. */
+/** A value of a policy with the positions of all its parts, which are kept by substitution and overlays. */
 export type Located = LocatedScalar | LocatedList | LocatedMap
 
-/** The plain value. Objects have no prototype, so that no key a file holds can mean more than a key. */
+/** Returns the plain value. Objects have no prototype, so that keys of a file cannot reach one. */
 export function toPlain(located: Located): unknown {
   if (located.kind === 'scalar') return located.value
   if (located.kind === 'list') return located.items.map(toPlain)
@@ -45,8 +45,8 @@ export function toPlain(located: Located): unknown {
 }
 
 /**
- * Where a value stands, or its key with `at: 'key'`. Of a path that leads to nothing, the place of the last part
- * that is there: what is missing is missed in its parent.
+ * Returns the position of a value, or with `at: 'key'` that of its key. If the path leads to no value, returns the
+ * position of its last existing part.
  */
 export function placeOf(root: Located, path: Path, at: 'key' | 'value' = 'value'): Place {
   let here = root
@@ -61,15 +61,15 @@ export function placeOf(root: Located, path: Path, at: 'key' | 'value' = 'value'
   return place
 }
 
-/** The paths of all values that could not be read. */
+/** Returns the paths of all values that could not be read. */
 export function unreadPaths(located: Located, path: Path = []): readonly Path[] {
-  if (located.kind === 'scalar') return located.unread ? [path] : []
+  if (located.kind === 'scalar') return located.isUnread ? [path] : []
   if (located.kind === 'list')
     return located.items.flatMap((item, index) => unreadPaths(item, [...path, index]))
   return [...located.entries].flatMap(([key, { value }]) => unreadPaths(value, [...path, key]))
 }
 
-/** `rules[2].cost.topics["a/b"]`, of its parts. */
+/** Formats a path as `rules[2].cost.topics["a/b"]`. */
 export function formatPath(path: Path): string {
   let text = ''
   for (const step of path) {
@@ -80,7 +80,7 @@ export function formatPath(path: Path): string {
   return text
 }
 
-/** The parts of a path as {@link formatPath} writes it. */
+/** Parses a path written by {@link formatPath}. */
 export function parsePath(text: string): Path {
   const path: (string | number)[] = []
   for (const [, name, index, quoted] of text.matchAll(/([^.[\]"]+)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]/g)) {

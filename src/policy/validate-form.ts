@@ -10,28 +10,28 @@ import { nearest } from './suggest.ts'
 type Issue = z.core.$ZodIssue
 type JsonSchema = Readonly<Record<string, unknown>>
 
-export interface Checked {
-  /** The plain document; where there are problems its form is only partly right. */
+export interface FormResult {
+  /** Plain document; if there are problems, its form is only partly valid. */
   readonly plain: unknown
   readonly problems: readonly Problem[]
-  /** The paths of what is wrong, so that the rest can still be looked at. */
-  readonly wrong: readonly Path[]
+  /** Paths of invalid values, so that the rest can still be checked. */
+  readonly invalidPaths: readonly Path[]
 }
 
-/** Checks the form of a policy against the schema. Of very many problems only the first are explained. */
-export function checkForm(root: Located): Checked {
+/** Checks the form of a policy against the schema. Above a bound, problems are not explained. */
+export function validateForm(root: Located): FormResult {
   const plain = toPlain(root)
   const unread = unreadPaths(root)
-  // Only wrong values get here without a text of their own; an empty one is told from those of the schema.
+  // The empty text marks values for which the schema has no text of its own.
   const result = policySchema.safeParse(plain, { error: () => '' })
   const problems: Problem[] = []
   const wrong: Path[] = [...unread]
-  if (result.success) return { plain, problems, wrong }
+  if (result.success) return { plain, problems, invalidPaths: wrong }
   for (const issue of result.error.issues) {
     if (problems.length <= MAX_SIZES.policyProblems) explain(issue, [], root, problems, wrong)
   }
   const silent = new Set(unread.map(formatPath))
-  return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), wrong }
+  return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), invalidPaths: wrong }
 }
 
 function explain(issue: Issue, base: Path, root: Located, problems: Problem[], wrong: Path[]): void {
@@ -44,7 +44,7 @@ function explain(issue: Issue, base: Path, root: Located, problems: Problem[], w
     return
   }
   if (issue.code === 'invalid_union') {
-    const branch = likeliest(issue.errors)
+    const branch = findIntendedBranch(issue.errors)
     if (branch) {
       for (const inner of branch) explain(inner, path, root, problems, wrong)
       return
@@ -68,16 +68,16 @@ function explain(issue: Issue, base: Path, root: Located, problems: Problem[], w
   problems.push({
     ...place,
     path: formatPath(path),
-    message: `${isSecret(path) ? 'the value' : show(value)} is not ${noun ?? 'allowed here'}`,
+    message: `${isSecret(path) ? 'the value' : formatValue(value)} is not ${noun ?? 'allowed here'}`,
     remedy: remedyOf(issue, value, remedy),
   })
 }
 
-let known: JsonSchema | undefined
+let cachedSchema: JsonSchema | undefined
 
 function jsonSchema(): JsonSchema {
-  known ??= policyJsonSchema()
-  return known
+  cachedSchema ??= policyJsonSchema()
+  return cachedSchema
 }
 
 function unknownKey(path: Path, parent: Path, root: Located): Problem {
@@ -87,28 +87,28 @@ function unknownKey(path: Path, parent: Path, root: Located): Problem {
   return {
     ...placeOf(root, path, 'key'),
     path: formatPath(parent),
-    message: `there is no word \`${key.slice(0, 60)}\` here`,
+    message: `unknown key \`${key.slice(0, 60)}\``,
     remedy: hintForKey(key) ?? (near === undefined ? `use ${words.join(', ')}` : `did you mean ${near}?`),
   }
 }
 
 function remedyOf(issue: Issue, value: unknown, remedy: string | undefined): string {
-  const words = choices(issue)
+  const words = acceptedWords(issue)
   const near = typeof value === 'string' ? nearest(value, words) : undefined
   const usual =
     remedy ?? (words.length > 0 ? `use one of ${words.join(', ')}` : 'see the JSON Schema of policies')
   return near === undefined ? usual : `did you mean ${near}? ${usual}`
 }
 
-/** The words an issue would have accepted. */
-function choices(issue: Issue): readonly string[] {
+/** Returns the words that an issue would accept. */
+function acceptedWords(issue: Issue): readonly string[] {
   if (issue.code === 'invalid_value') return issue.values.map(String)
-  if (issue.code === 'invalid_union') return issue.errors.flat().flatMap(choices)
+  if (issue.code === 'invalid_union') return issue.errors.flat().flatMap(acceptedWords)
   return []
 }
 
-/** Of the forms a value may have, the one its writer meant; undefined where none is near. */
-function likeliest(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
+/** Returns the issues of the alternative that the author most likely meant; undefined if none is close. */
+function findIntendedBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const offRoot = (issues: readonly Issue[]): number =>
     issues.reduce(
       (sum, { code, path }) => sum + (path.length > 0 ? 0 : code === 'unrecognized_keys' ? 1 : 100),
@@ -119,11 +119,11 @@ function likeliest(branches: readonly (readonly Issue[])[]): readonly Issue[] | 
     .sort((a, b) => a.distance - b.distance)
   const [best, second] = ranked
   if (!best || best.distance >= 100) return undefined
-  // A key that no form knows: each form complains of it and of its own missing words.
+  // For a key unknown to all alternatives, each also reports its own missing fields.
   return second && second.distance === best.distance ? undefined : best.issues
 }
 
-/** The words that may stand at a path. */
+/** Returns the words allowed at a path. */
 function wordsAt(schema: JsonSchema, path: Path): readonly string[] {
   let here: readonly JsonSchema[] = variants(schema, schema)
   for (const step of path) {
@@ -159,13 +159,13 @@ function valueAt(root: Located, path: Path): unknown {
   return here && (here.kind === 'scalar' ? here.value : here.kind === 'list' ? [] : {})
 }
 
-/** Even a wrong secret is none of a log's business. */
+/** Even invalid secrets must not be logged. */
 function isSecret(path: Path): boolean {
   return path.includes('secret') || path.includes('apiKeys')
 }
 
-/** A value as a message shows it: short, on one line. */
-function show(value: unknown): string {
+/** Formats a value for a message: short, on one line. */
+function formatValue(value: unknown): string {
   if (value === null) return 'nothing'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'an object'

@@ -10,10 +10,10 @@ import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
 
 type Warn = (path: string, message: string, remedy: string) => void
 
-/** Lists of an exemption that name senders the broker has checked, or an address. */
+/** Lists of an exemption that name authenticated senders or addresses. */
 const IDENTITIES = ['clients', 'devices', 'users', 'apiKeys', 'roles', 'ips'] as const
 
-/** Lists of the senders a rule is for, and the part each compares. */
+/** Sender lists of a rule and the part each compares. */
 const FOR_PARTS = [
   ...([
     ['clients', 'client'],
@@ -28,18 +28,18 @@ const FOR_PARTS = [
   ] as const),
 ] as const
 
-/** Scopes that name a sender, unless the policy takes them from what the sender writes. */
+/** Scopes that name a sender, unless the policy derives them from message content. */
 const SENDER_SCOPES = /^(?:global|client|device|user|apiKey|role|tier|ip(?:\/.*)?)$/
 
-/** Returns whether a scope stays the same for all that one sender writes. */
+/** Returns true if a scope is the same for all messages of one sender. */
 type IsFixed = (scope: string) => boolean
 
-/** Parts of a sender that are known only if the policy says where they come from. */
+/** Parts of a sender that are known only if the policy defines their source. */
 const SOURCED = ['device', 'apiKey', 'tier', 'role'] as const
 
 /**
- * Returns what a sound policy most likely does not mean: rules that can never pass or never refuse, exemptions that
- * cover nobody, and limits that a sender escapes by inventing topics. Each has its place and remedy.
+ * Returns probable mistakes in a valid policy: rules that can never pass or never refuse, exemptions that match no
+ * sender, and limits that a sender avoids with new topics. Each has its position and remedy.
  */
 export function findPolicyWarnings({ document, locate }: LoadedPolicy): readonly Problem[] {
   const warnings: Problem[] = []
@@ -118,7 +118,7 @@ function warnOfRule(
   }
 }
 
-/** Warns of lists of senders that cover nobody, or everybody. */
+/** Warns about sender lists that match no sender, or every sender. */
 function warnOfSenders(
   { for: senders, on }: PolicyRule,
   path: string,
@@ -130,21 +130,21 @@ function warnOfSenders(
     const names = senders?.[list]
     const place = `${path}.for.${list}`
     if (names?.length === 0) {
-      warn(place, 'covers nobody: the list is empty', 'name the senders, or remove the list')
+      warn(place, 'matches no sender: the list is empty', 'name the senders, or remove the list')
     } else if (names !== undefined && isUnsourced(part, document)) {
-      const whom = on === 'connect' ? 'everybody, as a connect does not say' : 'nobody'
+      const matched = on === 'connect' ? 'every sender, as a connect does not say' : 'no sender'
       const remedy = `add senders.${part === 'role' ? 'roles' : part}, or use another list`
-      warn(place, `covers ${whom}: nothing in the policy says where a ${part} comes from`, remedy)
+      warn(place, `matches ${matched}: nothing in the policy says where a ${part} comes from`, remedy)
     }
   }
   senders?.tiers?.forEach((name, index) => {
     if (tiers === undefined || (tiers.has(name) && name !== 'assign')) return
-    const message = `covers nobody: there is no tier ${JSON.stringify(name)}`
+    const message = `matches no sender: there is no tier ${JSON.stringify(name)}`
     warn(`${path}.for.tiers[${index}]`, message, `use one of ${[...tiers].join(', ')}`)
   })
 }
 
-/** Warns of a limit whose counters a sender chooses by what it writes, if no other rule bounds that sender. */
+/** Warns about a limit whose counters a sender can choose by message content, if no other rule bounds that sender. */
 function warnOfMissingBackstop(
   rule: PolicyRule,
   path: string,
@@ -165,32 +165,32 @@ function warnOfMissingBackstop(
   )
   if (bounded) return
   const parts = [...new Set([...scopesOf(rule.per), ...partsOf(rule)])].filter(part => !isFixed(part))
-  // Of a rule in shadow they may all be fixed.
+  // In a shadow rule all of them may be fixed.
   if (parts.length === 0) return
   const remedy = 'add a rule per client or ip for the same topics'
   warn(`${path}.per`, `a sender that varies ${parts.join(' and ')} is never limited`, remedy)
 }
 
-/** Reports whether a rule bounds a sender whatever topics, headers and payloads it sends. */
+/** Returns true if a rule bounds a sender for all topics, headers and payloads. */
 function isBackstop(rule: PolicyRule, isFixed: IsFixed): boolean {
   return (
     rule.shadow !== true && isRate(rule) && scopesOf(rule.per).every(isFixed) && partsOf(rule).every(isFixed)
   )
 }
 
-/** Returns the parts of a sender by which a rule is for it. */
+/** Returns the parts of a sender that a rule compares. */
 function partsOf(rule: PolicyRule): readonly string[] {
   return FOR_PARTS.flatMap(([list, part]) => (rule.for?.[list] === undefined ? [] : [part]))
 }
 
-/** Reports whether a rule is for every message and sender that another is for. */
+/** Returns true if a rule applies to every message and sender that another rule applies to. */
 function isMeantForAll(rule: PolicyRule, other: PolicyRule): boolean {
   return (['when', 'for'] as const).every(
     word => rule[word] === undefined || JSON.stringify(rule[word]) === JSON.stringify(other[word]),
   )
 }
 
-/** Reports whether a rule limits messages over time, not what is held or handled at once. */
+/** Returns true if a rule limits messages over time, not what is held or handled at once. */
 function isRate({ limit, quota }: PolicyRule): boolean {
   return limit !== undefined || quota !== undefined
 }
@@ -214,7 +214,11 @@ function warnOfExemption(
   ] as const) {
     if (exemption[list] === undefined || !isUnsourced(source, document)) continue
     const remedy = `add senders.${source === 'role' ? 'roles' : source}, or use another list`
-    warn(`${path}.${list}`, `covers nobody: nothing in the policy says where a ${source} comes from`, remedy)
+    warn(
+      `${path}.${list}`,
+      `matches no sender: nothing in the policy says where a ${source} comes from`,
+      remedy,
+    )
   }
   const on = exemption.on === undefined ? [] : [exemption.on].flat()
   const claimed = ['users', 'apiKeys', 'roles'] as const
@@ -226,7 +230,7 @@ function warnOfExemption(
     others.every(list => exemption[list] === undefined)
   ) {
     const remedy = 'use ips or clients: a connect is decided before its user is checked'
-    warn(`${path}.on`, 'covers nobody: on a connect, users, API keys and roles are not yet known', remedy)
+    warn(`${path}.on`, 'matches no sender: on a connect, users, API keys and roles are not yet known', remedy)
   }
   exemption.topics?.forEach((topic, index) => {
     warnOfOtherDialect(topic, dialect, `${path}.topics[${index}]`, warn)
@@ -244,7 +248,7 @@ function warnOfUnboundedExemption(
 ): void {
   if (IDENTITIES.some(list => exemption[list] !== undefined)) return
   const { topics = [], limit } = exemption
-  // Only the broker itself publishes there.
+  // Only the broker itself publishes these topics.
   if (dialect === 'mqtt' && topics.length > 0 && topics.every(topic => topic.startsWith('$SYS'))) return
   if (limit === undefined) {
     const remedy = 'add limit: 10/s per client, or name the senders it is for'
@@ -257,7 +261,7 @@ function warnOfUnboundedExemption(
   warn(`${path}.limit`, `a sender that varies ${scopes.join(' and ')} is never limited`, remedy)
 }
 
-/** Warns of conditions that no message of these actions meets. */
+/** Warns about conditions that no message of these actions meets. */
 function warnOfCondition(
   when: ConditionSpec | undefined,
   actions: readonly Action[],
@@ -298,7 +302,7 @@ function isUnsourced(scope: string, { senders, tiers }: PolicyDocument): boolean
   return senders?.[scope as 'device' | 'apiKey'] === undefined
 }
 
-/** Returns the most units a rule can hold; undefined if that depends on the window or is unlimited. */
+/** Returns the maximum units a rule can hold; undefined if that depends on the window or is unlimited. */
 function capacityOf(rule: PolicyRule): number | undefined {
   const text = rule.limit ?? rule.quota
   if (text === undefined) return undefined
@@ -310,7 +314,7 @@ function capacityOf(rule: PolicyRule): number | undefined {
   return Number.isFinite(most) ? most : undefined
 }
 
-/** Returns the least a message can cost; 0 if nothing bounds it. */
+/** Returns the minimum cost of a message; 0 if there is none. */
 function leastCost({ cost }: PolicyRule): number {
   if (typeof cost === 'number') return cost
   if (typeof cost === 'string') return cost === 'bytes' ? 0 : COST_WORDS[cost]
@@ -321,7 +325,7 @@ function leastCost({ cost }: PolicyRule): number {
   return Math.min(...costs.map(each => (typeof each === 'number' ? each : COST_WORDS[each])))
 }
 
-/** Returns the units of the overhead of a cost by bytes. */
+/** Returns the units of overhead in a cost by bytes. */
 function overheadUnits({
   bytes,
   overhead = 0,
@@ -341,7 +345,7 @@ function capturesOf(topic: string | undefined, dialect: Dialect): readonly strin
   return topic === undefined ? [] : parsePattern(topic, dialect).captures.map(({ name }) => name)
 }
 
-/** Reports whether an exemption without bound and condition covers all that a rule is for. */
+/** Returns true if an exemption without limit and condition covers all messages of a rule. */
 function coversRule(exemption: PolicyExemption, rule: PolicyRule, dialect: Dialect): boolean {
   const { topics, limit, when, on } = exemption
   if (limit !== undefined || when !== undefined || topics === undefined) return false
@@ -353,7 +357,7 @@ function coversRule(exemption: PolicyExemption, rule: PolicyRule, dialect: Diale
   )
 }
 
-/** Reports whether every topic that the second pattern matches is matched by the first; false if that is unclear. */
+/** Returns true if the first pattern matches every topic that the second one matches; false if that is unclear. */
 function coversPattern(wide: string, narrow: string, dialect: Dialect): boolean {
   const [one, rest] = dialect === 'mqtt' ? ['+', '#'] : ['*', '>']
   const a = parsePattern(wide, dialect).levels

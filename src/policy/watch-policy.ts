@@ -5,35 +5,35 @@ import { type Clock, systemClock } from '../core/clock.ts'
 
 export interface WatchOptions {
   readonly clock?: Clock | undefined
-  /** Changes that follow each other closer than this are one. Default: 100. */
+  /** Changes within this time of each other count as one. Default: 100. */
   readonly debounceMs?: number | undefined
-  /** How often files are looked at where the system tells nothing, as on network disks. Default: 5000. */
+  /** Interval of polling files for systems without change notifications, such as network disks. Default: 5000. */
   readonly pollMs?: number | undefined
-  /** The signal that asks for a reload, changed or not; false for none. Default: SIGHUP. */
+  /** Signal that reloads the policy, changed or not; false for none. Default: SIGHUP. */
   readonly signal?: NodeJS.Signals | false | undefined
-  /** Is told what `reload` threw. Default: nobody; a gate tells of it by its own event. */
+  /** Called with errors of `reload`. Default: ignores them, as a gate emits its own event. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
 export interface PolicyWatch {
-  /** Stops watching; waits for a reload under way. */
+  /** Stops watching and waits for a running reload. */
   close(): Promise<void>
 }
 
 /**
- * Calls `reload` when the contents of one of the files have changed, one call at a time, and at a signal. Survives
- * renames, deletion and return, and the swapped links of mounted ConfigMaps: the folders are watched, the files
- * looked at now and then, and what counts is the contents. Never throws and never keeps the process alive.
+ * Calls `reload` at a signal and when the contents of a file have changed, one call at a time. Handles renames,
+ * deletion and recreation, and the swapped links of mounted ConfigMaps: it watches the folders, polls the files and
+ * compares the contents. Never throws and never keeps the process alive.
  */
 export function watchPolicy(
   paths: readonly string[],
   reload: () => Promise<void>,
   options: WatchOptions = {},
 ): PolicyWatch {
-  return new Watch(paths, reload, options)
+  return new PolicyFileWatch(paths, reload, options)
 }
 
-class Watch implements PolicyWatch {
+class PolicyFileWatch implements PolicyWatch {
   readonly #files: readonly string[]
   readonly #reload: () => Promise<void>
   readonly #clock: Clock
@@ -42,11 +42,11 @@ class Watch implements PolicyWatch {
   readonly #onError: (error: unknown) => void
   #watchers: readonly FSWatcher[] = []
   readonly #onChange = (): void => this.#schedule()
-  readonly #onSignal = (): void => this.#look(true)
+  readonly #onSignal = (): void => this.#reloadIfChanged(true)
   #cancel: (() => void) | undefined
-  #seen: string | undefined
-  #looking: Promise<void> = Promise.resolve()
-  #closed = false
+  #lastHash: string | undefined
+  #lastReload: Promise<void> = Promise.resolve()
+  #isClosed = false
 
   constructor(paths: readonly string[], reload: () => Promise<void>, options: WatchOptions) {
     this.#files = [...new Set(paths.map(path => resolve(path)))]
@@ -59,41 +59,41 @@ class Watch implements PolicyWatch {
       watchFile(file, { interval: options.pollMs ?? 5_000, persistent: false }, this.#onChange)
     }
     if (this.#signal !== false) process.on(this.#signal, this.#onSignal)
-    this.#seen = this.#hash()
+    this.#lastHash = this.#hash()
   }
 
   async close(): Promise<void> {
-    this.#closed = true
+    this.#isClosed = true
     this.#cancel?.()
     if (this.#signal !== false) process.off(this.#signal, this.#onSignal)
     for (const file of this.#files) unwatchFile(file, this.#onChange)
     for (const watcher of this.#watchers) watcher.close()
-    await this.#looking
+    await this.#lastReload
   }
 
   #schedule(): void {
-    if (this.#closed) return
+    if (this.#isClosed) return
     this.#cancel?.()
-    this.#cancel = this.#clock.after(this.#debounceMs, () => this.#look(false))
+    this.#cancel = this.#clock.after(this.#debounceMs, () => this.#reloadIfChanged(false))
   }
 
-  #look(always: boolean): void {
-    this.#looking = this.#looking.then(async () => {
-      if (this.#closed) return
+  #reloadIfChanged(always: boolean): void {
+    this.#lastReload = this.#lastReload.then(async () => {
+      if (this.#isClosed) return
       const now = this.#hash()
-      // A file that is gone for a moment is being replaced: its return will be told of.
-      const changed = now !== undefined && now !== this.#seen
-      this.#seen = now ?? this.#seen
+      // A file that is missing for a moment is being replaced: its return causes another event.
+      const changed = now !== undefined && now !== this.#lastHash
+      this.#lastHash = now ?? this.#lastHash
       if (!changed && !always) return
       try {
         await this.#reload()
       } catch (error) {
-        this.#tell(error)
+        this.#reportError(error)
       }
     })
   }
 
-  /** The hash of all contents, undefined where one cannot be read. Watches before it reads, so that nothing is missed. */
+  /** Returns the hash of all contents; undefined if one cannot be read. Watches before it reads, to miss no change. */
   #hash(): string | undefined {
     this.#watchFolders()
     try {
@@ -108,7 +108,7 @@ class Watch implements PolicyWatch {
     }
   }
 
-  /** Watches anew the folders the files lie in now, themselves and where their links lead. */
+  /** Renews the watches of the folders that contain the files and the targets of their links. */
   #watchFolders(): void {
     const folders = new Set(this.#files.flatMap(file => [dirname(file), dirname(realPath(file))]))
     const before = this.#watchers
@@ -116,24 +116,24 @@ class Watch implements PolicyWatch {
     for (const watcher of before) watcher.close()
   }
 
-  /** Watches a folder, or where it is not there the nearest one above it: it may come. */
+  /** Watches a folder or, if it does not exist, its nearest existing ancestor. */
   #watchNearest(folder: string): readonly FSWatcher[] {
     try {
       const watcher = watch(folder, { persistent: false }, this.#onChange)
       watcher.on('error', this.#onChange)
       return [watcher]
     } catch {
-      // Out of watches even at the root: looking now and then has to do.
+      // No watch is possible even at the root, so only polling remains.
       const above = dirname(folder)
       return above === folder ? [] : this.#watchNearest(above)
     }
   }
 
-  #tell(error: unknown): void {
+  #reportError(error: unknown): void {
     try {
       this.#onError(error)
     } catch {
-      // Who is told of errors must not make new ones.
+      // An error handler must not cause new errors.
     }
   }
 }

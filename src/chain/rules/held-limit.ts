@@ -80,7 +80,7 @@ export function heldStation(options: HeldOptions, held: HeldKind): HeldStation {
       throw policyError(
         word,
         `\`${held}\` counts what is held at once and has no \`${word}\``,
-        'write two rules: every rule that matches is asked',
+        'write two rules: every matching rule is applied',
       )
   checkOptionNames(options, OPTIONS)
   if (options.on !== undefined && options.on !== HELD_ACTIONS[held])

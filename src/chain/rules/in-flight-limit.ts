@@ -37,7 +37,7 @@ export function inFlightMeta(options: InFlightOptions): InFlightMeta {
       throw policyError(
         word,
         '`inFlight` counts handlers at work and has none',
-        'write two rules: every rule that matches is asked',
+        'write two rules: every matching rule is applied',
       )
   checkOptionNames(options, OPTIONS)
   checkWord(options.on ?? 'publish', ['publish'], 'on', 'action of handlers')

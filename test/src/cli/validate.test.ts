@@ -26,7 +26,7 @@ describe('validate', () => {
       `ok ${base} + ${over}: 2 rules, 1 exemption, 1 warning (the later file is laid over the earlier; --each checks each)\n`,
     )
     expect(exitCode).toBe(0)
-    expect(err).toMatch(/^warning .*: exempt\[0]\.roles: covers nobody/)
+    expect(err).toMatch(/^warning .*: exempt\[0]\.roles: matches no sender/)
   })
 
   it('shows no control characters of a path', async () => {

@@ -68,7 +68,7 @@ describe('a value test', () => {
       },
     ])
     expect(problemsOf({ payload: { field, equals: 1, range: [1, 2] } })[0]?.message).toBe(
-      'equals and range stand together',
+      'equals and range cannot be combined',
     )
   })
 

@@ -60,7 +60,7 @@ describe('parseRate', () => {
     ['0.3/s', 'the rate "0.3/s" is not a whole number (write 3 per 10s)'],
     ['2.5 per minute', 'the rate "2.5 per minute" is not a whole number (write 5 per 2m)'],
     ['0.5/2s', 'the rate "0.5/2s" is not a whole number (write 1 per 4s)'],
-    ['0/s', 'the rate "0/s" lets nothing pass (the least is 1, as 1 per 1h)'],
+    ['0/s', 'the rate "0/s" lets nothing pass (use at least 1, as 1 per 1h)'],
     [
       '99999999999999999999/s',
       'the rate "99999999999999999999/s" is too large (the most is 2^53 - 1; write unlimited)',

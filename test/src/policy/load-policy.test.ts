@@ -55,8 +55,8 @@ rules:
     expect(await faults(text)).toEqual([
       '5:17: rules[0].per[1]: "room" is neither a scope nor a capture of the rule\'s topic (it may be global, client, device, user, apiKey, role, tier, ip, topic, pattern, ip/24, header.NAME, site)',
       '6:12: rules[0].limit: the rate "0.5/s" is not a whole number (write 1 per 2s)',
-      '8:5: rules[1]: there is no word `quoat` here (did you mean quota?)',
-      '9:11: rules[2].name: the name "telemetry" stands twice, first in line 3 (give each its own name: it is what state and reports go by)',
+      '8:5: rules[1]: unknown key `quoat` (did you mean quota?)',
+      '9:11: rules[2].name: the name "telemetry" is used twice, first in line 3 (give each its own name, which identifies its state and reports)',
       '10:12: rules[2].topic: "a/#/b": # must be the last character (use + for a single level in the middle)',
     ])
   })
@@ -147,7 +147,7 @@ rules:
     }))
     const lines = await faults({ rules })
     expect(lines).toHaveLength(MAX_SIZES.policyProblems + 1)
-    expect(lines.at(-1)).toBe('there are 20 more problems (see to these first)')
+    expect(lines.at(-1)).toBe('there are 20 more problems (fix these first)')
   })
 
   it('loads ten thousand rules', async () => {
@@ -244,7 +244,7 @@ describe('what strangers may have written', () => {
   it('an object that holds itself is refused', async () => {
     const circle: Record<string, unknown> = { name: 'a' }
     circle.when = { all: [circle] }
-    expect((await faults({ exempt: [circle] }))[0]).toContain('or hold themselves')
+    expect((await faults({ exempt: [circle] }))[0]).toContain('or contain themselves')
   })
 
   const MB = 1 << 20

@@ -104,7 +104,11 @@ rules:
   it('may not name two entries alike, nor be left out where it cannot be read', async () => {
     const twice = 'rules:\n  - { name: daily, limit: 5/s }\n  - { name: daily, limit: 6/s }\n'
     expect(await problemsOf(over(twice))).toMatchObject([
-      { file: join(folder, 'over.yaml'), line: 3, message: 'the name "daily" stands twice, first in line 2' },
+      {
+        file: join(folder, 'over.yaml'),
+        line: 3,
+        message: 'the name "daily" is used twice, first in line 2',
+      },
     ])
     expect(await problemsOf(over('rules: ['))).toMatchObject([{ file: join(folder, 'over.yaml'), line: 1 }])
   })

@@ -42,12 +42,12 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
   [
     'roles nobody has',
     { ...rule({ per: 'client' }), exempt: [{ roles: ['admin'] }] },
-    'exempt[0].roles: covers nobody: nothing in the policy says where a role comes from',
+    'exempt[0].roles: matches no sender: nothing in the policy says where a role comes from',
   ],
   [
     'users on a connect',
     { ...rule({ per: 'client' }), exempt: [{ users: ['ann'], on: 'connect' }] },
-    'exempt[0].on: covers nobody: on a connect, users, API keys and roles are not yet known',
+    'exempt[0].on: matches no sender: on a connect, users, API keys and roles are not yet known',
   ],
   [
     'wills of subscribes',
@@ -70,22 +70,22 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
   [
     'a rule for roles that nobody has',
     { rules: [client, { name: 'a', limit: '1/s', for: { roles: ['guest'] } }] },
-    'rules[1].for.roles: covers nobody: nothing in the policy says where a role comes from',
+    'rules[1].for.roles: matches no sender: nothing in the policy says where a role comes from',
   ],
   [
     'a rule for roles of connects, which say none',
     { rules: [{ name: 'a', on: 'connect', per: 'ip', limit: '1/s', for: { roles: ['guest'] } }] },
-    'rules[0].for.roles: covers everybody, as a connect does not say: nothing in the policy says where a role comes from',
+    'rules[0].for.roles: matches every sender, as a connect does not say: nothing in the policy says where a role comes from',
   ],
   [
     'a rule for no clients',
     { rules: [client, { name: 'a', limit: '1/s', for: { clients: [] } }] },
-    'rules[1].for.clients: covers nobody: the list is empty',
+    'rules[1].for.clients: matches no sender: the list is empty',
   ],
   [
     'a rule for a tier that is none',
     { tiers: {}, rules: [client, { name: 'a', limit: '1/s', for: { tiers: ['free', 'gold'] } }] },
-    'rules[1].for.tiers[1]: covers nobody: there is no tier "gold"',
+    'rules[1].for.tiers[1]: matches no sender: there is no tier "gold"',
   ],
   [
     'a rule for devices that senders choose',
