@@ -1,6 +1,6 @@
 import { Analytics } from '../src/analytics/analytics.ts'
 import type { Decision } from '../src/index.ts'
-import { zipf } from '../test/src/insight/zipf.ts'
+import { zipf } from '../test/src/analytics/zipf.ts'
 import { median, report } from './harness.ts'
 import { type Load, makeGate, makeLoad, makeMessage, RATES } from './load.ts'
 

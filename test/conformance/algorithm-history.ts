@@ -5,14 +5,14 @@ import { toGrains } from '../../src/algorithms/limit.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
 import { random } from '../support/random.ts'
 import { begin, keptOf, type Trial } from './algorithm-walk.ts'
-import type { Bench } from './harness.ts'
+import type { TestStore } from './harness.ts'
 
 const STEPS = 40
 
-/** Plays one seeded history of several keys on a store, and holds each verdict against the step's. */
+/** Plays one seeded history of several keys on a store and compares each verdict with the step's. */
 export async function playCustomHistory(
   algorithm: CustomAlgorithm,
-  { store, clock }: Bench,
+  { store, clock }: TestStore,
   seed: number,
   trial: Trial,
 ): Promise<void> {

@@ -13,19 +13,22 @@ import { answersOf, limitsFor, type Trial, walkForward, walkStumbling } from './
 export interface AlgorithmOptions {
   /** Histories of each kind. Default: 40. */
   readonly histories?: number | undefined
-  /** Numbers of the rules it is tried with. Default: some awkward ones. */
+  /** Limits to test with. Default: some awkward ones. */
   readonly trials?: readonly Trial[] | undefined
   /** Stores that must answer as the step does. Default: memory. */
   readonly stores?: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> | undefined
-  /** Most units that any span of one period may admit, where it promises that. */
+  /** Maximum units that any span of one period may admit, if the algorithm guarantees one. */
   readonly mostPerPeriod?: ((limit: LimitNumbers) => number) | undefined
-  /** For stores whose state expires by a clock of their own: a period no test run outlasts. Default: 1. */
+  /**
+   * Shortest period in the tests. For stores whose state expires by their own clock: longer than a test run.
+   * Default: 1.
+   */
   readonly shortestPeriodMs?: number | undefined
 }
 
 /**
- * Registers the tests an algorithm of one's own should pass: the laws of the built-in ones, as far as they can hold
- * for any, and the same answers from each store as from its step. To be called from a test file of vitest.
+ * Registers the tests that a custom algorithm should pass: the laws of the built-in ones, if they apply to any
+ * algorithm, and equal answers from each store and its step. Call it from a vitest test file.
  */
 export function algorithmConformance(algorithm: CustomAlgorithm, options: AlgorithmOptions = {}): void {
   const { histories = 40, shortestPeriodMs = 1, trials, mostPerPeriod } = options
@@ -35,7 +38,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
   const each = (): Iterable<[seed: number, trial: Trial]> => limitsFor(histories, trials, shortestPeriodMs)
 
   describe(`the algorithm ${algorithm.name}`, () => {
-    it('is pure: it answers the same for the same, and leaves the state it was given as it was', () => {
+    it('is pure: equal input gives equal output, and the given state is not modified', () => {
       for (const [seed, trial] of each()) {
         walkStumbling(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
           const frozen = before && Object.freeze([...before])
@@ -72,7 +75,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
       }
     })
 
-    it('a clock that stumbles back admits no more', () => {
+    it('a clock that steps back admits no more', () => {
       for (const [seed, trial] of each()) {
         const cost = random(seed).int(1, trial.burst ?? trial.count)
         let stumbling = 0
@@ -103,7 +106,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
     })
 
     if (algorithm.refund) {
-      it('consume and refund is the identity, and a refund never lifts a key above whole', () => {
+      it('consume and refund is the identity, and a refund never raises a key above full', () => {
         for (const [seed, trial] of each()) {
           walkForward(algorithm, seed, trial, ({ before, nowMs, cost, limit, step }) => {
             if (!step.allowed || step.state.length === 0) return
@@ -127,7 +130,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
     }
 
     if (mostPerPeriod) {
-      it('never over: no span of one period admits more than it promises', () => {
+      it('never over: no span of one period admits more than the guarantee', () => {
         for (const [seed, trial] of each()) {
           const admitted: { atMs: number; cost: number }[] = []
           walkForward(algorithm, seed, trial, ({ nowMs, cost, limit, step }) => {
@@ -141,7 +144,7 @@ export function algorithmConformance(algorithm: CustomAlgorithm, options: Algori
       })
     }
 
-    it.each(Object.keys(stores))('the %s store answers as its step does, number by number', async name => {
+    it.each(Object.keys(stores))('the %s store gives the same numbers as its step', async name => {
       const clock = new FakeClock()
       const store = await stores[name]!(clock)
       for (const [seed, trial] of each()) {

@@ -5,7 +5,7 @@ import { type Limit, toGrains } from '../../src/algorithms/limit.ts'
 import { chooseCost, moveTime, rollMove } from '../laws/histories.ts'
 import { random } from '../support/random.ts'
 
-/** The numbers of a rule an algorithm is tried with. */
+/** Limit numbers to test an algorithm with. */
 export interface Trial {
   readonly count: number
   readonly periodMs: number
@@ -27,7 +27,7 @@ const TRIALS: readonly Trial[] = [
 const STEPS = 40
 const STARTS_MS = [0, 1, 999, 1_699_999_999_999, 1_700_000_000_000, 4_102_444_800_000]
 
-/** A seed and the numbers of a rule for each of so many histories. */
+/** Returns a seed and limit numbers for each history. */
 export function* limitsFor(
   histories: number,
   trials: readonly Trial[] = TRIALS,
@@ -38,7 +38,7 @@ export function* limitsFor(
   for (let seed = 1; seed <= histories; seed++) yield [seed, usable[seed % usable.length]!]
 }
 
-/** The limit of a trial, and where its history begins. */
+/** Limit of a trial and the start of its history. */
 export function begin(
   algorithm: CustomAlgorithm,
   seed: number,
@@ -48,7 +48,7 @@ export function begin(
   return { limit, startMs: random(seed).pick(STARTS_MS) }
 }
 
-/** One step inside a history. */
+/** One step of a history. */
 export interface CustomStride {
   readonly before: CustomState | undefined
   readonly nowMs: number
@@ -57,7 +57,7 @@ export interface CustomStride {
   readonly step: Step<CustomState>
 }
 
-/** One key on a clock that stumbles, always at the same `cost` where one is given; returns its moments. */
+/** Plays one key on a clock that steps back and forth, always at the same `cost` if given; returns the times. */
 export function walkStumbling(
   algorithm: CustomAlgorithm,
   seed: number,
@@ -68,7 +68,7 @@ export function walkStumbling(
   return walk(algorithm, seed, trial, visit, { stumbling: true, ...(cost !== undefined && { cost }) })
 }
 
-/** One key on a clock that never goes back, at the given moments where there are some. */
+/** Plays one key on a clock that never steps back, at the given times if any. */
 export function walkForward(
   algorithm: CustomAlgorithm,
   seed: number,
@@ -104,7 +104,7 @@ function walk(
     const movedMs = moveTime(move, nowMs, rule, last)
     nowMs = way.moments?.[place] ?? (way.stumbling ? movedMs : Math.max(nowMs, movedMs))
     moments.push(nowMs)
-    // The grid stores count on.
+    // Times on a grid on which stores count.
     const cost = way.cost ?? toGrains(chooseCost(move, rule), limit) / limit.scale
     const step = checkedStep(algorithm, before, nowMs, cost, limit)
     visit({ before, nowMs, cost, limit, step })
@@ -114,12 +114,12 @@ function walk(
   return moments
 }
 
-/** What a store gives the next step: an empty state is none. */
+/** Returns the state that a store passes to the next step: an empty state is none. */
 export function keptOf(state: CustomState): CustomState | undefined {
   return state.length > 0 ? state : undefined
 }
 
-/** What a state answers to several costs, without the state. */
+/** Returns the answers of a state to several costs, without the state. */
 export function answersOf(
   algorithm: CustomAlgorithm,
   state: CustomState | undefined,

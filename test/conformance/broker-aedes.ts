@@ -6,7 +6,7 @@ import type { BrokerDriver, BrokerScene } from './broker-suite.ts'
 
 const WAYS = ['QoS 0', 'QoS 1', 'QoS 2']
 
-/** The aedes plugin, by clients of MQTT 3.1.1. */
+/** Drivers of the aedes plugin, with MQTT 3.1.1 clients. */
 export const aedesDriver: BrokerDriver = {
   dialect: 'mqtt',
   ways: WAYS,
@@ -29,7 +29,7 @@ export const aedesDriver: BrokerDriver = {
       arrivals: receiver.messages,
       send: async payloads => {
         for (const [index, payload] of payloads.entries()) {
-          // What is under way of QoS 2 when its connection ends is told nothing: that is not the cell's question.
+          // A QoS 2 exchange in progress when its connection ends gets no answer, which is not part of the cell.
           if (index === ROOM && qos > 0 && gate.outcomes('publish').has('disconnect'))
             await until(() => acknowledged === ROOM)
           sender.client.publish('in/a', payload, { qos }, error => {
@@ -43,7 +43,7 @@ export const aedesDriver: BrokerDriver = {
       }),
       settle: async () => {
         const before = receiver.messages.length
-        // Behind the others on their connection, where there still is one.
+        // After the others on their connection, if it still exists.
         const from = sender.client.connected ? sender : receiver
         await from.publish('end', '{}', { qos })
         await receiver.received(before + 1)
@@ -58,10 +58,10 @@ export const aedesDriver: BrokerDriver = {
 
 const KEPT = 'QoS 1 to a persistent session'
 const CANNOT_BE_DELIVERED = new Set(['degrade', 'redirect', 'retry'])
-/** All there are: aedes cannot take a message out of a session that it has begun to deliver to. */
+/** All outcomes: aedes cannot remove a message from a session to which it has begun to deliver. */
 const SPARED = new Set(['drop', 'reject', 'a function'])
 
-/** Deliveries by the aedes plugin: the rule is about what one subscriber gets. */
+/** Driver of deliveries by the aedes plugin: the rule limits the messages to one subscriber. */
 export const aedesDeliveryDriver: BrokerDriver = {
   dialect: 'mqtt',
   on: 'deliver',

@@ -1,27 +1,27 @@
 import type { CustomOutcome, Exceeded } from '../../src/outcomes/exceeded.ts'
 
-/** Messages of one cell, and how many of them its limit lets pass at once. */
+/** Number of messages in a cell, and how many of them its limit allows at once. */
 export const SENT = 40
 export const ROOM = 10
 
-/** What came of the numbered messages of one cell, each in the order it came. */
+/** Result of the numbered messages of one cell, each list in order of arrival. */
 export interface Seen {
-  /** On the topic they were sent to, whole and in a cheaper form. */
+  /** Received on the original topic, whole and degraded. */
   readonly whole: readonly number[]
   readonly degraded: readonly number[]
-  /** On the topic a redirect goes to. */
+  /** Received on the redirect topic. */
   readonly elsewhere: readonly number[]
 }
 
-/** One outcome as it is put to the test: a rule, and what the receiver is to get of {@link SENT} messages. */
+/** Test of one outcome: a rule, and the expected messages of {@link SENT} at the receiver. */
 export interface Cell {
   readonly outcome: string
   readonly rate: string
   readonly exceeded: Exceeded
   readonly expected: Seen
-  /** What is sent back comes again in any order. */
+  /** Resent messages arrive in any order. */
   readonly anyOrder?: boolean | undefined
-  /** Of these the sender may learn that they were not taken. */
+  /** Messages the sender may be informed about as not taken. */
   readonly refused: number
 }
 
@@ -88,7 +88,7 @@ function numberOf(payload: unknown): number {
   return (payload as { readonly n: number }).n
 }
 
-/** The payload of a numbered message. */
+/** Payload of a numbered message. */
 export function payloadOf(number: number): string {
   return JSON.stringify({ n: number, raw: 'x' })
 }

@@ -18,13 +18,13 @@ import { captureOf, type Line, POLICY, REFUSING, record, START_MS } from './reco
 
 const LINES = record(41, 3_000)
 
-/** What was decided, as a replay prints it, and what was warned of. */
+/** Decisions in the form a replay prints, and the warnings. */
 interface Told {
   readonly decided: readonly string[]
   readonly warned: readonly string[]
 }
 
-/** Sends each line at its own moment, and tells what was decided about it. */
+/** Sends each line at its own time and returns the decisions. */
 type Carry = (send: (line: Line, text: string) => unknown) => Promise<Told>
 
 async function openGate(path: string, dialect: Dialect): Promise<{ gate: Gate; carry: Carry }> {
@@ -32,18 +32,18 @@ async function openGate(path: string, dialect: Dialect): Promise<{ gate: Gate; c
   const gate = await Gate.fromPolicy([path, { dialect }], { clock })
   const decided: string[] = []
   const warned: string[] = []
-  let tell = (): void => {}
+  let addTest = (): void => {}
   gate.on('decision', (decision, { topic, on }) => {
     if (on !== 'publish') return
     decided.push(formatDecision(clock.now(), topic, decision))
-    tell()
+    addTest()
   })
   gate.on('warning', warning => warned.push(`${clock.now()} ${JSON.stringify(warning)}`))
   const carry: Carry = async send => {
     for (const [index, line] of LINES.entries()) {
       clock.moveTo(line.at)
       const isDecided = new Promise<void>(resolve => {
-        tell = resolve
+        addTest = resolve
       })
       await send(line, JSON.stringify(line.payload))
       await isDecided
@@ -60,7 +60,7 @@ async function byReplay(folder: Folder, policy: string): Promise<readonly string
   return ran.out.trim().split('\n')
 }
 
-/** As a replay, with each message explained before it is decided. */
+/** Replays, and explains each message before it is decided. */
 async function byExplaining(path: string): Promise<Told> {
   const { gate, carry } = await openGate(path, 'mqtt')
   const reader = new CaptureReader('mqtt')
@@ -76,7 +76,7 @@ async function byExplaining(path: string): Promise<Told> {
   }
 }
 
-/** An explanation has charged nothing: all but what is left afterwards is as it will be. */
+/** Removes the remaining units: explaining charges nothing, so everything else must be equal. */
 function told({ remaining: _remaining, resetMs: _resetMs, ...decision }: Decision): object {
   return decision
 }
@@ -135,7 +135,7 @@ describe('one policy and one recorded traffic', () => {
     const path = folder.file('policy.yaml', POLICY)
     const replayed = await byReplay(folder, path)
     expect(replayed).toHaveLength(LINES.length)
-    // Each rule, tier, exemption and penalty had its say, or the comparison would say little.
+    // Each rule, tier, exemption and penalty must be used, or the comparison would prove little.
     const { warned, ...explained } = await byExplaining(path)
     expect(explained.decided).toEqual(replayed)
     const answers = replayed.map(line => JSON.parse(line) as Decision)

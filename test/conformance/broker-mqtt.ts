@@ -7,7 +7,7 @@ import type { Arrival, BrokerDriver, BrokerScene, Told } from './broker-suite.ts
 
 const WAYS = ['QoS 0', 'QoS 1', 'QoS 2']
 
-/** No more at once than Mosquitto takes at QoS 2. */
+/** Maximum concurrent messages that Mosquitto accepts at QoS 2. */
 const AT_ONCE = 16
 
 const REASONS: Readonly<Record<string, RegExp>> = {
@@ -15,7 +15,10 @@ const REASONS: Readonly<Record<string, RegExp>> = {
   disconnect: /would end the consumer, not the sender/,
 }
 
-/** A limited MQTT.js client that receives from Mosquitto. What is told is what the client answers the broker. */
+/**
+ * Driver of a limited MQTT.js client that receives from Mosquitto; the answers are what the client replies to the
+ * broker.
+ */
 export function mqttDriver(version: 4 | 5): BrokerDriver {
   return {
     dialect: 'mqtt',
@@ -28,7 +31,7 @@ export function mqttDriver(version: 4 | 5): BrokerDriver {
     },
     async open(gate, way): Promise<BrokerScene> {
       const qos = WAYS.indexOf(way) as 0 | 1 | 2
-      // Of QoS 2, Mosquitto 2.0.11 gives no room back for what was refused: after its 20 it sends nothing more.
+      // Mosquitto 2.0.11 does not free the slot of a refused QoS 2 message: after 20 it sends nothing more.
       const broker = await startMosquitto({ config: ['max_inflight_messages 100'] })
       const connect = (): ReturnType<typeof connectClient> =>
         connectClient({ port: broker.port, protocolVersion: version })
@@ -73,7 +76,7 @@ export function mqttDriver(version: 4 | 5): BrokerDriver {
 
 type Client = Awaited<ReturnType<typeof connectClient>>['client']
 
-/** Counts what a client answers for the messages on topics that `which` matches: by packet, from outside of it. */
+/** Counts a client's replies to messages on matching topics by packet type, observed from outside. */
 function countAnswers(client: Client): (which: RegExp) => Told {
   const topics = new Map<number, string>()
   const told: { topic: string; taken: boolean }[] = []

@@ -10,7 +10,7 @@ const CORE = 'subscription'
 const REQUESTS = 'requests'
 const JETSTREAM = 'JetStream, explicit ack'
 
-/** Ordinary subscriptions, a service that answers requests, and a pull consumer, with one generation of the client. */
+/** Driver of ordinary subscriptions, a service and a pull consumer, with one generation of the client. */
 export function natsDriver(generation: Generation): BrokerDriver {
   return {
     dialect: 'nats',
@@ -19,7 +19,7 @@ export function natsDriver(generation: Generation): BrokerDriver {
       if (outcome === 'disconnect') return /a consumer has no connection to whoever published/
       return outcome === 'retry' && way === CORE ? /core NATS delivers nothing again/ : undefined
     },
-    // A request that may not pass is told to come again, which is its sender's to do.
+    // A refused request is answered with a retry hint; its sender has to repeat it.
     expected: ({ outcome, expected }, way) =>
       outcome === 'retry' && way === REQUESTS
         ? { ...expected, whole: expected.whole.slice(0, 10) }
@@ -27,7 +27,7 @@ export function natsDriver(generation: Generation): BrokerDriver {
     told: ({ outcome, refused }: Cell, way) => {
       if (way === CORE) return NOBODY
       if (way === JETSTREAM) return { acknowledged: SENT }
-      // What is redirected is answered by whoever listens there: here, by nobody.
+      // A redirected request is answered by subscribers of the redirect subject, of which there are none here.
       const answered = outcome === 'redirect' ? 10 : SENT - refused
       return { answered, ...(refused > 0 && { refused }) }
     },
@@ -77,7 +77,7 @@ export function natsDriver(generation: Generation): BrokerDriver {
           }
         } else {
           await js.addStream('s', ['in.>'])
-          // What is redirected has to be safe before its original is acknowledged.
+          // A redirected message must be stored before the original is acknowledged.
           await js.addStream('dead', ['dead.>'])
           const consumer = await js.addConsumer('s', 'c')
           await limits.consume(consumer, note)

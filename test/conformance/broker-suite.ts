@@ -6,46 +6,46 @@ import { until } from '../support/wait.ts'
 import { CELLS, type Cell, payloadOf, SENT, type Seen } from './broker-cells.ts'
 import { checkTable, describeCell } from './broker-table.ts'
 
-/** A message that has come to the receiver. */
+/** Message received by the receiver. */
 export interface Arrival {
   readonly topic: string
   readonly text: string
 }
 
-/** What was told to whoever sent the messages, in words and how often; nothing is left out. */
+/** Answers to the sender, by text and count; complete. */
 export type Told = Readonly<Record<string, number>>
 
-/** A broker, a limiter on it with the gate of one cell, a sender and a receiver; all of its own. */
+/** Broker, limiter with the gate of one cell, sender and receiver, all separate per test. */
 export interface BrokerScene extends AsyncDisposable {
-  /** Sends all on one connection to the topic `in/a`, in their order. Does not wait for what is held. */
+  /** Sends all messages in order on one connection to the topic `in/a`. Does not wait for held ones. */
   send(payloads: readonly string[]): Promise<void>
-  /** In the order they came, of the topic `in/a` and all under `dead/`. */
+  /** Received messages of the topic `in/a` and all under `dead/`, in order of arrival. */
   readonly arrivals: readonly Arrival[]
   told(): Told | Promise<Told>
-  /** Resolves once whatever was under way has come: behind it nothing may follow. */
+  /** Resolves once every pending message has arrived; none may follow. */
   settle(): Promise<void>
 }
 
-/** What the suite has to know of a broker, and of the ways to send by it: a QoS, an acknowledgement. */
+/** Description of a broker for the suite, and its ways to send: a QoS, an acknowledgement. */
 export interface BrokerDriver {
   readonly dialect: Dialect
   readonly ways: readonly string[]
-  /** What the rule is about. Default: publishes. */
+  /** Action that the rule limits. Default: publishes. */
   readonly on?: Action | undefined
-  /** What the reason says where a way cannot do an outcome. */
+  /** Reason reported if a way does not support an outcome. */
   cannot(outcome: string, way: string): RegExp | undefined
-  /** What the sender is told of a cell, exactly. */
+  /** Expected answers to the sender for a cell, exactly. */
   told(cell: Cell, way: string): Told
-  /** What the receiver gets, where the way makes it something else than the cell says. */
+  /** Expected messages at the receiver, if the way changes what the cell expects. */
   expected?(cell: Cell, way: string): Seen | undefined
-  /** Throws UnsupportedError where the gate asks for what the way cannot do. */
+  /** Throws UnsupportedError if the gate asks for an outcome that the way does not support. */
   open(gate: Gate, way: string): Promise<BrokerScene>
 }
 
 /**
- * Holds a broker to every outcome, each way: what the receiver got, that nothing allowed was lost, doubled or
- * reordered, and what the sender was told, by counts; what a protocol cannot do is refused when it is attached, with
- * the reason. What was seen is the broker's table in docs/outcomes.md.
+ * Tests a broker with every outcome and each way: received messages, no allowed message lost, duplicated or
+ * reordered, and the answers to the sender by count. Unsupported outcomes are rejected on attach, with the reason.
+ * The results are the broker's table in docs/outcomes.md.
  */
 export function brokerConformance(name: string, driver: BrokerDriver): void {
   const seen = new Map<string, string>()
@@ -92,10 +92,10 @@ export function brokerConformance(name: string, driver: BrokerDriver): void {
   })
 
   describe(`${name}, the table`, () => {
-    it('has a cell for every outcome each way', () => {
+    it('has a cell for every outcome and each way', () => {
       expect(seen.size).toBe(CELLS.length * driver.ways.length)
     })
-    it('is what docs/outcomes.md says', () => {
+    it('equals docs/outcomes.md', () => {
       checkTable(name, driver.ways, seen)
     })
   })

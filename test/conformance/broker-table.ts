@@ -6,7 +6,7 @@ import type { Told } from './broker-suite.ts'
 
 const PAGE = join(import.meta.dirname, '../../docs/outcomes.md')
 
-/** What was seen of a cell, in words. */
+/** Result of a cell as text. */
 export function describeCell({ whole, degraded, elsewhere }: Seen, told: Told): string {
   const got = [
     whole.length > 0 ? `${whole.length} delivered` : '',
@@ -19,8 +19,8 @@ export function describeCell({ whole, degraded, elsewhere }: Seen, told: Told): 
 }
 
 /**
- * Holds the table of a broker in docs/outcomes.md to what was seen; with TOPICGATE_OUTCOMES=write it is written. It stands
- * between two comments that name the broker; a broker without them gets a place at the end of the page.
+ * Compares the table of a broker in docs/outcomes.md with the results; with TOPICGATE_OUTCOMES=write it writes the
+ * table. The table is between two comments that name the broker; a new broker's table is appended to the page.
  */
 export function checkTable(name: string, ways: readonly string[], seen: ReadonlyMap<string, string>): void {
   const rows = CELLS.map(({ outcome }) => [

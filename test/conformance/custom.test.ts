@@ -30,7 +30,7 @@ let opened = 0
 const openRedis = (clock: Clock): Store =>
   new RedisStore({ client, clock, prefix: `custom-${++opened}`, timeoutMs: 5_000, denialCache: 0 })
 
-/** Every store a custom algorithm must answer the same on. */
+/** Stores on which a custom algorithm must give the same answers. */
 const stores: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> = {
   memory: clock => new MemoryStore({ clock }),
   sqlite: clock => openSqlite(':memory:', { clock }),
@@ -42,12 +42,12 @@ const stores: Readonly<Record<string, (clock: Clock) => MaybePromise<Store>>> = 
 algorithmConformance(twoSpeeds, { stores, mostPerPeriod: ({ capacity, count }) => capacity + count })
 algorithmConformance(journal, { stores, mostPerPeriod: ({ capacity }) => capacity })
 
-describe('an algorithm that is not whole', () => {
+describe('an incomplete algorithm', () => {
   const limitOf = (algorithm: CustomAlgorithm): ReturnType<typeof createLimit> =>
     createLimit({ name: 'r', algorithm, count: 5, periodMs: 60_000 })
   const { lua: _lua, luaRefund: _luaRefund, ...plain } = twoSpeeds
 
-  it('is refused by Redis without a twin of its step, or of its refund', async () => {
+  it('is rejected by Redis without Lua code of its step, or of its refund', async () => {
     const store = openRedis(new FakeClock())
     expect(store.refuses?.(limitOf(twoSpeeds))).toBeUndefined()
     expect(store.refuses?.(limitOf(plain))).toContain('"two-speeds" has no Lua code')
@@ -58,7 +58,7 @@ describe('an algorithm that is not whole', () => {
     await store.close()
   })
 
-  it('is refused when a policy loads or a limit is used, with its place and the remedy', async () => {
+  it('is rejected when a policy loads or a limit is used, with its path and the remedy', async () => {
     const store = openRedis(new FakeClock())
     const policy = 'rules:\n  - name: mine\n    limit: 1/s\n    algorithm: two-speeds\n'
     const says = '2:5: rules[0]: the algorithm "two-speeds" has no Lua code (set `lua`)'
@@ -71,7 +71,7 @@ describe('an algorithm that is not whole', () => {
     await gate.close()
   })
 
-  it('runs in memory and in SQLite without a twin', async () => {
+  it('runs in memory and in SQLite without Lua code', async () => {
     for (const name of ['memory', 'sqlite']) {
       const store = await stores[name]!(new FakeClock())
       expect(store.refuses?.(limitOf(plain))).toBeUndefined()
@@ -93,7 +93,7 @@ describe('an algorithm that is not whole', () => {
       'return { state = {1}, allowed = true, remaining = -1, retryAfterMs = 0, resetMs = 1, expireInMs = 1 }',
       /the algorithm "two-speeds" returned no whole number as remaining/,
     ],
-  ])('a twin %s is a StoreError, and keeps no other rule from being counted', async (_what, lua, says) => {
+  ])('Lua code %s is a StoreError, and affects no other rule', async (_what, lua, says) => {
     const store = openRedis(new FakeClock())
     const broken = { limit: limitOf({ ...twoSpeeds, lua }), key: '', cost: 1 }
     const sound = {

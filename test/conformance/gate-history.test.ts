@@ -28,7 +28,9 @@ const STORES: Readonly<Record<string, OpenStore>> = {
 }
 const SEEDS = Array.from({ length: 20 }, (_, index) => index + 1)
 
-describe('a history of a gate gets the same whole decisions from every store', { timeout: 120_000 }, () => {
+describe('a history of a gate gets the same complete decisions from every store', {
+  timeout: 120_000,
+}, () => {
   it('with tiers whose factors make fractions of costs', async () => {
     for (const seed of SEEDS) await playOnAll(STORES, seed, { tiers: true })
   })
@@ -47,7 +49,7 @@ describe('a history of a gate gets the same whole decisions from every store', {
 })
 
 describe('a tier with a cost factor', () => {
-  it('leaves what keys hold as it is when messages meet a new combination of patterns', async () => {
+  it('keeps the state of keys when messages meet a new combination of patterns', async () => {
     const clock = new FakeClock()
     const gate = await Gate.fromPolicy(
       {

@@ -6,28 +6,28 @@ import type { Store } from '../../src/stores/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type Random, random } from '../support/random.ts'
 
-/** Opens a store without state on a clock. */
+/** Opens an empty store on a clock. */
 export type OpenStore = (clock: Clock) => MaybePromise<Store>
 
-/** What a gate is asked to do at one moment. */
+/** Action on a gate at one time. */
 type Event =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'apply'; readonly policy: object }
 
 interface Moment {
-  /** What the clock shows; it may be earlier than before. */
+  /** Time of the clock; may be earlier than before. */
   readonly atMs: number
-  /** Whether the time until then is lived through, so that timers run and idle keys are swept. */
+  /** True if the time until then passes normally, so that timers run and idle keys are swept. */
   readonly isLived: boolean
   readonly event: Event
 }
 
-/** Features of a policy, and of what happens to a gate. */
+/** Features of a policy, and of the events of a gate. */
 export interface Features {
   readonly tiers?: boolean | undefined
   /** Token buckets start below full. */
   readonly initial?: boolean | undefined
-  /** The policy is applied again now and then, with other numbers and algorithms for some rules. */
+  /** The policy is applied again at times, with other numbers and algorithms for some rules. */
   readonly reload?: boolean | undefined
 }
 
@@ -46,7 +46,7 @@ const ALGORITHMS = [
 const TOPICS = ['fleet/#', 'fleet/a/#', 'fleet/{site}/{device}', 'fleet/+/t', 'fleet/a/t'] as const
 const START_MS = 1_699_999_990_000
 
-/** Plays one seeded history through a gate on each store, and holds each decision against that of the first. */
+/** Plays one seeded history through a gate on each store and compares each decision with that of the first. */
 export async function playOnAll(
   stores: Readonly<Record<string, OpenStore>>,
   seed: number,
@@ -91,7 +91,7 @@ function rollPolicy(dice: Random, features: Features): Policy {
   return { rules, ...(features.tiers ? { tiers } : {}) }
 }
 
-/** A policy with the same rules, some of them with other numbers. */
+/** Returns a policy with the same rules, some of them with other numbers. */
 function changePolicy(dice: Random, policy: Policy, features: Features): Policy {
   const rules = policy.rules.map((rule, index) => {
     if (dice.chance(0.4)) return rule

@@ -7,15 +7,15 @@ import { type Answer, Model, type ModelCharge, type Rule } from '../laws/model.t
 import type { FakeClock } from '../support/fake-clock.ts'
 import { type Random, random } from '../support/random.ts'
 
-/** A store under test with the clock it was opened with. */
-export interface Bench {
+/** Store under test and the clock it was opened with. */
+export interface TestStore {
   readonly store: Store
   readonly clock: FakeClock
 }
 
 const limits = new Map<string, Limit>()
 
-/** The limit of a rule, made once. */
+/** Limit of a rule, created once. */
 export function limitOf(rule: Rule): Limit {
   const id = JSON.stringify(rule)
   const limit = limits.get(id) ?? createLimit(rule)
@@ -27,9 +27,9 @@ export function chargeOf({ rule, key, cost, soft }: ModelCharge): Charge {
   return { limit: limitOf(rule), key, cost, ...(soft && { soft }) }
 }
 
-/** The verdicts of one step. */
+/** Verdicts of one step. */
 export async function decide(
-  { store, clock }: Bench,
+  { store, clock }: TestStore,
   charges: readonly ModelCharge[],
   commit = true,
   nowMs: number | undefined = clock.now(),
@@ -46,14 +46,18 @@ export async function decide(
   }))
 }
 
-/** Which charges of one step fit. */
-export async function fits(bench: Bench, charges: readonly ModelCharge[], commit = true): Promise<boolean[]> {
-  return (await decide(bench, charges, commit)).map(({ allowed }) => allowed)
+/** Returns which charges of one step fit. */
+export async function fits(
+  testStore: TestStore,
+  charges: readonly ModelCharge[],
+  commit = true,
+): Promise<boolean[]> {
+  return (await decide(testStore, charges, commit)).map(({ allowed }) => allowed)
 }
 
 /**
- * Moves a clock to a moment. Where what is idle may be swept, the last two seconds are lived through, so that the
- * store's own timers run.
+ * Sets a clock to a time. If idle keys may be swept, the last two seconds pass normally, so that the store's own
+ * timers run.
  */
 export function moveTo(clock: FakeClock, ms: number, sweeping: boolean): void {
   const stepMs = ms - clock.now()
@@ -66,13 +70,17 @@ export interface HistoryOptions {
   readonly algorithms: readonly AlgorithmName[]
   readonly steps: number
   readonly shortestPeriodMs: number
-  /** Whether the clock stumbles back; if not, the store's timers run and sweep what is idle. */
+  /** True if the clock steps back; otherwise the store's timers run and sweep idle keys. */
   readonly stumbling: boolean
 }
 
-/** Plays one seeded history of several rules, keys and charges a step, and holds each verdict against the model's. */
-export async function playHistory(bench: Bench, seed: number, options: HistoryOptions): Promise<void> {
-  const { clock, store } = bench
+/** Plays one seeded history of several rules, keys and charges per step, and compares each verdict with the model's. */
+export async function playHistory(
+  testStore: TestStore,
+  seed: number,
+  options: HistoryOptions,
+): Promise<void> {
+  const { clock, store } = testStore
   const dice = random(seed)
   const model = new Model()
   const rolled = Array.from({ length: dice.int(1, 5) }, (_, index) =>
@@ -88,7 +96,7 @@ export async function playHistory(bench: Bench, seed: number, options: HistoryOp
     const charges = rollCharges(dice, rules)
     const commit = dice.chance(0.85)
     const expected = model.decide(charges, clock.now(), commit)
-    const got = await decide(bench, charges, commit, dice.chance(0.5) ? clock.now() : undefined)
+    const got = await decide(testStore, charges, commit, dice.chance(0.5) ? clock.now() : undefined)
     expect(
       got,
       `history ${seed}, step ${step}: ${JSON.stringify({ nowMs: clock.now(), commit, charges })}`,
@@ -104,7 +112,7 @@ export async function playHistory(bench: Bench, seed: number, options: HistoryOp
   }
 }
 
-/** Charges of one message: some of the rules, each once, now and then soft. */
+/** Returns charges of one message: some of the rules, each once, some of them soft. */
 function rollCharges(dice: Random, rules: readonly Rule[]): ModelCharge[] {
   const some = dice.shuffle(rules).slice(0, dice.int(1, rules.length))
   return some.map(rule => ({

@@ -1,6 +1,8 @@
 import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
 
-/** Remembers what it admitted in the last period, in pairs of time and thousandths: a state that grows and shrinks. */
+/**
+ * Algorithm that stores its admissions of the last period as pairs of time and thousandths: a state of variable size.
+ */
 export const journal: CustomAlgorithm = {
   name: 'journal',
   step(state = [], nowMs, cost, { capacity, periodMs }) {

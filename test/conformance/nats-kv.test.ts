@@ -27,10 +27,10 @@ const open = (clock: Clock): NatsKvStore => {
   })
 }
 
-// Each decision is two round trips, so that it plays fewer histories.
+// Fewer histories, because each decision takes two round trips.
 storeConformance('nats-kv', open, { histories: 40 })
 
-// An algorithm of one's own needs no twin: its step runs here.
+// Custom algorithms need no Lua code: their steps run locally.
 algorithmConformance(journal, {
   stores: { memory: clock => new MemoryStore({ clock }), 'nats-kv': open },
   mostPerPeriod: ({ capacity }) => capacity,

@@ -1,8 +1,8 @@
 import { random } from '../support/random.ts'
 
 /**
- * Tiers, roles, quotas, penalties, exemptions, warnings, a shadow and every algorithm. Topics are of one level, whose
- * patterns mean the same in MQTT and in NATS; nothing is held, as a replay holds nothing.
+ * Policy with tiers, roles, quotas, penalties, exemptions, warnings, a shadow rule and every algorithm. Topics have
+ * one level, so that patterns mean the same in MQTT and NATS. No rule holds messages, because a replay does not.
  */
 export const POLICY = `
 version: 1
@@ -31,20 +31,20 @@ rules:
 penalties: { block: 2s, after: 4 refusals in 2s, grow: x2 up to 20s, per: device }
 `
 
-/** Rules and tiers of it that can refuse. */
+/** Its rules and tiers that can refuse. */
 export const REFUSING = ['device', 'bytes', 'weight', 'log', 'window', 'daily', 'tier:small', 'tier:d4']
 
-/** One message, and when it was sent: whole milliseconds since the epoch. */
+/** Message with its time in whole milliseconds since the epoch. */
 export interface Line {
   readonly at: number
   readonly topic: string
   readonly payload: object
 }
 
-/** Before midnight in Berlin, and some minutes more: a day's quota ends on the way. */
+/** Starts before midnight in Berlin, so that a day's quota ends during the traffic. */
 export const START_MS = Date.UTC(2026, 0, 1, 22, 48)
 
-/** Seeded traffic of seven devices: bursts, gaps, and many at one millisecond. */
+/** Returns seeded traffic of seven devices: bursts, gaps, and several messages in one millisecond. */
 export function record(seed: number, count: number): readonly Line[] {
   const chance = random(seed)
   let at = START_MS
@@ -59,7 +59,7 @@ export function record(seed: number, count: number): readonly Line[] {
   })
 }
 
-/** Lines as a capture has them. */
+/** Returns the lines of a capture. */
 export function captureOf(lines: readonly Line[]): string {
   return lines.map(line => JSON.stringify(line)).join('\n')
 }

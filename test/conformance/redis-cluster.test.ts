@@ -13,7 +13,7 @@ afterAll(async () => {
 
 let stores = 0
 
-// Keys are spread over all slots: most messages of these histories span several.
+// Keys are distributed over all slots, so most messages of these histories span several.
 storeConformance(
   'redis-cluster',
   clock => {

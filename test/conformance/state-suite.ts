@@ -4,69 +4,76 @@ import type { Rule } from '../laws/model.ts'
 import { chargeOf, decide, fits, moveTo } from './harness.ts'
 import { one, type Suite } from './suite.ts'
 
-/** What a store remembers, for how long, and what it gives back. */
-export function describeState({ tell, bench, openAlone, algorithms, ruleOf, options }: Suite): void {
-  tell('peek is pure: it answers what a charge would get, and takes nothing', async () => {
+/** Tests the state of a store: its duration and refunds. */
+export function describeState({
+  addTest,
+  testStore,
+  openSeparate,
+  algorithms,
+  ruleOf,
+  options,
+}: Suite): void {
+  addTest('peek is pure: it answers what a charge would get, and takes nothing', async () => {
     for (const algorithm of algorithms()) {
       const rule = ruleOf(algorithm, 2)
       for (let times = 0; times < 4; times++) {
-        const peeked = await decide(bench(), [one(rule)], false)
-        expect(await decide(bench(), [one(rule)], false)).toEqual(peeked)
-        expect(await bench().store.forget({ rule: rule.name })).toBe(times === 0 ? 0 : 1)
-        await decide(bench(), [one(rule)])
+        const peeked = await decide(testStore(), [one(rule)], false)
+        expect(await decide(testStore(), [one(rule)], false)).toEqual(peeked)
+        expect(await testStore().store.forget({ rule: rule.name })).toBe(times === 0 ? 0 : 1)
+        await decide(testStore(), [one(rule)])
       }
-      const before = await decide(bench(), [one(rule)], false)
-      for (let times = 0; times < 5; times++) await decide(bench(), [one(rule, { cost: 2 })], false)
-      expect(await decide(bench(), [one(rule)])).toEqual(before)
+      const before = await decide(testStore(), [one(rule)], false)
+      for (let times = 0; times < 5; times++) await decide(testStore(), [one(rule, { cost: 2 })], false)
+      expect(await decide(testStore(), [one(rule)])).toEqual(before)
     }
   })
 
-  tell('consume and refund is the identity, and a refund never lifts a key above whole', async () => {
-    const { store } = bench()
+  addTest('consume and refund is the identity, and a refund never lifts a key above whole', async () => {
+    const { store } = testStore()
     for (const algorithm of algorithms()) {
       const rule = ruleOf(algorithm, 5)
       await store.refund([chargeOf(one(rule, { cost: 3 }))])
-      const fresh = await decide(bench(), [one(rule)], false)
-      await decide(bench(), [one(rule)])
+      const fresh = await decide(testStore(), [one(rule)], false)
+      await decide(testStore(), [one(rule)])
       await store.refund([chargeOf(one(rule))])
-      expect(await decide(bench(), [one(rule)], false)).toEqual(fresh)
+      expect(await decide(testStore(), [one(rule)], false)).toEqual(fresh)
       for (let times = 0; times < 3; times++) await store.refund([chargeOf(one(rule, { cost: 5 }))])
-      expect(await decide(bench(), [one(rule)], false)).toEqual(fresh)
-      expect(await fits(bench(), [one(rule, { cost: 5 })])).toEqual([true])
-      expect(await fits(bench(), [one(rule)])).toEqual([false])
+      expect(await decide(testStore(), [one(rule)], false)).toEqual(fresh)
+      expect(await fits(testStore(), [one(rule, { cost: 5 })])).toEqual([true])
+      expect(await fits(testStore(), [one(rule)])).toEqual([false])
     }
   })
 
-  tell('a refund gives back all charges of a step, each to its own key', async () => {
+  addTest('a refund gives back all charges of a step, each to its own key', async () => {
     for (const algorithm of algorithms()) {
       const [first, second] = [ruleOf(algorithm, 2), ruleOf(algorithm, 2)]
       const charges = [one(first, { key: 'a' }), one(second, { key: 'b' })]
       const beside = one(first, { key: 'b' })
-      await decide(bench(), [beside])
-      const before = await decide(bench(), [...charges, beside], false)
-      await decide(bench(), charges)
-      await bench().store.refund([])
-      await bench().store.refund(charges.map(chargeOf))
-      expect(await decide(bench(), [...charges, beside], false)).toEqual(before)
+      await decide(testStore(), [beside])
+      const before = await decide(testStore(), [...charges, beside], false)
+      await decide(testStore(), charges)
+      await testStore().store.refund([])
+      await testStore().store.refund(charges.map(chargeOf))
+      expect(await decide(testStore(), [...charges, beside], false)).toEqual(before)
     }
   })
 
-  tell('a key that is whole again answers like one never seen', async () => {
-    const { clock } = bench()
+  addTest('a key that is whole again answers like one never seen', async () => {
+    const { clock } = testStore()
     for (const algorithm of algorithms()) {
       const rule = ruleOf(algorithm)
-      const verdict = (await decide(bench(), [one(rule, { cost: 3 })]))[0]!
+      const verdict = (await decide(testStore(), [one(rule, { cost: 3 })]))[0]!
       clock.set(clock.now() + verdict.resetMs)
       const unseen = one(rule, { key: 'never seen' })
-      expect(await decide(bench(), [one(rule)])).toEqual(await decide(bench(), [unseen]))
+      expect(await decide(testStore(), [one(rule)])).toEqual(await decide(testStore(), [unseen]))
     }
   })
 
-  tell(
+  addTest(
     'a key that started below full is full again for good, and a refused charge has begun it',
     async () => {
       if (!algorithms().includes('token-bucket')) return
-      const alone = await openAlone()
+      const alone = await openSeparate()
       const { clock } = alone
       const rule: Rule = { name: 'slow', algorithm: 'token-bucket', count: 2, periodMs: 60_000, initial: 0 }
       const [peeked] = await decide(alone, [one(rule)], false)
@@ -79,21 +86,21 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
         const remaining = Math.min(2, idleMs / 30_000) - 1
         expect((await decide(alone, [one(rule)]))[0]).toMatchObject({ allowed: true, remaining })
       }
-      // Given back to the last unit, it is full and no new one.
+      // Refunded to the last unit, it is full and not a new key.
       await alone.store.refund([chargeOf(one(rule, { cost: 2 }))])
       expect((await decide(alone, [one(rule, { cost: 2 })]))[0]).toMatchObject({ allowed: true })
       await alone.store.close()
     },
   )
 
-  tell('no key is forgotten before it is whole', async () => {
+  addTest('no key is forgotten before it is whole', async () => {
     for (const algorithm of algorithms()) {
-      // A store of its own: where there is one rule only, its keys are swept all the time.
-      const alone = await openAlone()
+      // In a store of its own, because with one rule only, its keys are swept all the time.
+      const alone = await openSeparate()
       const { clock } = alone
       const rule = ruleOf(algorithm)
       const wholeAtMs: number[] = []
-      // Spread over more than a second, so that some are nearly whole whenever the store sweeps.
+      // Spread over more than a second, so that some are nearly full whenever the store sweeps.
       for (let index = 0; index < 200; index++) {
         const [verdict] = await decide(alone, [one(rule, { key: `${index}` })])
         wholeAtMs.push(clock.now() + verdict!.resetMs)
@@ -108,10 +115,10 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
     }
   })
 
-  // A store with a clock of its own expires by that, and not by one a test can turn.
+  // A store whose state expires by its own clock cannot be tested with a fake one.
   if (options.shortestPeriodMs === 1) {
-    tell('nothing is left once all keys are whole', async () => {
-      const alone = await openAlone()
+    addTest('nothing is left once all keys are whole', async () => {
+      const alone = await openSeparate()
       const { clock, store } = alone
       let latestMs = 0
       for (const algorithm of algorithms()) {
@@ -125,25 +132,25 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
       const held = (await store.health()).keys
       if (held !== undefined) expect(held).toBe(3 * algorithms().length)
       clock.set(latestMs)
-      // As long as a lazy sweep of few keys may take.
+      // As long as a slow sweep of few keys may take.
       await clock.advanceAsync(120_000)
       expect(await keysOf()).toBe(0)
       await store.close()
     })
   }
 
-  tell(
+  addTest(
     'a changed limit carries over what was used: it mints the difference of capacity, and no more',
     async () => {
-      const { clock } = bench()
+      const { clock } = testStore()
       for (const algorithm of algorithms().filter(algorithm => algorithm !== 'leaky-bucket')) {
         for (const count of [14, 5, 3]) {
           const rule = ruleOf(algorithm, 10)
-          await decide(bench(), [one(rule, { cost: 4 })])
-          const [verdict] = await decide(bench(), [one({ ...rule, count }, { cost: 0 })], false)
+          await decide(testStore(), [one(rule, { cost: 4 })])
+          const [verdict] = await decide(testStore(), [one({ ...rule, count }, { cost: 0 })], false)
           expect(verdict!.remaining).toBe(Math.max(0, count - 4))
           expect(
-            await fits(bench(), [one({ ...rule, count }, { cost: Math.max(0, count - 4) + 1 })]),
+            await fits(testStore(), [one({ ...rule, count }, { cost: Math.max(0, count - 4) + 1 })]),
           ).toEqual([false])
         }
         clock.set(clock.now() + 1)
@@ -151,10 +158,10 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
     },
   )
 
-  tell(
+  addTest(
     'what was used is counted by the old numbers up to a change, and by the new ones after it',
     async () => {
-      const { clock, store } = bench()
+      const { clock, store } = testStore()
       for (const algorithm of algorithms().filter(each => each === 'token-bucket')) {
         const of = (name: string, count: number, periodMs: number): Rule => ({
           name,
@@ -165,18 +172,19 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
         clock.set(1_700_000_000_000)
         const names = ['changed', 'changed twice', 'changed and back'].map(name => `${name} ${clock.now()}`)
         const [once, twice, back] = names as [string, string, string]
-        for (const name of names) await decide(bench(), [one(of(name, 2, 60_000), { cost: 2 })])
+        for (const name of names) await decide(testStore(), [one(of(name, 2, 60_000), { cost: 2 })])
         const change = (...rules: Rule[]): void => {
           const limits = rules.map(rule => chargeOf(one(rule)).limit)
           store.adopt?.(limits, clock.now())
         }
-        const left = async (rule: Rule): Promise<Verdict> => (await decide(bench(), [one(rule)], false))[0]!
+        const left = async (rule: Rule): Promise<Verdict> =>
+          (await decide(testStore(), [one(rule)], false))[0]!
         clock.set(clock.now() + 15_000)
-        // Half a unit came back in 15 s; a unit and a half is left to come.
+        // Half a unit refilled in 15 s; one and a half units are missing.
         change(of(once, 2, 3_600_000), of(twice, 1, 1_000), of(back, 7, 7_000))
         clock.set(clock.now() + 250)
         change(of(twice, 2, 60_000), of(back, 2, 60_000))
-        // 7/7s gives a quarter of a unit in 250 ms, and so does 1/s.
+        // 7/7s refills a quarter of a unit in 250 ms, and so does 1/s.
         for (const name of [twice, back]) {
           expect(await left(of(name, 2, 60_000))).toEqual({
             allowed: false,
@@ -197,28 +205,28 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
     },
   )
 
-  tell('a limit that changes its period or its algorithm gives nothing back', async () => {
+  addTest('a limit that changes its period or its algorithm gives nothing back', async () => {
     for (const before of algorithms().filter(algorithm => algorithm !== 'leaky-bucket')) {
       for (const after of algorithms()) {
         const [rule, next] = [ruleOf(before, 10), ruleOf(after, 10)]
-        await decide(bench(), [one(rule, { cost: 4 })])
+        await decide(testStore(), [one(rule, { cost: 4 })])
         const periodMs = next.calendar ? next.periodMs : 3 * next.periodMs
         const changed = { ...next, name: rule.name, periodMs }
-        const [verdict] = await decide(bench(), [one(changed, { cost: 0 })], false)
+        const [verdict] = await decide(testStore(), [one(changed, { cost: 0 })], false)
         expect(verdict!.remaining, `${before} to ${after}`).toBeLessThanOrEqual(6)
       }
     }
   })
 
-  tell('forgets a key, a rule or everything, and says how many keys that were', async () => {
-    const { store } = bench()
+  addTest('forgets a key, a rule or everything, and says how many keys that were', async () => {
+    const { store } = testStore()
     await store.forget({})
     for (const algorithm of algorithms()) {
       const [first, second] = [ruleOf(algorithm, 1), ruleOf(algorithm, 1)]
       const charges = [first, second].flatMap(rule => ['a', 'b', 'a:b'].map(key => one(rule, { key })))
       const takeAll = async (): Promise<boolean[]> => {
         const allowed: boolean[] = []
-        for (const charge of charges) allowed.push(...(await fits(bench(), [charge])))
+        for (const charge of charges) allowed.push(...(await fits(testStore(), [charge])))
         return allowed
       }
       expect(await takeAll()).toEqual([true, true, true, true, true, true])
@@ -235,11 +243,11 @@ export function describeState({ tell, bench, openAlone, algorithms, ruleOf, opti
     }
   })
 
-  tell(
+  addTest(
     'a store that was closed decides nothing more, says so as a StoreError, and leaves no timer',
     async () => {
-      const pending = bench().clock.pending
-      const { clock, store } = await openAlone()
+      const pending = testStore().clock.pending
+      const { clock, store } = await openSeparate()
       const charge = chargeOf(one(ruleOf(algorithms()[0]!)))
       await store.decide([charge], { commit: true })
       await store.close()

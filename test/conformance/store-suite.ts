@@ -5,7 +5,7 @@ import type { MaybePromise } from '../../src/core/message.ts'
 import type { Store } from '../../src/stores/store.ts'
 import type { Rule } from '../laws/model.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { type Bench, playHistory } from './harness.ts'
+import { playHistory, type TestStore } from './harness.ts'
 import { describeKeys } from './key-suite.ts'
 import { describeState } from './state-suite.ts'
 import { describeSteps } from './step-suite.ts'
@@ -13,18 +13,18 @@ import type { ConformanceOptions, Suite } from './suite.ts'
 
 export type { ConformanceOptions } from './suite.ts'
 
-/** Tests that ran, by store: what a suite never ran on, it never proved. */
+/** Names of the tests that ran, by store. */
 const ran = new Map<string, number>()
 
-/** A store in another process may have to share its machine. */
+/** Timeout of a test; a store in another process may have to share its machine. */
 const LONGEST_TEST_MS = 120_000
 
 const DAY = { periodMs: 86_400_000, calendar: { unit: 'day', zone: 'UTC' } } as const
 
 /**
- * Registers the tests every store passes: the same history gets the same decisions everywhere, number by number,
- * as the slow exact model gives. `openStore` gives a store without state that reads the given clock. To be called
- * from a test file of vitest.
+ * Registers the tests that every store passes: equal histories get equal decisions, number by number, as computed by
+ * the slow exact model. `openStore` returns an empty store that uses the given clock. Call it from a vitest test
+ * file.
  */
 export function storeConformance(
   name: string,
@@ -35,15 +35,15 @@ export function storeConformance(
 
   describe(`the ${name} store`, () => {
     const clock = new FakeClock()
-    let bench: Bench
+    let testStore: TestStore
     let algorithms: AlgorithmName[] = []
     let names = 0
     beforeAll(async () => {
       const store = await openStore(clock)
-      bench = { store, clock }
+      testStore = { store, clock }
       algorithms = ALGORITHMS.filter(algorithm => store.algorithms.has(algorithm))
     })
-    afterAll(() => bench?.store.close())
+    afterAll(() => testStore?.store.close())
 
     const ruleOf = (algorithm: AlgorithmName, count = 3): Rule => {
       names++
@@ -51,34 +51,34 @@ export function storeConformance(
       return { name: `rule ${names}`, algorithm, count, ...period }
     }
     const suite: Suite = {
-      bench: () => bench,
-      openAlone: async () => ({ store: await openStore(clock), clock }),
+      testStore: () => testStore,
+      openSeparate: async () => ({ store: await openStore(clock), clock }),
       algorithms: () => algorithms,
       ruleOf,
       options,
-      tell: (title, test) =>
+      addTest: (title, test) =>
         it(title, { timeout: LONGEST_TEST_MS }, async () => {
           await test()
           ran.set(name, (ran.get(name) ?? 0) + 1)
         }),
     }
-    const { tell } = suite
+    const { addTest } = suite
 
-    tell('runs at least one algorithm and only known ones, and is in good health', async () => {
+    addTest('runs at least one algorithm and only known ones, and is in good health', async () => {
       expect(algorithms.length).toBeGreaterThan(0)
-      expect(algorithms.length).toBe(bench.store.algorithms.size)
-      expect((await bench.store.health()).ok).toBe(true)
+      expect(algorithms.length).toBe(testStore.store.algorithms.size)
+      expect((await testStore.store.health()).ok).toBe(true)
     })
 
-    tell('decides long histories like the model, number by number', async () => {
+    addTest('decides long histories like the model, number by number', async () => {
       for (let seed = 1; seed <= histories; seed++) {
-        await playHistory(bench, seed, { algorithms, steps: 60, shortestPeriodMs, stumbling: false })
+        await playHistory(testStore, seed, { algorithms, steps: 60, shortestPeriodMs, stumbling: false })
       }
     })
 
-    tell('decides like the model while the clock stumbles back', async () => {
+    addTest('decides like the model while the clock stumbles back', async () => {
       for (let seed = 10_001; seed <= 10_000 + histories; seed++) {
-        await playHistory(bench, seed, { algorithms, steps: 60, shortestPeriodMs, stumbling: true })
+        await playHistory(testStore, seed, { algorithms, steps: 60, shortestPeriodMs, stumbling: true })
       }
     })
 

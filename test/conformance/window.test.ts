@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../../src/algorithms/algorithm.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
 
-/** Counts in windows that begin with the first charge: right, with the shortest state there can be. */
+/** Algorithm with windows that begin with the first charge; correct, with the shortest possible state. */
 const window: CustomAlgorithm = {
   name: 'window',
   step(state, nowMs, cost, { capacity, periodMs }) {

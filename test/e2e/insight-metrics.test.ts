@@ -1,6 +1,6 @@
 import { beforeAll, expect, it } from 'vitest'
 import { Folder } from '../src/cli/folder.ts'
-import { promtool } from '../src/insight/promtool.ts'
+import { promtool } from '../src/metrics/promtool.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { connectClient } from '../support/mqtt-client.ts'
 import { logged, startCommand } from './cli.ts'

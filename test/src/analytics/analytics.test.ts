@@ -5,10 +5,10 @@ import { FakeClock } from '../../support/fake-clock.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
-/** A Wednesday, at noon of UTC. */
+/** A Wednesday, noon UTC. */
 const NOON_MS = Date.UTC(2026, 0, 14, 12)
 
-/** Without the timers on the way, of which the store has a million a week. */
+/** Advances the clock without running timers, of which the store has a million a week. */
 function go(clock: FakeClock, ms: number): void {
   clock.set(clock.now() + ms)
 }
@@ -40,7 +40,7 @@ const threePerDay = (): Middleware =>
   limit({ name: 'three', rate: '3/day', algorithm: 'fixed-window', per: 'client' })
 
 describe('analytics', () => {
-  it('counts what was decided and blocked, whom and where, and by which rule', () => {
+  it('counts decisions and blocked ones by client, topic and rule', () => {
     const { send, analytics } = stage(threePerDay())
     const [one, two] = [createSender({ client: 'one' }), createSender({ client: 'two' })]
     send(one, 'x', 10)
@@ -82,7 +82,7 @@ describe('analytics', () => {
     expect(JSON.parse(JSON.stringify(snapshot))).toEqual(snapshot)
   })
 
-  it('counts a sender of many topics, more than are gathered on it, to the last refusal', () => {
+  it('counts every refusal of a sender with more topics than are gathered', () => {
     const { send, analytics } = stage(limit({ name: 'none', rate: '1/day', per: 'client' }))
     const sender = createSender({ client: 'busy' })
     send(sender, 'first')
@@ -122,7 +122,7 @@ describe('analytics', () => {
     expect(JSON.stringify(analytics.snapshot())).not.toContain('secret')
   })
 
-  it('keeps long names short and apart, and survives what is no text', () => {
+  it('keeps long names short and distinct, and survives values that are not text', () => {
     const { send, analytics } = stage(limit({ name: 'one', rate: '1/day' }))
     send({})
     for (const end of ['x', 'y'])
@@ -140,7 +140,7 @@ describe('analytics', () => {
     expect(topics.list).toHaveLength(4)
   })
 
-  it('looks back an hour in steps of five minutes, a day in hours, a week in days', () => {
+  it('covers an hour in steps of five minutes, a day in hours, a week in days', () => {
     const { clock, send, analytics } = stage(threePerDay())
     const sender = createSender({ client: 'one' })
     send(sender)
@@ -162,14 +162,14 @@ describe('analytics', () => {
     expect(analytics.snapshot('7d').daily.every(({ total }) => total === 0)).toBe(true)
   })
 
-  it('refuses a range there is none of, and names those there are', () => {
+  it('rejects an unknown range and lists the valid ones', () => {
     const { analytics } = stage()
     for (const range of ['30d', 'toString', '']) {
       expect(() => analytics.snapshot(range as '1h')).toThrow(/range: .* is no range \(use 1h, 24h, 7d\)/)
     }
   })
 
-  it('has an hourly history of 24 hours and daily totals of 30 days, the oldest first', () => {
+  it('has an hourly history of 24 hours and daily totals of 30 days, oldest first', () => {
     const { clock, send, analytics } = stage(threePerDay())
     clock.set(NOON_MS - 12 * HOUR_MS)
     const senders = Array.from({ length: 40 }, (_, index) => createSender({ client: `c${index}` }))
@@ -180,7 +180,7 @@ describe('analytics', () => {
       }
     }
     const { daily, hourly, ...rest } = analytics.snapshot('24h')
-    // The month ends at the start of a day nothing was sent on yet.
+    // The month ends at the start of a day without messages.
     expect(daily.map(({ total }) => total)).toEqual([
       ...Array.from({ length: 29 }, (_, index) => 24 * (index + 3)),
       0,
@@ -192,7 +192,7 @@ describe('analytics', () => {
     expect(rest).toMatchObject({ total: 23 * 31, uniqueClients: 31 })
   })
 
-  it('counts on while the clock stumbles back', () => {
+  it('continues while the clock steps back and forth', () => {
     const { clock, send, analytics } = stage(threePerDay())
     const sender = createSender({ client: 'one' })
     send(sender)
@@ -202,7 +202,7 @@ describe('analytics', () => {
     expect(analytics.snapshot('1h')).toMatchObject({ total: 5, blocked: 2 })
   })
 
-  it('counts decisions of a store that answers later, and hears nothing once it is closed', async () => {
+  it('counts asynchronous decisions, and none after close', async () => {
     const later: Middleware = async (_message, next) => next()
     const { send, gate, analytics } = stage(later, threePerDay())
     const sender = createSender({ client: 'one' })
@@ -215,7 +215,7 @@ describe('analytics', () => {
     expect(analytics.totals()).toEqual({ total: 6, blocked: 3 })
   })
 
-  it('knows clients by what the policy makes of them', async () => {
+  it('identifies clients as the policy does', async () => {
     const clock = new FakeClock(NOON_MS)
     const gate = await Gate.fromPolicy(
       {
@@ -242,7 +242,7 @@ describe('analytics', () => {
     await gate.close()
   })
 
-  it('takes the connection for the client where headers tell who sends', async () => {
+  it('counts the connection as the client if headers identify the sender', async () => {
     const gate = await Gate.fromPolicy(
       {
         senders: { user: '{header.user}' },
@@ -264,7 +264,7 @@ describe('analytics', () => {
     await gate.close()
   })
 
-  it('of two on one gate count each alone', () => {
+  it('count separately if two observe one gate', () => {
     const { gate, send, analytics } = stage(threePerDay())
     const sender = createSender({ client: 'one' })
     send(sender, 'a', 4)

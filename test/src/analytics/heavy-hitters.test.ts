@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HeavyHitters } from '../../../src/analytics/heavy-hitters.ts'
-import { zipf } from '../insight/zipf.ts'
+import { zipf } from './zipf.ts'
 
 function topOf(truth: ReadonlyMap<string, number>, most: number): { name: string; count: number }[] {
   return [...truth]
@@ -10,7 +10,7 @@ function topOf(truth: ReadonlyMap<string, number>, most: number): { name: string
 }
 
 describe('the most frequent names', () => {
-  it('are exact while there is room for all', () => {
+  it('are exact while all fit', () => {
     const frequent = new HeavyHitters(4)
     for (const [name, times] of [
       ['b', 2],
@@ -27,7 +27,7 @@ describe('the most frequent names', () => {
     expect(frequent.error).toBe(0)
   })
 
-  it.each([1, 2, 3])('never miss their true count by more than the error they state (seed %i)', seed => {
+  it.each([1, 2, 3])('never differ from their true count by more than the reported error (seed %i)', seed => {
     const frequent = new HeavyHitters(64)
     const truth = new Map<string, number>()
     const draw = zipf(5_000, seed)
@@ -48,7 +48,7 @@ describe('the most frequent names', () => {
     }
   })
 
-  it('of a crowd of new names keep those that come again', () => {
+  it('include recurring names among many new ones', () => {
     const frequent = new HeavyHitters(64)
     for (let index = 0; index < 100_000; index++) {
       frequent.add(`once-${index}`, 1)
@@ -58,7 +58,7 @@ describe('the most frequent names', () => {
     expect(frequent.record().least.length).toBeLessThanOrEqual(64)
   })
 
-  it('of several nodes are those of all together', () => {
+  it('can be merged from several nodes', () => {
     const truth = new Map<string, number>()
     const merged = new HeavyHitters(512)
     for (const seed of [1, 2, 3, 4]) {

@@ -11,8 +11,8 @@ function errorOf(distinct: HyperLogLog, truth: number): number {
   return Math.abs(distinct.estimate() - truth) / truth
 }
 
-describe('counting different names', () => {
-  it('is exact of none and of one, and counts nobody twice', () => {
+describe('the estimate of distinct names', () => {
+  it('is exact for none and for one, and counts repeats once', () => {
     expect(count('a', 0, 0).estimate()).toBe(0)
     const one = new HyperLogLog()
     for (let times = 0; times < 100; times++) one.add('client-1')
@@ -28,13 +28,13 @@ describe('counting different names', () => {
     },
   )
 
-  it('of several nodes is that of all names they have seen, each once', () => {
+  it('of merged nodes counts each name once', () => {
     const merged = count('c', 0, 60_000)
     merged.merge(count('c', 40_000, 100_000))
     expect(merged.estimate()).toBe(count('c', 0, 100_000).estimate())
   })
 
-  it('comes back from its text, and from nothing else', () => {
+  it('is restored from its text, and from nothing else', () => {
     const distinct = count('c', 0, 5_000)
     const text = distinct.toText()
     expect(text.length).toBeLessThan(24_000)

@@ -3,13 +3,13 @@ import { RefusalAggregator } from '../../../src/analytics/refusal-aggregator.ts'
 import { RuleCounters } from '../../../src/analytics/rule-counters.ts'
 import { SenderState } from '../../../src/chain/senders/sender-state.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { zipf } from '../insight/zipf.ts'
+import { zipf } from './zipf.ts'
 
 interface Counts {
   readonly runs: RefusalAggregator
   readonly counters: RuleCounters
   readonly refused: Map<string, number>
-  /** How often something was counted by name. */
+  /** Number of counts by name. */
   settled(): number
 }
 
@@ -32,7 +32,7 @@ function sumOf(refused: ReadonlyMap<string, number>): number {
 }
 
 describe('runs of refusals', () => {
-  it('count as many senders as have room to the last refusal, each once by name', () => {
+  it('count every refusal of as many senders as fit, each once by name', () => {
     const { runs, counters, refused, settled } = gathering()
     const most = MAX_SIZES.pendingRuns - MAX_SIZES.runsCountedAtOnce
     const senderStates = crowd(most)
@@ -44,11 +44,11 @@ describe('runs of refusals', () => {
     expect([...refused.values()].every(times => times === 10)).toBe(true)
   })
 
-  it('of a crowd are begun by fewer and fewer, who stand for all', () => {
+  it('become rarer as more senders are refused, and each counts for several refusals', () => {
     const { runs, counters, refused, settled } = gathering()
     const refusals = 1_000_000
     for (const senderState of crowd(refusals)) runs.gather(senderState, counters)
-    // All that were pushed out when each began one, and then so many for each time there were twice as many.
+    // The runs removed while every sender started one, and then as many for each doubling of the weight.
     const most = MAX_SIZES.insightNames * Math.log2(refusals / MAX_SIZES.insightNames)
     expect(settled()).toBeGreaterThan(most - 2 * MAX_SIZES.insightNames)
     expect(settled()).toBeLessThan(most + MAX_SIZES.runsCountedAtOnce)
@@ -57,7 +57,7 @@ describe('runs of refusals', () => {
     expect(Math.max(...refused.values())).toBeLessThanOrEqual(refusals / MAX_SIZES.insightNames)
   })
 
-  it('of senders that come in turn are begun by chance, not by the same ones', () => {
+  it('start at random for senders that come in turn, not for the same ones', () => {
     const { runs, counters, refused } = gathering()
     const senderStates = crowd(2 ** 16)
     for (let round = 0; round < 20; round++)
@@ -66,7 +66,7 @@ describe('runs of refusals', () => {
     expect(Math.abs(sumOf(refused) - 20 * senderStates.length) / (20 * senderStates.length)).toBeLessThan(
       0.01,
     )
-    // Of each thousand of neighbours as many as of the others.
+    // Each group of a thousand neighbours gets as many as the others.
     const shares = Array.from({ length: 64 }, (_, part) => {
       const names = Array.from({ length: 1_024 }, (_, index) => `client-${1_024 * part + index}`)
       return names.reduce((sum, name) => sum + (refused.get(name) ?? 0), 0) / (20 * 1_024)
@@ -75,7 +75,7 @@ describe('runs of refusals', () => {
     expect(Math.max(...shares.slice(16))).toBeLessThan(1.5)
   })
 
-  it('count the worst by Zipf’s law almost to the last refusal, in a crowd too', () => {
+  it('count the most refused by Zipf’s law almost exactly, even among many senders', () => {
     const { runs, counters, refused } = gathering()
     const senderStates = crowd(200_000)
     const truth = new Uint32Array(senderStates.length)
@@ -95,7 +95,7 @@ describe('runs of refusals', () => {
     }
   })
 
-  it('of a crowd that has gone leave every refusal counted again', () => {
+  it('count every refusal again after the flood is over', () => {
     const { runs, counters, refused } = gathering()
     for (const senderState of crowd(200_000)) runs.gather(senderState, counters)
     runs.renew()

@@ -23,7 +23,7 @@ function stage(options: Partial<AlertsOptions> = {}) {
     ...options,
   })
   const sender = { client: 'c' }
-  /** Ten seconds in which so many are blocked and so many not. */
+  /** Simulates ten seconds with the given numbers of blocked and allowed messages. */
   const pass = (blocked: number, allowed: number): void => {
     for (let index = 0; index < blocked + allowed; index++) {
       blocks = index < blocked
@@ -36,7 +36,7 @@ function stage(options: Partial<AlertsOptions> = {}) {
 }
 
 describe('alerts', () => {
-  it('fire above 30 % and above 50 % blocked, and are resolved well under it', () => {
+  it('fire above 30 % and above 50 % blocked, and are resolved well below', () => {
     const { pass, told, names, alerts, clock } = stage()
     pass(30, 70)
     expect(names()).toEqual([])
@@ -63,7 +63,7 @@ describe('alerts', () => {
     expect(names()).toEqual(['block_rate_warning firing'])
   })
 
-  it('do not begin with a handful of messages, but end with them, and with silence', () => {
+  it('do not fire for a handful of messages, but are resolved by them, and by silence', () => {
     const { pass, names } = stage()
     pass(3, 0)
     expect(names()).toEqual([])
@@ -79,7 +79,7 @@ describe('alerts', () => {
     expect(names()).toEqual(['block_rate_warning resolved', 'block_rate_critical resolved'])
   })
 
-  it('tell of volume and of slow decisions', () => {
+  it('cover volume and slow decisions', () => {
     const { pass, names, durations, told, alerts, gate } = stage({
       rules: defaultAlerts({ volumePerSecond: 50 }),
     })
@@ -103,7 +103,7 @@ describe('alerts', () => {
     expect(names().sort()).toEqual(['slow_decisions resolved', 'volume resolved'])
   })
 
-  it('tell at once of a breaker that opens, once, and of when it is closed again', async () => {
+  it('report a breaker that opens at once, only once, and when it is closed again', async () => {
     const clock = new FakeClock()
     let broken = true
     const inner = new MemoryStore({ clock })
@@ -140,7 +140,7 @@ describe('alerts', () => {
     await store.close()
   })
 
-  it('survive a listener that throws, tell the log, and end with close', () => {
+  it('survive a listener that throws, log it, and stop with close', () => {
     const lines: string[] = []
     const log = (level: string) => (_context: object, text?: string) => void lines.push(`${level}: ${text}`)
     const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
@@ -160,7 +160,7 @@ describe('alerts', () => {
     analytics.close()
   })
 
-  it('of one’s own are rules like the others; two of a name, and one that would flap, are refused', () => {
+  it('accept custom rules; duplicate names, and a rule that would flap, are rejected', () => {
     const mine: AlertRule = {
       name: 'silence',
       severity: 'warning',

@@ -25,7 +25,7 @@ import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
 import { registerMetrics } from '../../../src/metrics/prom-client.ts'
 import { renderMetrics } from '../../../src/metrics/render-metrics.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { promtool } from '../insight/promtool.ts'
+import { promtool } from './promtool.ts'
 
 const ends: (() => void)[] = []
 afterEach(() => {
@@ -61,7 +61,7 @@ function stage() {
 }
 
 describe('rules', () => {
-  it('tell what they decided, how much was left, and whom they refused', () => {
+  it('report their decisions, remaining units, and most refused clients', () => {
     const { send, analytics } = stage()
     send({ client: 'a', user: 'ann', ip: '192.0.2.1' }, 'x', 6)
     send({ client: 'b', user: 'bob', ip: '192.0.2.1' }, 'q/1', 3)
@@ -88,7 +88,7 @@ describe('rules', () => {
     expect(analytics.snapshot()).toMatchObject({ total: 10, blocked: 4 })
   })
 
-  it('that a policy no longer has are forgotten', async () => {
+  it('are removed when a policy no longer has them', async () => {
     const clock = new FakeClock()
     const policy = (name: string): object => ({ rules: [{ name, limit: '1/day' }] })
     const gate = await Gate.fromPolicy(policy('old'), { clock })
@@ -101,7 +101,7 @@ describe('rules', () => {
     await gate.close()
   })
 
-  it('and tiers are counted each up to a bound, and together beyond it', () => {
+  it('and tiers are counted separately up to a bound, and together beyond it', () => {
     let name = ''
     const gate = new Gate({ clock: new FakeClock() }).use(
       (): Decision => ({ allowed: false, outcome: 'drop', reason: 'banned', rule: name, retryAfterMs: 1 }),
@@ -112,7 +112,7 @@ describe('rules', () => {
       void gate.check({ topic: 't', on: 'publish', sender: { user: 'u', tier: `t${index % 100}` }, size: 0 })
     }
     const rules = analytics.rules()
-    // One place is that of decisions without a rule.
+    // One entry is for decisions without a rule.
     expect(rules.length).toBe(MAX_SIZES.metricRules)
     expect(rules.at(-1)).toMatchObject({ rule: 'other', denied: 51 })
     expect(new Set(analytics.series().map(({ tier }) => tier)).size).toBe(MAX_SIZES.metricTiers + 2)
@@ -131,7 +131,7 @@ describe('rules', () => {
 })
 
 describe('the exposition', () => {
-  it('names every reason there is for a refusal', async () => {
+  it('has every reason of a refusal', async () => {
     const reasons = [
       ...['rate_limit_exceeded', 'quota_exceeded', 'banned', 'store_unavailable'],
       ...['superseded', 'handler_busy', 'handler_failing'],
@@ -150,7 +150,7 @@ describe('the exposition', () => {
     await gate.close()
   })
 
-  it('is what Prometheus reads, without a complaint of its linter', async () => {
+  it('is accepted by Prometheus, without a warning of its linter', async () => {
     const { send, sources } = stage()
     send({ client: 'a', tier: 'free' }, 'x', 6)
     send({ client: 'b', user: 'u', tier: 'pro "\\\n\ud800' }, 'q/1', 3)
@@ -184,7 +184,7 @@ describe('the exposition', () => {
     expect(text).toContain('topicgate_decision_duration_seconds_count 9\n')
   })
 
-  it('names no client, user, address or topic', async () => {
+  it('contains no client, user, address or topic', async () => {
     const { send, sources } = stage()
     send(
       { client: 'secret-c', user: 'secret-u', ip: '203.0.113.77', device: 'secret-d', apiKey: 'secret-k' },
@@ -194,7 +194,7 @@ describe('the exposition', () => {
     expect(await renderMetrics(sources)).not.toMatch(/secret|203/)
   })
 
-  it('tells of the breaker, and of a store that cannot even say how it is', async () => {
+  it('reports the breaker, and a store whose health check fails', async () => {
     const { sources } = stage()
     const behind = (state: 'open' | 'closed') => ({
       name: 'redis',
@@ -213,7 +213,7 @@ describe('the exposition', () => {
 })
 
 describe('durations', () => {
-  it('are of one decision in so many, of promises until they settle, and end with it', async () => {
+  it('are sampled, include promises until they settle, and stop with close', async () => {
     const gate = new Gate({ clock: new FakeClock() })
     let readings = 0
     const durations = new Durations({ gate, every: 100, nowMs: () => ++readings })
@@ -238,7 +238,7 @@ describe('durations', () => {
     ofLater.close()
   })
 
-  it('have quantiles as Prometheus reads them off the buckets', () => {
+  it('have quantiles interpolated like those of Prometheus', () => {
     const gate = new Gate({ clock: new FakeClock() })
     const durations = new Durations({ gate })
     ends.push(() => durations.close())
@@ -254,7 +254,7 @@ describe('durations', () => {
 })
 
 describe('other expositions', () => {
-  it('a registry of prom-client tells the same', async () => {
+  it('a prom-client registry has the same values', async () => {
     const { send, sources } = stage()
     const registry = new Registry()
     const end = await registerMetrics(registry, sources)
@@ -269,7 +269,7 @@ describe('other expositions', () => {
     expect(await registry.metrics()).toBe('\n')
   })
 
-  it('a meter of OpenTelemetry gets the same counts', async () => {
+  it('an OpenTelemetry meter has the same counts', async () => {
     const { send, sources } = stage()
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
     const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })

@@ -26,7 +26,7 @@ afterEach(() => {
   server?.close()
 })
 
-/** A server that answers with each status in turn, with the last for ever; 0 is no answer at all. */
+/** Starts a server that answers with each status in turn, then always with the last; 0 means no answer. */
 async function listen(...statuses: number[]): Promise<{ url: string; requests: Request[] }> {
   const requests: Request[] = []
   server = createServer((request, response) => {
@@ -68,7 +68,7 @@ describe('a webhook', () => {
     expect(webhook.stats()).toEqual({ waiting: 0, delivered: 3, lost: 0 })
   })
 
-  it('tries again after waits that double, with chance, as the same delivery', async () => {
+  it('retries after random waits that double, as the same delivery', async () => {
     const { url, requests } = await listen(500, 429, 503, 200)
     const { clock, webhook } = hook(url)
     webhook.send(alert('a'))
@@ -82,7 +82,7 @@ describe('a webhook', () => {
     expect(new Set(requests.map(({ headers }) => headers['topicgate-delivery'])).size).toBe(1)
   })
 
-  it('gives up after so many tries, and at once where the answer is final; the next goes on', async () => {
+  it('gives up after the maximum of attempts, or at once for a final answer; the next alert follows', async () => {
     const { url, requests } = await listen(503, 503, 503, 404, 200)
     const { clock, webhook } = hook(url, { tries: 3 })
     webhook.send(alert('a'))
@@ -96,7 +96,7 @@ describe('a webhook', () => {
     expect(requests).toHaveLength(5)
   })
 
-  it('waits for no answer longer than its time limit', async () => {
+  it('waits for an answer at most for its timeout', async () => {
     const { url, requests } = await listen(0, 200)
     const { clock, webhook } = hook(url)
     webhook.send(alert('a'))
@@ -111,7 +111,7 @@ describe('a webhook', () => {
     expect(requests).toHaveLength(2)
   })
 
-  it('keeps so many at the most, the newest, and never waits longer than its longest wait', async () => {
+  it('queues a bounded number of alerts, the newest, and never waits longer than maxWaitMs', async () => {
     const waits: number[] = []
     const clock = new FakeClock()
     const after = clock.after.bind(clock)
@@ -141,7 +141,7 @@ describe('a webhook', () => {
     expect(webhook.stats().waiting).toBe(0)
   })
 
-  it('tells the log neither secret nor URL', async () => {
+  it('logs neither secret nor URL', async () => {
     const lines: string[] = []
     const log = (...args: unknown[]): void => void lines.push(JSON.stringify(args))
     const logger = { debug: log, info: log, warn: log, error: log }
@@ -152,7 +152,7 @@ describe('a webhook', () => {
     expect(lines[0]).not.toMatch(/pass|between us|127/)
   })
 
-  it('refuses what is no URL of http, and an empty secret', () => {
+  it('rejects a URL that is not http, and an empty secret', () => {
     for (const url of ['ftp://x', 'nowhere', ''])
       expect(() => hook(url)).toThrow('this is no URL of http or https')
     expect(() => hook('https://example.org', { secret: '' })).toThrow('anyone could send alerts')

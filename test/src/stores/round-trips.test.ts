@@ -15,7 +15,7 @@ describe('a busy key', () => {
     const store = await openStore({ url: `redis://127.0.0.1:${proxy.port}`, timeoutMs: 390 })
     const rules = [{ name: 'r', per: 'client', limit: '1000000/h' }]
     const gate = await Gate.fromPolicy({ rules }, { store })
-    // The first loads the script.
+    // The first decision loads the script.
     await gate.check(messageOf('first'))
     const decided = []
     for (let tick = 0; tick < 100; tick++) {

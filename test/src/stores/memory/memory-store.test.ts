@@ -22,7 +22,7 @@ function holds(table: Table, slot: number, generation: number): boolean {
 }
 
 describe('keys of a bucket that starts below full', () => {
-  it('stay when they are full again, up to the bound; then one that is full goes and starts anew', async () => {
+  it('stay when they are full again, up to the bound; then a full one is removed and starts anew', async () => {
     const clock = new FakeClock()
     const store = new MemoryStore({ clock, maxKeysPerRule: 100 })
     const limit = limitOf({ initial: 0 })
@@ -42,7 +42,7 @@ describe('keys of a bucket that starts below full', () => {
 })
 
 describe('the index of keys', () => {
-  it('finds what a Map finds, over growth, splitting and removal', () => {
+  it('finds the same as a Map, through growth, splitting and removal', () => {
     const keys = new KeyList()
     const index = new KeyIndex(keys)
     const model = new Map<string, number>()
@@ -66,7 +66,7 @@ describe('the index of keys', () => {
     expect(model.size).toBeGreaterThan(5_000)
   })
 
-  it('keeps the empty key, long keys and keys that differ in one bit apart', () => {
+  it('distinguishes the empty key, long keys and keys that differ in one bit', () => {
     const all = [
       '',
       'a',
@@ -91,7 +91,7 @@ describe('the index of keys', () => {
 })
 
 describe('a full table', () => {
-  it('frees expired keys first, then the one nearest to being whole', () => {
+  it('evicts expired keys first, then the one nearest to full', () => {
     const store = new MemoryStore({ clock: new FakeClock(0), maxKeysPerRule: 3 })
     const limit = limitOf({ count: 10 })
     store.decide([charge(limit, 'expired')], { commit: true, nowMs: 1_000 })
@@ -107,7 +107,7 @@ describe('a full table', () => {
     expect(table.evictions).toBe(1)
   })
 
-  it('never frees a key that refuses, or that would refuse one unit', () => {
+  it('never evicts a key that refuses, or that would refuse one unit', () => {
     const clock = new FakeClock(5_000)
     const store = new MemoryStore({ clock, maxKeysPerRule: 64 })
     const limit = limitOf({ count: 4, periodMs: 60_000 })
@@ -126,7 +126,7 @@ describe('a full table', () => {
     expect(store.health()).toMatchObject({ keys: 64 })
   })
 
-  it('lets strangers share one counter while every key of it refuses', () => {
+  it('lets new clients share one counter while every key refuses', () => {
     const store = new MemoryStore({ clock: new FakeClock(0), maxKeysPerRule: 2 })
     const limit = limitOf({ count: 1, periodMs: 60_000 })
     for (const key of ['a', 'b']) store.decide([charge(limit, key)], { commit: true, nowMs: 1_000 })
@@ -139,7 +139,7 @@ describe('a full table', () => {
     expect(store.health()).toMatchObject({ keys: 2, overflows: 50, evictions: 0 })
   })
 
-  it('reaches the bound of keys per rule and stays there', () => {
+  it('stays within the bound of keys per rule', () => {
     const table = new Table(limitOf(), MAX_SIZES.keysPerRule)
     for (let key = 0; key < MAX_SIZES.keysPerRule + 5_000; key++) table.acquire(`k${key}`, 1)
     expect(table.size).toBe(MAX_SIZES.keysPerRule)
@@ -155,7 +155,7 @@ describe('a full table', () => {
 })
 
 describe('slots', () => {
-  it('given to another key are noticed by whoever kept them', () => {
+  it('given to another key are detected by holders of stale references', () => {
     const table = new Table(limitOf(), 10)
     const slot = table.acquire('a', 0)
     const generation = table.generationOf(slot)
@@ -170,7 +170,7 @@ describe('slots', () => {
     ).toBe(false)
   })
 
-  it('stay void after the table was emptied', () => {
+  it('stay void after the table was cleared', () => {
     const table = new Table(limitOf(), 10_000)
     const kept = Array.from({ length: 5_000 }, (_, index) => {
       const slot = table.acquire(`a${index}`, 0)
@@ -196,7 +196,7 @@ describe('idle keys', () => {
     },
   )
 
-  it('are looked at a few at a time', () => {
+  it('are swept a few at a time', () => {
     const clock = new FakeClock(0)
     const store = new MemoryStore({ clock })
     const limit = limitOf()
@@ -206,7 +206,7 @@ describe('idle keys', () => {
     expect(store.health().keys).toBeGreaterThanOrEqual(keys - MAX_SIZES.sweepSlice)
   })
 
-  it('go in time where there are many rules, of which one is large', () => {
+  it('expire in time among many rules, one of them large', () => {
     const clock = new FakeClock(0)
     const store = new MemoryStore({ clock })
     const rules = Array.from({ length: 3_000 }, (_, index) => limitOf({ name: `rule-${index}` }))
@@ -228,7 +228,7 @@ describe('idle keys', () => {
 })
 
 describe('a changed limit of the same name', () => {
-  it('keeps what was used and mints no more than the difference of the capacities', () => {
+  it('keeps used units and mints no more than the difference of the capacities', () => {
     const store = new MemoryStore({ clock: new FakeClock(50_000) })
     const before = limitOf({ count: 10, periodMs: 60_000 })
     store.decide([charge(before, 'k', 8)], { commit: true })
@@ -253,7 +253,7 @@ describe('a changed limit of the same name', () => {
 })
 
 describe('refunds', () => {
-  it('give back what was taken and never lift a key above whole', () => {
+  it('return what was taken and never raise a key above full', () => {
     const store = new MemoryStore({ clock: new FakeClock(0) })
     const limit = limitOf({ count: 5, periodMs: 60_000 })
     store.decide([charge(limit, 'k', 4)], { commit: true })

@@ -8,7 +8,7 @@ export const CLIENTS: Readonly<Record<string, (url: string) => Promise<NatsConne
   '@nats-io/transport-node': url => connectNew(optionsOf(url)),
 }
 
-/** Asks the JetStream API of a server. */
+/** Calls the JetStream API of a server. */
 export async function askApi<T>(connection: NatsConnection, call: string, body?: object): Promise<T> {
   const payload = body === undefined ? '' : JSON.stringify(body)
   const { data } = await connection.request(`$JS.API.${call}`, payload, { timeout: 5_000 })

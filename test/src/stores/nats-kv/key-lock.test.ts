@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { KeyLock } from '../../../../src/stores/nats-kv/key-lock.ts'
 import { random } from '../../../support/random.ts'
 
-it('work on the same keys runs one after another in the order it came, all other work at once, and nothing is left', async () => {
+it('work on the same keys runs in order of arrival, other work runs at once, and nothing is left', async () => {
   const dice = random(11)
   const turns = new KeyLock()
   const busy = new Set<string>()

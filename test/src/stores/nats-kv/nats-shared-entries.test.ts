@@ -38,7 +38,7 @@ async function open(bucket: string, client = 'nats', url = server.url): Promise<
   return { store, connection, heard: 0 }
 }
 
-/** Also waits until the server has what was asked of it. */
+/** Also waits until the server has processed earlier requests. */
 async function listen(node: Node): Promise<ReturnType<NatsKvStore['sharedEntries']['watch']>> {
   const watch = node.store.sharedEntries.watch(() => node.heard++)
   await until(() => watch.isLive())
@@ -54,8 +54,8 @@ const runtimeEntryOf = (id: string, expiresAtMs?: number): SharedEntry => ({
   ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
 })
 
-describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
-  it('are told of once each, and the same on all nodes in the order they were said', async () => {
+describe.each(Object.keys(CLIENTS))('shared entries of a NATS store with %s', client => {
+  it('are reported once each, in the same order on all nodes', async () => {
     const bucket = `n-${++buckets}`
     const other = Object.keys(CLIENTS).find(name => name !== client)
     const nodes = [await open(bucket, client), await open(bucket, other)]
@@ -75,7 +75,7 @@ describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
     expect(await nodes[0]!.store.sharedEntries.version()).toBe(await nodes[1]!.store.sharedEntries.version())
   })
 
-  it('are heard of no more when the watch or the store is closed', async () => {
+  it('are no longer reported after the watch or the store is closed', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket, client)
     const far = await open(bucket, client)
@@ -87,11 +87,11 @@ describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
     expect([node.heard, first.isLive(), second.isLive()]).toEqual([0, false, true])
     await node.store.close()
     expect(second.isLive()).toBe(false)
-    // The connection is the user's own, and stays open.
+    // The caller's connection stays open.
     expect(node.connection.isClosed()).toBe(false)
   })
 
-  it('outlive their nodes, and that the server is lost is told', async () => {
+  it('outlive their nodes, and a lost server is reported', async () => {
     const own = await startNats({ jetstream: true })
     const node = await open('n', client, own.url)
     const watch = await listen(node)
@@ -110,8 +110,8 @@ describe.each(Object.keys(CLIENTS))('notes of a NATS store with %s', client => {
   })
 })
 
-describe('the notes of a bucket', () => {
-  it('read what is new only, and all anew where something has gone without a trace', async () => {
+describe('the entries of a bucket', () => {
+  it('are read incrementally, and completely after a message has vanished', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     for (let n = 0; n < 10; n++) await node.store.sharedEntries.put(runtimeEntryOf(`c${n}`))
@@ -127,7 +127,7 @@ describe('the notes of a bucket', () => {
     expect(asked).toBe(1)
     await askApi(admin, `STREAM.PURGE.KV_${bucket}-notes`, { filter: `$KV.${bucket}-notes.ban.c3` })
     expect((await node.store.sharedEntries.list()).map(({ id }) => id)).not.toContain('c3')
-    // All eleven places, and once behind them.
+    // All eleven sequences, and once after them.
     expect(asked).toBe(1 + 11 + 1)
     await askApi(admin, `STREAM.DELETE.KV_${bucket}-notes`)
     expect(await node.store.sharedEntries.version()).toBe('')
@@ -135,7 +135,7 @@ describe('the notes of a bucket', () => {
     expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['new'])
   })
 
-  it('miss nothing that is said anew while they are read', async () => {
+  it('are complete even if they are rewritten during a read', async () => {
     const bucket = `n-${++buckets}`
     const [node, far] = [await open(bucket), await open(bucket)]
     await far.store.sharedEntries.put({ ...runtimeEntryOf('a'), json: '1' })
@@ -158,7 +158,7 @@ describe('the notes of a bucket', () => {
     ])
   })
 
-  it('take out what ended a minute ago, and keep what is not theirs', async () => {
+  it('are purged a minute after they expired; other messages stay', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     const nowMs = Date.now()
@@ -172,7 +172,7 @@ describe('the notes of a bucket', () => {
     expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['just over', 'half \ud800'])
   })
 
-  it('never end by themselves, also in a bucket that was made otherwise', async () => {
+  it('never expire by themselves, even in a bucket created otherwise', async () => {
     const bucket = `n-${++buckets}`
     const settings = { name: `KV_${bucket}-notes`, subjects: [`$KV.${bucket}-notes.>`] }
     await askApi(admin, `STREAM.CREATE.${settings.name}`, {
@@ -187,7 +187,7 @@ describe('the notes of a bucket', () => {
     expect(config.max_age).toBe(0)
   })
 
-  it('are read by one after another, however many ask at once', async () => {
+  it('are read by one call at a time, however many are concurrent', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     for (let n = 0; n < 50; n++) await node.store.sharedEntries.put(runtimeEntryOf(`c${n}`))
@@ -195,7 +195,7 @@ describe('the notes of a bucket', () => {
     expect(lists.map(({ length }) => length)).toEqual(Array.from({ length: 20 }, () => 50))
   })
 
-  it('are there and heard of again when the server is back', async () => {
+  it('are available and watched again when the server is back', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'topicgate-nats-'))
     const start = (port?: number): ReturnType<typeof startNats> =>
       startNats({
@@ -226,7 +226,7 @@ describe('the notes of a bucket', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('are asked for where a connection cannot subscribe', async () => {
+  it('are polled if a connection cannot subscribe', async () => {
     const bucket = `n-${++buckets}`
     const { connection } = await open(bucket)
     const mute = { ...bound(connection), subscribe: undefined } as unknown as NatsConnection
@@ -237,7 +237,7 @@ describe('the notes of a bucket', () => {
     await store.close()
   })
 
-  it('are asked for where a user may not listen', async () => {
+  it('are polled if a user may not subscribe', async () => {
     const file = join(mkdtempSync(join(tmpdir(), 'topicgate-nats-')), 'nats.conf')
     const permissions = '{ publish: ">", subscribe: { deny: "$KV.>" } }'
     writeFileSync(file, `authorization { users: [{ user: a, password: b, permissions: ${permissions} }] }\n`)
@@ -255,7 +255,7 @@ describe('the notes of a bucket', () => {
     rmSync(dirname(file), { recursive: true })
   })
 
-  it('are bounded: a full bucket takes no more, and forgets none', async () => {
+  it('are bounded: a full bucket accepts no more, and drops none', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     await node.store.sharedEntries.put(runtimeEntryOf('a'))
@@ -275,7 +275,7 @@ describe('the notes of a bucket', () => {
     expect((await node.store.sharedEntries.list()).map(({ id }) => id)).toEqual(['b', 'a'])
   })
 
-  it('are those of the stream store too', async () => {
+  it('work with the stream store too', async () => {
     const bucket = `n-${++buckets}`
     const node = await open(bucket)
     const streams = new NatsStreamStore({ connection: node.connection, bucket })

@@ -67,7 +67,7 @@ describe('a NATS KV store', () => {
     await own.close()
   })
 
-  it('keeps what a client of NATS shows as a key-value bucket, and a deleted key is one never seen', async () => {
+  it('is visible to NATS clients as a key-value bucket, and a deleted key counts as unseen', async () => {
     const bucket = `b-${++buckets}`
     const store = open({ bucket })
     const charge = chargeOf('per device', 3, { key: 'device.7' })
@@ -85,7 +85,7 @@ describe('a NATS KV store', () => {
     )
   })
 
-  it('eight nodes that race for one key admit exactly what there is', async () => {
+  it('eight nodes that compete for one key admit exactly the limit', async () => {
     const bucket = `b-${++buckets}`
     const dice = random(3)
     const nodes = Array.from({ length: 8 }, () => open({ bucket, random: () => dice.next() }))
@@ -99,7 +99,7 @@ describe('a NATS KV store', () => {
     expect(conflicts.reduce((sum, each) => sum + each, 0)).toBeGreaterThan(0)
   })
 
-  it('messages of several keys that nodes race for are never over, and what was taken for a denied one is given back', async () => {
+  it('messages of several contended keys never pass too much, and denied ones are refunded', async () => {
     const bucket = `b-${++buckets}`
     const nodes = Array.from({ length: 4 }, () => open({ bucket }))
     const [shared, own] = [chargeOf('shared', 12), chargeOf('own', 5)]
@@ -119,7 +119,7 @@ describe('a NATS KV store', () => {
     }
   })
 
-  it('answers nobody later than it may, however many want the same key', async () => {
+  it('answers in time, however many decisions compete for one key', async () => {
     const store = open({ timeoutMs: 30 })
     const decides = (): Promise<boolean> =>
       store.decide([chargeOf('r', 9)], COMMIT).then(
@@ -137,7 +137,7 @@ describe('a NATS KV store', () => {
     expect(await store.health()).toMatchObject({ pending: 0 })
   })
 
-  it('takes no more charges and decisions than it may', async () => {
+  it('accepts a bounded number of charges and decisions', async () => {
     const store = open()
     const charges = Array.from({ length: MAX_SIZES.callCharges + 1 }, () => chargeOf('r', 5_000))
     await expect(store.decide(charges, COMMIT)).rejects.toThrow(`the maximum is ${MAX_SIZES.callCharges}`)
@@ -149,7 +149,7 @@ describe('a NATS KV store', () => {
     expect(refused).toHaveLength(1)
   })
 
-  it('is told at once that a closed store, or one without a connection, decides nothing', async () => {
+  it('rejects at once when closed or without a connection', async () => {
     const never = new NatsKvStore({ connection: new Promise(() => {}) })
     await expect(never.decide([chargeOf('r', 1)], COMMIT)).rejects.toThrow('nats: not connected')
     expect(await never.health()).toMatchObject({ ok: false, detail: 'nats: not connected' })
@@ -161,7 +161,7 @@ describe('a NATS KV store', () => {
     await expect(store.forget({})).rejects.toThrow('the store is closed')
   })
 
-  it('says what is missing where the server has no JetStream', async () => {
+  it('reports what is missing if the server has no JetStream', async () => {
     const plain = await startNats()
     const own = await connect({ servers: plain.url })
     const store = open({ connection: own })
@@ -172,7 +172,7 @@ describe('a NATS KV store', () => {
 })
 
 describe('the bucket', () => {
-  it('is made bounded, keeps no history, and lives twice as long as the longest window', async () => {
+  it('is bounded, keeps no history, and lives twice as long as the longest window', async () => {
     const bucket = `b-${++buckets}`
     const store = open({ bucket })
     const configOf = async (): Promise<Config['config']> =>
@@ -189,13 +189,13 @@ describe('the bucket', () => {
     clock.set(periodMs * 100 + periodMs / 2)
     await store.decide([chargeOf('long', 1, {}, periodMs)], { commit: true, nowMs: clock.now() })
     expect((await configOf()).max_age).toBe(32 * DAY_NS)
-    // Another node, which knows of no such window, leaves it as it is.
+    // Another node without such a window does not shorten it.
     const other = open({ bucket })
     await other.decide([chargeOf('short', 1)], COMMIT)
     expect((await configOf()).max_age).toBe(32 * DAY_NS)
   })
 
-  it('that is full takes no new keys, says so, and counts on for those it has', async () => {
+  it('that is full accepts no new keys, reports it, and counts on for existing ones', async () => {
     const store = open({ maxKeys: 20 })
     const known = chargeOf('r', 1_000, { key: 'known' })
     await store.decide([known], COMMIT)
@@ -212,7 +212,7 @@ describe('the bucket', () => {
     expect(await store.decide([known], COMMIT)).toMatchObject([{ allowed: true, remaining: 998 }])
   })
 
-  it('that was deleted is made again', async () => {
+  it('is created again after it was deleted', async () => {
     const bucket = `b-${++buckets}`
     const store = open({ bucket })
     await store.decide([chargeOf('r', 3)], COMMIT)
@@ -226,7 +226,7 @@ describe('the bucket', () => {
     ['forgets old keys when it is full \\(max_bytes', { max_bytes: 100_000 }],
     ['is a stream of other subjects', { subjects: ['elsewhere.>'] }],
     ['keeps its entries by workqueue', { retention: 'workqueue' }],
-  ])('that %s is refused with the remedy', async (says, wrong) => {
+  ])('that %s is rejected with the remedy', async (says, wrong) => {
     const bucket = `b-${++buckets}`
     const right = { subjects: [`$KV.${bucket}.>`], retention: 'limits', discard: 'new' }
     const config = { name: `KV_${bucket}`, ...right, max_msgs_per_subject: 1, storage: 'memory', ...wrong }

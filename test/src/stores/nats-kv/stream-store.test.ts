@@ -37,7 +37,7 @@ const open = (more: object = {}): NatsStreamStore =>
   new NatsStreamStore({ connection, storage: 'memory', timeoutMs: 10_000, ...more })
 
 describe('a NATS stream store', () => {
-  it('is exact over eight nodes of both generations of the client that ask at once', async () => {
+  it('is exact over eight concurrent nodes of both generations of the client', async () => {
     const nodes = connections.map(each => open({ connection: each }))
     const charge = chargeOf(100)
     const verdicts = await Promise.all(
@@ -47,7 +47,7 @@ describe('a NATS stream store', () => {
     for (const [verdict] of verdicts) if (!verdict!.allowed) expect(verdict!.remaining).toBe(0)
   })
 
-  it('is made once by eight nodes that begin at once', async () => {
+  it('is created once by eight nodes that start together', async () => {
     for (let round = 0; round < 20; round++) {
       const nodes = connections.map(each => open({ connection: each, bucket: `begin-${round}` }))
       const charge = chargeOf(5)
@@ -56,7 +56,7 @@ describe('a NATS stream store', () => {
     }
   })
 
-  it('tells what is left and how long to wait', async () => {
+  it('reports what is left and how long to wait', async () => {
     const store = open()
     const charge = chargeOf(2)
     expect(await store.decide([charge], PEEK)).toEqual([
@@ -74,7 +74,7 @@ describe('a NATS stream store', () => {
     expect(await store.decide([never], COMMIT)).toMatchObject([{ allowed: false, retryAfterMs: Infinity }])
   })
 
-  it('gives a unit back to the window when it is over, never earlier', async () => {
+  it('returns a unit when its window is over, never earlier', async () => {
     const store = open()
     const charge = chargeOf(3, { cost: 3 }, { periodMs: 1_000 })
     const startMs = performance.now()
@@ -85,7 +85,7 @@ describe('a NATS stream store', () => {
     expect(tookMs).toBeGreaterThanOrEqual(990)
   })
 
-  it('takes all units of a cost or none, whatever is asked at once', async () => {
+  it('takes all units of a cost or none, under concurrency', async () => {
     const store = open()
     const charge = chargeOf(50, { cost: 7 })
     const verdicts = await Promise.all(Array.from({ length: 20 }, () => store.decide([charge], COMMIT)))
@@ -98,7 +98,7 @@ describe('a NATS stream store', () => {
     expect(await store.decide([whole], COMMIT)).toMatchObject([{ allowed: false, remaining: 0 }])
   })
 
-  it('a denied message charges nobody, and a soft charge stops no other', async () => {
+  it('a denied message charges nothing, and a soft charge denies no other', async () => {
     const store = open()
     const [full, other] = [chargeOf(1), chargeOf(5)]
     await store.decide([full], COMMIT)
@@ -118,7 +118,7 @@ describe('a NATS stream store', () => {
     ).toMatchObject([{ allowed: true }, { allowed: false }])
   })
 
-  it('gives back, and forgets a key, a rule or everything', async () => {
+  it('refunds, and forgets a key, a rule or everything', async () => {
     const store = open({ bucket: 'own' })
     const [first, second] = [chargeOf(2), chargeOf(2)]
     for (const key of ['a', 'b', 'a.b'])
@@ -139,7 +139,7 @@ describe('a NATS stream store', () => {
     expect(await store.health()).toEqual({ ok: true, detail: '2 streams' })
   })
 
-  it('a rule that changes its numbers keeps what was used', async () => {
+  it('a rule with changed numbers keeps the used units', async () => {
     const store = open()
     const charge = chargeOf(10, { cost: 4 })
     await store.decide([charge], COMMIT)
@@ -159,7 +159,7 @@ describe('a NATS stream store', () => {
     }
   })
 
-  it('refuses what it cannot count, with a word why', async () => {
+  it('rejects limits it cannot count, with the reason', async () => {
     const store = open()
     const gate = new Gate({ store })
     expect(() => gate.use(limitBy({ name: 'a', rate: '10/s' }))).toThrow('does not run token-bucket')
@@ -175,7 +175,7 @@ describe('a NATS stream store', () => {
     await expect(store.decide([chargeOf(1)], COMMIT)).rejects.toThrow('the store is closed')
   })
 
-  it('a stream that is full is broken, and denies nobody; one that makes room is refused', async () => {
+  it('a full stream is a fault, not a denial; one that drops old messages is rejected', async () => {
     const store = open({ maxUnits: 20, bucket: 'small' })
     const charge = chargeOf(5_000)
     const fill = async (): Promise<void> => {

@@ -5,15 +5,15 @@ import { openNatsKv, parseNatsUrl } from '../../../../src/stores/nats-kv/open.ts
 import { checkBucket, checkWhole, encodeToken } from '../../../../src/stores/nats-kv/subject-names.ts'
 import { random } from '../../../support/random.ts'
 
-describe('a token of a subject', () => {
-  it('is the text itself where that is plain, and can be read where it is not', () => {
+describe('a subject token', () => {
+  it('is the text itself if plain, and otherwise still readable', () => {
     expect(encodeToken('device-7_a')).toBe('device-7_a')
     expect(encodeToken('a.b')).toBe('a=002eb')
     expect(encodeToken('')).toBe('=')
     expect(encodeToken('=')).toBe('=003d')
   })
 
-  it('is different for different texts, and never more than a token', () => {
+  it('differs for different texts, and is always a single token', () => {
     const dice = random(7)
     const letters = [
       'a',
@@ -41,7 +41,7 @@ describe('a token of a subject', () => {
     for (const token of tokens) expect(token).toMatch(/^[\w=-]+$/)
   })
 
-  it('has a bound: what is longer is hashed', () => {
+  it('is bounded: longer ones are hashed', () => {
     const longest = 'k'.repeat(MAX_SIZES.remoteKeyChars)
     expect(encodeToken(longest)).toBe(longest)
     expect(encodeToken(`${longest}k`)).toMatch(/^==[\w-]{43}$/)
@@ -50,7 +50,7 @@ describe('a token of a subject', () => {
 })
 
 describe('options', () => {
-  it('that make no sense are refused with their place', () => {
+  it('that are invalid are rejected with their path', () => {
     for (const name of ['', 'a.b', 'a b', '*', 'k'.repeat(65)])
       expect(() => checkBucket(name)).toThrow(PolicyError)
     expect(checkBucket('k'.repeat(64))).toHaveLength(64)
@@ -68,7 +68,7 @@ describe('the URL of NATS', () => {
     ['nats://tok@h', { servers: ['h'], token: 'tok' }],
     ['nats://h?token=tok', { servers: ['h'], token: 'tok' }],
     ['nats://u:%zz@h', { servers: ['h'], user: 'u', pass: '%zz' }],
-  ])('%s is read', (url, address) => {
+  ])('%s is parsed', (url, address) => {
     expect(parseNatsUrl(url)).toEqual(address)
   })
 
@@ -79,7 +79,7 @@ describe('the URL of NATS', () => {
     'nats://h:secret',
     'nats://h,,secret@',
     'nats://a b',
-  ])('%s is refused, and not shown', url => {
+  ])('%s is rejected, and not shown', url => {
     expect(() => parseNatsUrl(url)).toThrow(StoreError)
     expect(() => parseNatsUrl(url)).not.toThrow('secret')
   })

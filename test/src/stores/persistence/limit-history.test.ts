@@ -6,7 +6,7 @@ import { changesAfter, Histories, withChange } from '../../../../src/stores/pers
 const limitOf = (name: string, count: number): Limit =>
   createLimit({ name, algorithm: 'token-bucket', count, periodMs: 1_000 })
 
-describe('the numbers a rule had', () => {
+describe('the history of a rule', () => {
   const history = [
     { text: 'a', sinceMs: 0 },
     { text: 'b', sinceMs: 10 },
@@ -17,16 +17,16 @@ describe('the numbers a rule had', () => {
     ['a', 5, ['b', 'a']],
     ['b', 15, ['a']],
     ['a', 25, []],
-    // Dated before its numbers were in force here: another clock.
+    // Dated before its numbers were active here: another clock.
     ['b', 5, ['a']],
-    // Of another process, which went by other numbers until the next change here.
+    // Written by another process, whose numbers were active until the next change here.
     ['x', 15, ['b', 'a']],
     ['x', -5, ['a', 'b', 'a']],
-  ])('cells of %s charged at %i have yet to be carried through %j', (text, lastMs, expected) => {
+  ])('cells of %s charged at %i have to be migrated through %j', (text, lastMs, expected) => {
     expect(changesAfter(history, text, lastMs).map(each => each.text)).toEqual(expected)
   })
 
-  it('are the same where nothing has changed, and the oldest is forgotten', () => {
+  it('is the same object if nothing has changed, and drops the oldest numbers', () => {
     expect(withChange(history, { text: 'a', sinceMs: 30 })).toBe(history)
     let long = history as ReturnType<typeof withChange>
     for (let count = 0; count < 20; count++)
@@ -35,7 +35,7 @@ describe('the numbers a rule had', () => {
     expect(long.at(-1)).toEqual({ text: '19', sinceMs: 119 })
   })
 
-  it('are known by rule, and those of too many rules are not', () => {
+  it('is kept by rule, for a bounded number of rules', () => {
     const histories = new Histories(({ count }) => `${count}`)
     expect(histories.adopt(limitOf('r', 1), 5)).toMatchObject([{ text: '1', sinceMs: 5 }])
     expect(histories.adopt(limitOf('r', 2), 9)).toMatchObject([{ text: '1' }, { text: '2', sinceMs: 9 }])

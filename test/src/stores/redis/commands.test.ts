@@ -27,8 +27,8 @@ const CLIENTS: Readonly<
   'node-redis Cluster': async () => (await openNodeRedisCluster(cluster.url)) as never,
 }
 
-describe.each(Object.keys(CLIENTS))('records beside the state, by %s', name => {
-  it('are kept, listed and gone in time', async () => {
+describe.each(Object.keys(CLIENTS))('records of other features, by %s', name => {
+  it('are stored, listed and expired', async () => {
     const client = await CLIENTS[name]!()
     const commands = commandsOf(adapt(client, {}), 5_000)
     const snapshots = new RedisSnapshots({ client: commands, prefix: `by ${name}` })

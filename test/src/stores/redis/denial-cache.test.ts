@@ -12,8 +12,8 @@ const charge = (stateKey: string, grains = 1, soft = false): KeyedCharge => ({
 })
 const denied = { allowed: false, remaining: 2, retryAfterMs: 300, resetMs: 800 }
 
-describe('what is known to be refused', () => {
-  it('is refused until its time for the same cost and more, never for less', () => {
+describe('a cached refusal', () => {
+  it('applies until its end to the same cost and more, never to less', () => {
     const denialCache = new DenialCache(10)
     denialCache.recordRefusals([charge('a', 3)], [denied], 1_000)
     expect(denialCache.answer([charge('a', 3)], 1_100)).toEqual([
@@ -27,7 +27,7 @@ describe('what is known to be refused', () => {
     expect(denialCache.size).toBe(0)
   })
 
-  it('refuses a message of several as soon as one hard charge is known to be refused', () => {
+  it('refuses a message of several charges if one hard charge is known to be refused', () => {
     const denialCache = new DenialCache(10)
     denialCache.recordRefusals([charge('a')], [denied], 1_000)
     const verdicts = denialCache.answer([charge('b'), charge('a')], 1_000)
@@ -35,7 +35,7 @@ describe('what is known to be refused', () => {
     expect(denialCache.answer([charge('b'), charge('a', 1, true)], 1_000)).toBeUndefined()
   })
 
-  it('is never learned of soft charges, nor of what can never pass', () => {
+  it('is never stored for soft charges, nor for costs that can never pass', () => {
     const denialCache = new DenialCache(10)
     denialCache.recordRefusals([charge('a', 1, true)], [denied], 1_000)
     denialCache.recordRefusals([charge('b', 99)], [{ ...denied, retryAfterMs: Infinity }], 1_000)
@@ -44,7 +44,7 @@ describe('what is known to be refused', () => {
     expect(denialCache.answer([charge('b', 99)], 1_000)?.[0]?.retryAfterMs).toBe(Infinity)
   })
 
-  it('ends with a changed limit, and where the clock was set back', () => {
+  it('ends with a changed limit, and when the clock is set back', () => {
     const denialCache = new DenialCache(10)
     denialCache.recordRefusals([charge('a'), charge('b')], [denied, denied], 1_000)
     const changed = createLimit({ name: 'r', algorithm: 'token-bucket', count: 20, periodMs: 1_000 })
@@ -53,7 +53,7 @@ describe('what is known to be refused', () => {
     expect(denialCache.size).toBe(0)
   })
 
-  it('is bounded: the oldest is forgotten', () => {
+  it('is dropped when the cache is full: the oldest first', () => {
     const denialCache = new DenialCache(3)
     for (const key of ['a', 'b', 'c', 'a', 'd']) denialCache.recordRefusals([charge(key)], [denied], 1_000)
     expect(denialCache.size).toBe(3)

@@ -6,7 +6,7 @@ import { slotOf } from '../../../../src/stores/redis/slot.ts'
 import { random } from '../../../support/random.ts'
 
 describe('state keys', () => {
-  it('are different for different rules and keys, whatever these hold', () => {
+  it('differ for different rules and keys, whatever their characters', () => {
     const parts = ['', 'a', '~', '#', 'a:b', ':', '{', '}', '}{', 'a}b', '\ud83d', '\ud83e', '\ufffd', 'a b']
     const long = 'k'.repeat(MAX_SIZES.remoteKeyChars + 1)
     const all = [...parts, long, `${long}!`, encodePart('{'), encodePart(long), '__proto__']
@@ -15,14 +15,14 @@ describe('state keys', () => {
     expect(new Set(made).size).toBe(all.length ** 2)
   })
 
-  it('show short and plain names as they are, and have no longer ones than a hash', () => {
+  it('show short plain names unchanged and hash longer ones', () => {
     expect(new StateKeys('limits').of('telemetry', 'device-7')).toBe('limits:{device-7}telemetry')
     expect(new StateKeys('limits').of('total', '')).toBe('limits:{~}total')
     expect(encodePart('k'.repeat(MAX_SIZES.remoteKeyChars))).toHaveLength(MAX_SIZES.remoteKeyChars)
     expect(encodePart('k'.repeat(MAX_SIZES.remoteKeyChars + 1))).toHaveLength(44)
   })
 
-  it('of a prefix are told from those of a prefix that begins alike', () => {
+  it('are distinguished from those of a longer prefix with the same beginning', () => {
     const [ownState, other] = [new StateKeys('a'), new StateKeys('a:{x}y')]
     expect(ownState.owns(ownState.of('r', 'k'), undefined, undefined)).toBe(true)
     expect(ownState.owns(other.of('r', 'k'), undefined, undefined)).toBe(false)
@@ -33,12 +33,12 @@ describe('state keys', () => {
     expect(ownState.owns(ownState.of('r', 'k'), undefined, 'j')).toBe(false)
   })
 
-  it('are sought by patterns in which no sign of a name has a meaning', () => {
+  it('are found by patterns in which all characters of a name are escaped', () => {
     expect(new StateKeys('a*[b]').patternOf('r?', undefined)).toBe('a\\*\\[b\\]:{*}r\\?')
     expect(new StateKeys('p').patternOf(undefined, '')).toBe('p:{~}*')
   })
 
-  it('refuse a prefix that is too long or not of plain letters', () => {
+  it('reject a prefix that is too long or not of plain letters', () => {
     expect(() => new StateKeys('p'.repeat(MAX_SIZES.remoteKeyChars + 1))).toThrow(PolicyError)
     expect(() => new StateKeys('p\u00e4')).toThrow('is not a valid prefix')
     expect(() => new StateKeys('p\n')).toThrow(PolicyError)
@@ -46,7 +46,7 @@ describe('state keys', () => {
 })
 
 describe('the slot of a key', () => {
-  it('is that of the specification', () => {
+  it('follows the specification', () => {
     // "123456789" is the check value of CRC16-XMODEM: 0x31c3.
     expect(slotOf('123456789')).toBe(0x31c3 % 16_384)
     expect(slotOf('foo')).toBe(12_182)

@@ -15,7 +15,7 @@ import { until } from '../../../support/wait.ts'
 const server = await startRedis()
 const cluster = await startRedisCluster()
 const admin = await openIoredis(server.url)
-/** Of this test's own: what is published for another may still be on its way through the cluster. */
+/** Unique prefix per test, because messages for another prefix may still be in transit in the cluster. */
 let prefix = ''
 let tests = 0
 const ends: (() => unknown)[] = []
@@ -33,7 +33,7 @@ afterAll(async () => {
 
 const NOTE = { kind: 'ban', id: 'client:a', json: '{}' }
 
-/** A store for each kind of client; all are closed at the end of the test, with their clients. */
+/** Stores by kind of client; all are closed with their clients at the end of the test. */
 const KINDS: Readonly<Record<string, (prefix: string) => Promise<RedisStore>>> = {
   ioredis: async prefix => {
     const client = await openIoredis(server.url)
@@ -71,7 +71,7 @@ interface Subscription {
   heard: number
 }
 
-/** Listens, and waits until it is live. */
+/** Subscribes and waits until the subscription is live. */
 async function listen(sharedEntries: SharedEntries): Promise<Subscription> {
   const subscription = { heard: 0 } as { watch: SharedEntriesWatch; heard: number }
   subscription.watch = sharedEntries.watch!(() => subscription.heard++)
@@ -80,7 +80,7 @@ async function listen(sharedEntries: SharedEntries): Promise<Subscription> {
   return subscription
 }
 
-/** All servers there are. */
+/** All servers. */
 const admins = [admin, ...cluster.nodes.map((_, index) => cluster.admin(index))]
 
 async function listeners(): Promise<number> {
@@ -88,8 +88,8 @@ async function listeners(): Promise<number> {
   return lists.flatMap(list => String(list).split('\n')).filter(line => line !== '').length
 }
 
-describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
-  it('are told of once each, from any node to all', async () => {
+describe.each(Object.keys(KINDS))('shared entries of a store with %s', kind => {
+  it('are reported once each, from any node to all', async () => {
     const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
     const ears = [await listen(here.sharedEntries), await listen(there.sharedEntries)]
     for (let n = 0; n < 20; n++) {
@@ -101,7 +101,7 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
     expect(await there.sharedEntries.list()).toHaveLength(19)
   })
 
-  it('are heard of no more when the watch or the store is closed', async () => {
+  it('are no longer reported after the watch or the store is closed', async () => {
     const store = await KINDS[kind]!(prefix)
     const [first, second] = [await listen(store.sharedEntries), await listen(store.sharedEntries)]
     first.watch.close()
@@ -113,7 +113,7 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
     await until(async () => (await listeners()) === 0, { what: 'the connections to end' })
   })
 
-  it('are heard of through another connection when one is lost, and both is told', async () => {
+  it('are reported through another connection when one is lost; both changes are reported', async () => {
     const [here, there] = [await KINDS[kind]!(prefix), await KINDS[kind]!(prefix)]
     const ears = [await listen(here.sharedEntries), await listen(there.sharedEntries)]
     expect(await listeners()).toBe(2)
@@ -128,8 +128,8 @@ describe.each(Object.keys(KINDS))('notes of a store with %s', kind => {
   })
 })
 
-describe('an ear of Redis', () => {
-  it('waits for a server that is away, and hears when it is back', async () => {
+describe('a Redis subscription', () => {
+  it('waits for a server that is down, and is live when it is back', async () => {
     const first = await startRedis()
     const store = opened(await connectRedis(first.url), () => {})
     const subscription = await listen(store.sharedEntries)
@@ -143,7 +143,7 @@ describe('an ear of Redis', () => {
     await again.stop()
   })
 
-  it('is not to be had where the client cannot be duplicated', async () => {
+  it('is not available if the client cannot be duplicated', async () => {
     const client = await openIoredis(server.url)
     const single = new Proxy(client, {
       get: (target, name) => {
@@ -158,7 +158,7 @@ describe('an ear of Redis', () => {
     expect(await store.sharedEntries.list()).toEqual([NOTE])
   })
 
-  it('stays deaf for a user who may not hear, and what is put is kept nonetheless', async () => {
+  it('stays inactive for a user without the right, and entries are stored nevertheless', async () => {
     await admin.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '+@all', 'resetchannels')
     const store = opened(
       await connectRedis(server.url, { prefix, username: 'mute', password: 'pw' }),
@@ -173,8 +173,8 @@ describe('an ear of Redis', () => {
   })
 })
 
-describe('what has ended', () => {
-  it('is taken out a minute later, but for what was said anew meanwhile', async () => {
+describe('an expired entry', () => {
+  it('is removed a minute later, unless it was written again meanwhile', async () => {
     const store = await KINDS.ioredis!(prefix)
     const endedMs = Date.now() - 61_000
     for (let n = 0; n < 3; n++)
@@ -185,7 +185,7 @@ describe('what has ended', () => {
       })
     const before = await store.sharedEntries.version()
     expect((await store.sharedEntries.list()).map(({ id }) => id)).toEqual(['client:2'])
-    // The version, and what ended half a minute ago.
+    // The version, and the entry that expired half a minute ago.
     expect(await admin.hlen(`${prefix}:notes`)).toBe(2)
     expect(await store.sharedEntries.version()).toBe(before)
   })

@@ -3,14 +3,14 @@ import { ServerTime } from '../../../../src/stores/redis/server-time.ts'
 import { random } from '../../../support/random.ts'
 
 describe("a server's time", () => {
-  it('is unknown until a reply tells it: nothing may be done in its name', () => {
+  it('is unknown until the first reply', () => {
     const time = new ServerTime()
     expect(time.isKnown).toBe(false)
     expect(time.earliest(5_000)).toBe(0)
     expect(time.likeliest(5_000)).toBe(5_000)
   })
 
-  it('is never thought later than it is, however long replies take', () => {
+  it('is never estimated too late, however long replies take', () => {
     for (let seed = 1; seed <= 200; seed++) {
       const dice = random(seed)
       const offsetMs = dice.int(-1e6, 1e6)
@@ -27,7 +27,7 @@ describe("a server's time", () => {
     }
   })
 
-  it('is learned anew where a clock was set', () => {
+  it('is learned again after a clock was set', () => {
     const time = new ServerTime()
     time.learn(1_000, 1_010, 5_005)
     time.learn(2_000, 2_010, 9_005)

@@ -5,8 +5,8 @@ import { openStore } from '../../../../src/index.ts'
 import { warningsOf } from '../../../../src/stores/redis/server-warnings.ts'
 import { startRedis } from '../../../support/redis.ts'
 
-describe('what INFO says of a Redis', () => {
-  it('is nothing for one that keeps what it is given', () => {
+describe('warnings from INFO', () => {
+  it('are empty for a server that keeps its keys', () => {
     expect(warningsOf('maxmemory:0\r\nused_memory:1000000\r\nmaxmemory_policy:noeviction\r\n')).toEqual([])
     expect(warningsOf('role:master\r\nconnected_slaves:1\r\n')).toEqual([])
   })
@@ -17,13 +17,13 @@ describe('what INFO says of a Redis', () => {
     ['maxmemory:1048576\r\nused_memory:524288\r\n', 'maxmemory is low: 1048576 bytes, 50 % in use'],
     ['maxmemory:1000000000\r\nused_memory:990000000\r\n', '99 % in use'],
     ['role:slave\r\nmaster_host:h\r\n', 'is a replica'],
-  ])('is a warning for %j', (info, warning) => {
+  ])('are reported for %j', (info, warning) => {
     expect(warningsOf(info)).toEqual([expect.stringContaining(warning)])
   })
 })
 
 describe('a store on a Redis that may evict', () => {
-  it('warns at start and in health, once, and works', async () => {
+  it('warns once at start and in health, and works', async () => {
     await using server = await startRedis({
       args: ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'],
     })

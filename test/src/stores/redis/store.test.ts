@@ -38,7 +38,7 @@ async function calls(command: string): Promise<number> {
 const COMMIT = { commit: true }
 
 describe('a Redis store', () => {
-  it('decides all limits of all messages of a tick in one call', async () => {
+  it('sends all limits of all messages of a tick in one call', async () => {
     const store = open()
     const charges = ['a', 'b', 'c'].map(name => charge({ name, count: 100 }))
     await store.decide(charges, COMMIT)
@@ -52,7 +52,7 @@ describe('a Redis store', () => {
     expect(await calls('set')).toBe(3)
   })
 
-  it('sends no more messages in one call than its bound, nor more charges', async () => {
+  it('sends a bounded number of messages and charges per call', async () => {
     const store = open()
     await store.decide([charge()], COMMIT)
     await admin.config('RESETSTAT')
@@ -72,7 +72,7 @@ describe('a Redis store', () => {
     )
   })
 
-  it('owes no more decisions than its bound: those beyond are rejected at once', async () => {
+  it('keeps a bounded number of pending decisions: further ones are rejected at once', async () => {
     const store = open()
     const one = [charge({ count: 1_000_000 })]
     const asked = Array.from({ length: MAX_SIZES.storePending }, () => store.decide(one, COMMIT))
@@ -81,7 +81,7 @@ describe('a Redis store', () => {
     expect(await store.health()).toMatchObject({ ok: true, pending: 0 })
   })
 
-  it('leaves nothing behind: every key expires by itself', async () => {
+  it('leaves no keys behind: every key expires by itself', async () => {
     const store = open()
     const DAY_MS = 86_400_000
     const specs: Partial<LimitSpec>[] = [
@@ -113,7 +113,7 @@ describe('a Redis store', () => {
     await until(async () => (await admin.dbsize()) === 0, { timeoutMs: 60_000, what: 'an empty Redis' })
   })
 
-  it('keeps a key of a bucket that starts below full for 30 days, also when it is full again', async () => {
+  it('keeps a key of a bucket that starts below full for 30 days, even if it is full again', async () => {
     const clock = new FakeClock(Date.now())
     const store = open({ clock })
     const slow = charge({ initial: 0 })
@@ -131,7 +131,7 @@ describe('a Redis store', () => {
     await store.close()
   })
 
-  it('writes nothing for a peek, for a denied message, and for a cost of nothing', async () => {
+  it('writes nothing for a peek, for a denied message, and for a cost of 0', async () => {
     const store = open()
     await store.decide([charge()], { commit: false })
     await store.decide([charge({}, '', 9)], COMMIT)
@@ -140,9 +140,9 @@ describe('a Redis store', () => {
     expect(await calls('set')).toBe(0)
   })
 
-  it('goes on after the scripts were flushed, and loses no decision', async () => {
+  it('continues after the scripts were flushed, without losing a decision', async () => {
     const store = open()
-    // So slow that nothing comes back during the test.
+    // So slow that nothing refills during the test.
     const one = charge({ count: 1_000, periodMs: 86_400_000 })
     await store.decide([one], COMMIT)
     let asked = 1
@@ -155,7 +155,7 @@ describe('a Redis store', () => {
     expect((await store.decide([{ ...one, cost: 0 }], { commit: false }))[0]!.remaining).toBe(1_000 - asked)
   })
 
-  it('keeps what other prefixes and other programs have', async () => {
+  it('keeps the keys of other prefixes and other programs', async () => {
     const [one, other] = [open({ prefix: 'a' }), open({ prefix: 'a:' })]
     await admin.set('a', 'theirs')
     await admin.set('a:{x}', 'theirs')
@@ -166,7 +166,7 @@ describe('a Redis store', () => {
     expect((await admin.keys('*')).sort()).toEqual(['a', 'a::{~}r', 'a:{x}'])
   })
 
-  it('forgets more keys than one step of a scan looks at, and counts each once', async () => {
+  it('forgets more keys than one scan step visits, and counts each once', async () => {
     const store = open()
     const { limit } = charge()
     const keys = Array.from({ length: 1_500 }, (_, index) => `key ${index}`)
@@ -176,7 +176,7 @@ describe('a Redis store', () => {
     expect(await admin.dbsize()).toBe(0)
   })
 
-  it("counts by the server's clock, whatever ours shows", async () => {
+  it("counts by the server's clock, whatever the local clock shows", async () => {
     const store = open()
     const one = charge({ count: 1 })
     await store.decide([one], { commit: true, nowMs: 5 })
@@ -185,7 +185,7 @@ describe('a Redis store', () => {
     expect(verdict!.retryAfterMs).toBeGreaterThan(55_000)
   })
 
-  it('counts by the clock of its callers where that is asked for', async () => {
+  it('counts by the clock of its callers if configured', async () => {
     const clock = new FakeClock(1_000_000)
     const store = open({ clock })
     const one = charge({ count: 1 })
@@ -196,7 +196,7 @@ describe('a Redis store', () => {
     expect((await store.decide([one], COMMIT))[0]!.allowed).toBe(true)
   })
 
-  it('knows the windows of a zone on both sides of their border', async () => {
+  it('computes the windows of a time zone on both sides of a clock change', async () => {
     const clock = new FakeClock(Date.UTC(2026, 2, 28, 22, 59, 59, 999))
     const store = open({ clock })
     const calendar = { unit: 'day', zone: 'Europe/Berlin' } as const
@@ -209,7 +209,7 @@ describe('a Redis store', () => {
     expect((await store.decide([one], COMMIT))[0]!.retryAfterMs).toBe(23 * 3_600_000)
   })
 
-  it('answers what Redis itself refuses as a StoreError, at once', async () => {
+  it('returns an error of Redis as a StoreError at once', async () => {
     const store = open()
     await store.decide([charge()], COMMIT)
     await admin.config('SET', 'maxmemory', '1')
@@ -220,7 +220,7 @@ describe('a Redis store', () => {
     await expect(store.decide([charge()], COMMIT)).resolves.toHaveLength(1)
   })
 
-  it('is told that it writes to a replica, and then connects anew', async () => {
+  it('reconnects after it wrote to a replica', async () => {
     const store = open()
     await store.decide([charge()], COMMIT)
     await admin.replicaof('127.0.0.1', 1)
@@ -230,7 +230,7 @@ describe('a Redis store', () => {
     await expect(store.decide([charge()], COMMIT)).resolves.toHaveLength(1)
   })
 
-  it('refuses clients, options and algorithms it can make nothing of', async () => {
+  it('rejects invalid clients, options and algorithms', async () => {
     expect(() => new RedisStore({ client: {} as never })).toThrow(UnsupportedError)
     expect(() => open({ timeoutMs: 0 })).toThrow('timeoutMs')
     expect(() => open({ denialCache: -1 })).toThrow('denialCache')
@@ -257,8 +257,8 @@ describe('a Redis store', () => {
   })
 })
 
-describe('known refusals', () => {
-  it('are answered without asking Redis, for as much or more, until they end', async () => {
+describe('cached refusals', () => {
+  it('answer without asking Redis, for the same cost or more, until they end', async () => {
     const store = open({ denialCache: 100 })
     const one = charge({ count: 10, periodMs: 1_000 })
     await store.decide([{ ...one, cost: 8 }], COMMIT)
@@ -274,7 +274,7 @@ describe('known refusals', () => {
     await until(async () => (await store.decide([{ ...one, cost: 5 }], COMMIT))[0]!.allowed)
   })
 
-  it('end with a refund of ours, with forgetting, and with another limit', async () => {
+  it('end with a local refund, with forgetting, and with another limit', async () => {
     const store = open({ denialCache: 100 })
     const one = charge({ count: 1 })
     const refused = async (each = one): Promise<boolean> => !(await store.decide([each], COMMIT))[0]!.allowed
@@ -284,7 +284,7 @@ describe('known refusals', () => {
     await store.forget({ rule: 'r', key: '' })
     expect([await refused(), await refused()]).toEqual([false, true])
     expect(await refused(charge({ count: 1, burst: 5 }))).toBe(false)
-    // A peek tells what is so, not what was.
+    // A peek always asks the server.
     await admin.flushall()
     expect((await store.decide([one], { commit: false }))[0]!.allowed).toBe(true)
   })

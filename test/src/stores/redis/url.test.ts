@@ -4,7 +4,7 @@ import { connectRedis } from '../../../../src/stores/redis/open.ts'
 import { parseRedisUrl } from '../../../../src/stores/redis/url.ts'
 
 describe('the URL of a Redis', () => {
-  it('says where it is and how to come in', () => {
+  it('contains the address and the credentials', () => {
     expect(parseRedisUrl('redis://h')).toEqual({
       kind: 'standalone',
       isEncrypted: false,
@@ -47,7 +47,7 @@ describe('the URL of a Redis', () => {
     'redis://u:%ff@h',
     'redis:',
     '',
-  ])('%s is refused, and told without its password', url => {
+  ])('%s is rejected without showing its password', url => {
     expect(() => parseRedisUrl(url)).toThrow(StoreError)
     expect(() => parseRedisUrl(url)).toThrow('redis://[user:password@]host')
     expect(() => parseRedisUrl('redis://u:hunter2@a,b')).not.toThrow('hunter2')
@@ -55,14 +55,14 @@ describe('the URL of a Redis', () => {
 })
 
 describe('opening by URL', () => {
-  it('names the package that is missing, and how to get it', async () => {
+  it('names the missing package, and how to install it', async () => {
     const load = () => Promise.reject(new Error('no such package'))
     await expect(connectRedis('redis://h', { load })).rejects.toThrow('npm install ioredis')
     await expect(connectRedis('redis://h', { load })).rejects.toBeInstanceOf(StoreError)
     await expect(connectRedis([])).rejects.toThrow('the URL of Redis is missing')
   })
 
-  it('is no error while nobody is there: what is asked is rejected at once', async () => {
+  it('is not an error while no server is up: decisions are rejected at once', async () => {
     const store = await connectRedis('redis://127.0.0.1:1')
     await expect(store.forget({})).rejects.toBeInstanceOf(StoreError)
     expect(await store.health()).toMatchObject({

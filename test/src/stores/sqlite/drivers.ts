@@ -5,7 +5,10 @@ import { ROOT } from '../../../support/built.ts'
 
 type Driver = new (path: string) => SqliteDatabase
 
-/** Where scripts/ensure-servers.sh puts better-sqlite3, which is built from source and so no dependency. */
+/**
+ * Directory in which scripts/ensure-servers.sh installs better-sqlite3, which is built from source and therefore not
+ * a dependency.
+ */
 export const BETTER_SQLITE3 = join(
   ROOT,
   'node_modules/.cache/topicgate/better-sqlite3/node_modules/better-sqlite3',
@@ -15,7 +18,7 @@ const ALL = ['better-sqlite3', 'libsql', 'node:sqlite'] as const
 export type DriverName = (typeof ALL)[number]
 
 /**
- * The packages every test runs on: those that TOPICGATE_SQLITE_DRIVERS names, as `libsql,node:sqlite`. Node 20 has no
+ * Packages that every test runs on, from TOPICGATE_SQLITE_DRIVERS, such as `libsql,node:sqlite`. Node 20 has no
  * node:sqlite, and better-sqlite3 is built for the Node that runs `npm test`.
  */
 export const DRIVERS: readonly DriverName[] = (
@@ -28,10 +31,10 @@ export const DRIVERS: readonly DriverName[] = (
     return known
   })
 
-/** The package of tests that need one only. */
+/** Package for tests that need only one. */
 export const MAIN_DRIVER: DriverName = DRIVERS[0]!
 
-/** Loads a package as `openSqlite` does; better-sqlite3 from where it was put. */
+/** Loads a package as `openSqlite` does; better-sqlite3 from its own directory. */
 export async function loadDriver(name: string): Promise<unknown> {
   if (name === 'better-sqlite3') return { default: createRequire(import.meta.url)(BETTER_SQLITE3) as Driver }
   return import(name)
@@ -42,7 +45,7 @@ export function only(wanted: DriverName): (name: string) => Promise<unknown> {
   return name => loadDriver(name === wanted ? name : `no-such-${name}`)
 }
 
-/** A plain connection, to look at a file from outside or to hold its lock. */
+/** Plain connection, to inspect a file or to hold its lock. */
 export function connect(driver: DriverName, path: string): SqliteDatabase {
   const load = createRequire(import.meta.url)
   if (driver === 'node:sqlite') {

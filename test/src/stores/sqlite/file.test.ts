@@ -17,14 +17,14 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     return row[name]
   }
 
-  it('is made and brought to the newest schema, with a write-ahead log', async () => {
+  it('is created and migrated to the newest schema, with a write-ahead log', async () => {
     const path = newFile()
     await open(`sqlite:${path}`, { clock }, driver)
     expect(pragma(path, 'user_version')).toBe(MIGRATIONS.length)
     expect(pragma(path, 'journal_mode')).toBe('wal')
   })
 
-  it('of an older version is brought to the newest, and keeps what it holds', async () => {
+  it('of an older version is migrated and keeps its content', async () => {
     const path = newFile()
     const limit = makeLimit()
     const store = await open(path, { clock }, driver)
@@ -39,7 +39,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     expect(pragma(path, 'user_version')).toBe(MIGRATIONS.length + 1)
   })
 
-  it('stays as it is when a step to a newer version fails', async () => {
+  it('stays unchanged when a migration step fails', async () => {
     const path = newFile()
     await (await open(path, { clock }, driver)).close()
     const database = connect(driver, path)
@@ -50,7 +50,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     await open(path, { clock }, driver)
   })
 
-  it('of a newer version is refused, and so is one that belongs to somebody else', async () => {
+  it('of a newer version is rejected, and so is one of another program', async () => {
     const newer = newFile()
     await (await open(newer, { clock }, driver)).close()
     const database = connect(driver, newer)
@@ -67,7 +67,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     expect(pragma(foreign, 'journal_mode')).toBe('delete')
   })
 
-  it('that is no database, or in no folder, is a StoreError that says what to do', async () => {
+  it('that is not a database, or in a missing folder, is a StoreError with the remedy', async () => {
     const path = newFile()
     writeFileSync(path, 'not a database, but long enough to look like one '.repeat(100))
     await expect(open(path, { clock }, driver)).rejects.toThrow(/SQLITE_NOTADB.*name another file/s)
@@ -76,7 +76,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     await expect(open('sqlite:', { clock }, driver)).rejects.toThrow('write sqlite:./limits.db')
   })
 
-  it('takes in the log every ten seconds, however little was written', async () => {
+  it('receives the log every ten seconds, however little was written', async () => {
     const path = newFile()
     const ticking = new FakeClock()
     const store = await open(path, { clock: ticking }, driver)
@@ -88,7 +88,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
     expect(readFileSync(path).equals(before)).toBe(false)
   })
 
-  it('is written back into one piece by close, which decides what was asked before', async () => {
+  it('is merged with its log by close, which first answers pending decisions', async () => {
     const path = newFile()
     const limit = makeLimit({ count: 1_000 })
     const store = await open(path, { clock }, driver)
@@ -103,7 +103,7 @@ describe.each(DRIVERS)('the file, with %s', driver => {
   })
 })
 
-it('a handle of the user’s own stays open when the store is closed', async () => {
+it('a database passed by the caller stays open when the store is closed', async () => {
   const database = connect(MAIN_DRIVER, ':memory:')
   const store = new SqliteStore({ database, clock })
   await charge(store, makeLimit())
@@ -113,7 +113,7 @@ it('a handle of the user’s own stays open when the store is closed', async () 
 })
 
 describe('the package that opens the file', () => {
-  it('is the first that is there', async () => {
+  it('is the first available one', async () => {
     const asked: string[] = []
     const load = (name: string): Promise<unknown> => {
       asked.push(name)
@@ -124,14 +124,14 @@ describe('the package that opens the file', () => {
     expect(asked).toEqual(['better-sqlite3', 'libsql'])
   })
 
-  it('is named as the remedy where there is none, or none that works', async () => {
+  it('is named in the remedy if none is available, or none works', async () => {
     const none = openSqlite(':memory:', { clock, load: name => import(`no-such-${name}`) })
     await expect(none).rejects.toThrow(/npm install better-sqlite3.*better-sqlite3: not installed/s)
     const load = (): Promise<unknown> => Promise.reject(new Error('built for another Node'))
     await expect(openSqlite(':memory:', { clock, load })).rejects.toThrow(/libsql: built for another Node/)
   })
 
-  it('a file that cannot be written to is told of, and the store goes on once it can be', async () => {
+  it('a file that cannot be written is reported, and the store continues once it can', async () => {
     const path = newFile()
     await (await open(path, { clock })).close()
     // The system's own user may write everywhere, so the connection itself is made to refuse.

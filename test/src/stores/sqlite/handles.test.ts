@@ -8,7 +8,7 @@ import { charge, makeLimit, newFile, open } from './harness.ts'
 
 const limit = makeLimit()
 
-/** Files of a database that this process has open. */
+/** Returns the open files of a database in this process. */
 function openFiles(path: string): string[] {
   return readdirSync('/proc/self/fd').flatMap(fd => {
     try {
@@ -32,14 +32,14 @@ function recordingLogger(lines: string[]): Logger {
 }
 
 describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
-  it('is for its owner alone', async () => {
+  it('is readable by its owner only', async () => {
     const path = newFile()
     const store = await open(path, {}, driver)
     await charge(store, limit)
     for (const end of ['', '-wal', '-shm']) expect(statSync(path + end).mode & 0o777).toBe(0o600)
   })
 
-  it('is held by nothing after the store was closed', async () => {
+  it('has no open handles after the store was closed', async () => {
     const path = newFile()
     const store = await open(path, {}, driver)
     await charge(store, limit)
@@ -49,7 +49,7 @@ describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
     expect(openFiles(path)).toEqual([])
   })
 
-  it('is opened anew when it was removed, with a warning', async () => {
+  it('is opened again after it was removed, with a warning', async () => {
     const path = newFile()
     const clock = new FakeClock()
     const lines: string[] = []
@@ -64,7 +64,7 @@ describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
     expect(statSync(path).size).toBeGreaterThan(0)
   })
 
-  it('is followed when another was put in its place', async () => {
+  it('is opened again after it was replaced', async () => {
     const [path, other] = [newFile(), newFile()]
     const clock = new FakeClock()
     const lines: string[] = []
@@ -80,7 +80,7 @@ describe.each(DRIVERS)('the file of a SQLite store, with %s', driver => {
     expect(await charge(store, limit)).toMatchObject({ allowed: false })
   })
 
-  it('that cannot be opened anew is a StoreError that says so, until it can', async () => {
+  it('that cannot be opened again is a StoreError until it can', async () => {
     const path = newFile()
     const clock = new FakeClock()
     const store = await open(path, { clock }, driver)

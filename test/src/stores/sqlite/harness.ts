@@ -8,14 +8,14 @@ import { type OpenSqliteOptions, openSqlite, type SqliteStore } from '../../../.
 import type { Store, Verdict } from '../../../../src/stores/store.ts'
 import { type DriverName, MAIN_DRIVER, only } from './drivers.ts'
 
-/** The path of a file that is not there yet, in a folder that goes with the test. */
+/** Returns a path without a file, in a folder that is removed after the test. */
 export function newFile(): string {
   const folder = mkdtempSync(join(tmpdir(), 'topicgate-sqlite-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   return join(folder, 'limits.db')
 }
 
-/** Opens a store that is closed with the test. */
+/** Opens a store that is closed after the test. */
 export async function open(
   path: string,
   options: OpenSqliteOptions = {},
@@ -36,7 +36,7 @@ export async function charge(store: Store, limit: Limit, key = '', cost = 1): Pr
   return verdict!
 }
 
-/** What a key has left, without charging it. */
+/** Returns the remaining units of a key, without charging it. */
 export async function remaining(store: Store, limit: Limit, key = ''): Promise<number> {
   const [verdict] = await store.decide([{ limit, key, cost: 0 }], { commit: false })
   return verdict!.remaining

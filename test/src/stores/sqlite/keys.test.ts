@@ -9,7 +9,7 @@ import { charge, makeLimit, newFile, open, remaining } from './harness.ts'
 const MINUTE_MS = 60_000
 
 describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver => {
-  it('gives up keys that are whole first, and counts no eviction for them', async () => {
+  it('removes full keys first, and counts no eviction for them', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 4 }, driver)
     const limit = makeLimit()
@@ -21,7 +21,7 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     for (const key of ['a', 'c', 'd', 'e']) expect(await remaining(store, limit, key)).toBe(2)
   })
 
-  it('counts on where a rule is swept away between two decisions of one transaction', async () => {
+  it('counts on if a rule is swept between two decisions of one transaction', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock }, driver)
     const limit = makeLimit()
@@ -33,7 +33,7 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     expect((await charge(store, limit)).remaining).toBe(1)
   })
 
-  it('then the one nearest to being whole, and tells of it', async () => {
+  it('then evicts the one nearest to full, and reports it', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 4 }, driver)
     const events: StoreEvent[] = []
@@ -48,7 +48,7 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     unwatch()
   })
 
-  it('never one that refuses: where all do, new keys share one counter', async () => {
+  it('never evicts one that refuses: if all do, new keys share one counter', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 3 }, driver)
     const limit = makeLimit()
@@ -60,7 +60,7 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     expect(await store.health()).toMatchObject({ keys: 3, evictions: 0, overflows: 4 })
   })
 
-  it('nor one that refused a cost of many, though a single unit would fit', async () => {
+  it('never evicts one that refused a larger cost, even if a single unit would fit', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 2 }, driver)
     const limit = makeLimit()
@@ -72,7 +72,7 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     expect(await remaining(store, limit, 'b')).toBe(3)
   })
 
-  it('a crowd of refusing keys is passed a few at a time, and those that share a counter are limited', async () => {
+  it('many refusing keys are skipped a few at a time, and those that share a counter are limited', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 2 * MAX_SIZES.evictionProbe + 1 }, driver)
     const limit = makeLimit()
@@ -85,7 +85,7 @@ describe.each(DRIVERS)('a rule with more keys than it may keep, with %s', driver
     expect(await remaining(store, limit, 'm3')).toBe(2)
   })
 
-  it('keys of any bytes take part', async () => {
+  it('supports keys of any bytes', async () => {
     const clock = new FakeClock()
     const store = await open(newFile(), { clock, maxKeysPerRule: 3 }, driver)
     const limit = makeLimit()
@@ -108,7 +108,7 @@ it('a rule with large logs keeps fewer keys, as in memory', async () => {
 })
 
 describe('the sweep', () => {
-  it('removes what is whole a slice at a time, then rules without keys, and leaves the rest', async () => {
+  it('removes full keys a slice at a time, then rules without keys, and keeps the rest', async () => {
     const clock = new FakeClock()
     const path = newFile()
     const store = await open(path, { clock })
@@ -134,7 +134,7 @@ describe('the sweep', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('removes what was forgotten, though it is not whole, and nothing of what came later', async () => {
+  it('removes forgotten keys even if not full, and no later ones', async () => {
     const clock = new FakeClock()
     const path = newFile()
     const store = await open(path, { clock })
@@ -151,7 +151,7 @@ describe('the sweep', () => {
     expect(await remaining(store, limit, '7')).toBe(2)
   })
 
-  it('goes on after an outage', async () => {
+  it('continues after an outage', async () => {
     const clock = new FakeClock()
     const path = newFile()
     const store = await open(path, { clock, lockWaitMs: 10 })
@@ -168,7 +168,7 @@ describe('the sweep', () => {
   })
 })
 
-it('one key is forgotten under every rule, and health tells sizes', async () => {
+it('one key is forgotten under every rule, and health reports sizes', async () => {
   const store = await open(newFile(), { clock: new FakeClock() })
   const limits = ['one', 'other', '\ud83d'].map(name => makeLimit({ name }))
   for (const limit of limits) for (const key of ['a', 'b']) await charge(store, limit, key)

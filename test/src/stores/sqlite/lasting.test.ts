@@ -28,7 +28,7 @@ describe.each(DRIVERS)('state in a file, with %s', driver => {
     const limit = makeLimit({ count: 10 })
     const stores = [await open(path, { clock }, driver), await open(path, { clock }, driver)]
     const asked = Array.from({ length: 30 }, (_, index) => charge(stores[index % 2]!, limit))
-    // A store that meets the lock of the other tries again by its clock.
+    // A store that meets the lock of the other retries by its clock.
     const ticking = setInterval(() => clock.advance(5), 1)
     const verdicts = await Promise.all(asked)
     clearInterval(ticking)
@@ -81,8 +81,8 @@ describe.each(DRIVERS)('state in a file, with %s', driver => {
   })
 })
 
-describe('numbers of a rule that change', () => {
-  /** Uses some, changes the numbers at another moment, and charges one more later: in memory and in a file. */
+describe('a rule with changed numbers', () => {
+  /** Uses some units, changes the numbers, and charges one more later: in memory and in a file. */
   async function both(before: object, after: object, laterMs: number): Promise<[Verdict, Verdict]> {
     const answers: Verdict[] = []
     for (const kind of ['memory', 'file']) {
@@ -91,7 +91,7 @@ describe('numbers of a rule that change', () => {
       let store = kind === 'memory' ? new MemoryStore({ clock }) : await open(path, { clock })
       await charge(store, makeLimit(before), 'a', 3)
       clock.set(clock.now() + 1_000)
-      // Any decision of the rule makes the new numbers known; the key itself is not touched.
+      // Any decision of the rule makes the new numbers known; the key itself is not read.
       await charge(store, makeLimit(after), 'b')
       if (kind === 'file') {
         await store.close()
@@ -119,7 +119,7 @@ describe('numbers of a rule that change', () => {
     }
   })
 
-  it('what was used today counts for the month, though the sweep came by tomorrow', async () => {
+  it('what was used today counts for the month, even if the sweep runs tomorrow', async () => {
     const clock = new FakeClock(Date.parse('2026-05-05T12:00:00Z'))
     const store = await open(newFile(), { clock })
     const of = (unit: 'day' | 'month') =>
@@ -133,7 +133,7 @@ describe('numbers of a rule that change', () => {
   })
 })
 
-it('runs algorithms of the user’s own, and one that throws harms no other decision', async () => {
+it('runs custom algorithms, and one that throws affects no other decision', async () => {
   const clock = new FakeClock()
   const path = newFile()
   const own = (name: string, mayThrow: boolean) =>

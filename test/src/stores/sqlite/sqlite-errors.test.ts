@@ -17,7 +17,7 @@ describe.each(DRIVERS)('a lock that another connection holds, with %s', driver =
     const asked = Array.from({ length: 200 }, () => charge(store, limit))
     const startMs = performance.now()
     await clock.advanceAsync(50)
-    // Ten tries of at most 5 ms each; a busy wait would have taken the second of a default.
+    // Ten attempts of at most 5 ms each; a busy wait would have taken the second of a default.
     expect(performance.now() - startMs).toBeLessThan(10_000)
     other.exec('COMMIT')
     other.close()
@@ -26,7 +26,7 @@ describe.each(DRIVERS)('a lock that another connection holds, with %s', driver =
     expect(await remaining(store, limit)).toBe(300)
   })
 
-  it('that stays is a StoreError after the longest wait, and the store goes on afterwards', async () => {
+  it('that stays is a StoreError after the longest wait, and the store continues afterwards', async () => {
     const clock = new FakeClock()
     const path = newFile()
     const store = await open(path, { clock, lockWaitMs: 100 }, driver)
@@ -37,7 +37,7 @@ describe.each(DRIVERS)('a lock that another connection holds, with %s', driver =
     const refused = expect(charge(store, limit)).rejects.toThrow(/SQLITE_BUSY.*another connection holds/s)
     await clock.advanceAsync(110)
     await refused
-    // While it lasts, what comes is tried once and told at once.
+    // Meanwhile new work is tried once and rejected at once.
     await expect(charge(store, limit)).rejects.toThrow(StoreError)
     // Reading needs no lock.
     expect(await remaining(store, limit)).toBe(9)
@@ -48,7 +48,7 @@ describe.each(DRIVERS)('a lock that another connection holds, with %s', driver =
   })
 })
 
-it.each(DRIVERS)('a full disk rolls the whole batch back, and the store goes on, with %s', async driver => {
+it.each(DRIVERS)('a full disk rolls the whole batch back, and the store continues, with %s', async driver => {
   const clock = new FakeClock()
   const database = connect(driver, newFile())
   const store = new SqliteStore({ database, clock })
@@ -68,7 +68,7 @@ it.each(DRIVERS)('a full disk rolls the whole batch back, and the store goes on,
   database.close()
 })
 
-it('a damaged file is a StoreError, never a refusal', async () => {
+it('a damaged file is a StoreError, never a denial', async () => {
   const clock = new FakeClock()
   const database = connect(MAIN_DRIVER, newFile())
   const store = new SqliteStore({ database, clock })
@@ -83,7 +83,7 @@ it('a damaged file is a StoreError, never a refusal', async () => {
   await store.close()
 })
 
-it('no more decisions wait than there may be; the rest is refused as broken, not as denied', async () => {
+it('a bounded number of decisions wait; further ones are rejected, not denied', async () => {
   const clock = new FakeClock()
   const path = newFile()
   const store = await open(path, { clock })
@@ -99,7 +99,7 @@ it('no more decisions wait than there may be; the rest is refused as broken, not
   expect(await remaining(store, limit)).toBe(1_000_000 - MAX_SIZES.sqlitePending)
 })
 
-it('a transaction holds no more decisions than there may be', async () => {
+it('a transaction holds a bounded number of decisions', async () => {
   const clock = new FakeClock()
   const database = connect(MAIN_DRIVER, ':memory:')
   let commits = 0

@@ -5,25 +5,25 @@ import { CELLS } from '../broker-cells.ts'
 const here = new URL('./', import.meta.url)
 const brokers = new URL('../../../brokers/', import.meta.url)
 
-describe('the roll call of brokers', () => {
-  const pages = readdirSync(here).filter(path => path.endsWith('.test.ts') && path !== 'roll-call.test.ts')
-  const doors = readdirSync(brokers, { withFileTypes: true }).filter(entry => entry.isDirectory())
+describe('every broker', () => {
+  const files = readdirSync(here).filter(path => path.endsWith('.test.ts') && path !== 'every-broker.test.ts')
+  const folders = readdirSync(brokers, { withFileTypes: true }).filter(entry => entry.isDirectory())
   const table = readFileSync(new URL('../../../docs/outcomes.md', import.meta.url), 'utf8')
 
-  it('every broker there is runs the suite', () => {
-    const running = pages.map(path => path.replace(/\.test\.ts$/, ''))
-    expect(running.toSorted()).toEqual(doors.map(({ name }) => name).toSorted())
+  it('runs the suite', () => {
+    const running = files.map(path => path.replace(/\.test\.ts$/, ''))
+    expect(running.toSorted()).toEqual(folders.map(({ name }) => name).toSorted())
   })
 
-  it.each(pages)('%s leaves nothing out, and each of its drivers has a table', page => {
-    const text = readFileSync(new URL(page, here), 'utf8')
+  it.each(files)('%s skips nothing, and each of its drivers has a table', file => {
+    const text = readFileSync(new URL(file, here), 'utf8')
     expect(text).not.toMatch(/\.(skip|skipIf|runIf|todo|only|fails)\b/)
     const names = [...text.matchAll(/^brokerConformance\('([^']+)'/gm)].map(([, name]) => name)
     expect(names.length).toBeGreaterThan(0)
     for (const name of names) expect(table).toContain(`<!-- seen: ${name} -->`)
   })
 
-  it('no cell of any table was left out', () => {
+  it('has tables without an omitted cell', () => {
     const blocks = [...table.matchAll(/<!-- seen: (.+) -->[\s\S]*?<!-- end: \1 -->/g)].map(([block]) => block)
     expect(blocks).toHaveLength(6)
     const rows = blocks
@@ -35,7 +35,7 @@ describe('the roll call of brokers', () => {
     expect(blocks.join('\n')).not.toContain('not seen')
   })
 
-  it('knows every outcome a rule can ask for', () => {
+  it('is tested with every outcome of a rule', () => {
     expect(CELLS.map(({ outcome }) => outcome)).toEqual([
       ...['throttle', 'queue', 'latest', 'degrade', 'redirect', 'retry', 'drop', 'reject', 'disconnect'],
       'a function',

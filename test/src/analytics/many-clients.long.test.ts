@@ -20,7 +20,7 @@ function usedBytes(): number {
 const MESSAGES = 1_000_000
 const CLIENTS = 200_000
 
-it('of a million messages of 200,000 clients knows the totals, the clients and the worst, in less than 20 MB', {
+it('for a million messages of 200,000 clients reports totals, distinct clients and the most refused, in less than 20 MB', {
   timeout: 300_000,
 }, () => {
   const clock = new FakeClock()
@@ -46,7 +46,7 @@ it('of a million messages of 200,000 clients knows the totals, the clients and t
       size: 1,
     }
   })
-  // The gate's own memory is there before that of the analytics.
+  // The gate's own memory is allocated before that of the analytics.
   for (const message of messages) void gate.check(message)
   const beforeBytes = usedBytes()
   const analytics = new Analytics({ gate })
@@ -57,7 +57,7 @@ it('of a million messages of 200,000 clients knows the totals, the clients and t
   let [blocked, rare] = [0, 0]
   for (let count = 0; count < MESSAGES; count++) {
     if (count % 1_000 === 0) clock.set(clock.now() + 4_000)
-    // One in five in turn, so that all of them come.
+    // One in five in turn, so that every client sends.
     const index = count % 5 === 0 ? count / 5 : draw()
     seen[index] = 1
     const decision = gate.check(messages[index]!)
@@ -98,7 +98,7 @@ it('of a million messages of 200,000 clients knows the totals, the clients and t
   expect(usedNow).toBeLessThan(20_000_000)
 })
 
-it('knows whom a flood of 100,000 senders refused most, though only some of it is counted by name', () => {
+it('reports the most refused of 100,000 senders, though only some refusals are counted by name', () => {
   const refuse: Middleware = () => ({
     allowed: false,
     outcome: 'drop',
@@ -119,7 +119,7 @@ it('knows whom a flood of 100,000 senders refused most, though only some of it i
   )
   const dice = random(3)
   for (let count = 0; count < 400_000; count++) {
-    // The ten worst come when all runs are long in use.
+    // The ten most refused arrive when all runs are in use.
     const isWorst = count > 200_000 && count % 10 === 0
     void gate.check(messages[isWorst ? dice.int(99_000, 99_009) : dice.int(0, 98_999)]!)
   }
@@ -136,7 +136,7 @@ it('knows whom a flood of 100,000 senders refused most, though only some of it i
   expect(topBlocked.topics.list).toHaveLength(4)
 })
 
-it('stays under 20 MB when each name of a month is new and as long as names may be', () => {
+it('stays under 20 MB when each name of a month is new and of maximum length', () => {
   const clock = new FakeClock()
   const refuse: Middleware = message => ({
     allowed: false,

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { findBinary } from '../../support/server.ts'
 
-/** Runs promtool of Prometheus; what it says, and whether it was content. */
+/** Runs promtool of Prometheus; returns its output and whether it succeeded. */
 export function promtool(
   args: readonly string[],
   input = '',

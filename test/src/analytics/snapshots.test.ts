@@ -36,7 +36,7 @@ const STORES: Readonly<Record<string, (clock: FakeClock) => SnapshotStore>> = {
     new SqliteSnapshots({ database: connect('libsql', ':memory:') as SnapshotDatabase, clock }),
 }
 
-/** One node with a gate of its own. */
+/** A node with a gate of its own. */
 function node(clock: FakeClock, store: SnapshotStore, name?: string) {
   const gate = new Gate({ clock }).use(
     limit({ name: 'five', rate: '5/day', algorithm: 'fixed-window', per: 'client' }),
@@ -65,7 +65,7 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
     store = open(clock)
   })
 
-  it('are replaced under the same name, kept apart under others, and gone after their time', async () => {
+  it('replace those of the same name, are separate from others, and expire', async () => {
     await store.put('a', '{"n":1}', 50)
     await store.put('b', '{"n":2}', 100_000)
     await store.put('a', '{"n":3}', 100_000)
@@ -82,7 +82,7 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
     expect((await store.list()).map(({ node }) => node)).not.toContain('short')
   })
 
-  it('of several nodes become one view: sums, each client once, the worst of all', async () => {
+  it('of several nodes are merged: sums, distinct clients, the most refused of all', async () => {
     const [one, two] = [node(clock, store, 'one'), node(clock, store, 'two')]
     one.send('shared', 20)
     two.send('shared', 10)
@@ -115,7 +115,7 @@ describe.each(Object.entries(STORES))('snapshots in %s', (_name, open) => {
     ])
   })
 
-  it('say of a node what it says itself, also over hours, and once however often they are exported', async () => {
+  it("equal a node's own report, also over hours, and count once however often exported", async () => {
     const { send, analytics, exporter } = node(clock, store)
     for (let hour = 0; hour < 3; hour++) {
       send(`c${hour}`, 7)
@@ -160,7 +160,7 @@ describe('the exporter', () => {
     expect(put).toEqual([])
   })
 
-  it('tells the log, and tries again what the store refused', async () => {
+  it('logs, and repeats what the store refused', async () => {
     const clock = new FakeClock(NOON_MS)
     const lines: unknown[] = []
     const stored: string[] = []
@@ -190,7 +190,7 @@ describe('the exporter', () => {
     await exporter.close()
   })
 
-  it('ends though the store hangs', async () => {
+  it('stops even if the store hangs', async () => {
     const clock = new FakeClock(NOON_MS)
     const store: SnapshotStore = { put: () => new Promise(() => {}), list: async () => [] }
     const { send, exporter } = node(clock, store)
@@ -200,7 +200,7 @@ describe('the exporter', () => {
     await closed
   })
 
-  it('passes over what is no record, whatever stands there', async () => {
+  it('skips invalid records', async () => {
     const clock = new FakeClock(NOON_MS)
     const store = new MemorySnapshots({ clock })
     const { send, exporter } = node(clock, store, 'sound')
@@ -220,7 +220,7 @@ describe('the exporter', () => {
     await exporter.close()
   })
 
-  it('a memory of snapshots keeps so many, the newest', async () => {
+  it('MemorySnapshots keeps a bounded number, the newest', async () => {
     const store = new MemorySnapshots({ clock: new FakeClock() })
     for (let index = 0; index <= MAX_SIZES.snapshotRecords; index++) await store.put(`n${index}`, '', 1_000)
     const all = await store.list()

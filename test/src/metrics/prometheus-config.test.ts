@@ -42,14 +42,14 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** A file where a container could read it, too. */
+/** Returns a file that a container can read, too. */
 function copied(name: string, content: string): string {
   const path = join(folder, name)
   writeFileSync(path, content)
   return path
 }
 
-/** Names of all that a gate with a breaker and a guard exposes. */
+/** Returns the names of all metrics of a gate with a breaker and a guard. */
 async function exposed(): Promise<ReadonlySet<string>> {
   const gate = new Gate({ clock: new FakeClock() })
   const stats = {
@@ -81,8 +81,8 @@ async function exposed(): Promise<ReadonlySet<string>> {
 
 const namesIn = (query: string): readonly string[] => query.match(/\btopicgate[\w:]+/g) ?? []
 
-describe('the rules for Prometheus', () => {
-  it('are sound, and prometheus.yml finds them', () => {
+describe('the Prometheus rules', () => {
+  it('are valid, and prometheus.yml refers to them', () => {
     copied('topicgate.rules.yml', text('prometheus/topicgate.rules.yml'))
     const { fine, said } = promtool([
       'check',
@@ -137,12 +137,12 @@ describe('the rules for Prometheus', () => {
     expect(fine, said).toBe(true)
   })
 
-  it('ask only for what there is', async () => {
+  it('use only existing metrics', async () => {
     const known = await exposed()
     expect(rules.flatMap(({ expr }) => namesIn(expr)).filter(name => !known.has(name))).toEqual([])
   })
 
-  it('tell of what alerts tell of', () => {
+  it('cover the built-in alerts', () => {
     expect(rules.flatMap(({ alert }) => alert ?? [])).toEqual([
       'TopicgateBlockRateHigh',
       'TopicgateBlockRateCritical',
@@ -154,10 +154,10 @@ describe('the rules for Prometheus', () => {
   })
 })
 
-describe('the dashboard for Grafana', () => {
-  it('asks for what Prometheus can read', () => {
+describe('the Grafana dashboard', () => {
+  it('has valid Prometheus queries', () => {
     expect(queries.length).toBeGreaterThan(15)
-    // What Grafana puts in before it asks.
+    // Variables that Grafana fills in.
     const asked = queries.map(query =>
       query.replaceAll('$__rate_interval', '1m').replaceAll(/\$(job|instance)/g, '.*'),
     )
@@ -170,7 +170,7 @@ describe('the dashboard for Grafana', () => {
     expect(fine).toBe(true)
   })
 
-  it('asks only for what there is, by labels there are', async () => {
+  it('queries only existing metrics, by existing labels', async () => {
     const known = await exposed()
     const asked = new Set(queries.flatMap(namesIn))
     expect([...asked].filter(name => !known.has(name))).toEqual([])
@@ -188,7 +188,7 @@ describe('the dashboard for Grafana', () => {
     ])
   })
 
-  it('has panels of their own ids that do not lie on each other', () => {
+  it('has panels with unique ids that do not overlap', () => {
     const { panels } = dashboard
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
     const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>

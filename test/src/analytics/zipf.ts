@@ -1,6 +1,6 @@
 import { random } from '../../support/random.ts'
 
-/** Names by Zipf's law: the k-th comes as often as 1 ÷ k. */
+/** Returns names by Zipf's law: the k-th occurs 1 ÷ k as often. */
 export function zipf(names: number, seed: number): () => number {
   const sums = new Float64Array(names)
   let sum = 0
