@@ -8,20 +8,21 @@ import type { Terminal } from './terminal.ts'
 /** What the commands read from the environment, and what for. docs/deployment.md holds the same table. */
 export const VARIABLES = {
   TOPICGATE_POLICY: 'policy files for commands that name none, separated as in PATH',
-  TOPICGATE_ENV: 'an overlay: `prod` lays policy.prod.yaml, where it is there, over policy.yaml',
+  TOPICGATE_ENV: 'an overlay: `prod` merges policy.prod.yaml, if it exists, into policy.yaml',
   TOPICGATE_ENABLED: '`false` lets everything pass',
   TOPICGATE_STORE: 'the URL of the store, in place of the policy’s',
   TOPICGATE_STORE_PREFIX: 'its prefix',
   TOPICGATE_STORE_TIMEOUT: 'its time limit, as 250ms',
-  TOPICGATE_STORE_FALLBACK: 'who decides while it is out of reach: memory, degraded, allow, deny',
-  TOPICGATE_STORE_NODES: 'how many nodes share it',
+  TOPICGATE_STORE_FALLBACK: 'decides while the store is unreachable: memory, degraded, allow, deny',
+  TOPICGATE_STORE_NODES: 'the number of nodes that share it',
   TOPICGATE_HEALTH: 'the port of `/live` and `/ready`, as with --health',
-  TOPICGATE_NOTICES: 'the topic refused clients are told on, as with --notices; `true` for the usual one',
+  TOPICGATE_NOTICES:
+    'the topic on which refused clients get the reason, as with --notices; `true` for the usual one',
   TOPICGATE_MAX_PACKET_BYTES: 'the largest MQTT packet, as with --max-packet-bytes',
-  TOPICGATE_AUDIT_LOG: 'the file of bans, overrides and the like, as with --audit-log',
-  TOPICGATE_ANALYTICS_STORE: 'where analytics are left, as with --analytics-store',
-  TOPICGATE_ALERTS_WEBHOOK: 'where alerts are posted, as with --alerts-webhook',
-  TOPICGATE_ALERTS_SECRET: 'what they are signed with',
+  TOPICGATE_AUDIT_LOG: 'the file of bans, overrides and other changes, as with --audit-log',
+  TOPICGATE_ANALYTICS_STORE: 'the store of analytics, as with --analytics-store',
+  TOPICGATE_ALERTS_WEBHOOK: 'the URL that receives alerts, as with --alerts-webhook',
+  TOPICGATE_ALERTS_SECRET: 'the secret that signs alerts',
   TOPICGATE_LOG_LEVEL: 'the level of the log, as with --log-level',
 } as const
 
