@@ -28,7 +28,7 @@ describe('policies on the pages', () => {
     const gate = await Gate.fromPolicy(block.text, { env: {}, store: new MemoryStore() })
     // What goes by handlers is for consumers.
     if (gate.handlerMonitor.names.length === 0) expect(findUnsupported(gate)).toEqual([])
-    else expect(findUnsupported(gate)[0]).toContain('put the policy before a NATS or MQTT consumer')
+    else expect(findUnsupported(gate)[0]).toContain('use the policy in a NATS or MQTT consumer')
     await gate.close()
   })
 
