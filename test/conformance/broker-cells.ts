@@ -31,7 +31,8 @@ const FIRST = ALL.slice(0, ROOM)
 const REST = ALL.slice(ROOM)
 
 const FAST = `100/s burst ${ROOM}`
-const SLOW = `1/hour burst ${ROOM}`
+/** Gives no unit back while a test runs. */
+export const SLOW = `1/hour burst ${ROOM}`
 
 const oddGo: CustomOutcome = message => (numberOf(message.payload?.()) % 2 === 1 ? 'drop' : 'deliver')
 

@@ -2,7 +2,7 @@ import { limitNats } from '../../brokers/nats/index.ts'
 import type { Generation } from '../brokers/nats/generations.ts'
 import { startNats } from '../support/nats.ts'
 import { until } from '../support/wait.ts'
-import { type Cell, SENT } from './broker-cells.ts'
+import { type Cell, SENT, SLOW } from './broker-cells.ts'
 import type { Arrival, BrokerDriver, BrokerScene, Told } from './broker-suite.ts'
 
 const NOBODY: Told = {}
@@ -19,6 +19,7 @@ export function natsDriver(generation: Generation): BrokerDriver {
       if (outcome === 'disconnect') return /a consumer has no connection to whoever published/
       return outcome === 'retry' && way === CORE ? /core NATS delivers nothing again/ : undefined
     },
+    rate: ({ outcome }, way) => (outcome === 'retry' && way === REQUESTS ? SLOW : undefined),
     // A refused request is answered with a retry hint; its sender has to repeat it.
     expected: ({ outcome, expected }, way) =>
       outcome === 'retry' && way === REQUESTS

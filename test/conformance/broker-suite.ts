@@ -38,6 +38,8 @@ export interface BrokerDriver {
   told(cell: Cell, way: string): Told
   /** Expected messages at the receiver, if the way changes what the cell expects. */
   expected?(cell: Cell, way: string): Seen | undefined
+  /** Rate of a cell, if a way needs another one. */
+  rate?(cell: Cell, way: string): string | undefined
   /** Throws UnsupportedError if the gate asks for an outcome that the way does not support. */
   open(gate: Gate, way: string): Promise<BrokerScene>
 }
@@ -53,7 +55,8 @@ export function brokerConformance(name: string, driver: BrokerDriver): void {
   describe.each(driver.ways)(`${name}, %s`, way => {
     it.each(CELLS)('$outcome', async cell => {
       const gate = new Gate({ dialect: driver.dialect })
-      const { rate, exceeded, outcome } = cell
+      const { exceeded, outcome } = cell
+      const rate = driver.rate?.(cell, way) ?? cell.rate
       gate.use(
         driver.dialect === 'nats' ? 'in.>' : 'in/#',
         limit({ name: 'r', rate, exceeded, dialect: driver.dialect, on: driver.on ?? 'publish' }),
