@@ -10,18 +10,18 @@ export class AllRuleCounters {
   #ids = 0
 
   /** Returns the counters of a rule and the tier at an index; those of `other` if there are too many rules. */
-  series(rule: string, place: number): Series {
-    const counters = this.#tallyOf(rule)
-    let series = counters.series.get(place)
+  series(rule: string, index: number): Series {
+    const counters = this.#countersOf(rule)
+    let series = counters.series.get(index)
     if (series === undefined) {
-      series = new Series(counters, this.#tiers[place] ?? OTHER, place)
-      counters.series.set(place, series)
+      series = new Series(counters, this.#tiers[index] ?? OTHER, index)
+      counters.series.set(index, series)
     }
     return series
   }
 
   /** Returns the index of a tier, valid until the next reset; that of `other` if there are too many tiers. */
-  placeOf(tier: string): number {
+  tierIndexOf(tier: string): number {
     const known = this.#tiers.indexOf(tier)
     if (known >= 0) return known
     if (this.#tiers.length > MAX_SIZES.metricTiers) return MAX_SIZES.metricTiers + 1
@@ -29,7 +29,7 @@ export class AllRuleCounters {
   }
 
   /** Counts a refused sender for a rule; does nothing if too many rules have lists. */
-  violate(
+  recordViolation(
     counters: RuleCounters,
     user: string | undefined,
     ip: string | undefined,
@@ -40,13 +40,13 @@ export class AllRuleCounters {
       if (this.#lists >= MAX_SIZES.violationRules) return
       this.#lists++
     }
-    counters.violate(user, ip, topic, times)
+    counters.recordViolation(user, ip, topic, times)
   }
 
   /** Reports the refusals of each rule since the last call. */
-  settle(count: (rule: string, times: number) => void): void {
+  drainRefusals(count: (rule: string, times: number) => void): void {
     for (const counters of this.#counters.values()) {
-      const times = counters.settle()
+      const times = counters.drainRefusals()
       if (times > 0 && counters.rule !== '') count(counters.rule, times)
     }
   }
@@ -69,7 +69,7 @@ export class AllRuleCounters {
   }
 
   /** Removes the rules that are no longer in the policy. */
-  keep(rules: readonly string[]): void {
+  retainRules(rules: readonly string[]): void {
     const kept = new Set(['', ...rules])
     for (const rule of this.#counters.keys()) if (!kept.has(rule)) this.#forget(rule)
   }
@@ -79,7 +79,7 @@ export class AllRuleCounters {
     this.#counters.delete(rule)
   }
 
-  #tallyOf(rule: string): RuleCounters {
+  #countersOf(rule: string): RuleCounters {
     const known = this.#counters.get(rule)
     if (known !== undefined) return known
     const name = rule !== '' && this.#counters.size >= MAX_SIZES.metricRules ? OTHER : rule

@@ -27,8 +27,8 @@ export interface Totals {
 }
 
 /** A sender state's mark holds the number of a slice and, in these low bits, the index of a tier. */
-const PLACE_BITS = 5
-const LAST_PLACE = 2 ** PLACE_BITS - 1
+const INDEX_BITS = 5
+const MAX_TIER_INDEX = 2 ** INDEX_BITS - 1
 
 let slices = 0
 
@@ -42,19 +42,19 @@ export class Analytics {
   readonly #clock: Clock
   readonly #history: History
   readonly #counters = new AllRuleCounters()
-  readonly #runs: RefusalAggregator
+  readonly #refusals: RefusalAggregator
   /** Number of the open slice, unique among all analytics; a sender state stores the slice it was last counted in. */
   #slice = ++slices
   #sliceEndsMs: number
   /** Totals of the closed slices. */
-  #before: Totals = { total: 0, blocked: 0 }
+  #closedTotals: Totals = { total: 0, blocked: 0 }
   /** Counters of the last decision, because the next decision most often uses the same. */
-  #last: Series
-  readonly #endCounting: () => void
+  #lastSeries: Series
+  readonly #unsubscribe: () => void
   readonly #onPolicy = (): void => {
-    this.#settle()
-    this.#counters.keep(this.#gate.rules())
-    this.#last = this.#counters.series('', 0)
+    this.#countPending()
+    this.#counters.retainRules(this.#gate.rules())
+    this.#lastSeries = this.#counters.series('', 0)
   }
 
   /** Listens to the gate until `close`. */
@@ -65,33 +65,36 @@ export class Analytics {
     this.#clock = clock ?? gate.clock
     this.#history = new History(this.#clock.now())
     this.#sliceEndsMs = this.#history.open.endMs
-    this.#last = this.#counters.series('', 0)
-    this.#runs = new RefusalAggregator(refused => {
+    this.#lastSeries = this.#counters.series('', 0)
+    this.#refusals = new RefusalAggregator(refused => {
       const { open } = this.#history
       // List by list, so that each is in the CPU caches from its second name on.
       for (const { client, times } of refused) open.clients.add(client, times)
       for (const { topic, times } of refused) open.topics.add(topic, times)
       for (const { counters, user, ip, topic, times } of refused)
-        this.#counters.violate(counters, user, ip, topic, times)
+        this.#counters.recordViolation(counters, user, ip, topic, times)
     })
-    this.#endCounting = gate.countBy(this)
+    this.#unsubscribe = gate.countBy(this)
     gate.on('policy', this.#onPolicy)
   }
 
   /** Returns the decisions of the last hour (in steps of five minutes), 24 hours or 7 days (UTC) as plain JSON. */
   snapshot(range: Range = '1h'): Snapshot {
-    this.#catchUp()
+    this.#closeDueSlice()
     return snapshotOf(this.#history.summaries(), range, this.#clock.now())
   }
 
   totals(): Totals {
     const { open } = this.#history
-    return { total: this.#before.total + open.total, blocked: this.#before.blocked + open.blocked }
+    return {
+      total: this.#closedTotals.total + open.total,
+      blocked: this.#closedTotals.blocked + open.blocked,
+    }
   }
 
   /** Returns metrics by rule, in the order of first use. */
   rules(): readonly RuleMetrics[] {
-    this.#settle()
+    this.#countPending()
     return this.#counters.metrics()
   }
 
@@ -107,11 +110,11 @@ export class Analytics {
 
   /** Resets the counters of one rule or all; the history stays. */
   reset(rule?: string): void {
-    this.#settle()
+    this.#countPending()
     this.#counters.reset(rule)
     // Tiers may have other indexes now.
     this.#slice = ++slices
-    this.#last = this.#counters.series('', 0)
+    this.#lastSeries = this.#counters.series('', 0)
   }
 
   /**
@@ -119,35 +122,41 @@ export class Analytics {
    * nodes.
    */
   summaries(sinceMs = 0): readonly SummaryRecord[] {
-    this.#catchUp()
+    this.#closeDueSlice()
     const all = this.#history.summaries()
     return all.filter(({ total, endMs }) => total > 0 && endMs > sinceMs).map(one => one.record())
   }
 
   /** Counts one decision. */
   count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
-    if (this.#clock.now() >= this.#sliceEndsMs) this.#catchUp()
+    if (this.#clock.now() >= this.#sliceEndsMs) this.#closeDueSlice()
     // The sender state's mark identifies slice and tier, so that no other field of the sender is read.
-    const isMet = senderState.met >> PLACE_BITS === this.#slice
-    const place = isMet ? senderState.met & LAST_PLACE : this.#meet(senderState, sender)
+    const isCounted = senderState.met >> INDEX_BITS === this.#slice
+    const index = isCounted ? senderState.met & MAX_TIER_INDEX : this.#countClient(senderState, sender)
     const { open } = this.#history
     open.total++
     const rule = decision.rule ?? ''
-    let series = this.#last
-    if (series.rule !== rule || series.place !== place) {
-      series = this.#counters.series(rule, place)
-      this.#last = series
+    let series = this.#lastSeries
+    if (series.rule !== rule || series.index !== index) {
+      series = this.#counters.series(rule, index)
+      this.#lastSeries = series
     }
-    series.note(decision)
+    series.record(decision)
     if (decision.allowed) return
     open.blocked++
     // A late decision may be about a topic that the sender state no longer has.
-    if (senderState.topic === topic && isKept(senderState)) this.#runs.gather(senderState, series.counters)
-    else this.#runs.settle(isKept(senderState) ? senderState.identity : sender, topic, series.counters)
+    if (senderState.topic === topic && isPersistent(senderState))
+      this.#refusals.recordRefusal(senderState, series.counters)
+    else
+      this.#refusals.countByName(
+        isPersistent(senderState) ? senderState.identity : sender,
+        topic,
+        series.counters,
+      )
   }
 
   close(): void {
-    this.#endCounting()
+    this.#unsubscribe()
     this.#gate.off('policy', this.#onPolicy)
   }
 
@@ -156,27 +165,27 @@ export class Analytics {
   }
 
   /** Counts a sender among the clients of the open slice and marks its state; returns the index of its tier. */
-  #meet(senderState: SenderState, sender: Sender): number {
+  #countClient(senderState: SenderState, sender: Sender): number {
     // The identity equals the sender, unless the policy fills in fields.
-    const who = isKept(senderState) ? senderState.identity : sender
-    this.#history.open.unique.add(nameOf(who))
-    const place = this.#counters.placeOf(who.tier ?? '')
-    senderState.met = (this.#slice << PLACE_BITS) | place
-    return place
+    const identity = isPersistent(senderState) ? senderState.identity : sender
+    this.#history.open.unique.add(nameOf(identity))
+    const index = this.#counters.tierIndexOf(identity.tier ?? '')
+    senderState.met = (this.#slice << INDEX_BITS) | index
+    return index
   }
 
-  #settle(): void {
-    this.#runs.settleAll()
-    this.#counters.settle((rule, times) => this.#history.open.rules.add(rule, times))
+  #countPending(): void {
+    this.#refusals.countAllPending()
+    this.#counters.drainRefusals((rule, times) => this.#history.open.rules.add(rule, times))
   }
 
   /** Counts pending refusals, and closes the slice if it is over. */
-  #catchUp(): void {
-    this.#settle()
+  #closeDueSlice(): void {
+    this.#countPending()
     const nowMs = this.#clock.now()
     if (nowMs < this.#sliceEndsMs) return
-    this.#runs.renew()
-    this.#before = this.totals()
+    this.#refusals.restartExact()
+    this.#closedTotals = this.totals()
     this.#history.roll(nowMs)
     this.#sliceEndsMs = this.#history.open.endMs
     this.#slice = ++slices
@@ -184,6 +193,6 @@ export class Analytics {
 }
 
 /** Returns false for a state made per message, as when headers identify the sender. */
-function isKept(senderState: SenderState): boolean {
+function isPersistent(senderState: SenderState): boolean {
   return senderState.routes?.areKept ?? false
 }

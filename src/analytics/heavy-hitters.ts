@@ -20,12 +20,12 @@ const KEPT = 0.5
  * most 2 ÷ room of everything counted; a name listed from the start has its exact count.
  */
 export class HeavyHitters {
-  readonly #room: number
-  readonly #least = new Map<string, number>()
+  readonly #capacity: number
+  readonly #minCounts = new Map<string, number>()
   #error = 0
 
-  constructor(room: number) {
-    this.#room = room
+  constructor(capacity: number) {
+    this.#capacity = capacity
   }
 
   /** Maximum excess of a count, and maximum count of an unlisted name. */
@@ -34,27 +34,27 @@ export class HeavyHitters {
   }
 
   add(name: string, times: number): void {
-    const least = this.#least.get(name)
-    if (least !== undefined) {
-      this.#least.set(name, least + times)
+    const minCount = this.#minCounts.get(name)
+    if (minCount !== undefined) {
+      this.#minCounts.set(name, minCount + times)
       return
     }
-    if (this.#least.size >= this.#room) this.#shrink(Math.floor(this.#room * KEPT))
-    this.#least.set(name, times)
+    if (this.#minCounts.size >= this.#capacity) this.#shrink(Math.floor(this.#capacity * KEPT))
+    this.#minCounts.set(name, times)
   }
 
   /** Merges another list, as if its names were counted here; errors add up. */
   merge({ error, least }: HeavyHitterRecord): void {
-    for (const [name, times] of least) this.#least.set(name, (this.#least.get(name) ?? 0) + times)
+    for (const [name, times] of least) this.#minCounts.set(name, (this.#minCounts.get(name) ?? 0) + times)
     this.#error += error
-    if (this.#least.size > this.#room) this.#shrink(this.#room)
+    if (this.#minCounts.size > this.#capacity) this.#shrink(this.#capacity)
   }
 
   /** Returns the most frequent names first; equal counts are sorted by name. */
   top(most: number): readonly Counted[] {
     return this.#ranked()
       .slice(0, most)
-      .map(([name, least]) => ({ name, count: least + this.#error }))
+      .map(([name, minCount]) => ({ name, count: minCount + this.#error }))
   }
 
   /** Returns a copy for merging. */
@@ -63,17 +63,17 @@ export class HeavyHitters {
   }
 
   #ranked(): [string, number][] {
-    return [...this.#least].sort(([a, most], [b, more]) => more - most || (a < b ? -1 : 1))
+    return [...this.#minCounts].sort(([a, most], [b, more]) => more - most || (a < b ? -1 : 1))
   }
 
   /** Keeps at most `room` names: subtracts the count of the next name from all. */
-  #shrink(room: number): void {
+  #shrink(capacity: number): void {
     // A typed array sorts numbers without calls, in a third of the time.
-    const counts = Float64Array.from(this.#least.values()).sort()
-    const taken = counts[counts.length - 1 - room]!
-    for (const [name, least] of this.#least) {
-      if (least > taken) this.#least.set(name, least - taken)
-      else this.#least.delete(name)
+    const counts = Float64Array.from(this.#minCounts.values()).sort()
+    const taken = counts[counts.length - 1 - capacity]!
+    for (const [name, minCount] of this.#minCounts) {
+      if (minCount > taken) this.#minCounts.set(name, minCount - taken)
+      else this.#minCounts.delete(name)
     }
     this.#error += taken
   }

@@ -15,7 +15,7 @@ const KEPT: Readonly<Record<Grain, number>> = {
  */
 export class History {
   open: Summary
-  readonly #closed: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
+  readonly #closedSpans: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
 
   constructor(nowMs: number) {
     this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
@@ -27,14 +27,14 @@ export class History {
     this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
     if (open.total === 0) return
     for (const grain of ['slice', 'hour', 'day'] as const) {
-      const spans = this.#closed[grain]
+      const spans = this.#closedSpans[grain]
       const startMs = startOf(grain, open.startMs)
       if (spans.at(-1)?.startMs !== startMs) spans.push(new Summary(grain, startMs))
       spans.at(-1)!.merge(open)
       const oldestMs = startOf(grain, nowMs) - (KEPT[grain] - 1) * GRAINS[grain]
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
     }
-    const days = this.#closed.day
+    const days = this.#closedSpans.day
     for (const day of days.slice(0, -RANGES['7d'].spans)) day.forgetNames()
   }
 
@@ -42,7 +42,7 @@ export class History {
   summaries(): readonly Summary[] {
     const { open } = this
     return (['slice', 'hour', 'day'] as const).flatMap(grain => {
-      const spans = this.#closed[grain]
+      const spans = this.#closedSpans[grain]
       const sum = new Summary(grain, startOf(grain, open.startMs))
       const last = spans.at(-1)
       const begun = last?.startMs === sum.startMs

@@ -1,9 +1,9 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib'
 
-const PLACE_BITS = 15
-const REGISTERS = 1 << PLACE_BITS
+const INDEX_BITS = 15
+const REGISTERS = 1 << INDEX_BITS
 /** Maximum register value: leading zeros of 32 random bits, plus one. */
-const HIGHEST = 33
+const MAX_RANK = 33
 const ALPHA = 0.5 / Math.LN2
 
 /**
@@ -17,17 +17,17 @@ export class HyperLogLog {
   /** The hash is fixed, so that counts of several nodes can be merged. */
   add(name: string): void {
     // Two multiplications per character; each state is finalised like MurmurHash3.
-    let place = 0x9e3779b9 ^ name.length
-    let chance = 0x7f4a7c15 ^ name.length
+    let registerHash = 0x9e3779b9 ^ name.length
+    let rankHash = 0x7f4a7c15 ^ name.length
     for (let index = 0; index < name.length; index++) {
       const code = name.charCodeAt(index)
-      place = Math.imul(place ^ code, 0x85ebca6b)
-      place ^= place >>> 15
-      chance = Math.imul(chance ^ code, 0x5f356495)
-      chance ^= chance >>> 13
+      registerHash = Math.imul(registerHash ^ code, 0x85ebca6b)
+      registerHash ^= registerHash >>> 15
+      rankHash = Math.imul(rankHash ^ code, 0x5f356495)
+      rankHash ^= rankHash >>> 13
     }
-    const register = finish(place) >>> (32 - PLACE_BITS)
-    const rank = Math.clz32(finish(chance ^ Math.imul(place, 0x27d4eb2f))) + 1
+    const register = finish(registerHash) >>> (32 - INDEX_BITS)
+    const rank = Math.clz32(finish(rankHash ^ Math.imul(registerHash, 0x27d4eb2f))) + 1
     if (rank > this.#registers[register]!) this.#registers[register] = rank
   }
 
@@ -40,10 +40,10 @@ export class HyperLogLog {
 
   /** Returns the estimated number of distinct names, a whole number. */
   estimate(): number {
-    const ranks = new Array<number>(HIGHEST + 1).fill(0)
-    for (const rank of this.#registers) ranks[Math.min(rank, HIGHEST)]!++
-    let sum = REGISTERS * tau(1 - ranks[HIGHEST]! / REGISTERS)
-    for (let rank = HIGHEST - 1; rank >= 1; rank--) sum = 0.5 * (sum + ranks[rank]!)
+    const ranks = new Array<number>(MAX_RANK + 1).fill(0)
+    for (const rank of this.#registers) ranks[Math.min(rank, MAX_RANK)]!++
+    let sum = REGISTERS * tau(1 - ranks[MAX_RANK]! / REGISTERS)
+    for (let rank = MAX_RANK - 1; rank >= 1; rank--) sum = 0.5 * (sum + ranks[rank]!)
     sum += REGISTERS * sigma(ranks[0]! / REGISTERS)
     return Math.round((ALPHA * REGISTERS * REGISTERS) / sum)
   }
@@ -59,7 +59,7 @@ export class HyperLogLog {
       const registers = inflateRawSync(Buffer.from(text, 'base64'), { maxOutputLength: REGISTERS })
       if (registers.length !== REGISTERS) return undefined
       const made = new HyperLogLog()
-      made.#registers.set(registers.map(rank => Math.min(rank, HIGHEST)))
+      made.#registers.set(registers.map(rank => Math.min(rank, MAX_RANK)))
       return made
     } catch {
       return undefined

@@ -23,7 +23,7 @@ export interface RedisSnapshotsOptions {
 const OPTIONS: OptionNames<RedisSnapshotsOptions> = { client: true, prefix: true, clock: true }
 
 /** Records requested at once. */
-const AT_ONCE = 64
+const MAX_CONCURRENT = 64
 
 /**
  * Snapshot store in Redis or Valkey: standalone, Sentinel or Cluster. Uses a key per record, which expires, and a
@@ -54,8 +54,8 @@ export class RedisSnapshots implements SnapshotStore {
   async list(): Promise<readonly StoredSnapshot[]> {
     const nodes = await this.#client.zrevrange(this.#prefix, 0, MAX_SIZES.snapshotRecords - 1)
     const found: StoredSnapshot[] = []
-    for (let first = 0; first < nodes.length; first += AT_ONCE) {
-      const some = nodes.slice(first, first + AT_ONCE)
+    for (let first = 0; first < nodes.length; first += MAX_CONCURRENT) {
+      const some = nodes.slice(first, first + MAX_CONCURRENT)
       const texts = await Promise.all(some.map(node => this.#client.get(this.#keyOf(node))))
       for (const [index, json] of texts.entries()) if (json !== null) found.push({ node: some[index]!, json })
     }

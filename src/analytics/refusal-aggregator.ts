@@ -5,17 +5,17 @@ import type { RuleCounters } from './rule-counters.ts'
 import { nameOf, shorten } from './shorten-name.ts'
 
 /** Maximum runs per sender: rules whose refusals on one topic are gathered side by side. */
-const RUNS_PER_SEAT = 4
+const RUNS_PER_SENDER = 4
 /** Room for runs, and the number of oldest runs removed at once. */
-const PLACES = MAX_SIZES.pendingRuns
-const BLOCK = MAX_SIZES.runsCountedAtOnce
+const CAPACITY = MAX_SIZES.pendingRuns
+const BLOCK_SIZE = MAX_SIZES.runsCountedAtOnce
 /**
  * Number of removed runs after which half as many senders get new runs. It equals the length of a list, so a new run
  * counts for at most n ÷ 4,096 of n refusals without a run: half of a full list's error.
  */
-const STEP = MAX_SIZES.insightNames
+const REMOVALS_PER_STEP = MAX_SIZES.insightNames
 /** Serials restart before they exceed small integers; 0 means none. */
-const LAST_SERIAL = 2 ** 30
+const MAX_SERIAL = 2 ** 30
 
 /**
  * Cells of a run: its serial, refusals not yet counted by name, the id of its rule, the serial of the sender's
@@ -24,7 +24,7 @@ const LAST_SERIAL = 2 ** 30
 const CELLS = 4
 const TIMES = 1
 const RULE = 2
-const EARLIER = 3
+const PREVIOUS = 3
 
 /** Refused sender and its count; by name only, because the sender may be gone when it is counted. */
 export interface Refused {
@@ -51,111 +51,111 @@ let serials = 0
  * more per message, all of it cache misses.
  */
 export class RefusalAggregator {
-  readonly #settle: (refused: readonly Refused[]) => void
-  readonly #cells = new Int32Array(CELLS * PLACES)
+  readonly #countRefused: (refused: readonly Refused[]) => void
+  readonly #cells = new Int32Array(CELLS * CAPACITY)
   readonly #refused: Refused[] = []
-  #chance = 1
+  #random = 1
   /** Refusals that a new run counts for, and the runs removed since the last change. */
   #weight = 1
-  #pushed = 0
+  #removed = 0
   /** Number of refusals without a run until the next run starts. */
-  #next = 1
+  #untilNext = 1
   /** Block of serials that was last cleared. */
   #block = -1
 
-  /** `settle` counts by name. */
-  constructor(settle: (refused: readonly Refused[]) => void) {
-    this.#settle = settle
+  /** `countRefused` counts by name. */
+  constructor(countRefused: (refused: readonly Refused[]) => void) {
+    this.#countRefused = countRefused
   }
 
   /** Counts a refusal of a sender on the topic of its state. */
-  gather(senderState: SenderState, counters: RuleCounters): void {
+  recordRefusal(senderState: SenderState, counters: RuleCounters): void {
     const cells = this.#cells
     let serial = senderState.run
     // Serials show by themselves which runs are gone. Why: with 100,000 senders that saves most of them a cache
     // miss, 30 ns.
-    const oldest = Math.max(1, serials - PLACES + 1)
-    for (let count = 0; count < RUNS_PER_SEAT && serial >= oldest; count++) {
-      const at = CELLS * (serial % PLACES)
+    const oldest = Math.max(1, serials - CAPACITY + 1)
+    for (let count = 0; count < RUNS_PER_SENDER && serial >= oldest; count++) {
+      const at = CELLS * (serial % CAPACITY)
       if (cells[at] !== serial) break
       if (cells[at + RULE] === counters.id) {
         cells[at + TIMES]!++
         return
       }
-      serial = cells[at + EARLIER]!
+      serial = cells[at + PREVIOUS]!
     }
-    if (--this.#next > 0) return
-    senderState.run = this.#begin(
+    if (--this.#untilNext > 0) return
+    senderState.run = this.#startRun(
       describe(senderState.identity, senderState.topic, counters, 0),
       senderState.run,
     )
-    this.#next = this.#weight === 1 ? 1 : this.#draw()
+    this.#untilNext = this.#weight === 1 ? 1 : this.#drawInterval()
   }
 
   /** Counts a refusal by name at once, for a sender without a kept state. */
-  settle(sender: Sender, topic: string, counters: RuleCounters): void {
-    this.#settle([describe(sender, topic, counters, 1)])
+  countByName(sender: Sender, topic: string, counters: RuleCounters): void {
+    this.#countRefused([describe(sender, topic, counters, 1)])
   }
 
   /** Counts all pending refusals; the runs continue. */
-  settleAll(): void {
-    for (let first = 0; first < PLACES; first += BLOCK) this.#settleBlock(first)
+  countAllPending(): void {
+    for (let first = 0; first < CAPACITY; first += BLOCK_SIZE) this.#countBlock(first)
   }
 
   /** Counts all pending refusals, and starts to count every refusal exactly again. */
-  renew(): void {
-    this.settleAll()
+  restartExact(): void {
+    this.countAllPending()
     this.#weight = 1
-    this.#pushed = 0
-    this.#next = 1
+    this.#removed = 0
+    this.#untilNext = 1
   }
 
   /**
    * Returns a random number from 1 to twice the weight, whose mean is the weight. Why random: senders may come in a
    * fixed order.
    */
-  #draw(): number {
+  #drawInterval(): number {
     // Generator of Numerical Recipes; its upper bits are the good ones.
-    this.#chance = (Math.imul(this.#chance, 1_664_525) + 1_013_904_223) >>> 0
-    return 1 + Math.floor((this.#chance / 2 ** 32) * (2 * this.#weight - 1))
+    this.#random = (Math.imul(this.#random, 1_664_525) + 1_013_904_223) >>> 0
+    return 1 + Math.floor((this.#random / 2 ** 32) * (2 * this.#weight - 1))
   }
 
   /** Starts a run in place of the oldest; returns its serial. */
-  #begin(refused: Refused, earlier: number): number {
-    serials = serials === LAST_SERIAL ? 1 : serials + 1
-    const place = serials % PLACES
-    const block = Math.floor(serials / BLOCK)
+  #startRun(refused: Refused, previousSerial: number): number {
+    serials = serials === MAX_SERIAL ? 1 : serials + 1
+    const index = serials % CAPACITY
+    const block = Math.floor(serials / BLOCK_SIZE)
     if (block !== this.#block) {
       this.#block = block
-      this.#makeRoom(place - (place % BLOCK))
+      this.#removeOldest(index - (index % BLOCK_SIZE))
     }
-    this.#cells.set([serials, this.#weight, refused.counters.id, earlier], CELLS * place)
-    this.#refused[place] = refused
+    this.#cells.set([serials, this.#weight, refused.counters.id, previousSerial], CELLS * index)
+    this.#refused[index] = refused
     return serials
   }
   /** Counts and removes the oldest runs. */
-  #makeRoom(first: number): void {
-    this.#pushed += this.#settleBlock(first)
-    for (let place = first; place < first + BLOCK; place++) this.#cells[CELLS * place] = 0
-    while (this.#pushed >= STEP) {
-      this.#pushed -= STEP
+  #removeOldest(first: number): void {
+    this.#removed += this.#countBlock(first)
+    for (let index = first; index < first + BLOCK_SIZE; index++) this.#cells[CELLS * index] = 0
+    while (this.#removed >= REMOVALS_PER_STEP) {
+      this.#removed -= REMOVALS_PER_STEP
       this.#weight *= 2
     }
   }
 
   /** Counts the pending refusals of a block; returns how many runs had any. */
-  #settleBlock(first: number): number {
+  #countBlock(first: number): number {
     const waiting: Refused[] = []
-    for (let place = first; place < first + BLOCK; place++) {
-      const at = CELLS * place + TIMES
+    for (let index = first; index < first + BLOCK_SIZE; index++) {
+      const at = CELLS * index + TIMES
       const times = this.#cells[at]!
       if (times === 0) continue
-      const refused = this.#refused[place]!
+      const refused = this.#refused[index]!
       refused.times = times
       waiting.push(refused)
       this.#cells[at] = 0
     }
-    if (waiting.length > 0) this.#settle(waiting)
+    if (waiting.length > 0) this.#countRefused(waiting)
     return waiting.length
   }
 }

@@ -10,7 +10,7 @@ export const REASONS = [
   ...['store_unavailable', 'superseded', 'handler_busy', 'handler_failing'],
   ...['connections_exceeded', 'subscriptions_exceeded', 'retained_exceeded', 'too_large', 'other'],
 ] as const satisfies readonly (Reason | 'other')[] as readonly (Reason | 'other')[]
-const PLACES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, place) => [reason, place]))
+const REASON_INDEXES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, index) => [reason, index]))
 const OTHER_REASON = REASONS.length - 1
 
 /** Name for the rules and tiers beyond the counted ones. */
@@ -22,25 +22,29 @@ export class Series {
   readonly rule: string
   readonly tier: string
   /** Index of the tier. */
-  readonly place: number
+  readonly index: number
   readonly allowed = new Float64Array(REASONS.length)
   readonly blocked = new Float64Array(REASONS.length)
   /** Sum of the remaining units, and the number of decisions. */
   readonly remaining = new Float64Array(2)
 
-  constructor(counters: RuleCounters, tier: string, place: number) {
+  constructor(counters: RuleCounters, tier: string, index: number) {
     this.counters = counters
     this.rule = counters.rule
     this.tier = tier
-    this.place = place
+    this.index = index
   }
 
-  note({ allowed, reason, remaining }: Decision): void {
+  record({ allowed, reason, remaining }: Decision): void {
     const counts = allowed ? this.allowed : this.blocked
     // The most common reason comes first, because a look-up costs 10 ns.
-    const place =
-      reason === 'ok' ? 0 : reason === 'rate_limit_exceeded' ? 3 : (PLACES.get(reason) ?? OTHER_REASON)
-    counts[place]!++
+    const index =
+      reason === 'ok'
+        ? 0
+        : reason === 'rate_limit_exceeded'
+          ? 3
+          : (REASON_INDEXES.get(reason) ?? OTHER_REASON)
+    counts[index]!++
     if (remaining !== undefined) {
       this.remaining[0]! += remaining
       this.remaining[1]!++
@@ -62,8 +66,8 @@ export interface RuleMetrics {
   readonly violations: { readonly users: TopList; readonly ips: TopList; readonly topics: TopList }
 }
 
-const TOP = 10
-const NOBODY: TopList = { error: 0, list: [] }
+const TOP_COUNT = 10
+const NO_NAMES: TopList = { error: 0, list: [] }
 
 /** Counters of one rule by tier, and its most refused senders. */
 export class RuleCounters {
@@ -73,7 +77,7 @@ export class RuleCounters {
   /** Counters by tier index. */
   readonly series = new Map<number, Series>()
   /** Refusals already reported. */
-  #settled = 0
+  #reported = 0
   #users: HeavyHitters | undefined
   #ips: HeavyHitters | undefined
   #topics: HeavyHitters | undefined
@@ -87,7 +91,7 @@ export class RuleCounters {
     return this.#topics !== undefined
   }
 
-  violate(user: string | undefined, ip: string | undefined, topic: string, times: number): void {
+  recordViolation(user: string | undefined, ip: string | undefined, topic: string, times: number): void {
     this.#users ??= new HeavyHitters(MAX_SIZES.violationNames)
     this.#ips ??= new HeavyHitters(MAX_SIZES.violationNames)
     this.#topics ??= new HeavyHitters(MAX_SIZES.violationNames)
@@ -97,25 +101,25 @@ export class RuleCounters {
   }
 
   /** Returns the refusals since the last call. */
-  settle(): number {
+  drainRefusals(): number {
     let denied = 0
     for (const { blocked } of this.series.values()) denied += sumOf(blocked)
-    const times = denied - this.#settled
-    this.#settled = denied
+    const times = denied - this.#reported
+    this.#reported = denied
     return times
   }
 
   metrics(): RuleMetrics {
-    let [allowed, denied, left, told] = [0, 0, 0, 0]
+    let [allowed, denied, left, reportCount] = [0, 0, 0, 0]
     for (const series of this.series.values()) {
       allowed += sumOf(series.allowed)
       denied += sumOf(series.blocked)
       left += series.remaining[0]!
-      told += series.remaining[1]!
+      reportCount += series.remaining[1]!
     }
     const total = allowed + denied
     const [users, ips, topics] = [this.#users, this.#ips, this.#topics].map(
-      list => list && { error: list.error, list: list.top(TOP) },
+      list => list && { error: list.error, list: list.top(TOP_COUNT) },
     )
     return {
       rule: this.rule,
@@ -123,8 +127,8 @@ export class RuleCounters {
       allowed,
       denied,
       hitRate: total === 0 ? 0 : denied / total,
-      ...(told === 0 ? {} : { meanRemaining: left / told }),
-      violations: { users: users ?? NOBODY, ips: ips ?? NOBODY, topics: topics ?? NOBODY },
+      ...(reportCount === 0 ? {} : { meanRemaining: left / reportCount }),
+      violations: { users: users ?? NO_NAMES, ips: ips ?? NO_NAMES, topics: topics ?? NO_NAMES },
     }
   }
 }

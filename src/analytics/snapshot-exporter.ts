@@ -31,14 +31,14 @@ const OPTIONS: OptionNames<SnapshotExporterOptions> = {
 }
 
 /** Retention of a record after its span: hours for a day, days for a month. */
-const KEPT_MS: Readonly<Record<Grain, number>> = {
+const RETENTION_MS: Readonly<Record<Grain, number>> = {
   slice: GRAINS.hour,
   hour: GRAINS.day,
   day: 30 * GRAINS.day,
 }
 
 /** Longest wait for the last export on close. */
-const LAST_MS = 5_000
+const CLOSE_TIMEOUT_MS = 5_000
 
 /**
  * Exports counts to the log and a store every five minutes until `close`. A failed export is repeated with the next.
@@ -74,7 +74,7 @@ export class SnapshotExporter {
     this.#closed = true
     this.#cancel()
     await new Promise<void>(resolve => {
-      const cancel = afterAwaited(this.#options.clock, LAST_MS, resolve)
+      const cancel = afterAwaited(this.#options.clock, CLOSE_TIMEOUT_MS, resolve)
       const last = Promise.resolve(this.#running).then(() => this.export())
       void last.then(cancel).then(resolve)
     })
@@ -94,14 +94,14 @@ export class SnapshotExporter {
 
   async #export(): Promise<void> {
     const { analytics, clock, store } = this.#options
-    const { hourly: _, daily: __, ...told } = analytics.snapshot('1h')
-    this.#logger.info(told, 'analytics of the last hour')
+    const { hourly: _, daily: __, ...summaryText } = analytics.snapshot('1h')
+    this.#logger.info(summaryText, 'analytics of the last hour')
     if (store === undefined) return
     const nowMs = clock.now()
     try {
       for (const record of analytics.summaries(this.#exportedMs)) {
         const name = `${this.node}/${record.grain}/${record.startMs}`
-        const keptUntilMs = record.startMs + GRAINS[record.grain] + KEPT_MS[record.grain]
+        const keptUntilMs = record.startMs + GRAINS[record.grain] + RETENTION_MS[record.grain]
         await store.put(name, JSON.stringify(record), keptUntilMs - nowMs)
       }
       this.#exportedMs = nowMs

@@ -13,7 +13,7 @@ export type Range = keyof typeof RANGES
 
 export const HISTORY_HOURS = 24
 export const HISTORY_DAYS = 30
-const TOP = 10
+const TOP_COUNT = 10
 
 /** Most refused names; counts are exact, or too high by at most `error`. */
 export interface TopList {
@@ -69,9 +69,9 @@ export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: n
     blockRate: total === 0 ? 0 : blocked / total,
     uniqueClients: sum.uniqueClients(),
     topBlocked: {
-      clients: { error: clients.error, list: clients.top(TOP) },
-      topics: { error: topics.error, list: topics.top(TOP) },
-      rules: { error: rules.error, list: rules.top(TOP) },
+      clients: { error: clients.error, list: clients.top(TOP_COUNT) },
+      topics: { error: topics.error, list: topics.top(TOP_COUNT) },
+      rules: { error: rules.error, list: rules.top(TOP_COUNT) },
     },
     hourly: historyOf(summaries, 'hour', HISTORY_HOURS, nowMs),
     daily: historyOf(summaries, 'day', HISTORY_DAYS, nowMs),

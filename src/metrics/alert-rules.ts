@@ -42,7 +42,7 @@ export interface AlertThresholds {
 }
 
 /** Fraction of its threshold at which an alert is resolved. */
-const CLEAR = 0.9
+const RESOLVE_FRACTION = 0.9
 
 /**
  * Default alerts: a block rate above 30 % (warning) and 50 % (critical), volume (info), slow decisions (warning), an
@@ -73,7 +73,7 @@ export function defaultAlerts(thresholds: AlertThresholds = {}): readonly AlertR
       above: 0,
       clear: 0,
       text: value =>
-        value === 0 ? 'the store decides again' : 'the store is out of reach, its fallback decides',
+        value === 0 ? 'the store decides again' : 'the store is unreachable, its fallback decides',
     },
   ]
 }
@@ -94,5 +94,5 @@ function rule(
   above: number,
   text: AlertRule['text'],
 ): AlertRule {
-  return { name, severity, value, above, clear: above * CLEAR, text }
+  return { name, severity, value, above, clear: above * RESOLVE_FRACTION, text }
 }

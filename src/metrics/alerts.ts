@@ -76,7 +76,7 @@ export class Alerts {
   readonly #rules: readonly AlertRule[]
   readonly #everyMs: number
   readonly #readings: Reading[] = []
-  readonly #mostReadings: number
+  readonly #maxReadings: number
   readonly #firing = new Map<string, Firing>()
   #breaker: BreakerState = 'closed'
   #count = 0
@@ -92,8 +92,8 @@ export class Alerts {
     const { gate, clock = gate.clock, rules = defaultAlerts(), everyMs = 10_000, windowMs = 60_000 } = options
     for (const [index, { name, above, clear }] of rules.entries()) {
       const path = `rules[${index}]`
-      if (rules.findIndex(one => one.name === name) !== index)
-        throw policyError(path, `there are two alerts "${name}"`, 'give each a name of its own')
+      if (rules.findIndex(other => other.name === name) !== index)
+        throw policyError(path, `"${name}" is the name of two alerts`, 'use unique names')
       if (!(clear < above || above === 0))
         throw policyError(path, `"${name}" would flap: clear is not below above`, 'lower clear')
     }
@@ -102,8 +102,8 @@ export class Alerts {
     this.#logger = options.logger ?? SILENT
     this.#rules = rules
     this.#everyMs = everyMs
-    this.#mostReadings = Math.max(1, Math.ceil(windowMs / everyMs)) + 1
-    this.#readings.push(this.#read())
+    this.#maxReadings = Math.max(1, Math.ceil(windowMs / everyMs)) + 1
+    this.#readings.push(this.#measure())
     gate.on('store', this.#onStore)
     this.#cancel = this.#schedule()
   }
@@ -115,10 +115,10 @@ export class Alerts {
 
   /** Checks now; also called at each interval and when the store's breaker changes. */
   look(): void {
-    const now = this.#read()
+    const now = this.#measure()
     const before = this.#readings[0]!
     const readings = this.#compare(before, now)
-    for (const rule of this.#rules) this.#judge(rule, readings, now.atMs)
+    for (const rule of this.#rules) this.#evaluate(rule, readings, now.atMs)
   }
 
   close(): void {
@@ -133,13 +133,13 @@ export class Alerts {
   #schedule(): () => void {
     return this.#clock.after(this.#everyMs, () => {
       this.look()
-      this.#readings.push(this.#read())
-      while (this.#readings.length >= this.#mostReadings) this.#readings.shift()
+      this.#readings.push(this.#measure())
+      while (this.#readings.length >= this.#maxReadings) this.#readings.shift()
       this.#cancel = this.#schedule()
     })
   }
 
-  #read(): Reading {
+  #measure(): Reading {
     const { analytics, durations } = this.#options
     return { ...analytics.totals(), atMs: this.#clock.now(), durations: durations?.counts() }
   }
@@ -157,7 +157,7 @@ export class Alerts {
     }
   }
 
-  #judge(rule: AlertRule, readings: Readings, nowMs: number): void {
+  #evaluate(rule: AlertRule, readings: Readings, nowMs: number): void {
     const value = rule.value(readings)
     const firing = this.#firing.get(rule.name)
     // Unknown value: the alert keeps its state.
@@ -165,14 +165,20 @@ export class Alerts {
     if (firing === undefined && value > rule.above && (rule.begins?.(readings) ?? true)) {
       const begun = { id: `${rule.name}-${nowMs}-${++this.#count}`, sinceMs: nowMs }
       this.#firing.set(rule.name, begun)
-      this.#tell(rule, begun, 'firing', value, nowMs)
+      this.#report(rule, begun, 'firing', value, nowMs)
     } else if (firing !== undefined && value <= rule.clear) {
       this.#firing.delete(rule.name)
-      this.#tell(rule, firing, 'resolved', value, nowMs)
+      this.#report(rule, firing, 'resolved', value, nowMs)
     }
   }
 
-  #tell(rule: AlertRule, { id, sinceMs }: Firing, state: Alert['state'], value: number, atMs: number): void {
+  #report(
+    rule: AlertRule,
+    { id, sinceMs }: Firing,
+    state: Alert['state'],
+    value: number,
+    atMs: number,
+  ): void {
     const { name, severity, above: threshold } = rule
     const text = state === 'firing' ? rule.text(value) : `over: ${rule.text(value)}`
     const alert: Alert = { id, name, severity, state, text, value, threshold, sinceMs, atMs }

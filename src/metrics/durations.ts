@@ -43,14 +43,14 @@ export class Durations {
     this.#nowMs = nowMs
     const check = gate.check
     let left = 1
-    let chance = 1
+    let random = 1
     gate.check = (message: Message): MaybePromise<Decision> => {
       if (--left > 0) return check.call(gate, message)
       // Irregular, so that periodic traffic is not always sampled at the same phase (generator of Numerical
       // Recipes).
-      chance = (Math.imul(chance, 1_664_525) + 1_013_904_223) >>> 0
-      left = 1 + Math.floor((chance / 2 ** 32) * (2 * every - 1))
-      return this.#time(() => check.call(gate, message))
+      random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0
+      left = 1 + Math.floor((random / 2 ** 32) * (2 * every - 1))
+      return this.#measure(() => check.call(gate, message))
     }
   }
 
@@ -83,7 +83,7 @@ export class Durations {
     this.close()
   }
 
-  #time(ask: () => MaybePromise<Decision>): MaybePromise<Decision> {
+  #measure(ask: () => MaybePromise<Decision>): MaybePromise<Decision> {
     const startMs = this.#nowMs()
     const end = (): void => this.note(Math.max(0, this.#nowMs() - startMs) / 1_000)
     const answer = ask()
@@ -105,15 +105,15 @@ export function quantileOf(
   const counts = now.counts.map((count, bucket) => count - (before?.counts[bucket] ?? 0))
   const total = counts.reduce((sum, count) => sum + count, 0)
   if (total === 0) return undefined
-  let below = 0
+  let cumulative = 0
   for (const [bucket, count] of counts.entries()) {
-    if (below + count >= share * total && count > 0) {
+    if (cumulative + count >= share * total && count > 0) {
       const to = DURATION_BUCKETS[bucket]
       if (to === undefined) return Infinity
       const from = bucket === 0 ? 0 : DURATION_BUCKETS[bucket - 1]!
-      return from + ((to - from) * (share * total - below)) / count
+      return from + ((to - from) * (share * total - cumulative)) / count
     }
-    below += count
+    cumulative += count
   }
   return Infinity
 }

@@ -80,11 +80,11 @@ function decisionsOf(analytics: Analytics): readonly Family[] {
       const value = counts[place]!
       return value === 0 ? [] : [{ labels: { ...labelsOf(series), reason }, value }]
     })
-  const told = 'Decisions of one rule about senders of one tier; rule is empty where none applied.'
+  const helpText = 'Decisions by rule and tier of the sender; rule is empty if none applied.'
   return [
     {
       name: 'topicgate_requests_total',
-      help: `${told} A message that waits and asks again is counted again.`,
+      help: `${helpText} A message that waits and is checked again is counted again.`,
       type: 'counter',
       samples: all.map(series => ({
         labels: labelsOf(series),
@@ -93,13 +93,13 @@ function decisionsOf(analytics: Analytics): readonly Family[] {
     },
     {
       name: 'topicgate_allowed_total',
-      help: `${told} Those that let the message pass, by reason.`,
+      help: `${helpText} Allowed ones by reason.`,
       type: 'counter',
       samples: all.flatMap(series => byReason(series, series.allowed)),
     },
     {
       name: 'topicgate_blocked_total',
-      help: `${told} Those that did not let it pass at once, by reason.`,
+      help: `${helpText} Denied or delayed ones by reason.`,
       type: 'counter',
       samples: all.flatMap(series => byReason(series, series.blocked)),
     },
@@ -112,7 +112,7 @@ function durationsOf(durations: Durations | undefined): readonly Family[] {
   return [
     {
       name: 'topicgate_decision_duration_seconds',
-      help: 'Time from the question to the decision. A sample: one decision in so many is timed, and counted here.',
+      help: 'Duration of decisions. Only a sample of decisions is timed and counted here.',
       type: 'histogram',
       samples: [],
       histogram: { bounds: DURATION_BUCKETS, counts, sum: sumSeconds },
@@ -123,7 +123,7 @@ function durationsOf(durations: Durations | undefined): readonly Family[] {
 async function storeOf(store: ObservedStore | undefined): Promise<readonly Family[]> {
   if (store === undefined) return []
   const labels = { store: store.name }
-  const one = (
+  const singleSample = (
     name: string,
     help: string,
     value: number | undefined,
@@ -137,13 +137,13 @@ async function storeOf(store: ObservedStore | undefined): Promise<readonly Famil
   }
   const { ok, state, keys, evictions, overflows } = health
   return [
-    ...one('topicgate_store_up', '1 while the store itself decides, else 0.', ok ? 1 : 0),
+    ...singleSample('topicgate_store_up', '1 while the store itself decides, else 0.', ok ? 1 : 0),
     ...(state === undefined
       ? []
       : [
           {
             name: 'topicgate_store_breaker_state',
-            help: 'State of the circuit breaker before the store: 1 for the one it is in.',
+            help: 'State of the circuit breaker of the store: 1 for the current state.',
             type: 'gauge' as const,
             samples: ['closed', 'open', 'half-open'].map(each => ({
               labels: { ...labels, state: each },
@@ -151,9 +151,14 @@ async function storeOf(store: ObservedStore | undefined): Promise<readonly Famil
             })),
           },
         ]),
-    ...one('topicgate_active_keys', 'Keys of limits the store keeps in this process.', keys),
-    ...one('topicgate_evictions_total', 'Keys given up because a rule had too many.', evictions, 'counter'),
-    ...one(
+    ...singleSample('topicgate_active_keys', 'Rate limit keys that the store keeps in this process.', keys),
+    ...singleSample(
+      'topicgate_evictions_total',
+      'Keys evicted because a rule had too many.',
+      evictions,
+      'counter',
+    ),
+    ...singleSample(
       'topicgate_overflows_total',
       'Charges that shared a counter because a rule had too many keys.',
       overflows,
@@ -168,42 +173,42 @@ const GUARD = [
   [
     'overflowed',
     'topicgate_guard_overflowed_total',
-    'Messages refused as there was no room to hold them.',
+    'Messages refused because the hold queue was full.',
     'counter',
   ],
   [
     'superseded',
     'topicgate_guard_superseded_total',
-    'Held messages that gave way to a newer one of their topic.',
+    'Held messages replaced by a newer one of their topic.',
     'counter',
   ],
   [
     'discarded',
     'topicgate_guard_discarded_total',
-    'Held messages forgotten because their sender had gone.',
+    'Held messages discarded because their sender was gone.',
     'counter',
   ],
   [
     'fallbacks',
     'topicgate_guard_fallbacks_total',
-    'Decisions made in place of a gate that failed or was late.',
+    'Fallback decisions because the gate failed or was late.',
     'counter',
   ],
-  ['timeouts', 'topicgate_guard_timeouts_total', 'Decisions that came too late.', 'counter'],
+  ['timeouts', 'topicgate_guard_timeouts_total', 'Decisions that were late.', 'counter'],
 ] as const
 
 function guardsOf(guards: readonly ObservedGuard[] | undefined): readonly Family[] {
   if (guards === undefined) return []
   const all = guards.map(guard => guard.stats())
   return GUARD.flatMap(([key, name, help, type]) => {
-    const told = all.filter(stats => stats[key] !== undefined)
-    if (told.length === 0) return []
+    const reporting = all.filter(stats => stats[key] !== undefined)
+    if (reporting.length === 0) return []
     return [
       {
         name,
         help,
         type,
-        samples: [{ labels: {}, value: told.reduce((sum, stats) => sum + stats[key]!, 0) }],
+        samples: [{ labels: {}, value: reporting.reduce((sum, stats) => sum + stats[key]!, 0) }],
       },
     ]
   })

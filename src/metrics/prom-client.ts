@@ -44,14 +44,18 @@ export async function registerMetrics(registry: PromRegistry, sources: MetricSou
 
 function valuesOf({ name, samples, histogram }: Family): readonly Value[] {
   if (histogram === undefined) return samples
-  let below = 0
+  let cumulative = 0
   const buckets = histogram.counts.map((count, bucket) => {
-    below += count
-    return { metricName: `${name}_bucket`, labels: { le: histogram.bounds[bucket] ?? '+Inf' }, value: below }
+    cumulative += count
+    return {
+      metricName: `${name}_bucket`,
+      labels: { le: histogram.bounds[bucket] ?? '+Inf' },
+      value: cumulative,
+    }
   })
   return [
     ...buckets,
     { metricName: `${name}_sum`, labels: {}, value: histogram.sum },
-    { metricName: `${name}_count`, labels: {}, value: below },
+    { metricName: `${name}_count`, labels: {}, value: cumulative },
   ]
 }

@@ -17,13 +17,13 @@ function renderFamily(family: Family): string {
   const head = `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${type}\n`
   const lines = samples.map(({ labels, value }) => `${name}${renderLabels(labels)} ${value}\n`)
   if (histogram !== undefined) {
-    let below = 0
+    let cumulative = 0
     for (const [bucket, count] of histogram.counts.entries()) {
-      below += count
+      cumulative += count
       const le = histogram.bounds[bucket] ?? '+Inf'
-      lines.push(`${name}_bucket{le="${le}"} ${below}\n`)
+      lines.push(`${name}_bucket{le="${le}"} ${cumulative}\n`)
     }
-    lines.push(`${name}_sum ${histogram.sum}\n`, `${name}_count ${below}\n`)
+    lines.push(`${name}_sum ${histogram.sum}\n`, `${name}_count ${cumulative}\n`)
   }
   return head + lines.join('')
 }

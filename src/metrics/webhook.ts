@@ -75,8 +75,8 @@ export class Webhook {
   readonly #logger: Logger
   /** Alerts by delivery id, in order. */
   readonly #waiting = new Map<string, Alert>()
-  readonly #done: string[] = []
-  #busy = false
+  readonly #recentDeliveries: string[] = []
+  #isDelivering = false
   #delivered = 0
   #lost = 0
   #closed = false
@@ -88,7 +88,7 @@ export class Webhook {
     checkOptionNames(options, OPTIONS)
     const { url, secret } = options
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-      throw policyError('url', 'this is no URL of http or https', 'write https://host/path')
+      throw policyError('url', 'this is not an http or https URL', 'write https://host/path')
     if (secret === '') throw policyError('secret', 'is empty', 'without it anyone could send alerts')
     this.#options = options
     this.#clock = options.clock ?? systemClock
@@ -100,7 +100,7 @@ export class Webhook {
    */
   readonly send = (alert: Alert): void => {
     const delivery = `${alert.id}-${alert.state}`
-    if (this.#closed || this.#waiting.has(delivery) || this.#done.includes(delivery)) return
+    if (this.#closed || this.#waiting.has(delivery) || this.#recentDeliveries.includes(delivery)) return
     this.#waiting.set(delivery, alert)
     if (this.#waiting.size > MAX_SIZES.webhookQueue) {
       // The first is being sent.
@@ -108,7 +108,7 @@ export class Webhook {
       this.#waiting.delete(oldest!)
       this.#lost++
     }
-    if (!this.#busy) void this.#deliver()
+    if (!this.#isDelivering) void this.#deliver()
   }
 
   stats(): WebhookStats {
@@ -129,29 +129,29 @@ export class Webhook {
   }
 
   async #deliver(): Promise<void> {
-    this.#busy = true
-    for (let next = this.#first(); next !== undefined && !this.#closed; next = this.#first()) {
+    this.#isDelivering = true
+    for (let next = this.#oldest(); next !== undefined && !this.#closed; next = this.#oldest()) {
       const [delivery, alert] = next
-      const accepted = await this.#insist(delivery, JSON.stringify(alert))
+      const accepted = await this.#deliverWithRetries(delivery, JSON.stringify(alert))
       if (this.#closed) break
       this.#waiting.delete(delivery)
-      this.#done.push(delivery)
-      if (this.#done.length > MAX_SIZES.webhookQueue) this.#done.shift()
+      this.#recentDeliveries.push(delivery)
+      if (this.#recentDeliveries.length > MAX_SIZES.webhookQueue) this.#recentDeliveries.shift()
       if (accepted) this.#delivered++
       else this.#lost++
     }
-    this.#busy = false
+    this.#isDelivering = false
   }
 
-  #first(): [string, Alert] | undefined {
+  #oldest(): [string, Alert] | undefined {
     return this.#waiting.entries().next().value
   }
 
   /** Retries until success or the last attempt; returns true on success. */
-  async #insist(delivery: string, body: string): Promise<boolean> {
+  async #deliverWithRetries(delivery: string, body: string): Promise<boolean> {
     const { tries = 8, waitMs = 1_000, maxWaitMs = 60_000, chance = Math.random } = this.#options
     for (let attempt = 1; ; attempt++) {
-      const problem = await this.#try(delivery, body)
+      const problem = await this.#post(delivery, body)
       if (problem === undefined) return true
       if (this.#closed) return false
       if (problem.isFinal || attempt >= tries) {
@@ -163,7 +163,7 @@ export class Webhook {
     }
   }
 
-  async #try(delivery: string, body: string): Promise<{ isFinal: boolean; text: string } | undefined> {
+  async #post(delivery: string, body: string): Promise<{ isFinal: boolean; text: string } | undefined> {
     const { url, secret, timeoutMs = 5_000, post = fetch as Post } = this.#options
     const controller = new AbortController()
     this.#abort = () => controller.abort()

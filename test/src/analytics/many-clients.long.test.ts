@@ -80,9 +80,9 @@ it('for a million messages of 200,000 clients reports totals, distinct clients a
   const { clients: top, topics, rules } = snapshot.topBlocked
   expect(top.list.map(({ name }) => name)).toEqual(worst.map(({ index }) => `client-${index}`))
   expect(topics.list.map(({ name }) => name)).toEqual(worst.map(({ index }) => messages[index]!.topic))
-  for (const [place, { count }] of top.list.entries()) {
-    expect(count).toBeGreaterThanOrEqual(worst[place]!.count)
-    expect(count - top.error).toBeLessThanOrEqual(worst[place]!.count)
+  for (const [index, { count }] of top.list.entries()) {
+    expect(count).toBeGreaterThanOrEqual(worst[index]!.count)
+    expect(count - top.error).toBeLessThanOrEqual(worst[index]!.count)
   }
   expect(rules).toEqual({
     error: 0,

@@ -37,9 +37,9 @@ describe('runs of refusals', () => {
     const most = MAX_SIZES.pendingRuns - MAX_SIZES.runsCountedAtOnce
     const senderStates = crowd(most)
     for (let round = 0; round < 10; round++)
-      for (const senderState of senderStates) runs.gather(senderState, counters)
+      for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
     expect(settled()).toBe(0)
-    runs.settleAll()
+    runs.countAllPending()
     expect(settled()).toBe(most)
     expect([...refused.values()].every(times => times === 10)).toBe(true)
   })
@@ -47,12 +47,12 @@ describe('runs of refusals', () => {
   it('become rarer as more senders are refused, and each counts for several refusals', () => {
     const { runs, counters, refused, settled } = gathering()
     const refusals = 1_000_000
-    for (const senderState of crowd(refusals)) runs.gather(senderState, counters)
+    for (const senderState of crowd(refusals)) runs.recordRefusal(senderState, counters)
     // The runs removed while every sender started one, and then as many for each doubling of the weight.
     const most = MAX_SIZES.insightNames * Math.log2(refusals / MAX_SIZES.insightNames)
     expect(settled()).toBeGreaterThan(most - 2 * MAX_SIZES.insightNames)
     expect(settled()).toBeLessThan(most + MAX_SIZES.runsCountedAtOnce)
-    runs.settleAll()
+    runs.countAllPending()
     expect(Math.abs(sumOf(refused) - refusals) / refusals).toBeLessThan(0.01)
     expect(Math.max(...refused.values())).toBeLessThanOrEqual(refusals / MAX_SIZES.insightNames)
   })
@@ -61,8 +61,8 @@ describe('runs of refusals', () => {
     const { runs, counters, refused } = gathering()
     const senderStates = crowd(2 ** 16)
     for (let round = 0; round < 20; round++)
-      for (const senderState of senderStates) runs.gather(senderState, counters)
-    runs.settleAll()
+      for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
+    runs.countAllPending()
     expect(Math.abs(sumOf(refused) - 20 * senderStates.length) / (20 * senderStates.length)).toBeLessThan(
       0.01,
     )
@@ -84,26 +84,26 @@ describe('runs of refusals', () => {
     for (let count = 0; count < refusals; count++) {
       const index = draw()
       truth[index]!++
-      runs.gather(senderStates[index]!, counters)
+      runs.recordRefusal(senderStates[index]!, counters)
     }
-    runs.settleAll()
+    runs.countAllPending()
     const worst = [...refused].sort(([, a], [, b]) => b - a).slice(0, 10)
     const expected = [...truth.entries()].sort(([, a], [, b]) => b - a).slice(0, 10)
     expect(worst.map(([name]) => name)).toEqual(expected.map(([index]) => `client-${index}`))
-    for (const [place, [, times]] of worst.entries()) {
-      expect(Math.abs(times - expected[place]![1])).toBeLessThan(refusals / MAX_SIZES.insightNames)
+    for (const [index, [, times]] of worst.entries()) {
+      expect(Math.abs(times - expected[index]![1])).toBeLessThan(refusals / MAX_SIZES.insightNames)
     }
   })
 
   it('count every refusal again after the flood is over', () => {
     const { runs, counters, refused } = gathering()
-    for (const senderState of crowd(200_000)) runs.gather(senderState, counters)
-    runs.renew()
+    for (const senderState of crowd(200_000)) runs.recordRefusal(senderState, counters)
+    runs.restartExact()
     refused.clear()
     const senderStates = crowd(1_000)
     for (let round = 0; round < 3; round++)
-      for (const senderState of senderStates) runs.gather(senderState, counters)
-    runs.settleAll()
+      for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
+    runs.countAllPending()
     expect(senderStates.map(({ client }) => refused.get(client!))).toEqual(senderStates.map(() => 3))
   })
 })

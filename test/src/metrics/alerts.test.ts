@@ -174,7 +174,7 @@ describe('alerts', () => {
     for (let times = 0; times < 6; times++) pass(0, 0)
     pass(0, 1)
     expect(names()).toEqual(['silence firing', 'silence resolved'])
-    expect(() => stage({ rules: [mine, mine] })).toThrow('rules[1]: there are two alerts "silence"')
+    expect(() => stage({ rules: [mine, mine] })).toThrow('rules[1]: "silence" is the name of two alerts')
     expect(() => stage({ rules: [{ ...mine, above: 1, clear: 1 }] })).toThrow('would flap')
   })
 })

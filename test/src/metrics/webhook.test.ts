@@ -154,7 +154,7 @@ describe('a webhook', () => {
 
   it('rejects a URL that is not http, and an empty secret', () => {
     for (const url of ['ftp://x', 'nowhere', ''])
-      expect(() => hook(url)).toThrow('this is no URL of http or https')
+      expect(() => hook(url)).toThrow('this is not an http or https URL')
     expect(() => hook('https://example.org', { secret: '' })).toThrow('anyone could send alerts')
   })
 })
