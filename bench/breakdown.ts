@@ -3,8 +3,8 @@ import { alternate, nanoseconds, runCell, section, table } from './harness.ts'
 /** What the cell `profile` adds one after another. */
 export const STAGES = [
   'bare: a deficit on a slot bound to the connection, three times',
-  '+ seat: same routes, sender, topic and action as before',
-  '+ exemptions: what the ruling leaves to be asked',
+  '+ sender state: same routes, sender, topic and action as before',
+  '+ exemptions: those the sender plan leaves to check',
   '+ generations: each slot is still that of its key',
   '+ verdicts and decision object',
   '+ a fresh message object',
@@ -36,7 +36,7 @@ export async function profile(rounds: number): Promise<string> {
   const ratio = (outcome: string): string => (nsOf(STAGES.length - 1, outcome) / nsOf(0, outcome)).toFixed(1)
   return section(
     'Where the time goes',
-    `Three rules, 10,000 senders in random order. The bare loop knows nothing but three numbers a rule and does what no limiter can do without; below it the stages of a decision are added one after another, each line the fastest of nine passes in a process of its own. All in all a decision takes ${ratio('allowed')} times the bare loop where it is allowed and ${ratio('refused')} times where it is refused. Differences of a few ns are noise, and a stage may hide in the cache misses of another: the bare loop already waits for the sender and its slots. What a verdict costs beyond the bare deficit is mostly division: remaining units of every rule, and of the one that is told of the wait or the time until a key is whole, are given in whole numbers.`,
+    `Three rules, 10,000 senders in random order. The bare loop has only three numbers a rule and does the least that a limiter must do. Below it the stages of a decision are added one after another. Each line is the fastest of nine passes in a separate process. In total a decision takes ${ratio('allowed')} times the bare loop if it is allowed and ${ratio('refused')} times if it is refused. Differences of a few ns are noise, and a stage may hide in the cache misses of another: the bare loop already waits for the sender and its slots. The cost of a verdict beyond the bare deficit is mostly division. The remaining units of every rule are whole numbers, and so are the wait and the refill time of the reported rule.`,
     table(['stage', 'allowed', 'ns more', 'refused', 'ns more'], rows),
   )
 }

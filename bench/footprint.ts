@@ -22,7 +22,7 @@ export async function memory(rounds: number): Promise<string> {
   }
   return section(
     'Memory a key',
-    `Heap and typed arrays after garbage collection, divided by ${KEYS.toLocaleString('en')} keys of a token bucket that were all used. Client ids and topics are made before and not counted: they are the broker's. The peer is RateLimiterMemory without a prefix, given its key ready made. RSS is what the whole process has grown by.`,
+    `Heap and typed arrays after garbage collection, divided by ${KEYS.toLocaleString('en')} keys of a token bucket that were all used. Client ids and topics are made before and not counted, because they belong to the broker. The peer is RateLimiterMemory without a prefix, with a prepared key. RSS is the growth of the whole process.`,
     table(
       ['work', 'topicgate', 'rate-limiter-flexible', 'smaller by', 'RSS of topicgate'],
       [
@@ -57,10 +57,10 @@ export async function strangers(): Promise<string> {
     return [kind, nanoseconds(found.ns!), ...counts]
   })
   return section(
-    'A flood of strangers',
-    `${STRANGERS.toLocaleString('en')} client ids and topics that nobody had before, one message each, against a rule per client and a rule per client and topic, each with the default bound of 1,048,576 keys. *Fresh* ones use one of ten units, so that their keys may be evicted; *spent* ones use up all they may, so that none may be and later ones share a counter. A hundred senders were refused before it begins. One run; heap and typed arrays after garbage collection.`,
+    'A flood of unknown clients',
+    `${STRANGERS.toLocaleString('en')} new client ids and topics send one message each, against a rule per client and a rule per client and topic, each with the default bound of 1,048,576 keys. *Fresh* clients use one of ten units, so their keys may be evicted. *Spent* clients use up their limits, so no key may be evicted and later clients share a counter. A hundred senders were refused before the flood begins. One run; heap and typed arrays after garbage collection.`,
     [
-      table(['strangers', 'keys, fresh', 'heap', 'RSS', 'keys, spent', 'heap', 'RSS'], steps),
+      table(['clients', 'keys, fresh', 'heap', 'RSS', 'keys, spent', 'heap', 'RSS'], steps),
       table(
         ['kind', 'a message', 'evictions', 'at a shared counter', 'warnings', 'of 100 still refused'],
         kinds,
@@ -78,7 +78,7 @@ export async function expiry(rounds: number): Promise<string> {
   const ms = (value: number): string => `${value.toFixed(2)} ms`
   return section(
     'Idle keys going',
-    `Delay of the event loop (monitorEventLoopDelay, resolution 1 ms, which is part of each figure) of a process in which nothing happens, and while ${KEYS.toLocaleString('en')} keys that have expired are forgotten. All are gone ${sweepSeconds!.toFixed(1)} s after the first.`,
+    `Delay of the event loop (monitorEventLoopDelay, resolution 1 ms, which is part of each figure) of an idle process, and while ${KEYS.toLocaleString('en')} keys that have expired are forgotten. All are gone ${sweepSeconds!.toFixed(1)} s after the first.`,
     table(
       ['event loop', 'p99', 'longest'],
       [

@@ -47,7 +47,7 @@ async function decide(): Promise<string> {
   }
   return section(
     'A decision',
-    'Two exemptions, topic routing and a fresh message object are part of each decision of topicgate; the peer is given its key ready made and routes nothing. One rule stands beside RateLimiterMemory, three beside its union of three (which is not atomic).',
+    'Two exemptions, topic routing and a fresh message object are part of each decision of topicgate; the peer gets a prepared key and routes nothing. One rule is compared with RateLimiterMemory, three rules with its union of three (which is not atomic).',
     table(['work', 'topicgate', 'rate-limiter-flexible', 'faster by'], rows),
   )
 }
@@ -68,7 +68,7 @@ async function patterns(): Promise<string> {
   ])
   return section(
     'Topic patterns',
-    'A decision with one rule matching of so many; a topic seen before, and one never seen.',
+    'A decision in which one of so many rules matches; for a topic seen before, and one never seen.',
     table(['patterns', 'topic seen before', 'of 10 patterns', 'new topic', 'of 10 patterns'], rows),
   )
 }
@@ -110,7 +110,7 @@ async function broker(): Promise<string> {
   }
   return section(
     'aedes',
-    `CPU of the broker process per message: ten publishers at full speed over TCP, 100-byte payloads, three rules, nothing refused; "budget" is the ratio where both run with the inlining budget of docs/aedes.md; "dropping" lets 2,000 a second pass and refuses the rest. Brokers stand side by side and take turns of 20,000 messages, ${SLICES} a round; the ratio is the median over the rounds of new processes, ${rounds} with a subscriber and ${3 * rounds} without, as one process of the same program differs from the next by up to a tenth.`,
+    `CPU of the broker process per message: ten publishers at full speed over TCP, 100-byte payloads, three rules, nothing refused; "budget" is the ratio if both run with the inlining budget of docs/aedes.md; "dropping" lets 2,000 a second pass and refuses the rest. Brokers run side by side and take turns of 20,000 messages, ${SLICES} a round; the ratio is the median over the rounds of new processes, ${rounds} with a subscriber and ${3 * rounds} without, because two processes of the same program differ by up to a tenth.`,
     table(
       [
         ...['work', 'aedes alone', 'with topicgate', 'ratio', 'ratio (budget)', 'dropping'],
@@ -141,7 +141,7 @@ async function sqlite(): Promise<string> {
   }
   return section(
     'SQLite',
-    'Ten thousand clients on a file; rules per client, per tenant and global, one step for all. What is asked at once shares transactions, one at a time is a transaction for each decision. How long an answer takes is counted from the call.',
+    'Ten thousand clients on a file; rules per client, per tenant and global, one step for all. Concurrent decisions share transactions; one at a time is a transaction for each decision. The time of an answer is measured from the call.',
     table(['work', 'decisions/s', 'CPU a decision', 'median', '99th percentile'], rows),
   )
 }
@@ -195,7 +195,7 @@ async function leased(): Promise<string> {
   }
   return section(
     'Leases',
-    'Decisions a second of a store in bursts of 256, 100 keys in turn: on leases of one Redis, in memory, and with Redis asked for each.',
+    'Decisions a second of a store in bursts of 256, 100 keys in turn: on leases of one Redis, in memory, and with a call of Redis for each decision.',
     table(['work', 'leased', 'memory', 'redis', 'of memory', 'of redis'], rows),
   )
 }
@@ -220,7 +220,7 @@ async function nats(): Promise<string> {
   })
   return section(
     'NATS',
-    `CPU of a consumer per message, after 100,000 that are not counted: 100-byte messages on a hundred subjects to a callback that reads subject and payload, three rules, nothing refused. Of JetStream the client's handler acknowledges each message, with topicgate it need not: topicgate does, and for less; the last lines are of handlers that do it in either case. The client alone and with topicgate live side by side and take 20,000 messages in turns; what is kept is the median of neighbours, one of the other. ${Math.round(queued!.held!).toLocaleString('en')} messages of 100 bytes that a rule queues take ${bytes(queued!.bytesEach!)} each.`,
+    `CPU of a consumer per message, after 100,000 that are not counted: 100-byte messages on a hundred subjects to a callback that reads subject and payload, three rules, nothing refused. With JetStream the client's handler acknowledges each message; with topicgate it need not, because topicgate does this at a lower cost. In the last lines the handlers acknowledge in both cases. The client alone and the client with topicgate run side by side and take 20,000 messages in turns; the ratio is the median of neighbouring turns. ${Math.round(queued!.held!).toLocaleString('en')} messages of 100 bytes that a rule queues take ${bytes(queued!.bytesEach!)} each.`,
     table(['work', 'client alone', 'with topicgate', 'messages per CPU second'], rows),
   )
 }
@@ -248,7 +248,7 @@ async function mqtt(): Promise<string> {
   })
   return section(
     'MQTT consumers',
-    `CPU of an MQTT.js client per message of 100 bytes, a thousand topics, three rules, nothing refused: behind a Mosquitto with a publisher of its own; and where packets come out of memory, parsed and handed on without a socket, which shows what we add and nothing of what a connection costs. Behind a broker the runs of a busy machine scatter by a fifth, more than what is looked for: what we add is read from the last line. A queued message takes ${queued!.bytesEach!.toFixed(0)} bytes, payload and all.`,
+    `CPU of an MQTT.js client per message of 100 bytes, a thousand topics, three rules, nothing refused: behind a Mosquitto with a separate publisher, and with packets from memory that are parsed and passed on without a socket. The second case shows only the cost of topicgate, without that of a connection. Behind a broker the runs of a busy machine vary by a fifth, more than the difference: read the cost of topicgate from the last line. A queued message takes ${queued!.bytesEach!.toFixed(0)} bytes, including its payload.`,
     table(['work', 'client alone', 'with topicgate', 'messages per CPU second kept'], rows),
   )
 }
@@ -273,7 +273,7 @@ async function natsKv(): Promise<string> {
   }
   return section(
     'NATS as a store',
-    'Nodes, all of this one process, that decide on one and the same key, each one decision after another; JetStream on a file.',
+    'Nodes of one process decide on the same key, each one decision after another; JetStream on a file.',
     table(['work', 'decisions/s', 'median', '99th percentile'], rows),
   )
 }
@@ -298,8 +298,8 @@ async function insight(): Promise<string> {
   }
   return section(
     'Analytics',
-    'CPU of a decision by three rules when nobody listens, with a listener that does nothing, and with analytics, in short turns in one process; `more` is the median of what analytics took more, turn by turn.',
-    table(['work', 'nobody listens', 'a listener', 'analytics', 'more', 'ratio'], rows),
+    'CPU of a decision by three rules without listeners, with a listener that does nothing, and with analytics, in short turns in one process; `more` is the median of the additional time of analytics, turn by turn.',
+    table(['work', 'no listener', 'a listener', 'analytics', 'more', 'ratio'], rows),
   )
 }
 
@@ -315,7 +315,7 @@ async function scale(): Promise<string> {
   ])
   return section(
     'A change of factor',
-    'Adaptive limits whose factor changes under keys that are all used: the first decision after it, and the mean of a decision before, of the first of each sender after it, and from then on.',
+    'The factor of adaptive limits changes while all keys are in use. The table shows the first decision after the change, and the mean of a decision before it, of the first of each sender after it, and of later ones.',
     table(['keys', 'the first', 'before', 'first of a sender', 'later'], rows),
   )
 }
@@ -341,7 +341,7 @@ const PARTS = {
 const ORDER = [
   ...['A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes'],
   ...['A flood at aedes', 'Memory a key'],
-  ...['A flood of strangers', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
+  ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics'],
 ]
 for (const name of positionals.length === 0 ? Object.keys(PARTS) : positionals) {

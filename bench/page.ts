@@ -3,7 +3,7 @@ import { describeMachine } from './harness.ts'
 
 const HEAD = `# Benchmarks
 
-Written by \`npm run bench -- --write docs/benchmarks.md\`, never by hand: alternating runs, each in a process of its own, as ratios
+Written by \`npm run bench -- --write docs/benchmarks.md\`, never by hand: alternating runs, each in a separate process, as ratios
 within one run.
 `
 
