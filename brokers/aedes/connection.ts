@@ -120,6 +120,8 @@ export class Connection implements MessageSource, QueueUser {
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
     this.sender = createSenderOf(client, connect, context.settings, context.logger)
+    // aedes adds a listener for each packet that waits for a slow socket. Their number is bounded by `maxUnsentBytes`.
+    client.conn.setMaxListeners(0)
     this.readThrottle = new ReadThrottle(client.conn, {
       clock: context.guard.clock,
       sharedReads: context.sharedReads,

@@ -71,7 +71,7 @@ async function run({ command, serves, exit, files }: Line): Promise<string> {
     .replace('npx topicgate', `exec '${process.execPath}' '${CLI}'`)
   const env = { ...process.env, NO_COLOR: '1' }
   const child = spawn('/bin/sh', ['-c', line], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const patience = setTimeout(() => child.kill('SIGKILL'), 30_000)
+  const patience = setTimeout(() => child.kill('SIGKILL'), 120_000)
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', chunk => {

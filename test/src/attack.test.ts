@@ -21,7 +21,7 @@ beforeAll(async () => {
   for (const policy of READY_POLICIES) {
     reports.set(policy, await attackPolicy([packageFile(`config/${policy}.yaml`)], {}))
   }
-}, 120_000)
+}, 600_000)
 
 describe.each(READY_POLICIES)('%s', policy => {
   const passedOf = (attacker: Attacker, action: (typeof ATTACK_ACTIONS)[number]): Passed =>
