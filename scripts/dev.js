@@ -55,7 +55,10 @@ function noteChange() {
   }, QUIET_MS)
 }
 
-for (const folder of ['src', 'brokers', 'config']) watch(`${root}${folder}`, { recursive: true }, noteChange)
+for (const folder of ['src', 'brokers', 'config']) {
+  // A folder that is removed while it is read is a change as well.
+  watch(`${root}${folder}`, { recursive: true }, noteChange).on('error', noteChange)
+}
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
