@@ -1,58 +1,58 @@
-/** Messages that have passed and were not asked for yet, at which no more are taken from their source. */
-const AHEAD = 32
+/** Number of passed messages in the buffer at which the source is paused. */
+const MAX_BUFFERED = 32
 
 /**
- * Messages that have passed, in their order, and the calls of an iterator that wait for one, in theirs. Bounded by what the guard
- * holds, and by the callers.
+ * Buffer between a processor and an iterator: passed messages in order, and pending `next` calls in order. Bounded by
+ * what the guard holds and by the callers.
  */
 export class AsyncBuffer<M> {
   readonly #passed: M[] = []
   #waiters: ((message: M | undefined) => void)[] = []
-  #roomier: (() => void) | undefined
-  #ended = false
+  #resolveRoom: (() => void) | undefined
+  #hasEnded = false
 
-  give(message: M): void {
+  push(message: M): void {
     const waiter = this.#waiters.shift()
     if (waiter !== undefined) waiter(message)
     else this.#passed.push(message)
   }
 
-  /** Resolves when there is room to take more. */
-  room(): Promise<void> | undefined {
-    if (this.#passed.length < AHEAD || this.#ended) return undefined
+  /** Resolves when there is room for more messages. Returns undefined if there is room now. */
+  whenRoom(): Promise<void> | undefined {
+    if (this.#passed.length < MAX_BUFFERED || this.#hasEnded) return undefined
     return new Promise(resolve => {
-      this.#roomier = resolve
+      this.#resolveRoom = resolve
     })
   }
 
-  /** The next; undefined at the end. Several may be waited for: they are given in the order of the calls. */
-  take(): Promise<M | undefined> {
+  /** Resolves with the next message, or with undefined at the end. Several calls are answered in order. */
+  next(): Promise<M | undefined> {
     const message = this.#passed.shift()
-    if (message !== undefined || this.#ended) {
-      this.#tellRoom()
+    if (message !== undefined || this.#hasEnded) {
+      this.#notifyRoom()
       return Promise.resolve(message)
     }
     return new Promise(resolve => void this.#waiters.push(resolve))
   }
 
-  /** Nothing more will pass; what has may still be taken. */
+  /** Ends the buffer. Messages in it may still be taken. */
   end(): void {
-    this.#ended = true
+    this.#hasEnded = true
     const waiters = this.#waiters
     this.#waiters = []
     for (const waiter of waiters) waiter(undefined)
-    this.#tellRoom()
+    this.#notifyRoom()
   }
 
-  /** All that was not taken. */
+  /** Removes and returns all messages. */
   clear(): readonly M[] {
-    const left = this.#passed.splice(0)
-    this.#tellRoom()
-    return left
+    const remaining = this.#passed.splice(0)
+    this.#notifyRoom()
+    return remaining
   }
 
-  #tellRoom(): void {
-    this.#roomier?.()
-    this.#roomier = undefined
+  #notifyRoom(): void {
+    this.#resolveRoom?.()
+    this.#resolveRoom = undefined
   }
 }

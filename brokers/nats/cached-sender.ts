@@ -1,8 +1,8 @@
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { Guard, SenderQueue } from '../../src/guard/guard.ts'
 
-/** A sender, and where its messages wait in their order. */
-export class Place {
+/** Sender with its queue of messages. */
+export class CachedSender {
   readonly sender: Sender
   #senderQueue: SenderQueue | undefined = undefined
 
@@ -10,22 +10,22 @@ export class Place {
     this.sender = sender
   }
 
-  /** Messages of this sender that wait in its order. */
+  /** Number of messages that wait in this sender's queue. */
   get held(): number {
     return this.#senderQueue === undefined ? 0 : this.#senderQueue.held
   }
 
-  /** Messages of this sender that wait, in its order or in queues of rules. */
+  /** Number of messages that wait in this sender's queue or in rule queues. */
   get pending(): number {
     return this.#senderQueue === undefined ? 0 : this.#senderQueue.pending
   }
 
-  /** Whether an older message of the same topic has to go first, which a rule holds. */
+  /** Returns true if a rule queue holds an older message of the topic, which must go first. */
   mustFollow(message: Message): boolean {
     return this.#senderQueue?.mustFollow(message) === true
   }
 
-  /** Made when first needed: most senders are never held. */
+  /** Returns the sender's queue. Created on first use, because most senders never have held messages. */
   senderQueueOf(guard: Guard): SenderQueue {
     this.#senderQueue ??= guard.senderQueue()
     return this.#senderQueue

@@ -2,132 +2,133 @@ import type { Outcome } from '../../src/core/decision.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Gate } from '../../src/index.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
-import type { ConsumerFacts } from './client.ts'
+import type { ConsumerInfo } from './client.ts'
 
-/** What a rule may ask for in one place, and why not. */
-export interface Place {
-  /** As `subscription to a.>`. */
+/** Capabilities of a message source: outcomes that can be enacted, and reasons for the others. */
+export interface Capabilities {
+  /** Name in errors, such as `the subscription to a.>`. */
   readonly name: string
-  /** Subjects it may bring; undefined for all. */
+  /** Subjects of its messages, or undefined for all. */
   readonly subjects: readonly string[] | undefined
-  /** Outcomes that cannot be enacted there, with the reason and the remedy. */
-  readonly cannot: ReadonlyMap<Outcome, string>
-  /** Whether there is a connection that can redirect. */
-  readonly publishes: boolean
+  /** Outcomes that cannot be enacted, with the reason and the remedy. */
+  readonly unsupported: ReadonlyMap<Outcome, string>
+  /** True if there is a connection that can redirect. */
+  readonly canPublish: boolean
 }
 
 const NO_DISCONNECT =
-  'a consumer has no connection to whoever published, and cannot disconnect it (use drop or reject)'
-const NO_RETRY_ON_CORE =
-  'core NATS delivers nothing again (use throttle, queue or drop, or a JetStream consumer)'
+  'a consumer has no connection to the publisher, so it cannot disconnect it (use drop or reject)'
+const NO_RETRY_ON_CORE = 'core NATS does not redeliver (use throttle, queue or drop, or a JetStream consumer)'
 const NO_DROP_IN_GROUP =
-  'what one member of a queue group discards is lost to the whole group (use throttle, or say lossy: true)'
+  'a message that one member of a queue group discards is lost to the group (use throttle, or set lossy: true)'
 const NO_CONNECTION = 'there is no connection to redirect with (give limitNats a `connection`)'
-const OTHER_DIALECT = "its topic is one of MQTT (write dialect: 'nats' in the rule)"
+const OTHER_DIALECT = "its topic is an MQTT topic (write dialect: 'nats' in the rule)"
 
-const EVERYWHERE: readonly (readonly [Outcome, string])[] = [['disconnect', NO_DISCONNECT]]
+const UNSUPPORTED_EVERYWHERE: readonly (readonly [Outcome, string])[] = [['disconnect', NO_DISCONNECT]]
 
-/** What no consumer of NATS can do. */
-export const ANYWHERE: Place = {
+/** Capabilities of every NATS source. */
+export const NATS_CAPABILITIES: Capabilities = {
   name: 'NATS',
   subjects: undefined,
-  cannot: new Map(EVERYWHERE),
-  publishes: true,
+  unsupported: new Map(UNSUPPORTED_EVERYWHERE),
+  canPublish: true,
 }
 
-export function corePlace(
+export function subscriptionCapabilities(
   subject: string,
   group: { readonly queue?: string; readonly lossy?: boolean },
-): Place {
-  const cannot = new Map<Outcome, string>([...EVERYWHERE, ['retry', NO_RETRY_ON_CORE]])
+): Capabilities {
+  const unsupported = new Map<Outcome, string>([...UNSUPPORTED_EVERYWHERE, ['retry', NO_RETRY_ON_CORE]])
   if (group.queue !== undefined && group.lossy !== true)
-    for (const outcome of ['drop', 'latest'] as const) cannot.set(outcome, NO_DROP_IN_GROUP)
-  return { name: `the subscription to ${subject}`, subjects: [subject], cannot, publishes: true }
+    for (const outcome of ['drop', 'latest'] as const) unsupported.set(outcome, NO_DROP_IN_GROUP)
+  return { name: `the subscription to ${subject}`, subjects: [subject], unsupported, canPublish: true }
 }
 
-/** Requests are told when to come again, whatever the rule says. */
-export function requestPlace(subject: string): Place {
+/** Returns the capabilities of a service. Requests get a retry time whatever the rule's outcome. */
+export function serviceCapabilities(subject: string): Capabilities {
   return {
     name: `the service on ${subject}`,
     subjects: [subject],
-    cannot: new Map(EVERYWHERE),
-    publishes: true,
+    unsupported: new Map(UNSUPPORTED_EVERYWHERE),
+    canPublish: true,
   }
 }
 
-/** `all` acknowledges with one message all before it, `none` and ordered consumers acknowledge nothing. */
-export function consumerPlace(facts: ConsumerFacts | undefined, publishes: boolean): Place {
-  const { ack_policy: policy = 'explicit' } = facts?.config ?? {}
-  const cannot = new Map<Outcome, string>(EVERYWHERE)
+/** Returns the capabilities of a consumer. Ack policy `all` acknowledges all earlier messages too; `none` acknowledges none. */
+export function consumerCapabilities(info: ConsumerInfo | undefined, canPublish: boolean): Capabilities {
+  const { ack_policy: policy = 'explicit' } = info?.config ?? {}
+  const unsupported = new Map<Outcome, string>(UNSUPPORTED_EVERYWHERE)
   if (policy !== 'explicit')
-    cannot.set(
+    unsupported.set(
       'retry',
       `with ack policy "${policy}" no single message can be sent back (use ack policy explicit)`,
     )
   if (policy === 'all')
     for (const outcome of ['throttle', 'queue', 'latest'] as const)
-      cannot.set(
+      unsupported.set(
         outcome,
         'with ack policy "all" a later message acknowledges those that are held (use ack policy explicit)',
       )
-  return { name: 'the consumer', subjects: facts && subjectsOf(facts), cannot, publishes }
+  return { name: 'the consumer', subjects: info && subjectsOf(info), unsupported, canPublish }
 }
 
-/** What a consumer is filtered by; undefined where it takes all of its stream. */
-export function subjectsOf({ config }: ConsumerFacts): readonly string[] | undefined {
+/** Returns the filter subjects of a consumer, or undefined if it receives all of its stream. */
+export function subjectsOf({ config }: ConsumerInfo): readonly string[] | undefined {
   if (config.filter_subjects?.length) return config.filter_subjects
   return config.filter_subject ? [config.filter_subject] : undefined
 }
 
-/** What rules of the gate ask for that cannot be done in a place, each with its remedy. */
-export function findUnsupported(gate: Gate, place: Place): readonly string[] {
-  const flaws = [...gate.held.names].map(([kind, rules]) => {
+/** Returns the problems of a gate's rules with a source, each with its remedy. */
+export function findUnsupported(gate: Gate, capabilities: Capabilities): readonly string[] {
+  const problems = [...gate.held.names].map(([kind, rules]) => {
     const names = rules.map(rule => `"${rule}"`).join(', ')
-    return `${place.name} cannot count ${kind}, which ${names} limits (a broker can: use topicgate/aedes)`
+    return `${capabilities.name} cannot count ${kind}, which ${names} limits (a broker can: use topicgate/aedes)`
   })
   for (const [outcome, names] of gate.outcomes('publish')) {
     for (const name of names) {
-      const facts = gate.ruleOf(name)
-      // What goes by handlers is no rule, and asks for no more than its outcome.
-      if (facts !== undefined && !meets(facts, place)) continue
-      const asked = [outcome, facts?.exceeded.hold?.then, facts?.exceeded.queue?.then]
+      const ruleInfo = gate.ruleOf(name)
+      // Limits by handler feedback are not rules and need nothing but their outcome.
+      if (ruleInfo !== undefined && !coversSubjects(ruleInfo, capabilities)) continue
+      const asked = [outcome, ruleInfo?.exceeded.hold?.then, ruleInfo?.exceeded.queue?.then]
       for (const each of asked) {
-        const why = each === undefined ? undefined : place.cannot.get(each)
+        const why = each === undefined ? undefined : capabilities.unsupported.get(each)
         if (why !== undefined && !(each === 'drop' && outcome !== 'drop'))
-          flaws.push(`${place.name} cannot enact "${each}", which "${name}" asks for: ${why}`)
+          problems.push(`${capabilities.name} cannot enact "${each}", which "${name}" asks for: ${why}`)
       }
-      if (outcome !== 'redirect' || facts === undefined) continue
-      const why = facts.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
-      if (why !== undefined || !place.publishes)
-        flaws.push(`${place.name} cannot enact "redirect", which "${name}" asks for: ${why ?? NO_CONNECTION}`)
+      if (outcome !== 'redirect' || ruleInfo === undefined) continue
+      const why = ruleInfo.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
+      if (why !== undefined || !capabilities.canPublish)
+        problems.push(
+          `${capabilities.name} cannot enact "redirect", which "${name}" asks for: ${why ?? NO_CONNECTION}`,
+        )
     }
   }
-  return flaws
+  return problems
 }
 
-/** Throws UnsupportedError when a rule asks for what cannot be done in a place. */
-export function assertSupported(gate: Gate, place: Place): void {
-  const flaws = findUnsupported(gate, place)
-  if (flaws.length > 0) throw new UnsupportedError(flaws.join('\n'))
+/** Throws UnsupportedError if a rule needs an outcome that the source cannot enact. */
+export function assertSupported(gate: Gate, capabilities: Capabilities): void {
+  const problems = findUnsupported(gate, capabilities)
+  if (problems.length > 0) throw new UnsupportedError(problems.join('\n'))
 }
 
-function meets({ pattern }: RuleInfo, { subjects }: Place): boolean {
+function coversSubjects({ pattern }: RuleInfo, { subjects }: Capabilities): boolean {
   if (pattern === undefined || subjects === undefined) return true
-  return subjects.some(subject => mayMeet(pattern, subject))
+  return subjects.some(subject => patternsOverlap(pattern, subject))
 }
 
-/** Whether some subject is matched by both of two NATS patterns, of which the first may hold captures. */
-export function mayMeet(pattern: string, filter: string): boolean {
+/** Returns true if some subject matches both NATS patterns. The first may have captures. */
+export function patternsOverlap(pattern: string, filter: string): boolean {
   const a = pattern.split('.')
   const b = filter.split('.')
   for (let index = 0; ; index++) {
     const [one, other] = [a[index], b[index]]
     if (one === undefined || other === undefined) return one === other
     if (one === '>' || other === '>') return true
-    if (!isWild(one) && !isWild(other) && one !== other) return false
+    if (!isWildcard(one) && !isWildcard(other) && one !== other) return false
   }
 }
 
-function isWild(token: string): boolean {
+function isWildcard(token: string): boolean {
   return token === '*' || /^\{\w+\}$/.test(token)
 }

@@ -1,26 +1,26 @@
 import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import type { NatsHeaders } from './client.ts'
 
-/** What is published along with a message. `msgID` and `expect` are for JetStream. */
+/** Options of a published message. `msgID` and `expect` are for JetStream. */
 export interface NatsPublishOptions {
   readonly headers?: NatsHeaders | undefined
   readonly reply?: string | undefined
-  /** Known to the stream, it stores a message once: with it also an answer that did not come is asked for again. */
+  /** Message id. The stream stores each id once, so that a message without an answer may be sent again. */
   readonly msgID?: string | undefined
   readonly expect?: object | undefined
 }
 
 /**
- * Returns what is wrong with a message, so that the client would throw or write something else than one message; undefined if
- * nothing is. Never throws.
+ * Returns the problem with a message for which the client would throw or write something else, or undefined if there is
+ * none. Never throws.
  */
 export function findPublishProblem(
   subject: unknown,
   payload: unknown,
   { headers, reply, msgID }: NatsPublishOptions,
 ): Error | undefined {
-  const flaw = findMessageProblem(subject, payload, 'nats')
-  if (flaw !== undefined) return flaw
+  const problem = findMessageProblem(subject, payload, 'nats')
+  if (problem !== undefined) return problem
   if (reply !== undefined && reply !== '' && findMessageProblem(reply, '', 'nats') !== undefined)
     return wrongTypeError('reply', reply, 'a subject')
   if (msgID !== undefined && (typeof msgID !== 'string' || /[\r\n]/.test(msgID)))
@@ -30,9 +30,9 @@ export function findPublishProblem(
   return undefined
 }
 
-/** Returns an error if a payload is larger than the server takes (`max_payload`). */
-export function findSizeProblem({ size }: { readonly size: number }, most = Infinity): Error | undefined {
-  return size <= most
+/** Returns an error if a payload exceeds the server's `max_payload`. */
+export function findSizeProblem({ size }: { readonly size: number }, maxBytes = Infinity): Error | undefined {
+  return size <= maxBytes
     ? undefined
-    : new RangeError(`payload: ${size} bytes are more than the server takes, ${most} bytes.`)
+    : new RangeError(`payload: ${size} bytes exceed the limit of the server, ${maxBytes} bytes.`)
 }

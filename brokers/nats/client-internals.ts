@@ -19,9 +19,9 @@ export interface Internals {
     sendCommand?(...parts: Uint8Array[]): void
     readonly transport?: { readonly lang?: unknown; readonly version?: unknown } | undefined
   }
-  /** The subject as text, once it has been read. */
+  /** Decoded subject, once it has been read. */
   _subject?: unknown
-  /** Whether a JetStream message was answered. */
+  /** True if a JetStream message was answered. */
   didAck?: unknown
 }
 
@@ -55,7 +55,7 @@ export function findMissingInternals(message: NatsMessage): readonly string[] {
   }
 }
 
-/** Logs the fields that the client of a message does not have. Returns whether any is missing. Never throws. */
+/** Logs the fields that the client of a message lacks. Returns true if any is missing. Never throws. */
 export function warnOfMissingInternals(message: NatsMessage, logger: Logger): boolean {
   const missing = findMissingInternals(message)
   if (missing.length === 0) return false
@@ -81,12 +81,12 @@ function versionOf(message: NatsMessage): string {
   return 'this version of the NATS client'
 }
 
-/** Whether a message is one of JetStream's. */
+/** Returns true for a JetStream message. */
 export function isJetStream(message: NatsMessage): message is JetStreamMessage {
   return typeof (message as Partial<JetStreamMessage>).working === 'function'
 }
 
-/** Returns the undecoded headers of a message; undefined if it has none or the client keeps them elsewhere. Never throws. */
+/** Returns the undecoded headers of a message, or undefined if it has none or the client stores them elsewhere. Never throws. */
 export function headerBlockOf(message: NatsMessage): Uint8Array | undefined {
   try {
     const { _rdata: bytes, _msg: head } = internalsOf(message)
@@ -104,17 +104,17 @@ export function subjectBytesOf(internals: Internals): unknown {
   return internals._msg?.subject
 }
 
-/** Returns the subject that the client has decoded already, if it has. */
+/** Returns the subject if the client has decoded it already. */
 export function subjectTextOf(internals: Internals): unknown {
   return internals._subject
 }
 
-/** Gives a message a known text of its subject, so that the client decodes no other. Never throws. */
+/** Sets the decoded subject of a message, so that the client does not decode it. Never throws. */
 export function setSubjectText(internals: Internals, text: string): void {
   try {
     internals._subject = text
   } catch {
-    // A frozen message makes a text of its own.
+    // A frozen message decodes its own.
   }
 }
 
@@ -124,9 +124,9 @@ const [BEFORE, AFTER] = ['PUB ', ' 4\r\n+ACK\r\n'].map(text => new TextEncoder()
 ]
 
 /**
- * Acknowledges a message, once, by the very bytes its reply subject came in. The client's own `ack` makes text of them, and
- * bytes again of the text: 0.5 µs, a sixth of all it does for a message. Where the client is not as it is known, or not
- * connected, its own `ack` is asked.
+ * Acknowledges a message once, with the bytes of its reply subject. Why: the client's own `ack` decodes and encodes them
+ * again, which takes 0.5 µs, a sixth of its time for a message. Uses the client's `ack` if the client is not connected
+ * or lacks the fields.
  */
 export function acknowledge(message: JetStreamMessage): void {
   const answerable = message as Internals
@@ -151,8 +151,8 @@ export function acknowledge(message: JetStreamMessage): void {
 }
 
 /**
- * Gives a message bytes of its own, equal to those it had: they are views of a socket chunk, of which a single one
- * kept in a queue pins all 64 KB. Never throws.
+ * Copies the bytes of a message. Why: they are views of a 64 KB socket chunk, and one held view keeps the whole chunk in
+ * memory. Never throws.
  */
 export function ownBytes(message: NatsMessage): void {
   try {
@@ -163,7 +163,7 @@ export function ownBytes(message: NatsMessage): void {
     if (isView(head.subject)) head.subject = copyOf(head.subject)
     if (isView(head.reply)) head.reply = copyOf(head.reply)
   } catch {
-    // A frozen message stays a view.
+    // A frozen message keeps its views.
   }
 }
 
@@ -171,7 +171,7 @@ function isView(bytes: unknown): bytes is Uint8Array {
   return bytes instanceof Uint8Array && bytes.byteLength < bytes.buffer.byteLength
 }
 
-/** A Buffer's own `slice` would be a view again. */
+/** Copies bytes. `slice` of a Buffer would return a view. */
 function copyOf(bytes: Uint8Array): Uint8Array {
   return Uint8Array.prototype.slice.call(bytes)
 }
@@ -180,19 +180,19 @@ const DOT = 46
 const ONE = 49
 
 /**
- * Recognises redeliveries by the two bytes at which the reply subject holds the delivery count. Its place is the same in
- * all messages of one consumer. The client would decode and split the whole subject.
+ * Detects redeliveries by two bytes of the reply subject, which contain the delivery count. Its position is the same in
+ * all messages of one consumer. Why: the client would decode and split the whole subject.
  */
 export class RedeliveryReader {
   readonly #isOneConsumer: boolean
-  /** Where the count begins, once it is known: no reply subject has it at 0. */
+  /** Position of the count, or 0 while unknown. It is never 0 in a reply subject. */
   #at = 0
 
   constructor(isOneConsumer: boolean) {
     this.#isOneConsumer = isOneConsumer
   }
 
-  /** Whether a message was delivered before. Never throws. */
+  /** Returns true if a message was delivered before. Never throws. */
   isRedelivered(message: JetStreamMessage): boolean {
     const reply = internalsOf(message)._msg?.reply as Uint8Array | undefined
     if (reply !== undefined && reply[this.#at] === ONE && reply[this.#at + 1] === DOT) return false

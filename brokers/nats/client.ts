@@ -1,37 +1,37 @@
 import type { MaybePromise } from '../../src/core/message.ts'
 
-/** The headers of a NATS message, as both generations of the client have them. */
+/** Headers of a NATS message, in both generations of the client. */
 export interface NatsHeaders {
   keys(): string[]
   values(name: string): string[]
   append(name: string, value: string): void
 }
 
-/** A message of core NATS, of `nats` version 2 or `@nats-io/nats-core` version 3. */
+/** Message of core NATS, of `nats` version 2 or `@nats-io/nats-core` version 3. */
 export interface NatsMessage {
   readonly subject: string
   readonly data: Uint8Array
   readonly headers?: NatsHeaders | undefined
   readonly sid: number
-  /** Empty or absent where nobody waits for an answer. */
+  /** Reply subject. Empty or absent if the message is not a request. */
   readonly reply?: string | undefined
   respond?(payload?: Uint8Array | string, options?: { headers?: NatsHeaders }): boolean
 }
 
-/** What JetStream tells of a delivery. */
-export interface DeliveryFacts {
+/** JetStream's information about a delivery. */
+export interface DeliveryInfo {
   readonly stream: string
   readonly consumer: string
-  /** From 1. */
+  /** Counts from 1. */
   readonly deliveryCount: number
   readonly streamSequence: number
   readonly pending: number
   readonly redelivered: boolean
 }
 
-/** A message of a JetStream consumer. Its answers are given once; `working` is none. */
+/** Message of a JetStream consumer. It is answered once; `working` does not count as an answer. */
 export interface JetStreamMessage extends NatsMessage {
-  readonly info: DeliveryFacts
+  readonly info: DeliveryInfo
   readonly seq: number
   ack(): void
   nak(delayMs?: number): void
@@ -40,17 +40,17 @@ export interface JetStreamMessage extends NatsMessage {
   ackAck(): Promise<boolean>
 }
 
-/** The part of a subscription that is used. */
+/** Part of a subscription that topicgate uses. */
 export interface NatsSubscription {
-  /** Ends it once all that the server has sent has come. */
+  /** Ends the subscription when all messages sent by the server have arrived. */
   drain(): Promise<void>
   unsubscribe(max?: number): void
 }
 
-/** The part of a connection that publishes: for what is redirected and for dead letters. */
+/** Part of a connection that publishes redirected messages and dead letters. */
 export interface NatsPublishTarget {
   publish(subject: string, payload?: Uint8Array, options?: { headers?: NatsHeaders; reply?: string }): void
-  /** Publishes and waits for the answer of a stream; without it nothing is known of what was published. */
+  /** Publishes and waits for the stream's answer. Without this method publishes cannot be confirmed. */
   request?(
     subject: string,
     payload?: Uint8Array,
@@ -58,7 +58,7 @@ export interface NatsPublishTarget {
   ): Promise<NatsMessage>
 }
 
-/** The part of a connection that is used, of either generation. */
+/** Part of a connection that topicgate uses, of either client generation. */
 export interface NatsConnection<M extends NatsMessage = NatsMessage> extends NatsPublishTarget {
   subscribe(
     subject: string,
@@ -66,8 +66,8 @@ export interface NatsConnection<M extends NatsMessage = NatsMessage> extends Nat
   ): NatsSubscription
 }
 
-/** What a consumer says of itself; times in nanoseconds. */
-export interface ConsumerFacts {
+/** Information about a consumer. Times are in nanoseconds. */
+export interface ConsumerInfo {
   readonly name?: string | undefined
   readonly stream_name?: string | undefined
   readonly config: {
@@ -81,23 +81,23 @@ export interface ConsumerFacts {
   }
 }
 
-/** Messages on their way from a consumer. */
+/** Messages of a consumer. */
 export interface ConsumerMessages<M> extends AsyncIterable<M> {
   close(): Promise<unknown>
   /** Resolves with the error that ended it, if there is one. */
   closed(): Promise<unknown>
-  /** What becomes of its consumer; of `nats` version 2 a promise of it. */
+  /** Status updates of the consumer; in `nats` version 2 a promise of them. */
   status?(): MaybePromise<AsyncIterable<{ readonly type: string; readonly data?: unknown }>>
   stop?(error?: Error): void
 }
 
-/** A pull consumer, or a push consumer of `@nats-io/jetstream`. */
+/** Pull consumer, or push consumer of `@nats-io/jetstream`. */
 export interface JetStreamConsumer<M extends JetStreamMessage = JetStreamMessage> {
-  info(cached?: boolean): Promise<ConsumerFacts>
+  info(cached?: boolean): Promise<ConsumerInfo>
   consume(options?: { callback?: (message: M) => void; max_messages?: number }): Promise<ConsumerMessages<M>>
 }
 
-/** A pull consumer, which can be asked for a few messages. */
+/** Pull consumer, from which a number of messages can be requested. */
 export interface PullConsumer<M extends JetStreamMessage = JetStreamMessage> extends JetStreamConsumer<M> {
   fetch(options?: { max_messages?: number; expires?: number }): Promise<ConsumerMessages<M>>
 }

@@ -6,95 +6,95 @@ import { ownBytes } from './client-internals.ts'
 import type { NatsContext } from './context.ts'
 import type { Delivery } from './delivery.ts'
 import { makeHeaders } from './headers.ts'
-import { idOf } from './keep-alive.ts'
+import { messageIdOf } from './keep-alive.ts'
 
-/** What became of a copy: it is safe, there is nowhere to send it, or nobody can tell. */
-export type Copied = 'sent' | 'nowhere' | 'failed'
+/** Result of publishing a copy: stored or sent, no target, or not confirmed. */
+export type CopyResult = 'sent' | 'nowhere' | 'failed'
 
-/** An answer longer than this is none of a stream's. */
+/** Longest answer of a stream. */
 const LONGEST_ACK_BYTES = 65_536
 
 /**
- * Copies of JetStream messages for where they are redirected, and for the dead letters. Their originals are answered once a
- * copy is safe: a stream answers what it has stored with its name (ADR-21, `PubAck`), and one it has stored already, by
- * `Nats-Msg-Id`, as well. At most `BOUNDS.copiesUnderWay` wait for that; further ones fail.
+ * Publishes redirected copies and dead letters of JetStream messages. The original is answered when the copy is safe: the
+ * stream answers with its name (ADR-21, `PubAck`), also for a `Nats-Msg-Id` that it has stored before. At most
+ * `MAX_SIZES.copiesUnderWay` copies wait for an answer; further ones fail.
  */
 export class ConfirmedPublishes {
   readonly #context: NatsContext
-  #underWay = 0
+  #pending = 0
 
   constructor(context: NatsContext) {
     this.#context = context
   }
 
-  /** Sends a copy; `done` is told once, at once or within so long, what became of it. Never throws. */
+  /** Publishes a copy and calls `done` once with the result, at the latest after `withinMs`. Never throws. */
   send(
     plan: RedirectPlan | undefined,
     decision: Decision,
     delivery: Delivery,
     withinMs: number,
-    done: (copied: Copied) => void,
+    done: (result: CopyResult) => void,
   ): void {
-    let copied: Copied | (() => Promise<NatsMessage>)
+    let result: CopyResult | (() => Promise<NatsMessage>)
     try {
-      copied = this.#start(plan, decision, delivery, withinMs)
+      result = this.#publishOrPrepare(plan, decision, delivery, withinMs)
     } catch (cause) {
-      this.#context.errorLog.note('publish', cause)
-      copied = 'failed'
+      this.#context.errorLog.logError('publish', cause)
+      result = 'failed'
     }
-    if (typeof copied === 'string') done(copied)
-    else void this.#confirm(copied, delivery).then(done)
+    if (typeof result === 'string') done(result)
+    else void this.#confirm(result, delivery).then(done)
   }
 
-  /** Publishes it, or says how to ask for it to be stored. */
-  #start(
+  /** Publishes a copy without confirmation, or returns a function that publishes it with confirmation. */
+  #publishOrPrepare(
     plan: RedirectPlan | undefined,
     decision: Decision,
     delivery: Delivery,
     withinMs: number,
-  ): Copied | (() => Promise<NatsMessage>) {
+  ): CopyResult | (() => Promise<NatsMessage>) {
     const { settings, publisher, gate } = this.#context
-    const facts = decision.rule === undefined ? undefined : gate.ruleOf(decision.rule)
-    const to = plan && redirectTopic(plan, delivery, decision, facts?.capturesOf(delivery.topic))
+    const ruleInfo = decision.rule === undefined ? undefined : gate.ruleOf(decision.rule)
+    const to = plan && redirectTopic(plan, delivery, decision, ruleInfo?.capturesOf(delivery.topic))
     if (plan === undefined || to === undefined) return 'nowhere'
-    const confirms = settings.confirm && publisher?.request !== undefined
-    const told = {
+    const isConfirmed = settings.confirm && publisher?.request !== undefined
+    const fields = {
       ...redirectHeaders(plan, delivery, decision),
       ...(decision.reason === 'ok' ? { 'topicgate-reason': 'handler_failed' } : {}),
-      // What was stored unheard of is not stored again.
-      ...(confirms ? { 'Nats-Msg-Id': `${idOf(delivery.source as JetStreamMessage)} ${to}` } : {}),
+      // The id keeps a copy from being stored twice if its answer was lost.
+      ...(isConfirmed ? { 'Nats-Msg-Id': `${messageIdOf(delivery.source as JetStreamMessage)} ${to}` } : {}),
     }
-    const headers = makeHeaders(settings.headers, told, delivery.source)
+    const headers = makeHeaders(settings.headers, fields, delivery.source)
     const options = headers === undefined ? {} : { headers }
     const { data } = delivery.source
-    if (!confirms) return this.#context.publish(publisher, to, data, options) ? 'sent' : 'failed'
+    if (!isConfirmed) return this.#context.publish(publisher, to, data, options) ? 'sent' : 'failed'
     return () => publisher.request!(to, data, { timeout: withinMs, ...options })
   }
 
-  async #confirm(ask: () => Promise<NatsMessage>, delivery: Delivery): Promise<Copied> {
-    if (this.#underWay >= MAX_SIZES.copiesUnderWay) return 'failed'
-    this.#underWay++
-    this.#context.began()
+  async #confirm(ask: () => Promise<NatsMessage>, delivery: Delivery): Promise<CopyResult> {
+    if (this.#pending >= MAX_SIZES.copiesUnderWay) return 'failed'
+    this.#pending++
+    this.#context.handlerStarted()
     try {
       ownBytes(delivery.source)
       assertStored(await ask())
       return 'sent'
     } catch (cause) {
-      this.#context.errorLog.note('publish', cause)
+      this.#context.errorLog.logError('publish', cause)
       return 'failed'
     } finally {
-      this.#underWay--
-      this.#context.ended()
+      this.#pending--
+      this.#context.handlerEnded()
     }
   }
 }
 
-/** Throws for an answer that is no stream's, or one that says why nothing was stored. */
+/** Throws if an answer is not from a stream or reports an error. */
 function assertStored({ data }: NatsMessage): void {
   const text = data.length > LONGEST_ACK_BYTES ? '' : Buffer.from(data).toString()
   const answer = JSON.parse(text || '{}') as { stream?: unknown; error?: { description?: unknown } } | null
   if (typeof answer?.stream === 'string' && answer.stream !== '' && answer.error === undefined) return
   throw new Error(
-    `not stored: ${String(answer?.error?.description ?? 'no stream has answered').slice(0, 200)}`,
+    `not stored: ${String(answer?.error?.description ?? 'no answer of a stream').slice(0, 200)}`,
   )
 }

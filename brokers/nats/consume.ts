@@ -1,5 +1,5 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { Place } from './capabilities.ts'
+import type { Capabilities } from './capabilities.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client.ts'
 import { type ConsumerStatus, ConsumerWatch, isMissing, statusOf } from './consumer-watch.ts'
 import type { NatsContext } from './context.ts'
@@ -7,60 +7,60 @@ import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts
 import { type PullBudget, pause } from './pull-budget.ts'
 import type { MessageSource } from './subscription.ts'
 
-/** Most messages asked for at once, and how long such a question stands. */
+/** Default number of messages per pull, and how long a pull stays open. */
 const DEFAULT_BATCH = 100
 const EXPIRES_MS = 30_000
-/** When it is looked again whether there is room for messages to wait for a handler. */
+/** Time between checks for room. */
 const ROOM_MS = 10
-/** After a pull that failed. */
+/** Delay after a failed pull. */
 const RETRY_MS = 1_000
 
-/** Options that the client's own `consume` and `fetch` know, and what becomes of the consumer. */
+/** Options of the client's own `consume` and `fetch`, and a callback for the consumer's status. */
 export interface PullOptions {
-  /** Most messages asked for at once. Default: 100. */
+  /** Most messages per pull. Default: 100. */
   readonly max_messages?: number | undefined
-  /** How long a question to the server stands, at least 1,000 ms. Default: 30,000. */
+  /** Duration of a pull, at least 1,000 ms. Default: 30,000. */
   readonly expires?: number | undefined
-  /** Milliseconds between heartbeats of the server. Default: half of `expires`, at most 30,000. */
+  /** Milliseconds between heartbeats of the server. Default: half of `expires`, at maxMessages 30,000. */
   readonly idle_heartbeat?: number | undefined
-  /** Whether to end when the consumer or its stream is gone, instead of waiting for it to come back. Default: false. */
+  /** Ends when the consumer or its stream is missing, instead of waiting for it. Default: false. */
   readonly abort_on_missing_resource?: boolean | undefined
-  /** Called with each status that the client reports of the consumer, as `consumer_deleted` or `heartbeats_missed`. */
+  /** Called with each status that the client reports of the consumer, such as `consumer_deleted` or `heartbeats_missed`. */
   readonly onStatus?: ((status: ConsumerStatus) => void) | undefined
 }
 
-/** What a JetStream consumer is taken by. */
+/** Source of messages from a JetStream consumer. */
 export interface ConsumerSource extends MessageSource {
-  /** Why no messages come; undefined while they do. */
+  /** Reason why no messages arrive, or undefined while they do. */
   readonly problem: string | undefined
-  /** Resolves when it takes nothing more: with the error that ended it, or with undefined after it was stopped. */
+  /** Resolves when the source has ended: with the error, or with undefined after it was stopped. */
   closed(): Promise<Error | undefined>
 }
 
-/** Consumes by callback, as fast as the consumer gives. */
+/** Consumes by callback, as fast as the consumer delivers. */
 export async function consumeAll<M extends JetStreamMessage>(
   context: NatsContext,
   consumer: JetStreamConsumer<M>,
   processor: JetStreamMessageProcessor<M>,
-  place: Place,
+  capabilities: Capabilities,
   name: string,
   { onStatus, ...pull }: PullOptions,
 ): Promise<ConsumerSource> {
   const watch = new ConsumerWatch(context, name, onStatus)
   const callback = (message: M): void => {
     if (watch.problem !== undefined) watch.recover()
-    processor.take(message)
+    processor.process(message)
   }
   const messages = await consumer.consume({ ...pull, callback })
   let isStopped = false
   void watch.follow(messages)
   const closed = messages.closed().then(toError, toError)
   void closed.then(error => {
-    context.sources.delete(intake)
-    if (!isStopped) watch.report('ended', error)
+    context.sources.delete(source)
+    if (!isStopped) watch.reportStatus('ended', error)
   })
-  const intake: ConsumerSource = {
-    place,
+  const source: ConsumerSource = {
+    capabilities,
     get held() {
       return processor.held
     },
@@ -73,21 +73,21 @@ export async function consumeAll<M extends JetStreamMessage>(
     closed: () => closed,
     stop: async () => {
       isStopped = true
-      context.sources.delete(intake)
+      context.sources.delete(source)
       await messages.close()
     },
   }
-  context.sources.add(intake)
-  return intake
+  context.sources.add(source)
+  return source
 }
 
 function toError(ended: unknown): Error | undefined {
   return ended instanceof Error ? ended : undefined
 }
 
-/** Pulls no more than may pass or has room to wait for a handler, and nothing before it may. */
+/** Pulls only as many messages as the limits allow now and as have room to wait for a handler. */
 export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
-  readonly place: Place
+  readonly capabilities: Capabilities
   readonly #context: NatsContext
   readonly #consumer: PullConsumer<M>
   readonly #processor: JetStreamMessageProcessor<M>
@@ -97,14 +97,14 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
   readonly #closed: Promise<Error | undefined>
   #resolveClosed: (error: Error | undefined) => void = () => {}
   #messages: ConsumerMessages<M> | undefined
-  #stopped = false
+  #isStopped = false
 
   constructor(
     context: NatsContext,
     consumer: PullConsumer<M>,
     processor: JetStreamMessageProcessor<M>,
     pullBudget: PullBudget,
-    place: Place,
+    capabilities: Capabilities,
     name: string,
     { onStatus, ...pull }: PullOptions,
   ) {
@@ -112,14 +112,14 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
     this.#consumer = consumer
     this.#processor = processor
     this.#pullBudget = pullBudget
-    this.place = place
+    this.capabilities = capabilities
     this.#pull = pull
     this.#watch = new ConsumerWatch(context, name, onStatus)
     this.#closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
     context.sources.add(this)
-    void this.#run()
+    void this.#pullUntilStopped()
   }
 
   get held(): number {
@@ -144,66 +144,66 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
   }
 
   #end(error: Error | undefined): void {
-    this.#stopped = true
+    this.#isStopped = true
     this.#context.sources.delete(this)
     this.#resolveClosed(error)
   }
 
-  async #run(): Promise<void> {
-    const most = this.#pull.max_messages ?? DEFAULT_BATCH
-    while (!this.#stopped) {
+  async #pullUntilStopped(): Promise<void> {
+    const maxMessages = this.#pull.max_messages ?? DEFAULT_BATCH
+    while (!this.#isStopped) {
       try {
-        const free = Math.min(most, MAX_SIZES.waitingForHandler - this.#processor.waiting)
+        const free = Math.min(maxMessages, MAX_SIZES.waitingForHandler - this.#processor.waiting)
         if (free <= 0) {
           await pause(this.#context.guard.clock, ROOM_MS)
           continue
         }
-        const room = await this.#pullBudget.wait(free, () => this.#stopped)
-        if (room > 0) await this.#pullSome(room)
+        const room = await this.#pullBudget.wait(free, () => this.#isStopped)
+        if (room > 0) await this.#pullMessages(room)
       } catch (cause) {
-        if (this.#stopped) return
-        await this.#fail(cause)
+        if (this.#isStopped) return
+        await this.#handleFailure(cause)
         await pause(this.#context.guard.clock, RETRY_MS)
       }
     }
   }
 
-  async #fail(cause: unknown): Promise<void> {
-    const given = cause instanceof Error ? cause : new Error(String(cause))
-    // To a pull that finds no consumer nobody answers, just as without a leader.
-    const error = isMissing(given) ? given : await this.#findMissing(given)
-    this.#watch.report(statusOf(error), error)
-    if (this.#pull.abort_on_missing_resource && isMissing(error)) this.#end(error)
+  async #handleFailure(cause: unknown): Promise<void> {
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    // A pull from a missing consumer gets no answer, just as without a leader.
+    const found = isMissing(error) ? error : await this.#findMissing(error)
+    this.#watch.reportStatus(statusOf(found), found)
+    if (this.#pull.abort_on_missing_resource && isMissing(found)) this.#end(found)
   }
 
-  /** Asks for the consumer, of which nothing has come for as long as a pull takes. Rejects if it is not there. */
-  async #look(): Promise<void> {
+  /** Checks that the consumer exists after an empty pull. Rejects if it does not. */
+  async #checkConsumer(): Promise<void> {
     await this.#consumer.info()
     if (this.#watch.problem !== undefined) this.#watch.recover()
   }
 
-  async #findMissing(otherwise: Error): Promise<Error> {
+  async #findMissing(fallback: Error): Promise<Error> {
     try {
       await this.#consumer.info()
     } catch (cause) {
       if (isMissing(cause)) return cause as Error
     }
-    return otherwise
+    return fallback
   }
 
-  async #pullSome(count: number): Promise<void> {
+  async #pullMessages(count: number): Promise<void> {
     const { expires = EXPIRES_MS } = this.#pull
     const messages = await this.#consumer.fetch({ ...this.#pull, max_messages: count, expires })
     this.#messages = messages
-    if (this.#stopped) await messages.close()
+    if (this.#isStopped) await messages.close()
     void this.#watch.follow(messages)
     let isEmpty = true
     for await (const message of messages) {
       isEmpty = false
       if (this.#watch.problem !== undefined) this.#watch.recover()
-      this.#processor.take(message)
+      this.#processor.process(message)
     }
-    // The client ends a pull without an error, too, when its consumer has gone.
-    if (isEmpty && !this.#stopped) await this.#look()
+    // The client also ends a pull without an error when its consumer is missing.
+    if (isEmpty && !this.#isStopped) await this.#checkConsumer()
   }
 }

@@ -1,15 +1,15 @@
 import type { ConsumerMessages } from './client.ts'
 import type { NatsContext } from './context.ts'
 
-/** What happened to a consumer, as the client reports it: `consumer_deleted`, `heartbeats_missed` and so on. */
+/** Status of a consumer as the client reports it, such as `consumer_deleted` or `heartbeats_missed`. */
 export interface ConsumerStatus {
   readonly type: string
   readonly consumer: string
-  /** The client's own error or details, if there are any. */
+  /** The client's error or details, if there are any. */
   readonly detail?: unknown
 }
 
-/** Kinds of status that say that no messages come, and what they mean. */
+/** Statuses that mean that no messages arrive, with their descriptions. */
 const PROBLEMS: Readonly<Record<string, string>> = {
   consumer_deleted: 'the consumer was deleted',
   consumer_not_found: 'the consumer does not exist',
@@ -21,9 +21,9 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   ended: 'the consumer gives no more messages',
 }
 
-/** Reports what becomes of a consumer: to the log once for each kind until messages come again, to the caller, and to `stats()`. */
+/** Reports the status of a consumer to `stats()`, to the caller, and to the log, once per kind until messages arrive again. */
 export class ConsumerWatch {
-  /** The latest problem; undefined while messages come. */
+  /** Latest problem, or undefined while messages arrive. */
   problem: string | undefined
   readonly name: string
   readonly #context: NatsContext
@@ -36,20 +36,20 @@ export class ConsumerWatch {
     this.#onStatus = onStatus
   }
 
-  /** Follows the statuses of what a consumer gives, until that ends. Never rejects. */
+  /** Reports the statuses of a consumer's messages until they end. Never rejects. */
   async follow(messages: ConsumerMessages<unknown>): Promise<void> {
     try {
-      // A promise of them in version 2.
+      // A promise in version 2.
       const statuses = await messages.status?.()
       for await (const { type, ...rest } of statuses ?? [])
-        this.report(type, 'data' in rest ? rest.data : rest)
+        this.reportStatus(type, 'data' in rest ? rest.data : rest)
     } catch {
       // The messages have ended, which `closed` reports.
     }
   }
 
-  /** Takes note of a status; those that are no problem are only given to the caller. */
-  report(type: string, detail?: unknown): void {
+  /** Reports a status. Statuses that are not a problem only go to the caller. */
+  reportStatus(type: string, detail?: unknown): void {
     if (type === 'heartbeat' && this.problem !== undefined) this.recover()
     const problem = Object.hasOwn(PROBLEMS, type) ? PROBLEMS[type] : undefined
     if (problem !== undefined) {
@@ -62,27 +62,27 @@ export class ConsumerWatch {
       }
     }
     try {
-      this.#onStatus?.({ type, consumer: this.name, ...(detail !== undefined && { detail }) })
+      this.#onStatus?.({ type, consumer: this.name, detail })
     } catch (cause) {
-      this.#context.errorLog.note('handler', cause)
+      this.#context.errorLog.logError('handler', cause)
     }
   }
 
-  /** The consumer is there again. */
+  /** Clears the problem when messages arrive again. */
   recover(): void {
     this.problem = undefined
     this.#reported.clear()
-    this.#context.logger.info({ consumer: this.name }, `${this.name}: is there again`)
+    this.#context.logger.info({ consumer: this.name }, `${this.name}: delivers messages again`)
   }
 }
 
-/** The status that an error of a pull amounts to. */
+/** Returns the status for an error of a pull. */
 export function statusOf(error: Error): string {
   if (isMissing(error)) return 'consumer_not_found'
   return /heartbeats missed/i.test(error.message) ? 'heartbeats_missed' : 'no_responders'
 }
 
-/** Whether an error says that a consumer or its stream is not there, in either generation of the client. */
+/** Returns true if an error means that a consumer or its stream does not exist, in either client generation. */
 export function isMissing(error: unknown): boolean {
   const { message, code } = Object(error) as { readonly message?: unknown; readonly code?: unknown }
   return (

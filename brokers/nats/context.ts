@@ -12,45 +12,45 @@ import { warnOfMissingInternals } from './client-internals.ts'
 import { ConfirmedPublishes } from './confirmed-publish.ts'
 import type { Delivery } from './delivery.ts'
 import { ErrorLog } from './error-log.ts'
-import { completeSettings, type LimitNatsOptions, type Settings } from './options.ts'
+import { completeOptions, type LimitNatsOptions, type NatsSettings } from './options.ts'
 import { IdentifiedSenders } from './sender-cache.ts'
 import { isSystem } from './subject-cache.ts'
 import type { MessageSource } from './subscription.ts'
 
-/** What was done with messages since the limiter was made. */
+/** Counts of messages since the limiter was created. */
 export interface MessageCounters {
-  /** Messages taken from subscriptions and consumers. */
+  /** Messages received from subscriptions and consumers. */
   received: number
-  /** Given to a handler. */
+  /** Messages passed to a handler. */
   delivered: number
-  /** Of core NATS, could have passed and found neither a handler nor room to wait for one; also dropped or refused. */
+  /** Passed messages of core NATS without a free handler or room to wait; also counted as dropped or refused. */
   slow: number
-  /** Discarded, on JetStream acknowledged. */
+  /** Discarded messages; on JetStream they are acknowledged. */
   dropped: number
   /** Requests answered with 429. */
   refused: number
   redirected: number
-  /** Sent back to JetStream, to be delivered again. */
+  /** Messages sent back to JetStream to be delivered again. */
   sentBack: number
-  /** Given up on JetStream: `term`, and dead letters. */
+  /** Messages terminated on JetStream, including dead letters. */
   terminated: number
-  /** Redirects and dead letters of JetStream that nobody has confirmed; their originals were sent back. */
+  /** Redirects and dead letters of JetStream without a confirmation. Their originals were sent back. */
   unconfirmed: number
-  /** Deliveries by JetStream of messages that it had delivered before. */
+  /** Repeated deliveries by JetStream. */
   redelivered: number
   /** Handlers that threw or rejected. */
   handlerErrors: number
-  /** Times a consumer was deleted, missed, silent or refused. */
+  /** Number of times a consumer was deleted, missing, silent or refused. */
   consumerProblems: number
-  /** Refused with an outcome NATS cannot enact there, and dropped instead. */
+  /** Messages dropped because NATS cannot enact their outcome there. */
   unsupported: number
 }
 
-/** All that one limiter shares: gate, guard, senders, counts, what is held and what is handled. */
+/** Shared state of one limiter: gate, guard, senders, counts, held messages and pending handlers. */
 export class NatsContext {
   readonly gate: Gate
   readonly guard: Guard
-  readonly settings: Settings
+  readonly settings: NatsSettings
   readonly senders: IdentifiedSenders
   readonly refusals: RefusalLog
   readonly logger: Logger
@@ -58,9 +58,9 @@ export class NatsContext {
   readonly retrySlots: RetrySlots
   readonly publisher: NatsPublishTarget | undefined
   readonly confirmedPublishes: ConfirmedPublishes
-  /** What waits for a decision or for its time, of all courses. */
+  /** Messages of all processors that wait for a decision or for their time. */
   readonly held = new Set<Delivery>()
-  /** Where messages come from. */
+  /** Sources of messages. */
   readonly sources = new Set<MessageSource>()
   readonly counters: MessageCounters = {
     received: 0,
@@ -77,19 +77,19 @@ export class NatsContext {
     consumerProblems: 0,
     unsupported: 0,
   }
-  /** Handlers that have not answered yet, and copies that are not confirmed yet. */
+  /** Number of pending handlers and unconfirmed copies. */
   handling = 0
-  /** Nothing more is taken. */
-  draining = false
-  /** Whether any rule sends messages back. */
-  retries = false
-  #namedSystem: ReadonlySet<string> = new Set()
-  #hasWarned = false
-  readonly #idle = new Set<() => void>()
+  /** True if no more messages are accepted. */
+  isDraining = false
+  /** True if a rule sends messages back. */
+  hasRetryRules = false
+  #limitedSystemTokens: ReadonlySet<string> = new Set()
+  #hasWarnedOfInternals = false
+  readonly #idleListeners = new Set<() => void>()
 
   constructor(gate: Gate, options: LimitNatsOptions) {
     this.gate = gate
-    this.settings = completeSettings(options)
+    this.settings = completeOptions(options)
     const logger = options.logger ?? gate.logger
     this.logger = logger
     this.guard = new Guard(gate, {
@@ -99,71 +99,71 @@ export class NatsContext {
     })
     this.errorLog = new ErrorLog(logger, this.guard.clock)
     this.refusals = new RefusalLog(logger, this.guard.clock, message => gate.senderOf(message))
-    this.senders = new IdentifiedSenders(options.identify, cause => this.errorLog.note('identify', cause))
+    this.senders = new IdentifiedSenders(options.identify, cause => this.errorLog.logError('identify', cause))
     this.publisher = options.connection
     this.confirmedPublishes = new ConfirmedPublishes(this)
     this.retrySlots = new RetrySlots(gate, message => this.askOnce(message as Delivery), this.guard.clock)
-    this.look()
+    this.updateFromPolicy()
   }
 
-  /** Looks up what of the policy in force decides how messages are taken. */
-  look(): void {
-    this.retries = this.gate.outcomes('publish').has('retry')
+  /** Updates the state that depends on the policy. */
+  updateFromPolicy(): void {
+    this.hasRetryRules = this.gate.outcomes('publish').has('retry')
     const patterns = this.gate.rules().map(rule => this.gate.ruleOf(rule)?.pattern ?? '')
-    this.#namedSystem = new Set(patterns.filter(isSystem).map(firstToken))
+    this.#limitedSystemTokens = new Set(patterns.filter(isSystem).map(firstToken))
   }
 
-  /** Logs once if the client of a message lacks fields that are used and not public. */
+  /** Logs once if the client of a message lacks internal fields that topicgate uses. */
   checkClient(message: NatsMessage): void {
-    this.#hasWarned ||= warnOfMissingInternals(message, this.logger)
+    this.#hasWarnedOfInternals ||= warnOfMissingInternals(message, this.logger)
   }
 
-  /** The decision made already, or the gate's. */
+  /** Returns the decision already made, or asks the gate. */
   askOnce(delivery: Delivery): MaybePromise<Decision> {
     return delivery.takeDecision() ?? this.guard.ask(delivery)
   }
 
-  /** Of a subject of the server's own: that no rule names such. */
-  isLeftOut(topic: string): boolean {
-    return !this.#namedSystem.has(firstToken(topic))
+  /** Returns true for a server subject that no rule names. */
+  isUnlimitedSystem(topic: string): boolean {
+    return !this.#limitedSystemTokens.has(firstToken(topic))
   }
 
-  /** Publishes over the user's connection; false where there is none or it fails. Never throws. */
+  /** Publishes over the user's connection. Returns false if there is none or it fails. Never throws. */
   publish(
-    over: NatsPublishTarget | undefined,
+    target: NatsPublishTarget | undefined,
     subject: string,
     data: Uint8Array,
     options: { headers?: NatsHeaders; reply?: string },
   ): boolean {
-    if (over === undefined) return false
+    if (target === undefined) return false
     try {
-      over.publish(subject, data, options)
+      target.publish(subject, data, options)
       return true
     } catch (cause) {
-      this.errorLog.note('publish', cause)
+      this.errorLog.logError('publish', cause)
       return false
     }
   }
 
-  began(): void {
+  handlerStarted(): void {
     this.handling++
   }
 
-  ended(): void {
-    if (--this.handling === 0) for (const tell of this.#idle) tell()
+  handlerEnded(): void {
+    if (--this.handling === 0) for (const notify of this.#idleListeners) notify()
   }
 
-  /** Resolves once no handler is at work, or after so long. */
-  idle(timeoutMs: number): Promise<void> {
+  /** Resolves when no handler is pending, or after `timeoutMs`. */
+  whenIdle(timeoutMs: number): Promise<void> {
     if (this.handling === 0) return Promise.resolve()
     return new Promise(resolve => {
-      const done = (): void => {
+      const finish = (): void => {
         cancel()
-        this.#idle.delete(done)
+        this.#idleListeners.delete(finish)
         resolve()
       }
-      const cancel = afterAwaited(this.guard.clock, timeoutMs, done)
-      this.#idle.add(done)
+      const cancel = afterAwaited(this.guard.clock, timeoutMs, finish)
+      this.#idleListeners.add(finish)
     })
   }
 }

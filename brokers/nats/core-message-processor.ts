@@ -8,8 +8,8 @@ import { makeHeaders } from './headers.ts'
 import { type Handler, MessageProcessor } from './message-processor.ts'
 
 /**
- * The body of a refusal. A JetStream client whose publish is answered reads it as error 429; headers alone it would take for
- * an acknowledgement it cannot read.
+ * Body of a refusal. A JetStream client that publishes reads it as error 429. Without a body it would take the headers
+ * for an invalid acknowledgement.
  */
 const TOO_MANY_REQUESTS = errorBody({ code: 429, err_code: 10_167, description: 'too many requests' })
 const HANDLER_FAILED = errorBody({ code: 500, description: 'the handler failed' })
@@ -19,20 +19,20 @@ function errorBody(error: object): Uint8Array {
 }
 
 /**
- * Requests that are answered by this side when they may not pass: `none`; those that a rule rejects or that are held at the
- * end (`rejected`); or all (`all`).
+ * Refused requests that this side answers: `none`; those rejected by a rule or held at the end (`rejected`); or all
+ * (`all`).
  */
 export type Answering = 'none' | 'rejected' | 'all'
 
 export interface CoreMessageProcessorOptions {
-  /** The connection that redirects. */
-  readonly over: NatsPublishTarget | undefined
+  /** Connection for redirects. */
+  readonly publishTarget: NatsPublishTarget | undefined
   readonly answering: Answering
-  /** Told of each message that is held, and of each that is held no more. */
+  /** Called when a message starts or stops being held. */
   readonly onHeld?: (() => void) | undefined
 }
 
-/** Messages of core NATS: nobody sends them again, and only requests can be answered. */
+/** Processor of core NATS messages. They are not delivered again, and only requests can be answered. */
 export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcessor<M> {
   readonly #options: CoreMessageProcessorOptions
 
@@ -41,13 +41,13 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
     this.#options = options
   }
 
-  protected override hold(delivery: Delivery, later: boolean): void {
-    super.hold(delivery, later)
+  protected override addHeld(delivery: Delivery, later: boolean): void {
+    super.addHeld(delivery, later)
     this.#options.onHeld?.()
   }
 
-  protected override unhold(delivery: Delivery, decision?: Decision): void {
-    super.unhold(delivery, decision)
+  protected override removeHeld(delivery: Delivery, decision?: Decision): void {
+    super.removeHeld(delivery, decision)
     this.#options.onHeld?.()
   }
 
@@ -60,16 +60,16 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
     const { answering } = this.#options
     if (decision.outcome === 'retry' && answering !== 'all') counters.unsupported++
     const isAnswered = answering === 'all' || (answering === 'rejected' && decision.outcome === 'reject')
-    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalOf(decision, delivery)))
+    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalHeaders(decision, delivery)))
       counters.refused++
     else counters.dropped++
   }
 
   #redirect(decision: Decision, delivery: Delivery): boolean {
-    const facts = this.rule(decision)
-    const plan = facts?.exceeded.redirect
-    if (facts === undefined || plan === undefined) return false
-    const to = redirectTopic(plan, delivery, decision, facts.capturesOf(delivery.topic))
+    const ruleInfo = this.ruleInfoOf(decision)
+    const plan = ruleInfo?.exceeded.redirect
+    if (ruleInfo === undefined || plan === undefined) return false
+    const to = redirectTopic(plan, delivery, decision, ruleInfo.capturesOf(delivery.topic))
     if (to === undefined) return false
     const { source } = delivery
     const headers = makeHeaders(
@@ -77,17 +77,17 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
       redirectHeaders(plan, delivery, decision),
       source,
     )
-    return this.context.publish(this.#options.over, to, source.data, {
+    return this.context.publish(this.#options.publishTarget, to, source.data, {
       ...(headers === undefined ? {} : { headers }),
-      // The service that listens there answers the request. A stream would as well, also one that is meant for another.
+      // The service on that subject answers the request. A stream would answer too, even one meant for another purpose.
       ...(source.reply && this.#options.answering !== 'none' ? { reply: source.reply } : {}),
     })
   }
 
-  #refusalOf(decision: Decision, delivery: Delivery): Readonly<Record<string, string>> {
-    const facts = this.rule(decision)
-    const text = refusalText(decision, this.context.gate.senderOf(delivery), facts)
-    return natsRefusalHeaders(decision, facts, text, { legacy: this.context.settings.legacyFields })
+  #refusalHeaders(decision: Decision, delivery: Delivery): Readonly<Record<string, string>> {
+    const ruleInfo = this.ruleInfoOf(decision)
+    const text = refusalText(decision, this.context.gate.senderOf(delivery), ruleInfo)
+    return natsRefusalHeaders(decision, ruleInfo, text, { legacy: this.context.settings.legacyFields })
   }
 
   /** Answers a request with an error, as NATS services do. Returns false if the message has no reply subject. */
@@ -97,15 +97,15 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
     try {
       return source.respond(body, headers === undefined ? {} : { headers })
     } catch (cause) {
-      this.context.errorLog.note('answer', cause)
+      this.context.errorLog.logError('answer', cause)
       return false
     }
   }
 
-  /** A request that waited is answered where requests are; any other message is lost with its member. */
-  protected sendsBack(delivery: Delivery): boolean {
-    // A message that has only just come is taken while its subscription ends: the server has given it to nobody else.
-    if (delivery.heldAs === undefined && !delivery.settled) return false
+  /** Answers a held request if requests are answered. Any other held message is lost. */
+  protected sendBack(delivery: Delivery): boolean {
+    // A message that has just arrived is processed, because the server has given it to no other member.
+    if (delivery.heldId === undefined && !delivery.isSettled) return false
     const decision: Decision = {
       allowed: false,
       outcome: 'reject',
@@ -113,14 +113,14 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
       retryAfterMs: 1_000,
     }
     const isAnswered = this.#options.answering !== 'none'
-    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalOf(decision, delivery)))
+    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalHeaders(decision, delivery)))
       this.context.counters.refused++
     return true
   }
 
-  protected succeeded(): void {}
+  protected onSuccess(): void {}
 
-  protected failed(delivery: Delivery): void {
+  protected onFailure(delivery: Delivery): void {
     if (this.#options.answering !== 'all') return
     const fields = { 'Nats-Service-Error-Code': '500', 'Nats-Service-Error': 'the handler failed' }
     this.#answer(delivery, HANDLER_FAILED, fields)

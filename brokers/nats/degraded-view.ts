@@ -3,8 +3,8 @@ import type { NatsHeaders, NatsMessage } from './client.ts'
 import { type MakeHeaders, makeHeaders } from './headers.ts'
 
 /**
- * The cheaper form of a message: the client's own object with other payload or headers before it. What answers it
- * (`ack`, `respond`) is the client's. Headers are added only where there is a factory.
+ * Returns the degraded form of a message: an object with the new payload or headers whose prototype is the client's
+ * message, so that `ack` and `respond` still work. Headers are added only if there is a factory.
  */
 export function degradedView(
   message: NatsMessage,

@@ -7,7 +7,7 @@ import type { NatsMessage } from './client.ts'
 import { readHeaders } from './headers.ts'
 import type { MessageLimits } from './message-limits.ts'
 
-/** Where a delivery came from, and what becomes of it. */
+/** Processor of a delivery, as the delivery sees it. */
 export interface Processor {
   readonly context: {
     readonly gate: RuleLookup
@@ -17,24 +17,24 @@ export interface Processor {
 }
 
 /**
- * One message of NATS as the gate sees it, and what its handler is told of its limits: made for every message, so it is
- * one object for both. Headers, payload, size and fields are read where somebody asks for them, as decoding costs more
- * than the decision. Nothing of it throws. (`declare`, as fields that are defined first and assigned then cost twice.)
+ * Message of NATS, for the gate and for its handler. One object for both, because one is created for every message.
+ * Headers, payload, size and fields are read on access, because decoding costs more than the decision. Never throws.
+ * Uses `declare`, because defining fields before assigning them costs twice.
  */
 export class Delivery implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly processor: Processor
-  /** The client's object; a later one where JetStream has delivered it again meanwhile. */
+  /** The client's message; a later delivery of it replaces it. */
   declare source: NatsMessage
-  /** A decision made already, to be taken once by whoever asks next; at last the one it was handed on with. */
+  /** Decision already made, to be used once by the next check. At the end, the decision it passed with. */
   declare decided: MaybePromise<Decision> | undefined
-  /** What it is held under; undefined while it is not. */
-  declare heldAs: string | undefined
-  /** It has been enacted, or given up: nothing more is done with it. */
-  declare settled: boolean
-  /** What has been read of it. */
-  declare private read: { headers?: Headers; payload?: unknown } | undefined
+  /** Id while it is held; undefined otherwise. */
+  declare heldId: string | undefined
+  /** True if it was enacted or abandoned. Nothing more is done with it. */
+  declare isSettled: boolean
+  /** Parts read so far. */
+  declare private cache: { headers?: Headers; payload?: unknown } | undefined
 
   constructor(topic: string, sender: Sender, processor: Processor, source: NatsMessage) {
     this.topic = topic
@@ -42,12 +42,12 @@ export class Delivery implements Message, MessageLimits {
     this.processor = processor
     this.source = source
     this.decided = undefined
-    this.heldAs = undefined
-    this.settled = false
-    this.read = undefined
+    this.heldId = undefined
+    this.isSettled = false
+    this.cache = undefined
   }
 
-  /** What a consumer takes was published. */
+  /** Always `publish`: consumers receive published messages. */
   get on(): Action {
     return 'publish'
   }
@@ -65,16 +65,16 @@ export class Delivery implements Message, MessageLimits {
   }
 
   get headers(): Headers {
-    this.read ??= {}
-    this.read.headers ??= readHeaders(this.source)
-    return this.read.headers
+    this.cache ??= {}
+    this.cache.headers ??= readHeaders(this.source)
+    return this.cache.headers
   }
 
-  /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. */
+  /** Returns the payload as JSON, parsed once, or undefined if it is not JSON or exceeds the bound. */
   payload(): unknown {
-    this.read ??= {}
-    if (!('payload' in this.read)) this.read.payload = parse(this.source)
-    return this.read.payload
+    this.cache ??= {}
+    if (!('payload' in this.cache)) this.cache.payload = parse(this.source)
+    return this.cache.payload
   }
 
   bytes(): Uint8Array | undefined {
@@ -92,8 +92,8 @@ export class Delivery implements Message, MessageLimits {
   get fields(): Readonly<Record<string, string>> {
     const { gate, settings } = this.processor.context
     const { rule } = this.decision
-    const facts = rule === undefined ? undefined : gate.ruleOf?.(rule)
-    return rateLimitFields(this.decision, facts, { legacy: settings.legacyFields })
+    const ruleInfo = rule === undefined ? undefined : gate.ruleOf?.(rule)
+    return rateLimitFields(this.decision, ruleInfo, { legacy: settings.legacyFields })
   }
 
   takeDecision(): MaybePromise<Decision> | undefined {

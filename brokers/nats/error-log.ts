@@ -1,36 +1,36 @@
 import type { Clock } from '../../src/core/clock.ts'
 import type { Logger } from '../../src/core/logger.ts'
 
-/** How often one kind of trouble is logged at the most. */
+/** Shortest time between two log lines of one kind. */
 const EVERY_MS = 10_000
 
-/** Kinds of trouble: what failed. */
-export type LoggedError = 'handler' | 'identify' | 'answer' | 'publish' | 'subscription' | 'policy'
+/** Kind of operation that failed. */
+export type ErrorKind = 'handler' | 'identify' | 'answer' | 'publish' | 'subscription' | 'policy'
 
 /**
- * Logs what fails in the hands of others, one line a kind every ten seconds, which tells how many it stands for. Never throws: where
- * it is called, an exception would end the reader of a connection.
+ * Logs errors of application code and clients, at most one line per kind every ten seconds, with a count of those left
+ * out. Never throws. Because an exception would end the reader of a connection.
  */
 export class ErrorLog {
   readonly #logger: Logger
   readonly #clock: Clock
-  readonly #lines = new Map<LoggedError, { shownAtMs: number; suppressed: number }>()
+  readonly #lastLogged = new Map<ErrorKind, { loggedAtMs: number; suppressed: number }>()
 
   constructor(logger: Logger, clock: Clock) {
     this.#logger = logger
     this.#clock = clock
   }
 
-  note(kind: LoggedError, err: unknown): void {
+  logError(kind: ErrorKind, err: unknown): void {
     const nowMs = this.#clock.now()
-    const line = this.#lines.get(kind)
-    if (line !== undefined && nowMs - line.shownAtMs < EVERY_MS) {
-      line.suppressed++
+    const last = this.#lastLogged.get(kind)
+    if (last !== undefined && nowMs - last.loggedAtMs < EVERY_MS) {
+      last.suppressed++
       return
     }
-    this.#lines.set(kind, { shownAtMs: nowMs, suppressed: 0 })
+    this.#lastLogged.set(kind, { loggedAtMs: nowMs, suppressed: 0 })
     try {
-      this.#logger.error({ err, kind, suppressed: line?.suppressed ?? 0 }, `${kind} failed`)
+      this.#logger.error({ err, kind, suppressed: last?.suppressed ?? 0 }, `${kind} failed`)
     } catch {
       // A logger that throws must not stop a connection.
     }

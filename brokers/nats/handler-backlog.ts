@@ -2,21 +2,21 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Delivery } from './delivery.ts'
 
 /**
- * Messages that may pass and wait for a handler to be done, first come, first served: at most `BOUNDS.waitingForHandler` of a
- * subscription, and `BOUNDS.waitingForHandlerBytes` of payload.
+ * Passed messages that wait for a free handler, in order of arrival. At most `MAX_SIZES.waitingForHandler` messages and
+ * `MAX_SIZES.waitingForHandlerBytes` payload bytes per subscription.
  */
 export class HandlerBacklog {
   #waiting: Delivery[] = []
   #next = 0
   #bytes = 0
-  #apart = 0
+  #keyed = 0
 
-  /** Messages that wait, also those that wait for a handler of their key. */
+  /** Number of messages that wait, including those that wait for a handler of their key. */
   get count(): number {
-    return this.#waiting.length - this.#next + this.#apart
+    return this.#waiting.length - this.#next + this.#keyed
   }
 
-  /** Takes a message in; false where there is no room. */
+  /** Adds a message. Returns false if there is no room. */
   add(delivery: Delivery): boolean {
     if (!this.#hasRoom(delivery.size)) return false
     this.#waiting.push(delivery)
@@ -24,17 +24,17 @@ export class HandlerBacklog {
     return true
   }
 
-  /** Takes in a message that waits for a handler of its key to end, elsewhere; false where there is no room. */
-  addApart({ size }: Delivery): boolean {
+  /** Counts a message that waits elsewhere for a handler of its key. Returns false if there is no room. */
+  addKeyed({ size }: Delivery): boolean {
     if (!this.#hasRoom(size)) return false
-    this.#apart++
+    this.#keyed++
     this.#bytes += size
     return true
   }
 
-  /** A message waits elsewhere no more. */
-  removeApart({ size }: Delivery): void {
-    this.#apart--
+  /** Counts a message that no longer waits elsewhere. */
+  removeKeyed({ size }: Delivery): void {
+    this.#keyed--
     this.#bytes -= size
   }
 
@@ -42,18 +42,18 @@ export class HandlerBacklog {
     return this.count < MAX_SIZES.waitingForHandler && this.#bytes + size <= MAX_SIZES.waitingForHandlerBytes
   }
 
-  /** The one whose turn it is; undefined where none waits. Those that were given up meanwhile have lost theirs. */
-  take(): Delivery | undefined {
+  /** Removes and returns the next message, or undefined if none waits. Skips abandoned ones. */
+  shift(): Delivery | undefined {
     while (this.#next < this.#waiting.length) {
       const delivery = this.#waiting[this.#next++]!
       this.#bytes -= delivery.size
       if (this.#next * 2 > this.#waiting.length) this.#compact()
-      if (!delivery.settled) return delivery
+      if (!delivery.isSettled) return delivery
     }
     return undefined
   }
 
-  /** Half of the list has had its turn: moving the rest costs each of them no more than once. */
+  /** Removes the processed half. Each remaining message is moved at most once. */
   #compact(): void {
     this.#waiting = this.#waiting.slice(this.#next)
     this.#next = 0

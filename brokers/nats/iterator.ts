@@ -1,7 +1,7 @@
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
-import { ANYWHERE, assertSupported, type Place } from './capabilities.ts'
-import type { ConsumerFacts, JetStreamMessage, NatsMessage } from './client.ts'
+import { assertSupported, type Capabilities, NATS_CAPABILITIES } from './capabilities.ts'
+import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client.ts'
 import { isJetStream } from './client-internals.ts'
 import { processorOptions } from './consumer-info.ts'
 import type { NatsContext } from './context.ts'
@@ -10,36 +10,36 @@ import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
 import type { MessageSource } from './subscription.ts'
 
-/** What can be iterated: a subscription, or what a consumer gives. */
+/** Iterable source: a subscription, or messages of a consumer. */
 export interface Source<M> extends AsyncIterable<M> {
   close?(): Promise<unknown>
   unsubscribe?(): void
-  /** Of subscriptions. */
+  /** Returns the subject of a subscription. */
   getSubject?(): string
-  /** Of push consumers, `nats` version 2. */
-  consumerInfo?(): Promise<ConsumerFacts>
+  /** Returns information about a push consumer of `nats` version 2. */
+  consumerInfo?(): Promise<ConsumerInfo>
 }
 
-/** Takes messages of either kind: which it is shows at the first. */
-export class Taker<M extends NatsMessage> {
+/** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
+export class MessageReceiver<M extends NatsMessage> {
   readonly #context: NatsContext
   readonly #handler: Handler<M>
-  readonly #facts: ConsumerFacts | undefined
-  readonly #acks: boolean
+  readonly #info: ConsumerInfo | undefined
+  readonly #hasHandler: boolean
   readonly #answering: Answering
   #processor: MessageProcessor<M> | undefined
 
   constructor(
     context: NatsContext,
     handler: Handler<M>,
-    facts: ConsumerFacts | undefined,
-    acks: boolean,
+    info: ConsumerInfo | undefined,
+    hasHandler: boolean,
     answer: boolean,
   ) {
     this.#context = context
     this.#handler = handler
-    this.#facts = facts
-    this.#acks = acks
+    this.#info = info
+    this.#hasHandler = hasHandler
     this.#answering = answer ? 'rejected' : 'none'
   }
 
@@ -47,62 +47,62 @@ export class Taker<M extends NatsMessage> {
     return this.#processor?.held ?? 0
   }
 
-  take(message: M): void {
-    this.#processor ??= this.#courseFor(message)
-    this.#processor.take(message)
+  receive(message: M): void {
+    this.#processor ??= this.#createProcessor(message)
+    this.#processor.process(message)
   }
 
-  #courseFor(message: M): MessageProcessor<M> {
-    const processor = this.#makeCourse(message)
-    // Who iterates handles messages in a loop of its own, which nobody can see into.
-    processor.observed = this.#acks
+  #createProcessor(message: M): MessageProcessor<M> {
+    const processor = this.#selectProcessor(message)
+    // Handlers of an iterator run in the caller's loop, where their end cannot be observed.
+    processor.isObserved = this.#hasHandler
     return processor
   }
 
-  #makeCourse(message: M): MessageProcessor<M> {
+  #selectProcessor(message: M): MessageProcessor<M> {
     if (!isJetStream(message))
       return new CoreMessageProcessor(this.#context, this.#handler, {
-        over: this.#context.publisher,
+        publishTarget: this.#context.publisher,
         answering: this.#answering,
       })
-    const options = processorOptions(this.#facts, this.#context.settings)
+    const options = processorOptions(this.#info, this.#context.settings)
     const processor = new JetStreamMessageProcessor<JetStreamMessage>(
       this.#context,
       this.#handler as unknown as Handler<JetStreamMessage>,
-      { ...options, acks: options.acks && this.#acks },
+      { ...options, acksAutomatically: options.acksAutomatically && this.#hasHandler },
     )
     return processor as unknown as MessageProcessor<M>
   }
 }
 
-/** What is to be known before the first message: where it comes from. */
-export interface Origin {
-  readonly place: Place
-  readonly facts: ConsumerFacts | undefined
+/** Source information that must be known before the first message. */
+export interface SourceInfo {
+  readonly capabilities: Capabilities
+  readonly info: ConsumerInfo | undefined
 }
 
-/** The messages of a source that may pass, when they may; the iterator's own pace slows the source down. */
+/** Iterator over the messages that may pass. Its consumer's pace slows the source down. */
 export class MessageIterator<M extends NatsMessage> implements MessageSource, AsyncIterableIterator<M> {
-  place: Place = ANYWHERE
+  capabilities: Capabilities = NATS_CAPABILITIES
   readonly #context: NatsContext
   readonly #source: Source<M>
   readonly #answer: boolean
   readonly #buffer = new AsyncBuffer<M>()
-  #taker: Taker<M> | undefined
-  #sourceEnded = false
-  #stopped = false
+  #receiver: MessageReceiver<M> | undefined
+  #hasSourceEnded = false
+  #isStopped = false
   #error: { readonly cause: unknown } | undefined
 
-  constructor(context: NatsContext, source: Source<M>, origin: MaybePromise<Origin>, answer = false) {
+  constructor(context: NatsContext, source: Source<M>, sourceInfo: MaybePromise<SourceInfo>, answer = false) {
     this.#context = context
     this.#answer = answer
     this.#source = source
     context.sources.add(this)
-    void this.#pump(origin)
+    void this.#readSource(sourceInfo)
   }
 
   get held(): number {
-    return this.#taker?.held ?? 0
+    return this.#receiver?.held ?? 0
   }
 
   [Symbol.asyncIterator](): this {
@@ -110,72 +110,78 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   }
 
   async next(): Promise<IteratorResult<M>> {
-    const value = await this.#buffer.take()
+    const value = await this.#buffer.next()
     if (value !== undefined) return { value, done: false }
     const error = this.#error
-    // As a generator, which ends with its error and is done for all who ask later.
+    // Like a generator, which throws its error once and is then done.
     this.#error = undefined
     if (error !== undefined) throw error.cause
     return { value: undefined, done: true }
   }
 
-  /** The loop was left: nothing more is taken, and what JetStream has delivered goes back. */
+  /** Ends the iterator when its loop is left. Messages of JetStream go back. */
   async return(): Promise<IteratorResult<M>> {
     await this.stop()
     return { value: undefined, done: true }
   }
 
   async stop(): Promise<void> {
-    if (this.#stopped) return
-    this.#stopped = true
-    for (const message of this.#buffer.clear()) giveBack(message)
+    if (this.#isStopped) return
+    this.#isStopped = true
+    for (const message of this.#buffer.clear()) sendBack(message)
     try {
       if (this.#source.close !== undefined) await this.#source.close()
       else this.#source.unsubscribe?.()
     } catch {
-      // The connection has gone, and the source with it.
+      // The connection is closed, and the source with it.
     }
     this.#context.sources.delete(this)
     this.#buffer.end()
   }
 
-  #pass(message: M): void {
-    if (this.#stopped) giveBack(message)
-    else this.#buffer.give(message)
-    this.#considerEnd()
+  #addPassed(message: M): void {
+    if (this.#isStopped) sendBack(message)
+    else this.#buffer.push(message)
+    this.#endIfDone()
   }
 
-  async #pump(origin: MaybePromise<Origin>): Promise<void> {
+  async #readSource(sourceInfo: MaybePromise<SourceInfo>): Promise<void> {
     try {
-      const { place, facts } = await origin
-      assertSupported(this.#context.gate, place)
-      this.place = place
-      const taker = new Taker<M>(this.#context, message => this.#pass(message), facts, false, this.#answer)
-      this.#taker = taker
+      const { capabilities, info } = await sourceInfo
+      assertSupported(this.#context.gate, capabilities)
+      this.capabilities = capabilities
+      const receiver = new MessageReceiver<M>(
+        this.#context,
+        message => this.#addPassed(message),
+        info,
+        false,
+        this.#answer,
+      )
+      this.#receiver = receiver
       for await (const message of this.#source) {
-        if (this.#stopped) giveBack(message)
-        else taker.take(message)
-        await this.#buffer.room()
+        if (this.#isStopped) sendBack(message)
+        else receiver.receive(message)
+        await this.#buffer.whenRoom()
       }
     } catch (cause) {
       this.#error = { cause }
     }
-    this.#sourceEnded = true
-    this.#considerEnd()
+    this.#hasSourceEnded = true
+    this.#endIfDone()
   }
 
-  /** What is held of a source that has ended still passes in its time. */
-  #considerEnd(): void {
-    if (!this.#sourceEnded || (this.held > 0 && !this.#stopped)) return
+  /** Ends the buffer when the source has ended and no message is held. */
+  #endIfDone(): void {
+    if (!this.#hasSourceEnded || (this.held > 0 && !this.#isStopped)) return
     this.#context.sources.delete(this)
     this.#buffer.end()
   }
 }
 
-function giveBack(message: NatsMessage): void {
+function sendBack(message: NatsMessage): void {
   try {
     if (isJetStream(message)) message.nak()
   } catch {
-    // The connection has gone: the server delivers again.
+    // The connection is closed. The server delivers again.
   }
 }

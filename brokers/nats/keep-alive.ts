@@ -3,88 +3,88 @@ import type { JetStreamMessage } from './client.ts'
 import type { Delivery } from './delivery.ts'
 
 /**
- * What a consumer holds, by what names a message at all its deliveries. The server is told that each is being worked
- * on every third of the time in which it wants an answer.
+ * Keeps held JetStream messages alive by sending `working` every third of the ack wait. Held messages are stored by an
+ * id that is the same for all deliveries.
  */
 export class KeepAlive {
   readonly #clock: Clock
   readonly #everyMs: number
-  readonly #failed: (cause: unknown) => void
+  readonly #onError: (cause: unknown) => void
   readonly #held = new Map<string, Delivery>()
-  /** Messages whose handlers are at work, and since when. */
-  readonly #handled = new Map<Delivery, number>()
+  /** Messages in a handler, with the time until which they are kept alive. */
+  readonly #inHandlers = new Map<Delivery, number>()
   #cancelTick: (() => void) | undefined
 
-  constructor(clock: Clock, ackWaitMs: number, failed: (cause: unknown) => void) {
+  constructor(clock: Clock, ackWaitMs: number, onError: (cause: unknown) => void) {
     this.#clock = clock
     this.#everyMs = Math.max(1, Math.floor(ackWaitMs / 3))
-    this.#failed = failed
+    this.#onError = onError
   }
 
-  /** Puts a later delivery of something that is held in the place of the older; false where it is not held. */
+  /** Replaces the older delivery of a held message. Returns false if the message is not held. */
   replace(source: JetStreamMessage): boolean {
-    const known = this.#held.get(idOf(source) ?? '')
+    const known = this.#held.get(messageIdOf(source) ?? '')
     if (known !== undefined) known.source = source
     return known !== undefined
   }
 
   add(delivery: Delivery, id: string): void {
-    delivery.heldAs = id
+    delivery.heldId = id
     this.#held.set(id, delivery)
-    this.#tickLater()
+    this.#scheduleTick()
   }
 
   remove(delivery: Delivery): void {
-    this.#held.delete(delivery.heldAs ?? '')
+    this.#held.delete(delivery.heldId ?? '')
     this.#stopIfIdle()
   }
 
   #stopIfIdle(): void {
-    if (this.#held.size > 0 || this.#handled.size > 0) return
+    if (this.#held.size > 0 || this.#inHandlers.size > 0) return
     this.#cancelTick?.()
     this.#cancelTick = undefined
   }
 
-  /** Keeps a message alive while its handler is at work, for `upToMs` at the most. */
-  begin(delivery: Delivery, upToMs: number): void {
-    this.#handled.set(delivery, this.#clock.now() + upToMs)
-    this.#tickLater()
+  /** Keeps a message alive while its handler runs, for at most `upToMs`. */
+  handlerStarted(delivery: Delivery, upToMs: number): void {
+    this.#inHandlers.set(delivery, this.#clock.now() + upToMs)
+    this.#scheduleTick()
   }
 
-  end(delivery: Delivery): void {
-    this.#handled.delete(delivery)
+  handlerEnded(delivery: Delivery): void {
+    this.#inHandlers.delete(delivery)
     this.#stopIfIdle()
   }
 
-  /** Tells the server now. */
-  tell(delivery: Delivery): void {
+  /** Sends `working` now. */
+  sendWorking(delivery: Delivery): void {
     try {
       ;(delivery.source as JetStreamMessage).working()
     } catch (cause) {
-      this.#failed(cause)
+      this.#onError(cause)
     }
   }
 
-  #tellHandled(): void {
+  #sendWorkingForHandlers(): void {
     const nowMs = this.#clock.now()
-    for (const [delivery, untilMs] of this.#handled) {
-      if (nowMs < untilMs) this.tell(delivery)
-      else this.#handled.delete(delivery)
+    for (const [delivery, untilMs] of this.#inHandlers) {
+      if (nowMs < untilMs) this.sendWorking(delivery)
+      else this.#inHandlers.delete(delivery)
     }
   }
 
-  #tickLater(): void {
+  #scheduleTick(): void {
     this.#cancelTick ??= this.#clock.after(this.#everyMs, () => {
       this.#cancelTick = undefined
-      for (const delivery of this.#held.values()) this.tell(delivery)
-      this.#tellHandled()
-      if (this.#held.size > 0 || this.#handled.size > 0) this.#tickLater()
+      for (const delivery of this.#held.values()) this.sendWorking(delivery)
+      this.#sendWorkingForHandlers()
+      if (this.#held.size > 0 || this.#inHandlers.size > 0) this.#scheduleTick()
     })
   }
 }
 
-/** What names a message at all its deliveries; undefined where the client cannot tell. */
-export function idOf(message: JetStreamMessage): string | undefined {
+/** Returns an id that is the same for all deliveries of a message, or undefined if the client cannot read it. */
+export function messageIdOf(message: JetStreamMessage): string | undefined {
   try {
     const { stream, consumer, streamSequence } = message.info
     return `${stream} ${consumer} ${streamSequence}`

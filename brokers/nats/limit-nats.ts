@@ -3,15 +3,15 @@ import { checkOptionNames, type OptionNames } from '../../src/core/option-names.
 import type { GuardStats } from '../../src/guard/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import {
-  ANYWHERE,
   assertSupported,
-  consumerPlace,
-  corePlace,
+  consumerCapabilities,
   findUnsupported,
+  NATS_CAPABILITIES,
   subjectsOf,
+  subscriptionCapabilities,
 } from './capabilities.ts'
 import type {
-  ConsumerFacts,
+  ConsumerInfo,
   JetStreamConsumer,
   JetStreamMessage,
   NatsConnection,
@@ -21,7 +21,7 @@ import type {
 import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consume.ts'
 import { processorOptions, readConsumerInfo } from './consumer-info.ts'
 import { type MessageCounters, NatsContext } from './context.ts'
-import { MessageIterator, type Origin, type Source, Taker } from './iterator.ts'
+import { MessageIterator, MessageReceiver, type Source, type SourceInfo } from './iterator.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
 import type { LimitNatsOptions } from './options.ts'
@@ -29,72 +29,72 @@ import { PullBudget } from './pull-budget.ts'
 import { CoreSource, type MessageSource, type SubscribeOptions } from './subscription.ts'
 
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
-  /** Handlers that have not answered yet, and redirects and dead letters that are not confirmed yet. */
+  /** Number of pending handlers and of redirects and dead letters without a confirmation. */
   readonly handling: number
-  /** JetStream messages that were sent back and have a slot to come again. */
+  /** JetStream messages that were sent back and have a retry slot. */
   readonly reserved: number
-  /** Consumers that give no messages for now, because they are deleted, silent or refused. */
+  /** Consumers that deliver no messages at present, because they are deleted, silent or refused. */
   readonly consumersDown: number
-  /** Senders that are remembered. */
+  /** Number of cached senders. */
   readonly senders: number
 }
 
 export interface DrainOptions {
-  /** How long handlers are waited for. Default: 30,000. */
+  /** Longest wait for handlers. Default: 30,000. */
   readonly timeoutMs?: number | undefined
   /**
-   * What becomes of held messages of core NATS: requests that are answered here get 429, and the others forgotten, or
-   * all pass at once. Those of JetStream are sent back. Default: discard.
+   * Treatment of held core NATS messages: `discard` answers requests with 429, if they are answered here, and drops the
+   * others; `pass` lets all pass at once. JetStream messages are sent back. Default: discard.
    */
   readonly held?: 'discard' | 'pass' | undefined
 }
 
-/** A limiter of NATS subscriptions and JetStream consumers. */
+/** Limiter of NATS subscriptions and JetStream consumers. */
 export interface NatsLimits {
   readonly gate: Gate
-  /** Subscribes, alone or in a queue group. Answers no requests, unless `answer` is set. */
+  /** Subscribes, optionally in a queue group. Answers requests only if `answer` is set. */
   subscribe<M extends NatsMessage>(
     nc: NatsConnection<M>,
     subject: string,
     options: SubscribeOptions<M>,
   ): MessageSource
-  /** Serves requests; whoever may not pass is answered with 429, whatever the rule's outcome, and never with silence. */
+  /** Serves requests. Requests that may not pass are always answered with 429, whatever the rule's outcome. */
   respond<M extends NatsMessage>(
     nc: NatsConnection<M>,
     subject: string,
     handler: Handler<M>,
     options?: { readonly queue?: string | undefined },
   ): MessageSource
-  /** The messages of a subscription or consumer that may pass, when they may. Who iterates acknowledges. */
+  /** Iterates over the messages of a subscription or consumer that may pass. The caller acknowledges them. */
   iterate<M extends NatsMessage>(
     source: Source<M>,
     options?: { readonly consumer?: JetStreamConsumer | undefined; readonly answer?: boolean | undefined },
   ): AsyncIterableIterator<M>
-  /** Hands a consumer's messages to a handler. Pulls only what may pass where a limit is the whole consumer's. */
+  /** Passes a consumer's messages to a handler. Under limits of the whole consumer, pulls only what may pass. */
   consume<M extends JetStreamMessage>(
     consumer: JetStreamConsumer<M>,
     handler: Handler<M>,
     options?: PullOptions,
   ): Promise<ConsumerSource>
-  /** A batch of a pull consumer, as an iterator of what may pass. Who iterates acknowledges. */
+  /** Fetches a batch of a pull consumer as an iterator of messages that may pass. The caller acknowledges them. */
   fetch<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
     options?: PullOptions,
   ): Promise<AsyncIterableIterator<M>>
-  /** The next message that may pass; null where none came in time. Who takes it acknowledges. */
+  /** Returns the next message that may pass, or null if none arrived in time. The caller acknowledges it. */
   next<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
     options?: { readonly expires?: number | undefined },
   ): Promise<M | null>
-  /** Returns a handler behind the limits, for a loop of the caller's own. It never throws. */
+  /** Returns a handler that applies the limits, for the caller's own loop. It never throws. */
   wrap<M extends NatsMessage>(
     handler: Handler<M>,
     options?: { readonly answer?: boolean | undefined },
   ): (message: M) => void
   stats(): NatsStats
-  /** Takes nothing more, sends back what JetStream has delivered and is held, and waits for the handlers. */
+  /** Stops receiving, sends held JetStream messages back, and waits for the handlers. */
   drain(options?: DrainOptions): Promise<void>
-  /** As `drain`, without waiting for the handlers. */
+  /** Stops like `drain`, but does not wait for the handlers. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -117,61 +117,64 @@ const PULL_OPTIONS: OptionNames<PullOptions> = {
   onStatus: true,
 }
 
-const LONGEST_DRAIN_MS = 30_000
+const DEFAULT_DRAIN_MS = 30_000
 const DEFAULT_BATCH = 100
 const DEFAULT_EXPIRES_MS = 30_000
-/** Clients refuse to ask for less. */
-const LEAST_EXPIRES_MS = 1_000
+/** Minimum of the clients. */
+const MIN_EXPIRES_MS = 1_000
 
 /**
- * Limits what comes from NATS: subscriptions, requests and JetStream consumers, of `nats` version 2 and `@nats-io/*`
- * version 3. Throws UnsupportedError when a rule asks for what NATS cannot do, here or where messages are taken, and
- * PolicyError for a gate that reads no NATS patterns. A policy loaded later that does is warned of, and such messages are dropped.
+ * Limits messages from NATS: subscriptions, requests and JetStream consumers, of `nats` version 2 and `@nats-io/*` version
+ * 3. Throws UnsupportedError if a rule needs what NATS cannot do, here or when a source is added, and PolicyError for a
+ * gate without NATS patterns. A policy loaded later with such a rule is logged, and its messages are dropped.
  */
 export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimits {
   if (gate.dialect !== 'nats')
-    throw policyError('dialect', `the gate reads patterns of ${gate.dialect}`, "write dialect: 'nats'")
+    throw policyError('dialect', `the gate uses ${gate.dialect} patterns`, "write dialect: 'nats'")
   const context = new NatsContext(gate, options)
   const { settings } = context
-  assertSupported(gate, ANYWHERE)
+  assertSupported(gate, NATS_CAPABILITIES)
 
   const reload = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
-    context.look()
-    const places = [ANYWHERE, ...[...context.sources].map(({ place }) => place)]
-    const flaws = new Set(places.flatMap(place => findUnsupported(gate, place)))
-    if (flaws.size > 0) context.errorLog.note('policy', new UnsupportedError([...flaws].join('\n')))
+    context.updateFromPolicy()
+    const sources = [NATS_CAPABILITIES, ...[...context.sources].map(({ capabilities }) => capabilities)]
+    const problems = new Set(sources.flatMap(capabilities => findUnsupported(gate, capabilities)))
+    if (problems.size > 0) context.errorLog.logError('policy', new UnsupportedError([...problems].join('\n')))
   }
   gate.on('policy', reload)
-  // JetStream brings what was sent back at the time it was given; it is asked about anew then.
+  // JetStream delivers returned messages at the given time. They are decided anew then.
   const forgetSlots = (): void => context.retrySlots.clear()
   gate.on('changed', forgetSlots)
-  const endMeasures = gate.loadSources.add({
+  const removeLoadSource = gate.loadSources.add({
     queueDepth: () => context.guard.stats().held,
-    consumerLag: () => furthest([...context.sources].map(({ lag }) => lag)),
+    consumerLag: () => maxLag([...context.sources].map(({ lag }) => lag)),
     handlers: true,
   })
 
-  /** What is to be known of a consumer before its messages are taken. Throws UnsupportedError. */
-  async function attach(consumer: Tellable): Promise<Attached> {
-    const facts = await readConsumerInfo(consumer)
-    const place = consumerPlace(facts, context.publisher !== undefined)
-    assertSupported(gate, place)
-    return { facts, place, pullBudget: new PullBudget(gate, context.guard.clock, facts && subjectsOf(facts)) }
+  /** Reads the information about a consumer before its messages. Throws UnsupportedError. */
+  async function attach(consumer: ConsumerWithInfo): Promise<AttachedConsumer> {
+    const info = await readConsumerInfo(consumer)
+    const capabilities = consumerCapabilities(info, context.publisher !== undefined)
+    assertSupported(gate, capabilities)
+    return {
+      info,
+      capabilities,
+      pullBudget: new PullBudget(gate, context.guard.clock, info && subjectsOf(info)),
+    }
   }
 
-  /** Nobody can see when the loop of who iterates is done with a message. */
-  function assertUnbounded(method: string): void {
+  /** Throws UnsupportedError if handlers are limited. Because the end of a caller's loop cannot be observed. */
+  function assertHandlersUnlimited(method: string): void {
     if (!gate.handlerMonitor.isBounded) return
-    const why = 'limits of handlers at work (`inFlight`) cannot be kept to by'
     throw new UnsupportedError(
-      `${why} ${method}: it cannot tell when a message is done (use consume, subscribe or gate.run)`,
+      `${method} cannot apply \`inFlight\` limits: it does not see when a message is done (use consume, subscribe or gate.run)`,
     )
   }
 
-  async function fetchSome<M extends JetStreamMessage>(
+  async function fetchWithinBudget<M extends JetStreamMessage>(
     consumer: PullConsumer<M>,
-    attached: Attached,
+    attached: AttachedConsumer,
     pull: PullOptions,
     isOver: () => boolean,
   ): Promise<MessageIterator<M> | undefined> {
@@ -181,42 +184,42 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   }
 
   async function stop(held: 'discard' | 'pass'): Promise<void> {
-    context.draining = true
+    context.isDraining = true
     gate.off('policy', reload)
     gate.off('changed', forgetSlots)
-    endMeasures()
-    // A connection that has gone keeps nobody from giving back the rest.
-    await Promise.allSettled([...context.sources].map(intake => intake.stop()))
+    removeLoadSource()
+    // A closed connection must not keep the others from stopping.
+    await Promise.allSettled([...context.sources].map(source => source.stop()))
     if (held === 'pass') context.guard.close('pass')
     for (const delivery of context.held) {
       const processor = delivery.processor as MessageProcessor<NatsMessage>
-      if (held === 'discard' || !processor.passWaiting(delivery)) processor.abandon(delivery)
+      if (held === 'discard' || !processor.handleWaiting(delivery)) processor.abandon(delivery)
     }
     context.guard.close('discard')
   }
 
   return {
     gate,
-    subscribe(nc, subject, subscribing) {
-      checkOptionNames<object>(subscribing, SUBSCRIBE_OPTIONS)
-      const answering = subscribing.answer === true ? 'rejected' : 'none'
-      return new CoreSource(context, nc, subject, subscribing, answering)
+    subscribe(nc, subject, subscribeOptions) {
+      checkOptionNames<object>(subscribeOptions, SUBSCRIBE_OPTIONS)
+      const answering = subscribeOptions.answer === true ? 'rejected' : 'none'
+      return new CoreSource(context, nc, subject, subscribeOptions, answering)
     },
     respond(nc, subject, handler, options = {}) {
       checkOptionNames(options, { queue: true })
       const { queue } = options
-      const serving = { callback: handler, ...(queue === undefined ? {} : { queue }) }
+      const serving = { callback: handler, queue }
       return new CoreSource(context, nc, subject, serving, 'all')
     },
     iterate(source, options = {}) {
       checkOptionNames(options, { consumer: true, answer: true })
       const { consumer, answer } = options
-      assertUnbounded('iterate')
+      assertHandlersUnlimited('iterate')
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
       if (subject === undefined) return new MessageIterator(context, source, attach(consumer ?? source))
-      const place = corePlace(subject, {})
-      assertSupported(gate, place)
-      return new MessageIterator(context, source, { place, facts: undefined }, answer)
+      const capabilities = subscriptionCapabilities(subject, {})
+      assertSupported(gate, capabilities)
+      return new MessageIterator(context, source, { capabilities, info: undefined }, answer)
     },
     async consume<M extends JetStreamMessage>(
       consumer: JetStreamConsumer<M>,
@@ -224,32 +227,40 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       pull: PullOptions = {},
     ) {
       checkOptionNames(pull, PULL_OPTIONS)
-      const { facts, place, pullBudget } = await attach(consumer)
-      const processor = new JetStreamMessageProcessor(context, handler, processorOptions(facts, settings))
-      // Pulled in turns, it is asked for no more than there is room for.
-      const isBounded = settings.isInFlightGiven || gate.handlerMonitor.isBounded
+      const { info, capabilities, pullBudget } = await attach(consumer)
+      const processor = new JetStreamMessageProcessor(context, handler, processorOptions(info, settings))
+      // A paced source pulls only as many messages as have room.
+      const isBounded = settings.isMaxInFlightSet || gate.handlerMonitor.isBounded
       if (isPull(consumer) && (isBounded || pullBudget.rules().size > 0))
-        return new PacedSource(context, consumer, processor, pullBudget, place, nameOf(facts), pull)
-      return consumeAll(context, consumer, processor, place, nameOf(facts), pull)
+        return new PacedSource(
+          context,
+          consumer,
+          processor,
+          pullBudget,
+          capabilities,
+          describeConsumer(info),
+          pull,
+        )
+      return consumeAll(context, consumer, processor, capabilities, describeConsumer(info), pull)
     },
     async fetch(consumer, pull = {}) {
       checkOptionNames(pull, PULL_OPTIONS)
-      assertUnbounded('fetch')
+      assertHandlersUnlimited('fetch')
       const attached = await attach(consumer)
-      const batch = await fetchSome(consumer, attached, pull, () => context.draining)
-      return batch ?? nothing()
+      const batch = await fetchWithinBudget(consumer, attached, pull, () => context.isDraining)
+      return batch ?? emptyIterator()
     },
     async next(consumer, options = {}) {
       checkOptionNames(options, { expires: true })
       const { expires = DEFAULT_EXPIRES_MS } = options
-      assertUnbounded('next')
+      assertHandlersUnlimited('next')
       const attached = await attach(consumer)
       const { clock } = context.guard
       const endMs = clock.now() + expires
-      const isOver = (): boolean => context.draining || clock.now() >= endMs
+      const isOver = (): boolean => context.isDraining || clock.now() >= endMs
       while (!isOver()) {
-        const pull = { max_messages: 1, expires: Math.max(LEAST_EXPIRES_MS, endMs - clock.now()) }
-        const batch = await fetchSome(consumer, attached, pull, isOver)
+        const pull = { max_messages: 1, expires: Math.max(MIN_EXPIRES_MS, endMs - clock.now()) }
+        const batch = await fetchWithinBudget(consumer, attached, pull, isOver)
         const passed = await batch?.next()
         if (passed !== undefined && !passed.done) return passed.value
       }
@@ -258,8 +269,8 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     wrap(handler, options = {}) {
       checkOptionNames(options, { answer: true })
       const { answer = false } = options
-      const taker = new Taker(context, handler, undefined, true, answer)
-      return message => taker.take(message)
+      const receiver = new MessageReceiver(context, handler, undefined, true, answer)
+      return message => receiver.receive(message)
     },
     stats: () => ({
       ...context.guard.stats(),
@@ -271,19 +282,19 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     }),
     async drain(options = {}) {
       checkOptionNames(options, DRAIN_OPTIONS)
-      const { timeoutMs = LONGEST_DRAIN_MS, held = 'discard' } = options
+      const { timeoutMs = DEFAULT_DRAIN_MS, held = 'discard' } = options
       await stop(held)
-      await context.idle(timeoutMs)
+      await context.whenIdle(timeoutMs)
     },
     close: () => stop('discard'),
     [Symbol.asyncDispose]: () => stop('discard'),
   }
 }
 
-/** Whoever can tell of a consumer. */
-type Tellable = Parameters<typeof readConsumerInfo>[0]
+/** Consumer or source with information about its consumer. */
+type ConsumerWithInfo = Parameters<typeof readConsumerInfo>[0]
 
-interface Attached extends Origin {
+interface AttachedConsumer extends SourceInfo {
   readonly pullBudget: PullBudget
 }
 
@@ -291,14 +302,14 @@ function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): con
   return typeof (consumer as Partial<PullConsumer<M>>).fetch === 'function'
 }
 
-function nameOf(facts: ConsumerFacts | undefined): string {
-  const { name, stream_name: stream } = facts ?? {}
+function describeConsumer(info: ConsumerInfo | undefined): string {
+  const { name, stream_name: stream } = info ?? {}
   return name === undefined ? 'the consumer' : `consumer ${name} of stream ${stream}`
 }
 
-function furthest(lags: readonly (number | undefined)[]): number | undefined {
+function maxLag(lags: readonly (number | undefined)[]): number | undefined {
   const known = lags.filter(lag => lag !== undefined)
   return known.length === 0 ? undefined : Math.max(...known)
 }
 
-async function* nothing<M>(): AsyncGenerator<M> {}
+async function* emptyIterator<M>(): AsyncGenerator<M> {}

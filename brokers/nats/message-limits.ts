@@ -1,8 +1,8 @@
 import type { Decision } from '../../src/core/decision.ts'
 
-/** What a handler is told of the limits its message has passed. */
+/** Limits that a message has passed, for its handler. */
 export interface MessageLimits {
   readonly decision: Decision
-  /** `RateLimit`, `RateLimit-Policy` and, where asked for, `X-RateLimit-*`; made when asked for. */
+  /** `RateLimit`, `RateLimit-Policy` and optionally `X-RateLimit-*` fields, computed on access. */
   readonly fields: Readonly<Record<string, string>>
 }

@@ -4,7 +4,7 @@ import type { MaybePromise } from '../../src/core/message.ts'
 import type { HandlerSlot, KeyInFlight } from '../../src/index.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
-import type { Place } from './cached-sender.ts'
+import type { CachedSender } from './cached-sender.ts'
 import type { NatsMessage } from './client.ts'
 import { ownBytes } from './client-internals.ts'
 import type { NatsContext } from './context.ts'
@@ -14,10 +14,10 @@ import { HandlerBacklog } from './handler-backlog.ts'
 import type { MessageLimits } from './message-limits.ts'
 import type { Subject } from './subject-cache.ts'
 
-/** Handles a message that may pass. What it throws, or rejects with, is caught, counted and logged. */
+/** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
 
-/** Of a message that may pass and finds all handlers at work, and no room to wait for one. */
+/** Decision for a passed message without a free handler or room to wait for one. */
 export const NO_ROOM: Decision = Object.freeze({
   allowed: false,
   outcome: 'drop',
@@ -25,86 +25,86 @@ export const NO_ROOM: Decision = Object.freeze({
   retryAfterMs: 1_000,
 })
 
-/** How an outcome is enacted on one message; what is not allowed ends in one of the last three. */
+/** Processes messages of a source: asks the gate, enacts the outcome and runs the handler. */
 export abstract class MessageProcessor<M extends NatsMessage> implements Processor {
   readonly context: NatsContext
-  /** Held now, of this course. */
+  /** Number of messages of this processor that are held. */
   held = 0
-  /** Whether its handler is the application's own, whose time and failures say something. */
-  observed = true
+  /** True if the application's handler runs here, so that its duration and failures can be isObserved. */
+  isObserved = true
   readonly #handler: Handler<M>
-  #hasBegun = false
-  /** Handlers that have not answered yet, and how many there may be at once. */
-  #underWay = 0
-  readonly #most: number
+  #hasReceived = false
+  /** Number of pending handlers, and their maximum. */
+  #inFlight = 0
+  readonly #maxInFlight: number
   readonly #backlog = new HandlerBacklog()
-  /** Of handlers at work, where limits of such are in force. */
+  /** In-flight slots of pending handlers, if handlers are limited. */
   readonly #slots = new Map<Delivery, HandlerSlot>()
 
-  constructor(context: NatsContext, handler: Handler<M>, most: number) {
+  constructor(context: NatsContext, handler: Handler<M>, maxInFlight: number) {
     this.context = context
     this.#handler = handler
-    this.#most = most
+    this.#maxInFlight = maxInFlight
   }
 
-  /** The way of one message: asked about, and enacted at once where that is possible. Never throws. */
-  take(source: M): void {
+  /** Processes a message: asks the gate and enacts the decision, at once if possible. Never throws. */
+  process(source: M): void {
     const { context } = this
     const { senders } = context
-    if (!this.#hasBegun) this.#begin(source)
+    if (!this.#hasReceived) this.#checkFirstMessage(source)
     context.counters.received++
-    const subject = senders.subjects.of(source)
-    const place = senders.identifies ? senders.placeOf(source, subject) : subject
-    const delivery = new Delivery(subject.topic, place.sender, this, source)
-    if (subject.isSystem || place.pending > 0 || context.draining) {
-      this.#takeAside(delivery, subject, place)
+    const subject = senders.subjects.subjectOf(source)
+    const sender = senders.hasIdentify ? senders.senderOf(source, subject) : subject
+    const delivery = new Delivery(subject.topic, sender.sender, this, source)
+    if (subject.isSystem || sender.pending > 0 || context.isDraining) {
+      this.#processUnasked(delivery, subject, sender)
       return
     }
     const answer = this.ask(delivery)
-    // A promise has no outcome: what may pass at once costs no other look.
+    // A promise has no outcome. A message that passes at once needs no other check.
     if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, delivery)
-    else this.#admit(delivery, place, answer)
+    else this.#enqueue(delivery, sender, answer)
   }
 
-  /** Looks at the first message for what of its client is used and not public. */
-  #begin(source: M): void {
-    this.#hasBegun = true
+  /** Checks the client of the first message for missing internal fields. */
+  #checkFirstMessage(source: M): void {
+    this.#hasReceived = true
     this.context.checkClient(source)
   }
 
-  /** One that need not be asked about, or not yet. */
-  #takeAside(delivery: Delivery, subject: Subject, place: Place): void {
+  /** Processes a message that need not be asked about, or not yet. */
+  #processUnasked(delivery: Delivery, subject: Subject, sender: CachedSender): void {
     const { context } = this
-    if (context.draining && this.sendsBack(delivery)) return
-    if (subject.isSystem && context.isLeftOut(subject.topic)) this.enact(PASSED, delivery)
+    if (context.isDraining && this.sendBack(delivery)) return
+    if (subject.isSystem && context.isUnlimitedSystem(subject.topic)) this.enact(PASSED, delivery)
     else {
-      const waits = place.held > 0 || place.mustFollow(delivery)
-      this.#admit(delivery, place, waits ? undefined : this.ask(delivery))
+      const waits = sender.held > 0 || sender.mustFollow(delivery)
+      this.#enqueue(delivery, sender, waits ? undefined : this.ask(delivery))
     }
   }
 
-  /** Has a message wait for its turn among those of its sender, or its answer enacted where it is the first. */
-  #admit(delivery: Delivery, place: Place, answer: MaybePromise<Decision> | undefined): void {
+  /** Queues a message behind others of its sender, or enacts its answer if it is the first. */
+  #enqueue(delivery: Delivery, sender: CachedSender, answer: MaybePromise<Decision> | undefined): void {
     delivery.decided = answer
-    place.senderQueueOf(this.context.guard).admit(delivery, enact, askInTurn)
-    if (!delivery.settled) this.hold(delivery, answer !== undefined && isPromise(answer))
+    sender.senderQueueOf(this.context.guard).admit(delivery, enact, askWaiting)
+    if (!delivery.isSettled) this.addHeld(delivery, answer !== undefined && isPromise(answer))
   }
 
-  /** The first question about a message. */
+  /** Asks about a new message. */
   protected ask(delivery: Delivery): MaybePromise<Decision> {
     return this.context.guard.ask(delivery)
   }
 
-  /** The question about a message that waits, when its turn has come. */
+  /** Asks about a waiting message when its turn has come. */
   askAgain(delivery: Delivery): MaybePromise<Decision> {
     return this.context.guard.ask(delivery)
   }
 
-  /** Does with a message what was decided. Never throws: the reader of a connection may be on the stack. */
+  /** Enacts a decision. Never throws, because the reader of a connection may be on the stack. */
   enact(decision: Decision, delivery: Delivery): void {
-    if (delivery.settled) return
-    delivery.settled = true
-    if (delivery.heldAs !== undefined) this.unhold(delivery, decision)
+    if (delivery.isSettled) return
+    delivery.isSettled = true
+    if (delivery.heldId !== undefined) this.removeHeld(delivery, decision)
     try {
       if (decision.outcome === 'deliver') this.#deliver(decision, delivery)
       else if (decision.outcome === 'degrade') this.#degrade(decision, delivery)
@@ -113,51 +113,51 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
         this.refuse(decision, delivery)
       }
     } catch (cause) {
-      this.context.errorLog.note('answer', cause)
+      this.context.errorLog.logError('answer', cause)
     }
   }
 
-  /** Keeps account of a message that waits, and gives it bytes of its own. `later`: for no more than an answer, as yet. */
-  protected hold(delivery: Delivery, _later: boolean): void {
-    delivery.heldAs ??= ''
+  /** Records a held message and copies its bytes. `later` is true if it only waits for an answer so far. */
+  protected addHeld(delivery: Delivery, _later: boolean): void {
+    delivery.heldId ??= ''
     ownBytes(delivery.source)
     this.held++
     this.context.held.add(delivery)
   }
 
-  protected unhold(delivery: Delivery, _decision?: Decision): void {
+  protected removeHeld(delivery: Delivery, _decision?: Decision): void {
     this.held--
     this.context.held.delete(delivery)
-    delivery.heldAs = undefined
+    delivery.heldId = undefined
   }
 
-  /** Gives up waiting for a message: nobody enacts it any more. */
+  /** Abandons a held message. It is never enacted. */
   abandon(delivery: Delivery): void {
-    if (delivery.settled) return
-    delivery.settled = true
-    if (delivery.heldAs !== undefined) this.unhold(delivery)
-    this.sendsBack(delivery)
+    if (delivery.isSettled) return
+    delivery.isSettled = true
+    if (delivery.heldId !== undefined) this.removeHeld(delivery)
+    this.sendBack(delivery)
   }
 
-  protected rule({ rule }: Decision): RuleInfo | undefined {
+  protected ruleInfoOf({ rule }: Decision): RuleInfo | undefined {
     return rule === undefined ? undefined : this.context.gate.ruleOf(rule)
   }
 
   /** Enacts a refusal. */
   protected abstract refuse(decision: Decision, delivery: Delivery): void
-  /** Gives a message back to whoever sent it; false where that is nobody's. */
-  protected abstract sendsBack(delivery: Delivery): boolean
-  /** Its handler has returned a promise. */
-  protected handlerBegan(_delivery: Delivery): void {}
-  /** The promise of its handler is settled. */
-  protected handlerEnded(_delivery: Delivery): void {}
-  /** Its handler is done. */
-  protected abstract succeeded(delivery: Delivery): void
-  /** Its handler failed. */
-  protected abstract failed(delivery: Delivery): void
+  /** Returns a message to its sender or server. Returns false if that is not possible. */
+  protected abstract sendBack(delivery: Delivery): boolean
+  /** Called when a handler has returned a promise. */
+  protected onHandlerStart(_delivery: Delivery): void {}
+  /** Called when the promise of a handler is settled. */
+  protected onHandlerEnd(_delivery: Delivery): void {}
+  /** Called when a handler is done. */
+  protected abstract onSuccess(delivery: Delivery): void
+  /** Called when a handler has failed. */
+  protected abstract onFailure(delivery: Delivery): void
 
   #degrade(decision: Decision, delivery: Delivery): void {
-    const plan = this.rule(decision)?.exceeded.degrade
+    const plan = this.ruleInfoOf(decision)?.exceeded.degrade
     if (plan !== undefined) {
       const degraded = degradeMessage(plan, delivery, decision)
       delivery.source = degradedView(delivery.source, degraded, this.context.settings.headers)
@@ -165,40 +165,40 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     this.#deliver(decision, delivery)
   }
 
-  #deliver(decision: Decision, delivery: Delivery, turn?: KeyInFlight): void {
-    if (this.#underWay >= this.#most) this.#waitForTurn(decision, delivery)
-    else if (this.context.gate.handlerMonitor.isBounded && this.observed)
-      this.#enter(decision, delivery, turn)
+  #deliver(decision: Decision, delivery: Delivery, keyInFlight?: KeyInFlight): void {
+    if (this.#inFlight >= this.#maxInFlight) this.#queueForHandler(decision, delivery)
+    else if (this.context.gate.handlerMonitor.isBounded && this.isObserved)
+      this.#runInSlot(decision, delivery, keyInFlight)
     else this.#handle(decision, delivery)
   }
 
-  /** Hands a message on within the limits of handlers at work, has it wait for one of them to end, or refuses it. */
-  #enter(decision: Decision, delivery: Delivery, turn: KeyInFlight | undefined): void {
-    const entered = this.context.gate.handlerMonitor.beginHandler(delivery, turn)
+  /** Runs the handler within the in-flight limits, waits for a slot, or refuses the message. */
+  #runInSlot(decision: Decision, delivery: Delivery, keyInFlight: KeyInFlight | undefined): void {
+    const entered = this.context.gate.handlerMonitor.beginHandler(delivery, keyInFlight)
     if ('release' in entered) {
       this.#slots.set(delivery, entered)
       this.#handle(decision, delivery)
     } else if (entered.decision.outcome !== 'throttle') {
       this.context.refusals.recordRefusal(delivery, entered.decision)
       this.refuse(entered.decision, delivery)
-    } else if (this.#backlog.addApart(delivery)) {
+    } else if (this.#backlog.addKeyed(delivery)) {
       this.#holdForHandler(decision, delivery)
       entered.wait(next => {
-        this.#backlog.removeApart(delivery)
-        const passed = this.#takeWaiting(delivery)
+        this.#backlog.removeKeyed(delivery)
+        const passed = this.#removeWaiting(delivery)
         if (passed !== undefined) this.#deliver(passed, delivery, next)
       })
     } else this.#refuseForRoom(delivery)
   }
 
-  #leave(delivery: Delivery): void {
+  #releaseSlot(delivery: Delivery): void {
     if (this.#slots.size === 0) return
     const slot = this.#slots.get(delivery)
     this.#slots.delete(delivery)
     slot?.release()
   }
 
-  /** Messages that may pass and wait for a handler. */
+  /** Number of passed messages that wait for a handler. */
   get waiting(): number {
     return this.#backlog.count
   }
@@ -210,63 +210,63 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     delivery.decided = decision
     try {
       const result =
-        gate.handlerMonitor.isUsed && this.observed
-          ? this.#handleWatched(delivery)
+        gate.handlerMonitor.isUsed && this.isObserved
+          ? this.#handleMonitored(delivery)
           : this.#handler(delivery.source as M, delivery)
-      if (isThenable(result)) this.#await(result, delivery)
+      if (isThenable(result)) this.#awaitHandler(result, delivery)
       else {
-        this.succeeded(delivery)
-        this.#leave(delivery)
+        this.onSuccess(delivery)
+        this.#releaseSlot(delivery)
       }
     } catch (cause) {
       this.#fail(delivery, cause)
-      this.#leave(delivery)
+      this.#releaseSlot(delivery)
     }
   }
 
-  // Closures stand apart: where one is, each message pays for a context, whether it is made or not.
-  #handleWatched(delivery: Delivery): unknown {
+  // In a function of its own, because a closure costs every message a context even if it is not created.
+  #handleMonitored(delivery: Delivery): unknown {
     return this.context.gate.handlerMonitor.measure(delivery, () =>
       this.#handler(delivery.source as M, delivery),
     )
   }
 
-  #await(result: PromiseLike<unknown>, delivery: Delivery): void {
-    this.#underWay++
-    this.context.began()
-    this.handlerBegan(delivery)
-    // A promise of its own answers once and throws nothing, whatever another thenable does. Of promises it makes none.
+  #awaitHandler(result: PromiseLike<unknown>, delivery: Delivery): void {
+    this.#inFlight++
+    this.context.handlerStarted()
+    this.onHandlerStart(delivery)
+    // Calls back once and never throws, even for a misbehaving thenable. Native promises are returned unchanged.
     Promise.resolve(result).then(
-      () => this.#ended(delivery, undefined),
-      (cause: unknown) => this.#ended(delivery, { cause }),
+      () => this.#settleHandler(delivery, undefined),
+      (cause: unknown) => this.#settleHandler(delivery, { cause }),
     )
   }
 
-  #ended(delivery: Delivery, failure: { readonly cause: unknown } | undefined): void {
-    this.#underWay--
-    this.handlerEnded(delivery)
-    if (failure === undefined) this.succeeded(delivery)
+  #settleHandler(delivery: Delivery, failure: { readonly cause: unknown } | undefined): void {
+    this.#inFlight--
+    this.onHandlerEnd(delivery)
+    if (failure === undefined) this.onSuccess(delivery)
     else this.#fail(delivery, failure.cause)
-    this.context.ended()
-    this.#leave(delivery)
-    while (this.#underWay < this.#most) {
-      const next = this.#backlog.take()
+    this.context.handlerEnded()
+    this.#releaseSlot(delivery)
+    while (this.#inFlight < this.#maxInFlight) {
+      const next = this.#backlog.shift()
       if (next === undefined) return
-      const passed = this.#takeWaiting(next)
+      const passed = this.#removeWaiting(next)
       if (passed !== undefined) this.#deliver(passed, next)
     }
   }
 
-  /** All handlers there may be are at work: it is held until one of them is done, or refused where too many wait. */
-  #waitForTurn(decision: Decision, delivery: Delivery): void {
+  /** Holds a message until a handler is free, or refuses it if too many wait. */
+  #queueForHandler(decision: Decision, delivery: Delivery): void {
     if (this.#backlog.add(delivery)) this.#holdForHandler(decision, delivery)
     else this.#refuseForRoom(delivery)
   }
 
   #holdForHandler(decision: Decision, delivery: Delivery): void {
-    delivery.settled = false
+    delivery.isSettled = false
     delivery.decided = decision
-    this.hold(delivery, true)
+    this.addHeld(delivery, true)
   }
 
   #refuseForRoom(delivery: Delivery): void {
@@ -274,35 +274,35 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     this.refuse(NO_ROOM, delivery)
   }
 
-  /** Hands on a message that waits for a handler, at once; false where it waits for something else. */
-  passWaiting(delivery: Delivery): boolean {
-    const decision = this.#takeWaiting(delivery)
+  /** Runs the handler of a message that waits for one. Returns false if it waits for something else. */
+  handleWaiting(delivery: Delivery): boolean {
+    const decision = this.#removeWaiting(delivery)
     if (decision === undefined) return false
     this.#handle(decision, delivery)
     return true
   }
 
-  /** Ends the wait of a message for a handler; undefined where it waits for something else, or was given up. */
-  #takeWaiting(delivery: Delivery): Decision | undefined {
-    const decision = delivery.settled ? undefined : delivery.takeDecision()
+  /** Ends a message's wait for a handler. Returns undefined if it waits for something else or was abandoned. */
+  #removeWaiting(delivery: Delivery): Decision | undefined {
+    const decision = delivery.isSettled ? undefined : delivery.takeDecision()
     if (decision === undefined || isPromise(decision) || !decision.allowed) return undefined
-    delivery.settled = true
-    this.unhold(delivery, decision)
+    delivery.isSettled = true
+    this.removeHeld(delivery, decision)
     return decision
   }
 
   #fail(delivery: Delivery, cause: unknown): void {
     this.context.counters.handlerErrors++
-    this.context.errorLog.note('handler', cause)
-    this.failed(delivery)
+    this.context.errorLog.logError('handler', cause)
+    this.onFailure(delivery)
   }
 }
 
-/** One function for all messages: none is made for each. */
+// One function for all messages, so that none is created for each.
 function enact(decision: Decision, delivery: Delivery): void {
   delivery.processor.enact(decision, delivery)
 }
 
-function askInTurn(delivery: Delivery): MaybePromise<Decision> {
+function askWaiting(delivery: Delivery): MaybePromise<Decision> {
   return delivery.takeDecision() ?? (delivery.processor as MessageProcessor<NatsMessage>).askAgain(delivery)
 }

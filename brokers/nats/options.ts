@@ -8,52 +8,51 @@ import type { NatsPublishTarget } from './client.ts'
 import type { MakeHeaders } from './headers.ts'
 import type { Identify } from './sender-cache.ts'
 
-/** How `limitNats` behaves; see also {@link GuardOptions}. */
+/** Options of `limitNats`; see also {@link GuardOptions}. */
 export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow'> {
   /**
-   * Tells who sent a message, for limits per client, user, device and so on. Default: each subject is a sender of its
-   * own. Headers and payloads can be forged; subject tokens under publish permissions cannot.
+   * Returns the sender of a message, for limits per client, user, device and so on. Default: each subject is a sender.
+   * Headers and payloads can be forged; subject tokens protected by publish permissions cannot.
    */
   readonly identify?: Identify | undefined
-  /** `headers` of the client in use: without it nothing that is sent carries any. */
+  /** `headers` of the client in use. Without it, sent messages have no headers. */
   readonly headers?: MakeHeaders | undefined
-  /** The connection for what JetStream's messages are redirected to, and for dead letters. */
+  /** Connection for redirected JetStream messages and dead letters. */
   readonly connection?: NatsPublishTarget | undefined
-  /** Where JetStream messages go that are given up, as `dead.{topic}`; places as in a redirect. Default: nowhere. */
+  /** Subject for terminated JetStream messages, such as `dead.{topic}`, with the placeholders of a redirect. Default: none. */
   readonly deadLetter?: string | undefined
   /**
-   * Whether a stream must have stored what a JetStream message is redirected to, or its dead letter, before the message
-   * is answered; else it is sent back. `false` where no stream takes these subjects. Default: true.
+   * Waits until a stream has stored the redirected copy or dead letter of a JetStream message before answering the
+   * message; otherwise the message is sent back. Use `false` if no stream covers these subjects. Default: true.
    */
   readonly confirm?: boolean | undefined
-  /** How long a stream has for that, but no more than half of the time for an answer. Default: 2,000. */
+  /** Longest wait for that confirmation, at most half of the ack wait. Default: 2,000. */
   readonly confirmTimeoutMs?: number | undefined
   /**
-   * Who acknowledges JetStream messages: `auto` does when the handler has returned or its promise is fulfilled, unless
-   * it answered itself; `manual` leaves it to the handler. Default: auto.
+   * `auto` acknowledges a JetStream message when its handler returns or its promise is fulfilled, unless the handler
+   * answered it. `manual` leaves it to the handler. Default: auto.
    */
   readonly ack?: 'auto' | 'manual' | undefined
-  /** What becomes of a JetStream message whose handler fails: delivered again, or given up. Default: nak. */
+  /** Answer for a JetStream message whose handler fails: delivered again, or terminated. Default: nak. */
   readonly onError?: 'nak' | 'term' | undefined
   /**
-   * Handlers of one subscription or consumer at work at once, those that return promises; what comes meanwhile waits for
-   * one to be done, and what finds no room there is dropped, or a request told to come again. Of JetStream consumers only
-   * where it is given: they are then asked for no more than has room to wait. Default: 10,000, on JetStream their
-   * `max_ack_pending`.
+   * Most pending handlers (those that return promises) of one subscription or consumer. Further messages wait; without
+   * room to wait they are dropped, and requests get a retry time. For JetStream consumers it applies only if set, and
+   * pulls then ask only for as many messages as have room. Default: 10,000, on JetStream `max_ack_pending`.
    */
   readonly maxInFlight?: number | undefined
   /**
-   * Keeps a JetStream message alive while the promise of its handler is pending, for so long at the most: a text as `5m`, or
-   * milliseconds. Default: off, the server delivers it again after `ack_wait`.
+   * Keeps a JetStream message alive while its handler's promise is pending, for at most this time: a text such as `5m`,
+   * or milliseconds. Default: off; the server delivers the message again after `ack_wait`.
    */
   readonly keepAlive?: { readonly upTo: string | number } | undefined
-  /** How long after a failure a message is delivered again. Default: 1,000. */
+  /** Delay before a message is delivered again after a failure. Default: 1,000. */
   readonly errorDelayMs?: number | undefined
-  /** Of consumers that do not say: how long the server waits for an answer. Default: 30,000. */
+  /** Ack wait of consumers whose configuration is not available. Default: 30,000. */
   readonly ackWaitMs?: number | undefined
-  /** Deliveries after which a message is given up that may not pass; a consumer's own `max_deliver` is kept to. Default: 100. */
+  /** Most deliveries of a message that may not pass before it is terminated; `max_deliver` also applies. Default: 100. */
   readonly maxDeliver?: number | undefined
-  /** Whether handlers and answers get the older `X-RateLimit-*` fields too. Default: false. */
+  /** Adds the older `X-RateLimit-*` fields for handlers and answers. Default: false. */
   readonly legacyFields?: boolean | undefined
 }
 
@@ -76,8 +75,8 @@ const OPTIONS: OptionNames<LimitNatsOptions> = {
   legacyFields: true,
 }
 
-/** The options with their defaults. */
-export interface Settings {
+/** Options with their defaults. */
+export interface NatsSettings {
   readonly headers: MakeHeaders | undefined
   readonly deadLetter: RedirectPlan | undefined
   readonly confirm: boolean
@@ -85,9 +84,9 @@ export interface Settings {
   readonly ack: 'auto' | 'manual'
   readonly onError: 'nak' | 'term'
   readonly maxInFlight: number
-  /** Then it holds for JetStream consumers, too. */
-  readonly isInFlightGiven: boolean
-  /** 0 where handlers are not kept alive. */
+  /** True if `maxInFlight` was set. It then also applies to JetStream consumers. */
+  readonly isMaxInFlightSet: boolean
+  /** 0 if handlers are not kept alive. */
   readonly keepAliveMs: number
   readonly errorDelayMs: number
   readonly ackWaitMs: number
@@ -95,8 +94,8 @@ export interface Settings {
   readonly legacyFields: boolean
 }
 
-/** Throws PolicyError for a number that cannot be meant, or a dead letter that nothing can be sent to. */
-export function completeSettings(options: LimitNatsOptions): Settings {
+/** Returns the options with their defaults. Throws PolicyError for an invalid number or dead-letter subject. */
+export function completeOptions(options: LimitNatsOptions): NatsSettings {
   checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue
@@ -115,8 +114,8 @@ export function completeSettings(options: LimitNatsOptions): Settings {
     ack: options.ack ?? 'auto',
     onError: options.onError ?? 'nak',
     maxInFlight: options.maxInFlight ?? MAX_SIZES.handlersInFlight,
-    isInFlightGiven: options.maxInFlight !== undefined,
-    keepAliveMs: keepAliveOf(options.keepAlive),
+    isMaxInFlightSet: options.maxInFlight !== undefined,
+    keepAliveMs: parseKeepAlive(options.keepAlive),
     errorDelayMs: options.errorDelayMs ?? 1_000,
     ackWaitMs: options.ackWaitMs ?? 30_000,
     maxDeliver: options.maxDeliver ?? 100,
@@ -124,11 +123,11 @@ export function completeSettings(options: LimitNatsOptions): Settings {
   }
 }
 
-function keepAliveOf(given: LimitNatsOptions['keepAlive']): number {
-  if (given === undefined) return 0
-  checkOptionNames(given, { upTo: true }, 'keepAlive')
-  const { upTo } = given
+function parseKeepAlive(keepAlive: LimitNatsOptions['keepAlive']): number {
+  if (keepAlive === undefined) return 0
+  checkOptionNames(keepAlive, { upTo: true }, 'keepAlive')
+  const { upTo } = keepAlive
   const ms = typeof upTo === 'number' ? upTo : checkWithin('keepAlive.upTo', () => parseDuration(upTo))
   if (ms >= 1 && ms < Infinity) return ms
-  throw policyError('keepAlive.upTo', `${upTo} is no duration`, "write it as '5m', or in milliseconds")
+  throw policyError('keepAlive.upTo', `${upTo} is not a duration`, "write it as '5m', or in milliseconds")
 }

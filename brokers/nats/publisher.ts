@@ -10,15 +10,13 @@ import { findPublishProblem, findSizeProblem, type NatsPublishOptions } from './
 import { type MakeHeaders, readHeaders } from './headers.ts'
 import { NatsTransport, type PublishingConnection, type PublishingJetStream } from './transport.ts'
 
-/** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
+/** Options of `limitPublishes`; see also {@link PublisherOptions}. */
 export interface NatsPublisherOptions extends PublisherOptions {
-  /** Publishes by JetStream: `sent` then says that the stream has stored it. Default: core NATS. */
+  /** JetStream client to publish with. `sent` then means that the stream has stored the message. Default: core NATS. */
   readonly jetstream?: PublishingJetStream | undefined
-  /**
-   * Most messages under way: not flushed, or not acknowledged by JetStream. Default: 512 and 64.
-   */
+  /** Most messages in flight: not flushed, or not acknowledged by JetStream. Default: 512 and 64. */
   readonly window?: number | undefined
-  /** `headers` of the client in use: without it nothing that a rule degrades is marked. */
+  /** `headers` of the client in use. Without it, degraded messages are not marked. */
   readonly headers?: MakeHeaders | undefined
 }
 
@@ -29,9 +27,9 @@ const OPTIONS: OptionNames<NatsPublisherOptions> = {
   headers: true,
 }
 
-/** Publishes at a rate. */
+/** Publisher that keeps to the limits. */
 export interface NatsPublisher extends PublishLimits {
-  /** Publishes when it may go. Never throws or rejects: what cannot be sent, or has no valid priority, has `failed`. */
+  /** Publishes a message when the limits allow it. Never throws or rejects: an invalid message or option is `failed`. */
   publish(
     subject: string,
     payload?: Uint8Array | string,
@@ -43,12 +41,13 @@ const FLUSH_WINDOW = 512
 const ACK_WINDOW = 64
 
 /**
- * Limits what a NATS client publishes, of `nats` version 2 or `@nats-io/*` version 3, by a gate's rules `on: publish` or
- * a simple rate. What may not go yet waits here, in a bounded queue, also while there is no connection: the client would keep it
- * in its own and send it past any limit. What JetStream refuses for its rate or its limits is sent again, more slowly.
+ * Limits the messages that a NATS client publishes, of `nats` version 2 or `@nats-io/*` version 3, by the rules of a gate
+ * with `on: publish` or by a simple rate. Other messages wait in a bounded queue, also while there is no connection.
+ * Because the client would buffer them and send them past any limit. Messages that JetStream refuses for its rate or
+ * limits are sent again, more slowly.
  *
  * `throttle`, `queue`, `latest` and `retry` wait; `drop` and `reject` do not. Throws UnsupportedError for rules that
- * redirect or disconnect, PolicyError for an option that cannot be meant.
+ * redirect or disconnect, and PolicyError for an invalid option.
  */
 export function limitPublishes(
   connection: PublishingConnection,
@@ -63,13 +62,13 @@ export function limitPublishes(
   const parts = createPublisher(limits, 'nats', options, {}, transport)
   transport.gate = parts.gate
   const { publisher, sender } = parts
-  const unfollow = follow(connection, {
+  const stopWatching = watchConnection(connection, {
     connected: () => {
-      transport.connected(true)
+      transport.setConnected(true)
       publisher.pump()
     },
     disconnected: () => {
-      transport.connected(false)
+      transport.setConnected(false)
       publisher.disconnected()
     },
     closed: () => publisher.clientEnded(),
@@ -81,52 +80,55 @@ export function limitPublishes(
     },
     publish: (subject, payload = '', options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
-      const wanted = parseQueueParams({ priority, latest, signal })
-      if (wanted instanceof Error) return publisher.refuse(wanted)
-      const flaw = findPublishProblem(subject, payload, sent)
-      if (flaw !== undefined) return publisher.refuse(flaw)
+      const placement = parseQueueParams({ priority, latest, signal })
+      if (placement instanceof Error) return publisher.refuse(placement)
+      const problem = findPublishProblem(subject, payload, sent)
+      if (problem !== undefined) return publisher.refuse(problem)
       const { headers } = sent
       const message = new OutgoingMessage({
-        ...{ protocol: 'nats' as const, topic: subject, sender, body: payload },
-        ...(headers && { headers: readHeaders({ headers } as Parameters<typeof readHeaders>[0]) }),
+        protocol: 'nats',
+        topic: subject,
+        sender,
+        body: payload,
+        headers: headers && readHeaders({ headers } as Parameters<typeof readHeaders>[0]),
       })
       const tooLarge = findSizeProblem(message, connection.info?.max_payload)
-      return tooLarge === undefined ? publisher.publish(message, sent, wanted) : publisher.refuse(tooLarge)
+      return tooLarge === undefined ? publisher.publish(message, sent, placement) : publisher.refuse(tooLarge)
     },
     flush: withinMs => publisher.flush(withinMs),
     stats: () => publisher.stats(),
     close: () => {
       parts.close()
-      publisher.whenIdle(unfollow)
+      publisher.whenIdle(stopWatching)
     },
   }
 }
 
-interface Followed {
+interface ConnectionListener {
   connected(): void
   disconnected(): void
   closed(): void
 }
 
-/** Follows what becomes of a connection. The returned function ends that. */
-function follow(connection: PublishingConnection, followed: Followed): () => void {
+/** Reports changes of a connection. The returned function ends that. */
+function watchConnection(connection: PublishingConnection, listener: ConnectionListener): () => void {
   const statuses = connection.status()[Symbol.asyncIterator]()
-  let following = true
+  let isWatching = true
   const next = async (): Promise<void> => {
-    while (following) {
+    while (isWatching) {
       const { done, value } = await statuses.next()
-      if (done || !following) return
-      if (value.type === 'disconnect') followed.disconnected()
-      else if (value.type === 'reconnect') followed.connected()
+      if (done || !isWatching) return
+      if (value.type === 'disconnect') listener.disconnected()
+      else if (value.type === 'reconnect') listener.connected()
     }
   }
   const closed = (): void => {
-    if (following) followed.closed()
+    if (isWatching) listener.closed()
   }
-  next().catch(() => followed.disconnected())
+  next().catch(() => listener.disconnected())
   connection.closed?.().then(closed, closed)
   return () => {
-    following = false
+    isWatching = false
     void statuses.return?.()
   }
 }

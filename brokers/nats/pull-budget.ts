@@ -3,45 +3,46 @@ import type { Message } from '../../src/core/message.ts'
 import { createSender, type Gate } from '../../src/index.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 
-/** How long is waited at once: the policy may change meanwhile, and the intake be stopped. */
+/** Longest single wait. Because the policy may change and the source may be stopped meanwhile. */
 const LONGEST_WAIT_MS = 1_000
 
-/** Stands for any token in the subject that is asked about. */
+/** Placeholder for any token in the probe subject. */
 const ANY = '_'
 
 /**
- * What may be pulled, where limits are those of a whole consumer: rules `per: global` that each of its messages meets
- * and that hold or send back. Asked before the pull, no message comes before it may pass, so none is delivered twice.
- * Nothing is charged: that is done when a message has come.
+ * Computes the number of messages to pull under limits of the whole consumer: rules `per: global` that cover all its
+ * messages and throttle or retry. Because of the check before the pull, no message arrives before it may pass, and none
+ * is delivered twice. Charges nothing; a message is charged when it arrives.
  */
 export class PullBudget {
   readonly #gate: Gate
   readonly #clock: Clock
   readonly #probe: Message
-  readonly #whole: boolean
+  readonly #isWholeStream: boolean
 
   constructor(gate: Gate, clock: Clock, subjects: readonly string[] | undefined) {
     this.#gate = gate
     this.#clock = clock
-    this.#whole = subjects === undefined
+    this.#isWholeStream = subjects === undefined
     const topic = (subjects?.[0] ?? ANY).replace(/[*>]/g, ANY)
     this.#probe = { topic, on: 'publish', sender: createSender({}), size: 0, protocol: 'nats' }
   }
 
-  /** Rules that are the whole consumer's, by the policy in force. */
+  /** Returns the rules that limit the whole consumer. */
   rules(): ReadonlySet<string> {
     const outcomes = this.#gate.outcomes('publish')
     const names = [...(outcomes.get('throttle') ?? []), ...(outcomes.get('retry') ?? [])]
-    return new Set(names.filter(name => this.#isWhole(this.#gate.ruleOf(name))))
+    return new Set(names.filter(name => this.#limitsConsumer(this.#gate.ruleOf(name))))
   }
 
-  #isWhole(facts: RuleInfo | undefined): boolean {
-    if (facts === undefined || facts.isSelective || facts.per.some(scope => scope !== 'global')) return false
-    return facts.pattern === undefined || facts.pattern === '>' || !this.#whole
+  #limitsConsumer(ruleInfo: RuleInfo | undefined): boolean {
+    if (ruleInfo === undefined || ruleInfo.isSelective || ruleInfo.per.some(scope => scope !== 'global'))
+      return false
+    return ruleInfo.pattern === undefined || ruleInfo.pattern === '>' || !this.#isWholeStream
   }
 
-  /** How many messages may be pulled now, from 0 to `most`, and how long to wait where none may. */
-  async ask(most: number): Promise<{ readonly room: number; readonly waitMs: number }> {
+  /** Returns the number of messages that may be pulled now, up to `most`, or the time to wait if it is 0. */
+  async computeRoom(most: number): Promise<{ readonly room: number; readonly waitMs: number }> {
     const rules = this.rules()
     if (rules.size === 0) return { room: most, waitMs: 0 }
     let room = most
@@ -54,10 +55,10 @@ export class PullBudget {
     return waitMs > 0 ? { room: 0, waitMs } : { room, waitMs: 0 }
   }
 
-  /** Waits until something may be pulled; 0 when `isOver` says so before. */
+  /** Waits until messages may be pulled and returns their number, or 0 if `isOver` returns true first. */
   async wait(most: number, isOver: () => boolean): Promise<number> {
     while (!isOver()) {
-      const { room, waitMs } = await this.ask(most)
+      const { room, waitMs } = await this.computeRoom(most)
       if (room > 0) return room
       await pause(this.#clock, Math.min(waitMs, LONGEST_WAIT_MS))
     }
@@ -65,7 +66,7 @@ export class PullBudget {
   }
 }
 
-/** Resolves after so long. */
+/** Resolves after `ms`. */
 export function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise(resolve => void afterAwaited(clock, Math.max(1, ms), resolve))
 }

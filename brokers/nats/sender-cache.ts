@@ -2,92 +2,92 @@ import { hashLongPart } from '../../src/core/bounded-text.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { createSender } from '../../src/index.ts'
-import { Place } from './cached-sender.ts'
+import { CachedSender } from './cached-sender.ts'
 import type { NatsMessage } from './client.ts'
 import { Subject, SubjectCache } from './subject-cache.ts'
 
-/** What the application knows of who sent a message. */
+/** Returns what the application knows of a message's sender. */
 export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
 
-/** Whose the subjects are where senders are told by something else. */
-const NOBODY = createSender({})
+/** Sender of subjects if `identify` is used. */
+const NO_SENDER = createSender({})
 
 /**
- * Senders by who they are; consumers have no connection per sender. Without `identify` each subject is a sender of its
- * own, which costs no look-up of its own. Two halves of `BOUNDS.internedSenders` together: invented subjects push out none
- * that are in use, and those that wait stay, as far as a quarter goes.
+ * Bounded cache of senders; NATS consumers have no connection per sender. Without `identify` each subject is a sender and
+ * needs no second look-up. Two generations of `MAX_SIZES.internedSenders` in total: invented subjects do not evict senders
+ * in use. Senders with waiting messages are kept, up to a quarter of the size.
  */
 export class IdentifiedSenders {
-  /** Whether senders are told by something else than the subject. */
-  readonly identifies: boolean
+  /** True if `identify` is set. */
+  readonly hasIdentify: boolean
   readonly #identify: Identify | undefined
-  readonly #failed: (cause: unknown) => void
-  #young = new Map<string, Place>()
-  #old = new Map<string, Place>()
-  /** In front of them, those subjects that come often. */
+  readonly #onError: (cause: unknown) => void
+  #recent = new Map<string, CachedSender>()
+  #older = new Map<string, CachedSender>()
+  /** Cache in front for frequent subjects. */
   readonly subjects: SubjectCache
 
-  constructor(identify: Identify | undefined, failed: (cause: unknown) => void) {
-    this.identifies = identify !== undefined
+  constructor(identify: Identify | undefined, onError: (cause: unknown) => void) {
+    this.hasIdentify = identify !== undefined
     this.#identify = identify
-    this.#failed = failed
+    this.#onError = onError
     this.subjects = new SubjectCache(
-      topic => (this.identifies ? new Subject(topic, NOBODY) : this.#subjectOf(topic)),
-      subject => this.#keep(subject),
+      topic => (this.hasIdentify ? new Subject(topic, NO_SENDER) : this.#subjectOf(topic)),
+      subject => this.#retain(subject),
     )
   }
 
   get size(): number {
-    return this.#young.size + this.#old.size
+    return this.#recent.size + this.#older.size
   }
 
-  /** Who sent a message, and where its messages wait. Never throws: whom `identify` fails for is known by the subject alone. */
-  placeOf(message: NatsMessage, subject: Subject): Place {
-    if (!this.identifies) return subject
-    const known = this.#ask(message)
-    const key = hashLongPart(known === undefined ? subject.topic : keyOf(known))
-    return this.#young.get(key) ?? this.#settle(key, () => new Place(createSender(known ?? {})))
+  /** Returns the sender of a message. If `identify` fails, the subject is the sender. Never throws. */
+  senderOf(message: NatsMessage, subject: Subject): CachedSender {
+    if (!this.hasIdentify) return subject
+    const cached = this.#callIdentify(message)
+    const key = hashLongPart(cached === undefined ? subject.topic : keyOf(cached))
+    return this.#recent.get(key) ?? this.#add(key, () => new CachedSender(createSender(cached ?? {})))
   }
 
   #subjectOf(topic: string): Subject {
     const key = hashLongPart(topic)
-    const known = this.#young.get(key) ?? this.#settle(key, () => new Subject(topic, createSender({})))
-    return known as Subject
+    const cached = this.#recent.get(key) ?? this.#add(key, () => new Subject(topic, createSender({})))
+    return cached as Subject
   }
 
-  /** What is no longer in front may have been forgotten here: what waits there keeps it. */
-  #keep(subject: Subject): void {
-    if (subject.pending > 0) this.#young.set(hashLongPart(subject.topic), subject)
+  /** Keeps an evicted subject that has waiting messages. */
+  #retain(subject: Subject): void {
+    if (subject.pending > 0) this.#recent.set(hashLongPart(subject.topic), subject)
   }
 
-  #ask(message: NatsMessage): Partial<Sender> | undefined {
+  #callIdentify(message: NatsMessage): Partial<Sender> | undefined {
     try {
       return this.#identify?.(message) ?? undefined
     } catch (cause) {
-      this.#failed(cause)
+      this.#onError(cause)
       return undefined
     }
   }
 
-  #settle(key: string, make: () => Place): Place {
-    const place = this.#old.get(key) ?? make()
-    if (this.#young.size >= MAX_SIZES.internedSenders / 2) this.#age()
-    this.#young.set(key, place)
-    this.#old.delete(key)
-    return place
+  #add(key: string, create: () => CachedSender): CachedSender {
+    const sender = this.#older.get(key) ?? create()
+    if (this.#recent.size >= MAX_SIZES.internedSenders / 2) this.#rotate()
+    this.#recent.set(key, sender)
+    this.#older.delete(key)
+    return sender
   }
 
-  #age(): void {
-    const busy = [...this.#old]
+  #rotate(): void {
+    const busy = [...this.#older]
       .filter(([, { pending }]) => pending > 0)
       .slice(0, MAX_SIZES.internedSenders / 4)
-    this.#old = this.#young
-    this.#young = new Map(busy)
+    this.#older = this.#recent
+    this.#recent = new Map(busy)
   }
 }
 
-/** Injective: no sender can be called like another. */
+/** Returns a unique key for a sender. */
 function keyOf({ client, user, device, apiKey, ip, roles, tier }: Partial<Sender>): string {
-  const who = [client, user, device, apiKey, ip, tier].map(part => part ?? null)
-  return JSON.stringify(roles === undefined ? who : [...who, ...roles])
+  const parts = [client, user, device, apiKey, ip, tier].map(part => part ?? null)
+  return JSON.stringify(roles === undefined ? parts : [...parts, ...roles])
 }

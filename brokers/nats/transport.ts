@@ -7,7 +7,7 @@ import type { SendFailure, Transport } from '../../src/publish/types.ts'
 import { findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
 import type { MakeHeaders } from './headers.ts'
 
-/** The part of a connection that publishes, of either client generation. */
+/** Part of a connection that publishes, of either client generation. */
 export interface PublishingConnection {
   publish(subject: string, payload?: Uint8Array | string, options?: NatsPublishOptions): void
   flush(): Promise<void>
@@ -18,20 +18,20 @@ export interface PublishingConnection {
   status(): AsyncIterable<{ readonly type: string }>
 }
 
-/** The part of a JetStream client that publishes. */
+/** Part of a JetStream client that publishes. */
 export interface PublishingJetStream {
   publish(subject: string, payload?: Uint8Array | string, options?: NatsPublishOptions): Promise<unknown>
 }
 
-/** Messages of core NATS that are written and not yet confirmed by a flush. */
+/** Messages of core NATS that are written but not confirmed by a flush. */
 interface Batch {
   readonly settles: ((failure?: SendFailure) => void)[]
 }
 
-/** Too many requests; a stream that is full or short of resources. */
-const SLOW_DOWN: ReadonlySet<unknown> = new Set([429, '429', 10_023, 10_047, 10_076, 10_077])
-/** No responders, which is JetStream or a leader on its way up. */
-const NOT_THERE: ReadonlySet<unknown> = new Set([
+/** Codes for too many requests, and for a stream that is full or short of resources. */
+const SLOW_DOWN_CODES: ReadonlySet<unknown> = new Set([429, '429', 10_023, 10_047, 10_076, 10_077])
+/** Codes for no responders: JetStream or a leader is starting. */
+const UNAVAILABLE_CODES: ReadonlySet<unknown> = new Set([
   503,
   '503',
   10_008,
@@ -40,44 +40,44 @@ const NOT_THERE: ReadonlySet<unknown> = new Set([
   'JetStreamNotEnabled',
 ])
 
-/** Hands messages to a NATS client: a window of what is not flushed, or of what JetStream has not acknowledged. */
+/** Sends messages with a NATS client. Bounds the messages that are not flushed or not acknowledged by JetStream. */
 export class NatsTransport implements Transport<NatsPublishOptions> {
-  /** Of the rules that degrade. */
+  /** Gate whose rules degrade messages. */
   gate: Gate | undefined
   readonly #connection: PublishingConnection
   readonly #jetStream: PublishingJetStream | undefined
   readonly #window: number
-  readonly #make: MakeHeaders | undefined
-  #ready = true
-  readonly #underWay = new Map<(failure?: SendFailure) => void, NatsPublishOptions>()
+  readonly #makeHeaders: MakeHeaders | undefined
+  #isConnected = true
+  readonly #inFlight = new Map<(failure?: SendFailure) => void, NatsPublishOptions>()
   #batch: Batch | undefined
 
   constructor(
     connection: PublishingConnection,
     jetStream: PublishingJetStream | undefined,
     window: number,
-    make: MakeHeaders | undefined,
+    makeHeaders: MakeHeaders | undefined,
   ) {
     this.#connection = connection
     this.#jetStream = jetStream
     this.#window = window
-    this.#make = make
+    this.#makeHeaders = makeHeaders
   }
 
-  connected(isSo: boolean): void {
-    this.#ready = isSo
-    if (!isSo && this.#jetStream !== undefined) this.#loseAnswers()
+  setConnected(isConnected: boolean): void {
+    this.#isConnected = isConnected
+    if (!isConnected && this.#jetStream !== undefined) this.#failUnanswered()
   }
 
-  /** Answers of a stream came to an inbox of the connection that is gone. The newest first: each goes before all that wait. */
-  #loseAnswers(): void {
+  /** Fails messages whose answers went to the closed connection. Newest first, because each goes to the front of the queue. */
+  #failUnanswered(): void {
     const error = new Error('the connection closed before the stream answered')
-    for (const done of [...this.#underWay.keys()].reverse())
-      done({ error, slowDown: false, ...again(this.#underWay.get(done)) })
+    for (const done of [...this.#inFlight.keys()].reverse())
+      done({ error, slowDown: false, ...retryOf(this.#inFlight.get(done)) })
   }
 
   isReady(): boolean {
-    return this.#ready && !this.#connection.isClosed() && !this.#connection.isDraining?.()
+    return this.#isConnected && !this.#connection.isClosed() && !this.#connection.isDraining?.()
   }
 
   isEnded(): boolean {
@@ -85,29 +85,29 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
   }
 
   failAll(error: Error): void {
-    for (const settle of [...this.#underWay.keys()]) settle({ error, slowDown: false })
+    for (const settle of [...this.#inFlight.keys()]) settle({ error, slowDown: false })
   }
 
   hasRoom(): boolean {
-    return this.#underWay.size < this.#window
+    return this.#inFlight.size < this.#window
   }
 
   send(
     message: Message,
-    given: NatsPublishOptions,
+    options: NatsPublishOptions,
     decision: Decision,
     settle: (failure?: SendFailure) => void,
   ): void {
     const done = (failure?: SendFailure): void => {
-      if (this.#underWay.delete(done)) settle(failure)
+      if (this.#inFlight.delete(done)) settle(failure)
     }
-    this.#underWay.set(done, given)
+    this.#inFlight.set(done, options)
     try {
-      const lesser = this.#lesser(message, decision)
-      const payload = lesser?.payload ?? (message as OutgoingMessage).body
-      const clientData = lesser === undefined ? given : this.#marked(given, lesser.headers)
+      const degraded = this.#degrade(message, decision)
+      const payload = degraded?.payload ?? (message as OutgoingMessage).body
+      const sentOptions = degraded === undefined ? options : this.#addMarks(options, degraded.headers)
       const tooLarge = findSizeProblem(
-        { size: lesser?.payload?.length ?? message.size },
+        { size: degraded?.payload?.length ?? message.size },
         this.#connection.info?.max_payload,
       )
       if (tooLarge !== undefined) {
@@ -115,21 +115,21 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
         return
       }
       if (this.#jetStream === undefined) {
-        this.#connection.publish(message.topic, payload, clientData)
-        this.#join(done)
+        this.#connection.publish(message.topic, payload, sentOptions)
+        this.#addToBatch(done)
         return
       }
-      this.#jetStream.publish(message.topic, payload, clientData).then(
+      this.#jetStream.publish(message.topic, payload, sentOptions).then(
         () => done(),
-        (error: unknown) => done(failureOf(error, clientData)),
+        (error: unknown) => done(failureOf(error, sentOptions)),
       )
     } catch (error) {
       done({ error, slowDown: false })
     }
   }
 
-  /** One flush for all that is published in one go: its answer tells that the server has read them. */
-  #join(done: (failure?: SendFailure) => void): void {
+  /** Adds a message to the current flush. Its answer means that the server has read all of them. */
+  #addToBatch(done: (failure?: SendFailure) => void): void {
     if (this.#batch !== undefined) {
       this.#batch.settles.push(done)
       return
@@ -138,51 +138,52 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
     this.#batch = batch
     queueMicrotask(() => {
       this.#batch = undefined
-      const end = (failure?: SendFailure): void => {
+      const settleAll = (failure?: SendFailure): void => {
         for (const settle of batch.settles) settle(failure)
       }
       try {
         this.#connection.flush().then(
-          () => end(),
-          (error: unknown) => end({ error, slowDown: false }),
+          () => settleAll(),
+          (error: unknown) => settleAll({ error, slowDown: false }),
         )
       } catch (error) {
-        end({ error, slowDown: false })
+        settleAll({ error, slowDown: false })
       }
     })
   }
 
-  #lesser(message: Message, decision: Decision): Degraded | undefined {
+  #degrade(message: Message, decision: Decision): Degraded | undefined {
     if (decision.outcome !== 'degrade') return undefined
     const plan = this.gate?.ruleOf(decision.rule ?? '')?.exceeded.degrade
     return plan && degradeMessage(plan, message, decision)
   }
 
-  /** With the mark of the rule, on headers of their own: those given may be used for other messages, too. */
-  #marked(given: NatsPublishOptions, marks: Readonly<Record<string, string>>): NatsPublishOptions {
+  /** Adds the rule's mark to a copy of the headers. The caller may use its own headers for other messages. */
+  #addMarks(options: NatsPublishOptions, marks: Readonly<Record<string, string>>): NatsPublishOptions {
     const names = Object.keys(marks)
-    if (this.#make === undefined || names.length === 0) return given
-    const headers = this.#make()
-    for (const name of given.headers?.keys() ?? [])
-      if (!names.includes(name)) for (const value of given.headers!.values(name)) headers.append(name, value)
+    if (this.#makeHeaders === undefined || names.length === 0) return options
+    const headers = this.#makeHeaders()
+    for (const name of options.headers?.keys() ?? [])
+      if (!names.includes(name))
+        for (const value of options.headers!.values(name)) headers.append(name, value)
     for (const name of names) headers.append(name, marks[name]!)
-    return { ...given, headers }
+    return { ...options, headers }
   }
 }
 
-/** How a publish to a stream failed, and whether it may be sent again. */
-function failureOf(error: unknown, given: NatsPublishOptions): SendFailure {
+/** Describes the failure of a publish to a stream, and whether it may be sent again. */
+function failureOf(error: unknown, options: NatsPublishOptions): SendFailure {
   const { name, code, status, api_error } = Object(error) as Readonly<Record<string, unknown>>
-  const answered = Object(api_error) as Readonly<Record<string, unknown>>
-  const marks = [code, status, answered.code, answered.err_code].filter(mark => mark !== undefined)
-  if (marks.some(mark => SLOW_DOWN.has(mark))) return { error, slowDown: true }
-  if (NOT_THERE.has(name) || marks.some(mark => NOT_THERE.has(mark)))
+  const apiError = Object(api_error) as Readonly<Record<string, unknown>>
+  const codes = [code, status, apiError.code, apiError.err_code].filter(code => code !== undefined)
+  if (codes.some(code => SLOW_DOWN_CODES.has(code))) return { error, slowDown: true }
+  if (UNAVAILABLE_CODES.has(name) || codes.some(code => UNAVAILABLE_CODES.has(code)))
     return { error, slowDown: false, again: 'later' }
-  // What the stream has answered is its last word; an answer that did not come is asked for again.
-  return { error, slowDown: false, ...(api_error === undefined ? again(given) : {}) }
+  // The stream's answer is final. A message without an answer may be sent again.
+  return { error, slowDown: false, ...(api_error === undefined ? retryOf(options) : {}) }
 }
 
-/** With a message id the stream stores once what is sent twice. */
-function again(given: NatsPublishOptions | undefined): { readonly again?: 'now' } {
-  return given?.msgID === undefined ? {} : { again: 'now' }
+/** Allows another attempt for a message with an id, which the stream stores once. */
+function retryOf(options: NatsPublishOptions | undefined): { readonly again?: 'now' } {
+  return options?.msgID === undefined ? {} : { again: 'now' }
 }

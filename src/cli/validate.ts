@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import { findUnsupported as findAedesFlaws } from '../../brokers/aedes/capabilities.ts'
 import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/capabilities.ts'
-import { ANYWHERE, findUnsupported as findNatsFlaws } from '../../brokers/nats/capabilities.ts'
+import { NATS_CAPABILITIES, findUnsupported as findNatsFlaws } from '../../brokers/nats/capabilities.ts'
 import { formatProblem, PolicyError, type Problem, withoutControls } from '../core/errors.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import {
@@ -121,7 +121,7 @@ async function findTargetFlaws(loaded: LoadedPolicy, target: Target | undefined)
         ? findAedesFlaws(gate)
         : target === 'mqtt'
           ? findMqttFlaws(gate, true)
-          : findNatsFlaws(gate, ANYWHERE)
+          : findNatsFlaws(gate, NATS_CAPABILITIES)
     const file = loaded.files.at(-1)
     return flaws.map(message => (file === undefined ? { message } : { file, message }))
   } finally {

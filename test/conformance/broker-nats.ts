@@ -17,7 +17,7 @@ export function natsDriver(generation: Generation): BrokerDriver {
     ways: [CORE, REQUESTS, JETSTREAM],
     cannot: (outcome, way) => {
       if (outcome === 'disconnect') return /a consumer has no connection to whoever published/
-      return outcome === 'retry' && way === CORE ? /core NATS delivers nothing again/ : undefined
+      return outcome === 'retry' && way === CORE ? /core NATS does not redeliver/ : undefined
     },
     rate: ({ outcome }, way) => (outcome === 'retry' && way === REQUESTS ? SLOW : undefined),
     // A refused request is answered with a retry hint; its sender has to repeat it.

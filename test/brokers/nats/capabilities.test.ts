@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { mayMeet } from '../../../brokers/nats/capabilities.ts'
+import { patternsOverlap } from '../../../brokers/nats/capabilities.ts'
 import { limitNats, type NatsConnection } from '../../../brokers/nats/index.ts'
 import { Gate, limit, PolicyError, UnsupportedError } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -43,7 +43,7 @@ function flawOf(attempt: () => unknown): string {
 describe('a policy that asks for what NATS cannot do', () => {
   it('is refused when the limiter is made, where it asks to disconnect', () => {
     const wanted =
-      'NATS cannot enact "disconnect", which "a" asks for: a consumer has no connection to whoever published, and cannot disconnect it (use drop or reject)'
+      'NATS cannot enact "disconnect", which "a" asks for: a consumer has no connection to the publisher, so it cannot disconnect it (use drop or reject)'
     expect(flawOf(() => limitNats(gateOf('disconnect')))).toBe(wanted)
     expect(flawOf(() => limitNats(gateOf({ throttle: { then: 'disconnect' } })))).toBe(wanted)
     expect(flawOf(() => limitNats(gateOf({ queue: { then: 'disconnect' } })))).toBe(wanted)
@@ -52,7 +52,7 @@ describe('a policy that asks for what NATS cannot do', () => {
   it('is refused where core NATS is to deliver again, unless its requesters can be told', () => {
     const limits = scene.limit(gateOf('retry', 'a.>'))
     expect(flawOf(() => limits.subscribe(scene.nc, 'a.b', { callback }))).toBe(
-      'the subscription to a.b cannot enact "retry", which "a" asks for: core NATS delivers nothing again (use throttle, queue or drop, or a JetStream consumer)',
+      'the subscription to a.b cannot enact "retry", which "a" asks for: core NATS does not redeliver (use throttle, queue or drop, or a JetStream consumer)',
     )
     expect(flawOf(() => limits.subscribe(scene.nc, 'b.>', { callback }))).toBe('nothing')
     expect(flawOf(() => limits.respond(scene.nc, 'a.b', callback))).toBe('nothing')
@@ -62,7 +62,7 @@ describe('a policy that asks for what NATS cannot do', () => {
     for (const exceeded of ['drop', 'latest'] as const) {
       const limits = scene.limit(gateOf(exceeded))
       expect(flawOf(() => limits.subscribe(scene.nc, 'a', { queue: 'g', callback }))).toMatch(
-        /cannot enact "(drop|latest)", which "a" asks for: what one member of a queue group discards/,
+        /cannot enact "(drop|latest)", which "a" asks for: a message that one member of a queue group discards/,
       )
       expect(flawOf(() => limits.subscribe(scene.nc, 'a', { queue: 'g', lossy: true, callback }))).toBe(
         'nothing',
@@ -81,7 +81,7 @@ describe('a policy that asks for what NATS cannot do', () => {
   it('is refused where a redirect has a topic of MQTT', () => {
     const gate = natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'redirect' }))
     expect(flawOf(() => limitNats(gate))).toBe(
-      `NATS cannot enact "redirect", which "a" asks for: its topic is one of MQTT (write dialect: 'nats' in the rule)`,
+      `NATS cannot enact "redirect", which "a" asks for: its topic is an MQTT topic (write dialect: 'nats' in the rule)`,
     )
   })
 
@@ -126,7 +126,7 @@ describe('a policy that asks for what NATS cannot do', () => {
   it('and a gate or a subject of another dialect is refused as well', () => {
     expect(() => limitNats(new Gate())).toThrow(PolicyError)
     expect(() => limitNats(new Gate())).toThrow(
-      "dialect: the gate reads patterns of mqtt (write dialect: 'nats')",
+      "dialect: the gate uses mqtt patterns (write dialect: 'nats')",
     )
     const limits = scene.limit(natsGate())
     for (const subject of ['', 'a..b', 'a.>.b', 'a b']) {
@@ -151,6 +151,6 @@ describe('two patterns', () => {
     ['a.*.c', 'a.b.>', true],
     ['a.*.c', 'a.b.*.d', false],
   ])('%s and %s may meet: %s', (pattern, filter, expected) => {
-    expect(mayMeet(pattern, filter)).toBe(expected)
+    expect(patternsOverlap(pattern, filter)).toBe(expected)
   })
 })

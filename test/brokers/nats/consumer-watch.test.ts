@@ -52,7 +52,7 @@ describe.each(GENERATIONS)('a consumer of $name', generation => {
     await scene.js.addConsumer(stream, 'c')
     await until(() => handled >= 2)
     expect(intake.problem).toBeUndefined()
-    expect(lines.at(-1)).toBe(`info consumer c of stream ${stream}: is there again`)
+    expect(lines.at(-1)).toBe(`info consumer c of stream ${stream}: delivers messages again`)
     expect(limits.stats().consumersDown).toBe(0)
     await intake.stop()
     expect(await intake.closed()).toBeUndefined()

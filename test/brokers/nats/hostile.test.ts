@@ -200,7 +200,7 @@ describe('senders', () => {
   const message = (subject: string): NatsMessage => ({ subject, data: new Uint8Array(0), sid: 1 })
   const placeOf = (senders: IdentifiedSenders, subject: string) => {
     const taken = message(subject)
-    return senders.placeOf(taken, senders.subjects.of(taken))
+    return senders.senderOf(taken, senders.subjects.subjectOf(taken))
   }
 
   it('are remembered up to a bound, those in use the longest', () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Delivery } from '../../../brokers/nats/delivery.ts'
 import { HandlerBacklog } from '../../../brokers/nats/handler-backlog.ts'
-import { completeSettings } from '../../../brokers/nats/options.ts'
+import { completeOptions } from '../../../brokers/nats/options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -289,12 +289,12 @@ describe('turns', () => {
   }
 
   it('are taken in order, as far as nobody has given up', () => {
-    const turns = new HandlerBacklog()
+    const backlog = new HandlerBacklog()
     const all = numbers(5).map(delivery)
-    for (const each of all) expect(turns.add(each)).toBe(true)
-    all[1]!.settled = true
-    all[2]!.settled = true
-    expect([turns.take(), turns.take(), turns.take(), turns.take()]).toEqual([
+    for (const each of all) expect(backlog.add(each)).toBe(true)
+    all[1]!.isSettled = true
+    all[2]!.isSettled = true
+    expect([backlog.shift(), backlog.shift(), backlog.shift(), backlog.shift()]).toEqual([
       all[0],
       all[3],
       all[4],
@@ -303,18 +303,18 @@ describe('turns', () => {
   })
 
   it('are bounded by payload, too', () => {
-    const turns = new HandlerBacklog()
+    const backlog = new HandlerBacklog()
     const half = 'x'.repeat(MAX_SIZES.waitingForHandlerBytes / 2)
-    expect([turns.add(delivery(half)), turns.add(delivery(half)), turns.add(delivery('x'))]).toEqual([
+    expect([backlog.add(delivery(half)), backlog.add(delivery(half)), backlog.add(delivery('x'))]).toEqual([
       true,
       true,
       false,
     ])
-    turns.take()
-    expect(turns.add(delivery('x'))).toBe(true)
+    backlog.shift()
+    expect(backlog.add(delivery('x'))).toBe(true)
   })
 
   it('are needed beyond a bound by default', () => {
-    expect(completeSettings({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
+    expect(completeOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
   })
 })

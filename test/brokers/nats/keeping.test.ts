@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { ConsumerFacts, JetStreamMessage } from '../../../brokers/nats/client.ts'
+import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client.ts'
 import { processorOptions } from '../../../brokers/nats/consumer-info.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
-import { completeSettings } from '../../../brokers/nats/options.ts'
+import { completeOptions } from '../../../brokers/nats/options.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
@@ -115,8 +115,8 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
 })
 
 describe('what a consumer says of itself', () => {
-  const settings = completeSettings({})
-  const facts = (config: ConsumerFacts['config']): ConsumerFacts => ({ config })
+  const settings = completeOptions({})
+  const facts = (config: ConsumerInfo['config']): ConsumerInfo => ({ config })
   const ms = 1_000_000
 
   it('decides how its messages are kept', () => {
@@ -125,8 +125,8 @@ describe('what a consumer says of itself', () => {
       ackWaitMs: 30_000,
       maxDeliver: Number.POSITIVE_INFINITY,
       maxAckPending: Number.POSITIVE_INFINITY,
-      acknowledged: true,
-      acks: true,
+      isAcknowledged: true,
+      acksAutomatically: true,
     })
     expect(processorOptions(facts({ ack_wait: 900 * ms, max_deliver: 4 }), settings)).toMatchObject({
       ackWaitMs: 900,
@@ -135,7 +135,7 @@ describe('what a consumer says of itself', () => {
     expect(
       processorOptions(facts({ ack_wait: 9_000 * ms, backoff: [500 * ms, 200 * ms] }), settings),
     ).toMatchObject({ ackWaitMs: 200 })
-    expect(processorOptions(facts({ ack_policy: 'none' }), settings).acknowledged).toBe(false)
+    expect(processorOptions(facts({ ack_policy: 'none' }), settings).isAcknowledged).toBe(false)
   })
 })
 

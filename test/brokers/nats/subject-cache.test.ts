@@ -31,7 +31,7 @@ class ClientMessage {
 
 const make = (topic: string): Subject => new Subject(topic, createSender({}))
 const take = (subjects: SubjectCache, message: ClientMessage): Subject =>
-  subjects.of(message as unknown as NatsMessage)
+  subjects.subjectOf(message as unknown as NatsMessage)
 
 describe('subjects that come again', () => {
   it('are decoded once, and are one object', () => {
@@ -102,7 +102,7 @@ describe('subjects that come again', () => {
     const subjects = new SubjectCache(make, () => {})
     for (const _msg of [undefined, {}, { subject: 'a.b' }]) {
       const message = { subject: 'a.b', data: new Uint8Array(0), sid: 1, _msg }
-      expect(subjects.of(message).topic).toBe('a.b')
+      expect(subjects.subjectOf(message).topic).toBe('a.b')
     }
   })
 
@@ -116,13 +116,13 @@ describe('subjects that come again', () => {
     const senders = new IdentifiedSenders(undefined, () => {})
     const placeOf = (subject: string) => {
       const message = new ClientMessage(subject) as unknown as NatsMessage
-      return senders.placeOf(message, senders.subjects.of(message))
+      return senders.senderOf(message, senders.subjects.subjectOf(message))
     }
     const place = placeOf('busy')
     // Known by its bytes all the while, it is not seen in the rows behind, and grows old there.
     for (let index = 0; index < MAX_SIZES.internedSenders * 2; index++) {
       const message = { subject: `x.${index}`, data: new Uint8Array(0), sid: 1 }
-      senders.placeOf(message, senders.subjects.of(message))
+      senders.senderOf(message, senders.subjects.subjectOf(message))
     }
     expect(placeOf('busy')).toBe(place)
     const guard = new Guard(natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'throttle' })))
