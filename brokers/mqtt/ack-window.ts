@@ -1,14 +1,52 @@
-/** Most that is under way where nothing else bounds it; unwindowed QoS 0 publishing is fourteen times slower. */
-export const WINDOW = 64
-/** What brokers take at once on MQTT 3.1.1, which has no word for it; Mosquitto's default. Beyond it they lose messages. */
-export const SILENT_MAXIMUM = 20
+import { MAX_PENDING_CHECKS } from '../../src/guard/sender-queue.ts'
+import type { Acks } from './acks.ts'
+import type { ReceivedMessage } from './message.ts'
 
-/** Most messages of QoS 1 and 2 under way: the broker's Receive Maximum [MQTT-3.3.4-9], at most `wished`. */
-export function inFlightFor(
-  version: number | undefined,
-  receiveMaximum: number | undefined,
-  wished: number | undefined,
-): number {
-  if (version === 5) return Math.min(wished ?? WINDOW, receiveMaximum ?? 65_535)
-  return wished ?? SILENT_MAXIMUM
+/** Most messages in progress while a store is asked: fewer than the number at which a sender queue asks to pause. */
+export const MAX_AHEAD = MAX_PENDING_CHECKS - 1
+
+/**
+ * Unfinished messages of one connection, in order of arrival. While a store has not answered, the client brings the next
+ * messages, so that many checks run at once. Messages are acknowledged in order [MQTT-4.6.0-2].
+ */
+export class AckWindow {
+  readonly #acks: Acks
+  readonly #canContinue: () => boolean
+  readonly #messages: ReceivedMessage[] = []
+
+  /** `canContinue` returns true if the last message waits for a store. */
+  constructor(acks: Acks, canContinue: () => boolean) {
+    this.#acks = acks
+    this.#canContinue = canContinue
+  }
+
+  get isEmpty(): boolean {
+    return this.#messages.length === 0
+  }
+
+  /** Adds a message before it is decided. */
+  add(message: ReceivedMessage): void {
+    message.ackWindow = this
+    this.#messages.push(message)
+  }
+
+  /** Makes the client continue after the last message if that is allowed and there is room. */
+  continueIfAllowed(): void {
+    const last = this.#messages.at(-1)
+    if (last === undefined || last.isAhead || this.#messages.length >= MAX_AHEAD || !this.#canContinue())
+      return
+    if (!this.#acks.canAcknowledgeSeparately(last)) return
+    this.#acks.continueAhead(last)
+  }
+
+  /** Finishes a message. It is acknowledged when all earlier ones are. */
+  finish(message: ReceivedMessage, reasonCode: number): void {
+    message.reasonCode = reasonCode
+    for (let first = this.#messages[0]; first?.reasonCode !== undefined; first = this.#messages[0]) {
+      this.#messages.shift()
+      first.ackWindow = undefined
+      this.#acks.finish(first, first.reasonCode)
+    }
+    this.continueIfAllowed()
+  }
 }

@@ -3,23 +3,23 @@ import { canReleaseQoS2, releaseQoS2, sendAck, streamOf } from './client-interna
 import type { KeepAlive } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
 
-/** Acknowledgements that are written together at the most: so many more may come twice when a consumer is killed. */
-export const TOGETHER = 16
+/** Most acknowledgements written together. At most this many messages come twice if a consumer is killed. */
+export const MAX_BATCHED_ACKS = 16
 
-/** Given an error MQTT.js acknowledges nothing and brings the next message. */
-const NOT_YET = new Error('acknowledged apart')
+/** Error after which MQTT.js brings the next message without an acknowledgement. */
+const NOT_ACKNOWLEDGED = new Error('acknowledged separately')
 
 const ignore = (): void => {}
 
-/** The acknowledgements a client owes its broker. */
+/** Sends the acknowledgements of a client. */
 export class Acks {
-  /** Counts connections: what came on one that is gone is not acknowledged on another. */
+  /** Number of the connection. A message is only acknowledged on the connection it came on. */
   connection = 0
   readonly #client: ReceivingClient
   readonly #keepAlive: KeepAlive
-  /** The socket they are held back from, and how many. */
+  /** Socket with corked acknowledgements, and their number. */
   #held: Corkable | undefined
-  #count = 0
+  #heldCount = 0
   readonly #flush = (): void => this.flush()
 
   constructor(client: ReceivingClient, keepAlive: KeepAlive) {
@@ -27,66 +27,66 @@ export class Acks {
     this.#keepAlive = keepAlive
   }
 
-  /** Acknowledges a message, once, with a reason code, 0 unless it was refused, and has the client go on. */
+  /** Acknowledges a message once, with a reason code (0 unless refused), and continues reading. */
   finish(message: ReceivedMessage, reasonCode: number): void {
     if (message.continueReading === undefined) return
     if (message.isAhead) this.#send(message, reasonCode)
     else if (message.stage !== 'due') this.#continueReading(message, reasonCode)
     else if (reasonCode === 0) {
-      if (message.qos > 0) this.#gather()
+      if (message.qos > 0) this.#corkAck()
       this.#continueReading(message)
     } else {
-      // Sent first: the client may bring the next message at once, whose acknowledgement must not overtake it.
+      // Sent first, because the client may bring the next message at once and its acknowledgement must not come earlier.
       this.#send(message, reasonCode)
-      this.goAhead(message)
+      this.continueAhead(message)
     }
     message.continueReading = undefined
   }
 
-  /** Whether a message can be acknowledged apart from the client. */
-  canGoAhead({ qos, stage }: ReceivedMessage): boolean {
+  /** Returns true if a message can be acknowledged separately from the client. */
+  canAcknowledgeSeparately({ qos, stage }: ReceivedMessage): boolean {
     return qos !== 2 || stage !== 'due' || canReleaseQoS2(this.#client)
   }
 
-  /** Has the client bring the next message while this one is not acknowledged yet. */
-  goAhead(message: ReceivedMessage): void {
+  /** Makes the client bring the next message before this one is acknowledged. */
+  continueAhead(message: ReceivedMessage): void {
     message.isAhead = true
-    this.#continueReading(message, NOT_YET)
+    this.#continueReading(message, NOT_ACKNOWLEDGED)
   }
 
-  /** Writes what was gathered. */
+  /** Writes the collected acknowledgements. */
   flush(): void {
     const held = this.#held
     this.#held = undefined
     held?.uncork?.()
   }
 
-  #continueReading(message: ReceivedMessage, given?: Error | number): void {
-    if (message.connection === this.connection) this.#keepAlive.rest()
-    message.continueReading?.(given)
+  #continueReading(message: ReceivedMessage, answer?: Error | number): void {
+    if (message.connection === this.connection) this.#keepAlive.clientContinues()
+    message.continueReading?.(answer)
   }
 
   /**
-   * Has the acknowledgement that follows written together with others of messages that are handled in one go: one call of
-   * the system for up to {@link TOGETHER} where MQTT.js makes one for each. None waits for longer than that go.
+   * Collects the acknowledgements of messages handled in one turn of the event loop. Writes up to {@link MAX_BATCHED_ACKS} with one
+   * system call, where MQTT.js makes one for each. None waits longer than the turn.
    */
-  #gather(): void {
+  #corkAck(): void {
     if (this.#held === undefined) {
       const stream = streamOf(this.#client)
       if (stream?.cork === undefined) return
       this.#held = stream
-      this.#count = 1
+      this.#heldCount = 1
       stream.cork()
-      // Microtasks come when the queue of ticks is empty, in which MQTT.js has put all it has read at once.
+      // Microtasks run when the tick queue is empty. MQTT.js has put all messages of one read into it.
       queueMicrotask(this.#flush)
-    } else if (++this.#count > TOGETHER) {
-      this.#count = 1
+    } else if (++this.#heldCount > MAX_BATCHED_ACKS) {
+      this.#heldCount = 1
       this.#held.uncork?.()
       this.#held.cork?.()
     }
   }
 
-  /** Acknowledges what the client has gone ahead of, as it would have done itself. */
+  /** Acknowledges a message that the client did not, in the way the client would have. */
   #send({ packet, qos }: ReceivedMessage, reasonCode: number): void {
     const client = this.#client
     const { messageId } = packet
@@ -95,7 +95,7 @@ export class Acks {
       client.incomingStore.del(packet, ignore)
       releaseQoS2(client, messageId)
     }
-    // Offline, the client would keep it for another connection, where it may answer for another message.
+    // Offline, the client would store it for another connection, where its id may belong to another message.
     if (!client.connected) return
     sendAck(client, qos === 2 ? { cmd: 'pubcomp', messageId } : { cmd: 'puback', messageId, reasonCode })
   }

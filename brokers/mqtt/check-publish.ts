@@ -1,16 +1,16 @@
 import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import type { PublishOptions } from './client.ts'
 
-/** Remaining length of a packet at most [MQTT-2.2.3]; with it the fixed header has 5 bytes. */
+/** Largest remaining length of a packet [MQTT-2.2.3]. Its fixed header has 5 bytes. */
 const LARGEST_PACKET_BYTES = 268_435_455
 const TEXT_BYTES = 65_535
 /** Type and flags, length of the topic, packet id. */
 const HEADER_BYTES = 5
-/** Longest property of fixed length, with its identifier. */
+/** Bytes of the longest fixed-length property, with its identifier. */
 const PROPERTY_BYTES = 5
 
-const isWithin = (least: number, most: number) => (value: unknown) =>
-  typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
+const isWithin = (min: number, max: number) => (value: unknown) =>
+  typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
 const isText = (value: unknown): boolean =>
   typeof value === 'string' && !value.includes('\0') && Buffer.byteLength(value) <= TEXT_BYTES
 
@@ -26,8 +26,8 @@ const PROPERTIES: Readonly<Record<string, (value: unknown) => boolean>> = {
 }
 
 /**
- * Returns what is wrong with a message, so that MQTT.js or the broker would close the connection for it; undefined if nothing
- * is. At QoS 1 and 2 the client would send it again on each connection. Never throws.
+ * Returns the problem with a message for which MQTT.js or the broker would close the connection, or undefined if there
+ * is none. Why: at QoS 1 and 2 the client would send it again on each connection. Never throws.
  */
 export function findPublishProblem(
   topic: unknown,
@@ -38,19 +38,19 @@ export function findPublishProblem(
   if (qos !== 0 && qos !== 1 && qos !== 2) return wrongTypeError('qos', qos, '0, 1 or 2')
   if (typeof retain !== 'boolean') return wrongTypeError('retain', retain, 'true or false')
   if (typeof dup !== 'boolean') return wrongTypeError('dup', dup, 'true or false')
-  return findMessageProblem(topic, payload, 'mqtt') ?? findPropertyFlaw(properties)
+  return findMessageProblem(topic, payload, 'mqtt') ?? findPropertyProblem(properties)
 }
 
-function findPropertyFlaw(properties: unknown): Error | undefined {
+function findPropertyProblem(properties: unknown): Error | undefined {
   if (properties === undefined) return undefined
   if (typeof properties !== 'object' || properties === null || Array.isArray(properties))
     return wrongTypeError('properties', properties, 'an object of the properties of MQTT 5')
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined) continue
-    const isRight = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined
-    if (isRight === undefined)
+    const isValid = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined
+    if (isValid === undefined)
       return new TypeError(`properties.${name.slice(0, 40)}: a PUBLISH has no such property.`)
-    if (!isRight(value)) return wrongTypeError(`properties.${name}`, value, 'a value it can have')
+    if (!isValid(value)) return wrongTypeError(`properties.${name}`, value, 'a valid value')
   }
   return undefined
 }
@@ -62,25 +62,24 @@ function isUserProperties(value: unknown): boolean {
   )
 }
 
-/** Returns an error if the packet of a message is larger than the broker takes (Maximum Packet Size of its CONNACK). */
+/** Returns an error if a packet exceeds the broker's Maximum Packet Size (CONNACK). */
 export function findSizeProblem(
   { topic, size }: { readonly topic: string; readonly size: number },
   properties: PublishOptions['properties'],
   maximumPacketSize: number | undefined,
 ): Error | undefined {
-  const most = Math.min(maximumPacketSize ?? Infinity, LARGEST_PACKET_BYTES)
-  // No character has more than three bytes in UTF-8.
-  if (properties === undefined && size + 3 * topic.length + 2 * HEADER_BYTES <= most) return undefined
-  const inside = propertyBytes(properties)
-  const length = HEADER_BYTES - 1 + Buffer.byteLength(topic) + lengthBytes(inside) + inside + size
+  const max = Math.min(maximumPacketSize ?? Infinity, LARGEST_PACKET_BYTES)
+  // A character has at max three bytes in UTF-8.
+  if (properties === undefined && size + 3 * topic.length + 2 * HEADER_BYTES <= max) return undefined
+  const propertiesLength = propertyBytes(properties)
+  const length =
+    HEADER_BYTES - 1 + Buffer.byteLength(topic) + lengthBytes(propertiesLength) + propertiesLength + size
   const packet = 1 + lengthBytes(length) + length
-  if (packet <= most) return undefined
-  return new RangeError(
-    `payload: a packet of ${packet} bytes is larger than the broker takes, ${most} bytes.`,
-  )
+  if (packet <= max) return undefined
+  return new RangeError(`payload: a packet of ${packet} bytes exceeds the limit of the broker, ${max} bytes.`)
 }
 
-/** Bytes of a variable byte integer [MQTT-1.5.5]. */
+/** Returns the bytes of a variable byte integer [MQTT-1.5.5]. */
 function lengthBytes(value: number): number {
   return value < 128 ? 1 : value < 16_384 ? 2 : value < 2_097_152 ? 3 : 4
 }

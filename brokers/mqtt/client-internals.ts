@@ -1,7 +1,7 @@
 import type { Logger } from '../../src/core/logger.ts'
 import type { Corkable, ReceivingClient } from './client.ts'
 
-/** An acknowledgement that is sent apart from the client's own. */
+/** Acknowledgement that is sent separately from the client's own. */
 export interface Ack {
   readonly cmd: 'puback' | 'pubcomp'
   readonly messageId: number
@@ -11,12 +11,12 @@ export interface Ack {
 /** All members of an MQTT.js client that are not public. If one is missing, the public API is used instead. */
 interface Internals {
   _sendPacket?(packet: Ack, done: () => void): void
-  /** Since 5.16: the client counts messages of QoS 2 until this is called. */
+  /** Since 5.16. The client counts messages of QoS 2 until this is called. */
   _trackIncomingQoS2Publish?: unknown
   _releaseIncomingQoS2Publish?(messageId: number): void
 }
 
-/** The socket of a client, which is public. */
+/** Socket of a client, which is public. */
 interface Writing {
   readonly stream?: (Corkable & { write?(bytes: Uint8Array): unknown }) | undefined
 }
@@ -49,7 +49,7 @@ export function streamOf(client: ReceivingClient): Corkable | undefined {
   return (client as Writing).stream
 }
 
-/** Whether a message of QoS 2 can be acknowledged apart from the client: it must not be counted any more. */
+/** Returns true if a QoS 2 message can be acknowledged separately from the client, which must stop counting it. */
 export function canReleaseQoS2(client: ReceivingClient): boolean {
   const {
     _sendPacket: send,
@@ -57,16 +57,16 @@ export function canReleaseQoS2(client: ReceivingClient): boolean {
     _releaseIncomingQoS2Publish: release,
   } = client as Internals
   if (typeof release === 'function') return true
-  // Before 5.16 nothing was counted. A client without any of them is not known.
+  // Before 5.16 nothing was counted. A client without either member is unknown.
   return track === undefined && typeof send === 'function'
 }
 
-/** Has the client count a message of QoS 2 no more. */
+/** Makes the client stop counting a QoS 2 message. */
 export function releaseQoS2(client: ReceivingClient, messageId: number): void {
   ;(client as Internals)._releaseIncomingQoS2Publish?.(messageId)
 }
 
-/** Sends an acknowledgement, by the client or by its socket. */
+/** Sends an acknowledgement by the client or its socket. */
 export function sendAck(client: ReceivingClient, ack: Ack): void {
   const internals = client as Internals
   if (typeof internals._sendPacket === 'function') internals._sendPacket(ack, ignore)

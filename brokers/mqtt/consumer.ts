@@ -11,61 +11,61 @@ import {
 } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate } from '../../src/index.ts'
+import { AckWindow } from './ack-window.ts'
 import { Acks } from './acks.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 import { DeadLetter } from './dead-letter.ts'
-import { AckWindow } from './decide-ahead.ts'
-import { emptyCounters, HandlerDispatch } from './handler-dispatch.ts'
+import { createCounters, HandlerDispatch } from './handler-dispatch.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { type Continue, ReceivedMessage, type Stage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
-import { Senders } from './sender-cache.ts'
+import { IdentifiedSenders } from './sender-cache.ts'
 
-/** Quota exceeded: the reason code of a refusal. */
+/** Reason code of a refusal: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97
 
-/** Given it, MQTT.js acknowledges nothing and brings the next message. */
-const NOT_TAKEN = new Error('the consumer takes nothing more')
+/** Error after which MQTT.js brings the next message without an acknowledgement. */
+const NOT_ACCEPTED = new Error('the consumer accepts no more messages')
 
-/** One client that receives, with all that its limiter knows of it. */
+/** Receiving client with the state of its limiter. */
 export class Consumer {
   readonly client: ReceivingClient
   readonly guard: Guard
   readonly logger: Logger
-  readonly senders: Senders
+  readonly senders: IdentifiedSenders
   readonly keepAlive: KeepAlive
   readonly dispatch: HandlerDispatch
-  readonly counters = emptyCounters()
+  readonly counters = createCounters()
   readonly #gate: Gate
   readonly #acks: Acks
-  /** On MQTT 5, where a refusal can be told. */
-  readonly #tellsRefusals: boolean
+  /** True on MQTT 5, which has reason codes for refusals. */
+  readonly #hasReasonCodes: boolean
   #senderQueue: SenderQueue
-  /** The lane asks for a stop: its first message has to wait until it fits. */
+  /** True while the sender queue asks to pause: its first message must wait until the limits allow it. */
   #isHeld = false
   #ackWindow: AckWindow
-  /** Has the client go on from what was not taken in any more. */
-  #stopped: (() => void) | undefined
-  /** The application's own hook has refused it: the client hands it on all the same. */
+  /** Continues reading after a message that was not accepted. */
+  #resumeStopped: (() => void) | undefined
+  /** Packet that the application's own hook has refused. The client delivers it nevertheless. */
   #refused: PublishPacket | undefined
-  /** Messages of QoS 2 that were decided or queued before their PUBREC, until their PUBREL. */
+  /** QoS 2 messages decided or queued before their PUBREC, until their PUBREL. */
   readonly #decided = new WeakMap<PublishPacket, ReceivedMessage>()
-  /** Of these, messages that are enacted at their PUBREL, in order. The client bounds them by its receive maximum. */
+  /** Decided messages that are enacted at their PUBREL, in order. The client bounds them by its Receive Maximum. */
   readonly #unreleased = new Set<ReceivedMessage>()
-  /** The first connection of the present session: no PUBREL comes for messages of earlier connections. */
+  /** First connection of the current session. Messages of earlier connections get no PUBREL. */
   #sessionSince = 0
-  /** QoS 2 messages between their arrival here and their PUBCOMP: a new connection may bring them again. */
-  readonly #inHand = new WeakMap<PublishPacket, ReceivedMessage>()
+  /** QoS 2 messages between their arrival here and their PUBCOMP. A new connection may deliver them again. */
+  readonly #inProgress = new WeakMap<PublishPacket, ReceivedMessage>()
   /**
-   * `draining` takes in no new message; those of QoS 2 go on, as the client has taken them over and would forget them. `ended`
-   * takes nothing: what comes is neither handled nor acknowledged. `closing` hands on what was decided early.
+   * `draining` accepts no new message, but continues those of QoS 2, because the client has stored them. `ended` neither
+   * handles nor acknowledges anything. `closing` delivers messages decided early.
    */
   state: 'open' | 'draining' | 'ended' | 'closing' = 'open'
 
   constructor(client: ReceivingClient, gate: Gate, options: ConsumerOptions) {
     this.client = client
     this.#gate = gate
-    this.#tellsRefusals = optionsOf(client).protocolVersion === 5
+    this.#hasReasonCodes = optionsOf(client).protocolVersion === 5
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
       ...pickOptions(options as GuardOptions, GUARD_OPTIONS),
@@ -82,17 +82,17 @@ export class Consumer {
       deadLetter: deadLetter && new DeadLetter(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })
-    this.senders = new Senders(options.identify, err =>
-      this.dispatch.report(err, 'identify threw, the sender stays unknown'),
+    this.senders = new IdentifiedSenders(options.identify, err =>
+      this.dispatch.logFailure(err, 'identify threw, the sender is unknown'),
     )
-    this.#senderQueue = this.#openLane()
-    this.#ackWindow = this.#lookAhead()
+    this.#senderQueue = this.#createSenderQueue()
+    this.#ackWindow = this.#createAckWindow()
   }
 
-  /** Of MQTT 5, QoS 2: decides while a reason code can still be sent. */
-  acknowledge(topic: string, packet: PublishPacket, continueReading: Continue): void {
+  /** Decides a message of QoS 2 on MQTT 5 while a reason code can still be sent. */
+  decideQoS2(topic: string, packet: PublishPacket, continueReading: Continue): void {
     if (packet.dup === true) {
-      // What is stored already was decided when it first came; only its PUBREC was lost.
+      // A stored message was decided when it first arrived. Only its PUBREC was lost.
       this.client.incomingStore.get(packet, (error?: Error | null, stored?: PublishPacket) => {
         if (error || stored === undefined) return this.#decideEarly(topic, packet, continueReading)
         const known = this.#decided.get(stored)
@@ -104,29 +104,29 @@ export class Consumer {
     this.#decideEarly(topic, packet, continueReading)
   }
 
-  /** The application's own hook has refused a packet. */
-  refuse(packet: PublishPacket): void {
+  /** Marks a packet that the application's own hook has refused. */
+  markRefused(packet: PublishPacket): void {
     this.#refused = packet
   }
 
-  /** A message the client delivers; it waits for `done` before it reads the next. */
-  take(packet: PublishPacket, done: Done): void {
-    this.keepAlive.hold()
-    if (packet.qos === 2 || packet === this.#refused || !this.#isCalm) {
-      this.#takeInTurn(packet, done as Continue)
+  /** Receives a message from the client, which waits for `done` before it reads the next. */
+  receive(packet: PublishPacket, done: Done): void {
+    this.keepAlive.clientWaits()
+    if (packet.qos === 2 || packet === this.#refused || !this.#canDeliverAtOnce) {
+      this.#receiveInOrder(packet, done as Continue)
       return
     }
-    const message = this.#arrive(packet.topic, packet, done as Continue, 'due')
+    const message = this.#createMessage(packet.topic, packet, done as Continue, 'due')
     const answer = this.guard.ask(message)
-    // The likely case first: it passes, nobody is before it, and nothing is noted anywhere.
+    // The most frequent case first: the message passes and none is before it.
     if ((answer as Decision).outcome === 'deliver') this.dispatch.deliver(answer as Decision, message)
     else {
       message.answer = answer
-      this.#admit(message)
+      this.#enqueue(message)
     }
   }
 
-  /** The connection is gone, and with it what was not acknowledged, where the broker will bring it again. */
+  /** Handles a closed connection. Discards unacknowledged messages if the broker will deliver them again. */
   disconnected(): void {
     this.#acks.connection++
     const persists = optionsOf(this.client).clean === false
@@ -136,18 +136,18 @@ export class Consumer {
     for (const message of this.#unreleased)
       if (message.continueReading !== undefined) this.#unreleased.delete(message)
     const senderQueue = this.#senderQueue
-    this.#senderQueue = this.#openLane()
-    this.#ackWindow = this.#lookAhead()
+    this.#senderQueue = this.#createSenderQueue()
+    this.#ackWindow = this.#createAckWindow()
     senderQueue.detach(held => {
       const message = held as ReceivedMessage
       if (message.continueReading === undefined || message.qos === 0 || !persists) return true
-      this.#inHand.delete(message.packet)
+      this.#inProgress.delete(message.packet)
       return false
     })
-    this.keepAlive.rest()
+    this.keepAlive.clientContinues()
   }
 
-  /** Enacts, in order, the messages that a PUBREC was sent for, as their PUBRELs will not come or not be handled. */
+  /** Enacts messages with a PUBREC in order, because their PUBRELs will not arrive or not be handled. */
   endSession(): void {
     this.#sessionSince = this.#acks.connection
     const messages = [...this.#unreleased]
@@ -158,7 +158,7 @@ export class Consumer {
     }
   }
 
-  /** Nothing is held, and nothing under way. */
+  /** True if no message is held or in progress. */
   get isIdle(): boolean {
     return (
       this.guard.stats().held === 0 &&
@@ -168,8 +168,8 @@ export class Consumer {
     )
   }
 
-  /** Nobody is under way: what arrives has its turn. */
-  get #isCalm(): boolean {
+  /** True if no message is in progress, so that a new one need not wait. */
+  get #canDeliverAtOnce(): boolean {
     return (
       this.state === 'open' &&
       this.#senderQueue.pending === 0 &&
@@ -178,36 +178,36 @@ export class Consumer {
     )
   }
 
-  #takeInTurn(packet: PublishPacket, continueReading: Continue): void {
+  #receiveInOrder(packet: PublishPacket, continueReading: Continue): void {
     if (packet === this.#refused) {
       this.#refused = undefined
-      this.keepAlive.rest()
+      this.keepAlive.clientContinues()
       continueReading()
       return
     }
-    if (!this.#takesIn(packet)) {
-      this.#stopAt(packet, continueReading)
+    if (!this.#accepts(packet)) {
+      this.#stopReadingAt(packet, continueReading)
       return
     }
-    if (packet.qos === 2 && this.#continue(packet, continueReading)) return
-    const message = this.#arrive(packet.topic, packet, continueReading, 'due')
-    if (packet.qos === 2) this.#inHand.set(packet, message)
-    this.#admit(message)
+    if (packet.qos === 2 && this.#continueKnown(packet, continueReading)) return
+    const message = this.#createMessage(packet.topic, packet, continueReading, 'due')
+    if (packet.qos === 2) this.#inProgress.set(packet, message)
+    this.#enqueue(message)
   }
 
-  /** Goes on with what is known already; false of what is not. */
-  #continue(packet: PublishPacket, continueReading: Continue): boolean {
+  /** Continues a message that is known already. Returns false if it is not. */
+  #continueKnown(packet: PublishPacket, continueReading: Continue): boolean {
     const decided = this.#decided.get(packet)
-    if (decided?.stage === 'parked' || decided?.stage === 'done') {
+    if (decided?.stage === 'queued' || decided?.stage === 'done') {
       this.#decided.delete(packet)
-      if (decided.stage === 'parked') decided.stage = 'due'
-      this.keepAlive.rest()
+      if (decided.stage === 'queued') decided.stage = 'due'
+      this.keepAlive.clientContinues()
       continueReading()
       return true
     }
-    const inHand = this.#inHand.get(packet)
-    if (inHand !== undefined) {
-      inHand.resume(this.#acks.connection, continueReading)
+    const inProgress = this.#inProgress.get(packet)
+    if (inProgress !== undefined) {
+      inProgress.resume(this.#acks.connection, continueReading)
       return true
     }
     if (decided === undefined) return false
@@ -215,43 +215,48 @@ export class Consumer {
     this.#unreleased.delete(decided)
     decided.stage = 'due'
     decided.resume(this.#acks.connection, continueReading)
-    this.#inHand.set(packet, decided)
+    this.#inProgress.set(packet, decided)
     this.dispatch.enact(decided.decision, decided)
     return true
   }
 
-  #takesIn({ qos }: PublishPacket): boolean {
+  #accepts({ qos }: PublishPacket): boolean {
     return this.state === 'open' || (this.state === 'draining' && qos === 2)
   }
 
-  /** The client reads nothing after a message that is not taken in, until it ends or the limiter is closed. */
-  #stopAt({ qos = 0 }: PublishPacket, continueReading: Continue): void {
+  /** Stops reading at a message that is not accepted, until the client ends or the limiter is closed. */
+  #stopReadingAt({ qos = 0 }: PublishPacket, continueReading: Continue): void {
     const connection = this.#acks.connection
-    this.#stopped = () => {
-      // Not acknowledged, it comes again on another connection, if the broker keeps the session.
-      if (connection === this.#acks.connection) continueReading(qos > 0 ? NOT_TAKEN : undefined)
+    this.#resumeStopped = () => {
+      // Not acknowledged, it is delivered again on another connection if the broker keeps the session.
+      if (connection === this.#acks.connection) continueReading(qos > 0 ? NOT_ACCEPTED : undefined)
     }
   }
 
-  /** The limiter is taken off its client, which reads on. */
-  letGo(): void {
-    const continueReading = this.#stopped
-    this.#stopped = undefined
+  /** Continues reading when the limiter is detached from its client. */
+  resumeReading(): void {
+    const continueReading = this.#resumeStopped
+    this.#resumeStopped = undefined
     continueReading?.()
   }
 
   #decideEarly(topic: string, packet: PublishPacket, continueReading: Continue): void {
-    this.keepAlive.hold()
-    if (!this.#takesIn(packet)) {
-      this.#stopAt(packet, continueReading)
+    this.keepAlive.clientWaits()
+    if (!this.#accepts(packet)) {
+      this.#stopReadingAt(packet, continueReading)
       return
     }
-    this.#senderQueue.admit(this.#arrive(topic, packet, continueReading, 'early'), this.#enact)
+    this.#senderQueue.admit(this.#createMessage(topic, packet, continueReading, 'early'), this.#enact)
   }
 
-  #arrive(topic: string, packet: PublishPacket, continueReading: Continue, stage: Stage): ReceivedMessage {
+  #createMessage(
+    topic: string,
+    packet: PublishPacket,
+    continueReading: Continue,
+    stage: Stage,
+  ): ReceivedMessage {
     this.counters.received++
-    const sender = this.senders.of(topic, packet)
+    const sender = this.senders.senderOf(topic, packet)
     return new ReceivedMessage(
       this.#gate,
       sender,
@@ -263,12 +268,12 @@ export class Consumer {
     )
   }
 
-  /** Has a message take its turn. Where it is a store that it waits for, the client brings the next meanwhile. */
-  #admit(message: ReceivedMessage): void {
+  /** Queues a message for its turn. While it waits for a store, the client may bring the next one. */
+  #enqueue(message: ReceivedMessage): void {
     const ackWindow = this.#ackWindow
-    ackWindow.enter(message)
+    ackWindow.add(message)
     this.#senderQueue.admit(message, this.#enact, message.answer === undefined ? undefined : this.#ask)
-    ackWindow.go()
+    ackWindow.continueIfAllowed()
   }
 
   readonly #ask = (message: ReceivedMessage): MaybePromise<Decision> => {
@@ -279,19 +284,19 @@ export class Consumer {
 
   readonly #enact = (decision: Decision, message: ReceivedMessage): void => {
     const { stage } = message
-    // A client that gets its own delivery back, or has lost the connection, would not hand on what was decided early.
+    // A client that gets its own delivery back, or has lost the connection, would not deliver messages decided early.
     const isEarly = stage === 'early' && this.state !== 'closing' && !this.#isGone(message)
-    const tellsRefusal = isEarly || (stage === 'due' && this.#tellsRefusals && message.qos === 1)
-    if (decision.outcome === 'reject' && tellsRefusal) {
-      this.dispatch.noteRejected(decision, message)
+    const canRefuse = isEarly || (stage === 'due' && this.#hasReasonCodes && message.qos === 1)
+    if (decision.outcome === 'reject' && canRefuse) {
+      this.dispatch.recordRejection(decision, message)
       this.#release(message, QUOTA_EXCEEDED)
     } else if (isEarly) {
       this.#decided.set(message.packet, message)
       this.#awaitPubrel(decision, message)
       this.#release(message)
-    } else if (stage === 'parked' && this.#mustFollow(message)) this.#awaitPubrel(decision, message)
+    } else if (stage === 'queued' && this.#mustFollow(message)) this.#awaitPubrel(decision, message)
     else {
-      if (stage === 'parked') message.stage = 'done'
+      if (stage === 'queued') message.stage = 'done'
       this.dispatch.enact(decision, message)
     }
   }
@@ -303,8 +308,8 @@ export class Consumer {
   }
 
   /**
-   * Whether a message that leaves its queue waits for its PUBREL, because an earlier one does. PUBRELs come in the order of the
-   * messages [MQTT-4.6.0-4].
+   * Returns true if a message that leaves its queue must wait for its PUBREL because an earlier one does. PUBRELs arrive
+   * in the order of the messages [MQTT-4.6.0-4].
    */
   #mustFollow({ connection }: ReceivedMessage): boolean {
     return this.#unreleased.size > 0 && connection >= this.#sessionSince && this.state !== 'closing'
@@ -314,38 +319,38 @@ export class Consumer {
     return connection !== this.#acks.connection
   }
 
-  /** The message is its rule's now: it is acknowledged, and enacted when its turn comes. */
-  #queued(message: ReceivedMessage): void {
+  /** Acknowledges a message that a rule has queued. It is enacted when its turn comes. */
+  #acknowledgeQueued(message: ReceivedMessage): void {
     if (message.continueReading === undefined) return
-    message.own()
+    message.copyPayload()
     if (message.stage === 'early') {
-      message.stage = 'parked'
+      message.stage = 'queued'
       this.#decided.set(message.packet, message)
     }
-    // While the handler is behind, nothing more is taken in.
+    // While the handler is behind, no more messages are read.
     this.dispatch.whenIdle(() => this.#release(message))
   }
 
   readonly #release = (message: ReceivedMessage, reasonCode = 0): void => {
     const { qos, stage, ackWindow } = message
-    if (qos === 2 && stage === 'due') this.#inHand.delete(message.packet)
+    if (qos === 2 && stage === 'due') this.#inProgress.delete(message.packet)
     const isGone = this.#isGone(message)
-    // A PUBACK on another connection than its PUBLISH came on may answer for another message. Of QoS 2 the client
-    // has to forget what it has stored, or would deliver it twice.
+    // A PUBACK on another connection than the PUBLISH may acknowledge another message. For QoS 2 the client must
+    // delete the stored message, or it would deliver it twice.
     if (isGone && qos > 0 && (qos !== 2 || stage !== 'due')) return
     try {
       if (ackWindow === undefined || isGone) this.#acks.finish(message, reasonCode)
-      else ackWindow.settle(message, reasonCode)
+      else ackWindow.finish(message, reasonCode)
     } catch (err) {
-      // A client that has ended has no store any more to look into.
-      this.dispatch.report(err, 'the client took no acknowledgement')
+      // A client that has ended has no store to read.
+      this.dispatch.logFailure(err, 'the client could not acknowledge the message')
     }
   }
 
-  #openLane(): SenderQueue {
+  #createSenderQueue(): SenderQueue {
     this.#isHeld = false
     const hooks: SenderQueueHooks = {
-      onQueued: message => this.#queued(message as ReceivedMessage),
+      onQueued: message => this.#acknowledgeQueued(message as ReceivedMessage),
       onPause: () => {
         this.#isHeld = true
       },
@@ -356,7 +361,7 @@ export class Consumer {
     return this.guard.senderQueue(hooks, { mixesSenders: true })
   }
 
-  #lookAhead(): AckWindow {
+  #createAckWindow(): AckWindow {
     return new AckWindow(this.#acks, () => this.#senderQueue.held > 0 && !this.#isHeld)
   }
 }

@@ -7,7 +7,7 @@ import type { ReceivedMessage } from './message.ts'
 
 const DEFAULT_TIMEOUT_MS = 10_000
 
-/** Publishes refused messages elsewhere, by a client of its own. */
+/** Publishes refused messages to another topic by a second client. */
 export class DeadLetter {
   readonly #client: MqttClient
   readonly #clock: Clock
@@ -20,28 +20,28 @@ export class DeadLetter {
   }
 
   /**
-   * Publishes a message where its rule's plan says, with at least QoS 1, and answers once whether the broker has it.
-   * Never throws.
+   * Publishes a message by its rule's plan, with at least QoS 1, and calls `answer` once when the broker has it or it
+   * failed. Never throws.
    */
   send(
     message: ReceivedMessage,
     decision: Decision,
-    facts: RuleInfo | undefined,
+    ruleInfo: RuleInfo | undefined,
     answer: (failure?: unknown) => void,
   ): void {
-    const plan = facts?.exceeded.redirect
+    const plan = ruleInfo?.exceeded.redirect
     const topic =
       plan === undefined
         ? undefined
-        : redirectTopic(plan, message, decision, facts?.capturesOf(message.topic))
+        : redirectTopic(plan, message, decision, ruleInfo?.capturesOf(message.topic))
     if (plan === undefined || topic === undefined) {
-      answer(new Error('there is no topic it may go to'))
+      answer(new Error('no valid target topic'))
       return
     }
-    let answered = false
+    let isAnswered = false
     const settle = (failure?: unknown): void => {
-      if (answered) return
-      answered = true
+      if (isAnswered) return
+      isAnswered = true
       cancel()
       answer(failure ?? undefined)
     }

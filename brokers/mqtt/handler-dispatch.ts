@@ -8,30 +8,37 @@ import type { PublishPacket } from './client.ts'
 import type { DeadLetter } from './dead-letter.ts'
 import type { ReceivedMessage } from './message.ts'
 import type { Handler } from './options.ts'
-import { SerialQueue } from './topic-order.ts'
+import { SerialQueue } from './serial-queue.ts'
 
-/** What was done with messages since the limiter was attached. */
+/** Counts of messages since the limiter was attached. */
 export interface MessageCounters {
   received: number
-  /** Given to the handler, in full or degraded. */
+  /** Messages passed to the handler, unchanged or degraded. */
   delivered: number
   degraded: number
-  /** Acknowledged and discarded. */
+  /** Messages acknowledged and discarded. */
   dropped: number
-  /** Refused with reason code 0x97. */
+  /** Messages refused with reason code 0x97. */
   rejected: number
   redirected: number
-  /** Had no topic to go to, or no acknowledgement in time; discarded. */
+  /** Messages without a valid target topic or a timely acknowledgement. They were discarded. */
   redirectFailures: number
   handlerFailures: number
-  /** Refused with an outcome a consumer cannot enact, and dropped instead. */
+  /** Messages with an outcome that a consumer cannot enact. They were dropped instead. */
   unsupported: number
 }
 
-export function emptyCounters(): MessageCounters {
+export function createCounters(): MessageCounters {
   return {
-    ...{ received: 0, delivered: 0, degraded: 0, dropped: 0, rejected: 0 },
-    ...{ redirected: 0, redirectFailures: 0, handlerFailures: 0, unsupported: 0 },
+    received: 0,
+    delivered: 0,
+    degraded: 0,
+    dropped: 0,
+    rejected: 0,
+    redirected: 0,
+    redirectFailures: 0,
+    handlerFailures: 0,
+    unsupported: 0,
   }
 }
 
@@ -40,26 +47,26 @@ export interface HandlerDispatchParts {
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly deadLetter: DeadLetter | undefined
-  /** The client may go on. */
+  /** Acknowledges a message and lets the client continue. */
   release(message: ReceivedMessage): void
 }
 
-/** Failures that are logged; beyond them they are counted. */
-const LOGGED = 32
+/** Most failures that are logged. Later ones are only counted. */
+const MAX_LOGGED = 32
 
-/** Enacts decisions: hands what passes to the handler, one after another, and what does not elsewhere. */
+/** Enacts decisions: passes messages to the handler one after another, and drops, refuses or redirects the others. */
 export class HandlerDispatch {
   readonly #handler: Handler
   readonly #gate: Gate
   readonly #parts: HandlerDispatchParts
   readonly #serialQueue: SerialQueue<ReceivedMessage>
-  #logged = 0
+  #loggedCount = 0
 
   constructor(handler: Handler, gate: Gate, parts: HandlerDispatchParts) {
     this.#handler = handler
     this.#gate = gate
     this.#parts = parts
-    this.#serialQueue = new SerialQueue(this.#hand)
+    this.#serialQueue = new SerialQueue(this.#dispatch)
   }
 
   get isIdle(): boolean {
@@ -70,13 +77,13 @@ export class HandlerDispatch {
     this.#serialQueue.whenIdle(then)
   }
 
-  /** Hands on what passes, when all before it have been. Never throws. */
+  /** Passes a message to the handler after all earlier ones. Never throws. */
   deliver(decision: Decision, message: ReceivedMessage): void {
     message.decision = decision
-    this.#serialQueue.take(message)
+    this.#serialQueue.enqueue(message)
   }
 
-  /** Does with a message what was decided, then lets the client go on. Never throws. */
+  /** Enacts a decision, then lets the client continue. Never throws. */
   enact(decision: Decision, message: ReceivedMessage): void {
     const { counters, deadLetter, release } = this.#parts
     switch (decision.outcome) {
@@ -97,7 +104,7 @@ export class HandlerDispatch {
       default:
         counters.unsupported++
     }
-    // A newer one has taken its place: that is no refusal.
+    // A superseded message is not a refusal.
     if (decision.reason !== 'superseded') {
       counters.dropped++
       this.#parts.refusals.recordRefusal(message, decision)
@@ -105,15 +112,15 @@ export class HandlerDispatch {
     release(message)
   }
 
-  noteRejected(decision: Decision, message: ReceivedMessage): void {
+  recordRejection(decision: Decision, message: ReceivedMessage): void {
     this.#parts.counters.rejected++
     this.#parts.refusals.recordRefusal(message, decision)
   }
 
-  /** Logs a failure of the application's own code, a few of them. Never throws. */
-  report(err: unknown, text: string): void {
-    if (this.#logged >= LOGGED) return
-    this.#logged++
+  /** Logs failures of application code, at most a few. Never throws. */
+  logFailure(err: unknown, text: string): void {
+    if (this.#loggedCount >= MAX_LOGGED) return
+    this.#loggedCount++
     try {
       this.#parts.logger.error({ err }, text)
     } catch {
@@ -121,14 +128,14 @@ export class HandlerDispatch {
     }
   }
 
-  readonly #hand = (message: ReceivedMessage): Promise<void> | undefined =>
-    this.#gate.handlerMonitor.isBounded ? this.#handWithin(message) : this.#handNow(message)
+  readonly #dispatch = (message: ReceivedMessage): Promise<void> | undefined =>
+    this.#gate.handlerMonitor.isBounded ? this.#runInSlot(message) : this.#runHandler(message)
 
-  /** Hands a message on within the limits of handlers at work: waits for one of them to end, or discards it. */
-  #handWithin(message: ReceivedMessage, turn?: KeyInFlight): Promise<void> | undefined {
-    const entered = this.#gate.handlerMonitor.beginHandler(message, turn)
+  /** Runs the handler within the in-flight limits: waits for a slot, or discards the message. */
+  #runInSlot(message: ReceivedMessage, keyInFlight?: KeyInFlight): Promise<void> | undefined {
+    const entered = this.#gate.handlerMonitor.beginHandler(message, keyInFlight)
     if ('release' in entered) {
-      const running = this.#handNow(message)
+      const running = this.#runHandler(message)
       if (running === undefined) entered.release()
       return running?.then(() => entered.release())
     }
@@ -136,7 +143,7 @@ export class HandlerDispatch {
     if (decision.outcome === 'throttle')
       return new Promise(resolve => {
         entered.wait(next => {
-          const running = this.#handWithin(message, next)
+          const running = this.#runInSlot(message, next)
           if (running === undefined) resolve()
           else running.then(resolve)
         })
@@ -147,7 +154,7 @@ export class HandlerDispatch {
     return undefined
   }
 
-  #handNow(message: ReceivedMessage): Promise<void> | undefined {
+  #runHandler(message: ReceivedMessage): Promise<void> | undefined {
     const { counters, release } = this.#parts
     try {
       const { decision } = message
@@ -155,28 +162,28 @@ export class HandlerDispatch {
       counters.delivered++
       const { handlerMonitor } = this.#gate
       const payload = packet.payload as Buffer
-      // No closure is made where nobody goes by it.
+      // Creates no closure unless the monitor is used.
       const answer = handlerMonitor.isUsed
         ? handlerMonitor.measure(message, () => this.#handler(message.topic, payload, packet, message))
         : this.#handler(message.topic, payload, packet, message)
       if (isThenable(answer)) {
         return Promise.resolve(answer).then(
           () => release(message),
-          (err: unknown) => this.#fail(err, message),
+          (err: unknown) => this.#handleFailure(err, message),
         )
       }
     } catch (err) {
-      this.#fail(err, message)
+      this.#handleFailure(err, message)
       return undefined
     }
     release(message)
     return undefined
   }
 
-  /** Acknowledged all the same: what is not would use up the window, and come again only on another connection. */
-  #fail(err: unknown, message: ReceivedMessage): void {
+  /** Acknowledges a message whose handler failed. Otherwise it would use up the window until the next connection. */
+  #handleFailure(err: unknown, message: ReceivedMessage): void {
     this.#parts.counters.handlerFailures++
-    this.report(err, 'the handler threw, the message is acknowledged')
+    this.logFailure(err, 'the handler threw, the message is acknowledged')
     this.#parts.release(message)
   }
 
@@ -203,7 +210,7 @@ export class HandlerDispatch {
       if (failure === undefined) counters.redirected++
       else {
         counters.redirectFailures++
-        this.report(failure, 'a message was not redirected')
+        this.logFailure(failure, 'a message was not redirected')
       }
       release(message)
     })

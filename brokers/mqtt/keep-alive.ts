@@ -1,23 +1,22 @@
 import type { Clock } from '../../src/core/clock.ts'
 import { optionsOf, type ReceivingClient } from './client.ts'
 
-/** Beats in a keepalive: the client pings after one and gives up after one and a half. */
-const BEATS = 3
+/** Checks per keep-alive interval. The client pings after one interval and gives up after one and a half. */
+const CHECKS_PER_INTERVAL = 3
 
 /**
- * Keeps a client connected whose handler holds what it has received. MQTT.js reads one packet after another, so that
- * the answer to its ping waits behind them all, and takes its own slowness for a dead broker (mqttjs/MQTT.js#1935).
- * While messages are under way this pings for it and sets its deadline back; a client with nothing to do is left alone, so that it
- * still notices a dead broker.
+ * Keeps a client connected whose handler is slow. Why: MQTT.js reads one packet after another, so the answer to its ping
+ * waits behind all messages and it takes its own slowness for a dead broker (mqttjs/MQTT.js#1935). While messages are in
+ * progress, this pings in its place and resets its deadline. An idle client is left alone, so that it detects a dead broker.
  */
 export class KeepAlive {
   readonly #client: ReceivingClient
   readonly #clock: Clock
   #cancel: (() => void) | undefined
-  /** Something was received since the last beat. */
-  #stirred = false
-  /** The client waits for us. */
-  #holds = false
+  /** True if a message arrived since the last check. */
+  #hasReceived = false
+  /** True while the client waits for a message to be finished. */
+  #isClientWaiting = false
   pings = 0
 
   constructor(client: ReceivingClient, clock: Clock) {
@@ -25,38 +24,38 @@ export class KeepAlive {
     this.#clock = clock
   }
 
-  /** A message has arrived, and the client waits. */
-  hold(): void {
-    this.#holds = true
-    this.#stirred = true
-    if (this.#cancel === undefined) this.#wait()
+  /** Starts keeping the client alive when a message arrives. */
+  clientWaits(): void {
+    this.#isClientWaiting = true
+    this.#hasReceived = true
+    if (this.#cancel === undefined) this.#scheduleCheck()
   }
 
-  /** The client goes on. */
-  rest(): void {
-    this.#holds = false
+  /** Call it when the client continues. */
+  clientContinues(): void {
+    this.#isClientWaiting = false
   }
 
   close(): void {
     this.#cancel?.()
     this.#cancel = undefined
-    this.#holds = false
+    this.#isClientWaiting = false
   }
 
-  #wait(): void {
+  #scheduleCheck(): void {
     const keepaliveS = this.#client.keepalive ?? optionsOf(this.#client).keepalive ?? 0
     if (keepaliveS <= 0) return
-    this.#cancel = this.#clock.after(Math.ceil((keepaliveS * 1_000) / BEATS), () => {
+    this.#cancel = this.#clock.after(Math.ceil((keepaliveS * 1_000) / CHECKS_PER_INTERVAL), () => {
       this.#cancel = undefined
-      if (!this.#holds && !this.#stirred) return
-      this.#stirred = false
-      // Offline, a ping would be queued and sent to the next connection.
+      if (!this.#isClientWaiting && !this.#hasReceived) return
+      this.#hasReceived = false
+      // Offline, a ping would be queued and sent on the next connection.
       if (this.#client.connected) {
         this.pings++
         this.#client.sendPing()
         this.#client.reschedulePing(true)
       }
-      this.#wait()
+      this.#scheduleCheck()
     })
   }
 }

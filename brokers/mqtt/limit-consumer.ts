@@ -12,77 +12,82 @@ import type { Continue } from './message.ts'
 import { type ConsumerOptions, checkOptions } from './options.ts'
 
 export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
-  /** Pings sent in the client's place while it was held. */
+  /** Pings sent in the client's place while its handler was busy. */
   readonly pings: number
-  /** Senders that are remembered. */
+  /** Number of cached senders. */
   readonly senders: number
 }
 
-/** A limiter on a client that receives. */
+/** Limiter of a receiving client. */
 export interface ConsumerLimits {
   readonly gate: Gate
   stats(): ConsumerStats
   /**
-   * For a shutdown: takes nothing more in, and waits until all that is held has passed and the handler is done. After
-   * `withinMs` (default: 10,000) what the broker will deliver again is left to it, and the rest passes. What comes then
-   * is not acknowledged: end the client.
+   * Prepares a shutdown: accepts no new messages and waits until held messages have passed and the handler is done. After
+   * `withinMs` (default: 10,000) messages that the broker will deliver again are left to it, and the others pass. Later
+   * messages are not acknowledged, so end the client.
    */
   drain(withinMs?: number): Promise<void>
-  /** Takes the limiter off a running client: it is as it was, and what was held passes. */
+  /** Detaches the limiter from a running client. Held messages pass. */
   close(): void
   [Symbol.asyncDispose](): Promise<void>
 }
 
-const DRAIN_MS = 10_000
-const LOOK_MS = 10
+const DEFAULT_DRAIN_MS = 10_000
+const POLL_MS = 10
 
 /**
- * Limits what an MQTT.js 5 client receives, at QoS 0, 1 and 2, on MQTT 3.1.1 and 5. What passes is given to `handler`
- * inside the client's `handleMessage`, in place of `message` listeners, which see all that comes, before anything is
- * decided. One message at a time, and acknowledged once the handler is done.
+ * Limits the messages that an MQTT.js 5 client receives, at QoS 0, 1 and 2, on MQTT 3.1.1 and 5. Passes allowed messages
+ * to `handler` inside the client's `handleMessage`, one at a time, and acknowledges each when the handler is done. Do not
+ * use `message` listeners: they see every message before it is decided.
  *
- * Refused messages: `drop` acknowledges and discards; `reject` answers 0x97 on MQTT 5 at QoS 1 and 2, else it is `drop`;
- * `throttle` leaves the message unacknowledged until it fits, which stops the broker sending; `queue` and `latest` acknowledge it and
- * hold it in memory; `redirect` publishes it by `deadLetter`. Throws UnsupportedError where a rule asks for `retry`,
- * `disconnect`, or `redirect` without such a client; in a policy loaded later these are warned of, and drop. Throws PolicyError
- * for an option that cannot be meant.
+ * Refused messages: `drop` acknowledges and discards; `reject` answers 0x97 on MQTT 5 at QoS 1 and 2, else drops.
+ * `throttle` leaves the message unacknowledged until the limits allow it, which makes the broker stop sending. `queue` and
+ * `latest` acknowledge it and hold it in memory; `redirect` publishes it by `deadLetter`. Throws UnsupportedError if a rule
+ * needs `retry`, `disconnect`, or `redirect` without such a client; in a policy loaded later these are logged, and drop.
+ * Throws PolicyError for an invalid option.
  */
 export function limitConsumer(client: ReceivingClient, gate: Gate, options: ConsumerOptions): ConsumerLimits {
   checkOptions(client, options)
   if (limited.has(client))
     throw new UnsupportedError(
-      'the client has a limiter already (close that one first, or connect a second client)',
+      'the client already has a limiter (close it first, or connect a second client)',
     )
-  const redirects = options.deadLetter !== undefined
-  assertSupported(gate, redirects)
+  const canRedirect = options.deadLetter !== undefined
+  assertSupported(gate, canRedirect)
   const consumer = new Consumer(client, gate, options)
   warnOfMissingInternals(client, consumer.logger)
   if (client.listenerCount('message') > 0) {
-    consumer.logger.warn({}, 'listeners of "message" see every message, also what is refused')
+    consumer.logger.warn({}, 'listeners of "message" receive every message, including refused ones')
   }
-  const detachAll = [takeDelivery(consumer), takeAcks(consumer), followConnection(consumer), warnOnReload()]
+  const detachAll = [
+    replaceHandleMessage(consumer),
+    wrapHandleAcks(consumer),
+    listenToConnection(consumer),
+    warnOnReload(),
+  ]
   detachAll.push(gate.loadSources.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
   limited.add(client)
-  let attached = true
+  let isAttached = true
 
   function warnOnReload(): () => void {
     const warn = (change: PolicyChange): void => {
       if (change.kind !== 'applied') return
-      for (const flaw of findUnsupported(gate, redirects)) consumer.logger.warn({ flaw }, flaw)
+      for (const problem of findUnsupported(gate, canRedirect)) consumer.logger.warn({ problem }, problem)
     }
     gate.on('policy', warn)
     return () => void gate.off('policy', warn)
   }
 
   function close(): void {
-    if (!attached) return
-    attached = false
+    if (!isAttached) return
+    isAttached = false
     for (const detach of detachAll) detach()
     consumer.state = 'closing'
     consumer.endSession()
     consumer.guard.close('pass')
     consumer.keepAlive.close()
-    consumer.letGo()
+    consumer.resumeReading()
     limited.delete(client)
   }
 
@@ -94,12 +99,12 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
       pings: consumer.keepAlive.pings,
       senders: consumer.senders.size,
     }),
-    drain: async (withinMs = DRAIN_MS) => {
+    drain: async (withinMs = DEFAULT_DRAIN_MS) => {
       const { clock } = consumer.guard
       const deadlineMs = clock.now() + withinMs
       if (consumer.state === 'open') consumer.state = 'draining'
       while (consumer.state === 'draining' && !consumer.isIdle && clock.now() < deadlineMs) {
-        await new Promise<void>(resolve => void afterAwaited(clock, LOOK_MS, resolve))
+        await new Promise<void>(resolve => void afterAwaited(clock, POLL_MS, resolve))
       }
       if (consumer.state !== 'draining') return
       consumer.state = 'ended'
@@ -112,63 +117,63 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
   }
 }
 
-/** Clients with a limiter: a second one would take the place of the first. */
+/** Clients with a limiter. Each client can have only one. */
 const limited = new WeakSet<ReceivingClient>()
 
-/** Puts itself in the place of `handleMessage`. Once detached, it hands on to what it has replaced, whatever wraps it since. */
-function takeDelivery(consumer: Consumer): () => void {
+/** Replaces `handleMessage`. Once detached, it calls the replaced function, even if it was wrapped since. */
+function replaceHandleMessage(consumer: Consumer): () => void {
   const { client } = consumer
   const own = Object.getOwnPropertyDescriptor(client, 'handleMessage')
   const replaced = client.handleMessage
-  let attached = true
+  let isAttached = true
   const handleMessage = (packet: PublishPacket, done: Done): void => {
-    if (attached) consumer.take(packet, done)
+    if (isAttached) consumer.receive(packet, done)
     else replaced.call(client, packet, done)
   }
   client.handleMessage = handleMessage
   return () => {
-    attached = false
+    isAttached = false
     if (client.handleMessage !== handleMessage) return
     if (own === undefined) delete (client as Partial<ReceivingClient>).handleMessage
     else Object.defineProperty(client, 'handleMessage', own)
   }
 }
 
-/** Of MQTT 5: stands behind the application's own `customHandleAcks`, which is asked first. */
-function takeAcks(consumer: Consumer): () => void {
+/** Wraps the application's own `customHandleAcks` on MQTT 5, which is called first. */
+function wrapHandleAcks(consumer: Consumer): () => void {
   const options = optionsOf(consumer.client)
   if (options.protocolVersion !== 5) return () => {}
-  const users = options.customHandleAcks as HandleAcks
-  let attached = true
+  const original = options.customHandleAcks as HandleAcks
+  let isAttached = true
   const handleAcks: HandleAcks = (topic, payload, packet, answer) => {
-    if (!attached) {
-      users(topic, payload, packet, answer)
+    if (!isAttached) {
+      original(topic, payload, packet, answer)
       return
     }
-    users(topic, payload, packet, (error, code) => {
-      const given = typeof error === 'number' ? error : code
-      if (given || (error !== null && typeof error === 'object')) {
-        if (given && packet.qos === 1) consumer.refuse(packet)
+    original(topic, payload, packet, (error, code) => {
+      const refusalCode = typeof error === 'number' ? error : code
+      if (refusalCode || (error !== null && typeof error === 'object')) {
+        if (refusalCode && packet.qos === 1) consumer.markRefused(packet)
         answer(error, code)
-      } else if (packet.qos === 2) consumer.acknowledge(topic, packet, answerWith(answer))
+      } else if (packet.qos === 2) consumer.decideQoS2(topic, packet, toContinue(answer))
       else answer(null, 0)
     })
   }
   options.customHandleAcks = handleAcks
   return () => {
-    attached = false
-    if (options.customHandleAcks === handleAcks) options.customHandleAcks = users
+    isAttached = false
+    if (options.customHandleAcks === handleAcks) options.customHandleAcks = original
   }
 }
 
-function answerWith(answer: AnswerAck): Continue {
-  return given => {
-    if (given instanceof Error) answer(given)
-    else answer(null, given ?? 0)
+function toContinue(answer: AnswerAck): Continue {
+  return result => {
+    if (result instanceof Error) answer(result)
+    else answer(null, result ?? 0)
   }
 }
 
-function followConnection(consumer: Consumer): () => void {
+function listenToConnection(consumer: Consumer): () => void {
   const closed = (): void => consumer.disconnected()
   const connected = ({ sessionPresent }: { readonly sessionPresent?: boolean }): void => {
     if (sessionPresent !== true) consumer.endSession()

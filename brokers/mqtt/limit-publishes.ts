@@ -12,18 +12,18 @@ import { findPublishProblem, findSizeProblem } from './check-publish.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
 import { MqttTransport } from './transport.ts'
 
-/** How `limitPublishes` behaves; see also {@link PublisherOptions}. */
+/** Options of `limitPublishes`; see also {@link PublisherOptions}. */
 export interface MqttPublisherOptions extends PublisherOptions {
-  /** Most messages of QoS 0 that are written and not yet out. Default: 64. */
+  /** Most messages of QoS 0 that are written but not sent. Default: 64. */
   readonly window?: number | undefined
   /**
-   * Most messages of QoS 1 and 2 under way, never more than the broker's Receive Maximum. Default: 64, on MQTT 3.1.1,
-   * where a broker cannot tell, 20.
+   * Most messages of QoS 1 and 2 in flight, at most the broker's Receive Maximum. Default: 64; on MQTT 3.1.1, which has
+   * no Receive Maximum, 20.
    */
   readonly maxInFlight?: number | undefined
   /**
-   * Waits between attempts to reconnect, set as the client's `reconnectPeriod`; `false` leaves it alone, as does a client
-   * that does not reconnect. Default: from 1 s to 60 s.
+   * Waits between attempts to reconnect, set as the client's `reconnectPeriod`. `false` leaves it unchanged, as does a
+   * client that does not reconnect. Default: from 1 s to 60 s.
    */
   readonly backOff?: BackOffOptions | false | undefined
 }
@@ -35,9 +35,9 @@ const OPTIONS: OptionNames<MqttPublisherOptions> = {
   backOff: true,
 }
 
-/** Publishes at a rate. */
+/** Publisher that keeps to the limits. */
 export interface MqttPublisher extends PublishLimits {
-  /** Publishes when it may go. Never throws or rejects: what cannot be sent, or has no valid priority, has `failed`. */
+  /** Publishes a message when the limits allow it. Never throws or rejects: an invalid message or option is `failed`. */
   publish(
     topic: string,
     payload: string | Uint8Array,
@@ -45,16 +45,17 @@ export interface MqttPublisher extends PublishLimits {
   ): Promise<Published>
 }
 
-/** Of DISCONNECT: message rate too high, quota exceeded. */
-const SLOW_DOWN: ReadonlySet<number | undefined> = new Set([0x96, 0x97])
+/** Reason codes of DISCONNECT: message rate too high, quota exceeded. */
+const SLOW_DOWN_CODES: ReadonlySet<number | undefined> = new Set([0x96, 0x97])
 
 /**
- * Limits what an MQTT.js 5 client publishes, by a gate's rules `on: publish` or a simple rate. What may not go yet waits
- * here, in a bounded queue, also while there is no connection: the client's own would flush past any limit. Never more is
- * under way than the broker's Receive Maximum. What the broker refuses with 0x97 is sent again, more slowly.
+ * Limits the messages that an MQTT.js 5 client publishes, by the rules of a gate with `on: publish` or by a simple rate.
+ * Other messages wait in a bounded queue, also while there is no connection, because the client's own queue would be sent
+ * past any limit. Keeps to the broker's Receive Maximum. Messages that the broker refuses with 0x97 are sent again, more
+ * slowly.
  *
  * `throttle`, `queue`, `latest` and `retry` wait; `drop` and `reject` do not. Throws UnsupportedError for rules that
- * redirect or disconnect, PolicyError for an option that cannot be meant.
+ * redirect or disconnect, and PolicyError for an invalid option.
  */
 export function limitPublishes(
   client: MqttClient,
@@ -69,38 +70,38 @@ export function limitPublishes(
   }
   const backOff = options.backOff === false ? undefined : new BackOff(options.backOff)
   const { clientId } = client.options as { clientId?: string }
-  const known: Sender = clientId ? { client: clientId } : {}
+  const clientSender: Sender = clientId ? { client: clientId } : {}
   const transport = new MqttTransport(client, options)
-  const parts = createPublisher(limits, 'mqtt', options, known, transport)
+  const parts = createPublisher(limits, 'mqtt', options, clientSender, transport)
   transport.gate = parts.gate
   const { publisher, sender } = parts
-  const detach = follow()
-  const leaveReconnects = backOff === undefined ? () => {} : spreadReconnects(client, backOff)
+  const detach = listen()
+  const restoreReconnects = backOff === undefined ? () => {} : spreadReconnects(client, backOff)
 
   function clientEnded(): void {
-    transport.ended(true)
+    transport.setEnded(true)
     publisher.clientEnded()
   }
 
-  /** Tells the publisher when it may go on. */
-  function follow(): () => void {
+  /** Reports changes of the connection to the publisher. */
+  function listen(): () => void {
     const listeners = {
       connect: () => {
-        transport.connected()
+        transport.setConnected()
         publisher.pump()
       },
       close: () => {
-        transport.disconnected()
-        // A client that waits for its last acknowledgements when its connection goes never ends.
+        transport.setDisconnected()
+        // A client that loses its connection while it waits for its last acknowledgements never ends.
         if (client.disconnecting) clientEnded()
         else if (!optionsOf(client).reconnectPeriod)
           transport.failAll(new Error('the connection closed before the message was acknowledged'))
         publisher.disconnected()
       },
       end: clientEnded,
-      reconnect: () => transport.ended(false),
+      reconnect: () => transport.setEnded(false),
       disconnect: (packet: { readonly reasonCode?: number }) => {
-        if (SLOW_DOWN.has(packet.reasonCode)) publisher.slowDown()
+        if (SLOW_DOWN_CODES.has(packet.reasonCode)) publisher.slowDown()
       },
     }
     for (const [event, listener] of Object.entries(listeners)) client.on(event, listener)
@@ -115,47 +116,52 @@ export function limitPublishes(
     },
     publish: (topic, payload, options) => {
       const { priority, latest, signal, ...sent } = options ?? {}
-      const wanted = parseQueueParams({ priority, latest, signal })
-      if (wanted instanceof Error) return publisher.refuse(wanted)
+      const placement = parseQueueParams({ priority, latest, signal })
+      if (placement instanceof Error) return publisher.refuse(placement)
       const { qos = 0, retain = false, properties } = sent
-      const flaw = findPublishProblem(topic, payload, sent)
-      if (flaw !== undefined) return publisher.refuse(flaw)
+      const problem = findPublishProblem(topic, payload, sent)
+      if (problem !== undefined) return publisher.refuse(problem)
       const headers = properties?.userProperties as Readonly<Record<string, string>> | undefined
       const message = new OutgoingMessage({
-        ...{ protocol: 'mqtt' as const, topic, sender, body: payload, qos, retain },
-        ...(headers && { headers }),
+        protocol: 'mqtt',
+        topic,
+        sender,
+        body: payload,
+        qos,
+        retain,
+        headers,
       })
       const tooLarge = findSizeProblem(message, properties, client.serverProperties?.maximumPacketSize)
-      return tooLarge === undefined ? publisher.publish(message, sent, wanted) : publisher.refuse(tooLarge)
+      return tooLarge === undefined ? publisher.publish(message, sent, placement) : publisher.refuse(tooLarge)
     },
     flush: withinMs => publisher.flush(withinMs),
     stats: () => publisher.stats(),
     close: () => {
-      leaveReconnects()
+      restoreReconnects()
       parts.close()
       publisher.whenIdle(detach)
     },
   }
 }
 
-/** MQTT.js tries again after the same time each time; it looks at its option anew whenever a connection has closed. */
+/** Sets random reconnect periods. MQTT.js itself waits the same time before each attempt, and reads its option each time. */
 function spreadReconnects(client: MqttClient, backOff: BackOff): () => void {
   const options = optionsOf(client)
-  const given = options.reconnectPeriod
-  if (!given) return () => {}
+  const original = options.reconnectPeriod
+  if (!original) return () => {}
   const next = (): void => {
     options.reconnectPeriod = backOff.nextMs()
   }
-  const begin = (): void => {
+  const restart = (): void => {
     backOff.reset()
     next()
   }
-  begin()
-  client.on('connect', begin)
+  restart()
+  client.on('connect', restart)
   client.on('reconnect', next)
   return () => {
-    client.removeListener('connect', begin)
+    client.removeListener('connect', restart)
     client.removeListener('reconnect', next)
-    options.reconnectPeriod = given
+    options.reconnectPeriod = original
   }
 }

@@ -2,42 +2,43 @@ import { type Decision, PASSED } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
+import type { AckWindow } from './ack-window.ts'
 import type { PublishPacket } from './client.ts'
-import type { AckWindow } from './decide-ahead.ts'
 import type { Limits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
-/** Has a client go on; it acknowledges the message unless it is given an error, early ones with the code it is given. */
-export type Continue = (given?: Error | number) => void
+/** Lets a client continue. It acknowledges the message unless called with an error; early messages with the given code. */
+export type Continue = (answer?: Error | number) => void
 
 /**
- * How far a message is: `due` is enacted as soon as it is decided. The others are of QoS 2 on MQTT 5, before their PUBREL: `early`
- * is decided before its PUBREC, `parked` waits in the queue of a rule, `decided` is enacted at its PUBREL, `done` was enacted.
+ * Stage of a message. `due` messages are enacted when they are decided. The other stages are for QoS 2 on MQTT 5 before the
+ * PUBREL: `early` is decided before its PUBREC, `queued` waits in a rule's queue, `decided` is enacted at its PUBREL, and
+ * `done` was enacted.
  */
-export type Stage = 'due' | 'early' | 'parked' | 'decided' | 'done'
+export type Stage = 'due' | 'early' | 'queued' | 'decided' | 'done'
 
 /**
- * A PUBLISH that was received, as the gate sees it, with all its enactment needs, and what the handler is told. The only
- * object a message costs; what the packet knows is read there. (`declare`, as fields that are defined first and assigned then cost twice.)
+ * Received PUBLISH, for the gate, the consumer and the handler. It is the only object created per message, and reads from
+ * the packet. Uses `declare`, because defining fields before assigning them costs twice.
  */
 export class ReceivedMessage implements Message, Limits {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly packet: PublishPacket
-  /** What was decided, once it was. */
+  /** The decision. PASSED until it is made. */
   declare decision: Decision
   declare private readonly gate: Gate
-  /** Which connection it came on. */
+  /** Number of the connection it came on. */
   declare connection: number
-  /** Has the client go on; undefined once the message is acknowledged. */
+  /** Lets the client continue. Undefined once the message is acknowledged. */
   declare continueReading: Continue | undefined
-  /** The client has gone on without it: it is acknowledged apart. */
+  /** True if the client has continued without it. It is acknowledged separately. */
   declare isAhead: boolean
-  /** Among whom it waits to be acknowledged, and with what, once it is done. */
+  /** Window in which it waits for its acknowledgement, and the reason code once it is done. */
   declare ackWindow: AckWindow | undefined
   declare reasonCode: number | undefined
-  /** What the gate has answered already. */
+  /** Answer of the gate that was requested already. */
   declare answer: MaybePromise<Decision> | undefined
   declare stage: Stage
   declare private parsed: unknown
@@ -87,7 +88,7 @@ export class ReceivedMessage implements Message, Limits {
     return 'mqtt'
   }
 
-  /** The user properties of MQTT 5. */
+  /** User properties of MQTT 5. */
   get headers(): Headers | undefined {
     return this.packet.properties?.userProperties
   }
@@ -99,7 +100,7 @@ export class ReceivedMessage implements Message, Limits {
     )
   }
 
-  /** The payload as JSON, parsed once; undefined where it is none or larger than the bound. Never throws. */
+  /** Returns the payload as JSON, parsed once, or undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
     if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet.payload, this.size)
     return this.parsed
@@ -110,7 +111,7 @@ export class ReceivedMessage implements Message, Limits {
     return typeof payload === 'string' ? Buffer.from(payload) : payload
   }
 
-  /** The client asks for it again, as at the next step of QoS 2 or on a new connection. */
+  /** Continues with a later delivery: the next step of QoS 2, or a new connection. */
   resume(connection: number, continueReading: Continue): void {
     this.connection = connection
     this.continueReading = continueReading
@@ -118,14 +119,14 @@ export class ReceivedMessage implements Message, Limits {
     this.ackWindow = undefined
   }
 
-  /** Makes the payload its own: MQTT.js cuts it out of the chunk it came in, which a held message would pin. */
-  own(): void {
+  /** Copies the payload. Why: it is a view of a socket chunk, which a held message would keep in memory. */
+  copyPayload(): void {
     const { payload } = this.packet
     if (typeof payload === 'string' || payload.buffer.byteLength < 2 * payload.length) return
-    // Not of Buffer's pool, which would be pinned as well.
-    const owned = Buffer.allocUnsafeSlow(payload.length)
-    payload.copy(owned)
-    this.packet.payload = owned
+    // Not from Buffer's pool, which would be kept in memory as well.
+    const copy = Buffer.allocUnsafeSlow(payload.length)
+    payload.copy(copy)
+    this.packet.payload = copy
   }
 }
 

@@ -5,31 +5,31 @@ import { checkOptionNames, type OptionNames } from '../../src/core/option-names.
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
 import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
 
-/** What was decided about a message that the handler gets. */
+/** Limits that a message has passed, for its handler. */
 export interface Limits {
   readonly decision: Decision
-  /** The rate-limit fields, in lower case as MQTT 5 user properties are called: `ratelimit`, `ratelimit-policy`. */
+  /** Rate-limit fields with the lower-case names of MQTT 5 user properties: `ratelimit`, `ratelimit-policy`. */
   readonly fields: Readonly<Record<string, string>>
 }
 
-/** Takes a message that passes; called like a `message` listener. A promise is awaited before the acknowledgement. */
+/** Handles a message that may pass, with the arguments of a `message` listener. A promise delays the acknowledgement. */
 export type Handler = (topic: string, payload: Buffer, packet: PublishPacket, limits: Limits) => unknown
 
-/** What the application knows of who sent a message. */
+/** Returns what the application knows of a message's sender. */
 export type Identify = (topic: string, packet: PublishPacket) => Partial<Sender>
 
-/** How `limitConsumer` behaves; see also {@link GuardOptions}. */
+/** Options of `limitConsumer`; see also {@link GuardOptions}. */
 export interface ConsumerOptions extends Omit<GuardOptions, 'holds'> {
-  /** Gets what passes, one message at a time. What it throws is counted and logged; the message is acknowledged. */
+  /** Receives messages that may pass, one at a time. Errors are counted and logged; the message is acknowledged. */
   readonly handler: Handler
   /**
-   * Adds to a sender, as its device, user or tier; what it throws is logged. Asked for every message. Without it a
-   * policy's `senders` and captures tell senders apart, by topic.
+   * Adds fields to a sender, such as its device, user or tier. Called for every message; errors are logged. Without it,
+   * senders are identified by topic, with a policy's `senders` and captures.
    */
   readonly identify?: Identify | undefined
-  /** Publishes what is redirected. A second client: one that awaits itself inside its own delivery waits for ever. */
+  /** Second client that publishes redirected messages. Not the consumer, which would wait for its own delivery. */
   readonly deadLetter?: MqttClient | undefined
-  /** How long its acknowledgement is waited for, before the message counts as not redirected. Default: 10,000. */
+  /** Longest wait for its acknowledgement before the message counts as not redirected. Default: 10,000. */
   readonly deadLetterTimeoutMs?: number | undefined
 }
 
@@ -42,11 +42,11 @@ const OPTIONS: OptionNames<ConsumerOptions> = {
   deadLetterTimeoutMs: true,
 }
 
-/** Throws PolicyError or UnsupportedError for what cannot work with this client. */
+/** Throws PolicyError or UnsupportedError for options that do not work with this client. */
 export function checkOptions(client: ReceivingClient, options: ConsumerOptions): void {
   checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   if (typeof options.handler !== 'function')
-    throw policyError('handler', 'there is none', 'give the function that takes what passes')
+    throw policyError('handler', 'it is missing', 'pass a function that handles messages')
   const { deadLetterTimeoutMs = 1 } = options
   if (!(deadLetterTimeoutMs > 0))
     throw policyError(
@@ -60,13 +60,11 @@ export function checkOptions(client: ReceivingClient, options: ConsumerOptions):
     )
   }
   if (typeof client.handleMessage !== 'function') {
-    throw new UnsupportedError(
-      'the client has no handleMessage, by which it hands messages on (use MQTT.js 5)',
-    )
+    throw new UnsupportedError('the client has no handleMessage, which delivers messages (use MQTT.js 5)')
   }
   if ((optionsOf(client).properties?.topicAliasMaximum ?? 0) > 0) {
     throw new UnsupportedError(
-      'with topic aliases MQTT.js does not tell the topic where messages are limited (leave topicAliasMaximum out)',
+      'with topic aliases MQTT.js does not report the topic of a message to the limiter (leave topicAliasMaximum out)',
     )
   }
 }

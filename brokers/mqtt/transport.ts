@@ -4,56 +4,60 @@ import type { Gate } from '../../src/index.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'
-import { inFlightFor, WINDOW } from './ack-window.ts'
 import { findSizeProblem } from './check-publish.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
 
-/** Quota exceeded: the reason code of PUBACK and PUBREC. */
+/** Reason code of PUBACK and PUBREC: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97
 
-/** Hands messages to an MQTT.js client, no more at once than the broker and the socket take. */
+/** Default window. Publishing at QoS 0 without a window is fourteen times slower. */
+const DEFAULT_WINDOW = 64
+/** Default for MQTT 3.1.1, which has no Receive Maximum: Mosquitto's limit. Beyond it brokers lose messages. */
+const DEFAULT_WINDOW_MQTT_3 = 20
+
+/** Sends messages with an MQTT.js client, at most as many at once as the broker and the socket accept. */
 export class MqttTransport implements Transport<PublishOptions> {
-  /** Of the rules that degrade. */
+  /** Gate whose rules degrade messages. */
   gate: Gate | undefined
   readonly #client: MqttClient
   readonly #window: number
-  readonly #wished: number | undefined
-  #ready: boolean
-  /** QoS 0 that is written and not out: after a connection has gone the client says no more of it. */
+  readonly #requestedInFlight: number | undefined
+  #isConnected: boolean
+  /** QoS 0 messages that are written but not sent. The client does not report them after a lost connection. */
   readonly #written = new Set<(error: Error) => void>()
-  /** QoS 1 and 2 without an acknowledgement: the client says no more of it once it is ended. */
+  /** QoS 1 and 2 messages without an acknowledgement. The client does not report them after its end. */
   readonly #unacknowledged = new Set<(error: Error) => void>()
-  #ended = false
+  #isEnded = false
 
   constructor(client: MqttClient, options: { readonly window?: number; readonly maxInFlight?: number }) {
     this.#client = client
-    this.#window = options.window ?? WINDOW
-    this.#wished = options.maxInFlight
-    this.#ready = client.connected
+    this.#window = options.window ?? DEFAULT_WINDOW
+    this.#requestedInFlight = options.maxInFlight
+    this.#isConnected = client.connected
   }
 
-  /** The client says so only when it has sent again what was under way. */
-  connected(): void {
-    this.#ready = true
-    this.#ended = false
+  /** Call it on `connect`, which the client emits after it has sent messages in flight again. */
+  setConnected(): void {
+    this.#isConnected = true
+    this.#isEnded = false
   }
 
-  /** The client was ended, or is told to reconnect after that. */
-  ended(isSo: boolean): void {
-    this.#ended = isSo
+  /** Records that the client was ended, or asked to reconnect after that. */
+  setEnded(isEnded: boolean): void {
+    this.#isEnded = isEnded
   }
 
-  disconnected(): void {
-    this.#ready = false
+  setDisconnected(): void {
+    this.#isConnected = false
     for (const settle of [...this.#written]) settle(new Error('the connection closed before it was written'))
   }
 
   isReady(): boolean {
-    return this.#ready && this.#client.connected && !this.#client.disconnecting
+    return this.#isConnected && this.#client.connected && !this.#client.disconnecting
   }
 
   isEnded(): boolean {
-    return this.#ended
+    return this.#isEnded
   }
 
   failAll(error: Error): void {
@@ -65,7 +69,7 @@ export class MqttTransport implements Transport<PublishOptions> {
     const { receiveMaximum } = this.#client.serverProperties ?? {}
     return (
       this.#unacknowledged.size <
-      inFlightFor(optionsOf(this.#client).protocolVersion, receiveMaximum, this.#wished)
+      inFlightFor(optionsOf(this.#client).protocolVersion, receiveMaximum, this.#requestedInFlight)
     )
   }
 
@@ -81,28 +85,28 @@ export class MqttTransport implements Transport<PublishOptions> {
     const plan =
       decision.outcome === 'degrade' ? this.gate?.ruleOf(decision.rule ?? '')?.exceeded.degrade : undefined
     if (plan !== undefined) {
-      const lesser = degradeMessage(plan, message, decision)
-      if (lesser.payload !== undefined) payload = Buffer.from(lesser.payload)
-      const userProperties = { ...message.headers, ...lesser.headers }
+      const degraded = degradeMessage(plan, message, decision)
+      if (degraded.payload !== undefined) payload = Buffer.from(degraded.payload)
+      const userProperties = { ...message.headers, ...degraded.headers }
       const properties = { ...clientData.properties, userProperties }
-      options = { ...clientData, qos: lesser.qos, retain: lesser.retain, properties }
+      options = { ...clientData, qos: degraded.qos, retain: degraded.retain, properties }
     }
-    const underWay = (options.qos ?? 0) > 0 ? this.#unacknowledged : this.#written
-    let settled = false
+    const inFlight = (options.qos ?? 0) > 0 ? this.#unacknowledged : this.#written
+    let isSettled = false
     const done = (error?: Error | null): void => {
-      if (settled) return
-      settled = true
-      underWay.delete(done)
+      if (isSettled) return
+      isSettled = true
+      inFlight.delete(done)
       settle(error ? { error, slowDown: (error as { code?: unknown }).code === QUOTA_EXCEEDED } : undefined)
     }
-    const flaw = findSizeProblem(
+    const problem = findSizeProblem(
       message,
       options.properties,
       this.#client.serverProperties?.maximumPacketSize,
     )
-    underWay.add(done)
-    if (flaw !== undefined) {
-      done(flaw)
+    inFlight.add(done)
+    if (problem !== undefined) {
+      done(problem)
       return
     }
     try {
@@ -111,4 +115,14 @@ export class MqttTransport implements Transport<PublishOptions> {
       done(error as Error)
     }
   }
+}
+
+/** Returns the most messages of QoS 1 and 2 in flight: the broker's Receive Maximum [MQTT-3.3.4-9], at most `requested`. */
+export function inFlightFor(
+  version: number | undefined,
+  receiveMaximum: number | undefined,
+  requested: number | undefined,
+): number {
+  if (version === 5) return Math.min(requested ?? DEFAULT_WINDOW, receiveMaximum ?? 65_535)
+  return requested ?? DEFAULT_WINDOW_MQTT_3
 }

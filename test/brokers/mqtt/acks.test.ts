@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { Acks, TOGETHER } from '../../../brokers/mqtt/acks.ts'
+import { AckWindow, MAX_AHEAD } from '../../../brokers/mqtt/ack-window.ts'
+import { Acks, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/acks.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client.ts'
-import { AckWindow, WINDOW_AHEAD } from '../../../brokers/mqtt/decide-ahead.ts'
 import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
 import { type Continue, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
 import { Gate } from '../../../src/index.ts'
@@ -35,20 +35,20 @@ function openAcks() {
 describe('acknowledgements', () => {
   it('of messages handled in one go are written together, a bounded number of them, and none waits for longer', async () => {
     const { acks, arrive, stream, writes } = openAcks()
-    for (let id = 1; id <= 2 * TOGETHER + 3; id++)
+    for (let id = 1; id <= 2 * MAX_BATCHED_ACKS + 3; id++)
       acks.finish(
         arrive(id, () => stream.write('ack')),
         0,
       )
-    expect(writes).toEqual([TOGETHER, TOGETHER])
+    expect(writes).toEqual([MAX_BATCHED_ACKS, MAX_BATCHED_ACKS])
     await Promise.resolve()
-    expect(writes).toEqual([TOGETHER, TOGETHER, 3])
+    expect(writes).toEqual([MAX_BATCHED_ACKS, MAX_BATCHED_ACKS, 3])
     acks.finish(
       arrive(99, () => stream.write('ack')),
       0,
     )
     await Promise.resolve()
-    expect(writes).toEqual([TOGETHER, TOGETHER, 3, 1])
+    expect(writes).toEqual([MAX_BATCHED_ACKS, MAX_BATCHED_ACKS, 3, 1])
   })
 
   it('are sent once, with the reason of a refusal', () => {
@@ -77,7 +77,7 @@ describe('acknowledgements', () => {
   it('are not sent apart where there is no connection', () => {
     const { acks, arrive, client, sent } = openAcks()
     const message = arrive(7, () => {})
-    acks.goAhead(message)
+    acks.continueAhead(message)
     client.connected = false
     acks.finish(message, 0)
     expect(sent).toEqual([])
@@ -90,13 +90,13 @@ describe('messages a client goes ahead of', () => {
     const ackWindow = new AckWindow(acks, () => true)
     const messages = [1, 2, 3].map(id => arrive(id, () => {}))
     for (const message of messages) {
-      ackWindow.enter(message)
-      ackWindow.go()
+      ackWindow.add(message)
+      ackWindow.continueIfAllowed()
     }
-    ackWindow.settle(messages[1]!, 0x97)
-    ackWindow.settle(messages[2]!, 0)
+    ackWindow.finish(messages[1]!, 0x97)
+    ackWindow.finish(messages[2]!, 0)
     expect(sent).toEqual([])
-    ackWindow.settle(messages[0]!, 0)
+    ackWindow.finish(messages[0]!, 0)
     expect(sent.map(packet => Object.values(packet))).toEqual([
       ['puback', 1, 0],
       ['puback', 2, 0x97],
@@ -114,12 +114,12 @@ describe('messages a client goes ahead of', () => {
     while (gone === messages.length) {
       const message = arrive(messages.length + 1, () => gone++, 0)
       messages.push(message)
-      ackWindow.enter(message)
-      ackWindow.go()
+      ackWindow.add(message)
+      ackWindow.continueIfAllowed()
     }
-    expect(messages).toHaveLength(WINDOW_AHEAD)
-    ackWindow.settle(messages[0]!, 0)
-    expect(gone).toBe(WINDOW_AHEAD)
+    expect(messages).toHaveLength(MAX_AHEAD)
+    ackWindow.finish(messages[0]!, 0)
+    expect(gone).toBe(MAX_AHEAD)
   })
 
   it('are none at QoS 2 where the client cannot be made to count one less', () => {
@@ -128,15 +128,15 @@ describe('messages a client goes ahead of', () => {
     let gone = 0
     Object.assign(client, { _trackIncomingQoS2Publish: () => true, incomingStore: { del: () => {} } })
     const message = arrive(1, () => gone++, 2)
-    ackWindow.enter(message)
-    ackWindow.go()
+    ackWindow.add(message)
+    ackWindow.continueIfAllowed()
     expect(gone).toBe(0)
-    ackWindow.settle(message, 0)
+    ackWindow.finish(message, 0)
     expect(gone).toBe(1)
     Object.assign(client, { _releaseIncomingQoS2Publish: () => {} })
     const next = arrive(2, () => gone++, 2)
-    ackWindow.enter(next)
-    ackWindow.go()
+    ackWindow.add(next)
+    ackWindow.continueIfAllowed()
     expect(gone).toBe(2)
   })
 
@@ -145,10 +145,10 @@ describe('messages a client goes ahead of', () => {
     const ackWindow = new AckWindow(acks, () => false)
     let gone = 0
     const message = arrive(1, () => gone++)
-    ackWindow.enter(message)
-    ackWindow.go()
+    ackWindow.add(message)
+    ackWindow.continueIfAllowed()
     expect(gone).toBe(0)
-    ackWindow.settle(message, 0)
+    ackWindow.finish(message, 0)
     expect(gone).toBe(1)
   })
 })

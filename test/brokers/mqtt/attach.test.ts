@@ -17,7 +17,7 @@ describe('attaching a limiter to a consumer', () => {
     expect(() => limitConsumer(own.client, asks('retry', 'disconnect', 'redirect'), { handler })).toThrow(
       new UnsupportedError(
         [
-          'an MQTT consumer cannot enact "retry", which "to retry" asks for (MQTT delivers nothing again on the same connection; use throttle or queue)',
+          'an MQTT consumer cannot enact "retry", which "to retry" asks for (MQTT does not redeliver on the same connection; use throttle or queue)',
           'an MQTT consumer cannot enact "redirect", which "to redirect" asks for (there is no client to publish with; give a second one as deadLetter)',
           'an MQTT consumer cannot enact "disconnect", which "to disconnect" asks for (that would end the consumer, not the sender; use drop or reject)',
         ].join('\n'),
@@ -169,7 +169,7 @@ describe('attaching a limiter to a consumer', () => {
       warn: (_context: object, text = '') => void warnings.push(text),
     }
     await using scene = await openScene({ rules: [], logger })
-    expect(warnings).toEqual(['listeners of "message" see every message, also what is refused'])
+    expect(warnings).toEqual(['listeners of "message" receive every message, including refused ones'])
     await scene.gate.apply({ rules: [{ name: 'r', limit: '1 per 1000s', exceeded: 'retry' }] })
     expect(warnings[1]).toContain('an MQTT consumer cannot enact "retry", which "r" asks for')
     await scene.publish(3)

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { Senders } from '../../../brokers/mqtt/sender-cache.ts'
+import { IdentifiedSenders } from '../../../brokers/mqtt/sender-cache.ts'
 import type { Sender } from '../../../src/core/message.ts'
 
 const PACKET = { topic: 'a', payload: Buffer.alloc(0) }
 
 function sendersOf(...identities: unknown[]): readonly Sender[] {
-  const senders = new Senders(
+  const senders = new IdentifiedSenders(
     topic => identities[Number(topic)] as Sender,
     () => {},
   )
-  return identities.map((_, index) => senders.of(String(index), PACKET))
+  return identities.map((_, index) => senders.senderOf(String(index), PACKET))
 }
 
 describe('the senders of a consumer', () => {
@@ -48,16 +48,16 @@ describe('the senders of a consumer', () => {
 
   it('of whom identify throws are told apart by topic, and none passes for another by the name of it', () => {
     const failed: unknown[] = []
-    const senders = new Senders(
+    const senders = new IdentifiedSenders(
       topic => {
         if (topic !== 'known') throw new Error('no')
         return { client: 'a' }
       },
       err => failed.push(err),
     )
-    const known = senders.of('known', PACKET)
+    const known = senders.senderOf('known', PACKET)
     const others = ['1:a-----', '["a",null,null,null,null,null,null]', 'b'].map(topic =>
-      senders.of(topic, PACKET),
+      senders.senderOf(topic, PACKET),
     )
     expect(new Set([known, ...others]).size).toBe(4)
     for (const other of others) expect(other.client).toBeUndefined()

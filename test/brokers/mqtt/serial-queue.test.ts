@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SerialQueue } from '../../../brokers/mqtt/topic-order.ts'
+import { SerialQueue } from '../../../brokers/mqtt/serial-queue.ts'
 
 describe('turns', () => {
   it('run what is quick at once, and one after another what takes its time', async () => {
@@ -9,7 +9,7 @@ describe('turns', () => {
       if (!item.startsWith('slow')) return undefined
       return Promise.resolve().then(() => void ran.push(`${item} ends`))
     })
-    for (const item of ['quick', 'slow 1', 'slow 2', 'last']) turns.take(item)
+    for (const item of ['quick', 'slow 1', 'slow 2', 'last']) turns.enqueue(item)
     expect(ran).toEqual(['quick begins', 'slow 1 begins'])
     const idle = new Promise<void>(resolve => turns.whenIdle(resolve))
     await idle
@@ -23,7 +23,7 @@ describe('turns', () => {
       expect(item).toBe(next++)
       return item === 0 ? Promise.resolve() : undefined
     })
-    for (let item = 0; item < 100_000; item++) turns.take(item)
+    for (let item = 0; item < 100_000; item++) turns.enqueue(item)
     await new Promise<void>(resolve => turns.whenIdle(resolve))
     expect(next).toBe(100_000)
   })
