@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import { findUnsupported as findAedesFlaws } from '../../brokers/aedes/capabilities.ts'
 import { findUnsupported as findMqttFlaws } from '../../brokers/mqtt/capabilities.ts'
-import { NATS_CAPABILITIES, findUnsupported as findNatsFlaws } from '../../brokers/nats/capabilities.ts'
+import { findUnsupported as findNatsFlaws, NATS_CAPABILITIES } from '../../brokers/nats/capabilities.ts'
 import { formatProblem, PolicyError, type Problem, withoutControls } from '../core/errors.ts'
 import { Gate, MemoryStore } from '../index.ts'
 import {
