@@ -9,9 +9,9 @@ import {
 } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
 
-/** Where a broker leaves what it has counted. */
+/** Snapshot store of a broker's analytics. */
 export interface AnalyticsStore {
-  /** Undefined for nowhere. */
+  /** Undefined if analytics are not stored. */
   readonly snapshots: SnapshotStore | undefined
   close(): Promise<void>
 }
@@ -19,30 +19,31 @@ export interface AnalyticsStore {
 const REMEDY = 'write sqlite:FILE, redis://HOST, policy for the store of the policy, or none'
 
 /**
- * The store of a policy where `word` is undefined or `policy`, as far as it is SQLite or Redis; nothing for `none`; else
- * what its URL says, opened for this alone. Throws CommandFailure for what cannot keep analytics, StoreError for a file
- * that cannot be opened.
+ * Opens the snapshot store. By default, or for `policy`, uses the store of the policy if it is SQLite or Redis; for
+ * `none` returns no store; otherwise opens the given URL. Throws CommandError for a store that cannot hold analytics,
+ * StoreError for a file that cannot be opened.
  */
 export async function openAnalyticsStore(
   word: string | undefined,
   { store, clock }: { readonly store: Store; readonly clock: Clock },
   logger: Logger,
 ): Promise<AnalyticsStore> {
-  const stays = async (): Promise<void> => {}
-  if (word === 'none') return { snapshots: undefined, close: stays }
+  const keepOpen = async (): Promise<void> => {}
+  if (word === 'none') return { snapshots: undefined, close: keepOpen }
   if (word === undefined || word === 'policy') {
-    const snapshots = snapshotsIn(store, clock)
-    if (snapshots !== undefined || word === undefined) return { snapshots, close: stays }
-    throw wrong(`the policy's store keeps no analytics: it is ${store.name}`)
+    const snapshots = createSnapshots(store, clock)
+    if (snapshots !== undefined || word === undefined) return { snapshots, close: keepOpen }
+    throw invalidOption(`the policy's store keeps no analytics: it is ${store.name}`)
   }
-  if (!/^(sqlite|rediss?(\+(sentinel|cluster))?):/.test(word)) throw wrong('it is no SQLite and no Redis')
+  if (!/^(sqlite|rediss?(\+(sentinel|cluster))?):/.test(word))
+    throw invalidOption('it is neither SQLite nor Redis')
   const opened = await openStore(word, { logger })
-  const snapshots = snapshotsIn(opened, clock)
+  const snapshots = createSnapshots(opened, clock)
   return { snapshots, close: () => opened.close() }
 }
 
-/** Beside the state of limits; undefined where nothing else can stand there. */
-function snapshotsIn({ backend }: Store, clock: Clock): SnapshotStore | undefined {
+/** Returns snapshots in the backend of a store; undefined if it has none. */
+function createSnapshots({ backend }: Store, clock: Clock): SnapshotStore | undefined {
   if (backend === undefined) return undefined
   if (backend.kind === 'redis') {
     return new RedisSnapshots({ client: backend.commands, prefix: backend.prefix, clock })
@@ -55,7 +56,7 @@ function snapshotsIn({ backend }: Store, clock: Clock): SnapshotStore | undefine
   }
 }
 
-/** Never the URL: it may hold a password. */
-function wrong(why: string): CommandError {
+/** Never print the URL: it may contain a password. */
+function invalidOption(why: string): CommandError {
   return new CommandError(`the value of --analytics-store cannot be used: ${why} (${REMEDY})`, EXIT.usage)
 }

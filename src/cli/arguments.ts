@@ -4,7 +4,7 @@ import { PolicyError } from '../core/errors.ts'
 import { parseBytes, parseDuration } from '../core/units.ts'
 import { printable } from './format.ts'
 
-/** A load as `80%` or `0.8`. */
+/** Parses a load such as `80%` or `0.8`. */
 export function readLoad(text: string): number {
   const [, digits, percent] = /^(\d{1,3}(?:\.\d{1,6})?)(%?)$/.exec(text.trim()) ?? []
   const load = Number(digits) / (percent === '%' ? 100 : 1)
@@ -12,18 +12,18 @@ export function readLoad(text: string): number {
   throw new InvalidArgumentError('Write a load from 0 to 1, as 80% or 0.8.')
 }
 
-/** Gathers an option that may be given several times. */
+/** Collects an option that may be given several times. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]
 }
 
-/** An IP address, v4 or v6. */
+/** Parses an IP address, v4 or v6. */
 export function readAddress(text: string): string {
   if (isIP(text) !== 0) return text
   throw new InvalidArgumentError('Write an IP address, as 192.0.2.1 or 2001:db8::1.')
 }
 
-/** A payload: JSON, or plain text. Text that begins as JSON does and is none is refused. */
+/** Parses a payload: JSON or plain text. Rejects text that begins like JSON but is invalid. */
 export function readPayload(text: string): string {
   if (!/^\s*[{["]/.test(text)) return text
   try {
@@ -31,56 +31,56 @@ export function readPayload(text: string): string {
     return text
   } catch (error) {
     throw new InvalidArgumentError(
-      `It is no JSON: ${printable((error as Error).message)}. Write '{"units":3}'.`,
+      `It is not JSON: ${printable((error as Error).message)}. Write '{"units":3}'.`,
     )
   }
 }
 
-/** A TCP port; 0 lets the system choose. */
+/** Parses a TCP port; 0 lets the system choose. */
 export function readPort(text: string): number {
-  return readWhole(text, 65_535, 'a port, as 1883, or 0 for a free one')
+  return parseWhole(text, 65_535, 'a port, as 1883, or 0 for a free one')
 }
 
-/** Whole milliseconds of `10s`. */
+/** Parses a duration such as `10s` to whole milliseconds. */
 export function readDuration(text: string): number {
   return orInvalid(() => parseDuration(text))
 }
 
-/** Whole bytes of `120` or `10kB`. */
+/** Parses a size such as `120` or `10kB` to whole bytes. */
 export function readBytes(text: string): number {
   return orInvalid(() => parseBytes(/^\d+$/.test(text) ? Number(text) : text))
 }
 
-/** The largest packet: up to the 256 MB of MQTT. */
+/** Parses a maximum packet size, up to the 256 MB of MQTT. */
 export function readPacketBytes(text: string): number {
   const bytes = readBytes(text)
-  if (bytes >= SMALLEST_PACKET_BOUND && bytes <= 268_435_460) return bytes
-  throw new InvalidArgumentError(`Write a size from ${SMALLEST_PACKET_BOUND} bytes to 256 MB, as 64kB.`)
+  if (bytes >= MIN_PACKET_BOUND && bytes <= 268_435_460) return bytes
+  throw new InvalidArgumentError(`Write a size from ${MIN_PACKET_BOUND} bytes to 256 MB, as 64kB.`)
 }
 
-/** Below this not even a usual CONNECT would pass. */
-const SMALLEST_PACKET_BOUND = 256
+/** A smaller limit would refuse even a usual CONNECT. */
+const MIN_PACKET_BOUND = 256
 
-/** How many senders a bench has: 1 to a million. */
+/** Parses the number of senders of a benchmark: 1 to a million. */
 export function readSenders(text: string): number {
   const remedy = 'a whole number of senders, 1 to 1000000'
-  const count = readWhole(text, 1_000_000, remedy)
+  const count = parseWhole(text, 1_000_000, remedy)
   if (count > 0) return count
   throw new InvalidArgumentError(`Write ${remedy}.`)
 }
 
 export function readQos(text: string): 0 | 1 | 2 {
-  return readWhole(text, 2, '0, 1 or 2') as 0 | 1 | 2
+  return parseWhole(text, 2, '0, 1 or 2') as 0 | 1 | 2
 }
 
-/** Whole milliseconds since the epoch of an ISO date, or of such a number. */
+/** Parses an ISO date, or milliseconds since the epoch. */
 export function readMoment(text: string): number {
   const atMs = /^\d+$/.test(text) ? Number(text) : Date.parse(text)
   if (Number.isSafeInteger(atMs) && atMs >= 0 && atMs <= 8.64e15) return atMs
   throw new InvalidArgumentError('Write a moment as 2026-01-31T12:00:00Z, or milliseconds since 1970.')
 }
 
-/** Adds `name=value` to the headers given before; a name given twice has several values. */
+/** Adds `name=value` to the headers given before; a repeated name has several values. */
 export function readHeader(
   text: string,
   before: Readonly<Record<string, readonly string[]>> = {},
@@ -92,7 +92,7 @@ export function readHeader(
   return Object.fromEntries([...Object.entries(before), [name, [...values, value]]])
 }
 
-function readWhole(text: string, most: number, remedy: string): number {
+function parseWhole(text: string, most: number, remedy: string): number {
   const value = Number(text)
   if (/^\d+$/.test(text) && value <= most) return value
   throw new InvalidArgumentError(`Write ${remedy}.`)

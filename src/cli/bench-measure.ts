@@ -4,35 +4,35 @@ import { runInNewContext } from 'node:vm'
 import { type Clock, createSender, type Decision, type Gate, systemClock } from '../index.ts'
 import { BenchMessage, type Flow, type Traffic } from './bench-traffic.ts'
 
-/** Picks prepared at once; chance costs nothing while it is measured. */
+/** Random choices prepared in advance, so that they cost nothing during the measurement. */
 const PICKS = 2 ** 18
-/** Decisions between two looks at the time. */
+/** Decisions between two checks of the time. */
 const CHUNK = 1_024
 const SEED = 12_345
 
 export type Kind = 'allowed' | 'refused'
 
-/** Of decisions in a row. */
-export interface Pace {
+/** Throughput of consecutive decisions. */
+export interface Throughput {
   /** Senders that took part. */
   readonly senders: number
   readonly decisions: number
-  /** Share of them that was of the kind that is measured. */
+  /** Share of decisions of the measured kind. */
   readonly share: number
   readonly perSecond: number
   readonly eachNs: number
 }
 
-/** Of single decisions, in nanoseconds. */
-export interface Spread {
+/** Percentiles of single decisions, in nanoseconds. */
+export interface Percentiles {
   readonly p50Ns: number
   readonly p99Ns: number
   readonly p999Ns: number
 }
 
-export type Speed = Pace & Spread
+export type Speed = Throughput & Percentiles
 
-/** Shows what it is told. Reads the machine's clock all the same, as a gate in service does. */
+/** Clock with a settable time. It also reads the system clock, as a gate in production does. */
 export class SetClock implements Clock {
   nowMs = Date.now()
 
@@ -41,18 +41,18 @@ export class SetClock implements Clock {
     return this.nowMs
   }
 
-  /** Nothing falls due: keys are not swept while they are measured. */
+  /** Timers never run: keys are not swept during a measurement. */
   after(): () => void {
     return () => {}
   }
 }
 
-/** Decisions of a gate on made up traffic. */
-export class Drive {
+/** Runs decisions of a gate on generated traffic. */
+export class DecisionRunner {
   readonly #gate: Gate
   readonly #clock: SetClock
   readonly #traffic: Traffic
-  /** Of all flows. */
+  /** Indexes of all flows. */
   readonly indexes: readonly number[]
   #picks = new Int32Array(0)
   #at = 0
@@ -66,7 +66,7 @@ export class Drive {
     this.pickFrom(this.indexes)
   }
 
-  /** The flows that take part, in an order of chance that is the same each time. */
+  /** Selects the flows that take part, in the same random order each time. */
   pickFrom(indexes: readonly number[]): void {
     let state = SEED
     this.#taking = indexes.length
@@ -79,15 +79,15 @@ export class Drive {
 
   decide(index: number): Decision {
     const { flows, contents } = this.#traffic
-    // The memory store answers at once.
+    // The memory store answers synchronously.
     return this.#gate.check(new BenchMessage(flows[index]!, contents)) as Decision
   }
 
   /**
-   * Decides for so long, the clock moving on by `stepMs` before each; ends early at the first that is not of the
-   * `kind` where only that kind will do.
+   * Decides for `forMs`, and advances the clock by `stepMs` before each decision. With `only`, ends early at the first
+   * decision not of the `kind`.
    */
-  run(forMs: number, stepMs: number, kind: Kind, only = false): Pace {
+  run(forMs: number, stepMs: number, kind: Kind, only = false): Throughput {
     let decisions = 0
     let allowed = 0
     let spentMs = 0
@@ -112,8 +112,8 @@ export class Drive {
     }
   }
 
-  /** Times single decisions for so long; what the timer itself takes is taken off. */
-  time(forMs: number, stepMs: number): Spread {
+  /** Times single decisions for `forMs`, without the time of the timer itself. */
+  time(forMs: number, stepMs: number): Percentiles {
     const histogram = createHistogram()
     const timerNs = measureTimer()
     const { flows, contents } = this.#traffic
@@ -137,7 +137,7 @@ export class Drive {
   }
 }
 
-/** Nanoseconds between two readings with nothing in between; the median. */
+/** Returns the median of nanoseconds between two timer readings. */
 export function measureTimer(): number {
   const histogram = createHistogram()
   for (let left = 20_000; left > 0; left--) {
@@ -147,21 +147,21 @@ export function measureTimer(): number {
   return histogram.percentile(50)
 }
 
-/** What keys and senders hold, in bytes. */
+/** Memory of keys and senders, in bytes. */
 export interface Memory {
   readonly keys: number
   readonly senders: number
-  /** Null where there are too few keys to tell. */
+  /** Null if there are too few keys to measure. */
   readonly perKeyBytes: number | null
   readonly perSenderBytes: number
 }
 
-/** Fewer keys are lost among what a process does besides. */
-const LEAST_KEYS = 5_000
+/** With fewer keys, other memory of the process dominates. */
+const MIN_KEYS = 5_000
 
 /**
- * Bytes for each key of a rule and for each connected sender: what is in use after all have sent one message. The keys
- * are counted by senders that are gone again. Undefined where no garbage collector can be called.
+ * Measures the bytes of each key of a rule and of each connected sender, after all have sent one message. Keys are
+ * measured with senders that are freed again. Returns undefined if no garbage collector can be called.
  */
 export function measureMemory(gate: Gate, { flows, contents }: Traffic): Memory | undefined {
   const collect = findCollector()
@@ -172,22 +172,22 @@ export function measureMemory(gate: Gate, { flows, contents }: Traffic): Memory 
     return heapUsed + external
   }
   const copyOf = (flow: Flow): Flow => ({ ...flow, sender: createSender(flow.sender) })
-  // Routes are found, and nothing is charged.
+  // Compile the routes first, without a charge.
   for (const flow of flows) gate.peek(new BenchMessage(copyOf(flow), contents))
   const before = used()
   for (const flow of flows) gate.check(new BenchMessage(copyOf(flow), contents))
   const withKeys = used()
-  const seated = flows.map(copyOf)
-  for (const flow of seated) gate.check(new BenchMessage(flow, contents))
+  const connected = flows.map(copyOf)
+  for (const flow of connected) gate.check(new BenchMessage(flow, contents))
   const withSenders = used()
   const health = gate.store.health()
   const keys = health instanceof Promise ? 0 : (health.keys ?? 0)
   return {
     keys,
-    // Named after the last measure, so that they are alive in it.
-    senders: seated.length,
-    perKeyBytes: keys < LEAST_KEYS ? null : Math.max(0, (withKeys - before) / keys),
-    perSenderBytes: Math.max(0, (withSenders - withKeys) / seated.length),
+    // Referenced after the last measurement, so that they stay in memory until then.
+    senders: connected.length,
+    perKeyBytes: keys < MIN_KEYS ? null : Math.max(0, (withKeys - before) / keys),
+    perSenderBytes: Math.max(0, (withSenders - withKeys) / connected.length),
   }
 }
 

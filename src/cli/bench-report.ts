@@ -1,7 +1,7 @@
 import type { Memory, Speed } from './bench-measure.ts'
 import { formatCount, formatShare, formatTable } from './format.ts'
 
-/** What a bench found; null for what the traffic of the policy does not reach. */
+/** Results of a benchmark; null for kinds of decisions that the traffic did not reach. */
 export interface BenchReport {
   readonly machine: {
     readonly node: string
@@ -13,14 +13,14 @@ export interface BenchReport {
   readonly policy: { readonly files: readonly string[]; readonly rules: number; readonly exemptions: number }
   readonly senders: number
   readonly topics: number
-  /** Taken off each percentile. */
+  /** Subtracted from each percentile. */
   readonly timerNs: number
   readonly allowed: Speed | null
   readonly refused: Speed | null
   readonly memory: Memory | null
 }
 
-/** The figures as tables for people. */
+/** Formats the results as tables. */
 export function describeBench(report: BenchReport): readonly string[] {
   const { machine, policy, memory } = report
   const kinds = (['allowed', 'refused'] as const).flatMap(kind => {
@@ -31,24 +31,23 @@ export function describeBench(report: BenchReport): readonly string[] {
     const times = [speed.eachNs, speed.p50Ns, speed.p99Ns, speed.p999Ns].map(formatNanoseconds)
     return [kind, formatCount(speed.senders), formatCount(Math.round(speed.perSecond)), ...times]
   })
-  const sharedEntries = kinds
+  const remarks = kinds
     .filter(({ speed }) => speed.share < 1)
     .map(
       ({ kind, speed }) =>
         `of the ${kind} only ${formatShare(speed.share * 1e6, 1e6)} were: the rest is in the figures`,
     )
-  if (report.allowed === null) sharedEntries.push('no message of this traffic was allowed')
-  if (report.refused === null)
-    sharedEntries.push('no message of this traffic was refused in the time there was')
+  if (report.allowed === null) remarks.push('no message of this traffic was allowed')
+  if (report.refused === null) remarks.push('no message of this traffic was refused in the available time')
   return [
     `Node ${machine.node}, ${machine.cores} × ${machine.cpu}, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB, ${machine.platform}`,
     `${policy.files.join(' + ')}: ${counted(policy.rules, 'rule')}, ${counted(policy.exemptions, 'exemption')}; ` +
       `${counted(report.senders, 'sender')} on ${counted(report.topics, 'topic')}`,
     '',
     ...formatTable(['decisions', 'senders', 'a second', 'each', 'p50', 'p99', 'p99.9'], rows),
-    ...sharedEntries,
+    ...remarks,
     '',
-    ...(memory === null ? ['memory: not to be measured here'] : describeMemory(memory)),
+    ...(memory === null ? ['memory: cannot be measured here'] : describeMemory(memory)),
     '',
     `percentiles are of single decisions, less the ${formatNanoseconds(report.timerNs)} of the timer itself`,
   ]

@@ -2,32 +2,32 @@ import type { Action, Dialect, Headers, Message, Sender } from '../core/message.
 import { createSender } from '../index.ts'
 import type { CompiledPolicy, CompiledRule } from '../policy/index.ts'
 
-/** Of a capture that is not the last, and of a wildcard: fleets have many devices on few sites. */
-const FEW = 100
+/** Values of a capture before the last one, and of a wildcard. Fleets have many devices on few sites. */
+const REPEATED_VALUES = 100
 const SIZE_BYTES = 100
 
-/** A sender and the topic it stays on. */
+/** A sender and its topic. */
 export interface Flow {
   readonly sender: Sender
   readonly topic: string
   readonly on: Action
 }
 
-/** What is the same for all messages. */
+/** Fields shared by all messages. */
 export interface Contents {
   readonly protocol: Dialect
   readonly headers: Headers | undefined
-  /** JSON. */
+  /** JSON text. */
   readonly payload: string
 }
 
-/** Made up traffic that meets every rule of a policy. */
+/** Generated traffic that reaches every rule of a policy. */
 export interface Traffic {
   readonly flows: readonly Flow[]
   readonly contents: Contents
 }
 
-/** A message as an adapter makes one for each packet. */
+/** A message as an adapter creates one for each packet. */
 export class BenchMessage implements Message {
   readonly topic: string
   readonly on: Action
@@ -54,8 +54,8 @@ export class BenchMessage implements Message {
 }
 
 /**
- * Traffic made from the patterns of a policy: captures and wildcards are filled with names. The senders take the
- * patterns in turn, each has one topic, and they have all their parts but roles and tier.
+ * Generates traffic from the patterns of a policy by filling captures and wildcards. Senders are assigned to the
+ * patterns in turn, each with one topic and all its parts except roles and tier.
  */
 export function makeTraffic({ dialect, rules, senders }: CompiledPolicy, count: number): Traffic {
   const enabled = rules.filter(({ options }) => options.enabled !== false)
@@ -73,7 +73,7 @@ export function makeTraffic({ dialect, rules, senders }: CompiledPolicy, count: 
   return { flows, contents: { protocol: dialect, headers: headersFor(enabled, senders), payload } }
 }
 
-/** A topic that matches a pattern; `index` tells those of different senders apart. */
+/** Returns a topic that matches a pattern; `index` makes the topics of senders distinct. */
 export function fillPattern(pattern: string, dialect: Dialect, index: number): string {
   const separator = dialect === 'mqtt' ? '/' : '.'
   const levels = pattern.split(separator)
@@ -81,8 +81,8 @@ export function fillPattern(pattern: string, dialect: Dialect, index: number): s
   const isCapture = (level: string): boolean => level.startsWith('{') && level.endsWith('}')
   const last = levels.findLastIndex(isCapture)
   const filled = levels.map((level, place) => {
-    if (isCapture(level)) return `${level.slice(1, -1)}-${place === last ? index : index % FEW}`
-    if (level === '+' || level === '*') return `any-${index % FEW}`
+    if (isCapture(level)) return `${level.slice(1, -1)}-${place === last ? index : index % REPEATED_VALUES}`
+    if (level === '+' || level === '*') return `any-${index % REPEATED_VALUES}`
     return level === '#' || level === '>' ? 'rest' : level
   })
   return filled.join(separator)
@@ -92,7 +92,7 @@ function onOf({ options }: CompiledRule): Action {
   return options.on ?? 'publish'
 }
 
-/** Its address is of the network for measurements, 198.18.0.0/15 (RFC 2544): hardly any exemption names it. */
+/** Uses addresses of the benchmark network 198.18.0.0/15 (RFC 2544), which exemptions hardly ever name. */
 function makeSender(index: number): Sender {
   const host = index % 2 ** 17
   return createSender({
@@ -105,12 +105,12 @@ function makeSender(index: number): Sender {
   })
 }
 
-/** Reports whether a rule counts by a key and a cost. */
+/** Returns true if a rule counts by key and cost. */
 function isCounted(rule: CompiledRule): rule is Exclude<CompiledRule, { readonly kind: 'maxSize' }> {
   return rule.kind !== 'maxSize'
 }
 
-/** The headers rules and senders ask for, each with a value. */
+/** Returns the headers that rules and senders need, each with a value. */
 function headersFor(all: readonly CompiledRule[], senders: unknown): Headers | undefined {
   const rules = all.filter(isCounted)
   const scopes = rules.flatMap(({ options }) => options.per ?? []).flatMap(scope => scope.split('|'))
@@ -125,7 +125,7 @@ function headersFor(all: readonly CompiledRule[], senders: unknown): Headers | u
   return headers.length === 0 ? undefined : Object.fromEntries(headers)
 }
 
-/** A reading with the fields that costs are read from. */
+/** Returns a payload with the fields that costs are read from. */
 function payloadFor(rules: readonly CompiledRule[]): Readonly<Record<string, unknown>> {
   const payload: Record<string, unknown> = { value: 21.5, unit: 'C' }
   for (const { options } of rules.filter(isCounted)) {

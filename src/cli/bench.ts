@@ -1,7 +1,7 @@
 import { cpus, totalmem } from 'node:os'
 import { Gate, MemoryStore } from '../index.ts'
 import { compilePolicy, loadPolicy } from '../policy/index.ts'
-import { Drive, measureMemory, measureTimer, SetClock, type Speed } from './bench-measure.ts'
+import { DecisionRunner, measureMemory, measureTimer, SetClock, type Speed } from './bench-measure.ts'
 import { type BenchReport, describeBench } from './bench-report.ts'
 import { makeTraffic } from './bench-traffic.ts'
 import { EXIT } from './command-error.ts'
@@ -15,18 +15,19 @@ export interface BenchOptions {
   readonly json: boolean
 }
 
-/** Steps of the clock before each decision; the first with which nothing is refused is used. */
+/** Clock steps to try before each decision; the first step without refusals is used. */
 const STEPS_MS = [0, 1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 86_400_000]
 
-/** Whose memory is measured: fewer are too few. */
-const LEAST_SENDERS = 50_000
+/** Minimum senders for the memory measurement. */
+const MIN_MEMORY_SENDERS = 50_000
 
-/** Of the senders, one in so many. */
-const PARTS = [1, 10, 100]
+/** Fractions of the senders to try: all, a tenth, a hundredth. */
+const SENDER_FRACTIONS = [1, 10, 100]
 
 /**
- * Measures decisions of a policy on this machine, on traffic made from its patterns: speed of allowed and of refused
- * ones, and memory. Time is made up, so that limits fill again for the ones and never for the others.
+ * Measures decisions of a policy on this machine, with traffic generated from its patterns: speed of allowed and
+ * refused ones, and memory. The clock is simulated, so that limits refill for allowed decisions and never for refused
+ * ones.
  */
 export async function bench(options: BenchOptions, terminal: Terminal): Promise<number> {
   const files = await findPolicyFiles(options.policy, terminal.env)
@@ -35,7 +36,7 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   const show = (text: string): void => {
     if (terminal.stderr.isTTY === true) terminal.stderr.write(`\r\u001b[K${text}`)
   }
-  // Warm-up, two measures of each kind, and what it takes to come to each.
+  // One share for the warm-up, two measurements of each kind, and the search for each kind.
   const shareMs = options.forMs / 6
   const withGate = async <T>(use: (gate: Gate, clock: SetClock) => T): Promise<T> => {
     const clock = new SetClock()
@@ -47,9 +48,9 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
       await gate.close()
     }
   }
-  // Senders of their own for each gate: to a second one they would be strangers on each message.
-  const drive = (measure: (drive: Drive) => Speed | null): Promise<Speed | null> =>
-    withGate((gate, clock) => measure(new Drive(gate, clock, makeTraffic(policy, options.senders))))
+  // Each gate gets senders of its own: a sender known to another gate is slower on each message.
+  const drive = (measure: (drive: DecisionRunner) => Speed | null): Promise<Speed | null> =>
+    withGate((gate, clock) => measure(new DecisionRunner(gate, clock, makeTraffic(policy, options.senders))))
   show('warming up')
   await drive(each => measureAllowed(each, shareMs / 4))
   show('allowed decisions')
@@ -57,7 +58,7 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   show('refused decisions')
   const refused = await drive(each => measureRefused(each, shareMs))
   show('memory')
-  const many = makeTraffic(policy, Math.max(options.senders, LEAST_SENDERS))
+  const many = makeTraffic(policy, Math.max(options.senders, MIN_MEMORY_SENDERS))
   const memory = await withGate(gate => measureMemory(gate, many))
   show('')
   const report: BenchReport = {
@@ -75,15 +76,17 @@ export async function bench(options: BenchOptions, terminal: Terminal): Promise<
   return EXIT.fine
 }
 
-/** Time goes on just fast enough for all to pass; what never can, as it costs too much, takes no part. */
-function measureAllowed(drive: Drive, forMs: number): Speed | null {
+/**
+ * Advances the clock just fast enough for all to pass. Flows that can never pass, because of their cost, are left out.
+ */
+function measureAllowed(drive: DecisionRunner, forMs: number): Speed | null {
   const passing = drive.indexes.filter(index => drive.decide(index).retryAfterMs !== Infinity)
   if (passing.length === 0) return null
   drive.pickFrom(passing)
   let last = 0
   for (const stepMs of STEPS_MS) {
     last = stepMs
-    // What was used up under the step before fills again.
+    // Refill what was used with a smaller step.
     drive.run(forMs / 20, stepMs, 'allowed')
     const pace = drive.run(forMs, stepMs, 'allowed', true)
     if (pace.share === 1) return { ...pace, ...drive.time(forMs, stepMs) }
@@ -93,14 +96,14 @@ function measureAllowed(drive: Drive, forMs: number): Speed | null {
 }
 
 /**
- * Time stands still, and all send until all are refused; where that takes too long a tenth of them, or a hundredth.
- * Those that are refused then are measured.
+ * Stops the clock and sends until all senders are refused, or a tenth or hundredth of them if that takes too long.
+ * Measures the refused ones.
  */
-function measureRefused(drive: Drive, forMs: number): Speed | null {
+function measureRefused(drive: DecisionRunner, forMs: number): Speed | null {
   let most: readonly number[] = []
-  for (const part of PARTS) {
+  for (const part of SENDER_FRACTIONS) {
     const some = drive.indexes.filter(index => index % part === 0)
-    const refused = exhaust(drive, some, forMs / PARTS.length)
+    const refused = exhaust(drive, some, forMs / SENDER_FRACTIONS.length)
     if (refused.length > most.length) most = refused
     if (refused.length === some.length) break
   }
@@ -109,8 +112,8 @@ function measureRefused(drive: Drive, forMs: number): Speed | null {
   return { ...drive.run(forMs, 0, 'refused'), ...drive.time(forMs, 0) }
 }
 
-/** Those that are refused once all are, or time is up. */
-function exhaust(drive: Drive, indexes: readonly number[], forMs: number): readonly number[] {
+/** Sends until all are refused or time is up; returns the refused ones. */
+function exhaust(drive: DecisionRunner, indexes: readonly number[], forMs: number): readonly number[] {
   const end = performance.now() + forMs
   let refused: readonly number[] = []
   do {

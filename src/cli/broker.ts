@@ -6,13 +6,13 @@ import { EXIT } from './command-error.ts'
 import { isEnabled, storeOf } from './environment.ts'
 import { type HealthOptions, type HealthServer, startHealth } from './health-server.ts'
 import { openLog } from './log.ts'
-import { type Monitoring, type MonitoringOptions, observe } from './monitoring.ts'
+import { type Monitoring, type MonitoringOptions, startMonitoring } from './monitoring.ts'
 import { type MqttServer, startMqttServer } from './mqtt-server.ts'
 import { findPolicyFiles } from './policy-files.ts'
 import { StopSignal } from './stop-signal.ts'
 import type { Terminal } from './terminal.ts'
 
-/** How long messages that are held may go on passing when the broker is told to end. */
+/** Maximum time for held messages to pass at shutdown. */
 const DRAIN_MS = 5_000
 
 export interface BrokerOptions extends MonitoringOptions {
@@ -20,12 +20,12 @@ export interface BrokerOptions extends MonitoringOptions {
   readonly host: string
   readonly port: number
   readonly wsPort?: number | undefined
-  /** Default: nobody is told. */
+  /** Default: no health server. */
   readonly healthPort?: number | undefined
   readonly logLevel: string
   readonly trustProxy: readonly string[]
   readonly proxyProtocol: boolean
-  /** Default: nobody is told. */
+  /** Default: no notices. */
   readonly notices?: string | undefined
   /** Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
@@ -33,8 +33,8 @@ export interface BrokerOptions extends MonitoringOptions {
 }
 
 /**
- * Runs a limited MQTT broker until SIGINT or SIGTERM. A changed policy file, or SIGHUP, puts the new policy in the
- * place of the old one; a policy that cannot be used is told of, and the old one stays.
+ * Runs a limited MQTT broker until SIGINT or SIGTERM. Reloads the policy when a file changes or at SIGHUP; an invalid
+ * policy is logged and the old one stays active.
  */
 export async function runBroker(options: BrokerOptions, terminal: Terminal): Promise<number> {
   const log = openLog(options.logLevel, options.json, terminal)
@@ -48,13 +48,13 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
   gate.on('warning', warning =>
     log.warn(
       warning,
-      warning.kind === 'limit_near' ? 'a key nears its limit' : 'a rule has more keys than it may keep',
+      warning.kind === 'limit_near' ? 'a key is close to its limit' : 'a rule has more keys than its maximum',
     ),
   )
   gate.on('scaled', scaled => log.info({ factor: 1, ...scaled }, 'limits are scaled by the load'))
   gate.on('policy', change => {
     if (change.kind === 'applied') log.info({ rules: countRules(change.rules) }, 'policy reloaded')
-    else logRefusal(log, change.error)
+    else logPolicyError(log, change.error)
   })
   const stop = new StopSignal()
   let serving = false
@@ -62,13 +62,16 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
   let health: HealthServer | undefined
   let monitoring: Monitoring | undefined
   try {
-    const observed = await observe(gate, log, options)
-    monitoring = observed
+    const runningMonitoring = await startMonitoring(gate, log, options)
+    monitoring = runningMonitoring
     if (options.healthPort !== undefined) {
-      const look = (): ReturnType<HealthOptions['look']> => ({ serving, rules: countRules(gate.rules()) })
-      const metrics = (): Promise<string> => observed.metrics(server?.limits)
+      const readState = (): ReturnType<HealthOptions['readState']> => ({
+        serving,
+        rules: countRules(gate.rules()),
+      })
+      const metrics = (): Promise<string> => runningMonitoring.metrics(server?.limits)
       const { host, healthPort: port } = options
-      health = await startHealth({ store: gate.store, look, metrics, host, port })
+      health = await startHealth({ store: gate.store, readState: readState, metrics, host, port })
     }
     server = await startMqttServer({ ...options, gate, logger: log })
     const watch = watchPolicy(files, async () => {
@@ -93,7 +96,7 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     log.info({ signal, connections, held }, 'ending')
     await watch.close()
     await server.close(DRAIN_MS)
-    await observed.close()
+    await runningMonitoring.close()
     log.info('ended')
   } finally {
     stop.release()
@@ -104,13 +107,13 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
   return EXIT.fine
 }
 
-/** Limits of exemptions have names of their own, which no rule of a policy has. */
+/** Limits of exemptions are named with a prefix that policy rules cannot have. */
 function countRules(names: readonly string[]): number {
   return names.filter(name => !name.startsWith('exempt:')).length
 }
 
-/** Every problem is a line of its own, with its place in the file. */
-function logRefusal(log: Logger, error: Error): void {
+/** Logs every problem in a line of its own, with its position in the file. */
+function logPolicyError(log: Logger, error: Error): void {
   if (!(error instanceof PolicyError)) {
     log.error({ err: error }, 'the policy was not reloaded, the old one stays')
     return

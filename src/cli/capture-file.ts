@@ -5,7 +5,7 @@ import { CommandError, EXIT } from './command-error.ts'
 import { formatCount } from './format.ts'
 import { LineError, LineSplitter } from './line-splitter.ts'
 
-/** A capture on disk or on the standard input, read line by line. */
+/** A capture in a file or on the standard input, read line by line. */
 export class CaptureFile {
   readonly #path: string
   readonly #stdin: Readable
@@ -20,15 +20,15 @@ export class CaptureFile {
     this.#reader = reader
   }
 
-  /** Its messages in the order given, as many at a time as are there. Failures are to be told by `describe`. */
+  /** Yields the messages in order, in chunks. Pass errors to `describe`. */
   async *chunks(): AsyncGenerator<Iterable<Captured>> {
     const splitter = new LineSplitter()
     for await (const chunk of this.#open()) yield this.#readAll(splitter.push(chunk as Buffer))
     yield this.#readAll(splitter.end())
   }
 
-  /** What went wrong, with its file and line: exit code 1. Errors of other things stay as they are. */
-  describe(error: unknown): unknown {
+  /** Converts a read error to a CommandError with file and line, exit code 1. Returns other errors unchanged. */
+  toCommandError(error: unknown): unknown {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT' || code === 'EISDIR' || code === 'EACCES') {
       const reason =
@@ -51,7 +51,7 @@ export class CaptureFile {
 
   *#readAll(lines: Iterator<string>): Generator<Captured> {
     for (;;) {
-      // Counted before it is read: a line that cannot even be cut out has its number.
+      // Count before reading, so that errors of an incomplete line have its number.
       this.#line++
       const { value: line, done } = lines.next()
       if (done) {

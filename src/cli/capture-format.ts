@@ -8,7 +8,7 @@ export interface Captured {
   /** Whole milliseconds since the Unix epoch. */
   readonly atMs: number
   readonly message: Message
-  /** What its handler did with it, where that was written down. */
+  /** Result of its handler, if it was recorded. */
   readonly handled: Handled | undefined
 }
 
@@ -16,10 +16,10 @@ type Fields = Readonly<Record<string, unknown>>
 
 const ACTIONS: ReadonlySet<unknown> = new Set<Action>(['publish', 'subscribe', 'connect', 'deliver'])
 
-/** The latest moment a date can have (ECMA-262, 21.4.1.1). */
-const LATEST_MS = 8.64e15
+/** Maximum time value of a date (ECMA-262, 21.4.1.1). */
+const MAX_DATE_MS = 8.64e15
 
-/** Reads the lines of a capture. Fields it does not know are left alone; null stands for an absent one. */
+/** Parses lines of a capture. Unknown fields are ignored; null means absent. */
 export class CaptureReader {
   readonly #protocol: Dialect
   readonly #senders = new KnownSenders()
@@ -28,25 +28,26 @@ export class CaptureReader {
     this.#protocol = protocol
   }
 
-  /** Throws LineError for a line that is none of a capture. */
+  /** Throws LineError for an invalid line. */
   read(line: string): Captured {
     const fields = parseObject(line)
     const { at, topic } = fields
-    if (!isWhole(at, LATEST_MS)) throw wrong('at', at, 'whole milliseconds since 1970, as 0 or 1700000000000')
-    if (typeof topic !== 'string') throw wrong('topic', topic, 'a text')
+    if (!isWhole(at, MAX_DATE_MS))
+      throw invalidField('at', at, 'whole milliseconds since 1970, as 0 or 1700000000000')
+    if (typeof topic !== 'string') throw invalidField('topic', topic, 'a text')
     const on = fields.on ?? 'publish'
-    if (!ACTIONS.has(on)) throw wrong('on', on, 'publish, subscribe, connect or deliver')
+    if (!ACTIONS.has(on)) throw invalidField('on', on, 'publish, subscribe, connect or deliver')
     const qos = fields.qos ?? 0
-    if (qos !== 0 && qos !== 1 && qos !== 2) throw wrong('qos', qos, '0, 1 or 2')
+    if (qos !== 0 && qos !== 1 && qos !== 2) throw invalidField('qos', qos, '0, 1 or 2')
     const retain = fields.retain ?? false
-    if (typeof retain !== 'boolean') throw wrong('retain', retain, 'true or false')
+    if (typeof retain !== 'boolean') throw invalidField('retain', retain, 'true or false')
     const will = fields.will ?? false
-    if (typeof will !== 'boolean') throw wrong('will', will, 'true or false')
+    if (typeof will !== 'boolean') throw invalidField('will', will, 'true or false')
     const size = fields.size ?? undefined
-    if (size !== undefined && !isWhole(size)) throw wrong('size', size, 'a whole number of bytes')
+    if (size !== undefined && !isWhole(size)) throw invalidField('size', size, 'a whole number of bytes')
     const headers = fields.headers ?? undefined
     if (headers !== undefined && !areHeaders(headers)) {
-      throw wrong('headers', headers, 'an object of texts, or of lists of texts')
+      throw invalidField('headers', headers, 'an object of texts, or of lists of texts')
     }
     const parts = {
       topic,
@@ -59,13 +60,13 @@ export class CaptureReader {
       headers,
       payload: fields.payload,
     } as const
-    const message = measured(() => new CapturedMessage(parts, this.#protocol))
+    const message = createMeasured(() => new CapturedMessage(parts, this.#protocol))
     return { atMs: at, message, handled: readHandled(fields) }
   }
 }
 
-/** A payload that is nested without end cannot be measured. */
-function measured<T>(make: () => T): T {
+/** Reports a payload nested too deeply to measure. */
+function createMeasured<T>(make: () => T): T {
   try {
     return make()
   } catch (cause) {
@@ -78,7 +79,7 @@ function parseObject(line: string): Fields {
   try {
     value = JSON.parse(line)
   } catch (cause) {
-    throw new LineError(`this is no JSON: ${(cause as Error).message}`, { cause })
+    throw new LineError(`this is not JSON: ${(cause as Error).message}`, { cause })
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LineError('a line of a capture is a JSON object, as {"at": 0, "topic": "a/b"}')
@@ -88,10 +89,10 @@ function parseObject(line: string): Fields {
 
 function readSender(fields: Fields): Sender {
   const roles = fields.roles ?? undefined
-  if (roles !== undefined && !isTexts(roles)) throw wrong('roles', roles, 'a list of texts')
+  if (roles !== undefined && !isTexts(roles)) throw invalidField('roles', roles, 'a list of texts')
   const text = (name: string): string | undefined => {
     const value = fields[name] ?? undefined
-    if (value !== undefined && typeof value !== 'string') throw wrong(name, value, 'a text')
+    if (value !== undefined && typeof value !== 'string') throw invalidField(name, value, 'a text')
     return value
   }
   const parts = {
@@ -106,12 +107,12 @@ function readSender(fields: Fields): Sender {
   return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined))
 }
 
-/** `took`: whole milliseconds from its admission to the end of its handler; `ok`: whether that succeeded. */
+/** Parses `took`, the whole milliseconds from admission to the end of the handler, and `ok`, its success. */
 function readHandled(fields: Fields): Handled | undefined {
   const took = fields.took ?? undefined
   const ok = fields.ok ?? undefined
-  if (took !== undefined && !isWhole(took)) throw wrong('took', took, 'whole milliseconds, as 120')
-  if (ok !== undefined && typeof ok !== 'boolean') throw wrong('ok', ok, 'true or false')
+  if (took !== undefined && !isWhole(took)) throw invalidField('took', took, 'whole milliseconds, as 120')
+  if (ok !== undefined && typeof ok !== 'boolean') throw invalidField('ok', ok, 'true or false')
   return took === undefined && ok === undefined ? undefined : { durationMs: took ?? 0, ok: ok ?? true }
 }
 
@@ -128,7 +129,7 @@ function areHeaders(value: unknown): value is Headers {
   return Object.values(value).every(entry => typeof entry === 'string' || isTexts(entry))
 }
 
-function wrong(field: string, value: unknown, remedy: string): LineError {
+function invalidField(field: string, value: unknown, remedy: string): LineError {
   if (value === undefined) return new LineError(`"${field}" is missing (write ${remedy})`)
   const shown = JSON.stringify(value)
   return new LineError(

@@ -1,7 +1,7 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
 
-/** What a capture, or a command line, tells of a message. */
+/** Fields of a message from a capture or the command line. */
 export interface MessageParts {
   readonly topic: string
   readonly on?: Action | undefined
@@ -12,11 +12,11 @@ export interface MessageParts {
   readonly retain?: boolean | undefined
   readonly will?: boolean | undefined
   readonly headers?: Headers | undefined
-  /** JSON; of a text, the bytes as they were sent. Undefined for none. */
+  /** JSON value; a text is the payload as sent. Undefined for none. */
   readonly payload?: unknown
 }
 
-/** A message made of what was written down. Its payload is what a broker would have read. */
+/** A message created from recorded fields. Its payload is read as a broker would read it. */
 export class CapturedMessage implements Message {
   readonly topic: string
   readonly on: Action
@@ -57,12 +57,12 @@ export class CapturedMessage implements Message {
   }
 }
 
-/** The bytes of a payload on the line: of a text its UTF-8, of anything else that of its JSON. */
+/** Returns the payload as sent: a text as UTF-8, any other value as JSON. */
 function encode(payload: unknown): Uint8Array {
   return Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload))
 }
 
-/** Bytes of a payload on the line: of a text its UTF-8, of anything else that of its JSON. */
+/** Returns the payload bytes as sent: of a text its UTF-8, of any other value its JSON. */
 function measure(payload: unknown): number {
   if (payload === undefined) return 0
   return Buffer.byteLength(typeof payload === 'string' ? payload : JSON.stringify(payload))

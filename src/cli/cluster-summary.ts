@@ -1,10 +1,10 @@
 import { type Clock, clusterSnapshot, type Logger, type SnapshotStore } from '../index.ts'
 
 const EVERY_MS = 300_000
-/** So long after the nodes have left theirs, more or less. */
-const LATER_MS = 10_000
+/** Delay after the nodes' own snapshots, so that most are complete. */
+const DELAY_MS = 10_000
 
-/** Tells the log every five minutes what all nodes have left in a store, until it is closed. */
+/** Logs a summary of all nodes' snapshots in a store every five minutes until it is closed. */
 export class ClusterSummary {
   readonly #snapshots: SnapshotStore
   readonly #clock: Clock
@@ -15,11 +15,11 @@ export class ClusterSummary {
     this.#snapshots = snapshots
     this.#clock = clock
     this.#logger = logger
-    this.#cancel = this.#schedule(EVERY_MS + LATER_MS)
+    this.#cancel = this.#schedule(EVERY_MS + DELAY_MS)
   }
 
-  /** Tells it now; never rejects. */
-  async tell(): Promise<void> {
+  /** Logs the summary now; never rejects. */
+  async logSummary(): Promise<void> {
     try {
       const { hourly: _, daily: __, ...told } = await clusterSnapshot(this.#snapshots, '1h', this.#clock)
       this.#logger.info(told, 'analytics of the last hour of all nodes')
@@ -34,7 +34,7 @@ export class ClusterSummary {
 
   #schedule(ms: number): () => void {
     return this.#clock.after(ms, () => {
-      void this.tell()
+      void this.logSummary()
       this.#cancel = this.#schedule(EVERY_MS)
     })
   }

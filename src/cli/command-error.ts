@@ -1,9 +1,9 @@
 import { formatProblem, PolicyError, StoreError, withoutControls } from '../core/errors.ts'
 
-/** What a command ends with: fine, the thing checked failed, wrong usage, a service is not to be had (sysexits.h). */
+/** Exit codes of commands: success, failed check, wrong usage, unavailable service (sysexits.h). */
 export const EXIT = { fine: 0, failed: 1, usage: 2, unavailable: 69 } as const
 
-/** Ends a command with words for people and an exit code. */
+/** Ends a command with a message and an exit code. */
 export class CommandError extends Error {
   override readonly name = 'CommandFailure'
   readonly code = 'TOPICGATE_COMMAND'
@@ -26,8 +26,8 @@ const UNAVAILABLE: ReadonlySet<unknown> = new Set([
 ])
 
 /**
- * The lines and the exit code of whatever ended a command; problems of a policy begin with their place. The stack is
- * for those who ask with DEBUG.
+ * Returns the lines and exit code for an error that ended a command. Problems of a policy begin with their position.
+ * The stack is included if DEBUG is set.
  */
 export function explainError(error: unknown, debug: boolean): { lines: readonly string[]; exitCode: number } {
   if (error instanceof PolicyError) {

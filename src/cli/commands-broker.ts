@@ -7,9 +7,9 @@ import {
   healthPortOf,
   logLevelOf,
   maxPacketBytesOf,
+  monitoringOf,
   NOTICES_TOPIC,
   noticesOf,
-  observationOf,
 } from './environment.ts'
 import { namedPolicy } from './policy-files.ts'
 import { requirePackages } from './required-packages.ts'
@@ -43,7 +43,7 @@ interface DemoFlags {
 const DEFAULT_WS_PORT = 8_883
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
-/** The commands that run a broker: broker, demo. */
+/** Adds the commands that run a broker: broker, demo. */
 export function addBrokerCommands(
   program: Command,
   terminal: Terminal,
@@ -54,34 +54,26 @@ export function addBrokerCommands(
     .description('run a limited MQTT broker; SIGHUP and changed files reload its policy')
     .argument('[files...]', 'policy files')
     .addOption(policyOption())
-    .option('--port <port>', 'where MQTT is spoken; 0 for a free port', readPort, 1883)
-    .option(
-      '--ws [port]',
-      `where MQTT over WebSocket is spoken, too; without a port: ${DEFAULT_WS_PORT}`,
-      readPort,
-    )
+    .option('--port <port>', 'port for MQTT; 0 for a free port', readPort, 1883)
+    .option('--ws [port]', `port for MQTT over WebSocket; without a port: ${DEFAULT_WS_PORT}`, readPort)
     .option('--host <address>', 'the address to listen at; 0.0.0.0 for all of them', '127.0.0.1')
-    .option('--health <port>', 'where /live and /ready are told over HTTP, too; 0 for a free port', readPort)
+    .option('--health <port>', 'port for /live and /ready over HTTP; 0 for a free port', readPort)
     .addOption(new Option('--log-level <level>', 'what is logged; default: info').choices(LOG_LEVELS))
-    .option(
-      '--trust-proxy <cidr>',
-      'a proxy whose word on addresses counts; several times for several',
-      collect,
-    )
+    .option('--trust-proxy <cidr>', 'a proxy that may report addresses; may be given several times', collect)
     .option('--proxy-protocol', 'those proxies send PROXY protocol headers, version 1 or 2')
     .option(
       '--notices [topic]',
-      `tell refused clients why, on a topic of their own; default: ${NOTICES_TOPIC}`,
+      `send refused clients the reason, on a topic of their own; default: ${NOTICES_TOPIC}`,
     )
     .option(
       '--max-packet-bytes <bytes>',
       'the largest MQTT packet a client may send, as 64kB; default: 1 MiB',
       readPacketBytes,
     )
-    .option('--audit-log <file>', 'write bans, overrides and the like to the end of a file')
+    .option('--audit-log <file>', 'append bans, overrides and other changes to a file')
     .option(
       '--analytics-store <url>',
-      'where all nodes leave their analytics: SQLite, Redis, policy or none; default: the store of the policy',
+      'where all nodes store their analytics: SQLite, Redis, policy or none; default: the store of the policy',
     )
     .option('--alerts-webhook <url>', 'post alerts there, signed with TOPICGATE_ALERTS_SECRET')
     .option('--json', 'log JSON also to a screen')
@@ -94,7 +86,7 @@ export function addBrokerCommands(
         const remedy = 'add --trust-proxy with their addresses'
         throw new CommandError(`--proxy-protocol needs proxies that are trusted (${remedy})`, EXIT.usage)
       }
-      const seen = observationOf(env)
+      const seen = monitoringOf(env)
       requirePackages('broker')
       const { runBroker } = await import('./broker.ts')
       const options = {
@@ -110,7 +102,7 @@ export function addBrokerCommands(
         maxPacketBytes: flags.maxPacketBytes ?? maxPacketBytesOf(env),
         auditLog: flags.auditLog ?? seen.auditLog,
         analyticsStore: flags.analyticsStore ?? seen.analyticsStore,
-        webhook: webhookOf(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
+        webhook: parseWebhook(flags.alertsWebhook ?? seen.webhookUrl, seen.webhookSecret),
         json: flags.json ?? false,
       }
       done(await runBroker(options, terminal))
@@ -120,12 +112,12 @@ export function addBrokerCommands(
     .command('demo')
     .description('watch a limited broker at work: a small fleet with one device that floods')
     .addOption(policyOption())
-    .option('--for <duration>', 'end by itself, as after 10s; default: at Ctrl-C', readDuration)
+    .option('--for <duration>', 'end after this time, such as 10s; default: at Ctrl-C', readDuration)
     .addOption(
-      new Option(
-        '--outcome <outcome>',
-        'what the rules do with too much; default: as the policy says',
-      ).choices(['drop', 'throttle']),
+      new Option('--outcome <outcome>', 'outcome of all rules; default: as in the policy').choices([
+        'drop',
+        'throttle',
+      ]),
     )
     .option('--attack', 'show what an attacker gets through the policy, and end')
     .option('--json', 'print a line of JSON a second; with --attack, one line')
@@ -151,14 +143,14 @@ export function addBrokerCommands(
     })
 }
 
-/** Never shows the URL: it may hold a password. */
-function webhookOf(url: string | undefined, secret: string | undefined): BrokerOptions['webhook'] {
+/** Never print the URL: it may contain a password. */
+function parseWebhook(url: string | undefined, secret: string | undefined): BrokerOptions['webhook'] {
   if (url === undefined) return undefined
   const parsed = URL.canParse(url) ? new URL(url) : undefined
-  // What posts refuses a URL that holds a password; the signature is what tells who has sent an alert.
+  // The webhook rejects a URL with a password; the signature identifies the sender of an alert.
   if (!/^https?:$/.test(parsed?.protocol ?? '') || parsed?.username || parsed?.password) {
     const remedy = 'write https://host/path, without user and password'
-    throw new CommandError(`--alerts-webhook is no URL of http or https to post to (${remedy})`, EXIT.usage)
+    throw new CommandError(`--alerts-webhook is not an http or https URL (${remedy})`, EXIT.usage)
   }
   if (secret !== undefined) return { url, secret }
   const remedy = 'set TOPICGATE_ALERTS_SECRET, else anyone could send alerts'

@@ -57,13 +57,13 @@ interface BenchFlags extends PolicyFlags {
   readonly for: number
 }
 
-/** The option by which every command is given a policy; several files are overlays. */
+/** Returns the policy option shared by all commands; several files are overlays. */
 export function policyOption(): Option {
   const meaning = 'a policy file; given several times, the later win by name'
   return new Option('-p, --policy <file>', meaning).argParser(collect)
 }
 
-/** The commands that need a policy and nothing that runs: validate, explain, replay, bench. */
+/** Adds the commands that use a policy without running a broker: validate, explain, replay, bench. */
 export function addPolicyCommands(
   program: Command,
   terminal: Terminal,
@@ -95,7 +95,7 @@ export function addPolicyCommands(
 
   program
     .command('explain')
-    .description('tell every step for one message: route, exemptions, limits, outcome')
+    .description('explain every step for one message: route, exemptions, limits, outcome')
     .argument('[files...]', 'policy files')
     .addOption(policyOption())
     .requiredOption('--topic <topic>', 'the topic of the message')
@@ -118,12 +118,8 @@ export function addPolicyCommands(
     .option('--retain', 'a retained message')
     .option('--will', 'the will of a client that is gone')
     .option('--at <moment>', 'when it is decided, as 2026-01-31T12:00:00Z; default: now', readMoment)
-    .option('--after <capture>', 'what was decided before, up to that moment; - for the standard input')
-    .option(
-      '--load <share>',
-      'the load adaptive limits go by, as 80%; default: they are as written',
-      readLoad,
-    )
+    .option('--after <capture>', 'a capture to decide first, up to that moment; - for the standard input')
+    .option('--load <share>', 'load for adaptive limits, such as 80%; default: limits as written', readLoad)
     .option('--json', 'print JSON')
     .action(async (files: readonly string[], flags: ExplainFlags) => {
       const { explain } = await import('./explain.ts')
@@ -153,11 +149,7 @@ export function addPolicyCommands(
     .description('decide a recorded capture on a virtual clock, each line at its own moment')
     .argument('<files...>', 'policy files, then the capture: JSON lines; - for the standard input')
     .addOption(policyOption())
-    .option(
-      '--load <share>',
-      'the load adaptive limits go by, as 80%; default: they are as written',
-      readLoad,
-    )
+    .option('--load <share>', 'load for adaptive limits, such as 80%; default: limits as written', readLoad)
     .option('--json', 'print a decision for each line, as JSON; default: a table of totals')
     .action(async (files: readonly string[], flags: PolicyFlags & { load?: number }) => {
       const { replay } = await import('./replay.ts')

@@ -12,7 +12,7 @@ interface InitFlags {
   readonly limit?: string
 }
 
-/** Adds the commands that set topicgate up: init, completion. */
+/** Adds the setup commands: init, completion. */
 export function addSetupCommands(
   program: Command,
   terminal: Terminal,

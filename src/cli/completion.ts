@@ -9,7 +9,7 @@ interface Completed {
   readonly options: readonly { readonly flag: string; readonly description: string }[]
 }
 
-/** Returns a completion script for a shell: all commands and their long options; files otherwise. */
+/** Returns a completion script for a shell with all commands and their long options; other words are files. */
 export function completionScript(program: Command, shell: Shell): string {
   const commands = program.commands.map(
     (command): Completed => ({

@@ -15,10 +15,10 @@ const START_MS = Date.UTC(2026, 0, 7, 12)
 const SIZES = [20, 2_000, 200_000]
 const PRIORITIES = ['emergency', 'low', 'high']
 
-/** Actions an attacker tries, in the order of the columns. */
+/** Actions of an attacker, in the order of the columns. */
 export const ATTACK_ACTIONS = ['publish', 'subscribe', 'connect'] as const satisfies readonly Action[]
 
-/** Attackers by name, and the sender of their nth message. */
+/** Attackers by name, with the sender of their nth message. */
 const ATTACKERS = {
   'one client': () => ({ client: 'c', ip: '192.0.2.1' }),
   'one IPv4 address': (n: number) => ({ client: `c${n}`, user: `u${n}`, ip: '192.0.2.1' }),
@@ -42,7 +42,7 @@ export interface AttackResult {
 export interface AttackReport {
   readonly seconds: number
   readonly perSecond: number
-  /** Messages and bytes of the publishes that pass without a policy; of the other actions as many messages. */
+  /** Messages and bytes of publishes that pass without a policy; the same number of messages for other actions. */
   readonly unlimited: Passed
   readonly attackers: readonly AttackResult[]
 }
@@ -66,7 +66,7 @@ export async function attackPolicy(files: readonly string[], env: Terminal['env'
   return { seconds: SECONDS, perSecond: PER_SECOND, unlimited: { count, bytes }, attackers }
 }
 
-/** Shows what a policy lets through of an attack. Ends by itself. */
+/** Shows how much of an attack passes a policy. Ends by itself. */
 export async function demoAttack(
   options: { readonly policy: readonly string[]; readonly json: boolean },
   terminal: Terminal,
@@ -127,7 +127,7 @@ async function flood(
   try {
     for (let n = 0; n < SECONDS * PER_SECOND; n++) {
       if (n % PER_SECOND === 0) clock.moveTo(START_MS + (n / PER_SECOND) * 1_000)
-      // Every topic meets every size, priority and retain flag.
+      // Every topic is combined with every size, priority and retain flag.
       const round = Math.floor(n / topics.length)
       const priority = PRIORITIES[Math.floor(round / SIZES.length) % PRIORITIES.length]
       const message: Message = {
@@ -153,13 +153,13 @@ function sizeOf(n: number, topics: number): number {
   return SIZES[Math.floor(n / topics) % SIZES.length]!
 }
 
-/** Returns an address of one IPv6 /64, another for each n. */
+/** Returns an address of one IPv6 /64, different for each n. */
 function addressOf(n: number): string {
   const mixed = Math.imul(n + 1, 0x9e3779b1) >>> 0
   return `2001:db8:0:1:${(mixed >>> 16).toString(16)}:${(mixed & 0xffff).toString(16)}:0:${n.toString(16)}`
 }
 
-/** Returns topics that match the patterns of a policy, and one that none of them expects. */
+/** Returns topics that match the patterns of a policy, and one that matches none of them. */
 function topicsOf(document: PolicyDocument): readonly ((n: number) => string)[] {
   const patterns = new Set<string>()
   for (const { topic } of document.rules ?? []) if (topic !== undefined) patterns.add(topic)

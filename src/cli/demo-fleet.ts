@@ -4,16 +4,16 @@ const QUIET_DEVICES = 10
 const QUIET_EVERY_MS = 200
 const FLOOD_PER_SECOND = 1_000
 const FLOOD_TICK_MS = 10
-/** Messages the flooder has on their way to its socket at most: past that the broker has slowed it down. */
-const FLOOD_IN_FLIGHT = 2_000
-const LOOK_MS = 20
+/** Maximum unsent messages of the flooder; above it the broker has slowed it down. */
+const MAX_FLOOD_IN_FLIGHT = 2_000
+const CHECK_MS = 20
 
-/** What was sent and what arrived so far. */
+/** Messages sent and delivered so far. */
 export interface FleetStats {
   readonly devices: number
   readonly sent: number
   readonly delivered: number
-  /** Messages of quiet devices that came too late or twice. */
+  /** Messages of quiet devices that arrived out of order or twice. */
   readonly disordered: number
   readonly floodSent: number
   readonly floodDelivered: number
@@ -30,10 +30,10 @@ interface Device {
 }
 
 /**
- * Real MQTT clients of one broker over TCP: quiet devices that count aloud, every other one at QoS 1, one that floods,
- * and a subscriber that checks what arrives.
+ * MQTT clients of one broker over TCP: quiet devices that send counters, every other one at QoS 1, a flooding device,
+ * and a subscriber that checks the messages.
  */
-export class Fleet {
+export class DemoFleet {
   readonly #quiet: Device[]
   readonly #flooder: Device
   readonly #subscriber: MqttClient
@@ -51,20 +51,20 @@ export class Fleet {
     })
   }
 
-  /** Connects all of them. Rejects where the broker lets one not in. */
-  static async connect(port: number): Promise<Fleet> {
+  /** Connects all clients. Rejects if the broker refuses one. */
+  static async connect(port: number): Promise<DemoFleet> {
     const subscriber = await connectClient(port, 'demo-subscriber')
     await subscriber.subscribeAsync('fleet/demo/#', { qos: 1 })
     const quiet: Device[] = []
     for (let place = 1; place <= QUIET_DEVICES; place++) {
       quiet.push(await connectDevice(port, `device-${place}`, place % 2 === 0 ? 1 : 0))
     }
-    return new Fleet(quiet, await connectDevice(port, 'flooder', 0), subscriber)
+    return new DemoFleet(quiet, await connectDevice(port, 'flooder', 0), subscriber)
   }
 
   start(): void {
     this.#quiet.forEach((device, place) => {
-      // Spread over the interval, as clocks of devices are.
+      // Spread over the interval, as real devices are.
       const startMs = Math.floor((place * QUIET_EVERY_MS) / this.#quiet.length)
       const begin = setTimeout(() => {
         send(device)
@@ -76,12 +76,12 @@ export class Fleet {
     this.#timers.push(setInterval(() => this.#flood(performance.now() - beginMs), FLOOD_TICK_MS))
   }
 
-  /** Ends all sending and waits, at most `mostMs`, until the last message of the quiet devices has arrived. */
-  async settle(mostMs: number): Promise<void> {
+  /** Stops sending and waits, at most `mostMs`, until the last message of the quiet devices has arrived. */
+  async stopSending(mostMs: number): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     const endMs = performance.now() + mostMs
     while (this.#quiet.some(device => device.delivered < device.sent) && performance.now() < endMs) {
-      await new Promise(resolve => setTimeout(resolve, LOOK_MS))
+      await new Promise(resolve => setTimeout(resolve, CHECK_MS))
     }
   }
 
@@ -106,7 +106,7 @@ export class Fleet {
 
   #flood(sinceMs: number): void {
     const wanted = Math.floor((sinceMs * FLOOD_PER_SECOND) / 1_000)
-    while (this.#flooder.sent < wanted && this.#floodInFlight < FLOOD_IN_FLIGHT) {
+    while (this.#flooder.sent < wanted && this.#floodInFlight < MAX_FLOOD_IN_FLIGHT) {
       this.#floodInFlight++
       send(this.#flooder, () => this.#floodInFlight--)
     }
@@ -121,7 +121,7 @@ async function connectDevice(port: number, name: string, qos: 0 | 1): Promise<De
 
 async function connectClient(port: number, clientId: string): Promise<MqttClient> {
   const client = await connectAsync({ host: '127.0.0.1', port, clientId, reconnectPeriod: 0 })
-  // What a lost connection costs shows in what does not arrive.
+  // A lost connection shows in the missing messages.
   client.on('error', () => {})
   return client
 }

@@ -5,21 +5,22 @@ import { formatCount, formatShare, formatTable, printable } from './format.ts'
 import type { RuleCount } from './rule-counts.ts'
 import type { Paint } from './terminal.ts'
 
-/** What the demo shows at one moment. */
+/** State of the demo at one moment. */
 export interface DemoState {
   readonly atMs: number
   readonly port: number
   readonly policy: readonly string[]
   readonly fleet: FleetStats
   readonly rules: readonly RuleCount[]
-  /** Messages that wait in the broker. */
+  /** Messages held in the broker. */
   readonly held: number
 }
 
-/** What the viewer sees, in one line. */
-export const WHAT_IS_SEEN = 'Ten devices count; one floods. The policy holds it back, the ten lose nothing.'
+/** Description of the demo, in one line. */
+export const DEMO_DESCRIPTION =
+  'Ten devices send counters; one floods. The policy limits it, and the ten lose nothing.'
 
-/** The live picture: a few lines, drawn over the ones before. */
+/** Renders the live view: a few lines that replace the previous ones. */
 export function renderDemo(state: DemoState, paint: Paint): readonly string[] {
   const { fleet, rules, held } = state
   const policy = state.policy.map(file => basename(file)).join(' + ')
@@ -40,7 +41,7 @@ export function renderDemo(state: DemoState, paint: Paint): readonly string[] {
   const waiting = held > 0 ? `, ${formatCount(held)} of them wait` : ''
   return [
     `${paint('bold', 'topicgate demo')}  ${seconds(state.atMs)}  mqtt://127.0.0.1:${state.port}  policy ${policy}`,
-    paint('dim', WHAT_IS_SEEN),
+    paint('dim', DEMO_DESCRIPTION),
     '',
     ...fleetTable,
     '',
@@ -54,14 +55,14 @@ export function renderDemo(state: DemoState, paint: Paint): readonly string[] {
   ]
 }
 
-/** The same in one line, for logs and pipes. */
+/** Renders one line, for logs and pipes. */
 export function renderDemoLine({ atMs, fleet, rules }: DemoState): string {
   const quiet = `quiet ${formatCount(fleet.delivered)} of ${formatCount(fleet.sent)} delivered${harm(fleet) === undefined ? ' in order' : `, ${harm(fleet)}`}`
   const flood = `flooder ${formatCount(fleet.floodDelivered)} of ${formatCount(fleet.floodSent)} (${formatShare(fleet.floodDelivered, fleet.floodSent)})`
   return [seconds(atMs), quiet, flood, ...rules.map(describeRule)].join('  |  ')
 }
 
-/** The same for programs. */
+/** Renders one line of JSON. */
 export function renderDemoJson(state: DemoState, ended: boolean): string {
   const { fleet } = state
   const rules = state.rules.map(({ rule, passed, refused }) => ({
@@ -85,7 +86,7 @@ export function renderDemoJson(state: DemoState, ended: boolean): string {
   })
 }
 
-/** The words at the end; `lost` are messages of quiet devices that did not arrive. */
+/** Renders the summary at the end; `lost` counts messages of quiet devices that did not arrive. */
 export function renderSummary(state: DemoState, paint: Paint): readonly string[] {
   const { fleet, rules } = state
   const lost = fleet.sent - fleet.delivered

@@ -2,14 +2,14 @@ import { packageFile } from '../core/package-files.ts'
 import { Gate, MemoryStore, type PolicySource } from '../index.ts'
 import { loadPolicy } from '../policy/index.ts'
 import { EXIT } from './command-error.ts'
-import { Fleet } from './demo-fleet.ts'
+import { DemoFleet } from './demo-fleet.ts'
 import {
+  DEMO_DESCRIPTION,
   type DemoState,
   renderDemo,
   renderDemoJson,
   renderDemoLine,
   renderSummary,
-  WHAT_IS_SEEN,
 } from './demo-view.ts'
 import { LiveScreen } from './live-screen.ts'
 import { startMqttServer } from './mqtt-server.ts'
@@ -19,23 +19,23 @@ import { StopSignal } from './stop-signal.ts'
 import { paintFor, type Terminal } from './terminal.ts'
 
 const DRAW_EVERY_MS = 250
-const TELL_EVERY_MS = 1_000
-/** How long the last messages of quiet devices may take. */
-const SETTLE_MS = 5_000
+const PRINT_EVERY_MS = 1_000
+/** Maximum wait for the last messages of quiet devices. */
+const LAST_MESSAGES_MS = 5_000
 
 export interface DemoOptions {
-  /** Default: the policy for fleets that comes with the package. */
+  /** Default: the fleet policy of the package. */
   readonly policy: readonly string[]
   /** Default: until SIGINT or SIGTERM. */
   readonly forMs?: number | undefined
-  /** What all rules do with too much; default: as the policy says. */
+  /** Outcome of all rules; default: as in the policy. */
   readonly outcome?: 'drop' | 'throttle' | undefined
   readonly json: boolean
 }
 
 /**
- * Shows a limited broker at work, on a free port of this machine and with clients of its own. Exit code 1 when a
- * quiet device lost a message or one came out of order.
+ * Shows a limited broker with its own clients on a free local port. Exit code 1 if a quiet device lost a message or one
+ * arrived out of order.
  */
 export async function demo(options: DemoOptions, terminal: Terminal): Promise<number> {
   const given = options.policy.length > 0 ? options.policy : [packageFile('config/fleet.yaml')]
@@ -49,12 +49,12 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   try {
     const server = await startMqttServer({ gate, host: '127.0.0.1', port: 0 })
     closing.unshift(() => server.close(0))
-    const fleet = await Fleet.connect(server.port)
+    const fleet = await DemoFleet.connect(server.port)
     closing.unshift(() => fleet.close())
-    // Counted from here on: the fleet's own connects are no news.
+    // Count from here on, without the connects of the fleet.
     const counts = new RuleCounts(gate)
     const beginMs = performance.now()
-    const look = (): DemoState => ({
+    const readState = (): DemoState => ({
       atMs: performance.now() - beginMs,
       port: server.port,
       policy,
@@ -62,11 +62,11 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
       rules: counts.list(),
       held: server.limits.stats().held,
     })
-    const end = showLive(look, options.json, terminal)
+    const end = showLive(readState, options.json, terminal)
     fleet.start()
     await until(stop, options.forMs)
-    await fleet.settle(SETTLE_MS)
-    const state = look()
+    await fleet.stopSending(LAST_MESSAGES_MS)
+    const state = readState()
     end(state)
     const { sent, delivered, disordered } = state.fleet
     return delivered === sent && disordered === 0 ? EXIT.fine : EXIT.failed
@@ -76,7 +76,7 @@ export async function demo(options: DemoOptions, terminal: Terminal): Promise<nu
   }
 }
 
-/** The policy, with the `exceeded` of all its rules replaced where an outcome is asked for. */
+/** Returns the policy, with `exceeded` of all rules replaced if an outcome is given. */
 async function withOutcome(
   files: readonly string[],
   outcome: DemoOptions['outcome'],
@@ -87,7 +87,7 @@ async function withOutcome(
   return { ...document, rules: document.rules?.map(rule => ({ ...rule, exceeded: outcome })) }
 }
 
-/** Shows the state now and then; the returned function shows the last one. */
+/** Shows the state periodically; the returned function shows the last one. */
 function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (last: DemoState) => void {
   const { stdout, env } = terminal
   const paint = paintFor(stdout, env)
@@ -99,10 +99,10 @@ function showLive(look: () => DemoState, json: boolean, terminal: Terminal): (la
       live.draw([...renderDemo(last, paint), '', ...renderSummary(last, paint)])
     }
   }
-  if (!json) stdout.write(`${WHAT_IS_SEEN}\n`)
+  if (!json) stdout.write(`${DEMO_DESCRIPTION}\n`)
   const timer = setInterval(() => {
     stdout.write(`${json ? renderDemoJson(look(), false) : renderDemoLine(look())}\n`)
-  }, TELL_EVERY_MS)
+  }, PRINT_EVERY_MS)
   return last => {
     clearInterval(timer)
     stdout.write(`${json ? renderDemoJson(last, true) : renderSummary(last, paint).join('\n')}\n`)

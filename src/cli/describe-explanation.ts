@@ -16,7 +16,7 @@ import type { Paint } from './terminal.ts'
 
 const LISTS = ['topics', 'clients', 'devices', 'users', 'roles', 'tiers', 'ips'] as const
 
-/** Every step for one message, in lines for people. */
+/** Formats every step of a decision as lines of text. */
 export function describeExplanation(
   explanation: Explanation,
   message: Message,
@@ -46,7 +46,7 @@ export function describeExplanation(
           ...indent(
             limits.length + sizes.length > 0
               ? limits.map(each => describeLimit(each, paint))
-              : ['none holds for this'],
+              : ['none applies'],
           ),
           ...indent(skipped.map(each => describeSkipped(each, paint))),
         ]
@@ -54,11 +54,9 @@ export function describeExplanation(
           `${paint('bold', 'ban')} (exemptions and limits are not asked)`,
           ...indent([`${printable(ban.id, 200)}: ${printable(ban.reason, 500)}`]),
         ]),
-    ...(handlers.length > 0
-      ? [paint('bold', 'by what the handler can do'), ...indent(handlers.map(describeHandler))]
-      : []),
+    ...(handlers.length > 0 ? [paint('bold', 'handlers'), ...indent(handlers.map(describeHandler))] : []),
     ...(held.length > 0 ? [paint('bold', 'held by the broker'), ...indent(held.map(describeHandler))] : []),
-    ...(custom > 0 ? indent([`and ${custom} of your own, which an explanation does not ask`]) : []),
+    ...(custom > 0 ? indent([`and ${custom} of your own, which an explanation does not run`]) : []),
     paint('bold', 'outcome'),
     ...indent([describeDecision(decision, paint)]),
   ]
@@ -75,11 +73,11 @@ function describeRoute({ patterns }: Explanation, message: Message): readonly st
     const captures = readCaptures(pattern, message.topic, dialect)
     return [pattern, ...captures.map(([name, level]) => `${name}=${printable(level)}`)].join('  ')
   })
-  if (patterns.includes(undefined)) lines.push('and what holds for every topic')
+  if (patterns.includes(undefined)) lines.push('and rules for every topic')
   return lines.length > 0 ? lines : ['nothing in the policy matches this topic']
 }
 
-/** The levels a pattern has a name for, as rules count by them. */
+/** Returns the named levels of a pattern, by which rules count. */
 function readCaptures(
   pattern: string,
   topic: string,

@@ -5,12 +5,12 @@ import { readPacketBytes, readPort } from './arguments.ts'
 import { CommandError, EXIT } from './command-error.ts'
 import type { Terminal } from './terminal.ts'
 
-/** What the commands read from the environment, and what for. docs/deployment.md holds the same table. */
+/** Environment variables of the commands. docs/deployment.md contains the same table. */
 export const VARIABLES = {
   TOPICGATE_POLICY: 'policy files for commands that name none, separated as in PATH',
   TOPICGATE_ENV: 'an overlay: `prod` merges policy.prod.yaml, if it exists, into policy.yaml',
   TOPICGATE_ENABLED: '`false` lets everything pass',
-  TOPICGATE_STORE: 'the URL of the store, in place of the policy’s',
+  TOPICGATE_STORE: 'the URL of the store, instead of the policy’s',
   TOPICGATE_STORE_PREFIX: 'its prefix',
   TOPICGATE_STORE_TIMEOUT: 'its time limit, as 250ms',
   TOPICGATE_STORE_FALLBACK: 'decides while the store is unreachable: memory, degraded, allow, deny',
@@ -29,7 +29,7 @@ export const VARIABLES = {
 type Env = Terminal['env']
 type Variable = keyof typeof VARIABLES
 
-/** The policy files named by the environment. */
+/** Returns the policy files named by the environment. */
 export function policyFilesOf(env: Env): readonly string[] {
   return (read(env, 'TOPICGATE_POLICY') ?? '').split(delimiter).filter(file => file !== '')
 }
@@ -37,27 +37,27 @@ export function policyFilesOf(env: Env): readonly string[] {
 export function overlayOf(env: Env): string | undefined {
   const name = read(env, 'TOPICGATE_ENV')
   if (name === undefined || /^[\w-]{1,64}$/.test(name)) return name
-  throw wrong('TOPICGATE_ENV', 'use letters, digits, _ and -, as prod')
+  throw invalidVariable('TOPICGATE_ENV', 'use letters, digits, _ and -, as prod')
 }
 
-/** False where everything is to pass. */
+/** Returns false if limiting is disabled. */
 export function isEnabled(env: Env): boolean {
   const word = read(env, 'TOPICGATE_ENABLED')
   const enabled = word === undefined || isTrue(word)
-  if (enabled === undefined) throw wrong('TOPICGATE_ENABLED', 'write true or false')
+  if (enabled === undefined) throw invalidVariable('TOPICGATE_ENABLED', 'write true or false')
   return enabled
 }
 
-/** A part of a policy to be laid over all files: the store as the environment wants it; undefined where it says nothing. */
+/** Returns a part of a policy that overrides the store of all files; undefined if the environment does not set it. */
 export function storeOf(env: Env): object | undefined {
   const url = read(env, 'TOPICGATE_STORE')
-  // Nothing of another store's words would have an effect on this one.
+  // Options of another store have no effect on this one.
   if (url === 'memory') return { store: 'memory' }
   const nodes = read(env, 'TOPICGATE_STORE_NODES')
   const timeout = read(env, 'TOPICGATE_STORE_TIMEOUT')
   if (timeout !== undefined) readWith('TOPICGATE_STORE_TIMEOUT', () => parseDuration(timeout))
   if (nodes !== undefined && !/^[1-9]\d{0,5}$/.test(nodes)) {
-    throw wrong('TOPICGATE_STORE_NODES', 'write a whole number of at least 1')
+    throw invalidVariable('TOPICGATE_STORE_NODES', 'write a whole number of at least 1')
   }
   const words = {
     url: url && literal(url),
@@ -80,10 +80,10 @@ export function maxPacketBytesOf(env: Env): number | undefined {
   return text === undefined ? undefined : readWith('TOPICGATE_MAX_PACKET_BYTES', () => readPacketBytes(text))
 }
 
-/** Where refused clients are told, when they say nothing of it. */
+/** Default topic of notices to refused clients. */
 export const NOTICES_TOPIC = '$topicgate/{client}/limits'
 
-/** The topic of notices; undefined for none. */
+/** Returns the topic of notices; undefined for none. */
 export function noticesOf(env: Env): string | undefined {
   const word = read(env, 'TOPICGATE_NOTICES')
   const isOn = word !== undefined && isTrue(word)
@@ -91,8 +91,8 @@ export function noticesOf(env: Env): string | undefined {
   return isOn ? NOTICES_TOPIC : undefined
 }
 
-/** What the environment says of where a broker tells of itself. */
-export function observationOf(env: Env): {
+/** Returns the monitoring options of the environment. */
+export function monitoringOf(env: Env): {
   readonly auditLog: string | undefined
   readonly analyticsStore: string | undefined
   readonly webhookUrl: string | undefined
@@ -106,25 +106,25 @@ export function observationOf(env: Env): {
   }
 }
 
-/** One of the levels the log knows. */
+/** Returns the log level, which must be one of the known levels. */
 export function logLevelOf(env: Env, levels: readonly string[]): string | undefined {
   const level = read(env, 'TOPICGATE_LOG_LEVEL')
   if (level === undefined || levels.includes(level)) return level
-  throw wrong('TOPICGATE_LOG_LEVEL', `use one of ${levels.join(', ')}`)
+  throw invalidVariable('TOPICGATE_LOG_LEVEL', `use one of ${levels.join(', ')}`)
 }
 
-/** Undefined for a word that is neither yes nor no. */
+/** Returns undefined for a word that is neither yes nor no. */
 function isTrue(word: string): boolean | undefined {
   if (['true', '1', 'yes', 'on'].includes(word.toLowerCase())) return true
   return ['false', '0', 'no', 'off'].includes(word.toLowerCase()) ? false : undefined
 }
 
-/** Empty counts as unset, as compose files leave it. */
+/** Treats an empty variable as unset, as compose files leave it. */
 function read(env: Env, name: Variable): string | undefined {
   return env[name] || undefined
 }
 
-/** Policies put variables in where they see `${`: a password may hold it. */
+/** Escapes `${`, which policies would substitute: a password may contain it. */
 function literal(text: string): string {
   return text.replaceAll('${', () => '$${')
 }
@@ -139,11 +139,11 @@ function readWith<T>(name: Variable, parse: () => T): T {
     return parse()
   } catch (error) {
     const problem = error instanceof PolicyError ? error.problems[0] : undefined
-    throw wrong(name, problem?.remedy ?? (error as Error).message)
+    throw invalidVariable(name, problem?.remedy ?? (error as Error).message)
   }
 }
 
-/** Never the value: it may be a secret that was put into the wrong variable. */
-function wrong(name: Variable, remedy: string): CommandError {
+/** Never print the value: it may be a secret in the wrong variable. */
+function invalidVariable(name: Variable, remedy: string): CommandError {
   return new CommandError(`the value of ${name} cannot be used (${remedy})`, EXIT.usage)
 }

@@ -25,18 +25,17 @@ export interface ExplainOptions {
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly will: boolean
-  /** A capture that is decided before: all of it, or up to `atMs`. `-` is the standard input. */
+  /** Capture to decide first, completely or up to `atMs`. `-` is the standard input. */
   readonly after?: string | undefined
-  /** The moment it is decided at, whole milliseconds since the epoch; default: that of the capture's end, else now. */
+  /** Time of the decision, in whole milliseconds since the epoch; default: the end of the capture, else now. */
   readonly atMs?: number | undefined
-  /** The load adaptive limits go by, 0 to 1; default: none, they are as they are written. */
+  /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
   readonly load?: number | undefined
 }
 
 /**
- * Prints every step for one message: the first that was ever sent, or one that came after a capture, whose counts and
- * penalties then stand as a replay of it would leave them. Rejects with CommandFailure, exit code 1, for a capture that
- * cannot be read.
+ * Prints every step of the decision about one message, with unused limits or after a capture, whose counts and
+ * penalties are restored by a replay. Rejects with CommandError, exit code 1, for an unreadable capture.
  */
 export async function explain(options: ExplainOptions, terminal: Terminal): Promise<number> {
   const { stdout, env } = terminal
@@ -47,7 +46,7 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
     load: options.load ?? 'none',
   })
   try {
-    if (options.after !== undefined) await decideBefore(options.after, options.atMs, gate, clock, terminal)
+    if (options.after !== undefined) await decideCapture(options.after, options.atMs, gate, clock, terminal)
     checkTopic(options, gate.dialect)
     const message = new CapturedMessage(options, gate.dialect)
     const explanation = await gate.explain(message)
@@ -62,13 +61,13 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   return EXIT.fine
 }
 
-/** Exemptions and rules hold the secrets and api keys they compare with. */
+/** Exemptions and rules contain the secrets and API keys they compare with. */
 function withoutSecrets(explanation: Explanation): unknown {
   const exemptions = explanation.exemptions.map(each => ({ ...each, options: redact(each.options) }))
   return { ...explanation, exemptions, skipped: explanation.skipped.map(redact) }
 }
 
-async function decideBefore(
+async function decideCapture(
   path: string,
   atMs: number | undefined,
   gate: Gate,
@@ -76,20 +75,20 @@ async function decideBefore(
   { stdin }: Terminal,
 ): Promise<void> {
   const capture = new CaptureFile(path, stdin, new CaptureReader(gate.dialect))
-  const rerun = new ReplayEngine(gate, clock)
+  const engine = new ReplayEngine(gate, clock)
   try {
     for await (const messages of capture.chunks()) {
       for (const captured of messages) {
-        if (captured.atMs <= (atMs ?? Infinity)) await rerun.decide(captured)
+        if (captured.atMs <= (atMs ?? Infinity)) await engine.decide(captured)
       }
     }
   } catch (error) {
-    throw capture.describe(error)
+    throw capture.toCommandError(error)
   }
-  if (atMs !== undefined) rerun.moveTo(atMs)
+  if (atMs !== undefined) engine.moveTo(atMs)
 }
 
-/** Rejects a topic that no message of this action can have. */
+/** Rejects a topic that is invalid for this action. */
 function checkTopic({ topic, on }: ExplainOptions, dialect: Dialect): void {
   if (on === 'connect') return
   const isValid = on === 'subscribe' ? validPattern(topic, dialect) : validTopic(topic, dialect)
@@ -98,6 +97,6 @@ function checkTopic({ topic, on }: ExplainOptions, dialect: Dialect): void {
   const isPattern = on !== 'subscribe' && validPattern(topic, dialect)
   const why = isPattern
     ? `${shown} is a pattern; a message of ${on} has a topic without wildcards`
-    : `${shown} is no ${on === 'subscribe' ? 'filter' : 'topic'} of ${dialect}`
+    : `${shown} is not a ${on === 'subscribe' ? 'filter' : 'topic'} of ${dialect}`
   throw new CommandError(`--topic: ${why}`, EXIT.usage)
 }

@@ -2,20 +2,20 @@ import { withoutControls } from '../core/errors.ts'
 
 const NUMBERS = new Intl.NumberFormat('en-US')
 
-/** Characters of a stranger's words that are shown. */
-const SHOWN_CHARS = 80
+/** Maximum characters of untrusted text in output. */
+const MAX_CHARS = 80
 
-/** `12,000`. */
+/** Formats a count as `12,000`. */
 export function formatCount(count: number): string {
   return NUMBERS.format(count)
 }
 
-/** `25.0 %`; of nothing, 0. */
+/** Formats a share as `25.0 %`; 0 if the whole is 0. */
 export function formatShare(part: number, whole: number): string {
   return `${(whole === 0 ? 0 : (100 * part) / whole).toFixed(1)} %`
 }
 
-/** `850ms`, `1.5s`, `2m 5s`, `3h 4m`, `2d 1h`; `never` for Infinity. */
+/** Formats a duration as `850ms`, `1.5s`, `2m 5s`, `3h 4m`, `2d 1h`, or `never` for Infinity. */
 export function formatWait(ms: number): string {
   if (ms === Infinity) return 'never'
   if (ms < 1_000) return `${ms}ms`
@@ -31,13 +31,13 @@ function joined(seconds: number, large: number, largeUnit: string, small: number
   return `${Math.floor(seconds / large)}${largeUnit}${rest === 0 ? '' : ` ${rest}${smallUnit}`}`
 }
 
-/** What a stranger chose, fit for a terminal: without control characters, and not too long. */
-export function printable(text: string, mostChars = SHOWN_CHARS): string {
-  const cut = text.length > mostChars ? `${text.slice(0, mostChars - 1)}…` : text
+/** Makes untrusted text safe for a terminal: removes control characters and limits its length. */
+export function printable(text: string, maxChars = MAX_CHARS): string {
+  const cut = text.length > maxChars ? `${text.slice(0, maxChars - 1)}…` : text
   return withoutControls(cut)
 }
 
-/** Columns in line, the first to the left, numbers to the right; empty lines for no rows. */
+/** Aligns columns, the first to the left, others to the right. Returns the head alone if there are no rows. */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],

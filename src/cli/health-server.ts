@@ -5,9 +5,9 @@ import { CommandError, EXIT } from './command-error.ts'
 
 export interface HealthOptions {
   readonly store: Store
-  /** Whether clients are served, and by how many rules. */
-  readonly look: () => { readonly serving: boolean; readonly rules: number }
-  /** In the text format of Prometheus. */
+  /** Returns whether the broker serves clients, and its number of rules. */
+  readonly readState: () => { readonly serving: boolean; readonly rules: number }
+  /** Returns metrics in the text format of Prometheus. */
   readonly metrics: () => Promise<string>
   readonly host: string
   /** 0 for a free one. */
@@ -19,28 +19,29 @@ export interface HealthServer {
   close(): Promise<void>
 }
 
-/** Probes ask for a few bytes; whoever takes longer is no probe. */
-const REQUEST_MS = 5_000
+/** Time limit of a request: probes are small and fast. */
+const REQUEST_TIMEOUT_MS = 5_000
 const CHECK_MS = 1_000
-const MOST_CONNECTIONS = 64
-const MOST_CONNECTIONS_PER_IP = 16
+const MAX_CONNECTIONS = 64
+const MAX_CONNECTIONS_PER_IP = 16
 
 /**
- * `GET /live`: 200 while the process answers. `GET /ready`: 200 while clients are served, else 503, with the state of
- * the store. A store out of reach makes no broker unready, as its fallback serves on; but where that is `deny`, it does
- * until the store is tried again. `GET /metrics`: for Prometheus. Throws CommandFailure with exit code 69 for a port it cannot have.
+ * Starts a health server. `GET /live`: 200 while the process answers. `GET /ready`: 200 while clients are served, else
+ * 503, with the state of the store. An unreachable store does not make the broker unready, because its fallback
+ * decides. With the fallback `deny` it does, until the store is tried again. `GET /metrics`: for Prometheus. Throws
+ * CommandError with exit code 69 if the port is not available.
  */
 export async function startHealth(options: HealthOptions): Promise<HealthServer> {
   const server = createServer(
     {
-      requestTimeout: REQUEST_MS,
-      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: 1_000,
       connectionsCheckingInterval: CHECK_MS,
     },
     (request, response) => void respond(request, response, options),
   )
-  boundConnections(server)
+  limitConnections(server)
   const port = await listen(server, options.port, options.host)
   return {
     port,
@@ -53,10 +54,10 @@ export async function startHealth(options: HealthOptions): Promise<HealthServer>
 }
 
 /**
- * Bounds connections in total and by address. A new one takes the place of the oldest that has no request under way, of the
- * address that holds most, so sockets that say nothing keep no probe out.
+ * Limits connections in total and per address. A new one replaces the oldest idle connection of the address with the
+ * most, so that idle sockets do not block probes.
  */
-function boundConnections(server: Server): void {
+function limitConnections(server: Server): void {
   const all = new Map<string, Set<Socket>>()
   const ips = new Map<Socket, string>()
   const busy = new WeakSet<Socket>()
@@ -64,10 +65,10 @@ function boundConnections(server: Server): void {
   server.on('connection', socket => {
     const ip = socket.remoteAddress ?? ''
     const own = all.get(ip) ?? new Set()
-    const crowded =
-      own.size >= MOST_CONNECTIONS_PER_IP ? own : count >= MOST_CONNECTIONS ? largest(all) : undefined
-    if (crowded !== undefined) {
-      const idle = [...crowded].find(other => !busy.has(other) && !other.destroyed)
+    const candidates =
+      own.size >= MAX_CONNECTIONS_PER_IP ? own : count >= MAX_CONNECTIONS ? largest(all) : undefined
+    if (candidates !== undefined) {
+      const idle = [...candidates].find(other => !busy.has(other) && !other.destroyed)
       if (idle === undefined) {
         socket.destroy()
         return
@@ -117,7 +118,7 @@ async function respond(
   if (path === '/metrics') return send(200, METRICS_TYPE, await options.metrics())
   if (path !== '/ready') return answer(404, { error: 'there are /live, /ready and /metrics' })
   const { ok, state, fallback, detail, warnings } = await healthOf(options.store)
-  const { serving, rules } = options.look()
+  const { serving, rules } = options.readState()
   const ready = serving && !(fallback === 'deny' && state === 'open')
   const store = { name: options.store.name, ok, state, fallback, detail, warnings }
   answer(ready ? 200 : 503, { ready, rules, store })
@@ -134,8 +135,8 @@ async function healthOf(store: Store): Promise<StoreHealth> {
 function listen(server: Server, port: number, host: string): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
-      const reason = cause.code === 'EADDRINUSE' ? 'another program has it' : cause.message
-      const text = `cannot tell of health at ${host}:${port}: ${reason} (choose another with --health)`
+      const reason = cause.code === 'EADDRINUSE' ? 'another program uses it' : cause.message
+      const text = `cannot serve health checks at ${host}:${port}: ${reason} (choose another with --health)`
       reject(new CommandError(text, EXIT.unavailable, { cause }))
     })
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port))

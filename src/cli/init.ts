@@ -10,9 +10,9 @@ export interface InitOptions {
   readonly dialect?: Dialect | undefined
   readonly topic?: string | undefined
   readonly limit?: string | undefined
-  /** Takes the defaults for all that is not given and asks nothing. */
+  /** Uses defaults without asking questions. */
   readonly yes: boolean
-  /** Replaces a file that exists. */
+  /** Replaces an existing file. */
   readonly force: boolean
 }
 
@@ -28,8 +28,8 @@ const DEFAULT_TOPIC: Readonly<Record<Dialect, string>> = {
 }
 
 /**
- * Writes a first policy from three questions. Throws CommandFailure if the file exists, PolicyError if an answer makes
- * no valid policy; nothing is written then.
+ * Writes a first policy from three questions. Throws CommandError if the file exists, PolicyError if the answers do not
+ * form a valid policy; then nothing is written.
  */
 export async function init(options: InitOptions, terminal: Terminal): Promise<number> {
   const { file, force } = options
@@ -97,12 +97,8 @@ function policyText({ dialect, topic, limit }: Answers): string {
   const hasDevice = topic.includes('{device}')
   const backstop =
     dialect === 'mqtt'
-      ? ['  - name: client', '    description: One client, whatever topics it invents.', '    per: client']
-      : [
-          '  - name: all',
-          '    description: Everything together, whatever subjects are invented.',
-          '    per: global',
-        ]
+      ? ['  - name: client', '    description: One client over all its topics.', '    per: client']
+      : ['  - name: all', '    description: All messages together.', '    per: global']
   return [
     '# Checked by `topicgate validate`; each word is explained in docs/policy.md.',
     'version: 1',

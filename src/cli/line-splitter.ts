@@ -4,27 +4,27 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 const LINE_FEED = 0x0a
 const BYTE_ORDER_MARK = '\uFEFF'
 
-/** A line of a stream that cannot be read, and why. */
+/** Error of an unreadable line of a stream. */
 export class LineError extends Error {
   override readonly name = 'LineError'
   readonly code = 'TOPICGATE_LINE'
 }
 
 /**
- * Cuts a stream of bytes into lines of text, with no more of it in memory than one chunk and one line. A line that
- * is not UTF-8 or longer than `BOUNDS.captureLineBytes` throws LineError.
+ * Splits a stream of bytes into lines of text, with at most one chunk and one line in memory. Throws LineError for a
+ * line that is not UTF-8 or longer than `MAX_SIZES.captureLineBytes`.
  */
 export class LineSplitter {
   #rest: Buffer[] = []
   #restBytes = 0
   #first = true
 
-  /** Whether the last line is still to come, with `end`. */
+  /** Returns true if an incomplete line is left for `end`. */
   get isOpen(): boolean {
     return this.#restBytes > 0
   }
 
-  /** The lines that a chunk completes, without their ends. */
+  /** Yields the lines that a chunk completes, without line feeds. */
   *push(chunk: Buffer): Generator<string> {
     let from = 0
     for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, from)) {
@@ -34,7 +34,7 @@ export class LineSplitter {
     if (from < chunk.length) this.#keep(chunk.subarray(from))
   }
 
-  /** The last line, where no line feed closed it. */
+  /** Yields the last line if it had no line feed. */
   *end(): Generator<string> {
     if (this.isOpen) yield this.#complete(Buffer.alloc(0))
   }

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import type { Output } from './terminal.ts'
 
-/** Lines on a screen that are drawn anew in their place. */
+/** Lines on a terminal that are redrawn in place. */
 export class LiveScreen {
   readonly #output: Output
   #lines = 0
@@ -10,9 +10,9 @@ export class LiveScreen {
     this.#output = output
   }
 
-  /** Lines that would break are cut: the next drawing counts them to find its place. */
+  /** Cuts lines that would wrap, because the next drawing relies on their number. */
   draw(lines: readonly string[]): void {
-    // A terminal that does not know its width says 0.
+    // A terminal of unknown width reports 0.
     const columns = this.#output.columns || 80
     const back = this.#lines === 0 ? '' : `\u001b[${this.#lines}A\u001b[J`
     this.#output.write(back + lines.map(line => `${shorten(line, columns)}\n`).join(''))
@@ -20,7 +20,7 @@ export class LiveScreen {
   }
 }
 
-/** Colours take no room; a line that is too long loses them. */
+/** Measures a line without colours; a line that is too long loses them. */
 function shorten(line: string, columns: number): string {
   const plain = stripVTControlCharacters(line)
   return plain.length < columns ? line : `${plain.slice(0, Math.max(0, columns - 2))}…`

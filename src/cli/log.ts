@@ -2,8 +2,8 @@ import pino, { type Logger } from 'pino'
 import { printable } from './format.ts'
 import { type Output, type Paint, paintFor, type Style, type Terminal } from './terminal.ts'
 
-/** Characters that wait for a slow reader of the log; beyond them lines are left out and counted. */
-const MOST_WAITING_CHARS = 1_048_576
+/** Maximum characters buffered for a slow reader of the log; above it lines are dropped and counted. */
+const MAX_BUFFERED_CHARS = 1_048_576
 
 const LEVELS: Readonly<Record<number, readonly [word: string, style: Style]>> = {
   10: ['trace', 'dim'],
@@ -14,7 +14,7 @@ const LEVELS: Readonly<Record<number, readonly [word: string, style: Style]>> = 
   60: ['fatal', 'red'],
 }
 
-/** Logs on the standard output: a line of JSON each, or of words where that is a screen and `json` is not asked for. */
+/** Opens a log on the standard output: JSON lines, or text if that is a terminal and `json` is false. */
 export function openLog(level: string, json: boolean, terminal: Terminal): Logger {
   const { stdout, env } = terminal
   const pretty = stdout.isTTY === true && !json
@@ -27,24 +27,30 @@ export function openLog(level: string, json: boolean, terminal: Terminal): Logge
 }
 
 function boundedPrinter(output: Output): (line: string) => void {
-  let leftOut = 0
+  let dropped = 0
   return line => {
-    if (output.writableLength > MOST_WAITING_CHARS) {
-      leftOut++
+    if (output.writableLength > MAX_BUFFERED_CHARS) {
+      dropped++
       return
     }
-    if (leftOut > 0)
-      output.write(`${JSON.stringify({ level: 40, leftOut, msg: 'the log was not read in time' })}\n`)
-    leftOut = 0
+    if (dropped > 0)
+      output.write(
+        `${JSON.stringify({ level: 40, leftOut: dropped, msg: 'the log was not read in time' })}\n`,
+      )
+    dropped = 0
     output.write(line)
   }
 }
 
-/** A line of pino's JSON for a screen: `12:00:00 info ready  port 1883`. */
+/**
+ * Formats a line of pino's JSON as text: `12:00:00 info ready
+ *
+ * port 1883`.
+ */
 export function formatLogLine(line: string, paint: Paint): string {
   const { level, time, msg, err, ...context } = JSON.parse(line) as Readonly<Record<string, unknown>>
   const [word, style] = LEVELS[Number(level)] ?? ['log', 'dim']
-  const rest = Object.entries(context).map(([name, value]) => `${name} ${show(value)}`)
+  const rest = Object.entries(context).map(([name, value]) => `${name} ${formatValue(value)}`)
   const clock = String(time).slice(11, 19)
   const text = [paint('dim', clock), paint(style, word.padEnd(5)), printable(String(msg ?? ''), 1_000)]
   const stack =
@@ -52,6 +58,6 @@ export function formatLogLine(line: string, paint: Paint): string {
   return `${text.join(' ')}${rest.length > 0 ? paint('dim', `  ${rest.join(', ')}`) : ''}${stack}\n`
 }
 
-function show(value: unknown): string {
+function formatValue(value: unknown): string {
   return printable(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
 }

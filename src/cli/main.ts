@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { run } from './program.ts'
 
-// Who reads our output may go before we are done, as `head` does: then there is nobody to write for.
+// A reader such as `head` may close the pipe early; then there is no output left to write.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
   throw error

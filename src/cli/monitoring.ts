@@ -16,27 +16,27 @@ import { ClusterSummary } from './cluster-summary.ts'
 import { CommandError, EXIT } from './command-error.ts'
 
 export interface MonitoringOptions {
-  /** Where what was counted is left: a URL, `policy` or `none`. Default: the policy's store, where it is one that can keep it. */
+  /** Store of analytics: a URL, `policy` or `none`. Default: the store of the policy, if it can hold them. */
   readonly analyticsStore?: string | undefined
-  /** Where alerts are posted, besides the log. */
+  /** Receives alerts, in addition to the log. */
   readonly webhook?: { readonly url: string; readonly secret: string } | undefined
-  /** The file that bans, overrides and the like are written to. */
+  /** File to which bans, overrides and other changes are appended. */
   readonly auditLog?: string | undefined
 }
 
-/** What a broker tells of itself: to the log by itself, to Prometheus when it asks. */
+/** Monitoring of a broker: periodic log lines, alerts and metrics for Prometheus. */
 export interface Monitoring {
-  /** In the text format of Prometheus; with what the guard holds once there is one. */
+  /** Returns metrics in the text format of Prometheus, including those of the guard if there is one. */
   metrics(guard: NonNullable<MetricSources['guards']>[number] | undefined): Promise<string>
-  /** Tells the log and the store once more, and ends. */
+  /** Writes the last summary and snapshot, and stops. */
   close(): Promise<void>
 }
 
 /**
- * Counts and times what a gate decides; the log and a store get a summary every five minutes, the log and a webhook
- * alerts as they come and go, a file what is said of senders. Throws CommandFailure for options that cannot be used.
+ * Counts and times the decisions of a gate. Writes a summary to the log and a store every five minutes, alerts to the
+ * log and a webhook, and runtime changes to a file. Throws CommandError for invalid options.
  */
-export async function observe(
+export async function startMonitoring(
   gate: Gate,
   logger: Logger,
   options: MonitoringOptions = {},
@@ -45,8 +45,8 @@ export async function observe(
   const { webhook: post, auditLog } = options
   if (auditLog !== undefined) await checkAppendable(auditLog)
   const webhook = post && new Webhook({ ...post, clock, logger })
-  const kept = await openAnalyticsStore(options.analyticsStore, gate, logger)
-  const { snapshots } = kept
+  const analyticsStore = await openAnalyticsStore(options.analyticsStore, gate, logger)
+  const { snapshots } = analyticsStore
   const audit = auditLog === undefined ? undefined : keepAuditLog(gate, auditLog)
   const analytics = new Analytics({ gate })
   const durations = new Durations({ gate })
@@ -54,9 +54,9 @@ export async function observe(
     ...{ analytics, clock, logger },
     ...(snapshots === undefined ? {} : { store: snapshots }),
   })
-  const fleet = snapshots && new ClusterSummary(snapshots, clock, logger)
+  const clusterSummary = snapshots && new ClusterSummary(snapshots, clock, logger)
   let isClosed = false
-  // The log is told by the alerts themselves.
+  // Alerts write to the log by themselves.
   const onAlert = webhook?.send ?? (() => {})
   const alerts = new Alerts({ gate, analytics, durations, logger, onAlert })
   return {
@@ -66,14 +66,14 @@ export async function observe(
       if (isClosed) return
       isClosed = true
       alerts.close()
-      fleet?.close()
+      clusterSummary?.close()
       webhook?.close()
       await exporter.close()
-      await fleet?.tell()
+      await clusterSummary?.logSummary()
       durations.close()
       analytics.close()
       await audit?.close()
-      await kept.close()
+      await analyticsStore.close()
     },
   }
 }

@@ -24,13 +24,13 @@ export interface MqttServerOptions {
   readonly port: number
   /** Default: no WebSocket. */
   readonly wsPort?: number | undefined
-  /** Addresses and CIDR blocks of proxies whose word on the sender's address counts. */
+  /** Addresses and CIDR blocks of proxies that may report a sender's address. */
   readonly trustProxy?: readonly string[]
-  /** These proxies send PROXY protocol headers. */
+  /** True if these proxies send PROXY protocol headers. */
   readonly proxyProtocol?: boolean
-  /** The topic refused clients are told on. Default: none. */
+  /** Topic of notices to refused clients. Default: none. */
   readonly notices?: string | undefined
-  /** The largest packet a client may send. Default: 1 MiB. */
+  /** Maximum packet size of a client. Default: 1 MiB. */
   readonly maxPacketBytes?: number | undefined
   readonly logger?: Logger
 }
@@ -40,30 +40,32 @@ export interface MqttServer {
   readonly limits: BrokerLimits
   readonly port: number
   readonly wsPort: number | undefined
-  /** Takes no more connections, lets what is held pass for at most `drainMs`, then disconnects all. */
+  /** Stops accepting connections, lets held messages pass for at most `drainMs`, then disconnects all clients. */
   close(drainMs: number): Promise<void>
 }
 
-/** As EMQX has it. */
+/** Same default as EMQX. */
 export const MAX_PACKET_BYTES = 1_048_576
 
-/** Roomier than the plugin's own: after a power cut a whole site connects at once, from one address. */
-const SILENT_SOCKETS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
+/**
+ * Higher than the defaults of `limitServer`, because after a power cut a whole site connects at once from one address.
+ */
+const SOCKET_LIMITS = { maxSilent: 10_000, maxSilentPerIp: 1_000 }
 
 /**
- * A limited aedes broker behind sockets of its own. Throws PolicyError for addresses that are none, UnsupportedError
- * for a policy aedes cannot enact, CommandFailure with exit code 69 for a port it cannot have.
+ * Starts a limited aedes broker with its own sockets. Throws PolicyError for invalid addresses, UnsupportedError for a
+ * policy aedes cannot enact, CommandError with exit code 69 if a port is not available.
  */
 export async function startMqttServer(options: MqttServerOptions): Promise<MqttServer> {
   const { gate, host, logger, notices, maxPacketBytes = MAX_PACKET_BYTES } = options
   const trust = trustProxies(options.trustProxy ?? [])
-  // A message runs through more functions than V8 is willing to inline in one piece: 0.2 µs of each, and up to 0.9.
+  // A message passes more functions than V8 inlines by default, which costs 0.2 to 0.9 µs a message.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')
   const broker = await Aedes.createBroker()
   patchMqEmitter(broker)
   const servers: Server[] = []
   const sockets = new Set<Socket>()
-  // aedes ends the process where nobody listens.
+  // Without a listener, an error of aedes ends the process.
   const emitter: EventEmitter = broker
   emitter.on('error', err => logger?.error({ err }, 'the broker reports an error'))
   const closeAll = async (): Promise<void> => {
@@ -84,10 +86,10 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
         sockets.add(socket)
         socket.once('close', () => sockets.delete(socket))
       })
-      limitServer(server, limits, { trust, ...SILENT_SOCKETS })
+      limitServer(server, limits, { trust, ...SOCKET_LIMITS })
       const bound = await listen(server, port, host, flag)
       servers.push(server)
-      server.on('error', err => logger?.error({ err }, 'a socket cannot be accepted'))
+      server.on('error', err => logger?.error({ err }, 'a socket could not be accepted'))
       return bound
     }
     const accept = options.proxyProtocol
@@ -113,16 +115,16 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
     }
   } catch (error) {
     await closeAll()
-    throw isOfNotices(error) ? noticesFailure(error) : error
+    throw isNoticesError(error) ? noticesOptionError(error) : error
   }
 }
 
-function isOfNotices(error: unknown): error is PolicyError {
+function isNoticesError(error: unknown): error is PolicyError {
   return error instanceof PolicyError && error.problems[0]?.path === 'notices'
 }
 
-/** A flag that is wrong, and no policy. */
-function noticesFailure(cause: PolicyError): CommandError {
+/** Reports the flag instead of the policy. */
+function noticesOptionError(cause: PolicyError): CommandError {
   const { message, remedy } = cause.problems[0]!
   return new CommandError(`--notices: ${message} (${remedy})`, EXIT.usage, { cause })
 }
@@ -135,19 +137,19 @@ function webSocketServer(
 ): Server {
   const http = createHttpServer({ noDelay: true }, (_request, response) => {
     response.writeHead(426, { upgrade: 'websocket', connection: 'upgrade', 'content-type': 'text/plain' })
-    response.end('MQTT over WebSocket is spoken here.\n')
+    response.end('This port serves MQTT over WebSocket.\n')
   })
   const ws = new WebSocketServer({
     server: http,
     perMessageDeflate: false,
-    // A frame is kept until it is whole, before anything else sees it.
+    // A frame is buffered completely before any check of aedes or topicgate.
     maxPayload: maxPacketBytes,
     // MQTT 3.1.1 names "mqtt" [MQTT-6.0.0-3]; clients of 3.1 ask for "mqttv3.1".
     handleProtocols: offered => [...offered].find(name => name === 'mqtt' || name === 'mqttv3.1') ?? false,
   })
-  const silent = new WeakMap<object, Receiver>()
+  const receiversBeforeConnect = new WeakMap<object, Receiver>()
   limits.onGreeting(socket => {
-    const receiver = silent.get(socket)
+    const receiver = receiversBeforeConnect.get(socket)
     if (receiver !== undefined) receiver._maxPayload = maxPacketBytes
   })
   const onError = largeFrameLog(maxPacketBytes, logger)
@@ -155,18 +157,18 @@ function webSocketServer(
     const receiver = (socket as Receiving)._receiver
     if (typeof receiver?._maxPayload === 'number') {
       receiver._maxPayload = Math.min(maxPacketBytes, MAX_SIZES.connectBytes)
-      silent.set(request.socket, receiver)
+      receiversBeforeConnect.set(request.socket, receiver)
     }
     socket.on('error', onError)
     broker.handle(webSocketStream(socket), request)
   })
   ws.on('wsClientError', (_error, socket) => socket.destroy())
-  // It repeats the errors of its server, which whoever listens there deals with.
+  // It repeats errors of its server, which are handled there.
   ws.on('error', () => {})
   return http
 }
 
-/** What ws keeps to itself: before its CONNECT a socket may send no larger frame than a CONNECT may be. */
+/** Internals of ws: before its CONNECT a socket may send no frame larger than a CONNECT. */
 interface Receiver {
   _maxPayload: number
 }
@@ -174,7 +176,7 @@ interface Receiving extends WebSocket {
   readonly _receiver?: Receiver
 }
 
-/** Logs frames that are too large, at most once a second. */
+/** Logs oversized frames, at most once a second. */
 function largeFrameLog(maxPacketBytes: number, logger: Logger | undefined): (error: Error) => void {
   let loggedAtMs = Number.NEGATIVE_INFINITY
   let suppressed = 0
@@ -198,7 +200,7 @@ function listen(server: Server, port: number, host: string, flag: string): Promi
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const taken = cause.code === 'EADDRINUSE'
-      const reason = taken ? 'another program has it' : cause.message
+      const reason = taken ? 'another program uses it' : cause.message
       const text = `cannot listen at ${host}:${port}: ${reason} (choose another with ${flag})`
       reject(new CommandError(text, EXIT.unavailable, { cause }))
     })

@@ -6,10 +6,12 @@ import { CommandError, EXIT } from './command-error.ts'
 import { overlayOf, policyFilesOf } from './environment.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Policies that come with the package, each as config/NAME.yaml. */
+/** Policies included in the package, each as config/NAME.yaml. */
 export const READY_POLICIES: readonly string[] = ['fleet', 'api-style', 'edge-gateway', 'strict-ingest']
 
-/** The policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandFailure where nobody named one. */
+/**
+ * Returns the policy files of the command line, else those of TOPICGATE_POLICY. Throws CommandError if there are none.
+ */
 export function namedPolicy(
   given: readonly string[],
   env: Terminal['env'],
@@ -17,13 +19,13 @@ export function namedPolicy(
 ): readonly string[] {
   const files = given.length > 0 ? given : policyFilesOf(env)
   if (files.length > 0) return files
-  throw new CommandError(`no policy was named (topicgate ${example})`, EXIT.usage)
+  throw new CommandError(`no policy was given (topicgate ${example})`, EXIT.usage)
 }
 
 /**
- * The files of a policy in their order: later ones are laid over earlier ones. Where TOPICGATE_ENV is `prod`,
- * `policy.prod.yaml` is laid over `policy.yaml`, if it is there. Throws PolicyError for those that are not there, as
- * their names would otherwise be read as YAML. The name of a ready policy (`fleet`) stands for its file in the package.
+ * Resolves the files of a policy in order: later ones override earlier ones. If TOPICGATE_ENV is `prod`,
+ * `policy.prod.yaml` overrides `policy.yaml` if it exists. The name of a ready policy (`fleet`) refers to its file in
+ * the package. Throws PolicyError for missing files, whose names would otherwise be parsed as YAML.
  */
 export async function findPolicyFiles(
   paths: readonly string[],
@@ -52,13 +54,13 @@ export async function findPolicyFiles(
   return files
 }
 
-/** Returns the file of a ready policy if that is what a name without folder and ending names, else the name. */
+/** Returns the file of a ready policy if a name without folder and extension matches one, else the name. */
 async function resolveReadyPolicy(given: string): Promise<string> {
   if (!READY_POLICIES.includes(given) || (await isFile(given))) return given
   return packageFile(`config/${given}.yaml`)
 }
 
-/** `conf/policy.prod.yaml` of `conf/policy.yaml`. */
+/** Returns `conf/policy.prod.yaml` for `conf/policy.yaml`. */
 function overlayFileOf(file: string, overlay: string): string {
   const { dir, name, ext } = parse(file)
   return join(dir, `${name}.${overlay}${ext}`)

@@ -6,7 +6,7 @@ import { addPolicyCommands } from './commands-policy.ts'
 import { addSetupCommands } from './commands-setup.ts'
 import { type Terminal, write } from './terminal.ts'
 
-/** Runs one command of a terminal, stays silent about nothing and never rejects; resolves with the exit code. */
+/** Runs one command and reports all errors. Never rejects; resolves with the exit code. */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.fine
   const program = createProgram(terminal, code => {
@@ -16,7 +16,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     await program.parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
-    // Commander has printed what it has to say; help and version that were asked for are fine.
+    // Commander has printed the error; requested help and version are a success.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.usage
     const failure = explainError(error, Boolean(terminal.env.DEBUG))
     await write(terminal.stderr, failure.lines.map(line => `${line}\n`).join(''))
@@ -24,7 +24,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** All commands; each is told of the terminal and hands its exit code to `done`. */
+/** Creates all commands, which use the terminal and pass their exit code to `done`. */
 export function createProgram(terminal: Terminal, done: (exitCode: number) => void): Command {
   const output: OutputConfiguration = {
     writeOut: text => void terminal.stdout.write(text),
@@ -39,14 +39,14 @@ export function createProgram(terminal: Terminal, done: (exitCode: number) => vo
     .helpCommand('help [command]', 'print help, of a command or of all')
     .configureOutput(output)
     .exitOverride()
-    .showHelpAfterError('(topicgate --help tells what there is)')
+    .showHelpAfterError('(topicgate --help lists the commands)')
     .showSuggestionAfterError()
   addPolicyCommands(program, terminal, done)
   addBrokerCommands(program, terminal, done)
   addSetupCommands(program, terminal, done)
   program.addHelpText(
     'after',
-    '\nExit codes: 0 fine, 1 what was checked failed, 2 wrong usage, 69 a service is not to be had.',
+    '\nExit codes: 0 success, 1 failed check, 2 wrong usage, 69 a service is not available.',
   )
   return program
 }

@@ -5,13 +5,12 @@ import type { Captured } from './capture-format.ts'
 import { PendingHandlers } from './pending-handlers.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
-/** Has a gate decide captured messages, each at its own moment on a virtual clock. */
+/** Decides captured messages with a gate, each at its own time on a virtual clock. */
 export class ReplayEngine {
   readonly #gate: Gate
   readonly #clock: VirtualClock
-  /** Handlers that are at work. */
   readonly #pendingHandlers: PendingHandlers
-  /** Messages of an earlier moment than one before them: the gate decides them at the latest moment so far. */
+  /** Number of messages earlier than one before them, which are decided at the latest time so far. */
   outOfOrder = 0
   #latestMs = Number.NEGATIVE_INFINITY
 
@@ -24,7 +23,7 @@ export class ReplayEngine {
     })
   }
 
-  /** A promise only where it must be: one for each line would cost more than the decision. */
+  /** Returns a promise only if the store does: one per line would cost more than the decision. */
   decide(captured: Captured): MaybePromise<Decision> {
     if (captured.atMs < this.#latestMs) this.outOfOrder++
     else this.#latestMs = captured.atMs
@@ -34,13 +33,13 @@ export class ReplayEngine {
     return this.#handle(captured, answer)
   }
 
-  /** Lets time pass. */
+  /** Advances the clock and ends handlers that are due. */
   moveTo(ms: number): void {
-    this.#pendingHandlers.pass(ms)
+    this.#pendingHandlers.endDue(ms)
     this.#clock.moveTo(ms)
   }
 
-  /** What passed is handled, and the end of that is told at its own moment. */
+  /** Starts the recorded handler of an allowed message; its end is reported at its own time. */
   #handle({ atMs, message, handled }: Captured, decision: Decision): Decision {
     if (decision.allowed && handled !== undefined && this.#gate.handlerMonitor.isUsed)
       this.#pendingHandlers.add(atMs, message, handled)

@@ -6,18 +6,18 @@ import { formatCount, formatShare, formatTable, formatWait, printable } from './
 
 const WORST_SHOWN = 10
 
-/** Characters of a sender's name that are kept. */
+/** Maximum characters of a sender's name. */
 const NAME_CHARS = 64
 
 interface Row {
   allowed: number
-  /** Refusals by outcome; `degrade` is allowed, and counted here as well. */
+  /** Refusals by outcome; `degrade` is allowed and also counted here. */
   readonly outcomes: Map<Outcome, number>
-  /** What a shadow rule would have refused. */
+  /** Refusals by a rule in shadow mode. */
   shadowed: number
 }
 
-/** What became of the messages of a capture, by rule and by sender. Bounded, whoever sends. */
+/** Totals of a replay by rule and sender, of bounded size. */
 export class ReplayTotals {
   readonly #rows = new Map<string, Row>()
   readonly #worst = new HeavyHitters(MAX_SIZES.countedSenders)
@@ -29,7 +29,7 @@ export class ReplayTotals {
 
   /** `rules` in the order they are listed. */
   constructor(rules: readonly string[]) {
-    // Limits of exemptions are told of with their exemption.
+    // Limits of exemptions are counted with their exemption.
     this.#rules = rules.filter(rule => !rule.startsWith('exempt:'))
   }
 
@@ -37,7 +37,7 @@ export class ReplayTotals {
     return this.#messages
   }
 
-  note(atMs: number, { sender }: Message, decision: Decision): void {
+  recordDecision(atMs: number, { sender }: Message, decision: Decision): void {
     this.#messages++
     this.#firstMs = Math.min(this.#firstMs, atMs)
     this.#lastMs = Math.max(this.#lastMs, atMs)
@@ -51,7 +51,7 @@ export class ReplayTotals {
     if (shadow !== undefined) for (const name of shadow) this.#row(name).shadowed++
   }
 
-  /** A table of totals for people. */
+  /** Formats the totals as tables. */
   describe(): readonly string[] {
     const refused = this.#messages - this.#allowed
     const lines = [
@@ -68,7 +68,8 @@ export class ReplayTotals {
       const rows = worst.map(({ name, count }) => [name, formatCount(count)])
       lines.push('', ...formatTable(['worst senders', 'refused'], rows))
       const { error } = this.#worst
-      if (error > 0) lines.push(`(of very many senders: counts may be up to ${formatCount(error)} too high)`)
+      if (error > 0)
+        lines.push(`(with very many senders, counts may be up to ${formatCount(error)} too high)`)
     }
     return lines
   }
@@ -86,7 +87,7 @@ export class ReplayTotals {
       return [printable(name), ...[...counts, ...(shadowed ? [row.shadowed] : [])].map(showCount)]
     })
     const unmet = this.#rules.length - met.length
-    const notice = `${unmet === 1 ? '1 rule' : `${formatCount(unmet)} rules`} decided nothing`
+    const notice = `${unmet === 1 ? '1 rule' : `${formatCount(unmet)} rules`} decided no message`
     return [...formatTable(head, table), ...(unmet > 0 ? ['', notice] : [])]
   }
 
@@ -104,7 +105,7 @@ function showCount(count: number): string {
   return count === 0 ? '-' : formatCount(count)
 }
 
-/** A sender by the first part that names it; an api key is nobody's to read. */
+/** Names a sender by its first known part; never shows an API key. */
 function nameSender({ device, client, user, ip, apiKey }: Sender): string {
   const [kind, name] = isNamed(device)
     ? ['device', device]

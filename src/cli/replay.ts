@@ -10,22 +10,23 @@ import { ReplayTotals } from './replay-totals.ts'
 import { type Terminal, write } from './terminal.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
-/** Characters gathered before they are written. */
+/** Characters collected before they are written. */
 const BATCH_CHARS = 65_536
 const PROGRESS_EVERY_MS = 500
 
 export interface ReplayOptions {
   readonly policy: readonly string[]
-  /** The path of a capture; `-` is the standard input. */
+  /** Path of a capture; `-` is the standard input. */
   readonly capture: string
   readonly json: boolean
-  /** The load adaptive limits go by, 0 to 1; default: none, they are as they are written. */
+  /** Load for adaptive limits, 0 to 1; default: limits are used as written. */
   readonly load?: number | undefined
 }
 
 /**
- * Decides a capture line by line on a virtual clock, each at its own `at`, in the order given: two runs give the
- * same bytes. Time never runs back: an earlier line is decided at the latest moment before it, and counted. Rejects with CommandFailure, exit code 1, at the first line that cannot be read.
+ * Decides a capture line by line on a virtual clock, each at its `at`, in order: two runs print the same bytes. The
+ * clock never runs backwards: an earlier line is decided at the latest time before it, and counted. Rejects with
+ * CommandError, exit code 1, at the first unreadable line.
  */
 export async function replay(options: ReplayOptions, terminal: Terminal): Promise<number> {
   const clock = new VirtualClock()
@@ -45,7 +46,7 @@ class Replay {
   readonly #terminal: Terminal
   readonly #capture: CaptureFile
   readonly #totals: ReplayTotals
-  readonly #rerun: ReplayEngine
+  readonly #engine: ReplayEngine
   #decided = 0
   #batch = ''
   #progressAtMs = performance.now()
@@ -55,7 +56,7 @@ class Replay {
     this.#terminal = terminal
     this.#capture = new CaptureFile(options.capture, terminal.stdin, new CaptureReader(gate.dialect))
     this.#totals = new ReplayTotals(gate.rules())
-    this.#rerun = new ReplayEngine(gate, clock)
+    this.#engine = new ReplayEngine(gate, clock)
   }
 
   async run(): Promise<void> {
@@ -65,30 +66,30 @@ class Replay {
         this.#showProgress()
       }
     } catch (error) {
-      throw this.#capture.describe(error)
+      throw this.#capture.toCommandError(error)
     } finally {
       this.#clearProgress()
       await this.#flush()
     }
     if (!this.#options.json) await write(this.#terminal.stdout, `${this.#totals.describe().join('\n')}\n`)
-    const { outOfOrder } = this.#rerun
+    const { outOfOrder } = this.#engine
     if (outOfOrder === 0) return
     const lines = outOfOrder === 1 ? '1 line was' : `${formatCount(outOfOrder)} lines were`
-    this.#terminal.stderr.write(`${lines} out of order, and decided at the latest moment before\n`)
+    this.#terminal.stderr.write(`${lines} out of order and decided at the latest time before\n`)
   }
 
   async #decideAll(messages: Iterable<Captured>): Promise<void> {
     for (const captured of messages) {
-      const answer = this.#rerun.decide(captured)
-      this.#tell(captured, answer instanceof Promise ? await answer : answer)
+      const answer = this.#engine.decide(captured)
+      this.#reportDecision(captured, answer instanceof Promise ? await answer : answer)
       if (this.#batch.length >= BATCH_CHARS) await this.#flush()
     }
   }
 
-  #tell({ atMs, message }: Captured, decision: Decision): void {
+  #reportDecision({ atMs, message }: Captured, decision: Decision): void {
     this.#decided++
     if (this.#options.json) this.#batch += `${formatDecision(atMs, message.topic, decision)}\n`
-    else this.#totals.note(atMs, message, decision)
+    else this.#totals.recordDecision(atMs, message, decision)
   }
 
   async #flush(): Promise<void> {
@@ -99,7 +100,7 @@ class Replay {
 
   #showProgress(): void {
     const { stderr, stdout } = this.#terminal
-    // Lines of JSON on the same screen show progress enough.
+    // JSON lines on the same screen show progress already.
     if (stderr.isTTY !== true || (this.#options.json && stdout.isTTY === true)) return
     const nowMs = performance.now()
     if (nowMs - this.#progressAtMs < PROGRESS_EVERY_MS) return
@@ -112,7 +113,7 @@ class Replay {
   }
 }
 
-/** One decision as a line of JSON, its fields in the order of the format; null stands for absent and for never. */
+/** Formats a decision as a line of JSON with fields in a fixed order; null means absent or never. */
 export function formatDecision(atMs: number, topic: string, decision: Decision): string {
   return JSON.stringify({
     at: atMs,

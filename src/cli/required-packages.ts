@@ -1,12 +1,12 @@
 import { CommandError, EXIT } from './command-error.ts'
 
-/** Packages that only some commands load; the package itself does not install them. */
+/** Optional packages that a command loads and that the package does not install. */
 export const COMMAND_PACKAGES = {
   broker: ['aedes', 'ws', 'pino'],
   demo: ['aedes', 'ws', 'mqtt'],
 } as const satisfies Record<string, readonly string[]>
 
-/** Throws CommandFailure with the install command if a package that the command loads is missing. */
+/** Throws CommandError with the install command if a package of the command is missing. */
 export function requirePackages(
   command: keyof typeof COMMAND_PACKAGES,
   isInstalled: (name: string) => boolean = canResolve,

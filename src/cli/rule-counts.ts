@@ -1,7 +1,7 @@
 import type { Decision, Outcome } from '../core/decision.ts'
 import type { Gate } from '../index.ts'
 
-/** What one rule said so far. A message that is throttled asks again, and counts each time it is told to wait. */
+/** Decisions of one rule. A throttled message is decided again and counts each time. */
 export interface RuleCount {
   readonly rule: string
   readonly passed: number
@@ -14,20 +14,20 @@ interface Count {
   readonly refused: Map<Outcome, number>
 }
 
-/** Counts the decisions of a gate by the rule they name; those without one are left out. */
+/** Counts decisions of a gate by rule, without those that name no rule. */
 export class RuleCounts {
   readonly #counts = new Map<string, Count>()
 
   constructor(gate: Gate) {
-    gate.on('decision', decision => this.#note(decision))
+    gate.on('decision', decision => this.#recordDecision(decision))
   }
 
-  /** In the order in which the rules were first heard of. */
+  /** Returns counts in the order of the rules' first decisions. */
   list(): readonly RuleCount[] {
     return [...this.#counts.values()]
   }
 
-  #note({ rule, allowed, outcome }: Decision): void {
+  #recordDecision({ rule, allowed, outcome }: Decision): void {
     if (rule === undefined) return
     let count = this.#counts.get(rule)
     if (count === undefined) {

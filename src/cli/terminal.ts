@@ -1,10 +1,10 @@
 import type { Readable, Writable } from 'node:stream'
 import { styleText } from 'node:util'
 
-/** A stream a command writes to; knows whether it is a screen. */
+/** An output stream of a command; `isTTY` is true for a terminal. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number }
 
-/** Where a command reads, writes and looks: the process' own, or a test's. */
+/** Input, output and environment of a command: those of the process or of a test. */
 export interface Terminal {
   readonly stdin: Readable
   readonly stdout: Output
@@ -14,13 +14,13 @@ export interface Terminal {
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan'
 
-/** Styles a text where the output shows colours, else leaves it as it is. */
+/** Styles a text if the output supports colours. */
 export type Paint = (style: Style, text: string) => string
 
-/** FORCE_COLOR and NO_COLOR decide, in this order, as in Node itself; else colours are for screens. */
+/** Returns a painter. FORCE_COLOR and NO_COLOR decide, in this order, as in Node; otherwise terminals have colours. */
 export function paintFor(output: Output, env: Terminal['env']): Paint {
   if (!hasColors(output, env)) return (_style, text) => text
-  // Else Node would decide by the process' own output.
+  // Otherwise Node would check the process' own output.
   return (style, text) => styleText(style, text, { validateStream: false })
 }
 
@@ -30,7 +30,7 @@ function hasColors(output: Output, env: Terminal['env']): boolean {
   return output.isTTY === true
 }
 
-/** Waits until the output takes more; at once where it does. Keeps a slow reader from filling the memory. */
+/** Writes a text and waits until the output accepts more, so that a slow reader does not fill the memory. */
 export async function write(output: Output, text: string): Promise<void> {
   if (text === '' || output.write(text) || output.destroyed) return
   await new Promise<void>(resolve => {

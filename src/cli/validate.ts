@@ -16,28 +16,26 @@ import { formatCount } from './format.ts'
 import { findPolicyFiles, namedPolicy } from './policy-files.ts'
 import { paintFor, type Terminal, write } from './terminal.ts'
 
-/** Where a policy may be put: each can enact other outcomes. */
+/** Place where a policy is used; each enacts different outcomes. */
 export type Target = 'aedes' | 'mqtt' | 'nats'
 
 export interface ValidateOptions {
-  /** Files that are laid over each other; `-` is the standard input. */
+  /** Policy files that override each other; `-` is the standard input. */
   readonly policy: readonly string[]
   readonly json: boolean
   /** Prints the JSON Schema of the policy file instead. */
   readonly schema: boolean
-  /** Prints the merged policy, without its secrets. */
+  /** Prints the merged policy without its secrets. */
   readonly print: boolean
   /** Exit code 1 for warnings, too. */
   readonly strict: boolean
   /** Checks each file as a policy of its own. */
   readonly each: boolean
-  /** Also reports what this broker or consumer cannot enact. */
+  /** Also reports outcomes that this broker or consumer cannot enact. */
   readonly target?: Target | undefined
 }
 
-/**
- * Checks a policy and prints every problem and warning. Exit code 1 if there is a problem, or with `strict` a warning.
- */
+/** Validates a policy and prints every problem and warning. Exit code 1 for a problem, or with `strict` a warning. */
 export async function validate(options: ValidateOptions, terminal: Terminal): Promise<number> {
   if (options.schema) {
     await write(terminal.stdout, toJson(policyJsonSchema()))
@@ -62,7 +60,7 @@ async function validateOne(
   try {
     const { loaded, files } = await load(named, terminal)
     const { document } = loaded
-    const warnings = [...findPolicyWarnings(loaded), ...(await findTargetFlaws(loaded, options.target))]
+    const warnings = [...findPolicyWarnings(loaded), ...(await findUnsupported(loaded, options.target))]
     const [rules, exemptions] = [document.rules?.length ?? 0, document.exempt?.length ?? 0]
     if (options.print) {
       const shown = redact(document)
@@ -70,7 +68,7 @@ async function validateOne(
     } else if (options.json) {
       await write(stdout, toJson({ ok: true, files, rules, exemptions, problems: [], warnings }))
     }
-    // What is printed may be read by a program; the verdict then goes to the other output.
+    // A program may parse the printed policy, so the result goes to the other output.
     const output = options.print ? stderr : stdout
     const paint = paintFor(output, env)
     const counts = [count(rules, 'rule'), count(exemptions, 'exemption')]
@@ -100,7 +98,7 @@ async function load(
   if (named.includes('-')) {
     const chunks: Buffer[] = []
     for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Uint8Array))
-    // A line break makes it a text: a single word would be read as the name of a file.
+    // A line break marks it as text: a single word would be a file name.
     const text = `${Buffer.concat(chunks).toString('utf8')}\n`
     const parts = await Promise.all(
       named.map(async file => (file === '-' ? [text] : await findPolicyFiles([file], env))),
@@ -111,8 +109,8 @@ async function load(
   return { loaded: await loadPolicy(files, { env }), files }
 }
 
-/** Returns what a broker or consumer cannot enact, as warnings. */
-async function findTargetFlaws(loaded: LoadedPolicy, target: Target | undefined): Promise<Problem[]> {
+/** Returns outcomes that a broker or consumer cannot enact, as warnings. */
+async function findUnsupported(loaded: LoadedPolicy, target: Target | undefined): Promise<Problem[]> {
   if (target === undefined) return []
   const gate = await Gate.fromPolicy(loaded.document, { store: new MemoryStore() })
   try {

@@ -6,9 +6,8 @@ interface Timer {
 }
 
 /**
- * A clock that shows the moment it was last moved to, earlier ones too. What was set by `after` runs when time is
- * moved past it, once for each move however far that goes: a year of silence in a capture is one sweep of a store
- * and not millions.
+ * A clock set to any time, also backwards. Timers run when the time passes them, once per move of any length. Why: a
+ * silent year in a capture is then one sweep of a store instead of millions.
  */
 export class VirtualClock implements Clock {
   #nowMs: number
@@ -30,13 +29,13 @@ export class VirtualClock implements Clock {
     return () => void this.#timers.delete(timer)
   }
 
-  /** Moves time, whole milliseconds since the epoch, and runs what has fallen due. */
+  /** Sets the time, in whole milliseconds since the epoch, and runs due timers. */
   moveTo(ms: number): void {
     this.#nowMs = ms
     if (ms < this.#nextDueMs) return
     const due = [...this.#timers].filter(timer => timer.dueMs <= ms).sort((a, b) => a.dueMs - b.dueMs)
     for (const timer of due) {
-      // One that ran before may have cancelled it.
+      // An earlier timer may have cancelled it.
       if (this.#timers.delete(timer)) timer.run()
     }
     this.#nextDueMs = Math.min(Infinity, ...[...this.#timers].map(timer => timer.dueMs))

@@ -5,8 +5,8 @@ import type { RawData, WebSocket } from 'ws'
 const UNSUPPORTED_DATA = 1003
 
 /**
- * Returns the bytes of a WebSocket as a stream for aedes. Each MQTT packet leaves in a frame of its own; a text frame
- * closes the connection [MQTT-6.0.0-1].
+ * Returns the bytes of a WebSocket as a stream for aedes. Sends each MQTT packet in its own frame; a text frame closes
+ * the connection [MQTT-6.0.0-1].
  */
 export function webSocketStream(socket: WebSocket): Duplex {
   const splitter = new PacketSplitter()
@@ -55,7 +55,7 @@ function bytesOf(data: RawData): Buffer {
   return Buffer.isBuffer(data) ? data : Buffer.from(data)
 }
 
-/** Cuts a stream of MQTT packets into whole packets; the beginning of one is kept until its rest comes. */
+/** Splits a stream of MQTT packets into whole packets; keeps an incomplete one until its rest arrives. */
 export class PacketSplitter {
   #rest: Buffer = Buffer.alloc(0)
 
@@ -72,7 +72,7 @@ export class PacketSplitter {
   }
 }
 
-/** The end of the packet that begins at `start`; undefined if it is not whole yet. */
+/** Returns the end of the packet that begins at `start`; undefined if it is incomplete. */
 function endOfPacket(bytes: Buffer, start: number): number | undefined {
   let length = 0
   for (let index = start + 1, factor = 1; index < bytes.length; index++, factor *= 128) {

@@ -7,7 +7,7 @@ import type { Change } from './runtime-entry.ts'
 /** Events of a gate. Listeners run synchronously, one after another. Errors that they throw are logged. */
 export interface GateEvents {
   decision: [decision: Decision, message: Message]
-  /** A rule has more keys than its maximum, or a key nears its limit. */
+  /** A rule has more keys than its maximum, or a key is close to its limit. */
   warning: [warning: StoreWarning | LimitWarning]
   store: [state: StoreState]
   policy: [change: PolicyChange]

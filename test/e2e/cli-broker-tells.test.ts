@@ -224,12 +224,12 @@ describe('topicgate broker', () => {
     [
       ['--alerts-webhook', 'ftp://u:hidden@host/x'],
       {},
-      '--alerts-webhook is no URL of http or https to post to (write https://host/path, without user and password)',
+      '--alerts-webhook is not an http or https URL (write https://host/path, without user and password)',
     ],
     [
       ['--alerts-webhook', 'https://u:hidden@host/x'],
       {},
-      '--alerts-webhook is no URL of http or https to post to (write https://host/path, without user and password)',
+      '--alerts-webhook is not an http or https URL (write https://host/path, without user and password)',
     ],
     [
       [],
@@ -239,7 +239,7 @@ describe('topicgate broker', () => {
     [
       ['--analytics-store', 'nats://u:hidden@host'],
       {},
-      'the value of --analytics-store cannot be used: it is no SQLite and no Redis (write sqlite:FILE, redis://HOST, policy for the store of the policy, or none)',
+      'the value of --analytics-store cannot be used: it is neither SQLite nor Redis (write sqlite:FILE, redis://HOST, policy for the store of the policy, or none)',
     ],
     [
       [],

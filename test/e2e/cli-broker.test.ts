@@ -105,7 +105,7 @@ describe('topicgate broker', () => {
     await using second = startCommand('broker', policy, '--port', String(port))
     expect((await second.ended).code).toBe(69)
     expect(second.stderr).toBe(
-      `error: cannot listen at 127.0.0.1:${port}: another program has it (choose another with --port)\n`,
+      `error: cannot listen at 127.0.0.1:${port}: another program uses it (choose another with --port)\n`,
     )
     await using third = startCommand('broker', policy, '--port', '0', '--ws', String(port))
     expect((await third.ended).code).toBe(69)

@@ -257,7 +257,7 @@ export class SqliteStore implements Store {
     if (nowMs - this.#warnedAtMs < WARNING_EVERY_MS) return
     this.#warnedAtMs = nowMs
     const { evictions, overflows } = this.#evictor
-    this.#logger.warn({ rule, keys, evictions, overflows }, 'a rule has more keys than it may keep')
+    this.#logger.warn({ rule, keys, evictions, overflows }, 'a rule has more keys than its maximum')
     for (const listener of this.#listeners) listener({ kind: 'table_full', rule, keys, evictions, overflows })
   }
 

@@ -85,7 +85,7 @@ describe('CaptureReader', () => {
   })
 
   it.each([
-    ['this is no JSON', 'nonsense'],
+    ['this is not JSON', 'nonsense'],
     ['a line of a capture is a JSON object', '[]'],
     ['a line of a capture is a JSON object', 'null'],
     ['"at" is missing', '{"topic":"a"}'],

@@ -44,7 +44,7 @@ describe('the summary of all nodes', () => {
     const { logger, lines } = listening()
     const broken = { put: async () => {}, list: () => Promise.reject(new Error('away')) }
     const summary = new ClusterSummary(broken, new FakeClock(), logger)
-    await summary.tell()
+    await summary.logSummary()
     summary.close()
     expect(lines).toEqual(['warn the analytics of other nodes could not be read undefined'])
   })

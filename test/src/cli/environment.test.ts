@@ -4,9 +4,9 @@ import {
   healthPortOf,
   isEnabled,
   logLevelOf,
+  monitoringOf,
   NOTICES_TOPIC,
   noticesOf,
-  observationOf,
   overlayOf,
   policyFilesOf,
   storeOf,
@@ -34,7 +34,7 @@ describe('the environment of commands', () => {
     const env = { TOPICGATE_POLICY: `a.yaml${delimiter}b.yaml` }
     expect(namedPolicy([], env, 'x')).toEqual(['a.yaml', 'b.yaml'])
     expect(namedPolicy(['c.yaml'], env, 'x')).toEqual(['c.yaml'])
-    expect(() => namedPolicy([], {}, 'x y.yaml')).toThrow('no policy was named (topicgate x y.yaml)')
+    expect(() => namedPolicy([], {}, 'x y.yaml')).toThrow('no policy was given (topicgate x y.yaml)')
   })
 
   it('lays the overlay of its name over each file, where it is there', async () => {
@@ -77,7 +77,7 @@ describe('the environment of commands', () => {
     const told = ['', 'no', 'yes', '$why/{client}'].map(word => noticesOf({ TOPICGATE_NOTICES: word }))
     expect(told).toEqual([undefined, undefined, NOTICES_TOPIC, '$why/{client}'])
     expect(noticesOf({})).toBeUndefined()
-    expect(Object.values(observationOf({ TOPICGATE_AUDIT_LOG: '', TOPICGATE_ALERTS_SECRET: '' }))).toEqual(
+    expect(Object.values(monitoringOf({ TOPICGATE_AUDIT_LOG: '', TOPICGATE_ALERTS_SECRET: '' }))).toEqual(
       Array.from({ length: 4 }, () => undefined),
     )
   })

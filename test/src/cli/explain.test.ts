@@ -77,7 +77,7 @@ describe('explain', () => {
 route
   fleet/{site}/{device}/#  site=oslo  device=d1
   fleet/#
-  and what holds for every topic
+  and rules for every topic
 sender
   client batch, user u, device d1
 exemptions
@@ -140,13 +140,13 @@ outcome
     [['--header', 'novalue'], 'Write a header as name=value.'],
     [['--size', 'big'], 'is not a number of bytes'],
     [['--ip', '10.0.0'], 'Write an IP address, as 192.0.2.1 or 2001:db8::1.'],
-    [['--payload', '{"units":'], 'It is no JSON: '],
+    [['--payload', '{"units":'], 'It is not JSON: '],
     [
       ['--topic', 'fleet/+/d1'],
       '--topic: "fleet/+/d1" is a pattern; a message of publish has a topic without wildcards',
     ],
-    [['--topic', ''], '--topic: "" is no topic of mqtt'],
-    [['--on', 'subscribe', '--topic', 'a/#/b'], '--topic: "a/#/b" is no filter of mqtt'],
+    [['--topic', ''], '--topic: "" is not a topic of mqtt'],
+    [['--on', 'subscribe', '--topic', 'a/#/b'], '--topic: "a/#/b" is not a filter of mqtt'],
     [['--on', 'send'], 'Allowed choices are publish, subscribe, connect, deliver'],
   ])('%j is wrong usage', async (args, words) => {
     const { exitCode, err } = await explain(...args)

@@ -100,7 +100,7 @@ describe('a replay', () => {
     // At the moment at which the one too many began.
     expect(ended).toEqual([7, 7, 7])
     add(1_004)
-    pendingHandlers.pass(1_011)
+    pendingHandlers.endDue(1_011)
     expect(ended).toEqual([7, 7, 7, 7, 1_011, 1_011])
   })
 })

@@ -17,7 +17,7 @@ async function ask(
   const look = (): { serving: boolean; rules: number } => ({ serving, rules: 3 })
   await server?.close()
   const metrics = async (): Promise<string> => 'up 1\n'
-  server = await startHealth({ store, look, metrics, host: '127.0.0.1', port: 0 })
+  server = await startHealth({ store, readState: look, metrics, host: '127.0.0.1', port: 0 })
   return fetch(`http://127.0.0.1:${server.port}${path}`, { method })
 }
 

@@ -17,7 +17,7 @@ describe('Totals', () => {
     const totals = new ReplayTotals(['all', 'never met', 'exempt:alarms'])
     for (let n = 0; n < MAX_SIZES.countedSenders * 5; n++) {
       const client = n % 3 === 0 ? 'flooder' : `c${n}`
-      totals.note(n, new CapturedMessage({ topic: 't', sender: { client } }, 'mqtt'), refusal)
+      totals.recordDecision(n, new CapturedMessage({ topic: 't', sender: { client } }, 'mqtt'), refusal)
     }
     const lines = totals.describe()
     expect(lines).toContain('1 rule decided nothing')
@@ -28,7 +28,7 @@ describe('Totals', () => {
   it('show no api key and no control characters', () => {
     const totals = new ReplayTotals([])
     for (const sender of [{ apiKey: 'secret-key' }, { client: 'a\u001b[2J' }]) {
-      totals.note(0, new CapturedMessage({ topic: 't', sender }, 'mqtt'), refusal)
+      totals.recordDecision(0, new CapturedMessage({ topic: 't', sender }, 'mqtt'), refusal)
     }
     const text = totals.describe().join('\n')
     expect(text).toContain('api key ***')

@@ -106,7 +106,7 @@ describe('replay --json', () => {
     const capture = folder.file('capture.jsonl', CAPTURE)
     const { exitCode, out, err } = await runCommand(['replay', policy, capture, '--json'])
     expect(out).toBe(GOLDEN)
-    const note = '1 line was out of order, and decided at the latest moment before\n'
+    const note = '1 line was out of order and decided at the latest time before\n'
     expect([exitCode, err]).toEqual([0, note])
   })
 

@@ -144,6 +144,6 @@ describe('validate', () => {
 
   it('asks for a policy where none is named', async () => {
     const { exitCode, err } = await runCommand(['validate'])
-    expect([exitCode, err]).toEqual([2, 'error: no policy was named (topicgate validate policy.yaml)\n'])
+    expect([exitCode, err]).toEqual([2, 'error: no policy was given (topicgate validate policy.yaml)\n'])
   })
 })

@@ -393,7 +393,7 @@ describe('events', () => {
     expect(seen).toEqual(['counted deliver true', 'told', 'told'])
   })
 
-  it('warn when a rule has more keys than it may keep', () => {
+  it('warn when a rule has more keys than its maximum', () => {
     const clock = new FakeClock(1_000)
     const gate = new Gate({ clock, store: new MemoryStore({ clock, maxKeysPerRule: 4 }) })
     const warnings: object[] = []
