@@ -7,8 +7,8 @@ import { LIMIT_OPTIONS, QUOTA_OPTIONS } from '../../src/chain/rules/rule.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { GATE_OPTIONS } from '../../src/gate/options.ts'
 import { policyJsonSchema } from '../../src/policy/schema.ts'
+import { MODULES } from '../structure/modules.ts'
 import { listFiles, ROOT, readText } from '../structure/project.ts'
-import { ROOMS } from '../structure/rooms.ts'
 import { BLOCKS, PAGES, placeOf } from './pages.ts'
 
 /** The text of a page without its blocks. */
@@ -158,7 +158,7 @@ describe('the table of rooms in ARCHITECTURE.md', () => {
   const rows = [...table.matchAll(/^\| (.+) \| (.+) \|$/gm)].flatMap(([, rooms, arrows]) =>
     [...rooms!.matchAll(/`(?:src\/)?(\w+)(?:\/|\.ts)`/g)]
       .map(([, room]) => room!)
-      .filter(room => Object.hasOwn(ROOMS, room) && arrows !== 'all above')
+      .filter(room => Object.hasOwn(MODULES, room) && arrows !== 'all above')
       .map(room => ({
         room,
         arrows: arrows!
@@ -170,10 +170,10 @@ describe('the table of rooms in ARCHITECTURE.md', () => {
 
   it('names every room that is there', () => {
     const named = new Set([...rows.map(({ room }) => room), 'core', 'index', ...EMPTY])
-    expect(Object.keys(ROOMS).filter(room => !named.has(room))).toEqual([])
+    expect(Object.keys(MODULES).filter(room => !named.has(room))).toEqual([])
   })
 
   it.each(rows)('$room may import what the code may', ({ room, arrows }) => {
-    expect(arrows.toSorted()).toEqual(ROOMS[room]!.filter(to => !EMPTY.includes(to)).toSorted())
+    expect(arrows.toSorted()).toEqual(MODULES[room]!.filter(to => !EMPTY.includes(to)).toSorted())
   })
 })

@@ -5,29 +5,30 @@ import { listImports, ROOT, readText, stripComments } from './project.ts'
 
 // After a deliberate change of the public names: npx vitest run test/structure/exports.test.ts -u
 
-interface Door {
+interface EntryPoint {
   readonly types: string
   readonly default: string
 }
 
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   readonly bin: Readonly<Record<string, string>>
-  readonly exports: Readonly<Record<string, Door | string>>
+  readonly exports: Readonly<Record<string, EntryPoint | string>>
 }
-const doors = Object.keys(manifest.exports)
+const entryPoints = Object.keys(manifest.exports)
 
-/** The source a built file is made of. */
+/** Returns the source path of a built file. */
 function sourceOf(built: string): string {
   return built.replace(/^(\.\/)?dist\//, '').replace(/\.js$/, '.ts')
 }
 
-/** The values a door gives out, by name, and its types behind `type`. */
-async function namesOf(door: string): Promise<string[]> {
-  const built = manifest.exports[door]
-  if (built === undefined || typeof built === 'string') throw new Error(`package.json has no door ${door}`)
+/** Returns the names exported by an entry point; types have the prefix `type`. */
+async function namesOf(entryPoint: string): Promise<string[]> {
+  const built = manifest.exports[entryPoint]
+  if (built === undefined || typeof built === 'string')
+    throw new Error(`package.json has no entry point ${entryPoint}`)
   const source = sourceOf(built.default)
   if (!existsSync(join(ROOT, source)))
-    throw new Error(`the door ${door} leads to ${source}: write it, or take it out`)
+    throw new Error(`the entry point ${entryPoint} refers to ${source}: write it, or remove it`)
   const values = Object.keys((await import(join(ROOT, source))) as object)
   return [...values.sort(), ...typesOf(source).map(name => `type ${name}`)]
 }
@@ -45,9 +46,9 @@ function typesOf(source: string): string[] {
   return [...new Set([...lists, ...own])].sort()
 }
 
-describe('the public doors', () => {
+describe('public entry points', () => {
   it('are these', () => {
-    expect(doors).toMatchInlineSnapshot(`
+    expect(entryPoints).toMatchInlineSnapshot(`
       [
         ".",
         "./aedes",
@@ -64,9 +65,9 @@ describe('the public doors', () => {
 
   it.each(Object.entries(manifest.exports))(
     '%s leads to a source that is built to where it says',
-    (door, built) => {
+    (entryPoint, built) => {
       if (typeof built === 'string') return expect(existsSync(join(ROOT, built))).toBe(true)
-      expect(built.types, `types of ${door}`).toBe(built.default.replace(/\.js$/, '.d.ts'))
+      expect(built.types, `types of ${entryPoint}`).toBe(built.default.replace(/\.js$/, '.d.ts'))
       expect(existsSync(join(ROOT, sourceOf(built.default))), `${sourceOf(built.default)} exists`).toBe(true)
     },
   )
@@ -405,17 +406,17 @@ describe('the public doors', () => {
   })
 
   it('hide nothing behind a star', () => {
-    const starred = doors.flatMap(door => {
-      const built = manifest.exports[door]
+    const starred = entryPoints.flatMap(entryPoint => {
+      const built = manifest.exports[entryPoint]
       if (built === undefined || typeof built === 'string') return []
       const source = sourceOf(built.default)
       return existsSync(join(ROOT, source)) && /export\s+\*\s+from/.test(readText(source)) ? [source] : []
     })
-    expect(starred, 'name each export, so that a door can be read').toEqual([])
+    expect(starred, 'name each export, so that an entry point shows what it exports').toEqual([])
   })
 })
 
-describe('the front door', () => {
+describe('the main entry point', () => {
   it('only re-exports', () => {
     const source = 'src/index.ts'
     const text = stripComments(readText(source), { strings: 'blank' })

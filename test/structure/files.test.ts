@@ -6,7 +6,7 @@ const sources = listSources()
 const typescript = ['src', 'brokers', 'test', 'bench', 'examples'].flatMap(folder => listFiles(folder, '.ts'))
 const everything = [...typescript, ...listFiles('scripts')]
 
-/** Lines of the files where a pattern is found in the text `read` gives, each with the remedy. */
+/** Returns the lines of files that match a pattern, each with the remedy. `read` returns the text to search. */
 function find(
   files: readonly string[],
   pattern: RegExp,
@@ -22,7 +22,7 @@ function find(
   )
 }
 
-const withoutWords = (path: string): string => stripComments(readText(path), { strings: 'blank' })
+const codeOnly = (path: string): string => stripComments(readText(path), { strings: 'blank' })
 
 describe('files', () => {
   it('have kebab-case names', () => {
@@ -33,32 +33,32 @@ describe('files', () => {
     expect(wrong).toEqual([])
   })
 
-  it('leave nothing for later', () => {
+  it('have no to-do marks', () => {
     const marks = /\b(TO[D]O|FIX[M]E|XX[X]|HAC[K])\b/
-    expect(find(everything, marks, 'do it now or write what is true', readText)).toEqual([])
+    expect(find(everything, marks, 'do it now or describe the current state', readText)).toEqual([])
   })
 
-  it('run all of their tests, always', () => {
-    const queued = /\b(it|test|describe|bench)(\.\w+)*\.(only|skip|todo|fails)\b/
-    const remedy = 'install what is missing, or choose the tests by what the thing under test can do'
-    expect(find(typescript, queued, remedy, withoutWords)).toEqual([])
+  it('run all of their tests', () => {
+    const disabled = /\b(it|test|describe|bench)(\.\w+)*\.(only|skip|todo|fails)\b/
+    const remedy = 'install missing programs, or select tests by capabilities'
+    expect(find(typescript, disabled, remedy, codeOnly)).toEqual([])
   })
 
   it('keep the compiler strict', () => {
     const silenced = /@ts-(?:ig[n]ore|no[c]heck)|biome-ig[n]ore-all/
-    expect(find(everything, silenced, 'give it its true type', readText)).toEqual([])
+    expect(find(everything, silenced, 'use the correct type', readText)).toEqual([])
     const loose = /(:\s*|\bas\s+|<)any(?=\s*(?:[,;)=>|&[\]}]|$))/
-    expect(find(typescript, loose, 'say unknown and narrow it', withoutWords)).toEqual([])
-    expect(find(sources, /^\s*(export\s+)?(const\s+)?enum\s/, 'a union of strings', withoutWords)).toEqual([])
-    expect(find(sources, /^\s*export\s+default\b/, 'export it by name', withoutWords)).toEqual([])
+    expect(find(typescript, loose, 'use unknown and narrow it', codeOnly)).toEqual([])
+    expect(find(sources, /^\s*(export\s+)?(const\s+)?enum\s/, 'a union of strings', codeOnly)).toEqual([])
+    expect(find(sources, /^\s*export\s+default\b/, 'export it by name', codeOnly)).toEqual([])
   })
 })
 
-describe('bounds', () => {
-  it('each is used', () => {
+describe('maximum sizes', () => {
+  it('are all used', () => {
     const code = sources
       .filter(path => path !== 'src/core/max-sizes.ts')
-      .map(withoutWords)
+      .map(codeOnly)
       .join('\n')
     const unused = Object.keys(MAX_SIZES)
       .filter(
@@ -67,14 +67,11 @@ describe('bounds', () => {
             code,
           ),
       )
-      .map(
-        key =>
-          `MAX_SIZES.${key} bounds nothing: use it where that grows, or take it out of src/core/max-sizes.ts`,
-      )
+      .map(key => `MAX_SIZES.${key} is unused: use it, or remove it from src/core/max-sizes.ts`)
     expect(unused).toEqual([])
   })
 
-  it('each is a whole number above zero', () => {
+  it('are whole numbers above zero', () => {
     for (const [key, bound] of Object.entries(MAX_SIZES)) {
       expect(Number.isSafeInteger(bound) && bound > 0, `MAX_SIZES.${key} = ${bound}`).toBe(true)
     }

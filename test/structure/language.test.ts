@@ -3,7 +3,7 @@ import { listFiles, readText } from './project.ts'
 
 const BINARY = /\.(png|jpg|gif|ico|woff2?|gz|tgz|db|pcap)$/
 
-it('no file names a folder of the machine it was written on', () => {
+it('no file contains an absolute path of a development machine', () => {
   // At the start of a path: a topic may have such levels inside.
   const elsewhere = /(?<![\w+#*.>$}/-])\/(?:work|root|home\/\w+|Users\/\w+)\//
   const found = listFiles('')

@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest'
 import { listSources, readText } from './project.ts'
 
-/** An optional property of an interface that ends on its line; those of classes and parameters look otherwise. */
+/** Matches an optional property of an interface on one line, but not of classes and parameters. */
 const OPTIONAL = /^ {2}(?:readonly )?[\w[\]]+\?: (?!.*[{(,=|]$)(.+)$/
 
-it('optional properties of types accept undefined, as programs with exactOptionalPropertyTypes need it', () => {
+it('optional properties of types accept undefined, for programs with exactOptionalPropertyTypes', () => {
   const found = listSources()
     .filter(path => !path.startsWith('src/cli/'))
     .flatMap(path =>

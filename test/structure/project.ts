@@ -1,19 +1,19 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
 
-/** The project's folder. */
+/** Root folder of the project. */
 export const ROOT = join(import.meta.dirname, '../..')
 
-const NOT_OURS = new Set(['node_modules', 'dist', 'coverage', '.git'])
+const EXCLUDED_FOLDERS = new Set(['node_modules', 'dist', 'coverage', '.git'])
 
-/** Files under a folder of the project (all of them for ''), as paths with slashes from its root. */
+/** Lists files under a folder of the project ('' for all), as paths with slashes from its root. */
 export function listFiles(folder: string, ending = ''): string[] {
   if (!existsSync(join(ROOT, folder))) return []
   const files: string[] = []
   for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
     const path = posix.join(folder, entry.name)
     // `.git` is a file in a linked work tree.
-    if (NOT_OURS.has(entry.name)) continue
+    if (EXCLUDED_FOLDERS.has(entry.name)) continue
     if (entry.isDirectory()) files.push(...listFiles(path, ending))
     else if (entry.name.endsWith(ending)) files.push(path)
   }
@@ -24,7 +24,7 @@ export function readText(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8')
 }
 
-/** TypeScript of src and brokers. */
+/** Lists the TypeScript files of src and brokers. */
 export function listSources(): string[] {
   return [...listFiles('src', '.ts'), ...listFiles('brokers', '.ts')]
 }
@@ -36,7 +36,7 @@ const TOKENS = new RegExp(
   'gm',
 )
 
-/** The text without comments; what strings and regular expressions hold is kept or blanked. Line breaks stay. */
+/** Removes comments; keeps or blanks the contents of strings and regular expressions. Line breaks stay. */
 export function stripComments(text: string, options: { strings: 'keep' | 'blank' }): string {
   return text.replace(TOKENS, token => {
     const breaks = token.replace(/[^\n]/g, '')
@@ -51,12 +51,12 @@ export interface Import {
   readonly kind: 'value' | 'type' | 'dynamic'
 }
 
-/** What a file imports or re-exports. */
+/** Returns the imports and re-exports of a file. */
 export function listImports(path: string): Import[] {
   return parseImports(path, readText(path))
 }
 
-/** What the text of a file at a path imports or re-exports. */
+/** Returns the imports and re-exports of a source text at a path. */
 export function parseImports(path: string, source: string): Import[] {
   const text = stripComments(source, { strings: 'keep' })
   const imports: Import[] = []
@@ -73,7 +73,7 @@ export function parseImports(path: string, source: string): Import[] {
   return imports
 }
 
-/** `{ type A, type B }` binds nothing at run time. */
+/** Returns true if a clause such as `{ type A, type B }` imports no value. */
 function onlyTypes(names: string | undefined): boolean {
   const inner = names?.match(/^\{([\s\S]*)\}$/)?.[1]
   if (inner === undefined) return false
@@ -90,6 +90,6 @@ function resolveImport(from: string, specifier: string): string {
     .join('/')
 }
 
-export function isOurs(target: string): boolean {
+export function isProjectFile(target: string): boolean {
   return target.startsWith('src/') || target.startsWith('brokers/')
 }

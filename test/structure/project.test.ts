@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { findCircles } from './circles.ts'
+import { findCycles } from './cycles.ts'
+import { moduleOf } from './modules.ts'
 import { parseImports, stripComments } from './project.ts'
-import { roomOf } from './rooms.ts'
 
 describe('reading imports', () => {
-  it('tells values, types and dynamic imports apart', () => {
+  it('distinguishes values, types and dynamic imports', () => {
     const source = `#!/usr/bin/env node
 import './start.ts'
 import type { A } from '../core/message.ts'
@@ -36,7 +36,7 @@ let lazy: import('mqtt').MqttClient
     ])
   })
 
-  it('is not led astray by comments, strings and regular expressions', () => {
+  it('ignores comments, strings and regular expressions', () => {
     const source = `// import { a } from './a.ts'
 /* import './b.ts' */
 const quote = /['"\`]|[/*]/
@@ -47,14 +47,14 @@ import('./d.ts')
     expect(parseImports('src/x.ts', source)).toEqual([{ to: 'src/d.ts', kind: 'dynamic' }])
   })
 
-  it('blanks words and keeps lines', () => {
+  it('blanks strings and keeps lines', () => {
     const source = "const a = 'as any' // : any\nconst b = `x\ny` as const\n"
     expect(stripComments(source, { strings: 'blank' })).toBe("const a = '' \nconst b = `\n` as const\n")
   })
 })
 
-describe('finding circles', () => {
-  it('names each once, wherever it is entered', () => {
+describe('finding cycles', () => {
+  it('reports each cycle once, from any starting point', () => {
     const graph: Record<string, string[]> = {
       top: ['b'],
       a: ['b'],
@@ -63,14 +63,14 @@ describe('finding circles', () => {
       leaf: [],
       self: ['self'],
     }
-    expect(findCircles(Object.keys(graph), node => graph[node] ?? [])).toEqual([
+    expect(findCycles(Object.keys(graph), node => graph[node] ?? [])).toEqual([
       'a → b → c → a',
       'self → self',
     ])
   })
 })
 
-describe('finding rooms', () => {
+describe('finding the module of a file', () => {
   it.each([
     ['src/core/clock.ts', 'core'],
     ['src/gate/gate.ts', 'gate'],
@@ -80,7 +80,7 @@ describe('finding rooms', () => {
     ['src/attic/box.ts', undefined],
     ['src/stray.ts', undefined],
     ['src/constructor/x.ts', undefined],
-  ])('%s is in %s', (path, room) => {
-    expect(roomOf(path)).toBe(room)
+  ])('%s is in %s', (path, module) => {
+    expect(moduleOf(path)).toBe(module)
   })
 })

@@ -1,8 +1,8 @@
 /**
- * The rooms of the house and the arrows between them: which rooms a room may import, besides itself. Types count
- * like values. ARCHITECTURE.md tells why.
+ * Modules and the modules they may import, besides themselves. Types count
+ * like values. ARCHITECTURE.md gives the reasons.
  */
-export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+export const MODULES: Readonly<Record<string, readonly string[]>> = {
   core: [],
   algorithms: ['core'],
   topic: ['core'],
@@ -12,7 +12,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   chain: ['stores', 'conditions', 'outcomes', 'algorithms', 'topic', 'core'],
   adapt: ['chain', 'algorithms', 'core'],
   policy: ['chain', 'conditions', 'adapt', 'outcomes', 'stores', 'topic', 'algorithms', 'core'],
-  // The policy room (YAML, schema) is only loaded by those who use it: see LAZY_ARROWS.
+  // The policy module (YAML, schema) is loaded only on use: see LAZY_DEPENDENCIES.
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'core'],
   guard: ['gate', 'outcomes', 'core'],
   publish: ['guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
@@ -27,33 +27,33 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   cli: ['index', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
 }
 
-/** Arrows that only a dynamic `import()`, or a type, may take: nothing of them is loaded before it is asked for. */
-export const LAZY_ARROWS: ReadonlySet<string> = new Set(['gate → policy'])
+/** Dependencies allowed only as a dynamic `import()` or a type, so that they are loaded on first use. */
+export const LAZY_DEPENDENCIES: ReadonlySet<string> = new Set(['gate → policy'])
 
 const OWN_FILE = /^src\/(index)\.ts$/
 
-/** The room a file of src or brokers belongs to; `undefined` where no room is known. */
-export function roomOf(path: string): string | undefined {
+/** Returns the module of a file in src or brokers; undefined if there is none. */
+export function moduleOf(path: string): string | undefined {
   if (path.startsWith('brokers/')) return 'brokers'
   const name = path.match(OWN_FILE)?.[1] ?? path.match(/^src\/([^/]+)\//)?.[1]
-  return name !== undefined && Object.hasOwn(ROOMS, name) ? name : undefined
+  return name !== undefined && Object.hasOwn(MODULES, name) ? name : undefined
 }
 
-/** What a room may import, in words. */
-export function describeArrows(room: string): string {
-  const allowed = ROOMS[room] ?? []
-  const lazy = [...LAZY_ARROWS]
-    .filter(arrow => arrow.startsWith(`${room} → `))
-    .map(arrow => `${arrow.split(' → ')[1]} (by import())`)
+/** Describes the imports a module may have. */
+export function describeDependencies(module: string): string {
+  const allowed = MODULES[module] ?? []
+  const lazy = [...LAZY_DEPENDENCIES]
+    .filter(dependency => dependency.startsWith(`${module} → `))
+    .map(dependency => `${dependency.split(' → ')[1]} (by import())`)
   const all = [...allowed, ...lazy]
-  return all.length > 0 ? `${room} may import ${all.join(', ')}` : `${room} may import nothing of the project`
+  return all.length > 0 ? `${module} may import ${all.join(', ')}` : `${module} may import no other module`
 }
 
-/** Packages that only brokers and commands may load; the core knows no broker, no database, no terminal. */
-export const EDGE_PACKAGES: ReadonlySet<string> = new Set([
+/** Packages that only brokers and commands may load: brokers, clients, databases, terminals. */
+export const OUTER_PACKAGES: ReadonlySet<string> = new Set([
   ...['mqtt', 'mqtt-packet', 'aedes', 'nats', '@nats-io/transport-node', '@nats-io/jetstream'],
   ...['ioredis', 'better-sqlite3', 'ws', 'commander'],
 ])
 
-/** Packages the core may name in types only; the value is injected. */
+/** Packages the core may import as types only; the value is injected. */
 export const TYPE_ONLY_PACKAGES: ReadonlySet<string> = new Set(['pino'])
