@@ -111,7 +111,7 @@ describe('an explanation', () => {
     const policy = folder.file('p.yaml', 'version: 1\nbreaker: {}\nfeedback: { start: 7/s }\n')
     const { out } = await runCommand(['explain', policy, '--topic', 'a/b'])
     expect(out).toContain(
-      'by what the handler can do\n  breaker: passes: closed for "a/b", 0 of 0 failed\n' +
+      'handlers\n  breaker: passes: closed for "a/b", 0 of 0 failed\n' +
         '  feedback: passes: the handler is given 7 a second\n',
     )
   })

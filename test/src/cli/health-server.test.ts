@@ -101,8 +101,8 @@ describe('the health of a broker', () => {
 
   it('says with which flag another port is chosen', async () => {
     await ask('/live', well)
-    const look = (): { serving: boolean; rules: number } => ({ serving: true, rules: 0 })
-    const again = { store: new MemoryStore(), look, metrics: async () => '', host: '127.0.0.1' }
+    const readState = (): { serving: boolean; rules: number } => ({ serving: true, rules: 0 })
+    const again = { store: new MemoryStore(), readState, metrics: async () => '', host: '127.0.0.1' }
     await expect(startHealth({ ...again, port: server!.port })).rejects.toMatchObject({
       exitCode: 69,
       message: expect.stringContaining('choose another with --health'),

@@ -20,7 +20,7 @@ describe('Totals', () => {
       totals.recordDecision(n, new CapturedMessage({ topic: 't', sender: { client } }, 'mqtt'), refusal)
     }
     const lines = totals.describe()
-    expect(lines).toContain('1 rule decided nothing')
+    expect(lines).toContain('1 rule decided no message')
     expect(lines.find(line => line.startsWith('client'))).toMatch(/^client flooder +1,/)
     expect(lines.at(-1)).toMatch(/very many senders: counts may be up to \d+ too high/)
   })
