@@ -150,30 +150,30 @@ describe('docs/code.md', () => {
   })
 })
 
-/** Rooms that are named in the arrows and stand empty in this version. */
+/** Modules in the table that are empty in this version. */
 const EMPTY = ['admin']
 
-describe('the table of rooms in ARCHITECTURE.md', () => {
-  const table = readText('ARCHITECTURE.md').split('| room | may import')[1]!.split('\n\n')[0]!
-  const rows = [...table.matchAll(/^\| (.+) \| (.+) \|$/gm)].flatMap(([, rooms, arrows]) =>
-    [...rooms!.matchAll(/`(?:src\/)?(\w+)(?:\/|\.ts)`/g)]
-      .map(([, room]) => room!)
-      .filter(room => Object.hasOwn(MODULES, room) && arrows !== 'all above')
-      .map(room => ({
-        room,
-        arrows: arrows!
+describe('the table of modules in ARCHITECTURE.md', () => {
+  const table = readText('ARCHITECTURE.md').split('| module | may import')[1]!.split('\n\n')[0]!
+  const rows = [...table.matchAll(/^\| (.+) \| (.+) \|$/gm)].flatMap(([, modules, imports]) =>
+    [...modules!.matchAll(/`(?:src\/)?(\w+)(?:\/|\.ts)`/g)]
+      .map(([, module]) => module!)
+      .filter(module => Object.hasOwn(MODULES, module) && imports !== 'all above')
+      .map(module => ({
+        module,
+        imports: imports!
           .split(/[;.]/)[0]!
           .split(', ')
           .filter(to => to !== 'nothing'),
       })),
   )
 
-  it('names every room that is there', () => {
-    const named = new Set([...rows.map(({ room }) => room), 'core', 'index', ...EMPTY])
-    expect(Object.keys(MODULES).filter(room => !named.has(room))).toEqual([])
+  it('names every module that is there', () => {
+    const named = new Set([...rows.map(({ module }) => module), 'core', 'index', ...EMPTY])
+    expect(Object.keys(MODULES).filter(module => !named.has(module))).toEqual([])
   })
 
-  it.each(rows)('$room may import what the code may', ({ room, arrows }) => {
-    expect(arrows.toSorted()).toEqual(MODULES[room]!.filter(to => !EMPTY.includes(to)).toSorted())
+  it.each(rows)('$module may import what the code may', ({ module, imports }) => {
+    expect(imports.toSorted()).toEqual(MODULES[module]!.filter(to => !EMPTY.includes(to)).toSorted())
   })
 })
