@@ -83,7 +83,7 @@ describe('bench', () => {
   })
 
   it.each([
-    [['bench'], 2, 'no policy was named'],
+    [['bench'], 2, 'no policy was given'],
     [['bench', 'p.yaml', '--senders', '0'], 2, 'Write a whole number of senders'],
     [['bench', 'p.yaml', '--senders', '1000001'], 2, 'Write a whole number of senders'],
     [['bench', 'p.yaml', '--for', 'ten'], 2, 'is not a duration'],
