@@ -155,7 +155,7 @@ export class ResilientStore implements Store {
     const deadlineMs = systemClock.now() + withinMs
     for (;;) {
       if (this.#closed) throw new StoreError(`the ${this.name} store is closed`)
-      const { ok, detail = 'it is not well' } = await this.#readHealth()
+      const { ok, detail = 'its health check failed' } = await this.#readHealth()
       if (ok) return
       if (systemClock.now() >= deadlineMs)
         throw new StoreError(`the ${this.name} store is not ready: ${detail}`)
@@ -264,10 +264,10 @@ export class ResilientStore implements Store {
       if (!(given instanceof Promise)) return
       this.#refunds++
       return withTimeout(this.#clock, this.#settings.timeoutMs, () => given)
-        .catch((err: unknown) => this.#logger.debug({ err }, 'the store gave nothing back'))
+        .catch((err: unknown) => this.#logger.debug({ err }, 'the store refunded nothing'))
         .finally(() => this.#refunds--)
     } catch (err) {
-      this.#logger.debug({ err }, 'the store gave nothing back')
+      this.#logger.debug({ err }, 'the store refunded nothing')
     }
   }
 
@@ -286,7 +286,7 @@ export class ResilientStore implements Store {
       this.#probeDelayMs = Math.min(2 * this.#probeDelayMs, MAX_PROBE_DELAY_MS)
       this.#breaker.halfOpen()
     } else if (!ok && permit !== undefined) {
-      this.#breaker.recordFailure(permit, true, detail ?? 'it says it is not well')
+      this.#breaker.recordFailure(permit, true, detail ?? 'its health check failed')
     } else if (!ok) this.#updateCause(detail)
     this.#rescheduleHealthCheck()
   }
@@ -307,12 +307,12 @@ export class ResilientStore implements Store {
   #onStateChange(state: BreakerState, detail: string | undefined): void {
     const { name: store } = this
     const context = { store, state, fallback: this.fallback }
-    if (state === 'open') this.#causes.report(detail, 'the store is out of reach, the fallback decides')
+    if (state === 'open') this.#causes.report(detail, 'the store is unreachable, the fallback decides')
     else if (state === 'closed') {
       this.#causes.clear()
       this.#probeDelayMs = MIN_PROBE_DELAY_MS
       this.#logger.info(context, 'the store decides again')
-    } else this.#logger.debug(context, 'the store is tried')
+    } else this.#logger.debug(context, 'the store is probed')
     this.#rescheduleHealthCheck()
     const event: StoreState = { kind: 'state', store, state, ok: state === 'closed' }
     this.#notifyListeners(detail === undefined ? event : { ...event, detail })

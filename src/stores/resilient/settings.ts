@@ -62,9 +62,5 @@ export function parseOptions(options: ResilientStoreOptions): ResilientSettings 
 
 function checkPositiveInteger(name: string, value: number): number {
   if (Number.isSafeInteger(value) && value > 0) return value
-  throw policyError(
-    name,
-    `${value} is not a checkPositiveInteger number above 0`,
-    `leave ${name} out for its default`,
-  )
+  throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
 }

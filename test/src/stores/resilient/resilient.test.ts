@@ -88,7 +88,7 @@ describe('a resilient store', () => {
       { state: 'closed', ok: true },
     ])
     expect(logged.filter(line => line.startsWith('warn'))).toEqual([
-      'warn the store is out of reach, the fallback decides',
+      'warn the store is unreachable, the fallback decides',
     ])
     expect(logged.filter(line => line.startsWith('info'))).toEqual(['info the store decides again'])
   })
