@@ -11,8 +11,8 @@ export interface NatsPublishOptions {
 }
 
 /**
- * Returns the problem with a message for which the client would throw or write something else, or undefined if there is
- * none. Never throws.
+ * Returns the problem with a message for which the client would throw or write something else, or undefined if none
+ * exists. Never throws.
  */
 export function findPublishProblem(
   subject: unknown,

@@ -128,7 +128,7 @@ export class NatsContext {
     return !this.#limitedSystemTokens.has(firstToken(topic))
   }
 
-  /** Publishes over the user's connection. Returns false if there is none or it fails. Never throws. */
+  /** Publishes over the user's connection. Returns false without one or if it fails. Never throws. */
   publish(
     target: NatsPublishTarget | undefined,
     subject: string,

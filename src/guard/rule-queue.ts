@@ -41,7 +41,7 @@ export interface RuleQueueHost {
 
 /**
  * Messages that one rule holds for its senders, with a queue for each key the rule counts by. Messages, bytes and age
- * are bounded over all keys. If there is no room, the newest message of the lowest priority goes first; among equals,
+ * are bounded over all keys. Without room, the newest message of the lowest priority goes first; among equals,
  * one of the largest holder, so that no sender crowds out another.
  */
 export class RuleQueue implements HeldQueue, KeyQueueHost {

@@ -33,7 +33,7 @@ export interface SenderQueueOptions {
 
 /** Sender queue, as seen by the rule queues that hold messages of it. */
 export interface QueueOwner extends Holder {
-  /** Returns its newest message in a rule queue, or undefined if there is none. */
+  /** Returns its newest message in a rule queue, or undefined if none exists. */
   newestIn(queue: object): QueuedItem | undefined
   addQueued(entry: QueuedItem): void
   removeQueued(entry: QueuedItem): void

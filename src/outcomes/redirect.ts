@@ -56,7 +56,7 @@ export function compileRedirect(options: RedirectOptions, dialect: Dialect, path
   return { to, headers: options.headers ?? true, dialect, captures }
 }
 
-/** Returns the problem with a plan's captures, given those of its rule's topic, or undefined if there is none. */
+/** Returns the problem with a plan's captures, given those of its rule's topic, or undefined if none exists. */
 export function findRedirectProblem(
   plan: RedirectPlan | undefined,
   captures: readonly string[],

@@ -40,7 +40,7 @@ export interface RuleInfo {
   capturesOf(topic: string): ReadonlyMap<string, string>
 }
 
-/** Part of a gate that a guard uses besides decisions. Without a method the guard uses its default. */
+/** Part of a gate that a guard uses beyond decisions. Without a method the guard uses its default. */
 export interface RuleLookup {
   ruleOf?(name: string): RuleInfo | undefined
   /**

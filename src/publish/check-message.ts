@@ -4,7 +4,7 @@ import { GRAMMARS, quote, validTopic } from '../topic/dialect.ts'
 /** Most characters of a wrong value in an error. */
 const MAX_SHOWN_CHARS = 40
 
-/** Returns the problem with the topic or payload of a message, or undefined if there is none. Never throws. */
+/** Returns the problem with the topic or payload of a message, or undefined if none exists. Never throws. */
 export function findMessageProblem(topic: unknown, payload: unknown, dialect: Dialect): Error | undefined {
   if (typeof topic !== 'string') return wrongTypeError('topic', topic, 'text')
   if (topic === '') return new TypeError('topic: "" is empty. A message needs a topic.')

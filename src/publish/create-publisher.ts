@@ -6,7 +6,7 @@ import { completeOptions, type PublisherOptions, type PublishRate, resolveGate }
 import { Publisher } from './publisher.ts'
 import type { PublisherStats, Transport } from './types.ts'
 
-/** Methods of every broker's publisher besides `publish`. */
+/** Methods of every broker's publisher other than `publish`. */
 export interface PublishLimits {
   /**
    * Resolves with true when all messages were sent or dropped, or with false after `withinMs`. To shut down, call

@@ -16,7 +16,7 @@ export interface PublisherOptions {
   readonly maxBytes?: number | undefined
   /** Longest wait before a message is dropped. Does not apply to `latest` messages. Default: no limit. */
   readonly maxAgeMs?: number | undefined
-  /** Message to drop if there is no room: the `newest` or the `oldest` of the lowest priority. Default: newest. */
+  /** Message to drop if the queue is full: the `newest` or the `oldest` of the lowest priority. Default: newest. */
   readonly overflow?: Overflow | undefined
   /** Number of times a message is sent again after the server refused it for its rate or quota. Default: 5. */
   readonly retries?: number | undefined

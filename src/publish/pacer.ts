@@ -20,7 +20,7 @@ export class Pacer {
   #sent = 0
   #sentBefore = 0
 
-  /** Returns the limit in messages a second, or undefined if there is none. */
+  /** Returns the limit in messages a second, or undefined if none exists. */
   get perSecond(): number | undefined {
     return this.#perMs === undefined ? undefined : this.#perMs * 1_000
   }

@@ -4,7 +4,7 @@ import { MOST_URGENT } from '../outcomes/priority.ts'
 import { Partition } from './partition.ts'
 import type { PublishEntry } from './publish-entry.ts'
 
-/** Message to drop if there is no room: the newest or the oldest of the lowest priority. */
+/** Message to drop if the queue is full: the newest or the oldest of the lowest priority. */
 export type Overflow = 'newest' | 'oldest'
 
 export interface PublishQueueBounds {
@@ -173,7 +173,7 @@ export class PublishQueue<C> {
 
   /**
    * Removes entries from before `sinceMs`, except `latest` ones. Returns the time of the oldest remaining entry, or
-   * `Infinity` if there is none.
+   * `Infinity` if none remains.
    */
   expire(sinceMs: number, onExpired: (entry: PublishEntry<C>) => void): number {
     let oldestMs = Infinity

@@ -1,5 +1,5 @@
 import { limitNats } from '../../brokers/nats/index.ts'
-import type { Generation } from '../brokers/nats/generations.ts'
+import type { Generation } from '../brokers/nats/client-versions.ts'
 import { startNats } from '../support/nats.ts'
 import { until } from '../support/wait.ts'
 import { type Cell, SENT, SLOW } from './broker-cells.ts'

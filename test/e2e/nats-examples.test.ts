@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { GENERATIONS } from '../brokers/nats/generations.ts'
+import { GENERATIONS } from '../brokers/nats/client-versions.ts'
 import { ensureBuilt } from '../support/built.ts'
 import { startNats } from '../support/nats.ts'
 import { type Program, startNode } from '../support/program.ts'

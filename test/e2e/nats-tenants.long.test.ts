@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../brokers/nats/index.ts'
 import { limit } from '../../src/index.ts'
-import { GENERATIONS } from '../brokers/nats/generations.ts'
+import { GENERATIONS } from '../brokers/nats/client-versions.ts'
 import { natsGate, Scene } from '../brokers/nats/scene.ts'
 import { type NatsServer, startNats } from '../support/nats.ts'
 import { until } from '../support/wait.ts'

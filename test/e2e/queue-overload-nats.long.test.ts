@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { limitNats } from '../../brokers/nats/index.ts'
 import { Gate, limit } from '../../src/index.ts'
-import { GENERATIONS } from '../brokers/nats/generations.ts'
+import { GENERATIONS } from '../brokers/nats/client-versions.ts'
 import { startNats } from '../support/nats.ts'
 import { until } from '../support/wait.ts'
 import { RANKS, Watch, type Work } from './overload-watch.ts'

@@ -4,7 +4,7 @@ import type { JetStreamMessage } from '../../../brokers/nats/index.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { natsGate, Scene } from './scene.ts'
 
 const MESSAGES = 50

@@ -3,7 +3,7 @@ import { patternsOverlap } from '../../../brokers/nats/capabilities.ts'
 import { limitNats, type NatsConnection } from '../../../brokers/nats/index.ts'
 import { Gate, limit, PolicyError, UnsupportedError } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { natsGate, Scene } from './scene.ts'
 
 let server: NatsServer

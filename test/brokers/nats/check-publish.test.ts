@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { limitPublishes, type PublishingConnection } from '../../../brokers/nats/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
-import { GENERATIONS, type TestConnection } from './generations.ts'
+import { GENERATIONS, type TestConnection } from './client-versions.ts'
 
 let server: NatsServer
 beforeAll(async () => {

@@ -10,7 +10,7 @@ import type { JetStreamMessage, NatsMessage } from '../../../brokers/nats/index.
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { CLIENTS } from './public-api.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 

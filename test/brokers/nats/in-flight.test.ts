@@ -6,7 +6,7 @@ import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 
 let server: NatsServer

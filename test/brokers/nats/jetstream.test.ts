@@ -3,7 +3,7 @@ import type { JetStreamMessage } from '../../../brokers/nats/index.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import type { ConsumerSettings } from './generations.ts'
+import type { ConsumerSettings } from './client-versions.ts'
 import { CLIENTS } from './public-api.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 

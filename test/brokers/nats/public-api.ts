@@ -1,5 +1,5 @@
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { GENERATIONS, type Generation, type TestConnection } from './generations.ts'
+import { GENERATIONS, type Generation, type TestConnection } from './client-versions.ts'
 
 /** Fields of both generations that are not public. */
 const HIDDEN: ReadonlySet<PropertyKey> = new Set([

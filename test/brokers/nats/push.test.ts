@@ -7,7 +7,7 @@ import type { Source } from '../../../brokers/nats/iterator.ts'
 import { limit, UnsupportedError } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { natsGate, numbers, Scene, textOf } from './scene.ts'
 
 let server: NatsServer

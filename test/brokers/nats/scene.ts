@@ -2,7 +2,7 @@ import { type LimitNatsOptions, limitNats, type NatsLimits } from '../../../brok
 import { Gate } from '../../../src/gate/gate.ts'
 import type { Middleware } from '../../../src/index.ts'
 import type { NatsServer } from '../../support/nats.ts'
-import type { Generation, JetStreamAccess, TestConnection } from './generations.ts'
+import type { Generation, JetStreamAccess, TestConnection } from './client-versions.ts'
 
 /** A gate that reads NATS patterns. */
 export function natsGate(...rules: Middleware[]): Gate {

@@ -1,4 +1,4 @@
-import { GENERATIONS } from '../../brokers/nats/generations.ts'
+import { GENERATIONS } from '../../brokers/nats/client-versions.ts'
 import { natsDriver } from '../broker-nats.ts'
 import { brokerConformance } from '../broker-suite.ts'
 

@@ -8,7 +8,7 @@ import { Guard } from '../../../src/guard/guard.ts'
 import { exempt, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { natsGate, Scene } from './scene.ts'
 
 let server: NatsServer

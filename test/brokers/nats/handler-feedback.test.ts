@@ -4,7 +4,7 @@ import { aimd, circuitBreaker, Gate, type Handled, UnsupportedError } from '../.
 import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
-import { GENERATIONS } from './generations.ts'
+import { GENERATIONS } from './client-versions.ts'
 import { natsGate, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(GENERATIONS)('what handlers behind $name do', generation => {
+describe.each(GENERATIONS)('feedback of handlers behind $name', generation => {
   let scene: Scene
   beforeEach(async () => {
     scene = await Scene.open(generation, server)

@@ -4,7 +4,7 @@ import { type NatsServer, startNats } from '../support/nats.ts'
 import { until } from '../support/wait.ts'
 import { startBroker } from './aedes/harness.ts'
 import { openScene } from './mqtt/harness.ts'
-import { GENERATIONS } from './nats/generations.ts'
+import { GENERATIONS } from './nats/client-versions.ts'
 import { natsGate, Scene } from './nats/scene.ts'
 
 /** The first of a topic passes, the rest waits. */

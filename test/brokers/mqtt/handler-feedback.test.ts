@@ -4,7 +4,7 @@ import { FakeClock } from '../../support/fake-clock.ts'
 import { until } from '../../support/wait.ts'
 import { openScene } from './harness.ts'
 
-describe('what the handler of an MQTT consumer does', () => {
+describe('feedback of the handler of an MQTT consumer', () => {
   it('is told to the gate, and opens a breaker', async () => {
     const clock = new FakeClock()
     const breaker = circuitBreaker({ exceeded: 'drop', least: 10 })

@@ -114,7 +114,7 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
   })
 })
 
-describe('what a consumer says of itself', () => {
+describe('consumer information', () => {
   const settings = completeOptions({})
   const facts = (config: ConsumerInfo['config']): ConsumerInfo => ({ config })
   const ms = 1_000_000

@@ -5,7 +5,7 @@ import { openScene } from './harness.ts'
 
 const NEVER = '1 per 1000s'
 
-describe('what strangers send', () => {
+describe('untrusted input', () => {
   it('reads user properties of any name, repeated ones as lists', async () => {
     const rules = [
       exempt({ name: 'vip', when: { header: { name: 'tier', equals: 'gold' } } }),
@@ -64,7 +64,7 @@ describe('what strangers send', () => {
   })
 })
 
-describe('what the handler is told', () => {
+describe('the limits passed to the handler', () => {
   it('has the decision and the rate-limit fields', async () => {
     const rules = [limit({ name: 'r', rate: '10/min burst 5', exceeded: 'drop' })]
     await using scene = await openScene({ rules })

@@ -13,7 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-describe.each(CLIENTS)('what is degraded by $name', generation => {
+describe.each(CLIENTS)('messages degraded by $name', generation => {
   const gateOf = () =>
     natsGate(
       limit({ name: 'a', rate: '1/min', exceeded: { degrade: { keep: ['value'], mark: 'x-degraded' } } }),
