@@ -52,7 +52,7 @@ export interface ConnectionContext {
   isCurrent(client: Client): boolean
 }
 
-/** One connection of aedes: its sender, its held messages and its read throttle. */
+/** A connection of aedes: its sender, its held messages and its read throttle. */
 export class Connection implements MessageSource, QueueUser {
   readonly sender: Sender
   /** Queue of connects and subscribes. */

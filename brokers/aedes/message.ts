@@ -14,7 +14,7 @@ export interface PacketLike {
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
 /**
- * One aedes message for the gate. One small object is created for every PUBLISH; most fields are read from the packet.
+ * An aedes message for the gate. A single small object is created for every PUBLISH; most fields are read from the packet.
  * Why `declare`: fields that are defined and then assigned cost twice as much.
  */
 export class AedesMessage implements Message {

@@ -20,7 +20,7 @@ export interface LimitBrokerOptions extends Omit<GuardOptions, 'holds'> {
   /** Adds fields to a sender, such as its roles, tier or device. Called once per connection; errors are logged. */
   readonly identify?: Identify | undefined
   /**
-   * How long a client is not read after frequent refusals (see `dropGateAfter`). Why: dropping alone does not protect a
+   * Pause in reading a client after frequent refusals (see `dropGateAfter`). Why: dropping alone does not protect a
    * broker. Never longer than the rule needs to recover. 0 disables it. Default: 250.
    */
   readonly dropGateMs?: number | undefined

@@ -3,7 +3,7 @@ import { type Handled, KnownSenders } from '../index.ts'
 import { CapturedMessage } from './captured-message.ts'
 import { LineError } from './line-splitter.ts'
 
-/** One line of a capture. */
+/** A line of a capture. */
 export interface Captured {
   /** Whole milliseconds since the Unix epoch. */
   readonly atMs: number
