@@ -41,6 +41,7 @@ export type {
   LimitTrace,
   SizeTrace,
   SkippedRule,
+  UnchangedTrace,
 } from './chain/evaluation/explain.ts'
 export type { Middleware, MiddlewareContext, Next } from './chain/middleware.ts'
 export { exempt } from './chain/rules/exemption.ts'
@@ -60,6 +61,7 @@ export type {
   QuotaOptions,
   Scope,
   SizeOptions,
+  UnchangedOptions,
 } from './chain/rules/rule-options.ts'
 export type { SenderLists } from './chain/rules/sender-lists.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'

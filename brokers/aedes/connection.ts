@@ -338,7 +338,7 @@ export class Connection implements MessageSource, QueueUser {
       refuse: (message, decision) => {
         refusals.recordRefusal(message, decision)
         counters.dropped++
-        this.recordRefusal(message, decision)
+        if (decision.reason !== 'unchanged') this.recordRefusal(message, decision)
       },
       onAlive: () => this.#refreshKeepalive(),
     })

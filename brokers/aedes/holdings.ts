@@ -147,6 +147,7 @@ export class Holdings implements HeldSource {
     const item =
       connection === undefined ? this.#counts.restore({ ...added, isOwned: false }) : this.#counts.add(added)
     if ('outcome' in item) {
+      this.#context.gate.forgetPayload(message)
       this.#refuse(item, message, connection!)
       published(null)
       return

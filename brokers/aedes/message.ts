@@ -9,6 +9,7 @@ export interface PacketLike {
   payload?: string | Buffer | undefined
   qos?: number | undefined
   retain?: boolean | undefined
+  dup?: boolean | undefined
 }
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
@@ -42,6 +43,10 @@ export class AedesMessage implements Message {
 
   get retain(): boolean {
     return this.packet.retain === true
+  }
+
+  get duplicate(): boolean {
+    return this.packet.dup === true
   }
 
   get protocol(): 'mqtt' {

@@ -121,6 +121,7 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
     message.markEnacted()
     // A closed broker, or a client that is being disconnected, gets no answer.
     if (broker.closed || (message.source?.isDisconnecting && !message.will)) {
+      if (decision.allowed) gate.forgetPayload(message)
       message.removeStored?.()
       return
     }
@@ -199,7 +200,8 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
       discard(packet, callback)
       return
     }
-    if (decision.outcome === 'disconnect' || (!message.will && source?.recordRefusal(message, decision))) {
+    const isOffence = decision.reason !== 'unchanged' && !message.will
+    if (decision.outcome === 'disconnect' || (isOffence && source?.recordRefusal(message, decision))) {
       counters.disconnected++
       source?.disconnect(refusalError(decision, 'publish'), callback)
       return

@@ -149,6 +149,7 @@ export class HandlerDispatch {
         })
       })
     this.#parts.counters.dropped++
+    this.#gate.forgetPayload(message)
     this.#parts.refusals.recordRefusal(message, decision)
     this.#parts.release(message)
     return undefined
@@ -184,6 +185,7 @@ export class HandlerDispatch {
   #handleFailure(err: unknown, message: ReceivedMessage): void {
     this.#parts.counters.handlerFailures++
     this.logFailure(err, 'the handler threw, the message is acknowledged')
+    this.#gate.forgetPayload(message)
     this.#parts.release(message)
   }
 

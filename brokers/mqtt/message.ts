@@ -84,6 +84,10 @@ export class ReceivedMessage implements Message, Limits {
     return this.packet.retain === true
   }
 
+  get duplicate(): boolean {
+    return this.packet.dup === true
+  }
+
   get protocol(): 'mqtt' {
     return 'mqtt'
   }

@@ -179,6 +179,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
       this.#slots.set(delivery, entered)
       this.#handle(decision, delivery)
     } else if (entered.decision.outcome !== 'throttle') {
+      this.context.gate.forgetPayload(delivery)
       this.context.refusals.recordRefusal(delivery, entered.decision)
       this.refuse(entered.decision, delivery)
     } else if (this.#backlog.addKeyed(delivery)) {
@@ -294,6 +295,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   #fail(delivery: Delivery, cause: unknown): void {
     this.context.counters.handlerErrors++
     this.context.errorLog.logError('handler', cause)
+    this.context.gate.forgetPayload(delivery)
     this.onFailure(delivery)
   }
 }

@@ -8,7 +8,14 @@ import type { TopList } from './snapshot.ts'
 export const REASONS = [
   ...['ok', 'exempt', 'override', 'rate_limit_exceeded', 'quota_exceeded', 'banned'],
   ...['store_unavailable', 'superseded', 'handler_busy', 'handler_failing'],
-  ...['connections_exceeded', 'subscriptions_exceeded', 'retained_exceeded', 'too_large', 'other'],
+  ...[
+    'connections_exceeded',
+    'subscriptions_exceeded',
+    'retained_exceeded',
+    'too_large',
+    'unchanged',
+    'other',
+  ],
 ] as const satisfies readonly (Reason | 'other')[] as readonly (Reason | 'other')[]
 const REASON_INDEXES: ReadonlyMap<string, number> = new Map(REASONS.map((reason, index) => [reason, index]))
 const OTHER_REASON = REASONS.length - 1

@@ -106,8 +106,10 @@ function makeSender(index: number): Sender {
 }
 
 /** Returns true if a rule counts by key and cost. */
-function isCounted(rule: CompiledRule): rule is Exclude<CompiledRule, { readonly kind: 'maxSize' }> {
-  return rule.kind !== 'maxSize'
+function isCounted(
+  rule: CompiledRule,
+): rule is Exclude<CompiledRule, { readonly kind: 'maxSize' | 'unchanged' }> {
+  return rule.kind !== 'maxSize' && rule.kind !== 'unchanged'
 }
 
 /** Returns the headers that rules and senders need, each with a value. */

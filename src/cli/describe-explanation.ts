@@ -10,6 +10,7 @@ import type {
   SenderLists,
   SizeTrace,
   SkippedRule,
+  UnchangedTrace,
 } from '../index.ts'
 import { formatCount, formatWait, printable } from './format.ts'
 import type { Paint } from './terminal.ts'
@@ -23,7 +24,7 @@ export function describeExplanation(
   atMs: number,
   paint: Paint,
 ): readonly string[] {
-  const { ban, exemptions, limits, sizes, skipped, handlers, held, custom, decision } = explanation
+  const { ban, exemptions, limits, sizes, unchanged, skipped, handlers, held, custom, decision } = explanation
   const about = [`${message.on}`, `${formatCount(message.size)} bytes`, `qos ${message.qos ?? 0}`]
   if (message.retain) about.push('retained')
   if (message.will) about.push('a will')
@@ -43,8 +44,9 @@ export function describeExplanation(
           ),
           `${paint('bold', 'limits')}${exempted ? ' (not asked, as an exemption lets it pass)' : ''}`,
           ...indent(sizes.map(each => describeSize(each, message.size, paint))),
+          ...indent(unchanged.map(each => describeUnchanged(each, paint))),
           ...indent(
-            limits.length + sizes.length > 0
+            limits.length + sizes.length + unchanged.length > 0
               ? limits.map(each => describeLimit(each, paint))
               : ['none applies'],
           ),
@@ -154,6 +156,12 @@ function describeSize(
   const verdict = allowed ? paint('green', 'yes') : paint('red', 'no ')
   const note = shadow ? paint('yellow', ' (shadow: only reported)') : ''
   return `${verdict}  ${rule}: ${formatCount(sizeBytes)} of at most ${formatCount(maxBytes)} bytes${note}`
+}
+
+function describeUnchanged({ rule, allowed, shadow }: UnchangedTrace, paint: Paint): string {
+  const verdict = allowed ? paint('green', 'yes') : paint('red', 'no ')
+  const note = shadow ? paint('yellow', ' (shadow: only reported)') : ''
+  return `${verdict}  ${rule}: the payload ${allowed ? 'differs from' : 'equals'} the last one of its topic${note}`
 }
 
 function describeSkipped({ rule, when, for: senders }: SkippedRule, paint: Paint): string {

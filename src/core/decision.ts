@@ -32,6 +32,8 @@ export type Reason =
   | 'banned'
   /** The message exceeds a maximum size. */
   | 'too_large'
+  /** The payload equals the last one of its topic. */
+  | 'unchanged'
   | 'store_unavailable'
   /** A rate by feedback, an `inFlight` limit or a breaker protects the handler. Not caused by the sender. */
   | 'handler_busy'

@@ -38,6 +38,8 @@ export const MAX_SIZES = {
   handlersReplayed: 65_536,
   /** Senders counted at the same time to find the most limited ones of a capture. */
   countedSenders: 1_024,
+  /** Keys whose last payload `unchanged` rules of a gate remember: one for each topic and one for each sender on it. */
+  lastPayloads: 131_072,
   /** Characters of one part of a key (client id, user, header, capture). Longer ones are hashed. */
   keyPartChars: 256,
   /** Decisions per transaction of the SQLite store, and decisions waiting for one. Further ones are refused. */

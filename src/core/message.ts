@@ -44,6 +44,8 @@ export interface Message {
   readonly retain?: boolean | undefined
   /** True for a will that the broker publishes for a disconnected client. */
   readonly will?: boolean | undefined
+  /** May have been delivered before: a DUP packet of MQTT, a redelivery of JetStream. */
+  readonly duplicate?: boolean | undefined
   readonly protocol?: 'mqtt' | 'nats' | undefined
   readonly headers?: Headers | undefined
   /**
@@ -71,12 +73,13 @@ export function completeMessage(given: GivenMessage, anonymous: Sender): Message
   const lacksAction = given.on === undefined
   const lacksSender = given.sender === undefined
   if (!lacksAction && !lacksSender) return given as Message
-  const { payload } = given
+  const { payload, bytes } = given
   // Inherits other properties, including those of its class, so that middleware can read them.
   return Object.create(given, {
     ...(lacksAction ? { on: { value: 'publish', enumerable: true } } : {}),
     ...(lacksSender ? { sender: { value: anonymous, enumerable: true } } : {}),
     ...(typeof payload === 'function' ? { payload: { value: () => payload.call(given) } } : {}),
+    ...(typeof bytes === 'function' ? { bytes: { value: () => bytes.call(given) } } : {}),
   }) as Message
 }
 

@@ -1,8 +1,10 @@
 import type { Middleware } from '../chain/middleware.ts'
+import { metaOf } from '../chain/routing/plan-steps.ts'
 import { activeLimits, RouteTable } from '../chain/routing/route-table.ts'
 import type { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
 import { isExempt } from '../chain/rules/rule-info.ts'
+import { LastPayloads } from '../chain/rules/unchanged.ts'
 import { getSenderState, SenderState } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
@@ -44,6 +46,8 @@ export class ActiveChain {
   readonly #limitScaler: LimitScaler
   readonly handlerMonitor: HandlerMonitor
   readonly held: HeldCounts
+  /** Payloads that `unchanged` rules compare with. They survive every change of the chain. */
+  readonly lastPayloads = new LastPayloads()
 
   constructor(
     gate: ChainHost,
@@ -83,13 +87,35 @@ export class ActiveChain {
     this.routes = null
     this.handlerMonitor.follow(this.registry.entries)
     this.held.follow(this.registry.entries)
+    this.#retainPayloads()
     this.#updateStoreLimits()
     return [...before].filter(name => !this.registry.names.has(name))
+  }
+
+  /** Forgets the payloads of `unchanged` rules that are gone or disabled, or have another topic or scope. */
+  #retainPayloads(): void {
+    if (this.lastPayloads.size === 0) return
+    const rules = this.registry.entries.flatMap(({ pattern, middleware }) => {
+      const meta = metaOf(middleware)
+      return meta?.kind === 'unchanged' && meta.enabled ? [{ rule: meta.unchanged, pattern }] : []
+    })
+    this.lastPayloads.retain(rules)
+  }
+
+  /** Forgets the payload that `unchanged` rules have recorded last for a message's topic. */
+  forgetPayload(message: Message): void {
+    if (this.lastPayloads.size === 0) return
+    const senderState = this.resolveSender(message)
+    const rules = planFor(senderState, this.#clock.now()).steps.flatMap(step =>
+      step.kind === 'unchanged' ? step.rules : [],
+    )
+    this.lastPayloads.forget(rules, message, senderState.identity)
   }
 
   /** Forgets counts, including the separate counts of overrides. Returns the number of keys. */
   async reset(selector: Selector): Promise<number> {
     let count = await this.#store.forget(selector)
+    if (selector.key === undefined) count += this.lastPayloads.forgetRule(selector.rule)
     const rule = selector.rule === undefined ? undefined : this.registry.countedAs(selector.rule)
     const ephemeral = rule === undefined ? [] : this.#runtimeConfig.overrideSelectors(rule, selector.key)
     for (let first = 0; first < ephemeral.length; first += MAX_CONCURRENT_FORGETS) {
@@ -195,6 +221,7 @@ export class ActiveChain {
       ...{
         senderOverrides: this.#runtimeConfig.senderOverrides,
         usageWarnings: this.#runtimeConfig.usageWarnings,
+        lastPayloads: this.lastPayloads,
       },
     })
     return this.routes

@@ -236,7 +236,7 @@ export class Gate {
     const decisions =
       evaluator.kind === 'banned'
         ? [evaluator.decide(message, senderState, nowMs)]
-        : peekSteps(steps, this.store, message, senderState, nowMs)
+        : peekSteps(steps, this.store, this.#activeChain.lastPayloads, message, senderState, nowMs)
     if (lagMs === 0) return decisions
     return andThen(decisions, each => each.map(decision => addLag(decision, lagMs)))
   }
@@ -250,6 +250,7 @@ export class Gate {
     const trace = await inspect(
       planFor(senderState, this.clock.now()),
       this.store,
+      this.#activeChain.lastPayloads,
       message,
       senderState,
       this.clock.now(),
@@ -329,6 +330,14 @@ export class Gate {
     options: RunOptions = {},
   ): Promise<RunResult<T>> {
     return runLimited(this, this.#completeMessage(message), handler, options)
+  }
+
+  /**
+   * Makes `unchanged` rules forget the last payload of a message's topic, so that an equal one passes. Call it if a
+   * message that passed was not delivered.
+   */
+  forgetPayload(message: GivenMessage): void {
+    this.#activeChain.forgetPayload(this.#completeMessage(message))
   }
 
   /** Forgets the counts of one key, one rule, or all. Returns the number of keys. */

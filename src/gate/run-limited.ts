@@ -27,6 +27,7 @@ interface RunHost {
   readonly clock: Clock
   readonly handlerMonitor: HandlerMonitor
   check(message: Message): MaybePromise<Decision>
+  forgetPayload(message: Message): void
 }
 
 /**
@@ -54,7 +55,10 @@ export async function runLimited<T>(
   let slot: HandlerSlot | undefined
   if (handlerMonitor.isBounded) {
     const result = await waitForSlot(gate, message, deadlineMs)
-    if (!('release' in result)) return { ran: false, decision: result }
+    if (!('release' in result)) {
+      gate.forgetPayload(message)
+      return { ran: false, decision: result }
+    }
     slot = result
   }
   try {
@@ -62,6 +66,9 @@ export async function runLimited<T>(
       ? handlerMonitor.measure(message, () => run(decision))
       : run(decision))
     return { ran: true, value, decision }
+  } catch (cause) {
+    gate.forgetPayload(message)
+    throw cause
   } finally {
     slot?.release()
   }

@@ -89,7 +89,7 @@ export class Guard {
       // The most frequent case first: a promise has no outcome.
       if ((answer as Decision).outcome === 'deliver') return answer
       if (answer instanceof Promise) {
-        const decided = this.#checks.track(this.#holdBudget.awaitDecision(answer))
+        const decided = this.#checks.track(this.#holdBudget.awaitDecision(answer, message))
         return decided.then(decision => this.#outcomeResolver.resolve(decision, message))
       }
       return this.#outcomeResolver.resolve(answer, message)

@@ -273,9 +273,21 @@ export class HoldBudget implements SenderQueueBudget {
     this.#discarded += count
   }
 
+  /** Reports that a message may not be delivered, whatever the gate has decided or will decide. Never throws. */
+  forgetPayload(message: Message): void {
+    try {
+      this.#ruleLookup.forgetPayload?.(message)
+    } catch (cause) {
+      this.logFailure(cause)
+    }
+  }
+
   /** Returns the answer, or the fallback's decision if it fails or is late. A later answer is ignored. */
-  awaitDecision(answer: Promise<Decision>): Promise<Decision> {
-    return this.withTimeout(answer, cause => this.applyFallback(cause))
+  awaitDecision(answer: Promise<Decision>, message: Message): Promise<Decision> {
+    return this.withTimeout(answer, cause => {
+      this.forgetPayload(message)
+      return this.applyFallback(cause)
+    })
   }
 
   /** Returns the answer, or the result of `otherwise` if it fails or exceeds the guard's time limit. Never rejects. */

@@ -43,7 +43,8 @@ export class RefusalLog {
 
   /** Counts one refusal. Logs a line if its rule and client had none for `everyMs`. Never throws. */
   recordRefusal(message: Message, decision: Decision): void {
-    if (this.#logger === undefined) return
+    // A repeated value is no offence, and may be most of the traffic.
+    if (this.#logger === undefined || decision.reason === 'unchanged') return
     const nowMs = this.#clock.now()
     const entry = this.#find(
       decision.rule ?? decision.reason,

@@ -31,6 +31,8 @@ export class OutcomeResolver {
   }
 
   #runCustom(custom: CustomOutcome, message: Message, decision: Decision): MaybePromise<Decision> {
+    // The function may let the refused message pass.
+    this.#holdBudget.forgetPayload(message)
     try {
       const answer = custom(message, decision)
       if (!(answer instanceof Promise)) return toDecision(answer, decision)

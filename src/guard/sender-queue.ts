@@ -179,6 +179,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     if (this.#waiting.first === undefined) this.#stopTimer()
     this.#releaseRoom(entry)
     this.#holdBudget.countOverflow()
+    this.#holdBudget.forgetPayload(entry.message)
     const refusal = entry.decision?.allowed === false ? entry.decision : this.#lastRefusal
     entry.enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), entry.message)
     this.#updatePause()
@@ -279,6 +280,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     if (!fits) {
       // Refused with the rule that would have held it, or that holds the first message.
       this.#holdBudget.countOverflow()
+      this.#holdBudget.forgetPayload(message)
       const refusal = answer !== undefined && !isPromise(answer) ? answer : this.#lastRefusal
       enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
       return
@@ -435,6 +437,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     let discarded = 0
     this.#waiting.removeUnless(keep, entry => {
       discarded++
+      this.#holdBudget.forgetPayload(entry.message)
       this.#holdBudget.release(this, this, entry.sizeBytes)
     })
     this.#reducePending(discarded)

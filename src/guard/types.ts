@@ -73,6 +73,8 @@ export interface SenderQueueBudget {
   /** Releases room. The queue's own counts no longer include the message. */
   release(queue: HeldQueue, holder: Holder, sizeBytes: number): void
   countOverflow(): void
+  /** Reports that a message may not be delivered, whatever the gate has decided or will decide. */
+  forgetPayload(message: Message): void
   countSuperseded(): void
   countDiscarded(count: number): void
   /**

@@ -21,7 +21,7 @@ export function rateLimitFields(
   const refused = !decision.allowed
   const retryS = refused && decision.retryAfterMs !== Infinity ? seconds(decision.retryAfterMs) : undefined
   const retry: Record<string, string> = retryS === undefined ? {} : { 'Retry-After': String(retryS) }
-  if (ruleInfo === undefined || ruleInfo.maxBytes !== undefined) return retry
+  if (ruleInfo === undefined || ruleInfo.periodMs === 0) return retry
   const name = quoted(ruleInfo.name)
   const windowS = seconds((ruleInfo.periodMs * ruleInfo.capacity) / ruleInfo.count)
   const left = Math.max(0, Math.floor(decision.remaining ?? 0))

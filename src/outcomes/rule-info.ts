@@ -48,6 +48,8 @@ export interface RuleLookup {
    * applies. Charges nothing.
    */
   keyOf?(rule: string, message: Message): string | undefined
+  /** Makes `unchanged` rules forget the last payload of a message's topic. */
+  forgetPayload?(message: Message): void
   peek?(message: Message): MaybePromise<readonly Decision[]>
   /** Adds a listener for changes after which decisions may differ. */
   on?(event: 'changed', listener: () => void): unknown

@@ -11,6 +11,7 @@ import type {
   QuotaOptions,
   RuleOptions,
   SizeOptions,
+  UnchangedOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Dialect } from '../core/message.ts'
 import { parseBytes } from '../core/units.ts'
@@ -66,9 +67,11 @@ export function compileRule(rule: Partial<PolicyRule>, context: RuleContext): Co
         ? compileInFlight(rule, rule.inFlight, context)
         : rule.maxSize !== undefined && !isCounted
           ? compileMaxSize(rule, rule.maxSize, options, context)
-          : rule.quota !== undefined && rule.limit === undefined
-            ? compileQuota(rule, rule.quota, options, report)
-            : compileLimit(rule, rule.limit ?? 'unlimited', options, context)
+          : rule.unchanged !== undefined && !isCounted
+            ? compileUnchanged(rule, rule.unchanged, options, context)
+            : rule.quota !== undefined && rule.limit === undefined
+              ? compileQuota(rule, rule.quota, options, report)
+              : compileLimit(rule, rule.limit ?? 'unlimited', options, context)
   if (!made) return undefined
   const entry = { pattern: pattern?.text, middleware: made.middleware }
   const summary = topic === undefined ? made.rule : { ...made.rule, topic }
@@ -226,6 +229,39 @@ function compileMaxSize(
   return middleware && { middleware, rule: { kind: 'maxSize', options } }
 }
 
+/** Options of an `unchanged` rule. */
+const UNCHANGED_OPTIONS: ReadonlySet<string> = new Set([
+  ...['name', 'description', 'enabled', 'priority', 'topic', 'on', 'for', 'when', 'unchanged', 'upTo', 'per'],
+  ...['shadow', 'exceeded', 'limit', 'quota', 'inFlight', 'maxSize'],
+])
+
+function compileUnchanged(
+  rule: Partial<PolicyRule>,
+  unchanged: 'drop' | 'reject',
+  {
+    warn: _warn,
+    fallback: _fallback,
+    cost: _cost,
+    message: _message,
+    penalties: _penalties,
+    ...common
+  }: CommonOptions,
+  { report }: RuleContext,
+): CompiledMiddleware | undefined {
+  for (const [word, value] of Object.entries(rule)) {
+    if (value === undefined || UNCHANGED_OPTIONS.has(word)) continue
+    const remedy = 'remove it, or write a second rule: every matching rule is applied'
+    report({
+      path: word,
+      message: `\`${word}\` has no effect on \`unchanged\`, which counts nothing`,
+      remedy,
+    })
+  }
+  const options = { ...common, unchanged, ...defined({ upTo: rule.upTo }) } as UnchangedOptions
+  const middleware = createOrReport(limit, options, { unchanged: 'drop' }, report)
+  return middleware && { middleware, rule: { kind: 'unchanged', options } }
+}
+
 function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
   const { name } = rule
   if (name !== undefined && (RESERVED_PREFIXES.some(word => name.startsWith(word)) || !NAME.test(name))) {
@@ -236,9 +272,9 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
   if (heldKindOf(rule) !== undefined) return
   const isLimit = rule.limit !== undefined
   const isQuota = rule.quota !== undefined
-  const bound = (['inFlight', 'maxSize'] as const).find(word => rule[word] !== undefined)
+  const bound = (['inFlight', 'maxSize', 'unchanged'] as const).find(word => rule[word] !== undefined)
   if (bound !== undefined) {
-    const other = (['limit', 'quota', 'maxSize'] as const).find(
+    const other = (['limit', 'quota', 'maxSize', 'unchanged'] as const).find(
       word => word !== bound && rule[word] !== undefined,
     )
     if (other !== undefined) {
@@ -247,12 +283,16 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
     }
     return
   }
+  if (rule.upTo !== undefined) {
+    const remedy = 'remove it, or write exceeded: { throttle: { upTo: 30s } }'
+    report({ path: 'upTo', message: '`upTo` has an effect on `unchanged` alone', remedy })
+  }
   if (isLimit && isQuota) {
     const remedy = 'write two rules: every matching rule is applied'
     report({ path: 'quota', message: '`limit` and `quota` cannot be combined', remedy })
   } else if (!isLimit && !isQuota) {
     if (sound) {
-      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
+      const remedy = `add one, such as limit: 10/s, quota: 10000/day, maxSize: 256kB, unchanged: drop or inFlight: 5; or one of ${HELD_KINDS.join(', ')}`
       report({ path: '', message: 'the rule has neither `limit` nor `quota`', remedy })
     }
     return

@@ -10,11 +10,15 @@ import {
 /** Lists of a policy whose entries are identified by name. */
 const NAMED_LISTS: ReadonlySet<string> = new Set(['rules', 'exempt'])
 
+/** Fields of rules that count. */
+const COUNTED = ['limit', 'quota', 'burst', 'initial', 'algorithm', 'window', 'zone', 'cost'] as const
+
 /** Mutually exclusive fields: an overlay with one of them removes the others. */
 const EXCLUSIVE_FIELDS: ReadonlyMap<string, readonly string[]> = new Map([
-  ['quota', ['limit', 'burst', 'initial', 'algorithm', 'maxSize']],
-  ['limit', ['quota', 'window', 'zone', 'maxSize']],
-  ['maxSize', ['limit', 'quota', 'burst', 'initial', 'algorithm', 'window', 'zone', 'per', 'cost']],
+  ['quota', ['limit', 'burst', 'initial', 'algorithm', 'maxSize', 'unchanged', 'upTo']],
+  ['limit', ['quota', 'window', 'zone', 'maxSize', 'unchanged', 'upTo']],
+  ['maxSize', [...COUNTED, 'per', 'unchanged', 'upTo']],
+  ['unchanged', [...COUNTED, 'maxSize', 'exceeded', 'message', 'penalties', 'warn', 'fallback']],
 ])
 
 /**

@@ -8,6 +8,7 @@ import type {
   LimitOptions,
   QuotaOptions,
   SizeOptions,
+  UnchangedOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
 import type { CompiledBehaviour } from '../chain/senders/behaviour.ts'
@@ -36,6 +37,7 @@ export type CompiledRule =
   | { readonly kind: 'inFlight'; readonly topic?: string; readonly options: InFlightOptions }
   | { readonly kind: 'held'; readonly topic?: string; readonly options: HeldOptions }
   | { readonly kind: 'maxSize'; readonly topic?: string; readonly options: SizeOptions }
+  | { readonly kind: 'unchanged'; readonly topic?: string; readonly options: UnchangedOptions }
 
 /** A middleware and the pattern of its topics; undefined for every topic. */
 export interface CompiledEntry {

@@ -8,6 +8,7 @@ import { fallbackWord } from './schema-store.ts'
 import { rulePenaltiesSchema } from './schema-tiers.ts'
 import {
   descriptionText,
+  durationText,
   expects,
   flag,
   nameText,
@@ -171,6 +172,21 @@ export const ruleSchema = z
           description: 'Maximum payload bytes of a message, such as 256kB, instead of a limit or quota.',
           examples: ['256kB', '64KiB'],
         }),
+      unchanged: z
+        .enum(['drop', 'reject'], { error: expects('drop or reject', 'write unchanged: drop') })
+        .optional()
+        .meta({
+          description:
+            'Outcome of a message whose payload equals the last one that passed on its topic, instead of a limit or quota.',
+          examples: ['drop'],
+        }),
+      upTo: durationText
+        .meta({
+          description:
+            'Of `unchanged`: age of the last payload at which an equal one passes again. Default: never.',
+          examples: ['10m'],
+        })
+        .optional(),
       burst: z
         .union([z.int({ error: BURST }).min(1, { error: BURST }), z.string({ error: BURST })], {
           error: BURST,
@@ -233,10 +249,17 @@ export const ruleSchema = z
   .meta({
     id: 'rule',
     description:
-      'A limit, a quota, a maximum size, or the most handlers at work, connections, subscriptions or retained messages at once.',
-    oneOf: ['limit', 'quota', 'inFlight', 'connections', 'subscriptions', 'retained', 'maxSize'].map(
-      word => ({ required: [word], properties: { [word]: true } }),
-    ),
+      'A limit, a quota, a maximum size, the outcome of repeated payloads, or the most handlers at work, connections, subscriptions or retained messages at once.',
+    oneOf: [
+      'limit',
+      'quota',
+      'inFlight',
+      'connections',
+      'subscriptions',
+      'retained',
+      'maxSize',
+      'unchanged',
+    ].map(word => ({ required: [word], properties: { [word]: true } })),
   })
 
 function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {

@@ -335,6 +335,7 @@ export class Publisher<C> {
   }
 
   #retry(entry: PublishEntry<C>, { error, slowDown, again }: SendFailure): void {
+    this.#gate.forgetPayload(entry.message)
     if (!slowDown && (again === undefined || this.#isClosed)) {
       this.#results.settle(entry, { outcome: 'failed', error })
       return

@@ -35,19 +35,21 @@ export class SafeGate {
   ask(message: Message): MaybePromise<Decision> {
     try {
       const answer = this.#gate.check(message)
-      return answer instanceof Promise ? this.#awaitDecision(answer) : answer
+      return answer instanceof Promise ? this.#awaitDecision(answer, message) : answer
     } catch (cause) {
       return this.#applyFallback(cause)
     }
   }
 
-  #awaitDecision(answer: Promise<Decision>): Promise<Decision> {
+  #awaitDecision(answer: Promise<Decision>, message: Message): Promise<Decision> {
     const storeMs = this.#gate.store.answersWithinMs
     const withinMs = BEYOND_STORE_MS + (storeMs ?? 0)
     return new Promise(resolve => {
-      const cancel = limitWait(this.#clock, withinMs, () =>
-        resolve(this.#applyFallback(lateError(withinMs, storeMs))),
-      )
+      const cancel = limitWait(this.#clock, withinMs, () => {
+        // A later answer is ignored.
+        this.#gate.forgetPayload(message)
+        resolve(this.#applyFallback(lateError(withinMs, storeMs)))
+      })
       answer.then(
         decision => {
           cancel()

@@ -145,7 +145,16 @@ describe('docs/code.md', () => {
     const words = Object.keys($defs.rule.properties)
     const inCode: object = { ...LIMIT_OPTIONS, ...QUOTA_OPTIONS }
     // Given to gate.use, and to limits of another kind.
-    const elsewhere = ['topic', 'inFlight', 'connections', 'subscriptions', 'retained', 'maxSize']
+    const elsewhere = [
+      'topic',
+      'inFlight',
+      'connections',
+      'subscriptions',
+      'retained',
+      'maxSize',
+      'unchanged',
+      'upTo',
+    ]
     expect(words.filter(word => !Object.hasOwn(inCode, word) && !elsewhere.includes(word))).toEqual([])
   })
 })

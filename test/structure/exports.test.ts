@@ -268,6 +268,8 @@ describe('public entry points', () => {
         "type TierSpec",
         "type TiersSpec",
         "type TopList",
+        "type UnchangedOptions",
+        "type UnchangedTrace",
         "type ValueTest",
         "type Verdict",
         "type WebhookOptions",

@@ -9,6 +9,7 @@ import type { Rule } from '../rules/rule.ts'
 import type { ExemptOptions } from '../rules/rule-options.ts'
 import type { SenderLists } from '../rules/sender-lists.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
+import { decideUnchanged, type LastPayloads, type PlannedUnchanged } from '../rules/unchanged.ts'
 import { roomOf } from '../senders/behaviour-limits.ts'
 import type { ActionPlan, SenderState } from '../senders/sender-state.ts'
 import { combine, limitWait, passedBy } from './combine-verdicts.ts'
@@ -51,6 +52,13 @@ export interface SizeTrace {
   readonly shadow: boolean
 }
 
+/** An `unchanged` rule, evaluated for one message. */
+export interface UnchangedTrace {
+  readonly rule: string
+  readonly allowed: boolean
+  readonly shadow: boolean
+}
+
 /** A rule of the route that does not apply to the message. */
 export interface SkippedRule {
   readonly rule: string
@@ -78,6 +86,8 @@ export interface Explanation {
   readonly limits: readonly LimitTrace[]
   /** Maximum sizes, evaluated before the limits. */
   readonly sizes: readonly SizeTrace[]
+  /** Rules that compare the payload with the last one, evaluated before the limits. */
+  readonly unchanged: readonly UnchangedTrace[]
   /** Rules of the route that do not apply to the message. */
   readonly skipped: readonly SkippedRule[]
   /** Middleware that uses handler results: adaptive rates and breakers. */
@@ -93,6 +103,7 @@ export interface Explanation {
 export async function inspect(
   { steps, evaluator, passed, notFor }: Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
   store: Store,
+  lastPayloads: LastPayloads,
   message: Message,
   senderState: SenderState,
   nowMs: number,
@@ -101,6 +112,7 @@ export async function inspect(
   const rules: PlannedRule[] = []
   const skipped = notFor.map(({ name, forLists }): SkippedRule => ({ rule: name, by: 'for', for: forLists }))
   const sizes: SizeRule[] = []
+  const unchanged: PlannedUnchanged[] = []
   const skipUnlessMeant = (rule: Pick<Rule, 'name' | 'when' | 'whenSpec'>): boolean => {
     const isMeant = holdsFor(rule, message, nowMs)
     if (!isMeant) skipped.push({ rule: rule.name, by: 'when', when: rule.whenSpec })
@@ -108,6 +120,8 @@ export async function inspect(
   }
   for (const step of steps) {
     if (step.kind === 'sizes') sizes.push(...step.rules.filter(skipUnlessMeant))
+    else if (step.kind === 'unchanged')
+      unchanged.push(...step.rules.filter(({ rule, isAsked }) => isAsked && skipUnlessMeant(rule)))
     else if (step.kind === 'exempt')
       exemptions.push(await traceExemption(step, store, message, senderState, nowMs))
     else if (step.kind === 'limits') {
@@ -128,6 +142,11 @@ export async function inspect(
     sizes: sizes.map(({ name, maxBytes, shadow }) => ({
       ...{ rule: name, maxBytes, allowed: message.size <= maxBytes, shadow },
     })),
+    unchanged: unchanged.map(planned => ({
+      rule: planned.rule.name,
+      allowed: lastPayloads.waitOf(planned, message, senderState.identity, nowMs) === undefined,
+      shadow: planned.rule.shadow,
+    })),
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, senderState)),
     handlers: custom.flatMap(({ handler }) =>
       handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
@@ -141,26 +160,30 @@ export async function inspect(
           limitWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
               combineSized(decideSize(sizes, message, nowMs), () =>
-                combineStep(rules, verdicts, passedBy(passed, message, nowMs)),
+                combineSized(
+                  decideUnchanged(unchanged, lastPayloads, message, senderState.identity, nowMs),
+                  () => combineStep(rules, verdicts, passedBy(passed, message, nowMs)),
+                ),
               ),
             Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
           )),
   }
 }
 
-/** Combines the decision of maximum sizes with that of the limits, unless the size is refused. */
+/** Combines the decision of rules that count nothing with that of the rules behind them, unless it is a refusal. */
 function combineSized(sized: Decision | undefined, count: () => Decision): Decision {
   if (sized === undefined) return count()
   return sized.allowed ? combine(sized, count()) : sized
 }
 
 /**
- * Returns one decision for each rule, or that of the exemption that lets the message pass. Maximum sizes
- * appear only if they refuse. Charges nothing.
+ * Returns one decision for each rule, or that of the exemption that lets the message pass. Maximum sizes and
+ * `unchanged` rules appear only if they refuse. Charges nothing.
  */
 export function peekSteps(
   steps: readonly Step[],
   store: Store,
+  lastPayloads: LastPayloads,
   message: Message,
   senderState: SenderState,
   nowMs: number,
@@ -168,8 +191,13 @@ export function peekSteps(
   const exempts = steps.filter(step => step.kind === 'exempt')
   const rules = steps.flatMap(step => (step.kind === 'limits' ? rulesFor(step, message, nowMs) : []))
   const refused = steps.flatMap(step => {
-    const sized = step.kind === 'sizes' ? decideSize(step.rules, message, nowMs) : undefined
-    return sized?.rule === undefined ? [] : [sized]
+    const decision =
+      step.kind === 'sizes'
+        ? decideSize(step.rules, message, nowMs)
+        : step.kind === 'unchanged'
+          ? decideUnchanged(step.rules, lastPayloads, message, senderState.identity, nowMs)
+          : undefined
+    return decision?.rule === undefined ? [] : [decision]
   })
   const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]

@@ -7,6 +7,7 @@ import type { MiddlewareContext } from '../middleware.ts'
 import type { CustomStep, ExemptStep, LimitsStep, PlannedRule, Step } from '../routing/plan-steps.ts'
 import { capturesOf, keyOf } from '../rules/key.ts'
 import { decideSize } from '../rules/size-limit.ts'
+import { decideUnchanged, type LastPayloads, type PlannedUnchanged } from '../rules/unchanged.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './combine-verdicts.ts'
@@ -21,17 +22,62 @@ export class StoreEvaluator {
   readonly #store: Store
   readonly #usageWarnings: UsageWarnings
   readonly #passed: Passed
+  readonly #lastPayloads: LastPayloads
+  /** All `unchanged` rules of the chain; undefined if there are none. */
+  readonly #unchanged: readonly PlannedUnchanged[] | undefined
 
   /** `passed` is the decision if no rule applies. */
-  constructor(steps: readonly Step[], store: Store, usageWarnings: UsageWarnings, passed: Passed = PASSED) {
+  constructor(
+    steps: readonly Step[],
+    store: Store,
+    usageWarnings: UsageWarnings,
+    passed: Passed,
+    lastPayloads: LastPayloads,
+  ) {
     this.#steps = steps
     this.#store = store
     this.#usageWarnings = usageWarnings
     this.#passed = passed
+    this.#lastPayloads = lastPayloads
+    const unchanged = steps.flatMap(step => (step.kind === 'unchanged' ? step.rules : []))
+    this.#unchanged = unchanged.length > 0 ? unchanged : undefined
   }
 
   decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
-    return this.#decideFrom(0, message, senderState, nowMs)
+    return this.#unchanged === undefined
+      ? this.#decideFrom(0, message, senderState, nowMs)
+      : this.#decideAndRecord(this.#unchanged, message, senderState, nowMs)
+  }
+
+  /** Records each message that passes, also those that an exemption or an override lets pass. */
+  #decideAndRecord(
+    rules: readonly PlannedUnchanged[],
+    message: Message,
+    senderState: SenderState,
+    nowMs: number,
+  ): MaybePromise<Decision> {
+    const payloads = this.#lastPayloads
+    const { identity } = senderState
+    // Callers may let a message pass that could not be decided.
+    const failed = (cause: unknown): never => {
+      payloads.forget(rules, message, identity)
+      throw cause
+    }
+    let answer: MaybePromise<Decision>
+    try {
+      answer = this.#decideFrom(0, message, senderState, nowMs)
+    } catch (cause) {
+      return failed(cause)
+    }
+    if (!(answer instanceof Promise)) {
+      payloads.record(rules, message, identity, answer, nowMs, false)
+      return answer
+    }
+    payloads.markPending(rules, message, identity)
+    return answer.then(decision => {
+      payloads.record(rules, message, identity, decision, nowMs, true)
+      return decision
+    }, failed)
   }
 
   #decideFrom(
@@ -54,6 +100,11 @@ export class StoreEvaluator {
         })
       case 'sizes': {
         const decision = decideSize(step.rules, message, nowMs)
+        if (decision === undefined) return next()
+        return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
+      }
+      case 'unchanged': {
+        const decision = decideUnchanged(step.rules, this.#lastPayloads, message, senderState.identity, nowMs)
         if (decision === undefined) return next()
         return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
       }

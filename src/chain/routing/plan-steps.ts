@@ -6,6 +6,7 @@ import type { HeldStation } from '../rules/held-limit.ts'
 import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
 import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
 import type { SizeRule, SizeStation } from '../rules/size-limit.ts'
+import type { PlannedUnchanged, UnchangedMeta } from '../rules/unchanged.ts'
 
 /** A middleware and the pattern that it applies to; undefined for every topic. */
 export interface Entry {
@@ -42,6 +43,12 @@ export interface SizesStep {
   readonly rules: readonly SizeRule[]
 }
 
+/** Adjacent `unchanged` rules, evaluated after the maximum sizes and before the limits next to them. */
+export interface UnchangedStep {
+  readonly kind: 'unchanged'
+  readonly rules: readonly PlannedUnchanged[]
+}
+
 export interface CustomStep {
   readonly kind: 'custom'
   readonly middleware: Middleware
@@ -50,9 +57,9 @@ export interface CustomStep {
   readonly handler: HandlerMeta | undefined
 }
 
-export type Step = ExemptStep | SizesStep | LimitsStep | CustomStep
+export type Step = ExemptStep | SizesStep | UnchangedStep | LimitsStep | CustomStep
 
-type Station = LimitMeta | SizeStation | ExemptMeta | ScaleMeta | HandlerMeta | HeldStation
+type Station = LimitMeta | SizeStation | ExemptMeta | ScaleMeta | HandlerMeta | HeldStation | UnchangedMeta
 
 /** Returns the metadata of built-in middleware; undefined for custom middleware. */
 export function metaOf(middleware: Middleware): Station | undefined {
@@ -81,6 +88,10 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
       if (meta.size.on === action) addSize(steps, meta.size)
       continue
     }
+    if (meta.kind === 'unchanged') {
+      if (meta.unchanged.on === action) addUnchanged(steps, { rule: meta.unchanged, pattern, isAsked: true })
+      continue
+    }
     const { rule } = meta
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
     if (meta.kind === 'exempt') {
@@ -106,10 +117,35 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
 
 /** Inserts a maximum size before the limits next to it. */
 function addSize(steps: Step[], size: SizeRule): void {
-  const end = steps.at(-1)?.kind === 'limits' ? steps.length - 1 : steps.length
+  const end = startOf(steps, ['unchanged', 'limits'])
   const before = steps[end - 1]
   if (before?.kind !== 'sizes') steps.splice(end, 0, { kind: 'sizes', rules: [size] })
   else if (!before.rules.includes(size)) steps[end - 1] = { ...before, rules: [...before.rules, size] }
+}
+
+/** Inserts an `unchanged` rule before the limits next to it. */
+function addUnchanged(steps: Step[], planned: PlannedUnchanged): void {
+  const end = startOf(steps, ['limits'])
+  const before = steps[end - 1]
+  if (before?.kind !== 'unchanged') steps.splice(end, 0, { kind: 'unchanged', rules: [planned] })
+  else if (before.rules.every(({ rule }) => rule !== planned.rule))
+    steps[end - 1] = { ...before, rules: [...before.rules, planned] }
+}
+
+/** Returns a step in which some rules only record what passes. */
+export function withoutAsking(
+  step: UnchangedStep,
+  isSkipped: (planned: PlannedUnchanged) => boolean,
+): UnchangedStep {
+  return {
+    ...step,
+    rules: step.rules.map(planned => (isSkipped(planned) ? { ...planned, isAsked: false } : planned)),
+  }
+}
+
+/** Returns the index of the first of the last steps of some kinds. */
+function startOf(steps: readonly Step[], kinds: readonly Step['kind'][]): number {
+  return steps.findLastIndex(({ kind }) => !kinds.includes(kind)) + 1
 }
 
 /** Returns the nearest adaptive middleware before each entry in policy order, regardless of priorities. */

@@ -13,6 +13,7 @@ import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
 import { isSettled } from '../rules/exemption.ts'
 import type { Override } from '../rules/rate-override.ts'
+import type { LastPayloads } from '../rules/unchanged.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inCommonUnit, overrideBy } from '../senders/apply-overrides.ts'
 import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
@@ -32,7 +33,7 @@ import type {
   SenderPlan,
   SenderState,
 } from '../senders/sender-state.ts'
-import { type Entry, metaOf, planSteps, type Step } from './plan-steps.ts'
+import { type Entry, metaOf, planSteps, type Step, withoutAsking } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 
 interface RoutePlan {
@@ -49,6 +50,7 @@ export interface Chain {
   readonly store: Store
   readonly senderOverrides: SenderOverrides
   readonly usageWarnings: UsageWarnings
+  readonly lastPayloads: LastPayloads
 }
 
 /** All routes for one state of the chain. Each change of the chain creates a new table. */
@@ -81,6 +83,7 @@ export class RouteTable {
     const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
       const meta = metaOf(middleware)
       if (meta?.kind === 'size') return meta.size.on === message.on
+      if (meta?.kind === 'unchanged') return meta.unchanged.on === message.on
       return meta?.kind !== 'limit' || meta.rule?.on === message.on
     })
     return [...new Set(asked.map(({ pattern }) => pattern?.text))]
@@ -191,7 +194,7 @@ export class RouteTable {
     const rules = last?.kind === 'limits' ? last.rules : []
     const sizes = steps.filter(step => step.kind === 'sizes')
     const fusable = exempts.length + sizes.length + (rules.length > 0 ? 1 : 0) === steps.length
-    const { store, usageWarnings } = this.#chain
+    const { store, usageWarnings, lastPayloads } = this.#chain
     return fusable && store instanceof MemoryStore
       ? new MemoryEvaluator(
           exempts,
@@ -201,7 +204,7 @@ export class RouteTable {
           passed,
           sizes.flatMap(step => step.rules),
         )
-      : new StoreEvaluator(steps, store, usageWarnings, passed)
+      : new StoreEvaluator(steps, store, usageWarnings, passed, lastPayloads)
   }
 }
 
@@ -257,6 +260,8 @@ function routerOf(registry: RuleRegistry): Router<RoutePlan> {
 
 function selectiveRules(step: Step): readonly Selective[] {
   if (step.kind === 'sizes') return step.rules.filter(({ covers }) => covers !== undefined)
+  if (step.kind === 'unchanged')
+    return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
   if (step.kind !== 'limits') return []
   return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
 }
@@ -269,6 +274,7 @@ function withoutRules(steps: readonly Step[], left: readonly Selective[]): reado
       const sizes = step.rules.filter(rule => !left.includes(rule))
       return sizes.length === 0 ? [] : [{ ...step, rules: sizes }]
     }
+    if (step.kind === 'unchanged') return [withoutAsking(step, ({ rule }) => left.includes(rule))]
     if (step.kind !== 'limits') return [step]
     const rules = step.rules.filter(({ rule }) => !left.includes(rule))
     return rules.length === 0 ? [] : [{ ...step, rules }]

@@ -11,8 +11,9 @@ import type { HeldStation } from '../rules/held-limit.ts'
 import { findScopeProblem } from '../rules/key-scope.ts'
 import type { Penalty } from '../rules/penalty.ts'
 import type { Rule } from '../rules/rule.ts'
-import { ruleInfoOf, sizeFactsOf } from '../rules/rule-info.ts'
+import { ruleInfoOf, sizeFactsOf, unchangedInfoOf } from '../rules/rule-info.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
+import type { UnchangedRule } from '../rules/unchanged.ts'
 import { type Entry, metaOf } from './plan-steps.ts'
 
 /** All middleware of a gate in order, with the checks that involve several rules. */
@@ -26,6 +27,7 @@ export class RuleRegistry {
   /** Names of limits of held items. */
   readonly #held = new Set<string>()
   readonly #sizes = new Map<string, SizeRule>()
+  readonly #unchanged = new Map<string, UnchangedRule>()
 
   constructor(dialect: Dialect) {
     this.dialect = dialect
@@ -42,6 +44,7 @@ export class RuleRegistry {
       if (meta.kind === 'limit') this.#limits.add(meta.rule)
     }
     if (meta?.kind === 'size') this.#admitSize(meta.size, parsed)
+    if (meta?.kind === 'unchanged') this.#admitUnchanged(meta.unchanged, parsed)
     this.entries.push({ pattern: parsed, middleware, isRuntime })
   }
 
@@ -79,7 +82,7 @@ export class RuleRegistry {
   /** Names of all rules in order; rules of tiers come last. */
   get ruleNames(): readonly string[] {
     const counted = new Set([...this.#limits].map(({ name }) => name))
-    return [...this.#facts.keys()].filter(name => counted.has(name) || this.#sizes.has(name))
+    return [...this.#facts.keys()].filter(name => counted.has(name) || this.#isUncounted(name))
   }
 
   /** Names under which anything is counted. */
@@ -94,7 +97,7 @@ export class RuleRegistry {
   /** Returns every outcome that a rule or a handler middleware may lead to, with their names. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
-    const asked = [...this.#limits, ...this.#sizes.values()].filter(
+    const asked = [...this.#limits, ...this.#sizes.values(), ...this.#unchanged.values()].filter(
       rule => !rule.shadow && (on ?? rule.on) === rule.on,
     )
     const handed = on === undefined || on === 'publish' ? this.handlers : []
@@ -107,7 +110,7 @@ export class RuleRegistry {
   }
 
   #admitHeld({ name, limit }: HeldStation, pattern: Pattern | undefined): void {
-    if (this.#rules.has(name) || this.#held.has(name) || this.#sizes.has(name))
+    if (this.#rules.has(name) || this.#held.has(name) || this.#isUncounted(name))
       throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
     const captures = pattern?.captures.map(capture => capture.name) ?? []
     for (const scope of limit.keys.scopes) {
@@ -125,12 +128,29 @@ export class RuleRegistry {
     if (!this.#facts.has(size.name)) this.#facts.set(size.name, sizeFactsOf(size, pattern))
   }
 
-  #checkRoom(rule: Rule | SizeRule): void {
-    const other = this.#rules.get(rule.name) ?? this.#sizes.get(rule.name)
+  #admitUnchanged(rule: UnchangedRule, pattern: Pattern | undefined): void {
+    this.#checkRoom(rule)
+    const captures = pattern?.captures.map(({ name }) => name) ?? []
+    for (const scope of rule.keys.scopes) {
+      const flaw = findScopeProblem(scope, captures)
+      if (flaw !== undefined) throw policyError('per', flaw)
+    }
+    this.#unchanged.set(rule.name, rule)
+    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, unchangedInfoOf(rule, pattern))
+  }
+
+  /** Reports whether a name is that of a rule that counts nothing. */
+  #isUncounted(name: string): boolean {
+    return this.#sizes.has(name) || this.#unchanged.has(name)
+  }
+
+  #checkRoom(rule: Rule | SizeRule | UnchangedRule): void {
+    const { name } = rule
+    const other = this.#rules.get(name) ?? this.#sizes.get(name) ?? this.#unchanged.get(name)
     if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
-    if (this.#rules.size + this.#sizes.size >= MAX_SIZES.rules) {
+    if (this.#rules.size + this.#sizes.size + this.#unchanged.size >= MAX_SIZES.rules) {
       throw policyError(
         'rules',
         `more than ${MAX_SIZES.rules} rules`,

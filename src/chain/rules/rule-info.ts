@@ -7,6 +7,7 @@ import { keyOf } from './key.ts'
 import { shownKey } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 import type { SizeRule } from './size-limit.ts'
+import type { UnchangedRule } from './unchanged.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 
@@ -36,6 +37,17 @@ export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleI
   return {
     ...{ name, description, on, pattern: pattern?.text, maxBytes, count: maxBytes, capacity: maxBytes },
     ...{ periodMs: 0, unit: 'bytes', per: [], algorithm: 'max-size', exceeded, message },
+    isSelective: rule.when !== undefined || rule.covers !== undefined,
+    capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
+  }
+}
+
+/** Returns the public description of an `unchanged` rule, with its first pattern. */
+export function unchangedInfoOf(rule: UnchangedRule, pattern: Pattern | undefined): RuleInfo {
+  const { name, description, on, exceeded, keys } = rule
+  return {
+    ...{ name, description, on, pattern: pattern?.text, count: 1, capacity: 1, periodMs: 0 },
+    ...{ unit: 'messages', per: keys.scopes, algorithm: 'unchanged', exceeded },
     isSelective: rule.when !== undefined || rule.covers !== undefined,
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }

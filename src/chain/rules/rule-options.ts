@@ -162,6 +162,36 @@ export interface SizeOptions {
   readonly dialect?: Dialect | undefined
 }
 
+/**
+ * Options of a rule that refuses messages whose payload equals the last one that passed on their topic. It counts
+ * nothing and is evaluated before limits.
+ */
+export interface UnchangedOptions {
+  /** Unique in a gate. */
+  readonly name: string
+  readonly description?: string | undefined
+  /** Outcome of an unchanged message. */
+  readonly unchanged: 'drop' | 'reject'
+  /** Not allowed: the outcome is the value of `unchanged`. */
+  readonly exceeded?: undefined
+  /** Age of the last payload at which an equal one passes again, as `10m`. Default: never. */
+  readonly upTo?: string | undefined
+  /**
+   * Scopes within which payloads are compared. The topic is always one of them; `topic` alone compares the payloads of
+   * all senders. Senders that lack a part are not compared. Default: client.
+   */
+  readonly per?: Scope | readonly Scope[] | undefined
+  /** Default: publish, the only action. */
+  readonly on?: 'publish' | undefined
+  readonly for?: SenderLists | undefined
+  readonly when?: ConditionSpec | undefined
+  readonly shadow?: boolean | undefined
+  /** Default: true. */
+  readonly enabled?: boolean | undefined
+  readonly priority?: number | undefined
+  readonly dialect?: Dialect | undefined
+}
+
 /** Rate of a rule, under the name used in policies or as `rate`. */
 type RateUnder<Name extends string> =
   | ({ readonly [Key in Name]: string } & { readonly rate?: undefined })

@@ -25,9 +25,11 @@ import type {
   QuotaOptions,
   RuleOptions,
   SizeOptions,
+  UnchangedOptions,
 } from './rule-options.ts'
 import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
 import { type SizeStation, sizeStation } from './size-limit.ts'
+import { type UnchangedMeta, unchangedMeta } from './unchanged.ts'
 import { compileWarn } from './usage-warning.ts'
 
 /** A compiled rule. */
@@ -119,11 +121,14 @@ export const META: unique symbol = Symbol('topicgate.station')
 /**
  * Creates a rate limit: `limit({ name: 'telemetry', limit: '10/s burst 20', per: 'device', exceeded:
  * 'throttle' })`. `limit({ name: 'work', inFlight: 5, per: 'tenant' })` limits concurrent handlers, `limit({
- * name: 'large', maxSize: '256kB' })` the size of messages. `limit({ name: 'open', connections: 20, per: 'ip'
+ * name: 'large', maxSize: '256kB' })` the size of messages. `limit({ name: 'repeats', unchanged: 'drop' })`
+ * drops repeated payloads. `limit({ name: 'open', connections: 20, per: 'ip'
  * })` limits items held by a broker: connections, subscriptions, retained. Pass it to `gate.use`, which
  * charges adjacent limits in one atomic step. Throws PolicyError.
  */
-export function limit(options: LimitOptions | InFlightOptions | HeldOptions | SizeOptions): Middleware {
+export function limit(
+  options: LimitOptions | InFlightOptions | HeldOptions | SizeOptions | UnchangedOptions,
+): Middleware {
   const held = typeof options === 'object' && options !== null ? heldKindOf(options) : undefined
   if (held !== undefined) return heldLimit(options as HeldOptions, held)
   if (
@@ -140,6 +145,13 @@ export function limit(options: LimitOptions | InFlightOptions | HeldOptions | Si
     options.maxSize !== undefined
   )
     return sizeLimit(options)
+  if (
+    typeof options === 'object' &&
+    options !== null &&
+    'unchanged' in options &&
+    options.unchanged !== undefined
+  )
+    return tagged('limit', options.name, unchangedMeta(options))
   return rateLimit(options as LimitOptions)
 }
 
@@ -311,7 +323,7 @@ function meta(
   return tagged(kind, options.name, { ...common, rule })
 }
 
-function tagged(kind: string, name: string, made: LimitMeta | SizeStation): Middleware {
+function tagged(kind: string, name: string, made: LimitMeta | SizeStation | UnchangedMeta): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError(
       `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,

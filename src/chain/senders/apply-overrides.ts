@@ -3,7 +3,7 @@ import { holdsFor } from '../../conditions/condition.ts'
 import { OVERRIDDEN, PASSED } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
 import type { Passed } from '../evaluation/combine-verdicts.ts'
-import type { PlannedRule, Step } from '../routing/plan-steps.ts'
+import { type PlannedRule, type Step, withoutAsking } from '../routing/plan-steps.ts'
 import { concerns, type Override, overrideRule } from '../rules/rate-override.ts'
 import type { Rule } from '../rules/rule.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
@@ -36,7 +36,11 @@ export function applyOverrides(
   }
   const all = overrides.find(each => each.rules === undefined)
   if (all?.effect.kind === 'unlimited' && overrides[0] === all) {
-    return { steps: steps.filter(({ kind }) => kind === 'custom'), passed: OVERRIDDEN }
+    const rest = steps.flatMap((step): Step[] => {
+      if (step.kind === 'unchanged') return [withoutAsking(step, () => true)]
+      return step.kind === 'custom' ? [step] : []
+    })
+    return { steps: rest, passed: OVERRIDDEN }
   }
   const own = tier?.rule?.on === on ? [{ rule: tier.rule, pattern: undefined }] : []
   const first = steps.findIndex(({ kind }) => kind === 'limits')
@@ -44,6 +48,7 @@ export function applyOverrides(
     switch (step.kind) {
       case 'custom':
       case 'sizes':
+      case 'unchanged':
         return [step]
       case 'exempt':
         return [step.own === undefined ? step : { ...step, own: { ...step.own, index: count++ } }]

@@ -101,6 +101,7 @@ const NOBODYS: ReadonlySet<string> = new Set([
   'store_unavailable',
   'handler_busy',
   'handler_failing',
+  'unchanged',
 ])
 
 /**

@@ -143,3 +143,25 @@ describe.each(WAYS)('$name', ({ version, qos, isPublic }) => {
     expect(scene.consumer.client.connected).toBe(true)
   })
 })
+
+describe('a consumer with a rule against repeated payloads', () => {
+  it.each([4, 5] as const)('of MQTT 3.1.1 or 5 (%i) handles a value once', async version => {
+    const rules = [limit({ name: 'repeats', unchanged: 'drop', per: 'topic' })]
+    let failures = 1
+    const texts: string[] = []
+    await using scene = await openScene({
+      ...{ version, qos: 1, rules },
+      handler: (_topic, payload) => {
+        texts.push(String(payload))
+        if (String(payload) === 'bad' && failures-- > 0) throw new Error('handler')
+      },
+    })
+    const sent = ['on', 'on', 'off', 'off', 'on', 'bad', 'bad', 'bad']
+    await scene.publish(sent.length, { text: index => sent[index]! })
+    await until(() => scene.limits.stats().received === sent.length)
+    // What a handler failed on passes once more.
+    await until(() => texts.length === 5)
+    expect(texts).toEqual(['on', 'off', 'on', 'bad', 'bad'])
+    expect(scene.limits.stats()).toMatchObject({ dropped: 3 })
+  })
+})

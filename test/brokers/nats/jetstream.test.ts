@@ -50,6 +50,24 @@ describe.each(CLIENTS)('JetStream consumers of $name', generation => {
     expect(limits.stats()).toMatchObject({ received: 5, delivered: 3, dropped: 2 })
   })
 
+  it('drop a repeated payload, acknowledged, and handle a redelivery', async () => {
+    const limits = scene.limit(natsGate(limit({ name: 'repeats', unchanged: 'drop', per: 'topic' })))
+    const seen: string[] = []
+    let failures = 1
+    await limits.consume(await consumer(), message => {
+      seen.push(textOf(message))
+      if (textOf(message) === 'b' && failures-- > 0) throw new Error('handler')
+    })
+    for (const text of ['a', 'a', 'b']) await scene.js.publish(`${name}.a`, text)
+    await until(() => seen.length === 3)
+    await settled(4)
+    expect(seen).toEqual(['a', 'b', 'b'])
+    for (const text of ['b', 'c', 'c']) await scene.js.publish(`${name}.a`, text)
+    await settled(7)
+    expect(seen).toEqual(['a', 'b', 'b', 'c'])
+    expect(limits.stats()).toMatchObject({ dropped: 3 })
+  })
+
   it('send each message of a backlog back once, to a slot of its own', async () => {
     const rate = '100/s burst 1'
     const limits = scene.limit(natsGate(limit({ name: 'a', rate, per: 'topic', exceeded: 'retry' })))

@@ -45,6 +45,7 @@ const CALLS: Readonly<Record<string, () => unknown>> = {
   InFlightOptions: () => core.limit({ name: 'r', inFlight: 1, ...wrong }),
   HeldOptions: () => core.limit({ name: 'r', connections: 1, ...wrong }),
   SizeOptions: () => core.limit({ name: 'r', maxSize: 1, ...wrong }),
+  UnchangedOptions: () => core.limit({ name: 'r', unchanged: 'drop', ...wrong }),
   ExemptOptions: () => core.exempt({ clients: ['c'], ...wrong }),
   PenaltySpec: () => core.limit({ ...rule, penalties: { block: '1s', ...wrong } }),
   BehaviourSpec: () => new core.Gate({ behaviour: wrong }),
