@@ -16,7 +16,7 @@ export function natsDriver(generation: Generation): BrokerDriver {
     dialect: 'nats',
     ways: [CORE, REQUESTS, JETSTREAM],
     cannot: (outcome, way) => {
-      if (outcome === 'disconnect') return /a consumer has no connection to whoever published/
+      if (outcome === 'disconnect') return /a consumer has no connection to the publisher/
       return outcome === 'retry' && way === CORE ? /core NATS does not redeliver/ : undefined
     },
     rate: ({ outcome }, way) => (outcome === 'retry' && way === REQUESTS ? SLOW : undefined),

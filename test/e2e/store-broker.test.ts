@@ -52,7 +52,7 @@ describe('a broker with its limits in Redis', () => {
       200,
       { ready: true, rules: 1, store: { name: 'redis', ok: false, fallback: 'degraded' } },
     ])
-    await logged(broker, /the store is out of reach/)
+    await logged(broker, /the store is unreachable/)
     await using _redis = await startRedis({ port, args: ['--requirepass', 'not-a-secret-here'] })
     // A message it takes to try the store; each client has five by Redis, and two without.
     let tries = 0

@@ -127,14 +127,14 @@ it('each law tells of an algorithm that breaks it, and the right one breaks none
     algorithmConformance(wrong('nan', step => ({ ...step, resetMs: NaN })), options)
     void [random, FakeClock, Model]`,
   )
-  const PURE = 'is pure: it answers the same for the same, and leaves the state it was given as it was'
+  const PURE = 'is pure: equal input gives equal output, and the given state is not modified'
   const laws = {
     impure: PURE,
     early: 'waiting retryAfterMs is enough, one millisecond less is not',
     short: 'a state past expireInMs equals no state',
-    stumbles: 'a clock that stumbles back admits no more',
-    generous: 'consume and refund is the identity, and a refund never lifts a key above whole',
-    over: 'never over: no span of one period admits more than it promises',
+    stumbles: 'a clock that steps back admits no more',
+    generous: 'consume and refund is the identity, and a refund never raises a key above full',
+    over: 'never over: no span of one period admits more than the guarantee',
     nan: PURE,
   }
   for (const [name, law] of Object.entries(laws)) {
