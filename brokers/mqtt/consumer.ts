@@ -246,7 +246,16 @@ export class Consumer {
       this.#stopReadingAt(packet, continueReading)
       return
     }
+    this.#forgetUnreleased(packet)
     this.#senderQueue.admit(this.#createMessage(topic, packet, continueReading, 'early'), this.#enact)
+  }
+
+  /** Forgets a message of an earlier connection that the broker sends again: it lost the PUBREC, so it sends no PUBREL for it. */
+  #forgetUnreleased({ messageId }: PublishPacket): void {
+    for (const message of this.#unreleased) {
+      if (!this.#isGone(message)) return
+      if (message.packet.messageId === messageId) this.#unreleased.delete(message)
+    }
   }
 
   #createMessage(
