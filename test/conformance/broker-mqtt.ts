@@ -11,7 +11,7 @@ const WAYS = ['QoS 0', 'QoS 1', 'QoS 2']
 const AT_ONCE = 16
 
 const REASONS: Readonly<Record<string, RegExp>> = {
-  retry: /delivers nothing again on the same connection/,
+  retry: /does not redeliver on the same connection/,
   disconnect: /would end the consumer, not the sender/,
 }
 
