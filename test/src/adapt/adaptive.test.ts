@@ -71,7 +71,7 @@ class Scene {
 }
 
 describe('adaptive limits', () => {
-  it('are as they are written until there is a reading, then follow the level of the load', () => {
+  it('apply as written until the first reading, then follow the level of the load', () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s burst 20', per: 'client' }))
     expect(scene.check()).toMatchObject({ limit: 20, remaining: 19 })
@@ -89,7 +89,7 @@ describe('adaptive limits', () => {
     expect(scene.changes.map(scaled => scaled?.factor)).toEqual([1.5, undefined, 0.5])
   })
 
-  it('act on the next message, and neither give back nor take away what was used', () => {
+  it('act on the next message, and neither return nor remove used units', () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '1/hour burst 100', per: 'client' }))
     for (let n = 0; n < 30; n++) scene.check()
@@ -119,7 +119,7 @@ describe('adaptive limits', () => {
     },
   )
 
-  it('lose nothing of a sender that stays below its reduced limit', () => {
+  it('deny nothing to a sender that stays below its reduced limit', () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s', per: 'client' }))
     let refused = 0
@@ -134,7 +134,7 @@ describe('adaptive limits', () => {
     expect(scene.changes.length).toBeGreaterThan(2)
   })
 
-  it('are those that follow it; quotas, and limits before it, are as they are written', () => {
+  it('scale the limits after it; quotas and earlier limits apply as written', () => {
     const scene = new Scene()
     scene.gate.use(
       limit({ name: 'before', rate: '10/hour', priority: -1 }),
@@ -157,7 +157,7 @@ describe('adaptive limits', () => {
     ])
   })
 
-  it('hold for the topics of their pattern; of two, the nearest counts', () => {
+  it('apply to the topics of their pattern; of two, the nearest applies', () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive({ levels: { all: 2 } }))
     scene.gate.use('a/#', scene.adaptive({ levels: { all: 3 } }))
@@ -182,7 +182,7 @@ describe('adaptive limits', () => {
     expect(decision).not.toHaveProperty('scaled')
   })
 
-  it('under an override are multiplied by both, and not at all where a rate is given', async () => {
+  it('combine with an override factor, but do not scale a rate set by an override', async () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s', per: 'client' }))
     await scene.gate.overrides.add({ client: 'times', limit: 'x3', reason: 'test' })
@@ -194,7 +194,7 @@ describe('adaptive limits', () => {
     expect(scene.check(message('rate'))).not.toHaveProperty('scaled')
   })
 
-  it('keep the factor over a load that trembles at a threshold', () => {
+  it('keep the factor while the load oscillates around a threshold', () => {
     const scene = new Scene()
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s' }))
     scene.check()
@@ -206,7 +206,7 @@ describe('adaptive limits', () => {
 })
 
 describe('stages', () => {
-  it('reduce by the least factor of all that hold, and say why', () => {
+  it('reduce by the smallest factor, and name the reason', () => {
     const scene = new Scene()
     const depth = { count: 0 }
     const errors = errorRate()
@@ -250,7 +250,7 @@ describe('stages', () => {
     expect(look()).toBeUndefined()
   })
 
-  it('and levels together give the least', () => {
+  it('combined with levels use the smallest factor', () => {
     const scene = new Scene()
     const stages = { given: { '50%': 0.8 } }
     scene.gate.use(
@@ -266,7 +266,7 @@ describe('stages', () => {
 
 describe('signals', () => {
   it.each([new Error('gone'), Number.NaN, -1, 'much'])(
-    'that give %s are left out, counted, and told of once',
+    'that return %s are left out, counted, and logged once',
     broken => {
       const scene = new Scene()
       const middleware = scene.adaptive()
@@ -283,7 +283,7 @@ describe('signals', () => {
     },
   )
 
-  it('give the worst of them', () => {
+  it('determine the load by the highest of them', () => {
     const scene = new Scene()
     const middleware = adaptive({ signals: [() => 0.2, { name: 'lag', full: 500, read: () => 450 }] })
     scene.gate.use(middleware, limit({ name: 'all', rate: '10/s' }))
@@ -295,7 +295,7 @@ describe('signals', () => {
     })
   })
 
-  it('of this machine are closed with the gate, and no timer is left', async () => {
+  it('of this machine are closed with the gate and leave no timer', async () => {
     const scene = new Scene()
     const middleware = adaptive()
     scene.gate.use(middleware, limit({ name: 'all', rate: '10/s' }))
@@ -309,7 +309,7 @@ describe('signals', () => {
 })
 
 describe('a gate', () => {
-  it('goes by a load that is given, from the first message on', () => {
+  it('uses a fixed load, from the first message on', () => {
     const scene = new Scene({ load: 0.9 })
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s' }))
     expect(scene.check()).toMatchObject({ limit: 5, scaled: { factor: 0.5, reason: 'load high' } })
@@ -317,14 +317,14 @@ describe('a gate', () => {
     expect(scene.check().limit).toBe(5)
   })
 
-  it('measures nothing where it is told to', () => {
+  it('measures nothing if load is none', () => {
     const scene = new Scene({ load: 'none' })
     scene.gate.use(scene.adaptive(), limit({ name: 'all', rate: '10/s' }))
     scene.check()
     expect(scene.under(0.9, 5).check().limit).toBe(10)
   })
 
-  it('ends what measures when the chain no longer has it', async () => {
+  it('stops measuring when the chain drops the middleware', async () => {
     const scene = new Scene()
     const second = new Scene()
     const middleware = scene.adaptive()

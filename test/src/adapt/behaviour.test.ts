@@ -43,7 +43,7 @@ describe('behaviour', () => {
     [10_000, 0, 'usual'],
     [10_001, 0, 'abusive'],
   ] as const)(
-    'of %i messages that passed and %i refused in an hour is %s in the next',
+    'after %i passed and %i refused messages in an hour is %s in the next',
     (allowed, refused, behaviourLevel) => {
       const scene = new Scene().tell(allowed, refused).nextHour()
       expect(scene.behaviour.behaviourLevelOf(scene.sender)).toBe(behaviourLevel)
@@ -52,7 +52,7 @@ describe('behaviour', () => {
     },
   )
 
-  it('that is abusive counts at once', () => {
+  it('turns abusive at once', () => {
     const scene = new Scene().tell(10, 0).nextHour().tell(4, 6)
     expect(scene.behaviour.behaviourLevelOf(scene.sender)).toBe('abusive')
   })
@@ -61,7 +61,7 @@ describe('behaviour', () => {
     ['good', 20, 0, 120],
     ['usual', 0, 0, 100],
     ['abusive', 0, 20, 30],
-  ] as const)('that is %s has its part of a limit', (_, allowed, refused, passed) => {
+  ] as const)('if %s scales a limit', (_, allowed, refused, passed) => {
     const scene = new Scene().tell(allowed, refused).nextHour()
     const options = { name: 'all', rate: '1/hour burst 100', per: 'client' } as const
     const gate = new Gate({ clock: scene.clock }).use(scene.behaviour.limit(options))
@@ -70,7 +70,7 @@ describe('behaviour', () => {
     expect(count).toBe(passed)
   })
 
-  it('leaves everyone at least one message of a limit', () => {
+  it('leaves at least one message of a limit', () => {
     const scene = new Scene().tell(0, 20).nextHour()
     const gate = new Gate({ clock: scene.clock }).use(scene.behaviour.limit({ name: 'all', rate: '1/s' }))
     expect((gate.check(from(scene.sender)) as Decision).allowed).toBe(true)
@@ -78,7 +78,7 @@ describe('behaviour', () => {
     expect((gate.check(from(scene.sender)) as Decision).allowed).toBe(true)
   })
 
-  it('is counted by user, else API key, else client, for so many senders', () => {
+  it('counts by user, else API key, else client, for a bounded number of senders', () => {
     const scene = new Scene()
     scene.tell(0, 20, { user: 'u', client: 'a' }).tell(0, 20, { apiKey: 'k' })
     expect(scene.behaviour.behaviourLevelOf({ user: 'u', client: 'b' })).toBe('abusive')
@@ -89,7 +89,7 @@ describe('behaviour', () => {
     expect(scene.behaviour.behaviourLevelOf({ user: 'u' })).toBe('usual')
   })
 
-  it('survives what strangers are called, and refuses limits that are none', () => {
+  it('copes with untrusted names, and refuses invalid limits', () => {
     const scene = new Scene()
     scene.tell(0, 20, { client: '__proto__' }).tell(0, 20, { client: 'x'.repeat(1_000_000) })
     expect(scene.behaviour.behaviourLevelOf({ client: '__proto__' })).toBe('abusive')

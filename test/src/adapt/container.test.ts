@@ -44,7 +44,7 @@ describe('a container', () => {
     expect([container.cores(), container.cpuMs(), container.memoryShare()]).toEqual([1.5, 2_500, 0.6])
   })
 
-  it('of version 1 as well', () => {
+  it('of version 1 has the same figures', () => {
     const { open } = tree('4:memory:/m\n2:cpuacct:/c\n1:cpu:/c\n0::/\n', {
       'cpu/c/cpu.cfs_quota_us': '50000\n',
       'cpu/c/cpu.cfs_period_us': '100000\n',
@@ -57,7 +57,7 @@ describe('a container', () => {
     expect([container.cores(), container.cpuMs(), container.memoryShare()]).toEqual([0.5, 3_000, 0.25])
   })
 
-  it('is bound by an outer group where its own has no limit, and shows its root as /', () => {
+  it('uses the limit of an outer group if its own has none, and shows its root as /', () => {
     const { open } = tree('0::/pod/app\n', {
       'pod/app/cpu.max': 'max 100000\n',
       'pod/app/memory.max': 'max\n',
@@ -83,7 +83,7 @@ describe('a container', () => {
       },
     ],
     ['the files are gibberish', '::::\n0::/../../etc\n', { 'cpu.max': 'x y z', 'memory.max': '{}' }],
-  ])('is not to be seen where %s', (_, self, files) => {
+  ])('has no figures if %s', (_, self, files) => {
     const container = tree(self, files).open()
     expect([container.cores(), container.cpuMs(), container.memoryShare()]).toEqual([
       undefined,
@@ -96,7 +96,7 @@ describe('a container', () => {
 describe('the signals of a machine', () => {
   const nowhere: Container = { cores: () => undefined, cpuMs: () => undefined, memoryShare: () => undefined }
 
-  it('tell the CPU between two readings, and nothing at the first', () => {
+  it('measure CPU between two readings, and nothing at the first', () => {
     let times = core(100, 900)
     const cpu = cpuSignal(nowhere, () => times!())
     expect(cpu.read(0)).toBeUndefined()
@@ -105,7 +105,7 @@ describe('the signals of a machine', () => {
     expect(cpu.read(2_000)).toBeUndefined()
   })
 
-  it('count by the container where it is the tighter', () => {
+  it('use the container if it is tighter', () => {
     let usedMs = 0
     const half: Container = { ...nowhere, cores: () => 0.5, cpuMs: () => usedMs }
     let times = core(0, 0)
@@ -119,14 +119,14 @@ describe('the signals of a machine', () => {
     expect(cpu.read(2_000)).toBe(0.7)
   })
 
-  it('tell memory by the fuller of container and machine', () => {
+  it('measure memory by the fuller of container and machine', () => {
     const container: Container = { ...nowhere, memoryShare: () => 0.8 }
     expect(memorySignal(container, () => 0.3).read(0)).toBe(0.8)
     expect(memorySignal(container, () => 0.9).read(0)).toBe(0.9)
     expect(memorySignal(nowhere, () => 0.3).read(0)).toBe(0.3)
   })
 
-  it('are read of this very machine', () => {
+  it('can be read on this machine', () => {
     const share = memorySignal().read(0)!
     expect(share).toBeGreaterThan(0)
     expect(share).toBeLessThan(1)

@@ -43,7 +43,7 @@ describe('a circuit breaker', () => {
     expect(scene.check('other').allowed).toBe(true)
   })
 
-  it('forgets a window that is over', () => {
+  it('forgets a past window', () => {
     const scene = new Scene().observe(10, 0)
     scene.clock.advance(10_000)
     scene.observe(10, 0)
@@ -52,7 +52,7 @@ describe('a circuit breaker', () => {
     expect(scene.breaker.stateOf(message())).toBe('open')
   })
 
-  it('lets one message at a time try after a while; its success closes it, its failure opens it anew', () => {
+  it('lets one message at a time try after a while; success closes it, failure opens it again', () => {
     const scene = new Scene().observe(11, 0)
     expect(scene.check()).toEqual({
       ...{ allowed: false, outcome: 'retry', reason: 'handler_failing', rule: 'breaker' },
@@ -74,7 +74,7 @@ describe('a circuit breaker', () => {
     expect([scene.check().allowed, scene.check().allowed]).toEqual([true, true])
   })
 
-  it('gives up a try that is never answered for', () => {
+  it('gives up a trial without a result', () => {
     const scene = new Scene().observe(11, 0)
     scene.clock.advance(5_000)
     expect([scene.check().allowed, scene.check().retryAfterMs]).toEqual([true, 5_000])
@@ -82,7 +82,7 @@ describe('a circuit breaker', () => {
     expect(scene.check().allowed).toBe(true)
   })
 
-  it('knows so many keys, and forgets those unseen for the longest', () => {
+  it('bounds its keys and forgets the least recent ones', () => {
     const scene = new Scene().observe(11, 0, 'first')
     for (let n = 1; n < MAX_SIZES.breakerKeys; n++) scene.observe(1, 0, `t${n}`)
     expect(scene.breaker.stats()).toEqual({ keys: MAX_SIZES.breakerKeys, open: 1 })
@@ -91,7 +91,7 @@ describe('a circuit breaker', () => {
     expect(scene.check('first').allowed).toBe(true)
   })
 
-  it('takes keys that cannot be made for one key', () => {
+  it('uses one key for messages whose key cannot be computed', () => {
     const scene = new Scene({
       keyOf: () => {
         throw new Error('no key')

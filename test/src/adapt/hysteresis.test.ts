@@ -17,25 +17,25 @@ function climb(hysteresis: Hysteresis, ...values: number[]): string[] {
   })
 }
 
-describe('a ladder of factors', () => {
-  it('takes a harsher rung at once, also over one between', () => {
+describe('hysteresis', () => {
+  it('selects a harsher level at once, skipping levels between', () => {
     expect(climb(levels(), 0.1, 0.3, 0.31, 0.7, 0.71, 1)).toEqual([
       ...['low', 'low', 'medium', 'medium', 'high', 'high'],
     ])
     expect(climb(levels(), 0.1, 0.9)).toEqual(['low', 'high'])
   })
 
-  it('takes a milder rung after two readings in a row that lie a tenth below its threshold', () => {
+  it('selects a milder level after two consecutive readings a tenth below its threshold', () => {
     expect(climb(levels(), 0.9, 0.63, 0.63, 0.63)).toEqual(['high', 'high', 'medium', 'medium'])
     expect(climb(levels(), 0.9, 0.64, 0.64, 0.64)).toEqual(['high', 'high', 'high', 'high'])
     expect(climb(levels(), 0.9, 0.1, 0.65, 0.1, 0.1)).toEqual(['high', 'high', 'high', 'high', 'low'])
   })
 
-  it('of two readings that are milder by turns goes to the harsher', () => {
+  it('selects the harsher of two alternating milder levels', () => {
     expect(climb(levels(), 0.9, 0.1, 0.5)).toEqual(['high', 'high', 'medium'])
   })
 
-  it('changes once in a thousand readings that tremble at a threshold', () => {
+  it('changes once in a thousand readings around a threshold', () => {
     const chance = random(7)
     const hysteresis = levels()
     let changes = 0

@@ -43,8 +43,8 @@ afterEach(async () => {
   for (const gate of gates.splice(0)) await gate.close()
 })
 
-describe('signals of what brokers tell', () => {
-  it('count what waits at all of them together, and forget those that are detached', () => {
+describe('signals reported by brokers', () => {
+  it('sum the waiting messages of all sources, and forget detached ones', () => {
     const scene = new Scene({ signals: ['queue-depth'] })
     const ends = [400, 500].map(held => scene.gate.loadSources.add({ queueDepth: () => held }))
     expect(scene.read()).toEqual({ 'queue-depth': 900 })
@@ -54,14 +54,14 @@ describe('signals of what brokers tell', () => {
     expect(scene.warnings).toEqual([])
   })
 
-  it('take the consumer that is furthest behind, as a share of what was said to be full', () => {
+  it('use the largest consumer lag, as a share of the given full value', () => {
     const scene = new Scene({ signals: [{ 'consumer-lag': 2_000 }] })
     for (const lag of [100, 1_500, undefined]) scene.gate.loadSources.add({ consumerLag: () => lag })
     expect(scene.read()).toEqual({ 'consumer-lag': 1_500 })
     expect(scene.scale.report().load).toBe(0.75)
   })
 
-  it('take the share of handlers that failed since the last reading, of ten or more', () => {
+  it('use the share of handlers that failed since the last reading, of ten or more', () => {
     const scene = new Scene({ signals: ['cpu', 'error-rate'], stages: 'default' })
     scene.gate.loadSources.add({ handlers: true })
     scene.handle(0, 50)
@@ -75,7 +75,7 @@ describe('signals of what brokers tell', () => {
     expect(scene.gate.handlerMonitor.isUsed).toBe(true)
   })
 
-  it('give the usual stages of C2 where they are told: error rate above 10 %, more than 1000 that wait', () => {
+  it('have the documented default stages: error rate above 10 %, more than 1000 waiting', () => {
     const scene = new Scene({
       stages: { 'error-rate': { '10%': 0.5 }, 'queue-depth': { 1000: 0.6 } },
       signals: ['queue-depth', 'error-rate'],
@@ -92,7 +92,7 @@ describe('signals of what brokers tell', () => {
     expect(scene.scale.report().scaled).toEqual({ factor: 0.5, reason: 'error-rate above 10%' })
   })
 
-  it('are part of `stages: default` where somebody tells them, and left out in silence where nobody does', () => {
+  it('belong to `stages: default` if a source reports them, and are left out silently otherwise', () => {
     const silent = new Scene({ stages: 'default' })
     silent.read(3)
     expect(Object.keys(silent.scale.report().signals)).not.toContain('queue-depth')
@@ -105,7 +105,7 @@ describe('signals of what brokers tell', () => {
     expect(scene.scale.report().load).toBe(Math.max(cpu, memory, eventLoop))
   })
 
-  it('that nobody tells are told of once, counted, and held against nobody', () => {
+  it('without a source are logged once, counted, and reduce nothing', () => {
     const scene = new Scene({ signals: ['queue-depth', 'error-rate', 'consumer-lag'] })
     scene.read(3)
     expect(scene.warnings).toEqual([

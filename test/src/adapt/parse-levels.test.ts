@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { DEFAULT_LEVELS, parseLevels, parseStages } from '../../../src/adapt/parse-levels.ts'
 
-describe('the words of adaptive limits', () => {
-  it('read levels as the policy writes them, with percentages or parts of one', () => {
+describe('adaptive levels and stages', () => {
+  it('parse levels with percentages or shares', () => {
     const expected = {
       floor: { name: 'low', factor: 1.5 },
       rungs: [
@@ -15,7 +15,7 @@ describe('the words of adaptive limits', () => {
     expect(parseLevels({ always: 0.25 })).toEqual({ floor: { name: 'always', factor: 0.25 }, rungs: [] })
   })
 
-  it('read stages in the order of their thresholds', () => {
+  it('parse stages in the order of their thresholds', () => {
     expect(parseStages('cpu', { '80%': 0.5, '60%': 0.75 })).toEqual([
       { above: 0.6, factor: 0.75, name: 'above 60%' },
       { above: 0.8, factor: 0.5, name: 'above 80%' },
@@ -42,7 +42,7 @@ describe('the words of adaptive limits', () => {
     expect(() => parseLevels(words)).toThrow(message)
   })
 
-  it('refuse stages that are none', () => {
+  it('refuse invalid stages', () => {
     expect(() => parseStages('cpu', {})).toThrow(/stages\.cpu: there are 0/)
     expect(() => parseStages('cpu', { '0%': 1 })).toThrow(/stages\.cpu: "0%" is no threshold/)
     expect(() => parseStages('cpu', { '60%': 'half' })).toThrow(/stages\.cpu: "half" is not a factor/)

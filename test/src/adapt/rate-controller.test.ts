@@ -20,7 +20,7 @@ function admittedIn(lines: readonly Second[], from: number, to: number): number 
 }
 
 describe.each(LAWS)('%s', (_, make) => {
-  it('settles within 15 % of a capacity that drops to a fifth and comes back, in 10 s each', () => {
+  it('settles within 15 % of a capacity that drops to a fifth and recovers, in 10 s each', () => {
     const clock = new FakeClock()
     const lines = runHandler(clock, make({ maxPerSecond: 1_000, clock }), capacityThatDrops, 80)
     for (const [from, to, capacity] of [
@@ -35,7 +35,7 @@ describe.each(LAWS)('%s', (_, make) => {
     expect(Math.max(...lines.slice(30, 50).map(({ waiting }) => waiting))).toBeLessThan(100)
   })
 
-  it('halves what a handler is given that fails everything', () => {
+  it('halves the rate of a handler that always fails', () => {
     const clock = new FakeClock()
     const feedback = make({ maxPerSecond: 1_000, startPerSecond: 1_000, clock })
     for (let n = 0; n < 50; n++) {
@@ -45,7 +45,7 @@ describe.each(LAWS)('%s', (_, make) => {
     expect(feedback.perSecond).toBeLessThan(10)
   })
 
-  it('does not raise a rate that nobody asks for, nor leaves its range', () => {
+  it('does not raise an unused rate, and stays in its range', () => {
     const clock = new FakeClock()
     const feedback = make({ minPerSecond: 5, maxPerSecond: 1_000, startPerSecond: 50, clock })
     for (let n = 0; n < 100; n++) {

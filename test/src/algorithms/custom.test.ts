@@ -77,7 +77,7 @@ describe('a custom algorithm', () => {
     expect(store.decide([charge], { commit: false })).toMatchObject([{ allowed: true, remaining: 2 }])
   })
 
-  it('leaves no key behind once it is whole', () => {
+  it('leaves no key behind once it is full', () => {
     const clock = new FakeClock()
     const store = new MemoryStore({ clock })
     for (let key = 0; key < 100; key++)
@@ -89,7 +89,7 @@ describe('a custom algorithm', () => {
     return store.close()
   })
 
-  it('gives nothing back without a refund of its own', () => {
+  it('refunds nothing without a refund function', () => {
     const store = new MemoryStore({ clock: new FakeClock() })
     const { refund: _, ...without } = counter
     const charge = { limit: limitOf(without), key: '', cost: 3 }
@@ -110,7 +110,7 @@ describe('a custom algorithm', () => {
     expect(() => limitOf({ ...diary, stateSize: MAX_SIZES.stateNumbers + 1 })).toThrow(PolicyError)
   })
 
-  it('keeps the fewer keys the larger a state may be', () => {
+  it('keeps fewer keys the larger a state may be', () => {
     const clock = new FakeClock()
     const store = new MemoryStore({ clock })
     const most = Math.floor(MAX_SIZES.logEntriesPerRule / (MAX_SIZES.stateNumbers / 2))
@@ -120,7 +120,7 @@ describe('a custom algorithm', () => {
     return store.close()
   })
 
-  it('is the same as a pure step', () => {
+  it('equals its pure step', () => {
     const limit = limitOf(counter)
     const pure = toAlgorithm(limit.kernel)
     let kept: readonly number[] | undefined
@@ -152,7 +152,7 @@ describe('a custom algorithm', () => {
     ).toBe(false)
   })
 
-  it('gives back also of what was carried over from another algorithm, never above whole', () => {
+  it('refunds also units carried over from another algorithm, never above full', () => {
     const store = new MemoryStore({ clock: new FakeClock() })
     const bucket = createLimit({ name: 'r', algorithm: 'token-bucket', count: 3, periodMs: 60_000 })
     store.decide([{ limit: bucket, key: '', cost: 3 }], commit)
@@ -164,7 +164,7 @@ describe('a custom algorithm', () => {
     expect(store.decide([{ ...charge, cost: 0 }], { commit: false })).toMatchObject([{ remaining: 3 }])
   })
 
-  it('counts fractions where costs may be fractions', () => {
+  it('counts fractions if costs may be fractional', () => {
     const store = new MemoryStore({ clock: new FakeClock() })
     const charge = { limit: limitOf(counter, { count: 1, fractional: true }), key: '', cost: 0.25 }
     expect([1, 2, 3, 4, 5].map(() => store.decide([charge], commit)[0]!.allowed)).toEqual([
@@ -177,7 +177,7 @@ describe('a custom algorithm', () => {
   })
 })
 
-describe('a step that is wrong', () => {
+describe('an invalid step', () => {
   const wrong: readonly (readonly [what: string, step: () => unknown, says: string])[] = [
     ['throws', () => raise(new Error('mine')), 'threw in its step'],
     ['returns nothing', () => undefined, 'returned no object'],
@@ -214,7 +214,7 @@ describe('a step that is wrong', () => {
     expect(decide).toThrow(says)
   })
 
-  it('refunds that throw or return what is no state are StoreErrors too', () => {
+  it('whose refund throws or returns an invalid state is a StoreError too', () => {
     for (const refund of [() => raise(new Error('mine')), () => [Number.NaN, 1], () => [1, 2, 3], () => 5]) {
       const store = new MemoryStore({ clock: new FakeClock() })
       const algorithm = { ...counter, refund } as CustomAlgorithm
@@ -225,7 +225,7 @@ describe('a step that is wrong', () => {
     }
   })
 
-  it('holds no message up: the guard answers and counts', async () => {
+  it('blocks no message: the guard answers and counts', async () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock })
     gate.use(
@@ -249,7 +249,7 @@ describe('a step that is wrong', () => {
   }
 })
 
-describe('an object that is no algorithm', () => {
+describe('an invalid algorithm', () => {
   const step = counter.step
   it.each([
     [{ name: 'Two Words', step }, '"Two Words" cannot be the name of an algorithm'],
@@ -268,7 +268,7 @@ describe('an object that is no algorithm', () => {
     expect(() => limitOf(algorithm as CustomAlgorithm)).toThrow(says)
   })
 
-  it('has no initial tokens, and the word custom is no algorithm', () => {
+  it('has no initial tokens, and `custom` is not an algorithm name', () => {
     expect(() => limitOf(counter, { initial: 1 })).toThrow('initial: a counter has no initial tokens')
     expect(() => limitOf('custom' as unknown as CustomAlgorithm)).toThrow('unknown algorithm "custom"')
   })

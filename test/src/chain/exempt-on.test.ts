@@ -22,7 +22,7 @@ function exempted(options: ExemptOptions): readonly Action[] {
 
 describe('an exemption', () => {
   it.each([{ users: ['u'] }, { apiKeys: ['k'] }, { roles: ['r'] }])(
-    'by %j, a mere claim till it is checked, holds for all but connects',
+    'by %j, which is unauthenticated on connects, applies to all other actions',
     options => {
       expect(exempted(options)).toEqual(['publish', 'subscribe', 'deliver'])
     },
@@ -33,14 +33,14 @@ describe('an exemption', () => {
     { devices: ['d'] },
     { topics: ['t'] },
     { when: { size: { max: 9 } } },
-  ])('by %j holds for all', options => {
+  ])('by %j applies to all actions', options => {
     expect(exempted(options)).toEqual(ACTIONS)
   })
-  it('by lists of both kinds holds on connects by those that need no check', () => {
+  it('by both kinds of lists applies to connects by the authenticated ones', () => {
     expect(exempted({ users: ['u'], ips: ['10.0.0.7'] })).toEqual(ACTIONS)
     expect(exempted({ users: ['u'], ips: ['10.9.0.0/16'] })).toEqual(['publish', 'subscribe', 'deliver'])
   })
-  it('by a claim and a condition does not hold on connects by the condition alone', () => {
+  it('by an unauthenticated part and a condition does not apply to connects by the condition alone', () => {
     expect(exempted({ users: ['u'], when: { size: { max: 9 } } })).not.toContain('connect')
   })
   it.each([
@@ -49,15 +49,15 @@ describe('an exemption', () => {
       ['publish', 'connect'],
       ['publish', 'connect'],
     ],
-  ] as const)('holds for the actions it names: %j', (on, actions) => {
+  ] as const)('applies to the actions it names: %j', (on, actions) => {
     expect(exempted({ users: ['u'], on })).toEqual(actions)
     expect(exempted({ ips: ['10.0.0.7'], on })).toEqual(actions)
   })
-  it('that names no action, or none there is, is refused', () => {
+  it('with no action or an unknown one is refused', () => {
     expect(() => exempt({ users: ['u'], on: 'login' as 'connect' })).toThrow(PolicyError)
     expect(() => exempt({ users: ['u'], on: [] })).toThrow(/on: "" is no action/)
   })
-  it('of a policy says so as well', async () => {
+  it('of a policy supports `on` as well', async () => {
     const gate = await Gate.fromPolicy({
       exempt: [{ users: ['u'], on: ['connect'] }],
       rules: [{ name: 'r', on: 'connect', limit: '1/hour' }],

@@ -29,7 +29,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
   it.each([
     ['a rule of a higher priority', { exemption: 0, rule: 1 }],
     ['a rule of a priority above that of the exemption', { exemption: -1, rule: 0 }],
-  ])('asks exemptions before %s', async (_case, priority) => {
+  ])('evaluates exemptions before %s', async (_case, priority) => {
     const { gate } = await gateOn(name, {
       exempt: [{ name: 'e', clients: ['c'], priority: priority.exemption }],
       rules: [{ name: 'r', limit: '1/min', priority: priority.rule }],
@@ -39,7 +39,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, from({ client: 'd' }), 2)).toBe('ok/r rate_limit_exceeded/r')
   })
 
-  it('asks exemptions in their order, also one with a limit before one without', async () => {
+  it('evaluates exemptions in their order, even one with a limit before one without', async () => {
     const { gate } = await gateOn(name, {
       exempt: [
         { name: 'a', clients: ['c'], limit: '2/min per client' },
@@ -51,7 +51,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, from({ client: 'c' }), 2)).toBe('ok/r rate_limit_exceeded/r')
   })
 
-  it('asks a conditional exemption before one that always holds, if it comes first', async () => {
+  it('evaluates a conditional exemption before an unconditional one, if it comes first', async () => {
     const { gate } = await gateOn(name, {
       exempt: [
         { name: 'small', when: { size: { max: 5 } } },
@@ -64,7 +64,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, from(sender, { size: 6 }), 1)).toBe('exempt/always')
   })
 
-  it('sorts exemptions by priority among themselves, and keeps the list among equals', async () => {
+  it('sorts exemptions by priority among themselves, and keeps the order of equals', async () => {
     const { gate } = await gateOn(name, {
       exempt: [
         { name: 'a', clients: ['c'], limit: '1/min' },
@@ -76,7 +76,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, from({ client: 'c' }), 4)).toBe('exempt/b exempt/a exempt/d ok/r')
   })
 
-  it('asks exemptions added at run time before all others, the oldest first', async () => {
+  it('evaluates runtime exemptions before all others, oldest first', async () => {
     const { gate } = await gateOn(name, {
       exempt: [{ name: 'policy', clients: ['c'], priority: 100 }],
       rules: [{ name: 'r', limit: '1/h', per: 'client' }],
@@ -95,7 +95,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     )
   })
 
-  it('asks exemptions added in code before the rules of the policy', async () => {
+  it('evaluates exemptions added in code before the rules of the policy', async () => {
     const { gate } = await gateOn(name, {
       exempt: [{ name: 'policy', clients: ['c'], limit: '1/min' }],
       rules: [{ name: 'r', limit: '1/h', priority: 1 }],
@@ -104,7 +104,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, from({ client: 'c' }), 3)).toBe('exempt/policy exempt/code exempt/code')
   })
 
-  it('keeps middleware in its place, whatever the priorities around it', async () => {
+  it('keeps middleware in its position, whatever the priorities around it', async () => {
     const { gate } = await gateOn(name, {
       rules: [{ name: 'low', limit: '1/h', priority: -1, exceeded: 'drop' }],
     })
@@ -123,7 +123,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, from({ client: 'c' }), 1)).toBe('rate_limit_exceeded/low')
   })
 
-  it('says the least wait after which a message passes by its exemption or by the rules', async () => {
+  it('reports the shortest wait until the exemption or the rules let a message pass', async () => {
     const { gate, clock } = await gateOn(name, {
       exempt: [
         { name: 'a', clients: ['c'], limit: '1 per 5s per client' },
@@ -146,7 +146,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
     expect(await ask(gate, message, 1)).toBe('exempt/b')
   })
 
-  it('never waits for an exemption that does not hold, and waits for one if the rules never pass', async () => {
+  it('never waits for an exemption that does not apply, and waits for one if the rules never pass', async () => {
     const { gate } = await gateOn(name, {
       exempt: [
         { name: 'small', when: { size: { max: 5 } }, limit: '1 per 1s' },
@@ -162,7 +162,7 @@ describe.each(STORE_NAMES)('the order of a chain on the store %s', name => {
 })
 
 describe('an exemption with a limit', () => {
-  it('says so where the store did not count it', async () => {
+  it('marks the decision if the store did not count it', async () => {
     const clock = new FakeClock()
     const memory = new MemoryStore({ clock })
     const store: Store = {

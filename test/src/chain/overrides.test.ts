@@ -45,7 +45,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     ['4/week', 'token-bucket', 4, 4],
     ['4/week', 'fixed-window', 4, 4],
     ['4/week', 'quota', 4, 4],
-  ])('of %s keeps the algorithm of a %s, and begins whole', async (text, rule, most, atOnce) => {
+  ])('of %s keeps the algorithm of a %s, and starts full', async (text, rule, most, atOnce) => {
     const { gate, clock } = await gateOn(name, {
       rules: [{ name: 'r', per: 'client', cost: 2, exceeded: 'drop', ...RULES[rule] }],
     })
@@ -66,7 +66,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     )
   })
 
-  it('has counters of its own, also where others say the same', async () => {
+  it('has its own counters, even if others have the same effect', async () => {
     const { gate } = await gateOn(name, { rules: [{ name: 'r', limit: '2/h' }] })
     await gate.overrides.add({ client: 'a', limit: 'x2', reason: 'x' })
     await gate.overrides.add({ client: 'b', limit: 'x2', reason: 'x' })
@@ -75,7 +75,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     expect(counts).toEqual([4, 4, 0, 2])
   })
 
-  it('begins whole when it is added again, and leaves what was used before as it was', async () => {
+  it('starts full when it is added again, and keeps what was used before', async () => {
     const { gate } = await gateOn(name, { rules: [{ name: 'r', limit: '2/h', per: 'client' }] })
     const message = from(createSender({ client: 'c' }))
     const counts = [await admitted(gate, message)]
@@ -103,7 +103,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     expect([await admitted(gate, c), await admitted(gate, d)]).toEqual([4, 3])
   })
 
-  it('added last counts, also in the same millisecond', async () => {
+  it('added last applies, even in the same millisecond', async () => {
     const { gate } = await gateOn(name, { rules: [{ name: 'r', limit: '2/h', per: 'client' }] })
     const message = from({ client: 'c', apiKey: 'k', user: 'u' })
     for (const [subject, times] of [
@@ -118,7 +118,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     }
   })
 
-  it('that cannot hold for a rule leaves it to an older one', async () => {
+  it('that a rule does not support leaves it to an older one', async () => {
     const { gate, clock } = await gateOn(name, {
       rules: [
         { name: 'daily', quota: '3/day', per: 'client' },
@@ -133,7 +133,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     expect(limits.map(({ rule, limit: most }) => `${rule} ${most}`)).toEqual(['daily 30', 'fast 90'])
   })
 
-  it('goes on by the new numbers of its rule from the moment they change', async () => {
+  it('follows the new numbers of its rule from the time of the change', async () => {
     const policy = (limit: string): object => ({ rules: [{ name: 'r', per: 'client', limit }] })
     const { gate, clock } = await gateOn(name, policy('2/h burst 2'))
     await gate.overrides.add({ client: 'c', limit: 'x2', reason: 'x' })
@@ -145,7 +145,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     expect(await gate.check(from({ client: 'c' }))).toMatchObject({ limit: 4, remaining: 1 })
   })
 
-  it('is the reason of a decision that names its rule, or none because it lifted one', async () => {
+  it('is the reason of a decision that names its rule, or names none if it lifted one', async () => {
     const rules = [
       { name: 'a', limit: '5/h', per: 'client', topic: 'a/#' },
       { name: 's', limit: '5/h', per: 'client', shadow: true },
@@ -174,7 +174,7 @@ describe.each(STORE_NAMES)('an override on the store %s', name => {
     expect(await asked({ limit: 'unlimited' }, 'a/b')).toBe('override/undefined')
   })
 
-  it('that lifts every limit is asked before exemptions, any other after them', async () => {
+  it('that lifts every limit precedes exemptions, any other follows them', async () => {
     const { gate } = await gateOn(name, {
       exempt: [{ name: 'e', clients: ['c'] }],
       rules: [{ name: 'r', limit: '1/h' }],
@@ -192,7 +192,7 @@ describe('an override', () => {
     [{ rules: ['log'], limit: '4/min burst 6' }, 'limit: rule "log" is a sliding-log, which has no burst'],
     [{ rules: ['log'], limit: 'x5000' }, 'limit: rule "log": a sliding-log of 15000 could need more'],
     [{ limit: 'x5000' }, 'or name the rules it is for'],
-  ])('that says %j is refused', async (options, message) => {
+  ])('of %j is refused', async (options, message) => {
     const { gate } = await gateOn('memory', {
       rules: [
         { name: 'daily', quota: '3/day' },
@@ -205,7 +205,7 @@ describe('an override', () => {
     expect(gate.overrides.list()).toEqual([])
   })
 
-  it('warns by the key that explanations show', async () => {
+  it('emits warnings with the key that explanations show', async () => {
     const { gate } = await gateOn('memory')
     gate.use(limit({ name: 'r', rate: '4/h', per: 'client', warn: ['50%'] }))
     const warned: string[] = []
@@ -215,7 +215,7 @@ describe('an override', () => {
     expect(warned).toEqual(['c'])
   })
 
-  it('of many kinds counts right past the number of limits that are kept', async () => {
+  it('counts correctly beyond the number of cached limits', async () => {
     const { gate } = await gateOn('memory')
     gate.use(limit({ name: 'r', rate: '2/h', per: 'client' }))
     const kinds = 1_024 + 10

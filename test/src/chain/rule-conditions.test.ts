@@ -32,7 +32,7 @@ const CONDITIONS: readonly (readonly [ConditionSpec, meets: Partial<Message>, mi
 ]
 
 describe.each(STORE_NAMES)('a rule with a condition, on the %s store', store => {
-  it.each(CONDITIONS)('%j meets and charges only its messages', async (when, meets, misses) => {
+  it.each(CONDITIONS)('%j applies to and charges only its messages', async (when, meets, misses) => {
     const { gate } = await gateOn(store, rule(when))
     for (let count = 0; count < 3; count++) {
       expect(await gate.check(message(misses))).toEqual({
@@ -44,7 +44,7 @@ describe.each(STORE_NAMES)('a rule with a condition, on the %s store', store => 
     expect(await gate.check(message(misses))).toMatchObject({ allowed: true })
   })
 
-  it('stands beside others, which are asked as ever', async () => {
+  it('does not affect other rules', async () => {
     const all = { name: 'all', limit: '3/h', per: 'client' }
     const kept = { name: 'kept', limit: '1/h', when: { retain: true }, exceeded: 'drop', warn: ['50%'] }
     const { gate } = await gateOn(store, { rules: [all, kept] })
@@ -61,7 +61,7 @@ describe.each(STORE_NAMES)('a rule with a condition, on the %s store', store => 
     expect(warned).toEqual(['kept'])
   })
 
-  it('follows the time of the message', async () => {
+  it('uses the time of the message', async () => {
     const { gate, clock } = await gateOn(store, rule({ time: '00:00-06:00' }))
     expect(await gate.check(message())).toMatchObject({ rule: 'some' })
     expect(await gate.check(message())).toMatchObject({ allowed: false })
@@ -70,14 +70,14 @@ describe.each(STORE_NAMES)('a rule with a condition, on the %s store', store => 
     expect((await gate.check(message())).rule).toBeUndefined()
   })
 
-  it('takes a payload that cannot be read for absent, as an exemption does', async () => {
+  it('treats an unreadable payload as absent, as an exemption does', async () => {
     const { gate } = await gateOn(store, rule({ payload: { field: 'kind', equals: 'bulk' } }))
     for (const payload of [undefined, () => undefined, () => 'bulk', () => Promise.reject.call(null)]) {
       expect((await gate.check(message({ payload: payload as () => unknown }))).rule).toBeUndefined()
     }
   })
 
-  it('that an override has lifted says so to its messages only', async () => {
+  it('that an override has lifted reports that for its messages only', async () => {
     const { gate } = await gateOn(store, rule({ retain: true }))
     await gate.overrides.add({ client: 'c', limit: 'unlimited', rules: ['some'], reason: 'test' })
     expect((await gate.check(message({ retain: true }))).reason).toBe('override')
@@ -85,7 +85,7 @@ describe.each(STORE_NAMES)('a rule with a condition, on the %s store', store => 
     expect((await gate.explain(message())).decision.reason).toBe('ok')
   })
 
-  it('is left out of what a peek, an explanation and a key show of other messages', async () => {
+  it('is omitted from the peek, explanation and key of other messages', async () => {
     const { gate } = await gateOn(store, rule({ retain: true }, { per: 'client' }))
     expect(await gate.peek(message())).toEqual([])
     expect(await gate.peek(message({ retain: true }))).toMatchObject([{ rule: 'some' }])
@@ -110,14 +110,14 @@ describe('a condition of a rule in code', () => {
     expect(check(gate, message({ size: 2_000_000, retain: true }))).toMatchObject({ allowed: false })
   })
 
-  it('has its errors at its own place', () => {
+  it('reports errors at its own path', () => {
     const make = (): unknown =>
       limit({ name: 'a', rate: '1/s', when: { qos: 3 as never, retain: 'yes' as never } })
     expect(make).toThrow(PolicyError)
     expect(make).toThrow(/^when\.qos: 3 is not a QoS.*\n?.*when\.retain/s)
   })
 
-  it('reads the payload only if one of the rules asks for it', () => {
+  it('parses the payload only if one of the rules needs it', () => {
     let reads = 0
     const payload = (): unknown => {
       reads++

@@ -27,7 +27,7 @@ const LISTS: readonly (readonly [SenderLists, covered: Sender, other: Sender])[]
 ]
 
 describe.each(STORE_NAMES)('a rule for some senders, on the %s store', store => {
-  it.each(LISTS)('%j meets and charges only them', async (lists, covered, other) => {
+  it.each(LISTS)('%j applies to and charges only them', async (lists, covered, other) => {
     const { gate } = await gateOn(store, forSome(lists))
     for (let count = 0; count < 3; count++) expect((await ask(gate, other)).rule).toBeUndefined()
     expect(await ask(gate, covered)).toMatchObject({ allowed: true, rule: 'some', remaining: 0 })
@@ -35,7 +35,7 @@ describe.each(STORE_NAMES)('a rule for some senders, on the %s store', store => 
     expect(await ask(gate, other)).toMatchObject({ allowed: true })
   })
 
-  it('stands beside rules for others, each with its own counters', async () => {
+  it('does not affect rules for others, each with its own counters', async () => {
     const { gate } = await gateOn(store, {
       rules: [
         { name: 'all', limit: '90/h' },
@@ -57,7 +57,7 @@ describe.each(STORE_NAMES)('a rule for some senders, on the %s store', store => 
     expect(await ask(gate, both)).toMatchObject({ allowed: false, rule: 'guests' })
   })
 
-  it('follows the tier that a sender is given at run time', async () => {
+  it('follows the tier assigned to a sender at run time', async () => {
     const { gate } = await gateOn(store, {
       ...forSome({ tiers: ['slow'] }),
       tiers: { slow: { limit: 'unlimited' }, assign: { default: 'free' } },
@@ -70,14 +70,14 @@ describe.each(STORE_NAMES)('a rule for some senders, on the %s store', store => 
     expect(await ask(gate, sender)).toMatchObject({ allowed: false, rule: 'some' })
   })
 
-  it('that an override has lifted is no matter for those it is not for', async () => {
+  it('that an override has lifted does not affect other senders', async () => {
     const { gate } = await gateOn(store, forSome({ users: ['u1'] }))
     await gate.overrides.add({ client: 'c', limit: 'unlimited', rules: ['some'], reason: 'test' })
     expect((await ask(gate, { client: 'c', user: 'u1' })).reason).toBe('override')
     expect((await ask(gate, { client: 'c', user: 'u2' })).reason).toBe('ok')
   })
 
-  it('is left out of what a peek, an explanation and a key show of others', async () => {
+  it('is omitted from the peek, explanation and key of others', async () => {
     const { gate } = await gateOn(store, forSome({ users: ['u1'] }, { per: 'client' }))
     const asked = (user: string): Parameters<Gate['peek']>[0] => ({
       ...{ topic: 'a', on: 'publish', sender: { client: 'c', user }, size: 1 },
@@ -101,17 +101,20 @@ describe('a rule for some senders, on connects', () => {
     { ips: ['10.0.0.0/8'] },
   ]
 
-  it.each(LISTED)('by %j is for those that do not say who they are, as nothing is checked yet', lists => {
-    const gate = new Gate({ clock: new FakeClock() }).use(
-      limit({ name: 'some', on: 'connect', rate: '1/h', for: lists }),
-      limit({ name: 'other', on: 'publish', rate: '1/h', for: lists }),
-    )
-    expect(ask(gate, { client: 'c' }, 'connect')).toMatchObject({ rule: 'some' })
-    expect(ask(gate, { client: 'd', roles: [] }, 'connect')).toMatchObject({ allowed: false, rule: 'some' })
-    expect((ask(gate, { client: 'c' }) as Decision).rule).toBeUndefined()
-  })
+  it.each(LISTED)(
+    'by %j applies to senders that omit the part, because nothing is authenticated yet',
+    lists => {
+      const gate = new Gate({ clock: new FakeClock() }).use(
+        limit({ name: 'some', on: 'connect', rate: '1/h', for: lists }),
+        limit({ name: 'other', on: 'publish', rate: '1/h', for: lists }),
+      )
+      expect(ask(gate, { client: 'c' }, 'connect')).toMatchObject({ rule: 'some' })
+      expect(ask(gate, { client: 'd', roles: [] }, 'connect')).toMatchObject({ allowed: false, rule: 'some' })
+      expect((ask(gate, { client: 'c' }) as Decision).rule).toBeUndefined()
+    },
+  )
 
-  it('is not for those that say they are another: they can become nobody else', () => {
+  it('does not apply to senders that name another value', () => {
     const gate = new Gate({ clock: new FakeClock() }).use(
       limit({ name: 'some', on: 'connect', rate: '1/h', for: { users: ['u1'] } }),
     )
@@ -136,7 +139,7 @@ describe('the senders of a rule', () => {
     expect(make(lists)).toThrow(message)
   })
 
-  it('are asked once for a connection, not for each message', () => {
+  it('are evaluated once per connection, not per message', () => {
     let reads = 0
     const sender = {
       client: 'c',

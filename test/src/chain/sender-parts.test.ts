@@ -10,7 +10,7 @@ describe.each(STORE_NAMES)('parts of a sender on the store %s', name => {
   it.each([
     ['from the sender', undefined],
     ['from a header', '{header.tier}'],
-  ])('name no tier %s if it is none of the tiers', async (_case, source) => {
+  ])('ignore the tier %s if it is not defined', async (_case, source) => {
     const { gate } = await gateOn(name, {
       tiers: { free: { limit: '100/s' }, ...(source === undefined ? {} : { assign: { from: source } }) },
       rules: [{ name: 'r', per: 'tier', limit: '2/h' }],
@@ -26,7 +26,7 @@ describe.each(STORE_NAMES)('parts of a sender on the store %s', name => {
     expect(answers).toEqual([true, true, false, false, true])
   })
 
-  it('name the default tier if there is one', async () => {
+  it('use the default tier if there is one', async () => {
     const { gate } = await gateOn(name, {
       tiers: { free: { limit: '100/s' }, assign: { default: 'free' } },
       rules: [{ name: 'r', per: 'tier', limit: '2/h' }],
@@ -35,12 +35,12 @@ describe.each(STORE_NAMES)('parts of a sender on the store %s', name => {
       expect(gate.keyOf('r', from({ client: 'c', tier }))).toBe('free')
   })
 
-  it('name a tier of any name where there are no tiers', async () => {
+  it('accept any tier if no tiers are defined', async () => {
     const { gate } = await gateOn(name, { rules: [{ name: 'r', per: 'tier', limit: '1/h' }] })
     for (const tier of ['a', 'b']) expect(await gate.check(from({ tier }))).toMatchObject({ allowed: true })
   })
 
-  it('that are empty count as absent', async () => {
+  it('count as absent if empty', async () => {
     const { gate } = await gateOn(name, {
       tiers: { free: { limit: '1/h burst 1' }, assign: { default: 'free' } },
       rules: [{ name: 'r', topic: 'fleet/{device}', per: 'device', limit: '1/h' }],
@@ -62,13 +62,13 @@ describe.each(STORE_NAMES)('parts of a sender on the store %s', name => {
     expect(await gate.check(from({ client: '', user: '' }))).toMatchObject({ reason: 'ok' })
   })
 
-  it('that are empty are matched by no exemption of code', async () => {
+  it('match no exemption in code if empty', async () => {
     const { gate } = await gateOn(name)
     gate.use(exempt({ name: 'e', devices: [''], apiKeys: [''] }))
     expect(await gate.check(from({ device: '', apiKey: '' }))).toMatchObject({ reason: 'ok' })
   })
 
-  it('count text that is a number as a cost, in a payload and in a header', async () => {
+  it('count numeric text as a cost, in a payload and in a header', async () => {
     const { gate } = await gateOn(name, {
       rules: [
         { name: 'p', topic: 'p', limit: '100/h', cost: { payload: 'units' } },

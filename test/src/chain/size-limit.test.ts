@@ -11,7 +11,7 @@ const message = (size: number, more: Partial<Message> = {}): Message => ({
 })
 
 describe.each(STORE_NAMES)('a maximum size, on the %s store', store => {
-  it('refuses what is larger, for good, and charges nothing for it', async () => {
+  it('refuses larger messages for good, and charges nothing for them', async () => {
     const { gate } = await gateOn(store, {
       rules: [
         { name: 'rate', limit: '2/h', per: 'client' },
@@ -31,7 +31,7 @@ describe.each(STORE_NAMES)('a maximum size, on the %s store', store => {
     expect(gate.rules()).toEqual(['rate', 'size'])
   })
 
-  it('lowers, or only reports, what is larger, and the message is counted', async () => {
+  it('degrades or only reports larger messages, which are counted', async () => {
     const { gate } = await gateOn(store, {
       rules: [
         { name: 'tried', maxSize: 5, shadow: true },
@@ -47,7 +47,7 @@ describe.each(STORE_NAMES)('a maximum size, on the %s store', store => {
     expect(await gate.check(message(11))).toMatchObject({ reason: 'rate_limit_exceeded', shadow: ['tried'] })
   })
 
-  it('is for some senders and messages, and the harshest of several counts', async () => {
+  it('applies to some senders and messages, and the harshest of several wins', async () => {
     const { gate } = await gateOn(store, {
       rules: [
         { name: 'all', maxSize: 10, exceeded: 'drop' },
@@ -86,7 +86,7 @@ describe.each(STORE_NAMES)('a maximum size, on the %s store', store => {
     expect(await gate.check(message(11))).toMatchObject({ reason: 'override' })
   })
 
-  it('shows what it would do in a peek and in an explanation', async () => {
+  it('appears in a peek and in an explanation', async () => {
     const { gate } = await gateOn(store, {
       rules: [
         { name: 'size', maxSize: 10 },
@@ -106,7 +106,7 @@ describe('a maximum size in code', () => {
     return () => limit({ name: 'a', maxSize: '1kB', ...options } as SizeOptions)
   }
 
-  it('is told to the sender in words of its own', () => {
+  it('has its own refusal text', () => {
     const gate = new Gate({ clock: new FakeClock() }).use(limit({ name: 'a', maxSize: '64KiB' }))
     const sender = { user: 'u' }
     const decision = gate.check(message(65_537, { sender })) as Decision
@@ -115,7 +115,7 @@ describe('a maximum size in code', () => {
     )
   })
 
-  it('counts as an offence', async () => {
+  it('counts for penalties', async () => {
     const gate = new Gate({
       clock: new FakeClock(),
       penalties: { block: '1m', after: '2 refusals in 10s' },
@@ -138,7 +138,7 @@ describe('a maximum size in code', () => {
     expect(make(options)).toThrow(text)
   })
 
-  it('has a name that no other rule has', () => {
+  it('needs a unique name', () => {
     const gate = new Gate().use(limit({ name: 'a', maxSize: 10 }))
     expect(() => gate.use(limit({ name: 'a', limit: '1/s' }))).toThrow(/two rules are called "a"/)
     expect(() =>

@@ -17,7 +17,7 @@ penalties: { block: 20s, after: 3 refusals in 10s, grow: x2 up to 1m }
 `
 
 describe('tiers and penalties', () => {
-  it('are replayed with the numbers they have live, one by one', async () => {
+  it('are replayed with the same numbers as live', async () => {
     const chance = random(7)
     const lines: Record<string, unknown>[] = []
     for (let atMs = 0; lines.length < 600; atMs += chance.int(0, 699)) {
@@ -58,7 +58,7 @@ describe('tiers and penalties', () => {
     ])
   })
 
-  it('stand in an explanation', async () => {
+  it('appear in an explanation', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', POLICY)
     const { out } = await runCommand([

@@ -125,8 +125,8 @@ async function history(seed: number, names: readonly StoreName[], seen: Set<stri
   for (const { close } of opened) await close()
 }
 
-describe('a whole decision', () => {
-  it('is the same on every store, and what an explanation says, whatever is said at run time', async () => {
+describe('a decision', () => {
+  it('is the same on every store, and in an explanation, whatever the runtime entries', async () => {
     const seen = new Set<string>()
     for (let seed = 1; seed <= SEEDS; seed++)
       await history(seed, seed % 5 === 0 ? STORE_NAMES : ['memory', 'stepwise', 'sqlite'], seen)

@@ -46,7 +46,7 @@ const GARBAGE = [
 ]
 
 describe('a list of addresses', () => {
-  it('holds IPv4 addresses and the ends of their blocks', () => {
+  it('contains IPv4 addresses and the ends of their blocks', () => {
     const list = ['10.0.0.0/8', '192.168.1.7']
     expect(['10.0.0.0', '10.255.255.255', '192.168.1.7'].map(ip => listed(list, ip))).toEqual([
       true,
@@ -61,7 +61,7 @@ describe('a list of addresses', () => {
     ])
   })
 
-  it('holds IPv6 addresses and blocks in every spelling', () => {
+  it('contains IPv6 addresses and blocks in every spelling', () => {
     const list = ['2001:DB8::/33', 'fd00:0:0::7']
     for (const ip of ['2001:db8::', '2001:0DB8:7fff:ffff::1', 'fd00::7', 'FD00:0000:0:0:0:0:0:7']) {
       expect([ip, listed(list, ip)]).toEqual([ip, true])
@@ -71,7 +71,7 @@ describe('a list of addresses', () => {
     }
   })
 
-  it('takes IPv4 within IPv6 as IPv4, on both sides', () => {
+  it('treats IPv4 in IPv6 as IPv4, on both sides', () => {
     for (const ip of [
       '::ffff:10.0.0.1',
       '::FFFF:10.0.0.1',
@@ -93,7 +93,7 @@ describe('a list of addresses', () => {
     }
   })
 
-  it('keeps the two families apart, even for all of one', () => {
+  it('keeps the two families apart, even for all addresses of one', () => {
     expect(['1.2.3.4', '::ffff:1.2.3.4', '2001:db8::1'].map(ip => listed(['::/0'], ip))).toEqual([
       false,
       false,
@@ -115,12 +115,12 @@ describe('a list of addresses', () => {
     expect(listed(['fe80::1'], 'fe80::2%eth0')).toBe(false)
   })
 
-  it('reads blocks whose address has bits behind the prefix', () => {
+  it('accepts blocks whose address has bits after the prefix', () => {
     expect(listed(['10.1.2.3/8'], '10.200.0.1')).toBe(true)
     expect(listed(['2001:db8::ff/32'], '2001:db8:1::')).toBe(true)
   })
 
-  it('matches no garbage and never throws', () => {
+  it('matches no invalid text and never throws', () => {
     const all = compileAddresses(['0.0.0.0/0', '::/0'], 'ips')
     for (const ip of GARBAGE) expect([ip.slice(0, 20), all(ip)]).toEqual([ip.slice(0, 20), false])
     for (const ip of [undefined, null, 5, {}, ['10.0.0.1'], { toString: () => '10.0.0.1' }, Symbol('ip')]) {
@@ -150,7 +150,7 @@ describe('a list of addresses', () => {
     )
   })
 
-  it('reports every wrong entry with its place and a remedy', () => {
+  it('reports every invalid entry with its position and a remedy', () => {
     const problems = problemsOf([
       '10.0.0.0/33',
       '10.0.0.0/',
@@ -190,7 +190,7 @@ describe('the canonical text of an address', () => {
     expect(canonicalIp(ip)).toBe(text)
   })
 
-  it('is one for all spellings of an IPv6 address, and reads as itself', () => {
+  it('is the same for all spellings of an IPv6 address, and for itself', () => {
     const groups = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff })), {
       minLength: 8,
       maxLength: 8,
@@ -210,7 +210,7 @@ describe('the canonical text of an address', () => {
     )
   })
 
-  it('of what is no address is that itself', () => {
+  it('of text that is not an address is that text', () => {
     for (const ip of GARBAGE) expect(canonicalIp(ip)).toBe(ip)
     expect(canonicalIp(undefined as never)).toBeUndefined()
   })

@@ -17,7 +17,7 @@ function nest(depth: number): ConditionSpec {
 }
 
 describe('a condition', () => {
-  it('holds where all words of the object hold', () => {
+  it('matches if all properties of the object match', () => {
     const spec: ConditionSpec = {
       description: 'night alarms',
       time: '22:00-06:00',
@@ -50,7 +50,7 @@ describe('a condition', () => {
     expect(holds(spec, right, 12 * 3_600_000)).toBe(false)
   })
 
-  it('joins all, any and not of one object with its other words', () => {
+  it('combines all, any and not with the other properties of the object', () => {
     const spec: ConditionSpec = {
       qos: 1,
       all: [{ retain: true }],
@@ -68,7 +68,7 @@ describe('a condition', () => {
     for (const part of wrong) expect(holds(spec, { ...right, ...part })).toBe(false)
   })
 
-  it('does not look into the payload when something cheaper fails', () => {
+  it('does not parse the payload if a cheaper condition fails', () => {
     let parsed = 0
     const payload = (): unknown => {
       parsed++
@@ -82,7 +82,7 @@ describe('a condition', () => {
     expect(parsed).toBe(1)
   })
 
-  it('asks the payload with the message as its owner', () => {
+  it('reads the payload with the message as `this`', () => {
     const message = {
       ...messageWith(),
       text: '{"a": 1}',
@@ -93,7 +93,7 @@ describe('a condition', () => {
     expect(compileCondition({ payload: { field: 'a', equals: 1 } })(message, 0)).toBe(true)
   })
 
-  it('matches no message that cannot be read at all, and never throws', () => {
+  it('matches no unreadable message, and never throws', () => {
     const fail = (): never => {
       throw new Error('hostile')
     }
@@ -193,7 +193,7 @@ describe('all, any and not', () => {
     expect(deepest).toBeGreaterThan(10)
   })
 
-  it('nest up to the bound and no deeper', () => {
+  it('nest up to the maximum depth', () => {
     expect(holds(nest(MAX_SIZES.conditionDepth), { qos: 1 })).toBe(true)
     const problems = problemsOf(nest(MAX_SIZES.conditionDepth + 1))
     expect(problems).toHaveLength(1)
@@ -201,7 +201,7 @@ describe('all, any and not', () => {
     expect(problems[0]?.path?.startsWith('when.')).toBe(true)
   })
 
-  it('refuse a condition that holds itself, but not one used twice', () => {
+  it('refuse a condition that contains itself, but not one used twice', () => {
     const circle: Record<string, unknown> = {}
     circle.all = [circle, circle]
     expect(pathsOf(circle)).toEqual(['when.all[0]', 'when.all[1]'])
@@ -209,14 +209,14 @@ describe('all, any and not', () => {
     expect(holds({ all: [twice, { any: [twice] }] }, { qos: 1 })).toBe(true)
   })
 
-  it('refuse empty lists and what is no list', () => {
+  it('refuse empty lists and values that are not lists', () => {
     expect(pathsOf({ all: [], any: {}, not: [] })).toEqual(['when.all', 'when.any', 'when.not'])
     expect(pathsOf({ any: [null, 5, 'x'] })).toEqual(['when.any[0]', 'when.any[1]', 'when.any[2]'])
   })
 })
 
-describe('a condition with mistakes', () => {
-  it('tells all of them at once, each with its place and a remedy', () => {
+describe('an invalid condition', () => {
+  it('reports all problems at once, each with its path and a remedy', () => {
     const problems = problemsOf(
       {
         tmie: '22:00-06:00',
@@ -248,18 +248,18 @@ describe('a condition with mistakes', () => {
     for (const problem of problems) expect(problem.remedy).toBeTruthy()
   })
 
-  it('is refused when it says nothing, since it would always hold', () => {
+  it('is refused if it is empty, because it would always match', () => {
     for (const spec of [{}, { description: 'nothing' }, { time: undefined }])
       expect(pathsOf(spec)).toEqual(['when'])
     expect(pathsOf({ any: [{}] })).toEqual(['when.any[0]'])
   })
 
-  it('is refused when it is no object', () => {
+  it('is refused if it is not an object', () => {
     for (const spec of [null, undefined, 'time', 5, [], true, () => true])
       expect(pathsOf(spec)).toEqual(['when'])
   })
 
-  it('is refused for a word that only a prototype has, or that JSON brings', () => {
+  it('is refused for a property that only a prototype has, or that JSON creates', () => {
     expect(pathsOf(JSON.parse('{"__proto__": {"qos": 1}, "qos": 1}'))).toEqual(['when.__proto__'])
     expect(pathsOf({ qos: 1, constructor: 1 })).toEqual(['when.constructor'])
   })
@@ -277,7 +277,7 @@ describe('usesPayload', () => {
     for (const spec of specs) expect(usesPayload(spec)).toBe(true)
   })
 
-  it('finds none where nothing asks for one', () => {
+  it('finds none if nothing needs one', () => {
     const spec: ConditionSpec = {
       all: [{ qos: 1 }],
       any: [{ size: { min: 1 } }],

@@ -33,8 +33,8 @@ const CASES: readonly (readonly [string, ConditionSpec])[] = [
   ['fire alarms (qos 1)', { description: ' fire\nalarms ', qos: 1 }],
 ]
 
-describe('the text of a condition', () => {
-  it.each(CASES)('reads %s', (text, spec) => {
+describe('the description of a condition', () => {
+  it.each(CASES)('is %s', (text, spec) => {
     expect(describeCondition(spec)).toBe(text)
   })
 
@@ -45,7 +45,7 @@ describe('the text of a condition', () => {
     expect(describeCondition({ any: [{ not: { header } }, { all: [{ header }] }] })).not.toContain('horse')
   })
 
-  it('stays on one line of bounded length', () => {
+  it('is one line of bounded length', () => {
     const spec: ConditionSpec = {
       description: 'a\u0000b\r\n\u001b[31mc',
       header: { name: 'x\ny', equals: 'v\nw' },

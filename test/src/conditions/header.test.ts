@@ -32,7 +32,7 @@ describe('a header', () => {
     ])
   })
 
-  it('is enough with one of its values, wherever it stands', () => {
+  it('needs one matching value only, in any position', () => {
     for (const values of [
       ['a', 'b', 'c'],
       ['c', 'a', 'b'],
@@ -47,7 +47,7 @@ describe('a header', () => {
     expect(holdsFor([], { equals: '' })).toBe(false)
   })
 
-  it('compares in a range as the decimal number it is', () => {
+  it('is compared in a range as a decimal number', () => {
     const inside = ['10', '20', '+15', '1.5e1', '15.', '015', '19.99']
     const outside = [
       '9.99',
@@ -69,7 +69,7 @@ describe('a header', () => {
     expect(holdsFor('.5', { range: [0, null] })).toBe(true)
   })
 
-  it('exists with any value, the empty one too, and not with an empty list', () => {
+  it('exists with any value, even an empty one, and not with an empty list', () => {
     expect(holdsFor('', { exists: true })).toBe(true)
     expect(holdsFor(['a'], { exists: true })).toBe(true)
     expect(holdsFor([], { exists: true })).toBe(false)
@@ -78,7 +78,7 @@ describe('a header', () => {
     expect(holdsFor('a', { exists: false })).toBe(false)
   })
 
-  it('matches a secret only whole', () => {
+  it('matches only the complete secret', () => {
     const secret = 'correct horse battery staple'
     expect(holdsFor(secret, { secret })).toBe(true)
     for (const value of [
@@ -93,7 +93,7 @@ describe('a header', () => {
     }
   })
 
-  it('tells texts apart that are one in UTF-8', () => {
+  it('distinguishes texts that are equal in UTF-8', () => {
     expect(holdsFor('a\ud800', { secret: 'a\ufffd' })).toBe(false)
     expect(holdsFor('a\ud800', { secret: 'a\ud801' })).toBe(false)
     expect(holdsFor('a\ufffd', { secret: 'a\ufffd' })).toBe(true)
@@ -101,7 +101,7 @@ describe('a header', () => {
 })
 
 describe('the name of a header', () => {
-  it('counts exactly, except on NATS where any case will do', () => {
+  it('is case-sensitive, except on NATS', () => {
     for (const protocol of ['mqtt', undefined] as const) {
       expect(named('X-Priority', { 'x-priority': 'v' }, protocol)).toBe(false)
       expect(named('X-Priority', { 'X-Priority': 'v' }, protocol)).toBe(true)
@@ -111,7 +111,7 @@ describe('the name of a header', () => {
     expect(named('x-priority', { 'X-Priorita': 'v' }, 'nats')).toBe(false)
   })
 
-  it('prefers the exact case on NATS too, then the first', () => {
+  it('prefers the exact case on NATS too, then the first match', () => {
     expect(named('X-A', { 'x-a': 'v', 'X-A': 'other' }, 'nats')).toBe(false)
     expect(named('X-A', { 'x-a': 'other', 'X-A': 'v' }, 'nats')).toBe(true)
     expect(named('X-A', { 'x-a': 'v', 'X-a': 'other' }, 'nats')).toBe(true)
@@ -129,7 +129,7 @@ describe('the name of a header', () => {
     },
   )
 
-  it('is looked for in another case among a bounded number of headers', () => {
+  it('is compared without case among a bounded number of headers', () => {
     const headers = (before: number): Record<string, string> => ({
       ...Object.fromEntries(Array.from({ length: before }, (_, index) => [`h${index}`, 'x'])),
       'X-A': 'v',
@@ -140,12 +140,12 @@ describe('the name of a header', () => {
   })
 })
 
-describe('hostile headers', () => {
+describe('untrusted headers', () => {
   const fail = (): never => {
     throw new Error('hostile')
   }
 
-  it('count as absent where reading them throws', () => {
+  it('count as absent if reading them throws', () => {
     const thrower = new Proxy({}, { get: fail, ownKeys: fail, getOwnPropertyDescriptor: fail, has: fail })
     const getter = Object.defineProperty({}, 'x', { get: fail, enumerable: true })
     const list = new Proxy(['v'], { get: fail })
@@ -160,7 +160,7 @@ describe('hostile headers', () => {
     expect(readHeader(message, 'x')).toEqual([])
   })
 
-  it('match nothing with values that are no text', () => {
+  it('never match with values that are not text', () => {
     for (const value of [
       5,
       null,
@@ -179,7 +179,7 @@ describe('hostile headers', () => {
     for (const headers of [null, 5, 'x', undefined]) expect(named('x', headers, 'nats')).toBe(false)
   })
 
-  it('are looked at up to a number of values, and no further', () => {
+  it('are compared up to a maximum number of values', () => {
     const values = (before: number): readonly string[] => [...Array<string>(before).fill('no'), 'v']
     expect(holdsFor(values(MAX_SIZES.headerValues - 1), { equals: 'v' })).toBe(true)
     expect(holdsFor(values(MAX_SIZES.headerValues), { equals: 'v' })).toBe(false)
@@ -188,7 +188,7 @@ describe('hostile headers', () => {
     )
   })
 
-  it('match nothing with a text longer than is hashed', () => {
+  it('never match with a text longer than the maximum', () => {
     const longest = 'a'.repeat(MAX_SIZES.headerValueChars)
     expect(holdsFor(longest, { equals: longest })).toBe(true)
     expect(holdsFor(`${longest}a`, { equals: longest })).toBe(false)
@@ -197,7 +197,7 @@ describe('hostile headers', () => {
   })
 })
 
-describe('the words of a header', () => {
+describe('the properties of a header condition', () => {
   it('are a name and exactly one test', () => {
     expect(pathsOf({ header: {} })).toEqual(['when.header.name', 'when.header'])
     expect(pathsOf({ header: { name: '', equals: 1 } })).toEqual(['when.header.name'])
@@ -208,7 +208,7 @@ describe('the words of a header', () => {
     expect(pathsOf({ header: 'x' })).toEqual(['when.header'])
   })
 
-  it('refuse a secret that is no text without repeating it', () => {
+  it('refuse a secret that is not text without repeating it', () => {
     for (const secret of [123_456_789, '', null, ['hunter2hunter2']]) {
       const [problem, ...others] = problemsOf({ header: { name: 'x', secret } })
       expect(problem?.path).toBe('when.header.secret')

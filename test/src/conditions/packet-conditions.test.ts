@@ -2,19 +2,19 @@ import { describe, expect, it } from 'vitest'
 import { holds, pathsOf, problemsOf } from './conditions.ts'
 
 describe('qos', () => {
-  it('is one, or one of a list', () => {
+  it('accepts one value or a list', () => {
     expect(([0, 1, 2] as const).map(qos => holds({ qos: 1 }, { qos }))).toEqual([false, true, false])
     expect(([0, 1, 2] as const).map(qos => holds({ qos: [0, 2] }, { qos }))).toEqual([true, false, true])
   })
 
-  it('matches no message that has none, nor one out of range', () => {
+  it('matches no message without QoS or with one out of range', () => {
     expect(holds({ qos: [0, 1, 2] })).toBe(false)
     for (const qos of [32, -1, 0.5, '1', null, Number.NaN]) {
       expect(holds({ qos: [0, 1, 2] }, { qos: qos as never })).toBe(false)
     }
   })
 
-  it('refuses what is no QoS', () => {
+  it('refuses invalid values', () => {
     expect(problemsOf({ qos: 3 })).toEqual([
       { path: 'when.qos', message: '3 is not a QoS', remedy: 'write 0, 1 or 2, or a list of them' },
     ])
@@ -25,7 +25,7 @@ describe('qos', () => {
 })
 
 describe('retain', () => {
-  it('takes a message that says nothing of it as not retained', () => {
+  it('treats a missing property as not retained', () => {
     expect([true, false, undefined].map(retain => holds({ retain: true }, { retain }))).toEqual([
       true,
       false,
@@ -38,13 +38,13 @@ describe('retain', () => {
     ])
   })
 
-  it('refuses what is neither true nor false', () => {
+  it('refuses values other than true and false', () => {
     expect(pathsOf({ retain: 1 })).toEqual(['when.retain'])
   })
 })
 
 describe('protocol', () => {
-  it('matches the protocol the message came by', () => {
+  it('matches the protocol of the message', () => {
     expect(holds({ protocol: 'mqtt' }, { protocol: 'mqtt' })).toBe(true)
     expect(holds({ protocol: 'mqtt' }, { protocol: 'nats' })).toBe(false)
     expect(holds({ protocol: 'nats' })).toBe(false)

@@ -43,7 +43,7 @@ describe('a field path', () => {
     expect(others).toEqual([])
   })
 
-  it('finds what it names in any nest of objects and lists', () => {
+  it('finds fields at any depth of objects and lists', () => {
     const steps = fc.array(fc.oneof(fc.string({ minLength: 1, maxLength: 8 }), fc.nat(3)), {
       minLength: 1,
       maxLength: 8,
@@ -66,7 +66,7 @@ describe('a field path', () => {
 })
 
 describe('a payload field', () => {
-  it('is compared where it is found', () => {
+  it('is compared if it is present', () => {
     const payload = { alarm: { level: 3 }, readings: [{ value: 7 }], 'a.b': true }
     expect(holdsOf(payload, { field: 'alarm.level', equals: 3 })).toBe(true)
     expect(holdsOf(payload, { field: 'readings[0].value', range: [7, 7] })).toBe(true)
@@ -75,7 +75,7 @@ describe('a payload field', () => {
     expect(holdsOf(payload, { field: 'a.b', exists: true })).toBe(false)
   })
 
-  it('is absent where the payload is no object, or there is none', () => {
+  it('is absent if the payload is not an object or missing', () => {
     expect(holds({ payload: { field: 'a', exists: true } })).toBe(false)
     expect(holds({ payload: { field: 'a', exists: false } })).toBe(true)
     for (const payload of [undefined, null, 0, 'text', true, Symbol('s'), 10n, () => 1, Number.NaN]) {
@@ -85,7 +85,7 @@ describe('a payload field', () => {
     }
   })
 
-  it('takes names of objects only and indexes of lists only', () => {
+  it('accepts names for objects only and indexes for lists only', () => {
     expect(hasField({ list: [1, 2] }, 'list.length')).toBe(false)
     expect(hasField({ list: [1, 2] }, 'list.0')).toBe(false)
     expect(hasField({ list: { 0: 1 } }, 'list[0]')).toBe(false)
@@ -109,19 +109,19 @@ describe('a payload field', () => {
     expect(hasField(() => undefined, field)).toBe(false)
   })
 
-  it('sees inherited fields of no object, and own ones of one without a prototype', () => {
+  it('reads no inherited fields, and own ones without a prototype', () => {
     expect(hasField(Object.create({ priority: 'emergency' }), 'priority')).toBe(false)
     expect(hasField(Object.assign(Object.create(null), { priority: 'emergency' }), 'priority')).toBe(true)
   })
 
-  it('takes __proto__ from a parsed payload as the plain field it is', () => {
+  it('reads __proto__ of a parsed payload as an ordinary field', () => {
     const payload: unknown = JSON.parse('{"__proto__": {"priority": "emergency"}}')
     expect(holdsOf(payload, { field: 'priority', equals: 'emergency' })).toBe(false)
     expect(holdsOf(payload, { field: '__proto__.priority', equals: 'emergency' })).toBe(true)
     expect(({} as { priority?: string }).priority).toBeUndefined()
   })
 
-  it('counts as absent whatever throws', () => {
+  it('counts as absent if reading it throws', () => {
     const fail = (): never => {
       throw new Error('hostile')
     }
@@ -144,7 +144,7 @@ describe('a payload field', () => {
     expect(holds({ payload: { field: 'a', equals: 1 } }, { payload: 'no function' as never })).toBe(false)
   })
 
-  it('walks cyclic and very deep payloads no further than its path', () => {
+  it('reads cyclic and very deep payloads no further than its path', () => {
     const cyclic: Record<string, unknown> = { value: 1 }
     cyclic.self = cyclic
     expect(holdsOf(cyclic, { field: 'self.self.self.value', equals: 1 })).toBe(true)
@@ -157,13 +157,13 @@ describe('a payload field', () => {
     expect(hasField(deep, steps)).toBe(true)
   })
 
-  it('is read as a whole for other uses, undefined where it is absent', () => {
+  it('returns its value for other uses, undefined if it is absent', () => {
     const message = messageWith({ payload: () => ({ a: [{ b: null }] }) })
     expect(readField(message, ['a', 0, 'b'])).toBeNull()
     expect(readField(message, ['a', 1])).toBeUndefined()
   })
 
-  it('reports a missing test and a stray word at once', () => {
+  it('reports a missing test and an unknown property at once', () => {
     expect(pathsOf({ payload: { feild: 'priority' } })).toEqual(['when.payload.feild', 'when.payload'])
     expect(pathsOf({ payload: 'priority' })).toEqual(['when.payload'])
     expect(pathsOf({ payload: { field: 7, equals: 1 } })).toEqual(['when.payload.field'])

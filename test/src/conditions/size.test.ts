@@ -12,13 +12,13 @@ describe('size', () => {
     expect(sizesHeld({ max: 0 }, [0, 1])).toEqual([true, false])
   })
 
-  it('tells kB of 1000 bytes from KiB of 1024', () => {
+  it('distinguishes kB (1000 bytes) from KiB (1024)', () => {
     expect(sizesHeld({ max: '10kB' }, [10_000, 10_001])).toEqual([true, false])
     expect(sizesHeld({ max: '10KiB' }, [10_240, 10_241])).toEqual([true, false])
     expect(sizesHeld({ min: '1kB', max: 2000 }, [999, 1000, 2000, 2001])).toEqual([false, true, true, false])
   })
 
-  it('holds for no size that is none', () => {
+  it('matches no invalid size', () => {
     expect(sizesHeld({ min: 0 }, [Number.NaN])).toEqual([false])
     expect(holds({ size: { max: 5 } }, { size: undefined as never })).toBe(false)
   })
@@ -39,7 +39,7 @@ describe('size', () => {
     expect(others).toEqual([])
   })
 
-  it('refuses a size without ends, with exchanged ones, or that is no object', () => {
+  it('refuses a size without bounds, with exchanged ones, or that is not an object', () => {
     expect(pathsOf({ size: {} })).toEqual(['when.size'])
     expect(problemsOf({ size: { min: '2kB', max: '1kB' } })[0]?.remedy).toBe('exchange min and max')
     expect(pathsOf({ size: 5 })).toEqual(['when.size'])

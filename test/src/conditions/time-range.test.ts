@@ -25,7 +25,7 @@ function minutesHeld(spec: ConditionSpec, from: string, to: string): number {
 }
 
 describe('a time range', () => {
-  it('includes its first moment and excludes its last', () => {
+  it('includes its start and excludes its end', () => {
     const spec = { time: '08:00-17:00' }
     expect(holdsAt(spec, '2026-05-04T07:59:59.999Z')).toBe(false)
     expect(holdsAt(spec, '2026-05-04T08:00:00.000Z')).toBe(true)
@@ -33,7 +33,7 @@ describe('a time range', () => {
     expect(holdsAt(spec, '2026-05-04T17:00:00.000Z')).toBe(false)
   })
 
-  it('can be given to the second', () => {
+  it('supports seconds', () => {
     const spec = { time: '08:00:30-08:00:31' }
     expect(holdsAt(spec, '2026-05-04T08:00:29.999Z')).toBe(false)
     expect(holdsAt(spec, '2026-05-04T08:00:30.000Z')).toBe(true)
@@ -41,7 +41,7 @@ describe('a time range', () => {
     expect(holdsAt(spec, '2026-05-04T08:00:31.000Z')).toBe(false)
   })
 
-  it('runs over midnight where its end is earlier than its start', () => {
+  it('spans midnight if its end is earlier than its start', () => {
     const spec = { time: '22:00-06:00' }
     expect(holdsAt(spec, '2026-05-04T21:59:59.999Z')).toBe(false)
     expect(holdsAt(spec, '2026-05-04T22:00:00Z')).toBe(true)
@@ -59,7 +59,7 @@ describe('a time range', () => {
     }
   })
 
-  it('spans a whole day from its start where both ends are equal', () => {
+  it('spans a whole day from its start if both ends are equal', () => {
     const spec = { time: '06:00-06:00', days: 'mon' }
     expect(holdsAt({ time: '06:00-06:00' }, '2026-05-04T05:00:00Z')).toBe(true)
     expect(holdsAt(spec, '2026-05-04T05:59:59.999Z')).toBe(false)
@@ -68,7 +68,7 @@ describe('a time range', () => {
     expect(holdsAt(spec, '2026-05-05T06:00:00Z')).toBe(false)
   })
 
-  it('counts the small hours of an overnight range to the day it began on', () => {
+  it('counts the hours after midnight of an overnight range to the day it began on', () => {
     const spec = { time: '22:00-06:00', days: 'fri' }
     expect(holdsAt(spec, '2026-05-08T03:00:00Z')).toBe(false) // Friday morning belongs to Thursday
     expect(holdsAt(spec, '2026-05-08T22:00:00Z')).toBe(true)
@@ -84,7 +84,7 @@ describe('a time range', () => {
     expect(holdsAt({ time: night, days: 'sun' }, '2026-05-10T00:30:00Z')).toBe(false)
   })
 
-  it('takes days alone as whole local days', () => {
+  it('applies days alone to whole local days', () => {
     const spec = { days: 'sat,sun', zone: 'Asia/Tokyo' }
     expect(holdsAt(spec, '2026-05-08T14:59:59.999Z')).toBe(false) // 23:59:59 on Friday in Tokyo
     expect(holdsAt(spec, '2026-05-08T15:00:00Z')).toBe(true)
@@ -92,13 +92,13 @@ describe('a time range', () => {
     expect(holdsAt(spec, '2026-05-10T15:00:00Z')).toBe(false)
   })
 
-  it('reads the wall clock of its zone, also where the offset is no whole hour', () => {
+  it('uses the local time of its zone, even if the offset is not a whole hour', () => {
     expect(holdsAt({ time: '12:00-12:01', zone: 'Asia/Kathmandu' }, '2026-05-04T06:15:00Z')).toBe(true)
     expect(holdsAt({ time: '12:00-12:01', zone: 'Asia/Kathmandu' }, '2026-05-04T12:00:00Z')).toBe(false)
     expect(holdsAt({ time: '12:00-12:01', zone: 'america/new_york' }, '2026-05-04T16:00:00Z')).toBe(true)
   })
 
-  it('holds for two zones asked in turn at the same moment', () => {
+  it('works for two zones evaluated alternately', () => {
     const spec: ConditionSpec = {
       all: [
         { time: '10:00-11:00' },
@@ -110,7 +110,7 @@ describe('a time range', () => {
     expect(holdsAt(spec, '2026-05-04T11:30:00Z')).toBe(false)
   })
 
-  it('follows a clock that jumps back and forth', () => {
+  it('works with a clock that jumps back and forth', () => {
     const spec = { time: '08:00-09:00', days: 'mon' }
     for (const day of ['2026-05-04', '2025-05-05', '1970-01-05', '2026-05-04']) {
       expect(holdsAt(spec, `${day}T08:30:00Z`)).toBe(true)
@@ -127,7 +127,7 @@ describe('a time range', () => {
     expect(holdsAt(spec, '1970-01-01T00:45:30.000Z')).toBe(false)
   })
 
-  it('holds at no moment that is none, whatever was asked before', () => {
+  it('matches no invalid time, whatever was evaluated before', () => {
     expect(holdsAt({ days: 'mon-sun' }, '2026-05-04T08:30:00Z')).toBe(true)
     for (const nowMs of [Number.NaN, Infinity, -Infinity, 8.64e15 + 1, 1e300]) {
       expect(holds({ days: 'mon-sun' }, {}, nowMs)).toBe(false)
@@ -138,13 +138,13 @@ describe('a time range', () => {
 describe('daylight saving', () => {
   const zone = 'Europe/Berlin'
 
-  it('never enters a range that lies in the skipped hour of Berlin', () => {
+  it('never enters a range in the skipped hour of Berlin', () => {
     const spec = { time: '02:15-02:45', zone }
     expect(minutesHeld(spec, '2026-03-28T23:00:00Z', '2026-03-29T22:00:00Z')).toBe(0)
     expect(minutesHeld(spec, '2026-03-29T22:00:00Z', '2026-03-30T22:00:00Z')).toBe(30)
   })
 
-  it('ends and begins ranges on the wall clock of the day Berlin springs forward', () => {
+  it('starts and ends ranges by local time on the day Berlin springs forward', () => {
     expect(holdsAt({ time: '03:00-04:00', zone }, '2026-03-29T00:59:59.999Z')).toBe(false)
     expect(holdsAt({ time: '03:00-04:00', zone }, '2026-03-29T01:00:00Z')).toBe(true)
     expect(minutesHeld({ time: '22:00-06:00', zone }, '2026-03-28T12:00:00Z', '2026-03-29T12:00:00Z')).toBe(
@@ -171,7 +171,7 @@ describe('daylight saving', () => {
     expect(minutesHeld(spec, '2026-10-23T00:00:00Z', '2026-10-27T00:00:00Z')).toBe(9 * 60)
   })
 
-  it('knows that Sao Paulo skipped the first hour of a Sunday', () => {
+  it('handles the first hour of a Sunday that Sao Paulo skipped', () => {
     const sunday = { days: 'sun', zone: 'America/Sao_Paulo' }
     expect(
       minutesHeld({ ...sunday, time: '00:00-01:00' }, '2018-11-03T00:00:00Z', '2018-11-06T00:00:00Z'),
@@ -181,7 +181,7 @@ describe('daylight saving', () => {
     expect(minutesHeld(sunday, '2018-11-03T00:00:00Z', '2018-11-06T00:00:00Z')).toBe(23 * 60)
   })
 
-  it('knows that Sao Paulo repeated the last hour of a Saturday, and has no daylight saving in 2026', () => {
+  it('handles the last hour of a Saturday that Sao Paulo repeated, and no daylight saving in 2026', () => {
     const spec = { time: '23:00-24:00', days: 'sat', zone: 'America/Sao_Paulo' }
     expect(minutesHeld(spec, '2018-02-17T12:00:00Z', '2018-02-18T12:00:00Z')).toBe(120)
     expect(minutesHeld(spec, '2026-02-14T12:00:00Z', '2026-02-15T12:00:00Z')).toBe(60)
@@ -190,7 +190,7 @@ describe('daylight saving', () => {
 })
 
 describe('the local clock', () => {
-  it('asks Intl once per clock minute, however often it is turned', () => {
+  it('calls Intl once per clock minute, however often it is used', () => {
     let asked = 0
     class CountedFormat extends Intl.DateTimeFormat {
       override formatToParts(date?: Date | number): Intl.DateTimeFormatPart[] {
@@ -239,7 +239,7 @@ describe('the local clock', () => {
   })
 })
 
-describe('the words of time', () => {
+describe('the properties of a time condition', () => {
   it.each([
     ['22:00-06:00', 79_200, 21_600],
     [' 8:05 - 9:30:15 ', 29_100, 34_215],
@@ -260,7 +260,7 @@ describe('the words of time', () => {
     expect(parseDays(text)).toBe(bits)
   })
 
-  it('takes a list of days like days with commas', () => {
+  it('accepts a list of days like days with commas', () => {
     const monday = '2026-05-04T08:00:00Z'
     expect(holdsAt({ days: ['mon', 'thu-fri'] }, monday)).toBe(true)
     expect(holdsAt({ days: ['tue', 'thu-fri'] }, monday)).toBe(false)
@@ -315,12 +315,12 @@ describe('the words of time', () => {
     expect(others).toEqual([])
   })
 
-  it('names the place of a wrong day in a list, and refuses an empty one', () => {
+  it('reports the position of an invalid day in a list, and refuses an empty list', () => {
     expect(pathsOf({ days: ['mon', 'dienstag', 3] })).toEqual(['when.days[1]', 'when.days[2]'])
     expect(pathsOf({ days: [] })).toEqual(['when.days'])
   })
 
-  it('refuses a zone that nothing in the same object uses', () => {
+  it('refuses a zone without time or days in the same object', () => {
     expect(problemsOf({ zone: 'Europe/Berlin', qos: 1 })).toEqual([
       {
         path: 'when.zone',

@@ -39,7 +39,7 @@ describe('range', () => {
     expect(holdsIn(0, [0, 0])).toBe(true)
   })
 
-  it('holds for numbers only', () => {
+  it('matches numbers only', () => {
     for (const v of ['15', Number.NaN, null, true, [15], { valueOf: () => 15 }, 15n]) {
       expect(holdsOf({ v }, { field, range: [10, 20] })).toBe(false)
     }
@@ -48,7 +48,7 @@ describe('range', () => {
 })
 
 describe('exists', () => {
-  it('holds for a field that is there, be it null', () => {
+  it('matches a field that is present, even if it is null', () => {
     for (const v of [null, 0, '', false, []]) {
       expect(holdsOf({ v }, { field, exists: true })).toBe(true)
       expect(holdsOf({ v }, { field, exists: false })).toBe(false)
@@ -59,7 +59,7 @@ describe('exists', () => {
 })
 
 describe('a value test', () => {
-  it('wants exactly one word', () => {
+  it('needs exactly one property', () => {
     expect(problemsOf({ payload: { field } })).toEqual([
       {
         path: 'when.payload',
@@ -98,7 +98,7 @@ describe('a value test', () => {
     expect(others).toEqual([])
   })
 
-  it('names each wrong value of a list', () => {
+  it('reports each invalid value of a list', () => {
     expect(pathsOf({ payload: { field, in: [[], 1, {}] } })).toEqual([
       'when.payload.in[0]',
       'when.payload.in[2]',

@@ -45,14 +45,14 @@ describe.each(Object.keys(KINDS))('a whole payload, %s', kind => {
     expect(not.filter(held)).toEqual([])
   })
 
-  it('is given as it was sent', () => {
+  it('is compared as it was sent', () => {
     const text = 'ü ON\u0000'
     expect(Buffer.from(KINDS[kind]!(text).bytes!()!).toString()).toBe(text)
   })
 })
 
 describe('a condition on a whole payload', () => {
-  it('reads no payload whose size shows that it is another text', () => {
+  it('does not read a payload whose size differs', () => {
     const condition = compileCondition({ payload: { equals: 'ON' } })
     let reads = 0
     const message: Message = {
@@ -66,7 +66,7 @@ describe('a condition on a whole payload', () => {
     expect(reads).toBe(0)
   })
 
-  it('never throws, whatever a message brings', () => {
+  it('never throws, whatever a message contains', () => {
     const condition = compileCondition({ payload: { equals: 'ON' } })
     const broken = [() => 'ON', () => null, () => ({ length: 2 }), () => JSON.parse('{')]
     for (const bytes of broken) {
@@ -82,7 +82,7 @@ describe('a condition on a whole payload', () => {
     expect(describeCondition({ payload: { equals: 'ON' } })).toBe('payload = "ON"')
   })
 
-  it('needs something to compare with', () => {
+  it('needs a value to compare with', () => {
     expect(() => compileCondition({ payload: {} })).toThrow(PolicyError)
     expect(() => compileCondition({ payload: { field: '', equals: 1 } })).toThrow(/"" is not a field path/)
   })

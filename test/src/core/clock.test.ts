@@ -8,8 +8,8 @@ import { Folder } from '../cli/folder.ts'
 
 const message = (client: string) => ({ topic: 't', on: 'publish', sender: { client }, size: 1 }) as const
 
-describe('a steady clock', () => {
-  it('stands still while the other is behind, and is one for all who share it', () => {
+describe('a monotone clock', () => {
+  it('stops while the system clock is behind, and is the same object for all users of the clock', () => {
     const clock = new FakeClock(1_000)
     const clockOfGate = steady(clock)
     expect(steady(clock)).toBe(clockOfGate)
@@ -26,7 +26,7 @@ describe.each(['memory', 'sqlite'])('a gate on %s whose clock steps back', name 
   const open = (clock: FakeClock) =>
     name === 'memory' ? new MemoryStore({ clock }) : openSqlite(':memory:', { clock })
 
-  it('tells a wait that is enough, and one millisecond less is not', async () => {
+  it('reports a wait that is enough, and one millisecond less is not', async () => {
     const clock = new FakeClock()
     const startMs = clock.now()
     const gate = new Gate({ clock, store: await open(clock) })
@@ -43,7 +43,7 @@ describe.each(['memory', 'sqlite'])('a gate on %s whose clock steps back', name 
     await gate.store.close()
   })
 
-  it('gives nothing back of a key that was swept at a later time', async () => {
+  it('refunds nothing for a key that was swept at a later time', async () => {
     const clock = new FakeClock()
     const startMs = clock.now()
     const gate = new Gate({ clock, store: await open(clock) })
@@ -63,7 +63,7 @@ describe.each(['memory', 'sqlite'])('a gate on %s whose clock steps back', name 
 })
 
 describe('a replay of lines out of order', () => {
-  it('decides them at the latest moment so far, and says how many there were', async () => {
+  it('uses the latest time so far, and reports the number of such lines', async () => {
     using folder = new Folder()
     const policy = folder.file('policy.yaml', 'rules:\n  - { name: r, per: client, limit: 1/min }\n')
     const lines = [0, 200_000, 100_000, 150_000, 260_000].map(at => ({ at, topic: 't', client: 'c' }))

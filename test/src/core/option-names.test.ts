@@ -132,17 +132,17 @@ async function problemOf(call: () => unknown): Promise<string> {
 }
 
 describe('options in code', () => {
-  it.each(Object.entries(CALLS))('%s: a name that does not exist is refused', async (_name, call) => {
+  it.each(Object.entries(CALLS))('%s: an unknown name is refused', async (_name, call) => {
     expect(await problemOf(call)).toContain('there is no option `exeeded`')
   })
 
-  it('are all tried here', () => {
+  it('are all covered by this test', () => {
     const named = DOORS.flatMap(door => readText(door).match(/\b\w+(?:Options|Spec)\b/g) ?? [])
     const untried = named.filter(name => !Object.hasOwn(CALLS, name) && !Object.hasOwn(ELSEWHERE, name))
     expect([...new Set(untried)].sort()).toEqual([])
   })
 
-  it('the likeliest name is given', async () => {
+  it('the most likely name is suggested', async () => {
     expect(await problemOf(() => core.limit({ ...rule, ...wrong }))).toBe(
       'there is no option `exeeded` (did you mean `exceeded`?)',
     )
@@ -197,7 +197,7 @@ describe('gate.use', () => {
     [core.aimd(), 'gate.use was given an object, which is no middleware (give its `admit`)'],
     [core.circuitBreaker(), 'gate.use was given an object, which is no middleware (give its `guard`)'],
     [[core.exempt({ clients: ['c'] })], 'gate.use was given a list, which is no middleware'],
-  ])('refuses what is no middleware at once', async (given, message) => {
+  ])('refuses values that are not middleware at once', async (given, message) => {
     expect(await problemOf(() => new core.Gate().use(given as Any))).toContain(message)
   })
 })
@@ -227,7 +227,7 @@ describe('a message in code', () => {
     expect(own.checkSync({ topic: 'a', size: 1, sender: { client: 'c' } }).allowed).toBe(true)
   })
 
-  it('keeps what it has besides, and its payload', () => {
+  it('keeps its other properties and its payload', () => {
     class Reading {
       readonly topic = 'a'
       readonly size = 1
@@ -264,13 +264,13 @@ describe('a message in code', () => {
 })
 
 describe('events of a gate', () => {
-  it('an event that does not exist is refused', async () => {
+  it('an unknown event is refused', async () => {
     expect(await problemOf(() => gate.on('decisoin' as Any, () => {}))).toBe(
       'event: a gate has no event `decisoin` (did you mean `decision`?)',
     )
   })
 
-  it('`once` is called for one event, and `off` takes it back', () => {
+  it('`once` calls a listener for one event, and `off` removes it', () => {
     const own = new core.Gate()
     const heard: string[] = []
     const first = (): unknown => heard.push('first')
@@ -283,7 +283,7 @@ describe('events of a gate', () => {
 })
 
 describe('checkSync', () => {
-  it('throws where the answer would be a promise', async () => {
+  it('throws if the answer would be a promise', async () => {
     const own = new core.Gate().use(async (_message, next) => next())
     expect(() => own.checkSync(message)).toThrow(core.UnsupportedError)
   })

@@ -51,7 +51,7 @@ describe('parseRate', () => {
       '5/min per header.key burst 9',
       { count: 5, periodMs: 60_000, bytes: false, burst: 9, per: 'header.key' },
     ],
-  ])('reads %j', (text, rate) => {
+  ])('parses %j', (text, rate) => {
     expect(parseRate(text)).toEqual(rate)
   })
 
@@ -87,20 +87,20 @@ describe('parseRate', () => {
     '10/s per 5 minutes',
     '5/min per',
     '10Mb/s',
-  ])('refuses %j and shows how a rate is written', text => {
+  ])('refuses %j and shows the syntax of a rate', text => {
     expect(refusal(() => parseRate(text))).toBe(
       `${JSON.stringify(text)} is not a rate (write it as 10/s, 100 per minute, 5 per 5 minutes, 1MB/s or unlimited, each with an optional burst N)`,
     )
   })
 
-  it('refuses what is no string and quotes only the start of a huge one', () => {
+  it('refuses values that are not text and quotes only the start of a long one', () => {
     expect(refusal(() => parseRate(5 as unknown as string))).toContain('5 is not a rate')
     expect(refusal(() => parseRate(undefined as unknown as string))).toContain('undefined is not a rate')
     expect(refusal(() => parseRate({} as unknown as string))).toContain('an object is not a rate')
     expect(refusal(() => parseRate('9'.repeat(1_000_000))).length).toBeLessThan(300)
   })
 
-  it('reads back every rate it could have written', () => {
+  it('parses every rate that it can format', () => {
     const units = { ms: 1, s: 1000, min: 60_000, hours: 3_600_000 }
     fc.assert(
       fc.property(
@@ -118,7 +118,7 @@ describe('parseRate', () => {
     )
   })
 
-  it('answers any text with a rate or a PolicyError', () => {
+  it('returns a rate or throws PolicyError for any text', () => {
     const word = fc.constantFrom(
       '10',
       '/',
@@ -163,7 +163,7 @@ describe('parseDuration', () => {
     ['5 minutes', 300_000],
     ['1.1s', 1100],
     ['2 weeks', 14 * DAY_MS],
-  ])('reads %j', (text, ms) => {
+  ])('parses %j', (text, ms) => {
     expect(parseDuration(text)).toBe(ms)
   })
 
@@ -194,7 +194,7 @@ describe('parseBytes', () => {
     ['64KiB', 65_536],
     ['1 GiB', 1_073_741_824],
     ['1.1kB', 1100],
-  ])('reads %j', (text, bytes) => {
+  ])('parses %j', (text, bytes) => {
     expect(parseBytes(text)).toBe(bytes)
   })
 
@@ -210,7 +210,7 @@ describe('parseBytes', () => {
 })
 
 describe('parsePercent', () => {
-  it('reads percentages above 0 and up to 100', () => {
+  it('parses percentages above 0 and up to 100', () => {
     expect([parsePercent('80%'), parsePercent('0.5 %'), parsePercent('100%')]).toEqual([0.8, 0.005, 1])
   })
 

@@ -60,8 +60,8 @@ async function ask(gate: Gate, sent: Message): Promise<Decision> {
   return gate.check(sent)
 }
 
-describe('what one node finds out', () => {
-  it('holds on all nodes of a store: who is abusive, for as long', async () => {
+describe('findings of one node', () => {
+  it('apply on all nodes of a store: an abusive sender, for the same time', async () => {
     const nodes = new Nodes()
     const [a, b] = [await nodes.open(), await nodes.open()]
     const changes: string[] = []
@@ -86,7 +86,7 @@ describe('what one node finds out', () => {
     ])
   })
 
-  it('holds on all nodes of a store: which breaker is open, each tries for itself', async () => {
+  it('apply on all nodes of a store: an open breaker, which each node tries for itself', async () => {
     const nodes = new Nodes()
     const [a, b] = [await nodes.open(), await nodes.open()]
     for (let n = 0; n < 11; n++) a.handlerMonitor.record(message('c', 'down'), { durationMs: 1, ok: false })
@@ -100,7 +100,7 @@ describe('what one node finds out', () => {
     expect((await ask(b, message('c', 'down'))).rule).toBe('all')
   })
 
-  it('is known of so many senders; of more, those seen last', () => {
+  it('are bounded in number; the latest are kept', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock, behaviour: {} }).use(
       limit({ name: 'all', rate: '1/h burst 9', per: 'client', exceeded: 'drop' }),

@@ -22,7 +22,7 @@ function from(sender: Message['sender'], more: Partial<Message> = {}): Message {
 }
 
 describe('a ban', () => {
-  it('holds at once for a sender that is known already, and ends to the millisecond', async () => {
+  it('applies at once to a known sender, and ends to the millisecond', async () => {
     const { gate, clock } = gateAt()
     const sender = createSender({ client: 'c1', ip: '10.0.0.7' })
     expect(gate.check(from(sender))).toMatchObject({ allowed: true })
@@ -40,7 +40,7 @@ describe('a ban', () => {
     expect(gate.bans.list()).toEqual([])
   })
 
-  it('that ends last counts, and the harsher one of those that end together', async () => {
+  it('that ends last applies, and the harsher one of those that end together', async () => {
     const { gate, clock } = gateAt()
     const message = from({ client: 'c', user: 'u', device: 'd', ip: '10.0.0.7' })
     const add = (subject: object, outcome: 'drop' | 'reject' | 'disconnect', length: number) =>
@@ -65,7 +65,7 @@ describe('a ban', () => {
     [{ apiKey: 'k' }],
     [{ ip: '10.1.2.3' }],
     [{ ip: '10.0.0.0/8' }],
-  ])('of %j holds for every action of theirs and nobody else', async subject => {
+  ])('of %j applies to every action of its senders only', async subject => {
     const { gate } = gateAt()
     await gate.bans.add({ ...subject, reason: 'test' })
     const sender = { client: 'c', user: 'u', device: 'd', apiKey: 'k', ip: '10.1.2.3' }
@@ -79,7 +79,7 @@ describe('a ban', () => {
     expect(gate.check(from({ client: 'other', user: 'o', ip: '192.0.2.1' }))).toMatchObject({ allowed: true })
   })
 
-  it('stands before exemptions, overrides and what a message holds: nothing of it is parsed', async () => {
+  it('precedes exemptions, overrides and conditions: the payload is not parsed', async () => {
     const { gate } = gateAt()
     await gate.exemptions.add({
       name: 'urgent',
@@ -107,7 +107,7 @@ describe('a ban', () => {
     expect(gate.check(from({ client: 'c' }))).toMatchObject({ remaining: 99 })
   })
 
-  it('takes the place of an earlier one of the same name, is listed with who, when and why, and can be taken back', async () => {
+  it('replaces an earlier one of the same name, is listed with author, time and reason, and can be removed', async () => {
     const { gate, clock } = gateAt(1_000)
     await gate.bans.add({ ip: '10.1.2.3/8', reason: 'first', for: 1_000 })
     clock.advance(10)
@@ -129,7 +129,7 @@ describe('a ban', () => {
     expect(gate.check(from({ ip: '10.9.9.9' }))).toMatchObject({ allowed: true })
   })
 
-  it('is told to the audit log: who, when and why it began and ended', async () => {
+  it('is written to the audit log with author, start, end and reason', async () => {
     const { gate, clock, audit } = gateAt()
     await gate.bans.add({ client: 'a', reason: 'floods', addedBy: 'ann', for: 500 })
     await gate.bans.add({ client: 'b', reason: 'also', addedBy: 'ann' })

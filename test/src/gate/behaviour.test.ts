@@ -56,7 +56,7 @@ class Scene {
 }
 
 describe('behaviour', () => {
-  it('that is abusive has 0.3 of a limit, at once and to the end of the next hour', async () => {
+  it('that is abusive scales a limit by 0.3, at once and until the end of the next hour', async () => {
     const scene = new Scene()
     const sender = createSender({ client: 'c' })
     await scene.abuse(sender)
@@ -73,7 +73,7 @@ describe('behaviour', () => {
     expect(scene.check(sender).limit).toBe(100)
   })
 
-  it('that is good has 1.2 of it, in the hour after', async () => {
+  it('that is good scales it by 1.2, in the following hour', async () => {
     const scene = new Scene()
     const sender = createSender({ client: 'c' })
     expect(scene.passed(sender, 10)).toBe(10)
@@ -85,7 +85,7 @@ describe('behaviour', () => {
     expect(scene.passed(sender, 200)).toBe(119)
   })
 
-  it('gives back and takes away nothing that was used when it changes', () => {
+  it('neither returns nor removes used units when it changes', () => {
     const scene = new Scene()
     const sender = createSender({ client: 'c' })
     expect(scene.passed(sender, 50)).toBe(50)
@@ -95,7 +95,7 @@ describe('behaviour', () => {
     expect(scene.passed(sender, 100)).toBe(15)
   })
 
-  it('is not kept alive by what the smaller limit refuses', () => {
+  it('does not stay abusive by refusals of the smaller limit', () => {
     const scene = new Scene({}, '100/h')
     const sender = createSender({ client: 'c' })
     scene.passed(sender, 100)
@@ -118,7 +118,7 @@ describe('behaviour', () => {
     ['good', 0.1, 1.5, 'load low', 150],
     ['good', 0.5, 1.2, 'behaviour good', 120],
   ] as const)(
-    'that is %s under a load of %d has x%d of a limit: %s',
+    'if %s under a load of %d scales by x%d: %s',
     async (behaviourLevel, load, factor, reason, room) => {
       const clock = new FakeClock(0)
       const gate = new Gate({ clock, behaviour: {}, load })
@@ -139,7 +139,7 @@ describe('behaviour', () => {
     },
   )
 
-  it('says of a third of a limit what passes: 4 of 12', async () => {
+  it('reports a third of a limit in whole messages: 4 of 12', async () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock, behaviour: { abusive: 0.5 }, load: 0.1 })
     open.push(gate)
@@ -152,7 +152,7 @@ describe('behaviour', () => {
     expect(gate.check(message(sender))).toMatchObject({ allowed: false, limit: 4 })
   })
 
-  it('leaves quotas, tiers and rates of overrides as they are', async () => {
+  it('does not scale quotas, tiers and rates of overrides', async () => {
     const scene = new Scene({ tiers: { free: { limit: '1/h burst 77' } } })
     scene.gate.use('t', quota({ name: 'daily', rate: '500/day', per: 'client' }))
     const sender = createSender({ client: 'c', tier: 'free' })
@@ -174,7 +174,7 @@ describe('behaviour', () => {
     expect(await numbers()).toContainEqual(['all', 60, 'behaviour abusive'])
   })
 
-  it('is the same on all connections of a sender, and is told apart as the gate says', async () => {
+  it('is the same on all connections of a sender, and is counted by the configured part', async () => {
     const scene = new Scene({ behaviour: { per: 'user', abusive: 0.5, good: 'x1' } })
     await scene.abuse({ client: 'a', user: 'u' })
     expect(scene.check({ client: 'b', user: 'u' }).limit).toBe(50)
@@ -182,7 +182,7 @@ describe('behaviour', () => {
     expect(scene.check({ client: 'a' }).limit).toBe(100)
   })
 
-  it('is no matter of what waits, of bans, and of who is exempt', async () => {
+  it('ignores delayed messages, bans and exempt senders', async () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock, behaviour: {} })
     open.push(gate)
@@ -196,7 +196,7 @@ describe('behaviour', () => {
     expect(gate.check(message({ client: 'd' }))).not.toHaveProperty('scaled')
   })
 
-  it('is no matter of a handler that is spared, and neither are penalties', () => {
+  it('ignores refusals that protect a handler, as do penalties', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock, behaviour: {}, penalties: { block: '1h' } })
     open.push(gate)
@@ -213,7 +213,7 @@ describe('behaviour', () => {
     expect(gate.bans.list()).toEqual([])
   })
 
-  it('may be a word of a policy, and a reload changes it', async () => {
+  it('can be set by a policy, and a reload changes it', async () => {
     const clock = new FakeClock(0)
     const rules = [{ name: 'all', limit: '1/h burst 100', per: 'client', exceeded: 'drop' }]
     const gate = await Gate.fromPolicy({ behaviour: { abusive: 0.1 }, rules }, { clock })

@@ -174,7 +174,7 @@ describe.each(Object.keys(STORES))('nodes of %s', name => {
     return store
   }
 
-  it('go by the worst load of them, and say whose it is', async () => {
+  it('use the highest load of all, and name its node', async () => {
     const a = await open('a')
     const b = await open('b')
     await pass(2)
@@ -199,7 +199,7 @@ describe.each(Object.keys(STORES))('nodes of %s', name => {
     expect(a.scale.report()).toMatchObject({ changes: 2, fleet: { failures: 0 } })
   })
 
-  it('forget one that has vanished after three intervals, and one that ends at once', async () => {
+  it('drop a vanished one after three intervals, and one that leaves at once', async () => {
     const a = await open('a')
     const b = await open('b')
     const c = await open('c')
@@ -224,7 +224,7 @@ describe.each(Object.keys(STORES))('nodes of %s', name => {
     await c.store.close()
   })
 
-  it('take the stages of a signal by the worst of that signal alone', async () => {
+  it('select the stages of a signal by its highest value', async () => {
     const load = { cpu: 0.1, memory: 0.1 }
     const signals = [
       { name: 'cpu', read: () => load.cpu },
@@ -244,7 +244,7 @@ describe.each(Object.keys(STORES))('nodes of %s', name => {
     expect(a.scaled).toEqual({ factor: 0.5, reason: 'cpu above 80% of node b' })
   })
 
-  it('make nobody read bans and overrides anew', async () => {
+  it('do not cause bans and overrides to be read again', async () => {
     const all = [await open('a'), await open('b'), await open('c')]
     await all[0]!.gate.bans.add({ client: 'x', reason: 'test' })
     await until(async () => {
@@ -320,7 +320,7 @@ describe('a node', () => {
     sharedEntries.put({ kind: 'load', id: name, json: text, expiresAtMs: clock.now() + 10 * EVERY_MS })
   }
 
-  it('goes by its own load while the others cannot be asked, counts it, and tells of it once', async () => {
+  it('uses its own load while the others are unreachable, counts that, and logs it once', async () => {
     const sharedEntries = new OwnNotes()
     node = new Node('a', withNotes(sharedEntries), clock)
     tell(sharedEntries, 'b', { node: 'b', signals: { given: 0.9 } })
@@ -342,7 +342,7 @@ describe('a node', () => {
     expect(about()).toBe(2)
   })
 
-  it('is not kept waiting by a store that does not answer', async () => {
+  it('is not blocked by a store that does not answer', async () => {
     const sharedEntries = new OwnNotes()
     node = new Node(
       'a',
@@ -356,7 +356,7 @@ describe('a node', () => {
     expect(node.scale.report().fleet?.failures).toBe(1)
   })
 
-  it('takes what is no load for none', async () => {
+  it('ignores an invalid load', async () => {
     const sharedEntries = new OwnNotes()
     node = new Node('a', withNotes(sharedEntries), clock)
     const broken = ['', 'null', '{', '[]', '{"node":1}', '{"node":"x","signals":7}']
@@ -369,7 +369,7 @@ describe('a node', () => {
     expect(node.scale.report()).toMatchObject({ load: 0.5, changes: 0 })
   })
 
-  it('hears so many nodes and no more', async () => {
+  it('reads a bounded number of nodes', async () => {
     const sharedEntries = new OwnNotes()
     node = new Node('a', withNotes(sharedEntries), clock)
     for (let count = 0; count < MAX_SIZES.fleetNodes + 10; count++)
@@ -383,7 +383,7 @@ describe('a node', () => {
     expect(node.scale.report().load).toBe(0.5)
   })
 
-  it('stands for a factor as long as it is near the worst: no name comes and goes', async () => {
+  it('keeps its name while it is near the highest load', async () => {
     const sharedEntries = new OwnNotes()
     node = new Node('a', withNotes(sharedEntries), clock)
     await node.check()
@@ -400,7 +400,7 @@ describe('a node', () => {
     expect(node.scale.report().changes).toBe(1)
   })
 
-  it('of a memory store is the fleet; a store by which nodes cannot tell each other is refused', async () => {
+  it('of a memory store is the whole fleet; a store without shared entries is refused', async () => {
     node = new Node('a', new MemoryStore({ clock }), clock)
     node.load = 0.9
     await node.check()
@@ -418,7 +418,7 @@ describe('a node', () => {
     await gate.close()
   })
 
-  it('has a name that can be read', () => {
+  it('has a readable name', () => {
     node = new Node('a', new MemoryStore({ clock }), clock)
     for (const name of ['', ' ', 'a b', 'x'.repeat(61), 'a\nb'])
       expect(() => adaptive({ across: 'fleet', node: name })).toThrow(/node: this cannot be the name/)

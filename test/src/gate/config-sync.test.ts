@@ -84,8 +84,8 @@ function sharingOn(runtimeList: RuntimeList): {
   }
 }
 
-describe('what nodes share', () => {
-  it('is told once each, however much is told at the same time', async () => {
+describe('shared entries', () => {
+  it('are written once each, however many change at the same time', async () => {
     const runtimeList = new RuntimeList()
     const { configSync } = sharingOn(runtimeList)
     await Promise.all(
@@ -95,7 +95,7 @@ describe('what nodes share', () => {
     expect(runtimeList.puts).toBe(500)
   })
 
-  it('is told when the store is in reach again, but for what is over by then', async () => {
+  it('are written when the store is reachable again, except expired ones', async () => {
     const runtimeList = new RuntimeList()
     runtimeList.isReachable = false
     const { configSync, clock } = sharingOn(runtimeList)
@@ -110,7 +110,7 @@ describe('what nodes share', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('is asked for only when something has changed', async () => {
+  it('are read only after a change', async () => {
     const runtimeList = new RuntimeList()
     const { configSync, clock, merged } = sharingOn(runtimeList)
     await configSync.poll()
@@ -122,7 +122,7 @@ describe('what nodes share', () => {
     configSync.close()
   })
 
-  it('is not taken back by a list that is older than what was sent meanwhile', async () => {
+  it('are not reverted by a list that is older than a change sent meanwhile', async () => {
     const runtimeList = new RuntimeList()
     const spared: (readonly string[])[] = []
     const merge = (_notes: readonly SharedEntry[], unsent: ReadonlySet<string>): void =>
@@ -151,7 +151,7 @@ describe('what nodes share', () => {
     configSync.close()
   })
 
-  it('is bounded while the store stays away', async () => {
+  it('are bounded while the store is unreachable', async () => {
     const runtimeList = new RuntimeList()
     runtimeList.isReachable = false
     const { configSync, clock } = sharingOn(runtimeList)
@@ -170,8 +170,8 @@ describe('what nodes share', () => {
 
 const THEIRS: SharedEntry = { kind: 'ban', id: 'theirs', json: '{}' }
 
-describe('what was said last', () => {
-  it('is told before the end, where the store is in reach', async () => {
+describe('the last change', () => {
+  it('is written before closing if the store is reachable', async () => {
     const runtimeList = new RuntimeList()
     const { configSync } = sharingOn(runtimeList)
     const told = Array.from({ length: 20 }, (_, n) =>
@@ -183,7 +183,7 @@ describe('what was said last', () => {
     expect(runtimeList.puts).toBe(20)
   })
 
-  it('keeps nobody from ending where the store is out of reach, or does not answer', async () => {
+  it('does not delay closing if the store is unreachable or does not answer', async () => {
     const runtimeList = new RuntimeList()
     runtimeList.isReachable = false
     const { configSync } = sharingOn(runtimeList)
@@ -207,8 +207,8 @@ describe('what was said last', () => {
   })
 })
 
-describe('what nodes share on a store that tells of changes', () => {
-  it('is read as soon as it is told of, and else looked at every two seconds only', async () => {
+describe('shared entries on a store with notifications', () => {
+  it('are read at a notification, and otherwise polled every two seconds only', async () => {
     const runtimeList = new TellingBoard()
     const { configSync, clock, merged } = sharingOn(runtimeList)
     await configSync.poll()
@@ -223,7 +223,7 @@ describe('what nodes share on a store that tells of changes', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('is asked for as often as ever while nobody tells', async () => {
+  it('are polled at the usual interval while notifications are off', async () => {
     const runtimeList = new TellingBoard()
     const { configSync, clock } = sharingOn(runtimeList)
     await configSync.poll()
@@ -234,7 +234,7 @@ describe('what nodes share on a store that tells of changes', () => {
     configSync.close()
   })
 
-  it('is found within two seconds where a word was lost, and asked for often until the next is heard', async () => {
+  it('are found within two seconds if a notification was lost, and polled often until the next one', async () => {
     const runtimeList = new TellingBoard()
     const { configSync, clock, merged } = sharingOn(runtimeList)
     await configSync.poll()
@@ -251,7 +251,7 @@ describe('what nodes share on a store that tells of changes', () => {
     configSync.close()
   })
 
-  it('takes a fifth of the time at the most, however often it changes', async () => {
+  it('take at most a fifth of the time, however often they change', async () => {
     const clock = new FakeClock(0)
     const runtimeList = new TellingBoard()
     const slow: SharedEntries = {
@@ -275,7 +275,7 @@ describe('what nodes share on a store that tells of changes', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('is told at once when the store is in reach again', async () => {
+  it('are written at once when the store is reachable again', async () => {
     const runtimeList = new TellingBoard()
     runtimeList.isReachable = false
     const { configSync, clock } = sharingOn(runtimeList)

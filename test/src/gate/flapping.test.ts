@@ -35,7 +35,7 @@ function reasonsOf(gate: Gate, count: number, sender: (n: number) => Sender): st
 const FLAPPING = { block: '60s', flapping: '5 connects in 10s' }
 
 describe('flapping', () => {
-  it('is so many connects of one client within a time: the last of them is refused, and what follows', () => {
+  it('is a number of connects of one client within a time: the last one and later ones are refused', () => {
     const { gate, clock } = gateWith({ penalties: FLAPPING })
     const audit: string[] = []
     gate.on('audit', ({ action, id, reason }) => audit.push(`${action} ${id} ${reason}`))
@@ -53,7 +53,7 @@ describe('flapping', () => {
     expect(audit).toEqual(['added client:c flapping', 'expired client:c its time is over'])
   })
 
-  it('is explained: what the next connect would meet, without counting it', async () => {
+  it('is explained: the result of the next connect, without counting it', async () => {
     const { gate } = gateWith({ penalties: { block: '60s', flapping: '2 connects in 10s' } })
     gate.use(exempt({ clients: ['ops'] }))
     const explained = async (client: string): Promise<string> =>
@@ -71,7 +71,7 @@ describe('flapping', () => {
     expect(reasonsOf(gate, 1, () => ({ client: 'c' }))).toEqual(['banned'])
   })
 
-  it('is none where the connects are further apart', () => {
+  it('does not occur if connects are further apart', () => {
     const { gate, clock } = gateWith({ penalties: FLAPPING })
     for (let n = 0; n < 50; n++) {
       expect(reasonsOf(gate, 1, () => ({ client: 'c' }))).toEqual(['ok'])
@@ -79,7 +79,7 @@ describe('flapping', () => {
     }
   })
 
-  it('may be counted by client and by address, and be blocked for longer each time', () => {
+  it('can be counted by client and by address, with growing blocks', () => {
     const { gate, clock } = gateWith({
       penalties: {
         block: '10s',
@@ -117,7 +117,7 @@ describe('flapping', () => {
     expect(gate.confirmConnect(connect({ client: 'other' }))).toBeUndefined()
   })
 
-  it('counts no refusals, unless it is told to as well', () => {
+  it('counts no refusals, unless configured as well', () => {
     const rule = limit({ name: 'r', rate: '1/h', per: 'client', exceeded: 'drop' })
     const only = gateWith({ penalties: FLAPPING }).gate.use(rule)
     const both = gateWith({ penalties: { ...FLAPPING, after: '2 refusals in 10s' } }).gate.use(rule)
@@ -126,7 +126,7 @@ describe('flapping', () => {
     expect([only, both].map(gate => gate.bans.list().length)).toEqual([0, 1])
   })
 
-  it('counts a connect that waits once, and nobody who is exempt', () => {
+  it('counts a delayed connect once, and no exempt sender', () => {
     const { gate } = gateWith({ penalties: FLAPPING })
     gate.use(
       exempt({ clients: ['ops'] }),
@@ -147,14 +147,14 @@ describe('flapping', () => {
     expect(() => new Gate({ penalties })).toThrow(PolicyError)
   })
 
-  it('is no word of a single rule', () => {
+  it('is not an option of a single rule', () => {
     expect(() => limit({ name: 'r', rate: '1/s', penalties: FLAPPING })).toThrow(
       'write `flapping` in the `penalties` of the policy',
     )
   })
 })
 
-describe('a block that cannot be kept', () => {
+describe('a block that cannot be stored', () => {
   it('is logged, at most once a second, and counted; the sender stays limited', async () => {
     const clock = new FakeClock(0)
     const warnings: Record<string, unknown>[] = []

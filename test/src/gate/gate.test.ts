@@ -24,8 +24,8 @@ function gateAt(nowMs = 1_000_000): { gate: Gate; clock: FakeClock } {
   return { gate: new Gate({ clock }), clock }
 }
 
-describe("middleware of the user's own", () => {
-  it('is given what the gate knows: sender, time and captures', async () => {
+describe('custom middleware', () => {
+  it('receives sender, time and captures from the gate', async () => {
     const clock = new FakeClock(5_000)
     const policy = {
       senders: { device: '{topic.unit}' },
@@ -45,7 +45,7 @@ describe("middleware of the user's own", () => {
     expect(seen).toEqual(['berlin', 5_000, { site: 'berlin', unit: 'd7' }, 0])
   })
 
-  it('may give a reason of its own', () => {
+  it('can return its own reason', () => {
     const { gate } = gateAt()
     gate.use(() => ({ allowed: false, outcome: 'drop', reason: 'maintenance', retryAfterMs: 1_000 }))
     expect(gate.checkSync(publish('a')).reason).toBe('maintenance')
@@ -53,7 +53,7 @@ describe("middleware of the user's own", () => {
 })
 
 describe('a gate', () => {
-  it('takes an option of undefined for one that is left out', async () => {
+  it('treats an undefined option as missing', async () => {
     const policy = { dialect: 'nats', rules: [{ name: 'all', topic: 'a.>', limit: '1/s' }] }
     const options = { dialect: undefined, clock: undefined, logger: undefined, store: undefined }
     const gate = await Gate.fromPolicy(policy, options)
@@ -61,7 +61,7 @@ describe('a gate', () => {
     await gate.close()
   })
 
-  it('lets pass what no rule speaks of', () => {
+  it('lets messages without a rule pass', () => {
     const { gate } = gateAt()
     expect(gate.check(publish('a/b'))).toEqual({
       allowed: true,
@@ -77,7 +77,7 @@ describe('a gate', () => {
     expect(gate.check(publish('', createSender({ client: 'c' })))).toMatchObject({ rule: 'all' })
   })
 
-  it('answers at once, without a promise, and names the rule, what is left and when to retry', () => {
+  it('answers synchronously, and reports the rule, the remainder and the wait', () => {
     const { gate, clock } = gateAt()
     gate.use('fleet/+/#', limit({ name: 'telemetry', rate: '2/s', per: 'client', exceeded: 'drop' }))
     const sender = createSender({ client: 'd1' })
@@ -108,7 +108,7 @@ describe('a gate', () => {
     expect(gate.check(publish('fleet/a/t', sender))).toMatchObject({ allowed: true })
   })
 
-  it('counts the same key whichever sender object brings it', () => {
+  it('counts the same key for different sender objects', () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'one', rate: '1/s', per: 'client' }))
     expect(gate.check(publish('t', { client: 'x' }))).toMatchObject({ allowed: true })
@@ -117,7 +117,7 @@ describe('a gate', () => {
     expect(gate.check(publish('t', { client: 'y' }))).toMatchObject({ allowed: true })
   })
 
-  it('does not mistake a copy of a sender for its original', () => {
+  it('distinguishes a copy of a sender from the original', () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'one', rate: '1/s', per: 'client' }))
     const first = { client: 'x' }
@@ -125,7 +125,7 @@ describe('a gate', () => {
     expect(gate.check(publish('t', { ...first, client: 'y' }))).toMatchObject({ allowed: true })
   })
 
-  it('charges all limits of a message or none, and says the harshest outcome and the longest wait', () => {
+  it('charges all limits of a message or none, and reports the harshest outcome and the longest wait', () => {
     const { gate } = gateAt()
     gate.use(
       limit({ name: 'wide', rate: '10/s', per: 'client', exceeded: 'throttle' }),
@@ -156,7 +156,7 @@ describe('a gate', () => {
     })
   })
 
-  it('delivers what exceeds a degrading rule in its cheaper form', () => {
+  it('delivers messages above a degrading rule in degraded form', () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'thin', rate: '1/s', exceeded: 'degrade' }))
     gate.check(publish('t'))
@@ -188,7 +188,7 @@ describe('a gate', () => {
     })
   })
 
-  it('judges a subscription by the text of its filter', () => {
+  it('checks a subscription by the text of its filter', () => {
     const { gate } = gateAt()
     gate.use('fleet/{site}/#', limit({ name: 'subs', rate: '1/min', per: 'client', on: 'subscribe' }))
     const subscribe = (topic: string): Message => ({ ...publish(topic), on: 'subscribe' })
@@ -197,7 +197,7 @@ describe('a gate', () => {
     expect(gate.check(publish('fleet/a/x'))).toMatchObject({ allowed: true, reason: 'ok' })
   })
 
-  it('counts per device by the level of that name where the broker knows no device', () => {
+  it('counts per device by the captured level if the broker knows no device', () => {
     const { gate } = gateAt()
     gate.use('fleet/{device}/#', limit({ name: 'r', rate: '1/s', per: 'device' }))
     expect(gate.check(publish('fleet/a/x', { ip: '10.0.0.1' }))).toMatchObject({ allowed: true })
@@ -205,7 +205,7 @@ describe('a gate', () => {
     expect(gate.check(publish('fleet/a/y', { ip: '10.0.0.2' }))).toMatchObject({ allowed: false })
   })
 
-  it('refuses for ever what can never pass', () => {
+  it('refuses for ever messages that can never pass', () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'bytes', rate: '1kB/s' }))
     expect(gate.check(publish('t', {}, { size: 5_000 }))).toMatchObject({
@@ -215,7 +215,7 @@ describe('a gate', () => {
     expect(gate.check(publish('t', {}, { size: 1_000 }))).toMatchObject({ allowed: true, remaining: 0 })
   })
 
-  it('says quota_exceeded for a quota', () => {
+  it('reports quota_exceeded for a quota', () => {
     const { gate } = gateAt(Date.UTC(2026, 2, 29, 0, 30))
     gate.use(quota({ name: 'daily', rate: '1/day', zone: 'Europe/Berlin' }))
     gate.check(publish('t'))
@@ -258,7 +258,7 @@ describe('exemptions', () => {
     expect(gate.check(publish('t', { client: 'other', ip: '11.0.0.1' }))).toMatchObject({ allowed: false })
   })
 
-  it('ask about each message where they have a condition', () => {
+  it('are evaluated for each message if they have a condition', () => {
     const { gate } = gateAt()
     gate.use(exempt({ name: 'small', when: { size: { max: 5 } } }), limit({ name: 'none', rate: '1 per 1h' }))
     const sender = createSender({ client: 'c' })
@@ -267,7 +267,7 @@ describe('exemptions', () => {
     expect(gate.check(publish('t', sender, { size: 6 }))).toMatchObject({ allowed: false })
   })
 
-  it('with a limit of their own open the gate no further than that', () => {
+  it('with a limit of their own let no more pass', () => {
     const { gate } = gateAt()
     const urgent = { payload: () => ({ priority: 'emergency' }) }
     gate.use(
@@ -289,7 +289,7 @@ describe('exemptions', () => {
 })
 
 describe('custom middleware', () => {
-  it('stands in its place of the chain and may answer itself', () => {
+  it('keeps its position in the chain and may return a decision', () => {
     const { gate } = gateAt()
     const ban: Middleware = (message, next) =>
       message.sender.client === 'bad'
@@ -305,7 +305,7 @@ describe('custom middleware', () => {
     })
   })
 
-  it('may be asynchronous, and asking next twice charges once', async () => {
+  it('may be asynchronous, and calling next twice charges once', async () => {
     const { gate } = gateAt()
     const slow: Middleware = async (_message, next) => {
       await next()
@@ -318,7 +318,7 @@ describe('custom middleware', () => {
 })
 
 describe('the order of the chain', () => {
-  it('is that of the calls, with priorities before and what is disabled left out', async () => {
+  it('is that of the calls, adjusted by priorities, without disabled rules', async () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'a', rate: '5/s' }), limit({ name: 'b', rate: '5/s', priority: 1 }))
     gate.use(limit({ name: 'off', rate: '1/s', enabled: false }), limit({ name: 'free', rate: 'unlimited' }))
@@ -327,14 +327,14 @@ describe('the order of the chain', () => {
     expect(gate.check(publish('t'))).toMatchObject({ rule: 'b' })
   })
 
-  it('charges a rule once though two of its patterns match', () => {
+  it('charges a rule once even if two of its patterns match', () => {
     const { gate } = gateAt()
     const rule = limit({ name: 'r', rate: '5/s' })
     gate.use('a/#', rule).use('+/b', rule)
     expect(gate.check(publish('a/b'))).toMatchObject({ remaining: 4 })
   })
 
-  it('refuses two rules of one name and scopes that do not exist', () => {
+  it('refuses duplicate names and unknown scopes', () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'r', rate: '5/s' }))
     expect(() => gate.use(limit({ name: 'r', rate: '6/s' }))).toThrow('two rules are called "r"')
@@ -345,7 +345,7 @@ describe('the order of the chain', () => {
 })
 
 describe('events', () => {
-  it('tell each decision, and a listener that throws harms no message', () => {
+  it('are emitted for each decision, and a listener that throws affects no message', () => {
     const { gate } = gateAt()
     const seen: string[] = []
     gate.on('decision', (decision, message) => {
@@ -358,7 +358,7 @@ describe('events', () => {
     expect(seen).toEqual(['t deliver', 't drop'])
   })
 
-  it('are told to each listener as often as it was added and not taken back, in that order', () => {
+  it('reach each listener as often as it was added and not removed, in that order', () => {
     const { gate } = gateAt()
     const seen: string[] = []
     const listener = (name: string) => (): void => {
@@ -377,7 +377,7 @@ describe('events', () => {
     expect(seen).toEqual([])
   })
 
-  it('are counted with the seat by who counts, before they are told; a counter that throws harms nobody', () => {
+  it('are counted with the sender state before they are emitted; a counter that throws has no effect', () => {
     const { gate } = gateAt()
     const seen: string[] = []
     const end = gate.countBy({
@@ -406,7 +406,7 @@ describe('events', () => {
 })
 
 describe('reset', () => {
-  it('forgets one key, one rule or all, and says how many', async () => {
+  it('forgets one key, one rule or all, and returns the number', async () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'a', rate: '1/h', per: 'client' }), limit({ name: 'b', rate: '1/h' }))
     const sender = { client: 'x' }

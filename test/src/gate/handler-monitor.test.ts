@@ -35,8 +35,8 @@ class Scene {
   }
 }
 
-describe('what handlers do', () => {
-  it('is asked for only while somebody goes by it', () => {
+describe('the handler monitor', () => {
+  it('is used only while anything needs its results', () => {
     const { gate } = new Scene()
     expect(gate.handlerMonitor.isUsed).toBe(false)
     const end = gate.handlerMonitor.on(() => {})
@@ -50,7 +50,7 @@ describe('what handlers do', () => {
     expect(gate.handlerMonitor.names).toEqual(['breaker'])
   })
 
-  it('is timed until what it returns is settled, by the clock of the gate', async () => {
+  it('measures until the returned promise is settled, by the clock of the gate', async () => {
     const scene = new Scene()
     scene.listen()
     const { handlerMonitor } = scene.gate
@@ -70,7 +70,7 @@ describe('what handlers do', () => {
     ])
   })
 
-  it('fails as the handler does, which stays whose it was', async () => {
+  it('reports a failure and passes the error on', async () => {
     const scene = new Scene()
     scene.listen()
     const { handlerMonitor } = scene.gate
@@ -82,7 +82,7 @@ describe('what handlers do', () => {
     expect(scene.told.map(([, { ok }]) => ok)).toEqual([false, false])
   })
 
-  it('harms nobody where a listener throws, which is told once', () => {
+  it('logs an error of a listener once', () => {
     const scene = new Scene()
     scene.gate.handlerMonitor.on(() => {
       throw new Error('mine')
@@ -91,7 +91,7 @@ describe('what handlers do', () => {
     expect(scene.errors).toHaveLength(1)
   })
 
-  it('is told to what stands on the topic', () => {
+  it('records results for the middleware of the topic', () => {
     const scene = new Scene()
     const here = circuitBreaker({ keyOf: () => 'one' })
     const there = circuitBreaker({ keyOf: () => 'one' })
@@ -102,7 +102,7 @@ describe('what handlers do', () => {
     expect((scene.gate.check(message('other/a')) as Decision).allowed).toBe(true)
   })
 
-  it('is what a rate by feedback goes by, on the clock of the gate', () => {
+  it('drives a rate by feedback, on the clock of the gate', () => {
     const scene = new Scene()
     const feedback = aimd({ minPerSecond: 10, maxPerSecond: 1_000, startPerSecond: 100 })
     scene.gate.use(feedback.admit)
@@ -115,7 +115,7 @@ describe('what handlers do', () => {
     expect(feedback.perSecond).toBeCloseTo(85.5, 5)
   })
 
-  it('spends nothing where a limit refuses what a rate or a breaker has let through', () => {
+  it('counts nothing if a limit refuses a message that a rate or breaker let through', () => {
     const scene = new Scene()
     const breaker = circuitBreaker()
     const feedback = aimd({ startPerSecond: 1 })
@@ -129,7 +129,7 @@ describe('what handlers do', () => {
     expect(rules).toEqual(['none', 'none', 'none'])
   })
 
-  it('is explained: what each would do, without doing it', async () => {
+  it('is part of explanations, without side effects', async () => {
     const scene = new Scene()
     scene.gate.use(circuitBreaker().guard, aimd({ startPerSecond: 5 }).admit)
     for (let n = 0; n < 3; n++) {

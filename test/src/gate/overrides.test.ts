@@ -37,7 +37,7 @@ function admitted(gate: Gate, message: Message, most = 1_000): number {
 }
 
 describe('an override', () => {
-  it('lifts all limits, says so, and ends to the millisecond', async () => {
+  it('lifts all limits, names itself as the reason, and ends to the millisecond', async () => {
     const { gate, clock } = gateAt()
     gate.use(limit({ name: 'r', rate: '2/h', per: 'client' }))
     const sender = createSender({ client: 'c', user: 'ann' })
@@ -81,7 +81,7 @@ describe('an override', () => {
     expect(admitted(gate, from({ client: 'd' }))).toBe(2)
   })
 
-  it('counts apart from what others count, and gives back nothing when it ends', async () => {
+  it('has separate counts, and returns nothing when it ends', async () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'all', rate: '3/h' }))
     admitted(gate, from({ client: 'a' }))
@@ -92,7 +92,7 @@ describe('an override', () => {
     expect(gate.check(from({ client: 'vip' }))).toMatchObject({ allowed: false })
   })
 
-  it('is for named rules only, where it names some; the last word counts for each', async () => {
+  it('applies to named rules only, if any; the latest one applies to each', async () => {
     const { gate, clock } = gateAt({ tiers: { free: { limit: '4/h' } } })
     gate.use(limit({ name: 'a', rate: '2/h' }), limit({ name: 'b', rate: '3/h' }))
     const sender = createSender({ client: 'c', tier: 'free' })
@@ -108,7 +108,7 @@ describe('an override', () => {
     expect(gate.check(from(sender))).toMatchObject({ allowed: true, reason: 'override' })
   })
 
-  it('holds for quotas, and keeps their calendar', async () => {
+  it('applies to quotas, and keeps their calendar', async () => {
     const { gate, clock } = gateAt()
     gate.use(quota({ name: 'q', rate: '2/day', per: 'client' }))
     await gate.overrides.add({ client: 'c', limit: 'x3', reason: 'x' })
@@ -126,7 +126,7 @@ describe('an override', () => {
     })
   })
 
-  it('works through custom middleware and on a store that is asked by promises', async () => {
+  it('works with custom middleware and on an asynchronous store', async () => {
     const clock = new FakeClock(0)
     const { gate } = gateAt({ clock, store: new LeasedStore({ store: new MemoryStore({ clock }), clock }) })
     gate.use(limit({ name: 'a', rate: '2/h' }), (_message, next) => next(), limit({ name: 'b', rate: '3/h' }))
@@ -138,7 +138,7 @@ describe('an override', () => {
     expect(await gate.check(from({ client: 'c' }))).toMatchObject({ allowed: true, reason: 'override' })
   })
 
-  it('stands in explanations and peeks with the numbers of decisions', async () => {
+  it('appears in explanations and peeks with the numbers of decisions', async () => {
     const { gate } = gateAt()
     gate.use(limit({ name: 'r', rate: '2/h' }))
     await gate.overrides.add({ client: 'c', limit: 'x5', reason: 'x' })
@@ -171,7 +171,7 @@ describe('an override', () => {
     expect([admitted(gate, from({ client: 'c' })), admitted(gate, from({ client: 'd' }))]).toEqual([4, 2])
   })
 
-  it('is one of a bounded number', async () => {
+  it('is bounded in number', async () => {
     const { gate } = gateAt()
     for (let i = 0; i < MAX_SIZES.sharedEntries; i++)
       await gate.overrides.add({ client: `c${i}`, limit: 'x2', reason: 'x' })
@@ -183,8 +183,8 @@ describe('an override', () => {
   }, 120_000)
 })
 
-describe('an exemption added at run time', () => {
-  it('lets pass what its lists and conditions say, until its end', async () => {
+describe('a runtime exemption', () => {
+  it('lets messages of its lists and conditions pass, until it ends', async () => {
     const { gate, clock } = gateAt()
     gate.use(limit({ name: 'r', rate: '1/h', per: 'client' }))
     const sender = createSender({ client: 'c' })
@@ -197,7 +197,7 @@ describe('an exemption added at run time', () => {
     expect(gate.check(from(sender))).toMatchObject({ allowed: false, rule: 'r' })
   })
 
-  it('may have a limit of its own, and survives a change of the policy', async () => {
+  it('may have its own limit, and survives a change of the policy', async () => {
     const clock = new FakeClock(0)
     const gate = await Gate.fromPolicy({ rules: [{ name: 'r', limit: '1/h' }] }, { clock })
     open.push(gate)
@@ -208,7 +208,7 @@ describe('an exemption added at run time', () => {
     expect(gate.check(from({ client: 'c' }))).toMatchObject({ reason: 'ok', rule: 'r' })
   })
 
-  it('is refused without a name, without grounds, or as one that the policy has', async () => {
+  it('is refused without a name, without lists, or with a name of the policy', async () => {
     const clock = new FakeClock(0)
     const policy = {
       exempt: [{ name: 'taken', topics: ['x'], limit: '1/h' }],
@@ -230,8 +230,8 @@ describe('an exemption added at run time', () => {
   })
 })
 
-describe('a tier given at run time', () => {
-  it('stands above what the sender brings, until its end', async () => {
+describe('a tier assigned at run time', () => {
+  it('takes precedence over the sender until it ends', async () => {
     const { gate, clock } = gateAt({ tiers: { free: { limit: '1/h' } } })
     const sender = createSender({ client: 'c', user: 'ann', tier: 'free' })
     expect(admitted(gate, from(sender))).toBe(1)
@@ -249,7 +249,7 @@ describe('a tier given at run time', () => {
     )
   })
 
-  it('last counts, also in the same millisecond', async () => {
+  it('last applies, even in the same millisecond', async () => {
     const { gate } = gateAt({ tiers: {} })
     const message = from({ client: 'c', user: 'ann' })
     for (const [subject, tier] of [

@@ -34,7 +34,7 @@ function ask(gate: Gate, sender: Message['sender'], topic?: string): Decision {
 }
 
 describe('penalties', () => {
-  it('block a sender after so many refusals within a time', () => {
+  it('block a sender after a number of refusals within a time', () => {
     const { gate, clock } = gateWith({ penalties: { block: '60s', after: '3 refusals in 10s' } })
     const sender = createSender({ client: 'c' })
     expect(ask(gate, sender).allowed).toBe(true)
@@ -54,7 +54,7 @@ describe('penalties', () => {
     expect(ask(gate, sender).reason).toBe('rate_limit_exceeded')
   })
 
-  it('count no refusal that is as old as the time', () => {
+  it('count no refusal older than the time', () => {
     const { gate, clock } = gateWith({ penalties: { block: '60s', after: '3 refusals in 10s' } })
     const sender = createSender({ client: 'c' })
     for (let i = 0; i < 10; i++) {
@@ -70,7 +70,7 @@ describe('penalties', () => {
     expect(gate.bans.list()).toHaveLength(1)
   })
 
-  it('grow with each block in a row up to the most, and are forgiven a step at a time', () => {
+  it('grow with each consecutive block up to the maximum, and shrink one step at a time', () => {
     const { gate, clock } = gateWith({
       penalties: { block: '10s', after: '1 refusal in 1s', grow: 'x2 up to 1m' },
     })
@@ -95,7 +95,7 @@ describe('penalties', () => {
     expect(lengths.slice(5)).toEqual([60_000, 20_000])
   })
 
-  it('leave alone who is only slowed down, sent elsewhere or exempt', () => {
+  it('ignore delayed, redirected and exempt senders', () => {
     const { gate } = gateWith({ penalties: { block: '60s' } })
     for (const exceeded of ['throttle', 'queue', 'latest', 'degrade'] as const) {
       gate.use(exceeded, limit({ name: exceeded, rate: '1/h', exceeded }))
@@ -105,7 +105,7 @@ describe('penalties', () => {
     expect(gate.bans.list().map(({ id }) => id)).toEqual(['client:x'])
   })
 
-  it('of the policy and of a rule never count deliveries that were withheld', () => {
+  it('of the policy and of a rule never count withheld deliveries', () => {
     const { gate } = gateWith({ penalties: { block: '60s', after: '1 refusals in 10s' } })
     const penalties = { block: '60s', after: '1 refusals in 10s' }
     gate.use('a', limit({ name: 'plain', on: 'deliver', rate: '1/h', per: 'client', exceeded: 'drop' }))
@@ -120,7 +120,7 @@ describe('penalties', () => {
     expect(gate.bans.list()).toEqual([])
   })
 
-  it('count connects that are only claimed against the address alone', () => {
+  it('count claimed connects against the address alone', () => {
     const { gate } = gateWith({ penalties: { block: '60s', after: '2 refusals in 10s', per: 'client' } })
     gate.use(limit({ name: 'c', on: 'connect', rate: '1/h', per: 'ip', exceeded: 'reject' }))
     const claim = (ip: string | undefined): Decision =>
@@ -133,7 +133,7 @@ describe('penalties', () => {
     expect(gate.bans.list().map(({ id }) => id)).toEqual(['ip:10.0.0.1/32'])
   })
 
-  it('may be those of one rule', () => {
+  it('may belong to one rule', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock })
     open.push(gate)
@@ -182,7 +182,7 @@ describe('penalties', () => {
     ])
   })
 
-  it('tell apart and bound the strangers they count', () => {
+  it('separate and bound the senders they count', () => {
     const { gate } = gateWith({ penalties: { block: '1h', after: '2 refusals in 1m' } })
     const spent = (client: string): void => {
       ask(gate, { client })
@@ -200,7 +200,7 @@ describe('penalties', () => {
     expect(ask(gate, { client: long }).reason).toBe('banned')
   })
 
-  it('are words of a policy, which a reload changes', async () => {
+  it('can be set in a policy and changed by a reload', async () => {
     const clock = new FakeClock(0)
     const rules = [{ name: 'r', limit: '1/h', per: 'client' }]
     const gate = await Gate.fromPolicy({ rules, penalties: { block: '60s' } }, { clock })

@@ -47,7 +47,7 @@ function gateOf(...rules: Parameters<Gate['use']>[1][]): { readonly gate: Gate; 
 }
 
 describe('gate.run', () => {
-  it('runs what passes, and gives back what it returned', async () => {
+  it('runs the handler of an allowed message, and returns its result', async () => {
     const { gate } = gateOf(limit({ name: 'r', rate: '1/s' }))
     const result = await gate.run(messageOf('jobs.a'), decision => decision.remaining)
     expect(result).toMatchObject({ ran: true, value: 0, decision: { allowed: true, rule: 'r' } })
@@ -57,7 +57,7 @@ describe('gate.run', () => {
     })
   })
 
-  it('waits as the outcome says, but no longer than it may', async () => {
+  it('waits as the outcome requires, up to its maximum', async () => {
     const { gate, clock } = gateOf(limit({ name: 'r', rate: '1/s', exceeded: 'throttle' }))
     const results: RunResult<number>[] = []
     for (const maxWaitMs of [0, 1_000, 999]) {
@@ -69,7 +69,7 @@ describe('gate.run', () => {
     expect(results.map(({ ran }) => ran).sort()).toEqual([false, true, true])
   })
 
-  it('keeps to the handlers at work of each key; the others wait in their order', async () => {
+  it('limits concurrent handlers per key; the others wait in order', async () => {
     const { gate } = gateOf(limit({ name: 'work', inFlight: 2, per: 'tenant' }))
     const work = new Work()
     const all = ['a1', 'a2', 'a3', 'a4', 'b1'].map(name =>
@@ -94,7 +94,7 @@ describe('gate.run', () => {
     expect(work.most).toBe(2)
   })
 
-  it('gives the place of a handler that fails to the next, and tells who called', async () => {
+  it('passes the slot of a failed handler to the next, and rejects with its error', async () => {
     const { gate } = gateOf(limit({ name: 'work', inFlight: 1 }))
     const work = new Work()
     const failing = gate.run(messageOf('jobs.a'), () => work.take('a', 'failing'))
@@ -109,7 +109,7 @@ describe('gate.run', () => {
     expect(await last).toMatchObject({ ran: true, value: 'last' })
   })
 
-  it('keeps to several limits at once, and holds no place while it waits for another', async () => {
+  it('obeys several limits at once, and holds no slot while it waits for another', async () => {
     const { gate } = gateOf(
       limit({ name: 'tenant', inFlight: 2, per: 'tenant' }),
       limit({ name: 'all', inFlight: 3 }),
@@ -130,7 +130,7 @@ describe('gate.run', () => {
     expect(work.begun).toHaveLength(6)
   })
 
-  it('refuses at once where the rule says so, and gives up a wait in time', async () => {
+  it('refuses at once if the rule requires it, and ends a wait in time', async () => {
     const { gate, clock } = gateOf(limit({ name: 'work', inFlight: 1, per: 'tenant', exceeded: 'drop' }))
     const work = new Work()
     const first = gate.run(messageOf('jobs.a'), () => work.take('a'))
@@ -155,7 +155,7 @@ describe('gate.run', () => {
     await clock.advanceAsync(1)
   })
 
-  it('follows the policy: handlers at work count on, and those that wait begin when there is more room', async () => {
+  it('follows the policy: running handlers stay counted, and waiting ones begin when there is more room', async () => {
     const policy = (inFlight: number | undefined) => ({
       version: 1,
       dialect: 'nats',

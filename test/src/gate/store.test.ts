@@ -39,7 +39,7 @@ describe('the store of a policy', () => {
     await gate.close()
   })
 
-  it('is opened and closed by the gate, and holds its counts for the next one', async () => {
+  it('is opened and closed by the gate, and keeps its counts for the next one', async () => {
     const store = `sqlite:${folder}/limits.db`
     const first = await Gate.fromPolicy(policy(store), { clock })
     expect(first.store.name).toBe('sqlite')
@@ -51,7 +51,7 @@ describe('the store of a policy', () => {
     await second.close()
   })
 
-  it('is left alone where the gate was given another, which stays open', async () => {
+  it('is not opened if the gate was given another store, which stays open', async () => {
     const store = new MemoryStore({ clock })
     const gate = await Gate.fromPolicy(policy(`sqlite:${folder}/unused.db`), { clock, store })
     expect(gate.store).toBe(store)
@@ -61,7 +61,7 @@ describe('the store of a policy', () => {
     expect(store.health()).toMatchObject({ ok: true, keys: 1 })
   })
 
-  it('cannot be changed while the gate runs: that is refused with its place, and the old policy goes on', async () => {
+  it('cannot be changed while the gate runs: the error has its position, and the old policy stays', async () => {
     const file = join(folder, 'policy.yaml')
     writeFileSync(file, 'store: memory\nrules:\n  - { name: few, per: client, limit: 2/h }\n')
     const gate = await Gate.fromPolicy(file, { clock })
@@ -78,7 +78,7 @@ describe('the store of a policy', () => {
     await gate.close()
   })
 
-  it('refuses what it cannot keep when the policy loads, each rule at its place', async () => {
+  it('refuses unsupported rules when the policy loads, each with its position', async () => {
     const store: Store = Object.assign(new MemoryStore({ clock }), {
       name: 'small',
       algorithms: new Set(['token-bucket', 'sliding-log']),
@@ -109,7 +109,7 @@ describe('the store of a policy', () => {
   })
 })
 
-describe('a gate with a store out of reach', () => {
+describe('a gate with an unreachable store', () => {
   async function openGate(fallback: Fallback, ...rules: object[]): Promise<[Gate, FaultyStore]> {
     const inner = new FaultyStore(clock)
     inner.way = 'reject'
@@ -123,7 +123,7 @@ describe('a gate with a store out of reach', () => {
     return decisions
   }
 
-  it('names the rule where it counts by itself, and says that the store did not answer', async () => {
+  it('names the rule if it counts locally, and reports that the store did not answer', async () => {
     const [gate] = await openGate('memory')
     expect(await decide(gate, 3)).toMatchObject([
       { allowed: true, reason: 'ok', rule: 'few', remaining: 1, fallback: true },
@@ -132,7 +132,7 @@ describe('a gate with a store out of reach', () => {
     ])
   })
 
-  it.each(['allow', 'deny'] as const)('names no rule where nobody counts: %s', async fallback => {
+  it.each(['allow', 'deny'] as const)('names no rule if nothing is counted: %s', async fallback => {
     const [gate] = await openGate(fallback)
     const allowed = fallback === 'allow'
     const decision = {
@@ -167,7 +167,7 @@ describe('a gate with a store out of reach', () => {
     ])
   })
 
-  it('marks what only shadow rules counted here, and takes it for no outage of a rule', async () => {
+  it('marks counts of shadow rules, and does not treat them as an outage of a rule', async () => {
     const [gate] = await openGate('memory')
     await gate.apply({ rules: [{ name: 'trial', limit: '1/h', shadow: true }] })
     expect(await decide(gate, 2)).toEqual([
@@ -176,7 +176,7 @@ describe('a gate with a store out of reach', () => {
     ])
   })
 
-  it('tells of each turn once', async () => {
+  it('reports each change of state once', async () => {
     const [gate, inner] = await openGate('memory')
     const told: GateEvents['store'][0][] = []
     gate.on('store', state => told.push(state))
@@ -192,8 +192,8 @@ describe('a gate with a store out of reach', () => {
   })
 })
 
-describe('a gate that follows its policy', () => {
-  it('puts a changed file into effect, and tells of one it cannot use', async () => {
+describe('a gate that watches its policy', () => {
+  it('applies a changed file, and reports an invalid one', async () => {
     const file = join(folder, 'policy.yaml')
     writeFileSync(file, 'rules:\n  - { name: a, limit: 2/h }\n')
     const gate = await Gate.fromPolicy(file, { watch: true })
@@ -208,7 +208,7 @@ describe('a gate that follows its policy', () => {
     await gate.close()
   })
 
-  it('needs a file to follow', async () => {
+  it('needs a file to watch', async () => {
     await expect(Gate.fromPolicy({ rules: [] }, { watch: true })).rejects.toThrow(
       'no file that could be watched',
     )
@@ -220,7 +220,7 @@ describe('a daily quota', () => {
     ['begins a day of 23 hours', '2026-03-29T00:00:00+01:00', 23],
     ['begins a day of 25 hours', '2026-10-25T00:00:00+02:00', 25],
     ['begins any other day', '2026-06-01T00:00:00+02:00', 24],
-  ])('%s at local midnight and turns at the next', async (_title, midnight, hours) => {
+  ])('%s at local midnight and resets at the next', async (_title, midnight, hours) => {
     const startMs = Date.parse(midnight)
     const store = `sqlite:${folder}/quota.db`
     const rules = [{ name: 'daily', quota: '2/day', zone: 'Europe/Berlin' }]

@@ -22,8 +22,8 @@ function gateWith(tierOf: GateOptions['tierOf']): { gate: Gate; clock: FakeClock
   }
 }
 
-describe('a function that knows tiers', () => {
-  it('is waited for once for a sender, and remembered', async () => {
+describe('a tier lookup', () => {
+  it('is awaited once per sender, and cached', async () => {
     let asked = 0
     const { gate } = gateWith(async ({ user }) => {
       asked++
@@ -46,13 +46,13 @@ describe('a function that knows tiers', () => {
     await gate.close()
   })
 
-  it('may answer at once: no promise is made', async () => {
+  it('may be synchronous: no promise is created', async () => {
     const { gate } = gateWith(() => 'basic')
     expect(gate.check(from({ client: 'c' }))).toMatchObject({ rule: 'tier:basic' })
     await gate.close()
   })
 
-  it('gives way to the default when it throws, rejects, is late or names no tier', async () => {
+  it('falls back to the default if it throws, rejects, is late or returns an unknown tier', async () => {
     const { gate, clock } = gateWith(sender => {
       if (sender.client === 'throws') throw new Error('no')
       if (sender.client === 'rejects') return Promise.reject(new Error('no'))
@@ -68,7 +68,7 @@ describe('a function that knows tiers', () => {
     await gate.close()
   })
 
-  it('is asked again when its answer is old, and the old one counts meanwhile', async () => {
+  it('is repeated when its answer is old, which still applies meanwhile', async () => {
     let tier = 'pro'
     let asked = 0
     const { gate, clock } = gateWith({
@@ -93,7 +93,7 @@ describe('a function that knows tiers', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('is asked so many questions at once and no more; answers are remembered of so many senders and no more', async () => {
+  it('is bounded in concurrent calls and cached senders', async () => {
     let asked = 0
     const answers: ((tier: string) => void)[] = []
     const { gate } = gateWith(() => {

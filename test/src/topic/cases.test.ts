@@ -25,7 +25,7 @@ describe('MQTT, case by case', () => {
 
   let made = 0
   const filters = cases.mqtt.filters.map(one => ({ ...one, filter: one.filter ?? MADE[made++] ?? '' }))
-  it('every case without an input has one made for it', () => {
+  it('every case without an input has a generated one', () => {
     expect(made).toBe(MADE.length)
   })
   it.each(filters.map(one => ({ ...one, shown: one.filter.slice(0, 40) })))(
@@ -55,7 +55,7 @@ describe('NATS, case by case', () => {
   })
 })
 
-describe('texts at the edge', () => {
+describe('unusual texts', () => {
   it('a topic is measured in UTF-8 bytes', () => {
     expect(validTopic('a'.repeat(65_535))).toBe(true)
     expect(validTopic('a'.repeat(65_536))).toBe(false)
@@ -85,13 +85,13 @@ describe('texts at the edge', () => {
     expect(matches('+/\ud83d\ude00', 'a/\ud83d\ude00')).toBe(true)
   })
 
-  it('U+0000 is no MQTT topic; nats-server lets it through, so it stays under the limits of >', () => {
+  it('U+0000 is not allowed in an MQTT topic; nats-server allows it, so the limits of > apply to it', () => {
     expect([validTopic('a\0'), validPattern('a\0'), matches('#', 'a\0')]).toEqual([false, false, false])
     expect([validTopic('a\0', 'nats'), matches('>', 'a\0', 'nats')]).toEqual([true, true])
     expect(validPattern('a\0', 'nats')).toBe(false)
   })
 
-  it('what is no text at all matches nothing and throws nothing', () => {
+  it('values that are not text match nothing and never throw', () => {
     for (const nothing of [undefined, null, 7, {}, [], Symbol('a')] as unknown as string[]) {
       expect([validTopic(nothing), validPattern(nothing), validTopic(nothing, 'nats')]).toEqual([
         false,

@@ -59,7 +59,7 @@ describe('matches', () => {
     expect(met).toBeGreaterThan(150)
   })
 
-  it('takes only what is valid, whatever it is given', () => {
+  it('accepts only valid input', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (pattern, topic) => {
         for (const dialect of ['mqtt', 'nats'] as const)
@@ -80,14 +80,14 @@ describe('matches', () => {
     )
   })
 
-  it('reads braces as ordinary characters: captures belong to rules', () => {
+  it('treats braces as ordinary characters: captures belong to rules', () => {
     expect(matches('a/{x}', 'a/{x}')).toBe(true)
     expect(matches('a/{x}', 'a/b')).toBe(false)
   })
 })
 
 describe('parsePattern', () => {
-  it('turns captures into the wildcard of one level and remembers their place', () => {
+  it('turns captures into the wildcard of one level and records their index', () => {
     expect(parsePattern('fleet/{site}/{device_2}/telemetry/#', 'mqtt')).toEqual({
       text: 'fleet/{site}/{device_2}/telemetry/#',
       dialect: 'mqtt',
@@ -110,7 +110,7 @@ describe('parsePattern', () => {
     expect(parsePattern('$share/g/a', 'nats').levels).toEqual(['$share/g/a'])
   })
 
-  it('knows captures named after things every object has', () => {
+  it('supports captures named after properties of every object', () => {
     const pattern = parsePattern('{__proto__}/{constructor}', 'mqtt')
     expect([...captureLevels(pattern, 'a/b')]).toEqual([
       ['__proto__', 'a'],
@@ -119,13 +119,13 @@ describe('parsePattern', () => {
   })
 
   it.each(['a/b{x}', '{x}b', '{}', '{1a}', '{a-b}', '{x', 'x}', '{a}{b}', '{{a}}'])(
-    'refuses %s, which is no capture, with a remedy',
+    'refuses %s, which is not a capture, with a remedy',
     text => {
       expect(refusal(text)).toContain('is no capture (write a capture as a whole level, {name}')
     },
   )
 
-  it('refuses a capture that stands twice', () => {
+  it('refuses a capture that occurs twice', () => {
     expect(refusal('a/{x}/b/{x}')).toBe(
       'topic: "a/{x}/b/{x}": the capture {x} stands twice (give each capture its own name)',
     )
@@ -143,21 +143,21 @@ describe('parsePattern', () => {
     ['a.>.b', 'nats', '> must be the last token (use * for a single token in the middle)'],
     ['a..b', 'nats', 'must not hold an empty token'],
     ['a b', 'nats', 'must not hold whitespace'],
-  ] as const)('says of %j in %s: %s', (text, dialect, message) => {
+  ] as const)('reports for %j in %s: %s', (text, dialect, message) => {
     expect(refusal(text, dialect)).toContain(message)
   })
 
-  it('names the place it is given, and cuts long patterns short', () => {
+  it('reports the given path, and cuts long patterns', () => {
     expect(refusal('a+', 'mqtt', 'rules[3].topic')).toMatch(/^rules\[3\]\.topic: "a\+": /)
     expect(refusal('+'.repeat(60_000)).length).toBeLessThan(300)
   })
 
-  it('refuses what is no text', () => {
+  it('refuses values that are not text', () => {
     expect(refusal(7 as unknown as string)).toContain('must be text')
     expect(refusal(undefined as unknown as string)).toContain('must be text')
   })
 
-  it('takes 256 levels and refuses one more', () => {
+  it('accepts 256 levels and refuses one more', () => {
     expect(parsePattern(Array(256).fill('+').join('/'), 'mqtt').levels).toHaveLength(256)
     expect(refusal(Array(257).fill('+').join('/'))).toContain('at most 256 levels')
   })
@@ -174,7 +174,7 @@ describe('parsePattern', () => {
 })
 
 describe('levels of a topic', () => {
-  it('captures hold their levels, empty ones too', () => {
+  it('captures contain their levels, even empty ones', () => {
     const pattern = parsePattern('{a}/x/{b}/+/{c}', 'mqtt')
     expect(captureLevels(pattern, '1/x//y/3')).toEqual(
       new Map([
@@ -186,7 +186,7 @@ describe('levels of a topic', () => {
     expect(captureLevels(parsePattern('x.{a}.>', 'nats'), 'x.y.z.w')).toEqual(new Map([['a', 'y']]))
   })
 
-  it('captures of a topic that is too short are left out', () => {
+  it('captures of a topic that is too short are omitted', () => {
     expect(captureLevels(parsePattern('{a}/{b}/{c}', 'mqtt'), '1/2')).toEqual(
       new Map([
         ['a', '1'],

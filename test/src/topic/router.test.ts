@@ -7,12 +7,12 @@ function routerOf(): Router<readonly number[]> {
 }
 
 describe('the cache of routes', () => {
-  it('returns the same route for a topic it knows', () => {
+  it('returns the same route for a cached topic', () => {
     const router = routerOf()
     expect(router.route('a/b')).toBe(router.route('a/b'))
     expect(router.routeOfFilter('a/#')).toBe(router.routeOfFilter('a/#'))
   })
-  it('does not keep topics longer than its bound', () => {
+  it('does not cache topics longer than its bound', () => {
     const router = routerOf()
     const longest = 'x'.repeat(MAX_SIZES.routeChars)
     expect(router.route(longest)).toBe(router.route(longest))

@@ -17,7 +17,7 @@ function trieOf(patterns: readonly string[], dialect: Dialect = 'mqtt'): Trie {
 }
 
 describe('a trie', () => {
-  it.each(['mqtt', 'nats'] as const)('finds what matching one by one finds, in %s', dialect => {
+  it.each(['mqtt', 'nats'] as const)('finds the same patterns as matching one by one, in %s', dialect => {
     const { separator } = GRAMMARS[dialect]
     let found = 0
     const sound = texts(dialect).filter(text => validPattern(text, dialect))
@@ -54,7 +54,7 @@ describe('a trie', () => {
     expect(trieOf(['{a}.x'], 'nats').match('$SYS.x')).toEqual([0])
   })
 
-  it('names ids in rising order and each once, in whatever order they came', () => {
+  it('returns ids in ascending order and unique, whatever their order of insertion', () => {
     const trie = new Trie('mqtt')
     for (const [text, id] of [
       ['a/#', 9],
@@ -74,7 +74,7 @@ describe('a trie', () => {
     expect(several.match('a/b')).toEqual([4])
   })
 
-  it('an answer stays as it is when patterns are added, and the next one knows them', () => {
+  it('an answer stays the same when patterns are added, and the next one includes them', () => {
     const trie = trieOf(['a'])
     const before = trie.match('a')
     trie.add(parsePattern('a', 'mqtt'), 1)
@@ -91,7 +91,7 @@ describe('a trie', () => {
     expect(() => new Trie('mqtt').add(parsePattern('a.*', 'nats'), 0)).toThrow(PolicyError)
   })
 
-  it('of a topic deeper than any pattern only the wildcard for the rest matches', () => {
+  it('a topic deeper than any pattern matches only the wildcard for the rest', () => {
     const deepest = Array(MAX_SIZES.topicLevels).fill('a').join('/')
     const trie = trieOf([
       deepest,
@@ -117,7 +117,7 @@ describe('a trie', () => {
     expect(trie.match(Array(11).fill('a').join('/'))).toEqual([])
   })
 
-  it('10,000 patterns cost a walk about what ten cost', () => {
+  it('10,000 patterns cost a walk about as much as ten', () => {
     // Looks at levels are counted, not time: a topic is sliced once per level, however many patterns there are.
     const slices = (count: number): number => {
       const trie = trieOf(Array.from({ length: count }, (_, index) => `fleet/d${index}/+/#`))
@@ -138,8 +138,8 @@ describe('a trie', () => {
   })
 })
 
-describe('a filter someone subscribes to', () => {
-  it('is matched with its wildcards read as ordinary levels', () => {
+describe('a subscription filter', () => {
+  it('is matched with its wildcards as ordinary levels', () => {
     const trie = trieOf(['fleet/#', 'fleet/+/x', '#', '$SYS/#'])
     expect(trie.matchFilter('fleet/#')).toEqual([0, 2])
     expect(trie.matchFilter('fleet/+/x')).toEqual([0, 1, 2])
@@ -148,7 +148,7 @@ describe('a filter someone subscribes to', () => {
     expect(trie.match('fleet/#')).toEqual([])
   })
 
-  it('of a shared subscription the filter counts, and nothing else of it', () => {
+  it('of a shared subscription is matched without its group', () => {
     const trie = trieOf(['fleet/#', '$SYS/#', 'g/#'])
     expect(trie.matchFilter('$share/g/fleet/+')).toEqual([0])
     expect(trie.matchFilter('$share/g')).toEqual([])

@@ -18,7 +18,7 @@ const counted: Decision = {
 }
 const denied: Decision = { ...counted, allowed: false, outcome: 'drop', reason: 'rate_limit_exceeded' }
 
-describe('two stretches of a chain, of which the store did not decide one', () => {
+describe('two parts of a chain, one of which the store did not decide', () => {
   it.each([
     ['nothing else applied: nobody counted', uncounted, PASSED, uncounted],
     [
@@ -39,7 +39,7 @@ describe('two stretches of a chain, of which the store did not decide one', () =
     expect(combine(first, later)).toEqual(answer)
   })
 
-  it('keeps the shadow rules of both', () => {
+  it('keep the shadow rules of both', () => {
     const first = { ...uncounted, shadow: ['x'] }
     expect(combine(first, { ...PASSED, shadow: ['y'] })).toMatchObject({ shadow: ['x', 'y'], fallback: true })
   })

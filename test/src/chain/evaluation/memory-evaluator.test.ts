@@ -101,18 +101,18 @@ function compare(mostRules: number, roll: typeof rollRule, few: ExemptOptions): 
   return seen
 }
 
-describe('rules fused in one plan', () => {
-  it('decide number for number as the same rules asked step by step', () => {
+describe('the memory evaluator', () => {
+  it('decides exactly like the store evaluator', () => {
     for (const count of Object.values(compare(7, rollRule, { ...FEW, limit: '1/s' })))
       expect(count).toBeGreaterThan(500)
   })
 
-  it('decide so too where they are plain token buckets, which are asked on a way of their own', () => {
+  it('decides the same for plain token buckets, which have a faster evaluator', () => {
     const { allowed, refused, exempt } = compare(4, rollCommon, FEW)
     for (const count of [allowed, refused, exempt]) expect(count).toBeGreaterThan(500)
   })
 
-  it('go by what the store counts by, where another gate of the store has changed a rule', () => {
+  it('uses the numbers of the store after another gate has changed a rule', () => {
     const clock = new FakeClock()
     const store = new MemoryStore({ clock })
     const gateOf = (rate: string): Gate =>
@@ -128,7 +128,7 @@ describe('rules fused in one plan', () => {
     expect(after.check({ ...message, sender: other })).toMatchObject({ allowed: false, retryAfterMs: 10_000 })
   })
 
-  it('name the harshest that denied, and the longest wait of all of them', () => {
+  it('names the harshest denial, and the longest wait of all', () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock }).use(
       limit({ name: 'long', rate: '1 per 50s', exceeded: 'drop' }),

@@ -12,13 +12,13 @@ function on(topic: string, more: Partial<Message> = {}): Message {
 describe('a cost by topics', () => {
   const meter = compileCost({ topics: { 'a/+/big': 5, 'a/#': 2, 'b/#': 0.5 }, default: 3 })
 
-  it('is that of the first pattern in the table that matches, else the default', () => {
+  it('is that of the first matching pattern, else the default', () => {
     const asked = ['a/x/big', 'a/x/small', 'b', 'c', 'a/x/big', 'c'].map(topic => meter.unitsOf(on(topic)))
     expect(asked).toEqual([5, 2, 0.5, 3, 5, 3])
     expect(meter.fractional).toBe(true)
   })
 
-  it('stays what it is when more topics come than are remembered', () => {
+  it('stays the same beyond the number of cached topics', () => {
     let wrong = 0
     for (let index = 0; index < 2 * MAX_SIZES.routes + 10; index++) {
       if (meter.unitsOf(on(`${index % 2 === 0 ? 'a' : 'z'}/${index}`)) !== (index % 2 === 0 ? 2 : 3)) wrong++
@@ -29,7 +29,7 @@ describe('a cost by topics', () => {
   })
 })
 
-describe('a cost that a stranger writes', () => {
+describe('an untrusted cost', () => {
   const meter = compileCost({ payload: 'cost' })
 
   it.each([
@@ -58,7 +58,7 @@ describe('a cost that a stranger writes', () => {
   })
 })
 
-describe('a least cost', () => {
+describe('a minimum cost', () => {
   it.each([
     [{ payload: 'cost', min: 0 }, 0, 0],
     [{ payload: 'cost', min: 0.25 }, 0.001, 0.25],
@@ -66,11 +66,11 @@ describe('a least cost', () => {
     [{ payload: 'cost', min: 3 }, 'nonsense', 3],
     [{ payload: 'cost', min: 3 }, -7, 3],
     [{ payload: 'cost', min: 3 }, 4, 4],
-  ])('%j takes %s as %s', (cost, value, units) => {
+  ])('%j counts %s as %s', (cost, value, units) => {
     expect(compileCost(cost).unitsOf(on('a', { payload: () => ({ cost: value }) }))).toBe(units)
   })
 
-  it('holds for headers', () => {
+  it('applies to headers', () => {
     const meter = compileCost({ header: 'x', min: 2 })
     expect([undefined, '0', '5'].map(x => meter.unitsOf(on('a', x ? { headers: { x } } : {})))).toEqual([
       2, 2, 5,

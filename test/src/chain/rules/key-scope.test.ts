@@ -8,18 +8,18 @@ function keyOf(per: string, sender: Sender): string {
 }
 
 describe('per: ip', () => {
-  it('counts an IPv4 address itself, also inside IPv6', () => {
+  it('uses an IPv4 address itself, also inside IPv6', () => {
     expect(keyOf('ip', { ip: '10.1.2.3' })).toBe('10.1.2.3')
     expect(keyOf('ip', { ip: '::ffff:10.1.2.3' })).toBe('10.1.2.3')
   })
 
-  it('counts IPv6 by /64', () => {
+  it('uses the /64 network of IPv6', () => {
     expect(keyOf('ip', { ip: '2001:db8:1:2::1' })).toBe('2001:db8:1:2::/64')
     expect(keyOf('ip', { ip: '2001:db8:1:2:ffff:ffff:ffff:ffff' })).toBe('2001:db8:1:2::/64')
     expect(keyOf('ip', { ip: '2001:db8:1:3::1' })).toBe('2001:db8:1:3::/64')
   })
 
-  it('takes prefix lengths for both families', () => {
+  it('accepts prefix lengths for both families', () => {
     expect(keyOf('ip/24', { ip: '10.1.2.3' })).toBe('10.1.2.0/24')
     expect(keyOf('ip/24', { ip: '2001:db8::1' })).toBe('2001:db8::/64')
     expect(keyOf('ip/24/56', { ip: '2001:db8:0:1ff::1' })).toBe('2001:db8:0:100::/56')
@@ -29,13 +29,13 @@ describe('per: ip', () => {
     expect(findScopeProblem('ip/24/129', [])).toMatch(/^ip\/24\/129 is no prefix length/)
   })
 
-  it('takes what is no address as it is', () => {
+  it('uses text that is not an address as it is', () => {
     expect(keyOf('ip', { ip: 'unix' })).toBe('unix')
     expect(keyOf('ip', {})).toBe('')
   })
 })
 
-it('a key is shown in words, whatever its parts hold', () => {
+it('describes a key, whatever its parts contain', () => {
   const sender = { client: 'c', user: '2:x' }
   const message = { topic: 'a/b', on: 'publish' as const, sender, size: 1 }
   const key = compileScopes(['user', 'client', 'ip']).keyOf({
@@ -49,19 +49,19 @@ it('a key is shown in words, whatever its parts hold', () => {
 })
 
 describe('per: "user|ip"', () => {
-  it('counts by the first that is known', () => {
+  it('uses the first part that is known', () => {
     expect(keyOf('user|ip', { user: 'ann', ip: '10.0.0.1' })).toBe('ann')
     expect(keyOf('user|ip', { ip: '10.0.0.1' })).toBe('1|10.0.0.1')
     expect(keyOf('user|ip', { user: '', ip: '10.0.0.1' })).toBe('1|10.0.0.1')
     expect(keyOf('user|ip', {})).toBe('')
   })
 
-  it('keeps a user apart that is named like the key of an address', () => {
+  it('separates a user named like the key of an address', () => {
     expect(keyOf('user|ip', { user: '1|10.0.0.1' })).toBe('0|1|10.0.0.1')
     expect(keyOf('user|ip', { user: '10.0.0.1' })).toBe('10.0.0.1')
   })
 
-  it('names the word that is no scope', () => {
+  it('names the invalid scope', () => {
     expect(findScopeProblem('user|ipp', [])).toMatch(/^"ipp" is neither a scope/)
     expect(findScopeProblem('user|global', [])).toMatch(/global is always known/)
     expect(findScopeProblem('site|client', ['site'])).toBeUndefined()

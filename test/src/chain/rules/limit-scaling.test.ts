@@ -24,8 +24,8 @@ function remaining(table: Table, slot: number, nowMs: number): number {
   return out.remaining
 }
 
-describe('a rule under a scale', () => {
-  it('keeps the record of each key where it is, and what was used of it to the last part of a unit', () => {
+describe('a scaled rule', () => {
+  it('keeps the record of each key and its exact usage', () => {
     const rule = ruleOf('7/s burst 70', 'token-bucket')
     const table = new Table(rule.limit, 10)
     const slot = table.acquire('k', NOW_MS)
@@ -43,7 +43,7 @@ describe('a rule under a scale', () => {
     expect(remaining(table, slot, NOW_MS + 1_000)).toBe(57)
   })
 
-  it('counts what flowed in before a change by the factor in force then', () => {
+  it('refills by the old factor up to a change', () => {
     const rule = ruleOf('2 per minute', 'token-bucket')
     const table = new Table(rule.limit, 10)
     const slot = table.acquire('k', NOW_MS)
@@ -55,7 +55,7 @@ describe('a rule under a scale', () => {
     expect(remaining(table, slot, NOW_MS + 40_000)).toBe(1)
   })
 
-  it('carries over what was used where a limit is so large that its steps are reduced', () => {
+  it('carries usage over even if a large limit has fewer steps', () => {
     const limits = [1_000_000_000, 700_000_000].map(count =>
       createLimit({ name: 'r', algorithm: 'token-bucket', count, periodMs: 86_400_000 }),
     )
@@ -66,7 +66,7 @@ describe('a rule under a scale', () => {
     expect(remaining(table, table.find('k'), NOW_MS)).toBe(400_000_000)
   })
 
-  it('leaves a quota as it is', () => {
+  it('does not scale a quota', () => {
     const rule = metaOf(quota({ name: 'q', rate: '10/day' }))!.rule!
     expect(scaled(rule, 0.5)).toBe(rule)
   })

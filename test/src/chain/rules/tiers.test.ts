@@ -62,7 +62,7 @@ describe('tiers', () => {
     expect(passed).toBe(perMinute)
   })
 
-  it('leave admin and senders of no tier to the rules alone', () => {
+  it('leave admin and senders without a tier to the rules', () => {
     const { gate } = gateWith({ tiers: {} })
     gate.use('limited', limit({ name: 'own', rate: '1/s' }))
     expect(admitted(gate, from({ client: 'a', tier: 'admin' }), 20_000)).toBe(20_000)
@@ -85,14 +85,14 @@ describe('tiers', () => {
     expect(gate.check(from({ client: 'ann' }))).toMatchObject({ allowed: true, remaining: 1 })
   })
 
-  it('fall back to the default for whoever has none that is known', () => {
+  it('use the default for senders without a known tier', () => {
     const { gate } = gateWith({ tiers: { assign: { default: 'free' } } })
     expect(gate.check(from({ client: 'a', tier: 'platinum' }))).toMatchObject({ rule: 'tier:free' })
     expect(gate.check(from({ client: 'b', tier: '__proto__' }))).toMatchObject({ rule: 'tier:free' })
     expect(gate.check(from({ client: 'c', tier: 'pro' }))).toMatchObject({ rule: 'tier:pro' })
   })
 
-  it('multiply what messages cost at all rules, to the thousandth', () => {
+  it('multiply message costs under all rules, to the thousandth', () => {
     const { gate } = gateWith({
       tiers: { half: { cost: 'x0.5' }, odd: { cost: 'x0.001' }, dear: { cost: 'x5' } },
     })
@@ -114,7 +114,7 @@ describe('tiers', () => {
     expect(admitted(gate, from({ client: 'a', tier: 'half' }))).toBe(6)
   })
 
-  it('are named in the scopes of rules, the default too', () => {
+  it('are available as a scope of rules, including the default', () => {
     const { gate } = gateWith({ tiers: { free: { limit: 'unlimited' }, assign: { default: 'free' } } })
     gate.use(limit({ name: 'by-tier', rate: '2/s', per: 'tier' }))
     gate.check(from({ client: 'a' }))
@@ -123,7 +123,7 @@ describe('tiers', () => {
     expect(gate.check(from({ client: 'd', tier: 'pro' }))).toMatchObject({ allowed: true })
   })
 
-  it('stand in explanations, peeks and facts', async () => {
+  it('appear in explanations, peeks and rule infos', async () => {
     const { gate } = gateWith({ tiers: {} })
     const message = from({ client: 'a', tier: 'free' })
     const { limits, sender } = await gate.explain(message)
@@ -171,7 +171,7 @@ describe('tiers of a policy', () => {
     await gate.close()
   })
 
-  it('may change while the gate runs, and what was used stays used', async () => {
+  it('may change while the gate runs, and usage is kept', async () => {
     const clock = new FakeClock(0)
     const gate = await Gate.fromPolicy({ tiers: { free: { limit: '2/h' } } }, { clock })
     const sender = createSender({ client: 'c', tier: 'free' })

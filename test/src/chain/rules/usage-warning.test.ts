@@ -26,8 +26,8 @@ function listen(gate: Gate): string[] {
   return told
 }
 
-describe('a rule that warns', () => {
-  it('tells once of each share, key and window, before anything is refused', () => {
+describe('usage warnings', () => {
+  it('are emitted once for each share, key and window, before anything is refused', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock }).use(
       limit({ name: 'w', rate: '10/min', algorithm: 'fixed-window', per: 'client', warn: ['95%', '80%'] }),
@@ -49,7 +49,7 @@ describe('a rule that warns', () => {
     expect(told).toHaveLength(4)
   })
 
-  it('tells of a bucket again when it could have been full meanwhile', () => {
+  it('are emitted again for a bucket that could have been full meanwhile', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock }).use(limit({ name: 'b', rate: '10/s', warn: ['50%'] }))
     const told = listen(gate)
@@ -63,7 +63,7 @@ describe('a rule that warns', () => {
     expect(told).toHaveLength(2)
   })
 
-  it('tells nothing of a message another rule refuses', () => {
+  it('are not emitted for a message that another rule refuses', () => {
     const gate = new Gate({ clock: new FakeClock(0) }).use(
       limit({ name: 'strict', rate: '1/h' }),
       limit({ name: 'w', rate: '2/h', warn: ['100%'] }),
@@ -73,7 +73,7 @@ describe('a rule that warns', () => {
     expect(told).toEqual([])
   })
 
-  it('tells the same on a store that is asked by promises', async () => {
+  it('are the same on an asynchronous store', async () => {
     const clock = new FakeClock(0)
     const inner = new MemoryStore({ clock })
     const store: Store = {
@@ -96,7 +96,7 @@ describe('a rule that warns', () => {
     }
   })
 
-  it('names each of several quotas, in warnings and in refusals', () => {
+  it('name each of several quotas, in warnings and in refusals', () => {
     const clock = new FakeClock(0)
     const gate = new Gate({ clock }).use(
       quota({ name: 'daily', rate: '4/day', per: 'client', warn: ['75%'] }),
@@ -121,7 +121,7 @@ describe('a rule that warns', () => {
     })
   })
 
-  it('may be told of again where there are more keys than are remembered, and no more is remembered', () => {
+  it('may repeat beyond the number of remembered keys, which is bounded', () => {
     const told: LimitWarning[] = []
     const usageWarnings = new UsageWarnings(warning => told.push(warning))
     const rule = { name: 'r', limit: { name: 'r', capacity: 1 }, keys: {}, warn: [1] } as never
@@ -134,7 +134,7 @@ describe('a rule that warns', () => {
     expect(told).toHaveLength(MAX_SIZES.warnedKeys + 2)
   })
 
-  it.each([['80'], ['0%'], ['120%']])('refuses %s', share => {
+  it.each([['80'], ['0%'], ['120%']])('refuse %s', share => {
     expect(() => limit({ name: 'a', rate: '1/s', warn: [share] })).toThrow(PolicyError)
   })
 })

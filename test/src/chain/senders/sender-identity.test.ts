@@ -31,7 +31,7 @@ function refusal(spec: IdentitySpec): string {
 }
 
 describe('compileIdentity', () => {
-  it('is nothing for a policy that says nothing of senders', () => {
+  it('is undefined for a policy without senders', () => {
     expect(compileIdentity(undefined)).toBeUndefined()
     expect(compileIdentity({})).toBeUndefined()
   })
@@ -59,7 +59,7 @@ describe('compileIdentity', () => {
     })
   })
 
-  it('keeps what the broker knows where a placeholder of a template is empty', () => {
+  it('keeps what the broker knows if a placeholder is empty', () => {
     const sender = { client: 'c', device: 'known' }
     const { resolve } = identity({
       device: 'x-{topic.device}',
@@ -70,7 +70,7 @@ describe('compileIdentity', () => {
     expect(resolve(message(sender), NONE)).toBe(sender)
   })
 
-  it('gives the roles that a table has for a value, and leaves the others alone', () => {
+  it('uses the roles that a table has for a value, and ignores other values', () => {
     const map = { operator: ['admin', 'reader'], guest: [] }
     const { resolve } = identity({ roles: { from: '{user}', map } })
     expect(resolve(message({ user: 'operator', roles: ['x'] }), NONE).roles).toEqual(['admin', 'reader'])
@@ -93,7 +93,7 @@ describe('compileIdentity', () => {
     )
   })
 
-  it('hashes what is longer than a part of a key, and tells long ones apart', () => {
+  it('hashes texts longer than a key part, and keeps them distinct', () => {
     const { resolve } = identity({ device: '{topic.d}' })
     const of = (text: string): string | undefined => resolve(message({}), new Map([['d', text]])).device
     const long = 'x'.repeat(MAX_SIZES.keyPartChars)
@@ -102,7 +102,7 @@ describe('compileIdentity', () => {
     expect(of(`${long}a`)).not.toBe(of(`${long}b`))
   })
 
-  it('knows whether it looks at headers', () => {
+  it('knows if it reads headers', () => {
     expect(identity({ device: '{topic.d}' }).usesHeaders).toBe(false)
     expect(identity({ device: 'a{header.d}' }).usesHeaders).toBe(true)
     expect(identity({ roles: { from: '{header.d}', map: {} } }).usesHeaders).toBe(true)
@@ -152,13 +152,13 @@ describe('compileIdentity', () => {
     )
   })
 
-  it('does not change the sender it was given', () => {
+  it('does not change the given sender', () => {
     const sender = Object.freeze({ client: 'c' })
     expect(identity({ user: '{client}' }).resolve(message(sender), NONE)).toEqual({ client: 'c', user: 'c' })
     expect(sender).toEqual({ client: 'c' })
   })
 
-  it('refuses bad templates, all at once', () => {
+  it('refuses invalid templates, all at once', () => {
     const form = '(use {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE}, and text between them)'
     expect(
       refusal({ client: '{clint}', user: 'root', device: '{topic.}', tier: '{ip', roles: '}' }).split('\n'),

@@ -9,8 +9,8 @@ function indexOf(...subjects: Subject[]): SubjectIndex<string> {
   return index
 }
 
-describe('what is said of somebody', () => {
-  it('is found by each part of a sender', () => {
+describe('a subject index', () => {
+  it('finds values by each part of a sender', () => {
     const index = indexOf({ client: 'c1' }, { user: 'ann' }, { device: 'd1' }, { apiKey: 'k1' })
     expect(index.of({ client: 'c1', user: 'ann', device: 'd1', apiKey: 'k1' })).toEqual([
       'c1',
@@ -36,11 +36,11 @@ describe('what is said of somebody', () => {
     ['::/0', 'fe80::1%eth0', true],
     ['2001:db8::1', '2001:DB8:0:0::1', true],
     ['10.0.0.0/8', 'no address', false],
-  ])('said of %s holds for %s: %s', (block, ip, holds) => {
+  ])('of %s matches %s: %s', (block, ip, holds) => {
     expect(indexOf({ ip: block }).of({ ip })).toEqual(holds ? [block] : [])
   })
 
-  it('is gone when it is removed, and with it the size of network that nobody is named by', () => {
+  it('forgets removed values, and unused network sizes', () => {
     const index = indexOf({ ip: '10.0.0.0/8' }, { ip: '10.0.0.0/16' })
     expect(index.of({ ip: '10.0.0.1' })).toEqual(['10.0.0.0/8', '10.0.0.0/16'])
     index.remove(parseSubject({ ip: '10.0.0.0/8' }), '10.0.0.0/8')
@@ -49,13 +49,13 @@ describe('what is said of somebody', () => {
     expect(index.isEmpty).toBe(true)
   })
 
-  it('keeps no API key as it is, and knows it again', () => {
+  it('stores no API key in clear, and still finds it', () => {
     const { text } = parseSubject({ apiKey: 'secret' })
     expect(text).toMatch(/^sha256:[\w-]{43}$/)
     expect(parseSubject({ apiKey: text }).text).toBe(text)
   })
 
-  it('withstands what strangers are called', () => {
+  it('copes with untrusted names', () => {
     const index = indexOf({ client: '__proto__' }, { client: 'x'.repeat(100_000) })
     expect(index.of({ client: '__proto__' })).toEqual(['__proto__'])
     expect(index.of({ client: 'x'.repeat(100_000) })).toHaveLength(1)
@@ -64,7 +64,7 @@ describe('what is said of somebody', () => {
   })
 
   it.each([[{}], [{ client: '' }], [{ client: 'a', user: 'b' }], [{ ip: '10.0.0.0/40' }], [{ ip: 'home' }]])(
-    'names exactly one part of a sender, so %j is refused',
+    'requires exactly one part of a sender, so %j is refused',
     subject => {
       expect(() => parseSubject(subject as Subject)).toThrow(PolicyError)
     },
