@@ -28,7 +28,7 @@ class ConnectMessage extends AedesMessage {
  * CONNACK, but none with the outcome `disconnect`. Returns a function that detaches it.
  */
 export function limitConnects(context: BrokerContext): () => void {
-  const { broker, gate, guard, settings, counters, holdings } = context
+  const { broker, gate, guard, settings, counters, heldResources } = context
 
   // A client stops waiting for its CONNACK after a while, so a wait that long is a refusal. Connects are never queued.
   const askSoon: Ask<Message> = message => {
@@ -69,7 +69,7 @@ export function limitConnects(context: BrokerContext): () => void {
             const refusal =
               error || !isGood
                 ? undefined
-                : (gate.confirmConnect(message) ?? holdings.addConnection(client, connection, message))
+                : (gate.confirmConnect(message) ?? heldResources.addConnection(client, connection, message))
             if (refusal) refuse(refusal)
             else done(error, isGood)
           })
@@ -81,7 +81,11 @@ export function limitConnects(context: BrokerContext): () => void {
         if (decision.outcome === 'disconnect') closeSoon(client)
         else done(connackError(decision, settings.refusedReturnCode), false)
       }
-      connection.requests.admit(message, enact, asked => holdings.askConnect(client, asked) ?? askSoon(asked))
+      connection.requests.admit(
+        message,
+        enact,
+        asked => heldResources.askConnect(client, asked) ?? askSoon(asked),
+      )
     },
   )
 

@@ -4,7 +4,7 @@ import type { Logger } from '../../src/core/logger.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
-import type { Holdings } from './holdings.ts'
+import type { HeldResources } from './held-resources.ts'
 import { type MessageSource, PublishMessage } from './message.ts'
 import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
@@ -45,7 +45,7 @@ export interface ConnectionContext {
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly counters: { dropped: number; notices: number }
-  readonly holdings: Holdings
+  readonly heldResources: HeldResources
   mayFilterRaw(): boolean
   beforeReading(): void
   /** Returns true if the broker holds this client under its client id. */
@@ -356,7 +356,7 @@ export class Connection implements MessageSource, QueueUser {
     if (this.isClosed) return
     this.isClosed = true
     this.#context.connections.delete(this)
-    this.#context.holdings.connectionEnded(this.#client, this)
+    this.#context.heldResources.connectionEnded(this.#client, this)
     this.readThrottle.dispose()
     if (this.requests !== this.senderQueue) this.requests.detach()
     this.senderQueue.detach(

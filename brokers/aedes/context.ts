@@ -6,7 +6,7 @@ import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate } from '../../src/index.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { Deliveries } from './deliver.ts'
-import { Holdings } from './holdings.ts'
+import { HeldResources } from './held-resources.ts'
 import { Notices } from './notices.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { PacketSizeLimit } from './packet-size.ts'
@@ -48,7 +48,7 @@ export class BrokerContext implements ConnectionContext {
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly deliveries: Deliveries
-  readonly holdings: Holdings
+  readonly heldResources: HeldResources
   readonly packetSizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
@@ -94,7 +94,7 @@ export class BrokerContext implements ConnectionContext {
     this.sharedReads = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
     this.deliveries = new Deliveries(this)
-    this.holdings = new Holdings(this)
+    this.heldResources = new HeldResources(this)
   }
 
   /** Stores a CONNECT, the only packet with username and keepalive. */

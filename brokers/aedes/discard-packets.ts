@@ -1,5 +1,5 @@
 import type { Aedes, Client } from 'aedes'
-import type { Holdings } from './holdings.ts'
+import type { HeldResources } from './held-resources.ts'
 import type { PacketLike } from './message.ts'
 
 type Published = (error?: Error | null) => void
@@ -104,19 +104,19 @@ type Publish = (packet: object, client: unknown, done?: unknown) => void
  * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
  * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
-export function followInstructions(broker: Aedes, holdings?: Holdings): PublishInstructions {
+export function followInstructions(broker: Aedes, heldResources?: HeldResources): PublishInstructions {
   const originalPublish = broker.publish as unknown as Publish
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   /** Publishes a packet; a retained one only if the limits have room for it. */
   const store: Publish = (packet, client, done) => {
-    if ((packet as Partial<PacketLike>).retain !== true || holdings === undefined) {
+    if ((packet as Partial<PacketLike>).retain !== true || heldResources === undefined) {
       originalPublish.call(broker, packet, client, done)
       return
     }
     const isShort = typeof client === 'function'
     const published = (isShort ? client : done) as Published | undefined
     const publisher = isShort ? undefined : client
-    holdings.publishRetained(
+    heldResources.publishRetained(
       packet as PacketLike,
       publisher,
       error => published?.(error),

@@ -54,7 +54,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
   assertVersion(broker)
   assertSupported(gate)
   const context = new BrokerContext(broker, gate, options)
-  const discards = followInstructions(broker, context.holdings)
+  const discards = followInstructions(broker, context.heldResources)
   const detachAll = [
     limitPublishes(context, discards),
     limitSubscriptions(context),
@@ -79,7 +79,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       if (!attached) return
       attached = false
       for (const detach of detachAll) detach()
-      context.holdings.detach()
+      context.heldResources.detach()
       for (const connection of context.connections) connection.openNow()
       context.guard.close('pass')
       for (const connection of context.connections) connection.detach()

@@ -41,7 +41,7 @@ const ALREADY_STORED: Decision = Object.freeze({
  * `broker.publish`. Returns a function that detaches it.
  */
 export function limitPublishes(context: BrokerContext, instructions: PublishInstructions): () => void {
-  const { broker, gate, guard, settings, counters, notices, holdings } = context
+  const { broker, gate, guard, settings, counters, notices, heldResources } = context
 
   /**
    * Decides about a packet. `asSent`: its topic is that of the received bytes. `decided`: decision already made and
@@ -87,7 +87,7 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
     let answer = decided
     if (answer === undefined && !will && !sentAgain && connection.senderQueue.pending === 0) {
       const asked = new AedesMessage('publish', connection.sender, packet)
-      answer = (packet.retain === true ? holdings.askRetained(asked) : undefined) ?? guard.ask(asked)
+      answer = (packet.retain === true ? heldResources.askRetained(asked) : undefined) ?? guard.ask(asked)
       // Fast path: a message allowed at once needs neither queue nor enactment, which saves 60 ns.
       if ((answer as Decision).outcome === 'deliver') {
         // A closed broker gives no answer.

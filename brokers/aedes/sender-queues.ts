@@ -1,4 +1,4 @@
-import { hashLongPart } from '../../src/core/bounded-text.ts'
+import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
 /** A connection, as used by the queue of its client id. */

@@ -22,7 +22,7 @@ interface Subscribed {
  * are not counted. Returns a function that detaches it.
  */
 export function limitSubscriptions(context: BrokerContext): () => void {
-  const { broker, guard, holdings, counters } = context
+  const { broker, guard, heldResources, counters } = context
   // Filters that the application's own hook refuses stay in the session, as in plain aedes.
   const refusedHere = new WeakSet<Subscription>()
 
@@ -32,7 +32,7 @@ export function limitSubscriptions(context: BrokerContext): () => void {
       // During connect, aedes restores the filters of a session; a refusal would silently lose them.
       if (error || !granted || !client.connected || retired) {
         if (!error && granted && !retired)
-          holdings.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
+          heldResources.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
         callback(error, granted)
         return
       }
@@ -67,11 +67,11 @@ export function limitSubscriptions(context: BrokerContext): () => void {
         message,
         decision => {
           if (connection.isDisconnecting || client.closed) return
-          const refusal = decision.allowed ? holdings.addSubscription(client, message) : decision
+          const refusal = decision.allowed ? heldResources.addSubscription(client, message) : decision
           if (refusal === undefined) callback(null, granted)
           else refuse(refusal)
         },
-        asked => holdings.askSubscription(client, asked) ?? guard.ask(asked),
+        asked => heldResources.askSubscription(client, asked) ?? guard.ask(asked),
       )
     })
   })

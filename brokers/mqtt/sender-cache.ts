@@ -5,7 +5,7 @@ import type { Identify } from './options.ts'
 
 const NO_SENDER: Sender = {}
 
-/** IdentifiedSenders of received messages: one for each identity, or for each topic without `identify`. */
+/** Senders of received messages: one for each identity, or for each topic without `identify`. */
 export class IdentifiedSenders {
   readonly #cache = new KnownSenders()
   readonly #identify: Identify | undefined

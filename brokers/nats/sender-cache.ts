@@ -1,4 +1,4 @@
-import { hashLongPart } from '../../src/core/bounded-text.ts'
+import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { createSender } from '../../src/index.ts'

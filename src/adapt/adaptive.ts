@@ -13,7 +13,7 @@ import {
   parseStages,
   type StageWords,
 } from './parse-levels.ts'
-import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './signal-words.ts'
+import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './parse-signal.ts'
 
 export interface AdaptiveOptions {
   /**

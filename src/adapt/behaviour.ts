@@ -11,9 +11,9 @@ import {
   type Count,
 } from '../chain/senders/behaviour.ts'
 import { costIn } from '../chain/senders/behaviour-limits.ts'
-import { hashLongPart } from '../core/bounded-text.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Message, Sender } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseRate } from '../core/units.ts'

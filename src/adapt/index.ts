@@ -17,6 +17,6 @@ export {
 } from './handler-breaker.ts'
 export type { LoadReport } from './monitor.ts'
 export type { LevelWords, StageWords } from './parse-levels.ts'
+export { COUNTING_SIGNALS, SIGNAL_NAMES, type SignalName, type SignalWord } from './parse-signal.ts'
 export type { Feedback, FeedbackOptions } from './rate-controller.ts'
 export type { Signal } from './signal.ts'
-export { COUNTING_SIGNALS, SIGNAL_NAMES, type SignalName, type SignalWord } from './signal-words.ts'

@@ -1,7 +1,7 @@
 import type { ClusterLoad, NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
 import type { Scaled } from '../core/decision.ts'
 import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
-import type { SignalPlan } from './signal-words.ts'
+import type { SignalPlan } from './parse-signal.ts'
 import { SignalReadings, type Worst } from './worst-signal.ts'
 
 /** Settings of a load monitor. */

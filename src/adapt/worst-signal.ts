@@ -1,6 +1,6 @@
 import type { NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
+import type { SignalPlan } from './parse-signal.ts'
 import type { Signal } from './signal.ts'
-import type { SignalPlan } from './signal-words.ts'
 
 /** A value and the node that reported it; undefined for this node. */
 export interface Found {

@@ -1,4 +1,4 @@
-import { hashLongPart } from '../core/bounded-text.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
 
 /** Owner of held messages that can give some of them up. */

@@ -1,4 +1,4 @@
-import { hashLongPart } from '../core/bounded-text.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Message, Sender } from '../core/message.ts'
 import type { QueuedItem } from './sub-queue.ts'
 

@@ -1,6 +1,6 @@
-import { hashLongPart } from '../core/bounded-text.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Message, Sender } from '../core/message.ts'
 

@@ -1,6 +1,6 @@
-import { hashLongPart } from '../core/bounded-text.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { SlicedWork } from '../core/sliced-work.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'

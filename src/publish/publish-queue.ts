@@ -1,4 +1,4 @@
-import { hashLongPart } from '../core/bounded-text.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'
 import { Partition } from './partition.ts'

@@ -1,6 +1,6 @@
-import { hashLongPart } from '../core/bounded-text.ts'
 import { afterAwaited, type Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
+import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Message } from '../core/message.ts'
 import { Slice } from '../core/sliced-work.ts'

@@ -1,6 +1,6 @@
 import { readHeader } from '../../conditions/header.ts'
 import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/ip-network.ts'
-import { hashLongPart } from '../../core/bounded-text.ts'
+import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import type { Scope } from './rule-options.ts'
 

@@ -226,17 +226,10 @@ interface WindowOptions extends RuleOptions {
 }
 
 /** Options of `exempt`. One entry of one list is enough; `when` must match as well. */
-export interface ExemptOptions {
+export interface ExemptOptions extends Omit<SenderLists, 'tiers'> {
   readonly name?: string | undefined
   readonly description?: string | undefined
   readonly topics?: readonly string[] | undefined
-  readonly clients?: readonly string[] | undefined
-  readonly devices?: readonly string[] | undefined
-  readonly users?: readonly string[] | undefined
-  readonly apiKeys?: readonly string[] | undefined
-  readonly roles?: readonly string[] | undefined
-  /** Addresses and CIDR blocks, v4 and v6. */
-  readonly ips?: readonly string[] | undefined
   /**
    * Actions that it applies to. Default: all. On a connect, users, API keys and roles are not authenticated
    * yet, so their lists cover no sender.

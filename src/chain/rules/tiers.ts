@@ -1,5 +1,5 @@
-import { hashLongPart } from '../../core/bounded-text.ts'
 import { checkWithin, PolicyError, type Problem, policyError } from '../../core/errors.ts'
+import { hashLongPart } from '../../core/hash-long-part.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { isNamed, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { compileAddresses } from '../../conditions/cidr.ts'
 import { blockOf, blockOfAddress, familyOf } from '../../conditions/ip-network.ts'
-import { hashLongPart } from '../../core/bounded-text.ts'
 import { checkWithin, policyError } from '../../core/errors.ts'
+import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Sender } from '../../core/message.ts'
 
 /** Parts of a sender that a runtime entry can name. */

@@ -1,6 +1,6 @@
 import type { Client } from 'aedes'
-import { hashLongPart } from '../../src/core/bounded-text.ts'
 import type { Decision } from '../../src/core/decision.ts'
+import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { HeldCounts, HeldItem, HeldKind, HeldSource } from '../../src/index.ts'
 import type { Connection } from './connection.ts'
@@ -34,7 +34,7 @@ const UNKNOWN_SENDER: Sender = Object.freeze({})
  * Counts connections, subscriptions and retained messages for rules that limit them. A connection counts from its
  * authentication to its end, a subscription as long as its session, a retained message until it is cleared.
  */
-export class Holdings implements HeldSource {
+export class HeldResources implements HeldSource {
   readonly #context: BrokerContext
   readonly #counts: HeldCounts
   readonly #connections = new Map<Connection, HeldItem>()
