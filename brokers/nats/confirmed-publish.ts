@@ -17,7 +17,7 @@ const LONGEST_ACK_BYTES = 65_536
 /**
  * Publishes redirected copies and dead letters of JetStream messages. The original is answered when the copy is safe: the
  * stream answers with its name (ADR-21, `PubAck`), also for a `Nats-Msg-Id` that it has stored before. At most
- * `MAX_SIZES.copiesUnderWay` copies wait for an answer; further ones fail.
+ * `MAX_SIZES.pendingCopies` copies wait for an answer; further ones fail.
  */
 export class ConfirmedPublishes {
   readonly #context: NatsContext
@@ -72,7 +72,7 @@ export class ConfirmedPublishes {
   }
 
   async #confirm(ask: () => Promise<NatsMessage>, delivery: Delivery): Promise<CopyResult> {
-    if (this.#pending >= MAX_SIZES.copiesUnderWay) return 'failed'
+    if (this.#pending >= MAX_SIZES.pendingCopies) return 'failed'
     this.#pending++
     this.#context.handlerStarted()
     try {

@@ -17,20 +17,20 @@ export class Subject extends CachedSender {
   }
 }
 
-const MAX_BYTES = MAX_SIZES.knownSubjectBytes
+const MAX_BYTES = MAX_SIZES.cachedSubjectBytes
 /** Bytes of a table entry: one for the length, then the subject. Two cache lines. */
 const STRIDE = 128
 
 /**
  * Cache of subjects by their bytes. Because a client decodes a new string for each message and looking a sender up by it
  * hashes it again, a look-up by bytes takes half the time. Sets the cached string on the message, so that the client
- * decodes none. Of two subjects with the same one of `MAX_SIZES.knownSubjects` entries, the later evicts the earlier.
- * Colliding subjects, and those longer than `MAX_SIZES.knownSubjectBytes`, only cost the client's own decoding.
+ * decodes none. Of two subjects with the same one of `MAX_SIZES.cachedSubjects` entries, the later evicts the earlier.
+ * Colliding subjects, and those longer than `MAX_SIZES.cachedSubjectBytes`, only cost the client's own decoding.
  */
 export class SubjectCache {
-  readonly #known: (Subject | undefined)[] = new Array(MAX_SIZES.knownSubjects).fill(undefined)
+  readonly #known: (Subject | undefined)[] = new Array(MAX_SIZES.cachedSubjects).fill(undefined)
   /** Bytes of all subjects in one array. Separate arrays would cost three more cache lines a message. */
-  readonly #bytes = new Uint8Array(MAX_SIZES.knownSubjects * STRIDE)
+  readonly #bytes = new Uint8Array(MAX_SIZES.cachedSubjects * STRIDE)
   readonly #create: (topic: string) => Subject
   readonly #onEvict: (subject: Subject) => void
 
@@ -47,7 +47,7 @@ export class SubjectCache {
     const { length } = bytes
     let hash = length
     for (let index = 0; index < length; index++) hash = ((hash << 5) - hash + bytes[index]!) | 0
-    const slot = (hash ^ (hash >>> 15)) & (MAX_SIZES.knownSubjects - 1)
+    const slot = (hash ^ (hash >>> 15)) & (MAX_SIZES.cachedSubjects - 1)
     const known = this.#known[slot]
     if (known === undefined) return this.#store(message.subject, bytes, slot)
     // Clients decode the subject of JetStream messages themselves. Comparing it is faster than comparing bytes.

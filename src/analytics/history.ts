@@ -18,13 +18,13 @@ export class History {
   readonly #closedSpans: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
 
   constructor(nowMs: number) {
-    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
+    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.analyticsNames)
   }
 
   /** Closes the open slice and opens the current one. */
   roll(nowMs: number): void {
     const { open } = this
-    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.insightNames)
+    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.analyticsNames)
     if (open.total === 0) return
     for (const grain of ['slice', 'hour', 'day'] as const) {
       const spans = this.#closedSpans[grain]

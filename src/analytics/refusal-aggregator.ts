@@ -7,13 +7,13 @@ import { nameOf, shorten } from './shorten-name.ts'
 /** Maximum runs per sender: rules whose refusals on one topic are gathered side by side. */
 const RUNS_PER_SENDER = 4
 /** Room for runs, and the number of oldest runs removed at once. */
-const CAPACITY = MAX_SIZES.pendingRuns
-const BLOCK_SIZE = MAX_SIZES.runsCountedAtOnce
+const CAPACITY = MAX_SIZES.pendingRefusalSeries
+const BLOCK_SIZE = MAX_SIZES.refusalSeriesPerBatch
 /**
  * Number of removed runs after which half as many senders get new runs. It equals the length of a list, so a new run
  * counts for at most n ÷ 4,096 of n refusals without a run: half of a full list's error.
  */
-const REMOVALS_PER_STEP = MAX_SIZES.insightNames
+const REMOVALS_PER_STEP = MAX_SIZES.analyticsNames
 /** Serials restart before they exceed small integers; 0 means none. */
 const MAX_SERIAL = 2 ** 30
 
@@ -41,7 +41,7 @@ let serials = 0
 
 /**
  * Gathers refusals by sender, topic and rule into runs, so that a flood costs five name look-ups per run instead of
- * per message. There are at most {@link MAX_SIZES.pendingRuns} runs; new ones replace the oldest, whose refusals are
+ * per message. There are at most {@link MAX_SIZES.pendingRefusalSeries} runs; new ones replace the oldest, whose refusals are
  * then counted by name, some hundred at once. Why at once: a single one finds none of the lists in the CPU caches and
  * takes 5 µs. With many senders only one in so many refusals without a run starts one, and counts for them all; a
  * sender with a run is counted exactly (sample and hold: Estan and Varghese, "New directions in traffic measurement

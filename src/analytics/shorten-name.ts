@@ -4,10 +4,10 @@ import type { Sender } from '../core/message.ts'
 
 /** Shortens a name for counting: a long one is cut and ends in a hash, so that different names stay different. */
 export function shorten(name: string): string {
-  if (name.length <= MAX_SIZES.insightNameChars) return name
+  if (name.length <= MAX_SIZES.analyticsNameChars) return name
   const hash = createHash('sha256').update(name, 'utf16le').digest('base64url').slice(0, 12)
   // Converted through bytes, because a substring keeps the whole string in memory.
-  return Buffer.from(`${name.slice(0, MAX_SIZES.insightNameChars - 13)}~${hash}`, 'utf16le').toString(
+  return Buffer.from(`${name.slice(0, MAX_SIZES.analyticsNameChars - 13)}~${hash}`, 'utf16le').toString(
     'utf16le',
   )
 }

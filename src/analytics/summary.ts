@@ -35,7 +35,7 @@ export class Summary {
   rules: HeavyHitters
   #estimate: number | undefined
 
-  constructor(grain: Grain, startMs: number, names: number = MAX_SIZES.insightKeptNames) {
+  constructor(grain: Grain, startMs: number, names: number = MAX_SIZES.analyticsNamesPerInterval) {
     this.grain = grain
     this.startMs = startMs
     this.clients = new HeavyHitters(names)
@@ -63,7 +63,7 @@ export class Summary {
 
   /** Removes names, keeps numbers. */
   forgetNames(): void {
-    for (const list of LISTS) this[list] = new HeavyHitters(MAX_SIZES.insightKeptNames)
+    for (const list of LISTS) this[list] = new HeavyHitters(MAX_SIZES.analyticsNamesPerInterval)
   }
 
   record(): SummaryRecord {
@@ -112,6 +112,6 @@ function isCount(value: unknown): value is number {
 function isFrequent(value: unknown): value is HeavyHitterRecord {
   if (typeof value !== 'object' || value === null) return false
   const { error, least } = value as Partial<HeavyHitterRecord>
-  if (!isCount(error) || !Array.isArray(least) || least.length > MAX_SIZES.insightNames) return false
+  if (!isCount(error) || !Array.isArray(least) || least.length > MAX_SIZES.analyticsNames) return false
   return least.every(each => Array.isArray(each) && typeof each[0] === 'string' && isCount(each[1]))
 }

@@ -26,7 +26,7 @@ export class PendingHandlers {
     let place = waiting.length
     while (place > 0 && waiting[place - 1]!.dueMs > dueMs) place--
     waiting.splice(place, 0, { dueMs, message, handled })
-    if (waiting.length > MAX_SIZES.handlersReplayed) this.#onEnd({ ...waiting.shift()!, dueMs: atMs })
+    if (waiting.length > MAX_SIZES.replayHandlers) this.#onEnd({ ...waiting.shift()!, dueMs: atMs })
   }
 
   /** Ends all handlers due by a time. */

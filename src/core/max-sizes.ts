@@ -9,12 +9,12 @@ export const MAX_SIZES = {
   /** Cached combinations of patterns that match a topic together. */
   routeShapes: 16_384,
   /** Cached sender plans of a route, by the exemptions that cover the sender. */
-  rulingsPerPlan: 1_024,
+  senderPlansPerRoute: 1_024,
   /** Cached limits that overrides have derived from one limit. */
   overriddenLimits: 1_024,
   /** Topics per sender with cached keys, and characters of each. Longer topics are not cached. */
   topicsPerSender: 16,
-  topicPerSenderChars: 1_024,
+  cachedTopicChars: 1_024,
   /** Cached senders of consumers and captures, which have no connection per sender. */
   internedSenders: 65_536,
   /** Characters of the identity of such a sender, and of all of them together. Longer identities are not cached. */
@@ -24,18 +24,18 @@ export const MAX_SIZES = {
    * NATS subjects cached by their bytes, a power of two, and bytes of each (a seven-bit number). Longer ones
    * are not cached.
    */
-  knownSubjects: 4_096,
-  knownSubjectBytes: 124,
+  cachedSubjects: 4_096,
+  cachedSubjectBytes: 124,
   /** Concurrent handlers of a NATS subscription, and messages and bytes that wait for one to finish. */
   handlersInFlight: 10_000,
   waitingForHandler: 1_000,
   waitingForHandlerBytes: 67_108_864,
   /** Copies of JetStream messages (redirects, dead letters) waiting for a stream to confirm them. Further ones fail. */
-  copiesUnderWay: 1_024,
+  pendingCopies: 1_024,
   /** Bytes of one line of a capture. */
   captureLineBytes: 16_777_216,
   /** Concurrent handlers of a replay. Beyond it, the one that ends first ends early. */
-  handlersReplayed: 65_536,
+  replayHandlers: 65_536,
   /** Senders counted at the same time to find the most limited ones of a capture. */
   countedSenders: 1_024,
   /** Keys whose last payload `unchanged` rules of a gate remember: one for each topic and one for each sender on it. */
@@ -48,23 +48,23 @@ export const MAX_SIZES = {
   /** Keys per transaction of a sweep of the SQLite store. */
   sqliteSweep: 512,
   /** Characters of a rule name, key or prefix in a Redis key. Longer ones are hashed. */
-  remoteKeyChars: 128,
+  redisKeyPartChars: 128,
   /** Messages, and their charges, in one Redis call. A message with more charges is refused. */
-  callMessages: 128,
-  callCharges: 1_024,
+  redisCallMessages: 128,
+  redisCallCharges: 1_024,
   /** Custom algorithms of one Redis store, and numbers in a state of them. */
-  customTwins: 64,
-  remoteStateNumbers: 1_024,
+  redisCustomAlgorithms: 64,
+  redisStateNumbers: 1_024,
   /** Cached refusals of a Redis store, by key. */
-  denialCache: 65_536,
+  cachedDenials: 65_536,
   /** Keys of a NATS bucket, and units of all keys of a rule counted by a NATS stream. Further ones are refused. */
-  bucketKeys: 1_048_576,
+  natsBucketKeys: 1_048_576,
   /** Entries of one sliding log. A rule that may need more is refused when it loads. */
   logEntries: 10_000,
   /** Entries of all sliding logs of a rule; 16 bytes each. Bounds the keys of such a rule. */
   logEntriesPerRule: 16_777_216,
   /** Recorded changes of a rule's numbers, and rules with recorded changes. */
-  numbersRemembered: 16,
+  limitChangesPerRule: 16,
   ruleHistories: 200_000,
   /** Numbers in the state of a custom algorithm, whatever its `stateSize`. */
   stateNumbers: 20_000,
@@ -128,10 +128,10 @@ export const MAX_SIZES = {
   /** Characters of one header or user property that describes a decision. */
   fieldChars: 1_000,
   /** Asynchronous checks of one guard, and messages waiting for a check. Further ones are checked at once. */
-  checksUnderWay: 2_048,
-  waitingForCheck: 65_536,
+  concurrentChecks: 2_048,
+  queuedChecks: 65_536,
   /** Pending decisions of a store. The fallback decides further ones. */
-  storePending: 16_384,
+  pendingStoreDecisions: 16_384,
   /** Bytes of one policy file. A larger one is refused unread. */
   policyBytes: 8_388_608,
   /** Nesting depth of a policy, and values repeated by YAML aliases. */
@@ -142,14 +142,14 @@ export const MAX_SIZES = {
   /** Roles that the policy can give a sender. */
   rolesPerSender: 16,
   /** Names of clients or topics that analytics count at the same time, and names kept of each past interval. */
-  insightNames: 4_096,
-  insightKeptNames: 512,
+  analyticsNames: 4_096,
+  analyticsNamesPerInterval: 512,
   /** Characters of a name in analytics. Longer ones are cut and end in a hash. */
-  insightNameChars: 128,
+  analyticsNameChars: 128,
   /** Refusals collected on sender states before they are counted by name. */
-  pendingRuns: 16_384,
+  pendingRefusalSeries: 16_384,
   /** Oldest refusals counted together to make room. */
-  runsCountedAtOnce: 256,
+  refusalSeriesPerBatch: 256,
   /** Rules and tiers with metrics of their own. Further ones are counted together. */
   metricRules: 1_024,
   metricTiers: 16,
@@ -164,20 +164,20 @@ export const MAX_SIZES = {
   tiers: 1_024,
   /** Bans, overrides, runtime exemptions and assigned tiers, each; characters of a reason or author. */
   sharedEntries: 65_536,
-  noteChars: 500,
+  reasonChars: 500,
   /** Senders with refusals counted for a penalty, and refusals counted for each. */
   offenders: 65_536,
-  refusalsCounted: 1_000,
+  refusalsPerOffender: 1_000,
   /** Keys of rules with a recent usage warning. */
   warnedKeys: 65_536,
   /** Senders with a cached tier lookup, and concurrent lookups. */
-  tiersFound: 65_536,
-  tiersSought: 1_024,
+  cachedTiers: 65_536,
+  pendingTierLookups: 1_024,
   /** Signals of one adaptive(), and nodes whose load is read. */
   loadSignals: 16,
-  fleetNodes: 1_024,
+  clusterNodes: 1_024,
   /** Senders with counted behaviour, and keys of a circuit breaker. The least recent ones are forgotten. */
-  watchedSenders: 65_536,
+  trackedSenders: 65_536,
   breakerKeys: 16_384,
   /** Highest rate of a feedback. */
   feedbackPerSecond: 1_000_000,

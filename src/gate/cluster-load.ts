@@ -88,7 +88,7 @@ export class StoreClusterLoad implements ClusterLoad {
       if (kind !== KIND || id === this.#id || expiresAtMs <= nowMs) continue
       const load = readLoad(json)
       if (load !== undefined) loads.push(load)
-      if (loads.length >= MAX_SIZES.fleetNodes) break
+      if (loads.length >= MAX_SIZES.clusterNodes) break
     }
     return loads
   }

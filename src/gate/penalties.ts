@@ -137,7 +137,7 @@ export class Penalties {
     offender.untilMs = nowMs + offender.lengthMs
     // If the list of bans is full, the sender stays limited but is not banned.
     if (this.#bans.isFull) return false
-    const shortReason = reason.slice(0, MAX_SIZES.noteChars)
+    const shortReason = reason.slice(0, MAX_SIZES.reasonChars)
     const ban = {
       ...subject,
       reason: shortReason,

@@ -5,7 +5,7 @@ import { parseDuration } from '../core/units.ts'
 
 /** Options of a runtime entry: author, reason, duration. */
 export interface RuntimeEntryOptions {
-  /** Reason, at most {@link MAX_SIZES.noteChars} characters. */
+  /** Reason, at most {@link MAX_SIZES.reasonChars} characters. */
   readonly reason: string
   /** Category of the operator's choice, for reports: `emergency`, `abuse`, `ticket-17`. */
   readonly code?: string | undefined
@@ -60,11 +60,11 @@ export function createRuntimeEntry(
 }
 
 function checkText(path: string, text: unknown): void {
-  if (typeof text === 'string' && text.trim() !== '' && text.length <= MAX_SIZES.noteChars) return
+  if (typeof text === 'string' && text.trim() !== '' && text.length <= MAX_SIZES.reasonChars) return
   throw policyError(
     path,
     `\`${path}\` says nothing or too much`,
-    `write 1 to ${MAX_SIZES.noteChars} characters`,
+    `write 1 to ${MAX_SIZES.reasonChars} characters`,
   )
 }
 

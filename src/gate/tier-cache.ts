@@ -73,7 +73,7 @@ export class TierCache {
 
   #startLookup(key: string, sender: Sender): Promise<void> | undefined {
     // Too many lookups at once: the default applies, and the next message of the sender looks it up again.
-    if (this.#pendingLookups.size >= MAX_SIZES.tiersSought) return undefined
+    if (this.#pendingLookups.size >= MAX_SIZES.pendingTierLookups) return undefined
     let answer: MaybePromise<string | undefined>
     try {
       answer = this.#lookup.of(sender)
@@ -105,7 +105,7 @@ export class TierCache {
   #remember(key: string, tier: string | undefined, err?: unknown): void {
     if (err !== undefined) this.#logger.warn({ err }, 'the tier of a sender could not be looked up')
     this.#found.delete(key)
-    if (this.#found.size >= MAX_SIZES.tiersFound) this.#found.delete(this.#found.keys().next().value!)
+    if (this.#found.size >= MAX_SIZES.cachedTiers) this.#found.delete(this.#found.keys().next().value!)
     this.#found.set(key, { tier, atMs: this.#clock.now() })
     this.#cancelTimer ??= this.#clock.after(this.#keepMs, () => this.#expireOld())
   }

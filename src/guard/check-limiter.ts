@@ -23,7 +23,7 @@ export class CheckLimiter {
   }
 
   get isFull(): boolean {
-    return this.#count >= MAX_SIZES.checksUnderWay
+    return this.#count >= MAX_SIZES.concurrentChecks
   }
 
   /** Number of messages that wait for a check. */
@@ -33,7 +33,7 @@ export class CheckLimiter {
 
   /** Checks a message when fewer checks are in progress. Returns undefined if too many messages wait. */
   enqueue(message: Message): Promise<Decision> | undefined {
-    if (this.waiting >= MAX_SIZES.waitingForCheck) return undefined
+    if (this.waiting >= MAX_SIZES.queuedChecks) return undefined
     return new Promise(resolve => this.#waiting.push({ message, resolve }))
   }
 

@@ -150,7 +150,7 @@ export class RouteTable {
     if (treated === undefined) {
       const { steps, passed } = applyOverrides(withoutRules(plan.steps, notFor), on, effectiveOverrides)
       treated = this.#planOf(steps, on, passed, notFor)
-      if (plan.treated.size >= MAX_SIZES.rulingsPerPlan) plan.treated.clear()
+      if (plan.treated.size >= MAX_SIZES.senderPlansPerRoute) plan.treated.clear()
       plan.treated.set(key, treated)
     }
     return treated
@@ -314,7 +314,7 @@ function rulingOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan
       conditional: settledAt < 0 ? covering : covering.slice(0, settledAt),
       exempt: covering[settledAt]?.meta.decision,
     }
-    if (plan.senderPlans.size >= MAX_SIZES.rulingsPerPlan) plan.senderPlans.clear()
+    if (plan.senderPlans.size >= MAX_SIZES.senderPlansPerRoute) plan.senderPlans.clear()
     plan.senderPlans.set(shape, senderPlan)
   }
   return senderPlan

@@ -116,11 +116,11 @@ function readAfter(text: string | undefined): { readonly refusals: number; reado
       'write 3 refusals in 10s',
     )
   }
-  if (refusals > MAX_SIZES.refusalsCounted) {
+  if (refusals > MAX_SIZES.refusalsPerOffender) {
     throw policyError(
       '',
       `${refusals} refusals are too many to count`,
-      `the most is ${MAX_SIZES.refusalsCounted}`,
+      `the most is ${MAX_SIZES.refusalsPerOffender}`,
     )
   }
   return { refusals, withinMs: parseDuration(time) }
@@ -141,11 +141,11 @@ function readFlapping(text: string, otherwise: SubjectPart, ofRule: boolean): Fl
     const remedy = 'write 5 connects in 10s, two or more, or 100 connects in 10s per ip'
     throw policyError('', `${shown} is not a count of connects`, remedy)
   }
-  if (connects > MAX_SIZES.refusalsCounted)
+  if (connects > MAX_SIZES.refusalsPerOffender)
     throw policyError(
       '',
       `${connects} connects are too many to count`,
-      `the most is ${MAX_SIZES.refusalsCounted}`,
+      `the most is ${MAX_SIZES.refusalsPerOffender}`,
     )
   return { connects, withinMs: parseDuration(time), per: part }
 }

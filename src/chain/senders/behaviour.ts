@@ -191,7 +191,7 @@ export class BehaviourTracker {
 
   #keep(key: string, count: Count): void {
     this.#counts.delete(key)
-    if (this.#counts.size >= MAX_SIZES.watchedSenders) this.#counts.delete(this.#counts.keys().next().value!)
+    if (this.#counts.size >= MAX_SIZES.trackedSenders) this.#counts.delete(this.#counts.keys().next().value!)
     this.#counts.set(key, count)
   }
 }

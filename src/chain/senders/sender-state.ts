@@ -248,7 +248,7 @@ export class SenderState implements Sender {
     for (let index = 0; index < topicEntries.length; index++) {
       const topicEntry = topicEntries[index]!
       if (topicEntry.on !== on || topicEntry.topic !== topic) continue
-      if (this.topic.length <= MAX_SIZES.topicPerSenderChars) topicEntries[index] = SenderState.#leave(this)
+      if (this.topic.length <= MAX_SIZES.cachedTopicChars) topicEntries[index] = SenderState.#leave(this)
       else {
         topicEntries.splice(index, 1)
         this.#oldest = 0
@@ -265,7 +265,7 @@ export class SenderState implements Sender {
       this.routes = routes
       this.#topicEntries = undefined
       this.#oldest = 0
-    } else if (this.senderPlan !== undefined && this.topic.length <= MAX_SIZES.topicPerSenderChars) {
+    } else if (this.senderPlan !== undefined && this.topic.length <= MAX_SIZES.cachedTopicChars) {
       this.#topicEntries ??= []
       if (this.#topicEntries.length < MAX_SIZES.topicsPerSender)
         this.#topicEntries.push(SenderState.#leave(this))

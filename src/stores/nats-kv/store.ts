@@ -38,7 +38,7 @@ export interface NatsKvStoreOptions {
   readonly replicas?: number | undefined
   /**
    * Maximum number of keys of a newly created bucket; further ones are a StoreError. Default: {@link
-   * MAX_SIZES.bucketKeys}.
+   * MAX_SIZES.natsBucketKeys}.
    */
   readonly maxKeys?: number | undefined
   /** Random source for the pauses of conflicting nodes, from 0 to below 1. Default: Math.random. */
@@ -105,7 +105,7 @@ export class NatsKvStore implements Store {
     this.#bucket = new Bucket(jetstream, {
       ...common,
       ttlMs: checkWhole('ttlMs', options.ttlMs ?? DAY_MS, 100),
-      maxKeys: checkWhole('maxKeys', options.maxKeys ?? MAX_SIZES.bucketKeys, 1),
+      maxKeys: checkWhole('maxKeys', options.maxKeys ?? MAX_SIZES.natsBucketKeys, 1),
     })
     this.#chargeEntries = new ChargeEntries(this.#bucket, options.random ?? Math.random, err =>
       logger.warn({ err }, 'charges of a refused message could not be refunded'),
@@ -118,8 +118,8 @@ export class NatsKvStore implements Store {
     options: { readonly commit: boolean; readonly nowMs?: number },
   ): Promise<readonly Verdict[]> {
     const nowMs = options.nowMs ?? this.#clock.now()
-    if (charges.length > MAX_SIZES.callCharges) {
-      const message = `nats: a message of ${charges.length} charges; the maximum is ${MAX_SIZES.callCharges}`
+    if (charges.length > MAX_SIZES.redisCallCharges) {
+      const message = `nats: a message of ${charges.length} charges; the maximum is ${MAX_SIZES.redisCallCharges}`
       return Promise.reject(new StoreError(message))
     }
     return this.#withDeadline(deadlineMs =>
@@ -175,8 +175,10 @@ export class NatsKvStore implements Store {
   async #withDeadline<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()
-    if (this.#pending >= MAX_SIZES.storePending) {
-      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions are already waiting for an answer`)
+    if (this.#pending >= MAX_SIZES.pendingStoreDecisions) {
+      throw new StoreError(
+        `nats: ${MAX_SIZES.pendingStoreDecisions} decisions are already waiting for an answer`,
+      )
     }
     this.#pending++
     try {

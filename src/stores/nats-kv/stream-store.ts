@@ -27,7 +27,7 @@ export interface NatsStreamStoreOptions {
   readonly replicas?: number | undefined
   /**
    * Maximum number of units counted for all keys of a rule; further ones are a StoreError. Default: {@link
-   * MAX_SIZES.bucketKeys}.
+   * MAX_SIZES.natsBucketKeys}.
    */
   readonly maxUnits?: number | undefined
 }
@@ -82,7 +82,7 @@ export class NatsStreamStore implements Store {
     })
     this.#streams = new StrictStreams(jetstream, {
       ...common,
-      maxUnits: checkWhole('maxUnits', options.maxUnits ?? MAX_SIZES.bucketKeys, 1),
+      maxUnits: checkWhole('maxUnits', options.maxUnits ?? MAX_SIZES.natsBucketKeys, 1),
     })
     this.#onClose = options.onClose
   }
@@ -226,8 +226,10 @@ export class NatsStreamStore implements Store {
   async #withDeadline<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError('nats: the store is closed (open another)')
     if (!this.#link.isUp) throw this.#link.notConnected()
-    if (this.#pending >= MAX_SIZES.storePending) {
-      throw new StoreError(`nats: ${MAX_SIZES.storePending} decisions are already waiting for an answer`)
+    if (this.#pending >= MAX_SIZES.pendingStoreDecisions) {
+      throw new StoreError(
+        `nats: ${MAX_SIZES.pendingStoreDecisions} decisions are already waiting for an answer`,
+      )
     }
     this.#pending++
     try {

@@ -8,13 +8,13 @@ const BUCKET = /^[\w-]{1,64}$/
 /**
  * Encodes a rule name or key as one subject token, injective: letters, digits, - and _ are unchanged, every other
  * UTF-16 code unit is `=` and four hexadecimal digits, and the empty text is `=`. A token longer than {@link
- * MAX_SIZES.remoteKeyChars} becomes `==` and its SHA-256.
+ * MAX_SIZES.redisKeyPartChars} becomes `==` and its SHA-256.
  */
 export function encodeToken(text: string): string {
   if (text === '') return '='
-  if (text.length <= MAX_SIZES.remoteKeyChars) {
+  if (text.length <= MAX_SIZES.redisKeyPartChars) {
     const token = text.replace(NOT_PLAIN, unit => `=${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-    if (token.length <= MAX_SIZES.remoteKeyChars) return token
+    if (token.length <= MAX_SIZES.redisKeyPartChars) return token
   }
   // UTF-16, because UTF-8 would map all lone surrogates to the same key.
   return `==${createHash('sha256').update(text, 'utf16le').digest('base64url')}`

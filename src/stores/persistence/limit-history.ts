@@ -15,7 +15,7 @@ export type History = readonly Period[]
 /** Appends numbers that become active; returns the same history if they already are. */
 export function withChange(history: History, period: Period): History {
   if (history.at(-1)?.text === period.text) return history
-  return [...history, period].slice(-MAX_SIZES.numbersRemembered)
+  return [...history, period].slice(-MAX_SIZES.limitChangesPerRule)
 }
 
 /** Returns the changes still to apply to cells written under `text` and last charged at `lastMs`. */

@@ -10,7 +10,7 @@ const GLOB = /[\\*?[\]^]/g
 /** Encodes a rule name or key for a state key: unchanged if short and plain, else its SHA-256. */
 export function encodePart(text: string): string {
   if (text === '') return NOTHING
-  if (text.length <= MAX_SIZES.remoteKeyChars && PLAIN.test(text)) return text
+  if (text.length <= MAX_SIZES.redisKeyPartChars && PLAIN.test(text)) return text
   // UTF-16, because UTF-8 would map all lone surrogates to the same key.
   return `#${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }
@@ -24,8 +24,8 @@ export class StateKeys {
 
   /** Throws PolicyError for a prefix that is too long or that Redis would not return unchanged. */
   constructor(prefix: string) {
-    if (prefix.length > MAX_SIZES.remoteKeyChars || !/^[ -~]*$/.test(prefix)) {
-      const remedy = `use at most ${MAX_SIZES.remoteKeyChars} letters, digits and signs`
+    if (prefix.length > MAX_SIZES.redisKeyPartChars || !/^[ -~]*$/.test(prefix)) {
+      const remedy = `use at most ${MAX_SIZES.redisKeyPartChars} letters, digits and signs`
       throw policyError('prefix', `${JSON.stringify(prefix.slice(0, 40))} is not a valid prefix`, remedy)
     }
     this.#prefix = prefix

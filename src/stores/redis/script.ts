@@ -39,7 +39,7 @@ function customTwinOf(name: string): string {
 
 /**
  * Scripts of a store: prelude, Lua algorithms and decide.lua; a second one also includes the custom algorithms seen
- * so far, at most {@link MAX_SIZES.customTwins}. Each further custom algorithm changes the SHA of the second script.
+ * so far, at most {@link MAX_SIZES.redisCustomAlgorithms}. Each further custom algorithm changes the SHA of the second script.
  */
 export class Scripts {
   #builtInScript: Script | undefined
@@ -62,12 +62,12 @@ export class Scripts {
     if (refund !== undefined && luaRefund === undefined) {
       return `the refund of the algorithm "${name}" has no Lua code (set \`luaRefund\`)`
     }
-    if (stateSize > MAX_SIZES.remoteStateNumbers) {
-      return `the state of the algorithm "${name}" may hold ${stateSize} numbers; the maximum on Redis is ${MAX_SIZES.remoteStateNumbers}`
+    if (stateSize > MAX_SIZES.redisStateNumbers) {
+      return `the state of the algorithm "${name}" may hold ${stateSize} numbers; the maximum on Redis is ${MAX_SIZES.redisStateNumbers}`
     }
     const known = this.#customTwins.get(name)
-    if (known === undefined && this.#customTwins.size >= MAX_SIZES.customTwins) {
-      return `there are ${MAX_SIZES.customTwins} custom algorithms already`
+    if (known === undefined && this.#customTwins.size >= MAX_SIZES.redisCustomAlgorithms) {
+      return `there are ${MAX_SIZES.redisCustomAlgorithms} custom algorithms already`
     }
     return undefined
   }

@@ -41,8 +41,10 @@ export class SlotPipelines {
 
   /** Queues a step. Rejects with StoreError, at once if too many are waiting. */
   enqueue(slot: number, step: Step, deadlineMs: number): Promise<readonly Verdict[]> {
-    if (this.#pending >= MAX_SIZES.storePending) {
-      return Promise.reject(new StoreError(`redis: ${MAX_SIZES.storePending} decisions are already waiting`))
+    if (this.#pending >= MAX_SIZES.pendingStoreDecisions) {
+      return Promise.reject(
+        new StoreError(`redis: ${MAX_SIZES.pendingStoreDecisions} decisions are already waiting`),
+      )
     }
     let pipeline = this.#slotPipelines.get(slot)
     if (pipeline === undefined) {
@@ -108,10 +110,10 @@ function takeBatch(waiting: Waiting[]): readonly Waiting[] {
   const { nowMs } = waiting[0]!.step
   let count = 0
   let charges = 0
-  while (count < waiting.length && count < MAX_SIZES.callMessages) {
+  while (count < waiting.length && count < MAX_SIZES.redisCallMessages) {
     const { step } = waiting[count]!
     charges += step.charges.length
-    if (step.nowMs !== nowMs || (count > 0 && charges > MAX_SIZES.callCharges)) break
+    if (step.nowMs !== nowMs || (count > 0 && charges > MAX_SIZES.redisCallCharges)) break
     count++
   }
   return waiting.splice(0, count)

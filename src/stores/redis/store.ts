@@ -40,7 +40,7 @@ export interface RedisStoreOptions {
    * `nowMs`. Default: server.
    */
   readonly clock?: 'server' | 'caller' | Clock | undefined
-  /** Maximum number of refusals cached locally; 0 disables the cache. Default: {@link MAX_SIZES.denialCache}. */
+  /** Maximum number of refusals cached locally; 0 disables the cache. Default: {@link MAX_SIZES.cachedDenials}. */
   readonly denialCache?: number | undefined
   readonly logger?: Logger | undefined
 }
@@ -89,7 +89,7 @@ export class RedisStore implements Store {
   /** Throws PolicyError for an invalid option, UnsupportedError for an unknown client. */
   constructor(options: RedisStoreOptions) {
     checkOptionNames(options, OPTIONS)
-    const { clock = 'server', timeoutMs = 250, denialCache = MAX_SIZES.denialCache } = options
+    const { clock = 'server', timeoutMs = 250, denialCache = MAX_SIZES.cachedDenials } = options
     checkMinimum('timeoutMs', timeoutMs, 1)
     checkMinimum('denialCache', denialCache, 0)
     const { prefix = 'topicgate' } = options
@@ -97,7 +97,7 @@ export class RedisStore implements Store {
     this.#logger = options.logger ?? SILENT
     this.#timeoutMs = timeoutMs
     this.#callers = clock === 'server' ? undefined : clock === 'caller' ? systemClock : clock
-    this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.denialCache))
+    this.#denialCache = new DenialCache(Math.min(denialCache, MAX_SIZES.cachedDenials))
     this.#client = adapt(options.client, { onError: error => this.#logConnectionError(error) })
     this.sharedEntries = redisSharedEntries(this.#client, prefix, timeoutMs)
     this.backend = { kind: 'redis', commands: commandsOf(this.#client, timeoutMs), prefix }
@@ -207,9 +207,9 @@ export class RedisStore implements Store {
   }
 
   #toKeyedCharges(charges: readonly Charge[]): readonly KeyedCharge[] {
-    if (charges.length > MAX_SIZES.callCharges) {
+    if (charges.length > MAX_SIZES.redisCallCharges) {
       throw new StoreError(
-        `redis: a message of ${charges.length} charges; the maximum is ${MAX_SIZES.callCharges}`,
+        `redis: a message of ${charges.length} charges; the maximum is ${MAX_SIZES.redisCallCharges}`,
       )
     }
     return charges.map(({ limit, key, cost, soft }) => {

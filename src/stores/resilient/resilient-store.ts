@@ -210,7 +210,7 @@ export class ResilientStore implements Store {
   }
 
   #admit(commit: boolean): Permit | undefined {
-    if (this.#pendingFallbacks.size >= MAX_SIZES.storePending) return undefined
+    if (this.#pendingFallbacks.size >= MAX_SIZES.pendingStoreDecisions) return undefined
     // A peek proves nothing: a replica that takes no charges answers it too.
     if (!commit && this.state !== 'closed') return undefined
     return this.#breaker.admit()
@@ -258,7 +258,7 @@ export class ResilientStore implements Store {
 
   /** Refunds in the store, best effort, within the decision timeout. */
   #refundInStore(charges: readonly Charge[]): MaybePromise<void> {
-    if (this.#refunds >= MAX_SIZES.storePending) return
+    if (this.#refunds >= MAX_SIZES.pendingStoreDecisions) return
     try {
       const given = this.#store.refund(charges)
       if (!(given instanceof Promise)) return

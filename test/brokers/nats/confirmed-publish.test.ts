@@ -119,15 +119,15 @@ describe.each(CLIENTS)('copies of JetStream messages of $name', generation => {
     const limits = scene.limit(rejecting(), { deadLetter: 'dead-{topic}', errorDelayMs: 60_000 })
     scene.sender.subscribe(`dead-${name}.>`, { callback: () => {} })
     await scene.sender.flush()
-    await scene.store(`${name}.a`, MAX_SIZES.copiesUnderWay + COUNT + 1)
+    await scene.store(`${name}.a`, MAX_SIZES.pendingCopies + COUNT + 1)
     const consumer = await scene.js.addConsumer(name, 'c', { ackWaitMs: 120_000 })
     await limits.consume(consumer, () => {}, { max_messages: 2_000 })
     await until(() => limits.stats().unconfirmed === COUNT)
-    expect(limits.stats().handling).toBe(MAX_SIZES.copiesUnderWay)
+    expect(limits.stats().handling).toBe(MAX_SIZES.pendingCopies)
     await limits.drain()
     expect(limits.stats()).toMatchObject({
       handling: 0,
-      unconfirmed: MAX_SIZES.copiesUnderWay + COUNT,
+      unconfirmed: MAX_SIZES.pendingCopies + COUNT,
       terminated: 0,
     })
   })

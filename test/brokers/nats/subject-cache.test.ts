@@ -83,15 +83,15 @@ describe('subjects that come again', () => {
     const subjects = new SubjectCache(make, () => {
       forgotten++
     })
-    const count = MAX_SIZES.knownSubjects * 4
+    const count = MAX_SIZES.cachedSubjects * 4
     for (let index = 0; index < count; index++) take(subjects, new ClientMessage(`invented.${index}`))
-    expect(forgotten).toBeGreaterThanOrEqual(count - MAX_SIZES.knownSubjects)
+    expect(forgotten).toBeGreaterThanOrEqual(count - MAX_SIZES.cachedSubjects)
     expect(forgotten).toBeLessThan(count)
   })
 
   it('that are longer than the bound are not kept', () => {
     const subjects = new SubjectCache(make, () => {})
-    const [long, longer] = [MAX_SIZES.knownSubjectBytes, MAX_SIZES.knownSubjectBytes + 1].map(length =>
+    const [long, longer] = [MAX_SIZES.cachedSubjectBytes, MAX_SIZES.cachedSubjectBytes + 1].map(length =>
       'a'.repeat(length),
     )
     expect(take(subjects, new ClientMessage(long!))).toBe(take(subjects, new ClientMessage(long!)))
@@ -129,7 +129,7 @@ describe('subjects that come again', () => {
     const waiting = { topic: 'busy', on: 'publish', sender: place.sender, size: 1 } as const
     for (let count = 0; count < 2; count++) place.senderQueueOf(guard).admit(waiting, () => {})
     expect(place.held).toBe(1)
-    for (let index = 0; index < MAX_SIZES.knownSubjects * 2; index++) placeOf(`invented.${index}`)
+    for (let index = 0; index < MAX_SIZES.cachedSubjects * 2; index++) placeOf(`invented.${index}`)
     expect(placeOf('busy')).toBe(place)
     guard.close()
   })

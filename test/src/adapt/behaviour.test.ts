@@ -84,8 +84,8 @@ describe('behaviour', () => {
     expect(scene.behaviour.behaviourLevelOf({ user: 'u', client: 'b' })).toBe('abusive')
     expect(scene.behaviour.behaviourLevelOf({ apiKey: 'k', client: 'a' })).toBe('abusive')
     expect(scene.behaviour.behaviourLevelOf({ client: 'a' })).toBe('usual')
-    for (let n = 0; n < MAX_SIZES.watchedSenders; n++) scene.tell(1, 0, { client: `c${n}` })
-    expect(scene.behaviour.size).toBe(MAX_SIZES.watchedSenders)
+    for (let n = 0; n < MAX_SIZES.trackedSenders; n++) scene.tell(1, 0, { client: `c${n}` })
+    expect(scene.behaviour.size).toBe(MAX_SIZES.trackedSenders)
     expect(scene.behaviour.behaviourLevelOf({ user: 'u' })).toBe('usual')
   })
 

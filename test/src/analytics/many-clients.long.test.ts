@@ -151,24 +151,24 @@ it('stays under 20 MB when each name of a month is new and of maximum length', (
   let count = 0
   const flood = (messages: number): void => {
     for (let times = 0; times < messages; times++) {
-      const name = `${count++}-`.padEnd(MAX_SIZES.insightNameChars, 'x')
+      const name = `${count++}-`.padEnd(MAX_SIZES.analyticsNameChars, 'x')
       const sender = { client: name, user: `u${name.slice(1)}`, ip: `i${name.slice(1)}` }
       void gate.check({ topic: `t${name.slice(1)}`, on: 'publish', sender, size: count % 200 })
     }
   }
   for (let day = 0; day < 8; day++) {
-    flood(2 * MAX_SIZES.insightKeptNames)
+    flood(2 * MAX_SIZES.analyticsNamesPerInterval)
     clock.set(clock.now() + 86_400_000)
   }
   for (let hour = 0; hour < 24; hour++) {
-    flood(2 * MAX_SIZES.insightKeptNames)
+    flood(2 * MAX_SIZES.analyticsNamesPerInterval)
     clock.set(clock.now() + 3_600_000)
   }
   for (let slice = 0; slice < 12; slice++) {
-    flood(2 * MAX_SIZES.insightKeptNames)
+    flood(2 * MAX_SIZES.analyticsNamesPerInterval)
     clock.set(clock.now() + 300_000)
   }
-  flood(3 * MAX_SIZES.pendingRuns)
+  flood(3 * MAX_SIZES.pendingRefusalSeries)
   const used = usedBytes() - beforeBytes
   expect(analytics.totals()).toEqual({ total: count, blocked: count })
   expect(used).toBeLessThan(20_000_000)

@@ -34,7 +34,7 @@ function sumOf(refused: ReadonlyMap<string, number>): number {
 describe('runs of refusals', () => {
   it('count every refusal of as many senders as fit, each once by name', () => {
     const { runs, counters, refused, settled } = gathering()
-    const most = MAX_SIZES.pendingRuns - MAX_SIZES.runsCountedAtOnce
+    const most = MAX_SIZES.pendingRefusalSeries - MAX_SIZES.refusalSeriesPerBatch
     const senderStates = crowd(most)
     for (let round = 0; round < 10; round++)
       for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
@@ -49,12 +49,12 @@ describe('runs of refusals', () => {
     const refusals = 1_000_000
     for (const senderState of crowd(refusals)) runs.recordRefusal(senderState, counters)
     // The runs removed while every sender started one, and then as many for each doubling of the weight.
-    const most = MAX_SIZES.insightNames * Math.log2(refusals / MAX_SIZES.insightNames)
-    expect(settled()).toBeGreaterThan(most - 2 * MAX_SIZES.insightNames)
-    expect(settled()).toBeLessThan(most + MAX_SIZES.runsCountedAtOnce)
+    const most = MAX_SIZES.analyticsNames * Math.log2(refusals / MAX_SIZES.analyticsNames)
+    expect(settled()).toBeGreaterThan(most - 2 * MAX_SIZES.analyticsNames)
+    expect(settled()).toBeLessThan(most + MAX_SIZES.refusalSeriesPerBatch)
     runs.countAllPending()
     expect(Math.abs(sumOf(refused) - refusals) / refusals).toBeLessThan(0.01)
-    expect(Math.max(...refused.values())).toBeLessThanOrEqual(refusals / MAX_SIZES.insightNames)
+    expect(Math.max(...refused.values())).toBeLessThanOrEqual(refusals / MAX_SIZES.analyticsNames)
   })
 
   it('start at random for senders that come in turn, not for the same ones', () => {
@@ -91,7 +91,7 @@ describe('runs of refusals', () => {
     const expected = [...truth.entries()].sort(([, a], [, b]) => b - a).slice(0, 10)
     expect(worst.map(([name]) => name)).toEqual(expected.map(([index]) => `client-${index}`))
     for (const [index, [, times]] of worst.entries()) {
-      expect(Math.abs(times - expected[index]![1])).toBeLessThan(refusals / MAX_SIZES.insightNames)
+      expect(Math.abs(times - expected[index]![1])).toBeLessThan(refusals / MAX_SIZES.analyticsNames)
     }
   })
 

@@ -96,7 +96,7 @@ describe('a replay', () => {
     const ended: number[] = []
     const pendingHandlers = new PendingHandlers(({ dueMs }) => void ended.push(dueMs))
     const add = (durationMs: number): void => pendingHandlers.add(7, {} as Message, { durationMs, ok: true })
-    for (let n = 0; n < MAX_SIZES.handlersReplayed + 3; n++) add(1_000 + n)
+    for (let n = 0; n < MAX_SIZES.replayHandlers + 3; n++) add(1_000 + n)
     // At the moment at which the one too many began.
     expect(ended).toEqual([7, 7, 7])
     add(1_004)

@@ -111,7 +111,7 @@ describe('findings of one node', () => {
     }
     // 9 of 18: half, and no more than that, until the next.
     for (let n = 0; n < 18; n++) gate.check(message('first'))
-    for (let n = 0; n < MAX_SIZES.watchedSenders; n++) gate.check(message(`c${n}`))
+    for (let n = 0; n < MAX_SIZES.trackedSenders; n++) gate.check(message(`c${n}`))
     // Its count has gone: one refusal of one says nothing.
     expect(gate.check(message('first'))).not.toHaveProperty('scaled')
     expect(gate.check(message('first'))).not.toHaveProperty('scaled')

@@ -372,14 +372,14 @@ describe('a node', () => {
   it('reads a bounded number of nodes', async () => {
     const sharedEntries = new OwnNotes()
     node = new Node('a', withNotes(sharedEntries), clock)
-    for (let count = 0; count < MAX_SIZES.fleetNodes + 10; count++)
+    for (let count = 0; count < MAX_SIZES.clusterNodes + 10; count++)
       tell(sharedEntries, `n${count}`, {
         node: `n${count}`,
-        signals: { given: count < MAX_SIZES.fleetNodes ? 0.5 : 1 },
+        signals: { given: count < MAX_SIZES.clusterNodes ? 0.5 : 1 },
       })
     await node.check()
     await clock.advanceAsync(EVERY_MS)
-    expect(node.nodes).toBe(1 + MAX_SIZES.fleetNodes)
+    expect(node.nodes).toBe(1 + MAX_SIZES.clusterNodes)
     expect(node.scale.report().load).toBe(0.5)
   })
 

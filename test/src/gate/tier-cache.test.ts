@@ -100,11 +100,11 @@ describe('a tier lookup', () => {
       asked++
       return new Promise(resolve => answers.push(resolve))
     })
-    const waiting = Array.from({ length: MAX_SIZES.tiersSought }, (_, i) =>
+    const waiting = Array.from({ length: MAX_SIZES.pendingTierLookups }, (_, i) =>
       gate.check(from({ client: `c${i}` })),
     )
     expect(gate.check(from({ client: 'one too many' }))).toMatchObject({ rule: 'tier:free' })
-    expect(asked).toBe(MAX_SIZES.tiersSought)
+    expect(asked).toBe(MAX_SIZES.pendingTierLookups)
     for (const answer of answers) answer('pro')
     expect((await Promise.all(waiting)).every(({ rule }: Decision) => rule === 'tier:pro')).toBe(true)
     await gate.close()
@@ -113,11 +113,11 @@ describe('a tier lookup', () => {
       atOnce++
       return 'pro'
     }).gate
-    for (let i = 0; i <= MAX_SIZES.tiersFound; i++) other.check(from({ client: `c${i}` }))
+    for (let i = 0; i <= MAX_SIZES.cachedTiers; i++) other.check(from({ client: `c${i}` }))
     other.check(from({ client: 'c1' }))
-    expect(atOnce).toBe(MAX_SIZES.tiersFound + 1)
+    expect(atOnce).toBe(MAX_SIZES.cachedTiers + 1)
     other.check(from({ client: 'c0' }))
-    expect(atOnce).toBe(MAX_SIZES.tiersFound + 2)
+    expect(atOnce).toBe(MAX_SIZES.cachedTiers + 2)
     await other.close()
   })
 })

@@ -35,13 +35,13 @@ describe('checks whose answers come later', () => {
   it('are bounded over all senders, and asked in their order', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    const count = MAX_SIZES.checksUnderWay + 500
+    const count = MAX_SIZES.concurrentChecks + 500
     const decided = Array.from({ length: count }, (_, index) => guard.ask(messageOf(index)))
     await turn()
-    expect(gate.asked).toHaveLength(MAX_SIZES.checksUnderWay)
+    expect(gate.asked).toHaveLength(MAX_SIZES.concurrentChecks)
     gate.answer(200)
     await turn()
-    expect(gate.asked).toHaveLength(MAX_SIZES.checksUnderWay + 200)
+    expect(gate.asked).toHaveLength(MAX_SIZES.concurrentChecks + 200)
     gate.answer(count)
     await turn()
     gate.answer(count)
@@ -52,16 +52,16 @@ describe('checks whose answers come later', () => {
   it('do not wait beyond a bound: further ones are asked at once', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    const count = MAX_SIZES.checksUnderWay + MAX_SIZES.waitingForCheck
+    const count = MAX_SIZES.concurrentChecks + MAX_SIZES.queuedChecks
     for (let index = 0; index < count + 3; index++) void guard.ask(messageOf(index))
-    expect(gate.asked).toHaveLength(MAX_SIZES.checksUnderWay + 3)
+    expect(gate.asked).toHaveLength(MAX_SIZES.concurrentChecks + 3)
     guard.close()
   })
 
   it('are refused while they wait when the guard is closed', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    for (let index = 0; index < MAX_SIZES.checksUnderWay; index++) void guard.ask(messageOf(index))
+    for (let index = 0; index < MAX_SIZES.concurrentChecks; index++) void guard.ask(messageOf(index))
     const waiting = guard.ask(messageOf(-1))
     guard.close()
     expect(await waiting).toMatchObject({ allowed: false, fallback: true })
@@ -70,7 +70,7 @@ describe('checks whose answers come later', () => {
   it('free their place when they are late', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
-    for (let index = 0; index < MAX_SIZES.checksUnderWay; index++) void guard.ask(messageOf(index))
+    for (let index = 0; index < MAX_SIZES.concurrentChecks; index++) void guard.ask(messageOf(index))
     void guard.ask(messageOf(-1))
     await gate.clock.advanceAsync(1_000)
     expect(gate.asked.at(-1)).toBe('-1')

@@ -139,10 +139,12 @@ describe('a NATS KV store', () => {
 
   it('accepts a bounded number of charges and decisions', async () => {
     const store = open()
-    const charges = Array.from({ length: MAX_SIZES.callCharges + 1 }, () => chargeOf('r', 5_000))
-    await expect(store.decide(charges, COMMIT)).rejects.toThrow(`the maximum is ${MAX_SIZES.callCharges}`)
+    const charges = Array.from({ length: MAX_SIZES.redisCallCharges + 1 }, () => chargeOf('r', 5_000))
+    await expect(store.decide(charges, COMMIT)).rejects.toThrow(
+      `the maximum is ${MAX_SIZES.redisCallCharges}`,
+    )
     expect(isAllowed(await store.decide(charges.slice(1), COMMIT))).toBe(true)
-    const peeks = Array.from({ length: MAX_SIZES.storePending + 1 }, () =>
+    const peeks = Array.from({ length: MAX_SIZES.pendingStoreDecisions + 1 }, () =>
       store.decide([], { commit: false }),
     )
     const refused = (await Promise.allSettled(peeks)).filter(({ status }) => status === 'rejected')
@@ -179,7 +181,7 @@ describe('the bucket', () => {
       (await askApi<Config>(connection, `STREAM.INFO.KV_${bucket}`)).config
     await store.decide([chargeOf('short', 1)], COMMIT)
     expect(await configOf()).toMatchObject({
-      max_msgs: MAX_SIZES.bucketKeys,
+      max_msgs: MAX_SIZES.natsBucketKeys,
       max_msgs_per_subject: 1,
       max_age: DAY_NS,
     })

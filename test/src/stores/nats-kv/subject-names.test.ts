@@ -42,10 +42,10 @@ describe('a subject token', () => {
   })
 
   it('is bounded: longer ones are hashed', () => {
-    const longest = 'k'.repeat(MAX_SIZES.remoteKeyChars)
+    const longest = 'k'.repeat(MAX_SIZES.redisKeyPartChars)
     expect(encodeToken(longest)).toBe(longest)
     expect(encodeToken(`${longest}k`)).toMatch(/^==[\w-]{43}$/)
-    expect(encodeToken('.'.repeat(MAX_SIZES.remoteKeyChars))).toMatch(/^==[\w-]{43}$/)
+    expect(encodeToken('.'.repeat(MAX_SIZES.redisKeyPartChars))).toMatch(/^==[\w-]{43}$/)
   })
 })
 

@@ -31,7 +31,7 @@ describe('the history of a rule', () => {
     let long = history as ReturnType<typeof withChange>
     for (let count = 0; count < 20; count++)
       long = withChange(long, { text: `${count}`, sinceMs: 100 + count })
-    expect(long).toHaveLength(MAX_SIZES.numbersRemembered)
+    expect(long).toHaveLength(MAX_SIZES.limitChangesPerRule)
     expect(long.at(-1)).toEqual({ text: '19', sinceMs: 119 })
   })
 

@@ -8,7 +8,7 @@ import { random } from '../../../support/random.ts'
 describe('state keys', () => {
   it('differ for different rules and keys, whatever their characters', () => {
     const parts = ['', 'a', '~', '#', 'a:b', ':', '{', '}', '}{', 'a}b', '\ud83d', '\ud83e', '\ufffd', 'a b']
-    const long = 'k'.repeat(MAX_SIZES.remoteKeyChars + 1)
+    const long = 'k'.repeat(MAX_SIZES.redisKeyPartChars + 1)
     const all = [...parts, long, `${long}!`, encodePart('{'), encodePart(long), '__proto__']
     const keys = new StateKeys('p')
     const made = all.flatMap(rule => all.map(key => keys.of(rule, key)))
@@ -18,8 +18,8 @@ describe('state keys', () => {
   it('show short plain names unchanged and hash longer ones', () => {
     expect(new StateKeys('limits').of('telemetry', 'device-7')).toBe('limits:{device-7}telemetry')
     expect(new StateKeys('limits').of('total', '')).toBe('limits:{~}total')
-    expect(encodePart('k'.repeat(MAX_SIZES.remoteKeyChars))).toHaveLength(MAX_SIZES.remoteKeyChars)
-    expect(encodePart('k'.repeat(MAX_SIZES.remoteKeyChars + 1))).toHaveLength(44)
+    expect(encodePart('k'.repeat(MAX_SIZES.redisKeyPartChars))).toHaveLength(MAX_SIZES.redisKeyPartChars)
+    expect(encodePart('k'.repeat(MAX_SIZES.redisKeyPartChars + 1))).toHaveLength(44)
   })
 
   it('are distinguished from those of a longer prefix with the same beginning', () => {
@@ -39,7 +39,7 @@ describe('state keys', () => {
   })
 
   it('reject a prefix that is too long or not of plain letters', () => {
-    expect(() => new StateKeys('p'.repeat(MAX_SIZES.remoteKeyChars + 1))).toThrow(PolicyError)
+    expect(() => new StateKeys('p'.repeat(MAX_SIZES.redisKeyPartChars + 1))).toThrow(PolicyError)
     expect(() => new StateKeys('p\u00e4')).toThrow('is not a valid prefix')
     expect(() => new StateKeys('p\n')).toThrow(PolicyError)
   })

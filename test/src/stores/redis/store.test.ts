@@ -57,10 +57,14 @@ describe('a Redis store', () => {
     await store.decide([charge()], COMMIT)
     await admin.config('RESETSTAT')
     const limit = charge({ count: 1_000_000 }).limit
-    const many = Array.from({ length: 2 * MAX_SIZES.callMessages + 1 }, () => ({ limit, key: 'k', cost: 1 }))
+    const many = Array.from({ length: 2 * MAX_SIZES.redisCallMessages + 1 }, () => ({
+      limit,
+      key: 'k',
+      cost: 1,
+    }))
     await Promise.all(many.map(each => store.decide([each], COMMIT)))
     expect(await calls('evalsha')).toBe(3)
-    const wide = Array.from({ length: MAX_SIZES.callCharges }, (_, index) => ({
+    const wide = Array.from({ length: MAX_SIZES.redisCallCharges }, (_, index) => ({
       limit,
       key: `${index}`,
       cost: 1,
@@ -68,14 +72,14 @@ describe('a Redis store', () => {
     await Promise.all([store.decide(wide, COMMIT), store.decide(wide, COMMIT)])
     expect(await calls('evalsha')).toBe(5)
     await expect(store.decide([...wide, wide[0]!], COMMIT)).rejects.toThrow(
-      `the maximum is ${MAX_SIZES.callCharges}`,
+      `the maximum is ${MAX_SIZES.redisCallCharges}`,
     )
   })
 
   it('keeps a bounded number of pending decisions: further ones are rejected at once', async () => {
     const store = open()
     const one = [charge({ count: 1_000_000 })]
-    const asked = Array.from({ length: MAX_SIZES.storePending }, () => store.decide(one, COMMIT))
+    const asked = Array.from({ length: MAX_SIZES.pendingStoreDecisions }, () => store.decide(one, COMMIT))
     await expect(store.decide(one, COMMIT)).rejects.toThrow('are already waiting')
     expect((await Promise.all(asked)).every(([verdict]) => verdict!.allowed)).toBe(true)
     expect(await store.health()).toMatchObject({ ok: true, pending: 0 })
@@ -243,16 +247,16 @@ describe('a Redis store', () => {
     const mute = charge({ algorithm: algorithm('mute') })
     expect(store.refuses(mute.limit)).toContain('no Lua code')
     await expect(store.decide([mute], COMMIT)).rejects.toThrow(StoreError)
-    const large = algorithm('large', { lua: 'return nil', stateSize: MAX_SIZES.remoteStateNumbers + 1 })
-    expect(store.refuses(charge({ algorithm: large }).limit)).toContain(`${MAX_SIZES.remoteStateNumbers}`)
+    const large = algorithm('large', { lua: 'return nil', stateSize: MAX_SIZES.redisStateNumbers + 1 })
+    expect(store.refuses(charge({ algorithm: large }).limit)).toContain(`${MAX_SIZES.redisStateNumbers}`)
     const lua =
       'return {state = {}, allowed = true, remaining = 0, retryAfterMs = 0, resetMs = 0, expireInMs = 0}'
-    for (let index = 0; index < MAX_SIZES.customTwins; index++) {
+    for (let index = 0; index < MAX_SIZES.redisCustomAlgorithms; index++) {
       const twin = charge({ algorithm: algorithm(`twin-${index}`, { lua }) })
       expect((await store.decide([twin], COMMIT))[0]!.allowed).toBe(true)
     }
     const beyond = charge({ algorithm: algorithm('beyond', { lua }) })
-    expect(store.refuses(beyond.limit)).toContain(`${MAX_SIZES.customTwins} custom algorithms`)
+    expect(store.refuses(beyond.limit)).toContain(`${MAX_SIZES.redisCustomAlgorithms} custom algorithms`)
     await expect(store.decide([beyond], COMMIT)).rejects.toThrow(StoreError)
   })
 })

@@ -252,15 +252,15 @@ describe('a resilient store', () => {
     }
     const store = open({ fallback: 'deny', clock: { now: () => clock.now(), after } })
     const answers: unknown[] = []
-    for (let sent = 0; sent < MAX_SIZES.storePending + 100; sent++) {
+    for (let sent = 0; sent < MAX_SIZES.pendingStoreDecisions + 100; sent++) {
       answers.push(store.decide([one()], { commit: true }))
     }
-    expect(inner.calls).toHaveLength(MAX_SIZES.storePending)
-    expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(MAX_SIZES.storePending)
+    expect(inner.calls).toHaveLength(MAX_SIZES.pendingStoreDecisions)
+    expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(MAX_SIZES.pendingStoreDecisions)
     expect(answers.at(-1)).toMatchObject([{ allowed: false, fallback: 'nobody' }])
     for (const run of due.splice(1)) run()
     const verdicts = await Promise.all(answers)
-    expect(verdicts.flat()).toHaveLength(MAX_SIZES.storePending + 100)
+    expect(verdicts.flat()).toHaveLength(MAX_SIZES.pendingStoreDecisions + 100)
     expect(store.state).toBe('open')
   })
 
