@@ -1,7 +1,7 @@
+import { describeUnsupported } from '../../src/adapter/capabilities.ts'
 import type { Outcome } from '../../src/core/decision.ts'
-import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Action } from '../../src/core/message.ts'
-import type { Gate } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 
 const ANSWERED: ReadonlySet<Outcome> = new Set(['throttle', 'drop', 'reject', 'disconnect'])
 
@@ -30,17 +30,9 @@ export function findUnsupported(gate: Gate): readonly string[] {
   for (const [action, supported] of Object.entries(SUPPORTED) as [Action, ReadonlySet<Outcome>][]) {
     for (const [outcome, rules] of gate.outcomes(action)) {
       if (supported.has(outcome)) continue
-      const names = rules.map(rule => `"${rule}"`).join(', ')
-      problems.push(
-        `aedes cannot enact "${outcome}" on ${action}, which ${names} uses (use ${[...supported].join(', ')})`,
-      )
+      const remedy = `use ${[...supported].join(', ')}`
+      problems.push(describeUnsupported('aedes', `"${outcome}" on ${action}`, rules, remedy))
     }
   }
   return problems
-}
-
-/** Throws UnsupportedError if a rule needs an outcome that aedes cannot enact. */
-export function assertSupported(gate: Gate): void {
-  const problems = findUnsupported(gate)
-  if (problems.length > 0) throw new UnsupportedError(problems.join('\n'))
 }

@@ -1,8 +1,9 @@
 import type { Aedes } from 'aedes'
+import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
-import type { Gate, PolicyChange } from '../../src/index.ts'
-import { assertSupported, findUnsupported } from './capabilities.ts'
+import { findUnsupported } from './capabilities.ts'
 import { limitConnects } from './connect.ts'
 import { BrokerContext, type MessageCounters } from './context.ts'
 import { limitDeliveries } from './deliver.ts'
@@ -52,7 +53,7 @@ export interface BrokerLimits {
  */
 export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptions = {}): BrokerLimits {
   assertVersion(broker)
-  assertSupported(gate)
+  assertSupported(findUnsupported(gate))
   const context = new BrokerContext(broker, gate, options)
   const discards = followInstructions(broker, context.heldResources)
   const detachAll = [
@@ -61,7 +62,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     limitConnects(context),
     limitDeliveries(context),
     limitPacketSizes(context),
-    warnOnReload(context),
+    warnOnReload(gate, context.logger, () => findUnsupported(gate)),
     closeWith(context),
     gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]
@@ -100,15 +101,6 @@ function assertVersion(broker: Aedes): void {
   throw new UnsupportedError(
     `limitBroker needs aedes 1.1 or newer, and this broker is aedes ${String(version)} (npm install aedes@1)`,
   )
-}
-
-function warnOnReload(context: BrokerContext): () => void {
-  const warn = (change: PolicyChange): void => {
-    if (change.kind !== 'applied') return
-    for (const problem of findUnsupported(context.gate)) context.logger.warn({ problem }, problem)
-  }
-  context.gate.on('policy', warn)
-  return () => void context.gate.off('policy', warn)
 }
 
 /** Drops held messages when the broker is closed. */

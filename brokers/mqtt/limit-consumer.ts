@@ -1,8 +1,9 @@
+import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
 import { afterAwaited } from '../../src/core/clock.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
-import type { Gate, PolicyChange } from '../../src/index.ts'
-import { assertSupported, findUnsupported } from './capabilities.ts'
+import type { Gate } from '../../src/index.ts'
+import { findUnsupported } from './capabilities.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client.ts'
 import { optionsOf } from './client.ts'
 import { warnOfMissingInternals } from './client-internals.ts'
@@ -54,7 +55,8 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
       'the client already has a limiter (close it first, or connect a second client)',
     )
   const canRedirect = options.deadLetter !== undefined
-  assertSupported(gate, canRedirect)
+  const findProblems = (): readonly string[] => findUnsupported(gate, canRedirect)
+  assertSupported(findProblems())
   const consumer = new Consumer(client, gate, options)
   warnOfMissingInternals(client, consumer.logger)
   if (client.listenerCount('message') > 0) {
@@ -64,20 +66,11 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     replaceHandleMessage(consumer),
     wrapHandleAcks(consumer),
     listenToConnection(consumer),
-    warnOnReload(),
+    warnOnReload(gate, consumer.logger, findProblems),
   ]
   detachAll.push(gate.loadSources.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
   limited.add(client)
   let isAttached = true
-
-  function warnOnReload(): () => void {
-    const warn = (change: PolicyChange): void => {
-      if (change.kind !== 'applied') return
-      for (const problem of findUnsupported(gate, canRedirect)) consumer.logger.warn({ problem }, problem)
-    }
-    gate.on('policy', warn)
-    return () => void gate.off('policy', warn)
-  }
 
   function close(): void {
     if (!isAttached) return

@@ -1,6 +1,6 @@
+import { describeHeldLimits, describeUnsupported } from '../../src/adapter/capabilities.ts'
 import type { Outcome } from '../../src/core/decision.ts'
-import { UnsupportedError } from '../../src/core/errors.ts'
-import type { Gate } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import type { ConsumerInfo } from './client.ts'
 
@@ -80,10 +80,10 @@ export function subjectsOf({ config }: ConsumerInfo): readonly string[] | undefi
 
 /** Returns the problems of a gate's rules with a source, each with its remedy. */
 export function findUnsupported(gate: Gate, capabilities: Capabilities): readonly string[] {
-  const problems = [...gate.held.names].map(([kind, rules]) => {
-    const names = rules.map(rule => `"${rule}"`).join(', ')
-    return `${capabilities.name} cannot count ${kind}, which ${names} limits (a broker can: use topicgate/aedes)`
-  })
+  const problems = [...describeHeldLimits(gate, capabilities.name)]
+  const addProblem = (outcome: Outcome, rule: string, reason: string): void => {
+    problems.push(describeUnsupported(capabilities.name, `"${outcome}"`, [rule], reason))
+  }
   for (const [outcome, names] of gate.outcomes('publish')) {
     for (const name of names) {
       const ruleInfo = gate.ruleOf(name)
@@ -92,24 +92,14 @@ export function findUnsupported(gate: Gate, capabilities: Capabilities): readonl
       const asked = [outcome, ruleInfo?.exceeded.hold?.then, ruleInfo?.exceeded.queue?.then]
       for (const each of asked) {
         const why = each === undefined ? undefined : capabilities.unsupported.get(each)
-        if (why !== undefined && !(each === 'drop' && outcome !== 'drop'))
-          problems.push(`${capabilities.name} cannot enact "${each}", which "${name}" asks for: ${why}`)
+        if (why !== undefined && !(each === 'drop' && outcome !== 'drop')) addProblem(each!, name, why)
       }
       if (outcome !== 'redirect' || ruleInfo === undefined) continue
       const why = ruleInfo.exceeded.redirect?.dialect === 'nats' ? undefined : OTHER_DIALECT
-      if (why !== undefined || !capabilities.canPublish)
-        problems.push(
-          `${capabilities.name} cannot enact "redirect", which "${name}" asks for: ${why ?? NO_CONNECTION}`,
-        )
+      if (why !== undefined || !capabilities.canPublish) addProblem('redirect', name, why ?? NO_CONNECTION)
     }
   }
   return problems
-}
-
-/** Throws UnsupportedError if a rule needs an outcome that the source cannot enact. */
-export function assertSupported(gate: Gate, capabilities: Capabilities): void {
-  const problems = findUnsupported(gate, capabilities)
-  if (problems.length > 0) throw new UnsupportedError(problems.join('\n'))
 }
 
 function coversSubjects({ pattern }: RuleInfo, { subjects }: Capabilities): boolean {

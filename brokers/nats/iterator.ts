@@ -1,6 +1,7 @@
+import { assertSupported } from '../../src/adapter/capabilities.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
-import { assertSupported, type Capabilities, NATS_CAPABILITIES } from './capabilities.ts'
+import { type Capabilities, findUnsupported, NATS_CAPABILITIES } from './capabilities.ts'
 import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client.ts'
 import { isJetStream } from './client-internals.ts'
 import { processorOptions } from './consumer-info.ts'
@@ -148,7 +149,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   async #readSource(sourceInfo: MaybePromise<SourceInfo>): Promise<void> {
     try {
       const { capabilities, info } = await sourceInfo
-      assertSupported(this.#context.gate, capabilities)
+      assertSupported(findUnsupported(this.#context.gate, capabilities))
       this.capabilities = capabilities
       const receiver = new MessageReceiver<M>(
         this.#context,

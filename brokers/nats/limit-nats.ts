@@ -1,9 +1,9 @@
+import { assertSupported } from '../../src/adapter/capabilities.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import type { Gate, PolicyChange } from '../../src/index.ts'
 import {
-  assertSupported,
   consumerCapabilities,
   findUnsupported,
   NATS_CAPABILITIES,
@@ -133,7 +133,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     throw policyError('dialect', `the gate uses ${gate.dialect} patterns`, "write dialect: 'nats'")
   const context = new NatsContext(gate, options)
   const { settings } = context
-  assertSupported(gate, NATS_CAPABILITIES)
+  assertSupported(findUnsupported(gate, NATS_CAPABILITIES))
 
   const reload = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
@@ -156,7 +156,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   async function attach(consumer: ConsumerWithInfo): Promise<AttachedConsumer> {
     const info = await readConsumerInfo(consumer)
     const capabilities = consumerCapabilities(info, context.publisher !== undefined)
-    assertSupported(gate, capabilities)
+    assertSupported(findUnsupported(gate, capabilities))
     return {
       info,
       capabilities,
@@ -218,7 +218,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
       if (subject === undefined) return new MessageIterator(context, source, attach(consumer ?? source))
       const capabilities = subscriptionCapabilities(subject, {})
-      assertSupported(gate, capabilities)
+      assertSupported(findUnsupported(gate, capabilities))
       return new MessageIterator(context, source, { capabilities, info: undefined }, answer)
     },
     async consume<M extends JetStreamMessage>(

@@ -1,8 +1,9 @@
+import { assertSupported } from '../../src/adapter/capabilities.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { validPattern } from '../../src/index.ts'
 import {
-  assertSupported,
   type Capabilities,
+  findUnsupported,
   serviceCapabilities,
   subscriptionCapabilities,
 } from './capabilities.ts'
@@ -67,7 +68,7 @@ export class CoreSource<M extends NatsMessage> implements MessageSource {
     checkSubject(subject)
     this.capabilities =
       answering === 'all' ? serviceCapabilities(subject) : subscriptionCapabilities(subject, options)
-    assertSupported(context.gate, this.capabilities)
+    assertSupported(findUnsupported(context.gate, this.capabilities))
     this.#context = context
     this.#nc = nc
     this.#subject = subject

@@ -16,6 +16,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'core'],
   guard: ['gate', 'outcomes', 'core'],
   publish: ['guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
+  adapter: ['gate', 'chain', 'outcomes', 'conditions', 'core'],
   analytics: ['gate', 'chain', 'core'],
   metrics: ['analytics', 'gate', 'chain', 'core'],
   admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'stores', 'topic', 'core'],
@@ -23,7 +24,9 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'analytics', 'metrics', 'admin'],
   ],
-  brokers: ['index', 'guard', 'publish', 'outcomes', 'conditions', 'core'],
+  brokers: [
+    ...['index', 'adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
+  ],
   cli: ['index', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
 }
 

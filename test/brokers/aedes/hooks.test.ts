@@ -230,7 +230,7 @@ describe('outcomes aedes cannot enact', () => {
       const attach = () => limitBroker(broker, gateOf(exceeded))
       expect(attach).toThrow(UnsupportedError)
       expect(attach).toThrow(
-        /on publish, which "two" uses \(use degrade, latest, throttle, queue, redirect, drop, reject, disconnect\)/,
+        /on publish, which "two" asks for: use degrade, latest, throttle, queue, redirect, drop, reject, disconnect/,
       )
       expect(Object.hasOwn(broker, 'publish')).toBe(false)
       await new Promise<void>(resolve => broker.close(resolve))
@@ -258,7 +258,7 @@ describe('outcomes aedes cannot enact', () => {
     }
     running = await startBroker({ gate, limiter: { logger } })
     await gate.apply(policy('retry'))
-    expect(warnings).toEqual([expect.stringMatching(/cannot enact "retry" on publish, which "two" uses/)])
+    expect(warnings).toEqual([expect.stringMatching(/cannot enact "retry" on publish, which "two" asks for/)])
     const publisher = await running.connect()
     for (let i = 0; i < 5; i++) await publisher.publishAsync('t/x', 'm', { qos: 1 })
     expect(running.limits.stats()).toMatchObject({ dropped: 3, unsupported: 3 })

@@ -17,9 +17,9 @@ describe('attaching a limiter to a consumer', () => {
     expect(() => limitConsumer(own.client, asks('retry', 'disconnect', 'redirect'), { handler })).toThrow(
       new UnsupportedError(
         [
-          'an MQTT consumer cannot enact "retry", which "to retry" asks for (MQTT does not redeliver on the same connection; use throttle or queue)',
-          'an MQTT consumer cannot enact "redirect", which "to redirect" asks for (there is no client to publish with; give a second one as deadLetter)',
-          'an MQTT consumer cannot enact "disconnect", which "to disconnect" asks for (that would end the consumer, not the sender; use drop or reject)',
+          'an MQTT consumer cannot enact "retry", which "to retry" asks for: MQTT does not redeliver on the same connection; use throttle or queue',
+          'an MQTT consumer cannot enact "redirect", which "to redirect" asks for: there is no client to publish with; give a second one as deadLetter',
+          'an MQTT consumer cannot enact "disconnect", which "to disconnect" asks for: that would end the consumer, not the sender; use drop or reject',
         ].join('\n'),
       ),
     )
