@@ -28,6 +28,7 @@ export {
   type SignalWord,
   type StageWords,
 } from './adapt/index.ts'
+export { KnownSenders } from './adapter/sender-cache.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
 export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithms/algorithm.ts'
 export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
@@ -67,7 +68,6 @@ export type { SenderLists } from './chain/rules/sender-lists.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
 export type { BehaviourSpec } from './chain/senders/behaviour.ts'
-export { KnownSenders } from './chain/senders/sender-cache.ts'
 export type { Subject } from './chain/senders/sender-selector.ts'
 export { createSender } from './chain/senders/sender-state.ts'
 export type { ConditionSpec, ValueTest } from './conditions/condition.ts'

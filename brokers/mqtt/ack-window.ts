@@ -1,5 +1,5 @@
 import { MAX_PENDING_CHECKS } from '../../src/guard/sender-queue.ts'
-import type { Acks } from './acks.ts'
+import type { Acks } from './ack-sender.ts'
 import type { ReceivedMessage } from './message.ts'
 
 /** Most messages in progress while a store is asked: fewer than the number at which a sender queue asks to pause. */

@@ -1,5 +1,5 @@
 import type { Logger } from '../../src/core/logger.ts'
-import type { Corkable, ReceivingClient } from './client.ts'
+import type { Corkable, ReceivingClient } from './client-types.ts'
 
 /** Acknowledgement that is sent separately from the client's own. */
 export interface Ack {

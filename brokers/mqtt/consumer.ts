@@ -11,15 +11,15 @@ import {
 } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate } from '../../src/index.ts'
+import { Acks } from './ack-sender.ts'
 import { AckWindow } from './ack-window.ts'
-import { Acks } from './acks.ts'
-import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
+import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'
 import { DeadLetter } from './dead-letter.ts'
-import { createCounters, HandlerDispatch } from './handler-dispatch.ts'
+import { createCounters, HandlerDispatch } from './decision-executor.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { type Continue, ReceivedMessage, type Stage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
-import { IdentifiedSenders } from './sender-cache.ts'
+import { IdentifiedSenders } from './sender-lookup.ts'
 
 /** Reason code of a refusal: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97

@@ -2,7 +2,7 @@ import type { Clock } from '../../src/core/clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
-import type { MqttClient } from './client.ts'
+import type { MqttClient } from './client-types.ts'
 import type { ReceivedMessage } from './message.ts'
 
 const DEFAULT_TIMEOUT_MS = 10_000

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/core/clock.ts'
-import { optionsOf, type ReceivingClient } from './client.ts'
+import { optionsOf, type ReceivingClient } from './client-types.ts'
 
 /** Checks per keep-alive interval. The client pings after one interval and gives up after one and a half. */
 const CHECKS_PER_INTERVAL = 3

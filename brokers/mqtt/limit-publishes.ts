@@ -8,9 +8,9 @@ import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../.
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
 import type { Published } from '../../src/publish/types.ts'
-import { findPublishProblem, findSizeProblem } from './check-publish.ts'
-import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
-import { MqttTransport } from './transport.ts'
+import { type MqttClient, optionsOf, type PublishOptions } from './client-types.ts'
+import { MqttTransport } from './publish-transport.ts'
+import { findPublishProblem, findSizeProblem } from './validate-publish.ts'
 
 /** Options of `limitPublishes`; see also {@link PublisherOptions}. */
 export interface MqttPublisherOptions extends PublisherOptions {

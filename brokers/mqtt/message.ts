@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
 import type { AckWindow } from './ack-window.ts'
-import type { PublishPacket } from './client.ts'
+import type { PublishPacket } from './client-types.ts'
 import type { Limits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')

@@ -3,7 +3,7 @@ import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
-import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client.ts'
+import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'
 
 /** Limits that a message has passed, for its handler. */
 export interface Limits {

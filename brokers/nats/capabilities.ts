@@ -2,7 +2,7 @@ import { describeHeldLimits, describeUnsupported } from '../../src/adapter/capab
 import type { Outcome } from '../../src/core/decision.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
-import type { ConsumerInfo } from './client.ts'
+import type { ConsumerInfo } from './client-types.ts'
 
 /** Capabilities of a message source: outcomes that can be enacted, and reasons for the others. */
 export interface Capabilities {

@@ -1,5 +1,5 @@
 import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
-import type { NatsHeaders } from './client.ts'
+import type { NatsHeaders } from './client-types.ts'
 
 /** Options of a published message. `msgID` and `expect` are for JetStream. */
 export interface NatsPublishOptions {

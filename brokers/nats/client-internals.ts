@@ -1,5 +1,5 @@
 import type { Logger } from '../../src/core/logger.ts'
-import type { JetStreamMessage, NatsMessage } from './client.ts'
+import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 
 /**
  * All fields of NATS clients that are not public, used for speed and memory. Both generations of the client keep them

@@ -1,12 +1,12 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { JetStreamMessage, NatsMessage } from './client.ts'
+import { messageIdOf } from './ack-wait-extender.ts'
 import { ownBytes } from './client-internals.ts'
-import type { NatsContext } from './context.ts'
-import type { Delivery } from './delivery.ts'
+import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 import { makeHeaders } from './headers.ts'
-import { messageIdOf } from './keep-alive.ts'
+import type { NatsContext } from './limiter-state.ts'
+import type { Delivery } from './message.ts'
 
 /** Result of publishing a copy: stored or sent, no target, or not confirmed. */
 export type CopyResult = 'sent' | 'nowhere' | 'failed'

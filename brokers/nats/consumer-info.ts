@@ -1,4 +1,4 @@
-import type { ConsumerInfo } from './client.ts'
+import type { ConsumerInfo } from './client-types.ts'
 import type { JetStreamMessageProcessorOptions } from './jetstream-message-processor.ts'
 import type { NatsSettings } from './options.ts'
 

@@ -1,10 +1,10 @@
 import type { Decision } from '../../src/core/decision.ts'
 import { natsRefusalHeaders, refusalText } from '../../src/index.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
-import type { NatsMessage, NatsPublishTarget } from './client.ts'
-import type { NatsContext } from './context.ts'
-import type { Delivery } from './delivery.ts'
+import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { makeHeaders } from './headers.ts'
+import type { NatsContext } from './limiter-state.ts'
+import type { Delivery } from './message.ts'
 import { type Handler, MessageProcessor } from './message-processor.ts'
 
 /**

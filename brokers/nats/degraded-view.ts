@@ -1,5 +1,5 @@
 import type { Degraded } from '../../src/outcomes/degrade.ts'
-import type { NatsHeaders, NatsMessage } from './client.ts'
+import type { NatsHeaders, NatsMessage } from './client-types.ts'
 import { type MakeHeaders, makeHeaders } from './headers.ts'
 
 /**

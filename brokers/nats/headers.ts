@@ -1,7 +1,7 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Headers } from '../../src/core/message.ts'
-import type { NatsHeaders, NatsMessage } from './client.ts'
 import { headerBlockOf } from './client-internals.ts'
+import type { NatsHeaders, NatsMessage } from './client-types.ts'
 
 /** Creates empty headers: `headers` of the NATS client in use. */
 export type MakeHeaders = () => NatsHeaders

@@ -11,19 +11,19 @@ export type {
   NatsMessage,
   NatsPublishTarget,
   PullConsumer,
-} from './client.ts'
-export type { ConsumerSource, PullOptions } from './consume.ts'
-export type { ConsumerStatus } from './consumer-watch.ts'
+} from './client-types.ts'
+export type { ConsumerSource, PullOptions } from './consumer-source.ts'
+export type { ConsumerStatus } from './consumer-status.ts'
+export type { MessageSource, SubscribeOptions } from './core-subscription.ts'
 export {
   type DrainOptions,
   limitNats,
   type NatsLimits,
   type NatsStats,
 } from './limit-nats.ts'
+export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './limit-publishes.ts'
 export type { MessageLimits } from './message-limits.ts'
 export type { Handler } from './message-processor.ts'
 export type { LimitNatsOptions } from './options.ts'
-export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './publisher.ts'
-export type { Identify } from './sender-cache.ts'
-export type { MessageSource, SubscribeOptions } from './subscription.ts'
-export type { PublishingConnection, PublishingJetStream } from './transport.ts'
+export type { PublishingConnection, PublishingJetStream } from './publish-transport.ts'
+export type { Identify } from './sender-lookup.ts'

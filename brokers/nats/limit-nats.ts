@@ -17,16 +17,16 @@ import type {
   NatsConnection,
   NatsMessage,
   PullConsumer,
-} from './client.ts'
-import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consume.ts'
+} from './client-types.ts'
 import { processorOptions, readConsumerInfo } from './consumer-info.ts'
-import { type MessageCounters, NatsContext } from './context.ts'
-import { MessageIterator, MessageReceiver, type Source, type SourceInfo } from './iterator.ts'
+import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consumer-source.ts'
+import { CoreSource, type MessageSource, type SubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
+import { type MessageCounters, NatsContext } from './limiter-state.ts'
+import { MessageIterator, MessageReceiver, type Source, type SourceInfo } from './message-iterator.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
 import type { LimitNatsOptions } from './options.ts'
-import { PullBudget } from './pull-budget.ts'
-import { CoreSource, type MessageSource, type SubscribeOptions } from './subscription.ts'
+import { PullBudget } from './pull-batch-size.ts'
 
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
   /** Number of pending handlers and of redirects and dead letters without a confirmation. */

@@ -4,9 +4,9 @@ import { checkOptionNames, type OptionNames } from '../../src/core/option-names.
 import { parseDuration } from '../../src/core/units.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
-import type { NatsPublishTarget } from './client.ts'
+import type { NatsPublishTarget } from './client-types.ts'
 import type { MakeHeaders } from './headers.ts'
-import type { Identify } from './sender-cache.ts'
+import type { Identify } from './sender-lookup.ts'
 
 /** Options of `limitNats`; see also {@link GuardOptions}. */
 export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow'> {

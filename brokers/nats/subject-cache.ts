@@ -1,8 +1,8 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { CachedSender } from './cached-sender.ts'
-import type { NatsMessage } from './client.ts'
 import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './client-internals.ts'
+import type { NatsMessage } from './client-types.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
 export class Subject extends CachedSender {

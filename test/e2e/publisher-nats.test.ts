@@ -5,8 +5,8 @@ import { jetstream as jetstream3, jetstreamManager as manager3 } from '@nats-io/
 import { connect as connect3 } from '@nats-io/transport-node'
 import { connect as connect2 } from 'nats'
 import { describe, expect, it } from 'vitest'
-import { limitPublishes, type NatsPublisherOptions } from '../../brokers/nats/publisher.ts'
-import type { PublishingConnection, PublishingJetStream } from '../../brokers/nats/transport.ts'
+import { limitPublishes, type NatsPublisherOptions } from '../../brokers/nats/limit-publishes.ts'
+import type { PublishingConnection, PublishingJetStream } from '../../brokers/nats/publish-transport.ts'
 import { type NatsServer, startNats } from '../support/nats.ts'
 import { until } from '../support/wait.ts'
 

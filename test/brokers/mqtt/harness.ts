@@ -1,4 +1,4 @@
-import type { PublishPacket } from '../../../brokers/mqtt/client.ts'
+import type { PublishPacket } from '../../../brokers/mqtt/client-types.ts'
 import {
   type ConsumerLimits,
   type ConsumerOptions,

@@ -1,4 +1,4 @@
-import type { ReceivingClient } from '../../../brokers/mqtt/client.ts'
+import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
 
 const isHidden = (key: PropertyKey): boolean => typeof key === 'string' && key.startsWith('_')
 

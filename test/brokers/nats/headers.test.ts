@@ -1,6 +1,6 @@
 import * as v3 from '@nats-io/transport-node'
 import { describe, expect, it } from 'vitest'
-import type { NatsHeaders, NatsMessage } from '../../../brokers/nats/client.ts'
+import type { NatsHeaders, NatsMessage } from '../../../brokers/nats/client-types.ts'
 import { readHeaders } from '../../../brokers/nats/headers.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 

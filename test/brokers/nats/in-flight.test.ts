@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Delivery } from '../../../brokers/nats/delivery.ts'
-import { HandlerBacklog } from '../../../brokers/nats/handler-backlog.ts'
+import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
+import { Delivery } from '../../../brokers/nats/message.ts'
 import { completeOptions } from '../../../brokers/nats/options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender, limit } from '../../../src/index.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { IdentifiedSenders } from '../../../brokers/nats/sender-cache.ts'
+import { IdentifiedSenders } from '../../../brokers/nats/sender-lookup.ts'
 import { Subject, SubjectCache } from '../../../brokers/nats/subject-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'

@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { createSender } from '../../src/index.ts'
 import { CachedSender } from './cached-sender.ts'
-import type { NatsMessage } from './client.ts'
+import type { NatsMessage } from './client-types.ts'
 import { Subject, SubjectCache } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */

@@ -1,3 +1,4 @@
+import { ErrorLog } from '../../src/adapter/error-log.ts'
 import { afterAwaited } from '../../src/core/clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
@@ -7,15 +8,14 @@ import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.t
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { RetrySlots } from '../../src/guard/retry-slots.ts'
 import type { Gate } from '../../src/index.ts'
-import type { NatsHeaders, NatsMessage, NatsPublishTarget } from './client.ts'
 import { warnOfMissingInternals } from './client-internals.ts'
+import type { NatsHeaders, NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedPublishes } from './confirmed-publish.ts'
-import type { Delivery } from './delivery.ts'
-import { ErrorLog } from './error-log.ts'
+import type { MessageSource } from './core-subscription.ts'
+import type { Delivery } from './message.ts'
 import { completeOptions, type LimitNatsOptions, type NatsSettings } from './options.ts'
-import { IdentifiedSenders } from './sender-cache.ts'
+import { IdentifiedSenders } from './sender-lookup.ts'
 import { isSystem } from './subject-cache.ts'
-import type { MessageSource } from './subscription.ts'
 
 /** Counts of messages since the limiter was created. */
 export interface MessageCounters {

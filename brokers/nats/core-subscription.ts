@@ -7,9 +7,9 @@ import {
   serviceCapabilities,
   subscriptionCapabilities,
 } from './capabilities.ts'
-import type { NatsConnection, NatsMessage, NatsSubscription } from './client.ts'
-import type { NatsContext } from './context.ts'
+import type { NatsConnection, NatsMessage, NatsSubscription } from './client-types.ts'
 import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
+import type { NatsContext } from './limiter-state.ts'
 import type { Handler } from './message-processor.ts'
 
 /** Source of messages that can be stopped. */

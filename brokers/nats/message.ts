@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { rateLimitFields } from '../../src/index.ts'
 import type { RuleLookup } from '../../src/outcomes/rule-info.ts'
-import type { JetStreamMessage, NatsMessage } from './client.ts'
+import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 import { readHeaders } from './headers.ts'
 import type { MessageLimits } from './message-limits.ts'
 

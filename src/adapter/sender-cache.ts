@@ -1,6 +1,6 @@
-import { MAX_SIZES } from '../../core/max-sizes.ts'
-import type { Sender } from '../../core/message.ts'
-import { createSender } from './sender-state.ts'
+import { createSender } from '../chain/senders/sender-state.ts'
+import { MAX_SIZES } from '../core/max-sizes.ts'
+import type { Sender } from '../core/message.ts'
 
 /**
  * Cache of sender objects by identity, for adapters without a connection per sender. Limits cache their slots

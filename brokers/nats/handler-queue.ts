@@ -1,5 +1,5 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { Delivery } from './delivery.ts'
+import type { Delivery } from './message.ts'
 
 /**
  * Passed messages that wait for a free handler, in order of arrival. At most `MAX_SIZES.waitingForHandler` messages and

@@ -1,5 +1,5 @@
 import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
-import type { PublishOptions } from './client.ts'
+import type { PublishOptions } from './client-types.ts'
 
 /** Largest remaining length of a packet [MQTT-2.2.3]. Its fixed header has 5 bytes. */
 const LARGEST_PACKET_BYTES = 268_435_455

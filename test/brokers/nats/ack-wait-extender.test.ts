@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client.ts'
+import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client-types.ts'
 import { processorOptions } from '../../../brokers/nats/consumer-info.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
 import { completeOptions } from '../../../brokers/nats/options.ts'

@@ -1,5 +1,5 @@
-import type { ConsumerMessages } from './client.ts'
-import type { NatsContext } from './context.ts'
+import type { ConsumerMessages } from './client-types.ts'
+import type { NatsContext } from './limiter-state.ts'
 
 /** Status of a consumer as the client reports it, such as `consumer_deleted` or `heartbeats_missed`. */
 export interface ConsumerStatus {

@@ -2,14 +2,14 @@ import { assertSupported } from '../../src/adapter/capabilities.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { AsyncBuffer } from './async-buffer.ts'
 import { type Capabilities, findUnsupported, NATS_CAPABILITIES } from './capabilities.ts'
-import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client.ts'
 import { isJetStream } from './client-internals.ts'
+import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client-types.ts'
 import { processorOptions } from './consumer-info.ts'
-import type { NatsContext } from './context.ts'
 import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
+import type { MessageSource } from './core-subscription.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
+import type { NatsContext } from './limiter-state.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
-import type { MessageSource } from './subscription.ts'
 
 /** Iterable source: a subscription, or messages of a consumer. */
 export interface Source<M> extends AsyncIterable<M> {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/core/clock.ts'
-import type { JetStreamMessage } from './client.ts'
-import type { Delivery } from './delivery.ts'
+import type { JetStreamMessage } from './client-types.ts'
+import type { Delivery } from './message.ts'
 
 /**
  * Keeps held JetStream messages alive by sending `working` every third of the ack wait. Held messages are stored by an

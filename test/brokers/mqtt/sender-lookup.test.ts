@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { IdentifiedSenders } from '../../../brokers/mqtt/sender-cache.ts'
+import { IdentifiedSenders } from '../../../brokers/mqtt/sender-lookup.ts'
 import type { Sender } from '../../../src/core/message.ts'
 
 const PACKET = { topic: 'a', payload: Buffer.alloc(0) }

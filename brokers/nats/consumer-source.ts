@@ -1,11 +1,11 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Capabilities } from './capabilities.ts'
-import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client.ts'
-import { type ConsumerStatus, ConsumerWatch, isMissing, statusOf } from './consumer-watch.ts'
-import type { NatsContext } from './context.ts'
+import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client-types.ts'
+import { type ConsumerStatus, ConsumerWatch, isMissing, statusOf } from './consumer-status.ts'
+import type { MessageSource } from './core-subscription.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
-import { type PullBudget, pause } from './pull-budget.ts'
-import type { MessageSource } from './subscription.ts'
+import type { NatsContext } from './limiter-state.ts'
+import { type PullBudget, pause } from './pull-batch-size.ts'
 
 /** Default number of messages per pull, and how long a pull stays open. */
 const DEFAULT_BATCH = 100

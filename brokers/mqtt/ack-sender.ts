@@ -1,5 +1,5 @@
-import type { Corkable, ReceivingClient } from './client.ts'
 import { canReleaseQoS2, releaseQoS2, sendAck, streamOf } from './client-internals.ts'
+import type { Corkable, ReceivingClient } from './client-types.ts'
 import type { KeepAlive } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
 

@@ -1,7 +1,7 @@
 import { connectAsync, type MqttClient } from 'mqtt'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findSizeProblem } from '../../../brokers/mqtt/check-publish.ts'
 import { limitPublishes } from '../../../brokers/mqtt/index.ts'
+import { findSizeProblem } from '../../../brokers/mqtt/validate-publish.ts'
 import { type MosquittoServer, startMosquitto } from '../../support/mosquitto.ts'
 import { until } from '../../support/wait.ts'
 

@@ -1,6 +1,6 @@
 import type { Sender } from '../../src/core/message.ts'
 import { KnownSenders } from '../../src/index.ts'
-import type { PublishPacket } from './client.ts'
+import type { PublishPacket } from './client-types.ts'
 import type { Identify } from './options.ts'
 
 const NO_SENDER: Sender = {}

@@ -8,7 +8,7 @@ import { parseQueueParams, type QueueParams } from '../../src/publish/queue-opti
 import type { Published } from '../../src/publish/types.ts'
 import { findPublishProblem, findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
 import { type MakeHeaders, readHeaders } from './headers.ts'
-import { NatsTransport, type PublishingConnection, type PublishingJetStream } from './transport.ts'
+import { NatsTransport, type PublishingConnection, type PublishingJetStream } from './publish-transport.ts'
 
 /** Options of `limitPublishes`; see also {@link PublisherOptions}. */
 export interface NatsPublisherOptions extends PublisherOptions {

@@ -4,8 +4,8 @@ import type { Gate } from '../../src/index.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'
-import { findSizeProblem } from './check-publish.ts'
-import { type MqttClient, optionsOf, type PublishOptions } from './client.ts'
+import { type MqttClient, optionsOf, type PublishOptions } from './client-types.ts'
+import { findSizeProblem } from './validate-publish.ts'
 
 /** Reason code of PUBACK and PUBREC: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97

@@ -1,5 +1,5 @@
-import type { Clock } from '../../src/core/clock.ts'
-import type { Logger } from '../../src/core/logger.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
 
 /** Shortest time between two log lines of one kind. */
 const EVERY_MS = 10_000

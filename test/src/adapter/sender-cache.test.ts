@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { KnownSenders } from '../../../../src/chain/senders/sender-cache.ts'
-import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
+import { KnownSenders } from '../../../src/adapter/sender-cache.ts'
+import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 
 describe('KnownSenders', () => {
   it('does not grow past its bound, and keeps those that come back', () => {
