@@ -22,7 +22,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'stores', 'topic', 'core'],
   index: [
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
-    ...['gate', 'guard', 'analytics', 'metrics', 'admin'],
+    ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],
   ],
   brokers: [
     ...['index', 'adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
