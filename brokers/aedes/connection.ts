@@ -4,14 +4,14 @@ import type { Logger } from '../../src/core/logger.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
-import type { HeldResources } from './held-resources.ts'
+import { createSenderOf } from './connection-sender.ts'
 import { type MessageSource, PublishMessage } from './message.ts'
-import { NOTICE_EVERY_MS, type Notices } from './notices.ts'
 import type { Settings } from './options.ts'
 import { isEmittingPacket, type ParserState, RawPublishFilter } from './raw-publish-filter.ts'
-import { ReadThrottle, type SharedReadState } from './read-throttle.ts'
-import { createSenderOf } from './sender.ts'
+import { NOTICE_EVERY_MS, type Notices } from './refusal-notices.ts'
+import type { HeldResources } from './resource-counter.ts'
 import type { QueueUser, SenderQueues } from './sender-queues.ts'
+import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
 
 /** Minimum pause after refusals, and the default if a rule reports no `resetMs`. */
 const MIN_PAUSE_MS = 5

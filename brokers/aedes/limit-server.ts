@@ -1,9 +1,9 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
+import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { addressKey } from '../../src/conditions/ip-network.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { BrokerLimits } from './limit-broker.ts'
-import type { TrustProxy } from './trusted-proxies.ts'
 
 export interface LimitServerOptions {
   /** Maximum time for a socket to send its CONNECT. Default: 10,000. */

@@ -1,10 +1,10 @@
 import type { Client, ConnectPacket } from 'aedes'
+import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
-import type { TrustProxy } from './trusted-proxies.ts'
 
 /** Returns what the application knows about a sender beyond the broker's own data. */
 export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>

@@ -3,7 +3,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import type { Ask, SenderQueue } from '../../src/guard/guard.ts'
 import type { Connection } from './connection.ts'
-import type { Deliveries } from './deliver.ts'
+import type { Deliveries } from './limit-deliveries.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 

@@ -11,7 +11,7 @@ import {
   limitServer,
   trustProxies,
 } from '../../brokers/aedes/index.ts'
-import { patchMqEmitter } from '../../brokers/aedes/mqemitter-patch.ts'
+import { patchMqEmitter } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { patchMqEmitter } from '../../../brokers/aedes/mqemitter-patch.ts'
+import { patchMqEmitter } from '../../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { eventually, startBroker } from './harness.ts'
 
 const MESSAGES = 20_000

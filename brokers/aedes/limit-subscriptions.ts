@@ -1,8 +1,8 @@
 import type { Aedes, Client, Subscription } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { BrokerContext } from './context.ts'
-import { composeHook } from './hooks.ts'
+import type { BrokerContext } from './broker-context.ts'
+import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { canonicalIp, compileAddresses } from '../../src/conditions/cidr.ts'
+import { canonicalIp, compileAddresses } from '../conditions/cidr.ts'
 
 /** Returns true if an address is a trusted proxy. */
 export type TrustProxy = (ip: string) => boolean

@@ -1,8 +1,8 @@
 import type { Aedes, Client } from 'aedes'
 import type { Gate } from '../../src/index.ts'
+import type { BrokerContext } from './broker-context.ts'
+import { composeHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
-import type { BrokerContext } from './context.ts'
-import { composeHook } from './hooks.ts'
 import { AedesMessage } from './message.ts'
 import { type Delivery, Subscriber } from './subscriber.ts'
 

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { canonicalIp } from '../../src/conditions/cidr.ts'
+import { canonicalIp } from '../conditions/cidr.ts'
 
 /** Result of reading the first bytes of a connection. */
 export type ProxyHeader =

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../src/core/clock.ts'
-import type { ReadScheduler } from './read-scheduler.ts'
+import type { ReadScheduler } from './fair-read-scheduler.ts'
 
 /** Bytes first read from a sender that was just held back; doubles while it stays within its limits. */
 const FIRST_STEP_BYTES = 8_192

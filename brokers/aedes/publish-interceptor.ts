@@ -1,6 +1,6 @@
 import type { Aedes, Client } from 'aedes'
-import type { HeldResources } from './held-resources.ts'
 import type { PacketLike } from './message.ts'
+import type { HeldResources } from './resource-counter.ts'
 
 type Published = (error?: Error | null) => void
 

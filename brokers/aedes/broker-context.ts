@@ -5,14 +5,14 @@ import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.t
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate } from '../../src/index.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
-import { Deliveries } from './deliver.ts'
-import { HeldResources } from './held-resources.ts'
-import { Notices } from './notices.ts'
+import { ReadScheduler } from './fair-read-scheduler.ts'
+import { Deliveries } from './limit-deliveries.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
-import { PacketSizeLimit } from './packet-size.ts'
-import { ReadScheduler } from './read-scheduler.ts'
-import type { SharedReadState } from './read-throttle.ts'
+import { PacketSizeLimit } from './packet-size-limit.ts'
+import { Notices } from './refusal-notices.ts'
+import { HeldResources } from './resource-counter.ts'
 import { SenderQueues } from './sender-queues.ts'
+import type { SharedReadState } from './socket-read-throttle.ts'
 
 /** Messages by result, since the limiter was attached. */
 export interface MessageCounters {

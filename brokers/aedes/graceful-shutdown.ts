@@ -1,5 +1,5 @@
 import { afterAwaited, type Clock } from '../../src/core/clock.ts'
-import type { BrokerContext } from './context.ts'
+import type { BrokerContext } from './broker-context.ts'
 
 const CHECK_MS = 20
 /**

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Client } from 'aedes'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { BrokerContext } from './context.ts'
-import { readIp } from './sender.ts'
+import type { BrokerContext } from './broker-context.ts'
+import { readIp } from './connection-sender.ts'
 
 const LOG_EVERY_MS = 1_000
 

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Aedes } from 'aedes'
+import { readProxyHeader } from '../../src/adapter/proxy-header.ts'
+import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
-import { readProxyHeader } from './proxy-header.ts'
-import type { TrustProxy } from './trusted-proxies.ts'
 
 export interface BehindProxyOptions {
   /** Proxies whose PROXY header is believed; see `trustProxies`. */
