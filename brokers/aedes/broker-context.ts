@@ -1,16 +1,13 @@
 import type { Aedes, Client, ConnectPacket } from 'aedes'
 import type { Logger } from '../../src/core/logger.ts'
 import { pickOptions } from '../../src/core/option-names.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
-import type { Gate } from '../../src/index.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { ReadScheduler } from './fair-read-scheduler.ts'
-import { Deliveries } from './limit-deliveries.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
-import { PacketSizeLimit } from './packet-size-limit.ts'
 import { Notices } from './refusal-notices.ts'
-import { HeldResources } from './resource-counter.ts'
 import { SenderQueues } from './sender-queues.ts'
 import type { SharedReadState } from './socket-read-throttle.ts'
 
@@ -38,6 +35,8 @@ export interface MessageCounters {
   unsupported: number
 }
 
+export type ConnectionListener = (client: Client, connection: Connection) => void
+
 /** State shared by all parts of one broker's limiter: gate, guard, connections, counters. */
 export class BrokerContext implements ConnectionContext {
   readonly broker: Aedes
@@ -47,14 +46,14 @@ export class BrokerContext implements ConnectionContext {
   readonly logger: Logger
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
-  readonly deliveries: Deliveries
-  readonly heldResources: HeldResources
-  readonly packetSizes = new PacketSizeLimit(this)
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
   readonly sharedReads: SharedReadState
-  /** Listeners called with each socket that has sent its CONNECT. */
-  readonly connectListeners = new Set<(socket: object) => void>()
+  /** Listeners called with each client that has sent its CONNECT. */
+  readonly connectListeners = new Set<(client: Client) => void>()
+  /** Listeners called with each new connection, and with each that has closed. */
+  readonly openListeners = new Set<ConnectionListener>()
+  readonly closeListeners = new Set<ConnectionListener>()
   /** Returns true if refused publishes may be hidden from the application's own `authorizePublish`. */
   mayFilterRaw: () => boolean = () => false
   /** Called before bytes of a connection are processed. */
@@ -93,16 +92,12 @@ export class BrokerContext implements ConnectionContext {
     })
     this.sharedReads = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
-    this.deliveries = new Deliveries(this)
-    this.heldResources = new HeldResources(this)
   }
 
   /** Stores a CONNECT, the only packet with username and keepalive. */
   recordConnect(client: Client, connect: ConnectPacket): void {
     this.#connects.set(client, connect)
-    this.packetSizes.watch(client)
-    const socket = client.req?.socket ?? client.conn
-    for (const listener of this.connectListeners) listener(socket)
+    for (const listener of this.connectListeners) listener(client)
   }
 
   isCurrent(client: Client): boolean {
@@ -129,7 +124,12 @@ export class BrokerContext implements ConnectionContext {
     // The will of a closed client is its last message.
     if (client.closed) connection.handleClose()
     else this.connections.add(connection)
-    this.deliveries.attach(client, connection)
+    for (const listener of this.openListeners) listener(client, connection)
     return connection
+  }
+
+  onConnectionClosed(client: Client, connection: Connection): void {
+    this.connections.delete(connection)
+    for (const listener of this.closeListeners) listener(client, connection)
   }
 }

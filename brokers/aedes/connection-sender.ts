@@ -1,9 +1,9 @@
 import type { Client, ConnectPacket } from 'aedes'
 import { walkForwarded } from '../../src/adapter/trusted-proxies.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { createSender } from '../../src/index.ts'
 import type { Settings } from './options.ts'
 
 /** Places where aedes, or a PROXY header, stores the address of a connection; not in aedes' types. */

@@ -9,7 +9,6 @@ import { type MessageSource, PublishMessage } from './message.ts'
 import type { Settings } from './options.ts'
 import { isEmittingPacket, type ParserState, RawPublishFilter } from './raw-publish-filter.ts'
 import { NOTICE_EVERY_MS, type Notices } from './refusal-notices.ts'
-import type { HeldResources } from './resource-counter.ts'
 import type { QueueUser, SenderQueues } from './sender-queues.ts'
 import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
 
@@ -39,17 +38,17 @@ export interface ConnectionContext {
   readonly guard: Guard
   readonly settings: Settings
   readonly logger: Logger
-  readonly connections: Set<Connection>
   readonly queues: SenderQueues
   readonly sharedReads: SharedReadState
   readonly refusals: RefusalLog
   readonly notices: Notices | undefined
   readonly counters: { dropped: number; notices: number }
-  readonly heldResources: HeldResources
   mayFilterRaw(): boolean
   beforeReading(): void
   /** Returns true if the broker holds this client under its client id. */
   isCurrent(client: Client): boolean
+  /** Called once when a connection has ended. */
+  onConnectionClosed(client: Client, connection: Connection): void
 }
 
 /** A connection of aedes: its sender, its held messages and its read throttle. */
@@ -355,8 +354,7 @@ export class Connection implements MessageSource, QueueUser {
   handleClose(): void {
     if (this.isClosed) return
     this.isClosed = true
-    this.#context.connections.delete(this)
-    this.#context.heldResources.connectionEnded(this.#client, this)
+    this.#context.onConnectionClosed(this.#client, this)
     this.readThrottle.dispose()
     if (this.requests !== this.senderQueue) this.requests.detach()
     this.senderQueue.detach(

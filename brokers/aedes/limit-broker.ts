@@ -1,4 +1,4 @@
-import type { Aedes } from 'aedes'
+import type { Aedes, Client } from 'aedes'
 import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Gate } from '../../src/gate/gate.ts'
@@ -13,7 +13,8 @@ import { limitPublishes } from './limit-publishes.ts'
 import { limitSubscriptions } from './limit-subscriptions.ts'
 import type { LimitBrokerOptions } from './options.ts'
 import { limitPacketSizes } from './packet-size-limit.ts'
-import { followInstructions } from './publish-interceptor.ts'
+import { interceptPublish } from './publish-interceptor.ts'
+import { ResourceCounter } from './resource-counter.ts'
 
 const DRAIN_MS = 5_000
 
@@ -55,12 +56,14 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
   assertVersion(broker)
   assertSupported(findUnsupported(gate))
   const context = new BrokerContext(broker, gate, options)
-  const discards = followInstructions(broker, context.heldResources)
+  const detachDeliveries = limitDeliveries(context)
+  const resources = new ResourceCounter(context)
+  const interceptor = interceptPublish(broker, resources)
   const detachAll = [
-    limitPublishes(context, discards),
-    limitSubscriptions(context),
-    limitConnects(context),
-    limitDeliveries(context),
+    detachDeliveries,
+    limitPublishes(context, resources, interceptor),
+    limitSubscriptions(context, resources),
+    limitConnects(context, resources),
     limitPacketSizes(context),
     warnOnReload(gate, context.logger, () => findUnsupported(gate)),
     closeWith(context),
@@ -72,20 +75,21 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     gate,
     stats: () => ({ ...context.guard.stats(), ...context.counters, connections: context.connections.size }),
     onGreeting: listener => {
-      context.connectListeners.add(listener)
-      return () => void context.connectListeners.delete(listener)
+      const onConnect = (client: Client): void => listener(client.req?.socket ?? client.conn)
+      context.connectListeners.add(onConnect)
+      return () => void context.connectListeners.delete(onConnect)
     },
     drain: (withinMs = DRAIN_MS) => drain(context, withinMs),
     detach: () => {
       if (!attached) return
       attached = false
       for (const detach of detachAll) detach()
-      context.heldResources.detach()
+      resources.detach()
       for (const connection of context.connections) connection.openNow()
       context.guard.close('pass')
       for (const connection of context.connections) connection.detach()
       context.connections.clear()
-      discards.detach()
+      interceptor.detach()
       makeFast(broker)
     },
   }

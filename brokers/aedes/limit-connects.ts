@@ -8,6 +8,7 @@ import { isSupported } from './capabilities.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
+import type { ResourceCounter } from './resource-counter.ts'
 
 /** Topic of a connect, which has none of its own: rules for connects match every topic or this one. */
 export const CONNECT_TOPIC = 'connect'
@@ -27,8 +28,8 @@ class ConnectMessage extends AedesMessage {
  * Limits connects before the application's `authenticate` runs, which may be expensive. A refused client gets a
  * CONNACK, but none with the outcome `disconnect`. Returns a function that detaches it.
  */
-export function limitConnects(context: BrokerContext): () => void {
-  const { broker, gate, guard, settings, counters, heldResources } = context
+export function limitConnects(context: BrokerContext, resources: ResourceCounter): () => void {
+  const { broker, gate, guard, settings, counters } = context
 
   // A client stops waiting for its CONNACK after a while, so a wait that long is a refusal. Connects are never queued.
   const askSoon: Ask<Message> = message => {
@@ -69,7 +70,7 @@ export function limitConnects(context: BrokerContext): () => void {
             const refusal =
               error || !isGood
                 ? undefined
-                : (gate.confirmConnect(message) ?? heldResources.addConnection(client, connection, message))
+                : (gate.confirmConnect(message) ?? resources.addConnection(client, connection, message))
             if (refusal) refuse(refusal)
             else done(error, isGood)
           })
@@ -84,7 +85,7 @@ export function limitConnects(context: BrokerContext): () => void {
       connection.requests.admit(
         message,
         enact,
-        asked => heldResources.askConnect(client, asked) ?? askSoon(asked),
+        asked => resources.askConnect(client, asked) ?? askSoon(asked),
       )
     },
   )

@@ -7,8 +7,9 @@ import { composePlainHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
 import { degradedPacket, redirectedPacket } from './degrade-and-redirect.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
-import type { DecideLate, PublishInstructions } from './publish-interceptor.ts'
+import type { DecideLate, PublishInterceptor } from './publish-interceptor.ts'
 import { refusalError } from './refusal-error.ts'
+import type { ResourceCounter } from './resource-counter.ts'
 
 /** A PUBLISH of a client, or a will, which has no `cmd` and, if aedes restored it, the client id. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }
@@ -40,8 +41,12 @@ const ALREADY_STORED: Decision = Object.freeze({
  * Limits publishes and wills of clients. aedes calls `authorizePublish` neither for its own messages nor for
  * `broker.publish`. Returns a function that detaches it.
  */
-export function limitPublishes(context: BrokerContext, instructions: PublishInstructions): () => void {
-  const { broker, gate, guard, settings, counters, notices, heldResources } = context
+export function limitPublishes(
+  context: BrokerContext,
+  resources: ResourceCounter,
+  interceptor: PublishInterceptor,
+): () => void {
+  const { broker, gate, guard, settings, counters, notices } = context
 
   /**
    * Decides about a packet. `asSent`: its topic is that of the received bytes. `decided`: decision already made and
@@ -87,12 +92,12 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
     let answer = decided
     if (answer === undefined && !will && !sentAgain && connection.senderQueue.pending === 0) {
       const asked = new AedesMessage('publish', connection.sender, packet)
-      answer = (packet.retain === true ? heldResources.askRetained(asked) : undefined) ?? guard.ask(asked)
+      answer = (packet.retain === true ? resources.askRetained(asked) : undefined) ?? guard.ask(asked)
       // Fast path: a message allowed at once needs neither queue nor enactment, which saves 60 ns.
       if ((answer as Decision).outcome === 'deliver') {
         // A closed broker gives no answer.
         if (broker.closed) return
-        if (exactlyOnce) instructions.publishUnchanged(packet, connection.expectAcknowledgement())
+        if (exactlyOnce) interceptor.publishUnchanged(packet, connection.expectAcknowledgement())
         callback(null)
         return
       }
@@ -132,9 +137,9 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
 
   function pass(decision: Decision, message: PublishMessage): void {
     const { source, packet, callback } = message
-    if (decision === ALREADY_STORED) instructions.decideLate(packet, decideStored(message))
+    if (decision === ALREADY_STORED) interceptor.decideLate(packet, decideStored(message))
     else if (message.qos === 2 && source !== undefined)
-      instructions.publishUnchanged(packet, source.expectAcknowledgement())
+      interceptor.publishUnchanged(packet, source.expectAcknowledgement())
     callback(null)
   }
 
@@ -171,7 +176,7 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
       return
     }
     counters.degraded++
-    instructions.replace(message.packet, lesser, acknowledgementOf(message))
+    interceptor.replace(message.packet, lesser, acknowledgementOf(message))
     message.callback(null)
   }
 
@@ -209,7 +214,7 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
     // MQTT 3.1.1 has no reason codes: acknowledge [MQTT-3.3.5-2], and discard or publish elsewhere.
     if (other !== undefined) {
       counters.redirected++
-      instructions.replace(packet, other, acknowledgementOf(message))
+      interceptor.replace(packet, other, acknowledgementOf(message))
       callback(null)
       return
     }
@@ -227,7 +232,7 @@ export function limitPublishes(context: BrokerContext, instructions: PublishInst
   }
 
   function discard(packet: object, callback: Callback, acknowledged?: () => void): void {
-    instructions.discard(packet, acknowledged)
+    interceptor.discard(packet, acknowledged)
     callback(null)
   }
 

@@ -5,6 +5,7 @@ import type { BrokerContext } from './broker-context.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
+import type { ResourceCounter } from './resource-counter.ts'
 
 /** Persistence of aedes, which its types omit. */
 interface Persistent {
@@ -21,8 +22,8 @@ interface Subscribed {
  * Limits subscriptions, one message per filter; refused filters get 0x80. Filters that a session restores on reconnect
  * are not counted. Returns a function that detaches it.
  */
-export function limitSubscriptions(context: BrokerContext): () => void {
-  const { broker, guard, heldResources, counters } = context
+export function limitSubscriptions(context: BrokerContext, resources: ResourceCounter): () => void {
+  const { broker, guard, counters } = context
   // Filters that the application's own hook refuses stay in the session, as in plain aedes.
   const refusedHere = new WeakSet<Subscription>()
 
@@ -32,7 +33,7 @@ export function limitSubscriptions(context: BrokerContext): () => void {
       // During connect, aedes restores the filters of a session; a refusal would silently lose them.
       if (error || !granted || !client.connected || retired) {
         if (!error && granted && !retired)
-          heldResources.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
+          resources.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
         callback(error, granted)
         return
       }
@@ -67,11 +68,11 @@ export function limitSubscriptions(context: BrokerContext): () => void {
         message,
         decision => {
           if (connection.isDisconnecting || client.closed) return
-          const refusal = decision.allowed ? heldResources.addSubscription(client, message) : decision
+          const refusal = decision.allowed ? resources.addSubscription(client, message) : decision
           if (refusal === undefined) callback(null, granted)
           else refuse(refusal)
         },
-        asked => heldResources.askSubscription(client, asked) ?? guard.ask(asked),
+        asked => resources.askSubscription(client, asked) ?? guard.ask(asked),
       )
     })
   })

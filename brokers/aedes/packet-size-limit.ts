@@ -43,7 +43,7 @@ export function packetBytes(remainingLength: number): number {
  * aedes itself allows 256 MB. CONNECT, SUBSCRIBE and UNSUBSCRIBE have smaller limits. The latter two also have a limit
  * of filters, as each costs aedes some 15 µs.
  */
-export class PacketSizeLimit {
+class PacketSizeLimit {
   readonly #context: BrokerContext
   readonly #watched = new WeakSet<object>()
   #attached = true
@@ -130,18 +130,22 @@ type Handle = (stream: Client['conn'], request?: IncomingMessage) => Client
  * attached, otherwise from the CONNECT on. Returns a function that detaches it.
  */
 export function limitPacketSizes(context: BrokerContext): () => void {
-  const { broker, packetSizes: sizes } = context
+  const { broker, connectListeners } = context
+  const sizes = new PacketSizeLimit(context)
+  const watch = (client: Client): void => sizes.watch(client)
   const slot = broker as unknown as { handle: Handle; readonly clients?: Readonly<Record<string, Client>> }
   const before = slot.handle
   const handle: Handle = (stream, request) => {
     const client = before.call(broker, stream, request)
-    sizes.watch(client)
+    watch(client)
     return client
   }
   slot.handle = handle
-  for (const client of Object.values(slot.clients ?? {})) sizes.watch(client)
+  connectListeners.add(watch)
+  for (const client of Object.values(slot.clients ?? {})) watch(client)
   return () => {
     sizes.detach()
+    connectListeners.delete(watch)
     if (slot.handle === handle) slot.handle = before
   }
 }

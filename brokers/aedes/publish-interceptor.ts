@@ -1,6 +1,6 @@
 import type { Aedes, Client } from 'aedes'
 import type { PacketLike } from './message.ts'
-import type { HeldResources } from './resource-counter.ts'
+import type { ResourceCounter } from './resource-counter.ts'
 
 type Published = (error?: Error | null) => void
 
@@ -8,7 +8,7 @@ type Published = (error?: Error | null) => void
 export type DecideLate = (client: Client, publish: () => void, published: Published) => void
 
 /** Instructions for packets that aedes is about to acknowledge and publish. */
-export interface PublishInstructions {
+export interface PublishInterceptor {
   /** Publishes nothing in the packet's place. Calls `acknowledged` after aedes has written the acknowledgement. */
   discard(packet: object, acknowledged?: () => void): void
   /** Publishes `other` in the packet's place. */
@@ -104,19 +104,19 @@ type Publish = (packet: object, client: unknown, done?: unknown) => void
  * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
  * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
-export function followInstructions(broker: Aedes, heldResources?: HeldResources): PublishInstructions {
+export function interceptPublish(broker: Aedes, resources?: ResourceCounter): PublishInterceptor {
   const originalPublish = broker.publish as unknown as Publish
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   /** Publishes a packet; a retained one only if the limits have room for it. */
   const store: Publish = (packet, client, done) => {
-    if ((packet as Partial<PacketLike>).retain !== true || heldResources === undefined) {
+    if ((packet as Partial<PacketLike>).retain !== true || resources === undefined) {
       originalPublish.call(broker, packet, client, done)
       return
     }
     const isShort = typeof client === 'function'
     const published = (isShort ? client : done) as Published | undefined
     const publisher = isShort ? undefined : client
-    heldResources.publishRetained(
+    resources.publishRetained(
       packet as PacketLike,
       publisher,
       error => published?.(error),

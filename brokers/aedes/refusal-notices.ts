@@ -2,7 +2,8 @@ import type { Client } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import { policyError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { type Gate, refusalText } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
+import { refusalText } from '../../src/outcomes/refusal-text.ts'
 
 /** Minimum time between two notices to one client. */
 export const NOTICE_EVERY_MS = 1_000

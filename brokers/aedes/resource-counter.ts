@@ -1,9 +1,10 @@
 import type { Client } from 'aedes'
+import type { HeldKind } from '../../src/chain/rules/held-limit.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
-import type { HeldCounts, HeldItem, HeldKind, HeldSource } from '../../src/index.ts'
-import type { BrokerContext } from './broker-context.ts'
+import type { HeldCounts, HeldItem, HeldSource } from '../../src/gate/held-counts.ts'
+import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
 import { refusalError } from './refusal-error.ts'
@@ -34,7 +35,7 @@ const UNKNOWN_SENDER: Sender = Object.freeze({})
  * Counts connections, subscriptions and retained messages for rules that limit them. A connection counts from its
  * authentication to its end, a subscription as long as its session, a retained message until it is cleared.
  */
-export class HeldResources implements HeldSource {
+export class ResourceCounter implements HeldSource {
   readonly #context: BrokerContext
   readonly #counts: HeldCounts
   readonly #connections = new Map<Connection, HeldItem>()
@@ -48,14 +49,17 @@ export class HeldResources implements HeldSource {
   constructor(context: BrokerContext) {
     this.#context = context
     this.#counts = context.gate.held
-    const { broker } = context
+    const { broker, closeListeners } = context
+    const onClosed: ConnectionListener = (client, connection) => this.#onClosed(client, connection)
     const onClient = (client: Client): void => this.#onClient(client)
     const onUnsubscribe = (filters: readonly string[], client: Client): void =>
       this.#onUnsubscribe(filters, client)
+    closeListeners.add(onClosed)
     broker.on('client', onClient)
     broker.on('unsubscribe', onUnsubscribe)
     const detachSource = this.#counts.attach(this)
     this.#detach = () => {
+      closeListeners.delete(onClosed)
       broker.off('client', onClient)
       broker.off('unsubscribe', onUnsubscribe)
       detachSource()
@@ -165,7 +169,7 @@ export class HeldResources implements HeldSource {
   }
 
   /** Removes the counts of a connection that has ended, except the subscriptions of a persistent session. */
-  connectionEnded(client: Client, connection: Connection): void {
+  #onClosed(client: Client, connection: Connection): void {
     this.#counts.remove(this.#connections.get(connection))
     this.#connections.delete(connection)
     const session = this.#sessions.get(client.id)

@@ -2,33 +2,28 @@ import type { Client } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import type { Ask, SenderQueue } from '../../src/guard/guard.ts'
+import type { BrokerContext } from './broker-context.ts'
 import type { Connection } from './connection.ts'
-import type { Deliveries } from './limit-deliveries.ts'
-import { AedesMessage, type PacketLike } from './message.ts'
+import type { Deliver, Delivery, DeliveryDone, DeliveryHook } from './delivery-hook.ts'
+import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 
 /** Time that other subscribers wait for a full socket, and time that a recovered socket stays under observation. */
 const STALL_MS = 100
 const WATCH_MS = 10_000
 
-/** A delivery in progress in aedes. */
-export interface Delivery extends PacketLike {
-  readonly cmd?: string | undefined
-  readonly clientId?: string | undefined
-  readonly nl?: boolean | undefined
-  readonly messageId?: number | undefined
-  brokerId?: string | null | undefined
-  readonly brokerCounter?: number | undefined
+/** Bans of a gate, as all subscribers of a broker see them. */
+export interface BanState {
+  readonly hasBans: boolean
+  /** Incremented at each change, so that subscribers know when to look up their ban again. */
+  readonly version: number
 }
-
-type Done = (error?: Error | null) => void
-type Deliver = (packet: Delivery, done: Done) => void
 
 /** Internal properties of an aedes client. */
 interface ClientInternals {
   deliver0?: Deliver | undefined
   deliverQoS?: Deliver | undefined
-  waitForDrain?(done: Done): void
+  waitForDrain?(done: DeliveryDone): void
   readonly duplicates?: Record<string, number> | undefined
 }
 
@@ -43,7 +38,7 @@ interface Persistent {
 
 /** A delivery that aedes waits for. */
 interface Pending {
-  readonly done: Done
+  readonly done: DeliveryDone
   isDone: boolean
 }
 
@@ -53,10 +48,10 @@ class DeliverMessage extends AedesMessage {
   declare readonly original: Delivery
   declare readonly forward: Delivery
   /** Answers aedes; does nothing once aedes has been answered. */
-  declare done: Done
+  declare done: DeliveryDone
   declare isEnacted: boolean
 
-  constructor(sender: Sender, forward: Delivery, original: Delivery, deliver: Deliver, done: Done) {
+  constructor(sender: Sender, forward: Delivery, original: Delivery, deliver: Deliver, done: DeliveryDone) {
     super('deliver', sender, forward)
     this.deliver = deliver
     this.original = original
@@ -74,9 +69,11 @@ const ignore = (): void => {}
  * another way and not limited.
  */
 export class Subscriber {
-  readonly client: Client
-  readonly connection: Connection
-  readonly #deliveries: Deliveries
+  readonly #context: BrokerContext
+  readonly #hook: DeliveryHook
+  readonly #bans: BanState
+  readonly #client: Client
+  readonly #connection: Connection
   readonly #internals: ClientInternals
   readonly #deliverQoS: Deliver | undefined
   #senderQueue: SenderQueue | undefined
@@ -94,10 +91,18 @@ export class Subscriber {
   #ban: Decision | undefined
   #banVersion = -1
 
-  constructor(deliveries: Deliveries, client: Client, connection: Connection) {
-    this.#deliveries = deliveries
-    this.client = client
-    this.connection = connection
+  constructor(
+    context: BrokerContext,
+    hook: DeliveryHook,
+    bans: BanState,
+    client: Client,
+    connection: Connection,
+  ) {
+    this.#context = context
+    this.#hook = hook
+    this.#bans = bans
+    this.#client = client
+    this.#connection = connection
     this.#internals = client as unknown as ClientInternals
     const { deliver0, deliverQoS, waitForDrain } = this.#internals
     this.#deliverQoS = deliverQoS
@@ -114,10 +119,10 @@ export class Subscriber {
 
   /** Refusal of a banned client. */
   get ban(): Decision | undefined {
-    const { gate, banVersion } = this.#deliveries
-    if (this.#banVersion !== banVersion) {
-      this.#banVersion = banVersion
-      this.#ban = gate.banOf(this.connection.sender)
+    const { version } = this.#bans
+    if (this.#banVersion !== version) {
+      this.#banVersion = version
+      this.#ban = this.#context.gate.banOf(this.#connection.sender)
     }
     return this.#ban
   }
@@ -134,16 +139,15 @@ export class Subscriber {
     this.#senderQueue?.detach(() => false)
   }
 
-  #handleDelivery(deliver: Deliver, packet: Delivery, done: Done): void {
-    const deliveries = this.#deliveries
-    const { counters } = deliveries.context
-    if (!deliveries.isAttached) {
+  #handleDelivery(deliver: Deliver, packet: Delivery, done: DeliveryDone): void {
+    const { counters } = this.#context
+    if (!this.#hook.isAttached) {
       deliver(packet, done)
       return
     }
     // A session stores messages of QoS 1 and 2 before they are delivered.
     const isKept = deliver === this.#deliverQoS && this.#isKept(packet)
-    if (deliveries.hasBans && this.ban !== undefined) {
+    if (this.#bans.hasBans && this.ban !== undefined) {
       counters.deliveriesRefused++
       if (isKept) this.#keepInSession(done)
       else setImmediate(done)
@@ -155,26 +159,25 @@ export class Subscriber {
       this.#keepInSession(done)
       return
     }
-    if (deliveries.isLimited) this.#decide(deliver, packet, done)
+    if (this.#hook.isLimited) this.#decide(deliver, packet, done)
     else this.#send(deliver, packet, done, undefined)
   }
 
-  #decide(deliver: Deliver, packet: Delivery, done: Done): void {
-    const deliveries = this.#deliveries
-    const { client } = this
+  #decide(deliver: Deliver, packet: Delivery, done: DeliveryDone): void {
+    const client = this.#client
     const isOwn = packet.nl === true && packet.clientId === client.id
     if (isOwn || this.#isDuplicate(packet)) {
       // aedes discards these by itself.
       this.#send(deliver, packet, done, undefined)
       return
     }
-    const forward = deliveries.callUserHook(client, packet)
-    if (!forward || deliveries.context.notices?.isNoticeTopic(forward.topic)) {
+    const forward = this.#hook.callUserHook(client, packet)
+    if (!forward || this.#context.notices?.isNoticeTopic(forward.topic)) {
       this.#send(deliver, packet, done, forward)
       return
     }
-    const message = new DeliverMessage(this.connection.sender, forward, packet, deliver, done)
-    const { guard } = deliveries.context
+    const message = new DeliverMessage(this.#connection.sender, forward, packet, deliver, done)
+    const { guard } = this.#context
     if (this.#senderQueue === undefined || this.#senderQueue.pending === 0) {
       const answer = guard.ask(message)
       if ((answer as Decision).outcome === 'deliver') {
@@ -197,7 +200,7 @@ export class Subscriber {
       senderQueue.admit(
         message,
         this.#enact,
-        askAfter(answer, each => this.#deliveries.context.guard.ask(each)),
+        askAfter(answer, each => this.#context.guard.ask(each)),
       )
     // Retained messages wait at their source: aedes reads the next one after an answer to this one.
     if (message.isEnacted || isRetained(message.original)) return
@@ -207,9 +210,9 @@ export class Subscriber {
 
   readonly #enact = (decision: Decision, message: DeliverMessage): void => {
     message.isEnacted = true
-    const { context } = this.#deliveries
+    const context = this.#context
     const { deliver, original, forward, done } = message
-    if (this.client.closed) {
+    if (this.#client.closed) {
       done()
       return
     }
@@ -252,35 +255,34 @@ export class Subscriber {
 
   /** Removes a message of QoS 1 or 2 from a session's queue, which is indexed by message id. */
   async #removeFromSession(packet: Delivery): Promise<void> {
-    const { persistence } = this.#deliveries.broker as unknown as Persistent
-    const numbered = this.client as unknown as { _nextId: number }
+    const { persistence } = this.#context.broker as unknown as Persistent
+    const numbered = this.#client as unknown as { _nextId: number }
     const messageId = numbered._nextId
     numbered._nextId = messageId >= 65_535 ? 1 : messageId + 1
     try {
-      await persistence?.outgoingUpdate?.(this.client, { ...packet, messageId })
-      await persistence?.outgoingClearMessageId?.(this.client, { messageId })
+      await persistence?.outgoingUpdate?.(this.#client, { ...packet, messageId })
+      await persistence?.outgoingClearMessageId?.(this.#client, { messageId })
     } catch (err) {
-      this.#deliveries.context.logger.warn(
-        { err, client: this.client.id },
+      this.#context.logger.warn(
+        { err, client: this.#client.id },
         'removing a superseded message from the session failed, it may be delivered again',
       )
     }
   }
 
   #isKept({ qos, retain }: Delivery): boolean {
-    return !this.client.clean && (qos ?? 0) > 0 && retain !== true
+    return !this.#client.clean && (qos ?? 0) > 0 && retain !== true
   }
 
   /** Passes a packet to aedes. `forward` is the result of the application's hook; if undefined, the hook is called. */
   #send(
     deliver: Deliver,
     packet: Delivery,
-    done: Done,
+    done: DeliveryDone,
     forward: Delivery | null | undefined,
     isSeen = false,
   ): void {
-    const deliveries = this.#deliveries
-    const { maxUnsentBytes } = deliveries.context.settings
+    const { maxUnsentBytes } = this.#context.settings
     // aedes reads retained messages one by one: only this subscriber waits.
     if (maxUnsentBytes === Number.POSITIVE_INFINITY || isRetained(packet)) {
       this.#pass(deliver, packet, done, forward, isSeen)
@@ -293,12 +295,12 @@ export class Subscriber {
       this.#pass(deliver, packet, () => this.#finish(pending), forward, isSeen)
       return
     }
-    if (this.client.conn.writableLength <= maxUnsentBytes) {
+    if (this.#client.conn.writableLength <= maxUnsentBytes) {
       this.#pass(deliver, packet, ignore, forward, isSeen)
       setImmediate(done)
       return
     }
-    deliveries.context.counters.frozen++
+    this.#context.counters.frozen++
     if (deliver === this.#deliverQoS && this.#isKept(packet)) this.#keepInSession(done)
     else setImmediate(done)
   }
@@ -306,12 +308,12 @@ export class Subscriber {
   #pass(
     deliver: Deliver,
     packet: Delivery,
-    done: Done,
+    done: DeliveryDone,
     forward: Delivery | null | undefined,
     isSeen: boolean,
   ): void {
     if (isSeen) this.#passAgain(deliver, packet, done, forward)
-    else this.#deliveries.pass(deliver, packet, done, forward)
+    else this.#hook.pass(deliver, packet, done, forward)
   }
 
   #finish(pending: Pending): void {
@@ -326,10 +328,10 @@ export class Subscriber {
 
   /** Called when the socket's buffer is full. */
   #onFull(): void {
-    const { context } = this.#deliveries
+    const context = this.#context
     if (this.#awaitsDrain || context.settings.maxUnsentBytes === Number.POSITIVE_INFINITY) return
     this.#awaitsDrain = true
-    this.client.conn.once('drain', () => this.#onDrain())
+    this.#client.conn.once('drain', () => this.#onDrain())
     if (!this.#isSlow) this.#cancelStall = context.guard.clock.after(STALL_MS, () => this.#stall())
   }
 
@@ -345,18 +347,18 @@ export class Subscriber {
     this.#awaitsDrain = false
     this.#cancelStall?.()
     this.#cancelStall = undefined
-    if (this.#isSlow) this.#slowUntilMs = this.#deliveries.context.guard.clock.now() + WATCH_MS
+    if (this.#isSlow) this.#slowUntilMs = this.#context.guard.clock.now() + WATCH_MS
     if (this.#isBehind) void this.#catchUp()
   }
 
   #staysSlow(): boolean {
-    if (this.#awaitsDrain || this.#deliveries.context.guard.clock.now() < this.#slowUntilMs) return true
+    if (this.#awaitsDrain || this.#context.guard.clock.now() < this.#slowUntilMs) return true
     this.#isSlow = false
     return false
   }
 
   /** Keeps a message in the session's queue. */
-  #keepInSession(done: Done): void {
+  #keepInSession(done: DeliveryDone): void {
     this.#isBehind = true
     this.#hasNewKept = true
     setImmediate(done)
@@ -364,23 +366,23 @@ export class Subscriber {
 
   /** Delivers the messages waiting in the session's queue, in order. */
   async #catchUp(): Promise<void> {
-    const { persistence } = this.#deliveries.broker as unknown as Persistent
+    const { persistence } = this.#context.broker as unknown as Persistent
     if (this.#isCatchingUp || typeof persistence?.outgoingStream !== 'function') return
     this.#isCatchingUp = true
     try {
       while (this.#hasNewKept) {
         this.#hasNewKept = false
-        for await (const packet of persistence.outgoingStream(this.client)) {
+        for await (const packet of persistence.outgoingStream(this.#client)) {
           // A packet with an id was sent already.
           if (packet.messageId !== undefined || (packet.cmd ?? 'publish') !== 'publish') continue
           await this.#resend(packet)
-          if (this.client.closed || (this.#deliveries.hasBans && this.ban !== undefined)) return
+          if (this.#client.closed || (this.#bans.hasBans && this.ban !== undefined)) return
         }
       }
       this.#isBehind = false
     } catch (err) {
-      this.#deliveries.context.logger.warn(
-        { err, client: this.client.id },
+      this.#context.logger.warn(
+        { err, client: this.#client.id },
         'delivering the waiting messages of a session failed',
       )
     } finally {
@@ -393,26 +395,32 @@ export class Subscriber {
   }
 
   /** Passes a packet that aedes would treat as a duplicate, because it or a later one was seen before. */
-  #passAgain(deliver: Deliver, packet: Delivery, done: Done, forward: Delivery | null | undefined): void {
+  #passAgain(
+    deliver: Deliver,
+    packet: Delivery,
+    done: DeliveryDone,
+    forward: Delivery | null | undefined,
+  ): void {
     const { duplicates } = this.#internals
     const { brokerId, brokerCounter = 0 } = packet
     if (!brokerId || duplicates === undefined) {
-      this.#deliveries.pass(deliver, packet, done, forward)
+      this.#hook.pass(deliver, packet, done, forward)
       return
     }
     const seen = duplicates[brokerId] ?? 0
     duplicates[brokerId] = brokerCounter - 1
     try {
-      this.#deliveries.pass(deliver, packet, done, forward)
+      this.#hook.pass(deliver, packet, done, forward)
     } finally {
       duplicates[brokerId] = Math.max(seen, brokerCounter)
     }
   }
 
   #close(decision: Decision): void {
-    const { client, connection } = this
+    const client = this.#client
+    const connection = this.#connection
     if (client.closed || connection.isDisconnecting) return
-    const { context } = this.#deliveries
+    const context = this.#context
     context.counters.disconnected++
     context.logger.info(
       { client: client.id, rule: decision.rule, reason: decision.reason },

@@ -1,0 +1,100 @@
+import type { Aedes, Client } from 'aedes'
+import type { BrokerContext } from './broker-context.ts'
+import { composeHook } from './compose-hooks.ts'
+import { AedesMessage, type PacketLike } from './message.ts'
+
+type UserHook = Aedes['authorizeForward']
+
+/** A delivery in progress in aedes. */
+export interface Delivery extends PacketLike {
+  readonly cmd?: string | undefined
+  readonly clientId?: string | undefined
+  readonly nl?: boolean | undefined
+  readonly messageId?: number | undefined
+  brokerId?: string | null | undefined
+  readonly brokerCounter?: number | undefined
+}
+
+export type DeliveryDone = (error?: Error | null) => void
+
+/** Delivers a packet to a client, as aedes does. */
+export type Deliver = (packet: Delivery, done: DeliveryDone) => void
+
+/** The hook `authorizeForward` of a broker: passes decided deliveries, and decides those that cannot wait. */
+export class DeliveryHook {
+  readonly #context: BrokerContext
+  isAttached = false
+  /** True if a rule or middleware can refuse deliveries; otherwise the gate is not asked. */
+  isLimited = false
+  /** Calls the application's own hook. */
+  callUserHook: (client: Client, packet: Delivery) => Delivery | null | undefined = (_client, packet) =>
+    packet
+  /** Answer for the packet that is being passed to aedes; `ask` calls the application's own hook. */
+  #answer: { readonly forward: Delivery | null | undefined } | 'ask' | undefined
+
+  constructor(context: BrokerContext) {
+    this.#context = context
+  }
+
+  /**
+   * Passes a packet to aedes, whose hook then answers `forward`, or calls the application's hook if it is undefined.
+   */
+  pass(deliver: Deliver, packet: Delivery, done: DeliveryDone, forward?: Delivery | null): void {
+    this.#answer = forward === undefined ? 'ask' : { forward }
+    try {
+      deliver(packet, done)
+    } finally {
+      this.#answer = undefined
+    }
+  }
+
+  /** Composes with the application's hook. Returns a function that detaches it. */
+  attach(): () => void {
+    const { broker, gate, settings } = this.#context
+    const updateIsLimited = (): void => {
+      this.isLimited = settings.limitDeliveries ?? gate.outcomes('deliver').size > 0
+    }
+    updateIsLimited()
+    gate.on('policy', updateIsLimited)
+    const detach = composeHook(broker, 'authorizeForward', composed => {
+      const callUserHook = this.#callerOf(composed.userHook)
+      this.callUserHook = callUserHook
+      const authorizeForward = (client: Client, packet: Delivery): Delivery | null | undefined => {
+        const answer = this.#answer
+        if (composed.isRetired || answer === 'ask') return callUserHook(client, packet)
+        if (answer !== undefined) return answer.forward
+        const forward = callUserHook(client, packet)
+        // A packet with an id comes from a session's queue, which is not limited.
+        if (!forward || packet.messageId !== undefined) return forward
+        return this.#isRefused(client, forward) ? null : forward
+      }
+      return authorizeForward as UserHook
+    })
+    this.isAttached = true
+    return () => {
+      this.isAttached = false
+      gate.off('policy', updateIsLimited)
+      detach()
+    }
+  }
+
+  #callerOf(userHook: UserHook): DeliveryHook['callUserHook'] {
+    const { broker } = this.#context
+    return (client, packet) => (userHook as typeof this.callUserHook).call(broker, client, packet)
+  }
+
+  /** Decides about a filter the client subscribed to before the limiter was attached: such a delivery cannot wait. */
+  #isRefused(client: Client, packet: Delivery): boolean {
+    const context = this.#context
+    if (!this.isLimited || context.notices?.isNoticeTopic(packet.topic)) return false
+    const message = new AedesMessage('deliver', context.connectionOf(client).sender, packet)
+    const answer = context.guard.ask(message)
+    if (answer instanceof Promise || answer.allowed) return false
+    context.refusals.recordRefusal(message, answer)
+    // aedes answers a refused delivery of QoS 1 or 2 to a session by removing a different packet from its queue.
+    const isSpared = !client.clean && !!packet.qos
+    if (isSpared) context.counters.deliveriesSpared++
+    else context.counters.deliveriesRefused++
+    return !isSpared
+  }
+}
