@@ -12,14 +12,14 @@ const NOT_ACKNOWLEDGED = new Error('acknowledged separately')
 const ignore = (): void => {}
 
 /** Sends the acknowledgements of a client. */
-export class Acks {
+export class AckSender {
   /** Number of the connection. A message is only acknowledged on the connection it came on. */
-  connection = 0
+  connectionId = 0
   readonly #client: ReceivingClient
   readonly #keepAlive: KeepAlive
   /** Socket with corked acknowledgements, and their number. */
-  #held: Corkable | undefined
-  #heldCount = 0
+  #corkedStream: Corkable | undefined
+  #corkedCount = 0
   readonly #flush = (): void => this.flush()
 
   constructor(client: ReceivingClient, keepAlive: KeepAlive) {
@@ -56,13 +56,13 @@ export class Acks {
 
   /** Writes the collected acknowledgements. */
   flush(): void {
-    const held = this.#held
-    this.#held = undefined
-    held?.uncork?.()
+    const corkedStream = this.#corkedStream
+    this.#corkedStream = undefined
+    corkedStream?.uncork?.()
   }
 
   #continueReading(message: ReceivedMessage, answer?: Error | number): void {
-    if (message.connection === this.connection) this.#keepAlive.clientContinues()
+    if (message.connectionId === this.connectionId) this.#keepAlive.clientContinues()
     message.continueReading?.(answer)
   }
 
@@ -71,18 +71,18 @@ export class Acks {
    * system call, where MQTT.js makes one for each. None waits longer than the turn.
    */
   #corkAck(): void {
-    if (this.#held === undefined) {
+    if (this.#corkedStream === undefined) {
       const stream = streamOf(this.#client)
       if (stream?.cork === undefined) return
-      this.#held = stream
-      this.#heldCount = 1
+      this.#corkedStream = stream
+      this.#corkedCount = 1
       stream.cork()
       // Microtasks run when the tick queue is empty. MQTT.js has put all messages of one read into it.
       queueMicrotask(this.#flush)
-    } else if (++this.#heldCount > MAX_BATCHED_ACKS) {
-      this.#heldCount = 1
-      this.#held.uncork?.()
-      this.#held.cork?.()
+    } else if (++this.#corkedCount > MAX_BATCHED_ACKS) {
+      this.#corkedCount = 1
+      this.#corkedStream.uncork?.()
+      this.#corkedStream.cork?.()
     }
   }
 

@@ -1,22 +1,22 @@
 import { MAX_PENDING_CHECKS } from '../../src/guard/sender-queue.ts'
-import type { Acks } from './ack-sender.ts'
+import type { AckSender } from './ack-sender.ts'
 import type { ReceivedMessage } from './message.ts'
 
 /** Most messages in progress while a store is asked: fewer than the number at which a sender queue asks to pause. */
-export const MAX_AHEAD = MAX_PENDING_CHECKS - 1
+export const MAX_ACK_WINDOW = MAX_PENDING_CHECKS - 1
 
 /**
  * Unfinished messages of one connection, in order of arrival. While a store has not answered, the client brings the next
  * messages, so that many checks run at once. Messages are acknowledged in order [MQTT-4.6.0-2].
  */
 export class AckWindow {
-  readonly #acks: Acks
+  readonly #ackSender: AckSender
   readonly #canContinue: () => boolean
   readonly #messages: ReceivedMessage[] = []
 
   /** `canContinue` returns true if the last message waits for a store. */
-  constructor(acks: Acks, canContinue: () => boolean) {
-    this.#acks = acks
+  constructor(ackSender: AckSender, canContinue: () => boolean) {
+    this.#ackSender = ackSender
     this.#canContinue = canContinue
   }
 
@@ -26,17 +26,17 @@ export class AckWindow {
 
   /** Adds a message before it is decided. */
   add(message: ReceivedMessage): void {
-    message.ackWindow = this
+    message.isInAckWindow = true
     this.#messages.push(message)
   }
 
   /** Makes the client continue after the last message if that is allowed and there is room. */
   continueIfAllowed(): void {
     const last = this.#messages.at(-1)
-    if (last === undefined || last.isAhead || this.#messages.length >= MAX_AHEAD || !this.#canContinue())
+    if (last === undefined || last.isAhead || this.#messages.length >= MAX_ACK_WINDOW || !this.#canContinue())
       return
-    if (!this.#acks.canAcknowledgeSeparately(last)) return
-    this.#acks.continueAhead(last)
+    if (!this.#ackSender.canAcknowledgeSeparately(last)) return
+    this.#ackSender.continueAhead(last)
   }
 
   /** Finishes a message. It is acknowledged when all earlier ones are. */
@@ -44,8 +44,8 @@ export class AckWindow {
     message.reasonCode = reasonCode
     for (let first = this.#messages[0]; first?.reasonCode !== undefined; first = this.#messages[0]) {
       this.#messages.shift()
-      first.ackWindow = undefined
-      this.#acks.finish(first, first.reasonCode)
+      first.isInAckWindow = false
+      this.#ackSender.finish(first, first.reasonCode)
     }
     this.continueIfAllowed()
   }

@@ -70,11 +70,11 @@ export function releaseQoS2(client: ReceivingClient, messageId: number): void {
 export function sendAck(client: ReceivingClient, ack: Ack): void {
   const internals = client as Internals
   if (typeof internals._sendPacket === 'function') internals._sendPacket(ack, ignore)
-  else (client as Writing).stream?.write?.(bytesOf(ack))
+  else (client as Writing).stream?.write?.(encodeAck(ack))
 }
 
 /** Encodes an acknowledgement. A reason code of 0 may be left out, as on MQTT 3.1.1 [MQTT-3.4.2.1]. */
-function bytesOf({ cmd, messageId, reasonCode = 0 }: Ack): Uint8Array {
+function encodeAck({ cmd, messageId, reasonCode = 0 }: Ack): Uint8Array {
   const id = [messageId >> 8, messageId & 0xff] as const
   const type = cmd === 'puback' ? 0x40 : 0x70
   return Uint8Array.from(reasonCode === 0 ? [type, 2, ...id] : [type, 3, ...id, reasonCode])

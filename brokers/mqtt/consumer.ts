@@ -11,15 +11,15 @@ import {
 } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate } from '../../src/index.ts'
-import { Acks } from './ack-sender.ts'
+import { AckSender } from './ack-sender.ts'
 import { AckWindow } from './ack-window.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'
-import { DeadLetter } from './dead-letter.ts'
-import { createCounters, HandlerDispatch } from './decision-executor.ts'
+import { DeadLetterPublisher } from './dead-letter.ts'
+import { createCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { type Continue, ReceivedMessage, type Stage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
-import { IdentifiedSenders } from './sender-lookup.ts'
+import { SenderLookup } from './sender-lookup.ts'
 
 /** Reason code of a refusal: quota exceeded. */
 const QUOTA_EXCEEDED = 0x97
@@ -32,17 +32,17 @@ export class Consumer {
   readonly client: ReceivingClient
   readonly guard: Guard
   readonly logger: Logger
-  readonly senders: IdentifiedSenders
+  readonly senders: SenderLookup
   readonly keepAlive: KeepAlive
-  readonly dispatch: HandlerDispatch
+  readonly executor: DecisionExecutor
   readonly counters = createCounters()
   readonly #gate: Gate
-  readonly #acks: Acks
+  readonly #ackSender: AckSender
   /** True on MQTT 5, which has reason codes for refusals. */
   readonly #hasReasonCodes: boolean
   #senderQueue: SenderQueue
   /** True while the sender queue asks to pause: its first message must wait until the limits allow it. */
-  #isHeld = false
+  #isPaused = false
   #ackWindow: AckWindow
   /** Continues reading after a message that was not accepted. */
   #resumeStopped: (() => void) | undefined
@@ -53,7 +53,7 @@ export class Consumer {
   /** Decided messages that are enacted at their PUBREL, in order. The client bounds them by its Receive Maximum. */
   readonly #unreleased = new Set<ReceivedMessage>()
   /** First connection of the current session. Messages of earlier connections get no PUBREL. */
-  #sessionSince = 0
+  #sessionStartId = 0
   /** QoS 2 messages between their arrival here and their PUBCOMP. A new connection may deliver them again. */
   readonly #inProgress = new WeakMap<PublishPacket, ReceivedMessage>()
   /**
@@ -73,17 +73,17 @@ export class Consumer {
       logger: this.logger,
     })
     this.keepAlive = new KeepAlive(client, this.guard.clock)
-    this.#acks = new Acks(client, this.keepAlive)
+    this.#ackSender = new AckSender(client, this.keepAlive)
     const { deadLetter, deadLetterTimeoutMs } = options
-    this.dispatch = new HandlerDispatch(options.handler, gate, {
+    this.executor = new DecisionExecutor(options.handler, gate, {
       counters: this.counters,
       logger: this.logger,
       refusals: new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message)),
-      deadLetter: deadLetter && new DeadLetter(deadLetter, this.guard.clock, deadLetterTimeoutMs),
+      deadLetter: deadLetter && new DeadLetterPublisher(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })
-    this.senders = new IdentifiedSenders(options.identify, err =>
-      this.dispatch.logFailure(err, 'identify threw, the sender is unknown'),
+    this.senders = new SenderLookup(options.identify, err =>
+      this.executor.logFailure(err, 'identify threw, the sender is unknown'),
     )
     this.#senderQueue = this.#createSenderQueue()
     this.#ackWindow = this.#createAckWindow()
@@ -119,16 +119,16 @@ export class Consumer {
     const message = this.#createMessage(packet.topic, packet, done as Continue, 'due')
     const answer = this.guard.ask(message)
     // The most frequent case first: the message passes and none is before it.
-    if ((answer as Decision).outcome === 'deliver') this.dispatch.deliver(answer as Decision, message)
+    if ((answer as Decision).outcome === 'deliver') this.executor.deliver(answer as Decision, message)
     else {
-      message.answer = answer
+      message.knownDecision = answer
       this.#enqueue(message)
     }
   }
 
   /** Handles a closed connection. Discards unacknowledged messages if the broker will deliver them again. */
   disconnected(): void {
-    this.#acks.connection++
+    this.#ackSender.connectionId++
     const persists = optionsOf(this.client).clean === false
     // A client that was ended forgets what it has stored; in state `ended` no PUBREL is handled.
     if (!persists || this.client.disconnecting === true || this.state === 'ended') this.endSession()
@@ -149,12 +149,12 @@ export class Consumer {
 
   /** Enacts messages with a PUBREC in order, because their PUBRELs will not arrive or not be handled. */
   endSession(): void {
-    this.#sessionSince = this.#acks.connection
+    this.#sessionStartId = this.#ackSender.connectionId
     const messages = [...this.#unreleased]
     this.#unreleased.clear()
     for (const message of messages) {
       message.stage = 'done'
-      this.dispatch.enact(message.decision, message)
+      this.executor.enact(message.decision, message)
     }
   }
 
@@ -163,7 +163,7 @@ export class Consumer {
     return (
       this.guard.stats().held === 0 &&
       this.#unreleased.size === 0 &&
-      this.dispatch.isIdle &&
+      this.executor.isIdle &&
       this.#ackWindow.isEmpty
     )
   }
@@ -173,7 +173,7 @@ export class Consumer {
     return (
       this.state === 'open' &&
       this.#senderQueue.pending === 0 &&
-      this.dispatch.isIdle &&
+      this.executor.isIdle &&
       this.#ackWindow.isEmpty
     )
   }
@@ -207,16 +207,16 @@ export class Consumer {
     }
     const inProgress = this.#inProgress.get(packet)
     if (inProgress !== undefined) {
-      inProgress.resume(this.#acks.connection, continueReading)
+      inProgress.resume(this.#ackSender.connectionId, continueReading)
       return true
     }
     if (decided === undefined) return false
     this.#decided.delete(packet)
     this.#unreleased.delete(decided)
     decided.stage = 'due'
-    decided.resume(this.#acks.connection, continueReading)
+    decided.resume(this.#ackSender.connectionId, continueReading)
     this.#inProgress.set(packet, decided)
-    this.dispatch.enact(decided.decision, decided)
+    this.executor.enact(decided.decision, decided)
     return true
   }
 
@@ -226,10 +226,10 @@ export class Consumer {
 
   /** Stops reading at a message that is not accepted, until the client ends or the limiter is closed. */
   #stopReadingAt({ qos = 0 }: PublishPacket, continueReading: Continue): void {
-    const connection = this.#acks.connection
+    const connectionId = this.#ackSender.connectionId
     this.#resumeStopped = () => {
       // Not acknowledged, it is delivered again on another connection if the broker keeps the session.
-      if (connection === this.#acks.connection) continueReading(qos > 0 ? NOT_ACCEPTED : undefined)
+      if (connectionId === this.#ackSender.connectionId) continueReading(qos > 0 ? NOT_ACCEPTED : undefined)
     }
   }
 
@@ -253,7 +253,7 @@ export class Consumer {
   /** Forgets a message of an earlier connection that the broker sends again: it lost the PUBREC, so it sends no PUBREL for it. */
   #forgetUnreleased({ messageId }: PublishPacket): void {
     for (const message of this.#unreleased) {
-      if (!this.#isGone(message)) return
+      if (!this.#isOfEarlierConnection(message)) return
       if (message.packet.messageId === messageId) this.#unreleased.delete(message)
     }
   }
@@ -271,7 +271,7 @@ export class Consumer {
       sender,
       topic,
       packet,
-      this.#acks.connection,
+      this.#ackSender.connectionId,
       continueReading,
       stage,
     )
@@ -281,23 +281,23 @@ export class Consumer {
   #enqueue(message: ReceivedMessage): void {
     const ackWindow = this.#ackWindow
     ackWindow.add(message)
-    this.#senderQueue.admit(message, this.#enact, message.answer === undefined ? undefined : this.#ask)
+    this.#senderQueue.admit(message, this.#enact, message.knownDecision === undefined ? undefined : this.#ask)
     ackWindow.continueIfAllowed()
   }
 
   readonly #ask = (message: ReceivedMessage): MaybePromise<Decision> => {
-    const { answer } = message
-    message.answer = undefined
-    return answer ?? this.guard.ask(message)
+    const { knownDecision } = message
+    message.knownDecision = undefined
+    return knownDecision ?? this.guard.ask(message)
   }
 
   readonly #enact = (decision: Decision, message: ReceivedMessage): void => {
     const { stage } = message
     // A client that gets its own delivery back, or has lost the connection, would not deliver messages decided early.
-    const isEarly = stage === 'early' && this.state !== 'closing' && !this.#isGone(message)
+    const isEarly = stage === 'early' && this.state !== 'closing' && !this.#isOfEarlierConnection(message)
     const canRefuse = isEarly || (stage === 'due' && this.#hasReasonCodes && message.qos === 1)
     if (decision.outcome === 'reject' && canRefuse) {
-      this.dispatch.recordRejection(decision, message)
+      this.executor.recordRejection(decision, message)
       this.#release(message, QUOTA_EXCEEDED)
     } else if (isEarly) {
       this.#decided.set(message.packet, message)
@@ -306,7 +306,7 @@ export class Consumer {
     } else if (stage === 'queued' && this.#mustFollow(message)) this.#awaitPubrel(decision, message)
     else {
       if (stage === 'queued') message.stage = 'done'
-      this.dispatch.enact(decision, message)
+      this.executor.enact(decision, message)
     }
   }
 
@@ -320,12 +320,12 @@ export class Consumer {
    * Returns true if a message that leaves its queue must wait for its PUBREL because an earlier one does. PUBRELs arrive
    * in the order of the messages [MQTT-4.6.0-4].
    */
-  #mustFollow({ connection }: ReceivedMessage): boolean {
-    return this.#unreleased.size > 0 && connection >= this.#sessionSince && this.state !== 'closing'
+  #mustFollow({ connectionId }: ReceivedMessage): boolean {
+    return this.#unreleased.size > 0 && connectionId >= this.#sessionStartId && this.state !== 'closing'
   }
 
-  #isGone({ connection }: ReceivedMessage): boolean {
-    return connection !== this.#acks.connection
+  #isOfEarlierConnection({ connectionId }: ReceivedMessage): boolean {
+    return connectionId !== this.#ackSender.connectionId
   }
 
   /** Acknowledges a message that a rule has queued. It is enacted when its turn comes. */
@@ -337,40 +337,40 @@ export class Consumer {
       this.#decided.set(message.packet, message)
     }
     // While the handler is behind, no more messages are read.
-    this.dispatch.whenIdle(() => this.#release(message))
+    this.executor.whenIdle(() => this.#release(message))
   }
 
   readonly #release = (message: ReceivedMessage, reasonCode = 0): void => {
-    const { qos, stage, ackWindow } = message
+    const { qos, stage } = message
     if (qos === 2 && stage === 'due') this.#inProgress.delete(message.packet)
-    const isGone = this.#isGone(message)
+    const isOld = this.#isOfEarlierConnection(message)
     // A PUBACK on another connection than the PUBLISH may acknowledge another message. For QoS 2 the client must
     // delete the stored message, or it would deliver it twice.
-    if (isGone && qos > 0 && (qos !== 2 || stage !== 'due')) return
+    if (isOld && qos > 0 && (qos !== 2 || stage !== 'due')) return
     try {
-      if (ackWindow === undefined || isGone) this.#acks.finish(message, reasonCode)
-      else ackWindow.finish(message, reasonCode)
+      if (message.isInAckWindow && !isOld) this.#ackWindow.finish(message, reasonCode)
+      else this.#ackSender.finish(message, reasonCode)
     } catch (err) {
       // A client that has ended has no store to read.
-      this.dispatch.logFailure(err, 'the client could not acknowledge the message')
+      this.executor.logFailure(err, 'the client could not acknowledge the message')
     }
   }
 
   #createSenderQueue(): SenderQueue {
-    this.#isHeld = false
+    this.#isPaused = false
     const hooks: SenderQueueHooks = {
       onQueued: message => this.#acknowledgeQueued(message as ReceivedMessage),
       onPause: () => {
-        this.#isHeld = true
+        this.#isPaused = true
       },
       onResume: () => {
-        this.#isHeld = false
+        this.#isPaused = false
       },
     }
     return this.guard.senderQueue(hooks, { mixesSenders: true })
   }
 
   #createAckWindow(): AckWindow {
-    return new AckWindow(this.#acks, () => this.#senderQueue.held > 0 && !this.#isHeld)
+    return new AckWindow(this.#ackSender, () => this.#senderQueue.held > 0 && !this.#isPaused)
   }
 }

@@ -8,7 +8,7 @@ import type { ReceivedMessage } from './message.ts'
 const DEFAULT_TIMEOUT_MS = 10_000
 
 /** Publishes refused messages to another topic by a second client. */
-export class DeadLetter {
+export class DeadLetterPublisher {
   readonly #client: MqttClient
   readonly #clock: Clock
   readonly #timeoutMs: number

@@ -5,7 +5,7 @@ import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate, KeyInFlight } from '../../src/index.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { PublishPacket } from './client-types.ts'
-import type { DeadLetter } from './dead-letter.ts'
+import type { DeadLetterPublisher } from './dead-letter.ts'
 import type { ReceivedMessage } from './message.ts'
 import type { Handler } from './options.ts'
 import { SerialQueue } from './serial-queue.ts'
@@ -42,11 +42,11 @@ export function createCounters(): MessageCounters {
   }
 }
 
-export interface HandlerDispatchParts {
+export interface DecisionExecutorParts {
   readonly counters: MessageCounters
   readonly logger: Logger
   readonly refusals: RefusalLog
-  readonly deadLetter: DeadLetter | undefined
+  readonly deadLetter: DeadLetterPublisher | undefined
   /** Acknowledges a message and lets the client continue. */
   release(message: ReceivedMessage): void
 }
@@ -55,14 +55,14 @@ export interface HandlerDispatchParts {
 const MAX_LOGGED = 32
 
 /** Enacts decisions: passes messages to the handler one after another, and drops, refuses or redirects the others. */
-export class HandlerDispatch {
+export class DecisionExecutor {
   readonly #handler: Handler
   readonly #gate: Gate
-  readonly #parts: HandlerDispatchParts
+  readonly #parts: DecisionExecutorParts
   readonly #serialQueue: SerialQueue<ReceivedMessage>
   #loggedCount = 0
 
-  constructor(handler: Handler, gate: Gate, parts: HandlerDispatchParts) {
+  constructor(handler: Handler, gate: Gate, parts: DecisionExecutorParts) {
     this.#handler = handler
     this.#gate = gate
     this.#parts = parts
@@ -205,7 +205,7 @@ export class HandlerDispatch {
     }
   }
 
-  #redirect(deadLetter: DeadLetter, decision: Decision, message: ReceivedMessage): void {
+  #redirect(deadLetter: DeadLetterPublisher, decision: Decision, message: ReceivedMessage): void {
     const { counters, refusals, release } = this.#parts
     refusals.recordRefusal(message, decision)
     deadLetter.send(message, decision, this.#gate.ruleOf(decision.rule ?? ''), failure => {

@@ -9,7 +9,7 @@ import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
 import type { Published } from '../../src/publish/types.ts'
 import { type MqttClient, optionsOf, type PublishOptions } from './client-types.ts'
-import { MqttTransport } from './publish-transport.ts'
+import { MqttPublishTransport } from './publish-transport.ts'
 import { findPublishProblem, findSizeProblem } from './validate-publish.ts'
 
 /** Options of `limitPublishes`; see also {@link PublisherOptions}. */
@@ -71,7 +71,7 @@ export function limitPublishes(
   const backOff = options.backOff === false ? undefined : new BackOff(options.backOff)
   const { clientId } = client.options as { clientId?: string }
   const clientSender: Sender = clientId ? { client: clientId } : {}
-  const transport = new MqttTransport(client, options)
+  const transport = new MqttPublishTransport(client, options)
   const parts = createPublisher(limits, 'mqtt', options, clientSender, transport)
   transport.gate = parts.gate
   const { publisher, sender } = parts

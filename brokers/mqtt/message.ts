@@ -2,9 +2,8 @@ import { type Decision, PASSED } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
-import type { AckWindow } from './ack-window.ts'
 import type { PublishPacket } from './client-types.ts'
-import type { Limits } from './options.ts'
+import type { MessageLimits } from './options.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
@@ -22,7 +21,7 @@ export type Stage = 'due' | 'early' | 'queued' | 'decided' | 'done'
  * Received PUBLISH, for the gate, the consumer and the handler. It is the only object created per message, and reads from
  * the packet. Uses `declare`, because defining fields before assigning them costs twice.
  */
-export class ReceivedMessage implements Message, Limits {
+export class ReceivedMessage implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly packet: PublishPacket
@@ -30,16 +29,17 @@ export class ReceivedMessage implements Message, Limits {
   declare decision: Decision
   declare private readonly gate: Gate
   /** Number of the connection it came on. */
-  declare connection: number
+  declare connectionId: number
   /** Lets the client continue. Undefined once the message is acknowledged. */
   declare continueReading: Continue | undefined
   /** True if the client has continued without it. It is acknowledged separately. */
   declare isAhead: boolean
-  /** Window in which it waits for its acknowledgement, and the reason code once it is done. */
-  declare ackWindow: AckWindow | undefined
+  /** True while it waits in the ack window of its connection. */
+  declare isInAckWindow: boolean
+  /** Reason code to acknowledge it with, once it is done. */
   declare reasonCode: number | undefined
-  /** Answer of the gate that was requested already. */
-  declare answer: MaybePromise<Decision> | undefined
+  /** Decision that was requested already. */
+  declare knownDecision: MaybePromise<Decision> | undefined
   declare stage: Stage
   declare private parsed: unknown
 
@@ -48,7 +48,7 @@ export class ReceivedMessage implements Message, Limits {
     sender: Sender,
     topic: string,
     packet: PublishPacket,
-    connection: number,
+    connectionId: number,
     continueReading: Continue,
     stage: Stage,
   ) {
@@ -57,13 +57,13 @@ export class ReceivedMessage implements Message, Limits {
     this.topic = topic
     this.sender = sender
     this.packet = packet
-    this.connection = connection
+    this.connectionId = connectionId
     this.continueReading = continueReading
     this.stage = stage
     this.isAhead = false
-    this.ackWindow = undefined
+    this.isInAckWindow = false
     this.reasonCode = undefined
-    this.answer = undefined
+    this.knownDecision = undefined
     this.parsed = NOT_PARSED
   }
 
@@ -116,11 +116,11 @@ export class ReceivedMessage implements Message, Limits {
   }
 
   /** Continues with a later delivery: the next step of QoS 2, or a new connection. */
-  resume(connection: number, continueReading: Continue): void {
-    this.connection = connection
+  resume(connectionId: number, continueReading: Continue): void {
+    this.connectionId = connectionId
     this.continueReading = continueReading
     this.isAhead = false
-    this.ackWindow = undefined
+    this.isInAckWindow = false
   }
 
   /** Copies the payload. Why: it is a view of a socket chunk, which a held message would keep in memory. */

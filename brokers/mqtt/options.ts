@@ -6,14 +6,19 @@ import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guar
 import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'
 
 /** Limits that a message has passed, for its handler. */
-export interface Limits {
+export interface MessageLimits {
   readonly decision: Decision
   /** Rate-limit fields with the lower-case names of MQTT 5 user properties: `ratelimit`, `ratelimit-policy`. */
   readonly fields: Readonly<Record<string, string>>
 }
 
 /** Handles a message that may pass, with the arguments of a `message` listener. A promise delays the acknowledgement. */
-export type Handler = (topic: string, payload: Buffer, packet: PublishPacket, limits: Limits) => unknown
+export type Handler = (
+  topic: string,
+  payload: Buffer,
+  packet: PublishPacket,
+  limits: MessageLimits,
+) => unknown
 
 /** Returns what the application knows of a message's sender. */
 export type Identify = (topic: string, packet: PublishPacket) => Partial<Sender>

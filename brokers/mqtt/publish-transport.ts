@@ -16,7 +16,7 @@ const DEFAULT_WINDOW = 64
 const DEFAULT_WINDOW_MQTT_3 = 20
 
 /** Sends messages with an MQTT.js client, at most as many at once as the broker and the socket accept. */
-export class MqttTransport implements Transport<PublishOptions> {
+export class MqttPublishTransport implements Transport<PublishOptions> {
   /** Gate whose rules degrade messages. */
   gate: Gate | undefined
   readonly #client: MqttClient

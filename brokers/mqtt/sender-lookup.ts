@@ -6,7 +6,7 @@ import type { Identify } from './options.ts'
 const NO_SENDER: Sender = {}
 
 /** Senders of received messages: one for each identity, or for each topic without `identify`. */
-export class IdentifiedSenders {
+export class SenderLookup {
   readonly #cache = new KnownSenders()
   readonly #identify: Identify | undefined
   readonly #onError: (err: unknown) => void

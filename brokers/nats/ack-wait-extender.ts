@@ -1,18 +1,18 @@
 import type { Clock } from '../../src/core/clock.ts'
 import type { JetStreamMessage } from './client-types.ts'
-import type { Delivery } from './message.ts'
+import type { ReceivedMessage } from './message.ts'
 
 /**
  * Keeps held JetStream messages alive by sending `working` every third of the ack wait. Held messages are stored by an
  * id that is the same for all deliveries.
  */
-export class KeepAlive {
+export class AckWaitExtender {
   readonly #clock: Clock
   readonly #everyMs: number
   readonly #onError: (cause: unknown) => void
-  readonly #held = new Map<string, Delivery>()
+  readonly #held = new Map<string, ReceivedMessage>()
   /** Messages in a handler, with the time until which they are kept alive. */
-  readonly #inHandlers = new Map<Delivery, number>()
+  readonly #inHandlers = new Map<ReceivedMessage, number>()
   #cancelTick: (() => void) | undefined
 
   constructor(clock: Clock, ackWaitMs: number, onError: (cause: unknown) => void) {
@@ -28,14 +28,14 @@ export class KeepAlive {
     return known !== undefined
   }
 
-  add(delivery: Delivery, id: string): void {
-    delivery.heldId = id
-    this.#held.set(id, delivery)
+  add(message: ReceivedMessage, id: string): void {
+    message.heldId = id
+    this.#held.set(id, message)
     this.#scheduleTick()
   }
 
-  remove(delivery: Delivery): void {
-    this.#held.delete(delivery.heldId ?? '')
+  remove(message: ReceivedMessage): void {
+    this.#held.delete(message.heldId ?? '')
     this.#stopIfIdle()
   }
 
@@ -46,20 +46,20 @@ export class KeepAlive {
   }
 
   /** Keeps a message alive while its handler runs, for at most `upToMs`. */
-  handlerStarted(delivery: Delivery, upToMs: number): void {
-    this.#inHandlers.set(delivery, this.#clock.now() + upToMs)
+  handlerStarted(message: ReceivedMessage, upToMs: number): void {
+    this.#inHandlers.set(message, this.#clock.now() + upToMs)
     this.#scheduleTick()
   }
 
-  handlerEnded(delivery: Delivery): void {
-    this.#inHandlers.delete(delivery)
+  handlerEnded(message: ReceivedMessage): void {
+    this.#inHandlers.delete(message)
     this.#stopIfIdle()
   }
 
   /** Sends `working` now. */
-  sendWorking(delivery: Delivery): void {
+  sendWorking(message: ReceivedMessage): void {
     try {
-      ;(delivery.source as JetStreamMessage).working()
+      ;(message.source as JetStreamMessage).working()
     } catch (cause) {
       this.#onError(cause)
     }
@@ -67,16 +67,16 @@ export class KeepAlive {
 
   #sendWorkingForHandlers(): void {
     const nowMs = this.#clock.now()
-    for (const [delivery, untilMs] of this.#inHandlers) {
-      if (nowMs < untilMs) this.sendWorking(delivery)
-      else this.#inHandlers.delete(delivery)
+    for (const [message, untilMs] of this.#inHandlers) {
+      if (nowMs < untilMs) this.sendWorking(message)
+      else this.#inHandlers.delete(message)
     }
   }
 
   #scheduleTick(): void {
     this.#cancelTick ??= this.#clock.after(this.#everyMs, () => {
       this.#cancelTick = undefined
-      for (const delivery of this.#held.values()) this.sendWorking(delivery)
+      for (const message of this.#held.values()) this.sendWorking(message)
       this.#sendWorkingForHandlers()
       if (this.#held.size > 0 || this.#inHandlers.size > 0) this.#scheduleTick()
     })
@@ -84,9 +84,9 @@ export class KeepAlive {
 }
 
 /** Returns an id that is the same for all deliveries of a message, or undefined if the client cannot read it. */
-export function messageIdOf(message: JetStreamMessage): string | undefined {
+export function messageIdOf(source: JetStreamMessage): string | undefined {
   try {
-    const { stream, consumer, streamSequence } = message.info
+    const { stream, consumer, streamSequence } = source.info
     return `${stream} ${consumer} ${streamSequence}`
   } catch {
     return undefined

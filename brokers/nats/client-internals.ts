@@ -5,9 +5,9 @@ import type { JetStreamMessage, NatsMessage } from './client-types.ts'
  * All fields of NATS clients that are not public, used for speed and memory. Both generations of the client keep them
  * under these names. If one is missing, the public API is used instead.
  */
-export interface Internals {
+export interface MessageInternals {
   /** The message of core NATS that a JetStream message wraps. */
-  readonly msg?: Internals | undefined
+  readonly msg?: MessageInternals | undefined
   /** The bytes of the headers and the payload. */
   _rdata?: unknown
   readonly _msg?: { subject?: unknown; reply?: unknown; readonly hdr?: unknown } | undefined
@@ -26,8 +26,8 @@ export interface Internals {
 }
 
 /** Returns the message of core NATS itself. */
-export function internalsOf(message: NatsMessage): Internals {
-  const given = message as unknown as Internals
+export function internalsOf(message: NatsMessage): MessageInternals {
+  const given = message as unknown as MessageInternals
   return given.msg ?? given
 }
 
@@ -46,7 +46,7 @@ export function findMissingInternals(message: NatsMessage): readonly string[] {
         'publisher.outMsgs': typeof publisher?.outMsgs === 'number',
         'publisher.outBytes': typeof publisher?.outBytes === 'number',
         'publisher.sendCommand': typeof publisher?.sendCommand === 'function',
-        didAck: typeof (message as Internals).didAck === 'boolean',
+        didAck: typeof (message as MessageInternals).didAck === 'boolean',
       }),
     }
     return Object.keys(isPresent).filter(name => !isPresent[name])
@@ -100,17 +100,17 @@ export function headerBlockOf(message: NatsMessage): Uint8Array | undefined {
 }
 
 /** Returns the undecoded subject of a message. */
-export function subjectBytesOf(internals: Internals): unknown {
+export function subjectBytesOf(internals: MessageInternals): unknown {
   return internals._msg?.subject
 }
 
 /** Returns the subject if the client has decoded it already. */
-export function subjectTextOf(internals: Internals): unknown {
+export function subjectTextOf(internals: MessageInternals): unknown {
   return internals._subject
 }
 
 /** Sets the decoded subject of a message, so that the client does not decode it. Never throws. */
-export function setSubjectText(internals: Internals, text: string): void {
+export function setSubjectText(internals: MessageInternals, text: string): void {
   try {
     internals._subject = text
   } catch {
@@ -129,7 +129,7 @@ const [BEFORE, AFTER] = ['PUB ', ' 4\r\n+ACK\r\n'].map(text => new TextEncoder()
  * or lacks the fields.
  */
 export function acknowledge(message: JetStreamMessage): void {
-  const answerable = message as Internals
+  const answerable = message as MessageInternals
   const { _msg: head, publisher } = internalsOf(message)
   const reply = head?.reply
   if (
@@ -154,7 +154,7 @@ export function acknowledge(message: JetStreamMessage): void {
  * Copies the bytes of a message. Why: they are views of a 64 KB socket chunk, and one held view keeps the whole chunk in
  * memory. Never throws.
  */
-export function ownBytes(message: NatsMessage): void {
+export function copyBytes(message: NatsMessage): void {
   try {
     const internals = internalsOf(message)
     if (isView(internals._rdata)) internals._rdata = copyOf(internals._rdata)

@@ -2,11 +2,11 @@ import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { messageIdOf } from './ack-wait-extender.ts'
-import { ownBytes } from './client-internals.ts'
+import { copyBytes } from './client-internals.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
-import { makeHeaders } from './headers.ts'
-import type { NatsContext } from './limiter-state.ts'
-import type { Delivery } from './message.ts'
+import { extendHeaders } from './headers.ts'
+import type { LimiterState } from './limiter-state.ts'
+import type { ReceivedMessage } from './message.ts'
 
 /** Result of publishing a copy: stored or sent, no target, or not confirmed. */
 export type CopyResult = 'sent' | 'nowhere' | 'failed'
@@ -20,71 +20,71 @@ const LONGEST_ACK_BYTES = 65_536
  * `MAX_SIZES.pendingCopies` copies wait for an answer; further ones fail.
  */
 export class ConfirmedPublishes {
-  readonly #context: NatsContext
+  readonly #limiter: LimiterState
   #pending = 0
 
-  constructor(context: NatsContext) {
-    this.#context = context
+  constructor(limiter: LimiterState) {
+    this.#limiter = limiter
   }
 
   /** Publishes a copy and calls `done` once with the result, at the latest after `withinMs`. Never throws. */
   send(
     plan: RedirectPlan | undefined,
     decision: Decision,
-    delivery: Delivery,
+    message: ReceivedMessage,
     withinMs: number,
     done: (result: CopyResult) => void,
   ): void {
     let result: CopyResult | (() => Promise<NatsMessage>)
     try {
-      result = this.#publishOrPrepare(plan, decision, delivery, withinMs)
+      result = this.#publishOrPrepare(plan, decision, message, withinMs)
     } catch (cause) {
-      this.#context.errorLog.logError('publish', cause)
+      this.#limiter.errorLog.logError('publish', cause)
       result = 'failed'
     }
     if (typeof result === 'string') done(result)
-    else void this.#confirm(result, delivery).then(done)
+    else void this.#confirm(result, message).then(done)
   }
 
   /** Publishes a copy without confirmation, or returns a function that publishes it with confirmation. */
   #publishOrPrepare(
     plan: RedirectPlan | undefined,
     decision: Decision,
-    delivery: Delivery,
+    message: ReceivedMessage,
     withinMs: number,
   ): CopyResult | (() => Promise<NatsMessage>) {
-    const { settings, publisher, gate } = this.#context
+    const { settings, publisher, gate } = this.#limiter
     const ruleInfo = decision.rule === undefined ? undefined : gate.ruleOf(decision.rule)
-    const to = plan && redirectTopic(plan, delivery, decision, ruleInfo?.capturesOf(delivery.topic))
+    const to = plan && redirectTopic(plan, message, decision, ruleInfo?.capturesOf(message.topic))
     if (plan === undefined || to === undefined) return 'nowhere'
     const isConfirmed = settings.confirm && publisher?.request !== undefined
     const fields = {
-      ...redirectHeaders(plan, delivery, decision),
+      ...redirectHeaders(plan, message, decision),
       ...(decision.reason === 'ok' ? { 'topicgate-reason': 'handler_failed' } : {}),
       // The id keeps a copy from being stored twice if its answer was lost.
-      ...(isConfirmed ? { 'Nats-Msg-Id': `${messageIdOf(delivery.source as JetStreamMessage)} ${to}` } : {}),
+      ...(isConfirmed ? { 'Nats-Msg-Id': `${messageIdOf(message.source as JetStreamMessage)} ${to}` } : {}),
     }
-    const headers = makeHeaders(settings.headers, fields, delivery.source)
+    const headers = extendHeaders(settings.headers, fields, message.source)
     const options = headers === undefined ? {} : { headers }
-    const { data } = delivery.source
-    if (!isConfirmed) return this.#context.publish(publisher, to, data, options) ? 'sent' : 'failed'
+    const { data } = message.source
+    if (!isConfirmed) return this.#limiter.publish(publisher, to, data, options) ? 'sent' : 'failed'
     return () => publisher.request!(to, data, { timeout: withinMs, ...options })
   }
 
-  async #confirm(ask: () => Promise<NatsMessage>, delivery: Delivery): Promise<CopyResult> {
+  async #confirm(ask: () => Promise<NatsMessage>, message: ReceivedMessage): Promise<CopyResult> {
     if (this.#pending >= MAX_SIZES.pendingCopies) return 'failed'
     this.#pending++
-    this.#context.handlerStarted()
+    this.#limiter.handlerStarted()
     try {
-      ownBytes(delivery.source)
+      copyBytes(message.source)
       assertStored(await ask())
       return 'sent'
     } catch (cause) {
-      this.#context.errorLog.logError('publish', cause)
+      this.#limiter.errorLog.logError('publish', cause)
       return 'failed'
     } finally {
       this.#pending--
-      this.#context.handlerEnded()
+      this.#limiter.handlerEnded()
     }
   }
 }

@@ -1,11 +1,11 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client-types.ts'
-import { type ConsumerStatus, ConsumerWatch, isMissing, statusOf } from './consumer-status.ts'
+import { type ConsumerStatus, ConsumerStatusReporter, isMissing, statusOf } from './consumer-status.ts'
 import type { MessageSource } from './core-subscription.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
-import type { NatsContext } from './limiter-state.ts'
-import { type PullBudget, pause } from './pull-batch-size.ts'
+import type { LimiterState } from './limiter-state.ts'
+import { type PullBatchSize, pause } from './pull-batch-size.ts'
 
 /** Default number of messages per pull, and how long a pull stays open. */
 const DEFAULT_BATCH = 100
@@ -38,26 +38,26 @@ export interface ConsumerSource extends MessageSource {
 }
 
 /** Consumes by callback, as fast as the consumer delivers. */
-export async function consumeAll<M extends JetStreamMessage>(
-  context: NatsContext,
+export async function consumeUnpaced<M extends JetStreamMessage>(
+  limiter: LimiterState,
   consumer: JetStreamConsumer<M>,
   processor: JetStreamMessageProcessor<M>,
   capabilities: Capabilities,
   name: string,
   { onStatus, ...pull }: PullOptions,
 ): Promise<ConsumerSource> {
-  const watch = new ConsumerWatch(context, name, onStatus)
+  const statusReporter = new ConsumerStatusReporter(limiter, name, onStatus)
   const callback = (message: M): void => {
-    if (watch.problem !== undefined) watch.recover()
+    if (statusReporter.problem !== undefined) statusReporter.recover()
     processor.process(message)
   }
   const messages = await consumer.consume({ ...pull, callback })
   let isStopped = false
-  void watch.follow(messages)
+  void statusReporter.follow(messages)
   const closed = messages.closed().then(toError, toError)
   void closed.then(error => {
-    context.sources.delete(source)
-    if (!isStopped) watch.reportStatus('ended', error)
+    limiter.sources.delete(source)
+    if (!isStopped) statusReporter.reportStatus('ended', error)
   })
   const source: ConsumerSource = {
     capabilities,
@@ -68,16 +68,16 @@ export async function consumeAll<M extends JetStreamMessage>(
       return processor.lag
     },
     get problem() {
-      return watch.problem
+      return statusReporter.problem
     },
     closed: () => closed,
     stop: async () => {
       isStopped = true
-      context.sources.delete(source)
+      limiter.sources.delete(source)
       await messages.close()
     },
   }
-  context.sources.add(source)
+  limiter.sources.add(source)
   return source
 }
 
@@ -86,39 +86,39 @@ function toError(ended: unknown): Error | undefined {
 }
 
 /** Pulls only as many messages as the limits allow now and as have room to wait for a handler. */
-export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
+export class PacedConsumerSource<M extends JetStreamMessage> implements ConsumerSource {
   readonly capabilities: Capabilities
-  readonly #context: NatsContext
+  readonly #limiter: LimiterState
   readonly #consumer: PullConsumer<M>
   readonly #processor: JetStreamMessageProcessor<M>
-  readonly #pullBudget: PullBudget
+  readonly #pullBatchSize: PullBatchSize
   readonly #pull: PullOptions
-  readonly #watch: ConsumerWatch
+  readonly #statusReporter: ConsumerStatusReporter
   readonly #closed: Promise<Error | undefined>
   #resolveClosed: (error: Error | undefined) => void = () => {}
   #messages: ConsumerMessages<M> | undefined
   #isStopped = false
 
   constructor(
-    context: NatsContext,
+    limiter: LimiterState,
     consumer: PullConsumer<M>,
     processor: JetStreamMessageProcessor<M>,
-    pullBudget: PullBudget,
+    pullBatchSize: PullBatchSize,
     capabilities: Capabilities,
     name: string,
     { onStatus, ...pull }: PullOptions,
   ) {
-    this.#context = context
+    this.#limiter = limiter
     this.#consumer = consumer
     this.#processor = processor
-    this.#pullBudget = pullBudget
+    this.#pullBatchSize = pullBatchSize
     this.capabilities = capabilities
     this.#pull = pull
-    this.#watch = new ConsumerWatch(context, name, onStatus)
+    this.#statusReporter = new ConsumerStatusReporter(limiter, name, onStatus)
     this.#closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
-    context.sources.add(this)
+    limiter.sources.add(this)
     void this.#pullUntilStopped()
   }
 
@@ -131,7 +131,7 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
   }
 
   get problem(): string | undefined {
-    return this.#watch.problem
+    return this.#statusReporter.problem
   }
 
   closed(): Promise<Error | undefined> {
@@ -145,7 +145,7 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
 
   #end(error: Error | undefined): void {
     this.#isStopped = true
-    this.#context.sources.delete(this)
+    this.#limiter.sources.delete(this)
     this.#resolveClosed(error)
   }
 
@@ -155,15 +155,15 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
       try {
         const free = Math.min(maxMessages, MAX_SIZES.waitingForHandler - this.#processor.waiting)
         if (free <= 0) {
-          await pause(this.#context.guard.clock, ROOM_MS)
+          await pause(this.#limiter.guard.clock, ROOM_MS)
           continue
         }
-        const room = await this.#pullBudget.wait(free, () => this.#isStopped)
+        const room = await this.#pullBatchSize.wait(free, () => this.#isStopped)
         if (room > 0) await this.#pullMessages(room)
       } catch (cause) {
         if (this.#isStopped) return
         await this.#handleFailure(cause)
-        await pause(this.#context.guard.clock, RETRY_MS)
+        await pause(this.#limiter.guard.clock, RETRY_MS)
       }
     }
   }
@@ -172,14 +172,14 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
     const error = cause instanceof Error ? cause : new Error(String(cause))
     // A pull from a missing consumer gets no answer, just as without a leader.
     const found = isMissing(error) ? error : await this.#findMissing(error)
-    this.#watch.reportStatus(statusOf(found), found)
+    this.#statusReporter.reportStatus(statusOf(found), found)
     if (this.#pull.abort_on_missing_resource && isMissing(found)) this.#end(found)
   }
 
   /** Checks that the consumer exists after an empty pull. Rejects if it does not. */
   async #checkConsumer(): Promise<void> {
     await this.#consumer.info()
-    if (this.#watch.problem !== undefined) this.#watch.recover()
+    if (this.#statusReporter.problem !== undefined) this.#statusReporter.recover()
   }
 
   async #findMissing(fallback: Error): Promise<Error> {
@@ -196,11 +196,11 @@ export class PacedSource<M extends JetStreamMessage> implements ConsumerSource {
     const messages = await this.#consumer.fetch({ ...this.#pull, max_messages: count, expires })
     this.#messages = messages
     if (this.#isStopped) await messages.close()
-    void this.#watch.follow(messages)
+    void this.#statusReporter.follow(messages)
     let isEmpty = true
     for await (const message of messages) {
       isEmpty = false
-      if (this.#watch.problem !== undefined) this.#watch.recover()
+      if (this.#statusReporter.problem !== undefined) this.#statusReporter.recover()
       this.#processor.process(message)
     }
     // The client also ends a pull without an error when its consumer is missing.

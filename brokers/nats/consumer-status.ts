@@ -1,5 +1,5 @@
 import type { ConsumerMessages } from './client-types.ts'
-import type { NatsContext } from './limiter-state.ts'
+import type { LimiterState } from './limiter-state.ts'
 
 /** Status of a consumer as the client reports it, such as `consumer_deleted` or `heartbeats_missed`. */
 export interface ConsumerStatus {
@@ -22,16 +22,16 @@ const PROBLEMS: Readonly<Record<string, string>> = {
 }
 
 /** Reports the status of a consumer to `stats()`, to the caller, and to the log, once per kind until messages arrive again. */
-export class ConsumerWatch {
+export class ConsumerStatusReporter {
   /** Latest problem, or undefined while messages arrive. */
   problem: string | undefined
   readonly name: string
-  readonly #context: NatsContext
+  readonly #limiter: LimiterState
   readonly #onStatus: ((status: ConsumerStatus) => void) | undefined
   readonly #reported = new Set<string>()
 
-  constructor(context: NatsContext, name: string, onStatus: ((status: ConsumerStatus) => void) | undefined) {
-    this.#context = context
+  constructor(limiter: LimiterState, name: string, onStatus: ((status: ConsumerStatus) => void) | undefined) {
+    this.#limiter = limiter
     this.name = name
     this.#onStatus = onStatus
   }
@@ -54,17 +54,17 @@ export class ConsumerWatch {
     const problem = Object.hasOwn(PROBLEMS, type) ? PROBLEMS[type] : undefined
     if (problem !== undefined) {
       this.problem = problem
-      this.#context.counters.consumerProblems++
+      this.#limiter.counters.consumerProblems++
       if (!this.#reported.has(type)) {
         this.#reported.add(type)
         const err = detail instanceof Error ? { err: detail } : { detail }
-        this.#context.logger.warn({ consumer: this.name, status: type, ...err }, `${this.name}: ${problem}`)
+        this.#limiter.logger.warn({ consumer: this.name, status: type, ...err }, `${this.name}: ${problem}`)
       }
     }
     try {
       this.#onStatus?.({ type, consumer: this.name, detail })
     } catch (cause) {
-      this.#context.errorLog.logError('handler', cause)
+      this.#limiter.errorLog.logError('handler', cause)
     }
   }
 
@@ -72,7 +72,7 @@ export class ConsumerWatch {
   recover(): void {
     this.problem = undefined
     this.#reported.clear()
-    this.#context.logger.info({ consumer: this.name }, `${this.name}: delivers messages again`)
+    this.#limiter.logger.info({ consumer: this.name }, `${this.name}: delivers messages again`)
   }
 }
 

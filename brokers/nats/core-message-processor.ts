@@ -2,9 +2,9 @@ import type { Decision } from '../../src/core/decision.ts'
 import { natsRefusalHeaders, refusalText } from '../../src/index.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
-import { makeHeaders } from './headers.ts'
-import type { NatsContext } from './limiter-state.ts'
-import type { Delivery } from './message.ts'
+import { extendHeaders } from './headers.ts'
+import type { LimiterState } from './limiter-state.ts'
+import type { ReceivedMessage } from './message.ts'
 import { type Handler, MessageProcessor } from './message-processor.ts'
 
 /**
@@ -36,76 +36,76 @@ export interface CoreMessageProcessorOptions {
 export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcessor<M> {
   readonly #options: CoreMessageProcessorOptions
 
-  constructor(context: NatsContext, handler: Handler<M>, options: CoreMessageProcessorOptions) {
-    super(context, handler, context.settings.maxInFlight)
+  constructor(limiter: LimiterState, handler: Handler<M>, options: CoreMessageProcessorOptions) {
+    super(limiter, handler, limiter.settings.maxInFlight)
     this.#options = options
   }
 
-  protected override addHeld(delivery: Delivery, later: boolean): void {
-    super.addHeld(delivery, later)
+  protected override addHeld(message: ReceivedMessage, later: boolean): void {
+    super.addHeld(message, later)
     this.#options.onHeld?.()
   }
 
-  protected override removeHeld(delivery: Delivery, decision?: Decision): void {
-    super.removeHeld(delivery, decision)
+  protected override removeHeld(message: ReceivedMessage, decision?: Decision): void {
+    super.removeHeld(message, decision)
     this.#options.onHeld?.()
   }
 
-  protected refuse(decision: Decision, delivery: Delivery): void {
-    const { counters } = this.context
-    if (decision.outcome === 'redirect' && this.#redirect(decision, delivery)) {
+  protected refuse(decision: Decision, message: ReceivedMessage): void {
+    const { counters } = this.limiter
+    if (decision.outcome === 'redirect' && this.#redirect(decision, message)) {
       counters.redirected++
       return
     }
     const { answering } = this.#options
     if (decision.outcome === 'retry' && answering !== 'all') counters.unsupported++
     const isAnswered = answering === 'all' || (answering === 'rejected' && decision.outcome === 'reject')
-    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalHeaders(decision, delivery)))
+    if (isAnswered && this.#answer(message, TOO_MANY_REQUESTS, this.#refusalHeaders(decision, message)))
       counters.refused++
     else counters.dropped++
   }
 
-  #redirect(decision: Decision, delivery: Delivery): boolean {
+  #redirect(decision: Decision, message: ReceivedMessage): boolean {
     const ruleInfo = this.ruleInfoOf(decision)
     const plan = ruleInfo?.exceeded.redirect
     if (ruleInfo === undefined || plan === undefined) return false
-    const to = redirectTopic(plan, delivery, decision, ruleInfo.capturesOf(delivery.topic))
+    const to = redirectTopic(plan, message, decision, ruleInfo.capturesOf(message.topic))
     if (to === undefined) return false
-    const { source } = delivery
-    const headers = makeHeaders(
-      this.context.settings.headers,
-      redirectHeaders(plan, delivery, decision),
+    const { source } = message
+    const headers = extendHeaders(
+      this.limiter.settings.headers,
+      redirectHeaders(plan, message, decision),
       source,
     )
-    return this.context.publish(this.#options.publishTarget, to, source.data, {
+    return this.limiter.publish(this.#options.publishTarget, to, source.data, {
       ...(headers === undefined ? {} : { headers }),
       // The service on that subject answers the request. A stream would answer too, even one meant for another purpose.
       ...(source.reply && this.#options.answering !== 'none' ? { reply: source.reply } : {}),
     })
   }
 
-  #refusalHeaders(decision: Decision, delivery: Delivery): Readonly<Record<string, string>> {
+  #refusalHeaders(decision: Decision, message: ReceivedMessage): Readonly<Record<string, string>> {
     const ruleInfo = this.ruleInfoOf(decision)
-    const text = refusalText(decision, this.context.gate.senderOf(delivery), ruleInfo)
-    return natsRefusalHeaders(decision, ruleInfo, text, { legacy: this.context.settings.legacyFields })
+    const text = refusalText(decision, this.limiter.gate.senderOf(message), ruleInfo)
+    return natsRefusalHeaders(decision, ruleInfo, text, { legacy: this.limiter.settings.legacyFields })
   }
 
   /** Answers a request with an error, as NATS services do. Returns false if the message has no reply subject. */
-  #answer({ source }: Delivery, body: Uint8Array, fields: Readonly<Record<string, string>>): boolean {
+  #answer({ source }: ReceivedMessage, body: Uint8Array, fields: Readonly<Record<string, string>>): boolean {
     if (!source.reply || source.respond === undefined) return false
-    const headers = makeHeaders(this.context.settings.headers, fields)
+    const headers = extendHeaders(this.limiter.settings.headers, fields)
     try {
       return source.respond(body, headers === undefined ? {} : { headers })
     } catch (cause) {
-      this.context.errorLog.logError('answer', cause)
+      this.limiter.errorLog.logError('answer', cause)
       return false
     }
   }
 
   /** Answers a held request if requests are answered. Any other held message is lost. */
-  protected sendBack(delivery: Delivery): boolean {
+  protected sendBack(message: ReceivedMessage): boolean {
     // A message that has just arrived is processed, because the server has given it to no other member.
-    if (delivery.heldId === undefined && !delivery.isSettled) return false
+    if (message.heldId === undefined && !message.isSettled) return false
     const decision: Decision = {
       allowed: false,
       outcome: 'reject',
@@ -113,16 +113,16 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
       retryAfterMs: 1_000,
     }
     const isAnswered = this.#options.answering !== 'none'
-    if (isAnswered && this.#answer(delivery, TOO_MANY_REQUESTS, this.#refusalHeaders(decision, delivery)))
-      this.context.counters.refused++
+    if (isAnswered && this.#answer(message, TOO_MANY_REQUESTS, this.#refusalHeaders(decision, message)))
+      this.limiter.counters.refused++
     return true
   }
 
   protected onSuccess(): void {}
 
-  protected onFailure(delivery: Delivery): void {
+  protected onFailure(message: ReceivedMessage): void {
     if (this.#options.answering !== 'all') return
     const fields = { 'Nats-Service-Error-Code': '500', 'Nats-Service-Error': 'the handler failed' }
-    this.#answer(delivery, HANDLER_FAILED, fields)
+    this.#answer(message, HANDLER_FAILED, fields)
   }
 }

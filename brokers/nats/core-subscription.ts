@@ -9,7 +9,7 @@ import {
 } from './capabilities.ts'
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client-types.ts'
 import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
-import type { NatsContext } from './limiter-state.ts'
+import type { LimiterState } from './limiter-state.ts'
 import type { Handler } from './message-processor.ts'
 
 /** Source of messages that can be stopped. */
@@ -46,9 +46,9 @@ export interface SubscribeOptions<M extends NatsMessage> {
 }
 
 /** Subscription of core NATS. Leaves its queue group while it holds too many messages. */
-export class CoreSource<M extends NatsMessage> implements MessageSource {
+export class CoreSubscription<M extends NatsMessage> implements MessageSource {
   readonly capabilities: Capabilities
-  readonly #context: NatsContext
+  readonly #limiter: LimiterState
   readonly #nc: NatsConnection<M>
   readonly #subject: string
   readonly #options: SubscribeOptions<M>
@@ -59,7 +59,7 @@ export class CoreSource<M extends NatsMessage> implements MessageSource {
   #isStopped = false
 
   constructor(
-    context: NatsContext,
+    limiter: LimiterState,
     nc: NatsConnection<M>,
     subject: string,
     options: SubscribeOptions<M>,
@@ -68,19 +68,19 @@ export class CoreSource<M extends NatsMessage> implements MessageSource {
     checkSubject(subject)
     this.capabilities =
       answering === 'all' ? serviceCapabilities(subject) : subscriptionCapabilities(subject, options)
-    assertSupported(findUnsupported(context.gate, this.capabilities))
-    this.#context = context
+    assertSupported(findUnsupported(limiter.gate, this.capabilities))
+    this.#limiter = limiter
     this.#nc = nc
     this.#subject = subject
     this.#options = options
     this.#leaveAt = (options.queue === undefined ? undefined : options.leaveAt) ?? Number.POSITIVE_INFINITY
-    this.#processor = new CoreMessageProcessor(context, options.callback, {
+    this.#processor = new CoreMessageProcessor(limiter, options.callback, {
       publishTarget: nc,
       answering,
       ...(this.#leaveAt === Number.POSITIVE_INFINITY ? {} : { onHeld: () => this.#updateMembership() }),
     })
     this.#subscribe()
-    context.sources.add(this)
+    limiter.sources.add(this)
   }
 
   get held(): number {
@@ -89,7 +89,7 @@ export class CoreSource<M extends NatsMessage> implements MessageSource {
 
   async stop(): Promise<void> {
     this.#isStopped = true
-    this.#context.sources.delete(this)
+    this.#limiter.sources.delete(this)
     this.#leaveGroup()
     await this.#leaving
   }
@@ -107,14 +107,14 @@ export class CoreSource<M extends NatsMessage> implements MessageSource {
       this.#subscription = this.#nc.subscribe(this.#subject, {
         ...(queue === undefined ? {} : { queue }),
         callback: (error, message) => {
-          if (error) this.#context.errorLog.logError('subscription', error)
+          if (error) this.#limiter.errorLog.logError('subscription', error)
           else processor.process(message)
         },
       })
     } catch (cause) {
       // The first error goes to the caller. Later no caller can catch it.
       if (this.held === 0) throw cause
-      this.#context.errorLog.logError('subscription', cause)
+      this.#limiter.errorLog.logError('subscription', cause)
     }
   }
 

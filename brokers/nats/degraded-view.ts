@@ -1,6 +1,6 @@
 import type { Degraded } from '../../src/outcomes/degrade.ts'
 import type { NatsHeaders, NatsMessage } from './client-types.ts'
-import { type MakeHeaders, makeHeaders } from './headers.ts'
+import { extendHeaders, type HeadersFactory } from './headers.ts'
 
 /**
  * Returns the degraded form of a message: an object with the new payload or headers whose prototype is the client's
@@ -9,9 +9,9 @@ import { type MakeHeaders, makeHeaders } from './headers.ts'
 export function degradedView(
   message: NatsMessage,
   { payload, headers }: Degraded,
-  make: MakeHeaders | undefined,
+  make: HeadersFactory | undefined,
 ): NatsMessage {
-  const marked = Object.keys(headers).length > 0 ? makeHeaders(make, headers, message) : undefined
+  const marked = Object.keys(headers).length > 0 ? extendHeaders(make, headers, message) : undefined
   if (payload === undefined && marked === undefined) return message
   const own: PropertyDescriptorMap = {}
   if (marked !== undefined) own.headers = { value: marked satisfies NatsHeaders }

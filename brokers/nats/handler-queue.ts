@@ -1,40 +1,40 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
-import type { Delivery } from './message.ts'
+import type { ReceivedMessage } from './message.ts'
 
 /**
  * Passed messages that wait for a free handler, in order of arrival. At most `MAX_SIZES.waitingForHandler` messages and
  * `MAX_SIZES.waitingForHandlerBytes` payload bytes per subscription.
  */
-export class HandlerBacklog {
-  #waiting: Delivery[] = []
+export class HandlerQueue {
+  #waiting: ReceivedMessage[] = []
   #next = 0
   #bytes = 0
-  #keyed = 0
+  #reserved = 0
 
   /** Number of messages that wait, including those that wait for a handler of their key. */
   get count(): number {
-    return this.#waiting.length - this.#next + this.#keyed
+    return this.#waiting.length - this.#next + this.#reserved
   }
 
   /** Adds a message. Returns false if there is no room. */
-  add(delivery: Delivery): boolean {
-    if (!this.#hasRoom(delivery.size)) return false
-    this.#waiting.push(delivery)
-    this.#bytes += delivery.size
+  add(message: ReceivedMessage): boolean {
+    if (!this.#hasRoom(message.size)) return false
+    this.#waiting.push(message)
+    this.#bytes += message.size
     return true
   }
 
   /** Counts a message that waits elsewhere for a handler of its key. Returns false if there is no room. */
-  addKeyed({ size }: Delivery): boolean {
+  reserve({ size }: ReceivedMessage): boolean {
     if (!this.#hasRoom(size)) return false
-    this.#keyed++
+    this.#reserved++
     this.#bytes += size
     return true
   }
 
   /** Counts a message that no longer waits elsewhere. */
-  removeKeyed({ size }: Delivery): void {
-    this.#keyed--
+  release({ size }: ReceivedMessage): void {
+    this.#reserved--
     this.#bytes -= size
   }
 
@@ -43,12 +43,12 @@ export class HandlerBacklog {
   }
 
   /** Removes and returns the next message, or undefined if none waits. Skips abandoned ones. */
-  shift(): Delivery | undefined {
+  shift(): ReceivedMessage | undefined {
     while (this.#next < this.#waiting.length) {
-      const delivery = this.#waiting[this.#next++]!
-      this.#bytes -= delivery.size
+      const message = this.#waiting[this.#next++]!
+      this.#bytes -= message.size
       if (this.#next * 2 > this.#waiting.length) this.#compact()
-      if (!delivery.isSettled) return delivery
+      if (!message.isSettled) return message
     }
     return undefined
   }

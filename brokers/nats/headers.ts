@@ -4,7 +4,7 @@ import { headerBlockOf } from './client-internals.ts'
 import type { NatsHeaders, NatsMessage } from './client-types.ts'
 
 /** Creates empty headers: `headers` of the NATS client in use. */
-export type MakeHeaders = () => NatsHeaders
+export type HeadersFactory = () => NatsHeaders
 
 const NO_HEADERS: Headers = Object.freeze(Object.create(null) as Headers)
 
@@ -83,8 +83,8 @@ function readBlock(block: Uint8Array | undefined): Headers {
 }
 
 /** Returns new headers with those of a message and `added`, or undefined without a factory. */
-export function makeHeaders(
-  make: MakeHeaders | undefined,
+export function extendHeaders(
+  make: HeadersFactory | undefined,
   added: Readonly<Record<string, string>>,
   message?: NatsMessage,
 ): NatsHeaders | undefined {

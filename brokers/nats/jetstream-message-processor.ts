@@ -2,12 +2,12 @@ import type { Decision } from '../../src/core/decision.ts'
 import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
-import { KeepAlive, messageIdOf } from './ack-wait-extender.ts'
+import { AckWaitExtender, messageIdOf } from './ack-wait-extender.ts'
 import { acknowledge, RedeliveryReader } from './client-internals.ts'
 import type { JetStreamMessage } from './client-types.ts'
 import type { CopyResult } from './confirmed-publish.ts'
-import type { NatsContext } from './limiter-state.ts'
-import type { Delivery } from './message.ts'
+import type { LimiterState } from './limiter-state.ts'
+import type { ReceivedMessage } from './message.ts'
 import { type Handler, MessageProcessor, NO_ROOM } from './message-processor.ts'
 
 export interface JetStreamMessageProcessorOptions {
@@ -31,29 +31,29 @@ const SHORT_RETRY_MS = 250
 /** Processor of JetStream messages. Answers each, keeps held ones alive, and sends messages back if necessary. */
 export class JetStreamMessageProcessor<M extends JetStreamMessage> extends MessageProcessor<M> {
   readonly #options: JetStreamMessageProcessorOptions
-  readonly #keepAlive: KeepAlive
+  readonly #ackWaitExtender: AckWaitExtender
   readonly #redeliveries: RedeliveryReader
   #lastMessage: M | undefined
   /** Start time of pending handlers. */
-  readonly #startedAtMs = new Map<Delivery, number>()
+  readonly #startedAtMs = new Map<ReceivedMessage, number>()
   readonly #warned = new Set<string>()
 
-  constructor(context: NatsContext, handler: Handler<M>, options: JetStreamMessageProcessorOptions) {
+  constructor(limiter: LimiterState, handler: Handler<M>, options: JetStreamMessageProcessorOptions) {
     // Without an option, `max_ack_pending` of the consumer limits the pending handlers.
     super(
-      context,
+      limiter,
       handler,
-      context.settings.isMaxInFlightSet ? context.settings.maxInFlight : Number.POSITIVE_INFINITY,
+      limiter.settings.isMaxInFlightSet ? limiter.settings.maxInFlight : Number.POSITIVE_INFINITY,
     )
     this.#options = options
     this.#redeliveries = new RedeliveryReader(options.isOneConsumer)
-    if (context.hasRetryRules && options.maxDeliver === 1 && options.isAcknowledged)
+    if (limiter.hasRetryRules && options.maxDeliver === 1 && options.isAcknowledged)
       this.#warn(
         'max_deliver',
         'a rule sends messages back (`retry`), but the consumer delivers each only once (max_deliver 1): they are terminated instead (raise max_deliver, or use throttle)',
       )
-    this.#keepAlive = new KeepAlive(context.guard.clock, options.ackWaitMs, cause =>
-      context.errorLog.logError('answer', cause),
+    this.#ackWaitExtender = new AckWaitExtender(limiter.guard.clock, options.ackWaitMs, cause =>
+      limiter.errorLog.logError('answer', cause),
     )
   }
 
@@ -61,8 +61,8 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
   override process(source: M): void {
     this.#lastMessage = source
     if (this.#redeliveries.isRedelivered(source)) {
-      this.context.counters.redelivered++
-      if (this.held > 0 && this.#keepAlive.replace(source)) return
+      this.limiter.counters.redelivered++
+      if (this.held > 0 && this.#ackWaitExtender.replace(source)) return
     }
     super.process(source)
   }
@@ -76,52 +76,52 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
     }
   }
 
-  protected override ask(delivery: Delivery): MaybePromise<Decision> {
-    const { context } = this
-    return context.hasRetryRules ? this.#askWithSlots(delivery) : context.guard.ask(delivery)
+  protected override ask(message: ReceivedMessage): MaybePromise<Decision> {
+    const { limiter } = this
+    return limiter.hasRetryRules ? this.#askWithSlots(message) : limiter.guard.ask(message)
   }
 
   /** Asks with a retry slot. Redelivered messages keep their slot; new ones get later slots. */
-  #askWithSlots(delivery: Delivery): MaybePromise<Decision> {
-    const { retrySlots, guard } = this.context
-    if (retrySlots.size === 0) return guard.ask(delivery)
-    const message = delivery.source as JetStreamMessage
-    const id = messageIdOf(message)
-    if (id === undefined) return guard.ask(delivery)
-    return this.#deliveryCount(message) < 2 ? retrySlots.ask(delivery, id) : this.askAgain(delivery)
+  #askWithSlots(message: ReceivedMessage): MaybePromise<Decision> {
+    const { retrySlots, guard } = this.limiter
+    if (retrySlots.size === 0) return guard.ask(message)
+    const source = message.source as JetStreamMessage
+    const id = messageIdOf(source)
+    if (id === undefined) return guard.ask(message)
+    return this.#deliveryCount(source) < 2 ? retrySlots.ask(message, id) : this.askAgain(message)
   }
 
   /**
    * Asks again about a waiting message. A redelivered message that could pass shortly is held until then. Because
    * deliveries vary by some milliseconds, it would otherwise be sent back behind all others.
    */
-  override askAgain(delivery: Delivery): MaybePromise<Decision> {
-    const { retrySlots } = this.context
-    if (retrySlots.size > 0) retrySlots.forget(messageIdOf(delivery.source as JetStreamMessage) ?? '')
-    const answer = super.askAgain(delivery)
+  override askAgain(message: ReceivedMessage): MaybePromise<Decision> {
+    const { retrySlots } = this.limiter
+    if (retrySlots.size > 0) retrySlots.forget(messageIdOf(message.source as JetStreamMessage) ?? '')
+    const answer = super.askAgain(message)
     return isPromise(answer)
-      ? answer.then(decision => this.#holdShortRetry(decision, delivery))
-      : this.#holdShortRetry(answer, delivery)
+      ? answer.then(decision => this.#holdShortRetry(decision, message))
+      : this.#holdShortRetry(answer, message)
   }
 
-  #holdShortRetry(decision: Decision, delivery: Delivery): Decision {
+  #holdShortRetry(decision: Decision, message: ReceivedMessage): Decision {
     if (decision.outcome !== 'retry' || decision.retryAfterMs > SHORT_RETRY_MS) return decision
-    const isBack = this.#deliveryCount(delivery.source as JetStreamMessage) > 1
+    const isBack = this.#deliveryCount(message.source as JetStreamMessage) > 1
     return isBack ? { ...decision, outcome: 'throttle' } : decision
   }
 
-  protected override onHandlerStart(delivery: Delivery): void {
-    const { guard, settings } = this.context
-    this.#startedAtMs.set(delivery, guard.clock.now())
+  protected override onHandlerStart(message: ReceivedMessage): void {
+    const { guard, settings } = this.limiter
+    this.#startedAtMs.set(message, guard.clock.now())
     if (settings.keepAliveMs > 0 && this.#options.isAcknowledged)
-      this.#keepAlive.handlerStarted(delivery, settings.keepAliveMs)
+      this.#ackWaitExtender.handlerStarted(message, settings.keepAliveMs)
   }
 
-  protected override onHandlerEnd(delivery: Delivery): void {
-    const { guard, settings } = this.context
-    const tookMs = guard.clock.now() - (this.#startedAtMs.get(delivery) ?? Infinity)
-    this.#startedAtMs.delete(delivery)
-    if (settings.keepAliveMs > 0) this.#keepAlive.handlerEnded(delivery)
+  protected override onHandlerEnd(message: ReceivedMessage): void {
+    const { guard, settings } = this.limiter
+    const tookMs = guard.clock.now() - (this.#startedAtMs.get(message) ?? Infinity)
+    this.#startedAtMs.delete(message)
+    if (settings.keepAliveMs > 0) this.#ackWaitExtender.handlerEnded(message)
     else if (tookMs > this.#options.ackWaitMs && this.#options.isAcknowledged)
       this.#warn(
         'ack_wait',
@@ -132,7 +132,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
   /** Warns if held and returned messages use up `max_ack_pending`. The server then delivers no others. */
   #warnIfFull(): void {
     const { maxAckPending } = this.#options
-    const pending = this.held + this.context.retrySlots.size
+    const pending = this.held + this.limiter.retrySlots.size
     if (pending < maxAckPending) return
     this.#warn(
       'max_ack_pending',
@@ -143,28 +143,28 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
   #warn(kind: string, text: string): void {
     if (this.#warned.has(kind)) return
     this.#warned.add(kind)
-    this.context.logger.warn({ kind }, text)
+    this.limiter.logger.warn({ kind }, text)
   }
 
-  protected override addHeld(delivery: Delivery, later: boolean): void {
-    super.addHeld(delivery, later)
+  protected override addHeld(message: ReceivedMessage, later: boolean): void {
+    super.addHeld(message, later)
     if (!this.#options.isAcknowledged) return
     this.#warnIfFull()
-    const id = messageIdOf(delivery.source as JetStreamMessage) ?? `?${this.context.counters.received}`
-    this.#keepAlive.add(delivery, id)
+    const id = messageIdOf(message.source as JetStreamMessage) ?? `?${this.limiter.counters.received}`
+    this.#ackWaitExtender.add(message, id)
     // It may have waited in the client's buffer.
-    if (!later) this.#keepAlive.sendWorking(delivery)
+    if (!later) this.#ackWaitExtender.sendWorking(message)
   }
 
-  protected override removeHeld(delivery: Delivery, decision?: Decision): void {
-    this.#keepAlive.remove(delivery)
-    super.removeHeld(delivery, decision)
+  protected override removeHeld(message: ReceivedMessage, decision?: Decision): void {
+    this.#ackWaitExtender.remove(message)
+    super.removeHeld(message, decision)
     // The handler gets the full ack wait, however long the message was held.
-    if (decision?.allowed && this.#options.isAcknowledged) this.#keepAlive.sendWorking(delivery)
+    if (decision?.allowed && this.#options.isAcknowledged) this.#ackWaitExtender.sendWorking(message)
   }
 
-  protected refuse(decision: Decision, delivery: Delivery): void {
-    const { counters } = this.context
+  protected refuse(decision: Decision, message: ReceivedMessage): void {
+    const { counters } = this.limiter
     // A failed store has not judged the message, and a message without room was not dropped by a rule.
     if (
       decision === NO_ROOM ||
@@ -172,28 +172,28 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
       decision.outcome === 'retry' ||
       this.#isOverflow(decision)
     ) {
-      this.#sendBack(decision, delivery)
+      this.#sendBack(decision, message)
       return
     }
     switch (decision.outcome) {
       case 'redirect':
-        this.#redirect(decision, delivery)
+        this.#redirect(decision, message)
         return
       case 'reject':
-        this.#terminate(decision, delivery)
+        this.#terminate(decision, message)
         return
       default:
         if (decision.outcome !== 'drop') counters.unsupported++
         counters.dropped++
-        this.#answer(delivery, 'ack')
+        this.#answer(message, 'ack')
     }
   }
 
-  #redirect(decision: Decision, delivery: Delivery): void {
-    this.#publishCopy(this.ruleInfoOf(decision)?.exceeded.redirect, decision, delivery, result => {
-      if (result === 'sent') this.context.counters.redirected++
-      else this.context.counters.dropped++
-      this.#answer(delivery, 'ack')
+  #redirect(decision: Decision, message: ReceivedMessage): void {
+    this.#publishCopy(this.ruleInfoOf(decision)?.exceeded.redirect, decision, message, result => {
+      if (result === 'sent') this.limiter.counters.redirected++
+      else this.limiter.counters.dropped++
+      this.#answer(message, 'ack')
     })
   }
 
@@ -207,43 +207,43 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
    * Sends a message back with one nak and a delay of its own. Because with one delay for all, all messages would return
    * at the same time. Held messages of the rule go first.
    */
-  #sendBack(decision: Decision, delivery: Delivery): void {
-    const message = delivery.source as JetStreamMessage
-    const id = messageIdOf(message)
+  #sendBack(decision: Decision, message: ReceivedMessage): void {
+    const source = message.source as JetStreamMessage
+    const id = messageIdOf(source)
     const isLastDelivery =
-      this.#deliveryCount(message) >= Math.min(this.#options.maxDeliver, this.context.settings.maxDeliver)
+      this.#deliveryCount(source) >= Math.min(this.#options.maxDeliver, this.limiter.settings.maxDeliver)
     if (!this.#options.isAcknowledged || id === undefined) {
-      this.context.counters.dropped++
+      this.limiter.counters.dropped++
     } else if (isLastDelivery || decision.retryAfterMs === Infinity) {
-      this.context.retrySlots.forget(id)
-      this.#terminate(decision, delivery)
+      this.limiter.retrySlots.forget(id)
+      this.#terminate(decision, message)
     } else {
-      this.context.counters.sentBack++
-      this.#answer(delivery, 'nak', this.#retryDelayMs(decision, delivery, id))
+      this.limiter.counters.sentBack++
+      this.#answer(message, 'nak', this.#retryDelayMs(decision, message, id))
       this.#warnIfFull()
     }
   }
 
-  #retryDelayMs(decision: Decision, delivery: Delivery, id: string): number {
+  #retryDelayMs(decision: Decision, message: ReceivedMessage, id: string): number {
     const ruleInfo = this.ruleInfoOf(decision)
     const aheadMs =
       decision.outcome === 'retry' || ruleInfo === undefined
         ? 0
         : (this.held * ruleInfo.periodMs) / ruleInfo.count
-    delivery.decided = {
+    message.knownDecision = {
       ...decision,
       outcome: 'retry',
       retryAfterMs: decision.retryAfterMs + Math.ceil(aheadMs),
     }
-    const slot = this.context.retrySlots.ask(delivery, id)
-    delivery.decided = undefined
+    const slot = this.limiter.retrySlots.ask(message, id)
+    message.knownDecision = undefined
     return slot instanceof Promise ? decision.retryAfterMs : slot.retryAfterMs
   }
 
-  #terminate(decision: Decision, delivery: Delivery): void {
-    this.#publishCopy(this.context.settings.deadLetter, decision, delivery, () => {
-      this.context.counters.terminated++
-      this.#answer(delivery, 'term')
+  #terminate(decision: Decision, message: ReceivedMessage): void {
+    this.#publishCopy(this.limiter.settings.deadLetter, decision, message, () => {
+      this.limiter.counters.terminated++
+      this.#answer(message, 'term')
     })
   }
 
@@ -251,71 +251,71 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
   #publishCopy(
     plan: RedirectPlan | undefined,
     decision: Decision,
-    delivery: Delivery,
+    message: ReceivedMessage,
     answer: (result: CopyResult) => void,
   ): void {
-    const { confirmedPublishes, settings, counters } = this.context
+    const { confirmedPublishes, settings, counters } = this.limiter
     const withinMs = Math.min(settings.confirmTimeoutMs, Math.max(1, this.#options.ackWaitMs / 2))
     // Part of the ack wait is used up already.
     if (plan !== undefined && settings.confirm && this.#options.isAcknowledged)
-      this.#keepAlive.sendWorking(delivery)
-    confirmedPublishes.send(plan, decision, delivery, withinMs, result => {
+      this.#ackWaitExtender.sendWorking(message)
+    confirmedPublishes.send(plan, decision, message, withinMs, result => {
       if (result !== 'failed') {
         answer(result)
         return
       }
       counters.unconfirmed++
       if (this.#options.isAcknowledged) counters.sentBack++
-      this.#answer(delivery, 'nak', settings.errorDelayMs)
+      this.#answer(message, 'nak', settings.errorDelayMs)
     })
   }
 
-  protected sendBack(delivery: Delivery): boolean {
-    delivery.isSettled = true
+  protected sendBack(message: ReceivedMessage): boolean {
+    message.isSettled = true
     if (this.#options.isAcknowledged) {
-      this.context.counters.sentBack++
-      this.#answer(delivery, 'nak')
-    } else this.context.counters.dropped++
+      this.limiter.counters.sentBack++
+      this.#answer(message, 'nak')
+    } else this.limiter.counters.dropped++
     return true
   }
 
-  protected onSuccess(delivery: Delivery): void {
-    if (this.#options.acksAutomatically) this.#answer(delivery, 'ack')
+  protected onSuccess(message: ReceivedMessage): void {
+    if (this.#options.acksAutomatically) this.#answer(message, 'ack')
   }
 
-  protected onFailure(delivery: Delivery): void {
-    const { onError, errorDelayMs } = this.context.settings
+  protected onFailure(message: ReceivedMessage): void {
+    const { onError, errorDelayMs } = this.limiter.settings
     const decision: Decision = {
       allowed: false,
       outcome: 'retry',
       reason: 'ok',
       retryAfterMs: errorDelayMs,
     }
-    if (onError === 'term') this.#terminate(decision, delivery)
-    else if (this.#deliveryCount(delivery.source as JetStreamMessage) >= this.#options.maxDeliver)
-      this.#terminate(decision, delivery)
-    else this.#answer(delivery, 'nak', errorDelayMs)
+    if (onError === 'term') this.#terminate(decision, message)
+    else if (this.#deliveryCount(message.source as JetStreamMessage) >= this.#options.maxDeliver)
+      this.#terminate(decision, message)
+    else this.#answer(message, 'nak', errorDelayMs)
   }
 
-  #deliveryCount(message: JetStreamMessage): number {
+  #deliveryCount(source: JetStreamMessage): number {
     try {
-      return message.info.deliveryCount
+      return source.info.deliveryCount
     } catch {
       return 1
     }
   }
 
   /** Answers a message. If the connection is closed, the server delivers it again. */
-  #answer(delivery: Delivery, how: 'ack' | 'nak' | 'term', delayMs = 0): void {
+  #answer(message: ReceivedMessage, how: 'ack' | 'nak' | 'term', delayMs = 0): void {
     if (!this.#options.isAcknowledged) return
-    const message = delivery.source as JetStreamMessage
+    const source = message.source as JetStreamMessage
     try {
       // A fractional delay would be taken as none. Older servers do not know a reason of `term`.
-      if (how === 'ack') acknowledge(message)
-      else if (how === 'nak' && delayMs > 0) message.nak(Math.ceil(delayMs))
-      else message[how]()
+      if (how === 'ack') acknowledge(source)
+      else if (how === 'nak' && delayMs > 0) source.nak(Math.ceil(delayMs))
+      else source[how]()
     } catch (cause) {
-      this.context.errorLog.logError('answer', cause)
+      this.limiter.errorLog.logError('answer', cause)
     }
   }
 }

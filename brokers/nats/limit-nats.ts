@@ -19,14 +19,19 @@ import type {
   PullConsumer,
 } from './client-types.ts'
 import { processorOptions, readConsumerInfo } from './consumer-info.ts'
-import { type ConsumerSource, consumeAll, PacedSource, type PullOptions } from './consumer-source.ts'
-import { CoreSource, type MessageSource, type SubscribeOptions } from './core-subscription.ts'
+import {
+  type ConsumerSource,
+  consumeUnpaced,
+  PacedConsumerSource,
+  type PullOptions,
+} from './consumer-source.ts'
+import { CoreSubscription, type MessageSource, type SubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
-import { type MessageCounters, NatsContext } from './limiter-state.ts'
-import { MessageIterator, MessageReceiver, type Source, type SourceInfo } from './message-iterator.ts'
+import { LimiterState, type MessageCounters } from './limiter-state.ts'
+import { type IterableSource, MessageIterator, MessageReceiver, type SourceInfo } from './message-iterator.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
 import type { LimitNatsOptions } from './options.ts'
-import { PullBudget } from './pull-batch-size.ts'
+import { PullBatchSize } from './pull-batch-size.ts'
 
 export interface NatsStats extends GuardStats, Readonly<MessageCounters> {
   /** Number of pending handlers and of redirects and dead letters without a confirmation. */
@@ -67,7 +72,7 @@ export interface NatsLimits {
   ): MessageSource
   /** Iterates over the messages of a subscription or consumer that may pass. The caller acknowledges them. */
   iterate<M extends NatsMessage>(
-    source: Source<M>,
+    source: IterableSource<M>,
     options?: { readonly consumer?: JetStreamConsumer | undefined; readonly answer?: boolean | undefined },
   ): AsyncIterableIterator<M>
   /** Passes a consumer's messages to a handler. Under limits of the whole consumer, pulls only what may pass. */
@@ -131,36 +136,36 @@ const MIN_EXPIRES_MS = 1_000
 export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimits {
   if (gate.dialect !== 'nats')
     throw policyError('dialect', `the gate uses ${gate.dialect} patterns`, "write dialect: 'nats'")
-  const context = new NatsContext(gate, options)
-  const { settings } = context
+  const limiter = new LimiterState(gate, options)
+  const { settings } = limiter
   assertSupported(findUnsupported(gate, NATS_CAPABILITIES))
 
   const reload = (change: PolicyChange): void => {
     if (change.kind !== 'applied') return
-    context.updateFromPolicy()
-    const sources = [NATS_CAPABILITIES, ...[...context.sources].map(({ capabilities }) => capabilities)]
+    limiter.updateFromPolicy()
+    const sources = [NATS_CAPABILITIES, ...[...limiter.sources].map(({ capabilities }) => capabilities)]
     const problems = new Set(sources.flatMap(capabilities => findUnsupported(gate, capabilities)))
-    if (problems.size > 0) context.errorLog.logError('policy', new UnsupportedError([...problems].join('\n')))
+    if (problems.size > 0) limiter.errorLog.logError('policy', new UnsupportedError([...problems].join('\n')))
   }
   gate.on('policy', reload)
   // JetStream delivers returned messages at the given time. They are decided anew then.
-  const forgetSlots = (): void => context.retrySlots.clear()
+  const forgetSlots = (): void => limiter.retrySlots.clear()
   gate.on('changed', forgetSlots)
   const removeLoadSource = gate.loadSources.add({
-    queueDepth: () => context.guard.stats().held,
-    consumerLag: () => maxLag([...context.sources].map(({ lag }) => lag)),
+    queueDepth: () => limiter.guard.stats().held,
+    consumerLag: () => maxLag([...limiter.sources].map(({ lag }) => lag)),
     handlers: true,
   })
 
   /** Reads the information about a consumer before its messages. Throws UnsupportedError. */
   async function attach(consumer: ConsumerWithInfo): Promise<AttachedConsumer> {
     const info = await readConsumerInfo(consumer)
-    const capabilities = consumerCapabilities(info, context.publisher !== undefined)
+    const capabilities = consumerCapabilities(info, limiter.publisher !== undefined)
     assertSupported(findUnsupported(gate, capabilities))
     return {
       info,
       capabilities,
-      pullBudget: new PullBudget(gate, context.guard.clock, info && subjectsOf(info)),
+      pullBatchSize: new PullBatchSize(gate, limiter.guard.clock, info && subjectsOf(info)),
     }
   }
 
@@ -178,24 +183,24 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     pull: PullOptions,
     isOver: () => boolean,
   ): Promise<MessageIterator<M> | undefined> {
-    const room = await attached.pullBudget.wait(pull.max_messages ?? DEFAULT_BATCH, isOver)
+    const room = await attached.pullBatchSize.wait(pull.max_messages ?? DEFAULT_BATCH, isOver)
     if (room === 0) return undefined
-    return new MessageIterator(context, await consumer.fetch({ ...pull, max_messages: room }), attached)
+    return new MessageIterator(limiter, await consumer.fetch({ ...pull, max_messages: room }), attached)
   }
 
   async function stop(held: 'discard' | 'pass'): Promise<void> {
-    context.isDraining = true
+    limiter.isDraining = true
     gate.off('policy', reload)
     gate.off('changed', forgetSlots)
     removeLoadSource()
     // A closed connection must not keep the others from stopping.
-    await Promise.allSettled([...context.sources].map(source => source.stop()))
-    if (held === 'pass') context.guard.close('pass')
-    for (const delivery of context.held) {
-      const processor = delivery.processor as MessageProcessor<NatsMessage>
-      if (held === 'discard' || !processor.handleWaiting(delivery)) processor.abandon(delivery)
+    await Promise.allSettled([...limiter.sources].map(source => source.stop()))
+    if (held === 'pass') limiter.guard.close('pass')
+    for (const message of limiter.held) {
+      const processor = message.processor as MessageProcessor<NatsMessage>
+      if (held === 'discard' || !processor.handleWaiting(message)) processor.abandon(message)
     }
-    context.guard.close('discard')
+    limiter.guard.close('discard')
   }
 
   return {
@@ -203,23 +208,23 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     subscribe(nc, subject, subscribeOptions) {
       checkOptionNames<object>(subscribeOptions, SUBSCRIBE_OPTIONS)
       const answering = subscribeOptions.answer === true ? 'rejected' : 'none'
-      return new CoreSource(context, nc, subject, subscribeOptions, answering)
+      return new CoreSubscription(limiter, nc, subject, subscribeOptions, answering)
     },
     respond(nc, subject, handler, options = {}) {
       checkOptionNames(options, { queue: true })
       const { queue } = options
       const serving = { callback: handler, queue }
-      return new CoreSource(context, nc, subject, serving, 'all')
+      return new CoreSubscription(limiter, nc, subject, serving, 'all')
     },
     iterate(source, options = {}) {
       checkOptionNames(options, { consumer: true, answer: true })
       const { consumer, answer } = options
       assertHandlersUnlimited('iterate')
       const subject = source.consumerInfo === undefined ? source.getSubject?.() : undefined
-      if (subject === undefined) return new MessageIterator(context, source, attach(consumer ?? source))
+      if (subject === undefined) return new MessageIterator(limiter, source, attach(consumer ?? source))
       const capabilities = subscriptionCapabilities(subject, {})
       assertSupported(findUnsupported(gate, capabilities))
-      return new MessageIterator(context, source, { capabilities, info: undefined }, answer)
+      return new MessageIterator(limiter, source, { capabilities, info: undefined }, answer)
     },
     async consume<M extends JetStreamMessage>(
       consumer: JetStreamConsumer<M>,
@@ -227,27 +232,27 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       pull: PullOptions = {},
     ) {
       checkOptionNames(pull, PULL_OPTIONS)
-      const { info, capabilities, pullBudget } = await attach(consumer)
-      const processor = new JetStreamMessageProcessor(context, handler, processorOptions(info, settings))
+      const { info, capabilities, pullBatchSize } = await attach(consumer)
+      const processor = new JetStreamMessageProcessor(limiter, handler, processorOptions(info, settings))
       // A paced source pulls only as many messages as have room.
       const isBounded = settings.isMaxInFlightSet || gate.handlerMonitor.isBounded
-      if (isPull(consumer) && (isBounded || pullBudget.rules().size > 0))
-        return new PacedSource(
-          context,
+      if (isPull(consumer) && (isBounded || pullBatchSize.rules().size > 0))
+        return new PacedConsumerSource(
+          limiter,
           consumer,
           processor,
-          pullBudget,
+          pullBatchSize,
           capabilities,
           describeConsumer(info),
           pull,
         )
-      return consumeAll(context, consumer, processor, capabilities, describeConsumer(info), pull)
+      return consumeUnpaced(limiter, consumer, processor, capabilities, describeConsumer(info), pull)
     },
     async fetch(consumer, pull = {}) {
       checkOptionNames(pull, PULL_OPTIONS)
       assertHandlersUnlimited('fetch')
       const attached = await attach(consumer)
-      const batch = await fetchWithinBudget(consumer, attached, pull, () => context.isDraining)
+      const batch = await fetchWithinBudget(consumer, attached, pull, () => limiter.isDraining)
       return batch ?? emptyIterator()
     },
     async next(consumer, options = {}) {
@@ -255,9 +260,9 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       const { expires = DEFAULT_EXPIRES_MS } = options
       assertHandlersUnlimited('next')
       const attached = await attach(consumer)
-      const { clock } = context.guard
+      const { clock } = limiter.guard
       const endMs = clock.now() + expires
-      const isOver = (): boolean => context.isDraining || clock.now() >= endMs
+      const isOver = (): boolean => limiter.isDraining || clock.now() >= endMs
       while (!isOver()) {
         const pull = { max_messages: 1, expires: Math.max(MIN_EXPIRES_MS, endMs - clock.now()) }
         const batch = await fetchWithinBudget(consumer, attached, pull, isOver)
@@ -269,22 +274,22 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     wrap(handler, options = {}) {
       checkOptionNames(options, { answer: true })
       const { answer = false } = options
-      const receiver = new MessageReceiver(context, handler, undefined, true, answer)
+      const receiver = new MessageReceiver(limiter, handler, undefined, true, answer)
       return message => receiver.receive(message)
     },
     stats: () => ({
-      ...context.guard.stats(),
-      ...context.counters,
-      handling: context.handling,
-      reserved: context.retrySlots.size,
-      consumersDown: [...context.sources].filter(({ problem }) => problem !== undefined).length,
-      senders: context.senders.size,
+      ...limiter.guard.stats(),
+      ...limiter.counters,
+      handling: limiter.handling,
+      reserved: limiter.retrySlots.size,
+      consumersDown: [...limiter.sources].filter(({ problem }) => problem !== undefined).length,
+      senders: limiter.senders.size,
     }),
     async drain(options = {}) {
       checkOptionNames(options, DRAIN_OPTIONS)
       const { timeoutMs = DEFAULT_DRAIN_MS, held = 'discard' } = options
       await stop(held)
-      await context.whenIdle(timeoutMs)
+      await limiter.whenIdle(timeoutMs)
     },
     close: () => stop('discard'),
     [Symbol.asyncDispose]: () => stop('discard'),
@@ -295,7 +300,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
 type ConsumerWithInfo = Parameters<typeof readConsumerInfo>[0]
 
 interface AttachedConsumer extends SourceInfo {
-  readonly pullBudget: PullBudget
+  readonly pullBatchSize: PullBatchSize
 }
 
 function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): consumer is PullConsumer<M> {

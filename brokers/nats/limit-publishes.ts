@@ -7,8 +7,12 @@ import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
 import type { Published } from '../../src/publish/types.ts'
 import { findPublishProblem, findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
-import { type MakeHeaders, readHeaders } from './headers.ts'
-import { NatsTransport, type PublishingConnection, type PublishingJetStream } from './publish-transport.ts'
+import { type HeadersFactory, readHeaders } from './headers.ts'
+import {
+  NatsPublishTransport,
+  type PublishingConnection,
+  type PublishingJetStream,
+} from './publish-transport.ts'
 
 /** Options of `limitPublishes`; see also {@link PublisherOptions}. */
 export interface NatsPublisherOptions extends PublisherOptions {
@@ -17,7 +21,7 @@ export interface NatsPublisherOptions extends PublisherOptions {
   /** Most messages in flight: not flushed, or not acknowledged by JetStream. Default: 512 and 64. */
   readonly window?: number | undefined
   /** `headers` of the client in use. Without it, degraded messages are not marked. */
-  readonly headers?: MakeHeaders | undefined
+  readonly headers?: HeadersFactory | undefined
 }
 
 const OPTIONS: OptionNames<NatsPublisherOptions> = {
@@ -58,7 +62,7 @@ export function limitPublishes(
   const window = options.window ?? (options.jetstream === undefined ? FLUSH_WINDOW : ACK_WINDOW)
   if (!(Number.isSafeInteger(window) && window >= 1))
     throw policyError('window', `${window} is not a whole number from 1`, 'leave it out for its default')
-  const transport = new NatsTransport(connection, options.jetstream, window, options.headers)
+  const transport = new NatsPublishTransport(connection, options.jetstream, window, options.headers)
   const parts = createPublisher(limits, 'nats', options, {}, transport)
   transport.gate = parts.gate
   const { publisher, sender } = parts

@@ -12,9 +12,9 @@ import { warnOfMissingInternals } from './client-internals.ts'
 import type { NatsHeaders, NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedPublishes } from './confirmed-publish.ts'
 import type { MessageSource } from './core-subscription.ts'
-import type { Delivery } from './message.ts'
-import { completeOptions, type LimitNatsOptions, type NatsSettings } from './options.ts'
-import { IdentifiedSenders } from './sender-lookup.ts'
+import type { ReceivedMessage } from './message.ts'
+import { type LimitNatsOptions, type NatsSettings, parseNatsOptions } from './options.ts'
+import { SenderLookup } from './sender-lookup.ts'
 import { isSystem } from './subject-cache.ts'
 
 /** Counts of messages since the limiter was created. */
@@ -47,11 +47,11 @@ export interface MessageCounters {
 }
 
 /** Shared state of one limiter: gate, guard, senders, counts, held messages and pending handlers. */
-export class NatsContext {
+export class LimiterState {
   readonly gate: Gate
   readonly guard: Guard
   readonly settings: NatsSettings
-  readonly senders: IdentifiedSenders
+  readonly senders: SenderLookup
   readonly refusals: RefusalLog
   readonly logger: Logger
   readonly errorLog: ErrorLog
@@ -59,7 +59,7 @@ export class NatsContext {
   readonly publisher: NatsPublishTarget | undefined
   readonly confirmedPublishes: ConfirmedPublishes
   /** Messages of all processors that wait for a decision or for their time. */
-  readonly held = new Set<Delivery>()
+  readonly held = new Set<ReceivedMessage>()
   /** Sources of messages. */
   readonly sources = new Set<MessageSource>()
   readonly counters: MessageCounters = {
@@ -89,7 +89,7 @@ export class NatsContext {
 
   constructor(gate: Gate, options: LimitNatsOptions) {
     this.gate = gate
-    this.settings = completeOptions(options)
+    this.settings = parseNatsOptions(options)
     const logger = options.logger ?? gate.logger
     this.logger = logger
     this.guard = new Guard(gate, {
@@ -99,10 +99,14 @@ export class NatsContext {
     })
     this.errorLog = new ErrorLog(logger, this.guard.clock)
     this.refusals = new RefusalLog(logger, this.guard.clock, message => gate.senderOf(message))
-    this.senders = new IdentifiedSenders(options.identify, cause => this.errorLog.logError('identify', cause))
+    this.senders = new SenderLookup(options.identify, cause => this.errorLog.logError('identify', cause))
     this.publisher = options.connection
     this.confirmedPublishes = new ConfirmedPublishes(this)
-    this.retrySlots = new RetrySlots(gate, message => this.askOnce(message as Delivery), this.guard.clock)
+    this.retrySlots = new RetrySlots(
+      gate,
+      message => this.askOnce(message as ReceivedMessage),
+      this.guard.clock,
+    )
     this.updateFromPolicy()
   }
 
@@ -119,8 +123,8 @@ export class NatsContext {
   }
 
   /** Returns the decision already made, or asks the gate. */
-  askOnce(delivery: Delivery): MaybePromise<Decision> {
-    return delivery.takeDecision() ?? this.guard.ask(delivery)
+  askOnce(message: ReceivedMessage): MaybePromise<Decision> {
+    return message.takeDecision() ?? this.guard.ask(message)
   }
 
   /** Returns true for a server subject that no rule names. */

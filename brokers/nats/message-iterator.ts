@@ -8,11 +8,11 @@ import { processorOptions } from './consumer-info.ts'
 import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
 import type { MessageSource } from './core-subscription.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
-import type { NatsContext } from './limiter-state.ts'
+import type { LimiterState } from './limiter-state.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
 
 /** Iterable source: a subscription, or messages of a consumer. */
-export interface Source<M> extends AsyncIterable<M> {
+export interface IterableSource<M> extends AsyncIterable<M> {
   close?(): Promise<unknown>
   unsubscribe?(): void
   /** Returns the subject of a subscription. */
@@ -23,7 +23,7 @@ export interface Source<M> extends AsyncIterable<M> {
 
 /** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
 export class MessageReceiver<M extends NatsMessage> {
-  readonly #context: NatsContext
+  readonly #limiter: LimiterState
   readonly #handler: Handler<M>
   readonly #info: ConsumerInfo | undefined
   readonly #hasHandler: boolean
@@ -31,13 +31,13 @@ export class MessageReceiver<M extends NatsMessage> {
   #processor: MessageProcessor<M> | undefined
 
   constructor(
-    context: NatsContext,
+    limiter: LimiterState,
     handler: Handler<M>,
     info: ConsumerInfo | undefined,
     hasHandler: boolean,
     answer: boolean,
   ) {
-    this.#context = context
+    this.#limiter = limiter
     this.#handler = handler
     this.#info = info
     this.#hasHandler = hasHandler
@@ -62,13 +62,13 @@ export class MessageReceiver<M extends NatsMessage> {
 
   #selectProcessor(message: M): MessageProcessor<M> {
     if (!isJetStream(message))
-      return new CoreMessageProcessor(this.#context, this.#handler, {
-        publishTarget: this.#context.publisher,
+      return new CoreMessageProcessor(this.#limiter, this.#handler, {
+        publishTarget: this.#limiter.publisher,
         answering: this.#answering,
       })
-    const options = processorOptions(this.#info, this.#context.settings)
+    const options = processorOptions(this.#info, this.#limiter.settings)
     const processor = new JetStreamMessageProcessor<JetStreamMessage>(
-      this.#context,
+      this.#limiter,
       this.#handler as unknown as Handler<JetStreamMessage>,
       { ...options, acksAutomatically: options.acksAutomatically && this.#hasHandler },
     )
@@ -85,8 +85,8 @@ export interface SourceInfo {
 /** Iterator over the messages that may pass. Its consumer's pace slows the source down. */
 export class MessageIterator<M extends NatsMessage> implements MessageSource, AsyncIterableIterator<M> {
   capabilities: Capabilities = NATS_CAPABILITIES
-  readonly #context: NatsContext
-  readonly #source: Source<M>
+  readonly #limiter: LimiterState
+  readonly #source: IterableSource<M>
   readonly #answer: boolean
   readonly #buffer = new AsyncBuffer<M>()
   #receiver: MessageReceiver<M> | undefined
@@ -94,11 +94,16 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   #isStopped = false
   #error: { readonly cause: unknown } | undefined
 
-  constructor(context: NatsContext, source: Source<M>, sourceInfo: MaybePromise<SourceInfo>, answer = false) {
-    this.#context = context
+  constructor(
+    limiter: LimiterState,
+    source: IterableSource<M>,
+    sourceInfo: MaybePromise<SourceInfo>,
+    answer = false,
+  ) {
+    this.#limiter = limiter
     this.#answer = answer
     this.#source = source
-    context.sources.add(this)
+    limiter.sources.add(this)
     void this.#readSource(sourceInfo)
   }
 
@@ -136,7 +141,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
     } catch {
       // The connection is closed, and the source with it.
     }
-    this.#context.sources.delete(this)
+    this.#limiter.sources.delete(this)
     this.#buffer.end()
   }
 
@@ -149,10 +154,10 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   async #readSource(sourceInfo: MaybePromise<SourceInfo>): Promise<void> {
     try {
       const { capabilities, info } = await sourceInfo
-      assertSupported(findUnsupported(this.#context.gate, capabilities))
+      assertSupported(findUnsupported(this.#limiter.gate, capabilities))
       this.capabilities = capabilities
       const receiver = new MessageReceiver<M>(
-        this.#context,
+        this.#limiter,
         message => this.#addPassed(message),
         info,
         false,
@@ -174,7 +179,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   /** Ends the buffer when the source has ended and no message is held. */
   #endIfDone(): void {
     if (!this.#hasSourceEnded || (this.held > 0 && !this.#isStopped)) return
-    this.#context.sources.delete(this)
+    this.#limiter.sources.delete(this)
     this.#buffer.end()
   }
 }

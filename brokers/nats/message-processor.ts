@@ -5,14 +5,14 @@ import type { HandlerSlot, KeyInFlight } from '../../src/index.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import type { CachedSender } from './cached-sender.ts'
-import { ownBytes } from './client-internals.ts'
+import { copyBytes } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
 import { degradedView } from './degraded-view.ts'
-import { HandlerBacklog } from './handler-queue.ts'
-import type { NatsContext } from './limiter-state.ts'
-import { Delivery, type Processor } from './message.ts'
+import { HandlerQueue } from './handler-queue.ts'
+import type { LimiterState } from './limiter-state.ts'
+import { type Processor, ReceivedMessage } from './message.ts'
 import type { MessageLimits } from './message-limits.ts'
-import type { Subject } from './subject-cache.ts'
+import type { CachedSubject } from './subject-cache.ts'
 
 /** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
@@ -27,7 +27,7 @@ export const NO_ROOM: Decision = Object.freeze({
 
 /** Processes messages of a source: asks the gate, enacts the outcome and runs the handler. */
 export abstract class MessageProcessor<M extends NatsMessage> implements Processor {
-  readonly context: NatsContext
+  readonly limiter: LimiterState
   /** Number of messages of this processor that are held. */
   held = 0
   /** True if the application's handler runs here, so that its duration and failures can be isObserved. */
@@ -37,221 +37,221 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   /** Number of pending handlers, and their maximum. */
   #inFlight = 0
   readonly #maxInFlight: number
-  readonly #backlog = new HandlerBacklog()
+  readonly #handlerQueue = new HandlerQueue()
   /** In-flight slots of pending handlers, if handlers are limited. */
-  readonly #slots = new Map<Delivery, HandlerSlot>()
+  readonly #slots = new Map<ReceivedMessage, HandlerSlot>()
 
-  constructor(context: NatsContext, handler: Handler<M>, maxInFlight: number) {
-    this.context = context
+  constructor(limiter: LimiterState, handler: Handler<M>, maxInFlight: number) {
+    this.limiter = limiter
     this.#handler = handler
     this.#maxInFlight = maxInFlight
   }
 
   /** Processes a message: asks the gate and enacts the decision, at once if possible. Never throws. */
   process(source: M): void {
-    const { context } = this
-    const { senders } = context
+    const { limiter } = this
+    const { senders } = limiter
     if (!this.#hasReceived) this.#checkFirstMessage(source)
-    context.counters.received++
+    limiter.counters.received++
     const subject = senders.subjects.subjectOf(source)
     const sender = senders.hasIdentify ? senders.senderOf(source, subject) : subject
-    const delivery = new Delivery(subject.topic, sender.sender, this, source)
-    if (subject.isSystem || sender.pending > 0 || context.isDraining) {
-      this.#processUnasked(delivery, subject, sender)
+    const message = new ReceivedMessage(subject.topic, sender.sender, this, source)
+    if (subject.isSystem || sender.pending > 0 || limiter.isDraining) {
+      this.#processUnasked(message, subject, sender)
       return
     }
-    const answer = this.ask(delivery)
+    const answer = this.ask(message)
     // A promise has no outcome. A message that passes at once needs no other check.
-    if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, delivery)
-    else this.#enqueue(delivery, sender, answer)
+    if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, message)
+    else this.#enqueue(message, sender, answer)
   }
 
   /** Checks the client of the first message for missing internal fields. */
   #checkFirstMessage(source: M): void {
     this.#hasReceived = true
-    this.context.checkClient(source)
+    this.limiter.checkClient(source)
   }
 
   /** Processes a message that need not be asked about, or not yet. */
-  #processUnasked(delivery: Delivery, subject: Subject, sender: CachedSender): void {
-    const { context } = this
-    if (context.isDraining && this.sendBack(delivery)) return
-    if (subject.isSystem && context.isUnlimitedSystem(subject.topic)) this.enact(PASSED, delivery)
+  #processUnasked(message: ReceivedMessage, subject: CachedSubject, sender: CachedSender): void {
+    const { limiter } = this
+    if (limiter.isDraining && this.sendBack(message)) return
+    if (subject.isSystem && limiter.isUnlimitedSystem(subject.topic)) this.enact(PASSED, message)
     else {
-      const waits = sender.held > 0 || sender.mustFollow(delivery)
-      this.#enqueue(delivery, sender, waits ? undefined : this.ask(delivery))
+      const waits = sender.held > 0 || sender.mustFollow(message)
+      this.#enqueue(message, sender, waits ? undefined : this.ask(message))
     }
   }
 
   /** Queues a message behind others of its sender, or enacts its answer if it is the first. */
-  #enqueue(delivery: Delivery, sender: CachedSender, answer: MaybePromise<Decision> | undefined): void {
-    delivery.decided = answer
-    sender.senderQueueOf(this.context.guard).admit(delivery, enact, askWaiting)
-    if (!delivery.isSettled) this.addHeld(delivery, answer !== undefined && isPromise(answer))
+  #enqueue(message: ReceivedMessage, sender: CachedSender, answer: MaybePromise<Decision> | undefined): void {
+    message.knownDecision = answer
+    sender.senderQueueOf(this.limiter.guard).admit(message, enact, askWaiting)
+    if (!message.isSettled) this.addHeld(message, answer !== undefined && isPromise(answer))
   }
 
   /** Asks about a new message. */
-  protected ask(delivery: Delivery): MaybePromise<Decision> {
-    return this.context.guard.ask(delivery)
+  protected ask(message: ReceivedMessage): MaybePromise<Decision> {
+    return this.limiter.guard.ask(message)
   }
 
   /** Asks about a waiting message when its turn has come. */
-  askAgain(delivery: Delivery): MaybePromise<Decision> {
-    return this.context.guard.ask(delivery)
+  askAgain(message: ReceivedMessage): MaybePromise<Decision> {
+    return this.limiter.guard.ask(message)
   }
 
   /** Enacts a decision. Never throws, because the reader of a connection may be on the stack. */
-  enact(decision: Decision, delivery: Delivery): void {
-    if (delivery.isSettled) return
-    delivery.isSettled = true
-    if (delivery.heldId !== undefined) this.removeHeld(delivery, decision)
+  enact(decision: Decision, message: ReceivedMessage): void {
+    if (message.isSettled) return
+    message.isSettled = true
+    if (message.heldId !== undefined) this.removeHeld(message, decision)
     try {
-      if (decision.outcome === 'deliver') this.#deliver(decision, delivery)
-      else if (decision.outcome === 'degrade') this.#degrade(decision, delivery)
+      if (decision.outcome === 'deliver') this.#deliver(decision, message)
+      else if (decision.outcome === 'degrade') this.#degrade(decision, message)
       else {
-        if (decision.reason !== 'superseded') this.context.refusals.recordRefusal(delivery, decision)
-        this.refuse(decision, delivery)
+        if (decision.reason !== 'superseded') this.limiter.refusals.recordRefusal(message, decision)
+        this.refuse(decision, message)
       }
     } catch (cause) {
-      this.context.errorLog.logError('answer', cause)
+      this.limiter.errorLog.logError('answer', cause)
     }
   }
 
   /** Records a held message and copies its bytes. `later` is true if it only waits for an answer so far. */
-  protected addHeld(delivery: Delivery, _later: boolean): void {
-    delivery.heldId ??= ''
-    ownBytes(delivery.source)
+  protected addHeld(message: ReceivedMessage, _later: boolean): void {
+    message.heldId ??= ''
+    copyBytes(message.source)
     this.held++
-    this.context.held.add(delivery)
+    this.limiter.held.add(message)
   }
 
-  protected removeHeld(delivery: Delivery, _decision?: Decision): void {
+  protected removeHeld(message: ReceivedMessage, _decision?: Decision): void {
     this.held--
-    this.context.held.delete(delivery)
-    delivery.heldId = undefined
+    this.limiter.held.delete(message)
+    message.heldId = undefined
   }
 
   /** Abandons a held message. It is never enacted. */
-  abandon(delivery: Delivery): void {
-    if (delivery.isSettled) return
-    delivery.isSettled = true
-    if (delivery.heldId !== undefined) this.removeHeld(delivery)
-    this.sendBack(delivery)
+  abandon(message: ReceivedMessage): void {
+    if (message.isSettled) return
+    message.isSettled = true
+    if (message.heldId !== undefined) this.removeHeld(message)
+    this.sendBack(message)
   }
 
   protected ruleInfoOf({ rule }: Decision): RuleInfo | undefined {
-    return rule === undefined ? undefined : this.context.gate.ruleOf(rule)
+    return rule === undefined ? undefined : this.limiter.gate.ruleOf(rule)
   }
 
   /** Enacts a refusal. */
-  protected abstract refuse(decision: Decision, delivery: Delivery): void
+  protected abstract refuse(decision: Decision, message: ReceivedMessage): void
   /** Returns a message to its sender or server. Returns false if that is not possible. */
-  protected abstract sendBack(delivery: Delivery): boolean
+  protected abstract sendBack(message: ReceivedMessage): boolean
   /** Called when a handler has returned a promise. */
-  protected onHandlerStart(_delivery: Delivery): void {}
+  protected onHandlerStart(_delivery: ReceivedMessage): void {}
   /** Called when the promise of a handler is settled. */
-  protected onHandlerEnd(_delivery: Delivery): void {}
+  protected onHandlerEnd(_delivery: ReceivedMessage): void {}
   /** Called when a handler is done. */
-  protected abstract onSuccess(delivery: Delivery): void
+  protected abstract onSuccess(message: ReceivedMessage): void
   /** Called when a handler has failed. */
-  protected abstract onFailure(delivery: Delivery): void
+  protected abstract onFailure(message: ReceivedMessage): void
 
-  #degrade(decision: Decision, delivery: Delivery): void {
+  #degrade(decision: Decision, message: ReceivedMessage): void {
     const plan = this.ruleInfoOf(decision)?.exceeded.degrade
     if (plan !== undefined) {
-      const degraded = degradeMessage(plan, delivery, decision)
-      delivery.source = degradedView(delivery.source, degraded, this.context.settings.headers)
+      const degraded = degradeMessage(plan, message, decision)
+      message.source = degradedView(message.source, degraded, this.limiter.settings.headers)
     }
-    this.#deliver(decision, delivery)
+    this.#deliver(decision, message)
   }
 
-  #deliver(decision: Decision, delivery: Delivery, keyInFlight?: KeyInFlight): void {
-    if (this.#inFlight >= this.#maxInFlight) this.#queueForHandler(decision, delivery)
-    else if (this.context.gate.handlerMonitor.isBounded && this.isObserved)
-      this.#runInSlot(decision, delivery, keyInFlight)
-    else this.#handle(decision, delivery)
+  #deliver(decision: Decision, message: ReceivedMessage, keyInFlight?: KeyInFlight): void {
+    if (this.#inFlight >= this.#maxInFlight) this.#queueForHandler(decision, message)
+    else if (this.limiter.gate.handlerMonitor.isBounded && this.isObserved)
+      this.#runInSlot(decision, message, keyInFlight)
+    else this.#handle(decision, message)
   }
 
   /** Runs the handler within the in-flight limits, waits for a slot, or refuses the message. */
-  #runInSlot(decision: Decision, delivery: Delivery, keyInFlight: KeyInFlight | undefined): void {
-    const entered = this.context.gate.handlerMonitor.beginHandler(delivery, keyInFlight)
+  #runInSlot(decision: Decision, message: ReceivedMessage, keyInFlight: KeyInFlight | undefined): void {
+    const entered = this.limiter.gate.handlerMonitor.beginHandler(message, keyInFlight)
     if ('release' in entered) {
-      this.#slots.set(delivery, entered)
-      this.#handle(decision, delivery)
+      this.#slots.set(message, entered)
+      this.#handle(decision, message)
     } else if (entered.decision.outcome !== 'throttle') {
-      this.context.gate.forgetPayload(delivery)
-      this.context.refusals.recordRefusal(delivery, entered.decision)
-      this.refuse(entered.decision, delivery)
-    } else if (this.#backlog.addKeyed(delivery)) {
-      this.#holdForHandler(decision, delivery)
+      this.limiter.gate.forgetPayload(message)
+      this.limiter.refusals.recordRefusal(message, entered.decision)
+      this.refuse(entered.decision, message)
+    } else if (this.#handlerQueue.reserve(message)) {
+      this.#holdForHandler(decision, message)
       entered.wait(next => {
-        this.#backlog.removeKeyed(delivery)
-        const passed = this.#removeWaiting(delivery)
-        if (passed !== undefined) this.#deliver(passed, delivery, next)
+        this.#handlerQueue.release(message)
+        const passed = this.#removeWaiting(message)
+        if (passed !== undefined) this.#deliver(passed, message, next)
       })
-    } else this.#refuseForRoom(delivery)
+    } else this.#refuseForRoom(message)
   }
 
-  #releaseSlot(delivery: Delivery): void {
+  #releaseSlot(message: ReceivedMessage): void {
     if (this.#slots.size === 0) return
-    const slot = this.#slots.get(delivery)
-    this.#slots.delete(delivery)
+    const slot = this.#slots.get(message)
+    this.#slots.delete(message)
     slot?.release()
   }
 
   /** Number of passed messages that wait for a handler. */
   get waiting(): number {
-    return this.#backlog.count
+    return this.#handlerQueue.count
   }
 
-  #handle(decision: Decision, delivery: Delivery): void {
-    const { context } = this
-    const { gate } = context
-    context.counters.delivered++
-    delivery.decided = decision
+  #handle(decision: Decision, message: ReceivedMessage): void {
+    const { limiter } = this
+    const { gate } = limiter
+    limiter.counters.delivered++
+    message.knownDecision = decision
     try {
       const result =
         gate.handlerMonitor.isUsed && this.isObserved
-          ? this.#handleMonitored(delivery)
-          : this.#handler(delivery.source as M, delivery)
-      if (isThenable(result)) this.#awaitHandler(result, delivery)
+          ? this.#handleMonitored(message)
+          : this.#handler(message.source as M, message)
+      if (isThenable(result)) this.#awaitHandler(result, message)
       else {
-        this.onSuccess(delivery)
-        this.#releaseSlot(delivery)
+        this.onSuccess(message)
+        this.#releaseSlot(message)
       }
     } catch (cause) {
-      this.#fail(delivery, cause)
-      this.#releaseSlot(delivery)
+      this.#fail(message, cause)
+      this.#releaseSlot(message)
     }
   }
 
   // In a function of its own, because a closure costs every message a context even if it is not created.
-  #handleMonitored(delivery: Delivery): unknown {
-    return this.context.gate.handlerMonitor.measure(delivery, () =>
-      this.#handler(delivery.source as M, delivery),
+  #handleMonitored(message: ReceivedMessage): unknown {
+    return this.limiter.gate.handlerMonitor.measure(message, () =>
+      this.#handler(message.source as M, message),
     )
   }
 
-  #awaitHandler(result: PromiseLike<unknown>, delivery: Delivery): void {
+  #awaitHandler(result: PromiseLike<unknown>, message: ReceivedMessage): void {
     this.#inFlight++
-    this.context.handlerStarted()
-    this.onHandlerStart(delivery)
+    this.limiter.handlerStarted()
+    this.onHandlerStart(message)
     // Calls back once and never throws, even for a misbehaving thenable. Native promises are returned unchanged.
     Promise.resolve(result).then(
-      () => this.#settleHandler(delivery, undefined),
-      (cause: unknown) => this.#settleHandler(delivery, { cause }),
+      () => this.#settleHandler(message, undefined),
+      (cause: unknown) => this.#settleHandler(message, { cause }),
     )
   }
 
-  #settleHandler(delivery: Delivery, failure: { readonly cause: unknown } | undefined): void {
+  #settleHandler(message: ReceivedMessage, failure: { readonly cause: unknown } | undefined): void {
     this.#inFlight--
-    this.onHandlerEnd(delivery)
-    if (failure === undefined) this.onSuccess(delivery)
-    else this.#fail(delivery, failure.cause)
-    this.context.handlerEnded()
-    this.#releaseSlot(delivery)
+    this.onHandlerEnd(message)
+    if (failure === undefined) this.onSuccess(message)
+    else this.#fail(message, failure.cause)
+    this.limiter.handlerEnded()
+    this.#releaseSlot(message)
     while (this.#inFlight < this.#maxInFlight) {
-      const next = this.#backlog.shift()
+      const next = this.#handlerQueue.shift()
       if (next === undefined) return
       const passed = this.#removeWaiting(next)
       if (passed !== undefined) this.#deliver(passed, next)
@@ -259,52 +259,52 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   }
 
   /** Holds a message until a handler is free, or refuses it if too many wait. */
-  #queueForHandler(decision: Decision, delivery: Delivery): void {
-    if (this.#backlog.add(delivery)) this.#holdForHandler(decision, delivery)
-    else this.#refuseForRoom(delivery)
+  #queueForHandler(decision: Decision, message: ReceivedMessage): void {
+    if (this.#handlerQueue.add(message)) this.#holdForHandler(decision, message)
+    else this.#refuseForRoom(message)
   }
 
-  #holdForHandler(decision: Decision, delivery: Delivery): void {
-    delivery.isSettled = false
-    delivery.decided = decision
-    this.addHeld(delivery, true)
+  #holdForHandler(decision: Decision, message: ReceivedMessage): void {
+    message.isSettled = false
+    message.knownDecision = decision
+    this.addHeld(message, true)
   }
 
-  #refuseForRoom(delivery: Delivery): void {
-    this.context.counters.slow++
-    this.refuse(NO_ROOM, delivery)
+  #refuseForRoom(message: ReceivedMessage): void {
+    this.limiter.counters.slow++
+    this.refuse(NO_ROOM, message)
   }
 
   /** Runs the handler of a message that waits for one. Returns false if it waits for something else. */
-  handleWaiting(delivery: Delivery): boolean {
-    const decision = this.#removeWaiting(delivery)
+  handleWaiting(message: ReceivedMessage): boolean {
+    const decision = this.#removeWaiting(message)
     if (decision === undefined) return false
-    this.#handle(decision, delivery)
+    this.#handle(decision, message)
     return true
   }
 
   /** Ends a message's wait for a handler. Returns undefined if it waits for something else or was abandoned. */
-  #removeWaiting(delivery: Delivery): Decision | undefined {
-    const decision = delivery.isSettled ? undefined : delivery.takeDecision()
+  #removeWaiting(message: ReceivedMessage): Decision | undefined {
+    const decision = message.isSettled ? undefined : message.takeDecision()
     if (decision === undefined || isPromise(decision) || !decision.allowed) return undefined
-    delivery.isSettled = true
-    this.removeHeld(delivery, decision)
+    message.isSettled = true
+    this.removeHeld(message, decision)
     return decision
   }
 
-  #fail(delivery: Delivery, cause: unknown): void {
-    this.context.counters.handlerErrors++
-    this.context.errorLog.logError('handler', cause)
-    this.context.gate.forgetPayload(delivery)
-    this.onFailure(delivery)
+  #fail(message: ReceivedMessage, cause: unknown): void {
+    this.limiter.counters.handlerErrors++
+    this.limiter.errorLog.logError('handler', cause)
+    this.limiter.gate.forgetPayload(message)
+    this.onFailure(message)
   }
 }
 
 // One function for all messages, so that none is created for each.
-function enact(decision: Decision, delivery: Delivery): void {
-  delivery.processor.enact(decision, delivery)
+function enact(decision: Decision, message: ReceivedMessage): void {
+  message.processor.enact(decision, message)
 }
 
-function askWaiting(delivery: Delivery): MaybePromise<Decision> {
-  return delivery.takeDecision() ?? (delivery.processor as MessageProcessor<NatsMessage>).askAgain(delivery)
+function askWaiting(message: ReceivedMessage): MaybePromise<Decision> {
+  return message.takeDecision() ?? (message.processor as MessageProcessor<NatsMessage>).askAgain(message)
 }

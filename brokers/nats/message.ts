@@ -9,11 +9,11 @@ import type { MessageLimits } from './message-limits.ts'
 
 /** Processor of a delivery, as the delivery sees it. */
 export interface Processor {
-  readonly context: {
+  readonly limiter: {
     readonly gate: RuleLookup
     readonly settings: { readonly legacyFields: boolean }
   }
-  enact(decision: Decision, delivery: Delivery): void
+  enact(decision: Decision, message: ReceivedMessage): void
 }
 
 /**
@@ -21,14 +21,14 @@ export interface Processor {
  * Headers, payload, size and fields are read on access, because decoding costs more than the decision. Never throws.
  * Uses `declare`, because defining fields before assigning them costs twice.
  */
-export class Delivery implements Message, MessageLimits {
+export class ReceivedMessage implements Message, MessageLimits {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly processor: Processor
   /** The client's message; a later delivery of it replaces it. */
   declare source: NatsMessage
   /** Decision already made, to be used once by the next check. At the end, the decision it passed with. */
-  declare decided: MaybePromise<Decision> | undefined
+  declare knownDecision: MaybePromise<Decision> | undefined
   /** Id while it is held; undefined otherwise. */
   declare heldId: string | undefined
   /** True if it was enacted or abandoned. Nothing more is done with it. */
@@ -41,7 +41,7 @@ export class Delivery implements Message, MessageLimits {
     this.sender = sender
     this.processor = processor
     this.source = source
-    this.decided = undefined
+    this.knownDecision = undefined
     this.heldId = undefined
     this.isSettled = false
     this.cache = undefined
@@ -94,20 +94,20 @@ export class Delivery implements Message, MessageLimits {
   }
 
   get decision(): Decision {
-    return this.decided as Decision
+    return this.knownDecision as Decision
   }
 
   get fields(): Readonly<Record<string, string>> {
-    const { gate, settings } = this.processor.context
+    const { gate, settings } = this.processor.limiter
     const { rule } = this.decision
     const ruleInfo = rule === undefined ? undefined : gate.ruleOf?.(rule)
     return rateLimitFields(this.decision, ruleInfo, { legacy: settings.legacyFields })
   }
 
   takeDecision(): MaybePromise<Decision> | undefined {
-    const { decided } = this
-    this.decided = undefined
-    return decided
+    const { knownDecision } = this
+    this.knownDecision = undefined
+    return knownDecision
   }
 }
 

@@ -5,7 +5,7 @@ import { parseDuration } from '../../src/core/units.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
 import { compileRedirect, type RedirectPlan } from '../../src/outcomes/redirect.ts'
 import type { NatsPublishTarget } from './client-types.ts'
-import type { MakeHeaders } from './headers.ts'
+import type { HeadersFactory } from './headers.ts'
 import type { Identify } from './sender-lookup.ts'
 
 /** Options of `limitNats`; see also {@link GuardOptions}. */
@@ -16,7 +16,7 @@ export interface LimitNatsOptions extends Omit<GuardOptions, 'holds' | 'overflow
    */
   readonly identify?: Identify | undefined
   /** `headers` of the client in use. Without it, sent messages have no headers. */
-  readonly headers?: MakeHeaders | undefined
+  readonly headers?: HeadersFactory | undefined
   /** Connection for redirected JetStream messages and dead letters. */
   readonly connection?: NatsPublishTarget | undefined
   /** Subject for terminated JetStream messages, such as `dead.{topic}`, with the placeholders of a redirect. Default: none. */
@@ -77,7 +77,7 @@ const OPTIONS: OptionNames<LimitNatsOptions> = {
 
 /** Options with their defaults. */
 export interface NatsSettings {
-  readonly headers: MakeHeaders | undefined
+  readonly headers: HeadersFactory | undefined
   readonly deadLetter: RedirectPlan | undefined
   readonly confirm: boolean
   readonly confirmTimeoutMs: number
@@ -95,7 +95,7 @@ export interface NatsSettings {
 }
 
 /** Returns the options with their defaults. Throws PolicyError for an invalid number or dead-letter subject. */
-export function completeOptions(options: LimitNatsOptions): NatsSettings {
+export function parseNatsOptions(options: LimitNatsOptions): NatsSettings {
   checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value > 0) continue

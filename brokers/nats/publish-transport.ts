@@ -5,7 +5,7 @@ import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'
 import { findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
-import type { MakeHeaders } from './headers.ts'
+import type { HeadersFactory } from './headers.ts'
 
 /** Part of a connection that publishes, of either client generation. */
 export interface PublishingConnection {
@@ -41,13 +41,13 @@ const UNAVAILABLE_CODES: ReadonlySet<unknown> = new Set([
 ])
 
 /** Sends messages with a NATS client. Bounds the messages that are not flushed or not acknowledged by JetStream. */
-export class NatsTransport implements Transport<NatsPublishOptions> {
+export class NatsPublishTransport implements Transport<NatsPublishOptions> {
   /** Gate whose rules degrade messages. */
   gate: Gate | undefined
   readonly #connection: PublishingConnection
   readonly #jetStream: PublishingJetStream | undefined
   readonly #window: number
-  readonly #makeHeaders: MakeHeaders | undefined
+  readonly #extendHeaders: HeadersFactory | undefined
   #isConnected = true
   readonly #inFlight = new Map<(failure?: SendFailure) => void, NatsPublishOptions>()
   #batch: Batch | undefined
@@ -56,12 +56,12 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
     connection: PublishingConnection,
     jetStream: PublishingJetStream | undefined,
     window: number,
-    makeHeaders: MakeHeaders | undefined,
+    extendHeaders: HeadersFactory | undefined,
   ) {
     this.#connection = connection
     this.#jetStream = jetStream
     this.#window = window
-    this.#makeHeaders = makeHeaders
+    this.#extendHeaders = extendHeaders
   }
 
   setConnected(isConnected: boolean): void {
@@ -161,8 +161,8 @@ export class NatsTransport implements Transport<NatsPublishOptions> {
   /** Adds the rule's mark to a copy of the headers. The caller may use its own headers for other messages. */
   #addMarks(options: NatsPublishOptions, marks: Readonly<Record<string, string>>): NatsPublishOptions {
     const names = Object.keys(marks)
-    if (this.#makeHeaders === undefined || names.length === 0) return options
-    const headers = this.#makeHeaders()
+    if (this.#extendHeaders === undefined || names.length === 0) return options
+    const headers = this.#extendHeaders()
     for (const name of options.headers?.keys() ?? [])
       if (!names.includes(name))
         for (const value of options.headers!.values(name)) headers.append(name, value)

@@ -14,7 +14,7 @@ const ANY = '_'
  * messages and throttle or retry. Because of the check before the pull, no message arrives before it may pass, and none
  * is delivered twice. Charges nothing; a message is charged when it arrives.
  */
-export class PullBudget {
+export class PullBatchSize {
   readonly #gate: Gate
   readonly #clock: Clock
   readonly #probe: Message
@@ -42,7 +42,7 @@ export class PullBudget {
   }
 
   /** Returns the number of messages that may be pulled now, up to `most`, or the time to wait if it is 0. */
-  async computeRoom(most: number): Promise<{ readonly room: number; readonly waitMs: number }> {
+  async compute(most: number): Promise<{ readonly room: number; readonly waitMs: number }> {
     const rules = this.rules()
     if (rules.size === 0) return { room: most, waitMs: 0 }
     let room = most
@@ -58,7 +58,7 @@ export class PullBudget {
   /** Waits until messages may be pulled and returns their number, or 0 if `isOver` returns true first. */
   async wait(most: number, isOver: () => boolean): Promise<number> {
     while (!isOver()) {
-      const { room, waitMs } = await this.computeRoom(most)
+      const { room, waitMs } = await this.compute(most)
       if (room > 0) return room
       await pause(this.#clock, Math.min(waitMs, LONGEST_WAIT_MS))
     }

@@ -4,7 +4,7 @@ import type { Sender } from '../../src/core/message.ts'
 import { createSender } from '../../src/index.ts'
 import { CachedSender } from './cached-sender.ts'
 import type { NatsMessage } from './client-types.ts'
-import { Subject, SubjectCache } from './subject-cache.ts'
+import { CachedSubject, SubjectCache } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */
 export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
@@ -17,7 +17,7 @@ const NO_SENDER = createSender({})
  * needs no second look-up. Two generations of `MAX_SIZES.internedSenders` in total: invented subjects do not evict senders
  * in use. Senders with waiting messages are kept, up to a quarter of the size.
  */
-export class IdentifiedSenders {
+export class SenderLookup {
   /** True if `identify` is set. */
   readonly hasIdentify: boolean
   readonly #identify: Identify | undefined
@@ -32,7 +32,7 @@ export class IdentifiedSenders {
     this.#identify = identify
     this.#onError = onError
     this.subjects = new SubjectCache(
-      topic => (this.hasIdentify ? new Subject(topic, NO_SENDER) : this.#subjectOf(topic)),
+      topic => (this.hasIdentify ? new CachedSubject(topic, NO_SENDER) : this.#subjectOf(topic)),
       subject => this.#retain(subject),
     )
   }
@@ -42,21 +42,21 @@ export class IdentifiedSenders {
   }
 
   /** Returns the sender of a message. If `identify` fails, the subject is the sender. Never throws. */
-  senderOf(message: NatsMessage, subject: Subject): CachedSender {
+  senderOf(message: NatsMessage, subject: CachedSubject): CachedSender {
     if (!this.hasIdentify) return subject
     const cached = this.#callIdentify(message)
     const key = hashLongPart(cached === undefined ? subject.topic : keyOf(cached))
     return this.#recent.get(key) ?? this.#add(key, () => new CachedSender(createSender(cached ?? {})))
   }
 
-  #subjectOf(topic: string): Subject {
+  #subjectOf(topic: string): CachedSubject {
     const key = hashLongPart(topic)
-    const cached = this.#recent.get(key) ?? this.#add(key, () => new Subject(topic, createSender({})))
-    return cached as Subject
+    const cached = this.#recent.get(key) ?? this.#add(key, () => new CachedSubject(topic, createSender({})))
+    return cached as CachedSubject
   }
 
   /** Keeps an evicted subject that has waiting messages. */
-  #retain(subject: Subject): void {
+  #retain(subject: CachedSubject): void {
     if (subject.pending > 0) this.#recent.set(hashLongPart(subject.topic), subject)
   }
 

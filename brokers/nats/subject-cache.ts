@@ -5,7 +5,7 @@ import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './cl
 import type { NatsMessage } from './client-types.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
-export class Subject extends CachedSender {
+export class CachedSubject extends CachedSender {
   readonly topic: string
   /** True for the server's own subjects: `$JS`, `$KV`, `$SYS`, `_INBOX`. */
   readonly isSystem: boolean
@@ -28,19 +28,19 @@ const STRIDE = 128
  * Colliding subjects, and those longer than `MAX_SIZES.cachedSubjectBytes`, only cost the client's own decoding.
  */
 export class SubjectCache {
-  readonly #known: (Subject | undefined)[] = new Array(MAX_SIZES.cachedSubjects).fill(undefined)
+  readonly #known: (CachedSubject | undefined)[] = new Array(MAX_SIZES.cachedSubjects).fill(undefined)
   /** Bytes of all subjects in one array. Separate arrays would cost three more cache lines a message. */
   readonly #bytes = new Uint8Array(MAX_SIZES.cachedSubjects * STRIDE)
-  readonly #create: (topic: string) => Subject
-  readonly #onEvict: (subject: Subject) => void
+  readonly #create: (topic: string) => CachedSubject
+  readonly #onEvict: (subject: CachedSubject) => void
 
-  constructor(create: (topic: string) => Subject, onEvict: (subject: Subject) => void) {
+  constructor(create: (topic: string) => CachedSubject, onEvict: (subject: CachedSubject) => void) {
     this.#create = create
     this.#onEvict = onEvict
   }
 
   /** Returns the subject of a message. */
-  subjectOf(message: NatsMessage): Subject {
+  subjectOf(message: NatsMessage): CachedSubject {
     const internals = internalsOf(message)
     const bytes = subjectBytesOf(internals)
     if (!(bytes instanceof Uint8Array) || bytes.length > MAX_BYTES) return this.#create(message.subject)
@@ -70,7 +70,7 @@ export class SubjectCache {
     return differing === 0
   }
 
-  #store(topic: string, bytes: Uint8Array, slot: number): Subject {
+  #store(topic: string, bytes: Uint8Array, slot: number): CachedSubject {
     const evicted = this.#known[slot]
     if (evicted !== undefined) this.#onEvict(evicted)
     const subject = this.#create(topic)

@@ -309,7 +309,7 @@ describe('public entry points', () => {
         "type ConsumerStats",
         "type Handler",
         "type Identify",
-        "type Limits",
+        "type MessageLimits",
         "type MqttClient",
         "type MqttPublisher",
         "type MqttPublisherOptions",

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { Acks, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts'
-import { AckWindow, MAX_AHEAD } from '../../../brokers/mqtt/ack-window.ts'
+import { AckSender, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts'
+import { AckWindow, MAX_ACK_WINDOW } from '../../../brokers/mqtt/ack-window.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
 import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
 import { type Continue, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
@@ -24,10 +24,10 @@ function openAcks() {
   })
   const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
   const receiving = client as unknown as ReceivingClient
-  const acks = new Acks(receiving, new KeepAlive(receiving, new FakeClock()))
+  const acks = new AckSender(receiving, new KeepAlive(receiving, new FakeClock()))
   const arrive = (messageId: number, goOn: Continue, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
-    return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connection, goOn, 'due')
+    return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connectionId, goOn, 'due')
   }
   return { acks, client, stream, writes, sent, arrive }
 }
@@ -117,9 +117,9 @@ describe('messages a client goes ahead of', () => {
       ackWindow.add(message)
       ackWindow.continueIfAllowed()
     }
-    expect(messages).toHaveLength(MAX_AHEAD)
+    expect(messages).toHaveLength(MAX_ACK_WINDOW)
     ackWindow.finish(messages[0]!, 0)
-    expect(gone).toBe(MAX_AHEAD)
+    expect(gone).toBe(MAX_ACK_WINDOW)
   })
 
   it('are none at QoS 2 where the client cannot be made to count one less', () => {

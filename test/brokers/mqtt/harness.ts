@@ -2,8 +2,8 @@ import type { PublishPacket } from '../../../brokers/mqtt/client-types.ts'
 import {
   type ConsumerLimits,
   type ConsumerOptions,
-  type Limits,
   limitConsumer,
+  type MessageLimits,
 } from '../../../brokers/mqtt/index.ts'
 import { Gate, type GateOptions, type Middleware } from '../../../src/index.ts'
 import { startMosquitto } from '../../support/mosquitto.ts'
@@ -14,7 +14,7 @@ export interface Handled {
   readonly topic: string
   readonly text: string
   readonly packet: PublishPacket
-  readonly limits: Limits
+  readonly limits: MessageLimits
 }
 
 export interface Scene extends AsyncDisposable {

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client-types.ts'
 import { processorOptions } from '../../../brokers/nats/consumer-info.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
-import { completeOptions } from '../../../brokers/nats/options.ts'
+import { parseNatsOptions } from '../../../brokers/nats/options.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
@@ -115,7 +115,7 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
 })
 
 describe('consumer information', () => {
-  const settings = completeOptions({})
+  const settings = parseNatsOptions({})
   const facts = (config: ConsumerInfo['config']): ConsumerInfo => ({ config })
   const ms = 1_000_000
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { HandlerBacklog } from '../../../brokers/nats/handler-queue.ts'
-import { Delivery } from '../../../brokers/nats/message.ts'
-import { completeOptions } from '../../../brokers/nats/options.ts'
+import { HandlerQueue } from '../../../brokers/nats/handler-queue.ts'
+import { ReceivedMessage } from '../../../brokers/nats/message.ts'
+import { parseNatsOptions } from '../../../brokers/nats/options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { createSender, limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
@@ -280,16 +280,16 @@ describe.each(GENERATIONS)('limits of handlers at work, $name', generation => {
 })
 
 /** One that enacts nothing. */
-const COURSE = { context: { gate: {}, settings: { legacyFields: false } }, enact: () => {} }
+const COURSE = { limiter: { gate: {}, settings: { legacyFields: false } }, enact: () => {} }
 
 describe('turns', () => {
-  const delivery = (text: string): Delivery => {
+  const delivery = (text: string): ReceivedMessage => {
     const source = { subject: 'a', sid: 1, data: Buffer.from(text) }
-    return new Delivery('a', createSender({}), COURSE, source)
+    return new ReceivedMessage('a', createSender({}), COURSE, source)
   }
 
   it('are taken in order, as far as nobody has given up', () => {
-    const backlog = new HandlerBacklog()
+    const backlog = new HandlerQueue()
     const all = numbers(5).map(delivery)
     for (const each of all) expect(backlog.add(each)).toBe(true)
     all[1]!.isSettled = true
@@ -303,7 +303,7 @@ describe('turns', () => {
   })
 
   it('are bounded by payload, too', () => {
-    const backlog = new HandlerBacklog()
+    const backlog = new HandlerQueue()
     const half = 'x'.repeat(MAX_SIZES.waitingForHandlerBytes / 2)
     expect([backlog.add(delivery(half)), backlog.add(delivery(half)), backlog.add(delivery('x'))]).toEqual([
       true,
@@ -315,6 +315,6 @@ describe('turns', () => {
   })
 
   it('are needed beyond a bound by default', () => {
-    expect(completeOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
+    expect(parseNatsOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
   })
 })

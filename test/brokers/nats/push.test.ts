@@ -3,7 +3,7 @@ import type * as v3 from '@nats-io/transport-node'
 import * as v2 from 'nats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { JetStreamConsumer, JetStreamMessage } from '../../../brokers/nats/index.ts'
-import type { Source } from '../../../brokers/nats/message-iterator.ts'
+import type { IterableSource } from '../../../brokers/nats/message-iterator.ts'
 import { limit, UnsupportedError } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
@@ -51,7 +51,7 @@ describe('push consumers', () => {
     const subscribe = async (name: string, ack: (options: v2.ConsumerOptsBuilder) => unknown) => {
       const options = v2.consumerOpts().durable(name).deliverTo(`deliver.${name}`).manualAck()
       ack(options)
-      return (await js.subscribe('push2.>', options)) as unknown as Source<JetStreamMessage>
+      return (await js.subscribe('push2.>', options)) as unknown as IterableSource<JetStreamMessage>
     }
     const source = await subscribe('c', options => options.ackExplicit().ackWait(200))
     const seen: string[] = []

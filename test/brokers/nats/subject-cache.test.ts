@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { IdentifiedSenders } from '../../../brokers/nats/sender-lookup.ts'
-import { Subject, SubjectCache } from '../../../brokers/nats/subject-cache.ts'
+import { SenderLookup } from '../../../brokers/nats/sender-lookup.ts'
+import { CachedSubject, SubjectCache } from '../../../brokers/nats/subject-cache.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'
 import { createSender, limit } from '../../../src/index.ts'
@@ -29,8 +29,8 @@ class ClientMessage {
   }
 }
 
-const make = (topic: string): Subject => new Subject(topic, createSender({}))
-const take = (subjects: SubjectCache, message: ClientMessage): Subject =>
+const make = (topic: string): CachedSubject => new CachedSubject(topic, createSender({}))
+const take = (subjects: SubjectCache, message: ClientMessage): CachedSubject =>
   subjects.subjectOf(message as unknown as NatsMessage)
 
 describe('subjects that come again', () => {
@@ -113,7 +113,7 @@ describe('subjects that come again', () => {
   })
 
   it('keep what waits in its order when others take their place and they are forgotten everywhere', () => {
-    const senders = new IdentifiedSenders(undefined, () => {})
+    const senders = new SenderLookup(undefined, () => {})
     const placeOf = (subject: string) => {
       const message = new ClientMessage(subject) as unknown as NatsMessage
       return senders.senderOf(message, senders.subjects.subjectOf(message))

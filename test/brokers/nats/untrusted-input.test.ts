@@ -1,8 +1,8 @@
 import { connect as connectSocket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ownBytes } from '../../../brokers/nats/client-internals.ts'
+import { copyBytes } from '../../../brokers/nats/client-internals.ts'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
-import { IdentifiedSenders } from '../../../brokers/nats/sender-lookup.ts'
+import { SenderLookup } from '../../../brokers/nats/sender-lookup.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Guard } from '../../../src/guard/guard.ts'
 import { exempt, limit } from '../../../src/index.ts'
@@ -192,19 +192,19 @@ describe('messages of a client that fails', () => {
 
   it('keep the bytes they have where they are frozen', () => {
     const frozen = Object.freeze({ _rdata: new Uint8Array(64).subarray(0, 4), _msg: Object.freeze({}) })
-    expect(() => ownBytes(frozen as unknown as NatsMessage)).not.toThrow()
+    expect(() => copyBytes(frozen as unknown as NatsMessage)).not.toThrow()
   })
 })
 
 describe('senders', () => {
   const message = (subject: string): NatsMessage => ({ subject, data: new Uint8Array(0), sid: 1 })
-  const placeOf = (senders: IdentifiedSenders, subject: string) => {
+  const placeOf = (senders: SenderLookup, subject: string) => {
     const taken = message(subject)
     return senders.senderOf(taken, senders.subjects.subjectOf(taken))
   }
 
   it('are remembered up to a bound, those in use the longest', () => {
-    const senders = new IdentifiedSenders(undefined, () => {})
+    const senders = new SenderLookup(undefined, () => {})
     const mine = placeOf(senders, 'mine').sender
     const invented = MAX_SIZES.internedSenders * 2
     for (let index = 0; index < invented; index++) {
@@ -216,7 +216,7 @@ describe('senders', () => {
   })
 
   it('that wait are kept, so that their order stays', () => {
-    const senders = new IdentifiedSenders(undefined, () => {})
+    const senders = new SenderLookup(undefined, () => {})
     const gate = natsGate(limit({ name: 'a', rate: '1/min', exceeded: 'throttle' }))
     const guard = new Guard(gate)
     const place = placeOf(senders, 'busy')
@@ -231,7 +231,7 @@ describe('senders', () => {
   it('are told apart by every part', () => {
     const said = [{ client: 'a' }, { user: 'a' }, { client: 'a', roles: ['x'] }, { roles: ['x', 'y'] }, {}]
     let next = 0
-    const senders = new IdentifiedSenders(
+    const senders = new SenderLookup(
       () => said[next++ % said.length],
       () => {},
     )
