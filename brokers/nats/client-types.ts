@@ -15,7 +15,7 @@ export interface NatsMessage {
   readonly sid: number
   /** Reply subject. Empty or absent if the message is not a request. */
   readonly reply?: string | undefined
-  respond?(payload?: Uint8Array | string, options?: { headers?: NatsHeaders }): boolean
+  respond?(payload?: Uint8Array | string, options?: { headers?: NatsHeaders | undefined }): boolean
 }
 
 /** JetStream's information about a delivery. */
@@ -49,12 +49,16 @@ export interface NatsSubscription {
 
 /** Part of a connection that publishes redirected messages and dead letters. */
 export interface NatsPublishTarget {
-  publish(subject: string, payload?: Uint8Array, options?: { headers?: NatsHeaders; reply?: string }): void
+  publish(
+    subject: string,
+    payload?: Uint8Array,
+    options?: { headers?: NatsHeaders | undefined; reply?: string | undefined },
+  ): void
   /** Publishes and waits for the stream's answer. Without this method publishes cannot be confirmed. */
   request?(
     subject: string,
     payload?: Uint8Array,
-    options?: { timeout: number; headers?: NatsHeaders },
+    options?: { timeout: number; headers?: NatsHeaders | undefined },
   ): Promise<NatsMessage>
 }
 

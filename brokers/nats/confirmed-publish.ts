@@ -1,12 +1,15 @@
+import type { ErrorLog } from '../../src/adapter/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { messageIdOf } from './ack-wait-extender.ts'
 import { copyBytes } from './client-internals.ts'
-import type { JetStreamMessage, NatsMessage } from './client-types.ts'
+import type { JetStreamMessage, NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
-import type { LimiterState } from './limiter-state.ts'
 import type { ReceivedMessage } from './message.ts'
+import type { NatsSettings } from './options.ts'
+import type { PendingWork } from './pending-work.ts'
 
 /** Result of publishing a copy: stored or sent, no target, or not confirmed. */
 export type CopyResult = 'sent' | 'nowhere' | 'failed'
@@ -20,11 +23,25 @@ const LONGEST_ACK_BYTES = 65_536
  * `MAX_SIZES.pendingCopies` copies wait for an answer; further ones fail.
  */
 export class ConfirmedPublishes {
-  readonly #limiter: LimiterState
+  readonly #gate: Gate
+  readonly #settings: NatsSettings
+  readonly #publisher: NatsPublishTarget | undefined
+  readonly #errorLog: ErrorLog
+  readonly #pendingWork: PendingWork
   #pending = 0
 
-  constructor(limiter: LimiterState) {
-    this.#limiter = limiter
+  constructor(
+    gate: Gate,
+    settings: NatsSettings,
+    publisher: NatsPublishTarget | undefined,
+    errorLog: ErrorLog,
+    pendingWork: PendingWork,
+  ) {
+    this.#gate = gate
+    this.#settings = settings
+    this.#publisher = publisher
+    this.#errorLog = errorLog
+    this.#pendingWork = pendingWork
   }
 
   /** Publishes a copy and calls `done` once with the result, at the latest after `withinMs`. Never throws. */
@@ -39,7 +56,7 @@ export class ConfirmedPublishes {
     try {
       result = this.#publishOrPrepare(plan, decision, message, withinMs)
     } catch (cause) {
-      this.#limiter.errorLog.logError('publish', cause)
+      this.#errorLog.logError('publish', cause)
       result = 'failed'
     }
     if (typeof result === 'string') done(result)
@@ -53,8 +70,9 @@ export class ConfirmedPublishes {
     message: ReceivedMessage,
     withinMs: number,
   ): CopyResult | (() => Promise<NatsMessage>) {
-    const { settings, publisher, gate } = this.#limiter
-    const ruleInfo = decision.rule === undefined ? undefined : gate.ruleOf(decision.rule)
+    const settings = this.#settings
+    const publisher = this.#publisher
+    const ruleInfo = decision.rule === undefined ? undefined : this.#gate.ruleOf(decision.rule)
     const to = plan && redirectTopic(plan, message, decision, ruleInfo?.capturesOf(message.topic))
     if (plan === undefined || to === undefined) return 'nowhere'
     const isConfirmed = settings.confirm && publisher?.request !== undefined
@@ -65,26 +83,26 @@ export class ConfirmedPublishes {
       ...(isConfirmed ? { 'Nats-Msg-Id': `${messageIdOf(message.source as JetStreamMessage)} ${to}` } : {}),
     }
     const headers = extendHeaders(settings.headers, fields, message.source)
-    const options = headers === undefined ? {} : { headers }
     const { data } = message.source
-    if (!isConfirmed) return this.#limiter.publish(publisher, to, data, options) ? 'sent' : 'failed'
-    return () => publisher.request!(to, data, { timeout: withinMs, ...options })
+    if (isConfirmed) return () => publisher.request!(to, data, { timeout: withinMs, headers })
+    publisher?.publish(to, data, { headers })
+    return publisher === undefined ? 'failed' : 'sent'
   }
 
   async #confirm(ask: () => Promise<NatsMessage>, message: ReceivedMessage): Promise<CopyResult> {
     if (this.#pending >= MAX_SIZES.pendingCopies) return 'failed'
     this.#pending++
-    this.#limiter.handlerStarted()
+    this.#pendingWork.start()
     try {
       copyBytes(message.source)
       assertStored(await ask())
       return 'sent'
     } catch (cause) {
-      this.#limiter.errorLog.logError('publish', cause)
+      this.#errorLog.logError('publish', cause)
       return 'failed'
     } finally {
       this.#pending--
-      this.#limiter.handlerEnded()
+      this.#pendingWork.end()
     }
   }
 }

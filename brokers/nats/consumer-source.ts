@@ -2,9 +2,9 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client-types.ts'
 import { type ConsumerStatus, ConsumerStatusReporter, isMissing, statusOf } from './consumer-status.ts'
-import type { MessageSource } from './core-subscription.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
+import type { MessageSource } from './message-source.ts'
 import { type PullBatchSize, pause } from './pull-batch-size.ts'
 
 /** Default number of messages per pull, and how long a pull stays open. */

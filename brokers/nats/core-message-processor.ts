@@ -68,7 +68,8 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
   #redirect(decision: Decision, message: ReceivedMessage): boolean {
     const ruleInfo = this.ruleInfoOf(decision)
     const plan = ruleInfo?.exceeded.redirect
-    if (ruleInfo === undefined || plan === undefined) return false
+    const { publishTarget, answering } = this.#options
+    if (ruleInfo === undefined || plan === undefined || publishTarget === undefined) return false
     const to = redirectTopic(plan, message, decision, ruleInfo.capturesOf(message.topic))
     if (to === undefined) return false
     const { source } = message
@@ -77,11 +78,15 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
       redirectHeaders(plan, message, decision),
       source,
     )
-    return this.limiter.publish(this.#options.publishTarget, to, source.data, {
-      ...(headers === undefined ? {} : { headers }),
-      // The service on that subject answers the request. A stream would answer too, even one meant for another purpose.
-      ...(source.reply && this.#options.answering !== 'none' ? { reply: source.reply } : {}),
-    })
+    // The service on that subject answers the request. A stream would answer too, even one meant for another purpose.
+    const reply = source.reply && answering !== 'none' ? source.reply : undefined
+    try {
+      publishTarget.publish(to, source.data, { headers, reply })
+      return true
+    } catch (cause) {
+      this.limiter.errorLog.logError('publish', cause)
+      return false
+    }
   }
 
   #refusalHeaders(decision: Decision, message: ReceivedMessage): Readonly<Record<string, string>> {
@@ -95,7 +100,7 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
     if (!source.reply || source.respond === undefined) return false
     const headers = extendHeaders(this.limiter.settings.headers, fields)
     try {
-      return source.respond(body, headers === undefined ? {} : { headers })
+      return source.respond(body, { headers })
     } catch (cause) {
       this.limiter.errorLog.logError('answer', cause)
       return false

@@ -11,20 +11,7 @@ import type { NatsConnection, NatsMessage, NatsSubscription } from './client-typ
 import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { Handler } from './message-processor.ts'
-
-/** Source of messages that can be stopped. */
-export interface MessageSource {
-  /** Capabilities of the source, checked again when the policy changes. */
-  readonly capabilities: Capabilities
-  /** Number of messages held now. */
-  readonly held: number
-  /** Number of messages still to come when the last one arrived. JetStream only. */
-  readonly lag?: number | undefined
-  /** Reason why no messages arrive. JetStream only. */
-  readonly problem?: string | undefined
-  /** Stops receiving. Messages that have arrived are still handled. */
-  stop(): Promise<void>
-}
+import type { MessageSource } from './message-source.ts'
 
 export interface SubscribeOptions<M extends NatsMessage> {
   /** Queue group. */

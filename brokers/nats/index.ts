@@ -14,7 +14,7 @@ export type {
 } from './client-types.ts'
 export type { ConsumerSource, PullOptions } from './consumer-source.ts'
 export type { ConsumerStatus } from './consumer-status.ts'
-export type { MessageSource, SubscribeOptions } from './core-subscription.ts'
+export type { SubscribeOptions } from './core-subscription.ts'
 export {
   type DrainOptions,
   limitNats,
@@ -24,6 +24,7 @@ export {
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './limit-publishes.ts'
 export type { MessageLimits } from './message-limits.ts'
 export type { Handler } from './message-processor.ts'
+export type { MessageSource } from './message-source.ts'
 export type { LimitNatsOptions } from './options.ts'
 export type { PublishingConnection, PublishingJetStream } from './publish-transport.ts'
 export type { Identify } from './sender-lookup.ts'

@@ -25,11 +25,12 @@ import {
   PacedConsumerSource,
   type PullOptions,
 } from './consumer-source.ts'
-import { CoreSubscription, type MessageSource, type SubscribeOptions } from './core-subscription.ts'
+import { CoreSubscription, type SubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import { type IterableSource, MessageIterator, MessageReceiver, type SourceInfo } from './message-iterator.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
+import type { MessageSource } from './message-source.ts'
 import type { LimitNatsOptions } from './options.ts'
 import { PullBatchSize } from './pull-batch-size.ts'
 
@@ -280,7 +281,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     stats: () => ({
       ...limiter.guard.stats(),
       ...limiter.counters,
-      handling: limiter.handling,
+      handling: limiter.pendingWork.count,
       reserved: limiter.retrySlots.size,
       consumersDown: [...limiter.sources].filter(({ problem }) => problem !== undefined).length,
       senders: limiter.senders.size,
@@ -289,7 +290,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
       checkOptionNames(options, DRAIN_OPTIONS)
       const { timeoutMs = DEFAULT_DRAIN_MS, held = 'discard' } = options
       await stop(held)
-      await limiter.whenIdle(timeoutMs)
+      await limiter.pendingWork.whenIdle(timeoutMs)
     },
     close: () => stop('discard'),
     [Symbol.asyncDispose]: () => stop('discard'),

@@ -1,5 +1,4 @@
 import { ErrorLog } from '../../src/adapter/error-log.ts'
-import { afterAwaited } from '../../src/core/clock.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
@@ -9,11 +8,12 @@ import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { RetrySlots } from '../../src/guard/retry-slots.ts'
 import type { Gate } from '../../src/index.ts'
 import { warnOfMissingInternals } from './client-internals.ts'
-import type { NatsHeaders, NatsMessage, NatsPublishTarget } from './client-types.ts'
+import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedPublishes } from './confirmed-publish.ts'
-import type { MessageSource } from './core-subscription.ts'
 import type { ReceivedMessage } from './message.ts'
+import type { MessageSource } from './message-source.ts'
 import { type LimitNatsOptions, type NatsSettings, parseNatsOptions } from './options.ts'
+import { PendingWork } from './pending-work.ts'
 import { SenderLookup } from './sender-lookup.ts'
 import { isSystem } from './subject-cache.ts'
 
@@ -46,7 +46,7 @@ export interface MessageCounters {
   unsupported: number
 }
 
-/** Shared state of one limiter: gate, guard, senders, counts, held messages and pending handlers. */
+/** Shared state of one limiter: gate, guard, senders, counts and held messages. */
 export class LimiterState {
   readonly gate: Gate
   readonly guard: Guard
@@ -57,6 +57,7 @@ export class LimiterState {
   readonly errorLog: ErrorLog
   readonly retrySlots: RetrySlots
   readonly publisher: NatsPublishTarget | undefined
+  readonly pendingWork: PendingWork
   readonly confirmedPublishes: ConfirmedPublishes
   /** Messages of all processors that wait for a decision or for their time. */
   readonly held = new Set<ReceivedMessage>()
@@ -77,15 +78,12 @@ export class LimiterState {
     consumerProblems: 0,
     unsupported: 0,
   }
-  /** Number of pending handlers and unconfirmed copies. */
-  handling = 0
   /** True if no more messages are accepted. */
   isDraining = false
   /** True if a rule sends messages back. */
   hasRetryRules = false
   #limitedSystemTokens: ReadonlySet<string> = new Set()
   #hasWarnedOfInternals = false
-  readonly #idleListeners = new Set<() => void>()
 
   constructor(gate: Gate, options: LimitNatsOptions) {
     this.gate = gate
@@ -101,7 +99,14 @@ export class LimiterState {
     this.refusals = new RefusalLog(logger, this.guard.clock, message => gate.senderOf(message))
     this.senders = new SenderLookup(options.identify, cause => this.errorLog.logError('identify', cause))
     this.publisher = options.connection
-    this.confirmedPublishes = new ConfirmedPublishes(this)
+    this.pendingWork = new PendingWork(this.guard.clock)
+    this.confirmedPublishes = new ConfirmedPublishes(
+      gate,
+      this.settings,
+      this.publisher,
+      this.errorLog,
+      this.pendingWork,
+    )
     this.retrySlots = new RetrySlots(
       gate,
       message => this.askOnce(message as ReceivedMessage),
@@ -130,45 +135,6 @@ export class LimiterState {
   /** Returns true for a server subject that no rule names. */
   isUnlimitedSystem(topic: string): boolean {
     return !this.#limitedSystemTokens.has(firstToken(topic))
-  }
-
-  /** Publishes over the user's connection. Returns false without one or if it fails. Never throws. */
-  publish(
-    target: NatsPublishTarget | undefined,
-    subject: string,
-    data: Uint8Array,
-    options: { headers?: NatsHeaders; reply?: string },
-  ): boolean {
-    if (target === undefined) return false
-    try {
-      target.publish(subject, data, options)
-      return true
-    } catch (cause) {
-      this.errorLog.logError('publish', cause)
-      return false
-    }
-  }
-
-  handlerStarted(): void {
-    this.handling++
-  }
-
-  handlerEnded(): void {
-    if (--this.handling === 0) for (const notify of this.#idleListeners) notify()
-  }
-
-  /** Resolves when no handler is pending, or after `timeoutMs`. */
-  whenIdle(timeoutMs: number): Promise<void> {
-    if (this.handling === 0) return Promise.resolve()
-    return new Promise(resolve => {
-      const finish = (): void => {
-        cancel()
-        this.#idleListeners.delete(finish)
-        resolve()
-      }
-      const cancel = afterAwaited(this.guard.clock, timeoutMs, finish)
-      this.#idleListeners.add(finish)
-    })
   }
 }
 

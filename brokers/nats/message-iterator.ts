@@ -6,10 +6,10 @@ import { isJetStream } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client-types.ts'
 import { processorOptions } from './consumer-info.ts'
 import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
-import type { MessageSource } from './core-subscription.ts'
 import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
+import type { MessageSource } from './message-source.ts'
 
 /** Iterable source: a subscription, or messages of a consumer. */
 export interface IterableSource<M> extends AsyncIterable<M> {

@@ -234,7 +234,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
 
   #awaitHandler(result: PromiseLike<unknown>, message: ReceivedMessage): void {
     this.#inFlight++
-    this.limiter.handlerStarted()
+    this.limiter.pendingWork.start()
     this.onHandlerStart(message)
     // Calls back once and never throws, even for a misbehaving thenable. Native promises are returned unchanged.
     Promise.resolve(result).then(
@@ -248,7 +248,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     this.onHandlerEnd(message)
     if (failure === undefined) this.onSuccess(message)
     else this.#fail(message, failure.cause)
-    this.limiter.handlerEnded()
+    this.limiter.pendingWork.end()
     this.#releaseSlot(message)
     while (this.#inFlight < this.#maxInFlight) {
       const next = this.#handlerQueue.shift()
