@@ -1,7 +1,8 @@
 import type { Middleware } from '../chain/middleware.ts'
 import type { ScaleMeta } from '../chain/rules/limit-scaling.ts'
+import { ReloadState } from '../chain/rules/reload-state.ts'
 import { META } from '../chain/rules/rule.ts'
-import { policyError, UnsupportedError } from '../core/errors.ts'
+import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { LoadMonitor, type LoadReport } from './monitor.ts'
@@ -13,7 +14,13 @@ import {
   parseStages,
   type StageWords,
 } from './parse-levels.ts'
-import { MACHINE_SIGNALS, type SignalPlan, type SignalWord, signalIfTold, signalOf } from './parse-signal.ts'
+import {
+  MACHINE_SIGNALS,
+  optionalSignal,
+  type SignalPlan,
+  type SignalWord,
+  signalOf,
+} from './parse-signal.ts'
 
 export interface AdaptiveOptions {
   /**
@@ -59,12 +66,6 @@ export interface Adaptive extends Middleware {
   report(): LoadReport
 }
 
-/** Measurements that a successor with the same options can take over. */
-interface Heritable {
-  readonly says: string | undefined
-  monitor(): LoadMonitor
-}
-
 const SHORTEST_MS = 10
 const LONGEST_MS = 86_400_000
 const NODE = /^[^\p{C}\p{Z}]{1,60}$/u
@@ -105,47 +106,33 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
       `add it to signals, or use ${[...names].join(', ')}`,
     )
   }
-  let monitor = new LoadMonitor({
+  const monitor = new LoadMonitor({
     signals: listed,
     levels: levels && parseLevels(levels),
     stages: new Map(wanted.map(([name, each]) => [name, parseStages(name, each)])),
-    ...{ everyMs, across, node },
+    everyMs,
+    across,
+    node,
   })
-  let isAttached = false
   const isPlain = [...(options.signals ?? []), options.signal ?? ''].every(
     word => typeof word === 'string' || !('read' in word || typeof word === 'function'),
   )
-  const meta: ScaleMeta & Heritable = {
+  // Functions cannot be compared by their text.
+  const stateKey = isPlain
+    ? JSON.stringify(['adaptive', levels, stages, options.signals, options.signal, everyMs, across, node])
+    : undefined
+  const state = new ReloadState(stateKey, monitor)
+  const meta: ScaleMeta = {
     kind: 'scale',
     enabled: true,
     priority: 0,
     across,
-    scaled: () => monitor.scaled,
-    attach(host) {
-      if (isAttached)
-        throw new UnsupportedError('an adaptive() belongs to one gate: make another for the next')
-      isAttached = true
-      const end = monitor.start(host)
-      return () => {
-        isAttached = false
-        end()
-      }
-    },
-    // Functions cannot be compared by their text.
-    says: isPlain
-      ? JSON.stringify([levels, stages, options.signals, options.signal, everyMs, across, node])
-      : undefined,
-    monitor: () => monitor,
-    inherit(other) {
-      const { says, monitor: found } = other as Partial<Heritable>
-      if (isAttached || says === undefined || found === undefined || says !== meta.says) return false
-      isAttached = true
-      monitor = found()
-      return true
-    },
+    state,
+    scaled: () => state.value.scaled,
+    attach: host => state.value.start(host),
   }
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [META]: meta, report: () => monitor.report() })
+  return Object.assign(middleware, { [META]: meta, report: () => state.value.report() })
 }
 
 /** Returns the validated signals to measure. Throws PolicyError. */
@@ -158,5 +145,5 @@ function signalsOf({ signal, signals, stages }: AdaptiveOptions): readonly Signa
   }
   // The default stages cover all available signals.
   const isUsual = stages === 'default' && signals === undefined && signal === undefined
-  return isUsual ? [...listed, signalIfTold('queue-depth'), signalIfTold('error-rate')] : listed
+  return isUsual ? [...listed, optionalSignal('queue-depth'), optionalSignal('error-rate')] : listed
 }

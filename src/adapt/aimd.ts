@@ -1,6 +1,6 @@
 import { policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { type Feedback, type FeedbackOptions, feedbackOf } from './rate-controller.ts'
+import { createFeedback, type Feedback, type FeedbackOptions } from './rate-controller.ts'
 
 export interface AimdOptions extends FeedbackOptions {
   /** Increase of the rate per second after each interval without failures. Default: a fiftieth of the maximum. */
@@ -38,7 +38,7 @@ export function aimd(options: AimdOptions = {}): Feedback {
   if (!(backoff > 0 && backoff < 1)) throw policyError('backoff', `${backoff} backs nothing off`, 'use 0.9')
   if (!(latencyMs > 0))
     throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
-  return feedbackOf(options, 'aimd', ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+  return createFeedback('aimd', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     if (failed > FAILURES || meanMs > latencyMs)
       return backoff * Math.min(perSecond, donePerSecond || perSecond)
     // A rate that is not used up proves nothing.

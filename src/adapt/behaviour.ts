@@ -46,7 +46,7 @@ export interface Behaviour {
 export function behaviour(options: BehaviourOptions = {}): Behaviour {
   checkOptionNames(options, OPTIONS)
   const { senderOf = senderKeyOf, clock = systemClock } = options
-  const behaviourTracker = new BehaviourTracker(() => {})
+  const behaviourTracker = new BehaviourTracker()
 
   const countOf = (sender: Sender): Count => {
     let text = ''
@@ -58,7 +58,7 @@ export function behaviour(options: BehaviourOptions = {}): Behaviour {
     return behaviourTracker.countFor({ part: 'client', text })
   }
   return {
-    note: (decision, { sender }) => behaviourTracker.note(countOf(sender), decision, clock.now()),
+    note: (decision, { sender }) => behaviourTracker.record(countOf(sender), decision, clock.now()),
     limit(given) {
       const rate = parseRate(given.limit ?? given.rate ?? '')
       const meter = compileCost(given.cost ?? (rate.bytes ? 'bytes' : undefined), given.dialect)

@@ -1,6 +1,6 @@
 import { policyError } from '../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { type Feedback, type FeedbackOptions, feedbackOf } from './rate-controller.ts'
+import { createFeedback, type Feedback, type FeedbackOptions } from './rate-controller.ts'
 
 export interface GradientOptions extends FeedbackOptions {
   /** Share of the rate tried above the throughput, at most, in each interval. Default: 0.1. */
@@ -33,7 +33,7 @@ export function gradient(options: GradientOptions = {}): Feedback {
   if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is no share`, 'use 0.1')
   if (!(latencyMs > 0))
     throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
-  return feedbackOf(options, 'gradient', ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+  return createFeedback('gradient', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     const ratio = failed > FAILURES ? STEEPEST : Math.max(STEEPEST, 1 + headroom * (1 - meanMs / latencyMs))
     if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
     // A rate that is not used up proves nothing. A small one rises by a whole message.

@@ -1,5 +1,6 @@
 import type { Middleware } from '../chain/middleware.ts'
 import type { HandlerHost, HandlerMeta } from '../chain/rules/handler-feedback.ts'
+import { ReloadState } from '../chain/rules/reload-state.ts'
 import { META } from '../chain/rules/rule.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
@@ -63,19 +64,13 @@ interface Circuit {
   triedMs: number | undefined
 }
 
-/** Metadata of a breaker, which a successor with the same options can take over. */
-interface BreakerStation extends HandlerMeta {
-  readonly says: string | undefined
-  circuits(): Map<string, Circuit>
-}
-
 /**
  * A circuit breaker per key. It opens when more than half of more than ten messages of a window failed. After
  * `openMs`, one message at a time may try, and its success closes the breaker. A trial without a result is
- * given up after `openMs`. The least recent keys are forgotten. `says` identifies the options, so that a
+ * given up after `openMs`. The least recent keys are forgotten. `stateKey` identifies the options, so that a
  * reloaded policy continues with the same breaker. Throws PolicyError.
  */
-export function circuitBreaker(options: BreakerOptions = {}, says?: string): CircuitBreaker {
+export function circuitBreaker(options: BreakerOptions = {}, stateKey?: string): CircuitBreaker {
   checkOptionNames(options, OPTIONS)
   const { keyOf = topicOf, failures = 0.5, least = 10, windowMs = 10_000, openMs = 5_000 } = options
   const { exceeded = 'retry', name = 'breaker' } = options
@@ -91,7 +86,7 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
   if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')
   let clock = options.clock ?? systemClock
   let host: HandlerHost | undefined
-  let circuits = new Map<string, Circuit>()
+  const state = new ReloadState(stateKey && `breaker ${stateKey}`, new Map<string, Circuit>())
 
   const keyFor = (message: Message): string => {
     try {
@@ -106,9 +101,9 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     return nowMs >= circuit.openedMs + openMs ? 'half-open' : 'open'
   }
   const make = (key: string, nowMs: number): Circuit => {
-    if (circuits.size >= MAX_SIZES.breakerKeys) circuits.delete(circuits.keys().next().value!)
+    if (state.value.size >= MAX_SIZES.breakerKeys) state.value.delete(state.value.keys().next().value!)
     const made = { windowMs: nowMs, done: 0, failed: 0, openedMs: undefined, triedMs: undefined }
-    circuits.set(key, made)
+    state.value.set(key, made)
     return made
   }
   const open = (key: string, circuit: Circuit, nowMs: number): void => {
@@ -121,11 +116,14 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     return Math.max(0, Math.max(circuit.openedMs, circuit.triedMs ?? -Infinity) + openMs - nowMs)
   }
   const refuse = (waitMs: number): Decision => ({
-    ...{ allowed: false, outcome: exceeded, reason: 'handler_failing', rule: name },
+    allowed: false,
+    outcome: exceeded,
+    reason: 'handler_failing',
+    rule: name,
     retryAfterMs: Math.max(1, Math.ceil(waitMs)),
   })
   const guard: Middleware = (message, next) => {
-    const circuit = circuits.get(keyFor(message))
+    const circuit = state.value.get(keyFor(message))
     if (circuit?.openedMs === undefined) return next()
     const nowMs = clock.now()
     const waitMs = waitAt(circuit, nowMs)
@@ -140,10 +138,10 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
   const observe = (message: Message, ok: boolean): void => {
     const nowMs = clock.now()
     const key = keyFor(message)
-    const circuit = circuits.get(key) ?? make(key, nowMs)
+    const circuit = state.value.get(key) ?? make(key, nowMs)
     // Moves the key to the end of the eviction order.
-    circuits.delete(key)
-    circuits.set(key, circuit)
+    state.value.delete(key)
+    state.value.set(key, circuit)
     if (circuit.openedMs !== undefined) {
       // Messages that passed before it opened give no new information.
       if (circuit.triedMs === undefined) return
@@ -162,34 +160,31 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
     const total = circuit.done + circuit.failed
     if (total > least && circuit.failed > failures * total) open(key, circuit, nowMs)
   }
-  const meta: BreakerStation = {
-    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
-    says: says && JSON.stringify([says, { ...options, clock: undefined }]),
-    circuits: () => circuits,
+  const meta: HandlerMeta = {
+    kind: 'handler',
+    name,
+    enabled: true,
+    priority: 0,
+    outcome: exceeded,
+    state,
     observe: (message, { ok }) => observe(message, ok),
     refusal(message) {
-      const waitMs = waitAt(circuits.get(keyFor(message)), clock.now())
+      const waitMs = waitAt(state.value.get(keyFor(message)), clock.now())
       return waitMs > 0 ? refuse(waitMs) : undefined
     },
     describe(message) {
       const key = keyFor(message)
-      const circuit = circuits.get(key)
-      const state = stateAt(circuit, clock.now())
+      const circuit = state.value.get(key)
+      const circuitState = stateAt(circuit, clock.now())
       const verdict = waitAt(circuit, clock.now()) === 0 ? 'passes' : `is answered ${exceeded}`
-      return `${verdict}: ${state} for ${JSON.stringify(key)}, ${circuit?.failed ?? 0} of ${(circuit?.done ?? 0) + (circuit?.failed ?? 0)} failed`
+      return `${verdict}: ${circuitState} for ${JSON.stringify(key)}, ${circuit?.failed ?? 0} of ${(circuit?.done ?? 0) + (circuit?.failed ?? 0)} failed`
     },
     attach(given) {
       host = given
       clock = options.clock ?? given.clock
     },
-    inherit(other) {
-      const { says: theirs, circuits: found } = other as Partial<BreakerStation>
-      if (meta.says === undefined || theirs !== meta.says || found === undefined) return false
-      circuits = found()
-      return true
-    },
     applyOpened(key, untilMs) {
-      const circuit = circuits.get(key) ?? make(key, clock.now())
+      const circuit = state.value.get(key) ?? make(key, clock.now())
       if (circuit.openedMs !== undefined && circuit.openedMs + openMs >= untilMs) return
       circuit.openedMs = untilMs - openMs
       circuit.triedMs = undefined
@@ -198,10 +193,10 @@ export function circuitBreaker(options: BreakerOptions = {}, says?: string): Cir
   return {
     guard: Object.assign(guard, { [META]: meta }),
     observe,
-    stateOf: message => stateAt(circuits.get(keyFor(message)), clock.now()),
+    stateOf: message => stateAt(state.value.get(keyFor(message)), clock.now()),
     stats() {
-      const open = [...circuits.values()].filter(({ openedMs }) => openedMs !== undefined).length
-      return { keys: circuits.size, open }
+      const open = [...state.value.values()].filter(({ openedMs }) => openedMs !== undefined).length
+      return { keys: state.value.size, open }
     },
   }
 }

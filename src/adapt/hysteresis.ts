@@ -15,53 +15,54 @@ const PATIENCE = 2
  * readings a tenth below its threshold. A value that oscillates around a threshold therefore changes nothing.
  */
 export class Hysteresis {
-  readonly #rungs: readonly HysteresisLevel[]
-  readonly #floor: Omit<HysteresisLevel, 'above'>
-  /** Number of levels below the value; 0 is the lowest level. */
-  #height = 0
-  #milder = 0
-  #mildest = 0
+  readonly #higher: readonly HysteresisLevel[]
+  readonly #lowest: Omit<HysteresisLevel, 'above'>
+  /** Index of the current level; 0 is the lowest level. */
+  #index = 0
+  /** Consecutive readings of a milder level, and the highest index among them. */
+  #milderReadings = 0
+  #milderIndex = 0
 
-  constructor(floor: Omit<HysteresisLevel, 'above'>, rungs: readonly HysteresisLevel[]) {
-    this.#floor = floor
-    this.#rungs = rungs
+  constructor(lowest: Omit<HysteresisLevel, 'above'>, higher: readonly HysteresisLevel[]) {
+    this.#lowest = lowest
+    this.#higher = higher
   }
 
   /** Current level. */
-  get rung(): Omit<HysteresisLevel, 'above'> {
-    return this.#rungs[this.#height - 1] ?? this.#floor
+  get level(): Omit<HysteresisLevel, 'above'> {
+    return this.#higher[this.#index - 1] ?? this.#lowest
   }
 
   /** Records a reading. */
-  climb(value: number): void {
-    const harsh = this.#heightOf(value, 0)
-    if (harsh >= this.#height) {
+  record(value: number): void {
+    const harsher = this.#indexOf(value, 0)
+    if (harsher >= this.#index) {
       // The first reading may start at any level, without delay.
-      this.#height = harsh
-      this.#milder = 0
+      this.#index = harsher
+      this.#milderReadings = 0
       return
     }
-    const mild = this.#heightOf(value, GAP)
-    if (mild >= this.#height) {
-      this.#milder = 0
+    const milder = this.#indexOf(value, GAP)
+    if (milder >= this.#index) {
+      this.#milderReadings = 0
       return
     }
-    this.#mildest = this.#milder === 0 ? mild : Math.max(this.#mildest, mild)
-    this.#milder++
-    if (this.#milder < PATIENCE) return
-    this.#height = this.#mildest
-    this.#milder = 0
+    this.#milderIndex = this.#milderReadings === 0 ? milder : Math.max(this.#milderIndex, milder)
+    this.#milderReadings++
+    if (this.#milderReadings < PATIENCE) return
+    this.#index = this.#milderIndex
+    this.#milderReadings = 0
   }
 
   /** Starts at the level of a value, without delay. */
-  begin(value: number): void {
-    this.#height = this.#heightOf(value, 0)
-    this.#milder = 0
+  reset(value: number): void {
+    this.#index = this.#indexOf(value, 0)
+    this.#milderReadings = 0
   }
 
-  #heightOf(value: number, gap: number): number {
-    let height = 0
-    for (const { above } of this.#rungs) if (value > above * (1 - gap)) height++
-    return height
+  #indexOf(value: number, gap: number): number {
+    let index = 0
+    for (const { above } of this.#higher) if (value > above * (1 - gap)) index++
+    return index
   }
 }

@@ -9,11 +9,11 @@ export type MeasuredName = keyof typeof MEASURED
 /** The parts of a gate that signals use. */
 export type SignalHost = Pick<ScaleHost, 'loadSources' | 'onHandled'>
 
-const TOLD_BY = {
+const REPORTERS = {
   'queue-depth': ['queueDepth', 'a limited broker or consumer'],
   'error-rate': ['handlers', 'a limited consumer'],
   'consumer-lag': ['consumerLag', 'a limited JetStream consumer'],
-} as const satisfies Record<MeasuredName, readonly [name: string, who: string]>
+} as const satisfies Record<MeasuredName, readonly [measure: string, reporter: string]>
 
 /**
  * Creates a signal reported by brokers and consumers: waiting messages of all of them; the share of handler
@@ -22,12 +22,12 @@ const TOLD_BY = {
  */
 export function measuredSignal(
   name: MeasuredName,
-  { full, asked }: { readonly full?: number | undefined; readonly asked: boolean },
+  { full, isRequired }: { readonly full?: number | undefined; readonly isRequired: boolean },
   { loadSources, onHandled }: SignalHost,
 ): Signal {
-  const [measure, who] = TOLD_BY[name]
+  const [measure, reporter] = REPORTERS[name]
   const errors = errorRate()
-  const end = name === 'error-rate' ? onHandled((_message, { ok }) => errors.observe(ok)) : undefined
+  const close = name === 'error-rate' ? onHandled((_message, { ok }) => errors.observe(ok)) : undefined
   const readers: Readonly<Record<MeasuredName, (nowMs: number) => number | undefined>> = {
     'queue-depth': () => loadSources.queueDepth(),
     'error-rate': nowMs => errors.read(nowMs),
@@ -40,11 +40,12 @@ export function measuredSignal(
     read(nowMs) {
       const wasFirst = isFirst
       isFirst = false
-      if (loadSources.tells(measure)) return readers[name](nowMs)
+      if (loadSources.reports(measure)) return readers[name](nowMs)
       // Not on the first reading, because a broker may be attached a moment later.
-      if (asked && !wasFirst) throw new Error(`nobody tells the gate its ${name}: only ${who} does`)
+      if (isRequired && !wasFirst)
+        throw new Error(`the signal ${name} has no source: attach ${reporter}, which reports it`)
       return undefined
     },
-    ...(end === undefined ? {} : { close: end }),
+    close,
   }
 }

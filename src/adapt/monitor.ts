@@ -1,5 +1,6 @@
 import type { ClusterLoad, NodeLoad, ScaleHost } from '../chain/rules/limit-scaling.ts'
 import type { Scaled } from '../core/decision.ts'
+import { UnsupportedError } from '../core/errors.ts'
 import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
 import type { SignalPlan } from './parse-signal.ts'
 import { SignalReadings, type Worst } from './worst-signal.ts'
@@ -8,7 +9,7 @@ import { SignalReadings, type Worst } from './worst-signal.ts'
 export interface MonitorPlan {
   readonly signals: readonly SignalPlan[]
   readonly levels:
-    | { readonly floor: Omit<HysteresisLevel, 'above'>; readonly rungs: readonly HysteresisLevel[] }
+    | { readonly lowest: Omit<HysteresisLevel, 'above'>; readonly higher: readonly HysteresisLevel[] }
     | undefined
   /** Stages by signal name. */
   readonly stages: ReadonlyMap<string, readonly HysteresisLevel[]>
@@ -37,7 +38,7 @@ export interface LoadReport {
 }
 
 const UNCHANGED: Omit<HysteresisLevel, 'above'> = { name: 'normal', factor: 1 }
-const NOTHING: Worst = { found: new Map(), load: undefined }
+const NO_LOAD: Worst = { bySignal: new Map(), load: undefined }
 
 /**
  * Reads signals at an interval and derives one factor: the smallest of those selected by the load level and
@@ -48,18 +49,21 @@ export class LoadMonitor {
   readonly #levels: Hysteresis | undefined
   readonly #stages: ReadonlyMap<string, Hysteresis>
   #readings: SignalReadings | undefined
-  #worst = NOTHING
+  #worst = NO_LOAD
+  #isRunning = false
   #nodes = 1
   #failures = 0
   #scaled: Scaled | undefined
-  /** Node whose load determines the factor. */
-  #named: { readonly node: string | undefined } | undefined
+  /** Node whose load reduces the limits; undefined if no limit is reduced. */
+  #causingNode: { readonly node: string | undefined } | undefined
   #changes = 0
 
   constructor(plan: MonitorPlan) {
     this.#plan = plan
-    this.#levels = plan.levels && new Hysteresis(plan.levels.floor, plan.levels.rungs)
-    this.#stages = new Map([...plan.stages].map(([name, rungs]) => [name, new Hysteresis(UNCHANGED, rungs)]))
+    this.#levels = plan.levels && new Hysteresis(plan.levels.lowest, plan.levels.higher)
+    this.#stages = new Map(
+      [...plan.stages].map(([name, stages]) => [name, new Hysteresis(UNCHANGED, stages)]),
+    )
   }
 
   get scaled(): Scaled | undefined {
@@ -78,72 +82,85 @@ export class LoadMonitor {
     }
   }
 
-  /** Starts reading. The returned function stops it. With a fixed load, nothing is read. */
+  /**
+   * Starts reading. The returned function stops it. With a fixed load, nothing is read. Throws
+   * UnsupportedError if the monitor runs already.
+   */
   start(host: ScaleHost): () => void {
+    if (this.#isRunning)
+      throw new UnsupportedError('an adaptive() belongs to one gate: make another for the next')
+    this.#isRunning = true
+    const stop = this.#start(host)
+    return () => {
+      this.#isRunning = false
+      stop()
+    }
+  }
+
+  #start(host: ScaleHost): () => void {
     if (host.load === 'none') return () => {}
     const { everyMs, across, node, signals } = this.#plan
     const readings = new SignalReadings(signals, host)
     this.#readings = readings
     if (host.load !== undefined) {
-      this.#assume(host.load, readings, host)
+      this.#setFixedLoad(host.load, readings, host)
       return () => readings.close()
     }
     // Signals that measure the time between two readings start here.
-    readings.take()
-    const fleet = across === 'fleet' ? host.join(node, everyMs) : undefined
-    let ended = false
+    readings.readAll()
+    const cluster = across === 'fleet' ? host.join(node, everyMs) : undefined
+    let isStopped = false
     let cancel: () => void
-    const look = (): void => {
-      cancel = host.clock.after(everyMs, look)
-      readings.take()
-      if (fleet === undefined) this.#go(readings, [], host)
+    const poll = (): void => {
+      cancel = host.clock.after(everyMs, poll)
+      readings.readAll()
+      if (cluster === undefined) this.#recordLoad(readings, [], host)
       else {
-        void this.#ask(fleet, readings).then(others => {
-          if (!ended) this.#go(readings, others, host)
+        void this.#loadOfOthers(cluster, readings).then(others => {
+          if (!isStopped) this.#recordLoad(readings, others, host)
         })
       }
     }
-    cancel = host.clock.after(everyMs, look)
+    cancel = host.clock.after(everyMs, poll)
     return () => {
-      ended = true
+      isStopped = true
       cancel()
-      fleet?.leave()
+      cluster?.leave()
       readings.close()
     }
   }
 
-  #assume(load: number, readings: SignalReadings, host: ScaleHost): void {
-    readings.assume(load)
+  #setFixedLoad(load: number, readings: SignalReadings, host: ScaleHost): void {
+    readings.setLoad(load)
     this.#worst = readings.worst([], undefined)
-    this.#levels?.begin(load)
-    for (const [name, { value }] of this.#worst.found) this.#stages.get(name)?.begin(value)
-    this.#settle(host)
+    this.#levels?.reset(load)
+    for (const [name, { value }] of this.#worst.bySignal) this.#stages.get(name)?.reset(value)
+    this.#updateFactor(host)
   }
 
   /** Returns the load of the other nodes; empty if they cannot be reached. */
-  async #ask(fleet: ClusterLoad, { values }: SignalReadings): Promise<readonly NodeLoad[]> {
-    const others = await fleet.exchange(values)
+  async #loadOfOthers(cluster: ClusterLoad, { values }: SignalReadings): Promise<readonly NodeLoad[]> {
+    const others = await cluster.exchange(values)
     if (others === undefined) this.#failures++
     this.#nodes = 1 + (others?.length ?? 0)
     return others ?? []
   }
 
-  #go(readings: SignalReadings, others: readonly NodeLoad[], host: ScaleHost): void {
-    this.#worst = readings.worst(others, this.#named)
-    const { load, found } = this.#worst
-    if (load !== undefined) this.#levels?.climb(load.value)
+  #recordLoad(readings: SignalReadings, others: readonly NodeLoad[], host: ScaleHost): void {
+    this.#worst = readings.worst(others, this.#causingNode)
+    const { load, bySignal } = this.#worst
+    if (load !== undefined) this.#levels?.record(load.value)
     for (const [name, hysteresis] of this.#stages) {
-      const value = found.get(name)?.value
-      if (value !== undefined) hysteresis.climb(value)
+      const value = bySignal.get(name)?.value
+      if (value !== undefined) hysteresis.record(value)
     }
-    this.#settle(host)
+    this.#updateFactor(host)
   }
 
-  #settle(host: ScaleHost): void {
+  #updateFactor(host: ScaleHost): void {
     const before = this.#scaled
     const { factor, cause, node } = this.#strictest()
-    // Names a node only if limits are reduced.
-    this.#named = factor < 1 ? { node } : undefined
+    this.#causingNode = factor < 1 ? { node } : undefined
     const reason = factor > 1 || node === undefined ? cause : `${cause} of node ${node}`
     if (factor === (before?.factor ?? 1) && (factor === 1 || reason === before?.reason)) return
     if (factor !== (before?.factor ?? 1)) this.#changes++
@@ -153,13 +170,13 @@ export class LoadMonitor {
 
   /** Returns the smallest factor with its cause. Unknown signals do not reduce limits. */
   #strictest(): { readonly factor: number; readonly cause: string; readonly node: string | undefined } {
-    const { load, found } = this.#worst
-    const level = load === undefined ? undefined : this.#levels?.rung
+    const { load, bySignal } = this.#worst
+    const level = load === undefined ? undefined : this.#levels?.level
     let strictest = { factor: level?.factor ?? 1, cause: `load ${level?.name}`, node: load?.node }
-    for (const [name, { rung }] of this.#stages) {
-      const value = found.get(name)
-      if (rung === UNCHANGED || rung.factor >= strictest.factor || value === undefined) continue
-      strictest = { factor: rung.factor, cause: `${name} ${rung.name}`, node: value.node }
+    for (const [name, { level: stage }] of this.#stages) {
+      const reading = bySignal.get(name)
+      if (stage === UNCHANGED || stage.factor >= strictest.factor || reading === undefined) continue
+      strictest = { factor: stage.factor, cause: `${name} ${stage.name}`, node: reading.node }
     }
     return strictest
   }

@@ -53,8 +53,8 @@ export function parseAmount(word: LevelWord, path: string): number {
 
 /** Returns the lowest level and those above it. Throws PolicyError. */
 export function parseLevels(words: LevelWords): {
-  readonly floor: Omit<HysteresisLevel, 'above'>
-  readonly rungs: readonly HysteresisLevel[]
+  readonly lowest: Omit<HysteresisLevel, 'above'>
+  readonly higher: readonly HysteresisLevel[]
 } {
   const entries = Object.entries(words)
   checkCount(entries.length, 'levels')
@@ -93,10 +93,10 @@ export function parseLevels(words: LevelWords): {
       )
     }
   })
-  const [floor, ...higher] = levels
+  const [lowest, ...others] = levels
   return {
-    floor: { name: floor!.name, factor: floor!.factor },
-    rungs: higher.map(({ name, factor }, index) => ({ name, factor, above: levels[index]!.bound })),
+    lowest: { name: lowest!.name, factor: lowest!.factor },
+    higher: others.map(({ name, factor }, index) => ({ name, factor, above: levels[index]!.bound })),
   }
 }
 

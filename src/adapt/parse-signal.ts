@@ -55,7 +55,7 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
   if (typeof word === 'string' && Object.hasOwn(MACHINE, word))
     return { name: word, make: () => MACHINE[word as keyof typeof MACHINE]() }
   if (typeof word === 'string' && Object.hasOwn(MEASURED, word))
-    return { name: word, make: host => measuredSignal(word as MeasuredName, { asked: true }, host) }
+    return { name: word, make: host => measuredSignal(word as MeasuredName, { isRequired: true }, host) }
   throw policyError(
     path,
     `${quote(word)} is not a signal`,
@@ -64,8 +64,8 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
 }
 
 /** Returns a signal that counts only if a source reports it. */
-export function signalIfTold(name: MeasuredName): SignalPlan {
-  return { name, isExtra: true, make: host => measuredSignal(name, { asked: false }, host) }
+export function optionalSignal(name: MeasuredName): SignalPlan {
+  return { name, isExtra: true, make: host => measuredSignal(name, { isRequired: false }, host) }
 }
 
 function countingSignal(word: object): SignalPlan | undefined {
@@ -73,5 +73,5 @@ function countingSignal(word: object): SignalPlan | undefined {
   const name = COUNTING_SIGNALS.find(known => known === entry?.[0])
   if (name === undefined || rest.length > 0) return undefined
   const full = Number(entry![1])
-  return { name, make: host => measuredSignal(name, { full, asked: true }, host) }
+  return { name, make: host => measuredSignal(name, { full, isRequired: true }, host) }
 }

@@ -1,5 +1,6 @@
 import type { Middleware } from '../chain/middleware.ts'
 import type { Handled, HandlerMeta } from '../chain/rules/handler-feedback.ts'
+import { ReloadState } from '../chain/rules/reload-state.ts'
 import { META } from '../chain/rules/rule.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
@@ -54,7 +55,8 @@ const LEAST_MS = 10
 /** Burst as a share of the rate per second: a handler never gets a larger one. */
 const BURST_SECONDS = 0.05
 
-interface State {
+interface RateState {
+  clock: Clock
   perSecond: number
   tokens: number
   filledMs: number
@@ -65,17 +67,11 @@ interface State {
   refused: number
 }
 
-/** Metadata of a feedback, which a successor with the same options can take over. */
-interface FeedbackStation extends HandlerMeta {
-  readonly says: string
-  state(): State
-}
-
 /**
- * Creates a rate that a control law adjusts at intervals, enforced by a token bucket. `says` identifies the
- * law and its options. Throws PolicyError.
+ * Creates a rate that a control law adjusts at intervals, enforced by a token bucket. Throws PolicyError.
+ * After a reload, a feedback with the same law and options continues.
  */
-export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Feedback {
+export function createFeedback(lawName: string, options: FeedbackOptions, law: Law): Feedback {
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
   if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= MAX_SIZES.feedbackPerSecond)) {
@@ -91,11 +87,13 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
   }
   if (!(everyMs >= LEAST_MS))
     throw policyError('everyMs', `${everyMs} is no interval`, `use at least ${LEAST_MS}`)
-  let clock = options.clock ?? systemClock
-  let state = begin(startPerSecond, clock.now())
+  const reloadState = new ReloadState(
+    JSON.stringify(['feedback', lawName, { ...options, clock: undefined }]),
+    createRateState(startPerSecond, options.clock ?? systemClock),
+  )
 
   /** Adjusts the rate on the next call, so that no timer is needed. */
-  const settle = (nowMs: number): void => {
+  const adjustRate = (state: RateState, nowMs: number): void => {
     const elapsedMs = nowMs - state.sinceMs
     if (elapsedMs < everyMs) return
     const { perSecond, done, failed, sumMs, refused } = state
@@ -114,19 +112,23 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
     state.sinceMs = nowMs
     state.done = state.failed = state.sumMs = state.refused = 0
   }
-  const tokensAt = (nowMs: number): number => {
+  const tokensAt = (state: RateState, nowMs: number): number => {
     const most = Math.max(1, state.perSecond * BURST_SECONDS)
     const refilled = (Math.max(0, nowMs - state.filledMs) * state.perSecond) / 1000
     return Math.min(most, state.tokens + refilled)
   }
-  const refuse = (tokens: number): Decision => ({
-    ...{ allowed: false, outcome: exceeded, reason: 'handler_busy', rule: name },
+  const refuse = (state: RateState, tokens: number): Decision => ({
+    allowed: false,
+    outcome: exceeded,
+    reason: 'handler_busy',
+    rule: name,
     retryAfterMs: Math.max(1, Math.ceil(((1 - tokens) * 1000) / state.perSecond)),
   })
   const admit: Middleware = (_message, next) => {
-    const nowMs = clock.now()
-    settle(nowMs)
-    state.tokens = tokensAt(nowMs)
+    const state = reloadState.value
+    const nowMs = state.clock.now()
+    adjustRate(state, nowMs)
+    state.tokens = tokensAt(state, nowMs)
     state.filledMs = Math.max(state.filledMs, nowMs)
     if (state.tokens >= 1) {
       state.tokens--
@@ -137,48 +139,60 @@ export function feedbackOf(options: FeedbackOptions, says: string, law: Law): Fe
       })
     }
     state.refused++
-    return refuse(state.tokens)
+    return refuse(state, state.tokens)
   }
   const observe = (latencyMs: number, ok: boolean): void => {
+    const state = reloadState.value
     if (ok) state.done++
     else state.failed++
     state.sumMs += latencyMs >= 0 ? latencyMs : 0
-    settle(clock.now())
+    adjustRate(state, state.clock.now())
   }
-  const meta: FeedbackStation = {
-    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded },
-    says: JSON.stringify([says, { ...options, clock: undefined }]),
-    state: () => state,
+  const meta: HandlerMeta = {
+    kind: 'handler',
+    name,
+    enabled: true,
+    priority: 0,
+    outcome: exceeded,
+    state: reloadState,
     observe: (_message, { durationMs, ok }: Handled) => observe(durationMs, ok),
     refusal: () => {
-      const tokens = tokensAt(clock.now())
-      return tokens >= 1 ? undefined : refuse(tokens)
+      const state = reloadState.value
+      const tokens = tokensAt(state, state.clock.now())
+      return tokens >= 1 ? undefined : refuse(state, tokens)
     },
     describe: () => {
-      const verdict = tokensAt(clock.now()) >= 1 ? 'passes' : `is answered ${exceeded}`
+      const state = reloadState.value
+      const verdict = tokensAt(state, state.clock.now()) >= 1 ? 'passes' : `is answered ${exceeded}`
       return `${verdict}: the handler is given ${Math.round(state.perSecond * 10) / 10} a second`
     },
     attach(host) {
-      if (options.clock !== undefined || host.clock === clock) return
-      clock = host.clock
-      state.filledMs = state.sinceMs = clock.now()
-    },
-    inherit(other) {
-      const { says: theirs, state: found } = other as Partial<FeedbackStation>
-      if (theirs !== meta.says || found === undefined) return false
-      state = found()
-      return true
+      const state = reloadState.value
+      if (options.clock !== undefined || host.clock === state.clock) return
+      state.clock = host.clock
+      state.filledMs = state.sinceMs = host.clock.now()
     },
   }
   return {
     observe,
     get perSecond() {
-      return state.perSecond
+      return reloadState.value.perSecond
     },
     admit: Object.assign(admit, { [META]: meta }),
   }
 }
 
-function begin(perSecond: number, nowMs: number): State {
-  return { perSecond, tokens: 1, filledMs: nowMs, sinceMs: nowMs, done: 0, failed: 0, sumMs: 0, refused: 0 }
+function createRateState(perSecond: number, clock: Clock): RateState {
+  const nowMs = clock.now()
+  return {
+    clock,
+    perSecond,
+    tokens: 1,
+    filledMs: nowMs,
+    sinceMs: nowMs,
+    done: 0,
+    failed: 0,
+    sumMs: 0,
+    refused: 0,
+  }
 }

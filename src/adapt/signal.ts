@@ -6,5 +6,5 @@ export interface Signal {
   /** Returns the current value; undefined if it is unknown. May throw; the signal is then left out. */
   read(nowMs: number): number | undefined
   /** Releases its resources. */
-  close?(): void
+  close?: (() => void) | undefined
 }

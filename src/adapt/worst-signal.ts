@@ -3,16 +3,19 @@ import type { SignalPlan } from './parse-signal.ts'
 import type { Signal } from './signal.ts'
 
 /** A value and the node that reported it; undefined for this node. */
-export interface Found {
+export interface NodeValue {
   readonly value: number
   readonly node: string | undefined
 }
 
 /**
- * A named node keeps its name while its value is at least this share of the highest. Otherwise names would
+ * A node is named as the cause while its value is at least this share of the highest. Otherwise names would
  * change constantly.
  */
 const NEAR = 0.9
+
+/** Node whose load reduces the limits; `node` is undefined for this node. */
+type CausingNode = { readonly node: string | undefined }
 
 /** Signals of this node: last values and numbers of failures. */
 export class SignalReadings {
@@ -29,7 +32,7 @@ export class SignalReadings {
   }
 
   /** Reads all signals. */
-  take(): void {
+  readAll(): void {
     const nowMs = this.#host.clock.now()
     for (const signal of this.#signals) {
       const value = this.#valueOf(signal, nowMs)
@@ -39,29 +42,29 @@ export class SignalReadings {
   }
 
   /** Sets all requested signals to the values of a fixed load. */
-  assume(load: number): void {
+  setLoad(load: number): void {
     for (const [index, { name, full = 1 }] of this.#signals.entries()) {
       if (!this.#plans[index]!.isExtra) this.values.set(name, load * full)
     }
   }
 
   /**
-   * Returns the highest values of this node and others, by signal. `named` is the node that determines the
-   * current factor.
+   * Returns the highest values of this node and others, by signal. `causingNode` is the node that determines
+   * the current factor.
    */
-  worst(others: readonly NodeLoad[], named: { readonly node: string | undefined } | undefined): Worst {
-    const found = new Map<string, Found>()
-    let load: Found | undefined
+  worst(others: readonly NodeLoad[], causingNode: CausingNode | undefined): Worst {
+    const bySignal = new Map<string, NodeValue>()
+    let load: NodeValue | undefined
     for (const [index, { name, full = 1 }] of this.#signals.entries()) {
-      const worst = worstOf(name, this.values.get(name), others, named)
+      const worst = worstOf(name, this.values.get(name), others, causingNode)
       if (worst === undefined) continue
-      found.set(name, worst)
+      bySignal.set(name, worst)
       // A signal that was not requested counts for its stages only.
       if (this.#plans[index]!.isExtra) continue
       const share = Math.min(1, worst.value / full)
       if (share > (load?.value ?? -1)) load = { value: share, node: worst.node }
     }
-    return { found, load }
+    return { bySignal, load }
   }
 
   close(): void {
@@ -90,24 +93,24 @@ export class SignalReadings {
 
 /** Highest values by signal, and of all signals as a load from 0 to 1. */
 export interface Worst {
-  readonly found: ReadonlyMap<string, Found>
-  readonly load: Found | undefined
+  readonly bySignal: ReadonlyMap<string, NodeValue>
+  readonly load: NodeValue | undefined
 }
 
 function worstOf(
   signal: string,
   own: number | undefined,
   others: readonly NodeLoad[],
-  named: { readonly node: string | undefined } | undefined,
-): Found | undefined {
-  let worst: Found | undefined = own === undefined ? undefined : { value: own, node: undefined }
-  let ofNamed = named?.node === undefined ? own : undefined
+  causingNode: CausingNode | undefined,
+): NodeValue | undefined {
+  let worst: NodeValue | undefined = own === undefined ? undefined : { value: own, node: undefined }
+  let ofCausing = causingNode?.node === undefined ? own : undefined
   for (const { node, signals } of others) {
     const value = signals.get(signal)
     if (value === undefined) continue
     if (value > (worst?.value ?? -1)) worst = { value, node }
-    if (node === named?.node) ofNamed = Math.max(value, ofNamed ?? 0)
+    if (node === causingNode?.node) ofCausing = Math.max(value, ofCausing ?? 0)
   }
-  if (worst === undefined || named === undefined || ofNamed === undefined) return worst
-  return ofNamed >= NEAR * worst.value ? { value: worst.value, node: named.node } : worst
+  if (worst === undefined || causingNode === undefined || ofCausing === undefined) return worst
+  return ofCausing >= NEAR * worst.value ? { value: worst.value, node: causingNode.node } : worst
 }

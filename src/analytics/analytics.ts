@@ -194,5 +194,5 @@ export class Analytics {
 
 /** Returns false for a state made per message, as when headers identify the sender. */
 function isPersistent(senderState: SenderState): boolean {
-  return senderState.routes?.areKept ?? false
+  return senderState.routes?.canReuseStates ?? false
 }

@@ -1,79 +1,120 @@
 import type { Middleware } from '../chain/middleware.ts'
 import { metaOf } from '../chain/routing/plan-steps.ts'
 import { activeLimits, RouteTable } from '../chain/routing/route-table.ts'
-import type { RuleRegistry } from '../chain/routing/rule-registry.ts'
+import { RuleRegistry } from '../chain/routing/rule-registry.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
+import { compareAge } from '../chain/rules/entry-age.ts'
+import type { LoadSources } from '../chain/rules/load-sources.ts'
+import { compilePenalty, type PenaltySpec } from '../chain/rules/penalty.ts'
+import { concerns, counterOf, overrideName } from '../chain/rules/rate-override.ts'
+import { adoptStates, type ReloadState } from '../chain/rules/reload-state.ts'
+import type { Rule } from '../chain/rules/rule.ts'
 import { isExempt } from '../chain/rules/rule-info.ts'
+import { compileTiers, type TiersSpec } from '../chain/rules/tiers.ts'
 import { LastPayloads } from '../chain/rules/unchanged.ts'
+import { UsageWarnings } from '../chain/rules/usage-warning.ts'
+import { type BehaviourSpec, compileBehaviour } from '../chain/senders/behaviour.ts'
+import { SenderOverrides } from '../chain/senders/sender-overrides.ts'
 import { getSenderState, SenderState } from '../chain/senders/sender-state.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
+import { checkWithin } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { checkMessage, type Dialect, type Message, type Sender } from '../core/message.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import type { Selector, Store } from '../stores/store.ts'
+import { StoreClusterLoad } from './cluster-load.ts'
+import type { GateEmitter } from './decision-listeners.ts'
+import type { AddedExemption } from './entry-types.ts'
 import { HandlerMonitor } from './handler-monitor.ts'
 import { HeldCounts } from './held-counts.ts'
-import type { LimitScaler } from './limit-scaling.ts'
-import type { RuntimeConfig } from './runtime-config.ts'
+import { LimitScaler } from './limit-scaling.ts'
+import type { TierLookup } from './tier-cache.ts'
 
 /** Maximum number of store calls that one reset runs at the same time. */
 const MAX_CONCURRENT_FORGETS = 64
 
+/** The parts of a gate that the active chain uses. The gate itself owns the sender states. */
 interface ChainHost {
   readonly clock: Clock
   readonly logger: Logger
+  readonly store: Store
+  readonly loadSources: LoadSources
 }
 
-/** Records a refusal that was decided outside of a check. */
-type ReportRefusal = (decision: Decision, message: Message, senderState: SenderState) => void
+/** Options of senders and limits. A policy that defines tiers, penalties or behaviour takes precedence. */
+export interface ChainOptions {
+  readonly dialect?: Dialect | undefined
+  /** Fixed load for adaptive limits instead of a measured one, 0 to 1. `none`: limits apply as written. */
+  readonly load?: number | 'none' | undefined
+  /** Tiers. `{}` uses the five defaults. */
+  readonly tiers?: TiersSpec | undefined
+  /** Function that looks up the tier of a sender. */
+  readonly tierOf?: TierLookup | TierLookup['of'] | undefined
+  readonly penalties?: PenaltySpec | undefined
+  /** Limits that depend on the sender's behaviour. `{}` uses the default factors 1.2 and 0.3. */
+  readonly behaviour?: BehaviourSpec | undefined
+}
 
 /** The chain in force at a gate, and the plan of each sender under it. */
 export class ActiveChain {
   /** Rebuilt after every change of the chain, which invalidates all sender states. Never null in a new sender state. */
   routes: RouteTable | null = null
   registry: RuleRegistry
-  policy: CompiledPolicy | undefined
   /** Middleware added with `use`; runs after the policy's own. */
   readonly used: { readonly pattern: string | undefined; readonly middleware: Middleware }[] = []
-  readonly #gate: object
-  readonly #clock: Clock
-  /** True once any message was decided. */
-  #isRouted = false
-  readonly #store: Store
-  readonly #runtimeConfig: RuntimeConfig
-  #pendingLookup: Promise<void> | undefined
-  readonly #limitScaler: LimitScaler
+  /** Exemptions added at run time, by name. Call `rebuild` after a change. */
+  readonly runtimeExemptions = new Map<string, AddedExemption>()
+  /** Bans, overrides, tiers and behaviour of senders. Call `invalidatePlans` after a change. */
+  readonly senderOverrides = new SenderOverrides()
   readonly handlerMonitor: HandlerMonitor
   readonly held: HeldCounts
   /** Payloads that `unchanged` rules compare with. They survive every change of the chain. */
   readonly lastPayloads = new LastPayloads()
+  readonly #gate: ChainHost
+  readonly #usageWarnings: UsageWarnings
+  readonly #limitScaler: LimitScaler
+  readonly #codeOptions: Pick<CompiledPolicy, 'tiers' | 'penalty' | 'compiledBehaviour'>
+  #policy: CompiledPolicy | undefined
+  /** True once any message was decided. */
+  #isRouted = false
 
-  constructor(
-    gate: ChainHost,
-    store: Store,
-    runtimeConfig: RuntimeConfig,
-    dialect: Dialect,
-    limitScaler: LimitScaler,
-    report: ReportRefusal,
-  ) {
+  /** Throws PolicyError. */
+  constructor(gate: ChainHost, emitter: GateEmitter, options: ChainOptions) {
+    const { clock, logger, store, loadSources } = gate
     this.#gate = gate
-    this.#clock = gate.clock
-    this.#store = store
-    this.#runtimeConfig = runtimeConfig
-    this.#limitScaler = limitScaler
-    this.handlerMonitor = new HandlerMonitor(
-      gate.clock,
-      gate.logger,
-      (...opened) => runtimeConfig.shareOpened(...opened),
-      message => this.resolveSender(message).identity,
-    )
+    this.#codeOptions = {
+      tiers: checkWithin('tiers', () => compileTiers(options.tiers ?? (options.tierOf && {}))),
+      penalty: checkWithin('penalties', () => compilePenalty(options.penalties)),
+      compiledBehaviour: checkWithin('behaviour', () => compileBehaviour(options.behaviour)),
+    }
+    this.#usageWarnings = new UsageWarnings(warning => emitter.emit('warning', warning))
+    this.handlerMonitor = new HandlerMonitor(clock, logger, message => this.identityOf(message))
     this.held = new HeldCounts({
-      senderOf: message => this.resolveSender(message).identity,
+      senderOf: message => this.identityOf(message),
       isExempt: message => this.#isExempt(message),
-      report: (decision, message) => report(decision, message, this.resolveSender(message)),
+      report: (decision, message) => {
+        if (!emitter.hasDecisionListeners) return
+        emitter.emitDecision(decision, message, this.resolveWithoutLookup(message))
+      },
     })
-    this.registry = runtimeConfig.assemble(undefined, dialect, this.used)
+    const { sharedEntries } = store
+    this.#limitScaler = new LimitScaler({
+      clock,
+      logger,
+      loadSources,
+      load: options.load,
+      onHandled: listener => this.handlerMonitor.on(listener),
+      join: (node, everyMs) =>
+        sharedEntries && new StoreClusterLoad({ sharedEntries, clock, logger, node, everyMs }),
+      changed: scaled => {
+        this.routes = null
+        this.#updateStoreLimits()
+        emitter.emit('scaled', scaled)
+        emitter.emit('changed')
+      },
+    })
+    this.registry = this.#buildRegistry(undefined, options.dialect ?? 'mqtt')
   }
 
   /**
@@ -81,15 +122,46 @@ export class ActiveChain {
    * removed rules. Throws PolicyError and changes nothing if the chain is invalid.
    */
   build(policy: CompiledPolicy | undefined, dialect: Dialect): readonly string[] {
-    const before = this.registry.names
-    this.registry = this.#runtimeConfig.assemble(policy, dialect, this.used)
-    this.policy = policy
+    const before = this.registry
+    this.registry = this.#buildRegistry(policy, dialect)
+    this.#policy = policy
     this.routes = null
+    adoptStates(reloadStates(before), reloadStates(this.registry))
     this.handlerMonitor.follow(this.registry.entries)
     this.held.follow(this.registry.entries)
     this.#retainPayloads()
     this.#updateStoreLimits()
-    return [...before].filter(name => !this.registry.names.has(name))
+    return [...before.names].filter(name => !this.registry.names.has(name))
+  }
+
+  /** Builds the chain again after a change of runtime exemptions. Throws PolicyError like `build`. */
+  rebuild(): void {
+    this.build(this.#policy, this.registry.dialect)
+  }
+
+  /** Stops measuring load. */
+  close(): void {
+    this.#limitScaler.close()
+  }
+
+  /**
+   * Returns the chain: runtime exemptions, the policy's entries, entries added in code, and the limits of
+   * tiers. Sets the tiers, penalty and behaviour that it uses. Throws PolicyError.
+   */
+  #buildRegistry(policy: CompiledPolicy | undefined, dialect: Dialect): RuleRegistry {
+    const registry = new RuleRegistry(dialect)
+    // Sorted by age, because nodes receive them in any order.
+    for (const { middleware } of [...this.runtimeExemptions.values()].sort(compareAge))
+      registry.add(undefined, middleware, true)
+    if (policy?.adaptive !== undefined) registry.add(undefined, policy.adaptive)
+    for (const { pattern, middleware } of [...(policy?.entries ?? []), ...this.used])
+      registry.add(pattern, middleware)
+    const tiers = policy?.tiers ?? this.#codeOptions.tiers
+    for (const { rule } of tiers?.byName.values() ?? []) if (rule !== undefined) registry.addTier(rule)
+    this.senderOverrides.tiers = tiers
+    this.senderOverrides.compiledBehaviour = policy?.compiledBehaviour ?? this.#codeOptions.compiledBehaviour
+    this.senderOverrides.penalty = policy?.penalty ?? this.#codeOptions.penalty
+    return registry
   }
 
   /** Forgets the payloads of `unchanged` rules that are gone or disabled, or have another topic or scope. */
@@ -105,8 +177,8 @@ export class ActiveChain {
   /** Forgets the payload that `unchanged` rules have recorded last for a message's topic. */
   forgetPayload(message: Message): void {
     if (this.lastPayloads.size === 0) return
-    const senderState = this.resolveSender(message)
-    const rules = planFor(senderState, this.#clock.now()).steps.flatMap(step =>
+    const senderState = this.resolveWithoutLookup(message)
+    const rules = planFor(senderState, this.#gate.clock.now()).steps.flatMap(step =>
       step.kind === 'unchanged' ? step.rules : [],
     )
     this.lastPayloads.forget(rules, message, senderState.identity)
@@ -114,13 +186,13 @@ export class ActiveChain {
 
   /** Forgets counts, including the separate counts of overrides. Returns the number of keys. */
   async reset(selector: Selector): Promise<number> {
-    let count = await this.#store.forget(selector)
+    let count = await this.#gate.store.forget(selector)
     if (selector.key === undefined) count += this.lastPayloads.forgetRule(selector.rule)
     const rule = selector.rule === undefined ? undefined : this.registry.countedAs(selector.rule)
-    const ephemeral = rule === undefined ? [] : this.#runtimeConfig.overrideSelectors(rule, selector.key)
-    for (let first = 0; first < ephemeral.length; first += MAX_CONCURRENT_FORGETS) {
-      const some = ephemeral.slice(first, first + MAX_CONCURRENT_FORGETS)
-      for (const forgotten of await Promise.all(some.map(each => this.#store.forget(each))))
+    const selectors = rule === undefined ? [] : overrideSelectors(this.senderOverrides, rule, selector.key)
+    for (let first = 0; first < selectors.length; first += MAX_CONCURRENT_FORGETS) {
+      const some = selectors.slice(first, first + MAX_CONCURRENT_FORGETS)
+      for (const forgotten of await Promise.all(some.map(each => this.#gate.store.forget(each))))
         count += forgotten
     }
     return count
@@ -128,27 +200,29 @@ export class ActiveChain {
 
   /** Returns the refusal of a banned sender, as far as its connect identifies it. */
   banOf(sender: Sender): Decision | undefined {
-    if (this.#runtimeConfig.senderOverrides.bans.isEmpty) return undefined
+    if (this.senderOverrides.bans.isEmpty) return undefined
     const message: Message = { topic: 'connect', on: 'connect', sender, size: 0 }
-    const senderState = this.currentRoutes().settle(new SenderState(sender, sender), message)
-    // Nothing here waits for a tier lookup.
-    this.#runtimeConfig.takePendingLookup()
+    const senderState = new SenderState(sender, sender)
+    // Bans do not depend on the tier, so a pending lookup does not matter.
+    this.currentRoutes().resolve(senderState, message)
     const { evaluator } = senderState.senderPlan!
-    return evaluator.kind === 'banned' ? evaluator.decide(message, senderState, this.#clock.now()) : undefined
+    return evaluator.kind === 'banned'
+      ? evaluator.decide(message, senderState, this.#gate.clock.now())
+      : undefined
   }
 
   /** Counts a connect once its sender is authenticated. Returns the refusal if it is one too many. */
   confirmConnect(message: Message): Decision | undefined {
-    const senderState = this.resolveSender(message)
-    const nowMs = this.#clock.now()
+    const senderState = this.resolveWithoutLookup(message)
+    const nowMs = this.#gate.clock.now()
     const { evaluator } = planFor(senderState, nowMs)
     if (evaluator.kind === 'banned') return evaluator.decide(message, senderState, nowMs)
     return evaluator.kind === 'connect' ? evaluator.confirm(message, senderState, nowMs) : undefined
   }
 
-  /** Records a refusal for penalties. Never throws. */
-  recordRefusal(decision: Decision, message: Message): void {
-    this.#runtimeConfig.note(decision, this.registry, message, this.resolveSender(message).identity)
+  /** True if refusals have to be recorded for penalties. */
+  get hasPenalties(): boolean {
+    return this.senderOverrides.penalty !== undefined || this.registry.hasPenalties
   }
 
   /** Adds to the chain in force. Throws PolicyError. */
@@ -160,18 +234,12 @@ export class ActiveChain {
     this.held.follow(this.registry.entries)
   }
 
-  /** Rebuilds every plan so that the new limits count from now on. */
-  rebuildPlans(): void {
-    this.routes = null
-    this.#updateStoreLimits()
-  }
-
   /** Reports the limits now in force to the store. */
   #updateStoreLimits(): void {
-    if (this.#store.adopt === undefined) return
+    if (this.#gate.store.adopt === undefined) return
     // Why: an adaptive limit that continues under a new policy needs its factor at once.
     if (this.#isRouted) this.#limitScaler.follow(this.registry.entries)
-    this.#store.adopt(activeLimits(this.registry, this.#runtimeConfig.senderOverrides), this.#clock.now())
+    this.#gate.store.adopt(activeLimits(this.registry, this.senderOverrides), this.#gate.clock.now())
   }
 
   /** Makes every sender resolve its plan again before its next message. Compiles nothing. */
@@ -179,51 +247,92 @@ export class ActiveChain {
     this.routes = this.routes?.renewed() ?? null
   }
 
-  /** Returns the sender state of a message's sender, switched to the message's topic. */
-  resolveSender(message: Message): SenderState {
-    this.#pendingLookup = undefined
+  /**
+   * Returns the state of a message's sender, switched to the message's topic. While the sender's tier is being
+   * looked up, returns that lookup; the caller waits and resolves the sender again. Why: a state changes with
+   * each message of the sender, so a promise of it would be outdated.
+   */
+  resolveSender(message: Message): SenderState | Promise<void> {
     const routes = this.currentRoutes()
-    if (!routes.areKept)
-      return this.#resolvePlan(routes, new SenderState(message.sender, message.sender), message)
-    if (typeof message.sender !== 'object') checkMessage(message)
-    const senderState = getSenderState(message.sender, this.#gate)
-    if (senderState.routes === routes && senderState.topic === message.topic && senderState.on === message.on)
-      return senderState
-    if (senderState.routes === routes && senderState.restoreTopic(message.topic, message.on))
-      return senderState
-    return this.#resolvePlan(routes, senderState, message)
+    const senderState = this.#stateOf(message, routes)
+    return this.#switchTopic(senderState, message, routes) ?? senderState
   }
 
-  /** Pending tier lookup of the sender resolved last. The caller awaits it, then resolves the sender again. */
-  get pendingLookup(): Promise<void> | undefined {
-    return this.#pendingLookup
-  }
-
-  #isExempt(message: Message): boolean {
-    const senderState = this.resolveSender(message)
-    const nowMs = this.#clock.now()
-    return isExempt(planFor(senderState, nowMs).steps, message, senderState.identity, nowMs)
-  }
-
-  #resolvePlan(routes: RouteTable, senderState: SenderState, message: Message): SenderState {
-    checkMessage(message)
-    routes.settle(senderState, message)
-    this.#pendingLookup = this.#runtimeConfig.takePendingLookup()
-    if (this.#pendingLookup !== undefined) senderState.routes = undefined
+  /** Returns the same state at once. While the tier is being looked up, the one known so far applies. */
+  resolveWithoutLookup(message: Message): SenderState {
+    const routes = this.currentRoutes()
+    const senderState = this.#stateOf(message, routes)
+    this.#switchTopic(senderState, message, routes)
     return senderState
+  }
+
+  /** Returns the sender of a message with the parts that the policy adds. */
+  identityOf(message: Message): Sender {
+    return this.resolveWithoutLookup(message).identity
   }
 
   currentRoutes(): RouteTable {
     if (this.routes === null) this.#limitScaler.follow(this.registry.entries)
     this.#isRouted = true
     this.routes ??= new RouteTable({
-      ...{ gate: this.#gate, registry: this.registry, identity: this.policy?.identity, store: this.#store },
-      ...{
-        senderOverrides: this.#runtimeConfig.senderOverrides,
-        usageWarnings: this.#runtimeConfig.usageWarnings,
-        lastPayloads: this.lastPayloads,
-      },
+      gate: this.#gate,
+      registry: this.registry,
+      identity: this.#policy?.identity,
+      store: this.#gate.store,
+      senderOverrides: this.senderOverrides,
+      usageWarnings: this.#usageWarnings,
+      lastPayloads: this.lastPayloads,
     })
     return this.routes
   }
+
+  #stateOf(message: Message, routes: RouteTable): SenderState {
+    if (!routes.canReuseStates) return new SenderState(message.sender, message.sender)
+    if (typeof message.sender !== 'object') checkMessage(message)
+    return getSenderState(message.sender, this.#gate)
+  }
+
+  /** Switches a state to the topic of a message. Returns the pending lookup of the sender's tier. */
+  #switchTopic(senderState: SenderState, message: Message, routes: RouteTable): Promise<void> | undefined {
+    const { topic, on } = message
+    const isCurrent = senderState.routes === routes
+    if (isCurrent && senderState.topic === topic && senderState.on === on) return undefined
+    if (isCurrent && senderState.restoreTopic(topic, on)) return undefined
+    checkMessage(message)
+    const tierLookup = routes.resolve(senderState, message)
+    // The next message resolves the sender again.
+    if (tierLookup !== undefined) senderState.routes = undefined
+    return tierLookup
+  }
+
+  #isExempt(message: Message): boolean {
+    const senderState = this.resolveWithoutLookup(message)
+    const nowMs = this.#gate.clock.now()
+    return isExempt(planFor(senderState, nowMs).steps, message, senderState.identity, nowMs)
+  }
+}
+
+/** Returns the states of a chain that a later chain may adopt. */
+function reloadStates({ entries }: RuleRegistry): readonly ReloadState<unknown>[] {
+  return entries.flatMap(({ middleware }) => {
+    const meta = metaOf(middleware)
+    return meta?.kind === 'handler' || meta?.kind === 'scale' ? [meta.state] : []
+  })
+}
+
+/** Returns selectors of the counts that overrides hold for a rule, or for one of its keys. */
+function overrideSelectors(
+  { overrides }: SenderOverrides,
+  rule: Rule,
+  key: string | undefined,
+): readonly Selector[] {
+  const selectors = new Map<string, Selector>()
+  for (const override of overrides.values()) {
+    const { effect } = override
+    if (effect.kind === 'unlimited' || !concerns(override, rule)) continue
+    const name = overrideName(rule.limit, effect)
+    if (key === undefined) selectors.set(name, { rule: name })
+    else selectors.set(override.id, { rule: name, key: counterOf(override) + key })
+  }
+  return [...selectors.values()]
 }

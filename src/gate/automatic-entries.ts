@@ -1,5 +1,8 @@
+import type { BehaviourTracker } from '../chain/senders/behaviour.ts'
 import type { SubjectKey } from '../chain/senders/sender-selector.ts'
+import type { Clock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
+import type { HandlerMonitor } from './handler-monitor.ts'
 import type { EntryType } from './runtime-list.ts'
 
 /** An abusive sender found by one node, and applied by all. */
@@ -13,34 +16,33 @@ export interface OpenBreaker {
   readonly key: string
 }
 
-/** Returns the entry type of abusive senders. `hold` applies an entry, `forgive` reverts it. */
-export function behaviourEntryType(
-  hold: (whom: SubjectKey, untilMs: number) => void,
-  forgive: (whom: SubjectKey) => void,
-): EntryType<AbusiveSender> {
+/** Returns the entry type of abusive senders. */
+export function behaviourEntryType(tracker: BehaviourTracker, clock: Clock): EntryType<AbusiveSender> {
   return {
     kind: 'behaviour',
     parse: ({ whom: { part, text } }) => ({ id: `${part}:${text}`, given: { whom: { part, text } } }),
     apply({ whom }, { expiresAtMs }) {
       if (typeof whom?.part !== 'string' || typeof whom.text !== 'string' || expiresAtMs === undefined)
-        throw policyError('whom', 'nobody is named, or for ever', 'name a part of a sender and an end')
-      hold(whom, expiresAtMs)
-      return () => forgive(whom)
+        throw policyError('whom', 'the sender or its end is missing', 'give a part of a sender and an end')
+      tracker.setAbusive(whom, expiresAtMs)
+      return () => tracker.clearAbusive(whom, clock.now())
     },
   }
 }
 
 /** Returns the entry type of open breakers. */
-export function breakerEntryType(
-  opened: (breaker: string, key: string, untilMs: number) => void,
-): EntryType<OpenBreaker> {
+export function breakerEntryType(handlerMonitor: HandlerMonitor): EntryType<OpenBreaker> {
   return {
     kind: 'breaker',
     parse: ({ breaker, key }) => ({ id: `${breaker} ${key}`, given: { breaker, key } }),
     apply({ breaker, key }, { expiresAtMs }) {
       if (typeof breaker !== 'string' || typeof key !== 'string' || expiresAtMs === undefined)
-        throw policyError('key', 'no breaker is named, or for ever', 'name a breaker, a key and an end')
-      opened(breaker, key, expiresAtMs)
+        throw policyError(
+          'key',
+          'the breaker, its key or its end is missing',
+          'give a breaker, a key and an end',
+        )
+      handlerMonitor.applyOpened(breaker, key, expiresAtMs)
       // A breaker closes by itself.
       return () => {}
     },

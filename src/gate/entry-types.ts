@@ -142,9 +142,9 @@ export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierO
     },
     apply({ tier, ...rest }, { addedAtMs, sequence = 0 }) {
       const subjectKey = subjectKeyOf(rest)
-      const given = { tier, addedAtMs, sequence }
-      senderOverrides.given.add(subjectKey, given)
-      return () => senderOverrides.given.remove(subjectKey, given)
+      const assigned = { tier, addedAtMs, sequence }
+      senderOverrides.assignedTiers.add(subjectKey, assigned)
+      return () => senderOverrides.assignedTiers.remove(subjectKey, assigned)
     },
   }
 }

@@ -4,9 +4,9 @@ import { planFor } from '../chain/routing/sender-plan.ts'
 import { LoadSources } from '../chain/rules/load-sources.ts'
 import { keyUnder } from '../chain/rules/rule-info.ts'
 import { cachedState, createSender, type SenderState } from '../chain/senders/sender-state.ts'
-import { type SteadyClock, steady, systemClock } from '../core/clock.ts'
+import { type Clock, type SteadyClock, steady, systemClock } from '../core/clock.ts'
 import type { Decision, Outcome } from '../core/decision.ts'
-import { UnsupportedError } from '../core/errors.ts'
+import { checkWord, policyError, UnsupportedError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { andThen } from '../core/maybe-promise.ts'
 import {
@@ -18,36 +18,63 @@ import {
   type Message,
   type Sender,
 } from '../core/message.ts'
+import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { RuleInfo } from '../outcomes/rule-info.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import { openStore } from '../stores/open-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import type { Selector, Store } from '../stores/store.ts'
-import { ActiveChain } from './active-chain.ts'
+import { ActiveChain, type ChainOptions } from './active-chain.ts'
 import { type DecisionCounter, GateEmitter } from './decision-listeners.ts'
 import type { GateEvents, PolicyChange } from './gate-events.ts'
-import { LimitScaler } from './limit-scaling.ts'
-import type { GateOptions } from './options.ts'
 import { type PolicySource, type ReadOptions, readPolicy, watchFiles } from './policy-source.ts'
 import { type RunOptions, type RunResult, runLimited } from './run-limited.ts'
 import { RuntimeConfig } from './runtime-config.ts'
 import {
   checkDialect,
-  checkGateOptions,
   checkLimit,
   checkLimits,
   checkMiddleware,
   checkSameStore,
 } from './store-compatibility.ts'
 
-export type { GateEvents, GateOptions, PolicyChange, PolicySource }
+export type { GateEvents, PolicyChange, PolicySource }
+
+/** Options of a gate. */
+export interface GateOptions extends ReadOptions, ChainOptions {
+  /**
+   * Store of the counters; it stays open when the gate is closed. Default: the store that the policy names,
+   * or a MemoryStore, which the gate closes itself.
+   */
+  readonly store?: Store | undefined
+  readonly clock?: Clock | undefined
+  readonly logger?: Logger | undefined
+  /** For `fromPolicy`: watch the policy's files and apply each valid change. Default: false. */
+  readonly watch?: boolean | undefined
+}
+
+export const GATE_OPTIONS: OptionNames<GateOptions> = {
+  env: true,
+  algorithms: true,
+  load: true,
+  tiers: true,
+  tierOf: true,
+  penalties: true,
+  behaviour: true,
+  store: true,
+  clock: true,
+  dialect: true,
+  logger: true,
+  watch: true,
+}
 
 /** Decides whether a message may pass. */
 export class Gate {
   /** Monotone clock. If the system clock steps back, it stays at the greatest time seen. */
   readonly clock: SteadyClock
   readonly #activeChain: ActiveChain
+  readonly #runtimeConfig: RuntimeConfig
   /** Set if there are listeners or counters of decisions, or penalties. */
   #hasDecisionListeners = false
   #needsRefusals = false
@@ -69,8 +96,6 @@ export class Gate {
   readonly loadSources = new LoadSources()
   readonly #readOptions: ReadOptions
   readonly #emitter: GateEmitter
-  readonly #runtimeConfig: RuntimeConfig
-  readonly #limitScaler: LimitScaler
   /** Sender of messages that have none. */
   #anonymous: Sender | undefined
   #applying: Promise<void> = Promise.resolve()
@@ -87,44 +112,14 @@ export class Gate {
     this.#openedSpec = options.store === undefined ? { url: 'memory' } : undefined
     this.#readOptions = options
     this.#emitter = new GateEmitter(this.logger, () => this.#updateFlags())
-    this.#runtimeConfig = new RuntimeConfig(options, {
-      ...{
-        clock: this.clock,
-        logger: this.logger,
-        store: this.store,
-        rules: () => this.#activeChain.registry.limits,
-      },
-      invalidatePlans: () => {
-        this.#activeChain.invalidatePlans()
-        this.#emitter.emit('changed')
-      },
-      rebuildChain: () => {
-        this.#activeChain.build(this.#activeChain.policy, this.dialect)
-        this.#emitter.emit('changed')
-      },
-      changed: () => this.#emitter.emit('changed'),
-      applyOpened: (...opened) => this.handlerMonitor.applyOpened(...opened),
-      emit: (event, ...args) => this.#emitter.emit(event, ...args),
-    })
-    ;({ bans: this.bans, overrides: this.overrides, exemptions: this.exemptions } = this.#runtimeConfig)
-    this.tiers = this.#runtimeConfig.tiers
-    this.#limitScaler = new LimitScaler(this, options.load, scaled => {
-      this.#activeChain.rebuildPlans()
-      this.#emitter.emit('scaled', scaled)
-      this.#emitter.emit('changed')
-    })
-    this.#activeChain = new ActiveChain(
-      this,
-      this.store,
-      this.#runtimeConfig,
-      options.dialect ?? 'mqtt',
-      this.#limitScaler,
-      (decision, message, senderState) => {
-        if (this.#hasDecisionListeners) this.#emitDecision(decision, message, senderState)
-      },
-    )
+    this.#activeChain = new ActiveChain(this, this.#emitter, options)
     this.handlerMonitor = this.#activeChain.handlerMonitor
     this.held = this.#activeChain.held
+    this.#runtimeConfig = new RuntimeConfig(this, this.#activeChain, this.#emitter, options.tierOf)
+    this.bans = this.#runtimeConfig.bans
+    this.overrides = this.#runtimeConfig.overrides
+    this.exemptions = this.#runtimeConfig.exemptions
+    this.tiers = this.#runtimeConfig.tiers
     this.#updateFlags()
     void this.#runtimeConfig.syncEntries()
     this.#unwatchStore = this.store.watch?.(event => {
@@ -201,9 +196,9 @@ export class Gate {
     ) {
       if (message.on === undefined || message.sender === undefined)
         return this.check(this.#completeMessage(given))
-      senderState = this.#activeChain.resolveSender(message)
-      const { pendingLookup } = this.#activeChain
-      if (pendingLookup !== undefined) return pendingLookup.then(() => this.check(message))
+      const resolved = this.#activeChain.resolveSender(message)
+      if (resolved instanceof Promise) return resolved.then(() => this.check(message))
+      senderState = resolved
     }
     let decision = senderState.senderPlan!.evaluator.decide(message, senderState, nowMs)
     if (this.clock.lagMs > 0) decision = addLagTo(decision, this.clock.lagMs)
@@ -228,8 +223,7 @@ export class Gate {
   peek(given: GivenMessage): MaybePromise<readonly Decision[]> {
     const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveSender(message)
-    const { pendingLookup } = this.#activeChain
-    if (pendingLookup !== undefined) return pendingLookup.then(() => this.peek(message))
+    if (senderState instanceof Promise) return senderState.then(() => this.peek(message))
     const nowMs = this.clock.now()
     const { lagMs } = this.clock
     const { steps, evaluator } = planFor(senderState, nowMs)
@@ -245,8 +239,7 @@ export class Gate {
   async explain(given: GivenMessage): Promise<Explanation> {
     const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveSender(message)
-    const { pendingLookup } = this.#activeChain
-    if (pendingLookup !== undefined) return pendingLookup.then(() => this.explain(message))
+    if (senderState instanceof Promise) return senderState.then(() => this.explain(message))
     const trace = await inspect(
       planFor(senderState, this.clock.now()),
       this.store,
@@ -292,9 +285,12 @@ export class Gate {
     return name === undefined ? undefined : this.#activeChain.registry.ruleOf(name)
   }
 
-  /** Returns the sender of a message with the parts that the `senders` of a policy add. */
+  /**
+   * Returns the sender of a message with the parts that the `senders` of a policy add. While its tier is being
+   * looked up, the tier is the one known so far.
+   */
   senderOf(message: GivenMessage): Sender {
-    return this.#activeChain.resolveSender(this.#completeMessage(message)).identity
+    return this.#activeChain.identityOf(this.#completeMessage(message))
   }
 
   /**
@@ -303,7 +299,7 @@ export class Gate {
    */
   keyOf(rule: string, given: GivenMessage): string | undefined {
     const message = this.#completeMessage(given)
-    const senderState = this.#activeChain.resolveSender(message)
+    const senderState = this.#activeChain.resolveWithoutLookup(message)
     return keyUnder(senderState.senderPlan!.plan.steps, rule, message, senderState.identity, this.clock.now())
   }
 
@@ -372,7 +368,7 @@ export class Gate {
   async close(): Promise<void> {
     await this.#stopWatching?.()
     this.#unwatchStore?.()
-    this.#limitScaler.close()
+    this.#activeChain.close()
     await this.#runtimeConfig.close()
     if (this.#openedSpec !== undefined) await this.store.close()
   }
@@ -390,11 +386,11 @@ export class Gate {
     if (decision instanceof Promise)
       return void decision.then(each => this.#emitDecision(each, message, senderState)).catch(() => {})
     this.#emitter.emitDecision(decision, message, senderState)
-    if (this.#needsRefusals && !decision.allowed) this.#activeChain.recordRefusal(decision, message)
+    if (this.#needsRefusals && !decision.allowed) this.#runtimeConfig.recordRefusal(decision, message)
   }
 
   #updateFlags(): void {
-    this.#needsRefusals = this.#runtimeConfig.needsRefusals(this.#activeChain.registry)
+    this.#needsRefusals = this.#activeChain.hasPenalties
     this.#hasDecisionListeners = this.#emitter.hasDecisionListeners || this.#needsRefusals
   }
 
@@ -413,9 +409,22 @@ export class Gate {
 
 /** Returns a decision whose wait counts from the system clock, which is behind the gate's clock. */
 function addLagTo(decision: MaybePromise<Decision>, lagMs: number): MaybePromise<Decision> {
-  return andThen(decision, settled => addLag(settled, lagMs))
+  return andThen(decision, each => addLag(each, lagMs))
 }
 
 function addLag(decision: Decision, lagMs: number): Decision {
   return decision.allowed ? decision : { ...decision, retryAfterMs: decision.retryAfterMs + lagMs }
+}
+
+/** Checks the options of a gate. Throws PolicyError for unknown options and for a store without `decide`. */
+function checkGateOptions(options: GateOptions): void {
+  checkOptionNames(options, GATE_OPTIONS)
+  checkWord(options.dialect ?? 'mqtt', ['mqtt', 'nats'], 'dialect', 'dialect')
+  const { store } = options
+  if (store === undefined || typeof (store as Partial<Store> | null)?.decide === 'function') return
+  throw policyError(
+    'store',
+    'this is not a store',
+    "open one: store: await openStore('redis://127.0.0.1:6379')",
+  )
 }

@@ -43,26 +43,20 @@ interface HandlerEntry {
 export class HandlerMonitor {
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #shareOpened: (breaker: string, key: string, untilMs: number) => void
   #entries: readonly HandlerEntry[] = []
   #listeners: readonly HandledListener[] = []
   #hasLoggedError = false
   readonly #senderOf: (message: Message) => Sender
+  /** Called when a breaker opens for a key until a time. `breaker` is its id on all nodes. */
+  onOpened: (breaker: string, key: string, untilMs: number) => void = () => {}
   #inFlightEntries: readonly (HandlerEntry & { readonly bound: InFlightBound })[] = []
   /** True if `inFlight` limits are in force. Each handler then has to call `beginHandler` before it starts. */
   isBounded = false
 
-  /** `shareOpened` reports an open breaker to the other nodes: its id, its key, and its end. */
-  constructor(
-    clock: Clock,
-    logger: Logger,
-    shareOpened: (breaker: string, key: string, untilMs: number) => void,
-    senderOf: (message: Message) => Sender,
-  ) {
+  constructor(clock: Clock, logger: Logger, senderOf: (message: Message) => Sender) {
     this.#senderOf = senderOf
     this.#clock = clock
     this.#logger = logger
-    this.#shareOpened = shareOpened
   }
 
   /** Applies an open breaker found by this node or another. */
@@ -155,13 +149,12 @@ export class HandlerMonitor {
       return bound === undefined ? [] : [{ ...entry, bound }]
     })
     this.isBounded = this.#inFlightEntries.length > 0
-    const now = new Set(this.#inFlightEntries.map(({ bound }) => bound))
-    for (const { bound } of previous)
-      if (bound !== undefined && !now.has(bound) && !bound.isInherited) bound.wakeAll(true)
-    for (const bound of now) bound.wakeAll(false)
+    const current = new Set(this.#inFlightEntries.map(({ bound }) => bound.state.value))
+    for (const { bound } of previous) if (bound !== undefined && !current.has(bound.state.value)) bound.lift()
+    for (const { bound } of this.#inFlightEntries) bound.apply()
   }
 
-  /** Follows the chain now in force. An entry with the same settings as before continues with the earlier state. */
+  /** Follows the chain now in force. */
   follow(entries: readonly Entry[]): void {
     const previous = this.#entries.map(({ meta }) => meta)
     const counts = new Map<string, number>()
@@ -180,10 +173,9 @@ export class HandlerMonitor {
         clock: this.#clock,
         opened: (key, untilMs) => {
           const entry = this.#entries.find(each => each.meta === meta)
-          if (entry !== undefined) this.#shareOpened(entry.id, key, untilMs)
+          if (entry !== undefined) this.onOpened(entry.id, key, untilMs)
         },
       })
-      previous.some(other => meta.inherit(other))
     }
     this.#updateBounds(previous)
     this.#updateFlags()

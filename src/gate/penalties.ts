@@ -1,5 +1,5 @@
 import { blockLengthMs, type Penalty } from '../chain/rules/penalty.ts'
-import { banned } from '../chain/senders/sender-overrides.ts'
+import { banned, type ConnectCounter } from '../chain/senders/sender-overrides.ts'
 import { partOf, type Subject, type SubjectPart } from '../chain/senders/sender-selector.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
@@ -27,7 +27,7 @@ interface Offender {
  * the same length reduces the next block by one step. Bounded: beyond the maximum, the least recent offender
  * is forgotten.
  */
-export class Penalties {
+export class Penalties implements ConnectCounter {
   readonly #bans: RuntimeList<BanOptions>
   readonly #failures: ThrottledLog
   /** Connects that are counted already. Why: a waiting connect is checked again. */

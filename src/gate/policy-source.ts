@@ -12,8 +12,6 @@ export interface ReadOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** Custom algorithms that policies may name. */
   readonly algorithms?: readonly CustomAlgorithm[] | undefined
-  /** Fixed load for adaptive limits instead of a measured one, 0 to 1. `none`: limits apply as written. */
-  readonly load?: number | 'none' | undefined
 }
 
 /** Reads and compiles a policy. Imported on first use, so that a gate built in code needs neither YAML nor zod. */

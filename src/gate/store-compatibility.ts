@@ -1,29 +1,14 @@
 import type { Middleware } from '../chain/middleware.ts'
 import { metaOf } from '../chain/routing/plan-steps.ts'
-import { checkWord, PolicyError, type Problem, policyError } from '../core/errors.ts'
+import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
-import { checkOptionNames } from '../core/option-names.ts'
 import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import { refusalOf, type Store } from '../stores/store.ts'
 import { schemeOf } from '../stores/store-url.ts'
-import { GATE_OPTIONS, type GateOptions } from './options.ts'
 
 const REMEDY = 'use another algorithm, or another store'
-
-/** Checks the options of a gate. Throws PolicyError for unknown options and for a store without `decide`. */
-export function checkGateOptions(options: GateOptions): void {
-  checkOptionNames(options, GATE_OPTIONS)
-  checkWord(options.dialect ?? 'mqtt', ['mqtt', 'nats'], 'dialect', 'dialect')
-  const { store } = options
-  if (store === undefined || typeof (store as Partial<Store> | null)?.decide === 'function') return
-  throw policyError(
-    'store',
-    'this is not a store',
-    "open one: store: await openStore('redis://127.0.0.1:6379')",
-  )
-}
 
 /** Checks that `gate.use` was given middleware. Throws PolicyError. */
 export function checkMiddleware(given: unknown): void {

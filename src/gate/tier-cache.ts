@@ -33,7 +33,6 @@ export class TierCache {
   readonly #renew: () => void
   readonly #found = new Map<string, Found>()
   readonly #pendingLookups = new Map<string, Promise<void>>()
-  #awaitedLookup: Promise<void> | undefined
   readonly #keepMs: number
   #cancelTimer: (() => void) | undefined
 
@@ -46,25 +45,15 @@ export class TierCache {
     this.#keepMs = lookup.keepMs ?? 60_000
   }
 
-  /**
-   * Returns the tier of a sender as far as it is known. If it is not, {@link takePendingLookup} returns the
-   * lookup to wait for.
-   */
-  of(sender: Sender): string | undefined {
+  /** Returns the tier of a sender. If there is no answer yet, returns the pending lookup. */
+  of(sender: Sender): string | undefined | Promise<void> {
     const key = senderKeyOf(sender)
     const found = this.#found.get(key)
     if (found === undefined || found.atMs + this.#keepMs <= this.#clock.now()) {
       const pendingLookup = this.#pendingLookups.get(key) ?? this.#startLookup(key, sender)
-      if (found === undefined) this.#awaitedLookup = pendingLookup
+      if (found === undefined && pendingLookup !== undefined) return pendingLookup
     }
     return (this.#found.get(key) ?? found)?.tier
-  }
-
-  /** Returns the pending lookup of the sender asked for last, once. */
-  takePendingLookup(): Promise<void> | undefined {
-    const lookup = this.#awaitedLookup
-    this.#awaitedLookup = undefined
-    return lookup
   }
 
   close(): void {

@@ -26,7 +26,7 @@ describe('a limited aedes broker', () => {
       await until(() => test.gate.loadSources.queueDepth() === 8)
       await until(() => scale.report().load === 0.8)
       expect(scale.report()).toMatchObject({ signals: { 'queue-depth': 8 }, scaled: { reason: 'load high' } })
-      expect(test.gate.loadSources.tells('handlers')).toBe(false)
+      expect(test.gate.loadSources.reports('handlers')).toBe(false)
       test.limits.detach()
       expect(test.gate.loadSources.queueDepth()).toBeUndefined()
     } finally {

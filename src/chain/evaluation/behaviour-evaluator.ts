@@ -33,12 +33,12 @@ export class BehaviourEvaluator {
     const count = this.#countOf(senderState)
     if (count === undefined) return this.#plans.usual.evaluator.decide(message, senderState, nowMs)
     const decision = this.#plans[behaviourLevelOf(count, nowMs)].evaluator.decide(message, senderState, nowMs)
-    if (decision instanceof Promise) return decision.then(settled => this.#note(count, settled, nowMs))
-    return this.#note(count, decision, nowMs)
+    if (decision instanceof Promise) return decision.then(settled => this.#record(count, settled, nowMs))
+    return this.#record(count, decision, nowMs)
   }
 
-  #note(count: Count, decision: Decision, nowMs: number): Decision {
-    this.#behaviourTracker.note(count, decision, nowMs)
+  #record(count: Count, decision: Decision, nowMs: number): Decision {
+    this.#behaviourTracker.record(count, decision, nowMs)
     return decision
   }
 

@@ -1,6 +1,7 @@
 import { holdsFor } from '../../conditions/condition.ts'
 import type { Decision } from '../../core/decision.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
+import type { Penalty } from '../rules/penalty.ts'
 import type { ConnectCounter } from '../senders/sender-overrides.ts'
 import type { Evaluator, SenderState } from '../senders/sender-state.ts'
 
@@ -8,17 +9,19 @@ import type { Evaluator, SenderState } from '../senders/sender-state.ts'
 export class ConnectEvaluator {
   readonly kind = 'connect'
   readonly #plan: Evaluator
-  readonly #countConnect: ConnectCounter
+  readonly #connectCounter: ConnectCounter
+  readonly #penalty: Penalty
 
-  constructor(plan: Evaluator, countConnect: ConnectCounter) {
+  constructor(plan: Evaluator, connectCounter: ConnectCounter, penalty: Penalty) {
     this.#plan = plan
-    this.#countConnect = countConnect
+    this.#connectCounter = connectCounter
+    this.#penalty = penalty
   }
 
   decide(message: Message, senderState: SenderState, nowMs: number): MaybePromise<Decision> {
     const refused = isExempt(message, senderState, nowMs)
       ? undefined
-      : this.#countConnect.take(senderState.identity, message, nowMs)
+      : this.#connectCounter.countConnect(this.#penalty, senderState.identity, message, nowMs)
     return refused ?? this.#plan.decide(message, senderState, nowMs)
   }
 
@@ -26,14 +29,14 @@ export class ConnectEvaluator {
   confirm(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
     return isExempt(message, senderState, nowMs)
       ? undefined
-      : this.#countConnect.confirm(senderState.identity, message, nowMs)
+      : this.#connectCounter.confirmConnect(this.#penalty, senderState.identity, message, nowMs)
   }
 
   /** Returns the refusal that a connect would get; undefined if the chain decides. Counts nothing. */
   peek(message: Message, senderState: SenderState, nowMs: number): Decision | undefined {
     return isExempt(message, senderState, nowMs)
       ? undefined
-      : this.#countConnect.peek(senderState.identity, nowMs)
+      : this.#connectCounter.peekConnect(this.#penalty, senderState.identity, nowMs)
   }
 }
 

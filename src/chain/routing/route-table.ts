@@ -11,7 +11,7 @@ import type { Passed } from '../evaluation/combine-verdicts.ts'
 import { ConnectEvaluator } from '../evaluation/connect-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
-import { isSettled } from '../rules/exemption.ts'
+import { isUnconditional } from '../rules/exemption.ts'
 import type { Override } from '../rules/rate-override.ts'
 import type { LastPayloads } from '../rules/unchanged.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
@@ -74,7 +74,7 @@ export class RouteTable {
   }
 
   /** False if headers identify the sender: the next message on a connection may then have another sender. */
-  get areKept(): boolean {
+  get canReuseStates(): boolean {
     return this.#identity?.usesHeaders !== true
   }
 
@@ -89,24 +89,27 @@ export class RouteTable {
     return [...new Set(asked.map(({ pattern }) => pattern?.text))]
   }
 
-  /** Resolves the sender's plan for a message's topic and switches its state to that topic. */
-  settle(senderState: SenderState, message: Message): SenderState {
+  /**
+   * Resolves the plan of a sender for a message's topic and switches its state to that topic. Returns the
+   * pending lookup of the sender's tier, if the plan is that of the tier known so far.
+   */
+  resolve(senderState: SenderState, message: Message): Promise<void> | undefined {
     const { topic, on } = message
     const route = this.#routeOf(message)
     const plan = this.#actionPlan(route, on)
     const known = this.#identityOf(message, route)
     const effectiveOverrides = this.#chain.senderOverrides.of(known)
-    const { ban, tier } = effectiveOverrides
+    const { ban, tier, tierLookup } = effectiveOverrides
     // If tiers are defined, unknown names are ignored. Why: otherwise a client could get new counters by
     // inventing names.
     const tierName = this.#chain.senderOverrides.tiers === undefined ? known.tier : tier?.name
     const identity = tierName === known.tier ? known : withTier(known, tierName)
     const senderPlan =
       ban === undefined
-        ? rulingOf(this.#treated(plan, on, effectiveOverrides, identity), topic, identity)
-        : refusing(ban)
+        ? senderPlanOf(this.#variantFor(plan, on, effectiveOverrides, identity), topic, identity)
+        : banPlan(ban)
     senderState.switchTopic(this, topic, on, senderPlan, identity)
-    return senderState
+    return tierLookup
   }
 
   #routeOf({ topic, on }: Message): RoutePlan {
@@ -136,7 +139,7 @@ export class RouteTable {
   }
 
   /** Returns the plan variant for senders with the same overrides and the same excluded rules. */
-  #treated(
+  #variantFor(
     plan: ActionPlan,
     on: Action,
     effectiveOverrides: EffectiveOverrides,
@@ -146,14 +149,14 @@ export class RouteTable {
     const notFor = selective.length === 0 ? selective : selective.filter(rule => !rule.covers!(identity))
     if (effectiveOverrides.key === '' && notFor.length === 0) return plan
     const key = `${notFor.map(rule => selective.indexOf(rule)).join()}:${effectiveOverrides.key}`
-    let treated = plan.treated.get(key)
-    if (treated === undefined) {
+    let variant = plan.variants.get(key)
+    if (variant === undefined) {
       const { steps, passed } = applyOverrides(withoutRules(plan.steps, notFor), on, effectiveOverrides)
-      treated = this.#planOf(steps, on, passed, notFor)
-      if (plan.treated.size >= MAX_SIZES.senderPlansPerRoute) plan.treated.clear()
-      plan.treated.set(key, treated)
+      variant = this.#planOf(steps, on, passed, notFor)
+      if (plan.variants.size >= MAX_SIZES.senderPlansPerRoute) plan.variants.clear()
+      plan.variants.set(key, variant)
     }
-    return treated
+    return variant
   }
 
   #planOf(
@@ -162,33 +165,38 @@ export class RouteTable {
     passed: Passed = PASSED,
     notFor: readonly Selective[] = [],
   ): ActionPlan {
-    const evaluator = this.#finished(steps, on, passed)
+    const evaluator = this.#evaluatorFor(steps, on, passed)
     const selective = steps.flatMap(selectiveRules)
-    return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), treated: new Map() }
+    return { steps, passed, evaluator, selective, notFor, senderPlans: new Map(), variants: new Map() }
   }
 
   /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
-  #finished(steps: readonly Step[], on: Action, passed: Passed): Evaluator {
-    const { compiledBehaviour, countConnect } = this.#chain.senderOverrides
+  #evaluatorFor(steps: readonly Step[], on: Action, passed: Passed): Evaluator {
+    const { compiledBehaviour, connectCounter, penalty } = this.#chain.senderOverrides
     // Deliveries to a client are not its behaviour.
     if (compiledBehaviour !== undefined && on === 'publish')
-      return this.#watch(steps, compiledBehaviour, passed)
-    const evaluator = this.#deciderOf(steps, passed)
-    return countConnect !== undefined && on === 'connect'
-      ? new ConnectEvaluator(evaluator, countConnect)
+      return this.#behaviourEvaluator(steps, compiledBehaviour, passed)
+    const evaluator = this.#stepsEvaluator(steps, passed)
+    const countsConnects = on === 'connect' && penalty !== undefined && penalty.flapping.length > 0
+    return countsConnects && connectCounter !== undefined
+      ? new ConnectEvaluator(evaluator, connectCounter, penalty)
       : evaluator
   }
 
-  #watch(steps: readonly Step[], compiledBehaviour: CompiledBehaviour, passed: Passed): BehaviourEvaluator {
-    const planOf = (behaviourLevel: BehaviourLevel): BehaviourPlan => {
-      const behaved = behaviourSteps(steps, behaviourLevel, compiledBehaviour)
-      return { steps: behaved, evaluator: this.#deciderOf(behaved, passed) }
+  #behaviourEvaluator(
+    steps: readonly Step[],
+    compiledBehaviour: CompiledBehaviour,
+    passed: Passed,
+  ): BehaviourEvaluator {
+    const planOf = (level: BehaviourLevel): BehaviourPlan => {
+      const levelSteps = behaviourSteps(steps, level, compiledBehaviour)
+      return { steps: levelSteps, evaluator: this.#stepsEvaluator(levelSteps, passed) }
     }
     const plans = { good: planOf('good'), usual: planOf('usual'), abusive: planOf('abusive') }
     return new BehaviourEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
   }
 
-  #deciderOf(steps: readonly Step[], passed: Passed): MemoryEvaluator | StoreEvaluator {
+  #stepsEvaluator(steps: readonly Step[], passed: Passed): MemoryEvaluator | StoreEvaluator {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
@@ -219,8 +227,8 @@ export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOver
     const common = inCommonUnit(planSteps(registry.entries, on), tiers)
     const overridden = overrides.map(each => applyOverrides(common, on, { overrides: [each], key: '' }).steps)
     const isWatched = compiledBehaviour !== undefined && on === 'publish'
-    for (const treated of [common, ...overridden]) {
-      const steps = isWatched ? behaviourSteps(treated, 'usual', compiledBehaviour) : treated
+    for (const variant of [common, ...overridden]) {
+      const steps = isWatched ? behaviourSteps(variant, 'usual', compiledBehaviour) : variant
       for (const step of steps) {
         if (step.kind === 'limits') for (const { rule } of step.rules) limits.add(rule.limit)
         else if (step.kind === 'exempt' && step.own !== undefined) limits.add(step.own.rule.limit)
@@ -267,16 +275,16 @@ function selectiveRules(step: Step): readonly Selective[] {
 }
 
 /** Returns the steps of a route without the given rules. */
-function withoutRules(steps: readonly Step[], left: readonly Selective[]): readonly Step[] {
-  if (left.length === 0) return steps
+function withoutRules(steps: readonly Step[], omitted: readonly Selective[]): readonly Step[] {
+  if (omitted.length === 0) return steps
   return steps.flatMap((step): readonly Step[] => {
     if (step.kind === 'sizes') {
-      const sizes = step.rules.filter(rule => !left.includes(rule))
+      const sizes = step.rules.filter(rule => !omitted.includes(rule))
       return sizes.length === 0 ? [] : [{ ...step, rules: sizes }]
     }
-    if (step.kind === 'unchanged') return [withoutAsking(step, ({ rule }) => left.includes(rule))]
+    if (step.kind === 'unchanged') return [withoutAsking(step, ({ rule }) => omitted.includes(rule))]
     if (step.kind !== 'limits') return [step]
-    const rules = step.rules.filter(({ rule }) => !left.includes(rule))
+    const rules = step.rules.filter(({ rule }) => !omitted.includes(rule))
     return rules.length === 0 ? [] : [{ ...step, rules }]
   })
 }
@@ -287,32 +295,39 @@ function withTier(sender: Sender, tier: string | undefined): Sender {
 }
 
 /** Returns the plan of a banned sender. */
-function refusing(ban: Ban): SenderPlan {
+function banPlan(ban: Ban): SenderPlan {
   const evaluator = {
     kind: 'banned',
     ban,
-    decide: (_message: Message, _seat: SenderState, nowMs: number) => banned(ban, nowMs),
+    decide: (_message: Message, _senderState: SenderState, nowMs: number) => banned(ban, nowMs),
   } as const
-  const none = { steps: [], selective: [], notFor: [], senderPlans: new Map(), treated: new Map() }
-  const plan: ActionPlan = { ...none, passed: PASSED, evaluator }
+  const plan: ActionPlan = {
+    steps: [],
+    passed: PASSED,
+    evaluator,
+    selective: [],
+    notFor: [],
+    senderPlans: new Map(),
+    variants: new Map(),
+  }
   return { evaluator, plan, conditional: [], exempt: undefined }
 }
 
 /** Returns the plan of a sender; one for each set of exemptions that cover it. */
-function rulingOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan {
+function senderPlanOf(plan: ActionPlan, topic: string, identity: Sender): SenderPlan {
   const exempts = plan.steps.filter(step => step.kind === 'exempt')
   const covering = exempts.filter(({ meta }) => meta.covers(topic, identity))
   const shape = covering.map(step => exempts.indexOf(step)).join()
   let senderPlan = plan.senderPlans.get(shape)
   if (senderPlan === undefined) {
     const { evaluator } = plan
-    const settledAt = covering.findIndex(({ meta }) => isSettled(meta))
+    const firstUnconditional = covering.findIndex(({ meta }) => isUnconditional(meta))
     const buckets = covering.length === 0 && evaluator.kind === 'memory' ? evaluator.buckets : undefined
     senderPlan = {
       evaluator: buckets ?? evaluator,
       plan,
-      conditional: settledAt < 0 ? covering : covering.slice(0, settledAt),
-      exempt: covering[settledAt]?.meta.decision,
+      conditional: firstUnconditional < 0 ? covering : covering.slice(0, firstUnconditional),
+      exempt: covering[firstUnconditional]?.meta.decision,
     }
     if (plan.senderPlans.size >= MAX_SIZES.senderPlansPerRoute) plan.senderPlans.clear()
     plan.senderPlans.set(shape, senderPlan)

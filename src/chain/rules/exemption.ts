@@ -147,6 +147,6 @@ function digest(options: ExemptOptions): string {
 }
 
 /** Returns true if an exemption applies to every message of a covered sender. */
-export function isSettled(meta: ExemptMeta): boolean {
+export function isUnconditional(meta: ExemptMeta): boolean {
   return meta.when === undefined && meta.rule === undefined
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Decision, Outcome } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import type { InFlightBound } from './in-flight.ts'
+import type { ReloadState } from './reload-state.ts'
 
 /** Result of a message handler. */
 export interface Handled {
@@ -29,8 +30,7 @@ export interface HandlerMeta {
   describe(message: Message): string
   /** Attaches it to a gate and uses the gate's clock, unless it has its own. */
   attach(host: HandlerHost): void
-  /** Takes over the state of a predecessor with the same settings. Returns false if the settings differ. */
-  inherit(other: HandlerMeta): boolean
+  readonly state: ReloadState<unknown>
   /** Limit of concurrent handlers, if it is one. */
   readonly bound?: InFlightBound | undefined
   /** Applies an open breaker found by another node. */

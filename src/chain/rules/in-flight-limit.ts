@@ -1,4 +1,3 @@
-import type { Clock } from '../../core/clock.ts'
 import { checkWord, policyError } from '../../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import type { HandlerMeta } from './handler-feedback.ts'
@@ -47,20 +46,20 @@ export function inFlightMeta(options: InFlightOptions): InFlightMeta {
       `${JSON.stringify(exceeded)} is not possible here`,
       `use one of ${OUTCOMES.join(', ')}`,
     )
-  const bound = new InFlightBound(name, enabled ? inFlight : Infinity, compileScopes(per), exceeded)
-  const says = JSON.stringify([name, per])
-  const meta: InFlightMeta & { readonly says: string } = {
-    ...{ kind: 'handler', name, enabled: true, priority: 0, outcome: exceeded, bound, says },
+  const stateKey = JSON.stringify(['inFlight', name, per])
+  const max = enabled ? inFlight : Infinity
+  const bound = new InFlightBound(name, max, compileScopes(per), exceeded, stateKey)
+  return {
+    kind: 'handler',
+    name,
+    enabled: true,
+    priority: 0,
+    outcome: exceeded,
+    bound,
+    state: bound.state,
     observe() {},
     refusal: () => undefined,
-    describe: () => `passes: at most ${bound.most} handlers at work per ${String(per ?? 'global')}`,
-    attach(_host: { readonly clock: Clock }) {},
-    inherit(other) {
-      const before = other as Partial<typeof meta>
-      if (before.says !== says || before.bound === undefined) return false
-      bound.inherit(before.bound)
-      return true
-    },
+    describe: () => `passes: at most ${bound.max} concurrent handlers per ${String(per ?? 'global')}`,
+    attach() {},
   }
-  return meta
 }

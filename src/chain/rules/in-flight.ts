@@ -2,6 +2,7 @@ import type { Decision } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import type { KeyMaker } from './key-scope.ts'
+import { ReloadState } from './reload-state.ts'
 
 /** Retry delay of a message that does not wait. Fixed, because handler durations are unknown. */
 const ASK_AGAIN_MS = 1_000
@@ -17,24 +18,36 @@ export interface KeyInFlight {
   isWaking: boolean
 }
 
+/** Running handlers of a limit. The limit after a reload continues with them. */
+export interface InFlightCounts {
+  /** Maximum number of concurrent handlers per key, by the rule now in force. */
+  max: number
+  readonly byKey: Map<string, KeyInFlight>
+}
+
 /** A limit of concurrent handlers, per key. */
 export class InFlightBound {
   readonly name: string
   readonly refusal: Decision
+  readonly state: ReloadState<InFlightCounts>
+  readonly #max: number
   readonly #keys: KeyMaker
-  /** Shared with the rule before a reload, whose handlers are still running. */
-  #shared: { most: number; readonly inFlight: Map<string, KeyInFlight> }
-  /** True if another limit has taken over the counts. */
-  isInherited = false
 
-  constructor(name: string, most: number, keys: KeyMaker, outcome: InFlightOutcome) {
+  /** `stateKey` identifies the limit, so that the limit after a reload continues with its running handlers. */
+  constructor(name: string, max: number, keys: KeyMaker, outcome: InFlightOutcome, stateKey: string) {
     this.name = name
-    this.#shared = { most, inFlight: new Map() }
+    this.state = new ReloadState(stateKey, { max, byKey: new Map<string, KeyInFlight>() })
+    this.#max = max
     this.#keys = keys
     this.refusal = Object.freeze({
-      ...{ allowed: false, outcome, reason: 'handler_busy', rule: name, limit: most, remaining: 0 },
+      allowed: false,
+      outcome,
+      reason: 'handler_busy',
+      rule: name,
+      limit: max,
+      remaining: 0,
       retryAfterMs: ASK_AGAIN_MS,
-    } as const)
+    })
   }
 
   keyOf(message: Message, sender: Sender, pattern: Pattern | undefined): string {
@@ -44,8 +57,8 @@ export class InFlightBound {
 
   /** Returns true if one more handler may begin. Waiting ones go first; `turn` identifies the first of them. */
   hasRoom(key: string, turn?: KeyInFlight): boolean {
-    const known = this.#shared.inFlight.get(key)
-    return known === undefined || (known.count < this.most && (known.waiting.length === 0 || known === turn))
+    const known = this.state.value.byKey.get(key)
+    return known === undefined || (known.count < this.max && (known.waiting.length === 0 || known === turn))
   }
 
   begin(key: string): void {
@@ -53,7 +66,7 @@ export class InFlightBound {
   }
 
   end(key: string): void {
-    const known = this.#shared.inFlight.get(key)
+    const known = this.state.value.byKey.get(key)
     if (known === undefined) return
     known.count--
     this.#wake(key, known)
@@ -70,41 +83,43 @@ export class InFlightBound {
     }
   }
 
-  get most(): number {
-    return this.#shared.most
+  get max(): number {
+    return this.state.value.max
   }
 
-  /** Takes over the running and waiting handlers of the rule before a reload. */
-  inherit(other: InFlightBound): void {
-    other.#shared.most = this.most
-    this.#shared = other.#shared
-    other.isInherited = true
+  /** Puts the limit in force. Handlers that wait check again, because its number may have changed. */
+  apply(): void {
+    this.#setMax(this.#max)
   }
 
-  /** Makes waiting handlers check again after the limit has changed or was removed. */
-  wakeAll(isGone: boolean): void {
-    if (isGone) this.#shared.most = Infinity
-    for (const [key, known] of [...this.#shared.inFlight]) this.#wake(key, known)
+  /** Lifts the limit after its rule was removed, so that all waiting handlers begin. */
+  lift(): void {
+    this.#setMax(Infinity)
+  }
+
+  #setMax(max: number): void {
+    this.state.value.max = max
+    for (const [key, known] of [...this.state.value.byKey]) this.#wake(key, known)
   }
 
   count(key: string): number {
-    return this.#shared.inFlight.get(key)?.count ?? 0
+    return this.state.value.byKey.get(key)?.count ?? 0
   }
 
   #knownOr(key: string): KeyInFlight {
-    const known = this.#shared.inFlight.get(key)
+    const known = this.state.value.byKey.get(key)
     if (known !== undefined) return known
     // Bounded by the number of running handlers and held messages.
     const made: KeyInFlight = { count: 0, waiting: [], isWaking: false }
-    this.#shared.inFlight.set(key, made)
+    this.state.value.byKey.set(key, made)
     return made
   }
 
   #wake(key: string, known: KeyInFlight): void {
     if (known.isWaking) return
     known.isWaking = true
-    while (known.count < this.most && known.waiting.length > 0) known.waiting.shift()!(known)
+    while (known.count < this.max && known.waiting.length > 0) known.waiting.shift()!(known)
     known.isWaking = false
-    if (known.count === 0 && known.waiting.length === 0) this.#shared.inFlight.delete(key)
+    if (known.count === 0 && known.waiting.length === 0) this.state.value.byKey.delete(key)
   }
 }

@@ -6,6 +6,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { Message } from '../../core/message.ts'
 import type { Handled } from './handler-feedback.ts'
 import type { LoadSources } from './load-sources.ts'
+import type { ReloadState } from './reload-state.ts'
 import type { Rule } from './rule.ts'
 
 /** The parts of a gate that adaptive middleware uses. */
@@ -55,8 +56,8 @@ export interface ScaleMeta {
   scaled(): Scaled | undefined
   /** Starts measuring for a gate. The returned function stops it. */
   attach(host: ScaleHost): () => void
-  /** Takes over the state of a predecessor with the same settings. Returns false if the settings differ. */
-  inherit(other: ScaleMeta): boolean
+  /** State with its measurements. The middleware is attached once for each value. */
+  readonly state: ReloadState<object>
 }
 
 const SCALED = new WeakMap<Scaled, WeakMap<Rule, Rule>>()

@@ -20,22 +20,22 @@ export class LoadSources {
 
   /** Returns the number of waiting messages of all sources; undefined if none reports it. */
   queueDepth(): number | undefined {
-    const depths = this.#told(({ queueDepth }) => queueDepth?.())
+    const depths = this.#reported(({ queueDepth }) => queueDepth?.())
     return depths.length === 0 ? undefined : depths.reduce((sum, depth) => sum + depth, 0)
   }
 
   /** Returns the largest lag of any source; undefined if none reports it. */
   consumerLag(): number | undefined {
-    const lags = this.#told(({ consumerLag }) => consumerLag?.())
+    const lags = this.#reported(({ consumerLag }) => consumerLag?.())
     return lags.length === 0 ? undefined : Math.max(...lags)
   }
 
   /** Returns true if any source reports a figure. */
-  tells(name: keyof LoadSource): boolean {
+  reports(name: keyof LoadSource): boolean {
     return [...this.#sources].some(source => Boolean(source[name]))
   }
 
-  #told(read: (source: LoadSource) => number | undefined): readonly number[] {
+  #reported(read: (source: LoadSource) => number | undefined): readonly number[] {
     return [...this.#sources].map(read).filter(value => value !== undefined)
   }
 }

@@ -82,21 +82,21 @@ export interface Count {
   readonly whom: SubjectKey
   /** End of the current hour. */
   endsMs: number
-  asked: number
+  messages: number
   refused: number
   wasGood: boolean
   abusiveUntilMs: number
 }
 
 const HOUR_MS = 3_600_000
-const LEAST = 10
-const GOOD_MOST = 1_000
-const GOOD_REFUSED = 0.05
-const ABUSIVE_MOST = 10_000
-const ABUSIVE_REFUSED = 0.5
-const MOVE_EVERY = 64
+const MIN_MESSAGES = 10
+const MAX_GOOD_MESSAGES = 1_000
+const MAX_GOOD_REFUSED = 0.05
+const MAX_USUAL_MESSAGES = 10_000
+const MAX_USUAL_REFUSED = 0.5
+const MOVE_INTERVAL = 64
 /** Reasons that the sender did not cause, or that have other consequences already. */
-const NOBODYS: ReadonlySet<string> = new Set([
+const UNCOUNTED_REASONS: ReadonlySet<string> = new Set([
   'banned',
   'store_unavailable',
   'handler_busy',
@@ -113,13 +113,9 @@ const NOBODYS: ReadonlySet<string> = new Set([
 export class BehaviourTracker {
   readonly #counts = new Map<string, Count>()
   /** End of the abusive state by sender, as found by this or other nodes. */
-  readonly #held = new Map<string, number>()
-  readonly #blame: (whom: SubjectKey, why: string, untilMs: number) => void
-
-  /** `blame` is called once for each sender that turns abusive. */
-  constructor(blame: (whom: SubjectKey, why: string, untilMs: number) => void) {
-    this.#blame = blame
-  }
+  readonly #abusiveUntilMs = new Map<string, number>()
+  /** Called once for each sender that turns abusive. */
+  onAbusive: (sender: SubjectKey, reason: string, untilMs: number) => void = () => {}
 
   /** Number of counted senders. */
   get size(): number {
@@ -136,9 +132,9 @@ export class BehaviourTracker {
     const key = keyOf(whom)
     const known = this.#counts.get(key)
     if (known !== undefined) return known
-    const abusiveUntilMs = this.#held.get(key) ?? 0
-    const count: Count = { whom, endsMs: 0, asked: 0, refused: 0, wasGood: false, abusiveUntilMs }
-    this.#keep(key, count)
+    const abusiveUntilMs = this.#abusiveUntilMs.get(key) ?? 0
+    const count: Count = { whom, endsMs: 0, messages: 0, refused: 0, wasGood: false, abusiveUntilMs }
+    this.#moveToEnd(key, count)
     return count
   }
 
@@ -146,50 +142,51 @@ export class BehaviourTracker {
    * Counts a decision. Delayed messages count when they are decided finally. Refusals that the sender did not
    * cause, such as bans, do not count.
    */
-  note(count: Count, decision: Decision, nowMs: number): void {
+  record(count: Count, decision: Decision, nowMs: number): void {
     const { allowed } = decision
-    if (!allowed && !isConduct(decision)) return
-    if (nowMs >= count.endsMs) turn(count, nowMs)
+    if (!allowed && !isCounted(decision)) return
+    if (nowMs >= count.endsMs) startHour(count, nowMs)
     // Moves the sender to the end of the eviction order. Only now and then, because the order need not be
     // exact.
-    if (count.asked % MOVE_EVERY === 0) this.#keep(keyOf(count.whom), count)
-    const asked = ++count.asked
+    if (count.messages % MOVE_INTERVAL === 0) this.#moveToEnd(keyOf(count.whom), count)
+    const messages = ++count.messages
     if (!allowed && decision.outcome !== 'redirect' && nowMs >= count.abusiveUntilMs) count.refused++
     // An allowed message changes the state only if it completes the minimum or exceeds the maximum.
-    if (!allowed || asked === LEAST || asked > ABUSIVE_MOST) this.#judge(count, nowMs)
+    if (!allowed || messages === MIN_MESSAGES || messages > MAX_USUAL_MESSAGES)
+      this.#updateLevel(count, nowMs)
   }
 
-  #judge(count: Count, nowMs: number): void {
-    const { asked, refused, endsMs } = count
-    const isMuch = asked > ABUSIVE_MOST
-    if (!isMuch && (asked < LEAST || refused <= ABUSIVE_REFUSED * asked)) return
+  #updateLevel(count: Count, nowMs: number): void {
+    const { messages, refused, endsMs } = count
+    const isMuch = messages > MAX_USUAL_MESSAGES
+    if (!isMuch && (messages < MIN_MESSAGES || refused <= MAX_USUAL_REFUSED * messages)) return
     const untilMs = endsMs + HOUR_MS
     if (count.abusiveUntilMs >= untilMs || (!isMuch && nowMs < count.abusiveUntilMs)) return
     count.abusiveUntilMs = untilMs
-    this.#blame(
+    this.onAbusive(
       count.whom,
-      isMuch ? `${asked} messages in an hour` : `${refused} of ${asked} refused`,
+      isMuch ? `${messages} messages in an hour` : `${refused} of ${messages} refused`,
       untilMs,
     )
   }
 
   /** Marks a sender as abusive until a time, even if it is not counted here. */
-  hold(whom: SubjectKey, untilMs: number): void {
+  setAbusive(whom: SubjectKey, untilMs: number): void {
     const key = keyOf(whom)
-    this.#held.set(key, untilMs)
+    this.#abusiveUntilMs.set(key, untilMs)
     const count = this.#counts.get(key)
     if (count !== undefined) count.abusiveUntilMs = untilMs
   }
 
   /** Ends the abusive state of a sender. */
-  forgive(whom: SubjectKey, nowMs: number): void {
+  clearAbusive(whom: SubjectKey, nowMs: number): void {
     const key = keyOf(whom)
-    this.#held.delete(key)
+    this.#abusiveUntilMs.delete(key)
     const count = this.#counts.get(key)
     if (count !== undefined) count.abusiveUntilMs = Math.min(count.abusiveUntilMs, nowMs)
   }
 
-  #keep(key: string, count: Count): void {
+  #moveToEnd(key: string, count: Count): void {
     this.#counts.delete(key)
     if (this.#counts.size >= MAX_SIZES.trackedSenders) this.#counts.delete(this.#counts.keys().next().value!)
     this.#counts.set(key, count)
@@ -199,22 +196,29 @@ export class BehaviourTracker {
 /** Returns the behaviour level of a count. */
 export function behaviourLevelOf(count: Count, nowMs: number): BehaviourLevel {
   if (nowMs < count.abusiveUntilMs) return 'abusive'
-  if (nowMs >= count.endsMs) turn(count, nowMs)
+  if (nowMs >= count.endsMs) startHour(count, nowMs)
   return count.wasGood ? 'good' : 'usual'
 }
 
-function isConduct({ outcome, reason }: Decision): boolean {
-  return outcome !== 'throttle' && outcome !== 'queue' && outcome !== 'latest' && !NOBODYS.has(reason)
+function isCounted({ outcome, reason }: Decision): boolean {
+  return (
+    outcome !== 'throttle' && outcome !== 'queue' && outcome !== 'latest' && !UNCOUNTED_REASONS.has(reason)
+  )
 }
 
 /** Begins the hour of `nowMs` and evaluates the previous one. */
-function turn(count: Count, nowMs: number): void {
-  const { asked, refused, endsMs, abusiveUntilMs } = count
+function startHour(count: Count, nowMs: number): void {
+  const { messages, refused, endsMs, abusiveUntilMs } = count
   const isNext = nowMs < endsMs + HOUR_MS
   const isFree = abusiveUntilMs <= endsMs - HOUR_MS
-  count.wasGood = isNext && isFree && asked >= LEAST && asked <= GOOD_MOST && refused < GOOD_REFUSED * asked
+  count.wasGood =
+    isNext &&
+    isFree &&
+    messages >= MIN_MESSAGES &&
+    messages <= MAX_GOOD_MESSAGES &&
+    refused < MAX_GOOD_REFUSED * messages
   count.endsMs = (Math.floor(nowMs / HOUR_MS) + 1) * HOUR_MS
-  count.asked = count.refused = 0
+  count.messages = count.refused = 0
 }
 
 function keyOf({ part, text }: SubjectKey): string {

@@ -1,6 +1,7 @@
 import { type Decision, HARSHNESS, type Outcome } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import { type Added, compareAge } from '../rules/entry-age.ts'
+import type { Penalty } from '../rules/penalty.ts'
 import type { Override } from '../rules/rate-override.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'
 import { BehaviourTracker, type CompiledBehaviour } from './behaviour.ts'
@@ -16,7 +17,7 @@ export interface Ban {
 }
 
 /** A tier assigned to a sender at run time. */
-export interface TierGiven extends Added {
+export interface AssignedTier extends Added {
   readonly tier: string
 }
 
@@ -24,6 +25,8 @@ export interface TierGiven extends Added {
 export interface EffectiveOverrides {
   readonly ban?: Ban | undefined
   readonly tier?: Tier | undefined
+  /** Pending lookup of the tier. Until it resolves, `tier` is the sender's own or the default. */
+  readonly tierLookup?: Promise<void> | undefined
   /** The first override of a rule applies. */
   readonly overrides: readonly Override[]
   /** Senders with equal keys share plans. */
@@ -34,11 +37,11 @@ const PLAIN: EffectiveOverrides = { overrides: [], key: '' }
 
 /** Counts connects and returns a refusal if a sender connects too often. */
 export interface ConnectCounter {
-  take(sender: Sender, connect: Message, nowMs: number): Decision | undefined
+  countConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined
   /** Counts a connect that was only claimed until now. */
-  confirm(sender: Sender, connect: Message, nowMs: number): Decision | undefined
+  confirmConnect(penalty: Penalty, sender: Sender, connect: Message, nowMs: number): Decision | undefined
   /** Returns the refusal that a connect would get now. Counts nothing. */
-  peek(sender: Sender, nowMs: number): Decision | undefined
+  peekConnect(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined
 }
 
 /**
@@ -48,53 +51,46 @@ export interface ConnectCounter {
 export class SenderOverrides {
   readonly bans = new SubjectIndex<Ban>()
   readonly overrides = new SubjectIndex<Override>()
-  readonly given = new SubjectIndex<TierGiven>()
+  readonly assignedTiers = new SubjectIndex<AssignedTier>()
+  readonly behaviourTracker = new BehaviourTracker()
   tiers: Tiers | undefined
-  /** Connect counter, if connects are limited. */
-  countConnect: ConnectCounter | undefined
   /** Limits by behaviour, if there are any. */
   compiledBehaviour: CompiledBehaviour | undefined
-  readonly behaviourTracker: BehaviourTracker
-
-  /** `blame` is called for each sender that turns abusive. */
-  constructor(blame: ConstructorParameters<typeof BehaviourTracker>[0] = () => {}) {
-    this.behaviourTracker = new BehaviourTracker(blame)
-  }
-
-  /** Returns the tier found by the user's lookup function. */
-  found: ((sender: Sender) => string | undefined) | undefined
+  /** Penalty of all rules without one of their own. Limits connects if it has `flapping`. */
+  penalty: Penalty | undefined
+  /** Counts the connects that `penalty` limits. */
+  connectCounter: ConnectCounter | undefined
+  /** Returns the tier found by the user's lookup function, or the pending lookup. */
+  lookUpTier: ((sender: Sender) => string | undefined | Promise<void>) | undefined
 
   of(sender: Sender): EffectiveOverrides {
     const { bans, overrides, tiers } = this
     if (bans.isEmpty && overrides.isEmpty && tiers === undefined) return PLAIN
-    const [ban] = bans.of(sender).toSorted(bySeverity)
-    const granted = overrides.of(sender).toSorted(byYouth)
-    const tier = tiers && this.#tierOf(sender, tiers)
-    const isPlain = tier === undefined && tiers?.fractional !== true && granted.length === 0
-    const key = isPlain ? '' : `${tier?.name ?? ''}\n${granted.map(({ serial }) => serial).join('\n')}`
-    return {
-      overrides: granted,
-      key,
-      ...(ban === undefined ? {} : { ban }),
-      ...(tier === undefined ? {} : { tier }),
-    }
+    const [ban] = bans.of(sender).toSorted(longestBanFirst)
+    const applied = overrides.of(sender).toSorted(newestFirst)
+    const foundTier = tiers && this.#findTier(sender)
+    const tierLookup = foundTier instanceof Promise ? foundTier : undefined
+    const tierName = foundTier instanceof Promise ? sender.tier : (foundTier ?? sender.tier)
+    const tier = tiers && ((typeof tierName === 'string' && tiers.byName.get(tierName)) || tiers.fallback)
+    const isPlain = tier === undefined && tiers?.fractional !== true && applied.length === 0
+    const key = isPlain ? '' : `${tier?.name ?? ''}\n${applied.map(({ serial }) => serial).join('\n')}`
+    return { ban, tier, tierLookup, overrides: applied, key }
   }
 
-  /** Returns the tier assigned last at run time, else the one looked up, else the sender's own, else the default. */
-  #tierOf(sender: Sender, { byName, fallback }: Tiers): Tier | undefined {
-    const [last] = this.given.of(sender).toSorted((a, b) => compareAge(b, a))
-    const name = last?.tier ?? this.found?.(sender) ?? sender.tier
-    return (typeof name === 'string' ? byName.get(name) : undefined) ?? fallback
+  /** Returns the tier assigned last at run time, else the one looked up. */
+  #findTier(sender: Sender): string | undefined | Promise<void> {
+    const [last] = this.assignedTiers.of(sender).toSorted((a, b) => compareAge(b, a))
+    return last?.tier ?? this.lookUpTier?.(sender)
   }
 }
 
 /** Compares overrides, newest first: the operator's latest entry applies. */
-function byYouth(a: Override, b: Override): number {
+function newestFirst(a: Override, b: Override): number {
   return compareAge(b, a) || (a.id < b.id ? -1 : 1)
 }
 
 /** Compares bans: the one that ends last first, among equals the harsher one. */
-function bySeverity(a: Ban, b: Ban): number {
+function longestBanFirst(a: Ban, b: Ban): number {
   const { expiresAtMs: endA = Infinity } = a
   const { expiresAtMs: endB = Infinity } = b
   if (endA !== endB) return endA > endB ? -1 : 1

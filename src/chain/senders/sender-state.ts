@@ -65,7 +65,7 @@ export interface ActionPlan {
   /** Plans of senders made so far, by the exemptions that cover the sender. */
   readonly senderPlans: Map<string, SenderPlan>
   /** Variants for senders that some rules are not for, or that have a tier or overrides, by what makes them differ. */
-  readonly treated: Map<string, ActionPlan>
+  readonly variants: Map<string, ActionPlan>
 }
 
 /**
@@ -93,7 +93,7 @@ export interface BehaviourState {
 /** Route table of a gate, as far as a sender state knows it. */
 export interface GateRoutes {
   /** False if every decision makes a new sender state. */
-  readonly areKept: boolean
+  readonly canReuseStates: boolean
   readonly gate: object
 }
 

@@ -12,8 +12,8 @@ function levels(): Hysteresis {
 /** The rungs after each value. */
 function climb(hysteresis: Hysteresis, ...values: number[]): string[] {
   return values.map(value => {
-    hysteresis.climb(value)
-    return hysteresis.rung.name
+    hysteresis.record(value)
+    return hysteresis.level.name
   })
 }
 
@@ -41,9 +41,9 @@ describe('hysteresis', () => {
     let changes = 0
     let last = ''
     for (let reading = 0; reading < 1_000; reading++) {
-      hysteresis.climb(0.7 + (chance.next() - 0.5) * 0.1)
-      if (hysteresis.rung.name !== last) changes++
-      last = hysteresis.rung.name
+      hysteresis.record(0.7 + (chance.next() - 0.5) * 0.1)
+      if (hysteresis.level.name !== last) changes++
+      last = hysteresis.level.name
     }
     // The first reading may lie below: then one change more.
     expect(changes).toBeLessThanOrEqual(2)

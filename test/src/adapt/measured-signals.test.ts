@@ -109,9 +109,9 @@ describe('signals reported by brokers', () => {
     const scene = new Scene({ signals: ['queue-depth', 'error-rate', 'consumer-lag'] })
     scene.read(3)
     expect(scene.warnings).toEqual([
-      'nobody tells the gate its queue-depth: only a limited broker or consumer does',
-      'nobody tells the gate its error-rate: only a limited consumer does',
-      'nobody tells the gate its consumer-lag: only a limited JetStream consumer does',
+      'the signal queue-depth has no source: attach a limited broker or consumer, which reports it',
+      'the signal error-rate has no source: attach a limited consumer, which reports it',
+      'the signal consumer-lag has no source: attach a limited JetStream consumer, which reports it',
     ])
     const broken = { 'queue-depth': 3, 'error-rate': 3, 'consumer-lag': 3 }
     expect(scene.scale.report()).toMatchObject({ broken, signals: {}, scaled: undefined, changes: 0 })

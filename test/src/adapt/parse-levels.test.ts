@@ -4,15 +4,15 @@ import { DEFAULT_LEVELS, parseLevels, parseStages } from '../../../src/adapt/par
 describe('adaptive levels and stages', () => {
   it('parse levels with percentages or shares', () => {
     const expected = {
-      floor: { name: 'low', factor: 1.5 },
-      rungs: [
+      lowest: { name: 'low', factor: 1.5 },
+      higher: [
         { name: 'medium', factor: 1, above: 0.3 },
         { name: 'high', factor: 0.5, above: 0.7 },
       ],
     }
     expect(parseLevels(DEFAULT_LEVELS)).toEqual(expected)
     expect(parseLevels({ low: 'x1.5 up to 0.3', medium: '1 up  to 0.7', high: 'x0.5' })).toEqual(expected)
-    expect(parseLevels({ always: 0.25 })).toEqual({ floor: { name: 'always', factor: 0.25 }, rungs: [] })
+    expect(parseLevels({ always: 0.25 })).toEqual({ lowest: { name: 'always', factor: 0.25 }, higher: [] })
   })
 
   it('parse stages in the order of their thresholds', () => {
