@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
-import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Message, Sender } from '../../src/core/message.ts'
+import { parsePayload } from '../../src/core/parse-payload.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
 /** Fields of a PUBLISH, a will or a delivery. */
@@ -55,21 +55,12 @@ export class AedesMessage implements Message {
 
   /** Returns the payload as JSON, parsed once; undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet, this.size)
+    if (this.parsed === NOT_PARSED) this.parsed = parsePayload(this.packet.payload, this.size)
     return this.parsed
   }
 
   bytes(): Uint8Array {
     return bytesOf(this.packet)
-  }
-}
-
-function parse({ payload }: PacketLike, sizeBytes: number): unknown {
-  if (payload === undefined || sizeBytes === 0 || sizeBytes > MAX_SIZES.parsedPayloadBytes) return undefined
-  try {
-    return JSON.parse(payload.toString())
-  } catch {
-    return undefined
   }
 }
 
@@ -110,10 +101,7 @@ export class RawMessage implements Message {
   }
 
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) {
-      const payload = this.bytes()
-      this.parsed = parse({ topic: this.topic, payload }, this.size)
-    }
+    if (this.parsed === NOT_PARSED) this.parsed = parsePayload(this.bytes(), this.size)
     return this.parsed
   }
 

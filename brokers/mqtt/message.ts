@@ -1,6 +1,6 @@
 import { type Decision, PASSED } from '../../src/core/decision.ts'
-import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
+import { parsePayload } from '../../src/core/parse-payload.ts'
 import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
 import type { PublishPacket } from './client-types.ts'
 import type { MessageLimits } from './options.ts'
@@ -106,7 +106,7 @@ export class ReceivedMessage implements Message, MessageLimits {
 
   /** Returns the payload as JSON, parsed once, or undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
-    if (this.parsed === NOT_PARSED) this.parsed = parse(this.packet.payload, this.size)
+    if (this.parsed === NOT_PARSED) this.parsed = parsePayload(this.packet.payload, this.size)
     return this.parsed
   }
 
@@ -131,14 +131,5 @@ export class ReceivedMessage implements Message, MessageLimits {
     const copy = Buffer.allocUnsafeSlow(payload.length)
     payload.copy(copy)
     this.packet.payload = copy
-  }
-}
-
-function parse(payload: string | Buffer, sizeBytes: number): unknown {
-  if (sizeBytes === 0 || sizeBytes > MAX_SIZES.parsedPayloadBytes) return undefined
-  try {
-    return JSON.parse(payload.toString())
-  } catch {
-    return undefined
   }
 }

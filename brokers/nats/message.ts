@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
-import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
+import { parsePayload } from '../../src/core/parse-payload.ts'
 import { rateLimitFields } from '../../src/index.ts'
 import type { RuleLookup } from '../../src/outcomes/rule-info.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
@@ -81,7 +81,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   /** Returns the payload as JSON, parsed once, or undefined if it is not JSON or exceeds the bound. */
   payload(): unknown {
     this.cache ??= {}
-    if (!('payload' in this.cache)) this.cache.payload = parse(this.source)
+    if (!('payload' in this.cache)) this.cache.payload = parsePayload(this.bytes(), this.size)
     return this.cache.payload
   }
 
@@ -108,15 +108,5 @@ export class ReceivedMessage implements Message, MessageLimits {
     const { knownDecision } = this
     this.knownDecision = undefined
     return knownDecision
-  }
-}
-
-function parse(source: NatsMessage): unknown {
-  try {
-    const { data } = source
-    if (data.length === 0 || data.length > MAX_SIZES.parsedPayloadBytes) return undefined
-    return JSON.parse(Buffer.from(data.buffer, data.byteOffset, data.length).toString())
-  } catch {
-    return undefined
   }
 }

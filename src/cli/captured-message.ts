@@ -1,5 +1,6 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
+import { parsePayload } from '../core/parse-payload.ts'
 
 /** Fields of a message from a capture or the command line. */
 export interface MessageParts {
@@ -47,13 +48,8 @@ export class CapturedMessage implements Message {
   }
 
   payload(): unknown {
-    if (this.size > MAX_SIZES.parsedPayloadBytes) return undefined
-    if (typeof this.#payload !== 'string') return this.#payload
-    try {
-      return JSON.parse(this.#payload)
-    } catch {
-      return undefined
-    }
+    if (typeof this.#payload === 'string') return parsePayload(this.#payload, this.size)
+    return this.size > MAX_SIZES.parsedPayloadBytes ? undefined : this.#payload
   }
 }
 

@@ -1,5 +1,5 @@
-import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Action, Headers, Message, Sender } from '../core/message.ts'
+import { parsePayload } from '../core/parse-payload.ts'
 
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
@@ -43,20 +43,11 @@ export class OutgoingMessage implements Message {
 
   /** Returns the body parsed as JSON, once. Returns undefined if it is not JSON or exceeds the bound. Never throws. */
   payload(): unknown {
-    if (this.#parsed === NOT_PARSED) this.#parsed = this.#parse()
+    if (this.#parsed === NOT_PARSED) this.#parsed = parsePayload(this.body, this.size)
     return this.#parsed
   }
 
   bytes(): Uint8Array {
     return typeof this.body === 'string' ? Buffer.from(this.body) : this.body
-  }
-
-  #parse(): unknown {
-    if (this.size === 0 || this.size > MAX_SIZES.parsedPayloadBytes) return undefined
-    try {
-      return JSON.parse(typeof this.body === 'string' ? this.body : Buffer.from(this.body).toString())
-    } catch {
-      return undefined
-    }
   }
 }
