@@ -1,8 +1,9 @@
 import type { Decision } from '../core/decision.ts'
+import { type Linked, LinkedList } from '../core/linked-list.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 
-interface WaitingCheck {
+interface WaitingCheck extends Linked<WaitingCheck> {
   readonly message: Message
   readonly resolve: (decision: MaybePromise<Decision>) => void
 }
@@ -15,8 +16,7 @@ export class CheckLimiter {
   readonly #check: (message: Message) => MaybePromise<Decision>
   /** Checks in progress. */
   #count = 0
-  #waiting: WaitingCheck[] = []
-  #first = 0
+  readonly #waiting = new LinkedList<WaitingCheck>()
 
   constructor(check: (message: Message) => MaybePromise<Decision>) {
     this.#check = check
@@ -26,15 +26,12 @@ export class CheckLimiter {
     return this.#count >= MAX_SIZES.concurrentChecks
   }
 
-  /** Number of messages that wait for a check. */
-  get waiting(): number {
-    return this.#waiting.length - this.#first
-  }
-
   /** Checks a message when fewer checks are in progress. Returns undefined if too many messages wait. */
   enqueue(message: Message): Promise<Decision> | undefined {
-    if (this.waiting >= MAX_SIZES.queuedChecks) return undefined
-    return new Promise(resolve => this.#waiting.push({ message, resolve }))
+    if (this.#waiting.count >= MAX_SIZES.queuedChecks) return undefined
+    return new Promise(resolve =>
+      this.#waiting.append({ message, resolve, previous: undefined, next: undefined }),
+    )
   }
 
   /** Counts a check until its answer, which must not reject. */
@@ -42,26 +39,23 @@ export class CheckLimiter {
     this.#count++
     return answer.then(decision => {
       this.#count--
-      if (this.waiting > 0) this.#checkWaiting()
+      this.#checkWaiting()
       return decision
     })
   }
 
   /** Resolves all waiting checks with `decision`. */
   close(decision: Decision): void {
-    for (const { resolve } of this.#waiting.splice(0).slice(this.#first)) resolve(decision)
-    this.#first = 0
+    for (let waiting = this.#waiting.first; waiting; waiting = this.#waiting.first) {
+      this.#waiting.remove(waiting)
+      waiting.resolve(decision)
+    }
   }
 
   #checkWaiting(): void {
-    while (!this.isFull && this.waiting > 0) {
-      const { message, resolve } = this.#waiting[this.#first]!
-      this.#first++
-      if (2 * this.#first > this.#waiting.length) {
-        this.#waiting = this.#waiting.slice(this.#first)
-        this.#first = 0
-      }
-      resolve(this.#check(message))
+    for (let waiting = this.#waiting.first; waiting && !this.isFull; waiting = this.#waiting.first) {
+      this.#waiting.remove(waiting)
+      waiting.resolve(this.#check(waiting.message))
     }
   }
 }

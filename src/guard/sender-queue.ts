@@ -24,13 +24,6 @@ import { WaitingList, type WaitingMessage } from './waiting-list.ts'
  */
 export const MAX_PENDING_CHECKS = 32
 
-interface HeldEntry extends WaitingMessage {
-  readonly enact: Enact<Message>
-  readonly ask: Ask<Message> | undefined
-  /** Hooks of the connection that sent the message. */
-  readonly hooks: SenderQueueHooks
-}
-
 /** Outcomes that end a message. It need not follow an older one. */
 const FINAL_OUTCOMES: ReadonlySet<string> = new Set(['redirect', 'drop', 'reject', 'disconnect', 'retry'])
 
@@ -46,7 +39,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   onIdle: (() => void) | undefined
   readonly #holdBudget: SenderQueueBudget
   #hooks: SenderQueueHooks
-  readonly #waiting = new WaitingList<HeldEntry>()
+  readonly #waiting = new WaitingList()
   readonly #mixesSenders: boolean
   /** Messages of this sender in rule queues. Created on first use. */
   #queued: QueuedMessages | undefined
@@ -168,7 +161,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
 
   /** Refuses the newest waiting message. Because all room is in use and this sender holds most. */
   refuseNewest(): boolean {
-    const entry = this.#waiting.pop()
+    const entry = this.#waiting.last
     if (entry === undefined) {
       let newest = this.#queued?.newest
       while (newest?.isAsking) newest = newest.older
@@ -176,6 +169,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
       newest.subQueue.keyQueue.ruleQueue.refuse(newest, newest.refusal)
       return true
     }
+    this.#waiting.remove(entry)
     if (this.#waiting.first === undefined) this.#stopTimer()
     this.#releaseRoom(entry)
     this.#holdBudget.countOverflow()
@@ -257,7 +251,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     else enact(decision ?? older.refusal, message)
   }
 
-  #releaseRoom(entry: HeldEntry): void {
+  #releaseRoom(entry: WaitingMessage): void {
     if (entry.hooks === this.#hooks) this.#heldOwn--
     this.#holdBudget.release(this, this, entry.sizeBytes)
     this.#reducePending(1)
@@ -285,7 +279,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
       enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
       return
     }
-    const entry: HeldEntry = {
+    const entry: WaitingMessage = {
       message,
       sizeBytes: message.size,
       sinceMs: this.#holdBudget.clock.now(),
@@ -306,7 +300,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     this.#pump()
   }
 
-  #recordAnswer(entry: HeldEntry, answer: MaybePromise<Decision>): void {
+  #recordAnswer(entry: WaitingMessage, answer: MaybePromise<Decision>): void {
     this.#waiting.markAsked(entry)
     if (!isPromise(answer)) {
       this.#recordDecision(entry, answer)
@@ -326,7 +320,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     })
   }
 
-  #recordDecision(entry: HeldEntry, decision: Decision): void {
+  #recordDecision(entry: WaitingMessage, decision: Decision): void {
     entry.decision = decision
     entry.phase = 'decided'
     if (entry !== this.#waiting.first && decision.outcome === 'throttle') {
@@ -389,7 +383,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     }
   }
 
-  #decide(entry: HeldEntry): MaybePromise<Decision> {
+  #decide(entry: WaitingMessage): MaybePromise<Decision> {
     const older = this.#queued?.newestToFollow(entry.message)
     if (older !== undefined) return { ...older.refusal, outcome: 'queue' }
     return entry.ask === undefined ? this.#holdBudget.ask(entry.message) : entry.ask(entry.message)
@@ -404,7 +398,8 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   }
 
   #enactFirst(decision: Decision): void {
-    const entry = this.#waiting.shift()!
+    const entry = this.#waiting.first!
+    this.#waiting.remove(entry)
     this.#releaseRoom(entry)
     this.#enactOrQueue(decision, entry.message, entry.enact, entry.ask)
   }
@@ -435,24 +430,29 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   #discardUnless(keep: (message: Message) => boolean): number {
     const head = this.#waiting.first
     let discarded = 0
-    this.#waiting.removeUnless(keep, entry => {
-      discarded++
-      this.#holdBudget.forgetPayload(entry.message)
-      this.#holdBudget.release(this, this, entry.sizeBytes)
-    })
+    for (let entry = this.#waiting.first; entry; ) {
+      const { next }: WaitingMessage = entry
+      if (!keep(entry.message)) {
+        this.#waiting.remove(entry)
+        discarded++
+        this.#holdBudget.forgetPayload(entry.message)
+        this.#holdBudget.release(this, this, entry.sizeBytes)
+      }
+      entry = next
+    }
     this.#reducePending(discarded)
     if (this.#waiting.first !== head) this.#stopTimer()
     this.#holdBudget.countDiscarded(discarded)
     return discarded
   }
 
-  #canWait(entry: HeldEntry, decision: Decision): boolean {
+  #canWait(entry: WaitingMessage, decision: Decision): boolean {
     const waitedMs = this.#holdBudget.clock.now() - entry.sinceMs
     return waitedMs + decision.retryAfterMs <= this.#holdBudget.boundsOf(decision).maxHoldMs
   }
 
   /** Returns true if a message is held until its time is up, although it could not pass by then at current limits. */
-  #canHoldUntilExpiry({ message, sinceMs }: HeldEntry, decision: Decision): boolean {
+  #canHoldUntilExpiry({ message, sinceMs }: WaitingMessage, decision: Decision): boolean {
     if (!this.#waitsFully || decision.retryAfterMs === Infinity) return false
     if (message.on !== undefined && message.on !== 'publish') return false
     const { maxHoldMs, isOfRule } = this.#holdBudget.boundsOf(decision)

@@ -1,10 +1,11 @@
 import type { Decision } from '../core/decision.ts'
+import { type Linked, LinkedList } from '../core/linked-list.ts'
 import type { Message } from '../core/message.ts'
 import type { KeyQueue } from './key-queue.ts'
 import { type Ask, type Enact, isIdentified, type QueueOwner, type QueueRequest } from './types.ts'
 
 /** Message in a rule queue. */
-export class QueuedItem {
+export class QueuedItem implements Linked<QueuedItem> {
   readonly message: Message
   readonly sizeBytes: number
   readonly sinceMs: number
@@ -58,43 +59,20 @@ export class QueuedItem {
   }
 }
 
-/**
- * Messages of a key queue that share turns, in order of arrival: those of one sender and rank, or of one topic.
- * A doubly linked list, so that removing any of them takes constant time.
- */
-export class SubQueue {
+/** Messages of a key queue that share turns, in order of arrival: those of one sender and rank, or of one topic. */
+export class SubQueue extends LinkedList<QueuedItem> {
   readonly keyQueue: KeyQueue
   readonly key: unknown
   readonly rank: number
-  first: QueuedItem | undefined
-  last: QueuedItem | undefined
-  count = 0
   /** Cancels the wait until another rule no longer refuses the first message. Undefined while awake. */
   cancelSleep: (() => void) | undefined
   /** True if the first message must follow an older one of its topic that waits elsewhere. */
   isBlocked = false
 
   constructor(keyQueue: KeyQueue, key: unknown, rank: number) {
+    super()
     this.keyQueue = keyQueue
     this.key = key
     this.rank = rank
-  }
-
-  append(entry: QueuedItem): void {
-    entry.previous = this.last
-    if (this.last) this.last.next = entry
-    else this.first = entry
-    this.last = entry
-    this.count++
-  }
-
-  remove(entry: QueuedItem): void {
-    if (entry.previous) entry.previous.next = entry.next
-    else this.first = entry.next
-    if (entry.next) entry.next.previous = entry.previous
-    else this.last = entry.previous
-    entry.previous = undefined
-    entry.next = undefined
-    this.count--
   }
 }

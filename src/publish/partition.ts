@@ -1,9 +1,10 @@
+import { LinkedList } from '../core/linked-list.ts'
 import { MOST_URGENT } from '../outcomes/priority.ts'
-import { EntryList, type PublishEntry } from './publish-entry.ts'
+import type { PublishEntry } from './publish-entry.ts'
 
 /** Messages that wait together, with a list for each rank. The partition sleeps while a rule refuses all of them. */
 export class Partition<C> {
-  readonly lists: readonly EntryList<C>[] = Array.from({ length: MOST_URGENT + 1 }, () => new EntryList<C>())
+  readonly lists = Array.from({ length: MOST_URGENT + 1 }, () => new LinkedList<PublishEntry<C>>())
   /** Rule and key that hold the messages back. Undefined for messages not yet decided. */
   readonly rule: string | undefined
   readonly key: string

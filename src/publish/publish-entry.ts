@@ -1,15 +1,16 @@
+import type { Linked, LinkedList } from '../core/linked-list.ts'
 import type { Message } from '../core/message.ts'
 import type { Published, QueuePlacement } from './types.ts'
 
 /** Message that waits to be published. */
-export class PublishEntry<C> {
+export class PublishEntry<C> implements Linked<PublishEntry<C>> {
   readonly message: Message
   /** Data for the broker's client. */
   readonly clientData: C
-  /** True if a newer message of its topic supersedeOlder it. */
+  /** True if a newer message of its topic supersedes it. */
   latest: boolean
   rank: number
-  /** Position in the queue. A message that supersedeOlder another takes its position. */
+  /** Position in the queue. A message that supersedes another takes its position. */
   order: number
   /** Number of the publish call. */
   readonly sequence: number
@@ -25,7 +26,8 @@ export class PublishEntry<C> {
   unservedSinceMs: number | undefined = undefined
   readonly signal: AbortSignal | undefined
   readonly resolve: (published: Published) => void
-  list: EntryList<C> | undefined = undefined
+  /** List that it waits in. Undefined if it does not wait. */
+  list: LinkedList<PublishEntry<C>> | undefined = undefined
   previous: PublishEntry<C> | undefined = undefined
   next: PublishEntry<C> | undefined = undefined
 
@@ -46,53 +48,5 @@ export class PublishEntry<C> {
     this.sequence = order
     this.sinceMs = sinceMs
     this.resolve = resolve
-  }
-}
-
-/** Doubly linked list of entries in order. Removing any of them takes constant time. */
-export class EntryList<C> {
-  first: PublishEntry<C> | undefined
-  last: PublishEntry<C> | undefined
-
-  append(entry: PublishEntry<C>): void {
-    entry.list = this
-    entry.previous = this.last
-    entry.next = undefined
-    if (this.last) this.last.next = entry
-    else this.first = entry
-    this.last = entry
-  }
-
-  prepend(entry: PublishEntry<C>): void {
-    entry.list = this
-    entry.next = this.first
-    entry.previous = undefined
-    if (this.first) this.first.previous = entry
-    else this.last = entry
-    this.first = entry
-  }
-
-  /** Replaces an entry at the same position. */
-  replace(older: PublishEntry<C>, entry: PublishEntry<C>): void {
-    entry.list = this
-    entry.previous = older.previous
-    entry.next = older.next
-    if (entry.previous) entry.previous.next = entry
-    else this.first = entry
-    if (entry.next) entry.next.previous = entry
-    else this.last = entry
-    older.list = undefined
-    older.previous = undefined
-    older.next = undefined
-  }
-
-  remove(entry: PublishEntry<C>): void {
-    if (entry.previous) entry.previous.next = entry.next
-    else this.first = entry.next
-    if (entry.next) entry.next.previous = entry.previous
-    else this.last = entry.previous
-    entry.list = undefined
-    entry.previous = undefined
-    entry.next = undefined
   }
 }

@@ -65,6 +65,8 @@ export class PublishQueue<C> {
     entry.order = older.order
     entry.rank = older.rank
     list!.replace(older, entry)
+    older.list = undefined
+    entry.list = list
     this.#updateCounts(entry, 1)
   }
 
@@ -84,17 +86,20 @@ export class PublishQueue<C> {
 
   add(entry: PublishEntry<C>, partition: Partition<C> = this.undecided): void {
     this.#updateCounts(entry, 1)
-    partition.lists[entry.rank]!.append(entry)
+    entry.list = partition.lists[entry.rank]!
+    entry.list.append(entry)
   }
 
   /** Puts an entry back as the first of its rank after an attempt without success. */
   putBack(entry: PublishEntry<C>, partition: Partition<C> = this.undecided): void {
     this.#updateCounts(entry, 1)
-    partition.lists[entry.rank]!.prepend(entry)
+    entry.list = partition.lists[entry.rank]!
+    entry.list.prepend(entry)
   }
 
   remove(entry: PublishEntry<C>): void {
     entry.list?.remove(entry)
+    entry.list = undefined
     this.#updateCounts(entry, -1)
   }
 

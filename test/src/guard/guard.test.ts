@@ -408,6 +408,22 @@ describe('a sender that goes', () => {
     await turns()
     expect(enacted).toEqual([])
   })
+
+  it('leaves messages that were already asked about alone', async () => {
+    const asked: string[] = []
+    const { guard, enacted, enact } = setUp(async ({ topic }) => {
+      asked.push(topic)
+      await turns(topic === 'first' ? 20 : 2)
+      return topic === 'second' && asked.filter(each => each === topic).length === 1 ? throttle(10) : OK
+    })
+    const senderQueue = guard.senderQueue()
+    for (const topic of ['first', 'second', 'third']) senderQueue.admit(message(topic), enact)
+    await turns(10)
+    senderQueue.detach(() => true)
+    await turns(60)
+    expect(enacted).toHaveLength(3)
+    expect(asked).toEqual(['first', 'second', 'third', 'second'])
+  })
 })
 
 describe('a closed guard', () => {
