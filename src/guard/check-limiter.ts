@@ -2,6 +2,8 @@ import type { Decision } from '../core/decision.ts'
 import { type Linked, LinkedList } from '../core/linked-list.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
+import type { OutcomeResolver } from './resolve-outcome.ts'
+import { DENIED_BY_FALLBACK, type SafeGate } from './safe-gate.ts'
 
 interface WaitingCheck extends Linked<WaitingCheck> {
   readonly message: Message
@@ -9,53 +11,55 @@ interface WaitingCheck extends Linked<WaitingCheck> {
 }
 
 /**
- * Limits the checks of one guard that wait for the store. Why: if a store cannot keep up with a flood, every check
- * would time out although the store works.
+ * Asks the gate for decisions to enact, and limits the checks that wait for the store. Why: if a store cannot keep up
+ * with a flood, every check would time out although the store works.
  */
 export class CheckLimiter {
-  readonly #check: (message: Message) => MaybePromise<Decision>
+  readonly #safeGate: SafeGate
+  readonly #outcomeResolver: OutcomeResolver
   /** Checks in progress. */
   #count = 0
+  #isClosed = false
   readonly #waiting = new LinkedList<WaitingCheck>()
 
-  constructor(check: (message: Message) => MaybePromise<Decision>) {
-    this.#check = check
+  constructor(safeGate: SafeGate, outcomeResolver: OutcomeResolver) {
+    this.#safeGate = safeGate
+    this.#outcomeResolver = outcomeResolver
   }
 
-  get isFull(): boolean {
-    return this.#count >= MAX_SIZES.concurrentChecks
-  }
-
-  /** Checks a message when fewer checks are in progress. Returns undefined if too many messages wait. */
-  enqueue(message: Message): Promise<Decision> | undefined {
-    if (this.#waiting.count >= MAX_SIZES.queuedChecks) return undefined
-    return new Promise(resolve =>
-      this.#waiting.append({ message, resolve, previous: undefined, next: undefined }),
-    )
-  }
-
-  /** Counts a check until its answer, which must not reject. */
-  track<T>(answer: Promise<T>): Promise<T> {
+  /** Returns a decision, which waits if too many checks are in progress. Never throws or rejects. */
+  ask(message: Message): MaybePromise<Decision> {
+    if (this.#isClosed) return DENIED_BY_FALLBACK
+    if (this.#count >= MAX_SIZES.concurrentChecks && this.#waiting.count < MAX_SIZES.queuedChecks)
+      return new Promise(resolve =>
+        this.#waiting.append({ message, resolve, previous: undefined, next: undefined }),
+      )
+    const answer = this.#safeGate.ask(message)
+    // The most frequent case first: a promise has no outcome.
+    if ((answer as Decision).outcome === 'deliver') return answer
+    if (!(answer instanceof Promise)) return this.#outcomeResolver.resolve(answer, message)
     this.#count++
     return answer.then(decision => {
       this.#count--
       this.#checkWaiting()
-      return decision
+      return this.#outcomeResolver.resolve(decision, message)
     })
   }
 
-  /** Resolves all waiting checks with `decision`. */
-  close(decision: Decision): void {
+  /** Refuses all waiting and later messages. */
+  close(): void {
+    this.#isClosed = true
     for (let waiting = this.#waiting.first; waiting; waiting = this.#waiting.first) {
       this.#waiting.remove(waiting)
-      waiting.resolve(decision)
+      waiting.resolve(DENIED_BY_FALLBACK)
     }
   }
 
   #checkWaiting(): void {
-    for (let waiting = this.#waiting.first; waiting && !this.isFull; waiting = this.#waiting.first) {
+    for (let waiting = this.#waiting.first; waiting; waiting = this.#waiting.first) {
+      if (this.#count >= MAX_SIZES.concurrentChecks) return
       this.#waiting.remove(waiting)
-      waiting.resolve(this.#check(waiting.message))
+      waiting.resolve(this.ask(waiting.message))
     }
   }
 }

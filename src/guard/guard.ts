@@ -1,33 +1,20 @@
-import type { Clock } from '../core/clock.ts'
-import { systemClock } from '../core/clock.ts'
-import type { Decision } from '../core/decision.ts'
-import { PASSED } from '../core/decision.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { type Decision, PASSED } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import { checkOptionNames } from '../core/option-names.ts'
-import type { RuleLookup } from '../outcomes/rule-info.ts'
 import { CheckLimiter } from './check-limiter.ts'
-import type { BoundedStore, GuardOptions, GuardStats } from './hold-budget.ts'
-import { DENIED_BY_FALLBACK, GUARD_OPTIONS, GUARD_REMEDIES, HoldBudget } from './hold-budget.ts'
+import { type GuardStats, HoldBudget } from './hold-budget.ts'
+import { checkPositive, GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from './options.ts'
 import { OutcomeResolver } from './resolve-outcome.ts'
 import { RuleQueues } from './rule-queues.ts'
+import { type Decider, SafeGate } from './safe-gate.ts'
 import { SenderQueue } from './sender-queue.ts'
 import type { SenderQueueHooks, SenderQueueOptions } from './types.ts'
 
-export { GUARD_OPTIONS, GUARD_REMEDIES } from './hold-budget.ts'
+export { GUARD_OPTIONS, GUARD_REMEDIES } from './options.ts'
 export type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './types.ts'
-export type { GuardOptions, GuardStats, Logger, SenderQueue }
-
-/** Part of a gate that a guard uses. */
-export interface Decider extends RuleLookup {
-  check(message: Message): MaybePromise<Decision>
-  readonly clock?: Clock | undefined
-  /** Store behind the decisions. It may have a time limit of its own. */
-  readonly store?: BoundedStore | undefined
-}
-
-/** Time for a decision beyond the store's time limit, for custom middleware and tier look-ups. */
-const BEYOND_STORE_MS = 1_000
+export type { Decider, GuardOptions, GuardStats, Logger, SenderQueue }
 
 /**
  * Connects a broker to the gate. Asks the gate about each message and enacts the decision.
@@ -37,33 +24,25 @@ const BEYOND_STORE_MS = 1_000
  */
 export class Guard {
   readonly clock: Clock
-  readonly #decider: Decider
-  /** Copy of the flag in the hold budget. Because it is read for each message, it saves a cache line. */
-  #closed = false
+  readonly #checkLimiter: CheckLimiter
   readonly #holdBudget: HoldBudget
   readonly #ruleQueues: RuleQueues
-  readonly #outcomeResolver: OutcomeResolver
-  readonly #checks = new CheckLimiter(message => this.#askGate(message))
 
   constructor(decider: Decider, options: GuardOptions = {}) {
     checkOptionNames(options, GUARD_OPTIONS, '', GUARD_REMEDIES)
-    this.#decider = decider
+    const { decideTimeoutMs, middlewareFallback = 'allow', holds, logger } = options
     this.clock = decider.clock ?? systemClock
-    const decideTimeoutMs = options.decideTimeoutMs ?? BEYOND_STORE_MS + (decider.store?.answersWithinMs ?? 0)
-    this.#holdBudget = new HoldBudget(
-      message => this.ask(message),
-      decider,
-      request => this.#ruleQueues.enqueue(request),
-      this.clock,
-      { ...options, decideTimeoutMs, store: decider.store },
-    )
-    this.#ruleQueues = new RuleQueues(this.#holdBudget, decider, message => this.#askGate(message))
-    this.#outcomeResolver = new OutcomeResolver(decider, this.#holdBudget)
+    const timeoutMs =
+      decideTimeoutMs === undefined ? undefined : checkPositive('decideTimeoutMs', decideTimeoutMs)
+    const safeGate = new SafeGate(decider, { clock: this.clock, timeoutMs, middlewareFallback, logger })
+    this.#checkLimiter = new CheckLimiter(safeGate, new OutcomeResolver(decider, safeGate))
+    this.#holdBudget = new HoldBudget(decider, safeGate, this.clock, options)
+    this.#ruleQueues = new RuleQueues(this.#holdBudget, this.#checkLimiter, decider, holds === 'all')
   }
 
   /** Creates a queue for the messages of one sender. It may serve several connections in succession. */
   senderQueue(hooks: SenderQueueHooks = {}, options: SenderQueueOptions = {}): SenderQueue {
-    return new SenderQueue(this.#holdBudget, hooks, options)
+    return new SenderQueue(this.#holdBudget, this.#ruleQueues, hooks, options)
   }
 
   /**
@@ -71,31 +50,7 @@ export class Guard {
    * a rule's queue waits without asking the gate. Never throws or rejects.
    */
   ask(message: Message): MaybePromise<Decision> {
-    if (!this.#ruleQueues.isEmpty) {
-      const refusal = this.#ruleQueues.refusalAhead(message)
-      if (refusal !== undefined) return refusal
-    }
-    return this.#askGate(message)
-  }
-
-  #askGate(message: Message): MaybePromise<Decision> {
-    if (this.#closed) return DENIED_BY_FALLBACK
-    if (this.#checks.isFull) {
-      const queued = this.#checks.enqueue(message)
-      if (queued !== undefined) return queued
-    }
-    try {
-      const answer = this.#decider.check(message)
-      // The most frequent case first: a promise has no outcome.
-      if ((answer as Decision).outcome === 'deliver') return answer
-      if (answer instanceof Promise) {
-        const decided = this.#checks.track(this.#holdBudget.awaitDecision(answer, message))
-        return decided.then(decision => this.#outcomeResolver.resolve(decision, message))
-      }
-      return this.#outcomeResolver.resolve(answer, message)
-    } catch (cause) {
-      return this.#holdBudget.applyFallback(cause)
-    }
+    return this.#ruleQueues.ask(message)
   }
 
   stats(): GuardStats {
@@ -107,8 +62,7 @@ export class Guard {
    * them without an acknowledgement, so that senders may send them again elsewhere.
    */
   close(held: 'discard' | 'pass' = 'discard'): void {
-    this.#closed = true
-    this.#checks.close(DENIED_BY_FALLBACK)
+    this.#checkLimiter.close()
     this.#holdBudget.close(held === 'pass' ? PASSED : undefined)
   }
 

@@ -1,66 +1,12 @@
-import { type Clock, limitWait } from '../core/clock.ts'
-import type { Decision } from '../core/decision.ts'
-import { policyError, StoreError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Decision, Outcome } from '../core/decision.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
-import type { MaybePromise, Message } from '../core/message.ts'
-import type { OptionNames } from '../core/option-names.ts'
-import { SlicedWork } from '../core/sliced-work.ts'
+import type { Message } from '../core/message.ts'
+import { type SlicedTask, SlicedWork } from '../core/sliced-work.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
-import { type Holder, HoldShares } from './hold-shares.ts'
-import type { HeldQueue, HoldBounds, QueueRequest, SenderQueueBudget } from './types.ts'
-
-export interface GuardOptions {
-  /** Most messages held for one sender, and for all. Default: 1,000 and 100,000. */
-  readonly maxHeldPerSender?: number | undefined
-  readonly maxHeldTotal?: number | undefined
-  /** Most payload bytes held for one sender (a single larger message is still held), and for all. Default: 4 and 256 MiB. */
-  readonly maxHeldBytesPerSender?: number | undefined
-  readonly maxHeldBytesTotal?: number | undefined
-  /** Longest time a message is held. Default: 300,000. */
-  readonly maxHoldMs?: number | undefined
-  /**
-   * Longest wait for an answer before the fallback decides. Default: 1,000 more than the time limit of the gate's
-   * store.
-   */
-  readonly decideTimeoutMs?: number | undefined
-  /** Decision if custom middleware fails or is late. Default: allow. */
-  readonly middlewareFallback?: 'allow' | 'deny' | undefined
-  /** Outcome of a message that finds no room or would wait too long. Default: drop. */
-  readonly overflow?: 'drop' | 'disconnect' | undefined
-  /**
-   * Messages that the guard holds: `throttle` alone, or `all`, which adds those that rules `queue` or keep as `latest`.
-   * Other outcomes are enacted as decided. With `all`, messages must hold their payload. Default: throttle.
-   */
-  readonly holds?: 'throttle' | 'all' | undefined
-  readonly logger?: Logger | undefined
-}
-
-export const GUARD_OPTIONS: OptionNames<GuardOptions> = {
-  maxHeldPerSender: true,
-  maxHeldTotal: true,
-  maxHeldBytesPerSender: true,
-  maxHeldBytesTotal: true,
-  maxHoldMs: true,
-  decideTimeoutMs: true,
-  middlewareFallback: true,
-  overflow: true,
-  holds: true,
-  logger: true,
-}
-
-/** Remedies for former names of guard options. */
-export const GUARD_REMEDIES = {
-  fallback: 'write middlewareFallback; a store has a fallback of its own, see openStore',
-}
-
-/** Part of a store that a guard uses. */
-export interface BoundedStore {
-  /** Longest time a decision takes, or undefined if the store has no limit. */
-  readonly answersWithinMs?: number | undefined
-  /** Name of the store's fallback. */
-  readonly fallback?: string | undefined
-}
+import { type HolderAccount, HoldShares } from './hold-shares.ts'
+import { checkPositive, type GuardOptions } from './options.ts'
+import type { SafeGate } from './safe-gate.ts'
 
 export interface GuardStats {
   /** Messages and payload bytes held now. */
@@ -79,44 +25,37 @@ export interface GuardStats {
   readonly timeouts: number
 }
 
-export const ALLOWED_BY_FALLBACK: Decision = Object.freeze({
-  allowed: true,
-  outcome: 'deliver',
-  reason: 'store_unavailable',
-  retryAfterMs: 0,
-  fallback: true,
-})
-export const DENIED_BY_FALLBACK: Decision = Object.freeze({
-  allowed: false,
-  outcome: 'reject',
-  reason: 'store_unavailable',
-  retryAfterMs: 1_000,
-  fallback: true,
-})
+/** Queue of held messages, as seen by a guard. */
+export interface HeldQueue extends SlicedTask {
+  readonly held: number
+  readonly heldBytes: number
+  /** Bounds of this queue. Default: the guard's bounds for one sender. */
+  readonly maxHeld?: number | undefined
+  readonly maxHeldBytes?: number | undefined
+  flush(decision?: Decision): void
+}
 
-/** Most causes of failure that are logged, once each. Later causes are only counted. */
-const LOGGED_CAUSES = 32
+/** Longest time a message may wait, and the outcome after that time or if there is no room. */
+export interface HoldBounds {
+  readonly maxHoldMs: number
+  readonly overflow: Outcome
+  /** True if the rule sets the time. */
+  readonly isOfRule: boolean
+}
 
-/** Budget of a guard for held messages, with its bounds, counts and fallback. */
-export class HoldBudget implements SenderQueueBudget {
+/** Bounds and counts of all messages that a guard holds. */
+export class HoldBudget {
   readonly clock: Clock
-  readonly ask: (message: Message) => MaybePromise<Decision>
-  closed = false
+  readonly safeGate: SafeGate
   readonly work: SlicedWork
+  isClosed = false
   readonly #bounds: HoldBounds
   readonly #ruleLookup: RuleLookup
-  readonly #enqueue: (request: QueueRequest) => void
-  readonly #queuesByRule: boolean
   readonly #perSender: number
   readonly #total: number
   readonly #bytesPerSender: number
   readonly #bytesTotal: number
-  readonly #timeoutMs: number
-  readonly #fallback: Decision
-  readonly #store: BoundedStore | undefined
-  readonly #logger: Logger | undefined
   readonly #holdingQueues = new Set<HeldQueue>()
-  readonly #causes = new Set<string>()
   readonly #shares = new HoldShares()
   #isMakingRoom = false
   #isListening = false
@@ -126,20 +65,10 @@ export class HoldBudget implements SenderQueueBudget {
   #overflowed = 0
   #superseded = 0
   #discarded = 0
-  #fallbacks = 0
-  #timeouts = 0
 
-  constructor(
-    ask: (message: Message) => MaybePromise<Decision>,
-    ruleLookup: RuleLookup,
-    enqueue: (request: QueueRequest) => void,
-    clock: Clock,
-    options: GuardOptions & { readonly decideTimeoutMs: number; readonly store?: BoundedStore | undefined },
-  ) {
-    this.ask = ask
+  constructor(ruleLookup: RuleLookup, safeGate: SafeGate, clock: Clock, options: GuardOptions) {
     this.#ruleLookup = ruleLookup
-    this.#enqueue = enqueue
-    this.#queuesByRule = options.holds === 'all'
+    this.safeGate = safeGate
     this.clock = clock
     this.work = new SlicedWork(clock)
     this.#bounds = {
@@ -157,23 +86,20 @@ export class HoldBudget implements SenderQueueBudget {
       'maxHeldBytesTotal',
       options.maxHeldBytesTotal ?? MAX_SIZES.heldBytesTotal,
     )
-    this.#timeoutMs = checkPositive('decideTimeoutMs', options.decideTimeoutMs)
-    this.#fallback = options.middlewareFallback === 'deny' ? DENIED_BY_FALLBACK : ALLOWED_BY_FALLBACK
-    this.#store = options.store
-    this.#logger = options.logger
   }
 
-  reserve(queue: HeldQueue, holder: Holder, message: Message, sizeBytes: number): boolean {
-    if (this.closed) return false
+  /** Reserves room for a message. Returns false if a bound is reached and no larger holder gives way. */
+  reserve(queue: HeldQueue, account: HolderAccount, message: Message, sizeBytes: number): boolean {
+    if (this.isClosed) return false
     // A single message may exceed its sender's bytes. Otherwise it could never pass.
     const maxBytes = queue.maxHeldBytes ?? this.#bytesPerSender
     const fits = queue.held === 0 || queue.heldBytes + sizeBytes <= maxBytes
     if (!fits || queue.held >= (queue.maxHeld ?? this.#perSender)) return false
-    if (!this.#makeRoom(holder, message, sizeBytes)) return false
+    if (!this.#makeRoom(account, message, sizeBytes)) return false
     this.#held++
     this.#heldBytes += sizeBytes
     if (this.#held > this.#heldPeak) this.#heldPeak = this.#held
-    this.#shares.addHeld(holder.account, 1, sizeBytes, message.sender.ip)
+    this.#shares.addHeld(account, 1, sizeBytes, message.sender.ip)
     if (queue.held === 0) {
       queue.askedVersion = this.work.version
       this.#holdingQueues.add(queue)
@@ -183,7 +109,7 @@ export class HoldBudget implements SenderQueueBudget {
   }
 
   /** Refuses messages of the largest holders until there is room. */
-  #makeRoom({ account }: Holder, { qos, sender }: Message, sizeBytes: number): boolean {
+  #makeRoom(account: HolderAccount, { qos, sender }: Message, sizeBytes: number): boolean {
     for (;;) {
       const lacksMessages = this.#held >= this.#total
       if (!lacksMessages && this.#heldBytes + sizeBytes <= this.#bytesTotal) return true
@@ -200,7 +126,7 @@ export class HoldBudget implements SenderQueueBudget {
     }
   }
 
-  #refuseNewestOf(victim: Holder): boolean {
+  #refuseNewestOf(victim: HolderAccount): boolean {
     // Enacting a refusal may bring in a message that needs room itself.
     this.#isMakingRoom = true
     try {
@@ -210,24 +136,34 @@ export class HoldBudget implements SenderQueueBudget {
     }
   }
 
+  /** Reserves more bytes for held messages; a negative number releases them. Returns false if a bound is reached. */
   grow(bytes: number): boolean {
     if (this.#heldBytes + bytes > this.#bytesTotal) return false
     this.#heldBytes += bytes
     return true
   }
 
-  transfer(from: Holder, fromBytes: number, to: Holder, toBytes: number, { sender }: Message): void {
-    this.#shares.addHeld(to.account, 1, toBytes, sender.ip)
-    this.#shares.addHeld(from.account, -1, -fromBytes, undefined)
+  /** Moves the room of one account's message to the message of another account that replaces it. */
+  transfer(
+    from: HolderAccount,
+    fromBytes: number,
+    to: HolderAccount,
+    toBytes: number,
+    { sender }: Message,
+  ): void {
+    this.#shares.addHeld(to, 1, toBytes, sender.ip)
+    this.#shares.addHeld(from, -1, -fromBytes, undefined)
   }
 
-  release(queue: HeldQueue, holder: Holder, sizeBytes: number): void {
+  /** Releases room. The queue's own counts no longer include the message. */
+  release(queue: HeldQueue, account: HolderAccount, sizeBytes: number): void {
     this.#held--
     this.#heldBytes -= sizeBytes
-    this.#shares.addHeld(holder.account, -1, -sizeBytes, undefined)
+    this.#shares.addHeld(account, -1, -sizeBytes, undefined)
     if (queue.held === 0) this.#holdingQueues.delete(queue)
   }
 
+  /** Returns the bounds on holding a message: the rule's own, else the guard's. */
   boundsOf(decision: Decision | undefined): HoldBounds {
     const hold =
       decision?.rule === undefined ? undefined : this.#ruleLookup.ruleOf?.(decision.rule)?.exceeded.hold
@@ -246,7 +182,7 @@ export class HoldBudget implements SenderQueueBudget {
 
   /** Listens only while messages are held, so that a gate does not keep a forgotten guard alive. */
   readonly #onChanged = (): void => {
-    if (this.#held === 0 || this.closed) {
+    if (this.#held === 0 || this.isClosed) {
       this.#isListening = false
       this.#ruleLookup.off?.('changed', this.#onChanged)
       return
@@ -263,84 +199,8 @@ export class HoldBudget implements SenderQueueBudget {
     this.#superseded++
   }
 
-  enqueue(request: QueueRequest): boolean {
-    if (!this.#queuesByRule || this.closed) return false
-    this.#enqueue(request)
-    return true
-  }
-
   countDiscarded(count: number): void {
     this.#discarded += count
-  }
-
-  /** Reports that a message may not be delivered, whatever the gate has decided or will decide. Never throws. */
-  forgetPayload(message: Message): void {
-    try {
-      this.#ruleLookup.forgetPayload?.(message)
-    } catch (cause) {
-      this.logFailure(cause)
-    }
-  }
-
-  /** Returns the answer, or the fallback's decision if it fails or is late. A later answer is ignored. */
-  awaitDecision(answer: Promise<Decision>, message: Message): Promise<Decision> {
-    return this.withTimeout(answer, cause => {
-      this.forgetPayload(message)
-      return this.applyFallback(cause)
-    })
-  }
-
-  /** Returns the answer, or the result of `otherwise` if it fails or exceeds the guard's time limit. Never rejects. */
-  withTimeout<T>(answer: Promise<T>, otherwise: (cause: unknown) => T): Promise<T> {
-    return new Promise(resolve => {
-      const cancel = limitWait(this.clock, this.#timeoutMs, () => {
-        this.#timeouts++
-        resolve(otherwise(this.#lateError()))
-      })
-      answer.then(
-        value => {
-          cancel()
-          resolve(value)
-        },
-        (cause: unknown) => {
-          cancel()
-          resolve(otherwise(cause))
-        },
-      )
-    })
-  }
-
-  /** Returns the fallback's decision: the store's if the store failed. A store that could only count refuses. */
-  applyFallback(cause: unknown): Decision {
-    const fallback = cause instanceof StoreError ? this.#storeFallback() : this.#fallback
-    this.#fallbacks++
-    this.logFailure(cause, fallback)
-    return fallback
-  }
-
-  #storeFallback(): Decision {
-    return this.#store?.fallback === 'allow' ? ALLOWED_BY_FALLBACK : DENIED_BY_FALLBACK
-  }
-
-  /** Blames the store if its hold time limit is as long as the guard's. */
-  #lateError(): Error {
-    const text = `no answer within ${this.#timeoutMs} ms`
-    const isOfStore =
-      this.#store !== undefined && (this.#store.answersWithinMs ?? Infinity) >= this.#timeoutMs
-    return isOfStore ? new StoreError(text) : new Error(text)
-  }
-
-  /** Logs each cause of failure once. Never throws. */
-  logFailure(cause: unknown, fallback = this.#fallback): void {
-    if (this.#logger === undefined || this.#causes.size >= LOGGED_CAUSES) return
-    try {
-      const text = cause instanceof Error ? cause.message : String(cause)
-      if (this.#causes.has(text)) return
-      this.#causes.add(text)
-      this.#logger.error({ err: cause, fallback: fallback.outcome }, 'gate failed, the fallback answers')
-    } catch {
-      // A cause that cannot be read or a logger that throws must not stop a broker.
-    }
   }
 
   stats(): GuardStats {
@@ -351,21 +211,16 @@ export class HoldBudget implements SenderQueueBudget {
       overflowed: this.#overflowed,
       superseded: this.#superseded,
       discarded: this.#discarded,
-      fallbacks: this.#fallbacks,
-      timeouts: this.#timeouts,
+      fallbacks: this.safeGate.fallbacks,
+      timeouts: this.safeGate.timeouts,
     }
   }
 
   close(decision: Decision | undefined): void {
-    this.closed = true
+    this.isClosed = true
     this.work.close()
     if (this.#isListening) this.#ruleLookup.off?.('changed', this.#onChanged)
     this.#isListening = false
     for (const queue of [...this.#holdingQueues]) queue.flush(decision)
   }
-}
-
-function checkPositive(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value
-  throw policyError(name, `${value} is not a whole number above 0`, `leave ${name} out for its default`)
 }

@@ -1,21 +1,15 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
 
-/** Owner of held messages that can give some of them up. */
-export interface Holder {
-  readonly account: HolderAccount
-  /** Refuses its newest held message. Returns false if it holds none that can be refused. */
-  refuseNewest(): boolean
-}
-
 /** Amount held by one sender. */
 export class HolderAccount extends Account {
-  readonly holder: Holder
+  /** Refuses the sender's newest held message. Returns false if it holds none that can be refused. */
+  readonly refuseNewest: () => boolean
   address: AddressAccount | undefined
 
-  constructor(holder: Holder) {
+  constructor(refuseNewest: () => boolean) {
     super()
-    this.holder = holder
+    this.refuseNewest = refuseNewest
   }
 }
 
@@ -66,16 +60,16 @@ export class HoldShares {
     if (account.messages === 0) this.#removeFromAddress(account, address)
   }
 
-  /** Returns the sender that gives way for one more message of another, or undefined if none holds more. */
+  /** Returns the account of the sender that gives way for one more message of another, or undefined if none holds more. */
   victimFor(
     account: HolderAccount,
     resource: Resource,
     amount: number,
     ip: string | undefined,
-  ): Holder | undefined {
+  ): HolderAccount | undefined {
     const largest = this.#senders[resource].largest()
     if (largest !== undefined && largest !== account && largest[resource] > account[resource] + amount)
-      return largest.holder
+      return largest
     const own = account.address ?? this.#byAddress.get(hashLongPart(ip ?? ''))
     const address = this.#addresses[resource].largest()
     if (address === undefined || address === own) return undefined
@@ -86,7 +80,7 @@ export class HoldShares {
       if (largestHolder === undefined || each[resource] > largestHolder[resource]) largestHolder = each
       if (++compared >= MAX_COMPARED) break
     }
-    return largestHolder?.holder
+    return largestHolder
   }
 
   #assignAddress(account: HolderAccount, ip: string | undefined): void {

@@ -1,24 +1,41 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
 import type { Message, Sender } from '../core/message.ts'
-import type { QueuedItem } from './sub-queue.ts'
+import type { HolderAccount } from './hold-shares.ts'
+
+/** Links of a queued message: its neighbours among all of its sender queue, and among those of its sender and topic. */
+export interface QueuedLinks<E> {
+  readonly message: Message
+  /** True if a newer message of the topic supersedes it instead of following it. */
+  readonly isSuperseded: boolean
+  older: E | undefined
+  newer: E | undefined
+  olderOfTopic: E | undefined
+  newerOfTopic: E | undefined
+}
 
 /**
  * Messages of one sender queue that rule queues hold, in order of arrival and by sender and topic. The messages
  * themselves carry the links, so that adding and removing take constant time.
  */
-export class QueuedMessages {
+export class QueuedMessages<E extends QueuedLinks<E>> {
   count = 0
-  oldest: QueuedItem | undefined
-  newest: QueuedItem | undefined
+  oldest: E | undefined
+  newest: E | undefined
+  /** Account that their room is charged to. */
+  readonly account: HolderAccount
   readonly #mixesSenders: boolean
+  readonly #onChange: (change: 1 | -1) => void
   /** Newest message of each topic. The first key is the sender if the queue has several. */
-  readonly #topics = new Map<Sender | undefined, Map<string, QueuedItem>>()
+  readonly #topics = new Map<Sender | undefined, Map<string, E>>()
 
-  constructor(mixesSenders: boolean) {
+  /** `onChange` is called after a message was added (1) or removed (-1). */
+  constructor(account: HolderAccount, mixesSenders: boolean, onChange: (change: 1 | -1) => void) {
+    this.account = account
     this.#mixesSenders = mixesSenders
+    this.#onChange = onChange
   }
 
-  add(entry: QueuedItem): void {
+  add(entry: E): void {
     this.count++
     entry.older = this.newest
     if (this.newest) this.newest.newer = entry
@@ -36,9 +53,10 @@ export class QueuedMessages {
     entry.olderOfTopic = before
     if (before) before.newerOfTopic = entry
     topics.set(key, entry)
+    this.#onChange(1)
   }
 
-  remove(entry: QueuedItem): void {
+  remove(entry: E): void {
     this.count--
     if (entry.older) entry.older.newer = entry.newer
     else this.oldest = entry.newer
@@ -52,21 +70,22 @@ export class QueuedMessages {
     entry.newer = undefined
     entry.olderOfTopic = undefined
     entry.newerOfTopic = undefined
+    this.#onChange(-1)
   }
 
   /** Returns the newest message of the same sender and topic. */
-  newestLike({ sender, topic }: Message): QueuedItem | undefined {
+  newestLike({ sender, topic }: Message): E | undefined {
     return this.#topics.get(this.#mixesSenders ? sender : undefined)?.get(hashLongPart(topic))
   }
 
   /** Returns the newest message of the same sender and topic that a later one must follow, not supersede. */
-  newestToFollow(message: Message): QueuedItem | undefined {
+  newestToFollow(message: Message): E | undefined {
     let entry = this.newestLike(message)
     while (entry?.isSuperseded) entry = entry.olderOfTopic
     return entry
   }
 
-  #replaceNewest({ sender, topic }: Message, by: QueuedItem | undefined): void {
+  #replaceNewest({ sender, topic }: Message, by: E | undefined): void {
     const owner = this.#mixesSenders ? sender : undefined
     const topics = this.#topics.get(owner)!
     const key = hashLongPart(topic)

@@ -3,17 +3,17 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { CustomOutcome } from '../outcomes/exceeded.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
-import type { HoldBudget } from './hold-budget.ts'
+import type { SafeGate } from './safe-gate.ts'
 
 /** Turns a gate's decision into the one to enact: calls custom outcomes and samples degraded messages. */
 export class OutcomeResolver {
   readonly #ruleLookup: RuleLookup
-  readonly #holdBudget: HoldBudget
+  readonly #safeGate: SafeGate
   readonly #sampler = new Sampler()
 
-  constructor(ruleLookup: RuleLookup, holdBudget: HoldBudget) {
+  constructor(ruleLookup: RuleLookup, safeGate: SafeGate) {
     this.#ruleLookup = ruleLookup
-    this.#holdBudget = holdBudget
+    this.#safeGate = safeGate
   }
 
   /** Returns the decision to enact. Never throws or rejects. */
@@ -24,7 +24,8 @@ export class OutcomeResolver {
     if (plan === undefined) return decision
     if (outcome === 'degrade') {
       const n = plan.degrade?.sample ?? 1
-      if (n <= 1 || this.#sampler.isChosen(this.#keyOf(rule, message), n)) return decision
+      if (n <= 1 || this.#sampler.isChosen(`${rule}\n${this.#safeGate.keyOf(rule, message) ?? ''}`, n))
+        return decision
       return { ...decision, allowed: false, outcome: 'drop', reason: 'rate_limit_exceeded' }
     }
     return plan.custom === undefined ? decision : this.#runCustom(plan.custom, message, decision)
@@ -32,28 +33,20 @@ export class OutcomeResolver {
 
   #runCustom(custom: CustomOutcome, message: Message, decision: Decision): MaybePromise<Decision> {
     // The function may let the refused message pass.
-    this.#holdBudget.forgetPayload(message)
+    this.#safeGate.forgetPayload(message)
     try {
       const answer = custom(message, decision)
       if (!(answer instanceof Promise)) return toDecision(answer, decision)
-      return this.#holdBudget.withTimeout(
+      return this.#safeGate.withTimeout(
         answer.then(outcome => toDecision(outcome, decision)),
         cause => {
-          this.#holdBudget.logFailure(cause)
+          this.#safeGate.logFailure(cause)
           return decision
         },
       )
     } catch (cause) {
-      this.#holdBudget.logFailure(cause)
+      this.#safeGate.logFailure(cause)
       return decision
-    }
-  }
-
-  #keyOf(rule: string, message: Message): string {
-    try {
-      return `${rule}\n${this.#ruleLookup.keyOf?.(rule, message) ?? ''}`
-    } catch {
-      return rule
     }
   }
 }

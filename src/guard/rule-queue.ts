@@ -1,78 +1,126 @@
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
-import type { MaybePromise, Message } from '../core/message.ts'
-import type { SlicedWork } from '../core/sliced-work.ts'
-import { MOST_URGENT } from '../outcomes/priority.ts'
+import { isPromise } from '../core/maybe-promise.ts'
+import type { Message } from '../core/message.ts'
+import type { Slice } from '../core/sliced-work.ts'
 import type { QueuePlan } from '../outcomes/queue-plan.ts'
-import { KeyQueue, type KeyQueueHost } from './key-queue.ts'
-import { Account, LargestHolders } from './largest-holders.ts'
-import { LongestQueue } from './longest-queue.ts'
-import { QueuedItem, type SubQueue } from './sub-queue.ts'
-import {
-  type HeldQueue,
-  isIdentified,
-  isPassing,
-  overflow,
-  type QueueOwner,
-  type QueueRequest,
-  type SenderQueueBudget,
-} from './types.ts'
+import type { HeldQueue, HoldBudget } from './hold-budget.ts'
+import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
+import type { QueueChecks } from './queue-checks.ts'
+import { QueueShares } from './queue-shares.ts'
+import type { QueuedMessages } from './queued-messages.ts'
+import { type Ask, type Enact, isIdentified, isPassing, overflow } from './types.ts'
 
-class OwnerAccount extends Account {
-  readonly owner: QueueOwner
+/** Message for a rule's queue, with the callbacks that continue it. */
+export interface QueueRequest {
+  readonly message: Message
+  readonly decision: Decision
+  /** Queued messages of its sender queue. The new message is added to them. */
+  readonly queuedMessages: QueuedMessages<QueuedItem>
+  readonly enact: Enact<Message>
+  readonly ask: Ask<Message> | undefined
+  /** Older message of the same sender and topic. The new message follows it in the same queue. */
+  readonly after?: QueuedItem | undefined
+}
 
-  constructor(owner: QueueOwner) {
-    super()
-    this.owner = owner
+/** Message in a rule queue. */
+export class QueuedItem implements KeyQueueEntry<QueuedItem> {
+  readonly message: Message
+  readonly sizeBytes: number
+  readonly sinceMs: number
+  readonly ruleQueue: RuleQueue
+  subQueue: SubQueue<QueuedItem>
+  readonly enact: Enact<Message>
+  readonly ask: Ask<Message> | undefined
+  /** All queued messages of its sender queue. */
+  readonly queuedMessages: QueuedMessages<QueuedItem>
+  /** Last refusal that held it. */
+  refusal: Decision
+  /** True while the gate is being asked about it. */
+  isAsking = false
+  /** True once it has left the queue. A later answer is ignored. */
+  isRemoved = false
+  /** Neighbours in its sub-queue. */
+  previous: QueuedItem | undefined = undefined
+  next: QueuedItem | undefined = undefined
+  /** Neighbours among all queued messages of its sender queue, and among those of its sender and topic. */
+  older: QueuedItem | undefined = undefined
+  newer: QueuedItem | undefined = undefined
+  olderOfTopic: QueuedItem | undefined = undefined
+  newerOfTopic: QueuedItem | undefined = undefined
+
+  constructor(
+    request: QueueRequest,
+    ruleQueue: RuleQueue,
+    subQueue: SubQueue<QueuedItem>,
+    sizeBytes: number,
+    sinceMs: number,
+  ) {
+    this.message = request.message
+    this.sizeBytes = sizeBytes
+    this.sinceMs = sinceMs
+    this.ruleQueue = ruleQueue
+    this.subQueue = subQueue
+    this.enact = request.enact
+    this.ask = request.ask
+    this.queuedMessages = request.queuedMessages
+    this.refusal = request.decision
+  }
+
+  /** True if a newer message of its topic supersedes it instead of following it. */
+  get isSuperseded(): boolean {
+    return this.ruleQueue.plan.order === 'latest'
+  }
+
+  /** True if an older message of its sender and topic must go first, whatever their priorities. */
+  get mustFollow(): boolean {
+    if (!isIdentified(this.message.sender)) return false
+    let older = this.olderOfTopic
+    while (older?.isSuperseded) older = older.olderOfTopic
+    return older !== undefined
   }
 }
 
-/** Part of a guard that rule queues use. */
-export interface RuleQueueHost {
-  readonly holdBudget: SenderQueueBudget
-  /** Asks the gate again about a queued message. */
-  askAgain(entry: QueuedItem): MaybePromise<Decision>
-  /** Returns the time for which `rule` alone refuses if it is known at once, else the decision's time. */
-  ownWaitMs(rule: string, message: Message, decision: Decision): number
-  /** Removes a queue that is empty. */
-  removeEmpty(queue: RuleQueue): void
-}
+/** Outcomes that keep a message held. */
+const HOLDING_OUTCOMES: ReadonlySet<string> = new Set(['throttle', 'queue', 'latest'])
 
 /**
  * Messages that one rule holds for its senders, with a queue for each key the rule counts by. Messages, bytes and age
- * are bounded over all keys. Without room, the newest message of the lowest priority goes first; among equals,
- * one of the largest holder, so that no sender crowds out another.
+ * are bounded over all keys. Asks the gate about one message of a key at a time, and again at the time given by the
+ * last refusal.
  */
-export class RuleQueue implements HeldQueue, KeyQueueHost {
+export class RuleQueue implements HeldQueue {
   readonly rule: string
   readonly plan: QueuePlan
-  readonly keyQueues = new Map<string, KeyQueue>()
+  readonly keyQueues = new Map<string, KeyQueue<QueuedItem>>()
   held = 0
   heldBytes = 0
   askedVersion = 0
-  readonly work: SlicedWork
-  readonly #host: RuleQueueHost
+  readonly #holdBudget: HoldBudget
+  readonly #queueChecks: QueueChecks
+  readonly #onEmpty: () => void
   readonly #clock: Clock
   /** Messages in order of arrival. */
   readonly #byAge = new Set<QueuedItem>()
-  readonly #longestByRank = Array.from({ length: MOST_URGENT + 1 }, () => new LongestQueue())
-  /** Amount held by each sender, if `order` is not `priority`. */
-  readonly #owners = new Map<QueueOwner, OwnerAccount>()
-  readonly #largestOwners = new LargestHolders<OwnerAccount>('messages')
+  readonly #shares: QueueShares<QueuedItem>
   #cancelExpiry: (() => void) | undefined
   #insertsInProgress = 0
 
-  constructor(rule: string, plan: QueuePlan, host: RuleQueueHost) {
+  constructor(
+    rule: string,
+    plan: QueuePlan,
+    holdBudget: HoldBudget,
+    queueChecks: QueueChecks,
+    onEmpty: () => void,
+  ) {
     this.rule = rule
     this.plan = plan
-    this.#host = host
-    this.#clock = host.holdBudget.clock
-    this.work = host.holdBudget.work
-  }
-
-  get keepsLatest(): boolean {
-    return this.plan.order === 'latest'
+    this.#holdBudget = holdBudget
+    this.#queueChecks = queueChecks
+    this.#onEmpty = onEmpty
+    this.#clock = holdBudget.clock
+    this.#shares = new QueueShares<QueuedItem>(this, plan.order === 'priority')
   }
 
   get maxHeld(): number {
@@ -90,16 +138,16 @@ export class RuleQueue implements HeldQueue, KeyQueueHost {
       this.#insert(key, request)
     } finally {
       this.#insertsInProgress--
-      this.#removeIfEmpty()
+      this.#reportEmpty()
     }
   }
 
   #insert(key: string, request: QueueRequest): void {
-    const { decision, message, senderQueue, after } = request
+    const { decision, message, queuedMessages, after } = request
     const { order, rankOf } = this.plan
     const rank = rankOf(message)
     const subQueueKey =
-      order === 'latest' ? hashLongPart(message.topic) : order === 'arrival' ? '' : senderQueue
+      order === 'latest' ? hashLongPart(message.topic) : order === 'arrival' ? '' : queuedMessages
     const nowMs = this.#clock.now()
     const sizeBytes = sizeOf(message)
     const older =
@@ -113,7 +161,7 @@ export class RuleQueue implements HeldQueue, KeyQueueHost {
         ? this.#makeRoom(key, subQueueKey, rank, request)
         : this.#transferRoom(older, sizeBytes))
     if (!fits) {
-      this.#host.holdBudget.countOverflow()
+      this.#holdBudget.countOverflow()
       request.enact(overflow(decision, this.plan.then), message)
       return
     }
@@ -121,195 +169,227 @@ export class RuleQueue implements HeldQueue, KeyQueueHost {
     if (overtakes && isIdentified(message.sender)) this.#raiseRank(after, rank)
     // Making room may have removed the key queue.
     const known = this.keyQueues.get(key)
-    const keyQueue = known ?? new KeyQueue(key, this, decision)
-    this.keyQueues.set(key, keyQueue)
-    const entry = this.#append(keyQueue.subQueueOf(subQueueKey, rank), request, nowMs)
+    const keyQueue = known ?? this.#createKeyQueue(key, decision)
+    const item = new QueuedItem(request, this, keyQueue.subQueueOf(subQueueKey, rank), sizeBytes, nowMs)
+    this.#append(item)
     if (older !== undefined) {
-      this.#host.holdBudget.transfer(older.senderQueue, older.sizeBytes, senderQueue, sizeBytes, message)
-      this.#supersede(older)
+      this.#holdBudget.transfer(
+        older.queuedMessages.account,
+        older.sizeBytes,
+        queuedMessages.account,
+        sizeBytes,
+        message,
+      )
+      this.#unlink(older)
+      this.#enactSuperseded(older)
     }
-    if (older === undefined && known === undefined) keyQueue.waitFor(entry, decision)
-    keyQueue.pump()
+    if (older === undefined && known === undefined) this.#wait(item, decision)
+    this.#pump(keyQueue)
+  }
+
+  #createKeyQueue(key: string, decision: Decision): KeyQueue<QueuedItem> {
+    const { version } = this.#holdBudget.work
+    const created = new KeyQueue<QueuedItem>(key, decision, version, this.#clock, this.#pump)
+    this.keyQueues.set(key, created)
+    return created
   }
 
   /** Asks again about all key queues, in slices. */
   askAgain(): void {
-    this.work.askAgain(this.keyQueues.values())
+    this.#holdBudget.work.askAgain(this.keyQueues.values())
   }
 
   goOn(): void {}
 
-  after(ms: number, run: () => void): () => void {
-    return this.#clock.after(ms, run)
-  }
-
-  ask(entry: QueuedItem): MaybePromise<Decision> {
-    return this.#host.askAgain(entry)
-  }
-
-  ownWaitMs(entry: QueuedItem, decision: Decision): number {
-    return this.#host.ownWaitMs(this.rule, entry.message, decision)
-  }
-
-  canWait(entry: QueuedItem, decision: Decision): boolean {
-    return this.#canWait(entry.sinceMs, decision)
-  }
-
-  release(entry: QueuedItem, decision: Decision): void {
-    const older = entry.olderOfTopic
-    const followers = followersOf(entry)
-    this.#remove(entry)
-    if (older !== undefined && isPassing(decision.outcome)) supersedeAll(older)
+  /** Asks about the messages of a key in turn until one is refused. */
+  readonly #pump = (keyQueue: KeyQueue<QueuedItem>): void => {
+    if (keyQueue.isPumping || keyQueue.isAsking || keyQueue.isSliced || keyQueue.isWaiting) return
+    keyQueue.isPumping = true
+    let isComplete = false
     try {
-      entry.enact(decision, entry.message)
-    } finally {
-      unblock(followers)
-    }
-  }
-
-  refuse(entry: QueuedItem, decision: Decision): void {
-    this.#host.holdBudget.countOverflow()
-    this.release(entry, overflow(decision, this.plan.then))
-  }
-
-  supersede(entry: QueuedItem): void {
-    this.#remove(entry)
-    this.#enactSuperseded(entry)
-  }
-
-  recordMove(entry: QueuedItem, from: SubQueue): void {
-    this.#recordLength(from, from.count + 1)
-    this.#recordLength(entry.subQueue, entry.subQueue.count - 1)
-  }
-
-  removeEmpty(keyQueue: KeyQueue): void {
-    if (this.keyQueues.get(keyQueue.key) === keyQueue) this.keyQueues.delete(keyQueue.key)
-    this.#removeIfEmpty()
-  }
-
-  /** Removes an empty queue, but not while a message is being added. */
-  #removeIfEmpty(): void {
-    if (this.keyQueues.size > 0 || this.#insertsInProgress > 0) return
-    this.#cancelExpiry?.()
-    this.#cancelExpiry = undefined
-    this.#host.removeEmpty(this)
-  }
-
-  flush(decision?: Decision): void {
-    let discarded = 0
-    for (const entry of [...this.#byAge]) {
-      if (entry.isRemoved) continue
-      if (decision !== undefined) this.release(entry, decision)
-      else {
-        this.forget(entry)
-        discarded++
+      let slice: Slice | undefined
+      for (let item = keyQueue.next(); item; item = keyQueue.next()) {
+        slice ??= this.#holdBudget.work.slice()
+        if (slice.isOver()) {
+          keyQueue.isSliced = true
+          this.#holdBudget.work.goOnLater(keyQueue)
+          break
+        }
+        if (item.olderOfTopic !== undefined && item.mustFollow) {
+          keyQueue.block(item.subQueue)
+          continue
+        }
+        item.isAsking = true
+        const answer = this.#queueChecks.ask(item.message, item.ask)
+        if (isPromise(answer)) {
+          this.#awaitAnswer(item, answer)
+          break
+        }
+        this.#applyDecision(item, answer)
+        if (keyQueue.isWaiting) break
       }
+      isComplete = true
+    } finally {
+      keyQueue.isPumping = false
+      // Enacting may throw. The messages behind must not wait for ever.
+      if (!isComplete && keyQueue.count > 0) keyQueue.wait(1)
     }
-    this.#host.holdBudget.countDiscarded(discarded)
+  }
+
+  #awaitAnswer(item: QueuedItem, answer: Promise<Decision>): void {
+    const { keyQueue } = item.subQueue
+    keyQueue.isAsking = true
+    const { version } = this.#holdBudget.work
+    answer.then(decision => {
+      keyQueue.isAsking = false
+      try {
+        const isOutdated = HOLDING_OUTCOMES.has(decision.outcome) && version !== this.#holdBudget.work.version
+        if (isOutdated) item.isAsking = false
+        else if (!item.isRemoved) this.#applyDecision(item, decision)
+      } finally {
+        this.#pump(keyQueue)
+      }
+    })
+  }
+
+  #applyDecision(item: QueuedItem, decision: Decision): void {
+    item.isAsking = false
+    if (!HOLDING_OUTCOMES.has(decision.outcome)) {
+      item.subQueue.keyQueue.passTurn(item.subQueue)
+      this.release(item, decision)
+      return
+    }
+    item.refusal = decision
+    if (this.#canWait(item.sinceMs, decision)) this.#wait(item, decision)
+    else this.refuse(item, decision)
+  }
+
+  /** Waits as long as a refusal says. */
+  #wait({ message, subQueue }: QueuedItem, decision: Decision): void {
+    const { keyQueue } = subQueue
+    let ownMs = 0
+    if (decision.rule === this.rule) {
+      ownMs = this.#queueChecks.ownWaitMs(this.rule, message, decision)
+      keyQueue.refusal = decision
+    }
+    if (ownMs > 0) keyQueue.wait(ownMs)
+    // A sender that another rule refuses for longer must not block the others.
+    if (ownMs <= 0 || ownMs < decision.retryAfterMs) keyQueue.putToSleep(subQueue, decision.retryAfterMs)
   }
 
   #canWait(sinceMs: number, { retryAfterMs }: Decision): boolean {
     return retryAfterMs < Infinity && this.#clock.now() - sinceMs + retryAfterMs <= this.plan.upToMs
   }
 
+  /** Removes a message and enacts a decision. */
+  release(item: QueuedItem, decision: Decision): void {
+    const older = item.olderOfTopic
+    const followers = followersOf(item)
+    this.#remove(item)
+    if (older !== undefined && isPassing(decision.outcome)) supersedeAll(older)
+    try {
+      item.enact(decision, item.message)
+    } finally {
+      unblock(followers)
+    }
+  }
+
+  /** Removes a message that cannot wait any longer or must give way, and refuses it. */
+  refuse(item: QueuedItem, refusal: Decision): void {
+    this.#holdBudget.countOverflow()
+    this.release(item, overflow(refusal, this.plan.then))
+  }
+
+  /** Removes a message that a newer one has superseded. */
+  supersede(item: QueuedItem): void {
+    this.#remove(item)
+    this.#enactSuperseded(item)
+  }
+
+  #enactSuperseded(item: QueuedItem): void {
+    this.#holdBudget.countSuperseded()
+    item.enact({ ...overflow(item.refusal, 'drop'), reason: 'superseded' }, item.message)
+  }
+
+  /** Removes a message without enacting anything. */
+  discard(item: QueuedItem): void {
+    const followers = followersOf(item)
+    this.#remove(item)
+    this.#holdBudget.countDiscarded(1)
+    unblock(followers)
+  }
+
+  flush(decision?: Decision): void {
+    for (const item of [...this.#byAge]) {
+      if (item.isRemoved) continue
+      if (decision === undefined) this.discard(item)
+      else this.release(item, decision)
+    }
+  }
+
   #makeRoom(
     key: string,
     subQueueKey: unknown,
     rank: number,
-    { senderQueue, message }: QueueRequest,
+    { queuedMessages, message }: QueueRequest,
   ): boolean {
-    while (!this.#host.holdBudget.reserve(this, senderQueue, message, sizeOf(message))) {
-      const victim =
-        this.plan.order === 'priority'
-          ? this.#newestOfLowestRank(key, subQueueKey, rank)
-          : this.#newestOfLargestOwner(senderQueue)
+    while (!this.#holdBudget.reserve(this, queuedMessages.account, message, sizeOf(message))) {
+      const own = this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).count ?? 0
+      const victim = this.#shares.victimFor(queuedMessages, rank, own)
       if (victim === undefined) return false
       this.refuse(victim, victim.refusal)
     }
     return true
   }
 
-  /** Returns the newest message of the largest holder, or undefined if that is the newcomer's sender. */
-  #newestOfLargestOwner(senderQueue: QueueOwner): QueuedItem | undefined {
-    const largest = this.#largestOwners.largest()
-    const own = this.#owners.get(senderQueue)?.messages ?? 0
-    if (largest === undefined || largest.messages <= own + 1) return undefined
-    return largest.owner.newestIn(this)
-  }
-
-  #countOwner(owner: QueueOwner, change: 1 | -1): void {
-    if (this.plan.order === 'priority') return
-    let account = this.#owners.get(owner)
-    if (account === undefined) {
-      account = new OwnerAccount(owner)
-      this.#owners.set(owner, account)
-    }
-    account.messages += change
-    this.#largestOwners.update(account)
-    if (account.messages === 0) this.#owners.delete(owner)
-  }
-
-  /** Returns the newest message of the longest sub-queue of the lowest rank, unless that is the newcomer. */
-  #newestOfLowestRank(key: string, subQueueKey: unknown, newcomerRank: number): QueuedItem | undefined {
-    const rank = this.#longestByRank.findIndex(({ length }) => length > 0)
-    if (rank < 0 || rank > newcomerRank) return undefined
-    const longest = this.#longestByRank[rank]!
-    const own = this.keyQueues.get(key)?.subQueueOf(subQueueKey, rank).count ?? 0
-    if (rank === newcomerRank && own + 1 >= longest.length) return undefined
-    return unlessAsking(longest.longest()?.last)
-  }
-
   /** Transfers the room of an older message to its successor. Returns false if the successor is too large. */
   #transferRoom(older: QueuedItem, sizeBytes: number): boolean {
     const growth = sizeBytes - older.sizeBytes
-    if (this.heldBytes + growth > this.plan.maxBytes || !this.#host.holdBudget.grow(growth)) return false
+    if (this.heldBytes + growth > this.plan.maxBytes || !this.#holdBudget.grow(growth)) return false
     this.heldBytes += growth
     return true
   }
 
-  #append(subQueue: SubQueue, request: QueueRequest, sinceMs: number): QueuedItem {
-    const entry = new QueuedItem(request, subQueue, sizeOf(request.message), sinceMs)
+  #append(item: QueuedItem): void {
+    const { subQueue } = item
     const isSuperseding = unlessAsking(subQueue.last) !== undefined && this.plan.order === 'latest'
     if (!isSuperseding) {
       this.held++
-      this.heldBytes += entry.sizeBytes
+      this.heldBytes += item.sizeBytes
     }
-    entry.senderQueue.addQueued(entry)
-    this.#countOwner(entry.senderQueue, 1)
-    this.#byAge.add(entry)
-    subQueue.keyQueue.append(entry)
-    this.#recordLength(subQueue, subQueue.count - 1)
+    item.queuedMessages.add(item)
+    this.#byAge.add(item)
+    subQueue.keyQueue.append(item)
+    this.#shares.add(item)
     this.#scheduleExpiry()
-    return entry
   }
 
-  /** Removes a message. The caller enacts or counts it. */
-  forget(entry: QueuedItem): void {
-    const followers = followersOf(entry)
-    this.#remove(entry)
-    unblock(followers)
-  }
-
-  #remove(entry: QueuedItem): void {
+  #remove(item: QueuedItem): void {
     this.held--
-    this.heldBytes -= entry.sizeBytes
-    this.#host.holdBudget.release(this, entry.senderQueue, entry.sizeBytes)
-    this.#unlink(entry)
+    this.heldBytes -= item.sizeBytes
+    this.#holdBudget.release(this, item.queuedMessages.account, item.sizeBytes)
+    this.#unlink(item)
   }
 
-  #unlink(entry: QueuedItem): void {
-    const { subQueue } = entry
-    entry.isRemoved = true
-    entry.senderQueue.removeQueued(entry)
-    this.#countOwner(entry.senderQueue, -1)
-    this.#byAge.delete(entry)
-    subQueue.keyQueue.remove(entry)
-    this.#recordLength(subQueue, subQueue.count + 1)
+  #unlink(item: QueuedItem): void {
+    const { keyQueue } = item.subQueue
+    item.isRemoved = true
+    item.queuedMessages.remove(item)
+    this.#byAge.delete(item)
+    keyQueue.remove(item)
+    this.#shares.remove(item)
+    if (keyQueue.count > 0) return
+    keyQueue.endWait()
+    if (this.keyQueues.get(keyQueue.key) === keyQueue) this.keyQueues.delete(keyQueue.key)
+    this.#reportEmpty()
   }
 
-  /** Records the length of a sub-queue. Only `priority` needs it to choose a victim. */
-  #recordLength(subQueue: SubQueue, before: number): void {
-    if (this.plan.order === 'priority') this.#longestByRank[subQueue.rank]!.update(subQueue, before)
+  /** Ends an empty queue, but not while a message is being added. */
+  #reportEmpty(): void {
+    if (this.keyQueues.size > 0 || this.#insertsInProgress > 0) return
+    this.#cancelExpiry?.()
+    this.#cancelExpiry = undefined
+    this.#onEmpty()
   }
 
   /**
@@ -319,23 +399,16 @@ export class RuleQueue implements HeldQueue, KeyQueueHost {
   #raiseRank(newest: QueuedItem, rank: number): void {
     const { keyQueue } = newest.subQueue
     const raised: QueuedItem[] = []
-    for (let entry: QueuedItem | undefined = newest; entry; entry = entry.olderOfTopic) {
-      if (entry.subQueue.keyQueue === keyQueue && entry.subQueue.rank < rank && !entry.isAsking)
-        raised.push(entry)
+    for (let item: QueuedItem | undefined = newest; item; item = item.olderOfTopic) {
+      if (item.subQueue.keyQueue === keyQueue && item.subQueue.rank < rank && !item.isAsking)
+        raised.push(item)
     }
     const to = keyQueue.subQueueOf(newest.subQueue.key, rank)
-    for (const entry of raised.reverse()) keyQueue.move(entry, to)
-  }
-
-  /** Removes a superseded message. Its successor already has its room. */
-  #supersede(older: QueuedItem): void {
-    this.#unlink(older)
-    this.#enactSuperseded(older)
-  }
-
-  #enactSuperseded(older: QueuedItem): void {
-    this.#host.holdBudget.countSuperseded()
-    older.enact({ ...overflow(older.refusal, 'drop'), reason: 'superseded' }, older.message)
+    for (const item of raised.reverse()) {
+      const from = item.subQueue
+      keyQueue.move(item, to)
+      this.#shares.move(from, to)
+    }
   }
 
   #scheduleExpiry(): void {
@@ -346,9 +419,9 @@ export class RuleQueue implements HeldQueue, KeyQueueHost {
     this.#cancelExpiry = this.#clock.after(Math.max(1, remainingMs), () => {
       this.#cancelExpiry = undefined
       try {
-        for (const entry of [...this.#byAge]) {
-          if (this.#clock.now() - entry.sinceMs < this.plan.upToMs) break
-          if (!entry.isRemoved) this.refuse(entry, entry.refusal)
+        for (const item of [...this.#byAge]) {
+          if (this.#clock.now() - item.sinceMs < this.plan.upToMs) break
+          if (!item.isRemoved) this.refuse(item, item.refusal)
         }
       } finally {
         this.#scheduleExpiry()
@@ -359,10 +432,10 @@ export class RuleQueue implements HeldQueue, KeyQueueHost {
 
 /** Removes a message and all older ones of its topic that it supersedes. */
 export function supersedeAll(newest: QueuedItem): void {
-  for (let entry: QueuedItem | undefined = newest; entry; ) {
-    const { olderOfTopic }: QueuedItem = entry
-    if (entry.isSuperseded) entry.subQueue.keyQueue.ruleQueue.supersede(entry)
-    entry = olderOfTopic
+  for (let item: QueuedItem | undefined = newest; item; ) {
+    const { olderOfTopic }: QueuedItem = item
+    if (item.isSuperseded) item.ruleQueue.supersede(item)
+    item = olderOfTopic
   }
 }
 
@@ -370,9 +443,9 @@ export function supersedeAll(newest: QueuedItem): void {
 function followersOf({ newerOfTopic }: QueuedItem): QueuedItem[] | undefined {
   if (newerOfTopic === undefined) return undefined
   const followers: QueuedItem[] = []
-  for (let entry: QueuedItem | undefined = newerOfTopic; entry; entry = entry.newerOfTopic) {
-    followers.push(entry)
-    if (!entry.isSuperseded) break
+  for (let item: QueuedItem | undefined = newerOfTopic; item; item = item.newerOfTopic) {
+    followers.push(item)
+    if (!item.isSuperseded) break
   }
   return followers
 }
@@ -383,8 +456,8 @@ function unblock(followers: readonly QueuedItem[] | undefined): void {
 }
 
 /** Returns the message unless the gate is being asked about it. Why: its charge must not be for a removed message. */
-function unlessAsking(entry: QueuedItem | undefined): QueuedItem | undefined {
-  return entry?.isAsking === false ? entry : undefined
+function unlessAsking(item: QueuedItem | undefined): QueuedItem | undefined {
+  return item?.isAsking === false ? item : undefined
 }
 
 /** Returns the bytes of payload and topic. Both, because senders choose both. */

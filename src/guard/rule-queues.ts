@@ -1,106 +1,80 @@
 import type { Decision } from '../core/decision.ts'
-import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import { DEFAULT_LATEST, DEFAULT_QUEUE } from '../outcomes/queue-plan.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
-import { RuleQueue, type RuleQueueHost } from './rule-queue.ts'
-import type { QueuedItem } from './sub-queue.ts'
-import type { QueueRequest, SenderQueueBudget } from './types.ts'
+import type { CheckLimiter } from './check-limiter.ts'
+import type { HoldBudget } from './hold-budget.ts'
+import { QueueChecks } from './queue-checks.ts'
+import { type QueueRequest, RuleQueue } from './rule-queue.ts'
 
 /** Queues of all rules of a guard. */
-export class RuleQueues implements RuleQueueHost {
+export class RuleQueues {
   /** A field, because it is read for each message and the size of a map is three cache lines away. */
-  isEmpty = true
-  readonly holdBudget: SenderQueueBudget
+  #isEmpty = true
+  readonly #holdBudget: HoldBudget
+  readonly #checkLimiter: CheckLimiter
   readonly #ruleLookup: RuleLookup
-  readonly #askGate: (message: Message) => MaybePromise<Decision>
+  readonly #queueChecks: QueueChecks
+  readonly #holdsQueued: boolean
   /** Queues that hold messages, by rule. */
   readonly #queues = new Map<string, RuleQueue>()
-  /** Messages asked about in their turn, which must not wait behind themselves. */
-  readonly #askedInTurn = new Set<Message>()
-  /** False once the gate did not answer a peek at once. It is then not asked again. */
-  #canPeek = true
 
+  /** `holdsQueued` is false if decisions to queue a message are enacted like all others. */
   constructor(
-    holdBudget: SenderQueueBudget,
+    holdBudget: HoldBudget,
+    checkLimiter: CheckLimiter,
     ruleLookup: RuleLookup,
-    askGate: (message: Message) => MaybePromise<Decision>,
+    holdsQueued: boolean,
   ) {
-    this.holdBudget = holdBudget
+    this.#holdBudget = holdBudget
+    this.#checkLimiter = checkLimiter
     this.#ruleLookup = ruleLookup
-    this.#askGate = askGate
+    this.#queueChecks = new QueueChecks(checkLimiter, ruleLookup)
+    this.#holdsQueued = holdsQueued
   }
 
-  /** Returns the refusal for a message that must wait behind others of its rule and key, or undefined if it need not. */
-  refusalAhead(message: Message): Decision | undefined {
-    if (this.#askedInTurn.has(message)) return undefined
+  /** True if messages may be added. Otherwise decisions to queue a message are enacted like all others. */
+  get isOpen(): boolean {
+    return this.#holdsQueued && !this.#holdBudget.isClosed
+  }
+
+  /** Returns the refusal of the queue that a message must wait in, else the gate's decision. Never throws or rejects. */
+  ask(message: Message): MaybePromise<Decision> {
+    return (this.#isEmpty ? undefined : this.#refusalAhead(message)) ?? this.#checkLimiter.ask(message)
+  }
+
+  /** Puts a message into the queue of its rule, or behind an older message. */
+  enqueue(request: QueueRequest): void {
+    const { after, decision, message } = request
+    if (after !== undefined) after.ruleQueue.enqueue(after.subQueue.keyQueue.key, request)
+    else {
+      const { rule = '' } = decision
+      const queue = this.#queues.get(rule) ?? this.#createQueue(rule, decision)
+      queue.enqueue(this.#holdBudget.safeGate.keyOf(rule, message) ?? '', request)
+    }
+  }
+
+  #createQueue(rule: string, { outcome }: Decision): RuleQueue {
+    const plan =
+      this.#ruleLookup.ruleOf?.(rule)?.exceeded.queue ??
+      (outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE)
+    const created = new RuleQueue(rule, plan, this.#holdBudget, this.#queueChecks, () => {
+      if (this.#queues.get(rule) === created) this.#queues.delete(rule)
+      this.#isEmpty = this.#queues.size === 0
+    })
+    this.#queues.set(rule, created)
+    this.#isEmpty = false
+    return created
+  }
+
+  /** Returns the refusal for a message that must wait behind others of its rule and key. */
+  #refusalAhead(message: Message): Decision | undefined {
+    if (this.#queueChecks.isInTurn(message)) return undefined
     for (const queue of this.#queues.values()) {
-      const key = this.#keyOf(queue.rule, message)
+      const key = this.#holdBudget.safeGate.keyOf(queue.rule, message)
       const keyQueue = key === undefined ? undefined : queue.keyQueues.get(key)
       if (keyQueue !== undefined) return keyQueue.refusal
     }
     return undefined
-  }
-
-  enqueue(request: QueueRequest): void {
-    const { after } = request
-    if (after !== undefined) {
-      const { keyQueue } = after.subQueue
-      keyQueue.ruleQueue.enqueue(keyQueue.key, request)
-      return
-    }
-    const { rule = '', outcome } = request.decision
-    const defaultPlan = outcome === 'latest' ? DEFAULT_LATEST : DEFAULT_QUEUE
-    let queue = this.#queues.get(rule)
-    if (queue === undefined) {
-      const plan = this.#ruleLookup.ruleOf?.(rule)?.exceeded.queue ?? defaultPlan
-      queue = new RuleQueue(rule, plan, this)
-      this.#queues.set(rule, queue)
-      this.isEmpty = false
-    }
-    queue.enqueue(this.#keyOf(rule, request.message) ?? '', request)
-  }
-
-  askAgain({ message, ask }: QueuedItem): MaybePromise<Decision> {
-    if (ask === undefined) return this.#askGate(message)
-    this.#askedInTurn.add(message)
-    const answer = ask(message)
-    if (!isPromise(answer)) {
-      this.#askedInTurn.delete(message)
-      return answer
-    }
-    return answer.then(decision => {
-      this.#askedInTurn.delete(message)
-      return decision
-    })
-  }
-
-  ownWaitMs(rule: string, message: Message, decision: Decision): number {
-    if (!this.#canPeek || this.#ruleLookup.peek === undefined) return decision.retryAfterMs
-    try {
-      const answers = this.#ruleLookup.peek(message)
-      if (answers instanceof Promise) {
-        this.#canPeek = false
-        answers.catch(() => {})
-        return decision.retryAfterMs
-      }
-      const own = answers.find(answer => answer.rule === rule)
-      return own === undefined || own.allowed ? 0 : Math.min(own.retryAfterMs, decision.retryAfterMs)
-    } catch {
-      return decision.retryAfterMs
-    }
-  }
-
-  removeEmpty(queue: RuleQueue): void {
-    if (this.#queues.get(queue.rule) === queue) this.#queues.delete(queue.rule)
-    this.isEmpty = this.#queues.size === 0
-  }
-
-  #keyOf(rule: string, message: Message): string | undefined {
-    try {
-      return this.#ruleLookup.keyOf?.(rule, message)
-    } catch {
-      return undefined
-    }
   }
 }

@@ -2,19 +2,12 @@ import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { Slice } from '../core/sliced-work.ts'
+import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { HolderAccount } from './hold-shares.ts'
 import { QueuedMessages } from './queued-messages.ts'
-import { supersedeAll } from './rule-queue.ts'
-import type { QueuedItem } from './sub-queue.ts'
-import type {
-  Ask,
-  Enact,
-  HeldQueue,
-  QueueOwner,
-  SenderQueueBudget,
-  SenderQueueHooks,
-  SenderQueueOptions,
-} from './types.ts'
+import { type QueuedItem, supersedeAll } from './rule-queue.ts'
+import type { RuleQueues } from './rule-queues.ts'
+import type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './types.ts'
 import { isPassing, overflow } from './types.ts'
 import { WaitingList, type WaitingMessage } from './waiting-list.ts'
 
@@ -32,17 +25,17 @@ const FINAL_OUTCOMES: ReadonlySet<string> = new Set(['redirect', 'drop', 'reject
  * throttled, or whose decision comes later, waits, and all later messages of the sender wait behind it. The queue may
  * outlive its connection and be attached to the sender's next one. Created by `guard.senderQueue()`.
  */
-export class SenderQueue implements HeldQueue, QueueOwner {
+export class SenderQueue implements HeldQueue {
   /** Messages that wait, here or in rule queues. A field, because it is read for each message. */
   pending = 0
   /** Called when no message is pending any more. */
   onIdle: (() => void) | undefined
-  readonly #holdBudget: SenderQueueBudget
+  readonly #holdBudget: HoldBudget
+  readonly #ruleQueues: RuleQueues
   #hooks: SenderQueueHooks
   readonly #waiting = new WaitingList()
   readonly #mixesSenders: boolean
-  /** Messages of this sender in rule queues. Created on first use. */
-  #queued: QueuedMessages | undefined
+  #queued: QueuedMessages<QueuedItem> | undefined
   /** Messages that wait here and came with the current connection. */
   #heldOwn = 0
   askedVersion = 0
@@ -59,8 +52,14 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   #isPaused = false
   #isDetached = false
 
-  constructor(holdBudget: SenderQueueBudget, hooks: SenderQueueHooks, options: SenderQueueOptions = {}) {
+  constructor(
+    holdBudget: HoldBudget,
+    ruleQueues: RuleQueues,
+    hooks: SenderQueueHooks,
+    options: SenderQueueOptions = {},
+  ) {
     this.#holdBudget = holdBudget
+    this.#ruleQueues = ruleQueues
     this.#hooks = hooks
     this.#mixesSenders = options.mixesSenders === true
     this.#waitsFully = options.waitsFully === true
@@ -97,12 +96,11 @@ export class SenderQueue implements HeldQueue, QueueOwner {
    */
   admit<M extends Message>(message: M, enact: Enact<M>, ask?: Ask<M>): void {
     if (this.pending > 0 && this.#appendIfBlocked(message, enact, ask)) return
-    const answer = ask === undefined ? this.#holdBudget.ask(message) : ask(message)
+    const answer = ask === undefined ? this.#ruleQueues.ask(message) : ask(message)
     // The most frequent case first: most messages pass, and a promise has no outcome.
     if ((answer as Decision).outcome === 'deliver' && this.pending === 0) enact(answer as Decision, message)
     else if (isPromise(answer) || answer.outcome === 'throttle') this.#append(message, enact, ask, answer)
-    else
-      this.#enactOrQueue(answer, message, enact as unknown as Enact<Message>, ask as unknown as Ask<Message>)
+    else this.#enactOrQueue(answer, message, enact as Enact<Message>, ask as Ask<Message>)
   }
 
   /** Serves another connection of the sender. Its messages follow those already held. */
@@ -125,8 +123,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     for (let queued = this.#queued?.oldest; queued; ) {
       const { newer } = queued
       if (!keep(queued.message)) {
-        queued.forget()
-        this.#holdBudget.countDiscarded(1)
+        queued.ruleQueue.discard(queued)
         discarded++
       }
       queued = newer
@@ -147,33 +144,39 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     this.#pump()
   }
 
+  /** Account of the room it holds. */
   get account(): HolderAccount {
-    this.#account ??= new HolderAccount(this)
+    this.#account ??= new HolderAccount(() => this.#refuseNewest())
     return this.#account
   }
 
-  newestIn(queue: object): QueuedItem | undefined {
-    let entry = this.#queued?.newest
-    while (entry !== undefined && (entry.subQueue.keyQueue.ruleQueue !== queue || entry.isAsking))
-      entry = entry.older
-    return entry
+  /** Messages of this sender in rule queues. Created on first use. */
+  get #queuedMessages(): QueuedMessages<QueuedItem> {
+    this.#queued ??= new QueuedMessages(this.account, this.#mixesSenders, change => {
+      if (change === 1) this.pending++
+      else {
+        this.#hooks.onDequeued?.()
+        this.#reducePending(1)
+      }
+    })
+    return this.#queued
   }
 
   /** Refuses the newest waiting message. Because all room is in use and this sender holds most. */
-  refuseNewest(): boolean {
+  #refuseNewest(): boolean {
     const entry = this.#waiting.last
     if (entry === undefined) {
       let newest = this.#queued?.newest
       while (newest?.isAsking) newest = newest.older
       if (newest === undefined) return false
-      newest.subQueue.keyQueue.ruleQueue.refuse(newest, newest.refusal)
+      newest.ruleQueue.refuse(newest, newest.refusal)
       return true
     }
     this.#waiting.remove(entry)
     if (this.#waiting.first === undefined) this.#stopTimer()
     this.#releaseRoom(entry)
     this.#holdBudget.countOverflow()
-    this.#holdBudget.forgetPayload(entry.message)
+    this.#holdBudget.safeGate.forgetPayload(entry.message)
     const refusal = entry.decision?.allowed === false ? entry.decision : this.#lastRefusal
     entry.enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), entry.message)
     this.#updatePause()
@@ -184,19 +187,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   #makeRoomFor({ qos }: Message): boolean {
     const { last } = this.#waiting
     if (last === undefined || (qos ?? 0) === 0 || (last.message.qos ?? 0) > 0) return false
-    return last.hooks !== this.#hooks && this.refuseNewest()
-  }
-
-  addQueued(entry: QueuedItem): void {
-    this.#queued ??= new QueuedMessages(this.#mixesSenders)
-    this.#queued.add(entry)
-    this.pending++
-  }
-
-  removeQueued(entry: QueuedItem): void {
-    this.#queued?.remove(entry)
-    this.#hooks.onDequeued?.()
-    this.#reducePending(1)
+    return last.hooks !== this.#hooks && this.#refuseNewest()
   }
 
   /** Ends all waiting. Enacts `decision` for all messages in order, or discards them if it is undefined. */
@@ -215,13 +206,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     }
     const older = this.#queued?.newestToFollow(message)
     if (older === undefined) return false
-    this.#follow(
-      older,
-      undefined,
-      message,
-      enact as unknown as Enact<Message>,
-      ask as Ask<Message> | undefined,
-    )
+    this.#follow(older, undefined, message, enact as Enact<Message>, ask as Ask<Message> | undefined)
     return true
   }
 
@@ -237,23 +222,26 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     const askOnce: Ask<Message> = asked => {
       const answer = charged
       charged = undefined
-      return answer ?? (ask === undefined ? this.#holdBudget.ask(asked) : ask(asked))
+      return answer ?? (ask === undefined ? this.#ruleQueues.ask(asked) : ask(asked))
     }
-    const request = {
+    if (!this.#ruleQueues.isOpen) {
+      enact(decision ?? older.refusal, message)
+      return
+    }
+    this.#ruleQueues.enqueue({
       message,
       decision: older.refusal,
-      senderQueue: this,
+      queuedMessages: this.#queuedMessages,
       enact,
       ask: charged === undefined ? ask : askOnce,
       after: older,
-    }
-    if (this.#holdBudget.enqueue(request)) this.#hooks.onQueued?.(message)
-    else enact(decision ?? older.refusal, message)
+    })
+    this.#hooks.onQueued?.(message)
   }
 
   #releaseRoom(entry: WaitingMessage): void {
     if (entry.hooks === this.#hooks) this.#heldOwn--
-    this.#holdBudget.release(this, this, entry.sizeBytes)
+    this.#holdBudget.release(this, this.account, entry.sizeBytes)
     this.#reducePending(1)
   }
 
@@ -269,12 +257,12 @@ export class SenderQueue implements HeldQueue, QueueOwner {
     answer: MaybePromise<Decision> | undefined,
   ): void {
     const fits =
-      this.#holdBudget.reserve(this, this, message, message.size) ||
-      (this.#makeRoomFor(message) && this.#holdBudget.reserve(this, this, message, message.size))
+      this.#holdBudget.reserve(this, this.account, message, message.size) ||
+      (this.#makeRoomFor(message) && this.#holdBudget.reserve(this, this.account, message, message.size))
     if (!fits) {
       // Refused with the rule that would have held it, or that holds the first message.
       this.#holdBudget.countOverflow()
-      this.#holdBudget.forgetPayload(message)
+      this.#holdBudget.safeGate.forgetPayload(message)
       const refusal = answer !== undefined && !isPromise(answer) ? answer : this.#lastRefusal
       enact(overflow(refusal, this.#holdBudget.boundsOf(refusal).overflow), message)
       return
@@ -289,8 +277,8 @@ export class SenderQueue implements HeldQueue, QueueOwner {
       previous: undefined,
       next: undefined,
       // Both are only called with the message they came with.
-      enact: enact as unknown as Enact<Message>,
-      ask: ask as unknown as Ask<Message> | undefined,
+      enact: enact as Enact<Message>,
+      ask: ask as Ask<Message> | undefined,
       hooks: this.#hooks,
     }
     this.#waiting.append(entry)
@@ -386,7 +374,7 @@ export class SenderQueue implements HeldQueue, QueueOwner {
   #decide(entry: WaitingMessage): MaybePromise<Decision> {
     const older = this.#queued?.newestToFollow(entry.message)
     if (older !== undefined) return { ...older.refusal, outcome: 'queue' }
-    return entry.ask === undefined ? this.#holdBudget.ask(entry.message) : entry.ask(entry.message)
+    return entry.ask === undefined ? this.#ruleQueues.ask(entry.message) : entry.ask(entry.message)
   }
 
   /** Checks the messages behind a pending first one. Why: a remote store then costs one wait, not one per message. */
@@ -421,10 +409,10 @@ export class SenderQueue implements HeldQueue, QueueOwner {
       const superseded = isPassing(outcome) ? this.#queued.newestLike(message) : undefined
       if (superseded !== undefined) supersedeAll(superseded)
     }
-    const isQueued = outcome === 'queue' || outcome === 'latest'
-    if (isQueued && this.#holdBudget.enqueue({ message, decision, senderQueue: this, enact, ask }))
+    if ((outcome === 'queue' || outcome === 'latest') && this.#ruleQueues.isOpen) {
+      this.#ruleQueues.enqueue({ message, decision, queuedMessages: this.#queuedMessages, enact, ask })
       this.#hooks.onQueued?.(message)
-    else enact(decision, message)
+    } else enact(decision, message)
   }
 
   #discardUnless(keep: (message: Message) => boolean): number {
@@ -435,8 +423,8 @@ export class SenderQueue implements HeldQueue, QueueOwner {
       if (!keep(entry.message)) {
         this.#waiting.remove(entry)
         discarded++
-        this.#holdBudget.forgetPayload(entry.message)
-        this.#holdBudget.release(this, this, entry.sizeBytes)
+        this.#holdBudget.safeGate.forgetPayload(entry.message)
+        this.#holdBudget.release(this, this.account, entry.sizeBytes)
       }
       entry = next
     }

@@ -5,6 +5,7 @@ import type { Logger } from '../core/logger.ts'
 import type { Message } from '../core/message.ts'
 import { Slice } from '../core/sliced-work.ts'
 import type { Gate } from '../gate/gate.ts'
+import { SafeGate } from '../guard/safe-gate.ts'
 import { Admission } from './admission.ts'
 import type { PublisherSettings } from './options.ts'
 import { Pacer } from './pacer.ts'
@@ -12,7 +13,6 @@ import type { Partition } from './partition.ts'
 import { PublishEntry } from './publish-entry.ts'
 import { PublishQueue } from './publish-queue.ts'
 import { PublishResults } from './publish-results.ts'
-import { type FailedDecision, SafeGate } from './safe-gate.ts'
 import type { Published, PublisherStats, QueuePlacement, SendFailure, Transport } from './types.ts'
 
 /** Outcomes after which a message waits. */
@@ -22,6 +22,19 @@ const LONGEST_UNSERVED_MS = 30_000
 const FIRST_UNSERVED_WAIT_MS = 100
 const LONGEST_UNSERVED_WAIT_MS = 1_000
 
+/** Refusal of a message about which the gate failed. */
+interface FailedDecision extends Decision {
+  readonly error: unknown
+}
+
+/** Gate that may fail or be late. Messages then pass only if the store failed and its fallback is `allow`. */
+class PublisherGate extends SafeGate {
+  override applyFallback(error: unknown): Decision | FailedDecision {
+    const decision = super.applyFallback(error)
+    return decision.allowed ? decision : { ...decision, error }
+  }
+}
+
 /**
  * Publishes messages at the rate of a gate. Other messages wait in a bounded queue, also while there is no connection,
  * while too many are in flight, or after the server asked to slow down. Keeps the order of the calls per topic and rank.
@@ -30,7 +43,7 @@ export class Publisher<C> {
   readonly #gate: Gate
   readonly #transport: Transport<C>
   readonly #clock: Clock
-  readonly #safeGate: SafeGate
+  readonly #safeGate: PublisherGate
   readonly #settings: PublisherSettings
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
@@ -62,7 +75,12 @@ export class Publisher<C> {
     settings: PublisherSettings,
   ) {
     this.#gate = gate
-    this.#safeGate = new SafeGate(gate, logger, clock)
+    this.#safeGate = new PublisherGate(gate, {
+      clock,
+      middlewareFallback: 'deny',
+      logger,
+      failureText: 'the gate of a publisher failed, the fallback answers',
+    })
     this.#transport = transport
     this.#clock = clock
     this.#settings = settings
@@ -220,7 +238,7 @@ export class Publisher<C> {
       waitingPeak: this.#admission.peak,
       underWay: this.#inFlight,
       underWayPeak: this.#inFlightPeak,
-      gateFailures: this.#safeGate.failures,
+      gateFailures: this.#safeGate.fallbacks,
       slowDowns: this.#slowDowns,
       pacePerSecond: this.#pacer.perSecond,
     }

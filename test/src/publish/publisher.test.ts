@@ -464,7 +464,7 @@ describe('a publisher', () => {
     expect(trial.results.get('t 0')).toMatchObject({
       outcome: 'refused',
       decision: { reason: 'store_unavailable', fallback: true },
-      error: new Error('no decision within 1000 ms'),
+      error: new Error('no answer within 1000 ms'),
     })
     expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 1, refused: 1 })
   })
@@ -574,7 +574,7 @@ describe('a publisher', () => {
         error: new Error('broken'),
       })
     expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 2, refused: 2 })
-    expect(logged).toEqual(['the gate of a publisher failed, the message is refused'])
+    expect(logged).toEqual(['the gate of a publisher failed, the fallback answers'])
   })
 
   it.each([
