@@ -4,6 +4,7 @@ import { pickOptions } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
+import { brokerInternals } from './aedes-internals.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { ReadScheduler } from './fair-read-scheduler.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
@@ -101,7 +102,7 @@ export class BrokerContext implements ConnectionContext {
   }
 
   isCurrent(client: Client): boolean {
-    const { clients } = this.broker as unknown as { readonly clients?: Readonly<Record<string, Client>> }
+    const { clients } = brokerInternals(this.broker)
     return client.id !== null && clients?.[client.id] === client
   }
 
@@ -113,13 +114,13 @@ export class BrokerContext implements ConnectionContext {
 
   /** Returns the connection of a client, created on first use: aedes knows the client id from `authenticate` on. */
   connectionOf(client: Client): Connection {
-    const places = client as unknown as Record<symbol, Connection | undefined>
-    const known = places[this.#connectionKey]
+    const holder = client as Client & Record<symbol, Connection | undefined>
+    const known = holder[this.#connectionKey]
     if (known !== undefined) return known
     // Packets in the same chunk as the CONNECT are parsed already.
     this.beforeReading()
     const connection = new Connection(this, client, this.#connects.get(client))
-    places[this.#connectionKey] = connection
+    holder[this.#connectionKey] = connection
     connection.isDisconnecting = this.#isStopped
     // The will of a closed client is its last message.
     if (client.closed) connection.handleClose()

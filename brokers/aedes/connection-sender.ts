@@ -4,12 +4,8 @@ import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Sender } from '../../src/core/message.ts'
+import { clientInternals } from './aedes-internals.ts'
 import type { Settings } from './options.ts'
-
-/** Places where aedes, or a PROXY header, stores the address of a connection; not in aedes' types. */
-interface Addressed {
-  readonly connDetails?: { readonly ipAddress?: unknown } | null | undefined
-}
 
 /**
  * Returns the sender of a connection: client id, username, address and fields from the application. One object for the
@@ -33,7 +29,7 @@ export function createSenderOf(
 
 /** Returns the address from the PROXY header, else from X-Forwarded-For of a trusted proxy, else the socket's own. */
 export function readIp(client: Client, settings: Settings): string | undefined {
-  const named = (client as Addressed).connDetails?.ipAddress
+  const named = clientInternals(client).connDetails?.ipAddress
   if (typeof named === 'string' && named !== '') return canonicalIp(named)
   const request = client.req
   if (request?.socket) {

@@ -4,10 +4,11 @@ import type { Logger } from '../../src/core/logger.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
+import { clientInternals } from './aedes-internals.ts'
 import { createSenderOf } from './connection-sender.ts'
 import { type MessageSource, PublishMessage } from './message.ts'
 import type { Settings } from './options.ts'
-import { isEmittingPacket, type ParserState, RawPublishFilter } from './raw-publish-filter.ts'
+import { isEmittingPacket, RawPublishFilter } from './raw-publish-filter.ts'
 import { NOTICE_EVERY_MS, type Notices } from './refusal-notices.ts'
 import type { QueueUser, SenderQueues } from './sender-queues.ts'
 import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
@@ -22,16 +23,6 @@ const ACKNOWLEDGE_WITHIN_MS = 5_000
 
 /** Maximum wait for the will of an earlier connection, because the application's own hook sees it first. */
 const WILL_WITHIN_MS = 1_000
-
-/** Internal properties of an aedes client; each may be absent. */
-interface ClientInternals {
-  readonly will?: object | null | undefined
-  /** True after a DISCONNECT: the client has no will any more. */
-  readonly _disconnected?: boolean | undefined
-  readonly _keepaliveTimer?: { refresh?(): void } | null | undefined
-  readonly _keepaliveInterval?: number | undefined
-  readonly _parser?: ParserState | undefined
-}
 
 /** State shared by all connections of a limiter. */
 export interface ConnectionContext {
@@ -128,7 +119,7 @@ export class Connection implements MessageSource, QueueUser {
       heldRoom: () => context.settings.maxHeldPerSender - this.senderQueue.held,
       heldCount: () => this.senderQueue.heldOwn,
       onAlive: () => this.#refreshKeepalive(),
-      isParsing: () => isEmittingPacket((client as ClientInternals)._parser),
+      isParsing: () => isEmittingPacket(clientInternals(client)._parser),
       filterChunk: chunk => this.rawFilter?.filterChunk(chunk) ?? null,
     })
     this.requests = context.guard.senderQueue(this.#hooks, { waitsFully: true })
@@ -198,7 +189,7 @@ export class Connection implements MessageSource, QueueUser {
 
   /** True when nothing more can arrive, not even the will. */
   get isFinished(): boolean {
-    const { will, _disconnected } = this.#client as ClientInternals
+    const { will, _disconnected } = clientInternals(this.#client)
     const hasWill = will !== null && will !== undefined && _disconnected !== true && !this.#isWillDone
     return this.isClosed && !hasWill && this.pendingHookCalls === 0 && this.#waitingForOpen.length === 0
   }
@@ -324,7 +315,7 @@ export class Connection implements MessageSource, QueueUser {
   #createRawFilter(): RawPublishFilter {
     const { guard, refusals, counters } = this.#context
     return new RawPublishFilter({
-      parser: (this.#client as ClientInternals)._parser,
+      parser: clientInternals(this.#client)._parser,
       sender: this.sender,
       mayDecide: () =>
         this.isOpen &&
@@ -344,7 +335,7 @@ export class Connection implements MessageSource, QueueUser {
   }
 
   #refreshKeepalive(): void {
-    ;(this.#client as ClientInternals)._keepaliveTimer?.refresh?.()
+    clientInternals(this.#client)._keepaliveTimer?.refresh?.()
   }
 
   /**
@@ -396,6 +387,6 @@ export class Connection implements MessageSource, QueueUser {
 function readKeepaliveMs(client: Client, connect: ConnectPacket | undefined): number {
   if (connect !== undefined) return (connect.keepalive ?? 0) * 1_000
   // The client connected before the limiter was attached: aedes waits one and a half keepalives.
-  const interval = (client as ClientInternals)._keepaliveInterval ?? 0
+  const interval = clientInternals(client)._keepaliveInterval ?? 0
   return interval > 0 ? Math.floor(interval / 1.5) : 0
 }

@@ -3,12 +3,8 @@ import type { Decision } from '../../src/core/decision.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import { redirectTopic } from '../../src/outcomes/redirect.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
+import { brokerInternals } from './aedes-internals.ts'
 import type { AedesMessage, PacketLike } from './message.ts'
-
-/** Maximum topic depth of aedes: a deeper publish would cost the client its connection. Not in its types. */
-interface BrokerInternals {
-  readonly maxTopicLevels?: number | undefined
-}
 
 /**
  * Returns the packet to publish in place of a degraded one; undefined if the rule does not say how. The original packet
@@ -39,10 +35,7 @@ export function redirectedPacket(
   const plan = facts?.exceeded.redirect
   if (plan === undefined) return undefined
   const topic = redirectTopic(plan, message, decision, facts?.capturesOf(message.topic))
-  if (
-    topic === undefined ||
-    topic.split('/').length > ((broker as BrokerInternals).maxTopicLevels ?? Infinity)
-  )
+  if (topic === undefined || topic.split('/').length > (brokerInternals(broker).maxTopicLevels ?? Infinity))
     return undefined
   return { ...message.packet, topic, retain: false }
 }

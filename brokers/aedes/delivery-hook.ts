@@ -1,24 +1,10 @@
 import type { Aedes, Client } from 'aedes'
+import type { Deliver, Delivery, DeliveryDone } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composeHook } from './compose-hooks.ts'
-import { AedesMessage, type PacketLike } from './message.ts'
+import { AedesMessage } from './message.ts'
 
 type UserHook = Aedes['authorizeForward']
-
-/** A delivery in progress in aedes. */
-export interface Delivery extends PacketLike {
-  readonly cmd?: string | undefined
-  readonly clientId?: string | undefined
-  readonly nl?: boolean | undefined
-  readonly messageId?: number | undefined
-  brokerId?: string | null | undefined
-  readonly brokerCounter?: number | undefined
-}
-
-export type DeliveryDone = (error?: Error | null) => void
-
-/** Delivers a packet to a client, as aedes does. */
-export type Deliver = (packet: Delivery, done: DeliveryDone) => void
 
 /** The hook `authorizeForward` of a broker: passes decided deliveries, and decides those that cannot wait. */
 export class DeliveryHook {

@@ -1,4 +1,5 @@
 import { afterAwaited, type Clock } from '../../src/core/clock.ts'
+import { brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 
 const CHECK_MS = 20
@@ -9,16 +10,11 @@ const IDLE_CHECKS = 5
 /** Maximum wait for a subscriber that does not read. */
 const MAX_SEND_WAIT_MS = 1_000
 
-/** Fields of aedes' emitter that its types omit: messages on their way to subscribers. */
-interface BrokerInternals {
-  readonly mq?: { readonly current?: number | undefined } | undefined
-}
-
 /**
  * Lets held messages pass for at most `withinMs`, then stops processing publishes and waits until accepted messages
  * have been sent. Why: aedes acknowledges QoS 1 before it delivers, so closing in between loses the message.
  */
-export async function drain(context: BrokerContext, withinMs: number): Promise<void> {
+export async function drainBroker(context: BrokerContext, withinMs: number): Promise<void> {
   const { guard, broker } = context
   const { clock } = guard
   const deadlineMs = clock.now() + withinMs
@@ -32,7 +28,7 @@ export async function drain(context: BrokerContext, withinMs: number): Promise<v
 }
 
 function isIdle({ broker, connections }: BrokerContext): boolean {
-  if (((broker as unknown as BrokerInternals).mq?.current ?? 0) > 0) return false
+  if ((brokerInternals(broker).mq?.current ?? 0) > 0) return false
   for (const connection of connections) if (connection.unsentBytes > 0) return false
   return true
 }

@@ -1,12 +1,12 @@
 import type { Aedes, Client } from 'aedes'
 import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
-import { UnsupportedError } from '../../src/core/errors.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
+import { assertVersion } from './aedes-internals.ts'
 import { BrokerContext, type MessageCounters } from './broker-context.ts'
 import { findUnsupported } from './capabilities.ts'
 import { makeFast } from './compose-hooks.ts'
-import { drain } from './graceful-shutdown.ts'
+import { drainBroker } from './graceful-shutdown.ts'
 import { limitConnects } from './limit-connects.ts'
 import { limitDeliveries } from './limit-deliveries.ts'
 import { limitPublishes } from './limit-publishes.ts'
@@ -79,7 +79,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       context.connectListeners.add(onConnect)
       return () => void context.connectListeners.delete(onConnect)
     },
-    drain: (withinMs = DRAIN_MS) => drain(context, withinMs),
+    drain: (withinMs = DRAIN_MS) => drainBroker(context, withinMs),
     detach: () => {
       if (!attached) return
       attached = false
@@ -93,18 +93,6 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       makeFast(broker)
     },
   }
-}
-
-/** Throws UnsupportedError for an aedes whose hooks differ from those of version 1.1. */
-function assertVersion(broker: Aedes): void {
-  const { version } = broker as { readonly version?: unknown }
-  const [major, minor] = String(version).split('.').map(Number)
-  if (major === undefined || minor === undefined || major > 1 || (major === 1 && minor >= 1)) return
-  // A broker that does not say its version is taken as it is.
-  if (Number.isNaN(major) || Number.isNaN(minor)) return
-  throw new UnsupportedError(
-    `limitBroker needs aedes 1.1 or newer, and this broker is aedes ${String(version)} (npm install aedes@1)`,
-  )
 }
 
 /** Drops held messages when the broker is closed. */

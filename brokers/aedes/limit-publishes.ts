@@ -2,6 +2,7 @@ import { Aedes, type Client } from 'aedes'
 import type { Decision, Outcome } from '../../src/core/decision.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { Ask } from '../../src/guard/guard.ts'
+import { brokerInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composePlainHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
@@ -14,14 +15,6 @@ import type { ResourceCounter } from './resource-counter.ts'
 /** A PUBLISH of a client, or a will, which has no `cmd` and, if aedes restored it, the client id. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }
 type Callback = Parameters<Aedes['authorizePublish']>[2]
-
-/** Persistence of aedes, which its types omit. */
-interface Persistent {
-  readonly persistence?: {
-    incomingGetPacket?(client: Client, packet: object): Promise<unknown>
-    incomingDelPacket?(client: Client, packet: object): Promise<unknown>
-  }
-}
 
 const SYS = '$SYS/'
 const DOLLAR = 36
@@ -149,7 +142,7 @@ export function limitPublishes(
    */
   function decideStored({ sender, packet, source, isTopicUnchanged: asSent }: PublishMessage): DecideLate {
     return (client, publish, published) => {
-      const { persistence } = broker as unknown as Persistent
+      const { persistence } = brokerInternals(broker)
       // aedes stores before it publishes. A withdrawn message must not be a duplicate when it is resent.
       const withdraw = async (): Promise<void> => {
         try {
@@ -238,7 +231,7 @@ export function limitPublishes(
 
   function askUnlessStored(client: Client): Ask<PublishMessage> {
     return message => {
-      const { persistence } = broker as unknown as Persistent
+      const { persistence } = brokerInternals(broker)
       if (typeof persistence?.incomingGetPacket !== 'function') return guard.ask(message)
       return new Promise<unknown>(resolve => {
         resolve(persistence.incomingGetPacket?.(client, message.packet))

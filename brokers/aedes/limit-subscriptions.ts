@@ -1,22 +1,12 @@
 import type { Aedes, Client, Subscription } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import { brokerInternals, clientInternals } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composeHook } from './compose-hooks.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
-
-/** Persistence of aedes, which its types omit. */
-interface Persistent {
-  readonly persistence?: {
-    addSubscriptions?(client: Client, subscriptions: readonly Subscription[]): Promise<unknown>
-    removeSubscriptions?(client: Client, topics: readonly string[]): Promise<unknown>
-  }
-}
-interface Subscribed {
-  readonly subscriptions?: Readonly<Record<string, { readonly qos: 0 | 1 | 2 }>> | undefined
-}
 
 /**
  * Limits subscriptions, one message per filter; refused filters get 0x80. Filters that a session restores on reconnect
@@ -99,8 +89,8 @@ async function restoreSession(
   client: Client,
   refused: readonly string[],
 ): Promise<void> {
-  const { persistence } = context.broker as unknown as Persistent
-  const granted = (client as Subscribed).subscriptions ?? {}
+  const { persistence } = brokerInternals(context.broker)
+  const granted = clientInternals(client).subscriptions ?? {}
   const previouslyGranted = refused.flatMap(topic => (granted[topic] ? [{ ...granted[topic], topic }] : []))
   try {
     await persistence?.removeSubscriptions?.(
@@ -116,20 +106,18 @@ async function restoreSession(
   }
 }
 
-type Add = (client: Client, subscriptions: readonly Subscription[]) => Promise<unknown>
-
 /**
  * Stores the filters of a SUBSCRIBE once. Why: aedes stores all of them again for each granted one, so 1,000 filters
  * cost a million writes. Returns a function that detaches it.
  */
 function storeOnce(broker: Aedes): () => void {
-  const { persistence } = broker as unknown as { readonly persistence?: { addSubscriptions?: Add } }
+  const { persistence } = brokerInternals(broker)
   const before = persistence?.addSubscriptions
   if (persistence === undefined || typeof before !== 'function') return () => {}
   const isOwn = Object.hasOwn(persistence, 'addSubscriptions')
   /** Keyed by the list of a packet, which aedes creates for that packet alone. */
   const stored = new WeakMap<readonly Subscription[], Promise<unknown>>()
-  const add: Add = (client, subscriptions) => {
+  const add: typeof before = (client, subscriptions) => {
     const known = stored.get(subscriptions)
     if (known !== undefined) return known
     const promise = before.call(persistence, client, subscriptions)

@@ -1,13 +1,8 @@
 import type { Aedes } from 'aedes'
+import { brokerInternals } from './aedes-internals.ts'
 
 /** Messages handled synchronously on one stack; each takes four frames. */
 const MAX_DEPTH = 64
-
-/** Internals of mqemitter, which delivers messages to subscribers in aedes. */
-interface Emitter {
-  current: number
-  _do?(message: unknown, callback: unknown): unknown
-}
 
 /**
  * Prevents a stack overflow in a broker whose subscriber leaves with thousands of messages in progress. mqemitter then
@@ -15,8 +10,8 @@ interface Emitter {
  * thousands, which ends the process. After a number of messages the next one is handled in a new turn of the event
  * loop. Order and concurrency are unchanged. A broker with another emitter is not patched.
  */
-export function patchMqEmitter(broker: Aedes): void {
-  const { mq } = broker as unknown as { readonly mq?: Emitter }
+export function preventStackOverflow(broker: Aedes): void {
+  const { mq } = brokerInternals(broker)
   const originalDo = mq?._do
   if (mq === undefined || typeof originalDo !== 'function' || typeof mq.current !== 'number') return
   let depth = 0
@@ -31,9 +26,9 @@ export function patchMqEmitter(broker: Aedes): void {
   mq._do = (message, callback) => {
     if (depth < MAX_DEPTH) return doNow(message, callback)
     // Count it as in progress, so that a newer message does not overtake it.
-    mq.current++
+    mq.current!++
     setImmediate(() => {
-      mq.current--
+      mq.current!--
       doNow(message, callback)
     })
     return mq

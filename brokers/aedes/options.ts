@@ -1,10 +1,11 @@
-import type { Client, ConnectPacket } from 'aedes'
+import type { Aedes, Client, ConnectPacket } from 'aedes'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
+import { brokerInternals } from './aedes-internals.ts'
 
 /** Returns what the application knows about a sender beyond the broker's own data. */
 export type Identify = (client: Client, connect: ConnectPacket | undefined) => Partial<Sender>
@@ -113,7 +114,7 @@ export interface Settings {
 const CHUNK_MESSAGES = 16_384
 
 /** Throws PolicyError for a number out of range. */
-export function completeSettings(options: LimitBrokerOptions, broker?: object): Settings {
+export function completeSettings(options: LimitBrokerOptions, broker?: Aedes): Settings {
   checkOptionNames(options, OPTIONS, '', GUARD_REMEDIES)
   for (const [name, value] of Object.entries(options)) {
     if (typeof value !== 'number' || value >= 0) continue
@@ -143,8 +144,7 @@ export function completeSettings(options: LimitBrokerOptions, broker?: object): 
 /** A smaller `drainTimeout` of aedes is a deliberate choice: to wait, or to close frozen connections early. */
 const OWN_DRAIN_MS = 1_000
 
-function unsentBytesOf(broker: object | undefined): number {
-  const { opts } = (broker ?? {}) as { readonly opts?: { readonly drainTimeout?: unknown } }
-  const drainMs = opts?.drainTimeout
+function unsentBytesOf(broker: Aedes | undefined): number {
+  const drainMs = broker && brokerInternals(broker).opts?.drainTimeout
   return typeof drainMs === 'number' && drainMs < OWN_DRAIN_MS ? 0 : MAX_SIZES.unsentBytes
 }

@@ -1,6 +1,6 @@
-import type { IncomingMessage } from 'node:http'
-import type { Client } from 'aedes'
+import type { Aedes, Client } from 'aedes'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import { brokerInternals, clientInternals, type Parser } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { readIp } from './connection-sender.ts'
 
@@ -11,25 +11,6 @@ const FILTER_PACKET_BYTES: ReadonlyMap<string | undefined, number> = new Map([
   ['subscribe', MAX_SIZES.subscribeBytes],
   ['unsubscribe', MAX_SIZES.subscribeBytes],
 ])
-
-/** Internal state of aedes' parser (mqtt-packet); each field may be absent. */
-interface Parser {
-  packet?: {
-    readonly length?: number | undefined
-    readonly cmd?: string | undefined
-    readonly subscriptions?: readonly unknown[] | undefined
-    readonly unsubscriptions?: readonly unknown[] | undefined
-  } | null
-  readonly error?: unknown
-  _parseLength?(): boolean
-  _parseSubscribe?(): unknown
-  _parseUnsubscribe?(): unknown
-  _emitError?(error: Error): unknown
-}
-interface ClientInternals {
-  readonly _parser?: Parser | undefined
-  readonly connecting?: boolean | undefined
-}
 
 /** Returns the bytes of a whole packet: first byte, remaining length of 1 to 4 bytes, and the rest [MQTT-2.2.3]. */
 export function packetBytes(remainingLength: number): number {
@@ -56,7 +37,7 @@ class PacketSizeLimit {
 
   /** Checks the packets of a client from now on. */
   watch(client: Client): void {
-    const parser = (client as unknown as ClientInternals)._parser
+    const { _parser: parser } = clientInternals(client)
     const parseLength = parser?._parseLength
     if (parser === undefined || typeof parseLength !== 'function' || this.#watched.has(parser)) return
     this.#watched.add(parser)
@@ -80,7 +61,7 @@ class PacketSizeLimit {
     const { maxPacketBytes } = this.#context.settings
     const bytes = packetBytes(parser.packet?.length ?? 0)
     // Before the CONNECT is being processed, a packet is either a CONNECT or not MQTT.
-    const isConnected = client.connected || (client as unknown as ClientInternals).connecting === true
+    const isConnected = client.connected || client.connecting
     const cmd = parser.packet?.cmd
     const ownBytes = isConnected ? FILTER_PACKET_BYTES.get(cmd) : MAX_SIZES.connectBytes
     const limitBytes = Math.min(maxPacketBytes, ownBytes ?? maxPacketBytes)
@@ -123,8 +104,6 @@ class PacketSizeLimit {
   }
 }
 
-type Handle = (stream: Client['conn'], request?: IncomingMessage) => Client
-
 /**
  * Limits the packets of all connections: from the first byte if `broker.handle` is called after the limiter is
  * attached, otherwise from the CONNECT on. Returns a function that detaches it.
@@ -133,19 +112,18 @@ export function limitPacketSizes(context: BrokerContext): () => void {
   const { broker, connectListeners } = context
   const sizes = new PacketSizeLimit(context)
   const watch = (client: Client): void => sizes.watch(client)
-  const slot = broker as unknown as { handle: Handle; readonly clients?: Readonly<Record<string, Client>> }
-  const before = slot.handle
-  const handle: Handle = (stream, request) => {
-    const client = before.call(broker, stream, request)
+  const originalHandle = broker.handle
+  const handle: Aedes['handle'] = (stream, request) => {
+    const client = originalHandle.call(broker, stream, request)
     watch(client)
     return client
   }
-  slot.handle = handle
+  broker.handle = handle
   connectListeners.add(watch)
-  for (const client of Object.values(slot.clients ?? {})) watch(client)
+  for (const client of Object.values(brokerInternals(broker).clients ?? {})) watch(client)
   return () => {
     sizes.detach()
     connectListeners.delete(watch)
-    if (slot.handle === handle) slot.handle = before
+    if (broker.handle === handle) broker.handle = originalHandle
   }
 }

@@ -1,10 +1,10 @@
-import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Aedes } from 'aedes'
 import { readProxyHeader } from '../../src/adapter/proxy-header.ts'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import { brokerInternals } from './aedes-internals.ts'
 
 export interface BehindProxyOptions {
   /** Proxies whose PROXY header is believed; see `trustProxies`. */
@@ -34,7 +34,7 @@ export function behindProxy(broker: Aedes, options: BehindProxyOptions): (socket
     awaitHeader(socket, timeoutMs, ip => {
       // aedes reads the details of a connection from its request; a plain socket has none.
       const request = ip === undefined ? undefined : { connDetails: { ipAddress: ip }, headers: {}, socket }
-      broker.handle(socket, request as unknown as IncomingMessage | undefined)
+      brokerInternals(broker).handle(socket, request)
     })
   }
 }

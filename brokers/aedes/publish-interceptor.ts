@@ -1,4 +1,5 @@
 import type { Aedes, Client } from 'aedes'
+import { brokerInternals, type Publish } from './aedes-internals.ts'
 import type { PacketLike } from './message.ts'
 import type { ResourceCounter } from './resource-counter.ts'
 
@@ -97,15 +98,14 @@ function start(order: PublishOrder, { isLowered, publish, published }: OrderedPu
   })
 }
 
-type Publish = (packet: object, client: unknown, done?: unknown) => void
-
 /**
  * Wraps `broker.publish` to publish another packet, or none, for packets with an instruction. aedes acknowledges the
  * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
  * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
 export function interceptPublish(broker: Aedes, resources?: ResourceCounter): PublishInterceptor {
-  const originalPublish = broker.publish as unknown as Publish
+  const slot = brokerInternals(broker)
+  const originalPublish = slot.publish!
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   /** Publishes a packet; a retained one only if the limits have room for it. */
   const store: Publish = (packet, client, done) => {
@@ -161,8 +161,7 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
     }
   }
 
-  const publishSlot = broker as unknown as { publish?: Publish }
-  publishSlot.publish = publish
+  slot.publish = publish
   const instruct = (packet: object, instruction: Instruction): void => {
     ;(packet as Instructed)[INSTRUCTION] = instruction
   }
@@ -173,9 +172,9 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
     publishUnchanged: (packet, acknowledged) => instruct(packet, { kind: 'publish', acknowledged }),
     decideLate: (packet, decide) => instruct(packet, { kind: 'decide', decide }),
     detach: () => {
-      if (publishSlot.publish !== publish) return
-      if (isOwnProperty) publishSlot.publish = originalPublish
-      else delete publishSlot.publish
+      if (slot.publish !== publish) return
+      if (isOwnProperty) slot.publish = originalPublish
+      else delete slot.publish
     },
   }
 }

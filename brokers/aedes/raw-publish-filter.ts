@@ -1,23 +1,15 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Message, Sender } from '../../src/core/message.ts'
+import type { Parser } from './aedes-internals.ts'
 import { RawMessage } from './message.ts'
 
 /** First byte of a QoS 0 PUBLISH without DUP, without and with retain [MQTT-3.3.1]. */
 const PUBLISH = 0x30
 const PUBLISH_RETAINED = 0x31
 
-/** Internal state of aedes' parser (mqtt-packet); each field may be absent. */
-export interface ParserState {
-  readonly error?: unknown
-  readonly packet?: { readonly length?: number | undefined } | null | undefined
-  readonly _stateCounter?: number | undefined
-  readonly _list?: { readonly length?: number | undefined } | undefined
-  parse?(bytes: Buffer): unknown
-}
-
 /** Interface of the connection to its filter. */
 export interface RawFilterHost {
-  readonly parser: ParserState | undefined
+  readonly parser: Parser | undefined
   readonly sender: Sender
   /**
    * Returns true if no earlier message of this connection is undecided and refused publishes may be hidden from hooks.
@@ -150,12 +142,12 @@ function isDelivered(decision: MaybePromise<Decision>): boolean {
 }
 
 /** Returns true while the parser emits a packet: its last step, during which aedes handles it. */
-export function isEmittingPacket(parser: ParserState | undefined): boolean {
+export function isEmittingPacket(parser: Parser | undefined): boolean {
   return parser?._stateCounter === 3
 }
 
 /** Returns the missing bytes of the packet being parsed; undefined if unknown or while the parser runs. */
-function bytesUntilPacket(parser: ParserState | undefined): number | undefined {
+function bytesUntilPacket(parser: Parser | undefined): number | undefined {
   const listed = parser?._list?.length
   if (parser?.parse === undefined || parser.error || listed === undefined) return undefined
   // 0: between packets; 2: first byte and length are read. At 1 (length) the rest of the chunk is left to aedes.

@@ -4,16 +4,12 @@ import { policyError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { refusalText } from '../../src/outcomes/refusal-text.ts'
+import { clientInternals } from './aedes-internals.ts'
 
 /** Minimum time between two notices to one client. */
 export const NOTICE_EVERY_MS = 1_000
 
 const CLIENT = '{client}'
-
-/** Property of an aedes client that its types omit. */
-interface Subscribed {
-  readonly subscriptions?: Readonly<Record<string, unknown>> | undefined
-}
 
 /** Payload of a notice. */
 interface Notice {
@@ -73,7 +69,7 @@ export class Notices {
    */
   send(client: Client, sender: Sender, decision: Decision): boolean {
     const topic = this.#topicOf(client)
-    const { subscriptions } = client as Subscribed
+    const { subscriptions } = clientInternals(client)
     if (topic === undefined || subscriptions === undefined || !Object.hasOwn(subscriptions, topic))
       return false
     const { rule, limit, remaining, retryAfterMs } = decision

@@ -4,19 +4,11 @@ import type { Decision } from '../../src/core/decision.ts'
 import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { Message, Sender } from '../../src/core/message.ts'
 import type { HeldCounts, HeldItem, HeldSource } from '../../src/gate/held-counts.ts'
+import { brokerInternals, clientInternals } from './aedes-internals.ts'
 import type { BrokerContext, ConnectionListener } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import { AedesMessage, type PacketLike } from './message.ts'
 import { refusalError } from './refusal-error.ts'
-
-/** Members of aedes that its types omit. */
-interface BrokerInternals {
-  readonly clients?: Readonly<Record<string, Client>> | undefined
-  readonly persistence?: { createRetainedStream?(pattern: string): AsyncIterable<PacketLike> } | undefined
-}
-interface Subscribed {
-  readonly subscriptions?: Readonly<Record<string, unknown>> | undefined
-}
 
 /** Subscriptions of a client id. */
 interface Session {
@@ -183,7 +175,7 @@ export class ResourceCounter implements HeldSource {
       void this.#readRetained()
       return
     }
-    const { clients = {} } = this.#context.broker as unknown as BrokerInternals
+    const { clients = {} } = brokerInternals(this.#context.broker)
     for (const client of Object.values(clients)) {
       if (client.closed) continue
       const connection = this.#context.connectionOf(client)
@@ -192,7 +184,7 @@ export class ResourceCounter implements HeldSource {
         const message = new AedesMessage('connect', sender, { topic: 'connect' })
         this.#connections.set(connection, this.#counts.restore({ kind, message }))
       } else {
-        const { subscriptions = {} } = client as Subscribed
+        const { subscriptions = {} } = clientInternals(client)
         for (const filter of Object.keys(subscriptions)) this.restoreSubscription(client, sender, filter)
       }
     }
@@ -212,7 +204,7 @@ export class ResourceCounter implements HeldSource {
 
   /** Counts the retained messages that the persistence holds already. Their senders are unknown. */
   async #readRetained(): Promise<void> {
-    const { persistence } = this.#context.broker as unknown as BrokerInternals
+    const { persistence } = brokerInternals(this.#context.broker)
     if (typeof persistence?.createRetainedStream !== 'function' || this.#changedTopics !== undefined) return
     const changed = new Set<string>()
     this.#changedTopics = changed
@@ -253,7 +245,7 @@ export class ResourceCounter implements HeldSource {
 
   /** Returns the count of the connection that a new client of the same id replaces. */
   #findReplaced(client: Client): HeldItem | undefined {
-    const earlier = (this.#context.broker as unknown as BrokerInternals).clients?.[client.id]
+    const earlier = brokerInternals(this.#context.broker).clients?.[client.id]
     return earlier === undefined || earlier === client
       ? undefined
       : this.#connections.get(this.#context.connectionOf(earlier))
@@ -282,7 +274,7 @@ export class ResourceCounter implements HeldSource {
     const session = this.#sessions.get(client.id)
     if (session === undefined) return
     const { filters } = this.#sessionOf(client)
-    const { subscriptions = {} } = client as Subscribed
+    const { subscriptions = {} } = clientInternals(client)
     for (const [filter, item] of filters) {
       if (subscriptions[filter] !== undefined) continue
       this.#counts.remove(item)

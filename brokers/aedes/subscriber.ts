@@ -2,9 +2,17 @@ import type { Client } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
 import type { Ask, SenderQueue } from '../../src/guard/guard.ts'
+import {
+  brokerInternals,
+  type ClientInternals,
+  clientInternals,
+  type Deliver,
+  type Delivery,
+  type DeliveryDone,
+} from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
 import type { Connection } from './connection.ts'
-import type { Deliver, Delivery, DeliveryDone, DeliveryHook } from './delivery-hook.ts'
+import type { DeliveryHook } from './delivery-hook.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
 
@@ -17,23 +25,6 @@ export interface BanState {
   readonly hasBans: boolean
   /** Incremented at each change, so that subscribers know when to look up their ban again. */
   readonly version: number
-}
-
-/** Internal properties of an aedes client. */
-interface ClientInternals {
-  deliver0?: Deliver | undefined
-  deliverQoS?: Deliver | undefined
-  waitForDrain?(done: DeliveryDone): void
-  readonly duplicates?: Record<string, number> | undefined
-}
-
-/** Persistence of aedes, which its types omit. */
-interface Persistent {
-  readonly persistence?: {
-    outgoingStream?(client: Client): AsyncIterable<Delivery>
-    outgoingUpdate?(client: Client, packet: object): Promise<unknown>
-    outgoingClearMessageId?(client: Client, packet: object): Promise<unknown>
-  }
 }
 
 /** A delivery that aedes waits for. */
@@ -103,7 +94,7 @@ export class Subscriber {
     this.#bans = bans
     this.#client = client
     this.#connection = connection
-    this.#internals = client as unknown as ClientInternals
+    this.#internals = clientInternals(client)
     const { deliver0, deliverQoS, waitForDrain } = this.#internals
     this.#deliverQoS = deliverQoS
     if (typeof deliver0 !== 'function' || typeof deliverQoS !== 'function') return
@@ -255,10 +246,9 @@ export class Subscriber {
 
   /** Removes a message of QoS 1 or 2 from a session's queue, which is indexed by message id. */
   async #removeFromSession(packet: Delivery): Promise<void> {
-    const { persistence } = this.#context.broker as unknown as Persistent
-    const numbered = this.#client as unknown as { _nextId: number }
-    const messageId = numbered._nextId
-    numbered._nextId = messageId >= 65_535 ? 1 : messageId + 1
+    const { persistence } = brokerInternals(this.#context.broker)
+    const messageId = this.#internals._nextId ?? 1
+    this.#internals._nextId = messageId >= 65_535 ? 1 : messageId + 1
     try {
       await persistence?.outgoingUpdate?.(this.#client, { ...packet, messageId })
       await persistence?.outgoingClearMessageId?.(this.#client, { messageId })
@@ -366,7 +356,7 @@ export class Subscriber {
 
   /** Delivers the messages waiting in the session's queue, in order. */
   async #catchUp(): Promise<void> {
-    const { persistence } = this.#context.broker as unknown as Persistent
+    const { persistence } = brokerInternals(this.#context.broker)
     if (this.#isCatchingUp || typeof persistence?.outgoingStream !== 'function') return
     this.#isCatchingUp = true
     try {

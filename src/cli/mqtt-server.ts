@@ -11,7 +11,7 @@ import {
   limitServer,
   trustProxies,
 } from '../../brokers/aedes/index.ts'
-import { patchMqEmitter } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
+import { preventStackOverflow } from '../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Gate, type Logger, PolicyError } from '../index.ts'
 import { CommandError, EXIT } from './command-error.ts'
@@ -62,7 +62,7 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
   // A message passes more functions than V8 inlines by default, which costs 0.2 to 0.9 µs a message.
   setFlagsFromString('--max-inlined-bytecode-size-cumulative=3000')
   const broker = await Aedes.createBroker()
-  patchMqEmitter(broker)
+  preventStackOverflow(broker)
   const servers: Server[] = []
   const sockets = new Set<Socket>()
   // Without a listener, an error of aedes ends the process.

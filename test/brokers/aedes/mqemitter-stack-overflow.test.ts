@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { patchMqEmitter } from '../../../brokers/aedes/mqemitter-stack-overflow.ts'
+import { preventStackOverflow } from '../../../brokers/aedes/mqemitter-stack-overflow.ts'
 import { eventually, startBroker } from './harness.ts'
 
 const MESSAGES = 20_000
@@ -26,7 +26,7 @@ describe('a broker whose subscriber leaves with thousands of messages under way'
 
   it('lives on with a steady emitter, and loses or reorders nothing of what others get', async () => {
     const test = await startBroker()
-    patchMqEmitter(test.broker)
+    preventStackOverflow(test.broker)
     const { mq } = test.broker as unknown as Queued
     try {
       const frozen = await test.connect()
