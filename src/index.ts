@@ -28,7 +28,7 @@ export {
   type SignalWord,
   type StageWords,
 } from './adapt/index.ts'
-export { KnownSenders } from './adapter/sender-cache.ts'
+export { keyOfSender, SenderCache } from './adapter/sender-cache.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
 export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithms/algorithm.ts'
 export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'

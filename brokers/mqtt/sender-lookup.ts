@@ -1,5 +1,6 @@
+import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../src/adapter/sender-cache.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { KnownSenders } from '../../src/index.ts'
 import type { PublishPacket } from './client-types.ts'
 import type { Identify } from './options.ts'
 
@@ -7,7 +8,7 @@ const NO_SENDER: Sender = {}
 
 /** Senders of received messages: one for each identity, or for each topic without `identify`. */
 export class SenderLookup {
-  readonly #cache = new KnownSenders()
+  readonly #cache = new SenderCache<Sender>()
   readonly #identify: Identify | undefined
   readonly #onError: (err: unknown) => void
 
@@ -23,30 +24,17 @@ export class SenderLookup {
 
   /** Returns the sender of a message. Never throws. */
   senderOf(topic: string, packet: PublishPacket): Sender {
-    if (this.#identify === undefined) return this.#cache.findBy(topic, NO_SENDER)
+    if (this.#identify === undefined) return this.#find(topic, NO_SENDER)
     try {
       const sender = this.#identify(topic, packet) ?? NO_SENDER
-      const key = keyOf(sender)
-      return key === undefined ? this.#cache.find(sender) : this.#cache.findBy(key, sender)
+      return this.#find(keyOfSender(sender), sender)
     } catch (err) {
       this.#onError(err)
-      // No other key starts like this, so the sender cannot be taken for a known one.
-      return this.#cache.findBy(`\0${topic}`, NO_SENDER)
+      return this.#find(keyOfUnknownSender(topic), NO_SENDER)
     }
   }
-}
 
-/**
- * Returns a unique key for a sender whose fields are strings, each with its length before it. Returns undefined for
- * others. Takes about half the time of JSON (220 ns instead of 400).
- */
-function keyOf({ client, user, device, apiKey, ip, roles, tier }: Sender): string | undefined {
-  if (roles !== undefined) return undefined
-  let key = ''
-  for (const text of [client, user, device, apiKey, ip, tier]) {
-    if (text === undefined) key += '-'
-    else if (typeof text === 'string') key += `${text.length}:${text}`
-    else return undefined
+  #find(key: string, sender: Sender): Sender {
+    return this.#cache.get(key) ?? this.#cache.set(key, createSender(sender))
   }
-  return key
 }

@@ -1,7 +1,6 @@
-import { hashLongPart } from '../../src/core/hash-long-part.ts'
-import { MAX_SIZES } from '../../src/core/max-sizes.ts'
+import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../src/adapter/sender-cache.ts'
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { createSender } from '../../src/index.ts'
 import { CachedSender } from './cached-sender.ts'
 import type { NatsMessage } from './client-types.ts'
 import { CachedSubject, SubjectCache } from './subject-cache.ts'
@@ -12,82 +11,54 @@ export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
 /** Sender of subjects if `identify` is used. */
 const NO_SENDER = createSender({})
 
-/**
- * Bounded cache of senders; NATS consumers have no connection per sender. Without `identify` each subject is a sender and
- * needs no second look-up. Two generations of `MAX_SIZES.internedSenders` in total: invented subjects do not evict senders
- * in use. Senders with waiting messages are kept, up to a quarter of the size.
- */
+const hasWaiting = ({ pending }: CachedSender): boolean => pending > 0
+
+/** Senders of received messages. Without `identify` each subject is a sender and needs no second look-up. */
 export class SenderLookup {
   /** True if `identify` is set. */
   readonly hasIdentify: boolean
   readonly #identify: Identify | undefined
   readonly #onError: (cause: unknown) => void
-  #recent = new Map<string, CachedSender>()
-  #older = new Map<string, CachedSender>()
+  readonly #senders = new SenderCache(hasWaiting)
+  /** Senders without `identify`. */
+  readonly #subjects = new SenderCache<CachedSubject>(hasWaiting)
   /** Cache in front for frequent subjects. */
   readonly subjects: SubjectCache
 
+  /** `onError` receives errors of `identify`. */
   constructor(identify: Identify | undefined, onError: (cause: unknown) => void) {
     this.hasIdentify = identify !== undefined
     this.#identify = identify
     this.#onError = onError
     this.subjects = new SubjectCache(
-      topic => (this.hasIdentify ? new CachedSubject(topic, NO_SENDER) : this.#subjectOf(topic)),
-      subject => this.#retain(subject),
+      topic => (this.hasIdentify ? new CachedSubject(topic, NO_SENDER) : this.#findSubject(topic)),
+      subject => {
+        if (subject.pending > 0) this.#subjects.set(subject.topic, subject)
+      },
     )
   }
 
   get size(): number {
-    return this.#recent.size + this.#older.size
+    return this.#senders.size + this.#subjects.size
   }
 
   /** Returns the sender of a message. If `identify` fails, the subject is the sender. Never throws. */
   senderOf(message: NatsMessage, subject: CachedSubject): CachedSender {
-    if (!this.hasIdentify) return subject
-    const cached = this.#callIdentify(message)
-    const key = hashLongPart(cached === undefined ? subject.topic : keyOf(cached))
-    return this.#recent.get(key) ?? this.#add(key, () => new CachedSender(createSender(cached ?? {})))
-  }
-
-  #subjectOf(topic: string): CachedSubject {
-    const key = hashLongPart(topic)
-    const cached = this.#recent.get(key) ?? this.#add(key, () => new CachedSubject(topic, createSender({})))
-    return cached as CachedSubject
-  }
-
-  /** Keeps an evicted subject that has waiting messages. */
-  #retain(subject: CachedSubject): void {
-    if (subject.pending > 0) this.#recent.set(hashLongPart(subject.topic), subject)
-  }
-
-  #callIdentify(message: NatsMessage): Partial<Sender> | undefined {
+    if (this.#identify === undefined) return subject
     try {
-      return this.#identify?.(message) ?? undefined
+      const sender = this.#identify(message) ?? undefined
+      if (sender !== undefined) return this.#find(keyOfSender(sender), sender)
     } catch (cause) {
       this.#onError(cause)
-      return undefined
     }
+    return this.#find(keyOfUnknownSender(subject.topic), {})
   }
 
-  #add(key: string, create: () => CachedSender): CachedSender {
-    const sender = this.#older.get(key) ?? create()
-    if (this.#recent.size >= MAX_SIZES.internedSenders / 2) this.#rotate()
-    this.#recent.set(key, sender)
-    this.#older.delete(key)
-    return sender
+  #find(key: string, sender: Partial<Sender>): CachedSender {
+    return this.#senders.get(key) ?? this.#senders.set(key, new CachedSender(createSender(sender)))
   }
 
-  #rotate(): void {
-    const busy = [...this.#older]
-      .filter(([, { pending }]) => pending > 0)
-      .slice(0, MAX_SIZES.internedSenders / 4)
-    this.#older = this.#recent
-    this.#recent = new Map(busy)
+  #findSubject(topic: string): CachedSubject {
+    return this.#subjects.get(topic) ?? this.#subjects.set(topic, new CachedSubject(topic, createSender({})))
   }
-}
-
-/** Returns a unique key for a sender. */
-function keyOf({ client, user, device, apiKey, ip, roles, tier }: Partial<Sender>): string {
-  const parts = [client, user, device, apiKey, ip, tier].map(part => part ?? null)
-  return JSON.stringify(roles === undefined ? parts : [...parts, ...roles])
 }

@@ -1,5 +1,5 @@
 import type { Action, Dialect, Headers, Message, Sender } from '../core/message.ts'
-import { type Handled, KnownSenders } from '../index.ts'
+import { createSender, type Handled, keyOfSender, SenderCache } from '../index.ts'
 import { CapturedMessage } from './captured-message.ts'
 import { LineError } from './line-splitter.ts'
 
@@ -22,7 +22,7 @@ const MAX_DATE_MS = 8.64e15
 /** Parses lines of a capture. Unknown fields are ignored; null means absent. */
 export class CaptureReader {
   readonly #protocol: Dialect
-  readonly #senders = new KnownSenders()
+  readonly #senders = new SenderCache<Sender>()
 
   constructor(protocol: Dialect) {
     this.#protocol = protocol
@@ -52,7 +52,7 @@ export class CaptureReader {
     const parts = {
       topic,
       on: on as Action,
-      sender: this.#senders.find(readSender(fields)),
+      sender: this.#findSender(readSender(fields)),
       size,
       qos,
       retain,
@@ -62,6 +62,11 @@ export class CaptureReader {
     } as const
     const message = createMeasured(() => new CapturedMessage(parts, this.#protocol))
     return { atMs: at, message, handled: readHandled(fields) }
+  }
+
+  #findSender(sender: Sender): Sender {
+    const key = keyOfSender(sender)
+    return this.#senders.get(key) ?? this.#senders.set(key, createSender(sender))
   }
 }
 

@@ -16,10 +16,10 @@ export const MAX_SIZES = {
   topicsPerSender: 16,
   cachedTopicChars: 1_024,
   /** Cached senders of consumers and captures, which have no connection per sender. */
-  internedSenders: 65_536,
-  /** Characters of the identity of such a sender, and of all of them together. Longer identities are not cached. */
-  internedSenderChars: 1_024,
-  internedSenderCharsTotal: 8_388_608,
+  cachedSenders: 65_536,
+  /** Characters of the key of such a sender, and of all keys together. Longer keys are hashed. */
+  cachedSenderKeyChars: 1_024,
+  cachedSenderChars: 8_388_608,
   /**
    * NATS subjects cached by their bytes, a power of two, and bytes of each (a seven-bit number). Longer ones
    * are not cached.

@@ -120,7 +120,7 @@ describe('subjects that come again', () => {
     }
     const place = placeOf('busy')
     // Known by its bytes all the while, it is not seen in the rows behind, and grows old there.
-    for (let index = 0; index < MAX_SIZES.internedSenders * 2; index++) {
+    for (let index = 0; index < MAX_SIZES.cachedSenders * 2; index++) {
       const message = { subject: `x.${index}`, data: new Uint8Array(0), sid: 1 }
       senders.senderOf(message, senders.subjects.subjectOf(message))
     }

@@ -206,13 +206,13 @@ describe('senders', () => {
   it('are remembered up to a bound, those in use the longest', () => {
     const senders = new SenderLookup(undefined, () => {})
     const mine = placeOf(senders, 'mine').sender
-    const invented = MAX_SIZES.internedSenders * 2
+    const invented = MAX_SIZES.cachedSenders * 2
     for (let index = 0; index < invented; index++) {
       placeOf(senders, `x.${index}`)
       if (index % 1_000 === 0) expect(placeOf(senders, 'mine').sender).toBe(mine)
     }
-    expect(senders.size).toBeLessThanOrEqual(MAX_SIZES.internedSenders)
-    expect(senders.size).toBeGreaterThan(MAX_SIZES.internedSenders / 2)
+    expect(senders.size).toBeLessThanOrEqual(MAX_SIZES.cachedSenders)
+    expect(senders.size).toBeGreaterThan(MAX_SIZES.cachedSenders / 2)
   })
 
   it('that wait are kept, so that their order stays', () => {
@@ -223,7 +223,7 @@ describe('senders', () => {
     const waiting = { topic: 'busy', on: 'publish', sender: place.sender, size: 1 } as const
     for (let count = 0; count < 2; count++) place.senderQueueOf(guard).admit(waiting, () => {})
     expect(place.held).toBe(1)
-    for (let index = 0; index < MAX_SIZES.internedSenders * 2; index++) placeOf(senders, `x.${index}`)
+    for (let index = 0; index < MAX_SIZES.cachedSenders * 2; index++) placeOf(senders, `x.${index}`)
     expect(placeOf(senders, 'busy')).toBe(place)
     guard.close()
   })
