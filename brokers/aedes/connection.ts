@@ -176,7 +176,7 @@ export class Connection implements MessageSource, QueueUser {
       return
     }
     requests.admit(message, enact, ask)
-    if (requests.pending === 0 || !this.isOpen) return
+    if (requests.pending === 0) return
     this.isOpen = false
     requests.onIdle = () => this.#openIfReady()
   }

@@ -111,6 +111,30 @@ describe('a client that comes back', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['old', 'will', 'new']))
   })
 
+  it('publishes after a SUBSCRIBE that waits longer than its last connection', async () => {
+    const broker = await start(
+      '[{ name: subscribes, on: subscribe, per: client, limit: 1/s burst 1, exceeded: throttle }]',
+    )
+    let answerWill: (() => void) | undefined
+    broker.broker.authorizePublish = (_client, packet, callback) => {
+      if ((packet as { cmd?: string }).cmd === 'publish') callback(null)
+      else answerWill = () => callback(null)
+    }
+    const first = await broker.connect(options)
+    await first.subscribeAsync('a')
+    first.stream.destroy()
+    const second = await broker.connect(options)
+    const subscribed = second.subscribeAsync('b')
+    await eventually(() => expect([broker.limits.stats().held, typeof answerWill]).toEqual([1, 'function']))
+    const published = second.publishAsync('t', 'new', { qos: 1 })
+    answerWill!()
+    await new Promise(resolve => setImmediate(resolve))
+    clock.advance(1_000)
+    await subscribed
+    await published
+    expect(broker.limits.stats().held).toBe(0)
+  })
+
   it('does not wait for ever for an application that never answers about the will', async () => {
     const broker = await start('[]')
     broker.broker.authorizePublish = (_client, packet, callback) => {
