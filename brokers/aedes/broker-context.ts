@@ -109,7 +109,7 @@ export class BrokerContext implements ConnectionContext {
   /** Stops processing and acknowledging publishes; wills are still published. */
   stopAccepting(): void {
     this.#isStopped = true
-    for (const connection of this.connections) connection.isDisconnecting = true
+    for (const connection of this.connections) connection.disconnectReason = 'shutdown'
   }
 
   /** Returns the connection of a client, created on first use: aedes knows the client id from `authenticate` on. */
@@ -121,7 +121,7 @@ export class BrokerContext implements ConnectionContext {
     this.beforeReading()
     const connection = new Connection(this, client, this.#connects.get(client))
     holder[this.#connectionKey] = connection
-    connection.isDisconnecting = this.#isStopped
+    if (this.#isStopped) connection.disconnectReason = 'shutdown'
     // The will of a closed client is its last message.
     if (client.closed) connection.handleClose()
     else this.connections.add(connection)

@@ -24,6 +24,9 @@ const ACKNOWLEDGE_WITHIN_MS = 5_000
 /** Maximum wait for the will of an earlier connection, because the application's own hook sees it first. */
 const WILL_WITHIN_MS = 1_000
 
+/** Reason to stop reading: a throttled message, a full rule queue, or publishes that wait until the connection is open. */
+type ReadStop = 'throttled' | 'queueFull' | 'notOpen'
+
 /** State shared by all connections of a limiter. */
 export interface ConnectionContext {
   readonly guard: Guard
@@ -49,12 +52,9 @@ export class Connection implements MessageSource, QueueUser {
   readonly requests: SenderQueue
   /** Queue of publishes: that of the client id, once the broker has accepted the connection. */
   senderQueue: SenderQueue
-  /** True when publishes may be decided: no earlier connection or SUBSCRIBE has to finish first. */
-  isOpen = false
   readonly readThrottle: ReadThrottle
-  /** True while the connection is being disconnected: its packets are neither processed nor acknowledged. */
-  isDisconnecting = false
-  isDisconnectedByPolicy = false
+  /** Reason why its packets are neither processed nor acknowledged any more. */
+  disconnectReason: 'policy' | 'shutdown' | undefined
   /** Publishes that the application's own hook has not answered yet. */
   pendingHookCalls = 0
   isClosed = false
@@ -79,30 +79,25 @@ export class Connection implements MessageSource, QueueUser {
     if (--this.#unacknowledged === 0 && this.#closeWhenAcknowledged !== undefined)
       setImmediate(this.#closeWhenAcknowledged)
   }
-  #isRegistered = false
-  /** True when no more messages of an earlier connection of the client id can arrive. */
-  #isEarlierFinished = false
+  /**
+   * Publishes are decided while it is open. Before, the broker has to accept the connection, then an earlier connection
+   * of the client id has to finish, then a SUBSCRIBE.
+   */
+  #stage: 'connecting' | 'awaitsEarlier' | 'awaitsSubscribe' | 'open' = 'connecting'
   #isWillDone = false
-  /** Messages that arrived before the connection was open, in order. */
+  /** Decisions that wait until the connection is open, in order. */
   readonly #waitingForOpen: (() => void)[] = []
   #onFinished: (() => void) | undefined
-  /** Three reasons to stop reading: a throttled message, a full queue, an earlier connection that has to finish. */
-  #isThrottled = false
-  #isQueueFull = false
-  #isBlocked = false
+  readonly #readStops = new Set<ReadStop>()
   readonly #hooks: SenderQueueHooks = {
-    onPause: () => {
-      this.#isThrottled = true
-      this.readThrottle.hold()
-    },
+    onPause: () => this.#stopReading('throttled'),
     onResume: () => {
-      this.#isThrottled = this.senderQueue.heldOwn > 0 || this.requests.held > 0
-      this.#resumeReading()
+      if (this.senderQueue.heldOwn === 0 && this.requests.held === 0) this.#resumeReading('throttled')
     },
     onQueued: message => {
       if (message instanceof PublishMessage) message.onQueued()
     },
-    onDequeued: () => this.#onUnqueued(),
+    onDequeued: () => this.#onDequeued(),
   }
 
   constructor(context: ConnectionContext, client: Client, connect: ConnectPacket | undefined) {
@@ -132,37 +127,44 @@ export class Connection implements MessageSource, QueueUser {
     return this.#client.id
   }
 
+  /** True if publishes may be decided: no earlier connection or SUBSCRIBE has to finish first. */
+  get isOpen(): boolean {
+    return this.#stage === 'open'
+  }
+
+  get isDisconnecting(): boolean {
+    return this.disconnectReason !== undefined
+  }
+
   /** Called when the broker has accepted the connection: messages of an earlier one go first. */
   register(): void {
-    if (this.#isRegistered) return
-    this.#isRegistered = true
+    if (this.#stage !== 'connecting') return
+    this.#stage = 'awaitsEarlier'
     const { senderQueue, earlier } = this.#context.queues.assignQueue(this)
     if (senderQueue !== this.requests) {
       this.senderQueue = senderQueue
       senderQueue.attach(this.#hooks)
     }
-    const next = (): void => {
-      this.#isEarlierFinished = true
-      this.#openIfReady()
+    const onEarlierFinished = (): void => {
+      if (this.#stage === 'awaitsEarlier') this.#openAfterSubscribe()
     }
-    if (earlier instanceof Connection && !earlier.isFinished) earlier.#whenFinished(next)
-    else next()
+    if (earlier instanceof Connection && !earlier.isFinished) earlier.#whenFinished(onEarlierFinished)
+    else onEarlierFinished()
   }
 
-  /** Runs the decision about a publish or the will, now or when everything before it is done. */
-  whenOpen(run: () => void): void {
-    if (!this.#isRegistered && this.#context.isCurrent(this.#client)) this.register()
-    if (!this.#isRegistered && this.#client.closed) {
+  /** Calls `decide` about a publish or the will, now or when everything before it is done. */
+  whenOpen(decide: () => void): void {
+    if (this.#stage === 'connecting' && this.#context.isCurrent(this.#client)) this.register()
+    if (this.#stage === 'connecting' && this.#client.closed) {
       this.senderQueue = this.#context.queues.senderQueueOf(this.clientId) ?? this.senderQueue
-      this.isOpen = true
+      this.#stage = 'open'
     }
     if (this.isOpen) {
-      run()
+      decide()
       return
     }
-    this.#waitingForOpen.push(run)
-    this.#isBlocked = true
-    this.readThrottle.hold()
+    this.#waitingForOpen.push(decide)
+    this.#stopReading('notOpen')
   }
 
   /**
@@ -177,14 +179,15 @@ export class Connection implements MessageSource, QueueUser {
     }
     requests.admit(message, enact, ask)
     if (requests.pending === 0) return
-    this.isOpen = false
-    requests.onIdle = () => this.#openIfReady()
+    if (this.isOpen) this.#stage = 'awaitsSubscribe'
+    requests.onIdle = () => {
+      if (this.#stage === 'awaitsSubscribe') this.#open()
+    }
   }
 
   /** Decides all waiting messages now, because the limiter is being detached. */
   openNow(): void {
-    this.isOpen = true
-    this.#runWaiting()
+    this.#open()
   }
 
   /** True when nothing more can arrive, not even the will. */
@@ -206,49 +209,53 @@ export class Connection implements MessageSource, QueueUser {
     this.#context.queues.release(this)
   }
 
-  #whenFinished(run: () => void): void {
-    const over = (): void => {
+  #whenFinished(callback: () => void): void {
+    const finish = (): void => {
       this.#onFinished = undefined
       cancel()
-      run()
+      callback()
     }
-    const cancel = this.#context.guard.clock.after(WILL_WITHIN_MS, over)
-    this.#onFinished = over
+    const cancel = this.#context.guard.clock.after(WILL_WITHIN_MS, finish)
+    this.#onFinished = finish
   }
 
-  #openIfReady(): void {
-    const waits = this.senderQueue !== this.requests && this.requests.pending > 0
-    if (this.isOpen || !this.#isEarlierFinished || waits) return
-    this.isOpen = true
-    this.#runWaiting()
+  #openAfterSubscribe(): void {
+    const isSubscribing = this.senderQueue !== this.requests && this.requests.pending > 0
+    if (isSubscribing) this.#stage = 'awaitsSubscribe'
+    else this.#open()
   }
 
-  #runWaiting(): void {
+  #open(): void {
+    this.#stage = 'open'
     while (this.isOpen && this.#waitingForOpen.length > 0) this.#waitingForOpen.shift()!()
     if (!this.isOpen) return
-    this.#isBlocked = false
-    this.#resumeReading()
+    this.#resumeReading('notOpen')
     this.releaseIfFinished()
   }
 
   /** Called when a rule's queue holds a message: reading continues up to a bound for each client id. */
-  queued(): void {
+  onQueued(): void {
     if (this.isClosed) return
     this.readThrottle.skipPacket()
     const { maxQueuedPerSender } = this.#context.settings
-    if (this.#isQueueFull || this.senderQueue.queued < maxQueuedPerSender) return
-    this.#isQueueFull = true
+    if (!this.#readStops.has('queueFull') && this.senderQueue.queued >= maxQueuedPerSender)
+      this.#stopReading('queueFull')
+  }
+
+  #onDequeued(): void {
+    if (!this.#readStops.has('queueFull')) return
+    if (this.senderQueue.queued <= this.#context.settings.maxQueuedPerSender / 2)
+      this.#resumeReading('queueFull')
+  }
+
+  #stopReading(reason: ReadStop): void {
+    this.#readStops.add(reason)
     this.readThrottle.hold()
   }
 
-  #onUnqueued(): void {
-    if (!this.#isQueueFull || this.senderQueue.queued > this.#context.settings.maxQueuedPerSender / 2) return
-    this.#isQueueFull = false
-    this.#resumeReading()
-  }
-
-  #resumeReading(): void {
-    if (!this.#isThrottled && !this.#isQueueFull && !this.#isBlocked) this.readThrottle.release()
+  #resumeReading(reason: ReadStop): void {
+    this.#readStops.delete(reason)
+    if (this.#readStops.size === 0) this.readThrottle.release()
   }
 
   /** Bytes written for the client and not sent yet. */
@@ -369,8 +376,7 @@ export class Connection implements MessageSource, QueueUser {
   /** Disconnects the client later, because aedes may be parsing, and after accepted messages have been acknowledged. */
   disconnect(error: Error, callback?: (error: Error) => void): void {
     if (this.isDisconnecting) return
-    this.isDisconnecting = true
-    this.isDisconnectedByPolicy = true
+    this.disconnectReason = 'policy'
     const close = (): void => {
       this.#closeWhenAcknowledged = undefined
       cancel()

@@ -184,7 +184,7 @@ export function limitPublishes(
       discard(packet, callback, acknowledgementOf(message))
       return
     }
-    if (message.will && source?.isDisconnectedByPolicy && decision.reason !== 'banned') {
+    if (message.will && source?.disconnectReason === 'policy' && decision.reason !== 'banned') {
       // The refusals that disconnected the client have used up the limits of its will. Rules about connects bound how
       // often.
       callback(null)

@@ -113,13 +113,12 @@ export class RawMessage implements Message {
 /** Connection that sent a message. */
 export interface MessageSource {
   readonly isDisconnecting: boolean
-  /** True if a policy has disconnected the client. */
-  readonly isDisconnectedByPolicy: boolean
+  readonly disconnectReason: 'policy' | 'shutdown' | undefined
   /** Records a refusal; returns true if the client is to be disconnected. */
   recordRefusal(message: Message, decision: Decision): boolean
   disconnect(error: Error, callback?: (error: Error) => void): void
   /** Called when a message waits in its rule's queue. */
-  queued(): void
+  onQueued(): void
   /** Called when a QoS 0 publish was dropped on arrival: more of its topic may be dropped before they are parsed. */
   filterTopic(topic: string): void
   readonly senderQueue: SenderQueue
@@ -162,7 +161,7 @@ export class PublishMessage extends AedesMessage {
     if (this.stage !== 'new') return
     this.stage = 'queued'
     copyPayload(this.packet)
-    this.source?.queued()
+    this.source?.onQueued()
   }
 
   /** Called when the decision is enacted. */
