@@ -1,4 +1,4 @@
-export type { BackOffOptions } from '../../src/publish/back-off.ts'
+export type { BackOffOptions } from '../../src/core/back-off.ts'
 export type { PublishLimits } from '../../src/publish/create-publisher.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Priority, QueueParams } from '../../src/publish/queue-options.ts'

@@ -10,7 +10,6 @@ import type { Store } from '../stores/store.ts'
 import type { ActiveChain, ChainOptions } from './active-chain.ts'
 import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entries.ts'
 import { ConfigSync, entryName } from './config-sync.ts'
-import type { GateEmitter } from './decision-listeners.ts'
 import {
   type BanOptions,
   banEntryType,
@@ -21,6 +20,7 @@ import {
   type TierOptions,
   tierEntryType,
 } from './entry-types.ts'
+import type { GateEmitter } from './gate-emitter.ts'
 import { Penalties } from './penalties.ts'
 import { ENTRY_KINDS, type EntryKind, type RuntimeEntry } from './runtime-entry.ts'
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'

@@ -3,8 +3,8 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Dialect, isNamed, type Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { fill, parseTemplate, placeholdersOf, type Template } from '../core/template.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
-import { fill, parseTemplate, placeholdersOf, type Template } from './template.ts'
 
 export interface RedirectOptions {
   /**

@@ -2,8 +2,8 @@ import type { Decision } from '../core/decision.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNamed, type Sender } from '../core/message.ts'
+import { fill, parseTemplate, placeholdersOf } from '../core/template.ts'
 import type { RefusalWords, RuleInfo, SenderKind } from './rule-info.ts'
-import { fill, parseTemplate, placeholdersOf } from './template.ts'
 
 export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']
 

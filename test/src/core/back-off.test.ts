@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { BackOff } from '../../../src/publish/back-off.ts'
+import { BackOff } from '../../../src/core/back-off.ts'
 
 describe('backing off', () => {
   it('waits twice as long each time at the most, by chance between half of that and all', () => {

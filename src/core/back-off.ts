@@ -1,5 +1,5 @@
-import { policyError } from '../core/errors.ts'
-import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
+import { policyError } from './errors.ts'
+import { checkOptionNames, type OptionNames } from './option-names.ts'
 
 export interface BackOffOptions {
   /** Maximum of the first wait. Default: 1,000. */

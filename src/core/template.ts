@@ -1,4 +1,4 @@
-import { policyError } from '../core/errors.ts'
+import { policyError } from './errors.ts'
 
 /** Text with placeholders: literals, and names in braces. */
 export type Template = readonly (string | { readonly name: string })[]
