@@ -1,64 +1,37 @@
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Sender } from '../core/message.ts'
+import { TwoGenerationCache } from '../core/two-generation-cache.ts'
 
 /**
  * Bounded cache of senders by key, for adapters without a connection per sender. Limits cache their slots on the sender
- * object, so one object per sender makes decisions fast. Two generations share `MAX_SIZES.cachedSenders` entries and
- * `MAX_SIZES.cachedSenderChars` characters of keys. An entry in use moves to the recent generation, so invented keys do
- * not evict it. Busy entries are kept, up to a quarter of the size.
+ * object, so one object per sender makes decisions fast. Busy entries are kept, up to a quarter of the size.
  */
 export class SenderCache<T extends object> {
-  readonly #isBusy: ((entry: T) => boolean) | undefined
-  #recent = new Map<string, T>()
-  #older = new Map<string, T>()
-  #recentChars = 0
+  readonly #entries: TwoGenerationCache<T>
 
   constructor(isBusy?: (entry: T) => boolean) {
-    this.#isBusy = isBusy
+    this.#entries = new TwoGenerationCache({
+      maxEntries: MAX_SIZES.cachedSenders,
+      maxKeyChars: Infinity,
+      maxTotalChars: MAX_SIZES.cachedSenderChars,
+      isBusy,
+    })
   }
 
   get size(): number {
-    return this.#recent.size + this.#older.size
+    return this.#entries.size
   }
 
   /** Returns the entry of a key, or undefined if it is not cached. */
   get(key: string): T | undefined {
-    const id = hashLongPart(key, MAX_SIZES.cachedSenderKeyChars)
-    const recent = this.#recent.get(id)
-    if (recent !== undefined) return recent
-    const older = this.#older.get(id)
-    if (older !== undefined) this.#add(id, older, key.length)
-    return older
+    return this.#entries.get(hashLongPart(key, MAX_SIZES.cachedSenderKeyChars), key.length)
   }
 
   /** Caches an entry and returns it. */
   set(key: string, entry: T): T {
-    this.#add(hashLongPart(key, MAX_SIZES.cachedSenderKeyChars), entry, key.length)
+    this.#entries.set(hashLongPart(key, MAX_SIZES.cachedSenderKeyChars), entry, key.length)
     return entry
-  }
-
-  #add(id: string, entry: T, chars: number): void {
-    this.#older.delete(id)
-    const isFull =
-      this.#recent.size >= MAX_SIZES.cachedSenders / 2 ||
-      this.#recentChars + chars > MAX_SIZES.cachedSenderChars / 2
-    if (isFull) this.#startGeneration()
-    this.#recent.set(id, entry)
-    this.#recentChars += chars
-  }
-
-  #startGeneration(): void {
-    const evicted = this.#older
-    this.#older = this.#recent
-    this.#recent = new Map()
-    this.#recentChars = 0
-    if (this.#isBusy === undefined) return
-    for (const [id, entry] of evicted) {
-      if (!this.#isBusy(entry)) continue
-      this.#recent.set(id, entry)
-      if (this.#recent.size >= MAX_SIZES.cachedSenders / 4) return
-    }
   }
 }
 

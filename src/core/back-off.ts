@@ -14,18 +14,18 @@ const OPTIONS: OptionNames<BackOffOptions> = { fromMs: true, toMs: true, seed: t
 
 /**
  * Exponential back-off with random waits: each maximum is twice the one before, and each wait is between half of it and
- * all of it. Why: clients that lost their connection together must not reconnect together. `reset` starts again.
+ * all of it. Why: processes that failed together must not retry together. `reset` starts again.
  */
 export class BackOff {
   readonly #fromMs: number
   readonly #toMs: number
-  #state: number
+  readonly #random: () => number
   #attempt = 0
 
-  /** Throws PolicyError for an invalid time. */
-  constructor(options: BackOffOptions = {}) {
+  /** `random` returns a number in [0, 1). Throws PolicyError for an invalid time. */
+  constructor(options: BackOffOptions = {}, random = seededRandom(options.seed)) {
     checkOptionNames(options, OPTIONS, 'backOff')
-    const { fromMs = 1_000, toMs = 60_000, seed = Math.floor(Math.random() * 2 ** 32) } = options
+    const { fromMs = 1_000, toMs = 60_000 } = options
     if (!(fromMs >= 1 && toMs >= fromMs && toMs < Infinity))
       throw policyError(
         'backOff',
@@ -34,7 +34,7 @@ export class BackOff {
       )
     this.#fromMs = fromMs
     this.#toMs = toMs
-    this.#state = seed >>> 0
+    this.#random = random
   }
 
   /** Returns the next wait in whole milliseconds. */
@@ -46,11 +46,15 @@ export class BackOff {
   reset(): void {
     this.#attempt = 0
   }
+}
 
-  /** Returns a number in [0, 1) by Mulberry32. */
-  #random(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)
+/** Returns a generator of numbers in [0, 1), by Mulberry32 if there is a seed. */
+function seededRandom(seed: number | undefined): () => number {
+  if (seed === undefined) return Math.random
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }

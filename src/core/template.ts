@@ -3,10 +3,14 @@ import { policyError } from './errors.ts'
 /** Text with placeholders: literals, and names in braces. */
 export type Template = readonly (string | { readonly name: string })[]
 
-const PLACEHOLDER = /\{([A-Za-z_][A-Za-z0-9_]*)\}/g
+const PLACEHOLDER = /\{([^{}]+)\}/g
+const REMEDY = 'write placeholders such as {topic}'
 
-/** Parses a text such as `dead/{topic}`. Throws PolicyError at `path` for an unmatched brace. */
-export function parseTemplate(text: string, path: string): Template {
+/**
+ * Parses a text such as `dead/{topic}`. The caller checks the names. Throws PolicyError at `path` for a brace
+ * that is not part of a placeholder.
+ */
+export function parseTemplate(text: string, path: string, remedy: string = REMEDY): Template {
   const parts: (string | { readonly name: string })[] = []
   let from = 0
   for (const match of text.matchAll(PLACEHOLDER)) {
@@ -15,10 +19,8 @@ export function parseTemplate(text: string, path: string): Template {
     from = match.index + match[0].length
   }
   if (from < text.length) parts.push(text.slice(from))
-  if (parts.some(part => typeof part === 'string' && /[{}]/.test(part))) {
-    const message = `${JSON.stringify(text.slice(0, 80))} has a brace outside a {name}`
-    throw policyError(path, message, 'write placeholders such as {topic}')
-  }
+  if (parts.some(part => typeof part === 'string' && /[{}]/.test(part)))
+    throw policyError(path, `${JSON.stringify(text.slice(0, 60))} has a brace outside a {name}`, remedy)
   return parts
 }
 
@@ -28,7 +30,7 @@ export function placeholdersOf(template: Template): readonly string[] {
 }
 
 /** Fills each placeholder of a template. */
-export function fill(template: Template, textOf: (name: string) => string): string {
+export function fillTemplate(template: Template, textOf: (name: string) => string): string {
   let text = ''
   for (const part of template) text += typeof part === 'string' ? part : textOf(part.name)
   return text

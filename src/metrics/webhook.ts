@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { BackOff } from '../core/back-off.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
@@ -65,8 +66,8 @@ export const SIGNATURE_HEADER = 'topicgate-signature'
 export const DELIVERY_HEADER = 'topicgate-delivery'
 
 /**
- * Posts alerts as JSON, in order, one at a time, each once. Retries after a random wait that doubles ("full jitter":
- * Brooker, "Exponential backoff and jitter", 2015). A response of 400 to 499 other than 408 and 429 is final. At most
+ * Posts alerts as JSON, in order, one at a time, each once. Retries after random waits that double
+ * (`BackOff`). A response of 400 to 499 other than 408 and 429 is final. At most
  * {@link MAX_SIZES.webhookQueue} alerts wait; beyond that the oldest is dropped.
  */
 export class Webhook {
@@ -149,7 +150,8 @@ export class Webhook {
 
   /** Retries until success or the last attempt; returns true on success. */
   async #deliverWithRetries(delivery: string, body: string): Promise<boolean> {
-    const { tries = 8, waitMs = 1_000, maxWaitMs = 60_000, chance = Math.random } = this.#options
+    const { tries = 8, waitMs = 1_000, maxWaitMs = 60_000, chance } = this.#options
+    const backOff = new BackOff({ fromMs: Math.min(waitMs, maxWaitMs), toMs: maxWaitMs }, chance)
     for (let attempt = 1; ; attempt++) {
       const problem = await this.#post(delivery, body)
       if (problem === undefined) return true
@@ -158,7 +160,7 @@ export class Webhook {
         this.#logger.warn({ delivery, attempt, problem: problem.text }, 'an alert was not delivered')
         return false
       }
-      await this.#wait(Math.ceil(chance() * Math.min(maxWaitMs, waitMs * 2 ** (attempt - 1))))
+      await this.#wait(backOff.nextMs())
       if (this.#closed) return false
     }
   }

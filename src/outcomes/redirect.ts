@@ -3,7 +3,7 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Dialect, isNamed, type Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { fill, parseTemplate, placeholdersOf, type Template } from '../core/template.ts'
+import { fillTemplate, parseTemplate, placeholdersOf, type Template } from '../core/template.ts'
 import { GRAMMARS, validTopic } from '../topic/dialect.ts'
 
 export interface RedirectOptions {
@@ -40,7 +40,7 @@ export function compileRedirect(options: RedirectOptions, dialect: Dialect, path
   const to = parseTemplate(String(text), `${path}.to`)
   if (
     !isTopic(
-      fill(to, () => 'x'),
+      fillTemplate(to, () => 'x'),
       dialect,
     )
   ) {
@@ -79,7 +79,7 @@ export function redirectTopic(
   captures: ReadonlyMap<string, string> = NO_CAPTURES,
 ): string | undefined {
   if (isRedirected(plan, message)) return undefined
-  const topic = fill(plan.to, name => {
+  const topic = fillTemplate(plan.to, name => {
     if (name === 'topic') return message.topic
     const text =
       name === 'client' ? message.sender.client : name === 'rule' ? decision.rule : captures.get(name)

@@ -2,7 +2,7 @@ import type { Decision } from '../core/decision.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { isNamed, type Sender } from '../core/message.ts'
-import { fill, parseTemplate, placeholdersOf } from '../core/template.ts'
+import { fillTemplate, parseTemplate, placeholdersOf } from '../core/template.ts'
 import type { RefusalWords, RuleInfo, SenderKind } from './rule-info.ts'
 
 export const SENDER_KINDS: readonly SenderKind[] = ['user', 'device', 'api', 'anonymous']
@@ -102,7 +102,7 @@ function fillText(words: string, decision: Decision, sender: Sender, ruleInfo: R
     reason: decision.reason.replaceAll('_', ' '),
     client: (sender.client ?? '').slice(0, MAX_SIZES.keyPartChars),
   }
-  return fill(parseTemplate(words, 'message'), name => values[name] ?? '')
+  return fillTemplate(parseTemplate(words, 'message'), name => values[name] ?? '')
 }
 
 /** Formats a duration, rounded up: `250 ms`, `30 s`, `5 min`, `2 h`, `3 d`. */

@@ -10,7 +10,7 @@ import {
   compileIdentity,
   type Identity,
   type IdentitySpec,
-  parseTemplate,
+  parseSenderTemplate,
 } from '../chain/senders/sender-identity.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
@@ -168,7 +168,7 @@ function compileSenders(
     ...(typeof roles === 'object' ? { 'roles.from': roles.from } : roles ? { roles } : {}),
   }
   for (const [path, text] of Object.entries(templates)) {
-    for (const capture of parseTemplate(text, path).captures) {
+    for (const capture of parseSenderTemplate(text, path).captures) {
       if (captures.has(capture)) continue
       const message = `no rule's topic has the capture {${capture}}`
       const known = [...captures].slice(0, 20).map(name => `{topic.${name}}`)
@@ -192,7 +192,8 @@ function senderTemplates(
     report({ path: 'tiers.assign.from', message, remedy: 'remove one of them' })
   }
   if (
-    tryOrReport(() => parseTemplate(from, ''), prefixPaths(report, 'tiers', 'assign', 'from')) === undefined
+    tryOrReport(() => parseSenderTemplate(from, ''), prefixPaths(report, 'tiers', 'assign', 'from')) ===
+    undefined
   ) {
     return senders as IdentitySpec | undefined
   }

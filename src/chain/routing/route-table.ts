@@ -113,7 +113,7 @@ export class RouteTable {
   }
 
   #routeOf({ topic, on }: Message): RoutePlan {
-    return (on === 'subscribe' ? this.#router.routeOfFilter(topic) : this.#router.route(topic)).plan
+    return on === 'subscribe' ? this.#router.planOfFilter(topic) : this.#router.planOf(topic)
   }
 
   #identityOf(message: Message, plan: RoutePlan): Sender {

@@ -121,7 +121,7 @@ function byTopic(
   })
   return {
     fractional: [...units, rest].some(each => !Number.isInteger(each)),
-    unitsOf: message => router.route(message.topic).plan,
+    unitsOf: message => router.planOf(message.topic),
   }
 }
 

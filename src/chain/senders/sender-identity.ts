@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readHeader } from '../../conditions/header.ts'
-import { PolicyError, type Problem } from '../../core/errors.ts'
+import { PolicyError, type Problem, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Message, Sender } from '../../core/message.ts'
+import { parseTemplate, placeholdersOf } from '../../core/template.ts'
 
 /** Parts of a sender that a policy may set. */
 const PARTS = ['client', 'user', 'device', 'apiKey', 'tier'] as const
@@ -34,64 +35,68 @@ export interface Identity {
   resolve(message: Message, captures: ReadonlyMap<string, string>): Sender
 }
 
-type Piece = (message: Message, captures: ReadonlyMap<string, string>) => string | undefined
+/** Returns the text of a placeholder for a message; undefined if there is none. */
+type PlaceholderText = (message: Message, captures: ReadonlyMap<string, string>) => string | undefined
 
 /** A parsed template. */
-export interface Template {
-  readonly pieces: readonly (string | Piece)[]
+export interface SenderTemplate {
+  readonly parts: readonly (string | PlaceholderText)[]
   /** Names of the captures it uses. */
   readonly captures: readonly string[]
   /** Name of the header, if the template consists of one header only. */
-  readonly header?: string | undefined
+  readonly header: string | undefined
   readonly usesHeaders: boolean
 }
 
-const FORM = 'use {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE}, and text between them'
+const REMEDY = 'use {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE}, and text between them'
 
-/** Parses a template. Throws PolicyError with `path`. */
-export function parseTemplate(text: string, path: string): Template {
-  const problems: Problem[] = []
-  const pieces: (string | Piece)[] = []
-  const captures: string[] = []
-  const headers: string[] = []
-  for (const [part, name] of String(text).matchAll(/\{([^{}]*)\}|[{}]|[^{}]+/g)) {
-    if (name?.startsWith('header.') && name.length > 'header.'.length) {
-      const header = name.slice('header.'.length)
-      headers.push(header)
-      pieces.push(message => readHeader(message, header)[0])
-    } else if (name?.startsWith('topic.') && name.length > 'topic.'.length) {
-      const capture = name.slice('topic.'.length)
-      captures.push(capture)
-      pieces.push((_message, values) => values.get(capture))
-    } else if (name === 'client' || name === 'user' || name === 'ip') {
-      pieces.push(message => (Object.hasOwn(message.sender, name) ? message.sender[name] : undefined))
-    } else if (name !== undefined || part === '{' || part === '}') {
-      const shown = JSON.stringify(part.slice(0, 60))
-      const message = `${shown} ${name === undefined ? 'stands alone' : 'is no placeholder'}`
-      problems.push({ path, message, remedy: FORM })
-    } else pieces.push(part)
-  }
-  if (problems.length === 0 && pieces.every(piece => typeof piece === 'string')) {
+/** Parses a template of a sender's part. Throws PolicyError with `path`. */
+export function parseSenderTemplate(text: string, path: string): SenderTemplate {
+  const template = parseTemplate(String(text), path, REMEDY)
+  const names = placeholdersOf(template)
+  if (names.length === 0) {
     const message = `${JSON.stringify(String(text).slice(0, 60))} is the same for every sender`
-    problems.push({ path, message, remedy: FORM })
+    throw policyError(path, message, REMEDY)
   }
-  if (problems.length > 0) throw new PolicyError(problems)
-  const [header] = headers
+  const unknown = names.filter(name => placeholderText(name) === undefined)
+  if (unknown.length > 0) {
+    throw new PolicyError(
+      unknown.map(name => {
+        const message = `${JSON.stringify(`{${name}}`.slice(0, 60))} is not a placeholder`
+        return { path, message, remedy: REMEDY }
+      }),
+    )
+  }
+  const headers = names.flatMap(name => suffixOf(name, 'header.') ?? [])
   return {
-    pieces,
-    captures,
+    parts: template.map(part => (typeof part === 'string' ? part : placeholderText(part.name)!)),
+    captures: names.flatMap(name => suffixOf(name, 'topic.') ?? []),
+    header: template.length === 1 ? headers[0] : undefined,
     usesHeaders: headers.length > 0,
-    ...(header !== undefined && pieces.length === 1 ? { header } : {}),
   }
+}
+
+function placeholderText(name: string): PlaceholderText | undefined {
+  const header = suffixOf(name, 'header.')
+  if (header !== undefined) return message => readHeader(message, header)[0]
+  const capture = suffixOf(name, 'topic.')
+  if (capture !== undefined) return (_message, captures) => captures.get(capture)
+  if (name !== 'client' && name !== 'user' && name !== 'ip') return undefined
+  return ({ sender }) => (Object.hasOwn(sender, name) ? sender[name] : undefined)
+}
+
+/** Returns the part of a text after a prefix. Returns undefined if there is no such part. */
+function suffixOf(text: string, prefix: string): string | undefined {
+  return text.startsWith(prefix) && text.length > prefix.length ? text.slice(prefix.length) : undefined
 }
 
 /** Compiles `senders` of a policy. Returns undefined if it sets nothing. Throws PolicyError with all problems. */
 export function compileIdentity(spec: IdentitySpec | undefined): Identity | undefined {
   if (spec === undefined) return undefined
   const problems: Problem[] = []
-  const read = (text: string, path: string): Template | undefined => {
+  const read = (text: string, path: string): SenderTemplate | undefined => {
     try {
-      return parseTemplate(text, path)
+      return parseSenderTemplate(text, path)
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error
       problems.push(...error.problems)
@@ -112,7 +117,7 @@ export function compileIdentity(spec: IdentitySpec | undefined): Identity | unde
       try {
         const found: Record<string, unknown> = {}
         for (const { part, template } of parts) {
-          const value = fill(template, message, captures)
+          const value = fillSenderTemplate(template, message, captures)
           if (value !== undefined) found[part] = value
         }
         const given = roles?.of(message, captures)
@@ -132,7 +137,7 @@ interface Roles {
 
 function compileRoles(
   spec: NonNullable<IdentitySpec['roles']>,
-  read: (text: string, path: string) => Template | undefined,
+  read: (text: string, path: string) => SenderTemplate | undefined,
 ): Roles | undefined {
   const text = typeof spec === 'string' ? spec : spec.from
   const template = read(text, typeof spec === 'string' ? 'roles' : 'roles.from')
@@ -145,29 +150,29 @@ function compileRoles(
       // two roles.
       const values =
         template.header === undefined
-          ? [fill(template, message, captures) ?? '']
-          : readHeader(message, template.header).map(bounded)
+          ? [fillSenderTemplate(template, message, captures) ?? '']
+          : readHeader(message, template.header).map(hashIfLong)
       const roles = values.flatMap(value => (table ? (table.get(value) ?? []) : value === '' ? [] : [value]))
       return roles.length === 0 ? undefined : [...new Set(roles)].slice(0, MAX_SIZES.rolesPerSender)
     },
   }
 }
 
-function fill(
-  template: Template,
+function fillSenderTemplate(
+  template: SenderTemplate,
   message: Message,
   captures: ReadonlyMap<string, string>,
 ): string | undefined {
   let text = ''
-  for (const piece of template.pieces) {
-    const part = typeof piece === 'string' ? piece : piece(message, captures)
-    if (typeof part !== 'string' || part === '') return undefined
-    text += part
+  for (const part of template.parts) {
+    const value = typeof part === 'string' ? part : part(message, captures)
+    if (typeof value !== 'string' || value === '') return undefined
+    text += value
   }
-  return bounded(text)
+  return hashIfLong(text)
 }
 
-function bounded(text: string): string {
+function hashIfLong(text: string): string {
   if (text.length <= MAX_SIZES.keyPartChars) return text
   return `sha256:${createHash('sha256').update(text, 'utf16le').digest('base64url')}`
 }

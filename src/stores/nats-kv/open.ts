@@ -1,3 +1,4 @@
+import { BackOff } from '../../core/back-off.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { type Logger, SILENT } from '../../core/logger.ts'
@@ -61,8 +62,6 @@ const STREAM_OPTIONS: OptionNames<OpenNatsStreamOptions> = { ...SHARED, maxUnits
 type Connect = (options: object) => Promise<NatsConnection>
 
 const PACKAGES = ['@nats-io/transport-node', 'nats']
-const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 1_000
 const CONNECT_MS = 2_500
 /** Ping interval; a server that is silent for twice this long is considered lost. */
 const PING_EVERY_MS = 5_000
@@ -159,8 +158,9 @@ function keepConnecting(
   let opened: NatsConnection | undefined
   let problem: string | undefined
   let wake = (): void => {}
-  const dial = async (): Promise<NatsConnection> => {
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+  const backOff = new BackOff({ fromMs: 50, toMs: 1_000 })
+  const connectRepeatedly = async (): Promise<NatsConnection> => {
+    for (;;) {
       if (isClosed) throw new StoreError('nats: the store was closed')
       try {
         opened = await connect()
@@ -171,7 +171,7 @@ function keepConnecting(
         logger.debug({ err }, 'the connection to NATS')
       }
       await new Promise<void>(resolve => {
-        const cancel = clock.after(pauseMs, resolve)
+        const cancel = clock.after(backOff.nextMs(), resolve)
         wake = () => {
           cancel()
           resolve()
@@ -179,7 +179,7 @@ function keepConnecting(
       })
     }
   }
-  const connection = dial()
+  const connection = connectRepeatedly()
   connection.catch(() => {})
   const onClose = async (): Promise<void> => {
     isClosed = true

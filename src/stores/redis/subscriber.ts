@@ -1,9 +1,7 @@
+import { BackOff } from '../../core/back-off.ts'
 import { systemClock } from '../../core/clock.ts'
 import type { SharedEntriesWatch } from '../shared-entries.ts'
 import type { RedisClient, Subscription } from './client.ts'
-
-const MIN_PAUSE_MS = 50
-const MAX_PAUSE_MS = 2_000
 
 /**
  * Keeps a subscription on a channel, reopened whenever it is lost, until it is closed. Calls `changed` for each
@@ -17,7 +15,7 @@ export function keepSubscribed(
   let subscription: Subscription | undefined
   let isLive = false
   let isClosed = false
-  let pauseMs = MIN_PAUSE_MS
+  const backOff = new BackOff({ fromMs: 50, toMs: 2_000 })
   let cancel = (): void => {}
 
   const open = (): void => {
@@ -28,14 +26,13 @@ export function keepSubscribed(
       ownState.isLost = true
       const wasLive = isLive
       isLive = false
-      cancel = systemClock.after(pauseMs, open)
-      pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)
+      cancel = systemClock.after(backOff.nextMs(), open)
       if (wasLive) changed()
     }
     const live = (): void => {
       if (ownState.isLost || isClosed) return
       isLive = true
-      pauseMs = MIN_PAUSE_MS
+      backOff.reset()
       changed()
     }
     const heard = (): void => {

@@ -1,31 +1,37 @@
 import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
+import { parsePattern } from '../../../src/topic/pattern.ts'
 import { Router } from '../../../src/topic/router.ts'
 
-function routerOf(): Router<readonly number[]> {
-  return new Router('mqtt', ids => ids)
-}
+describe('the router', () => {
+  it('compiles one plan for all topics that match the same patterns', () => {
+    let compiled = 0
+    const router = new Router('mqtt', ids => {
+      compiled++
+      return ids
+    })
+    router.add(undefined, 0)
+    router.add(parsePattern('a/+', 'mqtt'), 1)
+    expect(router.planOf('a/b')).toEqual([0, 1])
+    expect(router.planOf('a/c')).toBe(router.planOf('a/b'))
+    expect(router.planOfFilter('a/+')).toBe(router.planOf('a/b'))
+    expect(router.planOf('b')).toEqual([0])
+    expect(compiled).toBe(2)
+  })
 
-describe('the cache of routes', () => {
-  it('returns the same route for a cached topic', () => {
-    const router = routerOf()
-    expect(router.route('a/b')).toBe(router.route('a/b'))
-    expect(router.routeOfFilter('a/#')).toBe(router.routeOfFilter('a/#'))
+  it('routes topics longer than its cache allows', () => {
+    const router = new Router('mqtt', ids => ids)
+    router.add(parsePattern('a/#', 'mqtt'), 0)
+    const long = `a/${'x'.repeat(MAX_SIZES.routeChars)}`
+    expect(router.planOf(long)).toEqual([0])
+    expect(router.planOfFilter(long)).toEqual([0])
   })
-  it('does not cache topics longer than its bound', () => {
-    const router = routerOf()
-    const longest = 'x'.repeat(MAX_SIZES.routeChars)
-    expect(router.route(longest)).toBe(router.route(longest))
-    expect(router.route(`${longest}x`)).not.toBe(router.route(`${longest}x`))
-    expect(router.routeOfFilter(`${longest}x`)).not.toBe(router.routeOfFilter(`${longest}x`))
-  })
-  it('is bounded in characters, too', () => {
-    const router = routerOf()
-    const first = router.route('first')
-    const filler = 'x'.repeat(MAX_SIZES.routeChars - 8)
-    const topics = Math.ceil(MAX_SIZES.routeCharsTotal / MAX_SIZES.routeChars) + 16
-    expect(topics).toBeLessThan(MAX_SIZES.routes / 2)
-    for (let index = 0; index < topics; index++) router.route(`${filler}${String(index).padStart(8, '0')}`)
-    expect(router.route('first')).not.toBe(first)
+
+  it('uses patterns added after a topic was routed', () => {
+    const router = new Router('mqtt', ids => ids)
+    expect(router.planOf('a')).toEqual([])
+    router.add(parsePattern('a', 'mqtt'), 0)
+    expect(router.planOf('a')).toEqual([0])
+    expect(router.planOfFilter('a')).toEqual([0])
   })
 })

@@ -163,11 +163,11 @@ describe('compileIdentity', () => {
     expect(
       refusal({ client: '{clint}', user: 'root', device: '{topic.}', tier: '{ip', roles: '}' }).split('\n'),
     ).toEqual([
-      `client: "{clint}" is no placeholder ${form}`,
+      `client: "{clint}" is not a placeholder ${form}`,
       `user: "root" is the same for every sender ${form}`,
-      `device: "{topic.}" is no placeholder ${form}`,
-      `tier: "{" stands alone ${form}`,
-      `roles: "}" stands alone ${form}`,
+      `device: "{topic.}" is not a placeholder ${form}`,
+      `tier: "{ip" has a brace outside a {name} ${form}`,
+      `roles: "}" has a brace outside a {name} ${form}`,
     ])
   })
 })
