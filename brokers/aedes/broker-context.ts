@@ -6,9 +6,9 @@ import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.t
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { brokerInternals } from './aedes-internals.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
-import { ReadScheduler } from './fair-read-scheduler.ts'
+import { FairReadScheduler } from './fair-read-scheduler.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
-import { Notices } from './refusal-notices.ts'
+import { RefusalNotices } from './refusal-notices.ts'
 import { SenderQueues } from './sender-queues.ts'
 import type { SharedReadState } from './socket-read-throttle.ts'
 
@@ -22,7 +22,7 @@ export interface MessageCounters {
   disconnected: number
   connectsRefused: number
   subscriptionsRefused: number
-  /** Notices sent to refused clients. */
+  /** RefusalNotices sent to refused clients. */
   notices: number
   willsRefused: number
   deliveriesRefused: number
@@ -46,7 +46,7 @@ export class BrokerContext implements ConnectionContext {
   readonly settings: Settings
   readonly logger: Logger
   readonly refusals: RefusalLog
-  readonly notices: Notices | undefined
+  readonly notices: RefusalNotices | undefined
   readonly connections = new Set<Connection>()
   readonly queues = new SenderQueues()
   readonly sharedReads: SharedReadState
@@ -83,7 +83,7 @@ export class BrokerContext implements ConnectionContext {
     this.broker = broker
     this.gate = gate
     this.settings = completeSettings(options, broker)
-    this.notices = options.notices === undefined ? undefined : new Notices(options.notices, gate)
+    this.notices = options.notices === undefined ? undefined : new RefusalNotices(options.notices, gate)
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
       ...pickOptions(options as GuardOptions, GUARD_OPTIONS),
@@ -91,7 +91,7 @@ export class BrokerContext implements ConnectionContext {
       maxHeldPerSender: this.settings.maxHeldPerSender,
       logger: this.logger,
     })
-    this.sharedReads = { pauses: 0, scheduler: new ReadScheduler(this.guard.clock) }
+    this.sharedReads = { pauses: 0, scheduler: new FairReadScheduler(this.guard.clock) }
     this.refusals = new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message))
   }
 

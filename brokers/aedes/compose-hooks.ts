@@ -5,7 +5,7 @@ import type { Aedes } from 'aedes'
  * dictionary properties, and aedes reads its broker many times a message (0.2 to 0.4 µs). V8 restores them when an
  * object is used as a prototype for a few lookups.
  */
-export function makeFast(object: object): void {
+export function restoreFastProperties(object: object): void {
   const lookUp = (derived: { closed?: unknown }): unknown => derived.closed
   for (let times = 0; times < 32; times++) lookUp(Object.create(object))
 }
@@ -22,44 +22,44 @@ export type HookName =
 export interface Composed<Name extends HookName> {
   /** The application's own hook. */
   readonly userHook: Aedes[Name]
-  /** True if the application has assigned another hook, which may call this one: then only `users` is called. */
+  /** True if the application has assigned another hook, which may call this one: then only `userHook` is called. */
   isRetired: boolean
 }
 
 /** Creates a hook that calls the application's hook and then does its own part. */
-export type Compose<Name extends HookName> = (composed: Composed<Name>) => Aedes[Name]
+export type CreateHook<Name extends HookName> = (composed: Composed<Name>) => Aedes[Name]
 
 /** A composed hook that can be rebuilt when the application assigns another. */
 interface Composition<Name extends HookName> {
   readonly hook: Aedes[Name]
-  setUserHook(given: Aedes[Name]): void
+  setUserHook(assigned: Aedes[Name]): void
   /** Ends the composition; returns the application's own hook. */
   end(): Aedes[Name]
 }
 
-function beginComposition<Name extends HookName>(
+function compose<Name extends HookName>(
   broker: Aedes,
   name: Name,
-  compose: Compose<Name>,
+  createHook: CreateHook<Name>,
 ): Composition<Name> {
-  const made = new WeakMap<Aedes[Name], Composed<Name>>()
+  const composedOf = new WeakMap<Aedes[Name], Composed<Name>>()
   let composed: Composed<Name>
   let hook: Aedes[Name]
-  const make = (users: Aedes[Name]): void => {
-    composed = { userHook: users, isRetired: false }
-    hook = compose(composed)
-    made.set(hook, composed)
+  const rebuild = (userHook: Aedes[Name]): void => {
+    composed = { userHook, isRetired: false }
+    hook = createHook(composed)
+    composedOf.set(hook, composed)
   }
-  make(broker[name])
+  rebuild(broker[name])
   return {
     get hook() {
       return hook
     },
-    setUserHook: given => {
-      if (given === hook) return
+    setUserHook: assigned => {
+      if (assigned === hook) return
       composed.isRetired = true
       // A composed hook that was saved and is assigned again counts as the application's hook inside it.
-      make(made.get(given)?.userHook ?? given)
+      rebuild(composedOf.get(assigned)?.userHook ?? assigned)
     },
     end: () => {
       composed.isRetired = true
@@ -76,14 +76,14 @@ function beginComposition<Name extends HookName>(
 export function composeHook<Name extends HookName>(
   broker: Aedes,
   name: Name,
-  compose: Compose<Name>,
+  createHook: CreateHook<Name>,
 ): () => void {
-  const composition = beginComposition(broker, name, compose)
+  const composition = compose(broker, name, createHook)
   Object.defineProperty(broker, name, {
     configurable: true,
     enumerable: true,
     get: () => composition.hook,
-    set: (given: Aedes[Name]) => composition.setUserHook(given),
+    set: (assigned: Aedes[Name]) => composition.setUserHook(assigned),
   })
   return () => {
     const value = composition.end()
@@ -101,29 +101,29 @@ export interface PlainHook {
 
 /**
  * Composes a hook that runs for every message. Why: an accessor costs 5 % of a QoS 0 publish. The caller must call
- * `renew` before it parses data of a client. A hook assigned meanwhile runs from the next chunk of each connection on.
+ * `recompose` before it parses data of a client. A hook assigned meanwhile runs from the next chunk of each connection on.
  */
 export function composePlainHook<Name extends HookName>(
   broker: Aedes,
   name: Name,
-  compose: Compose<Name>,
+  createHook: CreateHook<Name>,
 ): PlainHook {
-  const composition = beginComposition(broker, name, compose)
+  const composition = compose(broker, name, createHook)
   let hook = composition.hook
-  let attached = true
+  let isAttached = true
   broker[name] = hook
-  const renew = (): boolean => {
-    if (broker[name] === hook || !attached) return false
+  const recompose = (): boolean => {
+    if (broker[name] === hook || !isAttached) return false
     composition.setUserHook(broker[name])
     hook = composition.hook
     broker[name] = hook
     return true
   }
   return {
-    recompose: renew,
+    recompose,
     detach: () => {
-      renew()
-      attached = false
+      recompose()
+      isAttached = false
       broker[name] = composition.end()
     },
   }

@@ -9,7 +9,7 @@ import { createSenderOf } from './connection-sender.ts'
 import { type MessageSource, PublishMessage } from './message.ts'
 import type { Settings } from './options.ts'
 import { isEmittingPacket, RawPublishFilter } from './raw-publish-filter.ts'
-import { NOTICE_EVERY_MS, type Notices } from './refusal-notices.ts'
+import { NOTICE_EVERY_MS, type RefusalNotices } from './refusal-notices.ts'
 import type { QueueUser, SenderQueues } from './sender-queues.ts'
 import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
 
@@ -35,7 +35,7 @@ export interface ConnectionContext {
   readonly queues: SenderQueues
   readonly sharedReads: SharedReadState
   readonly refusals: RefusalLog
-  readonly notices: Notices | undefined
+  readonly notices: RefusalNotices | undefined
   readonly counters: { dropped: number; notices: number }
   mayFilterRaw(): boolean
   beforeReading(): void

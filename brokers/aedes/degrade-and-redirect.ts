@@ -11,11 +11,11 @@ import type { AedesMessage, PacketLike } from './message.ts'
  * is unchanged, because it is acknowledged by its own QoS.
  */
 export function degradedPacket(
-  facts: RuleInfo | undefined,
+  ruleInfo: RuleInfo | undefined,
   message: AedesMessage,
   decision: Decision,
 ): PacketLike | undefined {
-  const plan = facts?.exceeded.degrade
+  const plan = ruleInfo?.exceeded.degrade
   if (plan === undefined) return undefined
   const { payload, retain, qos } = degradeMessage(plan, message, decision)
   const { packet } = message
@@ -28,13 +28,13 @@ export function degradedPacket(
  */
 export function redirectedPacket(
   broker: Aedes,
-  facts: RuleInfo | undefined,
+  ruleInfo: RuleInfo | undefined,
   message: AedesMessage,
   decision: Decision,
 ): PacketLike | undefined {
-  const plan = facts?.exceeded.redirect
+  const plan = ruleInfo?.exceeded.redirect
   if (plan === undefined) return undefined
-  const topic = redirectTopic(plan, message, decision, facts?.capturesOf(message.topic))
+  const topic = redirectTopic(plan, message, decision, ruleInfo?.capturesOf(message.topic))
   if (topic === undefined || topic.split('/').length > (brokerInternals(broker).maxTopicLevels ?? Infinity))
     return undefined
   return { ...message.packet, topic, retain: false }

@@ -14,7 +14,7 @@ export type ReadSome = () => boolean
  * Schedules the reading of connections that are over their limits. They take turns of a few kilobytes and together use
  * at most about two thirds of the event loop, at any speed and number. Other connections are served between the slices.
  */
-export class ReadScheduler {
+export class FairReadScheduler {
   readonly #clock: Clock
   #queue = new Set<ReadSome>()
   #isScheduled = false

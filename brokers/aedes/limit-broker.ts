@@ -5,7 +5,7 @@ import type { GuardStats } from '../../src/guard/guard.ts'
 import { assertVersion } from './aedes-internals.ts'
 import { BrokerContext, type MessageCounters } from './broker-context.ts'
 import { findUnsupported } from './capabilities.ts'
-import { makeFast } from './compose-hooks.ts'
+import { restoreFastProperties } from './compose-hooks.ts'
 import { drainBroker } from './graceful-shutdown.ts'
 import { limitConnects } from './limit-connects.ts'
 import { limitDeliveries } from './limit-deliveries.ts'
@@ -30,7 +30,7 @@ export interface BrokerLimits {
    * Calls a listener with each socket that has sent its CONNECT; returns a function that removes it. Used by
    * `limitServer`.
    */
-  onGreeting(listener: (socket: object) => void): () => void
+  onConnect(listener: (socket: object) => void): () => void
   /**
    * Prepares a shutdown; call it before `broker.close()`. Held messages may pass for at most `withinMs` (default:
    * 5,000). Then new messages are neither processed nor acknowledged, so their senders keep them, and acknowledged
@@ -66,23 +66,23 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
     limitConnects(context, resources),
     limitPacketSizes(context),
     warnOnReload(gate, context.logger, () => findUnsupported(gate)),
-    closeWith(context),
+    closeWithBroker(context),
     gate.loadSources.add({ queueDepth: () => context.guard.stats().held }),
   ]
-  makeFast(broker)
-  let attached = true
+  restoreFastProperties(broker)
+  let isAttached = true
   return {
     gate,
     stats: () => ({ ...context.guard.stats(), ...context.counters, connections: context.connections.size }),
-    onGreeting: listener => {
-      const onConnect = (client: Client): void => listener(client.req?.socket ?? client.conn)
-      context.connectListeners.add(onConnect)
-      return () => void context.connectListeners.delete(onConnect)
+    onConnect: listener => {
+      const listen = (client: Client): void => listener(client.req?.socket ?? client.conn)
+      context.connectListeners.add(listen)
+      return () => void context.connectListeners.delete(listen)
     },
     drain: (withinMs = DRAIN_MS) => drainBroker(context, withinMs),
     detach: () => {
-      if (!attached) return
-      attached = false
+      if (!isAttached) return
+      isAttached = false
       for (const detach of detachAll) detach()
       resources.detach()
       for (const connection of context.connections) connection.openNow()
@@ -90,13 +90,13 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       for (const connection of context.connections) connection.detach()
       context.connections.clear()
       interceptor.detach()
-      makeFast(broker)
+      restoreFastProperties(broker)
     },
   }
 }
 
 /** Drops held messages when the broker is closed. */
-function closeWith(context: BrokerContext): () => void {
+function closeWithBroker(context: BrokerContext): () => void {
   const close = (): void => context.guard.close('discard')
   context.broker.on('closed', close)
   return () => void context.broker.off('closed', close)

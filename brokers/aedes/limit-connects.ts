@@ -32,14 +32,14 @@ export function limitConnects(context: BrokerContext, resources: ResourceCounter
   const { broker, gate, guard, settings, counters } = context
 
   // A client stops waiting for its CONNACK after a while, so a wait that long is a refusal. Connects are never queued.
-  const askSoon: Ask<Message> = message => {
+  const askBriefly: Ask<Message> = message => {
     const answer = guard.ask(message)
     return answer instanceof Promise ? answer.then(shorten) : shorten(answer)
   }
   function shorten(decision: Decision): Decision {
-    const tooLong = decision.outcome === 'throttle' && decision.retryAfterMs > settings.maxConnectHoldMs
-    const unfit = !decision.allowed && !isSupported('connect', decision.outcome)
-    return tooLong || unfit ? { ...decision, outcome: 'reject' } : decision
+    const isTooLong = decision.outcome === 'throttle' && decision.retryAfterMs > settings.maxConnectHoldMs
+    const isUnsupported = !decision.allowed && !isSupported('connect', decision.outcome)
+    return isTooLong || isUnsupported ? { ...decision, outcome: 'reject' } : decision
   }
 
   const detachPreConnect = composeHook(broker, 'preConnect', composed => (client, packet, callback) => {
@@ -51,9 +51,9 @@ export function limitConnects(context: BrokerContext, resources: ResourceCounter
     broker,
     'authenticate',
     composed => (client, username, password, done) => {
-      const { userHook: users } = composed
+      const { userHook } = composed
       if (composed.isRetired) {
-        users.call(broker, client, username, password, done)
+        userHook.call(broker, client, username, password, done)
         return
       }
       if (client.id.length > MAX_SIZES.hashedChars) {
@@ -66,13 +66,13 @@ export function limitConnects(context: BrokerContext, resources: ResourceCounter
       const enact = (decision: Decision): void => {
         if (client.closed) return
         if (decision.allowed) {
-          users.call(broker, client, username, password, (error, isGood) => {
+          userHook.call(broker, client, username, password, (error, isAuthenticated) => {
             const refusal =
-              error || !isGood
+              error || !isAuthenticated
                 ? undefined
                 : (gate.confirmConnect(message) ?? resources.addConnection(client, connection, message))
             if (refusal) refuse(refusal)
-            else done(error, isGood)
+            else done(error, isAuthenticated)
           })
         } else refuse(decision)
       }
@@ -85,7 +85,7 @@ export function limitConnects(context: BrokerContext, resources: ResourceCounter
       connection.requests.admit(
         message,
         enact,
-        asked => resources.askConnect(client, asked) ?? askSoon(asked),
+        asked => resources.checkConnection(client, asked) ?? askBriefly(asked),
       )
     },
   )

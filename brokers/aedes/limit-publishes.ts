@@ -3,12 +3,13 @@ import type { Decision, Outcome } from '../../src/core/decision.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { Ask } from '../../src/guard/guard.ts'
 import { brokerInternals } from './aedes-internals.ts'
+import { answerOnce } from './answer-once.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composePlainHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
 import { degradedPacket, redirectedPacket } from './degrade-and-redirect.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
-import type { DecideLate, PublishInterceptor } from './publish-interceptor.ts'
+import type { DecideOnPublish, PublishInterceptor } from './publish-interceptor.ts'
 import { refusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
 
@@ -42,15 +43,15 @@ export function limitPublishes(
   const { broker, gate, guard, settings, counters, notices } = context
 
   /**
-   * Decides about a packet. `asSent`: its topic is that of the received bytes. `decided`: decision already made and
-   * charged from the raw bytes.
+   * Decides about a packet. `isTopicUnchanged`: its topic is that of the received bytes. `decided`: decision already
+   * made and charged from the raw bytes.
    */
   function admit(
     client: Client | null,
     connection: Connection | undefined,
     packet: Packet,
     callback: Callback,
-    asSent: boolean,
+    isTopicUnchanged: boolean,
     decided: MaybePromise<Decision> | undefined,
   ): void {
     const will = client === null || client.closed || packet.cmd !== 'publish'
@@ -76,42 +77,39 @@ export function limitPublishes(
       connection.whenOpen(() => {
         // The client resends what was not acknowledged.
         if (client.closed && packet.cmd === 'publish' && packet.qos > 0) return
-        admit(client, connection, packet, callback, asSent, decided)
+        admit(client, connection, packet, callback, isTopicUnchanged, decided)
       })
       return
     }
-    const exactlyOnce = packet.qos === 2
-    const sentAgain = exactlyOnce && packet.dup === true
+    const isExactlyOnce = packet.qos === 2
+    const isResent = isExactlyOnce && packet.dup === true
     let answer = decided
-    if (answer === undefined && !will && !sentAgain && connection.senderQueue.pending === 0) {
+    if (answer === undefined && !will && !isResent && connection.senderQueue.pending === 0) {
       const asked = new AedesMessage('publish', connection.sender, packet)
-      answer = (packet.retain === true ? resources.askRetained(asked) : undefined) ?? guard.ask(asked)
+      answer = (packet.retain === true ? resources.checkRetained(asked) : undefined) ?? guard.ask(asked)
       // Fast path: a message allowed at once needs neither queue nor enactment, which saves 60 ns.
       if ((answer as Decision).outcome === 'deliver') {
         // A closed broker gives no answer.
         if (broker.closed) return
-        if (exactlyOnce) interceptor.publishUnchanged(packet, connection.expectAcknowledgement())
+        if (isExactlyOnce) interceptor.publishUnchanged(packet, connection.expectAcknowledgement())
         callback(null)
         return
       }
     }
-    const message = new PublishMessage(connection.sender, packet, callback, will, connection, asSent)
+    const message = new PublishMessage(
+      connection.sender,
+      packet,
+      callback,
+      will,
+      connection,
+      isTopicUnchanged,
+    )
     if (answer !== undefined && !will) {
-      connection.senderQueue.admit(message, enact, askAfter(answer))
-    } else if (sentAgain && !will) {
+      connection.senderQueue.admit(message, enact, answerOnce(answer, guard))
+    } else if (isResent && !will) {
       connection.senderQueue.admit(message, enact, askUnlessStored(client))
     } else {
       connection.senderQueue.admit(message, enact)
-    }
-  }
-
-  /** Answers a decision already made, once; a message that waits in its queue is decided anew. */
-  function askAfter(decided: MaybePromise<Decision>): Ask<PublishMessage> {
-    let answer: MaybePromise<Decision> | undefined = decided
-    return message => {
-      const first = answer ?? guard.ask(message)
-      answer = undefined
-      return first
     }
   }
 
@@ -130,7 +128,7 @@ export function limitPublishes(
 
   function pass(decision: Decision, message: PublishMessage): void {
     const { source, packet, callback } = message
-    if (decision === ALREADY_STORED) interceptor.decideLate(packet, decideStored(message))
+    if (decision === ALREADY_STORED) interceptor.decideOnPublish(packet, decideStored(message))
     else if (message.qos === 2 && source !== undefined)
       interceptor.publishUnchanged(packet, source.expectAcknowledgement())
     callback(null)
@@ -140,7 +138,7 @@ export function limitPublishes(
    * Decides about a message that was stored on arrival but is published after all: an immediate PUBREL has released its
    * id, so aedes treats it as a new message.
    */
-  function decideStored({ sender, packet, source, isTopicUnchanged: asSent }: PublishMessage): DecideLate {
+  function decideStored({ sender, packet, source, isTopicUnchanged }: PublishMessage): DecideOnPublish {
     return (client, publish, published) => {
       const { persistence } = brokerInternals(broker)
       // aedes stores before it publishes. A withdrawn message must not be a duplicate when it is resent.
@@ -155,7 +153,7 @@ export function limitPublishes(
         if (error) void withdraw().then(() => published(error))
         else publish()
       }
-      const message = new PublishMessage(sender, packet, callback, false, source, asSent)
+      const message = new PublishMessage(sender, packet, callback, false, source, isTopicUnchanged)
       message.removeStored = () => void withdraw()
       if (source === undefined) guard.senderQueue().admit(message, enact)
       else source.senderQueue.admit(message, enact)
@@ -163,13 +161,13 @@ export function limitPublishes(
   }
 
   function degrade(decision: Decision, message: PublishMessage): void {
-    const lesser = degradedPacket(gate.ruleOf(decision.rule ?? ''), message, decision)
-    if (lesser === undefined) {
+    const degraded = degradedPacket(gate.ruleOf(decision.rule ?? ''), message, decision)
+    if (degraded === undefined) {
       pass(decision, message)
       return
     }
     counters.degraded++
-    interceptor.replace(message.packet, lesser, acknowledgementOf(message))
+    interceptor.replace(message.packet, degraded, acknowledgementOf(message))
     message.callback(null)
   }
 
@@ -191,8 +189,8 @@ export function limitPublishes(
       return
     }
     context.refusals.recordRefusal(message, decision)
-    const other = decision.outcome === 'redirect' ? redirect(decision, message) : undefined
-    if (message.will && other === undefined) {
+    const replacement = decision.outcome === 'redirect' ? redirect(decision, message) : undefined
+    if (message.will && replacement === undefined) {
       // An error would make aedes emit 'error' for a restored will, which can end the process.
       counters.willsRefused++
       discard(packet, callback)
@@ -205,9 +203,9 @@ export function limitPublishes(
       return
     }
     // MQTT 3.1.1 has no reason codes: acknowledge [MQTT-3.3.5-2], and discard or publish elsewhere.
-    if (other !== undefined) {
+    if (replacement !== undefined) {
       counters.redirected++
-      interceptor.replace(packet, other, acknowledgementOf(message))
+      interceptor.replace(packet, replacement, acknowledgementOf(message))
       callback(null)
       return
     }
@@ -219,9 +217,9 @@ export function limitPublishes(
   }
 
   function redirect(decision: Decision, message: PublishMessage): PacketLike | undefined {
-    const facts = gate.ruleOf(decision.rule ?? '')
-    if (facts?.exceeded.redirect === undefined) counters.unsupported++
-    return redirectedPacket(broker, facts, message, decision)
+    const ruleInfo = gate.ruleOf(decision.rule ?? '')
+    if (ruleInfo?.exceeded.redirect === undefined) counters.unsupported++
+    return redirectedPacket(broker, ruleInfo, message, decision)
   }
 
   function discard(packet: object, callback: Callback, acknowledged?: () => void): void {
@@ -247,24 +245,24 @@ export function limitPublishes(
   const aedesHook = settings.guardSys ? new Aedes().authorizePublish : undefined
 
   const hook = composePlainHook(broker, 'authorizePublish', composed => {
-    const { userHook: users } = composed
-    context.mayFilterRaw = () => !broker.closed && (settings.skimRefused === true || users === aedesHook)
+    const { userHook } = composed
+    context.mayFilterRaw = () => !broker.closed && (settings.skimRefused === true || userHook === aedesHook)
     return (client, packet, callback) => {
       if (composed.isRetired) {
-        users.call(broker, client, packet, callback)
+        userHook.call(broker, client, packet, callback)
         return
       }
       const connection = client === null ? undefined : context.connectionOf(client)
       const isPublish = packet.cmd === 'publish'
       const decided = isPublish ? connection?.rawFilter?.takeDecision() : undefined
-      if (users === aedesHook) {
+      if (userHook === aedesHook) {
         admit(client, connection, packet, callback, true, decided)
         if (!isPublish) connection?.markWillDone()
         return
       }
       const { topic } = packet
       if (connection !== undefined) connection.pendingHookCalls++
-      users.call(broker, client, packet, error => {
+      userHook.call(broker, client, packet, error => {
         if (connection !== undefined) connection.pendingHookCalls--
         if (!error) admit(client, connection, packet, callback, packet.topic === topic, decided)
         else if (client === null) discard(packet, callback)

@@ -72,13 +72,13 @@ export function limitServer(
   }
 
   const event = server instanceof TlsServer ? 'secureConnection' : 'connection'
-  const endGreetings = limits.onGreeting(forget)
+  const removeListener = limits.onConnect(forget)
   server.prependListener(event, accept)
   return {
     stats: () => ({ silent: silent.size, refused, expired }),
     detach: () => {
       server.off(event, accept)
-      endGreetings()
+      removeListener()
       for (const socket of [...silent.keys()]) forget(socket)
     },
   }

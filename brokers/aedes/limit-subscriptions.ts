@@ -15,14 +15,14 @@ import type { ResourceCounter } from './resource-counter.ts'
 export function limitSubscriptions(context: BrokerContext, resources: ResourceCounter): () => void {
   const { broker, guard, counters } = context
   // Filters that the application's own hook refuses stay in the session, as in plain aedes.
-  const refusedHere = new WeakSet<Subscription>()
+  const refusedByRules = new WeakSet<Subscription>()
 
   const detach = composeHook(broker, 'authorizeSubscribe', composed => (client, subscription, callback) => {
-    const { userHook: users, isRetired: retired } = composed
-    users.call(broker, client, subscription, (error, granted) => {
+    const { userHook, isRetired } = composed
+    userHook.call(broker, client, subscription, (error, granted) => {
       // During connect, aedes restores the filters of a session; a refusal would silently lose them.
-      if (error || !granted || !client.connected || retired) {
-        if (!error && granted && !retired)
+      if (error || !granted || !client.connected || isRetired) {
+        if (!error && granted && !isRetired)
           resources.restoreSubscription(client, context.connectionOf(client).sender, granted.topic)
         callback(error, granted)
         return
@@ -33,7 +33,7 @@ export function limitSubscriptions(context: BrokerContext, resources: ResourceCo
         granted.topic.length > MAX_SIZES.hashedChars
       ) {
         counters.subscriptionsRefused++
-        refusedHere.add(subscription)
+        refusedByRules.add(subscription)
         callback(null, null)
         return
       }
@@ -43,7 +43,7 @@ export function limitSubscriptions(context: BrokerContext, resources: ResourceCo
       })
       const refuse = (decision: Decision): void => {
         counters.subscriptionsRefused++
-        refusedHere.add(subscription)
+        refusedByRules.add(subscription)
         context.refusals.recordRefusal(message, decision)
         // As for publishes: a client that continues is not read for a while, or is disconnected.
         const isTooMuch = connection.recordRefusal(message, decision)
@@ -62,7 +62,7 @@ export function limitSubscriptions(context: BrokerContext, resources: ResourceCo
           if (refusal === undefined) callback(null, granted)
           else refuse(refusal)
         },
-        asked => resources.askSubscription(client, asked) ?? guard.ask(asked),
+        asked => resources.checkSubscription(client, asked) ?? guard.ask(asked),
       )
     })
   })
@@ -70,15 +70,15 @@ export function limitSubscriptions(context: BrokerContext, resources: ResourceCo
   // aedes persists all filters of a SUBSCRIBE if one was granted.
   const forgetRefused = (subscriptions: readonly Subscription[], client: Client): void => {
     if (client.clean) return
-    const refused = subscriptions.filter(each => refusedHere.has(each)).map(({ topic }) => topic)
+    const refused = subscriptions.filter(each => refusedByRules.has(each)).map(({ topic }) => topic)
     if (refused.length > 0) void restoreSession(context, client, refused)
   }
   broker.on('subscribe', forgetRefused)
-  const endStoring = storeOnce(broker)
+  const detachStoring = storeOnce(broker)
 
   return () => {
     detach()
-    endStoring()
+    detachStoring()
     broker.off('subscribe', forgetRefused)
   }
 }

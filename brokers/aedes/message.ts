@@ -1,3 +1,4 @@
+import { copyPayload } from '../../src/adapter/copy-payload.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Action, Message, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'
@@ -145,13 +146,13 @@ export class PublishMessage extends AedesMessage {
     callback: (error?: Error | null) => void,
     will: boolean,
     source: MessageSource | undefined,
-    asSent: boolean,
+    isTopicUnchanged: boolean,
   ) {
     super('publish', sender, packet)
     this.callback = callback
     this.will = will
     this.source = source
-    this.isTopicUnchanged = asSent
+    this.isTopicUnchanged = isTopicUnchanged
     this.stage = 'new'
     this.removeStored = undefined
   }
@@ -168,14 +169,4 @@ export class PublishMessage extends AedesMessage {
   markEnacted(): void {
     this.stage = 'enacted'
   }
-}
-
-/** Copies a small payload out of the chunk it came in, which it would otherwise keep in memory. */
-function copyPayload(packet: PacketLike): void {
-  const { payload } = packet
-  if (!(payload instanceof Buffer) || payload.buffer.byteLength < 2 * payload.length) return
-  // Not from Buffer's pool, which would be kept in memory as well.
-  const owned = Buffer.allocUnsafeSlow(payload.length)
-  payload.copy(owned)
-  packet.payload = owned
 }

@@ -6,25 +6,25 @@ import type { ResourceCounter } from './resource-counter.ts'
 type Published = (error?: Error | null) => void
 
 /** Decides about a packet that is about to be published: calls `publish` to allow it, or `published` with an error. */
-export type DecideLate = (client: Client, publish: () => void, published: Published) => void
+export type DecideOnPublish = (client: Client, publish: () => void, published: Published) => void
 
 /** Instructions for packets that aedes is about to acknowledge and publish. */
 export interface PublishInterceptor {
   /** Publishes nothing in the packet's place. Calls `acknowledged` after aedes has written the acknowledgement. */
   discard(packet: object, acknowledged?: () => void): void
   /** Publishes `other` in the packet's place. */
-  replace(packet: object, other: PacketLike, acknowledged?: () => void): void
+  replace(packet: object, replacement: PacketLike, acknowledged?: () => void): void
   /** Publishes the packet unchanged. */
   publishUnchanged(packet: object, acknowledged: () => void): void
   /** Calls `decide` if aedes publishes the packet after all. */
-  decideLate(packet: object, decide: DecideLate): void
+  decideOnPublish(packet: object, decide: DecideOnPublish): void
   detach(): void
 }
 
 interface Instruction {
   readonly kind: 'publish' | 'discard' | 'replace' | 'decide'
-  readonly other?: PacketLike | undefined
-  readonly decide?: DecideLate | undefined
+  readonly replacement?: PacketLike | undefined
+  readonly decide?: DecideOnPublish | undefined
   readonly acknowledged?: (() => void) | undefined
 }
 
@@ -35,8 +35,8 @@ interface Instructed {
   [INSTRUCTION]?: Instruction | undefined
 }
 
-function hasLowerQos(instead: PacketLike, packet: Partial<PacketLike>): boolean {
-  return (instead.qos ?? 0) < (packet.qos ?? 0)
+function hasLowerQos(replacement: PacketLike, packet: Partial<PacketLike>): boolean {
+  return (replacement.qos ?? 0) < (packet.qos ?? 0)
 }
 
 /** A QoS 2 message that is about to be published. */
@@ -78,11 +78,8 @@ function publishInOrder(
   else order.waiting.push(next)
 }
 
-function canStart(
-  { publishing: underWay, isLowering }: PublishOrder,
-  { isLowered }: OrderedPublish,
-): boolean {
-  return underWay === 0 || !(isLowered || isLowering)
+function canStart({ publishing, isLowering }: PublishOrder, { isLowered }: OrderedPublish): boolean {
+  return publishing === 0 || !(isLowered || isLowering)
 }
 
 function start(order: PublishOrder, { isLowered, publish, published }: OrderedPublish): void {
@@ -108,14 +105,14 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
   const originalPublish = slot.publish!
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   /** Publishes a packet; a retained one only if the limits have room for it. */
-  const store: Publish = (packet, client, done) => {
+  const publishNow: Publish = (packet, client, done) => {
     if ((packet as Partial<PacketLike>).retain !== true || resources === undefined) {
       originalPublish.call(broker, packet, client, done)
       return
     }
-    const isShort = typeof client === 'function'
-    const published = (isShort ? client : done) as Published | undefined
-    const publisher = isShort ? undefined : client
+    const isWithoutClient = typeof client === 'function'
+    const published = (isWithoutClient ? client : done) as Published | undefined
+    const publisher = isWithoutClient ? undefined : client
     resources.publishRetained(
       packet as PacketLike,
       publisher,
@@ -127,7 +124,7 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
     const instruction = (packet as Instructed)[INSTRUCTION]
     if (instruction === undefined) {
       // Calls with two arguments pass `undefined` on, which aedes treats as absent.
-      store(packet, client, done)
+      publishNow(packet, client, done)
       return
     }
     // A QoS 2 packet that is resent is a new object.
@@ -137,7 +134,7 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
   }
 
   function applyInstruction(
-    { kind, other, decide, acknowledged }: Instruction,
+    { kind, replacement, decide, acknowledged }: Instruction,
     packet: object,
     client: unknown,
     published: Published | undefined,
@@ -151,13 +148,13 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
     } else if (kind === 'discard') {
       done(null)
     } else if ((packet as Partial<PacketLike>).qos === 2 && typeof client === 'object' && client !== null) {
-      const isLowered = other !== undefined && hasLowerQos(other, packet)
-      publishInOrder(client, isLowered, ready => store(other ?? packet, client, ready), done)
-    } else if (other !== undefined && hasLowerQos(other, packet)) {
+      const isLowered = replacement !== undefined && hasLowerQos(replacement, packet)
+      publishInOrder(client, isLowered, ready => publishNow(replacement ?? packet, client, ready), done)
+    } else if (replacement !== undefined && hasLowerQos(replacement, packet)) {
       // aedes treats a message as a duplicate if one of a lower QoS, which takes fewer steps, has overtaken it.
-      setImmediate(() => store(other, client, done))
+      setImmediate(() => publishNow(replacement, client, done))
     } else {
-      store(other ?? packet, client, done)
+      publishNow(replacement ?? packet, client, done)
     }
   }
 
@@ -168,9 +165,10 @@ export function interceptPublish(broker: Aedes, resources?: ResourceCounter): Pu
   return {
     discard: (packet, acknowledged) =>
       instruct(packet, acknowledged === undefined ? DISCARD : { kind: 'discard', acknowledged }),
-    replace: (packet, other, acknowledged) => instruct(packet, { kind: 'replace', other, acknowledged }),
+    replace: (packet, replacement, acknowledged) =>
+      instruct(packet, { kind: 'replace', replacement, acknowledged }),
     publishUnchanged: (packet, acknowledged) => instruct(packet, { kind: 'publish', acknowledged }),
-    decideLate: (packet, decide) => instruct(packet, { kind: 'decide', decide }),
+    decideOnPublish: (packet, decide) => instruct(packet, { kind: 'decide', decide }),
     detach: () => {
       if (slot.publish !== publish) return
       if (isOwnProperty) slot.publish = originalPublish

@@ -37,8 +37,8 @@ export class RawPublishFilter {
   /** Decisions of the packets that aedes parses next, in order. */
   readonly #decisions: MaybePromise<Decision>[] = []
 
-  constructor(on: RawFilterHost) {
-    this.#host = on
+  constructor(host: RawFilterHost) {
+    this.#host = host
   }
 
   /** Filters publishes of this topic, as one was refused. */
@@ -56,12 +56,12 @@ export class RawPublishFilter {
   /** Returns the bytes of a chunk for aedes to parse now, or null for none. */
   filterChunk(chunk: Buffer): Buffer | null {
     const { parser } = this.#host
-    const begun = bytesUntilPacket(parser)
-    if (begun === undefined || begun >= chunk.length || !this.#host.mayDecide()) return chunk
-    if (begun === 0) return this.#decidePackets(chunk)
+    const missingBytes = bytesUntilPacket(parser)
+    if (missingBytes === undefined || missingBytes >= chunk.length || !this.#host.mayDecide()) return chunk
+    if (missingBytes === 0) return this.#decidePackets(chunk)
     // The unfinished packet is decided before those that follow.
-    parser!.parse!(chunk.subarray(0, begun))
-    const rest = chunk.subarray(begun)
+    parser!.parse!(chunk.subarray(0, missingBytes))
+    const rest = chunk.subarray(missingBytes)
     return bytesUntilPacket(parser) === 0 && this.#host.mayDecide() ? this.#decidePackets(rest) : rest
   }
 
@@ -110,23 +110,23 @@ export class RawPublishFilter {
     const first = chunk[at]
     if (first !== PUBLISH && first !== PUBLISH_RETAINED) return 0
     // Remaining length: seven bits a byte, at most four bytes [MQTT-2.2.3].
-    let place = at + 1
+    let offset = at + 1
     let length = 0
-    for (let shift = 0; ; shift += 7, place++) {
-      if (shift > 21 || place >= chunk.length) return 0
-      const byte = chunk[place]!
+    for (let shift = 0; ; shift += 7, offset++) {
+      if (shift > 21 || offset >= chunk.length) return 0
+      const byte = chunk[offset]!
       length += (byte & 0x7f) << shift
       if (byte < 0x80) break
     }
-    place++
-    const end = place + length
+    offset++
+    const end = offset + length
     const topic = this.#topicBytes
     const topicBytes = topic.length
     if (topicBytes === 0 || end > chunk.length || length < topicBytes + 2) return 0
-    if (((chunk[place]! << 8) | chunk[place + 1]!) !== topicBytes) return 0
-    place += 2
+    if (((chunk[offset]! << 8) | chunk[offset + 1]!) !== topicBytes) return 0
+    offset += 2
     // Up to some hundred bytes a loop is faster than Buffer's own comparison.
-    for (let index = 0; index < topicBytes; index++) if (chunk[place + index] !== topic[index]) return 0
+    for (let index = 0; index < topicBytes; index++) if (chunk[offset + index] !== topic[index]) return 0
     this.#payloadBytes = length - 2 - topicBytes
     return end
   }

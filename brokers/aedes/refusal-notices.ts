@@ -26,9 +26,10 @@ interface Notice {
  * directly to the one client that subscribed to its topic, bypassing the broker's routing: no other client receives it,
  * it is never retained, and no limit applies to it.
  */
-export class Notices {
-  readonly #before: string
-  readonly #after: string
+export class RefusalNotices {
+  /** The topic before and after the client id. */
+  readonly #prefix: string
+  readonly #suffix: string
   readonly #gate: Gate
 
   /**
@@ -37,25 +38,25 @@ export class Notices {
    */
   constructor(topic: string, gate: Gate) {
     const levels = topic.split('/')
-    const isOwn = levels.filter(level => level === CLIENT).length === 1 && levels[0] !== CLIENT
-    if (!isOwn || topic[0] !== '$' || topic.startsWith('$SYS/') || /[+#\0]/.test(topic))
+    const hasClientLevel = levels.filter(level => level === CLIENT).length === 1 && levels[0] !== CLIENT
+    if (!hasClientLevel || topic[0] !== '$' || topic.startsWith('$SYS/') || /[+#\0]/.test(topic))
       throw policyError('notices', `"${topic}" is not a notice topic`, 'write $topicgate/{client}/limits')
     const at = topic.indexOf(`/${CLIENT}`) + 1
-    this.#before = topic.slice(0, at)
-    this.#after = topic.slice(at + CLIENT.length)
+    this.#prefix = topic.slice(0, at)
+    this.#suffix = topic.slice(at + CLIENT.length)
     this.#gate = gate
   }
 
   /** Returns true if a topic, or a filter, matches a notice topic. No client may publish there. */
   isNoticeTopic(topic: string): boolean {
     if (!topic.startsWith('$')) return false
-    const own = `${this.#before}+${this.#after}`.split('/')
+    const own = `${this.#prefix}+${this.#suffix}`.split('/')
     const levels = topic.split('/')
     for (let index = 0; ; index++) {
-      const [ours, other] = [own[index], levels[index]]
-      if (other === '#') return true
-      if (ours === undefined || other === undefined) return ours === other
-      if (ours !== '+' && other !== '+' && ours !== other) return false
+      const [ownLevel, level] = [own[index], levels[index]]
+      if (level === '#') return true
+      if (ownLevel === undefined || level === undefined) return ownLevel === level
+      if (ownLevel !== '+' && level !== '+' && ownLevel !== level) return false
     }
   }
 
@@ -73,13 +74,13 @@ export class Notices {
     if (topic === undefined || subscriptions === undefined || !Object.hasOwn(subscriptions, topic))
       return false
     const { rule, limit, remaining, retryAfterMs } = decision
-    const facts = rule === undefined ? undefined : this.#gate.ruleOf(rule)
+    const ruleInfo = rule === undefined ? undefined : this.#gate.ruleOf(rule)
     const notice: Notice = {
       rule,
       limit,
       remaining,
       retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : null,
-      text: refusalText(decision, sender, facts),
+      text: refusalText(decision, sender, ruleInfo),
     }
     const payload = Buffer.from(JSON.stringify(notice))
     client.publish({ cmd: 'publish', topic, payload, qos: 0, retain: false, dup: false }, () => {})
@@ -88,6 +89,6 @@ export class Notices {
 
   /** Returns undefined if the client id cannot be a topic level. */
   #topicOf({ id }: Client): string | undefined {
-    return id && !/[+#/\0]/.test(id) ? `${this.#before}${id}${this.#after}` : undefined
+    return id && !/[+#/\0]/.test(id) ? `${this.#prefix}${id}${this.#suffix}` : undefined
   }
 }

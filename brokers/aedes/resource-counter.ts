@@ -67,7 +67,7 @@ export class ResourceCounter implements HeldSource {
   }
 
   /** Returns a refusal if another connection exceeds a limit; counts nothing. */
-  askConnect(client: Client, message: Message): Decision | undefined {
+  checkConnection(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('connections')) return undefined
     return this.#counts.ask({ kind: 'connections', message, replaced: this.#findReplaced(client) })
   }
@@ -84,7 +84,7 @@ export class ResourceCounter implements HeldSource {
   }
 
   /** Returns a refusal if another subscription exceeds a limit; counts nothing. */
-  askSubscription(client: Client, message: Message): Decision | undefined {
+  checkSubscription(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('subscriptions')) return undefined
     const replaced = this.#sessionOf(client).filters.get(message.topic)
     return this.#counts.ask({ kind: 'subscriptions', message, replaced })
@@ -113,7 +113,7 @@ export class ResourceCounter implements HeldSource {
   }
 
   /** Returns a refusal if a retained message exceeds a limit by count or bytes; counts nothing. */
-  askRetained(message: Message): Decision | undefined {
+  checkRetained(message: Message): Decision | undefined {
     if (!this.isCounted('retained') || message.size === 0) return undefined
     const replaced = this.#retained.get(hashLongPart(message.topic))
     return this.#counts.ask({ kind: 'retained', message, bytes: bytesOf(message), replaced })

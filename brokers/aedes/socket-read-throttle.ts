@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../src/core/clock.ts'
-import type { ReadScheduler } from './fair-read-scheduler.ts'
+import type { FairReadScheduler } from './fair-read-scheduler.ts'
 
 /** Bytes first read from a sender that was just held back; doubles while it stays within its limits. */
 const FIRST_STEP_BYTES = 8_192
@@ -23,7 +23,7 @@ const SMALLEST_PUBLISH_BYTES = 5
 export interface SharedReadState {
   /** Number of pauses so far. */
   pauses: number
-  readonly scheduler: ReadScheduler
+  readonly scheduler: FairReadScheduler
 }
 
 /** Interface of the connection to its read throttle. */
@@ -90,9 +90,9 @@ export class ReadThrottle {
   #readablesToSkip = 0
   #isDisposed = false
 
-  constructor(conn: Duplex, keeping: ReadThrottleHost) {
+  constructor(conn: Duplex, host: ReadThrottleHost) {
     this.#conn = conn
-    this.#host = keeping
+    this.#host = host
   }
 
   get isPaused(): boolean {
@@ -129,10 +129,10 @@ export class ReadThrottle {
       this.#nextPauseMs = ms
       return
     }
-    const { clock, sharedReads: crowd } = this.#host
-    const mostMs = Math.min(ms, this.#host.keepaliveMs() / 2 || ms)
-    const share = (++crowd.pauses * GOLDEN_RATIO) % 1
-    const cancel = clock.after(Math.ceil(mostMs * (MIN_PAUSE_SHARE + (1 - MIN_PAUSE_SHARE) * share)), () => {
+    const { clock, sharedReads } = this.#host
+    const maxMs = Math.min(ms, this.#host.keepaliveMs() / 2 || ms)
+    const share = (++sharedReads.pauses * GOLDEN_RATIO) % 1
+    const cancel = clock.after(Math.ceil(maxMs * (MIN_PAUSE_SHARE + (1 - MIN_PAUSE_SHARE) * share)), () => {
       this.#cancelPause = undefined
       this.#isCatchingUp = true
       this.#resumeReading()
@@ -167,9 +167,9 @@ export class ReadThrottle {
 
   /** Restores unlimited reading when the limiter is detached. */
   detach(): void {
-    const wasShut = this.isPaused || this.#isStepPending || this.#isCatchingUp
+    const wasStopped = this.isPaused || this.#isStepPending || this.#isCatchingUp
     this.dispose()
-    if (wasShut) setImmediate(() => this.#conn.emit('readable'))
+    if (wasStopped) setImmediate(() => this.#conn.emit('readable'))
   }
 
   #stopReading(): void {
@@ -337,8 +337,8 @@ export class ReadThrottle {
   }
 
   /** aedes skips one `readable` per packet in progress before it reads again. */
-  #emitReadable(isWanted: () => boolean): void {
-    for (let left = this.#host.heldCount() + 64; left > 0 && isWanted(); left--) this.#conn.emit('readable')
+  #emitReadable(mayEmit: () => boolean): void {
+    for (let left = this.#host.heldCount() + 64; left > 0 && mayEmit(); left--) this.#conn.emit('readable')
   }
 
   /** Returns true if the client has ended its side, which is not noticed while reading is stopped. */

@@ -1,7 +1,7 @@
 import type { Client } from 'aedes'
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Sender } from '../../src/core/message.ts'
-import type { Ask, SenderQueue } from '../../src/guard/guard.ts'
+import type { SenderQueue } from '../../src/guard/guard.ts'
 import {
   brokerInternals,
   type ClientInternals,
@@ -10,6 +10,7 @@ import {
   type Delivery,
   type DeliveryDone,
 } from './aedes-internals.ts'
+import { answerOnce } from './answer-once.ts'
 import type { BrokerContext } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import type { DeliveryHook } from './delivery-hook.ts'
@@ -187,12 +188,7 @@ export class Subscriber {
   ): void {
     this.#markSeen(message.original)
     if (answer === undefined) senderQueue.admit(message, this.#enact)
-    else
-      senderQueue.admit(
-        message,
-        this.#enact,
-        askAfter(answer, each => this.#context.guard.ask(each)),
-      )
+    else senderQueue.admit(message, this.#enact, answerOnce(answer, this.#context.guard))
     // Retained messages wait at their source: aedes reads the next one after an answer to this one.
     if (message.isEnacted || isRetained(message.original)) return
     setImmediate(message.done)
@@ -423,17 +419,4 @@ export class Subscriber {
 /** Recognises the retained messages that aedes reads, which are never duplicates. */
 function isRetained({ retain, brokerId }: Delivery): boolean {
   return retain === true && !brokerId
-}
-
-/** Answers a decision already made, once; a message that waits in its queue is decided anew. */
-function askAfter(
-  decided: MaybePromise<Decision>,
-  ask: (message: DeliverMessage) => MaybePromise<Decision>,
-): Ask<DeliverMessage> {
-  let answer: MaybePromise<Decision> | undefined = decided
-  return message => {
-    const first = answer ?? ask(message)
-    answer = undefined
-    return first
-  }
 }

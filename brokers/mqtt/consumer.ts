@@ -1,3 +1,4 @@
+import { copyPayload } from '../../src/adapter/copy-payload.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
@@ -331,7 +332,7 @@ export class Consumer {
   /** Acknowledges a message that a rule has queued. It is enacted when its turn comes. */
   #acknowledgeQueued(message: ReceivedMessage): void {
     if (message.continueReading === undefined) return
-    message.copyPayload()
+    copyPayload(message.packet)
     if (message.stage === 'early') {
       message.stage = 'queued'
       this.#decided.set(message.packet, message)

@@ -122,14 +122,4 @@ export class ReceivedMessage implements Message, MessageLimits {
     this.isAhead = false
     this.isInAckWindow = false
   }
-
-  /** Copies the payload. Why: it is a view of a socket chunk, which a held message would keep in memory. */
-  copyPayload(): void {
-    const { payload } = this.packet
-    if (typeof payload === 'string' || payload.buffer.byteLength < 2 * payload.length) return
-    // Not from Buffer's pool, which would be kept in memory as well.
-    const copy = Buffer.allocUnsafeSlow(payload.length)
-    payload.copy(copy)
-    this.packet.payload = copy
-  }
 }

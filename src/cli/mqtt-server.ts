@@ -148,7 +148,7 @@ function webSocketServer(
     handleProtocols: offered => [...offered].find(name => name === 'mqtt' || name === 'mqttv3.1') ?? false,
   })
   const receiversBeforeConnect = new WeakMap<object, Receiver>()
-  limits.onGreeting(socket => {
+  limits.onConnect(socket => {
     const receiver = receiversBeforeConnect.get(socket)
     if (receiver !== undefined) receiver._maxPayload = maxPacketBytes
   })
