@@ -14,6 +14,7 @@ import {
   times,
 } from './harness.ts'
 import { writeSection } from './page.ts'
+import { traffic } from './traffic-tables.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -321,6 +322,7 @@ async function scale(): Promise<string> {
 }
 
 const PARTS = {
+  traffic,
   decide,
   scale,
   profile,
@@ -339,7 +341,7 @@ const PARTS = {
 }
 /** Their titles, in the order of the page. */
 const ORDER = [
-  ...['A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes'],
+  ...['Real traffic', 'A decision', 'A change of factor', 'Where the time goes', 'Topic patterns', 'aedes'],
   ...['A flood at aedes', 'Memory a key'],
   ...['A flood of unknown clients', 'Idle keys going', 'SQLite', 'Redis', 'Leases', 'NATS', 'MQTT consumers'],
   ...['NATS as a store', 'Analytics'],
