@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Sampler } from '../../../src/guard/resolve-outcome.ts'
 import type { CustomOutcome } from '../../../src/outcomes/exceeded.ts'
-import { setScene } from '../outcomes/scene.ts'
+import { setScene } from './scene.ts'
 
 const sceneOf = (exceeded: CustomOutcome) => setScene([{ name: 'r', rate: '10/s burst 1', exceeded }])
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { limit } from '../../src/chain/rules/rule.ts'
-import { StoreError } from '../../src/core/errors.ts'
-import type { Message } from '../../src/core/message.ts'
-import { Gate } from '../../src/gate/gate.ts'
-import { Guard, type GuardOptions } from '../../src/guard/guard.ts'
-import { ResilientStore } from '../../src/stores/resilient/resilient-store.ts'
-import { FakeClock } from '../support/fake-clock.ts'
-import { FaultyStore, type Way } from './stores/resilient/faulty-store.ts'
+import { limit } from '../../../src/chain/rules/rule.ts'
+import { StoreError } from '../../../src/core/errors.ts'
+import type { Message } from '../../../src/core/message.ts'
+import { Gate } from '../../../src/gate/gate.ts'
+import { Guard, type GuardOptions } from '../../../src/guard/guard.ts'
+import { ResilientStore } from '../../../src/stores/resilient/resilient-store.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { FaultyStore, type Way } from '../stores/resilient/faulty-store.ts'
 
 const message: Message = { topic: 't', on: 'publish', sender: { client: 'c' }, size: 0 }
 
