@@ -1,9 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { Message } from '../core/message.ts'
-import type { Partition } from './partition.ts'
-import type { PublishEntry } from './publish-entry.ts'
-import type { PublishQueue } from './publish-queue.ts'
-import type { PublishResults } from './publish-results.ts'
+import type { PublishEntry, PublishResults } from './publish-entry.ts'
+import type { Partition, PublishQueue } from './publish-queue.ts'
 
 /** Adds messages to the queue, makes room for them, and drops messages that are too old. */
 export class Admission<C> {

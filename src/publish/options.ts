@@ -75,7 +75,7 @@ export function resolveGate(
   }
   checkOptionNames(limits, { rate: true })
   const { rate } = limits
-  const gate = new Gate({ dialect, ...(clock && { clock }) })
+  const gate = new Gate({ dialect, clock })
   return { gate: gate.use(limit({ name: 'publishes', rate, exceeded: 'throttle' })), isOwned: true }
 }
 

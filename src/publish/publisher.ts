@@ -9,10 +9,8 @@ import { SafeGate } from '../guard/safe-gate.ts'
 import { Admission } from './admission.ts'
 import type { PublisherSettings } from './options.ts'
 import { Pacer } from './pacer.ts'
-import type { Partition } from './partition.ts'
-import { PublishEntry } from './publish-entry.ts'
-import { PublishQueue } from './publish-queue.ts'
-import { PublishResults } from './publish-results.ts'
+import { PublishEntry, PublishResults } from './publish-entry.ts'
+import { type Partition, PublishQueue } from './publish-queue.ts'
 import type { Published, PublisherStats, QueuePlacement, SendFailure, Transport } from './types.ts'
 
 /** Outcomes after which a message waits. */

@@ -6,10 +6,13 @@ import { Guard } from '../../../src/guard/guard.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const messageOf = (client: number): Message => ({
-  ...{ topic: 't', on: 'publish', sender: { client: String(client) }, size: 0 },
+  topic: 't',
+  on: 'publish',
+  sender: { client: String(client) },
+  size: 0,
 })
 
-/** A gate that answers when it is told to. */
+/** A gate that answers on request. */
 class SlowGate {
   readonly clock = new FakeClock()
   readonly asked: string[] = []

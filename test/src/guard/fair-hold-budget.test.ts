@@ -15,18 +15,18 @@ function setScene(exceeded: LimitOptions['exceeded'], options: GuardOptions = {}
   const gate = new Gate({ clock })
   gate.use(limit({ name: 'r', rate: '1 per 100s burst 1', per: 'client', exceeded }))
   const guard = new Guard(gate, { holds: 'all', ...options })
-  const lanes = new Map<string, SenderQueue>()
+  const senderQueues = new Map<string, SenderQueue>()
   const senders = new Map<string, { readonly client: string; readonly ip: string }>()
   const refused: string[] = []
   const send = (client: string, more: Partial<Message> = {}, ip = '10.0.0.1'): void => {
-    const senderQueue = lanes.get(client) ?? guard.senderQueue()
-    lanes.set(client, senderQueue)
+    const senderQueue = senderQueues.get(client) ?? guard.senderQueue()
+    senderQueues.set(client, senderQueue)
     const sender = senders.get(client) ?? { client, ip }
     senders.set(client, sender)
     const enact = ({ allowed }: Decision): void => void (allowed || refused.push(client))
     senderQueue.admit({ topic: 't', on: 'publish', sender, size: 10, ...more }, enact)
   }
-  const heldBy = (client: string): number => lanes.get(client)?.pending ?? 0
+  const heldBy = (client: string): number => senderQueues.get(client)?.pending ?? 0
   return { clock, gate, guard, send, refused, heldBy }
 }
 
@@ -127,27 +127,30 @@ describe('any history', () => {
       const gate = new Gate({ clock })
       gate.use(limit({ name: 'r', rate: '20/s burst 1', per: 'client', exceeded }))
       const guard = new Guard(gate, { holds: 'all', maxHeldTotal: 30, maxHeldBytesTotal: 2_000 })
-      const lanes = Array.from({ length: 8 }, () => guard.senderQueue())
-      const senders = lanes.map((_, index) => ({ client: `c${index}`, ip: `10.0.0.${index % 3}` }))
+      const senderQueues = Array.from({ length: 8 }, () => guard.senderQueue())
+      const senders = senderQueues.map((_, index) => ({ client: `c${index}`, ip: `10.0.0.${index % 3}` }))
       let enacted = 0
       for (let sent = 0; sent < 3_000; sent++) {
         const index = chance.int(0, 7)
         const message: Message = {
-          ...{ topic: `t/${chance.int(0, 5)}`, on: 'publish', sender: senders[index]! },
-          ...{ size: chance.int(1, 150), qos: chance.chance(0.2) ? 1 : 0 },
+          topic: `t/${chance.int(0, 5)}`,
+          on: 'publish',
+          sender: senders[index]!,
+          size: chance.int(1, 150),
+          qos: chance.chance(0.2) ? 1 : 0,
         }
-        lanes[index]!.admit(message, () => enacted++)
+        senderQueues[index]!.admit(message, () => enacted++)
         if (chance.chance(0.3)) clock.advance(chance.int(1, 40))
-        const accounts = lanes.map(({ account }) => account)
+        const accounts = senderQueues.map(({ account }) => account)
         expect(accounts.reduce((sum, { messages }) => sum + messages, 0)).toBe(guard.stats().held)
         expect(accounts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(guard.stats().heldBytes)
       }
       clock.advance(100_000)
       expect(enacted).toBe(3_000)
       expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0 })
-      expect(lanes.every(({ account }) => account.address === undefined && account.messagesRank === 0)).toBe(
-        true,
-      )
+      expect(
+        senderQueues.every(({ account }) => account.address === undefined && account.messagesRank === 0),
+      ).toBe(true)
     }
   })
 

@@ -210,7 +210,7 @@ describe('a throttled message', () => {
 })
 
 describe('bounds', () => {
-  it('refuse what finds no room in its lane, at once, and count it', () => {
+  it('refuse what finds no room in its sender queue, at once, and count it', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100), { maxHeldPerSender: 2 })
     const senderQueue = guard.senderQueue()
     for (const topic of ['a', 'b', 'c', 'd']) senderQueue.admit(message(topic), enact)
@@ -478,10 +478,10 @@ describe('any history', () => {
           clock,
           check: m => (m.size === 2 ? Promise.resolve().then(() => bucket.check()) : bucket.check()),
         })
-        const lanes = [guard.senderQueue(), guard.senderQueue(), guard.senderQueue()]
+        const senderQueues = [guard.senderQueue(), guard.senderQueue(), guard.senderQueue()]
         const seen: number[][] = [[], [], []]
         for (const [index, { senderQueue, waitMs, later }] of steps.entries()) {
-          lanes[senderQueue]!.admit(message(String(index), later ? 2 : 1), (_, m) =>
+          senderQueues[senderQueue]!.admit(message(String(index), later ? 2 : 1), (_, m) =>
             seen[senderQueue]!.push(Number(m.topic)),
           )
           await turns(2)

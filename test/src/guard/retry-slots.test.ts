@@ -15,7 +15,10 @@ function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = 
   const retrySlots = new RetrySlots(gate, message => gate.check(message), clock, options)
   const sender = { client: 'c' }
   const message = (more: Partial<Message> = {}): Message => ({
-    ...{ topic: 't', on: 'publish', sender, size: 1 },
+    topic: 't',
+    on: 'publish',
+    sender,
+    size: 1,
     ...more,
   })
   const ask = (id: string, more?: Partial<Message>) => {

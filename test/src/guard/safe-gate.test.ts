@@ -19,16 +19,16 @@ async function enacted(way: Way, timeoutMs: number, options: GuardOptions = {}):
   const gate = new Gate({ clock, store }).use(limit({ name: 'r', rate: '1/s', exceeded: 'drop' }))
   const guard = new Guard(gate, options)
   const startMs = clock.now()
-  let told = 'nothing'
+  let result = 'nothing'
   guard.senderQueue().admit(message, ({ outcome, reason, fallback }) => {
-    told = `${clock.now() - startMs} ms: ${outcome} ${reason}${fallback ? ' by fallback' : ''}`
+    result = `${clock.now() - startMs} ms: ${outcome} ${reason}${fallback ? ' by fallback' : ''}`
   })
   for (let ms = 0; ms < 10_000; ms += 100) await clock.advanceAsync(100)
   const { timeouts } = guard.stats()
   guard.close()
   inner.way = 'now'
   await Promise.all([gate.close(), store.close()])
-  return `${told}, ${timeouts} timeouts`
+  return `${result}, ${timeouts} timeouts`
 }
 
 describe('a guard before a store with a time limit', () => {

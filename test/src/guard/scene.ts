@@ -31,12 +31,12 @@ export function setScene(
   for (const { topic, ...rule } of rules) gate.use(topic ?? '#', limit(rule))
   const guard = new Guard(gate, { holds: 'all', ...options })
   const enacted: Enacted[] = []
-  const lanes = new Map<string, ReturnType<Guard['senderQueue']>>()
+  const senderQueues = new Map<string, ReturnType<Guard['senderQueue']>>()
   const senders = new Map<string, { readonly client: string }>()
   let count = 0
   const senderQueueOf = (client: string) => {
-    const senderQueue = lanes.get(client) ?? guard.senderQueue()
-    lanes.set(client, senderQueue)
+    const senderQueue = senderQueues.get(client) ?? guard.senderQueue()
+    senderQueues.set(client, senderQueue)
     return senderQueue
   }
   const send = (client: string, topic = 't', more: Partial<Message> = {}): number => {

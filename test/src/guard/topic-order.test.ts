@@ -147,15 +147,21 @@ describe('any history with exemptions', () => {
           },
           { holds: 'all' },
         )
-        const lanes = new Map(['a', 'b'].map(client => [client, guard.senderQueue()]))
+        const senderQueues = new Map(['a', 'b'].map(client => [client, guard.senderQueue()]))
         const senders = new Map(['a', 'b'].map(client => [client, { client }]))
         const enacted: { id: number; allowed: boolean }[] = []
         for (const [id, { client, topic, kind, word, free, waitMs }] of steps.entries()) {
           const message: Message = {
-            ...{ topic, on: 'publish', sender: senders.get(client)!, size: 5, headers: { kind } },
+            topic,
+            on: 'publish',
+            sender: senders.get(client)!,
+            size: 5,
+            headers: { kind },
             payload: () => ({ priority: word, free }),
           }
-          lanes.get(client)!.admit(message, decision => enacted.push({ id, allowed: decision.allowed }))
+          senderQueues
+            .get(client)!
+            .admit(message, decision => enacted.push({ id, allowed: decision.allowed }))
           if (when === 'later') await clock.advanceAsync(waitMs)
           else clock.advance(waitMs)
         }

@@ -25,8 +25,8 @@ interface Trial {
   /** What each sent message is answered; the default answers at once and well. */
   answer: (text: string, settle: (failure?: SendFailure) => void) => void
   publish(topic: string, text: string, wishes?: QueueParams): void
-  /** Lets the promises of what has ended be told. */
-  told(): Promise<void>
+  /** Resolves after the promises of ended messages. */
+  promisesResolved(): Promise<void>
 }
 
 /** Keeps the texts of errors that are logged. */
@@ -83,7 +83,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
         .publish(message, undefined, parseQueueParams(wishes) as QueuePlacement)
         .then(end => trial.results.set(`${topic} ${text}`, end))
     },
-    told: () => new Promise(resolve => setImmediate(resolve)),
+    promisesResolved: () => new Promise(resolve => setImmediate(resolve)),
   }
   return trial
 }
@@ -101,7 +101,7 @@ describe('a publisher', () => {
     expect(trial.sent).toHaveLength(3)
     trial.clock.advance(200)
     expect(trial.sent).toEqual(numbers(5).map(text => `t ${text}`))
-    await trial.told()
+    await trial.promisesResolved()
     expect([...trial.results.values()].map(({ outcome, waitedMs }) => `${outcome} ${waitedMs}`)).toEqual([
       ...['sent 0', 'sent 0', 'sent 100', 'sent 200', 'sent 300'],
     ])
@@ -164,7 +164,7 @@ describe('a publisher', () => {
     trial.publish('other', 'x')
     trial.clock.advance(5_000)
     expect(trial.sent).toEqual(['state 0', 'state 49', 'other x'])
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('state 20')).toMatchObject({
       outcome: 'dropped',
       why: 'superseded',
@@ -177,7 +177,7 @@ describe('a publisher', () => {
     const trial = open({ rate: '10/h burst 1' })
     trial.publish('f', 'first')
     for (const text of numbers(20)) trial.publish('t', text, { latest: Number(text) % every === 0 })
-    await trial.told()
+    await trial.promisesResolved()
     const gone = [...trial.results].filter(([, { why }]) => why === 'superseded').map(([name]) => name)
     expect(gone).toEqual(
       numbers(20)
@@ -198,7 +198,7 @@ describe('a publisher', () => {
     trial.publish('u', 'low', { latest: true, priority: 'low' })
     trial.clock.advance(10_000)
     expect(trial.sent).toEqual(['f first', 't fire', 'u low', 'n normal'])
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('u fire')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 4, dropped: 2 })
   })
@@ -211,7 +211,7 @@ describe('a publisher', () => {
     trial.publish('t', 'alarm 2', { priority: 'emergency' })
     trial.publish('t', 'newer state', { latest: true, priority: 'low' })
     trial.clock.advance(1_000)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t state')).toMatchObject({ why: 'superseded' })
     trial.clock.advance(10_000)
     expect(trial.sent).toEqual(['f first', 't alarm 1', 't alarm 2', 't newer state'])
@@ -226,7 +226,7 @@ describe('a publisher', () => {
     settles[1]!()
     settles[0]!({ error: new Error('too much'), slowDown: true })
     trial.clock.advance(60_000)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.sent).toEqual(['t state', 't alarm'])
     expect(trial.results.get('t state')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
   })
@@ -244,7 +244,7 @@ describe('a publisher', () => {
     trial.publish('t', 'urgent', { priority: 'emergency' })
     trial.clock.advance(10_000)
     expect(trial.sent).toEqual(['t 0', 't urgent'])
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 2 })
   })
 
@@ -261,7 +261,7 @@ describe('a publisher', () => {
     trial.ready = false
     for (const text of numbers(4)) trial.publish('t', text)
     trial.publish('t', 'alarm', { priority: 'emergency' })
-    await trial.told()
+    await trial.promisesResolved()
     expect([...trial.results.keys()]).toEqual(['t 3', 't 2'])
     expect(trial.results.get('t 2')).toMatchObject({ outcome: 'dropped', why: 'overflow' })
     trial.ready = true
@@ -274,7 +274,7 @@ describe('a publisher', () => {
     trial.ready = false
     for (const text of numbers(5)) trial.publish('t', text)
     trial.publish('t', 'idle', { priority: 'low' })
-    await trial.told()
+    await trial.promisesResolved()
     expect([...trial.results.keys()]).toEqual(['t 0', 't 1', 't idle'])
     expect(trial.parts.publisher.stats().waiting).toBe(3)
   })
@@ -286,7 +286,7 @@ describe('a publisher', () => {
     trial.publish('t', 'y'.repeat(39))
     trial.publish('t', 'z')
     trial.publish('t'.repeat(101), '')
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 2, waitingBytes: 100, dropped: 2 })
   })
 
@@ -298,10 +298,10 @@ describe('a publisher', () => {
     trial.publish('t', 'young')
     trial.publish('state', 'kept', { latest: true })
     trial.clock.advance(499)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.size).toBe(0)
     trial.clock.advance(1)
-    await trial.told()
+    await trial.promisesResolved()
     expect([...trial.results]).toEqual([
       ['t old', { outcome: 'dropped', why: 'expired', attempts: 0, waitedMs: 1_000 }],
     ])
@@ -343,7 +343,7 @@ describe('a publisher', () => {
     ])
     for (const text of ['a', 'b']) trial.publish('t', text)
     trial.publish('u', 'x'.repeat(101))
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t b')).toMatchObject({ outcome: 'refused', decision: { rule: 'reject' } })
     expect([...trial.results.values()][2]).toMatchObject({
       outcome: 'dropped',
@@ -362,12 +362,12 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ slowDowns: 1, waiting: 1 })
     expect(trial.parts.publisher.stats().pacePerSecond).toBeLessThan(10_000)
     trial.clock.advance(10_000)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t 0')).toMatchObject({ outcome: 'refused', attempts: 4 })
     refusing = false
     trial.publish('t', '1')
     trial.clock.advance(10_000)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t 1')).toMatchObject({ outcome: 'sent', attempts: 1 })
     for (let second = 0; second < 120; second++) {
       trial.publish('t', `later ${second}`)
@@ -381,7 +381,7 @@ describe('a publisher', () => {
     const error = new Error('gone')
     trial.answer = (_text, settle) => settle({ error, slowDown: false })
     trial.publish('t', '0')
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t 0')).toEqual({ outcome: 'failed', error, attempts: 1, waitedMs: 0 })
   })
 
@@ -404,7 +404,7 @@ describe('a publisher', () => {
     for (const text of numbers(4)) trial.publish('t', text)
     trial.parts.close()
     trial.publish('t', 'late')
-    await trial.told()
+    await trial.promisesResolved()
     expect([...trial.results.values()].map(({ outcome, why }) => why ?? outcome)).toEqual([
       ...['sent', 'closed', 'closed', 'closed', 'closed'],
     ])
@@ -418,7 +418,7 @@ describe('a publisher', () => {
     trial.publish('t', 'under way')
     trial.parts.close()
     const flushed = trial.parts.publisher.flush()
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.size).toBe(0)
     trial.ready = false
     trial.parts.publisher.disconnected()
@@ -459,7 +459,7 @@ describe('a publisher', () => {
     const trial = open([() => new Promise<Decision>(() => {})])
     trial.publish('t', '0')
     await trial.clock.advanceAsync(1_000)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.sent).toEqual([])
     expect(trial.results.get('t 0')).toMatchObject({
       outcome: 'refused',
@@ -489,7 +489,7 @@ describe('a publisher', () => {
       slowDowns: 0,
       pacePerSecond: undefined,
     })
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.sent.slice(-500)).toEqual(numbers(500).map(text => `t ${text}`))
   })
 
@@ -499,7 +499,7 @@ describe('a publisher', () => {
       settle({ error: new Error('no stream'), slowDown: false, again: 'later' })
     trial.publish('t', '0')
     trial.clock.advance(31_000)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t 0')).toMatchObject({ outcome: 'refused', error: new Error('no stream') })
   })
 
@@ -529,7 +529,7 @@ describe('a publisher', () => {
     trial.publish('t', 'waiting', { signal: waiting.signal, latest: true })
     trial.publish('t', 'other')
     waiting.abort()
-    await trial.told()
+    await trial.promisesResolved()
     for (const text of ['early', 'waiting'])
       expect(trial.results.get(`t ${text}`)).toMatchObject({ outcome: 'dropped', why: 'aborted' })
     trial.clock.advance(10_000)
@@ -565,7 +565,7 @@ describe('a publisher', () => {
     const trial = open([middleware], { logger: loggerOf(logged) })
     for (const text of ['0', '1']) trial.publish('t', text)
     await trial.clock.advanceAsync(10)
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.sent).toEqual([])
     for (const text of ['0', '1'])
       expect(trial.results.get(`t ${text}`)).toMatchObject({
@@ -589,7 +589,7 @@ describe('a publisher', () => {
     const trial = open([failing], { logger: loggerOf(logged) })
     Object.defineProperty(trial.parts.gate.store, 'fallback', { value: fallback })
     trial.publish('t', '0')
-    await trial.told()
+    await trial.promisesResolved()
     expect(trial.results.get('t 0')).toMatchObject({ outcome })
     expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 1, [outcome]: 1 })
     expect(logged).toHaveLength(1)
