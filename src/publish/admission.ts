@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Message } from '../core/message.ts'
+import type { SafeGate } from '../guard/safe-gate.ts'
 import type { PublishEntry, PublishResults } from './publish-entry.ts'
 import type { Partition, PublishQueue } from './publish-queue.ts'
 
@@ -7,10 +8,9 @@ import type { Partition, PublishQueue } from './publish-queue.ts'
 export class Admission<C> {
   readonly #publishQueue: PublishQueue<C>
   readonly #results: PublishResults<C>
+  readonly #safeGate: SafeGate
   readonly #clock: Clock
   readonly #maxAgeMs: number
-  /** Returns the partition of a held rule that a message must wait behind. */
-  readonly #partitionAhead: (message: Message) => Partition<C> | undefined
   /** Called when messages may have left the queue because of their age. */
   readonly #onExpired: () => void
   #cancelExpiry: (() => void) | undefined
@@ -19,16 +19,16 @@ export class Admission<C> {
   constructor(
     publishQueue: PublishQueue<C>,
     results: PublishResults<C>,
+    safeGate: SafeGate,
     clock: Clock,
     maxAgeMs: number,
-    partitionAhead: (message: Message) => Partition<C> | undefined,
     onExpired: () => void,
   ) {
     this.#publishQueue = publishQueue
     this.#results = results
+    this.#safeGate = safeGate
     this.#clock = clock
     this.#maxAgeMs = maxAgeMs
-    this.#partitionAhead = partitionAhead
     this.#onExpired = onExpired
   }
 
@@ -56,6 +56,16 @@ export class Admission<C> {
     return this.#replaceOlder(other, entry)
   }
 
+  /** Returns the partition of a held rule that a message must wait behind. */
+  partitionAhead(message: Message): Partition<C> | undefined {
+    for (const rule of this.#publishQueue.rules) {
+      const key = this.#safeGate.keyOf(rule, message)
+      const partition = key === undefined ? undefined : this.#publishQueue.partitionOf(rule, key)
+      if (partition !== undefined) return partition
+    }
+    return undefined
+  }
+
   #replaceOlder(older: PublishEntry<C>, entry: PublishEntry<C>): boolean {
     if (entry.rank > older.rank) {
       this.#publishQueue.remove(older)
@@ -75,7 +85,7 @@ export class Admission<C> {
   #isKeptByRule({ message }: PublishEntry<C>): boolean {
     return (
       this.#publishQueue.latestOf(message.topic) !== undefined &&
-      this.#partitionAhead(message)?.keepsLatest === true
+      this.partitionAhead(message)?.keepsLatest === true
     )
   }
 

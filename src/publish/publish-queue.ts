@@ -52,7 +52,9 @@ export class PublishQueue<C> {
   readonly undecided = new Partition<C>()
   /** Partitions by rule, then by key. */
   readonly #held = new Map<string, Map<string, Partition<C>>>()
-  #partitions = new Set<Partition<C>>([this.undecided])
+  readonly #partitions = new Set<Partition<C>>([this.undecided])
+  /** Partitions that do not sleep. Why: a message must not cost a look at each key that is held back. */
+  readonly #awake = new Set<Partition<C>>([this.undecided])
   readonly #perRank: number[] = Array.from({ length: MOST_URGENT + 1 }, () => 0)
   /** Waiting messages that keep only the latest, by topic. */
   readonly #latest = new Map<string, PublishEntry<C>>()
@@ -147,6 +149,7 @@ export class PublishQueue<C> {
     const partition = new Partition<C>(rule, key)
     keys.set(key, partition)
     this.#partitions.add(partition)
+    this.#awake.add(partition)
     return partition
   }
 
@@ -156,17 +159,28 @@ export class PublishQueue<C> {
     partition.cancelSleep?.()
     partition.cancelSleep = undefined
     this.#partitions.delete(partition)
+    this.#awake.delete(partition)
     const keys = this.#held.get(partition.rule)
     keys?.delete(partition.key)
     if (keys?.size === 0) this.#held.delete(partition.rule)
   }
 
+  /** Lets a partition sleep until `wake` is called. `cancelSleep` cancels the timer of that call. */
+  putToSleep(partition: Partition<C>, cancelSleep: () => void): void {
+    partition.cancelSleep?.()
+    partition.cancelSleep = cancelSleep
+    this.#awake.delete(partition)
+  }
+
+  wake(partition: Partition<C>): void {
+    partition.cancelSleep?.()
+    partition.cancelSleep = undefined
+    this.#awake.add(partition)
+  }
+
   /** Wakes all partitions. */
   wakeAll(): void {
-    for (const partition of this.#partitions) {
-      partition.cancelSleep?.()
-      partition.cancelSleep = undefined
-    }
+    for (const partition of this.#partitions) this.wake(partition)
   }
 
   /** Removes all partitions and their timers. */
@@ -177,8 +191,7 @@ export class PublishQueue<C> {
   /** Returns the next entry to send, with its partition. The highest rank goes first, then the earliest. */
   next(): { readonly entry: PublishEntry<C>; readonly partition: Partition<C> } | undefined {
     let next: { readonly entry: PublishEntry<C>; readonly partition: Partition<C> } | undefined
-    for (const partition of this.#partitions) {
-      if (partition.cancelSleep !== undefined) continue
+    for (const partition of this.#awake) {
       const entry = partition.first()
       if (entry === undefined) {
         this.removePartition(partition)

@@ -87,9 +87,9 @@ export class Publisher<C> {
     this.#admission = new Admission(
       this.#publishQueue,
       this.#results,
+      this.#safeGate,
       clock,
       settings.maxAgeMs,
-      message => this.#partitionAhead(message),
       () => this.#notifyIdle(),
     )
     gate.on('changed', this.#onChanged)
@@ -249,7 +249,7 @@ export class Publisher<C> {
     if (next === undefined) return false
     const { entry, partition } = next
     if (partition === this.#publishQueue.undecided && this.#publishQueue.hasHeld) {
-      const partitionAhead = this.#partitionAhead(entry.message)
+      const partitionAhead = this.#admission.partitionAhead(entry.message)
       if (partitionAhead !== undefined) {
         this.#publishQueue.remove(entry)
         entry.latest ||= partitionAhead.keepsLatest
@@ -404,20 +404,11 @@ export class Publisher<C> {
     }
     partition.keepsLatest = decision.outcome === 'latest'
     this.#publishQueue.putBack(entry, partition)
-    partition.cancelSleep?.()
-    partition.cancelSleep = this.#clock.after(Math.max(1, decision.retryAfterMs), () => {
-      partition.cancelSleep = undefined
+    const cancelSleep = this.#clock.after(Math.max(1, decision.retryAfterMs), () => {
+      this.#publishQueue.wake(partition)
       this.pump()
     })
-  }
-
-  #partitionAhead(message: Message): Partition<C> | undefined {
-    for (const rule of this.#publishQueue.rules) {
-      const key = this.#safeGate.keyOf(rule, message)
-      const partition = key === undefined ? undefined : this.#publishQueue.partitionOf(rule, key)
-      if (partition !== undefined) return partition
-    }
-    return undefined
+    this.#publishQueue.putToSleep(partition, cancelSleep)
   }
 
   #pauseFor(ms: number): void {
