@@ -5,11 +5,11 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { brokerInternals } from './aedes-internals.ts'
+import { SenderQueues } from './client-queues.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { FairReadScheduler } from './fair-read-scheduler.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
 import { RefusalNotices } from './refusal-notices.ts'
-import { SenderQueues } from './sender-queues.ts'
 import type { SharedReadState } from './socket-read-throttle.ts'
 
 /** Messages by result, since the limiter was attached. */

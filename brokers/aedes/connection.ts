@@ -5,12 +5,12 @@ import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { clientInternals } from './aedes-internals.ts'
+import type { QueueUser, SenderQueues } from './client-queues.ts'
 import { createSenderOf } from './connection-sender.ts'
 import { type MessageSource, PublishMessage } from './message.ts'
 import type { Settings } from './options.ts'
 import { isEmittingPacket, RawPublishFilter } from './raw-publish-filter.ts'
 import { NOTICE_EVERY_MS, type RefusalNotices } from './refusal-notices.ts'
-import type { QueueUser, SenderQueues } from './sender-queues.ts'
 import { ReadThrottle, type SharedReadState } from './socket-read-throttle.ts'
 
 /** Minimum pause after refusals, and the default if a rule reports no `resetMs`. */
