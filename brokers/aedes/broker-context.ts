@@ -5,7 +5,7 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { brokerInternals } from './aedes-internals.ts'
-import { SenderQueues } from './client-queues.ts'
+import { ClientQueues } from './client-queues.ts'
 import { Connection, type ConnectionContext } from './connection.ts'
 import { FairReadScheduler } from './fair-read-scheduler.ts'
 import { completeSettings, type LimitBrokerOptions, type Settings } from './options.ts'
@@ -48,7 +48,7 @@ export class BrokerContext implements ConnectionContext {
   readonly refusals: RefusalLog
   readonly notices: RefusalNotices | undefined
   readonly connections = new Set<Connection>()
-  readonly queues = new SenderQueues()
+  readonly queues = new ClientQueues()
   readonly sharedReads: SharedReadState
   /** Listeners called with each client that has sent its CONNECT. */
   readonly connectListeners = new Set<(client: Client) => void>()

@@ -2,7 +2,7 @@ import { hashLongPart } from '../../src/core/hash-long-part.ts'
 import type { SenderQueue } from '../../src/guard/guard.ts'
 
 /** A connection, as used by the queue of its client id. */
-export interface QueueUser {
+export interface QueueConnection {
   readonly clientId: string
   /** Queue created with the connection; the client id uses it if it has no other. */
   readonly requests: SenderQueue
@@ -16,14 +16,14 @@ export interface QueueUser {
 
 interface ClientQueue {
   readonly senderQueue: SenderQueue
-  user: QueueUser
+  user: QueueConnection
 }
 
 /**
  * Queues by client id, which outlive connections: messages of an earlier connection go first, then its will, then
  * messages of the next one. All count as held by one client.
  */
-export class SenderQueues {
+export class ClientQueues {
   readonly #queues = new Map<string, ClientQueue>()
 
   get size(): number {
@@ -31,9 +31,9 @@ export class SenderQueues {
   }
 
   /** Assigns the queue of a client id to its new connection. `earlier` is the connection that used it before. */
-  assignQueue(user: QueueUser): {
+  assignQueue(user: QueueConnection): {
     readonly senderQueue: SenderQueue
-    readonly earlier: QueueUser | undefined
+    readonly earlier: QueueConnection | undefined
   } {
     const key = hashLongPart(user.clientId)
     const queue = this.#queues.get(key)
@@ -55,7 +55,7 @@ export class SenderQueues {
   }
 
   /** Called when a connection has closed or its last message is done: deletes its queue if it is unused. */
-  release(user: QueueUser): void {
+  release(user: QueueConnection): void {
     const key = hashLongPart(user.clientId)
     const queue = this.#queues.get(key)
     if (queue?.user === user) this.#deleteIfUnused(key, queue)

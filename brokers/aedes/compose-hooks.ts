@@ -19,7 +19,7 @@ export type HookName =
   | 'authorizeForward'
 
 /** Application hook that a composed hook calls first. */
-export interface Composed<Name extends HookName> {
+export interface ComposedHook<Name extends HookName> {
   /** The application's own hook. */
   readonly userHook: Aedes[Name]
   /** True if the application has assigned another hook, which may call this one: then only `userHook` is called. */
@@ -27,7 +27,7 @@ export interface Composed<Name extends HookName> {
 }
 
 /** Creates a hook that calls the application's hook and then does its own part. */
-export type CreateHook<Name extends HookName> = (composed: Composed<Name>) => Aedes[Name]
+export type CreateHook<Name extends HookName> = (composed: ComposedHook<Name>) => Aedes[Name]
 
 /** A composed hook that can be rebuilt when the application assigns another. */
 interface Composition<Name extends HookName> {
@@ -42,8 +42,8 @@ function compose<Name extends HookName>(
   name: Name,
   createHook: CreateHook<Name>,
 ): Composition<Name> {
-  const composedOf = new WeakMap<Aedes[Name], Composed<Name>>()
-  let composed: Composed<Name>
+  const composedOf = new WeakMap<Aedes[Name], ComposedHook<Name>>()
+  let composed: ComposedHook<Name>
   let hook: Aedes[Name]
   const rebuild = (userHook: Aedes[Name]): void => {
     composed = { userHook, isRetired: false }

@@ -1,5 +1,5 @@
 import type { Client, ConnectPacket } from 'aedes'
-import { walkForwarded } from '../../src/adapter/trusted-proxies.ts'
+import { findForwardedIp } from '../../src/adapter/trusted-proxies.ts'
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { canonicalIp } from '../../src/conditions/cidr.ts'
 import type { Logger } from '../../src/core/logger.ts'
@@ -11,13 +11,13 @@ import type { Settings } from './options.ts'
  * Returns the sender of a connection: client id, username, address and fields from the application. One object for the
  * life of the connection, to which limits attach their state.
  */
-export function createSenderOf(
+export function createClientSender(
   client: Client,
   connect: ConnectPacket | undefined,
   settings: Settings,
   logger: Logger,
 ): Sender {
-  const ip = readIp(client, settings)
+  const ip = readClientIp(client, settings)
   const id = client.id ?? connect?.clientId
   return createSender({
     client: id || undefined,
@@ -28,12 +28,12 @@ export function createSenderOf(
 }
 
 /** Returns the address from the PROXY header, else from X-Forwarded-For of a trusted proxy, else the socket's own. */
-export function readIp(client: Client, settings: Settings): string | undefined {
+export function readClientIp(client: Client, settings: Settings): string | undefined {
   const named = clientInternals(client).connDetails?.ipAddress
   if (typeof named === 'string' && named !== '') return canonicalIp(named)
   const request = client.req
   if (request?.socket) {
-    return walkForwarded(request.socket.remoteAddress, request.headers?.['x-forwarded-for'], settings.trust)
+    return findForwardedIp(request.socket.remoteAddress, request.headers?.['x-forwarded-for'], settings.trust)
   }
   const remote = (client.conn as { remoteAddress?: unknown }).remoteAddress
   return typeof remote === 'string' ? canonicalIp(remote) : undefined

@@ -5,9 +5,9 @@ import type { Message, Sender } from '../../src/core/message.ts'
 import type { Ask, Enact, Guard, SenderQueue, SenderQueueHooks } from '../../src/guard/guard.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { clientInternals } from './aedes-internals.ts'
-import type { QueueUser, SenderQueues } from './client-queues.ts'
-import { createSenderOf } from './connection-sender.ts'
-import { type MessageSource, PublishMessage } from './message.ts'
+import type { ClientQueues, QueueConnection } from './client-queues.ts'
+import { createClientSender } from './connection-sender.ts'
+import { PublishMessage, type PublishSource } from './message.ts'
 import type { Settings } from './options.ts'
 import { isEmittingPacket, RawPublishFilter } from './raw-publish-filter.ts'
 import { NOTICE_EVERY_MS, type RefusalNotices } from './refusal-notices.ts'
@@ -32,7 +32,7 @@ export interface ConnectionContext {
   readonly guard: Guard
   readonly settings: Settings
   readonly logger: Logger
-  readonly queues: SenderQueues
+  readonly queues: ClientQueues
   readonly sharedReads: SharedReadState
   readonly refusals: RefusalLog
   readonly notices: RefusalNotices | undefined
@@ -46,7 +46,7 @@ export interface ConnectionContext {
 }
 
 /** A connection of aedes: its sender, its held messages and its read throttle. */
-export class Connection implements MessageSource, QueueUser {
+export class Connection implements PublishSource, QueueConnection {
   readonly sender: Sender
   /** Queue of connects and subscribes. */
   readonly requests: SenderQueue
@@ -104,7 +104,7 @@ export class Connection implements MessageSource, QueueUser {
     this.#context = context
     this.#client = client
     this.#keepaliveMs = readKeepaliveMs(client, connect)
-    this.sender = createSenderOf(client, connect, context.settings, context.logger)
+    this.sender = createClientSender(client, connect, context.settings, context.logger)
     // aedes adds a listener for each packet that waits for a slow socket. Their number is bounded by `maxUnsentBytes`.
     client.conn.setMaxListeners(0)
     this.readThrottle = new ReadThrottle(client.conn, {

@@ -10,7 +10,7 @@ import type { AedesMessage, PacketLike } from './message.ts'
  * Returns the packet to publish in place of a degraded one; undefined if the rule does not say how. The original packet
  * is unchanged, because it is acknowledged by its own QoS.
  */
-export function degradedPacket(
+export function degradePacket(
   ruleInfo: RuleInfo | undefined,
   message: AedesMessage,
   decision: Decision,
@@ -26,7 +26,7 @@ export function degradedPacket(
  * Returns the packet to publish in place of a redirected one, never retained; undefined if there is no valid topic, and
  * the message is then dropped.
  */
-export function redirectedPacket(
+export function redirectPacket(
   broker: Aedes,
   ruleInfo: RuleInfo | undefined,
   message: AedesMessage,

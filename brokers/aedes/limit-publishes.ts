@@ -7,7 +7,7 @@ import { answerOnce } from './answer-once.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composePlainHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
-import { degradedPacket, redirectedPacket } from './degrade-and-redirect.ts'
+import { degradePacket, redirectPacket } from './degrade-and-redirect.ts'
 import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
 import type { DecideOnPublish, PublishInterceptor } from './publish-interceptor.ts'
 import { refusalError } from './refusal-error.ts'
@@ -161,7 +161,7 @@ export function limitPublishes(
   }
 
   function degrade(decision: Decision, message: PublishMessage): void {
-    const degraded = degradedPacket(gate.ruleOf(decision.rule ?? ''), message, decision)
+    const degraded = degradePacket(gate.ruleOf(decision.rule ?? ''), message, decision)
     if (degraded === undefined) {
       pass(decision, message)
       return
@@ -219,7 +219,7 @@ export function limitPublishes(
   function redirect(decision: Decision, message: PublishMessage): PacketLike | undefined {
     const ruleInfo = gate.ruleOf(decision.rule ?? '')
     if (ruleInfo?.exceeded.redirect === undefined) counters.unsupported++
-    return redirectedPacket(broker, ruleInfo, message, decision)
+    return redirectPacket(broker, ruleInfo, message, decision)
   }
 
   function discard(packet: object, callback: Callback, acknowledged?: () => void): void {

@@ -70,7 +70,7 @@ function bytesOf({ payload }: PacketLike): Uint8Array {
 }
 
 /** A QoS 0 PUBLISH that is still raw bytes of a chunk; its payload is extracted only on demand. */
-export class RawMessage implements Message {
+export class RawPublishMessage implements Message {
   declare readonly topic: string
   declare readonly sender: Sender
   declare readonly size: number
@@ -112,7 +112,7 @@ export class RawMessage implements Message {
 }
 
 /** Connection that sent a message. */
-export interface MessageSource {
+export interface PublishSource {
   readonly isDisconnecting: boolean
   readonly disconnectReason: 'policy' | 'shutdown' | undefined
   /** Records a refusal; returns true if the client is to be disconnected. */
@@ -132,7 +132,7 @@ export class PublishMessage extends AedesMessage {
   declare readonly callback: (error?: Error | null) => void
   declare readonly will: boolean
   /** Undefined for a will whose client is not connected. */
-  declare readonly source: MessageSource | undefined
+  declare readonly source: PublishSource | undefined
   /** True if the topic is that of the received bytes: no application hook has changed it. */
   declare readonly isTopicUnchanged: boolean
   /** Progress: `queued` is in its rule's queue, `enacted` is done. */
@@ -145,7 +145,7 @@ export class PublishMessage extends AedesMessage {
     packet: PacketLike,
     callback: (error?: Error | null) => void,
     will: boolean,
-    source: MessageSource | undefined,
+    source: PublishSource | undefined,
     isTopicUnchanged: boolean,
   ) {
     super('publish', sender, packet)

@@ -2,7 +2,7 @@ import type { Aedes, Client } from 'aedes'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import { brokerInternals, clientInternals, type Parser } from './aedes-internals.ts'
 import type { BrokerContext } from './broker-context.ts'
-import { readIp } from './connection-sender.ts'
+import { readClientIp } from './connection-sender.ts'
 
 const LOG_EVERY_MS = 1_000
 
@@ -13,7 +13,7 @@ const FILTER_PACKET_BYTES: ReadonlyMap<string | undefined, number> = new Map([
 ])
 
 /** Returns the bytes of a whole packet: first byte, remaining length of 1 to 4 bytes, and the rest [MQTT-2.2.3]. */
-export function packetBytes(remainingLength: number): number {
+export function packetSizeBytes(remainingLength: number): number {
   if (remainingLength < 128) return remainingLength + 2
   if (remainingLength < 16_384) return remainingLength + 3
   return remainingLength + (remainingLength < 2_097_152 ? 4 : 5)
@@ -59,7 +59,7 @@ class PacketSizeLimit {
 
   #accepts(client: Client, parser: Parser): boolean {
     const { maxPacketBytes } = this.#context.settings
-    const bytes = packetBytes(parser.packet?.length ?? 0)
+    const bytes = packetSizeBytes(parser.packet?.length ?? 0)
     // Before the CONNECT is being processed, a packet is either a CONNECT or not MQTT.
     const isConnected = client.connected || client.connecting
     const cmd = parser.packet?.cmd
@@ -97,7 +97,7 @@ class PacketSizeLimit {
       this.#suppressed++
       return
     }
-    const context = { client: client.id ?? undefined, ip: readIp(client, settings), packet, ...numbers }
+    const context = { client: client.id ?? undefined, ip: readClientIp(client, settings), packet, ...numbers }
     logger.warn({ ...context, suppressed: this.#suppressed }, `${what} refused, connection closed: ${option}`)
     this.#loggedAtMs = nowMs
     this.#suppressed = 0

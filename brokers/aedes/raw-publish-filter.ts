@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import type { Parser } from './aedes-internals.ts'
-import { RawMessage } from './message.ts'
+import { RawPublishMessage } from './message.ts'
 
 /** First byte of a QoS 0 PUBLISH without DUP, without and with retain [MQTT-3.3.1]. */
 const PUBLISH = 0x30
@@ -74,7 +74,7 @@ export class RawPublishFilter {
     for (;;) {
       const end = this.#endOfMatch(chunk, at)
       if (end === 0) break
-      const message = new RawMessage(
+      const message = new RawPublishMessage(
         this.#host.sender,
         this.#topic,
         chunk,

@@ -22,7 +22,7 @@ export function trustProxies(addresses: readonly string[]): TrustProxy {
  * Returns the address a request came from. Reads X-Forwarded-For from the right, as each proxy appends the address it
  * saw, and stops at the first address that is not a trusted proxy. Entries left of it can be forged. Never throws.
  */
-export function walkForwarded(
+export function findForwardedIp(
   remoteIp: string | undefined,
   header: string | readonly string[] | undefined,
   trust: TrustProxy,

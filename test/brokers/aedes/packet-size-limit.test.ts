@@ -3,7 +3,7 @@ import { Aedes } from 'aedes'
 import mqttPacket from 'mqtt-packet'
 import { afterEach, describe, expect, it } from 'vitest'
 import { limitBroker } from '../../../brokers/aedes/index.ts'
-import { packetBytes } from '../../../brokers/aedes/packet-size-limit.ts'
+import { packetSizeBytes } from '../../../brokers/aedes/packet-size-limit.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, RawClient, startBroker, type TestBroker } from './harness.ts'
@@ -44,7 +44,7 @@ const CONNECT = 0x10
 describe('the largest packet', () => {
   it('counts the first byte and the length, too', () => {
     for (const length of [0, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455]) {
-      expect(packetBytes(length)).toBe(length + head(PUBLISH, length).length)
+      expect(packetSizeBytes(length)).toBe(length + head(PUBLISH, length).length)
     }
   })
   it('passes, and one byte more closes the connection as soon as the length is read', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { AedesMessage, RawMessage } from '../../../brokers/aedes/message.ts'
+import { AedesMessage, RawPublishMessage } from '../../../brokers/aedes/message.ts'
 import { CapturedMessage } from '../../../src/cli/captured-message.ts'
 import { compileCondition } from '../../../src/conditions/compile.ts'
 import type { ValueTest } from '../../../src/conditions/condition.ts'
@@ -17,7 +17,7 @@ const KINDS: Readonly<Record<string, (payload: string) => Message>> = {
   'aedes with a text': payload => new AedesMessage('publish', SENDER, { topic: 'a', payload }),
   'bytes of a chunk': payload => {
     const chunk = Buffer.from(`before${payload}after`)
-    return new RawMessage(SENDER, 'a', chunk, 6, chunk.length - 5, 0)
+    return new RawPublishMessage(SENDER, 'a', chunk, 6, chunk.length - 5, 0)
   },
   'to be published': payload =>
     new OutgoingMessage({ protocol: 'nats', topic: 'a', sender: SENDER, body: Buffer.from(payload) }),
