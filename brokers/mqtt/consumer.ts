@@ -1,4 +1,5 @@
 import { copyPayload } from '../../src/adapter/copy-payload.ts'
+import { ErrorLog } from '../../src/adapter/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
@@ -36,6 +37,7 @@ export class Consumer {
   readonly senders: SenderLookup
   readonly keepAlive: KeepAlive
   readonly executor: DecisionExecutor
+  readonly #errorLog: ErrorLog
   readonly counters = createCounters()
   readonly #gate: Gate
   readonly #ackSender: AckSender
@@ -75,16 +77,17 @@ export class Consumer {
     })
     this.keepAlive = new KeepAlive(client, this.guard.clock)
     this.#ackSender = new AckSender(client, this.keepAlive)
+    this.#errorLog = new ErrorLog(this.guard.clock, this.logger)
     const { deadLetter, deadLetterTimeoutMs } = options
     this.executor = new DecisionExecutor(options.handler, gate, {
       counters: this.counters,
-      logger: this.logger,
+      errorLog: this.#errorLog,
       refusals: new RefusalLog(this.logger, this.guard.clock, message => gate.senderOf(message)),
       deadLetter: deadLetter && new DeadLetterPublisher(deadLetter, this.guard.clock, deadLetterTimeoutMs),
       release: this.#release,
     })
     this.senders = new SenderLookup(options.identify, err =>
-      this.executor.logFailure(err, 'identify threw, the sender is unknown'),
+      this.#errorLog.logError('identify threw, the sender is unknown', err),
     )
     this.#senderQueue = this.#createSenderQueue()
     this.#ackWindow = this.#createAckWindow()
@@ -353,7 +356,7 @@ export class Consumer {
       else this.#ackSender.finish(message, reasonCode)
     } catch (err) {
       // A client that has ended has no store to read.
-      this.executor.logFailure(err, 'the client could not acknowledge the message')
+      this.#errorLog.logError('the client could not acknowledge the message', err)
     }
   }
 

@@ -1,5 +1,5 @@
+import type { ErrorLog } from '../../src/adapter/error-log.ts'
 import type { Decision } from '../../src/core/decision.ts'
-import type { Logger } from '../../src/core/logger.ts'
 import { isThenable } from '../../src/core/maybe-promise.ts'
 import type { RefusalLog } from '../../src/guard/refusal-log.ts'
 import type { Gate, KeyInFlight } from '../../src/index.ts'
@@ -44,15 +44,12 @@ export function createCounters(): MessageCounters {
 
 export interface DecisionExecutorParts {
   readonly counters: MessageCounters
-  readonly logger: Logger
+  readonly errorLog: ErrorLog
   readonly refusals: RefusalLog
   readonly deadLetter: DeadLetterPublisher | undefined
   /** Acknowledges a message and lets the client continue. */
   release(message: ReceivedMessage): void
 }
-
-/** Most failures that are logged. Later ones are only counted. */
-const MAX_LOGGED = 32
 
 /** Enacts decisions: passes messages to the handler one after another, and drops, refuses or redirects the others. */
 export class DecisionExecutor {
@@ -60,7 +57,6 @@ export class DecisionExecutor {
   readonly #gate: Gate
   readonly #parts: DecisionExecutorParts
   readonly #serialQueue: SerialQueue<ReceivedMessage>
-  #loggedCount = 0
 
   constructor(handler: Handler, gate: Gate, parts: DecisionExecutorParts) {
     this.#handler = handler
@@ -115,17 +111,6 @@ export class DecisionExecutor {
   recordRejection(decision: Decision, message: ReceivedMessage): void {
     this.#parts.counters.rejected++
     this.#parts.refusals.recordRefusal(message, decision)
-  }
-
-  /** Logs failures of application code, at most a few. Never throws. */
-  logFailure(err: unknown, text: string): void {
-    if (this.#loggedCount >= MAX_LOGGED) return
-    this.#loggedCount++
-    try {
-      this.#parts.logger.error({ err }, text)
-    } catch {
-      // A logger that throws must not stop a consumer.
-    }
   }
 
   readonly #dispatch = (message: ReceivedMessage): Promise<void> | undefined =>
@@ -184,7 +169,7 @@ export class DecisionExecutor {
   /** Acknowledges a message whose handler failed. Otherwise it would use up the window until the next connection. */
   #handleFailure(err: unknown, message: ReceivedMessage): void {
     this.#parts.counters.handlerFailures++
-    this.logFailure(err, 'the handler threw, the message is acknowledged')
+    this.#parts.errorLog.logError('the handler failed, the message is acknowledged', err)
     this.#gate.forgetPayload(message)
     this.#parts.release(message)
   }
@@ -206,13 +191,13 @@ export class DecisionExecutor {
   }
 
   #redirect(deadLetter: DeadLetterPublisher, decision: Decision, message: ReceivedMessage): void {
-    const { counters, refusals, release } = this.#parts
+    const { counters, refusals, errorLog, release } = this.#parts
     refusals.recordRefusal(message, decision)
     deadLetter.send(message, decision, this.#gate.ruleOf(decision.rule ?? ''), failure => {
       if (failure === undefined) counters.redirected++
       else {
         counters.redirectFailures++
-        this.logFailure(failure, 'a message was not redirected')
+        errorLog.logError('a message was not redirected', failure)
       }
       release(message)
     })

@@ -56,7 +56,7 @@ export class ConfirmedPublishes {
     try {
       result = this.#publishOrPrepare(plan, decision, message, withinMs)
     } catch (cause) {
-      this.#errorLog.logError('publish', cause)
+      this.#errorLog.logError('a message could not be published', cause)
       result = 'failed'
     }
     if (typeof result === 'string') done(result)
@@ -98,7 +98,7 @@ export class ConfirmedPublishes {
       assertStored(await ask())
       return 'sent'
     } catch (cause) {
-      this.#errorLog.logError('publish', cause)
+      this.#errorLog.logError('a message could not be published', cause)
       return 'failed'
     } finally {
       this.#pending--

@@ -64,7 +64,7 @@ export class ConsumerStatusReporter {
     try {
       this.#onStatus?.({ type, consumer: this.name, detail })
     } catch (cause) {
-      this.#limiter.errorLog.logError('handler', cause)
+      this.#limiter.errorLog.logError('onStatus threw', cause)
     }
   }
 

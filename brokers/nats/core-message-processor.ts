@@ -84,7 +84,7 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
       publishTarget.publish(to, source.data, { headers, reply })
       return true
     } catch (cause) {
-      this.limiter.errorLog.logError('publish', cause)
+      this.limiter.errorLog.logError('a message could not be published', cause)
       return false
     }
   }
@@ -102,7 +102,7 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
     try {
       return source.respond(body, { headers })
     } catch (cause) {
-      this.limiter.errorLog.logError('answer', cause)
+      this.limiter.errorLog.logError('a message could not be answered', cause)
       return false
     }
   }

@@ -94,14 +94,14 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
       this.#subscription = this.#nc.subscribe(this.#subject, {
         ...(queue === undefined ? {} : { queue }),
         callback: (error, message) => {
-          if (error) this.#limiter.errorLog.logError('subscription', error)
+          if (error) this.#limiter.errorLog.logError('the subscription failed', error)
           else processor.process(message)
         },
       })
     } catch (cause) {
       // The first error goes to the caller. Later no caller can catch it.
       if (this.held === 0) throw cause
-      this.#limiter.errorLog.logError('subscription', cause)
+      this.#limiter.errorLog.logError('the subscription failed', cause)
     }
   }
 

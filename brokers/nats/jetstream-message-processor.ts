@@ -53,7 +53,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
         'a rule sends messages back (`retry`), but the consumer delivers each only once (max_deliver 1): they are terminated instead (raise max_deliver, or use throttle)',
       )
     this.#ackWaitExtender = new AckWaitExtender(limiter.guard.clock, options.ackWaitMs, cause =>
-      limiter.errorLog.logError('answer', cause),
+      limiter.errorLog.logError('a message could not be answered', cause),
     )
   }
 
@@ -315,7 +315,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
       else if (how === 'nak' && delayMs > 0) source.nak(Math.ceil(delayMs))
       else source[how]()
     } catch (cause) {
-      this.limiter.errorLog.logError('answer', cause)
+      this.limiter.errorLog.logError('a message could not be answered', cause)
     }
   }
 }

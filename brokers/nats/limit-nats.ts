@@ -1,4 +1,4 @@
-import { assertSupported } from '../../src/adapter/capabilities.ts'
+import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
@@ -142,13 +142,13 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   assertSupported(findUnsupported(gate, NATS_CAPABILITIES))
 
   const reload = (change: PolicyChange): void => {
-    if (change.kind !== 'applied') return
-    limiter.updateFromPolicy()
-    const sources = [NATS_CAPABILITIES, ...[...limiter.sources].map(({ capabilities }) => capabilities)]
-    const problems = new Set(sources.flatMap(capabilities => findUnsupported(gate, capabilities)))
-    if (problems.size > 0) limiter.errorLog.logError('policy', new UnsupportedError([...problems].join('\n')))
+    if (change.kind === 'applied') limiter.updateFromPolicy()
   }
   gate.on('policy', reload)
+  const stopWarnings = warnOnReload(gate, limiter.logger, () => {
+    const sources = [NATS_CAPABILITIES, ...[...limiter.sources].map(({ capabilities }) => capabilities)]
+    return [...new Set(sources.flatMap(capabilities => findUnsupported(gate, capabilities)))]
+  })
   // JetStream delivers returned messages at the given time. They are decided anew then.
   const forgetSlots = (): void => limiter.retrySlots.clear()
   gate.on('changed', forgetSlots)
@@ -192,6 +192,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
   async function stop(held: 'discard' | 'pass'): Promise<void> {
     limiter.isDraining = true
     gate.off('policy', reload)
+    stopWarnings()
     gate.off('changed', forgetSlots)
     removeLoadSource()
     // A closed connection must not keep the others from stopping.

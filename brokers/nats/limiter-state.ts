@@ -95,9 +95,11 @@ export class LimiterState {
       holds: 'all',
       logger,
     })
-    this.errorLog = new ErrorLog(logger, this.guard.clock)
+    this.errorLog = new ErrorLog(this.guard.clock, logger)
     this.refusals = new RefusalLog(logger, this.guard.clock, message => gate.senderOf(message))
-    this.senders = new SenderLookup(options.identify, cause => this.errorLog.logError('identify', cause))
+    this.senders = new SenderLookup(options.identify, cause =>
+      this.errorLog.logError('identify threw, the sender is unknown', cause),
+    )
     this.publisher = options.connection
     this.pendingWork = new PendingWork(this.guard.clock)
     this.confirmedPublishes = new ConfirmedPublishes(

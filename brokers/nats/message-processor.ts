@@ -113,7 +113,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
         this.refuse(decision, message)
       }
     } catch (cause) {
-      this.limiter.errorLog.logError('answer', cause)
+      this.limiter.errorLog.logError('a message could not be answered', cause)
     }
   }
 
@@ -294,7 +294,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
 
   #fail(message: ReceivedMessage, cause: unknown): void {
     this.limiter.counters.handlerErrors++
-    this.limiter.errorLog.logError('handler', cause)
+    this.limiter.errorLog.logError('the handler failed', cause)
     this.limiter.gate.forgetPayload(message)
     this.onFailure(message)
   }

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest'
+import { ErrorLog } from '../../../src/adapter/error-log.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+
+const ignore = (): void => {}
+
+describe('an error log', () => {
+  it('writes one line per text in ten seconds, with the count', () => {
+    const lines: object[] = []
+    const clock = new FakeClock()
+    const error = (fields: object, text?: string): void => void lines.push({ ...fields, text })
+    const log = new ErrorLog(clock, { debug: ignore, info: ignore, warn: ignore, error })
+    for (let n = 1; n <= 3; n++) log.logError('a failed', `a${n}`)
+    log.logError('b failed', 'b1')
+    clock.advance(10_000)
+    log.logError('a failed', 'a4')
+    expect(lines).toEqual([
+      { err: 'a1', count: 1, text: 'a failed' },
+      { err: 'b1', count: 1, text: 'b failed' },
+      { err: 'a4', count: 4, text: 'a failed' },
+    ])
+  })
+
+  it('does not throw if the logger throws', () => {
+    const error = (): never => {
+      throw new Error('full disk')
+    }
+    const log = new ErrorLog(new FakeClock(), { debug: ignore, info: ignore, warn: ignore, error })
+    expect(() => log.logError('a failed', 'a')).not.toThrow()
+  })
+})
