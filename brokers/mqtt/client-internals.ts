@@ -1,3 +1,4 @@
+import { warnOfMissingInternals } from '../../src/adapter/missing-internals.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
 
@@ -24,7 +25,7 @@ interface Writing {
 const ignore = (): void => {}
 
 /** Returns the names of the members that a client does not have. */
-export function findMissingInternals(client: ReceivingClient): readonly string[] {
+export function findMissingMembers(client: ReceivingClient): readonly string[] {
   const internals = client as Internals
   const missing: string[] = []
   if (typeof internals._sendPacket !== 'function') missing.push('_sendPacket')
@@ -33,15 +34,12 @@ export function findMissingInternals(client: ReceivingClient): readonly string[]
 }
 
 /** Logs the members that a client does not have. */
-export function warnOfMissingInternals(client: ReceivingClient, logger: Logger): void {
-  const missing = findMissingInternals(client)
+export function checkClientMembers(client: ReceivingClient, logger: Logger): void {
+  const missing = findMissingMembers(client)
   if (missing.length === 0) return
   const { VERSION } = client.constructor as { readonly VERSION?: unknown }
   const name = typeof VERSION === 'string' ? `MQTT.js ${VERSION}` : 'this version of MQTT.js'
-  logger.warn(
-    { client: name, missing },
-    `${name} has no ${missing.join(', ')}: its public API is used instead, which asks a distant store about one message of QoS 2 at a time`,
-  )
+  warnOfMissingInternals(logger, name, missing, 'asks a distant store about one message of QoS 2 at a time')
 }
 
 /** Returns the socket of a client. */

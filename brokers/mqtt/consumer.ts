@@ -4,6 +4,7 @@ import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { pickOptions } from '../../src/core/option-names.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import {
   GUARD_OPTIONS,
   Guard,
@@ -12,7 +13,6 @@ import {
   type SenderQueueHooks,
 } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
-import type { Gate } from '../../src/index.ts'
 import { AckSender } from './ack-sender.ts'
 import { AckWindow } from './ack-window.ts'
 import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'

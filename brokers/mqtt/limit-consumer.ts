@@ -1,10 +1,10 @@
 import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
 import { afterAwaited } from '../../src/core/clock.ts'
 import { UnsupportedError } from '../../src/core/errors.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
-import type { Gate } from '../../src/index.ts'
 import { findUnsupported } from './capabilities.ts'
-import { warnOfMissingInternals } from './client-internals.ts'
+import { checkClientMembers } from './client-internals.ts'
 import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client-types.ts'
 import { optionsOf } from './client-types.ts'
 import { Consumer } from './consumer.ts'
@@ -58,7 +58,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
   const findProblems = (): readonly string[] => findUnsupported(gate, canRedirect)
   assertSupported(findProblems())
   const consumer = new Consumer(client, gate, options)
-  warnOfMissingInternals(client, consumer.logger)
+  checkClientMembers(client, consumer.logger)
   if (client.listenerCount('message') > 0) {
     consumer.logger.warn({}, 'listeners of "message" receive every message, including refused ones')
   }

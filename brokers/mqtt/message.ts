@@ -1,7 +1,8 @@
 import { type Decision, PASSED } from '../../src/core/decision.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'
-import { type Gate, lowerCaseFields, rateLimitFields } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
+import { lowerCaseFields, rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
 import type { PublishPacket } from './client-types.ts'
 import type { MessageLimits } from './options.ts'
 

@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { Message } from '../../src/core/message.ts'
-import type { Gate } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'

@@ -1,3 +1,4 @@
+import { warnOfMissingInternals } from '../../src/adapter/missing-internals.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 
@@ -32,7 +33,7 @@ export function internalsOf(message: NatsMessage): MessageInternals {
 }
 
 /** Returns the names of the fields that a message of this client does not have. Never throws. */
-export function findMissingInternals(message: NatsMessage): readonly string[] {
+export function findMissingFields(message: NatsMessage): readonly string[] {
   try {
     const internals = internalsOf(message)
     const { _msg, publisher } = internals
@@ -56,18 +57,10 @@ export function findMissingInternals(message: NatsMessage): readonly string[] {
 }
 
 /** Logs the fields that the client of a message lacks. Returns true if any is missing. Never throws. */
-export function warnOfMissingInternals(message: NatsMessage, logger: Logger): boolean {
-  const missing = findMissingInternals(message)
+export function checkMessageFields(message: NatsMessage, logger: Logger): boolean {
+  const missing = findMissingFields(message)
   if (missing.length === 0) return false
-  const client = versionOf(message)
-  try {
-    logger.warn(
-      { client, missing },
-      `${client} has no ${missing.join(', ')}: its public API is used instead, which takes more time and memory`,
-    )
-  } catch {
-    // A logger that throws must not stop a connection.
-  }
+  warnOfMissingInternals(logger, versionOf(message), missing, 'takes more time and memory')
   return true
 }
 

@@ -1,6 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
-import { natsRefusalHeaders, refusalText } from '../../src/index.ts'
+import { natsRefusalHeaders } from '../../src/outcomes/rate-limit-fields.ts'
 import { redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
+import { refusalText } from '../../src/outcomes/refusal-text.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'

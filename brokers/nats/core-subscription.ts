@@ -1,6 +1,6 @@
 import { assertSupported } from '../../src/adapter/capabilities.ts'
 import { policyError } from '../../src/core/errors.ts'
-import { validPattern } from '../../src/index.ts'
+import { validPattern } from '../../src/topic/dialect.ts'
 import {
   type Capabilities,
   findUnsupported,

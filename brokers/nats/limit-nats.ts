@@ -1,8 +1,9 @@
 import { assertSupported, warnOnReload } from '../../src/adapter/capabilities.ts'
 import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
+import type { Gate } from '../../src/gate/gate.ts'
+import type { PolicyChange } from '../../src/gate/gate-events.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
-import type { Gate, PolicyChange } from '../../src/index.ts'
 import {
   consumerCapabilities,
   findUnsupported,

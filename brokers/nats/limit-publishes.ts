@@ -1,6 +1,6 @@
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
-import type { Gate } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'

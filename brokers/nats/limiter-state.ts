@@ -3,11 +3,11 @@ import type { Decision } from '../../src/core/decision.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import { pickOptions } from '../../src/core/option-names.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import { GUARD_OPTIONS, Guard, type GuardOptions } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { RetrySlots } from '../../src/guard/retry-slots.ts'
-import type { Gate } from '../../src/index.ts'
-import { warnOfMissingInternals } from './client-internals.ts'
+import { checkMessageFields } from './client-internals.ts'
 import type { NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { ConfirmedPublishes } from './confirmed-publish.ts'
 import type { ReceivedMessage } from './message.ts'
@@ -126,7 +126,7 @@ export class LimiterState {
 
   /** Logs once if the client of a message lacks internal fields that topicgate uses. */
   checkClient(message: NatsMessage): void {
-    this.#hasWarnedOfInternals ||= warnOfMissingInternals(message, this.logger)
+    this.#hasWarnedOfInternals ||= checkMessageFields(message, this.logger)
   }
 
   /** Returns the decision already made, or asks the gate. */

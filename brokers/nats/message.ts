@@ -1,7 +1,7 @@
 import type { Decision } from '../../src/core/decision.ts'
 import type { Action, Headers, MaybePromise, Message, Sender } from '../../src/core/message.ts'
 import { parsePayload } from '../../src/core/parse-payload.ts'
-import { rateLimitFields } from '../../src/index.ts'
+import { rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
 import type { RuleLookup } from '../../src/outcomes/rule-info.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 import { readHeaders } from './headers.ts'

@@ -1,6 +1,7 @@
+import { createSender } from '../../src/chain/senders/sender-state.ts'
 import { afterAwaited, type Clock } from '../../src/core/clock.ts'
 import type { Message } from '../../src/core/message.ts'
-import { createSender, type Gate } from '../../src/index.ts'
+import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 
 /** Longest single wait. Because the policy may change and the source may be stopped meanwhile. */

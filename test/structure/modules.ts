@@ -24,9 +24,7 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
     ...['core', 'algorithms', 'topic', 'conditions', 'outcomes', 'stores', 'chain', 'adapt', 'policy'],
     ...['gate', 'guard', 'analytics', 'metrics', 'admin', 'adapter'],
   ],
-  brokers: [
-    ...['index', 'adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
-  ],
+  brokers: ['adapter', 'guard', 'publish', 'gate', 'chain', 'outcomes', 'conditions', 'topic', 'core'],
   cli: ['index', 'guard', 'analytics', 'metrics', 'policy', 'brokers', 'conditions', 'core'],
 }
 
