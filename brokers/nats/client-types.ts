@@ -47,6 +47,15 @@ export interface NatsSubscription {
   unsubscribe(max?: number): void
 }
 
+/** Options of a published message. `msgID` and `expect` are for JetStream. */
+export interface NatsPublishOptions {
+  readonly headers?: NatsHeaders | undefined
+  readonly reply?: string | undefined
+  /** Message id. The stream stores each id once, so that a message without an answer may be sent again. */
+  readonly msgID?: string | undefined
+  readonly expect?: object | undefined
+}
+
 /** Part of a connection that publishes redirected messages and dead letters. */
 export interface NatsPublishTarget {
   publish(

@@ -2,13 +2,13 @@ export type { PublishLimits } from '../../src/publish/create-publisher.ts'
 export type { PublisherOptions, PublishRate } from '../../src/publish/options.ts'
 export type { Priority, QueueParams } from '../../src/publish/queue-options.ts'
 export type { Published, PublisherStats } from '../../src/publish/types.ts'
-export type { NatsPublishOptions } from './check-publish.ts'
 export type {
   JetStreamConsumer,
   JetStreamMessage,
   NatsConnection,
   NatsHeaders,
   NatsMessage,
+  NatsPublishOptions,
   NatsPublishTarget,
   PullConsumer,
 } from './client-types.ts'
@@ -22,7 +22,7 @@ export {
   type NatsStats,
 } from './limit-nats.ts'
 export { limitPublishes, type NatsPublisher, type NatsPublisherOptions } from './limit-publishes.ts'
-export type { MessageLimits } from './message-limits.ts'
+export type { MessageLimits } from './message.ts'
 export type { Handler } from './message-processor.ts'
 export type { MessageSource } from './message-source.ts'
 export type { LimitNatsOptions } from './options.ts'

@@ -4,11 +4,12 @@ import type { MaybePromise } from '../../src/core/message.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { AckWaitExtender, messageIdOf } from './ack-wait-extender.ts'
 import { acknowledge, RedeliveryReader } from './client-internals.ts'
-import type { JetStreamMessage } from './client-types.ts'
+import type { ConsumerInfo, JetStreamMessage } from './client-types.ts'
 import type { CopyResult } from './confirmed-publish.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { ReceivedMessage } from './message.ts'
 import { type Handler, MessageProcessor, NO_ROOM } from './message-processor.ts'
+import type { NatsSettings } from './options.ts'
 
 export interface JetStreamMessageProcessorOptions {
   /** True if all messages are known to come from one consumer. */
@@ -23,6 +24,27 @@ export interface JetStreamMessageProcessorOptions {
   readonly isAcknowledged: boolean
   /** True if a message is acknowledged when its handler is done. */
   readonly acksAutomatically: boolean
+}
+
+const NANOS_PER_MS = 1_000_000
+
+/** Returns the processor options for a consumer. */
+export function processorOptions(
+  info: ConsumerInfo | undefined,
+  settings: NatsSettings,
+): JetStreamMessageProcessorOptions {
+  const { ack_policy: policy = 'explicit', ack_wait, backoff, max_deliver = -1 } = info?.config ?? {}
+  const { max_ack_pending = -1 } = info?.config ?? {}
+  // With a backoff the server waitsNs as long as its entry for each delivery.
+  const waitsNs = backoff?.length ? backoff : ack_wait ? [ack_wait] : [settings.ackWaitMs * NANOS_PER_MS]
+  return {
+    isOneConsumer: info !== undefined,
+    ackWaitMs: Math.min(...waitsNs) / NANOS_PER_MS,
+    maxDeliver: max_deliver > 0 ? max_deliver : Number.POSITIVE_INFINITY,
+    maxAckPending: max_ack_pending > 0 ? max_ack_pending : Number.POSITIVE_INFINITY,
+    isAcknowledged: policy !== 'none',
+    acksAutomatically: settings.ack === 'auto',
+  }
 }
 
 /** Longest wait for which a redelivered message is held instead of being sent back. */

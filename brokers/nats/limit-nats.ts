@@ -19,7 +19,6 @@ import type {
   NatsMessage,
   PullConsumer,
 } from './client-types.ts'
-import { processorOptions, readConsumerInfo } from './consumer-info.ts'
 import {
   type ConsumerSource,
   consumeUnpaced,
@@ -27,7 +26,7 @@ import {
   type PullOptions,
 } from './consumer-source.ts'
 import { CoreSubscription, type SubscribeOptions } from './core-subscription.ts'
-import { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
+import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import { type IterableSource, MessageIterator, MessageReceiver, type SourceInfo } from './message-iterator.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
@@ -300,10 +299,24 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
 }
 
 /** Consumer or source with information about its consumer. */
-type ConsumerWithInfo = Parameters<typeof readConsumerInfo>[0]
+interface ConsumerWithInfo {
+  info?(cached?: boolean): Promise<ConsumerInfo>
+  consumerInfo?(): Promise<ConsumerInfo>
+}
 
 interface AttachedConsumer extends SourceInfo {
   readonly pullBatchSize: PullBatchSize
+}
+
+/** Returns the information about a consumer, or undefined if it is not available. */
+async function readConsumerInfo(consumer: ConsumerWithInfo): Promise<ConsumerInfo | undefined> {
+  try {
+    // A push subscription of `nats` 2 has an `info` with another meaning.
+    return await (consumer.consumerInfo?.() ?? consumer.info?.(true))
+  } catch {
+    // A bound consumer may be without permission to ask. The options then apply.
+    return undefined
+  }
 }
 
 function isPull<M extends JetStreamMessage>(consumer: JetStreamConsumer<M>): consumer is PullConsumer<M> {

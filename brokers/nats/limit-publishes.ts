@@ -1,14 +1,16 @@
 import { policyError } from '../../src/core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { Gate } from '../../src/gate/gate.ts'
+import { findMessageProblem, wrongTypeError } from '../../src/publish/check-message.ts'
 import { createPublisher, type PublishLimits } from '../../src/publish/create-publisher.ts'
 import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../../src/publish/options.ts'
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
 import type { Published } from '../../src/publish/types.ts'
-import { findPublishProblem, findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
+import type { NatsPublishOptions } from './client-types.ts'
 import { type HeadersFactory, readHeaders } from './headers.ts'
 import {
+  findSizeProblem,
   NatsPublishTransport,
   type PublishingConnection,
   type PublishingJetStream,
@@ -106,6 +108,26 @@ export function limitPublishes(
       publisher.whenIdle(stopWatching)
     },
   }
+}
+
+/**
+ * Returns the problem with a message for which the client would throw or write something else, or undefined if none
+ * exists. Never throws.
+ */
+function findPublishProblem(
+  subject: unknown,
+  payload: unknown,
+  { headers, reply, msgID }: NatsPublishOptions,
+): Error | undefined {
+  const problem = findMessageProblem(subject, payload, 'nats')
+  if (problem !== undefined) return problem
+  if (reply !== undefined && reply !== '' && findMessageProblem(reply, '', 'nats') !== undefined)
+    return wrongTypeError('reply', reply, 'a subject')
+  if (msgID !== undefined && (typeof msgID !== 'string' || /[\r\n]/.test(msgID)))
+    return wrongTypeError('msgID', msgID, 'text of one line')
+  if (headers !== undefined && typeof (headers as Partial<typeof headers> | null)?.keys !== 'function')
+    return wrongTypeError('headers', headers, 'made by `headers` of the client')
+  return undefined
 }
 
 interface ConnectionListener {

@@ -3,16 +3,15 @@ import { type Decision, PASSED } from '../../src/core/decision.ts'
 import { isPromise, isThenable } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { HandlerSlot } from '../../src/gate/handler-monitor.ts'
-import { degradeMessage } from '../../src/outcomes/degrade.ts'
+import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import type { CachedSender } from './cached-sender.ts'
 import { copyBytes } from './client-internals.ts'
-import type { NatsMessage } from './client-types.ts'
-import { degradedView } from './degraded-view.ts'
+import type { NatsHeaders, NatsMessage } from './client-types.ts'
 import { HandlerQueue } from './handler-queue.ts'
+import { extendHeaders, type HeadersFactory } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
-import { type Processor, ReceivedMessage } from './message.ts'
-import type { MessageLimits } from './message-limits.ts'
+import { type MessageLimits, type Processor, ReceivedMessage } from './message.ts'
 import type { CachedSubject } from './subject-cache.ts'
 
 /** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */
@@ -161,7 +160,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     const plan = this.ruleInfoOf(decision)?.exceeded.degrade
     if (plan !== undefined) {
       const degraded = degradeMessage(plan, message, decision)
-      message.source = degradedView(message.source, degraded, this.limiter.settings.headers)
+      message.source = createDegradedView(message.source, degraded, this.limiter.settings.headers)
     }
     this.#deliver(decision, message)
   }
@@ -308,4 +307,25 @@ function enact(decision: Decision, message: ReceivedMessage): void {
 
 function askWaiting(message: ReceivedMessage): MaybePromise<Decision> {
   return message.takeDecision() ?? (message.processor as MessageProcessor<NatsMessage>).askAgain(message)
+}
+
+/**
+ * Returns the degraded form of a message: an object with the new payload or headers whose prototype is the client's
+ * message, so that `ack` and `respond` still work. Headers are added only if there is a factory.
+ */
+function createDegradedView(
+  message: NatsMessage,
+  { payload, headers }: Degraded,
+  make: HeadersFactory | undefined,
+): NatsMessage {
+  const marked = Object.keys(headers).length > 0 ? extendHeaders(make, headers, message) : undefined
+  if (payload === undefined && marked === undefined) return message
+  const own: PropertyDescriptorMap = {}
+  if (marked !== undefined) own.headers = { value: marked satisfies NatsHeaders }
+  if (payload !== undefined) {
+    own.data = { value: payload }
+    own.string = { value: () => Buffer.from(payload).toString() }
+    own.json = { value: () => JSON.parse(Buffer.from(payload).toString()) }
+  }
+  return Object.create(message, own) as NatsMessage
 }

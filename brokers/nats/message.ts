@@ -5,9 +5,15 @@ import { rateLimitFields } from '../../src/outcomes/rate-limit-fields.ts'
 import type { RuleLookup } from '../../src/outcomes/rule-info.ts'
 import type { JetStreamMessage, NatsMessage } from './client-types.ts'
 import { readHeaders } from './headers.ts'
-import type { MessageLimits } from './message-limits.ts'
 
-/** Processor of a delivery, as the delivery sees it. */
+/** Limits that a message has passed, for its handler. */
+export interface MessageLimits {
+  readonly decision: Decision
+  /** `RateLimit`, `RateLimit-Policy` and optionally `X-RateLimit-*` fields, computed on access. */
+  readonly fields: Readonly<Record<string, string>>
+}
+
+/** Processor of a message, as the message sees it. */
 export interface Processor {
   readonly limiter: {
     readonly gate: RuleLookup

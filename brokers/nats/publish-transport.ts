@@ -4,7 +4,7 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'
-import { findSizeProblem, type NatsPublishOptions } from './check-publish.ts'
+import type { NatsPublishOptions } from './client-types.ts'
 import type { HeadersFactory } from './headers.ts'
 
 /** Part of a connection that publishes, of either client generation. */
@@ -169,6 +169,13 @@ export class NatsPublishTransport implements Transport<NatsPublishOptions> {
     for (const name of names) headers.append(name, marks[name]!)
     return { ...options, headers }
   }
+}
+
+/** Returns an error if a payload exceeds the server's `max_payload`. */
+export function findSizeProblem({ size }: { readonly size: number }, maxBytes = Infinity): Error | undefined {
+  return size <= maxBytes
+    ? undefined
+    : new RangeError(`payload: ${size} bytes exceed the limit of the server, ${maxBytes} bytes.`)
 }
 
 /** Describes the failure of a publish to a stream, and whether it may be sent again. */

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/client-types.ts'
-import { processorOptions } from '../../../brokers/nats/consumer-info.ts'
 import { limitNats } from '../../../brokers/nats/index.ts'
+import { processorOptions } from '../../../brokers/nats/jetstream-message-processor.ts'
 import { parseNatsOptions } from '../../../brokers/nats/options.ts'
 import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
