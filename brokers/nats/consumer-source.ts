@@ -1,3 +1,4 @@
+import { pause } from '../../src/core/clock.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client-types.ts'
@@ -5,7 +6,7 @@ import { type ConsumerStatus, ConsumerStatusReporter, isMissing, statusOf } from
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { MessageSource } from './message-source.ts'
-import { type PullBatchSize, pause } from './pull-batch-size.ts'
+import type { PullBatchSize } from './pull-batch-size.ts'
 
 /** Default number of messages per pull, and how long a pull stays open. */
 const DEFAULT_BATCH = 100

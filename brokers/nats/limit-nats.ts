@@ -29,7 +29,7 @@ import { CoreSubscription, type SubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
 import { type IterableSource, MessageIterator, MessageReceiver, type SourceInfo } from './message-iterator.ts'
-import type { Handler, MessageProcessor } from './message-processor.ts'
+import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
 import type { LimitNatsOptions } from './options.ts'
 import { PullBatchSize } from './pull-batch-size.ts'
@@ -199,7 +199,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     await Promise.allSettled([...limiter.sources].map(source => source.stop()))
     if (held === 'pass') limiter.guard.close('pass')
     for (const message of limiter.held) {
-      const processor = message.processor as MessageProcessor<NatsMessage>
+      const { processor } = message
       if (held === 'discard' || !processor.handleWaiting(message)) processor.abandon(message)
     }
     limiter.guard.close('discard')

@@ -20,6 +20,9 @@ export interface IterableSource<M> extends AsyncIterable<M> {
   consumerInfo?(): Promise<ConsumerInfo>
 }
 
+/** Part of a processor that a receiver uses. */
+type Receiving<M extends NatsMessage> = Pick<MessageProcessor<M>, 'process' | 'held' | 'isObserved'>
+
 /** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
 export class MessageReceiver<M extends NatsMessage> {
   readonly #limiter: LimiterState
@@ -27,7 +30,7 @@ export class MessageReceiver<M extends NatsMessage> {
   readonly #info: ConsumerInfo | undefined
   readonly #hasHandler: boolean
   readonly #answering: Answering
-  #processor: MessageProcessor<M> | undefined
+  #processor: Receiving<M> | undefined
 
   constructor(
     limiter: LimiterState,
@@ -52,26 +55,24 @@ export class MessageReceiver<M extends NatsMessage> {
     this.#processor.process(message)
   }
 
-  #createProcessor(message: M): MessageProcessor<M> {
+  #createProcessor(message: M): Receiving<M> {
     const processor = this.#selectProcessor(message)
     // Handlers of an iterator run in the caller's loop, where their end cannot be observed.
     processor.isObserved = this.#hasHandler
     return processor
   }
 
-  #selectProcessor(message: M): MessageProcessor<M> {
+  #selectProcessor(message: M): Receiving<M> {
     if (!isJetStream(message))
       return new CoreMessageProcessor(this.#limiter, this.#handler, {
         publishTarget: this.#limiter.publisher,
         answering: this.#answering,
       })
     const options = processorOptions(this.#info, this.#limiter.settings)
-    const processor = new JetStreamMessageProcessor<JetStreamMessage>(
-      this.#limiter,
-      this.#handler as unknown as Handler<JetStreamMessage>,
-      { ...options, acksAutomatically: options.acksAutomatically && this.#hasHandler },
-    )
-    return processor as unknown as MessageProcessor<M>
+    return new JetStreamMessageProcessor<M & JetStreamMessage>(this.#limiter, this.#handler, {
+      ...options,
+      acksAutomatically: options.acksAutomatically && this.#hasHandler,
+    })
   }
 }
 

@@ -306,7 +306,7 @@ function enact(decision: Decision, message: ReceivedMessage): void {
 }
 
 function askWaiting(message: ReceivedMessage): MaybePromise<Decision> {
-  return message.takeDecision() ?? (message.processor as MessageProcessor<NatsMessage>).askAgain(message)
+  return message.takeDecision() ?? message.processor.askAgain(message)
 }
 
 /**

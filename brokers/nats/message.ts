@@ -20,6 +20,9 @@ export interface Processor {
     readonly settings: { readonly legacyFields: boolean }
   }
   enact(decision: Decision, message: ReceivedMessage): void
+  askAgain(message: ReceivedMessage): MaybePromise<Decision>
+  handleWaiting(message: ReceivedMessage): boolean
+  abandon(message: ReceivedMessage): void
 }
 
 /**

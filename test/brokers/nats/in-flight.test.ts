@@ -1,9 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { HandlerQueue } from '../../../brokers/nats/handler-queue.ts'
-import { ReceivedMessage } from '../../../brokers/nats/message.ts'
-import { parseNatsOptions } from '../../../brokers/nats/options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
-import { createSender, limit } from '../../../src/index.ts'
+import { limit } from '../../../src/index.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
 import { GENERATIONS } from './client-versions.ts'
@@ -276,45 +273,5 @@ describe.each(GENERATIONS)('limits of handlers at work, $name', generation => {
     await limits.drain({ timeoutMs: 1 })
     expect(limits.stats()).toMatchObject({ delivered: 2, sentBack: 4 })
     work.end()
-  })
-})
-
-/** One that enacts nothing. */
-const COURSE = { limiter: { gate: {}, settings: { legacyFields: false } }, enact: () => {} }
-
-describe('turns', () => {
-  const delivery = (text: string): ReceivedMessage => {
-    const source = { subject: 'a', sid: 1, data: Buffer.from(text) }
-    return new ReceivedMessage('a', createSender({}), COURSE, source)
-  }
-
-  it('are taken in order, as far as nobody has given up', () => {
-    const backlog = new HandlerQueue()
-    const all = numbers(5).map(delivery)
-    for (const each of all) expect(backlog.add(each)).toBe(true)
-    all[1]!.isSettled = true
-    all[2]!.isSettled = true
-    expect([backlog.shift(), backlog.shift(), backlog.shift(), backlog.shift()]).toEqual([
-      all[0],
-      all[3],
-      all[4],
-      undefined,
-    ])
-  })
-
-  it('are bounded by payload, too', () => {
-    const backlog = new HandlerQueue()
-    const half = 'x'.repeat(MAX_SIZES.waitingForHandlerBytes / 2)
-    expect([backlog.add(delivery(half)), backlog.add(delivery(half)), backlog.add(delivery('x'))]).toEqual([
-      true,
-      true,
-      false,
-    ])
-    backlog.shift()
-    expect(backlog.add(delivery('x'))).toBe(true)
-  })
-
-  it('are needed beyond a bound by default', () => {
-    expect(parseNatsOptions({}).maxInFlight).toBe(MAX_SIZES.handlersInFlight)
   })
 })
