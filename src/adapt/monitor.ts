@@ -76,7 +76,7 @@ export class LoadMonitor {
       load: this.#worst.load?.value,
       signals: Object.fromEntries(values),
       broken: Object.fromEntries(broken),
-      ...(this.#plan.across === 'fleet' ? { fleet: { nodes: this.#nodes, failures: this.#failures } } : {}),
+      fleet: this.#plan.across === 'fleet' ? { nodes: this.#nodes, failures: this.#failures } : undefined,
       scaled: this.#scaled,
       changes: this.#changes,
     }

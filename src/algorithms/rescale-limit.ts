@@ -10,9 +10,9 @@ export function remakeLimit(limit: Limit, change: Partial<Parameters<typeof crea
     count: limit.count,
     periodMs: limit.periodMs,
     fractional: limit.scale === 1000,
-    ...(bursts(limit) ? { burst: limit.capacity } : {}),
-    ...(startsBelowFull(limit) ? { initial: limit.initialGrains / limit.scale } : {}),
-    ...(calendar === undefined ? {} : { calendar }),
+    burst: bursts(limit) ? limit.capacity : undefined,
+    initial: startsBelowFull(limit) ? limit.initialGrains / limit.scale : undefined,
+    calendar,
     ...change,
   })
 }
@@ -35,8 +35,8 @@ export function multiplyLimit(
   const burst = times(limit.capacity)
   return remakeLimit(limit, {
     count: times(limit.count),
-    ...(bursts(limit) ? { burst } : {}),
-    ...(startsBelowFull(limit) ? { initial: Math.min(burst, times(limit.initialGrains / limit.scale)) } : {}),
+    burst: bursts(limit) ? burst : undefined,
+    initial: startsBelowFull(limit) ? Math.min(burst, times(limit.initialGrains / limit.scale)) : undefined,
     ...change,
   })
 }

@@ -134,7 +134,7 @@ export class RuleCounters {
       allowed,
       denied,
       hitRate: total === 0 ? 0 : denied / total,
-      ...(reportCount === 0 ? {} : { meanRemaining: left / reportCount }),
+      meanRemaining: reportCount === 0 ? undefined : left / reportCount,
       violations: { users: users ?? NO_NAMES, ips: ips ?? NO_NAMES, topics: topics ?? NO_NAMES },
     }
   }

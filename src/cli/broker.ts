@@ -86,10 +86,7 @@ export async function runBroker(options: BrokerOptions, terminal: Terminal): Pro
     ]
     if (isLoopback(options.host))
       log.info({ host: options.host }, 'only this machine can connect (use --host 0.0.0.0 for others)')
-    log.info(
-      { port, ...(wsPort === undefined ? {} : { wsPort }), rules: countRules(gate.rules()) },
-      `ready: ${urls.join(' ')}`,
-    )
+    log.info({ port, wsPort, rules: countRules(gate.rules()) }, `ready: ${urls.join(' ')}`)
     const signal = await stop.received
     serving = false
     const { connections, held } = server.limits.stats()

@@ -42,7 +42,9 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   const files = await findPolicyFiles(options.policy, env)
   const clock = new VirtualClock(options.after === undefined ? (options.atMs ?? Date.now()) : 0)
   const gate = await Gate.fromPolicy(files, {
-    ...{ clock, env, store: new MemoryStore({ clock }) },
+    clock,
+    env,
+    store: new MemoryStore({ clock }),
     load: options.load ?? 'none',
   })
   try {

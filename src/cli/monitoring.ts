@@ -51,8 +51,10 @@ export async function startMonitoring(
   const analytics = new Analytics({ gate })
   const durations = new Durations({ gate })
   const exporter = new SnapshotExporter({
-    ...{ analytics, clock, logger },
-    ...(snapshots === undefined ? {} : { store: snapshots }),
+    analytics,
+    clock,
+    logger,
+    store: snapshots,
   })
   const clusterSummary = snapshots && new ClusterSummary(snapshots, clock, logger)
   let isClosed = false
@@ -61,7 +63,7 @@ export async function startMonitoring(
   const alerts = new Alerts({ gate, analytics, durations, logger, onAlert })
   return {
     metrics: guard =>
-      renderMetrics({ analytics, durations, store, ...(guard === undefined ? {} : { guards: [guard] }) }),
+      renderMetrics({ analytics, durations, store, guards: guard === undefined ? undefined : [guard] }),
     async close() {
       if (isClosed) return
       isClosed = true

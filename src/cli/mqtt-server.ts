@@ -78,8 +78,8 @@ export async function startMqttServer(options: MqttServerOptions): Promise<MqttS
     const limits = limitBroker(broker, gate, {
       trust,
       maxPacketBytes,
-      ...(logger ? { logger } : {}),
-      ...(notices === undefined ? {} : { notices }),
+      logger,
+      notices,
     })
     const open = async (server: Server, port: number, flag: string): Promise<number> => {
       server.on('connection', socket => {

@@ -52,7 +52,7 @@ export class UnsupportedError extends Error {
 
 /** Creates a policy error with a single problem. */
 export function policyError(path: string, message: string, remedy?: string): PolicyError {
-  return new PolicyError([{ path, message, ...(remedy === undefined ? {} : { remedy }) }])
+  return new PolicyError([{ path, message, remedy }])
 }
 
 /** Throws PolicyError if a word is not one of the known ones. */

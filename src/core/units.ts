@@ -170,7 +170,7 @@ export function parseRate(text: string): Rate {
     count: amount.count,
     periodMs,
     ...extras(text, rest, amount.bytes),
-    ...(window === undefined ? {} : { window }),
+    window,
   }
 }
 
@@ -215,7 +215,7 @@ function extras(text: string, rest: string, rateBytes: boolean): Pick<Rate, 'bur
       left = left.slice(scope[0].length)
     } else throw policyError('', `${quote(text)} is not a rate`, RATE_REMEDY)
   }
-  return { bytes, ...(burst === undefined ? {} : { burst }), ...(per === undefined ? {} : { per }) }
+  return { bytes, burst, per }
 }
 
 function timeUnit(word: string): TimeUnit {

@@ -184,7 +184,7 @@ export class ConfigSync {
           kind,
           id,
           json: JSON.stringify(entry),
-          ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+          expiresAtMs,
         })
       })
       this.#sentMeanwhile?.add(name)

@@ -63,7 +63,7 @@ export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOpt
     },
     apply({ outcome = 'reject', ...rest }, { id, reason, expiresAtMs }) {
       const subjectKey = subjectKeyOf(rest)
-      const ban = { id, reason, outcome, ...(expiresAtMs === undefined ? {} : { expiresAtMs }) }
+      const ban = { id, reason, outcome, expiresAtMs }
       senderOverrides.bans.add(subjectKey, ban)
       return () => senderOverrides.bans.remove(subjectKey, ban)
     },
@@ -104,7 +104,7 @@ export function overrideEntryType(
         given: {
           [subjectKey.part]: subjectKey.text,
           limit,
-          ...(names === undefined ? {} : { rules: names }),
+          rules: names,
         } as OverrideOptions,
       }
     },
@@ -112,9 +112,13 @@ export function overrideEntryType(
       const subjectKey = subjectKeyOf(rest)
       const { id, addedAtMs, sequence = 0 } = note
       const override: Override = {
-        ...{ id, addedAtMs, sequence, serial: ++serial, effect: parseOverrideEffect(limit) },
+        id,
+        addedAtMs,
+        sequence,
+        serial: ++serial,
+        effect: parseOverrideEffect(limit),
         kind: `${limit}\n${names?.join('\n') ?? ''}`,
-        ...(names === undefined ? {} : { rules: new Set(names) }),
+        rules: names === undefined ? undefined : new Set(names),
       }
       senderOverrides.overrides.add(subjectKey, override)
       return () => senderOverrides.overrides.remove(subjectKey, override)

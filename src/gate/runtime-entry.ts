@@ -52,10 +52,13 @@ export function createRuntimeEntry(
   if (code !== undefined) checkText('code', code)
   const forMs = options.for === undefined ? undefined : parseLength(options.for)
   return {
-    ...{ id, reason, addedBy, addedAtMs: nowMs },
-    ...(sequence === 0 ? {} : { sequence }),
-    ...(code === undefined ? {} : { code }),
-    ...(forMs === undefined ? {} : { expiresAtMs: nowMs + forMs }),
+    id,
+    reason,
+    addedBy,
+    addedAtMs: nowMs,
+    sequence: sequence === 0 ? undefined : sequence,
+    code,
+    expiresAtMs: forMs === undefined ? undefined : nowMs + forMs,
   }
 }
 

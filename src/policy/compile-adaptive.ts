@@ -10,7 +10,7 @@ export function compileAdaptive(words: PolicyDocument['adaptive'], report: Repor
   const { every, ...rest } = words
   const everyMs =
     every === undefined ? undefined : tryOrReport(() => parseDuration(every), under('every', report))
-  const options = { ...rest, ...(everyMs === undefined ? {} : { everyMs }) } as AdaptiveOptions
+  const options = { ...rest, everyMs } as AdaptiveOptions
   return createOrReport(adaptive, options, {}, problem => {
     const path = problem.path === 'everyMs' ? 'every' : (problem.path ?? '')
     report({ ...problem, path, remedy: problem.remedy ?? 'correct it' })

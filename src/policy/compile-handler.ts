@@ -20,8 +20,13 @@ import type { PolicyDocument } from './schema.ts'
 
 /** Option names of the middleware and their words in a policy. */
 const OPTION_WORDS: Readonly<Record<string, string>> = {
-  ...{ minPerSecond: 'from', maxPerSecond: 'upTo', startPerSecond: 'start', everyMs: 'every' },
-  ...{ latencyMs: 'latency', windowMs: 'over', openMs: 'open' },
+  minPerSecond: 'from',
+  maxPerSecond: 'upTo',
+  startPerSecond: 'start',
+  everyMs: 'every',
+  latencyMs: 'latency',
+  windowMs: 'over',
+  openMs: 'open',
 }
 
 /** Compiles `breaker` and `feedback`, which run before the rules. */
@@ -86,7 +91,9 @@ function compileBreaker(
     failures: read(failures, 'failures', parsePercent, report),
     windowMs: read(over, 'over', parseDuration, report),
     openMs: read(open, 'open', parseDuration, report),
-    ...{ least, exceeded, keyOf },
+    least,
+    exceeded,
+    keyOf,
   }) as BreakerOptions
   const says = JSON.stringify(words)
   return entryOf(

@@ -85,8 +85,20 @@ function commonOptions(rule: Partial<PolicyRule>, context: RuleContext): CommonO
   const { description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority } = rule
   const { warn, penalties, when, for: senders } = rule
   const given = {
-    ...{ description, on, per, cost, exceeded, message, shadow, fallback, enabled, priority },
-    ...{ warn, penalties, when, for: senders },
+    description,
+    on,
+    per,
+    cost,
+    exceeded,
+    message,
+    shadow,
+    fallback,
+    enabled,
+    priority,
+    warn,
+    penalties,
+    when,
+    for: senders,
     dialect: context.dialect,
   }
   return { name: rule.name ?? context.defaultName, ...defined(given) } as CommonOptions
@@ -168,7 +180,9 @@ function compileInFlight(
     report({ path: 'on', message: '`inFlight` counts messages that are handled', remedy: 'remove `on`' })
   const { name = placeholder, description, per, exceeded, enabled } = rule
   const options = {
-    ...{ name, inFlight, dialect },
+    name,
+    inFlight,
+    dialect,
     ...defined({ description, per, exceeded, enabled }),
   } as InFlightOptions
   const middleware = createOrReport(limit, options, { exceeded: 'throttle' }, report)
@@ -200,7 +214,9 @@ function compileHeld(
     report({ path: 'topic', message: 'a connection has no topic', remedy: 'remove `topic`' })
   const { name = placeholder, description, per, exceeded, enabled, on } = rule
   const options = {
-    ...{ name, dialect, [held]: rule[held] },
+    name,
+    dialect,
+    [held]: rule[held],
     ...defined({ description, per, exceeded, enabled, on }),
   } as HeldOptions
   const middleware = createOrReport(limit, options, { exceeded: 'reject', [held]: 1 }, report)

@@ -35,7 +35,10 @@ export function compileStore(store: PolicyDocument['store'], report: Report): St
           problem => report({ ...problem, path }),
         )
   return defined<StoreSpec>({
-    ...{ url, prefix, fallback, nodes },
+    url,
+    prefix,
+    fallback,
+    nodes,
     timeoutMs: durationOf(store.timeout, 'timeout'),
     lease:
       typeof lease === 'object'

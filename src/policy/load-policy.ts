@@ -133,7 +133,7 @@ function createError(problems: readonly Problem[], root: Located | undefined): P
   if (more > 0) {
     const message = `there are ${more} more problems`
     shown.push({
-      ...(root?.place.file === undefined ? {} : { file: root.place.file }),
+      file: root?.place.file,
       message,
       remedy: 'fix these first',
     })

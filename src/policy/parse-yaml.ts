@@ -43,7 +43,7 @@ export function parseYaml(text: string, env: Env, file?: string): Parsed {
   const lines = new LineCounter()
   const at = (offset: number): Place => {
     const { line, col } = lines.linePos(offset)
-    return { ...(file === undefined ? {} : { file }), line: Math.max(line, 1), column: Math.max(col, 1) }
+    return { file, line: Math.max(line, 1), column: Math.max(col, 1) }
   }
   const { document, errors, stoppedAt } = compose(text, lines)
   const problems: Problem[] = errors
@@ -114,7 +114,7 @@ function compose(text: string, lines: LineCounter): Composed {
       document = each
     }
     return {
-      ...(document ? { document } : {}),
+      document,
       errors: [...(document?.errors ?? []), ...(document?.warnings ?? [])],
     }
   } finally {

@@ -136,11 +136,14 @@ export async function inspect(
   return {
     topic: message.topic,
     sender: senderState.identity,
-    ...(evaluator.kind === 'banned' ? { ban: { id: evaluator.ban.id, reason: evaluator.ban.reason } } : {}),
+    ban: evaluator.kind === 'banned' ? { id: evaluator.ban.id, reason: evaluator.ban.reason } : undefined,
     exemptions,
     skipped,
     sizes: sizes.map(({ name, maxBytes, shadow }) => ({
-      ...{ rule: name, maxBytes, allowed: message.size <= maxBytes, shadow },
+      rule: name,
+      maxBytes,
+      allowed: message.size <= maxBytes,
+      shadow,
     })),
     unchanged: unchanged.map(planned => ({
       rule: planned.rule.name,
@@ -279,7 +282,7 @@ function trace(
     limit: rule.limit.capacity,
     shadow: rule.shadow,
     algorithm: rule.limit.algorithm,
-    ...(rule.scaled === undefined ? {} : { scaled: rule.scaled }),
+    scaled: rule.scaled,
     ...verdict,
     ...(rule.room === undefined ? {} : roomIn(rule.limit.capacity, verdict.remaining, rule.room)),
   }

@@ -45,18 +45,18 @@ export function exempt(options: ExemptOptions): Middleware {
   const rule = options.limit === undefined ? undefined : ownRule(options, options.limit)
   const meta: ExemptMeta = {
     kind: 'exempt',
-    ...(options.name === undefined ? {} : { name: options.name }),
+    name: options.name,
     enabled: options.enabled ?? true,
     priority: options.priority ?? 0,
     covers: compileLists(options),
-    ...(options.when === undefined ? {} : { when: compileCondition(options.when, 'when') }),
-    ...(rule === undefined ? {} : { rule }),
+    when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
+    rule,
     decision: Object.freeze({
       allowed: true,
       outcome: 'deliver',
       reason: 'exempt',
       retryAfterMs: 0,
-      ...(options.name === undefined ? {} : { exemption: options.name }),
+      exemption: options.name,
     }),
     options,
     holdingOn: action => parts(action),

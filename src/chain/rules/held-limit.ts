@@ -93,7 +93,12 @@ export function heldStation(options: HeldOptions, held: HeldKind): HeldStation {
     )
   const { most, isBytes } = readMost(options[held], held)
   const refusal = Object.freeze({
-    ...{ allowed: false, outcome: exceeded, reason: REASONS[held], rule: name, limit: most, remaining: 0 },
+    allowed: false,
+    outcome: exceeded,
+    reason: REASONS[held],
+    rule: name,
+    limit: most,
+    remaining: 0,
     retryAfterMs: ASK_AGAIN_MS,
   } as const)
   const limit = { name, held, most, isBytes, keys: compileScopes(per), refusal }

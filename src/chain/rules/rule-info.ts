@@ -15,9 +15,9 @@ const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
   return {
     name: rule.name,
-    ...(rule.description === undefined ? {} : { description: rule.description }),
+    description: rule.description,
     on: rule.on,
-    ...(pattern === undefined ? {} : { pattern: pattern.text }),
+    pattern: pattern?.text,
     count: rule.limit.count,
     periodMs: rule.limit.periodMs,
     capacity: rule.limit.capacity,
@@ -26,7 +26,7 @@ export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
     algorithm: rule.limit.algorithm,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
     exceeded: rule.exceeded,
-    ...(rule.message === undefined ? {} : { message: rule.message }),
+    message: rule.message,
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }
 }
@@ -35,8 +35,19 @@ export function ruleInfoOf(rule: Rule, pattern: Pattern | undefined): RuleInfo {
 export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleInfo {
   const { name, description, on, maxBytes, exceeded, message } = rule
   return {
-    ...{ name, description, on, pattern: pattern?.text, maxBytes, count: maxBytes, capacity: maxBytes },
-    ...{ periodMs: 0, unit: 'bytes', per: [], algorithm: 'max-size', exceeded, message },
+    name,
+    description,
+    on,
+    pattern: pattern?.text,
+    maxBytes,
+    count: maxBytes,
+    capacity: maxBytes,
+    periodMs: 0,
+    unit: 'bytes',
+    per: [],
+    algorithm: 'max-size',
+    exceeded,
+    message,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }
@@ -46,8 +57,17 @@ export function sizeFactsOf(rule: SizeRule, pattern: Pattern | undefined): RuleI
 export function unchangedInfoOf(rule: UnchangedRule, pattern: Pattern | undefined): RuleInfo {
   const { name, description, on, exceeded, keys } = rule
   return {
-    ...{ name, description, on, pattern: pattern?.text, count: 1, capacity: 1, periodMs: 0 },
-    ...{ unit: 'messages', per: keys.scopes, algorithm: 'unchanged', exceeded },
+    name,
+    description,
+    on,
+    pattern: pattern?.text,
+    count: 1,
+    capacity: 1,
+    periodMs: 0,
+    unit: 'messages',
+    per: keys.scopes,
+    algorithm: 'unchanged',
+    exceeded,
     isSelective: rule.when !== undefined || rule.covers !== undefined,
     capturesOf: topic => (pattern === undefined ? NO_CAPTURES : captureLevels(pattern, topic)),
   }

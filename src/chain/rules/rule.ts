@@ -182,8 +182,8 @@ function rateLimit(options: LimitOptions): Middleware {
     algorithm,
     count,
     periodMs: rate.periodMs,
-    ...(burst === undefined ? {} : { burst }),
-    ...(options.initial === undefined ? {} : { initial: options.initial }),
+    burst,
+    initial: options.initial,
     fractional,
   }))
 }
@@ -296,7 +296,7 @@ function meta(
   const shadow = options.shadow ?? false
   const rule: Rule = {
     name: options.name,
-    ...(options.description === undefined ? {} : { description: options.description }),
+    description: options.description,
     on,
     limit: createLimit(specOf(cost.fractional, rate.count)),
     keys,
@@ -304,21 +304,21 @@ function meta(
     outcome,
     exceeded,
     unit: isBytes ? 'bytes' : 'messages',
-    ...(options.message === undefined ? {} : { message: options.message }),
+    message: options.message,
     harshness: HARSHNESS[outcome],
     reason,
     passed: 'ok',
     shadow,
     soft: shadow || outcome === 'degrade',
-    ...(warn === undefined ? {} : { warn }),
-    ...(penalty === undefined ? {} : { penalty }),
+    warn,
+    penalty,
     ...(options.when === undefined
       ? {}
       : { when: compileCondition(options.when, 'when'), whenSpec: options.when }),
     ...(options.for === undefined
       ? {}
       : { covers: compileFor(options.for, options.on ?? 'publish'), forLists: options.for }),
-    ...(options.fallback === undefined ? {} : { fallback: fallbackOf(options.fallback) }),
+    fallback: options.fallback === undefined ? undefined : fallbackOf(options.fallback),
   }
   return tagged(kind, options.name, { ...common, rule })
 }

@@ -30,7 +30,13 @@ const PARTS = {
 } as const
 
 const SENDER_LISTS: OptionNames<SenderLists> = {
-  ...{ clients: true, devices: true, users: true, apiKeys: true, roles: true, tiers: true, ips: true },
+  clients: true,
+  devices: true,
+  users: true,
+  apiKeys: true,
+  roles: true,
+  tiers: true,
+  ips: true,
 }
 
 /**

@@ -46,8 +46,19 @@ export interface SizeStation {
 const WAITING: readonly string[] = ['throttle', 'queue', 'latest', 'retry']
 
 const SIZE: OptionNames<SizeOptions> = {
-  ...{ name: true, description: true, on: true, maxSize: true, for: true, when: true, exceeded: true },
-  ...{ message: true, penalties: true, shadow: true, enabled: true, priority: true, dialect: true },
+  name: true,
+  description: true,
+  on: true,
+  maxSize: true,
+  for: true,
+  when: true,
+  exceeded: true,
+  message: true,
+  penalties: true,
+  shadow: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
 }
 
 /** Compiles a maximum size. Throws PolicyError. */
@@ -71,7 +82,14 @@ export function sizeStation(options: SizeOptions): SizeStation {
   }
   checkWords(message, 'message')
   const size: SizeRule = {
-    ...{ name, description, on, maxBytes, outcome, exceeded, message, shadow },
+    name,
+    description,
+    on,
+    maxBytes,
+    outcome,
+    exceeded,
+    message,
+    shadow,
     harshness: HARSHNESS[outcome],
     soft: outcome === 'degrade',
     penalty: checkWithin('penalties', () => compilePenalty(options.penalties, true)),
@@ -109,6 +127,6 @@ export function decideSize(
     rule: named.name,
     limit: named.maxBytes,
     retryAfterMs: worst === undefined ? 0 : Infinity,
-    ...(shadow === undefined ? {} : { shadow }),
+    shadow,
   }
 }

@@ -118,7 +118,7 @@ export function compileTiers(spec: TiersSpec | undefined): Tiers | undefined {
     const rule = read(name, 'limit', () =>
       tierRule(name, limit ?? DEFAULT_TIERS[name]?.limit ?? 'unlimited', fractional),
     )
-    byName.set(name, { name, costThousandths: factors.get(name)!, ...(rule === undefined ? {} : { rule }) })
+    byName.set(name, { name, costThousandths: factors.get(name)!, rule })
   }
   const fallback = assign?.default === undefined ? undefined : byName.get(assign.default)
   if (assign?.default !== undefined && fallback === undefined) {
@@ -148,7 +148,7 @@ export function multiplyCost(cost: CostMeter, thousandths: number): CostMeter {
   if (thousandths === 1000) return cost
   const times = (units: number): number => (units * thousandths) / 1000
   return {
-    ...(cost.fixed === undefined ? {} : { fixed: times(cost.fixed) }),
+    fixed: cost.fixed === undefined ? undefined : times(cost.fixed),
     fractional: cost.fractional || thousandths % 1000 !== 0,
     unitsOf: message => times(cost.unitsOf(message)),
   }

@@ -54,8 +54,19 @@ export interface PlannedUnchanged {
 const OUTCOMES: readonly string[] = ['drop', 'reject']
 
 const UNCHANGED: OptionNames<UnchangedOptions> = {
-  ...{ name: true, description: true, on: true, unchanged: true, upTo: true, per: true, for: true },
-  ...{ exceeded: true, when: true, shadow: true, enabled: true, priority: true, dialect: true },
+  name: true,
+  description: true,
+  on: true,
+  unchanged: true,
+  upTo: true,
+  per: true,
+  for: true,
+  exceeded: true,
+  when: true,
+  shadow: true,
+  enabled: true,
+  priority: true,
+  dialect: true,
 }
 
 /** Compiles an `unchanged` rule. Throws PolicyError. */
@@ -79,7 +90,12 @@ export function unchangedMeta(options: UnchangedOptions): UnchangedMeta {
   const upToMs =
     options.upTo === undefined ? Infinity : checkWithin('upTo', () => parseDuration(options.upTo!))
   const unchanged: UnchangedRule = {
-    ...{ name, description, on, outcome, upToMs, shadow },
+    name,
+    description,
+    on,
+    outcome,
+    upToMs,
+    shadow,
     exceeded: compileExceeded(outcome, options.dialect),
     keys: compileScopes(scopes.includes('topic') ? scopes : [...scopes, 'topic']),
     isByTopic: others.length === 0,
@@ -264,7 +280,7 @@ export function decideUnchanged(
     reason: 'unchanged',
     rule: worst.name,
     retryAfterMs,
-    ...(shadow === undefined ? {} : { shadow }),
+    shadow,
   }
 }
 

@@ -58,7 +58,7 @@ export function costIn(cost: CostMeter, room: number, capacity: number): CostMet
     return Math.min(capacity, Math.max(1, Math.floor((units * 1000) / room + 1e-9)) / 1000)
   }
   return {
-    ...(cost.fixed === undefined ? {} : { fixed: of(cost.fixed) }),
+    fixed: cost.fixed === undefined ? undefined : of(cost.fixed),
     fractional: true,
     unitsOf: (message: Message) => of(cost.unitsOf(message)),
   }

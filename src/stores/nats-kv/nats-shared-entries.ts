@@ -200,7 +200,7 @@ function parseEntry(data: Uint8Array): SharedEntry | undefined {
   try {
     const { kind, id, json, expiresAtMs } = JSON.parse(new TextDecoder().decode(data)) as SharedEntry
     if (typeof kind !== 'string' || typeof id !== 'string' || typeof json !== 'string') return undefined
-    return { kind, id, json, ...(typeof expiresAtMs === 'number' ? { expiresAtMs } : {}) }
+    return { kind, id, json, expiresAtMs: typeof expiresAtMs === 'number' ? expiresAtMs : undefined }
   } catch {
     return undefined
   }

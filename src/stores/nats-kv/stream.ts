@@ -79,7 +79,7 @@ export class Stream {
   async purge(filter: string, deadlineMs: number, seq?: number): Promise<number> {
     const answer = await this.#jetstream.call<{ purged: number }>(
       `STREAM.PURGE.${this.name}`,
-      { filter, ...(seq === undefined ? {} : { seq }) },
+      { filter, seq },
       deadlineMs,
       NO_STREAM,
     )

@@ -111,7 +111,7 @@ export function fromIoredis(
         one.stream?.destroy()
       }
     },
-    ...(canListen ? { listen: (channel, events) => listen(subscribeNode(), channel, events, onError) } : {}),
+    listen: canListen ? (channel, events) => listen(subscribeNode(), channel, events, onError) : undefined,
     async close() {
       handshake.end()
       cluster?.removeListener('+node', join)

@@ -103,7 +103,7 @@ export function fromNodeRedis(
       if (cluster === undefined) reopen(client as NodeRedisClient, onError)
       else if (master) clientOf(master).then(one => reopen(one, onError), onError)
     },
-    ...(canListen ? { listen: (channel, events) => listen(subscribeNode(), channel, events, onError) } : {}),
+    listen: canListen ? (channel, events) => listen(subscribeNode(), channel, events, onError) : undefined,
     async close() {
       handshake.end()
       client.removeListener('error', onError)

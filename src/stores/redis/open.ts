@@ -141,7 +141,10 @@ function connect(
   if (kind === 'standalone') return new Redis({ ...hosts[0], ...shared })
   const { sentinelUsername, sentinelPassword } = options
   return new Redis({
-    ...{ ...shared, sentinels: hosts, name: master, sentinelRetryStrategy: pauseMs },
+    ...shared,
+    sentinels: hosts,
+    name: master,
+    sentinelRetryStrategy: pauseMs,
     enableTLSForSentinelMode: isEncrypted,
     sentinelCommandTimeout: CONNECT_MS,
     ...(isEncrypted ? { sentinelTLS: options.tls ?? {} } : {}),

@@ -108,7 +108,7 @@ function historyText(history: History, nowMs: number): string {
     return {
       header: text,
       ago: nowMs - sinceMs,
-      ...(calendar === undefined ? {} : { borders: bordersOf(calendar, sinceMs) }),
+      borders: calendar === undefined ? undefined : bordersOf(calendar, sinceMs),
     }
   })
   return `,"ago":${agoMs},"before":${JSON.stringify(before)}`

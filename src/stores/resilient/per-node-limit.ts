@@ -18,8 +18,8 @@ export function perNodeLimit(limit: Limit, parts: number): Limit {
     periodMs,
     count: part(limit.count),
     fractional: limit.scale > 1,
-    ...(bucket || limit.custom !== undefined ? { burst } : {}),
-    ...(bucket ? { initial } : {}),
-    ...(calendar === undefined ? {} : { calendar }),
+    burst: bucket || limit.custom !== undefined ? burst : undefined,
+    initial: bucket ? initial : undefined,
+    calendar,
   })
 }

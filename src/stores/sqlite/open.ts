@@ -71,8 +71,11 @@ function openOnce(path: string, { name, Driver }: LoadedDriver, options: OpenSql
     database = reopen()
     const onClosed = name === 'libsql' && path !== ':memory:' ? collectStatements : undefined
     const store = new SqliteStore({
-      ...{ ...options, database, closesDatabase: true, reopen },
-      ...(onClosed === undefined ? {} : { onClosed }),
+      ...options,
+      database,
+      closesDatabase: true,
+      reopen,
+      onClosed,
     })
     options.logger?.info({ file: path, driver: name }, 'the SQLite store is open')
     return store
