@@ -45,7 +45,7 @@ describe('a gate that answers later', () => {
     expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, overflowed: 0, fallbacks: 0 })
   })
 
-  it('does not have the message it is asked about superseded: it passes, and the newest after it', async () => {
+  it('does not supersede the message that is being decided: it passes, and the newest after it', async () => {
     const { clock, send, enacted } = setFarScene('latest')
     for (const id of ['a', 'b']) {
       send(id)
@@ -60,7 +60,7 @@ describe('a gate that answers later', () => {
     expect(enacted).toEqual(['a deliver', 'c drop', 'b deliver', 'd deliver'])
   })
 
-  it('and fails has its queue answered for by the fallback', async () => {
+  it('releases the queue by the fallback if the gate fails', async () => {
     const clock = new FakeClock()
     let broken = false
     const guard = new Guard(
@@ -85,7 +85,7 @@ describe('a gate that answers later', () => {
 })
 
 describe('an enactment that throws', () => {
-  it('does not strand those behind it in the queue', () => {
+  it('does not block the messages behind it in the queue', () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock })
     gate.use(limit({ name: 'r', rate: '10/s burst 1', exceeded: 'queue' }))

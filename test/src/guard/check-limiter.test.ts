@@ -35,7 +35,7 @@ class SlowGate {
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 describe('checks whose answers come later', () => {
-  it('are bounded over all senders, and asked in their order', async () => {
+  it('are bounded over all senders, and run in order', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
     const count = MAX_SIZES.concurrentChecks + 500
@@ -52,7 +52,7 @@ describe('checks whose answers come later', () => {
     expect(gate.asked).toEqual(Array.from({ length: count }, (_, index) => String(index)))
   })
 
-  it('do not wait beyond a bound: further ones are asked at once', async () => {
+  it('wait up to a bound: further ones run at once', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
     const count = MAX_SIZES.concurrentChecks + MAX_SIZES.queuedChecks
@@ -70,7 +70,7 @@ describe('checks whose answers come later', () => {
     expect(await waiting).toMatchObject({ allowed: false, fallback: true })
   })
 
-  it('free their place when they are late', async () => {
+  it('count until their time limit', async () => {
     const gate = new SlowGate()
     const guard = new Guard(gate)
     for (let index = 0; index < MAX_SIZES.concurrentChecks; index++) void guard.ask(messageOf(index))

@@ -30,9 +30,9 @@ function setScene(exceeded: LimitOptions['exceeded'], options: GuardOptions = {}
   return { clock, gate, guard, send, refused, heldBy }
 }
 
-describe('when all room is in use', () => {
+describe('a full hold budget', () => {
   it.each(['throttle', 'queue', { queue: { order: 'arrival' } }] as const)(
-    'the client that holds most gives way: %j',
+    'makes the client that holds most give way: %j',
     exceeded => {
       const { guard, send, refused, heldBy } = setScene(exceeded, { maxHeldTotal: 100 })
       for (let index = 0; index < 200; index++) send('flooder')
@@ -45,7 +45,7 @@ describe('when all room is in use', () => {
     },
   )
 
-  it('bytes count as messages do', () => {
+  it('counts bytes in the same way as messages', () => {
     const { guard, send, heldBy, refused } = setScene('throttle', { maxHeldBytesTotal: 10_000 })
     for (let index = 0; index < 12; index++) send('large', { size: 1_000 })
     for (let index = 0; index < 41; index++) send('small', { size: 50 })
@@ -54,7 +54,7 @@ describe('when all room is in use', () => {
     expect(guard.stats().heldBytes).toBeLessThanOrEqual(10_000)
   })
 
-  it('among many that hold as little, the address that holds most gives way', () => {
+  it('makes the address that holds most give way if all clients hold as little', () => {
     const { send, heldBy, refused, guard } = setScene('throttle', { maxHeldTotal: 200 })
     for (let index = 0; index < 300; index++) {
       send(`swarm-${index}`, {}, '10.6.6.6')
@@ -66,7 +66,7 @@ describe('when all room is in use', () => {
     expect(guard.stats().held).toBe(200)
   })
 
-  it('a few messages of QoS 1 of each client are held all the same, and no more', () => {
+  it('still holds a few QoS 1 messages of each client', () => {
     const { send, heldBy, refused } = setScene('throttle', { maxHeldTotal: 10 })
     for (let index = 0; index < 10; index++) {
       send(`c${index}`)
@@ -80,7 +80,7 @@ describe('when all room is in use', () => {
     expect(refused.at(-1)).toBe('c1')
   })
 
-  it('what an earlier connection left of QoS 0 gives way to QoS 1 of the next one', () => {
+  it('drops QoS 0 messages of an earlier connection for QoS 1 messages of the next one', () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock })
     gate.use(limit({ name: 'r', rate: '1 per 100s burst 1', exceeded: 'throttle' }))
@@ -101,7 +101,7 @@ describe('when all room is in use', () => {
   })
 })
 
-describe('when the queue of a rule is full', () => {
+describe('a full rule queue', () => {
   it.each([
     ['queue', 't'],
     ['latest', 'topics'],
@@ -120,7 +120,7 @@ describe('when the queue of a rule is full', () => {
 })
 
 describe('any history', () => {
-  it('keeps account of who holds what, and every message is enacted once', () => {
+  it('counts what each sender holds, and enacts every message once', () => {
     const chance = random(20_263)
     for (const exceeded of ['throttle', 'queue', 'latest', { queue: { order: 'arrival' } }] as const) {
       const clock = new FakeClock()
@@ -154,7 +154,7 @@ describe('any history', () => {
     }
   })
 
-  it('finds a holder of at least half the most', () => {
+  it('finds a holder of at least half of the largest amount', () => {
     const chance = random(3)
     const holders = new LargestHolders('messages')
     const accounts = Array.from({ length: 200 }, () => new Account())

@@ -103,7 +103,7 @@ describe('a message that may pass', () => {
     expect(clock.timers).toEqual([])
     expect(guard.stats().heldPeak).toBe(0)
   })
-  it('and one that is dropped are both enacted at once', () => {
+  it('is enacted at once, as is one that is dropped', () => {
     const { guard, enacted, enact } = setUp(m => (m.topic === 'a' ? OK : DROP))
     const senderQueue = guard.senderQueue()
     senderQueue.admit(message('a'), enact)
@@ -113,7 +113,7 @@ describe('a message that may pass', () => {
 })
 
 describe('a throttled message', () => {
-  it('waits, makes all later ones of its sender wait, and each is charged once, in order', () => {
+  it('waits with all later messages of its sender, and each is charged once, in order', () => {
     const clock = new HandClock()
     const bucket = new Bucket(clock, 100, 2)
     const guard = new Guard(bucket)
@@ -148,7 +148,7 @@ describe('a throttled message', () => {
     expect(enacted).toEqual(['quick deliver'])
   })
 
-  it('tells its connection to stop once, and to go on when the last has passed', () => {
+  it('pauses its connection once, and resumes it when the last message has passed', () => {
     const clock = new HandClock()
     const guard = new Guard(new Bucket(clock, 100, 1))
     const calls: string[] = []
@@ -164,7 +164,7 @@ describe('a throttled message', () => {
     expect(calls).toEqual(['hold', 'free'])
   })
 
-  it('that can never pass is refused at once and holds nobody', () => {
+  it('is refused at once if it can never pass, and blocks no other message', () => {
     const { guard, enacted, enact } = setUp(m => (m.topic === 'never' ? throttle(Infinity) : OK))
     const senderQueue = guard.senderQueue()
     senderQueue.admit(message('never'), enact)
@@ -173,7 +173,7 @@ describe('a throttled message', () => {
     expect(guard.stats()).toMatchObject({ overflowed: 1, held: 0 })
   })
 
-  it('is refused when it would wait longer than the longest hold, in the name of its rule', () => {
+  it('is refused with its rule if it would wait longer than the longest hold', () => {
     const clock = new HandClock()
     let wait = 400
     const guard = new Guard(
@@ -189,7 +189,7 @@ describe('a throttled message', () => {
     expect(seen).toMatchObject([{ allowed: false, outcome: 'disconnect', rule: 'r', retryAfterMs: 601 }])
   })
 
-  it('is held no longer than its rule says, and then becomes what the rule says', () => {
+  it('is held up to the time of its rule, and then gets the outcome of the rule', () => {
     const clock = new HandClock()
     const gate = new Gate({ clock })
     const exceeded = { throttle: { upTo: '500ms', then: 'disconnect' } } as const
@@ -210,7 +210,7 @@ describe('a throttled message', () => {
 })
 
 describe('bounds', () => {
-  it('refuse what finds no room in its sender queue, at once, and count it', () => {
+  it('refuse and count a message that finds no room in its sender queue', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100), { maxHeldPerSender: 2 })
     const senderQueue = guard.senderQueue()
     for (const topic of ['a', 'b', 'c', 'd']) senderQueue.admit(message(topic), enact)
@@ -222,7 +222,7 @@ describe('bounds', () => {
     for (const topic of ['a', 'b', 'c', 'd']) guard.senderQueue().admit(message(topic), enact)
     expect(enacted).toEqual(['d drop'])
   })
-  it('count payload bytes, but let one large message wait alone', () => {
+  it('count payload bytes, except for a single large message', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100), {
       maxHeldBytesPerSender: 100,
       maxHeldBytesTotal: 350,
@@ -236,7 +236,7 @@ describe('bounds', () => {
     expect(enacted).toEqual(['small drop', 'large drop', 'third drop'])
     expect(guard.stats().heldBytes).toBe(51)
   })
-  it('are those of the house where nothing else is said', () => {
+  it('have defaults for messages', () => {
     const { guard, enact } = setUp(() => throttle(100))
     const senderQueue = guard.senderQueue()
     for (let i = 0; i <= MAX_SIZES.heldPerSender; i++) senderQueue.admit(message('m'), enact)
@@ -250,7 +250,7 @@ describe('bounds', () => {
     guard.close()
     expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0, discarded: MAX_SIZES.heldTotal })
   })
-  it('of bytes are those of the house too', () => {
+  it('have defaults for bytes', () => {
     const { guard, enact } = setUp(() => throttle(100))
     const half = MAX_SIZES.heldBytesPerSender / 2
     const senderQueue = guard.senderQueue()
@@ -263,7 +263,7 @@ describe('bounds', () => {
     guard.senderQueue().admit(message('m', 1), enact)
     expect(guard.stats().overflowed).toBe(2)
   })
-  it('that are no whole numbers above 0 are refused when the guard is made', () => {
+  it('must be whole numbers above 0', () => {
     expect(() => new Guard({ check: () => OK }, { maxHoldMs: 0 })).toThrow(
       /maxHoldMs: 0 is not a whole number above 0/,
     )
@@ -271,7 +271,7 @@ describe('bounds', () => {
 })
 
 describe('a gate that fails', () => {
-  it('is answered for by the fallback, marked as such, and logged once for each cause', () => {
+  it('is replaced by the fallback, marked as such, and logged once for each cause', () => {
     const lines: object[] = []
     const logger = { debug() {}, info() {}, warn() {}, error: (fields: object) => lines.push(fields) }
     const { guard } = setUp(
@@ -288,14 +288,14 @@ describe('a gate that fails', () => {
     expect(lines).toHaveLength(1)
     expect(guard.stats().fallbacks).toBe(3)
   })
-  it('denies where the fallback is to deny', async () => {
+  it('leads to a refusal if the fallback is deny', async () => {
     const { guard } = setUp(() => Promise.reject(new Error('away')), { middlewareFallback: 'deny' })
     const seen: Decision[] = []
     guard.senderQueue().admit(message('m'), decision => seen.push(decision))
     await turns()
     expect(seen).toMatchObject([{ allowed: false, reason: 'store_unavailable', fallback: true }])
   })
-  it('with something that is no error is survived too', () => {
+  it('may throw a value that is not an error', () => {
     const hostile = {
       toString() {
         throw new Error('no')
@@ -311,7 +311,7 @@ describe('a gate that fails', () => {
     guard.senderQueue().admit(message('m'), enact)
     expect(enacted).toEqual(['m deliver'])
   })
-  it('by not answering in time is answered for, and its late answer is ignored', async () => {
+  it('is replaced by the fallback if it is late, and its late answer is ignored', async () => {
     let answer: (decision: Decision) => void = () => {}
     const { clock, guard, enacted, enact } = setUp(() => new Promise(resolve => (answer = resolve)), {
       decideTimeoutMs: 100,
@@ -329,7 +329,7 @@ describe('a gate that fails', () => {
 })
 
 describe('answers that come later', () => {
-  it('are enacted in the order of the messages, whatever order they come in', async () => {
+  it('are enacted in the order of the messages, in whatever order they arrive', async () => {
     const answers: ((decision: Decision) => void)[] = []
     const { guard, enacted, enact } = setUp(() => new Promise(resolve => answers.push(resolve)))
     const senderQueue = guard.senderQueue()
@@ -343,7 +343,7 @@ describe('answers that come later', () => {
     await turns()
     expect(enacted).toEqual(['a deliver', 'b drop', 'c deliver'])
   })
-  it('are asked for ahead only up to a bound', () => {
+  it('are requested ahead only up to a bound', () => {
     let asked = 0
     const { guard, enact } = setUp(() => {
       asked++
@@ -353,7 +353,7 @@ describe('answers that come later', () => {
     for (let i = 0; i < 500; i++) senderQueue.admit(message('m'), enact)
     expect(asked).toBe(32)
   })
-  it('that throttle one behind the head are asked again in its turn', async () => {
+  it('are requested again in turn if they throttle a message behind the first', async () => {
     const asked: string[] = []
     const answers: ((decision: Decision) => void)[] = []
     const { guard, enacted, enact } = setUp(m => {
@@ -378,8 +378,8 @@ describe('answers that come later', () => {
   })
 })
 
-describe('a sender that goes', () => {
-  it('has what is not kept forgotten, and the rest pass in order', () => {
+describe('a detached sender queue', () => {
+  it('discards messages that are not kept, and the others pass in order', () => {
     const clock = new HandClock()
     const bucket = new Bucket(clock, 100, 1)
     const guard = new Guard(bucket)
@@ -398,7 +398,7 @@ describe('a sender that goes', () => {
     expect(calls).toEqual(['hold'])
     expect(guard.stats()).toMatchObject({ held: 0, discarded: 2 })
   })
-  it('whose answer is under way is not enacted any more', async () => {
+  it('does not enact a message whose answer comes later', async () => {
     let answer: (decision: Decision) => void = () => {}
     const { guard, enacted, enact } = setUp(() => new Promise(resolve => (answer = resolve)))
     const senderQueue = guard.senderQueue()
@@ -409,7 +409,7 @@ describe('a sender that goes', () => {
     expect(enacted).toEqual([])
   })
 
-  it('leaves messages that were already asked about alone', async () => {
+  it('does not ask again about messages that were already decided', async () => {
     const asked: string[] = []
     const { guard, enacted, enact } = setUp(async ({ topic }) => {
       asked.push(topic)
@@ -427,7 +427,7 @@ describe('a sender that goes', () => {
 })
 
 describe('a closed guard', () => {
-  it('has forgotten what was held, counts it, and refuses what comes', () => {
+  it('discards and counts held messages, and refuses later ones', () => {
     const { clock, guard, enacted, enact } = setUp(() => throttle(100))
     const senderQueue = guard.senderQueue()
     senderQueue.admit(message('a'), enact)
@@ -439,7 +439,7 @@ describe('a closed guard', () => {
     senderQueue.admit(message('c'), enact)
     expect(enacted).toEqual(['c reject'])
   })
-  it('lets pass what was held where that is asked, in order', () => {
+  it('lets held messages pass in order with `pass`', () => {
     const { guard, enacted, enact } = setUp(() => throttle(100))
     const senderQueue = guard.senderQueue()
     senderQueue.admit(message('a'), enact)
@@ -451,7 +451,7 @@ describe('a closed guard', () => {
 })
 
 describe('an enactment that throws', () => {
-  it('does not strand those behind it', () => {
+  it('does not block the messages behind it', () => {
     const clock = new HandClock()
     const guard = new Guard(new Bucket(clock, 100, 1))
     const senderQueue = guard.senderQueue()

@@ -6,7 +6,7 @@ import { setScene } from './scene.ts'
 const rule = { name: 'r', rate: '10/s burst 1', per: ['client', 'topic'], exceeded: 'latest' } as const
 
 describe('keep-latest', () => {
-  it('lets the first pass at once, and of those that follow the last, the others dropped as superseded', () => {
+  it('passes the first message at once and then the last, and drops the others as superseded', () => {
     const { clock, enacted, send, guard } = setScene([rule])
     for (let index = 0; index < 5; index++) send('a')
     expect(enacted.map(({ id, decision }) => `${id} ${decision.outcome} ${decision.reason}`)).toEqual([
@@ -19,7 +19,7 @@ describe('keep-latest', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('delivers of 10,000 updates on 100 topics each first without delay and each last', () => {
+  it('delivers the first of each topic without delay and the last of each, of 10,000 updates on 100 topics', () => {
     const { clock, enacted, send, guard } = setScene([rule])
     const chance = random(11)
     const firsts = new Map<string, number>()
@@ -55,7 +55,7 @@ describe('keep-latest', () => {
     ])
   })
 
-  it('holds on for as long as it takes: the last is never lost to age', () => {
+  it('never drops the last message for its age', () => {
     const { clock, enacted, send } = setScene([{ ...rule, rate: '1/day burst 1' }])
     send('a')
     send('a')
@@ -81,7 +81,7 @@ describe('keep-latest', () => {
     expect(house.guard.stats()).toMatchObject({ held: MAX_SIZES.queuedPerRule, overflowed: 1 })
   })
 
-  it('forgets what a sender that goes does not keep', () => {
+  it('discards messages that a detached sender does not keep', () => {
     const { clock, enacted, send, senderQueueOf } = setScene([rule])
     send('a')
     send('a')

@@ -38,7 +38,7 @@ const changes: Record<string, (gate: Gate, exceeded: string) => unknown> = {
   'a tier of lower costs': gate => gate.tiers.add({ client: 'a', tier: 'light', ...note }),
 }
 
-describe('what is held is asked about again at once after', () => {
+describe('held messages are asked about again at once after', () => {
   for (const [name, change] of Object.entries(changes)) {
     it.each(outcomes)(`${name}: %s`, async exceeded => {
       const more = 'tiers: { light: { limit: unlimited, cost: x0.001 } }'
@@ -56,7 +56,7 @@ describe('what is held is asked about again at once after', () => {
     })
   }
 
-  it.each(outcomes)('a reset, which lets one pass: %s', async exceeded => {
+  it.each(outcomes)('a reset, which passes one: %s', async exceeded => {
     const { clock, gate, enacted, send, guard } = await setScene(policy(exceeded))
     for (const topic of ['1', '2', '3']) send(topic)
     await gate.reset({ rule: 'r', key: 'a' })
@@ -65,7 +65,7 @@ describe('what is held is asked about again at once after', () => {
     expect(guard.stats().held).toBe(1)
   })
 
-  it.each(outcomes)('a ban, which refuses all of it: %s', async exceeded => {
+  it.each(outcomes)('a ban, which refuses all: %s', async exceeded => {
     const { clock, gate, enacted, send, guard } = await setScene(policy(exceeded))
     for (const topic of ['1', '2', '3']) send(topic)
     await gate.bans.add({ client: 'a', ...note })
@@ -76,7 +76,7 @@ describe('what is held is asked about again at once after', () => {
     expect(guard.stats().held).toBe(0)
   })
 
-  it.each(outcomes)('a slower rate, by which it waits longer: %s', async exceeded => {
+  it.each(outcomes)('a slower rate, with a longer wait: %s', async exceeded => {
     const { clock, gate, enacted, send } = await setScene(policy(exceeded, '1/s burst 1'))
     for (const topic of ['1', '2']) send(topic)
     await gate.apply(policy(exceeded, '1 per 10s burst 1'))
@@ -86,7 +86,7 @@ describe('what is held is asked about again at once after', () => {
     expect(enacted).toHaveLength(2)
   })
 
-  it('a change, with an answer under way from before it', async () => {
+  it('a change while an answer is pending', async () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock })
     gate.use(limit({ name: 'r', rate: '1 per 100s burst 1', exceeded: 'throttle' }))
@@ -115,7 +115,7 @@ describe('what is held is asked about again at once after', () => {
 })
 
 describe('a throttled message that could not pass in time', () => {
-  it('is held until its time is up, as limits may be raised meanwhile', async () => {
+  it('is held until its time is up, because limits may change meanwhile', async () => {
     const { clock, gate, enacted, send } = await setScene(policy('throttle', '1 per 1h burst 1'), {
       maxHoldMs: 4_000,
     })
@@ -127,7 +127,7 @@ describe('a throttled message that could not pass in time', () => {
     expect(enacted.map(({ decision }) => decision.outcome)).toEqual(['deliver', 'deliver', 'deliver'])
   })
 
-  it('is refused then, with those behind it', async () => {
+  it('is refused after that time, with the messages behind it', async () => {
     const { clock, enacted, send, guard } = await setScene(policy('throttle', '1 per 1h burst 1'), {
       maxHoldMs: 4_000,
     })
@@ -139,7 +139,7 @@ describe('a throttled message that could not pass in time', () => {
     expect(guard.stats()).toMatchObject({ held: 0, overflowed: 2 })
   })
 
-  it("is refused at once by a rule's own `upTo`, and where it can never pass", async () => {
+  it("is refused at once by a rule's own `upTo`, and if it can never pass", async () => {
     const short = await setScene(policy('{ throttle: { upTo: 4s } }', '1 per 1h burst 1'))
     for (const topic of ['1', '2']) short.send(topic)
     expect(short.enacted.map(({ decision }) => decision.outcome)).toEqual(['deliver', 'drop'])
@@ -149,8 +149,8 @@ describe('a throttled message that could not pass in time', () => {
   })
 })
 
-describe('what may pass all at once', () => {
-  it.each(outcomes)('goes in slices of a few milliseconds, in order: %s', async exceeded => {
+describe('a release of many messages', () => {
+  it.each(outcomes)('runs in slices of a few milliseconds, in order: %s', async exceeded => {
     const { clock, gate, guard, enacted, send } = await setScene(policy(exceeded), {
       maxHeldPerSender: 5_000,
     })
@@ -168,7 +168,7 @@ describe('what may pass all at once', () => {
     )
   })
 
-  it('keeps what comes meanwhile behind it', async () => {
+  it('keeps later messages behind', async () => {
     const { clock, gate, guard, enacted, send } = await setScene(policy('throttle'), {
       maxHeldPerSender: 5_000,
     })
@@ -181,7 +181,7 @@ describe('what may pass all at once', () => {
     expect(enacted.map(({ topic }) => topic)).toEqual(enacted.map((_, index) => `t/${index}`))
   })
 
-  it('of thousands of senders is asked about in slices, too', async () => {
+  it('asks about thousands of senders in slices, too', async () => {
     const { clock, gate, guard } = await setScene(policy('throttle'))
     let passed = 0
     for (let index = 0; index < 2_000; index++) {
@@ -205,7 +205,7 @@ describe('what may pass all at once', () => {
 })
 
 describe('a guard', () => {
-  it('keeps no listener at its gate while it holds nothing', async () => {
+  it('has no listener at its gate while it holds nothing', async () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock }).use(limit({ name: 'r', rate: '10/s burst 1', exceeded: 'throttle' }))
     const listeners = new Set<() => void>()

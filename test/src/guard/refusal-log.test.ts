@@ -51,7 +51,7 @@ describe('the log of refusals', () => {
     await gate.close()
   })
 
-  it('has one line for each rule and client in ten seconds, and tells how many it stands for', () => {
+  it('has one line for each rule and client in ten seconds, with the number of refusals', () => {
     const { clock, keyQueues, log } = setUp()
     for (let i = 0; i < 100; i++) log.recordRefusal(from('a'), REFUSED)
     log.recordRefusal(from('b'), REFUSED)
@@ -67,7 +67,7 @@ describe('the log of refusals', () => {
       ['r', 'a', 100],
     ])
   })
-  it('keeps few of many clients in mind, and little of what they chose to be called', () => {
+  it('bounds the clients it remembers, and the length of their names', () => {
     const { keyQueues, log } = setUp()
     for (let i = 0; i < 1_024; i++) log.recordRefusal(from(`c${i}`), REFUSED)
     log.recordRefusal(from('c0'), REFUSED)
@@ -78,7 +78,7 @@ describe('the log of refusals', () => {
     expect(String(keyQueues[1_024]?.client)).toHaveLength(129)
     expect(String(keyQueues[1_024]?.topic)).toHaveLength(129)
   })
-  it('stops no broker where the logger throws, and is silent without one', () => {
+  it('ignores a logger that throws, and is silent without one', () => {
     const clock = { now: () => 0, after: () => () => {} }
     const broken = (): never => {
       throw new Error('disk full')

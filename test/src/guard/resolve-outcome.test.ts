@@ -6,8 +6,8 @@ import { setScene } from './scene.ts'
 
 const sceneOf = (exceeded: CustomOutcome) => setScene([{ name: 'r', rate: '10/s burst 1', exceeded }])
 
-describe("an outcome of one's own", () => {
-  it('is asked about each message its rule refuses, with the decision', () => {
+describe('a custom outcome', () => {
+  it('is called for each message that its rule refuses, with the decision', () => {
     const seen: string[] = []
     const { enacted, send } = sceneOf((message, decision) => {
       seen.push(`${message.topic} ${decision.rule} ${decision.retryAfterMs}`)
@@ -19,7 +19,7 @@ describe("an outcome of one's own", () => {
     expect(enacted[2]?.decision).toMatchObject({ allowed: true, retryAfterMs: 0 })
   })
 
-  it('may hold: what it queues or throttles is asked about again', () => {
+  it('may queue or throttle a message, which is asked about again', () => {
     for (const outcome of ['queue', 'throttle', 'latest'] as const) {
       const { clock, enacted, send, guard } = sceneOf(() => outcome)
       send('x')
@@ -32,7 +32,7 @@ describe("an outcome of one's own", () => {
     }
   })
 
-  it('may be a whole decision, of which what makes no sense is left out', () => {
+  it('may be a whole decision, without its invalid parts', () => {
     const { enacted, send } = sceneOf(
       () => ({ outcome: 'retry', retryAfterMs: 7_000, allowed: true, reason: 'banned' }) as const,
     )
@@ -47,7 +47,7 @@ describe("an outcome of one's own", () => {
     })
   })
 
-  it('leaves the message rejected where it throws, answers nonsense, or rejects', async () => {
+  it('leaves the message rejected if it throws, rejects or returns an invalid value', async () => {
     const answers: CustomOutcome[] = [
       () => {
         throw new Error('broken')
@@ -65,7 +65,7 @@ describe("an outcome of one's own", () => {
     }
   })
 
-  it('may answer later, within the time of the guard', async () => {
+  it('may answer later, within the time limit of the guard', async () => {
     const { clock, enacted, send, guard } = sceneOf(
       () => new Promise(resolve => void clock.after(500, () => resolve('drop'))),
     )
@@ -84,7 +84,7 @@ describe("an outcome of one's own", () => {
 })
 
 describe('degrading with a sample', () => {
-  it('delivers 1 in so many of each key, and drops the others', () => {
+  it('delivers 1 in n messages of each key, and drops the others', () => {
     const { enacted, send } = setScene([
       { name: 'r', rate: '1/hour', per: 'client', exceeded: { degrade: { sample: 3 } } },
     ])
@@ -99,7 +99,7 @@ describe('degrading with a sample', () => {
     expect(enacted.at(-1)?.decision).toMatchObject({ allowed: true, rule: 'r' })
   })
 
-  it('remembers a bounded number of keys, those asked about last', () => {
+  it('remembers a bounded number of keys, the most recently used', () => {
     const sampler = new Sampler()
     for (let index = 0; index <= MAX_SIZES.sampledKeys; index++)
       expect(sampler.isChosen(`${index}`, 2)).toBe(true)

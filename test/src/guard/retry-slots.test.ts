@@ -41,7 +41,7 @@ describe('a message that is sent back', () => {
     expect(retrySlots.size).toBe(3)
   })
 
-  it('passes when it comes back in its slot, though others came before', () => {
+  it('passes in its slot, although other messages came before', () => {
     const { ask, clock, retrySlots } = setScene()
     ask('m0')
     ask('m1')
@@ -54,7 +54,7 @@ describe('a message that is sent back', () => {
     expect(retrySlots.size).toBe(0)
   })
 
-  it('keeps its slot when it comes too soon', () => {
+  it('keeps its slot if it comes back too early', () => {
     const { ask, clock } = setScene()
     ask('m0')
     ask('m1')
@@ -65,7 +65,7 @@ describe('a message that is sent back', () => {
     expect(ask('m2').allowed).toBe(true)
   })
 
-  it('of a backlog of 500 at 100 a second is delivered twice at the most, in order', () => {
+  it('is delivered at most twice, in order, in a backlog of 500 at 100/s', () => {
     const { ask, clock } = setScene()
     let deliveries = 0
     const passed: number[] = []
@@ -91,7 +91,7 @@ describe('a message that is sent back', () => {
     expect(deliveries).toBe(999)
   })
 
-  it('holds back nobody under another key, nor where its rule does not hold', () => {
+  it('delays no message of another key or of another rule', () => {
     const { ask, gate } = setScene({ per: 'client' })
     gate.use('free', limit({ name: 'other', rate: '100/s', exceeded: 'retry' }))
     ask('m0')
@@ -100,14 +100,14 @@ describe('a message that is sent back', () => {
     expect(ask('m3', { on: 'subscribe' }).allowed).toBe(true)
   })
 
-  it('of a rule in bytes waits as long as its bytes take', () => {
+  it('waits by its bytes under a rule in bytes', () => {
     const { ask } = setScene({ rate: '1000B/s burst 100' })
     expect(ask('m0', { size: 100 }).allowed).toBe(true)
     expect(ask('m1', { size: 50 }).retryAfterMs).toBe(50)
     expect(ask('m2', { size: 100 }).retryAfterMs).toBe(150)
   })
 
-  it('gives its slot up where it is forgotten, or does not come back in time', () => {
+  it('loses its slot if it is forgotten or does not come back in time', () => {
     const { ask, clock, retrySlots } = setScene({}, { lateMs: 1_000 })
     ask('m0')
     ask('m1')
@@ -120,7 +120,7 @@ describe('a message that is sent back', () => {
     expect(retrySlots.size).toBe(0)
   })
 
-  it('gets none beyond the bound: then the time the gate says', () => {
+  it("gets the gate's own time beyond the bound", () => {
     const { ask, retrySlots } = setScene({}, { max: 2 })
     ask('m0')
     expect([1, 2, 3, 4].map(id => ask(`m${id}`).retryAfterMs)).toEqual([10, 20, 10, 10])
@@ -130,7 +130,7 @@ describe('a message that is sent back', () => {
     expect(house.retrySlots.size).toBe(MAX_SIZES.retrySlots)
   })
 
-  it('is not held where its rule asks for something else', () => {
+  it('gets no slot under a rule with another outcome', () => {
     const { ask, retrySlots } = setScene({ exceeded: 'drop' })
     ask('m0')
     expect(ask('m1').outcome).toBe('drop')

@@ -34,14 +34,14 @@ describe('a queued message', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('holds back neither its sender elsewhere nor a sender under another key', () => {
+  it("delays neither its sender's other topics nor senders of another key", () => {
     const { enacted, send } = setScene([{ ...slow, topic: 'slow/#', per: 'client' }])
     for (const topic of ['slow/1', 'slow/1', 'quick']) send('a', topic)
     send('b', 'slow/1')
     expect(enacted.map(({ id }) => id)).toEqual([0, 2, 3])
   })
 
-  it('is not overtaken by one that comes when there is room again, nor is the gate asked for that one', () => {
+  it('is not overtaken by a later message, about which the gate is not asked', () => {
     const { clock, enacted, send } = setScene([slow])
     send('a')
     send('a')
@@ -54,7 +54,7 @@ describe('a queued message', () => {
     expect(enacted.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4])
   })
 
-  it('does not hold back what an exemption lets pass', () => {
+  it('does not delay an exempt message', () => {
     const { gate, send, idsOf, guard } = setScene([])
     gate.use(exempt({ when: { payload: { field: 'priority', equals: 'emergency' } } }), limit(slow))
     send('a')
@@ -64,7 +64,7 @@ describe('a queued message', () => {
     expect(guard.stats().held).toBe(1)
   })
 
-  it('that could never pass is refused at once, as the rule says', () => {
+  it('is refused at once, as the rule says, if it can never pass', () => {
     const { enacted, send } = setScene([
       { name: 'r', rate: '10B/s', exceeded: { queue: { then: 'reject' } } },
     ])
@@ -72,7 +72,7 @@ describe('a queued message', () => {
     expect(enacted).toMatchObject([{ decision: { allowed: false, outcome: 'reject', rule: 'r' } }])
   })
 
-  it('waits on when another rule refuses it for longer, without keeping the others from their turn', () => {
+  it('waits longer if another rule refuses it, without delaying other senders', () => {
     const { clock, enacted, send } = setScene([
       slow,
       { name: 'own', rate: '1 per 10s', per: 'client', exceeded: 'throttle' },
@@ -90,7 +90,7 @@ describe('a queued message', () => {
 })
 
 describe('the order of a queue', () => {
-  it('is by priority: no emergency waits behind a lower one', () => {
+  it('is by priority: no emergency waits behind a lower priority', () => {
     const { clock, enacted, send } = setScene([slow])
     send('a')
     const words = ['low', 'normal', 'high', 'emergency', 5, 'nonsense', Number.NaN, 1e9]
@@ -105,7 +105,7 @@ describe('the order of a queue', () => {
     ])
   })
 
-  it('stays that of arrival on one topic of a sender: the older ones get the priority of the newest', () => {
+  it('is by arrival on one topic of a sender: older messages get the priority of the newest', () => {
     const { clock, enacted, send } = setScene([slow])
     send('a')
     const low = ['low', 'low'].map(word => send('a', 't', priority(word)))
@@ -116,7 +116,7 @@ describe('the order of a queue', () => {
     expect(enacted.slice(1).map(({ id }) => id)).toEqual([...low, emergency, normal, later])
   })
 
-  it('is by priority on one topic, too, where nobody says who sends', () => {
+  it('is by priority on one topic, too, for senders without identity', () => {
     const clock = new FakeClock()
     const gate = new Gate({ clock }).use(limit(slow))
     const guard = new Guard(gate, { holds: 'all' })
@@ -133,7 +133,7 @@ describe('the order of a queue', () => {
     expect(guard.stats().held).toBe(0)
   })
 
-  it('reads a header first, or what the rule names', () => {
+  it('reads the priority from a header first, or from the source of the rule', () => {
     const own = { queue: { priority: { header: 'urgency' } } } as const
     for (const [exceeded, header] of [
       ['queue', 'priority'],
@@ -148,14 +148,14 @@ describe('the order of a queue', () => {
     }
   })
 
-  it('is in turns between the senders of one priority', () => {
+  it('takes the senders of one priority in turns', () => {
     const { clock, enacted, send } = setScene([slow])
     for (const client of ['a', 'a', 'a', 'a', 'b', 'b', 'c']) send(client)
     clock.advance(1_000)
     expect(enacted.map(({ client }) => client).join('')).toBe('aabcaba')
   })
 
-  it('is strictly by arrival where the rule says so', () => {
+  it('is strictly by arrival with `order: arrival`', () => {
     const { clock, enacted, send } = setScene([{ ...slow, exceeded: { queue: { order: 'arrival' } } }])
     for (const client of ['a', 'a', 'a', 'b']) send(client)
     send('c', 't', priority('emergency'))
@@ -167,7 +167,7 @@ describe('the order of a queue', () => {
 describe('the bounds of a queue', () => {
   const bounded = (queue: object) => [{ ...slow, exceeded: { queue } }]
 
-  it('push out the newest of the lowest priority, enacted as the rule says', () => {
+  it('push out the newest message of the lowest priority, with the outcome of the rule', () => {
     const { enacted, send, idsOf, guard } = setScene(bounded({ max: 3, then: 'reject' }))
     send('a')
     const [low1, low2, high] = ['low', 'low', 'high'].map((word, index) =>
@@ -184,7 +184,7 @@ describe('the bounds of a queue', () => {
     expect([high, emergency, normal]).toHaveLength(3)
   })
 
-  it('count bytes, of the topic too', () => {
+  it('count bytes, including the topic', () => {
     const { send, idsOf, guard } = setScene(bounded({ bytes: 100 }))
     send('a')
     send('a', 't'.repeat(20), { size: 40 })
@@ -194,7 +194,7 @@ describe('the bounds of a queue', () => {
     expect(guard.stats()).toMatchObject({ held: 1, heldBytes: 60 })
   })
 
-  it('refuse as soon as it is sure what would wait longer than its age allows', () => {
+  it('refuse at once a message that would wait too long', () => {
     const { clock, enacted, send } = setScene([
       { name: 'r', rate: '1/s burst 1', exceeded: { queue: { upTo: '2500ms' } } },
     ])
@@ -206,7 +206,7 @@ describe('the bounds of a queue', () => {
     expect(clock.pending).toBe(0)
   })
 
-  it('count age, also of those whose turn never comes', () => {
+  it('limit the age, also of messages whose turn never comes', () => {
     const { clock, send, idsOf, enacted } = setScene([
       { name: 'r', rate: '10/s burst 1', exceeded: { queue: { upTo: '1050ms' } } },
     ])
@@ -220,7 +220,7 @@ describe('the bounds of a queue', () => {
     expect(enacted.find(({ id }) => id === low)?.atMs).toBe(1_050)
   })
 
-  it('let nobody crowd out another: the one who holds most gives way', () => {
+  it('make the sender that holds most give way', () => {
     const { clock, send, enacted } = setScene(bounded({ max: 10 }))
     for (let index = 0; index < 50; index++) send('flooder')
     for (let index = 0; index < 3; index++) send('quiet')
@@ -230,7 +230,7 @@ describe('the bounds of a queue', () => {
     expect(passed.filter(({ client }) => client === 'flooder')).toHaveLength(8)
   })
 
-  it('are those of the house where the rule says nothing', () => {
+  it('have defaults', () => {
     const perMinute = { ...slow, rate: '1 per 4 minutes' } as const
     const many = setScene([perMinute])
     for (let index = 0; index <= MAX_SIZES.queuedPerRule + 1; index++) many.send('a')
@@ -242,7 +242,7 @@ describe('the bounds of a queue', () => {
     expect(heavy.guard.stats().heldBytes).toBe(MAX_SIZES.queuedBytesPerRule)
   })
 
-  it('under four times what is allowed, for 30 s, share it within a tenth between 20 equal senders', () => {
+  it('share the limit between 20 equal senders within a tenth, at four times the limit for 30 s', () => {
     const { clock, send, enacted, guard } = setScene([
       { name: 'r', rate: '200/s burst 20', exceeded: { queue: { max: 500, upTo: '5s' } } },
     ])
@@ -266,8 +266,8 @@ describe('the bounds of a queue', () => {
   })
 })
 
-describe('a sender that goes', () => {
-  it('takes what is not kept out of the queue', () => {
+describe('a detached sender queue', () => {
+  it('removes messages that are not kept from the queue', () => {
     const { clock, enacted, send, senderQueueOf, guard } = setScene([slow])
     for (const client of ['a', 'a', 'b', 'a']) send(client)
     expect(senderQueueOf('a').detach(message => (message as { id?: number }).id === 3)).toBe(1)
@@ -277,8 +277,8 @@ describe('a sender that goes', () => {
   })
 })
 
-describe('a guard that closes', () => {
-  it('lets the queue pass in the order of arrival, or forgets it and counts', () => {
+describe('a guard that is closed', () => {
+  it('passes the queue in order of arrival, or discards and counts it', () => {
     const passing = setScene([slow])
     for (const client of ['a', 'a', 'b']) passing.send(client)
     passing.guard.close('pass')
@@ -294,7 +294,7 @@ describe('a guard that closes', () => {
 })
 
 describe('a guard that holds throttled messages only', () => {
-  it('has queue and latest enacted as they were decided', () => {
+  it('enacts queue and latest as they were decided', () => {
     const { enacted, send } = setScene([slow], { holds: 'throttle' })
     send('a')
     send('a')
@@ -348,7 +348,7 @@ describe('any history', () => {
     )
   })
 
-  it('of joins and evictions keeps the queue within its bounds', () => {
+  it('keeps the queue within its bounds', () => {
     const chance = random(7)
     const scene = setScene([
       { name: 'q', rate: '50/s burst 5', exceeded: { queue: { max: 40, bytes: 2_000, upTo: '1s' } } },

@@ -32,17 +32,17 @@ async function enacted(way: Way, timeoutMs: number, options: GuardOptions = {}):
 }
 
 describe('a guard before a store with a time limit', () => {
-  it('waits for what the store answers within its own limit, however long that is', async () => {
+  it("waits for an answer within the store's own time limit, however long it is", async () => {
     expect(await enacted('late', 1_500)).toBe('1000 ms: deliver ok, 0 timeouts')
     expect(await enacted('late', 5_000)).toBe('1000 ms: deliver ok, 0 timeouts')
   })
 
-  it("leaves it to the store's own fallback where the limit is reached", async () => {
+  it("uses the store's own fallback after the time limit", async () => {
     expect(await enacted('hang', 250)).toBe('250 ms: drop store_unavailable by fallback, 0 timeouts')
     expect(await enacted('hang', 5_000)).toBe('5000 ms: drop store_unavailable by fallback, 0 timeouts')
   })
 
-  it('goes by its own limit where it is given one', async () => {
+  it('uses its own time limit if one is set', async () => {
     const options = { decideTimeoutMs: 700 }
     expect(await enacted('hang', 5_000, options)).toBe(
       '700 ms: reject store_unavailable by fallback, 1 timeouts',
@@ -59,7 +59,7 @@ describe('a guard whose gate fails', () => {
     return { check, store } as unknown as Gate
   }
 
-  it('lets nothing pass for a store without a fallback', () => {
+  it('refuses messages if the store has no fallback', () => {
     expect(new Guard(failing(new StoreError('away'))).ask(message)).toMatchObject({
       ...{ allowed: false, reason: 'store_unavailable', fallback: true },
     })
@@ -72,13 +72,13 @@ describe('a guard whose gate fails', () => {
     expect(shut.ask(message)).toMatchObject({ allowed: false, fallback: true })
   })
 
-  it('follows its own option where middleware throws', () => {
+  it('follows its own option if middleware throws', () => {
     expect(new Guard(failing(new Error('a bug'))).ask(message)).toMatchObject({ allowed: true })
     const shut = new Guard(failing(new Error('a bug')), { middlewareFallback: 'deny' })
     expect(shut.ask(message)).toMatchObject({ allowed: false })
   })
 
-  it('refuses the name that once meant both', () => {
+  it('rejects the former option name', () => {
     const options = { fallback: 'allow' } as GuardOptions
     expect(() => new Guard(failing(new Error('a bug')), options)).toThrow('write middlewareFallback')
   })

@@ -21,7 +21,7 @@ function setPolicyScene(exceeded: string, rate = '1/s burst 1') {
 }
 
 describe('a newer message that an exemption lets pass', () => {
-  it.each(outcomes)('never has an older one of its topic after it, held by %s', exceeded => {
+  it.each(outcomes)('is never followed by an older one of its topic, held by %s', exceeded => {
     const { clock, gate, send, enacted } = setScene([])
     gate.use(isFree, limit({ name: 'r', rate: '1/s burst 1', exceeded }))
     send('a')
@@ -33,7 +33,7 @@ describe('a newer message that an exemption lets pass', () => {
     expect(enacted).toHaveLength(3)
   })
 
-  it('supersedes the kept latest one at once, and takes nothing from other topics and senders', () => {
+  it('supersedes the held latest message at once, and none of other topics and senders', () => {
     const { clock, gate, send, enacted, guard } = setScene([])
     gate.use(isFree, limit({ name: 'r', rate: '1/s burst 1', exceeded: 'latest' }))
     send('a')
@@ -51,7 +51,7 @@ describe('a newer message that an exemption lets pass', () => {
     expect(guard.stats()).toMatchObject({ held: 0, heldBytes: 0 })
   })
 
-  it('waits in the queue behind the older one only', () => {
+  it('waits in the queue only behind the older one', () => {
     const { clock, gate, send, enacted } = setScene([])
     gate.use(isFree, limit({ name: 'r', rate: '1/s burst 1', exceeded: 'queue' }))
     for (let index = 0; index < 3; index++) send('a')
@@ -68,7 +68,7 @@ describe('a newer message that an exemption lets pass', () => {
     ])
   })
 
-  it('that came through another queue supersedes what is kept as latest', () => {
+  it('supersedes the held latest message also through another queue', () => {
     const { clock, gate, send, enacted } = setScene([])
     const marked = (mark: string): Partial<Message> => ({ headers: { kind: mark } })
     gate.use(
@@ -95,7 +95,7 @@ describe('a newer message that passes after a change', () => {
       gate.apply(policy(rule.replace('per:', 'enabled: false, per:'))),
   }
   for (const [name, change] of Object.entries(changes)) {
-    it.each(outcomes)(`as ${name} never has an older one after it, held by %s`, async exceeded => {
+    it.each(outcomes)(`as ${name} is never followed by an older one, held by %s`, async exceeded => {
       const scene = setPolicyScene(exceeded)
       await scene.start()
       scene.send('a')

@@ -91,7 +91,7 @@ function open(limits: PublishRate | readonly Middleware[], options: PublisherOpt
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index))
 
 describe('a publisher', () => {
-  it('sends at its rate, in order, and tells how long each has waited', async () => {
+  it('sends at its rate, in order, and reports how long each message waited', async () => {
     const trial = open({ rate: '10/s burst 2' })
     for (const text of numbers(5)) trial.publish('t', text)
     expect(trial.sent).toEqual(['t 0', 't 1'])
@@ -108,7 +108,7 @@ describe('a publisher', () => {
     expect(trial.clock.pending).toBe(STORES_OWN)
   })
 
-  it('counts bytes where the rate does', () => {
+  it('counts bytes if the rate is in bytes', () => {
     const trial = open({ rate: '10B/s' })
     trial.publish('t', '1234567890')
     trial.publish('t', '12345')
@@ -119,7 +119,7 @@ describe('a publisher', () => {
     expect(trial.sent).toHaveLength(2)
   })
 
-  it('holds all while there is no connection, and lets go at the rate, not at once', () => {
+  it('holds messages without a connection, and then sends them at the rate', () => {
     const trial = open({ rate: '10/s burst 3' })
     trial.ready = false
     for (const text of numbers(10)) trial.publish('t', text)
@@ -132,7 +132,7 @@ describe('a publisher', () => {
     expect(trial.sent).toHaveLength(10)
   })
 
-  it('has no more under way than there is room for', () => {
+  it('has no more messages in flight than the client has room for', () => {
     const trial = open({ rate: 'unlimited' })
     trial.room = 3
     const waiting: (() => void)[] = []
@@ -147,7 +147,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ underWayPeak: 3, sent: 10, waiting: 0 })
   })
 
-  it('sends the most urgent first, and keeps the order of each rank', () => {
+  it('sends the highest priority first, and keeps the order of each rank', () => {
     const trial = open({ rate: '1/s' })
     trial.publish('t', 'first')
     for (const priority of ['low', 'normal', 'emergency', 'high', 'low', 9] as const)
@@ -158,7 +158,7 @@ describe('a publisher', () => {
     )
   })
 
-  it('keeps of a topic the newest where that is asked for: the first passes, the last is never lost', async () => {
+  it('keeps only the newest `latest` message of a topic: the first passes, the last is never lost', async () => {
     const trial = open({ rate: '1/s' })
     for (const text of numbers(50)) trial.publish('state', text, { latest: true })
     trial.publish('other', 'x')
@@ -173,7 +173,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ sent: 3, dropped: 48, waiting: 0, waitingBytes: 0 })
   })
 
-  it.each([5, 1])('supersedes only messages that ask for it, of which each %dth does', async every => {
+  it.each([5, 1])('supersedes only `latest` messages, here every %dth', async every => {
     const trial = open({ rate: '10/h burst 1' })
     trial.publish('f', 'first')
     for (const text of numbers(20)) trial.publish('t', text, { latest: Number(text) % every === 0 })
@@ -188,7 +188,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats().waiting).toBe(20 - gone.length)
   })
 
-  it('keeps the higher priority of two of which one supersedes the other', async () => {
+  it('gives a message the priority of the one it supersedes if that is higher', async () => {
     const trial = open({ rate: '1/s' })
     trial.publish('f', 'first')
     trial.publish('t', 'low', { latest: true, priority: 'low' })
@@ -203,7 +203,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 4, dropped: 2 })
   })
 
-  it('sends no older state after a newer message of its topic, and loses no message for it', async () => {
+  it('sends no older `latest` message after a newer one of its topic, and loses no other message', async () => {
     const trial = open({ rate: '1/s' })
     trial.publish('f', 'first')
     trial.publish('t', 'state', { latest: true, priority: 'low' })
@@ -217,7 +217,7 @@ describe('a publisher', () => {
     expect(trial.sent).toEqual(['f first', 't alarm 1', 't alarm 2', 't newer state'])
   })
 
-  it('does not send a refused state again after a newer message of its topic', async () => {
+  it('does not send a refused `latest` message again after a newer one of its topic', async () => {
     const trial = open({ rate: 'unlimited' })
     const settles: ((failure?: SendFailure) => void)[] = []
     trial.answer = (_text, settle) => void settles.push(settle)
@@ -231,7 +231,7 @@ describe('a publisher', () => {
     expect(trial.results.get('t state')).toMatchObject({ outcome: 'dropped', why: 'superseded' })
   })
 
-  it('keeps the newest where a rule says latest, also offline, and the more urgent of both', async () => {
+  it('keeps the newest message under a `latest` rule, also offline, with the higher priority of both', async () => {
     const trial = open([
       limit({ name: 'a', rate: '1/s', per: 'topic', exceeded: 'latest' }),
       limit({ name: 'b', rate: '1000/s' }),
@@ -248,7 +248,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, sent: 2 })
   })
 
-  it('keeps the newest where a rule says latest', () => {
+  it('keeps the newest message under a `latest` rule', () => {
     const trial = open([limit({ name: 'r', rate: '1/s', exceeded: 'latest' })])
     for (const text of numbers(9)) trial.publish('a', text)
     for (const text of numbers(9)) trial.publish('b', text)
@@ -256,7 +256,7 @@ describe('a publisher', () => {
     expect(trial.sent).toEqual(['a 0', 'a 8', 'b 8'])
   })
 
-  it('gives up the newest of the least urgent where there is no room', async () => {
+  it('drops the newest message of the lowest priority if the queue is full', async () => {
     const trial = open({ rate: 'unlimited' }, { maxMessages: 3 })
     trial.ready = false
     for (const text of numbers(4)) trial.publish('t', text)
@@ -269,7 +269,7 @@ describe('a publisher', () => {
     expect(trial.sent).toEqual(['t alarm', 't 0', 't 1'])
   })
 
-  it('gives up the oldest where that is asked for, but none more urgent than the newcomer', async () => {
+  it('drops the oldest message with `overflow: oldest`, but none of a higher priority than the new one', async () => {
     const trial = open({ rate: 'unlimited' }, { maxMessages: 3, overflow: 'oldest' })
     trial.ready = false
     for (const text of numbers(5)) trial.publish('t', text)
@@ -279,7 +279,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats().waiting).toBe(3)
   })
 
-  it('holds no more bytes than it may, of payloads and topics', async () => {
+  it('bounds the bytes of payloads and topics', async () => {
     const trial = open({ rate: 'unlimited' }, { maxBytes: 100 })
     trial.ready = false
     trial.publish('t', 'x'.repeat(59))
@@ -290,7 +290,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 2, waitingBytes: 100, dropped: 2 })
   })
 
-  it('drops what has waited too long, and only that', async () => {
+  it('drops only messages that have waited too long', async () => {
     const trial = open({ rate: 'unlimited' }, { maxAgeMs: 1_000 })
     trial.ready = false
     trial.publish('t', 'old')
@@ -310,7 +310,7 @@ describe('a publisher', () => {
     expect(trial.clock.pending).toBe(0)
   })
 
-  it('lets nothing wait behind a key that a rule holds back', () => {
+  it('sends other messages while a rule holds back a key', () => {
     const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })])
     for (const text of numbers(3)) for (const topic of ['a', 'b', 'c']) trial.publish(topic, text)
     trial.publish('d', '0')
@@ -322,7 +322,7 @@ describe('a publisher', () => {
     expect(trial.clock.pending).toBe(STORES_OWN)
   })
 
-  it('sets no more aside than it may: then all waits for the first', () => {
+  it('bounds the number of held keys: beyond it all messages wait for the first', () => {
     const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })], {
       maxMessages: 10_000,
     })
@@ -336,7 +336,7 @@ describe('a publisher', () => {
     expect(trial.clock.pending).toBe(STORES_OWN)
   })
 
-  it('tells at once of what a rule rejects, drops, or can never let pass', async () => {
+  it('reports at once that a rule rejects, drops or can never pass a message', async () => {
     const trial = open([
       limit({ name: 'size', rate: '100/s', cost: 'bytes', exceeded: 'throttle' }),
       limit({ name: 'reject', rate: '1/s', per: 'topic', exceeded: 'reject' }),
@@ -353,7 +353,7 @@ describe('a publisher', () => {
     expect(trial.sent).toEqual(['t a'])
   })
 
-  it('sends again, more slowly, what the server refuses, and gets back to its speed', async () => {
+  it('sends refused messages again at a lower rate, which recovers', async () => {
     const trial = open({ rate: 'unlimited' }, { retries: 3 })
     let refusing = true
     trial.answer = (_text, settle) =>
@@ -376,7 +376,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats().pacePerSecond).toBeUndefined()
   })
 
-  it('tells of what the client could not send', async () => {
+  it('reports messages that the client could not send', async () => {
     const trial = open({ rate: 'unlimited' })
     const error = new Error('gone')
     trial.answer = (_text, settle) => settle({ error, slowDown: false })
@@ -385,7 +385,7 @@ describe('a publisher', () => {
     expect(trial.results.get('t 0')).toEqual({ outcome: 'failed', error, attempts: 1, waitedMs: 0 })
   })
 
-  it('flushes: waits for all, or for so long', async () => {
+  it('flushes: waits for all messages, or for a time', async () => {
     const trial = open({ rate: '1/s' })
     for (const text of numbers(4)) trial.publish('t', text)
     const short = trial.parts.publisher.flush(2_000)
@@ -397,7 +397,7 @@ describe('a publisher', () => {
     expect(await trial.parts.publisher.flush()).toBe(true)
   })
 
-  it('closes: drops what waits and all that comes, and leaves no timer', async () => {
+  it('drops waiting and later messages when it is closed, and leaves no timer', async () => {
     const trial = open([limit({ name: 'r', rate: '1/s', per: 'topic', exceeded: 'throttle' })], {
       maxAgeMs: 60_000,
     })
@@ -412,7 +412,7 @@ describe('a publisher', () => {
     expect(trial.clock.pending).toBe(STORES_OWN)
   })
 
-  it('closed, settles what is under way as failed once the client is not connected', async () => {
+  it('fails messages in flight if it is closed and the client is not connected', async () => {
     const trial = open({ rate: 'unlimited' })
     trial.answer = () => {}
     trial.publish('t', 'under way')
@@ -426,7 +426,7 @@ describe('a publisher', () => {
     expect(trial.results.get('t under way')).toMatchObject({ outcome: 'failed' })
   })
 
-  it('settles everything when its client is ended, and takes more once it reconnects', async () => {
+  it('settles all messages when its client is ended, and accepts more after a reconnect', async () => {
     const trial = open({ rate: '1/s burst 1' })
     trial.answer = () => {}
     for (const text of ['under way', 'waiting']) trial.publish('t', text)
@@ -445,17 +445,20 @@ describe('a publisher', () => {
     expect(trial.sent).toEqual(['t under way', 't again'])
   })
 
-  it.each(['close', 'clientEnded'] as const)('settles what a gate does not answer about: %s', async how => {
-    const trial = open([() => new Promise<Decision>(() => {})])
-    for (const text of ['asked', 'waiting']) trial.publish('t', text)
-    const flushed = trial.parts.publisher.flush()
-    trial.parts.publisher[how]()
-    expect(await flushed).toBe(true)
-    for (const text of ['asked', 'waiting'])
-      expect(trial.results.get(`t ${text}`)).toMatchObject({ why: 'closed' })
-  })
+  it.each(['close', 'clientEnded'] as const)(
+    'settles messages that the gate never answers: %s',
+    async how => {
+      const trial = open([() => new Promise<Decision>(() => {})])
+      for (const text of ['asked', 'waiting']) trial.publish('t', text)
+      const flushed = trial.parts.publisher.flush()
+      trial.parts.publisher[how]()
+      expect(await flushed).toBe(true)
+      for (const text of ['asked', 'waiting'])
+        expect(trial.results.get(`t ${text}`)).toMatchObject({ why: 'closed' })
+    },
+  )
 
-  it('refuses what a gate does not answer about in time', async () => {
+  it('refuses messages that the gate does not answer in time', async () => {
     const trial = open([() => new Promise<Decision>(() => {})])
     trial.publish('t', '0')
     await trial.clock.advanceAsync(1_000)
@@ -469,7 +472,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ gateFailures: 1, refused: 1 })
   })
 
-  it('takes an outage for no measurement of what the server can take', async () => {
+  it('does not slow down after an outage', async () => {
     const trial = open({ rate: '1000/s burst 100' }, { retries: 1 })
     let failure: SendFailure | undefined = {
       error: new Error('no responders'),
@@ -493,7 +496,7 @@ describe('a publisher', () => {
     expect(trial.sent.slice(-500)).toEqual(numbers(500).map(text => `t ${text}`))
   })
 
-  it('gives up what no server serves for half a minute', async () => {
+  it('gives up messages that no server serves for 30 seconds', async () => {
     const trial = open({ rate: 'unlimited' })
     trial.answer = (_text, settle) =>
       settle({ error: new Error('no stream'), slowDown: false, again: 'later' })
@@ -503,7 +506,7 @@ describe('a publisher', () => {
     expect(trial.results.get('t 0')).toMatchObject({ outcome: 'refused', error: new Error('no stream') })
   })
 
-  it('sends again what was lost with a connection, in its order and without slowing down', () => {
+  it('sends messages lost with a connection again, in order and at the same rate', () => {
     const trial = open({ rate: 'unlimited' })
     const settles: ((failure?: SendFailure) => void)[] = []
     trial.answer = (_text, settle) => void settles.push(settle)
@@ -519,7 +522,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ slowDowns: 0, waiting: 0 })
   })
 
-  it('drops a message whose signal is aborted while it waits, and leaves the others', async () => {
+  it('drops only the message whose signal is aborted while it waits', async () => {
     const trial = open({ rate: '1/s burst 1' })
     const [early, waiting, late] = [new AbortController(), new AbortController(), new AbortController()]
     early.abort()
@@ -538,7 +541,7 @@ describe('a publisher', () => {
     expect(trial.parts.publisher.stats()).toMatchObject({ waiting: 0, waitingBytes: 0, dropped: 3, sent: 2 })
   })
 
-  it('asks a distant gate about one message at a time, and charges none twice', async () => {
+  it('asks a gate with a remote store about one message at a time, and charges none twice', async () => {
     let asked = 0
     const slow: Middleware = async (_message, next) => {
       asked++
@@ -560,7 +563,7 @@ describe('a publisher', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('broken'))],
-  ] as [string, Middleware][])('refuses what a gate fails on: one that %s', async (_how, middleware) => {
+  ] as [string, Middleware][])('refuses messages if the gate %s', async (_how, middleware) => {
     const logged: unknown[] = []
     const trial = open([middleware], { logger: loggerOf(logged) })
     for (const text of ['0', '1']) trial.publish('t', text)
@@ -605,7 +608,7 @@ describe('a publisher', () => {
     expect(() => open({ rate: '1/s' }, options)).toThrow(name)
   })
 
-  it('refuses rules that redirect or disconnect, and priorities that are none', () => {
+  it('rejects rules that redirect or disconnect, and unknown priorities', () => {
     expect(() => open([limit({ name: 'r', rate: '1/s', exceeded: 'redirect' })])).toThrow(
       'a publisher cannot enact "redirect", which "r" asks for',
     )
@@ -618,8 +621,8 @@ describe('a publisher', () => {
   })
 })
 
-describe('a change of what the gate decides', () => {
-  it('has all that waits asked about again at once, in order', async () => {
+describe('a change of the gate', () => {
+  it('makes the publisher ask about all waiting messages again, in order', async () => {
     for (const exceeded of ['throttle', 'queue', 'retry'] as const) {
       const trial = open([limit({ name: 'r', rate: '1 per 100s burst 1', exceeded })])
       for (const text of ['1', '2', '3', '4']) trial.publish('t', text)
@@ -631,7 +634,7 @@ describe('a change of what the gate decides', () => {
     }
   })
 
-  it('lets thousands go in slices', async () => {
+  it('releases thousands of messages in slices', async () => {
     const trial = open([limit({ name: 'r', rate: '1 per 100s burst 1', exceeded: 'queue' })])
     for (let index = 0; index < 2_000; index++) trial.publish('t', String(index))
     await trial.parts.gate.overrides.add({ client: 'c', limit: 'unlimited', reason: 'test' })
