@@ -170,7 +170,10 @@ export class ConfigSync {
   }
 
   async #writePending(): Promise<void> {
-    for (const [name, change] of [...this.#unsent]) {
+    for (const name of [...this.#unsent.keys()]) {
+      // Read here and not before: a newer change may have replaced the one that waited.
+      const change = this.#unsent.get(name)
+      if (change === undefined) continue
       const { kind, id, entry } = change
       const isExpired = (entry?.expiresAtMs ?? Infinity) <= this.#hooks.clock.now()
       if (isExpired) {

@@ -110,6 +110,26 @@ describe('shared entries', () => {
     expect(clock.pending).toBe(0)
   })
 
+  it('are written with their last content, even if an earlier one expired while others were written', async () => {
+    const runtimeList = new RuntimeList()
+    const { configSync, clock } = sharingOn(runtimeList)
+    const put = runtimeList.put.bind(runtimeList)
+    const written: Promise<void>[] = []
+    runtimeList.put = async note => {
+      await put(note)
+      // While this one is written, the ban behind it ends and is renewed.
+      if (note.id !== 'second') return
+      clock.advance(100)
+      written.push(configSync.share('ban', 'renewed', runtimeEntryOf('renewed', 20_000)))
+    }
+    for (const id of ['first', 'second', 'renewed']) {
+      written.push(configSync.share('ban', id, runtimeEntryOf(id, id === 'renewed' ? 100 : 10_000)))
+    }
+    await Promise.all(written)
+    await Promise.all(written)
+    expect(runtimeList.kept.get('ban renewed')?.expiresAtMs).toBe(20_000)
+  })
+
   it('are read only after a change', async () => {
     const runtimeList = new RuntimeList()
     const { configSync, clock, merged } = sharingOn(runtimeList)
