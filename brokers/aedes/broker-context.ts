@@ -22,7 +22,7 @@ export interface MessageCounters {
   disconnected: number
   connectsRefused: number
   subscriptionsRefused: number
-  /** RefusalNotices sent to refused clients. */
+  /** Notices sent to refused clients. */
   notices: number
   willsRefused: number
   deliveriesRefused: number
@@ -109,7 +109,7 @@ export class BrokerContext implements ConnectionContext {
   /** Stops processing and acknowledging publishes; wills are still published. */
   stopAccepting(): void {
     this.#isStopped = true
-    for (const connection of this.connections) connection.disconnectReason = 'shutdown'
+    for (const connection of this.connections) connection.disconnectReason ??= 'shutdown'
   }
 
   /** Returns the connection of a client, created on first use: aedes knows the client id from `authenticate` on. */

@@ -181,13 +181,8 @@ export class Connection implements PublishSource, QueueConnection {
     if (requests.pending === 0) return
     if (this.isOpen) this.#stage = 'awaitsSubscribe'
     requests.onIdle = () => {
-      if (this.#stage === 'awaitsSubscribe') this.#open()
+      if (this.#stage === 'awaitsSubscribe') this.open()
     }
-  }
-
-  /** Decides all waiting messages now, because the limiter is being detached. */
-  openNow(): void {
-    this.#open()
   }
 
   /** True when nothing more can arrive, not even the will. */
@@ -222,10 +217,11 @@ export class Connection implements PublishSource, QueueConnection {
   #openAfterSubscribe(): void {
     const isSubscribing = this.senderQueue !== this.requests && this.requests.pending > 0
     if (isSubscribing) this.#stage = 'awaitsSubscribe'
-    else this.#open()
+    else this.open()
   }
 
-  #open(): void {
+  /** Decides all waiting messages now. */
+  open(): void {
     this.#stage = 'open'
     while (this.isOpen && this.#waitingForOpen.length > 0) this.#waitingForOpen.shift()!()
     if (!this.isOpen) return

@@ -85,7 +85,7 @@ export function limitBroker(broker: Aedes, gate: Gate, options: LimitBrokerOptio
       isAttached = false
       for (const detach of detachAll) detach()
       resources.detach()
-      for (const connection of context.connections) connection.openNow()
+      for (const connection of context.connections) connection.open()
       context.guard.close('pass')
       for (const connection of context.connections) connection.detach()
       context.connections.clear()
