@@ -9,7 +9,7 @@ import { behindProxy, limitBroker, type TrustProxy, trustProxies } from '../../.
 import type { Sender } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
 import { eventually, startBroker, type TestBroker } from './harness.ts'
-import { proxyV2 } from './proxy-bytes.ts'
+import { proxyV2 } from './proxy-header-bytes.ts'
 
 const cleanUps: (() => Promise<void>)[] = []
 afterEach(async () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { readProxyHeader } from '../../../src/adapter/proxy-header.ts'
-import { proxyV2 } from '../../brokers/aedes/proxy-bytes.ts'
+import { proxyV2 } from '../../brokers/aedes/proxy-header-bytes.ts'
 
 const MQTT = Buffer.from([0x10, 0xff, 0x80])
 const v4 = Buffer.from([203, 0, 113, 9, 10, 0, 0, 1, 0x30, 0x39, 0x07, 0x5b])
