@@ -49,7 +49,7 @@ describe('a ban of a connected client', () => {
       await eventually(() => expect(stolen.map(({ topic }) => topic)).toEqual(['t/before', 't/after']))
     },
   )
-  it('with `disconnect` closes the connections of clients that are silent', async () => {
+  it('with outcome `disconnect` closes the connections of idle clients', async () => {
     const test = await startBroker()
     running = test
     const silent = await test.connectRaw({ clientId: 'silent', username: 'eve' })
@@ -59,7 +59,7 @@ describe('a ban of a connected client', () => {
     await other.roundTrip()
     expect(test.limits.stats()).toMatchObject({ disconnected: 1, connections: 1 })
   })
-  it('leaves messages of QoS 1 in the queue of a session until it ends, and then delivers them in order', async () => {
+  it('keeps messages of QoS 1 in the session’s queue until it ends, then delivers them in order', async () => {
     const test = await startBroker()
     running = test
     const banned = await test.connect({ clientId: 'keeps', clean: false })
@@ -75,7 +75,7 @@ describe('a ban of a connected client', () => {
     await other.publishAsync('t/x', '6', { qos: 1 })
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['0', '1', '2', '3', '4', '5', '6']))
   })
-  it('by penalties stops deliveries, too', async () => {
+  it('set by a penalty stops deliveries too', async () => {
     const gate = new Gate({ penalties: { block: '60s', after: '2 refusals in 10s' } }).use(
       limit({ name: 'c', rate: '1/hour', per: 'client', exceeded: 'drop' }),
     )

@@ -22,7 +22,7 @@ const changes: Record<string, (gate: Gate, exceeded: string) => unknown> = {
 
 describe('messages that are held when the limits change', () => {
   for (const [name, change] of Object.entries(changes)) {
-    it(`go at once, acknowledged and in order: ${name}`, async () => {
+    it(`pass at once, acknowledged and in order: ${name}`, async () => {
       const clock = new FakeClock(Date.UTC(2026, 0, 1))
       const gate = await Gate.fromPolicy(policy('quota: 3/day', 'throttle'), { clock })
       test = await startBroker({ gate })

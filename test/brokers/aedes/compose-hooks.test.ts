@@ -18,7 +18,7 @@ function gateOf(exceeded: Exceeded, on: 'publish' | 'deliver' = 'publish'): Gate
 }
 
 describe('the application’s hooks', () => {
-  it('set before are asked first, and what they refuse is not counted', async () => {
+  it('set before the limiter run first, and messages they refuse are not counted', async () => {
     const order: string[] = []
     running = await startBroker({
       gate: gateOf('drop').use((message, next) => {
@@ -38,7 +38,7 @@ describe('the application’s hooks', () => {
     expect(order).toEqual(['app t/a', 'gate t/a', 'app t/no'])
   })
 
-  it('set after, even asynchronous ones, are asked first too', async () => {
+  it('set after the limiter run first too, even asynchronous ones', async () => {
     running = await startBroker({ gate: gateOf('drop') })
     const order: string[] = []
     running.broker.authorizePublish = (_client, packet, callback) => {
@@ -75,7 +75,7 @@ describe('the application’s hooks', () => {
     },
   )
 
-  it('set between two clients let nothing past the limit, of one that publishes as it connects either', async () => {
+  it('set between two clients let no message past the limit, even of a client that publishes in its CONNECT chunk', async () => {
     running = await startBroker({ gate: gateOf('drop') })
     const seen = await subscribeAll(await running.connect(), 't/#')
     running.broker.authorizePublish = (_client, _packet, callback) => callback(null)
@@ -87,7 +87,7 @@ describe('the application’s hooks', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['0', '1']))
   })
 
-  it('set after the last a client has sent do not let its will past the limit', async () => {
+  it('set after the last packet of a client do not let its will past the limit', async () => {
     const gate = new Gate().use(
       't/#',
       limit({ name: 'two', rate: '1/hour', per: 'client', exceeded: 'drop' }),
@@ -104,7 +104,7 @@ describe('the application’s hooks', () => {
     expect(seen.map(({ text }) => text)).toEqual(['last'])
   })
 
-  it('that are put back as they were found do not call themselves', async () => {
+  it('that are restored to their earlier value do not call themselves', async () => {
     running = await startBroker({ gate: gateOf('drop') })
     const { broker } = running
     const before = broker.authorizePublish
@@ -114,7 +114,7 @@ describe('the application’s hooks', () => {
     expect(running.limits.stats().dropped).toBe(0)
   })
 
-  it('that wrap the one they have found are asked once, and limited once, however many they are', async () => {
+  it('that wrap the previous hook run once each, and the message is limited once', async () => {
     const order: string[] = []
     running = await startBroker({
       gate: gateOf('drop'),
@@ -141,7 +141,7 @@ describe('the application’s hooks', () => {
     expect(order).toEqual(Array.from({ length: 4 }, () => ['third', 'second', 'first']).flat())
   })
 
-  it('that wrap the others are asked once for each connect, subscription and delivery', async () => {
+  it('that wrap other hooks run once for each connect, subscription and delivery', async () => {
     running = await startBroker({ gate: gateOf('drop', 'deliver') })
     const { broker } = running
     const calls = { preConnect: 0, authenticate: 0, authorizeSubscribe: 0, authorizeForward: 0 }
@@ -172,7 +172,7 @@ describe('the application’s hooks', () => {
 })
 
 describe('detach', () => {
-  it('puts every hook and method back as it was', async () => {
+  it('restores every hook and method', async () => {
     const broker = await Aedes.createBroker()
     const names = [
       'preConnect',
@@ -197,7 +197,7 @@ describe('detach', () => {
     await gate.close()
   })
 
-  it('keeps a hook that was set while the limiter was on', async () => {
+  it('keeps a hook that was set while the limiter was attached', async () => {
     const broker = await Aedes.createBroker()
     const limits = limitBroker(broker, new Gate())
     const hook: Aedes['authorizePublish'] = (_client, _packet, callback) => callback(null)
@@ -207,7 +207,7 @@ describe('detach', () => {
     await new Promise<void>(resolve => broker.close(resolve))
   })
 
-  it('lets what was held pass in order, and the client go on unlimited', async () => {
+  it('lets held messages pass in order, and no longer limits the client', async () => {
     running = await startBroker({ gate: gateOf('throttle'), limiter: { maxHoldMs: 4_000_000 } })
     const seen = await subscribeAll(await running.connect(), 't/#')
     const raw = await running.connectRaw({ clientId: 'r' })
@@ -243,7 +243,7 @@ describe('outcomes aedes cannot enact', () => {
     )
     await new Promise<void>(resolve => broker.close(resolve))
   })
-  it('that a policy brings in later are warned of, with the rule, and drop', async () => {
+  it('in a policy loaded later log a warning with the rule, and drop messages', async () => {
     const policy = (exceeded: string) => ({
       version: 1,
       rules: [{ name: 'two', topic: 't/#', per: 'client', limit: '2/hour', exceeded }],
@@ -263,7 +263,7 @@ describe('outcomes aedes cannot enact', () => {
     for (let i = 0; i < 5; i++) await publisher.publishAsync('t/x', 'm', { qos: 1 })
     expect(running.limits.stats()).toMatchObject({ dropped: 3, unsupported: 3 })
   })
-  it('that middleware answers at run time drop the message and are counted', async () => {
+  it('returned by middleware drop the message and are counted', async () => {
     const gate = new Gate().use('t/#', () => ({
       allowed: false,
       outcome: 'redirect',
@@ -277,7 +277,7 @@ describe('outcomes aedes cannot enact', () => {
   })
 })
 
-describe('options that cannot be meant', () => {
+describe('invalid options', () => {
   it.each([{ dropGateMs: -1 }, { disconnectAfter: Number.NaN }, { maxHeldPerSender: 0 }])(
     'as %j are refused, and leave the broker as it was',
     async options => {
@@ -290,7 +290,7 @@ describe('options that cannot be meant', () => {
 })
 
 describe('a gate that fails', () => {
-  it('is answered for by the fallback', async () => {
+  it('is replaced by the fallback', async () => {
     const gate = new Gate().use('t/#', () => {
       throw new Error('broken middleware')
     })

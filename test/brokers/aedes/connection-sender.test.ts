@@ -38,7 +38,7 @@ async function startTcp(gate: Gate, trust?: TrustProxy): Promise<TestBroker> {
 }
 
 describe('the sender of a connection', () => {
-  it('has client id, username and address, and is one object for all its messages', async () => {
+  it('has client id, username and address, and is one object for all messages', async () => {
     const { gate, senders } = witness()
     const test = await startTcp(gate)
     const client = await test.connect({ clientId: 'c1', username: 'u1', password: 'secret' })
@@ -49,7 +49,7 @@ describe('the sender of a connection', () => {
     expect(senders.get('subscribe a/#')).toBe(sender)
     expect(senders.get('connect connect')).toBe(sender)
   })
-  it('is told more by the application, once, and survives its mistakes', async () => {
+  it('gets fields of the application once, and remains usable if that throws', async () => {
     const { gate, senders } = witness()
     let asked = 0
     const test = await startBroker({
@@ -76,7 +76,7 @@ describe('the sender of a connection', () => {
     expect(senders.get('publish b')).toMatchObject({ client: 'bad', ip: '127.0.0.1', roles: undefined })
     expect(asked).toBe(2)
   })
-  it('that was there before the limiter is known by id and address', async () => {
+  it('of a connection older than the limiter has client id and address', async () => {
     const broker = await Aedes.createBroker()
     const server = (await import('node:net')).createServer(socket => void broker.handle(socket))
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -118,11 +118,11 @@ describe('over WebSocket', () => {
     return senders.get('publish t')
   }
 
-  it('the address is the socket’s, and X-Forwarded-For of a stranger is not believed', async () => {
+  it('the address is that of the socket, and X-Forwarded-For of an untrusted peer is ignored', async () => {
     const sender = await connectThrough({ 'X-Forwarded-For': '203.0.113.9' })
     expect(sender).toMatchObject({ client: 'w', ip: '127.0.0.1' })
   })
-  it('X-Forwarded-For of a trusted proxy is believed', async () => {
+  it('X-Forwarded-For of a trusted proxy is used', async () => {
     const trust = trustProxies(['127.0.0.1'])
     const sender = await connectThrough({ 'X-Forwarded-For': '6.6.6.6, 203.0.113.9' }, trust)
     expect(sender?.ip).toBe('203.0.113.9')
@@ -163,13 +163,13 @@ describe('behind a proxy that sends PROXY headers', () => {
       expect(senders.get('connect connect')).toMatchObject({ client: 'p', ip: '203.0.113.9' })
     }
   })
-  it('one that sends none is taken by its own address', async () => {
+  it('a proxy that sends no header counts by its own address', async () => {
     const { gate, senders } = witness()
     const test = await startTcp(gate, trust)
     await test.connectRaw({ clientId: 'direct' })
     expect(senders.get('connect connect')).toMatchObject({ client: 'direct', ip: '127.0.0.1' })
   })
-  it('a stranger’s header is a protocol error', async () => {
+  it('a header of an untrusted peer is a protocol error', async () => {
     const { gate, senders } = witness()
     const test = await startTcp(gate, trustProxies(['10.0.0.0/8']))
     const raw = await test.connectRaw()
@@ -179,7 +179,7 @@ describe('behind a proxy that sends PROXY headers', () => {
     await eventually(() => expect(raw.closed).toBe(true))
     expect(senders.size).toBe(0)
   })
-  it('a broken header, or none in time, closes the connection', async () => {
+  it('a malformed or late header closes the connection', async () => {
     const { gate } = witness()
     const test = await startTcp(gate, trust)
     const broken = await test.connectRaw()

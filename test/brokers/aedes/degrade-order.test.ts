@@ -31,7 +31,7 @@ describe('messages of QoS 2 of which some are degraded', () => {
     ['at once', []],
     ['later', ['subscriptionsByTopic']],
   ] as const) {
-    it(`arrive in their order, with a persistence that answers ${name}`, async () => {
+    it(`arrive in order, with a persistence that answers ${name}`, async () => {
       const gate = new Gate({ clock: new FakeClock(Date.now()) })
       gate.use(
         exempt({ when: { payload: { field: 'free', equals: true } } }),

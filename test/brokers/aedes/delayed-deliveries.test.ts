@@ -20,7 +20,7 @@ function numbers(count: number): string[] {
   return Array.from({ length: count }, (_, index) => String(index))
 }
 
-describe('a wildcard subscription that meets many retained messages', () => {
+describe('a wildcard subscription with many retained messages', () => {
   it.each(
     (['throttle', 'queue', 'latest'] as const).flatMap(exceeded =>
       ([0, 1] as const).map(qos => ({ exceeded, qos })),
@@ -44,8 +44,8 @@ describe('a wildcard subscription that meets many retained messages', () => {
   )
 })
 
-describe('a paced delivery', () => {
-  it('keeps the order of its subscriber, and holds up no other subscriber', async () => {
+describe('a delayed delivery', () => {
+  it('keeps the order of its subscriber, and delays no other subscriber', async () => {
     const test = await start('100/s burst 5', 'throttle')
     const one = await subscribeAll(await test.connect({ clientId: 'one' }), 't/#')
     const other = await subscribeAll(await test.connect({ clientId: 'other' }), 'other')
@@ -67,7 +67,7 @@ describe('a paced delivery', () => {
     expect(many.length).toBeLessThan(40)
     await eventually(() => expect(many.map(({ text }) => text)).toEqual(numbers(40)))
   })
-  it('of QoS 1 to a persistent session is not lost when the connection is: the session brings it', async () => {
+  it('of QoS 1 to a persistent session survives the loss of the connection', async () => {
     const test = await start('1/min burst 2', 'throttle')
     const first = await test.connectRaw({ clientId: 'keeps', clean: false })
     first.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 't/#', qos: 1 }] })
@@ -86,7 +86,7 @@ describe('a paced delivery', () => {
     const texts = second.packets.flatMap(packet => (packet.cmd === 'publish' ? [String(packet.payload)] : []))
     expect(texts).toEqual(['2', '3', '4'])
   })
-  it('of which only the newest counts leaves no older one in a session', async () => {
+  it('with outcome `latest` leaves no older message in a session', async () => {
     const test = await start('1/hour burst 1', 'latest')
     const first = await test.connectRaw({ clientId: 'keeps', clean: false })
     first.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 't/#', qos: 1 }] })
@@ -105,7 +105,7 @@ describe('a paced delivery', () => {
     const texts = second.packets.flatMap(packet => (packet.cmd === 'publish' ? [String(packet.payload)] : []))
     expect(texts).toEqual(['4'])
   })
-  it('passes when the limiter is taken off', async () => {
+  it('passes when the limiter is detached', async () => {
     const test = await start('1/min burst 1', 'throttle')
     const seen = await subscribeAll(await test.connect({ clientId: 's' }), 't/#')
     const publisher = await test.connect({ clientId: 'p' })
@@ -115,7 +115,7 @@ describe('a paced delivery', () => {
     await publisher.publishAsync('t/x', '5', { qos: 1 })
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(numbers(6)))
   })
-  it('is asked about for retained messages, $SYS and broker.publish; not for what a session brings back', async () => {
+  it('is decided for retained messages, $SYS and broker.publish, not for messages restored by a session', async () => {
     const gate = new Gate()
     const asked: string[] = []
     gate.use(limit({ name: 'all', on: 'deliver', rate: '1000/s' }))

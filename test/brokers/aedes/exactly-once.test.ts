@@ -56,7 +56,7 @@ describe('a QoS 2 publish marked as sent again', () => {
     },
   )
 
-  it('is free as long as aedes takes it for a duplicate', async () => {
+  it('is not charged while aedes treats it as a duplicate', async () => {
     const test = await start({ gate: fivePass('drop') })
     const seen = await subscribeAll(await test.connect(), 't/#', 2)
     const raw = await test.connectRaw({ clientId: 'raw' })
@@ -89,7 +89,7 @@ describe('a disconnect at QoS 2', () => {
     },
   )
 
-  it('after too many refusals comes after the acknowledgement of those, too', async () => {
+  it('after too many refusals follows their acknowledgements', async () => {
     const test = await start({ gate: fivePass('drop'), limiter: { disconnectAfter: 3 } })
     const raw = await test.connectRaw({ clientId: 'raw' })
     raw.send(...Array.from({ length: 20 }, (_, i) => raw.publish('t/x', { qos: 2, messageId: i + 1 })))

@@ -52,7 +52,7 @@ describe('a client whose messages overflow the queue of a rule', () => {
     },
   )
 
-  it('is read on where pauses are turned off', async () => {
+  it('is still read if pauses are disabled', async () => {
     const clock = new FakeClock(Date.now())
     const gate = new Gate({ clock })
     gate.use('t/#', limit({ name: 'r', rate: '10/s burst 10', exceeded: { queue: { max: 50 } } }))

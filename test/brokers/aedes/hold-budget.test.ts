@@ -11,8 +11,8 @@ afterEach(async () => {
   test = undefined
 })
 
-describe('room that clients which have gone still hold', () => {
-  it('is given up to one that needs it: nothing acknowledged is lost', async () => {
+describe('held messages of closed connections', () => {
+  it('make room for a connected client, and no acknowledged message is lost', async () => {
     const clock = new FakeClock(Date.now())
     const gate = new Gate({ clock })
     gate.use(limit({ name: 'r', rate: '10/s burst 5', per: 'client', exceeded: 'throttle' }))

@@ -31,7 +31,7 @@ const CONNECT = {
 }
 
 describe('a refused connect', () => {
-  it('gets a CONNACK that says unavailable, and is closed before the password is looked at', async () => {
+  it('gets a CONNACK "server unavailable" and is closed before its password is checked', async () => {
     const test = await start('reject', '1/hour')
     let asked = 0
     test.broker.authenticate = (_client, _user, _password, done) => {
@@ -46,14 +46,14 @@ describe('a refused connect', () => {
     expect(asked).toBe(1)
     expect(test.limits.stats()).toMatchObject({ connectsRefused: 1, connections: 1 })
   })
-  it('gets the return code that was asked for', async () => {
+  it('gets the configured return code', async () => {
     const test = await start('reject', '1/hour', { refusedReturnCode: 5 })
     await test.connectRaw({ clientId: 'a' })
     const raw = await test.connectRaw()
     raw.send({ ...CONNECT, clientId: 'b' })
     expect(await raw.until('connack')).toMatchObject({ returnCode: 5 })
   })
-  it('gets none where a rule disconnects', async () => {
+  it('gets no CONNACK if the rule’s outcome is `disconnect`', async () => {
     const test = await start('disconnect', '1/hour')
     await test.connectRaw({ clientId: 'a' })
     const raw = await test.connectRaw()
@@ -64,7 +64,7 @@ describe('a refused connect', () => {
 })
 
 describe('a rule for connects of some users', () => {
-  it('bounds guesses at their passwords, also those without a user, and nobody else', async () => {
+  it('limits guesses of their passwords, also without a username, and no other users', async () => {
     const gate = new Gate().use(
       limit({ name: 'guesses', on: 'connect', rate: '3/hour', per: 'ip', for: { users: ['admin'] } }),
     )
@@ -92,7 +92,7 @@ describe('a rule for connects of some users', () => {
 })
 
 describe('a throttled connect', () => {
-  it('waits for its CONNACK, and is smoothed', async () => {
+  it('waits for its CONNACK', async () => {
     const test = await start('throttle', '20/s burst 1')
     const startMs = performance.now()
     await Promise.all(Array.from({ length: 5 }, (_, i) => test.connect({ clientId: `c${i}` })))
@@ -105,7 +105,7 @@ describe('a throttled connect', () => {
     raw.send({ ...CONNECT, clientId: 'b' })
     expect(await raw.until('connack')).toMatchObject({ returnCode: 3 })
   })
-  it('of a client that does not wait leaves nothing behind', async () => {
+  it('of a client that closes early leaves no state', async () => {
     const test = await start('throttle', '1 per 5s')
     await test.connectRaw({ clientId: 'a' })
     const raw = await test.connectRaw()
@@ -119,7 +119,7 @@ describe('a throttled connect', () => {
 })
 
 describe('sockets without a CONNECT', () => {
-  it('are bounded by address, closed after a while, and forgotten once they greet', async () => {
+  it('are limited by address, closed after a timeout, and no longer counted after their CONNECT', async () => {
     const test = await start('reject', '100/s')
     const server = createServer(socket => void test.broker.handle(socket))
     const bound = limitServer(server, test.limits, { maxSilentPerIp: 2, silentMs: 300 })
@@ -149,8 +149,8 @@ describe('sockets without a CONNECT', () => {
   })
 })
 
-describe('a client that flaps', () => {
-  it('is blocked at the accepted connect that is one too many, and then before its password is looked at', async () => {
+describe('a client that reconnects too often', () => {
+  it('is refused at the first excessive connect, and later before its password is checked', async () => {
     const gate = new Gate({ penalties: { block: '1h', flapping: '4 connects in 1m' } })
     running = await startBroker({ gate })
     let asked = 0
@@ -170,7 +170,7 @@ describe('a client that flaps', () => {
     await running.connectRaw({ clientId: 'quiet' })
     expect(running.limits.stats()).toMatchObject({ connectsRefused: 3 })
   })
-  it('is not the one whose id a stranger uses without its password', async () => {
+  it('is not blamed for connects with its id but without its password', async () => {
     const gate = new Gate({
       penalties: { block: '1h', after: '2 refusals in 1m', flapping: '3 connects in 1m' },
     }).use(limit({ name: 'c', on: 'connect', rate: '10/hour', exceeded: 'reject' }))

@@ -19,7 +19,7 @@ async function start(exceeded: 'drop' | 'disconnect'): Promise<TestBroker> {
 }
 
 describe('a limited delivery', () => {
-  it('is withheld from that one subscriber', async () => {
+  it('is withheld from the refused subscriber only', async () => {
     const test = await start('drop')
     const one = await subscribeAll(await test.connect({ clientId: 'one' }), 't/#')
     const publisher = await test.connect({ clientId: 'p' })
@@ -30,7 +30,7 @@ describe('a limited delivery', () => {
     expect(one.map(({ text }) => text)).toEqual(['0', '1', '2'])
     expect(test.limits.stats()).toMatchObject({ deliveriesRefused: 3, deliveriesSpared: 0 })
   })
-  it('at QoS 1 to a persistent session is spared and counted, as aedes would lose another message', async () => {
+  it('at QoS 1 to a persistent session is delivered and counted, as aedes would lose another message', async () => {
     const test = await start('drop')
     const seen = await subscribeAll(await test.connect({ clientId: 'keeps', clean: false }), 't/#', 1)
     const publisher = await test.connect({ clientId: 'p' })
@@ -38,7 +38,7 @@ describe('a limited delivery', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['0', '1', '2', '3', '4', '5']))
     expect(test.limits.stats()).toMatchObject({ deliveriesRefused: 0, deliveriesSpared: 3 })
   })
-  it('disconnects the subscriber where a rule says so', async () => {
+  it('disconnects the subscriber if the rule’s outcome is `disconnect`', async () => {
     const test = await start('disconnect')
     const subscriber = await test.connect({ clientId: 'one' })
     await subscribeAll(subscriber, 't/#')
@@ -49,7 +49,7 @@ describe('a limited delivery', () => {
 })
 
 describe('a subscriber that does not read', () => {
-  it('is not delivered to beyond its unsent bytes, and starves nobody', async () => {
+  it('gets no deliveries beyond its unsent bytes, and delays no other subscriber', async () => {
     running = await startBroker({ limiter: { maxUnsentBytes: 200_000 } })
     const frozen = await running.connectRaw({ clientId: 'frozen' })
     frozen.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 't/#', qos: 0 }] })

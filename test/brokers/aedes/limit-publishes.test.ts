@@ -40,7 +40,7 @@ describe('a dropped publish', () => {
     expect(told.filter(text => /^m\d$/.test(text))).toEqual(['m0', 'm1'])
   })
 
-  it('is what a rejected one is on MQTT 3.1.1', async () => {
+  it('is treated like a rejected one on MQTT 3.1.1', async () => {
     const test = await start({ gate: twoPass('reject') })
     const publisher = await test.connect()
     for (let i = 0; i < 5; i++) await publisher.publishAsync('t/x', 'm', { qos: 1 })
@@ -48,7 +48,7 @@ describe('a dropped publish', () => {
     expect(publisher.connected).toBe(true)
   })
 
-  it('shuts the reading of a client when refusals come thick, and opens it again', async () => {
+  it('pauses reading of a client after frequent refusals, and resumes it', async () => {
     const test = await start({ gate: twoPass('drop'), limiter: { dropGateMs: 200, dropGateAfter: 5 } })
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(...Array.from({ length: 10 }, (_, id) => raw.publish('t/x', { qos: 1, messageId: id + 1 })))
@@ -59,7 +59,7 @@ describe('a dropped publish', () => {
     expect(performance.now() - sentMs).toBeGreaterThan(50)
   })
 
-  it('disconnects a client that goes on, where that is configured', async () => {
+  it('disconnects a client that continues, if that is configured', async () => {
     const test = await start({ gate: twoPass('drop'), limiter: { disconnectAfter: 5 } })
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(...Array.from({ length: 20 }, (_, id) => raw.publish('t/x', { qos: 1, messageId: id + 1 })))
@@ -67,7 +67,7 @@ describe('a dropped publish', () => {
     expect(test.limits.stats()).toMatchObject({ dropped: 4, disconnected: 1 })
   })
 
-  it('is logged once for its rule and client, not each time', async () => {
+  it('is logged once per rule and client', async () => {
     const lines: { rule?: string; suppressed?: number }[] = []
     const logger = { debug() {}, info: (fields: object) => lines.push(fields), warn() {}, error() {} }
     const test = await start({ gate: twoPass('drop'), limiter: { logger } })
@@ -78,7 +78,7 @@ describe('a dropped publish', () => {
 })
 
 describe('disconnect', () => {
-  it('acknowledges what passed, closes the client, and takes nothing more of it', async () => {
+  it('acknowledges passed messages, closes the client, and accepts no further message', async () => {
     const test = await start({ gate: twoPass('disconnect') })
     const errors: string[] = []
     test.broker.on('clientError', (_, error) => errors.push(error.message))
@@ -96,7 +96,7 @@ describe('disconnect', () => {
 })
 
 describe('throttle', () => {
-  it('delays what is over the limit, in order, at every QoS', async () => {
+  it('delays messages over the limit, in order, at every QoS', async () => {
     const gate = new Gate().use(
       't/#',
       limit({ name: 't', rate: '100/s burst 5', per: 'client', exceeded: 'throttle' }),
@@ -117,7 +117,7 @@ describe('throttle', () => {
       expect(numbers).toEqual(Array.from({ length: 15 }, (_, i) => 3 * i + qos))
     }
   })
-  it('lets QoS 0 messages of a client that has gone pass in their turn, and forgets unacknowledged ones', async () => {
+  it('passes QoS 0 messages of a closed connection in their turn, and drops unacknowledged ones', async () => {
     const gate = new Gate().use(
       't/#',
       limit({ name: 't', rate: '50/s burst 1', per: 'client', exceeded: 'throttle' }),
@@ -136,7 +136,7 @@ describe('throttle', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['0', '2', '4', '6', '8']))
     expect(test.limits.stats()).toMatchObject({ held: 0, discarded: 5 })
   })
-  it('holds no more than its bounds: the rest is dropped and counted', async () => {
+  it('holds no more than its bounds, and drops and counts the rest', async () => {
     const test = await start({
       gate: twoPass('throttle'),
       limiter: { maxHeldPerSender: 10, maxHoldMs: 4_000_000 },
@@ -159,7 +159,7 @@ describe('throttle', () => {
 })
 
 describe('a broker that closes', () => {
-  it('with messages held forgets them, counts them, and does not hang', async () => {
+  it('drops and counts held messages, and does not hang', async () => {
     const test = await start({ gate: twoPass('throttle'), limiter: { maxHoldMs: 4_000_000 } })
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(...Array.from({ length: 12 }, () => raw.publish('t/x')))
@@ -172,8 +172,8 @@ describe('a broker that closes', () => {
   })
 })
 
-describe('what is not limited', () => {
-  it('is what the application publishes, and $SYS', async () => {
+describe('messages that are not limited', () => {
+  it('are those of the application, and $SYS', async () => {
     const gate = new Gate().use(limit({ name: 'none', rate: '1/hour', exceeded: 'drop' }))
     const test = await start({ gate, aedes: { heartbeatInterval: 100 } })
     const seen = await subscribeAll(await test.connect(), 't/#')
@@ -191,7 +191,7 @@ describe('what is not limited', () => {
 })
 
 describe('$SYS', () => {
-  it('stays forbidden to clients, also where the application has its own hook', async () => {
+  it('is closed to publishes of clients, even if the application has its own hook', async () => {
     const test = await start({})
     test.broker.authorizePublish = (_client, _packet, callback) => callback(null)
     const told: string[] = []
@@ -222,7 +222,7 @@ describe('a will', () => {
     await eventually(() => expect(seen).toHaveLength(2))
     expect(errors).toEqual([])
   })
-  it('that is throttled comes after what its client said before, and later', async () => {
+  it('that is throttled follows earlier messages of its client, after a delay', async () => {
     const gate = new Gate().use(
       't/#',
       limit({ name: 't', rate: '20/s burst 1', per: 'client', exceeded: 'throttle' }),
@@ -241,7 +241,7 @@ describe('a will', () => {
 })
 
 describe('an exemption for wills', () => {
-  it('holds for wills alone, within its own limit', async () => {
+  it('covers only wills, within its own limit', async () => {
     const gate = await Gate.fromPolicy({
       version: 1,
       exempt: [{ name: 'wills', when: { will: true }, limit: '2/hour' }],
@@ -263,7 +263,7 @@ describe('an exemption for wills', () => {
 })
 
 describe('a maximum size', () => {
-  it('drops what is larger, as it is published and as it is delivered, also within a flood', async () => {
+  it('drops larger messages at publish and at delivery, also during a flood', async () => {
     const gate = await Gate.fromPolicy({
       version: 1,
       rules: [
@@ -298,7 +298,7 @@ describe('a maximum size', () => {
 })
 
 describe('a rule for wills', () => {
-  it('counts wills alone, beside rules for all that is published', async () => {
+  it('counts only wills, beside rules for all publishes', async () => {
     const gate = await Gate.fromPolicy({
       version: 1,
       rules: [
@@ -343,7 +343,7 @@ describe('the will of a client that a policy disconnects', () => {
   const two = (exceeded: 'drop' | 'disconnect'): Gate =>
     new Gate().use('status/r', limit({ name: 'two', rate: '2/hour', per: 'client', exceeded }))
 
-  it('is published though the rule that disconnects covers it', async () => {
+  it('is published even if the rule that disconnects covers it', async () => {
     const test = await start({ gate: two('disconnect') })
     expect(await watchStatus(test)).toEqual(['online', 'busy', 'offline', 'last'])
     expect(test.limits.stats()).toMatchObject({ disconnected: 1, willsRefused: 0 })
@@ -360,7 +360,7 @@ describe('the will of a client that a policy disconnects', () => {
     expect(test.limits.stats().willsRefused).toBe(1)
   })
 
-  it('is bounded by rules for connects, as all wills are', async () => {
+  it('is bounded by rules for connects, like all wills', async () => {
     const gate = two('disconnect').use(
       limit({ name: 'connects', on: 'connect', rate: '3/hour', per: 'client', exceeded: 'reject' }),
     )
@@ -390,7 +390,7 @@ describe('the will of a client that a policy disconnects', () => {
   })
 })
 
-describe('a QoS 2 message sent again', () => {
+describe('a resent QoS 2 message', () => {
   it('is counted once, and acknowledged again', async () => {
     const test = await start({ gate: twoPass('drop') })
     const seen = await subscribeAll(await test.connect(), 't/#')
@@ -411,8 +411,8 @@ describe('a QoS 2 message sent again', () => {
   })
 })
 
-describe('what strangers send', () => {
-  it('at its most hostile is decided like anything else', async () => {
+describe('untrusted input', () => {
+  it('that is hostile is decided like any other', async () => {
     const gate = new Gate().use(
       limit({
         name: 'all',
@@ -444,7 +444,7 @@ describe('what strangers send', () => {
     expect(errors).toEqual([])
     expect(test.limits.stats().fallbacks).toBe(0)
   })
-  it('in payloads of a megabyte is held within its bytes', async () => {
+  it('in payloads of a megabyte is held within the bound of bytes', async () => {
     const gate = new Gate().use(
       't/#',
       limit({ name: 't', rate: '4/s burst 1', per: 'client', exceeded: 'throttle' }),

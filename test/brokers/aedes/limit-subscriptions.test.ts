@@ -26,7 +26,7 @@ function subscribe(messageId: number, ...topics: string[]) {
 }
 
 describe('a refused subscription', () => {
-  it('gets 0x80, delivers nothing, and leaves the granted ones alone', async () => {
+  it('gets 0x80 and no deliveries, and granted ones are unaffected', async () => {
     const test = await start()
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(subscribe(1, 'a/#', 'b/#', 'c/#'))
@@ -40,7 +40,7 @@ describe('a refused subscription', () => {
     expect(test.limits.stats().subscriptionsRefused).toBe(1)
   })
 
-  it('does not come back with a persistent session', async () => {
+  it('is not restored by a persistent session', async () => {
     const test = await start()
     const connect = { clientId: 'keeps', clean: false }
     const first = await test.connectRaw(connect)
@@ -57,7 +57,7 @@ describe('a refused subscription', () => {
     expect(topics).toEqual(['a/x'])
   })
 
-  it('of a filter already granted leaves it as it was', async () => {
+  it('of a granted filter leaves that unchanged', async () => {
     const test = await start('reject', '3/hour')
     const connect = { clientId: 'keeps', clean: false }
     const first = await test.connectRaw(connect)
@@ -74,8 +74,8 @@ describe('a refused subscription', () => {
   })
 })
 
-describe('a filter that the hook of the application refuses', () => {
-  it('stays in a persistent session as aedes keeps it, and ours do not', async () => {
+describe('a filter refused by the application’s hook', () => {
+  it('stays in a persistent session as in plain aedes, unlike one refused by a rule', async () => {
     const test = await start('reject', '2/hour')
     let isAllowed = false
     test.broker.authorizeSubscribe = (_client, subscription, done) =>
@@ -117,14 +117,14 @@ describe('restored filters of a session', () => {
 })
 
 describe('too many subscriptions', () => {
-  it('disconnect where a rule says so', async () => {
+  it('disconnect if the rule’s outcome is `disconnect`', async () => {
     const test = await start('disconnect')
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(subscribe(1, 'a', 'b', 'c'))
     await eventually(() => expect(raw.closed).toBe(true))
     expect(test.limits.stats().disconnected).toBe(1)
   })
-  it('wait where a rule throttles', async () => {
+  it('wait if the rule’s outcome is `throttle`', async () => {
     const test = await start('throttle', '10/s burst 1')
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(subscribe(1, 'a', 'b', 'c'))
@@ -135,7 +135,7 @@ describe('too many subscriptions', () => {
 describe('a SUBSCRIBE of many filters', () => {
   const many = (count: number): string[] => Array.from({ length: count }, (_, index) => `f/${index}/#`)
 
-  it('closes the connection beyond its bound, as an UNSUBSCRIBE does', async () => {
+  it('closes the connection beyond its bound, like an UNSUBSCRIBE', async () => {
     const test = await startBroker({ limiter: { maxFiltersPerPacket: 100 } })
     running = test
     const within = await test.connectRaw({ clientId: 'within' })
@@ -148,7 +148,7 @@ describe('a SUBSCRIBE of many filters', () => {
     await eventually(() => expect(beyond.closed).toBe(true))
     expect(test.limits.stats().oversized).toBe(2)
   })
-  it('may have 256 KiB at the most, whatever packets may have', async () => {
+  it('may have at most 256 KiB, regardless of maxPacketBytes', async () => {
     const test = await startBroker({ limiter: { maxFiltersPerPacket: 0 } })
     running = test
     const raw = await test.connectRaw({ clientId: 'raw' })
@@ -156,7 +156,7 @@ describe('a SUBSCRIBE of many filters', () => {
     raw.socket.write(Buffer.from([0x82, 0x81, 0x80, 0x10]))
     await eventually(() => expect(raw.closed).toBe(true))
   })
-  it('is charged by filter, and is stored once in a session', async () => {
+  it('is charged per filter and stored once in a session', async () => {
     const gate = new Gate().use(limit({ name: 'subs', on: 'subscribe', rate: '60/hour', per: 'client' }))
     let stored = 0
     const test = await startBroker({ gate })
@@ -178,7 +178,7 @@ describe('a SUBSCRIBE of many filters', () => {
     expect(limits.stats().subscriptionsRefused).toBe(440)
     expect(stored).toBe(1)
   })
-  it('after refusals has its sender read no further for a while, or disconnected', async () => {
+  it('that is refused pauses reading of its sender, or disconnects it', async () => {
     const gate = new Gate().use(limit({ name: 'subs', on: 'subscribe', rate: '1/hour', per: 'client' }))
     const test = await startBroker({ gate, limiter: { dropGateMs: 300_000 } })
     running = test
@@ -196,7 +196,7 @@ describe('a SUBSCRIBE of many filters', () => {
     disconnected.send(subscribe(1, ...many(50)))
     await eventually(() => expect(disconnected.closed).toBe(true))
   })
-  it('is refused a filter longer than can be hashed, and a client id is too', async () => {
+  it('is refused for a filter too long to be hashed, as a connect is for such a client id', async () => {
     const test = await startBroker()
     running = test
     const raw = await test.connectRaw({ clientId: 'raw' })

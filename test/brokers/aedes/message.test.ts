@@ -8,7 +8,7 @@ function publish(payload: string | Buffer | undefined): AedesMessage {
 }
 
 describe('a message of aedes', () => {
-  it('tells what the gate asks', () => {
+  it('has the fields that the gate reads', () => {
     const message = publish(Buffer.from('{"priority":"low"}'))
     expect(message).toMatchObject({ topic: 't', on: 'publish', sender, size: 18, qos: 1, retain: true })
     expect(message.protocol).toBe('mqtt')
@@ -22,7 +22,7 @@ describe('a message of aedes', () => {
     expect(publish('ä€').size).toBe(5)
     expect(publish(undefined).size).toBe(0)
   })
-  it('has no payload where that is no JSON, hostile or larger than the bound', () => {
+  it('has no payload if that is not JSON, is hostile or exceeds the bound', () => {
     expect(publish(Buffer.from([0xff, 0xfe])).payload()).toBeUndefined()
     expect(publish('').payload()).toBeUndefined()
     expect(publish('[['.repeat(100_000)).payload()).toBeUndefined()
@@ -30,7 +30,7 @@ describe('a message of aedes', () => {
     expect(publish(largest).payload()).toHaveLength(MAX_SIZES.parsedPayloadBytes - 2)
     expect(publish(`${largest} `).payload()).toBeUndefined()
   })
-  it('keeps a payload that names a prototype from reaching one', () => {
+  it('does not let a payload change a prototype', () => {
     const payload = publish('{"__proto__":{"polluted":true}}').payload()
     expect(Object.hasOwn(payload as object, '__proto__')).toBe(true)
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined()

@@ -18,7 +18,7 @@ function gateOf(rate: string, exceeded: Exceeded): Gate {
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => String(from + i))
 
 describe('a queue', () => {
-  it('keeps nobody from being read: other topics, pings and acknowledgements of a sender go on', async () => {
+  it('does not stop reading: other topics, pings and acknowledgements of a sender continue', async () => {
     const test = await start({ gate: gateOf('1/min', 'queue') })
     const seen = await subscribeAll(await test.connect(), 'other/#')
     const raw = await test.connectRaw({ clientId: 'r' })
@@ -36,7 +36,7 @@ describe('a queue', () => {
     ])
   })
 
-  it('of which one client holds its bound stops that client being read, until half of it has gone', async () => {
+  it('filled by one client to its bound stops reading that client until half of it is empty', async () => {
     const test = await start({
       gate: gateOf('100/s burst 1', 'queue'),
       limiter: { maxQueuedPerSender: 20 },
@@ -54,7 +54,7 @@ describe('a queue', () => {
     expect(seen.filter(({ topic }) => topic === 't/x').map(({ text }) => text)).toEqual(numbers(21))
   })
 
-  it('acknowledges what it has no room for, and delivers none of it', async () => {
+  it('acknowledges messages that do not fit, and does not deliver them', async () => {
     const test = await start({ gate: gateOf('1/min', { queue: { max: 3 } }) })
     const raw = await test.connectRaw({ clientId: 'r' })
     raw.send(...numbers(9).map((payload, i) => raw.publish('t/x', { payload, qos: 1, messageId: i + 1 })))
@@ -63,7 +63,7 @@ describe('a queue', () => {
     expect(test.limits.stats()).toMatchObject({ held: 3, overflowed: 5, dropped: 5 })
   })
 
-  it('forgets the unacknowledged messages of a client that goes, and passes those of QoS 0', async () => {
+  it('drops unacknowledged messages of a closed connection, and passes those of QoS 0', async () => {
     const test = await start({ gate: gateOf('20/s burst 1', 'queue') })
     const seen = await subscribeAll(await test.connect(), 't/#')
     const raw = await test.connectRaw({ clientId: 'r' })
@@ -75,7 +75,7 @@ describe('a queue', () => {
     expect(test.limits.stats()).toMatchObject({ held: 0, discarded: 5 })
   })
 
-  it('owns what it holds: small payloads do not pin the chunks they came in', async () => {
+  it('copies small payloads, so that they do not keep their chunks in memory', async () => {
     const test = await start({ gate: gateOf('1/min', 'queue') })
     const raw = await test.connectRaw({ clientId: 'r' })
     const payloads: Buffer[] = []
@@ -94,7 +94,7 @@ describe('a queue', () => {
     expect(payloads[1]?.buffer.byteLength).toBeGreaterThan(10)
   })
 
-  it('passes what it holds when the limiter is taken off, acknowledged and in order', async () => {
+  it('passes its messages when the limiter is detached, acknowledged and in order', async () => {
     const test = await start({ gate: gateOf('1/min', 'queue') })
     const seen = await subscribeAll(await test.connect(), 't/#')
     const raw = await test.connectRaw({ clientId: 'r' })
@@ -105,7 +105,7 @@ describe('a queue', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(numbers(30)))
   })
 
-  it('brought in by a new policy on connects refuses them, as no client waits that long', async () => {
+  it('for connects in a new policy refuses them, as no client waits that long', async () => {
     const policy = (exceeded: string) => ({
       rules: [{ name: 'c', on: 'connect', limit: '1/hour', exceeded }],
     })
@@ -118,7 +118,7 @@ describe('a queue', () => {
 })
 
 describe('degrade', () => {
-  it('acknowledges by the QoS a message came with, and delivers a lesser form that is not retained', async () => {
+  it('acknowledges by the original QoS, and delivers a degraded form that is not retained', async () => {
     const test = await start({ gate: gateOf('1/hour', { degrade: { keep: ['value'], qos: 0 } }) })
     const subscriber = await test.connect()
     const got: { text: string; qos: number }[] = []
@@ -143,7 +143,7 @@ describe('degrade', () => {
     await eventually(() => expect(late.map(({ text }) => text)).toEqual(['kept']))
   })
 
-  it('of a will delivers its lesser form, and leaves the will as it is', async () => {
+  it('of a will delivers a degraded form, and leaves the will unchanged', async () => {
     const test = await start({ gate: gateOf('1/hour', { degrade: { strip: ['raw'] } }) })
     const seen = await subscribeAll(await test.connect(), 't/#')
     await (await test.connect()).publishAsync('t/x', 'first', { qos: 1 })
@@ -162,7 +162,7 @@ describe('degrade', () => {
 describe('redirect', () => {
   const exceeded = { redirect: { to: 'dead/{client}/{topic}' } }
 
-  it('publishes elsewhere, never retained, with the payload and QoS it came with', async () => {
+  it('publishes on another topic, not retained, with the original payload and QoS', async () => {
     const test = await start({ gate: gateOf('1/hour', exceeded) })
     const seen = await subscribeAll(await test.connect(), '#', 2)
     const publisher = await test.connect({ clientId: 'a/+b' })
@@ -180,7 +180,7 @@ describe('redirect', () => {
     expect(test.limits.stats()).toMatchObject({ redirected: 3, dropped: 0 })
   })
 
-  it('of what would go too deep for the broker is a drop, and the client stays', async () => {
+  it('to a topic with too many levels drops the message, and the client stays connected', async () => {
     const gate = new Gate().use(limit({ name: 'r', rate: '1/hour', exceeded }))
     const test = await start({ gate })
     const publisher = await test.connect()
@@ -190,7 +190,7 @@ describe('redirect', () => {
     expect(publisher.connected).toBe(true)
   })
 
-  it('of a will goes elsewhere too', async () => {
+  it('of a will publishes it on another topic', async () => {
     const test = await start({ gate: gateOf('1/hour', exceeded) })
     const seen = await subscribeAll(await test.connect(), 'dead/#')
     await (await test.connect()).publishAsync('t/x', 'first', { qos: 1 })
@@ -203,8 +203,8 @@ describe('redirect', () => {
   })
 })
 
-describe('an outcome of the application', () => {
-  it('is asked about each refused publish, also where it answers later', async () => {
+describe('an outcome chosen by the application', () => {
+  it('is requested for each refused publish, even if it is answered later', async () => {
     const exceeded: Exceeded = async message => (message.size > 3 ? 'drop' : 'deliver')
     const test = await start({ gate: gateOf('1/hour', exceeded) })
     const seen = await subscribeAll(await test.connect(), 't/#')

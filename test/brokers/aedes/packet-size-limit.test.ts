@@ -41,13 +41,13 @@ function head(first: number, remainingLength: number): Buffer {
 const PUBLISH = 0x30
 const CONNECT = 0x10
 
-describe('the largest packet', () => {
-  it('counts the first byte and the length, too', () => {
+describe('the maximum packet size', () => {
+  it('includes the first byte and the length', () => {
     for (const length of [0, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455]) {
       expect(packetSizeBytes(length)).toBe(length + head(PUBLISH, length).length)
     }
   })
-  it('passes, and one byte more closes the connection as soon as the length is read', async () => {
+  it('is allowed, and one byte more closes the connection as soon as the length is read', async () => {
     const { lines, limiter } = setUp(1_000)
     test = await startBroker({ limiter })
     const client = await test.connectRaw({ clientId: 'large' })
@@ -72,7 +72,7 @@ describe('the largest packet', () => {
       },
     ])
   })
-  it('is 16 MiB unless said otherwise, and none with 0', async () => {
+  it('is 16 MiB by default, and unlimited with 0', async () => {
     test = await startBroker()
     const over = await test.connectRaw({ clientId: 'over' })
     over.socket.write(head(PUBLISH, MAX_SIZES.packetBytes - 5 + 1))
@@ -88,7 +88,7 @@ describe('the largest packet', () => {
     expect(test.limits.stats().oversized).toBe(0)
     expect([within.closed, free.closed]).toEqual([true, false])
   })
-  it('is 128 KiB before and of a CONNECT, whatever the option says', async () => {
+  it('is 128 KiB for a CONNECT and before it, regardless of the option', async () => {
     const { lines, limiter } = setUp()
     test = await startBroker({ limiter })
     for (const first of [CONNECT, PUBLISH]) {
@@ -102,7 +102,7 @@ describe('the largest packet', () => {
     const fits = await test.connectRaw({ clientId: 'fits', username: 'u'.repeat(60_000), will })
     expect(fits.closed).toBe(false)
   })
-  it('holds for packets right behind the CONNECT in one chunk', async () => {
+  it('applies to packets in the same chunk as the CONNECT', async () => {
     test = await startBroker({ limiter: { maxPacketBytes: 300_000 } })
     const client = await test.connectRaw()
     const connecting = mqttPacket.generate({
@@ -115,7 +115,7 @@ describe('the largest packet', () => {
     other.socket.write(Buffer.concat([connecting, head(PUBLISH, 400_000)]))
     await eventually(() => expect(other.closed).toBe(true))
   })
-  it('holds from the CONNECT on where the application has taken broker.handle before', async () => {
+  it('applies from the CONNECT on if the application took broker.handle before', async () => {
     const broker = await Aedes.createBroker()
     const { handle } = broker
     const server = createServer(socket => void handle(socket))

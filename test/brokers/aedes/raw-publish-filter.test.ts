@@ -224,7 +224,7 @@ describe('publishes refused before they are parsed', () => {
       mqtt.generate({ cmd: 'publish', topic: 't/flood', payload: 'x', qos: 0, retain: false, dup: false }),
     ),
   )
-  it('are shown to a hook of the application, unless it is said that it need not see them', async () => {
+  it('are passed to a hook of the application, unless skimRefused is true', async () => {
     const chunks = [flood, flood, flood]
     expect(await watch(chunks, {}, undefined, true)).toMatchObject({ parsed: 3_000 })
     expect(await watch(chunks, { skimRefused: false }, undefined, true)).toMatchObject({ parsed: 3_000 })
@@ -236,7 +236,7 @@ describe('publishes refused before they are parsed', () => {
     expect(skimmed.dropped + skimmed.told.length).toBe(3_000)
   })
 
-  it('are counted towards a disconnect, which aedes is to see: nothing is skimmed there', async () => {
+  it('are passed to aedes if they count towards a disconnect', async () => {
     const seen = await watch([flood, flood], { disconnectAfter: 900 })
     expect(seen.dropped).toBe(899)
     expect(seen.errors).toHaveLength(1)

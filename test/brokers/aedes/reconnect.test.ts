@@ -49,21 +49,24 @@ async function comeBack(broker: TestBroker, way: (typeof ways)[number]): Promise
   while (broker.limits.stats().held > 0) await clock.advanceAsync(100)
 }
 
-describe('a client that comes back', () => {
+describe('a client that reconnects', () => {
   for (const exceeded of ['throttle', 'queue', '{ queue: { order: arrival } }', 'latest']) {
-    it.each(ways)(`after it %s has what is held, its will, then what it sends: ${exceeded}`, async way => {
-      const broker = await start(perClient(exceeded))
-      const seen = await subscribeAll(await broker.connect({ clientId: 'watcher' }), 't')
-      await comeBack(broker, way)
-      await eventually(() => expect(seen.at(-1)?.text).toBe('new'))
-      const held = ['2', '3', '4', ...(way === 'says goodbye' ? [] : ['will'])]
-      expect(seen.map(({ text }) => text)).toEqual(['1', ...(exceeded === 'latest' ? [] : held), 'new'])
-      const late = await subscribeAll(await broker.connect({ clientId: 'late' }), 't')
-      await eventually(() => expect(late.map(({ text }) => text)).toEqual(['new']))
-    })
+    it.each(ways)(
+      `after it %s gets through its held messages, its will, then new messages: ${exceeded}`,
+      async way => {
+        const broker = await start(perClient(exceeded))
+        const seen = await subscribeAll(await broker.connect({ clientId: 'watcher' }), 't')
+        await comeBack(broker, way)
+        await eventually(() => expect(seen.at(-1)?.text).toBe('new'))
+        const held = ['2', '3', '4', ...(way === 'says goodbye' ? [] : ['will'])]
+        expect(seen.map(({ text }) => text)).toEqual(['1', ...(exceeded === 'latest' ? [] : held), 'new'])
+        const late = await subscribeAll(await broker.connect({ clientId: 'late' }), 't')
+        await eventually(() => expect(late.map(({ text }) => text)).toEqual(['new']))
+      },
+    )
   }
 
-  it('is answered to its SUBSCRIBE at once, though messages of its last connection are held', async () => {
+  it('gets its SUBACK at once, even if messages of its last connection are held', async () => {
     const broker = await start(perClient('throttle'), {
       limiter: { maxHoldMs: 3_600_000 },
     })
@@ -77,7 +80,7 @@ describe('a client that comes back', () => {
     expect(broker.limits.stats().held).toBe(1)
   })
 
-  it('has one room for all of its connections', async () => {
+  it('has one bound of held messages for all its connections', async () => {
     const broker = await start(perClient('throttle'), { limiter: { maxHeldPerSender: 10 } })
     for (let times = 0; times < 5; times++) {
       const client = await broker.connectRaw({ clientId: 'z' })
@@ -91,7 +94,7 @@ describe('a client that comes back', () => {
     expect(broker.limits.stats()).toMatchObject({ held: 10, overflowed: 29 })
   })
 
-  it('waits for its own will, which the application is asked about first', async () => {
+  it('waits for its own will while the application’s hook decides about it', async () => {
     const broker = await start('[]')
     const seen = await subscribeAll(await broker.connect({ clientId: 'watcher' }), 't')
     broker.broker.authorizePublish = (_client, packet, callback) => {
@@ -135,7 +138,7 @@ describe('a client that comes back', () => {
     expect(broker.limits.stats().held).toBe(0)
   })
 
-  it('does not wait for ever for an application that never answers about the will', async () => {
+  it('waits a limited time for a hook that never answers about the will', async () => {
     const broker = await start('[]')
     broker.broker.authorizePublish = (_client, packet, callback) => {
       if ((packet as { cmd?: string }).cmd === 'publish') callback(null)

@@ -47,7 +47,7 @@ describe('notices', () => {
     },
   )
 
-  it('are read by their own client alone: any other filter that reaches them is refused', async () => {
+  it('are received by their own client only: any other filter that matches them is refused', async () => {
     const test = await start()
     const raw = await test.connectRaw({ clientId: 'spy' })
     const filters = [
@@ -77,7 +77,7 @@ describe('notices', () => {
     expect(told).toEqual([])
   })
 
-  it('cannot be forged, nor by a will: what clients publish there goes nowhere', async () => {
+  it('cannot be forged, not even by a will: publishes of clients there are discarded', async () => {
     const test = await start()
     const client = await test.connect({ clientId: 'd1' })
     const seen = await subscribeAll(client, '$topicgate/d1/limits')
@@ -96,7 +96,7 @@ describe('notices', () => {
     expect(seen).toEqual([])
   })
 
-  it('are not for those who have not asked, nor for ids that are no level of a topic', async () => {
+  it('are not sent without a subscription, nor to client ids that cannot be a topic level', async () => {
     const test = await start()
     const client = await test.connect({ clientId: 'a/b' })
     const granted = await client.subscribeAsync('$topicgate/a/b/limits')

@@ -27,7 +27,7 @@ describe('a repeated payload', () => {
     expect(publisher.connected).toBe(true)
   })
 
-  it('is found in bytes that are not parsed', async () => {
+  it('is detected in payloads that are not JSON', async () => {
     const test = await start([
       REPEATS,
       { name: 'rate', topic: 't/#', limit: '4/hour', per: 'client', exceeded: 'drop' },
@@ -61,7 +61,7 @@ describe('a repeated payload', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['a', 'a']))
   })
 
-  it('is delivered once if a packet of QoS 2 is sent again', async () => {
+  it('is delivered once if a packet of QoS 2 is resent', async () => {
     const test = await start([REPEATS])
     const seen = await subscribeAll(await test.connect(), 't/#')
     const raw = await test.connectRaw({ clientId: 'r' })
@@ -75,7 +75,7 @@ describe('a repeated payload', () => {
     await eventually(() => expect(seen.map(({ text }) => text)).toEqual(['a', 'b']))
   })
 
-  it('passes after the retained message was removed, by whomever', async () => {
+  it('passes after any client removed the retained message', async () => {
     const test = await start([REPEATS])
     const [a, b] = [await test.connect({ clientId: 'a' }), await test.connect({ clientId: 'b' })]
     const publish = (client: typeof a, text: string): Promise<unknown> =>

@@ -74,7 +74,7 @@ describe('connections', () => {
     expect(test.limits.stats().connectsRefused).toBe(1)
   })
 
-  it('are one where a client id is taken over, at the limit too', async () => {
+  it('count once if a client id is taken over, even at the limit', async () => {
     const test = await start(setup())
     await test.connectRaw({ clientId: 'a' })
     const first = await test.connectRaw({ clientId: 'b' })
@@ -96,7 +96,7 @@ describe('connections', () => {
     expect(held(gate, 'mine')).toEqual({ ann: 1, bob: 1 })
   })
 
-  it('say what is held and the limit, and are told of as decisions', async () => {
+  it('are refused with the count and the limit, and emitted as decisions', async () => {
     const gate = setup().gate!
     const refused: unknown[] = []
     gate.on('decision', decision => decision.allowed || refused.push(decision))
@@ -127,7 +127,7 @@ describe('connections', () => {
     ])
   })
 
-  it('of exempted senders take no room', async () => {
+  it('of exempted senders are not counted', async () => {
     const gate = new Gate().use(
       exempt({ clients: ['ops-1', 'ops-2'] }),
       limit({ name: 'open', connections: 1 }),
@@ -145,7 +145,7 @@ describe('subscriptions', () => {
     gate: new Gate().use(limit({ name: 'subs', subscriptions: 3, per: 'client' })),
   })
 
-  it('are refused one by one beyond the limit, and may be withdrawn for others', async () => {
+  it('are refused one by one beyond the limit, and admitted after an UNSUBSCRIBE', async () => {
     const test = await start(setup())
     const a = await test.connectRaw({ clientId: 'a' })
     expect(await subscribe(a, 1, 'x/1', 'x/2', 'x/3', 'x/4')).toEqual([0, 0, 0, 128])
@@ -157,7 +157,7 @@ describe('subscriptions', () => {
     expect(test.limits.stats().subscriptionsRefused).toBe(3)
   })
 
-  it('of a clean session end with it, however it ends', async () => {
+  it('of a clean session end with it', async () => {
     const test = await start(setup())
     const a = await test.connectRaw({ clientId: 'a' })
     await subscribe(a, 1, 'x/1', 'x/2')
@@ -169,7 +169,7 @@ describe('subscriptions', () => {
     await eventually(() => expect(held(test.gate, 'subs')).toEqual({}))
   })
 
-  it('of a persistent session count while it is offline, and come back with it over the limit too', async () => {
+  it('of a persistent session count while it is offline, and are restored even over the limit', async () => {
     const test = await start(setup())
     const a = await test.connectRaw({ clientId: 'a', clean: false })
     await subscribe(a, 1, 'x/1', 'x/2', 'x/3')
@@ -186,7 +186,7 @@ describe('subscriptions', () => {
     expect(await subscribe(clean, 1, 'y/1', 'y/2', 'y/3', 'y/4')).toEqual([0, 0, 0, 128])
   })
 
-  it('may be limited for a topic', async () => {
+  it('can be limited for a topic', async () => {
     const gate = new Gate().use('site/{site}/#', limit({ name: 'per-site', subscriptions: 1, per: 'site' }))
     const test = await start({ gate })
     const a = await test.connectRaw({ clientId: 'a' })
@@ -196,7 +196,7 @@ describe('subscriptions', () => {
 })
 
 describe('retained messages', () => {
-  it('are refused beyond the limit, and may be cleared or replaced', async () => {
+  it('are refused beyond the limit, and can be cleared or replaced', async () => {
     const gate = new Gate().use(limit({ name: 'kept', retained: 2, per: 'client' }))
     const test = await start({ gate })
     const a = await test.connectRaw({ clientId: 'a' })
@@ -214,7 +214,7 @@ describe('retained messages', () => {
     expect(test.limits.stats().dropped).toBe(1)
   })
 
-  it('count for who published last, and not for a client that has ended', async () => {
+  it('count for the last publisher, and not for a client that has ended', async () => {
     const gate = new Gate().use(limit({ name: 'kept', retained: 2, per: 'client' }))
     const test = await start({ gate })
     const [a, b] = [await test.connectRaw({ clientId: 'a' }), await test.connectRaw({ clientId: 'b' })]
@@ -264,7 +264,7 @@ describe('retained messages', () => {
     expect(await topicsRetained(test)).toEqual(['r/1', 'r/2', 'w'])
   })
 
-  it('that were there before count for all senders together, not for one of them', async () => {
+  it('older than the limiter count for all senders together, not for one of them', async () => {
     const before = await start({})
     const { persistence } = before.broker as unknown as { readonly persistence: object }
     const old = await before.connectRaw({ clientId: 'old' })
@@ -309,7 +309,7 @@ async function topicsRetained(test: TestBroker): Promise<readonly string[]> {
 }
 
 describe('exceeded: disconnect', () => {
-  it('closes the connection of a client that holds too much, which is released', async () => {
+  it('closes the connection of a client that holds too much, whose items are released', async () => {
     const gate = new Gate().use(
       limit({ name: 'subs', subscriptions: 1, per: 'client', exceeded: 'disconnect' }),
       limit({ name: 'kept', retained: 1, per: 'client', exceeded: 'disconnect' }),
@@ -337,7 +337,7 @@ describe('a policy that is loaded while the broker runs', () => {
     ],
   })
 
-  it('counts on from what is held, and refuses what is new only', async () => {
+  it('continues from the current counts, and refuses only new items', async () => {
     const gate = await Gate.fromPolicy({ rules: [{ name: 'rate', limit: '1000/s' }] })
     const test = await start({ gate })
     const a = await test.connectRaw({ clientId: 'a' })
@@ -361,7 +361,7 @@ describe('a policy that is loaded while the broker runs', () => {
     expect(await subscribe(a, 4, 'x/5', 'x/6')).toEqual([0, 0])
   })
 
-  it('counts nothing any more once the limiter is taken off', async () => {
+  it('counts nothing after the limiter is detached', async () => {
     const gate = await Gate.fromPolicy(policy(10, 10, 10))
     const test = await start({ gate })
     const a = await test.connectRaw({ clientId: 'a' })
@@ -372,89 +372,92 @@ describe('a policy that is loaded while the broker runs', () => {
   })
 })
 
-describe('counts of what is held', () => {
-  it.each([1, 2, 3, 4, 5, 6])('agree with the broker after anything clients do, seed %i', async seed => {
-    const chance = random(seed)
-    const gate = new Gate().use(
-      limit({ name: 'open', connections: 4, per: 'client' }),
-      limit({ name: 'all', connections: 5 }),
-      limit({ name: 'subs', subscriptions: 4, per: 'client' }),
-      limit({ name: 'kept', retained: 6 }),
-      limit({ name: 'bytes', retained: '60B', per: 'client' }),
-    )
-    const test = await start({ gate })
-    const ids = ['a', 'b', 'c', 'd', 'e', 'f']
-    const live = new Map<string, RawClient>()
-    let messageId = 0
-    const connect = async (clientId: string): Promise<void> => {
-      const raw = await test.connectRaw()
-      const clean = chance.chance(0.5)
-      raw.send({
-        ...{ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clean, clientId, keepalive: 0 },
-        ...(chance.chance(0.3) && {
-          will: {
-            topic: `r/${chance.int(1, 9)}`,
-            payload: Buffer.from('will'),
-            qos: 0 as const,
-            retain: true,
-          },
-        }),
-      })
-      const { returnCode: code } = (await raw.until('connack')) as { returnCode?: number }
-      if (code === 0) live.set(clientId, raw)
-    }
-    for (let step = 0; step < 120; step++) {
-      const id = chance.pick(ids)
-      const raw = live.get(id)
-      if (raw === undefined || raw.closed || chance.chance(0.15)) {
-        await connect(id)
-        continue
+describe('counts of held items', () => {
+  it.each([1, 2, 3, 4, 5, 6])(
+    'agree with the broker after random actions of clients, seed %i',
+    async seed => {
+      const chance = random(seed)
+      const gate = new Gate().use(
+        limit({ name: 'open', connections: 4, per: 'client' }),
+        limit({ name: 'all', connections: 5 }),
+        limit({ name: 'subs', subscriptions: 4, per: 'client' }),
+        limit({ name: 'kept', retained: 6 }),
+        limit({ name: 'bytes', retained: '60B', per: 'client' }),
+      )
+      const test = await start({ gate })
+      const ids = ['a', 'b', 'c', 'd', 'e', 'f']
+      const live = new Map<string, RawClient>()
+      let messageId = 0
+      const connect = async (clientId: string): Promise<void> => {
+        const raw = await test.connectRaw()
+        const clean = chance.chance(0.5)
+        raw.send({
+          ...{ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 4, clean, clientId, keepalive: 0 },
+          ...(chance.chance(0.3) && {
+            will: {
+              topic: `r/${chance.int(1, 9)}`,
+              payload: Buffer.from('will'),
+              qos: 0 as const,
+              retain: true,
+            },
+          }),
+        })
+        const { returnCode: code } = (await raw.until('connack')) as { returnCode?: number }
+        if (code === 0) live.set(clientId, raw)
       }
-      messageId = (messageId % 60_000) + 1
-      const filter = `f/${chance.int(1, 7)}`
-      const topic = `r/${chance.int(1, 9)}`
-      await chance.pick<() => unknown>([
-        () => subscribe(raw, messageId, filter, `f/${chance.int(1, 7)}`),
-        () => unsubscribe(raw, messageId, filter),
-        () => retain(raw, messageId, topic, 'x'.repeat(chance.int(0, 30))),
-        () => raw.send(raw.publish(topic, { payload: 'x'.repeat(chance.int(0, 30)), retain: true })),
-        () => raw.send(raw.publish(topic, { payload: '', retain: true })),
-        () => {
-          live.delete(id)
-          if (chance.chance(0.5)) raw.send({ cmd: 'disconnect' })
-          else raw.socket.destroy()
-        },
-      ])()
-    }
-    await eventually(async () => {
-      const { clients, persistence } = test.broker as unknown as {
-        readonly clients: Record<string, { readonly subscriptions: object }>
-        readonly persistence: {
-          createRetainedStream(pattern: string): AsyncIterable<{ topic: string; payload: Buffer }>
-          subscriptionsByClient(client: { id: string }): Promise<readonly object[]>
+      for (let step = 0; step < 120; step++) {
+        const id = chance.pick(ids)
+        const raw = live.get(id)
+        if (raw === undefined || raw.closed || chance.chance(0.15)) {
+          await connect(id)
+          continue
         }
+        messageId = (messageId % 60_000) + 1
+        const filter = `f/${chance.int(1, 7)}`
+        const topic = `r/${chance.int(1, 9)}`
+        await chance.pick<() => unknown>([
+          () => subscribe(raw, messageId, filter, `f/${chance.int(1, 7)}`),
+          () => unsubscribe(raw, messageId, filter),
+          () => retain(raw, messageId, topic, 'x'.repeat(chance.int(0, 30))),
+          () => raw.send(raw.publish(topic, { payload: 'x'.repeat(chance.int(0, 30)), retain: true })),
+          () => raw.send(raw.publish(topic, { payload: '', retain: true })),
+          () => {
+            live.delete(id)
+            if (chance.chance(0.5)) raw.send({ cmd: 'disconnect' })
+            else raw.socket.destroy()
+          },
+        ])()
       }
-      const connected = Object.keys(clients)
-      expect(held(gate, 'open')).toEqual(Object.fromEntries(connected.map(id => [id, 1])))
-      expect(held(gate, 'all')).toEqual(connected.length > 0 ? { '': connected.length } : {})
-      const subs: Record<string, number> = {}
-      for (const id of ids) {
-        const count = Math.max(
-          Object.keys(clients[id]?.subscriptions ?? {}).length,
-          (await persistence.subscriptionsByClient({ id })).length,
-        )
-        if (count > 0) subs[id] = count
-      }
-      expect(held(gate, 'subs')).toEqual(subs)
-      let [count, bytes] = [0, 0]
-      for await (const { topic, payload } of persistence.createRetainedStream('#')) {
-        count++
-        bytes += topic.length + payload.length
-      }
-      expect(held(gate, 'kept')).toEqual(count > 0 ? { '': count } : {})
-      expect(Object.values(held(gate, 'bytes')).reduce((sum, each) => sum + each, 0)).toBe(bytes)
-      expect(count).toBeLessThanOrEqual(6)
-    })
-    expect(Math.max(...Object.values(held(gate, 'bytes')))).toBeLessThanOrEqual(60)
-  })
+      await eventually(async () => {
+        const { clients, persistence } = test.broker as unknown as {
+          readonly clients: Record<string, { readonly subscriptions: object }>
+          readonly persistence: {
+            createRetainedStream(pattern: string): AsyncIterable<{ topic: string; payload: Buffer }>
+            subscriptionsByClient(client: { id: string }): Promise<readonly object[]>
+          }
+        }
+        const connected = Object.keys(clients)
+        expect(held(gate, 'open')).toEqual(Object.fromEntries(connected.map(id => [id, 1])))
+        expect(held(gate, 'all')).toEqual(connected.length > 0 ? { '': connected.length } : {})
+        const subs: Record<string, number> = {}
+        for (const id of ids) {
+          const count = Math.max(
+            Object.keys(clients[id]?.subscriptions ?? {}).length,
+            (await persistence.subscriptionsByClient({ id })).length,
+          )
+          if (count > 0) subs[id] = count
+        }
+        expect(held(gate, 'subs')).toEqual(subs)
+        let [count, bytes] = [0, 0]
+        for await (const { topic, payload } of persistence.createRetainedStream('#')) {
+          count++
+          bytes += topic.length + payload.length
+        }
+        expect(held(gate, 'kept')).toEqual(count > 0 ? { '': count } : {})
+        expect(Object.values(held(gate, 'bytes')).reduce((sum, each) => sum + each, 0)).toBe(bytes)
+        expect(count).toBeLessThanOrEqual(6)
+      })
+      expect(Math.max(...Object.values(held(gate, 'bytes')))).toBeLessThanOrEqual(60)
+    },
+  )
 })

@@ -38,7 +38,7 @@ async function flood(
 }
 
 describe('a subscriber that does not read', () => {
-  it('is, by default, waited for by nobody, and what it misses is counted', async () => {
+  it('delays no other subscriber by default, and its missed messages are counted', async () => {
     const test = await startBroker()
     running = test
     const frozen = await freeze(test, true, 0)
@@ -59,7 +59,7 @@ describe('a subscriber that does not read', () => {
       expect(frozen.packets.filter(({ cmd }) => cmd === 'publish')).toHaveLength(sent - withheld),
     )
   })
-  it('gets what its session has kept once it reads on: all of it, once, in order', async () => {
+  it('gets all messages of its session once and in order when it reads again', async () => {
     const test = await startBroker()
     running = test
     const frozen = await freeze(test, false, 1)
@@ -79,7 +79,7 @@ describe('a subscriber that does not read', () => {
     await publisher.publishAsync('t/again', 'x', { qos: 1 })
     await eventually(() => expect(topics.at(-1)).toBe('t/again'))
   })
-  it('is waited for as aedes does where the bound is turned off', async () => {
+  it('delays others as in plain aedes if the bound is disabled', async () => {
     const test = await startBroker({ limiter: { maxUnsentBytes: 0 } })
     running = test
     const frozen = await freeze(test, true, 0)
@@ -90,7 +90,7 @@ describe('a subscriber that does not read', () => {
     expect(test.limits.stats().frozen).toBe(0)
     frozen.socket.destroy()
   })
-  it('is left to aedes where that is to close it soon', async () => {
+  it('is left to aedes if its drainTimeout is short', async () => {
     const test = await startBroker({ aedes: { drainTimeout: 300 } })
     running = test
     await freeze(test, true, 0)

@@ -154,7 +154,7 @@ class SmallFrames extends Duplex {
 }
 
 describe('a client whose messages are held', () => {
-  it('has its PINGREQ behind 48 KB answered within half a keepalive, though its stream buffers 16', async () => {
+  it('gets its PINGREQ behind 48 KB answered within half a keepalive, even if its stream buffers 16 KB', async () => {
     const clock = new FakeClock(1_000_000)
     const gate = new Gate({ clock }).use(
       limit({ name: 't', rate: '1/m', per: 'client', exceeded: 'throttle' }),
@@ -186,12 +186,12 @@ describe('a client whose messages are held', () => {
   })
 })
 
-describe('a client that dies while its messages are held', () => {
+describe('a client that disconnects while its messages are held', () => {
   const gate = (exceeded: Exceeded): Gate =>
     new Gate().use('t/#', limit({ name: 't', rate: '1/hour', per: 'client', exceeded }))
   const will = { topic: 'will', payload: Buffer.from('gone'), qos: 0, retain: false } as const
 
-  it('is noticed at once, though it asked for no keepalive', async () => {
+  it('is detected at once without a keepalive', async () => {
     const test = await start({ gate: gate('throttle'), limiter: { maxHoldMs: 4_000_000 } })
     const raw = await test.connectRaw({ clientId: 'r', will })
     raw.socket.write(Buffer.concat(Array.from({ length: 500 }, (_, i) => publish('x', 1, i + 1))))
@@ -202,7 +202,7 @@ describe('a client that dies while its messages are held', () => {
     expect(test.broker.connectedClients).toBe(0)
   })
 
-  it('and has said so before, leaves no will', async () => {
+  it('leaves no will if it has sent a DISCONNECT', async () => {
     const test = await start({ gate: gate('throttle'), limiter: { maxHoldMs: 4_000_000 } })
     const seen = await subscribeAll(await test.connect(), 'will')
     const raw = await test.connectRaw({ clientId: 'r', will })
