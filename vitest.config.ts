@@ -7,6 +7,8 @@ import { TallyReporter } from './test/support/tally-reporter.ts'
 const LONG = '**/*.long.test.ts'
 const MORE_IN_LONG = [
   'test/model/**/*.test.ts',
+  'test/conformance/{gate-history,nats-kv,redis-cluster}.test.ts',
+  'test/src/policy/load-policy.test.ts',
   'test/e2e/aedes-suite.test.ts',
   'test/e2e/packet-fuzz.test.ts',
   'test/e2e/store-fault-matrix.test.ts',

@@ -5,6 +5,7 @@ import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
 import { openSqlite } from '../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { usualOrLong } from '../support/long-run.ts'
 import { startRedis } from '../support/redis.ts'
 import { openIoredis } from '../support/redis-clients.ts'
 import { type OpenStore, playOnAll } from './gate-history.ts'
@@ -26,7 +27,7 @@ const STORES: Readonly<Record<string, OpenStore>> = {
     return new RedisStore({ client, clock, prefix: `gate-${stores}`, timeoutMs: 5_000, denialCache: 0 })
   },
 }
-const SEEDS = Array.from({ length: 20 }, (_, index) => index + 1)
+const SEEDS = Array.from({ length: usualOrLong(8, 20) }, (_, index) => index + 1)
 
 describe('a history of a gate gets the same complete decisions from every store', {
   timeout: 120_000,

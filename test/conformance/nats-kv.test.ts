@@ -3,6 +3,7 @@ import { afterAll } from 'vitest'
 import type { Clock } from '../../src/core/clock.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import { NatsKvStore } from '../../src/stores/nats-kv/index.ts'
+import { usualOrLong } from '../support/long-run.ts'
 import { startNats } from '../support/nats.ts'
 import { algorithmConformance } from './algorithm-suite.ts'
 import { journal } from './journal.ts'
@@ -28,7 +29,7 @@ const open = (clock: Clock): NatsKvStore => {
 }
 
 // Fewer histories, because each decision takes two round trips.
-storeConformance('nats-kv', open, { histories: 40 })
+storeConformance('nats-kv', open, { histories: usualOrLong(15, 40) })
 
 // Custom algorithms need no Lua code: their steps run locally.
 algorithmConformance(journal, {

@@ -1,5 +1,6 @@
 import { afterAll } from 'vitest'
 import { RedisStore } from '../../src/stores/redis/index.ts'
+import { usualOrLong } from '../support/long-run.ts'
 import { openIoredisCluster } from '../support/redis-clients.ts'
 import { startRedisCluster } from '../support/redis-cluster.ts'
 import { storeConformance } from './store-suite.ts'
@@ -20,5 +21,5 @@ storeConformance(
     stores++
     return new RedisStore({ client, clock, prefix: `store-${stores}`, timeoutMs: 5_000, denialCache: 0 })
   },
-  { histories: 20 },
+  { histories: usualOrLong(10, 20) },
 )
