@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { limitConsumer } from '../../../brokers/mqtt/index.ts'
 import { Gate, limit } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { connectClient } from '../../support/mqtt-client.ts'
 import { until } from '../../support/wait.ts'
 import { openScene } from './harness.ts'
@@ -57,11 +58,16 @@ describe.each(WAYS)('$name', ({ version, qos, isPublic }) => {
 
   it('throttles in order, and nothing is lost', async () => {
     const rules = [limit({ name: 'r', rate: '100/s burst 1', exceeded: 'throttle' })]
-    await using scene = await openScene({ version, qos, isPublic, rules })
-    const sinceMs = performance.now()
+    const clock = new FakeClock()
+    await using scene = await openScene({ version, qos, isPublic, rules, clock })
+    const sinceMs = clock.now()
     await scene.publish(30)
-    await until(() => scene.handled.length === 30)
-    expect(performance.now() - sinceMs).toBeGreaterThan(280)
+    const advance = (): boolean => {
+      clock.advance(10)
+      return scene.handled.length === 30
+    }
+    await until(advance, { everyMs: 1 })
+    expect(clock.now() - sinceMs).toBeGreaterThanOrEqual(290)
     expect(scene.handled.map(({ text }) => Number(text))).toEqual(Array.from({ length: 30 }, (_, n) => n))
     // One at a time: the rest has stayed with the client's reader and the broker.
     expect(scene.limits.stats()).toMatchObject({ delivered: 30, heldPeak: 1, dropped: 0 })
@@ -69,18 +75,25 @@ describe.each(WAYS)('$name', ({ version, qos, isPublic }) => {
 
   it('acknowledges what it queues and delivers it at the rate', async () => {
     const rules = [limit({ name: 'r', rate: '100/s burst 1', exceeded: { queue: { order: 'arrival' } } })]
-    await using scene = await openScene({ version, qos, isPublic, rules })
+    const clock = new FakeClock()
+    await using scene = await openScene({ version, qos, isPublic, rules, clock })
     await scene.publish(30)
     await until(() => scene.limits.stats().received === 30)
-    expect(scene.limits.stats().heldPeak).toBeGreaterThan(1)
+    expect(scene.limits.stats().heldPeak).toBe(29)
+    clock.advance(280)
+    expect(scene.handled.length).toBeLessThan(30)
+    clock.advance(10)
     await until(() => scene.handled.length === 30)
     expect(scene.handled.map(({ text }) => Number(text))).toEqual(Array.from({ length: 30 }, (_, n) => n))
   })
 
   it('keeps the newest of each topic', async () => {
-    const rules = [limit({ name: 'r', rate: '1 per 800ms', per: 'topic', exceeded: 'latest' })]
-    await using scene = await openScene({ version, qos, isPublic, rules })
+    const rules = [limit({ name: 'r', rate: NEVER, per: 'topic', exceeded: 'latest' })]
+    const clock = new FakeClock()
+    await using scene = await openScene({ version, qos, isPublic, rules, clock })
     await scene.publish(20)
+    await until(() => scene.limits.stats().received === 20)
+    clock.advance(1_000_000)
     await until(() => scene.handled.length === 2)
     expect(scene.handled.map(({ text }) => text)).toEqual(['0', '19'])
     expect(scene.limits.stats()).toMatchObject({ received: 20, superseded: 18, dropped: 0, held: 0 })

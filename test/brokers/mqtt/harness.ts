@@ -102,7 +102,7 @@ export async function openScene(options: SceneOptions): Promise<Scene> {
       limits.close()
       await Promise.all([consumer.close(), sender.close()])
       await gate.close()
-      await broker.stop()
+      await broker[Symbol.asyncDispose]()
     },
   }
 }

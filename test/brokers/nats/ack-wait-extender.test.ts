@@ -3,7 +3,8 @@ import type { ConsumerInfo, JetStreamMessage } from '../../../brokers/nats/clien
 import { limitNats } from '../../../brokers/nats/index.ts'
 import { processorOptions } from '../../../brokers/nats/jetstream-message-processor.ts'
 import { parseNatsOptions } from '../../../brokers/nats/options.ts'
-import { limit } from '../../../src/index.ts'
+import { Gate, limit } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
 import { CLIENTS } from './public-api.ts'
@@ -38,15 +39,29 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
   const throttled = (rate: string) => natsGate(limit({ name: 'a', rate, per: 'topic', exceeded: 'throttle' }))
 
   it('are kept alive by the shortest of its backoffs, and delivered once', async () => {
-    const limits = scene.limit(throttled('20/s burst 1'))
-    await scene.store(`${name}.a`, 20)
-    const consumer = await scene.js.addConsumer(name, 'c', { backoffMs: [300, 2_000], max_deliver: 5 })
+    const clock = new FakeClock()
+    const gate = new Gate({ dialect: 'nats', clock }).use(
+      limit({ name: 'a', rate: '1/min', per: 'topic', exceeded: 'throttle' }),
+    )
+    const limits = scene.limit(gate, { maxHoldMs: 3_600_000 })
+    const answers: string[] = []
+    scene.sender.subscribe(`$JS.ACK.${name}.>`, {
+      callback: (_error, message) => void answers.push(textOf(message)),
+    })
+    await scene.store(`${name}.a`, 2)
+    const backoffMs = [60_000, 120_000]
+    const consumer = await scene.js.addConsumer(name, 'c', { backoffMs, max_deliver: 5 })
     const seen: string[] = []
     await limits.consume(consumer, message => void seen.push(textOf(message)))
-    await until(() => seen.length === 20)
+    await until(() => limits.stats().held === 1 && answers.length === 2)
+    clock.advance(59_000)
+    // One when it is held, and one each third of the shorter time.
+    await until(() => answers.length === 4)
+    expect(answers.toSorted()).toEqual(['+ACK', '+WPI', '+WPI', '+WPI'])
+    clock.advance(1_000)
     await answered()
-    expect(seen).toEqual(numbers(20))
-    expect(await deliveries()).toBe(20)
+    expect(seen).toEqual(numbers(2))
+    expect(await deliveries()).toBe(2)
   })
 
   it('go back where there is no room to hold them, to come when those before have passed', async () => {
@@ -63,20 +78,26 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
     expect((await deliveries()) / 100).toBeLessThanOrEqual(2.1)
   })
 
-  it('are handled once where they are delivered again meanwhile', async () => {
-    const limits = scene.limit(throttled('5/s burst 1'))
+  it('are handled once even if they are delivered again while they are held', async () => {
+    const clock = new FakeClock()
+    const gate = new Gate({ dialect: 'nats', clock }).use(
+      limit({ name: 'a', rate: '1/min', per: 'topic', initial: 0, exceeded: 'throttle' }),
+    )
+    const limits = scene.limit(gate, { maxHoldMs: 3_600_000 })
     await scene.store(`${name}.a`, 3)
-    const consumer = await scene.js.addConsumer(name, 'c', { ackWaitMs: 150 })
+    // No message comes a third time, so each is handled long after its last delivery.
+    const consumer = await scene.js.addConsumer(name, 'c', { ackWaitMs: 150, max_deliver: 2 })
     const seen: string[] = []
     // This loop knows nothing of the consumer, and keeps alive for the usual half a minute.
     const take = limits.wrap<JetStreamMessage>(message => void seen.push(textOf(message)))
     const messages = await consumer.consume({ callback: take })
-    await until(() => seen.length === 3)
+    await until(() => limits.stats().redelivered === 3)
+    expect(limits.stats()).toMatchObject({ received: 3, held: 3, delivered: 0 })
+    await clock.advanceAsync(180_000)
     await answered()
     await messages.close()
     expect(seen).toEqual(numbers(3))
-    expect(limits.stats().redelivered).toBeGreaterThanOrEqual(1)
-    expect(limits.stats()).toMatchObject({ received: 3, delivered: 3 })
+    expect(limits.stats()).toMatchObject({ received: 3, delivered: 3, redelivered: 3 })
   })
 
   it('of an ordered consumer are held in their order', async () => {

@@ -86,13 +86,14 @@ describe.each(CLIENTS)('JetStream consumers of $name', generation => {
     const limits = scene.limit(
       natsGate(limit({ name: 'a', rate: '20/s burst 1', per: 'topic', exceeded: 'throttle' })),
     )
-    await scene.store(`${name}.a`, 40)
+    await scene.store(`${name}.a`, 45)
     const seen: string[] = []
-    await limits.consume(await consumer({ ackWaitMs: 300 }), message => void seen.push(textOf(message)))
-    await until(() => seen.length === 40)
-    await settled(40)
-    expect(seen).toEqual(numbers(40))
-    expect(await counts()).toEqual({ deliveries: 40, waiting: 0, pending: 0 })
+    // Held for longer than that, and answered every half a second.
+    await limits.consume(await consumer({ ackWaitMs: 1_500 }), message => void seen.push(textOf(message)))
+    await until(() => seen.length === 45)
+    await settled(45)
+    expect(seen).toEqual(numbers(45))
+    expect(await counts()).toEqual({ deliveries: 45, waiting: 0, pending: 0 })
   })
 
   it('pull nothing before it may pass where a limit is the whole consumer’s', async () => {

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { limitNats } from '../../../brokers/nats/index.ts'
-import { limit } from '../../../src/index.ts'
+import { Gate, limit } from '../../../src/index.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { type NatsServer, startNats } from '../../support/nats.ts'
 import { until } from '../../support/wait.ts'
 import { GENERATIONS } from './client-versions.ts'
-import { natsGate, Scene } from './scene.ts'
+import { natsGate, Scene, textOf } from './scene.ts'
 
 let server: NatsServer
 beforeAll(async () => {
@@ -12,7 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-/** A logger that keeps what is warned of. */
+/** Returns a logger that records warnings. */
 function loggerOf(lines: string[]) {
   const ignore = (): void => {}
   const warn = (_fields: object, text?: string): void => void lines.push(text ?? '')
@@ -21,34 +22,61 @@ function loggerOf(lines: string[]) {
 
 describe.each(GENERATIONS)('slow handlers of $name', generation => {
   it.each([
-    ['kept alive', { upTo: '1m' }, 1],
-    ['kept alive for too short', { upTo: 1 }, 2],
-    ['left alone', undefined, 2],
-  ] as const)('get their message once only if it is kept alive: %s', async (_name, keepAlive, deliveries) => {
+    ['for as long as they run', '10m', 9],
+    ['for as long as `keepAlive` says', 30_000, 1],
+  ] as const)('keep their message alive %s', async (_name, upTo, count) => {
     await using scene = await Scene.open(generation, server)
-    const stream = `slow${generation.name.at(-1)}${deliveries}${keepAlive?.upTo ?? ''}`
+    const clock = new FakeClock()
+    const stream = `alive${generation.name.at(-1)}${count}`
     await scene.js.addStream(stream, [stream])
-    const consumer = await scene.js.addConsumer(stream, 'c', { ackWaitMs: 2_000 })
+    const consumer = await scene.js.addConsumer(stream, 'c', { ackWaitMs: 60_000 })
+    const answers: string[] = []
+    scene.sender.subscribe(`$JS.ACK.${stream}.>`, {
+      callback: (_error, message) => void answers.push(textOf(message)),
+    })
+    await scene.sender.flush()
     const lines: string[] = []
-    const limits = scene.limit(natsGate(), {
+    const limits = scene.limit(new Gate({ dialect: 'nats', clock }), {
       logger: loggerOf(lines),
-      ...(keepAlive !== undefined && { keepAlive }),
+      keepAlive: { upTo },
     })
     let calls = 0
-    let isDone = false
-    await limits.consume(consumer, async () => {
-      // The first takes three times as long as the server waits.
-      if (++calls === 1) {
-        await new Promise(resolve => setTimeout(resolve, 6_000))
-        isDone = true
-      }
+    let end = (): void => {}
+    await limits.consume(consumer, () => {
+      calls++
+      return new Promise<void>(resolve => {
+        end = resolve
+      })
     })
     await scene.store(stream, 1)
-    await until(() => isDone, { timeoutMs: 60_000 })
-    await until(async () => (await scene.js.state(stream, 'c')).num_ack_pending === 0)
-    if (deliveries === 1) expect(calls).toBe(1)
-    else expect(calls).toBeGreaterThan(1)
-    expect(lines.filter(line => line.includes('ack_wait'))).toHaveLength(keepAlive === undefined ? 1 : 0)
+    await until(() => calls === 1)
+    // Three minutes are three times as long as the server waits.
+    clock.advance(180_000)
+    end()
+    await until(() => answers.at(-1) === '+ACK')
+    expect(answers).toEqual([...Array.from({ length: count }, () => '+WPI'), '+ACK'])
+    expect(calls).toBe(1)
+    expect(lines).toEqual([])
+  })
+
+  it('get their message again if they do not keep it alive, with a warning', async () => {
+    await using scene = await Scene.open(generation, server)
+    const ackWaitMs = 200
+    const stream = `slow${generation.name.at(-1)}`
+    await scene.js.addStream(stream, [stream])
+    const consumer = await scene.js.addConsumer(stream, 'c', { ackWaitMs })
+    const lines: string[] = []
+    const limits = scene.limit(natsGate(), { logger: loggerOf(lines) })
+    let calls = 0
+    await limits.consume(consumer, async () => {
+      if (++calls > 1) return
+      await new Promise(resolve => setTimeout(resolve, 2 * ackWaitMs))
+      await until(() => calls > 1)
+    })
+    await scene.store(stream, 1)
+    await until(() => lines.length > 0)
+    expect(calls).toBeGreaterThan(1)
+    expect(lines.filter(line => line.includes('ack_wait'))).toHaveLength(1)
   })
 
   it('are warned of a consumer that cannot do what its rules ask for', async () => {
