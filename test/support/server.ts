@@ -92,7 +92,8 @@ async function startOnce(recipe: ServerRecipe, port: number): Promise<TestServer
     folder,
     output: () => output,
     stop,
-    [Symbol.asyncDispose]: stop,
+    // Ends at once; but a wrapper around a container passes only SIGTERM on to it.
+    [Symbol.asyncDispose]: () => stop(binary.startsWith(SHIMS) ? 'SIGTERM' : 'SIGKILL'),
   }
 }
 
