@@ -75,7 +75,8 @@ describe.each(CLIENTS)('messages kept by a consumer of $name', generation => {
     expect(new Set(seen).size).toBe(100)
     expect(seen.slice(0, 21)).toEqual(numbers(21))
     expect(limits.stats()).toMatchObject({ dropped: 0, terminated: 0 })
-    expect((await deliveries()) / 100).toBeLessThanOrEqual(2.1)
+    // Twice each on a machine that is in time; thousands if they came back at once.
+    expect((await deliveries()) / 100).toBeLessThanOrEqual(10)
   })
 
   it('are handled once even if they are delivered again while they are held', async () => {
