@@ -69,7 +69,7 @@ export class ResourceCounter implements HeldSource {
   /** Returns a refusal if another connection exceeds a limit; counts nothing. */
   checkConnection(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('connections')) return undefined
-    return this.#counts.ask({ kind: 'connections', message, replaced: this.#findReplaced(client) })
+    return this.#counts.check({ kind: 'connections', message, replaced: this.#findReplaced(client) })
   }
 
   /** Counts an authenticated connection until it ends, or returns a refusal if it exceeds a limit. */
@@ -77,7 +77,7 @@ export class ResourceCounter implements HeldSource {
     if (!this.isCounted('connections') || connection.isClosed) return undefined
     const earlier = this.#findReplaced(client)
     // The earlier connection counts until its socket is closed.
-    const refusal = this.#counts.ask({ kind: 'connections', message, replaced: earlier })
+    const refusal = this.#counts.check({ kind: 'connections', message, replaced: earlier })
     if (refusal !== undefined) return refusal
     this.#connections.set(connection, this.#counts.restore({ kind: 'connections', message }))
     return undefined
@@ -87,7 +87,7 @@ export class ResourceCounter implements HeldSource {
   checkSubscription(client: Client, message: Message): Decision | undefined {
     if (!this.isCounted('subscriptions')) return undefined
     const replaced = this.#sessionOf(client).filters.get(message.topic)
-    return this.#counts.ask({ kind: 'subscriptions', message, replaced })
+    return this.#counts.check({ kind: 'subscriptions', message, replaced })
   }
 
   /** Counts a subscription until it or its session ends, or returns a refusal if it exceeds a limit. */
@@ -116,7 +116,7 @@ export class ResourceCounter implements HeldSource {
   checkRetained(message: Message): Decision | undefined {
     if (!this.isCounted('retained') || message.size === 0) return undefined
     const replaced = this.#retained.get(hashLongPart(message.topic))
-    return this.#counts.ask({ kind: 'retained', message, bytes: bytesOf(message), replaced })
+    return this.#counts.check({ kind: 'retained', message, bytes: bytesOf(message), replaced })
   }
 
   /**

@@ -131,8 +131,10 @@ export class Analytics {
   count(decision: Decision, { sender, topic }: Message, senderState: SenderState): void {
     if (this.#clock.now() >= this.#sliceEndsMs) this.#closeDueSlice()
     // The sender state's mark identifies slice and tier, so that no other field of the sender is read.
-    const isCounted = senderState.met >> INDEX_BITS === this.#slice
-    const index = isCounted ? senderState.met & MAX_TIER_INDEX : this.#countClient(senderState, sender)
+    const isCounted = senderState.countedSlice >> INDEX_BITS === this.#slice
+    const index = isCounted
+      ? senderState.countedSlice & MAX_TIER_INDEX
+      : this.#countClient(senderState, sender)
     const { open } = this.#history
     open.total++
     const rule = decision.rule ?? ''
@@ -170,7 +172,7 @@ export class Analytics {
     const identity = isPersistent(senderState) ? senderState.identity : sender
     this.#history.open.unique.add(nameOf(identity))
     const index = this.#counters.tierIndexOf(identity.tier ?? '')
-    senderState.met = (this.#slice << INDEX_BITS) | index
+    senderState.countedSlice = (this.#slice << INDEX_BITS) | index
     return index
   }
 

@@ -71,7 +71,7 @@ export class RefusalAggregator {
   /** Counts a refusal of a sender on the topic of its state. */
   recordRefusal(senderState: SenderState, counters: RuleCounters): void {
     const cells = this.#cells
-    let serial = senderState.run
+    let serial = senderState.refusalSeries
     // Serials show by themselves which runs are gone. Why: with 100,000 senders that saves most of them a cache
     // miss, 30 ns.
     const oldest = Math.max(1, serials - CAPACITY + 1)
@@ -85,9 +85,9 @@ export class RefusalAggregator {
       serial = cells[at + PREVIOUS]!
     }
     if (--this.#untilNext > 0) return
-    senderState.run = this.#startRun(
+    senderState.refusalSeries = this.#startRun(
       describe(senderState.identity, senderState.topic, counters, 0),
-      senderState.run,
+      senderState.refusalSeries,
     )
     this.#untilNext = this.#weight === 1 ? 1 : this.#drawInterval()
   }

@@ -171,8 +171,8 @@ function describeSkipped({ rule, when, for: senders }: SkippedRule, paint: Paint
   return `${paint('dim', '-  ')}  ${rule}: ${why}`
 }
 
-function describeHandler({ name, says }: HandlerTrace): string {
-  return `${name}: ${printable(says, 400)}`
+function describeHandler({ name, description }: HandlerTrace): string {
+  return `${name}: ${printable(description, 400)}`
 }
 
 function describeDecision(decision: Decision, paint: Paint): string {

@@ -67,8 +67,8 @@ export function compileHeader(value: unknown, path: string, problems: Problem[])
   if (!test || typeof name !== 'string' || problems.length > before) return undefined
 
   if (test.kind === 'exists') {
-    const { wanted } = test
-    return message => readHeader(message, name).length > 0 === wanted
+    const { isPresent } = test
+    return message => readHeader(message, name).length > 0 === isPresent
   }
   const match = test.kind === 'range' ? matchRange(test.min, test.max) : matchTexts(test.values.map(String))
   return message => {

@@ -85,7 +85,7 @@ export function compilePayload(value: unknown, path: string, problems: Problem[]
  * values equal the value of a JSON payload. A payload exists if it has any bytes.
  */
 function compileWhole(checked: CheckedTest): Condition {
-  if (checked.kind === 'exists') return message => message.size > 0 === checked.wanted
+  if (checked.kind === 'exists') return message => message.size > 0 === checked.isPresent
   const test = compileValueTest(checked)
   const texts =
     checked.kind === 'range'

@@ -8,7 +8,7 @@ export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
 export type CheckedTest =
   | { readonly kind: 'among'; readonly values: readonly Scalar[] }
   | { readonly kind: 'range'; readonly min: number; readonly max: number }
-  | { readonly kind: 'exists'; readonly wanted: boolean }
+  | { readonly kind: 'exists'; readonly isPresent: boolean }
 
 /** Checks that exactly one of equals, in, range and exists is given, and that it is valid. */
 export function checkValueTest(words: Words, path: string, problems: Problem[]): CheckedTest | undefined {
@@ -33,7 +33,7 @@ export function checkValueTest(words: Words, path: string, problems: Problem[]):
     case 'range':
       return checkRange(value, place, problems)
     case 'exists':
-      if (typeof value === 'boolean') return { kind: 'exists', wanted: value }
+      if (typeof value === 'boolean') return { kind: 'exists', isPresent: value }
       problems.push({
         path: place,
         message: `${quote(value)} is neither true nor false`,
@@ -59,8 +59,8 @@ export function compileValueTest(test: CheckedTest): (value: unknown) => boolean
       return value => typeof value === 'number' && value >= min && value <= max
     }
     case 'exists': {
-      const { wanted } = test
-      return value => (value !== undefined) === wanted
+      const { isPresent } = test
+      return value => (value !== undefined) === isPresent
     }
     default:
       return test satisfies never

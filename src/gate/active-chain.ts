@@ -188,7 +188,7 @@ export class ActiveChain {
   async reset(selector: Selector): Promise<number> {
     let count = await this.#gate.store.forget(selector)
     if (selector.key === undefined) count += this.lastPayloads.forgetRule(selector.rule)
-    const rule = selector.rule === undefined ? undefined : this.registry.countedAs(selector.rule)
+    const rule = selector.rule === undefined ? undefined : this.registry.countedRule(selector.rule)
     const selectors = rule === undefined ? [] : overrideSelectors(this.senderOverrides, rule, selector.key)
     for (let first = 0; first < selectors.length; first += MAX_CONCURRENT_FORGETS) {
       const some = selectors.slice(first, first + MAX_CONCURRENT_FORGETS)

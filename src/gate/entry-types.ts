@@ -108,9 +108,9 @@ export function overrideEntryType(
         } as OverrideOptions,
       }
     },
-    apply({ limit, rules: names, ...rest }, note) {
+    apply({ limit, rules: names, ...rest }, entry) {
       const subjectKey = subjectKeyOf(rest)
-      const { id, addedAtMs, sequence = 0 } = note
+      const { id, addedAtMs, sequence = 0 } = entry
       const override: Override = {
         id,
         addedAtMs,
@@ -174,7 +174,9 @@ export function exemptionEntryType(
       }
       const { topics, clients, devices, users, apiKeys, roles, ips, when } = given
       if (
-        [topics, clients, devices, users, apiKeys, roles, ips, when].every(ground => ground === undefined)
+        [topics, clients, devices, users, apiKeys, roles, ips, when].every(
+          restriction => restriction === undefined,
+        )
       ) {
         throw policyError(
           '',

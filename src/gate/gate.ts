@@ -1,4 +1,4 @@
-import { type Explanation, inspect, peekSteps } from '../chain/evaluation/explain.ts'
+import { type Explanation, explainPlan, peekSteps } from '../chain/evaluation/explain.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
 import { LoadSources } from '../chain/rules/load-sources.ts'
@@ -240,7 +240,7 @@ export class Gate {
     const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveSender(message)
     if (senderState instanceof Promise) return senderState.then(() => this.explain(message))
-    const trace = await inspect(
+    const trace = await explainPlan(
       planFor(senderState, this.clock.now()),
       this.store,
       this.#activeChain.lastPayloads,

@@ -109,23 +109,23 @@ export class HeldCounts {
   }
 
   /** Returns and reports the refusal of a message that would exceed a limit. Counts nothing. */
-  ask(asked: NewItem): Decision | undefined {
-    const refusal = this.#refusalOf(this.#item(asked), asked)
-    if (refusal !== undefined) this.#host.report(refusal, asked.message)
+  check(item: NewItem): Decision | undefined {
+    const refusal = this.#refusalOf(this.#createItem(item), item)
+    if (refusal !== undefined) this.#host.report(refusal, item.message)
     return refusal
   }
 
   /** Counts an item in place of another, or returns a refusal and counts nothing. */
   add(added: NewItem): HeldItem | Decision {
-    const item = this.#item(added)
+    const item = this.#createItem(added)
     const refusal = this.#refusalOf(item, added)
     if (refusal !== undefined) return refusal
-    return this.#put(item, added)
+    return this.#addItem(item, added)
   }
 
   /** Counts an item that is held already, even if it exceeds a limit. */
   restore(held: NewItem): HeldItem {
-    return this.#put(this.#item(held), held)
+    return this.#addItem(this.#createItem(held), held)
   }
 
   remove(item: HeldItem | undefined): void {
@@ -139,13 +139,13 @@ export class HeldCounts {
   }
 
   /** Returns a description of each rule that applies to a message, with the current amount. */
-  describe(message: Message): readonly { readonly name: string; readonly says: string }[] {
+  describe(message: Message): readonly { readonly name: string; readonly description: string }[] {
     return this.#limits
       .filter(rule => HELD_ACTIONS[rule.limit.held] === message.on && covers(rule, message))
       .filter(({ limit }) => limit.held !== 'retained' || message.retain === true)
       .map(rule => {
         const held = rule.counts.get(this.#keyOf(rule, message)) ?? 0
-        return { name: rule.limit.name, says: `${describeHeld(rule.limit)}, ${held} held now` }
+        return { name: rule.limit.name, description: `${describeHeld(rule.limit)}, ${held} held now` }
       })
   }
 
@@ -174,10 +174,10 @@ export class HeldCounts {
     }
   }
 
-  #item({ kind, message, bytes = 0, isOwned = true }: NewItem): HeldItem {
+  #createItem({ kind, message, bytes = 0, isOwned = true }: NewItem): HeldItem {
     const { topic, on, sender, size, qos, retain, protocol } = message
-    const kept: Message = { topic, on, sender, size, qos, retain, protocol }
-    return { kind, message: kept, bytes, isOwned, shares: [] }
+    const withoutPayload: Message = { topic, on, sender, size, qos, retain, protocol }
+    return { kind, message: withoutPayload, bytes, isOwned, shares: [] }
   }
 
   /** Exemptions read `message`, because they may need its payload. */
@@ -194,7 +194,7 @@ export class HeldCounts {
     return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
   }
 
-  #put(item: HeldItem, { message, replaced }: NewItem): HeldItem {
+  #addItem(item: HeldItem, { message, replaced }: NewItem): HeldItem {
     this.remove(replaced)
     this.#items.add(item)
     // Exempt items take no room from others.

@@ -95,10 +95,10 @@ function compileBreaker(
     exceeded,
     keyOf,
   }) as BreakerOptions
-  const says = JSON.stringify(words)
+  const stateKey = JSON.stringify(words)
   return entryOf(
     pattern,
-    createOrReport(given => circuitBreaker(given, says).guard, options, {}, renamed(report)),
+    createOrReport(given => circuitBreaker(given, stateKey).guard, options, {}, renamed(report)),
   )
 }
 

@@ -17,7 +17,7 @@ export interface Charged extends Verdict {
 }
 
 /** A decision under construction. */
-type Unsettled = { -readonly [Name in keyof Decision]: Decision[Name] }
+type MutableDecision = { -readonly [Name in keyof Decision]: Decision[Name] }
 
 /** Decision if no rule applies. A function if it depends on the message. */
 export type Passed = Decision | ((message: Message, nowMs: number) => Decision)
@@ -57,12 +57,12 @@ export function combineVerdicts(charges: readonly Charged[], passed: Decision = 
   const named = degrading ?? tightest
   if (named === undefined) return shadow === undefined ? passed : { ...passed, shadow }
   if (degrading === undefined) return allowDecision(named, shadow)
-  return tell(named, true, named.rule.outcome, named.rule.reason, 0, shadow)
+  return decisionOf(named, true, named.rule.outcome, named.rule.reason, 0, shadow)
 }
 
 /** Returns the decision on an allowed message, naming the rule nearest to its limit. */
 export function allowDecision(charge: Charged, shadow: readonly string[] | undefined): Decision {
-  return tell(charge, true, 'deliver', charge.rule.passed, 0, shadow)
+  return decisionOf(charge, true, 'deliver', charge.rule.passed, 0, shadow)
 }
 
 /** Returns the decision on a denied message. `retryAfterMs` is the longest wait of all denials. */
@@ -71,10 +71,10 @@ export function denyDecision(
   retryAfterMs: number,
   shadow: readonly string[] | undefined,
 ): Decision {
-  return tell(charge, false, charge.rule.outcome, charge.rule.reason, retryAfterMs, shadow)
+  return decisionOf(charge, false, charge.rule.outcome, charge.rule.reason, retryAfterMs, shadow)
 }
 
-function tell(
+function decisionOf(
   { rule, remaining, resetMs }: Charged,
   allowed: boolean,
   outcome: Outcome,
@@ -82,7 +82,7 @@ function tell(
   retryAfterMs: number,
   shadow: readonly string[] | undefined,
 ): Decision {
-  const decision: Unsettled = {
+  const decision: MutableDecision = {
     allowed,
     outcome,
     reason,
@@ -97,7 +97,7 @@ function tell(
 
 /** Sets optional fields. Why: an object spread takes 3.5 µs on Node 20, forty times as long. */
 function withNotes(
-  decision: Unsettled,
+  decision: MutableDecision,
   { scaled, room }: Rule,
   shadow: readonly string[] | undefined,
 ): Decision {

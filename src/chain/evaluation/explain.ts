@@ -71,7 +71,7 @@ export interface SkippedRule {
 /** Description of how a rate by feedback, a breaker or a limit of held items treats one message. */
 export interface HandlerTrace {
   readonly name: string
-  readonly says: string
+  readonly description: string
 }
 
 /** Every step for one message. */
@@ -100,7 +100,7 @@ export interface Explanation {
 }
 
 /** Evaluates all steps of a plan without charging anything. */
-export async function inspect(
+export async function explainPlan(
   { steps, evaluator, passed, notFor }: Pick<ActionPlan, 'steps' | 'evaluator' | 'passed' | 'notFor'>,
   store: Store,
   lastPayloads: LastPayloads,
@@ -128,7 +128,7 @@ export async function inspect(
       rules.push(...step.rules.filter(({ rule }) => skipUnlessMeant(rule)))
     }
   }
-  const verdicts = await look(rules, store, message, senderState, nowMs)
+  const verdicts = await peekVerdicts(rules, store, message, senderState, nowMs)
   const custom = steps.filter(step => step.kind === 'custom')
   const exempting = steps
     .filter(step => step.kind === 'exempt')
@@ -152,7 +152,7 @@ export async function inspect(
     })),
     limits: rules.map((planned, index) => trace(planned, verdicts[index]!, message, senderState)),
     handlers: custom.flatMap(({ handler }) =>
-      handler === undefined ? [] : [{ name: handler.name, says: handler.describe(message) }],
+      handler === undefined ? [] : [{ name: handler.name, description: handler.describe(message) }],
     ),
     custom: custom.filter(({ handler }) => handler === undefined).length,
     decision:
@@ -205,7 +205,7 @@ export function peekSteps(
   const peekFrom = (place: number, exemptAfterMs: number): MaybePromise<readonly Decision[]> => {
     const step = exempts[place]
     if (step === undefined) {
-      return andThen(look(rules, store, message, senderState, nowMs), verdicts =>
+      return andThen(peekVerdicts(rules, store, message, senderState, nowMs), verdicts =>
         [...refused, ...rules.map((planned, index) => combineStep([planned], [verdicts[index]!]))].map(
           decision => limitWait(decision, exemptAfterMs),
         ),
@@ -215,7 +215,7 @@ export function peekSteps(
       return peekFrom(place + 1, exemptAfterMs)
     }
     if (step.own === undefined) return [step.meta.decision]
-    return andThen(look([step.own], store, message, senderState, nowMs), ([own]) =>
+    return andThen(peekVerdicts([step.own], store, message, senderState, nowMs), ([own]) =>
       own!.allowed
         ? [exemptBy(step, own)]
         : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
@@ -224,7 +224,7 @@ export function peekSteps(
   return peekFrom(0, Infinity)
 }
 
-function look(
+function peekVerdicts(
   rules: readonly PlannedRule[],
   store: Store,
   message: Message,
@@ -248,7 +248,8 @@ async function traceExemption(
   const { meta } = step
   const covers = meta.covers(message.topic, senderState.identity)
   const holds = holdsFor(meta, message, nowMs)
-  const [own] = covers && holds && step.own ? await look([step.own], store, message, senderState, nowMs) : []
+  const [own] =
+    covers && holds && step.own ? await peekVerdicts([step.own], store, message, senderState, nowMs) : []
   return {
     name: meta.name,
     options: meta.options,

@@ -90,7 +90,7 @@ export class MemoryEvaluator {
   /** Maximum sizes, evaluated before the rules. */
   readonly #sizes: readonly SizeRule[] | undefined
   /** Rules whose conditions match the current message. Reused for every message. */
-  readonly #holding: MemoryRule[] = []
+  readonly #applicable: MemoryRule[] = []
   /** Faster evaluator for senders without exemptions, if all rules are plain token buckets. */
   readonly buckets: TokenBucketEvaluator | undefined
   readonly #passed: Passed
@@ -149,16 +149,21 @@ export class MemoryEvaluator {
   }
 
   #rulesFor(message: Message, nowMs: number): readonly MemoryRule[] {
-    const holding = this.#holding
-    holding.length = 0
-    for (const one of this.#rules) if (holdsFor(one.rule, message, nowMs)) holding.push(one)
-    return holding
+    const applicable = this.#applicable
+    applicable.length = 0
+    for (const one of this.#rules) if (holdsFor(one.rule, message, nowMs)) applicable.push(one)
+    return applicable
   }
 
   #warn(rules: readonly MemoryRule[], message: Message, senderState: SenderState, nowMs: number): void {
     for (const one of this.#warning!) {
       if (!one.allowed || (this.#isConditional && !rules.includes(one))) continue
-      this.#usageWarnings.note(one.rule, one, () => keyOf(one.planned, message, senderState.identity), nowMs)
+      this.#usageWarnings.record(
+        one.rule,
+        one,
+        () => keyOf(one.planned, message, senderState.identity),
+        nowMs,
+      )
     }
   }
 }

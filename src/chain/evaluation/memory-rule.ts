@@ -46,7 +46,7 @@ export class MemoryRule implements Charged {
   seek(message: Message, senderState: SenderState, nowMs: number): number {
     const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)
     if (!this.rule.keys.changing) {
-      senderState.keep(this.place, slot, this.table.generationOf(slot))
+      senderState.setSlot(this.place, slot, this.table.generationOf(slot))
     }
     return slot
   }

@@ -160,7 +160,7 @@ export class StoreEvaluator {
     rules.forEach(({ rule }, index) => {
       const verdict = verdicts[index]!
       if (rule.warn === undefined || !verdict.allowed || nobodyCounted(verdict)) return
-      this.#usageWarnings.note(rule, verdict, () => charges[index]!.key, nowMs)
+      this.#usageWarnings.record(rule, verdict, () => charges[index]!.key, nowMs)
     })
   }
 }

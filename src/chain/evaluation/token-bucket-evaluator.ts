@@ -2,7 +2,7 @@ import { deficitAt, settleAt, tokenBucket } from '../../algorithms/token-bucket.
 import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import { GENERATION, OWN, type Records } from '../../stores/memory/records.ts'
-import type { MemoryDecides, SenderState } from '../senders/sender-state.ts'
+import type { MemoryChainEvaluator, SenderState } from '../senders/sender-state.ts'
 import { allowDecision, denyDecision, isHarsher } from './combine-verdicts.ts'
 import type { MemoryRule } from './memory-rule.ts'
 
@@ -33,10 +33,10 @@ export class TokenBucketEvaluator {
   readonly #records: readonly Records[]
   readonly #rows: Float64Array
   readonly #rules: readonly MemoryRule[]
-  readonly #plan: MemoryDecides
+  readonly #plan: MemoryChainEvaluator
 
   /** `plan` decides if the store has changed the numbers of a rule. */
-  private constructor(rules: readonly MemoryRule[], plan: MemoryDecides) {
+  private constructor(rules: readonly MemoryRule[], plan: MemoryChainEvaluator) {
     this.#rules = rules
     this.#records = rules.map(({ records }) => records)
     this.#rows = new Float64Array(ROW * rules.length)
@@ -50,7 +50,7 @@ export class TokenBucketEvaluator {
   }
 
   /** Returns undefined for rules of another kind. */
-  static of(rules: readonly MemoryRule[], plan: MemoryDecides): TokenBucketEvaluator | undefined {
+  static of(rules: readonly MemoryRule[], plan: MemoryChainEvaluator): TokenBucketEvaluator | undefined {
     const isCommon = ({ rule, fixedGrains, soft, place }: MemoryRule, index: number): boolean =>
       rule.limit.kernel === tokenBucket &&
       fixedGrains >= 0 &&

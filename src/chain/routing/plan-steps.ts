@@ -2,10 +2,10 @@ import type { Pattern } from '../../topic/pattern.ts'
 import type { Middleware } from '../middleware.ts'
 import type { ExemptMeta } from '../rules/exemption.ts'
 import type { HandlerMeta } from '../rules/handler-feedback.ts'
-import type { HeldStation } from '../rules/held-limit.ts'
+import type { HeldMeta } from '../rules/held-limit.ts'
 import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
 import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
-import type { SizeRule, SizeStation } from '../rules/size-limit.ts'
+import type { SizeMeta, SizeRule } from '../rules/size-limit.ts'
 import type { PlannedUnchanged, UnchangedMeta } from '../rules/unchanged.ts'
 
 /** A middleware and the pattern that it applies to; undefined for every topic. */
@@ -59,11 +59,11 @@ export interface CustomStep {
 
 export type Step = ExemptStep | SizesStep | UnchangedStep | LimitsStep | CustomStep
 
-type Station = LimitMeta | SizeStation | ExemptMeta | ScaleMeta | HandlerMeta | HeldStation | UnchangedMeta
+type BuiltInMeta = LimitMeta | SizeMeta | ExemptMeta | ScaleMeta | HandlerMeta | HeldMeta | UnchangedMeta
 
 /** Returns the metadata of built-in middleware; undefined for custom middleware. */
-export function metaOf(middleware: Middleware): Station | undefined {
-  return (middleware as { [META]?: Station })[META]
+export function metaOf(middleware: Middleware): BuiltInMeta | undefined {
+  return (middleware as { [META]?: BuiltInMeta })[META]
 }
 
 /**
@@ -95,9 +95,9 @@ export function planSteps(entries: readonly Entry[], action: string): readonly S
     const { rule } = meta
     const planned = rule === undefined ? undefined : { rule, pattern, index: count }
     if (meta.kind === 'exempt') {
-      const holding = meta.holdingOn(action)
-      if (holding === undefined) continue
-      steps.push({ kind: 'exempt', meta: holding, own: planned })
+      const actionMeta = meta.metaFor(action)
+      if (actionMeta === undefined) continue
+      steps.push({ kind: 'exempt', meta: actionMeta, own: planned })
       if (planned !== undefined) count++
     } else if (planned !== undefined && planned.rule.on === action && !seen.has(planned.rule)) {
       seen.add(planned.rule)

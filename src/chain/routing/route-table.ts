@@ -80,13 +80,13 @@ export class RouteTable {
 
   /** Returns the patterns that apply to a message, in policy order. Undefined means every topic. */
   patternsOf(message: Message): readonly (string | undefined)[] {
-    const asked = this.#routeOf(message).entries.filter(({ middleware }) => {
+    const applicable = this.#routeOf(message).entries.filter(({ middleware }) => {
       const meta = metaOf(middleware)
       if (meta?.kind === 'size') return meta.size.on === message.on
       if (meta?.kind === 'unchanged') return meta.unchanged.on === message.on
       return meta?.kind !== 'limit' || meta.rule?.on === message.on
     })
-    return [...new Set(asked.map(({ pattern }) => pattern?.text))]
+    return [...new Set(applicable.map(({ pattern }) => pattern?.text))]
   }
 
   /**

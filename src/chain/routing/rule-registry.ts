@@ -7,11 +7,11 @@ import type { RuleInfo } from '../../outcomes/rule-info.ts'
 import { type Pattern, parsePattern } from '../../topic/pattern.ts'
 import type { Middleware } from '../middleware.ts'
 import type { HandlerMeta } from '../rules/handler-feedback.ts'
-import type { HeldStation } from '../rules/held-limit.ts'
+import type { HeldMeta } from '../rules/held-limit.ts'
 import { findScopeProblem } from '../rules/key-scope.ts'
 import type { Penalty } from '../rules/penalty.ts'
 import type { Rule } from '../rules/rule.ts'
-import { ruleInfoOf, sizeFactsOf, unchangedInfoOf } from '../rules/rule-info.ts'
+import { ruleInfoOf, sizeInfoOf, unchangedInfoOf } from '../rules/rule-info.ts'
 import type { SizeRule } from '../rules/size-limit.ts'
 import type { UnchangedRule } from '../rules/unchanged.ts'
 import { type Entry, metaOf } from './plan-steps.ts'
@@ -23,7 +23,7 @@ export class RuleRegistry {
   /** Counted rules, including exemptions with a limit of their own. */
   readonly #rules = new Map<string, Rule>()
   readonly #limits = new Set<Rule>()
-  readonly #facts = new Map<string, RuleInfo>()
+  readonly #ruleInfos = new Map<string, RuleInfo>()
   /** Names of limits of held items. */
   readonly #held = new Set<string>()
   readonly #sizes = new Map<string, SizeRule>()
@@ -38,28 +38,28 @@ export class RuleRegistry {
     const parsed = pattern === undefined ? undefined : parsePattern(pattern, this.dialect)
     const meta = metaOf(middleware)
     if (meta?.kind === 'handler') this.handlers.push(meta)
-    if (meta?.kind === 'held') this.#admitHeld(meta, parsed)
+    if (meta?.kind === 'held') this.#addHeld(meta, parsed)
     if (meta?.rule !== undefined) {
-      this.#admit(meta.rule, parsed)
+      this.#addRule(meta.rule, parsed)
       if (meta.kind === 'limit') this.#limits.add(meta.rule)
     }
-    if (meta?.kind === 'size') this.#admitSize(meta.size, parsed)
-    if (meta?.kind === 'unchanged') this.#admitUnchanged(meta.unchanged, parsed)
+    if (meta?.kind === 'size') this.#addSize(meta.size, parsed)
+    if (meta?.kind === 'unchanged') this.#addUnchanged(meta.unchanged, parsed)
     this.entries.push({ pattern: parsed, middleware, isRuntime })
   }
 
   /** Adds the limit of a tier, which applies to every topic and counts by sender. Throws PolicyError. */
   addTier(rule: Rule): void {
-    if (this.#facts.has(rule.name)) {
+    if (this.#ruleInfos.has(rule.name)) {
       throw policyError('name', `two rules are called "${rule.name}"`, 'give each its own name')
     }
     this.#rules.set(rule.name, rule)
     this.#limits.add(rule)
-    this.#facts.set(rule.name, ruleInfoOf(rule, undefined))
+    this.#ruleInfos.set(rule.name, ruleInfoOf(rule, undefined))
   }
 
   /** Returns the rule that counts under a name. */
-  countedAs(name: string): Rule | undefined {
+  countedRule(name: string): Rule | undefined {
     return this.#rules.get(name)
   }
 
@@ -82,7 +82,7 @@ export class RuleRegistry {
   /** Names of all rules in order; rules of tiers come last. */
   get ruleNames(): readonly string[] {
     const counted = new Set([...this.#limits].map(({ name }) => name))
-    return [...this.#facts.keys()].filter(name => counted.has(name) || this.#isUncounted(name))
+    return [...this.#ruleInfos.keys()].filter(name => counted.has(name) || this.#isUncounted(name))
   }
 
   /** Names under which anything is counted. */
@@ -91,17 +91,17 @@ export class RuleRegistry {
   }
 
   ruleOf(name: string): RuleInfo | undefined {
-    return this.#facts.get(name)
+    return this.#ruleInfos.get(name)
   }
 
   /** Returns every outcome that a rule or a handler middleware may lead to, with their names. */
   outcomes(on?: Action): ReadonlyMap<Outcome, readonly string[]> {
     const outcomes = new Map<Outcome, string[]>()
-    const asked = [...this.#limits, ...this.#sizes.values(), ...this.#unchanged.values()].filter(
+    const matching = [...this.#limits, ...this.#sizes.values(), ...this.#unchanged.values()].filter(
       rule => !rule.shadow && (on ?? rule.on) === rule.on,
     )
-    const handed = on === undefined || on === 'publish' ? this.handlers : []
-    for (const { outcome, name } of [...asked, ...handed]) {
+    const handlers = on === undefined || on === 'publish' ? this.handlers : []
+    for (const { outcome, name } of [...matching, ...handlers]) {
       const names = outcomes.get(outcome)
       if (names === undefined) outcomes.set(outcome, [name])
       else names.push(name)
@@ -109,34 +109,34 @@ export class RuleRegistry {
     return new Map([...outcomes].sort(([a], [b]) => HARSHNESS[a] - HARSHNESS[b]))
   }
 
-  #admitHeld({ name, limit }: HeldStation, pattern: Pattern | undefined): void {
+  #addHeld({ name, limit }: HeldMeta, pattern: Pattern | undefined): void {
     if (this.#rules.has(name) || this.#held.has(name) || this.#isUncounted(name))
       throw policyError('name', `two rules are called "${name}"`, 'give each its own name')
     const captures = pattern?.captures.map(capture => capture.name) ?? []
     for (const scope of limit.keys.scopes) {
-      const flaw = findScopeProblem(scope, captures)
-      if (flaw !== undefined) throw policyError('per', flaw)
+      const problem = findScopeProblem(scope, captures)
+      if (problem !== undefined) throw policyError('per', problem)
     }
     this.#held.add(name)
   }
 
-  #admitSize(size: SizeRule, pattern: Pattern | undefined): void {
-    this.#checkRoom(size)
+  #addSize(size: SizeRule, pattern: Pattern | undefined): void {
+    this.#checkNameAndCount(size)
     this.#checkRedirect(size, pattern?.captures.map(({ name }) => name) ?? [])
     this.#sizes.set(size.name, size)
     if (size.penalty !== undefined) this.hasPenalties = true
-    if (!this.#facts.has(size.name)) this.#facts.set(size.name, sizeFactsOf(size, pattern))
+    if (!this.#ruleInfos.has(size.name)) this.#ruleInfos.set(size.name, sizeInfoOf(size, pattern))
   }
 
-  #admitUnchanged(rule: UnchangedRule, pattern: Pattern | undefined): void {
-    this.#checkRoom(rule)
+  #addUnchanged(rule: UnchangedRule, pattern: Pattern | undefined): void {
+    this.#checkNameAndCount(rule)
     const captures = pattern?.captures.map(({ name }) => name) ?? []
     for (const scope of rule.keys.scopes) {
-      const flaw = findScopeProblem(scope, captures)
-      if (flaw !== undefined) throw policyError('per', flaw)
+      const problem = findScopeProblem(scope, captures)
+      if (problem !== undefined) throw policyError('per', problem)
     }
     this.#unchanged.set(rule.name, rule)
-    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, unchangedInfoOf(rule, pattern))
+    if (!this.#ruleInfos.has(rule.name)) this.#ruleInfos.set(rule.name, unchangedInfoOf(rule, pattern))
   }
 
   /** Reports whether a name is that of a rule that counts nothing. */
@@ -144,7 +144,7 @@ export class RuleRegistry {
     return this.#sizes.has(name) || this.#unchanged.has(name)
   }
 
-  #checkRoom(rule: Rule | SizeRule | UnchangedRule): void {
+  #checkNameAndCount(rule: Rule | SizeRule | UnchangedRule): void {
     const { name } = rule
     const other = this.#rules.get(name) ?? this.#sizes.get(name) ?? this.#unchanged.get(name)
     if ((other !== undefined && other !== rule) || this.#held.has(rule.name)) {
@@ -160,20 +160,20 @@ export class RuleRegistry {
   }
 
   #checkRedirect({ exceeded }: Pick<Rule, 'exceeded'>, captures: readonly string[]): void {
-    const flaw = findRedirectProblem(exceeded.redirect, captures)
-    if (flaw !== undefined) throw policyError('exceeded.redirect.to', flaw)
+    const problem = findRedirectProblem(exceeded.redirect, captures)
+    if (problem !== undefined) throw policyError('exceeded.redirect.to', problem)
   }
 
-  #admit(rule: Rule, pattern: Pattern | undefined): void {
-    this.#checkRoom(rule)
+  #addRule(rule: Rule, pattern: Pattern | undefined): void {
+    this.#checkNameAndCount(rule)
     const captures = pattern?.captures.map(({ name }) => name) ?? []
     for (const scope of rule.keys.scopes) {
-      const flaw = findScopeProblem(scope, captures)
-      if (flaw !== undefined) throw policyError('per', flaw)
+      const problem = findScopeProblem(scope, captures)
+      if (problem !== undefined) throw policyError('per', problem)
     }
     this.#checkRedirect(rule, captures)
     this.#rules.set(rule.name, rule)
     if (rule.penalty !== undefined) this.hasPenalties = true
-    if (!this.#facts.has(rule.name)) this.#facts.set(rule.name, ruleInfoOf(rule, pattern))
+    if (!this.#ruleInfos.has(rule.name)) this.#ruleInfos.set(rule.name, ruleInfoOf(rule, pattern))
   }
 }

@@ -30,7 +30,7 @@ export interface ExemptMeta {
   readonly rule?: Rule | undefined
   readonly decision: Decision
   /** Returns the exemption as it applies to an action: in full, in part, or undefined. */
-  holdingOn(action: string): ExemptMeta | undefined
+  metaFor(action: string): ExemptMeta | undefined
   readonly options: ExemptOptions
 }
 
@@ -59,7 +59,7 @@ export function exempt(options: ExemptOptions): Middleware {
       exemption: options.name,
     }),
     options,
-    holdingOn: action => parts(action),
+    metaFor: action => parts(action),
   }
   const parts = partsOf(options, meta)
   const middleware: Middleware = () => {
@@ -134,8 +134,8 @@ function ownRule(options: ExemptOptions, text: string): Rule | undefined {
     const cost = compileCost(rate.bytes ? 'bytes' : 1)
     const per: readonly Scope[] | undefined = rate.per?.split(',')
     for (const scope of per ?? []) {
-      const flaw = findScopeProblem(scope, [])
-      if (flaw !== undefined) throw policyError('', flaw)
+      const problem = findScopeProblem(scope, [])
+      if (problem !== undefined) throw policyError('', problem)
     }
     return simpleRule(name, rate, { keys: compileScopes(per), cost })
   })

@@ -55,7 +55,7 @@ export interface HeldLimit {
 }
 
 /** Metadata of a limit of held items. It takes no part in the chain. */
-export interface HeldStation {
+export interface HeldMeta {
   readonly kind: 'held'
   readonly name: string
   readonly enabled: boolean
@@ -70,7 +70,7 @@ export function heldKindOf(options: object): HeldKind | undefined {
 }
 
 /** Compiles a limit of held items. Throws PolicyError. */
-export function heldStation(options: HeldOptions, held: HeldKind): HeldStation {
+export function heldMeta(options: HeldOptions, held: HeldKind): HeldMeta {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
     throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')

@@ -70,7 +70,7 @@ export function findScopeProblem(scope: string, captures: readonly string[]): st
   if (scope.includes('|')) {
     const words = scope.split('|')
     if (words.includes('global')) return `"${scope}": global is always known; leave out what comes after it`
-    return words.map(word => findScopeProblem(word, captures)).find(flaw => flaw !== undefined)
+    return words.map(word => findScopeProblem(word, captures)).find(problem => problem !== undefined)
   }
   if (scope.startsWith('header.') && scope.length > 'header.'.length) return undefined
   if (NETWORK.test(scope)) {

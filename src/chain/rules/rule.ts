@@ -14,7 +14,7 @@ import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { FALLBACKS, type Fallback } from '../../stores/store.ts'
 import type { Middleware } from '../middleware.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
-import { type HeldKind, heldKindOf, heldStation } from './held-limit.ts'
+import { type HeldKind, heldKindOf, heldMeta } from './held-limit.ts'
 import { inFlightMeta } from './in-flight-limit.ts'
 import { compileScopes, type KeyMaker } from './key-scope.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
@@ -28,7 +28,7 @@ import type {
   UnchangedOptions,
 } from './rule-options.ts'
 import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
-import { type SizeStation, sizeStation } from './size-limit.ts'
+import { type SizeMeta, sizeMeta } from './size-limit.ts'
 import { type UnchangedMeta, unchangedMeta } from './unchanged.ts'
 import { compileWarn } from './usage-warning.ts'
 
@@ -158,7 +158,7 @@ export function limit(
 /** Lets all messages pass; brokers enforce the limit. */
 function heldLimit(options: HeldOptions, held: HeldKind): Middleware {
   const middleware: Middleware = (_message, next) => next()
-  return Object.assign(middleware, { [META]: heldStation(options, held) })
+  return Object.assign(middleware, { [META]: heldMeta(options, held) })
 }
 
 /** Lets all messages pass; consumers and `gate.run` enforce the limit. */
@@ -168,7 +168,7 @@ function inFlightLimit(options: InFlightOptions): Middleware {
 }
 
 function sizeLimit(options: SizeOptions): Middleware {
-  const made = sizeStation(options)
+  const made = sizeMeta(options)
   return tagged('limit', options.name, made)
 }
 
@@ -323,7 +323,7 @@ function meta(
   return tagged(kind, options.name, { ...common, rule })
 }
 
-function tagged(kind: string, name: string, made: LimitMeta | SizeStation | UnchangedMeta): Middleware {
+function tagged(kind: string, name: string, made: LimitMeta | SizeMeta | UnchangedMeta): Middleware {
   const middleware: Middleware = () => {
     throw new UnsupportedError(
       `${kind} "${name}" was called by itself: give it to gate.use(), which charges it`,

@@ -34,7 +34,7 @@ export interface SizeRule {
 }
 
 /** Metadata of a maximum size. */
-export interface SizeStation {
+export interface SizeMeta {
   readonly kind: 'size'
   readonly enabled: boolean
   readonly priority: number
@@ -62,7 +62,7 @@ const SIZE: OptionNames<SizeOptions> = {
 }
 
 /** Compiles a maximum size. Throws PolicyError. */
-export function sizeStation(options: SizeOptions): SizeStation {
+export function sizeMeta(options: SizeOptions): SizeMeta {
   checkOptionNames(options, SIZE)
   const { name, description, on = 'publish', message, shadow = false } = options
   if (typeof name !== 'string' || name === '')

@@ -48,33 +48,33 @@ interface Warned {
  * beyond the maximum, the oldest key may be reported again.
  */
 export class UsageWarnings {
-  readonly #tell: (warning: LimitWarning) => void
+  readonly #emit: (warning: LimitWarning) => void
   readonly #warned = new Map<string, Warned>()
 
-  constructor(tell: (warning: LimitWarning) => void) {
-    this.#tell = tell
+  constructor(emit: (warning: LimitWarning) => void) {
+    this.#emit = emit
   }
 
   /** Records the verdict on an allowed message. `keyOf` is called only if a share is reached. */
-  note(rule: WarningRule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
+  record(rule: WarningRule, verdict: Verdict, keyOf: () => string, nowMs: number): void {
     const { capacity } = rule.limit
     const used = capacity - verdict.remaining
     const shares = rule.warn!
     if (used < shares[0]! * capacity) return
     const key = keyOf()
     const name = `${rule.limit.name}\n${key}`
-    const before = this.#warned.get(name)
-    const told = before !== undefined && nowMs < before.untilMs ? before.shares : 0
+    const earlier = this.#warned.get(name)
+    const reportedShares = earlier !== undefined && nowMs < earlier.untilMs ? earlier.shares : 0
     let reached = 0
     while (reached < shares.length && used >= shares[reached]! * capacity) reached++
-    if (reached <= told) return
+    if (reached <= reportedShares) return
     this.#warned.delete(name)
     if (this.#warned.size >= MAX_SIZES.warnedKeys) this.#warned.delete(this.#warned.keys().next().value!)
-    const untilMs = told > 0 ? before!.untilMs : nowMs + verdict.resetMs
+    const untilMs = reportedShares > 0 ? earlier!.untilMs : nowMs + verdict.resetMs
     this.#warned.set(name, { shares: reached, untilMs })
     const { remaining, resetMs } = verdict
-    for (const share of shares.slice(told, reached)) {
-      this.#tell({
+    for (const share of shares.slice(reportedShares, reached)) {
+      this.#emit({
         kind: 'limit_near',
         rule: rule.name,
         key: shownKey(rule.keys, key),

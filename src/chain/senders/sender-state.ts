@@ -10,47 +10,47 @@ import type { Ban } from './sender-overrides.ts'
 /** A rule that may be for some senders only. */
 export type Selective = Pick<Rule, 'name' | 'covers' | 'forLists'>
 
-interface Decides<Kind extends string, Answer = MaybePromise<Decision>> {
+interface BaseEvaluator<Kind extends string, Answer = MaybePromise<Decision>> {
   readonly kind: Kind
   decide(message: Message, senderState: SenderState, nowMs: number): Answer
 }
 
 /** Evaluator of a chain whose limits are all in the memory store. */
-export interface MemoryDecides extends Decides<'memory', Decision> {
+export interface MemoryChainEvaluator extends BaseEvaluator<'memory', Decision> {
   /** A faster evaluator with the same decisions for senders without an exemption, if all rules are plain token buckets. */
-  readonly buckets: Decides<'token-buckets'> | undefined
+  readonly buckets: BaseEvaluator<'token-buckets'> | undefined
 }
 
 /** Evaluator of banned senders; it looks at nothing of the message. */
-export interface BanEvaluator extends Decides<'banned', Decision> {
+export interface BanEvaluator extends BaseEvaluator<'banned', Decision> {
   readonly ban: Ban
 }
 
 /** Evaluator that counts connects before the chain decides about them. */
-interface ConnectDecides extends Decides<'connect'> {
+interface ConnectCountingEvaluator extends BaseEvaluator<'connect'> {
   confirm(message: Message, senderState: SenderState, nowMs: number): Decision | undefined
   peek(message: Message, senderState: SenderState, nowMs: number): Decision | undefined
 }
 
 /** Evaluator that chooses a plan by the behaviour of the sender. */
-interface BehaviourDecides extends Decides<'behaviour'> {
+interface LevelEvaluator extends BaseEvaluator<'behaviour'> {
   planFor(senderState: SenderState, nowMs: number): BehaviourPlan
 }
 
 /** Plan for senders of one behaviour level. */
 export interface BehaviourPlan {
   readonly steps: readonly Step[]
-  readonly evaluator: Pick<Decides<string>, 'decide'>
+  readonly evaluator: Pick<BaseEvaluator<string>, 'decide'>
 }
 
-/** Decides the messages of a sender: one implementation for each kind of chain. */
+/** BaseEvaluator the messages of a sender: one implementation for each kind of chain. */
 export type Evaluator =
-  | MemoryDecides
-  | Decides<'token-buckets'>
-  | Decides<'store'>
+  | MemoryChainEvaluator
+  | BaseEvaluator<'token-buckets'>
+  | BaseEvaluator<'store'>
   | BanEvaluator
-  | ConnectDecides
-  | BehaviourDecides
+  | ConnectCountingEvaluator
+  | LevelEvaluator
 
 /** Steps and evaluator of one action on one route. */
 export interface ActionPlan {
@@ -109,13 +109,13 @@ interface TopicEntry {
   senderPlan: SenderPlan | undefined
   identity: Sender
   keys: (string | undefined)[] | undefined
-  met: number
-  run: number
+  countedSlice: number
+  refusalSeries: number
   /** Slots and generations, alternating. */
   slots: number[]
 }
 
-const SEAT: unique symbol = Symbol('topicgate.seat')
+const STATE: unique symbol = Symbol('topicgate.senderState')
 
 /**
  * A sender with its cached state: topic and plan of the last message, and for each rule the slot of its key
@@ -128,7 +128,7 @@ export class SenderState implements Sender {
    * For analytics: time of the last count of this sender, with its tier. First field, in a cache line that is
    * read anyway.
    */
-  met = 0
+  countedSlice = 0
   /** Route table that the fields below belong to. If the gate has another one, they are invalid. */
   routes: GateRoutes | undefined = undefined
   owner: Sender
@@ -143,7 +143,7 @@ export class SenderState implements Sender {
   slot2 = NO_SLOT
   generation2 = NO_GENERATION
   /** For analytics: the latest series of refusals of this sender on this topic; 0 if none. */
-  run = 0
+  refusalSeries = 0
   slot3 = NO_SLOT
   generation3 = NO_GENERATION
   /** Sender with the parts added by `senders` of the policy. */
@@ -213,7 +213,7 @@ export class SenderState implements Sender {
   }
 
   /** Caches the slot of a rule's key. */
-  keep(index: number, slot: number, generation: number): void {
+  setSlot(index: number, slot: number, generation: number): void {
     switch (index) {
       case 0:
         this.slot0 = slot
@@ -248,12 +248,12 @@ export class SenderState implements Sender {
     for (let index = 0; index < topicEntries.length; index++) {
       const topicEntry = topicEntries[index]!
       if (topicEntry.on !== on || topicEntry.topic !== topic) continue
-      if (this.topic.length <= MAX_SIZES.cachedTopicChars) topicEntries[index] = SenderState.#leave(this)
+      if (this.topic.length <= MAX_SIZES.cachedTopicChars) topicEntries[index] = SenderState.#saveTopic(this)
       else {
         topicEntries.splice(index, 1)
         this.#oldest = 0
       }
-      SenderState.#enter(this, topicEntry)
+      SenderState.#loadTopic(this, topicEntry)
       return true
     }
     return false
@@ -268,36 +268,45 @@ export class SenderState implements Sender {
     } else if (this.senderPlan !== undefined && this.topic.length <= MAX_SIZES.cachedTopicChars) {
       this.#topicEntries ??= []
       if (this.#topicEntries.length < MAX_SIZES.topicsPerSender)
-        this.#topicEntries.push(SenderState.#leave(this))
+        this.#topicEntries.push(SenderState.#saveTopic(this))
       else {
-        this.#topicEntries[this.#oldest] = SenderState.#leave(this)
+        this.#topicEntries[this.#oldest] = SenderState.#saveTopic(this)
         this.#oldest = (this.#oldest + 1) % MAX_SIZES.topicsPerSender
       }
     }
-    SenderState.#enter(this, { topic, on, senderPlan, identity, keys: undefined, met: 0, run: 0, slots: [] })
+    SenderState.#loadTopic(this, {
+      topic,
+      on,
+      senderPlan,
+      identity,
+      keys: undefined,
+      countedSlice: 0,
+      refusalSeries: 0,
+      slots: [],
+    })
   }
 
   /** Static, like the next one. Why: private methods would add a field to each object, before all others. */
-  static #leave(senderState: SenderState): TopicEntry {
-    const { topic, on, senderPlan, identity, keys, met, run } = senderState
+  static #saveTopic(senderState: SenderState): TopicEntry {
+    const { topic, on, senderPlan, identity, keys, countedSlice, refusalSeries } = senderState
     const slots = senderState.#more === undefined ? [] : [...senderState.#more]
     for (let index = INLINE - 1; index >= 0; index--)
       slots.unshift(senderState.slotOf(index), senderState.generationOf(index))
-    return { topic, on, senderPlan, identity, keys, met, run, slots }
+    return { topic, on, senderPlan, identity, keys, countedSlice, refusalSeries, slots }
   }
 
-  static #enter(senderState: SenderState, topicEntry: TopicEntry): void {
+  static #loadTopic(senderState: SenderState, topicEntry: TopicEntry): void {
     senderState.topic = topicEntry.topic
     senderState.on = topicEntry.on
     senderState.senderPlan = topicEntry.senderPlan
     senderState.identity = topicEntry.identity
     senderState.keys = topicEntry.keys
-    senderState.met = topicEntry.met
-    senderState.run = topicEntry.run
+    senderState.countedSlice = topicEntry.countedSlice
+    senderState.refusalSeries = topicEntry.refusalSeries
     senderState.#more = undefined
     const { slots } = topicEntry
     for (let index = 0; index < INLINE || 2 * index < slots.length; index++) {
-      senderState.keep(index, slots[2 * index] ?? NO_SLOT, slots[2 * index + 1] ?? NO_GENERATION)
+      senderState.setSlot(index, slots[2 * index] ?? NO_SLOT, slots[2 * index + 1] ?? NO_GENERATION)
     }
   }
 }
@@ -310,8 +319,8 @@ export function createSender(sender: Sender): Sender {
   return new SenderState(sender)
 }
 
-interface Seated extends Sender {
-  [SEAT]?: SenderState | undefined
+interface WithState extends Sender {
+  [STATE]?: SenderState | undefined
 }
 
 /**
@@ -321,28 +330,28 @@ interface Seated extends Sender {
  */
 export function cachedState(sender: Sender): SenderState | undefined {
   // A message built in code may have no sender.
-  return sender instanceof SenderState ? sender : (sender as Seated | undefined)?.[SEAT]
+  return sender instanceof SenderState ? sender : (sender as WithState | undefined)?.[STATE]
 }
 
 /** States of senders that are frozen or used by several gates. */
-const ASIDE = new WeakMap<object, WeakMap<Sender, SenderState>>()
+const SEPARATE_STATES = new WeakMap<object, WeakMap<Sender, SenderState>>()
 
 /** Returns the state of a sender at a gate, creating it if necessary. Its routes may be outdated. */
 export function getSenderState(sender: Sender, gate: object): SenderState {
   const senderState = cachedState(sender)
   const isFree = senderState === undefined || senderState.owner !== sender
   if (!isFree && (senderState.routes === undefined || senderState.routes.gate === gate)) return senderState
-  let senderStates = ASIDE.get(gate)
-  const aside = senderStates?.get(sender)
-  if (aside !== undefined) return aside
+  let senderStates = SEPARATE_STATES.get(gate)
+  const separate = senderStates?.get(sender)
+  if (separate !== undefined) return separate
   const made = new SenderState(sender, sender)
   if (isFree && Object.isExtensible(sender)) {
-    ;(sender as Seated)[SEAT] = made
+    ;(sender as WithState)[STATE] = made
     return made
   }
   if (senderStates === undefined) {
     senderStates = new WeakMap()
-    ASIDE.set(gate, senderStates)
+    SEPARATE_STATES.set(gate, senderStates)
   }
   senderStates.set(sender, made)
   return made

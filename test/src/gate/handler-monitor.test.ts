@@ -136,8 +136,8 @@ describe('the handler monitor', () => {
       const { handlers, custom } = await scene.gate.explain(message())
       expect(custom).toBe(0)
       expect(handlers).toEqual([
-        { name: 'breaker', says: 'passes: closed for "work/a", 0 of 0 failed' },
-        { name: 'feedback', says: 'passes: the handler is given 5 a second' },
+        { name: 'breaker', description: 'passes: closed for "work/a", 0 of 0 failed' },
+        { name: 'feedback', description: 'passes: the handler is given 5 a second' },
       ])
     }
     scene.gate.check(message())
@@ -156,6 +156,6 @@ describe('the handler monitor', () => {
       rule: 'breaker',
       retryAfterMs: 5_000,
     })
-    expect(explained.handlers[0]!.says).toBe('is answered retry: open for "work/a", 11 of 11 failed')
+    expect(explained.handlers[0]!.description).toBe('is answered retry: open for "work/a", 11 of 11 failed')
   })
 })

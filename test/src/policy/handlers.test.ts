@@ -113,7 +113,7 @@ describe('the word `feedback` of a policy', () => {
     scene.clock.advance(200)
     scene.tell(1, true, 'more')
     const says = async (): Promise<readonly string[]> =>
-      (await scene.gate.explain(message('orders/a/1'))).handlers.map(each => each.says)
+      (await scene.gate.explain(message('orders/a/1'))).handlers.map(each => each.description)
     const before = await says()
     expect(before[0]).toBe('is answered retry: open for "orders/a/1", 2 of 2 failed')
     // One done in 200 ms, and most of them late or failed: 0.9 of what got done.

@@ -126,11 +126,11 @@ describe('usage warnings', () => {
     const usageWarnings = new UsageWarnings(warning => told.push(warning))
     const rule = { name: 'r', limit: { name: 'r', capacity: 1 }, keys: {}, warn: [1] } as never
     const verdict = { allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 1_000 }
-    for (let i = 0; i <= MAX_SIZES.warnedKeys; i++) usageWarnings.note(rule, verdict, () => `k${i}`, 0)
+    for (let i = 0; i <= MAX_SIZES.warnedKeys; i++) usageWarnings.record(rule, verdict, () => `k${i}`, 0)
     expect(told).toHaveLength(MAX_SIZES.warnedKeys + 1)
-    usageWarnings.note(rule, verdict, () => `k${MAX_SIZES.warnedKeys}`, 0)
+    usageWarnings.record(rule, verdict, () => `k${MAX_SIZES.warnedKeys}`, 0)
     expect(told).toHaveLength(MAX_SIZES.warnedKeys + 1)
-    usageWarnings.note(rule, verdict, () => 'k0', 0)
+    usageWarnings.record(rule, verdict, () => 'k0', 0)
     expect(told).toHaveLength(MAX_SIZES.warnedKeys + 2)
   })
 
