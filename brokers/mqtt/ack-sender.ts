@@ -1,4 +1,4 @@
-import { canReleaseQoS2, releaseQoS2, sendAck, streamOf } from './client-internals.ts'
+import { canReleaseQoS2, releaseQoS2, sendAck, socketOf } from './client-internals.ts'
 import type { Corkable, ReceivingClient } from './client-types.ts'
 import type { KeepAlive } from './keep-alive.ts'
 import type { ReceivedMessage } from './message.ts'
@@ -72,7 +72,7 @@ export class AckSender {
    */
   #corkAck(): void {
     if (this.#corkedStream === undefined) {
-      const stream = streamOf(this.#client)
+      const stream = socketOf(this.#client)
       if (stream?.cork === undefined) return
       this.#corkedStream = stream
       this.#corkedCount = 1

@@ -43,7 +43,7 @@ export function checkClientMembers(client: ReceivingClient, logger: Logger): voi
 }
 
 /** Returns the socket of a client. */
-export function streamOf(client: ReceivingClient): Corkable | undefined {
+export function socketOf(client: ReceivingClient): Corkable | undefined {
   return (client as Writing).stream
 }
 

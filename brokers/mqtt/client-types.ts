@@ -15,13 +15,18 @@ export interface PublishPacket {
     | undefined
 }
 
-export type Done = (error?: Error) => void
+export type DoneCallback = (error?: Error) => void
 
 /** Callback for an acknowledgement: an error, or a reason code. */
-export type AnswerAck = (error: Error | number | null, code?: number) => void
+export type AckCallback = (error: Error | number | null, code?: number) => void
 
 /** Hook that MQTT.js calls before it acknowledges QoS 1 (PUBACK) or 2 (PUBREC), on MQTT 5 only. */
-export type HandleAcks = (topic: string, payload: Buffer, packet: PublishPacket, answer: AnswerAck) => void
+export type CustomHandleAcks = (
+  topic: string,
+  payload: Buffer,
+  packet: PublishPacket,
+  answer: AckCallback,
+) => void
 
 /** Options of a client that topicgate uses. MQTT.js reads them again each time. */
 export interface ClientOptions {
@@ -67,7 +72,7 @@ export interface MqttClient {
 
 /** MQTT.js 5 client that receives. */
 export interface ReceivingClient extends MqttClient {
-  handleMessage(packet: PublishPacket, done: Done): void
+  handleMessage(packet: PublishPacket, done: DoneCallback): void
   readonly incomingStore: {
     get(packet: { messageId?: number }, done: (error?: Error) => void): unknown
     del(packet: { messageId?: number }, done: (error?: Error) => void): unknown
@@ -85,6 +90,6 @@ export interface Corkable {
 }
 
 /** Returns the client's options. Its own type does not include them. */
-export function optionsOf(client: MqttClient): ClientOptions {
+export function clientOptionsOf(client: MqttClient): ClientOptions {
   return client.options as ClientOptions
 }

@@ -15,11 +15,16 @@ import {
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { AckSender } from './ack-sender.ts'
 import { AckWindow } from './ack-window.ts'
-import { type Done, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'
+import {
+  clientOptionsOf,
+  type DoneCallback,
+  type PublishPacket,
+  type ReceivingClient,
+} from './client-types.ts'
 import { DeadLetterPublisher } from './dead-letter.ts'
-import { createCounters, DecisionExecutor } from './decision-executor.ts'
+import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlive } from './keep-alive.ts'
-import { type Continue, ReceivedMessage, type Stage } from './message.ts'
+import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
 import { SenderLookup } from './sender-lookup.ts'
 
@@ -38,7 +43,7 @@ export class Consumer {
   readonly keepAlive: KeepAlive
   readonly executor: DecisionExecutor
   readonly #errorLog: ErrorLog
-  readonly counters = createCounters()
+  readonly counters = createMessageCounters()
   readonly #gate: Gate
   readonly #ackSender: AckSender
   /** True on MQTT 5, which has reason codes for refusals. */
@@ -68,7 +73,7 @@ export class Consumer {
   constructor(client: ReceivingClient, gate: Gate, options: ConsumerOptions) {
     this.client = client
     this.#gate = gate
-    this.#hasReasonCodes = optionsOf(client).protocolVersion === 5
+    this.#hasReasonCodes = clientOptionsOf(client).protocolVersion === 5
     this.logger = options.logger ?? gate.logger
     this.guard = new Guard(gate, {
       ...pickOptions(options as GuardOptions, GUARD_OPTIONS),
@@ -94,7 +99,7 @@ export class Consumer {
   }
 
   /** Decides a message of QoS 2 on MQTT 5 while a reason code can still be sent. */
-  decideQoS2(topic: string, packet: PublishPacket, continueReading: Continue): void {
+  decideQoS2(topic: string, packet: PublishPacket, continueReading: ContinueReading): void {
     if (packet.dup === true) {
       // A stored message was decided when it first arrived. Only its PUBREC was lost.
       this.client.incomingStore.get(packet, (error?: Error | null, stored?: PublishPacket) => {
@@ -114,13 +119,13 @@ export class Consumer {
   }
 
   /** Receives a message from the client, which waits for `done` before it reads the next. */
-  receive(packet: PublishPacket, done: Done): void {
+  receive(packet: PublishPacket, done: DoneCallback): void {
     this.keepAlive.clientWaits()
     if (packet.qos === 2 || packet === this.#refused || !this.#canDeliverAtOnce) {
-      this.#receiveInOrder(packet, done as Continue)
+      this.#receiveInOrder(packet, done as ContinueReading)
       return
     }
-    const message = this.#createMessage(packet.topic, packet, done as Continue, 'due')
+    const message = this.#createMessage(packet.topic, packet, done as ContinueReading, 'due')
     const answer = this.guard.ask(message)
     // The most frequent case first: the message passes and none is before it.
     if ((answer as Decision).outcome === 'deliver') this.executor.deliver(answer as Decision, message)
@@ -133,7 +138,7 @@ export class Consumer {
   /** Handles a closed connection. Discards unacknowledged messages if the broker will deliver them again. */
   disconnected(): void {
     this.#ackSender.connectionId++
-    const persists = optionsOf(this.client).clean === false
+    const persists = clientOptionsOf(this.client).clean === false
     // A client that was ended forgets what it has stored; in state `ended` no PUBREL is handled.
     if (!persists || this.client.disconnecting === true || this.state === 'ended') this.endSession()
     // Without a PUBREC the broker sends it again.
@@ -182,7 +187,7 @@ export class Consumer {
     )
   }
 
-  #receiveInOrder(packet: PublishPacket, continueReading: Continue): void {
+  #receiveInOrder(packet: PublishPacket, continueReading: ContinueReading): void {
     if (packet === this.#refused) {
       this.#refused = undefined
       this.keepAlive.clientContinues()
@@ -200,7 +205,7 @@ export class Consumer {
   }
 
   /** Continues a message that is known already. Returns false if it is not. */
-  #continueKnown(packet: PublishPacket, continueReading: Continue): boolean {
+  #continueKnown(packet: PublishPacket, continueReading: ContinueReading): boolean {
     const decided = this.#decided.get(packet)
     if (decided?.stage === 'queued' || decided?.stage === 'done') {
       this.#decided.delete(packet)
@@ -229,7 +234,7 @@ export class Consumer {
   }
 
   /** Stops reading at a message that is not accepted, until the client ends or the limiter is closed. */
-  #stopReadingAt({ qos = 0 }: PublishPacket, continueReading: Continue): void {
+  #stopReadingAt({ qos = 0 }: PublishPacket, continueReading: ContinueReading): void {
     const connectionId = this.#ackSender.connectionId
     this.#resumeStopped = () => {
       // Not acknowledged, it is delivered again on another connection if the broker keeps the session.
@@ -244,7 +249,7 @@ export class Consumer {
     continueReading?.()
   }
 
-  #decideEarly(topic: string, packet: PublishPacket, continueReading: Continue): void {
+  #decideEarly(topic: string, packet: PublishPacket, continueReading: ContinueReading): void {
     this.keepAlive.clientWaits()
     if (!this.#accepts(packet)) {
       this.#stopReadingAt(packet, continueReading)
@@ -265,8 +270,8 @@ export class Consumer {
   #createMessage(
     topic: string,
     packet: PublishPacket,
-    continueReading: Continue,
-    stage: Stage,
+    continueReading: ContinueReading,
+    stage: MessageStage,
   ): ReceivedMessage {
     this.counters.received++
     const sender = this.senders.senderOf(topic, packet)

@@ -29,7 +29,7 @@ export interface MessageCounters {
   unsupported: number
 }
 
-export function createCounters(): MessageCounters {
+export function createMessageCounters(): MessageCounters {
   return {
     received: 0,
     delivered: 0,

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/core/clock.ts'
-import { optionsOf, type ReceivingClient } from './client-types.ts'
+import { clientOptionsOf, type ReceivingClient } from './client-types.ts'
 
 /** Checks per keep-alive interval. The client pings after one interval and gives up after one and a half. */
 const CHECKS_PER_INTERVAL = 3
@@ -43,7 +43,7 @@ export class KeepAlive {
   }
 
   #scheduleCheck(): void {
-    const keepaliveS = this.#client.keepalive ?? optionsOf(this.#client).keepalive ?? 0
+    const keepaliveS = this.#client.keepalive ?? clientOptionsOf(this.#client).keepalive ?? 0
     if (keepaliveS <= 0) return
     this.#cancel = this.#clock.after(Math.ceil((keepaliveS * 1_000) / CHECKS_PER_INTERVAL), () => {
       this.#cancel = undefined

@@ -5,11 +5,17 @@ import type { Gate } from '../../src/gate/gate.ts'
 import type { GuardStats } from '../../src/guard/guard.ts'
 import { findUnsupported } from './capabilities.ts'
 import { checkClientMembers } from './client-internals.ts'
-import type { AnswerAck, Done, HandleAcks, PublishPacket, ReceivingClient } from './client-types.ts'
-import { optionsOf } from './client-types.ts'
+import type {
+  AckCallback,
+  CustomHandleAcks,
+  DoneCallback,
+  PublishPacket,
+  ReceivingClient,
+} from './client-types.ts'
+import { clientOptionsOf } from './client-types.ts'
 import { Consumer } from './consumer.ts'
 import type { MessageCounters } from './decision-executor.ts'
-import type { Continue } from './message.ts'
+import type { ContinueReading } from './message.ts'
 import { type ConsumerOptions, checkOptions } from './options.ts'
 
 export interface ConsumerStats extends GuardStats, Readonly<MessageCounters> {
@@ -50,7 +56,7 @@ const POLL_MS = 10
  */
 export function limitConsumer(client: ReceivingClient, gate: Gate, options: ConsumerOptions): ConsumerLimits {
   checkOptions(client, options)
-  if (limited.has(client))
+  if (limitedClients.has(client))
     throw new UnsupportedError(
       'the client already has a limiter (close it first, or connect a second client)',
     )
@@ -69,7 +75,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     warnOnReload(gate, consumer.logger, findProblems),
   ]
   detachAll.push(gate.loadSources.add({ queueDepth: () => consumer.guard.stats().held, handlers: true }))
-  limited.add(client)
+  limitedClients.add(client)
   let isAttached = true
 
   function close(): void {
@@ -81,7 +87,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
     consumer.guard.close('pass')
     consumer.keepAlive.close()
     consumer.resumeReading()
-    limited.delete(client)
+    limitedClients.delete(client)
   }
 
   return {
@@ -111,7 +117,7 @@ export function limitConsumer(client: ReceivingClient, gate: Gate, options: Cons
 }
 
 /** Clients with a limiter. Each client can have only one. */
-const limited = new WeakSet<ReceivingClient>()
+const limitedClients = new WeakSet<ReceivingClient>()
 
 /** Replaces `handleMessage`. Once detached, it calls the replaced function, even if it was wrapped since. */
 function replaceHandleMessage(consumer: Consumer): () => void {
@@ -119,7 +125,7 @@ function replaceHandleMessage(consumer: Consumer): () => void {
   const own = Object.getOwnPropertyDescriptor(client, 'handleMessage')
   const replaced = client.handleMessage
   let isAttached = true
-  const handleMessage = (packet: PublishPacket, done: Done): void => {
+  const handleMessage = (packet: PublishPacket, done: DoneCallback): void => {
     if (isAttached) consumer.receive(packet, done)
     else replaced.call(client, packet, done)
   }
@@ -134,11 +140,11 @@ function replaceHandleMessage(consumer: Consumer): () => void {
 
 /** Wraps the application's own `customHandleAcks` on MQTT 5, which is called first. */
 function wrapHandleAcks(consumer: Consumer): () => void {
-  const options = optionsOf(consumer.client)
+  const options = clientOptionsOf(consumer.client)
   if (options.protocolVersion !== 5) return () => {}
-  const original = options.customHandleAcks as HandleAcks
+  const original = options.customHandleAcks as CustomHandleAcks
   let isAttached = true
-  const handleAcks: HandleAcks = (topic, payload, packet, answer) => {
+  const handleAcks: CustomHandleAcks = (topic, payload, packet, answer) => {
     if (!isAttached) {
       original(topic, payload, packet, answer)
       return
@@ -159,7 +165,7 @@ function wrapHandleAcks(consumer: Consumer): () => void {
   }
 }
 
-function toContinue(answer: AnswerAck): Continue {
+function toContinue(answer: AckCallback): ContinueReading {
   return result => {
     if (result instanceof Error) answer(result)
     else answer(null, result ?? 0)

@@ -8,7 +8,7 @@ import { PUBLISHER_OPTIONS, type PublisherOptions, type PublishRate } from '../.
 import { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import { parseQueueParams, type QueueParams } from '../../src/publish/queue-options.ts'
 import type { Published } from '../../src/publish/types.ts'
-import { type MqttClient, optionsOf, type PublishOptions } from './client-types.ts'
+import { clientOptionsOf, type MqttClient, type PublishOptions } from './client-types.ts'
 import { MqttPublishTransport } from './publish-transport.ts'
 import { findPublishProblem, findSizeProblem } from './validate-publish.ts'
 
@@ -76,7 +76,7 @@ export function limitPublishes(
   transport.gate = parts.gate
   const { publisher, sender } = parts
   const detach = listen()
-  const restoreReconnects = backOff === undefined ? () => {} : spreadReconnects(client, backOff)
+  const restoreReconnects = backOff === undefined ? () => {} : randomizeReconnects(client, backOff)
 
   function clientEnded(): void {
     transport.setEnded(true)
@@ -94,7 +94,7 @@ export function limitPublishes(
         transport.setDisconnected()
         // A client that loses its connection while it waits for its last acknowledgements never ends.
         if (client.disconnecting) clientEnded()
-        else if (!optionsOf(client).reconnectPeriod)
+        else if (!clientOptionsOf(client).reconnectPeriod)
           transport.failAll(new Error('the connection closed before the message was acknowledged'))
         publisher.disconnected()
       },
@@ -145,8 +145,8 @@ export function limitPublishes(
 }
 
 /** Sets random reconnect periods. MQTT.js itself waits the same time before each attempt, and reads its option each time. */
-function spreadReconnects(client: MqttClient, backOff: BackOff): () => void {
-  const options = optionsOf(client)
+function randomizeReconnects(client: MqttClient, backOff: BackOff): () => void {
+  const options = clientOptionsOf(client)
   const original = options.reconnectPeriod
   if (!original) return () => {}
   const next = (): void => {

@@ -9,14 +9,14 @@ import type { MessageLimits } from './options.ts'
 const NOT_PARSED: unique symbol = Symbol('not parsed')
 
 /** Lets a client continue. It acknowledges the message unless called with an error; early messages with the given code. */
-export type Continue = (answer?: Error | number) => void
+export type ContinueReading = (answer?: Error | number) => void
 
 /**
  * Stage of a message. `due` messages are enacted when they are decided. The other stages are for QoS 2 on MQTT 5 before the
  * PUBREL: `early` is decided before its PUBREC, `queued` waits in a rule's queue, `decided` is enacted at its PUBREL, and
  * `done` was enacted.
  */
-export type Stage = 'due' | 'early' | 'queued' | 'decided' | 'done'
+export type MessageStage = 'due' | 'early' | 'queued' | 'decided' | 'done'
 
 /**
  * Received PUBLISH, for the gate, the consumer and the handler. It is the only object created per message, and reads from
@@ -32,7 +32,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   /** Number of the connection it came on. */
   declare connectionId: number
   /** Lets the client continue. Undefined once the message is acknowledged. */
-  declare continueReading: Continue | undefined
+  declare continueReading: ContinueReading | undefined
   /** True if the client has continued without it. It is acknowledged separately. */
   declare isAhead: boolean
   /** True while it waits in the ack window of its connection. */
@@ -41,7 +41,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   declare reasonCode: number | undefined
   /** Decision that was requested already. */
   declare knownDecision: MaybePromise<Decision> | undefined
-  declare stage: Stage
+  declare stage: MessageStage
   declare private parsed: unknown
 
   constructor(
@@ -50,8 +50,8 @@ export class ReceivedMessage implements Message, MessageLimits {
     topic: string,
     packet: PublishPacket,
     connectionId: number,
-    continueReading: Continue,
-    stage: Stage,
+    continueReading: ContinueReading,
+    stage: MessageStage,
   ) {
     this.gate = gate
     this.decision = PASSED
@@ -117,7 +117,7 @@ export class ReceivedMessage implements Message, MessageLimits {
   }
 
   /** Continues with a later delivery: the next step of QoS 2, or a new connection. */
-  resume(connectionId: number, continueReading: Continue): void {
+  resume(connectionId: number, continueReading: ContinueReading): void {
     this.connectionId = connectionId
     this.continueReading = continueReading
     this.isAhead = false

@@ -3,7 +3,7 @@ import { policyError, UnsupportedError } from '../../src/core/errors.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import { GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from '../../src/guard/guard.ts'
-import { type MqttClient, optionsOf, type PublishPacket, type ReceivingClient } from './client-types.ts'
+import { clientOptionsOf, type MqttClient, type PublishPacket, type ReceivingClient } from './client-types.ts'
 
 /** Limits that a message has passed, for its handler. */
 export interface MessageLimits {
@@ -67,7 +67,7 @@ export function checkOptions(client: ReceivingClient, options: ConsumerOptions):
   if (typeof client.handleMessage !== 'function') {
     throw new UnsupportedError('the client has no handleMessage, which delivers messages (use MQTT.js 5)')
   }
-  if ((optionsOf(client).properties?.topicAliasMaximum ?? 0) > 0) {
+  if ((clientOptionsOf(client).properties?.topicAliasMaximum ?? 0) > 0) {
     throw new UnsupportedError(
       'with topic aliases MQTT.js does not report the topic of a message to the limiter (leave topicAliasMaximum out)',
     )

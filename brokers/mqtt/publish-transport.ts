@@ -4,7 +4,7 @@ import type { Gate } from '../../src/gate/gate.ts'
 import { degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { OutgoingMessage } from '../../src/publish/outgoing.ts'
 import type { SendFailure, Transport } from '../../src/publish/types.ts'
-import { type MqttClient, optionsOf, type PublishOptions } from './client-types.ts'
+import { clientOptionsOf, type MqttClient, type PublishOptions } from './client-types.ts'
 import { findSizeProblem } from './validate-publish.ts'
 
 /** Reason code of PUBACK and PUBREC: quota exceeded. */
@@ -69,7 +69,7 @@ export class MqttPublishTransport implements Transport<PublishOptions> {
     const { receiveMaximum } = this.#client.serverProperties ?? {}
     return (
       this.#unacknowledged.size <
-      inFlightFor(optionsOf(this.#client).protocolVersion, receiveMaximum, this.#requestedInFlight)
+      maxInFlightFor(clientOptionsOf(this.#client).protocolVersion, receiveMaximum, this.#requestedInFlight)
     )
   }
 
@@ -118,7 +118,7 @@ export class MqttPublishTransport implements Transport<PublishOptions> {
 }
 
 /** Returns the most messages of QoS 1 and 2 in flight: the broker's Receive Maximum [MQTT-3.3.4-9], at most `requested`. */
-export function inFlightFor(
+export function maxInFlightFor(
   version: number | undefined,
   receiveMaximum: number | undefined,
   requested: number | undefined,

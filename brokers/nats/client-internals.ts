@@ -147,7 +147,7 @@ export function acknowledge(message: JetStreamMessage): void {
  * Copies the bytes of a message. Why: they are views of a 64 KB socket chunk, and one held view keeps the whole chunk in
  * memory. Never throws.
  */
-export function copyBytes(message: NatsMessage): void {
+export function copyMessageBytes(message: NatsMessage): void {
   try {
     const internals = internalsOf(message)
     if (isView(internals._rdata)) internals._rdata = copyOf(internals._rdata)
@@ -176,7 +176,7 @@ const ONE = 49
  * Detects redeliveries by two bytes of the reply subject, which contain the delivery count. Its position is the same in
  * all messages of one consumer. Why: the client would decode and split the whole subject.
  */
-export class RedeliveryReader {
+export class RedeliveryDetector {
   readonly #isOneConsumer: boolean
   /** Position of the count, or 0 while unknown. It is never 0 in a reply subject. */
   #at = 0

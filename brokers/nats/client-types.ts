@@ -75,7 +75,7 @@ export interface NatsPublishTarget {
 export interface NatsConnection<M extends NatsMessage = NatsMessage> extends NatsPublishTarget {
   subscribe(
     subject: string,
-    options?: { queue?: string; callback?: (error: Error | null, message: M) => void },
+    options?: { queue?: string | undefined; callback?: (error: Error | null, message: M) => void },
   ): NatsSubscription
 }
 

@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import { type RedirectPlan, redirectHeaders, redirectTopic } from '../../src/outcomes/redirect.ts'
 import { messageIdOf } from './ack-wait-extender.ts'
-import { copyBytes } from './client-internals.ts'
+import { copyMessageBytes } from './client-internals.ts'
 import type { JetStreamMessage, NatsMessage, NatsPublishTarget } from './client-types.ts'
 import { extendHeaders } from './headers.ts'
 import type { ReceivedMessage } from './message.ts'
@@ -94,7 +94,7 @@ export class ConfirmedPublishes {
     this.#pending++
     this.#pendingWork.start()
     try {
-      copyBytes(message.source)
+      copyMessageBytes(message.source)
       assertStored(await ask())
       return 'sent'
     } catch (cause) {

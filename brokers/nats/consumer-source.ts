@@ -2,7 +2,12 @@ import { pause } from '../../src/core/clock.ts'
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { ConsumerMessages, JetStreamConsumer, JetStreamMessage, PullConsumer } from './client-types.ts'
-import { type ConsumerStatus, ConsumerStatusReporter, isMissing, statusOf } from './consumer-status.ts'
+import {
+  type ConsumerStatus,
+  ConsumerStatusReporter,
+  isMissingError,
+  statusOfError,
+} from './consumer-status.ts'
 import type { JetStreamMessageProcessor } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { MessageSource } from './message-source.ts'
@@ -172,9 +177,9 @@ export class PacedConsumerSource<M extends JetStreamMessage> implements Consumer
   async #handleFailure(cause: unknown): Promise<void> {
     const error = cause instanceof Error ? cause : new Error(String(cause))
     // A pull from a missing consumer gets no answer, just as without a leader.
-    const found = isMissing(error) ? error : await this.#findMissing(error)
-    this.#statusReporter.reportStatus(statusOf(found), found)
-    if (this.#pull.abort_on_missing_resource && isMissing(found)) this.#end(found)
+    const found = isMissingError(error) ? error : await this.#findMissing(error)
+    this.#statusReporter.reportStatus(statusOfError(found), found)
+    if (this.#pull.abort_on_missing_resource && isMissingError(found)) this.#end(found)
   }
 
   /** Checks that the consumer exists after an empty pull. Rejects if it does not. */
@@ -187,7 +192,7 @@ export class PacedConsumerSource<M extends JetStreamMessage> implements Consumer
     try {
       await this.#consumer.info()
     } catch (cause) {
-      if (isMissing(cause)) return cause as Error
+      if (isMissingError(cause)) return cause as Error
     }
     return fallback
   }

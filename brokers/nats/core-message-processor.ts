@@ -23,12 +23,12 @@ function errorBody(error: object): Uint8Array {
  * Refused requests that this side answers: `none`; those rejected by a rule or held at the end (`rejected`); or all
  * (`all`).
  */
-export type Answering = 'none' | 'rejected' | 'all'
+export type AnsweredRequests = 'none' | 'rejected' | 'all'
 
 export interface CoreMessageProcessorOptions {
   /** Connection for redirects. */
   readonly publishTarget: NatsPublishTarget | undefined
-  readonly answering: Answering
+  readonly answering: AnsweredRequests
   /** Called when a message starts or stops being held. */
   readonly onHeld?: (() => void) | undefined
 }
@@ -42,8 +42,8 @@ export class CoreMessageProcessor<M extends NatsMessage> extends MessageProcesso
     this.#options = options
   }
 
-  protected override addHeld(message: ReceivedMessage, later: boolean): void {
-    super.addHeld(message, later)
+  protected override addHeld(message: ReceivedMessage, isAnswerPending: boolean): void {
+    super.addHeld(message, isAnswerPending)
     this.#options.onHeld?.()
   }
 

@@ -8,7 +8,7 @@ import {
   subscriptionCapabilities,
 } from './capabilities.ts'
 import type { NatsConnection, NatsMessage, NatsSubscription } from './client-types.ts'
-import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
+import { type AnsweredRequests, CoreMessageProcessor } from './core-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
@@ -26,7 +26,7 @@ export interface SubscribeOptions<M extends NatsMessage> {
   readonly leaveAt?: number | undefined
   /**
    * Answers a request with 429 if a rule rejects it or it is held at the end. Only for the service that the requests are
-   * meant for. Because a mere listener would answer in its capabilities, and on a stream's subjects a publisher would take the
+   * meant for: a mere listener would answer in place of the service, and on a stream's subjects a publisher would take the
    * answer for the stream's. Default: false.
    */
   readonly answer?: boolean | undefined
@@ -50,7 +50,7 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
     nc: NatsConnection<M>,
     subject: string,
     options: SubscribeOptions<M>,
-    answering: Answering,
+    answering: AnsweredRequests,
   ) {
     checkSubject(subject)
     this.capabilities =
@@ -60,11 +60,11 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
     this.#nc = nc
     this.#subject = subject
     this.#options = options
-    this.#leaveAt = (options.queue === undefined ? undefined : options.leaveAt) ?? Number.POSITIVE_INFINITY
+    this.#leaveAt = (options.queue === undefined ? undefined : options.leaveAt) ?? Infinity
     this.#processor = new CoreMessageProcessor(limiter, options.callback, {
       publishTarget: nc,
       answering,
-      ...(this.#leaveAt === Number.POSITIVE_INFINITY ? {} : { onHeld: () => this.#updateMembership() }),
+      onHeld: this.#leaveAt === Infinity ? undefined : () => this.#updateMembership(),
     })
     this.#subscribe()
     limiter.sources.add(this)
@@ -92,7 +92,7 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
     const processor = this.#processor
     try {
       this.#subscription = this.#nc.subscribe(this.#subject, {
-        ...(queue === undefined ? {} : { queue }),
+        queue,
         callback: (error, message) => {
           if (error) this.#limiter.errorLog.logError('the subscription failed', error)
           else processor.process(message)
@@ -105,7 +105,7 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
     }
   }
 
-  /** Drains the subscription. Because the server gave messages on their way to no other member. */
+  /** Drains the subscription, because the server gave messages on their way to no other member. */
   #leaveGroup(): void {
     const leaving = this.#subscription
     this.#subscription = undefined
@@ -116,7 +116,7 @@ export class CoreSubscription<M extends NatsMessage> implements MessageSource {
   }
 }
 
-/** Throws PolicyError for an invalid subject. Because clients hide the server's error. */
+/** Throws PolicyError for an invalid subject, because clients hide the server's error. */
 function checkSubject(subject: string): void {
   if (validPattern(subject, 'nats')) return
   const message = `${JSON.stringify(String(subject).slice(0, 80))} is not a subject`

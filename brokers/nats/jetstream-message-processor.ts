@@ -3,12 +3,12 @@ import { isPromise } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { RedirectPlan } from '../../src/outcomes/redirect.ts'
 import { AckWaitExtender, messageIdOf } from './ack-wait-extender.ts'
-import { acknowledge, RedeliveryReader } from './client-internals.ts'
+import { acknowledge, RedeliveryDetector } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage } from './client-types.ts'
 import type { CopyResult } from './confirmed-publish.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { ReceivedMessage } from './message.ts'
-import { type Handler, MessageProcessor, NO_ROOM } from './message-processor.ts'
+import { HANDLER_QUEUE_FULL, type Handler, MessageProcessor } from './message-processor.ts'
 import type { NatsSettings } from './options.ts'
 
 export interface JetStreamMessageProcessorOptions {
@@ -35,7 +35,7 @@ export function processorOptions(
 ): JetStreamMessageProcessorOptions {
   const { ack_policy: policy = 'explicit', ack_wait, backoff, max_deliver = -1 } = info?.config ?? {}
   const { max_ack_pending = -1 } = info?.config ?? {}
-  // With a backoff the server waitsNs as long as its entry for each delivery.
+  // With a backoff the server waits as long as its entry for each delivery.
   const waitsNs = backoff?.length ? backoff : ack_wait ? [ack_wait] : [settings.ackWaitMs * NANOS_PER_MS]
   return {
     isOneConsumer: info !== undefined,
@@ -54,7 +54,7 @@ const SHORT_RETRY_MS = 250
 export class JetStreamMessageProcessor<M extends JetStreamMessage> extends MessageProcessor<M> {
   readonly #options: JetStreamMessageProcessorOptions
   readonly #ackWaitExtender: AckWaitExtender
-  readonly #redeliveries: RedeliveryReader
+  readonly #redeliveries: RedeliveryDetector
   #lastMessage: M | undefined
   /** Start time of pending handlers. */
   readonly #startedAtMs = new Map<ReceivedMessage, number>()
@@ -68,7 +68,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
       limiter.settings.isMaxInFlightSet ? limiter.settings.maxInFlight : Number.POSITIVE_INFINITY,
     )
     this.#options = options
-    this.#redeliveries = new RedeliveryReader(options.isOneConsumer)
+    this.#redeliveries = new RedeliveryDetector(options.isOneConsumer)
     if (limiter.hasRetryRules && options.maxDeliver === 1 && options.isAcknowledged)
       this.#warn(
         'max_deliver',
@@ -168,14 +168,14 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
     this.limiter.logger.warn({ kind }, text)
   }
 
-  protected override addHeld(message: ReceivedMessage, later: boolean): void {
-    super.addHeld(message, later)
+  protected override addHeld(message: ReceivedMessage, isAnswerPending: boolean): void {
+    super.addHeld(message, isAnswerPending)
     if (!this.#options.isAcknowledged) return
     this.#warnIfFull()
     const id = messageIdOf(message.source as JetStreamMessage) ?? `?${this.limiter.counters.received}`
     this.#ackWaitExtender.add(message, id)
     // It may have waited in the client's buffer.
-    if (!later) this.#ackWaitExtender.sendWorking(message)
+    if (!isAnswerPending) this.#ackWaitExtender.sendWorking(message)
   }
 
   protected override removeHeld(message: ReceivedMessage, decision?: Decision): void {
@@ -189,7 +189,7 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
     const { counters } = this.limiter
     // A failed store has not judged the message, and a message without room was not dropped by a rule.
     if (
-      decision === NO_ROOM ||
+      decision === HANDLER_QUEUE_FULL ||
       decision.fallback ||
       decision.outcome === 'retry' ||
       this.#isOverflow(decision)
@@ -226,8 +226,8 @@ export class JetStreamMessageProcessor<M extends JetStreamMessage> extends Messa
   }
 
   /**
-   * Sends a message back with one nak and a delay of its own. Because with one delay for all, all messages would return
-   * at the same time. Held messages of the rule go first.
+   * Sends a message back with one nak and a delay of its own. Why: with one delay for all, all messages would return at
+   * the same time. Held messages of the rule go first.
    */
   #sendBack(decision: Decision, message: ReceivedMessage): void {
     const source = message.source as JetStreamMessage

@@ -28,7 +28,12 @@ import {
 import { CoreSubscription, type SubscribeOptions } from './core-subscription.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import { LimiterState, type MessageCounters } from './limiter-state.ts'
-import { type IterableSource, MessageIterator, MessageReceiver, type SourceInfo } from './message-iterator.ts'
+import {
+  type ConsumerSourceInfo,
+  type IterableSource,
+  MessageIterator,
+  MessageReceiver,
+} from './message-iterator.ts'
 import type { Handler } from './message-processor.ts'
 import type { MessageSource } from './message-source.ts'
 import type { LimitNatsOptions } from './options.ts'
@@ -170,7 +175,7 @@ export function limitNats(gate: Gate, options: LimitNatsOptions = {}): NatsLimit
     }
   }
 
-  /** Throws UnsupportedError if handlers are limited. Because the end of a caller's loop cannot be observed. */
+  /** Throws UnsupportedError if handlers are limited, because the end of a caller's loop cannot be observed. */
   function assertHandlersUnlimited(method: string): void {
     if (!gate.handlerMonitor.isBounded) return
     throw new UnsupportedError(
@@ -304,7 +309,7 @@ interface ConsumerWithInfo {
   consumerInfo?(): Promise<ConsumerInfo>
 }
 
-interface AttachedConsumer extends SourceInfo {
+interface AttachedConsumer extends ConsumerSourceInfo {
   readonly pullBatchSize: PullBatchSize
 }
 

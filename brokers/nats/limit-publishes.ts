@@ -48,8 +48,8 @@ const ACK_WINDOW = 64
 
 /**
  * Limits the messages that a NATS client publishes, of `nats` version 2 or `@nats-io/*` version 3, by the rules of a gate
- * with `on: publish` or by a simple rate. Other messages wait in a bounded queue, also while there is no connection.
- * Because the client would buffer them and send them past any limit. Messages that JetStream refuses for its rate or
+ * with `on: publish` or by a simple rate. Other messages wait in a bounded queue, also while there is no connection,
+ * because the client would buffer them and send them past any limit. Messages that JetStream refuses for its rate or
  * limits are sent again, more slowly.
  *
  * `throttle`, `queue`, `latest` and `retry` wait; `drop` and `reject` do not. Throws UnsupportedError for rules that

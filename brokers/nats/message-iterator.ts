@@ -4,7 +4,7 @@ import { AsyncBuffer } from './async-buffer.ts'
 import { type Capabilities, findUnsupported, NATS_CAPABILITIES } from './capabilities.ts'
 import { isJetStream } from './client-internals.ts'
 import type { ConsumerInfo, JetStreamMessage, NatsMessage } from './client-types.ts'
-import { type Answering, CoreMessageProcessor } from './core-message-processor.ts'
+import { type AnsweredRequests, CoreMessageProcessor } from './core-message-processor.ts'
 import { JetStreamMessageProcessor, processorOptions } from './jetstream-message-processor.ts'
 import type { LimiterState } from './limiter-state.ts'
 import type { Handler, MessageProcessor } from './message-processor.ts'
@@ -21,7 +21,7 @@ export interface IterableSource<M> extends AsyncIterable<M> {
 }
 
 /** Part of a processor that a receiver uses. */
-type Receiving<M extends NatsMessage> = Pick<MessageProcessor<M>, 'process' | 'held' | 'isObserved'>
+type Receiving<M extends NatsMessage> = Pick<MessageProcessor<M>, 'process' | 'held' | 'hasHandler'>
 
 /** Receives messages of core NATS or JetStream. Chooses the processor by the first message. */
 export class MessageReceiver<M extends NatsMessage> {
@@ -29,7 +29,7 @@ export class MessageReceiver<M extends NatsMessage> {
   readonly #handler: Handler<M>
   readonly #info: ConsumerInfo | undefined
   readonly #hasHandler: boolean
-  readonly #answering: Answering
+  readonly #answering: AnsweredRequests
   #processor: Receiving<M> | undefined
 
   constructor(
@@ -58,7 +58,7 @@ export class MessageReceiver<M extends NatsMessage> {
   #createProcessor(message: M): Receiving<M> {
     const processor = this.#selectProcessor(message)
     // Handlers of an iterator run in the caller's loop, where their end cannot be observed.
-    processor.isObserved = this.#hasHandler
+    processor.hasHandler = this.#hasHandler
     return processor
   }
 
@@ -77,7 +77,7 @@ export class MessageReceiver<M extends NatsMessage> {
 }
 
 /** Source information that must be known before the first message. */
-export interface SourceInfo {
+export interface ConsumerSourceInfo {
   readonly capabilities: Capabilities
   readonly info: ConsumerInfo | undefined
 }
@@ -97,7 +97,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
   constructor(
     limiter: LimiterState,
     source: IterableSource<M>,
-    sourceInfo: MaybePromise<SourceInfo>,
+    sourceInfo: MaybePromise<ConsumerSourceInfo>,
     answer = false,
   ) {
     this.#limiter = limiter
@@ -151,7 +151,7 @@ export class MessageIterator<M extends NatsMessage> implements MessageSource, As
     this.#endIfDone()
   }
 
-  async #readSource(sourceInfo: MaybePromise<SourceInfo>): Promise<void> {
+  async #readSource(sourceInfo: MaybePromise<ConsumerSourceInfo>): Promise<void> {
     try {
       const { capabilities, info } = await sourceInfo
       assertSupported(findUnsupported(this.#limiter.gate, capabilities))

@@ -6,7 +6,7 @@ import type { HandlerSlot } from '../../src/gate/handler-monitor.ts'
 import { type Degraded, degradeMessage } from '../../src/outcomes/degrade.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 import type { CachedSender } from './cached-sender.ts'
-import { copyBytes } from './client-internals.ts'
+import { copyMessageBytes } from './client-internals.ts'
 import type { NatsHeaders, NatsMessage } from './client-types.ts'
 import { HandlerQueue } from './handler-queue.ts'
 import { extendHeaders, type HeadersFactory } from './headers.ts'
@@ -18,7 +18,7 @@ import type { CachedSubject } from './subject-cache.ts'
 export type Handler<M extends NatsMessage> = (message: M, limits: MessageLimits) => unknown
 
 /** Decision for a passed message without a free handler or room to wait for one. */
-export const NO_ROOM: Decision = Object.freeze({
+export const HANDLER_QUEUE_FULL: Decision = Object.freeze({
   allowed: false,
   outcome: 'drop',
   reason: 'rate_limit_exceeded',
@@ -30,8 +30,8 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   readonly limiter: LimiterState
   /** Number of messages of this processor that are held. */
   held = 0
-  /** True if the application's handler runs here, so that its duration and failures can be isObserved. */
-  isObserved = true
+  /** True if the application's handler runs here, so that its duration and failures can be observed. */
+  hasHandler = true
   readonly #handler: Handler<M>
   #hasReceived = false
   /** Number of pending handlers, and their maximum. */
@@ -54,16 +54,16 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     if (!this.#hasReceived) this.#checkFirstMessage(source)
     limiter.counters.received++
     const subject = senders.subjects.subjectOf(source)
-    const sender = senders.hasIdentify ? senders.senderOf(source, subject) : subject
-    const message = new ReceivedMessage(subject.topic, sender.sender, this, source)
-    if (subject.isSystem || sender.pending > 0 || limiter.isDraining) {
-      this.#processUnasked(message, subject, sender)
+    const cachedSender = senders.hasIdentify ? senders.senderOf(source, subject) : subject
+    const message = new ReceivedMessage(subject.topic, cachedSender.sender, this, source)
+    if (subject.isSystem || cachedSender.pending > 0 || limiter.isDraining) {
+      this.#processUnasked(message, subject, cachedSender)
       return
     }
     const answer = this.ask(message)
     // A promise has no outcome. A message that passes at once needs no other check.
     if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, message)
-    else this.#enqueue(message, sender, answer)
+    else this.#enqueue(message, cachedSender, answer)
   }
 
   /** Checks the client of the first message for missing internal fields. */
@@ -78,8 +78,8 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     if (limiter.isDraining && this.sendBack(message)) return
     if (subject.isSystem && limiter.isUnlimitedSystem(subject.topic)) this.enact(PASSED, message)
     else {
-      const waits = sender.held > 0 || sender.mustFollow(message)
-      this.#enqueue(message, sender, waits ? undefined : this.ask(message))
+      const mustWait = sender.held > 0 || sender.mustFollow(message)
+      this.#enqueue(message, sender, mustWait ? undefined : this.ask(message))
     }
   }
 
@@ -117,10 +117,10 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     }
   }
 
-  /** Records a held message and copies its bytes. `later` is true if it only waits for an answer so far. */
-  protected addHeld(message: ReceivedMessage, _later: boolean): void {
+  /** Records a held message and copies its bytes. `isAnswerPending` is true if it only waits for an answer so far. */
+  protected addHeld(message: ReceivedMessage, _isAnswerPending: boolean): void {
     message.heldId ??= ''
-    copyBytes(message.source)
+    copyMessageBytes(message.source)
     this.held++
     this.limiter.held.add(message)
   }
@@ -148,9 +148,9 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   /** Returns a message to its sender or server. Returns false if that is not possible. */
   protected abstract sendBack(message: ReceivedMessage): boolean
   /** Called when a handler has returned a promise. */
-  protected onHandlerStart(_delivery: ReceivedMessage): void {}
+  protected onHandlerStart(_message: ReceivedMessage): void {}
   /** Called when the promise of a handler is settled. */
-  protected onHandlerEnd(_delivery: ReceivedMessage): void {}
+  protected onHandlerEnd(_message: ReceivedMessage): void {}
   /** Called when a handler is done. */
   protected abstract onSuccess(message: ReceivedMessage): void
   /** Called when a handler has failed. */
@@ -167,7 +167,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
 
   #deliver(decision: Decision, message: ReceivedMessage, keyInFlight?: KeyInFlight): void {
     if (this.#inFlight >= this.#maxInFlight) this.#queueForHandler(decision, message)
-    else if (this.limiter.gate.handlerMonitor.isBounded && this.isObserved)
+    else if (this.limiter.gate.handlerMonitor.isBounded && this.hasHandler)
       this.#runInSlot(decision, message, keyInFlight)
     else this.#handle(decision, message)
   }
@@ -211,7 +211,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     message.knownDecision = decision
     try {
       const result =
-        gate.handlerMonitor.isUsed && this.isObserved
+        gate.handlerMonitor.isUsed && this.hasHandler
           ? this.#handleMonitored(message)
           : this.#handler(message.source as M, message)
       if (isThenable(result)) this.#awaitHandler(result, message)
@@ -272,7 +272,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
 
   #refuseForRoom(message: ReceivedMessage): void {
     this.limiter.counters.slow++
-    this.refuse(NO_ROOM, message)
+    this.refuse(HANDLER_QUEUE_FULL, message)
   }
 
   /** Runs the handler of a message that waits for one. Returns false if it waits for something else. */

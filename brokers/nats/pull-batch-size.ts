@@ -4,7 +4,7 @@ import type { Message } from '../../src/core/message.ts'
 import type { Gate } from '../../src/gate/gate.ts'
 import type { RuleInfo } from '../../src/outcomes/rule-info.ts'
 
-/** Longest single wait. Because the policy may change and the source may be stopped meanwhile. */
+/** Longest single wait, because the policy may change and the source may be stopped meanwhile. */
 const LONGEST_WAIT_MS = 1_000
 
 /** Placeholder for any token in the probe subject. */
@@ -12,8 +12,8 @@ const ANY = '_'
 
 /**
  * Computes the number of messages to pull under limits of the whole consumer: rules `per: global` that cover all its
- * messages and throttle or retry. Because of the check before the pull, no message arrives before it may pass, and none
- * is delivered twice. Charges nothing; a message is charged when it arrives.
+ * messages and throttle or retry. Why: with a check before the pull no message arrives before it may pass, and none is
+ * delivered twice. Charges nothing; a message is charged when it arrives.
  */
 export class PullBatchSize {
   readonly #gate: Gate

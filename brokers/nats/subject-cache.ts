@@ -22,8 +22,8 @@ const MAX_BYTES = MAX_SIZES.cachedSubjectBytes
 const STRIDE = 128
 
 /**
- * Cache of subjects by their bytes. Because a client decodes a new string for each message and looking a sender up by it
- * hashes it again, a look-up by bytes takes half the time. Sets the cached string on the message, so that the client
+ * Cache of subjects by their bytes. Why: a client decodes a new string for each message, and a look-up of its sender
+ * hashes it again. A look-up by bytes takes half the time. Sets the cached string on the message, so that the client
  * decodes none. Of two subjects with the same one of `MAX_SIZES.cachedSubjects` entries, the later evicts the earlier.
  * Colliding subjects, and those longer than `MAX_SIZES.cachedSubjectBytes`, only cost the client's own decoding.
  */

@@ -4,7 +4,7 @@ import { AckSender, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts
 import { AckWindow, MAX_ACK_WINDOW } from '../../../brokers/mqtt/ack-window.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
 import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
-import { type Continue, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
+import { type ContinueReading, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
 import { Gate } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
@@ -25,7 +25,7 @@ function openAcks() {
   const client = { connected: true, options: {}, stream, _sendPacket: (packet: object) => sent.push(packet) }
   const receiving = client as unknown as ReceivingClient
   const acks = new AckSender(receiving, new KeepAlive(receiving, new FakeClock()))
-  const arrive = (messageId: number, goOn: Continue, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
+  const arrive = (messageId: number, goOn: ContinueReading, qos: 0 | 1 | 2 = 1): ReceivedMessage => {
     const packet = { topic: 'a', payload: Buffer.alloc(1), qos, messageId }
     return new ReceivedMessage(new Gate(), {}, 'a', packet, acks.connectionId, goOn, 'due')
   }

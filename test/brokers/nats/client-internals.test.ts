@@ -3,7 +3,7 @@ import {
   findMissingFields,
   headerBlockOf,
   internalsOf,
-  RedeliveryReader,
+  RedeliveryDetector,
   subjectBytesOf,
 } from '../../../brokers/nats/client-internals.ts'
 import type { JetStreamMessage, NatsMessage } from '../../../brokers/nats/index.ts'
@@ -150,14 +150,14 @@ describe('redeliveries', () => {
     ['twelve tokens', (count: number) => `$JS.ACK.hub.hash.stream.1.${count}.1.1.1.0.token`],
   ])('are recognised in a reply subject of %s', (_name, replyOf) => {
     for (const isOneConsumer of [true, false]) {
-      const reader = new RedeliveryReader(isOneConsumer)
+      const reader = new RedeliveryDetector(isOneConsumer)
       const found = [1, 1, 2, 1, 10, 11, 1].map(count => reader.isRedelivered(messageOf(replyOf(count))))
       expect(found).toEqual([false, false, true, false, true, true, false])
     }
   })
 
   it('are not seen where a client tells nothing of them', () => {
-    const reader = new RedeliveryReader(true)
+    const reader = new RedeliveryDetector(true)
     for (const reply of ['', 'a.b', '1.', '$JS.ACK.a.b.2'])
       expect(reader.isRedelivered(messageOf(reply))).toBe(false)
   })

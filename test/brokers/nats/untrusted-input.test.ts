@@ -1,6 +1,6 @@
 import { connect as connectSocket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { copyBytes } from '../../../brokers/nats/client-internals.ts'
+import { copyMessageBytes } from '../../../brokers/nats/client-internals.ts'
 import type { NatsMessage } from '../../../brokers/nats/index.ts'
 import { SenderLookup } from '../../../brokers/nats/sender-lookup.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
@@ -192,7 +192,7 @@ describe('messages of a client that fails', () => {
 
   it('keep the bytes they have where they are frozen', () => {
     const frozen = Object.freeze({ _rdata: new Uint8Array(64).subarray(0, 4), _msg: Object.freeze({}) })
-    expect(() => copyBytes(frozen as unknown as NatsMessage)).not.toThrow()
+    expect(() => copyMessageBytes(frozen as unknown as NatsMessage)).not.toThrow()
   })
 })
 
