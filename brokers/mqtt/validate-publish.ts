@@ -69,7 +69,7 @@ export function findSizeProblem(
   maximumPacketSize: number | undefined,
 ): Error | undefined {
   const max = Math.min(maximumPacketSize ?? Infinity, LARGEST_PACKET_BYTES)
-  // A character has at max three bytes in UTF-8.
+  // A character has at most three bytes in UTF-8.
   if (properties === undefined && size + 3 * topic.length + 2 * HEADER_BYTES <= max) return undefined
   const propertiesLength = propertyBytes(properties)
   const length =

@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/core/clock.ts'
 import type { JetStreamMessage } from './client-types.ts'
-import type { ReceivedMessage } from './message.ts'
+import { messageIdOf, type ReceivedMessage } from './message.ts'
 
 /**
  * Keeps held JetStream messages alive by sending `working` every third of the ack wait. Held messages are stored by an
@@ -80,15 +80,5 @@ export class AckWaitExtender {
       this.#sendWorkingForHandlers()
       if (this.#held.size > 0 || this.#inHandlers.size > 0) this.#scheduleTick()
     })
-  }
-}
-
-/** Returns an id that is the same for all deliveries of a message, or undefined if the client cannot read it. */
-export function messageIdOf(source: JetStreamMessage): string | undefined {
-  try {
-    const { stream, consumer, streamSequence } = source.info
-    return `${stream} ${consumer} ${streamSequence}`
-  } catch {
-    return undefined
   }
 }

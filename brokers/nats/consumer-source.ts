@@ -27,7 +27,7 @@ export interface PullOptions {
   readonly max_messages?: number | undefined
   /** Duration of a pull, at least 1,000 ms. Default: 30,000. */
   readonly expires?: number | undefined
-  /** Milliseconds between heartbeats of the server. Default: half of `expires`, at maxMessages 30,000. */
+  /** Milliseconds between heartbeats of the server. Default: half of `expires`, at most 30,000. */
   readonly idle_heartbeat?: number | undefined
   /** Ends when the consumer or its stream is missing, instead of waiting for it. Default: false. */
   readonly abort_on_missing_resource?: boolean | undefined

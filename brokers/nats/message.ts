@@ -119,3 +119,13 @@ export class ReceivedMessage implements Message, MessageLimits {
     return knownDecision
   }
 }
+
+/** Returns an id that is the same for all deliveries of a message, or undefined if the client cannot read it. */
+export function messageIdOf(source: JetStreamMessage): string | undefined {
+  try {
+    const { stream, consumer, streamSequence } = source.info
+    return `${stream} ${consumer} ${streamSequence}`
+  } catch {
+    return undefined
+  }
+}
