@@ -3,7 +3,6 @@ import type { Decision, Outcome } from '../../src/core/decision.ts'
 import type { MaybePromise } from '../../src/core/message.ts'
 import type { Ask } from '../../src/guard/guard.ts'
 import { brokerInternals } from './aedes-internals.ts'
-import { answerOnce } from './answer-once.ts'
 import type { BrokerContext } from './broker-context.ts'
 import { composePlainHook } from './compose-hooks.ts'
 import type { Connection } from './connection.ts'
@@ -12,6 +11,7 @@ import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
 import type { DecideOnPublish, PublishInterceptor } from './publish-interceptor.ts'
 import { refusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
+import { answerOnce } from './use-decision-once.ts'
 
 /** A PUBLISH of a client, or a will, which has no `cmd` and, if aedes restored it, the client id. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }

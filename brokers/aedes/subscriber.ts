@@ -10,12 +10,12 @@ import {
   type Delivery,
   type DeliveryDone,
 } from './aedes-internals.ts'
-import { answerOnce } from './answer-once.ts'
 import type { BrokerContext } from './broker-context.ts'
 import type { Connection } from './connection.ts'
 import type { DeliveryHook } from './delivery-hook.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
+import { answerOnce } from './use-decision-once.ts'
 
 /** Time that other subscribers wait for a full socket, and time that a recovered socket stays under observation. */
 const STALL_MS = 100
