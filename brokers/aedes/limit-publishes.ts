@@ -11,7 +11,7 @@ import { AedesMessage, type PacketLike, PublishMessage } from './message.ts'
 import type { DecideOnPublish, PublishInterceptor } from './publish-interceptor.ts'
 import { refusalError } from './refusal-error.ts'
 import type { ResourceCounter } from './resource-counter.ts'
-import { answerOnce } from './use-decision-once.ts'
+import { useDecisionOnce } from './use-decision-once.ts'
 
 /** A PUBLISH of a client, or a will, which has no `cmd` and, if aedes restored it, the client id. */
 type Packet = Parameters<Aedes['authorizePublish']>[1] & { readonly clientId?: string }
@@ -105,7 +105,7 @@ export function limitPublishes(
       isTopicUnchanged,
     )
     if (answer !== undefined && !will) {
-      connection.senderQueue.admit(message, enact, answerOnce(answer, guard))
+      connection.senderQueue.admit(message, enact, useDecisionOnce(answer, guard))
     } else if (isResent && !will) {
       connection.senderQueue.admit(message, enact, askUnlessStored(client))
     } else {

@@ -15,7 +15,7 @@ import type { Connection } from './connection.ts'
 import type { DeliveryHook } from './delivery-hook.ts'
 import { AedesMessage } from './message.ts'
 import { refusalError } from './refusal-error.ts'
-import { answerOnce } from './use-decision-once.ts'
+import { useDecisionOnce } from './use-decision-once.ts'
 
 /** Time that other subscribers wait for a full socket, and time that a recovered socket stays under observation. */
 const STALL_MS = 100
@@ -188,7 +188,7 @@ export class Subscriber {
   ): void {
     this.#markSeen(message.original)
     if (answer === undefined) senderQueue.admit(message, this.#enact)
-    else senderQueue.admit(message, this.#enact, answerOnce(answer, this.#context.guard))
+    else senderQueue.admit(message, this.#enact, useDecisionOnce(answer, this.#context.guard))
     // Retained messages wait at their source: aedes reads the next one after an answer to this one.
     if (message.isEnacted || isRetained(message.original)) return
     setImmediate(message.done)
