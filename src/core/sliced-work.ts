@@ -11,7 +11,7 @@ export interface SlicedTask {
   /** Checks the waiting messages again. */
   askAgain(): void
   /** Continues after an interruption. */
-  goOn(): void
+  runNextSlice(): void
 }
 
 /** Counts the steps of one run and decides when to yield to the event loop. */
@@ -54,7 +54,7 @@ export class SlicedWork {
     return new Slice(this.#clock)
   }
 
-  goOnLater(task: SlicedTask): void {
+  scheduleSlice(task: SlicedTask): void {
     this.#isUsed = true
     this.#later.add(task)
     this.#schedule()
@@ -96,7 +96,7 @@ export class SlicedWork {
     const [task] = this.#later
     if (task !== undefined) {
       this.#later.delete(task)
-      task.goOn()
+      task.runNextSlice()
       return true
     }
     const sweep = this.#sweeps.at(-1)

@@ -175,7 +175,7 @@ export class KeyQueue<E extends KeyQueueEntry<E>> implements SlicedTask {
     this.#onReady(this)
   }
 
-  goOn(): void {
+  runNextSlice(): void {
     this.isSliced = false
     this.#onReady(this)
   }

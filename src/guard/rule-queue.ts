@@ -199,7 +199,7 @@ export class RuleQueue implements HeldQueue {
     this.#holdBudget.work.askAgain(this.keyQueues.values())
   }
 
-  goOn(): void {}
+  runNextSlice(): void {}
 
   /** Asks about the messages of a key in turn until one is refused. */
   readonly #pump = (keyQueue: KeyQueue<QueuedItem>): void => {
@@ -212,7 +212,7 @@ export class RuleQueue implements HeldQueue {
         slice ??= this.#holdBudget.work.slice()
         if (slice.isOver()) {
           keyQueue.isSliced = true
-          this.#holdBudget.work.goOnLater(keyQueue)
+          this.#holdBudget.work.scheduleSlice(keyQueue)
           break
         }
         if (item.olderOfTopic !== undefined && item.mustFollow) {

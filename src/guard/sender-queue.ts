@@ -139,7 +139,7 @@ export class SenderQueue implements HeldQueue {
     this.#pump()
   }
 
-  goOn(): void {
+  runNextSlice(): void {
     this.#isSliced = false
     this.#pump()
   }
@@ -339,7 +339,7 @@ export class SenderQueue implements HeldQueue {
       slice ??= this.#holdBudget.work.slice()
       if (slice.isOver()) {
         this.#isSliced = true
-        this.#holdBudget.work.goOnLater(this)
+        this.#holdBudget.work.scheduleSlice(this)
         return
       }
       const entry = this.#waiting.first
