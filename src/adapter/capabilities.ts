@@ -2,7 +2,7 @@ import { UnsupportedError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Gate, PolicyChange } from '../gate/gate.ts'
 
-/** Describes rules with an outcome, such as `"retry" on publish`, that a broker or consumer cannot enact. */
+/** Describes rules with an outcome, such as `"retry" on publish`, that an adapter cannot enact: a broker, consumer or publisher. */
 export function describeUnsupported(
   adapter: string,
   outcome: string,

@@ -1,6 +1,7 @@
+import { assertSupported, describeUnsupported } from '../adapter/capabilities.ts'
 import { limit } from '../chain/rules/rule.ts'
 import type { Clock } from '../core/clock.ts'
-import { policyError, UnsupportedError } from '../core/errors.ts'
+import { policyError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect, Sender } from '../core/message.ts'
@@ -90,12 +91,9 @@ function assertPublishable(gate: Gate): void {
   )
   const outcomeProblems = Object.entries(REMEDIES).flatMap(([outcome, remedy]) => {
     const rules = gate.outcomes('publish').get(outcome as keyof typeof REMEDIES)
-    if (rules === undefined) return []
-    const names = rules.map(rule => `"${rule}"`).join(', ')
-    return [`a publisher cannot enact "${outcome}", which ${names} asks for (${remedy})`]
+    return rules === undefined ? [] : [describeUnsupported('a publisher', `"${outcome}"`, rules, remedy)]
   })
-  if (handlerProblems.length + outcomeProblems.length > 0)
-    throw new UnsupportedError([...handlerProblems, ...outcomeProblems].join('\n'))
+  assertSupported([...handlerProblems, ...outcomeProblems])
 }
 
 function within(name: string, value: number, maximum: number): number {

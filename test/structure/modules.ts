@@ -15,8 +15,8 @@ export const MODULES: Readonly<Record<string, readonly string[]>> = {
   // The policy module (YAML, schema) is loaded only on use: see LAZY_DEPENDENCIES.
   gate: ['chain', 'topic', 'stores', 'outcomes', 'algorithms', 'core'],
   guard: ['gate', 'outcomes', 'core'],
-  publish: ['guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
   adapter: ['gate', 'chain', 'outcomes', 'conditions', 'core'],
+  publish: ['adapter', 'guard', 'gate', 'chain', 'outcomes', 'topic', 'core'],
   analytics: ['gate', 'chain', 'core'],
   metrics: ['analytics', 'gate', 'chain', 'core'],
   admin: ['gate', 'analytics', 'metrics', 'policy', 'chain', 'stores', 'topic', 'core'],
