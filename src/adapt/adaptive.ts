@@ -82,15 +82,19 @@ export function adaptive(options: AdaptiveOptions = {}): Adaptive {
   if (!(Number.isSafeInteger(everyMs) && everyMs >= SHORTEST_MS && everyMs <= LONGEST_MS)) {
     throw policyError(
       'everyMs',
-      `${everyMs} is no interval`,
+      `${everyMs} is not an interval`,
       `use whole milliseconds from ${SHORTEST_MS} to a day`,
     )
   }
   const levels = options.levels ?? (options.stages === undefined ? DEFAULT_LEVELS : undefined)
   if (across !== 'node' && across !== 'fleet')
-    throw policyError('across', `${JSON.stringify(across)} is nobody`, 'use node or fleet')
+    throw policyError('across', `${JSON.stringify(across)} is not a scope of load`, 'use node or fleet')
   if (node !== undefined && !(typeof node === 'string' && NODE.test(node)))
-    throw policyError('node', 'this cannot be the name of a node', 'write 1 to 60 visible characters')
+    throw policyError(
+      'node',
+      'the name of the node is empty, too long or has spaces or control characters',
+      'write 1 to 60 visible characters',
+    )
   const listed = signalsOf(options)
   const names = new Set(listed.map(({ name }) => name))
   if (names.size < listed.length)

@@ -34,10 +34,11 @@ const FAILURES = 0.1
 export function aimd(options: AimdOptions = {}): Feedback {
   checkOptionNames(options, OPTIONS)
   const { step = (options.maxPerSecond ?? 10_000) / 50, backoff = 0.9, latencyMs = 100 } = options
-  if (!(step > 0)) throw policyError('step', `${step} is no step`, 'use a number above 0')
-  if (!(backoff > 0 && backoff < 1)) throw policyError('backoff', `${backoff} backs nothing off`, 'use 0.9')
+  if (!(step > 0)) throw policyError('step', `${step} is not a step`, 'use a number above 0')
+  if (!(backoff > 0 && backoff < 1))
+    throw policyError('backoff', `${backoff} is not a factor between 0 and 1`, 'use 0.9')
   if (!(latencyMs > 0))
-    throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
+    throw policyError('latencyMs', `${latencyMs} is not a latency`, 'use milliseconds above 0')
   return createFeedback('aimd', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     if (failed > FAILURES || meanMs > latencyMs)
       return backoff * Math.min(perSecond, donePerSecond || perSecond)

@@ -30,9 +30,9 @@ const STEEPEST = 0.5
 export function gradient(options: GradientOptions = {}): Feedback {
   checkOptionNames(options, OPTIONS)
   const { headroom = 0.1, latencyMs = 100 } = options
-  if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is no share`, 'use 0.1')
+  if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is not a share`, 'use 0.1')
   if (!(latencyMs > 0))
-    throw policyError('latencyMs', `${latencyMs} is no latency`, 'use milliseconds above 0')
+    throw policyError('latencyMs', `${latencyMs} is not a latency`, 'use milliseconds above 0')
   return createFeedback('gradient', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
     const ratio = failed > FAILURES ? STEEPEST : Math.max(STEEPEST, 1 + headroom * (1 - meanMs / latencyMs))
     if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)

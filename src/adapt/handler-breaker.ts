@@ -75,12 +75,12 @@ export function circuitBreaker(options: BreakerOptions = {}, stateKey?: string):
   const { keyOf = topicOf, failures = 0.5, least = 10, windowMs = 10_000, openMs = 5_000 } = options
   const { exceeded = 'retry', name = 'breaker' } = options
   for (const [path, value] of Object.entries({ windowMs, openMs })) {
-    if (!(value >= 1)) throw policyError(path, `${value} is no duration`, 'use milliseconds, at least 1')
+    if (!(value >= 1)) throw policyError(path, `${value} is not a duration`, 'use milliseconds, at least 1')
   }
   if (!(failures > 0 && failures < 1))
     throw policyError(
       'failures',
-      `a share of ${failures} is never passed, or always`,
+      `${failures} is not a share of failures`,
       'use one between 0 and 1, as 0.5 (50%)',
     )
   if (!(least >= 1)) throw policyError('least', `${least} cannot be counted`, 'use 10')

@@ -48,7 +48,7 @@ export function parseAmount(word: LevelWord, path: string): number {
   const amount = Number(digits) / (percent === '%' ? 100 : 1)
   if (amount > 0) return amount
   const remedy = 'write a percentage above 0, as 60%, or a number, as 1000'
-  throw policyError(path, `${JSON.stringify(text.slice(0, 60))} is no threshold`, remedy)
+  throw policyError(path, `${JSON.stringify(text.slice(0, 60))} is not a threshold`, remedy)
 }
 
 /** Returns the lowest level and those above it. Throws PolicyError. */
@@ -118,7 +118,7 @@ export function parseStages(signal: string, words: StageWords): readonly Hystere
 function parseShare(above: string, path: string): number {
   const share = parseAmount(above, path)
   if (share < 1) return share
-  throw policyError(path, `${quote(above)} is never passed`, 'write a percentage below 100, as 60%')
+  throw policyError(path, `${quote(above)} is never exceeded`, 'write a percentage below 100, as 60%')
 }
 
 function checkCount(count: number, path: string): void {

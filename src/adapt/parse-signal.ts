@@ -48,7 +48,7 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
       typeof signal.read === 'function' ? { name: signal.name, make: () => signal } : countingSignal(word)
     const full = typeof signal.read === 'function' ? signal.full : Object.values(word)[0]
     if (plan !== undefined && full !== undefined && !(full > 0)) {
-      throw policyError(path, `full: ${full} is no load`, 'give the value that counts as 100 %')
+      throw policyError(path, `full: ${full} is not a load`, 'give the value that counts as 100 %')
     }
     if (plan !== undefined) return plan
   }

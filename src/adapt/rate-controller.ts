@@ -75,18 +75,18 @@ export function createFeedback(lawName: string, options: FeedbackOptions, law: L
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
   if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= MAX_SIZES.feedbackPerSecond)) {
-    const remedy = `the least is above 0 and not above the most, which is ${MAX_SIZES.feedbackPerSecond} a second or less`
-    throw policyError('minPerSecond', `${minPerSecond} to ${maxPerSecond} is no range`, remedy)
+    const remedy = `use a lowest rate above 0 and a highest rate of at most ${MAX_SIZES.feedbackPerSecond} per second`
+    throw policyError('minPerSecond', `${minPerSecond} to ${maxPerSecond} is not a range`, remedy)
   }
   if (!(startPerSecond >= minPerSecond && startPerSecond <= maxPerSecond)) {
     throw policyError(
       'startPerSecond',
       `${startPerSecond} is not in the range`,
-      'begin between the least and the most',
+      'start between the lowest and the highest rate',
     )
   }
   if (!(everyMs >= LEAST_MS))
-    throw policyError('everyMs', `${everyMs} is no interval`, `use at least ${LEAST_MS}`)
+    throw policyError('everyMs', `${everyMs} is not an interval`, `use at least ${LEAST_MS}`)
   const reloadState = new ReloadState(
     JSON.stringify(['feedback', lawName, { ...options, clock: undefined }]),
     createRateState(startPerSecond, options.clock ?? systemClock),

@@ -43,7 +43,7 @@ export class CalendarWindow {
     if (!(Number.isInteger(from) && from >= 1 && from <= last))
       throw policyError(
         'quota',
-        `${from} is no day a ${unit} can begin on`,
+        `${from} is not a day on which a ${unit} can begin`,
         'write from day 15, or from monday',
       )
     try {

@@ -19,7 +19,7 @@ export function byName(algorithms: readonly CustomAlgorithm[]): ReadonlyMap<stri
     checkWithin(`algorithms[${index}]`, () => checkAlgorithm(algorithm))
     if (named.has(algorithm.name)) {
       const remedy = 'give each a name of its own'
-      throw policyError(`algorithms[${index}]`, `there are two algorithms "${algorithm.name}"`, remedy)
+      throw policyError(`algorithms[${index}]`, `two algorithms are named "${algorithm.name}"`, remedy)
     }
     named.set(algorithm.name, algorithm)
   }
@@ -48,13 +48,13 @@ export function checkAlgorithm(algorithm: CustomAlgorithm): void {
   }
   if (refund !== undefined && typeof refund !== 'function') {
     const remedy = 'give refund(state, nowMs, cost, limit), or leave it out'
-    throw policyError('algorithm', `refund of the algorithm ${shown} is no function`, remedy)
+    throw policyError('algorithm', `refund of the algorithm ${shown} is not a function`, remedy)
   }
   for (const word of ['lua', 'luaRefund'] as const) {
     const text = algorithm[word]
     if (text === undefined || (typeof text === 'string' && text.trim() !== '')) continue
     const remedy = 'give the body of function(state, now, cost, limit), or leave it out'
-    throw policyError('algorithm', `${word} of the algorithm ${shown} is no text`, remedy)
+    throw policyError('algorithm', `${word} of the algorithm ${shown} is not a text`, remedy)
   }
   if (!Number.isSafeInteger(stateSize) || stateSize < 1 || stateSize > MAX_SIZES.stateNumbers) {
     const remedy = `write a whole number from 1 to ${MAX_SIZES.stateNumbers}`

@@ -21,8 +21,8 @@ export interface Verdict {
   retryAfterMs: number
   /** Whole milliseconds until the key is full again. */
   resetMs: number
-  /** Set if the store did not answer: `local` for limits of this process, `nobody` if nothing was counted. */
-  fallback?: 'local' | 'nobody' | undefined
+  /** Set if the store did not answer: `local` for limits of this process, `none` if nothing was counted. */
+  fallback?: 'local' | 'none' | undefined
 }
 
 /**

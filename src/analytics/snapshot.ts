@@ -53,7 +53,7 @@ export interface Snapshot {
  */
 export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: number): Snapshot {
   if (!Object.hasOwn(RANGES, range)) {
-    throw policyError('range', `${quote(range)} is no range`, `use ${Object.keys(RANGES).join(', ')}`)
+    throw policyError('range', `${quote(range)} is not a range`, `use ${Object.keys(RANGES).join(', ')}`)
   }
   const { grain, spans } = RANGES[range]
   const fromMs = startOf(grain, nowMs) - (spans - 1) * GRAINS[grain]

@@ -69,7 +69,11 @@ function compileObject(
   parents: readonly unknown[],
 ): Condition | undefined {
   if (parents.includes(value)) {
-    problems.push({ path, message: 'the condition holds itself', remedy: 'write it out without the circle' })
+    problems.push({
+      path,
+      message: 'the condition contains itself',
+      remedy: 'write it out without the circle',
+    })
     return undefined
   }
   if (parents.length > MAX_SIZES.conditionDepth) {
@@ -88,7 +92,7 @@ function compileObject(
   const parts = compileParts(words, path, problems, [...parents, value])
   if (parts.length === 0 && problems.length === before) {
     const remedy = 'give at least one condition, or leave it out'
-    problems.push({ path, message: 'the condition says nothing, so it would always hold', remedy })
+    problems.push({ path, message: 'the condition is empty, so it would always hold', remedy })
   }
   return problems.length === before ? every(parts) : undefined
 }

@@ -59,7 +59,11 @@ export function policyError(path: string, message: string, remedy?: string): Pol
 export function checkWord(word: unknown, known: readonly string[], path: string, noun: string): void {
   if (known.includes(word as string)) return
   const shown = typeof word === 'string' ? JSON.stringify(word.slice(0, 60)) : String(word)
-  throw policyError(path, `${shown} is no ${noun}`, `use one of ${known.join(', ')}`)
+  throw policyError(
+    path,
+    `${shown} is not ${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`,
+    `use one of ${known.join(', ')}`,
+  )
 }
 
 /** Runs a check of a nested value. Prefixes the paths of its problems with `path`. */

@@ -88,10 +88,10 @@ export function checkMessage({ topic, on, sender }: Message): void {
   if (typeof topic !== 'string')
     throw policyError(
       'topic',
-      `${typeof topic} is no topic`,
+      `${typeof topic} is not a topic`,
       "give { topic: 'a/b', sender: { client: 'c1' }, size: 0 }",
     )
   checkWord(on, ACTIONS, 'on', 'action')
   if (typeof sender !== 'object' || sender === null)
-    throw policyError('sender', `${typeof sender} is no sender`, "give { client: 'c1' }, or leave it out")
+    throw policyError('sender', `${typeof sender} is not a sender`, "give { client: 'c1' }, or leave it out")
 }

@@ -112,14 +112,14 @@ export function parseQuota(text: string): Rate {
   if (rate.window === 'month') {
     const day = Number(digits)
     if (day >= 1 && day <= 31) return { ...rate, from: day }
-    throw policyError('', `${written} is no day of a month`, 'write from day 1 to from day 31')
+    throw policyError('', `${written} is not a day of the month`, 'write from day 1 to from day 31')
   }
   if (rate.window === 'week') {
     const place = WEEKDAYS.findIndex(
       name => name === word.toLowerCase() || name.slice(0, 3) === word.toLowerCase(),
     )
     if (place >= 0) return { ...rate, from: place + 1 }
-    throw policyError('', `${written} is no day of a week`, 'write from monday, or from another weekday')
+    throw policyError('', `${written} is not a day of the week`, 'write from monday, or from another weekday')
   }
   throw policyError('', `${written} has no effect here`, 'only months and weeks may begin on another day')
 }

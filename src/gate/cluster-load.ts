@@ -57,7 +57,7 @@ export class StoreClusterLoad implements ClusterLoad {
       return this.#liveLoads(sharedEntries)
     } catch (err) {
       if (!this.#isFailing && !this.#hasLeft)
-        logger.warn({ err }, 'the load of other nodes is not known now: limits go by that of this node')
+        logger.warn({ err }, 'the load of other nodes is unknown: limits follow the load of this node only')
       this.#isFailing = true
       return undefined
     }

@@ -54,7 +54,7 @@ export function banEntryType(senderOverrides: SenderOverrides): EntryType<BanOpt
       if (!OUTCOMES.includes(outcome)) {
         throw policyError(
           'outcome',
-          `${JSON.stringify(outcome)} is no end of a ban`,
+          `${JSON.stringify(outcome)} is not an outcome of a ban`,
           `use one of ${OUTCOMES.join(', ')}`,
         )
       }
@@ -170,7 +170,11 @@ export function exemptionEntryType(
     kind: 'exemption',
     parse(given) {
       if (typeof given.name !== 'string' || given.name === '') {
-        throw policyError('name', 'a run-time exemption needs a name', 'it is listed and removed by it')
+        throw policyError(
+          'name',
+          'a runtime exemption needs a name',
+          'give it one: it is listed and removed by its name',
+        )
       }
       const { topics, clients, devices, users, apiKeys, roles, ips, when } = given
       if (

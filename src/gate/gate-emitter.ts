@@ -29,7 +29,7 @@ function checkEvent(event: string, listener: unknown): void {
     throw policyError('event', `a gate has no event \`${String(event).slice(0, 60)}\``, remedy)
   }
   if (typeof listener !== 'function')
-    throw policyError(event, 'its listener is no function', 'give a function')
+    throw policyError(event, 'the listener is not a function', 'give a function')
 }
 
 type Listener<Name extends keyof GateEvents> = (...args: GateEvents[Name]) => void

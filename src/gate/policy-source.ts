@@ -33,7 +33,11 @@ export async function watchFiles(
   clock: Clock,
 ): Promise<() => Promise<void>> {
   if (source.files.length === 0) {
-    throw policyError('watch', 'the policy is no file that could be watched', 'give its path, or call apply')
+    throw policyError(
+      'watch',
+      'the policy is not a file, so it cannot be watched',
+      'give its path, or call apply',
+    )
   }
   const { watchPolicy } = await import('../policy/index.ts')
   // Signals belong to the program.

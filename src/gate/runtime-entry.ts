@@ -66,7 +66,7 @@ function checkText(path: string, text: unknown): void {
   if (typeof text === 'string' && text.trim() !== '' && text.length <= MAX_SIZES.reasonChars) return
   throw policyError(
     path,
-    `\`${path}\` says nothing or too much`,
+    `\`${path}\` is empty or too long`,
     `write 1 to ${MAX_SIZES.reasonChars} characters`,
   )
 }

@@ -18,7 +18,7 @@ export function checkMiddleware(given: unknown): void {
   const maker = (limit ?? rate) === undefined ? 'limit, quota, exempt or adaptive return' : 'limit(…) returns'
   const remedy =
     part === undefined ? `give what ${maker}, or a function (message, next)` : `give its \`${part}\``
-  throw policyError('', `gate.use was given ${describeKind(given)}, which is no middleware`, remedy)
+  throw policyError('', `gate.use was given ${describeKind(given)}, which is not middleware`, remedy)
 }
 
 function describeKind(given: unknown): string {
@@ -46,14 +46,15 @@ export function checkLimits({ entries, exemptions, adaptive, source }: CompiledP
   if (problems.length > 0) throw new PolicyError(problems)
 }
 
-const NODE_REMEDY = 'write across: node, or use a store whose nodes tell each other, as Redis or SQLite'
+const NODE_REMEDY =
+  'write across: node, or use a store that shares entries between nodes, such as Redis or SQLite'
 
 /** Returns the reason why adaptive() cannot use the load of all nodes of a store. Memory stores have this node only. */
 function findAcrossProblem(middleware: Middleware, store: Store): string | undefined {
   const meta = metaOf(middleware)
   if (meta?.kind !== 'scale' || meta.across === 'node') return undefined
   if (store.sharedEntries !== undefined || store instanceof MemoryStore) return undefined
-  return `by the ${store.name} store nodes cannot tell each other their load`
+  return `the ${store.name} store does not share the load of nodes`
 }
 
 /** Checks that a store supports the limit of a middleware. Throws PolicyError. */
@@ -80,5 +81,9 @@ export function checkSameStore(policy: CompiledPolicy, opened: StoreSpec): void 
 /** Checks that a policy has the dialect of the middleware added in code. Throws PolicyError. */
 export function checkDialect(policy: CompiledPolicy, dialect: Dialect): void {
   if (policy.dialect === dialect) return
-  throw policyError('dialect', `the gate's own middleware reads ${dialect}`, `write dialect: ${dialect}`)
+  throw policyError(
+    'dialect',
+    `middleware added with gate.use is for ${dialect}`,
+    `write dialect: ${dialect}`,
+  )
 }

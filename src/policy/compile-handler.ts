@@ -113,7 +113,7 @@ function patternOf(topic: string | undefined, dialect: Dialect, report: Report):
 function perSecond(text: string): number {
   const rate = parseRate(text)
   if (rate.count === Infinity || rate.burst !== undefined || rate.bytes || rate.per !== undefined)
-    throw policyError('', `"${text}" is no plain rate of messages`, 'write it as 100/s')
+    throw policyError('', `"${text}" is not a plain rate of messages`, 'write it as 100/s')
   return (rate.count * 1000) / rate.periodMs
 }
 

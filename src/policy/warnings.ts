@@ -97,7 +97,7 @@ function warnOfRule(
   warnOfCondition(rule.when, [on], dialect, `${path}.when`, warn)
   warnOfSenders(rule, path, document, warn)
   if (rule.quota !== undefined && outcome === 'throttle') {
-    const remedy = 'use drop or reject: a quota is whole again only when its window ends'
+    const remedy = 'use drop or reject: a quota refills only when its window ends'
     warn(`${path}.exceeded`, 'a quota that throttles holds senders for hours', remedy)
   }
   const most = capacityOf(rule)
@@ -252,7 +252,7 @@ function warnOfUnboundedExemption(
   if (dialect === 'mqtt' && topics.length > 0 && topics.every(topic => topic.startsWith('$SYS'))) return
   if (limit === undefined) {
     const remedy = 'add limit: 10/s per client, or name the senders it is for'
-    warn(path, 'whoever sends this passes all rules without bound', remedy)
+    warn(path, 'every client that sends this passes all rules without a limit', remedy)
     return
   }
   const scopes = (parseRate(limit).per ?? 'global').split(',')

@@ -50,7 +50,7 @@ it('a broker under load lowers its limits, raises them again, and takes nothing 
         await sleep(150)
       }
     })()
-    // What starting all of this took is no load.
+    // What starting all of this took is not a load.
     await until(() => (load.report().load ?? 1) < 0.4, { timeoutMs: 60_000, what: 'rest' })
     await until(() => load.report().scaled === undefined, {
       timeoutMs: 60_000,

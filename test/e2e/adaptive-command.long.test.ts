@@ -61,7 +61,7 @@ it('topicgate broker lowers its limits under a flood, raises them after it, and 
   delays.enable()
   const isStarved = (): boolean => delays.mean / 1e6 - 20 > STARVED_MS
 
-  // What starting takes is no load. On a machine that starves the broker its limits are low from the beginning.
+  // What starting takes is not a load. On a machine that starves the broker its limits are low from the beginning.
   await sleep(3 * EVERY_MS)
   delays.reset()
   await sleep(3 * EVERY_MS)

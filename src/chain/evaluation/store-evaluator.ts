@@ -207,7 +207,7 @@ export function combineStep(
 }
 
 function nobodyCounted({ fallback }: Verdict): boolean {
-  return fallback === 'nobody'
+  return fallback === 'none'
 }
 
 /** Verdict of an exemption without a limit of its own. */

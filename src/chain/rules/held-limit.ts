@@ -73,18 +73,18 @@ export function heldKindOf(options: object): HeldKind | undefined {
 export function heldMeta(options: HeldOptions, held: HeldKind): HeldMeta {
   const { name, per, exceeded = 'reject', enabled = true } = options
   if (typeof name !== 'string' || name === '')
-    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+    throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   const others = ['rate', 'limit', 'quota', 'inFlight', 'cost', 'burst', 'algorithm', ...HELD_KINDS]
   for (const word of others)
     if (word !== held && (options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
       throw policyError(
         word,
-        `\`${held}\` counts what is held at once and has no \`${word}\``,
+        `\`${held}\` limits what is held at once and does not support \`${word}\``,
         'write two rules: every matching rule is applied',
       )
   checkOptionNames(options, OPTIONS)
   if (options.on !== undefined && options.on !== HELD_ACTIONS[held])
-    throw policyError('on', `\`${held}\` is asked on ${HELD_ACTIONS[held]}`, 'remove `on`')
+    throw policyError('on', `\`${held}\` applies to the action ${HELD_ACTIONS[held]} only`, 'remove `on`')
   if (!OUTCOMES.includes(exceeded))
     throw policyError(
       'exceeded',

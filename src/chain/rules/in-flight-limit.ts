@@ -28,14 +28,14 @@ export interface InFlightMeta extends HandlerMeta {
 export function inFlightMeta(options: InFlightOptions): InFlightMeta {
   const { name, inFlight, per, exceeded = 'throttle', enabled = true } = options
   if (typeof name !== 'string' || name === '')
-    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+    throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (!(Number.isSafeInteger(inFlight) && inFlight >= 1))
     throw policyError('inFlight', `${String(inFlight)} is not a whole number from 1`, 'write inFlight: 5')
   for (const word of ['limit', 'rate', 'cost', 'burst', 'algorithm'])
     if ((options as unknown as Readonly<Record<string, unknown>>)[word] !== undefined)
       throw policyError(
         word,
-        '`inFlight` counts handlers at work and has none',
+        '`inFlight` limits concurrent handlers and does not support it',
         'write two rules: every matching rule is applied',
       )
   checkOptionNames(options, OPTIONS)

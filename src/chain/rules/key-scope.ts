@@ -75,7 +75,7 @@ export function findScopeProblem(scope: string, captures: readonly string[]): st
   if (scope.startsWith('header.') && scope.length > 'header.'.length) return undefined
   if (NETWORK.test(scope)) {
     return prefixesOf(scope) === undefined
-      ? `${scope} is no prefix length; write ip/24, or ip/24/56 for IPv4 and IPv6`
+      ? `${scope} is not a prefix length; write ip/24, or ip/24/56 for IPv4 and IPv6`
       : undefined
   }
   const known = [...SCOPE_WORDS, 'ip/24', 'header.NAME', ...captures]

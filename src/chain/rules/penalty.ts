@@ -97,7 +97,7 @@ export function compilePenalty(spec: PenaltySpec | undefined, ofRule = false): P
   if (!SUBJECT_PARTS.includes(per)) {
     problems.push({
       path: 'per',
-      message: `${JSON.stringify(per)} is nobody`,
+      message: `${JSON.stringify(per)} is not a part of a sender`,
       remedy: `use one of ${SUBJECT_PARTS.join(', ')}`,
     })
   }

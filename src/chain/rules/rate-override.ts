@@ -38,7 +38,7 @@ export function parseOverrideEffect(text: string): OverrideEffect {
   if (rate.per !== undefined) {
     throw policyError(
       '',
-      `"per ${rate.per}" stands in the limit`,
+      `"per ${rate.per}" is part of the limit`,
       'leave it out: the rule says what it counts by',
     )
   }

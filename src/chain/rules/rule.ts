@@ -202,7 +202,7 @@ export function quota(options: QuotaOptions): Middleware {
   if (!rolling && rate.window === undefined && rate.count !== Infinity) {
     throw policyError(
       path,
-      `"${text}" is no calendar window`,
+      `"${text}" is not a calendar window`,
       'write N/day, N/week, N/month or N/year, or window: rolling',
     )
   }
@@ -243,7 +243,7 @@ function rateOf(
   alias: string | undefined,
 ): { readonly path: string; readonly text: string; readonly rate: Rate } {
   if (own !== undefined && alias !== undefined)
-    throw policyError('rate', `\`${name}\` says the same`, 'write one of them')
+    throw policyError('rate', `\`${name}\` is set, too`, 'write one of them')
   const path = alias === undefined ? name : 'rate'
   const text = own ?? alias
   if (text === undefined) {
@@ -265,10 +265,14 @@ function meta(
   specOf: LimitSpecOf,
 ): Middleware {
   if (typeof options.name !== 'string' || options.name === '') {
-    throw policyError('name', 'a rule needs a name', 'its state lives under it: give each rule its own')
+    throw policyError(
+      'name',
+      'a rule needs a name',
+      'its counters are stored under it: give each rule its own',
+    )
   }
   if (rate.per !== undefined)
-    throw policyError(path, `"per ${rate.per}" stands in the rate`, `write per: ${rate.per}`)
+    throw policyError(path, `"per ${rate.per}" is part of the rate`, `write per: ${rate.per}`)
   const { on = 'publish' } = options
   checkWord(on, ACTIONS, 'on', 'action')
   // A rate in bytes counts bytes unless a cost is given.
@@ -334,5 +338,5 @@ function tagged(kind: string, name: string, made: LimitMeta | SizeMeta | Unchang
 
 function fallbackOf(word: Fallback): Fallback {
   if (FALLBACKS.includes(word)) return word
-  throw policyError('fallback', `"${String(word)}" is no fallback`, `use one of ${FALLBACKS.join(', ')}`)
+  throw policyError('fallback', `"${String(word)}" is not a fallback`, `use one of ${FALLBACKS.join(', ')}`)
 }

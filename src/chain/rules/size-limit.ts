@@ -66,7 +66,7 @@ export function sizeMeta(options: SizeOptions): SizeMeta {
   checkOptionNames(options, SIZE)
   const { name, description, on = 'publish', message, shadow = false } = options
   if (typeof name !== 'string' || name === '')
-    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+    throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (on !== 'publish' && on !== 'deliver')
     throw policyError('on', `a ${String(on)} has no size`, 'use publish or deliver')
   const maxBytes = checkWithin('maxSize', () => parseBytes(options.maxSize))

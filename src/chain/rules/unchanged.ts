@@ -74,7 +74,7 @@ export function unchangedMeta(options: UnchangedOptions): UnchangedMeta {
   checkOptionNames(options, UNCHANGED)
   const { name, description, on = 'publish', unchanged: outcome, per = 'client', shadow = false } = options
   if (typeof name !== 'string' || name === '')
-    throw policyError('name', 'a rule needs a name', 'its refusals go by it: give each rule its own')
+    throw policyError('name', 'a rule needs a name', 'its refusals contain it: give each rule its own')
   if (on !== 'publish') {
     const message = `\`unchanged\` compares what is published, not a ${String(on)}`
     throw policyError('on', message, 'remove `on`')

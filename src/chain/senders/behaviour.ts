@@ -51,18 +51,18 @@ export function compileBehaviour(spec: BehaviourSpec | undefined): CompiledBehav
   if (good !== undefined && good < 1)
     problems.push({
       path: 'good',
-      message: `x${good} punishes who behaves`,
+      message: `x${good} would lower the limits of good senders`,
       remedy: 'write 1 or more, as 1.2',
     })
   if (abusive !== undefined && abusive > 1)
     problems.push({
       path: 'abusive',
-      message: `x${abusive} rewards abuse`,
+      message: `x${abusive} would raise the limits of abusive senders`,
       remedy: 'write 1 or less, as 0.3',
     })
   if (!SUBJECT_PARTS.includes(per)) {
     const remedy = `use one of ${SUBJECT_PARTS.join(', ')}`
-    problems.push({ path: 'per', message: `${JSON.stringify(per)} is nobody`, remedy })
+    problems.push({ path: 'per', message: `${JSON.stringify(per)} is not a part of a sender`, remedy })
   }
   if (good === undefined || abusive === undefined || problems.length > 0) throw new PolicyError(problems)
   return { factors: { good, usual: 1, abusive }, per }

@@ -39,7 +39,7 @@ export function parseSubject(subject: Subject): SubjectKey {
   const [part] = named
   const text = part && subject[part]
   if (part === undefined || named.length > 1 || typeof text !== 'string' || text === '') {
-    const message = named.length > 1 ? `${named.join(' and ')} cannot be combined` : 'nobody is named'
+    const message = named.length > 1 ? `${named.join(' and ')} cannot be combined` : 'no sender is named'
     throw policyError('', message, `name one of ${SUBJECT_PARTS.join(', ')}`)
   }
   // A stored key is already hashed.

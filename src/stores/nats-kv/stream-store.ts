@@ -219,7 +219,9 @@ export class NatsStreamStore implements Store {
 
   #check(limit: Limit): void {
     const problem =
-      limit.algorithm === 'sliding-log' ? this.refuses(limit) : `a NATS stream is no ${limit.algorithm}`
+      limit.algorithm === 'sliding-log'
+        ? this.refuses(limit)
+        : `a NATS stream cannot count a ${limit.algorithm}`
     if (problem !== undefined) throw new StoreError(`nats: ${problem}`)
   }
 

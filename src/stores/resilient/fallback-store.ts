@@ -96,5 +96,5 @@ export class FallbackStore {
 function uncountedVerdict({ limit }: Charge, allowed: boolean): Verdict {
   const waitMs = allowed ? 0 : RETRY_MS
   const remaining = allowed ? limit.capacity : 0
-  return { allowed, remaining, retryAfterMs: waitMs, resetMs: waitMs, fallback: 'nobody' }
+  return { allowed, remaining, retryAfterMs: waitMs, resetMs: waitMs, fallback: 'none' }
 }

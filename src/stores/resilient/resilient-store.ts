@@ -133,7 +133,7 @@ export class ResilientStore implements Store {
     try {
       return await withTimeout(this.#clock, OPERATOR_TIMEOUT_MS, () => this.#store.forget(selector))
     } catch (cause) {
-      const remedy = 'try again once it is in reach'
+      const remedy = 'try again when it can be reached'
       throw new StoreError(`the ${this.name} store did not forget: ${wordsOf(cause)} (${remedy})`, { cause })
     }
   }
@@ -142,7 +142,8 @@ export class ResilientStore implements Store {
   async health(): Promise<StoreHealth> {
     const { state } = this
     const { fallback } = this.#settings
-    if (state === 'open') return { ok: false, state, fallback, detail: this.#causes.last ?? 'out of reach' }
+    if (state === 'open')
+      return { ok: false, state, fallback, detail: this.#causes.last ?? 'the store does not answer' }
     const health = await this.#readHealth()
     return { ...health, ok: health.ok && this.state === 'closed', state: this.state, fallback }
   }

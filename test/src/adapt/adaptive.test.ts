@@ -339,7 +339,7 @@ describe('a gate', () => {
 
 describe('adaptive()', () => {
   it.each([
-    [{ everyMs: 5 }, /everyMs: 5 is no interval/],
+    [{ everyMs: 5 }, /everyMs: 5 is not an interval/],
     [{ everyMs: Number.NaN }, /everyMs/],
     [{ signals: [] }, /there are 0 signals/],
     [{ signals: ['disk'] }, /signals\[0\]: "disk" is not a signal/],
@@ -349,7 +349,7 @@ describe('adaptive()', () => {
       { signals: Array.from({ length: 17 }, (_, n) => ({ name: `${n}`, read: () => 0 })) },
       /there are 17 signals/,
     ],
-    [{ signal: { name: 'x', full: 0, read: () => 0 } }, /full: 0 is no load/],
+    [{ signal: { name: 'x', full: 0, read: () => 0 } }, /full: 0 is not a load/],
     [{ stages: { disk: { '10%': 1 } } }, /stages\.disk: there is no such signal/],
     [{ levels: {} }, /levels: there are 0/],
   ] as const)('refuses %o', (options, message) => {

@@ -128,8 +128,8 @@ describe('signals reported by brokers', () => {
   })
 
   it.each([
-    [{ 'queue-depth': 0 }, /full: 0 is no load/],
-    [{ 'queue-depth': Number.NaN }, /full: NaN is no load/],
+    [{ 'queue-depth': 0 }, /full: 0 is not a load/],
+    [{ 'queue-depth': Number.NaN }, /full: NaN is not a load/],
     [{ 'error-rate': 5 }, /is not a signal/],
     [{ 'queue-depth': 1, 'consumer-lag': 1 }, /is not a signal/],
     [{}, /is not a signal/],

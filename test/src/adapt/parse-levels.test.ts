@@ -34,7 +34,7 @@ describe('adaptive levels and stages', () => {
     [{ high: 1001 }, /levels\.high: "1001" is not a factor/],
     [{ high: '1 up to 30%' }, /levels\.high: the last level has a bound/],
     [{ low: '1 up to 130%', high: 1 }, /levels\.low: a load is never above 100%/],
-    [{ low: '1 up to nothing', high: 1 }, /levels\.low: "nothing" is no threshold/],
+    [{ low: '1 up to nothing', high: 1 }, /levels\.low: "nothing" is not a threshold/],
     [{ low: '1 up to 1 up to 2', high: 1 }, /two bounds/],
     [{ low: '1 up to 30%', medium: '1 up to 20%', high: 1 }, /levels\.medium: its bound is not above/],
     [Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`l${n}`, 1])), /there are 17 of them/],
@@ -44,7 +44,7 @@ describe('adaptive levels and stages', () => {
 
   it('refuse invalid stages', () => {
     expect(() => parseStages('cpu', {})).toThrow(/stages\.cpu: there are 0/)
-    expect(() => parseStages('cpu', { '0%': 1 })).toThrow(/stages\.cpu: "0%" is no threshold/)
+    expect(() => parseStages('cpu', { '0%': 1 })).toThrow(/stages\.cpu: "0%" is not a threshold/)
     expect(() => parseStages('cpu', { '60%': 'half' })).toThrow(/stages\.cpu: "half" is not a factor/)
   })
 })

@@ -74,11 +74,11 @@ describe('the first day of a quota', () => {
   })
 
   it.each([
-    ['10/month from day 32', '"from day 32" is no day of a month'],
-    ['10/month from day 0', '"from day 0" is no day of a month'],
-    ['10/month from monday', '"from monday" is no day of a month'],
-    ['10/week from day 3', '"from day 3" is no day of a week'],
-    ['10/week from someday', '"from someday" is no day of a week'],
+    ['10/month from day 32', '"from day 32" is not a day of the month'],
+    ['10/month from day 0', '"from day 0" is not a day of the month'],
+    ['10/month from monday', '"from monday" is not a day of the month'],
+    ['10/week from day 3', '"from day 3" is not a day of the week'],
+    ['10/week from someday', '"from someday" is not a day of the week'],
     ['10/day from monday', '"from monday" has no effect here'],
     ['10/year from day 3', '"from day 3" has no effect here'],
     ['10/month from the start', 'is not a rate'],

@@ -257,9 +257,9 @@ describe('an invalid algorithm', () => {
     [{ step }, '"undefined" cannot be the name'],
     [{ name: 'token-bucket', step }, 'there is an algorithm "token-bucket" already'],
     [{ name: 'mine' }, 'the algorithm "mine" has no step'],
-    [{ name: 'mine', step, refund: 1 }, 'refund of the algorithm "mine" is no function'],
-    [{ name: 'mine', step, lua: ' ' }, 'lua of the algorithm "mine" is no text'],
-    [{ name: 'mine', step, luaRefund: '' }, 'luaRefund of the algorithm "mine" is no text'],
+    [{ name: 'mine', step, refund: 1 }, 'refund of the algorithm "mine" is not a function'],
+    [{ name: 'mine', step, lua: ' ' }, 'lua of the algorithm "mine" is not a text'],
+    [{ name: 'mine', step, luaRefund: '' }, 'luaRefund of the algorithm "mine" is not a text'],
     [{ name: 'mine', step, stateSize: 0 }, 'stateSize of the algorithm "mine" is 0'],
     [{ name: 'mine', step, stateSize: 1.5 }, 'stateSize of the algorithm "mine" is 1.5'],
   ])('is refused: %o', (algorithm, says) => {

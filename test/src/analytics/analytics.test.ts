@@ -165,7 +165,7 @@ describe('analytics', () => {
   it('rejects an unknown range and lists the valid ones', () => {
     const { analytics } = stage()
     for (const range of ['30d', 'toString', '']) {
-      expect(() => analytics.snapshot(range as '1h')).toThrow(/range: .* is no range \(use 1h, 24h, 7d\)/)
+      expect(() => analytics.snapshot(range as '1h')).toThrow(/range: .* is not a range \(use 1h, 24h, 7d\)/)
     }
   })
 

@@ -55,7 +55,7 @@ describe('an exemption', () => {
   })
   it('with no action or an unknown one is refused', () => {
     expect(() => exempt({ users: ['u'], on: 'login' as 'connect' })).toThrow(PolicyError)
-    expect(() => exempt({ users: ['u'], on: [] })).toThrow(/on: "" is no action/)
+    expect(() => exempt({ users: ['u'], on: [] })).toThrow(/on: "" is not an action/)
   })
   it('of a policy supports `on` as well', async () => {
     const gate = await Gate.fromPolicy({

@@ -176,11 +176,14 @@ describe('the rate of a rule', () => {
   })
 
   it.each([
-    [{ name: 'r', limit: '1/s', rate: '2/s' }, 'rate: `limit` says the same (write one of them)'],
+    [{ name: 'r', limit: '1/s', rate: '2/s' }, 'rate: `limit` is set, too (write one of them)'],
     [{ name: 'r' }, "limit: the rule has no rate (write limit: '10/s')"],
     [{ name: 'r', limit: 'ten' }, 'limit: '],
     [{ name: 'r', rate: 'ten' }, 'rate: '],
-    [{ name: 'r', limit: '1/s', on: 'publihs' }, 'on: "publihs" is no action (use one of publish, subscribe'],
+    [
+      { name: 'r', limit: '1/s', on: 'publihs' },
+      'on: "publihs" is not an action (use one of publish, subscribe',
+    ],
   ])('%j: %s', async (options, message) => {
     expect(await problemOf(() => core.limit(options as Any))).toContain(message)
   })
@@ -190,13 +193,13 @@ describe('gate.use', () => {
   it.each([
     [
       { name: 'r', limit: '1/s' },
-      'gate.use was given an object, which is no middleware (give what limit(…) returns',
+      'gate.use was given an object, which is not middleware (give what limit(…) returns',
     ],
-    [undefined, 'gate.use was given nothing, which is no middleware'],
-    ['not/a/pattern/alone', 'gate.use was given nothing, which is no middleware'],
-    [core.aimd(), 'gate.use was given an object, which is no middleware (give its `admit`)'],
-    [core.circuitBreaker(), 'gate.use was given an object, which is no middleware (give its `guard`)'],
-    [[core.exempt({ clients: ['c'] })], 'gate.use was given a list, which is no middleware'],
+    [undefined, 'gate.use was given nothing, which is not middleware'],
+    ['not/a/pattern/alone', 'gate.use was given nothing, which is not middleware'],
+    [core.aimd(), 'gate.use was given an object, which is not middleware (give its `admit`)'],
+    [core.circuitBreaker(), 'gate.use was given an object, which is not middleware (give its `guard`)'],
+    [[core.exempt({ clients: ['c'] })], 'gate.use was given a list, which is not middleware'],
   ])('refuses values that are not middleware at once', async (given, message) => {
     expect(await problemOf(() => new core.Gate().use(given as Any))).toContain(message)
   })
@@ -255,9 +258,9 @@ describe('a message in code', () => {
   })
 
   it.each([
-    [{ topic: 'a', size: 1, on: 'publihs' }, 'on: "publihs" is no action'],
-    [{ size: 1 }, 'topic: undefined is no topic'],
-    [{ topic: 'a', size: 1, sender: 'c1' }, 'sender: string is no sender'],
+    [{ topic: 'a', size: 1, on: 'publihs' }, 'on: "publihs" is not an action'],
+    [{ size: 1 }, 'topic: undefined is not a topic'],
+    [{ topic: 'a', size: 1, sender: 'c1' }, 'sender: string is not a sender'],
   ])('%j is refused', async (given, message) => {
     expect(await problemOf(() => gate.check(given as Any))).toContain(message)
   })

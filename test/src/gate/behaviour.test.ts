@@ -228,10 +228,10 @@ describe('behaviour', () => {
   })
 
   it.each([
-    [{ good: 0.9 }, 'behaviour.good: x0.9 punishes who behaves'],
-    [{ abusive: 2 }, 'behaviour.abusive: x2 rewards abuse'],
+    [{ good: 0.9 }, 'behaviour.good: x0.9 would lower the limits of good senders'],
+    [{ abusive: 2 }, 'behaviour.abusive: x2 would raise the limits of abusive senders'],
     [{ abusive: 'none' }, 'behaviour.abusive: "none" is not a factor'],
-    [{ per: 'role' }, 'behaviour.per: "role" is nobody'],
+    [{ per: 'role' }, 'behaviour.per: "role" is not a part of a sender'],
   ])('is refused as %j', (behaviour, text) => {
     expect(() => new Gate({ behaviour: behaviour as never })).toThrow(PolicyError)
     expect(() => new Gate({ behaviour: behaviour as never })).toThrow(text)

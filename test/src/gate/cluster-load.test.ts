@@ -409,11 +409,11 @@ describe('a node', () => {
     expect(node.scale.report().fleet).toEqual({ nodes: 1, failures: 0 })
     const gate = new Gate({ store: withNotes(undefined) })
     expect(() => gate.use(adaptive({ across: 'fleet' }))).toThrow(
-      'across: by the own store nodes cannot tell each other their load (write across: node, or use a store whose nodes tell each other, as Redis or SQLite)',
+      'across: the own store does not share the load of nodes (write across: node, or use a store that shares entries between nodes, such as Redis or SQLite)',
     )
     const policy = 'version: 1\nadaptive:\n  across: fleet\nrules:\n  - { name: r, limit: 1/s }\n'
     await expect(Gate.fromPolicy(policy, { store: withNotes(undefined) })).rejects.toThrow(
-      /3:11: adaptive\.across: by the own store/,
+      /3:11: adaptive\.across: the own store/,
     )
     await gate.close()
   })
@@ -421,7 +421,7 @@ describe('a node', () => {
   it('has a readable name', () => {
     node = new Node('a', new MemoryStore({ clock }), clock)
     for (const name of ['', ' ', 'a b', 'x'.repeat(61), 'a\nb'])
-      expect(() => adaptive({ across: 'fleet', node: name })).toThrow(/node: this cannot be the name/)
-    expect(() => adaptive({ across: 'all' as 'fleet' })).toThrow(/across: "all" is nobody/)
+      expect(() => adaptive({ across: 'fleet', node: name })).toThrow(/node: the name of the node/)
+    expect(() => adaptive({ across: 'all' as 'fleet' })).toThrow(/across: "all" is not a scope of load/)
   })
 })

@@ -152,9 +152,9 @@ describe('an override', () => {
   it.each([
     [{ client: 'c', limit: 'much' }, 'limit: "much" is not a rate'],
     [{ client: 'c', limit: 'x0' }, 'limit: "x0" is not a factor'],
-    [{ client: 'c', limit: '5/s per device' }, 'limit: "per device" stands in the limit'],
+    [{ client: 'c', limit: '5/s per device' }, 'limit: "per device" is part of the limit'],
     [{ client: 'c', limit: 'x2', rules: ['q'] }, 'rules: there is no rule "q"'],
-    [{ limit: 'x2' }, 'nobody is named'],
+    [{ limit: 'x2' }, 'no sender is named'],
   ])('is refused as %j', async (options, message) => {
     const { gate } = gateAt()
     await expect(gate.overrides.add({ ...options, reason: 'x' })).rejects.toThrow(message)

@@ -163,7 +163,7 @@ describe('a gate with an unreachable store', () => {
     expect((await gate.explain(message())).limits.map(({ fallback }) => fallback)).toEqual([
       'local',
       'local',
-      'nobody',
+      'none',
     ])
   })
 
@@ -210,7 +210,7 @@ describe('a gate that watches its policy', () => {
 
   it('needs a file to watch', async () => {
     await expect(Gate.fromPolicy({ rules: [] }, { watch: true })).rejects.toThrow(
-      'no file that could be watched',
+      'not a file, so it cannot be watched',
     )
   })
 })

@@ -48,7 +48,7 @@ describe('a policy', () => {
 
   it('is not read with algorithms that cannot be used', async () => {
     for (const [algorithms, says] of [
-      [[once, { ...once }], 'algorithms[1]: there are two algorithms "once"'],
+      [[once, { ...once }], 'algorithms[1]: two algorithms are named "once"'],
       [[{ ...once, name: 'quota' }], 'algorithms[0].algorithm: there is an algorithm "quota" already'],
       [[{ name: 'mine' } as CustomAlgorithm], 'has no step'],
     ] as const) {

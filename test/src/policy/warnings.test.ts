@@ -143,7 +143,7 @@ const CASES: readonly (readonly [title: string, document: object, warning: strin
   [
     'an exemption by topic without bound',
     { rules: [client], exempt: [{ topics: ['alarms/#'] }] },
-    'exempt[0]: whoever sends this passes all rules without bound',
+    'exempt[0]: every client that sends this passes all rules without a limit',
   ],
   [
     'an exemption bounded by what the sender writes',

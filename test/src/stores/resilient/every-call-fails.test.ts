@@ -81,7 +81,7 @@ describe('fail every store call in turn', () => {
             fallbacks += fellBack.length
             for (const { by, allowed } of fellBack) {
               const counted = fallback === 'memory' || fallback === 'degraded'
-              expect(by.every(word => word === (counted ? 'local' : 'nobody'))).toBe(true)
+              expect(by.every(word => word === (counted ? 'local' : 'none'))).toBe(true)
               if (!counted) expect(allowed.every(word => word === (fallback === 'allow'))).toBe(true)
             }
           }

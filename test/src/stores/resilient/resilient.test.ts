@@ -147,7 +147,7 @@ describe('a resilient store', () => {
     expect(await admitted(open({ fallback: 'degraded', nodes: 4 }), 30)).toBe(2)
     expect(await admitted(open({ fallback: 'degraded', nodes: 100 }), 30)).toBe(1)
     expect(await ask(open({ fallback: 'deny' }), one())).toEqual([
-      { allowed: false, remaining: 0, retryAfterMs: 1_000, resetMs: 1_000, fallback: 'nobody' },
+      { allowed: false, remaining: 0, retryAfterMs: 1_000, resetMs: 1_000, fallback: 'none' },
     ])
   })
 
@@ -257,7 +257,7 @@ describe('a resilient store', () => {
     }
     expect(inner.calls).toHaveLength(MAX_SIZES.pendingStoreDecisions)
     expect(answers.filter(answer => answer instanceof Promise)).toHaveLength(MAX_SIZES.pendingStoreDecisions)
-    expect(answers.at(-1)).toMatchObject([{ allowed: false, fallback: 'nobody' }])
+    expect(answers.at(-1)).toMatchObject([{ allowed: false, fallback: 'none' }])
     for (const run of due.splice(1)) run()
     const verdicts = await Promise.all(answers)
     expect(verdicts.flat()).toHaveLength(MAX_SIZES.pendingStoreDecisions + 100)
@@ -269,7 +269,7 @@ describe('a resilient store', () => {
     const store = open({ fallback: 'allow' })
     const owed = [store.decide([one()], { commit: true }), store.decide([one('memory')], { commit: false })]
     const closed = store.close()
-    expect(await Promise.all(owed)).toMatchObject([[{ fallback: 'nobody' }], [{ fallback: 'local' }]])
+    expect(await Promise.all(owed)).toMatchObject([[{ fallback: 'none' }], [{ fallback: 'local' }]])
     await clock.advanceAsync(10_000)
     await closed
     await store.close()
