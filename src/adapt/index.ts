@@ -1,5 +1,4 @@
 export { type Adaptive, type AdaptiveOptions, adaptive } from './adaptive.ts'
-export { type AimdOptions, aimd } from './aimd.ts'
 export { consumerLag, type ErrorRate, errorRate, queueDepth } from './app-signals.ts'
 export {
   BEHAVIOUR_FACTORS,
@@ -8,6 +7,7 @@ export {
   type BehaviourOptions,
   behaviour,
 } from './behaviour.ts'
+export { type AimdOptions, aimd } from './control-laws.ts'
 export { type GradientOptions, gradient } from './gradient.ts'
 export {
   type BreakerOptions,

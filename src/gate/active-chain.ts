@@ -28,7 +28,7 @@ import type { AddedExemption } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
 import { HandlerMonitor } from './handler-monitor.ts'
 import { HeldCounts } from './held-counts.ts'
-import { LimitScaler } from './limit-scaling.ts'
+import { LimitScaler } from './limit-scaler.ts'
 import type { TierLookup } from './tier-cache.ts'
 
 /** Maximum number of store calls that one reset runs at the same time. */
