@@ -9,7 +9,12 @@ export interface AimdOptions extends FeedbackOptions {
   readonly backoff?: number | undefined
 }
 
-const OPTIONS: OptionNames<AimdOptions> = {
+export interface GradientOptions extends FeedbackOptions {
+  /** Share of the rate tried above the throughput, at most, in each interval. Default: 0.1. */
+  readonly headroom?: number | undefined
+}
+
+const FEEDBACK_OPTIONS: OptionNames<FeedbackOptions> = {
   name: true,
   minPerSecond: true,
   maxPerSecond: true,
@@ -18,12 +23,14 @@ const OPTIONS: OptionNames<AimdOptions> = {
   everyMs: true,
   exceeded: true,
   clock: true,
-  step: true,
-  backoff: true,
 }
+const AIMD_OPTIONS: OptionNames<AimdOptions> = { ...FEEDBACK_OPTIONS, step: true, backoff: true }
+const GRADIENT_OPTIONS: OptionNames<GradientOptions> = { ...FEEDBACK_OPTIONS, headroom: true }
 
 /** Share of failures above which the handler cannot keep up. */
-const FAILURES = 0.1
+const MAX_FAILED = 0.1
+/** Smallest factor of one interval. */
+const MIN_RATIO = 0.5
 
 /**
  * Additive increase, multiplicative decrease (Chiu and Jain, 1989) of a rate, by the handler's latency and
@@ -32,17 +39,40 @@ const FAILURES = 0.1
  * throughput, so that the backlog shrinks. Throws PolicyError.
  */
 export function aimd(options: AimdOptions = {}): Feedback {
-  checkOptionNames(options, OPTIONS)
+  checkOptionNames(options, AIMD_OPTIONS)
   const { step = (options.maxPerSecond ?? 10_000) / 50, backoff = 0.9, latencyMs = 100 } = options
   if (!(step > 0)) throw policyError('step', `${step} is not a step`, 'use a number above 0')
   if (!(backoff > 0 && backoff < 1))
     throw policyError('backoff', `${backoff} is not a factor between 0 and 1`, 'use 0.9')
-  if (!(latencyMs > 0))
-    throw policyError('latencyMs', `${latencyMs} is not a latency`, 'use milliseconds above 0')
+  checkLatency(latencyMs)
   return createFeedback('aimd', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
-    if (failed > FAILURES || meanMs > latencyMs)
+    if (failed > MAX_FAILED || meanMs > latencyMs)
       return backoff * Math.min(perSecond, donePerSecond || perSecond)
     // A rate that is not used up proves nothing.
     return isPressed ? perSecond + step : undefined
   })
+}
+
+/**
+ * A rate that follows the ratio of `latencyMs` to the measured latency: × (1 + headroom × (1 − measured ÷
+ * latencyMs)), at least half. When it falls, the throughput is multiplied instead. After the gradient limiter
+ * of Netflix's concurrency-limits. Used like `aimd`. Throws PolicyError.
+ */
+export function gradient(options: GradientOptions = {}): Feedback {
+  checkOptionNames(options, GRADIENT_OPTIONS)
+  const { headroom = 0.1, latencyMs = 100 } = options
+  if (!(headroom > 0 && headroom <= 1)) throw policyError('headroom', `${headroom} is not a share`, 'use 0.1')
+  checkLatency(latencyMs)
+  return createFeedback('gradient', options, ({ perSecond, donePerSecond, meanMs, failed, isPressed }) => {
+    const ratio =
+      failed > MAX_FAILED ? MIN_RATIO : Math.max(MIN_RATIO, 1 + headroom * (1 - meanMs / latencyMs))
+    if (ratio < 1) return ratio * Math.min(perSecond, donePerSecond || perSecond)
+    // A rate that is not used up proves nothing. A small one rises by a whole message.
+    return isPressed ? ratio * perSecond + 1 : undefined
+  })
+}
+
+function checkLatency(latencyMs: number): void {
+  if (!(latencyMs > 0))
+    throw policyError('latencyMs', `${latencyMs} is not a latency`, 'use milliseconds above 0')
 }

@@ -7,8 +7,7 @@ export {
   type BehaviourOptions,
   behaviour,
 } from './behaviour.ts'
-export { type AimdOptions, aimd } from './control-laws.ts'
-export { type GradientOptions, gradient } from './gradient.ts'
+export { type AimdOptions, aimd, type GradientOptions, gradient } from './control-laws.ts'
 export {
   type BreakerOptions,
   type CircuitBreaker,

@@ -4,7 +4,6 @@ import { policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
-import { keepFields, stripFields } from './payload-fields.ts'
 
 export interface DegradeOptions {
   /** Delivers 1 message in this many of each key and drops the others. Default: 1, all. */
@@ -67,13 +66,13 @@ export function compileDegrade(options: DegradeOptions, path: string): DegradePl
     throw policyError(`${path}.strip`, '`keep` and `strip` exclude each other', 'use one of them')
   if (mark !== undefined && !(typeof mark === 'string' && /^[!#-'*+.\w^`|~-]{1,100}$/.test(mark)))
     throw policyError(`${path}.mark`, 'not a header name', 'use letters, digits and -')
-  const kept = keep === undefined ? undefined : readPaths(keep, `${path}.keep`)
-  const gone = strip === undefined ? undefined : readPaths(strip, `${path}.strip`)
+  const keptPaths = keep === undefined ? undefined : readPaths(keep, `${path}.keep`)
+  const strippedPaths = strip === undefined ? undefined : readPaths(strip, `${path}.strip`)
   const reduce =
-    kept !== undefined
-      ? (payload: object) => keepFields(payload, kept)
-      : gone !== undefined
-        ? (payload: object) => stripFields(payload, gone)
+    keptPaths !== undefined
+      ? (payload: object) => keepFields(payload, keptPaths)
+      : strippedPaths !== undefined
+        ? (payload: object) => stripFields(payload, strippedPaths)
         : undefined
   return { sample, reduce, clearRetain, qos, mark }
 }
@@ -109,9 +108,54 @@ function reducePayload({ reduce }: DegradePlan, message: Message): Uint8Array | 
   if (reduce === undefined) return undefined
   try {
     const payload = message.payload?.()
-    if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return undefined
+    if (!isObject(payload)) return undefined
     return Buffer.from(JSON.stringify(reduce(payload)))
   } catch {
     return undefined
   }
+}
+
+type Fields = Record<string | number, unknown>
+
+/** Copies only the fields at `paths`, in their nesting. The copies have no prototype. */
+function keepFields(payload: object, paths: readonly FieldPath[]): object {
+  const copy: Fields = Object.create(null) as Fields
+  for (const path of paths) copyField(payload, copy, path, 0)
+  return copy
+}
+
+function copyField(from: object, to: Fields, path: FieldPath, depth: number): void {
+  const name = path[depth]!
+  if (!Object.hasOwn(from, name)) return
+  const value = (from as Fields)[name]
+  if (depth === path.length - 1) {
+    to[name] = value
+    return
+  }
+  if (!isObject(value)) return
+  const inner = Object.hasOwn(to, name) ? to[name] : Object.create(null)
+  to[name] = inner
+  // Another path already keeps it whole.
+  if (inner !== value) copyField(value, inner as Fields, path, depth + 1)
+}
+
+/** Copies a payload without the fields at `paths`. Parts outside the paths are shared, not copied. */
+function stripFields(payload: object, paths: readonly FieldPath[]): object {
+  let stripped = payload
+  for (const path of paths) stripped = withoutField(stripped, path, 0)
+  return stripped
+}
+
+function withoutField(from: object, path: FieldPath, depth: number): object {
+  const name = path[depth]!
+  if (!Object.hasOwn(from, name)) return from
+  const copy = Object.assign(Object.create(null), from) as Fields
+  const value = copy[name]
+  if (depth === path.length - 1) delete copy[name]
+  else if (isObject(value)) copy[name] = withoutField(value, path, depth + 1)
+  return copy
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

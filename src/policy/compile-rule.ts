@@ -14,6 +14,7 @@ import type {
   UnchangedOptions,
 } from '../chain/rules/rule-options.ts'
 import type { Dialect } from '../core/message.ts'
+import { nearest } from '../core/option-names.ts'
 import { parseBytes } from '../core/units.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
@@ -21,7 +22,6 @@ import { parsePattern } from '../topic/pattern.ts'
 import type { CompiledEntry, CompiledRule } from './policy-types.ts'
 import { createOrReport, type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyRule } from './schema.ts'
-import { nearest } from './suggest.ts'
 
 const LIMIT_OPTIONS = ['burst', 'initial', 'algorithm'] as const
 const QUOTA_OPTIONS = ['window', 'zone'] as const

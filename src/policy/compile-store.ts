@@ -1,9 +1,9 @@
+import { nearest } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import { STORE_SCHEMES, schemeOf } from '../stores/store-url.ts'
 import { type Report, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
-import { nearest } from './suggest.ts'
 
 const REMEDY = 'write memory, sqlite:FILE, redis://HOST or nats://HOST'
 

@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
+import { nearest } from '../core/option-names.ts'
 import { type Located, type Path, parsePath } from './source-positions.ts'
-import { nearest } from './suggest.ts'
 
 /** Terms of other programs, with the terms used here. */
 const OTHER_WORDS: Readonly<Record<string, string>> = {

@@ -1,11 +1,11 @@
 import type * as z from 'zod'
 import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
+import { nearest } from '../core/option-names.ts'
 import { hintForKey } from './hints.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
 import { expected } from './schema-types.ts'
 import { formatPath, type Located, type Path, placeOf, toPlain, unreadPaths } from './source-positions.ts'
-import { nearest } from './suggest.ts'
 
 type Issue = z.core.$ZodIssue
 type JsonSchema = Readonly<Record<string, unknown>>
