@@ -1,8 +1,8 @@
 import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../src/adapter/sender-cache.ts'
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { CachedSender } from './cached-sender.ts'
 import type { NatsMessage } from './client-types.ts'
+import { CachedSender } from './sender-with-queue.ts'
 import { CachedSubject, SubjectCache } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */

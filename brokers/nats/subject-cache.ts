@@ -1,8 +1,8 @@
 import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
-import { CachedSender } from './cached-sender.ts'
 import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
+import { CachedSender } from './sender-with-queue.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
 export class CachedSubject extends CachedSender {
