@@ -11,7 +11,7 @@ import { HandlerQueue } from './handler-queue.ts'
 import { extendHeaders, type HeadersFactory } from './headers.ts'
 import type { LimiterState } from './limiter-state.ts'
 import { type MessageLimits, type Processor, ReceivedMessage } from './message.ts'
-import type { CachedSender } from './sender-with-queue.ts'
+import type { SenderWithQueue } from './sender-with-queue.ts'
 import type { CachedSubject } from './subject-cache.ts'
 
 /** Handles a message that may pass. If it throws or rejects, the error is counted and logged. */
@@ -54,16 +54,16 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
     if (!this.#hasReceived) this.#checkFirstMessage(source)
     limiter.counters.received++
     const subject = senders.subjects.subjectOf(source)
-    const cachedSender = senders.hasIdentify ? senders.senderOf(source, subject) : subject
-    const message = new ReceivedMessage(subject.topic, cachedSender.sender, this, source)
-    if (subject.isSystem || cachedSender.pending > 0 || limiter.isDraining) {
-      this.#processUnasked(message, subject, cachedSender)
+    const senderWithQueue = senders.hasIdentify ? senders.senderOf(source, subject) : subject
+    const message = new ReceivedMessage(subject.topic, senderWithQueue.sender, this, source)
+    if (subject.isSystem || senderWithQueue.pending > 0 || limiter.isDraining) {
+      this.#processUnasked(message, subject, senderWithQueue)
       return
     }
     const answer = this.ask(message)
     // A promise has no outcome. A message that passes at once needs no other check.
     if ((answer as Decision).outcome === 'deliver') this.#deliver(answer as Decision, message)
-    else this.#enqueue(message, cachedSender, answer)
+    else this.#enqueue(message, senderWithQueue, answer)
   }
 
   /** Checks the client of the first message for missing internal fields. */
@@ -73,7 +73,7 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   }
 
   /** Processes a message that need not be asked about, or not yet. */
-  #processUnasked(message: ReceivedMessage, subject: CachedSubject, sender: CachedSender): void {
+  #processUnasked(message: ReceivedMessage, subject: CachedSubject, sender: SenderWithQueue): void {
     const { limiter } = this
     if (limiter.isDraining && this.sendBack(message)) return
     if (subject.isSystem && limiter.isUnlimitedSystem(subject.topic)) this.enact(PASSED, message)
@@ -84,7 +84,11 @@ export abstract class MessageProcessor<M extends NatsMessage> implements Process
   }
 
   /** Queues a message behind others of its sender, or enacts its answer if it is the first. */
-  #enqueue(message: ReceivedMessage, sender: CachedSender, answer: MaybePromise<Decision> | undefined): void {
+  #enqueue(
+    message: ReceivedMessage,
+    sender: SenderWithQueue,
+    answer: MaybePromise<Decision> | undefined,
+  ): void {
     message.knownDecision = answer
     sender.senderQueueOf(this.limiter.guard).admit(message, enact, askWaiting)
     if (!message.isSettled) this.addHeld(message, answer !== undefined && isPromise(answer))

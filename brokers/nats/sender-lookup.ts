@@ -2,7 +2,7 @@ import { keyOfSender, keyOfUnknownSender, SenderCache } from '../../src/adapter/
 import { createSender } from '../../src/chain/senders/sender-state.ts'
 import type { Sender } from '../../src/core/message.ts'
 import type { NatsMessage } from './client-types.ts'
-import { CachedSender } from './sender-with-queue.ts'
+import { SenderWithQueue } from './sender-with-queue.ts'
 import { CachedSubject, SubjectCache } from './subject-cache.ts'
 
 /** Returns what the application knows of a message's sender. */
@@ -11,7 +11,7 @@ export type Identify = (message: NatsMessage) => Partial<Sender> | undefined
 /** Sender of subjects if `identify` is used. */
 const NO_SENDER = createSender({})
 
-const hasWaiting = ({ pending }: CachedSender): boolean => pending > 0
+const hasWaiting = ({ pending }: SenderWithQueue): boolean => pending > 0
 
 /** Senders of received messages. Without `identify` each subject is a sender and needs no second look-up. */
 export class SenderLookup {
@@ -43,7 +43,7 @@ export class SenderLookup {
   }
 
   /** Returns the sender of a message. If `identify` fails, the subject is the sender. Never throws. */
-  senderOf(message: NatsMessage, subject: CachedSubject): CachedSender {
+  senderOf(message: NatsMessage, subject: CachedSubject): SenderWithQueue {
     if (this.#identify === undefined) return subject
     try {
       const sender = this.#identify(message) ?? undefined
@@ -54,8 +54,8 @@ export class SenderLookup {
     return this.#find(keyOfUnknownSender(subject.topic), {})
   }
 
-  #find(key: string, sender: Partial<Sender>): CachedSender {
-    return this.#senders.get(key) ?? this.#senders.set(key, new CachedSender(createSender(sender)))
+  #find(key: string, sender: Partial<Sender>): SenderWithQueue {
+    return this.#senders.get(key) ?? this.#senders.set(key, new SenderWithQueue(createSender(sender)))
   }
 
   #findSubject(topic: string): CachedSubject {

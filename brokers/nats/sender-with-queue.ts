@@ -2,7 +2,7 @@ import type { Message, Sender } from '../../src/core/message.ts'
 import type { Guard, SenderQueue } from '../../src/guard/guard.ts'
 
 /** Sender with its queue of messages. */
-export class CachedSender {
+export class SenderWithQueue {
   readonly sender: Sender
   #senderQueue: SenderQueue | undefined = undefined
 

@@ -2,10 +2,10 @@ import { MAX_SIZES } from '../../src/core/max-sizes.ts'
 import type { Sender } from '../../src/core/message.ts'
 import { internalsOf, setSubjectText, subjectBytesOf, subjectTextOf } from './client-internals.ts'
 import type { NatsMessage } from './client-types.ts'
-import { CachedSender } from './sender-with-queue.ts'
+import { SenderWithQueue } from './sender-with-queue.ts'
 
 /** Subject of messages, which is also a sender if there is no `identify`. */
-export class CachedSubject extends CachedSender {
+export class CachedSubject extends SenderWithQueue {
   readonly topic: string
   /** True for the server's own subjects: `$JS`, `$KV`, `$SYS`, `_INBOX`. */
   readonly isSystem: boolean

@@ -228,6 +228,21 @@ describe('senders', () => {
     guard.close()
   })
 
+  it('of subjects whose identification fails are never those of another sender', () => {
+    const senders = new SenderLookup(
+      ({ subject }) => {
+        if (subject !== 'known') throw new Error('no')
+        return { client: 'a' }
+      },
+      () => {},
+    )
+    const known = placeOf(senders, 'known')
+    const forged = ['1:a-----', '["a",null,null,null,null,null]', 'other']
+    const found = forged.map(subject => placeOf(senders, subject))
+    expect(new Set([known, ...found]).size).toBe(4)
+    for (const { sender } of found) expect(sender.client).toBeUndefined()
+  })
+
   it('are told apart by every part', () => {
     const said = [{ client: 'a' }, { user: 'a' }, { client: 'a', roles: ['x'] }, { roles: ['x', 'y'] }, {}]
     let next = 0
