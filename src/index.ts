@@ -77,7 +77,7 @@ export { PolicyError, type Problem, StoreError, UnsupportedError } from './core/
 export type { Logger } from './core/logger.ts'
 export { andThen } from './core/maybe-promise.ts'
 export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } from './core/message.ts'
-export type { BanOptions, OverrideOptions, RunTimeExemption, TierOptions } from './gate/entry-types.ts'
+export type { BanOptions, OverrideOptions, RuntimeExemption, TierOptions } from './gate/entry-types.ts'
 export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate/gate.ts'
 export type { HandlerSlot, HandlersBusy } from './gate/handler-monitor.ts'
 export type { HeldCounts, HeldItem, HeldSource } from './gate/held-counts.ts'

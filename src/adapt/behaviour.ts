@@ -5,12 +5,12 @@ import type { LimitOptions } from '../chain/rules/rule-options.ts'
 import { senderKeyOf } from '../chain/rules/tiers.ts'
 import {
   BEHAVIOUR_FACTORS,
+  type BehaviourCount,
   type BehaviourLevel,
   BehaviourTracker,
   behaviourLevelOf,
-  type Count,
 } from '../chain/senders/behaviour.ts'
-import { costIn } from '../chain/senders/behaviour-limits.ts'
+import { costInShare } from '../chain/senders/behaviour-limits.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
@@ -48,7 +48,7 @@ export function behaviour(options: BehaviourOptions = {}): Behaviour {
   const { senderOf = senderKeyOf, clock = systemClock } = options
   const behaviourTracker = new BehaviourTracker()
 
-  const countOf = (sender: Sender): Count => {
+  const countOf = (sender: Sender): BehaviourCount => {
     let text = ''
     try {
       text = hashLongPart(String(senderOf(sender) ?? ''))
@@ -64,7 +64,11 @@ export function behaviour(options: BehaviourOptions = {}): Behaviour {
       const meter = compileCost(given.cost ?? (rate.bytes ? 'bytes' : undefined), given.dialect)
       const most = given.burst ?? rate.burst ?? rate.count
       const { good, abusive } = BEHAVIOUR_FACTORS
-      const costs = { good: costIn(meter, good, most), usual: meter, abusive: costIn(meter, abusive, most) }
+      const costs = {
+        good: costInShare(meter, good, most),
+        usual: meter,
+        abusive: costInShare(meter, abusive, most),
+      }
       const cost = (message: Message): number =>
         costs[behaviourLevelOf(countOf(message.sender), clock.now())].unitsOf(message)
       return limit({ ...given, cost })

@@ -3,8 +3,8 @@ import { errorRate } from './app-signals.ts'
 import type { Signal } from './signal.ts'
 
 /** Signals reported by brokers and consumers, with the value of a load of 100 %. */
-export const MEASURED = { 'queue-depth': 1_000, 'error-rate': 1, 'consumer-lag': 10_000 } as const
-export type MeasuredName = keyof typeof MEASURED
+export const REPORTED_SIGNALS = { 'queue-depth': 1_000, 'error-rate': 1, 'consumer-lag': 10_000 } as const
+export type ReportedSignalName = keyof typeof REPORTED_SIGNALS
 
 /** The parts of a gate that signals use. */
 export type SignalHost = Pick<ScaleHost, 'loadSources' | 'onHandled'>
@@ -13,22 +13,22 @@ const REPORTERS = {
   'queue-depth': ['queueDepth', 'a limited broker or consumer'],
   'error-rate': ['handlers', 'a limited consumer'],
   'consumer-lag': ['consumerLag', 'a limited JetStream consumer'],
-} as const satisfies Record<MeasuredName, readonly [measure: string, reporter: string]>
+} as const satisfies Record<ReportedSignalName, readonly [measure: string, reporter: string]>
 
 /**
  * Creates a signal reported by brokers and consumers: waiting messages of all of them; the share of handler
  * failures; the largest lag. If none reports it, reading it throws if it was requested, and returns undefined
  * otherwise.
  */
-export function measuredSignal(
-  name: MeasuredName,
+export function reportedSignal(
+  name: ReportedSignalName,
   { full, isRequired }: { readonly full?: number | undefined; readonly isRequired: boolean },
   { loadSources, onHandled }: SignalHost,
 ): Signal {
   const [measure, reporter] = REPORTERS[name]
   const errors = errorRate()
   const close = name === 'error-rate' ? onHandled((_message, { ok }) => errors.observe(ok)) : undefined
-  const readers: Readonly<Record<MeasuredName, (nowMs: number) => number | undefined>> = {
+  const readers: Readonly<Record<ReportedSignalName, (nowMs: number) => number | undefined>> = {
     'queue-depth': () => loadSources.queueDepth(),
     'error-rate': nowMs => errors.read(nowMs),
     'consumer-lag': () => loadSources.consumerLag(),
@@ -36,7 +36,7 @@ export function measuredSignal(
   let isFirst = true
   return {
     name,
-    full: full ?? MEASURED[name],
+    full: full ?? REPORTED_SIGNALS[name],
     read(nowMs) {
       const wasFirst = isFirst
       isFirst = false

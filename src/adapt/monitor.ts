@@ -3,7 +3,7 @@ import type { Scaled } from '../core/decision.ts'
 import { UnsupportedError } from '../core/errors.ts'
 import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
 import type { SignalPlan } from './parse-signal.ts'
-import { SignalReadings, type Worst } from './worst-signal.ts'
+import { SignalReadings, type WorstValues } from './worst-signal.ts'
 
 /** Settings of a load monitor. */
 export interface MonitorPlan {
@@ -38,7 +38,7 @@ export interface LoadReport {
 }
 
 const UNCHANGED: Omit<HysteresisLevel, 'above'> = { name: 'normal', factor: 1 }
-const NO_LOAD: Worst = { bySignal: new Map(), load: undefined }
+const NO_LOAD: WorstValues = { bySignal: new Map(), load: undefined }
 
 /**
  * Reads signals at an interval and derives one factor: the smallest of those selected by the load level and

@@ -42,7 +42,7 @@ export function parseMultiplier(word: LevelWord, path: string): number {
 }
 
 /** Returns 0.3 for `30%`; a number as it is. Throws PolicyError. */
-export function parseAmount(word: LevelWord, path: string): number {
+export function parseThreshold(word: LevelWord, path: string): number {
   const text = String(word).trim()
   const [, digits, percent] = AMOUNT.exec(text) ?? []
   const amount = Number(digits) / (percent === '%' ? 100 : 1)
@@ -80,7 +80,7 @@ export function parseLevels(words: LevelWords): {
         isLast ? 'leave out "up to": it holds for all above' : 'write 1.5 up to 30%',
       )
     }
-    const bound = upTo === undefined ? Infinity : parseAmount(upTo, path)
+    const bound = upTo === undefined ? Infinity : parseThreshold(upTo, path)
     if (bound > 1 && !isLast) throw policyError(path, `a load is never above 100%`, 'write 1.5 up to 30%')
     return { name, factor: parseMultiplier(factor, path), bound, path }
   })
@@ -107,7 +107,7 @@ export function parseStages(signal: string, words: StageWords): readonly Hystere
   checkCount(entries.length, path)
   return entries
     .map(([above, factor]) => ({
-      above: SHARES.has(signal) ? parseShare(above, path) : parseAmount(above, path),
+      above: SHARES.has(signal) ? parseShare(above, path) : parseThreshold(above, path),
       factor: parseMultiplier(factor, path),
       name: `above ${above}`,
     }))
@@ -116,7 +116,7 @@ export function parseStages(signal: string, words: StageWords): readonly Hystere
 
 /** Parses the threshold of a signal with values up to 1. Why: a forgotten percent sign would disable the stage. */
 function parseShare(above: string, path: string): number {
-  const share = parseAmount(above, path)
+  const share = parseThreshold(above, path)
   if (share < 1) return share
   throw policyError(path, `${quote(above)} is never exceeded`, 'write a percentage below 100, as 60%')
 }

@@ -2,7 +2,12 @@ import { policyError } from '../core/errors.ts'
 import { quote } from '../core/units.ts'
 import { cpuSignal } from './cpu-signal.ts'
 import { eventLoopSignal } from './event-loop-signal.ts'
-import { MEASURED, type MeasuredName, measuredSignal, type SignalHost } from './measured-signals.ts'
+import {
+  REPORTED_SIGNALS,
+  type ReportedSignalName,
+  reportedSignal,
+  type SignalHost,
+} from './measured-signals.ts'
 import { memorySignal } from './memory-signal.ts'
 import type { Signal } from './signal.ts'
 
@@ -54,8 +59,11 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
   }
   if (typeof word === 'string' && Object.hasOwn(MACHINE, word))
     return { name: word, make: () => MACHINE[word as keyof typeof MACHINE]() }
-  if (typeof word === 'string' && Object.hasOwn(MEASURED, word))
-    return { name: word, make: host => measuredSignal(word as MeasuredName, { isRequired: true }, host) }
+  if (typeof word === 'string' && Object.hasOwn(REPORTED_SIGNALS, word))
+    return {
+      name: word,
+      make: host => reportedSignal(word as ReportedSignalName, { isRequired: true }, host),
+    }
   throw policyError(
     path,
     `${quote(word)} is not a signal`,
@@ -64,8 +72,8 @@ export function signalOf(word: SignalWord, path: string): SignalPlan {
 }
 
 /** Returns a signal that counts only if a source reports it. */
-export function optionalSignal(name: MeasuredName): SignalPlan {
-  return { name, isExtra: true, make: host => measuredSignal(name, { isRequired: false }, host) }
+export function optionalSignal(name: ReportedSignalName): SignalPlan {
+  return { name, isExtra: true, make: host => reportedSignal(name, { isRequired: false }, host) }
 }
 
 function countingSignal(word: object): SignalPlan | undefined {
@@ -73,5 +81,5 @@ function countingSignal(word: object): SignalPlan | undefined {
   const name = COUNTING_SIGNALS.find(known => known === entry?.[0])
   if (name === undefined || rest.length > 0) return undefined
   const full = Number(entry![1])
-  return { name, make: host => measuredSignal(name, { full, isRequired: true }, host) }
+  return { name, make: host => reportedSignal(name, { full, isRequired: true }, host) }
 }

@@ -37,7 +37,7 @@ export interface Feedback {
 }
 
 /** Measurements of one interval. */
-export interface Observed {
+export interface IntervalMeasurements {
   readonly perSecond: number
   /** Successful messages per second. */
   readonly donePerSecond: number
@@ -49,7 +49,7 @@ export interface Observed {
 }
 
 /** Returns the next rate; undefined to keep it. */
-export type Law = (observed: Observed) => number | undefined
+export type ControlLaw = (observed: IntervalMeasurements) => number | undefined
 
 const LEAST_MS = 10
 /** Burst as a share of the rate per second: a handler never gets a larger one. */
@@ -71,7 +71,7 @@ interface RateState {
  * Creates a rate that a control law adjusts at intervals, enforced by a token bucket. Throws PolicyError.
  * After a reload, a feedback with the same law and options continues.
  */
-export function createFeedback(lawName: string, options: FeedbackOptions, law: Law): Feedback {
+export function createFeedback(lawName: string, options: FeedbackOptions, law: ControlLaw): Feedback {
   const { minPerSecond = 1, maxPerSecond = 10_000, everyMs = 200, exceeded = 'retry' } = options
   const { startPerSecond = minPerSecond, name = 'feedback' } = options
   if (!(minPerSecond > 0 && maxPerSecond >= minPerSecond && maxPerSecond <= MAX_SIZES.feedbackPerSecond)) {

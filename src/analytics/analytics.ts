@@ -7,7 +7,7 @@ import type { Gate } from '../gate/gate.ts'
 import { History } from './history.ts'
 import { RefusalAggregator } from './refusal-aggregator.ts'
 import { AllRuleCounters, type RuleMetrics, type Series } from './rule-counters.ts'
-import { nameOf } from './shorten-name.ts'
+import { analyticsName } from './shorten-name.ts'
 import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
 import type { SummaryRecord } from './summary.ts'
 
@@ -169,7 +169,7 @@ export class Analytics {
   #countClient(senderState: SenderState, sender: Sender): number {
     // The identity equals the sender, unless the policy fills in fields.
     const identity = isPersistent(senderState) ? senderState.identity : sender
-    this.#history.open.unique.add(nameOf(identity))
+    this.#history.open.unique.add(analyticsName(identity))
     const index = this.#counters.tierIndexOf(identity.tier ?? '')
     senderState.countedSlice = (this.#slice << INDEX_BITS) | index
     return index

@@ -1,5 +1,5 @@
 /** Name with its count: at most `count`, at least `count` minus the list's error. */
-export interface Counted {
+export interface NameCount {
   readonly name: string
   readonly count: number
 }
@@ -51,7 +51,7 @@ export class HeavyHitters {
   }
 
   /** Returns the most frequent names first; equal counts are sorted by name. */
-  top(most: number): readonly Counted[] {
+  top(most: number): readonly NameCount[] {
     return this.#ranked()
       .slice(0, most)
       .map(([name, minCount]) => ({ name, count: minCount + this.#error }))

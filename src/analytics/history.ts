@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, RANGES } from './snapshot.ts'
-import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
+import { GRAINS, type Grain, Summary, spanStart } from './summary.ts'
 
 /** Number of spans kept per grain, including the open one. */
 const KEPT: Readonly<Record<Grain, number>> = {
@@ -18,20 +18,20 @@ export class History {
   readonly #closedSpans: Record<Grain, Summary[]> = { slice: [], hour: [], day: [] }
 
   constructor(nowMs: number) {
-    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.analyticsNames)
+    this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
   }
 
   /** Closes the open slice and opens the current one. */
   roll(nowMs: number): void {
     const { open } = this
-    this.open = new Summary('slice', startOf('slice', nowMs), MAX_SIZES.analyticsNames)
+    this.open = new Summary('slice', spanStart('slice', nowMs), MAX_SIZES.analyticsNames)
     if (open.total === 0) return
     for (const grain of ['slice', 'hour', 'day'] as const) {
       const spans = this.#closedSpans[grain]
-      const startMs = startOf(grain, open.startMs)
+      const startMs = spanStart(grain, open.startMs)
       if (spans.at(-1)?.startMs !== startMs) spans.push(new Summary(grain, startMs))
       spans.at(-1)!.merge(open)
-      const oldestMs = startOf(grain, nowMs) - (KEPT[grain] - 1) * GRAINS[grain]
+      const oldestMs = spanStart(grain, nowMs) - (KEPT[grain] - 1) * GRAINS[grain]
       while (spans.length > 0 && spans[0]!.startMs < oldestMs) spans.shift()
     }
     const days = this.#closedSpans.day
@@ -43,7 +43,7 @@ export class History {
     const { open } = this
     return (['slice', 'hour', 'day'] as const).flatMap(grain => {
       const spans = this.#closedSpans[grain]
-      const sum = new Summary(grain, startOf(grain, open.startMs))
+      const sum = new Summary(grain, spanStart(grain, open.startMs))
       const last = spans.at(-1)
       const begun = last?.startMs === sum.startMs
       if (begun) sum.merge(last)

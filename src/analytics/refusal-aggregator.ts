@@ -2,7 +2,7 @@ import type { SenderState } from '../chain/senders/sender-state.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Sender } from '../core/message.ts'
 import type { RuleCounters } from './rule-counters.ts'
-import { nameOf, shorten } from './shorten-name.ts'
+import { analyticsName, shorten } from './shorten-name.ts'
 
 /** Maximum runs per sender: rules whose refusals on one topic are gathered side by side. */
 const RUNS_PER_SENDER = 4
@@ -27,7 +27,7 @@ const RULE = 2
 const PREVIOUS = 3
 
 /** Refused sender and its count; by name only, because the sender may be gone when it is counted. */
-export interface Refused {
+export interface RefusedSender {
   times: number
   readonly counters: RuleCounters
   readonly topic: string
@@ -51,9 +51,9 @@ let serials = 0
  * more per message, all of it cache misses.
  */
 export class RefusalAggregator {
-  readonly #countRefused: (refused: readonly Refused[]) => void
+  readonly #countRefused: (refused: readonly RefusedSender[]) => void
   readonly #cells = new Int32Array(CELLS * CAPACITY)
-  readonly #refused: Refused[] = []
+  readonly #refused: RefusedSender[] = []
   #random = 1
   /** Refusals that a new run counts for, and the runs removed since the last change. */
   #weight = 1
@@ -64,7 +64,7 @@ export class RefusalAggregator {
   #block = -1
 
   /** `countRefused` counts by name. */
-  constructor(countRefused: (refused: readonly Refused[]) => void) {
+  constructor(countRefused: (refused: readonly RefusedSender[]) => void) {
     this.#countRefused = countRefused
   }
 
@@ -121,7 +121,7 @@ export class RefusalAggregator {
   }
 
   /** Starts a run in place of the oldest; returns its serial. */
-  #startRun(refused: Refused, previousSerial: number): number {
+  #startRun(refused: RefusedSender, previousSerial: number): number {
     serials = serials === MAX_SERIAL ? 1 : serials + 1
     const index = serials % CAPACITY
     const block = Math.floor(serials / BLOCK_SIZE)
@@ -145,7 +145,7 @@ export class RefusalAggregator {
 
   /** Counts the pending refusals of a block; returns how many runs had any. */
   #countBlock(first: number): number {
-    const waiting: Refused[] = []
+    const waiting: RefusedSender[] = []
     for (let index = first; index < first + BLOCK_SIZE; index++) {
       const at = CELLS * index + TIMES
       const times = this.#cells[at]!
@@ -160,13 +160,13 @@ export class RefusalAggregator {
   }
 }
 
-function describe(sender: Sender, topic: string, counters: RuleCounters, times: number): Refused {
+function describe(sender: Sender, topic: string, counters: RuleCounters, times: number): RefusedSender {
   const { user, ip } = sender
   return {
     times,
     counters,
     topic: shorten(topic),
-    client: shorten(nameOf(sender)),
+    client: shorten(analyticsName(sender)),
     user: typeof user === 'string' ? shorten(user) : undefined,
     ip: typeof ip === 'string' ? shorten(ip) : undefined,
   }

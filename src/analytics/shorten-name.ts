@@ -13,7 +13,7 @@ export function shorten(name: string): string {
 }
 
 /** Returns the name a sender is counted by: its first identifying field. Never an API key in clear text. */
-export function nameOf({ client, device, user, ip, apiKey }: Sender): string {
+export function analyticsName({ client, device, user, ip, apiKey }: Sender): string {
   const name = client ?? device ?? user ?? ip
   if (typeof name === 'string') return name
   if (typeof apiKey !== 'string') return ''

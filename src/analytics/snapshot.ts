@@ -1,7 +1,7 @@
 import { policyError } from '../core/errors.ts'
 import { quote } from '../core/units.ts'
-import type { Counted } from './heavy-hitters.ts'
-import { GRAINS, type Grain, Summary, startOf } from './summary.ts'
+import type { NameCount } from './heavy-hitters.ts'
+import { GRAINS, type Grain, Summary, spanStart } from './summary.ts'
 
 /** Ranges of a snapshot: the open span and those before, such as 12 of five minutes, 24 hours, 7 days. */
 export const RANGES = {
@@ -18,11 +18,11 @@ const TOP_COUNT = 10
 /** Most refused names; counts are exact, or too high by at most `error`. */
 export interface TopList {
   readonly error: number
-  readonly list: readonly Counted[]
+  readonly list: readonly NameCount[]
 }
 
 /** Hour or day of the history. */
-export interface Span {
+export interface HistorySpan {
   readonly startMs: number
   readonly total: number
   readonly blocked: number
@@ -43,8 +43,8 @@ export interface Snapshot {
   readonly uniqueClients: number
   readonly topBlocked: { readonly clients: TopList; readonly topics: TopList; readonly rules: TopList }
   /** The last 24 hours and 30 days, oldest first, including empty ones; the last is still open. */
-  readonly hourly: readonly Span[]
-  readonly daily: readonly Span[]
+  readonly hourly: readonly HistorySpan[]
+  readonly daily: readonly HistorySpan[]
 }
 
 /**
@@ -56,7 +56,7 @@ export function snapshotOf(summaries: readonly Summary[], range: Range, nowMs: n
     throw policyError('range', `${quote(range)} is not a range`, `use ${Object.keys(RANGES).join(', ')}`)
   }
   const { grain, spans } = RANGES[range]
-  const fromMs = startOf(grain, nowMs) - (spans - 1) * GRAINS[grain]
+  const fromMs = spanStart(grain, nowMs) - (spans - 1) * GRAINS[grain]
   const sum = new Summary(grain, fromMs)
   for (const one of summaries) if (one.grain === grain && one.startMs >= fromMs) sum.merge(one)
   const { total, blocked, clients, topics, rules } = sum
@@ -83,8 +83,8 @@ function historyOf(
   grain: Grain,
   spans: number,
   nowMs: number,
-): readonly Span[] {
-  const lastMs = startOf(grain, nowMs)
+): readonly HistorySpan[] {
+  const lastMs = spanStart(grain, nowMs)
   return Array.from({ length: spans }, (_, index) => {
     const startMs = lastMs - (spans - 1 - index) * GRAINS[grain]
     const [first, ...more] = summaries.filter(one => one.grain === grain && one.startMs === startMs)

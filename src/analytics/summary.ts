@@ -101,7 +101,7 @@ export class Summary {
 }
 
 /** Returns the start of the span that contains a time. */
-export function startOf(grain: Grain, atMs: number): number {
+export function spanStart(grain: Grain, atMs: number): number {
   return atMs - (atMs % GRAINS[grain])
 }
 

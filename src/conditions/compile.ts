@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Condition, ConditionSpec } from './condition.ts'
 import { compileHeader } from './header.ts'
 import { compileFlag, compileProtocol, compileQos } from './packet-conditions.ts'
-import { quote, readWords, refuseUnknown, type Words } from './parse-options.ts'
+import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-options.ts'
 import { compilePayload } from './payload-field.ts'
 import { compileSize } from './size.ts'
 import { compileTimeRange } from './time-range.ts'
@@ -81,10 +81,10 @@ function compileObject(
     problems.push({ path, message, remedy: 'flatten the condition' })
     return undefined
   }
-  const words = readWords(value, path, problems, OBJECT_REMEDY)
+  const words = readOptions(value, path, problems, OBJECT_REMEDY)
   if (!words) return undefined
   const before = problems.length
-  refuseUnknown(words, KNOWN_WORDS, path, problems)
+  checkUnknownOptions(words, KNOWN_WORDS, path, problems)
   if (words.description !== undefined && typeof words.description !== 'string') {
     const message = `${quote(words.description)} is not a text`
     problems.push({ path: `${path}.description`, message, remedy: 'put the description in quotes' })
@@ -98,7 +98,7 @@ function compileObject(
 }
 
 function compileParts(
-  words: Words,
+  words: OptionRecord,
   path: string,
   problems: Problem[],
   parents: readonly unknown[],

@@ -3,7 +3,7 @@ import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
-import { quote, readWords, refuseUnknown, type Words } from './parse-options.ts'
+import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-options.ts'
 import { type CheckedTest, checkValueTest, VALUE_WORDS } from './value-test.ts'
 
 type Match = (value: string) => boolean
@@ -34,7 +34,7 @@ export function readHeader(message: Message, name: string): readonly string[] {
 }
 
 function findHeader(message: Message, name: string): unknown {
-  const headers: Words | undefined = message.headers
+  const headers: OptionRecord | undefined = message.headers
   if (typeof headers !== 'object' || headers === null) return undefined
   if (Object.hasOwn(headers, name)) return headers[name]
   if (message.protocol !== 'nats') return undefined
@@ -49,9 +49,9 @@ function findHeader(message: Message, name: string): unknown {
 
 /** Compiles `header`. One of several values is enough; `exists: false` matches if there is none. */
 export function compileHeader(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  const words = readWords(value, path, problems, 'write it as { name: x-priority, equals: high }')
+  const words = readOptions(value, path, problems, 'write it as { name: x-priority, equals: high }')
   if (!words) return undefined
-  refuseUnknown(words, ['name', 'secret', ...VALUE_WORDS], path, problems)
+  checkUnknownOptions(words, ['name', 'secret', ...VALUE_WORDS], path, problems)
   const { name } = words
   if (typeof name !== 'string' || name === '') {
     problems.push({
@@ -79,7 +79,7 @@ export function compileHeader(value: unknown, path: string, problems: Problem[])
   }
 }
 
-function checkSecret(words: Words, path: string, problems: Problem[]): CheckedTest | undefined {
+function checkSecret(words: OptionRecord, path: string, problems: Problem[]): CheckedTest | undefined {
   const others = VALUE_WORDS.filter(word => words[word] !== undefined)
   if (others.length > 0) {
     const remedy = 'give the secret alone; join several conditions with all or any'
@@ -94,7 +94,12 @@ function checkSecret(words: Words, path: string, problems: Problem[]): CheckedTe
   return others.length > 0 ? undefined : { kind: 'among', values: [words.secret] }
 }
 
-function checkTexts(values: readonly unknown[], words: Words, path: string, problems: Problem[]): void {
+function checkTexts(
+  values: readonly unknown[],
+  words: OptionRecord,
+  path: string,
+  problems: Problem[],
+): void {
   const word = VALUE_WORDS.find(each => words[each] !== undefined) ?? 'secret'
   values.forEach((value, index) => {
     const place = `${path}.${word}${word === 'in' ? `[${index}]` : ''}`

@@ -42,7 +42,7 @@ export function blockOfAddress(ip: string, bits: number): string {
 }
 
 /** Returns the canonical text of a valid CIDR block or address: `10.0.0.0/8` for `10.1.2.3/8`. */
-export function blockOf(text: string): string {
+export function canonicalBlock(text: string): string {
   const [ip = '', prefix] = text.trim().split('/')
   const isV4 = familyOf(ip) === 4
   const width = isV4 ? 32 : 128

@@ -1,22 +1,22 @@
 import type { Problem } from '../core/errors.ts'
 
-export type Words = Readonly<Record<string, unknown>>
+export type OptionRecord = Readonly<Record<string, unknown>>
 
 /** Returns the properties of an object. Adds a problem and returns undefined if it is not an object. */
-export function readWords(
+export function readOptions(
   value: unknown,
   path: string,
   problems: Problem[],
   remedy: string,
-): Words | undefined {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Words
+): OptionRecord | undefined {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as OptionRecord
   problems.push({ path, message: `${quote(value)} is not an object`, remedy })
   return undefined
 }
 
 /** Adds a problem for each unknown property. Why: a misspelt condition must not match silently. */
-export function refuseUnknown(
-  words: Words,
+export function checkUnknownOptions(
+  words: OptionRecord,
   known: readonly string[],
   path: string,
   problems: Problem[],

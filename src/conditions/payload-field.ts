@@ -1,7 +1,7 @@
 import type { Problem } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
-import { quote, readWords, refuseUnknown } from './parse-options.ts'
+import { checkUnknownOptions, quote, readOptions } from './parse-options.ts'
 import { type CheckedTest, checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
 
 /** Property names and list indexes, from the root of the payload. */
@@ -53,7 +53,7 @@ export function readField(message: Message, path: FieldPath): unknown {
  * text cannot be parsed.
  */
 export function compilePayload(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  const words = readWords(
+  const words = readOptions(
     value,
     path,
     problems,
@@ -61,11 +61,11 @@ export function compilePayload(value: unknown, path: string, problems: Problem[]
   )
   if (!words) return undefined
   if (words.field === undefined) {
-    refuseUnknown(words, ['field', ...VALUE_WORDS], path, problems)
+    checkUnknownOptions(words, ['field', ...VALUE_WORDS], path, problems)
     const whole = checkValueTest(words, path, problems)
     return whole && compileWhole(whole)
   }
-  refuseUnknown(words, ['field', ...VALUE_WORDS], path, problems)
+  checkUnknownOptions(words, ['field', ...VALUE_WORDS], path, problems)
   const field = typeof words.field === 'string' ? parseFieldPath(words.field) : undefined
   if (!field) {
     problems.push({

@@ -1,14 +1,14 @@
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { parseBytes } from '../core/units.ts'
 import type { Condition } from './condition.ts'
-import { quote, readWords, refuseUnknown } from './parse-options.ts'
+import { checkUnknownOptions, quote, readOptions } from './parse-options.ts'
 
 /** Compiles `size`: payload bytes between `min` and `max`, both inclusive and optional. */
 export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {
-  const words = readWords(value, path, problems, 'write it as { max: 10kB }')
+  const words = readOptions(value, path, problems, 'write it as { max: 10kB }')
   if (!words) return undefined
   const before = problems.length
-  refuseUnknown(words, ['min', 'max'], path, problems)
+  checkUnknownOptions(words, ['min', 'max'], path, problems)
   if (words.min === undefined && words.max === undefined) {
     problems.push({
       path,

@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
-import { quote, type Words } from './parse-options.ts'
+import { type OptionRecord, quote } from './parse-options.ts'
 import { localClock } from './zoned-time.ts'
 
 /** Seconds of the local day; `fromSecond` inclusive, `toSecond` exclusive. */
@@ -65,7 +65,11 @@ export function parseDays(text: string): number | undefined {
  * Compiles `time`, `days` and `zone` of one object, by the local time of the zone. An hour skipped by
  * daylight saving never occurs, a repeated one occurs twice.
  */
-export function compileTimeRange(words: Words, path: string, problems: Problem[]): Condition | undefined {
+export function compileTimeRange(
+  words: OptionRecord,
+  path: string,
+  problems: Problem[],
+): Condition | undefined {
   const before = problems.length
   const range = readTime(words.time, `${path}.time`, problems)
   const days = readDays(words.days, `${path}.days`, problems)

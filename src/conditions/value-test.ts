@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import type { Scalar } from './condition.ts'
-import { quote, type Words } from './parse-options.ts'
+import { type OptionRecord, quote } from './parse-options.ts'
 
 export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
 
@@ -11,7 +11,11 @@ export type CheckedTest =
   | { readonly kind: 'exists'; readonly isPresent: boolean }
 
 /** Checks that exactly one of equals, in, range and exists is given, and that it is valid. */
-export function checkValueTest(words: Words, path: string, problems: Problem[]): CheckedTest | undefined {
+export function checkValueTest(
+  words: OptionRecord,
+  path: string,
+  problems: Problem[],
+): CheckedTest | undefined {
   const given = VALUE_WORDS.filter(word => words[word] !== undefined)
   const word = given[0]
   if (word === undefined || given.length > 1) {

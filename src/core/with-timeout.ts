@@ -7,17 +7,17 @@ export async function withTimeout<T>(clock: Clock, ms: number, ask: () => MaybeP
   const answer = ask()
   if (!(answer instanceof Promise)) return answer
   return new Promise((resolve, reject) => {
-    const cancel = limitWait(clock, ms, () => reject(lateError(ms)))
+    const cancel = limitWait(clock, ms, () => reject(timeoutError(ms)))
     answer.then(resolve, reject).finally(cancel)
   })
 }
 
-export function lateError(ms: number): StoreError {
+export function timeoutError(ms: number): StoreError {
   return new StoreError(`no answer within ${ms} ms`)
 }
 
 /** Returns the message of anything thrown. Never throws. */
-export function wordsOf(cause: unknown): string {
+export function errorText(cause: unknown): string {
   try {
     return (cause instanceof Error ? cause.message : String(cause)).slice(0, 500)
   } catch {

@@ -6,7 +6,7 @@ import { planFor } from '../chain/routing/sender-plan.ts'
 import { compareAge } from '../chain/rules/entry-age.ts'
 import type { LoadSources } from '../chain/rules/load-sources.ts'
 import { compilePenalty, type PenaltySpec } from '../chain/rules/penalty.ts'
-import { concerns, counterOf, overrideName } from '../chain/rules/rate-override.ts'
+import { overrideApplies, overrideCounterPrefix, overrideName } from '../chain/rules/rate-override.ts'
 import { adoptStates, type ReloadState } from '../chain/rules/reload-state.ts'
 import type { Rule } from '../chain/rules/rule.ts'
 import { isExempt } from '../chain/rules/rule-info.ts'
@@ -329,10 +329,10 @@ function overrideSelectors(
   const selectors = new Map<string, Selector>()
   for (const override of overrides.values()) {
     const { effect } = override
-    if (effect.kind === 'unlimited' || !concerns(override, rule)) continue
+    if (effect.kind === 'unlimited' || !overrideApplies(override, rule)) continue
     const name = overrideName(rule.limit, effect)
     if (key === undefined) selectors.set(name, { rule: name })
-    else selectors.set(override.id, { rule: name, key: counterOf(override) + key })
+    else selectors.set(override.id, { rule: name, key: overrideCounterPrefix(override) + key })
   }
   return [...selectors.values()]
 }

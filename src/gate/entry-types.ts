@@ -1,5 +1,5 @@
 import type { Middleware } from '../chain/middleware.ts'
-import type { Added } from '../chain/rules/entry-age.ts'
+import type { EntryAge } from '../chain/rules/entry-age.ts'
 import { EXEMPT_OPTIONS, exempt } from '../chain/rules/exemption.ts'
 import { checkOverride, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
 import type { Rule } from '../chain/rules/rule.ts'
@@ -33,7 +33,7 @@ export type OverrideOptions = Subject & {
 export type TierOptions = Subject & { readonly tier: string }
 
 /** An exemption as in a policy. Its name is its id. */
-export type RunTimeExemption = ExemptOptions & { readonly name: string }
+export type RuntimeExemption = ExemptOptions & { readonly name: string }
 
 const OUTCOMES = ['drop', 'reject', 'disconnect'] as const
 
@@ -154,7 +154,7 @@ export function tierEntryType(senderOverrides: SenderOverrides): EntryType<TierO
 }
 
 /** An exemption added at run time. */
-export interface AddedExemption extends Added {
+export interface AddedExemption extends EntryAge {
   readonly middleware: Middleware
 }
 
@@ -165,7 +165,7 @@ export interface AddedExemption extends Added {
 export function exemptionEntryType(
   exemptions: Map<string, AddedExemption>,
   rebuild: () => void,
-): EntryType<RunTimeExemption> {
+): EntryType<RuntimeExemption> {
   return {
     kind: 'exemption',
     parse(given) {

@@ -2,7 +2,7 @@ import { type Explanation, explainPlan, peekSteps } from '../chain/evaluation/ex
 import type { Middleware } from '../chain/middleware.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
 import { LoadSources } from '../chain/rules/load-sources.ts'
-import { keyUnder } from '../chain/rules/rule-info.ts'
+import { keyUnderRule } from '../chain/rules/rule-info.ts'
 import { cachedState, createSender, type SenderState } from '../chain/senders/sender-state.ts'
 import { type Clock, type SteadyClock, steady, systemClock } from '../core/clock.ts'
 import type { Decision, Outcome } from '../core/decision.ts'
@@ -300,7 +300,13 @@ export class Gate {
   keyOf(rule: string, given: GivenMessage): string | undefined {
     const message = this.#completeMessage(given)
     const senderState = this.#activeChain.resolveWithoutLookup(message)
-    return keyUnder(senderState.senderPlan!.plan.steps, rule, message, senderState.identity, this.clock.now())
+    return keyUnderRule(
+      senderState.senderPlan!.plan.steps,
+      rule,
+      message,
+      senderState.identity,
+      this.clock.now(),
+    )
   }
 
   /**

@@ -55,7 +55,7 @@ interface HeldHost {
   report(decision: Decision, message: Message): void
 }
 
-export interface NewItem {
+export interface NewHeldItem {
   readonly kind: HeldKind
   readonly message: Message
   readonly bytes?: number | undefined
@@ -109,14 +109,14 @@ export class HeldCounts {
   }
 
   /** Returns and reports the refusal of a message that would exceed a limit. Counts nothing. */
-  check(item: NewItem): Decision | undefined {
+  check(item: NewHeldItem): Decision | undefined {
     const refusal = this.#refusalOf(this.#createItem(item), item)
     if (refusal !== undefined) this.#host.report(refusal, item.message)
     return refusal
   }
 
   /** Counts an item in place of another, or returns a refusal and counts nothing. */
-  add(added: NewItem): HeldItem | Decision {
+  add(added: NewHeldItem): HeldItem | Decision {
     const item = this.#createItem(added)
     const refusal = this.#refusalOf(item, added)
     if (refusal !== undefined) return refusal
@@ -124,7 +124,7 @@ export class HeldCounts {
   }
 
   /** Counts an item that is held already, even if it exceeds a limit. */
-  restore(held: NewItem): HeldItem {
+  restore(held: NewHeldItem): HeldItem {
     return this.#addItem(this.#createItem(held), held)
   }
 
@@ -174,14 +174,14 @@ export class HeldCounts {
     }
   }
 
-  #createItem({ kind, message, bytes = 0, isOwned = true }: NewItem): HeldItem {
+  #createItem({ kind, message, bytes = 0, isOwned = true }: NewHeldItem): HeldItem {
     const { topic, on, sender, size, qos, retain, protocol } = message
     const withoutPayload: Message = { topic, on, sender, size, qos, retain, protocol }
     return { kind, message: withoutPayload, bytes, isOwned, shares: [] }
   }
 
   /** Exemptions read `message`, because they may need its payload. */
-  #refusalOf(item: HeldItem, { message, replaced }: NewItem): Decision | undefined {
+  #refusalOf(item: HeldItem, { message, replaced }: NewHeldItem): Decision | undefined {
     let refusal: Decision | undefined
     for (const { rule, key, amount } of this.#sharesOf(item)) {
       const freed = replaced?.shares.find(share => share.rule === rule && share.key === key)?.amount ?? 0
@@ -194,7 +194,7 @@ export class HeldCounts {
     return refusal !== undefined && this.#host.isExempt(message) ? undefined : refusal
   }
 
-  #addItem(item: HeldItem, { message, replaced }: NewItem): HeldItem {
+  #addItem(item: HeldItem, { message, replaced }: NewHeldItem): HeldItem {
     this.remove(replaced)
     this.#items.add(item)
     // Exempt items take no room from others.

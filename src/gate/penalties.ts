@@ -1,6 +1,6 @@
 import { blockLengthMs, type Penalty } from '../chain/rules/penalty.ts'
-import { banned, type ConnectCounter } from '../chain/senders/sender-overrides.ts'
-import { partOf, type Subject, type SubjectPart } from '../chain/senders/sender-selector.ts'
+import { banDecision, type ConnectCounter } from '../chain/senders/sender-overrides.ts'
+import { type Subject, type SubjectPart, subjectPartOf } from '../chain/senders/sender-selector.ts'
 import type { Decision } from '../core/decision.ts'
 import { hashLongPart } from '../core/hash-long-part.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
@@ -53,7 +53,7 @@ export class Penalties implements ConnectCounter {
     if (penalty.refusals === Infinity || !isOffence(decision)) return
     // A message sent to a client is no offence of that client.
     if (message.on === 'deliver') return
-    const part = partOf(sender, message.claimed ? 'ip' : penalty.per)
+    const part = subjectPartOf(sender, message.claimed ? 'ip' : penalty.per)
     const text = part && sender[part]
     if (part === undefined || text === undefined) return
     const offender = this.#addTime(
@@ -93,13 +93,13 @@ export class Penalties implements ConnectCounter {
   ): Decision | undefined {
     let refusal: Decision | undefined
     for (const { connects, withinMs, per } of penalty.flapping) {
-      const part = partOf(sender, per)
+      const part = subjectPartOf(sender, per)
       const text = part && sender[part]
       if (part === undefined || text === undefined || !counts(part)) continue
       const offender = this.#addTime(flappingKey(part, text), connects, withinMs, nowMs)
       if (offender === undefined || !this.#block(penalty, offender, { [part]: text }, 'flapping', nowMs))
         continue
-      refusal = banned({ outcome: 'reject', expiresAtMs: offender.untilMs }, nowMs)
+      refusal = banDecision({ outcome: 'reject', expiresAtMs: offender.untilMs }, nowMs)
     }
     return refusal
   }
@@ -107,14 +107,14 @@ export class Penalties implements ConnectCounter {
   /** Returns the refusal that a connect would get now. Counts nothing and never throws. */
   peekConnect(penalty: Penalty, sender: Sender, nowMs: number): Decision | undefined {
     for (const { connects, withinMs, per } of penalty.flapping) {
-      const part = partOf(sender, per)
+      const part = subjectPartOf(sender, per)
       const known = part && this.#offenders.get(flappingKey(part, sender[part]!))
       const recent = known?.times.filter(time => time > nowMs - withinMs) ?? []
       if (known === undefined || recent.length + 1 < connects || this.#bans.isFull) continue
       const offender = { ...known }
       reduceBlocks(offender, nowMs)
       const expiresAtMs = nowMs + blockLengthMs(penalty, offender.blocks + 1)
-      return banned({ outcome: 'reject', expiresAtMs }, nowMs)
+      return banDecision({ outcome: 'reject', expiresAtMs }, nowMs)
     }
     return undefined
   }

@@ -16,7 +16,7 @@ import {
   exemptionEntryType,
   type OverrideOptions,
   overrideEntryType,
-  type RunTimeExemption,
+  type RuntimeExemption,
   type TierOptions,
   tierEntryType,
 } from './entry-types.ts'
@@ -42,7 +42,7 @@ type SyncedList = Pick<RuntimeList<object>, 'list' | 'merge' | 'close'>
 export class RuntimeConfig {
   readonly bans: RuntimeList<BanOptions>
   readonly overrides: RuntimeList<OverrideOptions>
-  readonly exemptions: RuntimeList<RunTimeExemption>
+  readonly exemptions: RuntimeList<RuntimeExemption>
   readonly tiers: RuntimeList<TierOptions>
   readonly #clock: Clock
   readonly #logger: Logger

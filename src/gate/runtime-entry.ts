@@ -1,4 +1,4 @@
-import type { Added } from '../chain/rules/entry-age.ts'
+import type { EntryAge } from '../chain/rules/entry-age.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { parseDuration } from '../core/units.ts'
@@ -16,7 +16,7 @@ export interface RuntimeEntryOptions {
 }
 
 /** Common fields of runtime entries. Times are whole milliseconds since the epoch. */
-export interface RuntimeEntry extends Added {
+export interface RuntimeEntry extends EntryAge {
   readonly id: string
   readonly reason: string
   readonly code?: string | undefined

@@ -3,7 +3,7 @@ import type { GateEvents } from '../gate/gate.ts'
 export type BreakerState = GateEvents['store'][0]['state']
 
 /** Measurements of the last minute. */
-export interface Readings {
+export interface AlertReadings {
   readonly decisions: number
   /** 0 to 1; 0 without decisions. */
   readonly blockRate: number
@@ -19,9 +19,9 @@ export interface AlertRule {
   readonly name: string
   readonly severity: 'info' | 'warning' | 'critical'
   /** Returns the value to compare, or undefined if unknown: the alert then keeps its state. */
-  readonly value: (readings: Readings) => number | undefined
+  readonly value: (readings: AlertReadings) => number | undefined
   /** Returns true if there is enough data to fire. Default: always. Does not affect resolution. */
-  readonly begins?: ((readings: Readings) => boolean) | undefined
+  readonly begins?: ((readings: AlertReadings) => boolean) | undefined
   /** The alert fires above this value. */
   readonly above: number
   /** The alert is resolved at or under this value, which is below `above`. */
@@ -52,8 +52,8 @@ export function defaultAlerts(thresholds: AlertThresholds = {}): readonly AlertR
   const { blockRateWarning = 0.3, blockRateCritical = 0.5, fewDecisions = 20 } = thresholds
   const { volumePerSecond = 10_000, slowSeconds = 0.1 } = thresholds
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
-  const begins = ({ decisions }: Readings): boolean => decisions >= fewDecisions
-  const blockRate = (readings: Readings): number => readings.blockRate
+  const begins = ({ decisions }: AlertReadings): boolean => decisions >= fewDecisions
+  const blockRate = (readings: AlertReadings): number => readings.blockRate
   const blocked = (value: number): string => `${percent(value)} of decisions block`
   return [
     { ...rule('block_rate_warning', 'warning', blockRate, blockRateWarning, blocked), begins },
@@ -79,7 +79,7 @@ export function defaultAlerts(thresholds: AlertThresholds = {}): readonly AlertR
 }
 
 /** Without decisions, none is slow. */
-function p95Of({ p95Seconds, decisions }: Readings): number | undefined {
+function p95Of({ p95Seconds, decisions }: AlertReadings): number | undefined {
   return p95Seconds ?? (decisions === 0 ? 0 : undefined)
 }
 

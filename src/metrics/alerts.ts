@@ -4,10 +4,10 @@ import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
-import { type AlertRule, type BreakerState, defaultAlerts, type Readings } from './alert-rules.ts'
+import { type AlertReadings, type AlertRule, type BreakerState, defaultAlerts } from './alert-rules.ts'
 import { type DurationCounts, type Durations, quantileOf } from './durations.ts'
 
-export type { AlertRule, Readings } from './alert-rules.ts'
+export type { AlertReadings, AlertRule } from './alert-rules.ts'
 
 /** Alert that fires or is resolved. */
 export interface Alert {
@@ -144,7 +144,7 @@ export class Alerts {
     return { ...analytics.totals(), atMs: this.#clock.now(), durations: durations?.counts() }
   }
 
-  #compare(before: Reading, now: Reading): Readings {
+  #compare(before: Reading, now: Reading): AlertReadings {
     const total = now.total - before.total
     // A burst right after the start is not a rate.
     const seconds = Math.max(this.#everyMs, now.atMs - before.atMs) / 1_000
@@ -157,7 +157,7 @@ export class Alerts {
     }
   }
 
-  #evaluate(rule: AlertRule, readings: Readings, nowMs: number): void {
+  #evaluate(rule: AlertRule, readings: AlertReadings, nowMs: number): void {
     const value = rule.value(readings)
     const firing = this.#firing.get(rule.name)
     // Unknown value: the alert keeps its state.

@@ -2,9 +2,9 @@ export { Analytics, type AnalyticsOptions } from '../analytics/analytics.ts'
 export { RedisSnapshots, type RedisSnapshotsOptions } from '../analytics/redis-snapshots.ts'
 export type { RuleMetrics } from '../analytics/rule-counters.ts'
 export type {
+  HistorySpan as AnalyticsSpan,
   Range as AnalyticsRange,
   Snapshot as AnalyticsSnapshot,
-  Span as AnalyticsSpan,
   TopList,
 } from '../analytics/snapshot.ts'
 export {
@@ -15,10 +15,10 @@ export {
 export { MemorySnapshots, type SnapshotStore, type StoredSnapshot } from '../analytics/snapshot-store.ts'
 export { SqliteSnapshots, type SqliteSnapshotsOptions } from '../analytics/sqlite-snapshots.ts'
 export {
+  type AlertReadings,
   type AlertRule,
   type AlertThresholds,
   defaultAlerts,
-  type Readings as AlertReadings,
 } from './alert-rules.ts'
 export { type Alert, Alerts, type AlertsOptions } from './alerts.ts'
 export { Durations, type DurationsOptions } from './durations.ts'

@@ -5,7 +5,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { compileDegrade, type DegradeOptions, type DegradePlan } from './degrade.ts'
 import { compileQueue, type QueueOptions, type QueuePlan } from './queue-plan.ts'
 import { compileRedirect, type RedirectOptions, type RedirectPlan } from './redirect.ts'
-import { compileHold, type Hold, type Then, type ThrottleOptions } from './throttle.ts'
+import { compileHold, type FinalOutcome, type Hold, type ThrottleOptions } from './throttle.ts'
 
 /** Outcome of a message over its limit. */
 export type ExceededWord = Exclude<Outcome, 'deliver'>
@@ -16,7 +16,7 @@ export interface LatestOptions {
   /** Most bytes held, in payloads and topics. Default: 64 MiB. */
   readonly bytes?: number | string | undefined
   /** Outcome of a message of a topic that finds no room. Default: drop. */
-  readonly then?: Then | undefined
+  readonly then?: FinalOutcome | undefined
 }
 
 /**

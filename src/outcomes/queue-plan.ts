@@ -4,7 +4,7 @@ import type { Message } from '../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseBytes } from '../core/units.ts'
 import { compilePriority, type PrioritySource } from './priority.ts'
-import { readHoldMs, type Then } from './throttle.ts'
+import { type FinalOutcome, readHoldMs } from './throttle.ts'
 
 export interface QueueOptions {
   /** Most messages held, over all senders. Default: 10,000. */
@@ -18,7 +18,7 @@ export interface QueueOptions {
   /** Longest wait, as a duration. Default: five minutes. */
   readonly upTo?: string | undefined
   /** Outcome of a message that finds no room, is pushed out or waits too long. Default: drop. */
-  readonly then?: Then | undefined
+  readonly then?: FinalOutcome | undefined
 }
 
 /** Bounds and order of the messages that a rule holds for all its senders. */
@@ -27,7 +27,7 @@ export interface QueuePlan {
   readonly maxBytes: number
   /** `Infinity` for `latest`. Because the newest value stays worth delivering. */
   readonly upToMs: number
-  readonly then: Then
+  readonly then: FinalOutcome
   readonly order: 'priority' | 'arrival' | 'latest'
   /** Returns a rank from 0, the lowest, to {@link MOST_URGENT}. Never throws. */
   rankOf(message: Message): number

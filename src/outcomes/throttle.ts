@@ -4,7 +4,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 
 /** Outcome of a message that cannot be held, or cannot be held any longer. */
-export type Then = 'drop' | 'reject' | 'disconnect'
+export type FinalOutcome = 'drop' | 'reject' | 'disconnect'
 
 export interface ThrottleOptions {
   /** Longest wait, as a duration; at most five minutes. */

@@ -1,11 +1,14 @@
 import { type AdaptiveOptions, adaptive } from '../adapt/index.ts'
 import type { Middleware } from '../chain/middleware.ts'
 import { parseDuration } from '../core/units.ts'
-import { createOrReport, type Report, tryOrReport } from './problem-report.ts'
+import { createOrReport, type ReportProblem, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** Returns the middleware that scales all rules by the load; undefined if the policy has no `adaptive`. */
-export function compileAdaptive(words: PolicyDocument['adaptive'], report: Report): Middleware | undefined {
+export function compileAdaptive(
+  words: PolicyDocument['adaptive'],
+  report: ReportProblem,
+): Middleware | undefined {
   if (words === undefined) return undefined
   const { every, ...rest } = words
   const everyMs =
@@ -17,6 +20,6 @@ export function compileAdaptive(words: PolicyDocument['adaptive'], report: Repor
   })
 }
 
-function under(path: string, report: Report): Report {
+function under(path: string, report: ReportProblem): ReportProblem {
   return problem => report({ ...problem, path })
 }

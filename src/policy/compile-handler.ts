@@ -15,7 +15,7 @@ import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
 import { checkScopes } from './compile-rule.ts'
 import type { CompiledEntry } from './policy-types.ts'
-import { createOrReport, prefixPaths, type Report, tryOrReport } from './problem-report.ts'
+import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** Option names of the middleware and their words in a policy. */
@@ -34,7 +34,7 @@ export function compileHandlers(
   document: Partial<PolicyDocument>,
   dialect: Dialect,
   identity: Identity | undefined,
-  report: Report,
+  report: ReportProblem,
 ): readonly CompiledEntry[] {
   const { breaker, feedback, rules } = document
   for (const word of ['breaker', 'feedback'] as const) {
@@ -54,7 +54,7 @@ export function compileHandlers(
 type Feedback = NonNullable<PolicyDocument['feedback']>
 type Breaker = NonNullable<PolicyDocument['breaker']>
 
-function compileFeedback(words: Feedback, dialect: Dialect, report: Report): readonly CompiledEntry[] {
+function compileFeedback(words: Feedback, dialect: Dialect, report: ReportProblem): readonly CompiledEntry[] {
   const { by = 'aimd', latency, from, upTo, start, every, exceeded } = words
   const pattern = patternOf(words.topic, dialect, report)
   const options = defined({
@@ -76,7 +76,7 @@ function compileBreaker(
   words: Breaker,
   dialect: Dialect,
   identity: Identity | undefined,
-  report: Report,
+  report: ReportProblem,
 ): readonly CompiledEntry[] {
   const { per = 'topic', failures, over, least, open, exceeded } = words
   const pattern = patternOf(words.topic, dialect, report)
@@ -106,7 +106,7 @@ function entryOf(pattern: Pattern | undefined, middleware: Middleware | undefine
   return middleware === undefined ? [] : [{ pattern: pattern?.text, middleware }]
 }
 
-function patternOf(topic: string | undefined, dialect: Dialect, report: Report): Pattern | undefined {
+function patternOf(topic: string | undefined, dialect: Dialect, report: ReportProblem): Pattern | undefined {
   return topic === undefined ? undefined : tryOrReport(() => parsePattern(topic, dialect, 'topic'), report)
 }
 
@@ -121,7 +121,7 @@ function read<T>(
   text: string | undefined,
   path: string,
   parse: (text: string) => T,
-  report: Report,
+  report: ReportProblem,
 ): T | undefined {
   return text === undefined
     ? undefined
@@ -131,7 +131,7 @@ function read<T>(
       )
 }
 
-function renamed(report: Report): Report {
+function renamed(report: ReportProblem): ReportProblem {
   return problem => {
     const path = problem.path ?? ''
     report({ ...problem, path: OPTION_WORDS[path] ?? path, remedy: problem.remedy ?? 'correct it' })

@@ -20,7 +20,7 @@ import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
 import type { CompiledEntry, CompiledRule } from './policy-types.ts'
-import { createOrReport, type Report, tryOrReport } from './problem-report.ts'
+import { createOrReport, type ReportProblem, tryOrReport } from './problem-report.ts'
 import type { PolicyRule } from './schema.ts'
 
 const LIMIT_OPTIONS = ['burst', 'initial', 'algorithm'] as const
@@ -38,7 +38,7 @@ export interface RuleContext {
   readonly defaultName: string
   /** Custom algorithms, by name. */
   readonly algorithms: ReadonlyMap<string, CustomAlgorithm>
-  readonly report: Report
+  readonly report: ReportProblem
 }
 
 export interface CompiledRuleEntry {
@@ -130,7 +130,7 @@ function compileLimit(
 function findAlgorithm(
   name: string,
   own: ReadonlyMap<string, CustomAlgorithm>,
-  report: Report,
+  report: ReportProblem,
 ): AlgorithmName | CustomAlgorithm | undefined {
   const builtIn = ALGORITHMS.filter(known => known !== 'quota')
   const found = builtIn.find(known => known === name) ?? own.get(name)
@@ -151,7 +151,7 @@ function compileQuota(
   rule: Partial<PolicyRule>,
   rate: string,
   common: CommonOptions,
-  report: Report,
+  report: ReportProblem,
 ): CompiledMiddleware | undefined {
   const options: QuotaOptions = { ...common, rate, ...defined({ window: rule.window, zone: rule.zone }) }
   const middleware = createOrReport(quota, options, { rate: 'unlimited' }, problem => {
@@ -278,7 +278,7 @@ function compileUnchanged(
   return middleware && { middleware, rule: { kind: 'unchanged', options } }
 }
 
-function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Report): void {
+function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: ReportProblem): void {
   const { name } = rule
   if (name !== undefined && (RESERVED_PREFIXES.some(word => name.startsWith(word)) || !NAME.test(name))) {
     const message = `${JSON.stringify(name.slice(0, 60))} cannot be the name of a rule`
@@ -322,7 +322,11 @@ function checkCombination(rule: Partial<PolicyRule>, sound: boolean, report: Rep
 }
 
 /** Reports invalid scopes, with paths below `per`. */
-export function checkScopes(per: PolicyRule['per'], captures: readonly string[], report: Report): void {
+export function checkScopes(
+  per: PolicyRule['per'],
+  captures: readonly string[],
+  report: ReportProblem,
+): void {
   const scopes = per === undefined ? [] : typeof per === 'string' ? [per] : per
   scopes.forEach((scope, index) => {
     const problem = findScopeProblem(scope, captures)
@@ -340,7 +344,7 @@ function checkRedirect(
   exceeded: PolicyRule['exceeded'],
   dialect: Dialect,
   captures: readonly string[],
-  report: Report,
+  report: ReportProblem,
 ): void {
   if (typeof exceeded !== 'object' || !('redirect' in exceeded)) return
   const path = 'exceeded.redirect.to'
@@ -355,7 +359,7 @@ function checkRedirect(
   report({ path, message, remedy })
 }
 
-function atPath(path: string, report: Report): Report {
+function atPath(path: string, report: ReportProblem): ReportProblem {
   return problem => report({ ...problem, path })
 }
 

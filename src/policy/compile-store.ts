@@ -2,7 +2,7 @@ import { nearest } from '../core/option-names.ts'
 import { parseDuration } from '../core/units.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import { STORE_SCHEMES, schemeOf } from '../stores/store-url.ts'
-import { type Report, tryOrReport } from './problem-report.ts'
+import { type ReportProblem, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument } from './schema.ts'
 
 const REMEDY = 'write memory, sqlite:FILE, redis://HOST or nats://HOST'
@@ -13,7 +13,7 @@ const NOT_FOR_MEMORY = ['prefix', 'timeout', 'lease', 'fallback', 'nodes', 'brea
 const NOT_FOR_SQLITE = ['prefix', 'lease', 'nodes'] as const
 
 /** Returns the store of a policy, by default `memory`, and reports its problems. */
-export function compileStore(store: PolicyDocument['store'], report: Report): StoreSpec {
+export function compileStore(store: PolicyDocument['store'], report: ReportProblem): StoreSpec {
   if (store === undefined) return { url: 'memory' }
   if (typeof store === 'string') {
     checkUrl(store, '', report)
@@ -54,7 +54,7 @@ export function compileStore(store: PolicyDocument['store'], report: Report): St
   })
 }
 
-function checkUrl(url: string, path: string, report: Report): void {
+function checkUrl(url: string, path: string, report: ReportProblem): void {
   if (url === 'memory') return
   // Never report the whole URL: it may contain a password.
   const scheme = schemeOf(url)

@@ -21,9 +21,9 @@ import { compileHandlers } from './compile-handler.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
 import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './policy-types.ts'
-import { createOrReport, prefixPaths, type Report, tryOrReport } from './problem-report.ts'
+import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './problem-report.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
-import { formatPath, type Path } from './source-positions.ts'
+import { formatPath, type ValuePath } from './source-positions.ts'
 
 export type { CompiledEntry, CompiledPolicy, CompiledRule } from './policy-types.ts'
 
@@ -45,11 +45,11 @@ const RESTRICTIONS = ['topics', 'clients', 'devices', 'users', 'apiKeys', 'roles
  */
 export function compileDocument(
   document: PolicyDocument,
-  wrong: readonly Path[],
+  wrong: readonly ValuePath[],
   algorithms: ReadonlyMap<string, CustomAlgorithm>,
 ): { readonly compiled: Omit<CompiledPolicy, 'source'>; readonly problems: readonly Problem[] } {
   const problems: Problem[] = []
-  const report: Report = problem => problems.push(problem)
+  const report: ReportProblem = problem => problems.push(problem)
   const valid = omitInvalid(document, wrong)
   const dialect: Dialect = valid.dialect ?? 'mqtt'
   const adaptive = compileAdaptive(valid.adaptive, prefixPaths(report, 'adaptive'))
@@ -135,7 +135,7 @@ function compileExemption(
   entry: PolicyExemption,
   dialect: Dialect,
   sound: boolean,
-  report: Report,
+  report: ReportProblem,
 ): { readonly options: ExemptOptions; readonly entry: CompiledEntry } | undefined {
   if (sound && RESTRICTIONS.every(ground => entry[ground] === undefined)) {
     const remedy = `restrict it with one of ${RESTRICTIONS.join(', ')}`
@@ -158,7 +158,7 @@ function compileExemption(
 function compileSenders(
   spec: IdentitySpec | undefined,
   captures: ReadonlySet<string> | undefined,
-  report: Report,
+  report: ReportProblem,
 ): Identity | undefined {
   const identity = tryOrReport(() => compileIdentity(spec), report)
   if (!spec || !captures || !identity) return identity
@@ -183,7 +183,7 @@ function compileSenders(
 /** Returns the templates of the sender's parts, including `tiers.assign.from` as the tier. */
 function senderTemplates(
   { senders, tiers }: Partial<PolicyDocument>,
-  report: Report,
+  report: ReportProblem,
 ): IdentitySpec | undefined {
   const from = tiers?.assign?.from
   if (from === undefined) return senders as IdentitySpec | undefined
@@ -203,7 +203,7 @@ function senderTemplates(
 /** Reports rules that cannot count in thousandths, which fractional costs of tiers or behaviour need. */
 function checkThousandths(
   rules: readonly CompiledEntry[],
-  report: Report,
+  report: ReportProblem,
   remedy: string,
   skipsQuotas = false,
 ): void {
@@ -221,14 +221,14 @@ function checkThousandths(
   })
 }
 
-function isEntryValid(wrong: readonly Path[], list: string, index: number): boolean {
+function isEntryValid(wrong: readonly ValuePath[], list: string, index: number): boolean {
   return !wrong.some(path => path[0] === list && path[1] === index)
 }
 
 /**
  * Returns the document without invalid parts: for rules and exemptions the field, otherwise the part below the root.
  */
-function omitInvalid(document: PolicyDocument, wrong: readonly Path[]): Partial<PolicyDocument> {
+function omitInvalid(document: PolicyDocument, wrong: readonly ValuePath[]): Partial<PolicyDocument> {
   if (wrong.length === 0) return document
   if (wrong.some(path => path.length === 0)) return {}
   const rest: Record<string, unknown> = { ...document }

@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import { nearest } from '../core/option-names.ts'
-import { type Located, type Path, parsePath } from './source-positions.ts'
+import { type Located, parsePath, type ValuePath } from './source-positions.ts'
 
 /** Terms of other programs, with the terms used here. */
 const OTHER_WORDS: Readonly<Record<string, string>> = {
@@ -123,7 +123,7 @@ const OTHER_ALGORITHMS: Readonly<Record<string, string>> = {
   'sliding-window': 'use sliding-counter, or sliding-log for exact counts',
 }
 
-function hintForValue(path: Path, value: unknown, root: Located): string | undefined {
+function hintForValue(path: ValuePath, value: unknown, root: Located): string | undefined {
   const name = String(path.findLast(step => typeof step === 'string') ?? '')
   if (name === 'topic' || name === 'topics') {
     if (value === null) return 'put it in quotes, as "#": what follows a # without quotes is a comment'
@@ -169,7 +169,7 @@ function useInstead(words: Readonly<Record<string, string>>, word: string): stri
   return ours === undefined ? undefined : `use ${ours}`
 }
 
-function hintForScope(path: Path, value: string, root: Located): string | undefined {
+function hintForScope(path: ValuePath, value: string, root: Located): string | undefined {
   const parts = value.split(/\s+and\s+|[\s,+&]+/).filter(part => part !== '')
   if (parts.length > 1) return `write a list: per: [${parts.join(', ')}]`
   if (value.startsWith('ip/') && value.includes('.')) return 'write the length of the prefix, as ip/24'
@@ -237,7 +237,7 @@ function hintForRate(name: string, value: unknown): string | undefined {
   return undefined
 }
 
-function valueAt(root: Located, path: Path): unknown {
+function valueAt(root: Located, path: ValuePath): unknown {
   let here: Located | undefined = root
   for (const step of path) {
     if (here?.kind === 'list') here = here.items[Number(step)]

@@ -15,7 +15,13 @@ import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Env, resolvePlain, substitute } from './env-substitution.ts'
 import { hintForSyntax, hintForVariable } from './hints.ts'
-import { formatPath, type Located, type LocatedEntry, type Path, type Place } from './source-positions.ts'
+import {
+  formatPath,
+  type Located,
+  type LocatedEntry,
+  type SourcePosition,
+  type ValuePath,
+} from './source-positions.ts'
 
 export interface Parsed {
   /** Undefined if the text cannot be parsed. */
@@ -41,7 +47,7 @@ const SYNTAX_REMEDIES: Readonly<Record<string, readonly [remedy: string, message
  */
 export function parseYaml(text: string, env: Env, file?: string): Parsed {
   const lines = new LineCounter()
-  const at = (offset: number): Place => {
+  const at = (offset: number): SourcePosition => {
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(line, 1), column: Math.max(col, 1) }
   }
@@ -122,7 +128,7 @@ function compose(text: string, lines: LineCounter): Composed {
   }
 }
 
-function explain(error: YAMLError, at: (offset: number) => Place, text: string): Problem {
+function explain(error: YAMLError, at: (offset: number) => SourcePosition, text: string): Problem {
   const place = at(error.pos[0])
   const line = text.split('\n', place.line)[(place.line ?? 1) - 1] ?? ''
   const own = error.message ?? ''
@@ -145,18 +151,18 @@ function explain(error: YAMLError, at: (offset: number) => Place, text: string):
 class NodeReader {
   readonly problems: Problem[] = []
   readonly #env: Env
-  readonly #at: (offset: number) => Place
+  readonly #at: (offset: number) => SourcePosition
   /** Anchors by name in document order: an alias refers to the last one before it. Undefined while it is being read. */
   readonly #anchors = new Map<string, ParsedNode | undefined>()
   #aliasedValues = 0
   #aliasDepth = 0
 
-  constructor(env: Env, at: (offset: number) => Place) {
+  constructor(env: Env, at: (offset: number) => SourcePosition) {
     this.#env = env
     this.#at = at
   }
 
-  read(node: ParsedNode | null, path: Path): Located {
+  read(node: ParsedNode | null, path: ValuePath): Located {
     if (node === null) return { kind: 'scalar', place: {}, value: null }
     const place = this.#at(node.range[0])
     // Far more problems than are listed, so the rest need not be read.
@@ -178,7 +184,7 @@ class NodeReader {
     return located
   }
 
-  #readContents(node: ParsedNode, place: Place, path: Path): Located {
+  #readContents(node: ParsedNode, place: SourcePosition, path: ValuePath): Located {
     if (isSeq<ParsedNode>(node)) {
       return {
         kind: 'list',
@@ -203,8 +209,8 @@ class NodeReader {
 
   #readMap(
     pairs: readonly { readonly key: ParsedNode; readonly value: ParsedNode | null }[],
-    place: Place,
-    path: Path,
+    place: SourcePosition,
+    path: ValuePath,
   ): Located {
     const entries = new Map<string, LocatedEntry>()
     for (const pair of pairs) {
@@ -227,7 +233,7 @@ class NodeReader {
     return { kind: 'map', place: pairs[0] ? this.#at(pairs[0].key.range[0]) : place, entries }
   }
 
-  #readAlias(name: string, place: Place, path: Path): Located {
+  #readAlias(name: string, place: SourcePosition, path: ValuePath): Located {
     const target = this.#anchors.get(name)
     const nothing: Located = { kind: 'scalar', place, value: null, isUnread: true }
     if (!target) {

@@ -2,7 +2,7 @@ import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { type Env, substitute } from './env-substitution.ts'
 import type { Parsed } from './parse-yaml.ts'
-import { formatPath, type Located, type LocatedEntry, type Path } from './source-positions.ts'
+import { formatPath, type Located, type LocatedEntry, type ValuePath } from './source-positions.ts'
 
 /** Converts a policy object into located values without positions and substitutes the variables of `env`. */
 export function fromObject(value: object, env: Env): Parsed {
@@ -13,7 +13,7 @@ export function fromObject(value: object, env: Env): Parsed {
 
 function locate(
   value: unknown,
-  path: Path,
+  path: ValuePath,
   parents: readonly object[],
   env: Env,
   problems: Problem[],

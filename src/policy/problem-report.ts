@@ -2,10 +2,10 @@ import { PolicyError, type Problem } from '../core/errors.ts'
 import { formatPath, parsePath } from './source-positions.ts'
 
 /** Receives a problem whose path is relative to the part being compiled. */
-export type Report = (problem: Problem) => void
+export type ReportProblem = (problem: Problem) => void
 
 /** Runs a check and reports its PolicyError; returns undefined if it failed. */
-export function tryOrReport<T>(check: () => T, report: Report): T | undefined {
+export function tryOrReport<T>(check: () => T, report: ReportProblem): T | undefined {
   try {
     return check()
   } catch (error) {
@@ -23,7 +23,7 @@ export function createOrReport<Options extends object, T>(
   make: (options: Options) => T,
   options: Options,
   neutral: Readonly<Record<string, unknown>>,
-  report: Report,
+  report: ReportProblem,
 ): T | undefined {
   let current = options
   const tried = new Set<string>()
@@ -51,6 +51,6 @@ export function createOrReport<Options extends object, T>(
 }
 
 /** Returns a reporter for a part of the policy, which prefixes paths with `base`. */
-export function prefixPaths(report: Report, ...base: (string | number)[]): Report {
+export function prefixPaths(report: ReportProblem, ...base: (string | number)[]): ReportProblem {
   return problem => report({ ...problem, path: formatPath([...base, ...parsePath(problem.path ?? '')]) })
 }

@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { COUNTING_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
-import { durationText, expects } from './schema-types.ts'
+import { durationText, encodeExpectation } from './schema-types.ts'
 
 const level = z
   .union([z.number(), z.string()], {
-    error: expects('a level', 'write 1.5 up to 30%, or of the last level 0.5'),
+    error: encodeExpectation('a level', 'write 1.5 up to 30%, or of the last level 0.5'),
   })
   .meta({
     description: 'A factor up to a load; the last level applies above all others.',
@@ -12,19 +12,19 @@ const level = z
   })
 
 const factor = z
-  .union([z.number(), z.string()], { error: expects('a factor', 'write 0.5') })
+  .union([z.number(), z.string()], { error: encodeExpectation('a factor', 'write 0.5') })
   .meta({ description: 'Factor that limits are multiplied by.', examples: [0.5] })
 
 const fulls = COUNTING_SIGNALS.map(name =>
   z.strictObject(
-    { [name]: z.number({ error: expects('a number of messages', 'write 5000') }) },
-    { error: expects('a signal') },
+    { [name]: z.number({ error: encodeExpectation('a number of messages', 'write 5000') }) },
+    { error: encodeExpectation('a signal') },
   ),
 )
 
 const signal = z
   .union([z.enum(SIGNAL_NAMES), ...fulls], {
-    error: expects('a signal', `use ${SIGNAL_NAMES.join(', ')}, or { queue-depth: 5000 }`),
+    error: encodeExpectation('a signal', `use ${SIGNAL_NAMES.join(', ')}, or { queue-depth: 5000 }`),
   })
   .meta({
     description:
@@ -38,7 +38,10 @@ export const adaptiveSchema = z
     {
       levels: z
         .record(z.string(), level, {
-          error: expects('a table of levels', 'write { low: 1.5 up to 30%, medium: 1 up to 70%, high: 0.5 }'),
+          error: encodeExpectation(
+            'a table of levels',
+            'write { low: 1.5 up to 30%, medium: 1 up to 70%, high: 0.5 }',
+          ),
         })
         .optional()
         .meta({
@@ -52,33 +55,40 @@ export const adaptiveSchema = z
             z.record(
               z.string(),
               z.record(z.string(), factor, {
-                error: expects('a table of stages', 'write { 60%: 0.75, 80%: 0.5 }'),
+                error: encodeExpectation('a table of stages', 'write { 60%: 0.75, 80%: 0.5 }'),
               }),
             ),
           ],
-          { error: expects('a table of stages', 'write default, or { cpu: { 60%: 0.75, 80%: 0.5 } }') },
+          {
+            error: encodeExpectation(
+              'a table of stages',
+              'write default, or { cpu: { 60%: 0.75, 80%: 0.5 } }',
+            ),
+          },
         )
         .optional()
         .meta({ description: 'Factors by thresholds of a signal; the smallest applicable factor counts.' }),
       signals: z
-        .array(signal, { error: expects('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`) })
+        .array(signal, {
+          error: encodeExpectation('a list of signals', `write [${SIGNAL_NAMES.join(', ')}]`),
+        })
         .optional()
         .meta({
           description: 'Signals; the load is the highest of them. Default: cpu, memory, event-loop.',
         }),
       every: durationText.optional().meta({ description: 'How often. Default: 10s.' }),
       across: z
-        .enum(['node', 'fleet'], { error: expects('whose load counts', 'write node, or fleet') })
+        .enum(['node', 'fleet'], { error: encodeExpectation('whose load counts', 'write node, or fleet') })
         .optional()
         .meta({
           description:
             'Whose load counts: that of this node, or the worst of all nodes of the store. Default: node.',
         }),
       node: z
-        .string({ error: expects('the name of a node', 'write a text, as gateway-1') })
+        .string({ error: encodeExpectation('the name of a node', 'write a text, as gateway-1') })
         .optional()
         .meta({ description: 'Name of this node among others. Default: its host and process.' }),
     },
-    { error: expects('an object', 'write { every: 10s }, or remove it') },
+    { error: encodeExpectation('an object', 'write { every: 10s }, or remove it') },
   )
   .meta({ description: 'Limits that follow the load; quotas and exemptions do not.' })

@@ -1,32 +1,43 @@
 import * as z from 'zod'
-import { durationText, exceededWords, expects, flag, text, wholeNumber } from './schema-types.ts'
+import {
+  booleanSchema,
+  durationText,
+  encodeExpectation,
+  exceededWords,
+  textSchema,
+  wholeNumber,
+} from './schema-types.ts'
 
-const THEN = z.enum(['drop', 'reject', 'disconnect'], { error: expects('an outcome here') }).optional()
-const BYTES = expects('a number of bytes', 'write a whole number, or bytes as 16MiB')
+const THEN = z
+  .enum(['drop', 'reject', 'disconnect'], { error: encodeExpectation('an outcome here') })
+  .optional()
+const BYTES = encodeExpectation('a number of bytes', 'write a whole number, or bytes as 16MiB')
 const bytes = z.union([z.int({ error: BYTES }), z.string({ error: BYTES })], { error: BYTES }).optional()
 const fields = z
-  .array(text('a field', 'write a path, as reading.value', 'Path to a field of a JSON payload.'), {
-    error: expects('a list of fields', 'write a list, as [value, unit]'),
+  .array(textSchema('a field', 'write a path, as reading.value', 'Path to a field of a JSON payload.'), {
+    error: encodeExpectation('a list of fields', 'write a list, as [value, unit]'),
   })
   .optional()
 const throttle = z.strictObject({
   upTo: durationText.optional(),
-  then: z.enum(['drop', 'disconnect'], { error: expects('an outcome here') }).optional(),
+  then: z.enum(['drop', 'disconnect'], { error: encodeExpectation('an outcome here') }).optional(),
 })
 const queue = z.strictObject({
   max: wholeNumber(1, 'Most messages held, of all senders together. Default: 10000.').optional(),
   bytes: bytes.meta({ description: 'Maximum bytes of held payloads and topics. Default: 64 MiB.' }),
   order: z
-    .enum(['priority', 'arrival'], { error: expects('an order') })
+    .enum(['priority', 'arrival'], { error: encodeExpectation('an order') })
     .optional()
     .meta({ description: 'Default: priority, in turns between the senders of one priority.' }),
   priority: z
     .union(
       [
-        z.strictObject({ payload: text('a field', 'write a path, as priority', 'Path to the priority.') }),
-        z.strictObject({ header: text('a header name', 'write a name', 'The header that holds it.') }),
+        z.strictObject({
+          payload: textSchema('a field', 'write a path, as priority', 'Path to the priority.'),
+        }),
+        z.strictObject({ header: textSchema('a header name', 'write a name', 'The header that holds it.') }),
       ],
-      { error: expects('a priority', 'write { payload: field } or { header: name }') },
+      { error: encodeExpectation('a priority', 'write { payload: field } or { header: name }') },
     )
     .optional()
     .meta({ description: 'Source of the priority: low, normal, high, emergency or a number from 0 to 9.' }),
@@ -39,27 +50,29 @@ const latest = z.strictObject({
   then: THEN,
 })
 const redirect = z.strictObject({
-  to: text(
+  to: textSchema(
     'a topic',
     'write the topic messages go to',
     'The topic; may hold {topic}, {client}, {rule} and captures of the rule.',
     'dead/{topic}',
   ).optional(),
-  headers: flag.optional().meta({ description: 'Adds the reason in headers. Default: true.' }),
+  headers: booleanSchema.optional().meta({ description: 'Adds the reason in headers. Default: true.' }),
 })
 const degrade = z.strictObject({
   sample: wholeNumber(1, 'Deliver 1 in so many of each key. Default: 1.').optional(),
   keep: fields,
   strip: fields,
-  clearRetain: flag.optional().meta({ description: 'Default: true.' }),
+  clearRetain: booleanSchema.optional().meta({ description: 'Default: true.' }),
   qos: z
-    .union([z.literal(0), z.literal(1), z.literal(2)], { error: expects('a QoS', 'write 0, 1 or 2') })
+    .union([z.literal(0), z.literal(1), z.literal(2)], {
+      error: encodeExpectation('a QoS', 'write 0, 1 or 2'),
+    })
     .optional()
     .meta({ description: 'Maximum QoS of the delivery. Default: 0.' }),
-  mark: text('a header name', 'write a name', 'Header for the name of the rule.').optional(),
+  mark: textSchema('a header name', 'write a name', 'Header for the name of the rule.').optional(),
 })
 /** Schema of `exceeded` in a rule. */
-export const exceeded = z
+export const exceededSchema = z
   .union(
     [
       z.enum(exceededWords),
@@ -69,18 +82,18 @@ export const exceeded = z
       z.strictObject({ redirect }),
       z.strictObject({ degrade }),
     ],
-    { error: expects('an outcome', `use one of ${exceededWords.join(', ')}`) },
+    { error: encodeExpectation('an outcome', `use one of ${exceededWords.join(', ')}`) },
   )
   .meta({ description: 'Outcome for a message over the limit. Default: reject.' })
 
-const refusal = text(
+const refusal = textSchema(
   'a text',
   'put it in quotes',
   'A text with places as {retry}, {limit}, {window}, {remaining}, {reset}, {rule}, {reason} or {client}.',
   'Too fast: {limit} per {window}. Try again in {retry}.',
 )
 /** Schema of `message` in a rule. */
-export const message = z
+export const messageSchema = z
   .union(
     [
       refusal,
@@ -91,6 +104,11 @@ export const message = z
         anonymous: refusal.optional(),
       }),
     ],
-    { error: expects('a message', 'write a text, or one for each of user, device, api and anonymous') },
+    {
+      error: encodeExpectation(
+        'a message',
+        'write a text, or one for each of user, device, api and anonymous',
+      ),
+    },
   )
   .meta({ description: 'Text for a refused sender. Default: a text for its kind of sender.' })

@@ -1,8 +1,15 @@
 import * as z from 'zod'
 import { SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
-import { durationText, expects, percentText, rateText, text, wholeNumber } from './schema-types.ts'
+import {
+  durationText,
+  encodeExpectation,
+  percentText,
+  rateText,
+  textSchema,
+  wholeNumber,
+} from './schema-types.ts'
 
-const topic = text(
+const topic = textSchema(
   'a topic pattern',
   'write a text in quotes, as "orders/{tenant}/#"',
   'Topics of the rule. Default: all.',
@@ -13,7 +20,7 @@ const topic = text(
 
 const exceeded = z
   .enum(['retry', 'throttle', 'drop', 'reject'], {
-    error: expects('an outcome here', 'write retry, throttle, drop or reject'),
+    error: encodeExpectation('an outcome here', 'write retry, throttle, drop or reject'),
   })
   .optional()
   .meta({ description: 'Outcome for messages it refuses. Default: retry.' })
@@ -26,7 +33,7 @@ export const feedbackSchema = z
   .strictObject(
     {
       by: z
-        .enum(['aimd', 'gradient'], { error: expects('a way', 'write aimd or gradient') })
+        .enum(['aimd', 'gradient'], { error: encodeExpectation('a way', 'write aimd or gradient') })
         .optional()
         .meta({ description: 'Algorithm that sets the rate. Default: aimd.' }),
       latency: durationText
@@ -40,7 +47,7 @@ export const feedbackSchema = z
       exceeded,
     },
     {
-      error: expects(
+      error: encodeExpectation(
         'a feedback',
         'write { by: aimd, latency: 100ms, from: 5/s, upTo: 1000/s, start: 100/s }',
       ),
@@ -48,7 +55,7 @@ export const feedbackSchema = z
   )
   .meta({ description: 'A rate that follows the capacity of the handler of a consumer.' })
 
-const scope = text(
+const scope = textSchema(
   'a scope',
   'write topic, client, device, user, apiKey, tier, header.NAME or a capture of the topic',
   'Scope of one breaker.',
@@ -61,7 +68,7 @@ export const breakerSchema = z
     {
       per: z
         .union([scope, z.array(scope).min(1)], {
-          error: expects('a scope', 'write a scope, as topic, or a list of them'),
+          error: encodeExpectation('a scope', 'write a scope, as topic, or a list of them'),
         })
         .optional()
         .meta({ description: 'Scope of one breaker. Default: topic.' }),
@@ -78,6 +85,11 @@ export const breakerSchema = z
       topic,
       exceeded,
     },
-    { error: expects('a breaker', 'write { per: topic, failures: 50%, over: 10s, least: 10, open: 5s }') },
+    {
+      error: encodeExpectation(
+        'a breaker',
+        'write { per: topic, failures: 50%, over: 10s, least: 10, open: 5s }',
+      ),
+    },
   )
   .meta({ description: 'Stops messages to a failing handler of a consumer.' })

@@ -2,24 +2,24 @@ import * as z from 'zod'
 import { ALGORITHMS } from '../algorithms/limit.ts'
 import { COST_WORDS } from '../chain/rules/rule-options.ts'
 import { conditionSchema } from './schema-conditions.ts'
-import { exceeded, message } from './schema-exceeded.ts'
+import { exceededSchema, messageSchema } from './schema-exceeded.ts'
 import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
 import { fallbackWord } from './schema-store.ts'
 import { rulePenaltiesSchema } from './schema-tiers.ts'
 import {
+  booleanSchema,
   descriptionText,
   durationText,
-  expects,
-  flag,
+  encodeExpectation,
   nameText,
   percentText,
   rateText,
-  text,
+  textSchema,
   wholeNumber,
   zoneText,
 } from './schema-types.ts'
 
-const pattern = text(
+const pattern = textSchema(
   'a topic pattern',
   'write a text in quotes, as "fleet/{site}/#"',
   'A topic pattern of the dialect; {name} is one level that is captured.',
@@ -28,7 +28,10 @@ const pattern = text(
 
 const COST_REMEDY =
   'write a number, bytes, light, medium, heavy, premium, { bytes: per 4KiB }, { payload: field }, { header: name } or { topics: … }'
-const UNITS = expects('a number of units', `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`)
+const UNITS = encodeExpectation(
+  'a number of units',
+  `write a number or one of ${Object.keys(COST_WORDS).join(', ')}`,
+)
 const costUnits = z.union(
   [
     z.number({ error: UNITS }).min(0, { error: UNITS }),
@@ -36,12 +39,12 @@ const costUnits = z.union(
   ],
   { error: UNITS },
 )
-const BYTES_OF_COST = expects(
+const BYTES_OF_COST = encodeExpectation(
   'a count of bytes',
   'write payload, message (topic and payload), or blocks as per 4KiB',
 )
-const OVERHEAD = expects('a number of bytes', 'write a whole number of bytes, or 1kB, 1KiB')
-const LEAST_COST = expects('a cost', 'write a number of units, as min: 1')
+const OVERHEAD = encodeExpectation('a number of bytes', 'write a whole number of bytes, or 1kB, 1KiB')
+const LEAST_COST = encodeExpectation('a cost', 'write a number of units, as min: 1')
 const leastCost = z
   .number({ error: LEAST_COST })
   .min(0, { error: LEAST_COST })
@@ -50,10 +53,12 @@ const leastCost = z
 const cost = z
   .union(
     [
-      z.number({ error: expects('a cost', COST_REMEDY) }).min(0, { error: expects('a cost', COST_REMEDY) }),
+      z
+        .number({ error: encodeExpectation('a cost', COST_REMEDY) })
+        .min(0, { error: encodeExpectation('a cost', COST_REMEDY) }),
       z.enum(['bytes', ...(Object.keys(COST_WORDS) as (keyof typeof COST_WORDS)[])]),
       z.strictObject({
-        bytes: text(
+        bytes: textSchema(
           'a count of bytes',
           'write payload, message (topic and payload), or blocks as per 4KiB',
           'payload, message (topic and payload), or blocks begun of topic, payload and overhead, as per 4KiB.',
@@ -70,11 +75,11 @@ const cost = z
         min: leastCost,
       }),
       z.strictObject({
-        payload: text('a field', 'write a path, as price', 'Path to a number in the payload.'),
+        payload: textSchema('a field', 'write a path, as price', 'Path to a number in the payload.'),
         min: leastCost,
       }),
       z.strictObject({
-        header: text('a header name', 'write a name', 'A header that holds a number.'),
+        header: textSchema('a header name', 'write a name', 'A header that holds a number.'),
         min: leastCost,
       }),
       z.strictObject({
@@ -84,20 +89,20 @@ const cost = z
         default: costUnits.optional(),
       }),
     ],
-    { error: expects('a cost', COST_REMEDY) },
+    { error: encodeExpectation('a cost', COST_REMEDY) },
   )
   .meta({
     description:
       'Units a message takes: a number, bytes, a word (light 1, medium 5, heavy 10, premium 50), bytes in full, a payload or header field, or by topic. Default: 1, or bytes where the rate is in bytes.',
   })
 
-const RETAINED = expects(
+const RETAINED = encodeExpectation(
   'a whole number from 1',
   'write messages as retained: 1000, or bytes as retained: 10MB',
 )
-const SIZE = expects('a number of bytes', 'write a whole number of bytes, or 256kB, 64KiB')
-const BURST = expects('a burst', 'write a whole number of at least 1, or bytes as 2MB')
-const scope = text(
+const SIZE = encodeExpectation('a number of bytes', 'write a whole number of bytes, or 256kB, 64KiB')
+const BURST = encodeExpectation('a burst', 'write a whole number of at least 1, or bytes as 2MB')
+const scope = textSchema(
   'a scope',
   'write global, client, device, user, apiKey, role, tier, ip, topic, pattern, header.NAME or a capture of the topic',
   'global, client, device, user, apiKey, role, tier, ip (IPv6 by /64), ip/24, ip/24/56, topic, pattern, header.NAME, a capture of the topic, or the first that is known, as user|ip.',
@@ -108,11 +113,13 @@ const scope = text(
   'topic',
 ).meta({ pattern: SCOPE_PATTERN })
 
-const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], { error: expects('an action') })
+const action = z.enum(['publish', 'subscribe', 'connect', 'deliver'], {
+  error: encodeExpectation('an action'),
+})
 
-const enabled = flag.optional().meta({ description: 'Default: true.' })
+const enabled = booleanSchema.optional().meta({ description: 'Default: true.' })
 const priority = z
-  .int({ error: expects('a whole number', 'write a whole number; higher ones are asked earlier') })
+  .int({ error: encodeExpectation('a whole number', 'write a whole number; higher ones are asked earlier') })
   .optional()
   .meta({
     description:
@@ -131,7 +138,10 @@ export const ruleSchema = z
       on: action.optional().meta({ description: 'Default: publish.' }),
       per: z
         .union([scope, z.array(scope).min(1)], {
-          error: expects('a scope', 'write a scope, as device, or a list of them, as [device, topic]'),
+          error: encodeExpectation(
+            'a scope',
+            'write a scope, as device, or a list of them, as [device, topic]',
+          ),
         })
         .optional()
         .meta({ description: 'Scope of its counters; a list counts by the combination. Default: global.' }),
@@ -173,7 +183,7 @@ export const ruleSchema = z
           examples: ['256kB', '64KiB'],
         }),
       unchanged: z
-        .enum(['drop', 'reject'], { error: expects('drop or reject', 'write unchanged: drop') })
+        .enum(['drop', 'reject'], { error: encodeExpectation('drop or reject', 'write unchanged: drop') })
         .optional()
         .meta({
           description:
@@ -197,22 +207,22 @@ export const ruleSchema = z
       // Custom names are known only when the policy is compiled.
       algorithm: z
         .union([z.enum(ALGORITHMS.filter(name => name !== 'quota')), z.string()], {
-          error: expects('an algorithm'),
+          error: encodeExpectation('an algorithm'),
         })
         .optional()
         .meta({ description: "Default: token-bucket. Or the name of an algorithm of one's own." }),
       window: z
-        .enum(['calendar', 'rolling'], { error: expects('a window') })
+        .enum(['calendar', 'rolling'], { error: encodeExpectation('a window') })
         .optional()
         .meta({
           description: 'Window of a quota: calendar windows start at local midnight. Default: calendar.',
         }),
       zone: zoneText.optional(),
       cost: cost.optional(),
-      exceeded: exceeded.optional(),
-      message: message.optional(),
+      exceeded: exceededSchema.optional(),
+      message: messageSchema.optional(),
       warn: z
-        .array(percentText, { error: expects('a list of percentages', 'write [80%, 95%]') })
+        .array(percentText, { error: encodeExpectation('a list of percentages', 'write [80%, 95%]') })
         .optional()
         .meta({
           description: 'Shares of the limit at which a warning is emitted, before any refusal.',
@@ -233,18 +243,18 @@ export const ruleSchema = z
             tiers: names('tiers'),
             ips: names('addresses and CIDR blocks'),
           },
-          { error: expects('an object of lists', 'write for: { roles: [guest] }') },
+          { error: encodeExpectation('an object of lists', 'write for: { roles: [guest] }') },
         )
         .optional()
         .meta({ description: 'Senders of the rule: lists are alternatives. Default: all.' }),
       when: conditionSchema
         .optional()
         .meta({ description: 'Messages of the rule; it ignores others. Default: all.' }),
-      shadow: flag
+      shadow: booleanSchema
         .optional()
         .meta({ description: 'Decides and reports, but refuses nothing. Default: false.' }),
     },
-    { error: expects('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
+    { error: encodeExpectation('a rule', 'write an object, as { name: telemetry, limit: 10/s }') },
   )
   .meta({
     id: 'rule',
@@ -265,8 +275,8 @@ export const ruleSchema = z
 function names(what: string): z.ZodOptional<z.ZodArray<z.ZodString>> {
   const remedy = `write a list of ${what}, as [a, b]`
   return z
-    .array(text('a text', 'put it in quotes', `One of the ${what}.`), {
-      error: expects(`a list of ${what}`, remedy),
+    .array(textSchema('a text', 'put it in quotes', `One of the ${what}.`), {
+      error: encodeExpectation(`a list of ${what}`, remedy),
     })
     .optional()
 }
@@ -280,7 +290,9 @@ export const exemptSchema = z
       enabled,
       priority,
       topics: z
-        .array(pattern, { error: expects('a list of topic patterns', 'write ["$SYS/#", "admin/#"]') })
+        .array(pattern, {
+          error: encodeExpectation('a list of topic patterns', 'write ["$SYS/#", "admin/#"]'),
+        })
         .optional(),
       clients: names('client ids'),
       devices: names('devices'),
@@ -289,7 +301,9 @@ export const exemptSchema = z
       roles: names('roles'),
       ips: names('addresses and CIDR blocks'),
       on: z
-        .union([action, z.array(action).min(1)], { error: expects('an action, or a list of actions') })
+        .union([action, z.array(action).min(1)], {
+          error: encodeExpectation('an action, or a list of actions'),
+        })
         .optional()
         .meta({
           description:
@@ -303,7 +317,7 @@ export const exemptSchema = z
         })
         .optional(),
     },
-    { error: expects('an exemption', 'write an object, as { name: operators, roles: [admin] }') },
+    { error: encodeExpectation('an exemption', 'write an object, as { name: operators, roles: [admin] }') },
   )
   .meta({
     id: 'exemption',

@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import { FALLBACKS } from '../stores/store.ts'
-import { durationText, expects, text, wholeNumber } from './schema-types.ts'
+import { durationText, encodeExpectation, textSchema, wholeNumber } from './schema-types.ts'
 
-const storeUrl = text(
+const storeUrl = textSchema(
   'a store',
   'write memory, sqlite:FILE, redis://HOST or nats://HOST',
   'Store for the state of limits.',
@@ -16,13 +16,13 @@ const storeUrl = text(
 
 /** Schema of `fallback`: how to decide while the store is unreachable, for the whole store or one rule. */
 export const fallbackWord = z
-  .enum(FALLBACKS, { error: expects('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
+  .enum(FALLBACKS, { error: encodeExpectation('a fallback', `use one of ${FALLBACKS.join(', ')}`) })
   .meta({
     description:
       'Who decides while the store is out of reach: memory (the same limits in each node), degraded (the half, or one share of `nodes`), allow or deny. Default: memory.',
   })
 
-const LEASE = expects('a lease', 'write auto, none, or { units: 20, ttl: 2s }')
+const LEASE = encodeExpectation('a lease', 'write auto, none, or { units: 20, ttl: 2s }')
 const lease = z
   .union(
     [
@@ -56,7 +56,7 @@ export const storeSchema = z
       storeUrl,
       z.strictObject({
         url: storeUrl,
-        prefix: text('a prefix', 'write a text', 'Prefix of every key in a shared store.').optional(),
+        prefix: textSchema('a prefix', 'write a text', 'Prefix of every key in a shared store.').optional(),
         timeout: durationText.meta({ description: 'Maximum time of a decision. Default: 250ms.' }).optional(),
         lease: lease.optional(),
         fallback: fallbackWord.optional(),
@@ -64,6 +64,6 @@ export const storeSchema = z
         breaker: breaker.optional(),
       }),
     ],
-    { error: expects('a store', 'write memory, sqlite:FILE, redis://HOST or nats://HOST') },
+    { error: encodeExpectation('a store', 'write memory, sqlite:FILE, redis://HOST or nats://HOST') },
   )
   .meta({ description: 'Store for the state of limits. Default: memory.' })

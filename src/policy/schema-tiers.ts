@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
 import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
-import { durationText, expects, rateText, templateText, text } from './schema-types.ts'
+import { durationText, encodeExpectation, rateText, templateText, textSchema } from './schema-types.ts'
 
 const tier = z.strictObject(
   {
@@ -11,23 +11,27 @@ const tier = z.strictObject(
         examples: ['60/min burst 100', 'unlimited'],
       })
       .optional(),
-    cost: text(
+    cost: textSchema(
       'a factor',
       'write x and a number with at most three decimals, as x0.5 or x5',
       'What costs of its messages are multiplied by, at all rules. Default: x1.',
       'x0.5',
     ).optional(),
   },
-  { error: expects('a tier', 'write { limit: 60/min burst 100, cost: x1 }') },
+  { error: encodeExpectation('a tier', 'write { limit: 60/min burst 100, cost: x1 }') },
 )
 
 const assign = z
   .strictObject(
     {
       from: templateText.optional(),
-      default: text('a tier', 'write the name of a tier', 'Tier of senders without a known one.').optional(),
+      default: textSchema(
+        'a tier',
+        'write the name of a tier',
+        'Tier of senders without a known one.',
+      ).optional(),
     },
-    { error: expects('an assignment', 'write { from: "{header.tier}", default: free }') },
+    { error: encodeExpectation('an assignment', 'write { from: "{header.tier}", default: free }') },
   )
   .meta({ description: 'Assignment of tiers. Default: from the broker or `senders`.' })
 
@@ -35,7 +39,7 @@ const assign = z
 export const tiersSchema = z
   .object(
     { assign: assign.optional() },
-    { error: expects('tiers', 'write { free: { limit: 60/min burst 100 } }') },
+    { error: encodeExpectation('tiers', 'write { free: { limit: 60/min burst 100 } }') },
   )
   .catchall(tier)
   .meta({ description: `Limits and prices by tier, over ${Object.keys(DEFAULT_TIERS).join(', ')}.` })
@@ -45,28 +49,33 @@ export const rulePenaltiesSchema = z
   .strictObject(
     {
       block: durationText.meta({ description: 'Time a sender is blocked.' }),
-      after: text(
+      after: textSchema(
         'a count of refusals',
         'write 3 refusals in 10s',
         'Refusals within a time. Default: 1.',
         '3 refusals in 10s',
       ).optional(),
-      grow: text(
+      grow: textSchema(
         'a growth',
         'write x2 up to 1h',
         'How much longer each time. Default: x1.',
         'x2 up to 1h',
       ).optional(),
       per: z
-        .enum(SUBJECT_PARTS, { error: expects('a part of a sender') })
+        .enum(SUBJECT_PARTS, { error: encodeExpectation('a part of a sender') })
         .optional()
         .meta({ description: 'Part of the sender that is blocked. Default: the client.' }),
     },
-    { error: expects('penalties', 'write { block: 60s, after: 3 refusals in 10s, grow: x2 up to 1h }') },
+    {
+      error: encodeExpectation(
+        'penalties',
+        'write { block: 60s, after: 3 refusals in 10s, grow: x2 up to 1h }',
+      ),
+    },
   )
   .meta({ id: 'rulePenalties', description: 'Blocks for senders that continue after refusals.' })
 
-const connects = text(
+const connects = textSchema(
   'a count of connects',
   'write 5 connects in 10s, or 100 connects in 10s per ip',
   'Connects within a time, and of whom. Default: of who is blocked.',
@@ -79,7 +88,10 @@ export const penaltiesSchema = rulePenaltiesSchema
   .extend({
     flapping: z
       .union([connects, z.array(connects).min(1)], {
-        error: expects('a count of connects', 'write 5 connects in 10s, or 100 connects in 10s per ip'),
+        error: encodeExpectation(
+          'a count of connects',
+          'write 5 connects in 10s, or 100 connects in 10s per ip',
+        ),
       })
       .optional()
       .meta({ description: 'Blocks senders that connect too often.' }),

@@ -2,34 +2,39 @@ import * as z from 'zod'
 import { OUTCOMES } from '../core/decision.ts'
 import { DURATION_PATTERN, PERCENT_PATTERN, RATE_PATTERN } from './schema-patterns.ts'
 
-/** Encodes the error of a wrong value, `"x" is not NOUN`, with its remedy. Decoded by {@link expected}. */
-export function expects(noun: string, remedy?: string): string {
+/** Encodes the error of a wrong value, `"x" is not NOUN`, with its remedy. Decoded by {@link decodeExpectation}. */
+export function encodeExpectation(noun: string, remedy?: string): string {
   return remedy === undefined ? noun : `${noun}\n${remedy}`
 }
 
-/** Returns the noun and remedy encoded by {@link expects}; empty if the schema gives none. */
-export function expected(text: string): { readonly noun?: string; readonly remedy?: string } {
+/** Returns the noun and remedy encoded by {@link encodeExpectation}; empty if the schema gives none. */
+export function decodeExpectation(text: string): { readonly noun?: string; readonly remedy?: string } {
   const [noun, remedy] = text.split('\n')
   return noun ? { noun, ...(remedy === undefined ? {} : { remedy }) } : {}
 }
 
 /** Returns a schema of a text with its noun, for messages and editors. */
-export function text(noun: string, remedy: string, description: string, ...examples: string[]): z.ZodString {
+export function textSchema(
+  noun: string,
+  remedy: string,
+  description: string,
+  ...examples: string[]
+): z.ZodString {
   return z
-    .string({ error: expects(noun, remedy) })
-    .min(1, { error: expects(noun, remedy) })
+    .string({ error: encodeExpectation(noun, remedy) })
+    .min(1, { error: encodeExpectation(noun, remedy) })
     .meta({ description, ...(examples.length > 0 ? { examples } : {}) })
 }
 
-export const nameText = text(
+export const nameText = textSchema(
   'a name',
   'write a text, in quotes if need be',
   'Unique name, used for state and reports.',
 )
 export const descriptionText = z
-  .string({ error: expects('a text', 'put it in quotes') })
+  .string({ error: encodeExpectation('a text', 'put it in quotes') })
   .meta({ description: 'Text for readers of the policy.' })
-export const durationText = text(
+export const durationText = textSchema(
   'a duration',
   'write a number and a unit, as 250ms, 30s, 5m, 1h or 7d',
   'A duration.',
@@ -39,7 +44,7 @@ export const durationText = text(
   '1h',
   '7d',
 ).meta({ pattern: DURATION_PATTERN })
-export const rateText = text(
+export const rateText = textSchema(
   'a rate',
   'write it as 10/s, 100 per minute, 5 per 5 minutes, 1MB/s or unlimited, each with an optional burst N',
   'Units per time: messages, or bytes (k = 1000, Ki = 1024), with an optional burst.',
@@ -50,20 +55,20 @@ export const rateText = text(
   '1MB/s',
   'unlimited',
 ).meta({ pattern: RATE_PATTERN })
-export const percentText = text(
+export const percentText = textSchema(
   'a percentage',
   'write a number above 0 and up to 100 with a percent sign, as 80%',
   'A percentage.',
   '80%',
 ).meta({ pattern: PERCENT_PATTERN })
-export const zoneText = text(
+export const zoneText = textSchema(
   'a time zone',
   'write an IANA name, as Europe/Berlin or UTC',
   'IANA name of a time zone. Default: UTC.',
   'UTC',
   'Europe/Berlin',
 )
-export const templateText = text(
+export const templateText = textSchema(
   'a template',
   'write a text with {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE} in it, in quotes',
   'A text with {client}, {user}, {ip}, {header.NAME} or {topic.CAPTURE} in it.',
@@ -72,10 +77,12 @@ export const templateText = text(
   '{topic.device}',
 )
 
-export const flag = z.boolean({ error: expects('true or false', 'write true or false, without quotes') })
+export const booleanSchema = z.boolean({
+  error: encodeExpectation('true or false', 'write true or false, without quotes'),
+})
 
 export function wholeNumber(least: number, description: string): z.ZodNumber {
-  const error = expects(`a whole number of at least ${least}`, `use at least ${least}`)
+  const error = encodeExpectation(`a whole number of at least ${least}`, `use at least ${least}`)
   return z.int({ error }).min(least, { error }).meta({ description })
 }
 

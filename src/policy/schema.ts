@@ -5,7 +5,7 @@ import { breakerSchema, feedbackSchema } from './schema-handler.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
 import { penaltiesSchema, tiersSchema } from './schema-tiers.ts'
-import { expects, templateText, text } from './schema-types.ts'
+import { encodeExpectation, templateText, textSchema } from './schema-types.ts'
 
 const roles = z
   .union(
@@ -16,15 +16,20 @@ const roles = z
         map: z
           .record(
             z.string(),
-            z.array(text('a role', 'put it in quotes', 'A role.'), {
-              error: expects('a list of roles', 'write a list, as [admin]'),
+            z.array(textSchema('a role', 'put it in quotes', 'A role.'), {
+              error: encodeExpectation('a list of roles', 'write a list, as [admin]'),
             }),
-            { error: expects('a table of roles', 'write { operator: [admin] }') },
+            { error: encodeExpectation('a table of roles', 'write { operator: [admin] }') },
           )
           .meta({ description: 'Roles for each value of `from`.' }),
       }),
     ],
-    { error: expects('roles', 'write a template, or { from: "{user}", map: { operator: [admin] } }') },
+    {
+      error: encodeExpectation(
+        'roles',
+        'write a template, or { from: "{user}", map: { operator: [admin] } }',
+      ),
+    },
   )
   .meta({ description: 'Roles: the text of a template is one role, or is looked up in a table.' })
 
@@ -38,7 +43,7 @@ const senders = z
       tier: templateText.optional(),
       roles: roles.optional(),
     },
-    { error: expects('an object', 'write { device: "{topic.device}" }') },
+    { error: encodeExpectation('an object', 'write { device: "{topic.device}" }') },
   )
   .meta({ description: 'Identity of the sender, in addition to what the broker knows.' })
 
@@ -48,12 +53,12 @@ export const policySchema = z
     {
       $schema: z.string().optional().meta({ description: 'For editors.' }),
       version: z
-        .literal(1, { error: expects('a version', 'write version: 1') })
+        .literal(1, { error: encodeExpectation('a version', 'write version: 1') })
         .optional()
         .meta({ description: 'The version of the format: 1.' }),
-      description: z.string({ error: expects('a text', 'put it in quotes') }).optional(),
+      description: z.string({ error: encodeExpectation('a text', 'put it in quotes') }).optional(),
       dialect: z
-        .enum(['mqtt', 'nats'], { error: expects('a dialect') })
+        .enum(['mqtt', 'nats'], { error: encodeExpectation('a dialect') })
         .optional()
         .meta({ description: 'How topic patterns are read. Default: mqtt.' }),
       store: storeSchema.optional(),
@@ -61,12 +66,14 @@ export const policySchema = z
       tiers: tiersSchema.optional(),
       exempt: z
         .array(exemptSchema, {
-          error: expects('a list of exemptions', 'begin each with a dash, or remove it'),
+          error: encodeExpectation('a list of exemptions', 'begin each with a dash, or remove it'),
         })
         .optional()
         .meta({ description: 'Messages exempt from all rules; the first match decides.' }),
       rules: z
-        .array(ruleSchema, { error: expects('a list of rules', 'begin each with a dash, or remove it') })
+        .array(ruleSchema, {
+          error: encodeExpectation('a list of rules', 'begin each with a dash, or remove it'),
+        })
         .optional()
         .meta({ description: 'Limits and quotas; every rule that matches a message is applied.' }),
       adaptive: adaptiveSchema.optional(),
@@ -75,7 +82,7 @@ export const policySchema = z
       penalties: penaltiesSchema.optional(),
       behaviour: behaviourSchema.optional(),
     },
-    { error: expects('a policy', 'write an object, with version: 1 and a list of rules') },
+    { error: encodeExpectation('a policy', 'write an object, with version: 1 and a list of rules') },
   )
   .meta({ title: 'topicgate policy', description: 'Limits for the messages that pass a broker.' })
 

@@ -1,14 +1,14 @@
 import type { Position } from '../core/errors.ts'
 
 /** Path to a value, as names and indexes from the root. */
-export type Path = readonly (string | number)[]
+export type ValuePath = readonly (string | number)[]
 
 /** Position in a file; empty for values of objects in code. */
-export type Place = Pick<Position, 'file' | 'line' | 'column'>
+export type SourcePosition = Pick<Position, 'file' | 'line' | 'column'>
 
 export interface LocatedScalar {
   readonly kind: 'scalar'
-  readonly place: Place
+  readonly place: SourcePosition
   readonly value: unknown
   /** True if the value could not be read. This was reported, so no further problems are. */
   readonly isUnread?: boolean | undefined
@@ -16,19 +16,19 @@ export interface LocatedScalar {
 
 export interface LocatedList {
   readonly kind: 'list'
-  readonly place: Place
+  readonly place: SourcePosition
   readonly items: readonly Located[]
 }
 
 export interface LocatedEntry {
   /** Position of the key. */
-  readonly key: Place
+  readonly key: SourcePosition
   readonly value: Located
 }
 
 export interface LocatedMap {
   readonly kind: 'map'
-  readonly place: Place
+  readonly place: SourcePosition
   readonly entries: ReadonlyMap<string, LocatedEntry>
 }
 
@@ -48,7 +48,7 @@ export function toPlain(located: Located): unknown {
  * Returns the position of a value, or with `at: 'key'` that of its key. If the path leads to no value, returns the
  * position of its last existing part.
  */
-export function placeOf(root: Located, path: Path, at: 'key' | 'value' = 'value'): Place {
+export function placeOf(root: Located, path: ValuePath, at: 'key' | 'value' = 'value'): SourcePosition {
   let here = root
   let place = root.place
   for (const [index, step] of path.entries()) {
@@ -62,7 +62,7 @@ export function placeOf(root: Located, path: Path, at: 'key' | 'value' = 'value'
 }
 
 /** Returns the paths of all values that could not be read. */
-export function unreadPaths(located: Located, path: Path = []): readonly Path[] {
+export function unreadPaths(located: Located, path: ValuePath = []): readonly ValuePath[] {
   if (located.kind === 'scalar') return located.isUnread ? [path] : []
   if (located.kind === 'list')
     return located.items.flatMap((item, index) => unreadPaths(item, [...path, index]))
@@ -70,7 +70,7 @@ export function unreadPaths(located: Located, path: Path = []): readonly Path[] 
 }
 
 /** Formats a path as `rules[2].cost.topics["a/b"]`. */
-export function formatPath(path: Path): string {
+export function formatPath(path: ValuePath): string {
   let text = ''
   for (const step of path) {
     if (typeof step === 'number') text += `[${step}]`
@@ -81,7 +81,7 @@ export function formatPath(path: Path): string {
 }
 
 /** Parses a path written by {@link formatPath}. */
-export function parsePath(text: string): Path {
+export function parsePath(text: string): ValuePath {
   const path: (string | number)[] = []
   for (const [, name, index, quoted] of text.matchAll(/([^.[\]"]+)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]/g)) {
     if (name !== undefined) path.push(name)

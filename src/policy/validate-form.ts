@@ -4,8 +4,15 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { nearest } from '../core/option-names.ts'
 import { hintForKey } from './hints.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
-import { expected } from './schema-types.ts'
-import { formatPath, type Located, type Path, placeOf, toPlain, unreadPaths } from './source-positions.ts'
+import { decodeExpectation } from './schema-types.ts'
+import {
+  formatPath,
+  type Located,
+  placeOf,
+  toPlain,
+  unreadPaths,
+  type ValuePath,
+} from './source-positions.ts'
 
 type Issue = z.core.$ZodIssue
 type JsonSchema = Readonly<Record<string, unknown>>
@@ -15,7 +22,7 @@ export interface FormResult {
   readonly plain: unknown
   readonly problems: readonly Problem[]
   /** Paths of invalid values, so that the rest can still be checked. */
-  readonly invalidPaths: readonly Path[]
+  readonly invalidPaths: readonly ValuePath[]
 }
 
 /** Checks the form of a policy against the schema. Above a bound, problems are not explained. */
@@ -25,7 +32,7 @@ export function validateForm(root: Located): FormResult {
   // The empty text marks values for which the schema has no text of its own.
   const result = policySchema.safeParse(plain, { error: () => '' })
   const problems: Problem[] = []
-  const wrong: Path[] = [...unread]
+  const wrong: ValuePath[] = [...unread]
   if (result.success) return { plain, problems, invalidPaths: wrong }
   for (const issue of result.error.issues) {
     if (problems.length <= MAX_SIZES.policyProblems) explain(issue, [], root, problems, wrong)
@@ -34,8 +41,17 @@ export function validateForm(root: Located): FormResult {
   return { plain, problems: problems.filter(({ path }) => !silent.has(path ?? '')), invalidPaths: wrong }
 }
 
-function explain(issue: Issue, base: Path, root: Located, problems: Problem[], wrong: Path[]): void {
-  const path: Path = [...base, ...issue.path.map(step => (typeof step === 'symbol' ? String(step) : step))]
+function explain(
+  issue: Issue,
+  base: ValuePath,
+  root: Located,
+  problems: Problem[],
+  wrong: ValuePath[],
+): void {
+  const path: ValuePath = [
+    ...base,
+    ...issue.path.map(step => (typeof step === 'symbol' ? String(step) : step)),
+  ]
   if (issue.code === 'unrecognized_keys') {
     for (const key of issue.keys.slice(0, MAX_SIZES.policyProblems)) {
       wrong.push([...path, key])
@@ -53,7 +69,7 @@ function explain(issue: Issue, base: Path, root: Located, problems: Problem[], w
   wrong.push(path)
   const value = valueAt(root, path)
   const place = placeOf(root, path)
-  const { noun, remedy } = expected(issue.message)
+  const { noun, remedy } = decodeExpectation(issue.message)
   if (value === undefined) {
     const name = String(path.at(-1))
     const what = remedy ?? 'add it'
@@ -80,7 +96,7 @@ function jsonSchema(): JsonSchema {
   return cachedSchema
 }
 
-function unknownKey(path: Path, parent: Path, root: Located): Problem {
+function unknownKey(path: ValuePath, parent: ValuePath, root: Located): Problem {
   const key = String(path.at(-1))
   const words = wordsAt(jsonSchema(), parent)
   const near = nearest(key, words)
@@ -124,7 +140,7 @@ function findIntendedBranch(branches: readonly (readonly Issue[])[]): readonly I
 }
 
 /** Returns the words allowed at a path. */
-function wordsAt(schema: JsonSchema, path: Path): readonly string[] {
+function wordsAt(schema: JsonSchema, path: ValuePath): readonly string[] {
   let here: readonly JsonSchema[] = variants(schema, schema)
   for (const step of path) {
     here = here.flatMap(each => {
@@ -146,7 +162,7 @@ function variants(schema: JsonSchema, root: JsonSchema): readonly JsonSchema[] {
   return options ? options.flatMap(option => variants(option, root)) : [schema]
 }
 
-function valueAt(root: Located, path: Path): unknown {
+function valueAt(root: Located, path: ValuePath): unknown {
   let here: Located | undefined = root
   for (const step of path) {
     here =
@@ -160,7 +176,7 @@ function valueAt(root: Located, path: Path): unknown {
 }
 
 /** Even invalid secrets must not be logged. */
-function isSecret(path: Path): boolean {
+function isSecret(path: ValuePath): boolean {
   return path.includes('secret') || path.includes('apiKeys')
 }
 

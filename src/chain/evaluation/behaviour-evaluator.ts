@@ -1,11 +1,11 @@
 import type { Decision } from '../../core/decision.ts'
 import type { MaybePromise, Message } from '../../core/message.ts'
 import {
+  type BehaviourCount,
   type BehaviourLevel,
   type BehaviourTracker,
   behaviourLevelOf,
   type CompiledBehaviour,
-  type Count,
 } from '../senders/behaviour.ts'
 import type { BehaviourPlan, SenderState } from '../senders/sender-state.ts'
 
@@ -37,7 +37,7 @@ export class BehaviourEvaluator {
     return this.#record(count, decision, nowMs)
   }
 
-  #record(count: Count, decision: Decision, nowMs: number): Decision {
+  #record(count: BehaviourCount, decision: Decision, nowMs: number): Decision {
     this.#behaviourTracker.record(count, decision, nowMs)
     return decision
   }
@@ -48,7 +48,7 @@ export class BehaviourEvaluator {
     return this.#plans[count === undefined ? 'usual' : behaviourLevelOf(count, nowMs)]
   }
 
-  #countOf(senderState: SenderState): Count | undefined {
+  #countOf(senderState: SenderState): BehaviourCount | undefined {
     const { behaviourState, identity } = senderState
     if (
       behaviourState !== undefined &&

@@ -9,10 +9,10 @@ import {
 } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import type { Rule } from '../rules/rule.ts'
-import { roomOf } from '../senders/behaviour-limits.ts'
+import { shareOfUnits } from '../senders/behaviour-limits.ts'
 
 /** A rule and the store's verdict on one message. */
-export interface Charged extends Verdict {
+export interface RuleVerdict extends Verdict {
   readonly rule: Rule
 }
 
@@ -20,10 +20,10 @@ export interface Charged extends Verdict {
 type MutableDecision = { -readonly [Name in keyof Decision]: Decision[Name] }
 
 /** Decision if no rule applies. A function if it depends on the message. */
-export type Passed = Decision | ((message: Message, nowMs: number) => Decision)
+export type PassDecision = Decision | ((message: Message, nowMs: number) => Decision)
 
 /** Returns the decision on a message to which no rule applies. */
-export function passedBy(passed: Passed, message: Message, nowMs: number): Decision {
+export function passDecisionFor(passed: PassDecision, message: Message, nowMs: number): Decision {
   return typeof passed === 'function' ? passed(message, nowMs) : passed
 }
 
@@ -32,10 +32,10 @@ export function passedBy(passed: Passed, message: Message, nowMs: number): Decis
  * longest wait, and the longest wait of all denials. Allowed: the rule with the least remaining ÷ limit, the
  * first on a tie. Shadow rules are only reported. `passed` is the decision if no rule applies.
  */
-export function combineVerdicts(charges: readonly Charged[], passed: Decision = PASSED): Decision {
-  let worst: Charged | undefined
-  let tightest: Charged | undefined
-  let degrading: Charged | undefined
+export function combineVerdicts(charges: readonly RuleVerdict[], passed: Decision = PASSED): Decision {
+  let worst: RuleVerdict | undefined
+  let tightest: RuleVerdict | undefined
+  let degrading: RuleVerdict | undefined
   let shadowed = false
   let retryAfterMs = 0
   for (let index = 0; index < charges.length; index++) {
@@ -44,12 +44,12 @@ export function combineVerdicts(charges: readonly Charged[], passed: Decision = 
     if (rule.shadow) {
       if (!charge.allowed) shadowed = true
     } else if (charge.allowed) {
-      if (tightest === undefined || isTighter(charge, tightest)) tightest = charge
+      if (tightest === undefined || isNearerToLimit(charge, tightest)) tightest = charge
     } else if (rule.soft) {
       degrading ??= charge
     } else {
       if (charge.retryAfterMs > retryAfterMs) retryAfterMs = charge.retryAfterMs
-      if (worst === undefined || isHarsher(charge, worst)) worst = charge
+      if (worst === undefined || isHarsherVerdict(charge, worst)) worst = charge
     }
   }
   const shadow = shadowed ? shadowNames(charges) : undefined
@@ -61,13 +61,13 @@ export function combineVerdicts(charges: readonly Charged[], passed: Decision = 
 }
 
 /** Returns the decision on an allowed message, naming the rule nearest to its limit. */
-export function allowDecision(charge: Charged, shadow: readonly string[] | undefined): Decision {
+export function allowDecision(charge: RuleVerdict, shadow: readonly string[] | undefined): Decision {
   return decisionOf(charge, true, 'deliver', charge.rule.passed, 0, shadow)
 }
 
 /** Returns the decision on a denied message. `retryAfterMs` is the longest wait of all denials. */
 export function denyDecision(
-  charge: Charged,
+  charge: RuleVerdict,
   retryAfterMs: number,
   shadow: readonly string[] | undefined,
 ): Decision {
@@ -75,7 +75,7 @@ export function denyDecision(
 }
 
 function decisionOf(
-  { rule, remaining, resetMs }: Charged,
+  { rule, remaining, resetMs }: RuleVerdict,
   allowed: boolean,
   outcome: Outcome,
   reason: Reason,
@@ -103,33 +103,33 @@ function withNotes(
 ): Decision {
   if (scaled !== undefined) decision.scaled = scaled
   if (room !== undefined) {
-    decision.limit = Math.max(1, roomOf(decision.limit!, room))
-    decision.remaining = roomOf(decision.remaining!, room)
+    decision.limit = Math.max(1, shareOfUnits(decision.limit!, room))
+    decision.remaining = shareOfUnits(decision.remaining!, room)
   }
   if (shadow !== undefined) decision.shadow = shadow
   return decision
 }
 
 /** Shortens the wait of a refusal to `waitMs`, after which the limit of an exemption lets the message pass. */
-export function limitWait(decision: Decision, waitMs: number): Decision {
+export function shortenWait(decision: Decision, waitMs: number): Decision {
   return decision.allowed || decision.retryAfterMs <= waitMs
     ? decision
     : { ...decision, retryAfterMs: waitMs }
 }
 
 /** Returns true if an allowing rule is nearer to its limit than another. */
-export function isTighter(charge: Charged, other: Charged): boolean {
+export function isNearerToLimit(charge: RuleVerdict, other: RuleVerdict): boolean {
   return charge.remaining * other.rule.limit.capacity < other.remaining * charge.rule.limit.capacity
 }
 
 /** Returns true if a denial takes precedence: harsher outcome, among equals the longer wait. */
-export function isHarsher(charge: Charged, other: Charged): boolean {
+export function isHarsherVerdict(charge: RuleVerdict, other: RuleVerdict): boolean {
   if (charge.rule.harshness !== other.rule.harshness) return charge.rule.harshness > other.rule.harshness
   return charge.retryAfterMs > other.retryAfterMs
 }
 
 /** Returns the names of shadow rules that would have refused. */
-export function shadowNames(charges: readonly Charged[]): readonly string[] {
+export function shadowNames(charges: readonly RuleVerdict[]): readonly string[] {
   return charges.filter(({ rule, allowed }) => rule.shadow && !allowed).map(({ rule }) => rule.name)
 }
 
@@ -138,7 +138,7 @@ export function shadowNames(charges: readonly Charged[]): readonly string[] {
  * degrades wins, else the one nearer to its limit, the first on a tie. Sets `fallback` if the store did not
  * decide one of them.
  */
-export function combine(first: Decision, later: Decision): Decision {
+export function combineDecisions(first: Decision, later: Decision): Decision {
   const shadow = first.shadow === undefined ? later.shadow : [...first.shadow, ...(later.shadow ?? [])]
   const chosen = !later.allowed || later.reason === 'exempt' ? later : gentler(first, later)
   const marked = first.fallback && chosen.allowed ? { ...chosen, fallback: true } : chosen

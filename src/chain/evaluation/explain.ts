@@ -4,16 +4,22 @@ import { andThen } from '../../core/maybe-promise.ts'
 import type { MaybePromise, Message, Sender } from '../../core/message.ts'
 import type { Store, Verdict } from '../../stores/store.ts'
 import type { ExemptStep, PlannedRule, Step } from '../routing/plan-steps.ts'
-import { describeKey, shownKey } from '../rules/key-scope.ts'
+import { describeKey, keyWithoutPrefix } from '../rules/key-scope.ts'
 import type { Rule } from '../rules/rule.ts'
 import type { ExemptOptions } from '../rules/rule-options.ts'
 import type { SenderLists } from '../rules/sender-lists.ts'
 import { decideSize, type SizeRule } from '../rules/size-limit.ts'
 import { decideUnchanged, type LastPayloads, type PlannedUnchanged } from '../rules/unchanged.ts'
-import { roomOf } from '../senders/behaviour-limits.ts'
+import { shareOfUnits } from '../senders/behaviour-limits.ts'
 import type { ActionPlan, SenderState } from '../senders/sender-state.ts'
-import { combine, limitWait, passedBy } from './combine-verdicts.ts'
-import { chargeOf, combineStep, exemptBy, exemptionWait, rulesFor } from './store-evaluator.ts'
+import { combineDecisions, passDecisionFor, shortenWait } from './combine-verdicts.ts'
+import {
+  combineStepVerdicts,
+  createCharge,
+  exemptionDecision,
+  exemptionWait,
+  matchingRules,
+} from './store-evaluator.ts'
 
 /** An exemption, evaluated for one message. */
 export interface ExemptionTrace {
@@ -132,7 +138,9 @@ export async function explainPlan(
   const custom = steps.filter(step => step.kind === 'custom')
   const exempting = steps
     .filter(step => step.kind === 'exempt')
-    .flatMap((step, index) => (exemptions[index]!.exempts ? [exemptBy(step, exemptions[index]!.own)] : []))
+    .flatMap((step, index) =>
+      exemptions[index]!.exempts ? [exemptionDecision(step, exemptions[index]!.own)] : [],
+    )
   return {
     topic: message.topic,
     sender: senderState.identity,
@@ -160,12 +168,12 @@ export async function explainPlan(
         ? evaluator.decide(message, senderState, nowMs)
         : (exempting[0] ??
           (evaluator.kind === 'connect' ? evaluator.peek(message, senderState, nowMs) : undefined) ??
-          limitWait(
+          shortenWait(
             custom.map(({ handler }) => handler?.refusal(message)).find(refused => refused !== undefined) ??
               combineSized(decideSize(sizes, message, nowMs), () =>
                 combineSized(
                   decideUnchanged(unchanged, lastPayloads, message, senderState.identity, nowMs),
-                  () => combineStep(rules, verdicts, passedBy(passed, message, nowMs)),
+                  () => combineStepVerdicts(rules, verdicts, passDecisionFor(passed, message, nowMs)),
                 ),
               ),
             Math.min(...exemptions.map(({ own }) => (own === undefined ? Infinity : exemptionWait(own)))),
@@ -176,7 +184,7 @@ export async function explainPlan(
 /** Combines the decision of rules that count nothing with that of the rules behind them, unless it is a refusal. */
 function combineSized(sized: Decision | undefined, count: () => Decision): Decision {
   if (sized === undefined) return count()
-  return sized.allowed ? combine(sized, count()) : sized
+  return sized.allowed ? combineDecisions(sized, count()) : sized
 }
 
 /**
@@ -192,7 +200,7 @@ export function peekSteps(
   nowMs: number,
 ): MaybePromise<readonly Decision[]> {
   const exempts = steps.filter(step => step.kind === 'exempt')
-  const rules = steps.flatMap(step => (step.kind === 'limits' ? rulesFor(step, message, nowMs) : []))
+  const rules = steps.flatMap(step => (step.kind === 'limits' ? matchingRules(step, message, nowMs) : []))
   const refused = steps.flatMap(step => {
     const decision =
       step.kind === 'sizes'
@@ -206,9 +214,10 @@ export function peekSteps(
     const step = exempts[place]
     if (step === undefined) {
       return andThen(peekVerdicts(rules, store, message, senderState, nowMs), verdicts =>
-        [...refused, ...rules.map((planned, index) => combineStep([planned], [verdicts[index]!]))].map(
-          decision => limitWait(decision, exemptAfterMs),
-        ),
+        [
+          ...refused,
+          ...rules.map((planned, index) => combineStepVerdicts([planned], [verdicts[index]!])),
+        ].map(decision => shortenWait(decision, exemptAfterMs)),
       )
     }
     if (!step.meta.covers(message.topic, senderState.identity) || !holdsFor(step.meta, message, nowMs)) {
@@ -217,7 +226,7 @@ export function peekSteps(
     if (step.own === undefined) return [step.meta.decision]
     return andThen(peekVerdicts([step.own], store, message, senderState, nowMs), ([own]) =>
       own!.allowed
-        ? [exemptBy(step, own)]
+        ? [exemptionDecision(step, own)]
         : peekFrom(place + 1, Math.min(exemptAfterMs, exemptionWait(own!))),
     )
   }
@@ -232,7 +241,7 @@ function peekVerdicts(
   nowMs: number,
 ): MaybePromise<readonly Verdict[]> {
   if (rules.length === 0) return []
-  const charges = rules.map(planned => chargeOf(planned, message, senderState))
+  const charges = rules.map(planned => createCharge(planned, message, senderState))
   return andThen(store.decide(charges, { commit: false, nowMs }), verdicts =>
     verdicts.map(each => ({ ...each })),
   )
@@ -262,7 +271,7 @@ async function traceExemption(
 
 /** Returns a limit and its remainder, multiplied by the share of a behaviour level. */
 function roomIn(limit: number, remaining: number, room: number): Pick<LimitTrace, 'limit' | 'remaining'> {
-  return { limit: Math.max(1, roomOf(limit, room)), remaining: roomOf(remaining, room) }
+  return { limit: Math.max(1, shareOfUnits(limit, room)), remaining: shareOfUnits(remaining, room) }
 }
 
 function trace(
@@ -272,13 +281,13 @@ function trace(
   senderState: SenderState,
 ): LimitTrace {
   const { rule, pattern } = planned
-  const { key, cost } = chargeOf(planned, message, senderState)
+  const { key, cost } = createCharge(planned, message, senderState)
   return {
     rule: rule.name,
     pattern: pattern?.text,
     per: rule.keys.scopes,
-    key: shownKey(rule.keys, key),
-    counter: describeKey(rule.keys.scopes, shownKey(rule.keys, key)),
+    key: keyWithoutPrefix(rule.keys, key),
+    counter: describeKey(rule.keys.scopes, keyWithoutPrefix(rule.keys, key)),
     cost,
     limit: rule.limit.capacity,
     shadow: rule.shadow,

@@ -10,17 +10,17 @@ import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
 import {
   allowDecision,
-  combine,
+  combineDecisions,
   combineVerdicts,
   denyDecision,
-  isHarsher,
-  isTighter,
-  limitWait,
-  type Passed,
-  passedBy,
+  isHarsherVerdict,
+  isNearerToLimit,
+  type PassDecision,
+  passDecisionFor,
   shadowNames,
+  shortenWait,
 } from './combine-verdicts.ts'
-import { MemoryRule, VARIABLE } from './memory-rule.ts'
+import { MemoryRule, VARIABLE_COST } from './memory-rule.ts'
 import { TokenBucketEvaluator } from './token-bucket-evaluator.ts'
 
 /** Finds the record of each rule, before any is charged. Why: the cache misses then overlap. */
@@ -29,7 +29,7 @@ function find(rules: readonly MemoryRule[], message: Message, senderState: Sende
     const one = rules[index]!
     const slot = senderState.slotOf(one.place)
     const generation = senderState.generationOf(one.place)
-    one.slot = one.records.isOf(slot, generation) ? slot : one.seek(message, senderState, nowMs)
+    one.slot = one.records.isOf(slot, generation) ? slot : one.findSlot(message, senderState, nowMs)
   }
 }
 
@@ -54,7 +54,7 @@ function charge(
   for (let index = 0; index < rules.length; index++) {
     const one = rules[index]!
     let grains = one.fixedGrains
-    if (grains === VARIABLE) grains = toGrains(one.rule.cost.unitsOf(message), one.rule.limit)
+    if (grains === VARIABLE_COST) grains = toGrains(one.rule.cost.unitsOf(message), one.rule.limit)
     one.grains = grains
     const waitMs = one.records.probe(one.slot, nowMs, grains, one)
     if (waitMs === 0) continue
@@ -64,7 +64,7 @@ function charge(
       continue
     }
     if (waitMs > retryAfterMs) retryAfterMs = waitMs
-    if (worst === undefined || isHarsher(one, worst)) worst = one
+    if (worst === undefined || isHarsherVerdict(one, worst)) worst = one
   }
   if (worst !== undefined) return denyDecision(worst, retryAfterMs, shadowed ? shadowNames(rules) : undefined)
   let tightest: MemoryRule | undefined
@@ -73,7 +73,7 @@ function charge(
     if (!one.allowed) continue
     one.records.take(one.slot, nowMs, one.grains)
     if (one.shadow) continue
-    if (tightest === undefined || isTighter(one, tightest)) tightest = one
+    if (tightest === undefined || isNearerToLimit(one, tightest)) tightest = one
   }
   return softly || tightest === undefined
     ? combineVerdicts(rules, passed)
@@ -93,7 +93,7 @@ export class MemoryEvaluator {
   readonly #applicable: MemoryRule[] = []
   /** Faster evaluator for senders without exemptions, if all rules are plain token buckets. */
   readonly buckets: TokenBucketEvaluator | undefined
-  readonly #passed: Passed
+  readonly #passed: PassDecision
   /** Rules with usage warnings; undefined if there are none. */
   readonly #warning: readonly MemoryRule[] | undefined
   readonly #usageWarnings: UsageWarnings
@@ -104,7 +104,7 @@ export class MemoryEvaluator {
     rules: readonly PlannedRule[],
     store: MemoryStore,
     usageWarnings: UsageWarnings,
-    passed: Passed = PASSED,
+    passed: PassDecision = PASSED,
     sizes: readonly SizeRule[] = [],
   ) {
     this.#sizes = sizes.length > 0 ? sizes : undefined
@@ -135,12 +135,12 @@ export class MemoryEvaluator {
     const sized = this.#sizes === undefined ? undefined : decideSize(this.#sizes, message, nowMs)
     let decision = sized
     if (sized === undefined) decision = this.#count(message, senderState, nowMs)
-    else if (sized.allowed) decision = combine(sized, this.#count(message, senderState, nowMs))
-    return exemptAfterMs < decision!.retryAfterMs ? limitWait(decision!, exemptAfterMs) : decision!
+    else if (sized.allowed) decision = combineDecisions(sized, this.#count(message, senderState, nowMs))
+    return exemptAfterMs < decision!.retryAfterMs ? shortenWait(decision!, exemptAfterMs) : decision!
   }
 
   #count(message: Message, senderState: SenderState, nowMs: number): Decision {
-    const passed = passedBy(this.#passed, message, nowMs)
+    const passed = passDecisionFor(this.#passed, message, nowMs)
     const rules = this.#isConditional ? this.#rulesFor(message, nowMs) : this.#rules
     if (rules.length === 0) return passed
     const decision = charge(rules, passed, message, senderState, nowMs)

@@ -7,13 +7,13 @@ import type { PlannedRule } from '../routing/plan-steps.ts'
 import { keyOf } from '../rules/key.ts'
 import type { Rule } from '../rules/rule.ts'
 import type { SenderState } from '../senders/sender-state.ts'
-import type { Charged } from './combine-verdicts.ts'
+import type { RuleVerdict } from './combine-verdicts.ts'
 
 /** Marks a rule whose cost varies from message to message. */
-export const VARIABLE = -1
+export const VARIABLE_COST = -1
 
 /** A rule of a memory evaluator, with the results for the current message. Reused for every message. */
-export class MemoryRule implements Charged {
+export class MemoryRule implements RuleVerdict {
   readonly rule: Rule
   readonly planned: PlannedRule
   readonly table: Table
@@ -36,14 +36,14 @@ export class MemoryRule implements Charged {
     this.planned = planned
     this.table = store.table(rule.limit)
     this.records = this.table.records
-    this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE : toGrains(rule.cost.fixed, rule.limit)
+    this.fixedGrains = rule.cost.fixed === undefined ? VARIABLE_COST : toGrains(rule.cost.fixed, rule.limit)
     this.place = planned.index
     this.soft = rule.soft
     this.shadow = rule.shadow
   }
 
   /** Looks up the slot of the message's key and caches it in the sender state. */
-  seek(message: Message, senderState: SenderState, nowMs: number): number {
+  findSlot(message: Message, senderState: SenderState, nowMs: number): number {
     const slot = this.table.acquire(keyOf(this.planned, message, senderState.identity), nowMs)
     if (!this.rule.keys.changing) {
       senderState.setSlot(this.place, slot, this.table.generationOf(slot))

@@ -10,7 +10,13 @@ import { decideSize } from '../rules/size-limit.ts'
 import { decideUnchanged, type LastPayloads, type PlannedUnchanged } from '../rules/unchanged.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import type { SenderState } from '../senders/sender-state.ts'
-import { combine, combineVerdicts, limitWait, type Passed, passedBy } from './combine-verdicts.ts'
+import {
+  combineDecisions,
+  combineVerdicts,
+  type PassDecision,
+  passDecisionFor,
+  shortenWait,
+} from './combine-verdicts.ts'
 
 /**
  * Evaluates any chain on any store, step by step. Each group of limits is one store call. If the message is
@@ -21,7 +27,7 @@ export class StoreEvaluator {
   readonly #steps: readonly Step[]
   readonly #store: Store
   readonly #usageWarnings: UsageWarnings
-  readonly #passed: Passed
+  readonly #passed: PassDecision
   readonly #lastPayloads: LastPayloads
   /** All `unchanged` rules of the chain; undefined if there are none. */
   readonly #unchanged: readonly PlannedUnchanged[] | undefined
@@ -31,7 +37,7 @@ export class StoreEvaluator {
     steps: readonly Step[],
     store: Store,
     usageWarnings: UsageWarnings,
-    passed: Passed,
+    passed: PassDecision,
     lastPayloads: LastPayloads,
   ) {
     this.#steps = steps
@@ -87,7 +93,7 @@ export class StoreEvaluator {
     nowMs: number,
   ): MaybePromise<Decision> {
     const step = this.#steps[place]
-    if (step === undefined) return passedBy(this.#passed, message, nowMs)
+    if (step === undefined) return passDecisionFor(this.#passed, message, nowMs)
     const next = (): MaybePromise<Decision> => this.#decideFrom(place + 1, message, senderState, nowMs)
     switch (step.kind) {
       case 'custom':
@@ -95,18 +101,18 @@ export class StoreEvaluator {
       case 'exempt':
         return andThen(this.#askExemption(step, message, senderState, nowMs), own => {
           if (own === undefined) return next()
-          if (own.allowed) return exemptBy(step, own)
-          return andThen(next(), decision => limitWait(decision, exemptionWait(own)))
+          if (own.allowed) return exemptionDecision(step, own)
+          return andThen(next(), decision => shortenWait(decision, exemptionWait(own)))
         })
       case 'sizes': {
         const decision = decideSize(step.rules, message, nowMs)
         if (decision === undefined) return next()
-        return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
+        return decision.allowed ? andThen(next(), later => combineDecisions(decision, later)) : decision
       }
       case 'unchanged': {
         const decision = decideUnchanged(step.rules, this.#lastPayloads, message, senderState.identity, nowMs)
         if (decision === undefined) return next()
-        return decision.allowed ? andThen(next(), later => combine(decision, later)) : decision
+        return decision.allowed ? andThen(next(), later => combineDecisions(decision, later)) : decision
       }
       case 'limits':
         return this.#charge(step, message, senderState, nowMs, next)
@@ -125,7 +131,7 @@ export class StoreEvaluator {
     if (!step.meta.covers(message.topic, senderState.identity)) return undefined
     if (!holdsFor(step.meta, message, nowMs)) return undefined
     if (step.own === undefined) return UNBOUNDED
-    const charges = [chargeOf(step.own, message, senderState)]
+    const charges = [createCharge(step.own, message, senderState)]
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), ([own]) => own!)
   }
 
@@ -136,17 +142,17 @@ export class StoreEvaluator {
     nowMs: number,
     next: () => MaybePromise<Decision>,
   ): MaybePromise<Decision> {
-    const rules = rulesFor(step, message, nowMs)
+    const rules = matchingRules(step, message, nowMs)
     if (rules.length === 0) return next()
-    const charges = rules.map(planned => chargeOf(planned, message, senderState))
+    const charges = rules.map(planned => createCharge(planned, message, senderState))
     return andThen(this.#store.decide(charges, { commit: true, nowMs }), verdicts => {
-      const decision = combineStep(rules, verdicts)
+      const decision = combineStepVerdicts(rules, verdicts)
       if (!decision.allowed) return decision
       if (rules.some(({ rule }) => rule.warn !== undefined)) this.#warn(rules, charges, verdicts, nowMs)
       const taken = charges.filter((_, index) => verdicts[index]!.allowed)
       return andThen(next(), later => {
-        if (later.allowed) return combine(decision, later)
-        return andThen(this.#store.refund(taken), () => combine(decision, later))
+        if (later.allowed) return combineDecisions(decision, later)
+        return andThen(this.#store.refund(taken), () => combineDecisions(decision, later))
       })
     })
   }
@@ -179,7 +185,11 @@ function contextFor(
 }
 
 /** Returns the rules of a step whose conditions match a message. */
-export function rulesFor({ rules }: LimitsStep, message: Message, nowMs: number): readonly PlannedRule[] {
+export function matchingRules(
+  { rules }: LimitsStep,
+  message: Message,
+  nowMs: number,
+): readonly PlannedRule[] {
   return rules.filter(({ rule }) => holdsFor(rule, message, nowMs))
 }
 
@@ -187,7 +197,7 @@ export function rulesFor({ rules }: LimitsStep, message: Message, nowMs: number)
  * Returns the decision of a group of limits; `passed` if no rule applies. Sets `fallback` if the store did
  * not decide.
  */
-export function combineStep(
+export function combineStepVerdicts(
   planned: readonly PlannedRule[],
   verdicts: readonly Verdict[],
   passed: Decision = PASSED,
@@ -214,7 +224,7 @@ function nobodyCounted({ fallback }: Verdict): boolean {
 const UNBOUNDED: Verdict = Object.freeze({ allowed: true, remaining: 0, retryAfterMs: 0, resetMs: 0 })
 
 /** Returns the decision of an exemption. Sets `fallback` if the store did not count its own limit. */
-export function exemptBy({ meta: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
+export function exemptionDecision({ meta: { decision } }: ExemptStep, own: Verdict | undefined): Decision {
   return own?.fallback === undefined ? decision : { ...decision, fallback: true }
 }
 
@@ -224,7 +234,7 @@ export function exemptionWait({ allowed, retryAfterMs }: Verdict): number {
 }
 
 /** Returns the charge of a message under a rule, for any store. */
-export function chargeOf(planned: PlannedRule, message: Message, senderState: SenderState): Charge {
+export function createCharge(planned: PlannedRule, message: Message, senderState: SenderState): Charge {
   const { rule, index } = planned
   let key = senderState.keys?.[index]
   if (key === undefined) {

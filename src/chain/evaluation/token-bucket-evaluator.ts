@@ -3,7 +3,7 @@ import type { Decision } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
 import { GENERATION, OWN, type Records } from '../../stores/memory/records.ts'
 import type { MemoryChainEvaluator, SenderState } from '../senders/sender-state.ts'
-import { allowDecision, denyDecision, isHarsher } from './combine-verdicts.ts'
+import { allowDecision, denyDecision, isHarsherVerdict } from './combine-verdicts.ts'
 import type { MemoryRule } from './memory-rule.ts'
 
 /** Number of slots that are fields of a sender state. */
@@ -95,7 +95,7 @@ export class TokenBucketEvaluator {
       let cells = own.chunkOf(slot)
       let at = own.placeOf(slot)
       if (cells?.[at + GENERATION] !== generation) {
-        slot = this.#rules[index]!.seek(message, senderState, nowMs)
+        slot = this.#rules[index]!.findSlot(message, senderState, nowMs)
         cells = own.chunkOf(slot)!
         at = own.placeOf(slot)
       }
@@ -142,7 +142,7 @@ export class TokenBucketEvaluator {
       const one = this.#rules[index]!
       one.retryAfterMs = Math.ceil(missing / rows[row + STEPS_PER_MS]!)
       if (one.retryAfterMs > longestMs) longestMs = one.retryAfterMs
-      if (worst !== undefined && !isHarsher(one, worst)) continue
+      if (worst !== undefined && !isHarsherVerdict(one, worst)) continue
       worst = one
       // One unit does not fit, so no whole unit remains.
       one.remaining = 0

@@ -133,7 +133,7 @@ function addUnchanged(steps: Step[], planned: PlannedUnchanged): void {
 }
 
 /** Returns a step in which some rules only record what passes. */
-export function withoutAsking(
+export function recordingOnly(
   step: UnchangedStep,
   isSkipped: (planned: PlannedUnchanged) => boolean,
 ): UnchangedStep {

@@ -7,7 +7,7 @@ import type { Store } from '../../stores/store.ts'
 import { captureLevels } from '../../topic/pattern.ts'
 import { Router } from '../../topic/router.ts'
 import { BehaviourEvaluator } from '../evaluation/behaviour-evaluator.ts'
-import type { Passed } from '../evaluation/combine-verdicts.ts'
+import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import { ConnectEvaluator } from '../evaluation/connect-evaluator.ts'
 import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
@@ -15,13 +15,13 @@ import { isUnconditional } from '../rules/exemption.ts'
 import type { Override } from '../rules/rate-override.ts'
 import type { LastPayloads } from '../rules/unchanged.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
-import { applyOverrides, inCommonUnit, overrideBy } from '../senders/apply-overrides.ts'
+import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
 import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
 import { behaviourSteps } from '../senders/behaviour-limits.ts'
 import type { Identity } from '../senders/sender-identity.ts'
 import {
   type Ban,
-  banned,
+  banDecision,
   type EffectiveOverrides,
   type SenderOverrides,
 } from '../senders/sender-overrides.ts'
@@ -29,11 +29,11 @@ import type {
   ActionPlan,
   BehaviourPlan,
   Evaluator,
-  Selective,
+  SelectiveRule,
   SenderPlan,
   SenderState,
 } from '../senders/sender-state.ts'
-import { type Entry, metaOf, planSteps, type Step, withoutAsking } from './plan-steps.ts'
+import { type Entry, metaOf, planSteps, recordingOnly, type Step } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 
 interface RoutePlan {
@@ -42,7 +42,7 @@ interface RoutePlan {
 }
 
 /** Inputs of a route table. */
-export interface Chain {
+export interface RouteTableInputs {
   /** The gate that owns the routes. */
   readonly gate: object
   readonly registry: RuleRegistry
@@ -57,11 +57,11 @@ export interface Chain {
 export class RouteTable {
   /** The gate that owns the routes. */
   readonly gate: object
-  readonly #chain: Chain
+  readonly #chain: RouteTableInputs
   readonly #identity: Identity | undefined
   readonly #router: Router<RoutePlan>
 
-  constructor(chain: Chain, router: Router<RoutePlan> = routerOf(chain.registry)) {
+  constructor(chain: RouteTableInputs, router: Router<RoutePlan> = routerOf(chain.registry)) {
     this.gate = chain.gate
     this.#chain = chain
     this.#identity = chain.identity
@@ -131,7 +131,7 @@ export class RouteTable {
   #actionPlan(plan: RoutePlan, on: Action): ActionPlan {
     let action = plan.actions.get(on)
     if (action === undefined) {
-      const steps = inCommonUnit(planSteps(plan.entries, on), this.#chain.senderOverrides.tiers)
+      const steps = inThousandthsIfFractional(planSteps(plan.entries, on), this.#chain.senderOverrides.tiers)
       action = this.#planOf(steps, on)
       plan.actions.set(on, action)
     }
@@ -162,8 +162,8 @@ export class RouteTable {
   #planOf(
     steps: readonly Step[],
     on: Action,
-    passed: Passed = PASSED,
-    notFor: readonly Selective[] = [],
+    passed: PassDecision = PASSED,
+    notFor: readonly SelectiveRule[] = [],
   ): ActionPlan {
     const evaluator = this.#evaluatorFor(steps, on, passed)
     const selective = steps.flatMap(selectiveRules)
@@ -171,7 +171,7 @@ export class RouteTable {
   }
 
   /** Returns the evaluator of a plan, including connect counting and behaviour levels. */
-  #evaluatorFor(steps: readonly Step[], on: Action, passed: Passed): Evaluator {
+  #evaluatorFor(steps: readonly Step[], on: Action, passed: PassDecision): Evaluator {
     const { compiledBehaviour, connectCounter, penalty } = this.#chain.senderOverrides
     // Deliveries to a client are not its behaviour.
     if (compiledBehaviour !== undefined && on === 'publish')
@@ -186,7 +186,7 @@ export class RouteTable {
   #behaviourEvaluator(
     steps: readonly Step[],
     compiledBehaviour: CompiledBehaviour,
-    passed: Passed,
+    passed: PassDecision,
   ): BehaviourEvaluator {
     const planOf = (level: BehaviourLevel): BehaviourPlan => {
       const levelSteps = behaviourSteps(steps, level, compiledBehaviour)
@@ -196,7 +196,7 @@ export class RouteTable {
     return new BehaviourEvaluator(plans, this.#chain.senderOverrides.behaviourTracker, compiledBehaviour)
   }
 
-  #stepsEvaluator(steps: readonly Step[], passed: Passed): MemoryEvaluator | StoreEvaluator {
+  #stepsEvaluator(steps: readonly Step[], passed: PassDecision): MemoryEvaluator | StoreEvaluator {
     const exempts = steps.filter(step => step.kind === 'exempt')
     const last = steps.at(-1)
     const rules = last?.kind === 'limits' ? last.rules : []
@@ -224,7 +224,7 @@ export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOver
   const overrides = distinctOverrides(senderOverrides)
   const limits = new Set<Limit>()
   for (const on of ACTIONS) {
-    const common = inCommonUnit(planSteps(registry.entries, on), tiers)
+    const common = inThousandthsIfFractional(planSteps(registry.entries, on), tiers)
     const overridden = overrides.map(each => applyOverrides(common, on, { overrides: [each], key: '' }).steps)
     const isWatched = compiledBehaviour !== undefined && on === 'publish'
     for (const variant of [common, ...overridden]) {
@@ -238,7 +238,7 @@ export function activeLimits(registry: RuleRegistry, senderOverrides: SenderOver
   for (const { rule } of tiers?.byName.values() ?? []) {
     if (rule === undefined) continue
     for (const each of [[], ...overrides.map(override => [override])]) {
-      const limit = overrideBy(rule, each)?.limit
+      const limit = overriddenRule(rule, each)?.limit
       if (limit !== undefined) limits.add(limit)
     }
   }
@@ -266,7 +266,7 @@ function routerOf(registry: RuleRegistry): Router<RoutePlan> {
   return router
 }
 
-function selectiveRules(step: Step): readonly Selective[] {
+function selectiveRules(step: Step): readonly SelectiveRule[] {
   if (step.kind === 'sizes') return step.rules.filter(({ covers }) => covers !== undefined)
   if (step.kind === 'unchanged')
     return step.rules.map(({ rule }) => rule).filter(({ covers }) => covers !== undefined)
@@ -275,14 +275,14 @@ function selectiveRules(step: Step): readonly Selective[] {
 }
 
 /** Returns the steps of a route without the given rules. */
-function withoutRules(steps: readonly Step[], omitted: readonly Selective[]): readonly Step[] {
+function withoutRules(steps: readonly Step[], omitted: readonly SelectiveRule[]): readonly Step[] {
   if (omitted.length === 0) return steps
   return steps.flatMap((step): readonly Step[] => {
     if (step.kind === 'sizes') {
       const sizes = step.rules.filter(rule => !omitted.includes(rule))
       return sizes.length === 0 ? [] : [{ ...step, rules: sizes }]
     }
-    if (step.kind === 'unchanged') return [withoutAsking(step, ({ rule }) => omitted.includes(rule))]
+    if (step.kind === 'unchanged') return [recordingOnly(step, ({ rule }) => omitted.includes(rule))]
     if (step.kind !== 'limits') return [step]
     const rules = step.rules.filter(({ rule }) => !omitted.includes(rule))
     return rules.length === 0 ? [] : [{ ...step, rules }]
@@ -299,7 +299,7 @@ function banPlan(ban: Ban): SenderPlan {
   const evaluator = {
     kind: 'banned',
     ban,
-    decide: (_message: Message, _senderState: SenderState, nowMs: number) => banned(ban, nowMs),
+    decide: (_message: Message, _senderState: SenderState, nowMs: number) => banDecision(ban, nowMs),
   } as const
   const plan: ActionPlan = {
     steps: [],

@@ -62,7 +62,7 @@ export class InFlightBound {
   }
 
   begin(key: string): void {
-    this.#knownOr(key).count++
+    this.#getOrCreate(key).count++
   }
 
   end(key: string): void {
@@ -74,7 +74,7 @@ export class InFlightBound {
 
   /** Calls `again` when a slot is free. The returned function cancels the wait. */
   wait(key: string, again: (turn: KeyInFlight) => void): () => void {
-    const known = this.#knownOr(key)
+    const known = this.#getOrCreate(key)
     known.waiting.push(again)
     return () => {
       const at = known.waiting.indexOf(again)
@@ -106,7 +106,7 @@ export class InFlightBound {
     return this.state.value.byKey.get(key)?.count ?? 0
   }
 
-  #knownOr(key: string): KeyInFlight {
+  #getOrCreate(key: string): KeyInFlight {
     const known = this.state.value.byKey.get(key)
     if (known !== undefined) return known
     // Bounded by the number of running handlers and held messages.

@@ -5,7 +5,7 @@ import type { Message, Sender } from '../../core/message.ts'
 import type { Scope } from './rule-options.ts'
 
 /** Inputs of a key. */
-export interface KeySource {
+export interface KeyInputs {
   readonly message: Message
   /** Sender with the parts added by `senders` of the policy. */
   readonly sender: Sender
@@ -21,20 +21,20 @@ export interface KeyMaker {
   readonly changing: boolean
   /** Hidden prefix of each key. */
   readonly prefix?: string | undefined
-  keyOf(source: KeySource): string
+  keyOf(source: KeyInputs): string
 }
 
 /** Returns a key maker with a prefix. Keys of different prefixes of the same length never collide. */
-export function withPrefix({ scopes, changing, keyOf }: KeyMaker, prefix: string): KeyMaker {
+export function prefixKeys({ scopes, changing, keyOf }: KeyMaker, prefix: string): KeyMaker {
   return { scopes, changing, prefix, keyOf: source => prefix + keyOf(source) }
 }
 
 /** Returns a key without its hidden prefix. */
-export function shownKey({ prefix = '' }: KeyMaker, key: string): string {
+export function keyWithoutPrefix({ prefix = '' }: KeyMaker, key: string): string {
   return key.slice(prefix.length)
 }
 
-type Part = (source: KeySource) => string | undefined
+type Part = (source: KeyInputs) => string | undefined
 
 const PARTS: Readonly<Record<string, Part>> = {
   global: () => '',

@@ -4,9 +4,9 @@ import { bursts, multiplyLimit, remakeLimit } from '../../algorithms/rescale-lim
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
-import type { Added } from './entry-age.ts'
+import type { EntryAge } from './entry-age.ts'
 import { parseFactor } from './factor.ts'
-import { withPrefix } from './key-scope.ts'
+import { prefixKeys } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 
 /** Effect of an override: it lifts limits, multiplies them, or replaces their rate. */
@@ -16,7 +16,7 @@ export type OverrideEffect =
   | { readonly kind: 'rate'; readonly rate: Rate }
 
 /** A compiled override. */
-export interface Override extends Added {
+export interface Override extends EntryAge {
   readonly id: string
   /** Unique in this process. */
   readonly serial: number
@@ -46,7 +46,11 @@ export function parseOverrideEffect(text: string): OverrideEffect {
 }
 
 /** Returns the counter prefix of an override: unique each time one is added, and the same on all nodes of a store. */
-export function counterOf({ id, addedAtMs, sequence = 0 }: Pick<Override, 'id'> & Added): string {
+export function overrideCounterPrefix({
+  id,
+  addedAtMs,
+  sequence = 0,
+}: Pick<Override, 'id'> & EntryAge): string {
   const digest = createHash('sha256').update(`${id}\n${addedAtMs}\n${sequence}`, 'utf16le')
   return digest.digest('base64url').slice(0, 22)
 }
@@ -55,7 +59,7 @@ export function counterOf({ id, addedAtMs, sequence = 0 }: Pick<Override, 'id'> 
  * Returns true if an override applies to a rule: its list names the rule and the rule supports the rate.
  * Calendar quotas support rates per day, week, month or year only.
  */
-export function concerns({ rules, effect }: Override, rule: Rule): boolean {
+export function overrideApplies({ rules, effect }: Override, rule: Rule): boolean {
   return (rules === undefined || rules.has(rule.name)) && hasWindow(rule.limit, effect)
 }
 
@@ -71,7 +75,12 @@ export function overrideRule(rule: Rule, override: Override): Rule | undefined {
   const { effect } = override
   if (effect.kind === 'unlimited') return undefined
   const limit = overrideLimit(rule.limit, effect)
-  const apart: Rule = { ...rule, limit, keys: withPrefix(rule.keys, counterOf(override)), passed: 'override' }
+  const apart: Rule = {
+    ...rule,
+    limit,
+    keys: prefixKeys(rule.keys, overrideCounterPrefix(override)),
+    passed: 'override',
+  }
   if (effect.kind === 'times') return apart
   // A replaced rate applies as written, regardless of load.
   const { scaled: _, ...plain } = apart

@@ -4,7 +4,7 @@ import type { RuleInfo } from '../../outcomes/rule-info.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import type { Step } from '../routing/plan-steps.ts'
 import { keyOf } from './key.ts'
-import { shownKey } from './key-scope.ts'
+import { keyWithoutPrefix } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 import type { SizeRule } from './size-limit.ts'
 import type { UnchangedRule } from './unchanged.ts'
@@ -78,7 +78,7 @@ export function unchangedInfoOf(rule: UnchangedRule, pattern: Pattern | undefine
  * rule, its condition does not match, or an exemption applies, even one with a limit that is used up. Charges
  * nothing.
  */
-export function keyUnder(
+export function keyUnderRule(
   steps: readonly Step[],
   rule: string,
   message: Message,
@@ -90,7 +90,7 @@ export function keyUnder(
       const planned = step.rules.find(each => each.rule.name === rule)
       if (planned === undefined) continue
       if (!holdsFor(planned.rule, message, nowMs)) return undefined
-      return shownKey(planned.rule.keys, keyOf(planned, message, identity))
+      return keyWithoutPrefix(planned.rule.keys, keyOf(planned, message, identity))
     } else if (step.kind === 'exempt') {
       const { meta } = step
       if (meta.covers(message.topic, identity) && holdsFor(meta, message, nowMs)) return undefined

@@ -27,10 +27,10 @@ import type {
   SizeOptions,
   UnchangedOptions,
 } from './rule-options.ts'
-import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
+import { type CoversSender, compileForLists, type SenderLists } from './sender-lists.ts'
 import { type SizeMeta, sizeMeta } from './size-limit.ts'
 import { type UnchangedMeta, unchangedMeta } from './unchanged.ts'
-import { compileWarn } from './usage-warning.ts'
+import { compileUsageWarnings } from './usage-warning.ts'
 
 /** A compiled rule. */
 export interface Rule {
@@ -67,7 +67,7 @@ export interface Rule {
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
   /** Matches the senders that it applies to; absent: all. */
-  readonly covers?: Covers | undefined
+  readonly covers?: CoversSender | undefined
   readonly forLists?: SenderLists | undefined
 }
 
@@ -288,7 +288,7 @@ function meta(
   const exceeded = compileExceeded(options.exceeded, options.dialect)
   const { outcome } = exceeded
   checkWords(options.message, 'message')
-  const warn = compileWarn(options.warn)
+  const warn = compileUsageWarnings(options.warn)
   const penalty = checkWithin('penalties', () => compilePenalty(options.penalties, true))
   const common = {
     kind: 'limit',
@@ -321,7 +321,7 @@ function meta(
       : { when: compileCondition(options.when, 'when'), whenSpec: options.when }),
     ...(options.for === undefined
       ? {}
-      : { covers: compileFor(options.for, options.on ?? 'publish'), forLists: options.for }),
+      : { covers: compileForLists(options.for, options.on ?? 'publish'), forLists: options.for }),
     fallback: options.fallback === undefined ? undefined : fallbackOf(options.fallback),
   }
   return tagged(kind, options.name, { ...common, rule })

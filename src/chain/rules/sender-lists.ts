@@ -19,7 +19,7 @@ export interface SenderLists {
 type Cover = (sender: Sender) => boolean | undefined
 
 /** Returns true if any list covers a sender. */
-export type Covers = (sender: Sender) => boolean
+export type CoversSender = (sender: Sender) => boolean
 
 const PARTS = {
   clients: 'client',
@@ -43,7 +43,7 @@ const SENDER_LISTS: OptionNames<SenderLists> = {
  * Compiles lists. Returns undefined if there are none. Throws PolicyError; `path` precedes the name of a list
  * in messages.
  */
-export function compileSenderLists(lists: SenderLists, path = ''): Covers | undefined {
+export function compileSenderLists(lists: SenderLists, path = ''): CoversSender | undefined {
   const covers = compileCovers(lists, path)
   return covers.length === 0 ? undefined : sender => covers.some(cover => cover(sender) === true)
 }
@@ -52,7 +52,7 @@ export function compileSenderLists(lists: SenderLists, path = ''): Covers | unde
  * Compiles the `for` lists of a rule. On a connect, a sender that lacks the part of a list is covered by it.
  * Why: nothing is authenticated yet, and omitting a field must not avoid a rule. Throws PolicyError.
  */
-export function compileFor(lists: SenderLists, on: string): Covers {
+export function compileForLists(lists: SenderLists, on: string): CoversSender {
   if (typeof lists !== 'object' || lists === null || Array.isArray(lists)) {
     throw policyError('for', 'a rule is for an object of lists', 'write for: { roles: [guest] }')
   }

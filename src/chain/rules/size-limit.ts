@@ -11,7 +11,7 @@ import { checkWords } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import type { SizeOptions } from './rule-options.ts'
-import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
+import { type CoversSender, compileForLists, type SenderLists } from './sender-lists.ts'
 
 /** A rule that refuses messages above a size. It counts nothing, so it has neither key nor state. */
 export interface SizeRule {
@@ -29,7 +29,7 @@ export interface SizeRule {
   readonly penalty?: Penalty | undefined
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
-  readonly covers?: Covers | undefined
+  readonly covers?: CoversSender | undefined
   readonly forLists?: SenderLists | undefined
 }
 
@@ -95,7 +95,7 @@ export function sizeMeta(options: SizeOptions): SizeMeta {
     penalty: checkWithin('penalties', () => compilePenalty(options.penalties, true)),
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
     whenSpec: options.when,
-    covers: options.for === undefined ? undefined : compileFor(options.for, on),
+    covers: options.for === undefined ? undefined : compileForLists(options.for, on),
     forLists: options.for,
   }
   return { kind: 'size', enabled: options.enabled ?? true, priority: options.priority ?? 0, size }

@@ -13,7 +13,7 @@ import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import { compileScopes, isCompleteKey, type KeyMaker } from './key-scope.ts'
 import type { UnchangedOptions } from './rule-options.ts'
-import { type Covers, compileFor, type SenderLists } from './sender-lists.ts'
+import { type CoversSender, compileForLists, type SenderLists } from './sender-lists.ts'
 
 /** A rule that refuses messages whose payload equals the last one of their topic. It counts nothing. */
 export interface UnchangedRule {
@@ -30,7 +30,7 @@ export interface UnchangedRule {
   readonly shadow: boolean
   readonly when?: Condition | undefined
   readonly whenSpec?: ConditionSpec | undefined
-  readonly covers?: Covers | undefined
+  readonly covers?: CoversSender | undefined
   readonly forLists?: SenderLists | undefined
 }
 
@@ -101,7 +101,7 @@ export function unchangedMeta(options: UnchangedOptions): UnchangedMeta {
     isByTopic: others.length === 0,
     when: options.when === undefined ? undefined : compileCondition(options.when, 'when'),
     whenSpec: options.when,
-    covers: options.for === undefined ? undefined : compileFor(options.for, on),
+    covers: options.for === undefined ? undefined : compileForLists(options.for, on),
     forLists: options.for,
   }
   return { kind: 'unchanged', enabled: options.enabled ?? true, priority: options.priority ?? 0, unchanged }

@@ -3,7 +3,7 @@ import { checkWithin, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parsePercent } from '../../core/units.ts'
 import type { Verdict } from '../../stores/store.ts'
-import { type KeyMaker, shownKey } from './key-scope.ts'
+import { type KeyMaker, keyWithoutPrefix } from './key-scope.ts'
 
 /** Warning that a key has used a share of its limit. Nothing is refused yet. */
 export interface LimitWarning {
@@ -21,7 +21,7 @@ export interface LimitWarning {
 }
 
 /** Parses `[80%, 95%]` as shares, ascending and unique. Returns undefined if there are none. Throws PolicyError. */
-export function compileWarn(warn: readonly string[] | undefined): readonly number[] | undefined {
+export function compileUsageWarnings(warn: readonly string[] | undefined): readonly number[] | undefined {
   if (warn === undefined) return undefined
   if (!Array.isArray(warn)) throw policyError('warn', 'is not a list of percentages', 'write [80%, 95%]')
   const shares = warn.map((text, index) => checkWithin(`warn[${index}]`, () => parsePercent(text)))
@@ -77,7 +77,7 @@ export class UsageWarnings {
       this.#emit({
         kind: 'limit_near',
         rule: rule.name,
-        key: shownKey(rule.keys, key),
+        key: keyWithoutPrefix(rule.keys, key),
         share,
         limit: capacity,
         used,

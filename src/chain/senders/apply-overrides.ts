@@ -2,9 +2,9 @@ import { inThousandths } from '../../algorithms/rescale-limit.ts'
 import { holdsFor } from '../../conditions/condition.ts'
 import { OVERRIDDEN, PASSED } from '../../core/decision.ts'
 import { PolicyError } from '../../core/errors.ts'
-import type { Passed } from '../evaluation/combine-verdicts.ts'
-import { type PlannedRule, type Step, withoutAsking } from '../routing/plan-steps.ts'
-import { concerns, type Override, overrideRule } from '../rules/rate-override.ts'
+import type { PassDecision } from '../evaluation/combine-verdicts.ts'
+import { type PlannedRule, recordingOnly, type Step } from '../routing/plan-steps.ts'
+import { type Override, overrideApplies, overrideRule } from '../rules/rate-override.ts'
 import type { Rule } from '../rules/rule.ts'
 import { multiplyCost, type Tiers } from '../rules/tiers.ts'
 import type { EffectiveOverrides } from './sender-overrides.ts'
@@ -12,7 +12,7 @@ import type { EffectiveOverrides } from './sender-overrides.ts'
 /** The steps of a route for senders with the same overrides, and the decision if none applies. */
 export interface PlanWithOverrides {
   readonly steps: readonly Step[]
-  readonly passed: Passed
+  readonly passed: PassDecision
 }
 
 /**
@@ -30,14 +30,14 @@ export function applyOverrides(
   let count = 0
   const place = ({ rule, pattern }: Omit<PlannedRule, 'index'>): PlannedRule[] => {
     const priced = priceRule(rule, tier?.costThousandths ?? 1000)
-    const changed = overrideBy(priced, overrides)
+    const changed = overriddenRule(priced, overrides)
     if (changed === undefined) lifted.push(rule)
     return changed === undefined ? [] : [{ rule: changed, pattern, index: count++ }]
   }
   const all = overrides.find(each => each.rules === undefined)
   if (all?.effect.kind === 'unlimited' && overrides[0] === all) {
     const rest = steps.flatMap((step): Step[] => {
-      if (step.kind === 'unchanged') return [withoutAsking(step, () => true)]
+      if (step.kind === 'unchanged') return [recordingOnly(step, () => true)]
       return step.kind === 'custom' ? [step] : []
     })
     return { steps: rest, passed: OVERRIDDEN }
@@ -68,7 +68,7 @@ export function applyOverrides(
 }
 
 /** Returns the decision on messages to which no rule applies, except rules lifted by an override. */
-function passedWithout(lifted: readonly Rule[]): Passed {
+function passedWithout(lifted: readonly Rule[]): PassDecision {
   if (lifted.length === 0) return PASSED
   if (lifted.some(({ when }) => when === undefined)) return OVERRIDDEN
   return (message, nowMs) => (lifted.some(rule => holdsFor(rule, message, nowMs)) ? OVERRIDDEN : PASSED)
@@ -79,7 +79,7 @@ function passedWithout(lifted: readonly Rule[]): Passed {
  * makes costs fractional. Why: plans of one rule share its state. In different units, each new plan would
  * convert the state of all keys.
  */
-export function inCommonUnit(steps: readonly Step[], tiers: Tiers | undefined): readonly Step[] {
+export function inThousandthsIfFractional(steps: readonly Step[], tiers: Tiers | undefined): readonly Step[] {
   if (tiers?.fractional !== true) return steps
   return steps.map(step => {
     if (step.kind !== 'limits') return step
@@ -102,9 +102,9 @@ export function ruleInThousandths(rule: Rule): Rule {
 }
 
 /** Returns a rule under the first override that applies to it, or undefined if it is lifted. */
-export function overrideBy(rule: Rule, overrides: readonly Override[]): Rule | undefined {
+export function overriddenRule(rule: Rule, overrides: readonly Override[]): Rule | undefined {
   for (const override of overrides) {
-    if (!concerns(override, rule)) continue
+    if (!overrideApplies(override, rule)) continue
     const changed = attempt(() => overrideRule(rule, override), rule)
     if (changed !== rule) return changed
   }

@@ -78,7 +78,7 @@ function readFactor(word: number | string): number | undefined {
 }
 
 /** Messages of one sender in the current hour, and the end of its abusive state. */
-export interface Count {
+export interface BehaviourCount {
   readonly whom: SubjectKey
   /** End of the current hour. */
   endsMs: number
@@ -111,7 +111,7 @@ const UNCOUNTED_REASONS: ReadonlySet<string> = new Set([
  * the state alive. Bounded: the least recent senders are forgotten.
  */
 export class BehaviourTracker {
-  readonly #counts = new Map<string, Count>()
+  readonly #counts = new Map<string, BehaviourCount>()
   /** End of the abusive state by sender, as found by this or other nodes. */
   readonly #abusiveUntilMs = new Map<string, number>()
   /** Called once for each sender that turns abusive. */
@@ -123,17 +123,17 @@ export class BehaviourTracker {
   }
 
   /** Returns the count of a sender, creating it if necessary. Returns undefined for a sender without a name. */
-  countOf(sender: Sender, per: SubjectPart): Count | undefined {
+  countOf(sender: Sender, per: SubjectPart): BehaviourCount | undefined {
     const whom = subjectKeyFor(sender, per)
     return whom && this.countFor(whom)
   }
 
-  countFor(whom: SubjectKey): Count {
+  countFor(whom: SubjectKey): BehaviourCount {
     const key = keyOf(whom)
     const known = this.#counts.get(key)
     if (known !== undefined) return known
     const abusiveUntilMs = this.#abusiveUntilMs.get(key) ?? 0
-    const count: Count = { whom, endsMs: 0, messages: 0, refused: 0, wasGood: false, abusiveUntilMs }
+    const count: BehaviourCount = { whom, endsMs: 0, messages: 0, refused: 0, wasGood: false, abusiveUntilMs }
     this.#moveToEnd(key, count)
     return count
   }
@@ -142,7 +142,7 @@ export class BehaviourTracker {
    * Counts a decision. Delayed messages count when they are decided finally. Refusals that the sender did not
    * cause, such as bans, do not count.
    */
-  record(count: Count, decision: Decision, nowMs: number): void {
+  record(count: BehaviourCount, decision: Decision, nowMs: number): void {
     const { allowed } = decision
     if (!allowed && !isCounted(decision)) return
     if (nowMs >= count.endsMs) startHour(count, nowMs)
@@ -156,7 +156,7 @@ export class BehaviourTracker {
       this.#updateLevel(count, nowMs)
   }
 
-  #updateLevel(count: Count, nowMs: number): void {
+  #updateLevel(count: BehaviourCount, nowMs: number): void {
     const { messages, refused, endsMs } = count
     const isMuch = messages > MAX_USUAL_MESSAGES
     if (!isMuch && (messages < MIN_MESSAGES || refused <= MAX_USUAL_REFUSED * messages)) return
@@ -186,7 +186,7 @@ export class BehaviourTracker {
     if (count !== undefined) count.abusiveUntilMs = Math.min(count.abusiveUntilMs, nowMs)
   }
 
-  #moveToEnd(key: string, count: Count): void {
+  #moveToEnd(key: string, count: BehaviourCount): void {
     this.#counts.delete(key)
     if (this.#counts.size >= MAX_SIZES.trackedSenders) this.#counts.delete(this.#counts.keys().next().value!)
     this.#counts.set(key, count)
@@ -194,7 +194,7 @@ export class BehaviourTracker {
 }
 
 /** Returns the behaviour level of a count. */
-export function behaviourLevelOf(count: Count, nowMs: number): BehaviourLevel {
+export function behaviourLevelOf(count: BehaviourCount, nowMs: number): BehaviourLevel {
   if (nowMs < count.abusiveUntilMs) return 'abusive'
   if (nowMs >= count.endsMs) startHour(count, nowMs)
   return count.wasGood ? 'good' : 'usual'
@@ -207,7 +207,7 @@ function isCounted({ outcome, reason }: Decision): boolean {
 }
 
 /** Begins the hour of `nowMs` and evaluates the previous one. */
-function startHour(count: Count, nowMs: number): void {
+function startHour(count: BehaviourCount, nowMs: number): void {
   const { messages, refused, endsMs, abusiveUntilMs } = count
   const isNext = nowMs < endsMs + HOUR_MS
   const isFree = abusiveUntilMs <= endsMs - HOUR_MS

@@ -1,6 +1,6 @@
 import { type Decision, HARSHNESS, type Outcome } from '../../core/decision.ts'
 import type { Message, Sender } from '../../core/message.ts'
-import { type Added, compareAge } from '../rules/entry-age.ts'
+import { compareAge, type EntryAge } from '../rules/entry-age.ts'
 import type { Penalty } from '../rules/penalty.ts'
 import type { Override } from '../rules/rate-override.ts'
 import type { Tier, Tiers } from '../rules/tiers.ts'
@@ -17,7 +17,7 @@ export interface Ban {
 }
 
 /** A tier assigned to a sender at run time. */
-export interface AssignedTier extends Added {
+export interface AssignedTier extends EntryAge {
   readonly tier: string
 }
 
@@ -98,7 +98,7 @@ function longestBanFirst(a: Ban, b: Ban): number {
 }
 
 /** Returns the decision on messages of a banned sender. */
-export function banned(
+export function banDecision(
   { outcome, expiresAtMs }: Pick<Ban, 'outcome' | 'expiresAtMs'>,
   nowMs: number,
 ): Decision {

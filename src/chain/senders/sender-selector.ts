@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { compileAddresses } from '../../conditions/cidr.ts'
-import { blockOf, blockOfAddress, familyOf } from '../../conditions/ip-network.ts'
+import { blockOfAddress, canonicalBlock, familyOf } from '../../conditions/ip-network.ts'
 import { checkWithin, policyError } from '../../core/errors.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Sender } from '../../core/message.ts'
@@ -19,7 +19,7 @@ export interface SubjectKey {
 }
 
 /** Returns the part that identifies a sender: the requested one. Senders without a client id use another part. */
-export function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
+export function subjectPartOf(sender: Sender, per: SubjectPart): SubjectPart | undefined {
   const has = (part: SubjectPart): boolean => typeof sender[part] === 'string' && sender[part] !== ''
   if (has(per)) return per
   return per === 'client' ? SUBJECT_PARTS.find(has) : undefined
@@ -27,7 +27,7 @@ export function partOf(sender: Sender, per: SubjectPart): SubjectPart | undefine
 
 /** Returns the subject that identifies a sender by a part; undefined if it has none. */
 export function subjectKeyFor(sender: Sender, per: SubjectPart): SubjectKey | undefined {
-  const part = partOf(sender, per)
+  const part = subjectPartOf(sender, per)
   return part && { part, text: textOf(part, sender[part]!) }
 }
 
@@ -45,7 +45,7 @@ export function parseSubject(subject: Subject): SubjectKey {
   // A stored key is already hashed.
   if (part !== 'ip') return { part, text: HIDDEN.test(text) ? text : textOf(part, text) }
   checkWithin('ip', () => compileAddresses([text], ''))
-  return { part, text: blockOf(text) }
+  return { part, text: canonicalBlock(text) }
 }
 
 function textOf(part: SubjectPart, text: string): string {

@@ -1,14 +1,14 @@
 import type { Decision } from '../../core/decision.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Action, MaybePromise, Message, Sender } from '../../core/message.ts'
-import type { Passed } from '../evaluation/combine-verdicts.ts'
+import type { PassDecision } from '../evaluation/combine-verdicts.ts'
 import type { ExemptStep, Step } from '../routing/plan-steps.ts'
 import type { Rule } from '../rules/rule.ts'
-import type { CompiledBehaviour, Count } from './behaviour.ts'
+import type { BehaviourCount, CompiledBehaviour } from './behaviour.ts'
 import type { Ban } from './sender-overrides.ts'
 
 /** A rule that may be for some senders only. */
-export type Selective = Pick<Rule, 'name' | 'covers' | 'forLists'>
+export type SelectiveRule = Pick<Rule, 'name' | 'covers' | 'forLists'>
 
 interface BaseEvaluator<Kind extends string, Answer = MaybePromise<Decision>> {
   readonly kind: Kind
@@ -56,12 +56,12 @@ export type Evaluator =
 export interface ActionPlan {
   readonly steps: readonly Step[]
   /** Decision if no rule applies. */
-  readonly passed: Passed
+  readonly passed: PassDecision
   readonly evaluator: Evaluator
   /** Rules that are for some senders only. */
-  readonly selective: readonly Selective[]
+  readonly selective: readonly SelectiveRule[]
   /** Rules of the route that are not for the senders of this plan. */
-  readonly notFor: readonly Selective[]
+  readonly notFor: readonly SelectiveRule[]
   /** Plans of senders made so far, by the exemptions that cover the sender. */
   readonly senderPlans: Map<string, SenderPlan>
   /** Variants for senders that some rules are not for, or that have a tier or overrides, by what makes them differ. */
@@ -87,7 +87,7 @@ export interface BehaviourState {
   readonly identity: Sender
   readonly compiledBehaviour: CompiledBehaviour
   /** Undefined for a sender without a name. */
-  readonly count: Count | undefined
+  readonly count: BehaviourCount | undefined
 }
 
 /** Route table of a gate, as far as a sender state knows it. */

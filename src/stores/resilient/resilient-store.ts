@@ -4,7 +4,7 @@ import { StoreError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
-import { lateError, withTimeout, wordsOf } from '../../core/with-timeout.ts'
+import { errorText, timeoutError, withTimeout } from '../../core/with-timeout.ts'
 import type { Backend } from '../backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type {
@@ -110,7 +110,7 @@ export class ResilientStore implements Store {
     try {
       answer = this.#store.decide(charges, options)
     } catch (cause) {
-      this.#breaker.recordFailure(permit, false, wordsOf(cause))
+      this.#breaker.recordFailure(permit, false, errorText(cause))
       return this.#fallbackStore.answer(charges, options)
     }
     if (answer instanceof Promise) return this.#awaitAnswer(answer, permit, charges, options)
@@ -134,7 +134,9 @@ export class ResilientStore implements Store {
       return await withTimeout(this.#clock, OPERATOR_TIMEOUT_MS, () => this.#store.forget(selector))
     } catch (cause) {
       const remedy = 'try again when it can be reached'
-      throw new StoreError(`the ${this.name} store did not forget: ${wordsOf(cause)} (${remedy})`, { cause })
+      throw new StoreError(`the ${this.name} store did not forget: ${errorText(cause)} (${remedy})`, {
+        cause,
+      })
     }
   }
 
@@ -227,11 +229,11 @@ export class ResilientStore implements Store {
       const useFallback = (cause: unknown): void => {
         cancel()
         this.#pendingFallbacks.delete(useFallback)
-        this.#breaker.recordFailure(permit, true, wordsOf(cause))
+        this.#breaker.recordFailure(permit, true, errorText(cause))
         resolve(this.#fallbackStore.answer(charges, options))
       }
       const cancel = limitWait(this.#clock, this.#settings.timeoutMs, () =>
-        useFallback(lateError(this.#settings.timeoutMs)),
+        useFallback(timeoutError(this.#settings.timeoutMs)),
       )
       this.#pendingFallbacks.add(useFallback)
       answer.then(
@@ -301,7 +303,7 @@ export class ResilientStore implements Store {
     try {
       return await withTimeout(this.#clock, this.#settings.timeoutMs, () => this.#store.health())
     } catch (cause) {
-      return { ok: false, detail: wordsOf(cause) }
+      return { ok: false, detail: errorText(cause) }
     }
   }
 

@@ -57,7 +57,7 @@ const CALLS: Readonly<Record<string, () => unknown>> = {
   RunOptions: () => gate.run(message, () => 1, wrong),
   BanOptions: () => gate.bans.add({ client: 'c', ...message2, ...wrong }),
   OverrideOptions: () => gate.overrides.add({ client: 'c', limit: 'x2', ...message2, ...wrong }),
-  RunTimeExemption: () => gate.exemptions.add({ name: 'e', clients: ['c'], ...message2, ...wrong }),
+  RuntimeExemption: () => gate.exemptions.add({ name: 'e', clients: ['c'], ...message2, ...wrong }),
   TierOptions: () =>
     new core.Gate({ tiers: {} }).tiers.add({ client: 'c', tier: 'free', ...message2, ...wrong }),
   RuntimeEntryOptions: () => gate.bans.add({ client: 'c', reason: 'why', ...wrong }),

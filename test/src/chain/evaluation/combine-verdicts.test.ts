@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { combine } from '../../../../src/chain/evaluation/combine-verdicts.ts'
+import { combineDecisions } from '../../../../src/chain/evaluation/combine-verdicts.ts'
 import { type Decision, PASSED } from '../../../../src/core/decision.ts'
 
 const uncounted: Decision = {
@@ -36,11 +36,14 @@ describe('two parts of a chain, one of which the store did not decide', () => {
     ['the store itself refused later: that is no outage', uncounted, denied, denied],
     ['the store decided both', counted, PASSED, counted],
   ])('%s', (_title, first, later, answer) => {
-    expect(combine(first, later)).toEqual(answer)
+    expect(combineDecisions(first, later)).toEqual(answer)
   })
 
   it('keep the shadow rules of both', () => {
     const first = { ...uncounted, shadow: ['x'] }
-    expect(combine(first, { ...PASSED, shadow: ['y'] })).toMatchObject({ shadow: ['x', 'y'], fallback: true })
+    expect(combineDecisions(first, { ...PASSED, shadow: ['y'] })).toMatchObject({
+      shadow: ['x', 'y'],
+      fallback: true,
+    })
   })
 })
