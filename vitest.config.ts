@@ -47,10 +47,16 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'servers', include: [...serverTests], exclude, ...timeouts(180_000) },
+        test: { name: 'servers', isolate: false, include: [...serverTests], exclude, ...timeouts(180_000) },
       },
       {
-        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], exclude, ...timeouts(240_000) },
+        test: {
+          name: 'e2e',
+          isolate: false,
+          include: ['test/e2e/**/*.test.ts'],
+          exclude,
+          ...timeouts(240_000),
+        },
       },
       {
         // The same files as above, which do more with TOPICGATE_LONG=1.

@@ -282,9 +282,15 @@ describe.each(CLIENTS)('subscriptions of $name', generation => {
     limits.subscribe(scene.nc, '>', { callback: ({ subject }) => void seen.push(subject) })
     await scene.nc.flush()
     for (const subject of ['_INBOX.x.y', '$KV.b.k', 'a', 'a']) await scene.publish(subject, 2)
-    await until(() => limits.stats().received === 8)
-    expect(seen.filter(subject => subject === 'a')).toHaveLength(1)
-    expect(seen.filter(subject => subject !== 'a')).toHaveLength(4)
+    // Answers to the client's own requests may come, too.
+    await until(() => limits.stats().received >= 8)
+    for (const [subject, count] of [
+      ['_INBOX.x.y', 2],
+      ['$KV.b.k', 2],
+      ['a', 1],
+    ] as const) {
+      expect(seen.filter(each => each === subject)).toHaveLength(count)
+    }
 
     const named = natsGate()
     named.use('$KV.>', limit({ name: 'kv', rate: '1/min', exceeded: 'drop' }))

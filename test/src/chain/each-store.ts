@@ -1,22 +1,31 @@
-import { afterAll, afterEach } from 'vitest'
+import type { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll } from 'vitest'
 import { Gate, type GateOptions, MemoryStore, type PolicySource, type Store } from '../../../src/index.ts'
 import { RedisStore } from '../../../src/stores/redis/index.ts'
 import { openSqlite } from '../../../src/stores/sqlite/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { startRedis } from '../../support/redis.ts'
+import { type RedisServer, startRedis } from '../../support/redis.ts'
 import { openIoredis } from '../../support/redis-clients.ts'
 
-const server = await startRedis()
-const client = await openIoredis(server.url)
-client.setMaxListeners(0)
+let client: Redis | undefined
 const open = new Set<() => Promise<void>>()
-afterEach(async () => {
-  for (const close of open) await close()
-})
-afterAll(async () => {
-  client.disconnect()
-  await server.stop()
-})
+
+/** Registers hooks that start Redis for the tests of a file, and close the gates of each test. */
+export function useStores(): void {
+  let server: RedisServer
+  beforeAll(async () => {
+    server = await startRedis()
+    client = await openIoredis(server.url)
+    client.setMaxListeners(0)
+  })
+  afterEach(async () => {
+    for (const close of open) await close()
+  })
+  afterAll(async () => {
+    client?.disconnect()
+    await server.stop()
+  })
+}
 
 /** A moment still to come: Redis forgets by its own clock what ended earlier. */
 const NOW_MS = Date.UTC(2100, 0, 1)
@@ -43,7 +52,7 @@ export const STORES = {
   stepwise: (clock: FakeClock) => stepwise(new MemoryStore({ clock })),
   sqlite: (clock: FakeClock) => openSqlite(':memory:', { clock }),
   redis: (clock: FakeClock) =>
-    new RedisStore({ client, clock, prefix: `rules-${++stores}`, timeoutMs: 5_000, denialCache: 0 }),
+    new RedisStore({ client: client!, clock, prefix: `rules-${++stores}`, timeoutMs: 5_000, denialCache: 0 }),
 } satisfies Record<string, (clock: FakeClock) => Store | Promise<Store>>
 
 export type StoreName = keyof typeof STORES

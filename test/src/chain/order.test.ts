@@ -9,7 +9,9 @@ import {
   type Store,
 } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { gateOn, STORE_NAMES } from './each-store.ts'
+import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
+
+useStores()
 
 function from(sender: Message['sender'], more: Partial<Message> = {}): Message {
   return { topic: 't', on: 'publish', sender, size: 1, ...more }

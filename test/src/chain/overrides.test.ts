@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { createSender, type Gate, limit, type Message, PolicyError } from '../../../src/index.ts'
-import { gateOn, STORE_NAMES } from './each-store.ts'
+import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
+
+useStores()
 
 function from(sender: Message['sender'], more: Partial<Message> = {}): Message {
   return { topic: 't', on: 'publish', sender, size: 1, ...more }

@@ -4,7 +4,9 @@ import type { ConditionSpec } from '../../../src/conditions/condition.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { type Decision, Gate, PolicyError } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { gateOn, STORE_NAMES } from './each-store.ts'
+import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
+
+useStores()
 
 const SENDER = { client: 'c' }
 const message = (more: Partial<Message> = {}): Message => ({

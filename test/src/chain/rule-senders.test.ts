@@ -3,7 +3,9 @@ import { limit } from '../../../src/chain/rules/rule.ts'
 import type { Action, Sender } from '../../../src/core/message.ts'
 import { createSender, type Decision, Gate, PolicyError, type SenderLists } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { gateOn, STORE_NAMES } from './each-store.ts'
+import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
+
+useStores()
 
 const ask = (gate: Gate, sender: Sender, on: Action = 'publish'): Decision | Promise<Decision> =>
   gate.check({ topic: on === 'connect' ? 'connect' : 'a', on, sender, size: 1 })

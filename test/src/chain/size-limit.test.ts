@@ -4,7 +4,9 @@ import type { Message } from '../../../src/core/message.ts'
 import { type Decision, Gate, PolicyError, type SizeOptions } from '../../../src/index.ts'
 import { refusalText } from '../../../src/outcomes/refusal-text.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
-import { gateOn, STORE_NAMES } from './each-store.ts'
+import { gateOn, STORE_NAMES, useStores } from './each-store.ts'
+
+useStores()
 
 const message = (size: number, more: Partial<Message> = {}): Message => ({
   ...{ topic: 'a/b', on: 'publish', sender: { client: 'c' }, size, ...more },

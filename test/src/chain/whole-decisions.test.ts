@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Decision, Gate, Message, Sender } from '../../../src/index.ts'
 import { type Random, random } from '../../support/random.ts'
-import { gateOn, type OpenGate, STORE_NAMES, type StoreName } from './each-store.ts'
+import { gateOn, type OpenGate, STORE_NAMES, type StoreName, useStores } from './each-store.ts'
+
+useStores()
 
 const SEEDS = 12
 const MESSAGES = 120

@@ -7,7 +7,9 @@ import type { Message } from '../../../../src/core/message.ts'
 import { Guard } from '../../../../src/guard/guard.ts'
 import { Gate, MemoryStore, PolicyError, type UnchangedOptions } from '../../../../src/index.ts'
 import { FakeClock } from '../../../support/fake-clock.ts'
-import { gateOn, STORE_NAMES } from '../each-store.ts'
+import { gateOn, STORE_NAMES, useStores } from '../each-store.ts'
+
+useStores()
 
 const SENDERS = new Map<string, { client: string; roles?: string[] }>()
 
