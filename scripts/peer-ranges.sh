@@ -22,8 +22,7 @@ finish() {
 }
 trap finish EXIT
 
-# Prints name@version of each peer, but not of vitest, which only test suites load, and of better-sqlite3: where no binary can
-# be downloaded it is built for minutes. It is linked as ensure-servers.sh has installed it, at both ends.
+# Prints name@version of each peer, but not of vitest, which only test suites load, and of better-sqlite3: see find_sqlite.
 list_peers() {
   node -e '
     const { peerDependencies, devDependencies } = require("./package.json")
@@ -34,6 +33,25 @@ list_peers() {
       if (lowest === undefined) throw new Error(`peerDependencies: ${name} ${range} does not begin with its lowest version in full`)
       console.log(`${name}@${process.argv[1] === "lowest" ? lowest : devDependencies[name]}`)
     }' "$1"
+}
+
+# Prints the folder of better-sqlite3 for an end: as ensure-servers.sh has installed it, or the lowest version if a binary for
+# this Node can be downloaded. Building one takes minutes.
+find_sqlite() { # end
+  local lowest home="$folder/better-sqlite3"
+  if [[ "$1" == lowest ]]; then
+    lowest="$(node -p 'require("./package.json").peerDependencies["better-sqlite3"].match(/^>=(\S+)/)[1]')"
+    mkdir -p "$home"
+    printf '{ "private": true }\n' >"$home/package.json"
+    if (cd "$home" && npm install --silent --no-package-lock --ignore-scripts "better-sqlite3@$lowest" </dev/null &&
+      cd node_modules/better-sqlite3 && timeout 60 ../.bin/prebuild-install) >"$folder/better-sqlite3.log" 2>&1; then
+      printf 'better-sqlite3@%s\n' "$lowest" >&2
+      printf '%s\n' "$home/node_modules/better-sqlite3"
+      return
+    fi
+    printf 'better-sqlite3@%s: no binary for this Node can be downloaded\n' "$lowest" >&2
+  fi
+  printf '%s\n' "$sqlite"
 }
 
 free_ports() {
@@ -66,7 +84,7 @@ for end in "${ends[@]}"; do
   for name in "${!versions[@]}"; do packages+=("$name@${versions[$name]}"); done
   printf '== %s: %s\n' "$end" "$(printf '%s\n' "${packages[@]}" | sort | paste -sd' ')"
   (cd "$app" && npm install --silent --prefer-offline --no-package-lock "$tarball" "${packages[@]}" </dev/null)
-  ln -s "$sqlite" "$app/node_modules/better-sqlite3"
+  ln -s "$(find_sqlite "$end")" "$app/node_modules/better-sqlite3"
   cp scripts/peers/*.js "$app/"
 
   read -r redis nats mqtt <<<"$(free_ports)"
