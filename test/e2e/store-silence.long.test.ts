@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLimit } from '../../src/algorithms/index.ts'
 import { RedisStore } from '../../src/stores/redis/index.ts'
 import { connectRedis } from '../../src/stores/redis/open.ts'
@@ -61,6 +61,7 @@ describe('a path that accepts connections and swallows every byte', () => {
     await askFor(store, SILENT_MS)
     proxy.fault = 'none'
     await until(() => decides(store), { timeoutMs: 60_000, what: 'the store to decide again' })
+    expect((await store.health()).ok).toBe(true)
     await store.close()
     end()
   })
@@ -77,6 +78,8 @@ describe('a master that hangs with its sockets open', () => {
     await until(async () => (await sentinel.masterPort()) !== before, { timeoutMs: 60_000 })
     await asking
     await until(() => decides(store), { timeoutMs: 60_000, what: 'the new master to decide' })
+    expect(await sentinel.masterPort()).not.toBe(before)
+    expect((await store.health()).ok).toBe(true)
     await store.close()
     process.kill(sentinel.nodes[0]!.pid, 'SIGCONT')
   })
@@ -92,6 +95,7 @@ describe('a master that hangs with its sockets open', () => {
     const role = async (): Promise<string> => cluster.admin(3).info('replication')
     await until(async () => (await role()).includes('role:master'), { timeoutMs: 60_000 })
     await until(all, { timeoutMs: 60_000, what: 'every slot to be decided' })
+    expect((await store.health()).ok).toBe(true)
     process.kill(cluster.nodes[0]!.pid, 'SIGCONT')
     await store.close()
   })

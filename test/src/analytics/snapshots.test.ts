@@ -195,9 +195,15 @@ describe('the exporter', () => {
     const store: SnapshotStore = { put: () => new Promise(() => {}), list: async () => [] }
     const { send, exporter } = node(clock, store)
     send('a', 1)
-    const closed = exporter.close()
+    let isClosed = false
+    const closed = exporter.close().then(() => {
+      isClosed = true
+    })
+    await clock.advanceAsync(1)
+    expect(isClosed).toBe(false)
     await clock.advanceAsync(5_000)
     await closed
+    expect(isClosed).toBe(true)
   })
 
   it('skips invalid records', async () => {
