@@ -36,7 +36,7 @@ export async function memory(rounds: number): Promise<string> {
 
 /** What a flood of client ids and topics can do. */
 export async function strangers(): Promise<string> {
-  const run = (kind: string): Promise<Findings> => runCell('strangers', [kind, String(STRANGERS)])
+  const run = (kind: string): Promise<Findings> => runCell('unknown-clients', [kind, String(STRANGERS)])
   const fresh = await run('fresh')
   process.stderr.write('.')
   const spent = await run('spent')

@@ -19,6 +19,6 @@ for version in "$@"; do
   printf '== stores on Node %s\n' "$("$node" --version)"
   TOPICGATE_SQLITE_DRIVERS=node:sqlite,libsql PATH="${node%/*}:$PATH" \
     "$node" node_modules/vitest/vitest.mjs run --project unit --project servers \
-    test/conformance/{memory,sqlite,redis,nats-kv}.test.ts test/src/stores/sqlite/{file,keys,lasting}.test.ts \
+    test/conformance/{memory,sqlite,redis,nats-kv}.test.ts test/src/stores/sqlite/{file,keys,persistence}.test.ts \
     test/src/stores/resilient
 done
