@@ -3,7 +3,7 @@ import { alternate, bytes, type Findings, nanoseconds, runCell, section, table, 
 /** Beyond these rounds the figures do not change. */
 const MOST_ROUNDS = 3
 const KEYS = 1_000_000
-const STRANGERS = 5_000_000
+const UNKNOWN_CLIENTS = 5_000_000
 const MORE_MEMORY = ['--max-old-space-size=8192']
 
 /** What a key costs, beside the peer. */
@@ -35,14 +35,14 @@ export async function memory(rounds: number): Promise<string> {
 }
 
 /** What a flood of client ids and topics can do. */
-export async function strangers(): Promise<string> {
-  const run = (kind: string): Promise<Findings> => runCell('unknown-clients', [kind, String(STRANGERS)])
+export async function unknownClients(): Promise<string> {
+  const run = (kind: string): Promise<Findings> => runCell('unknown-clients', [kind, String(UNKNOWN_CLIENTS)])
   const fresh = await run('fresh')
   process.stderr.write('.')
   const spent = await run('spent')
   process.stderr.write('.')
   const steps = Array.from({ length: 11 }, (_, step) => [
-    ((STRANGERS / 10) * step).toLocaleString('en'),
+    ((UNKNOWN_CLIENTS / 10) * step).toLocaleString('en'),
     ...[fresh, spent].flatMap(found => [
       found[`keys${step}`]!.toLocaleString('en'),
       bytes(found[`heap${step}`]!),
@@ -58,7 +58,7 @@ export async function strangers(): Promise<string> {
   })
   return section(
     'A flood of unknown clients',
-    `${STRANGERS.toLocaleString('en')} new client ids and topics send one message each, against a rule per client and a rule per client and topic, each with the default bound of 1,048,576 keys. *Fresh* clients use one of ten units, so their keys may be evicted. *Spent* clients use up their limits, so no key may be evicted and later clients share a counter. A hundred senders were refused before the flood begins. One run; heap and typed arrays after garbage collection.`,
+    `${UNKNOWN_CLIENTS.toLocaleString('en')} new client ids and topics send one message each, against a rule per client and a rule per client and topic, each with the default bound of 1,048,576 keys. *Fresh* clients use one of ten units, so their keys may be evicted. *Spent* clients use up their limits, so no key may be evicted and later clients share a counter. A hundred senders were refused before the flood begins. One run; heap and typed arrays after garbage collection.`,
     [
       table(['clients', 'keys, fresh', 'heap', 'RSS', 'keys, spent', 'heap', 'RSS'], steps),
       table(

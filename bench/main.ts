@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { profile } from './breakdown.ts'
-import { expiry, memory, strangers } from './footprint.ts'
+import { expiry, memory, unknownClients } from './footprint.ts'
 import {
   alternate,
   alternateSlices,
@@ -284,8 +284,8 @@ async function insight(): Promise<string> {
   const evenly = ['allowed', 'refused'].flatMap(outcome =>
     ['1', '10000', '100000'].map(senders => [senders, outcome, outcome] as const),
   )
-  const crowds = ['100/s', '1/s'].map(rate => ['200000', rate, `Zipf’s law, ${rate} each`] as const)
-  for (const [senders, outcome, what] of [...evenly, ...crowds]) {
+  const uneven = ['100/s', '1/s'].map(rate => ['200000', rate, `Zipf’s law, ${rate} each`] as const)
+  for (const [senders, outcome, what] of [...evenly, ...uneven]) {
     const run = (): Promise<Findings> => runCell('insight', [senders, '3', outcome])
     const { found } = await alternate(rounds, { found: run })
     rows.push([
@@ -329,7 +329,7 @@ const PARTS = {
   patterns,
   broker,
   memory,
-  strangers,
+  unknownClients,
   expiry,
   sqlite,
   redis,

@@ -4,12 +4,12 @@ import { createSender, type Decision, Gate, limit, MemoryStore, type StoreWarnin
 import { measureMemory, report } from './harness.ts'
 
 /**
- * One cell: what strangers can do. Arguments: kind, strangers. Each has a client id and a topic nobody had before and
+ * One cell: the cost of unknown clients. Arguments: kind, clients. Each has a client id and a topic nobody had before and
  * sends one message; of `spent` ones that is all they may, so that none of their keys may be evicted. Throws where a
  * table passes its bound or a sender that was refused is not refused any more.
  */
-const [kind, strangers] = process.argv.slice(2) as ['fresh' | 'spent', string]
-const count = Number(strangers)
+const [kind, clients] = process.argv.slice(2) as ['fresh' | 'spent', string]
+const count = Number(clients)
 const STEP = count / 10
 const REFUSED = 100
 const RATE = kind === 'fresh' ? '10 per 1h' : '1 per 1h'

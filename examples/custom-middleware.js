@@ -10,7 +10,7 @@ const WITHIN_MS = 10_000
 const BAN_MS = 30_000
 
 const gate = new Gate()
-// By sender, which lives as long as its connection: nothing to sweep, nothing that grows with what strangers send.
+// By sender, which lives as long as its connection: nothing to sweep, nothing that grows with untrusted input.
 const records = new WeakMap()
 
 gate.use((message, next) => {

@@ -83,14 +83,14 @@ describe('the ready policies', () => {
     const outcomes = sendAll(gate, sender, 'ingest/a/x', 21)
     expect(outcomes.lastIndexOf('deliver')).toBe(19)
     expect(outcomes[20]).toBe('reject')
-    const crowd = Array.from({ length: 2_001 }, (_, n) =>
+    const flood = Array.from({ length: 2_001 }, (_, n) =>
       send(gate, { client: `c${n}`, ip: '192.0.2.2' }, 'x'),
     )
-    expect(crowd.at(-1)).toMatchObject({ outcome: 'disconnect', rule: 'flood' })
-    expect(crowd.at(-2)).toMatchObject({ outcome: 'deliver' })
+    expect(flood.at(-1)).toMatchObject({ outcome: 'disconnect', rule: 'flood' })
+    expect(flood.at(-2)).toMatchObject({ outcome: 'deliver' })
   })
 
-  it('api-style counts heavy calls for more and only watches strangers', async () => {
+  it('api-style charges heavy calls more and only reports unknown users', async () => {
     const gate = await gateOf('api-style')
     const caller = { client: 'c', user: 'acme', ip: '192.0.2.1' }
     expect(send(gate, caller, 'api/v1/report/x')).toMatchObject({

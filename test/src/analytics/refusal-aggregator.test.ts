@@ -23,7 +23,7 @@ function gathering(): Counts {
   return { runs, counters: new RuleCounters('one', 1), refused, settled: () => settled }
 }
 
-function crowd(senders: number): readonly SenderState[] {
+function createSenderStates(senders: number): readonly SenderState[] {
   return Array.from({ length: senders }, (_, index) => new SenderState({ client: `client-${index}` }))
 }
 
@@ -35,7 +35,7 @@ describe('runs of refusals', () => {
   it('count every refusal of as many senders as fit, each once by name', () => {
     const { runs, counters, refused, settled } = gathering()
     const most = MAX_SIZES.pendingRefusalSeries - MAX_SIZES.refusalSeriesPerBatch
-    const senderStates = crowd(most)
+    const senderStates = createSenderStates(most)
     for (let round = 0; round < 10; round++)
       for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
     expect(settled()).toBe(0)
@@ -47,7 +47,7 @@ describe('runs of refusals', () => {
   it('become rarer as more senders are refused, and each counts for several refusals', () => {
     const { runs, counters, refused, settled } = gathering()
     const refusals = 1_000_000
-    for (const senderState of crowd(refusals)) runs.recordRefusal(senderState, counters)
+    for (const senderState of createSenderStates(refusals)) runs.recordRefusal(senderState, counters)
     // The runs removed while every sender started one, and then as many for each doubling of the weight.
     const most = MAX_SIZES.analyticsNames * Math.log2(refusals / MAX_SIZES.analyticsNames)
     expect(settled()).toBeGreaterThan(most - 2 * MAX_SIZES.analyticsNames)
@@ -59,7 +59,7 @@ describe('runs of refusals', () => {
 
   it('start at random for senders that come in turn, not for the same ones', () => {
     const { runs, counters, refused } = gathering()
-    const senderStates = crowd(2 ** 16)
+    const senderStates = createSenderStates(2 ** 16)
     for (let round = 0; round < 20; round++)
       for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
     runs.countAllPending()
@@ -77,7 +77,7 @@ describe('runs of refusals', () => {
 
   it('count the most refused by Zipf’s law almost exactly, even among many senders', () => {
     const { runs, counters, refused } = gathering()
-    const senderStates = crowd(200_000)
+    const senderStates = createSenderStates(200_000)
     const truth = new Uint32Array(senderStates.length)
     const draw = zipf(senderStates.length, 5)
     const refusals = 1_000_000
@@ -97,10 +97,10 @@ describe('runs of refusals', () => {
 
   it('count every refusal again after the flood is over', () => {
     const { runs, counters, refused } = gathering()
-    for (const senderState of crowd(200_000)) runs.recordRefusal(senderState, counters)
+    for (const senderState of createSenderStates(200_000)) runs.recordRefusal(senderState, counters)
     runs.restartExact()
     refused.clear()
-    const senderStates = crowd(1_000)
+    const senderStates = createSenderStates(1_000)
     for (let round = 0; round < 3; round++)
       for (const senderState of senderStates) runs.recordRefusal(senderState, counters)
     runs.countAllPending()

@@ -20,7 +20,7 @@ describe('formats', () => {
     expect([formatShare(0, 0), formatShare(1, 4)]).toEqual(['0.0 %', '25.0 %'])
   })
 
-  it('what strangers wrote cannot steer the terminal, nor fill it', () => {
+  it('untrusted text cannot control the terminal or fill it', () => {
     expect(printable('a\u001b[2Jb\r\nc\u202e\u2028')).toBe('a�[2Jb��c��')
     expect(printable('x'.repeat(1_000))).toHaveLength(80)
   })

@@ -14,7 +14,7 @@ describe('the log', () => {
     expect(JSON.parse(terminal.out())).toMatchObject({ level: 30, port: 1883, msg: 'ready' })
   })
 
-  it('is words on a screen, and what strangers wrote cannot steer it', () => {
+  it('is readable on a screen, and untrusted text cannot control it', () => {
     const line = JSON.stringify({
       level: 40,
       time: '2026-01-31T12:34:56.789Z',
