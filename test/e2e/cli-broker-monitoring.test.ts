@@ -57,10 +57,8 @@ describe('topicgate broker --host', () => {
 
 describe('topicgate broker --notices', () => {
   it.each([
-    ['the flag', ['--notices'], {}, '$topicgate/c1/limits'],
     ['the flag and a topic', ['--notices', '$why/{client}'], {}, '$why/c1'],
     ['the environment', [], { TOPICGATE_NOTICES: 'on' }, '$topicgate/c1/limits'],
-    ['the environment and a topic', [], { TOPICGATE_NOTICES: '$why/{client}' }, '$why/c1'],
   ] as const)('tells a refused client why, by %s', async (_, flags, env, topic) => {
     using folder = new Folder()
     await using broker = startBroker([folder.file('policy.yaml', LIMIT), ...flags], env)
@@ -156,19 +154,16 @@ describe('topicgate broker --alerts-webhook', () => {
 describe('topicgate broker --analytics-store', () => {
   it.each([
     ['SQLite, the policy says', 'SQLite', 'policy'],
-    ['Redis, the policy says', 'Redis', 'policy'],
-    ['SQLite of its own', 'SQLite', 'flag'],
     ['Redis of its own', 'Redis', 'environment'],
   ])('leaves what all nodes have counted in %s', async (_, kind, by) => {
     using folder = new Folder()
     await using redis = kind === 'Redis' ? await startRedis() : undefined
     const url = redis?.url ?? `sqlite:${join(folder.path, 'limits.db')}`
     const policy = folder.file('policy.yaml', by === 'policy' ? `store: ${url}\n${LIMIT}` : LIMIT)
-    const flags = by === 'flag' ? ['--analytics-store', url] : []
     const env = by === 'environment' ? { TOPICGATE_ANALYTICS_STORE: url } : {}
     let told: unknown
     for (const clientId of ['roaming', 'roaming', 'other']) {
-      await using broker = startBroker([policy, ...flags], env as Readonly<Record<string, string>>)
+      await using broker = startBroker([policy], env as Readonly<Record<string, string>>)
       await flood(broker, clientId)
       await end(broker)
       told = await logged(broker, /"analytics of the last hour of all nodes"/)

@@ -30,7 +30,7 @@ const gateOf = (...rules: Middleware[]): Gate => {
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index))
 
 describe('a limited MQTT consumer', () => {
-  it.each([0, 1, 2] as const)(
+  it.concurrent.each([0, 1, 2] as const)(
     'stays connected with a keepalive of 2 s and 200 ms a message, QoS %d',
     async qos => {
       await using broker = await startMosquitto()
@@ -57,7 +57,7 @@ describe('a limited MQTT consumer', () => {
     },
   )
 
-  it('stays connected while one message is throttled for longer than its keepalive', async () => {
+  it.concurrent('stays connected while one message is throttled for longer than its keepalive', async () => {
     await using broker = await startMosquitto()
     await using consumer = await connectClient({ port: broker.port, clientId: 'consumer', keepalive: 1 })
     let closed = 0
