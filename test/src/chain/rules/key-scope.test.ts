@@ -25,8 +25,8 @@ describe('per: ip', () => {
     expect(keyOf('ip/24/56', { ip: '2001:db8:0:1ff::1' })).toBe('2001:db8:0:100::/56')
     expect(keyOf('ip/32/128', { ip: '2001:db8::1' })).toBe('2001:db8::1/128')
     expect(keyOf('ip/48', { ip: '2001:db8:0:1::1' })).toBe('2001:db8::/48')
-    expect(findScopeProblem('ip/33/64', [])).toMatch(/^ip\/33\/64 is no prefix length/)
-    expect(findScopeProblem('ip/24/129', [])).toMatch(/^ip\/24\/129 is no prefix length/)
+    expect(findScopeProblem('ip/33/64', [])).toMatch(/^ip\/33\/64 is not a prefix length/)
+    expect(findScopeProblem('ip/24/129', [])).toMatch(/^ip\/24\/129 is not a prefix length/)
   })
 
   it('uses text that is not an address as it is', () => {
