@@ -35,7 +35,7 @@ export class Guard {
     const timeoutMs =
       decideTimeoutMs === undefined ? undefined : checkPositive('decideTimeoutMs', decideTimeoutMs)
     const safeGate = new SafeGate(decider, { clock: this.clock, timeoutMs, middlewareFallback, logger })
-    this.#checkLimiter = new CheckLimiter(safeGate, new OutcomeResolver(decider, safeGate))
+    this.#checkLimiter = new CheckLimiter(decider, safeGate, new OutcomeResolver(decider, safeGate))
     this.#holdBudget = new HoldBudget(decider, safeGate, this.clock, options)
     this.#ruleQueues = new RuleQueues(this.#holdBudget, this.#checkLimiter, decider, holds === 'all')
   }

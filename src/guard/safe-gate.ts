@@ -82,10 +82,18 @@ export class SafeGate {
   ask(message: Message): MaybePromise<Decision> {
     try {
       const answer = this.#gate.check(message)
-      return answer instanceof Promise ? this.#awaitDecision(answer, message) : answer
+      return answer instanceof Promise ? this.awaitDecision(answer, message) : answer
     } catch (cause) {
       return this.applyFallback(cause)
     }
+  }
+
+  /** Returns an answer, or the fallback's decision if it fails or is late. A later answer is ignored. */
+  awaitDecision(answer: Promise<Decision>, message: Message): Promise<Decision> {
+    return this.withTimeout(answer, cause => {
+      this.forgetPayload(message)
+      return this.applyFallback(cause)
+    })
   }
 
   /** Returns the key that a rule counts a message under, or undefined if it does not or the gate fails. */
@@ -145,13 +153,6 @@ export class SafeGate {
     this.fallbacks++
     this.logFailure(cause, fallback)
     return fallback
-  }
-
-  #awaitDecision(answer: Promise<Decision>, message: Message): Promise<Decision> {
-    return this.withTimeout(answer, cause => {
-      this.forgetPayload(message)
-      return this.applyFallback(cause)
-    })
   }
 
   #storeFallback(): Decision {
