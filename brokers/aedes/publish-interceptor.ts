@@ -47,7 +47,7 @@ interface OrderedPublish {
   readonly published: Published
 }
 
-/** QoS 2 messages of one client that are being published, and those waiting for them. */
+/** QoS 2 messages of one client: those being published, and those waiting for them. */
 interface PublishOrder {
   publishing: number
   /** True if one of the messages being published has a lowered QoS. */
@@ -100,13 +100,13 @@ function start(order: PublishOrder, { isLowered, publish, published }: OrderedPu
  * original packet by its own QoS (QoS 2 is stored and released as usual). A discarded packet is not retained, queued,
  * delivered or reported. It is acknowledged because an MQTT 3.1.1 client would otherwise wait for ever [MQTT-4.3.2-2].
  */
-export function interceptPublish(broker: Aedes, resources?: ResourceCounter): PublishInterceptor {
+export function interceptPublish(broker: Aedes, resources: ResourceCounter): PublishInterceptor {
   const slot = brokerInternals(broker)
   const originalPublish = slot.publish!
   const isOwnProperty = Object.hasOwn(broker, 'publish')
   /** Publishes a packet; a retained one only if the limits have room for it. */
   const publishNow: Publish = (packet, client, done) => {
-    if ((packet as Partial<PacketLike>).retain !== true || resources === undefined) {
+    if ((packet as Partial<PacketLike>).retain !== true) {
       originalPublish.call(broker, packet, client, done)
       return
     }
