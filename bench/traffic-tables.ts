@@ -2,7 +2,8 @@ import { alternate, type Findings, nanoseconds, runCell, section, table, times }
 import { LIMITERS } from './limiters.ts'
 import { POLICY_FILES, WORKS } from './traffic-work.ts'
 
-const SHARED = ['even', 'zipf', 'exceeded'] as const
+/** Traffic on which the limiters are compared, with the heads of their columns. */
+const SHARED = { even: 'evenly', zipf: 'by Zipf’s law', exceeded: '5 % refused' } as const
 
 const run =
   (limiter: string, work: string, store = 'memory') =>
@@ -16,10 +17,7 @@ export async function traffic(rounds: number): Promise<string> {
   const parts = [
     table(['work', 'Map bucket', 'topicgate', '×', 'of one plain rule', 'refused'], await workRows(rounds)),
     'Several limiters, one limit per client, on the messages of three lines above. The others get their keys ready-made. None of them routes topics, has exemptions, names a rule or an outcome, or charges several limits in one step. rate-limiter-flexible and the stores of express, fastify and hono count fixed windows; these three stores count refused messages as well. The storage of Nest copies the times of all messages of a key for each message, so its cost grows with the messages of a window. limiter limits one key; the Map of keys is written by hand and never cleaned up. The store of fastify has room for all senders here, by default for half of them.',
-    table(
-      ['limiter', ...SHARED.flatMap(work => [WORKS[work]!.title.toLowerCase(), '×'])],
-      await limiterRows(rounds),
-    ),
+    table(['limiter', ...Object.values(SHARED).flatMap(head => [head, '×'])], await limiterRows(rounds)),
     'On Redis, 64 messages in flight: CPU of the process that decides, and decisions per second. The floor is one INCR per message, without expiry. All limits of a policy are one script call per message.',
     table(['work', 'decisions/s', 'CPU', '× INCR', 'refused'], await redisRows(rounds)),
   ]
@@ -45,13 +43,13 @@ async function limiterRows(rounds: number): Promise<string[][]> {
   const titles = Object.entries(LIMITERS).map(([name, { title }]) => [name, title] as const)
   const limiters = [...titles.slice(0, 1), ['topicgate', 'topicgate'] as const, ...titles.slice(1)]
   const found = new Map<string, Readonly<Record<string, Findings>>>()
-  for (const work of SHARED) {
+  for (const work of Object.keys(SHARED)) {
     const cells = limiters.map(([name]) => [name, run(name, work)] as const)
     found.set(work, await alternate(rounds, Object.fromEntries(cells)))
   }
   return limiters.map(([name, title]) => [
     title,
-    ...SHARED.flatMap(work => {
+    ...Object.keys(SHARED).flatMap(work => {
       const all = found.get(work)!
       return [nanoseconds(all[name]!.ns!), times(all[name]!.ns! / all.map!.ns!)]
     }),
