@@ -31,9 +31,9 @@ export {
 export { keyOfSender, SenderCache } from './adapter/sender-cache.ts'
 export { type AuditLog, keepAuditLog } from './admin/audit-log.ts'
 export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithms/algorithm.ts'
+export { toAlgorithm } from './algorithms/algorithm-from-kernel.ts'
 export { createLimit, type LimitSpec } from './algorithms/create-limit.ts'
 export { defineAlgorithm } from './algorithms/custom.ts'
-export { toAlgorithm } from './algorithms/kernel.ts'
 export { ALGORITHMS, type AlgorithmName } from './algorithms/limit.ts'
 export type {
   ExemptionTrace,
@@ -44,13 +44,13 @@ export type {
   SkippedRule,
   UnchangedTrace,
 } from './chain/evaluation/explain.ts'
-export type { Middleware, MiddlewareContext, Next } from './chain/middleware.ts'
+export type { Middleware, MiddlewareContext, Next } from './chain/middleware-types.ts'
 export { exempt } from './chain/rules/exemption.ts'
-export type { Handled } from './chain/rules/handler-feedback.ts'
-export type { HeldKind } from './chain/rules/held-limit.ts'
-export type { KeyInFlight } from './chain/rules/in-flight.ts'
-export type { LoadSource } from './chain/rules/load-sources.ts'
+export type { Handled } from './chain/rules/handler-middleware-types.ts'
+export type { KeyInFlight } from './chain/rules/in-flight-slots.ts'
+export type { LoadSource } from './chain/rules/load-source-registry.ts'
 export type { PenaltySpec } from './chain/rules/penalty.ts'
+export type { HeldKind } from './chain/rules/resource-limit.ts'
 export { limit, quota } from './chain/rules/rule.ts'
 export type {
   Cost,
@@ -64,7 +64,7 @@ export type {
   SizeOptions,
   UnchangedOptions,
 } from './chain/rules/rule-options.ts'
-export type { SenderLists } from './chain/rules/sender-lists.ts'
+export type { SenderLists } from './chain/rules/sender-filter.ts'
 export { DEFAULT_TIERS, type TierSpec, type TiersSpec } from './chain/rules/tiers.ts'
 export type { LimitWarning } from './chain/rules/usage-warning.ts'
 export type { BehaviourSpec } from './chain/senders/behaviour.ts'
@@ -80,7 +80,7 @@ export type { Action, Dialect, GivenMessage, MaybePromise, Message, Sender } fro
 export type { BanOptions, OverrideOptions, RuntimeExemption, TierOptions } from './gate/entry-types.ts'
 export { Gate, type GateEvents, type GateOptions, type PolicyChange, type PolicySource } from './gate/gate.ts'
 export type { HandlerSlot, HandlersBusy } from './gate/handler-monitor.ts'
-export type { HeldCounts, HeldItem, HeldSource } from './gate/held-counts.ts'
+export type { HeldCounts, HeldItem, HeldSource } from './gate/resource-counts.ts'
 export type { RunOptions, RunResult } from './gate/run-limited.ts'
 export type { Change, EntryKind, RuntimeEntry, RuntimeEntryOptions } from './gate/runtime-entry.ts'
 export type { TierLookup } from './gate/tier-cache.ts'
@@ -127,12 +127,12 @@ export type { CustomOutcome } from './outcomes/exceeded.ts'
 export { lowerCaseFields, natsRefusalHeaders, rateLimitFields } from './outcomes/rate-limit-fields.ts'
 export { refusalText } from './outcomes/refusal-text.ts'
 export type { RefusalWords, RuleInfo } from './outcomes/rule-info.ts'
-export type { Backend, RedisCommands } from './stores/backend.ts'
 export { type LeasedHealth, LeasedStore, type LeasedStoreOptions } from './stores/leased/leased-store.ts'
 export { MemoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.ts'
 export { type OpenStoreOptions, openStore } from './stores/open-store.ts'
 export type { StoreSpec } from './stores/parse-store-options.ts'
 export { ResilientStore, type ResilientStoreOptions } from './stores/resilient/resilient-store.ts'
+export type { Backend, RedisCommands } from './stores/shared-backend.ts'
 export type {
   EphemeralEntries,
   SharedEntries,

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
 import type { TrustProxy } from '../../src/adapter/trusted-proxies.ts'
-import { addressKey } from '../../src/conditions/ip-network.ts'
+import { addressKey } from '../../src/conditions/ip-prefix.ts'
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.ts'
 import type { BrokerLimits } from './limit-broker.ts'
 

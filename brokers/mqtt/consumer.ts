@@ -14,18 +14,18 @@ import {
 } from '../../src/guard/guard.ts'
 import { RefusalLog } from '../../src/guard/refusal-log.ts'
 import { AckSender } from './ack-sender.ts'
-import { AckWindow } from './ack-window.ts'
 import {
   clientOptionsOf,
   type DoneCallback,
   type PublishPacket,
   type ReceivingClient,
 } from './client-types.ts'
-import { DeadLetterPublisher } from './dead-letter.ts'
+import { DeadLetterPublisher } from './dead-letter-publisher.ts'
 import { createMessageCounters, DecisionExecutor } from './decision-executor.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { type ContinueReading, type MessageStage, ReceivedMessage } from './message.ts'
 import type { ConsumerOptions } from './options.ts'
+import { AckWindow } from './ordered-acks.ts'
 import { SenderLookup } from './sender-lookup.ts'
 
 /** Reason code of a refusal: quota exceeded. */

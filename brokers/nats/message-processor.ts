@@ -1,4 +1,4 @@
-import type { KeyInFlight } from '../../src/chain/rules/in-flight.ts'
+import type { KeyInFlight } from '../../src/chain/rules/in-flight-slots.ts'
 import { type Decision, PASSED } from '../../src/core/decision.ts'
 import { isPromise, isThenable } from '../../src/core/maybe-promise.ts'
 import type { MaybePromise } from '../../src/core/message.ts'

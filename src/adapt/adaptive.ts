@@ -1,4 +1,4 @@
-import type { Middleware } from '../chain/middleware.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import type { ScaleMeta } from '../chain/rules/limit-scaling.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
 import { META } from '../chain/rules/rule.ts'

@@ -1,4 +1,4 @@
-import type { Middleware } from '../chain/middleware.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import { compileCost } from '../chain/rules/cost.ts'
 import { limit } from '../chain/rules/rule.ts'
 import type { LimitOptions } from '../chain/rules/rule-options.ts'

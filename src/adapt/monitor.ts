@@ -3,7 +3,7 @@ import type { Scaled } from '../core/decision.ts'
 import { UnsupportedError } from '../core/errors.ts'
 import { Hysteresis, type HysteresisLevel } from './hysteresis.ts'
 import type { SignalPlan } from './parse-signal.ts'
-import { SignalReadings, type WorstValues } from './worst-signal.ts'
+import { SignalReadings, type WorstValues } from './signal-readings.ts'
 
 /** Settings of a load monitor. */
 export interface MonitorPlan {

@@ -1,5 +1,5 @@
-import type { Middleware } from '../chain/middleware.ts'
-import type { Handled, HandlerMeta } from '../chain/rules/handler-feedback.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
+import type { Handled, HandlerMeta } from '../chain/rules/handler-middleware-types.ts'
 import { ReloadState } from '../chain/rules/reload-state.ts'
 import { META } from '../chain/rules/rule.ts'
 import { type Clock, systemClock } from '../core/clock.ts'

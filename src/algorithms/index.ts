@@ -1,8 +1,8 @@
 export type { Algorithm, CustomAlgorithm, CustomState, LimitNumbers, Step } from './algorithm.ts'
+export { toAlgorithm } from './algorithm-from-kernel.ts'
 export { type CalendarSpec, type CalendarUnit, CalendarWindow } from './calendar.ts'
 export { createLimit, KERNELS, type LimitSpec } from './create-limit.ts'
 export { defineAlgorithm } from './custom.ts'
-export { toAlgorithm } from './kernel.ts'
 export {
   ALGORITHMS,
   type AlgorithmName,

@@ -9,7 +9,7 @@ import { RefusalAggregator } from './refusal-aggregator.ts'
 import { AllRuleCounters, type RuleMetrics, type Series } from './rule-counters.ts'
 import { analyticsName } from './shorten-name.ts'
 import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
-import type { SummaryRecord } from './summary.ts'
+import type { SummaryRecord } from './time-span-totals.ts'
 
 export interface AnalyticsOptions {
   readonly gate: Gate

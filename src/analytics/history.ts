@@ -1,6 +1,6 @@
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { HISTORY_DAYS, HISTORY_HOURS, RANGES } from './snapshot.ts'
-import { GRAINS, type Grain, Summary, spanStart } from './summary.ts'
+import { GRAINS, type Grain, Summary, spanStart } from './time-span-totals.ts'
 
 /** Number of spans kept per grain, including the open one. */
 const KEPT: Readonly<Record<Grain, number>> = {

@@ -6,7 +6,7 @@ import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Analytics } from './analytics.ts'
 import { type Range, type Snapshot, snapshotOf } from './snapshot.ts'
 import type { SnapshotStore } from './snapshot-store.ts'
-import { GRAINS, type Grain, Summary } from './summary.ts'
+import { GRAINS, type Grain, Summary } from './time-span-totals.ts'
 
 export interface SnapshotExporterOptions {
   readonly analytics: Analytics

@@ -127,7 +127,7 @@ export function addBrokerCommands(
           const remedy = 'leave out --for and --outcome'
           throw new CommandError(`--attack runs by itself, with the policy as it is (${remedy})`, EXIT.usage)
         }
-        const { demoAttack } = await import('./demo-attack.ts')
+        const { demoAttack } = await import('./attack-simulation.ts')
         done(await demoAttack({ policy: flags.policy ?? [], json: flags.json ?? false }, terminal))
         return
       }

@@ -12,7 +12,7 @@ import {
   Webhook,
 } from '../index.ts'
 import { openAnalyticsStore } from './analytics-store.ts'
-import { ClusterSummary } from './cluster-summary.ts'
+import { ClusterSummary } from './cluster-summary-log.ts'
 import { CommandError, EXIT } from './command-error.ts'
 
 export interface MonitoringOptions {

@@ -1,6 +1,6 @@
 import { BlockList, isIP, SocketAddress } from 'node:net'
 import { PolicyError, type Problem } from '../core/errors.ts'
-import { quote } from './parse-options.ts'
+import { quote } from './parse-helpers.ts'
 
 /** Maximum length of an address with its zone. */
 const MOST_CHARS = 100

@@ -3,7 +3,7 @@ import type { Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
-import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-options.ts'
+import { checkUnknownOptions, type OptionRecord, quote, readOptions } from './parse-helpers.ts'
 import { type CheckedTest, checkValueTest, VALUE_WORDS } from './value-test.ts'
 
 type Match = (value: string) => boolean

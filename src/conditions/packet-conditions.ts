@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
-import { quote } from './parse-options.ts'
+import { quote } from './parse-helpers.ts'
 
 /** Compiles `qos`: one value or a list of alternatives. A message without a QoS matches none. */
 export function compileQos(value: unknown, path: string, problems: Problem[]): Condition | undefined {

@@ -1,7 +1,7 @@
 import type { Problem } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { Condition } from './condition.ts'
-import { checkUnknownOptions, quote, readOptions } from './parse-options.ts'
+import { checkUnknownOptions, quote, readOptions } from './parse-helpers.ts'
 import { type CheckedTest, checkValueTest, compileValueTest, VALUE_WORDS } from './value-test.ts'
 
 /** Property names and list indexes, from the root of the payload. */

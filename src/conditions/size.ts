@@ -1,7 +1,7 @@
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { parseBytes } from '../core/units.ts'
 import type { Condition } from './condition.ts'
-import { checkUnknownOptions, quote, readOptions } from './parse-options.ts'
+import { checkUnknownOptions, quote, readOptions } from './parse-helpers.ts'
 
 /** Compiles `size`: payload bytes between `min` and `max`, both inclusive and optional. */
 export function compileSize(value: unknown, path: string, problems: Problem[]): Condition | undefined {

@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import type { Condition } from './condition.ts'
-import { type OptionRecord, quote } from './parse-options.ts'
+import { type OptionRecord, quote } from './parse-helpers.ts'
 import { localClock } from './zoned-time.ts'
 
 /** Seconds of the local day; `fromSecond` inclusive, `toSecond` exclusive. */

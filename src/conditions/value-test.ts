@@ -1,6 +1,6 @@
 import type { Problem } from '../core/errors.ts'
 import type { Scalar } from './condition.ts'
-import { type OptionRecord, quote } from './parse-options.ts'
+import { type OptionRecord, quote } from './parse-helpers.ts'
 
 export const VALUE_WORDS = ['equals', 'in', 'range', 'exists'] as const
 

@@ -1,9 +1,9 @@
-import type { Middleware } from '../chain/middleware.ts'
-import type { EntryAge } from '../chain/rules/entry-age.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import { EXEMPT_OPTIONS, exempt } from '../chain/rules/exemption.ts'
 import { checkOverride, type Override, parseOverrideEffect } from '../chain/rules/rate-override.ts'
 import type { Rule } from '../chain/rules/rule.ts'
 import type { ExemptOptions } from '../chain/rules/rule-options.ts'
+import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'
 import type { SenderOverrides } from '../chain/senders/sender-overrides.ts'
 import {
   parseSubject,

@@ -1,7 +1,7 @@
 import { type Explanation, explainPlan, peekSteps } from '../chain/evaluation/explain.ts'
-import type { Middleware } from '../chain/middleware.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import { planFor } from '../chain/routing/sender-plan.ts'
-import { LoadSources } from '../chain/rules/load-sources.ts'
+import { LoadSources } from '../chain/rules/load-source-registry.ts'
 import { keyUnderRule } from '../chain/rules/rule-info.ts'
 import { cachedState, createSender, type SenderState } from '../chain/senders/sender-state.ts'
 import { type Clock, type SteadyClock, steady, systemClock } from '../core/clock.ts'
@@ -26,18 +26,18 @@ import { openStore } from '../stores/open-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import type { Selector, Store } from '../stores/store.ts'
 import { ActiveChain, type ChainOptions } from './active-chain.ts'
-import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
-import type { GateEvents, PolicyChange } from './gate-events.ts'
-import { type PolicySource, type ReadOptions, readPolicy, watchFiles } from './policy-source.ts'
-import { type RunOptions, type RunResult, runLimited } from './run-limited.ts'
-import { RuntimeConfig } from './runtime-config.ts'
 import {
   checkDialect,
   checkLimit,
   checkLimits,
   checkMiddleware,
   checkSameStore,
-} from './store-compatibility.ts'
+} from './check-store-support.ts'
+import { type DecisionCounter, GateEmitter } from './gate-emitter.ts'
+import type { GateEvents, PolicyChange } from './gate-events.ts'
+import { type PolicySource, type ReadOptions, readPolicy, watchFiles } from './policy-source.ts'
+import { type RunOptions, type RunResult, runLimited } from './run-limited.ts'
+import { RuntimeConfig } from './runtime-config.ts'
 
 export type { GateEvents, PolicyChange, PolicySource }
 

@@ -1,6 +1,6 @@
 import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
-import type { Handled, HandlerMeta } from '../chain/rules/handler-feedback.ts'
-import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight.ts'
+import type { Handled, HandlerMeta } from '../chain/rules/handler-middleware-types.ts'
+import type { InFlightBound, KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'

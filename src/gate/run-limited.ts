@@ -1,4 +1,4 @@
-import type { KeyInFlight } from '../chain/rules/in-flight.ts'
+import type { KeyInFlight } from '../chain/rules/in-flight-slots.ts'
 import { afterAwaited, type Clock, pause } from '../core/clock.ts'
 import type { Decision } from '../core/decision.ts'
 import type { MaybePromise, Message } from '../core/message.ts'

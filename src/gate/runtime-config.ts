@@ -8,7 +8,7 @@ import { ThrottledLog } from '../core/throttled-log.ts'
 import type { SharedEntry } from '../stores/shared-entries.ts'
 import type { Store } from '../stores/store.ts'
 import type { ActiveChain, ChainOptions } from './active-chain.ts'
-import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entries.ts'
+import { behaviourEntryType, breakerEntryType, type OpenBreaker } from './automatic-entry-types.ts'
 import { ConfigSync, entryName } from './config-sync.ts'
 import {
   type BanOptions,
@@ -21,7 +21,7 @@ import {
   tierEntryType,
 } from './entry-types.ts'
 import type { GateEmitter } from './gate-emitter.ts'
-import { Penalties } from './penalties.ts'
+import { Penalties } from './penalty-tracker.ts'
 import { ENTRY_KINDS, type EntryKind, type RuntimeEntry } from './runtime-entry.ts'
 import { RuntimeList, type RuntimeListHooks } from './runtime-list.ts'
 import { TierCache } from './tier-cache.ts'

@@ -1,4 +1,4 @@
-import type { EntryAge } from '../chain/rules/entry-age.ts'
+import type { EntryAge } from '../chain/rules/runtime-entry-order.ts'
 import { checkWithin, policyError } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { parseDuration } from '../core/units.ts'

@@ -3,17 +3,17 @@ import { type Decision, PASSED } from '../core/decision.ts'
 import type { Logger } from '../core/logger.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import { checkOptionNames } from '../core/option-names.ts'
-import { CheckLimiter } from './check-limiter.ts'
+import { CheckLimiter } from './concurrent-checks.ts'
+import type { SenderQueueHooks, SenderQueueOptions } from './guard-types.ts'
 import { type GuardStats, HoldBudget } from './hold-budget.ts'
 import { checkPositive, GUARD_OPTIONS, GUARD_REMEDIES, type GuardOptions } from './options.ts'
 import { OutcomeResolver } from './resolve-outcome.ts'
 import { RuleQueues } from './rule-queues.ts'
 import { type Decider, SafeGate } from './safe-gate.ts'
 import { SenderQueue } from './sender-queue.ts'
-import type { SenderQueueHooks, SenderQueueOptions } from './types.ts'
 
+export type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './guard-types.ts'
 export { GUARD_OPTIONS, GUARD_REMEDIES } from './options.ts'
-export type { Ask, Enact, SenderQueueHooks, SenderQueueOptions } from './types.ts'
 export type { Decider, GuardOptions, GuardStats, Logger, SenderQueue }
 
 /**

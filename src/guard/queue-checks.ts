@@ -2,8 +2,8 @@ import type { Decision } from '../core/decision.ts'
 import { isPromise } from '../core/maybe-promise.ts'
 import type { MaybePromise, Message } from '../core/message.ts'
 import type { RuleLookup } from '../outcomes/rule-info.ts'
-import type { CheckLimiter } from './check-limiter.ts'
-import type { Ask } from './types.ts'
+import type { CheckLimiter } from './concurrent-checks.ts'
+import type { Ask } from './guard-types.ts'
 
 /** Checks of messages at the head of a rule queue. */
 export class QueueChecks {

@@ -1,7 +1,7 @@
 import { MOST_URGENT } from '../outcomes/priority.ts'
 import type { KeyQueueEntry, SubQueue } from './key-queue.ts'
 import { Account, LargestHolders } from './largest-holders.ts'
-import type { QueuedLinks, QueuedMessages } from './queued-messages.ts'
+import type { QueuedLinks, QueuedMessages } from './sender-queued-messages.ts'
 
 /** Message in a rule queue, as counted here. */
 interface SharedEntry<E extends SharedEntry<E>> extends KeyQueueEntry<E>, QueuedLinks<E> {

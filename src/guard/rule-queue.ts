@@ -5,12 +5,12 @@ import { isPromise } from '../core/maybe-promise.ts'
 import type { Message } from '../core/message.ts'
 import type { Slice } from '../core/sliced-work.ts'
 import type { QueuePlan } from '../outcomes/queue-plan.ts'
+import { type Ask, type Enact, isIdentified, isPassing, overflow } from './guard-types.ts'
 import type { HeldQueue, HoldBudget } from './hold-budget.ts'
 import { KeyQueue, type KeyQueueEntry, type SubQueue } from './key-queue.ts'
 import type { QueueChecks } from './queue-checks.ts'
 import { QueueShares } from './queue-shares.ts'
-import type { QueuedMessages } from './queued-messages.ts'
-import { type Ask, type Enact, isIdentified, isPassing, overflow } from './types.ts'
+import type { QueuedMessages } from './sender-queued-messages.ts'
 
 /** Message for a rule's queue, with the callbacks that continue it. */
 export interface QueueRequest {

@@ -1,7 +1,7 @@
 import type { Decision } from '../core/decision.ts'
 import { type Linked, LinkedList } from '../core/linked-list.ts'
 import type { Message } from '../core/message.ts'
-import type { Ask, Enact, SenderQueueHooks } from './types.ts'
+import type { Ask, Enact, SenderQueueHooks } from './guard-types.ts'
 
 /** Message in a sender queue. */
 export interface WaitingMessage extends Linked<WaitingMessage> {

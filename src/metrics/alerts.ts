@@ -4,10 +4,10 @@ import { policyError } from '../core/errors.ts'
 import { type Logger, SILENT } from '../core/logger.ts'
 import { checkOptionNames, type OptionNames } from '../core/option-names.ts'
 import type { Gate } from '../gate/gate.ts'
-import { type AlertReadings, type AlertRule, type BreakerState, defaultAlerts } from './alert-rules.ts'
-import { type DurationCounts, type Durations, quantileOf } from './durations.ts'
+import { type AlertReadings, type AlertRule, type BreakerState, defaultAlerts } from './alert-conditions.ts'
+import { type DurationCounts, type Durations, quantileOf } from './decision-durations.ts'
 
-export type { AlertReadings, AlertRule } from './alert-rules.ts'
+export type { AlertReadings, AlertRule } from './alert-conditions.ts'
 
 /** Alert that fires or is resolved. */
 export interface Alert {

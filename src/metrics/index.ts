@@ -19,9 +19,9 @@ export {
   type AlertRule,
   type AlertThresholds,
   defaultAlerts,
-} from './alert-rules.ts'
+} from './alert-conditions.ts'
 export { type Alert, Alerts, type AlertsOptions } from './alerts.ts'
-export { Durations, type DurationsOptions } from './durations.ts'
+export { Durations, type DurationsOptions } from './decision-durations.ts'
 export { collectMetrics, type Family as MetricFamily, type MetricSources } from './metrics.ts'
 export { observeMetrics } from './open-telemetry.ts'
 export { registerMetrics } from './prom-client.ts'

@@ -1,7 +1,7 @@
 import type { Analytics } from '../analytics/analytics.ts'
 import { REASONS, type Series, sumOf } from '../analytics/rule-counters.ts'
 import type { MaybePromise } from '../core/message.ts'
-import { DURATION_BUCKETS, type Durations } from './durations.ts'
+import { DURATION_BUCKETS, type Durations } from './decision-durations.ts'
 
 /** Part of a store that metrics read. */
 export interface ObservedStore {

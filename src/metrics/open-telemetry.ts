@@ -1,4 +1,4 @@
-import { DURATION_BUCKETS } from './durations.ts'
+import { DURATION_BUCKETS } from './decision-durations.ts'
 import { collectMetrics, type Labels, type MetricSources } from './metrics.ts'
 
 interface About {

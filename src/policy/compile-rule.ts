@@ -1,7 +1,7 @@
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
 import { ALGORITHMS, type AlgorithmName } from '../algorithms/limit.ts'
-import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/rules/held-limit.ts'
 import { findScopeProblem, SCOPE_WORDS } from '../chain/rules/key-scope.ts'
+import { HELD_KINDS, type HeldKind, heldKindOf } from '../chain/rules/resource-limit.ts'
 import { limit, quota } from '../chain/rules/rule.ts'
 import type {
   Exceeded,
@@ -19,8 +19,8 @@ import { parseBytes } from '../core/units.ts'
 import { compileExceeded } from '../outcomes/exceeded.ts'
 import { findRedirectProblem } from '../outcomes/redirect.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import type { CompiledEntry, CompiledRule } from './policy-types.ts'
-import { createOrReport, type ReportProblem, tryOrReport } from './problem-report.ts'
+import { createOrReport, type ReportProblem, tryOrReport } from './collect-problems.ts'
+import type { CompiledEntry, CompiledRule } from './compiled-policy-types.ts'
 import type { PolicyRule } from './schema.ts'
 
 const LIMIT_OPTIONS = ['burst', 'initial', 'algorithm'] as const

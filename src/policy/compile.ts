@@ -11,21 +11,21 @@ import {
   type Identity,
   type IdentitySpec,
   parseSenderTemplate,
-} from '../chain/senders/sender-identity.ts'
+} from '../chain/senders/sender-templates.ts'
 import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import type { Dialect } from '../core/message.ts'
 import { parsePattern } from '../topic/pattern.ts'
+import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import { compileAdaptive } from './compile-adaptive.ts'
-import { compileHandlers } from './compile-handler.ts'
+import { compileHandlers } from './compile-breaker-and-feedback.ts'
 import { compileRule } from './compile-rule.ts'
 import { compileStore } from './compile-store.ts'
-import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './policy-types.ts'
-import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './problem-report.ts'
+import type { CompiledEntry, CompiledPolicy, CompiledRule, LoadedPolicy } from './compiled-policy-types.ts'
 import type { PolicyDocument, PolicyExemption } from './schema.ts'
 import { formatPath, type ValuePath } from './source-positions.ts'
 
-export type { CompiledEntry, CompiledPolicy, CompiledRule } from './policy-types.ts'
+export type { CompiledEntry, CompiledPolicy, CompiledRule } from './compiled-policy-types.ts'
 
 /** Compiles the middleware of a policy for a gate. Throws PolicyError, but never for a result of `loadPolicy`. */
 export function compilePolicy(loaded: LoadedPolicy): CompiledPolicy {

@@ -5,17 +5,17 @@ import { PolicyError, type Problem } from '../core/errors.ts'
 import { MAX_SIZES } from '../core/max-sizes.ts'
 import { quote } from '../core/units.ts'
 import { compileDocument } from './compile.ts'
+import type { LoadedPolicy } from './compiled-policy-types.ts'
 import type { Env } from './env-substitution.ts'
 import { withHint } from './hints.ts'
 import { findDuplicateNames, mergePolicies } from './overlay.ts'
 import { type Parsed, parseYaml } from './parse-yaml.ts'
 import { fromObject } from './policy-from-object.ts'
-import type { LoadedPolicy } from './policy-types.ts'
 import type { PolicyDocument } from './schema.ts'
 import { type Located, parsePath, placeOf } from './source-positions.ts'
 import { validateForm } from './validate-form.ts'
 
-export type { LoadedPolicy } from './policy-types.ts'
+export type { LoadedPolicy } from './compiled-policy-types.ts'
 
 /** A policy as the path of a YAML or JSON file, as text or as an object. */
 export type PolicyPart = string | object

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { COUNTING_SIGNALS, SIGNAL_NAMES } from '../adapt/index.ts'
-import { durationText, encodeExpectation } from './schema-types.ts'
+import { durationText, encodeExpectation } from './schema-primitives.ts'
 
 const level = z
   .union([z.number(), z.string()], {

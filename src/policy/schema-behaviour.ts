@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
-import { encodeExpectation } from './schema-types.ts'
+import { encodeExpectation } from './schema-primitives.ts'
 
 const factor = (what: string) =>
   z

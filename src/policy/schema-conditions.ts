@@ -1,6 +1,12 @@
 import * as z from 'zod'
 import type { ConditionSpec } from '../conditions/condition.ts'
-import { booleanSchema, descriptionText, encodeExpectation, textSchema, zoneText } from './schema-types.ts'
+import {
+  booleanSchema,
+  descriptionText,
+  encodeExpectation,
+  textSchema,
+  zoneText,
+} from './schema-primitives.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()], {
   error: encodeExpectation('a value to compare with', 'write a text, a number, true, false or null'),

@@ -6,7 +6,7 @@ import {
   exceededWords,
   textSchema,
   wholeNumber,
-} from './schema-types.ts'
+} from './schema-primitives.ts'
 
 const THEN = z
   .enum(['drop', 'reject', 'disconnect'], { error: encodeExpectation('an outcome here') })

@@ -4,8 +4,6 @@ import { COST_WORDS } from '../chain/rules/rule-options.ts'
 import { conditionSchema } from './schema-conditions.ts'
 import { exceededSchema, messageSchema } from './schema-exceeded.ts'
 import { QUOTA_PATTERN, SCOPE_PATTERN, TOPIC_PATTERN } from './schema-patterns.ts'
-import { fallbackWord } from './schema-store.ts'
-import { rulePenaltiesSchema } from './schema-tiers.ts'
 import {
   booleanSchema,
   descriptionText,
@@ -17,7 +15,9 @@ import {
   textSchema,
   wholeNumber,
   zoneText,
-} from './schema-types.ts'
+} from './schema-primitives.ts'
+import { fallbackWord } from './schema-store.ts'
+import { rulePenaltiesSchema } from './schema-tiers-and-penalties.ts'
 
 const pattern = textSchema(
   'a topic pattern',

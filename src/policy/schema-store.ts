@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { FALLBACKS } from '../stores/store.ts'
-import { durationText, encodeExpectation, textSchema, wholeNumber } from './schema-types.ts'
+import { durationText, encodeExpectation, textSchema, wholeNumber } from './schema-primitives.ts'
 
 const storeUrl = textSchema(
   'a store',

@@ -1,11 +1,11 @@
 import * as z from 'zod'
 import { adaptiveSchema } from './schema-adaptive.ts'
 import { behaviourSchema } from './schema-behaviour.ts'
-import { breakerSchema, feedbackSchema } from './schema-handler.ts'
+import { breakerSchema, feedbackSchema } from './schema-breaker-and-feedback.ts'
+import { encodeExpectation, templateText, textSchema } from './schema-primitives.ts'
 import { exemptSchema, ruleSchema } from './schema-rules.ts'
 import { storeSchema } from './schema-store.ts'
-import { penaltiesSchema, tiersSchema } from './schema-tiers.ts'
-import { encodeExpectation, templateText, textSchema } from './schema-types.ts'
+import { penaltiesSchema, tiersSchema } from './schema-tiers-and-penalties.ts'
 
 const roles = z
   .union(

@@ -4,7 +4,7 @@ import { MAX_SIZES } from '../core/max-sizes.ts'
 import { nearest } from '../core/option-names.ts'
 import { hintForKey } from './hints.ts'
 import { policyJsonSchema, policySchema } from './schema.ts'
-import { decodeExpectation } from './schema-types.ts'
+import { decodeExpectation } from './schema-primitives.ts'
 import {
   formatPath,
   type Located,

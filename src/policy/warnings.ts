@@ -5,7 +5,7 @@ import type { Problem } from '../core/errors.ts'
 import type { Action, Dialect } from '../core/message.ts'
 import { parseBytes, parseQuota, parseRate } from '../core/units.ts'
 import { parsePattern } from '../topic/pattern.ts'
-import type { LoadedPolicy } from './policy-types.ts'
+import type { LoadedPolicy } from './compiled-policy-types.ts'
 import type { PolicyDocument, PolicyExemption, PolicyRule } from './schema.ts'
 
 type Warn = (path: string, message: string, remedy: string) => void

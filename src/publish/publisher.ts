@@ -6,11 +6,11 @@ import type { Message } from '../core/message.ts'
 import { Slice } from '../core/sliced-work.ts'
 import type { Gate } from '../gate/gate.ts'
 import { SafeGate } from '../guard/safe-gate.ts'
-import { Admission } from './admission.ts'
 import type { PublisherSettings } from './options.ts'
-import { Pacer } from './pacer.ts'
 import { PublishEntry, PublishResults } from './publish-entry.ts'
 import { type Partition, PublishQueue } from './publish-queue.ts'
+import { Admission } from './queue-admission.ts'
+import { Pacer } from './slow-down-pacer.ts'
 import type { Published, PublisherStats, QueuePlacement, SendFailure, Transport } from './types.ts'
 
 /** Outcomes after which a message waits. */

@@ -7,7 +7,7 @@ import { MemoryStore } from './memory/memory-store.ts'
 import { readStoreOptions, type StoreSpec } from './parse-store-options.ts'
 import { answerTimeoutMsOf, openResilient } from './resilient/open.ts'
 import type { Store } from './store.ts'
-import { STORE_SCHEMES, schemeOf } from './store-url.ts'
+import { STORE_SCHEMES, schemeOf } from './store-url-schemes.ts'
 
 export interface OpenStoreOptions {
   readonly clock?: Clock | undefined

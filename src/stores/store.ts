@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../algorithms/limit.ts'
 import type { MaybePromise } from '../core/message.ts'
-import type { Backend } from './backend.ts'
+import type { Backend } from './shared-backend.ts'
 import type { SharedEntries } from './shared-entries.ts'
 
 export type { Verdict }

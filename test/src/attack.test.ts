@@ -8,7 +8,7 @@ import {
   attackPolicy,
   formatMegabytes,
   type Passed,
-} from '../../src/cli/demo-attack.ts'
+} from '../../src/cli/attack-simulation.ts'
 import { READY_POLICIES } from '../../src/cli/policy-files.ts'
 import { packageFile } from '../../src/core/package-files.ts'
 

@@ -1,12 +1,12 @@
 import type { Pattern } from '../../topic/pattern.ts'
-import type { Middleware } from '../middleware.ts'
+import type { Middleware } from '../middleware-types.ts'
 import type { ExemptMeta } from '../rules/exemption.ts'
-import type { HandlerMeta } from '../rules/handler-feedback.ts'
-import type { HeldMeta } from '../rules/held-limit.ts'
+import type { HandlerMeta } from '../rules/handler-middleware-types.ts'
 import { type ScaleMeta, scaleRule } from '../rules/limit-scaling.ts'
+import type { HeldMeta } from '../rules/resource-limit.ts'
 import { type LimitMeta, META, type Rule } from '../rules/rule.ts'
 import type { SizeMeta, SizeRule } from '../rules/size-limit.ts'
-import type { PlannedUnchanged, UnchangedMeta } from '../rules/unchanged.ts'
+import type { PlannedUnchanged, UnchangedMeta } from '../rules/unchanged-payload-rule.ts'
 
 /** A middleware and the pattern that it applies to; undefined for every topic. */
 export interface Entry {

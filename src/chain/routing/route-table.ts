@@ -13,12 +13,11 @@ import { MemoryEvaluator } from '../evaluation/memory-evaluator.ts'
 import { StoreEvaluator } from '../evaluation/store-evaluator.ts'
 import { isUnconditional } from '../rules/exemption.ts'
 import type { Override } from '../rules/rate-override.ts'
-import type { LastPayloads } from '../rules/unchanged.ts'
+import type { LastPayloads } from '../rules/unchanged-payload-rule.ts'
 import type { UsageWarnings } from '../rules/usage-warning.ts'
 import { applyOverrides, inThousandthsIfFractional, overriddenRule } from '../senders/apply-overrides.ts'
 import type { BehaviourLevel, CompiledBehaviour } from '../senders/behaviour.ts'
 import { behaviourSteps } from '../senders/behaviour-limits.ts'
-import type { Identity } from '../senders/sender-identity.ts'
 import {
   type Ban,
   banDecision,
@@ -33,6 +32,7 @@ import type {
   SenderPlan,
   SenderState,
 } from '../senders/sender-state.ts'
+import type { Identity } from '../senders/sender-templates.ts'
 import { type Entry, metaOf, planSteps, recordingOnly, type Step } from './plan-steps.ts'
 import type { RuleRegistry } from './rule-registry.ts'
 

@@ -8,13 +8,13 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseRate } from '../../core/units.ts'
 import { parsePattern } from '../../topic/pattern.ts'
 import { Trie } from '../../topic/trie.ts'
-import type { Middleware } from '../middleware.ts'
+import type { Middleware } from '../middleware-types.ts'
 import { compileCost } from './cost.ts'
 import { compileScopes, findScopeProblem } from './key-scope.ts'
+import { simpleRule } from './rate-only-rule.ts'
 import { META, type Rule } from './rule.ts'
 import type { ExemptOptions, Scope } from './rule-options.ts'
-import { compileSenderLists } from './sender-lists.ts'
-import { simpleRule } from './simple-rule.ts'
+import { compileSenderLists } from './sender-filter.ts'
 
 /** A compiled exemption. */
 export interface ExemptMeta {

@@ -1,5 +1,5 @@
 import { readHeader } from '../../conditions/header.ts'
-import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/ip-network.ts'
+import { addressKey, networkOf, V6_CUSTOMER_BITS } from '../../conditions/ip-prefix.ts'
 import { hashLongPart } from '../../core/hash-long-part.ts'
 import type { Message, Sender } from '../../core/message.ts'
 import type { Scope } from './rule-options.ts'

@@ -3,7 +3,7 @@ import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseDuration } from '../../core/units.ts'
 import { SUBJECT_PARTS, type SubjectPart } from '../senders/sender-selector.ts'
-import { parseFactor } from './factor.ts'
+import { parseFactor } from './parse-factor.ts'
 
 /** Blocks for senders that continue after refusals. */
 export interface PenaltySpec {

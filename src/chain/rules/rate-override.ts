@@ -4,10 +4,10 @@ import { bursts, multiplyLimit, remakeLimit } from '../../algorithms/rescale-lim
 import { PolicyError, policyError } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { parseRate, quote, type Rate } from '../../core/units.ts'
-import type { EntryAge } from './entry-age.ts'
-import { parseFactor } from './factor.ts'
 import { prefixKeys } from './key-scope.ts'
+import { parseFactor } from './parse-factor.ts'
 import type { Rule } from './rule.ts'
+import type { EntryAge } from './runtime-entry-order.ts'
 
 /** Effect of an override: it lifts limits, multiplies them, or replaces their rate. */
 export type OverrideEffect =

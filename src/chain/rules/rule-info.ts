@@ -7,7 +7,7 @@ import { keyOf } from './key.ts'
 import { keyWithoutPrefix } from './key-scope.ts'
 import type { Rule } from './rule.ts'
 import type { SizeRule } from './size-limit.ts'
-import type { UnchangedRule } from './unchanged.ts'
+import type { UnchangedRule } from './unchanged-payload-rule.ts'
 
 const NO_CAPTURES: ReadonlyMap<string, string> = new Map()
 

@@ -6,7 +6,7 @@ import type { Exceeded } from '../../outcomes/exceeded.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import type { Fallback } from '../../stores/store.ts'
 import type { PenaltySpec } from './penalty.ts'
-import type { SenderLists } from './sender-lists.ts'
+import type { SenderLists } from './sender-filter.ts'
 
 /**
  * Scope of a limit: `global`, a part of the sender, `topic` (the exact topic), `pattern` (the rule's own

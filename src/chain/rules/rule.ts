@@ -12,12 +12,12 @@ import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { checkWords } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { FALLBACKS, type Fallback } from '../../stores/store.ts'
-import type { Middleware } from '../middleware.ts'
+import type { Middleware } from '../middleware-types.ts'
 import { type CostMeter, compileCost, countsBytes } from './cost.ts'
-import { type HeldKind, heldKindOf, heldMeta } from './held-limit.ts'
-import { inFlightMeta } from './in-flight-limit.ts'
+import { inFlightMeta } from './in-flight-rule.ts'
 import { compileScopes, type KeyMaker } from './key-scope.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
+import { type HeldKind, heldKindOf, heldMeta } from './resource-limit.ts'
 import type {
   HeldOptions,
   InFlightOptions,
@@ -27,9 +27,9 @@ import type {
   SizeOptions,
   UnchangedOptions,
 } from './rule-options.ts'
-import { type CoversSender, compileForLists, type SenderLists } from './sender-lists.ts'
+import { type CoversSender, compileForLists, type SenderLists } from './sender-filter.ts'
 import { type SizeMeta, sizeMeta } from './size-limit.ts'
-import { type UnchangedMeta, unchangedMeta } from './unchanged.ts'
+import { type UnchangedMeta, unchangedMeta } from './unchanged-payload-rule.ts'
 import { compileUsageWarnings } from './usage-warning.ts'
 
 /** A compiled rule. */

@@ -11,7 +11,7 @@ import { checkWords } from '../../outcomes/refusal-text.ts'
 import type { RefusalWords } from '../../outcomes/rule-info.ts'
 import { compilePenalty, type Penalty } from './penalty.ts'
 import type { SizeOptions } from './rule-options.ts'
-import { type CoversSender, compileForLists, type SenderLists } from './sender-lists.ts'
+import { type CoversSender, compileForLists, type SenderLists } from './sender-filter.ts'
 
 /** A rule that refuses messages above a size. It counts nothing, so it has neither key nor state. */
 export interface SizeRule {

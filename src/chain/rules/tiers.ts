@@ -5,10 +5,10 @@ import { isNamed, type Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
 import { parseRate, quote } from '../../core/units.ts'
 import type { CostMeter } from './cost.ts'
-import { parseFactor } from './factor.ts'
 import type { KeyMaker } from './key-scope.ts'
+import { parseFactor } from './parse-factor.ts'
+import { simpleRule } from './rate-only-rule.ts'
 import type { Rule } from './rule.ts'
-import { simpleRule } from './simple-rule.ts'
 
 /** A tier: a limit for each sender, and a factor on message costs. */
 export interface TierSpec {

@@ -3,7 +3,7 @@ import { PolicyError, type Problem } from '../../core/errors.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { Sender } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import { parseFactor } from '../rules/factor.ts'
+import { parseFactor } from '../rules/parse-factor.ts'
 import { SUBJECT_PARTS, type SubjectKey, type SubjectPart, subjectKeyFor } from './sender-selector.ts'
 
 /** Behaviour of a sender in the last full hour, or in the current hour if it is abusive. */

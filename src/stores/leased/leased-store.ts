@@ -3,14 +3,14 @@ import { afterAwaited, type Clock, systemClock } from '../../core/clock.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { Backend } from '../backend.ts'
+import type { Backend } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type { Charge, Selector, Store, StoreEvent, StoreHealth, Verdict } from '../store.ts'
-import { estimateVerdict, peek } from './estimate.ts'
 import type { Lease } from './lease.ts'
 import { LeaseClient } from './lease-client.ts'
 import { LeaseTable } from './lease-table.ts'
 import { type LeaseOptions, type LeaseSettings, leaseTermsOf, parseLeaseOptions } from './lease-terms.ts'
+import { estimateVerdict, peek } from './peek-verdicts.ts'
 
 export interface LeasedStoreOptions extends LeaseOptions {
   /** Store shared by all nodes; closed with this one. */

@@ -1,5 +1,5 @@
 import { hashKey } from './key-hash.ts'
-import type { KeyList } from './key-list.ts'
+import type { KeyList } from './keys-by-slot.ts'
 
 const SMALLEST = 8
 /** A shard splits before it exceeds this, so that no growth rehashes more entries at once. */

@@ -2,7 +2,7 @@ import type { Verdict } from '../../algorithms/limit.ts'
 import { countAlike, type Limit, startsBelowFull } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import { KeyIndex } from './key-index.ts'
-import { KeyList } from './key-list.ts'
+import { KeyList } from './keys-by-slot.ts'
 import { Records } from './records.ts'
 
 /** Slot of the shared counter, used by new keys when a table is full of keys that all refuse. */

@@ -7,7 +7,7 @@ import type { Charge, Selector, Store, StoreHealth, Verdict } from '../store.ts'
 import { deadlineIn, type NatsConnection, NatsLink } from './connection.ts'
 import { JetStream } from './jetstream.ts'
 import { NatsSharedEntries } from './nats-shared-entries.ts'
-import { StrictStreams, type Taken } from './strict-streams.ts'
+import { StrictStreams, type Taken } from './rule-streams.ts'
 import { checkBucket, checkWhole } from './subject-names.ts'
 
 export interface NatsStreamStoreOptions {

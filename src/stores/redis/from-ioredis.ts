@@ -9,7 +9,7 @@ import type {
   SubscriptionEvents,
 } from './client.ts'
 import { ADAPTER_OPTIONS } from './client.ts'
-import { type Handshake, watchHandshake } from './handshake.ts'
+import { type Handshake, watchHandshake } from './connection-watchdog.ts'
 
 interface Commands extends Emitting {
   readonly status: string

@@ -10,7 +10,7 @@ import type {
   SubscriptionEvents,
 } from './client.ts'
 import { ADAPTER_OPTIONS } from './client.ts'
-import { watchHandshake } from './handshake.ts'
+import { watchHandshake } from './connection-watchdog.ts'
 
 const RECONNECT_MS = 20
 

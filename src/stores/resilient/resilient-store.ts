@@ -5,7 +5,7 @@ import type { Logger } from '../../core/logger.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
 import type { MaybePromise } from '../../core/message.ts'
 import { errorText, timeoutError, withTimeout } from '../../core/with-timeout.ts'
-import type { Backend } from '../backend.ts'
+import type { Backend } from '../shared-backend.ts'
 import type { SharedEntries } from '../shared-entries.ts'
 import type {
   BreakerState,
@@ -19,8 +19,8 @@ import type {
   Verdict,
 } from '../store.ts'
 import { Breaker, type Permit } from './breaker.ts'
-import { ErrorCauses } from './error-causes.ts'
 import { FallbackStore } from './fallback-store.ts'
+import { ErrorCauses } from './outage-log.ts'
 import { parseOptions, type ResilientSettings, type ResilientStoreOptions } from './settings.ts'
 
 export type { ResilientStoreOptions }

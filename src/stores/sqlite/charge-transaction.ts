@@ -1,9 +1,9 @@
 import type { Verdict } from '../../algorithms/limit.ts'
 import { type Limit, toGrains } from '../../algorithms/limit.ts'
 import type { Charge, Selector } from '../store.ts'
-import { bytesOf, decodeText } from './encoding.ts'
+import { bytesOf, decodeText } from './encode-text.ts'
 import type { Evictor } from './evictor.ts'
-import { isNew, OVERFLOW_KEY, RuleState, type StateEntry } from './rule-state.ts'
+import { isNew, OVERFLOW_KEY, RuleState, type StateEntry } from './rule-transaction.ts'
 import type { Statements } from './statements.ts'
 
 interface Asked {

@@ -1,6 +1,6 @@
 import type { Limit, Verdict } from '../../algorithms/limit.ts'
 import { MAX_SIZES } from '../../core/max-sizes.ts'
-import { OVERFLOW_KEY, type RuleState, type StateEntry } from './rule-state.ts'
+import { OVERFLOW_KEY, type RuleState, type StateEntry } from './rule-transaction.ts'
 import type { StoredKey } from './statements.ts'
 
 /** Keeps the number of keys per rule bounded and counts evictions. */

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 import { pause, systemClock } from '../../core/clock.ts'
 import { StoreError } from '../../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { SqliteDatabase } from './database.ts'
+import type { SqliteDatabase } from './driver-types.ts'
 import { isLocked, storeError } from './sqlite-errors.ts'
 import { SqliteStore, type SqliteStoreOptions } from './store.ts'
 

@@ -1,5 +1,5 @@
 import { StoreError } from '../../core/errors.ts'
-import { readValue, type SqliteDatabase } from './database.ts'
+import { readValue, type SqliteDatabase } from './driver-types.ts'
 
 /** Application id in the file header: the letters `tgat`. */
 const APPLICATION_ID = 0x74676174

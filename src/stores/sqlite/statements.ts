@@ -1,5 +1,5 @@
-import type { SqliteDatabase, SqliteStatement } from './database.ts'
-import { bytesOf } from './encoding.ts'
+import type { SqliteDatabase, SqliteStatement } from './driver-types.ts'
+import { bytesOf } from './encode-text.ts'
 
 /** Row of the table `rule`. */
 export interface RuleRow {

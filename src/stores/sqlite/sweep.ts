@@ -3,7 +3,7 @@ import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import { limitOf } from '../persistence/limit-fingerprint.ts'
 import { changesAfter } from '../persistence/limit-history.ts'
 import { forgettableAt, migrateState } from '../persistence/migrate-state.ts'
-import { historyOf, NEVER_MS } from './rule-state.ts'
+import { historyOf, NEVER_MS } from './rule-transaction.ts'
 import {
   type Statements,
   type StateRow,

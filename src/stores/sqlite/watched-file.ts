@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import type { SqliteDatabase } from './database.ts'
+import type { SqliteDatabase } from './driver-types.ts'
 
 /** Database file, watched for removal or replacement, after which no other process sees the writes. */
 export class WatchedFile {

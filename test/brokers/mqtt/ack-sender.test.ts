@@ -1,10 +1,10 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { AckSender, MAX_BATCHED_ACKS } from '../../../brokers/mqtt/ack-sender.ts'
-import { AckWindow, MAX_ACK_WINDOW } from '../../../brokers/mqtt/ack-window.ts'
 import type { ReceivingClient } from '../../../brokers/mqtt/client-types.ts'
 import { KeepAlive } from '../../../brokers/mqtt/keep-alive.ts'
 import { type ContinueReading, ReceivedMessage } from '../../../brokers/mqtt/message.ts'
+import { AckWindow, MAX_ACK_WINDOW } from '../../../brokers/mqtt/ordered-acks.ts'
 import { Gate } from '../../../src/index.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

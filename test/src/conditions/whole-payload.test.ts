@@ -6,7 +6,7 @@ import type { ValueTest } from '../../../src/conditions/condition.ts'
 import { describeCondition } from '../../../src/conditions/describe.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { PolicyError } from '../../../src/index.ts'
-import { OutgoingMessage } from '../../../src/publish/outgoing.ts'
+import { OutgoingMessage } from '../../../src/publish/outgoing-message.ts'
 
 const SENDER = { client: 'c' }
 

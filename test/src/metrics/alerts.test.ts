@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { Analytics } from '../../../src/analytics/analytics.ts'
 import { type Decision, Gate, MemoryStore, ResilientStore } from '../../../src/index.ts'
-import { type AlertRule, defaultAlerts } from '../../../src/metrics/alert-rules.ts'
+import { type AlertRule, defaultAlerts } from '../../../src/metrics/alert-conditions.ts'
 import { type Alert, Alerts, type AlertsOptions } from '../../../src/metrics/alerts.ts'
-import { Durations } from '../../../src/metrics/durations.ts'
+import { Durations } from '../../../src/metrics/decision-durations.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 const BLOCKED: Decision = { allowed: false, outcome: 'drop', reason: 'banned', retryAfterMs: 1 }

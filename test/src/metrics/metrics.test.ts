@@ -19,7 +19,7 @@ import {
   type Reason,
   type Sender,
 } from '../../../src/index.ts'
-import { Durations, quantileOf } from '../../../src/metrics/durations.ts'
+import { Durations, quantileOf } from '../../../src/metrics/decision-durations.ts'
 import type { MetricSources } from '../../../src/metrics/metrics.ts'
 import { observeMetrics } from '../../../src/metrics/open-telemetry.ts'
 import { registerMetrics } from '../../../src/metrics/prom-client.ts'

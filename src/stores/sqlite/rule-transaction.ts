@@ -3,7 +3,7 @@ import { decodeCells, encodeCells } from '../persistence/encode-cells.ts'
 import { describeNumbers, limitOf } from '../persistence/limit-fingerprint.ts'
 import { changesAfter, type History, type Period, withChange } from '../persistence/limit-history.ts'
 import { type Change, forgettableAt, freshCells, migrateState } from '../persistence/migrate-state.ts'
-import { decodeText, encodeText } from './encoding.ts'
+import { decodeText, encodeText } from './encode-text.ts'
 import {
   type KeyedRow,
   type RuleRow,

@@ -1,4 +1,4 @@
-import type { Middleware } from '../chain/middleware.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import { metaOf } from '../chain/routing/plan-steps.ts'
 import { PolicyError, type Problem, policyError } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
@@ -6,7 +6,7 @@ import type { CompiledPolicy } from '../policy/compile.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'
 import { refusalOf, type Store } from '../stores/store.ts'
-import { schemeOf } from '../stores/store-url.ts'
+import { schemeOf } from '../stores/store-url-schemes.ts'
 
 const REMEDY = 'use another algorithm, or another store'
 

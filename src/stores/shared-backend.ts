@@ -1,4 +1,4 @@
-import type { SqliteDatabase } from './sqlite/database.ts'
+import type { SqliteDatabase } from './sqlite/driver-types.ts'
 
 /** Redis commands used by other records such as analytics; each touches one key. They reject with StoreError. */
 export interface RedisCommands {

@@ -1,5 +1,5 @@
 import type { CustomAlgorithm } from '../algorithms/algorithm.ts'
-import type { Middleware } from '../chain/middleware.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import type { Penalty } from '../chain/rules/penalty.ts'
 import type {
   ExemptOptions,
@@ -12,7 +12,7 @@ import type {
 } from '../chain/rules/rule-options.ts'
 import type { Tiers } from '../chain/rules/tiers.ts'
 import type { CompiledBehaviour } from '../chain/senders/behaviour.ts'
-import type { Identity, IdentitySpec } from '../chain/senders/sender-identity.ts'
+import type { Identity, IdentitySpec } from '../chain/senders/sender-templates.ts'
 import type { Position } from '../core/errors.ts'
 import type { Dialect } from '../core/message.ts'
 import type { StoreSpec } from '../stores/parse-store-options.ts'

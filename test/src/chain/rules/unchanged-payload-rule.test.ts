@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { limit } from '../../../../src/chain/rules/rule.ts'
-import { LastPayloads, type PlannedUnchanged, unchangedMeta } from '../../../../src/chain/rules/unchanged.ts'
+import {
+  LastPayloads,
+  type PlannedUnchanged,
+  unchangedMeta,
+} from '../../../../src/chain/rules/unchanged-payload-rule.ts'
 import { PASSED } from '../../../../src/core/decision.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import type { Message } from '../../../../src/core/message.ts'

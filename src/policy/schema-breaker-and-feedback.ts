@@ -7,7 +7,7 @@ import {
   rateText,
   textSchema,
   wholeNumber,
-} from './schema-types.ts'
+} from './schema-primitives.ts'
 
 const topic = textSchema(
   'a topic pattern',

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Decision, Outcome } from '../../core/decision.ts'
 import type { Message } from '../../core/message.ts'
-import type { InFlightBound } from './in-flight.ts'
+import type { InFlightBound } from './in-flight-slots.ts'
 import type { ReloadState } from './reload-state.ts'
 
 /** Result of a message handler. */

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { DEFAULT_TIERS } from '../chain/rules/tiers.ts'
 import { SUBJECT_PARTS } from '../chain/senders/sender-selector.ts'
-import { durationText, encodeExpectation, rateText, templateText, textSchema } from './schema-types.ts'
+import { durationText, encodeExpectation, rateText, templateText, textSchema } from './schema-primitives.ts'
 
 const tier = z.strictObject(
   {

@@ -13,7 +13,7 @@ import { compileExceeded, type ExceededPlan } from '../../outcomes/exceeded.ts'
 import { captureLevels, type Pattern } from '../../topic/pattern.ts'
 import { compileScopes, isCompleteKey, type KeyMaker } from './key-scope.ts'
 import type { UnchangedOptions } from './rule-options.ts'
-import { type CoversSender, compileForLists, type SenderLists } from './sender-lists.ts'
+import { type CoversSender, compileForLists, type SenderLists } from './sender-filter.ts'
 
 /** A rule that refuses messages whose payload equals the last one of their topic. It counts nothing. */
 export interface UnchangedRule {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ClusterSummary } from '../../../src/cli/cluster-summary.ts'
+import { ClusterSummary } from '../../../src/cli/cluster-summary-log.ts'
 import type { Logger } from '../../../src/core/logger.ts'
 import { SILENT } from '../../../src/core/logger.ts'
 import { Analytics, createSender, Gate, MemorySnapshots, SnapshotExporter } from '../../../src/index.ts'

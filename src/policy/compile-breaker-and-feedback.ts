@@ -6,16 +6,16 @@ import {
   type FeedbackOptions,
   gradient,
 } from '../adapt/index.ts'
-import type { Middleware } from '../chain/middleware.ts'
+import type { Middleware } from '../chain/middleware-types.ts'
 import { compileScopes } from '../chain/rules/key-scope.ts'
-import type { Identity } from '../chain/senders/sender-identity.ts'
+import type { Identity } from '../chain/senders/sender-templates.ts'
 import { policyError } from '../core/errors.ts'
 import type { Dialect, Message } from '../core/message.ts'
 import { parseDuration, parsePercent, parseRate } from '../core/units.ts'
 import { captureLevels, type Pattern, parsePattern } from '../topic/pattern.ts'
+import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './collect-problems.ts'
 import { checkScopes } from './compile-rule.ts'
-import type { CompiledEntry } from './policy-types.ts'
-import { createOrReport, prefixPaths, type ReportProblem, tryOrReport } from './problem-report.ts'
+import type { CompiledEntry } from './compiled-policy-types.ts'
 import type { PolicyDocument } from './schema.ts'
 
 /** Option names of the middleware and their words in a policy. */

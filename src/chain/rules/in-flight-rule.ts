@@ -1,7 +1,7 @@
 import { checkWord, policyError } from '../../core/errors.ts'
 import { checkOptionNames, type OptionNames } from '../../core/option-names.ts'
-import type { HandlerMeta } from './handler-feedback.ts'
-import { InFlightBound, type InFlightOutcome } from './in-flight.ts'
+import type { HandlerMeta } from './handler-middleware-types.ts'
+import { InFlightBound, type InFlightOutcome } from './in-flight-slots.ts'
 import { compileScopes } from './key-scope.ts'
 import type { InFlightOptions } from './rule-options.ts'
 

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { clusterSnapshot, RedisSnapshots, systemClock } from '../../../../src/index.ts'
 import { type AnyRedisClient, adapt } from '../../../../src/stores/redis/client-adapter.ts'
-import { commandsOf } from '../../../../src/stores/redis/commands.ts'
+import { commandsOf } from '../../../../src/stores/redis/shared-commands.ts'
 import { startRedis } from '../../../support/redis.ts'
 import {
   openIoredis,

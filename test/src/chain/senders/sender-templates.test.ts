@@ -4,7 +4,7 @@ import {
   compileIdentity,
   type Identity,
   type IdentitySpec,
-} from '../../../../src/chain/senders/sender-identity.ts'
+} from '../../../../src/chain/senders/sender-templates.ts'
 import { PolicyError } from '../../../../src/core/errors.ts'
 import { MAX_SIZES } from '../../../../src/core/max-sizes.ts'
 import type { Headers, Message, Sender } from '../../../../src/core/message.ts'

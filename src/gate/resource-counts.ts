@@ -1,12 +1,12 @@
 import { type Entry, metaOf } from '../chain/routing/plan-steps.ts'
+import { isCompleteKey } from '../chain/rules/key-scope.ts'
 import {
   describeHeld,
   HELD_ACTIONS,
   HELD_KINDS,
   type HeldKind,
   type HeldLimit,
-} from '../chain/rules/held-limit.ts'
-import { isCompleteKey } from '../chain/rules/key-scope.ts'
+} from '../chain/rules/resource-limit.ts'
 import { type Decision, HARSHNESS } from '../core/decision.ts'
 import type { Message, Sender } from '../core/message.ts'
 import { captureLevels, matches, type Pattern } from '../topic/pattern.ts'

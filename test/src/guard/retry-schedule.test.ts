@@ -4,7 +4,7 @@ import type { LimitOptions } from '../../../src/chain/rules/rule-options.ts'
 import { MAX_SIZES } from '../../../src/core/max-sizes.ts'
 import type { Message } from '../../../src/core/message.ts'
 import { Gate } from '../../../src/gate/gate.ts'
-import { type RetrySlotOptions, RetrySlots } from '../../../src/guard/retry-slots.ts'
+import { type RetrySlotOptions, RetrySlots } from '../../../src/guard/retry-schedule.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 
 function setScene(rule: Partial<LimitOptions> = {}, options: RetrySlotOptions = {}) {
